@@ -1,1 +1,76 @@
-//! placeholder
+//! What every node of an offshoot tree is made of, as a library; and the stock agent.
+//!
+//! A parent is an agent with children, so the controller is built from the same parts. The parts that decide are pure:
+//! [`wire`], [`router`], [`flow`] and [`node`] take bytes and events and return what to do. One broker thread
+//! moves bytes; everything else talks to it through the node.
+//!
+//! Most programs use the crate `offshoot`; this one is for agents with functions of their own:
+//!
+//! ```no_run
+//! use offshoot_agent::remote;
+//!
+//! #[remote(crate = offshoot_agent)]
+//! fn disk_free(path: String) -> std::io::Result<u64> {
+//!     std::fs::metadata(path).map(|found| found.len())
+//! }
+//!
+//! fn main() {
+//!     offshoot_agent::agent_main()
+//! }
+//! ```
+
+pub mod codec;
+pub mod connect;
+pub mod error;
+pub mod flow;
+pub mod id;
+pub mod images;
+pub mod log;
+pub mod node;
+pub mod router;
+pub mod stock;
+pub mod wire;
+
+mod broker;
+mod context;
+mod program;
+mod remote;
+mod reply;
+mod root;
+mod runtime;
+mod secret;
+mod shared;
+mod stream;
+mod sys;
+mod workers;
+
+pub use context::{Connecting, Context, DEFAULT_HEARTBEAT, Held, Hop, Reply};
+pub use error::{CallError, ConnectError, ConnectErrorKind, Error, Reason, Result};
+pub use offshoot_macros::remote;
+pub use program::{Command, ExitStatus, Output, Process};
+pub use remote::Remote;
+pub use root::Root;
+pub use runtime::agent_main;
+pub use secret::Secret;
+pub use stream::{Reader, Writer};
+
+/// What the attribute's expansion refers to; not for use by hand.
+#[doc(hidden)]
+pub mod macro_support {
+    pub use crate::codec::CodecError;
+    pub use crate::remote::{AsIoError, AsItself, ErrorForm, FUNCTIONS, Function, run_encoded};
+    pub use linkme;
+    pub use serde;
+
+    /// Reads the two types of a `Result` under whatever alias it is written.
+    pub trait ResultTypes {
+        /// Of `Ok`.
+        type Value;
+        /// Of `Err`.
+        type Error;
+    }
+    impl<T, E> ResultTypes for Result<T, E> {
+        type Value = T;
+        type Error = E;
+    }
+}

@@ -1,1 +1,38 @@
-//! placeholder
+//! From a byte stream to a running agent.
+//!
+//! This crate holds the shell text that starts a machine ([`Stage0`]), the loader inside that text, the self-extracting
+//! file that is sent after it ([`Image`]), and the few words that both sides agree on. It sends and receives nothing itself: no
+//! file, socket, process or clock is touched here, and it knows nothing of frames or contexts.
+//!
+//! ```text
+//! parent                                          target
+//!   command ──────────────────────────────────────▶ login shell: exec sh -c '<stage 0>'
+//!                                                   stage 0 puts the loader where it can be executed
+//!   image, then the first frames, in one write ───▶ loader reads exactly the image, checks it, becomes it
+//!                                                   image unpacks the agent from itself, becomes it
+//!                              ◀─── agent_marker ── agent
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod exit;
+#[doc(hidden)]
+pub mod filter;
+mod image;
+#[doc(hidden)]
+pub mod layout;
+#[doc(hidden)]
+pub mod lzma;
+#[cfg(feature = "pack")]
+pub mod native;
+#[cfg(feature = "pack")]
+mod pack;
+mod param;
+mod platform;
+mod stage0;
+
+pub use image::{Image, ImageError};
+#[cfg(feature = "pack")]
+pub use pack::{PackError, pack};
+pub use param::{Mode, Nonce, Param, ParamError, agent_marker, param, parse_param, ready_marker};
+pub use platform::{PLATFORM_NOTICE, Platform, platform_notice};
+pub use stage0::{MAX_COMMAND, MAX_TITLE, Stage0, clean_title};

@@ -1,1 +1,45 @@
-//! placeholder
+//! What the end-to-end suites stand on: real sshd, real sudo, real users, real network namespaces, and a check that a
+//! test leaves nothing behind.
+//!
+//! Everything here changes the machine it runs on (users, sudoers, ssh configuration), so it refuses to run outside the
+//! sandbox that `cargo xtask test` and `cargo xtask bench` make: see [`require_sandbox`]. Nothing in this library
+//! knows how offshoot works inside; it only starts the finished binary.
+
+pub mod delay;
+pub mod leaks;
+pub mod netns;
+pub mod process;
+pub mod pty;
+pub mod run;
+pub mod scratch;
+pub mod shells;
+pub mod sshd;
+pub mod users;
+
+pub use leaks::Leaks;
+pub use run::{Finished, Run};
+pub use sshd::Sshd;
+
+/// Stops with one line when this process is not inside the sandbox of `cargo xtask test`.
+///
+/// # Panics
+/// When `OFFSHOOT_SANDBOX` is not `1`.
+pub fn require_sandbox() {
+    let inside = std::env::var_os("OFFSHOOT_SANDBOX").is_some_and(|value| value == "1");
+    assert!(
+        inside,
+        "this test changes users and sudoers: run it with `cargo xtask test`, not with `cargo test`"
+    );
+}
+
+/// Notes that a test could not run here and why; the closing report of `cargo xtask test` lists it.
+///
+/// # Panics
+/// When the note cannot be written: a skip that nobody sees is a test that passes without proof.
+pub fn skip(reason: &str) {
+    use std::io::Write as _;
+    let notes = std::env::var_os("OFFSHOOT_SKIPS").expect("`cargo xtask test` sets OFFSHOOT_SKIPS");
+    let mut file =
+        std::fs::OpenOptions::new().create(true).append(true).open(notes).expect("the notes are writable");
+    writeln!(file, "{reason}").expect("the notes are writable");
+}

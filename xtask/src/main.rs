@@ -1,2 +1,57 @@
-//! placeholder
-fn main() {}
+//! The project's chores, one verb each: `cargo xtask VERB ARGS...`.
+//!
+//! This file only picks the verb. It must never hold work of its own: each verb lives in a module of its name.
+
+mod agents;
+mod bench;
+mod ci;
+mod dist;
+mod packages;
+mod sandbox;
+mod suite;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask VERB [ARGS...]
+
+  build-agent [--target T]... [--package P] [--check] [--verify]   build the agent images into target/agents
+  dist                                                             build the one-file command line, target/dist/offshoot
+  offshoot ARGS...                                                 build what is stale, then run target/dist/offshoot ARGS
+  test [--skip-build] [FILTER...]                                  all tests: units here, end-to-end suites in a sandbox
+  bench [--json] [CASE...]                                         ours against Mitogen and plain ssh, in the sandbox
+  ci                                                               everything that must pass before a change goes in
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let (verb, rest) = match words.split_first() {
+        Some((verb, rest)) => (verb.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let done = match verb {
+        "build-agent" => agents::run(rest),
+        "dist" => dist::run(rest),
+        "offshoot" => dist::run_offshoot(rest),
+        "test" => suite::run(rest),
+        "bench" => bench::run(rest),
+        "ci" => ci::run(rest),
+        sandbox::VERB => sandbox::init(rest),
+        bench::INSIDE => bench::run_inside(rest),
+        "help" | "-h" | "--help" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(format!("there is no verb {verb:?}; `cargo xtask help` lists them").into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {verb}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What every verb returns: nothing, or one line that says what failed and what to do about it.
+pub type Outcome = Result<(), Box<dyn std::error::Error>>;

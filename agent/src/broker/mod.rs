@@ -1,0 +1,451 @@
+//! The one thread of a node that waits for the world: links, programs, terminals, signals and the clock.
+//!
+//! It decides nothing about frames: bytes go into the [`Node`](crate::node::Node), and what comes out is carried to
+//! whoever it concerns. Nothing here may block.
+
+mod children;
+mod programs;
+mod requests;
+mod teardown;
+
+pub(crate) use children::{Connected, Hello};
+pub(crate) use requests::{encode_call, serve};
+
+use crate::error::{Error, Reason, Result};
+use crate::id::{FlowKey, LinkId};
+use crate::node::Event;
+use crate::shared::{Core, Endpoint, LinkIo, Order, Shared, WAKER, Wake};
+use crate::sys;
+use crate::wire::Kind;
+use crate::workers::Workers;
+use children::Child;
+use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
+use programs::Program;
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// The most that is read from a descriptor at once.
+const READ_SIZE: usize = 64 << 10;
+/// How long the farewell of a node may take before force is used.
+const PATIENCE: Duration = Duration::from_millis(400);
+/// How many heartbeats may stay unanswered.
+const MISSED_HEARTBEATS: u8 = 3;
+
+/// What a descriptor is to the broker.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Role {
+    /// Bytes of a link.
+    Link(LinkId),
+    /// Room to write to a link.
+    LinkRoom(LinkId),
+    /// What a child's program says on stderr.
+    ChildStderr(LinkId),
+    /// The terminal of a child's program.
+    ChildTerminal(LinkId),
+    /// A child's program has ended.
+    ChildExit(LinkId),
+    /// A stream of a program: 1 stdout, 2 stderr.
+    ProgramOutput(u32, u8),
+    /// Room to write to a program's stdin.
+    ProgramInput(u32),
+    /// A program has ended.
+    ProgramExit(u32),
+    /// What this process itself prints: 1 stdout, 2 stderr.
+    OwnOutput(u8),
+    /// A signal came.
+    Signal,
+}
+
+/// What is due at a time.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Timer {
+    /// A child must be up by now. The attempt it was set for.
+    Connect(LinkId, u8),
+    /// A child's program must have ended by now.
+    Kill(LinkId),
+    /// Look whether the link is alive.
+    Heartbeat(LinkId),
+    /// Look whether programs have ended: only on kernels without pidfds.
+    Poll,
+    /// The node must be gone by now.
+    Farewell,
+}
+
+/// What this node is.
+pub(crate) enum Place {
+    /// The root, in somebody's program.
+    Root,
+    /// An agent, with the link to its parent.
+    Agent(LinkId),
+}
+
+#[derive(Default)]
+struct Heart {
+    every: Duration,
+    heard: bool,
+    missed: u8,
+}
+
+/// The broker's own state.
+pub(crate) struct Broker {
+    shared: Arc<Shared>,
+    workers: Arc<Workers>,
+    place: Place,
+    sources: HashMap<u64, (Role, Option<OwnedFd>)>,
+    next_token: u64,
+    timers: BTreeMap<(Instant, u64), Timer>,
+    children: HashMap<LinkId, Child>,
+    programs: HashMap<u32, Program>,
+    next_program: u32,
+    paused: Vec<(u32, u8)>,
+    hearts: HashMap<LinkId, Heart>,
+    remembered: HashMap<String, offshoot_bootstrap::Platform>,
+    own_lines: [crate::connect::boot::History; 2],
+    context: Option<crate::context::Context>,
+    heartbeat: u32,
+    stopping: bool,
+    forced: bool,
+    done: bool,
+}
+
+impl Broker {
+    pub fn new(shared: Arc<Shared>, workers: Arc<Workers>, place: Place) -> Broker {
+        Broker {
+            shared,
+            workers,
+            place,
+            sources: HashMap::new(),
+            next_token: WAKER + 1,
+            timers: BTreeMap::new(),
+            children: HashMap::new(),
+            programs: HashMap::new(),
+            next_program: 0,
+            paused: Vec::new(),
+            hearts: HashMap::new(),
+            remembered: HashMap::new(),
+            own_lines: Default::default(),
+            context: None,
+            heartbeat: 0,
+            stopping: false,
+            forced: false,
+            done: false,
+        }
+    }
+
+    /// This node as a context, for the functions that run in it.
+    pub fn set_context(&mut self, context: crate::context::Context) {
+        self.context = Some(context);
+    }
+
+    /// Takes over the two ends of the link to the parent, and what this process prints.
+    pub fn attach_parent(&mut self, link: LinkId, input: OwnedFd, output: OwnedFd) -> Result<()> {
+        let failed = |error| Error::system("taking over the link to the parent", error);
+        sys::set_nonblocking(&input).map_err(failed)?;
+        sys::set_nonblocking(&output).map_err(failed)?;
+        self.watch(Role::Link(link), input)?;
+        let shared = Arc::clone(&self.shared);
+        self.attach_output(&mut shared.lock(), link, output);
+        Ok(())
+    }
+
+    /// Watches what this process itself prints, and the pipe that signals are reported on.
+    pub fn attach_own(&mut self, stdout: OwnedFd, stderr: OwnedFd, signals: OwnedFd) -> Result<()> {
+        for fd in [&stdout, &stderr, &signals] {
+            sys::set_nonblocking(fd).map_err(|error| Error::system("taking over stdio", error))?;
+        }
+        self.watch(Role::OwnOutput(1), stdout)?;
+        self.watch(Role::OwnOutput(2), stderr)?;
+        self.watch(Role::Signal, signals)
+    }
+
+    fn attach_output(&mut self, core: &mut Core, link: LinkId, output: OwnedFd) {
+        let token = self.token(Role::LinkRoom(link), None);
+        core.io.insert(link, LinkIo::new(output, token));
+    }
+
+    fn token(&mut self, role: Role, fd: Option<OwnedFd>) -> u64 {
+        let token = self.next_token;
+        self.next_token += 1;
+        self.sources.insert(token, (role, fd));
+        token
+    }
+
+    /// Watches a descriptor for something to read.
+    fn watch(&mut self, role: Role, fd: OwnedFd) -> Result<()> {
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, self.next_token);
+        self.shared.epoll.add(&fd, event).map_err(|error| Error::system("watching a descriptor", error))?;
+        self.token(role, Some(fd));
+        Ok(())
+    }
+
+    fn unwatch(&mut self, role: Role) {
+        let found = self.sources.iter().find(|(_, (other, _))| *other == role).map(|(token, _)| *token);
+        if let Some(token) = found {
+            self.unwatch_token(token);
+        }
+    }
+
+    fn unwatch_token(&mut self, token: u64) {
+        if let Some((_, Some(fd))) = self.sources.remove(&token) {
+            let _ = self.shared.epoll.delete(fd.as_fd());
+        }
+    }
+
+    fn after(&mut self, delay: Duration, timer: Timer) {
+        let token = self.next_token;
+        self.next_token += 1;
+        self.timers.insert((Instant::now() + delay, token), timer);
+    }
+
+    /// Runs until this node is to end. In an agent the process ends after it.
+    pub fn run(mut self) {
+        let mut events = [EpollEvent::empty(); 64];
+        let mut buffer = vec![0; READ_SIZE];
+        while !self.done {
+            let timeout = self.timers.keys().next().map(|(due, _)| due.saturating_duration_since(Instant::now()));
+            let timeout = timeout.map_or(EpollTimeout::NONE, |left| {
+                EpollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(EpollTimeout::MAX)
+            });
+            let count = match self.shared.epoll.wait(&mut events, timeout) {
+                Ok(count) => count,
+                Err(nix::Error::EINTR) => 0,
+                Err(error) => {
+                    tracing::error!("the broker cannot wait any more: {error}");
+                    break;
+                }
+            };
+            for event in &events[..count] {
+                self.ready(event.data(), &mut buffer);
+            }
+            self.expire();
+            self.settle();
+        }
+        self.last_words();
+    }
+
+    fn ready(&mut self, token: u64, buffer: &mut [u8]) {
+        if token == WAKER {
+            let _ = self.shared.waker.read();
+            return;
+        }
+        let Some((role, fd)) = self.sources.get(&token) else { return };
+        let role = *role;
+        match role {
+            Role::LinkRoom(link) => {
+                let shared = Arc::clone(&self.shared);
+                let mut core = shared.lock();
+                shared.flush_link(&mut core, link);
+                shared.release(core);
+            }
+            Role::ChildExit(link) => self.child_exited(link),
+            Role::ProgramExit(number) => self.program_exited(number),
+            Role::ProgramInput(number) => self.program_writable(number),
+            Role::ProgramOutput(number, stream) => self.program_readable(number, stream, buffer),
+            _ => {
+                let read = fd.as_ref().map_or(Ok(Some(0)), |fd| sys::read(fd, buffer));
+                match read {
+                    Ok(None) => {}
+                    Ok(Some(0)) | Err(_) => {
+                        self.unwatch_token(token);
+                        self.ended(role);
+                    }
+                    Ok(Some(count)) => self.input(role, &buffer[..count]),
+                }
+            }
+        }
+    }
+
+    fn input(&mut self, role: Role, bytes: &[u8]) {
+        match role {
+            Role::Link(link) => self.link_input(link, bytes),
+            Role::ChildStderr(link) => self.child_stderr(link, bytes),
+            Role::ChildTerminal(link) => self.child_terminal(link, bytes),
+            Role::OwnOutput(stream) => self.own_output(stream, bytes),
+            Role::Signal => self.stop(),
+            _ => {}
+        }
+    }
+
+    fn ended(&mut self, role: Role) {
+        match role {
+            Role::Link(link) => self.link_ended(link),
+            Role::ChildStderr(link) | Role::ChildTerminal(link) => self.child_stream_ended(link, role),
+            _ => {}
+        }
+    }
+
+    fn link_input(&mut self, link: LinkId, bytes: &[u8]) {
+        if self.children.get(&link).is_some_and(|child| !child.is_up()) {
+            return self.child_stdout(link, bytes);
+        }
+        self.frames(link, bytes);
+    }
+
+    fn frames(&mut self, link: LinkId, bytes: &[u8]) {
+        if let Some(heart) = self.hearts.get_mut(&link) {
+            heart.heard = true;
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        core.node.receive(link, bytes);
+        self.handle_events(&mut core);
+        shared.release(core);
+    }
+
+    /// Carries out what other threads and this turn have left to do.
+    fn settle(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            let mut core = shared.lock();
+            let orders = std::mem::take(&mut core.orders);
+            self.handle_events(&mut core);
+            shared.send_logs(&mut core);
+            shared.flush(&mut core);
+            self.handle_events(&mut core);
+            core.unseen = false;
+            shared.release(core);
+            let idle = orders.is_empty();
+            for Order::Stop in orders {
+                self.stop();
+            }
+            if idle {
+                break;
+            }
+        }
+        self.resume_programs();
+        self.check_farewell();
+    }
+
+    fn handle_events(&mut self, core: &mut Core) {
+        while let Some(event) = core.node.poll_event() {
+            match event {
+                Event::Opened { flow, service, streams, child, bytes, end } => {
+                    self.opened(core, flow, crate::shared::Request { service, streams, child, bytes }, end);
+                }
+                Event::Data { flow, bytes, end } => self.data(core, flow, bytes, end),
+                Event::Room(flow) => {
+                    core.go_on(flow);
+                    if let Some(Endpoint::Stream(stream)) = core.endpoints.get(&flow) {
+                        let stream = Arc::clone(stream);
+                        core.wakes.push(Wake::Stream(stream));
+                    }
+                }
+                Event::Closed { flow, letter } => self.flow_closed(core, flow, letter),
+                Event::Boot(boot) => self.boot(core, &boot),
+                Event::Control { link, kind, bytes } => self.control(core, link, kind, &bytes),
+                Event::Log { from, bytes } => crate::log::arrived(&core.name_of(from), &bytes),
+                Event::Broken { link, why } => self.link_broken(core, link, &why),
+                Event::Gone(contexts) => {
+                    for context in contexts {
+                        core.names.remove(&context);
+                    }
+                }
+            }
+        }
+    }
+
+    fn control(&mut self, core: &mut Core, link: LinkId, kind: Kind, bytes: &[u8]) {
+        match kind {
+            Kind::Ping => core.node.control(link, Kind::Pong, Vec::new()),
+            Kind::Hello => self.child_hello(core, link, bytes),
+            Kind::Shutdown => self.stopping_order(core),
+            _ => {}
+        }
+    }
+
+    fn stopping_order(&mut self, core: &mut Core) {
+        core.orders.push(Order::Stop);
+        core.unseen = true;
+    }
+
+    fn boot(&mut self, core: &mut Core, boot: &crate::node::Boot) {
+        self.shared.log_level.store(boot.log_level, Ordering::Relaxed);
+        core.names.insert(boot.id, boot.name.as_str().into());
+        self.heartbeat = boot.heartbeat;
+        self.context = Some(crate::context::Context::new(&self.shared, boot.id, boot.name.as_str().into()));
+        if let Place::Agent(up) = self.place {
+            self.start_heart(up, boot.heartbeat);
+        }
+    }
+
+    fn start_heart(&mut self, link: LinkId, seconds: u32) {
+        if seconds > 0 {
+            let every = Duration::from_secs(seconds.into());
+            self.hearts.insert(link, Heart { every, heard: true, missed: 0 });
+            self.after(every, Timer::Heartbeat(link));
+        }
+    }
+
+    fn heartbeat(&mut self, link: LinkId) {
+        let Some(heart) = self.hearts.get_mut(&link) else { return };
+        heart.missed = if std::mem::take(&mut heart.heard) { 0 } else { heart.missed + 1 };
+        let (every, missed) = (heart.every, heart.missed);
+        let shared = Arc::clone(&self.shared);
+        if missed >= MISSED_HEARTBEATS {
+            self.hearts.remove(&link);
+            let mut core = shared.lock();
+            self.link_broken(&mut core, link, "its heartbeat has stopped");
+            shared.release(core);
+            return;
+        }
+        if missed > 0 || every > Duration::ZERO {
+            shared.with(|core| core.node.control(link, Kind::Ping, Vec::new()));
+        }
+        self.after(every, Timer::Heartbeat(link));
+    }
+
+    fn expire(&mut self) {
+        while let Some(entry) = self.timers.first_entry() {
+            if entry.key().0 > Instant::now() {
+                break;
+            }
+            match entry.remove() {
+                Timer::Connect(link, attempt) => self.connect_timed_out(link, attempt),
+                Timer::Kill(link) => self.kill_child(link),
+                Timer::Heartbeat(link) => self.heartbeat(link),
+                Timer::Poll => self.poll_exits(),
+                Timer::Farewell => self.force(),
+            }
+        }
+    }
+
+    /// A link brought nonsense, or nothing for too long: it is closed from this side.
+    fn link_broken(&mut self, core: &mut Core, link: LinkId, why: &str) {
+        tracing::warn!("closing a link: {why}");
+        self.unwatch(Role::Link(link));
+        if matches!(self.place, Place::Agent(up) if up == link) {
+            self.stopping_order(core);
+            return;
+        }
+        self.lose_child(core, link, why);
+    }
+
+    fn link_ended(&mut self, link: LinkId) {
+        if matches!(self.place, Place::Agent(up) if up == link) {
+            return self.stop();
+        }
+        self.child_stream_ended(link, Role::Link(link));
+    }
+
+    fn flow_closed(&mut self, core: &mut Core, flow: FlowKey, letter: crate::error::DeadLetter) {
+        let error = core.error_of(flow, letter.clone());
+        match core.forget(flow) {
+            Some(Endpoint::Reply(slot, _)) => core.wakes.push(Wake::Slot(slot, Err(error))),
+            Some(Endpoint::Stream(stream)) => {
+                stream.fail(error.to_string());
+                core.wakes.push(Wake::Stream(stream));
+            }
+            Some(Endpoint::Program(number, stream)) => self.program_stream_closed(core, number, stream),
+            Some(Endpoint::Image(link, _)) => self.image_missing(core, link, &error),
+            Some(Endpoint::Request(request)) => {
+                if let Some((_, link)) = request.child {
+                    core.node.link_lost(link, Reason::ConnectFailed, "the order to connect broke off");
+                }
+            }
+            Some(Endpoint::Busy) | None => {}
+        }
+    }
+}

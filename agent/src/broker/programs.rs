@@ -1,0 +1,330 @@
+//! Programs that are run for other contexts: their streams as flows, their end as a reply.
+
+use super::requests::{answer, unreadable};
+use super::{Broker, READ_SIZE, Role, Timer};
+use crate::codec;
+use crate::error::{Error, Reason};
+use crate::id::{FlowKey, Handle};
+use crate::program::{ExitStatus, Order};
+use crate::remote::{failed, value};
+use crate::shared::{Core, Endpoint, Request};
+use crate::sys;
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How much may wait on a link before programs that feed it have to wait too.
+const LINK_BACKLOG: usize = 256 << 10;
+
+/// The streams of a program by number.
+const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+
+struct Output {
+    fd: OwnedFd,
+    token: u64,
+    flow: FlowKey,
+    watched: bool,
+}
+
+struct Input {
+    fd: OwnedFd,
+    token: u64,
+    flow: FlowKey,
+    queue: VecDeque<Vec<u8>>,
+    at: usize,
+    end: bool,
+    watched: bool,
+}
+
+/// One program.
+pub(super) struct Program {
+    process: std::process::Child,
+    reply: Option<FlowKey>,
+    input: Option<Input>,
+    outputs: [Option<Output>; 2],
+    exited: bool,
+}
+
+impl Program {
+    pub fn group(&self) -> i32 {
+        self.process.id() as i32
+    }
+}
+
+impl Broker {
+    /// The order to run a program.
+    pub(super) fn exec(&mut self, core: &mut Core, flow: FlowKey, request: &Request) {
+        let order: Order = match codec::from_bytes(&request.bytes) {
+            Ok(order) => order,
+            Err(error) => return unreadable(core, flow, error),
+        };
+        if request.streams != 3 {
+            return core.node.reset(flow, Reason::Violation, "a program has three streams");
+        }
+        let stream = |number: u8| FlowKey { handle: Handle(flow.handle.0 + 1 + u32::from(number)), ..flow };
+        let number = self.next_program;
+        match self.start(number, &order, stream) {
+            Ok(mut program) => {
+                self.next_program = self.next_program.wrapping_add(1);
+                program.reply = Some(flow);
+                core.endpoints.insert(flow, Endpoint::Program(number, u8::MAX));
+                for index in [STDIN, STDOUT, STDERR] {
+                    core.endpoints.insert(stream(index), Endpoint::Program(number, index));
+                }
+                self.programs.insert(number, program);
+            }
+            Err(error) => {
+                let context = core.name_of(core.node.id()).to_string();
+                let program = order.argv.first().map(|word| String::from_utf8_lossy(word).into_owned()).unwrap_or_default();
+                let errno = error.raw_os_error().unwrap_or(0);
+                let text = error.to_string();
+                let detail = text.split(" (os error").next().unwrap_or_default().to_owned();
+                for index in [STDIN, STDOUT, STDERR] {
+                    core.node.reset(stream(index), Reason::Cancelled, "the program did not start");
+                }
+                answer(core, flow, failed(&Error::Spawn { context, program, errno, detail }));
+            }
+        }
+    }
+
+    fn start(&mut self, number: u32, order: &Order, stream: impl Fn(u8) -> FlowKey) -> std::io::Result<Program> {
+        let word = |bytes: &Vec<u8>| OsString::from_vec(bytes.clone());
+        let (program, arguments) =
+            order.argv.split_first().ok_or_else(|| std::io::Error::from_raw_os_error(libc::EINVAL))?;
+        let mut command = Command::new(word(program));
+        command.args(arguments.iter().map(word));
+        if order.clear_env {
+            command.env_clear();
+        }
+        command.envs(order.env.iter().map(|(key, value)| (word(key), word(value))));
+        if let Some(directory) = &order.directory {
+            command.current_dir(word(directory));
+        }
+        let (child_in, stdin) = sys::pipe()?;
+        let (stdout, child_out) = sys::pipe()?;
+        let (stderr, child_err) = sys::pipe()?;
+        command.stdin(Stdio::from(child_in)).stdout(Stdio::from(child_out)).stderr(Stdio::from(child_err));
+        // SAFETY: between fork and exec the closure only makes system calls; it neither allocates nor locks.
+        unsafe {
+            command.pre_exec(|| {
+                sys::new_session(None)?;
+                sys::clear_signal_mask()?;
+                sys::die_with_parent()
+            });
+        }
+        for fd in [&stdin, &stdout, &stderr] {
+            sys::set_nonblocking(fd)?;
+        }
+        let process = command.spawn()?;
+        drop(command);
+        let output = |broker: &mut Broker, fd: OwnedFd, index: u8| {
+            let token = broker.token(Role::ProgramOutput(number, index), None);
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, token);
+            let watched = broker.shared.epoll.add(&fd, event).is_ok();
+            Some(Output { fd, token, flow: stream(index), watched })
+        };
+        let outputs = [output(self, stdout, STDOUT), output(self, stderr, STDERR)];
+        let token = self.token(Role::ProgramInput(number), None);
+        let queue = VecDeque::new();
+        let input =
+            Some(Input { fd: stdin, token, flow: stream(STDIN), queue, at: 0, end: false, watched: false });
+        match sys::pidfd_open(process.id()) {
+            Ok(fd) => self.watch(Role::ProgramExit(number), fd).map_err(std::io::Error::other)?,
+            Err(_) => self.after(Duration::from_millis(20), Timer::Poll),
+        }
+        Ok(Program { process, reply: None, input, outputs, exited: false })
+    }
+
+    /// Bytes for a program's stdin.
+    pub(super) fn program_input(&mut self, core: &mut Core, number: u32, bytes: Vec<u8>, end: bool) {
+        let Some(input) = self.programs.get_mut(&number).and_then(|program| program.input.as_mut()) else { return };
+        if !bytes.is_empty() {
+            input.queue.push_back(bytes);
+        }
+        input.end |= end;
+        self.feed(core, number);
+    }
+
+    pub(super) fn program_writable(&mut self, number: u32) {
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        self.feed(&mut core, number);
+        shared.release(core);
+    }
+
+    /// Writes to a program's stdin as far as it goes.
+    fn feed(&mut self, core: &mut Core, number: u32) {
+        let Some(program) = self.programs.get_mut(&number) else { return };
+        let Some(input) = &mut program.input else { return };
+        let mut blocked = false;
+        while let Some(front) = input.queue.front() {
+            match sys::write(&input.fd, &front[input.at..]) {
+                Ok(Some(count)) => {
+                    core.node.consume(input.flow, count);
+                    input.at += count;
+                    if input.at == front.len() {
+                        input.queue.pop_front();
+                        input.at = 0;
+                    }
+                }
+                Ok(None) => {
+                    blocked = true;
+                    break;
+                }
+                Err(_) => {
+                    // It does not read any more. The sender learns it as from a pipe.
+                    core.node.reset(input.flow, Reason::Cancelled, "the program closed its stdin");
+                    core.forget(input.flow);
+                    input.queue.clear();
+                    input.end = true;
+                }
+            }
+        }
+        if blocked != input.watched {
+            let done = if blocked {
+                self.shared.epoll.add(&input.fd, EpollEvent::new(EpollFlags::EPOLLOUT, input.token))
+            } else {
+                self.shared.epoll.delete(&input.fd)
+            };
+            input.watched = blocked && done.is_ok();
+        }
+        if input.end && input.queue.is_empty() {
+            self.sources.remove(&input.token);
+            core.endpoints.remove(&input.flow);
+            program.input = None;
+        }
+    }
+
+    /// A program has printed something, or may go on printing.
+    pub(super) fn program_readable(&mut self, number: u32, stream: u8, buffer: &mut [u8]) {
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        self.pump(&mut core, number, stream, buffer);
+        self.program_over(&mut core, number);
+        shared.release(core);
+    }
+
+    fn pump(&mut self, core: &mut Core, number: u32, stream: u8, buffer: &mut [u8]) {
+        let Some(program) = self.programs.get_mut(&number) else { return };
+        let slot = &mut program.outputs[usize::from(stream - 1)];
+        let Some(output) = slot else { return };
+        let backlog = core.node.router.link_to(output.flow.peer).map_or(0, |link| core.node.queued(link));
+        let Some(room) = core.node.room(output.flow) else {
+            return self.close_output(core, number, stream);
+        };
+        let room = if backlog > LINK_BACKLOG { 0 } else { room.min(buffer.len()) };
+        if room == 0 {
+            if std::mem::take(&mut output.watched) {
+                let _ = self.shared.epoll.delete(&output.fd);
+            }
+            if !self.paused.contains(&(number, stream)) {
+                self.paused.push((number, stream));
+            }
+            return;
+        }
+        let read = sys::read(&output.fd, &mut buffer[..room]);
+        if !output.watched {
+            output.watched = self.shared.epoll.add(&output.fd, EpollEvent::new(EpollFlags::EPOLLIN, output.token)).is_ok();
+        }
+        match read {
+            Ok(Some(count)) if count > 0 => {
+                core.node.send(output.flow, &buffer[..count], false, false);
+            }
+            // Whoever else holds the stream open is not the program that was asked for.
+            Ok(None) if !program.exited => {}
+            Ok(_) | Err(_) => {
+                core.node.send(output.flow, &[], true, false);
+                self.close_output(core, number, stream);
+            }
+        }
+    }
+
+    fn close_output(&mut self, core: &mut Core, number: u32, stream: u8) {
+        let Some(program) = self.programs.get_mut(&number) else { return };
+        let Some(output) = program.outputs[usize::from(stream - 1)].take() else { return };
+        if output.watched {
+            let _ = self.shared.epoll.delete(&output.fd);
+        }
+        core.endpoints.remove(&output.flow);
+        self.sources.remove(&output.token);
+    }
+
+    /// Lets those go on that waited for credit or for their link.
+    pub(super) fn resume_programs(&mut self) {
+        if self.paused.is_empty() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut buffer = vec![0; READ_SIZE];
+        for (number, stream) in std::mem::take(&mut self.paused) {
+            let mut core = shared.lock();
+            self.pump(&mut core, number, stream, &mut buffer);
+            self.program_over(&mut core, number);
+            shared.release(core);
+        }
+    }
+
+    /// The other end has given a stream of a program up.
+    pub(super) fn program_stream_closed(&mut self, core: &mut Core, number: u32, stream: u8) {
+        match stream {
+            STDIN => {
+                if let Some(input) = self.programs.get_mut(&number).and_then(|program| program.input.take()) {
+                    if input.watched {
+                        let _ = self.shared.epoll.delete(&input.fd);
+                    }
+                    self.sources.remove(&input.token);
+                }
+            }
+            STDOUT | STDERR => self.close_output(core, number, stream),
+            _ => {
+                // Nobody waits for its end any more: it is not to go on.
+                if let Some(program) = self.programs.get_mut(&number) {
+                    program.reply = None;
+                    sys::kill(-program.group(), libc::SIGTERM);
+                    sys::kill(-program.group(), libc::SIGCONT);
+                }
+            }
+        }
+        self.program_over(core, number);
+    }
+
+    pub(super) fn program_exited(&mut self, number: u32) {
+        let Some(program) = self.programs.get_mut(&number) else { return };
+        let Ok(Some(status)) = program.process.try_wait() else { return };
+        program.exited = true;
+        let reply = program.reply.take();
+        self.unwatch(Role::ProgramExit(number));
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        self.program_stream_closed(&mut core, number, STDIN);
+        let mut buffer = vec![0; READ_SIZE];
+        for stream in [STDOUT, STDERR] {
+            // Read on while there is credit; what is left follows as credit comes.
+            while self.programs.get(&number).is_some_and(|program| program.outputs[usize::from(stream - 1)].is_some())
+                && !self.paused.contains(&(number, stream))
+            {
+                self.pump(&mut core, number, stream, &mut buffer);
+            }
+        }
+        if let Some(flow) = reply {
+            let status = ExitStatus { code: status.code(), signal: status.signal() };
+            answer(&mut core, flow, value(&status));
+        }
+        self.program_over(&mut core, number);
+        shared.release(core);
+    }
+
+    fn program_over(&mut self, _core: &mut Core, number: u32) {
+        if self.programs.get(&number).is_some_and(|program| program.exited && program.outputs.iter().all(Option::is_none)) {
+            self.programs.remove(&number);
+        }
+    }
+}

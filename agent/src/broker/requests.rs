@@ -1,0 +1,218 @@
+//! What other contexts ask of this one, and what comes back to those who asked.
+
+use super::{Broker, Place};
+use crate::codec::MAX_MESSAGE;
+use crate::error::{Error, Reason, codec_error};
+use crate::id::{ContextId, FlowKey, Handle, LinkId};
+use crate::remote::{FUNCTIONS, Function, failed, value};
+use crate::shared::{Core, Endpoint, Request, Shared, Wake};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+/// How many context ids one subtree may be granted.
+const GRANT_LIMIT: u32 = 1 << 20;
+
+/// A call's request: the function's name with its length in front, then the arguments.
+pub(crate) fn encode_call(name: &str, arguments: &[u8]) -> Vec<u8> {
+    let mut request = Vec::with_capacity(2 + name.len() + arguments.len());
+    request.extend_from_slice(&(name.len() as u16).to_le_bytes());
+    request.extend_from_slice(name.as_bytes());
+    request.extend_from_slice(arguments);
+    request
+}
+
+fn decode_call(request: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = request.split_first_chunk::<2>()?;
+    let (name, arguments) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+    Some((std::str::from_utf8(name).ok()?, arguments))
+}
+
+impl Broker {
+    /// Somebody opened a flow to a service.
+    pub(super) fn opened(&mut self, core: &mut Core, flow: FlowKey, request: Request, end: bool) {
+        let length = request.bytes.len();
+        core.node.consume(flow, length);
+        if end {
+            self.whole(core, flow, request);
+        } else {
+            core.endpoints.insert(flow, Endpoint::Request(request));
+        }
+    }
+
+    /// Bytes of a flow.
+    pub(super) fn data(&mut self, core: &mut Core, flow: FlowKey, bytes: Vec<u8>, end: bool) {
+        let length = bytes.len();
+        match core.endpoints.get_mut(&flow) {
+            Some(Endpoint::Reply(slot, so_far)) => {
+                if so_far.len() + length > MAX_MESSAGE {
+                    let slot = Arc::clone(slot);
+                    core.node.reset(flow, Reason::TooLarge, "the reply");
+                    core.forget(flow);
+                    let context = core.name_of(flow.peer).to_string();
+                    let detail = format!("the reply is over {MAX_MESSAGE} bytes");
+                    let error = Error::Undelivered { context, reason: Reason::TooLarge, detail };
+                    return core.wakes.push(Wake::Slot(slot, Err(error)));
+                }
+                let whole = if so_far.is_empty() { bytes } else { [std::mem::take(so_far), bytes].concat() };
+                if end {
+                    let slot = Arc::clone(slot);
+                    core.endpoints.remove(&flow);
+                    core.wakes.push(Wake::Slot(slot, Ok(whole)));
+                } else {
+                    *so_far = whole;
+                    core.node.consume(flow, length);
+                }
+            }
+            Some(Endpoint::Stream(stream)) => {
+                stream.push(bytes, end);
+                let stream = Arc::clone(stream);
+                if end {
+                    core.endpoints.remove(&flow);
+                }
+                core.wakes.push(Wake::Stream(stream));
+            }
+            Some(Endpoint::Request(request)) => {
+                request.bytes.extend_from_slice(&bytes);
+                if request.bytes.len() > MAX_MESSAGE {
+                    core.node.reset(flow, Reason::TooLarge, "the request");
+                    core.forget(flow);
+                    return;
+                }
+                core.node.consume(flow, length);
+                if end && let Some(Endpoint::Request(request)) = core.endpoints.remove(&flow) {
+                    self.whole(core, flow, request);
+                }
+            }
+            Some(Endpoint::Program(number, 0)) => {
+                let number = *number;
+                self.program_input(core, number, bytes, end);
+            }
+            Some(Endpoint::Image(link, so_far)) => {
+                let link = *link;
+                so_far.extend_from_slice(&bytes);
+                core.node.consume(flow, length);
+                if end && let Some(Endpoint::Image(_, reply)) = core.endpoints.remove(&flow) {
+                    self.image_arrived(core, link, &reply);
+                }
+            }
+            _ => core.node.reset(flow, Reason::Cancelled, "nobody reads it"),
+        }
+    }
+
+    fn whole(&mut self, core: &mut Core, flow: FlowKey, mut request: Request) {
+        if self.stopping {
+            return core.node.reset(flow, Reason::ShutDown, "");
+        }
+        core.endpoints.insert(flow, Endpoint::Busy);
+        match request.service {
+            Handle::CALL => self.call(core, flow, std::mem::take(&mut request.bytes)),
+            Handle::CONNECT => self.connect(core, flow, &request),
+            Handle::EXEC => self.exec(core, flow, &request),
+            Handle::ALLOCATE => {
+                let reply = grant(core);
+                answer(core, flow, reply);
+            }
+            Handle::IMAGE => {
+                let reply = give_image(core, &request.bytes);
+                answer(core, flow, reply);
+            }
+            Handle::DISCONNECT => self.disconnect(core, flow, &request.bytes),
+            _ => core.node.reset(flow, Reason::NoHandle, ""),
+        }
+    }
+
+    fn call(&mut self, core: &mut Core, flow: FlowKey, request: Vec<u8>) {
+        let Some(context) = self.context.clone() else {
+            return core.node.reset(flow, Reason::ShutDown, "it has no name yet");
+        };
+        let found = decode_call(&request).map(|(name, arguments)| {
+            let function = FUNCTIONS.iter().find(|function| function.name == name);
+            (function, name.to_owned(), request.len() - arguments.len())
+        });
+        let Some((function, name, at)) = found else {
+            return core.node.reset(flow, Reason::Violation, "a call that cannot be read");
+        };
+        let Some(function) = function else {
+            let error = Error::NoSuchFunction { context: context.name().into(), function: name };
+            return answer(core, flow, failed(&error));
+        };
+        let shared = Arc::clone(&self.shared);
+        self.workers.run(Box::new(move || {
+            let reply = run_contained(function, &context, &request[at..]);
+            shared.with(|core| answer(core, flow, reply));
+        }));
+    }
+
+    /// Fetches an image from the root for a child that connects over `link`.
+    pub(super) fn fetch_image(&mut self, core: &mut Core, link: LinkId, platform: offshoot_bootstrap::Platform) {
+        let request = platform.machine().as_bytes().to_vec();
+        core.open(ContextId::ROOT, Handle::IMAGE, request, crate::node::Opening::default(), |_| {
+            Endpoint::Image(link, Vec::new())
+        });
+    }
+}
+
+/// A function's panic is its own: where the build unwinds, the caller is told and the context lives on.
+fn run_contained(function: &Function, context: &crate::context::Context, arguments: &[u8]) -> Vec<u8> {
+    match std::panic::catch_unwind(AssertUnwindSafe(|| (function.run)(context, arguments))) {
+        Ok(reply) => reply,
+        Err(panic) => {
+            let message = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_else(|| "without a text".into());
+            failed(&Error::Panicked { context: context.name().into(), message })
+        }
+    }
+}
+
+/// Answers a request with a whole reply.
+pub(super) fn answer(core: &mut Core, flow: FlowKey, reply: Vec<u8>) {
+    core.endpoints.remove(&flow);
+    if reply.len() > MAX_MESSAGE {
+        return core.node.reset(flow, Reason::TooLarge, "the reply is too large to send");
+    }
+    core.send_all(flow, reply, false);
+}
+
+fn grant(core: &mut Core) -> Vec<u8> {
+    if core.next_context >= GRANT_LIMIT {
+        return failed(&Error::System { action: "granting a context id".into(), detail: "all are used".into() });
+    }
+    let id = ContextId(core.next_context);
+    core.next_context += 1;
+    value(&id)
+}
+
+fn give_image(core: &mut Core, machine: &[u8]) -> Vec<u8> {
+    let machine = String::from_utf8_lossy(machine);
+    let image = match offshoot_bootstrap::Platform::from_machine(&machine) {
+        Some(platform) => core.images.get(platform),
+        None => Ok(None),
+    };
+    match image {
+        Ok(Some(image)) => value(&image.bytes().to_vec()),
+        Ok(None) => failed(&Error::Image(format!("there are no agents for {machine}"))),
+        Err(error) => failed(&error),
+    }
+}
+
+/// The error of a request that cannot be read.
+pub(super) fn unreadable(core: &mut Core, flow: FlowKey, error: crate::codec::CodecError) {
+    let context = core.name_of(core.node.id());
+    answer(core, flow, failed(&codec_error(&context, error)));
+}
+
+/// Which services a node offers, and to whom.
+pub(crate) fn serve(shared: &Shared, place: &Place) {
+    use crate::router::Policy;
+    let mut core = shared.lock();
+    for service in [Handle::CALL, Handle::CONNECT, Handle::EXEC, Handle::DISCONNECT] {
+        core.node.serve(service, Policy::Ancestors);
+    }
+    if matches!(place, Place::Root) {
+        core.node.serve(Handle::ALLOCATE, Policy::Descendants);
+        core.node.serve(Handle::IMAGE, Policy::Descendants);
+    }
+}

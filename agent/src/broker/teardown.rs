@@ -1,0 +1,143 @@
+//! The end of a node: children are told, programs are ended, and within a bound nothing is left.
+
+use super::{Broker, PATIENCE, Place, Timer};
+use crate::error::Error;
+use crate::shared::{Endpoint, Wake};
+use crate::sys;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the root waits for its children before it uses force.
+const ROOT_PATIENCE: Duration = Duration::from_millis(2000);
+
+impl Broker {
+    /// Begins the end: everything below is told, nothing new is taken.
+    pub(super) fn stop(&mut self) {
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        core.stopped = true;
+        let links: Vec<_> = self.children.keys().copied().collect();
+        for link in links {
+            self.dismiss(&mut core, link);
+        }
+        shared.release(core);
+        for program in self.programs.values() {
+            sys::kill(-program.group(), libc::SIGTERM);
+            sys::kill(-program.group(), libc::SIGCONT);
+        }
+        let patience = if matches!(self.place, Place::Root) { ROOT_PATIENCE } else { PATIENCE };
+        self.after(patience, Timer::Farewell);
+    }
+
+    /// Whether the end has come.
+    pub(super) fn check_farewell(&mut self) {
+        if self.stopping && self.children.is_empty() && self.programs.is_empty() {
+            self.done = true;
+        }
+    }
+
+    /// The time for leaving in peace is over.
+    pub(super) fn force(&mut self) {
+        for program in self.programs.values() {
+            sys::kill(-program.group(), libc::SIGKILL);
+        }
+        let links: Vec<_> = self.children.keys().copied().collect();
+        for link in links {
+            self.kill_child(link);
+        }
+        if matches!(self.place, Place::Agent(_)) {
+            self.done = true;
+        } else if std::mem::replace(&mut self.forced, true) {
+            // What cannot be killed is left to its closed streams.
+            self.done = true;
+        } else {
+            // What was killed is still collected.
+            self.after(ROOT_PATIENCE / 2, Timer::Farewell);
+        }
+    }
+
+    /// After the loop: whoever still waits is told, and in an agent every process below is ended.
+    pub(super) fn last_words(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        core.stopped = true;
+        let endpoints: Vec<_> = core.endpoints.drain().collect();
+        for (_, endpoint) in endpoints {
+            match endpoint {
+                Endpoint::Reply(slot, _) => core.wakes.push(Wake::Slot(slot, Err(Error::ShutDown))),
+                Endpoint::Stream(stream) => {
+                    stream.fail(Error::ShutDown.to_string());
+                    core.wakes.push(Wake::Stream(stream));
+                }
+                _ => {}
+            }
+        }
+        if matches!(self.place, Place::Root) {
+            core.io.clear();
+        }
+        shared.release(core);
+        if matches!(self.place, Place::Agent(_)) {
+            end_descendants();
+        }
+    }
+
+    /// What this process itself prints goes to the root as log records, a line each.
+    pub(super) fn own_output(&mut self, stream: u8, bytes: &[u8]) {
+        let index = usize::from(stream == 2);
+        let lines = self.own_lines[index].feed(bytes);
+        let name = if stream == 2 { "stderr" } else { "stdout" };
+        for line in lines {
+            let record = crate::log::encode(tracing::Level::INFO, name, &String::from_utf8_lossy(&line));
+            self.shared.with(|core| core.node.log(record));
+        }
+    }
+}
+
+/// Ends every process below this one, however it detached itself: first politely, then not. Orphans have become our
+/// children, so none is out of sight.
+fn end_descendants() {
+    let me = std::process::id();
+    let begun = Instant::now();
+    loop {
+        while sys::reap_any().is_some() {}
+        let below = descendants(me);
+        if below.is_empty() || begun.elapsed() > PATIENCE {
+            return;
+        }
+        for pid in &below {
+            sys::kill(*pid as i32, libc::SIGKILL);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// All living processes below `root`, from /proc; none where that is not mounted.
+fn descendants(root: u32) -> Vec<u32> {
+    let mut parents = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Ok(stat) = std::fs::read(entry.path().join("stat")) else { continue };
+        // pid (name) state parent ...: the name may hold anything, so the fields are counted from its end.
+        let Some(end) = stat.iter().rposition(|byte| *byte == b')') else { continue };
+        let fields = String::from_utf8_lossy(&stat[end + 1..]).into_owned();
+        let mut fields = fields.split_ascii_whitespace();
+        let (state, parent) = (fields.next(), fields.next().and_then(|parent| parent.parse::<u32>().ok()));
+        if let (Some(state), Some(parent)) = (state, parent)
+            && state != "Z"
+        {
+            parents.push((pid, parent));
+        }
+    }
+    let mut found = vec![root];
+    let mut at = 0;
+    while at < found.len() {
+        let parent = found[at];
+        found.extend(parents.iter().filter(|(pid, of)| *of == parent && !found.contains(pid)).map(|(pid, _)| *pid).collect::<Vec<_>>());
+        at += 1;
+    }
+    found.remove(0);
+    found
+}

@@ -1,0 +1,267 @@
+//! Watches one bootstrap: finds the markers in what the other side prints, keeps the rest for messages, and explains
+//! how it ended. Pure.
+
+use super::dialogue::Dialogue;
+use crate::error::{ConnectError, ConnectErrorKind};
+use offshoot_bootstrap::{Mode, Nonce, Platform, exit, platform_notice};
+use std::collections::VecDeque;
+
+/// How many lines of each stream are kept for messages.
+const KEPT_LINES: usize = 100;
+/// The most of one line that is kept.
+const LINE_LIMIT: usize = 512;
+
+/// The last lines of a stream.
+#[derive(Default)]
+pub struct History {
+    lines: VecDeque<String>,
+    partial: Vec<u8>,
+}
+
+impl History {
+    /// Takes bytes and gives the lines they finish.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut finished = Vec::new();
+        for byte in bytes {
+            if matches!(byte, b'\n' | b'\r') {
+                if !self.partial.is_empty() {
+                    let line = std::mem::take(&mut self.partial);
+                    self.keep(&line);
+                    finished.push(line);
+                }
+            } else if self.partial.len() < LINE_LIMIT {
+                self.partial.push(*byte);
+            }
+        }
+        finished
+    }
+
+    fn keep(&mut self, line: &[u8]) {
+        if self.lines.len() == KEPT_LINES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(String::from_utf8_lossy(line).trim_end().to_owned());
+    }
+
+    /// Everything kept, an unfinished line included.
+    pub fn take(&mut self) -> Vec<String> {
+        if !self.partial.is_empty() {
+            let line = std::mem::take(&mut self.partial);
+            self.keep(&line);
+        }
+        self.lines.drain(..).filter(|line| !line.is_empty()).collect()
+    }
+}
+
+/// What stdout brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing yet.
+    Noise,
+    /// The loader waits for the image.
+    Ready,
+    /// The agent is up; what follows the marker.
+    Up(Vec<u8>),
+}
+
+/// How a bootstrap that came to nothing goes on.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Once more, waiting for the loader, with the image of this platform.
+    Again(Platform),
+    /// No.
+    Failed(Box<ConnectError>),
+}
+
+/// One bootstrap, over all its attempts.
+pub struct Boot {
+    /// What the dialogue is about.
+    pub dialogue: Dialogue,
+    mode: Mode,
+    platform: Platform,
+    attempts: u8,
+    ready_marker: Vec<u8>,
+    agent_marker: Vec<u8>,
+    ready: bool,
+    pending: Vec<u8>,
+    stdout: History,
+    stderr: History,
+    terminal: History,
+    notice: Option<String>,
+}
+
+impl Boot {
+    /// Before the first attempt.
+    pub fn new(mode: Mode, platform: Platform) -> Boot {
+        Boot {
+            dialogue: Dialogue::new(Vec::new()),
+            mode,
+            platform,
+            attempts: 0,
+            ready_marker: Vec::new(),
+            agent_marker: Vec::new(),
+            ready: false,
+            pending: Vec::new(),
+            stdout: History::default(),
+            stderr: History::default(),
+            terminal: History::default(),
+            notice: None,
+        }
+    }
+
+    /// Begins an attempt; what was said in the one before is kept.
+    pub fn begin(
+        &mut self,
+        platform: Platform,
+        mode: Mode,
+        dialogue: Dialogue,
+        nonce: &Nonce,
+        ready_marker: Vec<u8>,
+    ) {
+        self.attempts += 1;
+        self.mode = mode;
+        self.platform = platform;
+        self.dialogue = dialogue;
+        self.ready_marker = ready_marker;
+        self.agent_marker = offshoot_bootstrap::agent_marker(nonce);
+        self.ready = false;
+        self.notice = None;
+        self.pending.clear();
+    }
+
+    /// The mode of the present attempt.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The platform of the present attempt.
+    pub fn platform(&self) -> Platform {
+        self.platform
+    }
+
+    /// How many attempts there were.
+    pub fn attempts(&self) -> u8 {
+        self.attempts
+    }
+
+    /// Bytes of stdout. The markers may stand anywhere, also right behind an unfinished line.
+    pub fn stdout(&mut self, bytes: &[u8]) -> Progress {
+        self.pending.extend_from_slice(bytes);
+        if let Some(at) = position(&self.pending, &self.agent_marker) {
+            let rest = self.pending.split_off(at + self.agent_marker.len());
+            self.noise(at);
+            self.pending.clear();
+            return Progress::Up(rest);
+        }
+        let mut progress = Progress::Noise;
+        if self.mode == Mode::Wait
+            && !self.ready
+            && let Some(at) = position(&self.pending, &self.ready_marker)
+        {
+            self.ready = true;
+            self.noise(at);
+            self.pending.drain(..at + self.ready_marker.len());
+            progress = Progress::Ready;
+        }
+        let longest = self.agent_marker.len().max(self.ready_marker.len());
+        let settled = self.pending.len().saturating_sub(longest);
+        self.noise(settled);
+        self.pending.drain(..settled);
+        progress
+    }
+
+    fn noise(&mut self, length: usize) {
+        let bytes = self.pending[..length].to_vec();
+        let lines = self.stdout.feed(&bytes);
+        self.look_for_notice(&lines);
+    }
+
+    fn look_for_notice(&mut self, lines: &[Vec<u8>]) {
+        for line in lines {
+            if let Some(machine) = platform_notice(&String::from_utf8_lossy(line)) {
+                self.notice = Some(machine.to_owned());
+            }
+        }
+    }
+
+    /// Bytes of stderr; gives the finished lines.
+    pub fn stderr(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        let lines = self.stderr.feed(bytes);
+        self.look_for_notice(&lines);
+        for line in &lines {
+            self.dialogue.line(line);
+        }
+        lines
+    }
+
+    /// Bytes of the terminal, for messages only.
+    pub fn terminal(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        self.terminal.feed(bytes)
+    }
+
+    /// The attempt's program has ended and its streams are read to their end. `status` is its exit status, if it had
+    /// one; `signal` what killed it.
+    pub fn exited(&mut self, status: Option<i32>, signal: Option<i32>, hint: &str) -> Verdict {
+        let rest = std::mem::take(&mut self.pending);
+        let mut lines = self.stdout.feed(&rest);
+        lines.extend(self.stdout.feed(b"\n"));
+        self.look_for_notice(&lines);
+        if let Some(verdict) = self.other_platform(status) {
+            return verdict;
+        }
+        let swallowed = matches!(status, Some(exit::NO_IMAGE | exit::SHORT | exit::CORRUPT));
+        if swallowed && self.mode == Mode::Optimistic && self.attempts == 1 {
+            return Verdict::Again(self.platform);
+        }
+        let mut error = if let Some((kind, detail, hint)) = self.dialogue.explanation() {
+            let mut error = ConnectError::new(*kind, detail.clone());
+            error.hint = hint.clone();
+            error
+        } else if let Some(text) = status.and_then(exit::explain) {
+            ConnectError::new(ConnectErrorKind::Bootstrap, text)
+        } else {
+            let how = match (status, signal) {
+                (Some(127), _) => "ended with status 127: a command was not found".into(),
+                (Some(126), _) => "ended with status 126: a command may not be executed".into(),
+                (Some(status), _) => format!("ended with status {status}"),
+                (None, Some(signal)) => format!("was killed by signal {signal}"),
+                (None, None) => "closed its streams".into(),
+            };
+            ConnectError::new(ConnectErrorKind::Exited, format!("its program {how} before an agent was up"))
+        };
+        if error.hint.is_empty() {
+            error.hint = hint.into();
+        }
+        error.said = self.said();
+        Verdict::Failed(Box::new(error))
+    }
+
+    fn other_platform(&mut self, status: Option<i32>) -> Option<Verdict> {
+        let machine = self.notice.take().filter(|_| status.is_none_or(|status| status == exit::PLATFORM || status == 255))?;
+        let platform = Platform::from_machine(&machine);
+        if let Some(platform) = platform
+            && platform != self.platform
+            && self.attempts == 1
+        {
+            return Some(Verdict::Again(platform));
+        }
+        let mut error =
+            ConnectError::new(ConnectErrorKind::Platform, format!("its machine is {machine}, for which there is no image"));
+        error.hint = "images exist for x86_64 and aarch64".into();
+        error.said = self.said();
+        Some(Verdict::Failed(Box::new(error)))
+    }
+
+    /// Everything that was said, a stream after the other.
+    pub fn said(&mut self) -> Vec<String> {
+        let mut said = self.stdout.take();
+        said.extend(self.terminal.take());
+        said.extend(self.stderr.take());
+        said.retain(|line| platform_notice(line).is_none());
+        said
+    }
+}
+
+fn position(text: &[u8], needle: &[u8]) -> Option<usize> {
+    text.windows(needle.len()).position(|window| window == needle)
+}

@@ -1,0 +1,58 @@
+//! A child on the same machine, as the same user.
+
+use super::{DEFAULT_TIMEOUT, Method};
+use crate::connect::{Attach, Recipe};
+use crate::secret::Secret;
+use std::time::Duration;
+
+/// A child of this process: its own agent executed again, or, with a shell, brought up as on a remote host.
+#[derive(Clone, Debug)]
+pub struct Local {
+    /// The words of a shell, for instance `["/bin/dash"]`: the bootstrap goes through it as its `-c` script. A word
+    /// before it can set the scene, as in `["env", "-i", "/bin/sh"]`.
+    pub shell: Vec<String>,
+    /// Whether that shell is a login shell of any kind, which is given one line and not a POSIX script.
+    pub login: bool,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+impl Default for Local {
+    fn default() -> Self {
+        Local { shell: Vec::new(), login: false, timeout: DEFAULT_TIMEOUT }
+    }
+}
+
+impl Method for Local {
+    fn recipe(&self, _nonce: &str) -> Recipe {
+        let mut argv = self.shell.clone();
+        let attach = match (argv.is_empty(), self.login) {
+            (true, _) => Attach::Direct,
+            (false, false) => Attach::Script,
+            (false, true) => Attach::Line,
+        };
+        if !argv.is_empty() {
+            argv.push("-c".into());
+        }
+        Recipe {
+            hop: "local".into(),
+            key: format!("local {}", self.shell.join(" ")),
+            argv,
+            attach,
+            terminal: false,
+            rules: Vec::new(),
+            timeout_ms: self.timeout.as_millis() as u64,
+            hint: String::new(),
+        }
+    }
+
+    fn name(&self) -> String {
+        "local".into()
+    }
+
+    fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
+    fn set_password(&mut self, _password: Secret) {}
+}

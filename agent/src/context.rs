@@ -1,0 +1,404 @@
+//! A process in the tree, as a program holds it: something to call, and to start further contexts from.
+
+use crate::connect::methods::{HostKeys, Local, Method, Ssh, Sudo};
+use crate::connect::{ConnectRequest, Recipe};
+use crate::error::{CallError, Error, Result};
+use crate::id::{ContextId, FlowKey, Handle};
+use crate::node::Opening;
+use crate::program::Command;
+use crate::remote::{Remote, read_reply, read_value};
+use crate::reply::Slot;
+use crate::secret::Secret;
+use crate::shared::Shared;
+use crate::sys;
+use std::ffi::OsStr;
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+/// Seconds between heartbeats on a link, unless a hop says otherwise.
+pub const DEFAULT_HEARTBEAT: u32 = 15;
+
+/// A process in the tree. Cheap to clone; holds nothing open over there.
+#[derive(Clone)]
+pub struct Context {
+    shared: Arc<Shared>,
+    id: ContextId,
+    name: Arc<str>,
+}
+
+impl PartialEq for Context {
+    fn eq(&self, other: &Context) -> bool {
+        self.id == other.id && Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl Eq for Context {}
+
+impl fmt::Display for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Context({} {})", self.id, self.name)
+    }
+}
+
+impl Context {
+    pub(crate) fn new(shared: &Arc<Shared>, id: ContextId, name: Arc<str>) -> Context {
+        Context { shared: Arc::clone(shared), id, name }
+    }
+
+    /// Its number in the tree.
+    #[must_use]
+    pub fn id(&self) -> ContextId {
+        self.id
+    }
+
+    /// Its name: the hops that lead to it, for instance `ssh.web1.sudo.root`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn shared(&self) -> Result<Arc<Shared>> {
+        Ok(Arc::clone(&self.shared))
+    }
+
+    /// Runs a function there and waits for what it returns.
+    ///
+    /// # Errors
+    /// The function's own error, or why it did not run or its value did not arrive.
+    pub fn call<F: Remote>(&self, function: F) -> Result<F::Value, CallError<F::Error>> {
+        self.start(function).wait()
+    }
+
+    /// Starts a function there. The reply can be waited for, with a timeout or without, or awaited.
+    pub fn start<F: Remote>(&self, function: F) -> Reply<F> {
+        let slot = crate::codec::to_bytes(&function)
+            .map_err(|error| crate::error::codec_error(&self.name, error))
+            .and_then(|arguments| {
+                let request = crate::broker::encode_call(F::NAME, &arguments);
+                self.shared.request(self.id, Handle::CALL, request, Opening::default(), |_, _| {})
+            });
+        let (flow, slot) = match slot {
+            Ok((flow, slot)) => (Some(flow), slot),
+            Err(error) => {
+                let slot = Slot::new();
+                slot.fill(Err(error));
+                (None, slot)
+            }
+        };
+        Reply { context: self.clone(), flow, slot, done: false, function: PhantomData }
+    }
+
+    /// A program to be run there.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        Command::new(self, program.as_ref())
+    }
+
+    /// A child of that context on the same machine as the same user.
+    #[must_use]
+    pub fn local(&self) -> Hop<Local> {
+        self.hop(Local::default())
+    }
+
+    /// A host by ssh, from there.
+    #[must_use]
+    pub fn ssh(&self, host: impl Into<String>) -> Hop<Ssh> {
+        self.hop(Ssh::new(host))
+    }
+
+    /// Another user by sudo, there; root unless said otherwise.
+    #[must_use]
+    pub fn sudo(&self) -> Hop<Sudo> {
+        self.hop(Sudo::default())
+    }
+
+    /// A hop by any method, from there.
+    #[must_use]
+    pub fn hop<M: Method>(&self, method: M) -> Hop<M> {
+        Hop { parent: self.clone(), method, heartbeat: DEFAULT_HEARTBEAT }
+    }
+
+    /// Ends the context with everything below it and waits until it is gone. Its parent has to be given, for it is the
+    /// one that ends it.
+    fn end(&self, parent: &Context) -> Result<()> {
+        let request = crate::codec::to_bytes(&self.id).unwrap_or_default();
+        let (_, slot) = self.shared.request(parent.id, Handle::DISCONNECT, request, Opening::default(), |_, _| {})?;
+        slot.wait(None).map_or(Ok(()), |reply| read_value(parent.name(), &reply?))
+    }
+
+    fn allocate(&self) -> Result<ContextId> {
+        {
+            let mut core = self.shared.lock();
+            if core.node.id() == ContextId::ROOT {
+                let id = ContextId(core.next_context);
+                core.next_context += 1;
+                return Ok(id);
+            }
+        }
+        let opening = Opening::default();
+        let (_, slot) = self.shared.request(ContextId::ROOT, Handle::ALLOCATE, Vec::new(), opening, |_, _| {})?;
+        read_value("controller", &slot.wait(None).unwrap_or(Err(Error::ShutDown))?)
+    }
+
+    fn open_recipe(&self, recipe: Recipe, name: &str, heartbeat: u32) -> Result<Connecting> {
+        let id = self.allocate()?;
+        let name: Arc<str> =
+            if self.id == ContextId::ROOT { name.into() } else { format!("{}.{name}", self.name).into() };
+        let announce = self.shared.lock().node.id() != ContextId::ROOT;
+        let log_level = self.shared.log_level.load(Ordering::Relaxed);
+        let order = ConnectRequest { name: name.to_string(), recipe, announce, log_level, heartbeat };
+        let request = crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(&name, error))?;
+        let opening = Opening { new_context: Some(id), secret: true, ..Opening::default() };
+        let (_, slot) = self.shared.request(self.id, Handle::CONNECT, request, opening, |core, _| {
+            core.names.insert(id, Arc::clone(&name));
+        })?;
+        let context = Context { shared: Arc::clone(&self.shared), id, name };
+        Ok(Connecting { context, parent: self.clone(), slot })
+    }
+}
+
+/// A hop that is being described; `connect` takes it.
+pub struct Hop<M> {
+    parent: Context,
+    method: M,
+    heartbeat: u32,
+}
+
+impl<M: Method> Hop<M> {
+    /// Takes the hop and waits until the context is up.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] with the hop, the reason and what the remote said.
+    pub fn connect(self) -> Result<Context> {
+        self.open()?.wait()
+    }
+
+    /// Takes the hop and returns at once. The context can be used at once, too: what is sent to it waits, and comes
+    /// back with the reason if the hop fails.
+    ///
+    /// # Errors
+    /// When the order cannot be sent.
+    pub fn open(self) -> Result<Connecting> {
+        let nonce: [u8; 8] = sys::random();
+        let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.parent.open_recipe(self.method.recipe(&nonce), &self.method.name(), self.heartbeat)
+    }
+
+    /// Sets how long the whole hop may take; 30 seconds unless set.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.method.set_timeout(timeout);
+        self
+    }
+
+    /// Sets the seconds between heartbeats on the link; 0 for none.
+    #[must_use]
+    pub fn heartbeat(mut self, seconds: u32) -> Self {
+        self.heartbeat = seconds;
+        self
+    }
+
+    /// Sets the password, where the method knows one.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<Secret>) -> Self {
+        self.method.set_password(password.into());
+        self
+    }
+}
+
+macro_rules! setters {
+    ($method:ty { $($(#[$doc:meta])* $name:ident: $type:ty => |$this:ident| $set:expr;)* }) => {
+        impl Hop<$method> {
+            $($(#[$doc])* #[must_use] pub fn $name(mut self, $name: $type) -> Self {
+                let $this = &mut self.method;
+                $set;
+                self
+            })*
+        }
+    };
+}
+
+setters!(Local {
+    /// Brings the child up through this shell, as on a remote host, instead of directly.
+    shell: impl Into<String> => |method| method.shell = vec![shell.into()];
+    /// As `shell`, where it is a login shell of any kind.
+    login_shell: impl Into<String> => |method| { method.shell = vec![login_shell.into()]; method.login = true };
+    /// As `shell`, with words before it that set the scene.
+    shell_words: Vec<String> => |method| method.shell = shell_words;
+});
+
+setters!(Ssh {
+    /// The user there.
+    user: impl Into<String> => |method| method.user = Some(user.into());
+    /// The port.
+    port: u16 => |method| method.port = Some(port);
+    /// A private key file.
+    identity: impl Into<String> => |method| method.identity = Some(identity.into());
+    /// Another configuration file, as `ssh -F`.
+    config: impl Into<String> => |method| method.config = Some(config.into());
+    /// One more option, as `ssh -o`.
+    option: impl Into<String> => |method| method.options.push(option.into());
+    /// Seconds between ssh's own keepalives.
+    keepalive: u32 => |method| method.keepalive = Some(keepalive);
+    /// Whether ssh compresses.
+    compression: bool => |method| method.compression = Some(compression);
+    /// What is done about the host's key.
+    host_keys: HostKeys => |method| method.host_keys = host_keys;
+});
+
+setters!(Sudo {
+    /// The user to become.
+    user: impl Into<String> => |method| method.user = user.into();
+    /// Runs the user's login shell and start-up files.
+    login: bool => |method| method.login = login;
+    /// Sets HOME to the user's.
+    set_home: bool => |method| method.set_home = set_home;
+    /// Keeps the environment, where the policy allows it.
+    preserve_env: bool => |method| method.preserve_env = preserve_env;
+    /// SELinux role.
+    role: impl Into<String> => |method| method.role = Some(role.into());
+    /// SELinux type.
+    selinux_type: impl Into<String> => |method| method.selinux_type = Some(selinux_type.into());
+});
+
+/// A context that is being connected.
+pub struct Connecting {
+    context: Context,
+    parent: Context,
+    slot: Arc<Slot>,
+}
+
+impl Connecting {
+    /// The context, to be used already.
+    #[must_use]
+    pub fn context(&self) -> Context {
+        self.context.clone()
+    }
+
+    /// Waits until it is up.
+    ///
+    /// # Errors
+    /// As [`Hop::connect`].
+    pub fn wait(self) -> Result<Context> {
+        let reply = self.slot.wait(None).unwrap_or(Err(Error::ShutDown))?;
+        read_value::<crate::broker::Connected>(self.parent.name(), &reply)?;
+        Ok(self.context)
+    }
+
+    /// Waits until it is up, and gives what ends it with it.
+    ///
+    /// # Errors
+    /// As [`Hop::connect`].
+    pub fn wait_owned(self) -> Result<Held> {
+        let parent = self.parent.clone();
+        Ok(Held { context: self.wait()?, parent })
+    }
+}
+
+/// A context together with the parent that can end it.
+pub struct Held {
+    context: Context,
+    parent: Context,
+}
+
+impl Held {
+    /// The context.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Ends it with everything below it, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When the parent cannot be reached; then it is gone as well.
+    pub fn shutdown(self) -> Result<()> {
+        self.context.end(&self.parent)
+    }
+}
+
+/// The answer to a call that was started.
+pub struct Reply<F: Remote> {
+    context: Context,
+    flow: Option<FlowKey>,
+    slot: Arc<Slot>,
+    done: bool,
+    function: PhantomData<fn() -> F>,
+}
+
+impl<F: Remote> Reply<F> {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// As [`Context::call`].
+    pub fn wait(mut self) -> Result<F::Value, CallError<F::Error>> {
+        let reply = self.slot.wait(None).unwrap_or(Err(Error::ShutDown));
+        self.finish(reply)
+    }
+
+    /// Waits for it, but not longer than `timeout`. The call goes on after that; the reply can be waited for again.
+    ///
+    /// # Errors
+    /// As [`Context::call`]; [`Error::TimedOut`] when the time is up.
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<F::Value, CallError<F::Error>> {
+        match self.slot.wait(Some(timeout)) {
+            Some(reply) => self.finish(reply),
+            None => {
+                let after_ms = timeout.as_millis() as u64;
+                Err(CallError::Failed(Error::TimedOut { context: self.context.name().into(), after_ms }))
+            }
+        }
+    }
+
+    /// The context it comes from.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Has `notify` called once the reply is there, at once if it is.
+    pub fn on_arrival(&self, notify: impl FnOnce() + Send + 'static) {
+        self.slot.on_arrival(notify);
+    }
+
+    fn finish(&mut self, reply: Result<Vec<u8>>) -> Result<F::Value, CallError<F::Error>> {
+        self.done = true;
+        read_reply::<F>(self.context.name(), &reply?)
+    }
+}
+
+impl<F: Remote> Future for Reply<F> {
+    type Output = Result<F::Value, CallError<F::Error>>;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        let waker: &Waker = cx.waker();
+        match self.slot.poll(waker) {
+            Poll::Ready(reply) => Poll::Ready(self.finish(reply)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<F: Remote> Drop for Reply<F> {
+    fn drop(&mut self) {
+        // A reply nobody waits for must leave nothing behind here.
+        if !self.done
+            && let Some(flow) = self.flow
+        {
+            self.context.shared.with(|core| {
+                core.node.reset(flow, crate::error::Reason::Cancelled, "nobody waits for the reply");
+                core.forget(flow);
+            });
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The names of things in a tree: contexts, the handles within them, and the links between them.
+//!
+//! These are types and not integers so that one cannot be given where another is meant.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A process in the tree. The root is 0; every other number is granted by the root and never used twice.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ContextId(pub u32);
+
+impl ContextId {
+    /// The controller.
+    pub const ROOT: ContextId = ContextId(0);
+}
+
+impl fmt::Display for ContextId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+impl fmt::Debug for ContextId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What is addressed within a context: a service with a fixed number, or one end of a flow.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Handle(pub u32);
+
+impl Handle {
+    /// No handle: what a frame carries where it addresses nothing.
+    pub const NONE: Handle = Handle(0);
+    /// Runs a registered function.
+    pub const CALL: Handle = Handle(1);
+    /// Starts a child context.
+    pub const CONNECT: Handle = Handle(2);
+    /// Runs a program with its streams.
+    pub const EXEC: Handle = Handle(3);
+    /// The root's grant of context ids to contexts that start children of their own.
+    pub const ALLOCATE: Handle = Handle(4);
+    /// The root's store of images for other platforms.
+    pub const IMAGE: Handle = Handle(5);
+    /// Log records on their way to the root.
+    pub const LOG: Handle = Handle(6);
+    /// Ends one child, with everything below it.
+    pub const DISCONNECT: Handle = Handle(7);
+    /// Flows are numbered from here; below are the services.
+    pub const FIRST_FLOW: Handle = Handle(1000);
+}
+
+/// A byte stream to a neighbour, numbered by the node that holds it. Numbers are not used twice.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct LinkId(pub u32);
+
+/// One flow as one of its two ends knows it.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct FlowKey {
+    /// The context at the other end.
+    pub peer: ContextId,
+    /// The number the opener chose.
+    pub handle: Handle,
+    /// Whether this end opened it; both ends number their flows alike, so the pair alone is ambiguous.
+    pub opener: bool,
+}

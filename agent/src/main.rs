@@ -1,0 +1,5 @@
+//! The stock agent.
+
+fn main() {
+    offshoot_agent::agent_main()
+}

@@ -1,0 +1,92 @@
+//! The life of an agent process, from its first instruction to its last.
+
+use crate::broker::{Broker, Hello, Place, serve};
+use crate::codec;
+use crate::images::Images;
+use crate::log::Forward;
+use crate::node::Node;
+use crate::remote::FUNCTIONS;
+use crate::shared::Shared;
+use crate::sys;
+use crate::wire::Kind;
+use crate::workers::Workers;
+use offshoot_bootstrap::Platform;
+use std::error::Error;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// The `main` of an agent binary: the stock one's, and that of an agent with a program's own functions.
+///
+/// Never returns. Started by hand it explains itself; with `--functions` it lists what can be called in it.
+pub fn agent_main() -> ! {
+    let arguments: Vec<String> = std::env::args().collect();
+    let code = match arguments.get(1).map(String::as_str) {
+        Some("--functions") => {
+            let mut names: Vec<_> = FUNCTIONS.iter().map(|function| function.name).collect();
+            names.sort_unstable();
+            names.iter().for_each(|name| println!("{name}"));
+            0
+        }
+        Some(parameter) if arguments.len() == 3 && parameter.len() == 35 => match run(parameter) {
+            Ok(()) => 0,
+            Err(error) => {
+                eprintln!("offshoot-agent: {error}");
+                89
+            }
+        },
+        _ => {
+            eprintln!("offshoot-agent: this is the part of offshoot that a controller sends; it is not started by hand");
+            64
+        }
+    };
+    std::process::exit(code);
+}
+
+fn run(parameter: &str) -> Result<(), Box<dyn Error>> {
+    let parameter = offshoot_bootstrap::parse_param(parameter)?;
+    sys::hide_arguments();
+    sys::set_name(c"offshoot");
+    sys::adopt_orphans();
+    let image = sys::inherited(parameter.image_fd.ok_or("started without its image")?)?;
+    let agent = sys::inherited(parameter.agent_fd.ok_or("started without its program")?)?;
+
+    // From here on stdin and stdout are the link alone; whatever is printed goes to the root as log records.
+    let (input, output) = (sys::take_stdio(0)?, sys::take_stdio(1)?);
+    let null = OwnedFd::from(std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").or_else(|_| {
+        // A jail without devices: an empty pipe reads as nothing just as well.
+        sys::pipe().map(|(read, _)| std::fs::File::from(read))
+    })?);
+    let (stdout, own_stdout) = sys::pipe()?;
+    let (stderr, own_stderr) = sys::pipe()?;
+    for (from, to) in [(&null, 0), (&own_stdout, 1), (&own_stderr, 2)] {
+        sys::duplicate_to(from.as_raw_fd(), to)?;
+    }
+    drop((null, own_stdout, own_stderr));
+
+    let (signals, raised) = sys::pipe()?;
+    signal_hook::low_level::pipe::register(libc::SIGTERM, raised)?;
+    for quiet in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+        // A handler that does nothing, and not "ignore": what this agent runs starts with the default again.
+        signal_hook::flag::register(quiet, Arc::new(AtomicBool::new(false)))?;
+    }
+
+    let (node, up) = Node::agent();
+    let shared = Shared::new(node, Images::inherited(image, agent))?;
+    let _ = tracing::subscriber::set_global_default(Forward(Arc::downgrade(&shared)));
+    let place = Place::Agent(up);
+    serve(&shared, &place);
+    let mut broker = Broker::new(Arc::clone(&shared), Arc::new(Workers::default()), place);
+    sys::write_all(&output, &offshoot_bootstrap::agent_marker(&parameter.nonce))?;
+    broker.attach_parent(up, input, output)?;
+    broker.attach_own(stdout, stderr, signals)?;
+    let hello = Hello {
+        process: std::process::id(),
+        machine: Platform::host().map_or("unknown", Platform::machine).into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    };
+    let hello = codec::to_bytes(&hello)?;
+    shared.with(|core| core.node.control(up, Kind::Hello, hello));
+    broker.run();
+    Ok(())
+}

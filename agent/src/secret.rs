@@ -1,0 +1,100 @@
+//! A text that must not be seen: masked wherever it might be printed, zeroed when it is dropped.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use std::cell::Cell;
+use std::fmt;
+
+/// A password or another secret text. `Debug` and `Display` print a mask; the memory is zeroed on drop; it serialises
+/// only into frames of the tree, not into whatever other format a program may use serde for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Takes a text over.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into().into_bytes())
+    }
+
+    /// The text itself. Whoever calls this is responsible for where it goes.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        zero(&mut self.0);
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Secret {
+        Secret::new(text)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Secret {
+        Secret::new(text)
+    }
+}
+
+/// Overwrites bytes so that the compiler cannot leave it out.
+pub(crate) fn zero(bytes: &mut [u8]) {
+    for byte in bytes.iter_mut() {
+        *byte = 0;
+    }
+    std::hint::black_box(bytes);
+}
+
+thread_local! {
+    static IN_FRAME: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` with secrets allowed to serialise: only the frame codec does this.
+pub(crate) fn in_frame<T>(work: impl FnOnce() -> T) -> T {
+    let before = IN_FRAME.replace(true);
+    let result = work();
+    IN_FRAME.set(before);
+    result
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !IN_FRAME.get() {
+            return Err(ser::Error::custom("a Secret serialises only into a frame of the tree"));
+        }
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+        struct Bytes;
+        impl de::Visitor<'_> for Bytes {
+            type Value = Vec<u8>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a secret")
+            }
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+                Ok(bytes)
+            }
+        }
+        deserializer.deserialize_byte_buf(Bytes).map(Secret)
+    }
+}

@@ -1,0 +1,414 @@
+//! What the threads of one node share: the state machine behind a lock, and the descriptors that its bytes leave by.
+//!
+//! Whoever changes the node also flushes it, so that a frame leaves on the thread that made it and no other thread has
+//! to wake up for it. Reading is the broker's alone.
+
+use crate::codec::MAX_MESSAGE;
+use crate::error::{DeadLetter, Error, Reason, Result};
+use crate::id::{ContextId, FlowKey, Handle, LinkId};
+use crate::images::Images;
+use crate::node::{Node, Opening};
+use crate::reply::Slot;
+use crate::stream::StreamState;
+use crate::sys;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// How many bytes of frames are gathered for one write.
+const BATCH: usize = 128 << 10;
+/// How many log records may wait for the broker.
+const LOG_LIMIT: usize = 256;
+/// How much of a link's buffer stays allocated while nothing is to be sent.
+const IDLE_BUFFER: usize = 16 << 10;
+
+/// Where the bytes of a flow that come in go to.
+pub(crate) enum Endpoint {
+    /// A reply that somebody waits for, and what has come of it.
+    Reply(Arc<Slot>, Vec<u8>),
+    /// A stream that somebody reads or writes.
+    Stream(Arc<StreamState>),
+    /// A request that is not whole yet.
+    Request(Request),
+    /// A stream of a program that the broker runs: its number, and which stream.
+    Program(u32, u8),
+    /// A request that is being carried out.
+    Busy,
+    /// An image from the root, for the child that connects over this link.
+    Image(LinkId, Vec<u8>),
+}
+
+/// A request as it comes in.
+pub(crate) struct Request {
+    pub service: Handle,
+    pub streams: u8,
+    pub child: Option<(ContextId, LinkId)>,
+    pub bytes: Vec<u8>,
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if self.service == Handle::CONNECT {
+            crate::secret::zero(&mut self.bytes);
+        }
+    }
+}
+
+/// Bytes that wait for credit.
+struct Outbox {
+    bytes: Vec<u8>,
+    at: usize,
+    secret: bool,
+}
+
+/// The writing side of a link.
+pub(crate) struct LinkIo {
+    /// Where bytes go; none once it failed or was closed.
+    pub fd: Option<OwnedFd>,
+    /// An image that goes before all frames, and how much of it has gone.
+    pub preamble: Option<(Arc<[u8]>, usize)>,
+    /// Whether nothing may go yet.
+    pub hold: bool,
+    /// What the poller calls it.
+    pub token: u64,
+    out: Vec<u8>,
+    at: usize,
+    polled: bool,
+    secret: bool,
+    /// How many bytes have gone over it.
+    pub sent: u64,
+    /// Whether the link is to be closed when all has gone.
+    pub close_when_empty: bool,
+}
+
+impl LinkIo {
+    pub fn new(fd: OwnedFd, token: u64) -> LinkIo {
+        LinkIo {
+            fd: Some(fd),
+            preamble: None,
+            hold: false,
+            token,
+            out: Vec::new(),
+            at: 0,
+            polled: false,
+            secret: false,
+            sent: 0,
+            close_when_empty: false,
+        }
+    }
+}
+
+/// What another thread wants the broker to do.
+pub(crate) enum Order {
+    /// End all children, then the broker.
+    Stop,
+}
+
+/// Somebody to wake once the lock is released.
+pub(crate) enum Wake {
+    Slot(Arc<Slot>, Result<Vec<u8>>),
+    Stream(Arc<StreamState>),
+}
+
+/// The state behind the lock.
+pub(crate) struct Core {
+    pub node: Node,
+    pub io: HashMap<LinkId, LinkIo>,
+    pub endpoints: HashMap<FlowKey, Endpoint>,
+    outboxes: HashMap<FlowKey, Outbox>,
+    pub orders: Vec<Order>,
+    pub wakes: Vec<Wake>,
+    pub images: Images,
+    pub names: HashMap<ContextId, Arc<str>>,
+    pub next_context: u32,
+    pub stopped: bool,
+    /// Events are handled by the broker alone; others wake it when they made some.
+    pub unseen: bool,
+}
+
+impl Core {
+    /// Sends a whole message on a flow, now or as credit comes.
+    pub fn send_all(&mut self, flow: FlowKey, bytes: Vec<u8>, secret: bool) {
+        let taken = self.node.send(flow, &bytes, true, secret);
+        self.keep_rest(flow, bytes, taken, secret);
+    }
+
+    fn keep_rest(&mut self, flow: FlowKey, mut bytes: Vec<u8>, taken: Option<usize>, secret: bool) {
+        match taken {
+            Some(at) if at < bytes.len() => {
+                self.outboxes.insert(flow, Outbox { bytes, at, secret });
+            }
+            _ if secret => crate::secret::zero(&mut bytes),
+            _ => {}
+        }
+    }
+
+    /// Opens a flow with a whole request.
+    pub fn open(
+        &mut self,
+        dst: ContextId,
+        service: Handle,
+        request: Vec<u8>,
+        opening: Opening,
+        endpoint: impl FnOnce(FlowKey) -> Endpoint,
+    ) -> FlowKey {
+        let (flow, taken) = self.node.open(dst, service, &request, opening);
+        let endpoint = endpoint(flow);
+        self.endpoints.insert(flow, endpoint);
+        if taken < request.len() {
+            let more = self.node.send(flow, &request[taken..], true, opening.secret);
+            self.keep_rest(flow, request, more.map(|more| taken + more), opening.secret);
+        } else {
+            self.keep_rest(flow, request, Some(taken), opening.secret);
+        }
+        flow
+    }
+
+    /// A flow may go on: sends more of what waits for it.
+    pub fn go_on(&mut self, flow: FlowKey) {
+        let Some(outbox) = self.outboxes.get_mut(&flow) else { return };
+        match self.node.send(flow, &outbox.bytes[outbox.at..], true, outbox.secret) {
+            Some(taken) if outbox.at + taken < outbox.bytes.len() => outbox.at += taken,
+            _ => {
+                if let Some(mut outbox) = self.outboxes.remove(&flow)
+                    && outbox.secret
+                {
+                    crate::secret::zero(&mut outbox.bytes);
+                }
+            }
+        }
+    }
+
+    /// Forgets what waits on a flow that is over.
+    pub fn forget(&mut self, flow: FlowKey) -> Option<Endpoint> {
+        self.outboxes.remove(&flow);
+        self.endpoints.remove(&flow)
+    }
+
+    /// The name of a context, for messages.
+    pub fn name_of(&self, id: ContextId) -> Arc<str> {
+        match self.names.get(&id) {
+            Some(name) => Arc::clone(name),
+            None if id == ContextId::ROOT => "controller".into(),
+            None => format!("context {id}").into(),
+        }
+    }
+
+    /// A dead letter about a flow as an error for whoever waits.
+    pub fn error_of(&self, flow: FlowKey, letter: DeadLetter) -> Error {
+        letter.into_error(&self.name_of(flow.peer))
+    }
+}
+
+/// One node, as its threads see it.
+pub(crate) struct Shared {
+    core: Mutex<Core>,
+    pub epoll: Epoll,
+    pub waker: EventFd,
+    /// The most detailed log level that travels up.
+    pub log_level: AtomicU8,
+    /// Bytes sent over all links, images included.
+    pub sent: AtomicU64,
+    logs: Mutex<Vec<Vec<u8>>>,
+}
+
+/// The poller's name for the waker.
+pub(crate) const WAKER: u64 = 0;
+
+impl Shared {
+    pub fn new(node: Node, images: Images) -> Result<Arc<Shared>> {
+        let system = |error: nix::Error| Error::system("setting up the broker", error);
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(system)?;
+        let waker = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(system)?;
+        epoll.add(&waker, EpollEvent::new(EpollFlags::EPOLLIN, WAKER)).map_err(system)?;
+        let core = Core {
+            node,
+            io: HashMap::new(),
+            endpoints: HashMap::new(),
+            outboxes: HashMap::new(),
+            orders: Vec::new(),
+            wakes: Vec::new(),
+            images,
+            names: HashMap::new(),
+            next_context: 1,
+            stopped: false,
+            unseen: false,
+        };
+        Ok(Arc::new(Shared {
+            core: Mutex::new(core),
+            epoll,
+            waker,
+            log_level: AtomicU8::new(0),
+            sent: AtomicU64::new(0),
+            logs: Mutex::new(Vec::new()),
+        }))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Core> {
+        // A panic while the lock is held is a defect of this crate; going on with the state beats taking every other
+        // thread down with it.
+        self.core.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Changes the node and sends what that makes, on this thread.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Core) -> T) -> T {
+        let mut core = self.lock();
+        let result = work(&mut core);
+        self.release(core);
+        result
+    }
+
+    /// Sends what is to be sent, releases the lock, and wakes who is to be woken.
+    pub fn release(&self, mut core: MutexGuard<'_, Core>) {
+        self.flush(&mut core);
+        let wakes = std::mem::take(&mut core.wakes);
+        let unseen = std::mem::take(&mut core.unseen);
+        drop(core);
+        for wake in wakes {
+            match wake {
+                Wake::Slot(slot, result) => slot.fill(result),
+                Wake::Stream(stream) => stream.wake(),
+            }
+        }
+        if unseen {
+            self.wake();
+        }
+    }
+
+    /// Has the broker look at the node.
+    pub fn wake(&self) {
+        let _ = self.waker.write(1);
+    }
+
+    /// Writes to every link that has something to send, as far as it goes.
+    pub fn flush(&self, core: &mut Core) {
+        core.unseen |= core.node.has_events();
+        loop {
+            let dirty = core.node.take_dirty();
+            if dirty.is_empty() {
+                return;
+            }
+            for link in dirty {
+                self.flush_link(core, link);
+            }
+        }
+    }
+
+    /// Writes to one link as far as it goes; the poller says when it goes on.
+    pub fn flush_link(&self, core: &mut Core, link: LinkId) {
+        let Core { node, io, .. } = core;
+        let Some(io) = io.get_mut(&link) else { return };
+        if io.hold {
+            return;
+        }
+        let blocked = loop {
+            let Some(fd) = &io.fd else { break false };
+            let pending = match &io.preamble {
+                Some((image, at)) => &image[*at..],
+                None => {
+                    if io.at == io.out.len() {
+                        if std::mem::take(&mut io.secret) {
+                            crate::secret::zero(&mut io.out);
+                        }
+                        io.out.clear();
+                        io.at = 0;
+                        io.secret |= node.transmit(link, &mut io.out, BATCH);
+                    }
+                    &io.out[io.at..]
+                }
+            };
+            if pending.is_empty() {
+                if io.close_when_empty {
+                    io.fd = None;
+                }
+                break false;
+            }
+            match sys::write(fd, pending) {
+                Ok(Some(count)) => {
+                    self.sent.fetch_add(count as u64, Ordering::Relaxed);
+                    io.sent += count as u64;
+                    match &mut io.preamble {
+                        Some((image, at)) => {
+                            *at += count;
+                            if *at == image.len() {
+                                io.preamble = None;
+                            }
+                        }
+                        None => io.at += count,
+                    }
+                }
+                Ok(None) => break true,
+                // The reading side tells how it ended; a failed write only means that nothing more goes.
+                Err(_) => {
+                    if io.polled {
+                        let _ = self.epoll.delete(fd);
+                        io.polled = false;
+                    }
+                    io.fd = None;
+                    break false;
+                }
+            }
+        };
+        // An idle link holds no memory.
+        if !blocked && io.out.capacity() > IDLE_BUFFER {
+            io.out = Vec::new();
+            io.at = 0;
+        }
+        if blocked != io.polled
+            && let Some(fd) = &io.fd
+        {
+            let done = if blocked {
+                self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLOUT, io.token))
+            } else {
+                self.epoll.delete(fd)
+            };
+            io.polled = blocked && done.is_ok();
+        }
+    }
+
+    /// Keeps a log record until the broker sends it: whoever logs may hold the lock.
+    pub fn log_later(&self, record: Vec<u8>) {
+        let mut logs = self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if logs.len() < LOG_LIMIT {
+            logs.push(record);
+            drop(logs);
+            self.wake();
+        }
+    }
+
+    /// Hands the kept log records to the node.
+    pub fn send_logs(&self, core: &mut Core) {
+        let logs = std::mem::take(&mut *self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        for record in logs {
+            core.node.log(record);
+        }
+    }
+
+    /// Opens a flow whose reply somebody will wait for; `also` does what has to be done before anything can come.
+    pub fn request(
+        &self,
+        dst: ContextId,
+        service: Handle,
+        request: Vec<u8>,
+        opening: Opening,
+        also: impl FnOnce(&mut Core, FlowKey),
+    ) -> Result<(FlowKey, Arc<Slot>)> {
+        if request.len() > MAX_MESSAGE {
+            let context = self.lock().name_of(dst).to_string();
+            let detail = format!("{} bytes, the limit is {MAX_MESSAGE}", request.len());
+            return Err(Error::Undelivered { context, reason: Reason::TooLarge, detail });
+        }
+        let slot = Slot::new();
+        self.with(|core| {
+            if core.stopped {
+                return Err(Error::ShutDown);
+            }
+            let flow = core.open(dst, service, request, opening, |_| Endpoint::Reply(Arc::clone(&slot), Vec::new()));
+            also(core, flow);
+            Ok((flow, slot))
+        })
+    }
+}

@@ -1,0 +1,254 @@
+//! The system calls that std lacks, each in a safe wrapper: the only module with `unsafe` outside of process start-up.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+
+fn result(value: libc::c_long) -> io::Result<libc::c_long> {
+    if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+}
+
+fn owned(value: libc::c_long) -> io::Result<OwnedFd> {
+    let fd = result(value)?;
+    // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// A descriptor that becomes readable when the process ends (Linux 5.3).
+pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: takes plain numbers.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) })
+}
+
+/// An executable memfd with `bytes`, sealed against change. Kernels before 6.3 do not know `MFD_EXEC` and do not need
+/// it.
+pub fn executable_memfd(name: &CStr, bytes: &[u8]) -> io::Result<OwnedFd> {
+    const MFD_EXEC: libc::c_uint = 0x10;
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    let create = |flags: libc::c_uint| {
+        // SAFETY: `name` is a valid C string for the length of the call.
+        owned(unsafe { libc::syscall(libc::SYS_memfd_create, name.as_ptr(), flags) })
+    };
+    let fd = match create(flags | MFD_EXEC) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => create(flags)?,
+        other => other?,
+    };
+    let mut file = File::from(fd);
+    file.write_all(bytes)?;
+    let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+    // SAFETY: a valid descriptor and plain numbers.
+    result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }.into())?;
+    Ok(file.into())
+}
+
+/// Replaces this process by the program in `program`. Returns only on failure.
+///
+/// Meant for the moment between fork and exec: it allocates nothing.
+pub fn exec_fd(program: RawFd, argv: &[*const libc::c_char]) -> io::Error {
+    unsafe extern "C" {
+        static environ: *const *const libc::c_char;
+    }
+    debug_assert!(argv.last().is_some_and(|last| last.is_null()));
+    // SAFETY: `argv` ends in a null pointer and its strings outlive the call; `environ` is the C library's own list,
+    // and after a fork no other thread changes it.
+    unsafe {
+        libc::syscall(libc::SYS_execveat, program, c"".as_ptr(), argv.as_ptr(), environ, libc::AT_EMPTY_PATH);
+    }
+    io::Error::last_os_error()
+}
+
+/// Makes `from` known as `to` in this process, without the close-on-exec flag.
+pub fn duplicate_to(from: RawFd, to: RawFd) -> io::Result<()> {
+    // SAFETY: plain numbers; the caller has just forked, so no other owner of `to` exists.
+    result(unsafe { libc::dup2(from, to) }.into()).map(drop)
+}
+
+/// A duplicate of `fd` with a number of at least `least`, closed on exec.
+pub fn duplicate_above(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: a valid descriptor and plain numbers.
+    owned(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) }.into())
+}
+
+/// Takes over a descriptor that this process was started with, and closes it on exec from now on.
+pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: plain numbers; fails where the descriptor is not open.
+    result(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }.into())?;
+    // SAFETY: it is open, and by the boot contract nobody else in this process knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A pipe, both ends closed on exec: (read, write).
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: `ends` has room for the two numbers.
+    result(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }.into())?;
+    // SAFETY: the kernel has just made both for us.
+    Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
+}
+
+/// Makes reads and writes return at once where they would wait.
+pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: a valid descriptor and plain numbers.
+    unsafe {
+        let flags = result(libc::fcntl(fd, libc::F_GETFL).into())?;
+        result(libc::fcntl(fd, libc::F_SETFL, flags as libc::c_int | libc::O_NONBLOCK).into())?;
+    }
+    Ok(())
+}
+
+/// Reads once; none where nothing is there yet. A vanished peer and a hung-up terminal count as the end.
+pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    loop {
+        // SAFETY: the buffer is ours for its length.
+        let count = unsafe { libc::read(fd.as_fd().as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+        if count >= 0 {
+            return Ok(Some(count as usize));
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            Some(libc::EAGAIN) => return Ok(None),
+            Some(libc::EIO | libc::ECONNRESET | libc::EPIPE) => return Ok(Some(0)),
+            _ => return Err(error),
+        }
+    }
+}
+
+/// Writes once; none where there is no room yet.
+pub fn write(fd: impl AsFd, bytes: &[u8]) -> io::Result<Option<usize>> {
+    loop {
+        // SAFETY: the bytes are ours for their length.
+        let count = unsafe { libc::write(fd.as_fd().as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
+        if count >= 0 {
+            return Ok(Some(count as usize));
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => {}
+            Some(libc::EAGAIN) => return Ok(None),
+            _ => return Err(error),
+        }
+    }
+}
+
+/// A fresh session without a terminal; with `terminal`, that one becomes its controlling terminal. For the moment
+/// between fork and exec.
+pub fn new_session(terminal: Option<RawFd>) -> io::Result<()> {
+    // SAFETY: plain calls on this process.
+    unsafe {
+        result(libc::setsid().into())?;
+        if let Some(fd) = terminal {
+            result(libc::ioctl(fd, libc::TIOCSCTTY, 0).into())?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives the process that is about to be executed the signal mask a login would give it. For the moment between fork
+/// and exec; handlers reset themselves.
+pub fn clear_signal_mask() -> io::Result<()> {
+    // SAFETY: the set is initialised before it is used.
+    unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&mut set);
+        result(libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()).into()).map(drop)
+    }
+}
+
+/// Has the kernel kill this process when the thread that started it ends. Lost when an executed program changes user.
+pub fn die_with_parent() -> io::Result<()> {
+    // SAFETY: plain numbers.
+    result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }.into()).map(drop)
+}
+
+/// Has orphaned processes below become children of this one, so that none can slip away.
+pub fn adopt_orphans() {
+    // SAFETY: plain numbers. A kernel or emulator without it only loses the orphans.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+}
+
+/// Names this thread, and with it the process, for `ps` and `top`.
+pub fn set_name(name: &CStr) {
+    // SAFETY: a valid C string; the kernel copies at most 15 bytes.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Sends a signal to a process, or to a process group where `pid` is negative. One that is gone is no error.
+pub fn kill(pid: i32, signal: i32) {
+    // SAFETY: plain numbers.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Collects any child that has ended. Its process number, if there was one.
+pub fn reap_any() -> Option<u32> {
+    // SAFETY: a null status pointer is allowed.
+    let pid = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
+    (pid > 0).then_some(pid as u32)
+}
+
+/// Fills with random bytes from the kernel.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // SAFETY: the buffer is ours for its length; so few bytes come whole.
+    let count = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), N, 0) };
+    assert_eq!(count, N as isize, "getrandom: {}", io::Error::last_os_error());
+    bytes
+}
+
+/// A text as a C string, cut at a NUL byte if it has one.
+pub fn c_string(text: &OsStr) -> CString {
+    let bytes = text.as_bytes();
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    CString::new(&bytes[..end]).unwrap_or_default()
+}
+
+/// Takes over one of stdin and stdout under a number above them, closed on exec.
+pub fn take_stdio(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: a plain number; the borrow ends with the statement.
+    duplicate_above(unsafe { BorrowedFd::borrow_raw(fd) }, 3)
+}
+
+/// Writes everything, waiting where there is no room.
+pub fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match write(fd, bytes)? {
+            Some(count) => bytes = &bytes[count..],
+            None => {
+                let mut wait = [nix::poll::PollFd::new(fd.as_fd(), nix::poll::PollFlags::POLLOUT)];
+                nix::poll::poll(&mut wait, nix::poll::PollTimeout::NONE)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Overwrites the arguments of this process, other than the title, so that they no longer show in `ps`.
+pub fn hide_arguments() {
+    unsafe extern "C" {
+        static mut program_invocation_name: *mut libc::c_char;
+    }
+    let arguments: Vec<Vec<u8>> =
+        std::env::args_os().map(std::os::unix::ffi::OsStringExt::into_vec).collect();
+    // SAFETY: the C library keeps the start of the argument strings, which the kernel lays out one behind the other.
+    // Each is compared with what std has copied before its bytes are touched, and the comparison stops at the first
+    // NUL, so nothing outside of the strings is read or written.
+    unsafe {
+        let mut at = program_invocation_name.cast::<u8>();
+        if at.is_null() {
+            return;
+        }
+        for (index, argument) in arguments.iter().enumerate() {
+            let string = CStr::from_ptr(at.cast());
+            if string.to_bytes() != argument {
+                return;
+            }
+            if index > 0 {
+                std::ptr::write_bytes(at, 0, argument.len());
+            }
+            at = at.add(argument.len() + 1);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Threads that run functions, so that none of them can hold up the broker. Started when needed, ended when idle.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How many functions run at once in one context; further calls wait for their turn.
+const LIMIT: usize = 64;
+/// How long a thread without work stays.
+const IDLE: Duration = Duration::from_secs(20);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Job>,
+    idle: usize,
+    threads: usize,
+    stopped: bool,
+}
+
+/// The threads.
+#[derive(Default)]
+pub(crate) struct Workers {
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+impl Workers {
+    /// Has `job` run soon.
+    pub fn run(self: &Arc<Self>, job: Job) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.stopped {
+            return;
+        }
+        state.queue.push_back(job);
+        if state.idle >= state.queue.len() || state.threads == LIMIT {
+            drop(state);
+            self.work.notify_one();
+            return;
+        }
+        state.threads += 1;
+        drop(state);
+        let workers = Arc::clone(self);
+        let started = std::thread::Builder::new().name("function".into()).spawn(move || workers.serve());
+        if started.is_err() {
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).threads -= 1;
+        }
+    }
+
+    fn serve(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(job) = state.queue.pop_front() {
+                drop(state);
+                job();
+                state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            if state.stopped {
+                break;
+            }
+            state.idle += 1;
+            let (next, waited) = self.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+            state = next;
+            state.idle -= 1;
+            if waited.timed_out() && state.queue.is_empty() {
+                break;
+            }
+        }
+        state.threads -= 1;
+        drop(state);
+        self.work.notify_all();
+    }
+
+    /// Lets threads end as they become idle, and waits for those that are.
+    pub fn stop(&self, patience: Duration) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.stopped = true;
+        state.queue.clear();
+        self.work.notify_all();
+        let _unfinished = self.work.wait_timeout_while(state, patience, |state| state.threads > 0);
+    }
+}

@@ -1,0 +1,132 @@
+//! Stage 1: reads an image of known length and checksum from stdin, exactly, and becomes it.
+//!
+//! Started by stage 0 as `<file> <title> <param> <dir>`; see `offshoot_bootstrap::Param` for the 35 characters of `param`. Its
+//! own text travels inside a shell command, so every byte counts. It must never read past the image: frames follow it.
+
+#![no_std]
+#![no_main]
+
+mod place;
+mod sys;
+
+use place::place;
+
+/// Probed by stage 0: this file can be executed here.
+const PROBE: usize = 42;
+/// Nothing came on stdin in time.
+const NO_IMAGE: usize = 93;
+/// How many seconds an image that has begun may pause: a link that is slow or asleep is not an error.
+const STALL: usize = 600;
+/// Stdin ended inside the image.
+const SHORT: usize = 94;
+/// What came is not the image that was promised.
+const CORRUPT: usize = 95;
+/// Neither memory nor an executable file to hold the image.
+const NO_FILE: usize = 96;
+/// The kernel would not execute the image.
+const REFUSED: usize = 97;
+
+/// Places in `param`.
+const IMAGE_FD: usize = 0;
+const MODE: usize = 2;
+const LENGTH: usize = 3;
+const NONCE: usize = 19;
+const END: usize = 35;
+
+const FNV_START: u32 = 0x811c_9dc5;
+const FNV_PRIME: u32 = 0x0100_0193;
+/// The FNV-1a hash of the four bytes that every ELF file starts with.
+const FNV_OF_ELF: u32 = elf_hash();
+
+const fn elf_hash() -> u32 {
+    let mut hash = FNV_START;
+    let mut i = 0;
+    while i < 4 {
+        hash = (hash ^ b"\x7fELF"[i] as u32).wrapping_mul(FNV_PRIME);
+        i += 1;
+    }
+    hash
+}
+
+/// The sixteen hexadecimal digits of length and checksum, as one number.
+///
+/// # Safety
+/// `digits` must be readable for sixteen bytes.
+#[inline(always)]
+unsafe fn hex(mut digits: *const u8) -> u64 {
+    let mut value = 0;
+    for _ in 0..16 {
+        // SAFETY: within the sixteen bytes.
+        let digit = unsafe { *digits } as u64;
+        digits = digits.wrapping_add(1);
+        value = value << 4 | (digit & 15) + 9 * (digit >> 6);
+    }
+    value
+}
+
+/// Runs the stage; called by `_start` with the stack as the kernel left it.
+///
+/// # Safety
+/// `stack` must point to argc, argv and the environment as the kernel lays them out.
+unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
+    // SAFETY: the kernel's layout; argv has four entries once argc says so, stage 0 wrote `param` with 35 characters, and
+    // the stack that holds it is writable. Memory from `map` is read and written only below `length`.
+    unsafe {
+        if (stack as *const usize).read() < 4 {
+            sys::exit(PROBE);
+        }
+        let argv = stack.add(1);
+        sys::unlink(sys::AT_FDCWD, *argv);
+        let param = *argv.add(2) as *mut u8;
+        let mut seconds = 10;
+        if *param.add(MODE) == b'w' {
+            *param.add(MODE) = b'R';
+            sys::write(1, param.add(MODE), END - MODE);
+            *param.add(MODE) = b'w';
+            seconds = 60;
+        }
+        let promised = hex(param.add(LENGTH));
+        let length = (promised >> 32) as usize;
+        let memory = sys::map(length);
+        if memory < 0 {
+            sys::exit(NO_FILE);
+        }
+        let memory = memory as *mut u8;
+
+        let mut hash = FNV_START;
+        let mut at = memory;
+        let end = memory.add(length);
+        while at < end {
+            if sys::wait_for_stdin(seconds) == 0 {
+                sys::exit(NO_IMAGE);
+            }
+            let got = sys::read(0, at, end as usize - at as usize);
+            if got <= 0 {
+                if got != sys::EAGAIN && got != sys::EINTR {
+                    sys::exit(SHORT);
+                }
+                continue;
+            }
+            seconds = STALL;
+            let stop = at.add(got as usize);
+            while at < stop {
+                hash = (hash ^ *at as u32).wrapping_mul(FNV_PRIME);
+                at = at.add(1);
+                // Known at once when a start-up file took the beginning: the missing bytes would never come.
+                if at == memory.add(4) && hash != FNV_OF_ELF {
+                    sys::exit(CORRUPT);
+                }
+            }
+        }
+        if hash != promised as u32 {
+            sys::exit(CORRUPT);
+        }
+        let fd = place(memory, length, *argv.add(1), *argv.add(3), param.add(NONCE));
+        if fd < 0 {
+            sys::exit(NO_FILE);
+        }
+        *param.add(IMAGE_FD) = b'0'.wrapping_add(fd as u8);
+        sys::exec(fd, argv.add(1), argv.add((stack as *const usize).read() + 1));
+        sys::exit(REFUSED)
+    }
+}

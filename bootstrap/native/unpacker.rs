@@ -1,0 +1,86 @@
+//! Stage 2: the first part of every image. Unpacks the agent that the same file carries, and becomes it.
+//!
+//! Started with `title`, `param` and `dir`, which it hands on. It finds everything else in its own memory, so it needs neither
+//! /proc nor its own path. It must never touch stdin or stdout.
+
+#![no_std]
+#![no_main]
+
+#[path = "../src/filter.rs"]
+#[allow(dead_code)]
+mod filter;
+#[path = "../src/layout.rs"]
+#[allow(dead_code)]
+mod layout;
+#[path = "../src/lzma.rs"]
+mod lzma;
+mod place;
+#[allow(dead_code)]
+mod sys;
+
+use core::slice;
+
+/// Started by hand, without the arguments.
+const PROBE: usize = 42;
+/// The payload is not what was packed.
+const DAMAGED: usize = 98;
+/// No memory, no file to hold the agent, or the kernel would not execute it.
+const NO_MEMORY: usize = 99;
+
+/// Places in `param`.
+const AGENT_FD: usize = 1;
+const NONCE: usize = 19;
+
+/// Where the program header keeps the file's length.
+const FILE_LENGTH: usize = 64 + 32;
+
+unsafe extern "C" {
+    #[link_name = "__base"]
+    static BASE: u8;
+}
+
+/// Runs the stage; called by `_start` with the stack as the kernel left it.
+///
+/// # Safety
+/// `stack` must point to argc, argv and the environment as the kernel lays them out.
+unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
+    // SAFETY: the kernel's layout; the loader passes the three arguments on, `param` in writable memory. The segment that
+    // starts at BASE is mapped for the length its header gives, and what `map` returns for as long as it was asked for.
+    unsafe {
+        let argc = (stack as *const usize).read();
+        if argc < 3 {
+            sys::exit(PROBE);
+        }
+        let argv = stack.add(1);
+        let param = *argv.add(1) as *mut u8;
+        let base = &raw const BASE;
+        let image = slice::from_raw_parts(base, (base.add(FILE_LENGTH) as *const usize).read());
+        let Some(trailer) = layout::Trailer::read(image) else { sys::exit(DAMAGED) };
+        let Some(payload) = trailer.payload(image) else { sys::exit(DAMAGED) };
+
+        let work = size_of::<[u16; lzma::PROBABILITIES]>();
+        let length = trailer.raw_length as usize;
+        let memory = sys::map(work + length);
+        if memory < 0 {
+            sys::exit(NO_MEMORY);
+        }
+        let memory = memory as *mut u8;
+        let program = slice::from_raw_parts_mut(memory.add(work), length);
+        if lzma::decode(payload, &mut *(memory as *mut [u16; lzma::PROBABILITIES]), program).is_err() {
+            sys::exit(DAMAGED);
+        }
+        #[cfg(target_arch = "x86_64")]
+        filter::undo(filter::Filter::X86, program);
+        #[cfg(target_arch = "aarch64")]
+        filter::undo(filter::Filter::Arm64, program);
+        if layout::fnv1a(program) != trailer.raw_checksum {
+            sys::exit(DAMAGED);
+        }
+        let fd = place::place(program.as_ptr(), length, *argv, *argv.add(2), param.add(NONCE));
+        if fd >= 0 {
+            *param.add(AGENT_FD) = b'0'.wrapping_add(fd as u8);
+            sys::exec(fd, argv, argv.add(argc + 1));
+        }
+        sys::exit(NO_MEMORY)
+    }
+}

@@ -1,0 +1,93 @@
+//! The exit codes of the stages, and what they mean to a person.
+//!
+//! The numbers are also in `bootstrap/native/`. They lie above those that shells and tools commonly use and below 125,
+//! where shells, containers and signals begin.
+
+/// The loader was probed: it can be executed where it is. Stage 0 never ends with it.
+pub const PROBE: i32 = 42;
+/// Stage 0 found neither a place for the loader nor an interpreter.
+pub const NO_PLACE: i32 = 90;
+/// The machine is of another platform than the image.
+pub const PLATFORM: i32 = 91;
+/// An interpreter was there but could not execute the loader from memory.
+pub const INTERPRETER: i32 = 92;
+/// Nothing came on stdin in time.
+pub const NO_IMAGE: i32 = 93;
+/// Stdin ended inside the image.
+pub const SHORT: i32 = 94;
+/// What came on stdin is not the image.
+pub const CORRUPT: i32 = 95;
+/// The loader found neither memory nor a file for the image.
+pub const NO_FILE: i32 = 96;
+/// The kernel would not execute the image.
+pub const REFUSED: i32 = 97;
+/// The image's payload is damaged.
+pub const DAMAGED: i32 = 98;
+/// The unpacker found neither memory nor a file for the agent, or the kernel would not execute it.
+pub const NO_MEMORY: i32 = 99;
+
+/// What exit code `code` of a bootstrap means and what helps, as the end of a sentence; `None` when it is not one of its codes.
+pub fn explain(code: i32) -> Option<&'static str> {
+    Some(match code {
+        NO_PLACE => {
+            "no directory there is both writable and executable (tried $TMPDIR, /dev/shm, /tmp, /run, /var/tmp, the home \
+             directory, /dev and the working directory) and neither perl nor python3 is installed; make one of the \
+             directories executable or set TMPDIR to one that is"
+        }
+        PLATFORM => {
+            "the machine is of another platform than the agent that was chosen; name its platform, or build an agent for it"
+        }
+        INTERPRETER => {
+            "every directory tried is read-only or mounted noexec, and the kernel would not execute from memory either \
+             (sysctl vm.memfd_noexec, a seccomp filter or a security module); set TMPDIR to a directory that is writable and executable"
+        }
+        NO_IMAGE => {
+            "the agent did not arrive within the time allowed; something on the way holds stdin back, or the link is too \
+             slow for waiting less"
+        }
+        SHORT => {
+            "stdin ended before the whole agent had arrived; something on the way closed it or cut it short"
+        }
+        CORRUPT => {
+            "what arrived is not what was sent; a start-up file there may read stdin (look for `read` in it), or the \
+             transport may change bytes (a terminal that is not in raw mode)"
+        }
+        NO_FILE => {
+            "there is neither memory for the agent nor a directory to put it in; free some memory, or set TMPDIR to a \
+             directory that is writable and executable"
+        }
+        REFUSED => {
+            "the kernel refused to execute the agent (a noexec mount, a seccomp filter or a security module); set TMPDIR \
+             to a directory from which programs may be executed"
+        }
+        DAMAGED => {
+            "the agent in the image does not match its checksum; rebuild the image with `cargo xtask build-agent`"
+        }
+        NO_MEMORY => {
+            "the unpacked agent could not be stored or executed; free some memory, or set TMPDIR to a directory that is \
+             writable and executable"
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_of_a_stage_is_explained_and_no_other() {
+        for code in 0..=255 {
+            assert_eq!(explain(code).is_some(), (NO_PLACE..=NO_MEMORY).contains(&code), "exit code {code}");
+        }
+    }
+
+    #[test]
+    fn explanations_finish_a_sentence() {
+        for code in NO_PLACE..=NO_MEMORY {
+            let text = explain(code).unwrap_or_default();
+            assert!(text.starts_with(char::is_lowercase) && !text.ends_with('.'), "{text}");
+            assert!(!text.contains('\n') && !text.contains("  "), "{text}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! An image in memory: what is sent to a target, and what a parent needs to know of it.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use crate::{
+    Platform, filter,
+    layout::{self, Trailer},
+    lzma,
+};
+
+/// A self-extracting agent for one platform. Cloning it copies a pointer.
+///
+/// Its format is in `bootstrap/src/layout.rs`.
+#[derive(Clone)]
+pub struct Image {
+    bytes: Arc<[u8]>,
+    trailer: Trailer,
+    platform: Platform,
+    checksum: u32,
+}
+
+impl Image {
+    /// Takes `bytes` for an image.
+    ///
+    /// # Errors
+    /// When they are not one, or one of another version. Nothing is allocated on the word of an image; the agent in it
+    /// is looked at by [`Image::unpack`] only.
+    pub fn parse(bytes: impl Into<Arc<[u8]>>) -> Result<Image, ImageError> {
+        let bytes = bytes.into();
+        let trailer = Trailer::read(&bytes).ok_or(ImageError::Trailer)?;
+        let platform = Platform::ALL
+            .into_iter()
+            .find(|platform| platform.number() == trailer.platform)
+            .ok_or(ImageError::Platform(trailer.platform))?;
+        let loader = trailer.loader(&bytes).ok_or(ImageError::Trailer)?;
+        let unpacker = bytes.get(..trailer.loader_offset as usize).ok_or(ImageError::Trailer)?;
+        check_program(unpacker, platform, bytes.len()).ok_or(ImageError::Program("unpacker"))?;
+        check_program(loader, platform, loader.len()).ok_or(ImageError::Program("loader"))?;
+        let checksum = layout::fnv1a(&bytes);
+        Ok(Image { trailer, platform, checksum, bytes })
+    }
+
+    /// The platform that it runs on.
+    pub fn platform(&self) -> Platform {
+        self.platform
+    }
+
+    /// Stage 1 for the same platform: an ELF file of less than 2 KiB.
+    pub fn loader(&self) -> &[u8] {
+        // Present: `parse` looked.
+        self.trailer.loader(&self.bytes).unwrap_or_default()
+    }
+
+    /// The whole image, as it is sent.
+    pub fn bytes(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+
+    /// FNV-1a-32 of the whole image.
+    pub fn checksum(&self) -> u32 {
+        self.checksum
+    }
+
+    /// The agent inside, as an ELF file.
+    ///
+    /// # Errors
+    /// When the payload is damaged. At most 64 MiB are allocated.
+    pub fn unpack(&self) -> Result<Vec<u8>, ImageError> {
+        let payload = self.trailer.payload(&self.bytes).ok_or(ImageError::Trailer)?;
+        let mut agent = vec![0; self.trailer.raw_length as usize];
+        let mut probabilities = Box::new([0; lzma::PROBABILITIES]);
+        lzma::decode(payload, &mut probabilities, &mut agent).map_err(|_| ImageError::Payload)?;
+        filter::undo(self.platform.filter(), &mut agent);
+        if layout::fnv1a(&agent) != self.trailer.raw_checksum {
+            return Err(ImageError::Payload);
+        }
+        Ok(agent)
+    }
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Image({}, {} bytes, {:08x})", self.platform, self.bytes.len(), self.checksum)
+    }
+}
+
+/// Where an ELF file of one segment keeps that segment's length, in the file and in memory.
+pub(crate) const SEGMENT_LENGTHS: [std::ops::Range<usize>; 2] = [96..104, 104..112];
+
+/// Whether `program` is (the beginning of) a stage for `platform`: an ELF file whose one segment is `length` bytes from the start.
+pub(crate) fn check_program(program: &[u8], platform: Platform, length: usize) -> Option<()> {
+    let header = program.first_chunk::<120>()?;
+    let machine = u16::from_le_bytes([header[18], header[19]]);
+    let one_header = header[32..40] == 64u64.to_le_bytes() && header[54..58] == [56, 0, 1, 0];
+    let from_start = header[72..80] == [0; 8];
+    let whole = SEGMENT_LENGTHS.into_iter().all(|place| header[place] == (length as u64).to_le_bytes());
+    let right = header.starts_with(b"\x7fELF\x02\x01") && machine == platform.elf_machine();
+    (right && one_header && from_start && whole).then_some(())
+}
+
+/// Why bytes are not an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// The trailer is missing, of another version, or contradicts the rest.
+    Trailer,
+    /// The image is for a platform that this version does not know.
+    Platform(u8),
+    /// A native stage in it is not a program for its platform.
+    Program(&'static str),
+    /// The agent inside is damaged.
+    Payload,
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ImageError::Trailer => {
+                f.write_str("this is not an image of this version of offshoot, or it was cut short")
+            }
+            ImageError::Platform(number) => {
+                write!(f, "the image is for platform number {number}, which is unknown here")
+            }
+            ImageError::Program(stage) => {
+                write!(f, "the image's {stage} is not a program for the image's platform")
+            }
+            ImageError::Payload => f.write_str("the agent inside the image is damaged"),
+        }
+    }
+}
+
+impl Error for ImageError {}

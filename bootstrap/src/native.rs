@@ -1,0 +1,141 @@
+//! Compiles the two native stages, with nothing but `rustc` and the linker that comes with it.
+//!
+//! They are no cargo packages because their few flags decide their size. This module must never leave anything outside the
+//! directory it is given.
+
+use std::{
+    error::Error,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::Platform;
+
+/// The native stages of one platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stages {
+    /// Stage 1, which travels inside the shell command.
+    pub loader: Vec<u8>,
+    /// Stage 2, the first part of every image.
+    pub unpacker: Vec<u8>,
+}
+
+/// Compiles the stages of `platform` with `rustc` (a name or path), which must have the platform's target installed. Intermediate
+/// files go to `scratch`, which must exist.
+///
+/// # Errors
+/// When a tool is missing or fails, with its words.
+pub fn compile(platform: Platform, rustc: &Path, scratch: &Path) -> Result<Stages, NativeError> {
+    Ok(Stages {
+        loader: stage("loader", "z", platform, rustc, scratch)?,
+        unpacker: stage("unpacker", "z", platform, rustc, scratch)?,
+    })
+}
+
+/// Where the stages' sources are.
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("native")
+}
+
+fn stage(
+    name: &str,
+    level: &str,
+    platform: Platform,
+    rustc: &Path,
+    scratch: &Path,
+) -> Result<Vec<u8>, NativeError> {
+    let object = scratch.join(format!("{name}-{platform}.o"));
+    let program = scratch.join(format!("{name}-{platform}"));
+    let mut compiler = Command::new(rustc);
+    compiler.current_dir(sources()).args(["--edition", "2024", "--crate-type", "lib", "--emit", "obj"]);
+    compiler.args([
+        "--crate-name",
+        name,
+        "--target",
+        platform.rust_target(),
+        "-C",
+        &format!("opt-level={level}"),
+    ]);
+    for flag in
+        ["panic=abort", "codegen-units=1", "relocation-model=static", "force-unwind-tables=no", "debuginfo=0"]
+    {
+        compiler.args(["-C", flag]);
+    }
+    run(compiler.arg("-o").arg(&object).arg(format!("{name}.rs")))?;
+
+    let mut linker = Command::new(linker(rustc)?);
+    linker.current_dir(sources()).args(["-flavor", "gnu", "--nmagic", "--gc-sections", "--build-id=none"]);
+    run(linker.args(["-T", "link.ld", "-o"]).arg(&program).arg(&object))?;
+    let bytes = fs::read(&program).map_err(|error| NativeError::Start(program.clone(), error))?;
+    cut(bytes).ok_or(NativeError::Form(program))
+}
+
+/// The `rust-lld` of the toolchain that `rustc` belongs to.
+///
+/// # Errors
+/// When `rustc` cannot be run.
+pub fn linker(rustc: &Path) -> Result<PathBuf, NativeError> {
+    let sysroot = run(Command::new(rustc).args(["--print", "sysroot"]))?;
+    let host = run(Command::new(rustc).args(["--print", "host-tuple"]))?;
+    Ok(Path::new(sysroot.trim()).join("lib/rustlib").join(host.trim()).join("bin/rust-lld"))
+}
+
+fn run(command: &mut Command) -> Result<String, NativeError> {
+    let output = command
+        .env_remove("RUSTFLAGS")
+        .output()
+        .map_err(|error| NativeError::Start(command.get_program().into(), error))?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(NativeError::Failed(command.get_program().into(), words));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Leaves the one segment that the program header describes, and forgets the section headers behind it.
+fn cut(mut program: Vec<u8>) -> Option<Vec<u8>> {
+    let header = program.first_chunk_mut::<120>()?;
+    header[40..48].fill(0); // where the section headers are
+    header[58..64].fill(0); // how long, how many, which one has the names
+    let length = u64::from_le_bytes(header[96..104].try_into().ok()?) as usize;
+    let aligned = header[80..88] == 0x40_0000u64.to_le_bytes() && header[72..80] == [0; 8];
+    if !aligned || length > program.len() || length < 120 {
+        return None;
+    }
+    program.truncate(length);
+    Some(program)
+}
+
+/// Why the native stages could not be compiled.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum NativeError {
+    /// The tool could not be started, or its result not be read.
+    Start(PathBuf, io::Error),
+    /// The tool failed, with its words.
+    Failed(PathBuf, String),
+    /// The linker's result is not of the form that stages have.
+    Form(PathBuf),
+}
+
+impl fmt::Display for NativeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NativeError::Start(path, error) => write!(f, "{}: {error}", path.display()),
+            NativeError::Failed(path, words) => write!(f, "{} failed: {}", path.display(), words.trim()),
+            NativeError::Form(path) => {
+                write!(f, "{} does not consist of one segment from its start", path.display())
+            }
+        }
+    }
+}
+
+impl Error for NativeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            NativeError::Start(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The kinds of machine that have an image.
+
+use std::fmt;
+
+use crate::filter::Filter;
+
+/// What stage 0 prints on both streams when the machine is not the one that was expected: this, the machine's name, `:`.
+pub const PLATFORM_NOTICE: &str = "offshoot:platform:";
+
+/// A kind of machine that agents are built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Platform {
+    /// 64-bit x86.
+    X86_64,
+    /// 64-bit ARM.
+    Aarch64,
+}
+
+impl Platform {
+    /// Every platform, the more usual first.
+    pub const ALL: [Platform; 2] = [Platform::X86_64, Platform::Aarch64];
+
+    /// The platform that `uname -m` calls `machine`.
+    pub fn from_machine(machine: &str) -> Option<Platform> {
+        Platform::ALL.into_iter().find(|platform| platform.machines().contains(&machine))
+    }
+
+    /// The name that Linux gives it in `uname -m`.
+    pub fn machine(self) -> &'static str {
+        self.machines()[0]
+    }
+
+    /// Every name that systems give it in `uname -m`, Linux's own first.
+    pub(crate) fn machines(self) -> [&'static str; 2] {
+        match self {
+            Platform::X86_64 => ["x86_64", "amd64"],
+            Platform::Aarch64 => ["aarch64", "arm64"],
+        }
+    }
+
+    /// The Rust target that its agents are built for.
+    pub fn rust_target(self) -> &'static str {
+        match self {
+            Platform::X86_64 => "x86_64-unknown-linux-musl",
+            Platform::Aarch64 => "aarch64-unknown-linux-musl",
+        }
+    }
+
+    /// The platform that this program was compiled for, when it has agents.
+    pub fn host() -> Option<Platform> {
+        if cfg!(target_os = "linux") { Platform::from_machine(std::env::consts::ARCH) } else { None }
+    }
+
+    /// Its number in an image's trailer.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Platform::X86_64 => 1,
+            Platform::Aarch64 => 2,
+        }
+    }
+
+    /// Its number in an ELF header.
+    pub(crate) fn elf_machine(self) -> u16 {
+        match self {
+            Platform::X86_64 => 62,
+            Platform::Aarch64 => 183,
+        }
+    }
+
+    /// The number of its `memfd_create`.
+    pub(crate) fn memfd_create(self) -> u16 {
+        match self {
+            Platform::X86_64 => 319,
+            Platform::Aarch64 => 279,
+        }
+    }
+
+    /// The filter that its agents are packed with.
+    pub(crate) fn filter(self) -> Filter {
+        match self {
+            Platform::X86_64 => Filter::X86,
+            Platform::Aarch64 => Filter::Arm64,
+        }
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.machine())
+    }
+}
+
+/// The machine's name in a line that stage 0 printed because it met another platform; may be any text, even empty.
+pub fn platform_notice(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once(PLATFORM_NOTICE)?;
+    let (machine, _) = rest.split_once(':')?;
+    Some(machine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machine_names_lead_to_platforms() {
+        assert_eq!(Platform::from_machine("amd64"), Some(Platform::X86_64));
+        assert_eq!(Platform::from_machine("arm64"), Some(Platform::Aarch64));
+        assert_eq!(Platform::from_machine("armv7l"), None);
+        for platform in Platform::ALL {
+            assert_eq!(Platform::from_machine(platform.machine()), Some(platform));
+        }
+    }
+
+    #[test]
+    fn the_notice_is_found_behind_other_text_on_its_line() {
+        assert_eq!(platform_notice("motd offshoot:platform:riscv64:"), Some("riscv64"));
+        assert_eq!(platform_notice("offshoot:platform:"), None);
+        assert_eq!(platform_notice("offshoot: web1"), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! Stage 0: the shell text that puts the loader where it can be executed.
+//!
+//! The text passes unharmed through the login shells that people have (sh-like ones, fish, tcsh, rc) because it stands in one pair
+//! of single quotes and holds no single quote, newline, `!` or pair of backslashes. It must work in every POSIX shell, must not read
+//! stdin, and must leave no file behind.
+
+use std::fmt::Write;
+
+use crate::{Image, Mode, Nonce, PLATFORM_NOTICE, Param, Platform, exit, param};
+
+/// The longest command that [`Stage0::command`] may give: within what dropbear and tinyssh take, with room for prefixes.
+pub const MAX_COMMAND: usize = 4096;
+/// The longest title, in bytes.
+pub const MAX_TITLE: usize = 80;
+
+/// The directories that are tried, in this order: memory first.
+const PLACES: &str = r#""${TMPDIR:-/dev/shm}" /dev/shm /tmp /run /var/tmp "$HOME" /dev ."#;
+
+/// The text that starts one agent on a machine with a POSIX shell.
+#[derive(Clone, Debug)]
+pub struct Stage0 {
+    platform: Platform,
+    loader: String,
+    param: Param,
+    title: String,
+}
+
+impl Stage0 {
+    /// The text that starts the agent in `image`. `title` is what `ps` shows; see [`clean_title`].
+    pub fn new(image: &Image, nonce: &Nonce, mode: Mode, title: &str) -> Stage0 {
+        Stage0 {
+            platform: image.platform(),
+            loader: escape(image.loader()),
+            param: param(image, nonce, mode),
+            title: clean_title(title),
+        }
+    }
+
+    /// What to give `sh -c` as its argument. It contains no single quote, newline, `!` or double backslash.
+    pub fn script(&self) -> String {
+        let [machine, other_name] = self.platform.machines();
+        let memfd = self.platform.memfd_create();
+        let Stage0 { loader, param, title, .. } = self;
+        let (probe, no_place, platform, interpreter) =
+            (exit::PROBE, exit::NO_PLACE, exit::PLATFORM, exit::INTERPRETER);
+        [
+            // Another platform: say which, on both streams because some transports merge or drop one.
+            format!(
+                r#"m=$(uname -m 2>/dev/null);case $m in {machine}|{other_name}|"");;*)m={PLATFORM_NOTICE}$m:;echo $m;echo $m>&2;exit {platform};;esac;"#
+            ),
+            format!(r#"l="{loader}";p={param};t="{title}";"#),
+            // A file that was not there before, for this user alone; the loader unlinks it once it runs.
+            format!(r#"for d in {PLACES};do f=$d/.o$$;(umask 077;set -C;:>"$f")2>/dev/null||continue;"#),
+            format!(
+                r#"{{ printf "$l">"$f"&&chmod 700 "$f"&&"$f"</dev/null;}} 2>/dev/null;[ $? = {probe} ]&&exec "$f" "$t" $p "$d";rm -f "$f";done;"#
+            ),
+            format!(
+                r#"command -v perl>/dev/null&&exec perl -e "\$_=shift;s/\x5c([0-7]{{1,3}})/chr oct \$1/ge;for\$x(17,1){{\$n=q(o);\$f=syscall({memfd},\$n,\$x);last if\$f>=0}}\$f<0&&exit {interpreter};open O,qq(>&=\$f);syswrite O,\$_;exec{{qq(/proc/\$\$/fd/\$f)}}@ARGV;exit {interpreter}" "$l" / "$t" $p "";"#
+            ),
+            format!(
+                r#"command -v python3>/dev/null&&exec python3 -c "import os,sys;a=sys.argv;exec(\"try:\n try:f=os.memfd_create(a[0],17)\n except OSError:f=os.memfd_create(a[0],1)\n os.write(f,a[1].encode().decode(a[2]).encode(a[3]));os.execv(a[4]%f,a[5:])\nexcept Exception:sys.exit({interpreter})\")" "$l" unicode_escape latin1 /proc/self/fd/%d / "$t" $p "";"#
+            ),
+            format!(r#"echo "offshoot: no place to start from">&2;exit {no_place}"#),
+        ]
+        .concat()
+    }
+
+    /// What to give a login shell, over ssh for example: at most [`MAX_COMMAND`] bytes.
+    pub fn command(&self) -> String {
+        format!("exec sh -c '{}'", self.script())
+    }
+
+    /// The parameter inside, 35 characters.
+    pub fn param(&self) -> String {
+        self.param.to_string()
+    }
+}
+
+/// What may stand in a process title: printable ASCII without quotes, backslash, `!`, `$` and backquote, at most
+/// [`MAX_TITLE`] bytes. Other characters become `_`.
+pub fn clean_title(title: &str) -> String {
+    let allowed = |c: char| matches!(c, ' '..='~') && !r#"'"\!$`"#.contains(c);
+    title.chars().take(MAX_TITLE).map(|c| if allowed(c) { c } else { '_' }).collect()
+}
+
+/// `bytes` for `printf` inside double quotes: what is printable as it is, the rest as the shortest octal escapes.
+fn escape(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    // Whether the last escape would go on with a further octal digit. Shells differ on `\0` and three more digits, so the
+    // digit is escaped as well instead of filling up with zeros.
+    let mut open = false;
+    for &byte in bytes {
+        let plain = matches!(byte, b' '..=b'~') && !br#"%'"\!$`"#.contains(&byte);
+        if plain && !(open && matches!(byte, b'0'..=b'7')) {
+            text.push(byte as char);
+            open = false;
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\\{byte:o}");
+            open = byte < 0o100;
+        }
+    }
+    text
+}

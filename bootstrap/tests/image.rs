@@ -1,0 +1,205 @@
+//! Images and the text around them: what is refused, and what must stay within limits.
+
+mod machine;
+
+use std::{fs, path::Path};
+
+use machine::{folder, image, nonce};
+use offshoot_bootstrap::{
+    Image, ImageError, MAX_COMMAND, MAX_TITLE, Mode, Param, Platform, Stage0, clean_title,
+    layout::{TRAILER, Trailer, fnv1a},
+    native, pack, parse_param,
+};
+
+fn trailer_at(bytes: &[u8]) -> usize {
+    bytes.len() - TRAILER
+}
+
+/// The image's bytes after `change`, with the trailer's checksum made right again.
+fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = image().bytes().to_vec();
+    change(&mut bytes);
+    let at = trailer_at(&bytes);
+    let checksum = fnv1a(&bytes[at..at + TRAILER - 4]);
+    bytes[at + TRAILER - 4..].copy_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+fn parse(bytes: Vec<u8>) -> Result<Image, ImageError> {
+    Image::parse(bytes)
+}
+
+#[test]
+fn an_image_says_what_was_packed_into_it() {
+    let stages = native::compile(image().platform(), Path::new("rustc"), &folder()).unwrap();
+    assert_eq!(Some(image().platform()), Platform::host());
+    assert_eq!(image().loader(), stages.loader);
+    assert_eq!(image().checksum(), fnv1a(image().bytes()));
+    let agent = image().unpack().unwrap();
+    assert!(agent.starts_with(b"\x7fELF"));
+    let again = pack(image().platform(), &agent, &stages.loader, &stages.unpacker).unwrap();
+    assert!(again == image().bytes()[..], "the same parts give the same image");
+}
+
+#[test]
+fn a_byte_changed_anywhere_in_the_trailer_is_refused() {
+    let bytes = image().bytes();
+    for place in trailer_at(bytes)..bytes.len() {
+        let mut wrong = bytes.to_vec();
+        wrong[place] ^= 0x10;
+        assert_eq!(parse(wrong).err(), Some(ImageError::Trailer), "byte {place}");
+    }
+}
+
+#[test]
+fn a_field_that_contradicts_the_image_is_refused_though_its_checksum_is_right() {
+    let numbers = [0, 1, 119, 0x7fff_ffff, u32::MAX];
+    for (name, field) in [("loader offset", 12), ("loader length", 16), ("image length", 20)] {
+        for number in numbers {
+            let wrong = changed(|bytes| {
+                let at = trailer_at(bytes) + field;
+                bytes[at..at + 4].copy_from_slice(&u32::to_le_bytes(number));
+            });
+            assert!(parse(wrong).is_err(), "{name} {number}");
+        }
+    }
+    for (name, field) in [("magic", 0), ("version", 8), ("zero", 10), ("zero", 11)] {
+        let wrong = changed(|bytes| {
+            let at = trailer_at(bytes) + field;
+            bytes[at] = bytes[at].wrapping_add(1);
+        });
+        assert_eq!(parse(wrong).err(), Some(ImageError::Trailer), "{name}");
+    }
+    let wrong = changed(|bytes| {
+        let at = trailer_at(bytes) + 9;
+        bytes[at] = 77;
+    });
+    assert_eq!(parse(wrong).err(), Some(ImageError::Platform(77)));
+    let wrong = changed(|bytes| {
+        let at = trailer_at(bytes) + 9;
+        bytes[at] ^= 3;
+    });
+    assert_eq!(parse(wrong).err(), Some(ImageError::Program("unpacker")));
+}
+
+#[test]
+fn a_length_over_the_limit_is_refused_before_anything_is_allocated() {
+    for number in [(64 << 20) + 1, u32::MAX] {
+        let wrong = changed(|bytes| {
+            let at = trailer_at(bytes) + 24;
+            bytes[at..at + 4].copy_from_slice(&u32::to_le_bytes(number));
+        });
+        assert_eq!(parse(wrong).err(), Some(ImageError::Trailer), "raw length {number}");
+    }
+}
+
+#[test]
+fn a_damaged_payload_is_found_when_it_is_unpacked() {
+    let raw_length = changed(|bytes| {
+        let at = trailer_at(bytes) + 24;
+        bytes[at] ^= 1;
+    });
+    assert_eq!(parse(raw_length).unwrap().unpack(), Err(ImageError::Payload));
+    let middle = changed(|bytes| {
+        let at = bytes.len() - 2000;
+        bytes[at] ^= 1;
+    });
+    assert_eq!(parse(middle).unwrap().unpack(), Err(ImageError::Payload));
+}
+
+#[test]
+fn stages_that_are_no_programs_for_the_platform_are_refused() {
+    let loader_at = Trailer::read(image().bytes()).unwrap().loader_offset as usize;
+    for (start, stage) in [(0, "unpacker"), (loader_at, "loader")] {
+        // Magic, class, byte order, machine, header place, header size, segment offset, both lengths.
+        for place in [0, 4, 5, 18, 32, 54, 56, 72, 96, 104] {
+            let wrong = changed(|bytes| bytes[start + place] ^= 0x40);
+            assert_eq!(parse(wrong).err(), Some(ImageError::Program(stage)), "byte {place} of the {stage}");
+        }
+    }
+}
+
+#[test]
+fn what_is_cut_or_empty_is_no_image() {
+    let bytes = image().bytes();
+    for length in (0..bytes.len()).step_by(97).chain([bytes.len() - 1, TRAILER, TRAILER - 1]) {
+        assert!(Image::parse(&bytes[..length]).is_err(), "{length} bytes");
+    }
+    let longer = [bytes, [0].as_slice()].concat();
+    assert!(Image::parse(longer).is_err());
+}
+
+/// An image for `platform` that cannot run: only the texts around it are looked at.
+fn image_for(platform: Platform) -> (Image, native::Stages) {
+    let stages = native::compile(platform, Path::new("rustc"), &folder()).unwrap();
+    let mut agent = image().unpack().unwrap();
+    agent[18] = stages.unpacker[18];
+    let image = pack(platform, &agent, &stages.loader, &stages.unpacker).unwrap();
+    (Image::parse(image).unwrap(), stages)
+}
+
+#[test]
+fn the_texts_and_stages_keep_within_their_budgets_on_every_platform() {
+    for platform in Platform::ALL {
+        let (image, stages) = image_for(platform);
+        let title = "x".repeat(MAX_TITLE);
+        for mode in [Mode::Optimistic, Mode::Wait] {
+            let stage0 = Stage0::new(&image, &nonce(), mode, &title);
+            let (script, command) = (stage0.script(), stage0.command());
+            println!("{platform}: command {} with a title of {MAX_TITLE}", command.len());
+            assert!(command.len() <= MAX_COMMAND, "{platform}: {} bytes", command.len());
+            for forbidden in ["'", "\n", "!", "\\\\"] {
+                assert!(!script.contains(forbidden), "{platform}: {forbidden:?}");
+            }
+            assert!(script.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{platform}: plain text");
+            let param = stage0.param();
+            assert!(param.len() == 35 && script.contains(&param));
+            assert_eq!(parse_param(&param).map(|param| param.mode), Ok(mode));
+        }
+        println!("{platform}: loader {}, unpacker {}", stages.loader.len(), stages.unpacker.len());
+        assert!(stages.loader.len() <= 1100, "{platform}: the loader has {} bytes", stages.loader.len());
+        assert!(
+            stages.unpacker.len() <= 6000,
+            "{platform}: the unpacker has {} bytes",
+            stages.unpacker.len()
+        );
+    }
+}
+
+#[test]
+fn stages_are_the_same_bytes_wherever_they_are_compiled() {
+    for platform in Platform::ALL {
+        let first = native::compile(platform, Path::new("rustc"), &folder()).unwrap();
+        let second = native::compile(platform, Path::new("rustc"), &folder()).unwrap();
+        assert_eq!(first, second, "{platform}");
+    }
+}
+
+#[test]
+fn the_longest_length_and_checksum_have_eight_digits() {
+    let param = Param {
+        image_fd: None,
+        agent_fd: None,
+        mode: Mode::Wait,
+        nonce: nonce(),
+        length: u32::MAX,
+        checksum: 0,
+    };
+    assert_eq!(param.to_string(), "..wffffffff000000000123456789abcdef");
+}
+
+#[test]
+fn a_title_is_made_harmless_and_short() {
+    assert_eq!(clean_title("offshoot: web1"), "offshoot: web1");
+    assert_eq!(clean_title("a'b\"c\\d!e$f`g\nh\u{e9}"), "a_b_c_d_e_f_g_h_");
+    assert_eq!(clean_title(&"é".repeat(500)).len(), MAX_TITLE);
+}
+
+#[test]
+fn a_program_for_another_platform_is_not_packed() {
+    let stages = native::compile(Platform::X86_64, Path::new("rustc"), &folder()).unwrap();
+    let agent = fs::read("/proc/self/exe").unwrap();
+    assert!(pack(Platform::Aarch64, &agent, &stages.loader, &stages.unpacker).is_err());
+    assert!(pack(Platform::X86_64, b"not a program", &stages.loader, &stages.unpacker).is_err());
+    assert!(pack(Platform::X86_64, &agent[..1000], &stages.loader, b"").is_err());
+}

@@ -1,0 +1,223 @@
+//! The decoder and the filters against liblzma, on data of many kinds and on damaged streams.
+//!
+//! Each property prints its seed; `OFFSHOOT_SEED=<number>` repeats a run.
+
+use std::io::Write;
+
+use offshoot_bootstrap::{
+    filter::{self, Filter},
+    lzma,
+};
+use xz2::{
+    stream::{Action, Check, Filters, LzmaOptions, Stream},
+    write::XzEncoder,
+};
+
+/// Marsaglia's xorshift: enough to vary tests, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn new(test: &str) -> Random {
+        let clock = || std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos() as u64);
+        let seed =
+            std::env::var("OFFSHOOT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(clock) | 1;
+        println!("{test}: OFFSHOOT_SEED={seed}");
+        Random(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() >> 11) as usize % limit
+    }
+
+    /// Data that compresses: runs, repeats of earlier parts at all distances, noise, and code-like words.
+    fn data(&mut self, length: usize) -> Vec<u8> {
+        let mut data = Vec::with_capacity(length);
+        while data.len() < length {
+            let count = 1 + self.below(300);
+            match self.below(5) {
+                0 => data.extend(std::iter::repeat_n(self.next() as u8, count)),
+                1 if !data.is_empty() => {
+                    let from = self.below(data.len());
+                    for i in 0..count {
+                        data.push(data[from + i]);
+                    }
+                }
+                2 => data.extend((0..count).map(|_| self.next() as u8)),
+                3 => {
+                    for _ in 0..count / 5 {
+                        data.push(0xe8 | self.next() as u8 & 1);
+                        data.extend((self.next() as i32 >> (self.below(4) * 8)).to_le_bytes());
+                    }
+                }
+                _ => {
+                    for _ in 0..count / 4 {
+                        let word = self.next() as u32 & 0x03ff_ffff;
+                        data.extend(
+                            (word | [0x9400_0000, 0x9000_0000, 0xb000_0000][self.below(3)]).to_le_bytes(),
+                        );
+                    }
+                }
+            }
+        }
+        data.truncate(length);
+        data
+    }
+}
+
+fn compress(data: &[u8], lc: u32, lp: u32, pb: u32) -> Vec<u8> {
+    let mut options = LzmaOptions::new_preset(6).unwrap();
+    options.literal_context_bits(lc).literal_position_bits(lp).position_bits(pb);
+    let mut encoder = XzEncoder::new_stream(Vec::new(), Stream::new_lzma_encoder(&options).unwrap());
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn decode(stream: &[u8], length: usize) -> Result<Vec<u8>, lzma::Broken> {
+    let mut output = vec![0xaa; length];
+    lzma::decode(stream, &mut [7; lzma::PROBABILITIES], &mut output).map(|()| output)
+}
+
+#[test]
+fn what_liblzma_packs_is_unpacked_whatever_the_settings() {
+    let mut random = Random::new("settings");
+    for round in 0..120 {
+        let (lc, pb) = (random.below(5), random.below(5));
+        let lp = random.below(5 - lc);
+        let length = if round < 8 { round } else { random.below(60_000) };
+        let data = random.data(length);
+        let packed = compress(&data, lc as u32, lp as u32, pb as u32);
+        assert_eq!(
+            decode(&packed, length).as_deref(),
+            Ok(data.as_slice()),
+            "lc {lc} lp {lp} pb {pb}, {length} bytes"
+        );
+    }
+}
+
+#[test]
+fn every_stream_that_is_cut_short_is_noticed() {
+    let mut random = Random::new("short");
+    let data = random.data(3000);
+    let packed = compress(&data, 3, 0, 2);
+    // The coder flushes five bytes and the end marker takes a few: those the result does not depend on.
+    for length in 0..packed.len() - 16 {
+        assert!(decode(&packed[..length], data.len()).is_err(), "{length} of {} bytes", packed.len());
+    }
+}
+
+#[test]
+fn a_damaged_stream_never_panics_nor_hangs() {
+    let mut random = Random::new("damage");
+    let data = random.data(2000);
+    let packed = compress(&data, 3, 0, 2);
+    for _ in 0..3000 {
+        let mut damaged = packed.clone();
+        for _ in 0..=random.below(4) {
+            let place = random.below(damaged.len());
+            damaged[place] = random.next() as u8;
+        }
+        let length = random.below(4000);
+        let _ = decode(&damaged, length);
+    }
+    for _ in 0..500 {
+        let length = random.below(200);
+        let noise: Vec<u8> = (0..length).map(|_| random.next() as u8).collect();
+        let _ = decode(&noise, 10_000);
+    }
+}
+
+#[test]
+fn a_header_with_impossible_settings_is_refused() {
+    let packed = compress(b"some data", 3, 0, 2);
+    for properties in 0..=255u8 {
+        let (lc, lp, pb) = (properties % 9, properties / 9 % 5, properties / 45);
+        let stream = [&[properties], &packed[1..]].concat();
+        let refused = decode(&stream, 9) == Err(lzma::Broken::Header);
+        assert_eq!(refused, lc + lp > 4 || pb > 4, "properties {properties}");
+    }
+}
+
+/// What liblzma's own x86 filter makes of `data`, seen through an LZMA2 stream that our decoder does not share.
+fn unfilter_by_liblzma(filtered: &[u8]) -> Vec<u8> {
+    let mut plain = Filters::new();
+    let options = LzmaOptions::new_preset(1).unwrap();
+    plain.x86().lzma2(&options);
+    // An .xz file that claims its content went through the x86 filter, although it was filtered by us.
+    let mut without = Filters::new();
+    without.lzma2(&options);
+    let packed = encode(filtered, &without);
+    decode_raw(&packed, &plain, filtered.len())
+}
+
+fn encode(data: &[u8], filters: &Filters) -> Vec<u8> {
+    let stream = Stream::new_stream_encoder(filters, Check::None).unwrap();
+    let mut encoder = XzEncoder::new_stream(Vec::new(), stream);
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Decodes the block of `packed` with `filters` in place of its own: the block header of the .xz format is written anew.
+fn decode_raw(packed: &[u8], filters: &Filters, length: usize) -> Vec<u8> {
+    // An empty file with the wanted filters shows what their block header looks like.
+    let model = encode(&[0], filters);
+    let header_of = |file: &[u8]| (file[12] as usize + 1) * 4;
+    let body = &packed[12 + header_of(packed)..];
+    let joined = [&model[..12 + header_of(&model)], body].concat();
+    let mut output = Vec::with_capacity(length);
+    let mut stream = Stream::new_stream_decoder(u64::MAX, 0).unwrap();
+    // The index at the end no longer fits the block header; the block itself is complete by then.
+    let _ = stream.process_vec(&joined, &mut output, Action::Run);
+    output
+}
+
+#[test]
+fn the_x86_filter_is_the_one_of_liblzma() {
+    let mut random = Random::new("x86");
+    for round in 0..200 {
+        let length = if round < 12 { round } else { random.below(20_000) };
+        let data = random.data(length);
+        let mut filtered = data.clone();
+        filter::apply(Filter::X86, &mut filtered);
+        let undone = unfilter_by_liblzma(&filtered);
+        assert_eq!(undone.len(), length);
+        assert!(undone == data, "{length} bytes");
+    }
+}
+
+#[test]
+fn both_filters_are_undone_exactly() {
+    let mut random = Random::new("undo");
+    for filter in [Filter::X86, Filter::Arm64, Filter::None] {
+        for round in 0..300 {
+            let length = if round < 12 { round } else { random.below(20_000) };
+            let data = random.data(length);
+            let mut copy = data.clone();
+            filter::apply(filter, &mut copy);
+            filter::undo(filter, &mut copy);
+            assert!(copy == data, "{filter:?}, {length} bytes");
+            // Undoing what was never applied must not panic either, and is undone by applying.
+            filter::undo(filter, &mut copy);
+            filter::apply(filter, &mut copy);
+            assert!(copy == data, "{filter:?} the other way round, {length} bytes");
+        }
+    }
+}
+
+#[test]
+fn the_arm64_filter_makes_calls_of_one_function_look_alike() {
+    // bl to 0x1000 from 0 and from 8; adrp of page 0x12345 from page 0 is unchanged.
+    let word = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let mut code = [0x9400_0400u32, 0xd503_201f, 0x9400_03fe, 0x9000_0001].map(u32::to_le_bytes).concat();
+    filter::apply(Filter::Arm64, &mut code);
+    assert_eq!(word(&code, 0), 0x9400_0400);
+    assert_eq!(word(&code, 8), 0x9400_0400);
+    assert_eq!(word(&code, 4), 0xd503_201f);
+    assert_eq!(word(&code, 12), 0x9000_0001);
+}

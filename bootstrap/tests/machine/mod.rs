@@ -1,0 +1,168 @@
+//! What the end-to-end tests start: the real stages, packed around a small program, in real shells.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use offshoot_bootstrap::{Image, Mode, Nonce, Platform, Stage0, native, pack};
+
+/// The nonce of all these tests.
+pub fn nonce() -> Nonce {
+    Nonce::new([1, 35, 69, 103, 137, 171, 205, 239])
+}
+
+/// An image for this machine whose agent is `payload.rs`.
+pub fn image() -> &'static Image {
+    static IMAGE: OnceLock<Image> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let platform = Platform::host().expect("these tests run where agents run");
+        let folder = folder();
+        let agent = folder.join("payload");
+        let built = Command::new("rustc")
+            .args([
+                "--edition=2024",
+                "-Copt-level=z",
+                "-Cstrip=symbols",
+                "-Cpanic=abort",
+                "--target",
+                platform.rust_target(),
+                "-o",
+            ])
+            .arg(&agent)
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/machine/payload.rs"))
+            .status();
+        assert!(
+            built.is_ok_and(|status| status.success()),
+            "rustup target add {platform}-unknown-linux-musl"
+        );
+        let stages = native::compile(platform, Path::new("rustc"), &folder).unwrap();
+        let agent = fs::read(agent).unwrap();
+        Image::parse(pack(platform, &agent, &stages.loader, &stages.unpacker).unwrap()).unwrap()
+    })
+}
+
+/// A new, empty folder.
+pub fn folder() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{count}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A folder of links to the named programs, to be the whole PATH. `sh` can be another program: `sh=/bin/mksh`.
+pub fn path_of(programs: &[&str]) -> PathBuf {
+    let folder = folder();
+    for program in programs {
+        let (name, target) = program.split_once('=').unwrap_or((program, program));
+        let target = match target.strip_prefix('/') {
+            Some(_) => PathBuf::from(target),
+            None => Path::new("/usr/bin").join(target),
+        };
+        assert!(target.exists(), "{} is not installed", target.display());
+        symlink(target, folder.join(name)).unwrap();
+    }
+    folder
+}
+
+/// All that stage 0 needs where one directory is writable and executable: no head, no dd, no gzip, no rm.
+pub const MINIMUM: [&str; 2] = ["uname", "chmod"];
+
+/// The `sh` in `path`, which is also its whole PATH.
+pub fn shell(path: &Path) -> Command {
+    let mut shell = Command::new(path.join("sh"));
+    shell.env_clear().env("PATH", path).env("HOME", "/nonexistent").env("KEPT", "yes");
+    shell
+}
+
+/// The text for `sh -c`.
+pub fn script(mode: Mode) -> String {
+    Stage0::new(image(), &nonce(), mode, "offshoot: web1").script()
+}
+
+/// The command for a login shell.
+pub fn command(mode: Mode) -> String {
+    Stage0::new(image(), &nonce(), mode, "offshoot: web1").command()
+}
+
+/// What a bootstrap came to.
+pub struct Result {
+    pub code: Option<i32>,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Result {
+    /// The first line that the program printed.
+    pub fn first_line(&self) -> String {
+        let line = self.stdout.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        String::from_utf8_lossy(line).into_owned()
+    }
+
+    /// Everything behind the first line.
+    pub fn rest(&self) -> &[u8] {
+        match self.stdout.iter().position(|&byte| byte == b'\n') {
+            Some(end) => &self.stdout[end + 1..],
+            None => &[],
+        }
+    }
+}
+
+/// Starts `command`, writes `input` in one go, closes stdin and waits.
+pub fn start(command: &mut Command, input: &[u8]) -> Result {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || {
+        // A stage that gives up early leaves a broken pipe; the exit code is what is looked at.
+        let _ = stdin.write_all(&input);
+    });
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    Result { code: status.code(), stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() }
+}
+
+/// The image and 100,000 bytes behind it that no stage may touch.
+pub fn image_and_rest() -> (Vec<u8>, Vec<u8>) {
+    let rest: Vec<u8> = (0..100_000u32).map(|i| (i * 7 + i / 251) as u8).collect();
+    ([image().bytes(), rest.as_slice()].concat(), rest)
+}
+
+/// Asserts that the agent runs with the right words and that the bytes behind the image reached it untouched.
+pub fn assert_up(result: &Result, rest: &[u8], what: &str) {
+    let line = result.first_line();
+    assert!(
+        line.starts_with("up [\"offshoot: web1\", \""),
+        "{what}: {line:?} {:?} {}",
+        result.code,
+        result.stderr
+    );
+    assert!(
+        result.rest() == rest,
+        "{what}: {} bytes behind the image arrived, of {}",
+        result.rest().len(),
+        rest.len()
+    );
+    assert_eq!(result.code, Some(0), "{what}");
+}
+
+/// Reads `reader` until `end` has come, at most 4 KiB.
+pub fn read_until(reader: &mut impl Read, end: &[u8]) -> Vec<u8> {
+    let mut seen = Vec::new();
+    let mut byte = [0];
+    while !seen.ends_with(end) && seen.len() < 4096 && reader.read(&mut byte).is_ok_and(|count| count == 1) {
+        seen.push(byte[0]);
+    }
+    seen
+}

@@ -1,0 +1,146 @@
+//! Where the loader and the agent can be executed: noexec and read-only mounts, `vm.memfd_noexec`, no /proc, with and
+//! without an interpreter. Each case has its own mounts and process ids, so these tests need root and skip without it.
+
+mod machine;
+
+use std::process::Command;
+
+use machine::{MINIMUM, Result, assert_up, image_and_rest, path_of, script, start};
+use offshoot_bootstrap::{Mode, exit};
+
+/// A machine that is arranged by shell commands before stage 0 runs.
+struct Place {
+    /// Mount options for every directory that stage 0 tries; empty for none.
+    mounts: &'static str,
+    /// The value of `vm.memfd_noexec`.
+    memfd_noexec: u8,
+    /// Programs besides the least.
+    programs: &'static [&'static str],
+    /// What else to arrange.
+    last: &'static str,
+}
+
+const PLAIN: Place = Place { mounts: "", memfd_noexec: 0, programs: &[], last: "" };
+const PERL: &[&str] = &["perl"];
+const PYTHON: &[&str] = &["python3"];
+
+/// Runs stage 0 there; `None` where this user may not make such a place.
+fn run(place: &Place) -> Option<Result> {
+    let allowed = Command::new("unshare").args(["-m", "-p", "-f", "--mount-proc", "true"]).output();
+    if !allowed.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: this needs root and unshare(1)");
+        return None;
+    }
+    let arrange = format!(
+        r#"set -e
+        mount --make-rprivate /
+        if [ -n "{mounts}" ]; then
+            for d in /dev /dev/shm /tmp /run /var/tmp; do
+                mount --bind $d $d
+                mount -o remount,bind,{mounts} $d
+            done
+        fi
+        [ ! -e /proc/sys/vm/memfd_noexec ] || echo {memfd} >/proc/sys/vm/memfd_noexec
+        cd /tmp
+        {last}
+        exec "$1/sh" -c "$2""#,
+        mounts = place.mounts,
+        memfd = place.memfd_noexec,
+        last = place.last,
+    );
+    let python = real_python();
+    let programs: Vec<String> = place
+        .programs
+        .iter()
+        .map(|&program| if program == "python3" { format!("python3={python}") } else { program.into() })
+        .collect();
+    let programs: Vec<&str> = programs.iter().map(String::as_str).collect();
+    let path = path_of(&[&MINIMUM[..], &["sh", "rm"], &programs].concat());
+    let mut command = Command::new("unshare");
+    command.args(["-m", "-p", "-f", "--mount-proc", "/bin/sh", "-c", &arrange, "sh"]).arg(&path);
+    command.env_remove("TMPDIR").env("HOME", "/nonexistent");
+    // The arrangement needs the system's programs; stage 0 gets only its own.
+    let script = format!("PATH={};export PATH;{}", path.display(), script(Mode::Optimistic));
+    Some(start(command.arg(script), &image_and_rest().0))
+}
+
+/// The interpreter itself, not a wrapper script that needs a full PATH.
+fn real_python() -> String {
+    let output = Command::new("python3").args(["-c", "import sys;print(sys.executable)"]).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string()).unwrap_or_default()
+}
+
+fn assert_starts(place: Place, what: &str) {
+    if let Some(result) = run(&place) {
+        assert_up(&result, &image_and_rest().1, what);
+    }
+}
+
+fn assert_ends(place: Place, code: i32, what: &str) {
+    if let Some(result) = run(&place) {
+        assert_eq!(result.code, Some(code), "{what}: {}", result.stderr);
+    }
+}
+
+#[test]
+fn a_plain_machine_needs_no_interpreter_whatever_memfd_noexec_says() {
+    for memfd_noexec in [0, 1, 2] {
+        assert_starts(Place { memfd_noexec, ..PLAIN }, &format!("memfd_noexec={memfd_noexec}"));
+    }
+}
+
+#[test]
+fn without_proc_the_loader_and_the_agent_start_all_the_same() {
+    for memfd_noexec in [0, 1, 2] {
+        let last = "umount -l /proc";
+        assert_starts(
+            Place { memfd_noexec, last, ..PLAIN },
+            &format!("no /proc, memfd_noexec={memfd_noexec}"),
+        );
+    }
+}
+
+#[test]
+fn where_no_directory_is_executable_an_interpreter_starts_the_loader_from_memory() {
+    for mounts in ["noexec", "ro"] {
+        for programs in [PERL, PYTHON] {
+            for memfd_noexec in [0, 1] {
+                let what = format!("{mounts}, {programs:?}, memfd_noexec={memfd_noexec}");
+                assert_starts(Place { mounts, memfd_noexec, programs, ..PLAIN }, &what);
+            }
+        }
+    }
+}
+
+#[test]
+fn where_nothing_is_left_the_exit_code_says_what_was_missing() {
+    for mounts in ["noexec", "ro"] {
+        assert_ends(Place { mounts, ..PLAIN }, exit::NO_PLACE, &format!("{mounts}, no interpreter"));
+        for programs in [PERL, PYTHON] {
+            let what = format!("{mounts}, {programs:?}, memfd_noexec=2");
+            assert_ends(Place { mounts, memfd_noexec: 2, programs, ..PLAIN }, exit::INTERPRETER, &what);
+        }
+    }
+}
+
+#[test]
+fn one_executable_directory_among_many_is_found() {
+    let last = "mount -t tmpfs none /var/tmp";
+    for memfd_noexec in [0, 2] {
+        assert_starts(Place { mounts: "noexec", memfd_noexec, last, ..PLAIN }, "only /var/tmp is executable");
+    }
+}
+
+#[test]
+fn nothing_is_left_in_any_directory() {
+    for (memfd_noexec, mounts) in [(0, ""), (2, ""), (0, "noexec"), (0, "ro")] {
+        let last = "mount -t tmpfs none /var/tmp; set +e; trap 'ls -A /tmp /run /dev /dev/shm /var/tmp | grep -E \"^([.]o|0123456789abcdef)\" >&2' EXIT; (exec \"$1/sh\" -c \"$2\"); exit $?;";
+        if let Some(result) = run(&Place { memfd_noexec, mounts, last, ..PLAIN }) {
+            assert_eq!(
+                result.stderr, "",
+                "left behind with memfd_noexec={memfd_noexec} and mounts {mounts:?}"
+            );
+            assert_up(&result, &image_and_rest().1, "looked around afterwards");
+        }
+    }
+}

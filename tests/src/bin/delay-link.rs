@@ -1,0 +1,29 @@
+//! `delay-link NS_A IP_A NS_B IP_B ONE_WAY_MS`: joins two network namespaces by a path with a delay.
+//!
+//! A namespace is a path such as `/run/netns/a` or `/proc/PID/fd/N`. Prints `ready` when both ends have their
+//! addresses, then carries packets until it is killed; the devices vanish with it.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, setns};
+use offshoot_tests::delay::{interface, link};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [namespace_a, address_a, namespace_b, address_b, one_way] = words.as_slice() else {
+        return Err("usage: delay-link NS_A IP_A NS_B IP_B ONE_WAY_MS".into());
+    };
+    let one_way = Duration::from_secs_f64(one_way.parse::<f64>()? / 1000.0);
+    let ends = [end(namespace_a, address_a.parse()?)?, end(namespace_b, address_b.parse()?)?];
+    println!("ready");
+    io::stdout().flush()?;
+    Ok(link::carry(ends, one_way)?)
+}
+
+fn end(namespace: &str, address: Ipv4Addr) -> io::Result<File> {
+    setns(File::open(namespace)?, CloneFlags::CLONE_NEWNET)?;
+    interface::open_tun("delayed", address)
+}

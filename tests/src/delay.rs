@@ -1,0 +1,60 @@
+//! A network path with a chosen delay: two namespaces joined by a TUN pair whose packets wait in user space.
+//!
+//! The kernel of small test machines has no netem, so the program `delay-link` stands in for the wire: it holds the TUN
+//! device of each side and hands every packet over when its time has come. Bandwidth is not limited, order is kept.
+
+pub mod interface;
+pub mod link;
+
+use std::io::Read as _;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::netns::NetNs;
+use crate::process;
+
+/// Two namespaces and the delayed path between them; gone when dropped.
+#[derive(Debug)]
+pub struct DelayedPath {
+    /// The side of the client, with the address [`DelayedPath::NEAR`].
+    pub near: NetNs,
+    /// The side of the server, with the address [`DelayedPath::FAR`].
+    pub far: NetNs,
+    link: Child,
+}
+
+impl DelayedPath {
+    /// The client's address.
+    pub const NEAR: Ipv4Addr = Ipv4Addr::new(10, 231, 9, 1);
+    /// The server's address.
+    pub const FAR: Ipv4Addr = Ipv4Addr::new(10, 231, 9, 2);
+
+    /// Joins two new namespaces; `program` is the built `delay-link`, `round_trip` the time there and back.
+    ///
+    /// # Panics
+    /// When the link does not come up.
+    pub fn new(program: &Path, round_trip: Duration) -> Self {
+        let (near, far) = (NetNs::new(), NetNs::new());
+        let one_way = round_trip / 2;
+        let mut command = Command::new(program);
+        command.arg(near.path()).arg(Self::NEAR.to_string()).arg(far.path()).arg(Self::FAR.to_string());
+        command
+            .arg(format!("{}", one_way.as_secs_f64() * 1000.0))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut link = process::die_with_parent(&mut command).spawn().expect("delay-link is built");
+        let mut ready = [0; 6];
+        let pipe = link.stdout.as_mut().expect("stdout is piped");
+        pipe.read_exact(&mut ready).expect("delay-link says `ready` when both ends are up");
+        Self { near, far, link }
+    }
+}
+
+impl Drop for DelayedPath {
+    fn drop(&mut self) {
+        let _ = self.link.kill();
+        let _ = self.link.wait();
+    }
+}

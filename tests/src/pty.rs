@@ -1,0 +1,132 @@
+//! A program on a terminal of its own, for tests that answer prompts as a person does.
+//!
+//! [`Terminal::expect`] reads until a text has appeared, [`Terminal::type_line`] answers. What was read and not yet
+//! matched is kept; every wait ends after [`crate::run::LIMIT`] with the whole transcript.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, Command};
+use std::time::Instant;
+
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::pty::openpty;
+
+use crate::process;
+use crate::run::LIMIT;
+
+/// A running program and the master side of its controlling terminal.
+#[derive(Debug)]
+pub struct Terminal {
+    child: Child,
+    master: File,
+    transcript: Vec<u8>,
+    matched: usize,
+}
+
+impl Terminal {
+    /// Starts `command` with all three streams on a new terminal, in a session of its own. A stream that the
+    /// caller has set (`command.stdout(...)`) stays as it is when `keep_streams` says so.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(mut command: Command, keep_streams: bool) -> Self {
+        let pair = openpty(None, None).expect("a pseudo terminal is free");
+        let slave = File::from(pair.slave);
+        let copy = || slave.try_clone().expect("a descriptor is free");
+        if !keep_streams {
+            command.stdin(copy()).stdout(copy()).stderr(copy());
+        }
+        let terminal = copy();
+        // SAFETY: the closure runs between fork and exec and makes two system calls that allocate nothing.
+        unsafe {
+            command.pre_exec(move || {
+                nix::unistd::setsid()?;
+                match libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            });
+        }
+        process::die_with_parent(&mut command);
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let master = File::from(pair.master);
+        Self { child, master, transcript: Vec::new(), matched: 0 }
+    }
+
+    /// The program's process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Reads until `text` has appeared behind what was matched before, and returns what stood in front of it.
+    ///
+    /// # Panics
+    /// When it does not appear.
+    #[track_caller]
+    pub fn expect(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let unmatched = &self.transcript[self.matched..];
+            if let Some(at) = unmatched.windows(text.len()).position(|window| window == text.as_bytes()) {
+                let before = String::from_utf8_lossy(&unmatched[..at]).into_owned();
+                self.matched += at + text.len();
+                return before;
+            }
+            assert!(self.read_more(deadline), "{text:?} did not appear:\n{}", self.transcript());
+        }
+    }
+
+    /// Types a line and presses return.
+    ///
+    /// # Panics
+    /// When the terminal is gone.
+    pub fn type_line(&mut self, line: &str) {
+        let typed = format!("{line}\n");
+        self.master.write_all(typed.as_bytes()).expect("the terminal is open");
+    }
+
+    /// Everything seen so far.
+    pub fn transcript(&self) -> String {
+        String::from_utf8_lossy(&self.transcript).into_owned()
+    }
+
+    /// Reads until the program has closed the terminal, and returns its exit code (128 + signal) and the transcript.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[track_caller]
+    pub fn finish(mut self) -> (i32, String) {
+        let deadline = Instant::now() + LIMIT;
+        while self.read_more(deadline) {}
+        let status = process::wait_for(&mut self.child, deadline.saturating_duration_since(Instant::now()));
+        let status = status.unwrap_or_else(|| panic!("the program did not end:\n{}", self.transcript()));
+        let code =
+            status.code().or(status.signal().map(|signal| 128 + signal)).expect("it has ended one way");
+        (code, self.transcript())
+    }
+
+    /// `false` at the end of the terminal and at the deadline.
+    fn read_more(&mut self, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut polled = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+        if left.is_zero() || poll(&mut polled, process::poll_timeout(left)) == Ok(0) {
+            return false;
+        }
+        let mut buffer = [0; 4096];
+        // EIO means that nobody holds the other side any more.
+        let Ok(length @ 1..) = self.master.read(&mut buffer) else { return false };
+        self.transcript.extend_from_slice(&buffer[..length]);
+        true
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! `build-agent`: the agent images, small, static and the same whoever builds them.
+//!
+//! The flags that make an agent small are here and nowhere else. This module must never change the user's toolchain except
+//! by adding the target and the source that it is about to use, and it says so when it does.
+
+mod build;
+mod inspect;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use offshoot_bootstrap::{Image, MAX_COMMAND, Mode, Nonce, Platform, Stage0, native, pack};
+
+use crate::Outcome;
+use build::Builder;
+
+/// The most that an image may weigh on the wire.
+const WIRE_BUDGET: usize = 131_072;
+
+/// What was asked for.
+struct Request {
+    package: String,
+    platforms: Vec<Platform>,
+    check: bool,
+    verify: bool,
+    quiet: bool,
+}
+
+impl Request {
+    fn parse(words: &[String]) -> Result<Request, String> {
+        let mut request = Request {
+            package: "offshoot-agent".into(),
+            platforms: Vec::new(),
+            check: false,
+            verify: false,
+            quiet: false,
+        };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or(format!("{word} needs a value"));
+            match word.as_str() {
+                "--target" => request.platforms.push(parse_target(value()?)?),
+                "--package" | "-p" => request.package = value()?.clone(),
+                "--check" => request.check = true,
+                "--verify" => request.verify = true,
+                "--quiet" | "-q" => request.quiet = true,
+                _ => return Err(format!("{word:?} is not known; `cargo xtask help` shows the usage")),
+            }
+        }
+        if request.platforms.is_empty() {
+            request.platforms = Platform::ALL.to_vec();
+        }
+        Ok(request)
+    }
+}
+
+fn parse_target(text: &str) -> Result<Platform, String> {
+    let by_target = Platform::ALL.into_iter().find(|platform| platform.rust_target() == text);
+    by_target.or_else(|| Platform::from_machine(text)).ok_or_else(|| {
+        let known: Vec<_> = Platform::ALL.iter().map(|platform| platform.rust_target()).collect();
+        format!("there is no agent for {text}; the targets are {}", known.join(" and "))
+    })
+}
+
+/// Runs the verb.
+pub fn run(words: &[String]) -> Outcome {
+    let request = Request::parse(words)?;
+    let root = workspace();
+    let builder = Builder::new(&root, &request.package, request.quiet)?;
+    let mut rows = Vec::new();
+    for &platform in &request.platforms {
+        rows.push(build_one(&builder, &root, platform)?);
+    }
+    inspect::functions(&rows.iter().map(|row| (row.platform, row.agent.as_path())).collect::<Vec<_>>())?;
+    if request.verify {
+        verify(&request, &root, &rows)?;
+    }
+    if !request.quiet {
+        print(&rows);
+    }
+    for row in &rows {
+        if row.stage0 > MAX_COMMAND {
+            return Err(
+                format!("stage 0 for {} is {} bytes, over {MAX_COMMAND}", row.platform, row.stage0).into()
+            );
+        }
+        if request.check && row.wire > WIRE_BUDGET {
+            return Err(
+                format!("the image for {} is {} bytes, over {WIRE_BUDGET}", row.platform, row.wire).into()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The workspace's root, whatever the working directory.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// Where the images are, absolute.
+pub fn folder() -> PathBuf {
+    workspace().join("target/agents")
+}
+
+/// What was built for one platform.
+struct Row {
+    platform: Platform,
+    agent: PathBuf,
+    raw: usize,
+    wire: usize,
+    stage0: usize,
+    hash: String,
+}
+
+fn build_one(builder: &Builder, root: &Path, platform: Platform) -> Result<Row, Box<dyn std::error::Error>> {
+    let built = builder.build(platform, "agent-build", "/offshoot")?;
+    let program = fs::read(&built)?;
+    inspect::is_static(&program, platform)?;
+    let stages = stages(builder, root, platform)?;
+
+    let folder = folder().join(platform.rust_target());
+    fs::create_dir_all(&folder)?;
+    let agent = folder.join("offshoot-agent");
+    let image = folder.join("offshoot-agent.image");
+    let bytes = match current(&agent, &image, &program, &stages) {
+        Some(bytes) => bytes,
+        None => {
+            let bytes = pack(platform, &program, &stages.loader, &stages.unpacker)?;
+            write(&image, &bytes)?;
+            bytes
+        }
+    };
+    if fs::read(&agent).ok().as_deref() != Some(&program) {
+        write(&agent, &program)?;
+        make_executable(&agent)?;
+    }
+    let wire = bytes.len();
+    let parsed = Image::parse(bytes)?;
+    let stage0 =
+        Stage0::new(&parsed, &Nonce::new([0; 8]), Mode::Wait, "offshoot: build-agent").command().len();
+    Ok(Row { platform, raw: program.len(), wire, stage0, hash: inspect::sha256(&image)?, agent })
+}
+
+/// The image there is, when it is of just these parts.
+fn current(agent: &Path, image: &Path, program: &[u8], stages: &native::Stages) -> Option<Vec<u8>> {
+    if fs::read(agent).ok()? != program {
+        return None;
+    }
+    let bytes = fs::read(image).ok()?;
+    let parsed = Image::parse(bytes.as_slice()).ok()?;
+    let unpacker = stages.unpacker.as_slice();
+    // All but the two lengths in the program header, which say how long the image is.
+    let same = parsed.loader() == stages.loader
+        && bytes.get(..96) == unpacker.get(..96)
+        && bytes.get(112..unpacker.len()) == unpacker.get(112..);
+    same.then_some(bytes)
+}
+
+fn stages(
+    builder: &Builder,
+    root: &Path,
+    platform: Platform,
+) -> Result<native::Stages, Box<dyn std::error::Error>> {
+    let scratch = root.join("target/agent-build/stages");
+    fs::create_dir_all(&scratch)?;
+    Ok(native::compile(platform, builder.rustc(), &scratch)?)
+}
+
+/// Builds everything again, elsewhere, and compares.
+fn verify(request: &Request, root: &Path, rows: &[Row]) -> Outcome {
+    let elsewhere = build::copy_of(root)?;
+    let builder = Builder::new(elsewhere.path(), &request.package, request.quiet)?;
+    for row in rows {
+        let again = fs::read(builder.build(row.platform, "agent-verify", "/offshoot")?)?;
+        if again != fs::read(&row.agent)? {
+            return Err(format!(
+                "the agent for {} differs when it is built again in another directory",
+                row.platform
+            )
+            .into());
+        }
+    }
+    if !request.quiet {
+        println!("built again in another directory: the same bytes");
+    }
+    Ok(())
+}
+
+/// Writes a file so that nobody ever sees half of it.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let partial = path.with_extension(format!("partial-{}", std::process::id()));
+    fs::write(&partial, bytes)?;
+    fs::rename(&partial, path)
+}
+
+fn make_executable(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+}
+
+fn print(rows: &[Row]) {
+    println!(
+        "{:<28} {:>8} {:>8} {:>8} {:>8}  sha256 of the image",
+        "target", "raw", "wire", "budget", "stage 0"
+    );
+    for row in rows {
+        let target = row.platform.rust_target();
+        println!(
+            "{target:<28} {:>8} {:>8} {WIRE_BUDGET:>8} {:>8}  {}",
+            row.raw, row.wire, row.stage0, row.hash
+        );
+    }
+}
+
+/// A command's output, or one line that says what failed.
+fn output_of(command: &mut Command) -> Result<String, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| format!("{name}: {error}"))?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr);
+        let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        return Err(format!("{name} failed: {last}"));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}

@@ -1,0 +1,46 @@
+//! The sshd processes and the delayed path of the bench, kept up by the program `bench-host`.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use super::programs::Programs;
+
+/// Round trip of the delayed path, in milliseconds.
+pub const ROUND_TRIP_MS: u32 = 250;
+
+/// Running hosts; ended by [`Hosts::stop`], or with the sandbox.
+pub struct Hosts {
+    child: Child,
+    /// Client configuration of the host on loopback, alias `near`.
+    pub near: String,
+    /// Client configuration of the host behind the delayed path, alias `far`.
+    pub far: String,
+    /// The network namespace from which `far` is reached.
+    pub far_namespace: String,
+}
+
+impl Hosts {
+    /// Starts them and waits until they accept connections.
+    pub fn start(programs: &Programs) -> Result<Self, Box<dyn std::error::Error>> {
+        let mut child = Command::new(programs.built("bench-host"))
+            .arg(programs.built("delay-link"))
+            .arg(ROUND_TRIP_MS.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().ok_or("stdout is piped")?).read_line(&mut line)?;
+        let about: Value = serde_json::from_str(&line).map_err(|_| "bench-host did not start")?;
+        let field = |name: &str| about[name].as_str().unwrap_or_default().to_owned();
+        Ok(Self { near: field("near"), far: field("far"), far_namespace: field("far_namespace"), child })
+    }
+
+    /// Ends them.
+    pub fn stop(mut self) -> Result<(), Box<dyn std::error::Error>> {
+        drop(self.child.stdin.take());
+        self.child.wait()?;
+        Ok(())
+    }
+}

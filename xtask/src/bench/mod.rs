@@ -1,0 +1,60 @@
+//! `bench`: ours against Python Mitogen and plain ssh, on one machine in one run.
+//!
+//! [`prepare`] builds everything with the network at hand. Then this program runs itself again inside the sandbox of the tests,
+//! as [`INSIDE`], where [`cases`] takes turns between the contenders and [`report`] prints medians, ratios and the aims.
+//! Numbers from different runs are never compared: the machine is part of every figure.
+
+mod cases;
+mod hosts;
+mod prepare;
+mod programs;
+mod report;
+
+use std::fs;
+
+use crate::Outcome;
+use crate::suite::{sandboxed, target_directory};
+
+/// The hidden verb of [`run_inside`].
+pub const INSIDE: &str = "bench-inside";
+
+/// `bench [--json] [--skip-build] [CASE...]`: results also go to `target/bench/results.json`.
+///
+/// # Errors
+/// When something cannot be built or a contender fails.
+pub fn run(words: &[String]) -> Outcome {
+    let (flags, chosen): (Vec<&String>, Vec<&String>) = words.iter().partition(|word| word.starts_with("--"));
+    if let Some(flag) = flags.iter().find(|flag| !["--json", "--skip-build"].contains(&flag.as_str())) {
+        return Err(format!("bench knows --json and --skip-build, not {flag:?}").into());
+    }
+    cases::check_names(chosen.iter().copied())?;
+    if !nix::unistd::geteuid().is_root() {
+        return Err("bench needs root: it runs in the sandbox of the tests, with real users and sshd".into());
+    }
+    prepare::everything(flags.iter().any(|flag| *flag == "--skip-build"))?;
+    let mut command = sandboxed(&std::env::current_exe()?)?;
+    command.arg(INSIDE).arg(target_directory()).args(words);
+    let status = command.status()?;
+    if status.success() { Ok(()) } else { Err("the bench did not finish".into()) }
+}
+
+/// The part inside the sandbox: `TARGET_DIRECTORY [--json] [CASE...]`.
+///
+/// # Errors
+/// When a contender that is there fails.
+pub fn run_inside(words: &[String]) -> Outcome {
+    let (target, words) = words.split_first().ok_or("bench-inside is started by xtask itself")?;
+    let chosen: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
+    let programs = programs::Programs::below(target.as_ref());
+    let hosts = hosts::Hosts::start(&programs)?;
+    let results = cases::measure(&programs, &hosts, &chosen)?;
+    hosts.stop()?;
+    let json = report::json(&results);
+    fs::write(programs.folder().join("results.json"), format!("{json:#}\n"))?;
+    if words.iter().any(|word| word == "--json") {
+        println!("{json:#}");
+    } else {
+        report::print(&results);
+    }
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! What the bench needs before it enters the sandbox, where there is no network: programs, agents, Mitogen.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::suite::{cargo, target_directory};
+use crate::{Outcome, agents, dist, packages};
+
+/// The Mitogen that we compare with: pinned, so that a figure can be repeated.
+const MITOGEN: &str = "mitogen==0.3.54";
+
+/// Debian's own Python, on both sides of Mitogen's links; others may live where the sandbox has nothing.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// Builds and installs everything that is not there yet; `as_built` takes the agents as they are.
+///
+/// # Errors
+/// When something cannot be built.
+pub fn everything(as_built: bool) -> Outcome {
+    packages::require()?;
+    mitogen(&target_directory().join("bench/venv"))?;
+    if !as_built {
+        agents::run(&[])?;
+        dist::run(&[])?;
+    }
+    let status =
+        cargo().args(["build", "--quiet", "--release", "--package", "offshoot-tests", "--bins"]).status()?;
+    if status.success() { Ok(()) } else { Err("the programs of the bench do not compile".into()) }
+}
+
+fn mitogen(venv: &Path) -> Outcome {
+    let imports = |venv: &Path| {
+        let tried = Command::new(venv.join("bin/python")).args(["-c", "import mitogen"]).output();
+        tried.is_ok_and(|output| output.status.success())
+    };
+    if imports(venv) {
+        return Ok(());
+    }
+    let pip = Command::new(PYTHON).args(["-c", "import ensurepip"]).output()?;
+    if !pip.status.success() {
+        packages::install(&["python3-venv"])?;
+    }
+    std::fs::create_dir_all(venv)?;
+    succeed(Command::new(PYTHON).args(["-m", "venv", "--clear"]).arg(venv))?;
+    succeed(Command::new(venv.join("bin/pip")).args([
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        MITOGEN,
+    ]))
+}
+
+fn succeed(command: &mut Command) -> Outcome {
+    let status = command.status()?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?} failed ({status})").into()) }
+}

@@ -1,0 +1,130 @@
+//! `ci`: everything that must pass before a change goes in, in the order in which it fails fastest.
+//!
+//! Every step runs, whatever the ones before it said, so that one run shows all there is to mend. The closing lines look
+//! like those of `cargo test`.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::agents::workspace;
+use crate::suite::{cargo, target_directory};
+use crate::{Outcome, agents, suite};
+
+type Step = (&'static str, fn() -> Outcome);
+
+const STEPS: [Step; 6] = [
+    ("formatting", formatting),
+    ("clippy", clippy),
+    ("documentation", documentation),
+    ("dependencies", dependencies),
+    ("agent size and reproducibility", agent),
+    ("tests", tests),
+];
+
+/// Runs all steps.
+///
+/// # Errors
+/// When one of them failed.
+pub fn run(words: &[String]) -> Outcome {
+    if let Some(word) = words.first() {
+        return Err(format!("ci takes no arguments, got {word:?}").into());
+    }
+    install_toolchain()?;
+    let mut failed = Vec::new();
+    for (name, step) in STEPS {
+        println!("\n=== {name}");
+        if let Err(error) = step() {
+            println!("{name}: {error}");
+            failed.push(name);
+        }
+    }
+    println!("\nrunning {} tests", STEPS.len());
+    for (name, _) in STEPS {
+        println!(
+            "test ci::{} ... {}",
+            name.replace(' ', "_"),
+            if failed.contains(&name) { "FAILED" } else { "ok" }
+        );
+    }
+    let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
+    println!(
+        "\ntest result: {verdict}. {} passed; {} failed; 0 ignored",
+        STEPS.len() - failed.len(),
+        failed.len()
+    );
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
+}
+
+/// Adds what `rust-toolchain.toml` lists: with `RUSTUP_AUTO_INSTALL=0` nobody else does.
+fn install_toolchain() -> Outcome {
+    let text = fs::read_to_string(workspace().join("rust-toolchain.toml"))?;
+    let channel =
+        quoted(&text, "channel").into_iter().next().ok_or("rust-toolchain.toml names no channel")?;
+    for (key, verb) in [("components", "component"), ("targets", "target")] {
+        let names = quoted(&text, key);
+        let added = Command::new("rustup").args([verb, "add", "--toolchain", &channel]).args(&names).status();
+        // Without rustup the toolchain is the distribution's, and the steps will tell what it lacks.
+        if added.is_ok_and(|status| !status.success()) {
+            return Err(format!("rustup could not add {}", names.join(" ")).into());
+        }
+    }
+    Ok(())
+}
+
+/// The quoted words on the line of `key`.
+fn quoted(text: &str, key: &str) -> Vec<String> {
+    let line = text.lines().find(|line| line.trim_start().starts_with(key)).unwrap_or_default();
+    line.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn formatting() -> Outcome {
+    succeed(cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Outcome {
+    succeed(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn documentation() -> Outcome {
+    succeed(cargo().args(["doc", "--no-deps", "--workspace"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn dependencies() -> Outcome {
+    let deny = cargo_deny()?;
+    succeed(Command::new(deny).current_dir(workspace()).args(["check", "bans", "licenses", "sources"]))
+}
+
+fn agent() -> Outcome {
+    agents::run(&["--check".to_owned(), "--verify".to_owned()])
+}
+
+fn tests() -> Outcome {
+    suite::run(&[])
+}
+
+/// The installed `cargo-deny`, or one built into the target directory.
+fn cargo_deny() -> Result<PathBuf, Box<dyn std::error::Error>> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if let Some(found) =
+        std::env::split_paths(&path).map(|folder| folder.join("cargo-deny")).find(|file| file.exists())
+    {
+        return Ok(found);
+    }
+    let tools = target_directory().join("tools");
+    let built = tools.join("bin/cargo-deny");
+    if !built.exists() {
+        succeed(cargo().args(["install", "--locked", "--quiet", "cargo-deny", "--root"]).arg(&tools))?;
+    }
+    Ok(built)
+}
+
+fn succeed(command: &mut Command) -> Outcome {
+    let status = command.status()?;
+    if status.success() {
+        return Ok(());
+    }
+    let words: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
+    Err(format!("`{}` failed ({status})", words.join(" ")).into())
+}

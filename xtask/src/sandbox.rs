@@ -1,0 +1,168 @@
+//! A machine of our own for the length of a command: fresh mount, pid, network, host-name and IPC namespaces.
+//!
+//! The end-to-end suites make users, write sudoers, start sshd and set sysctls, all of them real. Here they may: `/etc`
+//! and `/var` are overlays, `/tmp`, `/run`, `/home`, `/root` and `/dev/shm` are new and empty, the network is a loopback,
+//! and everything ends with process 1 of the pid namespace. Nothing of it reaches the machine outside.
+//!
+//! [`command`] wraps a program; util-linux's `unshare` makes the namespaces and runs this program again as
+//! `xtask sandbox-init`, which is [`init`]: it mounts, starts the program, and reaps orphans as process 1 has to.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, wait};
+
+use crate::Outcome;
+
+/// The hidden verb of [`init`].
+pub const VERB: &str = "sandbox-init";
+
+/// Directories that start empty, with their modes.
+const FRESH: [(&str, u32); 6] = [
+    ("/tmp", 0o1777),
+    ("/var/tmp", 0o1777),
+    ("/dev/shm", 0o1777),
+    ("/run", 0o755),
+    ("/home", 0o755),
+    ("/root", 0o711),
+];
+
+/// Directories that keep their contents and forget what is written to them.
+const OVERLAID: [&str; 2] = ["/etc", "/var"];
+
+/// Where the mounts are put together; out of sight when the program starts.
+const STAGE: &str = "/mnt";
+
+/// Variables of the caller that the program sees too.
+const PASSED: [&str; 5] = ["CI", "LANG", "RUST_BACKTRACE", "TERM", "RUST_LOG"];
+
+/// `program` in a sandbox; the directories in `keep` stay what they are, and writable, wherever they lie.
+///
+/// # Errors
+/// When this program does not know where it is itself.
+pub fn command(keep: &[&Path], program: &Path) -> std::io::Result<Command> {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]);
+    command.args(["--propagation", "private"]).arg(std::env::current_exe()?).arg(VERB);
+    command.args(keep).arg("--").arg(program);
+    command.env_clear();
+    command.envs(PASSED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command.env("HOME", "/root").env("USER", "root").env("SHELL", "/bin/sh").env("OFFSHOOT_SANDBOX", "1");
+    // SAFETY: the closure runs between fork and exec and makes one system call that allocates nothing.
+    unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)) };
+    Ok(command)
+}
+
+/// Process 1 of the sandbox: `KEEP... -- PROGRAM ARGS...`. Does not return when the program could be started.
+///
+/// # Errors
+/// What could not be mounted or started.
+pub fn init(words: &[String]) -> Outcome {
+    let end = words.iter().position(|word| word == "--").ok_or("sandbox-init is started by xtask itself")?;
+    if std::process::id() != 1 {
+        return Err("sandbox-init is process 1 of a sandbox, started by xtask itself".into());
+    }
+    let keep: Vec<PathBuf> = words[..end].iter().map(PathBuf::from).collect();
+    let (program, arguments) = words[end + 1..].split_first().ok_or("sandbox-init needs a program")?;
+    lay_out(&keep)?;
+    name_the_host()?;
+    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+    if !status.is_ok_and(|status| status.success()) {
+        return Err("cannot bring up the loopback: is iproute2 installed?".into());
+    }
+    let child =
+        Command::new(program).args(arguments).spawn().map_err(|error| format!("{program}: {error}"))?;
+    let status = reap_until(child.id())?;
+    std::process::exit(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
+}
+
+fn lay_out(keep: &[PathBuf]) -> Outcome {
+    mount_tmpfs(Path::new(STAGE), 0o755)?;
+    let stage = Path::new(STAGE);
+    for (number, path) in keep.iter().enumerate() {
+        bind(path, &stage.join(format!("keep{number}")))?;
+    }
+    for path in OVERLAID {
+        overlay(Path::new(path), &stage.join(path.trim_start_matches('/')))?;
+    }
+    for (path, mode) in FRESH {
+        mount_tmpfs(Path::new(path), mode)?;
+    }
+    for (number, path) in keep.iter().enumerate() {
+        let hidden = FRESH.iter().map(|(path, _)| *path).chain(OVERLAID).any(|root| path.starts_with(root));
+        if hidden {
+            bind(&stage.join(format!("keep{number}")), path)?;
+        }
+    }
+    // Terminals of its own, so that the leak check sees only the test's.
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    mount(
+        Some("devpts"),
+        "/dev/pts",
+        Some("devpts"),
+        flags,
+        Some("newinstance,ptmxmode=0666,mode=0620,gid=5"),
+    )
+    .map_err(|error| format!("cannot mount /dev/pts: {error}"))?;
+    // The mounts made from it hold on to it.
+    umount2(STAGE, MntFlags::MNT_DETACH).map_err(|error| format!("cannot unmount {STAGE}: {error}"))?;
+    Ok(())
+}
+
+fn mount_tmpfs(path: &Path, mode: u32) -> Outcome {
+    let options = format!("mode={mode:o}");
+    mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::MS_NOSUID, Some(options.as_str()))
+        .map_err(|error| format!("cannot mount a tmpfs on {}: {error}", path.display()))?;
+    Ok(())
+}
+
+fn bind(from: &Path, to: &Path) -> Outcome {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(to)?;
+    mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+        .map_err(|error| format!("cannot keep {}: {error}", from.display()))?;
+    Ok(())
+}
+
+fn overlay(path: &Path, layers: &Path) -> Outcome {
+    let (upper, work) = (layers.join("upper"), layers.join("work"));
+    fs::create_dir_all(&upper)?;
+    fs::create_dir_all(&work)?;
+    fs::set_permissions(&upper, fs::Permissions::from_mode(0o755))?;
+    let options =
+        format!("lowerdir={},upperdir={},workdir={}", path.display(), upper.display(), work.display());
+    mount(Some("overlay"), path, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+        .map_err(|error| format!("cannot mount an overlay on {}: {error}", path.display()))?;
+    Ok(())
+}
+
+fn name_the_host() -> Outcome {
+    nix::unistd::sethostname(OsString::from("sandbox"))?;
+    // sudo looks its own host up; without a network nobody else answers.
+    fs::write("/etc/hosts", "127.0.0.1 localhost sandbox\n::1 localhost\n")?;
+    // It may be a link to a place that is empty now.
+    let _ = fs::remove_file("/etc/resolv.conf");
+    fs::write("/etc/resolv.conf", "")?;
+    Ok(())
+}
+
+fn reap_until(program: u32) -> Result<ExitStatus, nix::Error> {
+    loop {
+        match wait() {
+            Ok(WaitStatus::Exited(pid, code)) if pid.as_raw() as u32 == program => {
+                return Ok(ExitStatus::from_raw(code << 8));
+            }
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid.as_raw() as u32 == program => {
+                return Ok(ExitStatus::from_raw(signal as i32));
+            }
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
