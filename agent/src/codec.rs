@@ -32,7 +32,14 @@ fn options() -> impl Options {
 /// # Errors
 /// When the value does not serialise or is larger than [`MAX_MESSAGE`].
 pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
-    crate::secret::in_frame(|| options().serialize(value)).map_err(|error| CodecError(error.to_string()))
+    // Without bincode's own limit: that would serialise twice, once to count.
+    let mut bytes = Vec::new();
+    crate::secret::in_frame(|| options().with_no_limit().serialize_into(&mut bytes, value))
+        .map_err(|error| CodecError(error.to_string()))?;
+    if bytes.len() > MAX_MESSAGE {
+        return Err(CodecError(format!("{} bytes, the limit is {MAX_MESSAGE}", bytes.len())));
+    }
+    Ok(bytes)
 }
 
 /// Bytes as a value; all of them must be used.

@@ -29,6 +29,7 @@ pub struct Context {
     shared: Arc<Shared>,
     id: ContextId,
     name: Arc<str>,
+    parent: Option<ContextId>,
 }
 
 impl PartialEq for Context {
@@ -53,7 +54,7 @@ impl fmt::Debug for Context {
 
 impl Context {
     pub(crate) fn new(shared: &Arc<Shared>, id: ContextId, name: Arc<str>) -> Context {
-        Context { shared: Arc::clone(shared), id, name }
+        Context { shared: Arc::clone(shared), id, name, parent: None }
     }
 
     /// Its number in the tree.
@@ -129,12 +130,18 @@ impl Context {
         Hop { parent: self.clone(), method, heartbeat: DEFAULT_HEARTBEAT }
     }
 
-    /// Ends the context with everything below it and waits until it is gone. Its parent has to be given, for it is the
-    /// one that ends it.
-    fn end(&self, parent: &Context) -> Result<()> {
+    /// Ends the context with everything below it, and returns when it is gone. A context that is gone already is no
+    /// error. The place where this program runs cannot be ended this way.
+    ///
+    /// # Errors
+    /// When its parent cannot be reached; then it is gone as well.
+    pub fn shutdown(&self) -> Result<()> {
+        let Some(parent) = self.parent else {
+            return Err(Error::System { action: format!("ending {}", self.name), detail: "it is this process".into() });
+        };
         let request = crate::codec::to_bytes(&self.id).unwrap_or_default();
-        let (_, slot) = self.shared.request(parent.id, Handle::DISCONNECT, request, Opening::default(), |_, _| {})?;
-        slot.wait(None).map_or(Ok(()), |reply| read_value(parent.name(), &reply?))
+        let (_, slot) = self.shared.request(parent, Handle::DISCONNECT, request, Opening::default(), |_, _| {})?;
+        read_value(&self.name, &slot.wait(None).unwrap_or(Err(Error::ShutDown))?)
     }
 
     fn allocate(&self) -> Result<ContextId> {
@@ -163,8 +170,8 @@ impl Context {
         let (_, slot) = self.shared.request(self.id, Handle::CONNECT, request, opening, |core, _| {
             core.names.insert(id, Arc::clone(&name));
         })?;
-        let context = Context { shared: Arc::clone(&self.shared), id, name };
-        Ok(Connecting { context, parent: self.clone(), slot })
+        let context = Context { shared: Arc::clone(&self.shared), id, name, parent: Some(self.id) };
+        Ok(Connecting { context, slot })
     }
 }
 
@@ -275,7 +282,6 @@ setters!(Sudo {
 /// A context that is being connected.
 pub struct Connecting {
     context: Context,
-    parent: Context,
     slot: Arc<Slot>,
 }
 
@@ -292,39 +298,8 @@ impl Connecting {
     /// As [`Hop::connect`].
     pub fn wait(self) -> Result<Context> {
         let reply = self.slot.wait(None).unwrap_or(Err(Error::ShutDown))?;
-        read_value::<crate::broker::Connected>(self.parent.name(), &reply)?;
+        read_value::<crate::broker::Connected>(self.context.name(), &reply)?;
         Ok(self.context)
-    }
-
-    /// Waits until it is up, and gives what ends it with it.
-    ///
-    /// # Errors
-    /// As [`Hop::connect`].
-    pub fn wait_owned(self) -> Result<Held> {
-        let parent = self.parent.clone();
-        Ok(Held { context: self.wait()?, parent })
-    }
-}
-
-/// A context together with the parent that can end it.
-pub struct Held {
-    context: Context,
-    parent: Context,
-}
-
-impl Held {
-    /// The context.
-    #[must_use]
-    pub fn context(&self) -> &Context {
-        &self.context
-    }
-
-    /// Ends it with everything below it, and waits until it is gone.
-    ///
-    /// # Errors
-    /// When the parent cannot be reached; then it is gone as well.
-    pub fn shutdown(self) -> Result<()> {
-        self.context.end(&self.parent)
     }
 }
 

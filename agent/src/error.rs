@@ -235,7 +235,7 @@ impl fmt::Display for ConnectError {
             write!(f, "; {}", self.hint)?;
         }
         if let Some(last) = self.said.last() {
-            write!(f, "; it said: {last:?}")?;
+            write!(f, "; it said: \"{last}\"")?;
         }
         Ok(())
     }

@@ -67,6 +67,16 @@ pub enum Violation {
     AfterEnd,
 }
 
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Violation::Gap(expected, seen) => write!(f, "byte {expected} was due, byte {seen} came"),
+            Violation::BeyondCredit => f.write_str("it sent more than it was allowed to"),
+            Violation::AfterEnd => f.write_str("it sent more after its end"),
+        }
+    }
+}
+
 /// The receiving half of a flow.
 #[derive(Clone, Debug)]
 pub struct Incoming {

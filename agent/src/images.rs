@@ -3,19 +3,19 @@
 use crate::error::{Error, Result};
 use crate::sys;
 use offshoot_bootstrap::{Image, Platform};
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// Finds an image for a platform, in the controller: embedded, in a directory, or nowhere (an error that says so).
 pub type Find = Box<dyn Fn(Platform) -> Result<Image> + Send>;
 
+/// Makes the open descriptors of a program's own platform: [`open_own`]; not part of an agent, which has them already.
+type Open = fn(&Image) -> Result<Own>;
+
 /// Where images come from.
 pub struct Images {
-    known: HashMap<Platform, Image>,
-    find: Option<Find>,
+    known: Vec<Image>,
+    find: Option<(Find, Open)>,
     own: Option<Arc<Own>>,
 }
 
@@ -30,17 +30,17 @@ pub struct Own {
 impl Images {
     /// The controller's: found when they are needed.
     pub fn found(find: Find) -> Images {
-        Images { known: HashMap::new(), find: Some(find), own: None }
+        Images { known: Vec::new(), find: Some((find, open_own)), own: None }
     }
 
     /// An agent's: what it was started with.
     pub fn inherited(image: OwnedFd, agent: OwnedFd) -> Images {
-        Images { known: HashMap::new(), find: None, own: Some(Arc::new(Own { image, agent })) }
+        Images { known: Vec::new(), find: None, own: Some(Arc::new(Own { image, agent })) }
     }
 
     /// Keeps an image that was fetched from the root.
     pub fn keep(&mut self, image: Image) {
-        self.known.insert(image.platform(), image);
+        self.known.push(image);
     }
 
     /// The image for a platform, or none where only the root can have it.
@@ -48,15 +48,15 @@ impl Images {
     /// # Errors
     /// In the controller, when there is none; in an agent, when its own is damaged.
     pub fn get(&mut self, platform: Platform) -> Result<Option<Image>> {
-        if let Some(image) = self.known.get(&platform) {
+        if let Some(image) = self.known.iter().find(|image| image.platform() == platform) {
             return Ok(Some(image.clone()));
         }
         let image = match (&self.find, &self.own) {
-            (Some(find), _) => find(platform)?,
+            (Some((find, _)), _) => find(platform)?,
             (None, Some(own)) if Platform::host() == Some(platform) => read_image(&own.image)?,
             _ => return Ok(None),
         };
-        self.known.insert(platform, image.clone());
+        self.known.push(image.clone());
         Ok(Some(image))
     }
 
@@ -70,13 +70,21 @@ impl Images {
         }
         let platform = Platform::host().ok_or_else(|| Error::Image("there are no agents for this machine".into()))?;
         let image = self.get(platform)?.ok_or_else(|| Error::Image(format!("no image for {platform}")))?;
-        let agent = image.unpack().map_err(|error| Error::Image(error.to_string()))?;
-        let agent = sys::executable_memfd(c"offshoot-agent", &agent)
-            .map_err(|error| Error::system("making an executable memory file", error))?;
-        let own = Arc::new(Own { image: sealed_copy(image.bytes())?, agent });
+        let Some((_, open)) = &self.find else {
+            return Err(Error::Image("this agent has lost its own image".into()));
+        };
+        let own = Arc::new(open(&image)?);
         self.own = Some(Arc::clone(&own));
         Ok(own)
     }
+}
+
+/// Unpacks an image into an executable memory file.
+fn open_own(image: &Image) -> Result<Own> {
+    let agent = image.unpack().map_err(|error| Error::Image(error.to_string()))?;
+    let agent = sys::executable_memfd(c"offshoot-agent", &agent)
+        .map_err(|error| Error::system("making an executable memory file", error))?;
+    Ok(Own { image: sealed_copy(image.bytes())?, agent })
 }
 
 fn sealed_copy(bytes: &[u8]) -> Result<OwnedFd> {
@@ -90,13 +98,7 @@ fn sealed_copy(bytes: &[u8]) -> Result<OwnedFd> {
 }
 
 fn read_image(fd: &OwnedFd) -> Result<Image> {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::from(fd.try_clone()?);
-        file.seek(SeekFrom::Start(0))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read().map_err(|error| Error::system("reading this agent's own image", error))?;
+    let bytes =
+        sys::process::read_whole(fd).map_err(|error| Error::system("reading this agent's own image", error))?;
     Image::parse(bytes).map_err(|error| Error::Image(format!("this agent's own image: {error}")))
 }

@@ -42,9 +42,10 @@ mod secret;
 mod shared;
 mod stream;
 mod sys;
+mod table;
 mod workers;
 
-pub use context::{Connecting, Context, DEFAULT_HEARTBEAT, Held, Hop, Reply};
+pub use context::{Connecting, Context, DEFAULT_HEARTBEAT, Hop, Reply};
 pub use error::{CallError, ConnectError, ConnectErrorKind, Error, Reason, Result};
 pub use offshoot_macros::remote;
 pub use program::{Command, ExitStatus, Output, Process};

@@ -96,10 +96,18 @@ struct Text(String);
 
 impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            let _ = write!(self.0, "{value:?}");
-        } else {
-            let _ = write!(self.0, " {}={value:?}", field.name());
+        if field.name() != "message" {
+            let _ = write!(self.0, " {}=", field.name());
         }
+        let _ = write!(self.0, "{}", Shown(value));
+    }
+}
+
+/// An agent is built without the code behind `{:?}`; what a value itself implements is still there.
+struct Shown<'a>(&'a dyn fmt::Debug);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

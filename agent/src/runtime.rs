@@ -2,6 +2,7 @@
 
 use crate::broker::{Broker, Hello, Place, serve};
 use crate::codec;
+use crate::error::{Error, Result};
 use crate::images::Images;
 use crate::log::Forward;
 use crate::node::Node;
@@ -11,7 +12,6 @@ use crate::sys;
 use crate::wire::Kind;
 use crate::workers::Workers;
 use offshoot_bootstrap::Platform;
-use std::error::Error;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,31 +25,38 @@ pub fn agent_main() -> ! {
         Some("--functions") => {
             let mut names: Vec<_> = FUNCTIONS.iter().map(|function| function.name).collect();
             names.sort_unstable();
-            names.iter().for_each(|name| println!("{name}"));
-            0
+            names.push("");
+            say(1, &names.join("\n"))
         }
         Some(parameter) if arguments.len() == 3 && parameter.len() == 35 => match run(parameter) {
             Ok(()) => 0,
             Err(error) => {
-                eprintln!("offshoot-agent: {error}");
+                say(2, &format!("offshoot-agent: {error}\n"));
                 89
             }
         },
         _ => {
-            eprintln!("offshoot-agent: this is the part of offshoot that a controller sends; it is not started by hand");
+            say(2, "offshoot-agent: this is the part of offshoot that a controller sends; it is not started by hand\n");
             64
         }
     };
     std::process::exit(code);
 }
 
-fn run(parameter: &str) -> Result<(), Box<dyn Error>> {
-    let parameter = offshoot_bootstrap::parse_param(parameter)?;
+/// Without std's buffered streams, which an agent needs for nothing else.
+fn say(stream: i32, text: &str) -> i32 {
+    let written = sys::take_stdio(stream).and_then(|fd| sys::write_all(&fd, text.as_bytes()));
+    i32::from(written.is_err())
+}
+
+fn run(parameter: &str) -> Result<()> {
+    let parameter = offshoot_bootstrap::parse_param(parameter).map_err(|error| Error::system("reading the boot parameter", error))?;
+    let missing = || Error::Image("started without its image".into());
     sys::hide_arguments();
     sys::set_name(c"offshoot");
     sys::adopt_orphans();
-    let image = sys::inherited(parameter.image_fd.ok_or("started without its image")?)?;
-    let agent = sys::inherited(parameter.agent_fd.ok_or("started without its program")?)?;
+    let image = sys::inherited(parameter.image_fd.ok_or_else(missing)?)?;
+    let agent = sys::inherited(parameter.agent_fd.ok_or_else(missing)?)?;
 
     // From here on stdin and stdout are the link alone; whatever is printed goes to the root as log records.
     let (input, output) = (sys::take_stdio(0)?, sys::take_stdio(1)?);
@@ -85,7 +92,7 @@ fn run(parameter: &str) -> Result<(), Box<dyn Error>> {
         machine: Platform::host().map_or("unknown", Platform::machine).into(),
         version: env!("CARGO_PKG_VERSION").into(),
     };
-    let hello = codec::to_bytes(&hello)?;
+    let hello = codec::to_bytes(&hello).unwrap_or_default();
     shared.with(|core| core.node.control(up, Kind::Hello, hello));
     broker.run();
     Ok(())

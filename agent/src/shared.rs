@@ -11,6 +11,7 @@ use crate::node::{Node, Opening};
 use crate::reply::Slot;
 use crate::stream::StreamState;
 use crate::sys;
+use crate::table::Table;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::HashMap;
@@ -116,13 +117,13 @@ pub(crate) enum Wake {
 /// The state behind the lock.
 pub(crate) struct Core {
     pub node: Node,
-    pub io: HashMap<LinkId, LinkIo>,
+    pub io: Table<LinkId, LinkIo>,
     pub endpoints: HashMap<FlowKey, Endpoint>,
     outboxes: HashMap<FlowKey, Outbox>,
     pub orders: Vec<Order>,
     pub wakes: Vec<Wake>,
     pub images: Images,
-    pub names: HashMap<ContextId, Arc<str>>,
+    pub names: Table<ContextId, Arc<str>>,
     pub next_context: u32,
     pub stopped: bool,
     /// Events are handled by the broker alone; others wake it when they made some.
@@ -226,13 +227,13 @@ impl Shared {
         epoll.add(&waker, EpollEvent::new(EpollFlags::EPOLLIN, WAKER)).map_err(system)?;
         let core = Core {
             node,
-            io: HashMap::new(),
+            io: Table::default(),
             endpoints: HashMap::new(),
             outboxes: HashMap::new(),
             orders: Vec::new(),
             wakes: Vec::new(),
             images,
-            names: HashMap::new(),
+            names: Table::default(),
             next_context: 1,
             stopped: false,
             unseen: false,

@@ -1,7 +1,8 @@
 //! Stage 1: reads an image of known length and checksum from stdin, exactly, and becomes it.
 //!
-//! Started by stage 0 as `<file> <title> <param> <dir>`; see `offshoot_bootstrap::Param` for the 35 characters of `param`. Its
-//! own text travels inside a shell command, so every byte counts. It must never read past the image: frames follow it.
+//! Started by stage 0 as `<file> <title> <param> <dir>`; see `offshoot_bootstrap::Param` for the 35 characters of
+//! `param`. Its own text travels inside a shell command, so every byte counts. It must never read past the image:
+//! frames follow it.
 
 #![no_std]
 #![no_main]
@@ -69,8 +70,8 @@ unsafe fn hex(mut digits: *const u8) -> u64 {
 /// # Safety
 /// `stack` must point to argc, argv and the environment as the kernel lays them out.
 unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
-    // SAFETY: the kernel's layout; argv has four entries once argc says so, stage 0 wrote `param` with 35 characters, and
-    // the stack that holds it is writable. Memory from `map` is read and written only below `length`.
+    // SAFETY: the kernel's layout; argv has four entries once argc says so, stage 0 wrote `param` with 35
+    // characters, and the stack that holds it is writable. Memory from `map` is read and written only below `length`.
     unsafe {
         if (stack as *const usize).read() < 4 {
             sys::exit(PROBE);

@@ -1,13 +1,13 @@
 //! Puts a program where it can be executed although nobody else can name or change it.
 //!
-//! A sealed memfd where the kernel allows one that is executable, else a file that loses its name before anything is written to it. Must
-//! never leave a name behind, and must never touch stdin.
+//! A sealed memfd where the kernel allows one that is executable, else a file that loses its name before anything is
+//! written to it. Must never leave a name behind, and must never touch stdin.
 
 use crate::sys;
 
-/// Stores `length` bytes at `from` and returns a read-only or sealed descriptor that survives exec, or a negative number.
-/// `title` is what /proc shows of a memfd; `folder` is where a file may be made, and `name` what it is called for as long as
-/// it takes to unlink it.
+/// Stores `length` bytes at `from` and returns a read-only or sealed descriptor that survives exec, or a negative
+/// number. `title` is what /proc shows of a memfd; `folder` is where a file may be made, and `name` what it is
+/// called for as long as it takes to unlink it.
 ///
 /// # Safety
 /// `from` must be readable for `length` bytes; `title`, `folder` and `name` must be C strings.

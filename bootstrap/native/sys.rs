@@ -1,7 +1,7 @@
 //! The system calls and the entry point that the native stages share.
 //!
-//! For programs without a C library. Must never allocate, keep state or decide anything: what a call's failure means is
-//! the stage's business. Results are the kernel's own, with errors as small negative numbers.
+//! For programs without a C library. Must never allocate, keep state or decide anything: what a call's failure means
+//! is the stage's business. Results are the kernel's own, with errors as small negative numbers.
 
 use core::arch::{asm, global_asm};
 

@@ -1,7 +1,7 @@
 //! Stage 2: the first part of every image. Unpacks the agent that the same file carries, and becomes it.
 //!
-//! Started with `title`, `param` and `dir`, which it hands on. It finds everything else in its own memory, so it needs neither
-//! /proc nor its own path. It must never touch stdin or stdout.
+//! Started with `title`, `param` and `dir`, which it hands on. It finds everything else in its own memory, so it
+//! needs neither /proc nor its own path. It must never touch stdin or stdout.
 
 #![no_std]
 #![no_main]
@@ -44,8 +44,9 @@ unsafe extern "C" {
 /// # Safety
 /// `stack` must point to argc, argv and the environment as the kernel lays them out.
 unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
-    // SAFETY: the kernel's layout; the loader passes the three arguments on, `param` in writable memory. The segment that
-    // starts at BASE is mapped for the length its header gives, and what `map` returns for as long as it was asked for.
+    // SAFETY: the kernel's layout; the loader passes the three arguments on, `param` in writable memory. The segment
+    // that starts at BASE is mapped for the length its header gives, and what `map` returns for as long as it was
+    // asked for.
     unsafe {
         let argc = (stack as *const usize).read();
         if argc < 3 {

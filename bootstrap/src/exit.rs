@@ -1,7 +1,7 @@
 //! The exit codes of the stages, and what they mean to a person.
 //!
-//! The numbers are also in `bootstrap/native/`. They lie above those that shells and tools commonly use and below 125,
-//! where shells, containers and signals begin.
+//! The numbers are also in `bootstrap/native/`. They lie above those that shells and tools commonly use and below
+//! 125, where shells, containers and signals begin.
 
 /// The loader was probed: it can be executed where it is. Stage 0 never ends with it.
 pub const PROBE: i32 = 42;
@@ -26,7 +26,8 @@ pub const DAMAGED: i32 = 98;
 /// The unpacker found neither memory nor a file for the agent, or the kernel would not execute it.
 pub const NO_MEMORY: i32 = 99;
 
-/// What exit code `code` of a bootstrap means and what helps, as the end of a sentence; `None` when it is not one of its codes.
+/// What exit code `code` of a bootstrap means and what helps, as the end of a sentence; `None` when it is not one of
+/// its codes.
 pub fn explain(code: i32) -> Option<&'static str> {
     Some(match code {
         NO_PLACE => {

@@ -1,7 +1,7 @@
 //! Branch filters: relative jump targets made absolute before compression, so that calls of one function look alike.
 //!
-//! The filters are those of the xz format (x86 and ARM64), applied to a whole program from position 0. Must never allocate
-//! or panic: the unpacker on a target includes this file as it is.
+//! The filters are those of the xz format (x86 and ARM64), applied to a whole program from position 0. Must never
+//! allocate or panic: the unpacker on a target includes this file as it is.
 
 /// Which branch filter a payload went through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,8 +23,8 @@ impl Image {
     /// Takes `bytes` for an image.
     ///
     /// # Errors
-    /// When they are not one, or one of another version. Nothing is allocated on the word of an image; the agent in it
-    /// is looked at by [`Image::unpack`] only.
+    /// When they are not one, or one of another version. Nothing is allocated on the word of an image; the agent in
+    /// it is looked at by [`Image::unpack`] only.
     pub fn parse(bytes: impl Into<Arc<[u8]>>) -> Result<Image, ImageError> {
         let bytes = bytes.into();
         let trailer = Trailer::read(&bytes).ok_or(ImageError::Trailer)?;
@@ -87,7 +87,8 @@ impl fmt::Debug for Image {
 /// Where an ELF file of one segment keeps that segment's length, in the file and in memory.
 pub(crate) const SEGMENT_LENGTHS: [std::ops::Range<usize>; 2] = [96..104, 104..112];
 
-/// Whether `program` is (the beginning of) a stage for `platform`: an ELF file whose one segment is `length` bytes from the start.
+/// Whether `program` is (the beginning of) a stage for `platform`: an ELF file whose one segment is `length` bytes
+/// from the start.
 pub(crate) fn check_program(program: &[u8], platform: Platform, length: usize) -> Option<()> {
     let header = program.first_chunk::<120>()?;
     let machine = u16::from_le_bytes([header[18], header[19]]);

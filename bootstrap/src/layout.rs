@@ -53,7 +53,8 @@ pub struct Trailer {
 }
 
 impl Trailer {
-    /// Reads the trailer of `image`; `None` when it is not one of this version, or contradicts the image or the limits.
+    /// Reads the trailer of `image`; `None` when it is not one of this version, or contradicts the image or the
+    /// limits.
     pub fn read(image: &[u8]) -> Option<Trailer> {
         if image.len() > MAX_IMAGE {
             return None;

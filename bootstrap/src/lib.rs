@@ -1,8 +1,9 @@
 //! From a byte stream to a running agent.
 //!
-//! This crate holds the shell text that starts a machine ([`Stage0`]), the loader inside that text, the self-extracting
-//! file that is sent after it ([`Image`]), and the few words that both sides agree on. It sends and receives nothing itself: no
-//! file, socket, process or clock is touched here, and it knows nothing of frames or contexts.
+//! This crate holds the shell text that starts a machine ([`Stage0`]), the loader inside that text, the
+//! self-extracting file that is sent after it ([`Image`]), and the few words that both sides agree on. It sends and
+//! receives nothing itself: no file, socket, process or clock is touched here, and it knows nothing of frames or
+//! contexts.
 //!
 //! ```text
 //! parent                                          target

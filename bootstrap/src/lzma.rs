@@ -1,8 +1,8 @@
 //! Decodes a `.lzma` stream into memory of known size: small enough to be sent uncompressed with every image.
 //!
-//! Must never allocate, never panic and never loop for ever, whatever the input: the controller decodes with this code
-//! too. It checks neither the dictionary size nor the length in the stream's header, because the caller knows the
-//! result's length; the caller also compares a checksum.
+//! Must never allocate, never panic and never loop for ever, whatever the input: the controller decodes with this
+//! code too. It checks neither the dictionary size nor the length in the stream's header, because the caller knows
+//! the result's length; the caller also compares a checksum.
 
 /// Why a stream could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Compiles the two native stages, with nothing but `rustc` and the linker that comes with it.
 //!
-//! They are no cargo packages because their few flags decide their size. This module must never leave anything outside the
-//! directory it is given.
+//! They are no cargo packages because their few flags decide their size. This module must never leave anything
+//! outside the directory it is given.
 
 use std::{
     error::Error,
@@ -21,8 +21,8 @@ pub struct Stages {
     pub unpacker: Vec<u8>,
 }
 
-/// Compiles the stages of `platform` with `rustc` (a name or path), which must have the platform's target installed. Intermediate
-/// files go to `scratch`, which must exist.
+/// Compiles the stages of `platform` with `rustc` (a name or path), which must have the platform's target installed.
+/// Intermediate files go to `scratch`, which must exist.
 ///
 /// # Errors
 /// When a tool is missing or fails, with its words.

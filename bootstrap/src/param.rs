@@ -50,10 +50,11 @@ impl fmt::Debug for Nonce {
 /// Whether the parent sends the image without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// The image follows the command at once: no round trip, but a start-up file that reads stdin can spoil it. The loader
-    /// gives up after 10 seconds without a byte.
+    /// The image follows the command at once: no round trip, but a start-up file that reads stdin can spoil it. The
+    /// loader gives up after 10 seconds without a byte.
     Optimistic,
-    /// The image is sent when the loader has printed [`ready_marker`]. The loader gives up after 60 seconds without a byte.
+    /// The image is sent when the loader has printed [`ready_marker`]. The loader gives up after 60 seconds without
+    /// a byte.
     Wait,
 }
 
@@ -168,8 +169,8 @@ impl fmt::Display for ParamError {
 
 impl Error for ParamError {}
 
-/// What the loader prints in [`Mode::Wait`] when it is about to read the image. It never stands in the command line itself,
-/// so a shell or terminal that echoes the command cannot be taken for it. No newline follows.
+/// What the loader prints in [`Mode::Wait`] when it is about to read the image. It never stands in the command line
+/// itself, so a shell or terminal that echoes the command cannot be taken for it. No newline follows.
 pub fn ready_marker(nonce: &Nonce, image: &Image) -> Vec<u8> {
     let text = param(image, nonce, Mode::Wait).to_string();
     format!("R{}", &text[3..]).into_bytes()

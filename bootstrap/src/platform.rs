@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::filter::Filter;
 
-/// What stage 0 prints on both streams when the machine is not the one that was expected: this, the machine's name, `:`.
+/// What stage 0 prints on both streams when the machine is not the one that was expected: this, the machine's name,
+/// `:`.
 pub const PLATFORM_NOTICE: &str = "offshoot:platform:";
 
 /// A kind of machine that agents are built for.

@@ -1,14 +1,15 @@
 //! Stage 0: the shell text that puts the loader where it can be executed.
 //!
-//! The text passes unharmed through the login shells that people have (sh-like ones, fish, tcsh, rc) because it stands in one pair
-//! of single quotes and holds no single quote, newline, `!` or pair of backslashes. It must work in every POSIX shell, must not read
-//! stdin, and must leave no file behind.
+//! The text passes unharmed through the login shells that people have (sh-like ones, fish, tcsh, rc) because it
+//! stands in one pair of single quotes and holds no single quote, newline, `!` or pair of backslashes. It must work
+//! in every POSIX shell, must not read stdin, and must leave no file behind.
 
 use std::fmt::Write;
 
 use crate::{Image, Mode, Nonce, PLATFORM_NOTICE, Param, Platform, exit, param};
 
-/// The longest command that [`Stage0::command`] may give: within what dropbear and tinyssh take, with room for prefixes.
+/// The longest command that [`Stage0::command`] may give: within what dropbear and tinyssh take, with room for
+/// prefixes.
 pub const MAX_COMMAND: usize = 4096;
 /// The longest title, in bytes.
 pub const MAX_TITLE: usize = 80;
@@ -55,10 +56,10 @@ impl Stage0 {
                 r#"{{ printf "$l">"$f"&&chmod 700 "$f"&&"$f"</dev/null;}} 2>/dev/null;[ $? = {probe} ]&&exec "$f" "$t" $p "$d";rm -f "$f";done;"#
             ),
             format!(
-                r#"command -v perl>/dev/null&&exec perl -e "\$_=shift;s/\x5c([0-7]{{1,3}})/chr oct \$1/ge;for\$x(17,1){{\$n=q(o);\$f=syscall({memfd},\$n,\$x);last if\$f>=0}}\$f<0&&exit {interpreter};open O,qq(>&=\$f);syswrite O,\$_;exec{{qq(/proc/\$\$/fd/\$f)}}@ARGV;exit {interpreter}" "$l" / "$t" $p "";"#
+                r#"command -v perl>/dev/null&&exec perl -e "for(17,1){{\$f=syscall({memfd},\$n=q(o),\$_);last if\$f>=0}}open O,qq(>&=\$f);syswrite O,\"$l\";exec{{qq(/proc/\$\$/fd/\$f)}}q(/),@ARGV;exit {interpreter}" "$t" $p "";"#
             ),
             format!(
-                r#"command -v python3>/dev/null&&exec python3 -c "import os,sys;a=sys.argv;exec(\"try:\n try:f=os.memfd_create(a[0],17)\n except OSError:f=os.memfd_create(a[0],1)\n os.write(f,a[1].encode().decode(a[2]).encode(a[3]));os.execv(a[4]%f,a[5:])\nexcept Exception:sys.exit({interpreter})\")" "$l" unicode_escape latin1 /proc/self/fd/%d / "$t" $p "";"#
+                r#"command -v python3>/dev/null&&exec python3 -c "import os;b=b\"$l\";n=\"/proc/self/fd/%d\";v=[\"/\",\"$t\",\"$p\",\"\"];exec(\"try:\n try:f=os.memfd_create(n,17)\n except OSError:f=os.memfd_create(n,1)\n os.write(f,b);os.execv(n%f,v)\nexcept Exception:os._exit({interpreter})\")";"#
             ),
             format!(r#"echo "offshoot: no place to start from">&2;exit {no_place}"#),
         ]
@@ -84,13 +85,14 @@ pub fn clean_title(title: &str) -> String {
 }
 
 /// `bytes` for `printf` inside double quotes: what is printable as it is, the rest as the shortest octal escapes.
+/// The same text is a string literal of perl and python3, which is why `@` is escaped as well.
 fn escape(bytes: &[u8]) -> String {
     let mut text = String::new();
-    // Whether the last escape would go on with a further octal digit. Shells differ on `\0` and three more digits, so the
-    // digit is escaped as well instead of filling up with zeros.
+    // Whether the last escape would go on with a further octal digit. Shells differ on `\0` and three more digits,
+    // so the digit is escaped as well instead of filling up with zeros.
     let mut open = false;
     for &byte in bytes {
-        let plain = matches!(byte, b' '..=b'~') && !br#"%'"\!$`"#.contains(&byte);
+        let plain = matches!(byte, b' '..=b'~') && !br#"%'"\!$`@"#.contains(&byte);
         if plain && !(open && matches!(byte, b'0'..=b'7')) {
             text.push(byte as char);
             open = false;

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use machine::{folder, image, nonce};
 use offshoot_bootstrap::{
-    Image, ImageError, MAX_COMMAND, MAX_TITLE, Mode, Param, Platform, Stage0, clean_title,
+    Image, ImageError, MAX_COMMAND, MAX_TITLE, Mode, Nonce, Param, Platform, Stage0, clean_title,
     layout::{TRAILER, Trailer, fnv1a},
     native, pack, parse_param,
 };
@@ -181,11 +181,11 @@ fn the_longest_length_and_checksum_have_eight_digits() {
         image_fd: None,
         agent_fd: None,
         mode: Mode::Wait,
-        nonce: nonce(),
+        nonce: Nonce::new([0xff; 8]),
         length: u32::MAX,
         checksum: 0,
     };
-    assert_eq!(param.to_string(), "..wffffffff000000000123456789abcdef");
+    assert_eq!(param.to_string(), "..wffffffff00000000ffffffffffffffff");
 }
 
 #[test]

@@ -36,12 +36,13 @@ impl Random {
         (self.next() >> 11) as usize % limit
     }
 
-    /// Data that compresses: runs, repeats of earlier parts at all distances, noise, and code-like words.
+    /// Data that compresses: runs, repeats of earlier parts at all distances, noise, code-like words, and opcodes so
+    /// dense that their operands overlap.
     fn data(&mut self, length: usize) -> Vec<u8> {
         let mut data = Vec::with_capacity(length);
         while data.len() < length {
             let count = 1 + self.below(300);
-            match self.below(5) {
+            match self.below(6) {
                 0 => data.extend(std::iter::repeat_n(self.next() as u8, count)),
                 1 if !data.is_empty() => {
                     let from = self.below(data.len());
@@ -56,6 +57,7 @@ impl Random {
                         data.extend((self.next() as i32 >> (self.below(4) * 8)).to_le_bytes());
                     }
                 }
+                4 => data.extend((0..count).map(|_| [0xe8, 0xe9, 0, 0xff, self.next() as u8][self.below(5)])),
                 _ => {
                     for _ in 0..count / 4 {
                         let word = self.next() as u32 & 0x03ff_ffff;
@@ -163,7 +165,8 @@ fn encode(data: &[u8], filters: &Filters) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Decodes the block of `packed` with `filters` in place of its own: the block header of the .xz format is written anew.
+/// Decodes the block of `packed` with `filters` in place of its own: the block header of the .xz format is written
+/// anew.
 fn decode_raw(packed: &[u8], filters: &Filters, length: usize) -> Vec<u8> {
     // An empty file with the wanted filters shows what their block header looks like.
     let model = encode(&[0], filters);

@@ -1,5 +1,6 @@
 //! Where the loader and the agent can be executed: noexec and read-only mounts, `vm.memfd_noexec`, no /proc, with and
-//! without an interpreter. Each case has its own mounts and process ids, so these tests need root and skip without it.
+//! without an interpreter. Each case has its own mounts and process ids, so these tests need root and skip without
+//! it.
 
 mod machine;
 

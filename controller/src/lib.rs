@@ -1,1 +1,45 @@
-//! placeholder
+//! Run typed functions and programs behind any nesting of ssh and sudo, with nothing installed on the way.
+//!
+//! One static agent is piped through the stdin of ssh and sudo and runs from memory; agents start further agents; when
+//! the controller ends, all of it is gone.
+//!
+//! ```no_run
+//! use offshoot::prelude::*;
+//!
+//! #[offshoot::remote]
+//! fn length(path: String) -> std::io::Result<u64> {
+//!     std::fs::metadata(path).map(|found| found.len())
+//! }
+//!
+//! fn main() -> offshoot::Result<()> {
+//!     offshoot::run(|router| {
+//!         let root = router.ssh("web1").connect()?.sudo().connect()?;
+//!         println!("{}", root.call(offshoot::stock::facts {})?.host);
+//!         let output = root.command("systemctl").args(["is-active", "nginx"]).output()?;
+//!         println!("{}", String::from_utf8_lossy(&output.stdout));
+//!         Ok(())
+//!     })
+//! }
+//! ```
+//!
+//! A function of your own runs where the agent was built with it; the stock agent has those of [`stock`].
+
+mod images;
+mod router;
+
+pub use images::FOLDER_VARIABLE;
+pub use offshoot_agent::connect::methods;
+pub use offshoot_agent::{
+    CallError, Command, ConnectError, ConnectErrorKind, Connecting, Context, Error, ExitStatus, Hop, Output,
+    Process, Reader, Reason, Remote, Reply, Result, Secret, Writer, agent_main, remote, stock,
+};
+pub use router::{Builder, Router, run};
+
+#[doc(hidden)]
+pub use offshoot_agent::macro_support;
+
+/// What most programs use.
+pub mod prelude {
+    pub use crate::methods::HostKeys;
+    pub use crate::{CallError, Context, Error, Router, Secret, remote};
+}

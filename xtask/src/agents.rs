@@ -1,7 +1,7 @@
 //! `build-agent`: the agent images, small, static and the same whoever builds them.
 //!
-//! The flags that make an agent small are here and nowhere else. This module must never change the user's toolchain except
-//! by adding the target and the source that it is about to use, and it says so when it does.
+//! The flags that make an agent small are here and nowhere else. This module must never change the user's toolchain
+//! except by adding the target and the source that it is about to use, and it says so when it does.
 
 mod build;
 mod inspect;
@@ -69,7 +69,9 @@ fn parse_target(text: &str) -> Result<Platform, String> {
 pub fn run(words: &[String]) -> Outcome {
     let request = Request::parse(words)?;
     let root = workspace();
-    let builder = Builder::new(&root, &request.package, request.quiet)?;
+    // The first build takes a minute: cargo's progress, on stderr, is worth seeing then.
+    let first = request.platforms.iter().any(|&platform| !agent_path(&request.package, platform).exists());
+    let builder = Builder::new(&root, &request.package, request.quiet && !first)?;
     let mut rows = Vec::new();
     for &platform in &request.platforms {
         rows.push(build_one(&builder, &root, platform)?);
@@ -106,6 +108,11 @@ pub fn folder() -> PathBuf {
     workspace().join("target/agents")
 }
 
+/// Where the agent of `package` is; its image is beside it, with `.image` at the end.
+fn agent_path(package: &str, platform: Platform) -> PathBuf {
+    folder().join(platform.rust_target()).join(package)
+}
+
 /// What was built for one platform.
 struct Row {
     platform: Platform,
@@ -122,10 +129,9 @@ fn build_one(builder: &Builder, root: &Path, platform: Platform) -> Result<Row, 
     inspect::is_static(&program, platform)?;
     let stages = stages(builder, root, platform)?;
 
-    let folder = folder().join(platform.rust_target());
-    fs::create_dir_all(&folder)?;
-    let agent = folder.join("offshoot-agent");
-    let image = folder.join("offshoot-agent.image");
+    let agent = agent_path(builder.package(), platform);
+    let image = agent.with_extension("image");
+    fs::create_dir_all(folder().join(platform.rust_target()))?;
     let bytes = match current(&agent, &image, &program, &stages) {
         Some(bytes) => bytes,
         None => {

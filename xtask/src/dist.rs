@@ -28,7 +28,7 @@ pub fn run(words: &[String]) -> Outcome {
 /// Builds what is stale, then becomes `target/dist/offshoot`.
 pub fn run_offshoot(words: &[String]) -> Outcome {
     agents::run(&["--quiet".into()])?;
-    let file = build(true)?;
+    let file = build(agents::workspace().join("target/dist/offshoot").exists())?;
     let error = Command::new(&file).args(words).exec();
     Err(format!("{}: {error}", file.display()).into())
 }

@@ -5,19 +5,19 @@ use super::{Broker, Role, Timer};
 use crate::codec;
 use crate::connect::boot::{Boot, Progress, Verdict};
 use crate::connect::dialogue::{Act, Dialogue};
-use crate::connect::spawn::{AGENT_FD, IMAGE_FD, Program, Spawned, spawn};
+use crate::connect::spawn::{Program, Spawned, spawn};
 use crate::connect::{Attach, ConnectRequest};
 use crate::error::{ConnectError, ConnectErrorKind, Error, Reason};
 use crate::id::{ContextId, FlowKey, LinkId};
 use crate::images::Own;
 use crate::remote::{failed, read_value, value};
 use crate::shared::{Core, Request};
+use crate::program::ExitStatus;
 use crate::sys;
+use crate::sys::process::{AGENT_FD, IMAGE_FD, Process};
 use offshoot_bootstrap::{Image, Mode, Nonce, Platform, Stage0};
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub(super) struct Child {
     context: ContextId,
     order: ConnectRequest,
     boot: Boot,
-    process: Option<std::process::Child>,
+    process: Option<Process>,
     terminal: Option<OwnedFd>,
     reply: Option<FlowKey>,
     waiting: Vec<FlowKey>,
@@ -88,7 +88,8 @@ impl Broker {
         core.node.boot(link, &boot);
         self.after(Duration::from_millis(order.recipe.timeout_ms), Timer::Connect(link, 0));
 
-        let remembered = self.remembered.get(&order.recipe.key).copied();
+        let remembered =
+            self.remembered.iter().find(|(key, _)| *key == order.recipe.key).map(|(_, platform)| *platform);
         let platform = remembered.or(Platform::host()).unwrap_or(Platform::X86_64);
         let mode = if remembered.is_some() { Mode::Wait } else { Mode::Optimistic };
         let boot = Boot::new(mode, platform);
@@ -196,7 +197,8 @@ impl Broker {
                 child.up = true;
                 if child.boot.attempts() > 1 {
                     let (key, platform) = (child.order.recipe.key.clone(), child.boot.platform());
-                    self.remembered.insert(key, platform);
+                    self.remembered.retain(|(other, _)| *other != key);
+                    self.remembered.push((key, platform));
                 }
                 if !rest.is_empty() {
                     self.frames(link, &rest);
@@ -297,7 +299,7 @@ impl Broker {
         match &child.process {
             Some(process) if child.exit.is_none() => {
                 if !child.up {
-                    sys::kill(process.id() as i32, libc::SIGTERM);
+                    process.signal(libc::SIGTERM);
                 }
                 self.after(EXIT_PATIENCE, Timer::Kill(link));
             }
@@ -321,7 +323,7 @@ impl Broker {
         child.open_streams = child.open_streams.saturating_sub(1);
         if child.up && matches!(role, Role::Link(_)) {
             let why = match child.boot.said().pop() {
-                Some(last) => format!("its link has ended; it said: {last:?}"),
+                Some(last) => format!("its link has ended; it said: \"{last}\""),
                 None => "its link has ended".into(),
             };
             self.lose_child(&mut core, link, &why);
@@ -335,7 +337,7 @@ impl Broker {
     pub(super) fn child_exited(&mut self, link: LinkId) {
         let Some(child) = self.children.get_mut(&link) else { return };
         let Some(process) = &mut child.process else { return };
-        let Ok(Some(status)) = process.try_wait() else { return };
+        let Some(status) = process.try_wait() else { return };
         child.exit = Some(status);
         self.unwatch(Role::ChildExit(link));
         let shared = Arc::clone(&self.shared);
@@ -359,7 +361,7 @@ impl Broker {
             return;
         };
         let hint = child.order.recipe.hint.clone();
-        match child.boot.exited(status.code(), status.signal(), &hint) {
+        match child.boot.exited(status.code, status.signal, &hint) {
             Verdict::Failed(error) => self.fail(core, link, *error),
             Verdict::Again(platform) => {
                 tracing::debug!("{}: once more, waiting, for {platform}", child.order.name);
@@ -398,8 +400,8 @@ impl Broker {
         if child.reply.is_none() || child.over {
             return;
         }
-        let seconds = child.order.recipe.timeout_ms as f64 / 1000.0;
-        let mut error = ConnectError::new(ConnectErrorKind::TimedOut, format!("no agent was up within {seconds} s"));
+        let allowed = child.order.recipe.timeout_ms;
+        let mut error = ConnectError::new(ConnectErrorKind::TimedOut, format!("no agent was up within {allowed} ms"));
         error.said = child.boot.said();
         error.hint = "give it longer with --connect-timeout, or see whether a start-up file there reads stdin".into();
         let shared = Arc::clone(&self.shared);
@@ -412,9 +414,9 @@ impl Broker {
     pub(super) fn kill_child(&mut self, link: LinkId) {
         let Some(child) = self.children.get_mut(&link) else { return };
         if child.exit.is_none() {
-            if let Some(process) = &mut child.process {
+            if let Some(process) = &child.process {
                 // One that has changed user may not be ours to kill; its closed streams end it.
-                let _ = process.kill();
+                process.signal(libc::SIGKILL);
             }
         } else {
             child.open_streams = 0;
@@ -442,8 +444,9 @@ impl Broker {
             Err(error) => return unreadable(core, flow, error),
         };
         let found = self.children.iter_mut().find(|(_, child)| child.context == context);
-        let Some((&link, child)) = found else { return answer(core, flow, value(&())) };
+        let Some((link, child)) = found else { return answer(core, flow, value(&())) };
         child.waiting.push(flow);
+        let link = *link;
         self.dismiss(core, link);
     }
 
@@ -463,11 +466,11 @@ impl Broker {
 
     /// For kernels without pidfds: looks at every program.
     pub(super) fn poll_exits(&mut self) {
-        let links: Vec<_> = self.children.keys().copied().collect();
+        let links = self.children.keys();
         for link in links {
             self.child_exited(link);
         }
-        let programs: Vec<_> = self.programs.keys().copied().collect();
+        let programs = self.programs.keys();
         for program in programs {
             self.program_exited(program);
         }

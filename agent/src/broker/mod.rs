@@ -16,12 +16,12 @@ use crate::id::{FlowKey, LinkId};
 use crate::node::Event;
 use crate::shared::{Core, Endpoint, LinkIo, Order, Shared, WAKER, Wake};
 use crate::sys;
+use crate::table::Table;
 use crate::wire::Kind;
 use crate::workers::Workers;
 use children::Child;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use programs::Program;
-use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -94,15 +94,15 @@ pub(crate) struct Broker {
     shared: Arc<Shared>,
     workers: Arc<Workers>,
     place: Place,
-    sources: HashMap<u64, (Role, Option<OwnedFd>)>,
+    sources: Table<u64, (Role, Option<OwnedFd>)>,
     next_token: u64,
-    timers: BTreeMap<(Instant, u64), Timer>,
-    children: HashMap<LinkId, Child>,
-    programs: HashMap<u32, Program>,
+    timers: Table<(Instant, u64), Timer>,
+    children: Table<LinkId, Child>,
+    programs: Table<u32, Program>,
     next_program: u32,
     paused: Vec<(u32, u8)>,
-    hearts: HashMap<LinkId, Heart>,
-    remembered: HashMap<String, offshoot_bootstrap::Platform>,
+    hearts: Table<LinkId, Heart>,
+    remembered: Vec<(String, offshoot_bootstrap::Platform)>,
     own_lines: [crate::connect::boot::History; 2],
     context: Option<crate::context::Context>,
     heartbeat: u32,
@@ -117,15 +117,15 @@ impl Broker {
             shared,
             workers,
             place,
-            sources: HashMap::new(),
+            sources: Table::default(),
             next_token: WAKER + 1,
-            timers: BTreeMap::new(),
-            children: HashMap::new(),
-            programs: HashMap::new(),
+            timers: Table::default(),
+            children: Table::default(),
+            programs: Table::default(),
             next_program: 0,
             paused: Vec::new(),
-            hearts: HashMap::new(),
-            remembered: HashMap::new(),
+            hearts: Table::default(),
+            remembered: Vec::new(),
             own_lines: Default::default(),
             context: None,
             heartbeat: 0,
@@ -205,7 +205,7 @@ impl Broker {
         let mut events = [EpollEvent::empty(); 64];
         let mut buffer = vec![0; READ_SIZE];
         while !self.done {
-            let timeout = self.timers.keys().next().map(|(due, _)| due.saturating_duration_since(Instant::now()));
+            let timeout = self.timers.iter().next().map(|((due, _), _)| due.saturating_duration_since(Instant::now()));
             let timeout = timeout.map_or(EpollTimeout::NONE, |left| {
                 EpollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(EpollTimeout::MAX)
             });
@@ -398,11 +398,11 @@ impl Broker {
     }
 
     fn expire(&mut self) {
-        while let Some(entry) = self.timers.first_entry() {
-            if entry.key().0 > Instant::now() {
-                break;
-            }
-            match entry.remove() {
+        loop {
+            let first = self.timers.iter().next().copied();
+            let Some((key, timer)) = first.filter(|((due, _), _)| *due <= Instant::now()) else { break };
+            self.timers.remove(&key);
+            match timer {
                 Timer::Connect(link, attempt) => self.connect_timed_out(link, attempt),
                 Timer::Kill(link) => self.kill_child(link),
                 Timer::Heartbeat(link) => self.heartbeat(link),

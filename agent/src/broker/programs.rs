@@ -5,17 +5,16 @@ use super::{Broker, READ_SIZE, Role, Timer};
 use crate::codec;
 use crate::error::{Error, Reason};
 use crate::id::{FlowKey, Handle};
-use crate::program::{ExitStatus, Order};
+use crate::program::Order;
 use crate::remote::{failed, value};
 use crate::shared::{Core, Endpoint, Request};
 use crate::sys;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use crate::sys::process::{Image, Process, Start, start};
+use std::ffi::{CString, OsStr};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, Stdio};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +45,7 @@ struct Input {
 
 /// One program.
 pub(super) struct Program {
-    process: std::process::Child,
+    process: Process,
     reply: Option<FlowKey>,
     input: Option<Input>,
     outputs: [Option<Output>; 2],
@@ -96,35 +95,25 @@ impl Broker {
     }
 
     fn start(&mut self, number: u32, order: &Order, stream: impl Fn(u8) -> FlowKey) -> std::io::Result<Program> {
-        let word = |bytes: &Vec<u8>| OsString::from_vec(bytes.clone());
-        let (program, arguments) =
-            order.argv.split_first().ok_or_else(|| std::io::Error::from_raw_os_error(libc::EINVAL))?;
-        let mut command = Command::new(word(program));
-        command.args(arguments.iter().map(word));
-        if order.clear_env {
-            command.env_clear();
-        }
-        command.envs(order.env.iter().map(|(key, value)| (word(key), word(value))));
-        if let Some(directory) = &order.directory {
-            command.current_dir(word(directory));
+        if order.argv.is_empty() {
+            return Err(std::io::Error::from_raw_os_error(libc::EINVAL));
         }
         let (child_in, stdin) = sys::pipe()?;
         let (stdout, child_out) = sys::pipe()?;
         let (stderr, child_err) = sys::pipe()?;
-        command.stdin(Stdio::from(child_in)).stdout(Stdio::from(child_out)).stderr(Stdio::from(child_err));
-        // SAFETY: between fork and exec the closure only makes system calls; it neither allocates nor locks.
-        unsafe {
-            command.pre_exec(|| {
-                sys::new_session(None)?;
-                sys::clear_signal_mask()?;
-                sys::die_with_parent()
-            });
-        }
         for fd in [&stdin, &stdout, &stderr] {
             sys::set_nonblocking(fd)?;
         }
-        let process = command.spawn()?;
-        drop(command);
+        let word = |bytes: &Vec<u8>| sys::c_string(OsStr::from_bytes(bytes));
+        let process = start(&Start {
+            image: Image::Named,
+            argv: order.argv.iter().map(word).collect(),
+            env: environment(order),
+            directory: order.directory.as_ref().map(word),
+            stdio: [child_in, child_out, child_err],
+            terminal: None,
+            dies_with_parent: true,
+        })?;
         let output = |broker: &mut Broker, fd: OwnedFd, index: u8| {
             let token = broker.token(Role::ProgramOutput(number, index), None);
             let event = EpollEvent::new(EpollFlags::EPOLLIN, token);
@@ -298,7 +287,7 @@ impl Broker {
 
     pub(super) fn program_exited(&mut self, number: u32) {
         let Some(program) = self.programs.get_mut(&number) else { return };
-        let Ok(Some(status)) = program.process.try_wait() else { return };
+        let Some(status) = program.process.try_wait() else { return };
         program.exited = true;
         let reply = program.reply.take();
         self.unwatch(Role::ProgramExit(number));
@@ -315,7 +304,6 @@ impl Broker {
             }
         }
         if let Some(flow) = reply {
-            let status = ExitStatus { code: status.code(), signal: status.signal() };
             answer(&mut core, flow, value(&status));
         }
         self.program_over(&mut core, number);
@@ -327,4 +315,20 @@ impl Broker {
             self.programs.remove(&number);
         }
     }
+}
+
+/// The environment of a program as the system takes it; none where it is this agent's own.
+fn environment(order: &Order) -> Option<Vec<CString>> {
+    if order.env.is_empty() && !order.clear_env {
+        return None;
+    }
+    let given = |key: &[u8]| order.env.iter().any(|(other, _)| other == key);
+    let mut entries: Vec<Vec<u8>> = Vec::new();
+    if !order.clear_env {
+        for (key, value) in std::env::vars_os().filter(|(key, _)| !given(key.as_bytes())) {
+            entries.push([key.as_bytes(), b"=", value.as_bytes()].concat());
+        }
+    }
+    entries.extend(order.env.iter().map(|(key, value)| [key.as_slice(), b"=", value].concat()));
+    Some(entries.iter().map(|entry| sys::c_string(OsStr::from_bytes(entry))).collect())
 }

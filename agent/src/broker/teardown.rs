@@ -19,7 +19,7 @@ impl Broker {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         core.stopped = true;
-        let links: Vec<_> = self.children.keys().copied().collect();
+        let links = self.children.keys();
         for link in links {
             self.dismiss(&mut core, link);
         }
@@ -44,7 +44,7 @@ impl Broker {
         for program in self.programs.values() {
             sys::kill(-program.group(), libc::SIGKILL);
         }
-        let links: Vec<_> = self.children.keys().copied().collect();
+        let links = self.children.keys();
         for link in links {
             self.kill_child(link);
         }

@@ -27,6 +27,8 @@ pub(super) struct Link {
     pub decoder: Decoder,
     /// Whether the other end has said hello.
     pub up: bool,
+    /// How many forged or senseless frames it has brought.
+    pub offences: u32,
     control: VecDeque<Frame>,
     bulk: VecDeque<Queue>,
     early: Vec<Frame>,
@@ -40,6 +42,7 @@ impl Link {
             child,
             decoder: Decoder::default(),
             up: child.is_none(),
+            offences: 0,
             control: VecDeque::new(),
             bulk: VecDeque::new(),
             early: Vec::new(),

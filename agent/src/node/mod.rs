@@ -14,6 +14,7 @@ use crate::router::{Policy, Router, Verdict};
 use crate::wire::{Flags, Frame, Header, Kind, MAX_PAYLOAD, WireError};
 use link::Link;
 use serde::{Deserialize, Serialize};
+use crate::table::Table;
 use std::collections::{HashMap, VecDeque};
 
 /// How many forged or senseless frames a link may bring before it is ended.
@@ -133,13 +134,12 @@ pub struct Opening {
 pub struct Node {
     /// The routes.
     pub router: Router,
-    links: HashMap<LinkId, Link>,
+    links: Table<LinkId, Link>,
     flows: HashMap<FlowKey, Flow>,
     services: Vec<(Handle, Policy)>,
     events: VecDeque<Event>,
     dirty: Vec<LinkId>,
-    offences: HashMap<LinkId, u32>,
-    next_handle: u32,
+        next_handle: u32,
     next_link: u32,
 }
 
@@ -161,12 +161,11 @@ impl Node {
     fn with_router(router: Router) -> Node {
         Node {
             router,
-            links: HashMap::new(),
+            links: Table::default(),
             flows: HashMap::new(),
             services: Vec::new(),
             events: VecDeque::new(),
             dirty: Vec::new(),
-            offences: HashMap::new(),
             next_handle: Handle::FIRST_FLOW.0,
             next_link: 0,
         }
@@ -407,13 +406,14 @@ impl Node {
     }
 
     fn offence(&mut self, link: LinkId, what: &str, header: &Header) {
-        let count = self.offences.entry(link).or_default();
-        *count += 1;
-        let who = self.links.get(&link).and_then(|link| link.child).unwrap_or(ContextId::ROOT);
-        if *count == OFFENCES {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        state.offences += 1;
+        let (count, who) = (state.offences, state.child.unwrap_or(ContextId::ROOT));
+        if count == OFFENCES {
             self.events.push_back(Event::Broken { link, why: format!("{who} keeps sending {what}") });
-        } else if *count < OFFENCES {
-            tracing::warn!("dropped {what} from the link of {who}: {header:?}");
+        } else if count < OFFENCES {
+            let Header { src, auth, dst, .. } = header;
+            tracing::warn!("dropped {what} from the link of {who}: from {src} for {auth} to {dst}");
         }
     }
 
@@ -498,7 +498,6 @@ impl Node {
     /// A link is no more. Everything behind it is gone; what waited for it is returned with `reason`.
     pub fn link_lost(&mut self, link: LinkId, reason: Reason, text: &str) {
         let Some(mut state) = self.links.remove(&link) else { return };
-        self.offences.remove(&link);
         let contexts = self.router.remove_link(link);
         for frame in state.take_all() {
             self.return_frame(&frame, reason, text);
@@ -531,8 +530,9 @@ impl Node {
                     && header.handle == Handle::CONNECT
                     && header.offset != 0
                     && Some(link) != self.router.up()
+                    && !self.router.add(ContextId(header.offset as u32), link)
                 {
-                    self.router.add(ContextId(header.offset as u32), link);
+                    return self.return_frame(&frame, Reason::Refused, "its number is in use");
                 }
                 self.enqueue(link, frame);
             }
@@ -622,7 +622,7 @@ impl Node {
     }
 
     fn violated(&mut self, flow: FlowKey, violation: Violation) {
-        let text = format!("{violation:?}");
+        let text = violation.to_string();
         self.reset(flow, Reason::Violation, &text);
         let letter = DeadLetter { reason: Reason::Violation, by: self.id(), text };
         self.events.push_back(Event::Closed { flow, letter });

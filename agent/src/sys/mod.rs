@@ -1,5 +1,7 @@
 //! The system calls that std lacks, each in a safe wrapper: the only module with `unsafe` outside of process start-up.
 
+pub mod process;
+
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::{self, Write};
@@ -41,22 +43,6 @@ pub fn executable_memfd(name: &CStr, bytes: &[u8]) -> io::Result<OwnedFd> {
     // SAFETY: a valid descriptor and plain numbers.
     result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }.into())?;
     Ok(file.into())
-}
-
-/// Replaces this process by the program in `program`. Returns only on failure.
-///
-/// Meant for the moment between fork and exec: it allocates nothing.
-pub fn exec_fd(program: RawFd, argv: &[*const libc::c_char]) -> io::Error {
-    unsafe extern "C" {
-        static environ: *const *const libc::c_char;
-    }
-    debug_assert!(argv.last().is_some_and(|last| last.is_null()));
-    // SAFETY: `argv` ends in a null pointer and its strings outlive the call; `environ` is the C library's own list,
-    // and after a fork no other thread changes it.
-    unsafe {
-        libc::syscall(libc::SYS_execveat, program, c"".as_ptr(), argv.as_ptr(), environ, libc::AT_EMPTY_PATH);
-    }
-    io::Error::last_os_error()
 }
 
 /// Makes `from` known as `to` in this process, without the close-on-exec flag.
@@ -251,4 +237,12 @@ pub fn hide_arguments() {
             at = at.add(argument.len() + 1);
         }
     }
+}
+
+/// The C library's own goes through `printf`, which is a twentieth of an agent; std only ever names the calling thread.
+#[cfg(target_env = "musl")]
+#[unsafe(no_mangle)]
+extern "C" fn pthread_setname_np(_thread: libc::pthread_t, name: *const libc::c_char) -> libc::c_int {
+    // SAFETY: std gives a C string; the kernel copies at most 15 bytes of it.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name) }
 }

@@ -15,35 +15,39 @@ use std::{
 
 use offshoot_bootstrap::{Image, Mode, Nonce, Platform, Stage0, native, pack};
 
-/// The nonce of all these tests.
+/// The nonce of this test: every test has its own, because it also names a file for a moment where there is no memfd.
 pub fn nonce() -> Nonce {
-    Nonce::new([1, 35, 69, 103, 137, 171, 205, 239])
+    thread_local! {
+        static NONCE: Nonce = {
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let number = u64::from(std::process::id()) << 32 | u64::from(COUNT.fetch_add(1, Ordering::Relaxed));
+            Nonce::new(number.to_be_bytes())
+        };
+    }
+    NONCE.with(|nonce| *nonce)
 }
 
 /// An image for this machine whose agent is `payload.rs`.
 pub fn image() -> &'static Image {
-    static IMAGE: OnceLock<Image> = OnceLock::new();
-    IMAGE.get_or_init(|| {
-        let platform = Platform::host().expect("these tests run where agents run");
+    image_for(Platform::host().expect("these tests run where agents run"))
+}
+
+/// An image for `platform` whose agent is `payload.rs`.
+pub fn image_for(platform: Platform) -> &'static Image {
+    static IMAGES: [OnceLock<Image>; 2] = [OnceLock::new(), OnceLock::new()];
+    IMAGES[platform as usize].get_or_init(|| {
         let folder = folder();
         let agent = folder.join("payload");
+        let linker = native::linker(Path::new("rustc")).unwrap();
         let built = Command::new("rustc")
-            .args([
-                "--edition=2024",
-                "-Copt-level=z",
-                "-Cstrip=symbols",
-                "-Cpanic=abort",
-                "--target",
-                platform.rust_target(),
-                "-o",
-            ])
+            .args(["--edition=2024", "-Copt-level=z", "-Cstrip=symbols", "-Cpanic=abort"])
+            .args(["-Crelocation-model=static", "-Clinker-flavor=ld.lld"])
+            .arg(format!("-Clinker={}", linker.display()))
+            .args(["--target", platform.rust_target(), "-o"])
             .arg(&agent)
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/machine/payload.rs"))
             .status();
-        assert!(
-            built.is_ok_and(|status| status.success()),
-            "rustup target add {platform}-unknown-linux-musl"
-        );
+        assert!(built.is_ok_and(|status| status.success()), "rustup target add {}", platform.rust_target());
         let stages = native::compile(platform, Path::new("rustc"), &folder).unwrap();
         let agent = fs::read(agent).unwrap();
         Image::parse(pack(platform, &agent, &stages.loader, &stages.unpacker).unwrap()).unwrap()
@@ -135,8 +139,13 @@ pub fn start(command: &mut Command, input: &[u8]) -> Result {
 
 /// The image and 100,000 bytes behind it that no stage may touch.
 pub fn image_and_rest() -> (Vec<u8>, Vec<u8>) {
+    image_and_rest_of(image())
+}
+
+/// `image` and 100,000 bytes behind it.
+pub fn image_and_rest_of(image: &Image) -> (Vec<u8>, Vec<u8>) {
     let rest: Vec<u8> = (0..100_000u32).map(|i| (i * 7 + i / 251) as u8).collect();
-    ([image().bytes(), rest.as_slice()].concat(), rest)
+    ([image.bytes(), rest.as_slice()].concat(), rest)
 }
 
 /// Asserts that the agent runs with the right words and that the bytes behind the image reached it untouched.

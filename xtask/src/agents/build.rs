@@ -33,13 +33,18 @@ impl Builder {
         })
     }
 
+    /// The package whose binary of the same name is the agent.
+    pub fn package(&self) -> &str {
+        &self.package
+    }
+
     /// The compiler.
     pub fn rustc(&self) -> &Path {
         &self.rustc
     }
 
-    /// Builds the agent for `platform` in `target/<folder>` and returns where its binary is. `as_path` is what the checkout is
-    /// called inside the binary.
+    /// Builds the agent for `platform` in `target/<folder>` and returns where its binary is. `as_path` is what the
+    /// checkout is called inside the binary.
     pub fn build(&self, platform: Platform, folder: &str, as_path: &str) -> Result<PathBuf, String> {
         let target = platform.rust_target();
         self.need(target, &format!("lib/rustlib/{target}/lib"), &["target", "add", target])?;
@@ -105,7 +110,7 @@ impl Builder {
         flags.push(format!("-Clinker={}", linker.display()));
         if rebuild_std {
             flags.extend(
-                ["-Zunstable-options", "-Cpanic=immediate-abort", "-Zlocation-detail=none"].map(String::from),
+                ["-Zunstable-options", "-Cpanic=immediate-abort", "-Zlocation-detail=none", "-Zfmt-debug=none"].map(String::from),
             );
         }
         // The last match wins, so what may lie within the checkout comes after it.

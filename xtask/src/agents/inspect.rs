@@ -25,8 +25,8 @@ pub fn is_static(program: &[u8], platform: Platform) -> Result<(), String> {
     Ok(())
 }
 
-/// That no function was lost between source and binary: an agent that can run here is asked for their names, and the others
-/// must have a table of the same size.
+/// That no function was lost between source and binary: an agent that can run here is asked for their names, and the
+/// others must have a table of the same size.
 pub fn functions(agents: &[(Platform, &Path)]) -> Result<(), String> {
     let mut sizes = Vec::new();
     for &(platform, path) in agents {

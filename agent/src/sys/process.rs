@@ -1,0 +1,218 @@
+//! Starting programs: fork, wire, exec, with nothing left to chance between fork and exec.
+//!
+//! Not std's `Command`: its bookkeeping for environments is a tenth of an agent, and it cannot execute a descriptor.
+
+use super::{clear_signal_mask, die_with_parent, duplicate_above, duplicate_to, new_session, owned, pipe, read, result};
+use crate::program::ExitStatus;
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+unsafe extern "C" {
+    static mut environ: *const *const libc::c_char;
+}
+
+/// What is executed.
+#[derive(Copy, Clone)]
+pub enum Image<'a> {
+    /// The first word, looked up on the path of the new environment.
+    Named,
+    /// An open program; it and its compressed image are handed on as the descriptors 4 and 3.
+    Open {
+        /// Becomes descriptor 3.
+        image: &'a OwnedFd,
+        /// Is executed and becomes descriptor 4.
+        agent: &'a OwnedFd,
+    },
+}
+
+/// The descriptors a directly started agent finds its image and itself at.
+pub const IMAGE_FD: RawFd = 3;
+/// See [`IMAGE_FD`].
+pub const AGENT_FD: RawFd = 4;
+
+/// A program to be started, in a session of its own.
+pub struct Start<'a> {
+    /// What is executed.
+    pub image: Image<'a>,
+    /// Its words.
+    pub argv: Vec<CString>,
+    /// Its environment; this process's own unless set.
+    pub env: Option<Vec<CString>>,
+    /// Its directory; this process's own unless set.
+    pub directory: Option<CString>,
+    /// Its stdin, stdout and stderr.
+    pub stdio: [OwnedFd; 3],
+    /// Its controlling terminal.
+    pub terminal: Option<OwnedFd>,
+    /// Whether the kernel kills it when the thread that started it ends.
+    pub dies_with_parent: bool,
+}
+
+/// A started program. Whoever starts one collects it with [`Process::try_wait`].
+pub struct Process {
+    pid: u32,
+    ended: Option<ExitStatus>,
+}
+
+impl Process {
+    /// Its number; also that of its process group.
+    pub fn id(&self) -> u32 {
+        self.pid
+    }
+
+    /// How it ended, if it has.
+    pub fn try_wait(&mut self) -> Option<ExitStatus> {
+        if self.ended.is_some() {
+            return self.ended;
+        }
+        let mut status = 0;
+        // SAFETY: `status` is a place for the result.
+        let pid = unsafe { libc::waitpid(self.pid as libc::pid_t, &mut status, libc::WNOHANG) };
+        if pid == 0 {
+            return None;
+        }
+        // A failure means that somebody else has collected it: it has ended, nobody knows how.
+        let code = (pid > 0 && libc::WIFEXITED(status)).then(|| libc::WEXITSTATUS(status));
+        let signal = (pid > 0 && libc::WIFSIGNALED(status)).then(|| libc::WTERMSIG(status));
+        self.ended = Some(ExitStatus { code, signal });
+        self.ended
+    }
+
+    /// Sends a signal to it alone, unless it was collected already.
+    pub fn signal(&self, signal: i32) {
+        if self.ended.is_none() {
+            super::kill(self.pid as i32, signal);
+        }
+    }
+}
+
+/// Starts a program.
+///
+/// # Errors
+/// As the operating system gives them, also for what failed in the new process before the program ran.
+pub fn start(start: &Start<'_>) -> io::Result<Process> {
+    let pointers = |words: &[CString]| -> Vec<*const libc::c_char> {
+        words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let argv = pointers(&start.argv);
+    let env = start.env.as_deref().map(pointers);
+    // What the new process needs, moved out of the way of the numbers it is to have.
+    let mut high = Vec::new();
+    for fd in &start.stdio {
+        high.push(duplicate_above(fd.as_fd(), 10)?);
+    }
+    if let Image::Open { image, agent } = start.image {
+        high.push(duplicate_above(image.as_fd(), 10)?);
+        high.push(duplicate_above(agent.as_fd(), 10)?);
+    }
+    let (report, failed) = pipe()?;
+    let failed = duplicate_above(failed.as_fd(), 10)?;
+    // SAFETY: the child only makes system calls until it executes the program or exits; it neither allocates nor locks.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let error = child(start, &high, &argv, env.as_deref());
+        let number = error.raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes();
+        // SAFETY: the child of a fork; nothing of the parent's may run on its way out.
+        unsafe {
+            libc::write(failed.as_raw_fd(), number.as_ptr().cast(), number.len());
+            libc::_exit(127)
+        }
+    }
+    let pid = result(pid.into())? as u32;
+    drop(failed);
+    drop(high);
+    let mut number = [0; 4];
+    match read(&report, &mut number)? {
+        Some(4) => {
+            let mut status = 0;
+            // SAFETY: `status` is a place for the result; the child is about to exit.
+            unsafe { libc::waitpid(pid as libc::pid_t, &mut status, 0) };
+            Err(io::Error::from_raw_os_error(i32::from_ne_bytes(number)))
+        }
+        _ => Ok(Process { pid, ended: None }),
+    }
+}
+
+/// The new process up to its program. Returns why it did not get there.
+fn child(
+    start: &Start<'_>,
+    high: &[OwnedFd],
+    argv: &[*const libc::c_char],
+    env: Option<&[*const libc::c_char]>,
+) -> io::Error {
+    let prepare = || -> io::Result<()> {
+        new_session(start.terminal.as_ref().map(AsRawFd::as_raw_fd))?;
+        clear_signal_mask()?;
+        // SAFETY: plain calls; the Rust runtime ignores SIGPIPE, programs expect the default. The directory's name is
+        // a C string. An older kernel has no close_range and keeps what others have left open.
+        unsafe {
+            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            if let Some(directory) = &start.directory {
+                result(libc::chdir(directory.as_ptr()).into())?;
+            }
+        }
+        for (fd, number) in high.iter().zip([0, 1, 2, IMAGE_FD, AGENT_FD]) {
+            duplicate_to(fd.as_raw_fd(), number)?;
+        }
+        if start.dies_with_parent {
+            die_with_parent()?;
+        }
+        Ok(())
+    };
+    if let Err(error) = prepare() {
+        return error;
+    }
+    // SAFETY: both vectors end in a null pointer and their strings live on in the parent's copy of memory; no other
+    // thread exists in this process that could change `environ`.
+    unsafe {
+        if let Some(env) = env {
+            environ = env.as_ptr();
+        }
+        match start.image {
+            Image::Named => {
+                libc::execvp(argv[0], argv.as_ptr());
+            }
+            Image::Open { .. } => {
+                libc::syscall(libc::SYS_execveat, AGENT_FD, c"".as_ptr(), argv.as_ptr(), environ, libc::AT_EMPTY_PATH);
+                if io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
+                    // Emulators know no execveat.
+                    libc::execve(c"/proc/self/fd/4".as_ptr(), argv.as_ptr(), environ);
+                }
+            }
+        }
+    }
+    io::Error::last_os_error()
+}
+
+/// A pseudo terminal without echo: the controlling end, and the program's end.
+///
+/// # Errors
+/// As the operating system gives them: no terminals are mounted, or all are in use.
+pub fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let unlocked: libc::c_int = 0;
+    // SAFETY: C strings and places of the right type for each call; TIOCGPTPEER takes the flags as its argument.
+    unsafe {
+        let master = owned(libc::open(c"/dev/ptmx".as_ptr(), flags).into())?;
+        result(libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &unlocked).into())?;
+        let slave = owned(libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags).into())?;
+        let mut attributes = std::mem::zeroed::<libc::termios>();
+        if libc::tcgetattr(slave.as_raw_fd(), &mut attributes) == 0 {
+            attributes.c_lflag &= !libc::ECHO;
+            libc::tcsetattr(slave.as_raw_fd(), libc::TCSANOW, &attributes);
+        }
+        Ok((master, slave))
+    }
+}
+
+/// A copy of an open file's whole content, from its start.
+pub fn read_whole(fd: &OwnedFd) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::FileExt;
+    let file = File::from(fd.try_clone()?);
+    let mut bytes = vec![0; file.metadata()?.len() as usize];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}

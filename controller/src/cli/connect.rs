@@ -1,0 +1,296 @@
+//! From targets to contexts: all hops are taken at once, those that targets have in common once, and a hop that lacks
+//! a password is taken again when the person at the terminal has given it.
+//!
+//! It takes hops only through the library's builders and knows nothing of what is done at the targets.
+
+use super::arguments::Connection;
+use super::output::harmless;
+use super::password::{self, Terminal};
+use super::target::{self, Shell, Target, TargetError};
+use offshoot::methods::{Local, Method, Ssh, Sudo};
+use offshoot::{ConnectErrorKind, Connecting, Context, Error, Secret};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How often a password is asked for.
+const TRIES: u32 = 3;
+
+/// A target that could not be reached.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Which of its hops failed, from 1, and how many it has.
+    hop: (usize, usize),
+    /// Why.
+    pub error: Error,
+}
+
+impl Failure {
+    /// What failed, why, and what can be done, as one sentence without its subject.
+    pub fn sentence(&self) -> String {
+        let Error::Connect(error) = &self.error else { return harmless(&self.error.to_string()) };
+        let mut sentence = match self.hop {
+            (_, 1) => format!("{}: {}", error.hop, error.detail),
+            (number, of) => format!("hop {number} of {of}, {}: {}", error.hop, error.detail),
+        };
+        if !error.hint.is_empty() {
+            sentence.push_str("; ");
+            sentence.push_str(&error.hint);
+        }
+        harmless(&sentence)
+    }
+
+    /// The last lines that the remote said.
+    pub fn said(&self) -> Vec<String> {
+        self.error.as_connect().map(|error| error.said.iter().map(|line| harmless(line)).collect()).unwrap_or_default()
+    }
+}
+
+/// A hop that one or more of the targets go through.
+struct Node {
+    /// The hops up to and including this one, as they are written.
+    path: String,
+    above: Option<usize>,
+    depth: usize,
+    hop: target::Hop,
+    password: Option<Secret>,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// Not tried.
+    Idle,
+    /// On its way, from the given context.
+    Opening(Connecting, Context),
+    /// Decided.
+    Done(Result<Context, Failure>),
+}
+
+/// The hops to all targets, as the tree that they are.
+pub struct Paths {
+    nodes: Vec<Node>,
+    /// Of each target, its last hop and how many it has.
+    ends: Vec<(usize, usize)>,
+    timeout: Option<Duration>,
+    terminal: Option<Mutex<Terminal>>,
+}
+
+/// Puts the options of the command line into the first ssh hop, where that does not say otherwise.
+fn complete(target: &mut Target, connection: &Connection) {
+    let first = target.hops.iter_mut().find_map(|hop| match hop {
+        target::Hop::Ssh(ssh) => Some(ssh),
+        _ => None,
+    });
+    let Some(ssh) = first else { return };
+    fn fill<T: Clone>(slot: &mut Option<T>, value: &Option<T>) {
+        if slot.is_none() {
+            slot.clone_from(value);
+        }
+    }
+    fill(&mut ssh.config, &connection.config);
+    fill(&mut ssh.identity, &connection.identity);
+    fill(&mut ssh.user, &connection.login);
+    fill(&mut ssh.port, &connection.port);
+    // The first value counts for ssh.
+    ssh.options.extend(connection.option.iter().cloned());
+}
+
+impl Paths {
+    /// Reads targets and the passwords in the files they name. Nothing is connected.
+    ///
+    /// # Errors
+    /// What is wrong with the first target that is not one, and with the first file that cannot be read.
+    pub fn plan<'a>(
+        targets: impl IntoIterator<Item = &'a str>,
+        connection: &Connection,
+        stdin_is_taken: bool,
+    ) -> Result<Paths, TargetError> {
+        let mut known: HashMap<String, usize> = HashMap::new();
+        let mut paths = Paths {
+            nodes: Vec::new(),
+            ends: Vec::new(),
+            timeout: connection.connect_timeout.map(|seconds| Duration::from_secs(seconds.into())),
+            terminal: if connection.no_ask { None } else { Terminal::open().map(Mutex::new) },
+        };
+        for text in targets {
+            let mut target: Target = text.parse()?;
+            complete(&mut target, connection);
+            let mut above = None;
+            for (depth, hop) in target.hops.iter().enumerate() {
+                let path = Target { hops: target.hops[..=depth].to_vec() }.to_string();
+                let index = match known.get(&path) {
+                    Some(index) => *index,
+                    None => {
+                        let password = hop.password_file().map(|file| read_password(text, file, stdin_is_taken));
+                        let (password, hop) = (password.transpose()?, hop.clone());
+                        let state = Mutex::new(State::Idle);
+                        known.insert(path.clone(), paths.nodes.len());
+                        paths.nodes.push(Node { path, above, depth: depth + 1, hop, password, state });
+                        paths.nodes.len() - 1
+                    }
+                };
+                above = Some(index);
+            }
+            // A target has at least one hop, so the last is there.
+            paths.ends.extend(above.map(|end| (end, target.hops.len())));
+        }
+        Ok(paths)
+    }
+
+    /// Takes all hops, and waits for none of them.
+    pub fn open(&self, root: &Context) {
+        for node in &self.nodes {
+            let above = match node.above {
+                None => Some(root.clone()),
+                Some(above) => self.nodes[above].expected(),
+            };
+            // Below a hop that could not even be begun, its failure is found when the target is waited for.
+            if let Some(above) = above {
+                *node.lock() = self.take(node, &above, node.password.clone());
+            }
+        }
+    }
+
+    /// The context at a target's end as it will be if every hop succeeds: what is sent to it waits there.
+    pub fn expected(&self, target: usize) -> Option<Context> {
+        self.nodes[self.ends[target].0].expected()
+    }
+
+    /// Waits until a target is reached.
+    ///
+    /// # Errors
+    /// Which hop failed, and why.
+    pub fn wait(&self, target: usize, root: &Context) -> Result<Context, Failure> {
+        let (end, hops) = self.ends[target];
+        self.reach(end, root).map_err(|failure| Failure { hop: (failure.hop.0, hops), ..failure })
+    }
+
+    fn reach(&self, index: usize, root: &Context) -> Result<Context, Failure> {
+        let node = &self.nodes[index];
+        let above = match node.above {
+            None => root.clone(),
+            Some(above) => self.reach(above, root)?,
+        };
+        // Whoever else goes through this hop waits here.
+        let mut state = node.lock();
+        let mut asked = 0;
+        loop {
+            let result = match std::mem::replace(&mut *state, State::Idle) {
+                State::Done(result) => {
+                    *state = State::Done(result.clone());
+                    return result;
+                }
+                State::Opening(connecting, from) if from == above => connecting.wait(),
+                // The hop before was taken anew, and what was sent after the first attempt has come back.
+                State::Idle | State::Opening(..) => {
+                    *state = self.take(node, &above, node.password.clone());
+                    continue;
+                }
+            };
+            let again = result.as_ref().err().and_then(|error| self.password_after(node, error, &mut asked));
+            *state = match again {
+                Some(password) => self.take(node, &above, Some(password)),
+                None => State::Done(result.map_err(|error| Failure { hop: (node.depth, 0), error })),
+            };
+        }
+    }
+
+    /// Takes a hop, and does not wait.
+    fn take(&self, node: &Node, above: &Context, password: Option<Secret>) -> State {
+        match begin(&node.hop, above, password, self.timeout) {
+            Ok(connecting) => State::Opening(connecting, above.clone()),
+            Err(error) => State::Done(Err(Failure { hop: (node.depth, 0), error })),
+        }
+    }
+
+    /// A password from the person at the terminal, if it is one that is missing and there is such a person.
+    fn password_after(&self, node: &Node, error: &Error, asked: &mut u32) -> Option<Secret> {
+        match (error.as_connect()?.kind, *asked) {
+            (ConnectErrorKind::PasswordRequired, 0) => {}
+            (ConnectErrorKind::PasswordIncorrect, 1..TRIES) => {}
+            _ => return None,
+        }
+        let mut terminal = self.terminal.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        if *asked > 0 {
+            terminal.say(&format!("[{}] the password was not accepted; try again", harmless(&node.path)));
+        }
+        *asked += 1;
+        terminal.ask(&format!("[{}] password for {}: ", harmless(&node.path), node.hop.method())).ok().flatten()
+    }
+}
+
+impl Node {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn expected(&self) -> Option<Context> {
+        match &*self.lock() {
+            State::Opening(connecting, _) => Some(connecting.context()),
+            State::Done(Ok(context)) => Some(context.clone()),
+            _ => None,
+        }
+    }
+}
+
+fn read_password(text: &str, file: &str, stdin_is_taken: bool) -> Result<Secret, TargetError> {
+    let wrong = |reason: String, hint: &str| TargetError::whole(text, format!("password-file={}: {reason}", harmless(file)), hint);
+    if file == "-" && stdin_is_taken {
+        return Err(wrong("stdin goes to the program".into(), "Give -n to keep stdin for the password, or name a file."));
+    }
+    password::from_file(file).map_err(|error| wrong(error.to_string(), "A password file's first line is the password."))
+}
+
+/// Takes a hop by the library's own builder.
+fn begin(
+    hop: &target::Hop,
+    above: &Context,
+    password: Option<Secret>,
+    timeout: Option<Duration>,
+) -> Result<Connecting, Error> {
+    let seconds = |given: Option<u32>| given.map(|seconds| Duration::from_secs(seconds.into())).or(timeout);
+    match hop {
+        target::Hop::Ssh(ssh) => {
+            let mut method = Ssh::new(&ssh.host);
+            method.user.clone_from(&ssh.user);
+            method.port = ssh.port;
+            method.identity.clone_from(&ssh.identity);
+            method.config.clone_from(&ssh.config);
+            method.options.clone_from(&ssh.options);
+            method.keepalive = ssh.keepalive;
+            method.compression = ssh.compression;
+            method.host_keys = ssh.host_keys.unwrap_or_default();
+            method.password = password;
+            open(above, method, seconds(ssh.connect_timeout))
+        }
+        target::Hop::Sudo(sudo) => {
+            let mut method = Sudo::default();
+            if let Some(user) = &sudo.user {
+                method.user.clone_from(user);
+            }
+            method.password = password;
+            method.login = sudo.login.unwrap_or_default();
+            method.set_home = sudo.set_home.unwrap_or_default();
+            method.preserve_env = sudo.preserve_env.unwrap_or_default();
+            method.role.clone_from(&sudo.role);
+            method.selinux_type.clone_from(&sudo.selinux_type);
+            open(above, method, seconds(sudo.timeout))
+        }
+        target::Hop::Local(local) => {
+            let mut method = Local::default();
+            if let Some(Shell::Posix(shell) | Shell::Login(shell)) = &local.shell {
+                method.shell = vec![shell.clone()];
+                method.login = matches!(local.shell, Some(Shell::Login(_)));
+            }
+            open(above, method, seconds(local.timeout))
+        }
+    }
+}
+
+fn open<M: Method>(above: &Context, method: M, timeout: Option<Duration>) -> Result<Connecting, Error> {
+    let hop = above.hop(method);
+    match timeout {
+        Some(timeout) => hop.timeout(timeout).open(),
+        None => hop.open(),
+    }
+}

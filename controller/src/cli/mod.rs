@@ -1,0 +1,139 @@
+//! The command line: what a person types, and what they see. It only uses the library's public parts.
+//!
+//! The main thread holds the tree and waits for the end, whether the work's own or a signal's; the work is done by
+//! other threads, so nothing they wait for can keep the tree alive.
+
+mod arguments;
+mod connect;
+mod output;
+mod password;
+mod ping;
+mod run;
+mod signals;
+mod target;
+
+use arguments::{Action, Arguments, Subject};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use offshoot::{Context, Router};
+use std::io::Write;
+use std::process::exit;
+use std::sync::mpsc;
+use tracing_subscriber::filter::LevelFilter;
+
+/// What ends this program.
+enum Event {
+    /// The work is done, with this exit status.
+    Finished(i32),
+    /// A signal asks for it.
+    Signal(i32),
+}
+
+/// Where the threads of the work say that all is over.
+type Events = mpsc::Sender<Event>;
+
+/// Exit status: the command line was wrong.
+const USAGE: i32 = 2;
+/// Exit status: a target could not be reached or was lost.
+const TRANSPORT: i32 = 255;
+
+/// The program.
+pub fn main() -> ! {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| refuse(error));
+    match arguments.action {
+        Action::Run(run) => run::main(run),
+        Action::Ping(ping) => ping::main(ping),
+        Action::Help { subject } => explain(subject),
+    }
+}
+
+/// Ends with what clap has to say, and with what it cannot know: the words after a missing `--` look like options.
+fn refuse(error: clap::Error) -> ! {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let foreign = error.kind() == ErrorKind::UnknownArgument || error.kind() == ErrorKind::InvalidValue;
+    if foreign && words.first().is_some_and(|word| word == "run") && !words.iter().any(|word| word == "--") {
+        // clap writes to stderr itself; nothing can be done where it is closed.
+        let _ = error.print();
+        eprintln!("\nThe program and its arguments stand after `--`: offshoot run web1 -- ls -l");
+        exit(USAGE);
+    }
+    error.exit()
+}
+
+fn explain(subject: Option<Subject>) -> ! {
+    let mut command = Arguments::command();
+    command.build();
+    let mut long = |name: &str| {
+        command.find_subcommand_mut(name).map(|command| command.render_long_help().to_string()).unwrap_or_default()
+    };
+    let text = match subject {
+        Some(Subject::Targets) => arguments::TARGETS.to_owned(),
+        Some(Subject::Run) => long("run"),
+        Some(Subject::Ping) => long("ping"),
+        None => command.render_long_help().to_string(),
+    };
+    // A reader that has seen enough is no error.
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+    exit(0)
+}
+
+/// Ends because the command line is wrong.
+fn misused(message: impl std::fmt::Display) -> ! {
+    eprintln!("offshoot: {message}");
+    exit(USAGE)
+}
+
+/// Sends log records to stderr, and gives the level for those of the agents.
+fn start_log(verbose: u8) -> u8 {
+    let (filter, level) = match verbose {
+        0 => (LevelFilter::WARN, 2),
+        1 => (LevelFilter::INFO, 3),
+        2 => (LevelFilter::DEBUG, 4),
+        _ => (LevelFilter::TRACE, 5),
+    };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_timer(tracing_subscriber::fmt::time::uptime())
+        .with_max_level(filter)
+        .init();
+    level
+}
+
+/// Grows a tree, has the work done in it by another thread, and ends the program when the work is over or a signal
+/// comes, in either case with the tree gone.
+fn with_tree(log_level: u8, work: impl FnOnce(&Context, &Events) -> i32 + Send + 'static) -> ! {
+    let (events, ending) = mpsc::channel();
+    let failed = |error: &dyn std::fmt::Display| -> ! {
+        output::tell(&error.to_string());
+        exit(TRANSPORT)
+    };
+    if let Err(error) = signals::watch(events.clone()) {
+        failed(&error);
+    }
+    let router = match Router::builder().log_level(log_level).start() {
+        Ok(router) => router,
+        Err(error) => failed(&error),
+    };
+    let root: Context = (*router).clone();
+    let worker = std::thread::Builder::new().name("work".into()).spawn(move || {
+        let status = work(&root, &events);
+        // Where the main thread listens no more it is ending the program already.
+        let _ = events.send(Event::Finished(status));
+    });
+    if let Err(error) = worker {
+        failed(&error);
+    }
+    // An error here means that the worker panicked, which it has said itself.
+    let status = match ending.recv() {
+        Ok(Event::Finished(status)) => status,
+        Ok(Event::Signal(signal)) => {
+            output::hush();
+            128 + signal
+        }
+        Err(_) => TRANSPORT,
+    };
+    password::restore();
+    drop(router);
+    exit(status)
+}

@@ -1,0 +1,119 @@
+//! `offshoot ping`: how long it takes to connect, and how long an empty call takes to go there and back.
+
+use super::arguments::Ping;
+use super::connect::Paths;
+use super::output::{Outlet, harmless, tell};
+use super::{Events, TRANSPORT};
+use offshoot::{Context, stock};
+use serde_json::Value;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Measures, and ends this program.
+pub fn main(ping: Ping) -> ! {
+    let log_level = super::start_log(ping.connection.verbose);
+    let paths = Paths::plan([ping.target.as_str()], &ping.connection, false).unwrap_or_else(|error| super::misused(error));
+    super::with_tree(log_level, move |root, _: &Events| measure(&ping, &paths, root))
+}
+
+fn measure(ping: &Ping, paths: &Paths, root: &Context) -> i32 {
+    let target = &ping.target;
+    let failed = |sentence: String, said: Vec<String>| {
+        if ping.json {
+            let object = [("target", target.as_str().into()), ("error", Value::from(sentence))];
+            let said = (!said.is_empty()).then(|| ("said", said.into()));
+            // The exit status tells it as well.
+            let _ = Outlet::stdout().and_then(|stdout| stdout.write_object(object.into_iter().chain(said)));
+        } else {
+            let said: String = said.iter().map(|line| format!("\n    | {line}")).collect();
+            tell(&format!("{sentence}{said}"));
+        }
+        TRANSPORT
+    };
+    let begun = Instant::now();
+    paths.open(root);
+    let context = match paths.wait(0, root) {
+        Ok(context) => context,
+        Err(failure) => return failed(format!("cannot reach {target}: {}", failure.sentence()), failure.said()),
+    };
+    let connected = begun.elapsed();
+    let shown = || -> io::Result<Result<(), offshoot::Error>> {
+        let stdout = Outlet::stdout()?;
+        if !ping.json {
+            stdout.write(format!("{target}: connected in {}\n", readable(connected)).as_bytes())?;
+        }
+        let mut trips = Vec::new();
+        for number in 1..=ping.count {
+            let sent = Instant::now();
+            if let Err(error) = context.call(stock::ping {}) {
+                return Ok(Err(error.into()));
+            }
+            let trip = sent.elapsed();
+            trips.push(trip);
+            if !ping.json {
+                stdout.write(format!("{target}: {number}: {}\n", readable(trip)).as_bytes())?;
+            }
+        }
+        summarise(&stdout, ping, connected, &mut trips).map(Ok)
+    };
+    match shown() {
+        Ok(Ok(())) => 0,
+        Ok(Err(error)) => failed(format!("lost {target}: {}", harmless(&error.to_string())), Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 128 + 13,
+        Err(error) => failed(format!("writing the output: {error}"), Vec::new()),
+    }
+}
+
+fn summarise(stdout: &Outlet, ping: &Ping, connected: Duration, trips: &mut [Duration]) -> io::Result<()> {
+    trips.sort_unstable();
+    let (Some(min), Some(max)) = (trips.first().copied(), trips.last().copied()) else { return Ok(()) };
+    let median = median(trips);
+    if ping.json {
+        let microseconds = |time: Duration| Value::from(time.as_nanos() as f64 / 1e3);
+        return stdout.write_object([
+            ("target", ping.target.as_str().into()),
+            ("connect_ms", (connected.as_micros() as f64 / 1e3).into()),
+            ("count", trips.len().into()),
+            ("min_us", microseconds(min)),
+            ("median_us", microseconds(median)),
+            ("max_us", microseconds(max)),
+        ]);
+    }
+    let [min, median, max] = [min, median, max].map(readable);
+    let (target, count) = (&ping.target, trips.len());
+    stdout.write(format!("{target}: {count} round trips: fastest {min}, median {median}, slowest {max}\n").as_bytes())
+}
+
+/// The middle of sorted times; the mean of the two in the middle where their number is even.
+fn median(sorted: &[Duration]) -> Duration {
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2 }
+}
+
+/// A time as people read it, with three digits or more.
+fn readable(time: Duration) -> String {
+    match time.as_nanos() as f64 / 1e3 {
+        us if us < 1e3 => format!("{us:.1} µs"),
+        us if us < 1e6 => format!("{:.2} ms", us / 1e3),
+        us => format!("{:.2} s", us / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        let times = |list: &[u64]| list.iter().map(|us| Duration::from_micros(*us)).collect::<Vec<_>>();
+        assert_eq!(median(&times(&[1, 2, 9])), Duration::from_micros(2));
+        assert_eq!(median(&times(&[1, 2, 4, 9])), Duration::from_micros(3));
+    }
+
+    #[test]
+    fn times_are_readable() {
+        assert_eq!(readable(Duration::from_nanos(12_340)), "12.3 µs");
+        assert_eq!(readable(Duration::from_micros(12_340)), "12.34 ms");
+        assert_eq!(readable(Duration::from_millis(12_340)), "12.34 s");
+    }
+}

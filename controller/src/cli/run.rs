@@ -1,0 +1,282 @@
+//! `offshoot run`: a program at one target, as ssh would run it, or at several, line by line.
+
+use super::arguments::Run;
+use super::connect::{Failure, Paths};
+use super::output::{Inlet, Outlet, Stream, harmless, tell};
+use super::{Event, Events, TRANSPORT};
+use offshoot::{Context, Error, ExitStatus, Process, Reader, Writer};
+use serde_json::Value;
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+/// Exit status: the program was found and could not be executed.
+const NOT_EXECUTABLE: i32 = 126;
+/// Exit status: the program was not found.
+const NOT_FOUND: i32 = 127;
+/// Exit status: nobody reads our stdout, as a program has that SIGPIPE ended.
+const NO_READER: i32 = 128 + 13;
+
+/// The stack of a thread that only moves bytes: there may be two for each of a thousand targets.
+const SMALL_STACK: usize = 256 << 10;
+
+/// The most of stdin that is read at once.
+const PIECE: usize = 64 << 10;
+
+/// What all targets of one run share.
+struct Job {
+    paths: Paths,
+    targets: Vec<String>,
+    command: Vec<OsString>,
+    json: bool,
+    forward_stdin: bool,
+    stdout: Outlet,
+    stderr: Outlet,
+}
+
+/// Why there is no exit status of the program.
+enum Trouble {
+    /// The target could not be reached.
+    Unreached(Failure),
+    /// It was lost, or the program could not be started.
+    Failed(Error),
+    /// Our own output failed.
+    Output(io::Error),
+}
+
+/// Runs it, and ends this program.
+pub fn main(run: Run) -> ! {
+    let Run { connection, no_stdin, json, targets, command } = run;
+    if command.is_empty() {
+        let words = match targets.as_slice() {
+            [target, words @ ..] if !words.is_empty() => format!("{target} -- {}", words.join(" ")),
+            _ => format!("{} -- uname -a", targets.join(" ")),
+        };
+        super::misused(format!("what is to be run? The program and its arguments stand after `--`:\n    offshoot run {words}"));
+    }
+    let log_level = super::start_log(connection.verbose);
+    let forward_stdin = targets.len() == 1 && !no_stdin;
+    let paths = Paths::plan(targets.iter().map(String::as_str), &connection, forward_stdin)
+        .unwrap_or_else(|error| super::misused(error));
+    let (stdout, stderr) = match (Outlet::stdout(), Outlet::stderr()) {
+        (Ok(stdout), Ok(stderr)) => (stdout, stderr),
+        (Err(error), _) | (_, Err(error)) => super::misused(format!("its own output: {error}")),
+    };
+    let job = Arc::new(Job { paths, targets, command, json, forward_stdin, stdout, stderr });
+    super::with_tree(log_level, move |root, events| {
+        job.paths.open(root);
+        let status = if job.targets.len() == 1 { job.at(0, root, events) } else { job.everywhere(root, events) };
+        let note_stdin = job.targets.len() > 1 && !no_stdin;
+        if note_stdin && Inlet::stdin().is_ok_and(|mut stdin| stdin.has_data()) {
+            tell("stdin was not forwarded, for there are several targets; -n says that this is meant");
+        }
+        status
+    })
+}
+
+impl Job {
+    /// Runs the program at all targets.
+    fn everywhere(self: &Arc<Job>, root: &Context, events: &Events) -> i32 {
+        let threads: Vec<_> = (0..self.targets.len())
+            .map(|number| {
+                let (job, root, events) = (Arc::clone(self), root.clone(), events.clone());
+                small_thread(move || job.at(number, &root, &events))
+            })
+            .collect();
+        let status = |thread: io::Result<std::thread::JoinHandle<i32>>| match thread {
+            Ok(thread) => thread.join().unwrap_or(TRANSPORT),
+            Err(error) => {
+                tell(&format!("starting a thread: {error}"));
+                TRANSPORT
+            }
+        };
+        threads.into_iter().map(status).max().unwrap_or(0)
+    }
+
+    /// Runs the program at one target, shows all of it, and gives the exit status.
+    fn at(&self, number: usize, root: &Context, events: &Events) -> i32 {
+        let target = &self.targets[number];
+        match self.attempt(number, root, events) {
+            Ok(status) => {
+                let shown = self.show_status(target, status);
+                shown.map_or_else(|error| self.output_failed(&error), |()| status.shell_code())
+            }
+            Err(Trouble::Output(error)) => self.output_failed(&error),
+            Err(Trouble::Unreached(failure)) => {
+                self.show_trouble(target, &format!("cannot reach {target}"), &failure.sentence(), &failure.said());
+                TRANSPORT
+            }
+            Err(Trouble::Failed(error)) => self.failed(target, &error),
+        }
+    }
+
+    fn attempt(&self, number: usize, root: &Context, events: &Events) -> Result<ExitStatus, Trouble> {
+        // The order to run it goes along with the hops, so that it is there when they are.
+        let early = self.paths.expected(number).map(|context| (self.spawn(&context), context));
+        let context = self.paths.wait(number, root).map_err(Trouble::Unreached)?;
+        let process = match early {
+            Some((process, expected)) if expected == context => process,
+            _ => self.spawn(&context),
+        };
+        self.follow(&self.targets[number], process.map_err(Trouble::Failed)?, events)
+    }
+
+    fn spawn(&self, context: &Context) -> Result<Process, Error> {
+        // Checked where the command line was read: there is at least the program.
+        context.command(&self.command[0]).args(&self.command[1..]).spawn()
+    }
+
+    /// Moves the streams of a program until it has ended and all it printed has been shown.
+    fn follow(&self, target: &str, mut process: Process, events: &Events) -> Result<ExitStatus, Trouble> {
+        let stdin = process.stdin.take();
+        if let Some(stdin) = stdin.filter(|_| self.forward_stdin) {
+            // Nobody waits for it: the program may end before our stdin does.
+            small_thread(move || forward(stdin)).map_err(Trouble::Output)?;
+        }
+        let stderr = process.stderr.take().map(|reader| (reader, self.stream(target, &self.stderr, "stderr")));
+        let stdout = process.stdout.take().map(|reader| (reader, self.stream(target, &self.stdout, "stdout")));
+        let json = self.json;
+        let side = small_thread({
+            let events = events.clone();
+            move || stderr.map_or(Ok(None), |(reader, stream)| show(reader, stream, &events, json))
+        });
+        let side = side.map_err(Trouble::Output)?;
+        let broken = stdout.map_or(Ok(None), |(reader, stream)| show(reader, stream, events, true));
+        let side = side.join().unwrap_or(Ok(None));
+        let status = process.wait().map_err(Trouble::Failed)?;
+        match (broken.map_err(Trouble::Output)?, side.map_err(Trouble::Output)?) {
+            (None, None) => Ok(status),
+            (Some(why), _) | (_, Some(why)) => {
+                let text = format!("the program has ended, but not all it printed has arrived: {why}");
+                Err(Trouble::Failed(Error::Function(text)))
+            }
+        }
+    }
+
+    fn stream(&self, target: &str, outlet: &Outlet, name: &'static str) -> Stream {
+        let members = if name == "stdout" { ("stdout", "stdout_base64") } else { ("stderr", "stderr_base64") };
+        match (self.json, self.targets.len()) {
+            (true, _) => {
+                Stream::Json { outlet: self.stdout.clone(), target: target.into(), members, tail: Vec::new() }
+            }
+            (false, 1) => Stream::Plain(outlet.clone()),
+            _ => Stream::Lines { outlet: outlet.clone(), prefix: format!("{target}: "), line: Vec::new() },
+        }
+    }
+
+    fn show_status(&self, target: &str, status: ExitStatus) -> io::Result<()> {
+        if self.json {
+            let end = match (status.code, status.signal) {
+                (None, Some(signal)) => ("signal", signal.into()),
+                _ => ("status", status.shell_code().into()),
+            };
+            return self.stdout.write_object([("target", target.into()), end]);
+        }
+        if self.targets.len() > 1 && !status.success() {
+            match status.signal {
+                Some(signal) => tell(&format!("{target}: ended by signal {signal}")),
+                None => tell(&format!("{target}: exit status {}", status.shell_code())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of an error after the target was reached, and gives the exit status for it.
+    fn failed(&self, target: &str, error: &Error) -> i32 {
+        let Error::Spawn { program, errno, detail, .. } = error else {
+            self.show_trouble(target, &format!("lost {target}"), &harmless(&error.to_string()), &[]);
+            return TRANSPORT;
+        };
+        let not_found = *errno == nix::libc::ENOENT;
+        let way_out = match not_found {
+            true if self.command.len() == 1 && program.contains([' ', ';', '|', '&', '$', '>']) => {
+                "; no shell takes it apart, so name one: -- sh -c '...'"
+            }
+            true if !program.contains('/') => "; it is in no folder of the PATH there, so name it with its whole path",
+            _ => "",
+        };
+        let text = harmless(&format!("cannot run {program:?}: {detail}{way_out}"));
+        self.show_trouble(target, target, &text, &[]);
+        if not_found { NOT_FOUND } else { NOT_EXECUTABLE }
+    }
+
+    fn show_trouble(&self, target: &str, subject: &str, sentence: &str, said: &[String]) {
+        if self.json {
+            let mut object = vec![("target", target.into()), ("error", Value::from(sentence))];
+            if !said.is_empty() {
+                object.push(("said", said.to_vec().into()));
+            }
+            // The exit status tells it as well.
+            let _ = self.stdout.write_object(object);
+            return;
+        }
+        let said: String = said.iter().map(|line| format!("\n    | {line}")).collect();
+        tell(&format!("{subject}: {sentence}{said}"));
+    }
+
+    fn output_failed(&self, error: &io::Error) -> i32 {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return NO_READER;
+        }
+        tell(&format!("writing the output: {error}"));
+        TRANSPORT
+    }
+}
+
+/// Shows a stream to its end. Gives why it broke off, where it did: the program's own end says more, if that is known.
+///
+/// # Errors
+/// When our own stream fails. If `vital`, one that nobody reads ends everything; otherwise it is drained.
+fn show(mut reader: Reader, mut stream: Stream, events: &Events, vital: bool) -> io::Result<Option<String>> {
+    let mut deaf = false;
+    loop {
+        let (result, more) = match reader.next_chunk() {
+            Ok(Some(_)) if deaf => (Ok(()), Ok(true)),
+            Ok(Some(bytes)) => (stream.piece(&bytes), Ok(true)),
+            Ok(None) => (stream.end(), Ok(false)),
+            Err(error) => (stream.end(), Err(error)),
+        };
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && !vital => deaf = true,
+            Err(error) => {
+                if error.kind() == io::ErrorKind::BrokenPipe {
+                    // Where nobody listens any more the program is ending already.
+                    let _ = events.send(Event::Finished(NO_READER));
+                }
+                return Err(error);
+            }
+            Ok(()) => {}
+        }
+        match more {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) => return Ok(Some(error.to_string())),
+        }
+    }
+}
+
+/// Moves our stdin to a program until either ends.
+fn forward(mut stdin: Writer) {
+    let Ok(mut source) = Inlet::stdin() else { return };
+    let mut buffer = vec![0; PIECE];
+    loop {
+        match source.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => {
+                if stdin.write_all(&buffer[..count]).is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tell(&format!("reading stdin: {error}"));
+                return;
+            }
+        }
+    }
+}
+
+fn small_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<std::thread::JoinHandle<T>> {
+    std::thread::Builder::new().stack_size(SMALL_STACK).spawn(work)
+}

@@ -1,0 +1,51 @@
+//! Where the controller finds the images of agents: embedded in the program, or in a folder.
+
+use offshoot_agent::Error;
+use offshoot_bootstrap::{Image, Platform};
+use std::path::{Path, PathBuf};
+
+mod embedded {
+    use offshoot_bootstrap::Platform;
+    include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+}
+
+/// The variable that names a folder of images, laid out as `cargo xtask build-agent` leaves it.
+pub const FOLDER_VARIABLE: &str = "OFFSHOOT_AGENTS";
+
+/// Finds the image for a platform: in the given folder, in the folder that `OFFSHOOT_AGENTS` names, embedded in this
+/// program, or, for a program that was built in a workspace, in its `target/agents`.
+pub(crate) fn find(given: Option<&Path>, platform: Platform) -> Result<Image, Error> {
+    let named = given.map(Path::to_path_buf).or_else(|| std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from));
+    if let Some(folder) = named {
+        let file = file_in(&folder, platform);
+        return read(&file)?.ok_or_else(|| Error::Image(format!("no agent for {platform}: {} does not exist", file.display())));
+    }
+    if let Some((_, bytes)) = embedded::EMBEDDED.iter().find(|(other, _)| *other == platform) {
+        return parse(bytes.to_vec(), "the one embedded in this program");
+    }
+    let program = std::env::current_exe().unwrap_or_default();
+    for folder in program.ancestors().skip(1).take(4) {
+        if let Some(image) = read(&file_in(&folder.join("agents"), platform))? {
+            return Ok(image);
+        }
+    }
+    Err(Error::Image(format!(
+        "no agent for {platform} is at hand: build it with `cargo xtask build-agent` and name the folder target/agents in {FOLDER_VARIABLE}"
+    )))
+}
+
+fn file_in(folder: &Path, platform: Platform) -> PathBuf {
+    folder.join(platform.rust_target()).join("offshoot-agent.image")
+}
+
+fn read(file: &Path) -> Result<Option<Image>, Error> {
+    match std::fs::read(file) {
+        Ok(bytes) => parse(bytes, &file.display().to_string()).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::Image(format!("{}: {error}", file.display()))),
+    }
+}
+
+fn parse(bytes: Vec<u8>, place: &str) -> Result<Image, Error> {
+    Image::parse(bytes).map_err(|error| Error::Image(format!("the agent's image ({place}) is damaged: {error}; build it anew with `cargo xtask build-agent`")))
+}

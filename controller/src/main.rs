@@ -1,0 +1,7 @@
+//! The command line `offshoot`; all of it is in [`cli`].
+
+mod cli;
+
+fn main() {
+    cli::main()
+}
