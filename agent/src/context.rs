@@ -260,6 +260,8 @@ setters!(Ssh {
     keepalive: u32 => |method| method.keepalive = Some(keepalive);
     /// Whether ssh compresses.
     compression: bool => |method| method.compression = Some(compression);
+    /// The program, where it is not `ssh`.
+    program: impl Into<String> => |method| method.program = program.into();
     /// What is done about the host's key.
     host_keys: HostKeys => |method| method.host_keys = host_keys;
 });
@@ -273,6 +275,8 @@ setters!(Sudo {
     set_home: bool => |method| method.set_home = set_home;
     /// Keeps the environment, where the policy allows it.
     preserve_env: bool => |method| method.preserve_env = preserve_env;
+    /// The program, where it is not `sudo`.
+    program: impl Into<String> => |method| method.program = program.into();
     /// SELinux role.
     role: impl Into<String> => |method| method.role = Some(role.into());
     /// SELinux type.

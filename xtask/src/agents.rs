@@ -179,7 +179,7 @@ fn stages(
 /// Builds everything again, elsewhere, and compares.
 fn verify(request: &Request, root: &Path, rows: &[Row]) -> Outcome {
     let elsewhere = build::copy_of(root)?;
-    let builder = Builder::new(elsewhere.path(), &request.package, request.quiet)?;
+    let builder = Builder::new(&elsewhere.path(), &request.package, request.quiet)?;
     for row in rows {
         let again = fs::read(builder.build(row.platform, "agent-verify", "/offshoot")?)?;
         if again != fs::read(&row.agent)? {

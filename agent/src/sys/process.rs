@@ -107,8 +107,9 @@ pub fn start(start: &Start<'_>) -> io::Result<Process> {
         high.push(duplicate_above(image.as_fd(), 10)?);
         high.push(duplicate_above(agent.as_fd(), 10)?);
     }
-    let (report, failed) = pipe()?;
-    let failed = duplicate_above(failed.as_fd(), 10)?;
+    let (report, low) = pipe()?;
+    let failed = duplicate_above(low.as_fd(), 10)?;
+    drop(low);
     // SAFETY: the child only makes system calls until it executes the program or exits; it neither allocates nor locks.
     let pid = unsafe { libc::fork() };
     if pid == 0 {

@@ -4,7 +4,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -81,8 +81,9 @@ impl Outlet {
     /// # Errors
     /// As [`Outlet::write`].
     pub fn write_object(&self, members: impl IntoIterator<Item = (&'static str, Value)>) -> io::Result<()> {
-        let object: Map<String, Value> = members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        self.write(format!("{}\n", Value::Object(object)).as_bytes())
+        // A map would sort them, and a person reads the target first.
+        let members: Vec<_> = members.into_iter().map(|(key, value)| format!("{}:{value}", Value::from(key))).collect();
+        self.write(format!("{{{}}}\n", members.join(",")).as_bytes())
     }
 }
 

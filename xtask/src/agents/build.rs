@@ -110,7 +110,13 @@ impl Builder {
         flags.push(format!("-Clinker={}", linker.display()));
         if rebuild_std {
             flags.extend(
-                ["-Zunstable-options", "-Cpanic=immediate-abort", "-Zlocation-detail=none", "-Zfmt-debug=none"].map(String::from),
+                [
+                    "-Zunstable-options",
+                    "-Cpanic=immediate-abort",
+                    "-Zlocation-detail=none",
+                    "-Zfmt-debug=none",
+                ]
+                .map(String::from),
             );
         }
         // The last match wins, so what may lie within the checkout comes after it.
@@ -143,13 +149,13 @@ fn remap(from: &Path, to: &str) -> String {
     format!("--remap-path-prefix={}={to}", from.display())
 }
 
-/// A copy of the workspace that is removed when dropped.
+/// A copy of the workspace, in a directory of its own that is removed when dropped.
 pub struct Copy(PathBuf);
 
 impl Copy {
     /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.0
+    pub fn path(&self) -> PathBuf {
+        self.0.join("another/checkout")
     }
 }
 
@@ -161,8 +167,8 @@ impl Drop for Copy {
 
 /// Copies the sources of the workspace to a path of another length, without `target` and hidden files.
 pub fn copy_of(root: &Path) -> Result<Copy, String> {
-    let copy = Copy(env::temp_dir().join(format!("offshoot-verify-{}/a/checkout", std::process::id())));
-    copy_folder(root, copy.path(), true)
+    let copy = Copy(env::temp_dir().join(format!("offshoot-verify-{}", std::process::id())));
+    copy_folder(root, &copy.path(), true)
         .map_err(|error| format!("the workspace cannot be copied to {}: {error}", copy.0.display()))?;
     Ok(copy)
 }
