@@ -31,6 +31,7 @@ fn options() -> impl Options {
 ///
 /// # Errors
 /// When the value does not serialise or is larger than [`MAX_MESSAGE`].
+#[inline(never)]
 pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
     // Without bincode's own limit: that would serialise twice, once to count.
     let mut bytes = Vec::new();
@@ -46,6 +47,7 @@ pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError>
 ///
 /// # Errors
 /// When the bytes are not a `T`.
+#[inline(never)]
 pub fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     options().deserialize(bytes).map_err(|error| CodecError(error.to_string()))
 }

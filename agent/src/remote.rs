@@ -33,6 +33,8 @@ pub trait Remote: Serialize + DeserializeOwned + Send + 'static {
 pub struct Function {
     /// The full name.
     pub name: &'static str,
+    /// Whether it runs on the broker's thread: it never waits.
+    pub quick: bool,
     /// Decodes the arguments, runs it, encodes the outcome.
     pub run: fn(&Context, &[u8]) -> Vec<u8>,
 }

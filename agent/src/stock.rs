@@ -5,11 +5,11 @@ use crate::remote;
 use serde::{Deserialize, Serialize};
 
 /// Does nothing: what a round trip costs.
-#[remote(crate = crate)]
+#[remote(crate = crate, quick)]
 pub fn ping() {}
 
 /// Gives back what it was given.
-#[remote(crate = crate)]
+#[remote(crate = crate, quick)]
 pub fn echo(text: String) -> String {
     text
 }

@@ -3,10 +3,12 @@
 //!
 //! Everything here changes the machine it runs on (users, sudoers, ssh configuration), so it refuses to run outside the
 //! sandbox that `cargo xtask test` and `cargo xtask bench` make: see [`require_sandbox`]. Nothing in this library
-//! knows how offshoot works inside; it only starts the finished binary.
+//! knows how offshoot works inside; it starts the finished binary or uses the public crate.
 
 pub mod delay;
+pub mod hop;
 pub mod leaks;
+pub mod mounts;
 pub mod netns;
 pub mod process;
 pub mod pty;
@@ -14,6 +16,7 @@ pub mod run;
 pub mod scratch;
 pub mod shells;
 pub mod sshd;
+pub mod tree;
 pub mod users;
 
 pub use leaks::Leaks;

@@ -11,25 +11,41 @@ use syn::{Error, FnArg, ItemFn, Pat, PathArguments, ReturnType, Token, Type, par
 /// The function may take `&Context` first: the context it runs in. Its other arguments and its result are types that
 /// serialise; it may return a `Result` whose error serialises or is a `std::io::Error`.
 ///
-/// `#[remote(crate = path)]` names the crate to refer to, where it is not `offshoot`.
+/// `#[remote(crate = path)]` names the crate to refer to, where it is not `offshoot`. `#[remote(quick)]` says that the
+/// function never waits for anything: it runs on the thread that serves the whole context, which saves a switch of
+/// threads, and would hold up everything else if it did wait.
 #[proc_macro_attribute]
 pub fn remote(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    let krate = parse_macro_input!(attribute with crate_path);
+    let settings = parse_macro_input!(attribute with settings);
     let function = parse_macro_input!(item as ItemFn);
-    expand(&krate, &function).unwrap_or_else(Error::into_compile_error).into()
+    expand(&settings, &function).unwrap_or_else(Error::into_compile_error).into()
 }
 
-fn crate_path(input: syn::parse::ParseStream<'_>) -> syn::Result<Tokens> {
-    if input.is_empty() {
-        return Ok(quote!(::offshoot));
+struct Settings {
+    krate: Tokens,
+    quick: bool,
+}
+
+fn settings(input: syn::parse::ParseStream<'_>) -> syn::Result<Settings> {
+    let mut settings = Settings { krate: quote!(::offshoot), quick: false };
+    while !input.is_empty() {
+        if input.peek(Token![crate]) {
+            input.parse::<Token![crate]>()?;
+            input.parse::<Token![=]>()?;
+            let path = input.call(syn::Path::parse_mod_style)?;
+            settings.krate = quote!(#path);
+        } else {
+            let word: syn::Ident = input.parse()?;
+            if word != "quick" {
+                return Err(Error::new(word.span(), "expected `crate = path` or `quick`"));
+            }
+            settings.quick = true;
+        }
+        if !input.is_empty() {
+            input.parse::<Token![,]>()?;
+        }
     }
-    input.parse::<Token![crate]>()?;
-    input.parse::<Token![=]>()?;
-    let path = input.call(syn::Path::parse_mod_style)?;
-    if !input.is_empty() {
-        return Err(input.error("expected nothing after `crate = path`"));
-    }
-    Ok(quote!(#path))
+    Ok(settings)
 }
 
 struct Argument {
@@ -37,7 +53,8 @@ struct Argument {
     ty: Type,
 }
 
-fn expand(krate: &Tokens, function: &ItemFn) -> syn::Result<Tokens> {
+fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
+    let Settings { krate, quick } = settings;
     let signature = &function.sig;
     let refuse = |span: &dyn quote::ToTokens, text: &str| Err(Error::new_spanned(span, text));
     if let Some(asyncness) = &signature.asyncness {
@@ -130,6 +147,7 @@ fn expand(krate: &Tokens, function: &ItemFn) -> syn::Result<Tokens> {
         #[linkme(crate = #support::linkme)]
         static #table: #support::Function = #support::Function {
             name: <#name as #krate::Remote>::NAME,
+            quick: #quick,
             run: #support::run_encoded::<#name>,
         };
     })

@@ -221,7 +221,13 @@ impl Broker {
                 self.ready(event.data(), &mut buffer);
             }
             self.expire();
-            self.settle();
+            // Whoever leaves something to settle wakes the broker: most turns need no second look at the node, and a
+            // caller that was just answered finds its lock free.
+            if events[..count].iter().any(|event| event.data() == WAKER) {
+                self.settle();
+            }
+            self.resume_programs();
+            self.check_farewell();
         }
         self.last_words();
     }
@@ -305,7 +311,6 @@ impl Broker {
             shared.send_logs(&mut core);
             shared.flush(&mut core);
             self.handle_events(&mut core);
-            core.unseen = false;
             shared.release(core);
             let idle = orders.is_empty();
             for Order::Stop in orders {
@@ -315,8 +320,6 @@ impl Broker {
                 break;
             }
         }
-        self.resume_programs();
-        self.check_farewell();
     }
 
     fn handle_events(&mut self, core: &mut Core) {

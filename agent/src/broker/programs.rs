@@ -85,7 +85,7 @@ impl Broker {
                 let program = order.argv.first().map(|word| String::from_utf8_lossy(word).into_owned()).unwrap_or_default();
                 let errno = error.raw_os_error().unwrap_or(0);
                 let text = error.to_string();
-                let detail = text.split(" (os error").next().unwrap_or_default().to_owned();
+                let detail = text.rsplit_once('(').map_or(text.as_str(), |(detail, _)| detail.trim_end()).to_owned();
                 for index in [STDIN, STDOUT, STDERR] {
                     core.node.reset(stream(index), Reason::Cancelled, "the program did not start");
                 }

@@ -136,6 +136,9 @@ impl Broker {
             let error = Error::NoSuchFunction { context: context.name().into(), function: name };
             return answer(core, flow, failed(&error));
         };
+        if function.quick {
+            return answer(core, flow, run_contained(function, &context, &request[at..]));
+        }
         let shared = Arc::clone(&self.shared);
         self.workers.run(Box::new(move || {
             let reply = run_contained(function, &context, &request[at..]);

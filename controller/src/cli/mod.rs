@@ -19,6 +19,7 @@ use offshoot::{Context, Router};
 use std::io::Write;
 use std::process::exit;
 use std::sync::mpsc;
+use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
 
 /// What ends this program.
@@ -36,6 +37,9 @@ type Events = mpsc::Sender<Event>;
 const USAGE: i32 = 2;
 /// Exit status: a target could not be reached or was lost.
 const TRANSPORT: i32 = 255;
+
+/// The longest that the end of the tree may take.
+const LONGEST_END: Duration = Duration::from_secs(10);
 
 /// The program.
 pub fn main() -> ! {
@@ -134,6 +138,14 @@ fn with_tree(log_level: u8, work: impl FnOnce(&Context, &Events) -> i32 + Send +
         Err(_) => TRANSPORT,
     };
     password::restore();
+    // The tree's own end is bounded; this holds should that ever fail. What is below ends with our side of its links.
+    let watch = std::thread::Builder::new().spawn(move || {
+        std::thread::sleep(LONGEST_END);
+        exit(status)
+    });
+    if let Err(error) = watch {
+        failed(&error);
+    }
     drop(router);
     exit(status)
 }

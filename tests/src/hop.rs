@@ -1,0 +1,162 @@
+//! Taking hops with the library, and looking at how that went: the agent as the host's kernel shows it, or the error.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use offshoot::stock::{Facts, facts};
+use offshoot::{ConnectError, ConnectErrorKind, Context, Error, Result, Router};
+
+use crate::process::{self, Seen};
+use crate::scratch::ScratchDir;
+use crate::sshd::Sshd;
+
+/// A tree of its own.
+///
+/// # Panics
+/// When the system gives no threads or descriptors.
+pub fn router() -> Router {
+    crate::require_sandbox();
+    Router::new().expect("a broker's thread and descriptors are to be had")
+}
+
+/// Whether the context answers a call, and what it knows of itself.
+///
+/// # Panics
+/// When the hop failed or the call does.
+#[track_caller]
+pub fn up(result: Result<Context>) -> Facts {
+    let context = result.unwrap_or_else(|error| panic!("{error}\nsaid: {:#?}", said(&error)));
+    facts_of(&context)
+}
+
+/// What a context knows of itself, which it tells in a call.
+///
+/// # Panics
+/// When the call fails.
+#[track_caller]
+pub fn facts_of(context: &Context) -> Facts {
+    context.call(facts {}).unwrap_or_else(|error| panic!("{context} does not answer: {error}"))
+}
+
+fn said(error: &Error) -> &[String] {
+    error.as_connect().map_or(&[], |error| &error.said)
+}
+
+/// The error of a hop that had to fail this way.
+///
+/// # Panics
+/// When the hop was taken, or failed in another way.
+#[track_caller]
+pub fn refused(result: Result<Context>, kind: ConnectErrorKind) -> ConnectError {
+    let error = match result {
+        Ok(context) => panic!("{context} is up and should not be"),
+        Err(Error::Connect(error)) => *error,
+        Err(other) => panic!("not an error of a hop: {other}"),
+    };
+    assert_eq!(error.kind, kind, "{error}\nsaid: {:#?}", error.said);
+    error
+}
+
+/// Asserts that the message of `error` is whole: context, hop, reason, and each of `parts`.
+///
+/// # Panics
+/// When one is missing.
+#[track_caller]
+pub fn assert_says(error: &ConnectError, parts: &[&str]) {
+    let text = error.to_string();
+    let beginning = format!("{} ({}): {}", error.context, error.hop, error.detail);
+    assert!(text.starts_with(&beginning) && !error.context.is_empty() && !error.hop.is_empty(), "{text}");
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is missing in: {text}");
+    }
+}
+
+/// The agent among the processes of this machine: process numbers are the context's own, which in a pid namespace of
+/// its own are not ours.
+///
+/// # Panics
+/// When there is not exactly one agent of that context.
+#[track_caller]
+pub fn agent_of(context: &Context) -> Seen {
+    let title = format!("offshoot: {context}");
+    let mut found: Vec<Seen> = process::all().into_values().filter(|seen| seen.arguments == title).collect();
+    assert_eq!(found.len(), 1, "processes with the title {title:?}: {found:?}");
+    found.remove(0)
+}
+
+/// How many sessions a server has let in since it was started: one for each attempt to bootstrap.
+pub fn sessions(server: &Sshd) -> usize {
+    server.log().matches("Starting session: command").count()
+}
+
+/// A program that notes each start and then becomes its arguments: put before the words of a shell, it counts attempts.
+#[derive(Debug)]
+pub struct Counter {
+    scratch: ScratchDir,
+}
+
+impl Counter {
+    /// One that has counted nothing.
+    ///
+    /// # Panics
+    /// When its script cannot be written.
+    pub fn new() -> Self {
+        let scratch = ScratchDir::new("counter");
+        let mut script = "#!/bin/sh\n".to_owned();
+        let _ = writeln!(script, "echo started >>{}/starts\nexec \"$@\"", scratch.path().display());
+        scratch.file("count", script, 0o755);
+        Self { scratch }
+    }
+
+    /// `words` with the counter before them.
+    pub fn before<I: IntoIterator<Item = S>, S: Into<String>>(&self, words: I) -> Vec<String> {
+        let program = self.scratch.path().join("count").display().to_string();
+        std::iter::once(program).chain(words.into_iter().map(Into::into)).collect()
+    }
+
+    /// How often it was started.
+    pub fn starts(&self) -> usize {
+        fs::read_to_string(self.scratch.path().join("starts")).unwrap_or_default().lines().count()
+    }
+}
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A directory whose programs must not be run: each of them notes its name and fails.
+#[derive(Debug)]
+pub struct Traps {
+    scratch: ScratchDir,
+}
+
+impl Traps {
+    /// Traps with these names.
+    ///
+    /// # Panics
+    /// When they cannot be written.
+    pub fn named(names: &[&str]) -> Self {
+        let scratch = ScratchDir::new("traps");
+        let script = format!("#!/bin/sh\necho \"$0\" >>{}/caught\nexit 1\n", scratch.path().display());
+        for name in names {
+            scratch.file(name, &script, 0o755);
+        }
+        let caught = scratch.file("caught", "", 0o666);
+        fs::set_permissions(caught, fs::Permissions::from_mode(0o666)).expect("it is ours");
+        Self { scratch }
+    }
+
+    /// The directory, for `PATH`.
+    pub fn path(&self) -> PathBuf {
+        self.scratch.path().to_owned()
+    }
+
+    /// Which of them were run.
+    pub fn caught(&self) -> String {
+        fs::read_to_string(self.scratch.path().join("caught")).unwrap_or_default()
+    }
+}

@@ -1,0 +1,125 @@
+//! Hosts with other mounts and kernel settings than this one, as the words that stand before a shell.
+//!
+//! Mounts and process ids are the shell's own (`unshare`), so nothing here changes the sandbox, and everything is gone
+//! with the shell. The directories in which an agent can be started are replaced by directories of a scratch
+//! directory, so that the test can look into them: see [`Scene::files`].
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use crate::scratch::ScratchDir;
+use crate::shells::Tools;
+
+/// Everywhere an agent may be started from, besides what `TMPDIR` names; the home and the working directory are
+/// `/home/plain` and `/mnt`.
+pub const PLACES: [&str; 7] = ["/dev", "/dev/shm", "/tmp", "/run", "/var/tmp", "/home/plain", "/mnt"];
+
+/// Where a scene has its own things: none of the places.
+const BACKING: &str = "/var/lib/offshoot-scene";
+const TOOLS: &str = "/var/lib/offshoot-tools";
+
+/// A host that is being arranged.
+#[derive(Debug)]
+pub struct Scene {
+    backing: ScratchDir,
+    tools: String,
+    options: &'static str,
+    unaffected: &'static [&'static str],
+    more: String,
+    environment: Vec<String>,
+}
+
+impl Scene {
+    /// A host with usual mounts, whose `PATH` is `tools`.
+    ///
+    /// # Panics
+    /// When its directories cannot be made.
+    pub fn new(tools: &Tools) -> Self {
+        let backing = ScratchDir::new("scene");
+        for own in [BACKING, TOOLS] {
+            fs::create_dir_all(own).expect("/var is writable in the sandbox");
+        }
+        for place in PLACES {
+            let behind = backing.path().join(name_of(place));
+            fs::create_dir(&behind).expect("the directory is new");
+            fs::set_permissions(&behind, fs::Permissions::from_mode(0o1777)).expect("it is ours");
+        }
+        let environment = vec![format!("PATH={TOOLS}"), "HOME=/home/plain".into()];
+        let tools = tools.path().to_owned();
+        Self { backing, tools, options: "", unaffected: &[], more: String::new(), environment }
+    }
+
+    /// Mounts every place with these options: `noexec` or `ro`.
+    pub fn everywhere(mut self, options: &'static str) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Leaves these places as they are.
+    pub fn but(mut self, unaffected: &'static [&'static str]) -> Self {
+        self.unaffected = unaffected;
+        self
+    }
+
+    /// Sets `vm.memfd_noexec`.
+    pub fn memfd_noexec(self, value: u8) -> Self {
+        self.also(&format!("echo {value} >/proc/sys/vm/memfd_noexec"))
+    }
+
+    /// Takes `/proc` away.
+    pub fn without_proc(self) -> Self {
+        self.also("umount -l /proc")
+    }
+
+    /// Does this, too, in a shell of the sandbox, when the mounts are made.
+    pub fn also(mut self, text: &str) -> Self {
+        let _ = writeln!(self.more, "{text}");
+        self
+    }
+
+    /// Sets a variable of the environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push(format!("{name}={value}"));
+        self
+    }
+
+    /// The words of its shell.
+    pub fn words(&self) -> Vec<String> {
+        let unshare = ["unshare", "-m", "-p", "-f", "--kill-child", "--mount-proc", "--propagation", "private"];
+        let mut words: Vec<String> = unshare.map(str::to_owned).into();
+        words.extend(["/bin/sh", "-c", &self.arrangement(), "sh", "env", "-i"].map(str::to_owned));
+        words.extend(self.environment.iter().cloned());
+        words.push(format!("{TOOLS}/sh"));
+        words
+    }
+
+    fn arrangement(&self) -> String {
+        let mut text = "set -e\n".to_owned();
+        // Out of the way first: both lie in a place that is about to be replaced.
+        let _ = writeln!(text, "mount --bind {} {BACKING}", self.backing.path().display());
+        let _ = writeln!(text, "mount --bind {} {TOOLS}", self.tools);
+        for place in PLACES {
+            // Programs need the devices: that place stays what it is.
+            let behind = if place == "/dev" { place.to_owned() } else { format!("{BACKING}/{}", name_of(place)) };
+            let _ = writeln!(text, "mount --bind {behind} {place}");
+            if !self.options.is_empty() && !self.unaffected.contains(&place) {
+                let _ = writeln!(text, "mount -o remount,bind,{} {place}", self.options);
+            }
+        }
+        let _ = write!(text, "{}cd /mnt\nexec \"$@\"", self.more);
+        text
+    }
+
+    /// The files that lie in its places now, but for those in `/dev`, which the sandbox shares.
+    pub fn files(&self) -> BTreeSet<PathBuf> {
+        let places = PLACES.iter().map(|place| self.backing.path().join(name_of(place)));
+        places.flat_map(|place| fs::read_dir(place).expect("made with the scene").flatten()).map(|entry| entry.path()).collect()
+    }
+}
+
+fn name_of(place: &str) -> String {
+    place.trim_start_matches('/').replace('/', "-")
+}

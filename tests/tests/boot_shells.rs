@@ -1,0 +1,150 @@
+//! From a shell to an agent that answers: the login shells people have, the shells that `sh` is, and hosts that have
+//! hardly anything else.
+
+use offshoot::stock::echo;
+use offshoot_tests::hop::{Counter, Traps, agent_of, facts_of, refused, router, sessions, up};
+use offshoot_tests::mounts::Scene;
+use offshoot_tests::process::look_at;
+use offshoot_tests::shells::{INTERPRETERS, Sh, Tools};
+use offshoot_tests::users::SHELLS;
+use offshoot_tests::{Leaks, Sshd};
+
+/// All that a host must have besides `sh` where a directory is writable and executable.
+const LEAST: [&str; 1] = ["chmod"];
+
+/// Programs that a bootstrap by shell could be tempted to read its payload with; many of them read too far.
+const READERS: [&str; 20] = [
+    "head", "tail", "dd", "cat", "tee", "od", "xxd", "hexdump", "base64", "uudecode", "gzip", "gunzip", "zcat", "xz",
+    "unxz", "lzma", "bzip2", "zstd", "tar", "sed",
+];
+
+/// A shell with this as its whole environment.
+fn bare(tools: &Tools) -> Vec<String> {
+    let shell = format!("{}/sh", tools.path());
+    ["env", "-i", &format!("PATH={}", tools.path()), "HOME=/nonexistent", &shell].map(str::to_owned).into()
+}
+
+#[test]
+fn each_of_nine_login_shells_starts_an_agent_over_ssh_at_the_first_attempt() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    for (number, user) in SHELLS.iter().enumerate() {
+        let context = router.ssh("web1").config(server.config().display().to_string()).user(user.name).connect();
+        let context = context.unwrap_or_else(|error| panic!("login shell {}: {error}", user.name));
+        let facts = facts_of(&context);
+        assert_eq!(facts.user, user.name);
+        let agent = look_at(facts.process).expect("the agent runs on this machine");
+        assert_eq!((agent.name.as_str(), agent.arguments.as_str()), ("offshoot", "offshoot: ssh.web1"));
+        context.shutdown().expect("it is up");
+        assert_eq!(look_at(facts.process), None, "the agent of {} outlived its context", user.name);
+        assert_eq!(sessions(&server), number + 1, "one attempt per login shell, {}", user.name);
+    }
+}
+
+#[test]
+fn each_of_nine_login_shells_starts_an_agent_on_this_machine() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for user in SHELLS {
+        let context = router.local().login_shell(user.shell).connect();
+        let facts = facts_of(&context.unwrap_or_else(|error| panic!("login shell {}: {error}", user.name)));
+        assert_eq!(facts.user, "root", "login shell {}", user.name);
+    }
+}
+
+#[test]
+fn dash_bash_and_busybox_are_each_enough_of_a_sh() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for sh in Sh::ALL {
+        for tools in [Tools::of_system(sh, &[]), Tools::of_busybox(sh, &[])] {
+            let counter = Counter::new();
+            up(router.local().shell_words(counter.before(bare(&tools))).connect());
+            assert_eq!(counter.starts(), 1, "attempts with {sh:?}");
+        }
+    }
+}
+
+#[test]
+fn neither_perl_nor_python_is_needed() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for sh in Sh::ALL {
+        for tools in [Tools::of_system(sh, &INTERPRETERS), Tools::of_busybox(sh, &INTERPRETERS)] {
+            up(router.local().shell_words(bare(&tools)).connect());
+        }
+    }
+}
+
+#[test]
+fn a_shell_and_chmod_are_enough() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for sh in Sh::ALL {
+        up(router.local().shell_words(bare(&Tools::only(sh, &LEAST))).connect());
+    }
+}
+
+#[test]
+fn without_even_chmod_the_error_says_so() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let hop = router.local().shell_words(bare(&Tools::only(Sh::Dash, &[])));
+    let error = refused(hop.connect(), offshoot::ConnectErrorKind::Bootstrap);
+    assert!(error.to_string().contains("chmod"), "{error}");
+}
+
+#[test]
+fn where_no_file_can_be_executed_either_interpreter_alone_is_enough() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for interpreter in INTERPRETERS {
+        for sh in Sh::ALL {
+            let tools = Tools::only(sh, &["chmod", "rm"]);
+            let tools = tools.link(interpreter, &real(interpreter));
+            for options in ["noexec", "ro"] {
+                let scene = Scene::new(&tools).everywhere(options);
+                let context = router.local().shell_words(scene.words()).connect();
+                up(context.inspect_err(|_| eprintln!("{interpreter} alone, {sh:?}, {options}")));
+            }
+        }
+    }
+}
+
+/// The interpreter itself, where the name in `PATH` is a script that needs more programs.
+fn real(interpreter: &str) -> String {
+    let ask = match interpreter {
+        "perl" => vec!["-e", "print $^X"],
+        _ => vec!["-c", "import sys; print(sys.executable)"],
+    };
+    offshoot_tests::process::must_run(interpreter, &ask, b"").trim().to_owned()
+}
+
+#[test]
+fn no_reader_of_the_host_touches_the_image_or_what_follows_it() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for sh in Sh::ALL {
+        let traps = Traps::named(&READERS);
+        let tools = Tools::only(sh, &LEAST);
+        let path = format!("PATH={}:{}", traps.path().display(), tools.path());
+        let shell = format!("{}/sh", tools.path());
+        let words = ["env", "-i", path.as_str(), "HOME=/nonexistent", &shell].map(str::to_owned);
+        // The call leaves with the image, in one breath: a reader that takes too much would take it.
+        let connecting = router.local().shell_words(words.into()).open().expect("the order is sent");
+        let text: String = "behind the image ".repeat(20_000);
+        let reply = connecting.context().start(echo { text: text.clone() });
+        assert!(reply.wait().expect("the call arrives whole") == text, "the echo differs, {sh:?}");
+        connecting.wait().expect("the call was answered");
+        assert_eq!(traps.caught(), "", "{sh:?}");
+    }
+}
+
+#[test]
+fn the_agent_is_found_by_its_title() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let context = router.local().shell("/bin/sh").connect().expect("a shell is here");
+    assert_eq!(agent_of(&context).pid, facts_of(&context).process);
+}

@@ -1,0 +1,271 @@
+//! Hops by ssh to a real sshd: how a host is named, who is trusted, how one gets in, and what is left undisturbed.
+
+use std::fs;
+use std::path::Path;
+
+use offshoot::methods::HostKeys;
+use offshoot::{ConnectErrorKind as Kind, Error, Reason, stock};
+use offshoot_tests::process::descendants;
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::sshd::config_for;
+use offshoot_tests::tree::{below, facts, hop, refused, router};
+use offshoot_tests::users::{NOISY, NOPASS, PASSWORD, PLAIN, PW, SHELLS, SWALLOW, client_key};
+use offshoot_tests::{Leaks, Sshd};
+
+fn text(path: impl AsRef<Path>) -> String {
+    path.as_ref().to_str().expect("our own path").to_owned()
+}
+
+/// A configuration in root's own home, removed when dropped.
+struct OwnConfig;
+
+impl OwnConfig {
+    fn write(lines: &str) -> Self {
+        fs::create_dir("/root/.ssh").expect("the sandbox's /root is empty");
+        fs::write("/root/.ssh/config", lines).expect("it was just made");
+        OwnConfig
+    }
+}
+
+impl Drop for OwnConfig {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all("/root/.ssh");
+    }
+}
+
+#[test]
+fn an_alias_of_the_users_own_configuration_is_enough() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::named("web1").client_line("User nopass").start();
+    let _config = OwnConfig::write(&format!("Include {}\n", text(server.config())));
+    let router = router();
+    let web1 = router.ssh("web1").connect().expect("everything is in the configuration");
+    assert_eq!(web1.name(), "ssh.web1");
+    assert_eq!(facts(&web1).user, "nopass");
+}
+
+#[test]
+fn user_port_identity_and_options_stand_in_for_a_configuration() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let host = router.ssh("somewhere").config("/dev/null").user(PLAIN.name).port(server.address().port());
+    let host = host.identity(text(client_key())).option("HostName=127.0.0.1");
+    let host = host.option(format!("UserKnownHostsFile={}", text(server.known_hosts())));
+    let context = host.connect().expect("all is said by the options");
+    assert_eq!(facts(&context).user, "plain");
+    assert_eq!(context.name(), format!("ssh.somewhere:{}", server.address().port()));
+}
+
+#[test]
+fn every_login_shell_carries_an_agent() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    for user in SHELLS {
+        let context = hop(&router, &server, user).connect().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(facts(&context).user, user.name);
+    }
+}
+
+#[test]
+fn start_up_files_that_print_or_swallow_a_line_are_survived() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    for user in [NOISY, SWALLOW] {
+        let context = hop(&router, &server, user).connect().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(facts(&context).user, user.name);
+        // The second time the way is known.
+        let again = hop(&router, &server, user).connect().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(facts(&again).user, user.name);
+    }
+}
+
+#[test]
+fn an_unknown_host_key_is_refused_with_the_way_out() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    fs::write(server.known_hosts(), "").expect("the scratch directory is ours");
+    let router = router();
+    let error = refused(hop(&router, &server, NOPASS).connect());
+    assert_eq!(error.kind, Kind::HostKey, "{error}");
+    assert!(error.hint.contains("accept-new"), "{error}");
+    assert!(error.to_string().starts_with("ssh.web1 (ssh:nopass@web1): the host's key is unknown"), "{error}");
+}
+
+#[test]
+fn the_question_about_an_unknown_key_is_answered_with_no() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    fs::write(server.known_hosts(), "").expect("the scratch directory is ours");
+    let router = router();
+    // With a password ssh may ask on its terminal, and it asks about the key first.
+    let host = hop(&router, &server, PW).option("StrictHostKeyChecking=ask").password(PASSWORD);
+    let error = refused(host.connect());
+    assert_eq!(error.kind, Kind::HostKey, "{error}");
+    assert_eq!(fs::read_to_string(server.known_hosts()).expect("it is there"), "");
+}
+
+#[test]
+fn a_new_key_is_accepted_and_remembered_when_asked_for() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let known = fs::read_to_string(server.known_hosts()).expect("the fixture wrote it");
+    fs::write(server.known_hosts(), "").expect("the scratch directory is ours");
+    let router = router();
+    let context = hop(&router, &server, NOPASS).host_keys(HostKeys::AcceptNew).connect();
+    assert_eq!(facts(&context.expect("a new key is accepted")).user, "nopass");
+    let remembered = fs::read_to_string(server.known_hosts()).expect("ssh keeps it");
+    let key = known.split_ascii_whitespace().nth(2).expect("a key in base64");
+    assert!(remembered.contains(key), "{remembered}");
+    hop(&router, &server, NOPASS).connect().expect("it is known now");
+}
+
+#[test]
+fn a_changed_key_is_refused_even_where_new_ones_are_accepted() {
+    let _leaks = Leaks::begin();
+    let (server, other) = (Sshd::start("web1"), Sshd::start("web2"));
+    let theirs = fs::read_to_string(other.known_hosts()).expect("the fixture wrote it");
+    let key = theirs.split_once(' ').expect("host and key").1;
+    let forged = format!("[127.0.0.1]:{} {key}", server.address().port());
+    fs::write(server.known_hosts(), &forged).expect("the scratch directory is ours");
+    let router = router();
+    let error = refused(hop(&router, &server, NOPASS).host_keys(HostKeys::AcceptNew).connect());
+    assert_eq!(error.kind, Kind::HostKey, "{error}");
+    assert_eq!(fs::read_to_string(server.known_hosts()).expect("it is there"), forged);
+}
+
+#[test]
+fn any_key_is_taken_and_none_remembered_where_keys_are_ignored() {
+    let _leaks = Leaks::begin();
+    let (server, other) = (Sshd::start("web1"), Sshd::start("web2"));
+    let theirs = fs::read_to_string(other.known_hosts()).expect("the fixture wrote it");
+    fs::write(server.known_hosts(), &theirs).expect("the scratch directory is ours");
+    let router = router();
+    let context = hop(&router, &server, NOPASS).host_keys(HostKeys::Ignore).connect();
+    assert_eq!(facts(&context.expect("no key is looked at")).user, "nopass");
+    assert_eq!(fs::read_to_string(server.known_hosts()).expect("it is there"), theirs);
+}
+
+#[test]
+fn a_password_opens_a_host_that_takes_nothing_else() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::named("web1").password_only().start();
+    let router = router();
+    let context = hop(&router, &server, PW).password(PASSWORD).connect().expect("the password is right");
+    assert_eq!(facts(&context).user, "pw");
+}
+
+#[test]
+fn a_banner_that_looks_like_a_prompt_gets_no_password() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("banner");
+    for words in ["Enter no password: here\n", "Permission denied (password).\n", "password: "] {
+        let banner = scratch.file("banner", words, 0o644);
+        let server =
+            Sshd::named("web1").password_only().line(format!("Banner {}", text(banner))).start();
+        let router = router();
+        // At ssh's own level of talk the banner is shown.
+        let host = hop(&router, &server, PW).option("LogLevel=INFO");
+        let context = host.password(PASSWORD).connect().unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        assert_eq!(facts(&context).user, "pw");
+        let error = refused(hop(&router, &server, PW).option("LogLevel=INFO").password("wrong").connect());
+        assert_eq!(error.kind, Kind::PasswordIncorrect, "{words:?}: {error}");
+    }
+}
+
+#[test]
+fn a_jump_host_of_the_configuration_is_jumped_over() {
+    let _leaks = Leaks::begin();
+    let bastion = Sshd::named("bastion").client_line("User plain").start();
+    let inner = Sshd::named("inner").client_line("User nopass").client_line("ProxyJump bastion").start();
+    let scratch = ScratchDir::new("jump");
+    let config = config_for(&scratch, &[&bastion, &inner]);
+    let router = router();
+    let context = router.ssh("inner").config(text(config)).connect().expect("the jump is configured");
+    assert_eq!(facts(&context).user, "nopass");
+    assert!(bastion.log().contains("Accepted publickey for plain"), "{}", bastion.log());
+}
+
+#[test]
+fn settings_for_a_persons_sessions_do_not_disturb() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("master");
+    let path = text(scratch.path().join("socket-%C"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("lo is up");
+    let forward = format!("LocalForward {} 127.0.0.1:1", taken.local_addr().expect("bound").port());
+    for setting in [
+        &["ControlMaster auto", "ControlPersist yes", &format!("ControlPath {path}")][..],
+        &["RemoteCommand echo not this one"],
+        &["RequestTTY force"],
+        &["EscapeChar Z"],
+        &[&forward, "ExitOnForwardFailure yes"],
+        &["PermitLocalCommand yes", "LocalCommand echo password:"],
+        &["VisualHostKey yes", "LogLevel DEBUG3"],
+    ] {
+        let server = setting.iter().fold(Sshd::named("web1"), |server, line| server.client_line(*line)).start();
+        let router = router();
+        let context = hop(&router, &server, NOPASS).connect();
+        let context = context.unwrap_or_else(|error| panic!("{setting:?}: {error}"));
+        let words = "Z\r~.\nZ.\0".repeat(1000);
+        let echoed = context.call(stock::echo { text: words.clone() }).unwrap_or_else(|error| panic!("{error}"));
+        assert!(echoed == words, "{setting:?}: bytes have changed on the way");
+    }
+    assert_eq!(fs::read_dir(scratch.path()).expect("ours").count(), 0, "a master connection was opened");
+}
+
+#[test]
+fn compression_and_keepalives_reach_ssh() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let context = hop(&router, &server, NOPASS).compression(true).keepalive(7).connect().expect("accepted");
+    assert_eq!(facts(&context).user, "nopass");
+    let ssh = below().into_iter().find(|seen| seen.name == "ssh").expect("the hop's program");
+    assert!(ssh.arguments.contains("Compression=yes"), "{}", ssh.arguments);
+    assert!(ssh.arguments.contains("ServerAliveInterval=7"), "{}", ssh.arguments);
+}
+
+#[test]
+fn twenty_hosts_are_connected_and_called_from_one_thread_at_once() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let opened: Vec<_> =
+        (0..20).map(|_| hop(&router, &server, NOPASS).open().expect("the order is sent")).collect();
+    let replies: Vec<_> = opened.iter().map(|hop| hop.context().start(stock::facts {})).collect();
+    let processes: std::collections::BTreeSet<u32> =
+        replies.into_iter().map(|reply| reply.wait().expect("it answers").process).collect();
+    assert_eq!(processes.len(), 20);
+    for hop in opened {
+        hop.wait().expect("it has answered already");
+    }
+}
+
+#[test]
+fn a_host_that_crashes_ends_every_wait_and_spares_the_rest() {
+    let _leaks = Leaks::begin();
+    let (web1, web2) = (Sshd::start("web1"), Sshd::start("web2"));
+    let router = router();
+    let lost = hop(&router, &web1, NOPASS).connect().expect("web1");
+    let kept = hop(&router, &web2, NOPASS).connect().expect("web2");
+    let mut waiting: Vec<_> =
+        (0..3).map(|_| lost.command("sleep").arg("1000").spawn().expect("the order is sent")).collect();
+    let mut output = waiting[0].stdout.take().expect("not taken yet");
+    assert_eq!(facts(&lost).user, "nopass");
+    web1.cut_sessions();
+    for process in waiting {
+        let error = process.wait().expect_err("the host is gone");
+        let Error::Undelivered { context, reason, .. } = &error else { panic!("{error}") };
+        assert_eq!((context.as_str(), *reason), ("ssh.web1", Reason::Lost), "{error}");
+    }
+    let error = output.next_chunk().expect_err("the stream has broken off");
+    assert!(error.to_string().contains("ssh.web1"), "{error}");
+    let error = lost.call(stock::ping {}).expect_err("it stays lost");
+    assert!(error.to_string().contains("ssh.web1"), "{error}");
+    assert_eq!(facts(&kept).user, "nopass");
+    let again = hop(&router, &web1, NOPASS).connect().expect("the server itself is up");
+    assert_eq!(facts(&again).user, "nopass");
+    assert!(descendants(web1.pid()).iter().any(|seen| seen.arguments == "offshoot: ssh.web1"));
+}

@@ -1,0 +1,166 @@
+//! Hops by ssh that cannot be taken: each error has its kind, names the context and the hop, says why, and says what
+//! can be done.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use offshoot::{ConnectError, ConnectErrorKind as Kind, stock};
+use offshoot_tests::process::must_run;
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::tree::{below, hop, refused, router};
+use offshoot_tests::users::{NOLOGIN, NOPASS, PASSWORD, PLAIN, PW};
+use offshoot_tests::{Leaks, Sshd};
+
+/// The whole message: who, by which hop, why, and the way out.
+#[track_caller]
+fn says(error: &ConnectError, kind: Kind, start: &str, way_out: &str) {
+    assert_eq!(error.kind, kind, "{error}\n{:#?}", error.said);
+    let message = error.to_string();
+    assert!(message.starts_with(start), "{message}");
+    assert!(message.contains(way_out), "{message}");
+}
+
+#[test]
+fn a_wrong_password_is_told() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::named("web1").password_only().start();
+    let router = router();
+    let error = refused(hop(&router, &server, PW).password("wrong").connect());
+    let start = "ssh.web1 (ssh:pw@web1): the password was not accepted";
+    says(&error, Kind::PasswordIncorrect, start, "check the password");
+}
+
+#[test]
+fn a_missing_password_is_told_apart_from_a_wrong_one() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::named("web1").password_only().start();
+    let router = router();
+    let error = refused(hop(&router, &server, PW).connect());
+    let start = "ssh.web1 (ssh:pw@web1): no key was accepted; the host would take a password";
+    says(&error, Kind::PasswordRequired, start, "password-file=PATH");
+}
+
+#[test]
+fn a_refused_key_is_told_where_no_password_would_help() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::named("web1").line("PasswordAuthentication no").start();
+    let scratch = ScratchDir::new("key");
+    let key = scratch.path().join("other_key");
+    let key = key.to_str().expect("our own path");
+    must_run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", key], b"");
+    let router = router();
+    let host = router.ssh("127.0.0.1").config("/dev/null").user(PLAIN.name).port(server.address().port());
+    let host = host.option(format!("UserKnownHostsFile={}", server.known_hosts().display()));
+    let error = refused(host.option("IdentitiesOnly=yes").identity(key).connect());
+    let port = server.address().port();
+    let start =
+        format!("ssh.127.0.0.1:{port} (ssh:plain@127.0.0.1:{port}): the host accepted none of our keys");
+    says(&error, Kind::Denied, &start, "give one with -i");
+}
+
+#[test]
+fn a_port_where_nothing_listens_is_told() {
+    let _leaks = Leaks::begin();
+    let free = TcpListener::bind("127.0.0.1:0").expect("lo is up").local_addr().expect("bound").port();
+    let router = router();
+    let error = refused(router.ssh("127.0.0.1").config("/dev/null").port(free).connect());
+    let start = format!("ssh.127.0.0.1:{free} (ssh:127.0.0.1:{free}): nothing listens at that port");
+    says(&error, Kind::Unreachable, &start, "check the name, the port and the network");
+    assert!(error.said.iter().any(|line| line.contains("Connection refused")), "{:?}", error.said);
+}
+
+#[test]
+fn a_name_that_nobody_knows_is_told() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let error = refused(router.ssh("nobody.invalid").config("/dev/null").connect());
+    let start = "ssh.nobody.invalid (ssh:nobody.invalid): the name of the host is unknown";
+    says(&error, Kind::Unreachable, start, "check the name");
+}
+
+#[test]
+fn a_host_that_takes_the_connection_and_stays_silent_is_given_up_in_time() {
+    let _leaks = Leaks::begin();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("lo is up");
+    let port = silent.local_addr().expect("bound").port();
+    let router = router();
+    let host = router.ssh("127.0.0.1").config("/dev/null").port(port);
+    // ssh's own limit is the whole seconds of ours, so that it is the one who says what was missing.
+    let error = refused(host.timeout(Duration::from_millis(1900)).connect());
+    let start = format!("ssh.127.0.0.1:{port} (ssh:127.0.0.1:{port}): the host does not answer");
+    says(&error, Kind::Unreachable, &start, "check the name, the port and the network");
+}
+
+#[test]
+fn a_session_that_never_starts_an_agent_is_given_up_in_time() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::named("web1").line("ForceCommand echo still here; cat >/dev/null").start();
+    let router = router();
+    let error = refused(hop(&router, &server, NOPASS).timeout(Duration::from_millis(1500)).connect());
+    let start = "ssh.web1 (ssh:nopass@web1): no agent was up within 1500 ms";
+    says(&error, Kind::TimedOut, start, "it said: \"still here\"");
+}
+
+#[test]
+fn a_forced_command_in_place_of_ours_is_shown_by_what_it_said() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::named("web1").line("ForceCommand echo only backups here; exit 3").start();
+    let router = router();
+    let error = refused(hop(&router, &server, NOPASS).connect());
+    let start = "ssh.web1 (ssh:nopass@web1): its program ended with status 3 before an agent was up";
+    says(&error, Kind::Exited, start, "it said: \"only backups here\"");
+}
+
+#[test]
+fn an_account_without_login_is_shown_by_what_its_shell_said() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let error = refused(hop(&router, &server, NOLOGIN).connect());
+    says(&error, Kind::Exited, "ssh.web1 (ssh:nologin@web1): ", "This account is currently not available");
+}
+
+#[test]
+fn a_missing_ssh_is_told() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let error = refused(router.ssh("web1").program("no-such-ssh").connect());
+    says(&error, Kind::Start, "ssh.web1 (ssh:web1): no-such-ssh cannot be started", "is no-such-ssh installed");
+}
+
+#[test]
+fn a_bad_option_is_shown_by_what_ssh_said() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let error = refused(router.ssh("web1").config("/dev/null").option("NoSuchOption=yes").connect());
+    assert_eq!(error.kind, Kind::Exited, "{error}");
+    assert!(error.said.iter().any(|line| line.to_lowercase().contains("nosuchoption")), "{:?}", error.said);
+}
+
+#[test]
+fn a_host_name_that_looks_like_an_option_is_a_host_name() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("option");
+    let proof = scratch.path().join("executed");
+    let router = router();
+    let host = format!("-oProxyCommand=touch {}", proof.display());
+    refused(router.ssh(host).config("/dev/null").connect());
+    assert!(!proof.exists(), "the name was taken for an option");
+}
+
+#[test]
+fn calls_to_a_host_that_cannot_be_reached_come_back_with_its_reason() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::named("web1").password_only().start();
+    let router = router();
+    let opened = hop(&router, &server, PW).password("wrong").open().expect("the order is sent");
+    let replies: Vec<_> = (0..10).map(|_| opened.context().start(stock::ping {})).collect();
+    for reply in replies {
+        let error = reply.wait().expect_err("the password is wrong").to_string();
+        assert!(error.contains("ssh.web1") && error.contains("password was not accepted"), "{error}");
+    }
+    let error = refused(opened.wait());
+    assert_eq!(error.kind, Kind::PasswordIncorrect);
+    assert!(!format!("{error:?} {error}").contains(PASSWORD));
+    assert!(below().iter().all(|seen| seen.name != "ssh"), "ssh is left running");
+}
