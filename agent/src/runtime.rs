@@ -71,8 +71,9 @@ fn run(parameter: &str) -> Result<()> {
     }
     drop((null, own_stdout, own_stderr));
 
-    let (signals, raised) = sys::pipe()?;
-    signal_hook::low_level::pipe::register(libc::SIGTERM, raised)?;
+    let (end, child) = (sys::pipe()?, sys::pipe()?);
+    signal_hook::low_level::pipe::register(libc::SIGTERM, end.1)?;
+    signal_hook::low_level::pipe::register(libc::SIGCHLD, child.1)?;
     for quiet in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
         // A handler that does nothing, and not "ignore": what this agent runs starts with the default again.
         signal_hook::flag::register(quiet, Arc::new(AtomicBool::new(false)))?;
@@ -86,7 +87,7 @@ fn run(parameter: &str) -> Result<()> {
     let mut broker = Broker::new(Arc::clone(&shared), Arc::new(Workers::default()), place);
     sys::write_all(&output, &offshoot_bootstrap::agent_marker(&parameter.nonce))?;
     broker.attach_parent(up, input, output)?;
-    broker.attach_own(stdout, stderr, signals)?;
+    broker.attach_own(stdout, stderr, [end.0, child.0])?;
     let hello = Hello {
         process: std::process::id(),
         machine: Platform::host().map_or("unknown", Platform::machine).into(),

@@ -144,6 +144,9 @@ impl Write for Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.shared.with(|core| core.node.send(self.flow, &[], true, false));
+        self.shared.with(|core| {
+            core.node.send(self.flow, &[], true, false);
+            core.forget(self.flow);
+        });
     }
 }

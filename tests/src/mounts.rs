@@ -71,7 +71,7 @@ impl Scene {
 
     /// Takes `/proc` away.
     pub fn without_proc(self) -> Self {
-        self.also("umount -l /proc")
+        self.also("busybox umount -l /proc")
     }
 
     /// Does this, too, in a shell of the sandbox, when the mounts are made.
@@ -98,15 +98,16 @@ impl Scene {
 
     fn arrangement(&self) -> String {
         let mut text = "set -e\n".to_owned();
-        // Out of the way first: both lie in a place that is about to be replaced.
-        let _ = writeln!(text, "mount --bind {} {BACKING}", self.backing.path().display());
-        let _ = writeln!(text, "mount --bind {} {TOOLS}", self.tools);
+        // Out of the way first: both lie in a place that is about to be replaced. The usual mount(8) leaves its
+        // notes in /run.
+        let _ = writeln!(text, "bind() {{ busybox mount -o bind $1 $2; }}");
+        let _ = writeln!(text, "bind {} {BACKING}\nbind {} {TOOLS}", self.backing.path().display(), self.tools);
         for place in PLACES {
             // Programs need the devices: that place stays what it is.
             let behind = if place == "/dev" { place.to_owned() } else { format!("{BACKING}/{}", name_of(place)) };
-            let _ = writeln!(text, "mount --bind {behind} {place}");
+            let _ = writeln!(text, "bind {behind} {place}");
             if !self.options.is_empty() && !self.unaffected.contains(&place) {
-                let _ = writeln!(text, "mount -o remount,bind,{} {place}", self.options);
+                let _ = writeln!(text, "busybox mount -o remount,bind,{} none {place}", self.options);
             }
         }
         let _ = write!(text, "{}cd /mnt\nexec \"$@\"", self.more);

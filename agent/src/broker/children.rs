@@ -59,6 +59,11 @@ impl Child {
     pub fn is_up(&self) -> bool {
         self.up
     }
+
+    /// Whether its hop's program is this process.
+    pub fn is_process(&self, pid: u32) -> bool {
+        self.process.as_ref().is_some_and(|process| process.id() == pid)
+    }
 }
 
 impl Broker {
@@ -340,6 +345,7 @@ impl Broker {
         let Some(status) = process.try_wait() else { return };
         child.exit = Some(status);
         self.unwatch(Role::ChildExit(link));
+        self.reap_orphans();
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         let (over, streams) = self.children.get(&link).map_or((true, 0), |child| (child.over, child.open_streams));

@@ -55,8 +55,10 @@ enum Role {
     ProgramExit(u32),
     /// What this process itself prints: 1 stdout, 2 stderr.
     OwnOutput(u8),
-    /// A signal came.
+    /// The order to end came as a signal.
     Signal,
+    /// A child process has ended, perhaps an adopted one.
+    ChildSignal,
 }
 
 /// What is due at a time.
@@ -70,6 +72,8 @@ enum Timer {
     Heartbeat(LinkId),
     /// Look whether programs have ended: only on kernels without pidfds.
     Poll,
+    /// A program must have ended by now.
+    EndProgram(u32),
     /// The node must be gone by now.
     Farewell,
 }
@@ -151,14 +155,15 @@ impl Broker {
         Ok(())
     }
 
-    /// Watches what this process itself prints, and the pipe that signals are reported on.
-    pub fn attach_own(&mut self, stdout: OwnedFd, stderr: OwnedFd, signals: OwnedFd) -> Result<()> {
-        for fd in [&stdout, &stderr, &signals] {
+    /// Watches what this process itself prints, and the pipes on which SIGTERM and SIGCHLD are reported.
+    pub fn attach_own(&mut self, stdout: OwnedFd, stderr: OwnedFd, [end, child]: [OwnedFd; 2]) -> Result<()> {
+        for fd in [&stdout, &stderr, &end, &child] {
             sys::set_nonblocking(fd).map_err(|error| Error::system("taking over stdio", error))?;
         }
         self.watch(Role::OwnOutput(1), stdout)?;
         self.watch(Role::OwnOutput(2), stderr)?;
-        self.watch(Role::Signal, signals)
+        self.watch(Role::Signal, end)?;
+        self.watch(Role::ChildSignal, child)
     }
 
     fn attach_output(&mut self, core: &mut Core, link: LinkId, output: OwnedFd) {
@@ -271,6 +276,7 @@ impl Broker {
             Role::ChildTerminal(link) => self.child_terminal(link, bytes),
             Role::OwnOutput(stream) => self.own_output(stream, bytes),
             Role::Signal => self.stop(),
+            Role::ChildSignal => self.reap_orphans(),
             _ => {}
         }
     }
@@ -394,9 +400,7 @@ impl Broker {
             shared.release(core);
             return;
         }
-        if missed > 0 || every > Duration::ZERO {
-            shared.with(|core| core.node.control(link, Kind::Ping, Vec::new()));
-        }
+        shared.with(|core| core.node.control(link, Kind::Ping, Vec::new()));
         self.after(every, Timer::Heartbeat(link));
     }
 
@@ -410,6 +414,7 @@ impl Broker {
                 Timer::Kill(link) => self.kill_child(link),
                 Timer::Heartbeat(link) => self.heartbeat(link),
                 Timer::Poll => self.poll_exits(),
+                Timer::EndProgram(number) => self.end_program(number),
                 Timer::Farewell => self.force(),
             }
         }

@@ -1,7 +1,7 @@
 //! Programs that are run for other contexts: their streams as flows, their end as a reply.
 
 use super::requests::{answer, unreadable};
-use super::{Broker, READ_SIZE, Role, Timer};
+use super::{Broker, PATIENCE, READ_SIZE, Role, Timer};
 use crate::codec;
 use crate::error::{Error, Reason};
 use crate::id::{FlowKey, Handle};
@@ -53,8 +53,21 @@ pub(super) struct Program {
 }
 
 impl Program {
-    pub fn group(&self) -> i32 {
-        self.process.id() as i32
+    /// Whether it is this process.
+    pub fn is_process(&self, pid: u32) -> bool {
+        self.process.id() == pid
+    }
+
+    /// Asks it and its process group to end.
+    pub fn end(&self) {
+        self.signal(libc::SIGTERM);
+        self.signal(libc::SIGCONT);
+    }
+
+    /// Sends a signal to its process group. Its number is its own as long as it is not collected, and after that as
+    /// long as others are in the group.
+    pub fn signal(&self, signal: i32) {
+        sys::kill(-(self.process.id() as i32), signal);
     }
 }
 
@@ -197,7 +210,7 @@ impl Broker {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         self.pump(&mut core, number, stream, buffer);
-        self.program_over(&mut core, number);
+        self.program_over(number);
         shared.release(core);
     }
 
@@ -256,7 +269,7 @@ impl Broker {
         for (number, stream) in std::mem::take(&mut self.paused) {
             let mut core = shared.lock();
             self.pump(&mut core, number, stream, &mut buffer);
-            self.program_over(&mut core, number);
+            self.program_over(number);
             shared.release(core);
         }
     }
@@ -266,6 +279,8 @@ impl Broker {
         match stream {
             STDIN => {
                 if let Some(input) = self.programs.get_mut(&number).and_then(|program| program.input.take()) {
+                    core.node.reset(input.flow, Reason::Cancelled, "the program has ended");
+                    core.forget(input.flow);
                     if input.watched {
                         let _ = self.shared.epoll.delete(&input.fd);
                     }
@@ -275,14 +290,14 @@ impl Broker {
             STDOUT | STDERR => self.close_output(core, number, stream),
             _ => {
                 // Nobody waits for its end any more: it is not to go on.
-                if let Some(program) = self.programs.get_mut(&number) {
+                if let Some(program) = self.programs.get_mut(&number).filter(|program| !program.exited) {
                     program.reply = None;
-                    sys::kill(-program.group(), libc::SIGTERM);
-                    sys::kill(-program.group(), libc::SIGCONT);
+                    program.end();
+                    self.after(PATIENCE, Timer::EndProgram(number));
                 }
             }
         }
-        self.program_over(core, number);
+        self.program_over(number);
     }
 
     pub(super) fn program_exited(&mut self, number: u32) {
@@ -291,6 +306,7 @@ impl Broker {
         program.exited = true;
         let reply = program.reply.take();
         self.unwatch(Role::ProgramExit(number));
+        self.reap_orphans();
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         self.program_stream_closed(&mut core, number, STDIN);
@@ -306,11 +322,18 @@ impl Broker {
         if let Some(flow) = reply {
             answer(&mut core, flow, value(&status));
         }
-        self.program_over(&mut core, number);
+        self.program_over(number);
         shared.release(core);
     }
 
-    fn program_over(&mut self, _core: &mut Core, number: u32) {
+    /// A program was asked to end and has had its time.
+    pub(super) fn end_program(&mut self, number: u32) {
+        if let Some(program) = self.programs.get(&number) {
+            program.signal(libc::SIGKILL);
+        }
+    }
+
+    fn program_over(&mut self, number: u32) {
         if self.programs.get(&number).is_some_and(|program| program.exited && program.outputs.iter().all(Option::is_none)) {
             self.programs.remove(&number);
         }

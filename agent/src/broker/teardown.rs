@@ -25,8 +25,7 @@ impl Broker {
         }
         shared.release(core);
         for program in self.programs.values() {
-            sys::kill(-program.group(), libc::SIGTERM);
-            sys::kill(-program.group(), libc::SIGCONT);
+            program.end();
         }
         let patience = if matches!(self.place, Place::Root) { ROOT_PATIENCE } else { PATIENCE };
         self.after(patience, Timer::Farewell);
@@ -42,7 +41,7 @@ impl Broker {
     /// The time for leaving in peace is over.
     pub(super) fn force(&mut self) {
         for program in self.programs.values() {
-            sys::kill(-program.group(), libc::SIGKILL);
+            program.signal(libc::SIGKILL);
         }
         let links = self.children.keys();
         for link in links {
@@ -81,6 +80,22 @@ impl Broker {
         shared.release(core);
         if matches!(self.place, Place::Agent(_)) {
             end_descendants();
+        }
+    }
+
+    /// Collects processes that became children of this agent when their parents ended. A user function's own children
+    /// are in the agent's session and are left to it; the hops' and programs' are collected by who started them.
+    pub(super) fn reap_orphans(&mut self) {
+        if !matches!(self.place, Place::Agent(_)) {
+            return;
+        }
+        while let Some(pid) = sys::ended_child() {
+            let ours = self.children.values().any(|child| child.is_process(pid))
+                || self.programs.values().any(|program| program.is_process(pid));
+            if ours || !sys::in_other_session(pid) {
+                return;
+            }
+            sys::reap(pid);
         }
     }
 

@@ -175,6 +175,28 @@ pub fn reap_any() -> Option<u32> {
     (pid > 0).then_some(pid as u32)
 }
 
+/// A child that has ended and was not collected, if there is one. It stays uncollected.
+pub fn ended_child() -> Option<u32> {
+    // SAFETY: the structure is plain data and a place for the result; its pid is what waitid fills in.
+    unsafe {
+        let mut info = std::mem::zeroed::<libc::siginfo_t>();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        (libc::waitid(libc::P_ALL, 0, &mut info, flags) == 0 && info.si_pid() > 0).then(|| info.si_pid() as u32)
+    }
+}
+
+/// Whether a process is in another session than this one.
+pub fn in_other_session(pid: u32) -> bool {
+    // SAFETY: plain numbers.
+    unsafe { libc::getsid(pid as libc::pid_t) != libc::getsid(0) }
+}
+
+/// Collects one child that has ended.
+pub fn reap(pid: u32) {
+    // SAFETY: a null status pointer is allowed.
+    unsafe { libc::waitpid(pid as libc::pid_t, std::ptr::null_mut(), libc::WNOHANG) };
+}
+
 /// Fills with random bytes from the kernel.
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];

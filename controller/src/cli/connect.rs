@@ -104,7 +104,7 @@ impl Paths {
         targets: impl IntoIterator<Item = &'a str>,
         connection: &Connection,
         stdin_is_taken: bool,
-    ) -> Result<Paths, TargetError> {
+    ) -> Result<Paths, String> {
         let mut known: HashMap<String, usize> = HashMap::new();
         let mut paths = Paths {
             nodes: Vec::new(),
@@ -113,7 +113,7 @@ impl Paths {
             terminal: if connection.no_ask { None } else { Terminal::open().map(Mutex::new) },
         };
         for text in targets {
-            let mut target: Target = text.parse()?;
+            let mut target: Target = text.parse().map_err(|error: TargetError| error.to_string())?;
             complete(&mut target, connection);
             let mut above = None;
             for (depth, hop) in target.hops.iter().enumerate() {
@@ -233,12 +233,14 @@ impl Node {
     }
 }
 
-fn read_password(text: &str, file: &str, stdin_is_taken: bool) -> Result<Secret, TargetError> {
-    let wrong = |reason: String, hint: &str| TargetError::whole(text, format!("password-file={}: {reason}", harmless(file)), hint);
+fn read_password(target: &str, file: &str, stdin_is_taken: bool) -> Result<Secret, String> {
+    let about = harmless(&format!("{target}: password-file={file}"));
     if file == "-" && stdin_is_taken {
-        return Err(wrong("stdin goes to the program".into(), "Give -n to keep stdin for the password, or name a file."));
+        return Err(format!("{about}: stdin goes to the program; give -n to keep it for the password, or name a file"));
     }
-    password::from_file(file).map_err(|error| wrong(error.to_string(), "A password file's first line is the password."))
+    password::from_file(file).map_err(|error| {
+        format!("{about}: {error}; a password is the first line of a file on this machine")
+    })
 }
 
 /// Takes a hop by the library's own builder.

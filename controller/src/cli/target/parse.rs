@@ -37,13 +37,6 @@ pub struct TargetError {
     hint: String,
 }
 
-impl TargetError {
-    /// An error about the whole of a text.
-    pub fn whole(text: &str, message: impl Into<String>, hint: impl Into<String>) -> TargetError {
-        TargetError { text: text.into(), place: 0..text.chars().count(), message: message.into(), hint: hint.into() }
-    }
-}
-
 impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A character that moves the cursor must neither reach the terminal nor shift the mark.

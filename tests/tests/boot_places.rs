@@ -1,0 +1,196 @@
+//! Where an agent can be started from: every mount that forbids it, every value of `vm.memfd_noexec`, no `/proc`, odd
+//! umasks; and whatever was used, nothing of it is left.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use offshoot::{ConnectErrorKind, Router};
+use offshoot_tests::Leaks;
+use offshoot_tests::hop::{agent_of, assert_says, refused, router, up};
+use offshoot_tests::mounts::{PLACES, Scene};
+use offshoot_tests::process::must_run;
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::shells::{INTERPRETERS, Sh, Tools};
+
+const MEMFD_NOEXEC: [u8; 3] = [0, 1, 2];
+
+/// A host without interpreters, with the little that stage 0 wants.
+fn tools() -> Tools {
+    Tools::only(Sh::Dash, &["chmod", "rm", "uname"])
+}
+
+/// A host with this interpreter and no other.
+fn tools_with(interpreter: &str) -> Tools {
+    // Not a wrapper script of that name, which needs more programs.
+    let ask = if interpreter == "perl" { ["-e", "print $^X"] } else { ["-c", "import sys; print(sys.executable)"] };
+    tools().link(interpreter, must_run(interpreter, &ask, b"").trim())
+}
+
+/// Asserts that an agent starts in the scene, and that none of its files has a name, neither while it runs nor after.
+fn assert_starts(router: &Router, scene: &Scene, what: &str) {
+    let context = router.local().shell_words(scene.words()).connect();
+    let context = context.unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(scene.files(), BTreeSet::new(), "{what}: files while the agent runs");
+    up(Ok(context.clone()));
+    context.shutdown().expect("it is up");
+    assert_eq!(scene.files(), BTreeSet::new(), "{what}: files left behind");
+}
+
+#[test]
+fn a_usual_host_starts_agents_whatever_memfd_noexec_says() {
+    let _leaks = Leaks::begin();
+    let (router, tools) = (router(), tools());
+    for value in MEMFD_NOEXEC {
+        assert_starts(&router, &Scene::new(&tools).memfd_noexec(value), &format!("memfd_noexec={value}"));
+    }
+}
+
+#[test]
+fn each_place_alone_is_enough_where_all_others_are_closed() {
+    let _leaks = Leaks::begin();
+    let (router, tools) = (router(), tools());
+    const OPEN: [&[&str]; 7] =
+        [&["/dev"], &["/dev/shm"], &["/tmp"], &["/run"], &["/var/tmp"], &["/home/plain"], &["/mnt"]];
+    assert_eq!(OPEN.concat(), PLACES);
+    for open in OPEN {
+        for (options, value) in [("noexec", 0), ("noexec", 2), ("ro", 0), ("ro", 2)] {
+            let scene = Scene::new(&tools).everywhere(options).but(open).memfd_noexec(value);
+            assert_starts(&router, &scene, &format!("only {open:?} is not {options}, memfd_noexec={value}"));
+        }
+    }
+}
+
+#[test]
+fn an_interpreter_starts_agents_from_memory_where_every_place_is_closed() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for interpreter in INTERPRETERS {
+        let tools = tools_with(interpreter);
+        for options in ["noexec", "ro"] {
+            for value in [0, 1] {
+                let scene = Scene::new(&tools).everywhere(options).memfd_noexec(value);
+                assert_starts(&router, &scene, &format!("{interpreter}, {options}, memfd_noexec={value}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn without_proc_agents_start_from_files_and_from_memory() {
+    let _leaks = Leaks::begin();
+    let (router, tools) = (router(), tools());
+    for value in MEMFD_NOEXEC {
+        let scene = Scene::new(&tools).memfd_noexec(value).without_proc();
+        assert_starts(&router, &scene, &format!("no /proc, memfd_noexec={value}"));
+    }
+}
+
+#[test]
+fn with_no_place_and_no_interpreter_the_error_says_what_was_tried() {
+    let _leaks = Leaks::begin();
+    let (router, tools) = (router(), tools());
+    for options in ["noexec", "ro"] {
+        let scene = Scene::new(&tools).everywhere(options);
+        let error = refused(router.local().shell_words(scene.words()).connect(), ConnectErrorKind::Bootstrap);
+        assert_says(&error, &["local (local): no directory", "/dev/shm, /tmp, /run, /var/tmp", "perl", "set TMPDIR"]);
+        assert_eq!(scene.files(), BTreeSet::new(), "{options}");
+    }
+}
+
+#[test]
+fn with_no_place_and_no_executable_memory_the_error_names_the_sysctl() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for interpreter in INTERPRETERS {
+        let tools = tools_with(interpreter);
+        for options in ["noexec", "ro"] {
+            let scene = Scene::new(&tools).everywhere(options).memfd_noexec(2);
+            let error = refused(router.local().shell_words(scene.words()).connect(), ConnectErrorKind::Bootstrap);
+            assert_says(&error, &["vm.memfd_noexec", "read-only or mounted noexec", "set TMPDIR"]);
+            assert_eq!(scene.files(), BTreeSet::new(), "{interpreter}, {options}");
+        }
+    }
+}
+
+#[test]
+fn tmpdir_is_tried_and_a_useless_one_is_passed_over() {
+    let _leaks = Leaks::begin();
+    let (router, tools) = (router(), tools());
+    let own = "mkdir /mnt/own && busybox mount -t tmpfs none /mnt/own";
+    let scene = Scene::new(&tools).everywhere("noexec").also(own).env("TMPDIR", "/mnt/own").memfd_noexec(2);
+    let context = router.local().shell_words(scene.words()).connect();
+    up(context.clone());
+    // An agent whose memory may not be executed shows where its file was.
+    let pid = agent_of(&context.expect("it is up")).pid;
+    let program = fs::read_link(format!("/proc/{pid}/exe")).expect("root may look");
+    assert!(program.starts_with("/mnt/own") && program.to_string_lossy().ends_with("(deleted)"), "{program:?}");
+
+    for useless in ["/nonexistent", "/proc", "relative", "/tmp/with a space", ""] {
+        let scene = Scene::new(&tools).env("TMPDIR", useless);
+        assert_starts(&router, &scene, &format!("TMPDIR={useless:?}"));
+    }
+}
+
+#[test]
+fn a_full_place_is_passed_over() {
+    let _leaks = Leaks::begin();
+    let (router, tools) = (router(), tools());
+    let full = "busybox mount -t tmpfs -o size=4k,nr_inodes=2 none /dev/shm; head -c 4096 /dev/zero >/dev/shm/full";
+    assert_starts(&router, &Scene::new(&tools).also(full), "full /dev/shm");
+}
+
+#[test]
+fn the_umask_of_the_shell_is_neither_in_the_way_nor_changed() {
+    let _leaks = Leaks::begin();
+    let (router, tools) = (router(), tools());
+    for mask in ["000", "022", "077", "777"] {
+        for value in [0, 2] {
+            let scene = Scene::new(&tools).also(&format!("umask {mask}")).memfd_noexec(value);
+            let context = router.local().shell_words(scene.words()).connect();
+            let context = context.unwrap_or_else(|error| panic!("umask {mask}, memfd_noexec={value}: {error}"));
+            let status = fs::read_to_string(format!("/proc/{}/status", agent_of(&context).pid));
+            let status = status.expect("the agent runs");
+            assert!(status.contains(&format!("Umask:\t0{mask}\n")), "umask {mask}: {status}");
+            context.shutdown().expect("it is up");
+        }
+    }
+}
+
+#[test]
+fn a_file_of_somebody_else_in_the_way_is_left_alone() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let directory = ScratchDir::new("tmpdir");
+    // The file's name holds the shell's own process number.
+    let script = "echo mine >\"$TMPDIR/.o$$\"; eval \"$2\"";
+    let shell = directory.file("shell", format!("#!/bin/sh\n{script}\n"), 0o755);
+    let tmpdir = format!("TMPDIR={}", directory.path().display());
+    let words = ["env", &tmpdir, shell.to_str().expect("our own path")].map(str::to_owned);
+    up(router.local().shell_words(words.into()).connect());
+    let names: Vec<_> = fs::read_dir(directory.path()).expect("ours").flatten().map(|entry| entry.path()).collect();
+    let theirs: Vec<_> = names.iter().filter(|path| **path != shell).collect();
+    assert_eq!(theirs.len(), 1, "{names:?}");
+    assert_eq!(fs::read_to_string(theirs[0]).expect("ours"), "mine\n");
+}
+
+#[test]
+fn what_is_written_is_for_its_owner_alone_while_it_has_a_name() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let directory = ScratchDir::new("tmpdir");
+    let seen = directory.file("modes", "", 0o666);
+    // A chmod that looks before and after: what it is asked to make executable is the file that is about to run.
+    let script = format!(
+        "#!/bin/sh\n/bin/chmod \"$@\"\nr=$?\nstat -c '%a %U' \"$2\" >>{}\nexit $r\n",
+        seen.display()
+    );
+    directory.file("chmod", script, 0o755);
+    let path = format!("PATH={}:/usr/bin:/bin", directory.path().display());
+    let words = ["env", path.as_str(), "sh"].map(str::to_owned);
+    up(router.local().shell_words(words.into()).connect());
+    assert_eq!(fs::read_to_string(&seen).expect("ours"), "700 root\n");
+    let mode = fs::metadata(Path::new("/dev/shm")).expect("it exists").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o1777, "the place itself is not touched");
+}
