@@ -353,7 +353,8 @@ impl<F: Remote> Reply<F> {
 
     fn finish(&mut self, reply: Result<Vec<u8>>) -> Result<F::Value, CallError<F::Error>> {
         self.done = true;
-        read_reply::<F>(self.context.name(), &reply?)
+        let reply = reply.map_err(|error| error.naming(self.context.name()))?;
+        read_reply::<F>(self.context.name(), &reply)
     }
 }
 

@@ -85,6 +85,15 @@ impl Error {
         Error::System { action: action.into(), detail: error.to_string() }
     }
 
+    /// This error as one about the context called `name`, where it knows that context by its number only: the node
+    /// that returned a message may have forgotten the name.
+    pub(crate) fn naming(mut self, name: &str) -> Error {
+        if let Error::Undelivered { context, .. } = &mut self {
+            *context = name.into();
+        }
+        self
+    }
+
     /// The details, where this is about a hop that could not be taken.
     pub fn as_connect(&self) -> Option<&ConnectError> {
         match self {

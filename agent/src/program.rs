@@ -185,7 +185,7 @@ impl Process {
         drop(self.stdin.take());
         self.waited = true;
         match self.slot.wait(None) {
-            Some(reply) => read_value(self.context.name(), &reply?),
+            Some(reply) => self.read(reply),
             None => Err(Error::ShutDown),
         }
     }
@@ -198,10 +198,14 @@ impl Process {
         match self.slot.wait(Some(timeout)) {
             Some(reply) => {
                 self.waited = true;
-                read_value(self.context.name(), &reply?).map(Some)
+                self.read(reply).map(Some)
             }
             None => Ok(None),
         }
+    }
+
+    fn read(&self, reply: Result<Vec<u8>>) -> Result<ExitStatus> {
+        read_value(self.context.name(), &reply.map_err(|error| error.naming(self.context.name()))?)
     }
 }
 

@@ -101,11 +101,16 @@ unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
             if sys::wait_for_stdin(seconds) == 0 {
                 sys::exit(NO_IMAGE);
             }
-            let got = sys::read(0, at, end as usize - at as usize);
+            // The first byte alone: line ends before the image are left over from what a start-up file was given.
+            let want = if at == memory { 1 } else { end as usize - at as usize };
+            let got = sys::read(0, at, want);
             if got <= 0 {
                 if got != sys::EAGAIN && got != sys::EINTR {
                     sys::exit(SHORT);
                 }
+                continue;
+            }
+            if at == memory && *at == b'\n' {
                 continue;
             }
             seconds = STALL;

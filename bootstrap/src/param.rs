@@ -54,7 +54,8 @@ pub enum Mode {
     /// loader gives up after 10 seconds without a byte.
     Optimistic,
     /// The image is sent when the loader has printed [`ready_marker`]. The loader gives up after 60 seconds without
-    /// a byte.
+    /// a byte. A start-up file that reads lines has to be given some to come that far: the loader skips line ends
+    /// before the image.
     Wait,
 }
 

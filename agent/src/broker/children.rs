@@ -24,6 +24,9 @@ use std::time::Duration;
 /// How long the program of a hop may take to end once its streams have.
 const EXIT_PATIENCE: Duration = Duration::from_millis(500);
 
+/// What start-up files may read while the loader is waited for.
+const LINE_ENDS: &[u8] = &[b'\n'; 32];
+
 /// What an agent tells its parent first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Hello {
@@ -47,6 +50,7 @@ pub(super) struct Child {
     boot: Boot,
     process: Option<Process>,
     terminal: Option<OwnedFd>,
+    slave: Option<OwnedFd>,
     reply: Option<FlowKey>,
     waiting: Vec<FlowKey>,
     open_streams: u8,
@@ -104,6 +108,7 @@ impl Broker {
             boot,
             process: None,
             terminal: None,
+            slave: None,
             reply: Some(flow),
             waiting: Vec::new(),
             open_streams: 0,
@@ -168,12 +173,18 @@ impl Broker {
             let writing = terminal.try_clone().map_err(|error| Error::system("duplicating a terminal", error))?;
             if let Some(child) = self.children.get_mut(&link) {
                 child.terminal = Some(writing);
+                child.slave = spawned.slave;
             }
             self.watch(Role::ChildTerminal(link), terminal)?;
         }
         match sys::pidfd_open(pid) {
             Ok(fd) => self.watch(Role::ChildExit(link), fd)?,
             Err(_) => self.after(Duration::from_millis(20), Timer::Poll),
+        }
+        if mode == Mode::Wait {
+            // For start-up files that read lines: without any they would wait as long as we do. What they leave of
+            // it the loader skips. A new pipe has room.
+            let _ = sys::write(&spawned.stdin, LINE_ENDS);
         }
         self.attach_output(core, link, spawned.stdin);
         if let Some(io) = core.io.get_mut(&link) {
@@ -200,6 +211,7 @@ impl Broker {
             }
             Progress::Up(rest) => {
                 child.up = true;
+                child.slave = None;
                 if child.boot.attempts() > 1 {
                     let (key, platform) = (child.order.recipe.key.clone(), child.boot.platform());
                     self.remembered.retain(|(other, _)| *other != key);
@@ -300,13 +312,15 @@ impl Broker {
         let Some(child) = self.children.get_mut(&link) else { return };
         child.over = true;
         child.terminal = None;
+        child.slave = None;
         child.open_streams = 0;
         match &child.process {
             Some(process) if child.exit.is_none() => {
                 if !child.up {
                     process.signal(libc::SIGTERM);
                 }
-                self.after(EXIT_PATIENCE, Timer::Kill(link));
+                let attempt = child.boot.attempts();
+                self.after(EXIT_PATIENCE, Timer::Kill(link, attempt));
             }
             _ => self.finish(core, link),
         }
@@ -333,7 +347,8 @@ impl Broker {
             };
             self.lose_child(&mut core, link, &why);
         } else if !child.over && child.exit.is_none() && child.open_streams == 0 {
-            self.after(EXIT_PATIENCE, Timer::Kill(link));
+            let attempt = child.boot.attempts();
+            self.after(EXIT_PATIENCE, Timer::Kill(link, attempt));
         }
         self.attempt_over(&mut core, link);
         shared.release(core);
@@ -348,12 +363,15 @@ impl Broker {
         self.reap_orphans();
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
-        let (over, streams) = self.children.get(&link).map_or((true, 0), |child| (child.over, child.open_streams));
+        let (over, streams, attempt) = self
+            .children
+            .get(&link)
+            .map_or((true, 0, 0), |child| (child.over, child.open_streams, child.boot.attempts()));
         if over {
             self.finish(&mut core, link);
         } else if streams > 0 {
             // What is left in its streams is read first; but something else may hold them open for ever.
-            self.after(EXIT_PATIENCE, Timer::Kill(link));
+            self.after(EXIT_PATIENCE, Timer::Kill(link, attempt));
         }
         self.attempt_over(&mut core, link);
         shared.release(core);
@@ -372,6 +390,7 @@ impl Broker {
             Verdict::Again(platform) => {
                 tracing::debug!("{}: once more, waiting, for {platform}", child.order.name);
                 child.terminal = None;
+                child.slave = None;
                 self.unwatch(Role::ChildTerminal(link));
                 self.unwatch(Role::ChildStderr(link));
                 self.unwatch(Role::Link(link));
@@ -416,6 +435,13 @@ impl Broker {
         shared.release(core);
     }
 
+    /// The program of an attempt did not end in time; a later attempt's is left alone.
+    pub(super) fn attempt_overdue(&mut self, link: LinkId, attempt: u8) {
+        if self.children.get(&link).is_some_and(|child| child.boot.attempts() == attempt) {
+            self.kill_child(link);
+        }
+    }
+
     /// The program of a hop did not end by itself.
     pub(super) fn kill_child(&mut self, link: LinkId) {
         let Some(child) = self.children.get_mut(&link) else { return };
@@ -427,6 +453,7 @@ impl Broker {
         } else {
             child.open_streams = 0;
             child.terminal = None;
+            child.slave = None;
             let shared = Arc::clone(&self.shared);
             let mut core = shared.lock();
             self.attempt_over(&mut core, link);
@@ -437,7 +464,6 @@ impl Broker {
     /// A child's program has ended and nothing of it is left.
     fn finish(&mut self, core: &mut Core, link: LinkId) {
         let Some(child) = self.children.remove(&link) else { return };
-        core.names.remove(&child.context);
         for flow in child.waiting {
             answer(core, flow, value(&()));
         }
@@ -467,7 +493,8 @@ impl Broker {
         if let Some(io) = core.io.get_mut(&link) {
             io.close_when_empty = true;
         }
-        self.after(EXIT_PATIENCE * 3, Timer::Kill(link));
+        let attempt = self.children.get(&link).map_or(0, |child| child.boot.attempts());
+        self.after(EXIT_PATIENCE * 3, Timer::Kill(link, attempt));
     }
 
     /// For kernels without pidfds: looks at every program.

@@ -66,8 +66,8 @@ enum Role {
 enum Timer {
     /// A child must be up by now. The attempt it was set for.
     Connect(LinkId, u8),
-    /// A child's program must have ended by now.
-    Kill(LinkId),
+    /// A child's program must have ended by now. The attempt it was set for.
+    Kill(LinkId, u8),
     /// Look whether the link is alive.
     Heartbeat(LinkId),
     /// Look whether programs have ended: only on kernels without pidfds.
@@ -411,7 +411,7 @@ impl Broker {
             self.timers.remove(&key);
             match timer {
                 Timer::Connect(link, attempt) => self.connect_timed_out(link, attempt),
-                Timer::Kill(link) => self.kill_child(link),
+                Timer::Kill(link, attempt) => self.attempt_overdue(link, attempt),
                 Timer::Heartbeat(link) => self.heartbeat(link),
                 Timer::Poll => self.poll_exits(),
                 Timer::EndProgram(number) => self.end_program(number),

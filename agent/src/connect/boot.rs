@@ -254,6 +254,9 @@ impl Boot {
 
     /// Everything that was said, a stream after the other.
     pub fn said(&mut self) -> Vec<String> {
+        // What might still have become a marker was said as well.
+        let rest = std::mem::take(&mut self.pending);
+        self.stdout.feed(&rest);
         let mut said = self.stdout.take();
         said.extend(self.terminal.take());
         said.extend(self.stderr.take());

@@ -33,6 +33,9 @@ pub struct Spawned {
     pub stderr: OwnedFd,
     /// The controlling end of its terminal, if it has one.
     pub terminal: Option<OwnedFd>,
+    /// The other end, to be held while the program may still ask: ssh opens its terminal only then, and one that nobody
+    /// has open is hung up.
+    pub slave: Option<OwnedFd>,
 }
 
 /// Starts a program in a session of its own, so that no Ctrl-C meant for us reaches it.
@@ -54,11 +57,11 @@ pub fn spawn(program: &Program<'_>, with_terminal: bool) -> io::Result<Spawned> 
         env: None,
         directory: None,
         stdio: [child_in, child_out, child_err],
-        terminal: slave,
+        terminal: slave.as_ref(),
         dies_with_parent: false,
     })?;
     for fd in [&stdin, &stdout, &stderr].into_iter().chain(&terminal) {
         set_nonblocking(fd)?;
     }
-    Ok(Spawned { process, stdin, stdout, stderr, terminal })
+    Ok(Spawned { process, stdin, stdout, stderr, terminal, slave })
 }

@@ -611,11 +611,9 @@ impl Node {
                     self.close(flow, letter);
                 }
             }
-            Kind::Log => {
-                if self.router.up().is_none() {
-                    let bytes = std::mem::take(&mut frame.payload);
-                    self.events.push_back(Event::Log { from: header.src, bytes });
-                }
+            Kind::Log if self.router.up().is_none() => {
+                let bytes = std::mem::take(&mut frame.payload);
+                self.events.push_back(Event::Log { from: header.src, bytes });
             }
             _ => {}
         }

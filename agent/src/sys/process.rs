@@ -45,7 +45,7 @@ pub struct Start<'a> {
     /// Its stdin, stdout and stderr.
     pub stdio: [OwnedFd; 3],
     /// Its controlling terminal.
-    pub terminal: Option<OwnedFd>,
+    pub terminal: Option<&'a OwnedFd>,
     /// Whether the kernel kills it when the thread that started it ends.
     pub dies_with_parent: bool,
 }
@@ -144,7 +144,7 @@ fn child(
     env: Option<&[*const libc::c_char]>,
 ) -> io::Error {
     let prepare = || -> io::Result<()> {
-        new_session(start.terminal.as_ref().map(AsRawFd::as_raw_fd))?;
+        new_session(start.terminal.map(AsRawFd::as_raw_fd))?;
         clear_signal_mask()?;
         // SAFETY: plain calls; the Rust runtime ignores SIGPIPE, programs expect the default. The directory's name is
         // a C string. An older kernel has no close_range and keeps what others have left open.

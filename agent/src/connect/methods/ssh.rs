@@ -123,6 +123,7 @@ impl Method for Ssh {
     fn recipe(&self, _nonce: &str) -> Recipe {
         let answered_wrong = "the password was not accepted";
         let lines = |texts: &[&str], kind, detail: &str, hint: &str| Rule::explain(When::Always, texts, kind, detail, hint);
+        let look_at_key = "connect once with plain ssh to look at it, or use host-keys=accept-new";
         let reach = "check the name, the port and the network; ssh -v says more";
         let mut rules = vec![
             Rule::explain(
@@ -156,7 +157,7 @@ impl Method for Ssh {
                 &["Host key verification failed"],
                 Kind::HostKey,
                 "the host's key is unknown or has changed",
-                "connect once with plain ssh to look at it, or use host-keys=accept-new",
+                look_at_key,
             ),
             lines(&["Could not resolve hostname"], Kind::Unreachable, "the name of the host is unknown", reach),
             lines(&["Connection refused"], Kind::Unreachable, "nothing listens at that port of the host", reach),
@@ -171,6 +172,15 @@ impl Method for Ssh {
                 reaction: Reaction::Answer(self.password.clone()),
             });
         }
+        rules.push(Rule {
+            pattern: Pattern::Prompt("continue connecting (yes/no".into()),
+            when: When::Always,
+            reaction: Reaction::Explain {
+                kind: Kind::HostKey,
+                detail: "the host's key is unknown".into(),
+                hint: look_at_key.into(),
+            },
+        });
         // A key that is locked and not in an agent is of no use here; ssh goes on to the next way.
         rules.push(Rule {
             pattern: Pattern::Prompt("passphrase for key".into()),

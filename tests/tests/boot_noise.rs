@@ -1,0 +1,184 @@
+//! Start-up files that talk, and start-up files that listen: what they print is skipped, what they swallow is sent
+//! again, once, and the host is remembered.
+
+use std::fs;
+use std::path::PathBuf;
+
+use offshoot::{ConnectErrorKind, Context, Result, Router};
+use offshoot_tests::hop::{Counter, assert_says, facts_of, refused, router, sessions, up};
+use offshoot_tests::process::must_run;
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::users::{NOISY, SWALLOW};
+use offshoot_tests::{Leaks, Sshd};
+
+/// A shell that runs `startup` before the command it is given, as a start-up file would.
+struct Noisy {
+    scratch: ScratchDir,
+    counter: Counter,
+}
+
+impl Noisy {
+    fn new(startup: &str) -> Self {
+        let scratch = ScratchDir::new("noisy");
+        scratch.file("startup", startup, 0o644);
+        Self { scratch, counter: Counter::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    fn words(&self) -> Vec<String> {
+        let startup = self.path("startup").display().to_string();
+        // bash -c reads the file that BASH_ENV names, with the command's own stdin and stdout.
+        self.counter.before(["env", &format!("BASH_ENV={startup}"), "/bin/bash"])
+    }
+
+    fn connect(&self, router: &Router) -> Result<Context> {
+        router.local().shell_words(self.words()).connect()
+    }
+}
+
+#[test]
+fn what_a_start_up_file_prints_over_ssh_is_skipped_at_the_first_attempt() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let config = server.config().display().to_string();
+    assert_eq!(up(router.ssh("web1").config(config).user(NOISY.name).connect()).user, NOISY.name);
+    assert_eq!(sessions(&server), 1, "printing is no reason to try again");
+}
+
+#[test]
+fn noise_of_every_kind_is_skipped_at_the_first_attempt() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let noises = [
+        ("lines", "echo 'Welcome!'; echo 'quota: 93 %' >&2"),
+        ("no newline", "printf 'no newline here: '; printf 'nor here: ' >&2"),
+        ("a prompt", "printf 'Enter password: '; printf \"[sudo] password for you: \" >&2"),
+        ("half a marker", "printf 'offshoot:'; printf 'offshoot:0123456789abcdef:up'"),
+        ("a whole marker of somebody else", "printf 'offshoot:0123456789abcdef:up\\nOFFS'"),
+        ("bytes that are not text", "printf '\\000\\377\\376\\r\\r\\n\\033[2J'"),
+        ("a message of the day of 1 MiB", "head -c 1048576 /dev/zero | tr '\\0' m"),
+        ("a message of the day of 1 MiB in lines", "yes 'message of the day' | head -c 1048576"),
+        ("1 MiB on stderr", "yes 'message of the day' | head -c 1048576 >&2"),
+        ("shell tracing", "set -x"),
+        ("a platform's name, in passing", "echo 'offshoot:platform:vax:'"),
+    ];
+    for (what, startup) in noises {
+        let noisy = Noisy::new(startup);
+        let context = noisy.connect(&router).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(facts_of(&context).user, "root", "{what}");
+        assert_eq!(noisy.counter.starts(), 1, "attempts with {what}");
+        context.shutdown().expect("it is up");
+    }
+}
+
+#[test]
+fn a_start_up_file_that_swallows_a_line_over_ssh_costs_one_attempt_and_only_once() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let connect = || {
+        let config = server.config().display().to_string();
+        router.ssh("web1").config(config).user(SWALLOW.name).connect()
+    };
+    assert_eq!(up(connect()).user, SWALLOW.name);
+    assert_eq!(sessions(&server), 2, "in one breath, then waiting");
+    assert_eq!(up(connect()).user, SWALLOW.name);
+    assert_eq!(sessions(&server), 3, "the second time it waits at once");
+}
+
+#[test]
+fn what_start_up_files_swallow_is_sent_again_after_waiting() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    // None of them may read for ever where nothing comes: that is a hang, not a start-up file.
+    let listeners = [
+        ("a line", "read -r -t 1 swallowed"),
+        ("a byte", "read -r -t 1 -n 1 swallowed"),
+        ("4,096 bytes", "timeout 1 dd bs=4096 count=1 of=/dev/null 2>/dev/null"),
+        ("100,000 bytes", "timeout 1 head -c 100000 >/dev/null"),
+        ("everything for a second", "timeout 1 cat >/dev/null"),
+    ];
+    for (what, startup) in listeners {
+        let noisy = Noisy::new(startup);
+        let context = noisy.connect(&router).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(noisy.counter.starts(), 2, "attempts with a file that reads {what}");
+        context.shutdown().expect("it is up");
+        let context = noisy.connect(&router).unwrap_or_else(|error| panic!("{what}, remembered: {error}"));
+        assert_eq!(noisy.counter.starts(), 3, "attempts with a file that reads {what}, remembered");
+        assert_eq!(facts_of(&context).user, "root", "{what}");
+        context.shutdown().expect("it is up");
+    }
+}
+
+#[test]
+fn a_call_that_left_with_a_swallowed_image_is_sent_again_with_it() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let noisy = Noisy::new("timeout 1 cat >/dev/null");
+    let connecting = router.local().shell_words(noisy.words()).open().expect("the order is sent");
+    let reply = connecting.context().start(offshoot::stock::echo { text: "once".into() });
+    assert_eq!(reply.wait().expect("the call is answered"), "once");
+    connecting.wait().expect("the call was answered");
+    assert_eq!(noisy.counter.starts(), 2);
+}
+
+#[test]
+fn the_memory_of_one_host_is_not_that_of_another() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let (swallowing, usual) = (Noisy::new("read -r -t 1 swallowed"), Noisy::new(""));
+    up(swallowing.connect(&router));
+    let before = router.bytes_sent();
+    up(usual.connect(&router));
+    assert_eq!((swallowing.counter.starts(), usual.counter.starts()), (2, 1));
+    assert!(router.bytes_sent() > before, "the image was sent");
+}
+
+#[test]
+fn a_start_up_file_that_ends_the_shell_is_quoted() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let noisy = Noisy::new("echo 'this account has moved to web2' >&2; exit 3");
+    let error = refused(noisy.connect(&router), ConnectErrorKind::Exited);
+    assert_says(&error, &["local (local): ", "status 3", "\"this account has moved to web2\""]);
+    assert_eq!(noisy.counter.starts(), 1, "a refusal is not tried again");
+}
+
+#[test]
+fn the_last_hundred_lines_of_each_stream_are_kept_for_the_error() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let noisy = Noisy::new("for i in $(seq 1 250); do echo out $i; echo err $i >&2; done; exit 3");
+    let error = refused(noisy.connect(&router), ConnectErrorKind::Exited);
+    let expected = |name: &str| (151..=250).map(|i| format!("{name} {i}")).collect::<Vec<_>>();
+    assert_eq!(error.said, [expected("out"), expected("err")].concat());
+}
+
+#[test]
+fn garbage_behind_the_marker_ends_that_link_with_a_quotation_and_nothing_else() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    // Somebody who stays behind with the link's own stdout and writes to it when told.
+    let noisy = Noisy::new("");
+    let fifo = noisy.path("fifo");
+    must_run("mkfifo", &[fifo.to_str().expect("our own path")], b"");
+    let startup = format!(
+        "{{ read -r go <{}; echo 'cron: disk full, cron: disk full, cron: disk full'; }} </dev/null 2>/dev/null &\n",
+        fifo.display()
+    );
+    fs::write(noisy.path("startup"), startup).expect("it is ours");
+    let other = router.local().shell("/bin/sh").connect().expect("another one");
+    let context = noisy.connect(&router).expect("silent so far");
+    let waiting = context.command("cat").spawn().expect("it runs");
+    fs::write(&fifo, "go\n").expect("somebody waits for it");
+    let error = waiting.wait().expect_err("its context is lost").to_string();
+    assert!(error.starts_with("local: connection lost: ") && error.contains("\"cron: disk full"), "{error}");
+    let later = context.call(offshoot::stock::ping {}).expect_err("it stays lost").to_string();
+    assert!(later.starts_with("local: "), "{later}");
+    facts_of(&other);
+    up(router.local().connect());
+}

@@ -1,0 +1,185 @@
+//! The papers keep their word: README's examples run and print what stands there, its program is one that is compiled,
+//! every test that SPECIFICATION names exists, and the code map of ARCHITECTURE has a line for every source file.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use offshoot_tests::run::offshoot_binary;
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::users::NOPASS;
+use offshoot_tests::{Leaks, Run, Sshd};
+
+/// Stands for output that differs from run to run.
+const ANYTHING: &str = "...";
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a folder of the workspace").to_owned()
+}
+
+fn paper(name: &str) -> String {
+    fs::read_to_string(workspace().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The fenced blocks of README in one language, each with the comment on the line before it.
+fn blocks(language: &str) -> Vec<(String, String)> {
+    let text = paper("README.md");
+    let mut found = Vec::new();
+    let mut before = "";
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.strip_prefix("```") == Some(language) {
+            let body: Vec<_> = lines.by_ref().take_while(|line| *line != "```").collect();
+            found.push((before.to_owned(), body.join("\n") + "\n"));
+        }
+        before = line;
+    }
+    found
+}
+
+/// The hosts that a block's comment names; none where the block is not to be run.
+fn hosts(comment: &str) -> Option<Vec<Sshd>> {
+    let names = comment.strip_suffix("-->")?.split_once("runs: ")?.1;
+    let names = names.split_whitespace().filter(|name| *name != "local");
+    Some(names.map(|name| Sshd::named(name).client_line(format!("User {}", NOPASS.name)).start()).collect())
+}
+
+/// A shell text with the finished `offshoot` in its PATH; `local` and aliases are all it knows.
+fn shell(text: &str, folder: &Path) -> Run {
+    let binary = offshoot_binary();
+    let path = format!("{}:/usr/bin:/bin", binary.parent().expect("a file is in a folder").display());
+    let with_key = "mkdir -p ~/.ssh; cp /var/lib/offshoot-fixtures/client_key ~/.ssh/id_ed25519; ";
+    Run::program("sh").arg("-c").arg(format!("{with_key}{text}")).env("PATH", path).directory(folder)
+}
+
+/// Removes the key that [`shell`] gives to root.
+struct Key;
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all("/root/.ssh");
+    }
+}
+
+#[test]
+fn the_examples_of_the_readme_print_what_it_says() {
+    let _leaks = Leaks::begin();
+    let _key = Key;
+    let folder = ScratchDir::new("readme");
+    let mut ran = 0;
+    for (comment, body) in blocks("console") {
+        let _hosts = hosts(&comment).unwrap_or_else(|| panic!("this block is not marked as to be run:\n{body}"));
+        for example in body.split("$ ").filter(|example| !example.is_empty()) {
+            let (command, expected) = example.split_once('\n').expect("every line has an end");
+            let seen = shell(command, folder.path()).finish();
+            assert_eq!(seen.code, 0, "$ {command}\n{}{}", seen.out(), seen.err());
+            assert_eq!(seen.err(), "", "$ {command}");
+            if expected != format!("{ANYTHING}\n") {
+                assert_eq!(seen.out(), expected, "$ {command}");
+            }
+            ran += 1;
+        }
+    }
+    assert!(ran >= 5, "only {ran} examples were found");
+}
+
+#[test]
+fn the_program_of_the_readme_is_an_example_that_runs() {
+    let _leaks = Leaks::begin();
+    let _key = Key;
+    let folder = ScratchDir::new("readme");
+    let [(comment, body)] = &blocks("rust")[..] else { panic!("README shows one program") };
+    assert_eq!(*body, paper("controller/examples/hosts.rs"), "README and the example have drifted apart");
+    let _hosts = hosts(comment).expect("it is marked as to be run");
+    let seen = shell(&format!("{} web1 web2", example("hosts")), folder.path()).finish().expect_code(0);
+    let lines: Vec<String> = seen.out().lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for (line, host) in lines.iter().zip(["web1", "web2"]) {
+        assert!(line.starts_with(&format!("ssh.{host}.sudo.root: root at sandbox, Linux ")), "{line}");
+    }
+}
+
+#[test]
+fn the_other_examples_run() {
+    let _leaks = Leaks::begin();
+    let folder = ScratchDir::new("examples");
+    let seen = shell(&example("pipe"), folder.path()).finish().expect_code(0);
+    assert_eq!(seen.out(), "root\nleaf\nbranch\n");
+    let seen = shell(&example("functions"), folder.path()).finish().expect_code(0);
+    assert_eq!(seen.out(), "3 lines\nSome(NotFound)\nlocal has no functions::lines\n");
+    drop(Key);
+}
+
+/// Where `cargo test --workspace` leaves the examples of the library.
+fn example(name: &str) -> String {
+    let program = std::env::current_exe().expect("the system knows this program");
+    let folder = program.parent().and_then(Path::parent).expect("target/debug/deps").join("examples");
+    let example = folder.join(name);
+    assert!(example.exists(), "{} is missing: cargo build --examples -p offshoot", example.display());
+    format!("OFFSHOOT_AGENTS=\"$OFFSHOOT_AGENTS\" {}", example.display())
+}
+
+/// All files of Rust below the workspace's folders, with their paths from its root.
+fn sources() -> Vec<String> {
+    let root = workspace();
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> =
+        ["agent", "bootstrap", "controller", "tests", "xtask"].map(|folder| root.join(folder)).into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("it is a folder of the workspace").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path.strip_prefix(&root).expect("it is below").display().to_string());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// What stands in backquotes in a text.
+fn quoted(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| !line.starts_with("```")).flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
+}
+
+#[test]
+fn every_test_that_the_specification_names_exists() {
+    let text = paper("SPECIFICATION.md");
+    let plain = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let named: BTreeSet<(&str, &str)> =
+        quoted(&text).into_iter().filter_map(|word| word.split_once("::")).filter(|(file, name)| plain(file) && plain(name)).collect();
+    assert!(named.len() > 50, "only {} tests are named", named.len());
+    let files: Vec<(String, String)> = sources().into_iter().map(|path| (path.clone(), paper(&path))).collect();
+    let missing: Vec<String> = named
+        .into_iter()
+        .filter(|(file, name)| {
+            let is = |path: &str| path.ends_with(&format!("/{file}.rs")) || path.contains(&format!("/{file}/"));
+            !files.iter().any(|(path, text)| is(path) && text.contains(&format!("fn {name}(")))
+        })
+        .map(|(file, name)| format!("{file}::{name}"))
+        .collect();
+    assert!(missing.is_empty(), "no such test:\n{}", missing.join("\n"));
+}
+
+#[test]
+fn the_code_map_has_every_source_file_and_no_other() {
+    let text = paper("ARCHITECTURE.md");
+    let mut mapped = BTreeSet::new();
+    let mut folder = "";
+    for line in text.lines() {
+        if let Some(heading) = line.strip_prefix("### `") {
+            folder = heading.split('`').next().unwrap_or_default();
+        } else if line.starts_with("## ") {
+            folder = "";
+        } else if let Some(row) = line.strip_prefix("- `").filter(|_| !folder.is_empty()) {
+            mapped.insert(format!("{folder}/{}", row.split('`').next().unwrap_or_default()));
+        }
+    }
+    // The suites are found by their names; the map has the code.
+    let code: BTreeSet<String> = sources().into_iter().filter(|path| !path.starts_with("tests/tests/")).collect();
+    let gone: Vec<_> = mapped.iter().filter(|path| !workspace().join(path).exists()).collect();
+    let unmapped: Vec<_> = code.difference(&mapped).collect();
+    assert!(gone.is_empty() && unmapped.is_empty(), "gone: {gone:#?}\nnot in the map: {unmapped:#?}");
+}
