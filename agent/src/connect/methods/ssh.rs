@@ -10,8 +10,10 @@ use std::time::Duration;
 /// What is done about a host's key.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub enum HostKeys {
-    /// As the user's configuration says; a question is answered with no.
+    /// As the user's configuration says; where that would ask, the answer is no.
     #[default]
+    Configured,
+    /// Only a key that is known already.
     Enforce,
     /// A key that was never seen is accepted and remembered; a changed one is refused (OpenSSH 7.6).
     AcceptNew,
@@ -79,7 +81,8 @@ impl Ssh {
             option("NumberOfPasswordPrompts=1");
         }
         match self.host_keys {
-            HostKeys::Enforce => {}
+            HostKeys::Configured => {}
+            HostKeys::Enforce => option("StrictHostKeyChecking=yes"),
             HostKeys::AcceptNew => option("StrictHostKeyChecking=accept-new"),
             HostKeys::Ignore => {
                 for fixed in [
@@ -179,6 +182,15 @@ impl Method for Ssh {
                 kind: Kind::HostKey,
                 detail: "the host's key is unknown".into(),
                 hint: look_at_key.into(),
+            },
+        });
+        rules.push(Rule {
+            pattern: Pattern::Prompt("continue connecting".into()),
+            when: When::Always,
+            reaction: Reaction::Explain {
+                kind: Kind::HostKey,
+                detail: "the host's key is unknown".into(),
+                hint: "connect once with plain ssh to look at it, or use host-keys=accept-new".into(),
             },
         });
         // A key that is locked and not in an agent is of no use here; ssh goes on to the next way.
