@@ -66,6 +66,21 @@ impl Stage0 {
         .concat()
     }
 
+    /// As [`Stage0::script`], without a dollar sign: for programs that have a shell expand what looks like a variable on
+    /// the way, as `sudo -i` does.
+    pub fn guarded_script(&self) -> String {
+        let mut text = "eval \"`printf '".to_owned();
+        for c in self.script().chars() {
+            if matches!(c, '"' | '$' | '`' | '\\' | '%') {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\\{:03o}", u32::from(c));
+            } else {
+                text.push(c);
+            }
+        }
+        text + "'`\""
+    }
+
     /// What to give a login shell, over ssh for example: at most [`MAX_COMMAND`] bytes.
     pub fn command(&self) -> String {
         format!("exec sh -c '{}'", self.script())

@@ -161,6 +161,21 @@ fn an_image_that_never_comes_is_waited_for_ten_seconds() {
 }
 
 #[test]
+fn line_ends_before_the_image_are_skipped_and_nothing_else_is() {
+    let (input, rest) = image_and_rest();
+    let path = path_of(&[&MINIMUM[..], &["sh"]].concat());
+    for (before, up) in [("\n", true), ("\n\n\n\n\n\n", true), ("\r\n", false), (" ", false), ("\n\0", false)] {
+        let input = [before.as_bytes(), input.as_slice()].concat();
+        let result = start(shell(&path).arg("-c").arg(script(Mode::Optimistic)), &input);
+        if up {
+            assert_up(&result, &rest, &format!("{before:?}"));
+        } else {
+            assert_eq!(result.code, Some(exit::CORRUPT), "{before:?}");
+        }
+    }
+}
+
+#[test]
 fn another_platform_is_reported_on_both_streams_before_anything_is_read() {
     let path = path_of(&["sh"]);
     let uname = path.join("uname");

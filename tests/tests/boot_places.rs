@@ -181,16 +181,13 @@ fn what_is_written_is_for_its_owner_alone_while_it_has_a_name() {
     let router = router();
     let directory = ScratchDir::new("tmpdir");
     let seen = directory.file("modes", "", 0o666);
-    // A chmod that looks before and after: what it is asked to make executable is the file that is about to run.
-    let script = format!(
-        "#!/bin/sh\n/bin/chmod \"$@\"\nr=$?\nstat -c '%a %U' \"$2\" >>{}\nexit $r\n",
-        seen.display()
-    );
+    // A chmod that looks first: what it is asked to make executable holds the loader already.
+    let script = format!("#!/bin/sh\nstat -c '%a %U' \"$2\" >>{}\nexec /bin/chmod \"$@\"\n", seen.display());
     directory.file("chmod", script, 0o755);
     let path = format!("PATH={}:/usr/bin:/bin", directory.path().display());
-    let words = ["env", path.as_str(), "sh"].map(str::to_owned);
+    let words = ["sh", "-c", "umask 000; exec \"$@\"", "sh", "env", path.as_str(), "sh"].map(str::to_owned);
     up(router.local().shell_words(words.into()).connect());
-    assert_eq!(fs::read_to_string(&seen).expect("ours"), "700 root\n");
+    assert_eq!(fs::read_to_string(&seen).expect("ours"), "600 root\n");
     let mode = fs::metadata(Path::new("/dev/shm")).expect("it exists").permissions().mode();
     assert_eq!(mode & 0o7777, 0o1777, "the place itself is not touched");
 }

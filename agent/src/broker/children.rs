@@ -181,7 +181,7 @@ impl Broker {
             Ok(fd) => self.watch(Role::ChildExit(link), fd)?,
             Err(_) => self.after(Duration::from_millis(20), Timer::Poll),
         }
-        if mode == Mode::Wait {
+        if mode == Mode::Wait && image.is_some() {
             // For start-up files that read lines: without any they would wait as long as we do. What they leave of
             // it the loader skips. A new pipe has room.
             let _ = sys::write(&spawned.stdin, LINE_ENDS);
@@ -541,6 +541,7 @@ fn program_of<'a>(
     let mut words = words.to_vec();
     match attach {
         Attach::Direct | Attach::Words => words.extend(["sh".into(), "-c".into(), stage0.script()]),
+        Attach::GuardedWords => words.extend(["sh".into(), "-c".into(), stage0.guarded_script()]),
         Attach::Line => words.push(stage0.command()),
         Attach::Script => words.push(stage0.script()),
     }

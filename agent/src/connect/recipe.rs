@@ -10,6 +10,8 @@ pub enum Attach {
     Direct,
     /// As the words `sh`, `-c`, script.
     Words,
+    /// As the words `sh`, `-c`, script, with no dollar sign in any of them.
+    GuardedWords,
     /// As one word, a line for whatever login shell is there.
     Line,
     /// As the one word script, where the words end in a shell and `-c`.

@@ -50,7 +50,7 @@ pub struct Run {
     /// Forward no stdin: the program reads an end at once
     #[arg(short = 'n', long)]
     pub no_stdin: bool,
-    /// Print one JSON object a line: target with stdout or stderr, and at the end with status, signal or error
+    /// Print JSON, one object a line: target with stdout, stderr, status, signal or error
     #[arg(long)]
     pub json: bool,
     /// Where the program is to run: paths of hops, see `offshoot help targets`
@@ -102,7 +102,7 @@ pub struct Connection {
     /// Never ask for a password on the terminal
     #[arg(long)]
     pub no_ask: bool,
-    /// Log to stderr what happens, here and there: -v info, -vv debug, -vvv trace
+    /// Log to stderr what happens: -v info, -vv debug, -vvv trace
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 }
@@ -115,17 +115,18 @@ Examples:
   offshoot ping bastion/ssh:db7               how far away is it?
 
 `offshoot run --help` says more, and `offshoot help targets` how targets are written.
-Nothing is installed at a target, and nothing is left there: it needs a POSIX shell and Linux.";
+A target needs Linux and a POSIX shell. Nothing is installed there, and nothing is left.";
 
 const RUN: &str = "\
 Runs a program at one target or at several, as a careful `ssh TARGET CMD` would.
 
-The arguments arrive as they are given; no shell takes them apart. Where a shell is wanted, name one:
-`offshoot run web1 -- sh -c 'cd /srv && ls *.log | wc -l'`.
+The arguments arrive as they are given; no shell takes them apart. Where a shell is wanted, name
+one: `offshoot run web1 -- sh -c 'cd /srv && ls *.log | wc -l'`.
 
-At one target stdin is forwarded, output comes unchanged and at once, and the exit status is that of the program, or 128 and
-the number of the signal that ended it. Several targets are reached and run in parallel; each line has its target before it,
-stdin is not forwarded, and the exit status is 0 where all succeeded and else the highest.
+At one target stdin is forwarded, output comes unchanged and at once, and the exit status is that
+of the program, or 128 and the number of the signal that ended it. Several targets are reached and
+run in parallel; each line has its target before it, stdin is not forwarded, and the exit status is
+0 where all succeeded and else the highest.
 
 The program and all it has started end with this command, however it ends.";
 
@@ -137,11 +138,12 @@ Exit status:
   255  a target could not be reached or was lost; stderr says at which hop, and why
   2    the command line was wrong
 
-With --json, the stdout objects of a target put together are its output, byte for byte, and so for stderr; a piece that is
-not UTF-8 comes as stdout_base64 or stderr_base64.
+With --json, the stdout objects of a target put together are its output, byte for byte, and so for
+stderr; a piece that is not UTF-8 comes as stdout_base64 or stderr_base64. What a remote said before
+a failure comes with the error, as said.
 
-Passwords are asked for on the terminal where one is needed, once for each hop, or read from the first line of the file that
-password-file=PATH on the hop names; with -n, PATH can be - for stdin.
+Passwords are asked for on the terminal where one is needed, once for each hop, or read from the
+first line of the file that password-file=PATH on the hop names; with -n, PATH can be - for stdin.
 
 Examples:
   offshoot run local -- uname -a
@@ -153,7 +155,8 @@ Examples:
   offshoot run --json web1 web2 -- df -P / | jq .";
 
 const PING: &str = "\
-Measures round trips to a target: how long it takes to connect, and then how long an empty call takes to go there and back.";
+Measures round trips to a target: how long it takes to connect, and then how long an empty call
+takes to go there and back.";
 
 const PING_EXAMPLES: &str = "\
 Examples:
@@ -168,13 +171,14 @@ A target is a path of hops, separated by /, that begins at this machine:
     web1                              a host by ssh, under the name that your ssh knows
     deploy@web1:2222                  with user and port
     web1/sudo                         root there, by sudo
-    ssh:bastion/ssh:db7/sudo:postgres two hosts, the second by the ssh of the first, and another user
+    ssh:bastion/ssh:db7/sudo:postgres two hosts, the second by the first's ssh, and a user there
     local, local/sudo                 this machine
 
-A hop is METHOD:ARGUMENT,KEY=VALUE,... and a word that is not a method is an ssh host; ssh:sudo is a host named sudo.
-Hops that several targets have in common, options included, are taken once.
+A hop is METHOD:ARGUMENT,KEY=VALUE,... and a word that is not a method is an ssh host; ssh:sudo is
+a host named sudo. Hops that several targets have in common, options included, are taken once.
 
-ssh:[USER@]HOST[:PORT] runs the ssh of the machine where the hop begins, with the configuration and keys there:
+ssh:[USER@]HOST[:PORT] runs the ssh of the machine where the hop begins, with the configuration and
+the keys there:
     user=USER  port=PORT
     identity=PATH           a private key, as ssh -i
     config=PATH             another configuration file, as ssh -F
@@ -182,9 +186,11 @@ ssh:[USER@]HOST[:PORT] runs the ssh of the machine where the hop begins, with th
     connect-timeout=SECONDS the longest that the hop may take
     keepalive=SECONDS       between keepalives of ssh itself
     compression=yes|no
-    host-keys=POLICY        enforce: as the configuration says; accept-new: a new host's key is accepted and kept; ignore: any
+    host-keys=enforce       as the configuration says; accept-new: a new host's key is accepted and
+                            kept; ignore: any key is accepted
     password-file=PATH
-  The options -F, -i, -o, -l and -p say the same for the first ssh hop of each target, where the hop does not say it itself.
+  The options -F, -i, -o, -l and -p say the same for the first ssh hop of each target, where the
+  hop does not say it itself.
 
 sudo or sudo:USER; USER is root unless given:
     password-file=PATH
@@ -194,14 +200,15 @@ sudo or sudo:USER; USER is root unless given:
     role=ROLE  type=TYPE    of SELinux
     timeout=SECONDS         the longest that the hop may take
 
-local is a child of the machine that it stands behind:
+local is a child on the machine where the hop begins:
     shell=PATH              brings it up through this POSIX shell, as on a remote host
     login-shell=PATH        brings it up through a login shell of any kind
     timeout=SECONDS
 
 Password files are read on this machine: the first line, without its end.
 
-Text in square brackets is taken as it is, and outside of them %XX is a byte in hexadecimal, so / , and : can be written:
-    'sudo,password-file=[/etc/offshoot/web1]'     the same: sudo,password-file=%2Fetc%2Foffshoot%2Fweb1
-    'deploy@[2001:db8::7]:2222'                   an IPv6 address
+Text in square brackets is taken as it is, and outside of them %XX is a byte in hexadecimal, so
+that / and , and : can be written:
+    'sudo,password-file=[/etc/web1]'     the same: sudo,password-file=%2Fetc%2Fweb1
+    'deploy@[2001:db8::7]:2222'          an IPv6 address
 Mind that [ and ] mean something to some shells, hence the quotes around.";

@@ -42,14 +42,17 @@ impl Failure {
 
     /// The last lines that the remote said.
     pub fn said(&self) -> Vec<String> {
-        self.error.as_connect().map(|error| error.said.iter().map(|line| harmless(line)).collect()).unwrap_or_default()
+        self.error
+            .as_connect()
+            .map(|error| error.said.iter().map(|line| harmless(line)).collect())
+            .unwrap_or_default()
     }
 }
 
 /// A hop that one or more of the targets go through.
 struct Node {
-    /// The hops up to and including this one, as they are written.
-    path: String,
+    /// The hops up to and including this one, as a person is told of them.
+    place: String,
     above: Option<usize>,
     depth: usize,
     hop: target::Hop,
@@ -121,11 +124,15 @@ impl Paths {
                 let index = match known.get(&path) {
                     Some(index) => *index,
                     None => {
-                        let password = hop.password_file().map(|file| read_password(text, file, stdin_is_taken));
+                        let password =
+                            hop.password_file().map(|file| read_password(text, file, stdin_is_taken));
                         let (password, hop) = (password.transpose()?, hop.clone());
                         let state = Mutex::new(State::Idle);
-                        known.insert(path.clone(), paths.nodes.len());
-                        paths.nodes.push(Node { path, above, depth: depth + 1, hop, password, state });
+                        let bare =
+                            Target { hops: target.hops[..=depth].iter().map(target::Hop::bare).collect() };
+                        let place = harmless(&bare.to_string());
+                        known.insert(path, paths.nodes.len());
+                        paths.nodes.push(Node { place, above, depth: depth + 1, hop, password, state });
                         paths.nodes.len() - 1
                     }
                 };
@@ -212,10 +219,10 @@ impl Paths {
         }
         let mut terminal = self.terminal.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         if *asked > 0 {
-            terminal.say(&format!("[{}] the password was not accepted; try again", harmless(&node.path)));
+            terminal.say(&format!("[{}] the password was not accepted; try again", node.place));
         }
         *asked += 1;
-        terminal.ask(&format!("[{}] password for {}: ", harmless(&node.path), node.hop.method())).ok().flatten()
+        terminal.ask(&format!("[{}] password for {}: ", node.place, node.hop.method())).ok().flatten()
     }
 }
 
@@ -236,11 +243,12 @@ impl Node {
 fn read_password(target: &str, file: &str, stdin_is_taken: bool) -> Result<Secret, String> {
     let about = harmless(&format!("{target}: password-file={file}"));
     if file == "-" && stdin_is_taken {
-        return Err(format!("{about}: stdin goes to the program; give -n to keep it for the password, or name a file"));
+        return Err(format!(
+            "{about}: stdin goes to the program; give -n to keep it for the password, or name a file"
+        ));
     }
-    password::from_file(file).map_err(|error| {
-        format!("{about}: {error}; a password is the first line of a file on this machine")
-    })
+    password::from_file(file)
+        .map_err(|error| format!("{about}: {error}; a password is the first line of a file on this machine"))
 }
 
 /// Takes a hop by the library's own builder.

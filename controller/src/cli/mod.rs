@@ -68,7 +68,10 @@ fn explain(subject: Option<Subject>) -> ! {
     let mut command = Arguments::command();
     command.build();
     let mut long = |name: &str| {
-        command.find_subcommand_mut(name).map(|command| command.render_long_help().to_string()).unwrap_or_default()
+        command
+            .find_subcommand_mut(name)
+            .map(|command| command.render_long_help().to_string())
+            .unwrap_or_default()
     };
     let text = match subject {
         Some(Subject::Targets) => arguments::TARGETS.to_owned(),

@@ -82,7 +82,8 @@ impl Outlet {
     /// As [`Outlet::write`].
     pub fn write_object(&self, members: impl IntoIterator<Item = (&'static str, Value)>) -> io::Result<()> {
         // A map would sort them, and a person reads the target first.
-        let members: Vec<_> = members.into_iter().map(|(key, value)| format!("{}:{value}", Value::from(key))).collect();
+        let members: Vec<_> =
+            members.into_iter().map(|(key, value)| format!("{}:{value}", Value::from(key))).collect();
         self.write(format!("{{{}}}\n", members.join(",")).as_bytes())
     }
 }
@@ -216,7 +217,12 @@ fn finish_line(prefix: &str, line: &mut Vec<u8>, whole: &mut Vec<u8>) {
     }
 }
 
-fn write_piece(outlet: &Outlet, target: &str, members: (&'static str, &'static str), bytes: &[u8]) -> io::Result<()> {
+fn write_piece(
+    outlet: &Outlet,
+    target: &str,
+    members: (&'static str, &'static str),
+    bytes: &[u8],
+) -> io::Result<()> {
     if bytes.is_empty() {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! Passwords: from a file, or asked for on the terminal with the echo off. They are never printed, logged or kept
 //! anywhere but in a [`Secret`].
 
-use super::output::Inlet;
+use super::output::{Inlet, tell};
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use offshoot::Secret;
 use std::fs::{File, OpenOptions};
@@ -22,7 +22,13 @@ pub struct Terminal(File);
 impl Terminal {
     /// The terminal that this process belongs to, if it has one.
     pub fn open() -> Option<Terminal> {
-        OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_NOCTTY).open("/dev/tty").ok().map(Terminal)
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(nix::libc::O_NOCTTY)
+            .open("/dev/tty")
+            .ok()
+            .map(Terminal)
     }
 
     /// Asks for a password. None is given where the person gives up with an end of input.
@@ -30,9 +36,9 @@ impl Terminal {
     /// # Errors
     /// When the terminal cannot be used.
     pub fn ask(&mut self, question: &str) -> io::Result<Option<Secret>> {
-        write!(self.0, "{question}")?;
+        // Silence first: what is typed from the moment the question shows is the answer, and is not seen.
         silence(&self.0)?;
-        let answer = read_line(&mut self.0);
+        let answer = write!(self.0, "{question}").and_then(|()| read_line(&mut self.0));
         restore();
         // The person's own end of line was not shown either.
         writeln!(self.0)?;
@@ -75,7 +81,10 @@ pub fn from_file(path: &str) -> io::Result<Secret> {
     let mut file = File::open(path)?;
     let mode = file.metadata()?.permissions().mode();
     if mode & 0o077 != 0 {
-        tracing::warn!("{path} is open to other users (mode {:04o}); chmod 600 would keep the password to yours", mode & 0o7777);
+        let mode = mode & 0o7777;
+        tell(&format!(
+            "{path} has a password and is open to other users (mode {mode:04o}); chmod 600 keeps it to yours"
+        ));
     }
     read_line(&mut file)?.ok_or_else(|| io::Error::other("it is empty"))
 }
@@ -89,7 +98,9 @@ fn read_line(source: &mut impl Read) -> io::Result<Option<Secret>> {
         match source.read(&mut byte) {
             Ok(0) => break true,
             Ok(_) if byte[0] == b'\n' => break false,
-            Ok(_) if line.len() == LONGEST => return Err(io::Error::other("it is longer than a password may be")),
+            Ok(_) if line.len() == LONGEST => {
+                return Err(io::Error::other("it is longer than a password may be"));
+            }
             Ok(_) => line.push(byte[0]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -101,5 +112,7 @@ fn read_line(source: &mut impl Read) -> io::Result<Option<Secret>> {
     if ended && line.is_empty() {
         return Ok(None);
     }
-    String::from_utf8(line).map(|line| Some(Secret::new(line))).map_err(|_| io::Error::other("it is not UTF-8"))
+    String::from_utf8(line)
+        .map(|line| Some(Secret::new(line)))
+        .map_err(|_| io::Error::other("it is not UTF-8"))
 }

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 /// Measures, and ends this program.
 pub fn main(ping: Ping) -> ! {
     let log_level = super::start_log(ping.connection.verbose);
-    let paths = Paths::plan([ping.target.as_str()], &ping.connection, false).unwrap_or_else(|error| super::misused(error));
+    let paths = Paths::plan([ping.target.as_str()], &ping.connection, false)
+        .unwrap_or_else(|error| super::misused(error));
     super::with_tree(log_level, move |root, _: &Events| measure(&ping, &paths, root))
 }
 
@@ -34,7 +35,9 @@ fn measure(ping: &Ping, paths: &Paths, root: &Context) -> i32 {
     paths.open(root);
     let context = match paths.wait(0, root) {
         Ok(context) => context,
-        Err(failure) => return failed(format!("cannot reach {target}: {}", failure.sentence()), failure.said()),
+        Err(failure) => {
+            return failed(format!("cannot reach {target}: {}", failure.sentence()), failure.said());
+        }
     };
     let connected = begun.elapsed();
     let shown = || -> io::Result<Result<(), offshoot::Error>> {
@@ -81,7 +84,9 @@ fn summarise(stdout: &Outlet, ping: &Ping, connected: Duration, trips: &mut [Dur
     }
     let [min, median, max] = [min, median, max].map(readable);
     let (target, count) = (&ping.target, trips.len());
-    stdout.write(format!("{target}: {count} round trips: fastest {min}, median {median}, slowest {max}\n").as_bytes())
+    stdout.write(
+        format!("{target}: {count} round trips: fastest {min}, median {median}, slowest {max}\n").as_bytes(),
+    )
 }
 
 /// The middle of sorted times; the mean of the two in the middle where their number is even.

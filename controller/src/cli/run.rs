@@ -52,7 +52,9 @@ pub fn main(run: Run) -> ! {
             [target, words @ ..] if !words.is_empty() => format!("{target} -- {}", words.join(" ")),
             _ => format!("{} -- uname -a", targets.join(" ")),
         };
-        super::misused(format!("what is to be run? The program and its arguments stand after `--`:\n    offshoot run {words}"));
+        super::misused(format!(
+            "what is to be run? The program and its arguments stand after `--`:\n    offshoot run {words}"
+        ));
     }
     let log_level = super::start_log(connection.verbose);
     let forward_stdin = targets.len() == 1 && !no_stdin;
@@ -65,7 +67,8 @@ pub fn main(run: Run) -> ! {
     let job = Arc::new(Job { paths, targets, command, json, forward_stdin, stdout, stderr });
     super::with_tree(log_level, move |root, events| {
         job.paths.open(root);
-        let status = if job.targets.len() == 1 { job.at(0, root, events) } else { job.everywhere(root, events) };
+        let status =
+            if job.targets.len() == 1 { job.at(0, root, events) } else { job.everywhere(root, events) };
         let note_stdin = job.targets.len() > 1 && !no_stdin;
         if note_stdin && Inlet::stdin().is_ok_and(|mut stdin| stdin.has_data()) {
             tell("stdin was not forwarded, for there are several targets; -n says that this is meant");
@@ -103,7 +106,12 @@ impl Job {
             }
             Err(Trouble::Output(error)) => self.output_failed(&error),
             Err(Trouble::Unreached(failure)) => {
-                self.show_trouble(target, &format!("cannot reach {target}"), &failure.sentence(), &failure.said());
+                self.show_trouble(
+                    target,
+                    &format!("cannot reach {target}"),
+                    &failure.sentence(),
+                    &failure.said(),
+                );
                 TRANSPORT
             }
             Err(Trouble::Failed(error)) => self.failed(target, &error),
@@ -133,8 +141,10 @@ impl Job {
             // Nobody waits for it: the program may end before our stdin does.
             small_thread(move || forward(stdin)).map_err(Trouble::Output)?;
         }
-        let stderr = process.stderr.take().map(|reader| (reader, self.stream(target, &self.stderr, "stderr")));
-        let stdout = process.stdout.take().map(|reader| (reader, self.stream(target, &self.stdout, "stdout")));
+        let stderr =
+            process.stderr.take().map(|reader| (reader, self.stream(target, &self.stderr, "stderr")));
+        let stdout =
+            process.stdout.take().map(|reader| (reader, self.stream(target, &self.stdout, "stdout")));
         let json = self.json;
         let side = small_thread({
             let events = events.clone();
@@ -154,7 +164,8 @@ impl Job {
     }
 
     fn stream(&self, target: &str, outlet: &Outlet, name: &'static str) -> Stream {
-        let members = if name == "stdout" { ("stdout", "stdout_base64") } else { ("stderr", "stderr_base64") };
+        let members =
+            if name == "stdout" { ("stdout", "stdout_base64") } else { ("stderr", "stderr_base64") };
         match (self.json, self.targets.len()) {
             (true, _) => {
                 Stream::Json { outlet: self.stdout.clone(), target: target.into(), members, tail: Vec::new() }
@@ -192,7 +203,9 @@ impl Job {
             true if self.command.len() == 1 && program.contains([' ', ';', '|', '&', '$', '>']) => {
                 "; no shell takes it apart, so name one: -- sh -c '...'"
             }
-            true if !program.contains('/') => "; it is in no folder of the PATH there, so name it with its whole path",
+            true if !program.contains('/') => {
+                "; it is in no folder of the PATH there, so name it with its whole path"
+            }
             _ => "",
         };
         let text = harmless(&format!("cannot run {program:?}: {detail}{way_out}"));

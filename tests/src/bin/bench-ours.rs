@@ -1,7 +1,7 @@
 //! Measures this project through its public crate, for `cargo xtask bench`: the sub-commands of
 //! `tests/bench/mitogen_bench.py`, each printing a JSON array of numbers as its last line.
 
-use offshoot::{Context, Result, Router, stock};
+use offshoot::{Connecting, Context, Result, Router, stock};
 use std::time::{Duration, Instant};
 
 const USAGE: &str = "bench-ours connect-local N | connect-ssh CONFIG ALIAS N | sudo CONFIG ALIAS N | call-local N | \
@@ -11,9 +11,9 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
-        ["connect-local", count] => connects(number(count), |router| router.local().connect()),
+        ["connect-local", count] => connects(number(count), |router| router.local().open()),
         ["connect-ssh", config, alias, count] => {
-            connects(number(count), |router| router.ssh(*alias).config(*config).connect())
+            connects(number(count), |router| router.ssh(*alias).config(*config).open())
         }
         ["sudo", config, alias, count] => sudo(config, alias, number(count)),
         ["call-local", count] => calls(number(count), |router| router.local().connect()),
@@ -43,16 +43,17 @@ fn number(word: &str) -> usize {
     })
 }
 
-/// Connect and first call, `count` times, after one that is not counted.
-fn connects(count: usize, connect: impl Fn(&Router) -> Result<Context>) -> Result<Vec<f64>> {
+/// Connect and first call, `count` times, after one that is not counted. The call does not wait for the connection: it
+/// is sent behind the image, as the command line does it, too.
+fn connects(count: usize, open: impl Fn(&Router) -> Result<Connecting>) -> Result<Vec<f64>> {
     let router = Router::new()?;
     let mut seconds = Vec::new();
     for _ in 0..=count {
         let begun = Instant::now();
-        let context = connect(&router)?;
-        context.call(stock::ping {})?;
+        let connecting = open(&router)?;
+        connecting.context().call(stock::ping {})?;
         seconds.push(begun.elapsed());
-        context.shutdown()?;
+        connecting.wait()?.shutdown()?;
     }
     Ok(seconds[1..].iter().map(Duration::as_secs_f64).collect())
 }
@@ -64,10 +65,10 @@ fn sudo(config: &str, alias: &str, count: usize) -> Result<Vec<f64>> {
     let mut seconds = Vec::new();
     for _ in 0..=count {
         let begun = Instant::now();
-        let root = host.sudo().connect()?;
-        root.call(stock::ping {})?;
+        let connecting = host.sudo().open()?;
+        connecting.context().call(stock::ping {})?;
         seconds.push(begun.elapsed());
-        root.shutdown()?;
+        connecting.wait()?.shutdown()?;
     }
     Ok(seconds[1..].iter().map(Duration::as_secs_f64).collect())
 }

@@ -97,7 +97,8 @@ impl Method for Sudo {
             key: hop.clone(),
             hop,
             argv,
-            attach: Attach::Words,
+            // With a login, sudo gives the words to a shell and escapes all but the dollar signs.
+            attach: if self.login { Attach::GuardedWords } else { Attach::Words },
             terminal: true,
             rules,
             timeout_ms: self.timeout.as_millis() as u64,

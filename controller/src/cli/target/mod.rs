@@ -107,6 +107,17 @@ impl Hop {
         }
     }
 
+    /// The hop without its options: only where it leads to.
+    pub fn bare(&self) -> Hop {
+        match self {
+            Hop::Ssh(Ssh { host, user, port, .. }) => {
+                Hop::Ssh(Ssh { host: host.clone(), user: user.clone(), port: *port, ..Ssh::default() })
+            }
+            Hop::Sudo(sudo) => Hop::Sudo(Sudo { user: sudo.user.clone(), ..Sudo::default() }),
+            Hop::Local(_) => Hop::Local(Local::default()),
+        }
+    }
+
     /// The file with the hop's password.
     pub fn password_file(&self) -> Option<&str> {
         match self {

@@ -13,8 +13,16 @@ use std::ops::Range;
 pub(super) const METHODS: [&str; 3] = ["local", "ssh", "sudo"];
 
 const SSH_OPTIONS: &[&str] = &[
-    "user=USER", "port=PORT", "identity=PATH", "config=PATH", "option=NAME=VALUE", "connect-timeout=SECONDS",
-    "keepalive=SECONDS", "compression=yes|no", "host-keys=enforce|accept-new|ignore", "password-file=PATH",
+    "user=USER",
+    "port=PORT",
+    "identity=PATH",
+    "config=PATH",
+    "option=NAME=VALUE",
+    "connect-timeout=SECONDS",
+    "keepalive=SECONDS",
+    "compression=yes|no",
+    "host-keys=enforce|accept-new|ignore",
+    "password-file=PATH",
 ];
 const SUDO_OPTIONS: &[&str] =
     &["password-file=PATH", "login", "set-home", "preserve-env", "role=ROLE", "type=TYPE", "timeout=SECONDS"];
@@ -83,7 +91,10 @@ pub(super) fn target(text: &str) -> std::result::Result<Target, TargetError> {
         let glyphs = glyphs(text)?;
         let whole = Piece { glyphs: &glyphs, place: 0..text.chars().count() };
         if whole.glyphs.is_empty() {
-            return whole.wrong("it is empty", "A target is a path of hops, for instance web1, local, or deploy@web1/sudo.");
+            return whole.wrong(
+                "it is empty",
+                "A target is a path of hops, for instance web1, local, or deploy@web1/sudo.",
+            );
         }
         Ok(Target { hops: whole.split('/').iter().map(hop).collect::<Result<_>>()? })
     };
@@ -103,7 +114,11 @@ fn glyphs(text: &str) -> Result<Vec<Glyph>> {
         match c {
             '[' => {
                 let Some(length) = characters[at..].iter().position(|c| *c == ']') else {
-                    return wrong(at..characters.len(), "this [ is not closed", "Text between [ and ] is taken as it is.");
+                    return wrong(
+                        at..characters.len(),
+                        "this [ is not closed",
+                        "Text between [ and ] is taken as it is.",
+                    );
                 };
                 at += length + 1;
                 let inner = characters[begin + 1..at - 1].iter().enumerate();
@@ -112,7 +127,9 @@ fn glyphs(text: &str) -> Result<Vec<Glyph>> {
                     Glyph { c, quoted: true, place: place..place + 1 }
                 }));
             }
-            ']' => return wrong(at..at + 1, "this ] closes nothing", "A ] of the text itself is written %5D."),
+            ']' => {
+                return wrong(at..at + 1, "this ] closes nothing", "A ] of the text itself is written %5D.");
+            }
             '%' => {
                 let mut bytes = Vec::new();
                 while characters.get(at) == Some(&'%') {
@@ -129,7 +146,11 @@ fn glyphs(text: &str) -> Result<Vec<Glyph>> {
                     at += 3;
                 }
                 let Ok(decoded) = String::from_utf8(bytes) else {
-                    return wrong(begin..at, "this is not UTF-8", "Such a path cannot be written as a target.");
+                    return wrong(
+                        begin..at,
+                        "this is not UTF-8",
+                        "Such a path cannot be written as a target.",
+                    );
                 };
                 glyphs.extend(decoded.chars().map(|c| Glyph { c, quoted: true, place: begin..at }));
             }
@@ -191,8 +212,13 @@ impl<'a> Piece<'a> {
     fn number(&self, what: &str, range: Range<u32>) -> Result<u32> {
         let text = self.text();
         match text.parse() {
-            Ok(number) if range.contains(&number) && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(number),
-            _ => self.wrong(format!("{text:?} is not {what}"), format!("It is a number from {} to {}.", range.start, range.end - 1)),
+            Ok(number) if range.contains(&number) && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Ok(number)
+            }
+            _ => self.wrong(
+                format!("{text:?} is not {what}"),
+                format!("It is a number from {} to {}.", range.start, range.end - 1),
+            ),
         }
     }
 }
@@ -234,7 +260,8 @@ fn ssh(argument: &Piece<'_>, options: &[Piece<'_>]) -> Result<Hop> {
         None => (address.clone(), None),
     };
     if port.as_ref().is_some_and(|port| port.split_once(':').is_some()) {
-        return address.wrong("which : is before the port?", "An IPv6 address goes in brackets: [::1] or [::1]:22.");
+        return address
+            .wrong("which : is before the port?", "An IPv6 address goes in brackets: [::1] or [::1]:22.");
     }
     let port = port.map(|port| {
         let methods = METHODS.join(", ");
@@ -247,22 +274,22 @@ fn ssh(argument: &Piece<'_>, options: &[Piece<'_>]) -> Result<Hop> {
     if ssh.host.starts_with('-') {
         return host.wrong("a host cannot begin with -", "Options stand before the targets.");
     }
-    each("ssh", SSH_OPTIONS, options, |key, value, piece| {
-        match key {
-            "user" => set(piece, &mut ssh.user, value.filled(key)?),
-            "port" => set(piece, &mut ssh.port, self::port(value)?),
-            "identity" => set(piece, &mut ssh.identity, value.filled(key)?),
-            "config" => set(piece, &mut ssh.config, value.filled(key)?),
-            "option" => {
-                ssh.options.push(value.filled(key)?);
-                Ok(())
-            }
-            "connect-timeout" => set(piece, &mut ssh.connect_timeout, value.number("a number of seconds", SECONDS)?),
-            "keepalive" => set(piece, &mut ssh.keepalive, value.number("a number of seconds", 0..SECONDS.end)?),
-            "compression" => set(piece, &mut ssh.compression, yes_or_no(value)?),
-            "host-keys" => set(piece, &mut ssh.host_keys, host_keys(value)?),
-            _ => set(piece, &mut ssh.password_file, value.filled(key)?),
+    each("ssh", SSH_OPTIONS, options, |key, value, piece| match key {
+        "user" => set(piece, &mut ssh.user, value.filled(key)?),
+        "port" => set(piece, &mut ssh.port, self::port(value)?),
+        "identity" => set(piece, &mut ssh.identity, value.filled(key)?),
+        "config" => set(piece, &mut ssh.config, value.filled(key)?),
+        "option" => {
+            ssh.options.push(value.filled(key)?);
+            Ok(())
         }
+        "connect-timeout" => {
+            set(piece, &mut ssh.connect_timeout, value.number("a number of seconds", SECONDS)?)
+        }
+        "keepalive" => set(piece, &mut ssh.keepalive, value.number("a number of seconds", 0..SECONDS.end)?),
+        "compression" => set(piece, &mut ssh.compression, yes_or_no(value)?),
+        "host-keys" => set(piece, &mut ssh.host_keys, host_keys(value)?),
+        _ => set(piece, &mut ssh.password_file, value.filled(key)?),
     })?;
     Ok(Hop::Ssh(ssh))
 }
@@ -348,6 +375,7 @@ fn host_keys(value: &Piece<'_>) -> Result<HostKeys> {
     let text = value.text();
     match HOST_KEYS.iter().find(|(name, _)| *name == text) {
         Some((_, policy)) => Ok(*policy),
-        None => value.wrong(format!("{text:?} is no policy for host keys"), "It is enforce, accept-new or ignore."),
+        None => value
+            .wrong(format!("{text:?} is no policy for host keys"), "It is enforce, accept-new or ignore."),
     }
 }

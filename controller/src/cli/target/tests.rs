@@ -108,6 +108,13 @@ fn every_option_of_local_arrives() {
 }
 
 #[test]
+fn a_bare_hop_says_only_where_it_leads() {
+    let target = hops("me@web1:22,config=c/sudo:postgres,login/local,timeout=5");
+    let bare = Target { hops: target.iter().map(Hop::bare).collect() };
+    assert_eq!(bare.to_string(), "me@web1:22/sudo:postgres/local");
+}
+
+#[test]
 fn brackets_and_percents_quote() {
     assert_eq!(hops("sudo:[a/b,c:d%41]"), hops("sudo:a%2Fb%2cc%3Ad%2541"));
     assert_eq!(hops("sudo:%C3%A9"), hops("sudo:é"));
@@ -183,7 +190,26 @@ impl Dice {
 
     fn text(&mut self) -> String {
         const CHARACTERS: [&str; 20] = [
-            "a", "b", "local", "ssh", "sudo", "/", ",", ":", "=", "@", "[", "]", "%", "-", " ", "é", "%41", "\u{1F980}", "\"", ".",
+            "a",
+            "b",
+            "local",
+            "ssh",
+            "sudo",
+            "/",
+            ",",
+            ":",
+            "=",
+            "@",
+            "[",
+            "]",
+            "%",
+            "-",
+            " ",
+            "é",
+            "%41",
+            "\u{1F980}",
+            "\"",
+            ".",
         ];
         (0..=self.below(5)).map(|_| CHARACTERS[self.below(20) as usize]).collect()
     }

@@ -1,0 +1,254 @@
+//! Bootstraps that fail, each at a step of its own: the error says which, what the target said and what helps, and
+//! nothing is left behind.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use offshoot::stock::{echo, ping};
+use offshoot::{CallError, ConnectErrorKind as Kind, Error, Reason, Router};
+use offshoot_tests::hop::{Counter, assert_says, refused, router, sessions, up};
+use offshoot_tests::process::descendants;
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::users::{NOLOGIN, PLAIN};
+use offshoot_tests::{Leaks, Sshd};
+
+/// How long a hop may take that cannot succeed.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// The length of the image that is sent here.
+fn image_length() -> usize {
+    let agents = std::env::var_os("OFFSHOOT_AGENTS").expect("`cargo xtask test` sets OFFSHOOT_AGENTS");
+    let folder = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let image = Path::new(&agents).join(folder).join("offshoot-agent.image");
+    fs::metadata(image).expect("`cargo xtask build-agent` has made it").len() as usize
+}
+
+/// A shell behind a bad wire.
+fn behind(how: &str, number: usize) -> Vec<String> {
+    [env!("CARGO_BIN_EXE_mangle"), how, &number.to_string(), "/bin/sh"].map(str::to_owned).into()
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[test]
+fn an_image_that_is_cut_short_is_reported_as_that_after_a_second_attempt() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for length in [0, 1, 1000, image_length() / 2, image_length() - 1] {
+        let counter = Counter::new();
+        let hop = router.local().shell_words(counter.before(behind("cut", length)));
+        let error = refused(hop.connect(), Kind::Bootstrap);
+        assert_says(&error, &["stdin ended before the whole agent had arrived", "something on the way closed it"]);
+        assert_eq!(counter.starts(), 2, "attempts when {length} bytes arrive");
+    }
+}
+
+#[test]
+fn a_changed_bit_anywhere_in_the_image_is_reported_as_that() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for at in [0, 3, 4, 1000, image_length() / 2, image_length() - 1] {
+        let error = refused(router.local().shell_words(behind("flip", at)).connect(), Kind::Bootstrap);
+        assert_says(&error, &["what arrived is not what was sent", "the transport may change bytes"]);
+    }
+}
+
+#[test]
+fn a_lost_byte_is_reported_when_the_frames_behind_it_fill_the_gap() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    // At the second attempt, line ends stand before the image: byte 0 is one of them and may be lost.
+    for at in [33, 1000, image_length() - 1] {
+        let error = refused(router.local().shell_words(behind("lose", at)).connect(), Kind::Bootstrap);
+        assert_says(&error, &["what arrived is not what was sent"]);
+    }
+}
+
+#[test]
+fn an_image_in_small_pieces_arrives_whole_and_so_does_what_follows() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for size in [1, 7, 4096] {
+        let connecting = router.local().shell_words(behind("pieces", size)).open().expect("the order is sent");
+        let text = "behind the image ".repeat(2_000);
+        let reply = connecting.context().start(echo { text: text.clone() });
+        assert!(reply.wait().expect("it arrives") == text, "pieces of {size}");
+        connecting.wait().expect("it has answered");
+    }
+}
+
+#[test]
+fn an_image_that_stops_arriving_times_out() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for length in [0, 1000, image_length() - 1] {
+        let hop = router.local().shell_words(behind("stall", length)).timeout(SHORT);
+        let error = refused(hop.connect(), Kind::TimedOut);
+        assert_says(&error, &["no agent was up within 1000 ms", "give it longer"]);
+    }
+}
+
+#[test]
+fn a_wire_that_breaks_right_behind_the_image_is_no_success() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let connecting = router.local().shell_words(behind("cut", image_length())).open().expect("the order is sent");
+    let reply = connecting.context().start(ping {});
+    let failed = reply.wait().expect_err("nobody is there").to_string();
+    assert!(failed.starts_with("local: "), "{failed}");
+    drop(connecting);
+}
+
+#[test]
+fn a_damaged_first_frame_is_never_obeyed_and_ends_the_link() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    // The first frame is the order who to be: its header, and its text.
+    for behind_image in [0, 8, 40] {
+        let hop = router.local().shell_words(behind("flip", image_length() + behind_image));
+        // Hello may have come before the damage was seen; a call cannot be answered any more.
+        let error = match hop.connect() {
+            Ok(context) => context.call(ping {}).expect_err("the agent has lost its parent").to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.starts_with("local") && error.contains("its link has ended"), "{error}");
+    }
+    up(router.local().connect());
+}
+
+#[test]
+fn a_program_that_ends_at_once_is_named_with_its_status() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let ends = [
+        (words(&["true"]), "status 0"),
+        (words(&["false"]), "status 1"),
+        (words(&["sh", "-c", "exit 126"]), "a command may not be executed"),
+        (words(&["sh", "-c", "exit 127"]), "a command was not found"),
+        (words(&["sh", "-c", "kill -9 $$"]), "killed by signal 9"),
+        (words(&["sh", "-c", "exec 0<&- 1>&- 2>&-; exit 5"]), "status 5"),
+    ];
+    for (words, says) in ends {
+        let counter = Counter::new();
+        let hop = router.local().shell_words(counter.before(words));
+        assert_says(&refused(hop.connect(), Kind::Exited), &["its program ", says, "before an agent was up"]);
+        assert_eq!(counter.starts(), 1, "{says}");
+    }
+}
+
+#[test]
+fn a_program_that_hangs_is_ended_with_all_its_own() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let hanging = [
+        ("it waits", "exec tail -f /dev/null"),
+        ("it reads and says nothing", "exec cat >/dev/null"),
+        ("it ignores SIGTERM", "trap '' TERM; tail -f /dev/null"),
+        ("it has closed its streams", "exec 0<&- 1>&- 2>&-; exec tail -f /dev/null"),
+        ("its child holds the streams", "tail -f /dev/null & wait"),
+    ];
+    for (how, script) in hanging {
+        let hop = router.local().shell_words(words(&["sh", "-c", script, "sh"])).timeout(SHORT);
+        let error = hop.connect().expect_err("it hangs");
+        let error = error.as_connect().expect("it is about the hop");
+        // One that has closed its streams is ended before the time is over.
+        assert!(matches!(error.kind, Kind::TimedOut | Kind::Exited), "{how}: {error}");
+        assert_says(error, &["local (local): "]);
+        let gone = offshoot_tests::process::eventually(Duration::from_secs(20), || {
+            descendants(std::process::id()).iter().all(|seen| seen.name != "tail" && seen.name != "cat")
+        });
+        assert!(gone, "{how}: {:?}", descendants(std::process::id()));
+    }
+}
+
+#[test]
+fn what_a_hanging_program_has_said_is_in_the_error() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let script = "echo 'Enter your token:' >&2; exec tail -f /dev/null";
+    let hop = router.local().shell_words(words(&["sh", "-c", script, "sh"])).timeout(SHORT);
+    assert_says(&refused(hop.connect(), Kind::TimedOut), &["it said: \"Enter your token:\""]);
+}
+
+#[test]
+fn a_program_that_is_missing_is_named_with_the_question_whether_it_is_installed() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let hop = router.local().shell_words(words(&["/nonexistent/shell"]));
+    let error = refused(hop.connect(), Kind::Start);
+    assert_says(&error, &["/nonexistent/shell cannot be started: No such file", "is /nonexistent/shell installed"]);
+    let error = refused(router.ssh("web1").program("no-such-ssh").connect(), Kind::Start);
+    assert_says(&error, &["ssh.web1 (ssh:web1): no-such-ssh cannot be started", "is no-such-ssh installed"]);
+    let error = refused(router.local().shell_words(words(&["/etc/passwd"])).connect(), Kind::Start);
+    assert_says(&error, &["/etc/passwd cannot be started: Permission denied"]);
+}
+
+#[test]
+fn an_account_without_login_is_quoted_and_not_tried_again() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let config = server.config().display().to_string();
+    let hop = router.ssh("web1").config(config.clone()).user(NOLOGIN.name);
+    let error = refused(hop.connect(), Kind::Exited);
+    assert_says(&error, &["ssh.web1 (ssh:nologin@web1): ", "\"This account is currently not available.\"", "ssh -v"]);
+    assert_eq!(sessions(&server), 1);
+    up(router.ssh("web1").config(config).user(PLAIN.name).connect());
+}
+
+#[test]
+fn what_waits_for_a_hop_that_fails_comes_back_with_the_reason() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let connecting = router.local().shell_words(words(&["sh", "-c", "exit 5"])).open().expect("the order is sent");
+    let call = connecting.context().start(ping {});
+    let below = connecting.context().local().open().expect("the order is sent").context().start(ping {});
+    for reply in [call, below] {
+        let Err(CallError::Failed(Error::Undelivered { context, reason, detail })) = reply.wait() else {
+            panic!("not returned");
+        };
+        assert!(context.starts_with("local"), "{context}");
+        assert_eq!(reason, Reason::ConnectFailed, "{detail}");
+        assert!(detail.contains("ended with status 5"), "{detail}");
+    }
+    refused(connecting.wait(), Kind::Exited);
+}
+
+#[test]
+fn an_image_that_is_damaged_or_missing_here_is_named_by_its_file() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("agents");
+    let folder = scratch.path().join(format!("{}-unknown-linux-musl", std::env::consts::ARCH));
+    let file = folder.join("offshoot-agent.image");
+    let agents = || Router::builder().agents(scratch.path()).start().expect("a router needs no image");
+    let named = file.display().to_string();
+
+    let error = refused(agents().local().connect(), Kind::Platform);
+    assert_says(&error, &[&named, "does not exist"]);
+    fs::create_dir(&folder).expect("ours");
+    fs::write(&file, "not an image").expect("ours");
+    let error = refused(agents().local().connect(), Kind::Platform);
+    assert_says(&error, &[&named, "damaged", "cargo xtask build-agent"]);
+}
+
+#[test]
+fn an_image_with_a_damaged_payload_is_found_out_on_the_target() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("agents");
+    let name = format!("{}-unknown-linux-musl/offshoot-agent.image", std::env::consts::ARCH);
+    let whole = Path::new(&std::env::var_os("OFFSHOOT_AGENTS").expect("set by xtask")).join(&name);
+    let mut bytes = fs::read(whole).expect("built");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let file = scratch.path().join(&name);
+    fs::create_dir(file.parent().expect("it has one")).expect("ours");
+    fs::write(&file, bytes).expect("ours");
+    let router = Router::builder().agents(scratch.path()).start().expect("a router needs no image");
+    for hop in [router.local(), router.local().shell("/bin/sh")] {
+        let error = refused(hop.connect(), Kind::Bootstrap);
+        assert_says(&error, &["does not match its checksum", "cargo xtask build-agent"]);
+    }
+}

@@ -1,0 +1,185 @@
+//! Hosts of another platform than this one: the image that fits is sent at the second attempt, and where there is none
+//! the error says what there is.
+//!
+//! The aarch64 hosts run under qemu, registered in a user namespace of its own, so that nothing of this machine
+//! changes. Skipped where that cannot be done: no qemu-user-static, or a kernel before 6.7.
+
+use std::path::Path;
+use std::process::Command;
+
+use offshoot::ConnectErrorKind as Kind;
+use offshoot::stock::echo;
+use offshoot_tests::hop::{Counter, assert_says, facts_of, refused, router};
+use offshoot_tests::process::eventually;
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::shells::{Sh, Tools};
+use offshoot_tests::{Leaks, skip};
+
+/// Where Debian keeps the interpreter under the name that its `P` flag asks for.
+const QEMU: &str = "/usr/libexec/qemu-binfmt/aarch64-binfmt-P";
+
+/// Registers the interpreter for aarch64 programs, then becomes the words behind it.
+const REGISTER: &str = r#"busybox mount -t binfmt_misc none /proc/sys/fs/binfmt_misc || exit 77
+printf ":qemu-aarch64:M::\\x7fELF\\x02\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00\\xb7\\x00:\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\x00\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xfe\\xff\\xff\\xff:/usr/libexec/qemu-binfmt/aarch64-binfmt-P:POCF" >/proc/sys/fs/binfmt_misc/register || exit 77
+exec "$@""#;
+
+/// A host whose `uname` says this; everything else is this machine's.
+struct Host {
+    tools: Tools,
+    counter: Counter,
+    _uname: ScratchDir,
+}
+
+impl Host {
+    fn called(machine: &str) -> Self {
+        let scratch = ScratchDir::new("uname");
+        let uname = scratch.file("uname", format!("#!/bin/sh\necho {machine}\n"), 0o755);
+        let tools = Tools::only(Sh::Dash, &["chmod", "rm"]);
+        let tools = tools.link("uname", uname.to_str().expect("our own path"));
+        Self { tools, counter: Counter::new(), _uname: scratch }
+    }
+
+    /// The words of its shell, after `before`.
+    fn words(&self, before: &[&str]) -> Vec<String> {
+        let (path, shell) = (format!("PATH={}", self.tools.path()), format!("{}/sh", self.tools.path()));
+        let host = ["env", "-i", &path, "HOME=/nonexistent", &shell];
+        self.counter.before(before.iter().chain(&host).copied())
+    }
+}
+
+fn with_qemu() -> Vec<&'static str> {
+    let mut words = vec!["unshare", "-U", "-r", "-m", "-p", "-f", "--kill-child", "--mount-proc"];
+    words.extend(["sh", "-c", REGISTER, "sh"]);
+    words
+}
+
+/// Whether this machine can run programs for aarch64; says so where it cannot.
+fn can_run_aarch64() -> bool {
+    let words = with_qemu();
+    let able = Path::new(QEMU).exists()
+        && Command::new(words[0]).args(&words[1..]).arg("true").status().is_ok_and(|status| status.success());
+    if !able {
+        skip("an aarch64 host: this needs qemu-user-static and a kernel whose user namespaces have binfmt_misc");
+    }
+    able
+}
+
+#[test]
+fn a_host_of_the_other_platform_gets_its_image_at_the_second_attempt_and_is_remembered() {
+    let _leaks = Leaks::begin();
+    if !can_run_aarch64() {
+        return;
+    }
+    let router = router();
+    let host = Host::called("aarch64");
+    let words = host.words(&with_qemu());
+    let context = router.local().shell_words(words.clone()).connect().expect("the other image is sent");
+    assert_eq!(facts_of(&context).platform, "aarch64");
+    assert_eq!(host.counter.starts(), 2, "for this platform, then for its own");
+    let text = "over the other platform ".repeat(10_000);
+    assert!(context.call(echo { text: text.clone() }).expect("it answers") == text);
+    let again = router.local().shell_words(words).connect().expect("it is remembered");
+    assert_eq!(facts_of(&again).platform, "aarch64");
+    assert_eq!(host.counter.starts(), 3, "at the first attempt now");
+}
+
+#[test]
+fn a_call_in_one_breath_with_the_wrong_image_is_answered_by_the_right_one() {
+    let _leaks = Leaks::begin();
+    if !can_run_aarch64() {
+        return;
+    }
+    let router = router();
+    let host = Host::called("aarch64");
+    let connecting = router.local().shell_words(host.words(&with_qemu())).open().expect("the order is sent");
+    let reply = connecting.context().start(offshoot::stock::facts {});
+    assert_eq!(reply.wait().expect("it is answered").platform, "aarch64");
+    connecting.wait().expect("it has answered");
+}
+
+#[test]
+fn an_agent_of_the_other_platform_starts_children_of_its_own_and_of_ours() {
+    let _leaks = Leaks::begin();
+    if !can_run_aarch64() {
+        return;
+    }
+    let router = router();
+    let host = Host::called("aarch64");
+    let other = router.local().shell_words(host.words(&with_qemu())).connect().expect("the other image is sent");
+    let same = other.local().connect().expect("from its own image");
+    assert_eq!(facts_of(&same).platform, "aarch64");
+    // This one's own uname: the image has to come from the root.
+    let ours = other.local().shell_words(vec!["/usr/bin/env".into(), "PATH=/usr/bin:/bin".into(), "/bin/sh".into()]);
+    let ours = ours.connect().expect("from an image that is fetched");
+    assert_eq!(facts_of(&ours).platform, std::env::consts::ARCH);
+}
+
+#[test]
+fn an_agent_deep_down_fetches_the_other_image_from_the_root_once() {
+    let _leaks = Leaks::begin();
+    if !can_run_aarch64() {
+        return;
+    }
+    let router = router();
+    let parent = router.local().connect().expect("a child of this program");
+    let host = Host::called("aarch64");
+    let first = parent.local().shell_words(host.words(&with_qemu())).connect().expect("it is fetched");
+    assert_eq!(facts_of(&first).platform, "aarch64");
+    let before = router.bytes_sent();
+    let second = parent.local().shell_words(host.words(&with_qemu())).connect().expect("it is at hand");
+    assert_eq!(facts_of(&second).platform, "aarch64");
+    assert_eq!(host.counter.starts(), 3);
+    let sent = router.bytes_sent() - before;
+    assert!(sent < 16 * 1024, "{sent} bytes for an order and a call: the image went down again");
+}
+
+#[test]
+fn a_platform_without_image_is_named_with_those_that_have_one() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for machine in ["riscv64", "armv7l", "vax"] {
+        let host = Host::called(machine);
+        let error = refused(router.local().shell_words(host.words(&[])).connect(), Kind::Platform);
+        assert_says(&error, &[&format!("local (local): its machine is {machine}"), "x86_64 and aarch64"]);
+        assert_eq!(host.counter.starts(), 1, "{machine}: no second attempt can help");
+    }
+}
+
+#[test]
+fn a_host_that_lies_about_its_platform_is_found_out() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let other = if std::env::consts::ARCH == "x86_64" { "aarch64" } else { "x86_64" };
+    let host = Host::called(other);
+    let error = refused(router.local().shell_words(host.words(&[])).connect(), Kind::Bootstrap);
+    assert_eq!(host.counter.starts(), 2, "for this platform, then for the one it names");
+    // Its loader cannot be executed anywhere, which is what a noexec mount looks like as well.
+    assert_says(&error, &["no directory there is both writable and executable"]);
+}
+
+#[test]
+fn a_host_without_uname_is_taken_for_one_like_ours() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let tools = Tools::only(Sh::Dash, &["chmod"]);
+    let words = ["env", "-i", &format!("PATH={}", tools.path()), &format!("{}/sh", tools.path())].map(str::to_owned);
+    let context = router.local().shell_words(words.into()).connect().expect("the guess is right");
+    assert_eq!(facts_of(&context).platform, std::env::consts::ARCH);
+}
+
+#[test]
+fn an_agent_under_qemu_goes_with_its_tree() {
+    let leaks = Leaks::begin();
+    if !can_run_aarch64() {
+        return;
+    }
+    let router = router();
+    let host = Host::called("aarch64");
+    let context = router.local().shell_words(host.words(&with_qemu())).connect().expect("the other image is sent");
+    let program = context.command("/usr/bin/tail").args(["-f", "/dev/null"]).spawn().expect("it runs");
+    let running = || offshoot_tests::process::all().values().any(|seen| seen.name == "tail");
+    assert!(eventually(std::time::Duration::from_secs(20), running), "the program runs");
+    drop(program);
+    drop((context, router, host));
+    leaks.check().expect("all of it is gone");
+}
