@@ -2,7 +2,7 @@
 
 use crate::connect::methods::{HostKeys, Local, Method, Ssh, Sudo};
 use crate::connect::{ConnectRequest, Recipe};
-use crate::error::{CallError, Error, Result};
+use crate::error::{CallError, Error, Reason, Result};
 use crate::id::{ContextId, FlowKey, Handle};
 use crate::node::Opening;
 use crate::program::Command;
@@ -130,18 +130,23 @@ impl Context {
         Hop { parent: self.clone(), method, heartbeat: DEFAULT_HEARTBEAT }
     }
 
-    /// Ends the context with everything below it, and returns when it is gone. A context that is gone already is no
-    /// error. The place where this program runs cannot be ended this way.
+    /// Ends the context with everything below it, and returns when it is gone. A context that is gone already, by
+    /// itself or with its parent, is no error. The place where this program runs cannot be ended this way.
     ///
     /// # Errors
-    /// When its parent cannot be reached; then it is gone as well.
+    /// When the order cannot be sent or its parent refuses it.
     pub fn shutdown(&self) -> Result<()> {
         let Some(parent) = self.parent else {
             return Err(Error::System { action: format!("ending {}", self.name), detail: "it is this process".into() });
         };
         let request = crate::codec::to_bytes(&self.id).unwrap_or_default();
         let (_, slot) = self.shared.request(parent, Handle::DISCONNECT, request, Opening::default(), |_, _| {})?;
-        read_value(&self.name, &slot.wait(None).unwrap_or(Err(Error::ShutDown))?)
+        match slot.wait(None).unwrap_or(Err(Error::ShutDown)) {
+            Ok(reply) => read_value(&self.name, &reply),
+            // It went with its parent.
+            Err(Error::Undelivered { reason: Reason::NoRoute | Reason::Lost, .. } | Error::ShutDown) => Ok(()),
+            Err(error) => Err(error.naming(&self.name)),
+        }
     }
 
     fn allocate(&self) -> Result<ContextId> {
@@ -376,7 +381,7 @@ impl<F: Remote> Drop for Reply<F> {
             && let Some(flow) = self.flow
         {
             self.context.shared.with(|core| {
-                core.node.reset(flow, crate::error::Reason::Cancelled, "nobody waits for the reply");
+                core.node.reset(flow, Reason::Cancelled, "nobody waits for the reply");
                 core.forget(flow);
             });
         }

@@ -110,7 +110,7 @@ impl fmt::Display for Error {
             Error::Undelivered { context, reason, detail } => write!(f, "{context}: {reason}: {detail}"),
             Error::NoSuchFunction { context, function } => write!(
                 f,
-                "{context}: its agent has no function {function}; build an agent that has it (cargo xtask build-agent --package YOURS)"
+                "{context}: its agent has no function {function}; build an agent that has it (cargo xtask build-agent --package YOURS) and name it (Router::builder().package(...))"
             ),
             Error::Panicked { context, message } => write!(f, "{context}: the function panicked: {message}"),
             Error::Codec { context, detail } => write!(

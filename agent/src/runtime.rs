@@ -1,6 +1,6 @@
 //! The life of an agent process, from its first instruction to its last.
 
-use crate::broker::{Broker, Hello, Place, serve};
+use crate::broker::{BUILD, Broker, Hello, Place, serve};
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::images::Images;
@@ -89,6 +89,7 @@ fn run(parameter: &str) -> Result<()> {
     broker.attach_parent(up, input, output)?;
     broker.attach_own(stdout, stderr, [end.0, child.0])?;
     let hello = Hello {
+        build: BUILD,
         process: std::process::id(),
         machine: Platform::host().map_or("unknown", Platform::machine).into(),
         version: env!("CARGO_PKG_VERSION").into(),

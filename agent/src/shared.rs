@@ -79,8 +79,6 @@ pub(crate) struct LinkIo {
     at: usize,
     polled: bool,
     secret: bool,
-    /// How many bytes have gone over it.
-    pub sent: u64,
     /// Whether the link is to be closed when all has gone.
     pub close_when_empty: bool,
 }
@@ -96,7 +94,6 @@ impl LinkIo {
             at: 0,
             polled: false,
             secret: false,
-            sent: 0,
             close_when_empty: false,
         }
     }
@@ -128,6 +125,8 @@ pub(crate) struct Core {
     pub stopped: bool,
     /// Events are handled by the broker alone; others wake it when they made some.
     pub unseen: bool,
+    /// Whether programs wait for room on a link: whoever makes some wakes the broker.
+    pub paused: bool,
 }
 
 impl Core {
@@ -237,6 +236,7 @@ impl Shared {
             next_context: 1,
             stopped: false,
             unseen: false,
+            paused: false,
         };
         Ok(Arc::new(Shared {
             core: Mutex::new(core),
@@ -300,7 +300,7 @@ impl Shared {
 
     /// Writes to one link as far as it goes; the poller says when it goes on.
     pub fn flush_link(&self, core: &mut Core, link: LinkId) {
-        let Core { node, io, .. } = core;
+        let Core { node, io, paused, unseen, .. } = core;
         let Some(io) = io.get_mut(&link) else { return };
         if io.hold {
             return;
@@ -330,7 +330,7 @@ impl Shared {
             match sys::write(fd, pending) {
                 Ok(Some(count)) => {
                     self.sent.fetch_add(count as u64, Ordering::Relaxed);
-                    io.sent += count as u64;
+                    *unseen |= *paused;
                     match &mut io.preamble {
                         Some((image, at)) => {
                             *at += count;

@@ -62,9 +62,17 @@ impl Reader {
     /// # Errors
     /// When the stream broke off.
     pub fn next_chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
+        self.take(usize::MAX)
+    }
+
+    /// The next piece, or as much of it as is wanted; credit is given for what is taken and no more.
+    fn take(&mut self, most: usize) -> io::Result<Option<Vec<u8>>> {
         let mut state = self.state.lock();
         loop {
-            if let Some(chunk) = state.inbox.pop_front() {
+            if let Some(mut chunk) = state.inbox.pop_front() {
+                if chunk.len() > most {
+                    state.inbox.push_front(chunk.split_off(most));
+                }
                 drop(state);
                 self.shared.with(|core| core.node.consume(self.flow, chunk.len()));
                 return Ok(Some(chunk));
@@ -85,14 +93,9 @@ impl Read for Reader {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let Some(mut chunk) = self.next_chunk()? else { return Ok(0) };
-        let count = chunk.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&chunk[..count]);
-        if count < chunk.len() {
-            chunk.drain(..count);
-            self.state.lock().inbox.push_front(chunk);
-        }
-        Ok(count)
+        let Some(chunk) = self.take(buffer.len())? else { return Ok(0) };
+        buffer[..chunk.len()].copy_from_slice(&chunk);
+        Ok(chunk.len())
     }
 }
 

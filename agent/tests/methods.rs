@@ -140,7 +140,8 @@ fn sudo_asks_with_a_prompt_of_our_own_and_short_flags() {
         recipe.argv,
         ["sudo", "-p", "[offshoot 5f2a] password: ", "-u", "postgres", "-i", "-H", "-E", "-r", "r", "-t", "t", "--"]
     );
-    assert_eq!((recipe.attach, recipe.hop.as_str()), (Attach::Words, "sudo:postgres"));
+    assert_eq!((recipe.attach, recipe.hop.as_str()), (Attach::GuardedWords, "sudo:postgres"), "a login expands dollars");
+    assert_eq!(Sudo::default().recipe("").attach, Attach::Words);
     assert_eq!(Sudo::default().recipe("").argv[3..], ["-u", "root", "--"]);
 }
 

@@ -50,8 +50,11 @@ impl Stage0 {
                 r#"m=$(uname -m 2>/dev/null);case $m in {machine}|{other_name}|"");;*)m={PLATFORM_NOTICE}$m:;echo $m;echo $m>&2;exit {platform};;esac;"#
             ),
             format!(r#"l="{loader}";p={param};t="{title}";"#),
-            // A file that was not there before, for this user alone; the loader unlinks it once it runs.
-            format!(r#"for d in {PLACES};do f=$d/.o$$;(umask 077;set -C;:>"$f")2>/dev/null||continue;"#),
+            // A file that was not there before, for this user alone; the loader unlinks it once it runs. Nothing is
+            // begun where it could not be made executable, or not be removed again.
+            format!(
+                r#"for d in {PLACES};do f=$d/.o$$;(command -v rm&&command -v chmod&&umask 077&&set -C&&:>"$f")>/dev/null 2>&1||continue;"#
+            ),
             format!(
                 r#"{{ printf "$l">"$f"&&chmod 700 "$f"&&"$f"</dev/null;}} 2>/dev/null;[ $? = {probe} ]&&exec "$f" "$t" $p "$d";rm -f "$f";done;"#
             ),

@@ -189,7 +189,7 @@ fn another_platform_is_reported_on_both_streams_before_anything_is_read() {
 
 #[test]
 fn a_machine_without_uname_is_taken_at_its_parents_word() {
-    let path = path_of(&["sh", "chmod"]);
+    let path = path_of(&["sh", "chmod", "rm"]);
     let result = start(shell(&path).arg("-c").arg(script(Mode::Optimistic)), image().bytes());
     assert_up(&result, &[], "no uname");
 }

@@ -12,20 +12,24 @@ mod embedded {
 /// The variable that names a folder of images, laid out as `cargo xtask build-agent` leaves it.
 pub const FOLDER_VARIABLE: &str = "OFFSHOOT_AGENTS";
 
-/// Finds the image for a platform: in the given folder, in the folder that `OFFSHOOT_AGENTS` names, embedded in this
+/// The package of the stock agent.
+pub(crate) const STOCK: &str = "offshoot-agent";
+
+/// Finds the image of a package's agent for a platform: in the given folder, in the folder that `OFFSHOOT_AGENTS` names, embedded in this
 /// program, or, for a program that was built in a workspace, in its `target/agents`.
-pub(crate) fn find(given: Option<&Path>, platform: Platform) -> Result<Image, Error> {
+pub(crate) fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<Image, Error> {
     let named = given.map(Path::to_path_buf).or_else(|| std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from));
     if let Some(folder) = named {
-        let file = file_in(&folder, platform);
+        let file = file_in(&folder, package, platform);
         return read(&file)?.ok_or_else(|| Error::Image(format!("no agent for {platform}: {} does not exist", file.display())));
     }
-    if let Some((_, bytes)) = embedded::EMBEDDED.iter().find(|(other, _)| *other == platform) {
+    if package == STOCK
+        && let Some((_, bytes)) = embedded::EMBEDDED.iter().find(|(other, _)| *other == platform) {
         return parse(bytes.to_vec(), "the one embedded in this program");
     }
     let program = std::env::current_exe().unwrap_or_default();
     for folder in program.ancestors().skip(1).take(4) {
-        if let Some(image) = read(&file_in(&folder.join("agents"), platform))? {
+        if let Some(image) = read(&file_in(&folder.join("agents"), package, platform))? {
             return Ok(image);
         }
     }
@@ -34,8 +38,8 @@ pub(crate) fn find(given: Option<&Path>, platform: Platform) -> Result<Image, Er
     )))
 }
 
-fn file_in(folder: &Path, platform: Platform) -> PathBuf {
-    folder.join(platform.rust_target()).join("offshoot-agent.image")
+fn file_in(folder: &Path, package: &str, platform: Platform) -> PathBuf {
+    folder.join(platform.rust_target()).join(format!("{package}.image"))
 }
 
 fn read(file: &Path) -> Result<Option<Image>, Error> {

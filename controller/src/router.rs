@@ -44,6 +44,7 @@ impl Deref for Router {
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     agents: Option<PathBuf>,
+    package: Option<String>,
     log_level: u8,
 }
 
@@ -52,6 +53,14 @@ impl Builder {
     #[must_use]
     pub fn agents(mut self, folder: impl Into<PathBuf>) -> Builder {
         self.agents = Some(folder.into());
+        self
+    }
+
+    /// The package whose agent is sent, where it is not the stock one: what `cargo xtask build-agent --package` was
+    /// given. Its functions are those that can be called.
+    #[must_use]
+    pub fn package(mut self, package: impl Into<String>) -> Builder {
+        self.package = Some(package.into());
         self
     }
 
@@ -67,8 +76,11 @@ impl Builder {
     /// # Errors
     /// When the system gives no descriptors or threads.
     pub fn start(self) -> Result<Router> {
-        let agents = self.agents;
-        let root = Root::start(Box::new(move |platform| images::find(agents.as_deref(), platform)))?;
+        let (agents, package) = (self.agents, self.package);
+        let find = move |platform| {
+            images::find(agents.as_deref(), package.as_deref().unwrap_or(images::STOCK), platform)
+        };
+        let root = Root::start(Box::new(find))?;
         root.set_log_level(self.log_level);
         Ok(Router(root))
     }

@@ -10,12 +10,17 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use crate::process::must_run;
 use crate::scratch::ScratchDir;
 use crate::shells::Tools;
 
 /// Everywhere an agent may be started from, besides what `TMPDIR` names; the home and the working directory are
 /// `/home/plain` and `/mnt`.
 pub const PLACES: [&str; 7] = ["/dev", "/dev/shm", "/tmp", "/run", "/var/tmp", "/home/plain", "/mnt"];
+
+/// What a scene's `/dev` holds: name, major and minor number.
+const DEVICES: [(&str, &str, &str); 5] =
+    [("null", "1", "3"), ("zero", "1", "5"), ("random", "1", "8"), ("urandom", "1", "9"), ("tty", "5", "0")];
 
 /// Where a scene has its own things: none of the places.
 const BACKING: &str = "/var/lib/offshoot-scene";
@@ -46,6 +51,13 @@ impl Scene {
             let behind = backing.path().join(name_of(place));
             fs::create_dir(&behind).expect("the directory is new");
             fs::set_permissions(&behind, fs::Permissions::from_mode(0o1777)).expect("it is ours");
+        }
+        // The sandbox has its /dev in common with the machine; a scene does not.
+        let dev = backing.path().join("dev");
+        fs::create_dir(dev.join("shm")).expect("the directory is new");
+        for (name, major, minor) in DEVICES {
+            let path = dev.join(name).display().to_string();
+            must_run("mknod", &["-m", "666", &path, "c", major, minor], b"");
         }
         let environment = vec![format!("PATH={TOOLS}"), "HOME=/home/plain".into()];
         let tools = tools.path().to_owned();
@@ -103,9 +115,7 @@ impl Scene {
         let _ = writeln!(text, "bind() {{ busybox mount -o bind $1 $2; }}");
         let _ = writeln!(text, "bind {} {BACKING}\nbind {} {TOOLS}", self.backing.path().display(), self.tools);
         for place in PLACES {
-            // Programs need the devices: that place stays what it is.
-            let behind = if place == "/dev" { place.to_owned() } else { format!("{BACKING}/{}", name_of(place)) };
-            let _ = writeln!(text, "bind {behind} {place}");
+            let _ = writeln!(text, "bind {BACKING}/{} {place}", name_of(place));
             if !self.options.is_empty() && !self.unaffected.contains(&place) {
                 let _ = writeln!(text, "busybox mount -o remount,bind,{} none {place}", self.options);
             }
@@ -114,10 +124,21 @@ impl Scene {
         text
     }
 
-    /// The files that lie in its places now, but for those in `/dev`, which the sandbox shares.
+    /// The files that lie in its places now, but for its devices.
+    ///
+    /// # Panics
+    /// When a place cannot be listed.
     pub fn files(&self) -> BTreeSet<PathBuf> {
-        let places = PLACES.iter().map(|place| self.backing.path().join(name_of(place)));
-        places.flat_map(|place| fs::read_dir(place).expect("made with the scene").flatten()).map(|entry| entry.path()).collect()
+        let mut files = BTreeSet::new();
+        for place in PLACES {
+            let behind = self.backing.path().join(name_of(place));
+            files.extend(fs::read_dir(behind).expect("made with the scene").flatten().map(|entry| entry.path()));
+        }
+        let dev = self.backing.path().join("dev");
+        for name in DEVICES.map(|(name, ..)| name).into_iter().chain(["shm"]) {
+            files.remove(&dev.join(name));
+        }
+        files
     }
 }
 

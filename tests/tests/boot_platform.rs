@@ -4,6 +4,8 @@
 //! The aarch64 hosts run under qemu, registered in a user namespace of its own, so that nothing of this machine
 //! changes. Skipped where that cannot be done: no qemu-user-static, or a kernel before 6.7.
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
@@ -84,6 +86,41 @@ fn a_host_of_the_other_platform_gets_its_image_at_the_second_attempt_and_is_reme
 }
 
 #[test]
+fn a_host_that_is_aarch64_down_to_its_shell_is_found_out_and_served() {
+    let _leaks = Leaks::begin();
+    if !can_run_aarch64() {
+        return;
+    }
+    let busybox = std::env::var("OFFSHOOT_ARM64_BUSYBOX").expect("`cargo xtask test` sets it");
+    if !Path::new(&busybox).exists() {
+        return skip("a whole aarch64 host: busybox-static:arm64 could not be fetched");
+    }
+    let root = ScratchDir::new("arm64");
+    for directory in ["bin", "dev", "proc", "tmp"] {
+        fs::create_dir(root.path().join(directory)).expect("it is new");
+    }
+    root.file("bin/busybox", fs::read(busybox).expect("it exists"), 0o755);
+    for applet in ["sh", "uname", "chmod", "rm"] {
+        symlink("busybox", root.path().join("bin").join(applet)).expect("it is new");
+    }
+    let path = root.path().display();
+    // With a /proc, because this qemu knows no execveat.
+    let mounts = format!("busybox mount -o rbind /dev {path}/dev\nbusybox mount -o rbind /proc {path}/proc");
+    let enter = format!("{mounts}\nexec env -i PATH=/bin /usr/sbin/chroot {path} \"$@\"");
+    let mut words = with_qemu();
+    words.extend(["sh", "-c", &enter, "sh", "/bin/sh"]);
+    let counter = Counter::new();
+    let router = router();
+    let context = router.local().shell_words(counter.before(words)).connect().expect("the other image is sent");
+    let facts = facts_of(&context);
+    assert_eq!(facts.platform, "aarch64");
+    assert!(facts.kernel.ends_with(" aarch64"), "{}", facts.kernel);
+    assert_eq!(counter.starts(), 2, "for this platform, then for its own");
+    let output = context.command("/bin/busybox").args(["uname", "-m"]).output().expect("its programs run");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "aarch64\n");
+}
+
+#[test]
 fn a_call_in_one_breath_with_the_wrong_image_is_answered_by_the_right_one() {
     let _leaks = Leaks::begin();
     if !can_run_aarch64() {
@@ -161,7 +198,7 @@ fn a_host_that_lies_about_its_platform_is_found_out() {
 fn a_host_without_uname_is_taken_for_one_like_ours() {
     let _leaks = Leaks::begin();
     let router = router();
-    let tools = Tools::only(Sh::Dash, &["chmod"]);
+    let tools = Tools::only(Sh::Dash, &["chmod", "rm"]);
     let words = ["env", "-i", &format!("PATH={}", tools.path()), &format!("{}/sh", tools.path())].map(str::to_owned);
     let context = router.local().shell_words(words.into()).connect().expect("the guess is right");
     assert_eq!(facts_of(&context).platform, std::env::consts::ARCH);

@@ -12,7 +12,7 @@ use offshoot_tests::users::SHELLS;
 use offshoot_tests::{Leaks, Sshd};
 
 /// All that a host must have besides `sh` where a directory is writable and executable.
-const LEAST: [&str; 1] = ["chmod"];
+const LEAST: [&str; 2] = ["chmod", "rm"];
 
 /// Programs that a bootstrap by shell could be tempted to read its payload with; many of them read too far.
 const READERS: [&str; 20] = [
@@ -84,7 +84,7 @@ fn neither_perl_nor_python_is_needed() {
 }
 
 #[test]
-fn a_shell_and_chmod_are_enough() {
+fn a_shell_chmod_and_rm_are_enough() {
     let _leaks = Leaks::begin();
     let router = router();
     for sh in Sh::ALL {

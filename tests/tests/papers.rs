@@ -68,7 +68,8 @@ fn the_examples_of_the_readme_print_what_it_says() {
     let folder = ScratchDir::new("readme");
     let mut ran = 0;
     for (comment, body) in blocks("console") {
-        let _hosts = hosts(&comment).unwrap_or_else(|| panic!("this block is not marked as to be run:\n{body}"));
+        let _hosts =
+            hosts(&comment).unwrap_or_else(|| panic!("this block is not marked as to be run:\n{body}"));
         let body = body.strip_prefix("$ ").expect("a block begins with a command");
         for example in body.trim_end().split("\n$ ") {
             let (command, expected) = example.split_once('\n').unwrap_or((example, ""));
@@ -142,21 +143,31 @@ fn sources() -> Vec<String> {
 
 /// What stands in backquotes in a text.
 fn quoted(text: &str) -> Vec<&str> {
-    text.lines().filter(|line| !line.starts_with("```")).flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
+    text.lines()
+        .filter(|line| !line.starts_with("```"))
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .collect()
 }
 
 #[test]
 fn every_test_that_the_specification_names_exists() {
     let text = paper("SPECIFICATION.md");
-    let plain = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    let named: BTreeSet<(&str, &str)> =
-        quoted(&text).into_iter().filter_map(|word| word.split_once("::")).filter(|(file, name)| plain(file) && plain(name)).collect();
+    let plain = |word: &str| {
+        !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    let named: BTreeSet<(&str, &str)> = quoted(&text)
+        .into_iter()
+        .filter_map(|word| word.split_once("::"))
+        .filter(|(file, name)| plain(file) && plain(name))
+        .collect();
     assert!(named.len() > 50, "only {} tests are named", named.len());
-    let files: Vec<(String, String)> = sources().into_iter().map(|path| (path.clone(), paper(&path))).collect();
+    let files: Vec<(String, String)> =
+        sources().into_iter().map(|path| (path.clone(), paper(&path))).collect();
     let missing: Vec<String> = named
         .into_iter()
         .filter(|(file, name)| {
-            let is = |path: &str| path.ends_with(&format!("/{file}.rs")) || path.contains(&format!("/{file}/"));
+            let is =
+                |path: &str| path.ends_with(&format!("/{file}.rs")) || path.contains(&format!("/{file}/"));
             !files.iter().any(|(path, text)| is(path) && text.contains(&format!("fn {name}(")))
         })
         .map(|(file, name)| format!("{file}::{name}"))

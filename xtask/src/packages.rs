@@ -1,6 +1,6 @@
 //! The programs of the system that the suites and the bench drive, and the Debian packages that bring them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Outcome;
@@ -56,16 +56,66 @@ pub fn install(missing: &[&str]) -> Outcome {
     apt_get(&words)
 }
 
+/// A static busybox for aarch64, which makes a host of the other platform: unpacked into `folder`, from Debian's
+/// package, with lists and caches of its own so that this machine's package system sees nothing of the other
+/// architecture.
+///
+/// # Errors
+/// When it is not there and cannot be fetched; the suites skip what needs it.
+pub fn arm64_busybox(folder: &Path) -> Result<PathBuf, Box<dyn std::error::Error>> {
+    let busybox = folder.join("bin/busybox");
+    if busybox.exists() {
+        return Ok(busybox);
+    }
+    println!("fetching busybox-static:arm64");
+    std::fs::create_dir_all(folder.join("lists/partial"))?;
+    std::fs::create_dir_all(folder.join("archives/partial"))?;
+    let source = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian stable main\n";
+    std::fs::write(folder.join("sources.list"), source)?;
+    let own = |option: &str, name: &str| format!("-o{option}={}", folder.join(name).display());
+    let options = [
+        own("Dir::State::Lists", "lists"),
+        own("Dir::Cache", ""),
+        own("Dir::Etc::SourceList", "sources.list"),
+        "-oDir::Etc::SourceParts=/nonexistent".into(),
+        "-oDir::State::status=/dev/null".into(),
+        "-oAPT::Architecture=arm64".into(),
+        "-oAPT::Architectures::=arm64".into(),
+        "-oAPT::Sandbox::User=root".into(),
+        "-oAcquire::Languages=none".into(),
+    ];
+    for words in [["update", "-qq"], ["download", "busybox-static"]] {
+        run(Command::new("apt-get").args(&options).args(words).current_dir(folder))?;
+    }
+    let package = std::fs::read_dir(folder)?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .ok_or("apt-get has downloaded nothing")?;
+    run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(folder))?;
+    // In newer packages /bin is a part of /usr.
+    let merged = folder.join("usr/bin/busybox");
+    if !busybox.exists() && merged.exists() {
+        std::fs::create_dir_all(folder.join("bin"))?;
+        std::fs::copy(merged, &busybox)?;
+    }
+    Ok(busybox)
+}
+
 fn missing() -> Vec<&'static str> {
     let absent = |probe: &str| !Path::new(probe).exists();
     NEEDED.iter().filter(|(probe, _)| absent(probe)).map(|(_, package)| *package).collect()
 }
 
 fn apt_get(words: &[&str]) -> Outcome {
-    let output = Command::new("apt-get").args(words).env("DEBIAN_FRONTEND", "noninteractive").output()?;
+    run(Command::new("apt-get").args(words))
+}
+
+fn run(command: &mut Command) -> Outcome {
+    let output = command.env("DEBIAN_FRONTEND", "noninteractive").output()?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("apt-get {} failed: {}", words.join(" "), said.trim()).into())
+    Err(format!("{command:?} failed: {}", said.trim()).into())
 }

@@ -46,6 +46,9 @@ pub fn run(words: &[String]) -> Outcome {
         let reason = packages::require().map_or_else(|error| format!(", {error}"), |()| String::new());
         skipped.push(format!("end-to-end suites: namespaces and users need root{reason}"));
     }
+    if root && let Err(error) = packages::arm64_busybox(&arm64_folder()) {
+        println!("no busybox for aarch64: {error}");
+    }
     if !skip_build && root {
         agents::run(&[])?;
         dist::run(&[])?;
@@ -70,6 +73,11 @@ pub fn target_directory() -> PathBuf {
     agents::workspace().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
+/// What a host of the other platform is made of.
+fn arm64_folder() -> PathBuf {
+    target_directory().join("arm64")
+}
+
 /// The cargo that runs us.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -88,7 +96,8 @@ pub fn sandboxed(program: &Path) -> Result<Command, Box<dyn std::error::Error>> 
     let finished = agents::workspace().join("target");
     command
         .env("OFFSHOOT_BIN", finished.join("dist/offshoot"))
-        .env("OFFSHOOT_AGENTS", finished.join("agents"));
+        .env("OFFSHOOT_AGENTS", finished.join("agents"))
+        .env("OFFSHOOT_ARM64_BUSYBOX", arm64_folder().join("bin/busybox"));
     command.current_dir(agents::workspace().join("tests"));
     Ok(command)
 }

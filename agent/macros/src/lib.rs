@@ -74,6 +74,9 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
         };
         if let Type::Reference(reference) = &*input.ty {
             if index == 0 && is_context(&reference.elem) && reference.mutability.is_none() {
+                if settings.quick {
+                    return refuse(&input.ty, "a quick function cannot use its context: it runs while that is locked");
+                }
                 takes_context = true;
                 continue;
             }

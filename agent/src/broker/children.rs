@@ -27,9 +27,17 @@ const EXIT_PATIENCE: Duration = Duration::from_millis(500);
 /// What start-up files may read while the loader is waited for.
 const LINE_ENDS: &[u8] = &[b'\n'; 32];
 
+/// Tells builds apart whose messages may differ: a sum over the sources of this crate.
+pub(crate) const BUILD: u64 = match u64::from_str_radix(env!("OFFSHOOT_BUILD"), 16) {
+    Ok(build) => build,
+    Err(_) => panic!("the build script sets a number"),
+};
+
 /// What an agent tells its parent first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Hello {
+    /// [`BUILD`] of the agent: what follows is only understood where it is the same.
+    pub build: u64,
     pub process: u32,
     pub machine: String,
     pub version: String,
@@ -265,11 +273,15 @@ impl Broker {
         let Some(child) = self.children.get_mut(&link) else { return };
         let hello: Hello = match codec::from_bytes(bytes) {
             Ok(hello) => hello,
-            Err(error) => {
-                let why = ConnectError::new(ConnectErrorKind::Protocol, format!("its greeting cannot be read: {error}"));
-                return self.fail(core, link, why);
-            }
+            Err(_) => Hello { build: !BUILD, process: 0, machine: String::new(), version: String::new() },
         };
+        if hello.build != BUILD {
+            let mut why = ConnectError::new(ConnectErrorKind::Protocol, "its agent was built from other sources than this program");
+            why.hint = "build the agents and the program anew from the same sources".into();
+            return self.fail(core, link, why);
+        }
+        // What its dialogue knew is not needed again: no password stays here.
+        child.order.recipe.rules.clear();
         core.node.link_up(link);
         if let Some(flow) = child.reply.take() {
             let attempts = child.boot.attempts();
@@ -284,6 +296,7 @@ impl Broker {
         let Some(child) = self.children.get_mut(&link) else { return };
         error.context = child.order.name.clone();
         error.hop = child.order.recipe.hop.clone();
+        child.order.recipe.rules.clear();
         let text = error.to_string();
         if let Some(flow) = child.reply.take() {
             answer(core, flow, failed(&error.into()));
@@ -360,7 +373,6 @@ impl Broker {
         let Some(status) = process.try_wait() else { return };
         child.exit = Some(status);
         self.unwatch(Role::ChildExit(link));
-        self.reap_orphans();
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         let (over, streams, attempt) = self

@@ -8,7 +8,7 @@ mod programs;
 mod requests;
 mod teardown;
 
-pub(crate) use children::{Connected, Hello};
+pub(crate) use children::{BUILD, Connected, Hello};
 pub(crate) use requests::{encode_call, serve};
 
 use crate::error::{Error, Reason, Result};
@@ -74,6 +74,8 @@ enum Timer {
     Poll,
     /// A program must have ended by now.
     EndProgram(u32),
+    /// Children have ended; perhaps adopted ones are among them.
+    Reap,
     /// The node must be gone by now.
     Farewell,
 }
@@ -110,6 +112,7 @@ pub(crate) struct Broker {
     own_lines: [crate::connect::boot::History; 2],
     context: Option<crate::context::Context>,
     heartbeat: u32,
+    reaping: bool,
     stopping: bool,
     forced: bool,
     done: bool,
@@ -133,6 +136,7 @@ impl Broker {
             own_lines: Default::default(),
             context: None,
             heartbeat: 0,
+            reaping: false,
             stopping: false,
             forced: false,
             done: false,
@@ -276,7 +280,7 @@ impl Broker {
             Role::ChildTerminal(link) => self.child_terminal(link, bytes),
             Role::OwnOutput(stream) => self.own_output(stream, bytes),
             Role::Signal => self.stop(),
-            Role::ChildSignal => self.reap_orphans(),
+            Role::ChildSignal => self.reap_soon(),
             _ => {}
         }
     }
@@ -414,6 +418,7 @@ impl Broker {
                 Timer::Kill(link, attempt) => self.attempt_overdue(link, attempt),
                 Timer::Heartbeat(link) => self.heartbeat(link),
                 Timer::Poll => self.poll_exits(),
+                Timer::Reap => self.reap_orphans(),
                 Timer::EndProgram(number) => self.end_program(number),
                 Timer::Farewell => self.force(),
             }

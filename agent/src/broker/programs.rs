@@ -268,10 +268,12 @@ impl Broker {
         let mut buffer = vec![0; READ_SIZE];
         for (number, stream) in std::mem::take(&mut self.paused) {
             let mut core = shared.lock();
+            core.paused = false;
             self.pump(&mut core, number, stream, &mut buffer);
             self.program_over(number);
             shared.release(core);
         }
+        self.shared.lock().paused = !self.paused.is_empty();
     }
 
     /// The other end has given a stream of a program up.
@@ -306,7 +308,6 @@ impl Broker {
         program.exited = true;
         let reply = program.reply.take();
         self.unwatch(Role::ProgramExit(number));
-        self.reap_orphans();
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         self.program_stream_closed(&mut core, number, STDIN);

@@ -12,6 +12,20 @@ use std::sync::Arc;
 /// How many context ids one subtree may be granted.
 const GRANT_LIMIT: u32 = 1 << 20;
 
+/// The longest order to connect or to run a program: more than a kernel takes as a program's arguments.
+const ORDER_LIMIT: usize = 4 << 20;
+/// The longest request to a service that takes only a number or a name.
+const QUESTION_LIMIT: usize = 64;
+
+/// The most that a request to a service may hold.
+fn limit_of(service: Handle) -> usize {
+    match service {
+        Handle::CALL => MAX_MESSAGE,
+        Handle::CONNECT | Handle::EXEC => ORDER_LIMIT,
+        _ => QUESTION_LIMIT,
+    }
+}
+
 /// A call's request: the function's name with its length in front, then the arguments.
 pub(crate) fn encode_call(name: &str, arguments: &[u8]) -> Vec<u8> {
     let mut request = Vec::with_capacity(2 + name.len() + arguments.len());
@@ -31,6 +45,9 @@ impl Broker {
     /// Somebody opened a flow to a service.
     pub(super) fn opened(&mut self, core: &mut Core, flow: FlowKey, request: Request, end: bool) {
         let length = request.bytes.len();
+        if length > limit_of(request.service) {
+            return core.node.reset(flow, Reason::TooLarge, "the request");
+        }
         core.node.consume(flow, length);
         if end {
             self.whole(core, flow, request);
@@ -73,7 +90,7 @@ impl Broker {
             }
             Some(Endpoint::Request(request)) => {
                 request.bytes.extend_from_slice(&bytes);
-                if request.bytes.len() > MAX_MESSAGE {
+                if request.bytes.len() > limit_of(request.service) {
                     core.node.reset(flow, Reason::TooLarge, "the request");
                     core.forget(flow);
                     return;

@@ -7,6 +7,8 @@ use crate::sys;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How long ended orphans may wait for being collected.
+const REAP_DELAY: Duration = Duration::from_millis(500);
 /// How long the root waits for its children before it uses force.
 const ROOT_PATIENCE: Duration = Duration::from_millis(2000);
 
@@ -83,24 +85,33 @@ impl Broker {
         }
     }
 
+    /// A child has ended: not each of them is worth a look at all processes.
+    pub(super) fn reap_soon(&mut self) {
+        if !std::mem::replace(&mut self.reaping, true) {
+            self.after(REAP_DELAY, Timer::Reap);
+        }
+    }
+
     /// Collects processes that became children of this agent when their parents ended. A user function's own children
     /// are in the agent's session and are left to it; the hops' and programs' are collected by who started them.
     pub(super) fn reap_orphans(&mut self) {
-        if !matches!(self.place, Place::Agent(_)) {
-            return;
-        }
-        while let Some(pid) = sys::ended_child() {
+        self.reaping = false;
+        let me = std::process::id();
+        for process in processes().into_iter().filter(|process| process.parent == me && process.ended) {
+            let pid = process.pid;
             let ours = self.children.values().any(|child| child.is_process(pid))
                 || self.programs.values().any(|program| program.is_process(pid));
-            if ours || !sys::in_other_session(pid) {
-                return;
+            if !ours && sys::in_other_session(pid) {
+                sys::reap(pid);
             }
-            sys::reap(pid);
         }
     }
 
     /// What this process itself prints goes to the root as log records, a line each.
     pub(super) fn own_output(&mut self, stream: u8, bytes: &[u8]) {
+        if self.shared.log_level.load(std::sync::atomic::Ordering::Relaxed) < crate::log::number_of(tracing::Level::INFO) {
+            return;
+        }
         let index = usize::from(stream == 2);
         let lines = self.own_lines[index].feed(bytes);
         let name = if stream == 2 { "stderr" } else { "stdout" };
@@ -129,28 +140,41 @@ fn end_descendants() {
     }
 }
 
-/// All living processes below `root`, from /proc; none where that is not mounted.
-fn descendants(root: u32) -> Vec<u32> {
-    let mut parents = Vec::new();
+/// One process as /proc shows it.
+struct Seen {
+    pid: u32,
+    parent: u32,
+    ended: bool,
+}
+
+/// All processes; none where /proc is not mounted.
+fn processes() -> Vec<Seen> {
+    let mut seen = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         let Ok(stat) = std::fs::read(entry.path().join("stat")) else { continue };
         // pid (name) state parent ...: the name may hold anything, so the fields are counted from its end.
         let Some(end) = stat.iter().rposition(|byte| *byte == b')') else { continue };
-        let fields = String::from_utf8_lossy(&stat[end + 1..]).into_owned();
-        let mut fields = fields.split_ascii_whitespace();
-        let (state, parent) = (fields.next(), fields.next().and_then(|parent| parent.parse::<u32>().ok()));
-        if let (Some(state), Some(parent)) = (state, parent)
-            && state != "Z"
-        {
-            parents.push((pid, parent));
+        let mut fields = stat[end + 1..].split(|byte| *byte == b' ').filter(|field| !field.is_empty());
+        let state = fields.next();
+        let parent = fields.next().and_then(|field| std::str::from_utf8(field).ok()?.parse().ok());
+        if let (Some(state), Some(parent)) = (state, parent) {
+            seen.push(Seen { pid, parent, ended: state == b"Z" });
         }
     }
+    seen
+}
+
+/// All living processes below `root`.
+fn descendants(root: u32) -> Vec<u32> {
+    let all = processes();
     let mut found = vec![root];
     let mut at = 0;
     while at < found.len() {
         let parent = found[at];
-        found.extend(parents.iter().filter(|(pid, of)| *of == parent && !found.contains(pid)).map(|(pid, _)| *pid).collect::<Vec<_>>());
+        let below = all.iter().filter(|seen| seen.parent == parent && !seen.ended && !found.contains(&seen.pid));
+        let below: Vec<u32> = below.map(|seen| seen.pid).collect();
+        found.extend(below);
         at += 1;
     }
     found.remove(0);

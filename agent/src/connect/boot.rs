@@ -260,7 +260,8 @@ impl Boot {
         let mut said = self.stdout.take();
         said.extend(self.terminal.take());
         said.extend(self.stderr.take());
-        said.retain(|line| platform_notice(line).is_none());
+        // Our own words are no news.
+        said.retain(|line| platform_notice(line).is_none() && !line.starts_with("[offshoot "));
         said
     }
 }

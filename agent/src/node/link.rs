@@ -29,6 +29,8 @@ pub(super) struct Link {
     pub up: bool,
     /// How many forged or senseless frames it has brought.
     pub offences: u32,
+    /// How many flows it was refused.
+    pub refusals: u32,
     control: VecDeque<Frame>,
     bulk: VecDeque<Queue>,
     early: Vec<Frame>,
@@ -43,6 +45,7 @@ impl Link {
             decoder: Decoder::default(),
             up: child.is_none(),
             offences: 0,
+            refusals: 0,
             control: VecDeque::new(),
             bulk: VecDeque::new(),
             early: Vec::new(),

@@ -19,8 +19,10 @@ use std::collections::{HashMap, VecDeque};
 
 /// How many forged or senseless frames a link may bring before it is ended.
 const OFFENCES: u32 = 64;
-/// How many flows one peer may have open here.
+/// How many flows a node takes part in.
 const FLOWS_PER_NODE: usize = 1 << 20;
+/// How many questions from below a node has open at once; it answers them at once, so more means abuse.
+const QUESTIONS: usize = 256;
 
 /// Something the owner of a node has to act on.
 #[derive(Debug)]
@@ -115,6 +117,8 @@ struct Flow {
     incoming: Incoming,
     /// How many flows came with this one; they end with it when it breaks off.
     streams: u8,
+    /// Whether it is a question from below.
+    question: bool,
 }
 
 /// What an opened flow is to carry.
@@ -141,6 +145,8 @@ pub struct Node {
     dirty: Vec<LinkId>,
         next_handle: u32,
     next_link: u32,
+    /// How many of the flows are questions from below.
+    questions: usize,
 }
 
 impl Node {
@@ -168,6 +174,7 @@ impl Node {
             dirty: Vec::new(),
             next_handle: Handle::FIRST_FLOW.0,
             next_link: 0,
+            questions: 0,
         }
     }
 
@@ -369,7 +376,7 @@ impl Node {
 
     /// Gives a flow up, and tells the other end why.
     pub fn reset(&mut self, flow: FlowKey, reason: Reason, text: &str) {
-        if self.flows.remove(&flow).is_none() {
+        if self.drop_flow(flow).is_none() {
             return;
         }
         let letter = DeadLetter { reason, by: self.id(), text: text.into() };
@@ -383,8 +390,14 @@ impl Node {
 
     fn forget_if_over(&mut self, flow: FlowKey) {
         if self.flows.get(&flow).is_some_and(|state| state.outgoing.ended() && state.incoming.ended()) {
-            self.flows.remove(&flow);
+            self.drop_flow(flow);
         }
+    }
+
+    fn drop_flow(&mut self, flow: FlowKey) -> Option<Flow> {
+        let state = self.flows.remove(&flow)?;
+        self.questions -= usize::from(state.question);
+        Some(state)
     }
 
     /// Takes bytes of a link as they came.
@@ -489,7 +502,7 @@ impl Node {
         let mut keys: Vec<_> = self.flows.keys().filter(|key| of(key)).copied().collect();
         keys.sort_unstable();
         for flow in keys {
-            self.flows.remove(&flow);
+            self.drop_flow(flow);
             let letter = DeadLetter { reason: Reason::Lost, by: self.id(), text: text.into() };
             self.events.push_back(Event::Closed { flow, letter });
         }
@@ -562,7 +575,7 @@ impl Node {
     }
 
     fn close(&mut self, flow: FlowKey, letter: DeadLetter) {
-        let Some(state) = self.flows.remove(&flow) else { return };
+        let Some(state) = self.drop_flow(flow) else { return };
         if flow.opener {
             for stream in 1..=u32::from(state.streams) {
                 self.close(FlowKey { handle: Handle(flow.handle.0 + stream), ..flow }, letter.clone());
@@ -631,11 +644,21 @@ impl Node {
         let Some((_, policy)) = self.services.iter().find(|(service, _)| *service == header.handle) else {
             return self.return_frame(&frame, Reason::NoHandle, &format!("service {}", header.handle.0));
         };
+        let question = *policy == Policy::Descendants;
         if !self.router.permits(*policy, header.auth) {
-            tracing::warn!("refused {} a flow to service {}", header.auth, header.handle.0);
+            if let Some(state) = from.and_then(|link| self.links.get_mut(&link)) {
+                // Said often enough for a reader, and not as often as a child likes.
+                state.refusals += 1;
+                if state.refusals < OFFENCES {
+                    tracing::warn!("refused {} a flow to service {}", header.auth, header.handle.0);
+                }
+            }
             return self.return_frame(&frame, Reason::Refused, &format!("service {}", header.handle.0));
         }
         let flow = FlowKey { peer: header.src, handle: header.reply_to, opener: false };
+        if question && self.questions >= QUESTIONS {
+            return self.return_frame(&frame, Reason::QueueFull, "too many questions are open");
+        }
         let crowded = self.flows.len() + usize::from(header.streams) >= FLOWS_PER_NODE;
         if header.streams > 8 || crowded || self.flows.contains_key(&flow) {
             let link = from.unwrap_or(LinkId(0));
@@ -650,10 +673,11 @@ impl Node {
             child = Some((id, link));
         }
         let end = header.flags.has(Flags::END);
-        let mut state = Flow::default();
+        let mut state = Flow { question, ..Flow::default() };
         if state.incoming.receive(0, frame.payload.len(), end).is_err() {
             return;
         }
+        self.questions += usize::from(question);
         self.flows.insert(flow, state);
         for stream in 0..header.streams {
             let mut state = Flow::default();

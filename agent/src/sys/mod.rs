@@ -145,9 +145,16 @@ pub fn clear_signal_mask() -> io::Result<()> {
 }
 
 /// Has the kernel kill this process when the thread that started it ends. Lost when an executed program changes user.
-pub fn die_with_parent() -> io::Result<()> {
+pub fn die_with_parent(parent: u32) -> io::Result<()> {
     // SAFETY: plain numbers.
-    result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) }.into()).map(drop)
+    unsafe {
+        result(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL).into())?;
+        // The parent may have ended before the kernel was told.
+        if libc::getppid() != parent as libc::pid_t {
+            libc::_exit(127);
+        }
+    }
+    Ok(())
 }
 
 /// Has orphaned processes below become children of this one, so that none can slip away.
@@ -173,16 +180,6 @@ pub fn reap_any() -> Option<u32> {
     // SAFETY: a null status pointer is allowed.
     let pid = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
     (pid > 0).then_some(pid as u32)
-}
-
-/// A child that has ended and was not collected, if there is one. It stays uncollected.
-pub fn ended_child() -> Option<u32> {
-    // SAFETY: the structure is plain data and a place for the result; its pid is what waitid fills in.
-    unsafe {
-        let mut info = std::mem::zeroed::<libc::siginfo_t>();
-        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        (libc::waitid(libc::P_ALL, 0, &mut info, flags) == 0 && info.si_pid() > 0).then(|| info.si_pid() as u32)
-    }
 }
 
 /// Whether a process is in another session than this one.

@@ -107,13 +107,14 @@ pub fn start(start: &Start<'_>) -> io::Result<Process> {
         high.push(duplicate_above(image.as_fd(), 10)?);
         high.push(duplicate_above(agent.as_fd(), 10)?);
     }
+    let parent = std::process::id();
     let (report, low) = pipe()?;
     let failed = duplicate_above(low.as_fd(), 10)?;
     drop(low);
     // SAFETY: the child only makes system calls until it executes the program or exits; it neither allocates nor locks.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        let error = child(start, &high, &argv, env.as_deref());
+        let error = child(start, parent, &high, &argv, env.as_deref());
         let number = error.raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes();
         // SAFETY: the child of a fork; nothing of the parent's may run on its way out.
         unsafe {
@@ -139,6 +140,7 @@ pub fn start(start: &Start<'_>) -> io::Result<Process> {
 /// The new process up to its program. Returns why it did not get there.
 fn child(
     start: &Start<'_>,
+    parent: u32,
     high: &[OwnedFd],
     argv: &[*const libc::c_char],
     env: Option<&[*const libc::c_char]>,
@@ -159,7 +161,7 @@ fn child(
             duplicate_to(fd.as_raw_fd(), number)?;
         }
         if start.dies_with_parent {
-            die_with_parent()?;
+            die_with_parent(parent)?;
         }
         Ok(())
     };

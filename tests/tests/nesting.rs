@@ -1,0 +1,146 @@
+//! Hops behind hops: each child is started by its parent from the parent's own image, and a whole chain is ordered in
+//! one breath.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use offshoot::{Connecting, ConnectErrorKind as Kind, Context, Error, stock};
+use offshoot_tests::tree::{facts, hop, refused, router};
+use offshoot_tests::users::{NOPASS, PASSWORD, PLAIN, PW, client_key};
+use offshoot_tests::{Leaks, Sshd};
+
+#[track_caller]
+fn opened<T>(outcome: offshoot::Result<T>) -> T {
+    outcome.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn key() -> String {
+    client_key().to_str().expect("our own path").to_owned()
+}
+
+/// The size of the image that the suites use.
+fn image_size() -> u64 {
+    let agents = std::env::var("OFFSHOOT_AGENTS").expect("`cargo xtask test` sets it");
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let image = fs::metadata(format!("{agents}/{target}/offshoot-agent.image"));
+    image.expect("`cargo xtask build-agent` has made it").len()
+}
+
+#[test]
+fn sudo_behind_ssh_gets_its_image_from_the_host_it_is_on() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let web1 = opened(hop(&router, &server, NOPASS).connect());
+    let before = router.bytes_sent();
+    assert!(before > image_size(), "the first hop's image went over the link: {before} bytes");
+    let root = opened(web1.sudo().connect());
+    assert_eq!((facts(&root).uid, root.name()), (0, "ssh.web1.sudo.root"));
+    let after = router.bytes_sent();
+    assert!(after - before < image_size() / 20, "{} bytes for the second hop", after - before);
+}
+
+#[test]
+fn ssh_ssh_sudo_ssh_sudo_is_taken_with_one_image() {
+    let _leaks = Leaks::begin();
+    let (one, two, three) = (Sshd::start("one"), Sshd::start("two"), Sshd::start("three"));
+    let router = router();
+    let first = opened(hop(&router, &one, NOPASS).connect());
+    let before = router.bytes_sent();
+    let second = opened(first.ssh("two").user(PW.name).connect());
+    let third = opened(second.sudo().password(PASSWORD).connect());
+    let fourth = opened(third.ssh("three").user(NOPASS.name).identity(key()).connect());
+    let fifth = opened(fourth.sudo().user(PLAIN.name).connect());
+    assert_eq!(fifth.name(), "ssh.one.ssh.two.sudo.root.ssh.three.sudo.plain");
+    let users = [&first, &second, &third, &fourth, &fifth].map(|context| facts(context).user);
+    assert_eq!(users, ["nopass", "pw", "root", "nopass", "plain"]);
+    let grown = router.bytes_sent() - before;
+    assert!(grown < image_size() / 5, "{grown} bytes for four more hops");
+    drop((two, three));
+}
+
+#[test]
+fn ten_locals_deep_a_call_arrives() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let mut chain: Vec<Context> = vec![opened(router.local().connect())];
+    while chain.len() < 10 {
+        let next = opened(chain[chain.len() - 1].local().connect());
+        chain.push(next);
+    }
+    assert_eq!(chain[9].name(), ["local"; 10].join("."));
+    let processes: BTreeSet<u32> = chain.iter().map(|context| facts(context).process).collect();
+    assert_eq!(processes.len(), 10);
+    let text = "x".repeat(1 << 20);
+    assert_eq!(opened(chain[9].call(stock::echo { text: text.clone() }).map_err(Error::from)), text);
+}
+
+#[test]
+fn a_chain_and_the_call_at_its_end_are_ordered_in_one_breath() {
+    let _leaks = Leaks::begin();
+    let (one, _two) = (Sshd::start("one"), Sshd::start("two"));
+    let router = router();
+    let first = opened(hop(&router, &one, NOPASS).open());
+    let second = opened(first.context().ssh("two").user(PW.name).open());
+    let third = opened(second.context().sudo().password(PASSWORD).open());
+    let fourth = opened(third.context().sudo().user(PLAIN.name).open());
+    let reply = fourth.context().start(stock::facts {});
+    let output = opened(fourth.context().command("id").arg("-un").output());
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "plain\n");
+    assert_eq!(opened(reply.wait().map_err(Error::from)).user, "plain");
+    for connecting in [first, second, third, fourth] {
+        opened(connecting.wait());
+    }
+}
+
+#[test]
+fn a_failed_hop_in_the_middle_is_named_by_everything_behind_it() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let first = opened(hop(&router, &server, NOPASS).open());
+    let failing = opened(first.context().sudo().user("ghost").open());
+    let behind = opened(failing.context().local().open());
+    let last = opened(behind.context().local().open());
+    let reply = last.context().start(stock::facts {});
+    let program = opened(last.context().command("true").spawn());
+    let why = "ssh.web1.sudo.ghost (sudo:ghost): the user to become does not exist there";
+    let texts = [
+        reply.wait().expect_err("its hop has failed").to_string(),
+        program.wait().expect_err("its hop has failed").to_string(),
+        last.wait().expect_err("its parent's hop has failed").to_string(),
+        behind.wait().expect_err("its parent has failed").to_string(),
+    ];
+    for text in &texts {
+        assert!(text.contains(why), "{text}");
+    }
+    assert_eq!(refused(failing.wait()).kind, Kind::Exited);
+    assert_eq!(facts(&opened(first.wait())).user, "nopass");
+}
+
+#[test]
+fn a_hop_that_fails_late_leaves_those_before_it_usable() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let web1 = opened(hop(&router, &server, PW).connect());
+    for _ in 0..3 {
+        assert_eq!(refused(web1.sudo().connect()).kind, Kind::PasswordRequired);
+    }
+    let error = refused(web1.ssh("nobody.invalid").connect());
+    assert_eq!((error.kind, error.context.as_str()), (Kind::Unreachable, "ssh.web1.ssh.nobody.invalid"));
+    assert_eq!(facts(&opened(web1.sudo().password(PASSWORD).connect())).user, "root");
+}
+
+#[test]
+fn thirty_children_of_one_remote_host_connect_at_once() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let web1 = opened(hop(&router, &server, NOPASS).open());
+    let children: Vec<Connecting> = (0..30).map(|_| opened(web1.context().local().open())).collect();
+    let replies: Vec<_> = children.iter().map(|child| child.context().start(stock::facts {})).collect();
+    let processes: BTreeSet<u32> =
+        replies.into_iter().map(|reply| opened(reply.wait().map_err(Error::from)).process).collect();
+    assert_eq!(processes.len(), 30);
+}

@@ -1,0 +1,332 @@
+//! Programs in a context: their words as given, their streams as they come, their end as it was.
+
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use offshoot::{Command, Context, Error, ExitStatus, Output, Process, Reader, Router};
+use offshoot_tests::Leaks;
+use offshoot_tests::process::eventually;
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::tree::{ended, facts, resident, router};
+
+/// How long something that is to happen may take.
+const SOON: Duration = Duration::from_secs(20);
+
+struct Here {
+    context: Context,
+    _router: Router,
+}
+
+impl Here {
+    fn new() -> Self {
+        let router = router();
+        let context = router.local().connect().unwrap_or_else(|error| panic!("{error}"));
+        Here { context, _router: router }
+    }
+
+    fn command(&self, program: &str) -> Command {
+        self.context.command(program)
+    }
+
+    fn shell(&self, script: &str) -> Command {
+        self.command("sh").arg("-c").arg(script)
+    }
+}
+
+#[track_caller]
+fn done<T>(outcome: offshoot::Result<T>) -> T {
+    outcome.unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[track_caller]
+fn printed(command: Command) -> Vec<u8> {
+    let Output { status, stdout, stderr } = done(command.output());
+    assert!(status.success() && stderr.is_empty(), "{status:?}: {}", String::from_utf8_lossy(&stderr));
+    stdout
+}
+
+/// The number that the program prints first.
+#[track_caller]
+fn first_number(output: &mut BufReader<Reader>) -> u32 {
+    let mut line = String::new();
+    output.read_line(&mut line).expect("the program prints a line");
+    line.trim().parse().unwrap_or_else(|_| panic!("{line:?} is no number"))
+}
+
+fn stdout_of(process: &mut Process) -> BufReader<Reader> {
+    BufReader::new(process.stdout.take().expect("not taken yet"))
+}
+
+#[test]
+fn arguments_arrive_as_given() {
+    let _leaks = Leaks::begin();
+    let here = Here::new();
+    let words: [&[u8]; 12] = [
+        b"two words",
+        b"",
+        b"'single' \"double\" `back`",
+        b"*",
+        b"~root $HOME $(id) %s \\n",
+        b"line\nline\r",
+        b"\xff\xfe not utf-8 \x80",
+        "na\u{ef}ve \u{1f980}".as_bytes(),
+        b"-n",
+        b"--",
+        b";reboot &",
+        b"\x01\x1b[0m\x7f",
+    ];
+    let seen = printed(here.command("printf").arg("%s\\0").args(words.map(OsStr::from_bytes)));
+    let expected: Vec<u8> = words.iter().flat_map(|word| word.iter().chain(b"\0")).copied().collect();
+    assert_eq!(String::from_utf8_lossy(&seen), String::from_utf8_lossy(&expected));
+    assert_eq!(seen, expected);
+    let long = "x".repeat(100_000);
+    assert_eq!(printed(here.command("printf").arg("%s").arg(&long)), long.as_bytes());
+}
+
+#[test]
+fn the_environment_is_the_agents_with_changes_or_only_what_is_given() {
+    let _leaks = Leaks::begin();
+    let here = Here::new();
+    let value = OsStr::from_bytes(b"a b=c\n\xff");
+    let seen = printed(here.command("env").arg("-0").env("MARK", value).env("HOME", "/elsewhere"));
+    let entries: Vec<&[u8]> = seen.split(|byte| *byte == 0).collect();
+    assert!(entries.contains(&&b"MARK=a b=c\n\xff"[..]) && entries.contains(&&b"HOME=/elsewhere"[..]));
+    assert!(!entries.contains(&&b"HOME=/root"[..]), "the agent's own is replaced");
+    assert!(entries.contains(&&b"USER=root"[..]), "the agent's environment is kept");
+    let seen = printed(here.command("env").arg("-0").env_clear().env("MARK", "x"));
+    assert_eq!(String::from_utf8_lossy(&seen), "MARK=x\0");
+}
+
+#[test]
+fn it_starts_in_the_directory_that_is_set() {
+    let _leaks = Leaks::begin();
+    let here = Here::new();
+    let scratch = ScratchDir::new("here and there");
+    let directory = scratch.path();
+    assert_eq!(printed(here.command("pwd").current_dir(directory)), format!("{}\n", directory.display()).as_bytes());
+    let error = done(here.command("pwd").current_dir("/nowhere").spawn()).wait().expect_err("no such directory");
+    let Error::Spawn { errno, .. } = &error else { panic!("{error}") };
+    assert_eq!(*errno, libc::ENOENT, "{error}");
+}
+
+#[test]
+fn its_end_is_told_as_it_was() {
+    let _leaks = Leaks::begin();
+    let here = Here::new();
+    for code in [0, 1, 7, 255] {
+        let status = done(done(here.shell(&format!("exit {code}")).spawn()).wait());
+        assert_eq!(status, ExitStatus { code: Some(code), signal: None });
+        assert_eq!(status.success(), code == 0);
+    }
+    for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGSEGV] {
+        let status = done(done(here.shell(&format!("kill -{signal} $$")).spawn()).wait());
+        assert_eq!(status, ExitStatus { code: None, signal: Some(signal) });
+        assert_eq!(status.shell_code(), 128 + signal);
+    }
+}
+
+#[test]
+fn a_program_that_cannot_be_started_is_told_with_the_systems_reason() {
+    let _leaks = Leaks::begin();
+    let here = Here::new();
+    let scratch = ScratchDir::new("programs");
+    let plain = scratch.file("plain", "#!/bin/sh\n", 0o644);
+    let empty = scratch.file("nothing", "\x7fELF nothing", 0o755);
+    let lost = scratch.file("lost", "#!/no/such/interpreter\n", 0o755);
+    let text = |path: &std::path::Path| path.to_str().expect("our own path").to_owned();
+    for (program, expected) in [
+        ("no-such-program".to_owned(), libc::ENOENT),
+        ("/no/such/program".to_owned(), libc::ENOENT),
+        (text(&plain), libc::EACCES),
+        (text(scratch.path()), libc::EACCES),
+        (text(&empty), libc::ENOEXEC),
+        (text(&lost), libc::ENOENT),
+    ] {
+        let mut process = done(here.command(&program).spawn());
+        let mut stdout = Vec::new();
+        let read = process.stdout.take().expect("not taken yet").read_to_end(&mut stdout);
+        assert!(read.is_err() || stdout.is_empty(), "nothing ran");
+        let error = process.wait().expect_err("it cannot be started");
+        let Error::Spawn { context, program: named, errno, .. } = &error else { panic!("{error}") };
+        assert_eq!((context.as_str(), named, *errno), ("local", &program, expected), "{error}");
+        assert!(error.to_string().starts_with(&format!("local: {program}: ")), "{error}");
+        assert_eq!(here.command(&program).output().expect_err("as above"), error);
+    }
+}
+
+/// Bytes that differ from place to place, so that nothing lost or doubled goes unseen.
+fn piece(number: u64) -> Vec<u8> {
+    let mut state = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(64 << 10);
+    while bytes.len() < 64 << 10 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn fifty_mebibytes_pass_both_ways_unchanged() {
+    const PIECES: u64 = 800;
+    let _leaks = Leaks::begin();
+    let here = Here::new();
+    let mut process = done(here.command("cat").spawn());
+    let (mut stdin, mut stdout) = (process.stdin.take().expect("there"), process.stdout.take().expect("there"));
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for number in 0..PIECES {
+                stdin.write_all(&piece(number)).expect("cat reads all");
+            }
+        });
+        for number in 0..PIECES {
+            let mut seen = vec![0; 64 << 10];
+            stdout.read_exact(&mut seen).expect("cat writes all");
+            assert!(seen == piece(number), "piece {number} has changed");
+        }
+        assert_eq!(stdout.read(&mut [0]).expect("the end is said"), 0);
+    });
+    assert!(done(process.wait()).success());
+}
+
+#[test]
+fn both_outputs_stay_apart_and_are_read_to_their_ends() {
+    let _leaks = Leaks::begin();
+    let here = Here::new();
+    let script = "i=0; while [ $i -lt 2000 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done; exit 3";
+    let output = done(here.shell(script).output());
+    let lines = |name: &str| (0..2000).map(|number| format!("{name} {number}\n")).collect::<String>();
+    assert_eq!(output.status.code, Some(3));
+    assert!(output.stdout == lines("out").as_bytes() && output.stderr == lines("err").as_bytes());
+}
+
+#[test]
+fn a_line_comes_back_before_the_next_is_written() {
+    let _leaks = Leaks::begin();
+    let here = Here::new();
+    let mut process = done(here.command("cat").spawn());
+    let (mut stdin, mut stdout) = (process.stdin.take().expect("there"), stdout_of(&mut process));
+    for number in 0..100 {
+        writeln!(stdin, "{number}").expect("cat reads");
+        assert_eq!(first_number(&mut stdout), number);
+    }
+    assert_eq!(process.wait_timeout(Duration::ZERO).expect("it is up"), None);
+    drop(stdin);
+    assert!(done(process.wait()).success());
+}
+
+#[test]
+fn a_program_that_closes_its_stdin_breaks_the_writers_pipe_and_still_has_a_status() {
+    let _leaks = Leaks::begin();
+    let here = Here::new();
+    // One ends after what it wanted; the other closes its stdin and lives on until it is told to end.
+    for script in ["head -c 10 >/dev/null; exit 4", "exec <&-; trap 'exit 4' TERM; while :; do sleep 0.01; done"] {
+        let mut process = done(here.shell(&format!("echo $$; {script}")).spawn());
+        let pid = first_number(&mut stdout_of(&mut process));
+        let mut stdin = process.stdin.take().expect("there");
+        let mut written = 0_u64;
+        let error = loop {
+            match stdin.write(&[b'x'; 4096]) {
+                Ok(count) => written += count as u64,
+                Err(error) => break error,
+            }
+            assert!(written < 1 << 30, "the writer is never told");
+        };
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+        here.command("kill").arg(pid.to_string()).output().expect("it has ended or ends now");
+        assert_eq!(done(process.wait()).code, Some(4), "{script}");
+    }
+}
+
+/// Whether more than `limit` bytes are held by the agent or by this process while `work` goes on for a while.
+fn held_more_than(limit: u64, here: &Here, passed: &AtomicU64) -> bool {
+    let agent = facts(&here.context).process;
+    let before = (resident(agent), resident(std::process::id()));
+    eventually(Duration::from_secs(1), || {
+        resident(agent) > before.0 + limit
+            || resident(std::process::id()) > before.1 + limit
+            || passed.load(Ordering::Relaxed) > limit
+    })
+}
+
+#[test]
+fn a_program_that_does_not_read_stops_its_writer() {
+    let _leaks = Leaks::begin();
+    let here = Here::new();
+    let mut process = done(here.command("sleep").arg("1000").spawn());
+    let mut stdin = process.stdin.take().expect("there");
+    let written = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for _ in 0..3200 {
+                stdin.write_all(&[b'x'; 64 << 10])?;
+                written.fetch_add(64 << 10, Ordering::Relaxed);
+            }
+            Ok::<(), std::io::Error>(())
+        });
+        assert!(!held_more_than(8 << 20, &here, &written), "{written:?} bytes were taken");
+        drop(process);
+        let error = writer.join().expect("it does not panic").expect_err("the program is gone");
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    });
+}
+
+#[test]
+fn a_reader_that_does_not_read_stops_the_program() {
+    let _leaks = Leaks::begin();
+    let here = Here::new();
+    let mut process = done(here.command("cat").arg("/dev/zero").spawn());
+    assert!(!held_more_than(8 << 20, &here, &AtomicU64::new(0)), "what nobody reads piles up");
+    // Others go on meanwhile, and the reader does once it reads.
+    assert_eq!(printed(here.command("echo").arg("still")), b"still\n");
+    let mut some = vec![1; 32 << 20];
+    process.stdout.take().expect("there").read_exact(&mut some).expect("cat goes on");
+    assert!(some.iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn a_background_child_that_holds_the_streams_open_holds_up_nobody() {
+    let _leaks = Leaks::begin();
+    let here = Here::new();
+    let output = done(here.shell("sleep 1000 & echo done; echo too >&2; exit 6").output());
+    assert_eq!((output.status.code, &output.stdout[..], &output.stderr[..]), (Some(6), &b"done\n"[..], &b"too\n"[..]));
+}
+
+#[test]
+fn a_program_that_nobody_waits_for_is_ended_even_when_it_resists() {
+    let _leaks = Leaks::begin();
+    let here = Here::new();
+    for script in [
+        "echo $$; exec sleep 1000",
+        "trap '' TERM HUP INT; echo $$; while :; do sleep 1000; done",
+        "sleep 1000 & echo $!; wait",
+        "echo $$; kill -STOP $$; exec sleep 1000",
+    ] {
+        let mut process = done(here.shell(script).spawn());
+        let pid = first_number(&mut stdout_of(&mut process));
+        assert!(!ended(pid), "{script}");
+        drop(process);
+        assert!(eventually(SOON, || ended(pid)), "{script}: {pid} lives on");
+    }
+}
+
+#[test]
+fn two_hundred_programs_run_at_once() {
+    let _leaks = Leaks::begin();
+    let here = Here::new();
+    let script = "read line; echo got $line";
+    let mut running: Vec<Process> = (0..200).map(|_| done(here.shell(script).spawn())).collect();
+    for (number, process) in running.iter_mut().enumerate() {
+        writeln!(process.stdin.as_mut().expect("there"), "{number}").expect("it reads");
+    }
+    for (number, mut process) in running.into_iter().enumerate() {
+        let mut text = String::new();
+        process.stdout.take().expect("there").read_to_string(&mut text).expect("it ends");
+        assert_eq!(text, format!("got {number}\n"));
+        assert!(done(process.wait()).success());
+    }
+}
