@@ -32,7 +32,7 @@ pub fn explain(code: i32) -> Option<&'static str> {
     Some(match code {
         NO_PLACE => {
             "no directory there is both writable and executable (tried $TMPDIR, /dev/shm, /tmp, /run, /var/tmp, the home \
-             directory, /dev and the working directory, with chmod) and neither perl nor python3 is installed; make one of the \
+             directory, /dev and the working directory, with chmod and rm) and neither perl nor python3 is installed; make one of the \
              directories executable or set TMPDIR to one that is"
         }
         PLATFORM => {

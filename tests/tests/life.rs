@@ -174,7 +174,8 @@ fn a_dropped_router_has_ended_everything_when_it_returns() {
     assert!(below().len() >= 10, "{:?}", below());
     drop(router);
     assert_eq!(below(), [], "left when drop has returned");
-    for (process, _) in programs.into_iter().chain([(own, 0)]) {
+    assert_eq!(own.wait().map(|status| status.signal), Ok(Some(libc::SIGTERM)));
+    for (process, _) in programs {
         process.wait().expect_err("the tree is gone");
     }
     unfinished.wait().expect_err("the tree is gone");

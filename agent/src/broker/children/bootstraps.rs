@@ -1,0 +1,262 @@
+//! The bootstraps of children: one attempt or two, watched until an agent is up or the reason is known why not.
+
+use crate::broker::{Broker, Role, Timer};
+use crate::connect::Attach;
+use crate::connect::boot::{Progress, Verdict};
+use crate::connect::dialogue::{Act, Dialogue};
+use crate::connect::spawn::{Program, Spawned, spawn};
+use crate::error::{ConnectError, ConnectErrorKind, Error};
+use crate::id::LinkId;
+use crate::images::Own;
+use crate::remote::read_value;
+use crate::shared::Core;
+use crate::sys;
+use crate::sys::process::{AGENT_FD, IMAGE_FD};
+use offshoot_bootstrap::{Image, Mode, Nonce, Platform, Stage0};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What start-up files may read while the loader is waited for.
+const LINE_ENDS: &[u8] = &[b'\n'; 32];
+
+impl Broker {
+    /// Starts the program of a hop, with the bootstrap for `platform`.
+    pub(in crate::broker) fn attempt(&mut self, core: &mut Core, link: LinkId, platform: Platform, mode: Mode) {
+        let nonce = fresh_nonce();
+        let image = match core.images.get(platform) {
+            Ok(Some(image)) => image,
+            Ok(None) => return self.fetch_image(core, link, platform),
+            Err(error) => return self.fail(core, link, image_error(&error)),
+        };
+        let Some(child) = self.children.get_mut(&link) else { return };
+        let recipe = child.order.recipe.clone();
+        let title = format!("offshoot: {}", child.order.name);
+        let markers = offshoot_bootstrap::ready_marker(&nonce, &image);
+        let dialogue = Dialogue::new(recipe.rules.clone());
+        child.boot.begin(platform, mode, dialogue, &nonce, markers);
+        child.exit = None;
+        let own = if recipe.attach == Attach::Direct { core.images.own().ok() } else { None };
+        let program = program_of(&recipe.argv, recipe.attach, &image, &nonce, mode, &title, own.as_deref());
+        let direct = matches!(program, Program::Agent { .. });
+        let spawned = match spawn(&program, recipe.terminal) {
+            Ok(spawned) => spawned,
+            Err(error) => {
+                let name = recipe.argv.first().map_or("the agent", String::as_str);
+                let mut why = ConnectError::new(ConnectErrorKind::Start, format!("{name} cannot be started: {error}"));
+                why.hint = format!("is {name} installed there?");
+                return self.fail(core, link, why);
+            }
+        };
+        drop(program);
+        if let Err(error) = self.adopt(core, link, spawned, if direct { None } else { Some(&image) }, mode) {
+            let why = ConnectError::new(ConnectErrorKind::Start, error.to_string());
+            self.fail(core, link, why);
+        }
+    }
+
+    pub(in crate::broker) fn adopt(
+        &mut self,
+        core: &mut Core,
+        link: LinkId,
+        spawned: Spawned,
+        image: Option<&Image>,
+        mode: Mode,
+    ) -> crate::error::Result<()> {
+        let pid = spawned.process.id();
+        if let Some(child) = self.children.get_mut(&link) {
+            child.process = Some(spawned.process);
+            child.open_streams = 2 + u8::from(spawned.terminal.is_some());
+        }
+        self.watch(Role::Link(link), spawned.stdout)?;
+        self.watch(Role::ChildStderr(link), spawned.stderr)?;
+        if let Some(terminal) = spawned.terminal {
+            let writing = terminal.try_clone().map_err(|error| Error::system("duplicating a terminal", error))?;
+            if let Some(child) = self.children.get_mut(&link) {
+                child.terminal = Some(writing);
+                child.slave = spawned.slave;
+            }
+            self.watch(Role::ChildTerminal(link), terminal)?;
+        }
+        match sys::pidfd_open(pid) {
+            Ok(fd) => self.watch(Role::ChildExit(link), fd)?,
+            Err(_) => self.after(Duration::from_millis(20), Timer::Poll),
+        }
+        if mode == Mode::Wait && image.is_some() {
+            // For start-up files that read lines: without any they would wait as long as we do. What they leave of
+            // it the loader skips. A new pipe has room.
+            let _ = sys::write(&spawned.stdin, LINE_ENDS);
+        }
+        self.attach_output(core, link, spawned.stdin);
+        if let Some(io) = core.io.get_mut(&link) {
+            io.preamble = image.map(|image| (Arc::clone(image.bytes()), 0));
+            io.hold = image.is_some() && mode == Mode::Wait;
+        }
+        self.shared.flush_link(core, link);
+        Ok(())
+    }
+
+    /// What a child's program prints before its agent is up.
+    pub(in crate::broker) fn child_stdout(&mut self, link: LinkId, bytes: &[u8]) {
+        let shared = Arc::clone(&self.shared);
+        let Some(child) = self.children.get_mut(&link) else { return };
+        match child.boot.stdout(bytes) {
+            Progress::Noise => {}
+            Progress::Ready => {
+                let mut core = shared.lock();
+                if let Some(io) = core.io.get_mut(&link) {
+                    io.hold = false;
+                }
+                shared.flush_link(&mut core, link);
+                shared.release(core);
+            }
+            Progress::Up(rest) => {
+                child.up = true;
+                child.slave = None;
+                if child.boot.attempts() > 1 {
+                    let (key, platform) = (child.order.recipe.key.clone(), child.boot.platform());
+                    self.remembered.retain(|(other, _)| *other != key);
+                    self.remembered.push((key, platform));
+                }
+                if !rest.is_empty() {
+                    self.frames(link, &rest);
+                }
+            }
+        }
+    }
+
+    pub(in crate::broker) fn child_stderr(&mut self, link: LinkId, bytes: &[u8]) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        for line in child.boot.stderr(bytes) {
+            tracing::debug!("{}: {}", child.order.name, String::from_utf8_lossy(&line));
+        }
+    }
+
+    pub(in crate::broker) fn child_terminal(&mut self, link: LinkId, bytes: &[u8]) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        for line in child.boot.terminal(bytes) {
+            tracing::debug!("{}: {}", child.order.name, String::from_utf8_lossy(&line));
+        }
+        if child.up {
+            return;
+        }
+        match child.boot.dialogue.terminal(bytes) {
+            None => {}
+            Some(Act::Type(secret)) => {
+                if let Some(terminal) = &child.terminal {
+                    // A terminal takes a line at once; where it does not, the program asks again or times out.
+                    let _ = sys::write(terminal, secret.expose());
+                    let _ = sys::write(terminal, b"\n");
+                }
+            }
+            Some(Act::Fail(kind, detail, hint)) => {
+                let mut error = ConnectError::new(kind, detail);
+                error.hint = hint;
+                error.said = child.boot.said();
+                let shared = Arc::clone(&self.shared);
+                let mut core = shared.lock();
+                self.fail(&mut core, link, error);
+                shared.release(core);
+            }
+        }
+    }
+
+    /// If an attempt has come to its end, decides how it goes on.
+    pub(in crate::broker) fn attempt_over(&mut self, core: &mut Core, link: LinkId) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        let terminal = u8::from(child.terminal.is_some());
+        let Some(status) = child.exit.filter(|_| !child.up && !child.over && child.open_streams <= terminal) else {
+            return;
+        };
+        let hint = child.order.recipe.hint.clone();
+        match child.boot.exited(status.code, status.signal, &hint) {
+            Verdict::Failed(error) => self.fail(core, link, *error),
+            Verdict::Again(platform) => {
+                tracing::debug!("{}: once more, waiting, for {platform}", child.order.name);
+                child.terminal = None;
+                child.slave = None;
+                self.unwatch(Role::ChildTerminal(link));
+                self.unwatch(Role::ChildStderr(link));
+                self.unwatch(Role::Link(link));
+                self.forget_output(core, link);
+                core.node.link_restart(link);
+                self.attempt(core, link, platform, Mode::Wait);
+            }
+        }
+    }
+
+    /// The image that a child waits for has come from the root.
+    pub(in crate::broker) fn image_arrived(&mut self, core: &mut Core, link: LinkId, reply: &[u8]) {
+        let image = read_value::<Vec<u8>>("controller", reply)
+            .and_then(|bytes| Image::parse(bytes).map_err(|error| Error::Image(error.to_string())));
+        match image {
+            Ok(image) => {
+                let platform = image.platform();
+                core.images.keep(image);
+                let mode = self.children.get(&link).map_or(Mode::Wait, |child| child.boot.mode());
+                self.attempt(core, link, platform, mode);
+            }
+            Err(error) => self.image_missing(core, link, &error),
+        }
+    }
+
+    pub(in crate::broker) fn image_missing(&mut self, core: &mut Core, link: LinkId, error: &Error) {
+        self.fail(core, link, image_error(error));
+    }
+
+    pub(in crate::broker) fn connect_timed_out(&mut self, link: LinkId, _attempt: u8) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        if child.reply.is_none() || child.over {
+            return;
+        }
+        let allowed = child.order.recipe.timeout_ms;
+        let mut error = ConnectError::new(ConnectErrorKind::TimedOut, format!("no agent was up within {allowed} ms"));
+        error.said = child.boot.said();
+        error.hint = "give it longer with --connect-timeout, or see whether a start-up file there reads stdin".into();
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        self.fail(&mut core, link, error);
+        shared.release(core);
+    }
+
+    /// The program of an attempt did not end in time; a later attempt's is left alone.
+    pub(in crate::broker) fn attempt_overdue(&mut self, link: LinkId, attempt: u8) {
+        if self.children.get(&link).is_some_and(|child| child.boot.attempts() == attempt) {
+            self.kill_child(link);
+        }
+    }
+}
+
+fn fresh_nonce() -> Nonce {
+    Nonce::new(sys::random())
+}
+
+fn image_error(error: &Error) -> ConnectError {
+    ConnectError::new(ConnectErrorKind::Platform, error.to_string())
+}
+
+fn program_of<'a>(
+    words: &[String],
+    attach: Attach,
+    image: &Image,
+    nonce: &Nonce,
+    mode: Mode,
+    title: &str,
+    own: Option<&'a Own>,
+) -> Program<'a> {
+    if let Some(own) = own {
+        let mut param = offshoot_bootstrap::param(image, nonce, mode);
+        param.image_fd = Some(IMAGE_FD);
+        param.agent_fd = Some(AGENT_FD);
+        let title = offshoot_bootstrap::clean_title(title);
+        return Program::Agent { image: &own.image, agent: &own.agent, argv: [title, param.to_string(), String::new()] };
+    }
+    let stage0 = Stage0::new(image, nonce, mode, title);
+    let mut words = words.to_vec();
+    match attach {
+        Attach::Direct | Attach::Words => words.extend(["sh".into(), "-c".into(), stage0.script()]),
+        Attach::GuardedWords => words.extend(["sh".into(), "-c".into(), stage0.guarded_script()]),
+        Attach::Line => words.push(stage0.command()),
+        Attach::Script => words.push(stage0.script()),
+    }
+    Program::Words(words)
+}

@@ -1,0 +1,275 @@
+//! The flows of a node: opened, sent on with credit, received in order, and ended for a reason.
+
+use super::{Event, Flow, Node, OFFENCES, Opening};
+use crate::codec;
+use crate::error::{DeadLetter, Reason};
+use crate::flow::Violation;
+use crate::id::{ContextId, FlowKey, Handle, LinkId};
+use crate::router::Policy;
+use crate::wire::{Flags, Frame, Header, Kind, MAX_PAYLOAD};
+
+/// How many flows a node takes part in.
+const FLOWS_PER_NODE: usize = 1 << 20;
+/// How many questions from below a node has open at once; it answers them at once, so more means abuse.
+const QUESTIONS: usize = 256;
+
+impl Node {
+    /// Opens a flow to a service, with as much of the request as fits. Gives the flow and how much was taken.
+    pub fn open(&mut self, dst: ContextId, service: Handle, request: &[u8], opening: Opening) -> (FlowKey, usize) {
+        let handle = self.allocate(1 + u32::from(opening.streams));
+        let flow = FlowKey { peer: dst, handle, opener: true };
+        let taken = request.len().min(MAX_PAYLOAD);
+        let end = taken == request.len();
+        let mut state = Flow { streams: opening.streams, ..Flow::default() };
+        state.outgoing.send(taken, end);
+        self.flows.insert(flow, state);
+        for stream in 0..opening.streams {
+            let mut state = Flow::default();
+            if opening.answering & 1 << stream != 0 {
+                state.outgoing.close();
+            } else {
+                state.incoming.close();
+            }
+            let handle = Handle(handle.0 + 1 + u32::from(stream));
+            self.flows.insert(FlowKey { peer: dst, handle, opener: true }, state);
+        }
+        let header = Header {
+            handle: service,
+            reply_to: handle,
+            flags: Flags::OPENER.with(Flags::END, end).with(Flags::SECRET, opening.secret),
+            streams: opening.streams,
+            answering: opening.answering,
+            offset: opening.new_context.map_or(0, |id| u64::from(id.0)),
+            ..Header::new(Kind::Open, self.id(), dst)
+        };
+        self.dispatch(None, Frame { header, payload: request[..taken].to_vec() });
+        (flow, taken)
+    }
+
+    pub(super) fn allocate(&mut self, count: u32) -> Handle {
+        if self.next_handle > u32::MAX - 16 {
+            self.next_handle = Handle::FIRST_FLOW.0;
+        }
+        let first = self.next_handle;
+        self.next_handle += count;
+        Handle(first)
+    }
+
+    /// How many bytes may be sent on a flow now; none where it is over.
+    pub fn room(&self, flow: FlowKey) -> Option<usize> {
+        self.flows.get(&flow).map(|state| state.outgoing.room())
+    }
+
+    /// Whether a flow is known here.
+    pub fn knows(&self, flow: FlowKey) -> bool {
+        self.flows.contains_key(&flow)
+    }
+
+    /// Sends as much as there is credit for, and the end with the last byte if `end`. Gives how much was taken, or
+    /// none where the flow is over.
+    pub fn send(&mut self, flow: FlowKey, bytes: &[u8], end: bool, secret: bool) -> Option<usize> {
+        let mut taken = 0;
+        loop {
+            let state = self.flows.get_mut(&flow)?;
+            if state.outgoing.ended() {
+                return None;
+            }
+            let piece = (bytes.len() - taken).min(state.outgoing.room()).min(MAX_PAYLOAD);
+            let last = end && taken + piece == bytes.len();
+            if piece == 0 && !last {
+                return Some(taken);
+            }
+            let offset = state.outgoing.send(piece, last);
+            let header = Header {
+                handle: flow.handle,
+                flags: Flags::default()
+                    .with(Flags::OPENER, flow.opener)
+                    .with(Flags::END, last)
+                    .with(Flags::SECRET, secret),
+                offset,
+                ..Header::new(Kind::Data, self.id(), flow.peer)
+            };
+            let payload = bytes[taken..taken + piece].to_vec();
+            taken += piece;
+            self.dispatch(None, Frame { header, payload });
+            if last {
+                self.forget_if_over(flow);
+                return Some(taken);
+            }
+        }
+    }
+
+    /// The user of a flow took `length` bytes.
+    pub fn consume(&mut self, flow: FlowKey, length: usize) {
+        let Some(state) = self.flows.get_mut(&flow) else { return };
+        if let Some(limit) = state.incoming.consume(length) {
+            let header = Header {
+                handle: flow.handle,
+                flags: Flags::default().with(Flags::OPENER, flow.opener),
+                offset: limit,
+                ..Header::new(Kind::Credit, self.id(), flow.peer)
+            };
+            self.dispatch(None, Frame { header, payload: Vec::new() });
+        }
+    }
+
+    /// Gives a flow up, and tells the other end why.
+    pub fn reset(&mut self, flow: FlowKey, reason: Reason, text: &str) {
+        if self.drop_flow(flow).is_none() {
+            return;
+        }
+        let letter = DeadLetter { reason, by: self.id(), text: text.into() };
+        let header = Header {
+            handle: flow.handle,
+            flags: Flags::default().with(Flags::OPENER, flow.opener),
+            ..Header::new(Kind::Reset, self.id(), flow.peer)
+        };
+        self.dispatch(None, Frame { header, payload: codec::to_bytes(&letter).unwrap_or_default() });
+    }
+
+    pub(super) fn forget_if_over(&mut self, flow: FlowKey) {
+        if self.flows.get(&flow).is_some_and(|state| state.outgoing.ended() && state.incoming.ended()) {
+            self.drop_flow(flow);
+        }
+    }
+
+    pub(super) fn drop_flow(&mut self, flow: FlowKey) -> Option<Flow> {
+        let state = self.flows.remove(&flow)?;
+        self.questions -= usize::from(state.question);
+        Some(state)
+    }
+
+    pub(super) fn close_flows(&mut self, text: &str, mut of: impl FnMut(&FlowKey) -> bool) {
+        let mut keys: Vec<_> = self.flows.keys().filter(|key| of(key)).copied().collect();
+        keys.sort_unstable();
+        for flow in keys {
+            self.drop_flow(flow);
+            let letter = DeadLetter { reason: Reason::Lost, by: self.id(), text: text.into() };
+            self.events.push_back(Event::Closed { flow, letter });
+        }
+    }
+
+    pub(super) fn close(&mut self, flow: FlowKey, letter: DeadLetter) {
+        let Some(state) = self.drop_flow(flow) else { return };
+        if flow.opener {
+            for stream in 1..=u32::from(state.streams) {
+                self.close(FlowKey { handle: Handle(flow.handle.0 + stream), ..flow }, letter.clone());
+            }
+        }
+        self.events.push_back(Event::Closed { flow, letter });
+    }
+
+    pub(super) fn deliver(&mut self, from: Option<LinkId>, mut frame: Frame) {
+        let header = frame.header;
+        let end = header.flags.has(Flags::END);
+        let flow =
+            FlowKey { peer: header.src, handle: header.handle, opener: !header.flags.has(Flags::OPENER) };
+        match header.kind {
+            Kind::Open => self.deliver_open(from, frame),
+            Kind::Data => {
+                let Some(state) = self.flows.get_mut(&flow) else {
+                    return self.return_frame(&frame, Reason::NoHandle, "the flow is over");
+                };
+                if let Err(violation) = state.incoming.receive(header.offset, frame.payload.len(), end) {
+                    return self.violated(flow, violation);
+                }
+                let bytes = std::mem::take(&mut frame.payload);
+                if !bytes.is_empty() || end {
+                    self.events.push_back(Event::Data { flow, bytes, end });
+                }
+                self.forget_if_over(flow);
+            }
+            Kind::Credit => {
+                if let Some(state) = self.flows.get_mut(&flow)
+                    && state.outgoing.grant(header.offset)
+                {
+                    self.events.push_back(Event::Room(flow));
+                }
+            }
+            Kind::Reset => {
+                let letter = read_letter(&frame, header.src);
+                self.close(flow, letter);
+            }
+            Kind::Dead => {
+                let peer = ContextId(header.reply_to.0);
+                let flow = FlowKey { peer, handle: header.handle, opener: header.flags.has(Flags::OPENER) };
+                // Only a node on the way to the peer can know what became of a frame to it.
+                if from.is_none() || self.router.link_to(peer).is_none_or(|way| Some(way) == from) {
+                    let letter = read_letter(&frame, header.src);
+                    self.close(flow, letter);
+                }
+            }
+            Kind::Log if self.router.up().is_none() => {
+                let bytes = std::mem::take(&mut frame.payload);
+                self.events.push_back(Event::Log { from: header.src, bytes });
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn violated(&mut self, flow: FlowKey, violation: Violation) {
+        let text = violation.to_string();
+        self.reset(flow, Reason::Violation, &text);
+        let letter = DeadLetter { reason: Reason::Violation, by: self.id(), text };
+        self.events.push_back(Event::Closed { flow, letter });
+    }
+
+    pub(super) fn deliver_open(&mut self, from: Option<LinkId>, mut frame: Frame) {
+        let header = frame.header;
+        let Some((_, policy)) = self.services.iter().find(|(service, _)| *service == header.handle) else {
+            return self.return_frame(&frame, Reason::NoHandle, &format!("service {}", header.handle.0));
+        };
+        let question = *policy == Policy::Descendants;
+        if !self.router.permits(*policy, header.auth) {
+            if let Some(state) = from.and_then(|link| self.links.get_mut(&link)) {
+                // Said often enough for a reader, and not as often as a child likes.
+                state.refusals += 1;
+                if state.refusals < OFFENCES {
+                    tracing::warn!("refused {} a flow to service {}", header.auth, header.handle.0);
+                }
+            }
+            return self.return_frame(&frame, Reason::Refused, &format!("service {}", header.handle.0));
+        }
+        let flow = FlowKey { peer: header.src, handle: header.reply_to, opener: false };
+        if question && self.questions >= QUESTIONS {
+            return self.return_frame(&frame, Reason::QueueFull, "too many questions are open");
+        }
+        let crowded = self.flows.len() + usize::from(header.streams) >= FLOWS_PER_NODE;
+        if header.streams > 8 || crowded || self.flows.contains_key(&flow) {
+            let link = from.unwrap_or(LinkId(0));
+            return self.offence(link, "a flow that cannot be opened", &header);
+        }
+        let mut child = None;
+        if header.handle == Handle::CONNECT {
+            let id = ContextId(header.offset as u32);
+            let Some(link) = self.add_child(id) else {
+                return self.return_frame(&frame, Reason::Refused, &format!("the number {id} is in use"));
+            };
+            child = Some((id, link));
+        }
+        let end = header.flags.has(Flags::END);
+        let mut state = Flow { question, ..Flow::default() };
+        if state.incoming.receive(0, frame.payload.len(), end).is_err() {
+            return;
+        }
+        self.questions += usize::from(question);
+        self.flows.insert(flow, state);
+        for stream in 0..header.streams {
+            let mut state = Flow::default();
+            if header.answering & 1 << stream != 0 {
+                state.incoming.close();
+            } else {
+                state.outgoing.close();
+            }
+            let handle = Handle(header.reply_to.0.wrapping_add(1 + u32::from(stream)));
+            self.flows.insert(FlowKey { peer: header.src, handle, opener: false }, state);
+        }
+        let bytes = std::mem::take(&mut frame.payload);
+        let service = header.handle;
+        self.events.push_back(Event::Opened { flow, service, streams: header.streams, child, bytes, end });
+    }
+}
+
+fn read_letter(frame: &Frame, by: ContextId) -> DeadLetter {
+    codec::from_bytes(&frame.payload).unwrap_or(DeadLetter { reason: Reason::Violation, by, text: String::new() })
+}
