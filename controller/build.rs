@@ -16,7 +16,10 @@ fn main() {
         let image = folder.join(target).join("offshoot-agent.image");
         println!("cargo::rerun-if-changed={}", image.display());
         if image.is_file() {
-            rows.push_str(&format!("(Platform::{platform}, include_bytes!({:?})),", image.display().to_string()));
+            rows.push_str(&format!(
+                "(Platform::{platform}, include_bytes!({:?})),",
+                image.display().to_string()
+            ));
         }
     }
     let out = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts");

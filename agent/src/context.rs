@@ -137,14 +137,20 @@ impl Context {
     /// When the order cannot be sent or its parent refuses it.
     pub fn shutdown(&self) -> Result<()> {
         let Some(parent) = self.parent else {
-            return Err(Error::System { action: format!("ending {}", self.name), detail: "it is this process".into() });
+            return Err(Error::System {
+                action: format!("ending {}", self.name),
+                detail: "it is this process".into(),
+            });
         };
         let request = crate::codec::to_bytes(&self.id).unwrap_or_default();
-        let (_, slot) = self.shared.request(parent, Handle::DISCONNECT, request, Opening::default(), |_, _| {})?;
+        let (_, slot) =
+            self.shared.request(parent, Handle::DISCONNECT, request, Opening::default(), |_, _| {})?;
         match slot.wait(None).unwrap_or(Err(Error::ShutDown)) {
             Ok(reply) => read_value(&self.name, &reply),
             // It went with its parent.
-            Err(Error::Undelivered { reason: Reason::NoRoute | Reason::Lost, .. } | Error::ShutDown) => Ok(()),
+            Err(Error::Undelivered { reason: Reason::NoRoute | Reason::Lost, .. } | Error::ShutDown) => {
+                Ok(())
+            }
             Err(error) => Err(error.naming(&self.name)),
         }
     }
@@ -159,7 +165,8 @@ impl Context {
             }
         }
         let opening = Opening::default();
-        let (_, slot) = self.shared.request(ContextId::ROOT, Handle::ALLOCATE, Vec::new(), opening, |_, _| {})?;
+        let (_, slot) =
+            self.shared.request(ContextId::ROOT, Handle::ALLOCATE, Vec::new(), opening, |_, _| {})?;
         read_value("controller", &slot.wait(None).unwrap_or(Err(Error::ShutDown))?)
     }
 
@@ -170,7 +177,8 @@ impl Context {
         let announce = self.shared.lock().node.id() != ContextId::ROOT;
         let log_level = self.shared.log_level.load(Ordering::Relaxed);
         let order = ConnectRequest { name: name.to_string(), recipe, announce, log_level, heartbeat };
-        let request = crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(&name, error))?;
+        let request =
+            crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(&name, error))?;
         let opening = Opening { new_context: Some(id), secret: true, ..Opening::default() };
         let (_, slot) = self.shared.request(self.id, Handle::CONNECT, request, opening, |core, _| {
             core.names.insert(id, Arc::clone(&name));

@@ -323,8 +323,10 @@ pub struct DeadLetter {
 impl DeadLetter {
     /// This dead letter as an error about `context`.
     pub fn into_error(self, context: &str) -> Error {
-        let by = if self.by == ContextId::ROOT { "the controller".into() } else { format!("context {}", self.by) };
-        let detail = if self.text.is_empty() { format!("said {by}") } else { format!("{} (said {by})", self.text) };
+        let by =
+            if self.by == ContextId::ROOT { "the controller".into() } else { format!("context {}", self.by) };
+        let detail =
+            if self.text.is_empty() { format!("said {by}") } else { format!("{} (said {by})", self.text) };
         Error::Undelivered { context: context.into(), reason: self.reason, detail }
     }
 }

@@ -68,7 +68,8 @@ impl Images {
         if let Some(own) = &self.own {
             return Ok(Arc::clone(own));
         }
-        let platform = Platform::host().ok_or_else(|| Error::Image("there are no agents for this machine".into()))?;
+        let platform =
+            Platform::host().ok_or_else(|| Error::Image("there are no agents for this machine".into()))?;
         let image = self.get(platform)?.ok_or_else(|| Error::Image(format!("no image for {platform}")))?;
         let Some((_, open)) = &self.find else {
             return Err(Error::Image("this agent has lost its own image".into()));
@@ -92,13 +93,18 @@ fn sealed_copy(bytes: &[u8]) -> Result<OwnedFd> {
     let options = memfd::MemfdOptions::default().allow_sealing(true).close_on_exec(true);
     let file = options.create("offshoot-image").map_err(|error| failed(&error))?;
     std::io::Write::write_all(&mut file.as_file(), bytes).map_err(|error| failed(&error))?;
-    let seals = [memfd::FileSeal::SealShrink, memfd::FileSeal::SealGrow, memfd::FileSeal::SealWrite, memfd::FileSeal::SealSeal];
+    let seals = [
+        memfd::FileSeal::SealShrink,
+        memfd::FileSeal::SealGrow,
+        memfd::FileSeal::SealWrite,
+        memfd::FileSeal::SealSeal,
+    ];
     file.add_seals(&seals).map_err(|error| failed(&error))?;
     Ok(file.into_file().into())
 }
 
 fn read_image(fd: &OwnedFd) -> Result<Image> {
-    let bytes =
-        sys::process::read_whole(fd).map_err(|error| Error::system("reading this agent's own image", error))?;
+    let bytes = sys::process::read_whole(fd)
+        .map_err(|error| Error::system("reading this agent's own image", error))?;
     Image::parse(bytes).map_err(|error| Error::Image(format!("this agent's own image: {error}")))
 }

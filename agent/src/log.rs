@@ -46,7 +46,8 @@ pub(crate) fn arrived(context: &str, bytes: &[u8]) {
         tracing::warn!(target: "offshoot::remote", context, "a log record that cannot be read");
         return;
     };
-    let text: String = text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
+    let text: String =
+        text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
     match level {
         1 => tracing::error!(target: "offshoot::remote", context, origin = target, "{text}"),
         2 => tracing::warn!(target: "offshoot::remote", context, origin = target, "{text}"),

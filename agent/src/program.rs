@@ -56,8 +56,12 @@ pub struct Command {
 
 impl Command {
     pub(crate) fn new(context: &Context, program: &OsStr) -> Command {
-        let order =
-            Order { argv: vec![program.as_bytes().to_vec()], env: Vec::new(), clear_env: false, directory: None };
+        let order = Order {
+            argv: vec![program.as_bytes().to_vec()],
+            env: Vec::new(),
+            clear_env: false,
+            directory: None,
+        };
         Command { context: context.clone(), order }
     }
 
@@ -103,15 +107,18 @@ impl Command {
     pub fn spawn(&self) -> Result<Process> {
         let shared = self.context.shared()?;
         let context = self.context.name();
-        let request = crate::codec::to_bytes(&self.order).map_err(|error| crate::error::codec_error(context, error))?;
+        let request =
+            crate::codec::to_bytes(&self.order).map_err(|error| crate::error::codec_error(context, error))?;
         let opening = Opening { streams: 3, answering: 0b110, ..Opening::default() };
         let states: [Arc<StreamState>; 3] = Default::default();
-        let stream = |flow: FlowKey, number: u32| FlowKey { handle: Handle(flow.handle.0 + 1 + number), ..flow };
-        let (flow, slot) = shared.request(self.context.id(), Handle::EXEC, request, opening, |core, flow| {
-            for (number, state) in (0..).zip(&states) {
-                core.endpoints.insert(stream(flow, number), Endpoint::Stream(Arc::clone(state)));
-            }
-        })?;
+        let stream =
+            |flow: FlowKey, number: u32| FlowKey { handle: Handle(flow.handle.0 + 1 + number), ..flow };
+        let (flow, slot) =
+            shared.request(self.context.id(), Handle::EXEC, request, opening, |core, flow| {
+                for (number, state) in (0..).zip(&states) {
+                    core.endpoints.insert(stream(flow, number), Endpoint::Stream(Arc::clone(state)));
+                }
+            })?;
         let mut streams = (0..).zip(states).map(|(number, state)| (stream(flow, number), state));
         let mut next = || streams.next().expect("there are three");
         let (stdin, stdout, stderr) = (next(), next(), next());

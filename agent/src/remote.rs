@@ -103,7 +103,9 @@ pub(crate) fn read_value<T: DeserializeOwned>(context: &str, reply: &[u8]) -> Re
     let codec = |error| codec_error(context, error);
     match reply.split_first() {
         Some((&tag, bytes)) if tag == Outcome::Value as u8 => codec::from_bytes(bytes).map_err(codec),
-        Some((&tag, bytes)) if tag == Outcome::Failed as u8 => Err(codec::from_bytes::<Error>(bytes).map_err(codec)?),
+        Some((&tag, bytes)) if tag == Outcome::Failed as u8 => {
+            Err(codec::from_bytes::<Error>(bytes).map_err(codec)?)
+        }
         _ => Err(codec(CodecError("an empty or unknown reply".into()))),
     }
 }
@@ -195,7 +197,9 @@ impl AsIoError for &ErrorForm<io::Error> {
         let (errno, kind, text): (Option<i32>, u8, String) = codec::from_bytes(bytes)?;
         Ok(match errno {
             Some(errno) => io::Error::from_raw_os_error(errno),
-            None => io::Error::new(KINDS.get(usize::from(kind)).copied().unwrap_or(io::ErrorKind::Other), text),
+            None => {
+                io::Error::new(KINDS.get(usize::from(kind)).copied().unwrap_or(io::ErrorKind::Other), text)
+            }
         })
     }
 }

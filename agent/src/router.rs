@@ -82,7 +82,8 @@ impl Router {
 
     /// Forgets all that is reached over `link`, and says what that was.
     pub fn remove_link(&mut self, link: LinkId) -> Vec<ContextId> {
-        let mut gone: Vec<_> = self.routes.iter().filter(|(_, via)| **via == link).map(|(id, _)| *id).collect();
+        let mut gone: Vec<_> =
+            self.routes.iter().filter(|(_, via)| **via == link).map(|(id, _)| *id).collect();
         gone.sort_unstable();
         for id in &gone {
             self.routes.remove(id);
@@ -184,7 +185,9 @@ mod tests {
     #[test]
     fn a_route_is_not_taken_over_by_another_link() {
         let mut router = middle();
-        assert!(!router.add(ContextId(10), B) && !router.add(ContextId(2), B) && !router.add(ContextId(5), B));
+        assert!(
+            !router.add(ContextId(10), B) && !router.add(ContextId(2), B) && !router.add(ContextId(5), B)
+        );
         assert!(!router.remove(ContextId(10), B));
         assert_eq!(router.remove_link(A), [ContextId(10), ContextId(11)]);
         assert_eq!(router.route(Some(UP), ContextId(10)), Verdict::Return(Reason::NoRoute));
@@ -193,9 +196,18 @@ mod tests {
     #[test]
     fn only_ancestors_are_obeyed() {
         let router = middle();
-        assert!(router.permits(Policy::Ancestors, ContextId::ROOT) && router.permits(Policy::Ancestors, ContextId(5)));
-        assert!(!router.permits(Policy::Ancestors, ContextId(10)) && !router.permits(Policy::Ancestors, ContextId(77)));
+        assert!(
+            router.permits(Policy::Ancestors, ContextId::ROOT)
+                && router.permits(Policy::Ancestors, ContextId(5))
+        );
+        assert!(
+            !router.permits(Policy::Ancestors, ContextId(10))
+                && !router.permits(Policy::Ancestors, ContextId(77))
+        );
         assert!(router.permits(Policy::Descendants, ContextId(20)));
-        assert!(!router.permits(Policy::Descendants, ContextId(77)) && !router.permits(Policy::Descendants, ContextId(2)));
+        assert!(
+            !router.permits(Policy::Descendants, ContextId(77))
+                && !router.permits(Policy::Descendants, ContextId(2))
+        );
     }
 }

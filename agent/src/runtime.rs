@@ -36,7 +36,10 @@ pub fn agent_main() -> ! {
             }
         },
         _ => {
-            say(2, "offshoot-agent: this is the part of offshoot that a controller sends; it is not started by hand\n");
+            say(
+                2,
+                "offshoot-agent: this is the part of offshoot that a controller sends; it is not started by hand\n",
+            );
             64
         }
     };
@@ -50,7 +53,8 @@ fn say(stream: i32, text: &str) -> i32 {
 }
 
 fn run(parameter: &str) -> Result<()> {
-    let parameter = offshoot_bootstrap::parse_param(parameter).map_err(|error| Error::system("reading the boot parameter", error))?;
+    let parameter = offshoot_bootstrap::parse_param(parameter)
+        .map_err(|error| Error::system("reading the boot parameter", error))?;
     let missing = || Error::Image("started without its image".into());
     sys::hide_arguments();
     sys::set_name(c"offshoot");
@@ -60,10 +64,12 @@ fn run(parameter: &str) -> Result<()> {
 
     // From here on stdin and stdout are the link alone; whatever is printed goes to the root as log records.
     let (input, output) = (sys::take_stdio(0)?, sys::take_stdio(1)?);
-    let null = OwnedFd::from(std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").or_else(|_| {
-        // A jail without devices: an empty pipe reads as nothing just as well.
-        sys::pipe().map(|(read, _)| std::fs::File::from(read))
-    })?);
+    let null = OwnedFd::from(std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").or_else(
+        |_| {
+            // A jail without devices: an empty pipe reads as nothing just as well.
+            sys::pipe().map(|(read, _)| std::fs::File::from(read))
+        },
+    )?);
     let (stdout, own_stdout) = sys::pipe()?;
     let (stderr, own_stderr) = sys::pipe()?;
     for (from, to) in [(&null, 0), (&own_stdout, 1), (&own_stderr, 2)] {

@@ -407,7 +407,8 @@ impl Shared {
             if core.stopped {
                 return Err(Error::ShutDown);
             }
-            let flow = core.open(dst, service, request, opening, |_| Endpoint::Reply(Arc::clone(&slot), Vec::new()));
+            let flow =
+                core.open(dst, service, request, opening, |_| Endpoint::Reply(Arc::clone(&slot), Vec::new()));
             also(core, flow);
             Ok((flow, slot))
         })

@@ -42,7 +42,9 @@ pub fn facts() -> Result<Facts, Error> {
         user: user_name(uid),
         uid,
         process: std::process::id(),
-        platform: offshoot_bootstrap::Platform::host().map_or("unknown", |platform| platform.machine()).into(),
+        platform: offshoot_bootstrap::Platform::host()
+            .map_or("unknown", |platform| platform.machine())
+            .into(),
         kernel: format!("{} {} {}", text(names.sysname()), text(names.release()), text(names.machine())),
     })
 }

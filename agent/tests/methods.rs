@@ -40,7 +40,13 @@ fn ssh_leaves_to_the_configuration_what_is_not_set() {
 fn ssh_keeps_the_users_other_settings_out_of_the_link() {
     let recipe = Ssh::new("web1").recipe("");
     assert!(has(&recipe, &["-T"]) && has(&recipe, &["-e", "none"]));
-    for fixed in ["ControlMaster=no", "ControlPath=none", "RemoteCommand=none", "BatchMode=yes", "ClearAllForwardings=yes"] {
+    for fixed in [
+        "ControlMaster=no",
+        "ControlPath=none",
+        "RemoteCommand=none",
+        "BatchMode=yes",
+        "ClearAllForwardings=yes",
+    ] {
         assert!(option(&recipe, fixed), "{fixed}");
     }
 }
@@ -62,12 +68,21 @@ fn every_setting_of_ssh_has_its_words() {
     for pair in [["-l", "deploy"], ["-p", "2222"], ["-i", "/k"], ["-F", "/c"]] {
         assert!(has(&recipe, &pair), "{pair:?}");
     }
-    for set in ["ProxyJump=bastion", "ServerAliveInterval=3", "ServerAliveCountMax=3", "Compression=yes", "ConnectTimeout=7"] {
+    for set in [
+        "ProxyJump=bastion",
+        "ServerAliveInterval=3",
+        "ServerAliveCountMax=3",
+        "Compression=yes",
+        "ConnectTimeout=7",
+    ] {
         assert!(option(&recipe, set), "{set}");
     }
     let place = |text: &str| recipe.argv.iter().position(|word| word == text).expect("it is there");
     assert!(place("LogLevel=DEBUG") < place("LogLevel=ERROR"), "the first value of an option wins in ssh");
-    assert!(place("ControlMaster=no") < place("ProxyJump=bastion"), "and what must hold comes before what is given");
+    assert!(
+        place("ControlMaster=no") < place("ProxyJump=bastion"),
+        "and what must hold comes before what is given"
+    );
     assert_eq!((recipe.hop.as_str(), recipe.timeout_ms), ("ssh:deploy@web1:2222", 7000));
 }
 
@@ -78,7 +93,8 @@ fn host_key_policies_are_words_of_openssh() {
     assert!(option(&with(HostKeys::Enforce), "StrictHostKeyChecking=yes"));
     assert!(option(&with(HostKeys::AcceptNew), "StrictHostKeyChecking=accept-new"));
     let ignore = with(HostKeys::Ignore);
-    for set in ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "GlobalKnownHostsFile=/dev/null"] {
+    for set in ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "GlobalKnownHostsFile=/dev/null"]
+    {
         assert!(option(&ignore, set), "{set}");
     }
 }
@@ -113,7 +129,11 @@ fn what_ssh_says_is_understood() {
     ] {
         assert_eq!(verdict(&recipe, line), Some(kind), "{line}");
     }
-    assert_eq!(verdict(&recipe, "cat: /root/x: Permission denied"), None, "a program's own words are not ssh's");
+    assert_eq!(
+        verdict(&recipe, "cat: /root/x: Permission denied"),
+        None,
+        "a program's own words are not ssh's"
+    );
 }
 
 #[test]
@@ -138,9 +158,27 @@ fn sudo_asks_with_a_prompt_of_our_own_and_short_flags() {
     .recipe("5f2a");
     assert_eq!(
         recipe.argv,
-        ["sudo", "-p", "[offshoot 5f2a] password: ", "-u", "postgres", "-i", "-H", "-E", "-r", "r", "-t", "t", "--"]
+        [
+            "sudo",
+            "-p",
+            "[offshoot 5f2a] password: ",
+            "-u",
+            "postgres",
+            "-i",
+            "-H",
+            "-E",
+            "-r",
+            "r",
+            "-t",
+            "t",
+            "--"
+        ]
     );
-    assert_eq!((recipe.attach, recipe.hop.as_str()), (Attach::GuardedWords, "sudo:postgres"), "a login expands dollars");
+    assert_eq!(
+        (recipe.attach, recipe.hop.as_str()),
+        (Attach::GuardedWords, "sudo:postgres"),
+        "a login expands dollars"
+    );
     assert_eq!(Sudo::default().recipe("").attach, Attach::Words);
     assert_eq!(Sudo::default().recipe("").argv[3..], ["-u", "root", "--"]);
 }

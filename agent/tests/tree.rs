@@ -96,7 +96,8 @@ impl Tree {
         let parent_node = &mut self.places.get_mut(&parent).expect("it is there").node;
         let mut ancestors = vec![parent];
         ancestors.extend_from_slice(parent_node.router.ancestors());
-        parent_node.boot(link, &Boot { id: child, ancestors, name: "test".into(), log_level: 0, heartbeat: 0 });
+        parent_node
+            .boot(link, &Boot { id: child, ancestors, name: "test".into(), log_level: 0, heartbeat: 0 });
         let (mut node, _) = Node::agent();
         services(&mut node);
         node.control(UP, Kind::Hello, Vec::new());
@@ -161,7 +162,11 @@ impl Tree {
             *self.cables.iter().find(|(_, _, id)| *id == ContextId(child)).expect("it is connected");
         // What the child really sent, with its numbers, then the forgery.
         let mut bytes = Vec::new();
-        self.places.get_mut(&ContextId(child)).expect("it is there").node.transmit(UP, &mut bytes, usize::MAX);
+        self.places.get_mut(&ContextId(child)).expect("it is there").node.transmit(
+            UP,
+            &mut bytes,
+            usize::MAX,
+        );
         let sequence = SEQUENCES.with(|sent| *sent.borrow().get(&child).unwrap_or(&1));
         encode(&header, payload, sequence, &mut bytes);
         SEQUENCES.with(|sent| sent.borrow_mut().insert(child, sequence + 1));
@@ -285,7 +290,11 @@ fn frames_in_anothers_name_are_dropped() {
     let own_name = Header { src: ContextId(1), auth: ContextId(1), ..reply };
     tree.forge(1, own_name, b"evil");
     // That the other is gone, by the word of one that is not on the way.
-    let dead = Header { reply_to: Handle(2), flags: Flags::OPENER, ..Header::new(Kind::Dead, ContextId(1), ContextId(0)) };
+    let dead = Header {
+        reply_to: Handle(2),
+        flags: Flags::OPENER,
+        ..Header::new(Kind::Dead, ContextId(1), ContextId(0))
+    };
     tree.forge(1, Header { handle: call.handle, ..dead }, b"");
     assert!(tree.events(0).is_empty(), "nothing forged is delivered");
     tree.echo(2);

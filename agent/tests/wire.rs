@@ -8,7 +8,11 @@ struct Random(u64);
 
 impl Random {
     fn seeded(test: &str) -> Random {
-        let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |now| now.as_nanos() as u64);
+        let now = || {
+            std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(1, |now| now.as_nanos() as u64)
+        };
         let seed = std::env::var("OFFSHOOT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(now);
         println!("{test}: OFFSHOOT_SEED={seed}");
         Random(seed | 1)
@@ -128,7 +132,8 @@ fn a_whole_lost_frame_is_noticed_by_its_number() {
 
 #[test]
 fn a_length_is_refused_before_anything_is_kept_for_it() {
-    let mut bytes = stream(&[Frame { header: Header::new(Kind::Ping, ContextId(1), ContextId(2)), payload: Vec::new() }]);
+    let mut bytes =
+        stream(&[Frame { header: Header::new(Kind::Ping, ContextId(1), ContextId(2)), payload: Vec::new() }]);
     bytes[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(decode(&mut Random(7), &bytes).1, Some(WireError::Length(u32::MAX)));
 }

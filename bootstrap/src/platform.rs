@@ -94,7 +94,10 @@ impl fmt::Display for Platform {
 /// The machine's name in a line that stage 0 printed because it met another platform; may be any text, even empty.
 pub fn platform_notice(line: &str) -> Option<&str> {
     // By hand: the standard search for texts is a hundredth of an agent.
-    let at = line.as_bytes().windows(PLATFORM_NOTICE.len()).position(|window| window == PLATFORM_NOTICE.as_bytes())?;
+    let at = line
+        .as_bytes()
+        .windows(PLATFORM_NOTICE.len())
+        .position(|window| window == PLATFORM_NOTICE.as_bytes())?;
     let (machine, _) = line.get(at + PLATFORM_NOTICE.len()..)?.split_once(':')?;
     Some(machine)
 }

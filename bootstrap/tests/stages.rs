@@ -164,7 +164,8 @@ fn an_image_that_never_comes_is_waited_for_ten_seconds() {
 fn line_ends_before_the_image_are_skipped_and_nothing_else_is() {
     let (input, rest) = image_and_rest();
     let path = path_of(&[&MINIMUM[..], &["sh"]].concat());
-    for (before, up) in [("\n", true), ("\n\n\n\n\n\n", true), ("\r\n", false), (" ", false), ("\n\0", false)] {
+    for (before, up) in [("\n", true), ("\n\n\n\n\n\n", true), ("\r\n", false), (" ", false), ("\n\0", false)]
+    {
         let input = [before.as_bytes(), input.as_slice()].concat();
         let result = start(shell(&path).arg("-c").arg(script(Mode::Optimistic)), &input);
         if up {

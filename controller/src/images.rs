@@ -21,10 +21,13 @@ pub(crate) fn find(given: Option<&Path>, package: &str, platform: Platform) -> R
     let named = given.map(Path::to_path_buf).or_else(|| std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from));
     if let Some(folder) = named {
         let file = file_in(&folder, package, platform);
-        return read(&file)?.ok_or_else(|| Error::Image(format!("no agent for {platform}: {} does not exist", file.display())));
+        return read(&file)?.ok_or_else(|| {
+            Error::Image(format!("no agent for {platform}: {} does not exist", file.display()))
+        });
     }
     if package == STOCK
-        && let Some((_, bytes)) = embedded::EMBEDDED.iter().find(|(other, _)| *other == platform) {
+        && let Some((_, bytes)) = embedded::EMBEDDED.iter().find(|(other, _)| *other == platform)
+    {
         return parse(bytes.to_vec(), "the one embedded in this program");
     }
     let program = std::env::current_exe().unwrap_or_default();
@@ -51,5 +54,9 @@ fn read(file: &Path) -> Result<Option<Image>, Error> {
 }
 
 fn parse(bytes: Vec<u8>, place: &str) -> Result<Image, Error> {
-    Image::parse(bytes).map_err(|error| Error::Image(format!("the agent's image ({place}) is damaged: {error}; build it anew with `cargo xtask build-agent`")))
+    Image::parse(bytes).map_err(|error| {
+        Error::Image(format!(
+            "the agent's image ({place}) is damaged: {error}; build it anew with `cargo xtask build-agent`"
+        ))
+    })
 }

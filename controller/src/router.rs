@@ -10,9 +10,8 @@ use std::path::PathBuf;
 pub struct Router(Root);
 
 impl Router {
-    /// A tree with the images that [`images`](FOLDER_VARIABLE) finds.
-    ///
-    /// [FOLDER_VARIABLE]: crate::FOLDER_VARIABLE
+    /// A tree whose agents' images are found in the folder that [`FOLDER_VARIABLE`](crate::FOLDER_VARIABLE) names, in
+    /// this program, or in the `target/agents` of the workspace it was built in.
     ///
     /// # Errors
     /// When the system gives no descriptors or threads.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use offshoot_tests::delay::DelayedPath;
 use offshoot_tests::netns::NetNs;
-use offshoot_tests::process::{descendants, eventually, must_run};
+use offshoot_tests::process::{descendants, eventually, look_at, must_run};
 use offshoot_tests::pty::Terminal;
 use offshoot_tests::shells::{INTERPRETERS, Sh, Tools};
 use offshoot_tests::users::{NOLOGIN, NOPASS, PASSWORD, PLAIN, PW, SHELLS, SWALLOW, TTY, User};
@@ -17,6 +17,8 @@ use offshoot_tests::{Leaks, Run, Sshd};
 
 /// Patience for things that are known to stay.
 const AT_ONCE: Duration = Duration::ZERO;
+/// Patience for what the kernel is about to do.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn logged_in(server: &Sshd, user: User, script: &str) -> Run {
     Run::command(server.ssh(user.name)).arg(script)
@@ -156,6 +158,8 @@ fn tool_directories_hold_the_chosen_shell_and_no_interpreter() {
 fn a_leaked_process_is_found() {
     let leaks = Leaks::begin();
     let mut child = Command::new("sleep").arg("1000").spawn().expect("coreutils");
+    let seen = || look_at(child.id()).is_some_and(|seen| seen.arguments.contains("sleep"));
+    assert!(eventually(PATIENCE, seen), "the kernel shows its arguments");
     let list = leaks.check_within(AT_ONCE).expect_err("the child is alive");
     assert!(list.contains("process") && list.contains("sleep 1000"), "{list}");
     child.kill().expect("it is ours");
@@ -166,6 +170,8 @@ fn a_leaked_process_is_found() {
 fn a_leaked_zombie_is_found() {
     let leaks = Leaks::begin();
     let mut child = Command::new("true").spawn().expect("coreutils");
+    let ended = || look_at(child.id()).is_some_and(|seen| seen.zombie);
+    assert!(eventually(PATIENCE, ended), "it ends by itself");
     let list = leaks.check_within(AT_ONCE).expect_err("nobody has waited for the child");
     assert!(list.contains("zombie"), "{list}");
     child.wait().expect("it is ours");

@@ -58,10 +58,16 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
     let signature = &function.sig;
     let refuse = |span: &dyn quote::ToTokens, text: &str| Err(Error::new_spanned(span, text));
     if let Some(asyncness) = &signature.asyncness {
-        return refuse(asyncness, "a remote function cannot be async: an agent has no runtime; start it on a thread");
+        return refuse(
+            asyncness,
+            "a remote function cannot be async: an agent has no runtime; start it on a thread",
+        );
     }
     if !signature.generics.params.is_empty() {
-        return refuse(&signature.generics, "a remote function cannot be generic: it is found by its name alone");
+        return refuse(
+            &signature.generics,
+            "a remote function cannot be generic: it is found by its name alone",
+        );
     }
     if let Some(variadic) = &signature.variadic {
         return refuse(variadic, "a remote function has a fixed list of arguments");
@@ -75,12 +81,18 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
         if let Type::Reference(reference) = &*input.ty {
             if index == 0 && is_context(&reference.elem) && reference.mutability.is_none() {
                 if settings.quick {
-                    return refuse(&input.ty, "a quick function cannot use its context: it runs while that is locked");
+                    return refuse(
+                        &input.ty,
+                        "a quick function cannot use its context: it runs while that is locked",
+                    );
                 }
                 takes_context = true;
                 continue;
             }
-            return refuse(&input.ty, "an argument cannot be a reference: it travels; use String, Vec or PathBuf");
+            return refuse(
+                &input.ty,
+                "an argument cannot be a reference: it travels; use String, Vec or PathBuf",
+            );
         }
         let Pat::Ident(name) = &*input.pat else {
             return refuse(&input.pat, "an argument needs a plain name: it becomes a field");

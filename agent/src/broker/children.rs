@@ -9,9 +9,9 @@ use crate::connect::ConnectRequest;
 use crate::connect::boot::Boot;
 use crate::error::{ConnectError, ConnectErrorKind, Reason};
 use crate::id::{ContextId, FlowKey, LinkId};
+use crate::program::ExitStatus;
 use crate::remote::{failed, value};
 use crate::shared::{Core, Request};
-use crate::program::ExitStatus;
 use crate::sys::process::Process;
 use offshoot_bootstrap::{Mode, Platform};
 use serde::{Deserialize, Serialize};
@@ -131,7 +131,10 @@ impl Broker {
             Err(_) => Hello { build: !BUILD, process: 0, machine: String::new(), version: String::new() },
         };
         if hello.build != BUILD {
-            let mut why = ConnectError::new(ConnectErrorKind::Protocol, "its agent was built from other sources than this program");
+            let mut why = ConnectError::new(
+                ConnectErrorKind::Protocol,
+                "its agent was built from other sources than this program",
+            );
             why.hint = "build the agents and the program anew from the same sources".into();
             return self.fail(core, link, why);
         }
@@ -140,7 +143,11 @@ impl Broker {
         core.node.link_up(link);
         if let Some(flow) = child.reply.take() {
             let attempts = child.boot.attempts();
-            answer(core, flow, value(&Connected { process: hello.process, machine: hello.machine, attempts }));
+            answer(
+                core,
+                flow,
+                value(&Connected { process: hello.process, machine: hello.machine, attempts }),
+            );
         }
         let seconds = child.order.heartbeat;
         self.start_heart(link, seconds);
@@ -243,7 +250,6 @@ impl Broker {
         self.attempt_over(&mut core, link);
         shared.release(core);
     }
-
 
     /// The program of a hop did not end by itself.
     pub(super) fn kill_child(&mut self, link: LinkId) {

@@ -214,7 +214,8 @@ impl Broker {
         let mut events = [EpollEvent::empty(); 64];
         let mut buffer = vec![0; READ_SIZE];
         while !self.done {
-            let timeout = self.timers.iter().next().map(|((due, _), _)| due.saturating_duration_since(Instant::now()));
+            let timeout =
+                self.timers.iter().next().map(|((due, _), _)| due.saturating_duration_since(Instant::now()));
             let timeout = timeout.map_or(EpollTimeout::NONE, |left| {
                 EpollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(EpollTimeout::MAX)
             });

@@ -9,9 +9,9 @@ use crate::program::Order;
 use crate::remote::{failed, value};
 use crate::shared::{Core, Endpoint, Request};
 use crate::sys;
+use crate::sys::process::{Image, Process, Start, start};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use std::collections::VecDeque;
-use crate::sys::process::{Image, Process, Start, start};
 use std::ffi::{CString, OsStr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -95,10 +95,15 @@ impl Broker {
             }
             Err(error) => {
                 let context = core.name_of(core.node.id()).to_string();
-                let program = order.argv.first().map(|word| String::from_utf8_lossy(word).into_owned()).unwrap_or_default();
+                let program = order
+                    .argv
+                    .first()
+                    .map(|word| String::from_utf8_lossy(word).into_owned())
+                    .unwrap_or_default();
                 let errno = error.raw_os_error().unwrap_or(0);
                 let text = error.to_string();
-                let detail = text.rsplit_once('(').map_or(text.as_str(), |(detail, _)| detail.trim_end()).to_owned();
+                let detail =
+                    text.rsplit_once('(').map_or(text.as_str(), |(detail, _)| detail.trim_end()).to_owned();
                 for index in [STDIN, STDOUT, STDERR] {
                     core.node.reset(stream(index), Reason::Cancelled, "the program did not start");
                 }
@@ -107,7 +112,12 @@ impl Broker {
         }
     }
 
-    fn start(&mut self, number: u32, order: &Order, stream: impl Fn(u8) -> FlowKey) -> std::io::Result<Program> {
+    fn start(
+        &mut self,
+        number: u32,
+        order: &Order,
+        stream: impl Fn(u8) -> FlowKey,
+    ) -> std::io::Result<Program> {
         if order.argv.is_empty() {
             return Err(std::io::Error::from_raw_os_error(libc::EINVAL));
         }
@@ -147,7 +157,9 @@ impl Broker {
 
     /// Bytes for a program's stdin.
     pub(super) fn program_input(&mut self, core: &mut Core, number: u32, bytes: Vec<u8>, end: bool) {
-        let Some(input) = self.programs.get_mut(&number).and_then(|program| program.input.as_mut()) else { return };
+        let Some(input) = self.programs.get_mut(&number).and_then(|program| program.input.as_mut()) else {
+            return;
+        };
         if !bytes.is_empty() {
             input.queue.push_back(bytes);
         }
@@ -234,7 +246,8 @@ impl Broker {
         }
         let read = sys::read(&output.fd, &mut buffer[..room]);
         if !output.watched {
-            output.watched = self.shared.epoll.add(&output.fd, EpollEvent::new(EpollFlags::EPOLLIN, output.token)).is_ok();
+            output.watched =
+                self.shared.epoll.add(&output.fd, EpollEvent::new(EpollFlags::EPOLLIN, output.token)).is_ok();
         }
         match read {
             Ok(Some(count)) if count > 0 => {
@@ -314,7 +327,10 @@ impl Broker {
         let mut buffer = vec![0; READ_SIZE];
         for stream in [STDOUT, STDERR] {
             // Read on while there is credit; what is left follows as credit comes.
-            while self.programs.get(&number).is_some_and(|program| program.outputs[usize::from(stream - 1)].is_some())
+            while self
+                .programs
+                .get(&number)
+                .is_some_and(|program| program.outputs[usize::from(stream - 1)].is_some())
                 && !self.paused.contains(&(number, stream))
             {
                 self.pump(&mut core, number, stream, &mut buffer);
@@ -335,7 +351,11 @@ impl Broker {
     }
 
     fn program_over(&mut self, number: u32) {
-        if self.programs.get(&number).is_some_and(|program| program.exited && program.outputs.iter().all(Option::is_none)) {
+        if self
+            .programs
+            .get(&number)
+            .is_some_and(|program| program.exited && program.outputs.iter().all(Option::is_none))
+        {
             self.programs.remove(&number);
         }
     }

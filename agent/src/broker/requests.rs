@@ -164,7 +164,12 @@ impl Broker {
     }
 
     /// Fetches an image from the root for a child that connects over `link`.
-    pub(super) fn fetch_image(&mut self, core: &mut Core, link: LinkId, platform: offshoot_bootstrap::Platform) {
+    pub(super) fn fetch_image(
+        &mut self,
+        core: &mut Core,
+        link: LinkId,
+        platform: offshoot_bootstrap::Platform,
+    ) {
         let request = platform.machine().as_bytes().to_vec();
         core.open(ContextId::ROOT, Handle::IMAGE, request, crate::node::Opening::default(), |_| {
             Endpoint::Image(link, Vec::new())
@@ -198,7 +203,10 @@ pub(super) fn answer(core: &mut Core, flow: FlowKey, reply: Vec<u8>) {
 
 fn grant(core: &mut Core) -> Vec<u8> {
     if core.next_context >= GRANT_LIMIT {
-        return failed(&Error::System { action: "granting a context id".into(), detail: "all are used".into() });
+        return failed(&Error::System {
+            action: "granting a context id".into(),
+            detail: "all are used".into(),
+        });
     }
     let id = ContextId(core.next_context);
     core.next_context += 1;

@@ -109,7 +109,9 @@ impl Broker {
 
     /// What this process itself prints goes to the root as log records, a line each.
     pub(super) fn own_output(&mut self, stream: u8, bytes: &[u8]) {
-        if self.shared.log_level.load(std::sync::atomic::Ordering::Relaxed) < crate::log::number_of(tracing::Level::INFO) {
+        if self.shared.log_level.load(std::sync::atomic::Ordering::Relaxed)
+            < crate::log::number_of(tracing::Level::INFO)
+        {
             return;
         }
         let index = usize::from(stream == 2);
@@ -151,7 +153,9 @@ struct Seen {
 fn processes() -> Vec<Seen> {
     let mut seen = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         let Ok(stat) = std::fs::read(entry.path().join("stat")) else { continue };
         // pid (name) state parent ...: the name may hold anything, so the fields are counted from its end.
         let Some(end) = stat.iter().rposition(|byte| *byte == b')') else { continue };
@@ -172,7 +176,8 @@ fn descendants(root: u32) -> Vec<u32> {
     let mut at = 0;
     while at < found.len() {
         let parent = found[at];
-        let below = all.iter().filter(|seen| seen.parent == parent && !seen.ended && !found.contains(&seen.pid));
+        let below =
+            all.iter().filter(|seen| seen.parent == parent && !seen.ended && !found.contains(&seen.pid));
         let below: Vec<u32> = below.map(|seen| seen.pid).collect();
         found.extend(below);
         at += 1;

@@ -237,7 +237,10 @@ impl Boot {
     }
 
     fn other_platform(&mut self, status: Option<i32>) -> Option<Verdict> {
-        let machine = self.notice.take().filter(|_| status.is_none_or(|status| status == exit::PLATFORM || status == 255))?;
+        let machine = self
+            .notice
+            .take()
+            .filter(|_| status.is_none_or(|status| status == exit::PLATFORM || status == 255))?;
         let platform = Platform::from_machine(&machine);
         if let Some(platform) = platform
             && platform != self.platform
@@ -245,8 +248,10 @@ impl Boot {
         {
             return Some(Verdict::Again(platform));
         }
-        let mut error =
-            ConnectError::new(ConnectErrorKind::Platform, format!("its machine is {machine}, for which there is no image"));
+        let mut error = ConnectError::new(
+            ConnectErrorKind::Platform,
+            format!("its machine is {machine}, for which there is no image"),
+        );
         error.hint = "images exist for x86_64 and aarch64".into();
         error.said = self.said();
         Some(Verdict::Failed(Box::new(error)))

@@ -110,7 +110,8 @@ impl Dialogue {
         let answered = self.answered;
         let found = self.rules.iter().find_map(|rule| match (&rule.pattern, &rule.reaction) {
             (Pattern::Line(texts), Reaction::Explain { kind, detail, hint })
-                if applies(rule.when, answered) && texts.iter().all(|text| find(line, text.as_bytes(), false).is_some()) =>
+                if applies(rule.when, answered)
+                    && texts.iter().all(|text| find(line, text.as_bytes(), false).is_some()) =>
             {
                 Some((*kind, detail.clone(), hint.clone()))
             }
@@ -166,7 +167,8 @@ fn applies(when: When, answered: bool) -> bool {
 
 /// Where `needle` ends in `text`.
 fn find(text: &[u8], needle: &[u8], any_case: bool) -> Option<usize> {
-    let same = |window: &&[u8]| if any_case { window.eq_ignore_ascii_case(needle) } else { *window == needle };
+    let same =
+        |window: &&[u8]| if any_case { window.eq_ignore_ascii_case(needle) } else { *window == needle };
     text.windows(needle.len().max(1)).position(|window| same(&window)).map(|at| at + needle.len())
 }
 

@@ -15,7 +15,13 @@ const QUESTIONS: usize = 256;
 
 impl Node {
     /// Opens a flow to a service, with as much of the request as fits. Gives the flow and how much was taken.
-    pub fn open(&mut self, dst: ContextId, service: Handle, request: &[u8], opening: Opening) -> (FlowKey, usize) {
+    pub fn open(
+        &mut self,
+        dst: ContextId,
+        service: Handle,
+        request: &[u8],
+        opening: Opening,
+    ) -> (FlowKey, usize) {
         let handle = self.allocate(1 + u32::from(opening.streams));
         let flow = FlowKey { peer: dst, handle, opener: true };
         let taken = request.len().min(MAX_PAYLOAD);
@@ -271,5 +277,9 @@ impl Node {
 }
 
 fn read_letter(frame: &Frame, by: ContextId) -> DeadLetter {
-    codec::from_bytes(&frame.payload).unwrap_or(DeadLetter { reason: Reason::Violation, by, text: String::new() })
+    codec::from_bytes(&frame.payload).unwrap_or(DeadLetter {
+        reason: Reason::Violation,
+        by,
+        text: String::new(),
+    })
 }

@@ -97,7 +97,10 @@ impl Link {
     pub fn transmit(&mut self, out: &mut Vec<u8>, enough: usize) -> bool {
         let mut secret = false;
         while out.len() < enough {
-            if !self.up && self.early.iter().map(|frame| HEADER_LEN + frame.payload.len()).sum::<usize>() >= EARLY_LIMIT {
+            if !self.up
+                && self.early.iter().map(|frame| HEADER_LEN + frame.payload.len()).sum::<usize>()
+                    >= EARLY_LIMIT
+            {
                 break;
             }
             let Some(frame) = self.pop() else { break };

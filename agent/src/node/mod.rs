@@ -13,11 +13,11 @@ use crate::error::DeadLetter;
 use crate::flow::{Incoming, Outgoing};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
 use crate::router::{Policy, Router};
-use crate::wire::{Frame, Header, Kind};
-use routes::RouteNews;
-use link::Link;
-use serde::{Deserialize, Serialize};
 use crate::table::Table;
+use crate::wire::{Frame, Header, Kind};
+use link::Link;
+use routes::RouteNews;
+use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 
 /// How many forged or senseless frames a link may bring before it is ended.
@@ -135,7 +135,7 @@ pub struct Node {
     services: Vec<(Handle, Policy)>,
     events: VecDeque<Event>,
     dirty: Vec<LinkId>,
-        next_handle: u32,
+    next_handle: u32,
     next_link: u32,
     /// How many of the flows are questions from below.
     questions: usize,

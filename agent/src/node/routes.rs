@@ -141,7 +141,9 @@ impl Node {
         let header = frame.header;
         match self.router.route(from, header.dst) {
             Verdict::Here => self.deliver(from, frame),
-            Verdict::Return(reason) => self.return_frame(&frame, reason, &format!("on the way to {}", header.dst)),
+            Verdict::Return(reason) => {
+                self.return_frame(&frame, reason, &format!("on the way to {}", header.dst))
+            }
             Verdict::Forward(link) => {
                 // The ancestors of a context to be learn its route from the order itself, so that frames for it can
                 // follow at once.

@@ -2,7 +2,9 @@
 //!
 //! Not std's `Command`: its bookkeeping for environments is a tenth of an agent, and it cannot execute a descriptor.
 
-use super::{clear_signal_mask, die_with_parent, duplicate_above, duplicate_to, new_session, owned, pipe, read, result};
+use super::{
+    clear_signal_mask, die_with_parent, duplicate_above, duplicate_to, new_session, owned, pipe, read, result,
+};
 use crate::program::ExitStatus;
 use std::ffi::CString;
 use std::fs::File;
@@ -179,7 +181,14 @@ fn child(
                 libc::execvp(argv[0], argv.as_ptr());
             }
             Image::Open { .. } => {
-                libc::syscall(libc::SYS_execveat, AGENT_FD, c"".as_ptr(), argv.as_ptr(), environ, libc::AT_EMPTY_PATH);
+                libc::syscall(
+                    libc::SYS_execveat,
+                    AGENT_FD,
+                    c"".as_ptr(),
+                    argv.as_ptr(),
+                    environ,
+                    libc::AT_EMPTY_PATH,
+                );
                 if io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
                     // Emulators know no execveat.
                     libc::execve(c"/proc/self/fd/4".as_ptr(), argv.as_ptr(), environ);

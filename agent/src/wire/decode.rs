@@ -29,7 +29,9 @@ impl fmt::Display for WireError {
             WireError::NotAFrame(seen) => {
                 write!(f, "something else wrote into the stream: \"{}\"", seen.escape_ascii())
             }
-            WireError::Version(seen) => write!(f, "the peer speaks wire version {seen}, this build {VERSION}"),
+            WireError::Version(seen) => {
+                write!(f, "the peer speaks wire version {seen}, this build {VERSION}")
+            }
             WireError::Kind(seen) => write!(f, "a frame of unknown kind {seen}"),
             WireError::Flags(seen) => write!(f, "a frame with unknown flags {seen:#x}"),
             WireError::Length(seen) => write!(f, "a frame of {seen} bytes, the limit is {MAX_PAYLOAD}"),

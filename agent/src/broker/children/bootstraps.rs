@@ -21,7 +21,13 @@ const LINE_ENDS: &[u8] = &[b'\n'; 32];
 
 impl Broker {
     /// Starts the program of a hop, with the bootstrap for `platform`.
-    pub(in crate::broker) fn attempt(&mut self, core: &mut Core, link: LinkId, platform: Platform, mode: Mode) {
+    pub(in crate::broker) fn attempt(
+        &mut self,
+        core: &mut Core,
+        link: LinkId,
+        platform: Platform,
+        mode: Mode,
+    ) {
         let nonce = fresh_nonce();
         let image = match core.images.get(platform) {
             Ok(Some(image)) => image,
@@ -42,7 +48,8 @@ impl Broker {
             Ok(spawned) => spawned,
             Err(error) => {
                 let name = recipe.argv.first().map_or("the agent", String::as_str);
-                let mut why = ConnectError::new(ConnectErrorKind::Start, format!("{name} cannot be started: {error}"));
+                let mut why =
+                    ConnectError::new(ConnectErrorKind::Start, format!("{name} cannot be started: {error}"));
                 why.hint = format!("is {name} installed there?");
                 return self.fail(core, link, why);
             }
@@ -70,7 +77,8 @@ impl Broker {
         self.watch(Role::Link(link), spawned.stdout)?;
         self.watch(Role::ChildStderr(link), spawned.stderr)?;
         if let Some(terminal) = spawned.terminal {
-            let writing = terminal.try_clone().map_err(|error| Error::system("duplicating a terminal", error))?;
+            let writing =
+                terminal.try_clone().map_err(|error| Error::system("duplicating a terminal", error))?;
             if let Some(child) = self.children.get_mut(&link) {
                 child.terminal = Some(writing);
                 child.slave = spawned.slave;
@@ -164,7 +172,8 @@ impl Broker {
     pub(in crate::broker) fn attempt_over(&mut self, core: &mut Core, link: LinkId) {
         let Some(child) = self.children.get_mut(&link) else { return };
         let terminal = u8::from(child.terminal.is_some());
-        let Some(status) = child.exit.filter(|_| !child.up && !child.over && child.open_streams <= terminal) else {
+        let Some(status) = child.exit.filter(|_| !child.up && !child.over && child.open_streams <= terminal)
+        else {
             return;
         };
         let hint = child.order.recipe.hint.clone();
@@ -209,9 +218,11 @@ impl Broker {
             return;
         }
         let allowed = child.order.recipe.timeout_ms;
-        let mut error = ConnectError::new(ConnectErrorKind::TimedOut, format!("no agent was up within {allowed} ms"));
+        let mut error =
+            ConnectError::new(ConnectErrorKind::TimedOut, format!("no agent was up within {allowed} ms"));
         error.said = child.boot.said();
-        error.hint = "give it longer with --connect-timeout, or see whether a start-up file there reads stdin".into();
+        error.hint =
+            "give it longer with --connect-timeout, or see whether a start-up file there reads stdin".into();
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         self.fail(&mut core, link, error);
@@ -248,7 +259,11 @@ fn program_of<'a>(
         param.image_fd = Some(IMAGE_FD);
         param.agent_fd = Some(AGENT_FD);
         let title = offshoot_bootstrap::clean_title(title);
-        return Program::Agent { image: &own.image, agent: &own.agent, argv: [title, param.to_string(), String::new()] };
+        return Program::Agent {
+            image: &own.image,
+            agent: &own.agent,
+            argv: [title, param.to_string(), String::new()],
+        };
     }
     let stage0 = Stage0::new(image, nonce, mode, title);
     let mut words = words.to_vec();

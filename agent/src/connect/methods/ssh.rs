@@ -125,7 +125,9 @@ impl Ssh {
 impl Method for Ssh {
     fn recipe(&self, _nonce: &str) -> Recipe {
         let answered_wrong = "the password was not accepted";
-        let lines = |texts: &[&str], kind, detail: &str, hint: &str| Rule::explain(When::Always, texts, kind, detail, hint);
+        let lines = |texts: &[&str], kind, detail: &str, hint: &str| {
+            Rule::explain(When::Always, texts, kind, detail, hint)
+        };
         let look_at_key = "connect once with plain ssh to look at it, or use host-keys=accept-new";
         let reach = "check the name, the port and the network; ssh -v says more";
         let mut rules = vec![
@@ -162,8 +164,18 @@ impl Method for Ssh {
                 "the host's key is unknown or has changed",
                 look_at_key,
             ),
-            lines(&["Could not resolve hostname"], Kind::Unreachable, "the name of the host is unknown", reach),
-            lines(&["Connection refused"], Kind::Unreachable, "nothing listens at that port of the host", reach),
+            lines(
+                &["Could not resolve hostname"],
+                Kind::Unreachable,
+                "the name of the host is unknown",
+                reach,
+            ),
+            lines(
+                &["Connection refused"],
+                Kind::Unreachable,
+                "nothing listens at that port of the host",
+                reach,
+            ),
             lines(&["timed out"], Kind::Unreachable, "the host does not answer", reach),
             lines(&["No route to host"], Kind::Unreachable, "there is no route to the host", reach),
             lines(&["Network is unreachable"], Kind::Unreachable, "there is no route to the host", reach),

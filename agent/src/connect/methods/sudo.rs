@@ -51,7 +51,13 @@ impl Method for Sudo {
     fn recipe(&self, nonce: &str) -> Recipe {
         let prompt = format!("[offshoot {nonce}]");
         // Short flags only: the long ones are younger than some systems.
-        let mut argv = vec![self.program.clone(), "-p".into(), format!("{prompt} password: "), "-u".into(), self.user.clone()];
+        let mut argv = vec![
+            self.program.clone(),
+            "-p".into(),
+            format!("{prompt} password: "),
+            "-u".into(),
+            self.user.clone(),
+        ];
         for (flag, wanted) in [("-i", self.login), ("-H", self.set_home), ("-E", self.preserve_env)] {
             if wanted {
                 argv.push(flag.into());
@@ -63,7 +69,9 @@ impl Method for Sudo {
             }
         }
         argv.push("--".into());
-        let explain = |texts: &[&str], kind, detail: &str, hint: &str| Rule::explain(When::Always, texts, kind, detail, hint);
+        let explain = |texts: &[&str], kind, detail: &str, hint: &str| {
+            Rule::explain(When::Always, texts, kind, detail, hint)
+        };
         let allow = "its administrator has to allow it, see sudo -l there";
         let rules = vec![
             Rule {
@@ -74,8 +82,18 @@ impl Method for Sudo {
             explain(&["not in the sudoers file"], Kind::Denied, "this user may not use sudo there", allow),
             explain(&["is not allowed to"], Kind::Denied, "sudo's policy does not allow this", allow),
             explain(&["may not run sudo"], Kind::Denied, "this user may not use sudo there", allow),
-            explain(&["not allowed to preserve"], Kind::Denied, "sudo's policy does not let the environment be kept", allow),
-            explain(&["unknown user"], Kind::Exited, "the user to become does not exist there", "check the name"),
+            explain(
+                &["not allowed to preserve"],
+                Kind::Denied,
+                "sudo's policy does not let the environment be kept",
+                allow,
+            ),
+            explain(
+                &["unknown user"],
+                Kind::Exited,
+                "the user to become does not exist there",
+                "check the name",
+            ),
             explain(&["have a tty"], Kind::Denied, "sudo wants a terminal and got none it accepts", allow),
             Rule::explain(
                 When::Unanswered,
