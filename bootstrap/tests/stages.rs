@@ -7,7 +7,6 @@ use std::{
     io::Write,
     os::unix::fs::PermissionsExt,
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use machine::{
@@ -101,7 +100,7 @@ fn a_waiting_parent_is_told_when_to_send() {
     let (first, last) = input.split_at(image().bytes().len() - 10);
     for part in first.chunks(7001) {
         stdin.write_all(part).unwrap();
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::yield_now();
     }
     stdin.write_all(last).unwrap();
     drop(stdin);
@@ -138,25 +137,20 @@ fn a_first_line_swallowed_by_a_start_up_file_is_noticed_without_waiting_for_the_
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let begun = Instant::now();
     let mut stdin = child.stdin.take().unwrap();
     let _ = stdin.write_all(image().bytes());
-    // stdin stays open: only the first bytes can tell.
+    // stdin stays open: only the first bytes can tell. One that waited for the missing ones would end with another code.
     assert_eq!(child.wait().unwrap().code(), Some(exit::CORRUPT));
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     drop(stdin);
 }
 
 #[test]
-fn an_image_that_never_comes_is_waited_for_ten_seconds() {
+fn an_image_that_never_comes_is_given_up_by_the_loader_itself() {
     let path = path_of(&[&MINIMUM[..], &["sh"]].concat());
-    let begun = Instant::now();
     let mut child =
         shell(&path).arg("-c").arg(script(Mode::Optimistic)).stdin(Stdio::piped()).spawn().unwrap();
     let stdin = child.stdin.take();
     assert_eq!(child.wait().unwrap().code(), Some(exit::NO_IMAGE));
-    let waited = begun.elapsed().as_secs();
-    assert!((10..14).contains(&waited), "{waited} s");
     drop(stdin);
 }
 

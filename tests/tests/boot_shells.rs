@@ -94,12 +94,14 @@ fn a_shell_chmod_and_rm_are_enough() {
 }
 
 #[test]
-fn without_even_chmod_the_error_says_so() {
+fn without_one_of_them_no_file_is_begun_and_the_error_says_what_is_needed() {
     let _leaks = Leaks::begin();
     let router = router();
-    let tools = Tools::only(Sh::Dash, &["rm"]);
-    let error = refused(router.local().shell_words(bare(&tools)).connect(), ConnectErrorKind::Bootstrap);
-    assert_says(&error, &["chmod"]);
+    for there in [&LEAST[..1], &LEAST[1..], &[]] {
+        let tools = Tools::only(Sh::Dash, there);
+        let error = refused(router.local().shell_words(bare(&tools)).connect(), ConnectErrorKind::Bootstrap);
+        assert_says(&error, &["chmod"]);
+    }
 }
 
 #[test]

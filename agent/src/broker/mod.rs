@@ -4,6 +4,7 @@
 //! whoever it concerns. Nothing here may block.
 
 mod children;
+mod heartbeat;
 mod programs;
 mod requests;
 mod teardown;
@@ -20,6 +21,7 @@ use crate::table::Table;
 use crate::wire::Kind;
 use crate::workers::Workers;
 use children::Child;
+use heartbeat::Heart;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use programs::Program;
 use std::os::fd::{AsFd, OwnedFd};
@@ -31,8 +33,6 @@ use std::time::{Duration, Instant};
 const READ_SIZE: usize = 64 << 10;
 /// How long the farewell of a node may take before force is used.
 const PATIENCE: Duration = Duration::from_millis(400);
-/// How many heartbeats may stay unanswered.
-const MISSED_HEARTBEATS: u8 = 3;
 
 /// What a descriptor is to the broker.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -86,13 +86,6 @@ pub(crate) enum Place {
     Root,
     /// An agent, with the link to its parent.
     Agent(LinkId),
-}
-
-#[derive(Default)]
-struct Heart {
-    every: Duration,
-    heard: bool,
-    missed: u8,
 }
 
 /// The broker's own state.
@@ -383,30 +376,6 @@ impl Broker {
         if let Place::Agent(up) = self.place {
             self.start_heart(up, boot.heartbeat);
         }
-    }
-
-    fn start_heart(&mut self, link: LinkId, seconds: u32) {
-        if seconds > 0 {
-            let every = Duration::from_secs(seconds.into());
-            self.hearts.insert(link, Heart { every, heard: true, missed: 0 });
-            self.after(every, Timer::Heartbeat(link));
-        }
-    }
-
-    fn heartbeat(&mut self, link: LinkId) {
-        let Some(heart) = self.hearts.get_mut(&link) else { return };
-        heart.missed = if std::mem::take(&mut heart.heard) { 0 } else { heart.missed + 1 };
-        let (every, missed) = (heart.every, heart.missed);
-        let shared = Arc::clone(&self.shared);
-        if missed >= MISSED_HEARTBEATS {
-            self.hearts.remove(&link);
-            let mut core = shared.lock();
-            self.link_broken(&mut core, link, "its heartbeat has stopped");
-            shared.release(core);
-            return;
-        }
-        shared.with(|core| core.node.control(link, Kind::Ping, Vec::new()));
-        self.after(every, Timer::Heartbeat(link));
     }
 
     fn expire(&mut self) {

@@ -1,0 +1,128 @@
+//! Functions that the suites call in other contexts, one for each form that a remote function can have.
+//!
+//! Both sides link this library: the suite for the types, the agent for the code.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use offshoot::{Context, Error, remote};
+use serde::{Deserialize, Serialize};
+
+/// No argument and no result.
+#[remote]
+pub fn nothing() {}
+
+/// Several arguments, and a result that cannot fail.
+#[remote]
+pub fn describe(count: u32, name: String, parts: Vec<Option<i64>>, table: BTreeMap<String, (bool, char)>) -> String {
+    format!("{count} {name} {parts:?} {table:?}")
+}
+
+/// A result by the standard library's alias.
+#[remote]
+pub fn size_of(path: PathBuf) -> io::Result<u64> {
+    Ok(std::fs::metadata(path)?.len())
+}
+
+/// An error without a number of the system.
+#[remote]
+pub fn refuse(why: String) -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+}
+
+/// An error of its own.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Odd {
+    /// It is this much too large.
+    TooLarge {
+        /// By how much.
+        by: u64,
+    },
+    /// It is none at all.
+    NoNumber(String),
+}
+
+/// A result with an error type of its own.
+#[remote]
+pub fn parse(text: String) -> Result<u8, Odd> {
+    let number: u64 = text.parse().map_err(|_| Odd::NoNumber(text))?;
+    u8::try_from(number).map_err(|_| Odd::TooLarge { by: number - 255 })
+}
+
+/// An alias with the error filled in.
+pub type Outcome<T> = Result<T, Odd>;
+
+/// A result by an alias of the program.
+pub mod aliased {
+    use super::{Odd, remote};
+
+    type Result<T> = super::Outcome<T>;
+
+    /// Halves what can be halved.
+    #[remote]
+    pub fn halve(number: u64) -> Result<u64> {
+        if number % 2 == 0 { Ok(number / 2) } else { Err(Odd::TooLarge { by: 1 }) }
+    }
+}
+
+/// Large both ways: every byte plus one.
+#[remote]
+pub fn increment(bytes: Vec<u8>) -> Vec<u8> {
+    bytes.into_iter().map(|byte| byte.wrapping_add(1)).collect()
+}
+
+/// A large result alone.
+#[remote]
+pub fn zeros(count: usize) -> Vec<u8> {
+    vec![0; count]
+}
+
+/// The name of the context it runs in.
+#[remote]
+pub fn place(cx: &Context) -> String {
+    cx.name().to_owned()
+}
+
+/// Grows the tree where it runs, and calls what it has grown.
+#[remote]
+pub fn grow(cx: &Context, depth: u32) -> offshoot::Result<Vec<String>> {
+    let mut places = vec![cx.name().to_owned()];
+    if depth > 0 {
+        let child = cx.local().connect()?;
+        places.extend(child.call(grow { depth: depth - 1 })?);
+        child.shutdown()?;
+    }
+    Ok(places)
+}
+
+/// Runs a program where it runs, through its own context.
+#[remote]
+pub fn shell(cx: &Context, script: String) -> Result<String, Error> {
+    let output = cx.command("sh").arg("-c").arg(script).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Does not come back by itself.
+#[remote]
+pub fn hang() {
+    loop {
+        std::thread::park_timeout(Duration::from_secs(1000));
+    }
+}
+
+/// Comes back when the file is there.
+#[remote]
+pub fn wait_for_file(path: PathBuf) -> bool {
+    while !path.exists() {
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+    true
+}
+
+/// Fails as no function should.
+#[remote]
+pub fn panic_with(text: String) {
+    panic!("{text}");
+}

@@ -1,0 +1,334 @@
+//! Typed calls: every form of function, values and errors of every size and kind, and every way to wait for them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::future::Future;
+use std::io::ErrorKind;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::task::{Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration;
+
+use offshoot::{CallError, Context, Error, Reason, Router, stock};
+use offshoot_test_agent as own;
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::tree::{ended, facts, hop, resident, router};
+use offshoot_tests::users::{NOPASS, PLAIN};
+use offshoot_tests::{Leaks, Sshd};
+
+/// A tree whose agents have the functions of `offshoot-test-agent`.
+struct Tree {
+    router: Router,
+    _agents: ScratchDir,
+}
+
+impl Tree {
+    fn new() -> Self {
+        let built = std::env::var("OFFSHOOT_AGENTS").expect("`cargo xtask test` sets it");
+        let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+        let agents = ScratchDir::new("agents");
+        fs::create_dir(agents.path().join(&target)).expect("the directory is ours");
+        let image = format!("{built}/{target}/offshoot-test-agent.image");
+        fs::copy(&image, agents.path().join(&target).join("offshoot-agent.image"))
+            .unwrap_or_else(|error| panic!("{image}: {error}: build-agent --package offshoot-test-agent"));
+        let router = Router::builder().agents(agents.path()).start().expect("there are threads");
+        Tree { router, _agents: agents }
+    }
+
+    fn child(&self) -> Context {
+        self.router.local().connect().unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+/// The value of a call that has to have one.
+#[track_caller]
+fn value<T, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> T {
+    outcome.unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+/// Why a call did not run or its value did not arrive.
+#[track_caller]
+fn failure<T: std::fmt::Debug, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> Error {
+    match outcome {
+        Err(CallError::Failed(error)) => error,
+        other => panic!("it came back as {other:?}"),
+    }
+}
+
+#[test]
+fn a_function_gives_there_what_it_gives_here() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    value(child.call(own::nothing {}));
+    let parts = vec![Some(i64::MIN), None, Some(-1)];
+    let table: BTreeMap<_, _> = [("\u{1f980}".to_owned(), (true, '\0')), (String::new(), (false, 'x'))].into();
+    let name = "two words\n".to_owned();
+    let here = own::describe(u32::MAX, name.clone(), parts.clone(), table.clone());
+    assert_eq!(value(child.call(own::describe { count: u32::MAX, name, parts, table })), here);
+    assert_eq!(value(child.call(own::place {})), "local");
+    assert_eq!(value(tree.router.call(own::place {})), "controller");
+    assert_eq!(value(child.call(own::aliased::halve { number: 84 })), 42);
+    assert_eq!(value(child.call(own::shell { script: "echo $((6*7))".into() })), "42\n");
+}
+
+#[test]
+fn an_error_comes_back_as_the_functions_own_type() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    assert_eq!(value(child.call(own::parse { text: "255".into() })), 255);
+    let error = child.call(own::parse { text: "300".into() }).expect_err("it is too large");
+    assert_eq!(error.function(), Some(own::Odd::TooLarge { by: 45 }));
+    let error = child.call(own::parse { text: "no".into() }).expect_err("it is no number");
+    assert_eq!(error, CallError::Function(own::Odd::NoNumber("no".into())));
+    let error = child.call(own::aliased::halve { number: 3 }).expect_err("it is odd");
+    assert_eq!(error.function(), Some(own::Odd::TooLarge { by: 1 }));
+}
+
+#[test]
+fn an_io_error_keeps_its_number_or_its_kind_and_text() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let path = "/etc/passwd".into();
+    assert_eq!(value(child.call(own::size_of { path })), fs::metadata("/etc/passwd").expect("there").len());
+    let error = child.call(own::size_of { path: "/no/such".into() }).expect_err("it is not there");
+    let error = error.function().expect("the function ran");
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::NotFound, Some(libc::ENOENT)));
+    let error = child.call(own::refuse { why: "because".into() }).expect_err("it refuses");
+    let error = error.function().expect("the function ran");
+    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::InvalidInput, "because"));
+}
+
+#[test]
+fn a_function_that_is_not_in_the_agent_is_named() {
+    let _leaks = Leaks::begin();
+    // The agents of this tree are the stock ones.
+    let router = router();
+    let child = router.local().connect().unwrap_or_else(|error| panic!("{error}"));
+    let error = failure(child.call(own::parse { text: "1".into() }));
+    let function = "offshoot_test_agent::parse".to_owned();
+    assert_eq!(error, Error::NoSuchFunction { context: "local".into(), function });
+    assert!(error.to_string().contains("cargo xtask build-agent --package"), "{error}");
+    value(child.call(stock::ping {}));
+}
+
+#[test]
+fn twenty_mebibytes_pass_as_argument_and_as_result() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let tree = Tree::new();
+    let host = hop(&tree.router, &server, NOPASS).connect().unwrap_or_else(|error| panic!("{error}"));
+    let bytes: Vec<u8> = (0..20 << 20).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let expected: Vec<u8> = bytes.iter().map(|byte| byte.wrapping_add(1)).collect();
+    let reply = host.start(own::increment { bytes });
+    // What is small does not wait behind what is large.
+    value(host.call(stock::ping {}));
+    assert!(value(reply.wait()) == expected, "the bytes have changed on the way");
+}
+
+#[test]
+fn a_result_beyond_the_limit_is_an_error_and_nothing_worse() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let error = failure(child.call(own::zeros { count: 129 << 20 })).to_string();
+    assert!(error.starts_with("local: ") && error.contains("large") || error.contains("limit"), "{error}");
+    assert_eq!(value(child.call(own::zeros { count: 3 })), [0, 0, 0]);
+}
+
+#[test]
+fn a_function_grows_the_tree_where_it_runs() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let tree = Tree::new();
+    let host = hop(&tree.router, &server, NOPASS).connect().unwrap_or_else(|error| panic!("{error}"));
+    let other = host.sudo().user(PLAIN.name).connect().unwrap_or_else(|error| panic!("{error}"));
+    let places = value(other.call(own::grow { depth: 3 }));
+    let base = "ssh.web1.sudo.plain";
+    let expected = ["", ".local", ".local.local", ".local.local.local"].map(|end| format!("{base}{end}"));
+    assert_eq!(places, expected);
+}
+
+#[test]
+fn a_wait_that_times_out_leaves_the_call_going() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let scratch = ScratchDir::new("signal");
+    let path = scratch.path().join("now");
+    let mut reply = child.start(own::wait_for_file { path: path.clone() });
+    for _ in 0..2 {
+        let error = failure(reply.wait_timeout(Duration::from_millis(20)));
+        assert_eq!(error, Error::TimedOut { context: "local".into(), after_ms: 20 });
+    }
+    fs::write(&path, "").expect("the directory is ours");
+    assert!(value(reply.wait_timeout(Duration::from_secs(20))), "the call went on");
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// The smallest executor there is.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+#[test]
+fn a_reply_is_a_future_for_any_executor() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let scratch = ScratchDir::new("signal");
+    let path = scratch.path().join("now");
+    let late = child.start(own::wait_for_file { path: path.clone() });
+    let (first, second, third) = block_on(async {
+        let first = child.start(own::aliased::halve { number: 8 }).await;
+        let second = child.start(own::aliased::halve { number: 9 }).await;
+        fs::write(&path, "").expect("the directory is ours");
+        (first, second, late.await)
+    });
+    assert_eq!(value(first), 4);
+    assert_eq!(second.expect_err("it is odd").function(), Some(own::Odd::TooLarge { by: 1 }));
+    assert!(value(third));
+}
+
+#[test]
+fn a_thousand_calls_are_in_flight_and_each_has_its_answer() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let contexts = [tree.child(), tree.child()];
+    let number_of = |number: u32| own::aliased::halve { number: u64::from(number) };
+    let replies: Vec<_> = (0..1000).map(|number| contexts[number as usize % 2].start(number_of(number))).collect();
+    for (number, reply) in replies.into_iter().enumerate().rev() {
+        match reply.wait() {
+            Ok(half) => assert_eq!(half * 2, number as u64),
+            Err(error) => assert!(number % 2 == 1 && error.function().is_some(), "{number}"),
+        }
+    }
+}
+
+#[test]
+fn calls_come_from_many_threads_at_once() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    std::thread::scope(|scope| {
+        for thread in 0..16_u64 {
+            let child = child.clone();
+            scope.spawn(move || {
+                for number in 0..100 {
+                    let number = thread * 1000 + number * 2;
+                    assert_eq!(value(child.call(own::aliased::halve { number })), number / 2);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn somebody_can_be_told_when_a_reply_has_come() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let (tell, told) = channel();
+    let replies: Vec<_> = (0..10_u64).map(|number| child.start(own::aliased::halve { number: number * 2 })).collect();
+    for (number, reply) in replies.iter().enumerate() {
+        let tell = tell.clone();
+        reply.on_arrival(move || tell.send(number).expect("the suite listens"));
+    }
+    let mut numbers: Vec<usize> = (0..10).map(|_| told.recv().expect("each is told")).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..10).collect::<Vec<_>>());
+    for (number, reply) in replies.into_iter().enumerate() {
+        assert_eq!(value(reply.wait()), number as u64);
+    }
+}
+
+#[test]
+fn replies_that_nobody_waits_for_leave_nothing() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let agent = facts(&child).process;
+    let round = || {
+        for _ in 0..200 {
+            drop(child.start(own::zeros { count: 100_000 }));
+            drop(child.start(own::increment { bytes: vec![0; 10_000] }));
+        }
+        value(child.call(own::nothing {}));
+    };
+    round();
+    let before = (resident(agent), resident(std::process::id()));
+    for _ in 0..5 {
+        round();
+    }
+    // Kept, the results alone would be 100 MB.
+    let after = (resident(agent), resident(std::process::id()));
+    assert!(after.0 < before.0 + (24 << 20), "the agent grew from {} to {}", before.0, after.0);
+    assert!(after.1 < before.1 + (24 << 20), "this process grew from {} to {}", before.1, after.1);
+}
+
+#[test]
+fn calls_to_a_context_that_was_shut_down_say_so() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let waiting = child.start(own::hang {});
+    child.shutdown().unwrap_or_else(|error| panic!("{error}"));
+    let error = failure(waiting.wait());
+    assert!(matches!(&error, Error::Undelivered { context, .. } if context == "local"), "{error}");
+    let error = failure(child.call(own::nothing {}));
+    let Error::Undelivered { context, reason, .. } = &error else { panic!("{error}") };
+    assert_eq!((context.as_str(), *reason), ("local", Reason::NoRoute), "{error}");
+}
+
+#[test]
+fn functions_that_hang_hold_up_neither_others_nor_the_end() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let (child, other) = (tree.child(), tree.child());
+    let grandchild = child.local().connect().unwrap_or_else(|error| panic!("{error}"));
+    let hanging: Vec<_> = [&child, &other, &grandchild].map(|context| (0..20).map(|_| context.start(own::hang {})).collect::<Vec<_>>()).into();
+    let pids = [&child, &other, &grandchild].map(|context| facts(context).process);
+    value(child.call(own::nothing {}));
+    child.shutdown().unwrap_or_else(|error| panic!("{error}"));
+    assert!(ended(pids[0]) && ended(pids[2]), "hung functions keep agents");
+    value(other.call(own::nothing {}));
+    drop(tree);
+    assert!(ended(pids[1]), "hung functions keep an agent");
+    for reply in hanging.into_iter().flatten() {
+        failure(reply.wait());
+    }
+}
+
+#[test]
+fn a_function_that_panics_is_told() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let text = "out of cheese".to_owned();
+    // Here, where panics unwind, the context lives on.
+    let error = failure(tree.router.call(own::panic_with { text: text.clone() }));
+    assert_eq!(error, Error::Panicked { context: "controller".into(), message: text.clone() });
+    assert_eq!(value(tree.router.call(own::place {})), "controller");
+    // An agent's panics end it: it is built without the means to unwind.
+    let (child, other) = (tree.child(), tree.child());
+    let error = failure(child.call(own::panic_with { text }));
+    assert!(error.to_string().starts_with("local: "), "{error}");
+    value(other.call(own::nothing {}));
+}
