@@ -56,7 +56,7 @@ fn run(place: &Place<'_>) -> Option<Result> {
         .map(|&program| if program == "python3" { format!("python3={python}") } else { program.into() })
         .collect();
     let programs: Vec<&str> = programs.iter().map(String::as_str).collect();
-    let path = path_of(&[&MINIMUM[..], &["sh", "rm"], &programs].concat());
+    let path = path_of(&[&MINIMUM[..], &["sh"], &programs].concat());
     let mut command = Command::new("unshare");
     command.args(["-m", "-p", "-f", "--mount-proc", "/bin/sh", "-c", &arrange, "sh"]).arg(&path);
     command.env_remove("TMPDIR").env("HOME", "/nonexistent");

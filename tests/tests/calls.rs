@@ -1,6 +1,5 @@
 //! Typed calls: every form of function, values and errors of every size and kind, and every way to wait for them.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
 use std::io::ErrorKind;
@@ -64,10 +63,11 @@ fn a_function_gives_there_what_it_gives_here() {
     let child = tree.child();
     value(child.call(own::nothing {}));
     let parts = vec![Some(i64::MIN), None, Some(-1)];
-    let table: BTreeMap<_, _> = [("\u{1f980}".to_owned(), (true, '\0')), (String::new(), (false, 'x'))].into();
+    let table: own::Table =
+        [("\u{1f980}.".to_owned(), (true, None)), (String::new(), (false, Some('\0')))].into();
     let name = "two words\n".to_owned();
-    let here = own::describe(u32::MAX, name.clone(), parts.clone(), table.clone());
-    assert_eq!(value(child.call(own::describe { count: u32::MAX, name, parts, table })), here);
+    let here = own::turn(7, name.clone(), parts.clone(), table.clone());
+    assert_eq!(value(child.call(own::turn { count: 7, name, parts, table })), here);
     assert_eq!(value(child.call(own::place {})), "local");
     assert_eq!(value(tree.router.call(own::place {})), "controller");
     assert_eq!(value(child.call(own::aliased::halve { number: 84 })), 42);
@@ -214,7 +214,8 @@ fn a_thousand_calls_are_in_flight_and_each_has_its_answer() {
     let tree = Tree::new();
     let contexts = [tree.child(), tree.child()];
     let number_of = |number: u32| own::aliased::halve { number: u64::from(number) };
-    let replies: Vec<_> = (0..1000).map(|number| contexts[number as usize % 2].start(number_of(number))).collect();
+    let replies: Vec<_> =
+        (0..1000).map(|number| contexts[number as usize % 2].start(number_of(number))).collect();
     for (number, reply) in replies.into_iter().enumerate().rev() {
         match reply.wait() {
             Ok(half) => assert_eq!(half * 2, number as u64),
@@ -247,7 +248,8 @@ fn somebody_can_be_told_when_a_reply_has_come() {
     let tree = Tree::new();
     let child = tree.child();
     let (tell, told) = channel();
-    let replies: Vec<_> = (0..10_u64).map(|number| child.start(own::aliased::halve { number: number * 2 })).collect();
+    let replies: Vec<_> =
+        (0..10_u64).map(|number| child.start(own::aliased::halve { number: number * 2 })).collect();
     for (number, reply) in replies.iter().enumerate() {
         let tell = tell.clone();
         reply.on_arrival(move || tell.send(number).expect("the suite listens"));
@@ -304,15 +306,16 @@ fn functions_that_hang_hold_up_neither_others_nor_the_end() {
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
     let grandchild = child.local().connect().unwrap_or_else(|error| panic!("{error}"));
-    let hanging: Vec<_> = [&child, &other, &grandchild].map(|context| (0..20).map(|_| context.start(own::hang {})).collect::<Vec<_>>()).into();
-    let pids = [&child, &other, &grandchild].map(|context| facts(context).process);
+    let contexts = [&child, &other, &grandchild];
+    let hanging: Vec<_> = (0..60).map(|number| contexts[number % 3].start(own::hang {})).collect();
+    let pids = contexts.map(|context| facts(context).process);
     value(child.call(own::nothing {}));
     child.shutdown().unwrap_or_else(|error| panic!("{error}"));
     assert!(ended(pids[0]) && ended(pids[2]), "hung functions keep agents");
     value(other.call(own::nothing {}));
     drop(tree);
     assert!(ended(pids[1]), "hung functions keep an agent");
-    for reply in hanging.into_iter().flatten() {
+    for reply in hanging {
         failure(reply.wait());
     }
 }

@@ -198,8 +198,11 @@ fn an_agent_killed_in_the_middle_takes_what_is_below_it_along() {
     assert_eq!((context.as_str(), *reason), ("local.local", Reason::Lost), "{error}");
     let error = waiting.wait().expect_err("the way to its agent is gone");
     assert!(error.to_string().starts_with("local.local.local: "), "{error}");
-    let children: Vec<u32> =
-        last_of.values().filter(|seen| seen.parent == middle || seen.parent == last).map(|seen| seen.pid).collect();
+    let children: Vec<u32> = last_of
+        .values()
+        .filter(|seen| seen.parent == middle || seen.parent == last)
+        .map(|seen| seen.pid)
+        .collect();
     assert!(children.contains(&resisting) && children.len() >= 3);
     assert!(eventually(PROMISE, || children.iter().all(|pid| ended(*pid))), "left: {children:?}");
     assert_eq!(facts(&one).user, "root");

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use offshoot::{Connecting, ConnectErrorKind as Kind, Context, Error, stock};
+use offshoot::{ConnectErrorKind as Kind, Connecting, Context, Error, stock};
 use offshoot_tests::tree::{facts, hop, refused, router};
 use offshoot_tests::users::{NOPASS, PASSWORD, PLAIN, PW, client_key};
 use offshoot_tests::{Leaks, Sshd};

@@ -106,8 +106,12 @@ fn it_starts_in_the_directory_that_is_set() {
     let here = Here::new();
     let scratch = ScratchDir::new("here and there");
     let directory = scratch.path();
-    assert_eq!(printed(here.command("pwd").current_dir(directory)), format!("{}\n", directory.display()).as_bytes());
-    let error = done(here.command("pwd").current_dir("/nowhere").spawn()).wait().expect_err("no such directory");
+    assert_eq!(
+        printed(here.command("pwd").current_dir(directory)),
+        format!("{}\n", directory.display()).as_bytes()
+    );
+    let error =
+        done(here.command("pwd").current_dir("/nowhere").spawn()).wait().expect_err("no such directory");
     let Error::Spawn { errno, .. } = &error else { panic!("{error}") };
     assert_eq!(*errno, libc::ENOENT, "{error}");
 }
@@ -176,7 +180,8 @@ fn fifty_mebibytes_pass_both_ways_unchanged() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     let mut process = done(here.command("cat").spawn());
-    let (mut stdin, mut stdout) = (process.stdin.take().expect("there"), process.stdout.take().expect("there"));
+    let (mut stdin, mut stdout) =
+        (process.stdin.take().expect("there"), process.stdout.take().expect("there"));
     std::thread::scope(|scope| {
         scope.spawn(move || {
             for number in 0..PIECES {
@@ -224,7 +229,9 @@ fn a_program_that_closes_its_stdin_breaks_the_writers_pipe_and_still_has_a_statu
     let _leaks = Leaks::begin();
     let here = Here::new();
     // One ends after what it wanted; the other closes its stdin and lives on until it is told to end.
-    for script in ["head -c 10 >/dev/null; exit 4", "exec <&-; trap 'exit 4' TERM; while :; do sleep 0.01; done"] {
+    for script in
+        ["head -c 10 >/dev/null; exit 4", "exec <&-; trap 'exit 4' TERM; while :; do sleep 0.01; done"]
+    {
         let mut process = done(here.shell(&format!("echo $$; {script}")).spawn());
         let pid = first_number(&mut stdout_of(&mut process));
         let mut stdin = process.stdin.take().expect("there");
@@ -293,7 +300,10 @@ fn a_background_child_that_holds_the_streams_open_holds_up_nobody() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     let output = done(here.shell("sleep 1000 & echo done; echo too >&2; exit 6").output());
-    assert_eq!((output.status.code, &output.stdout[..], &output.stderr[..]), (Some(6), &b"done\n"[..], &b"too\n"[..]));
+    assert_eq!(
+        (output.status.code, &output.stdout[..], &output.stderr[..]),
+        (Some(6), &b"done\n"[..], &b"too\n"[..])
+    );
 }
 
 #[test]

@@ -86,7 +86,10 @@ fn an_unknown_host_key_is_refused_with_the_way_out() {
     let error = refused(hop(&router, &server, NOPASS).connect());
     assert_eq!(error.kind, Kind::HostKey, "{error}");
     assert!(error.hint.contains("accept-new"), "{error}");
-    assert!(error.to_string().starts_with("ssh.web1 (ssh:nopass@web1): the host's key is unknown"), "{error}");
+    assert!(
+        error.to_string().starts_with("ssh.web1 (ssh:nopass@web1): the host's key is unknown"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -158,8 +161,7 @@ fn a_banner_that_looks_like_a_prompt_gets_no_password() {
     let scratch = ScratchDir::new("banner");
     for words in ["Enter no password: here\n", "Permission denied (password).\n", "password: "] {
         let banner = scratch.file("banner", words, 0o644);
-        let server =
-            Sshd::named("web1").password_only().line(format!("Banner {}", text(banner))).start();
+        let server = Sshd::named("web1").password_only().line(format!("Banner {}", text(banner))).start();
         let router = router();
         // At ssh's own level of talk the banner is shown.
         let host = hop(&router, &server, PW).option("LogLevel=INFO");
@@ -199,12 +201,14 @@ fn settings_for_a_persons_sessions_do_not_disturb() {
         &["PermitLocalCommand yes", "LocalCommand echo password:"],
         &["VisualHostKey yes", "LogLevel DEBUG3"],
     ] {
-        let server = setting.iter().fold(Sshd::named("web1"), |server, line| server.client_line(*line)).start();
+        let server =
+            setting.iter().fold(Sshd::named("web1"), |server, line| server.client_line(*line)).start();
         let router = router();
         let context = hop(&router, &server, NOPASS).connect();
         let context = context.unwrap_or_else(|error| panic!("{setting:?}: {error}"));
         let words = "Z\r~.\nZ.\0".repeat(1000);
-        let echoed = context.call(stock::echo { text: words.clone() }).unwrap_or_else(|error| panic!("{error}"));
+        let echoed =
+            context.call(stock::echo { text: words.clone() }).unwrap_or_else(|error| panic!("{error}"));
         assert!(echoed == words, "{setting:?}: bytes have changed on the way");
     }
     assert_eq!(fs::read_dir(scratch.path()).expect("ours").count(), 0, "a master connection was opened");

@@ -125,7 +125,12 @@ fn a_missing_ssh_is_told() {
     let _leaks = Leaks::begin();
     let router = router();
     let error = refused(router.ssh("web1").program("no-such-ssh").connect());
-    says(&error, Kind::Start, "ssh.web1 (ssh:web1): no-such-ssh cannot be started", "is no-such-ssh installed");
+    says(
+        &error,
+        Kind::Start,
+        "ssh.web1 (ssh:web1): no-such-ssh cannot be started",
+        "is no-such-ssh installed",
+    );
 }
 
 #[test]

@@ -76,7 +76,10 @@ fn a_missing_password_is_told_apart_from_a_wrong_one() {
     let error = refused(Login::of(PW).sudo().connect());
     assert_eq!(error.kind, Kind::PasswordRequired, "{error}");
     let message = error.to_string();
-    assert!(message.starts_with("ssh.web1.sudo.root (sudo): it asks for a password and none was given"), "{message}");
+    assert!(
+        message.starts_with("ssh.web1.sudo.root (sudo): it asks for a password and none was given"),
+        "{message}"
+    );
     assert!(message.contains("password-file=PATH"), "{message}");
 }
 
@@ -94,7 +97,10 @@ fn a_user_who_does_not_exist_cannot_be_become() {
     let _leaks = Leaks::begin();
     let error = refused(Login::of(NOPASS).sudo().user("ghost").connect());
     let message = error.to_string();
-    assert!(message.starts_with("ssh.web1.sudo.ghost (sudo:ghost): the user to become does not exist"), "{message}");
+    assert!(
+        message.starts_with("ssh.web1.sudo.ghost (sudo:ghost): the user to become does not exist"),
+        "{message}"
+    );
     assert!(error.said.iter().any(|line| line.contains("unknown user")), "{:?}", error.said);
 }
 
@@ -171,7 +177,8 @@ fn stars_for_typed_letters_are_not_taken_for_another_prompt() {
     let rule = Path::new("/etc/sudoers.d/zz-stars");
     write_file(rule, "Defaults:pw pwfeedback\n", 0o440);
     let login = Login::of(PW);
-    let (right, wrong) = (login.sudo().password(PASSWORD).connect(), login.sudo().password("wrong").connect());
+    let (right, wrong) =
+        (login.sudo().password(PASSWORD).connect(), login.sudo().password("wrong").connect());
     fs::remove_file(rule).expect("it was there");
     is_root(right);
     assert_eq!(refused(wrong).kind, Kind::PasswordIncorrect);

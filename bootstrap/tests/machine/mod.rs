@@ -79,8 +79,8 @@ pub fn path_of(programs: &[&str]) -> PathBuf {
     folder
 }
 
-/// All that stage 0 needs where one directory is writable and executable: no head, no dd, no gzip, no rm.
-pub const MINIMUM: [&str; 2] = ["uname", "chmod"];
+/// All that stage 0 needs where one directory is writable and executable: no head, no dd, no gzip.
+pub const MINIMUM: [&str; 3] = ["uname", "chmod", "rm"];
 
 /// The `sh` in `path`, which is also its whole PATH.
 pub fn shell(path: &Path) -> Command {

@@ -14,10 +14,14 @@ use serde::{Deserialize, Serialize};
 #[remote]
 pub fn nothing() {}
 
-/// Several arguments, and a result that cannot fail.
+/// Some text of each key.
+pub type Table = BTreeMap<String, (bool, Option<char>)>;
+
+/// Several arguments, and a result that cannot fail: everything turned round.
 #[remote]
-pub fn describe(count: u32, name: String, parts: Vec<Option<i64>>, table: BTreeMap<String, (bool, char)>) -> String {
-    format!("{count} {name} {parts:?} {table:?}")
+pub fn turn(count: u32, name: String, parts: Vec<Option<i64>>, table: Table) -> (Table, Vec<Option<i64>>, String, u32) {
+    let table = table.into_iter().map(|(key, (flag, letter))| (key.chars().rev().collect(), (!flag, letter)));
+    (table.collect(), parts.into_iter().rev().collect(), name.chars().rev().collect(), !count)
 }
 
 /// A result by the standard library's alias.
