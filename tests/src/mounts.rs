@@ -100,7 +100,8 @@ impl Scene {
 
     /// The words of its shell.
     pub fn words(&self) -> Vec<String> {
-        let unshare = ["unshare", "-m", "-p", "-f", "--kill-child", "--mount-proc", "--propagation", "private"];
+        let unshare =
+            ["unshare", "-m", "-p", "-f", "--kill-child", "--mount-proc", "--propagation", "private"];
         let mut words: Vec<String> = unshare.map(str::to_owned).into();
         words.extend(["/bin/sh", "-c", &self.arrangement(), "sh", "env", "-i"].map(str::to_owned));
         words.extend(self.environment.iter().cloned());
@@ -113,7 +114,8 @@ impl Scene {
         // Out of the way first: both lie in a place that is about to be replaced. The usual mount(8) leaves its
         // notes in /run.
         let _ = writeln!(text, "bind() {{ busybox mount -o bind $1 $2; }}");
-        let _ = writeln!(text, "bind {} {BACKING}\nbind {} {TOOLS}", self.backing.path().display(), self.tools);
+        let _ =
+            writeln!(text, "bind {} {BACKING}\nbind {} {TOOLS}", self.backing.path().display(), self.tools);
         for place in PLACES {
             let _ = writeln!(text, "bind {BACKING}/{} {place}", name_of(place));
             if !self.options.is_empty() && !self.unaffected.contains(&place) {
@@ -132,7 +134,9 @@ impl Scene {
         let mut files = BTreeSet::new();
         for place in PLACES {
             let behind = self.backing.path().join(name_of(place));
-            files.extend(fs::read_dir(behind).expect("made with the scene").flatten().map(|entry| entry.path()));
+            files.extend(
+                fs::read_dir(behind).expect("made with the scene").flatten().map(|entry| entry.path()),
+            );
         }
         let dev = self.backing.path().join("dev");
         for name in DEVICES.map(|(name, ..)| name).into_iter().chain(["shm"]) {

@@ -41,7 +41,10 @@ fn an_image_that_is_cut_short_is_reported_as_that_after_a_second_attempt() {
         let counter = Counter::new();
         let hop = router.local().shell_words(counter.before(behind("cut", length)));
         let error = refused(hop.connect(), Kind::Bootstrap);
-        assert_says(&error, &["stdin ended before the whole agent had arrived", "something on the way closed it"]);
+        assert_says(
+            &error,
+            &["stdin ended before the whole agent had arrived", "something on the way closed it"],
+        );
         assert_eq!(counter.starts(), 2, "attempts when {length} bytes arrive");
     }
 }
@@ -72,7 +75,8 @@ fn an_image_in_small_pieces_arrives_whole_and_so_does_what_follows() {
     let _leaks = Leaks::begin();
     let router = router();
     for size in [1, 7, 4096] {
-        let connecting = router.local().shell_words(behind("pieces", size)).open().expect("the order is sent");
+        let connecting =
+            router.local().shell_words(behind("pieces", size)).open().expect("the order is sent");
         let text = "behind the image ".repeat(2_000);
         let reply = connecting.context().start(echo { text: text.clone() });
         assert!(reply.wait().expect("it arrives") == text, "pieces of {size}");
@@ -95,7 +99,8 @@ fn an_image_that_stops_arriving_times_out() {
 fn a_wire_that_breaks_right_behind_the_image_is_no_success() {
     let _leaks = Leaks::begin();
     let router = router();
-    let connecting = router.local().shell_words(behind("cut", image_length())).open().expect("the order is sent");
+    let connecting =
+        router.local().shell_words(behind("cut", image_length())).open().expect("the order is sent");
     let reply = connecting.context().start(ping {});
     let failed = reply.wait().expect_err("nobody is there").to_string();
     assert!(failed.starts_with("local: "), "{failed}");
@@ -179,7 +184,10 @@ fn a_program_that_is_missing_is_named_with_the_question_whether_it_is_installed(
     let router = router();
     let hop = router.local().shell_words(words(&["/nonexistent/shell"]));
     let error = refused(hop.connect(), Kind::Start);
-    assert_says(&error, &["/nonexistent/shell cannot be started: No such file", "is /nonexistent/shell installed"]);
+    assert_says(
+        &error,
+        &["/nonexistent/shell cannot be started: No such file", "is /nonexistent/shell installed"],
+    );
     let error = refused(router.ssh("web1").program("no-such-ssh").connect(), Kind::Start);
     assert_says(&error, &["ssh.web1 (ssh:web1): no-such-ssh cannot be started", "is no-such-ssh installed"]);
     let error = refused(router.local().shell_words(words(&["/etc/passwd"])).connect(), Kind::Start);
@@ -194,7 +202,10 @@ fn an_account_without_login_is_quoted_and_not_tried_again() {
     let config = server.config().display().to_string();
     let hop = router.ssh("web1").config(config.clone()).user(NOLOGIN.name);
     let error = refused(hop.connect(), Kind::Exited);
-    assert_says(&error, &["ssh.web1 (ssh:nologin@web1): ", "\"This account is currently not available.\"", "ssh -v"]);
+    assert_says(
+        &error,
+        &["ssh.web1 (ssh:nologin@web1): ", "\"This account is currently not available.\"", "ssh -v"],
+    );
     assert_eq!(sessions(&server), 1);
     up(router.ssh("web1").config(config).user(PLAIN.name).connect());
 }
@@ -203,7 +214,8 @@ fn an_account_without_login_is_quoted_and_not_tried_again() {
 fn what_waits_for_a_hop_that_fails_comes_back_with_the_reason() {
     let _leaks = Leaks::begin();
     let router = router();
-    let connecting = router.local().shell_words(words(&["sh", "-c", "exit 5"])).open().expect("the order is sent");
+    let connecting =
+        router.local().shell_words(words(&["sh", "-c", "exit 5"])).open().expect("the order is sent");
     let call = connecting.context().start(ping {});
     let below = connecting.context().local().open().expect("the order is sent").context().start(ping {});
     for reply in [call, below] {

@@ -24,7 +24,8 @@ fn tools() -> Tools {
 /// A host with this interpreter and no other.
 fn tools_with(interpreter: &str) -> Tools {
     // Not a wrapper script of that name, which needs more programs.
-    let ask = if interpreter == "perl" { ["-e", "print $^X"] } else { ["-c", "import sys; print(sys.executable)"] };
+    let ask =
+        if interpreter == "perl" { ["-e", "print $^X"] } else { ["-c", "import sys; print(sys.executable)"] };
     tools().link(interpreter, must_run(interpreter, &ask, b"").trim())
 }
 
@@ -94,7 +95,10 @@ fn with_no_place_and_no_interpreter_the_error_says_what_was_tried() {
     for options in ["noexec", "ro"] {
         let scene = Scene::new(&tools).everywhere(options);
         let error = refused(router.local().shell_words(scene.words()).connect(), ConnectErrorKind::Bootstrap);
-        assert_says(&error, &["local (local): no directory", "/dev/shm, /tmp, /run, /var/tmp", "perl", "set TMPDIR"]);
+        assert_says(
+            &error,
+            &["local (local): no directory", "/dev/shm, /tmp, /run, /var/tmp", "perl", "set TMPDIR"],
+        );
         assert_eq!(scene.files(), BTreeSet::new(), "{options}");
     }
 }
@@ -107,7 +111,8 @@ fn with_no_place_and_no_executable_memory_the_error_names_the_sysctl() {
         let tools = tools_with(interpreter);
         for options in ["noexec", "ro"] {
             let scene = Scene::new(&tools).everywhere(options).memfd_noexec(2);
-            let error = refused(router.local().shell_words(scene.words()).connect(), ConnectErrorKind::Bootstrap);
+            let error =
+                refused(router.local().shell_words(scene.words()).connect(), ConnectErrorKind::Bootstrap);
             assert_says(&error, &["vm.memfd_noexec", "read-only or mounted noexec", "set TMPDIR"]);
             assert_eq!(scene.files(), BTreeSet::new(), "{interpreter}, {options}");
         }
@@ -125,7 +130,10 @@ fn tmpdir_is_tried_and_a_useless_one_is_passed_over() {
     // An agent whose memory may not be executed shows where its file was.
     let pid = agent_of(&context.expect("it is up")).pid;
     let program = fs::read_link(format!("/proc/{pid}/exe")).expect("root may look");
-    assert!(program.starts_with("/mnt/own") && program.to_string_lossy().ends_with("(deleted)"), "{program:?}");
+    assert!(
+        program.starts_with("/mnt/own") && program.to_string_lossy().ends_with("(deleted)"),
+        "{program:?}"
+    );
 
     for useless in ["/nonexistent", "/proc", "relative", "/tmp/with a space", ""] {
         let scene = Scene::new(&tools).env("TMPDIR", useless);
@@ -137,7 +145,8 @@ fn tmpdir_is_tried_and_a_useless_one_is_passed_over() {
 fn a_full_place_is_passed_over() {
     let _leaks = Leaks::begin();
     let (router, tools) = (router(), tools());
-    let full = "busybox mount -t tmpfs -o size=4k,nr_inodes=2 none /dev/shm; head -c 4096 /dev/zero >/dev/shm/full";
+    let full =
+        "busybox mount -t tmpfs -o size=4k,nr_inodes=2 none /dev/shm; head -c 4096 /dev/zero >/dev/shm/full";
     assert_starts(&router, &Scene::new(&tools).also(full), "full /dev/shm");
 }
 
@@ -149,7 +158,8 @@ fn the_umask_of_the_shell_is_neither_in_the_way_nor_changed() {
         for value in [0, 2] {
             let scene = Scene::new(&tools).also(&format!("umask {mask}")).memfd_noexec(value);
             let context = router.local().shell_words(scene.words()).connect();
-            let context = context.unwrap_or_else(|error| panic!("umask {mask}, memfd_noexec={value}: {error}"));
+            let context =
+                context.unwrap_or_else(|error| panic!("umask {mask}, memfd_noexec={value}: {error}"));
             let status = fs::read_to_string(format!("/proc/{}/status", agent_of(&context).pid));
             let status = status.expect("the agent runs");
             assert!(status.contains(&format!("Umask:\t0{mask}\n")), "umask {mask}: {status}");
@@ -169,7 +179,8 @@ fn a_file_of_somebody_else_in_the_way_is_left_alone() {
     let tmpdir = format!("TMPDIR={}", directory.path().display());
     let words = ["env", &tmpdir, shell.to_str().expect("our own path")].map(str::to_owned);
     up(router.local().shell_words(words.into()).connect());
-    let names: Vec<_> = fs::read_dir(directory.path()).expect("ours").flatten().map(|entry| entry.path()).collect();
+    let names: Vec<_> =
+        fs::read_dir(directory.path()).expect("ours").flatten().map(|entry| entry.path()).collect();
     let theirs: Vec<_> = names.iter().filter(|path| **path != shell).collect();
     assert_eq!(theirs.len(), 1, "{names:?}");
     assert_eq!(fs::read_to_string(theirs[0]).expect("ours"), "mine\n");

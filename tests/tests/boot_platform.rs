@@ -61,7 +61,9 @@ fn can_run_aarch64() -> bool {
     let able = Path::new(QEMU).exists()
         && Command::new(words[0]).args(&words[1..]).arg("true").status().is_ok_and(|status| status.success());
     if !able {
-        skip("an aarch64 host: this needs qemu-user-static and a kernel whose user namespaces have binfmt_misc");
+        skip(
+            "an aarch64 host: this needs qemu-user-static and a kernel whose user namespaces have binfmt_misc",
+        );
     }
     able
 }
@@ -111,7 +113,8 @@ fn a_host_that_is_aarch64_down_to_its_shell_is_found_out_and_served() {
     words.extend(["sh", "-c", &enter, "sh", "/bin/sh"]);
     let counter = Counter::new();
     let router = router();
-    let context = router.local().shell_words(counter.before(words)).connect().expect("the other image is sent");
+    let context =
+        router.local().shell_words(counter.before(words)).connect().expect("the other image is sent");
     let facts = facts_of(&context);
     assert_eq!(facts.platform, "aarch64");
     assert!(facts.kernel.ends_with(" aarch64"), "{}", facts.kernel);
@@ -142,11 +145,13 @@ fn an_agent_of_the_other_platform_starts_children_of_its_own_and_of_ours() {
     }
     let router = router();
     let host = Host::called("aarch64");
-    let other = router.local().shell_words(host.words(&with_qemu())).connect().expect("the other image is sent");
+    let other =
+        router.local().shell_words(host.words(&with_qemu())).connect().expect("the other image is sent");
     let same = other.local().connect().expect("from its own image");
     assert_eq!(facts_of(&same).platform, "aarch64");
     // This one's own uname: the image has to come from the root.
-    let ours = other.local().shell_words(vec!["/usr/bin/env".into(), "PATH=/usr/bin:/bin".into(), "/bin/sh".into()]);
+    let ours =
+        other.local().shell_words(vec!["/usr/bin/env".into(), "PATH=/usr/bin:/bin".into(), "/bin/sh".into()]);
     let ours = ours.connect().expect("from an image that is fetched");
     assert_eq!(facts_of(&ours).platform, std::env::consts::ARCH);
 }
@@ -199,7 +204,8 @@ fn a_host_without_uname_is_taken_for_one_like_ours() {
     let _leaks = Leaks::begin();
     let router = router();
     let tools = Tools::only(Sh::Dash, &["chmod", "rm"]);
-    let words = ["env", "-i", &format!("PATH={}", tools.path()), &format!("{}/sh", tools.path())].map(str::to_owned);
+    let words =
+        ["env", "-i", &format!("PATH={}", tools.path()), &format!("{}/sh", tools.path())].map(str::to_owned);
     let context = router.local().shell_words(words.into()).connect().expect("the guess is right");
     assert_eq!(facts_of(&context).platform, std::env::consts::ARCH);
 }
@@ -212,7 +218,8 @@ fn an_agent_under_qemu_goes_with_its_tree() {
     }
     let router = router();
     let host = Host::called("aarch64");
-    let context = router.local().shell_words(host.words(&with_qemu())).connect().expect("the other image is sent");
+    let context =
+        router.local().shell_words(host.words(&with_qemu())).connect().expect("the other image is sent");
     let program = context.command("/usr/bin/tail").args(["-f", "/dev/null"]).spawn().expect("it runs");
     let running = || offshoot_tests::process::all().values().any(|seen| seen.name == "tail");
     assert!(eventually(std::time::Duration::from_secs(20), running), "the program runs");

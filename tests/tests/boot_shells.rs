@@ -16,8 +16,8 @@ const LEAST: [&str; 2] = ["chmod", "rm"];
 
 /// Programs that a bootstrap by shell could be tempted to read its payload with; many of them read too far.
 const READERS: [&str; 20] = [
-    "head", "tail", "dd", "cat", "tee", "od", "xxd", "hexdump", "base64", "uudecode", "gzip", "gunzip", "zcat", "xz",
-    "unxz", "lzma", "bzip2", "zstd", "tar", "sed",
+    "head", "tail", "dd", "cat", "tee", "od", "xxd", "hexdump", "base64", "uudecode", "gzip", "gunzip",
+    "zcat", "xz", "unxz", "lzma", "bzip2", "zstd", "tar", "sed",
 ];
 
 /// A shell with this as its whole environment.
@@ -32,7 +32,8 @@ fn each_of_nine_login_shells_starts_an_agent_over_ssh_at_the_first_attempt() {
     let server = Sshd::start("web1");
     let router = router();
     for (number, user) in SHELLS.iter().enumerate() {
-        let context = router.ssh("web1").config(server.config().display().to_string()).user(user.name).connect();
+        let context =
+            router.ssh("web1").config(server.config().display().to_string()).user(user.name).connect();
         let context = context.unwrap_or_else(|error| panic!("login shell {}: {error}", user.name));
         let facts = facts_of(&context);
         assert_eq!(facts.user, user.name);

@@ -59,7 +59,8 @@ fn image_and_agent_lie_in_sealed_memory() {
     for (way, context) in started_in_every_way(&router, &server) {
         let process = facts_of(&context).process;
         let files = open_files(process);
-        let memory: Vec<u32> = files.iter().filter(|(_, target)| target.starts_with("/memfd:")).map(|(fd, _)| *fd).collect();
+        let memory: Vec<u32> =
+            files.iter().filter(|(_, target)| target.starts_with("/memfd:")).map(|(fd, _)| *fd).collect();
         assert_eq!(memory.len(), 2, "{way}: {files:?}");
         for fd in memory {
             let path = format!("/proc/{process}/fd/{fd}");
@@ -132,7 +133,11 @@ fn descriptors_of_the_shell_that_started_it_end_with_the_bootstrap_or_are_known(
     let words = ["sh", "-c", "exec 7</etc/passwd 8>/dev/null; exec sh \"$@\"", "sh"].map(str::to_owned);
     let context = router.local().shell_words(words.into()).connect().expect("a child by a shell");
     let output = context.command("/bin/busybox").args(["ls", "/proc/self/fd"]).output().expect("it runs");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n1\n2\n3\n", "a program of the agent inherits them");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "0\n1\n2\n3\n",
+        "a program of the agent inherits them"
+    );
 }
 
 #[test]
@@ -148,6 +153,8 @@ fn no_shell_or_loader_is_left_between_parent_and_agent() {
 fn open_files(process: u32) -> BTreeMap<u32, String> {
     let listing = fs::read_dir(format!("/proc/{process}/fd")).expect("the agent runs, and root may look");
     let numbers = listing.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let target = |fd| Some((fd, fs::read_link(format!("/proc/{process}/fd/{fd}")).ok()?.to_string_lossy().into_owned()));
+    let target = |fd| {
+        Some((fd, fs::read_link(format!("/proc/{process}/fd/{fd}")).ok()?.to_string_lossy().into_owned()))
+    };
     numbers.filter_map(target).collect()
 }

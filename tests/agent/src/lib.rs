@@ -19,7 +19,12 @@ pub type Table = BTreeMap<String, (bool, Option<char>)>;
 
 /// Several arguments, and a result that cannot fail: everything turned round.
 #[remote]
-pub fn turn(count: u32, name: String, parts: Vec<Option<i64>>, table: Table) -> (Table, Vec<Option<i64>>, String, u32) {
+pub fn turn(
+    count: u32,
+    name: String,
+    parts: Vec<Option<i64>>,
+    table: Table,
+) -> (Table, Vec<Option<i64>>, String, u32) {
     let table = table.into_iter().map(|(key, (flag, letter))| (key.chars().rev().collect(), (!flag, letter)));
     (table.collect(), parts.into_iter().rev().collect(), name.chars().rev().collect(), !count)
 }
@@ -67,7 +72,7 @@ pub mod aliased {
     /// Halves what can be halved.
     #[remote]
     pub fn halve(number: u64) -> Result<u64> {
-        if number % 2 == 0 { Ok(number / 2) } else { Err(Odd::TooLarge { by: 1 }) }
+        if number.is_multiple_of(2) { Ok(number / 2) } else { Err(Odd::TooLarge { by: 1 }) }
     }
 }
 

@@ -1,0 +1,237 @@
+//! The command line against real hosts: what a person types, what comes out, and with which status.
+
+use std::process::Command;
+
+use offshoot_tests::process::{descendants, eventually};
+use offshoot_tests::pty::Terminal;
+use offshoot_tests::run::offshoot_binary;
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::users::{NOPASS, PASSWORD, PW};
+use offshoot_tests::{Finished, Leaks, Run, Sshd};
+use std::time::Duration;
+
+/// `offshoot` with the fixture's configuration of a host.
+fn offshoot(server: &Sshd, words: &[&str]) -> Run {
+    let config = server.config();
+    let (verb, rest) = words.split_first().expect("a test gives a verb");
+    Run::offshoot([*verb, "-F", config.to_str().expect("fixtures' paths are plain")]).args(rest)
+}
+
+fn json(finished: &Finished) -> Vec<serde_json::Value> {
+    finished
+        .out()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect()
+}
+
+/// A file with the password of the fixtures' users.
+fn password_file(scratch: &ScratchDir) -> String {
+    scratch.file("password", format!("{PASSWORD}\n"), 0o600).display().to_string()
+}
+
+#[test]
+fn id_prints_0_behind_ssh_and_sudo_without_a_password() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let key = offshoot_tests::users::client_key();
+    // As the task's own example: user, host and port spelled out, nothing but the key from a configuration.
+    let target = format!("ssh:{}@{}/sudo", NOPASS.name, server.address());
+    let options = [format!("UserKnownHostsFile={}", server.known_hosts().display())];
+    let run = Run::offshoot([
+        "run",
+        "-i",
+        key.to_str().expect("it is plain"),
+        "-o",
+        &options[0],
+        &target,
+        "--",
+        "id",
+        "-u",
+    ]);
+    assert_eq!(run.finish().expect_code(0).out(), "0\n");
+}
+
+#[test]
+fn id_prints_0_behind_ssh_and_sudo_with_a_password_from_a_file() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let scratch = ScratchDir::new("passwords");
+    let target = format!("{}@web1/sudo:password-file=[{}]", PW.name, password_file(&scratch));
+    let seen = offshoot(&server, &["run", "-n", &target, "--", "id", "-u"]).finish().expect_code(0);
+    assert_eq!(seen.out(), "0\n");
+    let other = format!("{}@web1/sudo:{},password-file=[{}]", PW.name, NOPASS.name, password_file(&scratch));
+    let seen = offshoot(&server, &["run", "-n", &other, "--", "id", "-un"]).finish().expect_code(0);
+    assert_eq!(seen.out().trim(), NOPASS.name);
+}
+
+#[test]
+fn a_password_is_asked_for_on_the_terminal_and_asked_again_when_wrong() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let mut command = Command::new(offshoot_binary());
+    let target = format!("{}@web1/sudo", PW.name);
+    command.args(["run", "-n", "-F"]).arg(server.config()).args([&target, "--", "id", "-u"]);
+    let mut terminal = Terminal::start(command, false);
+    terminal.expect("password for sudo:");
+    terminal.type_line("not this one");
+    terminal.expect("password for sudo:");
+    terminal.type_line(PASSWORD);
+    let (code, text) = terminal.finish();
+    assert_eq!(code, 0, "{text}");
+    assert!(text.trim_end().ends_with('0') && !text.contains(PASSWORD), "{text}");
+}
+
+#[test]
+fn the_status_is_the_programs_own() {
+    let _leaks = Leaks::begin();
+    let run = |words: &[&str]| Run::offshoot(["run", "-n", "local", "--"]).args(words).finish();
+    for (words, status) in [
+        (&["true"][..], 0),
+        (&["sh", "-c", "exit 7"], 7),
+        (&["sh", "-c", "kill -KILL $$"], 137),
+        (&["no-such-program-here"], 127),
+        (&["/etc/passwd"], 126),
+    ] {
+        assert_eq!(run(words).code, status, "{words:?}");
+    }
+    assert!(run(&["no-such-program-here"]).err().contains("no-such-program-here"));
+}
+
+#[test]
+fn a_transport_that_fails_is_255_and_one_sentence_with_hop_reason_and_way_out() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let seen =
+        offshoot(&server, &["run", "-n", "nobody-here@web1/sudo", "--", "true"]).finish().expect_code(255);
+    let text = seen.err();
+    for part in [
+        "nobody-here@web1",
+        "hop 1 of 2",
+        "ssh:nobody-here@web1",
+        "no key was accepted",
+        "-i",
+        "Permission denied",
+    ] {
+        assert!(text.contains(part), "{part} is missing: {text}");
+    }
+}
+
+#[test]
+fn arguments_arrive_as_given_and_no_shell_reads_them() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let odd = ["two words", "$HOME", "*", "'\"", "a\nb", "", "\\", "!x", "--", "-n"];
+    let target = format!("{}@web1/sudo", NOPASS.name);
+    let mut words = vec!["run", "-n", &target, "--", "printf", "<%s>"];
+    words.extend(odd);
+    let expected: String = odd.iter().map(|word| format!("<{word}>")).collect();
+    assert_eq!(offshoot(&server, &words).finish().expect_code(0).out(), expected);
+}
+
+#[test]
+fn stdin_is_forwarded_to_its_end_and_closed_when_asked() {
+    let _leaks = Leaks::begin();
+    let bytes: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
+    let seen = Run::offshoot(["run", "local", "--", "cat"]).stdin(bytes.clone()).finish().expect_code(0);
+    assert!(seen.stdout == bytes, "{} of {} bytes", seen.stdout.len(), bytes.len());
+    let closed = Run::offshoot(["run", "-n", "local", "--", "cat"]).stdin("unread").finish().expect_code(0);
+    assert!(closed.stdout.is_empty());
+}
+
+#[test]
+fn the_two_outputs_stay_apart_and_unchanged() {
+    let _leaks = Leaks::begin();
+    let script = r"printf 'out\000\377no newline'; printf 'err\r' >&2";
+    let seen = Run::offshoot(["run", "-n", "local", "--", "sh", "-c", script]).finish().expect_code(0);
+    assert_eq!(
+        (seen.stdout.as_slice(), seen.stderr.as_slice()),
+        (&b"out\0\xffno newline"[..], &b"err\r"[..])
+    );
+}
+
+#[test]
+fn several_targets_run_at_once_with_their_names_before_each_line() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let (plain, root) = (format!("{}@web1", NOPASS.name), format!("{}@web1/sudo", NOPASS.name));
+    let seen =
+        offshoot(&server, &["run", "-n", &plain, &root, "local", "--", "id", "-un"]).finish().expect_code(0);
+    let mut lines: Vec<String> = seen.out().lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    let mut expected = [format!("{plain}: {}", NOPASS.name), format!("{root}: root"), "local: root".into()];
+    expected.sort_unstable();
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn of_several_targets_the_worst_status_counts_and_the_others_finish() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let words = ["run", "-n", "local", "nobody-here@web1", "--", "sh", "-c", "echo done; exit 3"];
+    let seen = offshoot(&server, &words).finish().expect_code(255);
+    assert_eq!(seen.out(), "local: done\n");
+    assert!(seen.err().contains("nobody-here@web1"), "{}", seen.err());
+}
+
+#[test]
+fn json_is_one_object_a_line_and_ends_with_the_status_signal_or_error() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let run = |target: &str, script: &str| {
+        json(&offshoot(&server, &["run", "-n", "--json", target, "--", "sh", "-c", script]).finish())
+    };
+    let told = run("local", "echo out; echo err >&2; exit 5");
+    let text = |key: &str| told.iter().filter_map(|object| object[key].as_str()).collect::<String>();
+    assert_eq!((text("stdout").as_str(), text("stderr").as_str()), ("out\n", "err\n"));
+    assert!(told.iter().all(|object| object["target"] == "local"));
+    assert_eq!(told.last().expect("there is an end")["status"], 5);
+    assert_eq!(run("local", "kill -TERM $$").last().expect("there is an end")["signal"], 15);
+    let failed = run("nobody-here@web1", "true");
+    assert!(
+        failed[0]["error"].as_str().is_some_and(|text| text.contains("no key was accepted")),
+        "{failed:?}"
+    );
+}
+
+#[test]
+fn ping_counts_what_it_was_asked_to_and_says_so_in_one_object() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let target = format!("{}@web1", NOPASS.name);
+    let told = json(&offshoot(&server, &["ping", "--json", "-c", "3", &target]).finish().expect_code(0));
+    let [object] = told.as_slice() else { panic!("one object: {told:?}") };
+    assert_eq!((object["target"].as_str(), object["count"].as_u64()), (Some(target.as_str()), Some(3)));
+    let number = |key: &str| object[key].as_f64().unwrap_or_else(|| panic!("{key}: {object}"));
+    assert!(number("connect_ms") > 0.0);
+    assert!(number("min_us") <= number("median_us") && number("median_us") <= number("max_us"));
+}
+
+#[test]
+fn a_signal_ends_the_command_and_all_it_started_with_128_and_its_number() {
+    let _leaks = Leaks::begin();
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let mut command = Command::new(offshoot_binary());
+        command.args(["run", "-n", "local/local", "--", "sleep", "1000"]);
+        let mut child = command.spawn().expect("the binary is there");
+        let running = || descendants(child.id()).len() >= 3;
+        assert!(eventually(Duration::from_secs(20), running), "two agents and the program run");
+        let number = child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([&format!("-{signal}"), &number])
+                .status()
+                .is_ok_and(|done| done.success())
+        );
+        assert_eq!(child.wait().expect("it is ours").code(), Some(code), "{signal}");
+    }
+}
+
+#[test]
+fn nobody_who_reads_the_output_ends_the_command_like_a_filter() {
+    let _leaks = Leaks::begin();
+    let script =
+        format!("{} run -n local -- yes | head -n 1; echo ${{PIPESTATUS[0]}}", offshoot_binary().display());
+    let seen = Run::program("bash").args(["-c", &script]).finish().expect_code(0);
+    assert_eq!(seen.out(), "y\n141\n");
+}
