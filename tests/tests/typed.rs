@@ -57,7 +57,7 @@ fn id_prints_0_behind_ssh_and_sudo_with_a_password_from_a_file() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let scratch = ScratchDir::new("passwords");
-    let target = format!("{}@web1/sudo:password-file=[{}]", PW.name, password_file(&scratch));
+    let target = format!("{}@web1/sudo,password-file=[{}]", PW.name, password_file(&scratch));
     let seen = offshoot(&server, &["run", "-n", &target, "--", "id", "-u"]).finish().expect_code(0);
     assert_eq!(seen.out(), "0\n");
     let other = format!("{}@web1/sudo:{},password-file=[{}]", PW.name, NOPASS.name, password_file(&scratch));

@@ -191,7 +191,7 @@ impl Pairs<'_, '_> {
     fn sudo(&mut self, sudo: &Sudo) -> fmt::Result {
         self.0.write_str("sudo")?;
         if let Some(user) = &sudo.user {
-            write!(self.0, ":{}", Quoted(user, ",/"))?;
+            write!(self.0, ":{}", Quoted(user, "=,/"))?;
         }
         self.pair("password-file", &sudo.password_file)?;
         self.flag("login", sudo.login)?;

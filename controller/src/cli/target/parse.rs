@@ -295,6 +295,10 @@ fn ssh(argument: &Piece<'_>, options: &[Piece<'_>]) -> Result<Hop> {
 }
 
 fn sudo(argument: Option<Piece<'_>>, options: &[Piece<'_>]) -> Result<Hop> {
+    if let Some(argument) = argument.as_ref().filter(|argument| argument.split_once('=').is_some()) {
+        let hint = "Options stand behind a comma: sudo,KEY=VALUE or sudo:USER,KEY=VALUE.";
+        return argument.wrong("this is an option where the user to become would stand", hint);
+    }
     let user = argument.map(|argument| argument.filled("the user to become")).transpose()?;
     let mut sudo = Sudo { user, ..Sudo::default() };
     each("sudo", SUDO_OPTIONS, options, |key, value, piece| match key {
