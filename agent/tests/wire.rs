@@ -139,6 +139,16 @@ fn a_length_is_refused_before_anything_is_kept_for_it() {
 }
 
 #[test]
+fn another_version_is_refused_by_its_number() {
+    let header = Header::new(Kind::Ping, ContextId(1), ContextId(2));
+    let mut bytes = stream(&[Frame { header, payload: Vec::new() }]);
+    bytes[2] = 9;
+    let error = decode(&mut Random(7), &bytes).1.expect("it is another's");
+    assert_eq!(error, WireError::Version(9));
+    assert!(error.to_string().contains("version 9"), "{error}");
+}
+
+#[test]
 fn text_in_the_stream_is_quoted_in_the_error() {
     let error = decode(&mut Random(7), b"bash: warning: setlocale\n").1.expect("it is no frame");
     assert!(error.to_string().contains("b") && matches!(error, WireError::NotAFrame(_)));
