@@ -1,5 +1,6 @@
 //! Threads that run functions, so that none of them can hold up the broker. Started when needed, ended when idle.
 
+use crate::id::FlowKey;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +14,7 @@ type Job = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Job>,
+    queue: VecDeque<(FlowKey, Job)>,
     idle: usize,
     threads: usize,
     stopped: bool,
@@ -27,13 +28,13 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// Has `job` run soon.
-    pub fn run(self: &Arc<Self>, job: Job) {
+    /// Has `job` run soon; `flow` is where its reply goes.
+    pub fn run(self: &Arc<Self>, flow: FlowKey, job: Job) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.stopped {
             return;
         }
-        state.queue.push_back(job);
+        state.queue.push_back((flow, job));
         if state.idle >= state.queue.len() || state.threads == LIMIT {
             drop(state);
             self.work.notify_one();
@@ -51,7 +52,7 @@ impl Workers {
     fn serve(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(job) = state.queue.pop_front() {
+            if let Some((_, job)) = state.queue.pop_front() {
                 drop(state);
                 job();
                 state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,6 +72,12 @@ impl Workers {
         state.threads -= 1;
         drop(state);
         self.work.notify_all();
+    }
+
+    /// Nobody waits for the reply any more: what has not begun does not, and its arguments are let go.
+    pub fn forget(&self, flow: FlowKey) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.queue.retain(|(other, _)| *other != flow);
     }
 
     /// Lets threads end as they become idle, and waits for those that are.

@@ -271,16 +271,21 @@ fn replies_that_nobody_waits_for_leave_nothing() {
     let round = || {
         for _ in 0..200 {
             drop(child.start(own::zeros { count: 100_000 }));
-            drop(child.start(own::increment { bytes: vec![0; 10_000] }));
+            drop(child.start(own::increment { bytes: vec![0; 50_000] }));
         }
-        value(child.call(own::nothing {}));
+        value(child.call(stock::ping {}));
     };
     round();
     let before = (resident(agent), resident(std::process::id()));
     for _ in 0..5 {
         round();
     }
-    // Kept, the results alone would be 100 MB.
+    // Now none of them finds a thread to run on, so that it is the arguments that might be kept.
+    let _hanging: Vec<_> = (0..64).map(|_| child.start(own::hang {})).collect();
+    for _ in 0..5 {
+        round();
+    }
+    // Kept, the results would be 100 MB and the arguments 50 MB.
     let after = (resident(agent), resident(std::process::id()));
     assert!(after.0 < before.0 + (24 << 20), "the agent grew from {} to {}", before.0, after.0);
     assert!(after.1 < before.1 + (24 << 20), "this process grew from {} to {}", before.1, after.1);

@@ -111,7 +111,11 @@ fn chain(router: &Router) -> [Context; 3] {
 
 /// A program that has to be killed, and its number.
 fn resisting(context: &Context) -> (Process, u32) {
-    let script = "trap '' TERM HUP INT; echo $$; while :; do sleep 1000; done";
+    running(context, "trap '' TERM HUP INT; echo $$; while :; do sleep 1000; done")
+}
+
+/// A program that has printed its number.
+fn running(context: &Context, script: &str) -> (Process, u32) {
     let mut process = up(context.command("sh").arg("-c").arg(script).spawn());
     let mut line = String::new();
     let stdout = process.stdout.take().expect("not taken yet");
@@ -169,9 +173,9 @@ fn a_dropped_router_has_ended_everything_when_it_returns() {
     let router = router();
     let contexts = chain(&router);
     let programs = contexts.each_ref().map(resisting);
-    let own = up(router.command("sleep").arg("1000").spawn());
+    let (own, _) = running(&router, "echo $$; exec sleep 1000");
     let unfinished = up(router.ssh("127.0.0.1").program("sleep").config("/dev/null").open());
-    assert!(below().len() >= 10, "{:?}", below());
+    assert!(below().len() >= 10, "agents, programs and their children: {:?}", below());
     drop(router);
     assert_eq!(below(), [], "left when drop has returned");
     assert_eq!(own.wait().map(|status| status.signal), Ok(Some(libc::SIGTERM)));

@@ -428,7 +428,8 @@ impl Broker {
                     core.node.link_lost(link, Reason::ConnectFailed, "the order to connect broke off");
                 }
             }
-            Some(Endpoint::Busy) | None => {}
+            Some(Endpoint::Busy) => self.workers.forget(flow),
+            None => {}
         }
     }
 }

@@ -157,10 +157,11 @@ impl Broker {
             return answer(core, flow, run_contained(function, &context, &request[at..]));
         }
         let shared = Arc::clone(&self.shared);
-        self.workers.run(Box::new(move || {
+        let job = move || {
             let reply = run_contained(function, &context, &request[at..]);
             shared.with(|core| answer(core, flow, reply));
-        }));
+        };
+        self.workers.run(flow, Box::new(job));
     }
 
     /// Fetches an image from the root for a child that connects over `link`.
