@@ -7,6 +7,8 @@ use crate::sys;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How many looks in a row have to find no process below this one.
+const EMPTY_LOOKS: u8 = 3;
 /// How long ended orphans may wait for being collected.
 const REAP_DELAY: Duration = Duration::from_millis(500);
 /// How long the root waits for its children before it uses force.
@@ -124,19 +126,22 @@ impl Broker {
     }
 }
 
-/// Ends every process below this one, however it detached itself: first politely, then not. Orphans have become our
-/// children, so none is out of sight.
+/// Ends every process below this one, however it detached itself. Orphans have become our children, so none is out of
+/// sight for longer than one look: a process whose parent ends while /proc is read can be missed by that look, but not
+/// by the next, so only several empty ones in a row count.
 fn end_descendants() {
     let me = std::process::id();
     let begun = Instant::now();
-    loop {
+    let mut empty_looks = 0;
+    while empty_looks < EMPTY_LOOKS {
         while sys::reap_any().is_some() {}
         let below = descendants(me);
-        if below.is_empty() || begun.elapsed() > PATIENCE {
-            return;
-        }
         for pid in &below {
             sys::kill(*pid as i32, libc::SIGKILL);
+        }
+        empty_looks = if below.is_empty() { empty_looks + 1 } else { 0 };
+        if begun.elapsed() > PATIENCE {
+            return;
         }
         std::thread::sleep(Duration::from_millis(2));
     }
