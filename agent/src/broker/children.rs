@@ -98,7 +98,7 @@ impl Broker {
             heartbeat: order.heartbeat,
         };
         core.node.boot(link, &boot);
-        self.after(Duration::from_millis(order.recipe.timeout_ms), Timer::Connect(link, 0));
+        self.after(Duration::from_millis(order.recipe.timeout_ms), Timer::Connect(link));
 
         let remembered =
             self.remembered.iter().find(|(key, _)| *key == order.recipe.key).map(|(_, platform)| *platform);

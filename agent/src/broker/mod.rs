@@ -64,8 +64,8 @@ enum Role {
 /// What is due at a time.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 enum Timer {
-    /// A child must be up by now. The attempt it was set for.
-    Connect(LinkId, u8),
+    /// A child must be up by now, over all its attempts.
+    Connect(LinkId),
     /// A child's program must have ended by now. The attempt it was set for.
     Kill(LinkId, u8),
     /// Look whether the link is alive.
@@ -384,7 +384,7 @@ impl Broker {
             let Some((key, timer)) = first.filter(|((due, _), _)| *due <= Instant::now()) else { break };
             self.timers.remove(&key);
             match timer {
-                Timer::Connect(link, attempt) => self.connect_timed_out(link, attempt),
+                Timer::Connect(link) => self.connect_timed_out(link),
                 Timer::Kill(link, attempt) => self.attempt_overdue(link, attempt),
                 Timer::Heartbeat(link) => self.heartbeat(link),
                 Timer::Poll => self.poll_exits(),

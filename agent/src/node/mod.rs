@@ -197,11 +197,6 @@ impl Node {
         self.tell_parent(&RouteNews::Added(child));
     }
 
-    /// The child behind a link.
-    pub fn child_of(&self, link: LinkId) -> Option<ContextId> {
-        self.links.get(&link)?.child
-    }
-
     /// The next thing to act on.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()

@@ -212,7 +212,7 @@ impl Broker {
         self.fail(core, link, image_error(error));
     }
 
-    pub(in crate::broker) fn connect_timed_out(&mut self, link: LinkId, _attempt: u8) {
+    pub(in crate::broker) fn connect_timed_out(&mut self, link: LinkId) {
         let Some(child) = self.children.get_mut(&link) else { return };
         if child.reply.is_none() || child.over {
             return;
