@@ -155,19 +155,28 @@ impl Context {
         }
     }
 
+    /// A number for a new context: the root's own, or one of a block that it has granted here.
     fn allocate(&self) -> Result<ContextId> {
-        {
-            let mut core = self.shared.lock();
-            if core.node.id() == ContextId::ROOT {
-                let id = ContextId(core.next_context);
-                core.next_context += 1;
-                return Ok(id);
-            }
+        let used = || Error::System { action: "numbering a context".into(), detail: "all numbers are used".into() };
+        let mut core = self.shared.lock();
+        if core.node.id() == ContextId::ROOT {
+            return core.node.new_context().ok_or_else(used);
         }
-        let opening = Opening::default();
-        let (_, slot) =
-            self.shared.request(ContextId::ROOT, Handle::ALLOCATE, Vec::new(), opening, |_, _| {})?;
-        read_value("controller", &slot.wait(None).unwrap_or(Err(Error::ShutDown))?)
+        if core.granted.0 == core.granted.1 {
+            drop(core);
+            let opening = Opening::default();
+            let (_, slot) =
+                self.shared.request(ContextId::ROOT, Handle::ALLOCATE, Vec::new(), opening, |_, _| {})?;
+            let (first, count): (u32, u32) =
+                read_value("controller", &slot.wait(None).unwrap_or(Err(Error::ShutDown))?)?;
+            core = self.shared.lock();
+            core.granted = (first, first.saturating_add(count));
+        }
+        if core.granted.0 == core.granted.1 {
+            return Err(used());
+        }
+        core.granted.0 += 1;
+        Ok(ContextId(core.granted.0 - 1))
     }
 
     fn open_recipe(&self, recipe: Recipe, name: &str, heartbeat: u32) -> Result<Connecting> {

@@ -149,6 +149,8 @@ pub enum Reason {
     QueueFull,
     /// The other end gave it up.
     Cancelled,
+    /// Nothing came from it for too long.
+    Silent,
     /// It broke a rule of the protocol.
     Violation,
     /// It is larger than a message may be.
@@ -168,6 +170,7 @@ impl fmt::Display for Reason {
             Reason::ConnectFailed => "not connected",
             Reason::QueueFull => "too much was waiting for it",
             Reason::Cancelled => "given up by the other end",
+            Reason::Silent => "silent",
             Reason::Violation => "it broke the protocol",
             Reason::TooLarge => "message too large",
             Reason::ShutDown => "shutting down",
@@ -329,6 +332,12 @@ impl DeadLetter {
             if self.text.is_empty() { format!("said {by}") } else { format!("{} (said {by})", self.text) };
         Error::Undelivered { context: context.into(), reason: self.reason, detail }
     }
+}
+
+/// The beginning of a text, of at most so many bytes.
+pub(crate) fn shortened(text: &str, limit: usize) -> &str {
+    let end = (0..=text.len().min(limit)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    &text[..end]
 }
 
 /// A codec error about what `context` sent.

@@ -1,13 +1,18 @@
 //! Credit: how much one end of a flow may send before the other has consumed it.
 //!
 //! Pure arithmetic on stream offsets. A receiver lets its peer send up to a limit; the limit moves as the receiver's
-//! user consumes. When a sender is seen to stand at the limit although everything was consumed, the window is what
-//! holds it back, so the window doubles, up to a bound: a long path fills, a slow reader stays cheap.
+//! user consumes, each time half a window is free. A sender that is seen to stand at the limit although everything was
+//! consumed waited for that message to come round: half a window is then less than the path carries in one round trip.
+//! So the window doubles until it is between two and four times the bandwidth-delay product, measured by its effect and
+//! without a clock. A reader that leaves most of a window lying gets half of it back: a long path fills, a slow reader
+//! stays cheap.
 
 /// What a sender may send unasked, in bytes.
 pub const INITIAL_WINDOW: u64 = 256 << 10;
 /// The most a flow may hold at its receiver, in bytes.
-pub const MAX_WINDOW: u64 = 16 << 20;
+pub const MAX_WINDOW: u64 = 8 << 20;
+/// What the windows of all flows of a node together may grow beyond their initial size, in bytes.
+pub const GROWTH_OF_ALL: u64 = 16 << 20;
 
 /// The sending half of a flow.
 #[derive(Clone, Debug)]
@@ -39,10 +44,16 @@ impl Outgoing {
     }
 
     /// The receiver allows up to `limit`. Whether that is news.
-    pub fn grant(&mut self, limit: u64) -> bool {
-        let more = limit > self.limit;
+    ///
+    /// # Errors
+    /// When no window reaches that far: a receiver cannot have consumed what was not sent.
+    pub fn grant(&mut self, limit: u64) -> Result<bool, Violation> {
+        if limit.saturating_sub(self.sent) > MAX_WINDOW {
+            return Err(Violation::BeyondWindow);
+        }
+        let more = limit > self.limit && !self.ended;
         self.limit = self.limit.max(limit);
-        more
+        Ok(more)
     }
 
     /// Ends this direction without a frame: both ends know that it is not used.
@@ -65,6 +76,8 @@ pub enum Violation {
     BeyondCredit,
     /// Bytes after the end.
     AfterEnd,
+    /// It lets us send more than it can mean.
+    BeyondWindow,
 }
 
 impl std::fmt::Display for Violation {
@@ -73,6 +86,7 @@ impl std::fmt::Display for Violation {
             Violation::Gap(expected, seen) => write!(f, "byte {expected} was due, byte {seen} came"),
             Violation::BeyondCredit => f.write_str("it sent more than it was allowed to"),
             Violation::AfterEnd => f.write_str("it sent more after its end"),
+            Violation::BeyondWindow => f.write_str("it granted more than any window holds"),
         }
     }
 }
@@ -113,21 +127,35 @@ impl Incoming {
         Ok(())
     }
 
-    /// The user took `length` bytes. The new limit to tell the peer, when it is time to.
-    pub fn consume(&mut self, length: usize) -> Option<u64> {
+    /// The user took `length` bytes. The new limit to tell the peer, when it is time to. The window grows at the cost
+    /// of `spare`, which all flows of a node share, and gives back to it.
+    pub fn consume(&mut self, length: usize, spare: &mut u64) -> Option<u64> {
         self.consumed = (self.consumed + length as u64).min(self.received);
         if self.ended {
             return None;
         }
-        if self.consumed == self.limit && self.window < MAX_WINDOW {
+        if self.consumed == self.limit && self.window < MAX_WINDOW && self.window <= *spare {
+            *spare -= self.window;
             self.window *= 2;
         }
         let limit = self.consumed + self.window;
-        if limit - self.limit >= self.window / 2 {
-            self.limit = limit;
-            return Some(limit);
+        if limit.saturating_sub(self.limit) < self.window / 2 {
+            return None;
         }
-        None
+        let all_here = self.received == self.limit;
+        self.limit = limit;
+        if all_here && self.consumed < self.received && self.window > INITIAL_WINDOW {
+            // All that was granted lies here before half of it was read. What is granted stays granted; from the next
+            // time on it is less.
+            self.window /= 2;
+            *spare += self.window;
+        }
+        Some(limit)
+    }
+
+    /// What this flow's window has taken from the spare of its node.
+    pub fn growth(&self) -> u64 {
+        self.window - INITIAL_WINDOW
     }
 
     /// Bytes that came and were not consumed.
@@ -155,8 +183,8 @@ mod tests {
         let mut out = Outgoing::default();
         assert_eq!(out.send(INITIAL_WINDOW as usize, false), 0);
         assert_eq!(out.room(), 0);
-        assert!(out.grant(INITIAL_WINDOW + 10));
-        assert!(!out.grant(5));
+        assert_eq!(out.grant(INITIAL_WINDOW + 10), Ok(true));
+        assert_eq!(out.grant(5), Ok(false));
         assert_eq!(out.room(), 10);
         assert_eq!(out.send(10, true), INITIAL_WINDOW);
         assert!(out.ended());
@@ -178,20 +206,65 @@ mod tests {
     fn the_window_grows_only_while_the_reader_keeps_up() {
         let mut incoming = Incoming::default();
         let mut at = 0;
+        let mut spare = GROWTH_OF_ALL;
         for _ in 0..10 {
             let length = incoming.limit - at;
             incoming.receive(at, length as usize, false).unwrap();
             at += length;
-            assert_eq!(incoming.consume(length as usize), Some(at + incoming.window));
+            assert_eq!(incoming.consume(length as usize, &mut spare), Some(at + incoming.window));
         }
         assert_eq!(incoming.window, MAX_WINDOW);
+        assert_eq!(spare, GROWTH_OF_ALL - incoming.growth());
 
         let mut slow = Incoming::default();
         slow.receive(0, INITIAL_WINDOW as usize, false).unwrap();
         for _ in 0..64 {
-            slow.consume(1024);
+            slow.consume(1024, &mut spare);
         }
         assert_eq!(slow.window, INITIAL_WINDOW);
         assert!(slow.limit - slow.consumed <= INITIAL_WINDOW);
+    }
+
+    #[test]
+    fn a_window_shrinks_again_when_its_reader_falls_behind() {
+        let mut spare = GROWTH_OF_ALL;
+        let mut incoming = Incoming::default();
+        let mut at = 0;
+        while incoming.window < MAX_WINDOW {
+            let length = incoming.limit - at;
+            incoming.receive(at, length as usize, false).unwrap();
+            at += length;
+            incoming.consume(length as usize, &mut spare);
+        }
+        // From now on the sender keeps the window full, and the reader takes a little at a time.
+        for _ in 0..100_000 {
+            let length = incoming.limit - at;
+            incoming.receive(at, length as usize, false).unwrap();
+            at += length;
+            incoming.consume(4096, &mut spare);
+        }
+        assert_eq!(incoming.window, INITIAL_WINDOW);
+        assert_eq!(spare, GROWTH_OF_ALL);
+    }
+
+    #[test]
+    fn windows_grow_no_further_than_the_node_has_to_spare() {
+        let mut spare = INITIAL_WINDOW;
+        let mut flows = [Incoming::default(), Incoming::default()];
+        for incoming in &mut flows {
+            incoming.receive(0, INITIAL_WINDOW as usize, false).unwrap();
+            incoming.consume(INITIAL_WINDOW as usize, &mut spare);
+        }
+        assert_eq!((flows[0].growth(), flows[1].growth(), spare), (INITIAL_WINDOW, 0, 0));
+    }
+
+    #[test]
+    fn a_grant_beyond_any_window_is_a_violation() {
+        let mut out = Outgoing::default();
+        out.send(10, false);
+        assert_eq!(out.grant(10 + MAX_WINDOW), Ok(true));
+        for limit in [11 + MAX_WINDOW, u64::MAX] {
+            assert_eq!(out.grant(limit), Err(Violation::BeyondWindow));
+        }
     }
 }

@@ -19,8 +19,8 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// How many bytes of frames are gathered for one write.
-const BATCH: usize = 128 << 10;
+/// How many bytes of frames are gathered for one write. An urgent frame waits for as much.
+const BATCH: usize = 64 << 10;
 /// How many log records may wait for the broker.
 const LOG_LIMIT: usize = 256;
 /// How much of a link's buffer stays allocated while nothing is to be sent.
@@ -60,9 +60,20 @@ impl Drop for Request {
 
 /// Bytes that wait for credit.
 struct Outbox {
-    bytes: Vec<u8>,
+    bytes: Arc<Vec<u8>>,
     at: usize,
     secret: bool,
+}
+
+impl Outbox {
+    /// Overwrites a secret that nobody else holds.
+    fn wipe(&mut self) {
+        if self.secret
+            && let Some(bytes) = Arc::get_mut(&mut self.bytes)
+        {
+            crate::secret::zero(bytes);
+        }
+    }
 }
 
 /// The writing side of a link.
@@ -121,28 +132,33 @@ pub(crate) struct Core {
     pub wakes: Vec<Wake>,
     pub images: Images,
     pub names: Table<ContextId, Arc<str>>,
-    pub next_context: u32,
+    /// Numbers for contexts that were granted to this node: the next, and where they end.
+    pub granted: (u32, u32),
     pub stopped: bool,
     /// Events are handled by the broker alone; others wake it when they made some.
     pub unseen: bool,
-    /// Whether programs wait for room on a link: whoever makes some wakes the broker.
-    pub paused: bool,
 }
 
 impl Core {
     /// Sends a whole message on a flow, now or as credit comes.
     pub fn send_all(&mut self, flow: FlowKey, bytes: Vec<u8>, secret: bool) {
+        self.send_shared(flow, Arc::new(bytes), secret);
+    }
+
+    /// The same for bytes that are sent to many.
+    pub fn send_shared(&mut self, flow: FlowKey, bytes: Arc<Vec<u8>>, secret: bool) {
         let taken = self.node.send(flow, &bytes, true, secret);
         self.keep_rest(flow, bytes, taken, secret);
     }
 
-    fn keep_rest(&mut self, flow: FlowKey, mut bytes: Vec<u8>, taken: Option<usize>, secret: bool) {
+    fn keep_rest(&mut self, flow: FlowKey, bytes: Arc<Vec<u8>>, taken: Option<usize>, secret: bool) {
+        let mut outbox = Outbox { bytes, at: 0, secret };
         match taken {
-            Some(at) if at < bytes.len() => {
-                self.outboxes.insert(flow, Outbox { bytes, at, secret });
+            Some(at) if at < outbox.bytes.len() => {
+                outbox.at = at;
+                self.outboxes.insert(flow, outbox);
             }
-            _ if secret => crate::secret::zero(&mut bytes),
-            _ => {}
+            _ => outbox.wipe(),
         }
     }
 
@@ -156,6 +172,7 @@ impl Core {
         endpoint: impl FnOnce(FlowKey) -> Endpoint,
     ) -> FlowKey {
         let (flow, taken) = self.node.open(dst, service, &request, opening);
+        let request = Arc::new(request);
         let endpoint = endpoint(flow);
         self.endpoints.insert(flow, endpoint);
         if taken < request.len() {
@@ -173,10 +190,8 @@ impl Core {
         match self.node.send(flow, &outbox.bytes[outbox.at..], true, outbox.secret) {
             Some(taken) if outbox.at + taken < outbox.bytes.len() => outbox.at += taken,
             _ => {
-                if let Some(mut outbox) = self.outboxes.remove(&flow)
-                    && outbox.secret
-                {
-                    crate::secret::zero(&mut outbox.bytes);
+                if let Some(mut outbox) = self.outboxes.remove(&flow) {
+                    outbox.wipe();
                 }
             }
         }
@@ -184,7 +199,9 @@ impl Core {
 
     /// Forgets what waits on a flow that is over.
     pub fn forget(&mut self, flow: FlowKey) -> Option<Endpoint> {
-        self.outboxes.remove(&flow);
+        if let Some(mut outbox) = self.outboxes.remove(&flow) {
+            outbox.wipe();
+        }
         self.endpoints.remove(&flow)
     }
 
@@ -233,10 +250,9 @@ impl Shared {
             wakes: Vec::new(),
             images,
             names: Table::default(),
-            next_context: 1,
+            granted: (0, 0),
             stopped: false,
             unseen: false,
-            paused: false,
         };
         Ok(Arc::new(Shared {
             core: Mutex::new(core),
@@ -286,21 +302,21 @@ impl Shared {
 
     /// Writes to every link that has something to send, as far as it goes.
     pub fn flush(&self, core: &mut Core) {
-        core.unseen |= core.node.has_events();
         loop {
             let dirty = core.node.take_dirty();
             if dirty.is_empty() {
-                return;
+                break;
             }
             for link in dirty {
                 self.flush_link(core, link);
             }
         }
+        core.unseen |= core.node.has_events();
     }
 
     /// Writes to one link as far as it goes; the poller says when it goes on.
     pub fn flush_link(&self, core: &mut Core, link: LinkId) {
-        let Core { node, io, paused, unseen, .. } = core;
+        let Core { node, io, .. } = core;
         let Some(io) = io.get_mut(&link) else { return };
         if io.hold {
             return;
@@ -330,7 +346,6 @@ impl Shared {
             match sys::write(fd, pending) {
                 Ok(Some(count)) => {
                     self.sent.fetch_add(count as u64, Ordering::Relaxed);
-                    *unseen |= *paused;
                     match &mut io.preamble {
                         Some((image, at)) => {
                             *at += count;

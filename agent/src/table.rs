@@ -27,6 +27,18 @@ impl<K: Ord + Copy, V> Table<K, V> {
         self.place(key).ok().map(|at| &mut self.0[at].1)
     }
 
+    /// The entry of the greatest key that is not above `key`.
+    pub fn get_at_or_before(&self, key: &K) -> Option<(K, &V)> {
+        let at = self.place(key).map_or_else(|at| at.checked_sub(1), Some)?;
+        self.0.get(at).map(|(key, value)| (*key, value))
+    }
+
+    /// The same, to be changed.
+    pub fn at_or_before(&mut self, key: &K) -> Option<(K, &mut V)> {
+        let at = self.place(key).map_or_else(|at| at.checked_sub(1), Some)?;
+        self.0.get_mut(at).map(|(key, value)| (*key, value))
+    }
+
     pub fn insert(&mut self, key: K, value: V) {
         match self.place(&key) {
             Ok(at) => self.0[at].1 = value,

@@ -150,7 +150,7 @@ impl Broker {
             );
         }
         let seconds = child.order.heartbeat;
-        self.start_heart(link, seconds);
+        self.beat(core, link, seconds);
     }
 
     /// Gives a hop up before it was taken.
@@ -168,18 +168,17 @@ impl Broker {
     }
 
     /// A child that was up is no more.
-    pub(super) fn lose_child(&mut self, core: &mut Core, link: LinkId, why: &str) {
+    pub(super) fn lose_child(&mut self, core: &mut Core, link: LinkId, reason: Reason, why: &str) {
         if let Some(flow) = self.children.get_mut(&link).and_then(|child| child.reply.take()) {
             let error = ConnectError::new(ConnectErrorKind::Protocol, why);
             answer(core, flow, failed(&error.into()));
         }
-        core.node.link_lost(link, Reason::Lost, why);
+        core.node.link_lost(link, reason, why);
         self.let_go(core, link);
     }
 
     /// Closes what leads to a child and sees that its program ends.
     fn let_go(&mut self, core: &mut Core, link: LinkId) {
-        self.hearts.remove(&link);
         self.unwatch(Role::Link(link));
         self.unwatch(Role::ChildTerminal(link));
         self.unwatch(Role::ChildStderr(link));
@@ -220,7 +219,7 @@ impl Broker {
                 Some(last) => format!("its link has ended; it said: \"{last}\""),
                 None => "its link has ended".into(),
             };
-            self.lose_child(&mut core, link, &why);
+            self.lose_child(&mut core, link, Reason::Lost, &why);
         } else if !child.over && child.exit.is_none() && child.open_streams == 0 {
             let attempt = child.boot.attempts();
             self.after(EXIT_PATIENCE, Timer::Kill(link, attempt));

@@ -4,7 +4,6 @@
 //! whoever it concerns. Nothing here may block.
 
 mod children;
-mod heartbeat;
 mod programs;
 mod requests;
 mod teardown;
@@ -21,11 +20,10 @@ use crate::table::Table;
 use crate::wire::Kind;
 use crate::workers::Workers;
 use children::Child;
-use heartbeat::Heart;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use programs::Program;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -68,8 +66,6 @@ enum Timer {
     Connect(LinkId),
     /// A child's program must have ended by now. The attempt it was set for.
     Kill(LinkId, u8),
-    /// Look whether the link is alive.
-    Heartbeat(LinkId),
     /// Look whether programs have ended: only on kernels without pidfds.
     Poll,
     /// A program must have ended by now.
@@ -99,8 +95,11 @@ pub(crate) struct Broker {
     children: Table<LinkId, Child>,
     programs: Table<u32, Program>,
     next_program: u32,
-    paused: Vec<(u32, u8)>,
-    hearts: Table<LinkId, Heart>,
+    /// Memory to read into, kept for the next time.
+    buffer: Vec<u8>,
+    /// When the node has to look after its links, in its own time.
+    due: Option<u64>,
+    began: Instant,
     remembered: Vec<(String, offshoot_bootstrap::Platform)>,
     own_lines: [crate::connect::boot::History; 2],
     context: Option<crate::context::Context>,
@@ -123,8 +122,9 @@ impl Broker {
             children: Table::default(),
             programs: Table::default(),
             next_program: 0,
-            paused: Vec::new(),
-            hearts: Table::default(),
+            buffer: Vec::new(),
+            due: None,
+            began: Instant::now(),
             remembered: Vec::new(),
             own_lines: Default::default(),
             context: None,
@@ -207,8 +207,10 @@ impl Broker {
         let mut events = [EpollEvent::empty(); 64];
         let mut buffer = vec![0; READ_SIZE];
         while !self.done {
-            let timeout =
-                self.timers.iter().next().map(|((due, _), _)| due.saturating_duration_since(Instant::now()));
+            let first = self.timers.iter().next().map(|((due, _), _)| *due);
+            let beat = self.due.map(|due| self.began + Duration::from_millis(due));
+            let due = [first, beat].into_iter().flatten().min();
+            let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
             let timeout = timeout.map_or(EpollTimeout::NONE, |left| {
                 EpollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(EpollTimeout::MAX)
             });
@@ -229,7 +231,6 @@ impl Broker {
             if events[..count].iter().any(|event| event.data() == WAKER) {
                 self.settle();
             }
-            self.resume_programs();
             self.check_farewell();
         }
         self.last_words();
@@ -247,7 +248,7 @@ impl Broker {
                 let shared = Arc::clone(&self.shared);
                 let mut core = shared.lock();
                 shared.flush_link(&mut core, link);
-                shared.release(core);
+                self.release(core);
             }
             Role::ChildExit(link) => self.child_exited(link),
             Role::ProgramExit(number) => self.program_exited(number),
@@ -295,13 +296,36 @@ impl Broker {
     }
 
     fn frames(&mut self, link: LinkId, bytes: &[u8]) {
-        if let Some(heart) = self.hearts.get_mut(&link) {
-            heart.heard = true;
-        }
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
+        core.node.set_time(self.now());
         core.node.receive(link, bytes);
-        self.handle_events(&mut core);
+        self.release(core);
+    }
+
+    /// The time, as the node counts it.
+    fn now(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    /// Begins to look after a link.
+    fn beat(&mut self, core: &mut Core, link: LinkId, seconds: u32) {
+        core.node.set_time(self.now());
+        core.node.beat(link, u64::from(seconds) * 1000);
+        self.due = core.node.next_due();
+    }
+
+    /// Carries out what a change of the node has led to, sends what that makes, and releases the lock.
+    fn release(&mut self, mut core: MutexGuard<'_, Core>) {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            self.handle_events(&mut core);
+            shared.flush(&mut core);
+            if !core.node.has_events() {
+                break;
+            }
+        }
+        core.unseen = !core.orders.is_empty();
         shared.release(core);
     }
 
@@ -311,11 +335,8 @@ impl Broker {
         loop {
             let mut core = shared.lock();
             let orders = std::mem::take(&mut core.orders);
-            self.handle_events(&mut core);
             shared.send_logs(&mut core);
-            shared.flush(&mut core);
-            self.handle_events(&mut core);
-            shared.release(core);
+            self.release(core);
             let idle = orders.is_empty();
             for Order::Stop in orders {
                 self.stop();
@@ -335,16 +356,25 @@ impl Broker {
                 Event::Data { flow, bytes, end } => self.data(core, flow, bytes, end),
                 Event::Room(flow) => {
                     core.go_on(flow);
-                    if let Some(Endpoint::Stream(stream)) = core.endpoints.get(&flow) {
-                        let stream = Arc::clone(stream);
-                        core.wakes.push(Wake::Stream(stream));
+                    match core.endpoints.get(&flow) {
+                        Some(Endpoint::Stream(stream)) => {
+                            let stream = Arc::clone(stream);
+                            core.wakes.push(Wake::Stream(stream));
+                        }
+                        Some(Endpoint::Program(number, stream @ (1 | 2))) => {
+                            let (number, stream) = (*number, *stream);
+                            self.program_room(core, number, stream);
+                        }
+                        _ => {}
                     }
                 }
                 Event::Closed { flow, letter } => self.flow_closed(core, flow, letter),
                 Event::Boot(boot) => self.boot(core, &boot),
                 Event::Control { link, kind, bytes } => self.control(core, link, kind, &bytes),
                 Event::Log { from, bytes } => crate::log::arrived(&core.name_of(from), &bytes),
-                Event::Broken { link, why } => self.link_broken(core, link, &why),
+                Event::Broken { link, reason, why } => self.link_broken(core, link, reason, &why),
+                Event::Pause(link) => self.read_link(link, false),
+                Event::Resume(link) => self.read_link(link, true),
                 Event::Gone(contexts) => {
                     for context in contexts {
                         core.names.remove(&context);
@@ -374,11 +404,27 @@ impl Broker {
         self.heartbeat = boot.heartbeat;
         self.context = Some(crate::context::Context::new(&self.shared, boot.id, boot.name.as_str().into()));
         if let Place::Agent(up) = self.place {
-            self.start_heart(up, boot.heartbeat);
+            self.beat(core, up, boot.heartbeat);
+        }
+    }
+
+    /// Reads from a link, or not for now.
+    fn read_link(&mut self, link: LinkId, go_on: bool) {
+        let found = self.sources.iter().find(|(_, (role, _))| *role == Role::Link(link));
+        if let Some((token, (_, Some(fd)))) = found {
+            let flags = if go_on { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
+            let _ = self.shared.epoll.modify(fd, &mut EpollEvent::new(flags, *token));
         }
     }
 
     fn expire(&mut self) {
+        if self.due.is_some_and(|due| due <= self.now()) {
+            let shared = Arc::clone(&self.shared);
+            let mut core = shared.lock();
+            core.node.expire(self.now());
+            self.due = core.node.next_due();
+            self.release(core);
+        }
         loop {
             let first = self.timers.iter().next().copied();
             let Some((key, timer)) = first.filter(|((due, _), _)| *due <= Instant::now()) else { break };
@@ -386,7 +432,6 @@ impl Broker {
             match timer {
                 Timer::Connect(link) => self.connect_timed_out(link),
                 Timer::Kill(link, attempt) => self.attempt_overdue(link, attempt),
-                Timer::Heartbeat(link) => self.heartbeat(link),
                 Timer::Poll => self.poll_exits(),
                 Timer::Reap => self.reap_orphans(),
                 Timer::EndProgram(number) => self.end_program(number),
@@ -396,14 +441,14 @@ impl Broker {
     }
 
     /// A link brought nonsense, or nothing for too long: it is closed from this side.
-    fn link_broken(&mut self, core: &mut Core, link: LinkId, why: &str) {
+    fn link_broken(&mut self, core: &mut Core, link: LinkId, reason: Reason, why: &str) {
         tracing::warn!("closing a link: {why}");
         self.unwatch(Role::Link(link));
         if matches!(self.place, Place::Agent(up) if up == link) {
             self.stopping_order(core);
             return;
         }
-        self.lose_child(core, link, why);
+        self.lose_child(core, link, reason, why);
     }
 
     fn link_ended(&mut self, link: LinkId) {

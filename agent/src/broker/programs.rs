@@ -18,9 +18,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How much may wait on a link before programs that feed it have to wait too.
-const LINK_BACKLOG: usize = 256 << 10;
-
 /// The streams of a program by number.
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -217,32 +214,47 @@ impl Broker {
         }
     }
 
-    /// A program has printed something, or may go on printing.
+    /// A program has printed something.
     pub(super) fn program_readable(&mut self, number: u32, stream: u8, buffer: &mut [u8]) {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         self.pump(&mut core, number, stream, buffer);
         self.program_over(number);
-        shared.release(core);
+        self.release(core);
     }
 
-    fn pump(&mut self, core: &mut Core, number: u32, stream: u8, buffer: &mut [u8]) {
-        let Some(program) = self.programs.get_mut(&number) else { return };
+    /// There is credit again for a stream of a program, or room on its link.
+    pub(super) fn program_room(&mut self, core: &mut Core, number: u32, stream: u8) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(READ_SIZE, 0);
+        self.drain_output(core, number, stream, &mut buffer);
+        self.buffer = buffer;
+        self.program_over(number);
+    }
+
+    /// Reads a program's output once, or to its end where the program has ended: whoever else holds the stream open
+    /// makes no sound when it is empty.
+    fn drain_output(&mut self, core: &mut Core, number: u32, stream: u8, buffer: &mut [u8]) {
+        while self.pump(core, number, stream, buffer)
+            && self.programs.get(&number).is_some_and(|program| program.exited)
+        {}
+    }
+
+    /// Sends what a program has printed, as far as there is credit. Whether there can be more at once.
+    fn pump(&mut self, core: &mut Core, number: u32, stream: u8, buffer: &mut [u8]) -> bool {
+        let Some(program) = self.programs.get_mut(&number) else { return false };
         let slot = &mut program.outputs[usize::from(stream - 1)];
-        let Some(output) = slot else { return };
-        let backlog = core.node.router.link_to(output.flow.peer).map_or(0, |link| core.node.queued(link));
+        let Some(output) = slot else { return false };
         let Some(room) = core.node.room(output.flow) else {
-            return self.close_output(core, number, stream);
+            self.close_output(core, number, stream);
+            return false;
         };
-        let room = if backlog > LINK_BACKLOG { 0 } else { room.min(buffer.len()) };
+        let room = room.min(buffer.len());
         if room == 0 {
             if std::mem::take(&mut output.watched) {
                 let _ = self.shared.epoll.delete(&output.fd);
             }
-            if !self.paused.contains(&(number, stream)) {
-                self.paused.push((number, stream));
-            }
-            return;
+            return false;
         }
         let read = sys::read(&output.fd, &mut buffer[..room]);
         if !output.watched {
@@ -252,12 +264,14 @@ impl Broker {
         match read {
             Ok(Some(count)) if count > 0 => {
                 core.node.send(output.flow, &buffer[..count], false, false);
+                true
             }
             // Whoever else holds the stream open is not the program that was asked for.
-            Ok(None) if !program.exited => {}
+            Ok(None) if !program.exited => false,
             Ok(_) | Err(_) => {
                 core.node.send(output.flow, &[], true, false);
                 self.close_output(core, number, stream);
+                false
             }
         }
     }
@@ -270,23 +284,6 @@ impl Broker {
         }
         core.endpoints.remove(&output.flow);
         self.sources.remove(&output.token);
-    }
-
-    /// Lets those go on that waited for credit or for their link.
-    pub(super) fn resume_programs(&mut self) {
-        if self.paused.is_empty() {
-            return;
-        }
-        let shared = Arc::clone(&self.shared);
-        let mut buffer = vec![0; READ_SIZE];
-        for (number, stream) in std::mem::take(&mut self.paused) {
-            let mut core = shared.lock();
-            core.paused = false;
-            self.pump(&mut core, number, stream, &mut buffer);
-            self.program_over(number);
-            shared.release(core);
-        }
-        self.shared.lock().paused = !self.paused.is_empty();
     }
 
     /// The other end has given a stream of a program up.
@@ -326,15 +323,8 @@ impl Broker {
         self.program_stream_closed(&mut core, number, STDIN);
         let mut buffer = vec![0; READ_SIZE];
         for stream in [STDOUT, STDERR] {
-            // Read on while there is credit; what is left follows as credit comes.
-            while self
-                .programs
-                .get(&number)
-                .is_some_and(|program| program.outputs[usize::from(stream - 1)].is_some())
-                && !self.paused.contains(&(number, stream))
-            {
-                self.pump(&mut core, number, stream, &mut buffer);
-            }
+            // What is left follows as credit comes.
+            self.drain_output(&mut core, number, stream, &mut buffer);
         }
         if let Some(flow) = reply {
             answer(&mut core, flow, value(&status));

@@ -9,9 +9,6 @@ use crate::shared::{Core, Endpoint, Request, Shared, Wake};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-/// How many context ids one subtree may be granted.
-const GRANT_LIMIT: u32 = 1 << 20;
-
 /// The longest order to connect or to run a program: more than a kernel takes as a program's arguments.
 const ORDER_LIMIT: usize = 4 << 20;
 /// The longest request to a service that takes only a number or a name.
@@ -126,7 +123,7 @@ impl Broker {
             Handle::CONNECT => self.connect(core, flow, &request),
             Handle::EXEC => self.exec(core, flow, &request),
             Handle::ALLOCATE => {
-                let reply = grant(core);
+                let reply = grant(core, flow.peer);
                 answer(core, flow, reply);
             }
             Handle::IMAGE => {
@@ -202,16 +199,14 @@ pub(super) fn answer(core: &mut Core, flow: FlowKey, reply: Vec<u8>) {
     core.send_all(flow, reply, false);
 }
 
-fn grant(core: &mut Core) -> Vec<u8> {
-    if core.next_context >= GRANT_LIMIT {
-        return failed(&Error::System {
-            action: "granting a context id".into(),
-            detail: "all are used".into(),
-        });
+fn grant(core: &mut Core, owner: ContextId) -> Vec<u8> {
+    match core.node.grant(owner) {
+        Some((first, count)) => value(&(first.0, count)),
+        None => failed(&Error::System {
+            action: "granting numbers for contexts".into(),
+            detail: format!("the contexts below hold {} of them", crate::grants::LIVE_PER_LINK),
+        }),
     }
-    let id = ContextId(core.next_context);
-    core.next_context += 1;
-    value(&id)
 }
 
 fn give_image(core: &mut Core, machine: &[u8]) -> Vec<u8> {

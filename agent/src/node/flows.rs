@@ -10,8 +10,10 @@ use crate::wire::{Flags, Frame, Header, Kind, MAX_PAYLOAD};
 
 /// How many flows a node takes part in.
 const FLOWS_PER_NODE: usize = 1 << 20;
-/// How many questions from below a node has open at once; it answers them at once, so more means abuse.
-const QUESTIONS: usize = 256;
+/// How many questions a node has open at once for each link; it answers them at once, so more means abuse.
+const QUESTIONS: u32 = 4096;
+/// How many questions one context may have open.
+const QUESTIONS_EACH: usize = 16;
 
 impl Node {
     /// Opens a flow to a service, with as much of the request as fits. Gives the flow and how much was taken.
@@ -22,7 +24,7 @@ impl Node {
         request: &[u8],
         opening: Opening,
     ) -> (FlowKey, usize) {
-        let handle = self.allocate(1 + u32::from(opening.streams));
+        let handle = self.allocate(dst, 1 + u32::from(opening.streams));
         let flow = FlowKey { peer: dst, handle, opener: true };
         let taken = request.len().min(MAX_PAYLOAD);
         let end = taken == request.len();
@@ -48,27 +50,34 @@ impl Node {
             offset: opening.new_context.map_or(0, |id| u64::from(id.0)),
             ..Header::new(Kind::Open, self.id(), dst)
         };
-        self.dispatch(None, Frame { header, payload: request[..taken].to_vec() });
+        self.dispatch(None, Frame::new(header, request[..taken].to_vec()));
         (flow, taken)
     }
 
-    pub(super) fn allocate(&mut self, count: u32) -> Handle {
-        if self.next_handle > u32::MAX - 16 {
-            self.next_handle = Handle::FIRST_FLOW.0;
+    /// Numbers for new flows with `peer`; after four billion of them, those that are free again.
+    fn allocate(&mut self, peer: ContextId, count: u32) -> Handle {
+        loop {
+            if self.next_handle > u32::MAX - 16 {
+                self.next_handle = Handle::FIRST_FLOW.0;
+            }
+            let first = self.next_handle;
+            self.next_handle += count;
+            let key = |handle| FlowKey { peer, handle: Handle(handle), opener: true };
+            if (first..first + count).all(|handle| !self.flows.contains(key(handle))) {
+                return Handle(first);
+            }
         }
-        let first = self.next_handle;
-        self.next_handle += count;
-        Handle(first)
     }
 
-    /// How many bytes may be sent on a flow now; none where it is over.
-    pub fn room(&self, flow: FlowKey) -> Option<usize> {
-        self.flows.get(&flow).map(|state| state.outgoing.room())
+    /// How many bytes may be sent on a flow now; none where it is over. Where that is 0, [`Event::Room`] follows.
+    pub fn room(&mut self, flow: FlowKey) -> Option<usize> {
+        let room = self.flows.get(flow).map(|state| state.outgoing.room())?;
+        Some(if room > 0 && !self.may_send(flow) { 0 } else { room })
     }
 
     /// Whether a flow is known here.
     pub fn knows(&self, flow: FlowKey) -> bool {
-        self.flows.contains_key(&flow)
+        self.flows.contains(flow)
     }
 
     /// Sends as much as there is credit for, and the end with the last byte if `end`. Gives how much was taken, or
@@ -76,11 +85,15 @@ impl Node {
     pub fn send(&mut self, flow: FlowKey, bytes: &[u8], end: bool, secret: bool) -> Option<usize> {
         let mut taken = 0;
         loop {
-            let state = self.flows.get_mut(&flow)?;
+            let left = bytes.len() - taken;
+            if left > 0 && !self.may_send(flow) {
+                return Some(taken).filter(|_| self.flows.get(flow).is_some_and(|of| !of.outgoing.ended()));
+            }
+            let state = self.flows.get_mut(flow)?;
             if state.outgoing.ended() {
                 return None;
             }
-            let piece = (bytes.len() - taken).min(state.outgoing.room()).min(MAX_PAYLOAD);
+            let piece = left.min(state.outgoing.room()).min(MAX_PAYLOAD);
             let last = end && taken + piece == bytes.len();
             if piece == 0 && !last {
                 return Some(taken);
@@ -97,7 +110,7 @@ impl Node {
             };
             let payload = bytes[taken..taken + piece].to_vec();
             taken += piece;
-            self.dispatch(None, Frame { header, payload });
+            self.dispatch(None, Frame::new(header, payload));
             if last {
                 self.forget_if_over(flow);
                 return Some(taken);
@@ -107,15 +120,15 @@ impl Node {
 
     /// The user of a flow took `length` bytes.
     pub fn consume(&mut self, flow: FlowKey, length: usize) {
-        let Some(state) = self.flows.get_mut(&flow) else { return };
-        if let Some(limit) = state.incoming.consume(length) {
+        let Some(state) = self.flows.get_mut(flow) else { return };
+        if let Some(limit) = state.incoming.consume(length, &mut self.spare) {
             let header = Header {
                 handle: flow.handle,
                 flags: Flags::default().with(Flags::OPENER, flow.opener),
                 offset: limit,
                 ..Header::new(Kind::Credit, self.id(), flow.peer)
             };
-            self.dispatch(None, Frame { header, payload: Vec::new() });
+            self.dispatch(None, Frame::new(header, Vec::new()));
         }
     }
 
@@ -130,28 +143,29 @@ impl Node {
             flags: Flags::default().with(Flags::OPENER, flow.opener),
             ..Header::new(Kind::Reset, self.id(), flow.peer)
         };
-        self.dispatch(None, Frame { header, payload: codec::to_bytes(&letter).unwrap_or_default() });
+        self.dispatch(None, Frame::new(header, codec::to_bytes(&letter).unwrap_or_default()));
     }
 
     pub(super) fn forget_if_over(&mut self, flow: FlowKey) {
-        if self.flows.get(&flow).is_some_and(|state| state.outgoing.ended() && state.incoming.ended()) {
+        if self.flows.get(flow).is_some_and(|state| state.outgoing.ended() && state.incoming.ended()) {
             self.drop_flow(flow);
         }
     }
 
     pub(super) fn drop_flow(&mut self, flow: FlowKey) -> Option<Flow> {
-        let state = self.flows.remove(&flow)?;
-        self.questions -= usize::from(state.question);
+        let state = self.flows.remove(flow)?;
+        self.spare += state.incoming.growth();
+        if let Some(link) = state.question.and_then(|link| self.links.get_mut(&link)) {
+            link.questions -= 1;
+        }
         Some(state)
     }
 
-    pub(super) fn close_flows(&mut self, text: &str, mut of: impl FnMut(&FlowKey) -> bool) {
-        let mut keys: Vec<_> = self.flows.keys().filter(|key| of(key)).copied().collect();
-        keys.sort_unstable();
-        for flow in keys {
+    /// Ends flows that are over with the context or the link at their other end.
+    pub(super) fn close_flows(&mut self, flows: Vec<FlowKey>, letter: &DeadLetter) {
+        for flow in flows {
             self.drop_flow(flow);
-            let letter = DeadLetter { reason: Reason::Lost, by: self.id(), text: text.into() };
-            self.events.push_back(Event::Closed { flow, letter });
+            self.events.push_back(Event::Closed { flow, letter: letter.clone() });
         }
     }
 
@@ -173,8 +187,8 @@ impl Node {
         match header.kind {
             Kind::Open => self.deliver_open(from, frame),
             Kind::Data => {
-                let Some(state) = self.flows.get_mut(&flow) else {
-                    return self.return_frame(&frame, Reason::NoHandle, "the flow is over");
+                let Some(state) = self.flows.get_mut(flow) else {
+                    return self.return_frame(from, &frame, Reason::NoHandle, "the flow is over");
                 };
                 if let Err(violation) = state.incoming.receive(header.offset, frame.payload.len(), end) {
                     return self.violated(flow, violation);
@@ -186,10 +200,11 @@ impl Node {
                 self.forget_if_over(flow);
             }
             Kind::Credit => {
-                if let Some(state) = self.flows.get_mut(&flow)
-                    && state.outgoing.grant(header.offset)
-                {
-                    self.events.push_back(Event::Room(flow));
+                let Some(state) = self.flows.get_mut(flow) else { return };
+                match state.outgoing.grant(header.offset) {
+                    Ok(true) => self.events.push_back(Event::Room(flow)),
+                    Ok(false) => {}
+                    Err(violation) => self.violated(flow, violation),
                 }
             }
             Kind::Reset => {
@@ -197,13 +212,16 @@ impl Node {
                 self.close(flow, letter);
             }
             Kind::Dead => {
+                // That its sender lies on the way to the peer was seen to when it arrived.
                 let peer = ContextId(header.reply_to.0);
-                let flow = FlowKey { peer, handle: header.handle, opener: header.flags.has(Flags::OPENER) };
-                // Only a node on the way to the peer can know what became of a frame to it.
-                if from.is_none() || self.router.link_to(peer).is_none_or(|way| Some(way) == from) {
-                    let letter = read_letter(&frame, header.src);
-                    self.close(flow, letter);
+                let mut letter = read_letter(&frame, header.src);
+                if from.is_some() && self.router.link_to(letter.by) != from {
+                    letter.by = header.src;
                 }
+                if header.handle == Handle::NONE {
+                    return self.close_flows(self.flows.with_peer(peer), &letter);
+                }
+                self.close(FlowKey { peer, handle: header.handle, opener: header.flags.has(Flags::OPENER) }, letter);
             }
             Kind::Log if self.router.up().is_none() => {
                 let bytes = std::mem::take(&mut frame.payload);
@@ -213,53 +231,66 @@ impl Node {
         }
     }
 
+    /// A peer broke the rules of a flow: that ends the flow, and the peer's link wherever it is below.
     pub(super) fn violated(&mut self, flow: FlowKey, violation: Violation) {
         let text = violation.to_string();
         self.reset(flow, Reason::Violation, &text);
         let letter = DeadLetter { reason: Reason::Violation, by: self.id(), text };
+        let why = format!("{}: {}", flow.peer, letter.text);
         self.events.push_back(Event::Closed { flow, letter });
+        self.expel(flow.peer, &why);
     }
 
     pub(super) fn deliver_open(&mut self, from: Option<LinkId>, mut frame: Frame) {
         let header = frame.header;
+        let service = |handle: Handle| format!("service {}", handle.0);
         let Some((_, policy)) = self.services.iter().find(|(service, _)| *service == header.handle) else {
-            return self.return_frame(&frame, Reason::NoHandle, &format!("service {}", header.handle.0));
+            return self.return_frame(from, &frame, Reason::NoHandle, &service(header.handle));
         };
-        let question = *policy == Policy::Descendants;
-        if !self.router.permits(*policy, header.auth) {
+        let question = *policy == Policy::Descendants || *policy == Policy::Children;
+        let neighbour = from.and_then(|link| self.links.get(&link)).and_then(|link| link.child);
+        if !self.router.permits(*policy, header.auth, neighbour) {
             if let Some(state) = from.and_then(|link| self.links.get_mut(&link)) {
                 // Said often enough for a reader, and not as often as a child likes.
-                state.refusals += 1;
+                state.refusals = state.refusals.saturating_add(1);
                 if state.refusals < OFFENCES {
                     tracing::warn!("refused {} a flow to service {}", header.auth, header.handle.0);
                 }
             }
-            return self.return_frame(&frame, Reason::Refused, &format!("service {}", header.handle.0));
+            return self.return_frame(from, &frame, Reason::Refused, &service(header.handle));
         }
-        let flow = FlowKey { peer: header.src, handle: header.reply_to, opener: false };
-        if question && self.questions >= QUESTIONS {
-            return self.return_frame(&frame, Reason::QueueFull, "too many questions are open");
+        let first = FlowKey { peer: header.src, handle: header.reply_to, opener: false };
+        let asked_by = from.filter(|_| question && header.src != self.id());
+        if let Some(state) = asked_by.and_then(|link| self.links.get_mut(&link)) {
+            let theirs = self.flows.with_peer(header.src).into_iter().filter(|flow| !flow.opener).count();
+            if state.questions >= QUESTIONS || theirs >= QUESTIONS_EACH {
+                return self.return_frame(from, &frame, Reason::QueueFull, "too many questions are open");
+            }
         }
+        let key = |number: u8| FlowKey { handle: Handle(first.handle.0.wrapping_add(number.into())), ..first };
         let crowded = self.flows.len() + usize::from(header.streams) >= FLOWS_PER_NODE;
-        if header.streams > 8 || crowded || self.flows.contains_key(&flow) {
+        let taken = (0..=header.streams.min(8)).any(|number| self.flows.contains(key(number)));
+        if header.streams > 8 || crowded || taken {
             let link = from.unwrap_or(LinkId(0));
             return self.offence(link, "a flow that cannot be opened", &header);
+        }
+        let end = header.flags.has(Flags::END);
+        let mut state = Flow { question: asked_by, ..Flow::default() };
+        if state.incoming.receive(0, frame.payload.len(), end).is_err() {
+            return;
         }
         let mut child = None;
         if header.handle == Handle::CONNECT {
             let id = ContextId(header.offset as u32);
             let Some(link) = self.add_child(id) else {
-                return self.return_frame(&frame, Reason::Refused, &format!("the number {id} is in use"));
+                return self.return_frame(from, &frame, Reason::Refused, &format!("the number {id} is in use"));
             };
             child = Some((id, link));
         }
-        let end = header.flags.has(Flags::END);
-        let mut state = Flow { question, ..Flow::default() };
-        if state.incoming.receive(0, frame.payload.len(), end).is_err() {
-            return;
+        if let Some(state) = asked_by.and_then(|link| self.links.get_mut(&link)) {
+            state.questions += 1;
         }
-        self.questions += usize::from(question);
-        self.flows.insert(flow, state);
+        self.flows.insert(first, state);
         for stream in 0..header.streams {
             let mut state = Flow::default();
             if header.answering & 1 << stream != 0 {
@@ -267,11 +298,10 @@ impl Node {
             } else {
                 state.outgoing.close();
             }
-            let handle = Handle(header.reply_to.0.wrapping_add(1 + u32::from(stream)));
-            self.flows.insert(FlowKey { peer: header.src, handle, opener: false }, state);
+            self.flows.insert(key(1 + stream), state);
         }
         let bytes = std::mem::take(&mut frame.payload);
-        let service = header.handle;
+        let (flow, service) = (first, header.handle);
         self.events.push_back(Event::Opened { flow, service, streams: header.streams, child, bytes, end });
     }
 }

@@ -1,113 +1,138 @@
-//! What waits to go out over one link: control first, then the flows in turn.
+//! One link of a node: its decoder, its queue, what has to go again when a bootstrap starts anew, and what is known of
+//! the neighbour's behaviour.
 
-use crate::id::{ContextId, Handle};
-use crate::wire::{Decoder, Flags, Frame, HEADER_LEN, Kind, encode};
-use std::collections::VecDeque;
+use super::heart::Heart;
+use super::lanes::{Choked, Lanes, Pushed, Queued};
+use super::press::Told;
+use crate::id::{ContextId, FlowKey, LinkId};
+use crate::wire::{Decoder, Flags, Frame};
 
 /// How many bytes may go to a child before it has said hello, kept so that they can go again when its bootstrap has to
 /// start anew.
 const EARLY_LIMIT: usize = 128 << 10;
 /// How many bytes may wait for a child that is still connecting.
 const CONNECTING_LIMIT: usize = 4 << 20;
-
-/// What tells one flow from another on a link.
-type Lane = (ContextId, ContextId, Handle, bool);
-
-/// Frames of one flow, in order.
-struct Queue {
-    lane: Lane,
-    frames: VecDeque<Frame>,
-}
+/// How many bytes may wait for a child that is up. Neighbours and this node's own flows hold back long before that.
+const QUEUE_LIMIT: usize = 64 << 20;
 
 /// One link of a node.
 pub(super) struct Link {
     /// The child at its other end; none for the link to the parent.
     pub child: Option<ContextId>,
+    /// Whose authority everything has that comes over it, where that is not the sender's own.
+    pub authority: Option<ContextId>,
     /// What has come.
     pub decoder: Decoder,
-    /// Whether the other end has said hello.
+    /// Whether the other end has said hello, and was answered.
     pub up: bool,
+    /// Whether it has said hello.
+    pub greeted: bool,
+    /// Whether it is to be closed for what it brought; nothing more is taken from it.
+    pub condemned: bool,
     /// How many forged or senseless frames it has brought.
     pub offences: u32,
     /// How many flows it was refused.
     pub refusals: u32,
-    control: VecDeque<Frame>,
-    bulk: VecDeque<Queue>,
+    /// How many questions from it are open.
+    pub questions: u32,
+    /// What waits to go out.
+    pub lanes: Lanes,
+    /// What the neighbour does not take for now.
+    pub choked: Choked,
+    /// Who was asked to hold back what goes over this link.
+    pub told: Vec<Told>,
+    /// Flows of this node that wait for room.
+    pub waiting: Vec<FlowKey>,
+    /// How many bytes wait anywhere in this node because of what came over this link.
+    pub caused: usize,
+    /// Whether nothing is read from it for now.
+    pub paused: bool,
+    /// Whether the neighbour is still there.
+    pub heart: Option<Heart>,
+    /// What it may log.
+    pub logs: Allowance,
     early: Vec<Frame>,
-    queued: usize,
+    early_bytes: usize,
     sequence: u32,
+}
+
+/// How much of something may happen, over time.
+#[derive(Default)]
+pub(super) struct Allowance {
+    /// What is left, once it was counted at all.
+    left: Option<u32>,
+    at: u64,
+    /// What was refused since it was last told.
+    pub dropped: u32,
+}
+
+impl Allowance {
+    /// Takes one of at most `burst`, which come back at `each_second`. Whether there was one.
+    pub fn take(&mut self, now: u64, burst: u32, each_second: u32) -> bool {
+        let back = now.saturating_sub(self.at).saturating_mul(each_second.into()) / 1000;
+        let left = self.left.unwrap_or(burst).saturating_add(back.min(burst.into()) as u32).min(burst);
+        if back > 0 || self.left.is_none() {
+            self.at = now;
+        }
+        self.left = Some(left.saturating_sub(1));
+        left > 0
+    }
 }
 
 impl Link {
     pub fn new(child: Option<ContextId>) -> Link {
         Link {
             child,
+            authority: None,
             decoder: Decoder::default(),
             up: child.is_none(),
+            greeted: false,
+            condemned: false,
             offences: 0,
             refusals: 0,
-            control: VecDeque::new(),
-            bulk: VecDeque::new(),
+            questions: 0,
+            lanes: Lanes::default(),
+            choked: Choked::default(),
+            told: Vec::new(),
+            waiting: Vec::new(),
+            caused: 0,
+            paused: false,
+            heart: None,
+            logs: Allowance::default(),
             early: Vec::new(),
-            queued: 0,
+            early_bytes: 0,
             sequence: 0,
         }
     }
 
-    /// Takes a frame, or gives it back where a connecting child has too much waiting.
-    pub fn push(&mut self, frame: Frame) -> Result<(), Frame> {
-        let size = HEADER_LEN + frame.payload.len();
-        if !self.up && self.queued + size > CONNECTING_LIMIT {
+    /// Takes a frame, or gives it back where too much waits.
+    pub fn push(&mut self, from: Option<LinkId>, frame: Frame) -> Result<Pushed, Frame> {
+        let limit = if self.up { QUEUE_LIMIT } else { CONNECTING_LIMIT };
+        if self.queued() + frame.size() > limit && !frame.header.kind.is_link_local() {
             return Err(frame);
         }
-        self.queued += size;
-        let header = &frame.header;
-        if !matches!(header.kind, Kind::Data | Kind::Reset) {
-            self.control.push_back(frame);
-            return Ok(());
-        }
-        let lane = (header.src, header.dst, header.handle, header.flags.has(Flags::OPENER));
-        match self.bulk.iter_mut().find(|queue| queue.lane == lane) {
-            Some(queue) => queue.frames.push_back(frame),
-            None => self.bulk.push_back(Queue { lane, frames: VecDeque::from([frame]) }),
-        }
-        Ok(())
+        Ok(self.lanes.push(from, frame))
     }
 
-    /// Takes a frame that has to go before all others.
-    pub fn push_first(&mut self, frame: Frame) {
-        self.queued += HEADER_LEN + frame.payload.len();
-        self.control.push_front(frame);
-    }
-
-    fn pop(&mut self) -> Option<Frame> {
-        let frame = self.control.pop_front().or_else(|| {
-            let mut queue = self.bulk.pop_front()?;
-            let frame = queue.frames.pop_front();
-            if !queue.frames.is_empty() {
-                self.bulk.push_back(queue);
-            }
-            frame
-        })?;
-        self.queued -= HEADER_LEN + frame.payload.len();
-        Some(frame)
-    }
-
-    /// Moves frames into `out` until it holds at least `enough` bytes. Whether secrets were among them.
-    pub fn transmit(&mut self, out: &mut Vec<u8>, enough: usize) -> bool {
+    /// Moves frames into `out` until it holds at least `enough` bytes; tells `passed` of each whose it was and how long.
+    /// Whether secrets were among them.
+    pub fn transmit(
+        &mut self,
+        out: &mut Vec<u8>,
+        enough: usize,
+        mut passed: impl FnMut(LinkId, usize),
+    ) -> bool {
         let mut secret = false;
-        while out.len() < enough {
-            if !self.up
-                && self.early.iter().map(|frame| HEADER_LEN + frame.payload.len()).sum::<usize>()
-                    >= EARLY_LIMIT
-            {
-                break;
-            }
-            let Some(frame) = self.pop() else { break };
-            encode(&frame.header, &frame.payload, self.sequence, out);
+        while out.len() < enough && (self.up || self.early_bytes < EARLY_LIMIT) {
+            let Some(Queued { from, frame }) = self.lanes.pop(&self.choked) else { break };
+            frame.encode(self.sequence, out);
             self.sequence = self.sequence.wrapping_add(1);
             secret |= frame.header.flags.has(Flags::SECRET);
+            if let Some(from) = from {
+                passed(from, frame.size());
+            }
             if !self.up {
+                self.early_bytes += frame.size();
                 self.early.push(frame);
             }
         }
@@ -116,32 +141,32 @@ impl Link {
 
     /// How many bytes wait.
     pub fn queued(&self) -> usize {
-        self.queued
+        self.lanes.urgent + self.lanes.bulk
     }
 
     /// The child has said hello: what was sent has arrived.
     pub fn is_up(&mut self) {
         self.up = true;
         self.early.clear();
+        self.early_bytes = 0;
     }
 
     /// The child's bootstrap starts anew: what was sent goes again.
     pub fn restart(&mut self) {
         self.sequence = 0;
         self.decoder = Decoder::default();
+        self.greeted = false;
+        self.early_bytes = 0;
         for frame in self.early.drain(..).rev() {
-            self.queued += HEADER_LEN + frame.payload.len();
-            self.control.push_front(frame);
+            self.lanes.push_first(frame);
         }
     }
 
     /// All that waited or was sent without being heard of, oldest first.
-    pub fn take_all(&mut self) -> Vec<Frame> {
-        let mut all: Vec<Frame> = self.early.drain(..).chain(self.control.drain(..)).collect();
-        for queue in self.bulk.drain(..) {
-            all.extend(queue.frames);
-        }
-        self.queued = 0;
+    pub fn take_all(&mut self) -> Vec<Queued> {
+        let early = std::mem::take(&mut self.early);
+        let mut all: Vec<Queued> = early.into_iter().map(|frame| Queued { from: None, frame }).collect();
+        all.extend(self.lanes.drain());
         all
     }
 }

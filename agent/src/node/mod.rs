@@ -1,24 +1,35 @@
 //! One node of the tree as a pure state machine: router, flows and links in one place.
 //!
-//! Bytes of links and the wishes of this process go in; bytes for links and [`Event`]s come out. No descriptor, no
-//! clock, no thread, so that whole trees can run in one test. After every call the owner drains
-//! [`Node::poll_event`] and, for each link of [`Node::take_dirty`], [`Node::transmit`].
+//! Bytes of links, the time and the wishes of this process go in; bytes for links and [`Event`]s come out. No descriptor,
+//! no clock, no thread, so that whole trees can run in one test. After every call the owner drains
+//! [`Node::poll_event`] and, for each link of [`Node::take_dirty`], [`Node::transmit`]; it calls [`Node::expire`] when
+//! [`Node::next_due`] has come.
 
+mod book;
 mod flows;
+mod heart;
+mod lanes;
 mod link;
+mod press;
 mod routes;
 
+pub use heart::MISSED_HEARTBEATS;
+pub use press::{CAUSED, CAUSED_BY_ALL, CAUSED_EACH, HIGH, LOW, OWN};
+
 use crate::codec;
-use crate::error::DeadLetter;
-use crate::flow::{Incoming, Outgoing};
+use crate::error::{DeadLetter, Reason};
+use crate::flow::{GROWTH_OF_ALL, Incoming, Outgoing};
+use crate::grants::Grants;
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
 use crate::router::{Policy, Router};
 use crate::table::Table;
-use crate::wire::{Frame, Header, Kind};
+use crate::wire::{Frame, Header, Kind, MAX_PAYLOAD};
+use book::Book;
 use link::Link;
 use routes::RouteNews;
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 
 /// How many forged or senseless frames a link may bring before it is ended.
 const OFFENCES: u32 = 64;
@@ -77,13 +88,19 @@ pub enum Event {
         /// The record.
         bytes: Vec<u8>,
     },
-    /// A link brought damaged or forged frames and must be closed.
+    /// A link brought damaged or forged frames, or nothing for too long, and must be closed. Nothing more is taken from it.
     Broken {
         /// The link.
         link: LinkId,
+        /// [`Reason::Lost`], [`Reason::Violation`] or [`Reason::Silent`].
+        reason: Reason,
         /// What was wrong.
         why: String,
     },
+    /// Nothing is to be read from this link for now: too much waits because of it.
+    Pause(LinkId),
+    /// The link may be read from again.
+    Resume(LinkId),
     /// Contexts that are gone, from whatever cause.
     Gone(Vec<ContextId>),
 }
@@ -109,8 +126,10 @@ struct Flow {
     incoming: Incoming,
     /// How many flows came with this one; they end with it when it breaks off.
     streams: u8,
-    /// Whether it is a question from below.
-    question: bool,
+    /// The link of a question from below.
+    question: Option<LinkId>,
+    /// Whether it is told when its link has room.
+    waits: bool,
 }
 
 /// What an opened flow is to carry.
@@ -131,20 +150,28 @@ pub struct Node {
     /// The routes.
     pub router: Router,
     links: Table<LinkId, Link>,
-    flows: HashMap<FlowKey, Flow>,
+    flows: Book,
     services: Vec<(Handle, Policy)>,
     events: VecDeque<Event>,
     dirty: Vec<LinkId>,
     next_handle: u32,
     next_link: u32,
-    /// How many of the flows are questions from below.
-    questions: usize,
+    /// The numbers of contexts, at the root.
+    grants: Option<Grants>,
+    /// By how much windows may still grow.
+    spare: u64,
+    /// How many bytes wait because of all children.
+    caused: usize,
+    now: u64,
+    hearts: BinaryHeap<Reverse<(u64, LinkId)>>,
 }
 
 impl Node {
     /// The root of a tree.
     pub fn root() -> Node {
-        Node::with_router(Router::new(ContextId::ROOT, Vec::new(), None))
+        let mut node = Node::with_router(Router::new(ContextId::ROOT, Vec::new(), None));
+        node.grants = Some(Grants::default());
+        node
     }
 
     /// An agent, whose parent will say who it is; and its link to the parent.
@@ -160,13 +187,17 @@ impl Node {
         Node {
             router,
             links: Table::default(),
-            flows: HashMap::new(),
+            flows: Book::default(),
             services: Vec::new(),
             events: VecDeque::new(),
             dirty: Vec::new(),
             next_handle: Handle::FIRST_FLOW.0,
             next_link: 0,
-            questions: 0,
+            grants: None,
+            spare: GROWTH_OF_ALL,
+            caused: 0,
+            now: 0,
+            hearts: BinaryHeap::new(),
         }
     }
 
@@ -192,6 +223,43 @@ impl Node {
         Some(link)
     }
 
+    /// Has everything that comes over a link act with the authority of `authority`, and not with its sender's: for a link
+    /// whose neighbour has proved to be that one's user.
+    pub fn set_authority(&mut self, link: LinkId, authority: ContextId) {
+        if let Some(state) = self.links.get_mut(&link) {
+            state.authority = Some(authority);
+        }
+    }
+
+    /// A number for a context that the root itself starts; none at other nodes, and none when all are used.
+    pub fn new_context(&mut self) -> Option<ContextId> {
+        self.grants.as_mut()?.one()
+    }
+
+    /// Grants numbers to a context below: the first, and how many. None where it has too many.
+    pub fn grant(&mut self, owner: ContextId) -> Option<(ContextId, u32)> {
+        let link = self.router.link_down(owner)?;
+        self.grants.as_mut()?.block(owner, link)
+    }
+
+    /// Lets two contexts talk that are not each other's ancestors, or forbids it again. Only the root may want this; it
+    /// is carried out where their ways part.
+    pub fn pair(&mut self, one: ContextId, other: ContextId, open: bool) {
+        let (Some(first), Some(second)) = (self.router.link_down(one), self.router.link_down(other)) else {
+            return;
+        };
+        if first == second {
+            let mut payload = [one.0.to_le_bytes(), other.0.to_le_bytes()].concat();
+            payload.push(open.into());
+            return self.control(first, Kind::Pair, payload);
+        }
+        self.router.pair(one, other, open);
+        if !open {
+            self.part(one, other, Reason::Isolated, "the path between them was closed");
+            self.part(other, one, Reason::Isolated, "the path between them was closed");
+        }
+    }
+
     /// Tells the ancestors of a child whose connect they have not seen pass.
     pub fn announce(&mut self, child: ContextId) {
         self.tell_parent(&RouteNews::Added(child));
@@ -214,12 +282,32 @@ impl Node {
 
     /// Moves frames of `link` into `out` until it holds at least `enough` bytes. Whether secrets were among them.
     pub fn transmit(&mut self, link: LinkId, out: &mut Vec<u8>, enough: usize) -> bool {
-        self.links.get_mut(&link).is_some_and(|link| link.transmit(out, enough))
+        let Some(state) = self.links.get_mut(&link) else { return false };
+        let mut passed: Vec<(LinkId, usize)> = Vec::new();
+        let secret = state.transmit(out, enough, |from, size| match passed.last_mut() {
+            Some((last, sum)) if *last == from => *sum += size,
+            _ => passed.push((from, size)),
+        });
+        for (from, size) in passed {
+            self.discharge(from, size);
+        }
+        self.relieve(link);
+        secret
     }
 
     /// How many bytes wait to go out over `link`.
     pub fn queued(&self, link: LinkId) -> usize {
         self.links.get(&link).map_or(0, Link::queued)
+    }
+
+    /// How many bytes wait to go out over all links, and of frames that are not whole yet.
+    pub fn held(&self) -> usize {
+        self.links.values().map(|state| state.queued() + state.decoder.pending()).sum()
+    }
+
+    /// How many flows there are.
+    pub fn flows(&self) -> usize {
+        self.flows.len()
     }
 
     /// The child has said hello.
@@ -240,8 +328,11 @@ impl Node {
 
     /// Sends a frame that concerns the link itself.
     pub fn control(&mut self, link: LinkId, kind: Kind, payload: Vec<u8>) {
+        if payload.len() > MAX_PAYLOAD {
+            return tracing::error!("a {kind:?} of {} bytes does not fit a frame", payload.len());
+        }
         let header = Header::new(kind, self.id(), ContextId(0));
-        self.enqueue(link, Frame { header, payload });
+        self.enqueue(None, link, Frame::new(header, payload));
     }
 
     /// Tells a child who it is, before anything else that waits for it.
@@ -249,7 +340,7 @@ impl Node {
         let header = Header::new(Kind::Boot, self.id(), boot.id);
         let payload = codec::to_bytes(boot).unwrap_or_default();
         if let Some(state) = self.links.get_mut(&link) {
-            state.push_first(Frame { header, payload });
+            state.lanes.push_first(Frame::new(header, payload));
             self.dirty.push(link);
         }
     }
@@ -258,7 +349,7 @@ impl Node {
     pub fn log(&mut self, payload: Vec<u8>) {
         if let Some(up) = self.router.up() {
             let header = Header { handle: Handle::LOG, ..Header::new(Kind::Log, self.id(), ContextId::ROOT) };
-            self.enqueue(up, Frame { header, payload });
+            self.enqueue(None, up, Frame::new(header, payload));
         }
     }
 }

@@ -2,77 +2,172 @@
 
 use super::{Boot, Event, Node, OFFENCES};
 use crate::codec;
-use crate::error::{DeadLetter, Reason};
+use crate::error::{DeadLetter, Reason, shortened};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
 use crate::router::Verdict;
-use crate::wire::{Flags, Frame, Header, Kind, WireError};
+use crate::wire::{Flags, Frame, Header, Kind};
 use serde::{Deserialize, Serialize};
+
+/// The most contexts that one piece of news names.
+const NEWS: usize = 8192;
+/// The most of a reason's text that travels.
+const TEXT_LIMIT: usize = 4096;
+/// How many log records a child may send at once.
+const LOG_BURST: u32 = 2000;
+/// How many more it may send each second.
+const LOG_RATE: u32 = 1000;
 
 /// What a `Route` frame says.
 #[derive(Serialize, Deserialize, Debug)]
-pub(super) enum RouteNews {
+pub(crate) enum RouteNews {
     Added(ContextId),
-    Gone { contexts: Vec<ContextId>, text: String },
+    Gone { contexts: Vec<ContextId>, reason: Reason, text: String },
+}
+
+/// Who gives an order or has news that concerns the link itself.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Giver {
+    /// The parent alone.
+    Parent,
+    /// A child alone.
+    Child,
+    /// Either end of the link.
+    Either,
+}
+
+/// Of whom a frame of this kind is taken; none where it is no matter of the link.
+pub fn giver_of(kind: Kind) -> Option<Giver> {
+    Some(match kind {
+        Kind::Boot | Kind::Shutdown | Kind::Pair | Kind::Expel => Giver::Parent,
+        Kind::Hello | Kind::Route => Giver::Child,
+        Kind::Ping | Kind::Pong | Kind::Choke | Kind::Free => Giver::Either,
+        Kind::Open | Kind::Data | Kind::Credit | Kind::Reset | Kind::Dead | Kind::Log => return None,
+    })
 }
 
 impl Node {
     /// Takes bytes of a link as they came.
-    pub fn receive(&mut self, link: LinkId, bytes: &[u8]) {
-        let Some(state) = self.links.get_mut(&link) else { return };
-        state.decoder.extend(bytes);
+    pub fn receive(&mut self, link: LinkId, mut bytes: &[u8]) {
+        if let Some(heart) = self.links.get_mut(&link).and_then(|state| state.heart.as_mut()) {
+            heart.heard = true;
+        }
         loop {
-            let Some(state) = self.links.get_mut(&link) else { return };
-            match state.decoder.next_frame() {
+            let Some(state) = self.links.get_mut(&link).filter(|state| !state.condemned) else { return };
+            match state.decoder.next_frame(&mut bytes) {
                 Ok(Some(frame)) => self.arrive(link, frame),
                 Ok(None) => return,
-                Err(error) => return self.broken(link, error),
+                Err(error) => return self.condemn(link, Reason::Lost, error.to_string()),
             }
         }
     }
 
-    pub(super) fn broken(&mut self, link: LinkId, error: WireError) {
-        self.events.push_back(Event::Broken { link, why: error.to_string() });
+    /// A link is to be closed from this side; nothing more is taken from it.
+    pub(super) fn condemn(&mut self, link: LinkId, reason: Reason, why: String) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        if !std::mem::replace(&mut state.condemned, true) {
+            self.events.push_back(Event::Broken { link, reason, why });
+        }
     }
 
     pub(super) fn offence(&mut self, link: LinkId, what: &str, header: &Header) {
         let Some(state) = self.links.get_mut(&link) else { return };
         state.offences += 1;
-        let (count, who) = (state.offences, state.child.unwrap_or(ContextId::ROOT));
+        let (count, who) = (state.offences, state.child.or(self.router.ancestors().first().copied()));
+        let who = who.map_or_else(|| "the parent".into(), |who| who.to_string());
         if count == OFFENCES {
-            self.events.push_back(Event::Broken { link, why: format!("{who} keeps sending {what}") });
-        } else if count < OFFENCES {
+            self.condemn(link, Reason::Violation, format!("{who} keeps sending {what}"));
+        } else {
             let Header { src, auth, dst, .. } = header;
             tracing::warn!("dropped {what} from the link of {who}: from {src} for {auth} to {dst}");
         }
     }
 
-    pub(super) fn arrive(&mut self, link: LinkId, frame: Frame) {
+    fn arrive(&mut self, link: LinkId, mut frame: Frame) {
         let header = frame.header;
-        if header.kind.is_link_local() {
+        let Some(state) = self.links.get(&link) else { return };
+        if state.child.is_some() && !state.greeted && header.kind != Kind::Hello {
+            return self.offence(link, "a frame before its greeting", &header);
+        }
+        if let Some(giver) = giver_of(header.kind) {
+            let parents = state.child.is_none();
+            if giver != Giver::Either && parents != (giver == Giver::Parent) {
+                return self.offence(link, "an order or news that is not its to give", &header);
+            }
             return self.arrive_local(link, frame);
         }
-        if !self.router.believes(link, &header) {
+        if let Some(authority) = state.authority {
+            frame.header.auth = header.src;
+            if !self.router.believes(link, &frame.header) {
+                return self.offence(link, "a frame in another's name", &header);
+            }
+            frame.header.auth = authority;
+        } else if !self.router.believes(link, &header) {
             return self.offence(link, "a frame in another's name", &header);
+        }
+        match header.kind {
+            Kind::Dead if state.child.is_some() => {
+                let about = ContextId(header.reply_to.0);
+                match self.router.link_down(about) {
+                    Some(way) if way == link => {}
+                    // It was there until a moment ago, and everybody was told that it is gone.
+                    None if about != self.id() && !self.router.ancestors().contains(&about) => return,
+                    _ => return self.offence(link, "a dead letter about one that is not behind it", &header),
+                }
+            }
+            Kind::Log if !self.may_log(link) => return,
+            _ => {}
         }
         self.dispatch(Some(link), frame);
     }
 
-    pub(super) fn arrive_local(&mut self, link: LinkId, mut frame: Frame) {
-        let from_parent = self.router.up() == Some(link);
+    /// Whether a child may send one more log record now; what was dropped meanwhile is told first.
+    fn may_log(&mut self, link: LinkId) -> bool {
+        let now = self.now;
+        let Some(state) = self.links.get_mut(&link) else { return false };
+        let Some(child) = state.child else { return true };
+        if !state.logs.take(now, LOG_BURST, LOG_RATE) {
+            state.logs.dropped = state.logs.dropped.saturating_add(1);
+            return false;
+        }
+        match std::mem::take(&mut state.logs.dropped) {
+            0 => {}
+            dropped => tracing::warn!("{dropped} log records from the link of {child} were too many and are dropped"),
+        }
+        true
+    }
+
+    fn arrive_local(&mut self, link: LinkId, mut frame: Frame) {
+        let payload = &frame.payload;
         match frame.header.kind {
-            Kind::Route if !from_parent => self.route_news(link, &frame),
-            Kind::Boot | Kind::Shutdown if !from_parent => {
-                self.offence(link, "an order that only a parent gives", &frame.header);
-            }
-            Kind::Boot => match codec::from_bytes::<Boot>(&frame.payload) {
+            Kind::Route => self.route_news(link, &frame),
+            Kind::Boot => match codec::from_bytes::<Boot>(payload) {
                 Ok(boot) => {
                     self.router.become_context(boot.id, boot.ancestors.clone());
                     self.events.push_back(Event::Boot(boot));
                 }
-                Err(error) => self.events.push_back(Event::Broken { link, why: format!("boot: {error}") }),
+                Err(error) => self.condemn(link, Reason::Violation, format!("boot: {error}")),
             },
-            Kind::Hello | Kind::Route if from_parent => {
-                self.offence(link, "news that only a child has", &frame.header);
+            kind @ (Kind::Choke | Kind::Free) => self.pressed(link, kind, payload),
+            Kind::Pair => {
+                let id = |at: usize| {
+                    payload.get(at..at + 4).map(|id| ContextId(u32::from_le_bytes([id[0], id[1], id[2], id[3]])))
+                };
+                if let (Some(one), Some(other), Some(open)) = (id(0), id(4), payload.get(8)) {
+                    self.pair(one, other, *open == 1);
+                }
+            }
+            Kind::Expel => {
+                if let Ok((id, why)) = codec::from_bytes::<(ContextId, String)>(payload) {
+                    self.expel(id, &why);
+                }
+            }
+            Kind::Hello => {
+                let Some(state) = self.links.get_mut(&link) else { return };
+                if std::mem::replace(&mut state.greeted, true) {
+                    return self.offence(link, "a second greeting", &frame.header);
+                }
+                let bytes = std::mem::take(&mut frame.payload);
+                self.events.push_back(Event::Control { link, kind: Kind::Hello, bytes });
             }
             kind => {
                 let bytes = std::mem::take(&mut frame.payload);
@@ -81,18 +176,22 @@ impl Node {
         }
     }
 
-    pub(super) fn route_news(&mut self, link: LinkId, frame: &Frame) {
+    fn route_news(&mut self, link: LinkId, frame: &Frame) {
         match codec::from_bytes(&frame.payload) {
             Ok(RouteNews::Added(id)) => {
-                if self.router.add(id, link) {
+                // The root knows to whom it has given which numbers.
+                let granted = self.grants.as_ref().is_none_or(|grants| grants.is_granted(id, link));
+                if granted && self.router.add(id, link) {
                     self.tell_parent(&RouteNews::Added(id));
                 } else {
                     self.offence(link, "a route that is another's", &frame.header);
                 }
             }
-            Ok(RouteNews::Gone { contexts, text }) => {
-                let gone: Vec<_> = contexts.into_iter().filter(|id| self.router.remove(*id, link)).collect();
-                self.gone(gone, text);
+            Ok(RouteNews::Gone { mut contexts, reason, text }) => {
+                let neighbour = self.links.get(&link).and_then(|state| state.child);
+                contexts.retain(|id| Some(*id) != neighbour && self.router.remove(*id, link));
+                contexts.sort_unstable();
+                self.gone(contexts, reason, &text);
             }
             Err(_) => self.offence(link, "route news that cannot be read", &frame.header),
         }
@@ -104,45 +203,87 @@ impl Node {
         }
     }
 
-    /// Ends every flow with the contexts that are gone and passes the news on.
-    pub(super) fn gone(&mut self, contexts: Vec<ContextId>, text: String) {
+    /// Ends every flow with the contexts (in order) that are gone and passes the news on.
+    fn gone(&mut self, contexts: Vec<ContextId>, reason: Reason, text: &str) {
         if contexts.is_empty() {
             return;
         }
-        self.close_flows(&text, |key| contexts.contains(&key.peer));
-        self.tell_parent(&RouteNews::Gone { contexts: contexts.clone(), text });
+        let text = shortened(text, TEXT_LIMIT);
+        self.router.lost.remember(&contexts, reason, text);
+        let letter = DeadLetter { reason, by: self.id(), text: text.into() };
+        for id in &contexts {
+            self.close_flows(self.flows.with_peer(*id), &letter);
+            if let Some(grants) = &mut self.grants {
+                grants.ended(*id);
+            }
+        }
+        for part in contexts.chunks(NEWS) {
+            self.tell_parent(&RouteNews::Gone { contexts: part.to_vec(), reason, text: text.into() });
+        }
+        for (survivor, lost) in self.router.widow(&contexts) {
+            self.part(survivor, lost, reason, text);
+        }
         self.events.push_back(Event::Gone(contexts));
+    }
+
+    /// Tells a context below that everything between it and another, which is not below it, is over.
+    pub(super) fn part(&mut self, survivor: ContextId, lost: ContextId, reason: Reason, text: &str) {
+        let letter = DeadLetter { reason, by: self.id(), text: text.into() };
+        let header =
+            Header { reply_to: Handle(lost.0), ..Header::new(Kind::Dead, self.id(), survivor) };
+        self.dispatch(None, Frame::new(header, codec::to_bytes(&letter).unwrap_or_default()));
+    }
+
+    /// Has the link of a context ended that broke the rules, wherever it is below.
+    pub(super) fn expel(&mut self, id: ContextId, why: &str) {
+        let Some(link) = self.router.link_down(id) else { return };
+        if self.links.get(&link).is_some_and(|state| state.child == Some(id)) {
+            return self.condemn(link, Reason::Violation, why.into());
+        }
+        let why = shortened(why, TEXT_LIMIT).to_owned();
+        if let Ok(payload) = codec::to_bytes(&(id, why)) {
+            self.control(link, Kind::Expel, payload);
+        }
     }
 
     /// A link is no more. Everything behind it is gone; what waited for it is returned with `reason`.
     pub fn link_lost(&mut self, link: LinkId, reason: Reason, text: &str) {
         let Some(mut state) = self.links.remove(&link) else { return };
         let contexts = self.router.remove_link(link);
-        for frame in state.take_all() {
-            self.return_frame(&frame, reason, text);
+        self.caused -= state.caused;
+        for queued in state.take_all() {
+            if let Some(from) = queued.from {
+                self.discharge(from, queued.frame.size());
+            }
+            self.return_frame(queued.from, &queued.frame, reason, text);
+        }
+        for told in &state.told {
+            self.control(told.link, Kind::Free, Vec::new());
+            let names: Vec<u8> = told.some.iter().flat_map(|id| id.0.to_le_bytes()).collect();
+            if !names.is_empty() {
+                self.control(told.link, Kind::Free, names);
+            }
         }
         if state.child.is_none() {
-            self.close_flows(text, |_| true);
+            let letter = DeadLetter { reason: Reason::Lost, by: self.id(), text: text.into() };
+            self.close_flows(self.flows.keys(), &letter);
         }
-        self.gone(contexts, text.into());
-    }
-
-    pub(super) fn enqueue(&mut self, link: LinkId, frame: Frame) {
-        let Some(state) = self.links.get_mut(&link) else { return };
-        if let Err(frame) = state.push(frame) {
-            return self.return_frame(&frame, Reason::QueueFull, "it is still connecting");
-        }
-        if self.dirty.last() != Some(&link) {
-            self.dirty.push(link);
+        self.gone(contexts, reason, text);
+        if let Some(grants) = &mut self.grants {
+            grants.link_ended(link);
         }
     }
 
     pub(super) fn dispatch(&mut self, from: Option<LinkId>, frame: Frame) {
         let header = frame.header;
-        match self.router.route(from, header.dst) {
+        match self.router.route(from, &header) {
             Verdict::Here => self.deliver(from, frame),
             Verdict::Return(reason) => {
-                self.return_frame(&frame, reason, &format!("on the way to {}", header.dst))
+                let (reason, text) = match self.router.lost.why(header.dst) {
+                    Some((why, text)) if reason == Reason::NoRoute => (why, text.to_owned()),
+                    _ => (reason, format!("on the way to {}", header.dst)),
+                };
+                self.return_frame(from, &frame, reason, &text);
             }
             Verdict::Forward(link) => {
                 // The ancestors of a context to be learn its route from the order itself, so that frames for it can
@@ -153,22 +294,22 @@ impl Node {
                     && Some(link) != self.router.up()
                     && !self.router.add(ContextId(header.offset as u32), link)
                 {
-                    return self.return_frame(&frame, Reason::Refused, "its number is in use");
+                    return self.return_frame(from, &frame, Reason::Refused, "its number is in use");
                 }
-                self.enqueue(link, frame);
+                self.enqueue(from, link, frame);
             }
         }
     }
 
-    /// Sends a frame back as a dead letter, unless it is itself an ending.
-    pub(super) fn return_frame(&mut self, frame: &Frame, reason: Reason, text: &str) {
+    /// Sends a frame back as a dead letter, unless it is itself an ending. `cause` is the link it came over.
+    pub(super) fn return_frame(&mut self, cause: Option<LinkId>, frame: &Frame, reason: Reason, text: &str) {
         let header = &frame.header;
         let handle = match header.kind {
             Kind::Open => header.reply_to,
             Kind::Data => header.handle,
             _ => return,
         };
-        let letter = DeadLetter { reason, by: self.id(), text: text.into() };
+        let letter = DeadLetter { reason, by: self.id(), text: shortened(text, TEXT_LIMIT).into() };
         let flow = FlowKey { peer: header.dst, handle, opener: header.flags.has(Flags::OPENER) };
         if header.src == self.id() {
             return self.close(flow, letter);
@@ -179,6 +320,9 @@ impl Node {
             reply_to: Handle(header.dst.0),
             ..Header::new(Kind::Dead, self.id(), header.src)
         };
-        self.dispatch(None, Frame { header: dead, payload: codec::to_bytes(&letter).unwrap_or_default() });
+        let dead = Frame::new(dead, codec::to_bytes(&letter).unwrap_or_default());
+        if let Verdict::Forward(link) = self.router.route(None, &dead.header) {
+            self.enqueue(cause, link, dead);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Bytes from a link, in whatever pieces they come, back into frames.
 
-use super::{Flags, Frame, HEADER_LEN, Header, Kind, MAGIC, MAX_PAYLOAD, VERSION, check};
+use super::{Flags, Frame, HEADER_LEN, Header, Kind, MAGIC, MAX_PAYLOAD, VERSION, header_sum, sum_of};
 use crate::id::{ContextId, Handle};
 use std::fmt;
 
@@ -17,10 +17,10 @@ pub enum WireError {
     Flags(u16),
     /// A length beyond [`MAX_PAYLOAD`].
     Length(u32),
-    /// Frames were lost: the expected and the seen number.
-    Sequence(u32, u32),
+    /// Frames were lost: the number that was due, and the one that came.
+    Lost(u32, u32),
     /// Bytes were damaged.
-    Check,
+    Sum,
 }
 
 impl fmt::Display for WireError {
@@ -35,84 +35,110 @@ impl fmt::Display for WireError {
             WireError::Kind(seen) => write!(f, "a frame of unknown kind {seen}"),
             WireError::Flags(seen) => write!(f, "a frame with unknown flags {seen:#x}"),
             WireError::Length(seen) => write!(f, "a frame of {seen} bytes, the limit is {MAX_PAYLOAD}"),
-            WireError::Sequence(expected, seen) => {
-                write!(f, "the transport lost bytes: frame {expected} was due, frame {seen} came")
+            WireError::Lost(due, seen) => {
+                write!(f, "the transport lost bytes: frame {due} was due, frame {seen} came")
             }
-            WireError::Check => write!(f, "the transport damaged bytes: a frame's check does not fit"),
+            WireError::Sum => write!(f, "the transport damaged bytes: a frame's sum does not fit"),
         }
     }
 }
 
-/// Takes the bytes of one link and gives its frames. After an error it gives that error for ever.
+/// How many lost frames are told from damaged bytes, for the error's text.
+const LOOK_AHEAD: u32 = 64;
+
+/// A header that has come, and what has come of its payload.
+struct Begun {
+    header: Header,
+    length: usize,
+    sum: u32,
+    payload: Vec<u8>,
+}
+
+/// Takes the bytes of one link and gives its frames. After an error it gives that error for ever. It holds at most one
+/// frame that is not whole yet.
 #[derive(Default)]
 pub struct Decoder {
-    buffer: Vec<u8>,
-    start: usize,
+    /// The beginning of a header.
+    head: Vec<u8>,
+    begun: Option<Begun>,
     sequence: u32,
     failed: Option<WireError>,
 }
 
 impl Decoder {
-    /// Adds bytes as they came.
-    pub fn extend(&mut self, bytes: &[u8]) {
-        if self.start == self.buffer.len() {
-            self.buffer.clear();
-            self.start = 0;
-        } else if self.start > MAX_PAYLOAD {
-            self.buffer.drain(..self.start);
-            self.start = 0;
-        }
-        self.buffer.extend_from_slice(bytes);
-    }
-
     /// How many bytes wait for the rest of their frame.
     pub fn pending(&self) -> usize {
-        self.buffer.len() - self.start
+        self.head.len() + self.begun.as_ref().map_or(0, |begun| HEADER_LEN + begun.payload.len())
     }
 
-    /// The next whole frame, if it is there.
+    /// Takes bytes from the front of `bytes` until a frame is whole or none are left.
     ///
     /// # Errors
     /// When the stream is damaged; the link is of no use any more.
-    pub fn next_frame(&mut self) -> Result<Option<Frame>, WireError> {
+    pub fn next_frame(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, WireError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let result = self.parse();
+        let result = self.parse(bytes);
         if let Err(error) = &result {
             self.failed = Some(error.clone());
         }
         result
     }
 
-    fn parse(&mut self) -> Result<Option<Frame>, WireError> {
-        let bytes = &self.buffer[self.start..];
-        let seen = bytes.len().min(2);
-        if bytes[..seen] != MAGIC.to_le_bytes()[..seen] {
-            return Err(WireError::NotAFrame(bytes[..bytes.len().min(160)].to_vec()));
+    fn parse(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, WireError> {
+        if self.begun.is_none() {
+            let taken = (HEADER_LEN - self.head.len()).min(bytes.len());
+            self.head.extend_from_slice(&bytes[..taken]);
+            let seen = self.head.len().min(2);
+            if self.head[..seen] != MAGIC.to_le_bytes()[..seen] {
+                let mut all = std::mem::take(&mut self.head);
+                all.extend_from_slice(&bytes[taken..]);
+                all.truncate(160);
+                return Err(WireError::NotAFrame(all));
+            }
+            *bytes = &bytes[taken..];
+            if self.head.len() < HEADER_LEN {
+                return Ok(None);
+            }
+            self.begun = Some(self.begin()?);
+            self.head.clear();
         }
-        if bytes.len() < HEADER_LEN {
+        let Some(begun) = &mut self.begun else { return Ok(None) };
+        let taken = (begun.length - begun.payload.len()).min(bytes.len());
+        begun.payload.extend_from_slice(&bytes[..taken]);
+        *bytes = &bytes[taken..];
+        if begun.payload.len() < begun.length {
             return Ok(None);
         }
-        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        if bytes[2] != VERSION {
-            return Err(WireError::Version(bytes[2]));
+        let Some(Begun { header, sum, payload, .. }) = self.begun.take() else { return Ok(None) };
+        let frame = Frame { header, payload, sum };
+        if sum_of(&frame.payload) != sum {
+            return Err(WireError::Sum);
         }
-        let kind = Kind::from_u8(bytes[3]).ok_or(WireError::Kind(bytes[3]))?;
+        self.sequence = self.sequence.wrapping_add(1);
+        Ok(Some(frame))
+    }
+
+    /// Checks a whole header, before anything is kept for its payload.
+    fn begin(&self) -> Result<Begun, WireError> {
+        let head = &self.head;
+        let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        if head[2] != VERSION {
+            return Err(WireError::Version(head[2]));
+        }
         let length = word(4);
         if length as usize > MAX_PAYLOAD {
             return Err(WireError::Length(length));
         }
-        if word(40) != self.sequence {
-            return Err(WireError::Sequence(self.sequence, word(40)));
+        let fits = |ahead: u32| header_sum(&head[..44], self.sequence.wrapping_add(ahead)) == word(44);
+        if !fits(0) {
+            let seen = (1..LOOK_AHEAD).find(|ahead| fits(*ahead));
+            return Err(seen.map_or(WireError::Sum, |ahead| {
+                WireError::Lost(self.sequence, self.sequence.wrapping_add(ahead))
+            }));
         }
-        let end = HEADER_LEN + length as usize;
-        if bytes.len() < end {
-            return Ok(None);
-        }
-        if check(&bytes[..44], &bytes[HEADER_LEN..end]) != word(44) {
-            return Err(WireError::Check);
-        }
+        let kind = Kind::from_u8(head[3]).ok_or(WireError::Kind(head[3]))?;
         let flags = word(28) as u16;
         if flags & !Flags::KNOWN != 0 {
             return Err(WireError::Flags(flags));
@@ -125,16 +151,19 @@ impl Decoder {
             auth: ContextId(word(16)),
             handle: Handle(word(20)),
             reply_to: Handle(word(24)),
-            streams: bytes[30],
-            answering: bytes[31],
+            streams: head[30],
+            answering: head[31],
             offset: u64::from(word(32)) | u64::from(word(36)) << 32,
         };
-        let payload = bytes[HEADER_LEN..end].to_vec();
-        if header.flags.has(Flags::SECRET) {
-            crate::secret::zero(&mut self.buffer[self.start + HEADER_LEN..self.start + end]);
+        let length = length as usize;
+        Ok(Begun { header, length, sum: word(40), payload: Vec::with_capacity(length) })
+    }
+}
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        if let Some(begun) = self.begun.as_mut().filter(|begun| begun.header.flags.has(Flags::SECRET)) {
+            crate::secret::zero(&mut begun.payload);
         }
-        self.start += end;
-        self.sequence = self.sequence.wrapping_add(1);
-        Ok(Some(Frame { header, payload }))
     }
 }

@@ -17,10 +17,11 @@
 //! | 30 | 1 | streams | how many flows an `Open` brings beside its own |
 //! | 31 | 1 | answering | bit n: the n-th of those carries bytes to the opener, not from it |
 //! | 32 | 8 | offset | of the payload in its flow; a `Credit`'s new limit; a connect's new context |
-//! | 40 | 4 | sequence | of the frame on this link, from 0, wrapping |
-//! | 44 | 4 | check | over header and payload, see [`check`] |
+//! | 40 | 4 | payload sum | see [`sum_of`]; made by the sender, checked at every hop, passed on as it is |
+//! | 44 | 4 | header sum | over the 44 bytes before it and the number of the frame on this link |
 //!
-//! All numbers are little-endian.
+//! All numbers are little-endian. Frames are numbered from 0 on each link and in each direction; the number is not sent,
+//! but a header sum fits its own number only, so that a lost frame is noticed at the next one.
 
 mod decode;
 
@@ -53,6 +54,14 @@ pub enum Kind {
     Shutdown = 5,
     /// Child to parent: contexts that came to be or ceased below. Never forwarded.
     Route = 6,
+    /// To a neighbour: hold back what goes to these contexts over this link (none named: to any). Never forwarded.
+    Choke = 7,
+    /// To a neighbour: what was choked may go on. Never forwarded.
+    Free = 8,
+    /// Parent to child: two contexts may, or may no longer, talk past their ancestors. Never forwarded.
+    Pair = 9,
+    /// Parent to child: end the link of this context, it broke the rules. Never forwarded.
+    Expel = 10,
     /// Opens a flow to a service and carries the first bytes of the request.
     Open = 16,
     /// Bytes of a flow.
@@ -76,6 +85,10 @@ impl Kind {
             4 => Kind::Pong,
             5 => Kind::Shutdown,
             6 => Kind::Route,
+            7 => Kind::Choke,
+            8 => Kind::Free,
+            9 => Kind::Pair,
+            10 => Kind::Expel,
             16 => Kind::Open,
             17 => Kind::Data,
             18 => Kind::Credit,
@@ -167,6 +180,25 @@ pub struct Frame {
     pub header: Header,
     /// At most [`MAX_PAYLOAD`] bytes.
     pub payload: Vec<u8>,
+    sum: u32,
+}
+
+impl Frame {
+    /// A frame made here.
+    pub fn new(header: Header, payload: Vec<u8>) -> Frame {
+        let sum = sum_of(&payload);
+        Frame { header, payload, sum }
+    }
+
+    /// How many bytes it takes on a link.
+    pub fn size(&self) -> usize {
+        HEADER_LEN + self.payload.len()
+    }
+
+    /// Appends the frame to `out` as it goes over the link.
+    pub fn encode(&self, sequence: u32, out: &mut Vec<u8>) {
+        encode_with(&self.header, &self.payload, self.sum, sequence, out);
+    }
 }
 
 impl Drop for Frame {
@@ -177,8 +209,12 @@ impl Drop for Frame {
     }
 }
 
-/// Appends a frame to `out` as it goes over the link.
+/// Appends a frame to `out` as it goes over the link, as the frame of that number.
 pub fn encode(header: &Header, payload: &[u8], sequence: u32, out: &mut Vec<u8>) {
+    encode_with(header, payload, sum_of(payload), sequence, out);
+}
+
+fn encode_with(header: &Header, payload: &[u8], sum: u32, sequence: u32, out: &mut Vec<u8>) {
     debug_assert!(payload.len() <= MAX_PAYLOAD);
     let start = out.len();
     out.reserve(HEADER_LEN + payload.len());
@@ -196,16 +232,26 @@ pub fn encode(header: &Header, payload: &[u8], sequence: u32, out: &mut Vec<u8>)
         out.extend_from_slice(&word.to_le_bytes());
     }
     out.extend_from_slice(&header.offset.to_le_bytes());
-    out.extend_from_slice(&sequence.to_le_bytes());
-    let sum = check(&out[start..], payload);
     out.extend_from_slice(&sum.to_le_bytes());
+    let header_sum = header_sum(&out[start..], sequence);
+    out.extend_from_slice(&header_sum.to_le_bytes());
     out.extend_from_slice(payload);
 }
 
-/// The sum that tells a damaged frame from a whole one: a 64-bit multiplicative hash, folded. It guards against lost
-/// and flipped bytes in transports that are known to lose some; it is no defence against a forger.
-pub fn check(header: &[u8], payload: &[u8]) -> u32 {
-    let sum = mix(mix(0x9E37_79B9_7F4A_7C15, header), payload);
+/// The sum of a payload, and what tells a damaged one from a whole one: a 64-bit multiplicative hash, folded. It guards
+/// against lost and flipped bytes in transports that are known to lose some; it is no defence against a forger.
+pub fn sum_of(payload: &[u8]) -> u32 {
+    fold(mix(SEED, payload))
+}
+
+/// The sum of the first 44 bytes of a header that is the frame of that number on its link.
+fn header_sum(header: &[u8], sequence: u32) -> u32 {
+    fold(mix(SEED ^ u64::from(sequence), header))
+}
+
+const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
+
+fn fold(sum: u64) -> u32 {
     (sum ^ (sum >> 32)) as u32
 }
 

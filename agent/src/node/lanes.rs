@@ -1,0 +1,198 @@
+//! What waits to go out over one link: control first, then flows that have just begun, then the others in turn.
+//!
+//! Each flow is a lane. A lane that comes up with little goes before those that come with more or have had their turn, so
+//! a small message overtakes bulk; after [`FRESH_RUN`] bytes of such the bulk gets its turn all the same. Lanes whose
+//! context the neighbour has choked are set aside, in order, until it frees them.
+
+use crate::id::{ContextId, Handle, LinkId};
+use crate::wire::{Flags, Frame, Kind};
+use std::collections::{HashMap, VecDeque};
+
+/// How many bytes a lane may send before it is the next one's turn.
+const TURN: usize = 64 << 10;
+/// The longest frame with which a lane begins before others.
+const SMALL: usize = 16 << 10;
+/// How many bytes of lanes that have just begun go before one that has waited.
+const FRESH_RUN: usize = 256 << 10;
+/// How many bytes of one context's log records wait for a link; more are dropped.
+const LOG_LANE: usize = 256 << 10;
+
+/// What tells one flow from another on a link: source, destination, handle, and which end speaks.
+type Lane = (ContextId, ContextId, Handle, bool);
+
+/// A frame, and the link whose neighbour has caused it.
+pub(super) struct Queued {
+    pub from: Option<LinkId>,
+    pub frame: Frame,
+}
+
+/// Frames of one flow, in order. Most lanes never hold more than the first.
+struct State {
+    first: Option<Queued>,
+    rest: VecDeque<Queued>,
+    bytes: usize,
+    /// What it has sent in its turn.
+    sent: usize,
+    /// Whether it is set aside.
+    aside: bool,
+}
+
+/// What a neighbour does not take for now.
+#[derive(Default)]
+pub(super) struct Choked {
+    pub all: bool,
+    /// In order.
+    pub some: Vec<ContextId>,
+}
+
+impl Choked {
+    pub fn holds(&self, dst: ContextId) -> bool {
+        self.all || self.some.binary_search(&dst).is_ok()
+    }
+
+    pub fn add(&mut self, contexts: impl Iterator<Item = ContextId>) {
+        self.some.extend(contexts);
+        self.some.sort_unstable();
+        self.some.dedup();
+    }
+}
+
+/// The queue of one link.
+#[derive(Default)]
+pub(super) struct Lanes {
+    control: VecDeque<Queued>,
+    lanes: HashMap<Lane, State>,
+    fresh: VecDeque<Lane>,
+    ring: VecDeque<Lane>,
+    aside: VecDeque<Lane>,
+    run: usize,
+    /// Bytes of control frames.
+    pub urgent: usize,
+    /// Bytes in lanes.
+    pub bulk: usize,
+    /// Of these, what is set aside.
+    pub held: usize,
+}
+
+fn is_control(frame: &Frame) -> bool {
+    let header = &frame.header;
+    match header.kind {
+        Kind::Data | Kind::Log => false,
+        // Frames for the new context follow on other lanes and must not come first.
+        Kind::Open => header.handle == Handle::CONNECT,
+        _ => true,
+    }
+}
+
+impl Lanes {
+    /// Takes a frame. Whether it is in a lane, and not before all of them. Log records beyond what may wait are dropped.
+    pub fn push(&mut self, from: Option<LinkId>, frame: Frame) -> Pushed {
+        let size = frame.size();
+        let header = &frame.header;
+        let handle = if header.kind == Kind::Open { header.reply_to } else { header.handle };
+        let lane = (header.src, header.dst, handle, header.flags.has(Flags::OPENER));
+        // A reset may not overtake what it ends.
+        let follows = header.kind == Kind::Reset && self.lanes.contains_key(&lane);
+        if is_control(&frame) && !follows {
+            self.urgent += size;
+            self.control.push_back(Queued { from, frame });
+            return Pushed::Control;
+        }
+        let log = header.kind == Kind::Log;
+        match self.lanes.get_mut(&lane) {
+            Some(state) if log && state.bytes + size > LOG_LANE => return Pushed::Dropped,
+            Some(state) => {
+                state.bytes += size;
+                self.held += if state.aside { size } else { 0 };
+                state.rest.push_back(Queued { from, frame });
+            }
+            None => {
+                let first = Some(Queued { from, frame });
+                let state = State { first, rest: VecDeque::new(), bytes: size, sent: 0, aside: false };
+                self.lanes.insert(lane, state);
+                if size <= SMALL { self.fresh.push_back(lane) } else { self.ring.push_back(lane) }
+            }
+        }
+        self.bulk += size;
+        Pushed::Lane
+    }
+
+    /// Takes a frame that has to go before all others.
+    pub fn push_first(&mut self, frame: Frame) {
+        self.urgent += frame.size();
+        self.control.push_front(Queued { from: None, frame });
+    }
+
+    /// The next frame that may go.
+    pub fn pop(&mut self, choked: &Choked) -> Option<Queued> {
+        if let Some(queued) = self.control.pop_front() {
+            self.urgent -= queued.frame.size();
+            return Some(queued);
+        }
+        loop {
+            let fresh = !self.fresh.is_empty() && (self.run < FRESH_RUN || self.ring.is_empty());
+            let turn = if fresh { &mut self.fresh } else { &mut self.ring };
+            let lane = turn.pop_front()?;
+            let Some(state) = self.lanes.get_mut(&lane) else { continue };
+            if choked.holds(lane.1) {
+                self.held += state.bytes;
+                state.aside = true;
+                self.aside.push_back(lane);
+                continue;
+            }
+            let Some(queued) = state.first.take().or_else(|| state.rest.pop_front()) else { continue };
+            let size = queued.frame.size();
+            state.bytes -= size;
+            state.sent += size;
+            self.bulk -= size;
+            self.run = if fresh { self.run + size } else { 0 };
+            if state.bytes == 0 {
+                self.lanes.remove(&lane);
+            } else if fresh || state.sent >= TURN {
+                state.sent = 0;
+                self.ring.push_back(lane);
+            } else {
+                self.ring.push_front(lane);
+            }
+            return Some(queued);
+        }
+    }
+
+    /// The neighbour takes more again.
+    pub fn freed(&mut self, choked: &Choked) {
+        for lane in std::mem::take(&mut self.aside) {
+            if choked.holds(lane.1) {
+                self.aside.push_back(lane);
+            } else if let Some(state) = self.lanes.get_mut(&lane) {
+                self.held -= state.bytes;
+                state.aside = false;
+                self.ring.push_back(lane);
+            }
+        }
+    }
+
+    /// How many bytes wait that the neighbour would take.
+    pub fn ready(&self) -> usize {
+        self.bulk - self.held
+    }
+
+    /// All that waits, oldest of each lane first.
+    pub fn drain(&mut self) -> Vec<Queued> {
+        let mut all: Vec<Queued> = self.control.drain(..).collect();
+        let mut lanes: Vec<(Lane, State)> = std::mem::take(&mut self.lanes).into_iter().collect();
+        lanes.sort_unstable_by_key(|(lane, _)| *lane);
+        for (_, state) in lanes {
+            all.extend(state.first.into_iter().chain(state.rest));
+        }
+        *self = Lanes::default();
+        all
+    }
+}
+
+/// What became of a frame that was given to a link.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Pushed {
+    Control,
+    Lane,
+    Dropped,
+}

@@ -1,0 +1,202 @@
+//! Back-pressure between neighbours.
+//!
+//! A node does not stop reading a link because one of those behind another is slow: everybody else's frames come over
+//! the same link. It asks the neighbours from whom frames for the slow one come to hold those back (`Choke`), who ask
+//! theirs in turn when more arrives, up to the nodes where the flows begin; and it lets them go on (`Free`) when the
+//! link has drained. What a node holds for a link is then [`HIGH`] and what was on its way. The flows of this node
+//! itself stop earlier, at [`OWN`].
+//!
+//! A child that does not hold back, or that makes this node answer more than it takes, is not read from while more than
+//! [`CAUSED`] bytes wait because of it. That needs no good will. The parent is always read from.
+
+use super::lanes::Pushed;
+use super::{Event, Node};
+use crate::id::{ContextId, FlowKey, LinkId};
+use crate::wire::{Frame, Kind};
+
+/// How much may wait for a link before neighbours are asked to hold back.
+pub const HIGH: usize = 1 << 20;
+/// How much may wait for a link when they are let go on.
+pub const LOW: usize = 256 << 10;
+/// How much may wait for a link before flows of this node wait instead.
+pub const OWN: usize = 256 << 10;
+/// How much may wait because of one child before it is not read from.
+pub const CAUSED: usize = 4 << 20;
+/// How much may wait because of all children before each of them has only [`CAUSED_EACH`].
+pub const CAUSED_BY_ALL: usize = 16 << 20;
+/// See [`CAUSED_BY_ALL`].
+pub const CAUSED_EACH: usize = 64 << 10;
+
+/// Contexts for which a neighbour was asked to hold back.
+pub(super) struct Told {
+    pub link: LinkId,
+    pub all: bool,
+    /// In order.
+    pub some: Vec<ContextId>,
+}
+
+/// The most contexts that one frame names.
+const NAMES: usize = 8192;
+
+fn names(contexts: &[ContextId]) -> impl Iterator<Item = Vec<u8>> {
+    contexts.chunks(NAMES).map(|some| some.iter().flat_map(|id| id.0.to_le_bytes()).collect())
+}
+
+impl Node {
+    /// Queues a frame for a link. `from` is the link whose neighbour has caused it.
+    pub(super) fn enqueue(&mut self, from: Option<LinkId>, link: LinkId, frame: Frame) {
+        let (size, dst, local) = (frame.size(), frame.header.dst, frame.header.src == self.id());
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let pushed = match state.push(from, frame) {
+            Ok(pushed) => pushed,
+            Err(frame) => {
+                let text = if state.up { "its link is full" } else { "it is still connecting" };
+                return self.return_frame(from, &frame, crate::error::Reason::QueueFull, text);
+            }
+        };
+        if self.dirty.last() != Some(&link) {
+            self.dirty.push(link);
+        }
+        if pushed == Pushed::Dropped {
+            return;
+        }
+        if let Some(from) = from {
+            self.charge(from, size);
+            if pushed == Pushed::Lane && !local {
+                self.press(from, link, dst);
+            }
+        }
+    }
+
+    fn charge(&mut self, from: LinkId, size: usize) {
+        let Some(state) = self.links.get_mut(&from) else { return };
+        let Some(_) = state.child else { return };
+        state.caused += size;
+        self.caused += size;
+        let limit = if self.caused > CAUSED_BY_ALL { CAUSED_EACH } else { CAUSED };
+        if state.caused > limit && !state.paused {
+            state.paused = true;
+            self.events.push_back(Event::Pause(from));
+        }
+    }
+
+    /// What `from` had caused has gone on its way.
+    pub(super) fn discharge(&mut self, from: LinkId, size: usize) {
+        let Some(state) = self.links.get_mut(&from).filter(|state| state.child.is_some()) else { return };
+        state.caused -= size;
+        self.caused -= size;
+        if state.paused && state.caused < CAUSED_EACH / 2 {
+            state.paused = false;
+            if let Some(heart) = &mut state.heart {
+                heart.heard = true;
+            }
+            self.events.push_back(Event::Resume(from));
+        }
+    }
+
+    /// A frame for `dst` came over `from` and waits for `link`: asks the neighbour to hold back, where more is too much.
+    fn press(&mut self, from: LinkId, link: LinkId, dst: ContextId) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let crowded = state.lanes.ready() > HIGH;
+        if !crowded && !state.choked.holds(dst) {
+            return;
+        }
+        let whole = self.router.up() == Some(link) && (crowded || state.choked.all);
+        let known = state.told.iter().position(|told| told.link == from);
+        if known.is_some_and(|at| state.told[at].all || state.told[at].some.binary_search(&dst).is_ok()) {
+            return;
+        }
+        let mut some = if whole { Vec::new() } else { vec![dst] };
+        if !whole && crowded && known.is_none() {
+            some.extend(self.router.behind(link));
+        } else if !whole && known.is_none() {
+            some.extend(&state.choked.some);
+        }
+        some.sort_unstable();
+        some.dedup();
+        let at = known.unwrap_or(state.told.len());
+        if known.is_none() {
+            state.told.push(Told { link: from, all: false, some: Vec::new() });
+        }
+        let told = &mut state.told[at];
+        told.all |= whole;
+        told.some.extend(&some);
+        told.some.sort_unstable();
+        if whole {
+            return self.control(from, Kind::Choke, Vec::new());
+        }
+        for payload in names(&some) {
+            self.control(from, Kind::Choke, payload);
+        }
+    }
+
+    /// After something has gone over `link`, or its neighbour takes more: lets those go on who waited for that.
+    pub(super) fn relieve(&mut self, link: LinkId) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        if state.lanes.ready() > LOW || (state.told.is_empty() && state.waiting.is_empty()) {
+            return;
+        }
+        let choked = &state.choked;
+        let (stay, go): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut state.waiting).into_iter().partition(|flow| choked.holds(flow.peer));
+        state.waiting = stay;
+        for flow in go {
+            if let Some(of) = self.flows.get_mut(flow) {
+                of.waits = false;
+                self.events.push_back(Event::Room(flow));
+            }
+        }
+        let mut orders = Vec::new();
+        for told in &mut state.told {
+            if told.all && !choked.all {
+                told.all = false;
+                orders.push((told.link, Vec::new()));
+            }
+            let (stay, go) = std::mem::take(&mut told.some).into_iter().partition(|id| choked.holds(*id));
+            told.some = stay;
+            let go: Vec<ContextId> = go;
+            orders.extend(names(&go).map(|payload| (told.link, payload)));
+        }
+        state.told.retain(|told| told.all || !told.some.is_empty());
+        for (neighbour, payload) in orders {
+            self.control(neighbour, Kind::Free, payload);
+        }
+    }
+
+    /// The neighbour asks to hold back, or lets go on.
+    pub(super) fn pressed(&mut self, link: LinkId, kind: Kind, payload: &[u8]) {
+        let router = &self.router;
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let ids = payload.chunks_exact(4).map(|id| ContextId(u32::from_le_bytes([id[0], id[1], id[2], id[3]])));
+        let choke = kind == Kind::Choke;
+        if payload.is_empty() {
+            state.choked.all = choke;
+        } else if choke {
+            // Only what goes over this link anyhow is worth remembering.
+            state.choked.add(ids.filter(|id| router.link_to(*id) == Some(link)));
+        } else {
+            let mut freed: Vec<ContextId> = ids.collect();
+            freed.sort_unstable();
+            state.choked.some.retain(|id| freed.binary_search(id).is_err());
+        }
+        if !choke {
+            state.lanes.freed(&state.choked);
+            self.dirty.push(link);
+            self.relieve(link);
+        }
+    }
+
+    /// Whether a flow of this node may send over its link now; if not, it is told when it may.
+    pub(super) fn may_send(&mut self, flow: FlowKey) -> bool {
+        let Some(link) = self.router.link_to(flow.peer) else { return true };
+        let Some(state) = self.links.get_mut(&link) else { return true };
+        if state.lanes.ready() <= OWN && !state.choked.holds(flow.peer) {
+            return true;
+        }
+        if let Some(of) = self.flows.get_mut(flow).filter(|of| !of.waits) {
+            of.waits = true;
+            state.waiting.push(flow);
+        }
+        false
+    }
+}
