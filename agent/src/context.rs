@@ -148,7 +148,7 @@ impl Context {
         match slot.wait(None).unwrap_or(Err(Error::ShutDown)) {
             Ok(reply) => read_value(&self.name, &reply),
             // It went with its parent.
-            Err(Error::Undelivered { reason: Reason::NoRoute | Reason::Lost, .. } | Error::ShutDown) => {
+            Err(Error::Undelivered { reason: Reason::NoRoute | Reason::Lost | Reason::ShutDown, .. } | Error::ShutDown) => {
                 Ok(())
             }
             Err(error) => Err(error.naming(&self.name)),

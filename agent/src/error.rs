@@ -155,7 +155,7 @@ pub enum Reason {
     Violation,
     /// It is larger than a message may be.
     TooLarge,
-    /// The context is ending.
+    /// The context was ended, or is ending.
     ShutDown,
 }
 
@@ -173,7 +173,7 @@ impl fmt::Display for Reason {
             Reason::Silent => "silent",
             Reason::Violation => "it broke the protocol",
             Reason::TooLarge => "message too large",
-            Reason::ShutDown => "shutting down",
+            Reason::ShutDown => "shut down",
         })
     }
 }

@@ -35,6 +35,7 @@ pub mod wire;
 
 mod broker;
 mod context;
+mod map;
 mod program;
 mod remote;
 mod reply;

@@ -27,6 +27,7 @@ impl Root {
     /// # Errors
     /// When the system gives no descriptors or threads.
     pub fn start(find: Find) -> Result<Root> {
+        crate::map::seed(crate::sys::random);
         let shared = Shared::new(Node::root(), Images::found(find))?;
         let workers = Arc::new(Workers::default());
         let context = Context::new(&shared, ContextId::ROOT, "controller".into());

@@ -6,9 +6,9 @@
 use crate::error::Reason;
 use crate::id::{ContextId, LinkId};
 use crate::lost::Lost;
+use crate::map::Map;
 use crate::table::Table;
 use crate::wire::{Header, Kind};
-use std::collections::HashMap;
 
 /// Where a frame is to go.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -51,7 +51,7 @@ pub struct Router {
     id: ContextId,
     ancestors: Vec<ContextId>,
     up: Option<LinkId>,
-    routes: HashMap<ContextId, LinkId>,
+    routes: Map<ContextId, LinkId>,
     behind: Table<LinkId, Behind>,
     pairs: Table<(ContextId, ContextId), ()>,
     /// Contexts that were reached from here and are not any more, and why.
@@ -61,7 +61,7 @@ pub struct Router {
 impl Router {
     /// The router of the context `id`, whose `ancestors` are listed nearest first and reached over `up`.
     pub fn new(id: ContextId, ancestors: Vec<ContextId>, up: Option<LinkId>) -> Router {
-        let (routes, behind) = (HashMap::new(), Table::default());
+        let (routes, behind) = (Map::default(), Table::default());
         Router { id, ancestors, up, routes, behind, pairs: Table::default(), lost: Lost::default() }
     }
 

@@ -56,6 +56,7 @@ fn run(parameter: &str) -> Result<()> {
     let parameter = offshoot_bootstrap::parse_param(parameter)
         .map_err(|error| Error::system("reading the boot parameter", error))?;
     let missing = || Error::Image("started without its image".into());
+    crate::map::seed(sys::random);
     sys::hide_arguments();
     sys::set_name(c"offshoot");
     sys::adopt_orphans();

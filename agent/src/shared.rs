@@ -7,6 +7,7 @@ use crate::codec::MAX_MESSAGE;
 use crate::error::{DeadLetter, Error, Reason, Result};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
 use crate::images::Images;
+use crate::map::Map;
 use crate::node::{Node, Opening};
 use crate::reply::Slot;
 use crate::stream::StreamState;
@@ -14,7 +15,6 @@ use crate::sys;
 use crate::table::Table;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -126,8 +126,8 @@ pub(crate) enum Wake {
 pub(crate) struct Core {
     pub node: Node,
     pub io: Table<LinkId, LinkIo>,
-    pub endpoints: HashMap<FlowKey, Endpoint>,
-    outboxes: HashMap<FlowKey, Outbox>,
+    pub endpoints: Map<FlowKey, Endpoint>,
+    outboxes: Map<FlowKey, Outbox>,
     pub orders: Vec<Order>,
     pub wakes: Vec<Wake>,
     pub images: Images,
@@ -244,8 +244,8 @@ impl Shared {
         let core = Core {
             node,
             io: Table::default(),
-            endpoints: HashMap::new(),
-            outboxes: HashMap::new(),
+            endpoints: Map::default(),
+            outboxes: Map::default(),
             orders: Vec::new(),
             wakes: Vec::new(),
             images,

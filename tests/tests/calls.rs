@@ -302,7 +302,7 @@ fn calls_to_a_context_that_was_shut_down_say_so() {
     assert!(matches!(&error, Error::Undelivered { context, .. } if context == "local"), "{error}");
     let error = failure(child.call(own::nothing {}));
     let Error::Undelivered { context, reason, .. } = &error else { panic!("{error}") };
-    assert_eq!((context.as_str(), *reason), ("local", Reason::NoRoute), "{error}");
+    assert_eq!((context.as_str(), *reason), ("local", Reason::ShutDown), "{error}");
 }
 
 #[test]

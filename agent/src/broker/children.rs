@@ -60,6 +60,8 @@ pub(super) struct Child {
     exit: Option<ExitStatus>,
     up: bool,
     over: bool,
+    /// Whether it was told to end.
+    dismissed: bool,
 }
 
 impl Child {
@@ -118,6 +120,7 @@ impl Broker {
             exit: None,
             up: false,
             over: false,
+            dismissed: false,
         };
         self.children.insert(link, child);
         self.attempt(core, link, platform, mode);
@@ -215,11 +218,12 @@ impl Broker {
         let Some(child) = self.children.get_mut(&link) else { return };
         child.open_streams = child.open_streams.saturating_sub(1);
         if child.up && matches!(role, Role::Link(_)) {
-            let why = match child.boot.said().pop() {
-                Some(last) => format!("its link has ended; it said: \"{last}\""),
-                None => "its link has ended".into(),
+            let (reason, why) = match child.boot.said().pop() {
+                _ if child.dismissed => (Reason::ShutDown, "it was ended on purpose".into()),
+                Some(last) => (Reason::Lost, format!("its link has ended; it said: \"{last}\"")),
+                None => (Reason::Lost, "its link has ended".into()),
             };
-            self.lose_child(&mut core, link, Reason::Lost, &why);
+            self.lose_child(&mut core, link, reason, &why);
         } else if !child.over && child.exit.is_none() && child.open_streams == 0 {
             let attempt = child.boot.attempts();
             self.after(EXIT_PATIENCE, Timer::Kill(link, attempt));
@@ -296,6 +300,9 @@ impl Broker {
         if !up {
             let error = ConnectError::new(ConnectErrorKind::Cancelled, "it was given up");
             return self.fail(core, link, error);
+        }
+        if let Some(child) = self.children.get_mut(&link) {
+            child.dismissed = true;
         }
         core.node.control(link, crate::wire::Kind::Shutdown, Vec::new());
         if let Some(io) = core.io.get_mut(&link) {

@@ -2,13 +2,13 @@
 
 use super::Flow;
 use crate::id::{ContextId, FlowKey};
-use std::collections::HashMap;
+use crate::map::Map;
 
 /// Flows, those with one peer chained to each other: a peer that is lost costs what it had, not what there is.
 #[derive(Default)]
 pub(super) struct Book {
-    flows: HashMap<FlowKey, Entry>,
-    first: HashMap<ContextId, FlowKey>,
+    flows: Map<FlowKey, Entry>,
+    first: Map<ContextId, FlowKey>,
 }
 
 struct Entry {
@@ -74,7 +74,7 @@ impl Book {
 
     /// All flows, in order.
     pub fn keys(&self) -> Vec<FlowKey> {
-        let mut keys: Vec<_> = self.flows.keys().copied().collect();
+        let mut keys: Vec<_> = self.flows.iter().map(|(key, _)| *key).collect();
         keys.sort_unstable();
         keys
     }

@@ -5,8 +5,9 @@
 //! context the neighbour has choked are set aside, in order, until it frees them.
 
 use crate::id::{ContextId, Handle, LinkId};
+use crate::map::Map;
 use crate::wire::{Flags, Frame, Kind};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 /// How many bytes a lane may send before it is the next one's turn.
 const TURN: usize = 64 << 10;
@@ -61,7 +62,7 @@ impl Choked {
 #[derive(Default)]
 pub(super) struct Lanes {
     control: VecDeque<Queued>,
-    lanes: HashMap<Lane, State>,
+    lanes: Map<Lane, State>,
     fresh: VecDeque<Lane>,
     ring: VecDeque<Lane>,
     aside: VecDeque<Lane>,
@@ -179,7 +180,7 @@ impl Lanes {
     /// All that waits, oldest of each lane first.
     pub fn drain(&mut self) -> Vec<Queued> {
         let mut all: Vec<Queued> = self.control.drain(..).collect();
-        let mut lanes: Vec<(Lane, State)> = std::mem::take(&mut self.lanes).into_iter().collect();
+        let mut lanes: Vec<(Lane, State)> = self.lanes.drain().collect();
         lanes.sort_unstable_by_key(|(lane, _)| *lane);
         for (_, state) in lanes {
             all.extend(state.first.into_iter().chain(state.rest));
