@@ -69,6 +69,14 @@ impl Context {
         &self.name
     }
 
+    /// Another context of the tree, by its number. What it does for this one is decided over there: it obeys its
+    /// ancestors, and answers others where a function is for anyone and the root has opened a path.
+    #[must_use]
+    pub fn by_id(&self, id: ContextId) -> Context {
+        let name = self.shared.lock().name_of(id);
+        Context::new(&self.shared, id, name)
+    }
+
     pub(crate) fn shared(&self) -> Result<Arc<Shared>> {
         Ok(Arc::clone(&self.shared))
     }
@@ -148,16 +156,18 @@ impl Context {
         match slot.wait(None).unwrap_or(Err(Error::ShutDown)) {
             Ok(reply) => read_value(&self.name, &reply),
             // It went with its parent.
-            Err(Error::Undelivered { reason: Reason::NoRoute | Reason::Lost | Reason::ShutDown, .. } | Error::ShutDown) => {
-                Ok(())
-            }
+            Err(
+                Error::Undelivered { reason: Reason::NoRoute | Reason::Lost | Reason::ShutDown, .. }
+                | Error::ShutDown,
+            ) => Ok(()),
             Err(error) => Err(error.naming(&self.name)),
         }
     }
 
     /// A number for a new context: the root's own, or one of a block that it has granted here.
     fn allocate(&self) -> Result<ContextId> {
-        let used = || Error::System { action: "numbering a context".into(), detail: "all numbers are used".into() };
+        let used =
+            || Error::System { action: "numbering a context".into(), detail: "all numbers are used".into() };
         let mut core = self.shared.lock();
         if core.node.id() == ContextId::ROOT {
             return core.node.new_context().ok_or_else(used);

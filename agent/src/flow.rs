@@ -1,8 +1,8 @@
 //! Credit: how much one end of a flow may send before the other has consumed it.
 //!
 //! Pure arithmetic on stream offsets. A receiver lets its peer send up to a limit; the limit moves as the receiver's
-//! user consumes, each time half a window is free. A sender that is seen to stand at the limit although everything was
-//! consumed waited for that message to come round: half a window is then less than the path carries in one round trip.
+//! user consumes, each time half a window is free. A sender of whom nothing comes beyond the limit before, although all up
+//! to there was consumed, has not heard of the new one yet: half a window is less than the path carries in one round trip.
 //! So the window doubles until it is between two and four times the bandwidth-delay product, measured by its effect and
 //! without a clock. A reader that leaves most of a window lying gets half of it back: a long path fills, a slow reader
 //! stays cheap.
@@ -97,13 +97,22 @@ pub struct Incoming {
     received: u64,
     consumed: u64,
     limit: u64,
+    /// The limit before it was last moved: what comes beyond it shows that the sender has heard of the move.
+    before: u64,
     window: u64,
     ended: bool,
 }
 
 impl Default for Incoming {
     fn default() -> Self {
-        Incoming { received: 0, consumed: 0, limit: INITIAL_WINDOW, window: INITIAL_WINDOW, ended: false }
+        Incoming {
+            received: 0,
+            consumed: 0,
+            limit: INITIAL_WINDOW,
+            before: INITIAL_WINDOW,
+            window: INITIAL_WINDOW,
+            ended: false,
+        }
     }
 }
 
@@ -134,7 +143,8 @@ impl Incoming {
         if self.ended {
             return None;
         }
-        if self.consumed == self.limit && self.window < MAX_WINDOW && self.window <= *spare {
+        let waits = self.consumed == self.before && self.received == self.before;
+        if waits && self.window < MAX_WINDOW && self.window <= *spare {
             *spare -= self.window;
             self.window *= 2;
         }
@@ -143,6 +153,7 @@ impl Incoming {
             return None;
         }
         let all_here = self.received == self.limit;
+        self.before = self.limit;
         self.limit = limit;
         if all_here && self.consumed < self.received && self.window > INITIAL_WINDOW {
             // All that was granted lies here before half of it was read. What is granted stays granted; from the next
@@ -200,6 +211,49 @@ mod tests {
         assert_eq!(incoming.receive(10, INITIAL_WINDOW as usize, false), Err(Violation::BeyondCredit));
         incoming.receive(10, 0, true).unwrap();
         assert_eq!(incoming.receive(10, 0, false), Err(Violation::AfterEnd));
+    }
+
+    /// A path in steps: what was sent arrives `delay` steps later, and so does credit. A reader that takes all at once in
+    /// pieces of 4 KiB. The window after a while.
+    fn window_over(delay: usize, rate: u64) -> u64 {
+        let (mut out, mut incoming, mut spare) = (Outgoing::default(), Incoming::default(), GROWTH_OF_ALL);
+        let (mut data, mut credit) = (std::collections::VecDeque::new(), std::collections::VecDeque::new());
+        for _ in 0..20_000 {
+            let length = (out.room() as u64).min(rate);
+            data.push_back((out.send(length as usize, false), length as usize));
+            let mut granted = None;
+            if data.len() > delay
+                && let Some((offset, mut left)) = data.pop_front()
+            {
+                incoming.receive(offset, left, false).unwrap();
+                while left > 0 {
+                    let piece = left.min(4096);
+                    granted = incoming.consume(piece, &mut spare).or(granted);
+                    left -= piece;
+                }
+            }
+            credit.push_back(granted);
+            if credit.len() > delay
+                && let Some(Some(limit)) = credit.pop_front()
+            {
+                out.grant(limit).unwrap();
+            }
+        }
+        incoming.window
+    }
+
+    #[test]
+    fn the_window_follows_the_product_of_bandwidth_and_delay() {
+        assert_eq!(window_over(1, 4096), INITIAL_WINDOW);
+        for (delay, rate) in [(50, 4096), (100, 4096), (20, 40_000), (1000, 8192)] {
+            let product = 2 * delay as u64 * rate;
+            let window = window_over(delay, rate);
+            assert!(
+                window >= (2 * product).min(MAX_WINDOW) / 2
+                    && window <= (product * 5).clamp(INITIAL_WINDOW, MAX_WINDOW),
+                "{window} for a product of {product}"
+            );
+        }
     }
 
     #[test]

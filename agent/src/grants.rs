@@ -1,4 +1,5 @@
-//! The numbers of contexts, as the root gives them out.
+//! The numbers of contexts, as the root gives them out, and as every node on the way learns of it: a route to a context
+//! is believed only from where its number was granted to.
 //!
 //! The root takes numbers for what it starts itself; contexts that start others get blocks, and have them again when
 //! all contexts of a block are gone, or its owner is. No subtree can hold more than [`LIVE_PER_LINK`] at once. A number
@@ -66,15 +67,21 @@ impl Grants {
         } else {
             self.returned.pop_front()?
         };
-        self.live.insert(link, live + BLOCK);
-        self.blocks.insert(first, Block { owner, link, ended: 0 });
-        self.owners.insert((owner, first), ());
+        self.learn(ContextId(first), owner, link);
         Some((ContextId(first), BLOCK))
     }
 
     fn block_of(&mut self, id: ContextId) -> Option<(u32, &mut Block)> {
         let (first, block) = self.blocks.at_or_before(&id.0)?;
         (id.0 - first < BLOCK).then_some((first, block))
+    }
+
+    /// The root has granted a block to `owner`, a context behind `link`.
+    pub fn learn(&mut self, first: ContextId, owner: ContextId, link: LinkId) {
+        let live = self.live.get(&link).copied().unwrap_or(0);
+        self.live.insert(link, live + BLOCK);
+        self.blocks.insert(first.0, Block { owner, link, ended: 0 });
+        self.owners.insert((owner, first.0), ());
     }
 
     /// Whether a context behind `link` may have this number.

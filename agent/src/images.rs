@@ -17,6 +17,8 @@ pub struct Images {
     known: Vec<Image>,
     find: Option<(Find, Open)>,
     own: Option<Arc<Own>>,
+    /// Images as they are sent to those who ask; many may ask at once.
+    replies: Vec<(Platform, Arc<Vec<u8>>)>,
 }
 
 /// This node's own platform, ready to be executed without any shell.
@@ -30,12 +32,17 @@ pub struct Own {
 impl Images {
     /// The controller's: found when they are needed.
     pub fn found(find: Find) -> Images {
-        Images { known: Vec::new(), find: Some((find, open_own)), own: None }
+        Images { known: Vec::new(), find: Some((find, open_own)), own: None, replies: Vec::new() }
     }
 
     /// An agent's: what it was started with.
     pub fn inherited(image: OwnedFd, agent: OwnedFd) -> Images {
-        Images { known: Vec::new(), find: None, own: Some(Arc::new(Own { image, agent })) }
+        Images {
+            known: Vec::new(),
+            find: None,
+            own: Some(Arc::new(Own { image, agent })),
+            replies: Vec::new(),
+        }
     }
 
     /// Keeps an image that was fetched from the root.
@@ -58,6 +65,21 @@ impl Images {
         };
         self.known.push(image.clone());
         Ok(Some(image))
+    }
+
+    /// The answer to one that asks for an image.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn as_reply(&mut self, platform: Platform) -> Result<Arc<Vec<u8>>> {
+        if let Some((_, reply)) = self.replies.iter().find(|(other, _)| *other == platform) {
+            return Ok(Arc::clone(reply));
+        }
+        let image =
+            self.get(platform)?.ok_or_else(|| Error::Image(format!("there are no agents for {platform}")))?;
+        let reply = Arc::new(crate::remote::value(&image.bytes().to_vec()));
+        self.replies.push((platform, Arc::clone(&reply)));
+        Ok(reply)
     }
 
     /// This node's own image as open descriptors, made when first needed.

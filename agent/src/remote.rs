@@ -35,6 +35,8 @@ pub struct Function {
     pub name: &'static str,
     /// Whether it runs on the broker's thread: it never waits.
     pub quick: bool,
+    /// Whether others than ancestors may call it: contexts below, and those to which the root has opened a path.
+    pub anyone: bool,
     /// Decodes the arguments, runs it, encodes the outcome.
     pub run: fn(&Context, &[u8]) -> Vec<u8>,
 }

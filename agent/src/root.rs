@@ -53,6 +53,11 @@ impl Root {
         self.shared.log_level.store(level, Ordering::Relaxed);
     }
 
+    /// Lets two contexts talk that are not each other's ancestors, or forbids it again.
+    pub fn pair(&self, one: &Context, other: &Context, open: bool) {
+        self.shared.with(|core| core.node.pair(one.id(), other.id(), open));
+    }
+
     /// How many bytes were sent over the links of this process, images included.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {

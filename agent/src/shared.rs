@@ -45,6 +45,7 @@ pub(crate) enum Endpoint {
 /// A request as it comes in.
 pub(crate) struct Request {
     pub service: Handle,
+    pub auth: ContextId,
     pub streams: u8,
     pub child: Option<(ContextId, LinkId)>,
     pub bytes: Vec<u8>,

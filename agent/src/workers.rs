@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// How many functions run at once in one context; further calls wait for their turn.
 const LIMIT: usize = 64;
+/// How many calls, and how many bytes of them, wait for their turn; more are refused.
+const WAITING: (usize, usize) = (1 << 16, 256 << 20);
 /// How long a thread without work stays.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -14,7 +16,9 @@ type Job = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<(FlowKey, Job)>,
+    /// Where the reply goes, how many bytes the call has, and the call.
+    queue: VecDeque<(FlowKey, usize, Job)>,
+    bytes: usize,
     idle: usize,
     threads: usize,
     stopped: bool,
@@ -28,17 +32,21 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// Has `job` run soon; `flow` is where its reply goes.
-    pub fn run(self: &Arc<Self>, flow: FlowKey, job: Job) {
+    /// Has `job` run soon, a call of `size` bytes; `flow` is where its reply goes. Whether it may wait for its turn.
+    pub fn run(self: &Arc<Self>, flow: FlowKey, size: usize, job: Job) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.stopped {
-            return;
+            return true;
         }
-        state.queue.push_back((flow, job));
+        if state.queue.len() >= WAITING.0 || (state.bytes + size > WAITING.1 && !state.queue.is_empty()) {
+            return false;
+        }
+        state.bytes += size;
+        state.queue.push_back((flow, size, job));
         if state.idle >= state.queue.len() || state.threads == LIMIT {
             drop(state);
             self.work.notify_one();
-            return;
+            return true;
         }
         state.threads += 1;
         drop(state);
@@ -47,12 +55,14 @@ impl Workers {
         if started.is_err() {
             self.state.lock().unwrap_or_else(PoisonError::into_inner).threads -= 1;
         }
+        true
     }
 
     fn serve(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some((_, job)) = state.queue.pop_front() {
+            if let Some((_, size, job)) = state.queue.pop_front() {
+                state.bytes -= size;
                 drop(state);
                 job();
                 state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,7 +87,9 @@ impl Workers {
     /// Nobody waits for the reply any more: what has not begun does not, and its arguments are let go.
     pub fn forget(&self, flow: FlowKey) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.queue.retain(|(other, _)| *other != flow);
+        if let Some(at) = state.queue.iter().position(|(other, ..)| *other == flow) {
+            state.bytes -= state.queue.remove(at).map_or(0, |(_, size, _)| size);
+        }
     }
 
     /// Lets threads end as they become idle, and waits for those that are.
@@ -85,6 +97,7 @@ impl Workers {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.stopped = true;
         state.queue.clear();
+        state.bytes = 0;
         self.work.notify_all();
         let _unfinished = self.work.wait_timeout_while(state, patience, |state| state.threads > 0);
     }

@@ -133,8 +133,7 @@ fn a_whole_lost_frame_is_noticed_by_its_number() {
 
 #[test]
 fn a_length_is_refused_before_anything_is_kept_for_it() {
-    let mut bytes =
-        stream(&[Frame::new(Header::new(Kind::Ping, ContextId(1), ContextId(2)), Vec::new())]);
+    let mut bytes = stream(&[Frame::new(Header::new(Kind::Ping, ContextId(1), ContextId(2)), Vec::new())]);
     bytes[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(decode(&mut Random(7), &bytes).1, Some(WireError::Length(u32::MAX)));
 }

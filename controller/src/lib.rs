@@ -29,6 +29,7 @@ mod router;
 
 pub use images::FOLDER_VARIABLE;
 pub use offshoot_agent::connect::methods;
+pub use offshoot_agent::id::ContextId;
 pub use offshoot_agent::{
     CallError, Command, ConnectError, ConnectErrorKind, Connecting, Context, Error, ExitStatus, Hop, Output,
     Process, Reader, Reason, Remote, Reply, Result, Secret, Writer, agent_main, remote, stock,

@@ -25,6 +25,19 @@ impl Router {
         Builder::default()
     }
 
+    /// Opens a path between two contexts that are not each other's ancestors, in both directions: each may call the
+    /// other's functions that are for anyone (`#[remote(anyone)]`), by [`Context::by_id`]. Without this they are cut off
+    /// from each other. It takes effect before anything that is sent after it, and ends with either of them.
+    pub fn open_path(&self, one: &Context, other: &Context) {
+        self.0.pair(one, other, true);
+    }
+
+    /// Closes a path that [`Router::open_path`] has opened. What is under way between the two ends with
+    /// [`Reason::Isolated`](crate::Reason::Isolated).
+    pub fn close_path(&self, one: &Context, other: &Context) {
+        self.0.pair(one, other, false);
+    }
+
     /// How many bytes were sent over the links of this process, images included.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {

@@ -7,6 +7,7 @@ use offshoot::stock::{self, Facts};
 use offshoot::{ConnectError, Context, Hop, Router};
 
 use crate::process::{self, Seen};
+use crate::scratch::ScratchDir;
 use crate::sshd::Sshd;
 use crate::users::User;
 
@@ -16,6 +17,45 @@ use crate::users::User;
 /// When the system gives no descriptors or threads.
 pub fn router() -> Router {
     Router::new().expect("the system has descriptors and threads")
+}
+
+/// A tree whose agents have the functions of `offshoot-test-agent`.
+pub struct Tree {
+    /// Its root.
+    pub router: Router,
+    _agents: ScratchDir,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Tree::new()
+    }
+}
+
+impl Tree {
+    /// A tree without contexts.
+    ///
+    /// # Panics
+    /// When the agents were not built or the system gives no threads.
+    pub fn new() -> Self {
+        let built = std::env::var("OFFSHOOT_AGENTS").expect("`cargo xtask test` sets it");
+        let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+        let agents = ScratchDir::new("agents");
+        fs::create_dir(agents.path().join(&target)).expect("the directory is ours");
+        let image = format!("{built}/{target}/offshoot-test-agent.image");
+        fs::copy(&image, agents.path().join(&target).join("offshoot-agent.image"))
+            .unwrap_or_else(|error| panic!("{image}: {error}: build-agent --package offshoot-test-agent"));
+        let router = Router::builder().agents(agents.path()).start().expect("there are threads");
+        Tree { router, _agents: agents }
+    }
+
+    /// One more local context.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn child(&self) -> Context {
+        self.router.local().connect().unwrap_or_else(|error| panic!("{error}"))
+    }
 }
 
 /// A hop from `place`, which runs as root, to a server as one of its users.

@@ -10,36 +10,12 @@ use std::task::{Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use offshoot::{CallError, Context, Error, Reason, Router, stock};
+use offshoot::{CallError, Error, Reason, stock};
 use offshoot_test_agent as own;
 use offshoot_tests::scratch::ScratchDir;
-use offshoot_tests::tree::{ended, facts, hop, resident, router};
+use offshoot_tests::tree::{Tree, ended, facts, hop, resident, router};
 use offshoot_tests::users::{NOPASS, PLAIN};
 use offshoot_tests::{Leaks, Sshd};
-
-/// A tree whose agents have the functions of `offshoot-test-agent`.
-struct Tree {
-    router: Router,
-    _agents: ScratchDir,
-}
-
-impl Tree {
-    fn new() -> Self {
-        let built = std::env::var("OFFSHOOT_AGENTS").expect("`cargo xtask test` sets it");
-        let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
-        let agents = ScratchDir::new("agents");
-        fs::create_dir(agents.path().join(&target)).expect("the directory is ours");
-        let image = format!("{built}/{target}/offshoot-test-agent.image");
-        fs::copy(&image, agents.path().join(&target).join("offshoot-agent.image"))
-            .unwrap_or_else(|error| panic!("{image}: {error}: build-agent --package offshoot-test-agent"));
-        let router = Router::builder().agents(agents.path()).start().expect("there are threads");
-        Tree { router, _agents: agents }
-    }
-
-    fn child(&self) -> Context {
-        self.router.local().connect().unwrap_or_else(|error| panic!("{error}"))
-    }
-}
 
 /// The value of a call that has to have one.
 #[track_caller]

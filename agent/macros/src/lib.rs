@@ -13,7 +13,9 @@ use syn::{Error, FnArg, ItemFn, Pat, PathArguments, ReturnType, Token, Type, par
 ///
 /// `#[remote(crate = path)]` names the crate to refer to, where it is not `offshoot`. `#[remote(quick)]` says that the
 /// function never waits for anything: it runs on the thread that serves the whole context, which saves a switch of
-/// threads, and would hold up everything else if it did wait.
+/// threads, and would hold up everything else if it did wait. `#[remote(anyone)]` lets others call it than the ancestors of the
+/// context it runs in: contexts below, and those to which the root has opened a path. It must treat its arguments as
+/// a stranger's.
 #[proc_macro_attribute]
 pub fn remote(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let settings = parse_macro_input!(attribute with settings);
@@ -24,10 +26,11 @@ pub fn remote(attribute: TokenStream, item: TokenStream) -> TokenStream {
 struct Settings {
     krate: Tokens,
     quick: bool,
+    anyone: bool,
 }
 
 fn settings(input: syn::parse::ParseStream<'_>) -> syn::Result<Settings> {
-    let mut settings = Settings { krate: quote!(::offshoot), quick: false };
+    let mut settings = Settings { krate: quote!(::offshoot), quick: false, anyone: false };
     while !input.is_empty() {
         if input.peek(Token![crate]) {
             input.parse::<Token![crate]>()?;
@@ -36,10 +39,11 @@ fn settings(input: syn::parse::ParseStream<'_>) -> syn::Result<Settings> {
             settings.krate = quote!(#path);
         } else {
             let word: syn::Ident = input.parse()?;
-            if word != "quick" {
-                return Err(Error::new(word.span(), "expected `crate = path` or `quick`"));
+            match word.to_string().as_str() {
+                "quick" => settings.quick = true,
+                "anyone" => settings.anyone = true,
+                _ => return Err(Error::new(word.span(), "expected `crate = path`, `quick` or `anyone`")),
             }
-            settings.quick = true;
         }
         if !input.is_empty() {
             input.parse::<Token![,]>()?;
@@ -54,7 +58,7 @@ struct Argument {
 }
 
 fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
-    let Settings { krate, quick } = settings;
+    let Settings { krate, quick, anyone } = settings;
     let signature = &function.sig;
     let refuse = |span: &dyn quote::ToTokens, text: &str| Err(Error::new_spanned(span, text));
     if let Some(asyncness) = &signature.asyncness {
@@ -163,6 +167,7 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
         static #table: #support::Function = #support::Function {
             name: <#name as #krate::Remote>::NAME,
             quick: #quick,
+            anyone: #anyone,
             run: #support::run_encoded::<#name>,
         };
     })

@@ -23,8 +23,8 @@ use children::Child;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use programs::Program;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, MutexGuard};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// The most that is read from a descriptor at once.
@@ -350,8 +350,9 @@ impl Broker {
     fn handle_events(&mut self, core: &mut Core) {
         while let Some(event) = core.node.poll_event() {
             match event {
-                Event::Opened { flow, service, streams, child, bytes, end } => {
-                    self.opened(core, flow, crate::shared::Request { service, streams, child, bytes }, end);
+                Event::Opened { flow, service, auth, streams, child, bytes, end } => {
+                    let request = crate::shared::Request { service, auth, streams, child, bytes };
+                    self.opened(core, flow, request, end);
                 }
                 Event::Data { flow, bytes, end } => self.data(core, flow, bytes, end),
                 Event::Room(flow) => {

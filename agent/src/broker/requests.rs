@@ -5,6 +5,7 @@ use crate::codec::MAX_MESSAGE;
 use crate::error::{Error, Reason, codec_error};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
 use crate::remote::{FUNCTIONS, Function, failed, value};
+use crate::router::Policy;
 use crate::shared::{Core, Endpoint, Request, Shared, Wake};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -14,13 +15,21 @@ const ORDER_LIMIT: usize = 4 << 20;
 /// The longest request to a service that takes only a number or a name.
 const QUESTION_LIMIT: usize = 64;
 
+/// The longest call from one that is not obeyed.
+const STRANGER_LIMIT: usize = 1 << 20;
+
 /// The most that a request to a service may hold.
-fn limit_of(service: Handle) -> usize {
-    match service {
+fn limit_of(core: &Core, request: &Request) -> usize {
+    match request.service {
+        Handle::CALL if !obeyed(core, request.auth) => STRANGER_LIMIT,
         Handle::CALL => MAX_MESSAGE,
         Handle::CONNECT | Handle::EXEC => ORDER_LIMIT,
         _ => QUESTION_LIMIT,
     }
+}
+
+fn obeyed(core: &Core, auth: ContextId) -> bool {
+    core.node.router.permits(Policy::Ancestors, auth, None)
 }
 
 /// A call's request: the function's name with its length in front, then the arguments.
@@ -42,7 +51,7 @@ impl Broker {
     /// Somebody opened a flow to a service.
     pub(super) fn opened(&mut self, core: &mut Core, flow: FlowKey, request: Request, end: bool) {
         let length = request.bytes.len();
-        if length > limit_of(request.service) {
+        if length > limit_of(core, &request) {
             return core.node.reset(flow, Reason::TooLarge, "the request");
         }
         core.node.consume(flow, length);
@@ -87,7 +96,9 @@ impl Broker {
             }
             Some(Endpoint::Request(request)) => {
                 request.bytes.extend_from_slice(&bytes);
-                if request.bytes.len() > limit_of(request.service) {
+                let length_so_far = request.bytes.len();
+                let Some(Endpoint::Request(request)) = core.endpoints.get(&flow) else { return };
+                if length_so_far > limit_of(core, request) {
                     core.node.reset(flow, Reason::TooLarge, "the request");
                     core.forget(flow);
                     return;
@@ -119,7 +130,7 @@ impl Broker {
         }
         core.endpoints.insert(flow, Endpoint::Busy);
         match request.service {
-            Handle::CALL => self.call(core, flow, std::mem::take(&mut request.bytes)),
+            Handle::CALL => self.call(core, flow, request.auth, std::mem::take(&mut request.bytes)),
             Handle::CONNECT => self.connect(core, flow, &request),
             Handle::EXEC => self.exec(core, flow, &request),
             Handle::ALLOCATE => {
@@ -127,15 +138,16 @@ impl Broker {
                 answer(core, flow, reply);
             }
             Handle::IMAGE => {
+                core.endpoints.remove(&flow);
                 let reply = give_image(core, &request.bytes);
-                answer(core, flow, reply);
+                core.send_shared(flow, reply, false);
             }
             Handle::DISCONNECT => self.disconnect(core, flow, &request.bytes),
             _ => core.node.reset(flow, Reason::NoHandle, ""),
         }
     }
 
-    fn call(&mut self, core: &mut Core, flow: FlowKey, request: Vec<u8>) {
+    fn call(&mut self, core: &mut Core, flow: FlowKey, auth: ContextId, request: Vec<u8>) {
         let Some(context) = self.context.clone() else {
             return core.node.reset(flow, Reason::ShutDown, "it has no name yet");
         };
@@ -150,15 +162,22 @@ impl Broker {
             let error = Error::NoSuchFunction { context: context.name().into(), function: name };
             return answer(core, flow, failed(&error));
         };
+        if !function.anyone && !obeyed(core, auth) {
+            return core.node.refuse(flow, auth, &format!("a call of {name}"));
+        }
         if function.quick {
             return answer(core, flow, run_contained(function, &context, &request[at..]));
         }
         let shared = Arc::clone(&self.shared);
+        let size = request.len();
         let job = move || {
             let reply = run_contained(function, &context, &request[at..]);
             shared.with(|core| answer(core, flow, reply));
         };
-        self.workers.run(flow, Box::new(job));
+        if !self.workers.run(flow, size, Box::new(job)) {
+            core.forget(flow);
+            core.node.reset(flow, Reason::QueueFull, "too many calls wait for their turn there");
+        }
     }
 
     /// Fetches an image from the root for a child that connects over `link`.
@@ -209,17 +228,13 @@ fn grant(core: &mut Core, owner: ContextId) -> Vec<u8> {
     }
 }
 
-fn give_image(core: &mut Core, machine: &[u8]) -> Vec<u8> {
+fn give_image(core: &mut Core, machine: &[u8]) -> Arc<Vec<u8>> {
     let machine = String::from_utf8_lossy(machine);
-    let image = match offshoot_bootstrap::Platform::from_machine(&machine) {
-        Some(platform) => core.images.get(platform),
-        None => Ok(None),
+    let reply = match offshoot_bootstrap::Platform::from_machine(&machine) {
+        Some(platform) => core.images.as_reply(platform),
+        None => Err(Error::Image(format!("there are no agents for {machine}"))),
     };
-    match image {
-        Ok(Some(image)) => value(&image.bytes().to_vec()),
-        Ok(None) => failed(&Error::Image(format!("there are no agents for {machine}"))),
-        Err(error) => failed(&error),
-    }
+    reply.unwrap_or_else(|error| Arc::new(failed(&error)))
 }
 
 /// The error of a request that cannot be read.
@@ -228,15 +243,23 @@ pub(super) fn unreadable(core: &mut Core, flow: FlowKey, error: crate::codec::Co
     answer(core, flow, failed(&codec_error(&context, error)));
 }
 
+/// Every service, who may open a flow to it, and whether all nodes have it or the root alone. What is not here is refused.
+const SERVICES: [(Handle, Policy, bool); 6] = [
+    // Whoever gets through; the function says whether it is for others than ancestors.
+    (Handle::CALL, Policy::Anyone, true),
+    (Handle::CONNECT, Policy::Ancestors, true),
+    (Handle::EXEC, Policy::Ancestors, true),
+    (Handle::DISCONNECT, Policy::Ancestors, true),
+    (Handle::ALLOCATE, Policy::Descendants, false),
+    (Handle::IMAGE, Policy::Descendants, false),
+];
+
 /// Which services a node offers, and to whom.
 pub(crate) fn serve(shared: &Shared, place: &Place) {
-    use crate::router::Policy;
     let mut core = shared.lock();
-    for service in [Handle::CALL, Handle::CONNECT, Handle::EXEC, Handle::DISCONNECT] {
-        core.node.serve(service, Policy::Ancestors);
-    }
-    if matches!(place, Place::Root) {
-        core.node.serve(Handle::ALLOCATE, Policy::Descendants);
-        core.node.serve(Handle::IMAGE, Policy::Descendants);
+    for (service, policy, everywhere) in SERVICES {
+        if everywhere || matches!(place, Place::Root) {
+            core.node.serve(service, policy);
+        }
     }
 }

@@ -221,13 +221,31 @@ impl Node {
                 if header.handle == Handle::NONE {
                     return self.close_flows(self.flows.with_peer(peer), &letter);
                 }
-                self.close(FlowKey { peer, handle: header.handle, opener: header.flags.has(Flags::OPENER) }, letter);
+                self.close(
+                    FlowKey { peer, handle: header.handle, opener: header.flags.has(Flags::OPENER) },
+                    letter,
+                );
             }
             Kind::Log if self.router.up().is_none() => {
                 let bytes = std::mem::take(&mut frame.payload);
                 self.events.push_back(Event::Log { from: header.src, bytes });
             }
             _ => {}
+        }
+    }
+
+    /// Ends a flow that somebody opened who may not; says so.
+    pub fn refuse(&mut self, flow: FlowKey, auth: ContextId, what: &str) {
+        self.count_refusal(self.router.link_to(flow.peer), auth, what);
+        self.reset(flow, Reason::Refused, &format!("{what} is for those above it"));
+    }
+
+    fn count_refusal(&mut self, from: Option<LinkId>, auth: ContextId, what: &str) {
+        let Some(state) = from.and_then(|link| self.links.get_mut(&link)) else { return };
+        // Said often enough for a reader, and not as often as a child likes.
+        state.refusals = state.refusals.saturating_add(1);
+        if state.refusals < OFFENCES {
+            tracing::warn!("refused {auth} {what}");
         }
     }
 
@@ -247,16 +265,11 @@ impl Node {
         let Some((_, policy)) = self.services.iter().find(|(service, _)| *service == header.handle) else {
             return self.return_frame(from, &frame, Reason::NoHandle, &service(header.handle));
         };
-        let question = *policy == Policy::Descendants || *policy == Policy::Children;
+        // Whom this node does not obey it serves, within bounds.
+        let question = !self.router.permits(Policy::Ancestors, header.auth, None);
         let neighbour = from.and_then(|link| self.links.get(&link)).and_then(|link| link.child);
         if !self.router.permits(*policy, header.auth, neighbour) {
-            if let Some(state) = from.and_then(|link| self.links.get_mut(&link)) {
-                // Said often enough for a reader, and not as often as a child likes.
-                state.refusals = state.refusals.saturating_add(1);
-                if state.refusals < OFFENCES {
-                    tracing::warn!("refused {} a flow to service {}", header.auth, header.handle.0);
-                }
-            }
+            self.count_refusal(from, header.auth, &service(header.handle));
             return self.return_frame(from, &frame, Reason::Refused, &service(header.handle));
         }
         let first = FlowKey { peer: header.src, handle: header.reply_to, opener: false };
@@ -267,12 +280,13 @@ impl Node {
                 return self.return_frame(from, &frame, Reason::QueueFull, "too many questions are open");
             }
         }
-        let key = |number: u8| FlowKey { handle: Handle(first.handle.0.wrapping_add(number.into())), ..first };
+        let key =
+            |number: u8| FlowKey { handle: Handle(first.handle.0.wrapping_add(number.into())), ..first };
         let crowded = self.flows.len() + usize::from(header.streams) >= FLOWS_PER_NODE;
         let taken = (0..=header.streams.min(8)).any(|number| self.flows.contains(key(number)));
         if header.streams > 8 || crowded || taken {
-            let link = from.unwrap_or(LinkId(0));
-            return self.offence(link, "a flow that cannot be opened", &header);
+            self.return_frame(from, &frame, Reason::Violation, "a flow that cannot be opened");
+            return self.expel(header.src, &format!("{} opens flows that cannot be", header.src));
         }
         let end = header.flags.has(Flags::END);
         let mut state = Flow { question: asked_by, ..Flow::default() };
@@ -283,7 +297,12 @@ impl Node {
         if header.handle == Handle::CONNECT {
             let id = ContextId(header.offset as u32);
             let Some(link) = self.add_child(id) else {
-                return self.return_frame(from, &frame, Reason::Refused, &format!("the number {id} is in use"));
+                return self.return_frame(
+                    from,
+                    &frame,
+                    Reason::Refused,
+                    &format!("the number {id} is in use"),
+                );
             };
             child = Some((id, link));
         }
@@ -301,8 +320,8 @@ impl Node {
             self.flows.insert(key(1 + stream), state);
         }
         let bytes = std::mem::take(&mut frame.payload);
-        let (flow, service) = (first, header.handle);
-        self.events.push_back(Event::Opened { flow, service, streams: header.streams, child, bytes, end });
+        let Header { handle: service, auth, streams, .. } = header;
+        self.events.push_back(Event::Opened { flow: first, service, auth, streams, child, bytes, end });
     }
 }
 

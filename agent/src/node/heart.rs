@@ -44,7 +44,9 @@ impl Node {
     /// Looks after the links whose time has come.
     pub fn expire(&mut self, now: u64) {
         self.set_time(now);
-        while let Some(Reverse((due, link))) = self.hearts.peek().copied().filter(|entry| entry.0.0 <= self.now) {
+        while let Some(Reverse((due, link))) =
+            self.hearts.peek().copied().filter(|entry| entry.0.0 <= self.now)
+        {
             self.hearts.pop();
             let Some(state) = self.links.get_mut(&link).filter(|state| !state.condemned) else { continue };
             let paused = state.paused;

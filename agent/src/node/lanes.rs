@@ -159,6 +159,20 @@ impl Lanes {
         }
     }
 
+    /// Lets all that comes from these contexts (in order) go first.
+    pub fn promote(&mut self, contexts: &[ContextId]) {
+        let theirs = |lane: &Lane| contexts.binary_search(&lane.0).is_ok();
+        let mut lanes: Vec<Lane> = self.lanes.iter().map(|(lane, _)| *lane).filter(theirs).collect();
+        lanes.sort_unstable();
+        for lane in lanes {
+            let Some(state) = self.lanes.remove(&lane) else { continue };
+            self.bulk -= state.bytes;
+            self.held -= if state.aside { state.bytes } else { 0 };
+            self.urgent += state.bytes;
+            self.control.extend(state.first.into_iter().chain(state.rest));
+        }
+    }
+
     /// The neighbour takes more again.
     pub fn freed(&mut self, choked: &Choked) {
         for lane in std::mem::take(&mut self.aside) {

@@ -43,6 +43,8 @@ pub enum Event {
         flow: FlowKey,
         /// The service.
         service: Handle,
+        /// On whose behalf.
+        auth: ContextId,
         /// The further flows it brought: handles count up from the flow's own.
         streams: u8,
         /// For a connect: the new context, and the link that waits for it. Frames for it may be queued there already.
@@ -156,8 +158,8 @@ pub struct Node {
     dirty: Vec<LinkId>,
     next_handle: u32,
     next_link: u32,
-    /// The numbers of contexts, at the root.
-    grants: Option<Grants>,
+    /// The numbers of contexts that were granted to those below.
+    grants: Grants,
     /// By how much windows may still grow.
     spare: u64,
     /// How many bytes wait because of all children.
@@ -169,9 +171,7 @@ pub struct Node {
 impl Node {
     /// The root of a tree.
     pub fn root() -> Node {
-        let mut node = Node::with_router(Router::new(ContextId::ROOT, Vec::new(), None));
-        node.grants = Some(Grants::default());
-        node
+        Node::with_router(Router::new(ContextId::ROOT, Vec::new(), None))
     }
 
     /// An agent, whose parent will say who it is; and its link to the parent.
@@ -193,7 +193,7 @@ impl Node {
             dirty: Vec::new(),
             next_handle: Handle::FIRST_FLOW.0,
             next_link: 0,
-            grants: None,
+            grants: Grants::default(),
             spare: GROWTH_OF_ALL,
             caused: 0,
             now: 0,
@@ -233,13 +233,16 @@ impl Node {
 
     /// A number for a context that the root itself starts; none at other nodes, and none when all are used.
     pub fn new_context(&mut self) -> Option<ContextId> {
-        self.grants.as_mut()?.one()
+        self.router.up().is_none().then(|| self.grants.one())?
     }
 
-    /// Grants numbers to a context below: the first, and how many. None where it has too many.
+    /// Grants numbers to a context below: the first, and how many. None where it has too many, and at other nodes than the
+    /// root. Every node on the way learns of it first.
     pub fn grant(&mut self, owner: ContextId) -> Option<(ContextId, u32)> {
-        let link = self.router.link_down(owner)?;
-        self.grants.as_mut()?.block(owner, link)
+        let link = self.router.link_down(owner).filter(|_| self.router.up().is_none())?;
+        let (first, count) = self.grants.block(owner, link)?;
+        self.control(link, Kind::Grant, [first.0.to_le_bytes(), owner.0.to_le_bytes()].concat());
+        Some((first, count))
     }
 
     /// Lets two contexts talk that are not each other's ancestors, or forbids it again. Only the root may want this; it
@@ -332,7 +335,7 @@ impl Node {
             return tracing::error!("a {kind:?} of {} bytes does not fit a frame", payload.len());
         }
         let header = Header::new(kind, self.id(), ContextId(0));
-        self.enqueue(None, link, Frame::new(header, payload));
+        let _always_fits = self.enqueue(None, link, Frame::new(header, payload));
     }
 
     /// Tells a child who it is, before anything else that waits for it.
@@ -349,7 +352,7 @@ impl Node {
     pub fn log(&mut self, payload: Vec<u8>) {
         if let Some(up) = self.router.up() {
             let header = Header { handle: Handle::LOG, ..Header::new(Kind::Log, self.id(), ContextId::ROOT) };
-            self.enqueue(None, up, Frame::new(header, payload));
+            let _lost_where_too_much_waits = self.enqueue(None, up, Frame::new(header, payload));
         }
     }
 }

@@ -43,22 +43,28 @@ fn names(contexts: &[ContextId]) -> impl Iterator<Item = Vec<u8>> {
 }
 
 impl Node {
-    /// Queues a frame for a link. `from` is the link whose neighbour has caused it.
-    pub(super) fn enqueue(&mut self, from: Option<LinkId>, link: LinkId, frame: Frame) {
+    /// Queues a frame for a link; gives it back with the reason where too much waits. `from` is the link whose neighbour
+    /// has caused it.
+    pub(super) fn enqueue(
+        &mut self,
+        from: Option<LinkId>,
+        link: LinkId,
+        frame: Frame,
+    ) -> Option<(Frame, &'static str)> {
         let (size, dst, local) = (frame.size(), frame.header.dst, frame.header.src == self.id());
-        let Some(state) = self.links.get_mut(&link) else { return };
+        let state = self.links.get_mut(&link)?;
         let pushed = match state.push(from, frame) {
             Ok(pushed) => pushed,
             Err(frame) => {
                 let text = if state.up { "its link is full" } else { "it is still connecting" };
-                return self.return_frame(from, &frame, crate::error::Reason::QueueFull, text);
+                return Some((frame, text));
             }
         };
         if self.dirty.last() != Some(&link) {
             self.dirty.push(link);
         }
         if pushed == Pushed::Dropped {
-            return;
+            return None;
         }
         if let Some(from) = from {
             self.charge(from, size);
@@ -66,6 +72,7 @@ impl Node {
                 self.press(from, link, dst);
             }
         }
+        None
     }
 
     fn charge(&mut self, from: LinkId, size: usize) {
@@ -167,7 +174,8 @@ impl Node {
     pub(super) fn pressed(&mut self, link: LinkId, kind: Kind, payload: &[u8]) {
         let router = &self.router;
         let Some(state) = self.links.get_mut(&link) else { return };
-        let ids = payload.chunks_exact(4).map(|id| ContextId(u32::from_le_bytes([id[0], id[1], id[2], id[3]])));
+        let ids =
+            payload.chunks_exact(4).map(|id| ContextId(u32::from_le_bytes([id[0], id[1], id[2], id[3]])));
         let choke = kind == Kind::Choke;
         if payload.is_empty() {
             state.choked.all = choke;

@@ -38,7 +38,7 @@ pub enum Giver {
 /// Of whom a frame of this kind is taken; none where it is no matter of the link.
 pub fn giver_of(kind: Kind) -> Option<Giver> {
     Some(match kind {
-        Kind::Boot | Kind::Shutdown | Kind::Pair | Kind::Expel => Giver::Parent,
+        Kind::Boot | Kind::Shutdown | Kind::Pair | Kind::Expel | Kind::Grant => Giver::Parent,
         Kind::Hello | Kind::Route => Giver::Child,
         Kind::Ping | Kind::Pong | Kind::Choke | Kind::Free => Giver::Either,
         Kind::Open | Kind::Data | Kind::Credit | Kind::Reset | Kind::Dead | Kind::Log => return None,
@@ -131,7 +131,9 @@ impl Node {
         }
         match std::mem::take(&mut state.logs.dropped) {
             0 => {}
-            dropped => tracing::warn!("{dropped} log records from the link of {child} were too many and are dropped"),
+            dropped => {
+                tracing::warn!("{dropped} log records from the link of {child} were too many and are dropped")
+            }
         }
         true
     }
@@ -148,10 +150,16 @@ impl Node {
                 Err(error) => self.condemn(link, Reason::Violation, format!("boot: {error}")),
             },
             kind @ (Kind::Choke | Kind::Free) => self.pressed(link, kind, payload),
+            Kind::Grant => {
+                let (Some(first), Some(owner)) = (id_at(payload, 0), id_at(payload, 4)) else { return };
+                if let Some(link) = self.router.link_down(owner) {
+                    self.grants.learn(first, owner, link);
+                    let payload = std::mem::take(&mut frame.payload);
+                    self.control(link, Kind::Grant, payload);
+                }
+            }
             Kind::Pair => {
-                let id = |at: usize| {
-                    payload.get(at..at + 4).map(|id| ContextId(u32::from_le_bytes([id[0], id[1], id[2], id[3]])))
-                };
+                let id = |at| id_at(payload, at);
                 if let (Some(one), Some(other), Some(open)) = (id(0), id(4), payload.get(8)) {
                     self.pair(one, other, *open == 1);
                 }
@@ -179,9 +187,9 @@ impl Node {
     fn route_news(&mut self, link: LinkId, frame: &Frame) {
         match codec::from_bytes(&frame.payload) {
             Ok(RouteNews::Added(id)) => {
-                // The root knows to whom it has given which numbers.
-                let granted = self.grants.as_ref().is_none_or(|grants| grants.is_granted(id, link));
-                if granted && self.router.add(id, link) {
+                // Its order may have passed here before, or its number was granted to somebody behind that link.
+                let known = self.router.link_down(id) == Some(link);
+                if known || (self.grants.is_granted(id, link) && self.router.add(id, link)) {
                     self.tell_parent(&RouteNews::Added(id));
                 } else {
                     self.offence(link, "a route that is another's", &frame.header);
@@ -213,9 +221,11 @@ impl Node {
         let letter = DeadLetter { reason, by: self.id(), text: text.into() };
         for id in &contexts {
             self.close_flows(self.flows.with_peer(*id), &letter);
-            if let Some(grants) = &mut self.grants {
-                grants.ended(*id);
-            }
+            self.grants.ended(*id);
+        }
+        // What they have said still goes before the news that they are gone.
+        if let Some(up) = self.router.up().and_then(|up| self.links.get_mut(&up)) {
+            up.lanes.promote(&contexts);
         }
         for part in contexts.chunks(NEWS) {
             self.tell_parent(&RouteNews::Gone { contexts: part.to_vec(), reason, text: text.into() });
@@ -229,8 +239,7 @@ impl Node {
     /// Tells a context below that everything between it and another, which is not below it, is over.
     pub(super) fn part(&mut self, survivor: ContextId, lost: ContextId, reason: Reason, text: &str) {
         let letter = DeadLetter { reason, by: self.id(), text: text.into() };
-        let header =
-            Header { reply_to: Handle(lost.0), ..Header::new(Kind::Dead, self.id(), survivor) };
+        let header = Header { reply_to: Handle(lost.0), ..Header::new(Kind::Dead, self.id(), survivor) };
         self.dispatch(None, Frame::new(header, codec::to_bytes(&letter).unwrap_or_default()));
     }
 
@@ -269,9 +278,7 @@ impl Node {
             self.close_flows(self.flows.keys(), &letter);
         }
         self.gone(contexts, reason, text);
-        if let Some(grants) = &mut self.grants {
-            grants.link_ended(link);
-        }
+        self.grants.link_ended(link);
     }
 
     pub(super) fn dispatch(&mut self, from: Option<LinkId>, frame: Frame) {
@@ -288,15 +295,17 @@ impl Node {
             Verdict::Forward(link) => {
                 // The ancestors of a context to be learn its route from the order itself, so that frames for it can
                 // follow at once.
-                if header.kind == Kind::Open
-                    && header.handle == Handle::CONNECT
-                    && header.offset != 0
-                    && Some(link) != self.router.up()
-                    && !self.router.add(ContextId(header.offset as u32), link)
-                {
+                let new = connected_by(&header).filter(|_| Some(link) != self.router.up());
+                let known = new.is_some_and(|id| self.router.link_down(id).is_some());
+                if new.is_some_and(|id| !self.router.add(id, link)) {
                     return self.return_frame(from, &frame, Reason::Refused, "its number is in use");
                 }
-                self.enqueue(from, link, frame);
+                if let Some((frame, text)) = self.enqueue(from, link, frame) {
+                    if let Some(id) = new.filter(|_| !known) {
+                        self.router.remove(id, link);
+                    }
+                    self.return_frame(from, &frame, Reason::QueueFull, text);
+                }
             }
         }
     }
@@ -309,6 +318,11 @@ impl Node {
             Kind::Data => header.handle,
             _ => return,
         };
+        if let Some(id) = connected_by(header).filter(|id| self.router.link_down(*id).is_none()) {
+            // The nodes that it has passed made a route for the new context.
+            let text = shortened(text, TEXT_LIMIT).to_owned();
+            self.tell_parent(&RouteNews::Gone { contexts: vec![id], reason, text });
+        }
         let letter = DeadLetter { reason, by: self.id(), text: shortened(text, TEXT_LIMIT).into() };
         let flow = FlowKey { peer: header.dst, handle, opener: header.flags.has(Flags::OPENER) };
         if header.src == self.id() {
@@ -322,7 +336,19 @@ impl Node {
         };
         let dead = Frame::new(dead, codec::to_bytes(&letter).unwrap_or_default());
         if let Verdict::Forward(link) = self.router.route(None, &dead.header) {
-            self.enqueue(cause, link, dead);
+            // What does not fit is one that nobody reads.
+            let _full = self.enqueue(cause, link, dead);
         }
     }
+}
+
+/// The context that an order is to connect.
+fn connected_by(header: &Header) -> Option<ContextId> {
+    let order = header.kind == Kind::Open && header.handle == Handle::CONNECT;
+    Some(ContextId(header.offset as u32)).filter(|id| order && id.0 != 0)
+}
+
+fn id_at(payload: &[u8], at: usize) -> Option<ContextId> {
+    let id = payload.get(at..at + 4)?;
+    Some(ContextId(u32::from_le_bytes([id[0], id[1], id[2], id[3]])))
 }

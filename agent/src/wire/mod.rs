@@ -62,6 +62,8 @@ pub enum Kind {
     Pair = 9,
     /// Parent to child: end the link of this context, it broke the rules. Never forwarded.
     Expel = 10,
+    /// Parent to child: the root has granted a block of numbers to a context. Never forwarded.
+    Grant = 11,
     /// Opens a flow to a service and carries the first bytes of the request.
     Open = 16,
     /// Bytes of a flow.
@@ -89,6 +91,7 @@ impl Kind {
             8 => Kind::Free,
             9 => Kind::Pair,
             10 => Kind::Expel,
+            11 => Kind::Grant,
             16 => Kind::Open,
             17 => Kind::Data,
             18 => Kind::Credit,

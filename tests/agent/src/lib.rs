@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use offshoot::{Context, Error, remote};
+use offshoot::{CallError, Context, ContextId, Error, remote};
 use serde::{Deserialize, Serialize};
 
 /// No argument and no result.
@@ -134,4 +134,40 @@ pub fn wait_for_file(path: PathBuf) -> bool {
 #[remote]
 pub fn panic_with(text: String) {
     panic!("{text}");
+}
+
+/// For anyone who can reach this context: its name.
+#[remote(anyone)]
+pub fn greet(cx: &Context) -> String {
+    cx.name().to_owned()
+}
+
+/// For anyone, and does not come back.
+#[remote(anyone)]
+pub fn hang_for_anyone() {
+    hang();
+}
+
+fn text<T, E: std::fmt::Display>(outcome: Result<T, CallError<E>>) -> Result<T, String> {
+    outcome.map_err(|error| error.to_string())
+}
+
+/// What another context answers to a greeting of this one, or why it does not.
+#[remote]
+pub fn greet_other(cx: &Context, other: ContextId) -> Result<String, String> {
+    text(cx.by_id(other).call(greet {}))
+}
+
+/// Why another context does not answer what is for its ancestors.
+#[remote]
+pub fn command_other(cx: &Context, other: ContextId) -> Result<String, String> {
+    text(cx.by_id(other).call(place {}))
+}
+
+/// Waits for another context that does not answer, and says in `started` that it does.
+#[remote]
+pub fn wait_for_other(cx: &Context, other: ContextId, started: PathBuf) -> Result<(), String> {
+    let reply = cx.by_id(other).start(hang_for_anyone {});
+    std::fs::write(started, "").map_err(|error| error.to_string())?;
+    text(reply.wait())
 }
