@@ -8,7 +8,7 @@ use crate::bench::programs::{in_namespace, numbers};
 const FAR_MIB: &str = "160";
 
 /// Mebibytes of the stream over one hop, and over ten; of Mitogen's over either.
-const RELAYED_MIB: [(&str, &str); 2] = [("1", "1024"), ("10", "128")];
+const RELAYED_MIB: [(&str, &str); 2] = [("1", "512"), ("10", "128")];
 const MITOGEN_MIB: &str = "128";
 
 /// What [`stalled`] fills.
