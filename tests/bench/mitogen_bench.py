@@ -1,20 +1,30 @@
-"""Mitogen's side of `cargo xtask bench`: the same sub-commands as bench-ours.rs, results as a JSON array.
+"""Mitogen's side of `cargo xtask bench`: the same sub-commands as bench-ours, results as a JSON array.
 
 Times are seconds. A connection is timed from the request to the result of its first call; the router, its threads and the
 modules are up already, and one connection that is not counted goes first.
 """
 
+import collections
 import json
 import os
 import sys
+import tempfile
+import threading
 import time
 
 import mitogen
 import mitogen.core
 import mitogen.master
+import mitogen.service
 import mitogen.utils
 
 PYTHON = "/usr/bin/python3"
+
+# Seconds of pings beside one stream, as in flow.rs.
+PINGING = 3.0
+
+# One message of a stream; its queues have no bound, so how much waits in them is chosen here.
+BULK = 16 << 20
 
 
 def ssh(router, config, alias):
@@ -87,6 +97,85 @@ def sent_bytes(router, counting_ssh, log):
         return [int(word) for word in numbers.read().split()]
 
 
+def chain(router, hops):
+    """The last of so many local contexts, each below the one before it."""
+    context = None
+    for _ in range(hops):
+        context = router.local(via=context, python_path=PYTHON)
+    context.call(os.getpid)
+    return context
+
+
+def pings(context):
+    samples = []
+    until = time.perf_counter() + PINGING
+    while time.perf_counter() < until:
+        begun = time.perf_counter()
+        context.call(os.getpid)
+        samples.append(time.perf_counter() - begun)
+    samples.sort()
+    return [samples[len(samples) // 2], samples[len(samples) * 99 // 100]]
+
+
+def bulk(size):
+    return mitogen.core.Blob(size * b"x")
+
+
+def ping_busy(router):
+    """Median and 99th percentile of an empty call over three hops: alone, beside messages down, beside messages up.
+
+    A context runs one call at a time, so the messages go to a child of the one that is called: over the same hops. Several
+    are on their way at any time, for packing one takes longer than sending it.
+    """
+    context = chain(router, 3)
+    below = router.local(via=context, python_path=PYTHON)
+    below.call(bulk, 1)
+    figures = pings(context)
+    full = bulk(BULK)
+    for message in ((len, full), (bulk, BULK)):
+        over = threading.Event()
+
+        def run():
+            under_way = collections.deque()
+            while not over.is_set():
+                under_way.append(below.call_async(*message))
+                if len(under_way) > 4:
+                    under_way.popleft().get()
+            for late in under_way:
+                late.get()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        time.sleep(1.0)
+        figures += pings(context)
+        over.set()
+        thread.join()
+    return figures
+
+
+def fetch(context, path):
+    with open(os.devnull, "wb") as out:
+        mitogen.service.FileService.get(context, path, out)
+
+
+def relay(router, hops, size):
+    """Bytes per second of a file that the file service sends down so many hops."""
+    size = int(size) << 20
+    service = mitogen.service.FileService(router)
+    pool = mitogen.service.Pool(router, [service])
+    try:
+        with tempfile.NamedTemporaryFile() as source:
+            source.write(size * b"x")
+            source.flush()
+            service.register(source.name)
+            context = chain(router, int(hops))
+            begun = time.perf_counter()
+            context.call(fetch, router.myself(), source.name)
+            return [size / (time.perf_counter() - begun)]
+    finally:
+        pool.stop()
+
+
 COMMANDS = {
     "connect-local": connect_local,
     "connect-ssh": connect_ssh,
@@ -95,6 +184,8 @@ COMMANDS = {
     "call-ssh": call_ssh,
     "memory": memory,
     "bytes": sent_bytes,
+    "ping-busy": ping_busy,
+    "relay": relay,
 }
 
 

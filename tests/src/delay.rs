@@ -1,7 +1,8 @@
 //! A network path with a chosen delay: two namespaces joined by a TUN pair whose packets wait in user space.
 //!
 //! The kernel of small test machines has no netem, so the program `delay-link` stands in for the wire: it holds the TUN
-//! device of each side and hands every packet over when its time has come. Bandwidth is not limited, order is kept.
+//! device of each side and hands every packet over when its time has come. Order is kept, nothing is lost, and bandwidth is
+//! limited only where a rate is asked for.
 
 pub mod interface;
 pub mod link;
@@ -36,12 +37,21 @@ impl DelayedPath {
     /// # Panics
     /// When the link does not come up.
     pub fn new(program: &Path, round_trip: Duration) -> Self {
+        Self::with_rate(program, round_trip, None)
+    }
+
+    /// The same with a rate, in megabits per second each way.
+    ///
+    /// # Panics
+    /// When the link does not come up.
+    pub fn with_rate(program: &Path, round_trip: Duration, megabits: Option<u32>) -> Self {
         let (near, far) = (NetNs::new(), NetNs::new());
         let one_way = round_trip / 2;
         let mut command = Command::new(program);
         command.arg(near.path()).arg(Self::NEAR.to_string()).arg(far.path()).arg(Self::FAR.to_string());
         command
             .arg(format!("{}", one_way.as_secs_f64() * 1000.0))
+            .args(megabits.map(|rate| rate.to_string()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         let mut link = process::die_with_parent(&mut command).spawn().expect("delay-link is built");

@@ -1,4 +1,4 @@
-//! `bench-host DELAY_LINK ROUND_TRIP_MS`: the hosts of the bench, up until stdin is closed.
+//! `bench-host DELAY_LINK ROUND_TRIP_MS MBIT`: the hosts of the bench, up until stdin is closed.
 //!
 //! One sshd on loopback (`near`) and one behind a delayed path (`far`), both for the user who may sudo without a password.
 //! Prints one JSON object that says how to reach them.
@@ -14,12 +14,13 @@ use offshoot_tests::users::NOPASS;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     offshoot_tests::require_sandbox();
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [link, round_trip] = words.as_slice() else {
-        return Err("usage: bench-host DELAY_LINK ROUND_TRIP_MS".into());
+    let [link, round_trip, rate] = words.as_slice() else {
+        return Err("usage: bench-host DELAY_LINK ROUND_TRIP_MS MBIT".into());
     };
     let user = format!("User {}", NOPASS.name);
     let near = Sshd::named("near").client_line(&user).start();
-    let path = DelayedPath::new(Path::new(link), Duration::from_millis(round_trip.parse()?));
+    let round_trip = Duration::from_millis(round_trip.parse()?);
+    let path = DelayedPath::with_rate(Path::new(link), round_trip, Some(rate.parse()?));
     let far = Sshd::named("far").client_line(&user).inside(&path.far, DelayedPath::FAR).start();
     let about = serde_json::json!({
         "near": near.config(),

@@ -1,7 +1,8 @@
-//! The wire of a delayed path: moves packets between two TUN devices, each after the same time.
+//! The wire of a delayed path: moves packets between two TUN devices, each after the same time, no faster than its rate.
 //!
 //! One thread, one loop. As the delay is the same for all, a queue per direction keeps the order and the next deadline is
-//! that of its head.
+//! that of its head. The queue has no bound, so the wire itself loses nothing: what is under way is bounded by the windows
+//! of those who send.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,37 +16,59 @@ use nix::sys::time::TimeSpec;
 /// Larger than any packet of a TUN device with the default MTU.
 const PACKET: usize = 64 * 1024;
 
-/// Carries packets from one device to the other for ever.
+/// One direction of the wire: what is under way, and when it is due.
+#[derive(Debug)]
+struct Direction {
+    one_way: Duration,
+    /// Bytes per second; none where only the delay counts.
+    rate: Option<f64>,
+    /// When the last packet has left the sender.
+    free: Option<Instant>,
+    waiting: VecDeque<(Instant, Vec<u8>)>,
+}
+
+impl Direction {
+    fn new(one_way: Duration, rate: Option<f64>) -> Self {
+        Self { one_way, rate, free: None, waiting: VecDeque::new() }
+    }
+
+    /// Takes a packet: it leaves behind the one before it, bit by bit, and travels for the delay.
+    fn take(&mut self, now: Instant, packet: &[u8]) {
+        let begins = self.free.map_or(now, |free| free.max(now));
+        let sending =
+            self.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(packet.len() as f64 / rate));
+        self.free = Some(begins + sending);
+        self.waiting.push_back((begins + sending + self.one_way, packet.to_vec()));
+    }
+}
+
+/// Carries packets from one device to the other for ever, at most `rate` bytes per second each way.
 ///
 /// # Errors
 /// When a device is gone.
-pub fn carry(ends: [File; 2], one_way: Duration) -> io::Result<()> {
-    let mut waiting: [VecDeque<(Instant, Vec<u8>)>; 2] = [VecDeque::new(), VecDeque::new()];
+pub fn carry(ends: [File; 2], one_way: Duration, rate: Option<f64>) -> io::Result<()> {
+    let mut directions = [Direction::new(one_way, rate), Direction::new(one_way, rate)];
     let mut buffer = vec![0; PACKET];
     loop {
-        let next = waiting.iter().filter_map(|queue| queue.front()).map(|(due, _)| *due).min();
+        let heads = directions.iter().filter_map(|direction| direction.waiting.front());
+        let next = heads.map(|(due, _)| *due).min();
         let timeout = next.map(|due| TimeSpec::from_duration(due.saturating_duration_since(Instant::now())));
         let mut polled = ends.each_ref().map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN));
         match ppoll(&mut polled, timeout, None) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
-        for (from, queue) in waiting.iter_mut().enumerate() {
-            take_all(&ends[from], queue, one_way, &mut buffer)?;
-            hand_over(&ends[1 - from], queue);
+        for (from, direction) in directions.iter_mut().enumerate() {
+            take_all(&ends[from], direction, &mut buffer)?;
+            hand_over(&ends[1 - from], &mut direction.waiting);
         }
     }
 }
 
-fn take_all(
-    mut end: &File,
-    queue: &mut VecDeque<(Instant, Vec<u8>)>,
-    one_way: Duration,
-    buffer: &mut [u8],
-) -> io::Result<()> {
+fn take_all(mut end: &File, direction: &mut Direction, buffer: &mut [u8]) -> io::Result<()> {
     loop {
         match end.read(buffer) {
-            Ok(length) => queue.push_back((Instant::now() + one_way, buffer[..length].to_vec())),
+            Ok(length) => direction.take(Instant::now(), &buffer[..length]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -59,5 +82,24 @@ fn hand_over(mut end: &File, queue: &mut VecDeque<(Instant, Vec<u8>)>) {
             // A packet that the other side refuses is lost, as on any wire; TCP sends it again.
             let _ = end.write(&packet);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_waits_for_those_before_it_and_then_for_the_delay() {
+        let (now, delay) = (Instant::now(), Duration::from_millis(100));
+        let due = |rate: Option<f64>| {
+            let mut direction = Direction::new(delay, rate);
+            direction.take(now, &[0; 1000]);
+            direction.take(now, &[0; 500]);
+            direction.take(now + Duration::from_secs(2), &[0; 1000]);
+            direction.waiting.iter().map(|(due, _)| (*due - now).as_millis()).collect::<Vec<_>>()
+        };
+        assert_eq!(due(None), [100, 100, 2100]);
+        assert_eq!(due(Some(1000.0)), [1100, 1600, 3100]);
     }
 }

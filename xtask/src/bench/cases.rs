@@ -1,13 +1,19 @@
-//! The cases, one function each, and the order in which contenders take turns.
+//! The cases and the order in which contenders take turns; the cases themselves are in the modules below.
 //!
 //! Contenders alternate in rounds, so that a machine that slows down halfway slows all of them. Every figure that is
 //! reported is a median over all rounds.
 
+mod flow;
+mod hops;
+mod scale;
+
 use std::collections::BTreeMap;
 use std::process::Command;
 
+pub use scale::pairs as scaled_pairs;
+
 use super::hosts::Hosts;
-use super::programs::{Programs, in_namespace, numbers, seconds_of, ssh};
+use super::programs::{Programs, numbers, seconds_of};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -23,11 +29,20 @@ pub enum Unit {
     ShortSeconds,
     /// Shown as KiB.
     Bytes,
+    /// Shown as MiB.
+    ManyBytes,
+    /// Bytes per second, shown as MiB/s.
+    Rate,
+    /// Shown as it is.
+    Count,
 }
 
-/// One finished case.
+/// A row of the table: its name in the results, what the table says, what its figures count.
+type Row = (&'static str, &'static str, Unit);
+
+/// One finished row.
 pub struct Measured {
-    /// The word that selects it.
+    /// Its name; that of its case where the case has one row.
     pub name: &'static str,
     /// What the table says.
     pub title: &'static str,
@@ -45,32 +60,73 @@ struct Bench<'a> {
     ours_sends: Option<usize>,
 }
 
-type Measure = fn(&mut Bench<'_>) -> Result<Samples>;
+/// Measures a case of one row.
+type Single = fn(&mut Bench<'_>) -> Result<Samples>;
+
+/// Measures a case: samples for each of its rows.
+type Several = fn(&mut Bench<'_>) -> Result<Vec<Samples>>;
+
+enum Case {
+    Single(Row, Single),
+    Several(&'static str, &'static [Row], Several),
+}
 
 /// Rounds in which the contenders of a case alternate.
 const ROUNDS: usize = 5;
 
-/// What the delayed `cat` is fed while ours has sent nothing: the size of an image.
-const ASSUMED_IMAGE: usize = 98_304;
-
 /// `bytes` and its split stand first: the delayed case feeds ssh as much.
-const CASES: [(&str, &str, Unit, Measure); 9] = [
-    ("bytes", "bytes sent to the first call", Unit::Bytes, bytes),
-    ("local", "local: connect + first call", Unit::Seconds, local),
-    ("ssh", "ssh on loopback: connect + first call", Unit::Seconds, loopback),
-    ("sudo", "sudo below a live ssh hop", Unit::Seconds, sudo),
-    ("call-local", "empty call, local", Unit::ShortSeconds, call_local),
-    ("call-ssh", "empty call, over ssh", Unit::ShortSeconds, call_ssh),
-    ("rss", "idle agent, resident", Unit::Bytes, resident),
-    ("pss", "idle agent, proportional share", Unit::Bytes, proportional),
-    ("delayed", "ssh at 250 ms: connect + first call", Unit::Seconds, delayed),
+const CASES: [Case; 14] = [
+    Case::Single(("bytes", "bytes sent to the first call", Unit::Bytes), hops::bytes),
+    Case::Single(("local", "local: connect + first call", Unit::Seconds), hops::local),
+    Case::Single(("ssh", "ssh on loopback: connect + first call", Unit::Seconds), hops::loopback),
+    Case::Single(("sudo", "sudo below a live ssh hop", Unit::Seconds), hops::sudo),
+    Case::Single(("call-local", "empty call, local", Unit::ShortSeconds), hops::call_local),
+    Case::Single(("call-ssh", "empty call, over ssh", Unit::ShortSeconds), hops::call_ssh),
+    Case::Single(("rss", "idle agent, resident", Unit::Bytes), hops::resident),
+    Case::Single(("pss", "idle agent, proportional share", Unit::Bytes), hops::proportional),
+    Case::Single(("delayed", "ssh at 250 ms: connect + first call", Unit::Seconds), hops::delayed),
+    Case::Several("stalled", &flow::STALLED, flow::stalled),
+    Case::Several("ping-busy", &flow::PING_BUSY, flow::ping_busy),
+    Case::Single(("far-stream", "ssh at 250 ms, 1 Gbit/s: one stream", Unit::Rate), flow::far_stream),
+    Case::Several("relay", &flow::RELAY, flow::relay),
+    Case::Several("scale", &scale::ROWS, scale::scale),
 ];
+
+impl Case {
+    /// The word that selects it.
+    fn name(&self) -> &'static str {
+        match self {
+            Case::Single((name, ..), _) | Case::Several(name, ..) => name,
+        }
+    }
+
+    fn rows(&self) -> &[Row] {
+        match self {
+            Case::Single(row, _) => std::slice::from_ref(row),
+            Case::Several(_, rows, _) => rows,
+        }
+    }
+
+    fn measure(&self, bench: &mut Bench<'_>) -> Result<Vec<Measured>> {
+        let samples = match self {
+            Case::Single(_, measure) => vec![measure(bench)?],
+            Case::Several(_, _, measure) => measure(bench)?,
+        };
+        let finished = self.rows().iter().zip(samples).map(|(&(name, title, unit), samples)| Measured {
+            name,
+            title,
+            unit,
+            samples,
+        });
+        Ok(finished.collect())
+    }
+}
 
 /// Refuses words that name no case.
 pub fn check_names<'a>(words: impl Iterator<Item = &'a String>) -> Result<()> {
     for word in words {
-        if !CASES.iter().any(|(name, ..)| name == word) {
-            let names: Vec<&str> = CASES.iter().map(|(name, ..)| *name).collect();
+        if !CASES.iter().any(|case| case.name() == word) {
+            let names: Vec<&str> = CASES.iter().map(Case::name).collect();
             return Err(format!("there is no case {word:?}; the cases are {}", names.join(", ")).into());
         }
     }
@@ -81,13 +137,13 @@ pub fn check_names<'a>(words: impl Iterator<Item = &'a String>) -> Result<()> {
 pub fn measure(programs: &Programs, hosts: &Hosts, chosen: &[&String]) -> Result<Vec<Measured>> {
     let mut bench = Bench { programs, hosts, ours_sends: None };
     let mut results = Vec::new();
-    for (name, title, unit, case) in CASES {
+    for case in &CASES {
         // The delayed case needs to know what ours sends, so the count is always taken.
-        let wanted = chosen.is_empty() || chosen.iter().any(|word| *word == name);
-        let needed = name == "bytes" && chosen.iter().any(|word| *word == "delayed");
+        let wanted = chosen.is_empty() || chosen.iter().any(|word| *word == case.name());
+        let needed = case.name() == "bytes" && chosen.iter().any(|word| *word == "delayed");
         if wanted || needed {
-            eprintln!("measuring {title}");
-            results.push(Measured { name, title, unit, samples: case(&mut bench)? });
+            eprintln!("measuring {}", case.name());
+            results.extend(case.measure(&mut bench)?);
         }
     }
     Ok(results)
@@ -125,81 +181,25 @@ impl Bench<'_> {
     fn timed(&self, command: Command, bytes: usize) -> Result<f64> {
         seconds_of(command, bytes, std::path::Path::new("/tmp"))
     }
+
+    /// The numbers that a sub-command of ours prints; none while there is no such program.
+    fn ours(&self, words: &[&str], wrap: impl Fn(Command) -> Command) -> Result<Vec<f64>> {
+        self.programs.ours(words).map_or(Ok(Vec::new()), |command| numbers(wrap(command)))
+    }
 }
 
-fn bytes(bench: &mut Bench<'_>) -> Result<Samples> {
-    let counting = bench.programs.built("counting-ssh");
-    let words = ["bytes", counting.to_str().ok_or("the path is not UTF-8")?, "/tmp/counted"];
-    let split = bench.duel(1, &words, |_| Ok(()))?;
-    // The remote command and what is written to it; what comes back is not sent by us.
-    let sums: Samples = split.iter().map(|(who, parts)| (*who, vec![parts[0] + parts[1]])).collect();
-    bench.ours_sends = sums.get("ours").map(|sum| sum[0] as usize);
-    Ok(sums)
+/// Adds one number to each row; rows that a contender has no number for stay without it.
+fn spread(rows: &mut [Samples], contender: &'static str, numbers: &[f64]) {
+    for (row, number) in rows.iter_mut().zip(numbers) {
+        row.entry(contender).or_default().push(*number);
+    }
 }
 
-fn local(bench: &mut Bench<'_>) -> Result<Samples> {
-    bench.duel(ROUNDS, &["connect-local", "4"], |_| Ok(()))
-}
-
-fn loopback(bench: &mut Bench<'_>) -> Result<Samples> {
-    let config = &bench.hosts.near;
-    bench.duel(ROUNDS, &["connect-ssh", config, "near", "2"], |samples| {
-        for _ in 0..2 {
-            samples.entry("ssh").or_default().push(bench.timed(ssh(config, &["near", "true"]), 0)?);
-        }
-        Ok(())
-    })
-}
-
-fn sudo(bench: &mut Bench<'_>) -> Result<Samples> {
-    let config = &bench.hosts.near;
-    let master = "ControlPath=/tmp/bench-master";
-    let open = ["-o", "ControlMaster=yes", "-o", master, "-o", "ControlPersist=60", "near", "true"];
-    bench.timed(ssh(config, &open), 0)?;
-    let samples = bench.duel(ROUNDS, &["sudo", config, "near", "2"], |samples| {
-        for _ in 0..2 {
-            let plain = ssh(config, &["-o", master, "near", "sudo -n true"]);
-            samples.entry("ssh").or_default().push(bench.timed(plain, 0)?);
-        }
-        Ok(())
-    })?;
-    bench.timed(ssh(config, &["-o", master, "-q", "-O", "exit", "near"]), 0)?;
-    Ok(samples)
-}
-
-fn call_local(bench: &mut Bench<'_>) -> Result<Samples> {
-    bench.duel(ROUNDS, &["call-local", "4000"], |samples| {
-        let mut floor = Command::new(bench.programs.built("ping-pong"));
-        floor.arg("4000");
-        samples.entry("pipe").or_default().extend(numbers(floor)?);
-        Ok(())
-    })
-}
-
-fn call_ssh(bench: &mut Bench<'_>) -> Result<Samples> {
-    bench.duel(ROUNDS, &["call-ssh", &bench.hosts.near, "near", "2000"], |_| Ok(()))
-}
-
-fn resident(bench: &mut Bench<'_>) -> Result<Samples> {
-    memory(bench, 0)
-}
-
-fn proportional(bench: &mut Bench<'_>) -> Result<Samples> {
-    memory(bench, 1)
-}
-
-fn memory(bench: &Bench<'_>, which: usize) -> Result<Samples> {
-    let both = bench.duel(1, &["memory"], |_| Ok(()))?;
-    Ok(both.iter().map(|(who, sizes)| (*who, vec![sizes[which]])).collect())
-}
-
-fn delayed(bench: &mut Bench<'_>) -> Result<Samples> {
-    let (config, namespace) = (&bench.hosts.far, &bench.hosts.far_namespace);
-    let fed = bench.ours_sends.unwrap_or(ASSUMED_IMAGE);
-    let wrap = |command: Command| in_namespace(namespace, &command);
-    bench.duel_through(ROUNDS, &["connect-ssh", config, "far", "1"], wrap, |samples| {
-        let plain = ssh(config, &["far", "cat >/dev/null"]);
-        samples.entry("ssh").or_default().push(bench.timed(wrap(plain), fed)?);
-        Ok(())
-    })
+/// Every row, each contender with the same one sample.
+#[cfg(test)]
+pub fn all_alike(sample: f64) -> Vec<Measured> {
+    let samples: Samples =
+        ["ours", "mitogen", "ssh", "pipe"].into_iter().map(|who| (who, vec![sample])).collect();
+    let rows = CASES.iter().flat_map(Case::rows);
+    rows.map(|&(name, title, unit)| Measured { name, title, unit, samples: samples.clone() }).collect()
 }

@@ -10,6 +10,9 @@ use super::programs::Programs;
 /// Round trip of the delayed path, in milliseconds.
 pub const ROUND_TRIP_MS: u32 = 250;
 
+/// What the delayed path carries, in megabits per second each way.
+const RATE_MBIT: u32 = 1000;
+
 /// Running hosts; ended by [`Hosts::stop`], or with the sandbox.
 pub struct Hosts {
     child: Child,
@@ -26,7 +29,7 @@ impl Hosts {
     pub fn start(programs: &Programs) -> Result<Self, Box<dyn std::error::Error>> {
         let mut child = Command::new(programs.built("bench-host"))
             .arg(programs.built("delay-link"))
-            .arg(ROUND_TRIP_MS.to_string())
+            .args([ROUND_TRIP_MS.to_string(), RATE_MBIT.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -2,15 +2,22 @@
 
 use serde_json::{Value, json};
 
-use super::cases::{Measured, Unit};
+use super::cases::{Measured, Unit, scaled_pairs};
 use super::hosts::ROUND_TRIP_MS;
 
 /// One aim: what it says, what was measured, what is allowed, all in the same unit.
 struct Aim {
     text: &'static str,
     measured: f64,
-    allowed: f64,
+    allowed: Allowed,
     unit: &'static str,
+}
+
+/// The side of its bound on which a figure is to be.
+#[derive(Clone, Copy, Debug)]
+enum Allowed {
+    AtMost(f64),
+    AtLeast(f64),
 }
 
 const CONTENDERS: [&str; 4] = ["ours", "mitogen", "ssh", "pipe"];
@@ -45,12 +52,15 @@ pub fn print(results: &[Measured]) {
         print!("{:<40} {:>11} {:>11}", measured.title, shown[0], shown[1]);
         println!(" {:>11} {:>11} {to_mitogen:>13} {to_ssh:>10}", shown[2], shown[3]);
     }
-    println!("\n{:<64} {:>12} {:>12}", "aim", "measured", "allowed");
+    println!("\n{:<64} {:>14} {:>14}", "aim", "measured", "allowed");
     for aim in aims(results) {
         let verdict = if aim.hit() { "hit" } else { "MISSED" };
-        let (measured, allowed) =
-            (format!("{:.2} {}", aim.measured, aim.unit), format!("{:.2} {}", aim.allowed, aim.unit));
-        println!("{:<64} {measured:>12} {allowed:>12} {verdict}", aim.text);
+        let measured = format!("{:.2} {}", aim.measured, aim.unit);
+        let allowed = match aim.allowed {
+            Allowed::AtMost(bound) => format!("{bound:.2} {}", aim.unit),
+            Allowed::AtLeast(bound) => format!(">= {bound:.2} {}", aim.unit),
+        };
+        println!("{:<64} {measured:>14} {allowed:>14} {verdict}", aim.text);
     }
 }
 
@@ -66,14 +76,30 @@ pub fn json(results: &[Measured]) -> Value {
                     ((*who).to_owned(), json!({ "median": median(samples), "samples": samples }))
                 })
                 .collect();
-            let unit = if measured.unit == Unit::Bytes { "bytes" } else { "seconds" };
+            let unit = match measured.unit {
+                Unit::Seconds | Unit::ShortSeconds => "seconds",
+                Unit::Bytes | Unit::ManyBytes => "bytes",
+                Unit::Rate => "bytes/second",
+                Unit::Count => "count",
+            };
             json!({ "case": measured.name, "title": measured.title, "unit": unit, "contenders": medians })
         })
         .collect();
     let aims: Vec<Value> = aims(results)
         .iter()
         .map(|aim| {
-            json!({ "aim": aim.text, "measured": aim.measured, "allowed": aim.allowed, "unit": aim.unit, "hit": aim.hit() })
+            let (bound, side) = match aim.allowed {
+                Allowed::AtMost(bound) => (bound, "at most"),
+                Allowed::AtLeast(bound) => (bound, "at least"),
+            };
+            json!({
+                "aim": aim.text,
+                "measured": aim.measured,
+                "allowed": bound,
+                "side": side,
+                "unit": aim.unit,
+                "hit": aim.hit(),
+            })
         })
         .collect();
     json!({ "cases": cases, "aims": aims })
@@ -81,7 +107,10 @@ pub fn json(results: &[Measured]) -> Value {
 
 impl Aim {
     fn hit(&self) -> bool {
-        self.measured <= self.allowed
+        match self.allowed {
+            Allowed::AtMost(bound) => self.measured <= bound,
+            Allowed::AtLeast(bound) => self.measured >= bound,
+        }
     }
 }
 
@@ -89,32 +118,65 @@ impl Aim {
 fn aims(results: &[Measured]) -> Vec<Aim> {
     let get = |case, who| of(results, case, who);
     let ms = |seconds: f64| seconds * 1000.0;
+    let mib = |bytes: f64| bytes / 1_048_576.0;
+    let ratio = |top, bottom| Some(get(top, "ours")? / get(bottom, "ours")?);
+    let larger = |one, other| Some(get(one, "ours")?.max(get(other, "ours")?));
+    let grown: Option<Vec<f64>> = scaled_pairs().map(|(small, large)| ratio(large, small)).collect();
+    let grown = grown.and_then(|ratios| ratios.into_iter().reduce(f64::max));
+    let most = |bound: f64| Some(Allowed::AtMost(bound));
     let pairs = [
         (
             "local connect + first call: a tenth of mitogen's",
             get("local", "ours").map(ms),
-            get("local", "mitogen").map(|theirs| ms(theirs) / 10.0),
+            get("local", "mitogen").map(|theirs| Allowed::AtMost(ms(theirs) / 10.0)),
             "ms",
         ),
         (
             "ssh on loopback: 40 ms above `ssh HOST true`",
             get("ssh", "ours").map(ms),
-            get("ssh", "ssh").map(|plain| ms(plain) + 40.0),
+            get("ssh", "ssh").map(|plain| Allowed::AtMost(ms(plain) + 40.0)),
             "ms",
         ),
         (
             "ssh at 250 ms: one round trip after `cat` has swallowed as much",
             get("delayed", "ours").map(ms),
-            get("delayed", "ssh").map(|plain| ms(plain) + f64::from(ROUND_TRIP_MS)),
+            get("delayed", "ssh").map(|plain| Allowed::AtMost(ms(plain) + f64::from(ROUND_TRIP_MS))),
             "ms",
         ),
-        ("idle agent: 3 MiB resident", get("rss", "ours").map(|bytes| bytes / 1_048_576.0), Some(3.0), "MiB"),
+        ("idle agent: 3 MiB resident", get("rss", "ours").map(mib), most(3.0), "MiB"),
         (
             "empty local call: 2.5 times the pipe's ping-pong",
             get("call-local", "ours").map(|seconds| seconds * 1e6),
-            get("call-local", "pipe").map(|floor| floor * 2.5e6),
+            get("call-local", "pipe").map(|floor| Allowed::AtMost(floor * 2.5e6)),
             "us",
         ),
+        (
+            "unread stream of 1 GiB, 4 hops: no process grows by over 16 MiB",
+            larger("stalled-down", "stalled-up").map(mib),
+            most(16.0),
+            "MiB",
+        ),
+        (
+            "empty call beside a stream, 3 hops: median 5 ms above idle",
+            larger("ping-down", "ping-up").zip(get("ping-idle", "ours")).map(|(busy, idle)| ms(busy - idle)),
+            most(5.0),
+            "ms",
+        ),
+        (
+            "one stream at 250 ms and 1 Gbit/s: 80 % of plain ssh's",
+            get("far-stream", "ours").map(mib),
+            get("far-stream", "ssh").map(|plain| Allowed::AtLeast(mib(plain) * 0.8)),
+            "MiB/s",
+        ),
+        (
+            "one stream over 10 hops: 40 % of that over 1, worse direction",
+            ratio("relay-10-down", "relay-1-down")
+                .zip(ratio("relay-10-up", "relay-1-up"))
+                .map(|(down, up)| 100.0 * down.min(up)),
+            Some(Allowed::AtLeast(40.0)),
+            "%",
+        ),
+        ("cost of each of 1,000 contexts: 1.5 times that of each of 250", grown, most(1.5), "times"),
     ];
     let whole = pairs.into_iter().filter_map(|(text, measured, allowed, unit)| {
         Some(Aim { text, measured: measured?, allowed: allowed?, unit })
@@ -128,16 +190,38 @@ fn show(value: Option<f64>, unit: Unit) -> String {
         (Some(value), Unit::Seconds) => format!("{:.1} ms", value * 1e3),
         (Some(value), Unit::ShortSeconds) => format!("{:.1} us", value * 1e6),
         (Some(value), Unit::Bytes) => format!("{:.1} KiB", value / 1024.0),
+        (Some(value), Unit::ManyBytes) => format!("{:.1} MiB", value / 1_048_576.0),
+        (Some(value), Unit::Rate) => format!("{:.1} MiB/s", value / 1_048_576.0),
+        (Some(value), Unit::Count) => format!("{value:.1}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::median;
+    use super::{Aim, Allowed, aims, median};
+    use crate::bench::cases::all_alike;
 
     #[test]
     fn the_median_is_the_middle_or_between_the_two_middles() {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+
+    #[test]
+    fn every_aim_finds_the_rows_that_it_is_about() {
+        let aims = aims(&all_alike(1.0));
+        assert_eq!(aims.len(), 10);
+        // All are alike: ten hops carry as much as one, and the thousandth context costs what the first did.
+        let hit = |words: &str| aims.iter().find(|aim| aim.text.starts_with(words)).map(Aim::hit);
+        assert_eq!(hit("one stream over 10 hops"), Some(true));
+        assert_eq!(hit("cost of each of 1,000"), Some(true));
+        assert_eq!(hit("local connect"), Some(false));
+    }
+
+    #[test]
+    fn a_bound_is_hit_on_its_own_side() {
+        let aim = |measured, allowed| Aim { text: "", measured, allowed, unit: "" };
+        assert!(aim(1.0, Allowed::AtMost(2.0)).hit() && !aim(3.0, Allowed::AtMost(2.0)).hit());
+        assert!(aim(3.0, Allowed::AtLeast(2.0)).hit() && !aim(1.0, Allowed::AtLeast(2.0)).hit());
     }
 }

@@ -1,37 +1,63 @@
 //! Measures this project through its public crate, for `cargo xtask bench`: the sub-commands of
-//! `tests/bench/mitogen_bench.py`, each printing a JSON array of numbers as its last line.
+//! `tests/bench/mitogen_bench.py` and more, each printing a JSON array of numbers as its last line.
+//!
+//! Here are connections, calls and what one agent weighs.
+
+mod far;
+mod flow;
+mod procfs;
+mod scale;
 
 use offshoot::{Connecting, Context, Result, Router, stock};
 use std::time::{Duration, Instant};
 
+/// What a measurement gives; its errors are told to a person and end this program.
+type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// The numbers that are printed.
+type Numbers = Outcome<Vec<f64>>;
+
 const USAGE: &str = "bench-ours connect-local N | connect-ssh CONFIG ALIAS N | sudo CONFIG ALIAS N | call-local N | \
-                     call-ssh CONFIG ALIAS N | memory | bytes PROGRAM LOG";
+                     call-ssh CONFIG ALIAS N | memory | bytes PROGRAM LOG | stalled down|up | ping-busy | \
+                     relay HOPS MIB | far CONFIG ALIAS MIB | far-ssh CONFIG ALIAS MIB | scale N | hold N";
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let result = match words.as_slice() {
-        ["connect-local", count] => connects(number(count), |router| router.local().open()),
-        ["connect-ssh", config, alias, count] => {
-            connects(number(count), |router| router.ssh(*alias).config(*config).open())
-        }
-        ["sudo", config, alias, count] => sudo(config, alias, number(count)),
-        ["call-local", count] => calls(number(count), |router| router.local().connect()),
-        ["call-ssh", config, alias, count] => {
-            calls(number(count), |router| router.ssh(*alias).config(*config).connect())
-        }
-        ["memory"] => memory(),
-        ["bytes", program, log] => bytes(program, log),
-        _ => {
-            eprintln!("{USAGE}");
-            std::process::exit(2);
-        }
-    };
-    match result {
+    match measure(&words) {
         Ok(numbers) => println!("{numbers:?}"),
         Err(error) => {
             eprintln!("bench-ours: {error}");
             std::process::exit(1);
+        }
+    }
+}
+
+fn measure(words: &[&str]) -> Numbers {
+    let mebibytes = |word: &str| (number(word) as u64) << 20;
+    match words {
+        ["connect-local", count] => Ok(connects(number(count), |router| router.local().open())?),
+        ["connect-ssh", config, alias, count] => {
+            Ok(connects(number(count), |router| router.ssh(*alias).config(*config).open())?)
+        }
+        ["sudo", config, alias, count] => Ok(sudo(config, alias, number(count))?),
+        ["call-local", count] => Ok(calls(number(count), |router| router.local().connect())?),
+        ["call-ssh", config, alias, count] => {
+            Ok(calls(number(count), |router| router.ssh(*alias).config(*config).connect())?)
+        }
+        ["memory"] => memory(),
+        ["bytes", program, log] => Ok(bytes(program, log)?),
+        ["stalled", "down"] => flow::stalled(flow::Way::Down),
+        ["stalled", "up"] => flow::stalled(flow::Way::Up),
+        ["ping-busy"] => flow::ping_busy(),
+        ["relay", hops, size] => flow::relay(number(hops), mebibytes(size)),
+        ["far", config, alias, size] => far::ours(config, alias, mebibytes(size)),
+        ["far-ssh", config, alias, size] => far::plain(config, alias, mebibytes(size)),
+        ["scale", count] => scale::measure(number(count)),
+        ["hold", count] => scale::hold(number(count)),
+        _ => {
+            eprintln!("{USAGE}");
+            std::process::exit(2);
         }
     }
 }
@@ -91,16 +117,11 @@ fn calls(count: usize, connect: impl Fn(&Router) -> Result<Context>) -> Result<V
 }
 
 /// Resident and proportional set of an idle agent that has answered one call.
-fn memory() -> Result<Vec<f64>> {
+fn memory() -> Numbers {
     let router = Router::new()?;
     let context = router.local().connect()?;
     let process = context.call(stock::facts {})?.process;
-    let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
-    let field = |name: &str| {
-        let line = rollup.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        line.split_ascii_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) * 1024.0
-    };
-    Ok(vec![field("Rss:"), field("Pss:")])
+    Ok(vec![procfs::memory(process, "Rss:")?, procfs::memory(process, "Pss:")?])
 }
 
 /// What went through a program that stands in for ssh and counts: command, stdin, and what came back.

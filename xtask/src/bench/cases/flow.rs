@@ -1,0 +1,76 @@
+//! Streams: their speed near and far, the memory of one that nobody reads, and calls beside one.
+
+use super::{Bench, Result, Row, Samples, Unit, spread};
+use crate::bench::programs::{in_namespace, numbers};
+
+/// Mebibytes of the stream over the delayed path: half a minute at what ssh's own window allows there. A contender that
+/// is slower than that gets fewer.
+const FAR_MIB: &str = "160";
+
+/// Mebibytes of the stream over one hop, and over ten; of Mitogen's over either.
+const RELAYED_MIB: [(&str, &str); 2] = [("1", "512"), ("10", "128")];
+const MITOGEN_MIB: &str = "128";
+
+/// What [`stalled`] fills.
+pub const STALLED: [Row; 2] = [
+    ("stalled-down", "unread stream, 4 hops down: growth", Unit::ManyBytes),
+    ("stalled-up", "unread stream, 4 hops up: growth", Unit::ManyBytes),
+];
+
+/// The growth of the process that grew most. Memory is what it is: one round.
+pub(super) fn stalled(bench: &mut Bench<'_>) -> Result<Vec<Samples>> {
+    let mut rows = vec![Samples::new(); STALLED.len()];
+    for (row, way) in rows.iter_mut().zip(["down", "up"]) {
+        row.insert("ours", bench.ours(&["stalled", way], |command| command)?);
+    }
+    Ok(rows)
+}
+
+/// What [`ping_busy`] fills, in the order in which the programs print it.
+pub const PING_BUSY: [Row; 6] = [
+    ("ping-idle", "empty call, 3 hops, idle", Unit::Seconds),
+    ("ping-idle-p99", "  its 99th percentile", Unit::Seconds),
+    ("ping-down", "empty call, 3 hops, beside a stream down", Unit::Seconds),
+    ("ping-down-p99", "  its 99th percentile", Unit::Seconds),
+    ("ping-up", "empty call, 3 hops, beside a stream up", Unit::Seconds),
+    ("ping-up-p99", "  its 99th percentile", Unit::Seconds),
+];
+
+pub(super) fn ping_busy(bench: &mut Bench<'_>) -> Result<Vec<Samples>> {
+    let mut rows = vec![Samples::new(); PING_BUSY.len()];
+    spread(&mut rows, "ours", &bench.ours(&["ping-busy"], |command| command)?);
+    spread(&mut rows, "mitogen", &numbers(bench.programs.mitogen(&["ping-busy"]))?);
+    Ok(rows)
+}
+
+/// Ours against plain ssh over the same path, each from a program that runs to its end.
+pub(super) fn far_stream(bench: &mut Bench<'_>) -> Result<Samples> {
+    let (config, namespace) = (&bench.hosts.far, &bench.hosts.far_namespace);
+    let mut samples = Samples::new();
+    for (contender, verb) in [("ours", "far"), ("ssh", "far-ssh")] {
+        let rate =
+            bench.ours(&[verb, config, "far", FAR_MIB], |command| in_namespace(namespace, &command))?;
+        samples.insert(contender, rate);
+    }
+    Ok(samples)
+}
+
+/// What [`relay`] fills: each number of hops down and up.
+pub const RELAY: [Row; 4] = [
+    ("relay-1-down", "one stream down, 1 hop", Unit::Rate),
+    ("relay-1-up", "one stream up, 1 hop", Unit::Rate),
+    ("relay-10-down", "one stream down, 10 hops", Unit::Rate),
+    ("relay-10-up", "one stream up, 10 hops", Unit::Rate),
+];
+
+/// Mitogen has a stream in one direction, that of its file service.
+pub(super) fn relay(bench: &mut Bench<'_>) -> Result<Vec<Samples>> {
+    let mut rows = vec![Samples::new(); RELAY.len()];
+    for _ in 0..2 {
+        for (pair, (hops, size)) in rows.chunks_mut(2).zip(RELAYED_MIB) {
+            spread(pair, "ours", &bench.ours(&["relay", hops, size], |command| command)?);
+            spread(pair, "mitogen", &numbers(bench.programs.mitogen(&["relay", hops, MITOGEN_MIB]))?);
+        }
+    }
+    Ok(rows)
+}
