@@ -192,7 +192,7 @@ fn start(name: &str, program: &Path, seconds: u64) -> Result<Running, Box<dyn st
         .arg(format!("-seed={seed}"))
         .arg(format!("-max_len={}", corpus::longest(name)))
         .arg(format!("-artifact_prefix={}/", artifacts(name).display()))
-        .args(["-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1", "-use_value_profile=1"])
+        .args(["-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"])
         // The first folder is where new inputs go.
         .args([scratch(name), tree(name)])
         .stdin(Stdio::null())

@@ -40,9 +40,11 @@ pub fn merge(name: &str, program: &Path) -> Outcome {
     let tree = super::tree(name);
     let mut kept = files(&tree)?;
     let mut size: u64 = kept.iter().map(|(size, _)| size).sum();
-    // What stands in the tree stays: some of it is there for a reason that coverage does not show. The smallest are
-    // taken first, so that as many as can be find room.
-    for (length, file) in files(&merged)? {
+    // What stands in the tree stays: some of it is there for a reason that coverage does not show. Of the rest some of
+    // every size are taken: the smallest alone would only scratch at the surface.
+    let found = files(&merged)?;
+    let every = found.len().div_ceil(MOST.0.saturating_sub(kept.len()).max(1)).max(1);
+    for (length, file) in found.into_iter().rev().step_by(every) {
         let Some(file_name) = file.file_name() else { continue };
         let place = tree.join(file_name);
         if place.exists() || kept.len() >= MOST.0 || size + length > MOST.1 {

@@ -37,7 +37,8 @@ pub fn inject(world: &mut World, input: &mut Input<'_>) {
         return deliver(world, child, up, input.bytes());
     }
     let (header, payload) = frame(world, input, child, up);
-    let count = if MANY.contains(&how) { u32::from(input.byte()) } else { 1 };
+    let count = if MANY.contains(&how) { u32::from(input.byte()).min(world.forgeries) } else { 1 };
+    world.forgeries = world.forgeries.saturating_sub(count);
     let step = u32::from(input.byte());
     for turn in 0..count {
         let Some(cable) = world.cables.iter_mut().find(|cable| cable.child == child) else { return };

@@ -47,6 +47,8 @@ pub struct World {
     pub flows: Vec<(ContextId, FlowKey)>,
     pub record: Record,
     next: u32,
+    /// How many frames may still be forged by the dozen: one run is to be quick.
+    pub forgeries: u32,
     /// Bytes that were put in from outside or sent, and steps that were taken: what all that waits is measured by.
     pub put_in: usize,
 }
@@ -69,6 +71,7 @@ impl World {
             flows: Vec::new(),
             record: Record::default(),
             next: 1,
+            forgeries: 1000,
             put_in: 0,
         };
         for (parent, _) in pairs {
