@@ -143,7 +143,8 @@ impl Incoming {
         if self.ended {
             return None;
         }
-        let waits = self.consumed == self.before && self.received == self.before;
+        let stands_at = |limit| self.consumed == limit && self.received == limit;
+        let waits = stands_at(self.before) || stands_at(self.limit);
         if waits && self.window < MAX_WINDOW && self.window <= *spare {
             *spare -= self.window;
             self.window *= 2;

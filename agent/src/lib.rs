@@ -23,6 +23,9 @@ pub mod codec;
 pub mod connect;
 pub mod error;
 pub mod flow;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod grants;
 pub mod id;
 pub mod images;

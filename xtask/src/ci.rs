@@ -10,17 +10,18 @@ use std::process::Command;
 
 use crate::agents::workspace;
 use crate::suite::{cargo, target_directory};
-use crate::{Outcome, agents, suite};
+use crate::{Outcome, agents, fuzz, suite};
 
 type Step = (&'static str, fn() -> Outcome);
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("formatting", formatting),
     ("clippy", clippy),
     ("documentation", documentation),
     ("dependencies", dependencies),
     ("agent size and reproducibility", agent),
     ("tests", tests),
+    ("fuzz", fuzz),
 ];
 
 /// Runs all steps.
@@ -79,8 +80,12 @@ fn quoted(text: &str, key: &str) -> Vec<String> {
     line.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
+/// The fuzz targets are a workspace of their own; what they check is in this one.
+const FUZZ: [&str; 2] = ["--manifest-path", "tests/fuzz/Cargo.toml"];
+
 fn formatting() -> Outcome {
-    succeed(cargo().args(["fmt", "--all", "--check"]))
+    succeed(cargo().args(["fmt", "--all", "--check"]))?;
+    succeed(cargo().arg("fmt").args(FUZZ).arg("--check"))
 }
 
 fn clippy() -> Outcome {
@@ -93,7 +98,9 @@ fn documentation() -> Outcome {
 
 fn dependencies() -> Outcome {
     let deny = cargo_deny()?;
-    succeed(Command::new(deny).current_dir(workspace()).args(["check", "bans", "licenses", "sources"]))
+    let check = ["check", "bans", "licenses", "sources"];
+    succeed(Command::new(&deny).current_dir(workspace()).args(check))?;
+    succeed(Command::new(&deny).current_dir(workspace()).args(FUZZ).args(check))
 }
 
 fn agent() -> Outcome {
@@ -102,6 +109,10 @@ fn agent() -> Outcome {
 
 fn tests() -> Outcome {
     suite::run(&[])
+}
+
+fn fuzz() -> Outcome {
+    fuzz::run(&["--smoke".to_owned()])
 }
 
 /// The installed `cargo-deny`, or one built into the target directory.

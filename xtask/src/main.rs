@@ -6,6 +6,8 @@ mod agents;
 mod bench;
 mod ci;
 mod dist;
+mod fuzz;
+mod miri;
 mod packages;
 mod sandbox;
 mod suite;
@@ -20,6 +22,9 @@ usage: cargo xtask VERB [ARGS...]
   offshoot ARGS...                                                 build what is stale, then run target/dist/offshoot ARGS
   test [--skip-build] [FILTER...]                                  all tests: units here, end-to-end suites in a sandbox
   bench [--json] [CASE...]                                         ours against Mitogen and plain ssh, in the sandbox
+  fuzz [TARGET...] [--smoke] [--seconds N] [--jobs N] [--minimize] [--reproduce FILE]
+                                                                   the fuzz targets under libFuzzer, on stable
+  miri                                                             the pure parts under Miri, where a nightly has it
   ci                                                               everything that must pass before a change goes in
 ";
 
@@ -35,6 +40,8 @@ fn main() -> ExitCode {
         "offshoot" => dist::run_offshoot(rest),
         "test" => suite::run(rest),
         "bench" => bench::run(rest),
+        "fuzz" => fuzz::run(rest),
+        "miri" => miri::run(rest),
         "ci" => ci::run(rest),
         sandbox::VERB => sandbox::init(rest),
         bench::INSIDE => bench::run_inside(rest),

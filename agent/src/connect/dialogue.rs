@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// How many bytes may follow a prompt's text on its line: some programs wrap and translate what they are given.
 const PROMPT_TAIL: usize = 50;
-/// The most of an unfinished line that is looked at.
+/// The most of an unfinished line that is kept. Of a longer one the end counts, where a prompt would stand.
 const LINE_LIMIT: usize = 4096;
 
 /// What is looked for.
@@ -98,7 +98,10 @@ impl Dialogue {
             if matches!(byte, b'\n' | b'\r') {
                 let line = std::mem::take(&mut self.tail);
                 self.line(&line);
-            } else if self.tail.len() < LINE_LIMIT {
+            } else {
+                if self.tail.len() == LINE_LIMIT {
+                    self.tail.drain(..LINE_LIMIT / 2);
+                }
                 self.tail.push(*byte);
             }
         }
@@ -131,10 +134,11 @@ impl Dialogue {
         let tail = &self.tail;
         let rule = self.rules.iter().find(|rule| {
             let Pattern::Prompt(text) = &rule.pattern else { return false };
-            find(tail, text.as_bytes(), true).is_some_and(|end| {
-                let rest = &tail[end..];
-                rest.len() <= PROMPT_TAIL && !rest.contains(&b'*')
-            })
+            applies(rule.when, self.answered)
+                && find(tail, text.as_bytes(), true).is_some_and(|end| {
+                    let rest = &tail[end..];
+                    rest.len() <= PROMPT_TAIL && !rest.contains(&b'*')
+                })
         })?;
         let act = match &rule.reaction {
             Reaction::Answer(Some(_)) if self.answered => Act::Fail(
@@ -165,11 +169,11 @@ fn applies(when: When, answered: bool) -> bool {
     }
 }
 
-/// Where `needle` ends in `text`.
+/// Where `needle` ends in `text`, the last time it stands there: what is said before a prompt may hold its text, too.
 fn find(text: &[u8], needle: &[u8], any_case: bool) -> Option<usize> {
     let same =
         |window: &&[u8]| if any_case { window.eq_ignore_ascii_case(needle) } else { *window == needle };
-    text.windows(needle.len().max(1)).position(|window| same(&window)).map(|at| at + needle.len())
+    text.windows(needle.len().max(1)).rposition(|window| same(&window)).map(|at| at + needle.len())
 }
 
 #[cfg(test)]
@@ -216,6 +220,38 @@ mod tests {
         assert_eq!(sudo(Some("pw")).terminal(b"[offshoot 5f] password: \r\n"), None);
         let long = [b"[offshoot 5f]".as_slice(), &[b'x'; 60]].concat();
         assert_eq!(sudo(Some("pw")).terminal(&long), None);
+    }
+
+    #[test]
+    fn the_last_of_several_prompts_on_a_line_counts() {
+        let line = b"[offshoot 5f] is what will be asked, by a host that likes to talk a lot: [offshoot 5f] password: ";
+        assert_eq!(sudo(Some("pw")).terminal(line), Some(Act::Type("pw".into())));
+    }
+
+    #[test]
+    fn of_a_line_that_is_too_long_the_end_counts() {
+        let filler = |length: usize| vec![b'.'; length];
+        for length in [LINE_LIMIT - 20, LINE_LIMIT, 3 * LINE_LIMIT + 7] {
+            let asked = [&filler(length)[..], b"[offshoot 5f] password: "].concat();
+            assert_eq!(sudo(Some("pw")).terminal(&asked), Some(Act::Type("pw".into())), "{length}");
+        }
+        // The text ends where a buffer might, but the line goes on.
+        let text = b"[offshoot 5f]";
+        let quoted = [&filler(LINE_LIMIT - text.len())[..], text, &filler(100)].concat();
+        assert_eq!(sudo(Some("pw")).terminal(&quoted), None);
+    }
+
+    #[test]
+    fn a_prompt_is_only_answered_when_its_rule_applies() {
+        let rule = |when| Rule {
+            pattern: Pattern::Prompt("code: ".into()),
+            when,
+            reaction: Reaction::Answer(Some("pw".into())),
+        };
+        assert_eq!(Dialogue::new(vec![rule(When::Answered)]).terminal(b"code: "), None);
+        let mut once = Dialogue::new(vec![rule(When::Unanswered)]);
+        assert_eq!(once.terminal(b"code: "), Some(Act::Type("pw".into())));
+        assert_eq!(once.terminal(b"code: "), None);
     }
 
     #[test]

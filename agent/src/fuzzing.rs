@@ -1,0 +1,94 @@
+//! The messages that only agents speak, opened to the fuzz targets; compiled with the feature `fuzzing` alone.
+//!
+//! Their types stay private: a fuzz target has bytes, and asks what becomes of them. It holds no logic of its own.
+
+use crate::broker::{Connected, Hello, encode_call};
+use crate::codec;
+use crate::connect::ConnectRequest;
+use crate::connect::dialogue::Rule;
+use crate::error::{ConnectError, DeadLetter, Error};
+use crate::id::ContextId;
+use crate::node::Boot;
+use crate::program::{ExitStatus, Order};
+use crate::remote;
+use crate::secret::Secret;
+use crate::stock::Facts;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Reads bytes as a message and writes what was read.
+pub type Again = fn(&[u8]) -> Option<Vec<u8>>;
+
+/// Every message that travels, by name.
+pub const MESSAGES: &[(&str, Again)] = &[
+    ("hello", again::<Hello>),
+    ("boot", again::<Boot>),
+    ("connect", again::<ConnectRequest>),
+    ("connected", again::<Connected>),
+    ("order", again::<Order>),
+    ("exit", again::<ExitStatus>),
+    ("dead letter", again::<DeadLetter>),
+    ("error", again::<Error>),
+    ("connect error", again::<ConnectError>),
+    ("rule", again::<Rule>),
+    ("secret", again::<Secret>),
+    ("context", again::<ContextId>),
+    ("facts", again::<Facts>),
+    ("strings", again::<Vec<String>>),
+];
+
+fn again<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Vec<u8>> {
+    let value: T = codec::from_bytes(bytes).ok()?;
+    Some(codec::to_bytes(&value).expect("what was read can be written"))
+}
+
+/// A hello's bytes.
+pub fn hello(build: u64, process: u32, machine: &str, version: &str) -> Vec<u8> {
+    let hello = Hello { build, process, machine: machine.into(), version: version.into() };
+    codec::to_bytes(&hello).expect("a hello can be written")
+}
+
+/// The bytes of an answer to a connect.
+pub fn connected(process: u32, machine: &str, attempts: u8) -> Vec<u8> {
+    let connected = Connected { process, machine: machine.into(), attempts };
+    codec::to_bytes(&connected).expect("an answer can be written")
+}
+
+/// The bytes of an order to run a program.
+pub fn order(argv: Vec<Vec<u8>>, env: Vec<(Vec<u8>, Vec<u8>)>, directory: Option<Vec<u8>>) -> Vec<u8> {
+    let order = Order { argv, env, clear_env: false, directory };
+    codec::to_bytes(&order).expect("an order can be written")
+}
+
+/// The bytes of a call.
+pub fn call(name: &str, arguments: &[u8]) -> Vec<u8> {
+    encode_call(name, arguments)
+}
+
+/// What a root does with a log record.
+pub fn log_arrived(bytes: &[u8]) {
+    crate::log::arrived("fuzz", bytes);
+}
+
+/// The bytes of a log record.
+pub fn log_record(target: &str, text: &str) -> Vec<u8> {
+    crate::log::encode(tracing::Level::INFO, target, text)
+}
+
+/// A reply as the one who waits for it reads it.
+///
+/// # Errors
+/// What the reply says, or that it says nothing.
+pub fn reply(bytes: &[u8]) -> Result<Vec<String>, Error> {
+    remote::read_value("fuzz", bytes)
+}
+
+/// The reply with a value.
+pub fn value(value: &Vec<String>) -> Vec<u8> {
+    remote::value(value)
+}
+
+/// The reply with an error.
+pub fn failed(error: &Error) -> Vec<u8> {
+    remote::failed(error)
+}

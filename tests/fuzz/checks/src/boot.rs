@@ -1,0 +1,83 @@
+//! What a child and its parent say first: hello and boot, as bytes that may be anything and as values that must arrive.
+
+use crate::input::Input;
+use crate::messages::written_again;
+use offshoot_agent::codec;
+use offshoot_agent::fuzzing;
+use offshoot_agent::id::{ContextId, LinkId};
+use offshoot_agent::node::{Boot, Event, Node};
+use offshoot_agent::wire::{Decoder, Header, Kind, MAX_PAYLOAD, encode};
+
+/// Runs the check.
+pub fn run(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    match input.byte() % 4 {
+        0 => {
+            written_again("hello", input.0);
+            written_again("boot", input.0);
+        }
+        1 => agent_is_told(input.0),
+        2 => told_by_a_parent(&mut input),
+        _ => {
+            let (build, process) = (input.u64(), input.u32());
+            let hello = fuzzing::hello(build, process, &input.text(), &input.text());
+            assert_eq!(written_again("hello", &hello), Some(hello));
+        }
+    }
+}
+
+/// An agent whose parent sends these bytes as its boot: it becomes what they say, or the link is of no use.
+fn agent_is_told(payload: &[u8]) {
+    let payload = &payload[..payload.len().min(MAX_PAYLOAD)];
+    let (mut node, up) = Node::agent();
+    let mut stream = Vec::new();
+    encode(&Header::new(Kind::Boot, ContextId(1), ContextId(0)), payload, 0, &mut stream);
+    node.receive(up, &stream);
+    match (codec::from_bytes::<Boot>(payload), node.poll_event()) {
+        (Ok(expected), Some(Event::Boot(boot))) => became(&node, &expected, &boot),
+        (Err(_), Some(Event::Broken { link, why })) => {
+            assert_eq!(link, up);
+            assert!(why.starts_with("boot: "), "{why}");
+            assert_eq!(node.id(), ContextId(u32::MAX), "it is still nobody");
+        }
+        (expected, event) => panic!("{expected:?} gave {event:?}"),
+    }
+    assert!(node.poll_event().is_none());
+}
+
+/// A parent's boot for a child, through both nodes; it goes before what waited already.
+fn told_by_a_parent(input: &mut Input<'_>) {
+    let mut parent = Node::root();
+    let waiting = input.flag();
+    let boot = Boot {
+        id: ContextId(input.u32().max(1)),
+        ancestors: (0..input.byte()).map(|_| ContextId(input.u32())).collect(),
+        name: input.text(),
+        log_level: input.byte(),
+        heartbeat: input.u32(),
+    };
+    let link = parent.add_child(boot.id).expect("nobody else has the number");
+    if waiting {
+        parent.open(boot.id, offshoot_agent::id::Handle::CALL, b"early", Default::default());
+    }
+    parent.boot(link, &boot);
+    let mut stream = Vec::new();
+    parent.transmit(link, &mut stream, usize::MAX);
+    let mut decoder = Decoder::default();
+    decoder.extend(&stream);
+    let first = decoder.next_frame().expect("it is whole").expect("it is there");
+    assert_eq!(first.header.kind, Kind::Boot, "nothing goes before it");
+    let (mut node, up) = Node::agent();
+    let cut = stream.len().min(input.byte().into());
+    node.receive(up, &stream[..cut]);
+    node.receive(up, &stream[cut..]);
+    let Some(Event::Boot(told)) = node.poll_event() else { panic!("it was not told who it is") };
+    became(&node, &boot, &told);
+    assert!(parent.add_child(boot.id) != Some(LinkId(0)), "a number is not used twice");
+}
+
+fn became(node: &Node, expected: &Boot, told: &Boot) {
+    assert_eq!((node.id(), node.router.ancestors()), (expected.id, &expected.ancestors[..]));
+    assert_eq!((told.id, &told.ancestors, &told.name), (expected.id, &expected.ancestors, &expected.name));
+    assert_eq!((told.log_level, told.heartbeat), (expected.log_level, expected.heartbeat));
+}

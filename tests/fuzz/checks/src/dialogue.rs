@@ -1,0 +1,261 @@
+//! The dialogue of prompts and the watcher of bootstraps against bytes in any pieces.
+//!
+//! What an unfinished line means depends on where a program pauses, so the acts may depend on where bytes are cut. They may
+//! not depend on cuts at which nothing was done; and whatever the cuts, a password is typed once, and only to a prompt.
+
+use crate::input::{Input, pieces};
+use crate::messages::rule;
+use offshoot_agent::connect::boot::{Boot, Progress, Verdict};
+use offshoot_agent::connect::dialogue::{Act, Dialogue, Pattern, Reaction, Rule, When};
+use offshoot_agent::connect::methods::{Method, Ssh, Sudo};
+use offshoot_agent::{ConnectErrorKind, Secret};
+use offshoot_bootstrap::{Mode, Nonce, Platform, agent_marker};
+
+const NONCE: [u8; 8] = *b"\x01\x23\x45\x67\x89\xab\xcd\xef";
+const READY: &[u8] = b"offshoot:0123456789abcdef:ready:4711\n";
+/// How much of a line is remembered at least, in bytes.
+const REMEMBERED: usize = 2048;
+
+/// Runs the check.
+pub fn run(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    let mode = input.byte();
+    let rules = match input.byte() % 3 {
+        0 => sudo(),
+        1 => ssh(),
+        _ => (0..=input.below(4)).map(|_| rule(&mut input)).collect(),
+    };
+    let lengths = input.bytes();
+    if mode % 2 == 0 {
+        prompts(&rules, input.0, lengths);
+    } else {
+        bootstrap(&rules, mode, input.0, lengths);
+    }
+}
+
+fn sudo() -> Vec<Rule> {
+    let mut sudo = Sudo::default();
+    sudo.set_password("secret".into());
+    sudo.recipe("5f5f5f5f").rules
+}
+
+fn ssh() -> Vec<Rule> {
+    let mut ssh = Ssh::new("web1");
+    ssh.set_password("secret".into());
+    ssh.recipe("5f5f5f5f").rules
+}
+
+/// What the rules mean, said as plainly as can be: with everything kept, and searched from the start.
+struct Model<'a> {
+    rules: &'a [Rule],
+    line: Vec<u8>,
+    answered: bool,
+    explained: Option<(ConnectErrorKind, String, String)>,
+    /// A line was longer than what must be remembered of one: what was said in it may be lost.
+    overlong: bool,
+}
+
+impl Model<'_> {
+    fn terminal(&mut self, bytes: &[u8]) -> Option<Act> {
+        for byte in bytes {
+            if matches!(byte, b'\n' | b'\r') {
+                self.end_of_line();
+                self.line.clear();
+            } else {
+                self.line.push(*byte);
+                self.overlong |= self.line.len() > REMEMBERED;
+            }
+        }
+        let rule = self.rules.iter().find(|rule| self.applies(rule.when) && self.asks(&rule.pattern))?;
+        let act = match &rule.reaction {
+            Reaction::Answer(Some(secret)) if !self.answered => {
+                self.answered = true;
+                Act::Type(secret.clone())
+            }
+            Reaction::Skip => Act::Type(Secret::new("")),
+            Reaction::Answer(given) => {
+                let (incorrect, required) =
+                    (ConnectErrorKind::PasswordIncorrect, ConnectErrorKind::PasswordRequired);
+                let kind = if given.is_some() { incorrect } else { required };
+                Act::Fail(kind, String::new(), String::new())
+            }
+            Reaction::Explain { kind, .. } => Act::Fail(*kind, String::new(), String::new()),
+        };
+        self.line.clear();
+        Some(act)
+    }
+
+    /// Whether the unfinished line is this prompt: its text, then at most 50 bytes, none of them an echoed star.
+    fn asks(&self, pattern: &Pattern) -> bool {
+        let Pattern::Prompt(text) = pattern else { return false };
+        let line = self.line.to_ascii_lowercase();
+        let text = text.to_ascii_lowercase().into_bytes();
+        !text.is_empty()
+            && (0..line.len()).any(|at| {
+                line[at..]
+                    .strip_prefix(&text[..])
+                    .is_some_and(|rest| rest.len() <= 50 && !rest.contains(&b'*'))
+            })
+    }
+
+    fn end_of_line(&mut self) {
+        let holds = |text: &String| {
+            !text.is_empty() && self.line.windows(text.len()).any(|window| window == text.as_bytes())
+        };
+        let found = self.rules.iter().find_map(|rule| match (&rule.pattern, &rule.reaction) {
+            (Pattern::Line(texts), Reaction::Explain { kind, detail, hint })
+                if self.applies(rule.when) && texts.iter().all(holds) =>
+            {
+                Some((*kind, detail.clone(), hint.clone()))
+            }
+            _ => None,
+        });
+        if found.is_some() && (self.explained.is_none() || self.answered) {
+            self.explained = found;
+        }
+    }
+
+    fn applies(&self, when: When) -> bool {
+        match when {
+            When::Always => true,
+            When::Answered => self.answered,
+            When::Unanswered => !self.answered,
+        }
+    }
+}
+
+/// The kind of an act, its secret included; the words of a failure are for people.
+fn gist(act: &Option<Act>) -> Option<Result<&Secret, ConnectErrorKind>> {
+    act.as_ref().map(|act| match act {
+        Act::Type(secret) => Ok(secret),
+        Act::Fail(kind, ..) => Err(*kind),
+    })
+}
+
+fn prompts(rules: &[Rule], stream: &[u8], lengths: &[u8]) {
+    let mut dialogue = Dialogue::new(rules.to_vec());
+    let mut model = Model { rules, line: Vec::new(), answered: false, explained: None, overlong: false };
+    let mut acts = Vec::new();
+    // The same stream without the cuts at which nothing was done.
+    let mut merged: Vec<Vec<u8>> = vec![Vec::new()];
+    let mut answers = 0;
+    for piece in pieces(stream, lengths) {
+        let answered = model.answered;
+        let (act, expected) = (dialogue.terminal(piece), model.terminal(piece));
+        assert_eq!(gist(&act), gist(&expected), "at the piece {:?}", piece.escape_ascii().to_string());
+        answers += usize::from(model.answered && !answered);
+        merged.last_mut().expect("there is one").extend_from_slice(piece);
+        if act.is_some() {
+            merged.push(Vec::new());
+            acts.push(act);
+        }
+    }
+    assert!(answers <= 1, "a password is given once");
+    if !model.overlong {
+        assert_eq!(dialogue.explanation(), model.explained.as_ref());
+    }
+    let mut other = Dialogue::new(rules.to_vec());
+    let again: Vec<_> = merged.iter().map(|piece| other.terminal(piece)).filter(Option::is_some).collect();
+    assert_eq!(again, acts, "cuts at which nothing was done");
+    assert_eq!(other.explanation(), dialogue.explanation());
+}
+
+/// One thing that is said during a bootstrap.
+enum Said {
+    Stdout(Vec<u8>),
+    Stderr(Vec<u8>),
+    Terminal(Vec<u8>),
+}
+
+/// How a bootstrap went.
+#[derive(PartialEq, Debug)]
+struct Course {
+    up: Option<Vec<u8>>,
+    lines: Vec<Vec<u8>>,
+    end: Option<(ConnectErrorKind, String, String, Vec<String>)>,
+}
+
+fn bootstrap(rules: &[Rule], mode: u8, stream: &[u8], lengths: &[u8]) {
+    let mut input = Input(stream);
+    let (status, signal) =
+        (input.maybe(|input| i32::from(input.byte())), input.maybe(|input| i32::from(input.byte())));
+    let mode = if mode & 2 == 0 { Mode::Optimistic } else { Mode::Wait };
+    let marker = agent_marker(&Nonce::new(NONCE));
+    let mut said = Vec::new();
+    while !input.is_empty() {
+        said.push(match input.byte() % 10 {
+            0..3 => Said::Stdout(input.bytes().to_vec()),
+            3..5 => Said::Stderr(input.bytes().to_vec()),
+            5 => Said::Terminal(input.bytes().to_vec()),
+            6 => Said::Stdout(b"x".repeat(usize::from(input.u16() & 0xFFF))),
+            7 => Said::Stdout(READY.to_vec()),
+            8 => Said::Stdout([&b"offshoot:platform:"[..], input.bytes(), b":\n"].concat()),
+            // The marker, or most of it.
+            _ => Said::Stdout(marker[..marker.len() - input.below(2) * input.below(marker.len())].to_vec()),
+        });
+    }
+    let whole = course(rules, mode, &said, &[255; 40], (status, signal));
+    let cut = course(rules, mode, &said, lengths, (status, signal));
+    assert_eq!(whole.0, cut.0);
+    assert!(cut.1 <= 1 && whole.1 <= cut.1, "the loader is ready once");
+    let stdout: Vec<u8> = said
+        .iter()
+        .filter_map(|said| if let Said::Stdout(bytes) = said { Some(bytes.as_slice()) } else { None })
+        .collect::<Vec<_>>()
+        .concat();
+    let at = stdout.windows(marker.len()).position(|window| window == marker);
+    let rest = at.map(|at| stdout[at + marker.len()..].to_vec());
+    assert_eq!(cut.0.up, rest, "all that follows the marker, and nothing before it");
+}
+
+fn course(
+    rules: &[Rule],
+    mode: Mode,
+    said: &[Said],
+    lengths: &[u8],
+    end: (Option<i32>, Option<i32>),
+) -> (Course, u32) {
+    let mut boot = Boot::new(mode, Platform::X86_64);
+    let begin = |boot: &mut Boot, mode| {
+        let dialogue = Dialogue::new(rules.to_vec());
+        boot.begin(Platform::X86_64, mode, dialogue, &Nonce::new(NONCE), READY.to_vec());
+    };
+    begin(&mut boot, mode);
+    let mut course = Course { up: None, lines: Vec::new(), end: None };
+    let mut ready = 0;
+    for said in said {
+        match said {
+            Said::Stdout(bytes) => {
+                for piece in pieces(bytes, lengths) {
+                    match (&mut course.up, ()) {
+                        (Some(rest), ()) => rest.extend_from_slice(piece),
+                        (up, ()) => match boot.stdout(piece) {
+                            Progress::Noise => {}
+                            Progress::Ready => ready += 1,
+                            Progress::Up(rest) => *up = Some(rest),
+                        },
+                    }
+                }
+            }
+            Said::Stderr(bytes) => {
+                pieces(bytes, lengths).iter().for_each(|piece| course.lines.extend(boot.stderr(piece)));
+            }
+            Said::Terminal(bytes) => {
+                pieces(bytes, lengths).iter().for_each(|piece| course.lines.extend(boot.terminal(piece)));
+            }
+        }
+    }
+    assert!(ready == 0 || mode == Mode::Wait, "nobody waits for a loader that was not asked");
+    if course.up.is_none() {
+        let mut verdict = boot.exited(end.0, end.1, "hint");
+        if let Verdict::Again(_) = verdict {
+            begin(&mut boot, Mode::Wait);
+            verdict = boot.exited(end.0, end.1, "hint");
+        }
+        let Verdict::Failed(error) = verdict else { panic!("it would go on for ever") };
+        assert!(!error.detail.is_empty() || boot.dialogue.explanation().is_some());
+        assert!(error.said.len() <= 300 && error.said.iter().all(|line| line.len() <= 3 * 512));
+        course.end = Some((error.kind, error.detail, error.hint, error.said));
+    }
+    (course, ready)
+}

@@ -1,0 +1,176 @@
+//! Credit: both halves of a flow against the plainest description of them, in numbers that cannot overflow.
+
+use crate::input::Input;
+use offshoot_agent::flow::{INITIAL_WINDOW, Incoming, MAX_WINDOW, Outgoing, Violation};
+
+/// Runs the check.
+pub fn run(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    match input.byte() % 3 {
+        0 => pair(&mut input),
+        1 => receiver(&mut input),
+        _ => sender(&mut input),
+    }
+}
+
+/// A length in the sizes that matter: a few bytes, a frame, a window, around a given number.
+fn length(input: &mut Input<'_>, near: u64) -> u64 {
+    let number = u64::from(input.u16());
+    match input.byte() % 6 {
+        0 => number & 0xFF,
+        1 => number,
+        2 => number << 8,
+        3 => near.saturating_sub(number & 3),
+        4 => near.saturating_add(number & 3),
+        _ => near / (1 + (number & 7)),
+    }
+}
+
+/// An honest sender and an honest receiver, with pieces and credits under way; credits may be late or come twice.
+fn pair(input: &mut Input<'_>) {
+    let (mut outgoing, mut incoming) = (Outgoing::default(), Incoming::default());
+    let mut under_way: Vec<(u64, usize, bool)> = Vec::new();
+    let mut credits: Vec<u64> = Vec::new();
+    let (mut sent, mut received, mut consumed, mut ended) = (0u64, 0u64, 0u64, false);
+    let (mut allowed, mut granted) = (INITIAL_WINDOW, INITIAL_WINDOW);
+    while !input.is_empty() {
+        match input.byte() % 5 {
+            0 | 1 if !ended => {
+                let room = outgoing.room();
+                let piece = length(input, room as u64).min(room as u64) as usize;
+                ended = input.byte() & 0x3F == 0x3F;
+                assert_eq!(outgoing.send(piece, ended), sent);
+                under_way.push((sent, piece, ended));
+                sent += piece as u64;
+                assert!(sent <= allowed, "never beyond what the receiver allowed");
+            }
+            2 if !under_way.is_empty() => {
+                // Pieces keep their order: a link is a stream.
+                let (offset, piece, end) = under_way.remove(0);
+                assert_eq!(incoming.receive(offset, piece, end), Ok(()), "it kept to the rules");
+                received += piece as u64;
+                assert_eq!(incoming.ended(), end);
+            }
+            3 => {
+                let held = received - consumed;
+                assert_eq!(incoming.held(), held);
+                let piece = length(input, held).min(held);
+                consumed += piece;
+                if let Some(limit) = incoming.consume(piece as usize) {
+                    assert!(limit > allowed, "a limit is told where it is news");
+                    assert!(limit <= consumed + MAX_WINDOW && limit >= consumed + INITIAL_WINDOW);
+                    assert!(!incoming.ended(), "nothing is allowed after the end");
+                    allowed = limit;
+                    credits.push(limit);
+                }
+            }
+            _ if !credits.is_empty() => {
+                let at = input.below(credits.len().min(256));
+                // Kept, it comes again later, and is stale then.
+                let limit = if input.flag() { credits.remove(at) } else { credits[at] };
+                assert_eq!(outgoing.grant(limit), limit > granted, "whether it is news");
+                granted = granted.max(limit);
+            }
+            _ => {}
+        }
+        assert!(outgoing.room() as u64 <= allowed - sent, "no room beyond what is allowed");
+        assert!(incoming.held() <= MAX_WINDOW);
+    }
+    // Nothing stands still: once all has arrived, been read and been told there is room, or the end.
+    for (offset, piece, end) in under_way {
+        assert_eq!(incoming.receive(offset, piece, end), Ok(()));
+    }
+    credits.extend(incoming.consume(incoming.held() as usize));
+    credits.into_iter().for_each(|limit| {
+        outgoing.grant(limit);
+    });
+    assert_eq!(outgoing.ended(), ended);
+    assert!(ended || outgoing.room() as u64 >= INITIAL_WINDOW / 2, "an idle flow has room");
+}
+
+/// A receiver against a peer that does what it likes.
+fn receiver(input: &mut Input<'_>) {
+    let mut incoming = Incoming::default();
+    let (mut received, mut consumed, mut ended) = (0u128, 0u128, false);
+    let mut limit = u128::from(INITIAL_WINDOW);
+    while !input.is_empty() {
+        match input.byte() % 8 {
+            0..4 => {
+                let offset = match input.byte() % 4 {
+                    0 => input.u64(),
+                    1 => length(input, received as u64),
+                    _ => received as u64,
+                };
+                let piece = match input.byte() % 4 {
+                    0 => input.u64(),
+                    _ => length(input, (limit - received) as u64),
+                };
+                let end = input.byte() & 0x1F == 0x1F;
+                let expected = if ended {
+                    Err(Violation::AfterEnd)
+                } else if u128::from(offset) != received {
+                    Err(Violation::Gap(received as u64, offset))
+                } else if received + u128::from(piece) > limit {
+                    Err(Violation::BeyondCredit)
+                } else {
+                    Ok(())
+                };
+                assert_eq!(incoming.receive(offset, piece as usize, end), expected);
+                if expected.is_ok() {
+                    received += u128::from(piece);
+                    ended = end;
+                }
+            }
+            7 if input.byte() > 200 => {
+                incoming.close();
+                ended = true;
+            }
+            _ => {
+                let piece = length(input, incoming.held());
+                consumed = (consumed + u128::from(piece)).min(received);
+                if let Some(told) = incoming.consume(piece as usize) {
+                    assert!(!ended && u128::from(told) > limit);
+                    assert!(u128::from(told) - consumed <= u128::from(MAX_WINDOW));
+                    limit = u128::from(told);
+                }
+            }
+        }
+        assert_eq!(u128::from(incoming.held()), received - consumed);
+        assert_eq!(incoming.ended(), ended);
+        assert!(received <= limit && incoming.held() <= MAX_WINDOW);
+    }
+}
+
+/// A sender against a peer that allows what it likes, up to the last number there is.
+fn sender(input: &mut Input<'_>) {
+    let mut outgoing = Outgoing::default();
+    let (mut sent, mut limit, mut ended) = (0u128, u128::from(INITIAL_WINDOW), false);
+    while !input.is_empty() {
+        match input.byte() % 4 {
+            0 => {
+                let told = match input.byte() % 4 {
+                    0 => input.u64(),
+                    1 => u64::MAX - u64::from(input.byte()),
+                    _ => length(input, limit as u64),
+                };
+                assert_eq!(outgoing.grant(told), u128::from(told) > limit, "whether it is news");
+                limit = limit.max(u128::from(told));
+            }
+            1 if input.byte() > 240 => {
+                outgoing.close();
+                ended = true;
+            }
+            _ if !ended => {
+                let room = outgoing.room();
+                let piece = length(input, room as u64).min(room as u64);
+                ended = input.byte() & 0x1F == 0x1F;
+                assert_eq!(u128::from(outgoing.send(piece as usize, ended)), sent);
+                sent += u128::from(piece);
+            }
+            _ => {}
+        }
+        assert!(sent <= limit);
+        assert_eq!(outgoing.room() as u128, if ended { 0 } else { limit - sent });
+        assert_eq!(outgoing.ended(), ended);
+    }
+}

@@ -1,0 +1,197 @@
+//! The frame decoder: the same frames however a stream is cut, exactly those that were encoded, and no more kept than came.
+
+use crate::input::{Input, pieces};
+use crate::memory;
+use offshoot_agent::id::{ContextId, Handle};
+use offshoot_agent::wire::{
+    Decoder, Flags, Frame, HEADER_LEN, Header, Kind, MAX_PAYLOAD, WireError, check, encode,
+};
+
+/// Every kind that there is.
+pub const KINDS: [Kind; 12] = [
+    Kind::Hello,
+    Kind::Boot,
+    Kind::Ping,
+    Kind::Pong,
+    Kind::Shutdown,
+    Kind::Route,
+    Kind::Open,
+    Kind::Data,
+    Kind::Credit,
+    Kind::Reset,
+    Kind::Dead,
+    Kind::Log,
+];
+
+/// How a stream was read.
+#[derive(PartialEq, Debug)]
+struct Reading {
+    frames: Vec<Frame>,
+    error: Option<WireError>,
+    pending: usize,
+}
+
+/// Runs the check.
+pub fn run(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    let mode = input.byte();
+    let lengths = input.bytes();
+    match mode % 4 {
+        0 => any(input.0, lengths),
+        1 => any(&mended(input.0), lengths),
+        _ => structured(&mut input, lengths),
+    }
+}
+
+/// Bytes that may be anything.
+fn any(stream: &[u8], lengths: &[u8]) {
+    let whole = read(stream, &[stream]);
+    let cut = read(stream, &pieces(stream, lengths));
+    assert_eq!(whole.frames, cut.frames);
+    match (&whole.error, &cut.error) {
+        // How much is quoted of something else depends on how much was there.
+        (Some(WireError::NotAFrame(one)), Some(WireError::NotAFrame(other))) => {
+            assert!(one.starts_with(other));
+        }
+        (one, other) => assert_eq!(one, other),
+    }
+    // What was read is what stood there.
+    let mut again = Vec::new();
+    for (sequence, frame) in (0..).zip(&whole.frames) {
+        encode(&frame.header, &frame.payload, sequence, &mut again);
+    }
+    assert_eq!(again, stream[..again.len()]);
+    if let Some(error) = whole.error {
+        assert!(!error.to_string().is_empty());
+    } else {
+        assert_eq!(again.len() + whole.pending, stream.len());
+    }
+}
+
+/// The same bytes with the numbers of frames and their checks set right, wherever a header seems to stand: a fuzzer
+/// does not guess sums.
+fn mended(stream: &[u8]) -> Vec<u8> {
+    let mut stream = stream.to_vec();
+    let mut at = 0;
+    for sequence in 0u32.. {
+        let Some(header) = stream.get_mut(at..at + HEADER_LEN) else { break };
+        header[..3].copy_from_slice(&[0x5B, 0x0F, 1]);
+        header[40..44].copy_from_slice(&sequence.to_le_bytes());
+        let length = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
+        let end = at.saturating_add(HEADER_LEN).saturating_add(length);
+        if end > stream.len() {
+            break;
+        }
+        let sum = check(&stream[at..at + 44], &stream[at + HEADER_LEN..end]);
+        stream[at + 44..at + HEADER_LEN].copy_from_slice(&sum.to_le_bytes());
+        at = end;
+    }
+    stream
+}
+
+/// Frames as they are made, whole and damaged.
+fn structured(input: &mut Input<'_>, lengths: &[u8]) {
+    let harm = input.byte();
+    let place = usize::from(input.u16());
+    let mut frames = Vec::new();
+    let mut starts = vec![0];
+    let mut stream = Vec::new();
+    while !input.is_empty() && frames.len() < 8 {
+        let frame = frame(input);
+        encode(&frame.header, &frame.payload, frames.len() as u32, &mut stream);
+        frames.push(frame);
+        starts.push(stream.len());
+    }
+    let reading = read(&stream, &pieces(&stream, lengths));
+    assert_eq!(reading, Reading { frames: frames.clone(), error: None, pending: 0 });
+    if frames.is_empty() {
+        return;
+    }
+    let hit = place % frames.len();
+    match harm % 3 {
+        0 => {
+            let end = place % stream.len();
+            let whole = starts[1..].iter().filter(|start| **start <= end).count();
+            let reading = read(&stream[..end], &pieces(&stream[..end], lengths));
+            assert_eq!(reading.frames, frames[..whole]);
+            assert_eq!((reading.error, reading.pending), (None, end - starts[whole]));
+        }
+        1 => {
+            stream.drain(starts[hit]..starts[hit + 1]);
+            let reading = read(&stream, &pieces(&stream, lengths));
+            assert_eq!(reading.frames, frames[..hit]);
+            let lost = WireError::Sequence(hit as u32, hit as u32 + 1);
+            assert_eq!(reading.error, (hit + 1 < frames.len()).then_some(lost));
+        }
+        _ => {
+            let at = starts[hit] + usize::from(harm) * 7 % (starts[hit + 1] - starts[hit]);
+            stream[at] ^= 1 << (place >> 8 & 7);
+            let [header, rest] =
+                [&stream[starts[hit]..starts[hit] + 44], &stream[starts[hit] + HEADER_LEN..]];
+            let payload = &rest[..frames[hit].payload.len()];
+            let sum = u32::from_le_bytes(
+                stream[starts[hit] + 44..starts[hit] + HEADER_LEN].try_into().expect("they are four"),
+            );
+            // One in four thousand million times the sum is right by chance.
+            if check(header, payload) != sum {
+                let reading = read(&stream, &pieces(&stream, lengths));
+                assert_eq!(reading.frames, frames[..hit], "nothing behind the damage is believed");
+                assert!(reading.error.is_some() || reading.pending > 0);
+            }
+        }
+    }
+}
+
+fn frame(input: &mut Input<'_>) -> Frame {
+    let kind = KINDS[input.below(KINDS.len())];
+    let (src, dst, auth) = (ContextId(input.u32()), ContextId(input.u32()), ContextId(input.u32()));
+    let header = Header {
+        flags: Flags(u16::from(input.byte() & 7)),
+        auth,
+        handle: Handle(input.u32()),
+        reply_to: Handle(input.u32()),
+        streams: input.byte(),
+        answering: input.byte(),
+        offset: input.u64(),
+        ..Header::new(kind, src, dst)
+    };
+    let payload = match input.byte() {
+        255 => vec![input.byte(); MAX_PAYLOAD],
+        254 => vec![input.byte(); usize::from(input.u16())],
+        length => input.take(usize::from(length)).to_vec(),
+    };
+    Frame { header, payload }
+}
+
+/// Everything a decoder gives for a stream in these pieces.
+fn read(stream: &[u8], pieces: &[&[u8]]) -> Reading {
+    let mut decoder = Decoder::default();
+    let mut frames = Vec::new();
+    let (mut fed, mut used) = (0, 0);
+    let longest = pieces.iter().map(|piece| piece.len()).max().unwrap_or(0);
+    for piece in pieces {
+        let ((), held) = memory::most_during(|| decoder.extend(piece));
+        assert!(held <= 4 * (MAX_PAYLOAD + HEADER_LEN + longest) + 64, "{held} bytes for {}", piece.len());
+        fed += piece.len();
+        loop {
+            let (next, held) = memory::most_during(|| decoder.next_frame());
+            assert!(held <= decoder.pending() + MAX_PAYLOAD + 4 * 160, "{held} bytes for one frame");
+            match next {
+                Ok(Some(frame)) => {
+                    assert!(frame.payload.len() <= MAX_PAYLOAD);
+                    used += HEADER_LEN + frame.payload.len();
+                    frames.push(frame);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    assert_eq!(decoder.next_frame(), Err(error.clone()), "a broken stream stays broken");
+                    return Reading { frames, error: Some(error), pending: decoder.pending() };
+                }
+            }
+        }
+        assert_eq!(decoder.pending(), fed - used, "what is kept is what came and was not given");
+        assert!(decoder.pending() < HEADER_LEN + MAX_PAYLOAD, "a whole frame is not kept");
+    }
+    assert_eq!(fed, stream.len());
+    Reading { frames, error: None, pending: decoder.pending() }
+}

@@ -1,0 +1,28 @@
+//! What each fuzz target checks, without a fuzzer: bytes in, a panic where a promise is broken.
+//!
+//! The targets in `tests/fuzz/fuzz_targets` are one line around these, and `tests/corpus.rs` runs them on every file of the
+//! corpus with the ordinary tests. A check draws all it decides from its bytes, so what it found once it finds again.
+
+pub mod boot;
+pub mod dialogue;
+pub mod flow;
+pub mod frames;
+mod input;
+pub mod memory;
+pub mod messages;
+pub mod routes;
+pub mod targets;
+
+/// A check: it returns where all is well.
+pub type Check = fn(&[u8]);
+
+/// Every check by the name of its target.
+pub const CHECKS: [(&str, Check); 7] = [
+    ("frames", frames::run),
+    ("boot", boot::run),
+    ("messages", messages::run),
+    ("routes", routes::run),
+    ("flow", flow::run),
+    ("dialogue", dialogue::run),
+    ("targets", targets::run),
+];

@@ -1,0 +1,192 @@
+//! The codec's message types: bytes of any kind are read or refused without more memory than they could fill, what was
+//! read is written the same for ever, and values arrive as they were.
+
+use crate::input::Input;
+use crate::memory;
+use offshoot_agent::connect::dialogue::{Pattern, Reaction, Rule, When};
+use offshoot_agent::connect::{Attach, ConnectRequest, Recipe};
+use offshoot_agent::error::DeadLetter;
+use offshoot_agent::id::ContextId;
+use offshoot_agent::{ConnectError, ConnectErrorKind, Error, Reason, Secret, codec, fuzzing};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+
+/// What a reader may hold however short the message: serde reserves up to a mebibyte for a list that claims to be long,
+/// and lists stand in lists.
+const AT_ONCE: usize = 4 << 20;
+/// What a reader may hold for one byte of a message: the shortest element of a list takes one, and its value up to this,
+/// twice while the list grows.
+const FOR_A_BYTE: usize = 256;
+
+/// Runs the check.
+pub fn run(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    let number = usize::from(input.byte());
+    let count = fuzzing::MESSAGES.len();
+    match number % (count + 5) {
+        number if number < count => {
+            written_again(fuzzing::MESSAGES[number].0, input.0);
+        }
+        number => match number - count {
+            0 => bounded(input.0, || fuzzing::log_arrived(input.0)),
+            1 => reply(input.0),
+            2 => {
+                let request = request(&mut input);
+                let read: ConnectRequest =
+                    codec::from_bytes(&written(&request)).expect("it was just written");
+                assert_eq!(read.recipe, request.recipe);
+                assert_eq!((&read.name, read.announce), (&request.name, request.announce));
+                assert_eq!((read.log_level, read.heartbeat), (request.log_level, request.heartbeat));
+            }
+            3 => {
+                let error = error(&mut input);
+                arrives(&error);
+                assert_eq!(fuzzing::reply(&fuzzing::failed(&error)), Err(error.clone()));
+                assert!(
+                    !error.to_string().is_empty() || matches!(error, Error::Image(_) | Error::Function(_))
+                );
+            }
+            _ => {
+                let reason = reason(&mut input);
+                arrives(&DeadLetter { reason, by: ContextId(input.u32()), text: input.text() });
+                let texts = input.some(Input::text);
+                assert_eq!(fuzzing::reply(&fuzzing::value(&texts)), Ok(texts));
+            }
+        },
+    }
+}
+
+fn bounded<T>(bytes: &[u8], work: impl FnOnce() -> T) -> T {
+    let (done, held) = memory::most_during(work);
+    let limit = AT_ONCE + FOR_A_BYTE * bytes.len();
+    assert!(held <= limit, "{held} bytes to read {}", bytes.len());
+    done
+}
+
+/// Reads bytes as the message of this name and writes what was read; that must read and be written as itself.
+pub fn written_again(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
+    let (_, again) = fuzzing::MESSAGES.iter().find(|(other, _)| *other == name).expect("it is a message");
+    let written = bounded(bytes, || again(bytes))?;
+    assert!(written.len() <= bytes.len(), "what is written is the shortest form");
+    assert_eq!(bounded(&written, || again(&written)).as_ref(), Some(&written), "{name}");
+    Some(written)
+}
+
+fn reply(bytes: &[u8]) {
+    let read = bounded(bytes, || fuzzing::reply(bytes));
+    let again = match &read {
+        Ok(value) => fuzzing::value(value),
+        Err(error) => fuzzing::failed(error),
+    };
+    assert_eq!(fuzzing::reply(&again), read);
+}
+
+fn written<T: Serialize>(value: &T) -> Vec<u8> {
+    codec::to_bytes(value).expect("it can be written")
+}
+
+fn arrives<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
+    let bytes = written(value);
+    assert_eq!(codec::from_bytes::<T>(&bytes).as_ref(), Ok(value));
+    // A message that lacks its end, or has more than one, is none.
+    assert!(codec::from_bytes::<T>(&bytes[..bytes.len() - 1]).is_err());
+    assert!(codec::from_bytes::<T>(&[&bytes[..], &[0]].concat()).is_err());
+}
+
+fn request(input: &mut Input<'_>) -> ConnectRequest {
+    const ATTACH: [Attach; 5] =
+        [Attach::Direct, Attach::Words, Attach::GuardedWords, Attach::Line, Attach::Script];
+    let recipe = Recipe {
+        hop: input.text(),
+        key: input.text(),
+        argv: input.some(Input::text),
+        attach: ATTACH[input.below(ATTACH.len())],
+        terminal: input.flag(),
+        rules: input.some(rule),
+        timeout_ms: input.u64(),
+        hint: input.text(),
+    };
+    ConnectRequest {
+        name: input.text(),
+        recipe,
+        announce: input.flag(),
+        log_level: input.byte(),
+        heartbeat: input.u32(),
+    }
+}
+
+/// Any rule of a dialogue.
+pub fn rule(input: &mut Input<'_>) -> Rule {
+    let pattern =
+        if input.flag() { Pattern::Prompt(input.text()) } else { Pattern::Line(input.some(Input::text)) };
+    let when = [When::Always, When::Answered, When::Unanswered][input.below(3)];
+    let reaction = match input.below(4) {
+        0 => Reaction::Answer(None),
+        1 => Reaction::Answer(Some(Secret::new(input.text()))),
+        2 => Reaction::Skip,
+        _ => Reaction::Explain { kind: kind(input), detail: input.text(), hint: input.text() },
+    };
+    Rule { pattern, when, reaction }
+}
+
+fn kind(input: &mut Input<'_>) -> ConnectErrorKind {
+    const KINDS: [ConnectErrorKind; 12] = [
+        ConnectErrorKind::Start,
+        ConnectErrorKind::PasswordRequired,
+        ConnectErrorKind::PasswordIncorrect,
+        ConnectErrorKind::Denied,
+        ConnectErrorKind::HostKey,
+        ConnectErrorKind::Unreachable,
+        ConnectErrorKind::Exited,
+        ConnectErrorKind::Bootstrap,
+        ConnectErrorKind::TimedOut,
+        ConnectErrorKind::Platform,
+        ConnectErrorKind::Protocol,
+        ConnectErrorKind::Cancelled,
+    ];
+    KINDS[input.below(KINDS.len())]
+}
+
+fn reason(input: &mut Input<'_>) -> Reason {
+    const REASONS: [Reason; 11] = [
+        Reason::NoRoute,
+        Reason::Isolated,
+        Reason::NoHandle,
+        Reason::Refused,
+        Reason::Lost,
+        Reason::ConnectFailed,
+        Reason::QueueFull,
+        Reason::Cancelled,
+        Reason::Violation,
+        Reason::TooLarge,
+        Reason::ShutDown,
+    ];
+    REASONS[input.below(REASONS.len())]
+}
+
+fn error(input: &mut Input<'_>) -> Error {
+    match input.below(11) {
+        0 => {
+            let mut error = ConnectError::new(kind(input), input.text());
+            (error.context, error.hop, error.hint) = (input.text(), input.text(), input.text());
+            error.said = input.some(Input::text);
+            error.into()
+        }
+        1 => Error::Undelivered { context: input.text(), reason: reason(input), detail: input.text() },
+        2 => Error::NoSuchFunction { context: input.text(), function: input.text() },
+        3 => Error::Panicked { context: input.text(), message: input.text() },
+        4 => Error::Codec { context: input.text(), detail: input.text() },
+        5 => Error::TimedOut { context: input.text(), after_ms: input.u64() },
+        6 => Error::Spawn {
+            context: input.text(),
+            program: input.text(),
+            errno: input.u32() as i32,
+            detail: input.text(),
+        },
+        7 => Error::ShutDown,
+        8 => Error::Image(input.text()),
+        9 => Error::System { action: input.text(), detail: input.text() },
+        _ => Error::Function(input.text()),
+    }
+}

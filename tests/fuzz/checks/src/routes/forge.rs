@@ -1,0 +1,162 @@
+//! Frames that nobody would send who keeps to the rules, put on a link as if its other end had sent them.
+
+use super::record::{FORGED, FORGED_TEXT};
+use super::world::{UP, World};
+use crate::frames::KINDS;
+use crate::input::Input;
+use offshoot_agent::codec;
+use offshoot_agent::error::{DeadLetter, Reason};
+use offshoot_agent::id::{ContextId, FlowKey, Handle, LinkId};
+use offshoot_agent::node::Boot;
+use offshoot_agent::wire::{Flags, HEADER_LEN, Header, Kind, MAX_PAYLOAD, encode};
+use serde::Serialize;
+
+/// The news of routes as they are written; the node's own type is private to it.
+#[derive(Serialize)]
+enum News {
+    Added(ContextId),
+    Gone { contexts: Vec<ContextId>, text: String },
+}
+
+/// How a forgery is done, by the byte that says so.
+const MANY: std::ops::Range<u8> = 200..250;
+const BROKEN_OFF: std::ops::Range<u8> = 190..200;
+const NO_FRAME: std::ops::RangeInclusive<u8> = 250..=255;
+
+/// Puts a frame, or several that differ in their handles, on a link; or bytes that are none.
+pub fn inject(world: &mut World, input: &mut Input<'_>) {
+    if world.cables.is_empty() {
+        return;
+    }
+    let number = input.below(world.cables.len());
+    let up = input.flag();
+    let child = world.cables[number].child;
+    world.record.forged.insert((child, up));
+    let how = input.byte();
+    if NO_FRAME.contains(&how) {
+        return deliver(world, child, up, input.bytes());
+    }
+    let (header, payload) = frame(world, input, child, up);
+    let count = if MANY.contains(&how) { u32::from(input.byte()).min(world.forgeries) } else { 1 };
+    world.forgeries = world.forgeries.saturating_sub(count);
+    let step = u32::from(input.byte());
+    for turn in 0..count {
+        let Some(cable) = world.cables.iter_mut().find(|cable| cable.child == child) else { return };
+        let mut header = header;
+        if header.kind != Kind::Open {
+            header.handle.0 = header.handle.0.wrapping_add(turn * step);
+        }
+        header.reply_to.0 = header.reply_to.0.wrapping_add(turn * step);
+        let lane = if up { &mut cable.up } else { &mut cable.down };
+        let mut bytes = Vec::new();
+        encode(&header, &payload, lane.sequence, &mut bytes);
+        lane.sequence = lane.sequence.wrapping_add(1);
+        if BROKEN_OFF.contains(&how) {
+            deliver(world, child, up, &bytes[..HEADER_LEN.min(usize::from(how - BROKEN_OFF.start) * 6)]);
+            return world.cut_child(child);
+        }
+        deliver(world, child, up, &bytes);
+        world.listen();
+    }
+}
+
+fn deliver(world: &mut World, child: ContextId, up: bool, bytes: &[u8]) {
+    let Some(cable) = world.cables.iter().find(|cable| cable.child == child) else { return };
+    let (to, link): (ContextId, LinkId) = if up { (cable.parent, cable.link) } else { (cable.child, UP) };
+    world.put_in += 1 + bytes.len();
+    if let Some(node) = world.nodes.get_mut(&to) {
+        node.receive(link, bytes);
+    }
+}
+
+fn frame(world: &mut World, input: &mut Input<'_>, child: ContextId, up: bool) -> (Header, Vec<u8>) {
+    let kind = KINDS[input.below(KINDS.len())];
+    let known = input.byte();
+    // A flow that there is, as its other end would speak of it; or anything.
+    let flow = world.flows.iter().rev().nth(known.into()).copied();
+    let (src, dst, key) = match flow {
+        Some((at, flow)) if known < 128 => (flow.peer, at, Some(flow)),
+        _ => (context(input, child), context(input, child), None),
+    };
+    let handle = match (kind, key) {
+        (Kind::Open, _) => Handle(u32::from(input.byte()) % 9),
+        (_, Some(FlowKey { handle, .. })) => Handle(handle.0.wrapping_add(input.byte().into())),
+        _ => Handle(u32::from(input.u16())),
+    };
+    let bits = input.byte();
+    let opener = key.map_or(bits & 1 == 1, |flow| !flow.opener);
+    let header = Header {
+        flags: Flags(u16::from(bits & 6)).with(Flags::OPENER, opener),
+        auth: if bits & 8 == 0 { src } else { context(input, child) },
+        handle,
+        reply_to: match kind {
+            Kind::Dead => Handle(context(input, child).0),
+            _ => key.map_or(Handle(u32::from(input.u16())), |flow| flow.handle),
+        },
+        streams: input.byte() & 15,
+        answering: bits,
+        offset: offset(world, input, flow),
+        ..Header::new(kind, src, dst)
+    };
+    let payload = payload(world, input, &header, child, up);
+    if header.kind == Kind::Open && header.handle == Handle::CONNECT {
+        world.record.claimed(ContextId(header.offset as u32), child);
+    }
+    (header, payload)
+}
+
+fn context(input: &mut Input<'_>, child: ContextId) -> ContextId {
+    match input.byte() {
+        number @ 0..64 => ContextId(u32::from(number) % 14),
+        64..200 => child,
+        200..230 => ContextId::ROOT,
+        230..250 => ContextId(u32::from(input.u16())),
+        _ => ContextId(u32::MAX - input.u32()),
+    }
+}
+
+fn offset(world: &World, input: &mut Input<'_>, flow: Option<(ContextId, FlowKey)>) -> u64 {
+    match input.byte() % 5 {
+        0 => 0,
+        1 => u64::from(input.byte()),
+        2 => input.u64(),
+        3 => u64::MAX - u64::from(input.byte()),
+        _ => flow.map_or(0, |(at, flow)| world.record.delivered(at, flow)),
+    }
+}
+
+fn payload(world: &mut World, input: &mut Input<'_>, header: &Header, child: ContextId, up: bool) -> Vec<u8> {
+    let shape = input.byte();
+    let readable = shape < 200;
+    if header.kind == Kind::Boot && !up {
+        world.record.renamed(child);
+    }
+    world.record.forged_news |= header.kind == Kind::Route;
+    world.record.forged_streams |= header.kind == Kind::Open && header.streams > 0;
+    let written = match header.kind {
+        Kind::Dead | Kind::Reset if readable => {
+            codec::to_bytes(&DeadLetter { reason: Reason::Lost, by: header.src, text: FORGED_TEXT.into() })
+        }
+        Kind::Route if readable => {
+            let context = context(input, child);
+            let gone = shape % 2 == 1;
+            if up {
+                world.record.claimed(context, child);
+            }
+            if up && gone {
+                world.record.claimed(child, child);
+            }
+            codec::to_bytes(&match gone {
+                true => News::Gone { contexts: vec![context, child], text: FORGED_TEXT.into() },
+                false => News::Added(context),
+            })
+        }
+        Kind::Boot if readable => {
+            let (id, ancestors) = (context(input, child), input.some(|input| context(input, child)));
+            codec::to_bytes(&Boot { id, ancestors, name: "forged".into(), log_level: shape, heartbeat: 1 })
+        }
+        Kind::Boot => Ok(input.bytes().to_vec()),
+        _ => Ok(vec![FORGED; if shape == 255 { MAX_PAYLOAD } else { shape.into() }]),
+    };
+    written.unwrap_or_default()
+}

@@ -1,0 +1,271 @@
+//! What was really said by whom, and what therefore may arrive.
+//!
+//! Honest bytes are below 0x80 and follow from sender, flow and offset; forged ones are [`FORGED`]. A link is forged on
+//! in one direction; whoever is behind it, seen from where the frame comes out, may be spoken for, and nobody else.
+
+use super::world::Cable;
+use offshoot_agent::flow::{INITIAL_WINDOW, MAX_WINDOW};
+use offshoot_agent::id::{ContextId, FlowKey, Handle};
+use offshoot_agent::node::Event;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What forged bytes consist of.
+pub const FORGED: u8 = 0xEE;
+/// Whether nodes still pass on whatever news of routes a child sends, so that their own parents blame them for it. To be
+/// made false, and then taken out, as soon as a node looks at news before it passes them on.
+const NEWS_ARE_PASSED_ON: bool = true;
+/// Whether a node still lets the streams of a new flow take the numbers of flows that there are, so that it counts questions
+/// that nobody can end. To be made false, and then taken out, as soon as it looks at those numbers.
+const STREAMS_TAKE_NUMBERS: bool = true;
+/// The text of forged dead letters.
+pub const FORGED_TEXT: &str = "forged";
+
+/// One end of a flow, as it has been seen.
+#[derive(Default)]
+struct End {
+    delivered: u64,
+    consumed: u64,
+    /// The end of what comes has come.
+    ended: bool,
+    /// It was closed, or given up here.
+    closed: bool,
+    sent: u64,
+    sent_end: bool,
+}
+
+/// Everything that is known about a run.
+#[derive(Default)]
+pub struct Record {
+    ends: BTreeMap<(ContextId, FlowKey), End>,
+    /// The parent of every context that was ever up.
+    parents: BTreeMap<ContextId, ContextId>,
+    /// Where the root had each context made; of any other order nobody is sure.
+    ordered: BTreeMap<ContextId, ContextId>,
+    up: BTreeSet<ContextId>,
+    /// Numbers that somebody claimed, or contexts that were told who they are by a forger.
+    tainted: BTreeSet<ContextId>,
+    /// On which links there were forgeries: the child, and whether they went up.
+    pub forged: BTreeSet<(ContextId, bool)>,
+    /// How many questions were asked of the root that nobody forged; it has room for 256 at a time.
+    pub honest_questions: usize,
+    /// Whether there were forged news of routes.
+    pub forged_news: bool,
+    /// Whether there were forged requests with streams.
+    pub forged_streams: bool,
+}
+
+/// Bytes that count up, from a place that the seed says; copied and not computed, for there are many.
+fn honest(seed: u64, from: u64, length: usize) -> Vec<u8> {
+    let start = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32).wrapping_add(from) & 0x7F;
+    let mut cycle: [u8; 128] = std::array::from_fn(|at| at as u8);
+    cycle.rotate_left(start as usize);
+    let mut bytes = cycle.repeat(length.div_ceil(128));
+    bytes.truncate(length);
+    bytes
+}
+
+/// The first bytes of a request from a context: its flow has no number yet.
+pub fn opening(from: ContextId, length: usize) -> Vec<u8> {
+    honest(u64::from(from.0), 0, length)
+}
+
+fn seed(at: ContextId, flow: FlowKey) -> u64 {
+    u64::from(at.0) << 40 | u64::from(flow.handle.0) << 1 | u64::from(flow.opener)
+}
+
+/// The flow as its other end knows it.
+fn mirrored(at: ContextId, flow: FlowKey) -> (ContextId, FlowKey) {
+    (flow.peer, FlowKey { peer: at, handle: flow.handle, opener: !flow.opener })
+}
+
+impl Record {
+    /// What `at` sends next on a flow.
+    pub fn bytes(&self, at: ContextId, flow: FlowKey, length: usize) -> Vec<u8> {
+        let sent = self.ends.get(&(at, flow)).map_or(0, |end| end.sent);
+        honest(seed(at, flow), sent, length)
+    }
+
+    pub fn opened_here(&mut self, at: ContextId, flow: FlowKey, streams: u8) {
+        for stream in 0..=u32::from(streams) {
+            let flow = FlowKey { handle: Handle(flow.handle.0.wrapping_add(stream)), ..flow };
+            let before = self.ends.insert((at, flow), End::default());
+            assert!(before.is_none() || !flow.opener, "a number of a flow is not used twice");
+        }
+    }
+
+    pub fn sent(&mut self, at: ContextId, flow: FlowKey, length: usize, end: bool) {
+        let state = self.ends.entry((at, flow)).or_default();
+        state.sent += length as u64;
+        state.sent_end |= end;
+    }
+
+    pub fn delivered(&self, at: ContextId, flow: FlowKey) -> u64 {
+        self.ends.get(&(at, flow)).map_or(0, |end| end.delivered)
+    }
+
+    pub fn held(&self, at: ContextId, flow: FlowKey) -> u64 {
+        self.ends.get(&(at, flow)).map_or(0, |end| end.delivered - end.consumed)
+    }
+
+    pub fn consumed(&mut self, at: ContextId, flow: FlowKey, length: usize) {
+        if let Some(end) = self.ends.get_mut(&(at, flow)) {
+            end.consumed += length as u64;
+        }
+    }
+
+    pub fn reset_here(&mut self, at: ContextId, flow: FlowKey) {
+        self.ends.entry((at, flow)).or_default().closed = true;
+    }
+
+    pub fn ordered(&mut self, child: ContextId, parent: ContextId, by: ContextId) {
+        if by == ContextId::ROOT {
+            self.ordered.insert(child, parent);
+        }
+    }
+
+    /// Whether this child cannot come up here: its number was used, or it was ordered elsewhere.
+    pub fn is_used(&self, child: ContextId, parent: ContextId) -> bool {
+        self.parents.contains_key(&child) || self.ordered.get(&child).is_some_and(|other| *other != parent)
+    }
+
+    pub fn alive(&mut self, child: ContextId, parent: ContextId) {
+        self.parents.insert(child, parent);
+        self.up.insert(child);
+        if !self.ordered.contains_key(&child) {
+            self.tainted.insert(child);
+        }
+    }
+
+    pub fn dead(&mut self, context: ContextId) {
+        self.up.remove(&context);
+        self.parents.entry(context).or_insert(context);
+    }
+
+    fn below(&self, context: ContextId, top: ContextId) -> bool {
+        let mut at = context;
+        loop {
+            match self.parents.get(&at) {
+                _ if at == top => return true,
+                Some(parent) if *parent != at => at = *parent,
+                _ => return false,
+            }
+        }
+    }
+
+    /// Somebody who forges on the link of `child` says that `context` is where it is not, or is gone.
+    pub fn claimed(&mut self, context: ContextId, child: ContextId) {
+        if !self.is_solid(context) || self.below(context, child) {
+            self.tainted.insert(context);
+        }
+    }
+
+    /// A forger told `child` who it is: from now on nothing is sure that it, or anyone below it, says or hears.
+    pub fn renamed(&mut self, child: ContextId) {
+        let below = self.parents.keys().copied().filter(|context| self.below(*context, child));
+        let below: Vec<_> = below.collect();
+        self.tainted.extend(below);
+        self.forged.insert((child, true));
+    }
+
+    fn is_solid(&self, context: ContextId) -> bool {
+        let exists = context == ContextId::ROOT || self.up.contains(&context);
+        exists && !self.tainted.contains(&context)
+    }
+
+    /// Whether `at` may be told lies about `peer`: a forger sits between them, or nobody knows where the peer is.
+    fn may_be_lied_to(&self, at: ContextId, peer: ContextId) -> bool {
+        let related = self.below(at, peer) || self.below(peer, at);
+        let between = |(child, up): &(ContextId, bool)| {
+            self.below(peer, *child) == *up && self.below(at, *child) != *up
+        };
+        !related || !self.is_solid(peer) || !self.is_solid(at) || self.forged.iter().any(between)
+    }
+
+    /// Checks what a node says has happened.
+    pub fn event(&mut self, at: ContextId, event: &Event) {
+        match event {
+            Event::Opened { flow, streams, bytes, end, .. } => {
+                assert!(!flow.opener, "another opened it");
+                self.opened_here(at, *flow, *streams);
+                self.arrived(at, *flow, bytes, *end, u64::from(flow.peer.0));
+            }
+            Event::Data { flow, bytes, end } => {
+                let (peer, theirs) = mirrored(at, *flow);
+                self.arrived(at, *flow, bytes, *end, seed(peer, theirs));
+            }
+            Event::Closed { flow, letter } => {
+                let state = self.ends.entry((at, *flow)).or_default();
+                assert!(!state.closed, "{at}: {flow:?} ends twice: {letter:?}");
+                state.closed = true;
+                assert!(
+                    letter.text != FORGED_TEXT || self.may_be_lied_to(at, flow.peer),
+                    "{at}: {flow:?} was ended by one who is not on the way"
+                );
+            }
+            Event::Log { from, bytes } => {
+                assert!(at == ContextId::ROOT, "records are for the root");
+                let forged = bytes.contains(&FORGED);
+                assert!(!forged || self.may_be_lied_to(at, *from), "a record in the name of {from}");
+            }
+            _ => {}
+        }
+    }
+
+    fn arrived(&mut self, at: ContextId, flow: FlowKey, bytes: &[u8], end: bool, seed: u64) {
+        let lies = self.may_be_lied_to(at, flow.peer);
+        let there = self.ends.get(&mirrored(at, flow)).map(|theirs| (theirs.sent, theirs.sent_end));
+        let state = self.ends.entry((at, flow)).or_default();
+        assert!(!state.closed, "{at}: {flow:?} is closed and brings more");
+        assert!(!state.ended, "{at}: {flow:?} has ended and brings more");
+        let offset = state.delivered;
+        state.delivered += bytes.len() as u64;
+        state.ended = end;
+        let held = state.delivered - state.consumed;
+        let most = if state.consumed == 0 { INITIAL_WINDOW } else { MAX_WINDOW };
+        assert!(held <= most, "{at}: {flow:?} holds {held}");
+        if lies {
+            return;
+        }
+        let Some((sent, sent_end)) = there else { panic!("{at}: {flow:?} was never opened by its peer") };
+        let delivered = offset + bytes.len() as u64;
+        assert!(delivered <= sent, "{at}: {flow:?} brings more than was sent");
+        assert!(!end || sent_end && delivered == sent, "{at}: {flow:?} ends too early");
+        assert_eq!(honest(seed, offset, bytes.len()), bytes, "{at}: {flow:?} brings what was not sent");
+    }
+
+    /// A node wants to close a link for what it brought: then somebody must have forged on it.
+    pub fn blamed(&self, by: ContextId, cable: &Cable) {
+        let up = by == cable.parent;
+        let sure = self.is_solid(cable.child) && self.is_solid(cable.parent);
+        let who = if up { cable.child } else { cable.parent };
+        let forged = self.forged.contains(&(cable.child, up));
+        let passed_on = NEWS_ARE_PASSED_ON && self.forged_news;
+        assert!(forged || passed_on || !sure, "{by} blames {who} for what another did");
+    }
+
+    /// The flows that `at` opened, that have not ended, and whose peer is gone.
+    pub fn waiting_for_the_gone(&self, at: ContextId) -> impl Iterator<Item = FlowKey> + '_ {
+        let gone = |peer: &ContextId| self.parents.contains_key(peer) && !self.up.contains(peer);
+        let waiting = self
+            .ends
+            .iter()
+            .filter(move |((here, flow), end)| *here == at && flow.opener && gone(&flow.peer) && !end.closed);
+        waiting.map(|((_, flow), _)| *flow)
+    }
+
+    /// Whether the root may have no room for another question.
+    pub fn may_be_crowded(&self) -> bool {
+        self.honest_questions > 200 || STREAMS_TAKE_NUMBERS && self.forged_streams
+    }
+
+    /// How many flows were ever opened to the root.
+    pub fn flows_at_root(&self) -> usize {
+        self.ends.keys().filter(|(at, flow)| *at == ContextId::ROOT && !flow.opener).count()
+    }
+
+    /// The contexts that are up and to whom nobody has lied.
+    pub fn untouched(&self) -> Vec<ContextId> {
+        let touched = |context| self.forged.iter().any(|(child, _)| self.below(context, *child));
+        self.up.iter().copied().filter(|context| self.is_solid(*context) && !touched(*context)).collect()
+    }
+}

@@ -1,0 +1,70 @@
+//! The corpora: small in the tree, as large as they like in scratch.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::Outcome;
+
+/// The most files that the corpus of one target has in the tree, and the most bytes.
+const MOST: (usize, u64) = (95, 190_000);
+
+/// The longest input of a target, in bytes: its speed is that of its longest inputs.
+pub fn longest(name: &str) -> usize {
+    match name {
+        "routes" => 2048,
+        "frames" | "dialogue" => 8192,
+        _ => 4096,
+    }
+}
+
+/// Puts what was found in scratch and covers something new into the tree, as small as it can be.
+///
+/// # Errors
+/// When libFuzzer cannot merge.
+pub fn merge(name: &str, program: &Path) -> Outcome {
+    let merged = super::folder().join("merged").join(name);
+    let _ = fs::remove_dir_all(&merged);
+    fs::create_dir_all(&merged)?;
+    let status = Command::new(program)
+        .args(["-merge=1", "-timeout=10", "-rss_limit_mb=1024"])
+        .arg(format!("-max_len={}", longest(name)))
+        .args([&merged, &super::tree(name), &super::scratch(name)])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(super::folder().join("logs").join(format!("{name}.merge")))?)
+        .status()?;
+    if !status.success() {
+        return Err(format!("{name}: libFuzzer could not merge its corpus: {status}").into());
+    }
+    let tree = super::tree(name);
+    let mut kept = files(&tree)?;
+    let mut size: u64 = kept.iter().map(|(size, _)| size).sum();
+    // What stands in the tree stays: some of it is there for a reason that coverage does not show. Of the rest some of
+    // every size are taken: the smallest alone would only scratch at the surface.
+    let found = files(&merged)?;
+    let every = found.len().div_ceil(MOST.0.saturating_sub(kept.len()).max(1)).max(1);
+    for (length, file) in found.into_iter().rev().step_by(every) {
+        let Some(file_name) = file.file_name() else { continue };
+        let place = tree.join(file_name);
+        if place.exists() || kept.len() >= MOST.0 || size + length > MOST.1 {
+            continue;
+        }
+        fs::copy(&file, &place)?;
+        size += length;
+        kept.push((length, place));
+    }
+    println!("{name}: {} files with {size} bytes in {}", kept.len(), tree.display());
+    Ok(())
+}
+
+/// The files of a folder with their sizes, the smallest first.
+fn files(folder: &Path) -> Result<Vec<(u64, PathBuf)>, Box<dyn std::error::Error>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        files.push((entry.metadata()?.len(), entry.path()));
+    }
+    files.sort_unstable();
+    Ok(files)
+}
