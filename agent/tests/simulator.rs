@@ -43,3 +43,21 @@ fn a_million_events_keep_every_promise() {
     println!("most held by one node: {held} bytes; most bulk before a call: {overtaken} frames");
     println!("steps: {steps:#?}\nwhat came of them: {happened:#?}");
 }
+
+#[test]
+fn torrent() {
+    use sim::plan::{Fate::*, Reader::*, Step::*, Wire};
+    let slow = Wire { latency_us: 1000, us_per_kib: 5000, capacity: 65_536 };
+    let mut plan = vec![
+        Connect { by: 0, parent: 0, child: 1, fate: Up { ms: 1 }, wire: slow, hostile: false },
+        Wait { ms: 100 },
+        Connect { by: 0, parent: 1, child: 2, fate: Up { ms: 1 }, wire: Wire::NEAR, hostile: false },
+        Wait { ms: 500 },
+    ];
+    for _ in 0..40 {
+        plan.push(Stream { from: 0, to: 2, size: 300_000, up: true, reader: Fast });
+    }
+    plan.push(Wait { ms: 500 });
+    plan.push(Vanish { child: 2, ms: 0 });
+    sim::replay(1, &plan);
+}

@@ -31,10 +31,25 @@ pub struct Known {
     pub asked_before_known: bool,
     /// An order to connect leaves its route at every node that it passes. If it is returned, they stay.
     pub returned_order_leaves_routes: bool,
+    /// The news that a context is gone overtakes bulk of it that waits for the same link. Each such frame then counts as
+    /// an offence, and enough of them end the link of an honest relay.
+    pub news_overtake_bulk: bool,
+    /// Some offences are counted against the link that a frame came over although a relay cannot know them for what they
+    /// are: so a hostile context two hops down has the link of an honest relay ended.
+    pub relays_pay: bool,
+    /// A node takes a child's word for any number that it does not know. So a claim of a context elsewhere is believed by
+    /// all on the way up to the first common ancestor.
+    pub claims_are_believed: bool,
 }
 
 /// See [`Known`].
-pub const KNOWN: Known = Known { asked_before_known: true, returned_order_leaves_routes: true };
+pub const KNOWN: Known = Known {
+    asked_before_known: true,
+    returned_order_leaves_routes: true,
+    news_overtake_bulk: true,
+    relays_pay: true,
+    claims_are_believed: true,
+};
 
 /// The promises.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -166,7 +181,7 @@ impl World {
                     let what = format!("at #{} {flow:?} of request {} is still open", place.id, end.request);
                     return Some((Check::Settled, what));
                 }
-                if end.over && place.knows(*flow) && !self.ledger.is_tainted(end.request) {
+                if end.over && place.knows(*flow) && !self.is_tainted(end.request) {
                     let what = format!("#{} still knows {flow:?} of request {}", place.id, end.request);
                     return Some((Check::Forgotten, what));
                 }
@@ -178,7 +193,7 @@ impl World {
     /// Whether a request may rightly still be open when nothing moves any more.
     fn may_wait(&self, number: u32) -> bool {
         let request = &self.ledger.requests[number as usize];
-        if self.ledger.is_tainted(number) || request.blind && self.known.asked_before_known {
+        if self.is_tainted(number) || request.blind && self.known.asked_before_known {
             return true;
         }
         let slow = match request.purpose {
@@ -199,6 +214,7 @@ impl World {
                 let there = self.place(other).is_some() || self.hanging_above(other);
                 let right = other == child || self.ledger.is_below(other, child);
                 let known = self.known.returned_order_leaves_routes && !self.ledger.was_ordered_there(other);
+                let known = known || self.is_misled(place.id, other);
                 if !(there && right) && !known && !self.ledger.is_doubtful(other) && !self.ledger.is_doubtful(child) {
                     let what = format!("#{} has a route to #{other} over the link of #{child}", place.id);
                     return Some((Check::RouteAndTruth, what));
@@ -222,6 +238,17 @@ impl World {
             }
         }
         None
+    }
+
+    /// Whether a forger may have claimed `id` where nobody knew better.
+    pub fn is_misled(&self, at: u32, id: u32) -> bool {
+        self.known.claims_are_believed && self.claimed.contains(&id) && !self.ledger.is_below(id, at)
+    }
+
+    /// Whether a forger may have had its hands in a request.
+    pub fn is_tainted(&self, number: u32) -> bool {
+        let request = &self.ledger.requests[number as usize];
+        self.ledger.is_tainted(number) || self.is_misled(request.from, request.to)
     }
 
     /// Whether `id` waits to be connected, perhaps by one that itself waits.

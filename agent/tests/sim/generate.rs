@@ -29,7 +29,7 @@ pub fn plan(seed: u64) -> Vec<Step> {
     let mut rng = Rng::new(seed);
     let shape = rng.pick(&[Shape::Chain, Shape::Star, Shape::Random, Shape::Random, Shape::Caterpillar]);
     let size = rng.between(1, 20);
-    let steps = rng.between(20, 160);
+    let steps = rng.between(20, 300);
     let hostility = rng.pick(&[0, 0, 10, 25]);
     let mut drawing =
         Drawing { rng, plan: Vec::new(), tree: vec![(0, 0)], next: 1, hostile: Vec::new(), requests: 0 };
@@ -68,6 +68,20 @@ impl Drawing {
         at
     }
 
+    /// A context is gone, with all below it. Some are kept in mind, to be asked for although they are gone.
+    fn fell(&mut self, id: u32) {
+        let mut gone = vec![id];
+        for (child, parent) in &self.tree {
+            if *child != 0 && gone.contains(parent) {
+                gone.push(*child);
+            }
+        }
+        if self.rng.percent(85) {
+            self.tree.retain(|(other, _)| *other == 0 || !gone.contains(other));
+            self.hostile.retain(|other| !gone.contains(other));
+        }
+    }
+
     fn wait(&mut self, most: u64) {
         let ms = self.rng.below(most) as u32;
         self.plan.push(Step::Wait { ms });
@@ -79,7 +93,7 @@ impl Drawing {
             6 => Wire { latency_us: 30_000, us_per_kib: 20, capacity: 65_536 },
             7 => Wire { latency_us: 1000, us_per_kib: 1000, capacity: 65_536 },
             8 => Wire { latency_us: 5000, us_per_kib: 100, capacity: 4096 },
-            _ => Wire { latency_us: 100, us_per_kib: 5, capacity: 777 },
+            _ => Wire { latency_us: 100, us_per_kib: 5, capacity: 3777 },
         }
     }
 
@@ -96,14 +110,14 @@ impl Drawing {
         self.next += 1;
         let ms = self.rng.below(40) as u32;
         let fate = match self.rng.below(20) {
-            0 => Fate::Fails { ms },
-            1 => Fate::Hangs,
-            2..5 => Fate::Again { ms, then_ms: self.rng.below(40) as u32 },
+            0..2 => Fate::Fails { ms },
+            2 => Fate::Hangs,
+            3..5 => Fate::Again { ms, then_ms: self.rng.below(40) as u32 },
             _ => Fate::Up { ms },
         };
         let by = self.above(parent);
         let hostile = self.rng.percent(hostility);
-        if !matches!(fate, Fate::Fails { .. }) || self.rng.percent(20) {
+        if !matches!(fate, Fate::Fails { .. } | Fate::Hangs) || self.rng.percent(30) {
             self.tree.push((child, parent));
         }
         if hostile {
@@ -116,9 +130,8 @@ impl Drawing {
 
     fn size(&mut self) -> u32 {
         let most = match self.rng.below(20) {
-            0 => 400_000,
-            1..5 => 70_000,
-            5..10 => 5000,
+            0 => if self.rng.percent(20) { 200_000 } else { 9000 },
+            1..4 => 3000,
             _ => 300,
         };
         self.rng.below(most) as u32 + 8
@@ -147,7 +160,7 @@ impl Drawing {
 
     fn stream(&mut self) {
         let (from, to) = self.pair();
-        let size = if self.rng.percent(8) { self.rng.below(1_500_000) } else { self.rng.below(150_000) } as u32;
+        let size = if self.rng.percent(2) { self.rng.below(1_000_000) } else { self.rng.below(20_000) } as u32;
         let reader = match self.rng.below(10) {
             0 => Reader::Stops { after: self.rng.below(u64::from(size) + 1) as u32 },
             1..4 => Reader::Slow { per_ms: self.rng.between(500, 20_000) as u32 },
@@ -184,8 +197,17 @@ impl Drawing {
             offset: self.rng.pick(&[0, 8, 100, u64::MAX, 262_144]),
             size: self.rng.pick(&[0, 8, 64, 5000]),
         };
-        if self.rng.percent(50) {
-            frame.auth = frame.src;
+        if self.rng.percent(60) {
+            // As an honest one would be, but for what is drawn after this.
+            (frame.src, frame.auth, frame.dst, frame.flags) = (at, at, self.parent(at), 1);
+            (frame.offset, frame.size) = (self.rng.pick(&[0, 0, 8]), 64);
+            match self.rng.below(6) {
+                0 => frame.src = someone(self),
+                1 => frame.auth = someone(self),
+                2 => (frame.src, frame.auth) = (0, 0),
+                3 => (frame.dst, frame.handle) = (0, 4),
+                _ => frame.dst = someone(self),
+            }
         }
         if kind == ROUTE {
             frame.offset = u64::from(someone(self));
@@ -197,8 +219,9 @@ impl Drawing {
     /// Much goes up from one context, and then it is no more.
     fn torrent(&mut self) {
         let from = self.anyone();
+        let most = if self.rng.percent(10) { 300_000 } else { 30_000 };
         for _ in 0..self.rng.between(2, 24) {
-            let (size, reader) = (self.rng.between(50_000, 400_000) as u32, Reader::Fast);
+            let (size, reader) = (self.rng.between(1, most) as u32, Reader::Fast);
             self.requests += 1;
             self.plan.push(Step::Stream { from: 0, to: from, size, up: true, reader });
         }
@@ -223,24 +246,32 @@ impl Drawing {
                 let back = self.rng.below(6) as u32;
                 self.plan.push(Step::Cancel { back });
             }
-            61..63 => {
+            61 => {
                 let keep = self.rng.pick(&[0, 50, 99, 100]);
                 let (parent_ms, child_ms) = (self.rng.below(200) as u32, self.rng.below(200) as u32);
                 self.plan.push(Step::Cut { child, keep, parent_ms, child_ms });
+                self.fell(child);
             }
-            63 => self.plan.push(Step::Vanish { child, ms }),
-            64 => self.plan.push(Step::Shutdown { child }),
+            62 => {
+                self.plan.push(Step::Vanish { child, ms });
+                self.fell(child);
+            }
+            63 if up => {
+                self.plan.push(Step::Shutdown { child });
+                self.fell(child);
+            }
+            63..65 => self.wait(200),
             65..69 => self.plan.push(Step::Stall { child, up, ms }),
-            69 => {
+            69 if up => {
                 let bit = self.rng.word() as u32;
                 self.plan.push(Step::Corrupt { child, up, bit });
             }
-            70 => {
+            70 if up => {
                 let bytes = self.rng.between(1, 60) as u32;
                 self.plan.push(Step::Truncate { child, up, bytes });
             }
-            71..84 => self.forge(),
-            84 => self.torrent(),
+            71..84 => (0..3).for_each(|_| self.forge()),
+            84 if up && ms < 100 => self.torrent(),
             _ => self.wait(60),
         }
     }

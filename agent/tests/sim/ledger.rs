@@ -95,6 +95,11 @@ impl Ledger {
         self.hostile.contains(&id)
     }
 
+    /// Whether a hostile one is below `id`.
+    pub fn is_above_hostile(&self, id: u32) -> bool {
+        self.hostile.iter().any(|hostile| self.is_below(*hostile, id))
+    }
+
     /// `id` and its ancestors up to the root.
     pub fn chain(&self, id: u32) -> impl Iterator<Item = u32> + '_ {
         std::iter::successors(Some(id), |id| self.parent(*id))

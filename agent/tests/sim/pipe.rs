@@ -59,9 +59,11 @@ impl Pipe {
         }
     }
 
-    /// How much may be written now.
+    /// How much may be written now: like a kernel, it does not wake a writer for a few bytes.
     pub fn room(&self) -> usize {
-        if self.closed { 0 } else { (self.wire.capacity as usize).saturating_sub(self.inside) }
+        let capacity = self.wire.capacity as usize;
+        let room = capacity.saturating_sub(self.inside);
+        if self.closed || room < capacity / 4 { 0 } else { room }
     }
 
     /// Takes bytes, at most [`Pipe::room`]. Whether they were damaged.

@@ -4,7 +4,7 @@ use super::check::Failure;
 use super::plan::Step;
 
 /// How many runs the search may take: a plan that is not quite small is better than none in time.
-const RUNS: u32 = 2000;
+const RUNS: u32 = 800;
 
 /// The smallest plan that was found for which `fails` still holds.
 pub fn shrink(plan: &[Step], mut fails: impl FnMut(&[Step]) -> bool) -> Vec<Step> {

@@ -134,7 +134,7 @@ impl World {
             return;
         }
         self.give_up(from, flow);
-        self.give_up(from, stream_of(flow));
+        self.give_up_stream(from, flow, request);
         self.settle(from);
     }
 
@@ -152,6 +152,13 @@ impl World {
         }
         if outcome {
             self.outcome(request, Outcome::Cancelled);
+        }
+    }
+
+    /// The same for its stream, if it has one: the next number may be another's.
+    fn give_up_stream(&mut self, at: u32, flow: FlowKey, request: u32) {
+        if matches!(self.ledger.requests[request as usize].purpose, Purpose::Stream { .. }) {
+            self.give_up(at, stream_of(flow));
         }
     }
 
@@ -217,7 +224,7 @@ impl World {
     fn check_forged(&mut self, at: u32, from: u32, bytes: &[u8]) {
         if bytes.starts_with(MARK) {
             self.totals.count("a forger's word in its own name");
-            if !self.ledger.is_doubtful(from) {
+            if !self.ledger.is_doubtful(from) && !self.is_misled(at, from) {
                 self.fail(Check::Identity, format!("a forged frame reached #{at} in the name of #{from}"));
             }
         }
@@ -323,10 +330,13 @@ impl World {
     fn broken(&mut self, at: u32, link: LinkId, why: &str) {
         let Some(cable) = self.place(at).and_then(|place| place.cables.get(&link).copied()) else { return };
         let direction = usize::from(link != UP || at == 0);
-        let guilty = self.cables[cable].damaged || self.ledger.is_hostile(self.cables[cable].child);
-        self.note("broken", [u64::from(at), u64::from(self.cables[cable].child), 0]);
+        let child = self.cables[cable].child;
+        let guilty = self.cables[cable].damaged
+            || self.ledger.is_hostile(child)
+            || self.known.relays_pay && self.ledger.is_above_hostile(child)
+            || self.known.news_overtake_bulk && why.contains("in another's name");
+        self.note("broken", [u64::from(at), u64::from(child), 0]);
         if !guilty {
-            let child = self.cables[cable].child;
             self.fail(Check::Innocence, format!("#{at} ends the link of #{child}: {why}"));
         }
         self.later(0, Job::Ended { cable, direction });
@@ -336,12 +346,13 @@ impl World {
         self.note("data", [u64::from(at), u64::from(flow.peer.0) << 32 | u64::from(flow.handle.0), bytes.len() as u64]);
         self.check_forged(at, flow.peer.0, bytes);
         let hoard = self.sabotaged(Sabotage::ReadWithoutReading);
+        let of = self.place(at).and_then(|place| place.ends.get(&flow)).map(|end| end.request);
+        let tainted = of.is_some_and(|request| self.is_tainted(request));
         let Some(place) = self.places[at as usize].as_mut() else { return };
         let Some(end) = place.ends.get_mut(&flow) else {
             place.consume(flow, bytes.len());
             return;
         };
-        let tainted = self.ledger.is_tainted(end.request);
         let request = end.request;
         if end.over && !end.by_us && !tainted {
             return self.fail(Check::OneOutcome, format!("#{at} gets bytes of request {request} after its end"));
@@ -476,7 +487,7 @@ impl World {
         let (request, main, opener, by_us) = (end.request, end.main, end.opener, end.by_us);
         let was_over = std::mem::replace(&mut end.over, true);
         place.unread -= std::mem::take(&mut end.unread);
-        if was_over && !by_us && !self.ledger.is_tainted(request) {
+        if was_over && !by_us && !self.is_tainted(request) {
             self.fail(Check::OneOutcome, format!("at #{at} a flow of request {request} is closed after its end"));
         }
         if was_over {
@@ -484,7 +495,7 @@ impl World {
         }
         match (main, opener) {
             (true, true) => self.outcome(request, Outcome::Closed),
-            (true, false) => self.give_up(at, stream_of(flow)),
+            (true, false) => self.give_up_stream(at, flow, request),
             // What is left of it makes no sense without its stream, if anything is left.
             (false, _) if self.place(at).is_some_and(|place| place.knows(main_of(flow))) => {
                 self.give_up(at, main_of(flow));

@@ -284,7 +284,7 @@ impl World {
     fn carry(&mut self, at: usize, direction: usize) {
         let limit = match self.rng.below(10) {
             0 => self.rng.between(1, 100),
-            1..4 => self.rng.between(1, 4096),
+            1..6 => self.rng.between(1, 3000),
             _ => BATCH as u64,
         };
         let now = self.now;
@@ -413,7 +413,7 @@ impl World {
             }
         }
         let left = self.waiting_at(id);
-        if let Some(request) = left.into_iter().find(|request| !self.ledger.is_tainted(*request)) {
+        if let Some(request) = left.into_iter().find(|request| !self.is_tainted(*request)) {
             self.fail(Check::Settled, format!("#{id} ended and nobody told request {request}"));
         }
         self.vanish(id, 1);
