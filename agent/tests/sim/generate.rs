@@ -130,7 +130,13 @@ impl Drawing {
 
     fn size(&mut self) -> u32 {
         let most = match self.rng.below(20) {
-            0 => if self.rng.percent(20) { 200_000 } else { 9000 },
+            0 => {
+                if self.rng.percent(20) {
+                    200_000
+                } else {
+                    9000
+                }
+            }
             1..4 => 3000,
             _ => 300,
         };
@@ -160,7 +166,8 @@ impl Drawing {
 
     fn stream(&mut self) {
         let (from, to) = self.pair();
-        let size = if self.rng.percent(2) { self.rng.below(1_000_000) } else { self.rng.below(20_000) } as u32;
+        let size =
+            if self.rng.percent(2) { self.rng.below(1_000_000) } else { self.rng.below(20_000) } as u32;
         let reader = match self.rng.below(10) {
             0 => Reader::Stops { after: self.rng.below(u64::from(size) + 1) as u32 },
             1..4 => Reader::Slow { per_ms: self.rng.between(500, 20_000) as u32 },

@@ -111,7 +111,8 @@ impl Ledger {
 
     /// Whether the order to connect `id` reached who was to carry it out.
     pub fn was_ordered_there(&self, id: u32) -> bool {
-        let of_it = |request: &&Request| matches!(request.purpose, Purpose::Connect { child, .. } if child == id);
+        let of_it =
+            |request: &&Request| matches!(request.purpose, Purpose::Connect { child, .. } if child == id);
         self.requests.iter().find(of_it).is_some_and(|request| request.delivered)
     }
 

@@ -1,7 +1,7 @@
 //! One context of the simulated tree. **All contact with `Node` is in this file**: when its interface changes, this is
 //! what changes with it.
 
-use super::users::End;
+use super::end::End;
 use offshoot_agent::codec;
 use offshoot_agent::error::Reason;
 use offshoot_agent::id::{ContextId, FlowKey, Handle, LinkId};
@@ -40,7 +40,7 @@ pub enum Happening {
     Closed(FlowKey, Reason),
     Booted,
     Hello(LinkId),
-    Shutdown(LinkId),
+    Shutdown,
     Broken(LinkId, String),
     Log { from: u32, bytes: Vec<u8> },
     Other,
@@ -105,19 +105,15 @@ impl Place {
 
     pub fn next(&mut self) -> Option<Happening> {
         Some(match self.node.poll_event()? {
-            Event::Opened { flow, service, child, bytes, end, .. } => Happening::Opened {
-                flow,
-                service,
-                child: child.map(|(id, link)| (id.0, link)),
-                bytes,
-                end,
-            },
+            Event::Opened { flow, service, child, bytes, end, .. } => {
+                Happening::Opened { flow, service, child: child.map(|(id, link)| (id.0, link)), bytes, end }
+            }
             Event::Data { flow, bytes, end } => Happening::Data { flow, bytes, end },
             Event::Room(flow) => Happening::Room(flow),
             Event::Closed { flow, letter } => Happening::Closed(flow, letter.reason),
             Event::Boot(_) => Happening::Booted,
             Event::Control { link, kind: Kind::Hello, .. } => Happening::Hello(link),
-            Event::Control { link, kind: Kind::Shutdown, .. } => Happening::Shutdown(link),
+            Event::Control { kind: Kind::Shutdown, .. } => Happening::Shutdown,
             Event::Control { link, kind: Kind::Ping, .. } => {
                 self.node.control(link, Kind::Pong, Vec::new());
                 Happening::Other

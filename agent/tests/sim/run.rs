@@ -184,7 +184,8 @@ impl World {
         if self.failure.is_none() {
             self.check_rest();
         }
-        let links: Vec<_> = self.place(0).map(|root| root.cables.values().copied().collect()).unwrap_or_default();
+        let links: Vec<_> =
+            self.place(0).map(|root| root.cables.values().copied().collect()).unwrap_or_default();
         for cable in links {
             if self.failure.is_none() {
                 self.lose(cable);

@@ -1,71 +1,16 @@
 //! The users of flows: who asks, who answers, who reads and how fast. They hold every node to its word.
 
-use super::cable::{Cable, DOWN, Rewriter, State};
 use super::check::Check;
+use super::end::End;
 use super::ledger::{Lane, MARK, Outcome, Purpose, Request};
 use super::place::{Happening, UP};
-use super::plan::{Answer, Fate, Reader};
+use super::plan::{Answer, Reader};
 use super::world::{Job, Sabotage, World};
 use offshoot_agent::id::{FlowKey, Handle, LinkId};
 use offshoot_agent::node::Opening;
 
 /// The most that a writer gives a node at once.
 const PIECE: u64 = 256 << 10;
-
-/// The user of one end of a flow.
-#[derive(Clone)]
-pub struct End {
-    pub request: u32,
-    pub opener: bool,
-    /// Whether the flow is the request's own and not a stream of it.
-    pub main: bool,
-    incoming: Lane,
-    outgoing: Lane,
-    /// How many bytes came, whether they were all, and how many there are to be.
-    got: u64,
-    got_end: bool,
-    expects: u64,
-    /// How many bytes went, of how many; none as long as there is nothing to say.
-    sent: u64,
-    says: Option<u64>,
-    sent_end: bool,
-    reader: Reader,
-    read: u64,
-    unread: u64,
-    /// Nothing is to come or to go any more.
-    pub over: bool,
-    /// Because this side gave it up.
-    by_us: bool,
-}
-
-impl End {
-    fn new(request: u32, opener: bool, main: bool, reader: Reader) -> End {
-        let lane = |number| Lane { request, number };
-        let (outgoing, incoming) = match (main, opener) {
-            (true, true) => (lane(0), lane(1)),
-            (true, false) => (lane(1), lane(0)),
-            _ => (lane(2), lane(2)),
-        };
-        End {
-            request,
-            opener,
-            main,
-            incoming,
-            outgoing,
-            got: 0,
-            got_end: false,
-            expects: 0,
-            sent: 0,
-            says: None,
-            sent_end: false,
-            reader,
-            read: 0,
-            unread: 0,
-            over: false,
-            by_us: false,
-        }
-    }
-}
 
 fn stream_of(flow: FlowKey) -> FlowKey {
     FlowKey { handle: Handle(flow.handle.0 + 1), ..flow }
@@ -173,18 +118,24 @@ impl World {
     /// What a node says, with the bugs that a test has put in.
     pub fn happen(&mut self, at: u32, happening: Happening) {
         match &happening {
-            Happening::Data { flow, bytes, end } if self.sabotaged(Sabotage::DeliverTwice) && bytes.len() > 3 => {
+            Happening::Data { flow, bytes, end }
+                if self.sabotaged(Sabotage::DeliverTwice) && bytes.len() > 3 =>
+            {
                 let first = Happening::Data { flow: *flow, bytes: bytes.clone(), end: false };
                 self.happened(at, first);
                 return self.happened(at, Happening::Data { flow: *flow, bytes: bytes.clone(), end: *end });
             }
-            Happening::Data { flow, bytes, end } if self.sabotaged(Sabotage::SwapBytes) && bytes.len() > 999 => {
+            Happening::Data { flow, bytes, end }
+                if self.sabotaged(Sabotage::SwapBytes) && bytes.len() > 999 =>
+            {
                 let mut bytes = bytes.clone();
                 bytes.swap(100, 900);
                 return self.happened(at, Happening::Data { flow: *flow, bytes, end: *end });
             }
             Happening::Closed(..) if self.sabotaged(Sabotage::LoseClosed) => return,
-            Happening::Closed(..) if self.sabotaged(Sabotage::CloseTwice) => self.happened(at, happening.clone()),
+            Happening::Closed(..) if self.sabotaged(Sabotage::CloseTwice) => {
+                self.happened(at, happening.clone())
+            }
             _ => {}
         }
         self.happened(at, happening);
@@ -211,7 +162,7 @@ impl World {
                 }
             }
             Happening::Hello(link) => self.hello(at, link),
-            Happening::Shutdown(_) => self.later(1000, Job::End { at }),
+            Happening::Shutdown => self.later(1000, Job::End { at }),
             Happening::Broken(link, why) => self.broken(at, link, &why),
             Happening::Log { from, bytes } => {
                 self.note("log", [u64::from(from), bytes.len() as u64, 0]);
@@ -256,7 +207,8 @@ impl World {
         };
         let known = (request.from, request.to, request.handle) == (from, at, flow.handle.0);
         if !known || std::mem::replace(&mut request.delivered, true) {
-            return self.fail(Check::OneOutcome, format!("#{at} is asked by #{from} what it was asked before"));
+            return self
+                .fail(Check::OneOutcome, format!("#{at} is asked by #{from} what it was asked before"));
         }
         let (purpose, size) = (request.purpose, request.size);
         let Some(place) = self.place_mut(at) else { return };
@@ -279,71 +231,11 @@ impl World {
         self.go_on(at, stream_of(flow));
     }
 
-    /// An order to connect has come to the parent.
-    fn connect(&mut self, at: u32, flow: FlowKey, child: u32, link: LinkId, fate: Fate) {
-        let Some((_, wire, waiting)) = self.orders.get_mut(&child) else { return };
-        *waiting = Some(flow);
-        let cable = self.cables.len();
-        let mut made = Cable::new(at, link, child, *wire);
-        if self.sabotaged(Sabotage::DelayCalls) {
-            made.rewriters[DOWN] = Some(Rewriter::delaying(9));
-        }
-        self.cables.push(made);
-        let Some(place) = self.place_mut(at) else { return };
-        place.cables.insert(link, cable);
-        place.name_child(link, child, flow.peer.0 != 0);
-        match fate {
-            Fate::Up { ms } => self.later(u64::from(ms) * 1000, Job::ComeUp { cable }),
-            Fate::Again { ms, then_ms } => {
-                self.later(u64::from(ms) * 1000, Job::Restart { cable, then_ms });
-            }
-            Fate::Fails { ms } => self.later(u64::from(ms) * 1000, Job::FailHop { cable }),
-            Fate::Hangs => {
-                self.hanging.insert(child);
-            }
-        }
-    }
-
-    fn hello(&mut self, at: u32, link: LinkId) {
-        let Some(cable) = self.place(at).and_then(|place| place.cables.get(&link).copied()) else { return };
-        if self.cables[cable].state != State::Connecting {
-            return;
-        }
-        self.cables[cable].state = State::Up;
-        let child = self.cables[cable].child;
-        let forget = self.sabotaged(Sabotage::ForgetRoute);
-        if let Some(place) = self.place_mut(at) {
-            place.link_up(link);
-            if forget {
-                place.forget_route(child, link);
-            }
-        }
-        self.note("hello", [u64::from(at), u64::from(child), 0]);
-        if self.sabotaged(Sabotage::BreakHonest) {
-            self.broken(at, link, "sabotage");
-        }
-        if let Some(flow) = self.orders.get_mut(&child).and_then(|order| order.2.take()) {
-            self.write_answer(at, flow);
-        }
-    }
-
-    fn broken(&mut self, at: u32, link: LinkId, why: &str) {
-        let Some(cable) = self.place(at).and_then(|place| place.cables.get(&link).copied()) else { return };
-        let direction = usize::from(link != UP || at == 0);
-        let child = self.cables[cable].child;
-        let guilty = self.cables[cable].damaged
-            || self.ledger.is_hostile(child)
-            || self.known.relays_pay && self.ledger.is_above_hostile(child)
-            || self.known.news_overtake_bulk && why.contains("in another's name");
-        self.note("broken", [u64::from(at), u64::from(child), 0]);
-        if !guilty {
-            self.fail(Check::Innocence, format!("#{at} ends the link of #{child}: {why}"));
-        }
-        self.later(0, Job::Ended { cable, direction });
-    }
-
     fn data(&mut self, at: u32, flow: FlowKey, bytes: &[u8], last: bool) {
-        self.note("data", [u64::from(at), u64::from(flow.peer.0) << 32 | u64::from(flow.handle.0), bytes.len() as u64]);
+        self.note(
+            "data",
+            [u64::from(at), u64::from(flow.peer.0) << 32 | u64::from(flow.handle.0), bytes.len() as u64],
+        );
         self.check_forged(at, flow.peer.0, bytes);
         let hoard = self.sabotaged(Sabotage::ReadWithoutReading);
         let of = self.place(at).and_then(|place| place.ends.get(&flow)).map(|end| end.request);
@@ -355,15 +247,18 @@ impl World {
         };
         let request = end.request;
         if end.over && !end.by_us && !tainted {
-            return self.fail(Check::OneOutcome, format!("#{at} gets bytes of request {request} after its end"));
+            return self
+                .fail(Check::OneOutcome, format!("#{at} gets bytes of request {request} after its end"));
         }
         if end.over {
             return;
         }
         let fits = !end.got_end && end.incoming.fits(end.got, bytes);
         let whole = !last || end.got + bytes.len() as u64 == end.expects;
-        if !(fits && whole) && !tainted {
-            let what = format!("at #{at} request {request} gets {} bytes at {} (end: {last})", bytes.len(), end.got);
+        let wrong = !fits || !whole;
+        if wrong && !tainted {
+            let what =
+                format!("at #{at} request {request} gets {} bytes at {} (end: {last})", bytes.len(), end.got);
             return self.fail(Check::InOrder, what);
         }
         end.got += bytes.len() as u64;
@@ -376,7 +271,9 @@ impl World {
         } else {
             match end.reader {
                 Reader::Fast => self.read(at, flow, u64::MAX),
-                Reader::Slow { .. } if end.unread == bytes.len() as u64 => self.later(1000, Job::Read { at, flow }),
+                Reader::Slow { .. } if end.unread == bytes.len() as u64 => {
+                    self.later(1000, Job::Read { at, flow })
+                }
                 Reader::Slow { .. } => {}
                 Reader::Stops { after } => self.read(at, flow, u64::from(after)),
             }
@@ -442,7 +339,9 @@ impl World {
     /// The asked begins to answer.
     pub fn write_answer(&mut self, at: u32, flow: FlowKey) {
         let Some(place) = self.places.get_mut(at as usize).and_then(Option::as_mut) else { return };
-        let Some(end) = place.ends.get_mut(&flow).filter(|end| !end.over && end.says.is_none()) else { return };
+        let Some(end) = place.ends.get_mut(&flow).filter(|end| !end.over && end.says.is_none()) else {
+            return;
+        };
         end.says = Some(u64::from(self.ledger.requests[end.request as usize].answer_size()));
         self.go_on(at, flow);
     }
@@ -488,7 +387,10 @@ impl World {
         let was_over = std::mem::replace(&mut end.over, true);
         place.unread -= std::mem::take(&mut end.unread);
         if was_over && !by_us && !self.is_tainted(request) {
-            self.fail(Check::OneOutcome, format!("at #{at} a flow of request {request} is closed after its end"));
+            self.fail(
+                Check::OneOutcome,
+                format!("at #{at} a flow of request {request} is closed after its end"),
+            );
         }
         if was_over {
             return;

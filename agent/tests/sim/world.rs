@@ -1,8 +1,8 @@
 //! The tree, the virtual clock and the agenda: what happens when, and what it does to links.
 
-use super::cable::{Cable, DOWN, Rewriter, State, UPWARD};
+use super::cable::{Cable, DOWN, State, UPWARD};
 use super::check::{BOUNDS, Bounds, Check, DEEP_EVERY, Failure, KNOWN, Known};
-use super::ledger::{Ledger, Outcome};
+use super::ledger::Ledger;
 use super::place::{Place, UP};
 use super::plan::{Fate, Wire};
 use super::rng::Rng;
@@ -19,16 +19,39 @@ const SILENCE: u64 = 10_000_000;
 /// Something that is due at a time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Job {
-    Carry { cable: usize, direction: usize },
+    Carry {
+        cable: usize,
+        direction: usize,
+    },
     /// Who reads this direction sees its end.
-    Ended { cable: usize, direction: usize },
-    ComeUp { cable: usize },
-    Restart { cable: usize, then_ms: u32 },
-    FailHop { cable: usize },
-    Silence { cable: usize },
-    Answer { at: u32, flow: FlowKey },
-    Read { at: u32, flow: FlowKey },
-    End { at: u32 },
+    Ended {
+        cable: usize,
+        direction: usize,
+    },
+    ComeUp {
+        cable: usize,
+    },
+    Restart {
+        cable: usize,
+        then_ms: u32,
+    },
+    FailHop {
+        cable: usize,
+    },
+    Silence {
+        cable: usize,
+    },
+    Answer {
+        at: u32,
+        flow: FlowKey,
+    },
+    Read {
+        at: u32,
+        flow: FlowKey,
+    },
+    End {
+        at: u32,
+    },
 }
 
 /// A bug that is put in on purpose, to see that it is noticed.
@@ -149,7 +172,7 @@ impl World {
             if self.events > self.bounds.events {
                 self.fail(Check::Endless, format!("it goes on after {} events: {job:?}", self.events));
             }
-            if self.sabotaged(Sabotage::NeverRest) {
+            if self.sabotaged(Sabotage::NeverRest) && matches!(job, Job::Carry { .. }) {
                 self.later(1, job);
             }
             self.perform(job);
@@ -336,119 +359,6 @@ impl World {
         let cable = &mut self.cables[cable];
         if cable.state == State::Up {
             cable.waiting[direction].insert((src, handle), cable.bulk[direction]);
-        }
-    }
-
-    fn come_up(&mut self, at: usize) {
-        let (parent, child) = (self.cables[at].parent, self.cables[at].child);
-        if self.cables[at].state != State::Connecting || self.place(parent).is_none() {
-            return;
-        }
-        self.note("up", [u64::from(child), 0, 0]);
-        if self.places.len() <= child as usize {
-            self.places.resize_with(child as usize + 1, || None);
-        }
-        let mut place = Place::agent(child);
-        place.cables.insert(UP, at);
-        self.places[child as usize] = Some(place);
-        self.cables[at].reading = true;
-        if self.ledger.is_hostile(child) {
-            self.cables[at].rewriters[UPWARD] = Some(Rewriter::default());
-        }
-        self.settle(child);
-        self.schedule(at, DOWN);
-    }
-
-    /// Both ends of a link are closed; each sees it in its own time.
-    pub fn cut(&mut self, at: usize, keep: u32, parent_ms: u32, child_ms: u32) {
-        if self.cables[at].pipes[DOWN].closed {
-            return;
-        }
-        for pipe in &mut self.cables[at].pipes {
-            pipe.cut(keep);
-        }
-        self.later(u64::from(parent_ms) * 1000, Job::Ended { cable: at, direction: UPWARD });
-        self.later(u64::from(child_ms) * 1000, Job::Ended { cable: at, direction: DOWN });
-    }
-
-    /// A parent sees that a link is lost, or gives a hop up.
-    pub fn lose(&mut self, at: usize) {
-        let cable = &mut self.cables[at];
-        let (parent, link, child, state) = (cable.parent, cable.link, cable.child, cable.state);
-        if state == State::Gone {
-            return;
-        }
-        cable.state = State::Gone;
-        for pipe in &mut cable.pipes {
-            pipe.cut(0);
-        }
-        self.hanging.remove(&child);
-        self.later(1000, Job::Ended { cable: at, direction: DOWN });
-        self.note("lost", [u64::from(parent), u64::from(child), state as u64]);
-        let order = self.orders.get_mut(&child).and_then(|order| order.2.take());
-        if let Some(flow) = order {
-            self.write_answer(parent, flow);
-        }
-        let keep = self.sabotaged(Sabotage::KeepRoute);
-        let Some(place) = self.place_mut(parent) else { return };
-        place.cables.remove(&link);
-        place.lost(link, state == State::Connecting);
-        if keep {
-            place.keep_route(child, link);
-        }
-        self.check_lost(parent, link);
-        self.settle(parent);
-    }
-
-    /// An agent sees that its parent is gone, or is told to end: it loses all its links and is no more.
-    pub fn end(&mut self, id: u32) {
-        let Some(place) = self.place_mut(id) else { return };
-        place.lost(UP, false);
-        self.note("end", [u64::from(id), 0, 0]);
-        self.settle(id);
-        let cables: Vec<_> = self.place(id).map(|place| place.cables.clone()).unwrap_or_default().into_iter().collect();
-        for (link, cable) in cables {
-            if link != UP {
-                self.lose(cable);
-            }
-        }
-        let left = self.waiting_at(id);
-        if let Some(request) = left.into_iter().find(|request| !self.is_tainted(*request)) {
-            self.fail(Check::Settled, format!("#{id} ended and nobody told request {request}"));
-        }
-        self.vanish(id, 1);
-    }
-
-    /// The requests that users of a place wait for.
-    fn waiting_at(&self, id: u32) -> Vec<u32> {
-        let Some(place) = self.place(id) else { return Vec::new() };
-        let mut left: Vec<_> =
-            place.ends.values().filter(|end| end.opener && end.main && !end.over).map(|end| end.request).collect();
-        left.sort_unstable();
-        left
-    }
-
-    /// A process is gone; its neighbours will see it.
-    pub fn vanish(&mut self, id: u32, ms: u32) {
-        for request in self.waiting_at(id) {
-            self.outcome(request, Outcome::Orphaned);
-        }
-        let Some(place) = self.places.get_mut(id as usize).and_then(Option::take) else { return };
-        self.note("gone", [u64::from(id), 0, 0]);
-        if self.claimed.contains(&id) {
-            self.ledger.steal(id);
-        }
-        for (link, cable) in place.cables {
-            let direction = if link == UP { UPWARD } else { DOWN };
-            if link == UP {
-                self.cables[cable].reading = false;
-            } else {
-                self.hanging.remove(&self.cables[cable].child);
-            }
-            for pipe in &mut self.cables[cable].pipes {
-                pipe.closed = true;
-            }
-            self.later(u64::from(ms) * 1000, Job::Ended { cable, direction });
         }
     }
 }
