@@ -1,0 +1,135 @@
+//! What carries bytes from one end of a link to the other: like a pipe it holds so much and no more, and like a network
+//! it takes its time.
+
+use super::plan::Wire;
+use std::collections::VecDeque;
+
+/// The end of a frame on its way. When that of a call is read, the call waits at the reader for the next link.
+#[derive(Clone, Copy)]
+pub struct Mark {
+    pub end: u64,
+    /// Who calls, with which flow, and whom; none for all other frames.
+    pub call: Option<(u32, u32, u32)>,
+}
+
+/// One direction of a link.
+pub struct Pipe {
+    wire: Wire,
+    chunks: VecDeque<(u64, Vec<u8>)>,
+    /// How far the first chunk is read.
+    at: usize,
+    inside: usize,
+    clear_at: u64,
+    pub stalled_until: u64,
+    /// A flip or a loss that is to happen to what is written next.
+    pub flip: Option<u32>,
+    pub drop: u32,
+    /// Nothing goes in any more.
+    pub closed: bool,
+    /// A `Carry` for it is on the agenda.
+    pub scheduled: bool,
+    /// The reader does not want any now.
+    pub paused: bool,
+    pub marks: VecDeque<Mark>,
+    /// Bytes that left the writer's node, and bytes that the reader's node got.
+    pub written: u64,
+    pub read: u64,
+    /// The end of the last frame that was read whole.
+    pub whole: u64,
+}
+
+impl Pipe {
+    pub fn new(wire: Wire) -> Pipe {
+        Pipe {
+            wire,
+            chunks: VecDeque::new(),
+            at: 0,
+            inside: 0,
+            clear_at: 0,
+            stalled_until: 0,
+            flip: None,
+            drop: 0,
+            closed: false,
+            scheduled: false,
+            paused: false,
+            marks: VecDeque::new(),
+            written: 0,
+            read: 0,
+            whole: 0,
+        }
+    }
+
+    /// How much may be written now: like a kernel, it does not wake a writer for a few bytes.
+    pub fn room(&self) -> usize {
+        let capacity = self.wire.capacity as usize;
+        let room = capacity.saturating_sub(self.inside);
+        if self.closed || room < capacity / 4 { 0 } else { room }
+    }
+
+    /// Takes bytes, at most [`Pipe::room`]. Whether they were damaged.
+    pub fn write(&mut self, now: u64, bytes: &[u8]) -> bool {
+        let mut bytes = bytes.to_vec();
+        let lost = bytes.len().min(self.drop as usize);
+        let mut damaged = lost > 0;
+        bytes.drain(..lost);
+        self.drop -= lost as u32;
+        if let Some(bit) = self.flip.filter(|_| !bytes.is_empty()) {
+            let at = bit as usize % (bytes.len() * 8);
+            bytes[at / 8] ^= 1 << (at % 8);
+            self.flip = None;
+            damaged = true;
+        }
+        if !bytes.is_empty() {
+            let takes = bytes.len() as u64 * u64::from(self.wire.us_per_kib) / 1024;
+            self.clear_at = self.clear_at.max(now) + takes;
+            self.inside += bytes.len();
+            self.chunks.push_back((self.clear_at + u64::from(self.wire.latency_us), bytes));
+        }
+        damaged
+    }
+
+    /// When there is something to read, if there will be.
+    pub fn ready_at(&self) -> Option<u64> {
+        self.chunks.front().map(|(ready, _)| (*ready).max(self.stalled_until))
+    }
+
+    /// At most `limit` of the bytes that have arrived by now.
+    pub fn take(&mut self, now: u64, limit: usize) -> Vec<u8> {
+        let mut taken = Vec::new();
+        while taken.len() < limit {
+            let Some((ready, chunk)) = self.chunks.front() else { break };
+            if *ready > now {
+                break;
+            }
+            let piece = (chunk.len() - self.at).min(limit - taken.len());
+            taken.extend_from_slice(&chunk[self.at..self.at + piece]);
+            self.at += piece;
+            if self.at == chunk.len() {
+                self.chunks.pop_front();
+                self.at = 0;
+            }
+        }
+        self.inside -= taken.len();
+        self.read += taken.len() as u64;
+        taken
+    }
+
+    /// Nothing goes in any more, and of what is inside only `keep` percent arrive.
+    pub fn cut(&mut self, keep: u32) {
+        self.closed = true;
+        let mut left = self.inside * keep as usize / 100;
+        let mut at = self.at;
+        for (_, chunk) in &mut self.chunks {
+            let stays = (chunk.len() - at).min(left);
+            chunk.truncate(at + stays);
+            left -= stays;
+            at = 0;
+        }
+        if self.chunks.front().is_some_and(|(_, chunk)| chunk.len() == self.at) {
+            self.at = 0;
+            self.chunks.pop_front();
+        }
+        self.chunks.retain(|(_, chunk)| !chunk.is_empty());
+        self.inside = self.chunks.iter().map(|(_, chunk)| chunk.len()).sum::<usize>() - self.at;
+    }
+}

@@ -1,0 +1,213 @@
+//! Carries a plan out: step by step, then until nothing moves, then until nothing is left.
+
+use super::cable::{State, UPWARD};
+use super::check::{BOUNDS, Bounds, Check, Failure, KNOWN, Known};
+use super::ledger::{MARK, Purpose};
+use super::place::{Happening, ROUTE, UP};
+use super::plan::{Forgery, Step};
+use super::world::{Sabotage, Totals, World};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// How a plan is carried out.
+#[derive(Clone, Copy)]
+pub struct Options {
+    /// Decides where reads are cut.
+    pub seed: u64,
+    pub sabotage: Option<Sabotage>,
+    /// Whether every line of the trace is kept.
+    pub record: bool,
+    pub bounds: Bounds,
+    /// What is not held against the nodes yet.
+    pub known: Known,
+}
+
+impl Options {
+    pub fn of(seed: u64) -> Options {
+        Options { seed, sabotage: None, record: false, bounds: BOUNDS, known: KNOWN }
+    }
+}
+
+/// What came of it.
+pub struct Run {
+    pub failure: Option<Failure>,
+    pub events: u64,
+    pub sum: u64,
+    pub lines: Vec<String>,
+    pub totals: Totals,
+}
+
+/// Carries a plan out.
+pub fn run(plan: &[Step], options: Options) -> Run {
+    let mut world = World::new(options.seed, options.sabotage, options.record);
+    world.bounds = options.bounds;
+    world.known = options.known;
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        for step in plan {
+            world.step(step);
+        }
+        world.finish();
+    }));
+    if outcome.is_err() {
+        world.fail(Check::Panic, "something panicked, see above".into());
+    }
+    Run {
+        failure: world.failure,
+        events: world.events,
+        sum: world.trace.sum(),
+        lines: world.trace.lines().to_vec(),
+        totals: world.totals,
+    }
+}
+
+impl World {
+    /// Takes one step of a plan, if it still makes sense.
+    pub fn step(&mut self, step: &Step) {
+        if self.failure.is_some() {
+            return;
+        }
+        if self.try_step(step) {
+            *self.totals.steps.entry(step.name()).or_default() += 1;
+        } else {
+            *self.totals.steps.entry("passed over").or_default() += 1;
+        }
+    }
+
+    fn ready(&self, id: u32) -> bool {
+        self.place(id).is_some_and(|place| place.booted)
+    }
+
+    fn try_step(&mut self, step: &Step) -> bool {
+        match *step {
+            Step::Connect { by, parent, child, fate, wire, hostile } => {
+                if !self.ready(by) || !self.ledger.order(parent, child, hostile) {
+                    return false;
+                }
+                self.orders.insert(child, (fate, wire, None));
+                self.ask(by, parent, 200, Purpose::Connect { child, fate });
+            }
+            Step::Call { from, to, size, answer } if self.ready(from) => {
+                self.ask(from, to, size, Purpose::Call(answer));
+            }
+            Step::Stream { from, to, size, up, reader } if self.ready(from) => {
+                self.ask(from, to, 64, Purpose::Stream { size, up, reader });
+            }
+            Step::Ask { from } if self.ready(from) => self.ask(from, 0, 8, Purpose::Ask),
+            Step::Log { from, size } if self.ready(from) => {
+                if let Some(place) = self.place_mut(from) {
+                    place.log(vec![b'.'; size as usize]);
+                }
+                self.settle(from);
+            }
+            Step::Cancel { back } => {
+                let count = self.ledger.requests.len() as u32;
+                if back >= count {
+                    return false;
+                }
+                self.cancel(count - 1 - back);
+            }
+            Step::Vanish { child, ms } if child != 0 && self.place(child).is_some() => self.vanish(child, ms),
+            Step::Forge { at, times, frame } if self.ready(at) && self.ledger.is_hostile(at) => {
+                return self.forge(at, times, &frame);
+            }
+            Step::Wait { ms } => self.run(Some(self.now + u64::from(ms) * 1000)),
+            Step::Cut { child, .. }
+            | Step::Shutdown { child }
+            | Step::Stall { child, .. }
+            | Step::Corrupt { child, .. }
+            | Step::Truncate { child, .. } => {
+                let Some(cable) = self.cable_of(child) else { return false };
+                self.harm(cable, step);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// What happens to one link.
+    fn harm(&mut self, at: usize, step: &Step) {
+        match *step {
+            Step::Cut { keep, parent_ms, child_ms, .. } => self.cut(at, keep, parent_ms, child_ms),
+            Step::Shutdown { .. } => {
+                let (parent, link) = (self.cables[at].parent, self.cables[at].link);
+                if let Some(place) = self.place_mut(parent) {
+                    place.shut_down(link);
+                }
+                self.settle(parent);
+            }
+            Step::Stall { up, ms, .. } => {
+                self.cables[at].pipes[usize::from(up)].stalled_until = self.now + u64::from(ms) * 1000;
+            }
+            Step::Corrupt { up, bit, .. } => self.cables[at].pipes[usize::from(up)].flip = Some(bit),
+            Step::Truncate { up, bytes, .. } => self.cables[at].pipes[usize::from(up)].drop += bytes,
+            _ => {}
+        }
+    }
+
+    fn forge(&mut self, at: u32, times: u32, frame: &Forgery) -> bool {
+        let Some(cable) = self.cable_of(at).filter(|cable| self.cables[*cable].state == State::Up) else {
+            return false;
+        };
+        if frame.kind == ROUTE && frame.flags & 1 == 0 {
+            let id = frame.offset as u32;
+            self.claimed.insert(id);
+            if !self.is_known_to_all(id) {
+                self.ledger.steal(id);
+            }
+        }
+        for _ in 0..times {
+            self.cables[cable].forge(frame, MARK);
+        }
+        self.note("forge", [u64::from(at), u64::from(frame.kind), u64::from(times)]);
+        if self.sabotaged(Sabotage::BelieveForger) {
+            self.happened(0, Happening::Log { from: frame.src, bytes: MARK.to_vec() });
+        }
+        self.pump(cable, UPWARD);
+        true
+    }
+
+    /// Whether every ancestor of a context knows the way to it, so that nobody else can claim its number.
+    fn is_known_to_all(&self, id: u32) -> bool {
+        let mut below = id;
+        self.ready(id)
+            && self.ledger.chain(id).skip(1).all(|ancestor| {
+                let place = self.place(ancestor);
+                let way = place.and_then(|place| place.cables.get(&place.way_to(id)?).copied());
+                let right = way.is_some_and(|cable| self.cables[cable].child == below);
+                below = ancestor;
+                right
+            })
+    }
+
+    /// Waits until nothing moves, then takes the tree down.
+    fn finish(&mut self) {
+        self.run(None);
+        if self.failure.is_none() {
+            self.check_rest();
+        }
+        let links: Vec<_> =
+            self.place(0).map(|root| root.cables.values().copied().collect()).unwrap_or_default();
+        for cable in links {
+            if self.failure.is_none() {
+                self.lose(cable);
+            }
+        }
+        self.run(None);
+        if self.failure.is_some() {
+            return;
+        }
+        if let Some(left) = self.places.iter().flatten().find(|place| place.id != 0) {
+            let what = format!("#{} outlives the tree (up: {})", left.id, left.cables.contains_key(&UP));
+            return self.fail(Check::Settled, what);
+        }
+        let mut requests = self.ledger.requests.iter().enumerate();
+        let waits = requests.find(|(_, request)| request.outcome.is_none() && request.to != 0);
+        if let Some((number, request)) = waits {
+            let what = format!("request {number} ({:?}) waits although the tree is gone", request.purpose);
+            return self.fail(Check::Settled, what);
+        }
+        let held = self.place(0).map_or(0, |root| root.queued_sum);
+        if held > 0 {
+            self.fail(Check::Forgotten, format!("a root without links has {held} bytes queued"));
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What has happened in a run, as a sum that two runs are compared by, and as text where a person wants to look.
+
+use super::rng::mixed;
+
+/// The trace of one run.
+#[derive(Default)]
+pub struct Trace {
+    sum: u64,
+    lines: Option<Vec<String>>,
+}
+
+impl Trace {
+    /// A trace that keeps every line if `record`, and only their sum otherwise.
+    pub fn new(record: bool) -> Trace {
+        Trace { sum: 0, lines: record.then(Vec::new) }
+    }
+
+    /// Notes that `what` happened at `now`, with up to three numbers.
+    pub fn note(&mut self, now: u64, what: &'static str, numbers: [u64; 3]) {
+        let mut sum = self.sum ^ now;
+        for byte in what.bytes() {
+            sum = (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+        }
+        for number in numbers {
+            sum = mixed(sum ^ number).rotate_left(7);
+        }
+        self.sum = sum;
+        if let Some(lines) = &mut self.lines {
+            let [a, b, c] = numbers;
+            lines.push(format!("{now:>10} {what} {a} {b} {c}"));
+        }
+    }
+
+    /// Equal for equal traces, and for no two others that one will see.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// The lines, if they were kept.
+    pub fn lines(&self) -> &[String] {
+        self.lines.as_deref().unwrap_or_default()
+    }
+}
