@@ -1,9 +1,9 @@
 //! Credit: how much one end of a flow may send before the other has consumed it.
 //!
 //! Pure arithmetic on stream offsets. A receiver lets its peer send up to a limit; the limit moves as the receiver's
-//! user consumes, each time half a window is free. A sender of whom nothing comes beyond the limit before, although all up
-//! to there was consumed, has not heard of the new one yet: half a window is less than the path carries in one round trip.
-//! So the window doubles until it is between two and four times the bandwidth-delay product, measured by its effect and
+//! user consumes, each time half a window is free. A sender that has used up its credit says so with the last bytes; if a
+//! reader has taken all up to these, the sender waits for news that is on its way: half a window is less than the path
+//! carries in one round trip. So the window doubles until it is a few times the bandwidth-delay product, measured by its effect and
 //! without a clock. A reader that leaves most of a window lying gets half of it back: a long path fills, a slow reader
 //! stays cheap.
 
@@ -41,6 +41,11 @@ impl Outgoing {
         self.sent += length as u64;
         self.ended = end;
         offset
+    }
+
+    /// Whether nothing more may be sent for now.
+    pub fn is_full(&self) -> bool {
+        self.sent == self.limit && !self.ended
     }
 
     /// The receiver allows up to `limit`. Whether that is news.
@@ -97,8 +102,8 @@ pub struct Incoming {
     received: u64,
     consumed: u64,
     limit: u64,
-    /// The limit before it was last moved: what comes beyond it shows that the sender has heard of the move.
-    before: u64,
+    /// Where the sender was when it last said that it may send no more.
+    full_at: u64,
     window: u64,
     ended: bool,
 }
@@ -109,7 +114,7 @@ impl Default for Incoming {
             received: 0,
             consumed: 0,
             limit: INITIAL_WINDOW,
-            before: INITIAL_WINDOW,
+            full_at: u64::MAX,
             window: INITIAL_WINDOW,
             ended: false,
         }
@@ -136,6 +141,11 @@ impl Incoming {
         Ok(())
     }
 
+    /// With what it sent last the sender has used up its credit, as far as it knew then.
+    pub fn full(&mut self) {
+        self.full_at = self.received;
+    }
+
     /// The user took `length` bytes. The new limit to tell the peer, when it is time to. The window grows at the cost
     /// of `spare`, which all flows of a node share, and gives back to it.
     pub fn consume(&mut self, length: usize, spare: &mut u64) -> Option<u64> {
@@ -143,8 +153,7 @@ impl Incoming {
         if self.ended {
             return None;
         }
-        let stands_at = |limit| self.consumed == limit && self.received == limit;
-        let waits = stands_at(self.before) || stands_at(self.limit);
+        let waits = self.consumed == self.received && self.received == self.full_at;
         if waits && self.window < MAX_WINDOW && self.window <= *spare {
             *spare -= self.window;
             self.window *= 2;
@@ -154,7 +163,6 @@ impl Incoming {
             return None;
         }
         let all_here = self.received == self.limit;
-        self.before = self.limit;
         self.limit = limit;
         if all_here && self.consumed < self.received && self.window > INITIAL_WINDOW {
             // All that was granted lies here before half of it was read. What is granted stays granted; from the next
@@ -221,12 +229,15 @@ mod tests {
         let (mut data, mut credit) = (std::collections::VecDeque::new(), std::collections::VecDeque::new());
         for _ in 0..20_000 {
             let length = (out.room() as u64).min(rate);
-            data.push_back((out.send(length as usize, false), length as usize));
+            data.push_back((out.send(length as usize, false), length as usize, out.is_full()));
             let mut granted = None;
             if data.len() > delay
-                && let Some((offset, mut left)) = data.pop_front()
+                && let Some((offset, mut left, full)) = data.pop_front()
             {
                 incoming.receive(offset, left, false).unwrap();
+                if full {
+                    incoming.full();
+                }
                 while left > 0 {
                     let piece = left.min(4096);
                     granted = incoming.consume(piece, &mut spare).or(granted);
@@ -251,7 +262,7 @@ mod tests {
             let window = window_over(delay, rate);
             assert!(
                 window >= (2 * product).min(MAX_WINDOW) / 2
-                    && window <= (product * 5).clamp(INITIAL_WINDOW, MAX_WINDOW),
+                    && window <= (product * 6).clamp(INITIAL_WINDOW, MAX_WINDOW),
                 "{window} for a product of {product}"
             );
         }
@@ -265,6 +276,7 @@ mod tests {
         for _ in 0..10 {
             let length = incoming.limit - at;
             incoming.receive(at, length as usize, false).unwrap();
+            incoming.full();
             at += length;
             assert_eq!(incoming.consume(length as usize, &mut spare), Some(at + incoming.window));
         }
@@ -273,6 +285,7 @@ mod tests {
 
         let mut slow = Incoming::default();
         slow.receive(0, INITIAL_WINDOW as usize, false).unwrap();
+        slow.full();
         for _ in 0..64 {
             slow.consume(1024, &mut spare);
         }
@@ -288,6 +301,7 @@ mod tests {
         while incoming.window < MAX_WINDOW {
             let length = incoming.limit - at;
             incoming.receive(at, length as usize, false).unwrap();
+            incoming.full();
             at += length;
             incoming.consume(length as usize, &mut spare);
         }
@@ -295,6 +309,7 @@ mod tests {
         for _ in 0..100_000 {
             let length = incoming.limit - at;
             incoming.receive(at, length as usize, false).unwrap();
+            incoming.full();
             at += length;
             incoming.consume(4096, &mut spare);
         }
@@ -308,6 +323,7 @@ mod tests {
         let mut flows = [Incoming::default(), Incoming::default()];
         for incoming in &mut flows {
             incoming.receive(0, INITIAL_WINDOW as usize, false).unwrap();
+            incoming.full();
             incoming.consume(INITIAL_WINDOW as usize, &mut spare);
         }
         assert_eq!((flows[0].growth(), flows[1].growth(), spare), (INITIAL_WINDOW, 0, 0));

@@ -99,12 +99,14 @@ impl Node {
                 return Some(taken);
             }
             let offset = state.outgoing.send(piece, last);
+            let full = state.outgoing.is_full();
             let header = Header {
                 handle: flow.handle,
                 flags: Flags::default()
                     .with(Flags::OPENER, flow.opener)
                     .with(Flags::END, last)
-                    .with(Flags::SECRET, secret),
+                    .with(Flags::SECRET, secret)
+                    .with(Flags::FULL, full),
                 offset,
                 ..Header::new(Kind::Data, self.id(), flow.peer)
             };
@@ -192,6 +194,9 @@ impl Node {
                 };
                 if let Err(violation) = state.incoming.receive(header.offset, frame.payload.len(), end) {
                     return self.violated(flow, violation);
+                }
+                if header.flags.has(Flags::FULL) {
+                    state.incoming.full();
                 }
                 let bytes = std::mem::take(&mut frame.payload);
                 if !bytes.is_empty() || end {

@@ -119,7 +119,9 @@ impl Flags {
     pub const END: Flags = Flags(2);
     /// The payload holds a secret: every buffer that held it is zeroed.
     pub const SECRET: Flags = Flags(4);
-    const KNOWN: u16 = 7;
+    /// With this its sender has used up its credit.
+    pub const FULL: Flags = Flags(8);
+    const KNOWN: u16 = 15;
 
     /// Whether all bits of `other` are set.
     pub fn has(self, other: Flags) -> bool {
