@@ -11,6 +11,7 @@ use crate::reply::Slot;
 use crate::secret::Secret;
 use crate::shared::Shared;
 use crate::sys;
+use offshoot_bootstrap::Platform;
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
@@ -153,6 +154,31 @@ impl Context {
             }
             Err(error) => Err(error.naming(&self.name)),
         }
+    }
+
+    /// The context that programs of this one run in: for a root it is a child, connected when first needed and when the
+    /// user of this process has changed; for any other, and a root without an agent for this machine, it is itself.
+    pub(crate) fn place_of_programs(&self) -> Result<ContextId> {
+        let user = (nix::unistd::geteuid(), nix::unistd::getegid());
+        let mut place = self.shared.programs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        {
+            let mut core = self.shared.lock();
+            let elsewhere = self.id == ContextId::ROOT && core.node.id() == self.id && !core.stopped;
+            let image = Platform::host().filter(|_| elsewhere).map(|host| core.images.get(host));
+            if !matches!(image, Some(Ok(Some(_)))) {
+                return Ok(self.id);
+            }
+            if let Some((id, of)) = *place
+                && of == user
+                && core.node.router.link_to(id).is_some()
+            {
+                return Ok(id);
+            }
+        }
+        let recipe = Local::default().recipe("");
+        let child = self.open_recipe(recipe, &self.name, DEFAULT_HEARTBEAT)?.context();
+        *place = Some((child.id, user));
+        Ok(child.id)
     }
 
     fn allocate(&self) -> Result<ContextId> {

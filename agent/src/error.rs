@@ -129,6 +129,9 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// What a loss is called whose reason is [`Reason::Stopped`].
+pub(crate) const STOPPED: &str = "its process is stopped";
+
 /// Why a message was returned instead of delivered.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -155,6 +158,8 @@ pub enum Reason {
     TooLarge,
     /// The context is ending.
     ShutDown,
+    /// The link to it is given up: its process is stopped, as by SIGSTOP. It has been ended.
+    Stopped,
 }
 
 impl fmt::Display for Reason {
@@ -171,6 +176,7 @@ impl fmt::Display for Reason {
             Reason::Violation => "it broke the protocol",
             Reason::TooLarge => "message too large",
             Reason::ShutDown => "shutting down",
+            Reason::Stopped => STOPPED,
         })
     }
 }
@@ -323,11 +329,14 @@ pub struct DeadLetter {
 impl DeadLetter {
     /// This dead letter as an error about `context`.
     pub fn into_error(self, context: &str) -> Error {
+        // News of a loss travel as text alone.
+        let stopped = self.reason == Reason::Lost && self.text.ends_with(STOPPED);
+        let reason = if stopped { Reason::Stopped } else { self.reason };
         let by =
             if self.by == ContextId::ROOT { "the controller".into() } else { format!("context {}", self.by) };
         let detail =
             if self.text.is_empty() { format!("said {by}") } else { format!("{} (said {by})", self.text) };
-        Error::Undelivered { context: context.into(), reason: self.reason, detail }
+        Error::Undelivered { context: context.into(), reason, detail }
     }
 }
 

@@ -31,8 +31,10 @@ pub mod router;
 pub mod stock;
 pub mod wire;
 
+mod below;
 mod broker;
 mod context;
+mod guard;
 mod program;
 mod remote;
 mod reply;

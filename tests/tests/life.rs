@@ -136,8 +136,8 @@ fn shutdown_returns_when_the_context_and_all_below_it_is_gone() {
     for pid in pids.iter().chain(&[second, third]) {
         assert!(ended(*pid), "{pid} lives after shutdown");
     }
-    let error = waiting.join().expect("it does not panic").expect_err("its context is gone");
-    assert!(error.to_string().starts_with("local.local: "), "{error}");
+    let status = waiting.join().expect("it does not panic");
+    assert_eq!(up(status).signal, Some(libc::SIGKILL), "its end is told before its context is gone");
     for gone in [&two, &three] {
         let error = gone.call(stock::ping {}).expect_err("it is gone").to_string();
         assert!(error.starts_with(&format!("{gone}: ")), "{error}");
@@ -180,7 +180,10 @@ fn a_dropped_router_has_ended_everything_when_it_returns() {
     assert_eq!(below(), [], "left when drop has returned");
     assert_eq!(own.wait().map(|status| status.signal), Ok(Some(libc::SIGTERM)));
     for (process, _) in programs {
-        process.wait().expect_err("the tree is gone");
+        // Its end is told before the tree is gone, unless the machine is too busy for that.
+        if let Ok(status) = process.wait() {
+            assert_eq!(status.signal, Some(libc::SIGKILL));
+        }
     }
     unfinished.wait().expect_err("the tree is gone");
     let error = contexts[2].call(stock::ping {}).expect_err("the tree is gone");

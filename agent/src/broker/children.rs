@@ -7,7 +7,7 @@ use super::{Broker, Role, Timer};
 use crate::codec;
 use crate::connect::ConnectRequest;
 use crate::connect::boot::Boot;
-use crate::error::{ConnectError, ConnectErrorKind, Reason};
+use crate::error::{ConnectError, ConnectErrorKind, Reason, STOPPED};
 use crate::id::{ContextId, FlowKey, LinkId};
 use crate::program::ExitStatus;
 use crate::remote::{failed, value};
@@ -173,7 +173,10 @@ impl Broker {
             let error = ConnectError::new(ConnectErrorKind::Protocol, why);
             answer(core, flow, failed(&error.into()));
         }
-        core.node.link_lost(link, Reason::Lost, why);
+        match self.children.get(&link).is_some_and(|child| child.boot.is_stopped()) {
+            true => core.node.link_lost(link, Reason::Stopped, &format!("{why}: {STOPPED}")),
+            false => core.node.link_lost(link, Reason::Lost, why),
+        }
         self.let_go(core, link);
     }
 
@@ -194,8 +197,10 @@ impl Broker {
                 if !child.up {
                     process.signal(libc::SIGTERM);
                 }
+                // An agent that was up has a guard, which ends it in time and must not be killed before it has.
+                let patience = if child.up { EXIT_PATIENCE * 2 } else { EXIT_PATIENCE };
                 let attempt = child.boot.attempts();
-                self.after(EXIT_PATIENCE, Timer::Kill(link, attempt));
+                self.after(patience, Timer::Kill(link, attempt));
             }
             _ => self.finish(core, link),
         }

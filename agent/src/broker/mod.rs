@@ -4,6 +4,7 @@
 //! whoever it concerns. Nothing here may block.
 
 mod children;
+mod detach;
 mod heartbeat;
 mod programs;
 mod requests;

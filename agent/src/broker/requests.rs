@@ -17,11 +17,15 @@ const ORDER_LIMIT: usize = 4 << 20;
 /// The longest request to a service that takes only a number or a name.
 const QUESTION_LIMIT: usize = 64;
 
+/// The longest request to a service that takes a name that a person chose.
+const NAME_LIMIT: usize = 4 << 10;
+
 /// The most that a request to a service may hold.
 fn limit_of(service: Handle) -> usize {
     match service {
         Handle::CALL => MAX_MESSAGE,
         Handle::CONNECT | Handle::EXEC => ORDER_LIMIT,
+        Handle::DETACH => NAME_LIMIT,
         _ => QUESTION_LIMIT,
     }
 }
@@ -133,6 +137,7 @@ impl Broker {
                 let reply = give_image(core, &request.bytes);
                 answer(core, flow, reply);
             }
+            Handle::DETACH => self.detach(core, flow, &request.bytes),
             Handle::DISCONNECT => self.disconnect(core, flow, &request.bytes),
             _ => core.node.reset(flow, Reason::NoHandle, ""),
         }
@@ -237,7 +242,7 @@ pub(super) fn unreadable(core: &mut Core, flow: FlowKey, error: crate::codec::Co
 pub(crate) fn serve(shared: &Shared, place: &Place) {
     use crate::router::Policy;
     let mut core = shared.lock();
-    for service in [Handle::CALL, Handle::CONNECT, Handle::EXEC, Handle::DISCONNECT] {
+    for service in [Handle::CALL, Handle::CONNECT, Handle::EXEC, Handle::DISCONNECT, Handle::DETACH] {
         core.node.serve(service, Policy::Ancestors);
     }
     if matches!(place, Place::Root) {
