@@ -139,7 +139,8 @@ impl Command {
         let shared = self.context.shared()?;
         let context = self.context.name();
         let (place, order) = self.place(Tie::Free(name.into()))?;
-        let request = crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(context, error))?;
+        let request =
+            crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(context, error))?;
         let (_, slot) = shared.request(place, Handle::EXEC, request, Opening::default(), |_, _| {})?;
         let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));
         read_value(context, &reply.map_err(|error| error.naming(context))?)
@@ -152,7 +153,9 @@ impl Command {
         let place = self.context.place_of_programs()?;
         if place != self.context.id() {
             order.directory = match (std::env::current_dir(), order.directory.take()) {
-                (Ok(here), Some(there)) => Some(here.join(OsStr::from_bytes(&there)).into_os_string().into_vec()),
+                (Ok(here), Some(there)) => {
+                    Some(here.join(OsStr::from_bytes(&there)).into_os_string().into_vec())
+                }
                 (Ok(here), None) => Some(here.into_os_string().into_vec()),
                 (Err(_), given) => given,
             };
@@ -180,12 +183,11 @@ impl Command {
         let states: [Arc<StreamState>; 3] = Default::default();
         let stream =
             |flow: FlowKey, number: u32| FlowKey { handle: Handle(flow.handle.0 + 1 + number), ..flow };
-        let (flow, slot) =
-            shared.request(place, Handle::EXEC, request, opening, |core, flow| {
-                for (number, state) in (0..).zip(&states) {
-                    core.endpoints.insert(stream(flow, number), Endpoint::Stream(Arc::clone(state)));
-                }
-            })?;
+        let (flow, slot) = shared.request(place, Handle::EXEC, request, opening, |core, flow| {
+            for (number, state) in (0..).zip(&states) {
+                core.endpoints.insert(stream(flow, number), Endpoint::Stream(Arc::clone(state)));
+            }
+        })?;
         let mut streams = (0..).zip(states).map(|(number, state)| (stream(flow, number), state));
         let mut next = || streams.next().expect("there are three");
         let (stdin, stdout, stderr) = (next(), next(), next());
@@ -291,7 +293,8 @@ impl Process {
     pub fn detach(mut self, name: impl Into<String>) -> Result<u32> {
         let order = DetachOrder { program: self.flow.handle, name: name.into() };
         let context = self.context.name();
-        let request = crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(context, error))?;
+        let request =
+            crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(context, error))?;
         let (_, slot) =
             self.shared.request(self.flow.peer, Handle::DETACH, request, Opening::default(), |_, _| {})?;
         let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));

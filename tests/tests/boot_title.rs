@@ -126,7 +126,8 @@ fn a_guard_holds_the_link_without_reading_it_and_its_stderr_and_no_more() {
         let files = open_files(guard);
         let numbers: Vec<u32> = files.keys().copied().filter(|fd| *fd < 3).collect();
         assert_eq!(numbers, [0, 2], "{way}: {files:?}");
-        let others: Vec<&String> = files.iter().filter(|(fd, _)| **fd > 2).map(|(_, target)| target).collect();
+        let others: Vec<&String> =
+            files.iter().filter(|(fd, _)| **fd > 2).map(|(_, target)| target).collect();
         assert_eq!(others, ["anon_inode:[signalfd]"], "{way}: {files:?}");
     }
 }

@@ -23,9 +23,7 @@ impl Broker {
                 tracing::info!("let go: {} (process {process})", order.name);
                 value(&process)
             }
-            Err(detail) => {
-                failed(&Error::System { action: format!("letting {} go", order.name), detail })
-            }
+            Err(detail) => failed(&Error::System { action: format!("letting {} go", order.name), detail }),
         };
         answer(core, flow, reply);
     }

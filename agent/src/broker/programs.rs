@@ -271,7 +271,8 @@ impl Broker {
     pub(super) fn give_up(&mut self, core: &mut Core, number: u32) {
         self.program_stream_closed(core, number, STDIN);
         for stream in [STDOUT, STDERR] {
-            if let Some(output) = self.programs.get(&number).and_then(|one| one.outputs[usize::from(stream - 1)].as_ref())
+            if let Some(output) =
+                self.programs.get(&number).and_then(|one| one.outputs[usize::from(stream - 1)].as_ref())
             {
                 core.node.send(output.flow, &[], true, false);
                 self.close_output(core, number, stream);

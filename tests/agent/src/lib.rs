@@ -130,6 +130,16 @@ pub fn wait_for_file(path: PathBuf) -> bool {
     true
 }
 
+/// Prints and logs lines with these numbers.
+#[remote]
+pub fn speak(count: usize) {
+    for number in 0..count {
+        println!("printed {number}");
+        eprintln!("complained {number}");
+        tracing::warn!("logged {number}");
+    }
+}
+
 /// Fails as no function should.
 #[remote]
 pub fn panic_with(text: String) {
