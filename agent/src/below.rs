@@ -40,7 +40,8 @@ pub(crate) fn end_descendants() {
     }
 }
 
-/// Lets a process go, with all that is below it or in its session: no sweep sees any of them from now on.
+/// Lets a process go, with all that is below it or in its session: no sweep of others sees any of them from now on. What
+/// was let go before keeps its own mark.
 ///
 /// # Errors
 /// Where the process itself cannot be marked.
@@ -61,7 +62,9 @@ pub(crate) fn let_go(pid: u32, mark: Mark) -> io::Result<()> {
         }
         for pid in new {
             // One that is gone, or another user's: that one is out of reach of a sweep as well.
-            let _ = life::set_mark(pid, Some(mark));
+            if life::mark_of(pid).is_none() {
+                let _ = life::set_mark(pid, Some(mark));
+            }
             known.push(pid);
         }
     }

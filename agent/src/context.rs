@@ -5,7 +5,7 @@ use crate::connect::{ConnectRequest, Recipe};
 use crate::error::{CallError, Error, Reason, Result};
 use crate::id::{ContextId, FlowKey, Handle};
 use crate::node::Opening;
-use crate::program::Command;
+use crate::program::{Command, DetachOrder};
 use crate::remote::{Remote, read_reply, read_value};
 use crate::reply::Slot;
 use crate::secret::Secret;
@@ -154,6 +154,27 @@ impl Context {
             }
             Err(error) => Err(error.naming(&self.name)),
         }
+    }
+
+    /// Lets the context go, with everything below it: it outlives the tree, whoever is killed. Its functions go on and so do
+    /// its programs, whose stdin ends and whose output is lost; it ends by itself when the last function, program and child
+    /// is done. A log record of level info says under the context's name that `name` was let go. Gives its process
+    /// number; a signal to that one ends it.
+    ///
+    /// The ssh that it was reached by ends. A sudo would take what it runs along, so that a context directly behind one cannot
+    /// be let go, but a [local](Context::local) child of that can.
+    ///
+    /// # Errors
+    /// When the context is the place where this program runs, is directly behind sudo, has no guard, or was lost.
+    pub fn detach(&self, name: impl Into<String>) -> Result<u32> {
+        let order = DetachOrder { program: Handle::NONE, name: name.into() };
+        let request =
+            crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(&self.name, error))?;
+        let (_, slot) =
+            self.shared.request(self.id, Handle::DETACH, request, Opening::default(), |_, _| {})?;
+        let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));
+        let process = read_value(&self.name, &reply.map_err(|error| error.naming(&self.name))?)?;
+        self.shutdown().map(|()| process)
     }
 
     /// The context that programs of this one run in: for a root it is a child, connected when first needed and when the

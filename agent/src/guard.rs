@@ -5,7 +5,7 @@
 
 use crate::below::end_descendants;
 use crate::sys;
-use crate::sys::life::{self, Change};
+use crate::sys::life::{self, Change, Mark};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ pub(crate) const CONTINUED: &str = "[offshoot agent: continued]";
 pub(crate) fn watch(agent: u32, parent: u32, signals: &OwnedFd) -> ! {
     sys::set_name(c"offshoot-guard");
     life::close_all_but(signals);
+    let own = Some(Mark::context(std::process::id()));
     let (mut hung_up, mut orphaned, mut stopped) = (false, false, false);
     let mut end: Option<Instant> = None;
     loop {
@@ -28,8 +29,9 @@ pub(crate) fn watch(agent: u32, parent: u32, signals: &OwnedFd) -> ! {
             end.map_or(-1, |end| end.saturating_duration_since(Instant::now()).as_millis() as i32 + 1);
         let woken = life::wait(signals, !hung_up, patience);
         hung_up |= woken.hung_up;
-        // A tie that was cut on purpose is none.
-        let alone = life::parent() != parent && life::mark_of(0).is_none();
+        // A tie that was cut on purpose is none. Who is below a context that was let go has a mark as well, another's.
+        let tied = |broken: bool| broken && life::mark_of(0) != own;
+        let alone = tied(life::parent() != parent);
         if woken.told || (alone && !orphaned) {
             sys::kill(agent as i32, libc::SIGTERM);
         }
@@ -47,7 +49,7 @@ pub(crate) fn watch(agent: u32, parent: u32, signals: &OwnedFd) -> ! {
                 }
             }
         }
-        if end.is_none() && (woken.told || orphaned || (hung_up && life::mark_of(0).is_none())) {
+        if end.is_none() && (woken.told || orphaned || tied(hung_up)) {
             end = Some(Instant::now() + GRACE);
         }
         if end.is_some_and(|end| stopped || end <= Instant::now()) {

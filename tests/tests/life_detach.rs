@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::OnceLock;
 
 use nix::sys::signal::Signal;
 use offshoot::{Context, Error, Process, Router};
+use offshoot_test_agent::wait_for_file;
 use offshoot_tests::doomed::{Doomed, PROMISE};
 use offshoot_tests::process::{Seen, all, descendants, eventually, look_at, signal};
 use offshoot_tests::records::Records;
 use offshoot_tests::run::LIMIT;
+use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{ended, facts, hop};
 use offshoot_tests::users::NOPASS;
 use offshoot_tests::{Leaks, Run, Sshd};
@@ -206,4 +209,102 @@ fn the_streams_of_a_program_that_was_let_go_are_at_their_end() {
     assert_eq!(line.trim(), pid.to_string());
     assert_eq!(up(stdout.read_to_string(&mut line)), 0);
     end(&[pid]);
+}
+
+/// A context that is let go with a program that prints more than anything can hold, and a function that waits.
+struct Free {
+    agent: u32,
+    guard: u32,
+    program: u32,
+    scratch: ScratchDir,
+}
+
+fn let_go(context: &Context) -> Free {
+    let scratch = ScratchDir::new("free");
+    // Its program may be any user's.
+    up(std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o777)));
+    let agent = facts(context).process;
+    let guard = look_at(agent).expect("it runs").parent;
+    let printed = scratch.path().join("printed");
+    let script = format!("echo $$; head -c 2000000 /dev/zero && : >{} && exec sleep 1000", printed.display());
+    let mut process = up(context.command("sh").args(["-c", &script]).spawn());
+    let mut number = String::new();
+    let mut stdout = process.stdout.take().expect("not taken yet");
+    let mut byte = [0];
+    while !number.ends_with('\n') {
+        up(stdout.read_exact(&mut byte));
+        number.push(char::from(byte[0]));
+    }
+    let waiting = context.start(wait_for_file { path: scratch.path().join("go") });
+    assert_eq!(up(context.detach("a job")), agent);
+    waiting.wait().expect_err("its context is let go");
+    process.wait().expect_err("its context is let go");
+    let record = format!("let go: a job (process {agent})");
+    assert!(eventually(PROMISE, || records().with(&record).len() == 1), "{:?}", records().with(""));
+    assert!(eventually(LIMIT, || printed.exists()), "its program waits for a reader");
+    Free { agent, guard, program: number.trim().parse().expect("a number"), scratch }
+}
+
+/// A context that is one of three kinds, and those above it.
+fn kinds(router: &Router, server: &Sshd) -> [Vec<Context>; 3] {
+    let outer = up(router.local().connect());
+    let inner = up(outer.local().connect());
+    let host = up(hop(router, server, NOPASS).connect());
+    let root = up(host.sudo().connect());
+    let error = root.detach("no").expect_err("sudo would take it along").to_string();
+    assert!(error.contains("let a local child of it go"), "{error}");
+    let below = up(root.local().connect());
+    let other = up(hop(router, server, NOPASS).connect());
+    [vec![outer, inner], vec![host, root, below], vec![other]]
+}
+
+#[test]
+fn a_context_that_was_let_go_outlives_the_tree_and_ends_when_all_is_done() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let _ = records();
+    let router = Router::builder().package("offshoot-test-agent").log_level(3).start();
+    let router = router.expect("the system has descriptors and threads");
+    let chains = kinds(&router, &server);
+    let free = chains.each_ref().map(|chain| let_go(chain.last().expect("there is one")));
+    for above in &chains[..2] {
+        assert_eq!(facts(&above[0]).process, facts(&above[0]).process, "those above go on");
+        let agent = facts(&above[0]).process;
+        signal(agent, Signal::SIGKILL);
+        assert!(eventually(PROMISE, || ended(agent)));
+    }
+    drop(router);
+    for free in &free {
+        for pid in [free.agent, free.guard, free.program] {
+            assert!(!ended(pid), "{pid} was let go and is gone: {:#?}", all());
+        }
+        signal(free.program, Signal::SIGKILL);
+        assert!(eventually(LIMIT, || ended(free.program)));
+        assert!(!ended(free.agent), "its function still waits");
+        free.scratch.file("go", "", 0o644);
+        assert!(eventually(LIMIT, || ended(free.agent) && ended(free.guard)), "it has nothing left to do");
+    }
+}
+
+#[test]
+fn a_context_that_was_let_go_and_is_killed_takes_its_own_along() {
+    let _leaks = Leaks::begin();
+    let _ = records();
+    let router = Router::builder().package("offshoot-test-agent").log_level(3).start();
+    let router = router.expect("the system has descriptors and threads");
+    for victim in 0..3 {
+        let outer = up(router.local().connect());
+        let inner = up(outer.local().connect());
+        let free = let_go(&inner);
+        up(outer.shutdown());
+        assert!(!ended(free.program) && !ended(free.agent));
+        match victim {
+            0 => signal(free.agent, Signal::SIGKILL),
+            1 => signal(free.guard, Signal::SIGKILL),
+            _ => signal(free.guard, Signal::SIGTERM),
+        };
+        let gone =
+            eventually(PROMISE, || [free.agent, free.guard, free.program].iter().all(|pid| ended(*pid)));
+        assert!(gone, "{victim}: {:#?}", all());
+    }
 }

@@ -235,8 +235,11 @@ impl Broker {
         let slot = &mut program.outputs[usize::from(stream - 1)];
         let Some(output) = slot else { return };
         let backlog = core.node.router.link_to(output.flow.peer).map_or(0, |link| core.node.queued(link));
-        let Some(room) = core.node.room(output.flow) else {
-            return self.close_output(core, number, stream);
+        let room = match core.node.room(output.flow) {
+            Some(room) => room,
+            // It goes on, and is not to be ended by what it prints: that is read and lost.
+            None if matches!(self.place, Place::Alone) => buffer.len(),
+            None => return self.close_output(core, number, stream),
         };
         let room = if backlog > LINK_BACKLOG { 0 } else { room.min(buffer.len()) };
         if room == 0 {
@@ -324,7 +327,17 @@ impl Broker {
                     self.sources.remove(&input.token);
                 }
             }
+            STDOUT | STDERR if matches!(self.place, Place::Alone) => {
+                if !self.paused.contains(&(number, stream)) {
+                    self.paused.push((number, stream));
+                }
+            }
             STDOUT | STDERR => self.close_output(core, number, stream),
+            _ if matches!(self.place, Place::Alone) => {
+                if let Some(program) = self.programs.get_mut(&number) {
+                    program.reply = None;
+                }
+            }
             _ => {
                 // Nobody waits for its end any more: it is not to go on.
                 if let Some(program) = self.programs.get_mut(&number).filter(|program| !program.exited) {

@@ -22,6 +22,13 @@ const ROOT_PATIENCE: Duration = Duration::from_millis(2000);
 impl Broker {
     /// Begins the end: everything below is told, nothing new is taken.
     pub(super) fn stop(&mut self) {
+        if self.let_go {
+            // The order and the end of the link that it came by may both be seen: it is for the link alone.
+            if let Place::Agent(up) = self.place {
+                self.leave(up);
+            }
+            return;
+        }
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
@@ -52,7 +59,7 @@ impl Broker {
         for program in self.programs.values() {
             program.signal(libc::SIGKILL);
         }
-        let agent = matches!(self.place, Place::Agent(_));
+        let agent = !matches!(self.place, Place::Root);
         if !agent || self.forced {
             let links = self.children.keys();
             for link in links {
@@ -92,13 +99,13 @@ impl Broker {
             core.io.clear();
         }
         shared.release(core);
-        if matches!(self.place, Place::Agent(_)) && !life::guarded() {
+        if !matches!(self.place, Place::Root) && !life::guarded() {
             end_descendants();
         }
     }
 
     /// Sends up what this process and its functions have printed and logged, as far as the parent reads.
-    fn say_the_rest(&mut self, up: LinkId) {
+    pub(super) fn say_the_rest(&mut self, up: LinkId) {
         let mut buffer = vec![0; READ_SIZE];
         for stream in [1, 2] {
             let own = self.sources.iter().find(|(_, (role, _))| *role == Role::OwnOutput(stream));

@@ -68,7 +68,7 @@ pub fn part() -> io::Result<Part> {
         match parted {
             Ok((signals, agent)) if agent > 0 => {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT);
-                return Ok(Part::Guard { agent: agent as u32, parent, signals });
+                Ok(Part::Guard { agent: agent as u32, parent, signals })
             }
             Ok(_) => {
                 GUARD.store(guard, Ordering::Relaxed);

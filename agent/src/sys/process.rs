@@ -85,11 +85,9 @@ impl Process {
         self.ended
     }
 
-    /// Sends a signal to it alone, unless it was collected already.
-    pub fn signal(&self, signal: i32) {
-        if self.ended.is_none() {
-            super::kill(self.pid as i32, signal);
-        }
+    /// Sends a signal to it alone, unless it was collected already. Whether that was allowed.
+    pub fn signal(&self, signal: i32) -> bool {
+        self.ended.is_some() || super::kill(self.pid as i32, signal)
     }
 }
 
