@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use offshoot::{Router, stock};
-use offshoot_test_agent::{hang, speak};
+use offshoot_test_agent::{chatter, hang, speak};
 use offshoot_tests::Leaks;
 use offshoot_tests::doomed::PROMISE;
 use offshoot_tests::process::{eventually, signal};
@@ -52,6 +52,19 @@ fn what_was_printed_and_logged_right_before_a_shutdown_arrives() {
             }
         }
     }
+}
+
+#[test]
+fn what_still_waits_in_a_link_when_an_agent_ends_arrives() {
+    let _leaks = Leaks::begin();
+    let router = talkative();
+    let outer = up(router.local().connect());
+    let inner = up(outer.local().connect());
+    // More than a pipe holds: the reply, and with it the shutdown, overtakes it.
+    up(inner.call(chatter { count: 3000 }));
+    up(inner.shutdown());
+    let last = format!("{:->100} ", 2999);
+    assert!(eventually(PROMISE, || records().with(&last).len() == 1), "the last line is lost");
 }
 
 #[test]

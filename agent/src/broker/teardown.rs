@@ -116,7 +116,7 @@ impl Broker {
             }
         }
         let shared = Arc::clone(&self.shared);
-        let end = Instant::now() + LAST_WORDS;
+        let end = Instant::now() + LAST_WORDS * 2;
         shared.with(|core| shared.send_logs(core));
         loop {
             // What is left of the lock's time is the functions', which may hang: it is held for no wait.
@@ -124,7 +124,7 @@ impl Broker {
                 shared.flush_link(core, up);
                 core.io.get(&up).and_then(LinkIo::blocked)
             });
-            let left = end.saturating_duration_since(Instant::now());
+            let left = end.saturating_duration_since(Instant::now()).min(LAST_WORDS);
             let Some(fd) = blocked.filter(|_| !left.is_zero()) else { return };
             let mut room = [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)];
             if !matches!(poll(&mut room, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)), Ok(1)) {

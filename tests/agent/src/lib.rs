@@ -140,6 +140,14 @@ pub fn speak(count: usize) {
     }
 }
 
+/// Prints lines with these numbers, each of a hundred bytes.
+#[remote]
+pub fn chatter(count: usize) {
+    for number in 0..count {
+        println!("{number:->100}");
+    }
+}
+
 /// Fails as no function should.
 #[remote]
 pub fn panic_with(text: String) {
