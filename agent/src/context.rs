@@ -5,12 +5,13 @@ use crate::connect::{ConnectRequest, Recipe};
 use crate::error::{CallError, Error, Reason, Result};
 use crate::id::{ContextId, FlowKey, Handle};
 use crate::node::Opening;
-use crate::program::Command;
+use crate::program::{Command, DetachOrder};
 use crate::remote::{Remote, read_reply, read_value};
 use crate::reply::Slot;
 use crate::secret::Secret;
 use crate::shared::Shared;
 use crate::sys;
+use offshoot_bootstrap::Platform;
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
@@ -162,6 +163,52 @@ impl Context {
             ) => Ok(()),
             Err(error) => Err(error.naming(&self.name)),
         }
+    }
+
+    /// Lets the context go, with everything below it: it outlives the tree, whoever is killed. Its functions go on and so do
+    /// its programs, whose stdin ends and whose output is lost; it ends by itself when the last function, program and child
+    /// is done. A log record of level info says under the context's name that `name` was let go. Gives its process
+    /// number; a signal to that one ends it.
+    ///
+    /// The ssh that it was reached by ends. A sudo would take what it runs along, so that a context directly behind one cannot
+    /// be let go, but a [local](Context::local) child of that can.
+    ///
+    /// # Errors
+    /// When the context is the place where this program runs, is directly behind sudo, has no guard, or was lost.
+    pub fn detach(&self, name: impl Into<String>) -> Result<u32> {
+        let order = DetachOrder { program: Handle::NONE, name: name.into() };
+        let request =
+            crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(&self.name, error))?;
+        let (_, slot) =
+            self.shared.request(self.id, Handle::DETACH, request, Opening::default(), |_, _| {})?;
+        let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));
+        let process = read_value(&self.name, &reply.map_err(|error| error.naming(&self.name))?)?;
+        self.shutdown().map(|()| process)
+    }
+
+    /// The context that programs of this one run in: for a root it is a child, connected when first needed and when the
+    /// user of this process has changed; for any other, and a root without an agent for this machine, it is itself.
+    pub(crate) fn place_of_programs(&self) -> Result<ContextId> {
+        let user = (nix::unistd::geteuid(), nix::unistd::getegid());
+        let mut place = self.shared.programs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        {
+            let mut core = self.shared.lock();
+            let elsewhere = self.id == ContextId::ROOT && core.node.id() == self.id && !core.stopped;
+            let image = Platform::host().filter(|_| elsewhere).map(|host| core.images.get(host));
+            if !matches!(image, Some(Ok(Some(_)))) {
+                return Ok(self.id);
+            }
+            if let Some((id, of)) = *place
+                && of == user
+                && core.node.router.link_to(id).is_some()
+            {
+                return Ok(id);
+            }
+        }
+        let recipe = Local::default().recipe("");
+        let child = self.open_recipe(recipe, &self.name, DEFAULT_HEARTBEAT)?.context();
+        *place = Some((child.id, user));
+        Ok(child.id)
     }
 
     /// A number for a new context: the root's own, or one of a block that it has granted here.

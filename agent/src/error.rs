@@ -157,6 +157,8 @@ pub enum Reason {
     TooLarge,
     /// The context was ended, or is ending.
     ShutDown,
+    /// The link to it is given up: its process is stopped, as by SIGSTOP. It has been ended.
+    Stopped,
 }
 
 impl fmt::Display for Reason {
@@ -174,6 +176,7 @@ impl fmt::Display for Reason {
             Reason::Violation => "it broke the protocol",
             Reason::TooLarge => "message too large",
             Reason::ShutDown => "shut down",
+            Reason::Stopped => "its process is stopped",
         })
     }
 }

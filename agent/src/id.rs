@@ -47,6 +47,8 @@ impl Handle {
     pub const LOG: Handle = Handle(6);
     /// Ends one child, with everything below it.
     pub const DISCONNECT: Handle = Handle(7);
+    /// Lets a program, or the context itself, go.
+    pub const DETACH: Handle = Handle(8);
     /// Flows are numbered from here; below are the services.
     pub const FIRST_FLOW: Handle = Handle(1000);
 }

@@ -36,8 +36,10 @@ pub mod router;
 pub mod stock;
 pub mod wire;
 
+mod below;
 mod broker;
 mod context;
+mod guard;
 mod map;
 mod program;
 mod remote;

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::id::{FlowKey, Handle};
+use crate::id::{ContextId, FlowKey, Handle};
 use crate::node::Opening;
 use crate::remote::read_value;
 use crate::reply::Slot;
@@ -11,7 +11,7 @@ use crate::stream::{Reader, StreamState, Writer};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,26 @@ pub(crate) struct Order {
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     pub clear_env: bool,
     pub directory: Option<Vec<u8>>,
+    pub tie: Tie,
+}
+
+/// What ties a program to its context.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Tie {
+    /// It ends with it, by whatever means there are.
+    Bound,
+    /// It may be let go while it runs.
+    Loose,
+    /// It is let go from its start, under this name.
+    Free(String),
+}
+
+/// The request to the service that lets go.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DetachOrder {
+    /// The flow of the program; [`Handle::NONE`] for the context itself.
+    pub program: Handle,
+    pub name: String,
 }
 
 /// How a program ended: exactly one of the two is there.
@@ -61,6 +81,7 @@ impl Command {
             env: Vec::new(),
             clear_env: false,
             directory: None,
+            tie: Tie::Bound,
         };
         Command { context: context.clone(), order }
     }
@@ -100,6 +121,54 @@ impl Command {
         self
     }
 
+    /// Allows for [`Process::detach`]. Without, the kernel itself kills the program with its agent, which cannot be
+    /// undone while it runs; with, the agent's guard does so.
+    #[must_use]
+    pub fn detachable(mut self) -> Command {
+        self.order.tie = Tie::Loose;
+        self
+    }
+
+    /// Starts it let go: it outlives its context and the tree, whoever is killed, with all that it starts. Its stdin,
+    /// stdout and stderr are /dev/null; nobody learns how it ends. A log record of level info says under the context's name
+    /// that `name` was let go. Gives its process number.
+    ///
+    /// # Errors
+    /// When it could not be started or the context was lost.
+    pub fn detached(&self, name: impl Into<String>) -> Result<u32> {
+        let shared = self.context.shared()?;
+        let context = self.context.name();
+        let (place, order) = self.place(Tie::Free(name.into()))?;
+        let request =
+            crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(context, error))?;
+        let (_, slot) = shared.request(place, Handle::EXEC, request, Opening::default(), |_, _| {})?;
+        let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));
+        read_value(context, &reply.map_err(|error| error.naming(context))?)
+    }
+
+    /// Where the program runs, and the order for that place. The programs of the root run below a child of it that has a
+    /// guard, for a program like that may be killed as well; where there is no agent to be had they are its own children.
+    fn place(&self, tie: Tie) -> Result<(ContextId, Order)> {
+        let mut order = Order { tie, ..self.order.clone() };
+        let place = self.context.place_of_programs()?;
+        if place != self.context.id() {
+            order.directory = match (std::env::current_dir(), order.directory.take()) {
+                (Ok(here), Some(there)) => {
+                    Some(here.join(OsStr::from_bytes(&there)).into_os_string().into_vec())
+                }
+                (Ok(here), None) => Some(here.into_os_string().into_vec()),
+                (Err(_), given) => given,
+            };
+            if !std::mem::replace(&mut order.clear_env, true) {
+                let given = std::mem::take(&mut order.env);
+                let own = std::env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec()));
+                order.env = own.filter(|(key, _)| !given.iter().any(|(other, _)| other == key)).collect();
+                order.env.extend(given);
+            }
+        }
+        Ok((place, order))
+    }
+
     /// Starts it. Returns at once: that it could not be started is said by [`Process::wait`].
     ///
     /// # Errors
@@ -107,18 +176,18 @@ impl Command {
     pub fn spawn(&self) -> Result<Process> {
         let shared = self.context.shared()?;
         let context = self.context.name();
+        let (place, order) = self.place(self.order.tie.clone())?;
         let request =
-            crate::codec::to_bytes(&self.order).map_err(|error| crate::error::codec_error(context, error))?;
+            crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(context, error))?;
         let opening = Opening { streams: 3, answering: 0b110, ..Opening::default() };
         let states: [Arc<StreamState>; 3] = Default::default();
         let stream =
             |flow: FlowKey, number: u32| FlowKey { handle: Handle(flow.handle.0 + 1 + number), ..flow };
-        let (flow, slot) =
-            shared.request(self.context.id(), Handle::EXEC, request, opening, |core, flow| {
-                for (number, state) in (0..).zip(&states) {
-                    core.endpoints.insert(stream(flow, number), Endpoint::Stream(Arc::clone(state)));
-                }
-            })?;
+        let (flow, slot) = shared.request(place, Handle::EXEC, request, opening, |core, flow| {
+            for (number, state) in (0..).zip(&states) {
+                core.endpoints.insert(stream(flow, number), Endpoint::Stream(Arc::clone(state)));
+            }
+        })?;
         let mut streams = (0..).zip(states).map(|(number, state)| (stream(flow, number), state));
         let mut next = || streams.next().expect("there are three");
         let (stdin, stdout, stderr) = (next(), next(), next());
@@ -209,6 +278,29 @@ impl Process {
             }
             None => Ok(None),
         }
+    }
+
+    /// Lets it go: it outlives its context and the tree, whoever is killed, with all that it has started and will start.
+    /// A log record of level info says under the context's name that `name` was let go. Gives its process number.
+    ///
+    /// Nobody reads what it prints any more and nobody learns how it ends: its stdin is at its end, and what it writes to
+    /// stdout and stderr fails as with a closed pipe, which ends most programs by SIGPIPE. One that is to outlive that has
+    /// both in files, or ignores the signal; [`Command::detached`] starts one without streams.
+    ///
+    /// # Errors
+    /// When it was not started as [detachable](Command::detachable), has ended, has changed user, or the context was lost.
+    /// It is dropped then, and thereby ended.
+    pub fn detach(mut self, name: impl Into<String>) -> Result<u32> {
+        let order = DetachOrder { program: self.flow.handle, name: name.into() };
+        let context = self.context.name();
+        let request =
+            crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(context, error))?;
+        let (_, slot) =
+            self.shared.request(self.flow.peer, Handle::DETACH, request, Opening::default(), |_, _| {})?;
+        let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));
+        let process = read_value(context, &reply.map_err(|error| error.naming(context))?)?;
+        self.waited = true;
+        Ok(process)
     }
 
     fn read(&self, reply: Result<Vec<u8>>) -> Result<ExitStatus> {

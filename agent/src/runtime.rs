@@ -3,12 +3,14 @@
 use crate::broker::{BUILD, Broker, Hello, Place, serve};
 use crate::codec;
 use crate::error::{Error, Result};
+use crate::guard;
 use crate::images::Images;
 use crate::log::Forward;
 use crate::node::Node;
 use crate::remote::FUNCTIONS;
 use crate::shared::Shared;
 use crate::sys;
+use crate::sys::life::{self, Part};
 use crate::wire::Kind;
 use crate::workers::Workers;
 use offshoot_bootstrap::Platform;
@@ -59,6 +61,13 @@ fn run(parameter: &str) -> Result<()> {
     crate::map::seed(sys::random);
     sys::hide_arguments();
     sys::set_name(c"offshoot");
+    sys::adopt_orphans();
+    // What was let go by one tree may grow another, and that one is not let go.
+    let _ = life::set_mark(0, None);
+    // A system that gives no second process gets an agent without a guard.
+    if let Ok(Part::Guard { agent, parent, signals }) = life::part() {
+        guard::watch(agent, parent, &signals);
+    }
     sys::adopt_orphans();
     let image = sys::inherited(parameter.image_fd.ok_or_else(missing)?)?;
     let agent = sys::inherited(parameter.agent_fd.ok_or_else(missing)?)?;

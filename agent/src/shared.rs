@@ -15,6 +15,7 @@ use crate::sys;
 use crate::table::Table;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::unistd::{Gid, Uid};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -108,6 +109,13 @@ impl LinkIo {
             secret: false,
             close_when_empty: false,
         }
+    }
+}
+
+impl LinkIo {
+    /// Where bytes wait for room, if they do.
+    pub fn blocked(&self) -> Option<OwnedFd> {
+        self.fd.as_ref().filter(|_| self.polled)?.try_clone().ok()
     }
 }
 
@@ -231,6 +239,8 @@ pub(crate) struct Shared {
     /// Bytes sent over all links, images included.
     pub sent: AtomicU64,
     logs: Mutex<Vec<Vec<u8>>>,
+    /// In a root: the child that its programs run in, and for which user and group.
+    pub programs: Mutex<Option<(ContextId, (Uid, Gid))>>,
 }
 
 /// The poller's name for the waker.
@@ -262,6 +272,7 @@ impl Shared {
             log_level: AtomicU8::new(0),
             sent: AtomicU64::new(0),
             logs: Mutex::new(Vec::new()),
+            programs: Mutex::new(None),
         }))
     }
 

@@ -92,6 +92,12 @@ impl Workers {
         }
     }
 
+    /// Whether no function runs or waits for its turn.
+    pub fn are_idle(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.queue.is_empty() && state.idle == state.threads
+    }
+
     /// Lets threads end as they become idle, and waits for those that are.
     pub fn stop(&self, patience: Duration) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

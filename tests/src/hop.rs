@@ -73,7 +73,7 @@ pub fn assert_says(error: &ConnectError, parts: &[&str]) {
     }
 }
 
-/// The agent among the processes of this machine: process numbers are the context's own, which in a pid namespace of
+/// The agent among the processes of this machine, not its guard: process numbers are the context's own, which in a pid namespace of
 /// its own are not ours.
 ///
 /// # Panics
@@ -82,6 +82,7 @@ pub fn assert_says(error: &ConnectError, parts: &[&str]) {
 pub fn agent_of(context: &Context) -> Seen {
     let title = format!("offshoot: {context}");
     let mut found: Vec<Seen> = process::all().into_values().filter(|seen| seen.arguments == title).collect();
+    found.retain(|seen| seen.name == "offshoot");
     assert_eq!(found.len(), 1, "processes with the title {title:?}: {found:?}");
     found.remove(0)
 }

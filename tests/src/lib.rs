@@ -6,12 +6,14 @@
 //! knows how offshoot works inside; it starts the finished binary or uses the public crate.
 
 pub mod delay;
+pub mod doomed;
 pub mod hop;
 pub mod leaks;
 pub mod mounts;
 pub mod netns;
 pub mod process;
 pub mod pty;
+pub mod records;
 pub mod run;
 pub mod scratch;
 pub mod shells;

@@ -117,6 +117,22 @@ fn an_agent_holds_the_descriptors_it_needs_and_no_other() {
 }
 
 #[test]
+fn a_guard_holds_the_link_without_reading_it_and_its_stderr_and_no_more() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    for (way, context) in started_in_every_way(&router, &server) {
+        let guard = look_at(facts_of(&context).process).expect("the agent runs").parent;
+        let files = open_files(guard);
+        let numbers: Vec<u32> = files.keys().copied().filter(|fd| *fd < 3).collect();
+        assert_eq!(numbers, [0, 2], "{way}: {files:?}");
+        let others: Vec<&String> =
+            files.iter().filter(|(fd, _)| **fd > 2).map(|(_, target)| target).collect();
+        assert_eq!(others, ["anon_inode:[signalfd]"], "{way}: {files:?}");
+    }
+}
+
+#[test]
 fn what_an_agent_starts_inherits_its_stdio_alone() {
     let _leaks = Leaks::begin();
     let router = router();
@@ -146,7 +162,9 @@ fn no_shell_or_loader_is_left_between_parent_and_agent() {
     let router = router();
     let context = router.local().shell("/bin/sh").connect().expect("a child by a shell");
     let agent = agent_of(&context);
-    assert_eq!(agent.parent, std::process::id(), "the shell became the agent");
+    let guard = look_at(agent.parent).expect("it lives as long as the agent");
+    assert_eq!((guard.name.as_str(), &guard.arguments), ("offshoot-guard", &agent.arguments));
+    assert_eq!(guard.parent, std::process::id(), "the shell became the guard of the agent");
     assert_eq!(descendants(agent.pid), [], "the agent has no helpers");
 }
 

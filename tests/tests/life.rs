@@ -1,76 +1,26 @@
 //! The end: whoever ends, and however, what is below it is gone, at every depth.
 
-use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use offshoot::{Context, Error, Process, Reason, Router, stock};
-use offshoot_tests::process::{all, descendants, die_with_parent, eventually, signal, wait_for};
-use offshoot_tests::run::LIMIT;
+use offshoot_tests::doomed::{Doomed, PROMISE};
+use offshoot_tests::process::{all, descendants, eventually, signal};
 use offshoot_tests::tree::{below, ended, facts, hop, router};
 use offshoot_tests::users::{NOPASS, PLAIN};
 use offshoot_tests::{Leaks, Sshd};
 
-/// What is promised: one second after its controller, nothing is left of a tree.
-const PROMISE: Duration = Duration::from_secs(1);
-
-/// A controller in a process of its own, with a tree full of programs below it.
-struct Doomed {
-    child: Child,
-    stdout: BufReader<std::process::ChildStdout>,
-    started: BTreeSet<u32>,
-    _server: Option<Sshd>,
-}
-
-impl Doomed {
-    fn start(depth: &str, end: &str) -> Self {
-        let server = (depth == "ssh").then(|| Sshd::start("web1"));
-        let before: BTreeSet<u32> = all().into_keys().collect();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_doomed"));
-        command.args([depth, end]).args(server.as_ref().map(Sshd::config));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = die_with_parent(&mut command).spawn().expect("cargo builds it for this suite");
-        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        Doomed { child, stdout, started: before, _server: server }.ready()
-    }
-
-    /// Waits until everything is up, and notes what that is.
-    fn ready(mut self) -> Self {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).expect("it says what it has started");
-        let (numbers, _) = line.split_once(" ready").unwrap_or_else(|| panic!("it failed: {line:?}"));
-        let programs: Vec<u32> = numbers.split(' ').map(|word| word.parse().expect("a number")).collect();
-        assert_eq!(programs.len(), 15, "five programs in each of three contexts: {line}");
-        let before = std::mem::take(&mut self.started);
-        self.started = all().into_keys().filter(|pid| !before.contains(pid)).collect();
-        // One that ends at once, having been told to, may be gone by now; one that was told to wait may not.
-        self
-    }
-
-    fn expect_all_up(&self) {
-        assert!(self.started.len() > 30, "programs, their children and agents: {:?}", self.started);
-        assert!(self.started.iter().all(|pid| !ended(*pid)), "something ended by itself");
-    }
-
-    #[track_caller]
-    fn expect_nothing_left(mut self, how: &str) {
-        wait_for(&mut self.child, LIMIT).unwrap_or_else(|| panic!("{how}: the controller does not end"));
-        let gone = eventually(PROMISE, || self.started.iter().all(|pid| ended(*pid)));
-        let everyone = all();
-        let left: Vec<_> = self.started.iter().filter_map(|pid| everyone.get(pid)).collect();
-        assert!(gone, "{how}: left after {PROMISE:?}: {left:#?}");
-    }
+fn doomed(depth: &str, end: &str) -> Doomed {
+    Doomed::start(env!("CARGO_BIN_EXE_doomed"), depth, end)
 }
 
 #[test]
 fn a_tree_of_locals_dies_with_its_controller_by_any_signal() {
     let _leaks = Leaks::begin();
     for deadly in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        let doomed = Doomed::start("locals", "wait");
+        let doomed = doomed("locals", "wait");
         doomed.expect_all_up();
-        signal(doomed.child.id(), deadly);
+        signal(doomed.controller(), deadly);
         doomed.expect_nothing_left(deadly.as_str());
     }
 }
@@ -79,9 +29,9 @@ fn a_tree_of_locals_dies_with_its_controller_by_any_signal() {
 fn a_tree_behind_ssh_and_sudo_dies_with_its_controller_by_any_signal() {
     let _leaks = Leaks::begin();
     for deadly in [Signal::SIGKILL, Signal::SIGTERM] {
-        let doomed = Doomed::start("ssh", "wait");
+        let doomed = doomed("ssh", "wait");
         doomed.expect_all_up();
-        signal(doomed.child.id(), deadly);
+        signal(doomed.controller(), deadly);
         doomed.expect_nothing_left(deadly.as_str());
     }
 }
@@ -91,7 +41,7 @@ fn a_controller_that_returns_exits_or_panics_leaves_nothing() {
     let _leaks = Leaks::begin();
     for depth in ["locals", "ssh"] {
         for end in ["return", "exit", "panic"] {
-            Doomed::start(depth, end).expect_nothing_left(&format!("{depth} {end}"));
+            doomed(depth, end).expect_nothing_left(&format!("{depth} {end}"));
         }
     }
 }
@@ -136,8 +86,8 @@ fn shutdown_returns_when_the_context_and_all_below_it_is_gone() {
     for pid in pids.iter().chain(&[second, third]) {
         assert!(ended(*pid), "{pid} lives after shutdown");
     }
-    let error = waiting.join().expect("it does not panic").expect_err("its context is gone");
-    assert!(error.to_string().starts_with("local.local: "), "{error}");
+    let status = waiting.join().expect("it does not panic");
+    assert_eq!(up(status).signal, Some(libc::SIGKILL), "its end is told before its context is gone");
     for gone in [&two, &three] {
         let error = gone.call(stock::ping {}).expect_err("it is gone").to_string();
         assert!(error.starts_with(&format!("{gone}: ")), "{error}");
@@ -180,7 +130,10 @@ fn a_dropped_router_has_ended_everything_when_it_returns() {
     assert_eq!(below(), [], "left when drop has returned");
     assert_eq!(own.wait().map(|status| status.signal), Ok(Some(libc::SIGTERM)));
     for (process, _) in programs {
-        process.wait().expect_err("the tree is gone");
+        // Its end is told before the tree is gone, unless the machine is too busy for that.
+        if let Ok(status) = process.wait() {
+            assert_eq!(status.signal, Some(libc::SIGKILL));
+        }
     }
     unfinished.wait().expect_err("the tree is gone");
     let error = contexts[2].call(stock::ping {}).expect_err("the tree is gone");

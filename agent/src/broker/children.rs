@@ -12,6 +12,8 @@ use crate::id::{ContextId, FlowKey, LinkId};
 use crate::program::ExitStatus;
 use crate::remote::{failed, value};
 use crate::shared::{Core, Request};
+use crate::sys;
+use crate::sys::life::{Mark, mark_of};
 use crate::sys::process::Process;
 use offshoot_bootstrap::{Mode, Platform};
 use serde::{Deserialize, Serialize};
@@ -176,7 +178,10 @@ impl Broker {
             let error = ConnectError::new(ConnectErrorKind::Protocol, why);
             answer(core, flow, failed(&error.into()));
         }
-        core.node.link_lost(link, reason, why);
+        match self.children.get(&link).is_some_and(|child| child.boot.is_stopped()) {
+            true => core.node.link_lost(link, Reason::Stopped, why),
+            false => core.node.link_lost(link, reason, why),
+        }
         self.let_go(core, link);
     }
 
@@ -192,12 +197,21 @@ impl Broker {
         child.slave = None;
         child.open_streams = 0;
         match &child.process {
+            // A context that was let go: its guard is none of ours to end any more, only to collect.
+            Some(process)
+                if child.exit.is_none() && mark_of(process.id()) == Some(Mark::context(process.id())) =>
+            {
+                self.released.push(process.id());
+                self.finish(core, link);
+            }
             Some(process) if child.exit.is_none() => {
                 if !child.up {
                     process.signal(libc::SIGTERM);
                 }
+                // An agent that was up has a guard, which ends it in time and must not be killed before it has.
+                let patience = if child.up { EXIT_PATIENCE * 2 } else { EXIT_PATIENCE };
                 let attempt = child.boot.attempts();
-                self.after(EXIT_PATIENCE, Timer::Kill(link, attempt));
+                self.after(patience, Timer::Kill(link, attempt));
             }
             _ => self.finish(core, link),
         }
@@ -233,7 +247,10 @@ impl Broker {
     }
 
     pub(super) fn child_exited(&mut self, link: LinkId) {
-        let Some(child) = self.children.get_mut(&link) else { return };
+        let Some(child) = self.children.get_mut(&link) else {
+            self.unwatch(Role::ChildExit(link));
+            return self.released.iter().for_each(|pid| sys::reap(*pid));
+        };
         let Some(process) = &mut child.process else { return };
         let Some(status) = process.try_wait() else { return };
         child.exit = Some(status);
@@ -258,9 +275,11 @@ impl Broker {
     pub(super) fn kill_child(&mut self, link: LinkId) {
         let Some(child) = self.children.get_mut(&link) else { return };
         if child.exit.is_none() {
-            if let Some(process) = &child.process {
-                // One that has changed user may not be ours to kill; its closed streams end it.
-                process.signal(libc::SIGKILL);
+            // One that has changed user may not be ours to kill: its closed streams end it, if it was not let go.
+            let killed = child.process.as_ref().is_none_or(|process| process.signal(libc::SIGKILL));
+            if !killed && child.over {
+                let shared = Arc::clone(&self.shared);
+                shared.with(|core| self.finish(core, link));
             }
         } else {
             child.open_streams = 0;

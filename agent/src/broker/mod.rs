@@ -4,6 +4,7 @@
 //! whoever it concerns. Nothing here may block.
 
 mod children;
+mod detach;
 mod programs;
 mod requests;
 mod teardown;
@@ -74,6 +75,8 @@ enum Timer {
     Reap,
     /// The node must be gone by now.
     Farewell,
+    /// Look whether a node that was let go has anything left to do.
+    Idle,
 }
 
 /// What this node is.
@@ -82,6 +85,8 @@ pub(crate) enum Place {
     Root,
     /// An agent, with the link to its parent.
     Agent(LinkId),
+    /// An agent that was let go.
+    Alone,
 }
 
 /// The broker's own state.
@@ -105,6 +110,8 @@ pub(crate) struct Broker {
     context: Option<crate::context::Context>,
     heartbeat: u32,
     reaping: bool,
+    released: Vec<u32>,
+    let_go: bool,
     stopping: bool,
     forced: bool,
     done: bool,
@@ -130,6 +137,8 @@ impl Broker {
             context: None,
             heartbeat: 0,
             reaping: false,
+            released: Vec::new(),
+            let_go: false,
             stopping: false,
             forced: false,
             done: false,
@@ -274,7 +283,10 @@ impl Broker {
             Role::ChildStderr(link) => self.child_stderr(link, bytes),
             Role::ChildTerminal(link) => self.child_terminal(link, bytes),
             Role::OwnOutput(stream) => self.own_output(stream, bytes),
-            Role::Signal => self.stop(),
+            Role::Signal => {
+                self.let_go = false;
+                self.stop();
+            }
             Role::ChildSignal => self.reap_soon(),
             _ => {}
         }
@@ -437,6 +449,7 @@ impl Broker {
                 Timer::Reap => self.reap_orphans(),
                 Timer::EndProgram(number) => self.end_program(number),
                 Timer::Farewell => self.force(),
+                Timer::Idle => self.look_for_work(),
             }
         }
     }

@@ -1,11 +1,11 @@
 //! Programs that are run for other contexts: their streams as flows, their end as a reply.
 
 use super::requests::{answer, unreadable};
-use super::{Broker, PATIENCE, READ_SIZE, Role, Timer};
+use super::{Broker, PATIENCE, Place, READ_SIZE, Role, Timer};
 use crate::codec;
 use crate::error::{Error, Reason};
 use crate::id::{FlowKey, Handle};
-use crate::program::Order;
+use crate::program::{ExitStatus, Order, Tie};
 use crate::remote::{failed, value};
 use crate::shared::{Core, Endpoint, Request};
 use crate::sys;
@@ -47,9 +47,15 @@ pub(super) struct Program {
     input: Option<Input>,
     outputs: [Option<Output>; 2],
     exited: bool,
+    bound: bool,
 }
 
 impl Program {
+    /// Its process, where it may be let go: it runs, and nothing that cannot be undone ties it to this agent.
+    pub fn detachable(&self) -> Option<u32> {
+        (!self.bound && !self.exited).then(|| self.process.id())
+    }
+
     /// Whether it is this process.
     pub fn is_process(&self, pid: u32) -> bool {
         self.process.id() == pid
@@ -75,6 +81,16 @@ impl Broker {
             Ok(order) => order,
             Err(error) => return unreadable(core, flow, error),
         };
+        if let Tie::Free(name) = &order.tie {
+            let reply = match self.start_free(&order) {
+                Ok(process) => {
+                    tracing::info!("let go: {name} (process {process})");
+                    value(&process)
+                }
+                Err(error) => failed(&spawn_error(core, &order, &error)),
+            };
+            return answer(core, flow, reply);
+        }
         if request.streams != 3 {
             return core.node.reset(flow, Reason::Violation, "a program has three streams");
         }
@@ -91,20 +107,10 @@ impl Broker {
                 self.programs.insert(number, program);
             }
             Err(error) => {
-                let context = core.name_of(core.node.id()).to_string();
-                let program = order
-                    .argv
-                    .first()
-                    .map(|word| String::from_utf8_lossy(word).into_owned())
-                    .unwrap_or_default();
-                let errno = error.raw_os_error().unwrap_or(0);
-                let text = error.to_string();
-                let detail =
-                    text.rsplit_once('(').map_or(text.as_str(), |(detail, _)| detail.trim_end()).to_owned();
                 for index in [STDIN, STDOUT, STDERR] {
                     core.node.reset(stream(index), Reason::Cancelled, "the program did not start");
                 }
-                answer(core, flow, failed(&Error::Spawn { context, program, errno, detail }));
+                answer(core, flow, failed(&spawn_error(core, &order, &error)));
             }
         }
     }
@@ -115,25 +121,13 @@ impl Broker {
         order: &Order,
         stream: impl Fn(u8) -> FlowKey,
     ) -> std::io::Result<Program> {
-        if order.argv.is_empty() {
-            return Err(std::io::Error::from_raw_os_error(libc::EINVAL));
-        }
         let (child_in, stdin) = sys::pipe()?;
         let (stdout, child_out) = sys::pipe()?;
         let (stderr, child_err) = sys::pipe()?;
         for fd in [&stdin, &stdout, &stderr] {
             sys::set_nonblocking(fd)?;
         }
-        let word = |bytes: &Vec<u8>| sys::c_string(OsStr::from_bytes(bytes));
-        let process = start(&Start {
-            image: Image::Named,
-            argv: order.argv.iter().map(word).collect(),
-            env: environment(order),
-            directory: order.directory.as_ref().map(word),
-            stdio: [child_in, child_out, child_err],
-            terminal: None,
-            dies_with_parent: true,
-        })?;
+        let process = start_program(order, [child_in, child_out, child_err])?;
         let output = |broker: &mut Broker, fd: OwnedFd, index: u8| {
             let token = broker.token(Role::ProgramOutput(number, index), None);
             let event = EpollEvent::new(EpollFlags::EPOLLIN, token);
@@ -149,7 +143,17 @@ impl Broker {
             Ok(fd) => self.watch(Role::ProgramExit(number), fd).map_err(std::io::Error::other)?,
             Err(_) => self.after(Duration::from_millis(20), Timer::Poll),
         }
-        Ok(Program { process, reply: None, input, outputs, exited: false })
+        Ok(Program { process, reply: None, input, outputs, exited: false, bound: order.tie == Tie::Bound })
+    }
+
+    /// Starts a program that is none of ours from its first instruction on. It is collected as orphans are.
+    fn start_free(&self, order: &Order) -> std::io::Result<u32> {
+        if matches!(self.place, Place::Root) {
+            return Err(std::io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+        }
+        let null = OwnedFd::from(std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?);
+        let streams = [null.try_clone()?, null.try_clone()?, null];
+        Ok(start_program(order, streams)?.id())
     }
 
     /// Bytes for a program's stdin.
@@ -245,9 +249,14 @@ impl Broker {
         let Some(program) = self.programs.get_mut(&number) else { return false };
         let slot = &mut program.outputs[usize::from(stream - 1)];
         let Some(output) = slot else { return false };
-        let Some(room) = core.node.room(output.flow) else {
-            self.close_output(core, number, stream);
-            return false;
+        let room = match core.node.room(output.flow) {
+            Some(room) => room,
+            // It goes on, and is not to be ended by what it prints: that is read and lost.
+            None if matches!(self.place, Place::Alone) => buffer.len(),
+            None => {
+                self.close_output(core, number, stream);
+                return false;
+            }
         };
         let room = room.min(buffer.len());
         if room == 0 {
@@ -276,6 +285,24 @@ impl Broker {
         }
     }
 
+    /// Gives a program up that goes on by itself: its streams end, and whoever waits for it is told that nobody knows how
+    /// it ended.
+    pub(super) fn give_up(&mut self, core: &mut Core, number: u32) {
+        self.program_stream_closed(core, number, STDIN);
+        for stream in [STDOUT, STDERR] {
+            if let Some(output) =
+                self.programs.get(&number).and_then(|one| one.outputs[usize::from(stream - 1)].as_ref())
+            {
+                core.node.send(output.flow, &[], true, false);
+                self.close_output(core, number, stream);
+            }
+        }
+        self.unwatch(Role::ProgramExit(number));
+        if let Some(flow) = self.programs.remove(&number).and_then(|program| program.reply) {
+            answer(core, flow, value(&ExitStatus { code: None, signal: None }));
+        }
+    }
+
     fn close_output(&mut self, core: &mut Core, number: u32, stream: u8) {
         let Some(program) = self.programs.get_mut(&number) else { return };
         let Some(output) = program.outputs[usize::from(stream - 1)].take() else { return };
@@ -299,7 +326,13 @@ impl Broker {
                     self.sources.remove(&input.token);
                 }
             }
+            STDOUT | STDERR if matches!(self.place, Place::Alone) => self.program_room(core, number, stream),
             STDOUT | STDERR => self.close_output(core, number, stream),
+            _ if matches!(self.place, Place::Alone) => {
+                if let Some(program) = self.programs.get_mut(&number) {
+                    program.reply = None;
+                }
+            }
             _ => {
                 // Nobody waits for its end any more: it is not to go on.
                 if let Some(program) = self.programs.get_mut(&number).filter(|program| !program.exited) {
@@ -349,6 +382,34 @@ impl Broker {
             self.programs.remove(&number);
         }
     }
+}
+
+fn start_program(order: &Order, stdio: [OwnedFd; 3]) -> std::io::Result<Process> {
+    if order.argv.is_empty() {
+        return Err(std::io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let word = |bytes: &Vec<u8>| sys::c_string(OsStr::from_bytes(bytes));
+    start(&Start {
+        image: Image::Named,
+        argv: order.argv.iter().map(word).collect(),
+        env: environment(order),
+        directory: order.directory.as_ref().map(word),
+        stdio,
+        terminal: None,
+        dies_with_parent: order.tie == Tie::Bound,
+        let_go: matches!(order.tie, Tie::Free(_)),
+    })
+}
+
+/// Why a program did not start, for who asked.
+fn spawn_error(core: &Core, order: &Order, error: &std::io::Error) -> Error {
+    let context = core.name_of(core.node.id()).to_string();
+    let program =
+        order.argv.first().map(|word| String::from_utf8_lossy(word).into_owned()).unwrap_or_default();
+    let errno = error.raw_os_error().unwrap_or(0);
+    let text = error.to_string();
+    let detail = text.rsplit_once('(').map_or(text.as_str(), |(detail, _)| detail.trim_end()).to_owned();
+    Error::Spawn { context, program, errno, detail }
 }
 
 /// The environment of a program as the system takes it; none where it is this agent's own.

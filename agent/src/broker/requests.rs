@@ -17,6 +17,8 @@ const QUESTION_LIMIT: usize = 64;
 
 /// The longest call from one that is not obeyed.
 const STRANGER_LIMIT: usize = 1 << 20;
+/// The longest request to a service that takes a name that a person chose.
+const NAME_LIMIT: usize = 4 << 10;
 
 /// The most that a request to a service may hold.
 fn limit_of(core: &Core, request: &Request) -> usize {
@@ -24,6 +26,7 @@ fn limit_of(core: &Core, request: &Request) -> usize {
         Handle::CALL if !obeyed(core, request.auth) => STRANGER_LIMIT,
         Handle::CALL => MAX_MESSAGE,
         Handle::CONNECT | Handle::EXEC => ORDER_LIMIT,
+        Handle::DETACH => NAME_LIMIT,
         _ => QUESTION_LIMIT,
     }
 }
@@ -142,6 +145,7 @@ impl Broker {
                 let reply = give_image(core, &request.bytes);
                 core.send_shared(flow, reply, false);
             }
+            Handle::DETACH => self.detach(core, flow, &request.bytes),
             Handle::DISCONNECT => self.disconnect(core, flow, &request.bytes),
             _ => core.node.reset(flow, Reason::NoHandle, ""),
         }
@@ -244,12 +248,13 @@ pub(super) fn unreadable(core: &mut Core, flow: FlowKey, error: crate::codec::Co
 }
 
 /// Every service, who may open a flow to it, and whether all nodes have it or the root alone. What is not here is refused.
-const SERVICES: [(Handle, Policy, bool); 6] = [
+const SERVICES: [(Handle, Policy, bool); 7] = [
     // Whoever gets through; the function says whether it is for others than ancestors.
     (Handle::CALL, Policy::Anyone, true),
     (Handle::CONNECT, Policy::Ancestors, true),
     (Handle::EXEC, Policy::Ancestors, true),
     (Handle::DISCONNECT, Policy::Ancestors, true),
+    (Handle::DETACH, Policy::Ancestors, true),
     (Handle::ALLOCATE, Policy::Descendants, false),
     (Handle::IMAGE, Policy::Descendants, false),
 ];

@@ -1,22 +1,34 @@
 //! The end of a node: children are told, programs are ended, and within a bound nothing is left.
 
-use super::{Broker, PATIENCE, Place, Timer};
+use super::{Broker, PATIENCE, Place, READ_SIZE, Role, Timer};
+use crate::below::{end_descendants, processes};
 use crate::error::Error;
-use crate::shared::{Endpoint, Wake};
+use crate::id::LinkId;
+use crate::shared::{Endpoint, LinkIo, Wake};
 use crate::sys;
+use crate::sys::life;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many looks in a row have to find no process below this one.
-const EMPTY_LOOKS: u8 = 3;
 /// How long ended orphans may wait for being collected.
 const REAP_DELAY: Duration = Duration::from_millis(500);
+/// How long an agent whose time is over waits for the last words of those below, and for its parent to read its own.
+const LAST_WORDS: Duration = Duration::from_millis(150);
 /// How long the root waits for its children before it uses force.
 const ROOT_PATIENCE: Duration = Duration::from_millis(2000);
 
 impl Broker {
     /// Begins the end: everything below is told, nothing new is taken.
     pub(super) fn stop(&mut self) {
+        if self.let_go {
+            // The order and the end of the link that it came by may both be seen: it is for the link alone.
+            if let Place::Agent(up) = self.place {
+                self.leave(up);
+            }
+            return;
+        }
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
@@ -47,24 +59,29 @@ impl Broker {
         for program in self.programs.values() {
             program.signal(libc::SIGKILL);
         }
-        let links = self.children.keys();
-        for link in links {
-            self.kill_child(link);
+        let agent = !matches!(self.place, Place::Root);
+        if !agent || self.forced {
+            let links = self.children.keys();
+            for link in links {
+                self.kill_child(link);
+            }
         }
-        if matches!(self.place, Place::Agent(_)) {
-            self.done = true;
-        } else if std::mem::replace(&mut self.forced, true) {
-            // What cannot be killed is left to its closed streams.
+        if std::mem::replace(&mut self.forced, true) {
+            // What cannot be killed is left to its closed streams, and to this agent's guard.
             self.done = true;
         } else {
-            // What was killed is still collected.
-            self.after(ROOT_PATIENCE / 2, Timer::Farewell);
+            // What was killed is still collected, and children that used all of their time say their last words.
+            self.after(if agent { LAST_WORDS } else { ROOT_PATIENCE / 2 }, Timer::Farewell);
         }
     }
 
-    /// After the loop: whoever still waits is told, and in an agent every process below is ended.
+    /// After the loop: whoever still waits is told, and an agent says what it has not said yet. What is left below it
+    /// its guard ends, or if that is gone it itself.
     pub(super) fn last_words(&mut self) {
         let shared = Arc::clone(&self.shared);
+        if let Place::Agent(up) = self.place {
+            self.say_the_rest(up);
+        }
         let mut core = shared.lock();
         core.stopped = true;
         let endpoints: Vec<_> = core.endpoints.drain().collect();
@@ -82,8 +99,37 @@ impl Broker {
             core.io.clear();
         }
         shared.release(core);
-        if matches!(self.place, Place::Agent(_)) {
+        if !matches!(self.place, Place::Root) && !life::guarded() {
             end_descendants();
+        }
+    }
+
+    /// Sends up what this process and its functions have printed and logged, as far as the parent reads.
+    pub(super) fn say_the_rest(&mut self, up: LinkId) {
+        let mut buffer = vec![0; READ_SIZE];
+        for stream in [1, 2] {
+            let own = self.sources.iter().find(|(_, (role, _))| *role == Role::OwnOutput(stream));
+            let Some(own) = own.and_then(|(_, (_, fd))| fd.as_ref()?.try_clone().ok()) else { continue };
+            // A pipe holds no more than that; and a function may go on printing for ever.
+            if let Ok(Some(count)) = sys::read(&own, &mut buffer) {
+                self.own_output(stream, &buffer[..count]);
+            }
+        }
+        let shared = Arc::clone(&self.shared);
+        let end = Instant::now() + LAST_WORDS * 2;
+        shared.with(|core| shared.send_logs(core));
+        loop {
+            // What is left of the lock's time is the functions', which may hang: it is held for no wait.
+            let blocked = shared.with(|core| {
+                shared.flush_link(core, up);
+                core.io.get(&up).and_then(LinkIo::blocked)
+            });
+            let left = end.saturating_duration_since(Instant::now()).min(LAST_WORDS);
+            let Some(fd) = blocked.filter(|_| !left.is_zero()) else { return };
+            let mut room = [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)];
+            if !matches!(poll(&mut room, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)), Ok(1)) {
+                return;
+            }
         }
     }
 
@@ -124,69 +170,4 @@ impl Broker {
             self.shared.with(|core| core.node.log(record));
         }
     }
-}
-
-/// Ends every process below this one, however it detached itself. Orphans have become our children, so none is out of
-/// sight for longer than one look: a process whose parent ends while /proc is read can be missed by that look, but not
-/// by the next, so only several empty ones in a row count.
-fn end_descendants() {
-    let me = std::process::id();
-    let begun = Instant::now();
-    let mut empty_looks = 0;
-    while empty_looks < EMPTY_LOOKS {
-        while sys::reap_any().is_some() {}
-        let below = descendants(me);
-        for pid in &below {
-            sys::kill(*pid as i32, libc::SIGKILL);
-        }
-        empty_looks = if below.is_empty() { empty_looks + 1 } else { 0 };
-        if begun.elapsed() > PATIENCE {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// One process as /proc shows it.
-struct Seen {
-    pid: u32,
-    parent: u32,
-    ended: bool,
-}
-
-/// All processes; none where /proc is not mounted.
-fn processes() -> Vec<Seen> {
-    let mut seen = Vec::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        let Ok(stat) = std::fs::read(entry.path().join("stat")) else { continue };
-        // pid (name) state parent ...: the name may hold anything, so the fields are counted from its end.
-        let Some(end) = stat.iter().rposition(|byte| *byte == b')') else { continue };
-        let mut fields = stat[end + 1..].split(|byte| *byte == b' ').filter(|field| !field.is_empty());
-        let state = fields.next();
-        let parent = fields.next().and_then(|field| std::str::from_utf8(field).ok()?.parse().ok());
-        if let (Some(state), Some(parent)) = (state, parent) {
-            seen.push(Seen { pid, parent, ended: state == b"Z" });
-        }
-    }
-    seen
-}
-
-/// All living processes below `root`.
-fn descendants(root: u32) -> Vec<u32> {
-    let all = processes();
-    let mut found = vec![root];
-    let mut at = 0;
-    while at < found.len() {
-        let parent = found[at];
-        let below =
-            all.iter().filter(|seen| seen.parent == parent && !seen.ended && !found.contains(&seen.pid));
-        let below: Vec<u32> = below.map(|seen| seen.pid).collect();
-        found.extend(below);
-        at += 1;
-    }
-    found.remove(0);
-    found
 }

@@ -3,6 +3,7 @@
 
 use super::dialogue::Dialogue;
 use crate::error::{ConnectError, ConnectErrorKind};
+use crate::guard;
 use offshoot_bootstrap::{Mode, Nonce, Platform, exit, platform_notice};
 use std::collections::VecDeque;
 
@@ -88,6 +89,7 @@ pub struct Boot {
     stderr: History,
     terminal: History,
     notice: Option<String>,
+    stopped: bool,
 }
 
 impl Boot {
@@ -106,6 +108,7 @@ impl Boot {
             stderr: History::default(),
             terminal: History::default(),
             notice: None,
+            stopped: false,
         }
     }
 
@@ -184,14 +187,25 @@ impl Boot {
         }
     }
 
-    /// Bytes of stderr; gives the finished lines.
+    /// Bytes of stderr; gives the finished lines, but for what a guard says.
     pub fn stderr(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
-        let lines = self.stderr.feed(bytes);
+        let mut lines = self.stderr.feed(bytes);
+        lines.retain(|line| {
+            let stopped = line == guard::STOPPED.as_bytes();
+            let known = stopped || line == guard::CONTINUED.as_bytes();
+            self.stopped = if known { stopped } else { self.stopped };
+            !known
+        });
         self.look_for_notice(&lines);
         for line in &lines {
             self.dialogue.line(line);
         }
         lines
+    }
+
+    /// Whether the agent's guard has said that its process is stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
     }
 
     /// Bytes of the terminal, for messages only.

@@ -58,7 +58,9 @@ pub fn spawn(program: &Program<'_>, with_terminal: bool) -> io::Result<Spawned> 
         directory: None,
         stdio: [child_in, child_out, child_err],
         terminal: slave.as_ref(),
-        dies_with_parent: false,
+        // A guard has a tie of its own. A program that changes user loses this one; its streams end it.
+        dies_with_parent: matches!(program, Program::Words(_)),
+        let_go: false,
     })?;
     for fd in [&stdin, &stdout, &stderr].into_iter().chain(&terminal) {
         set_nonblocking(fd)?;

@@ -1,5 +1,6 @@
 //! The system calls that std lacks, each in a safe wrapper: the only module with `unsafe` outside of process start-up.
 
+pub mod life;
 pub mod process;
 
 use std::ffi::{CStr, CString, OsStr};
@@ -169,10 +170,12 @@ pub fn set_name(name: &CStr) {
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
-/// Sends a signal to a process, or to a process group where `pid` is negative. One that is gone is no error.
-pub fn kill(pid: i32, signal: i32) {
+/// Sends a signal to a process, or to a process group where `pid` is negative. Whether that was allowed; one that is gone
+/// is no error.
+pub fn kill(pid: i32, signal: i32) -> bool {
     // SAFETY: plain numbers.
-    unsafe { libc::kill(pid, signal) };
+    let done = unsafe { libc::kill(pid, signal) };
+    done == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EPERM)
 }
 
 /// Collects any child that has ended. Its process number, if there was one.

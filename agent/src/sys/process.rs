@@ -2,6 +2,7 @@
 //!
 //! Not std's `Command`: its bookkeeping for environments is a tenth of an agent, and it cannot execute a descriptor.
 
+use super::life::{Mark, set_mark};
 use super::{
     clear_signal_mask, die_with_parent, duplicate_above, duplicate_to, new_session, owned, pipe, read, result,
 };
@@ -50,6 +51,8 @@ pub struct Start<'a> {
     pub terminal: Option<&'a OwnedFd>,
     /// Whether the kernel kills it when the thread that started it ends.
     pub dies_with_parent: bool,
+    /// Whether it is let go from its first instruction on.
+    pub let_go: bool,
 }
 
 /// A started program. Whoever starts one collects it with [`Process::try_wait`].
@@ -82,11 +85,9 @@ impl Process {
         self.ended
     }
 
-    /// Sends a signal to it alone, unless it was collected already.
-    pub fn signal(&self, signal: i32) {
-        if self.ended.is_none() {
-            super::kill(self.pid as i32, signal);
-        }
+    /// Sends a signal to it alone, unless it was collected already. Whether that was allowed.
+    pub fn signal(&self, signal: i32) -> bool {
+        self.ended.is_some() || super::kill(self.pid as i32, signal)
     }
 }
 
@@ -161,6 +162,9 @@ fn child(
         }
         for (fd, number) in high.iter().zip([0, 1, 2, IMAGE_FD, AGENT_FD]) {
             duplicate_to(fd.as_raw_fd(), number)?;
+        }
+        if start.let_go {
+            set_mark(0, Some(Mark::PROGRAM))?;
         }
         if start.dies_with_parent {
             die_with_parent(parent)?;

@@ -50,6 +50,9 @@ pub struct Run {
     /// Forward no stdin: the program reads an end at once
     #[arg(short = 'n', long)]
     pub no_stdin: bool,
+    /// Start the program under this name and let it go: it outlives this command. Its output is lost
+    #[arg(long, value_name = "NAME")]
+    pub detach: Option<String>,
     /// Print JSON, one object a line: target with stdout, stderr, status, signal or error
     #[arg(long)]
     pub json: bool,
@@ -128,7 +131,8 @@ of the program, or 128 and the number of the signal that ended it. Several targe
 run in parallel; each line has its target before it, stdin is not forwarded, and the exit status is
 0 where all succeeded and else the highest.
 
-The program and all it has started end with this command, however it ends.";
+The program and all it has started end with this command, however it ends. With --detach NAME it is
+started without streams and let go instead: it goes on by itself, and its process number is printed.";
 
 const RUN_EXAMPLES: &str = "\
 Exit status:
@@ -152,6 +156,7 @@ Examples:
   offshoot run 'web1/sudo,password-file=[/run/secrets/web1]' -- id
   offshoot run ssh:bastion/ssh:db7/sudo -- tar -C /etc -cz . > etc.tar.gz
   offshoot run web1/sudo -- tee /etc/motd < motd
+  offshoot run --detach backup web1/sudo -- /usr/local/sbin/backup --all
   offshoot run --json web1 web2 -- df -P / | jq .";
 
 const PING: &str = "\

@@ -4,7 +4,7 @@ use super::arguments::Run;
 use super::connect::{Failure, Paths};
 use super::output::{Inlet, Outlet, Stream, harmless, tell};
 use super::{Event, Events, TRANSPORT};
-use offshoot::{Context, Error, ExitStatus, Process, Reader, Writer};
+use offshoot::{Command, Context, Error, ExitStatus, Process, Reader, Writer};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -28,6 +28,7 @@ struct Job {
     paths: Paths,
     targets: Vec<String>,
     command: Vec<OsString>,
+    detach: Option<String>,
     json: bool,
     forward_stdin: bool,
     stdout: Outlet,
@@ -46,7 +47,7 @@ enum Trouble {
 
 /// Runs it, and ends this program.
 pub fn main(run: Run) -> ! {
-    let Run { connection, no_stdin, json, targets, command } = run;
+    let Run { connection, no_stdin, detach, json, targets, command } = run;
     if command.is_empty() {
         let words = match targets.as_slice() {
             [target, words @ ..] if !words.is_empty() => format!("{target} -- {}", words.join(" ")),
@@ -57,19 +58,19 @@ pub fn main(run: Run) -> ! {
         ));
     }
     let log_level = super::start_log(connection.verbose);
-    let forward_stdin = targets.len() == 1 && !no_stdin;
+    let forward_stdin = targets.len() == 1 && !no_stdin && detach.is_none();
     let paths = Paths::plan(targets.iter().map(String::as_str), &connection, forward_stdin)
         .unwrap_or_else(|error| super::misused(error));
     let (stdout, stderr) = match (Outlet::stdout(), Outlet::stderr()) {
         (Ok(stdout), Ok(stderr)) => (stdout, stderr),
         (Err(error), _) | (_, Err(error)) => super::misused(format!("its own output: {error}")),
     };
-    let job = Arc::new(Job { paths, targets, command, json, forward_stdin, stdout, stderr });
+    let job = Arc::new(Job { paths, targets, command, detach, json, forward_stdin, stdout, stderr });
     super::with_tree(log_level, move |root, events| {
         job.paths.open(root);
         let status =
             if job.targets.len() == 1 { job.at(0, root, events) } else { job.everywhere(root, events) };
-        let note_stdin = job.targets.len() > 1 && !no_stdin;
+        let note_stdin = job.targets.len() > 1 && !no_stdin && job.detach.is_none();
         if note_stdin && Inlet::stdin().is_ok_and(|mut stdin| stdin.has_data()) {
             tell("stdin was not forwarded, for there are several targets; -n says that this is meant");
         }
@@ -99,39 +100,63 @@ impl Job {
     /// Runs the program at one target, shows all of it, and gives the exit status.
     fn at(&self, number: usize, root: &Context, events: &Events) -> i32 {
         let target = &self.targets[number];
+        if let Some(name) = &self.detach {
+            return self.let_go(number, root, name);
+        }
         match self.attempt(number, root, events) {
             Ok(status) => {
                 let shown = self.show_status(target, status);
                 shown.map_or_else(|error| self.output_failed(&error), |()| status.shell_code())
             }
             Err(Trouble::Output(error)) => self.output_failed(&error),
-            Err(Trouble::Unreached(failure)) => {
-                self.show_trouble(
-                    target,
-                    &format!("cannot reach {target}"),
-                    &failure.sentence(),
-                    &failure.said(),
-                );
-                TRANSPORT
-            }
+            Err(Trouble::Unreached(failure)) => self.unreached(target, &failure),
             Err(Trouble::Failed(error)) => self.failed(target, &error),
         }
     }
 
+    fn unreached(&self, target: &str, failure: &Failure) -> i32 {
+        self.show_trouble(target, &format!("cannot reach {target}"), &failure.sentence(), &failure.said());
+        TRANSPORT
+    }
+
+    /// Starts the program at one target and lets it go.
+    fn let_go(&self, number: usize, root: &Context, name: &str) -> i32 {
+        let target = &self.targets[number];
+        let context = match self.paths.wait(number, root) {
+            Ok(context) => context,
+            Err(failure) => return self.unreached(target, &failure),
+        };
+        let process = match self.command_at(&context).detached(name) {
+            Ok(process) => process,
+            Err(error) => return self.failed(target, &error),
+        };
+        let place = context.name();
+        let shown = match self.json {
+            true => self.stdout.write_object([
+                ("target", target.as_str().into()),
+                ("context", place.into()),
+                ("detached", name.into()),
+                ("process", process.into()),
+            ]),
+            false => self.stdout.write(format!("{place}: let go: {name} (process {process})\n").as_bytes()),
+        };
+        shown.map_or_else(|error| self.output_failed(&error), |()| 0)
+    }
+
     fn attempt(&self, number: usize, root: &Context, events: &Events) -> Result<ExitStatus, Trouble> {
         // The order to run it goes along with the hops, so that it is there when they are.
-        let early = self.paths.expected(number).map(|context| (self.spawn(&context), context));
+        let early = self.paths.expected(number).map(|context| (self.command_at(&context).spawn(), context));
         let context = self.paths.wait(number, root).map_err(Trouble::Unreached)?;
         let process = match early {
             Some((process, expected)) if expected == context => process,
-            _ => self.spawn(&context),
+            _ => self.command_at(&context).spawn(),
         };
         self.follow(&self.targets[number], process.map_err(Trouble::Failed)?, events)
     }
 
-    fn spawn(&self, context: &Context) -> Result<Process, Error> {
+    fn command_at(&self, context: &Context) -> Command {
         // Checked where the command line was read: there is at least the program.
-        context.command(&self.command[0]).args(&self.command[1..]).spawn()
+        context.command(&self.command[0]).args(&self.command[1..])
     }
 
     /// Moves the streams of a program until it has ended and all it printed has been shown.

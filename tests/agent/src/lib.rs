@@ -130,6 +130,24 @@ pub fn wait_for_file(path: PathBuf) -> bool {
     true
 }
 
+/// Prints and logs lines with these numbers.
+#[remote]
+pub fn speak(count: usize) {
+    for number in 0..count {
+        println!("printed {number}");
+        eprintln!("complained {number}");
+        tracing::warn!("logged {number}");
+    }
+}
+
+/// Prints lines with these numbers, each of a hundred bytes.
+#[remote]
+pub fn chatter(count: usize) {
+    for number in 0..count {
+        println!("{number:->100}");
+    }
+}
+
 /// Fails as no function should.
 #[remote]
 pub fn panic_with(text: String) {

@@ -1,26 +1,33 @@
 //! A controller that is about to end, for the suite `life`: it grows a tree, starts every kind of program that is hard
 //! to get rid of in each context of it, says `ready` with all their process numbers, and ends as it is told.
 //!
-//! `doomed locals|ssh END [CONFIG]`, where END is `wait` (for a signal), `return`, `exit` or `panic`.
+//! The line has a word `PROCESS:PROGRAM,PROGRAM,...` for each context, the controller itself first.
+//!
+//! `doomed locals|ssh END [CONFIG]`, where END is `wait` (for a signal), `let-go` (the same, having let a program go in each context: their
+//! numbers follow `ready`), `return`, `exit` or `panic`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 
-use offshoot::{Context, Process, Router};
+use offshoot::{Context, Process, Router, stock};
+use offshoot_test_agent::hang;
 
 /// Each prints the number of a process that must not survive, and goes on for as long as it can.
-const PROGRAMS: [&str; 5] = [
+const PROGRAMS: [&str; 6] = [
     "echo $$; exec sleep 1000",
     // Detached as a daemon detaches itself: forked twice, with a session and streams of its own.
     "setsid sh -c 'sh -c \"echo \\$\\$; exec sleep 1000 </dev/null >/dev/null 2>&1\" & exit' & wait; exec sleep 1000",
     "trap '' TERM HUP INT QUIT; echo $$; while :; do sleep 1000; done",
     "echo $$; kill -STOP $$; exec sleep 1000",
+    // The same, ignoring what can be ignored, and the program that has started it ends.
+    "echo $(setsid sh -c 'trap \"\" TERM HUP INT; sleep 1000 <&- >/dev/null 2>&1 & echo $!')",
     "sleep 1000 & (sleep 1000 & sleep 1000 & wait) & echo $!; wait",
 ];
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let router = Router::new().expect("the system has descriptors and threads");
+    let router = Router::builder().package("offshoot-test-agent").start();
+    let router = router.expect("the system has descriptors and threads");
     let (contexts, end) = match words.as_slice() {
         ["locals", end] => (locals(&router), *end),
         ["ssh", end, config] => (behind_ssh(&router, config), *end),
@@ -28,15 +35,27 @@ fn main() {
     };
     let contexts = contexts.expect("the fixtures are up");
     let mut running = Vec::new();
-    let mut numbers = Vec::new();
-    for context in &contexts {
-        for script in PROGRAMS {
+    let mut hanging = Vec::new();
+    let mut places = Vec::new();
+    for context in [&*router].into_iter().chain(&contexts) {
+        let process = context.call(stock::facts {}).expect("it answers").process;
+        let numbers = PROGRAMS.map(|script| {
             let (process, number) = start(context, script);
             running.push(process);
-            numbers.push(number);
+            number
+        });
+        places.push(format!("{process}:{}", numbers.join(",")));
+        if context.id() != router.id() {
+            hanging.push(context.start(hang {}));
         }
     }
-    println!("{} ready", numbers.join(" "));
+    let mut let_go = String::new();
+    for context in [&*router].into_iter().chain(&contexts).filter(|_| end == "let-go") {
+        let command = context.command("sh").args(["-c", "sleep 1000 & wait"]);
+        let process = command.detached("kept").expect("it is let go");
+        let_go.push_str(&format!(" {process}"));
+    }
+    println!("{} ready{let_go}", places.join(" "));
     std::io::stdout().flush().expect("the suite reads it");
     match end {
         "return" => {}

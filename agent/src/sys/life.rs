@@ -1,0 +1,229 @@
+//! The system calls about life and death: guards and the ties between processes, signals, and the mark of what is let go.
+
+use super::{owned, result};
+use crate::program::ExitStatus;
+use std::io;
+use std::mem::zeroed;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+/// The mark of a process that is let go: a soft limit on a resource that no Linux since 2.6 counts. It is inherited by
+/// whatever the process starts, stays when the program changes, and everybody can see it. A context that is let go
+/// has one of its own, so that its guard knows its own processes from those that it let go itself.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub struct Mark(libc::rlim_t);
+
+/// What can be a mark: process numbers have at most 22 bits.
+const MARKS: std::ops::Range<libc::rlim_t> = 0x0ff5_4000_0000..0x0ff5_4040_0000;
+
+impl Mark {
+    /// The mark of programs.
+    pub const PROGRAM: Mark = Mark(MARKS.start);
+
+    /// The mark of the context with this guard.
+    pub fn context(guard: u32) -> Mark {
+        Mark(MARKS.start + libc::rlim_t::from(guard))
+    }
+}
+
+/// The guard of this process, where it has one.
+static GUARD: AtomicI32 = AtomicI32::new(0);
+
+/// Which of two this process is after [`part`].
+pub enum Part {
+    /// The one that goes on: the agent.
+    Agent,
+    /// Its parent, which stays as its guard.
+    Guard {
+        /// The agent.
+        agent: u32,
+        /// Who started this process.
+        parent: u32,
+        /// Gives the signals that concern a guard.
+        signals: OwnedFd,
+    },
+}
+
+/// Makes two processes of this one. None of its threads but this one may exist.
+///
+/// A tie to a parent is the signal SIGCONT: it wakes a stopped process, and who gets it looks whether the parent is there.
+///
+/// # Errors
+/// As the operating system gives them; then there still is one process.
+pub fn part() -> io::Result<Part> {
+    // SAFETY: the sets are initialised by the calls that fill them; with one thread the new process may go on with
+    // anything. The handler only makes calls that are allowed in one.
+    unsafe {
+        let parent = libc::getppid() as u32;
+        let (mut all, mut before, mut known) = (zeroed(), zeroed(), zeroed());
+        libc::sigfillset(&mut all);
+        libc::sigprocmask(libc::SIG_BLOCK, &all, &mut before);
+        libc::sigemptyset(&mut known);
+        for signal in [libc::SIGCHLD, libc::SIGTERM, libc::SIGCONT] {
+            libc::sigaddset(&mut known, signal);
+        }
+        let guard = libc::getpid();
+        let parted = owned(libc::signalfd(-1, &known, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK).into())
+            .and_then(|signals| Ok((signals, result(libc::fork().into())?)));
+        match parted {
+            Ok((signals, agent)) if agent > 0 => {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT);
+                Ok(Part::Guard { agent: agent as u32, parent, signals })
+            }
+            Ok(_) => {
+                GUARD.store(guard, Ordering::Relaxed);
+                libc::signal(libc::SIGCONT, continued as *const () as libc::sighandler_t);
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT);
+                libc::sigprocmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+                continued(0);
+                Ok(Part::Agent)
+            }
+            Err(error) => {
+                libc::sigprocmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Perhaps the guard has ended: then this agent is to end as well.
+extern "C" fn continued(_signal: libc::c_int) {
+    if !guarded() {
+        // SAFETY: plain numbers, and allowed in a handler.
+        unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
+    }
+}
+
+/// Whether this process has a guard that lives. One that is stopped is continued.
+pub fn guarded() -> bool {
+    let guard = GUARD.load(Ordering::Relaxed);
+    // SAFETY: plain numbers, and allowed in a handler.
+    unsafe {
+        let lives = guard != 0 && libc::getppid() == guard;
+        if lives {
+            libc::kill(guard, libc::SIGCONT);
+        }
+        lives
+    }
+}
+
+/// This process's parent.
+pub fn parent() -> u32 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::getppid() as u32 }
+}
+
+/// Closes everything but these and what the process has as 0 and 2.
+pub fn close_all_but(kept: &OwnedFd) {
+    let kept = kept.as_raw_fd();
+    let last = libc::c_int::MAX;
+    // SAFETY: plain numbers. A guard calls this, which uses no descriptor but those it keeps.
+    unsafe {
+        libc::close(1);
+        let older = libc::syscall(libc::SYS_close_range, 3, kept - 1, 0) < 0
+            || libc::syscall(libc::SYS_close_range, kept + 1, last, 0) < 0;
+        if older && kept > 2 {
+            for fd in (3..1024).filter(|fd| *fd != kept) {
+                libc::close(fd);
+            }
+        }
+    }
+}
+
+/// What has woken a guard.
+pub struct Woken {
+    /// It was told to end.
+    pub told: bool,
+    /// Its stdin was hung up.
+    pub hung_up: bool,
+}
+
+/// Waits for a signal, for the hang-up of stdin if `link`, and not longer than `patience` in milliseconds; -1 is for ever.
+pub fn wait(signals: &OwnedFd, link: bool, patience: i32) -> Woken {
+    let hang_up = libc::POLLRDHUP;
+    let mut polled = [
+        libc::pollfd { fd: signals.as_raw_fd(), events: libc::POLLIN, revents: 0 },
+        libc::pollfd { fd: if link { 0 } else { -1 }, events: hang_up, revents: 0 },
+    ];
+    let mut told = false;
+    // SAFETY: the pointers are to places of the sizes that are given.
+    unsafe {
+        libc::poll(polled.as_mut_ptr(), 2, patience);
+        let mut info = zeroed::<libc::signalfd_siginfo>();
+        let size = size_of_val(&info);
+        while libc::read(signals.as_raw_fd(), (&raw mut info).cast(), size) == size as isize {
+            told |= info.ssi_signo == libc::SIGTERM as u32;
+        }
+    }
+    let over = hang_up | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
+    Woken { told, hung_up: polled[1].revents & over != 0 }
+}
+
+/// What has become of a child.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It has ended, and is collected.
+    Ended(ExitStatus),
+    /// It was stopped.
+    Stopped,
+    /// It goes on.
+    Continued,
+}
+
+/// The next child of which there is news.
+pub fn next_change() -> Option<(u32, Change)> {
+    let mut status = 0;
+    let news = libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED;
+    // SAFETY: `status` is a place for the result.
+    let pid = unsafe { libc::waitpid(-1, &mut status, news) };
+    let change = if libc::WIFSTOPPED(status) {
+        Change::Stopped
+    } else if libc::WIFCONTINUED(status) {
+        Change::Continued
+    } else {
+        let code = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
+        Change::Ended(ExitStatus { code, signal: code.is_none().then(|| libc::WTERMSIG(status)) })
+    };
+    (pid > 0).then_some((pid as u32, change))
+}
+
+/// Writes to stderr if there is room for it at once.
+pub fn tell(text: &str) {
+    let mut polled = libc::pollfd { fd: 2, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: the pointer is to one entry; a closed descriptor is an error and no more.
+    let ready = unsafe { libc::poll(&mut polled, 1, 0) };
+    if ready == 1 && polled.revents == libc::POLLOUT {
+        // SAFETY: the descriptor is a plain number that is borrowed for one call.
+        let _ = super::write(unsafe { BorrowedFd::borrow_raw(2 as RawFd) }, text.as_bytes());
+    }
+}
+
+/// Sets the mark of a process, or takes it off; of this process where `pid` is 0.
+///
+/// # Errors
+/// As the operating system gives them: a process that has changed user cannot be marked by one that has not.
+pub fn set_mark(pid: u32, mark: Option<Mark>) -> io::Result<()> {
+    // SAFETY: the places are of the type that is asked for.
+    unsafe {
+        let mut limit = zeroed::<libc::rlimit>();
+        let pid = pid as libc::pid_t;
+        result(libc::prlimit(pid, libc::RLIMIT_LOCKS, std::ptr::null(), &mut limit).into())?;
+        if mark.is_some() || MARKS.contains(&limit.rlim_cur) {
+            limit.rlim_cur = mark.map_or(limit.rlim_max, |mark| mark.0);
+            result(libc::prlimit(pid, libc::RLIMIT_LOCKS, &limit, std::ptr::null_mut()).into())?;
+        }
+    }
+    Ok(())
+}
+
+/// The mark of a process, 0 being this one; none where it cannot be seen or was not let go.
+pub fn mark_of(pid: u32) -> Option<Mark> {
+    let limits = match pid {
+        0 => std::fs::read_to_string("/proc/self/limits"),
+        pid => std::fs::read_to_string(format!("/proc/{pid}/limits")),
+    };
+    let limits = limits.ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max file locks"))?;
+    let soft = line.split_ascii_whitespace().next()?.parse().ok()?;
+    MARKS.contains(&soft).then_some(Mark(soft))
+}

@@ -1,0 +1,151 @@
+//! Guards: whichever process of a tree is killed, everything below it is gone in time, whatever it did to stay.
+
+use std::collections::BTreeSet;
+
+use nix::sys::signal::Signal;
+use offshoot::{Error, Reason, stock};
+use offshoot_tests::doomed::{Doomed, PROMISE};
+use offshoot_tests::process::{all, descendants, eventually, look_at, signal};
+use offshoot_tests::tree::{ended, facts, router};
+use offshoot_tests::{Leaks, Sshd};
+
+fn doomed(depth: &str) -> Doomed {
+    let doomed = Doomed::start(env!("CARGO_BIN_EXE_doomed"), depth, "wait");
+    doomed.expect_all_up();
+    doomed
+}
+
+/// Kills a process of a tree, once with all agents below it running and once with them stopped. `find` gives the victim
+/// and what is to end with it.
+fn kill_each_way(depth: &str, how: &str, find: impl Fn(&Doomed) -> (u32, BTreeSet<u32>)) {
+    for stopped in [false, true] {
+        let doomed = doomed(depth);
+        let (victim, below) = find(&doomed);
+        assert!(below.len() > 8 && below.iter().all(|pid| !ended(*pid)), "{how}: {below:?}");
+        let how =
+            format!("{how} of {depth} killed, agents below {}", if stopped { "stopped" } else { "running" });
+        for place in doomed.places[1..].iter().filter(|place| stopped && below.contains(&place.process)) {
+            signal(place.process, Signal::SIGSTOP);
+        }
+        assert!(signal(victim, Signal::SIGKILL), "{how}");
+        doomed.expect_gone(&below, &how);
+        assert_eq!(ended(doomed.controller()), victim == doomed.controller(), "{how}");
+        doomed.kill(&how);
+    }
+}
+
+fn everything(doomed: &Doomed) -> (u32, BTreeSet<u32>) {
+    let behind = doomed.behind_ssh();
+    (doomed.controller(), doomed.from_on(0).into_iter().chain(behind).collect())
+}
+
+#[test]
+fn a_controller_that_is_killed_takes_everything_along() {
+    let _leaks = Leaks::begin();
+    for depth in ["locals", "ssh"] {
+        kill_each_way(depth, "the controller", everything);
+    }
+}
+
+#[test]
+fn an_agent_that_is_killed_takes_everything_below_along() {
+    let _leaks = Leaks::begin();
+    for depth in ["locals", "ssh"] {
+        for number in 1..4 {
+            kill_each_way(depth, &format!("agent {number}"), |doomed| {
+                (doomed.places[number].process, doomed.from_on(number))
+            });
+        }
+    }
+}
+
+#[test]
+fn a_guard_that_is_killed_takes_everything_below_along() {
+    let _leaks = Leaks::begin();
+    for depth in ["locals", "ssh"] {
+        for number in 1..4 {
+            kill_each_way(depth, &format!("guard {number}"), |doomed| {
+                (doomed.places[number].guard, doomed.from_on(number))
+            });
+        }
+    }
+}
+
+#[test]
+fn the_programs_of_the_controller_itself_end_with_what_guards_them() {
+    let _leaks = Leaks::begin();
+    let own = |doomed: &Doomed| {
+        let guard = doomed.places[0].guard;
+        let below = descendants(guard).into_iter().map(|seen| seen.pid).chain([guard]);
+        (guard, below.chain(doomed.places[0].programs.iter().copied()).collect::<BTreeSet<u32>>())
+    };
+    kill_each_way("locals", "the guard of the controller's programs", own);
+    kill_each_way("locals", "the agent of the controller's programs", |doomed| {
+        let (guard, below) = own(doomed);
+        (descendants(guard).into_iter().find(|seen| seen.parent == guard).expect("its agent").pid, below)
+    });
+}
+
+#[test]
+fn an_ssh_that_is_killed_takes_everything_behind_it_along() {
+    let _leaks = Leaks::begin();
+    kill_each_way("ssh", "ssh", |doomed| {
+        let ssh = all().into_values().find(|seen| seen.parent == doomed.controller() && seen.name == "ssh");
+        (ssh.expect("it runs").pid, doomed.behind_ssh())
+    });
+    kill_each_way("ssh", "the server's session", |doomed| {
+        let guard = look_at(doomed.places[1].guard).expect("it runs");
+        assert!(look_at(guard.parent).expect("it runs").name.starts_with("sshd"));
+        (guard.parent, doomed.from_on(1))
+    });
+}
+
+#[test]
+fn a_sudo_that_is_killed_takes_everything_behind_it_along() {
+    let _leaks = Leaks::begin();
+    for number in [2, 3] {
+        kill_each_way("ssh", &format!("sudo before {number}"), |doomed| {
+            let guard = look_at(doomed.places[number].guard).expect("it runs");
+            assert_eq!(look_at(guard.parent).expect("it runs").name, "sudo");
+            (guard.parent, doomed.from_on(number))
+        });
+    }
+}
+
+#[test]
+fn a_guard_and_its_agent_that_are_both_stopped_end_with_their_controller() {
+    let _leaks = Leaks::begin();
+    let doomed = doomed("locals");
+    for place in &doomed.places[1..2] {
+        signal(place.process, Signal::SIGSTOP);
+        signal(place.guard, Signal::SIGSTOP);
+    }
+    doomed.kill("guard and agent stopped");
+}
+
+#[test]
+fn an_agent_that_is_stopped_is_told_from_one_that_is_silent() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let hops = [
+        router.local().heartbeat(1).connect(),
+        offshoot_tests::tree::hop(&router, &server, offshoot_tests::users::NOPASS).heartbeat(1).connect(),
+    ];
+    for context in hops {
+        let context = context.unwrap_or_else(|error| panic!("{error}"));
+        let agent = facts(&context).process;
+        // Going on for a while in between is no end.
+        signal(agent, Signal::SIGSTOP);
+        signal(agent, Signal::SIGCONT);
+        assert_eq!(facts(&context).process, agent);
+        signal(agent, Signal::SIGSTOP);
+        let error = context.call(stock::ping {}).expect_err("nobody answers");
+        let offshoot::CallError::Failed(Error::Undelivered { reason, .. }) = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(*reason, Reason::Stopped, "{error}");
+        assert!(error.to_string().contains("its process is stopped"), "{error}");
+        assert!(eventually(PROMISE, || ended(agent)), "the stopped agent is left");
+    }
+}
