@@ -1,7 +1,11 @@
 //! Values to bytes and back: the only module that names the serialisation format.
 //!
-//! bincode 1.3 with variable-length integers, always with a limit, so that no length in a message can make this side
-//! allocate more than the message itself could hold.
+//! bincode 1.3's format with variable-length integers; it writes, and a [reader](read) of our own holds every length
+//! against what is left of the message, so that none can make this side allocate more than the message could hold.
+
+mod read;
+
+pub use read::DEPTH;
 
 use bincode::Options;
 use serde::Serialize;
@@ -23,19 +27,15 @@ impl fmt::Display for CodecError {
 
 impl std::error::Error for CodecError {}
 
-fn options() -> impl Options {
-    bincode::DefaultOptions::new().with_limit(MAX_MESSAGE as u64)
-}
-
 /// A value as bytes.
 ///
 /// # Errors
 /// When the value does not serialise or is larger than [`MAX_MESSAGE`].
 #[inline(never)]
 pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
-    // Without bincode's own limit: that would serialise twice, once to count.
+    // Without a limit of bincode's: that would serialise twice, once to count.
     let mut bytes = Vec::new();
-    crate::secret::in_frame(|| options().with_no_limit().serialize_into(&mut bytes, value))
+    crate::secret::in_frame(|| bincode::DefaultOptions::new().serialize_into(&mut bytes, value))
         .map_err(|error| CodecError(error.to_string()))?;
     if bytes.len() > MAX_MESSAGE {
         return Err(CodecError(format!("{} bytes, the limit is {MAX_MESSAGE}", bytes.len())));
@@ -49,5 +49,102 @@ pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError>
 /// When the bytes are not a `T`.
 #[inline(never)]
 pub fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    options().deserialize(bytes).map_err(|error| CodecError(error.to_string()))
+    if bytes.len() > MAX_MESSAGE {
+        return Err(CodecError(format!("{} bytes, the limit is {MAX_MESSAGE}", bytes.len())));
+    }
+    let mut reader = read::Reader::new(bytes);
+    let value = T::deserialize(&mut reader).map_err(CodecError::from)?;
+    match reader.left.len() {
+        0 => Ok(value),
+        more => Err(CodecError(format!("{more} bytes more than it should have"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+    use std::collections::BTreeMap;
+
+    #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+    enum Form {
+        Unit,
+        New(Box<Form>),
+        Tuple(u8, i8, u16, i16),
+        Struct { text: String, letter: char, flag: bool, none: Option<()>, some: Option<u64> },
+    }
+
+    #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+    struct All {
+        forms: Vec<Form>,
+        table: BTreeMap<String, (f32, f64)>,
+        small: [u32; 3],
+        large: (u64, i64, u128, i128),
+        ends: (i32, i32, u16, i8),
+        nothing: (),
+        words: Vec<Vec<u8>>,
+    }
+
+    fn all() -> All {
+        let text = "two words \u{1f980}".to_owned();
+        All {
+            forms: vec![
+                Form::Unit,
+                Form::New(Box::new(Form::Tuple(255, -128, 65_535, -32_768))),
+                Form::Struct {
+                    text: text.clone(),
+                    letter: '\u{1f980}',
+                    flag: true,
+                    none: None,
+                    some: Some(251),
+                },
+                Form::Struct { text, letter: '\u{e9}', flag: false, none: Some(()), some: None },
+            ],
+            table: [(String::new(), (f32::MIN, -0.0)), ("\0".into(), (1.5, f64::INFINITY))].into(),
+            small: [250, 251, u32::MAX],
+            large: (u64::MAX, i64::MIN, u128::MAX, i128::MIN),
+            ends: (i32::MAX, -1, 65_535, 127),
+            nothing: (),
+            words: vec![Vec::new(), vec![0; 300]],
+        }
+    }
+
+    #[test]
+    fn it_reads_what_bincode_writes_and_as_bincode_does() {
+        let bytes = to_bytes(&all()).unwrap();
+        assert_eq!(from_bytes::<All>(&bytes), Ok(all()));
+        for cut in 0..bytes.len() {
+            assert!(from_bytes::<All>(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        // Whatever is changed: both readers take it for the same, or for nothing.
+        for at in 0..bytes.len() {
+            for change in [1, 0x80, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] ^= change;
+                let theirs = bincode::DefaultOptions::new().with_limit(1 << 20).deserialize::<All>(&changed);
+                let ours = from_bytes::<All>(&changed);
+                match (ours, theirs) {
+                    (Ok(ours), Ok(theirs)) => assert_eq!(format!("{ours:?}"), format!("{theirs:?}")),
+                    (ours, theirs) => assert!(ours.is_err() && theirs.is_err(), "{at}: {ours:?} {theirs:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_and_nesting_are_held_against_limits_before_anything_is_done() {
+        let mut nested = vec![1; DEPTH as usize + 1];
+        nested.push(0);
+        let error = from_bytes::<Form>(&nested).unwrap_err();
+        assert!(error.0.contains("too deep"), "{error}");
+        for length in [u64::MAX, MAX_MESSAGE as u64 + 1] {
+            let bytes = to_bytes(&length).unwrap();
+            assert!(from_bytes::<Vec<()>>(&bytes).is_err());
+            assert!(from_bytes::<String>(&bytes).is_err());
+            assert!(from_bytes::<Vec<[u64; 32]>>(&bytes).is_err());
+        }
+        assert!(from_bytes::<bool>(&[2]).is_err());
+        assert!(from_bytes::<u16>(&[252, 0, 0, 0, 0]).is_err());
+        assert!(from_bytes::<()>(&[0]).is_err(), "all bytes must be used");
+    }
 }
