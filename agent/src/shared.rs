@@ -24,8 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 const BATCH: usize = 64 << 10;
 /// How many log records may wait for the broker.
 const LOG_LIMIT: usize = 256;
-/// How much of a link's buffer stays allocated while nothing is to be sent.
-const IDLE_BUFFER: usize = 16 << 10;
+/// After how many bytes a link's pipe is made larger, and how large: fewer switches between its two ends.
+const WIDEN: (u64, usize) = (1 << 20, 256 << 10);
 
 /// Where the bytes of a flow that come in go to.
 pub(crate) enum Endpoint {
@@ -90,8 +90,11 @@ pub(crate) struct LinkIo {
     pub token: u64,
     out: Vec<u8>,
     at: usize,
+    /// Whether the poller tells of room: from the first time on that there was none, whenever it comes about.
     polled: bool,
+    blocked: bool,
     secret: bool,
+    sent: u64,
     /// Whether the link is to be closed when all has gone.
     pub close_when_empty: bool,
 }
@@ -106,16 +109,27 @@ impl LinkIo {
             out: Vec::new(),
             at: 0,
             polled: false,
+            blocked: false,
             secret: false,
+            sent: 0,
             close_when_empty: false,
         }
     }
 }
 
 impl LinkIo {
+    /// Forgets what has been sent.
+    fn empty(&mut self) {
+        if std::mem::take(&mut self.secret) {
+            crate::secret::zero(&mut self.out);
+        }
+        self.out.clear();
+        self.at = 0;
+    }
+
     /// Where bytes wait for room, if they do.
     pub fn blocked(&self) -> Option<OwnedFd> {
-        self.fd.as_ref().filter(|_| self.polled)?.try_clone().ok()
+        self.fd.as_ref().filter(|_| self.blocked)?.try_clone().ok()
     }
 }
 
@@ -137,6 +151,8 @@ pub(crate) struct Core {
     pub io: Table<LinkId, LinkIo>,
     pub endpoints: Map<FlowKey, Endpoint>,
     outboxes: Map<FlowKey, Outbox>,
+    /// What frames are written from, where a link takes all at once.
+    scratch: Vec<u8>,
     pub orders: Vec<Order>,
     pub wakes: Vec<Wake>,
     pub images: Images,
@@ -257,6 +273,7 @@ impl Shared {
             io: Table::default(),
             endpoints: Map::default(),
             outboxes: Map::default(),
+            scratch: Vec::new(),
             orders: Vec::new(),
             wakes: Vec::new(),
             images,
@@ -328,26 +345,23 @@ impl Shared {
 
     /// Writes to one link as far as it goes; the poller says when it goes on.
     pub fn flush_link(&self, core: &mut Core, link: LinkId) {
-        let Core { node, io, .. } = core;
+        let Core { node, io, scratch, .. } = core;
         let Some(io) = io.get_mut(&link) else { return };
         if io.hold {
             return;
         }
         let blocked = loop {
+            if io.at == io.out.len() && io.preamble.is_none() && io.fd.is_some() {
+                if io.out.capacity() == 0 {
+                    io.out = std::mem::take(scratch);
+                }
+                io.empty();
+                io.secret |= node.transmit(link, &mut io.out, BATCH);
+            }
             let Some(fd) = &io.fd else { break false };
             let pending = match &io.preamble {
                 Some((image, at)) => &image[*at..],
-                None => {
-                    if io.at == io.out.len() {
-                        if std::mem::take(&mut io.secret) {
-                            crate::secret::zero(&mut io.out);
-                        }
-                        io.out.clear();
-                        io.at = 0;
-                        io.secret |= node.transmit(link, &mut io.out, BATCH);
-                    }
-                    &io.out[io.at..]
-                }
+                None => &io.out[io.at..],
             };
             if pending.is_empty() {
                 if io.close_when_empty {
@@ -357,6 +371,11 @@ impl Shared {
             }
             match sys::write(fd, pending) {
                 Ok(Some(count)) => {
+                    let short = count < pending.len();
+                    io.sent += count as u64;
+                    if io.sent >= WIDEN.0 && io.sent - (count as u64) < WIDEN.0 {
+                        sys::widen_pipe(fd, WIDEN.1);
+                    }
                     self.sent.fetch_add(count as u64, Ordering::Relaxed);
                     match &mut io.preamble {
                         Some((image, at)) => {
@@ -366,6 +385,9 @@ impl Shared {
                             }
                         }
                         None => io.at += count,
+                    }
+                    if short {
+                        break true;
                     }
                 }
                 Ok(None) => break true,
@@ -380,20 +402,18 @@ impl Shared {
                 }
             }
         };
-        // An idle link holds no memory.
-        if !blocked && io.out.capacity() > IDLE_BUFFER {
-            io.out = Vec::new();
-            io.at = 0;
+        // A link that has nothing to send holds no memory.
+        if !blocked {
+            io.empty();
+            *scratch = std::mem::take(&mut io.out);
         }
-        if blocked != io.polled
+        io.blocked = blocked;
+        if blocked
+            && !io.polled
             && let Some(fd) = &io.fd
         {
-            let done = if blocked {
-                self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLOUT, io.token))
-            } else {
-                self.epoll.delete(fd)
-            };
-            io.polled = blocked && done.is_ok();
+            let event = EpollEvent::new(EpollFlags::EPOLLOUT | EpollFlags::EPOLLET, io.token);
+            io.polled = self.epoll.add(fd, event).is_ok();
         }
     }
 

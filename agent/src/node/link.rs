@@ -5,7 +5,7 @@ use super::heart::Heart;
 use super::lanes::{Choked, Lanes, Pushed, Queued};
 use super::press::Told;
 use crate::id::{ContextId, FlowKey, LinkId};
-use crate::wire::{Decoder, Flags, Frame};
+use crate::wire::{Decoder, Flags, Frame, RECYCLED};
 
 /// How many bytes may go to a child before it has said hello, kept so that they can go again when its bootstrap has to
 /// start anew.
@@ -14,6 +14,9 @@ const EARLY_LIMIT: usize = 128 << 10;
 const CONNECTING_LIMIT: usize = 4 << 20;
 /// How many bytes may wait for a child that is up. Neighbours and this node's own flows hold back long before that.
 const QUEUE_LIMIT: usize = 64 << 20;
+
+/// How many payloads' memory is kept.
+const USED: usize = 2;
 
 /// One link of a node.
 pub(super) struct Link {
@@ -120,11 +123,12 @@ impl Link {
         &mut self,
         out: &mut Vec<u8>,
         enough: usize,
-        mut passed: impl FnMut(LinkId, usize),
+        passed: &mut dyn FnMut(LinkId, usize),
+        used: &mut Vec<Vec<u8>>,
     ) -> bool {
         let mut secret = false;
         while out.len() < enough && (self.up || self.early_bytes < EARLY_LIMIT) {
-            let Some(Queued { from, frame }) = self.lanes.pop(&self.choked) else { break };
+            let Some(Queued { from, mut frame }) = self.lanes.pop(&self.choked) else { break };
             frame.encode(self.sequence, out);
             self.sequence = self.sequence.wrapping_add(1);
             secret |= frame.header.flags.has(Flags::SECRET);
@@ -134,6 +138,9 @@ impl Link {
             if !self.up {
                 self.early_bytes += frame.size();
                 self.early.push(frame);
+            } else if frame.payload.capacity() >= RECYCLED && used.len() < USED && !secret {
+                frame.payload.clear();
+                used.push(std::mem::take(&mut frame.payload));
             }
         }
         secret

@@ -165,6 +165,8 @@ pub struct Node {
     /// How many bytes wait because of all children.
     caused: usize,
     now: u64,
+    /// Memory of payloads that have gone on, for the next ones.
+    used: Vec<Vec<u8>>,
     hearts: BinaryHeap<Reverse<(u64, LinkId)>>,
 }
 
@@ -197,6 +199,7 @@ impl Node {
             spare: GROWTH_OF_ALL,
             caused: 0,
             now: 0,
+            used: Vec::new(),
             hearts: BinaryHeap::new(),
         }
     }
@@ -287,10 +290,11 @@ impl Node {
     pub fn transmit(&mut self, link: LinkId, out: &mut Vec<u8>, enough: usize) -> bool {
         let Some(state) = self.links.get_mut(&link) else { return false };
         let mut passed: Vec<(LinkId, usize)> = Vec::new();
-        let secret = state.transmit(out, enough, |from, size| match passed.last_mut() {
+        let mut note = |from, size| match passed.last_mut() {
             Some((last, sum)) if *last == from => *sum += size,
             _ => passed.push((from, size)),
-        });
+        };
+        let secret = state.transmit(out, enough, &mut note, &mut self.used);
         for (from, size) in passed {
             self.discharge(from, size);
         }

@@ -53,7 +53,7 @@ impl Node {
         }
         loop {
             let Some(state) = self.links.get_mut(&link).filter(|state| !state.condemned) else { return };
-            match state.decoder.next_frame(&mut bytes) {
+            match state.decoder.next_frame_in(&mut bytes, &mut self.used) {
                 Ok(Some(frame)) => self.arrive(link, frame),
                 Ok(None) => return,
                 Err(error) => return self.condemn(link, Reason::Lost, error.to_string()),

@@ -86,6 +86,12 @@ pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Gives a pipe more room, where it is one and the system allows it.
+pub fn widen_pipe(fd: impl AsFd, size: usize) {
+    // SAFETY: a valid descriptor and a plain number.
+    unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_SETPIPE_SZ, size as libc::c_int) };
+}
+
 /// Reads once; none where nothing is there yet. A vanished peer and a hung-up terminal count as the end.
 pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     loop {

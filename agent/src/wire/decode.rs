@@ -1,6 +1,8 @@
 //! Bytes from a link, in whatever pieces they come, back into frames.
 
-use super::{Flags, Frame, HEADER_LEN, Header, Kind, MAGIC, MAX_PAYLOAD, VERSION, header_sum, sum_of};
+use super::{
+    Flags, Frame, HEADER_LEN, Header, Kind, MAGIC, MAX_PAYLOAD, RECYCLED, VERSION, header_sum, sum_of,
+};
 use crate::id::{ContextId, Handle};
 use std::fmt;
 
@@ -76,17 +78,26 @@ impl Decoder {
     /// # Errors
     /// When the stream is damaged; the link is of no use any more.
     pub fn next_frame(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, WireError> {
+        self.next_frame_in(bytes, &mut Vec::new())
+    }
+
+    /// The same, with memory for payloads that was used before.
+    pub(crate) fn next_frame_in(
+        &mut self,
+        bytes: &mut &[u8],
+        used: &mut Vec<Vec<u8>>,
+    ) -> Result<Option<Frame>, WireError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let result = self.parse(bytes);
+        let result = self.parse(bytes, used);
         if let Err(error) = &result {
             self.failed = Some(error.clone());
         }
         result
     }
 
-    fn parse(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, WireError> {
+    fn parse(&mut self, bytes: &mut &[u8], used: &mut Vec<Vec<u8>>) -> Result<Option<Frame>, WireError> {
         if self.begun.is_none() {
             let taken = (HEADER_LEN - self.head.len()).min(bytes.len());
             self.head.extend_from_slice(&bytes[..taken]);
@@ -101,7 +112,7 @@ impl Decoder {
             if self.head.len() < HEADER_LEN {
                 return Ok(None);
             }
-            self.begun = Some(self.begin()?);
+            self.begun = Some(self.begin(used)?);
             self.head.clear();
         }
         let Some(begun) = &mut self.begun else { return Ok(None) };
@@ -121,7 +132,7 @@ impl Decoder {
     }
 
     /// Checks a whole header, before anything is kept for its payload.
-    fn begin(&self) -> Result<Begun, WireError> {
+    fn begin(&self, used: &mut Vec<Vec<u8>>) -> Result<Begun, WireError> {
         let head = &self.head;
         let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         if head[2] != VERSION {
@@ -156,7 +167,9 @@ impl Decoder {
             offset: u64::from(word(32)) | u64::from(word(36)) << 32,
         };
         let length = length as usize;
-        Ok(Begun { header, length, sum: word(40), payload: Vec::with_capacity(length) })
+        let payload = used.pop_if(|payload| length >= RECYCLED && payload.capacity() >= length);
+        let payload = payload.unwrap_or_else(|| Vec::with_capacity(length));
+        Ok(Begun { header, length, sum: word(40), payload })
     }
 }
 
