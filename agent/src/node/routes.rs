@@ -225,7 +225,7 @@ impl Node {
         }
         // What they have said still goes before the news that they are gone.
         if let Some(up) = self.router.up().and_then(|up| self.links.get_mut(&up)) {
-            up.lanes.promote(&contexts);
+            up.lanes.promote(&contexts, None);
         }
         for part in contexts.chunks(NEWS) {
             self.tell_parent(&RouteNews::Gone { contexts: part.to_vec(), reason, text: text.into() });
