@@ -24,6 +24,8 @@ impl World {
         if self.ledger.is_hostile(id) {
             return;
         }
+        let unread = self.place(id).map_or(0, |place| place.unread);
+        self.totals.most_at_one = self.totals.most_at_one.max(held + unread);
         self.totals.most_of_bound = self.totals.most_of_bound.max(held * 100 / bound);
         if held > bound.min(self.bounds.held) {
             self.fail(Check::Held, format!("#{id} holds {held} bytes of {bound}"));

@@ -51,6 +51,7 @@ pub struct Request {
     pub outcome: Option<Outcome>,
     /// When it was asked, in microseconds.
     pub asked: u64,
+    pub settled: u64,
     pub delivered: bool,
 }
 

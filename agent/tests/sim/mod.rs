@@ -16,7 +16,7 @@
 //! # A seed that fails
 //!
 //! `a_million_events_keep_every_promise` prints the seed, shrinks the plan and prints it as a test, to be put into
-//! `simulator.rs` until the bug is mended. By hand:
+//! `found.rs` until the bug is mended, and after that. By hand:
 //!
 //! ```text
 //! OFFSHOOT_SIM_SEED=1234 OFFSHOOT_SIM_EVENTS=1 cargo test -p offshoot-agent --test simulator a_million
@@ -35,6 +35,8 @@ pub mod cable;
 pub mod check;
 pub mod deeds;
 pub mod end;
+#[cfg(test)]
+mod found;
 pub mod generate;
 pub mod held;
 pub mod hops;
@@ -45,7 +47,12 @@ pub mod plan;
 pub mod rng;
 pub mod run;
 pub mod shrink;
+#[cfg(test)]
+mod size;
+pub mod steps;
 pub mod trace;
+#[cfg(test)]
+mod truths;
 pub mod users;
 pub mod world;
 

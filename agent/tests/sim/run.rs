@@ -2,10 +2,10 @@
 
 use super::cable::{State, UPWARD};
 use super::check::{BOUNDS, Bounds, Check, Failure};
-use super::ledger::{MARK, Purpose};
+use super::ledger::{MARK, Outcome, Purpose};
 use super::place::{Happening, UP};
 use super::plan::{Forgery, Step};
-use super::world::{Sabotage, Totals, World};
+use super::world::{BEAT, Sabotage, Totals, World};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How a plan is carried out.
@@ -17,11 +17,13 @@ pub struct Options {
     /// Whether every line of the trace is kept.
     pub record: bool,
     pub bounds: Bounds,
+    /// How often neighbours ask after each other, in milliseconds; 0 for never.
+    pub beat: u64,
 }
 
 impl Options {
     pub fn of(seed: u64) -> Options {
-        Options { seed, sabotage: None, record: false, bounds: BOUNDS }
+        Options { seed, sabotage: None, record: false, bounds: BOUNDS, beat: BEAT }
     }
 }
 
@@ -32,12 +34,15 @@ pub struct Run {
     pub sum: u64,
     pub lines: Vec<String>,
     pub totals: Totals,
+    /// How each request ended, and after how many microseconds.
+    pub requests: Vec<(Option<Outcome>, u64)>,
 }
 
 /// Carries a plan out.
 pub fn run(plan: &[Step], options: Options) -> Run {
     let mut world = World::new(options.seed, options.sabotage, options.record);
     world.bounds = options.bounds;
+    world.beat = options.beat;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         for step in plan {
             world.step(step);
@@ -53,6 +58,12 @@ pub fn run(plan: &[Step], options: Options) -> Run {
         sum: world.trace.sum(),
         lines: world.trace.lines().to_vec(),
         totals: world.totals,
+        requests: world
+            .ledger
+            .requests
+            .iter()
+            .map(|request| (request.outcome, request.settled.saturating_sub(request.asked)))
+            .collect(),
     }
 }
 

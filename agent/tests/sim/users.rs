@@ -24,8 +24,17 @@ impl World {
     /// Somebody at `from` asks something of `to`.
     pub fn ask(&mut self, from: u32, to: u32, size: u32, purpose: Purpose) {
         let size = size.max(8);
-        let answer =
-            Request { from, to, handle: 0, size, purpose, outcome: None, asked: self.now, delivered: false };
+        let answer = Request {
+            from,
+            to,
+            handle: 0,
+            size,
+            purpose,
+            outcome: None,
+            asked: self.now,
+            settled: 0,
+            delivered: false,
+        };
         let expects = u64::from(answer.answer_size());
         let request = self.ledger.add(answer);
         let content = Lane { request, number: 0 }.content(0, size as usize);
@@ -110,6 +119,7 @@ impl World {
     /// Notes how a request ended, which it does once.
     pub fn outcome(&mut self, request: u32, outcome: Outcome) {
         self.note("outcome", [u64::from(request), outcome as u64, 0]);
+        self.ledger.requests[request as usize].settled = self.now;
         if let Some(before) = self.ledger.requests[request as usize].outcome.replace(outcome) {
             self.fail(Check::OneOutcome, format!("request {request}: {before:?}, and then {outcome:?}"));
         }

@@ -83,6 +83,8 @@ pub struct Totals {
     pub steps: BTreeMap<&'static str, u64>,
     pub happened: BTreeMap<&'static str, u64>,
     pub most_held: u64,
+    /// With what its readers had not read.
+    pub most_at_one: u64,
     /// And in percent of what it may hold.
     pub most_of_bound: u64,
     pub most_overtaken: u64,
