@@ -2,9 +2,10 @@
 
 use super::check::Bounds;
 use super::held::FLIGHT;
+use super::place::OPEN;
 use super::plan::{Fate, Forgery, Reader, Step, Wire};
 use super::run::{Options, run};
-use super::steps::{connect, hostile, wait};
+use super::steps::{connect, forge, hostile, wait};
 use offshoot_agent::node::CAUSED;
 
 #[test]
@@ -123,4 +124,14 @@ fn a_child_that_does_not_read_is_not_held_for() {
     let bounds = Bounds { held: (CAUSED + FLIGHT) as u64, ..Options::of(1).bounds };
     let failure = run(&plan, Options { bounds, ..Options::of(1) }).failure;
     assert!(failure.is_none(), "{failure:?}");
+}
+
+#[test]
+fn a_forged_order_to_connect_does_not_take_the_route_of_an_honest_one() {
+    let far = Wire { latency_us: 30_000, us_per_kib: 20, capacity: 65_536 };
+    let relay =
+        Step::Connect { by: 0, parent: 0, child: 1, fate: Fate::Up { ms: 1 }, wire: far, hostile: false };
+    let forged = forge(4, OPEN, 1, |frame| (frame.dst, frame.handle, frame.offset) = (1, 2, 7));
+    let plan = [relay, wait(200), hostile(1, 4), wait(200), connect(1, 7), forged, wait(200)];
+    super::replay(1, &plan);
 }
