@@ -24,6 +24,12 @@ struct Drawing {
     requests: u32,
 }
 
+/// Whether a forged frame is one of those that go on and carry bytes.
+fn up_and_on(frame: &Forgery) -> bool {
+    let kind = usize::from(frame.kind);
+    kind >= usize::from(OPEN) && KINDS.get(kind).is_some_and(|kind| !kind.is_link_local())
+}
+
 /// The plan of a seed.
 pub fn plan(seed: u64) -> Vec<Step> {
     let mut rng = Rng::new(seed);
@@ -235,7 +241,14 @@ impl Drawing {
                 frame.offset = OF_ITS_OWN + self.rng.below(5);
             }
         }
-        let times = if self.rng.percent(4) { 100 } else { 1 };
+        let times = match self.rng.below(300) {
+            0 if up_and_on(&frame) => {
+                frame.size = 5000;
+                1200
+            }
+            0..12 => 100,
+            _ => 1,
+        };
         self.plan.push(Step::Forge { at, times, frame });
     }
 

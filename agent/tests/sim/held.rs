@@ -4,7 +4,7 @@
 //! and what was on its way when it asked ([`FLIGHT`]). For its readers: the first window of each flow, and what all
 //! windows may have grown. Only where somebody does not hold back, or the order to do so stands still on its way, what
 //! children may cause comes on top ([`CAUSED_BY_ALL`], and [`CAUSED_EACH`] for each link). What a parent sends meanwhile
-//! is bounded by the credit of the flows alone; see [`World::late`].
+//! is bounded by the credit of its flows alone; no plan has so many.
 
 use super::check::Check;
 use super::place::UP;
@@ -20,10 +20,10 @@ impl World {
     /// After everything that happened at a place.
     pub fn check_place(&mut self, id: u32) {
         let (held, bound) = (self.held(id), self.may_hold(id));
-        self.totals.most_held = self.totals.most_held.max(held);
         if self.ledger.is_hostile(id) {
             return;
         }
+        self.totals.most_held = self.totals.most_held.max(held);
         let unread = self.place(id).map_or(0, |place| place.unread);
         self.totals.most_at_one = self.totals.most_at_one.max(held + unread);
         self.totals.most_of_bound = self.totals.most_of_bound.max(held * 100 / bound);
