@@ -231,3 +231,27 @@ fn a_visit_that_is_on_its_way_when_its_pair_ends_is_over_too() {
         replay(1, &plan);
     }
 }
+
+#[test]
+fn many_last_words_of_a_context_do_not_end_an_honest_link() {
+    let mut plan = vec![connect_slowly(0, 1), wait(100), connect(1, 2), wait(500)];
+    let words = Step::Stream { from: 0, to: 2, size: 3000, up: true, reader: Reader::Fast };
+    plan.extend((0..250).map(|_| words.clone()));
+    plan.extend([wait(400), Step::Vanish { child: 2, ms: 0 }]);
+    replay(1, &plan);
+}
+
+#[test]
+fn who_talked_to_those_that_are_lost_is_read_from_again() {
+    let mut plan = vec![connect(0, 1)];
+    plan.extend((10..20).map(|slow| connect_slowly(0, slow)));
+    plan.push(wait(300));
+    for slow in 10..20 {
+        plan.extend([Step::Pair { one: 1, other: slow, open: true }, wait(5)]);
+        plan.extend((0..8).map(|_| Step::Visit { from: 1, to: slow, size: 300_000, answer: QUICK }));
+        plan.extend([wait(100), Step::Vanish { child: slow, ms: 1 }, wait(50)]);
+    }
+    plan.extend([call(0, 1), call(1, 1), wait(100)]);
+    let run = replay(1, &plan);
+    assert_eq!(outcomes(&run, 11 + 80), [Some(Outcome::Value); 2]);
+}
