@@ -94,6 +94,10 @@ impl Lanes {
         let lane = (header.src, header.dst, handle, header.flags.has(Flags::OPENER));
         // A reset may not overtake what it ends.
         let follows = header.kind == Kind::Reset && self.lanes.contains_key(&lane);
+        if header.kind == Kind::Dead && header.handle == Handle::NONE {
+            // What the lost one has said goes before the news that it is lost.
+            self.promote(&[ContextId(header.reply_to.0)], Some(header.dst));
+        }
         if is_control(&frame) && !follows {
             self.urgent += size;
             self.control.push_back(Queued { from, frame });
@@ -159,9 +163,10 @@ impl Lanes {
         }
     }
 
-    /// Lets all that comes from these contexts (in order) go first.
-    pub fn promote(&mut self, contexts: &[ContextId]) {
-        let theirs = |lane: &Lane| contexts.binary_search(&lane.0).is_ok();
+    /// Lets all that comes from these contexts (in order) go first; with `to`, only what goes there.
+    pub fn promote(&mut self, contexts: &[ContextId], to: Option<ContextId>) {
+        let theirs =
+            |lane: &Lane| contexts.binary_search(&lane.0).is_ok() && to.is_none_or(|to| to == lane.1);
         let mut lanes: Vec<Lane> = self.lanes.iter().map(|(lane, _)| *lane).filter(theirs).collect();
         lanes.sort_unstable();
         for lane in lanes {

@@ -4,7 +4,7 @@ use super::{Boot, Event, Node, OFFENCES};
 use crate::codec;
 use crate::error::{DeadLetter, Reason, shortened};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
-use crate::router::Verdict;
+use crate::router::{Policy, Verdict};
 use crate::wire::{Flags, Frame, Header, Kind};
 use serde::{Deserialize, Serialize};
 
@@ -225,7 +225,7 @@ impl Node {
         }
         // What they have said still goes before the news that they are gone.
         if let Some(up) = self.router.up().and_then(|up| self.links.get_mut(&up)) {
-            up.lanes.promote(&contexts);
+            up.lanes.promote(&contexts, None);
         }
         for part in contexts.chunks(NEWS) {
             self.tell_parent(&RouteNews::Gone { contexts: part.to_vec(), reason, text: text.into() });
@@ -295,7 +295,7 @@ impl Node {
             Verdict::Forward(link) => {
                 // The ancestors of a context to be learn its route from the order itself, so that frames for it can
                 // follow at once.
-                let new = connected_by(&header).filter(|_| Some(link) != self.router.up());
+                let new = self.connected_by(&header).filter(|_| Some(link) != self.router.up());
                 let known = new.is_some_and(|id| self.router.link_down(id).is_some());
                 if new.is_some_and(|id| !self.router.add(id, link)) {
                     return self.return_frame(from, &frame, Reason::Refused, "its number is in use");
@@ -310,6 +310,13 @@ impl Node {
         }
     }
 
+    /// The context that an order is to connect, if whoever gives it may do so here: a forged one changes no routes.
+    fn connected_by(&self, header: &Header) -> Option<ContextId> {
+        let order = header.kind == Kind::Open && header.handle == Handle::CONNECT;
+        let may = order && self.router.permits(Policy::Ancestors, header.auth, None);
+        Some(ContextId(header.offset as u32)).filter(|id| may && id.0 != 0)
+    }
+
     /// Sends a frame back as a dead letter, unless it is itself an ending. `cause` is the link it came over.
     pub(super) fn return_frame(&mut self, cause: Option<LinkId>, frame: &Frame, reason: Reason, text: &str) {
         let header = &frame.header;
@@ -318,7 +325,7 @@ impl Node {
             Kind::Data => header.handle,
             _ => return,
         };
-        if let Some(id) = connected_by(header).filter(|id| self.router.link_down(*id).is_none()) {
+        if let Some(id) = self.connected_by(header).filter(|id| self.router.link_down(*id).is_none()) {
             // The nodes that it has passed made a route for the new context.
             let text = shortened(text, TEXT_LIMIT).to_owned();
             self.tell_parent(&RouteNews::Gone { contexts: vec![id], reason, text });
@@ -340,12 +347,6 @@ impl Node {
             let _full = self.enqueue(cause, link, dead);
         }
     }
-}
-
-/// The context that an order is to connect.
-fn connected_by(header: &Header) -> Option<ContextId> {
-    let order = header.kind == Kind::Open && header.handle == Handle::CONNECT;
-    Some(ContextId(header.offset as u32)).filter(|id| order && id.0 != 0)
 }
 
 fn id_at(payload: &[u8], at: usize) -> Option<ContextId> {

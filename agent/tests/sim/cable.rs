@@ -30,7 +30,7 @@ impl Out {
 pub struct Rewriter {
     decoder: Decoder,
     sequence: u32,
-    /// How many frames of bulk have to go before each call. A test of the tests.
+    /// How many bytes of bulk have to go before each call. A test of the tests.
     delay: u64,
     held: Vec<(u64, Frame)>,
 }
@@ -46,18 +46,18 @@ impl Rewriter {
     }
 
     fn rewrite(&mut self, bulk: u64, bytes: &mut Vec<u8>) {
-        self.decoder.extend(bytes);
-        bytes.clear();
+        let taken = std::mem::take(bytes);
+        let mut rest = taken.as_slice();
         let mut bulk = bulk;
-        while let Ok(Some(frame)) = self.decoder.next_frame() {
+        while let Ok(Some(frame)) = self.decoder.next_frame(&mut rest) {
             let mut one = Vec::new();
-            encode(&frame.header, &[], 0, &mut one);
+            encode(&frame.header, &frame.payload, 0, &mut one);
             let glance = Glance::at(&one);
             if self.delay > 0 && glance.is_call() {
                 self.held.push((bulk + self.delay, frame));
                 continue;
             }
-            bulk += u64::from(glance.is_bulk());
+            bulk += if glance.is_bulk() { glance.size as u64 } else { 0 };
             self.put(&frame, bytes);
             let (due, held) = std::mem::take(&mut self.held).into_iter().partition(|(at, _)| *at <= bulk);
             self.held = held;
@@ -89,10 +89,12 @@ pub struct Cable {
     pub reading: bool,
     /// Something was flipped or lost on it.
     pub damaged: bool,
+    /// It stood still for so long that an end may have taken the other for dead.
+    pub stood: bool,
     pub out: [Out; 2],
     pub pipes: [Pipe; 2],
     pub rewriters: [Option<Rewriter>; 2],
-    /// How many frames of bulk went into each pipe, and how many had when each call that waits for it was queued.
+    /// How many bytes of bulk went into each pipe, and how many had when each call that waits for it was queued.
     pub bulk: [u64; 2],
     pub waiting: [BTreeMap<(u32, u32), u64>; 2],
 }
@@ -107,6 +109,7 @@ impl Cable {
             state: State::Connecting,
             reading: false,
             damaged: false,
+            stood: false,
             out: Default::default(),
             pipes: [Pipe::new(wire), Pipe::new(wire)],
             rewriters: [None, None],
@@ -124,7 +127,7 @@ impl Cable {
         }
     }
 
-    /// Looks at the frames that have just left a node. The most frames of bulk that one of the calls among them had to
+    /// Looks at the frames that have just left a node. The most bytes of bulk that one of the calls among them had to
     /// wait for.
     pub fn look(&mut self, direction: usize) -> u64 {
         let bytes = &mut self.out[direction].bytes;
@@ -135,7 +138,7 @@ impl Cable {
         while at < bytes.len() {
             let glance = Glance::at(&bytes[at..]);
             at += glance.size;
-            self.bulk[direction] += u64::from(glance.is_bulk());
+            self.bulk[direction] += if glance.is_bulk() { glance.size as u64 } else { 0 };
             if glance.is_call()
                 && let Some(queued) = self.waiting[direction].remove(&(glance.src, glance.reply_to))
             {

@@ -1,8 +1,8 @@
 //! Plans from seeds. What is drawn keeps an idea of the tree that it makes, so that most steps make sense; that some do
 //! not is part of the game.
 
-use super::place::{KINDS, ROUTE};
-use super::plan::{Answer, Fate, Forgery, Reader, Step, Wire};
+use super::place::{KINDS, OPEN, ROUTE};
+use super::plan::{Answer, Fate, Forgery, OF_ITS_OWN, Reader, Step, Wire};
 use super::rng::Rng;
 
 /// How trees grow.
@@ -22,6 +22,12 @@ struct Drawing {
     next: u32,
     hostile: Vec<u32>,
     requests: u32,
+}
+
+/// Whether a forged frame is one of those that go on and carry bytes.
+fn up_and_on(frame: &Forgery) -> bool {
+    let kind = usize::from(frame.kind);
+    kind >= usize::from(OPEN) && KINDS.get(kind).is_some_and(|kind| !kind.is_link_local())
 }
 
 /// The plan of a seed.
@@ -164,6 +170,14 @@ impl Drawing {
         self.plan.push(Step::Call { from, to, size, answer });
     }
 
+    fn visit(&mut self, from: u32, to: u32) {
+        let (size, ms) = (self.size(), self.rng.below(50) as u32);
+        let answer =
+            if self.rng.percent(15) { Answer::Silent } else { Answer::Reply { ms, size: self.size() } };
+        self.requests += 1;
+        self.plan.push(Step::Visit { from, to, size, answer });
+    }
+
     fn stream(&mut self) {
         let (from, to) = self.pair();
         let size =
@@ -193,7 +207,7 @@ impl Drawing {
         let kind = self.rng.below(KINDS.len() as u64) as u8;
         let mut frame = Forgery {
             kind,
-            flags: self.rng.below(8) as u16,
+            flags: self.rng.below(16) as u16,
             dst: someone(self),
             src: someone(self),
             auth: someone(self),
@@ -201,14 +215,19 @@ impl Drawing {
             reply_to: handle(self),
             streams: self.rng.pick(&[0, 0, 0, 1, 9]),
             answering: self.rng.below(4) as u8,
-            offset: self.rng.pick(&[0, 8, 100, u64::MAX, 262_144]),
+            offset: self.rng.pick(&[0, 8, 100, u64::MAX, 262_144, OF_ITS_OWN + 3]),
             size: self.rng.pick(&[0, 8, 64, 5000]),
         };
         if self.rng.percent(60) {
             // As an honest one would be, but for what is drawn after this.
             (frame.src, frame.auth, frame.dst, frame.flags) = (at, at, self.parent(at), 1);
             (frame.offset, frame.size) = (self.rng.pick(&[0, 0, 8]), 64);
-            match self.rng.below(6) {
+            match self.rng.below(7) {
+                6 => {
+                    // An order to connect one that somebody else may be about to connect.
+                    (frame.kind, frame.handle) = (OPEN, 2);
+                    (frame.dst, frame.offset) = (someone(self), u64::from(someone(self)));
+                }
                 0 => frame.src = someone(self),
                 1 => frame.auth = someone(self),
                 2 => (frame.src, frame.auth) = (0, 0),
@@ -218,8 +237,18 @@ impl Drawing {
         }
         if kind == ROUTE {
             frame.offset = u64::from(someone(self));
+            if self.rng.percent(30) {
+                frame.offset = OF_ITS_OWN + self.rng.below(5);
+            }
         }
-        let times = if self.rng.percent(4) { 100 } else { 1 };
+        let times = match self.rng.below(300) {
+            0 if up_and_on(&frame) => {
+                frame.size = 5000;
+                1200
+            }
+            0..12 => 100,
+            _ => 1,
+        };
         self.plan.push(Step::Forge { at, times, frame });
     }
 
@@ -268,7 +297,14 @@ impl Drawing {
                 self.fell(child);
             }
             63..65 => self.wait(200),
-            65..69 => self.plan.push(Step::Stall { child, up, ms }),
+            65..69 => {
+                let ms = match self.rng.below(20) {
+                    0 => ms * 20,
+                    1..4 => ms * 2,
+                    _ => ms,
+                };
+                self.plan.push(Step::Stall { child, up, ms });
+            }
             69 if up => {
                 let bit = self.rng.word() as u32;
                 self.plan.push(Step::Corrupt { child, up, bit });
@@ -279,6 +315,18 @@ impl Drawing {
             }
             71..84 => (0..3).for_each(|_| self.forge()),
             84 if up && ms < 100 => self.torrent(),
+            85..88 => {
+                let (one, other) = (child, self.anyone());
+                self.plan.push(Step::Pair { one, other, open: ms > 40 });
+                self.wait(60);
+                self.visit(one, other);
+                self.visit(other, one);
+            }
+            88 => {
+                let to = self.anyone();
+                self.visit(child, to);
+            }
+            89 => self.plan.push(Step::Jump { at: child }),
             _ => self.wait(60),
         }
     }

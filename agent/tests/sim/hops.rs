@@ -6,6 +6,7 @@ use super::ledger::Outcome;
 use super::place::{Place, UP};
 use super::plan::Fate;
 use super::world::{Job, Sabotage, World};
+use offshoot_agent::error::Reason;
 use offshoot_agent::id::{FlowKey, LinkId};
 
 impl World {
@@ -16,12 +17,13 @@ impl World {
         let cable = self.cables.len();
         let mut made = Cable::new(at, link, child, *wire);
         if self.sabotaged(Sabotage::DelayCalls) {
-            made.rewriters[DOWN] = Some(Rewriter::delaying(9));
+            made.rewriters[DOWN] = Some(Rewriter::delaying(9 << 16));
         }
         self.cables.push(made);
+        let beat = self.beat as u32;
         let Some(place) = self.place_mut(at) else { return };
         place.cables.insert(link, cable);
-        place.name_child(link, child, flow.peer.0 != 0);
+        place.name_child(link, child, flow.peer.0 != 0, beat);
         match fate {
             Fate::Up { ms } => self.later(u64::from(ms) * 1000, Job::ComeUp { cable }),
             Fate::Again { ms, then_ms } => {
@@ -41,31 +43,35 @@ impl World {
         }
         self.cables[cable].state = State::Up;
         let child = self.cables[cable].child;
-        let forget = self.sabotaged(Sabotage::ForgetRoute);
+        let (forget, beat) = (self.sabotaged(Sabotage::ForgetRoute), self.beat);
         if let Some(place) = self.place_mut(at) {
             place.link_up(link);
+            place.beat(link, beat);
             if forget {
                 place.forget_route(child, link);
             }
         }
         self.note("hello", [u64::from(at), u64::from(child), 0]);
         if self.sabotaged(Sabotage::BreakHonest) {
-            self.broken(at, link, "sabotage");
+            self.broken(at, link, Reason::Lost, "sabotage");
         }
         if let Some(flow) = self.orders.get_mut(&child).and_then(|order| order.2.take()) {
             self.write_answer(at, flow);
         }
     }
 
-    pub fn broken(&mut self, at: u32, link: LinkId, why: &str) {
+    pub fn broken(&mut self, at: u32, link: LinkId, reason: Reason, why: &str) {
         let Some(cable) = self.place(at).and_then(|place| place.cables.get(&link).copied()) else { return };
         let direction = usize::from(link != UP || at == 0);
         let child = self.cables[cable].child;
-        let guilty = self.cables[cable].damaged
-            || self.ledger.is_hostile(child)
-            || self.known.relays_pay && self.ledger.is_above_hostile(child)
-            || self.known.news_overtake_bulk && why.contains("in another's name");
-        self.note("broken", [u64::from(at), u64::from(child), 0]);
+        let cable_is = &self.cables[cable];
+        let other = if cable_is.child == at { cable_is.parent } else { child };
+        let silent = reason == Reason::Silent && (cable_is.stood || self.place(other).is_none());
+        let guilty = cable_is.damaged || silent || self.ledger.is_hostile(child);
+        self.note(
+            if reason == Reason::Silent { "silent" } else { "broken" },
+            [u64::from(at), u64::from(child), 0],
+        );
         if !guilty {
             self.fail(Check::Innocence, format!("#{at} ends the link of #{child}: {why}"));
         }
@@ -83,7 +89,7 @@ impl World {
         }
         let mut place = Place::agent(child);
         place.cables.insert(UP, at);
-        self.places[child as usize] = Some(place);
+        self.places[child as usize] = Some(Box::new(place));
         self.cables[at].reading = true;
         if self.ledger.is_hostile(child) {
             self.cables[at].rewriters[UPWARD] = Some(Rewriter::default());
@@ -173,9 +179,6 @@ impl World {
         }
         let Some(place) = self.places.get_mut(id as usize).and_then(Option::take) else { return };
         self.note("gone", [u64::from(id), 0, 0]);
-        if self.claimed.contains(&id) {
-            self.ledger.steal(id);
-        }
         for (link, cable) in place.cables {
             let direction = if link == UP { UPWARD } else { DOWN };
             if link == UP {

@@ -3,7 +3,8 @@
 
 use super::plan::{Answer, Fate, Reader};
 use super::rng::mixed;
-use std::collections::BTreeSet;
+use offshoot_agent::grants::BLOCK;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 /// What every forged payload consists of.
@@ -15,9 +16,18 @@ const PERIOD: usize = 65_521;
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Purpose {
     Call(Answer),
-    Stream { size: u32, up: bool, reader: Reader },
+    /// A call to a service that is there for anyone.
+    Visit(Answer),
+    Stream {
+        size: u32,
+        up: bool,
+        reader: Reader,
+    },
     Ask,
-    Connect { child: u32, fate: Fate },
+    Connect {
+        child: u32,
+        fate: Fate,
+    },
 }
 
 /// How a request ended.
@@ -39,17 +49,18 @@ pub struct Request {
     pub size: u32,
     pub purpose: Purpose,
     pub outcome: Option<Outcome>,
+    /// When it was asked, in microseconds.
+    pub asked: u64,
+    pub settled: u64,
     pub delivered: bool,
-    /// Who asked did not know yet that the asked is below.
-    pub blind: bool,
 }
 
 impl Request {
     /// How long its answer is.
     pub fn answer_size(&self) -> u32 {
         match self.purpose {
-            Purpose::Call(Answer::Reply { size, .. }) => size,
-            Purpose::Call(_) => 0,
+            Purpose::Call(Answer::Reply { size, .. }) | Purpose::Visit(Answer::Reply { size, .. }) => size,
+            Purpose::Call(_) | Purpose::Visit(_) => 0,
             _ => 8,
         }
     }
@@ -61,11 +72,21 @@ pub struct Ledger {
     pub requests: Vec<Request>,
     parents: Vec<Option<u32>>,
     hostile: BTreeSet<u32>,
-    /// Numbers that a forger claimed while nobody could contradict.
-    stolen: BTreeSet<u32>,
+    /// To whom blocks of numbers were granted, by the first of them.
+    pub blocks: BTreeMap<u32, u32>,
+    pairs: BTreeMap<(u32, u32), (bool, u64)>,
 }
 
 impl Ledger {
+    pub fn pair(&mut self, one: u32, other: u32, open: bool, now: u64) {
+        self.pairs.insert((one.min(other), one.max(other)), (open, now));
+    }
+
+    /// Whether the root lets two contexts talk, and since when.
+    pub fn paired(&self, one: u32, other: u32) -> Option<(bool, u64)> {
+        self.pairs.get(&(one.min(other), one.max(other))).copied()
+    }
+
     pub fn add(&mut self, request: Request) -> u32 {
         self.requests.push(request);
         self.requests.len() as u32 - 1
@@ -95,11 +116,6 @@ impl Ledger {
         self.hostile.contains(&id)
     }
 
-    /// Whether a hostile one is below `id`.
-    pub fn is_above_hostile(&self, id: u32) -> bool {
-        self.hostile.iter().any(|hostile| self.is_below(*hostile, id))
-    }
-
     /// `id` and its ancestors up to the root.
     pub fn chain(&self, id: u32) -> impl Iterator<Item = u32> + '_ {
         std::iter::successors(Some(id), |id| self.parent(*id))
@@ -109,22 +125,23 @@ impl Ledger {
         id != ancestor && self.chain(id).any(|other| other == ancestor)
     }
 
-    /// Whether the order to connect `id` reached who was to carry it out.
-    pub fn was_ordered_there(&self, id: u32) -> bool {
-        let of_it =
-            |request: &&Request| matches!(request.purpose, Purpose::Connect { child, .. } if child == id);
-        self.requests.iter().find(of_it).is_some_and(|request| request.delivered)
-    }
-
-    pub fn steal(&mut self, id: u32) {
-        self.stolen.insert(id);
+    /// The first number that was granted to `owner`.
+    pub fn block_of(&self, owner: u32) -> Option<u32> {
+        self.blocks.iter().find(|(_, other)| **other == owner).map(|(first, _)| *first)
     }
 
     /// Whether what is said in the name of `id` may be a forger's word without any rule being broken: a forger speaks
-    /// for all below it and for numbers that are nobody's.
+    /// for all below it and for the numbers that were granted to those.
     pub fn is_doubtful(&self, id: u32) -> bool {
-        (!self.hostile.is_empty() || !self.stolen.is_empty())
-            && self.chain(id).any(|other| self.hostile.contains(&other) || self.stolen.contains(&other))
+        if self.hostile.is_empty() {
+            return false;
+        }
+        let owner = || self.blocks.range(..=id).next_back().filter(|(first, _)| id - **first < BLOCK);
+        let known = match self.parent(id) {
+            None if id != 0 => owner().map_or(id, |(_, owner)| *owner),
+            _ => id,
+        };
+        self.chain(known).any(|other| self.hostile.contains(&other))
     }
 
     /// Whether a forger may have had its hands in a request.

@@ -21,6 +21,7 @@ pub struct Pipe {
     inside: usize,
     clear_at: u64,
     pub stalled_until: u64,
+    stalled_from: u64,
     /// A flip or a loss that is to happen to what is written next.
     pub flip: Option<u32>,
     pub drop: u32,
@@ -47,6 +48,7 @@ impl Pipe {
             inside: 0,
             clear_at: 0,
             stalled_until: 0,
+            stalled_from: 0,
             flip: None,
             drop: 0,
             closed: false,
@@ -86,6 +88,15 @@ impl Pipe {
             self.chunks.push_back((self.clear_at + u64::from(self.wire.latency_us), bytes));
         }
         damaged
+    }
+
+    /// Carries nothing until then. For how long it will have stood.
+    pub fn stall(&mut self, now: u64, until: u64) -> u64 {
+        if self.stalled_until <= now {
+            self.stalled_from = now;
+        }
+        self.stalled_until = self.stalled_until.max(until);
+        self.stalled_until - self.stalled_from
     }
 
     /// When there is something to read, if there will be.

@@ -2,19 +2,24 @@
 //! what changes with it.
 
 use super::end::End;
+use super::plan::Step;
 use offshoot_agent::codec;
 use offshoot_agent::error::Reason;
 use offshoot_agent::id::{ContextId, FlowKey, Handle, LinkId};
 use offshoot_agent::node::{Boot, Event, Node, Opening};
 use offshoot_agent::router::Policy;
 use offshoot_agent::wire::{Flags, Header, Kind};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
+/// The first number that is granted to others: those before it are for what the root itself starts.
+pub const FIRST_GRANT: u32 = 512;
+/// A service for anyone who comes through.
+pub const VISIT: Handle = Handle(99);
 /// The link of every agent to its parent.
 pub const UP: LinkId = LinkId(0);
 
 /// All kinds of frames, for forgers. A new kind is added at the end, so that old plans stay what they are.
-pub const KINDS: [Kind; 12] = [
+pub const KINDS: [Kind; 17] = [
     Kind::Hello,
     Kind::Boot,
     Kind::Ping,
@@ -27,9 +32,16 @@ pub const KINDS: [Kind; 12] = [
     Kind::Reset,
     Kind::Dead,
     Kind::Log,
+    Kind::Choke,
+    Kind::Free,
+    Kind::Pair,
+    Kind::Expel,
+    Kind::Grant,
 ];
 /// Where `Route` is among them: its payload has to be one to be worth anything.
 pub const ROUTE: u8 = 5;
+/// And `Open`.
+pub const OPEN: u8 = 6;
 
 /// What a node tells its owner, as far as the simulator acts on it.
 #[derive(Clone)]
@@ -41,7 +53,8 @@ pub enum Happening {
     Booted,
     Hello(LinkId),
     Shutdown,
-    Broken(LinkId, String),
+    Broken(LinkId, Reason, String),
+    Pause(LinkId, bool),
     Log { from: u32, bytes: Vec<u8> },
     Other,
 }
@@ -61,6 +74,13 @@ pub struct Place {
     pub queued_sum: usize,
     /// How much its users hold unread.
     pub unread: u64,
+    /// Numbers that were granted to it, and what it wants to connect with them.
+    pub pool: VecDeque<u32>,
+    pub wanting: Vec<Step>,
+    /// When its heartbeats are due, as far as that is on the agenda, and how far its clock is ahead, in milliseconds.
+    pub beat_at: Option<u64>,
+    pub ahead: u64,
+    pub jumped: Option<u64>,
 }
 
 impl Place {
@@ -68,6 +88,7 @@ impl Place {
         if obey_anyone {
             node.serve(Handle::CALL, Policy::Descendants);
         }
+        node.serve(VISIT, Policy::Anyone);
         for service in [Handle::CALL, Handle::CONNECT, Handle::EXEC] {
             node.serve(service, Policy::Ancestors);
         }
@@ -80,12 +101,20 @@ impl Place {
             queued: BTreeMap::new(),
             queued_sum: 0,
             unread: 0,
+            pool: VecDeque::new(),
+            wanting: Vec::new(),
+            beat_at: None,
+            ahead: 0,
+            jumped: None,
         }
     }
 
     /// The root; one that obeys anyone is a test of the tests.
     pub fn root(obey_anyone: bool) -> Place {
         let mut place = Place::new(0, Node::root(), obey_anyone);
+        for _ in 1..FIRST_GRANT {
+            place.node.new_context();
+        }
         place.node.serve(Handle::ALLOCATE, Policy::Descendants);
         place.booted = true;
         place
@@ -100,8 +129,34 @@ impl Place {
         place
     }
 
-    /// The virtual time, in milliseconds: for a node that asks for it.
-    pub fn set_time(&mut self, _ms: u64) {}
+    /// The virtual time, in milliseconds.
+    pub fn set_time(&mut self, ms: u64) {
+        self.node.set_time(ms + self.ahead);
+    }
+
+    /// Looks after the links.
+    pub fn expire(&mut self, ms: u64) {
+        self.node.expire(ms + self.ahead);
+    }
+
+    /// When there is something to look after.
+    pub fn next_due(&self) -> Option<u64> {
+        self.node.next_due().map(|due| due.saturating_sub(self.ahead))
+    }
+
+    /// Begins to look after the link of a child.
+    pub fn beat(&mut self, link: LinkId, every: u64) {
+        self.node.beat(link, every);
+    }
+
+    /// Numbers for a context below.
+    pub fn grant(&mut self, owner: u32) -> Option<(u32, u32)> {
+        self.node.grant(ContextId(owner)).map(|(first, count)| (first.0, count))
+    }
+
+    pub fn pair(&mut self, one: u32, other: u32, open: bool) {
+        self.node.pair(ContextId(one), ContextId(other), open);
+    }
 
     pub fn next(&mut self) -> Option<Happening> {
         Some(match self.node.poll_event()? {
@@ -111,14 +166,19 @@ impl Place {
             Event::Data { flow, bytes, end } => Happening::Data { flow, bytes, end },
             Event::Room(flow) => Happening::Room(flow),
             Event::Closed { flow, letter } => Happening::Closed(flow, letter.reason),
-            Event::Boot(_) => Happening::Booted,
+            Event::Boot(boot) => {
+                self.node.beat(UP, boot.heartbeat.into());
+                Happening::Booted
+            }
             Event::Control { link, kind: Kind::Hello, .. } => Happening::Hello(link),
             Event::Control { kind: Kind::Shutdown, .. } => Happening::Shutdown,
             Event::Control { link, kind: Kind::Ping, .. } => {
                 self.node.control(link, Kind::Pong, Vec::new());
                 Happening::Other
             }
-            Event::Broken { link, why } => Happening::Broken(link, why),
+            Event::Broken { link, reason, why } => Happening::Broken(link, reason, why),
+            Event::Pause(link) => Happening::Pause(link, true),
+            Event::Resume(link) => Happening::Pause(link, false),
             Event::Log { from, bytes } => Happening::Log { from: from.0, bytes },
             _ => Happening::Other,
         })
@@ -180,14 +240,14 @@ impl Place {
     }
 
     /// A child is about to be connected: it is told who it is, before anything else.
-    pub fn name_child(&mut self, link: LinkId, child: u32, announce: bool) {
+    pub fn name_child(&mut self, link: LinkId, child: u32, announce: bool, heartbeat: u32) {
         let id = ContextId(child);
         if announce {
             self.node.announce(id);
         }
         let mut ancestors = vec![self.node.id()];
         ancestors.extend_from_slice(self.node.router.ancestors());
-        self.node.boot(link, &Boot { id, ancestors, name: String::new(), log_level: 0, heartbeat: 0 });
+        self.node.boot(link, &Boot { id, ancestors, name: String::new(), log_level: 0, heartbeat });
     }
 
     pub fn link_up(&mut self, link: LinkId) {
@@ -263,14 +323,14 @@ impl Glance {
 #[derive(serde::Serialize)]
 enum Claim {
     Added(ContextId),
-    Gone { contexts: Vec<ContextId>, text: String },
+    Gone { contexts: Vec<ContextId>, reason: Reason, text: String },
 }
 
 /// A forger's frame.
 pub fn forged(frame: &super::plan::Forgery, mark: &[u8]) -> (Header, Vec<u8>) {
     let header = Header {
         kind: KINDS[usize::from(frame.kind) % KINDS.len()],
-        flags: Flags(frame.flags & 7),
+        flags: Flags(frame.flags & 15),
         dst: ContextId(frame.dst),
         src: ContextId(frame.src),
         auth: ContextId(frame.auth),
@@ -284,8 +344,15 @@ pub fn forged(frame: &super::plan::Forgery, mark: &[u8]) -> (Header, Vec<u8>) {
     let payload = match header.kind {
         Kind::Route if frame.flags & 1 == 0 => codec::to_bytes(&Claim::Added(id)).unwrap_or_default(),
         Kind::Route => {
-            codec::to_bytes(&Claim::Gone { contexts: vec![id], text: "gone".into() }).unwrap_or_default()
+            codec::to_bytes(&Claim::Gone { contexts: vec![id], reason: Reason::Lost, text: "gone".into() })
+                .unwrap_or_default()
         }
+        Kind::Choke | Kind::Free if frame.flags & 1 == 0 => Vec::new(),
+        Kind::Choke | Kind::Free | Kind::Pair | Kind::Grant => {
+            let names = [frame.dst, frame.src, frame.auth].map(u32::to_le_bytes).concat();
+            if header.kind == Kind::Pair { [&names[..8], &[1]].concat() } else { names }
+        }
+        Kind::Expel => codec::to_bytes(&(ContextId(frame.dst), String::from("expelled"))).unwrap_or_default(),
         _ => mark.iter().copied().cycle().take(frame.size as usize).collect(),
     };
     (header, payload)

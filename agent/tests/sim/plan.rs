@@ -8,6 +8,12 @@ pub enum Step {
     Connect { by: u32, parent: u32, child: u32, fate: Fate, wire: Wire, hostile: bool },
     /// `from` calls `to` with `size` bytes. Nobody asks whether it may.
     Call { from: u32, to: u32, size: u32, answer: Answer },
+    /// `from` calls a service of `to` that is there for anyone.
+    Visit { from: u32, to: u32, size: u32, answer: Answer },
+    /// The root lets two contexts talk, or no longer.
+    Pair { one: u32, other: u32, open: bool },
+    /// The clock of a context is an hour further from one moment to the next.
+    Jump { at: u32 },
     /// `size` bytes flow between `from`, who opens, and `to`: down to it, or up from it.
     Stream { from: u32, to: u32, size: u32, up: bool, reader: Reader },
     /// `from` asks the root what only the root knows.
@@ -82,6 +88,9 @@ impl Wire {
     pub const NEAR: Wire = Wire { latency_us: 20, us_per_kib: 1, capacity: 65_536 };
 }
 
+/// As the `offset` of a forgery: the first of the numbers that were granted to the forger itself.
+pub const OF_ITS_OWN: u64 = 1 << 40;
+
 /// A frame by a forger's hand; `kind` is an index into `place::KINDS`. The payload of one for routes claims the number
 /// `offset`, any other carries the forger's mark.
 #[derive(Copy, Clone, PartialEq, Debug)]
@@ -109,6 +118,9 @@ impl Step {
             Step::Stream { reader: Reader::Fast, .. } => "stream",
             Step::Stream { reader: Reader::Slow { .. }, .. } => "stream, slow reader",
             Step::Stream { .. } => "stream, reader stops",
+            Step::Visit { .. } => "visit",
+            Step::Pair { .. } => "pair",
+            Step::Jump { .. } => "jump",
             Step::Ask { .. } => "ask",
             Step::Log { .. } => "log",
             Step::Cancel { .. } => "cancel",
@@ -148,6 +160,10 @@ impl Step {
                 push(Step::Stream { from, to, size, up, reader: Reader::Fast });
                 push(Step::Stream { from, to, size: size / 16, up, reader });
                 push(Step::Stream { from, to, size: size / 2, up, reader });
+            }
+            Step::Visit { from, to, size, answer } => {
+                push(Step::Visit { from, to, size: 8, answer });
+                push(Step::Visit { from, to, size, answer: Answer::Reply { ms: 1, size: 8 } });
             }
             Step::Cut { child, .. } => push(Step::Cut { child, keep: 100, parent_ms: 0, child_ms: 0 }),
             Step::Vanish { child, .. } => push(Step::Vanish { child, ms: 0 }),

@@ -1,11 +1,11 @@
 //! Carries a plan out: step by step, then until nothing moves, then until nothing is left.
 
 use super::cable::{State, UPWARD};
-use super::check::{BOUNDS, Bounds, Check, Failure, KNOWN, Known};
-use super::ledger::{MARK, Purpose};
-use super::place::{Happening, ROUTE, UP};
+use super::check::{BOUNDS, Bounds, Check, Failure};
+use super::ledger::{MARK, Outcome, Purpose};
+use super::place::{Happening, UP};
 use super::plan::{Forgery, Step};
-use super::world::{Sabotage, Totals, World};
+use super::world::{BEAT, Sabotage, Totals, World};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How a plan is carried out.
@@ -17,13 +17,13 @@ pub struct Options {
     /// Whether every line of the trace is kept.
     pub record: bool,
     pub bounds: Bounds,
-    /// What is not held against the nodes yet.
-    pub known: Known,
+    /// How often neighbours ask after each other, in milliseconds; 0 for never.
+    pub beat: u64,
 }
 
 impl Options {
     pub fn of(seed: u64) -> Options {
-        Options { seed, sabotage: None, record: false, bounds: BOUNDS, known: KNOWN }
+        Options { seed, sabotage: None, record: false, bounds: BOUNDS, beat: BEAT }
     }
 }
 
@@ -34,13 +34,15 @@ pub struct Run {
     pub sum: u64,
     pub lines: Vec<String>,
     pub totals: Totals,
+    /// How each request ended, and after how many microseconds.
+    pub requests: Vec<(Option<Outcome>, u64)>,
 }
 
 /// Carries a plan out.
 pub fn run(plan: &[Step], options: Options) -> Run {
     let mut world = World::new(options.seed, options.sabotage, options.record);
     world.bounds = options.bounds;
-    world.known = options.known;
+    world.beat = options.beat;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         for step in plan {
             world.step(step);
@@ -56,6 +58,12 @@ pub fn run(plan: &[Step], options: Options) -> Run {
         sum: world.trace.sum(),
         lines: world.trace.lines().to_vec(),
         totals: world.totals,
+        requests: world
+            .ledger
+            .requests
+            .iter()
+            .map(|request| (request.outcome, request.settled.saturating_sub(request.asked)))
+            .collect(),
     }
 }
 
@@ -77,14 +85,23 @@ impl World {
     }
 
     fn try_step(&mut self, step: &Step) -> bool {
+        let named = self.named(step);
+        let step = &named;
         match *step {
-            Step::Connect { by, parent, child, fate, wire, hostile } => {
-                if !self.ready(by) || !self.ledger.order(parent, child, hostile) {
+            Step::Connect { by, child, .. } => {
+                if !self.ready(by) || child == 0 || self.names.contains_key(&child) {
                     return false;
                 }
-                self.orders.insert(child, (fate, wire, None));
-                self.ask(by, parent, 200, Purpose::Connect { child, fate });
+                self.names.insert(child, child);
+                self.start(step);
             }
+            Step::Pair { one, other, open } if self.place(one).is_some() && self.place(other).is_some() => {
+                return self.pair(one, other, open);
+            }
+            Step::Visit { from, to, size, answer } if self.ready(from) => {
+                self.ask(from, to, size, Purpose::Visit(answer));
+            }
+            Step::Jump { at } if self.ready(at) => return self.jump(at),
             Step::Call { from, to, size, answer } if self.ready(from) => {
                 self.ask(from, to, size, Purpose::Call(answer));
             }
@@ -135,7 +152,11 @@ impl World {
                 self.settle(parent);
             }
             Step::Stall { up, ms, .. } => {
-                self.cables[at].pipes[usize::from(up)].stalled_until = self.now + u64::from(ms) * 1000;
+                let (now, beat) = (self.now, self.beat);
+                let cable = &mut self.cables[at];
+                let longest = cable.pipes[usize::from(up)].stall(now, now + u64::from(ms) * 1000);
+                self.rough = true;
+                cable.stood |= longest > beat * 1000 * 3 / 2;
             }
             Step::Corrupt { up, bit, .. } => self.cables[at].pipes[usize::from(up)].flip = Some(bit),
             Step::Truncate { up, bytes, .. } => self.cables[at].pipes[usize::from(up)].drop += bytes,
@@ -147,13 +168,7 @@ impl World {
         let Some(cable) = self.cable_of(at).filter(|cable| self.cables[*cable].state == State::Up) else {
             return false;
         };
-        if frame.kind == ROUTE && frame.flags & 1 == 0 {
-            let id = frame.offset as u32;
-            self.claimed.insert(id);
-            if !self.is_known_to_all(id) {
-                self.ledger.steal(id);
-            }
-        }
+        self.rough = true;
         for _ in 0..times {
             self.cables[cable].forge(frame, MARK);
         }
@@ -165,22 +180,9 @@ impl World {
         true
     }
 
-    /// Whether every ancestor of a context knows the way to it, so that nobody else can claim its number.
-    fn is_known_to_all(&self, id: u32) -> bool {
-        let mut below = id;
-        self.ready(id)
-            && self.ledger.chain(id).skip(1).all(|ancestor| {
-                let place = self.place(ancestor);
-                let way = place.and_then(|place| place.cables.get(&place.way_to(id)?).copied());
-                let right = way.is_some_and(|cable| self.cables[cable].child == below);
-                below = ancestor;
-                right
-            })
-    }
-
     /// Waits until nothing moves, then takes the tree down.
     fn finish(&mut self) {
-        self.run(None);
+        self.rest();
         if self.failure.is_none() {
             self.check_rest();
         }

@@ -3,7 +3,7 @@
 use super::check::Check;
 use super::end::End;
 use super::ledger::{Lane, MARK, Outcome, Purpose, Request};
-use super::place::{Happening, UP};
+use super::place::{Happening, VISIT};
 use super::plan::{Answer, Reader};
 use super::world::{Job, Sabotage, World};
 use offshoot_agent::id::{FlowKey, Handle, LinkId};
@@ -24,15 +24,24 @@ impl World {
     /// Somebody at `from` asks something of `to`.
     pub fn ask(&mut self, from: u32, to: u32, size: u32, purpose: Purpose) {
         let size = size.max(8);
-        let way = self.place(from).and_then(|place| place.way_to(to));
-        let blind = self.ledger.is_below(to, from) && (way.is_none() || from != 0 && way == Some(UP));
-        let answer = Request { from, to, handle: 0, size, purpose, outcome: None, delivered: false, blind };
+        let answer = Request {
+            from,
+            to,
+            handle: 0,
+            size,
+            purpose,
+            outcome: None,
+            asked: self.now,
+            settled: 0,
+            delivered: false,
+        };
         let expects = u64::from(answer.answer_size());
         let request = self.ledger.add(answer);
         let content = Lane { request, number: 0 }.content(0, size as usize);
         let mut opening = Opening::default();
         let service = match purpose {
             Purpose::Call(_) => Handle::CALL,
+            Purpose::Visit(_) => VISIT,
             Purpose::Ask => Handle::ALLOCATE,
             Purpose::Stream { up, .. } => {
                 opening.streams = 1;
@@ -110,6 +119,7 @@ impl World {
     /// Notes how a request ended, which it does once.
     pub fn outcome(&mut self, request: u32, outcome: Outcome) {
         self.note("outcome", [u64::from(request), outcome as u64, 0]);
+        self.ledger.requests[request as usize].settled = self.now;
         if let Some(before) = self.ledger.requests[request as usize].outcome.replace(outcome) {
             self.fail(Check::OneOutcome, format!("request {request}: {before:?}, and then {outcome:?}"));
         }
@@ -163,7 +173,8 @@ impl World {
             }
             Happening::Hello(link) => self.hello(at, link),
             Happening::Shutdown => self.later(1000, Job::End { at }),
-            Happening::Broken(link, why) => self.broken(at, link, &why),
+            Happening::Broken(link, reason, why) => self.broken(at, link, reason, &why),
+            Happening::Pause(link, paused) => self.pause(at, link, paused),
             Happening::Log { from, bytes } => {
                 self.note("log", [u64::from(from), bytes.len() as u64, 0]);
                 self.check_forged(at, from, &bytes);
@@ -175,7 +186,7 @@ impl World {
     fn check_forged(&mut self, at: u32, from: u32, bytes: &[u8]) {
         if bytes.starts_with(MARK) {
             self.totals.count("a forger's word in its own name");
-            if !self.ledger.is_doubtful(from) && !self.is_misled(at, from) {
+            if !self.ledger.is_doubtful(from) {
                 self.fail(Check::Identity, format!("a forged frame reached #{at} in the name of #{from}"));
             }
         }
@@ -193,13 +204,20 @@ impl World {
         let from = flow.peer.0;
         self.check_forged(at, from, bytes);
         let below = |one, other| one == other || self.ledger.is_below(one, other);
-        let may = if service == Handle::ALLOCATE { below(from, at) } else { below(at, from) };
+        let may = match service {
+            Handle::ALLOCATE => below(from, at),
+            VISIT => below(from, at) || below(at, from) || self.may_visit(from, at, bytes),
+            _ => below(at, from),
+        };
         if !may && !self.ledger.is_doubtful(from) {
             self.fail(Check::Authority, format!("#{at} obeys #{from}: service {}", service.0));
         }
         let name = bytes.first_chunk::<8>().map_or(u64::MAX, |name| u64::from_le_bytes(*name));
         let Some(request) = self.ledger.requests.get_mut(name as usize) else {
             // A forger's question in its own name is answered like any other.
+            if service == Handle::ALLOCATE {
+                self.grant(from);
+            }
             if let Some(place) = self.place_mut(at) {
                 place.send(flow, &[], true);
             }
@@ -240,7 +258,7 @@ impl World {
         let hoard = self.sabotaged(Sabotage::ReadWithoutReading);
         let of = self.place(at).and_then(|place| place.ends.get(&flow)).map(|end| end.request);
         let tainted = of.is_some_and(|request| self.is_tainted(request));
-        let Some(place) = self.places[at as usize].as_mut() else { return };
+        let Some(place) = self.places[at as usize].as_deref_mut() else { return };
         let Some(end) = place.ends.get_mut(&flow) else {
             place.consume(flow, bytes.len());
             return;
@@ -315,12 +333,25 @@ impl World {
         }
         let purpose = self.ledger.requests[request as usize].purpose;
         match purpose {
+            Purpose::Ask if main && opener => {
+                self.outcome(request, Outcome::Value);
+                self.has_numbers(at, request);
+            }
             _ if main && opener => self.outcome(request, Outcome::Value),
             _ if !main && !opener => self.write_answer(at, main_of(flow)),
-            Purpose::Call(Answer::Reply { ms, .. } | Answer::Refuse { ms }) if main => {
+            Purpose::Call(Answer::Reply { ms, .. } | Answer::Refuse { ms })
+            | Purpose::Visit(Answer::Reply { ms, .. } | Answer::Refuse { ms })
+                if main =>
+            {
                 self.later(u64::from(ms) * 1000, Job::Answer { at, flow });
             }
-            Purpose::Ask if main => self.write_answer(at, flow),
+            Purpose::Ask if main => {
+                let from = self.ledger.requests[request as usize].from;
+                if let Some(block) = self.grant(from) {
+                    self.granted.insert(request, block);
+                }
+                self.write_answer(at, flow);
+            }
             _ => {}
         }
     }
@@ -330,7 +361,9 @@ impl World {
             return;
         };
         match self.ledger.requests[end.request as usize].purpose {
-            Purpose::Call(Answer::Refuse { .. }) => self.give_up(at, flow),
+            Purpose::Call(Answer::Refuse { .. }) | Purpose::Visit(Answer::Refuse { .. }) => {
+                self.give_up(at, flow)
+            }
             _ => self.write_answer(at, flow),
         }
         self.settle(at);
@@ -338,7 +371,7 @@ impl World {
 
     /// The asked begins to answer.
     pub fn write_answer(&mut self, at: u32, flow: FlowKey) {
-        let Some(place) = self.places.get_mut(at as usize).and_then(Option::as_mut) else { return };
+        let Some(place) = self.places.get_mut(at as usize).and_then(Option::as_deref_mut) else { return };
         let Some(end) = place.ends.get_mut(&flow).filter(|end| !end.over && end.says.is_none()) else {
             return;
         };
@@ -349,7 +382,7 @@ impl World {
     /// A writer writes as much as it may.
     fn go_on(&mut self, at: u32, flow: FlowKey) {
         let mut done = false;
-        if let Some(place) = self.places.get_mut(at as usize).and_then(Option::as_mut) {
+        if let Some(place) = self.places.get_mut(at as usize).and_then(Option::as_deref_mut) {
             while let Some(end) = place.ends.get(&flow).filter(|end| !end.over && !end.sent_end) {
                 let Some(says) = end.says else { return };
                 let piece = (says - end.sent).min(PIECE);
@@ -396,7 +429,12 @@ impl World {
             return;
         }
         match (main, opener) {
-            (true, true) => self.outcome(request, Outcome::Closed),
+            (true, true) => {
+                if let Some(place) = self.place_mut(at) {
+                    place.wanting.clear();
+                }
+                self.outcome(request, Outcome::Closed);
+            }
             (true, false) => self.give_up_stream(at, flow, request),
             // What is left of it makes no sense without its stream, if anything is left.
             (false, _) if self.place(at).is_some_and(|place| place.knows(main_of(flow))) => {

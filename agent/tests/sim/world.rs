@@ -1,7 +1,7 @@
 //! The tree, the virtual clock and the agenda: what happens when, and what it does to links.
 
 use super::cable::{Cable, DOWN, State, UPWARD};
-use super::check::{BOUNDS, Bounds, Check, DEEP_EVERY, Failure, KNOWN, Known};
+use super::check::{BOUNDS, Bounds, Check, DEEP_EVERY, Failure};
 use super::ledger::Ledger;
 use super::place::{Place, UP};
 use super::plan::{Fate, Wire};
@@ -12,9 +12,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 /// How many bytes a node is asked for at a time, and the most that is read at a time.
-const BATCH: usize = 64 << 10;
-/// After this time each end of a damaged link has seen that it is, if only because nothing comes: in microseconds.
+pub const BATCH: usize = 64 << 10;
+/// Where there are no heartbeats: after this time each end of a damaged link has seen that it is. In microseconds.
 const SILENCE: u64 = 10_000_000;
+/// How often neighbours ask after each other unless a test says otherwise: in milliseconds.
+pub const BEAT: u64 = 500;
 
 /// Something that is due at a time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -52,6 +54,9 @@ pub enum Job {
     End {
         at: u32,
     },
+    Beat {
+        at: u32,
+    },
 }
 
 /// A bug that is put in on purpose, to see that it is noticed.
@@ -78,6 +83,10 @@ pub struct Totals {
     pub steps: BTreeMap<&'static str, u64>,
     pub happened: BTreeMap<&'static str, u64>,
     pub most_held: u64,
+    /// With what its readers had not read.
+    pub most_at_one: u64,
+    /// And in percent of what it may hold.
+    pub most_of_bound: u64,
     pub most_overtaken: u64,
     pub bytes: u64,
 }
@@ -94,20 +103,28 @@ pub struct World {
     pub events: u64,
     agenda: BinaryHeap<Reverse<(u64, u64, Job)>>,
     sequence: u64,
-    pub places: Vec<Option<Place>>,
+    pub places: Vec<Option<Box<Place>>>,
     pub cables: Vec<Cable>,
     pub ledger: Ledger,
     /// What was ordered of each child: when it is up, and over what. And who waits for the answer.
     pub orders: BTreeMap<u32, (Fate, Wire, Option<FlowKey>)>,
     /// Children that are being connected and never will be.
     pub hanging: BTreeSet<u32>,
-    /// Numbers that a forger has ever claimed.
-    pub claimed: BTreeSet<u32>,
+    /// The numbers of what plans name.
+    pub names: BTreeMap<u32, u32>,
+    /// What the root has granted, by the request for it.
+    pub granted: BTreeMap<u32, (u32, u32)>,
+    /// How often neighbours ask after each other, in milliseconds, and whether they do.
+    pub beat: u64,
+    pub beating: bool,
+    /// How much has happened beside bytes that went over links.
+    loud: u64,
+    /// Whether somebody may not have held back when asked: a forger, or one whom the order reached late.
+    pub rough: bool,
     pub rng: Rng,
     pub trace: Trace,
     pub totals: Totals,
     pub bounds: Bounds,
-    pub known: Known,
     pub failure: Option<Failure>,
     pub sabotage: Option<Sabotage>,
     deep_due: u64,
@@ -120,17 +137,21 @@ impl World {
             events: 0,
             agenda: BinaryHeap::new(),
             sequence: 0,
-            places: vec![Some(Place::root(sabotage == Some(Sabotage::ObeyAnyone)))],
+            places: vec![Some(Box::new(Place::root(sabotage == Some(Sabotage::ObeyAnyone))))],
             cables: Vec::new(),
             ledger: Ledger::default(),
             orders: BTreeMap::new(),
             hanging: BTreeSet::new(),
-            claimed: BTreeSet::new(),
+            names: BTreeMap::new(),
+            granted: BTreeMap::new(),
+            beat: BEAT,
+            beating: true,
+            loud: 0,
+            rough: false,
             rng: Rng::new(seed),
             trace: Trace::new(record),
             totals: Totals::default(),
             bounds: BOUNDS,
-            known: KNOWN,
             failure: None,
             sabotage,
             deep_due: DEEP_EVERY,
@@ -138,11 +159,11 @@ impl World {
     }
 
     pub fn place(&self, id: u32) -> Option<&Place> {
-        self.places.get(id as usize)?.as_ref()
+        self.places.get(id as usize)?.as_deref()
     }
 
     pub fn place_mut(&mut self, id: u32) -> Option<&mut Place> {
-        self.places.get_mut(id as usize)?.as_mut()
+        self.places.get_mut(id as usize)?.as_deref_mut()
     }
 
     /// The link of a context to its parent, if the agent is there.
@@ -212,11 +233,20 @@ impl World {
             Job::Answer { at, flow } => self.answer(at, flow),
             Job::Read { at, flow } => self.read_slowly(at, flow),
             Job::End { at } => self.end(at),
+            Job::Beat { at } => {
+                let (ms, beating) = (self.now / 1000, self.beating);
+                if let Some(place) = self.place_mut(at).filter(|_| beating) {
+                    place.beat_at = None;
+                    place.expire(ms);
+                    self.settle(at);
+                }
+            }
         }
     }
 
     pub fn note(&mut self, what: &'static str, numbers: [u64; 3]) {
         self.totals.count(what);
+        self.loud += u64::from(what != "carry");
         self.trace.note(self.now, what, numbers);
     }
 
@@ -236,7 +266,7 @@ impl World {
             }
             self.check_place(id);
             if dirty.is_empty() {
-                return;
+                return self.schedule_beat(id);
             }
             for link in dirty {
                 let cable = self.place(id).and_then(|place| place.cables.get(&link).copied());
@@ -245,6 +275,46 @@ impl World {
                 }
             }
         }
+    }
+
+    fn schedule_beat(&mut self, at: u32) {
+        let (now, beating) = (self.now, self.beating);
+        let Some(place) = self.place_mut(at).filter(|_| beating) else { return };
+        if let Some(due) = place.next_due()
+            && place.beat_at.is_none_or(|before| before > due)
+        {
+            place.beat_at = Some(due);
+            self.later((due * 1000).saturating_sub(now), Job::Beat { at });
+        }
+    }
+
+    /// Lets time pass until nothing happens any more but heartbeats, then without these until nothing is left.
+    pub fn rest(&mut self) {
+        let window = 6 * self.beat * 1000;
+        while self.beating && window > 0 && self.failure.is_none() {
+            let before = self.loud;
+            self.run(Some(self.now + window));
+            let soon = self.now + window;
+            let more = self.agenda.iter().any(|Reverse((due, _, job))| match job {
+                Job::Beat { .. } => false,
+                Job::Carry { .. } => *due > soon,
+                _ => true,
+            });
+            if self.loud == before && !more {
+                break;
+            }
+        }
+        self.beating = false;
+        self.run(None);
+    }
+
+    /// Nothing is read from a link for now, or it is again.
+    pub fn pause(&mut self, at: u32, link: LinkId, paused: bool) {
+        let Some(cable) = self.place(at).and_then(|place| place.cables.get(&link).copied()) else { return };
+        let direction = if link == UP && at != 0 { DOWN } else { UPWARD };
+        self.note(if paused { "pause" } else { "resume" }, [u64::from(at), cable as u64, 0]);
+        self.cables[cable].pipes[direction].paused = paused;
+        self.schedule(cable, direction);
     }
 
     /// Which place writes into a direction, and over which of its links.
@@ -257,7 +327,7 @@ impl World {
     pub fn pump(&mut self, at: usize, direction: usize) {
         let (writer, link) = self.writer(at, direction);
         let mut damaged = false;
-        while let Some(place) = self.places.get_mut(writer as usize).and_then(Option::as_mut) {
+        while let Some(place) = self.places.get_mut(writer as usize).and_then(Option::as_deref_mut) {
             let cable = &mut self.cables[at];
             let room = cable.pipes[direction].room();
             if room == 0 {
@@ -272,7 +342,7 @@ impl World {
                 let overtaken = cable.look(direction);
                 self.totals.most_overtaken = self.totals.most_overtaken.max(overtaken);
                 if overtaken > self.bounds.overtaken {
-                    let what = format!("a call from #{writer} waited for {overtaken} frames of bulk");
+                    let what = format!("a call from #{writer} waited for {overtaken} bytes of bulk");
                     self.fail(Check::Overtaking, what);
                     return;
                 }
@@ -288,7 +358,9 @@ impl World {
         }
         if damaged && !std::mem::replace(&mut self.cables[at].damaged, true) {
             self.note("damaged", [at as u64, direction as u64, 0]);
-            self.later(SILENCE, Job::Silence { cable: at });
+            if !self.beating || self.beat == 0 {
+                self.later(SILENCE, Job::Silence { cable: at });
+            }
         }
         self.schedule(at, direction);
     }
@@ -323,7 +395,7 @@ impl World {
         if pipe.stalled_until <= now {
             let bytes = pipe.take(now, limit as usize);
             if !bytes.is_empty() {
-                let sum = offshoot_agent::wire::check(&bytes[..bytes.len().min(200)], &[]);
+                let sum = offshoot_agent::wire::sum_of(&bytes[..bytes.len().min(200)]);
                 self.totals.bytes += bytes.len() as u64;
                 self.note("carry", [(at * 2 + direction) as u64, bytes.len() as u64, u64::from(sum)]);
                 if let Some(place) = self.place_mut(reader) {
