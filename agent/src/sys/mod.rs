@@ -184,11 +184,16 @@ pub fn kill(pid: i32, signal: i32) -> bool {
     done == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EPERM)
 }
 
-/// Collects any child that has ended. Its process number, if there was one.
-pub fn reap_any() -> Option<u32> {
-    // SAFETY: a null status pointer is allowed.
-    let pid = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
-    (pid > 0).then_some(pid as u32)
+/// Collects the children that have ended. Whether there are any left.
+pub fn reap_all() -> bool {
+    loop {
+        // SAFETY: a null status pointer is allowed.
+        match unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) } {
+            0 => return true,
+            1.. => {}
+            _ => return io::Error::last_os_error().raw_os_error() != Some(libc::ECHILD),
+        }
+    }
 }
 
 /// Whether a process is in another session than this one.
