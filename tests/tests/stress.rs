@@ -144,12 +144,12 @@ fn an_agent_that_runs_out_of_memory_ends_alone_and_with_a_reason() {
 
 /// A thousand hops at once that must fail this way; the memory that they cost meanwhile.
 #[track_caller]
-fn a_thousand_fail(words: &[&str], kind: ConnectErrorKind) {
+fn a_thousand_fail(words: &[&str], timeout: Duration, kind: ConnectErrorKind) {
     let router = router();
     up(router.local().connect());
     let before = resident(std::process::id());
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    let hop = || router.local().shell_words(words.clone()).timeout(Duration::from_secs(3)).open();
+    let hop = || router.local().shell_words(words.clone()).timeout(timeout).open();
     let opened: Vec<Connecting> = (0..1000).map(|_| up(hop())).collect();
     let mut grown = 0;
     for connecting in opened {
@@ -165,13 +165,13 @@ fn a_thousand_fail(words: &[&str], kind: ConnectErrorKind) {
 #[test]
 fn a_thousand_hops_at_once_that_fail_have_each_their_error_and_leave_nothing() {
     let _leaks = Leaks::begin();
-    a_thousand_fail(&["/bin/false"], ConnectErrorKind::Exited);
+    a_thousand_fail(&["/bin/false"], LIMIT, ConnectErrorKind::Exited);
 }
 
 #[test]
 fn a_thousand_hops_at_once_that_hang_have_each_their_error_and_leave_nothing() {
     let _leaks = Leaks::begin();
-    a_thousand_fail(&["sh", "-c", "exec sleep 1000"], ConnectErrorKind::TimedOut);
+    a_thousand_fail(&["sh", "-c", "exec sleep 1000"], Duration::from_secs(3), ConnectErrorKind::TimedOut);
 }
 
 #[test]
