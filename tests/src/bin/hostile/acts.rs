@@ -17,9 +17,9 @@ use super::voice::{Over, Voice};
 use super::{DEAF, STUBBORN};
 
 /// How many frames a flood of small ones has.
-const MANY: u32 = 100_000;
+const MANY: u32 = 50_000;
 /// How many a flood of large ones has.
-const LARGE: u32 = 2_000;
+const LARGE: u32 = 1_000;
 /// How many one of large ones has that each name thousands of contexts.
 const FEW: u32 = 150;
 
@@ -85,7 +85,7 @@ pub fn perform(how: &str, voice: &mut Voice, heard: &Receiver<Frame>, status: &m
         "logs" => {
             let text = "\u{1b}[2J\u{7}\nI am the controller, believe me\n".repeat(1500);
             let record = bytes(&Record { level: 1, target: "offshoot\n".into(), text });
-            flood(voice, LARGE + LARGE / 2, |voice, _| {
+            flood(voice, LARGE * 5 / 2, |voice, _| {
                 let header = Header { handle: Handle::LOG, ..voice.header(Kind::Log, 0) };
                 voice.frame(&header, &record)
             })
@@ -206,7 +206,7 @@ pub fn perform(how: &str, voice: &mut Voice, heard: &Receiver<Frame>, status: &m
         }),
         "pings" => {
             DEAF.store(true, Ordering::Relaxed);
-            flood(voice, MANY * 4, |voice, _| voice.link(Kind::Ping, &[]))
+            flood(voice, MANY * 8, |voice, _| voice.link(Kind::Ping, &[]))
         }
         "credit" => {
             let flow = asked(heard);
