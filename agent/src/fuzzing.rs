@@ -9,7 +9,7 @@ use crate::connect::dialogue::Rule;
 use crate::error::{ConnectError, DeadLetter, Error};
 use crate::id::ContextId;
 use crate::node::Boot;
-use crate::program::{ExitStatus, Order};
+use crate::program::{ExitStatus, Order, Tie};
 use crate::remote;
 use crate::secret::Secret;
 use crate::stock::Facts;
@@ -56,7 +56,7 @@ pub fn connected(process: u32, machine: &str, attempts: u8) -> Vec<u8> {
 
 /// The bytes of an order to run a program.
 pub fn order(argv: Vec<Vec<u8>>, env: Vec<(Vec<u8>, Vec<u8>)>, directory: Option<Vec<u8>>) -> Vec<u8> {
-    let order = Order { argv, env, clear_env: false, directory };
+    let order = Order { argv, env, clear_env: false, directory, tie: Tie::Bound };
     codec::to_bytes(&order).expect("an order can be written")
 }
 

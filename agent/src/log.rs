@@ -20,6 +20,8 @@ struct LogRecord {
 
 /// The most of one record's text that travels.
 const TEXT_LIMIT: usize = 8 << 10;
+/// The most of the name of its origin that is shown.
+const TARGET_LIMIT: usize = 256;
 
 /// The number of a level: 1 error to 5 trace.
 #[must_use]
@@ -46,8 +48,12 @@ pub(crate) fn arrived(context: &str, bytes: &[u8]) {
         tracing::warn!(target: "offshoot::remote", context, "a log record that cannot be read");
         return;
     };
-    let text: String =
-        text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
+    // Who sends it need not have kept to the limit, nor to what harms no terminal.
+    let harmless = |text: &str, limit| -> String {
+        let text = crate::error::shortened(text, limit);
+        text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+    };
+    let (text, target) = (harmless(&text, TEXT_LIMIT), harmless(&target, TARGET_LIMIT));
     match level {
         1 => tracing::error!(target: "offshoot::remote", context, origin = target, "{text}"),
         2 => tracing::warn!(target: "offshoot::remote", context, origin = target, "{text}"),

@@ -22,12 +22,14 @@ pub struct Root {
 }
 
 impl Root {
-    /// Starts the root of a new tree, with a way to find images.
+    /// Starts the root of a new tree, with a way to find images. This process may have as many open descriptors from now on as
+    /// the system lets it (its hard limit); what a tree starts has the soft limit that was there before.
     ///
     /// # Errors
     /// When the system gives no descriptors or threads.
     pub fn start(find: Find) -> Result<Root> {
         crate::map::seed(crate::sys::random);
+        crate::sys::limit::raise_descriptors();
         let shared = Shared::new(Node::root(), Images::found(find))?;
         let workers = Arc::new(Workers::default());
         let context = Context::new(&shared, ContextId::ROOT, "controller".into());

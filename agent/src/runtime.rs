@@ -69,6 +69,7 @@ fn run(parameter: &str) -> Result<()> {
         guard::watch(agent, parent, &signals);
     }
     sys::adopt_orphans();
+    sys::limit::raise_descriptors();
     let image = sys::inherited(parameter.image_fd.ok_or_else(missing)?)?;
     let agent = sys::inherited(parameter.agent_fd.ok_or_else(missing)?)?;
 

@@ -62,6 +62,7 @@ fn numbers_are_checked() {
     assert!(refusal(&["run", "-p", "0", "web1", "--", "ls"]).contains("-p"));
     assert!(refusal(&["run", "--connect-timeout", "0", "web1", "--", "ls"]).contains("--connect-timeout"));
     assert!(refusal(&["ping", "-c", "0", "web1"]).contains("--count"));
+    assert!(refusal(&["ping", "--heartbeat", "90000", "web1"]).contains("--heartbeat"));
 }
 
 #[test]
@@ -71,6 +72,9 @@ fn help_has_examples_and_the_grammar() {
     assert!(explanation(&["run", "--help"]).contains("Exit status:"));
     assert!(explanation(&["help", "run"]).contains("Exit status:"));
     assert!(explanation(&["help", "ping"]).contains("offshoot ping web1"));
+    for verb in ["run", "ping"] {
+        assert!(explanation(&["help", verb]).contains("--heartbeat <SECONDS>"));
+    }
     assert!(explanation(&["help", "targets"]).contains("sudo or sudo:USER"));
 }
 

@@ -60,6 +60,14 @@ impl DelayedPath {
         pipe.read_exact(&mut ready).expect("delay-link says `ready` when both ends are up");
         Self { near, far, link }
     }
+
+    /// Makes the path a black hole: what is sent goes nowhere, and no end is told so.
+    ///
+    /// # Panics
+    /// When the kernel refuses it.
+    pub fn cut(&self) {
+        self.far.within(|| interface::bring_down("delayed")).expect("root may take its own interface down");
+    }
 }
 
 impl Drop for DelayedPath {

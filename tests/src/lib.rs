@@ -17,6 +17,7 @@ pub mod records;
 pub mod run;
 pub mod scratch;
 pub mod shells;
+pub mod siege;
 pub mod sshd;
 pub mod tree;
 pub mod users;

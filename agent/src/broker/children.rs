@@ -158,6 +158,11 @@ impl Broker {
         self.beat(core, link, seconds);
     }
 
+    /// Who is at the other end of a link, for messages.
+    pub(super) fn name_of_link(&self, link: LinkId) -> &str {
+        self.children.get(&link).map_or("the parent", |child| &child.order.name)
+    }
+
     /// Gives a hop up before it was taken.
     pub(super) fn fail(&mut self, core: &mut Core, link: LinkId, mut error: ConnectError) {
         let Some(child) = self.children.get_mut(&link) else { return };
@@ -174,8 +179,11 @@ impl Broker {
 
     /// A child that was up is no more.
     pub(super) fn lose_child(&mut self, core: &mut Core, link: LinkId, reason: Reason, why: &str) {
-        if let Some(flow) = self.children.get_mut(&link).and_then(|child| child.reply.take()) {
-            let error = ConnectError::new(ConnectErrorKind::Protocol, why);
+        if let Some(child) = self.children.get_mut(&link)
+            && let Some(flow) = child.reply.take()
+        {
+            let mut error = ConnectError::new(ConnectErrorKind::Protocol, why);
+            (error.context, error.hop) = (child.order.name.clone(), child.order.recipe.hop.clone());
             answer(core, flow, failed(&error.into()));
         }
         match self.children.get(&link).is_some_and(|child| child.boot.is_stopped()) {

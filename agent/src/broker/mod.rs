@@ -456,7 +456,7 @@ impl Broker {
 
     /// A link brought nonsense, or nothing for too long: it is closed from this side.
     fn link_broken(&mut self, core: &mut Core, link: LinkId, reason: Reason, why: &str) {
-        tracing::warn!("closing a link: {why}");
+        tracing::warn!("closing the link of {}: {why}", self.name_of_link(link));
         self.unwatch(Role::Link(link));
         if matches!(self.place, Place::Agent(up) if up == link) {
             self.stopping_order(core);

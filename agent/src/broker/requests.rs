@@ -79,13 +79,16 @@ impl Broker {
                     let error = Error::Undelivered { context, reason: Reason::TooLarge, detail };
                     return core.wakes.push(Wake::Slot(slot, Err(error)));
                 }
-                let whole = if so_far.is_empty() { bytes } else { [std::mem::take(so_far), bytes].concat() };
+                if so_far.is_empty() {
+                    *so_far = bytes;
+                } else {
+                    so_far.extend_from_slice(&bytes);
+                }
                 if end {
-                    let slot = Arc::clone(slot);
+                    let (slot, whole) = (Arc::clone(slot), std::mem::take(so_far));
                     core.endpoints.remove(&flow);
                     core.wakes.push(Wake::Slot(slot, Ok(whole)));
                 } else {
-                    *so_far = whole;
                     core.node.consume(flow, length);
                 }
             }

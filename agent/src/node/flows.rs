@@ -1,11 +1,12 @@
 //! The flows of a node: opened, sent on with credit, received in order, and ended for a reason.
 
+use super::routes::TEXT_LIMIT;
 use super::{Event, Flow, Node, OFFENCES, Opening};
 use crate::codec;
-use crate::error::{DeadLetter, Reason};
+use crate::error::{DeadLetter, Reason, shortened};
 use crate::flow::Violation;
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
-use crate::router::Policy;
+use crate::router::{Policy, Verdict};
 use crate::wire::{Flags, Frame, Header, Kind, MAX_PAYLOAD};
 
 /// How many flows a node takes part in.
@@ -145,7 +146,15 @@ impl Node {
             flags: Flags::default().with(Flags::OPENER, flow.opener),
             ..Header::new(Kind::Reset, self.id(), flow.peer)
         };
-        self.dispatch(None, Frame::new(header, codec::to_bytes(&letter).unwrap_or_default()));
+        let frame = Frame::new(header, codec::to_bytes(&letter).unwrap_or_default());
+        // Whoever opens flows that are refused has caused what is said to it.
+        let cause = self.router.link_to(flow.peer).filter(|_| !flow.opener);
+        if let Verdict::Forward(link) = self.router.route(None, &frame.header) {
+            // What does not fit is for one that nobody reads.
+            let _full = self.enqueue(cause, link, frame);
+        } else {
+            self.dispatch(None, frame);
+        }
     }
 
     pub(super) fn forget_if_over(&mut self, flow: FlowKey) {
@@ -331,9 +340,8 @@ impl Node {
 }
 
 fn read_letter(frame: &Frame, by: ContextId) -> DeadLetter {
-    codec::from_bytes(&frame.payload).unwrap_or(DeadLetter {
-        reason: Reason::Violation,
-        by,
-        text: String::new(),
-    })
+    let unreadable = DeadLetter { reason: Reason::Violation, by, text: String::new() };
+    let mut letter = codec::from_bytes(&frame.payload).unwrap_or(unreadable);
+    letter.text.truncate(shortened(&letter.text, TEXT_LIMIT).len());
+    letter
 }

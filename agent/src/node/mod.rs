@@ -339,7 +339,9 @@ impl Node {
             return tracing::error!("a {kind:?} of {} bytes does not fit a frame", payload.len());
         }
         let header = Header::new(kind, self.id(), ContextId(0));
-        let _always_fits = self.enqueue(None, link, Frame::new(header, payload));
+        // A neighbour that asks and does not read is soon not read from either.
+        let cause = (kind == Kind::Pong).then_some(link);
+        let _always_fits = self.enqueue(cause, link, Frame::new(header, payload));
     }
 
     /// Tells a child who it is, before anything else that waits for it.

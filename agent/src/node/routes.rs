@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The most contexts that one piece of news names.
 const NEWS: usize = 8192;
 /// The most of a reason's text that travels.
-const TEXT_LIMIT: usize = 4096;
+pub(super) const TEXT_LIMIT: usize = 4096;
 /// How many log records a child may send at once.
 const LOG_BURST: u32 = 2000;
 /// How many more it may send each second.

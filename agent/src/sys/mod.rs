@@ -1,6 +1,7 @@
 //! The system calls that std lacks, each in a safe wrapper: the only module with `unsafe` outside of process start-up.
 
 pub mod life;
+pub mod limit;
 pub mod process;
 
 use std::ffi::{CStr, CString, OsStr};

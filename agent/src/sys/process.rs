@@ -3,6 +3,7 @@
 //! Not std's `Command`: its bookkeeping for environments is a tenth of an agent, and it cannot execute a descriptor.
 
 use super::life::{Mark, set_mark};
+use super::limit::restore_descriptors;
 use super::{
     clear_signal_mask, die_with_parent, duplicate_above, duplicate_to, new_session, owned, pipe, read, result,
 };
@@ -163,6 +164,7 @@ fn child(
         for (fd, number) in high.iter().zip([0, 1, 2, IMAGE_FD, AGENT_FD]) {
             duplicate_to(fd.as_raw_fd(), number)?;
         }
+        restore_descriptors()?;
         if start.let_go {
             set_mark(0, Some(Mark::PROGRAM))?;
         }

@@ -102,6 +102,9 @@ pub struct Connection {
     /// The longest that each hop may take [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub connect_timeout: Option<u32>,
+    /// Seconds between heartbeats on the link of each hop; 0 for none [default: 15]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
+    pub heartbeat: Option<u32>,
     /// Never ask for a password on the terminal
     #[arg(long)]
     pub no_ask: bool,
@@ -132,7 +135,10 @@ run in parallel; each line has its target before it, stdin is not forwarded, and
 0 where all succeeded and else the highest.
 
 The program and all it has started end with this command, however it ends. With --detach NAME it is
-started without streams and let go instead: it goes on by itself, and its process number is printed.";
+started without streams and let go instead: it goes on by itself, and its process number is printed.
+
+A host that vanishes without a word, or hangs, is noticed by its heartbeats: when three in a row stay
+unanswered, after 45 s unless --heartbeat says otherwise, the target is lost.";
 
 const RUN_EXAMPLES: &str = "\
 Exit status:

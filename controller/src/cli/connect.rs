@@ -75,6 +75,7 @@ pub struct Paths {
     /// Of each target, its last hop and how many it has.
     ends: Vec<(usize, usize)>,
     timeout: Option<Duration>,
+    heartbeat: Option<u32>,
     terminal: Option<Mutex<Terminal>>,
 }
 
@@ -113,6 +114,7 @@ impl Paths {
             nodes: Vec::new(),
             ends: Vec::new(),
             timeout: connection.connect_timeout.map(|seconds| Duration::from_secs(seconds.into())),
+            heartbeat: connection.heartbeat,
             terminal: if connection.no_ask { None } else { Terminal::open().map(Mutex::new) },
         };
         for text in targets {
@@ -204,7 +206,7 @@ impl Paths {
 
     /// Takes a hop, and does not wait.
     fn take(&self, node: &Node, above: &Context, password: Option<Secret>) -> State {
-        match begin(&node.hop, above, password, self.timeout) {
+        match begin(&node.hop, above, password, self) {
             Ok(connecting) => State::Opening(connecting, above.clone()),
             Err(error) => State::Done(Err(Failure { hop: (node.depth, 0), error })),
         }
@@ -256,9 +258,11 @@ fn begin(
     hop: &target::Hop,
     above: &Context,
     password: Option<Secret>,
-    timeout: Option<Duration>,
+    paths: &Paths,
 ) -> Result<Connecting, Error> {
-    let seconds = |given: Option<u32>| given.map(|seconds| Duration::from_secs(seconds.into())).or(timeout);
+    let seconds =
+        |given: Option<u32>| given.map(|seconds| Duration::from_secs(seconds.into())).or(paths.timeout);
+    let beat = paths.heartbeat;
     match hop {
         target::Hop::Ssh(ssh) => {
             let mut method = Ssh::new(&ssh.host);
@@ -271,7 +275,7 @@ fn begin(
             method.compression = ssh.compression;
             method.host_keys = ssh.host_keys.unwrap_or_default();
             method.password = password;
-            open(above, method, seconds(ssh.connect_timeout))
+            open(above, method, seconds(ssh.connect_timeout), beat)
         }
         target::Hop::Sudo(sudo) => {
             let mut method = Sudo::default();
@@ -284,7 +288,7 @@ fn begin(
             method.preserve_env = sudo.preserve_env.unwrap_or_default();
             method.role.clone_from(&sudo.role);
             method.selinux_type.clone_from(&sudo.selinux_type);
-            open(above, method, seconds(sudo.timeout))
+            open(above, method, seconds(sudo.timeout), beat)
         }
         target::Hop::Local(local) => {
             let mut method = Local::default();
@@ -292,15 +296,23 @@ fn begin(
                 method.shell = vec![shell.clone()];
                 method.login = matches!(local.shell, Some(Shell::Login(_)));
             }
-            open(above, method, seconds(local.timeout))
+            open(above, method, seconds(local.timeout), beat)
         }
     }
 }
 
-fn open<M: Method>(above: &Context, method: M, timeout: Option<Duration>) -> Result<Connecting, Error> {
-    let hop = above.hop(method);
-    match timeout {
-        Some(timeout) => hop.timeout(timeout).open(),
-        None => hop.open(),
+fn open<M: Method>(
+    above: &Context,
+    method: M,
+    timeout: Option<Duration>,
+    heartbeat: Option<u32>,
+) -> Result<Connecting, Error> {
+    let mut hop = above.hop(method);
+    if let Some(timeout) = timeout {
+        hop = hop.timeout(timeout);
     }
+    if let Some(seconds) = heartbeat {
+        hop = hop.heartbeat(seconds);
+    }
+    hop.open()
 }

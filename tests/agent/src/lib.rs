@@ -189,3 +189,25 @@ pub fn wait_for_other(cx: &Context, other: ContextId, started: PathBuf) -> Resul
     std::fs::write(started, "").map_err(|error| error.to_string())?;
     text(reply.wait())
 }
+
+extern "C" fn nothing_at_all(_signal: libc::c_int) {}
+
+/// Has this process interrupted by a signal every so many microseconds, whose handler does nothing and after which no system
+/// call is begun anew by the kernel; 0 ends it.
+#[remote]
+pub fn storm(microseconds: u32) {
+    interrupt(microseconds);
+}
+
+/// The same for the process that calls it.
+pub fn interrupt(microseconds: u32) {
+    let every = libc::timeval { tv_sec: 0, tv_usec: microseconds as libc::suseconds_t };
+    let timer = libc::itimerval { it_interval: every, it_value: every };
+    // SAFETY: all zeroes is a valid sigaction; the handler touches nothing; both structures live until the calls return.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing_at_all as *const () as libc::sighandler_t;
+        libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut());
+        libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut());
+    }
+}

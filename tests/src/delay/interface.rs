@@ -15,9 +15,21 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 /// # Errors
 /// Those of the ioctl.
 pub fn bring_up(name: &str) -> io::Result<()> {
+    set_flags(name, libc::IFF_UP | libc::IFF_RUNNING)
+}
+
+/// Marks an interface as down: nothing goes in or out any more, and nobody is told.
+///
+/// # Errors
+/// Those of the ioctl.
+pub fn bring_down(name: &str) -> io::Result<()> {
+    set_flags(name, 0)
+}
+
+fn set_flags(name: &str, flags: libc::c_int) -> io::Result<()> {
     let control = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     let mut request = request(name);
-    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
+    request.ifr_ifru.ifru_flags = flags as i16;
     configure(&control, libc::SIOCSIFFLAGS, &request)
 }
 

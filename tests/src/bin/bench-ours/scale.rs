@@ -18,7 +18,6 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Each per context: seconds to connect, seconds to call, bytes of the agents, bytes of the controller, descriptors of
 /// the controller, seconds from its SIGKILL to the end of the last process.
 pub fn measure(count: usize) -> Numbers {
-    raise_descriptors()?;
     let mut holder = Command::new(std::env::current_exe()?);
     holder.args(["hold", &count.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut holder = process::die_with_parent(&mut holder).spawn()?;
@@ -52,7 +51,6 @@ pub fn measure(count: usize) -> Numbers {
 /// The controller: connects, calls, prints seconds for both, and by how much its memory and its descriptors grew.
 /// Then it waits to be killed, or for the end of its stdin.
 pub fn hold(count: usize) -> Numbers {
-    raise_descriptors()?;
     let own = std::process::id();
     let router = Router::new()?;
     // The image is found and unpacked once, whatever the number.
@@ -81,11 +79,4 @@ pub fn hold(count: usize) -> Numbers {
     std::io::stdout().flush()?;
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(figures)
-}
-
-/// Lifts the soft limit of descriptors to the hard one. To be removed when the library does this for itself.
-fn raise_descriptors() -> nix::Result<()> {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
 }

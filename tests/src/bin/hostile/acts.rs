@@ -1,0 +1,319 @@
+//! What the hostile child does, by name.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use offshoot_agent::codec::to_bytes;
+use offshoot_agent::error::{DeadLetter, Reason};
+use offshoot_agent::id::{ContextId, Handle};
+use offshoot_agent::wire::{Flags, Frame, HEADER_LEN, Header, Kind, MAX_PAYLOAD};
+use serde::Serialize;
+
+use super::voice::{Over, Voice};
+use super::{DEAF, STUBBORN};
+
+/// How many frames a flood of small ones has.
+const MANY: u32 = 50_000;
+/// How many a flood of large ones has.
+const LARGE: u32 = 1_000;
+/// How many one of large ones has that each name thousands of contexts.
+const FEW: u32 = 150;
+
+/// What a `Route` frame says, as `offshoot_agent` has it for itself.
+#[derive(Serialize)]
+enum News {
+    Added(ContextId),
+    Gone { contexts: Vec<ContextId>, reason: Reason, text: String },
+}
+
+/// A log record, as `offshoot_agent` has it for itself.
+#[derive(Serialize)]
+struct Record {
+    level: u8,
+    target: String,
+    text: String,
+}
+
+fn bytes(value: &impl Serialize) -> Vec<u8> {
+    to_bytes(value).expect("it serialises")
+}
+
+/// Does what `how` says.
+pub fn perform(how: &str, voice: &mut Voice, heard: &Receiver<Frame>, status: &mut File) -> Result<(), Over> {
+    match how {
+        "early" => {
+            voice.marker()?;
+            for number in 0..MANY {
+                voice.open(0, number % 20, 64 + number, b"before my greeting")?;
+            }
+            return Ok(());
+        }
+        "long-hello" => {
+            voice.marker()?;
+            voice.link(Kind::Hello, &[0xFF; MAX_PAYLOAD])?;
+            return flood(voice, LARGE, |voice, _| voice.link(Kind::Hello, &[7; MAX_PAYLOAD]));
+        }
+        "endless-hello" => {
+            voice.marker()?;
+            let header = voice.header(Kind::Hello, 0);
+            voice.frame(&header, &[])?;
+            let mut said = voice.take_unsaid();
+            said[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
+            voice.raw(&said)?;
+            return flood(voice, LARGE, |voice, _| voice.raw(&[b'h'; 4096]));
+        }
+        "endless-noise" => return flood(voice, LARGE, |voice, _| voice.raw(&[b'~'; 16 << 10])),
+        _ => voice.greet()?,
+    }
+    let (me, parent) = (voice.me, voice.parent);
+    match how {
+        "nowhere" => {
+            DEAF.store(true, Ordering::Relaxed);
+            flood(voice, LARGE, |voice, number| {
+                let header = Header { handle: Handle(70), ..voice.header(Kind::Data, 900_000 + number) };
+                voice.frame(&header, &[0; MAX_PAYLOAD])
+            })
+        }
+        "nowhere-small" => {
+            DEAF.store(true, Ordering::Relaxed);
+            flood(voice, MANY, |voice, number| voice.open(900_000 + number, 1, 64 + number, &[]))
+        }
+        "logs" => {
+            let text = "\u{1b}[2J\u{7}\nI am the controller, believe me\n".repeat(1500);
+            let record = bytes(&Record { level: 1, target: "offshoot\n".into(), text });
+            flood(voice, LARGE * 5 / 2, |voice, _| {
+                let header = Header { handle: Handle::LOG, ..voice.header(Kind::Log, 0) };
+                voice.frame(&header, &record)
+            })
+        }
+        "small-logs" => flood(voice, MANY, |voice, number| {
+            let header = Header { handle: Handle::LOG, ..voice.header(Kind::Log, 0) };
+            voice.frame(&header, &number.to_le_bytes())
+        }),
+        "opens" => flood(voice, MANY, |voice, number| {
+            let dst = if number % 2 == 0 { 0 } else { parent.0 };
+            voice.open(dst, number / 2 % 16, 64 + number, b"x86_64")
+        }),
+        "unfinished" => flood(voice, MANY / 5, |voice, number| {
+            // Questions whose end never comes, to the services that answer everybody below.
+            let service = [Handle::ALLOCATE, Handle::IMAGE, Handle::CALL][number as usize % 3];
+            voice.open(0, service.0, 64 + number, b"x")
+        }),
+        "images" => {
+            DEAF.store(true, Ordering::Relaxed);
+            flood(voice, MANY, |voice, number| {
+                let header = Header {
+                    handle: Handle::IMAGE,
+                    reply_to: Handle(64 + number),
+                    flags: Flags(Flags::OPENER.0 | Flags::END.0),
+                    ..voice.header(Kind::Open, 0)
+                };
+                voice.frame(&header, b"aarch64")
+            })
+        }
+        "numbers" => flood(voice, MANY / 5, |voice, number| {
+            let header = Header {
+                handle: Handle::ALLOCATE,
+                reply_to: Handle(64 + number),
+                flags: Flags(Flags::OPENER.0 | Flags::END.0),
+                ..voice.header(Kind::Open, 0)
+            };
+            voice.frame(&header, &[])
+        }),
+        "calls" => {
+            DEAF.store(true, Ordering::Relaxed);
+            flood(voice, MANY * 4, |voice, number| {
+                let header = Header {
+                    handle: Handle::CALL,
+                    reply_to: Handle(64 + number),
+                    flags: Flags(Flags::OPENER.0 | Flags::END.0),
+                    ..voice.header(Kind::Open, 0)
+                };
+                voice.frame(&header, &[0xFF; 7])
+            })
+        }
+        "streams" => flood(voice, MANY, |voice, number| {
+            let header = Header {
+                handle: Handle::CALL,
+                reply_to: Handle(64 + number % 7),
+                flags: Flags::OPENER,
+                streams: number as u8,
+                ..voice.header(Kind::Open, parent.0)
+            };
+            voice.frame(&header, &[0; 100])
+        }),
+        "others" => flood(voice, MANY, |voice, number| {
+            let header = Header {
+                handle: Handle(number % 16),
+                reply_to: Handle(64 + number),
+                flags: Flags::OPENER,
+                auth: ContextId(number % 3),
+                ..Header::new(Kind::Open, ContextId(number % 5), parent)
+            };
+            voice.frame(&header, b"in another's name")
+        }),
+        "in-the-roots-name" => flood(voice, MANY, |voice, number| {
+            let header = Header {
+                handle: Handle::EXEC,
+                reply_to: Handle(64 + number),
+                flags: Flags::OPENER,
+                auth: ContextId::ROOT,
+                ..voice.header(Kind::Open, parent.0)
+            };
+            voice.frame(&header, b"in another's name")
+        }),
+        "routes" => flood(voice, MANY, |voice, number| {
+            let id = if number % 2 == 0 { number % 16 } else { 1_000_000 + number };
+            voice.link(Kind::Route, &bytes(&News::Added(ContextId(id))))
+        }),
+        "gone" => flood(voice, FEW, |voice, number| {
+            let contexts =
+                (0..4000).map(|id| ContextId(if number % 2 == 0 { id } else { id * number })).collect();
+            let text = "they are all gone".repeat(900);
+            voice.link(Kind::Route, &bytes(&News::Gone { contexts, reason: Reason::Lost, text }))
+        }),
+        "dead" => flood(voice, MANY, |voice, number| {
+            let letter = DeadLetter { reason: Reason::Lost, by: parent, text: "dead".repeat(50) };
+            let header = Header {
+                handle: Handle(if number % 3 == 0 { 0 } else { 64 + number % 9 }),
+                reply_to: Handle(number % 8),
+                flags: Flags(number as u16 & 1),
+                ..voice.header(Kind::Dead, if number % 2 == 0 { 0 } else { parent.0 })
+            };
+            voice.frame(&header, &bytes(&letter))
+        }),
+        "orders" => flood(voice, MANY, |voice, number| {
+            let orders = [Kind::Boot, Kind::Shutdown, Kind::Pair, Kind::Expel, Kind::Grant];
+            voice.link(orders[number as usize % orders.len()], &[1; 40])
+        }),
+        "hellos" => flood(voice, MANY, |voice, _| {
+            let hello = voice.hello.clone();
+            voice.link(Kind::Hello, &hello)
+        }),
+        "choke" => {
+            voice.link(Kind::Choke, &[])?;
+            flood(voice, FEW, |voice, number| {
+                let names = (number * 16_000..).take(16_000).flat_map(u32::to_le_bytes).collect::<Vec<u8>>();
+                voice.link(Kind::Choke, &names)
+            })
+        }
+        "flicker" => flood(voice, MANY, |voice, number| {
+            voice.link(if number % 2 == 0 { Kind::Choke } else { Kind::Free }, &[])
+        }),
+        "pings" => {
+            DEAF.store(true, Ordering::Relaxed);
+            flood(voice, MANY * 8, |voice, _| voice.link(Kind::Ping, &[]))
+        }
+        "credit" => {
+            let flow = asked(heard);
+            answer(voice, &flow, Kind::Credit, u64::MAX, &[])?;
+            answer(voice, &flow, Kind::Data, 0, b"whatever")?;
+            answer(voice, &flow, Kind::Credit, 0, &[])
+        }
+        "long-answer" => {
+            let flow = asked(heard);
+            flood(voice, FEW, |voice, number| {
+                answer(voice, &flow, Kind::Data, u64::from(number) * MAX_PAYLOAD as u64, &[5; MAX_PAYLOAD])
+            })
+        }
+        "gap" => answer(voice, &asked(heard), Kind::Data, 1 << 60, &[5; 100]),
+        "late" => {
+            let flow = asked(heard);
+            let reply_to = flow.header.reply_to;
+            let header =
+                Header { handle: reply_to, flags: Flags::END, ..voice.header(Kind::Data, flow.header.src.0) };
+            voice.frame(&header, &[0])?;
+            flood(voice, LARGE, |voice, number| answer(voice, &flow, Kind::Data, u64::from(number), &[1]))
+        }
+        "reset" => {
+            let flow = asked(heard);
+            let letter = DeadLetter { reason: Reason::Lost, by: parent, text: "no ".repeat(20_000) };
+            let letter = bytes(&letter);
+            flood(voice, LARGE, |voice, _| answer(voice, &flow, Kind::Reset, 0, &letter))
+        }
+        "truncated" => {
+            voice.frame(&voice.header(Kind::Log, 0), &[0; 5000])?;
+            let said = voice.take_unsaid();
+            voice.raw(&said[..HEADER_LEN + 100])?;
+            DEAF.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+        "drip" => {
+            voice.frame(&voice.header(Kind::Log, 0), &[0; MAX_PAYLOAD - 100])?;
+            let said = voice.take_unsaid();
+            let (begin, rest) = said.split_at(HEADER_LEN);
+            voice.raw(begin)?;
+            let _ = writeln!(status, "over drips");
+            for byte in rest {
+                std::thread::park_timeout(Duration::from_secs(1));
+                voice.raw(&[*byte])?;
+            }
+            Ok(())
+        }
+        "garbage" => {
+            let mut state = u64::from(me.0) | 0x9E37_79B9_7F4A_7C15;
+            flood(voice, LARGE, |voice, _| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                voice.raw(&state.to_le_bytes())
+            })
+        }
+        // It does not read, nor answer heartbeats, and says nothing.
+        "deaf" => {
+            DEAF.store(true, Ordering::Relaxed);
+            STUBBORN.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+        "mute" => Ok(()),
+        "closed" => {
+            STUBBORN.store(true, Ordering::Relaxed);
+            voice.close();
+            Ok(())
+        }
+        "undying" => {
+            STUBBORN.store(true, Ordering::Relaxed);
+            for signal in [libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGPIPE] {
+                // SAFETY: plain numbers.
+                unsafe { libc::signal(signal, libc::SIG_IGN) };
+            }
+            flood(voice, MANY, |voice, number| voice.open(900_000 + number, 1, 64 + number, &[]))
+        }
+        // They hold all three streams of the hop, in a session of their own, and it ends itself.
+        "holders" => {
+            for _ in 0..3 {
+                let mut holder = Command::new("setsid");
+                holder.args(["sleep", "1000"]).stdin(Stdio::inherit()).stdout(Stdio::inherit());
+                let child = holder.spawn().map_err(|_| Over::Closed)?;
+                let _ = writeln!(status, "child {}", child.id());
+            }
+            let _ = writeln!(status, "over gone");
+            std::process::exit(0)
+        }
+        other => panic!("no such act: {other}"),
+    }
+}
+
+/// The same thing many times.
+fn flood(
+    voice: &mut Voice,
+    count: u32,
+    mut one: impl FnMut(&mut Voice, u32) -> Result<(), Over>,
+) -> Result<(), Over> {
+    (0..count).try_for_each(|number| one(voice, number))
+}
+
+/// The call that the suite makes.
+fn asked(heard: &Receiver<Frame>) -> Frame {
+    heard.iter().find(|frame| frame.header.kind == Kind::Open).expect("the suite calls")
+}
+
+/// Something on the flow of a call, from the end that answers.
+fn answer(voice: &mut Voice, call: &Frame, kind: Kind, offset: u64, payload: &[u8]) -> Result<(), Over> {
+    let header = Header { handle: call.header.reply_to, offset, ..voice.header(kind, call.header.src.0) };
+    voice.frame(&header, payload)
+}

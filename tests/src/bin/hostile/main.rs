@@ -1,0 +1,131 @@
+//! A child that speaks the protocol badly: `hostile HOW STATUS SHELL...` stands in for the shell of a hop.
+//!
+//! It starts the real shell with the words it was given and passes everything on, both ways, until a real agent has said
+//! hello. Then it takes that one's place, with its greeting, name and numbers, and does what HOW says; see [`acts`]. To the
+//! file STATUS it writes a line for each step: `begun PID`, `child PID` for each process that it leaves behind, and at last
+//! `over`, and how: `Done`, `Blocked` (nobody reads what it writes) or `Closed`.
+
+mod acts;
+mod voice;
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use offshoot_agent::wire::{Decoder, Frame, Kind};
+
+use voice::{Over, Voice};
+
+/// How a frame begins: the magic number, the version, the kind.
+const BOOT: [u8; 4] = [0x5B, 0x0F, 1, Kind::Boot as u8];
+const HELLO: [u8; 4] = [0x5B, 0x0F, 1, Kind::Hello as u8];
+
+/// Whether the real agent is gone.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Whether nothing is read any more.
+pub static DEAF: AtomicBool = AtomicBool::new(false);
+/// Whether the end of the link is no reason to end.
+pub static STUBBORN: AtomicBool = AtomicBool::new(false);
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [how, status, program, arguments @ ..] = words.as_slice() else {
+        return Err("usage: hostile HOW STATUS SHELL...".into());
+    };
+    let mut status = OpenOptions::new().create(true).append(true).open(status)?;
+    let mut real =
+        Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let there = real.stdin.take().ok_or("stdin is piped")?;
+    let (tell, heard) = channel();
+    // Not joined: it reads for as long as there is something to read, and ends with the process.
+    std::thread::spawn(move || relay(there, &tell));
+    let (before, hello) = greeting(&mut real.stdout.take().ok_or("stdout is piped")?)?;
+    TAKEN.store(true, Ordering::Relaxed);
+    // Its guard; the agent goes with it.
+    real.kill()?;
+    real.wait()?;
+
+    let mut voice = Voice::new(before, hello, first(&heard)?)?;
+    writeln!(status, "begun {}", std::process::id())?;
+    let over = match acts::perform(how, &mut voice, &heard, &mut status) {
+        Ok(()) => voice.flush().err().unwrap_or(Over::Done),
+        Err(over) => over,
+    };
+    writeln!(status, "over {over:?}")?;
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Who this is to be, by the first frame from the parent.
+fn first(heard: &Receiver<Frame>) -> Result<Frame, Box<dyn std::error::Error>> {
+    let frame = heard.recv()?;
+    if frame.header.kind == Kind::Boot { Ok(frame) } else { Err("the first frame is not a boot".into()) }
+}
+
+/// What comes before the real agent's hello, and the hello's payload.
+fn greeting(from: &mut impl std::io::Read) -> Result<(Vec<u8>, Vec<u8>), Box<dyn std::error::Error>> {
+    let mut seen = Vec::new();
+    let mut byte = [0; 4096];
+    loop {
+        let length = from.read(&mut byte)?;
+        if length == 0 {
+            return Err("the real agent did not come up".into());
+        }
+        seen.extend_from_slice(&byte[..length]);
+        if let Some((at, frame)) = find(&seen, HELLO) {
+            return Ok((seen[..at].to_vec(), frame.payload.clone()));
+        }
+    }
+}
+
+/// The first whole frame of a kind, where it is the first of its link.
+fn find(bytes: &[u8], kind: [u8; 4]) -> Option<(usize, Frame)> {
+    let places = bytes.windows(kind.len()).enumerate().filter(|(_, window)| *window == kind);
+    places.map(|(at, _)| at).find_map(|at| match Decoder::default().next_frame(&mut &bytes[at..]) {
+        Ok(Some(frame)) => Some((at, frame)),
+        _ => None,
+    })
+}
+
+/// Passes on what comes from the parent as long as there is a real agent, and tells of each frame behind the image.
+fn relay(there: ChildStdin, tell: &Sender<Frame>) {
+    let mut there = Some(there);
+    let mut input = File::from(std::io::stdin().as_fd().try_clone_to_owned().expect("stdin is open"));
+    let (mut early, mut decoder) = (Vec::new(), None);
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        if DEAF.load(Ordering::Relaxed) {
+            std::thread::park();
+            continue;
+        }
+        let length = input.read(&mut buffer).unwrap_or(0);
+        if length == 0 {
+            if STUBBORN.load(Ordering::Relaxed) {
+                return;
+            }
+            std::process::exit(0);
+        }
+        let mut bytes = &buffer[..length];
+        if TAKEN.load(Ordering::Relaxed) {
+            there = None;
+        }
+        if let Some(there) = &mut there {
+            // It may be gone by now.
+            let _ = there.write_all(bytes);
+        }
+        if decoder.is_none() {
+            early.extend_from_slice(bytes);
+            let Some((at, _)) = find(&early, BOOT) else { continue };
+            early.drain(..at);
+            bytes = &early;
+        }
+        let decoder = decoder.get_or_insert_with(Decoder::default);
+        while let Ok(Some(frame)) = decoder.next_frame(&mut bytes) {
+            let _ = tell.send(frame);
+        }
+    }
+}
