@@ -263,14 +263,14 @@ fn fold(sum: u64) -> u32 {
 fn mix(mut sum: u64, bytes: &[u8]) -> u64 {
     const K: u64 = 0x2127_599B_F432_5C37;
     let mut lanes = [sum, sum ^ K, sum.rotate_left(17), sum.rotate_left(41)];
-    let mut blocks = bytes.chunks_exact(32);
-    for block in &mut blocks {
-        for (lane, word) in lanes.iter_mut().zip(block.chunks_exact(8)) {
-            *lane = (*lane ^ word_of(word)).wrapping_mul(K).rotate_left(29);
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    for block in blocks {
+        for (lane, word) in lanes.iter_mut().zip(block.as_chunks().0) {
+            *lane = (*lane ^ u64::from_le_bytes(*word)).wrapping_mul(K).rotate_left(29);
         }
     }
     sum = lanes[0] ^ lanes[1].rotate_left(13) ^ lanes[2].rotate_left(27) ^ lanes[3].rotate_left(47);
-    for word in blocks.remainder().chunks(8) {
+    for word in rest.chunks(8) {
         sum = (sum ^ word_of(word)).wrapping_mul(K).rotate_left(29);
     }
     (sum ^ bytes.len() as u64).wrapping_mul(K) ^ (sum >> 29)
