@@ -6,10 +6,10 @@ use crate::broker::{Connected, Hello, encode_call};
 use crate::codec;
 use crate::connect::ConnectRequest;
 use crate::connect::dialogue::Rule;
-use crate::error::{ConnectError, DeadLetter, Error};
-use crate::id::ContextId;
-use crate::node::Boot;
-use crate::program::{ExitStatus, Order, Tie};
+use crate::error::{ConnectError, DeadLetter, Error, Reason};
+use crate::id::{ContextId, Handle};
+use crate::node::{Boot, RouteNews};
+use crate::program::{DetachOrder, ExitStatus, Order, Tie};
 use crate::remote;
 use crate::secret::Secret;
 use crate::stock::Facts;
@@ -35,6 +35,9 @@ pub const MESSAGES: &[(&str, Again)] = &[
     ("context", again::<ContextId>),
     ("facts", again::<Facts>),
     ("strings", again::<Vec<String>>),
+    ("detach", again::<DetachOrder>),
+    ("news", again::<RouteNews>),
+    ("expel", again::<(ContextId, String)>),
 ];
 
 fn again<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Vec<u8>> {
@@ -56,8 +59,28 @@ pub fn connected(process: u32, machine: &str, attempts: u8) -> Vec<u8> {
 
 /// The bytes of an order to run a program.
 pub fn order(argv: Vec<Vec<u8>>, env: Vec<(Vec<u8>, Vec<u8>)>, directory: Option<Vec<u8>>) -> Vec<u8> {
-    let order = Order { argv, env, clear_env: false, directory, tie: Tie::Bound };
+    let order = Order { argv, env, clear_env: false, directory, tie: Tie::Free("backup".into()) };
     codec::to_bytes(&order).expect("an order can be written")
+}
+
+/// The bytes of an order to let a program go.
+pub fn detach(program: Handle, name: &str) -> Vec<u8> {
+    codec::to_bytes(&DetachOrder { program, name: name.into() }).expect("an order can be written")
+}
+
+/// The news of a context that came to be.
+pub fn added(id: ContextId) -> Vec<u8> {
+    codec::to_bytes(&RouteNews::Added(id)).expect("news can be written")
+}
+
+/// The news of contexts that are no more.
+pub fn gone(contexts: Vec<ContextId>, reason: Reason, text: &str) -> Vec<u8> {
+    codec::to_bytes(&RouteNews::Gone { contexts, reason, text: text.into() }).expect("news can be written")
+}
+
+/// The sum of the first 44 bytes of a header that is the frame of that number on its link.
+pub fn header_sum(header: &[u8], sequence: u32) -> u32 {
+    crate::wire::header_sum(header, sequence)
 }
 
 /// The bytes of a call.

@@ -53,7 +53,7 @@ pub fn run(words: &[String]) -> Outcome {
     let programs = build(&wish.targets)?;
     if let Some(file) = &wish.reproduce {
         let [(_, program)] = &programs[..] else { return Err("--reproduce takes one target".into()) };
-        let status = Command::new(program).arg("-timeout=10").arg(file).status()?;
+        let status = Command::new(program).arg("-timeout=60").arg(file).status()?;
         return if status.success() { Ok(()) } else { Err(format!("it is still there: {status}").into()) };
     }
     let findings = all(&programs, &wish)?;
@@ -192,7 +192,7 @@ fn start(name: &str, program: &Path, seconds: u64) -> Result<Running, Box<dyn st
         .arg(format!("-seed={seed}"))
         .arg(format!("-max_len={}", corpus::longest(name)))
         .arg(format!("-artifact_prefix={}/", artifacts(name).display()))
-        .args(["-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"])
+        .args(["-timeout=60", "-rss_limit_mb=1024", "-print_final_stats=1"])
         // The first folder is where new inputs go.
         .args([scratch(name), tree(name)])
         .stdin(Stdio::null())

@@ -79,8 +79,9 @@ fn is_control(frame: &Frame) -> bool {
     let header = &frame.header;
     match header.kind {
         Kind::Data | Kind::Log => false,
-        // Frames for the new context follow on other lanes and must not come first.
-        Kind::Open => header.handle == Handle::CONNECT,
+        // Frames for the new context, or on the flows that come with this one, follow on other lanes and must not come
+        // first.
+        Kind::Open => header.handle == Handle::CONNECT || header.streams > 0,
         _ => true,
     }
 }
@@ -215,4 +216,40 @@ pub(super) enum Pushed {
     Control,
     Lane,
     Dropped,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Header;
+
+    fn frame(kind: Kind, handle: u32, streams: u8, length: usize) -> Frame {
+        let header = Header::new(kind, ContextId(3), ContextId::ROOT);
+        let (handle, reply_to) =
+            if kind == Kind::Open { (Handle::EXEC, Handle(handle)) } else { (Handle(handle), Handle::NONE) };
+        Frame::new(Header { handle, reply_to, streams, ..header }, vec![0; length])
+    }
+
+    fn kinds(lanes: &mut Lanes) -> Vec<Kind> {
+        let choked = Choked::default();
+        std::iter::from_fn(|| lanes.pop(&choked)).map(|queued| queued.frame.header.kind).collect()
+    }
+
+    #[test]
+    fn no_stream_begins_before_the_request_that_brings_it() {
+        // A long request and a short stream; and the other way round, when those that begin have had their run.
+        for (fresh, request, stream) in [(0, 2 * SMALL, 7), (FRESH_RUN / SMALL + 1, 7, 2 * SMALL)] {
+            let mut lanes = Lanes::default();
+            for handle in 0..fresh {
+                lanes.push(None, frame(Kind::Data, 5000 + handle as u32, 0, SMALL - 48));
+            }
+            assert_eq!(kinds(&mut lanes).len(), fresh);
+            lanes.push(None, frame(Kind::Open, 1000, 1, request));
+            lanes.push(None, frame(Kind::Data, 1001, 0, stream));
+            assert_eq!(kinds(&mut lanes), [Kind::Open, Kind::Data]);
+            lanes.push(None, frame(Kind::Open, 1002, 1, request));
+            lanes.push(None, frame(Kind::Reset, 1003, 0, 9));
+            assert_eq!(kinds(&mut lanes), [Kind::Open, Kind::Reset]);
+        }
+    }
 }

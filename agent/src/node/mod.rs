@@ -15,6 +15,7 @@ mod routes;
 
 pub use heart::MISSED_HEARTBEATS;
 pub use press::{CAUSED, CAUSED_BY_ALL, CAUSED_EACH, HIGH, LOW, OWN};
+pub(crate) use routes::RouteNews;
 
 use crate::codec;
 use crate::error::{DeadLetter, Reason};
@@ -26,7 +27,6 @@ use crate::table::Table;
 use crate::wire::{Frame, Header, Kind, MAX_PAYLOAD};
 use book::Book;
 use link::Link;
-use routes::RouteNews;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};

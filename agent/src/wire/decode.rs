@@ -48,6 +48,9 @@ impl fmt::Display for WireError {
 /// How many lost frames are told from damaged bytes, for the error's text.
 const LOOK_AHEAD: u32 = 64;
 
+/// How much of what is no frame is shown.
+const QUOTED: usize = 160;
+
 /// A header that has come, and what has come of its payload.
 struct Begun {
     header: Header,
@@ -104,8 +107,8 @@ impl Decoder {
             let seen = self.head.len().min(2);
             if self.head[..seen] != MAGIC.to_le_bytes()[..seen] {
                 let mut all = std::mem::take(&mut self.head);
-                all.extend_from_slice(&bytes[taken..]);
-                all.truncate(160);
+                all.extend(bytes[taken..].iter().take(QUOTED));
+                all.truncate(QUOTED);
                 return Err(WireError::NotAFrame(all));
             }
             *bytes = &bytes[taken..];

@@ -253,7 +253,7 @@ pub fn sum_of(payload: &[u8]) -> u32 {
 }
 
 /// The sum of the first 44 bytes of a header that is the frame of that number on its link.
-fn header_sum(header: &[u8], sequence: u32) -> u32 {
+pub(crate) fn header_sum(header: &[u8], sequence: u32) -> u32 {
     fold(mix(SEED ^ u64::from(sequence), header))
 }
 

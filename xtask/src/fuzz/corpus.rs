@@ -27,7 +27,7 @@ pub fn merge(name: &str, program: &Path) -> Outcome {
     let _ = fs::remove_dir_all(&merged);
     fs::create_dir_all(&merged)?;
     let status = Command::new(program)
-        .args(["-merge=1", "-timeout=10", "-rss_limit_mb=1024"])
+        .args(["-merge=1", "-timeout=60", "-rss_limit_mb=1024"])
         .arg(format!("-max_len={}", longest(name)))
         .args([&merged, &super::tree(name), &super::scratch(name)])
         .stdin(Stdio::null())

@@ -120,6 +120,9 @@ fn messages() -> Vec<Vec<u8>> {
             vec![(b"LANG".to_vec(), b"C".to_vec())],
             Some(b"/tmp".to_vec()),
         ),
+        "detach" => fuzzing::detach(Handle(1001), "backup"),
+        "news" => fuzzing::gone(vec![ContextId(3), ContextId(300)], Reason::Silent, "cut"),
+        "expel" => codec::to_bytes(&(ContextId(9), "it broke the rules")).unwrap_or_default(),
         "exit" => codec::to_bytes(&(Some(3i32), None::<i32>)).unwrap_or_default(),
         "dead letter" => codec::to_bytes(&letter).unwrap_or_default(),
         "error" => codec::to_bytes(&errors[0]).unwrap_or_default(),
@@ -176,6 +179,18 @@ mod steps {
         vec![10, 3, number]
     }
 
+    pub fn ask(from: u8) -> Vec<u8> {
+        vec![16, from]
+    }
+
+    pub fn pair(one: u8, other: u8, open: bool) -> Vec<u8> {
+        vec![17, one, other, if open { 0 } else { 3 }]
+    }
+
+    pub fn pass(twentieths: u8) -> Vec<u8> {
+        vec![18, twentieths]
+    }
+
     pub const SETTLE: [u8; 1] = [11];
     pub const UP: [u8; 2] = [7, 0];
 
@@ -213,7 +228,7 @@ mod steps {
 }
 
 fn routes() -> Vec<Vec<u8>> {
-    use steps::{Forged, SETTLE, UP, consume, cut, open, order, send};
+    use steps::{Forged, SETTLE, UP, ask, consume, cut, open, order, pair, pass, send};
     let settle = || SETTLE.to_vec();
     let forged = |kind| Forged {
         cable: 2,
@@ -230,10 +245,10 @@ fn routes() -> Vec<Vec<u8>> {
         count: 1,
         step: 0,
     };
-    let (route, ask, data, reset, dead) = (5, 6, 7, 9, 10);
+    let (route, question, data, reset, dead) = (5, 6, 7, 9, 10);
     // Questions from the first child, and as many whose one stream has the number of one of those.
     let crowd = |first: u16, count| {
-        let open = |reply, streams| Forged { reply, streams, count, step: 2, cable: 0, ..forged(ask) };
+        let open = |reply, streams| Forged { reply, streams, count, step: 2, cable: 0, ..forged(question) };
         let close =
             Forged { reply: 0, handle: first - 1, bits: 1, count, step: 2, cable: 0, ..forged(reset) };
         [open(first, 0).bytes(), open(first - 1, 1).bytes(), close.bytes()].concat()
@@ -281,12 +296,22 @@ fn routes() -> Vec<Vec<u8>> {
             settle(),
         ],
         vec![vec![2], open(3, 4, 0, 0, 0, 1), open(1, 2, 0, 0, 0, 1), open(3, 0, 0, 0, 0, 1), settle()],
-        vec![vec![2], order(1, 3), settle(), UP.to_vec(), settle(), open(5, 0, 2, 0, 0, 0), settle()],
+        vec![
+            vec![2],
+            ask(1),
+            settle(),
+            order(1, 3),
+            settle(),
+            UP.to_vec(),
+            settle(),
+            open(5, 0, 2, 0, 0, 0),
+            settle(),
+        ],
         // Frames in the name of others, of a cousin, of the root; an end told by one who is not on the way.
         vec![
             vec![2],
             Forged { src: 2, ..forged(data) }.bytes(),
-            Forged { src: 210, ..forged(ask) }.bytes(),
+            Forged { src: 210, ..forged(question) }.bytes(),
             settle(),
         ],
         vec![
@@ -337,8 +362,84 @@ fn routes() -> Vec<Vec<u8>> {
         ],
         vec![
             vec![1],
-            Forged { cable: 1, up: false, src: 210, dst: 2, handle: 2, offset: 1, ..forged(ask) }.bytes(),
+            Forged { cable: 1, up: false, src: 210, dst: 2, handle: 2, offset: 1, ..forged(question) }
+                .bytes(),
             settle(),
+        ],
+        vec![
+            vec![1],
+            Forged { cable: 1, up: false, src: 210, payload: vec![0, 3, 3, 2, 3], ..forged(12) }.bytes(),
+            open(3, 0, 2, 0, 0, 3),
+            settle(),
+            Forged { cable: 1, up: false, src: 210, payload: vec![0, 1, 3], ..forged(13) }.bytes(),
+            settle(),
+        ],
+        vec![
+            vec![1],
+            Forged { cable: 0, up: false, src: 210, payload: vec![0, 50, 2], ..forged(16) }.bytes(),
+            Forged { cable: 0, up: false, src: 210, payload: vec![0, 3], ..forged(15) }.bytes(),
+            settle(),
+        ],
+        // Two that the root lets talk, until it does not, or one of them ends.
+        vec![
+            vec![2],
+            pair(3, 2, true),
+            settle(),
+            open(3, 2, 0, 1, 0, 40),
+            settle(),
+            pair(2, 3, false),
+            settle(),
+            open(3, 2, 0, 0, 0, 1),
+        ],
+        vec![
+            vec![2],
+            pair(3, 4, true),
+            open(3, 4, 0, 2, 1, 40),
+            open(4, 3, 0, 0, 0, 4),
+            settle(),
+            pair(3, 2, true),
+            open(3, 2, 0, 0, 0, 4),
+            settle(),
+            cut(3),
+            cut(1),
+            settle(),
+        ],
+        // Numbers for a context that connects others by itself, and one that claims them.
+        vec![
+            vec![2],
+            ask(1),
+            settle(),
+            ask(3),
+            settle(),
+            order(3, 3),
+            settle(),
+            UP.to_vec(),
+            order(1, 3),
+            settle(),
+        ],
+        vec![
+            vec![2],
+            ask(4),
+            settle(),
+            Forged { payload: vec![0, 50], ..forged(route) }.bytes(),
+            Forged { cable: 3, payload: vec![0, 50], ..forged(route) }.bytes(),
+            order(4, 4),
+            settle(),
+        ],
+        // Heartbeats: answered, and then not.
+        vec![vec![129], pass(60), settle(), pass(60), settle(), pass(60), vec![12, 0, 0, 3, 90], settle()],
+        vec![vec![130], pass(60), pass(60), pass(60), pass(60), settle(), pass(60), settle()],
+        // More than a link takes at once.
+        vec![
+            vec![1],
+            open(0, 3, 0, 4, 0, 255),
+            (0..4).flat_map(|stream| send(stream, 255, false)).collect(),
+            open(3, 0, 2, 3, 0, 9),
+            [vec![12, 0, 0, 250, 0], vec![12, 0, 0, 250, 0], vec![12, 1, 0, 9, 200]].concat(),
+            settle(),
+            (0..8).flat_map(|stream| consume(stream, 255)).collect(),
+            settle(),
+            (0..8).flat_map(|stream| send(stream, 255, stream % 2 == 0)).collect(),
         ],
     ];
     scripts.into_iter().map(|steps| steps.concat()).collect()

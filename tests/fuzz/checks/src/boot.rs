@@ -3,6 +3,7 @@
 use crate::input::Input;
 use crate::messages::written_again;
 use offshoot_agent::codec;
+use offshoot_agent::error::Reason;
 use offshoot_agent::fuzzing;
 use offshoot_agent::id::{ContextId, LinkId};
 use offshoot_agent::node::{Boot, Event, Node};
@@ -35,8 +36,8 @@ fn agent_is_told(payload: &[u8]) {
     node.receive(up, &stream);
     match (codec::from_bytes::<Boot>(payload), node.poll_event()) {
         (Ok(expected), Some(Event::Boot(boot))) => became(&node, &expected, &boot),
-        (Err(_), Some(Event::Broken { link, why })) => {
-            assert_eq!(link, up);
+        (Err(_), Some(Event::Broken { link, reason, why })) => {
+            assert_eq!((link, reason), (up, Reason::Violation));
             assert!(why.starts_with("boot: "), "{why}");
             assert_eq!(node.id(), ContextId(u32::MAX), "it is still nobody");
         }
@@ -64,8 +65,7 @@ fn told_by_a_parent(input: &mut Input<'_>) {
     let mut stream = Vec::new();
     parent.transmit(link, &mut stream, usize::MAX);
     let mut decoder = Decoder::default();
-    decoder.extend(&stream);
-    let first = decoder.next_frame().expect("it is whole").expect("it is there");
+    let first = decoder.next_frame(&mut &stream[..]).expect("it is whole").expect("it is there");
     assert_eq!(first.header.kind, Kind::Boot, "nothing goes before it");
     let (mut node, up) = Node::agent();
     let cut = stream.len().min(input.byte().into());

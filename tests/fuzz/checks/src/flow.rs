@@ -1,7 +1,7 @@
 //! Credit: both halves of a flow against the plainest description of them, in numbers that cannot overflow.
 
 use crate::input::Input;
-use offshoot_agent::flow::{INITIAL_WINDOW, Incoming, MAX_WINDOW, Outgoing, Violation};
+use offshoot_agent::flow::{GROWTH_OF_ALL, INITIAL_WINDOW, Incoming, MAX_WINDOW, Outgoing, Violation};
 
 /// Runs the check.
 pub fn run(bytes: &[u8]) {
@@ -26,10 +26,17 @@ fn length(input: &mut Input<'_>, near: u64) -> u64 {
     }
 }
 
+/// By how much windows may grow: as at a node of its own, or where others have taken most of it.
+fn spare(input: &mut Input<'_>) -> u64 {
+    [GROWTH_OF_ALL, GROWTH_OF_ALL, 3 * INITIAL_WINDOW, 0][input.below(4)]
+}
+
 /// An honest sender and an honest receiver, with pieces and credits under way; credits may be late or come twice.
 fn pair(input: &mut Input<'_>) {
     let (mut outgoing, mut incoming) = (Outgoing::default(), Incoming::default());
-    let mut under_way: Vec<(u64, usize, bool)> = Vec::new();
+    let whole = spare(input);
+    let mut spare = whole;
+    let mut under_way: Vec<(u64, usize, bool, bool)> = Vec::new();
     let mut credits: Vec<u64> = Vec::new();
     let (mut sent, mut received, mut consumed, mut ended) = (0u64, 0u64, 0u64, false);
     let (mut allowed, mut granted) = (INITIAL_WINDOW, INITIAL_WINDOW);
@@ -40,14 +47,17 @@ fn pair(input: &mut Input<'_>) {
                 let piece = length(input, room as u64).min(room as u64) as usize;
                 ended = input.byte() & 0x3F == 0x3F;
                 assert_eq!(outgoing.send(piece, ended), sent);
-                under_way.push((sent, piece, ended));
+                under_way.push((sent, piece, ended, outgoing.is_full()));
                 sent += piece as u64;
                 assert!(sent <= allowed, "never beyond what the receiver allowed");
             }
             2 if !under_way.is_empty() => {
                 // Pieces keep their order: a link is a stream.
-                let (offset, piece, end) = under_way.remove(0);
+                let (offset, piece, end, full) = under_way.remove(0);
                 assert_eq!(incoming.receive(offset, piece, end), Ok(()), "it kept to the rules");
+                if full {
+                    incoming.full();
+                }
                 received += piece as u64;
                 assert_eq!(incoming.ended(), end);
             }
@@ -56,7 +66,7 @@ fn pair(input: &mut Input<'_>) {
                 assert_eq!(incoming.held(), held);
                 let piece = length(input, held).min(held);
                 consumed += piece;
-                if let Some(limit) = incoming.consume(piece as usize) {
+                if let Some(limit) = incoming.consume(piece as usize, &mut spare) {
                     assert!(limit > allowed, "a limit is told where it is news");
                     assert!(limit <= consumed + MAX_WINDOW && limit >= consumed + INITIAL_WINDOW);
                     assert!(!incoming.ended(), "nothing is allowed after the end");
@@ -68,22 +78,23 @@ fn pair(input: &mut Input<'_>) {
                 let at = input.below(credits.len().min(256));
                 // Kept, it comes again later, and is stale then.
                 let limit = if input.flag() { credits.remove(at) } else { credits[at] };
-                assert_eq!(outgoing.grant(limit), limit > granted, "whether it is news");
+                assert_eq!(outgoing.grant(limit), Ok(limit > granted && !ended), "whether it is news");
                 granted = granted.max(limit);
             }
             _ => {}
         }
         assert!(outgoing.room() as u64 <= allowed - sent, "no room beyond what is allowed");
         assert!(incoming.held() <= MAX_WINDOW);
+        assert_eq!(spare + incoming.growth(), whole, "what grows is taken from the spare");
     }
     // Nothing stands still: once all has arrived, been read and been told there is room, or the end.
-    for (offset, piece, end) in under_way {
+    for (offset, piece, end, _) in under_way {
         assert_eq!(incoming.receive(offset, piece, end), Ok(()));
     }
-    credits.extend(incoming.consume(incoming.held() as usize));
-    credits.into_iter().for_each(|limit| {
-        outgoing.grant(limit);
-    });
+    credits.extend(incoming.consume(incoming.held() as usize, &mut spare));
+    for limit in credits {
+        outgoing.grant(limit).expect("a limit that was told in good faith");
+    }
     assert_eq!(outgoing.ended(), ended);
     assert!(ended || outgoing.room() as u64 >= INITIAL_WINDOW / 2, "an idle flow has room");
 }
@@ -91,6 +102,8 @@ fn pair(input: &mut Input<'_>) {
 /// A receiver against a peer that does what it likes.
 fn receiver(input: &mut Input<'_>) {
     let mut incoming = Incoming::default();
+    let whole = spare(input);
+    let mut spare = whole;
     let (mut received, mut consumed, mut ended) = (0u128, 0u128, false);
     let mut limit = u128::from(INITIAL_WINDOW);
     while !input.is_empty() {
@@ -121,6 +134,7 @@ fn receiver(input: &mut Input<'_>) {
                     ended = end;
                 }
             }
+            6 if input.flag() => incoming.full(),
             7 if input.byte() > 200 => {
                 incoming.close();
                 ended = true;
@@ -128,7 +142,7 @@ fn receiver(input: &mut Input<'_>) {
             _ => {
                 let piece = length(input, incoming.held());
                 consumed = (consumed + u128::from(piece)).min(received);
-                if let Some(told) = incoming.consume(piece as usize) {
+                if let Some(told) = incoming.consume(piece as usize, &mut spare) {
                     assert!(!ended && u128::from(told) > limit);
                     assert!(u128::from(told) - consumed <= u128::from(MAX_WINDOW));
                     limit = u128::from(told);
@@ -138,6 +152,7 @@ fn receiver(input: &mut Input<'_>) {
         assert_eq!(u128::from(incoming.held()), received - consumed);
         assert_eq!(incoming.ended(), ended);
         assert!(received <= limit && incoming.held() <= MAX_WINDOW);
+        assert_eq!(spare + incoming.growth(), whole, "what grows is taken from the spare");
     }
 }
 
@@ -153,8 +168,15 @@ fn sender(input: &mut Input<'_>) {
                     1 => u64::MAX - u64::from(input.byte()),
                     _ => length(input, limit as u64),
                 };
-                assert_eq!(outgoing.grant(told), u128::from(told) > limit, "whether it is news");
-                limit = limit.max(u128::from(told));
+                let expected = if u128::from(told) > sent + u128::from(MAX_WINDOW) {
+                    Err(Violation::BeyondWindow)
+                } else {
+                    Ok(u128::from(told) > limit && !ended)
+                };
+                assert_eq!(outgoing.grant(told), expected, "whether it is news");
+                if expected.is_ok() {
+                    limit = limit.max(u128::from(told));
+                }
             }
             1 if input.byte() > 240 => {
                 outgoing.close();
@@ -172,5 +194,6 @@ fn sender(input: &mut Input<'_>) {
         assert!(sent <= limit);
         assert_eq!(outgoing.room() as u128, if ended { 0 } else { limit - sent });
         assert_eq!(outgoing.ended(), ended);
+        assert_eq!(outgoing.is_full(), !ended && sent == limit);
     }
 }

@@ -149,7 +149,7 @@ fn kind(input: &mut Input<'_>) -> ConnectErrorKind {
 }
 
 fn reason(input: &mut Input<'_>) -> Reason {
-    const REASONS: [Reason; 11] = [
+    const REASONS: [Reason; 13] = [
         Reason::NoRoute,
         Reason::Isolated,
         Reason::NoHandle,
@@ -161,6 +161,8 @@ fn reason(input: &mut Input<'_>) -> Reason {
         Reason::Violation,
         Reason::TooLarge,
         Reason::ShutDown,
+        Reason::Silent,
+        Reason::Stopped,
     ];
     REASONS[input.below(REASONS.len())]
 }

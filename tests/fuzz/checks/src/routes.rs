@@ -21,12 +21,14 @@ const TREES: [&[(u32, u32)]; 4] = [
     &[(0, 1), (1, 2), (1, 3), (0, 4), (4, 5)],
 ];
 /// The most that one run sends, in bytes: its speed is worth more.
-const BUDGET: usize = 768 << 10;
+const BUDGET: usize = 1536 << 10;
 
 /// Runs the check.
 pub fn run(bytes: &[u8]) {
     let mut input = Input(bytes);
-    let mut world = World::grown(TREES[input.below(TREES.len())]);
+    let first = input.byte();
+    let tree = TREES[usize::from(first) % TREES.len()];
+    let mut world = World::grown(tree, u32::from(first >= 128));
     let mut budget = BUDGET;
     while !input.is_empty() {
         step(&mut world, &mut input, &mut budget);
@@ -36,7 +38,7 @@ pub fn run(bytes: &[u8]) {
 }
 
 fn step(world: &mut World, input: &mut Input<'_>, budget: &mut usize) {
-    match input.byte() % 16 {
+    match input.byte() % 20 {
         0 | 1 => open(world, input, budget),
         2 | 3 => {
             if let Some((at, flow)) = flow(world, input) {
@@ -70,7 +72,10 @@ fn step(world: &mut World, input: &mut Input<'_>, budget: &mut usize) {
             world.carry(cable, up, 1 + input.below(8), usize::from(input.byte()));
         }
         14 => world.chat(context(world, input), input.byte()),
-        _ => forge::inject(world, input),
+        15 => forge::inject(world, input),
+        16 => world.ask(context(world, input)),
+        17 => world.pair(context(world, input), context(world, input), input.byte() & 3 != 3),
+        _ => world.pass(u64::from(input.byte()) * 20),
     }
 }
 
@@ -102,7 +107,7 @@ fn length(input: &mut Input<'_>) -> usize {
 
 /// A context of the tree, or one that might be some day.
 fn context(world: &World, input: &mut Input<'_>) -> ContextId {
-    ContextId(input.byte().into()).min(world.newest()).max(ContextId(0))
+    world.name(usize::from(input.byte()).min(world.names.len()))
 }
 
 fn flow(world: &World, input: &mut Input<'_>) -> Option<(ContextId, FlowKey)> {

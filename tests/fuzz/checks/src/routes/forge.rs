@@ -6,17 +6,10 @@ use crate::frames::KINDS;
 use crate::input::Input;
 use offshoot_agent::codec;
 use offshoot_agent::error::{DeadLetter, Reason};
+use offshoot_agent::fuzzing;
 use offshoot_agent::id::{ContextId, FlowKey, Handle, LinkId};
 use offshoot_agent::node::Boot;
 use offshoot_agent::wire::{Flags, HEADER_LEN, Header, Kind, MAX_PAYLOAD, encode};
-use serde::Serialize;
-
-/// The news of routes as they are written; the node's own type is private to it.
-#[derive(Serialize)]
-enum News {
-    Added(ContextId),
-    Gone { contexts: Vec<ContextId>, text: String },
-}
 
 /// How a forgery is done, by the byte that says so.
 const MANY: std::ops::Range<u8> = 200..250;
@@ -42,6 +35,10 @@ pub fn inject(world: &mut World, input: &mut Input<'_>) {
     let step = u32::from(input.byte());
     for turn in 0..count {
         let Some(cable) = world.cables.iter_mut().find(|cable| cable.child == child) else { return };
+        let end = if up { (cable.parent, cable.link) } else { (cable.child, UP) };
+        if world.paused.contains(&end) {
+            return;
+        }
         let mut header = header;
         if header.kind != Kind::Open {
             header.handle.0 = header.handle.0.wrapping_add(turn * step);
@@ -63,9 +60,9 @@ pub fn inject(world: &mut World, input: &mut Input<'_>) {
 fn deliver(world: &mut World, child: ContextId, up: bool, bytes: &[u8]) {
     let Some(cable) = world.cables.iter().find(|cable| cable.child == child) else { return };
     let (to, link): (ContextId, LinkId) = if up { (cable.parent, cable.link) } else { (cable.child, UP) };
-    world.put_in += 1 + bytes.len();
-    if let Some(node) = world.nodes.get_mut(&to) {
-        node.receive(link, bytes);
+    if !world.paused.contains(&(to, link)) {
+        world.put_in += 1 + bytes.len();
+        world.read(to, link, bytes);
     }
 }
 
@@ -76,7 +73,7 @@ fn frame(world: &mut World, input: &mut Input<'_>, child: ContextId, up: bool) -
     let flow = world.flows.iter().rev().nth(known.into()).copied();
     let (src, dst, key) = match flow {
         Some((at, flow)) if known < 128 => (flow.peer, at, Some(flow)),
-        _ => (context(input, child), context(input, child), None),
+        _ => (context(world, input, child), context(world, input, child), None),
     };
     let handle = match (kind, key) {
         (Kind::Open, _) => Handle(u32::from(input.byte()) % 9),
@@ -86,11 +83,11 @@ fn frame(world: &mut World, input: &mut Input<'_>, child: ContextId, up: bool) -
     let bits = input.byte();
     let opener = key.map_or(bits & 1 == 1, |flow| !flow.opener);
     let header = Header {
-        flags: Flags(u16::from(bits & 6)).with(Flags::OPENER, opener),
-        auth: if bits & 8 == 0 { src } else { context(input, child) },
+        flags: Flags(u16::from(bits & 6) | u16::from(bits >> 1 & 8)).with(Flags::OPENER, opener),
+        auth: if bits & 8 == 0 { src } else { context(world, input, child) },
         handle,
         reply_to: match kind {
-            Kind::Dead => Handle(context(input, child).0),
+            Kind::Dead => Handle(context(world, input, child).0),
             _ => key.map_or(Handle(u32::from(input.u16())), |flow| flow.handle),
         },
         streams: input.byte() & 15,
@@ -105,9 +102,14 @@ fn frame(world: &mut World, input: &mut Input<'_>, child: ContextId, up: bool) -
     (header, payload)
 }
 
-fn context(input: &mut Input<'_>, child: ContextId) -> ContextId {
+fn context(world: &World, input: &mut Input<'_>, child: ContextId) -> ContextId {
     match input.byte() {
-        number @ 0..64 => ContextId(u32::from(number) % 14),
+        number @ 0..48 => ContextId(u32::from(number) % 14),
+        // One of those that were granted in blocks, or the next to be.
+        number @ 48..64 => {
+            let last = world.names.last().map_or(0, |last| last.0);
+            ContextId(last + u32::from(number - 48) * 9)
+        }
         64..200 => child,
         200..230 => ContextId::ROOT,
         230..250 => ContextId(u32::from(input.u16())),
@@ -131,14 +133,14 @@ fn payload(world: &mut World, input: &mut Input<'_>, header: &Header, child: Con
     if header.kind == Kind::Boot && !up {
         world.record.renamed(child);
     }
-    world.record.forged_news |= header.kind == Kind::Route;
-    world.record.forged_streams |= header.kind == Kind::Open && header.streams > 0;
+    world.record.forged_pairs |= header.kind == Kind::Pair && !up;
+    let ids = |ids: &[ContextId]| -> Vec<u8> { ids.iter().flat_map(|id| id.0.to_le_bytes()).collect() };
     let written = match header.kind {
         Kind::Dead | Kind::Reset if readable => {
             codec::to_bytes(&DeadLetter { reason: Reason::Lost, by: header.src, text: FORGED_TEXT.into() })
         }
         Kind::Route if readable => {
-            let context = context(input, child);
+            let context = context(world, input, child);
             let gone = shape % 2 == 1;
             if up {
                 world.record.claimed(context, child);
@@ -146,13 +148,25 @@ fn payload(world: &mut World, input: &mut Input<'_>, header: &Header, child: Con
             if up && gone {
                 world.record.claimed(child, child);
             }
-            codec::to_bytes(&match gone {
-                true => News::Gone { contexts: vec![context, child], text: FORGED_TEXT.into() },
-                false => News::Added(context),
+            Ok(if gone {
+                fuzzing::gone(vec![context, child], Reason::Lost, FORGED_TEXT)
+            } else {
+                fuzzing::added(context)
             })
         }
+        Kind::Choke | Kind::Free if readable => Ok(ids(&input.some(|input| context(world, input, child)))),
+        Kind::Pair if readable => {
+            let (one, other) = (context(world, input, child), context(world, input, child));
+            Ok([ids(&[one, other]), vec![shape & 1]].concat())
+        }
+        Kind::Grant if readable => {
+            let (first, owner) = (context(world, input, child), context(world, input, child));
+            Ok(ids(&[first, owner]))
+        }
+        Kind::Expel if readable => codec::to_bytes(&(context(world, input, child), FORGED_TEXT)),
         Kind::Boot if readable => {
-            let (id, ancestors) = (context(input, child), input.some(|input| context(input, child)));
+            let (id, ancestors) =
+                (context(world, input, child), input.some(|input| context(world, input, child)));
             codec::to_bytes(&Boot { id, ancestors, name: "forged".into(), log_level: shape, heartbeat: 1 })
         }
         Kind::Boot => Ok(input.bytes().to_vec()),

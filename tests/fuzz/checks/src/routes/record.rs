@@ -11,12 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What forged bytes consist of.
 pub const FORGED: u8 = 0xEE;
-/// Whether nodes still pass on whatever news of routes a child sends, so that their own parents blame them for it. To be
-/// made false, and then taken out, as soon as a node looks at news before it passes them on.
-const NEWS_ARE_PASSED_ON: bool = true;
-/// Whether a node still lets the streams of a new flow take the numbers of flows that there are, so that it counts questions
-/// that nobody can end. To be made false, and then taken out, as soon as it looks at those numbers.
-const STREAMS_TAKE_NUMBERS: bool = true;
 /// The text of forged dead letters.
 pub const FORGED_TEXT: &str = "forged";
 
@@ -31,6 +25,8 @@ struct End {
     closed: bool,
     sent: u64,
     sent_end: bool,
+    /// Nothing is ever sent from this end.
+    mute: bool,
 }
 
 /// Everything that is known about a run.
@@ -39,19 +35,23 @@ pub struct Record {
     ends: BTreeMap<(ContextId, FlowKey), End>,
     /// The parent of every context that was ever up.
     parents: BTreeMap<ContextId, ContextId>,
-    /// Where the root had each context made; of any other order nobody is sure.
-    ordered: BTreeMap<ContextId, ContextId>,
+    /// Where each context was to be made.
+    pub ordered: BTreeMap<ContextId, ContextId>,
     up: BTreeSet<ContextId>,
     /// Numbers that somebody claimed, or contexts that were told who they are by a forger.
     tainted: BTreeSet<ContextId>,
     /// On which links there were forgeries: the child, and whether they went up.
     pub forged: BTreeSet<(ContextId, bool)>,
-    /// How many questions were asked of the root that nobody forged; it has room for 256 at a time.
-    pub honest_questions: usize,
-    /// Whether there were forged news of routes.
-    pub forged_news: bool,
-    /// Whether there were forged requests with streams.
-    pub forged_streams: bool,
+    /// How many questions each context asked of the root; it takes 16 at a time.
+    pub questions: BTreeMap<ContextId, usize>,
+    /// Whom the root ever let talk.
+    pub paired: BTreeSet<(ContextId, ContextId)>,
+    /// Whether a forger let any talk.
+    pub forged_pairs: bool,
+    /// Who was not allowed to send all it wanted, and was not told since that it may.
+    pub starved: BTreeSet<(ContextId, FlowKey)>,
+    /// The numbers that the root has given out.
+    handed_out: BTreeSet<ContextId>,
 }
 
 /// Bytes that count up, from a place that the seed says; copied and not computed, for there are many.
@@ -74,7 +74,7 @@ fn seed(at: ContextId, flow: FlowKey) -> u64 {
 }
 
 /// The flow as its other end knows it.
-fn mirrored(at: ContextId, flow: FlowKey) -> (ContextId, FlowKey) {
+pub fn mirrored(at: ContextId, flow: FlowKey) -> (ContextId, FlowKey) {
     (flow.peer, FlowKey { peer: at, handle: flow.handle, opener: !flow.opener })
 }
 
@@ -85,10 +85,20 @@ impl Record {
         honest(seed(at, flow), sent, length)
     }
 
-    pub fn opened_here(&mut self, at: ContextId, flow: FlowKey, streams: u8) {
+    /// A number is given out once.
+    pub fn handed_out(&mut self, id: ContextId) {
+        assert!(self.handed_out.insert(id), "{id} is given out twice");
+    }
+
+    pub fn opened_here(&mut self, at: ContextId, flow: FlowKey, streams: u8, answering: u8) {
         for stream in 0..=u32::from(streams) {
             let flow = FlowKey { handle: Handle(flow.handle.0.wrapping_add(stream)), ..flow };
-            let before = self.ends.insert((at, flow), End::default());
+            let mute = match stream {
+                0 => false,
+                _ if !flow.opener => self.ends.get(&mirrored(at, flow)).is_some_and(|theirs| !theirs.mute),
+                _ => answering & 1 << (stream - 1) != 0,
+            };
+            let before = self.ends.insert((at, flow), End { mute, ..End::default() });
             assert!(before.is_none() || !flow.opener, "a number of a flow is not used twice");
         }
     }
@@ -115,12 +125,6 @@ impl Record {
 
     pub fn reset_here(&mut self, at: ContextId, flow: FlowKey) {
         self.ends.entry((at, flow)).or_default().closed = true;
-    }
-
-    pub fn ordered(&mut self, child: ContextId, parent: ContextId, by: ContextId) {
-        if by == ContextId::ROOT {
-            self.ordered.insert(child, parent);
-        }
     }
 
     /// Whether this child cannot come up here: its number was used, or it was ordered elsewhere.
@@ -174,26 +178,47 @@ impl Record {
 
     /// Whether `at` may be told lies about `peer`: a forger sits between them, or nobody knows where the peer is.
     fn may_be_lied_to(&self, at: ContextId, peer: ContextId) -> bool {
-        let related = self.below(at, peer) || self.below(peer, at);
         let between = |(child, up): &(ContextId, bool)| {
             self.below(peer, *child) == *up && self.below(at, *child) != *up
         };
-        !related || !self.is_solid(peer) || !self.is_solid(at) || self.forged.iter().any(between)
+        !self.is_solid(peer) || !self.is_solid(at) || self.forged.iter().any(between)
+    }
+
+    /// Whether these two may talk: one is above the other, or the root has let them.
+    fn may_talk(&self, one: ContextId, other: ContextId) -> bool {
+        let related = self.below(one, other) || self.below(other, one);
+        related || self.forged_pairs || self.paired.contains(&(one.min(other), one.max(other)))
     }
 
     /// Checks what a node says has happened.
     pub fn event(&mut self, at: ContextId, event: &Event) {
         match event {
-            Event::Opened { flow, streams, bytes, end, .. } => {
+            Event::Opened { flow, streams, bytes, end, auth, .. } => {
                 assert!(!flow.opener, "another opened it");
-                self.opened_here(at, *flow, *streams);
+                if !self.may_be_lied_to(at, flow.peer) {
+                    assert!(self.may_talk(at, flow.peer), "{at} is reached by {}", flow.peer);
+                    assert_eq!(*auth, flow.peer, "nobody acts for another");
+                }
+                self.opened_here(at, *flow, *streams, 0);
                 self.arrived(at, *flow, bytes, *end, u64::from(flow.peer.0));
             }
             Event::Data { flow, bytes, end } => {
                 let (peer, theirs) = mirrored(at, *flow);
                 self.arrived(at, *flow, bytes, *end, seed(peer, theirs));
             }
+            Event::Room(flow) => {
+                self.starved.remove(&(at, *flow));
+            }
+            Event::Gone(contexts) => {
+                for id in contexts {
+                    assert!(
+                        !self.is_solid(*id) || self.may_be_lied_to(at, *id),
+                        "{at} lost {id}, which is up"
+                    );
+                }
+            }
             Event::Closed { flow, letter } => {
+                self.starved.remove(&(at, *flow));
                 let state = self.ends.entry((at, *flow)).or_default();
                 assert!(!state.closed, "{at}: {flow:?} ends twice: {letter:?}");
                 state.closed = true;
@@ -233,14 +258,25 @@ impl Record {
         assert_eq!(honest(seed, offset, bytes.len()), bytes, "{at}: {flow:?} brings what was not sent");
     }
 
-    /// A node wants to close a link for what it brought: then somebody must have forged on it.
+    /// A node wants to close a link for what it brought: then somebody must have forged on it, or above.
     pub fn blamed(&self, by: ContextId, cable: &Cable) {
-        let up = by == cable.parent;
         let sure = self.is_solid(cable.child) && self.is_solid(cable.parent);
-        let who = if up { cable.child } else { cable.parent };
-        let forged = self.forged.contains(&(cable.child, up));
-        let passed_on = NEWS_ARE_PASSED_ON && self.forged_news;
-        assert!(forged || passed_on || !sure, "{by} blames {who} for what another did");
+        let who = if by == cable.parent { cable.child } else { cable.parent };
+        let forged = self.forged.iter().any(|(child, _)| self.below(cable.child, *child));
+        assert!(forged || !sure, "{by} blames {who} for what another did");
+    }
+
+    /// What has come to anyone and was not used.
+    pub fn unused(&self) -> impl Iterator<Item = (ContextId, FlowKey, usize)> + '_ {
+        let held = |end: &End| if end.closed { 0 } else { (end.delivered - end.consumed) as usize };
+        let ends = self.ends.iter().map(move |((at, flow), end)| (*at, *flow, held(end)));
+        ends.filter(|(_, _, held)| *held > 0)
+    }
+
+    /// The flows on which `at` has something to say.
+    pub fn to_send(&self, at: ContextId) -> impl Iterator<Item = FlowKey> + '_ {
+        let open = self.ends.iter().filter(move |((here, _), end)| *here == at && !end.mute && !end.sent_end);
+        open.map(|((_, flow), _)| *flow)
     }
 
     /// The flows that `at` opened, that have not ended, and whose peer is gone.
@@ -253,9 +289,9 @@ impl Record {
         waiting.map(|((_, flow), _)| *flow)
     }
 
-    /// Whether the root may have no room for another question.
-    pub fn may_be_crowded(&self) -> bool {
-        self.honest_questions > 200 || STREAMS_TAKE_NUMBERS && self.forged_streams
+    /// Whether the root may have no room for another question of this context.
+    pub fn may_be_crowded(&self, context: ContextId) -> bool {
+        self.questions.get(&context).is_some_and(|asked| *asked > 16)
     }
 
     /// How many flows were ever opened to the root.

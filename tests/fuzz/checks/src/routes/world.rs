@@ -5,12 +5,16 @@ use offshoot_agent::error::Reason;
 use offshoot_agent::id::{ContextId, FlowKey, Handle, LinkId};
 use offshoot_agent::node::{Boot, Event, Node, Opening};
 use offshoot_agent::router::Policy;
-use offshoot_agent::wire::{Decoder, Frame, HEADER_LEN, Kind, encode};
-use std::collections::{BTreeMap, VecDeque};
+use offshoot_agent::wire::{Decoder, Frame, HEADER_LEN, Kind, MAX_PAYLOAD};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub const UP: LinkId = LinkId(0);
 /// The most contexts of one run.
-const CONTEXTS: u32 = 12;
+const CONTEXTS: usize = 12;
+/// How many bytes go over a cable in its turn, while everything comes to rest.
+const TURN: usize = 2 * MAX_PAYLOAD;
+/// How long the first bytes of a request for numbers are.
+const ASKED: usize = 3;
 /// What may wait for a connecting child, by the node's own promise; a boot and what goes again come on top.
 const CONNECTING: usize = (4 << 20) + (512 << 10);
 
@@ -46,7 +50,20 @@ pub struct World {
     connecting: Vec<Connecting>,
     pub flows: Vec<(ContextId, FlowKey)>,
     pub record: Record,
-    next: u32,
+    /// Every context there was to be, in order of their numbers' use.
+    pub names: Vec<ContextId>,
+    /// Numbers that contexts were granted and have not used.
+    granted: BTreeMap<ContextId, VecDeque<ContextId>>,
+    /// What was granted in answer to a flow that has not arrived yet.
+    answers: BTreeMap<(ContextId, FlowKey), (ContextId, u32)>,
+    /// What is not read from for now.
+    pub paused: BTreeSet<(ContextId, LinkId)>,
+    /// Milliseconds since the beginning.
+    now: u64,
+    /// Seconds between heartbeats; 0 for none.
+    heartbeat: u32,
+    /// When something came over a link for the last time, and how often it should.
+    heard: BTreeMap<(ContextId, LinkId), (u64, u64)>,
     /// How many frames may still be forged by the dozen: one run is to be quick.
     pub forgeries: u32,
     /// Bytes that were put in from outside or sent, and steps that were taken: what all that waits is measured by.
@@ -60,7 +77,7 @@ fn serve(node: &mut Node) {
 }
 
 impl World {
-    pub fn grown(pairs: &[(u32, u32)]) -> World {
+    pub fn grown(pairs: &[(u32, u32)], heartbeat: u32) -> World {
         let mut root = Node::root();
         serve(&mut root);
         root.serve(Handle::ALLOCATE, Policy::Descendants);
@@ -70,7 +87,13 @@ impl World {
             connecting: Vec::new(),
             flows: Vec::new(),
             record: Record::default(),
-            next: 1,
+            names: vec![ContextId::ROOT],
+            granted: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            now: 0,
+            heartbeat,
+            heard: BTreeMap::new(),
             forgeries: 1000,
             put_in: 0,
         };
@@ -83,9 +106,9 @@ impl World {
         world
     }
 
-    /// The number that the next context gets.
-    pub fn newest(&self) -> ContextId {
-        ContextId(self.next)
+    /// A context by the order of their coming; or one that will never be.
+    pub fn name(&self, number: usize) -> ContextId {
+        self.names.get(number).copied().unwrap_or(ContextId(1_000_000))
     }
 
     pub fn open(
@@ -99,8 +122,10 @@ impl World {
         let Some(node) = self.nodes.get_mut(&from) else { return 0 };
         let (flow, taken) = node.open(to, service, &record::opening(from, length), opening);
         self.put_in += taken;
-        self.record.honest_questions += usize::from(service == Handle::ALLOCATE);
-        self.record.opened_here(from, flow, opening.streams);
+        if service == Handle::ALLOCATE {
+            *self.record.questions.entry(from).or_default() += 1;
+        }
+        self.record.opened_here(from, flow, opening.streams, opening.answering);
         self.record.sent(from, flow, taken, taken == length);
         for stream in 0..=u32::from(opening.streams) {
             self.flows.push((from, FlowKey { handle: Handle(flow.handle.0 + stream), ..flow }));
@@ -116,6 +141,9 @@ impl World {
         assert!(room.is_some_and(|room| taken <= room), "not beyond the credit");
         self.put_in += taken;
         self.record.sent(at, flow, taken, end && taken == length);
+        if taken < length {
+            self.record.starved.insert((at, flow));
+        }
         taken
     }
 
@@ -135,20 +163,79 @@ impl World {
         }
     }
 
+    /// `from` asks the root for numbers.
+    pub fn ask(&mut self, from: ContextId) {
+        self.open(from, ContextId::ROOT, Handle::ALLOCATE, ASKED, Opening::default());
+    }
+
+    /// The root's answer to a request for numbers.
+    fn grant(&mut self, flow: FlowKey) {
+        let Some(root) = self.nodes.get_mut(&ContextId::ROOT) else { return };
+        let Some((first, count)) = root.grant(flow.peer) else { return };
+        (first.0..first.0 + count).for_each(|id| self.record.handed_out(ContextId(id)));
+        self.answers.insert(record::mirrored(ContextId::ROOT, flow), (first, count));
+        self.send(ContextId::ROOT, flow, 1, true);
+    }
+
+    /// The root lets two contexts talk, or forbids it.
+    pub fn pair(&mut self, one: ContextId, other: ContextId, open: bool) {
+        if one != other
+            && let Some(root) = self.nodes.get_mut(&ContextId::ROOT)
+        {
+            self.record.paired.extend(open.then_some((one.min(other), one.max(other))));
+            root.pair(one, other, open);
+        }
+    }
+
     /// `from` orders `parent` to connect a new context.
     pub fn order(&mut self, from: ContextId, parent: ContextId) {
-        if self.next >= CONTEXTS {
+        if self.names.len() >= CONTEXTS {
             return;
         }
         let Some(node) = self.nodes.get_mut(&from) else { return };
-        let child = ContextId(self.next);
-        self.next += 1;
+        let child = if from == ContextId::ROOT {
+            let child = node.new_context().expect("they do not run out");
+            self.record.handed_out(child);
+            child
+        } else {
+            let Some(child) = self.granted.get_mut(&from).and_then(VecDeque::pop_front) else { return };
+            child
+        };
+        self.names.push(child);
         let opening = Opening { new_context: Some(child), ..Opening::default() };
         let (flow, _) = node.open(parent, Handle::CONNECT, b"", opening);
-        self.record.opened_here(from, flow, 0);
+        self.record.opened_here(from, flow, 0, 0);
         self.record.sent(from, flow, 0, true);
-        self.record.ordered(child, parent, from);
+        self.record.ordered.insert(child, parent);
         self.flows.push((from, flow));
+    }
+
+    /// Time passes: nodes look after their links.
+    pub fn pass(&mut self, milliseconds: u64) {
+        self.now += milliseconds;
+        for node in self.nodes.values_mut() {
+            node.set_time(self.now);
+            if node.next_due().is_some_and(|due| due <= self.now) {
+                node.expire(self.now);
+            }
+        }
+    }
+
+    fn beat(&mut self, at: ContextId, link: LinkId, seconds: u32) {
+        if let Some(node) = self.nodes.get_mut(&at).filter(|_| seconds > 0) {
+            let every = u64::from(seconds) * 1000;
+            node.beat(link, every);
+            self.heard.insert((at, link), (self.now, every));
+        }
+    }
+
+    /// Bytes come over a link.
+    pub fn read(&mut self, at: ContextId, link: LinkId, bytes: &[u8]) {
+        let Some(node) = self.nodes.get_mut(&at).filter(|_| !bytes.is_empty()) else { return };
+        node.receive(link, bytes);
+        if let Some((heard, _)) = self.heard.get_mut(&(at, link)) {
+            *heard = self.now;
+        }
     }
 
     /// The agent of a connecting child says hello.
@@ -169,6 +256,7 @@ impl World {
         }
         let (mut node, _) = Node::agent();
         serve(&mut node);
+        node.set_time(self.now);
         node.control(UP, Kind::Hello, Vec::new());
         self.nodes.insert(child, node);
         self.record.alive(child, parent);
@@ -241,55 +329,37 @@ impl World {
         let Some(node) = self.nodes.get_mut(&at) else { return };
         match what % 3 {
             0 => node.log(vec![0; usize::from(what)]),
-            1 if at != ContextId::ROOT => node.control(UP, Kind::Pong, Vec::new()),
+            1 if at != ContextId::ROOT => node.control(UP, Kind::Ping, Vec::new()),
             _ => links.into_iter().for_each(|link| node.control(link, Kind::Ping, Vec::new())),
         }
     }
 
-    /// Takes what nodes have to send off them.
-    fn collect(&mut self) -> bool {
-        let mut moved = false;
-        let mut take = |node: Option<&mut Node>, link: LinkId, lane: &mut Lane| {
-            let Some(node) = node else { return };
-            let mut bytes = Vec::new();
-            node.transmit(link, &mut bytes, usize::MAX);
-            moved |= !bytes.is_empty();
-            lane.decoder.extend(&bytes);
-            while let Some(frame) = lane.decoder.next_frame().expect("a node sends what can be read") {
-                lane.frames.push_back(frame);
-            }
-            assert_eq!(lane.decoder.pending(), 0, "a node sends whole frames");
-        };
-        for cable in &mut self.cables {
-            take(self.nodes.get_mut(&cable.parent), cable.link, &mut cable.down);
-            take(self.nodes.get_mut(&cable.child), UP, &mut cable.up);
-        }
-        for connecting in &mut self.connecting {
-            take(self.nodes.get_mut(&connecting.parent), connecting.link, &mut connecting.down);
-        }
-        moved
-    }
-
-    /// Carries up to `count` frames over one cable, cut after `piece` bytes.
-    pub fn carry(&mut self, number: usize, up: bool, count: usize, piece: usize) {
-        self.collect();
+    /// Carries up to `count` frames over one cable, cut after `piece` bytes. Whether there were any.
+    pub fn carry(&mut self, number: usize, up: bool, count: usize, piece: usize) -> bool {
         if self.cables.is_empty() {
-            return;
+            return false;
         }
         let at = number % self.cables.len();
         let cable = &mut self.cables[at];
-        let lane = if up { &mut cable.up } else { &mut cable.down };
+        let ends = [(cable.parent, cable.link), (cable.child, UP)];
+        let (lane, [(from, outgoing), (to, link)]) =
+            if up { (&mut cable.up, [ends[1], ends[0]]) } else { (&mut cable.down, ends) };
+        if lane.frames.len() < count {
+            let enough = count.saturating_mul(HEADER_LEN).min(TURN);
+            take(self.nodes.get_mut(&from), outgoing, lane, enough);
+        }
+        if lane.frames.is_empty() || self.paused.contains(&(to, link)) {
+            return false;
+        }
         let mut bytes = Vec::new();
         for frame in lane.frames.drain(..count.min(lane.frames.len())) {
-            encode(&frame.header, &frame.payload, lane.sequence, &mut bytes);
+            frame.encode(lane.sequence, &mut bytes);
             lane.sequence = lane.sequence.wrapping_add(1);
         }
-        let (to, link) = if up { (cable.parent, cable.link) } else { (cable.child, UP) };
-        if let Some(node) = self.nodes.get_mut(&to) {
-            let (one, other) = bytes.split_at(piece.min(bytes.len()));
-            node.receive(link, one);
-            node.receive(link, other);
-        }
+        let (one, other) = bytes.split_at(piece.min(bytes.len()));
+        self.read(to, link, one);
+        self.read(to, link, other);
+        true
     }
 
     /// Carries everything until nothing moves.
@@ -297,16 +367,13 @@ impl World {
         for round in 0.. {
             assert!(round < 10_000, "it never comes to rest");
             let mut moved = self.listen();
-            moved |= self.collect();
+            for connecting in &mut self.connecting {
+                let node = self.nodes.get_mut(&connecting.parent);
+                moved |= take(node, connecting.link, &mut connecting.down, usize::MAX);
+            }
             for at in 0..self.cables.len() {
                 for up in [false, true] {
-                    if let Some(cable) = self.cables.get(at) {
-                        let lane = if up { &cable.up } else { &cable.down };
-                        if !lane.frames.is_empty() {
-                            self.carry(at, up, usize::MAX, usize::MAX);
-                            moved = true;
-                        }
-                    }
+                    moved |= self.carry(at, up, usize::MAX, usize::MAX);
                 }
             }
             if !moved {
@@ -337,27 +404,51 @@ impl World {
             any = true;
             self.record.event(at, &event);
             match event {
-                Event::Opened { flow, streams, child, .. } => {
+                Event::Opened { flow, streams, child, service, bytes, .. } => {
                     for stream in 0..=u32::from(streams) {
                         let handle = Handle(flow.handle.0.wrapping_add(stream));
                         self.flows.push((at, FlowKey { handle, ..flow }));
                     }
+                    if service == Handle::ALLOCATE && bytes.len() == ASKED {
+                        self.grant(flow);
+                    }
                     if let Some((child, link)) = child {
                         self.accept(at, flow.peer, child, link);
+                    }
+                }
+                Event::Data { flow, .. } => {
+                    if let Some((first, count)) = self.answers.remove(&(at, flow)) {
+                        let numbers = (first.0..first.0 + count).map(ContextId);
+                        self.granted.entry(at).or_default().extend(numbers);
                     }
                 }
                 Event::Control { link, kind: Kind::Hello, .. } => {
                     if let Some(node) = self.nodes.get_mut(&at) {
                         node.link_up(link);
                     }
+                    self.beat(at, link, self.heartbeat);
                 }
-                Event::Broken { link, .. } => {
+                Event::Control { link, kind: Kind::Ping, .. } => {
+                    if let Some(node) = self.nodes.get_mut(&at) {
+                        node.control(link, Kind::Pong, Vec::new());
+                    }
+                }
+                Event::Boot(boot) => self.beat(at, UP, boot.heartbeat),
+                Event::Pause(link) => assert!(self.paused.insert((at, link)), "it is paused already"),
+                Event::Resume(link) => assert!(self.paused.remove(&(at, link)), "it is not paused"),
+                Event::Broken { link, reason, .. } => {
                     let cable = |cable: &Cable| match link == UP && at != ContextId::ROOT {
                         true => cable.child == at,
                         false => cable.parent == at && cable.link == link,
                     };
                     if let Some(number) = self.cables.iter().position(cable) {
-                        self.record.blamed(at, &self.cables[number]);
+                        if reason == Reason::Silent {
+                            let silent = |(heard, every)| self.now - heard >= 3 * every;
+                            let quiet = self.heard.get(&(at, link)).copied().is_some_and(silent);
+                            assert!(quiet, "{at} gives a link up that it has heard");
+                        } else {
+                            self.record.blamed(at, &self.cables[number]);
+                        }
                         self.cut_at(number);
                     }
                 }
@@ -377,7 +468,10 @@ impl World {
         }
         let mut ancestors = vec![node.id()];
         ancestors.extend_from_slice(node.router.ancestors());
-        node.boot(link, &Boot { id: child, ancestors, name: "fuzz".into(), log_level: 0, heartbeat: 0 });
+        node.boot(
+            link,
+            &Boot { id: child, ancestors, name: "fuzz".into(), log_level: 0, heartbeat: self.heartbeat },
+        );
         self.connecting.push(Connecting { parent, link, child, down: Lane::default() });
     }
 
@@ -385,24 +479,53 @@ impl World {
     pub fn finish(&mut self) {
         self.settle();
         if self.record.forged.is_empty() {
-            for (context, node) in &self.nodes {
-                for flow in self.record.waiting_for_the_gone(*context) {
-                    assert!(!node.knows(flow), "{context} waits on {flow:?} for one that is gone");
-                }
-            }
-            return;
+            return self.flows_on();
         }
         let forgers: Vec<_> = self.record.forged.iter().map(|(child, _)| *child).collect();
         forgers.into_iter().for_each(|child| self.cut_child(child));
         self.settle();
-        let crowded = self.record.may_be_crowded();
-        // Each asks twice, for a single free place among the questions is none.
-        for context in self.record.untouched().repeat(2) {
+        for context in self.record.untouched() {
             let before = self.record.flows_at_root();
             self.open(context, ContextId::ROOT, Handle::ALLOCATE, 0, Opening::default());
             self.settle();
-            assert!(crowded || self.record.flows_at_root() > before, "{context} is heard no more");
+            let heard = self.record.flows_at_root() > before;
+            assert!(heard || self.record.may_be_crowded(context), "{context} is heard no more");
         }
+    }
+
+    /// Nobody has forged anything: once all that came has been used, every flow may go on, or was ended.
+    fn flows_on(&mut self) {
+        while !self.connecting.is_empty() {
+            self.bring_up(0);
+            self.settle();
+        }
+        loop {
+            let held: Vec<_> =
+                self.record.unused().filter(|(at, _, _)| self.nodes.contains_key(at)).collect();
+            if held.is_empty() {
+                break;
+            }
+            held.into_iter().for_each(|(at, flow, length)| self.consume(at, flow, length));
+            self.settle();
+        }
+        assert!(self.paused.iter().all(|(at, link)| !self.is_live(*at, *link)), "nothing waits any more");
+        for (context, node) in &mut self.nodes {
+            for flow in self.record.waiting_for_the_gone(*context) {
+                assert!(!node.knows(flow), "{context} waits on {flow:?} for one that is gone");
+            }
+            for flow in self.record.to_send(*context) {
+                assert_ne!(node.room(flow), Some(0), "{context} may never send on {flow:?} again");
+            }
+            assert_eq!(node.held(), 0, "{context} keeps something");
+        }
+        for (at, flow) in &self.record.starved {
+            let known = self.nodes.get(at).is_some_and(|node| node.knows(*flow));
+            assert!(!known, "{at} was never told that {flow:?} has room");
+        }
+    }
+
+    fn is_live(&self, at: ContextId, link: LinkId) -> bool {
+        self.cables.iter().any(|cable| cable.parent == at && cable.link == link)
     }
 
     /// What waits is bounded: for a connecting child by the node's promise, in all by what was put in.
@@ -422,4 +545,17 @@ impl World {
         let limit = (1 << 20) + 8 * self.put_in * (HEADER_LEN + 200);
         assert!(all <= limit, "{all} bytes wait, {} were put in", self.put_in);
     }
+}
+
+/// Takes what a node has to send over a link. Whether there was anything.
+fn take(node: Option<&mut Node>, link: LinkId, lane: &mut Lane, enough: usize) -> bool {
+    let Some(node) = node else { return false };
+    let mut bytes = Vec::new();
+    node.transmit(link, &mut bytes, enough);
+    let mut rest = &bytes[..];
+    while let Some(frame) = lane.decoder.next_frame(&mut rest).expect("a node sends what can be read") {
+        lane.frames.push_back(frame);
+    }
+    assert_eq!(lane.decoder.pending(), 0, "a node sends whole frames");
+    !bytes.is_empty()
 }
