@@ -1,6 +1,6 @@
 //! Values to bytes and back: the only module that names the serialisation format.
 //!
-//! bincode 1.3's format with variable-length integers; it writes, and a [reader](read) of our own holds every length
+//! bincode 1.3's format with variable-length integers; it writes, and a reader of our own holds every length
 //! against what is left of the message, so that none can make this side allocate more than the message could hold.
 
 mod read;
