@@ -1,9 +1,9 @@
 //! Everything that a context could say and may not, said from every position of a tree to every other: nothing of it is
 //! acted on, what is refused is logged with the offender's number, and the honest go on.
 
-mod common;
+mod by_hand;
 
-use common::Tree;
+use by_hand::Tree;
 use offshoot_agent::error::{DeadLetter, Reason};
 use offshoot_agent::id::{ContextId, Handle};
 use offshoot_agent::node::Event;

@@ -1,9 +1,9 @@
 //! Whole trees of nodes in one thread: bytes are carried by the test, so every rule of routing, authority and credit is
 //! seen without a process.
 
-mod common;
+mod by_hand;
 
-use common::Tree;
+use by_hand::Tree;
 use offshoot_agent::error::Reason;
 use offshoot_agent::id::{ContextId, FlowKey, Handle};
 use offshoot_agent::node::{Event, Opening};

@@ -5,6 +5,7 @@
 
 mod children;
 mod detach;
+mod events;
 mod programs;
 mod requests;
 mod teardown;
@@ -12,19 +13,17 @@ mod teardown;
 pub(crate) use children::{BUILD, Connected, Hello};
 pub(crate) use requests::{encode_call, serve};
 
-use crate::error::{Error, Reason, Result};
-use crate::id::{FlowKey, LinkId};
-use crate::node::Event;
-use crate::shared::{Core, Endpoint, LinkIo, Order, Shared, WAKER, Wake};
+use crate::error::{Error, Result};
+use crate::id::LinkId;
+use crate::outflow::LinkIo;
+use crate::shared::{Core, Order, Shared, WAKER};
 use crate::sys;
 use crate::table::Table;
-use crate::wire::Kind;
 use crate::workers::Workers;
 use children::Child;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use programs::Program;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -359,68 +358,6 @@ impl Broker {
         }
     }
 
-    fn handle_events(&mut self, core: &mut Core) {
-        while let Some(event) = core.node.poll_event() {
-            match event {
-                Event::Opened { flow, service, auth, streams, child, bytes, end } => {
-                    let request = crate::shared::Request { service, auth, streams, child, bytes };
-                    self.opened(core, flow, request, end);
-                }
-                Event::Data { flow, bytes, end } => self.data(core, flow, bytes, end),
-                Event::Room(flow) => {
-                    core.go_on(flow);
-                    match core.endpoints.get(&flow) {
-                        Some(Endpoint::Stream(stream)) => {
-                            let stream = Arc::clone(stream);
-                            core.wakes.push(Wake::Stream(stream));
-                        }
-                        Some(Endpoint::Program(number, stream @ (1 | 2))) => {
-                            let (number, stream) = (*number, *stream);
-                            self.program_room(core, number, stream);
-                        }
-                        _ => {}
-                    }
-                }
-                Event::Closed { flow, letter } => self.flow_closed(core, flow, letter),
-                Event::Boot(boot) => self.boot(core, &boot),
-                Event::Control { link, kind, bytes } => self.control(core, link, kind, &bytes),
-                Event::Log { from, bytes } => crate::log::arrived(&core.name_of(from), &bytes),
-                Event::Broken { link, reason, why } => self.link_broken(core, link, reason, &why),
-                Event::Pause(link) => self.read_link(link, false),
-                Event::Resume(link) => self.read_link(link, true),
-                Event::Gone(contexts) => {
-                    for context in contexts {
-                        core.names.remove(&context);
-                    }
-                }
-            }
-        }
-    }
-
-    fn control(&mut self, core: &mut Core, link: LinkId, kind: Kind, bytes: &[u8]) {
-        match kind {
-            Kind::Ping => core.node.control(link, Kind::Pong, Vec::new()),
-            Kind::Hello => self.child_hello(core, link, bytes),
-            Kind::Shutdown => self.stopping_order(core),
-            _ => {}
-        }
-    }
-
-    fn stopping_order(&mut self, core: &mut Core) {
-        core.orders.push(Order::Stop);
-        core.unseen = true;
-    }
-
-    fn boot(&mut self, core: &mut Core, boot: &crate::node::Boot) {
-        self.shared.log_level.store(boot.log_level, Ordering::Relaxed);
-        core.names.insert(boot.id, boot.name.as_str().into());
-        self.heartbeat = boot.heartbeat;
-        self.context = Some(crate::context::Context::new(&self.shared, boot.id, boot.name.as_str().into()));
-        if let Place::Agent(up) = self.place {
-            self.beat(core, up, boot.heartbeat);
-        }
-    }
-
     /// Reads from a link, or not for now.
     fn read_link(&mut self, link: LinkId, go_on: bool) {
         let found = self.sources.iter().find(|(_, (role, _))| *role == Role::Link(link));
@@ -451,44 +388,6 @@ impl Broker {
                 Timer::Farewell => self.force(),
                 Timer::Idle => self.look_for_work(),
             }
-        }
-    }
-
-    /// A link brought nonsense, or nothing for too long: it is closed from this side.
-    fn link_broken(&mut self, core: &mut Core, link: LinkId, reason: Reason, why: &str) {
-        tracing::warn!("closing the link of {}: {why}", self.name_of_link(link));
-        self.unwatch(Role::Link(link));
-        if matches!(self.place, Place::Agent(up) if up == link) {
-            self.stopping_order(core);
-            return;
-        }
-        self.lose_child(core, link, reason, why);
-    }
-
-    fn link_ended(&mut self, link: LinkId) {
-        if matches!(self.place, Place::Agent(up) if up == link) {
-            return self.stop();
-        }
-        self.child_stream_ended(link, Role::Link(link));
-    }
-
-    fn flow_closed(&mut self, core: &mut Core, flow: FlowKey, letter: crate::error::DeadLetter) {
-        let error = core.error_of(flow, letter.clone());
-        match core.forget(flow) {
-            Some(Endpoint::Reply(slot, _)) => core.wakes.push(Wake::Slot(slot, Err(error))),
-            Some(Endpoint::Stream(stream)) => {
-                stream.fail(error.to_string());
-                core.wakes.push(Wake::Stream(stream));
-            }
-            Some(Endpoint::Program(number, stream)) => self.program_stream_closed(core, number, stream),
-            Some(Endpoint::Image(link, _)) => self.image_missing(core, link, &error),
-            Some(Endpoint::Request(request)) => {
-                if let Some((_, link)) = request.child {
-                    core.node.link_lost(link, Reason::ConnectFailed, "the order to connect broke off");
-                }
-            }
-            Some(Endpoint::Busy) => self.workers.forget(flow),
-            None => {}
         }
     }
 }

@@ -201,7 +201,7 @@ pub fn storm(microseconds: u32) {
 
 /// The same for the process that calls it.
 pub fn interrupt(microseconds: u32) {
-    let every = libc::timeval { tv_sec: 0, tv_usec: microseconds as libc::suseconds_t };
+    let every = libc::timeval { tv_sec: 0, tv_usec: microseconds as _ };
     let timer = libc::itimerval { it_interval: every, it_value: every };
     // SAFETY: all zeroes is a valid sigaction; the handler touches nothing; both structures live until the calls return.
     unsafe {

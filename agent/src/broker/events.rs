@@ -1,0 +1,112 @@
+//! What the node wants done: requests, bytes, room, endings and orders, carried to whom they concern.
+
+use super::{Broker, Place, Role};
+use crate::error::Reason;
+use crate::id::{FlowKey, LinkId};
+use crate::node::Event;
+use crate::shared::{Core, Endpoint, Order, Wake};
+use crate::wire::Kind;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Broker {
+    pub(super) fn handle_events(&mut self, core: &mut Core) {
+        while let Some(event) = core.node.poll_event() {
+            match event {
+                Event::Opened { flow, service, auth, streams, child, bytes, end } => {
+                    let request = crate::shared::Request { service, auth, streams, child, bytes };
+                    self.opened(core, flow, request, end);
+                }
+                Event::Data { flow, bytes, end } => self.data(core, flow, bytes, end),
+                Event::Room(flow) => {
+                    core.go_on(flow);
+                    match core.endpoints.get(&flow) {
+                        Some(Endpoint::Stream(stream)) => {
+                            let stream = Arc::clone(stream);
+                            core.wakes.push(Wake::Stream(stream));
+                        }
+                        Some(Endpoint::Program(number, stream @ (1 | 2))) => {
+                            let (number, stream) = (*number, *stream);
+                            self.program_room(core, number, stream);
+                        }
+                        _ => {}
+                    }
+                }
+                Event::Closed { flow, letter } => self.flow_closed(core, flow, letter),
+                Event::Boot(boot) => self.boot(core, &boot),
+                Event::Control { link, kind, bytes } => self.control(core, link, kind, &bytes),
+                Event::Log { from, bytes } => crate::log::arrived(&core.name_of(from), &bytes),
+                Event::Broken { link, reason, why } => self.link_broken(core, link, reason, &why),
+                Event::Pause(link) => self.read_link(link, false),
+                Event::Resume(link) => self.read_link(link, true),
+                Event::Gone(contexts) => {
+                    for context in contexts {
+                        core.names.remove(&context);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn control(&mut self, core: &mut Core, link: LinkId, kind: Kind, bytes: &[u8]) {
+        match kind {
+            Kind::Ping => core.node.control(link, Kind::Pong, Vec::new()),
+            Kind::Hello => self.child_hello(core, link, bytes),
+            Kind::Shutdown => self.stopping_order(core),
+            _ => {}
+        }
+    }
+
+    pub(super) fn stopping_order(&mut self, core: &mut Core) {
+        core.orders.push(Order::Stop);
+        core.unseen = true;
+    }
+
+    pub(super) fn boot(&mut self, core: &mut Core, boot: &crate::node::Boot) {
+        self.shared.log_level.store(boot.log_level, Ordering::Relaxed);
+        core.names.insert(boot.id, boot.name.as_str().into());
+        self.heartbeat = boot.heartbeat;
+        self.context = Some(crate::context::Context::new(&self.shared, boot.id, boot.name.as_str().into()));
+        if let Place::Agent(up) = self.place {
+            self.beat(core, up, boot.heartbeat);
+        }
+    }
+
+    /// A link brought nonsense, or nothing for too long: it is closed from this side.
+    pub(super) fn link_broken(&mut self, core: &mut Core, link: LinkId, reason: Reason, why: &str) {
+        tracing::warn!("closing the link of {}: {why}", self.name_of_link(link));
+        self.unwatch(Role::Link(link));
+        if matches!(self.place, Place::Agent(up) if up == link) {
+            self.stopping_order(core);
+            return;
+        }
+        self.lose_child(core, link, reason, why);
+    }
+
+    pub(super) fn link_ended(&mut self, link: LinkId) {
+        if matches!(self.place, Place::Agent(up) if up == link) {
+            return self.stop();
+        }
+        self.child_stream_ended(link, Role::Link(link));
+    }
+
+    pub(super) fn flow_closed(&mut self, core: &mut Core, flow: FlowKey, letter: crate::error::DeadLetter) {
+        let error = core.error_of(flow, letter.clone());
+        match core.forget(flow) {
+            Some(Endpoint::Reply(slot, _)) => core.wakes.push(Wake::Slot(slot, Err(error))),
+            Some(Endpoint::Stream(stream)) => {
+                stream.fail(error.to_string());
+                core.wakes.push(Wake::Stream(stream));
+            }
+            Some(Endpoint::Program(number, stream)) => self.program_stream_closed(core, number, stream),
+            Some(Endpoint::Image(link, _)) => self.image_missing(core, link, &error),
+            Some(Endpoint::Request(request)) => {
+                if let Some((_, link)) = request.child {
+                    core.node.link_lost(link, Reason::ConnectFailed, "the order to connect broke off");
+                }
+            }
+            Some(Endpoint::Busy) => self.workers.forget(flow),
+            None => {}
+        }
+    }
+}
