@@ -15,7 +15,7 @@ use crate::process::{eventually, signal};
 use crate::scratch::ScratchDir;
 use crate::tree::{ended, facts, resident};
 
-/// The longest that a call to an honest context may take beside a flood, on a busy machine: up to 4 MiB of the smallest
+/// The longest that a call to an honest context may take beside a flood, on a busy machine: up to 2 MiB of the smallest
 /// frames, 80,000 of them, are before it at an agent that it shares with the hostile child.
 pub const ANSWER: Duration = Duration::from_secs(20);
 /// The most that a controller or an agent may grow by because of one child.

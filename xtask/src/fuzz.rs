@@ -21,7 +21,7 @@ const TARGETS: [&str; 7] = ["routes", "messages", "dialogue", "boot", "frames", 
 /// Seconds for each target of a run that is not `--smoke`.
 const SECONDS: u64 = 300;
 /// Seconds for each target in `--smoke`, and how many run at a time.
-const SMOKE: (u64, usize) = (60, 2);
+const SMOKE: (u64, usize) = (60, 4);
 
 /// What libFuzzer needs to see of the code: counters at every edge, and both sides of every comparison.
 const FLAGS: [&str; 6] = [
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn without_names_all_targets_are_meant() {
         let wish = wish(&words("--smoke")).unwrap();
-        assert_eq!((wish.targets.len(), wish.seconds, wish.jobs), (TARGETS.len(), 60, 2));
+        assert_eq!((wish.targets.len(), wish.seconds, wish.jobs), (TARGETS.len(), 60, 4));
     }
 
     #[test]

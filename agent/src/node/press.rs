@@ -21,7 +21,7 @@ pub const LOW: usize = 256 << 10;
 /// How much may wait for a link before flows of this node wait instead.
 pub const OWN: usize = 256 << 10;
 /// How much may wait because of one child before it is not read from.
-pub const CAUSED: usize = 4 << 20;
+pub const CAUSED: usize = 2 << 20;
 /// How much may wait because of all children before each of them has only [`CAUSED_EACH`].
 pub const CAUSED_BY_ALL: usize = 16 << 20;
 /// See [`CAUSED_BY_ALL`].
@@ -52,7 +52,10 @@ impl Node {
         frame: Frame,
     ) -> Option<(Frame, &'static str)> {
         let (size, dst, local) = (frame.size(), frame.header.dst, frame.header.src == self.id());
+        let ending = matches!(frame.header.kind, Kind::Credit | Kind::Reset | Kind::Dead);
         let state = self.links.get_mut(&link)?;
+        // What a child is answered it has asked for: it is not read from while it does not read that.
+        let from = if ending && state.child.is_some() && state.up { Some(link) } else { from };
         let pushed = match state.push(from, frame) {
             Ok(pushed) => pushed,
             Err(frame) => {
