@@ -42,7 +42,7 @@ pub struct Record {
     tainted: BTreeSet<ContextId>,
     /// On which links there were forgeries: the child, and whether they went up.
     pub forged: BTreeSet<(ContextId, bool)>,
-    /// How many questions each context asked of the root; it takes 16 at a time.
+    /// How many questions each context asked of the root, their streams counted as well; it takes 16 at a time.
     pub questions: BTreeMap<ContextId, usize>,
     /// Whom the root ever let talk.
     pub paired: BTreeSet<(ContextId, ContextId)>,
