@@ -13,6 +13,8 @@ pub const UP: LinkId = LinkId(0);
 const CONTEXTS: usize = 12;
 /// How many bytes go over a cable in its turn, while everything comes to rest.
 const TURN: usize = 2 * MAX_PAYLOAD;
+/// A service for everybody who can reach a node.
+pub const OPEN_TO_ALL: Handle = Handle(77);
 /// How long the first bytes of a request for numbers are.
 const ASKED: usize = 3;
 /// What may wait for a connecting child, by the node's own promise; a boot and what goes again come on top.
@@ -74,6 +76,7 @@ fn serve(node: &mut Node) {
     for service in [Handle::CALL, Handle::EXEC, Handle::CONNECT] {
         node.serve(service, Policy::Ancestors);
     }
+    node.serve(OPEN_TO_ALL, Policy::Anyone);
 }
 
 impl World {
