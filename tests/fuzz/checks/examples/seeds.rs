@@ -444,6 +444,16 @@ fn routes() -> Vec<Vec<u8>> {
             settle(),
             send(10, 99, true),
         ],
+        // A child that was not told yet who it is.
+        vec![
+            vec![0],
+            order(0, 1),
+            settle(),
+            UP.to_vec(),
+            open(2, 9, 0, 4, 0, 9),
+            send(0, 255, false),
+            settle(),
+        ],
     ];
     scripts.into_iter().map(|steps| steps.concat()).collect()
 }

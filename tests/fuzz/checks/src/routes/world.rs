@@ -122,7 +122,7 @@ impl World {
         length: usize,
         opening: Opening,
     ) -> usize {
-        let Some(node) = self.nodes.get_mut(&from) else { return 0 };
+        let Some(node) = named(&mut self.nodes, from) else { return 0 };
         let (flow, taken) = node.open(to, service, &record::opening(from, length), opening);
         self.put_in += taken;
         if service == Handle::ALLOCATE {
@@ -195,7 +195,7 @@ impl World {
         if self.names.len() >= CONTEXTS {
             return;
         }
-        let Some(node) = self.nodes.get_mut(&from) else { return };
+        let Some(node) = named(&mut self.nodes, from) else { return };
         let child = if from == ContextId::ROOT {
             let child = node.new_context().expect("they do not run out");
             self.record.handed_out(child);
@@ -329,7 +329,7 @@ impl World {
     pub fn chat(&mut self, at: ContextId, what: u8) {
         let links: Vec<LinkId> =
             self.cables.iter().filter(|cable| cable.parent == at).map(|cable| cable.link).collect();
-        let Some(node) = self.nodes.get_mut(&at) else { return };
+        let Some(node) = named(&mut self.nodes, at) else { return };
         match what % 3 {
             0 => node.log(vec![0; usize::from(what)]),
             1 if at != ContextId::ROOT => node.control(UP, Kind::Ping, Vec::new()),
@@ -548,6 +548,11 @@ impl World {
         let limit = (1 << 20) + 8 * self.put_in * (HEADER_LEN + 200);
         assert!(all <= limit, "{all} bytes wait, {} were put in", self.put_in);
     }
+}
+
+/// A node that was told who it is: before that it says nothing of its own.
+fn named(nodes: &mut BTreeMap<ContextId, Node>, at: ContextId) -> Option<&mut Node> {
+    nodes.get_mut(&at).filter(|node| node.id() != ContextId(u32::MAX))
 }
 
 /// Takes what a node has to send over a link. Whether there was anything.
