@@ -294,9 +294,9 @@ impl Record {
         self.questions.get(&context).is_some_and(|asked| *asked > 16)
     }
 
-    /// How many flows were ever opened to the root.
-    pub fn flows_at_root(&self) -> usize {
-        self.ends.keys().filter(|(at, flow)| *at == ContextId::ROOT && !flow.opener).count()
+    /// How many flows were ever opened to this context.
+    pub fn flows_at(&self, context: ContextId) -> usize {
+        self.ends.keys().filter(|(at, flow)| *at == context && !flow.opener).count()
     }
 
     /// The contexts that are up and to whom nobody has lied.

@@ -347,10 +347,9 @@ impl World {
         let ends = [(cable.parent, cable.link), (cable.child, UP)];
         let (lane, [(from, outgoing), (to, link)]) =
             if up { (&mut cable.up, [ends[1], ends[0]]) } else { (&mut cable.down, ends) };
-        if lane.frames.len() < count {
-            let enough = count.saturating_mul(HEADER_LEN).min(TURN);
-            take(self.nodes.get_mut(&from), outgoing, lane, enough);
-        }
+        // A few frames come one by one, as many as are asked for.
+        let (few, enough) = (count < 16, if count < 16 { 1 } else { TURN });
+        while lane.frames.len() < count && take(self.nodes.get_mut(&from), outgoing, lane, enough) && few {}
         if lane.frames.is_empty() || self.paused.contains(&(to, link)) {
             return false;
         }
@@ -488,10 +487,10 @@ impl World {
         forgers.into_iter().for_each(|child| self.cut_child(child));
         self.settle();
         for context in self.record.untouched() {
-            let before = self.record.flows_at_root();
+            let before = self.record.flows_at(ContextId::ROOT);
             self.open(context, ContextId::ROOT, Handle::ALLOCATE, 0, Opening::default());
             self.settle();
-            let heard = self.record.flows_at_root() > before;
+            let heard = self.record.flows_at(ContextId::ROOT) > before;
             assert!(heard || self.record.may_be_crowded(context), "{context} is heard no more");
         }
     }
@@ -510,6 +509,12 @@ impl World {
             }
             held.into_iter().for_each(|(at, flow, length)| self.consume(at, flow, length));
             self.settle();
+        }
+        for context in self.record.untouched() {
+            let before = self.record.flows_at(context);
+            self.open(ContextId::ROOT, context, Handle::CALL, 0, Opening::default());
+            self.settle();
+            assert!(self.record.flows_at(context) > before, "the root does not reach {context}");
         }
         assert!(self.paused.iter().all(|(at, link)| !self.is_live(*at, *link)), "nothing waits any more");
         for (context, node) in &mut self.nodes {
