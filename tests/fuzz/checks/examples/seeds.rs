@@ -385,20 +385,22 @@ fn routes() -> Vec<Vec<u8>> {
             vec![2],
             pair(3, 2, true),
             settle(),
-            open(3, 2, 0, 1, 0, 40),
+            open(3, 2, 4, 1, 0, 40),
             settle(),
             pair(2, 3, false),
             settle(),
-            open(3, 2, 0, 0, 0, 1),
+            open(3, 2, 4, 0, 0, 1),
         ],
         vec![
             vec![2],
             pair(3, 4, true),
-            open(3, 4, 0, 2, 1, 40),
-            open(4, 3, 0, 0, 0, 4),
+            settle(),
+            open(3, 4, 4, 2, 1, 40),
+            open(4, 3, 4, 0, 0, 4),
             settle(),
             pair(3, 2, true),
-            open(3, 2, 0, 0, 0, 4),
+            settle(),
+            open(3, 2, 4, 1, 0, 4),
             settle(),
             cut(3),
             cut(1),
@@ -429,17 +431,28 @@ fn routes() -> Vec<Vec<u8>> {
         // Heartbeats: answered, and then not.
         vec![vec![129], pass(60), settle(), pass(60), settle(), pass(60), vec![12, 0, 0, 3, 90], settle()],
         vec![vec![130], pass(60), pass(60), pass(60), pass(60), settle(), pass(60), settle()],
-        // More than a link takes at once.
+        // More than a link takes at once: it waits in the middle.
         vec![
             vec![1],
-            open(0, 3, 0, 4, 0, 255),
-            (0..4).flat_map(|stream| send(stream, 255, false)).collect(),
-            open(3, 0, 2, 3, 0, 9),
-            [vec![12, 0, 0, 250, 0], vec![12, 0, 0, 250, 0], vec![12, 1, 0, 9, 200]].concat(),
+            open(0, 3, 0, 4, 0, 9),
+            open(0, 3, 0, 4, 0, 9),
             settle(),
-            (0..8).flat_map(|stream| consume(stream, 255)).collect(),
+            [10, 11, 12, 13, 15, 16]
+                .into_iter()
+                .flat_map(|stream| [send(stream, 255, false), vec![12, 0, 0, 7, 255]].concat())
+                .collect(),
             settle(),
-            (0..8).flat_map(|stream| send(stream, 255, stream % 2 == 0)).collect(),
+            send(10, 99, true),
+        ],
+        // A child that was not told yet who it is.
+        vec![
+            vec![0],
+            order(0, 1),
+            settle(),
+            UP.to_vec(),
+            open(2, 9, 0, 4, 0, 9),
+            send(0, 255, false),
+            settle(),
         ],
     ];
     scripts.into_iter().map(|steps| steps.concat()).collect()

@@ -11,7 +11,7 @@ use offshoot_agent::error::Reason;
 use offshoot_agent::flow::INITIAL_WINDOW;
 use offshoot_agent::id::{ContextId, FlowKey, Handle};
 use offshoot_agent::node::Opening;
-use world::World;
+use world::{OPEN_TO_ALL, World};
 
 /// The trees to begin with, as pairs of parent and child; numbers count up.
 const TREES: [&[(u32, u32)]; 4] = [
@@ -81,7 +81,7 @@ fn step(world: &mut World, input: &mut Input<'_>, budget: &mut usize) {
 
 fn open(world: &mut World, input: &mut Input<'_>, budget: &mut usize) {
     const SERVICES: [Handle; 5] =
-        [Handle::CALL, Handle::EXEC, Handle::ALLOCATE, Handle::DISCONNECT, Handle(77)];
+        [Handle::CALL, Handle::EXEC, Handle::ALLOCATE, Handle::DISCONNECT, OPEN_TO_ALL];
     let (from, to) = (context(world, input), context(world, input));
     let service = SERVICES[input.below(SERVICES.len())];
     let opening = Opening {

@@ -42,7 +42,7 @@ pub struct Record {
     tainted: BTreeSet<ContextId>,
     /// On which links there were forgeries: the child, and whether they went up.
     pub forged: BTreeSet<(ContextId, bool)>,
-    /// How many questions each context asked of the root; it takes 16 at a time.
+    /// How many questions each context asked of the root, their streams counted as well; it takes 16 at a time.
     pub questions: BTreeMap<ContextId, usize>,
     /// Whom the root ever let talk.
     pub paired: BTreeSet<(ContextId, ContextId)>,
@@ -294,9 +294,9 @@ impl Record {
         self.questions.get(&context).is_some_and(|asked| *asked > 16)
     }
 
-    /// How many flows were ever opened to the root.
-    pub fn flows_at_root(&self) -> usize {
-        self.ends.keys().filter(|(at, flow)| *at == ContextId::ROOT && !flow.opener).count()
+    /// How many flows were ever opened to this context.
+    pub fn flows_at(&self, context: ContextId) -> usize {
+        self.ends.keys().filter(|(at, flow)| *at == context && !flow.opener).count()
     }
 
     /// The contexts that are up and to whom nobody has lied.

@@ -13,6 +13,8 @@ pub const UP: LinkId = LinkId(0);
 const CONTEXTS: usize = 12;
 /// How many bytes go over a cable in its turn, while everything comes to rest.
 const TURN: usize = 2 * MAX_PAYLOAD;
+/// A service for everybody who can reach a node.
+pub const OPEN_TO_ALL: Handle = Handle(77);
 /// How long the first bytes of a request for numbers are.
 const ASKED: usize = 3;
 /// What may wait for a connecting child, by the node's own promise; a boot and what goes again come on top.
@@ -74,6 +76,7 @@ fn serve(node: &mut Node) {
     for service in [Handle::CALL, Handle::EXEC, Handle::CONNECT] {
         node.serve(service, Policy::Ancestors);
     }
+    node.serve(OPEN_TO_ALL, Policy::Anyone);
 }
 
 impl World {
@@ -119,11 +122,11 @@ impl World {
         length: usize,
         opening: Opening,
     ) -> usize {
-        let Some(node) = self.nodes.get_mut(&from) else { return 0 };
+        let Some(node) = named(&mut self.nodes, from) else { return 0 };
         let (flow, taken) = node.open(to, service, &record::opening(from, length), opening);
         self.put_in += taken;
         if service == Handle::ALLOCATE {
-            *self.record.questions.entry(from).or_default() += 1;
+            *self.record.questions.entry(from).or_default() += 1 + usize::from(opening.streams);
         }
         self.record.opened_here(from, flow, opening.streams, opening.answering);
         self.record.sent(from, flow, taken, taken == length);
@@ -192,7 +195,7 @@ impl World {
         if self.names.len() >= CONTEXTS {
             return;
         }
-        let Some(node) = self.nodes.get_mut(&from) else { return };
+        let Some(node) = named(&mut self.nodes, from) else { return };
         let child = if from == ContextId::ROOT {
             let child = node.new_context().expect("they do not run out");
             self.record.handed_out(child);
@@ -326,7 +329,7 @@ impl World {
     pub fn chat(&mut self, at: ContextId, what: u8) {
         let links: Vec<LinkId> =
             self.cables.iter().filter(|cable| cable.parent == at).map(|cable| cable.link).collect();
-        let Some(node) = self.nodes.get_mut(&at) else { return };
+        let Some(node) = named(&mut self.nodes, at) else { return };
         match what % 3 {
             0 => node.log(vec![0; usize::from(what)]),
             1 if at != ContextId::ROOT => node.control(UP, Kind::Ping, Vec::new()),
@@ -344,10 +347,9 @@ impl World {
         let ends = [(cable.parent, cable.link), (cable.child, UP)];
         let (lane, [(from, outgoing), (to, link)]) =
             if up { (&mut cable.up, [ends[1], ends[0]]) } else { (&mut cable.down, ends) };
-        if lane.frames.len() < count {
-            let enough = count.saturating_mul(HEADER_LEN).min(TURN);
-            take(self.nodes.get_mut(&from), outgoing, lane, enough);
-        }
+        // A few frames come one by one, as many as are asked for.
+        let (few, enough) = (count < 16, if count < 16 { 1 } else { TURN });
+        while lane.frames.len() < count && take(self.nodes.get_mut(&from), outgoing, lane, enough) && few {}
         if lane.frames.is_empty() || self.paused.contains(&(to, link)) {
             return false;
         }
@@ -485,10 +487,10 @@ impl World {
         forgers.into_iter().for_each(|child| self.cut_child(child));
         self.settle();
         for context in self.record.untouched() {
-            let before = self.record.flows_at_root();
+            let before = self.record.flows_at(ContextId::ROOT);
             self.open(context, ContextId::ROOT, Handle::ALLOCATE, 0, Opening::default());
             self.settle();
-            let heard = self.record.flows_at_root() > before;
+            let heard = self.record.flows_at(ContextId::ROOT) > before;
             assert!(heard || self.record.may_be_crowded(context), "{context} is heard no more");
         }
     }
@@ -507,6 +509,12 @@ impl World {
             }
             held.into_iter().for_each(|(at, flow, length)| self.consume(at, flow, length));
             self.settle();
+        }
+        for context in self.record.untouched() {
+            let before = self.record.flows_at(context);
+            self.open(ContextId::ROOT, context, Handle::CALL, 0, Opening::default());
+            self.settle();
+            assert!(self.record.flows_at(context) > before, "the root does not reach {context}");
         }
         assert!(self.paused.iter().all(|(at, link)| !self.is_live(*at, *link)), "nothing waits any more");
         for (context, node) in &mut self.nodes {
@@ -545,6 +553,11 @@ impl World {
         let limit = (1 << 20) + 8 * self.put_in * (HEADER_LEN + 200);
         assert!(all <= limit, "{all} bytes wait, {} were put in", self.put_in);
     }
+}
+
+/// A node that was told who it is: before that it says nothing of its own.
+fn named(nodes: &mut BTreeMap<ContextId, Node>, at: ContextId) -> Option<&mut Node> {
+    nodes.get_mut(&at).filter(|node| node.id() != ContextId(u32::MAX))
 }
 
 /// Takes what a node has to send over a link. Whether there was anything.
