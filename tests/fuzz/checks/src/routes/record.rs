@@ -98,8 +98,11 @@ impl Record {
                 _ if !flow.opener => self.ends.get(&mirrored(at, flow)).is_some_and(|theirs| !theirs.mute),
                 _ => answering & 1 << (stream - 1) != 0,
             };
-            let before = self.ends.insert((at, flow), End { mute, ..End::default() });
+            let before = self.ends.get(&(at, flow));
+            // What was said on a flow whose number a forger takes again is still under way.
+            let (sent, sent_end) = before.map_or((0, false), |before| (before.sent, before.sent_end));
             assert!(before.is_none() || !flow.opener, "a number of a flow is not used twice");
+            self.ends.insert((at, flow), End { mute, sent, sent_end, ..End::default() });
         }
     }
 

@@ -125,9 +125,7 @@ impl World {
         let Some(node) = named(&mut self.nodes, from) else { return 0 };
         let (flow, taken) = node.open(to, service, &record::opening(from, length), opening);
         self.put_in += taken;
-        if service == Handle::ALLOCATE {
-            *self.record.questions.entry(from).or_default() += 1 + usize::from(opening.streams);
-        }
+        *self.record.questions.entry(from).or_default() += 1 + usize::from(opening.streams);
         self.record.opened_here(from, flow, opening.streams, opening.answering);
         self.record.sent(from, flow, taken, taken == length);
         for stream in 0..=u32::from(opening.streams) {
