@@ -50,7 +50,7 @@ pub struct Run {
     /// Forward no stdin: the program reads an end at once
     #[arg(short = 'n', long)]
     pub no_stdin: bool,
-    /// Start the program under this name and let it go: it outlives this command. Its output is lost
+    /// Start the program and let it go under this name: it outlives this command
     #[arg(long, value_name = "NAME")]
     pub detach: Option<String>,
     /// Print JSON, one object a line: target with stdout, stderr, status, signal or error
