@@ -61,9 +61,9 @@ fn what_still_waits_in_a_link_when_an_agent_ends_arrives() {
     let outer = up(router.local().connect());
     let inner = up(outer.local().connect());
     // More than a pipe holds: the reply, and with it the shutdown, overtakes it.
-    up(inner.call(chatter { count: 3000 }));
+    up(inner.call(chatter { count: 1200 }));
     up(inner.shutdown());
-    let last = format!("{:->100} ", 2999);
+    let last = format!("{:->100} ", 1199);
     assert!(eventually(PROMISE, || records().with(&last).len() == 1), "the last line is lost");
 }
 
