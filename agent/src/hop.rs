@@ -22,7 +22,7 @@ impl<M: Method> Hop<M> {
     /// Takes the hop and waits until the context is up.
     ///
     /// # Errors
-    /// [`Error::Connect`] with the hop, the reason and what the remote said.
+    /// [`Error::Connect`](crate::Error::Connect) with the hop, the reason and what the remote said.
     pub fn connect(self) -> Result<Context> {
         self.open()?.wait()
     }
