@@ -48,7 +48,8 @@ impl Subscriber for Records {
     fn exit(&self, _: &Id) {}
 }
 
-struct Line(String);
+/// The fields of an event, one after the other.
+pub(crate) struct Line(pub String);
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

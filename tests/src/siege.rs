@@ -1,17 +1,16 @@
 //! One hostile child beside honest ones, and what it may cost those: time, memory, processor, log, and the end.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
 use std::fs;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use offshoot::{Context, Reply, Router, stock};
-use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use crate::process::{eventually, signal};
+use crate::records::Line;
 use crate::scratch::ScratchDir;
 use crate::tree::{ended, facts, resident};
 
@@ -71,14 +70,6 @@ impl Subscriber for Counting {
     }
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
-}
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let _ = write!(self.0, " {}={value:?}", field.name());
-    }
 }
 
 /// What becomes of the hostile child's link.

@@ -1,7 +1,7 @@
 //! Hosts that vanish without a word: no end of file, no reset. Only heartbeats tell.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use offshoot::{Error, Reason, stock};
@@ -35,10 +35,8 @@ fn cut_off(words: &[&str]) -> String {
         let program = || all().into_values().any(|seen| seen.arguments == "sleep 1000");
         assert!(*verb == "ping" || eventually(NOTICED, program), "no program comes up");
         path.cut();
-        let begun = Instant::now();
-        let seen = running.join().expect("it ends with 255");
-        assert!(begun.elapsed() < NOTICED, "it took {:?}", begun.elapsed());
-        seen
+        assert!(eventually(NOTICED, || running.is_finished()), "it does not notice");
+        running.join().expect("it ends with 255")
     });
     let said = String::from_utf8_lossy(&cut.stderr).into_owned();
     // The other end notices by itself, too, and ends all there is.
@@ -67,10 +65,8 @@ fn a_context_behind_an_ssh_that_is_stopped_is_lost_within_three_heartbeats() {
     let ssh = all().into_values().find(|seen| seen.name == "ssh" && seen.parent == own);
     let ssh = ssh.expect("the hop's ssh is our child").pid;
     signal(ssh, Signal::SIGSTOP);
-    let begun = Instant::now();
     let mut reply = host.start(stock::ping {});
     let error = reply.wait_timeout(NOTICED).expect_err("nobody answers").to_string();
-    assert!(begun.elapsed() < NOTICED, "it took {:?}: {error}", begun.elapsed());
     assert!(error.starts_with(host.name()) && error.contains("nothing came for 3 s"), "{error}");
     match host.call(stock::ping {}).expect_err("it is gone").into() {
         Error::Undelivered { reason: Reason::Silent, .. } => {}
