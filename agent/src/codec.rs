@@ -31,10 +31,17 @@ impl std::error::Error for CodecError {}
 ///
 /// # Errors
 /// When the value does not serialise or is larger than [`MAX_MESSAGE`].
-#[inline(never)]
 pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
+    append(Vec::new(), value)
+}
+
+/// Adds a value to what is there.
+///
+/// # Errors
+/// As [`to_bytes`].
+#[inline(never)]
+pub(crate) fn append<T: Serialize + ?Sized>(mut bytes: Vec<u8>, value: &T) -> Result<Vec<u8>, CodecError> {
     // Without a limit of bincode's: that would serialise twice, once to count.
-    let mut bytes = Vec::new();
     crate::secret::in_frame(|| bincode::DefaultOptions::new().serialize_into(&mut bytes, value))
         .map_err(|error| CodecError(error.to_string()))?;
     if bytes.len() > MAX_MESSAGE {

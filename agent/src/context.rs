@@ -1,5 +1,7 @@
 //! A process in the tree, as a program holds it: something to call, and to start further contexts from.
 
+use crate::broker::Head;
+use crate::chain::Chain;
 use crate::connect::methods::{Local, Method, Ssh, Sudo};
 use crate::connect::{ConnectRequest, Recipe};
 use crate::error::{CallError, Error, Reason, Result};
@@ -7,17 +9,15 @@ use crate::hop::Hop;
 use crate::id::{ContextId, FlowKey, Handle};
 use crate::node::Opening;
 use crate::program::{Command, DetachOrder};
-use crate::remote::{Remote, read_reply, read_value};
-use crate::reply::Slot;
-use crate::shared::Shared;
+use crate::remote::{Remote, read_value};
+use crate::reply::{Reply, Route, Slot};
+use crate::scope::{NEVER, Scope, Stand};
+use crate::shared::{Core, Shared};
 use offshoot_bootstrap::Platform;
 use std::ffi::OsStr;
 use std::fmt;
-use std::marker::PhantomData;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// Seconds between heartbeats on a link, unless a hop says otherwise.
@@ -30,6 +30,7 @@ pub struct Context {
     id: ContextId,
     name: Arc<str>,
     parent: Option<ContextId>,
+    scope: Option<Arc<Scope>>,
 }
 
 impl PartialEq for Context {
@@ -54,7 +55,39 @@ impl fmt::Debug for Context {
 
 impl Context {
     pub(crate) fn new(shared: &Arc<Shared>, id: ContextId, name: Arc<str>) -> Context {
-        Context { shared: Arc::clone(shared), id, name, parent: None }
+        Context { shared: Arc::clone(shared), id, name, parent: None, scope: None }
+    }
+
+    /// The same context, for what is done within a scope.
+    pub(crate) fn in_scope(mut self, scope: &Arc<Scope>) -> Context {
+        self.scope = Some(Arc::clone(scope));
+        self
+    }
+
+    /// The context `id` of the same tree, for what is done in the same scope as here.
+    pub(crate) fn rebound(&self, id: ContextId, name: &str) -> Context {
+        let name = if id == self.id { Arc::clone(&self.name) } else { name.into() };
+        Context { id, name, parent: None, ..self.clone() }
+    }
+
+    pub(crate) fn scope(&self) -> Option<&Arc<Scope>> {
+        self.scope.as_ref()
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// A question to the context, asked on behalf of whatever this is used for.
+    pub(crate) fn ask(
+        &self,
+        dst: ContextId,
+        service: Handle,
+        request: Vec<u8>,
+        opening: Opening,
+        also: impl FnOnce(&mut Core, FlowKey),
+    ) -> Result<(FlowKey, Arc<Slot>)> {
+        self.shared.request_in(self.scope.as_ref(), dst, service, request, opening, also)
     }
 
     /// Its number in the tree.
@@ -74,7 +107,7 @@ impl Context {
     #[must_use]
     pub fn by_id(&self, id: ContextId) -> Context {
         let name = self.shared.lock().name_of(id);
-        Context::new(&self.shared, id, name)
+        self.rebound(id, &name)
     }
 
     pub(crate) fn shared(&self) -> Result<Arc<Shared>> {
@@ -89,23 +122,84 @@ impl Context {
         self.start(function).wait()
     }
 
-    /// Starts a function there. The reply can be waited for, with a timeout or without, or awaited.
+    /// Starts a function there. The reply can be waited for, with a timeout or without, or awaited. Dropping it gives the
+    /// call up: a function that has not begun does not, one that runs sees it ([`Context::check`]), and what it has
+    /// started through its own context ends.
     pub fn start<F: Remote>(&self, function: F) -> Reply<F> {
-        let slot = crate::codec::to_bytes(&function)
-            .map_err(|error| crate::error::codec_error(&self.name, error))
-            .and_then(|arguments| {
-                let request = crate::broker::encode_call(F::NAME, &arguments);
-                self.shared.request(self.id, Handle::CALL, request, Opening::default(), |_, _| {})
-            });
-        let (flow, slot) = match slot {
-            Ok((flow, slot)) => (Some(flow), slot),
-            Err(error) => {
-                let slot = Slot::new();
-                slot.fill(Err(error));
-                (None, slot)
-            }
-        };
-        Reply { context: self.clone(), flow, slot, done: false, function: PhantomData }
+        match self.send(&function, false) {
+            Ok((flow, slot)) => Reply::new(self.clone(), Route::Flow(flow), slot),
+            Err(error) => Reply::new(self.clone(), Route::None, Slot::filled(Err(error))),
+        }
+    }
+
+    /// Starts a function there and does not wait for it, nor for what it gives: a failure is logged where it runs. It is not
+    /// given up with anything that is done here.
+    ///
+    /// # Errors
+    /// When the arguments cannot be sent.
+    pub fn cast<F: Remote>(&self, function: F) -> Result<()> {
+        Context { scope: None, ..self.clone() }.send(&function, true).map(|_| ())
+    }
+
+    fn send<F: Remote>(&self, function: &F, cast: bool) -> Result<(FlowKey, Arc<Slot>)> {
+        let left_ms = self.scope.as_ref().and_then(|scope| self.left_ms(scope));
+        let head = Head { name: F::NAME, cast, left_ms };
+        let leaving = crate::travel::leave(head.encode(), function)
+            .map_err(|error| crate::error::codec_error(&self.name, error))?;
+        let opening = Opening { secret: leaving.secret, ..Opening::default() };
+        let sent = self.ask(self.id, Handle::CALL, leaving.bytes, opening, |_, _| {})?;
+        sent.1.carry(leaving.fares);
+        Ok(sent)
+    }
+
+    /// How many milliseconds are left in a scope; none where they are not counted.
+    pub(crate) fn left_ms(&self, scope: &Scope) -> Option<u32> {
+        let (due, _) = scope.deadline();
+        (due != NEVER).then(|| due.saturating_sub(self.shared.now()).try_into().unwrap_or(u32::MAX))
+    }
+
+    /// Calls that run one after the other over there, sent without waiting for those before.
+    ///
+    /// # Errors
+    /// When the tree is shut down.
+    pub fn chain(&self) -> Result<Chain> {
+        Chain::open(self)
+    }
+
+    /// The same context, for calls that must have their answers within `time` from now. What is left of it travels with each
+    /// call, and from there with those that its function makes through its own context; when it is over, the call fails
+    /// with [`Error::TimedOut`] and is given up, at every hop.
+    ///
+    /// The time on the way there is not counted over there: a clock is never compared with another host's.
+    #[must_use]
+    pub fn within(&self, time: Duration) -> Context {
+        let ms = u64::try_from(time.as_millis()).unwrap_or(NEVER);
+        let due = self.shared.now().saturating_add(ms);
+        let scope = Scope::new(self.scope.clone(), due, ms);
+        self.clone().in_scope(&Arc::new(scope))
+    }
+
+    /// In a function: whether its call still matters. To be asked now and then by a function that takes long.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] when the caller has given it up, [`Error::TimedOut`] when its time is over.
+    pub fn check(&self) -> Result<()> {
+        let Some(scope) = &self.scope else { return Ok(()) };
+        if let Some(refusal) = scope.refusal(&self.name) {
+            return Err(refusal);
+        }
+        match scope.deadline() {
+            (due, _) if due <= self.shared.now() => Err(scope.error(&self.name, Stand::Late)),
+            _ => Ok(()),
+        }
+    }
+
+    /// In a function: how much time its call has left, where that is counted. On a context made by
+    /// [`within`](Context::within), how much is left of that.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        let left = self.scope.as_ref().and_then(|scope| self.left_ms(scope))?;
+        Some(Duration::from_millis(left.into()))
     }
 
     /// A program to be run there.
@@ -245,10 +339,10 @@ impl Context {
         let request =
             crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(&name, error))?;
         let opening = Opening { new_context: Some(id), secret: true, ..Opening::default() };
-        let (_, slot) = self.shared.request(self.id, Handle::CONNECT, request, opening, |core, _| {
+        let (_, slot) = self.ask(self.id, Handle::CONNECT, request, opening, |core, _| {
             core.names.insert(id, Arc::clone(&name));
         })?;
-        let context = Context { shared: Arc::clone(&self.shared), id, name, parent: Some(self.id) };
+        let context = Context { id, name, parent: Some(self.id), ..self.clone() };
         Ok(Connecting { context, slot })
     }
 }
@@ -274,81 +368,5 @@ impl Connecting {
         let reply = self.slot.wait(None).unwrap_or(Err(Error::ShutDown))?;
         read_value::<crate::broker::Connected>(self.context.name(), &reply)?;
         Ok(self.context)
-    }
-}
-
-/// The answer to a call that was started.
-pub struct Reply<F: Remote> {
-    context: Context,
-    flow: Option<FlowKey>,
-    slot: Arc<Slot>,
-    done: bool,
-    function: PhantomData<fn() -> F>,
-}
-
-impl<F: Remote> Reply<F> {
-    /// Waits for it.
-    ///
-    /// # Errors
-    /// As [`Context::call`].
-    pub fn wait(mut self) -> Result<F::Value, CallError<F::Error>> {
-        let reply = self.slot.wait(None).unwrap_or(Err(Error::ShutDown));
-        self.finish(reply)
-    }
-
-    /// Waits for it, but not longer than `timeout`. The call goes on after that; the reply can be waited for again.
-    ///
-    /// # Errors
-    /// As [`Context::call`]; [`Error::TimedOut`] when the time is up.
-    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<F::Value, CallError<F::Error>> {
-        match self.slot.wait(Some(timeout)) {
-            Some(reply) => self.finish(reply),
-            None => {
-                let after_ms = timeout.as_millis() as u64;
-                Err(CallError::Failed(Error::TimedOut { context: self.context.name().into(), after_ms }))
-            }
-        }
-    }
-
-    /// The context it comes from.
-    #[must_use]
-    pub fn context(&self) -> &Context {
-        &self.context
-    }
-
-    /// Has `notify` called once the reply is there, at once if it is.
-    pub fn on_arrival(&self, notify: impl FnOnce() + Send + 'static) {
-        self.slot.on_arrival(notify);
-    }
-
-    fn finish(&mut self, reply: Result<Vec<u8>>) -> Result<F::Value, CallError<F::Error>> {
-        self.done = true;
-        let reply = reply.map_err(|error| error.naming(self.context.name()))?;
-        read_reply::<F>(self.context.name(), &reply)
-    }
-}
-
-impl<F: Remote> Future for Reply<F> {
-    type Output = Result<F::Value, CallError<F::Error>>;
-    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
-        let waker: &Waker = cx.waker();
-        match self.slot.poll(waker) {
-            Poll::Ready(reply) => Poll::Ready(self.finish(reply)),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-impl<F: Remote> Drop for Reply<F> {
-    fn drop(&mut self) {
-        // A reply nobody waits for must leave nothing behind here.
-        if !self.done
-            && let Some(flow) = self.flow
-        {
-            self.context.shared.with(|core| {
-                core.node.reset(flow, Reason::Cancelled, "nobody waits for the reply");
-                core.forget(flow);
-            });
-        }
     }
 }

@@ -53,6 +53,20 @@ pub enum Error {
         /// How long was waited, in milliseconds.
         after_ms: u64,
     },
+    /// It was given up: by whoever had asked for it, or by this program itself.
+    Cancelled {
+        /// The context that was asked, or that was doing it.
+        context: String,
+    },
+    /// An earlier call of the same chain has failed, so this one was not run.
+    Chain {
+        /// The context.
+        context: String,
+        /// The function that failed.
+        function: String,
+        /// How it failed.
+        detail: String,
+    },
     /// A program could not be started in a context.
     Spawn {
         /// The context in which it was tried.
@@ -118,6 +132,10 @@ impl fmt::Display for Error {
                 "{context}: a value could not be understood: {detail}; are both sides built from the same source?"
             ),
             Error::TimedOut { context, after_ms } => write!(f, "{context}: no answer within {after_ms} ms"),
+            Error::Cancelled { context } => write!(f, "{context}: given up before it was done"),
+            Error::Chain { context, function, detail } => {
+                write!(f, "{context}: not run, for {function} failed before it in the same chain: {detail}")
+            }
             Error::Spawn { context, program, detail, .. } => write!(f, "{context}: {program}: {detail}"),
             Error::ShutDown => f.write_str("the router has been shut down"),
             Error::Image(detail) => f.write_str(detail),

@@ -49,7 +49,11 @@ impl Handle {
     pub const DISCONNECT: Handle = Handle(7);
     /// Lets a program, or the context itself, go.
     pub const DETACH: Handle = Handle(8);
-    /// Flows are numbered from here; below are the services.
+    /// Runs calls one after the other.
+    pub const CHAIN: Handle = Handle(9);
+    /// What programs offer themselves is numbered from here; below are the tree's own services.
+    pub const FIRST_CUSTOM: Handle = Handle(256);
+    /// Flows are numbered from here, by whoever opens them.
     pub const FIRST_FLOW: Handle = Handle(1000);
 }
 

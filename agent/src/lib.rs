@@ -38,9 +38,12 @@ pub mod wire;
 
 mod below;
 mod broker;
+mod chain;
 mod context;
+mod error_form;
 mod guard;
 mod hop;
+mod invoke;
 mod map;
 mod outflow;
 mod program;
@@ -48,19 +51,24 @@ mod remote;
 mod reply;
 mod root;
 mod runtime;
+mod scope;
 mod secret;
 mod shared;
 mod stream;
 mod sys;
 mod table;
+mod travel;
 mod workers;
 
-pub use context::{Connecting, Context, DEFAULT_HEARTBEAT, Reply};
+pub use chain::Chain;
+pub use context::{Connecting, Context, DEFAULT_HEARTBEAT};
 pub use error::{CallError, ConnectError, ConnectErrorKind, Error, Reason, Result};
+pub use error_form::Flattened;
 pub use hop::Hop;
 pub use offshoot_macros::remote;
 pub use program::{Command, ExitStatus, Output, Process};
 pub use remote::Remote;
+pub use reply::Reply;
 pub use root::Root;
 pub use runtime::agent_main;
 pub use secret::Secret;
@@ -70,7 +78,13 @@ pub use stream::{Reader, Writer};
 #[doc(hidden)]
 pub mod macro_support {
     pub use crate::codec::CodecError;
-    pub use crate::remote::{AsIoError, AsItself, ErrorForm, FUNCTIONS, Function, run_encoded};
+    pub use crate::error_form::{
+        AsIoError, AsItself, CannotTravel, ErrorForm, Flat, FlatBox, FlatError, FlatLocalBox, FlatText,
+        Flattened, HasNoText, HasText,
+    };
+    pub use crate::invoke::{block_on, concurrent, quick, serial, shared};
+    pub use crate::remote::{FUNCTIONS, Function, run_encoded, signature};
+    pub use crate::router::Policy;
     pub use linkme;
     pub use serde;
 

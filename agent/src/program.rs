@@ -183,7 +183,7 @@ impl Command {
         let states: [Arc<StreamState>; 3] = Default::default();
         let stream =
             |flow: FlowKey, number: u32| FlowKey { handle: Handle(flow.handle.0 + 1 + number), ..flow };
-        let (flow, slot) = shared.request(place, Handle::EXEC, request, opening, |core, flow| {
+        let (flow, slot) = self.context.ask(place, Handle::EXEC, request, opening, |core, flow| {
             for (number, state) in (0..).zip(&states) {
                 core.endpoints.insert(stream(flow, number), Endpoint::Stream(Arc::clone(state)));
             }

@@ -1,13 +1,21 @@
-//! Functions that can be called from another context: the trait the attribute implements, and the table of an image.
+//! Functions that can be called from another context: the trait the attribute implements, the table of an image, and how
+//! outcomes travel. How errors of each type travel is in [`error_form`](crate::error_form).
 
 use crate::codec::{self, CodecError};
 use crate::context::Context;
-use crate::error::{CallError, Error, codec_error};
+use crate::error::{CallError, Error, codec_error, shortened};
+use crate::invoke::Way;
+use crate::router::Policy;
+use crate::travel;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::io;
 
 /// A call of one function: its arguments, and how it runs. Implemented by `#[offshoot::remote]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no call of a remote function",
+    label = "not a call",
+    note = "mark the function with #[offshoot::remote] and give its arguments as fields: context.call(name {{ argument: value }})"
+)]
 pub trait Remote: Serialize + DeserializeOwned + Send + 'static {
     /// What the function returns.
     type Value: Serialize + DeserializeOwned + Send + 'static;
@@ -15,13 +23,15 @@ pub trait Remote: Serialize + DeserializeOwned + Send + 'static {
     type Error: Send + 'static;
     /// The function's full name, by which an image knows it.
     const NAME: &'static str;
+    /// Sums of its name and of its signature's text, by which both sides see whether they mean the same.
+    const SIGNATURE: u64;
     /// Runs the function in the context `cx`.
     ///
     /// # Errors
     /// The function's own.
     fn run(self, cx: &Context) -> Result<Self::Value, Self::Error>;
-    /// The function's error as it travels.
-    fn encode_error(error: &Self::Error) -> Result<Vec<u8>, CodecError>;
+    /// The function's error as it travels: its text, and itself.
+    fn encode_error(error: &Self::Error) -> Result<(String, Vec<u8>), CodecError>;
     /// The function's error as it arrives.
     ///
     /// # Errors
@@ -33,10 +43,14 @@ pub trait Remote: Serialize + DeserializeOwned + Send + 'static {
 pub struct Function {
     /// The full name.
     pub name: &'static str,
-    /// Whether it runs on the broker's thread: it never waits.
-    pub quick: bool,
-    /// Whether others than ancestors may call it: contexts below, and those to which the root has opened a path.
-    pub anyone: bool,
+    /// See [`Remote::SIGNATURE`].
+    pub signature: u64,
+    /// Who may call it, beside the context itself.
+    pub policy: Policy,
+    /// Whether its callers are answered before it runs.
+    pub no_reply: bool,
+    /// When and on which thread it runs.
+    pub way: Way,
     /// Decodes the arguments, runs it, encodes the outcome.
     pub run: fn(&Context, &[u8]) -> Vec<u8>,
 }
@@ -45,14 +59,34 @@ pub struct Function {
 #[linkme::distributed_slice]
 pub static FUNCTIONS: [Function];
 
+/// The sum of a function's name in the upper half, of its signature's text in the lower. Used by the attribute.
+#[must_use]
+pub const fn signature(name: &str, text: &str) -> u64 {
+    (sum(name.as_bytes()) as u64) << 32 | sum(text.as_bytes()) as u64
+}
+
+/// FNV-1a, 32 bits.
+const fn sum(bytes: &[u8]) -> u32 {
+    let (mut sum, mut at) = (0x811c_9dc5_u32, 0);
+    while at < bytes.len() {
+        sum = (sum ^ bytes[at] as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    sum
+}
+
 /// The first byte of a reply.
 #[derive(Copy, Clone, PartialEq, Eq)]
 #[repr(u8)]
 enum Outcome {
     Value = 0,
+    /// The function's own error: the length of its text, the text, the error.
     Error = 1,
     Failed = 2,
 }
+
+/// The most of an error's text that goes beside the error itself.
+const TEXT_LIMIT: usize = 4 << 10;
 
 fn tagged(outcome: Outcome, bytes: Vec<u8>) -> Vec<u8> {
     let mut reply = bytes;
@@ -67,36 +101,65 @@ pub(crate) fn failed(error: &Error) -> Vec<u8> {
 
 /// A reply with a value that is not a function's.
 pub(crate) fn value<T: Serialize>(value: &T) -> Vec<u8> {
-    match codec::to_bytes(value) {
-        Ok(bytes) => tagged(Outcome::Value, bytes),
+    match codec::append(vec![Outcome::Value as u8], value) {
+        Ok(bytes) => bytes,
         Err(error) => failed(&Error::Codec { context: "this context".into(), detail: error.0 }),
     }
+}
+
+/// Why a reply has no value, as a text; none where it has one.
+pub(crate) fn failure_of(reply: &[u8]) -> Option<String> {
+    match reply.split_first() {
+        Some((&tag, _)) if tag == Outcome::Value as u8 => None,
+        Some((&tag, bytes)) if tag == Outcome::Error as u8 => Some(
+            split_error(bytes)
+                .map_or_else(String::new, |(text, _)| String::from_utf8_lossy(text).into_owned()),
+        ),
+        Some((_, bytes)) => {
+            Some(codec::from_bytes::<Error>(bytes).map_or_else(|error| error.0, |error| error.to_string()))
+        }
+        None => Some(String::new()),
+    }
+}
+
+fn split_error(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))
 }
 
 /// Runs a function from its table entry. Used by the attribute.
 #[must_use]
 pub fn run_encoded<F: Remote>(cx: &Context, arguments: &[u8]) -> Vec<u8> {
-    let call = match codec::from_bytes::<F>(arguments) {
+    let call = match travel::arrive::<F>(cx, arguments) {
         Ok(call) => call,
         Err(error) => return failed(&codec_error(cx.name(), error)),
     };
     match call.run(cx) {
         Ok(result) => value(&result),
         Err(error) => match F::encode_error(&error) {
-            Ok(bytes) => tagged(Outcome::Error, bytes),
+            Ok((text, error)) => {
+                let text = shortened(&text, TEXT_LIMIT);
+                let length = (text.len() as u16).to_le_bytes();
+                [&[Outcome::Error as u8], &length[..], text.as_bytes(), &error].concat()
+            }
             Err(error) => failed(&codec_error(cx.name(), error)),
         },
     }
 }
 
-/// What a reply says, for a function.
-pub(crate) fn read_reply<F: Remote>(context: &str, reply: &[u8]) -> Result<F::Value, CallError<F::Error>> {
-    let codec = |error| CallError::Failed(codec_error(context, error));
+/// What a reply says that has come to `context`, for a function.
+pub(crate) fn read_reply<F: Remote>(
+    context: &Context,
+    reply: &[u8],
+) -> Result<F::Value, CallError<F::Error>> {
+    let codec = |error| CallError::Failed(codec_error(context.name(), error));
     match reply.split_first() {
         Some((&tag, bytes)) if tag == Outcome::Error as u8 => {
-            Err(CallError::Function(F::decode_error(bytes).map_err(codec)?))
+            let (_, error) = split_error(bytes).ok_or_else(|| codec(CodecError("a cut error".into())))?;
+            Err(CallError::Function(F::decode_error(error).map_err(codec)?))
         }
-        _ => read_value(context, reply).map_err(CallError::Failed),
+        Some((&tag, bytes)) if tag == Outcome::Value as u8 => travel::arrive(context, bytes).map_err(codec),
+        _ => read_value(context.name(), reply).map_err(CallError::Failed),
     }
 }
 
@@ -109,99 +172,5 @@ pub(crate) fn read_value<T: DeserializeOwned>(context: &str, reply: &[u8]) -> Re
             Err(codec::from_bytes::<Error>(bytes).map_err(codec)?)
         }
         _ => Err(codec(CodecError("an empty or unknown reply".into()))),
-    }
-}
-
-/// Picks, at compile time, how an error type travels: as itself where it serialises, as kind and text where it is an
-/// [`io::Error`]. Used by the attribute through auto-referencing.
-pub struct ErrorForm<E>(std::marker::PhantomData<E>);
-
-impl<E> ErrorForm<E> {
-    /// The chooser for `E`.
-    #[must_use]
-    pub fn new() -> Self {
-        ErrorForm(std::marker::PhantomData)
-    }
-}
-
-impl<E> Default for ErrorForm<E> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// Errors that serialise travel as they are.
-pub trait AsItself {
-    /// The error.
-    type Error;
-    /// To bytes.
-    ///
-    /// # Errors
-    /// When it does not serialise after all.
-    fn encode(&self, error: &Self::Error) -> Result<Vec<u8>, CodecError>;
-    /// From bytes.
-    ///
-    /// # Errors
-    /// When they are no such error.
-    fn decode(&self, bytes: &[u8]) -> Result<Self::Error, CodecError>;
-}
-
-impl<E: Serialize + DeserializeOwned> AsItself for ErrorForm<E> {
-    type Error = E;
-    fn encode(&self, error: &E) -> Result<Vec<u8>, CodecError> {
-        codec::to_bytes(error)
-    }
-    fn decode(&self, bytes: &[u8]) -> Result<E, CodecError> {
-        codec::from_bytes(bytes)
-    }
-}
-
-/// An [`io::Error`] travels as the system's number, or as kind and text.
-pub trait AsIoError {
-    /// To bytes.
-    ///
-    /// # Errors
-    /// When it is too large.
-    fn encode(&self, error: &io::Error) -> Result<Vec<u8>, CodecError>;
-    /// From bytes.
-    ///
-    /// # Errors
-    /// When they are no such error.
-    fn decode(&self, bytes: &[u8]) -> Result<io::Error, CodecError>;
-}
-
-/// The kinds that keep their meaning on the way; any other arrives as `Other` with its text.
-const KINDS: [io::ErrorKind; 16] = [
-    io::ErrorKind::Other,
-    io::ErrorKind::NotFound,
-    io::ErrorKind::PermissionDenied,
-    io::ErrorKind::ConnectionRefused,
-    io::ErrorKind::ConnectionReset,
-    io::ErrorKind::ConnectionAborted,
-    io::ErrorKind::NotConnected,
-    io::ErrorKind::AddrInUse,
-    io::ErrorKind::BrokenPipe,
-    io::ErrorKind::AlreadyExists,
-    io::ErrorKind::WouldBlock,
-    io::ErrorKind::InvalidInput,
-    io::ErrorKind::InvalidData,
-    io::ErrorKind::TimedOut,
-    io::ErrorKind::UnexpectedEof,
-    io::ErrorKind::Unsupported,
-];
-
-impl AsIoError for &ErrorForm<io::Error> {
-    fn encode(&self, error: &io::Error) -> Result<Vec<u8>, CodecError> {
-        let kind = KINDS.iter().position(|kind| *kind == error.kind()).unwrap_or(0) as u8;
-        codec::to_bytes(&(error.raw_os_error(), kind, error.to_string()))
-    }
-    fn decode(&self, bytes: &[u8]) -> Result<io::Error, CodecError> {
-        let (errno, kind, text): (Option<i32>, u8, String) = codec::from_bytes(bytes)?;
-        Ok(match errno {
-            Some(errno) => io::Error::from_raw_os_error(errno),
-            None => {
-                io::Error::new(KINDS.get(usize::from(kind)).copied().unwrap_or(io::ErrorKind::Other), text)
-            }
-        })
     }
 }

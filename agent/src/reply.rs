@@ -1,6 +1,14 @@
 //! Waiting for one answer: by blocking, with a timeout, or as a `Future` under any executor.
 
-use crate::error::{Error, Result};
+use crate::chain::Link;
+use crate::context::Context;
+use crate::error::{CallError, Error, Reason, Result};
+use crate::id::FlowKey;
+use crate::remote::{Remote, read_reply};
+use crate::scope::{NEVER, Scope, Stand};
+use crate::travel::Fare;
+use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -11,6 +19,8 @@ struct State {
     taken: bool,
     waker: Option<Waker>,
     notify: Option<Box<dyn FnOnce() + Send>>,
+    /// What is dropped when the answer is there.
+    fares: Vec<Fare>,
 }
 
 /// Where one answer arrives.
@@ -18,11 +28,25 @@ struct State {
 pub(crate) struct Slot {
     state: Mutex<State>,
     arrived: Condvar,
+    /// What the question was asked for.
+    pub scope: Option<Arc<Scope>>,
 }
 
 impl Slot {
-    pub fn new() -> Arc<Slot> {
-        Arc::new(Slot::default())
+    pub fn new(scope: Option<&Arc<Scope>>) -> Arc<Slot> {
+        Arc::new(Slot { scope: scope.cloned(), ..Slot::default() })
+    }
+
+    /// One that has its answer.
+    pub fn filled(result: Result<Vec<u8>>) -> Arc<Slot> {
+        let slot = Slot::new(None);
+        slot.fill(result);
+        slot
+    }
+
+    /// Whether the answer is there and was not taken.
+    pub fn is_filled(&self) -> bool {
+        self.lock().result.is_some()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -37,13 +61,28 @@ impl Slot {
         }
         state.result = Some(result);
         let (waker, notify) = (state.waker.take(), state.notify.take());
+        let fares = std::mem::take(&mut state.fares);
         drop(state);
+        drop(fares);
         self.arrived.notify_all();
         if let Some(waker) = waker {
             waker.wake();
         }
         if let Some(notify) = notify {
             notify();
+        }
+    }
+
+    /// Keeps something until the answer is there.
+    pub fn carry(&self, fares: Vec<Fare>) {
+        if fares.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        if state.result.is_none() && !state.taken {
+            state.fares = fares;
+        } else {
+            drop(state);
         }
     }
 
@@ -83,6 +122,14 @@ impl Slot {
         }
     }
 
+    /// The answer, if it is there; nobody else gets it.
+    pub fn take(&self) -> Option<Result<Vec<u8>>> {
+        let mut state = self.lock();
+        let result = state.result.take();
+        state.taken |= result.is_some();
+        result
+    }
+
     /// As a `Future` asks.
     pub fn poll(&self, waker: &Waker) -> Poll<Result<Vec<u8>>> {
         let mut state = self.lock();
@@ -95,6 +142,135 @@ impl Slot {
                 state.waker = Some(waker.clone());
                 Poll::Pending
             }
+        }
+    }
+}
+
+/// How the answer to a call comes back.
+pub(crate) enum Route {
+    /// It is there already.
+    None,
+    /// On a flow of its own.
+    Flow(FlowKey),
+    /// On that of its chain, as so many-th.
+    Chain(Arc<Link>, u32),
+}
+
+/// The answer to a call that was started. Dropping it gives the call up, but for a call of a chain, which goes on.
+#[must_use = "dropping the reply gives the call up; `cast` starts one that goes on"]
+pub struct Reply<F: Remote> {
+    context: Context,
+    route: Route,
+    slot: Arc<Slot>,
+    done: bool,
+    function: PhantomData<fn() -> F>,
+}
+
+impl<F: Remote> Reply<F> {
+    pub(crate) fn new(context: Context, route: Route, slot: Arc<Slot>) -> Reply<F> {
+        Reply { context, route, slot, done: false, function: PhantomData }
+    }
+
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// As [`Context::call`].
+    pub fn wait(mut self) -> Result<F::Value, CallError<F::Error>> {
+        let reply = self.slot.wait(self.time_left()).unwrap_or_else(|| Err(self.late()));
+        self.finish(reply)
+    }
+
+    /// Waits for it, but not longer than `timeout`. The call goes on after that; the reply can be waited for again.
+    ///
+    /// # Errors
+    /// As [`Context::call`]; [`Error::TimedOut`] when the time is up.
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<F::Value, CallError<F::Error>> {
+        let left = self.time_left().filter(|left| *left <= timeout);
+        match self.slot.wait(Some(left.unwrap_or(timeout))) {
+            Some(reply) => self.finish(reply),
+            None if left.is_some() => {
+                let late = Err(self.late());
+                self.finish(late)
+            }
+            None => {
+                let after_ms = timeout.as_millis() as u64;
+                Err(CallError::Failed(Error::TimedOut { context: self.context.name().into(), after_ms }))
+            }
+        }
+    }
+
+    /// Gives the call up. A function that has not begun does not; one that runs sees it, and what it has started through its
+    /// own context ends, wherever that is.
+    pub fn cancel(self) {
+        if let Route::Chain(chain, number) = &self.route {
+            chain.cancel(*number);
+        }
+    }
+
+    /// The context it comes from.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Whether it is there and was not taken, so that waiting for it takes no time.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.slot.is_filled()
+    }
+
+    /// Has `notify` called once the reply is there, at once if it is.
+    pub fn on_arrival(&self, notify: impl FnOnce() + Send + 'static) {
+        self.slot.on_arrival(notify);
+    }
+
+    /// How long may be waited here; what ends other calls in time is the broker.
+    fn time_left(&self) -> Option<Duration> {
+        let Route::Chain(..) = &self.route else { return None };
+        let (due, _) = self.context.scope()?.deadline();
+        (due != NEVER).then(|| Duration::from_millis(due.saturating_sub(self.context.node().now())))
+    }
+
+    fn late(&self) -> Error {
+        match self.context.scope() {
+            Some(scope) => scope.error(self.context.name(), Stand::Late),
+            None => Error::ShutDown,
+        }
+    }
+
+    fn finish(&mut self, reply: Result<Vec<u8>>) -> Result<F::Value, CallError<F::Error>> {
+        self.done = true;
+        let reply = reply.map_err(|error| error.naming(self.context.name()))?;
+        read_reply::<F>(&self.context, &reply)
+    }
+}
+
+impl<F: Remote> Future for Reply<F> {
+    type Output = Result<F::Value, CallError<F::Error>>;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        let waker: &Waker = cx.waker();
+        match self.slot.poll(waker) {
+            Poll::Ready(reply) => Poll::Ready(self.finish(reply)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<F: Remote> Drop for Reply<F> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        // What came and was not taken may hold ends of streams and senders: they are let go as if it had been.
+        if let Some(Ok(reply)) = self.slot.take() {
+            drop(read_reply::<F>(&self.context, &reply));
+        }
+        // A reply nobody waits for must leave nothing behind here.
+        if let Route::Flow(flow) = self.route {
+            self.context.node().with(|core| {
+                core.node.reset(flow, Reason::Cancelled, "nobody waits for the reply");
+                core.forget(flow);
+            });
         }
     }
 }

@@ -7,7 +7,6 @@ use crate::id::ContextId;
 use crate::images::{Find, Images};
 use crate::node::Node;
 use crate::shared::{Order, Shared};
-use crate::workers::Workers;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -16,7 +15,6 @@ use std::time::Duration;
 /// The root. Dropping it ends the whole tree and waits for that, with a bound.
 pub struct Root {
     shared: Arc<Shared>,
-    workers: Arc<Workers>,
     broker: Option<JoinHandle<()>>,
     context: Context,
 }
@@ -31,16 +29,15 @@ impl Root {
         crate::map::seed(crate::sys::random);
         crate::sys::limit::raise_descriptors();
         let shared = Shared::new(Node::root(), Images::found(find))?;
-        let workers = Arc::new(Workers::default());
         let context = Context::new(&shared, ContextId::ROOT, "controller".into());
         serve(&shared, &Place::Root);
-        let mut broker = Broker::new(Arc::clone(&shared), Arc::clone(&workers), Place::Root);
-        broker.set_context(context.clone());
+        shared.lock().names.insert(ContextId::ROOT, context.name().into());
+        let broker = Broker::new(Arc::clone(&shared), Place::Root);
         let broker = std::thread::Builder::new()
             .name("offshoot".into())
             .spawn(move || broker.run())
             .map_err(|error| Error::system("starting the broker's thread", error))?;
-        Ok(Root { shared, workers, broker: Some(broker), context })
+        Ok(Root { shared, broker: Some(broker), context })
     }
 
     /// The root as a context: what it starts are the children of this program.
@@ -75,6 +72,6 @@ impl Drop for Root {
             // A broker that panicked has said so itself.
             let _ = broker.join();
         }
-        self.workers.stop(Duration::from_millis(500));
+        self.shared.workers.stop(Duration::from_millis(500));
     }
 }

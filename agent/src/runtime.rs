@@ -12,7 +12,6 @@ use crate::shared::Shared;
 use crate::sys;
 use crate::sys::life::{self, Part};
 use crate::wire::Kind;
-use crate::workers::Workers;
 use offshoot_bootstrap::Platform;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -101,7 +100,7 @@ fn run(parameter: &str) -> Result<()> {
     let _ = tracing::subscriber::set_global_default(Forward(Arc::downgrade(&shared)));
     let place = Place::Agent(up);
     serve(&shared, &place);
-    let mut broker = Broker::new(Arc::clone(&shared), Arc::new(Workers::default()), place);
+    let mut broker = Broker::new(Arc::clone(&shared), place);
     sys::write_all(&output, &offshoot_bootstrap::agent_marker(&parameter.nonce))?;
     broker.attach_parent(up, input, output)?;
     broker.attach_own(stdout, stderr, [end.0, child.0])?;

@@ -61,6 +61,17 @@ pub(crate) fn zero(bytes: &mut [u8]) {
 
 thread_local! {
     static IN_FRAME: Cell<bool> = const { Cell::new(false) };
+    static WRITTEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is writing a frame of the tree.
+pub(crate) fn is_in_frame() -> bool {
+    IN_FRAME.get()
+}
+
+/// Whether this thread has written a secret into a frame since this was last asked.
+pub(crate) fn was_written() -> bool {
+    WRITTEN.replace(false)
 }
 
 /// Runs `work` with secrets allowed to serialise: only the frame codec does this.
@@ -76,6 +87,7 @@ impl Serialize for Secret {
         if !IN_FRAME.get() {
             return Err(ser::Error::custom("a Secret serialises only into a frame of the tree"));
         }
+        WRITTEN.set(true);
         serializer.serialize_bytes(&self.0)
     }
 }

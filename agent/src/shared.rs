@@ -11,13 +11,17 @@ use crate::map::Map;
 use crate::node::{Node, Opening};
 use crate::outflow::LinkIo;
 use crate::reply::Slot;
+use crate::scope::{NEVER, Scope, Stand};
 use crate::stream::StreamState;
 use crate::table::Table;
+use crate::workers::Workers;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{Gid, Uid};
-use std::sync::atomic::{AtomicU8, AtomicU64};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 /// How many log records may wait for the broker.
 const LOG_LIMIT: usize = 256;
@@ -32,8 +36,12 @@ pub(crate) enum Endpoint {
     Request(Request),
     /// A stream of a program that the broker runs: its number, and which stream.
     Program(u32, u8),
-    /// A request that is being carried out.
-    Busy,
+    /// A request that is being carried out; a call's with its scope.
+    Busy(Option<Arc<Scope>>),
+    /// Calls that are run one after the other.
+    Chain(Box<crate::broker::Chain>),
+    /// Something that a program has put there.
+    Station(Arc<dyn Station>),
     /// An image from the root, for the child that connects over this link.
     Image(LinkId, Vec<u8>),
 }
@@ -55,14 +63,35 @@ impl Drop for Request {
     }
 }
 
-/// Bytes that wait for credit.
-struct Outbox {
+/// What a flow belongs to that is not the tree's own business. It is called with the node locked, by the broker.
+pub(crate) trait Station: Send + Sync {
+    /// Bytes came.
+    fn data(&self, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, bytes: Vec<u8>, end: bool);
+    /// The flow may go on.
+    fn room(&self, _shared: &Arc<Shared>, _core: &mut Core, _flow: FlowKey) {}
+    /// The flow is over before its time, and forgotten.
+    fn closed(&self, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, error: &Error);
+    /// A time that was set for the flow has come.
+    fn late(&self, _shared: &Arc<Shared>, _core: &mut Core, _flow: FlowKey) {}
+    /// What it was made for.
+    fn scope(&self) -> Option<&Arc<Scope>> {
+        None
+    }
+}
+
+/// A service that a program offers. It is called with the node locked, by the broker.
+pub(crate) trait Offered: Send + Sync {
+    /// Somebody who may has opened a flow to it; the first bytes, and whether they are all.
+    fn opened(&self, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, request: &Request, end: bool);
+}
+
+/// A message that waits for credit.
+struct Parcel {
     bytes: Arc<Vec<u8>>,
-    at: usize,
     secret: bool,
 }
 
-impl Outbox {
+impl Parcel {
     /// Overwrites a secret that nobody else holds.
     fn wipe(&mut self) {
         if self.secret
@@ -70,6 +99,22 @@ impl Outbox {
         {
             crate::secret::zero(bytes);
         }
+    }
+}
+
+/// Bytes of one flow that wait for credit.
+#[derive(Default)]
+struct Outbox {
+    first: VecDeque<Parcel>,
+    /// How much of the first has gone.
+    at: usize,
+    /// Whether the flow ends behind the last.
+    end: bool,
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.first.iter_mut().for_each(Parcel::wipe);
     }
 }
 
@@ -91,6 +136,12 @@ pub(crate) struct Core {
     pub io: Table<LinkId, LinkIo>,
     pub endpoints: Map<FlowKey, Endpoint>,
     outboxes: Map<FlowKey, Outbox>,
+    /// What programs offer.
+    pub offered: Table<Handle, Arc<dyn Offered>>,
+    /// When somebody has to look at a flow.
+    deadlines: Table<(u64, FlowKey), ()>,
+    /// Stations whose flows were given up here, still to be told.
+    closing: Vec<(FlowKey, Arc<dyn Station>, Error)>,
     /// What frames are written from, where a link takes all at once.
     pub scratch: Vec<u8>,
     pub orders: Vec<Order>,
@@ -107,23 +158,38 @@ pub(crate) struct Core {
 impl Core {
     /// Sends a whole message on a flow, now or as credit comes.
     pub fn send_all(&mut self, flow: FlowKey, bytes: Vec<u8>, secret: bool) {
-        self.send_shared(flow, Arc::new(bytes), secret);
+        self.append(flow, bytes, true, secret);
     }
 
     /// The same for bytes that are sent to many.
     pub fn send_shared(&mut self, flow: FlowKey, bytes: Arc<Vec<u8>>, secret: bool) {
-        let taken = self.node.send(flow, &bytes, true, secret);
-        self.keep_rest(flow, bytes, taken, secret);
+        self.queue(flow, Parcel { bytes, secret }, 0, true);
     }
 
-    fn keep_rest(&mut self, flow: FlowKey, bytes: Arc<Vec<u8>>, taken: Option<usize>, secret: bool) {
-        let mut outbox = Outbox { bytes, at: 0, secret };
-        match taken {
-            Some(at) if at < outbox.bytes.len() => {
-                outbox.at = at;
-                self.outboxes.insert(flow, outbox);
+    /// Sends more on a flow, behind what waits there; with `end`, nothing follows.
+    pub fn append(&mut self, flow: FlowKey, bytes: Vec<u8>, end: bool, secret: bool) {
+        self.queue(flow, Parcel { bytes: Arc::new(bytes), secret }, 0, end);
+    }
+
+    /// How many bytes wait for credit on a flow.
+    pub fn waiting(&self, flow: FlowKey) -> usize {
+        let outbox = self.outboxes.get(&flow);
+        outbox.map_or(0, |outbox| {
+            outbox.first.iter().map(|parcel| parcel.bytes.len()).sum::<usize>() - outbox.at
+        })
+    }
+
+    fn queue(&mut self, flow: FlowKey, mut parcel: Parcel, at: usize, end: bool) {
+        if let Some(outbox) = self.outboxes.get_mut(&flow) {
+            outbox.first.push_back(parcel);
+            outbox.end |= end;
+            return;
+        }
+        match self.node.send(flow, &parcel.bytes[at..], end, parcel.secret) {
+            Some(more) if at + more < parcel.bytes.len() => {
+                self.outboxes.insert(flow, Outbox { first: [parcel].into(), at: at + more, end });
             }
-            _ => outbox.wipe(),
+            _ => parcel.wipe(),
         }
     }
 
@@ -137,14 +203,13 @@ impl Core {
         endpoint: impl FnOnce(FlowKey) -> Endpoint,
     ) -> FlowKey {
         let (flow, taken) = self.node.open(dst, service, &request, opening);
-        let request = Arc::new(request);
+        let mut parcel = Parcel { bytes: Arc::new(request), secret: opening.secret };
         let endpoint = endpoint(flow);
         self.endpoints.insert(flow, endpoint);
-        if taken < request.len() {
-            let more = self.node.send(flow, &request[taken..], true, opening.secret);
-            self.keep_rest(flow, request, more.map(|more| taken + more), opening.secret);
+        if taken < parcel.bytes.len() {
+            self.queue(flow, parcel, taken, !opening.more);
         } else {
-            self.keep_rest(flow, request, Some(taken), opening.secret);
+            parcel.wipe();
         }
         flow
     }
@@ -152,22 +217,102 @@ impl Core {
     /// A flow may go on: sends more of what waits for it.
     pub fn go_on(&mut self, flow: FlowKey) {
         let Some(outbox) = self.outboxes.get_mut(&flow) else { return };
-        match self.node.send(flow, &outbox.bytes[outbox.at..], true, outbox.secret) {
-            Some(taken) if outbox.at + taken < outbox.bytes.len() => outbox.at += taken,
-            _ => {
-                if let Some(mut outbox) = self.outboxes.remove(&flow) {
-                    outbox.wipe();
+        loop {
+            let last = outbox.end && outbox.first.len() == 1;
+            let Some(parcel) = outbox.first.front_mut() else { break };
+            match self.node.send(flow, &parcel.bytes[outbox.at..], last, parcel.secret) {
+                Some(taken) if outbox.at + taken < parcel.bytes.len() => {
+                    outbox.at += taken;
+                    return;
                 }
+                Some(_) => {
+                    parcel.wipe();
+                    outbox.first.pop_front();
+                    outbox.at = 0;
+                }
+                None => break,
             }
         }
+        self.outboxes.remove(&flow);
     }
 
     /// Forgets what waits on a flow that is over.
     pub fn forget(&mut self, flow: FlowKey) -> Option<Endpoint> {
-        if let Some(mut outbox) = self.outboxes.remove(&flow) {
-            outbox.wipe();
-        }
+        self.outboxes.remove(&flow);
+        self.unwatch(flow);
         self.endpoints.remove(&flow)
+    }
+
+    /// Has the broker look at a flow when its time is over.
+    pub fn watch(&mut self, due: u64, flow: FlowKey) {
+        if due != NEVER {
+            self.deadlines.insert((due, flow), ());
+            self.unseen = true;
+        }
+    }
+
+    /// A flow's time does not matter any more.
+    pub fn unwatch(&mut self, flow: FlowKey) {
+        if self.deadlines.is_empty() {
+            return;
+        }
+        let due = match self.endpoints.get(&flow) {
+            Some(Endpoint::Reply(slot, _)) => slot.scope.as_ref().map(|scope| scope.deadline().0),
+            Some(Endpoint::Busy(scope)) => scope.as_ref().map(|scope| scope.deadline().0),
+            // These know more than one time.
+            Some(Endpoint::Chain(_) | Endpoint::Station(_)) => {
+                return self.deadlines.retain(|(_, other)| *other != flow);
+            }
+            _ => None,
+        };
+        if let Some(due) = due {
+            self.deadlines.remove(&(due, flow));
+        }
+    }
+
+    /// The flows whose time is over; they are watched no more.
+    pub fn overdue(&mut self, now: u64) -> Vec<FlowKey> {
+        let due: Vec<(u64, FlowKey)> =
+            self.deadlines.iter().map(|(key, ())| *key).take_while(|(due, _)| *due <= now).collect();
+        for key in &due {
+            self.deadlines.remove(key);
+        }
+        due.into_iter().map(|(_, flow)| flow).collect()
+    }
+
+    /// Ends a scope: whoever waits in it is told, and whoever works for it elsewhere.
+    pub fn cancel(&mut self, scope: &Arc<Scope>, stand: Stand) {
+        let mut next = scope.end(stand).then(|| Arc::clone(scope));
+        while let Some(scope) = next {
+            let within = |other: Option<&Arc<Scope>>| other.is_some_and(|other| other.is_within(&scope));
+            let is_in = |endpoint: &Endpoint| match endpoint {
+                Endpoint::Reply(slot, _) => within(slot.scope.as_ref()),
+                Endpoint::Station(station) => within(station.scope()),
+                _ => false,
+            };
+            let mut flows: Vec<FlowKey> = self
+                .endpoints
+                .iter()
+                .filter(|(_, endpoint)| is_in(endpoint))
+                .map(|(flow, _)| *flow)
+                .collect();
+            flows.sort_unstable();
+            for flow in flows {
+                self.node.reset(flow, Reason::Cancelled, "what it was for was given up");
+                let error = scope.error(&self.name_of(flow.peer), stand);
+                match self.forget(flow) {
+                    Some(Endpoint::Reply(slot, _)) => self.wakes.push(Wake::Slot(slot, Err(error))),
+                    Some(Endpoint::Station(station)) => self.closing.push((flow, station, error)),
+                    _ => {}
+                }
+            }
+            next = scope.heir();
+            if let Some(heir) = &next
+                && !heir.end(stand)
+            {
+                next = None;
+            }
+        }
     }
 
     /// The name of a context, for messages.
@@ -190,6 +335,12 @@ pub(crate) struct Shared {
     core: Mutex<Core>,
     pub epoll: Epoll,
     pub waker: EventFd,
+    /// The threads that functions run on.
+    pub workers: Arc<Workers>,
+    /// When the node's own time began.
+    pub began: Instant,
+    /// The first time at which a flow has to be looked at.
+    deadline: AtomicU64,
     /// The most detailed log level that travels up.
     pub log_level: AtomicU8,
     /// Bytes sent over all links, images included.
@@ -213,6 +364,9 @@ impl Shared {
             io: Table::default(),
             endpoints: Map::default(),
             outboxes: Map::default(),
+            offered: Table::default(),
+            deadlines: Table::default(),
+            closing: Vec::new(),
             scratch: Vec::new(),
             orders: Vec::new(),
             wakes: Vec::new(),
@@ -226,6 +380,9 @@ impl Shared {
             core: Mutex::new(core),
             epoll,
             waker,
+            workers: Arc::default(),
+            began: Instant::now(),
+            deadline: AtomicU64::new(NEVER),
             log_level: AtomicU8::new(0),
             sent: AtomicU64::new(0),
             logs: Mutex::new(Vec::new()),
@@ -240,16 +397,31 @@ impl Shared {
     }
 
     /// Changes the node and sends what that makes, on this thread.
-    pub fn with<T>(&self, work: impl FnOnce(&mut Core) -> T) -> T {
+    pub fn with<T>(self: &Arc<Self>, work: impl FnOnce(&mut Core) -> T) -> T {
         let mut core = self.lock();
         let result = work(&mut core);
         self.release(core);
         result
     }
 
+    /// The time, as the node counts it.
+    pub fn now(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    /// When a flow has to be looked at, if at all.
+    pub fn next_deadline(&self) -> Option<u64> {
+        Some(self.deadline.load(Ordering::Relaxed)).filter(|due| *due != NEVER)
+    }
+
     /// Sends what is to be sent, releases the lock, and wakes who is to be woken.
-    pub fn release(&self, mut core: MutexGuard<'_, Core>) {
+    pub fn release(self: &Arc<Self>, mut core: MutexGuard<'_, Core>) {
+        while let Some((flow, station, error)) = core.closing.pop() {
+            station.closed(self, &mut core, flow, &error);
+        }
         self.flush(&mut core);
+        let due = core.deadlines.iter().next().map_or(NEVER, |((due, _), ())| *due);
+        self.deadline.store(due, Ordering::Relaxed);
         let wakes = std::mem::take(&mut core.wakes);
         let unseen = std::mem::take(&mut core.unseen);
         drop(core);
@@ -289,7 +461,20 @@ impl Shared {
 
     /// Opens a flow whose reply somebody will wait for; `also` does what has to be done before anything can come.
     pub fn request(
-        &self,
+        self: &Arc<Self>,
+        dst: ContextId,
+        service: Handle,
+        request: Vec<u8>,
+        opening: Opening,
+        also: impl FnOnce(&mut Core, FlowKey),
+    ) -> Result<(FlowKey, Arc<Slot>)> {
+        self.request_in(None, dst, service, request, opening, also)
+    }
+
+    /// The same, on behalf of a call.
+    pub fn request_in(
+        self: &Arc<Self>,
+        scope: Option<&Arc<Scope>>,
         dst: ContextId,
         service: Handle,
         request: Vec<u8>,
@@ -301,13 +486,17 @@ impl Shared {
             let detail = format!("{} bytes, the limit is {MAX_MESSAGE}", request.len());
             return Err(Error::Undelivered { context, reason: Reason::TooLarge, detail });
         }
-        let slot = Slot::new();
+        let slot = Slot::new(scope);
         self.with(|core| {
             if core.stopped {
                 return Err(Error::ShutDown);
             }
-            let flow =
-                core.open(dst, service, request, opening, |_| Endpoint::Reply(Arc::clone(&slot), Vec::new()));
+            if let Some(refusal) = scope.and_then(|scope| scope.refusal(&core.name_of(dst))) {
+                return Err(refusal);
+            }
+            let endpoint = Endpoint::Reply(Arc::clone(&slot), Vec::new());
+            let flow = core.open(dst, service, request, opening, |_| endpoint);
+            core.watch(scope.map_or(NEVER, |scope| scope.deadline().0), flow);
             also(core, flow);
             Ok((flow, slot))
         })

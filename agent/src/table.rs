@@ -66,6 +66,10 @@ impl<K: Ord + Copy, V> Table<K, V> {
         self.0.iter().map(|(key, _)| *key).collect()
     }
 
+    pub fn retain(&mut self, keep: impl Fn(&K) -> bool) {
+        self.0.retain(|(key, _)| keep(key));
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,14 +1,17 @@
 //! Threads that run functions, so that none of them can hold up the broker. Started when needed, ended when idle.
 
-use crate::id::FlowKey;
+use crate::invoke::{Flight, Turn};
+use crate::scope::Scope;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How many functions run at once in one context; further calls wait for their turn.
 const LIMIT: usize = 64;
-/// How many calls, and how many bytes of them, wait for their turn; more are refused.
-const WAITING: (usize, usize) = (1 << 16, 256 << 20);
+/// How many calls wait for their turn; more are refused.
+pub(crate) const LIMIT_WAITING: usize = 1 << 16;
+/// How many bytes of them.
+const BYTES_WAITING: usize = 256 << 20;
 /// How long a thread without work stays.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -16,8 +19,8 @@ type Job = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 struct State {
-    /// Where the reply goes, how many bytes the call has, and the call.
-    queue: VecDeque<(FlowKey, usize, Job)>,
+    /// The scope with which the call may be let go, how many bytes it has, and the call.
+    queue: VecDeque<(Option<Arc<Scope>>, usize, Job)>,
     bytes: usize,
     idle: usize,
     threads: usize,
@@ -29,20 +32,26 @@ struct State {
 pub(crate) struct Workers {
     state: Mutex<State>,
     work: Condvar,
+    /// Functions of which one call runs at a time, with those that wait.
+    pub turns: Mutex<Vec<Turn>>,
+    /// Runs that several wait for.
+    pub flights: Mutex<Vec<Flight>>,
 }
 
 impl Workers {
-    /// Has `job` run soon, a call of `size` bytes; `flow` is where its reply goes. Whether it may wait for its turn.
-    pub fn run(self: &Arc<Self>, flow: FlowKey, size: usize, job: Job) -> bool {
+    /// Has `job` run soon, a call of `size` bytes that is let go with `scope`. Whether it may wait for its turn.
+    pub fn run(self: &Arc<Self>, scope: Option<&Arc<Scope>>, size: usize, job: Job) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.stopped {
             return true;
         }
-        if state.queue.len() >= WAITING.0 || (state.bytes + size > WAITING.1 && !state.queue.is_empty()) {
+        if state.queue.len() >= LIMIT_WAITING
+            || (state.bytes + size > BYTES_WAITING && !state.queue.is_empty())
+        {
             return false;
         }
         state.bytes += size;
-        state.queue.push_back((flow, size, job));
+        state.queue.push_back((scope.cloned(), size, job));
         if state.idle >= state.queue.len() || state.threads == LIMIT {
             drop(state);
             self.work.notify_one();
@@ -85,9 +94,13 @@ impl Workers {
     }
 
     /// Nobody waits for the reply any more: what has not begun does not, and its arguments are let go.
-    pub fn forget(&self, flow: FlowKey) {
+    pub fn forget(&self, scope: &Arc<Scope>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = state.queue.iter().position(|(other, ..)| *other == flow) {
+        if let Some(at) = state
+            .queue
+            .iter()
+            .position(|(other, ..)| other.as_ref().is_some_and(|other| Arc::ptr_eq(other, scope)))
+        {
             state.bytes -= state.queue.remove(at).map_or(0, |(_, size, _)| size);
         }
     }

@@ -3,19 +3,27 @@
 
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
 use syn::{Error, FnArg, ItemFn, Pat, PathArguments, ReturnType, Token, Type, parse_macro_input};
 
 /// Makes a function callable in other contexts.
 ///
 /// The function may take `&Context` first: the context it runs in. Its other arguments and its result are types that
-/// serialise; it may return a `Result` whose error serialises or is a `std::io::Error`.
+/// serialise; it may return a `Result` whose error serialises or is a `std::io::Error`. It may be `async`: it is driven on a thread of its
+/// own then, without a runtime, so that it can await replies, receivers and selects, and nothing that needs a reactor.
 ///
-/// `#[remote(crate = path)]` names the crate to refer to, where it is not `offshoot`. `#[remote(quick)]` says that the
-/// function never waits for anything: it runs on the thread that serves the whole context, which saves a switch of
-/// threads, and would hold up everything else if it did wait. `#[remote(anyone)]` lets others call it than the ancestors of the
-/// context it runs in: contexts below, and those to which the root has opened a path. It must treat its arguments as
-/// a stranger's.
+/// In brackets, separated by commas:
+///
+/// | | |
+/// |---|---|
+/// | `quick` | It never waits for anything: it runs on the thread that serves the whole context, which saves a switch of threads, and would hold up everything else if it did wait. |
+/// | `serial` | One call of it runs at a time in a context, in the order in which they came. |
+/// | `shared` | Calls with the same arguments that come while one runs get that one's outcome. |
+/// | `no_reply` | Its callers are answered before it runs, and its failure is logged. It returns `()` or a `Result<(), _>`. |
+/// | `flatten` | Its error travels as text, with the texts of its sources: for errors that do not serialise. |
+/// | `policy = P` | Who may call it, beside the context itself: `ancestors` (if nothing is said), `parent`, `descendants`, `children`, or `anyone` who gets through: contexts above and below, and those to which the root has opened a path. Where these are more than the ancestors, it must treat its arguments as a stranger's. |
+/// | `crate = path` | The crate to refer to, where it is not `offshoot`. |
 #[proc_macro_attribute]
 pub fn remote(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let settings = parse_macro_input!(attribute with settings);
@@ -23,14 +31,28 @@ pub fn remote(attribute: TokenStream, item: TokenStream) -> TokenStream {
     expand(&settings, &function).unwrap_or_else(Error::into_compile_error).into()
 }
 
+/// When a function runs and on which thread: the words of the attribute, which are names of the crate's as well.
+const WAYS: [&str; 3] = ["quick", "serial", "shared"];
+
 struct Settings {
     krate: Tokens,
-    quick: bool,
-    anyone: bool,
+    way: syn::Ident,
+    policy: syn::Ident,
+    no_reply: Option<syn::Ident>,
+    flatten: bool,
 }
 
+const EXPECTED: &str =
+    "expected `quick`, `serial`, `shared`, `no_reply`, `flatten`, `policy = ...` or `crate = path`";
+
 fn settings(input: syn::parse::ParseStream<'_>) -> syn::Result<Settings> {
-    let mut settings = Settings { krate: quote!(::offshoot), quick: false, anyone: false };
+    let mut settings = Settings {
+        krate: quote!(::offshoot),
+        way: format_ident!("concurrent"),
+        policy: format_ident!("Ancestors"),
+        no_reply: None,
+        flatten: false,
+    };
     while !input.is_empty() {
         if input.peek(Token![crate]) {
             input.parse::<Token![crate]>()?;
@@ -38,11 +60,22 @@ fn settings(input: syn::parse::ParseStream<'_>) -> syn::Result<Settings> {
             let path = input.call(syn::Path::parse_mod_style)?;
             settings.krate = quote!(#path);
         } else {
-            let word: syn::Ident = input.parse()?;
+            let word: syn::Ident = input.parse().map_err(|error| Error::new(error.span(), EXPECTED))?;
             match word.to_string().as_str() {
-                "quick" => settings.quick = true,
-                "anyone" => settings.anyone = true,
-                _ => return Err(Error::new(word.span(), "expected `crate = path`, `quick` or `anyone`")),
+                name if WAYS.contains(&name) => {
+                    if settings.way != "concurrent" {
+                        let text = format!("a function cannot be both `{}` and `{word}`", settings.way);
+                        return Err(Error::new(word.span(), text));
+                    }
+                    settings.way = word;
+                }
+                "no_reply" => settings.no_reply = Some(word),
+                "flatten" => settings.flatten = true,
+                "policy" => {
+                    input.parse::<Token![=]>()?;
+                    settings.policy = policy(&input.parse()?)?;
+                }
+                _ => return Err(Error::new(word.span(), EXPECTED)),
             }
         }
         if !input.is_empty() {
@@ -52,39 +85,38 @@ fn settings(input: syn::parse::ParseStream<'_>) -> syn::Result<Settings> {
     Ok(settings)
 }
 
+fn policy(word: &syn::Ident) -> syn::Result<syn::Ident> {
+    let name = match word.to_string().as_str() {
+        "ancestors" => "Ancestors",
+        "parent" => "Parent",
+        "descendants" => "Descendants",
+        "children" => "Children",
+        "anyone" => "Anyone",
+        _ => {
+            let text = "expected `ancestors`, `parent`, `descendants`, `children` or `anyone`";
+            return Err(Error::new(word.span(), text));
+        }
+    };
+    Ok(syn::Ident::new(name, word.span()))
+}
+
 struct Argument {
     name: syn::Ident,
     ty: Type,
 }
 
-fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
-    let Settings { krate, quick, anyone } = settings;
-    let signature = &function.sig;
+/// The arguments, and whether a context comes first.
+fn arguments(settings: &Settings, function: &ItemFn) -> syn::Result<(bool, Vec<Argument>)> {
     let refuse = |span: &dyn quote::ToTokens, text: &str| Err(Error::new_spanned(span, text));
-    if let Some(asyncness) = &signature.asyncness {
-        return refuse(
-            asyncness,
-            "a remote function cannot be async: an agent has no runtime; start it on a thread",
-        );
-    }
-    if !signature.generics.params.is_empty() {
-        return refuse(
-            &signature.generics,
-            "a remote function cannot be generic: it is found by its name alone",
-        );
-    }
-    if let Some(variadic) = &signature.variadic {
-        return refuse(variadic, "a remote function has a fixed list of arguments");
-    }
     let mut takes_context = false;
     let mut arguments = Vec::new();
-    for (index, input) in signature.inputs.iter().enumerate() {
+    for (index, input) in function.sig.inputs.iter().enumerate() {
         let FnArg::Typed(input) = input else {
             return refuse(input, "a remote function cannot be a method: its `self` would have to travel");
         };
         if let Type::Reference(reference) = &*input.ty {
             if index == 0 && is_context(&reference.elem) && reference.mutability.is_none() {
-                if settings.quick {
+                if settings.way == "quick" {
                     return refuse(
                         &input.ty,
                         "a quick function cannot use its context: it runs while that is locked",
@@ -98,14 +130,52 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
                 "an argument cannot be a reference: it travels; use String, Vec or PathBuf",
             );
         }
+        if matches!(&*input.ty, Type::ImplTrait(_)) {
+            return refuse(&input.ty, "a remote function cannot be generic: it is found by its name alone");
+        }
         let Pat::Ident(name) = &*input.pat else {
             return refuse(&input.pat, "an argument needs a plain name: it becomes a field");
         };
         arguments.push(Argument { name: name.ident.clone(), ty: (*input.ty).clone() });
     }
+    Ok((takes_context, arguments))
+}
 
+fn check(settings: &Settings, function: &ItemFn) -> syn::Result<()> {
+    let signature = &function.sig;
+    let refuse = |span: &dyn quote::ToTokens, text: &str| Err(Error::new_spanned(span, text));
+    if let Some(asyncness) = signature.asyncness.filter(|_| settings.way == "quick") {
+        return refuse(&asyncness, "a quick function cannot be async: it must not wait for anything");
+    }
+    if !signature.generics.params.is_empty() {
+        return refuse(
+            &signature.generics,
+            "a remote function cannot be generic: it is found by its name alone",
+        );
+    }
+    if let Some(variadic) = &signature.variadic {
+        return refuse(variadic, "a remote function has a fixed list of arguments");
+    }
+    if let ReturnType::Type(_, ty) = &signature.output
+        && matches!(&**ty, Type::Reference(_))
+    {
+        return refuse(ty, "a result cannot be a reference: it travels; use String or Vec");
+    }
+    if settings.flatten && !is_result(&signature.output) {
+        return refuse(&signature.ident, "`flatten` is for a function that returns a `Result`");
+    }
+    Ok(())
+}
+
+fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
+    let Settings { krate, way, policy, no_reply, flatten } = settings;
+    check(settings, function)?;
+    let (takes_context, arguments) = arguments(settings, function)?;
+    let signature = &function.sig;
+    let support = quote!(#krate::macro_support);
     let (value, error) = outcome(krate, &signature.output);
     let falls = is_result(&signature.output);
+    let error = if *flatten { quote!(#support::Flattened) } else { error };
     let (name, visibility) = (&signature.ident, &function.vis);
     let docs = function.attrs.iter().filter(|attribute| attribute.path().is_ident("doc"));
     let fields = arguments.iter().map(|Argument { name, ty }| {
@@ -115,14 +185,45 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
     let given = arguments.iter().map(|Argument { name, .. }| quote!(self.#name));
     let context = takes_context.then(|| quote!(cx,));
     let run = quote!(#name(#context #(#given),*));
-    let run = if falls { run } else { quote!(::core::result::Result::Ok(#run)) };
+    let run = if signature.asyncness.is_some() { quote!(#support::block_on(#run)) } else { run };
+    let run = match (falls, flatten) {
+        (false, _) => quote!(::core::result::Result::Ok(#run)),
+        (true, false) => run,
+        (true, true) => quote! {
+            #run.map_err(|error| {
+                #[allow(unused_imports)]
+                use #support::{FlatBox as _, FlatError as _, FlatLocalBox as _, FlatText as _};
+                (&&&&#support::Flat(&error)).flatten()
+            })
+        },
+    };
     let table = format_ident!("__OFFSHOOT_{}", name);
     let serde = format!("{krate}::macro_support::serde").replace(' ', "");
-    let support = quote!(#krate::macro_support);
+    let text = text_of(function);
+    let no_reply = match no_reply {
+        // The value of a call that is answered before it runs can only be this one.
+        Some(word) => quote_spanned!(word.span()=> {
+            const fn answered_before_it_runs(_: fn(()) -> #value) -> bool { true }
+            answered_before_it_runs(|nothing| nothing)
+        }),
+        None => quote!(false),
+    };
+    let forms = quote!(
+        #[allow(unused_imports)]
+        use #support::{AsIoError as _, AsItself as _, CannotTravel as _, HasNoText as _, HasText as _};
+    );
+    let span = match &signature.output {
+        ReturnType::Type(_, ty) => ty.span(),
+        ReturnType::Default => signature.ident.span(),
+    };
     let (encode, decode) = if falls {
         (
-            quote!(use #support::{AsIoError as _, AsItself as _}; (&#support::ErrorForm::<Self::Error>::new()).encode(error)),
-            quote!(use #support::{AsIoError as _, AsItself as _}; (&#support::ErrorForm::<Self::Error>::new()).decode(bytes)),
+            quote_spanned!(span=>
+                #forms
+                let bytes = (&&&#support::ErrorForm::<Self::Error>::new()).encode(error)?;
+                ::core::result::Result::Ok(((&&#support::ErrorForm::<Self::Error>::new()).text(error), bytes))
+            ),
+            quote_spanned!(span=> #forms (&&&#support::ErrorForm::<Self::Error>::new()).decode(bytes)),
         )
     } else {
         (
@@ -138,7 +239,7 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
 
         #(#docs)*
         #[allow(non_camel_case_types)]
-        #[derive(Clone, Debug, #support::serde::Serialize, #support::serde::Deserialize)]
+        #[derive(#support::serde::Serialize, #support::serde::Deserialize)]
         #[serde(crate = #serde)]
         #visibility struct #name { #(#fields),* }
 
@@ -146,6 +247,7 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
             type Value = #value;
             type Error = #error;
             const NAME: &'static str = ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name));
+            const SIGNATURE: u64 = #support::signature(<Self as #krate::Remote>::NAME, #text);
             #[allow(clippy::unit_arg)]
             fn run(self, cx: &#krate::Context) -> ::core::result::Result<Self::Value, Self::Error> {
                 let _ = cx;
@@ -153,7 +255,7 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
             }
             fn encode_error(
                 error: &Self::Error,
-            ) -> ::core::result::Result<::std::vec::Vec<u8>, #support::CodecError> {
+            ) -> ::core::result::Result<(::std::string::String, ::std::vec::Vec<u8>), #support::CodecError> {
                 #encode
             }
             fn decode_error(bytes: &[u8]) -> ::core::result::Result<Self::Error, #support::CodecError> {
@@ -166,11 +268,20 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
         #[linkme(crate = #support::linkme)]
         static #table: #support::Function = #support::Function {
             name: <#name as #krate::Remote>::NAME,
-            quick: #quick,
-            anyone: #anyone,
+            signature: <#name as #krate::Remote>::SIGNATURE,
+            policy: #support::Policy::#policy,
+            no_reply: #no_reply,
+            way: #support::#way,
             run: #support::run_encoded::<#name>,
         };
     })
+}
+
+/// The text of a signature by which two builds are compared: names and types of the arguments, and the result, without
+/// spaces, which may be written in any number.
+fn text_of(function: &ItemFn) -> String {
+    let (inputs, output) = (&function.sig.inputs, &function.sig.output);
+    quote!((#inputs) #output).to_string().split_whitespace().collect()
 }
 
 fn is_context(ty: &Type) -> bool {

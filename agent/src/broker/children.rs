@@ -321,6 +321,14 @@ impl Broker {
         self.dismiss(core, link);
     }
 
+    /// Nobody waits any more for a hop that is being taken.
+    pub(super) fn give_up_hop(&mut self, core: &mut Core, order: FlowKey) {
+        let link = self.children.iter().find(|(_, child)| child.reply == Some(order)).map(|(link, _)| *link);
+        if let Some(link) = link {
+            self.dismiss(core, link);
+        }
+    }
+
     /// Tells a child to end, and closes the way to it.
     pub(super) fn dismiss(&mut self, core: &mut Core, link: LinkId) {
         let up = self.children.get(&link).is_some_and(Child::is_up);

@@ -83,7 +83,7 @@ impl Broker {
 
     /// An agent that was let go ends when nothing is left of what it does.
     pub(super) fn look_for_work(&mut self) {
-        if self.programs.is_empty() && self.children.is_empty() && self.workers.are_idle() {
+        if self.programs.is_empty() && self.children.is_empty() && self.shared.workers.are_idle() {
             self.let_go = false;
             return self.stop();
         }

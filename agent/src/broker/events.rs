@@ -1,9 +1,10 @@
 //! What the node wants done: requests, bytes, room, endings and orders, carried to whom they concern.
 
-use super::{Broker, Place, Role};
-use crate::error::Reason;
+use super::{Broker, Place, Role, calls, chains};
+use crate::error::{Error, Reason};
 use crate::id::{FlowKey, LinkId};
 use crate::node::Event;
+use crate::scope::Stand;
 use crate::shared::{Core, Endpoint, Order, Wake};
 use crate::wire::Kind;
 use std::sync::Arc;
@@ -28,6 +29,10 @@ impl Broker {
                         Some(Endpoint::Program(number, stream @ (1 | 2))) => {
                             let (number, stream) = (*number, *stream);
                             self.program_room(core, number, stream);
+                        }
+                        Some(Endpoint::Station(station)) => {
+                            let station = Arc::clone(station);
+                            station.room(&self.shared, core, flow);
                         }
                         _ => {}
                     }
@@ -66,7 +71,6 @@ impl Broker {
         self.shared.log_level.store(boot.log_level, Ordering::Relaxed);
         core.names.insert(boot.id, boot.name.as_str().into());
         self.heartbeat = boot.heartbeat;
-        self.context = Some(crate::context::Context::new(&self.shared, boot.id, boot.name.as_str().into()));
         if let Place::Agent(up) = self.place {
             self.beat(core, up, boot.heartbeat);
         }
@@ -105,8 +109,46 @@ impl Broker {
                     core.node.link_lost(link, Reason::ConnectFailed, "the order to connect broke off");
                 }
             }
-            Some(Endpoint::Busy) => self.workers.forget(flow),
+            Some(Endpoint::Busy(scope)) => {
+                if let Some(scope) = scope {
+                    core.cancel(&scope, Stand::Cancelled);
+                    self.shared.workers.forget(&scope);
+                } else {
+                    self.give_up_hop(core, flow);
+                }
+            }
+            Some(Endpoint::Chain(chain)) => chains::closed(core, &chain),
+            Some(Endpoint::Station(station)) => station.closed(&self.shared, core, flow, &error),
             None => {}
         }
+    }
+
+    /// Calls whose time is over: those that were made here, and those that run here.
+    pub(super) fn deadlines(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        for flow in core.overdue(shared.now()) {
+            match core.endpoints.get(&flow) {
+                Some(Endpoint::Reply(slot, _)) => {
+                    let slot = Arc::clone(slot);
+                    let name = core.name_of(flow.peer);
+                    core.node.reset(flow, Reason::Cancelled, "its time is over");
+                    core.forget(flow);
+                    let error = slot.scope.as_ref().map(|scope| scope.error(&name, Stand::Late));
+                    core.wakes.push(Wake::Slot(slot, Err(error.unwrap_or(Error::ShutDown))));
+                }
+                Some(Endpoint::Busy(Some(scope))) => {
+                    let scope = Arc::clone(scope);
+                    calls::late(&shared, &mut core, flow, &scope, calls::Answer::Flow(flow));
+                }
+                Some(Endpoint::Chain(_)) => chains::overdue(&shared, &mut core, flow),
+                Some(Endpoint::Station(station)) => {
+                    let station = Arc::clone(station);
+                    station.late(&shared, &mut core, flow);
+                }
+                _ => {}
+            }
+        }
+        self.release(core);
     }
 }

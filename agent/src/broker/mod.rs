@@ -3,6 +3,8 @@
 //! It decides nothing about frames: bytes go into the [`Node`](crate::node::Node), and what comes out is carried to
 //! whoever it concerns. Nothing here may block.
 
+mod calls;
+mod chains;
 mod children;
 mod detach;
 mod events;
@@ -10,8 +12,10 @@ mod programs;
 mod requests;
 mod teardown;
 
+pub(crate) use calls::{Answer, Head, deliver, run_contained};
+pub(crate) use chains::{CALL, CANCEL, Chain, RESET, record, take_record};
 pub(crate) use children::{BUILD, Connected, Hello};
-pub(crate) use requests::{encode_call, serve};
+pub(crate) use requests::serve;
 
 use crate::error::{Error, Result};
 use crate::id::LinkId;
@@ -19,7 +23,6 @@ use crate::outflow::LinkIo;
 use crate::shared::{Core, Order, Shared, WAKER};
 use crate::sys;
 use crate::table::Table;
-use crate::workers::Workers;
 use children::Child;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use programs::Program;
@@ -91,7 +94,6 @@ pub(crate) enum Place {
 /// The broker's own state.
 pub(crate) struct Broker {
     shared: Arc<Shared>,
-    workers: Arc<Workers>,
     place: Place,
     sources: Table<u64, (Role, Option<OwnedFd>)>,
     next_token: u64,
@@ -103,10 +105,8 @@ pub(crate) struct Broker {
     buffer: Vec<u8>,
     /// When the node has to look after its links, in its own time.
     due: Option<u64>,
-    began: Instant,
     remembered: Vec<(String, offshoot_bootstrap::Platform)>,
     own_lines: [crate::connect::boot::History; 2],
-    context: Option<crate::context::Context>,
     heartbeat: u32,
     reaping: bool,
     released: Vec<u32>,
@@ -117,10 +117,9 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    pub fn new(shared: Arc<Shared>, workers: Arc<Workers>, place: Place) -> Broker {
+    pub fn new(shared: Arc<Shared>, place: Place) -> Broker {
         Broker {
             shared,
-            workers,
             place,
             sources: Table::default(),
             next_token: WAKER + 1,
@@ -130,10 +129,8 @@ impl Broker {
             next_program: 0,
             buffer: Vec::new(),
             due: None,
-            began: Instant::now(),
             remembered: Vec::new(),
             own_lines: Default::default(),
-            context: None,
             heartbeat: 0,
             reaping: false,
             released: Vec::new(),
@@ -142,11 +139,6 @@ impl Broker {
             forced: false,
             done: false,
         }
-    }
-
-    /// This node as a context, for the functions that run in it.
-    pub fn set_context(&mut self, context: crate::context::Context) {
-        self.context = Some(context);
     }
 
     /// Takes over the two ends of the link to the parent, and what this process prints.
@@ -216,8 +208,9 @@ impl Broker {
         let mut buffer = vec![0; READ_SIZE];
         while !self.done {
             let first = self.timers.iter().next().map(|((due, _), _)| *due);
-            let beat = self.due.map(|due| self.began + Duration::from_millis(due));
-            let due = [first, beat].into_iter().flatten().min();
+            let beat = self.due.map(|due| self.shared.began + Duration::from_millis(due));
+            let late = self.shared.next_deadline().map(|due| self.shared.began + Duration::from_millis(due));
+            let due = [first, beat, late].into_iter().flatten().min();
             let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
             let timeout = timeout.map_or(EpollTimeout::NONE, |left| {
                 EpollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(EpollTimeout::MAX)
@@ -316,7 +309,7 @@ impl Broker {
 
     /// The time, as the node counts it.
     fn now(&self) -> u64 {
-        self.began.elapsed().as_millis() as u64
+        self.shared.now()
     }
 
     /// Begins to look after a link.
@@ -368,6 +361,9 @@ impl Broker {
     }
 
     fn expire(&mut self) {
+        if self.shared.next_deadline().is_some_and(|due| due <= self.now()) {
+            self.deadlines();
+        }
         if self.due.is_some_and(|due| due <= self.now()) {
             let shared = Arc::clone(&self.shared);
             let mut core = shared.lock();

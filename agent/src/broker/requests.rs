@@ -1,13 +1,13 @@
 //! What other contexts ask of this one, and what comes back to those who asked.
 
-use super::{Broker, Place};
+use super::chains::{self, Chain};
+use super::{Broker, Place, calls};
 use crate::codec::MAX_MESSAGE;
 use crate::error::{Error, Reason, codec_error};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
-use crate::remote::{FUNCTIONS, Function, failed, value};
+use crate::remote::{failed, value};
 use crate::router::Policy;
 use crate::shared::{Core, Endpoint, Request, Shared, Wake};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// The longest order to connect or to run a program: more than a kernel takes as a program's arguments.
@@ -31,29 +31,21 @@ fn limit_of(core: &Core, request: &Request) -> usize {
     }
 }
 
-fn obeyed(core: &Core, auth: ContextId) -> bool {
+pub(super) fn obeyed(core: &Core, auth: ContextId) -> bool {
     core.node.router.permits(Policy::Ancestors, auth, None)
-}
-
-/// A call's request: the function's name with its length in front, then the arguments.
-pub(crate) fn encode_call(name: &str, arguments: &[u8]) -> Vec<u8> {
-    let mut request = Vec::with_capacity(2 + name.len() + arguments.len());
-    request.extend_from_slice(&(name.len() as u16).to_le_bytes());
-    request.extend_from_slice(name.as_bytes());
-    request.extend_from_slice(arguments);
-    request
-}
-
-fn decode_call(request: &[u8]) -> Option<(&str, &[u8])> {
-    let (length, rest) = request.split_first_chunk::<2>()?;
-    let (name, arguments) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-    Some((std::str::from_utf8(name).ok()?, arguments))
 }
 
 impl Broker {
     /// Somebody opened a flow to a service.
     pub(super) fn opened(&mut self, core: &mut Core, flow: FlowKey, request: Request, end: bool) {
         let length = request.bytes.len();
+        if request.service == Handle::CHAIN {
+            core.endpoints.insert(flow, Endpoint::Chain(Box::new(Chain::new(request.auth))));
+            return chains::data(&self.shared, core, flow, &request.bytes, end);
+        }
+        if let Some(service) = core.offered.get(&request.service).cloned() {
+            return service.opened(&self.shared, core, flow, &request, end);
+        }
         if length > limit_of(core, &request) {
             return core.node.reset(flow, Reason::TooLarge, "the request");
         }
@@ -86,11 +78,17 @@ impl Broker {
                 }
                 if end {
                     let (slot, whole) = (Arc::clone(slot), std::mem::take(so_far));
+                    core.unwatch(flow);
                     core.endpoints.remove(&flow);
                     core.wakes.push(Wake::Slot(slot, Ok(whole)));
                 } else {
                     core.node.consume(flow, length);
                 }
+            }
+            Some(Endpoint::Chain(_)) => chains::data(&self.shared, core, flow, &bytes, end),
+            Some(Endpoint::Station(station)) => {
+                let station = Arc::clone(station);
+                station.data(&self.shared, core, flow, bytes, end);
             }
             Some(Endpoint::Stream(stream)) => {
                 stream.push(bytes, end);
@@ -134,9 +132,11 @@ impl Broker {
         if self.stopping {
             return core.node.reset(flow, Reason::ShutDown, "");
         }
-        core.endpoints.insert(flow, Endpoint::Busy);
+        core.endpoints.insert(flow, Endpoint::Busy(None));
         match request.service {
-            Handle::CALL => self.call(core, flow, request.auth, std::mem::take(&mut request.bytes)),
+            Handle::CALL => {
+                calls::call(&self.shared, core, flow, request.auth, std::mem::take(&mut request.bytes))
+            }
             Handle::CONNECT => self.connect(core, flow, &request),
             Handle::EXEC => self.exec(core, flow, &request),
             Handle::ALLOCATE => {
@@ -154,39 +154,6 @@ impl Broker {
         }
     }
 
-    fn call(&mut self, core: &mut Core, flow: FlowKey, auth: ContextId, request: Vec<u8>) {
-        let Some(context) = self.context.clone() else {
-            return core.node.reset(flow, Reason::ShutDown, "it has no name yet");
-        };
-        let found = decode_call(&request).map(|(name, arguments)| {
-            let function = FUNCTIONS.iter().find(|function| function.name == name);
-            (function, name.to_owned(), request.len() - arguments.len())
-        });
-        let Some((function, name, at)) = found else {
-            return core.node.reset(flow, Reason::Violation, "a call that cannot be read");
-        };
-        let Some(function) = function else {
-            let error = Error::NoSuchFunction { context: context.name().into(), function: name };
-            return answer(core, flow, failed(&error));
-        };
-        if !function.anyone && !obeyed(core, auth) {
-            return core.node.refuse(flow, auth, &format!("a call of {name}"));
-        }
-        if function.quick {
-            return answer(core, flow, run_contained(function, &context, &request[at..]));
-        }
-        let shared = Arc::clone(&self.shared);
-        let size = request.len();
-        let job = move || {
-            let reply = run_contained(function, &context, &request[at..]);
-            shared.with(|core| answer(core, flow, reply));
-        };
-        if !self.workers.run(flow, size, Box::new(job)) {
-            core.forget(flow);
-            core.node.reset(flow, Reason::QueueFull, "too many calls wait for their turn there");
-        }
-    }
-
     /// Fetches an image from the root for a child that connects over `link`.
     pub(super) fn fetch_image(
         &mut self,
@@ -198,21 +165,6 @@ impl Broker {
         core.open(ContextId::ROOT, Handle::IMAGE, request, crate::node::Opening::default(), |_| {
             Endpoint::Image(link, Vec::new())
         });
-    }
-}
-
-/// A function's panic is its own: where the build unwinds, the caller is told and the context lives on.
-fn run_contained(function: &Function, context: &crate::context::Context, arguments: &[u8]) -> Vec<u8> {
-    match std::panic::catch_unwind(AssertUnwindSafe(|| (function.run)(context, arguments))) {
-        Ok(reply) => reply,
-        Err(panic) => {
-            let message = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "without a text".into());
-            failed(&Error::Panicked { context: context.name().into(), message })
-        }
     }
 }
 
@@ -251,9 +203,10 @@ pub(super) fn unreadable(core: &mut Core, flow: FlowKey, error: crate::codec::Co
 }
 
 /// Every service, who may open a flow to it, and whether all nodes have it or the root alone. What is not here is refused.
-const SERVICES: [(Handle, Policy, bool); 7] = [
+const SERVICES: [(Handle, Policy, bool); 8] = [
     // Whoever gets through; the function says whether it is for others than ancestors.
     (Handle::CALL, Policy::Anyone, true),
+    (Handle::CHAIN, Policy::Ancestors, true),
     (Handle::CONNECT, Policy::Ancestors, true),
     (Handle::EXEC, Policy::Ancestors, true),
     (Handle::DISCONNECT, Policy::Ancestors, true),

@@ -28,7 +28,7 @@ impl Node {
         let handle = self.allocate(dst, 1 + u32::from(opening.streams));
         let flow = FlowKey { peer: dst, handle, opener: true };
         let taken = request.len().min(MAX_PAYLOAD);
-        let end = taken == request.len();
+        let end = taken == request.len() && !opening.more;
         let mut state = Flow { streams: opening.streams, ..Flow::default() };
         state.outgoing.send(taken, end);
         self.flows.insert(flow, state);
@@ -276,7 +276,7 @@ impl Node {
     pub(super) fn deliver_open(&mut self, from: Option<LinkId>, mut frame: Frame) {
         let header = frame.header;
         let service = |handle: Handle| format!("service {}", handle.0);
-        let Some((_, policy)) = self.services.iter().find(|(service, _)| *service == header.handle) else {
+        let Some(policy) = self.services.get(&header.handle) else {
             return self.return_frame(from, &frame, Reason::NoHandle, &service(header.handle));
         };
         // Whom this node does not obey it serves, within bounds.

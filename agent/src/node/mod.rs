@@ -145,6 +145,8 @@ pub struct Opening {
     pub new_context: Option<ContextId>,
     /// Whether the request holds a secret.
     pub secret: bool,
+    /// Whether more of the request follows after what is given at first.
+    pub more: bool,
 }
 
 /// One node.
@@ -153,7 +155,7 @@ pub struct Node {
     pub router: Router,
     links: Table<LinkId, Link>,
     flows: Book,
-    services: Vec<(Handle, Policy)>,
+    services: Table<Handle, Policy>,
     events: VecDeque<Event>,
     dirty: Vec<LinkId>,
     next_handle: u32,
@@ -190,7 +192,7 @@ impl Node {
             router,
             links: Table::default(),
             flows: Book::default(),
-            services: Vec::new(),
+            services: Table::default(),
             events: VecDeque::new(),
             dirty: Vec::new(),
             next_handle: Handle::FIRST_FLOW.0,
@@ -211,7 +213,18 @@ impl Node {
 
     /// Offers a service to those whom `policy` admits. There is no service without a policy.
     pub fn serve(&mut self, service: Handle, policy: Policy) {
-        self.services.push((service, policy));
+        self.services.insert(service, policy);
+    }
+
+    /// Offers a service no more.
+    pub fn withdraw(&mut self, service: Handle) {
+        self.services.remove(&service);
+    }
+
+    /// Whether `peer`, on behalf of `auth`, satisfies `policy` here.
+    pub fn permits(&self, policy: Policy, peer: ContextId, auth: ContextId) -> bool {
+        let link = self.router.link_to(peer).and_then(|link| self.links.get(&link));
+        self.router.permits(policy, auth, link.and_then(|link| link.child))
     }
 
     /// A link to a child that is about to be connected; it is reachable from now on, frames for it wait.

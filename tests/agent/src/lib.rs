@@ -155,13 +155,13 @@ pub fn panic_with(text: String) {
 }
 
 /// For anyone who can reach this context: its name.
-#[remote(anyone)]
+#[remote(policy = anyone)]
 pub fn greet(cx: &Context) -> String {
     cx.name().to_owned()
 }
 
 /// For anyone, and does not come back.
-#[remote(anyone)]
+#[remote(policy = anyone)]
 pub fn hang_for_anyone() {
     hang();
 }

@@ -1,0 +1,228 @@
+//! When a called function runs, and on which thread: at once on the broker's, on a worker beside others, on a worker after
+//! those before it, or once for all who ask for the same. The attribute picks one for each function, so that an image has
+//! the code of those ways only that its functions take.
+
+use crate::broker::{Answer, deliver};
+use crate::context::Context;
+use crate::remote::{Function, failed};
+use crate::scope::{NEVER, Scope, Stand};
+use crate::shared::Shared;
+use crate::workers::{LIMIT_WAITING, Workers};
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Wake, Waker};
+use std::thread::Thread;
+
+/// How a function is started.
+pub type Way = fn(Run) -> Started;
+
+/// What came of it.
+pub enum Started {
+    /// It has run; its reply.
+    Now(Vec<u8>),
+    /// It runs, or waits for its turn.
+    Later,
+    /// Too much waits already.
+    Full,
+}
+
+/// One call that is to be run.
+pub struct Run {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) function: &'static Function,
+    /// Where it runs, within the scope of the call.
+    pub(crate) context: Context,
+    pub(crate) scope: Arc<Scope>,
+    /// The whole request, and where its arguments begin.
+    pub(crate) request: Vec<u8>,
+    pub(crate) at: usize,
+    pub(crate) answer: Answer,
+}
+
+impl Run {
+    /// Runs the function, unless it was given up while it waited.
+    fn perform(&self, scope: &Scope) -> Vec<u8> {
+        match scope.refusal(self.context.name()) {
+            Some(error) => failed(&error),
+            None => crate::broker::run_contained(self.function, &self.context, &self.request[self.at..]),
+        }
+    }
+
+    fn finish(self) {
+        let reply = self.perform(&self.scope);
+        self.scope.end(Stand::Over);
+        let Run { shared, answer, .. } = self;
+        shared.with(|core| deliver(&shared, core, answer, reply));
+    }
+}
+
+/// Has `work` done by a worker, unless `scope` ends before.
+fn on_worker(
+    workers: &Arc<Workers>,
+    scope: Option<&Arc<Scope>>,
+    size: usize,
+    work: impl FnOnce() + Send + 'static,
+) -> Started {
+    match workers.run(scope, size, Box::new(work)) {
+        true => Started::Later,
+        false => Started::Full,
+    }
+}
+
+/// At once, on the thread that serves the whole context.
+pub fn quick(run: Run) -> Started {
+    Started::Now(run.perform(&run.scope))
+}
+
+/// On a worker, beside others.
+pub fn concurrent(run: Run) -> Started {
+    let (workers, scope) = (Arc::clone(&run.shared.workers), Arc::clone(&run.scope));
+    on_worker(&workers, Some(&scope), run.request.len(), move || run.finish())
+}
+
+/// The calls of one function that wait for those before them.
+pub(crate) struct Turn {
+    function: &'static str,
+    waiting: VecDeque<Run>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// On a worker, one call of the function at a time in this context, in the order in which they came.
+pub fn serial(run: Run) -> Started {
+    let workers = Arc::clone(&run.shared.workers);
+    let mut turns = locked(&workers.turns);
+    let function = run.function.name;
+    if let Some(turn) = turns.iter_mut().find(|turn| turn.function == function) {
+        if turn.waiting.len() >= LIMIT_WAITING {
+            return Started::Full;
+        }
+        turn.waiting.push_back(run);
+        return Started::Later;
+    }
+    turns.push(Turn { function, waiting: VecDeque::new() });
+    drop(turns);
+    let (size, theirs) = (run.request.len(), Arc::clone(&workers));
+    let started = on_worker(&workers, None, size, move || {
+        let mut next = Some(run);
+        while let Some(run) = next {
+            run.finish();
+            next = after(&theirs, function);
+        }
+    });
+    if matches!(started, Started::Full) {
+        locked(&workers.turns).retain(|turn| turn.function != function);
+    }
+    started
+}
+
+/// The call whose turn it is now; none, and no turn, where nobody waits.
+fn after(workers: &Workers, function: &'static str) -> Option<Run> {
+    let mut turns = locked(&workers.turns);
+    let at = turns.iter().position(|turn| turn.function == function)?;
+    let next = turns[at].waiting.pop_front();
+    if next.is_none() {
+        turns.swap_remove(at);
+    }
+    next
+}
+
+/// A run that several wait for.
+pub(crate) struct Flight {
+    function: &'static str,
+    arguments: Vec<u8>,
+    /// Whose answer it makes. Nobody is left where all have given up.
+    askers: Vec<(Answer, Arc<Scope>)>,
+    scope: Arc<Scope>,
+}
+
+/// On a worker, once for all who ask with the same arguments while it runs. Nobody's giving up ends it but the last one's.
+pub fn shared(run: Run) -> Started {
+    let Run { shared, function, context, scope: asker, request, at, answer } = run;
+    let mut flights = locked(&shared.workers.flights);
+    let arguments = &request[at..];
+    let same = |flight: &&mut Flight| flight.function == function.name && flight.arguments == arguments;
+    if let Some(flight) = flights.iter_mut().find(same) {
+        if flight.askers.len() >= LIMIT_WAITING {
+            return Started::Full;
+        }
+        leave_by_cancel(&shared.workers, &asker, &flight.scope);
+        flight.askers.push((answer, asker));
+        return Started::Later;
+    }
+    let scope = Arc::new(Scope::new(None, NEVER, 0));
+    leave_by_cancel(&shared.workers, &asker, &scope);
+    flights.push(Flight {
+        function: function.name,
+        arguments: arguments.to_vec(),
+        askers: vec![(answer.clone(), asker)],
+        scope: Arc::clone(&scope),
+    });
+    drop(flights);
+    let (workers, flight) = (Arc::clone(&shared.workers), Arc::clone(&scope));
+    let size = request.len();
+    let context = context.in_scope(&scope);
+    let run = Run { shared, function, context, scope, request, at, answer };
+    let started = on_worker(&workers, None, size, move || {
+        let reply = run.perform(&run.scope);
+        run.scope.end(Stand::Over);
+        let askers = land(&run.shared.workers, &run.scope);
+        run.shared.with(|core| {
+            for (answer, scope) in askers {
+                scope.end(Stand::Over);
+                deliver(&run.shared, core, answer, reply.clone());
+            }
+        });
+    });
+    if matches!(started, Started::Full) {
+        land(&workers, &flight);
+    }
+    started
+}
+
+/// Takes a flight off the list, with those who wait for it.
+fn land(workers: &Workers, scope: &Arc<Scope>) -> Vec<(Answer, Arc<Scope>)> {
+    let mut flights = locked(&workers.flights);
+    let at = flights.iter().position(|flight| Arc::ptr_eq(&flight.scope, scope));
+    at.map(|at| flights.swap_remove(at).askers).unwrap_or_default()
+}
+
+/// One who gives up is asked about no more; the last one ends the run.
+fn leave_by_cancel(workers: &Arc<Workers>, asker: &Arc<Scope>, run: &Arc<Scope>) {
+    let (workers, run, me) = (Arc::downgrade(workers), Arc::downgrade(run), Arc::downgrade(asker));
+    asker.set_hook(move || {
+        let (workers, run) = (workers.upgrade()?, run.upgrade()?);
+        let mut flights = locked(&workers.flights);
+        let at = flights.iter().position(|flight| Arc::ptr_eq(&flight.scope, &run))?;
+        flights[at].askers.retain(|(_, scope)| !std::ptr::eq(Arc::as_ptr(scope), me.as_ptr()));
+        if !flights[at].askers.is_empty() {
+            return None;
+        }
+        flights.swap_remove(at);
+        Some(run)
+    });
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Drives a future to its end on this thread. There is no reactor: futures that need one of a runtime's do not get it here, but
+/// replies, receivers, selects and whatever else wakes by itself do.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}

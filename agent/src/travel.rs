@@ -1,0 +1,94 @@
+//! What happens to values that are more than bytes when they leave this process and when they arrive: contexts, senders and
+//! streams are bound to the place where they arrive, and what leaves is noted by whoever sends it.
+//!
+//! A value's own `Serialize` and `Deserialize` find here where they are; outside of a frame there is no such place, and
+//! they refuse.
+
+use crate::codec::{self, CodecError};
+use crate::context::Context;
+use crate::id::ContextId;
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+use std::any::Any;
+use std::cell::RefCell;
+
+/// The longest name of a context that is believed.
+const NAME_LIMIT: usize = 512;
+
+/// Something that is to be told, by being dropped, when what it left with has come to its end.
+pub(crate) type Fare = Box<dyn Any + Send + Sync>;
+
+thread_local! {
+    static HERE: RefCell<Option<Context>> = const { RefCell::new(None) };
+    static FARES: RefCell<Vec<Fare>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A value that leaves.
+pub(crate) struct Leaving {
+    /// What goes over the wire.
+    pub bytes: Vec<u8>,
+    /// Whether a secret is in it.
+    pub secret: bool,
+    /// What is to be dropped when it is known to have arrived, or not to.
+    pub fares: Vec<Fare>,
+}
+
+/// Writes a value behind `head`.
+///
+/// # Errors
+/// When it does not serialise or is too large.
+pub(crate) fn leave<T: Serialize>(head: Vec<u8>, value: &T) -> Result<Leaving, CodecError> {
+    let before = FARES.take();
+    crate::secret::was_written();
+    let bytes = codec::append(head, value);
+    let fares = FARES.replace(before);
+    Ok(Leaving { bytes: bytes?, secret: crate::secret::was_written(), fares })
+}
+
+/// Notes something for whoever sends the value that is being written.
+pub(crate) fn note(fare: Fare) {
+    FARES.with_borrow_mut(|fares| fares.push(fare));
+}
+
+/// Reads a value in the context `cx`, to which what is in it is bound.
+///
+/// # Errors
+/// When the bytes are no `T`.
+pub(crate) fn arrive<T: DeserializeOwned>(cx: &Context, bytes: &[u8]) -> Result<T, CodecError> {
+    let before = HERE.replace(Some(cx.clone()));
+    let value = codec::from_bytes(bytes);
+    HERE.replace(before);
+    value
+}
+
+/// Where this thread is reading a value.
+pub(crate) fn here() -> Option<Context> {
+    HERE.with_borrow(Clone::clone)
+}
+
+/// The error of a value that is written where it cannot go.
+pub(crate) fn stays<E: ser::Error>(what: &str) -> E {
+    E::custom(format_args!("{what} travels only in a frame of the tree"))
+}
+
+/// Contexts travel as number and name; where they arrive they are contexts of the tree there.
+impl Serialize for Context {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !crate::secret::is_in_frame() {
+            return Err(stays("a Context"));
+        }
+        (self.id(), self.name()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Context {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Context, D::Error> {
+        let (id, name) = <(ContextId, String)>::deserialize(deserializer)?;
+        let here =
+            here().ok_or_else(|| de::Error::custom("a Context arrives only in a frame of the tree"))?;
+        if name.len() > NAME_LIMIT || name.chars().any(char::is_control) {
+            return Err(de::Error::custom("the name of a Context is too long or no text"));
+        }
+        Ok(here.rebound(id, &name))
+    }
+}
