@@ -10,6 +10,7 @@ use crate::program::{Command, DetachOrder};
 use crate::remote::{Remote, read_reply, read_value};
 use crate::reply::Slot;
 use crate::shared::Shared;
+use crate::tree::Router;
 use offshoot_bootstrap::Platform;
 use std::ffi::OsStr;
 use std::fmt;
@@ -26,7 +27,7 @@ pub const DEFAULT_HEARTBEAT: u32 = 15;
 /// A process in the tree. Cheap to clone; holds nothing open over there.
 #[derive(Clone)]
 pub struct Context {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     id: ContextId,
     name: Arc<str>,
     parent: Option<ContextId>,
@@ -75,6 +76,18 @@ impl Context {
     pub fn by_id(&self, id: ContextId) -> Context {
         let name = self.shared.lock().name_of(id);
         Context::new(&self.shared, id, name)
+    }
+
+    /// This process's part in the tree: inside a function, that of the context where it runs. It does not own the tree, so
+    /// dropping it ends nothing.
+    pub fn router(&self) -> Router {
+        Router::of(self)
+    }
+
+    /// The context of this process, whichever this one is.
+    pub(crate) fn own(&self) -> Context {
+        let id = self.shared.lock().node.id();
+        self.by_id(id)
     }
 
     pub(crate) fn shared(&self) -> Result<Arc<Shared>> {

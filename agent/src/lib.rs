@@ -38,6 +38,7 @@ pub mod wire;
 
 mod below;
 mod broker;
+mod builder;
 mod context;
 mod guard;
 mod hop;
@@ -46,25 +47,28 @@ mod outflow;
 mod program;
 mod remote;
 mod reply;
-mod root;
 mod runtime;
 mod secret;
 mod shared;
 mod stream;
 mod sys;
 mod table;
+mod tree;
 mod workers;
 
+pub use builder::Builder;
+#[doc(hidden)]
+pub use builder::{FINDERS, Search};
 pub use context::{Connecting, Context, DEFAULT_HEARTBEAT, Reply};
 pub use error::{CallError, ConnectError, ConnectErrorKind, Error, Reason, Result};
 pub use hop::Hop;
 pub use offshoot_macros::remote;
 pub use program::{Command, ExitStatus, Output, Process};
 pub use remote::Remote;
-pub use root::Root;
 pub use runtime::agent_main;
 pub use secret::Secret;
 pub use stream::{Reader, Writer};
+pub use tree::Router;
 
 /// What the attribute's expansion refers to; not for use by hand.
 #[doc(hidden)]
