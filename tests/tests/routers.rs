@@ -24,7 +24,7 @@ fn trees_in_one_process_share_nothing_and_end_one_by_one() {
         drop(tree);
         assert!(ended(processes[at]));
         let error = children[at].call(stock::facts {}).expect_err("its tree has ended");
-        assert!(error.to_string().contains("was shut down"), "{error}");
+        assert!(error.to_string().contains("shut down"), "{error}");
     }
 }
 
@@ -71,7 +71,8 @@ fn a_clone_that_another_thread_keeps_holds_no_tree_up() {
         Ok(())
     });
     assert!(matches!(outcome, Ok(Ok(()))) && ended(process));
-    assert!(ended_at_last.recv_timeout(LIMIT).expect("its wait has ended").is_err());
+    let status = ended_at_last.recv_timeout(LIMIT).expect("its wait has ended");
+    assert!(status.is_err() || status.is_ok_and(|status| !status.success()));
     assert!(matches!(kept.local().open().map(drop), Err(Error::ShutDown)));
 }
 
