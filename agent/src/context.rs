@@ -13,6 +13,7 @@ use crate::remote::{Remote, read_value};
 use crate::reply::{Reply, Route, Slot};
 use crate::scope::{NEVER, Scope, Stand};
 use crate::shared::{Core, Shared};
+use crate::tree::Router;
 use offshoot_bootstrap::Platform;
 use std::ffi::OsStr;
 use std::fmt;
@@ -26,7 +27,7 @@ pub const DEFAULT_HEARTBEAT: u32 = 15;
 /// A process in the tree. Cheap to clone; holds nothing open over there.
 #[derive(Clone)]
 pub struct Context {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     id: ContextId,
     name: Arc<str>,
     parent: Option<ContextId>,
@@ -108,6 +109,18 @@ impl Context {
     pub fn by_id(&self, id: ContextId) -> Context {
         let name = self.shared.lock().name_of(id);
         self.rebound(id, &name)
+    }
+
+    /// This process's part in the tree: inside a function, that of the context where it runs. It does not own the tree, so
+    /// dropping it ends nothing.
+    pub fn router(&self) -> Router {
+        Router::of(self)
+    }
+
+    /// The context of this process, whichever this one is.
+    pub(crate) fn own(&self) -> Context {
+        let id = self.shared.lock().node.id();
+        self.by_id(id)
     }
 
     pub(crate) fn shared(&self) -> Result<Arc<Shared>> {
@@ -366,7 +379,13 @@ impl Connecting {
     /// As [`Hop::connect`].
     pub fn wait(self) -> Result<Context> {
         let reply = self.slot.wait(None).unwrap_or(Err(Error::ShutDown))?;
-        read_value::<crate::broker::Connected>(self.context.name(), &reply)?;
+        let name = self.context.name();
+        let connected: crate::broker::Connected = read_value(name, &reply)?;
+        if let Err(error) = crate::agree::compare(&self.context.shared, name, &connected.functions) {
+            // Whatever comes of it, the reason is the one that counts.
+            let _ = self.context.shutdown();
+            return Err(error);
+        }
         Ok(self.context)
     }
 }

@@ -227,6 +227,8 @@ pub enum ConnectErrorKind {
     Protocol,
     /// It was given up from this side.
     Cancelled,
+    /// The agent there has not the functions of this program, or others by their names.
+    Functions,
 }
 
 /// A hop that could not be taken: which, why, what the remote said, and what can be done.

@@ -2,7 +2,7 @@
 //!
 //! Their types stay private: a fuzz target has bytes, and asks what becomes of them. It holds no logic of its own.
 
-use crate::broker::{Connected, Hello, encode_call};
+use crate::broker::{Connected, Head, Hello};
 use crate::codec;
 use crate::connect::ConnectRequest;
 use crate::connect::dialogue::Rule;
@@ -47,13 +47,15 @@ fn again<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// A hello's bytes.
 pub fn hello(build: u64, process: u32, machine: &str, version: &str) -> Vec<u8> {
-    let hello = Hello { build, process, machine: machine.into(), version: version.into() };
+    let functions = vec![u64::from(process); 3];
+    let hello = Hello { build, process, machine: machine.into(), version: version.into(), functions };
     codec::to_bytes(&hello).expect("a hello can be written")
 }
 
 /// The bytes of an answer to a connect.
 pub fn connected(process: u32, machine: &str, attempts: u8) -> Vec<u8> {
-    let connected = Connected { process, machine: machine.into(), attempts };
+    let functions = vec![u64::from(process); 3];
+    let connected = Connected { process, machine: machine.into(), attempts, functions };
     codec::to_bytes(&connected).expect("an answer can be written")
 }
 
@@ -85,7 +87,8 @@ pub fn header_sum(header: &[u8], sequence: u32) -> u32 {
 
 /// The bytes of a call.
 pub fn call(name: &str, arguments: &[u8]) -> Vec<u8> {
-    encode_call(name, arguments)
+    let left_ms = (!arguments.is_empty()).then_some(1000);
+    [&Head { name, cast: false, left_ms }.encode(), arguments].concat()
 }
 
 /// What a root does with a log record.

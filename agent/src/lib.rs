@@ -36,8 +36,10 @@ pub mod router;
 pub mod stock;
 pub mod wire;
 
+mod agree;
 mod below;
 mod broker;
+mod builder;
 mod chain;
 mod context;
 mod error_form;
@@ -49,7 +51,6 @@ mod outflow;
 mod program;
 mod remote;
 mod reply;
-mod root;
 mod runtime;
 mod scope;
 mod secret;
@@ -58,8 +59,12 @@ mod stream;
 mod sys;
 mod table;
 mod travel;
+mod tree;
 mod workers;
 
+pub use builder::Builder;
+#[doc(hidden)]
+pub use builder::{FINDERS, Search};
 pub use chain::Chain;
 pub use context::{Connecting, Context, DEFAULT_HEARTBEAT};
 pub use error::{CallError, ConnectError, ConnectErrorKind, Error, Reason, Result};
@@ -69,10 +74,10 @@ pub use offshoot_macros::remote;
 pub use program::{Command, ExitStatus, Output, Process};
 pub use remote::Remote;
 pub use reply::Reply;
-pub use root::Root;
 pub use runtime::agent_main;
 pub use secret::Secret;
 pub use stream::{Reader, Writer};
+pub use tree::Router;
 
 /// What the attribute's expansion refers to; not for use by hand.
 #[doc(hidden)]

@@ -47,7 +47,7 @@ struct Behind {
 }
 
 /// The routes of one node.
-pub struct Router {
+pub struct Routes {
     id: ContextId,
     ancestors: Vec<ContextId>,
     up: Option<LinkId>,
@@ -58,11 +58,11 @@ pub struct Router {
     pub lost: Lost,
 }
 
-impl Router {
+impl Routes {
     /// The router of the context `id`, whose `ancestors` are listed nearest first and reached over `up`.
-    pub fn new(id: ContextId, ancestors: Vec<ContextId>, up: Option<LinkId>) -> Router {
+    pub fn new(id: ContextId, ancestors: Vec<ContextId>, up: Option<LinkId>) -> Routes {
         let (routes, behind) = (Map::default(), Table::default());
-        Router { id, ancestors, up, routes, behind, pairs: Table::default(), lost: Lost::default() }
+        Routes { id, ancestors, up, routes, behind, pairs: Table::default(), lost: Lost::default() }
     }
 
     /// This node.
@@ -232,8 +232,8 @@ mod tests {
     const A: LinkId = LinkId(1);
     const B: LinkId = LinkId(2);
 
-    fn middle() -> Router {
-        let mut router = Router::new(ContextId(5), vec![ContextId(2), ContextId::ROOT], Some(UP));
+    fn middle() -> Routes {
+        let mut router = Routes::new(ContextId(5), vec![ContextId(2), ContextId::ROOT], Some(UP));
         assert!(router.add(ContextId(10), A) && router.add(ContextId(11), A) && router.add(ContextId(20), B));
         router
     }

@@ -109,6 +109,7 @@ fn run(parameter: &str) -> Result<()> {
         process: std::process::id(),
         machine: Platform::host().map_or("unknown", Platform::machine).into(),
         version: env!("CARGO_PKG_VERSION").into(),
+        functions: crate::agree::signatures(),
     };
     let hello = codec::to_bytes(&hello).unwrap_or_default();
     shared.with(|core| core.node.control(up, Kind::Hello, hello));

@@ -343,6 +343,8 @@ pub(crate) struct Shared {
     deadline: AtomicU64,
     /// The most detailed log level that travels up.
     pub log_level: AtomicU8,
+    /// Whose agent is sent from here: a [`Sent`](crate::agree::Sent).
+    pub sent_agent: AtomicU8,
     /// Bytes sent over all links, images included.
     pub sent: AtomicU64,
     logs: Mutex<Vec<Vec<u8>>>,
@@ -384,6 +386,7 @@ impl Shared {
             began: Instant::now(),
             deadline: AtomicU64::new(NEVER),
             log_level: AtomicU8::new(0),
+            sent_agent: AtomicU8::new(crate::agree::Sent::Own as u8),
             sent: AtomicU64::new(0),
             logs: Mutex::new(Vec::new()),
             programs: Mutex::new(None),

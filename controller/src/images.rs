@@ -1,6 +1,8 @@
 //! Where the controller finds the images of agents: embedded in the program, or in a folder.
 
-use offshoot_agent::Error;
+use offshoot_agent::images::Find;
+use offshoot_agent::macro_support::linkme;
+use offshoot_agent::{Error, FINDERS, Search};
 use offshoot_bootstrap::{Image, Platform};
 use std::path::{Path, PathBuf};
 
@@ -13,11 +15,20 @@ mod embedded {
 pub const FOLDER_VARIABLE: &str = "OFFSHOOT_AGENTS";
 
 /// The package of the stock agent.
-pub(crate) const STOCK: &str = "offshoot-agent";
+const STOCK: &str = "offshoot-agent";
+
+#[linkme::distributed_slice(FINDERS)]
+#[linkme(crate = offshoot_agent::macro_support::linkme)]
+static FINDER: fn(Search) -> Find = |search| {
+    Box::new(move |platform| {
+        let package = search.package.as_deref().unwrap_or(STOCK);
+        find(search.folder.as_deref(), package, platform)
+    })
+};
 
 /// Finds the image of a package's agent for a platform: in the given folder, in the folder that `OFFSHOOT_AGENTS` names, embedded in this
 /// program, or, for a program that was built in a workspace, in its `target/agents`.
-pub(crate) fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<Image, Error> {
+fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<Image, Error> {
     let named = given.map(Path::to_path_buf).or_else(|| std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from));
     if let Some(folder) = named {
         let file = file_in(&folder, package, platform);

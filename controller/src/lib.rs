@@ -25,16 +25,17 @@
 //! A function of your own runs where the agent was built with it; the stock agent has those of [`stock`].
 
 mod images;
-mod router;
+mod run;
 
 pub use images::FOLDER_VARIABLE;
 pub use offshoot_agent::connect::methods;
 pub use offshoot_agent::id::ContextId;
 pub use offshoot_agent::{
-    CallError, Command, ConnectError, ConnectErrorKind, Connecting, Context, Error, ExitStatus, Hop, Output,
-    Process, Reader, Reason, Remote, Reply, Result, Secret, Writer, agent_main, remote, stock,
+    Builder, CallError, Command, ConnectError, ConnectErrorKind, Connecting, Context, Error, ExitStatus, Hop,
+    Output, Process, Reader, Reason, Remote, Reply, Result, Router, Secret, Writer, agent_main, remote,
+    stock,
 };
-pub use router::{Builder, Router, run};
+pub use run::run;
 
 #[doc(hidden)]
 pub use offshoot_agent::macro_support;

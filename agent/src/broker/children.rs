@@ -38,6 +38,8 @@ pub(crate) struct Hello {
     pub process: u32,
     pub machine: String,
     pub version: String,
+    /// The signatures of its functions.
+    pub functions: Vec<u64>,
 }
 
 /// What a finished connect answers.
@@ -46,6 +48,7 @@ pub(crate) struct Connected {
     pub process: u32,
     pub machine: String,
     pub attempts: u8,
+    pub functions: Vec<u64>,
 }
 
 /// One child.
@@ -133,7 +136,13 @@ impl Broker {
         let Some(child) = self.children.get_mut(&link) else { return };
         let hello: Hello = match codec::from_bytes(bytes) {
             Ok(hello) => hello,
-            Err(_) => Hello { build: !BUILD, process: 0, machine: String::new(), version: String::new() },
+            Err(_) => Hello {
+                build: !BUILD,
+                process: 0,
+                machine: String::new(),
+                version: String::new(),
+                functions: Vec::new(),
+            },
         };
         if hello.build != BUILD {
             let mut why = ConnectError::new(
@@ -148,11 +157,8 @@ impl Broker {
         core.node.link_up(link);
         if let Some(flow) = child.reply.take() {
             let attempts = child.boot.attempts();
-            answer(
-                core,
-                flow,
-                value(&Connected { process: hello.process, machine: hello.machine, attempts }),
-            );
+            let Hello { process, machine, functions, .. } = hello;
+            answer(core, flow, value(&Connected { process, machine, attempts, functions }));
         }
         let seconds = child.order.heartbeat;
         self.beat(core, link, seconds);

@@ -22,7 +22,7 @@ use crate::error::{DeadLetter, Reason};
 use crate::flow::{GROWTH_OF_ALL, Incoming, Outgoing};
 use crate::grants::Grants;
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
-use crate::router::{Policy, Router};
+use crate::router::{Policy, Routes};
 use crate::table::Table;
 use crate::wire::{Frame, Header, Kind, MAX_PAYLOAD};
 use book::Book;
@@ -152,7 +152,7 @@ pub struct Opening {
 /// One node.
 pub struct Node {
     /// The routes.
-    pub router: Router,
+    pub router: Routes,
     links: Table<LinkId, Link>,
     flows: Book,
     services: Table<Handle, Policy>,
@@ -175,19 +175,19 @@ pub struct Node {
 impl Node {
     /// The root of a tree.
     pub fn root() -> Node {
-        Node::with_router(Router::new(ContextId::ROOT, Vec::new(), None))
+        Node::with_router(Routes::new(ContextId::ROOT, Vec::new(), None))
     }
 
     /// An agent, whose parent will say who it is; and its link to the parent.
     pub fn agent() -> (Node, LinkId) {
         let up = LinkId(0);
-        let mut node = Node::with_router(Router::new(ContextId(u32::MAX), Vec::new(), Some(up)));
+        let mut node = Node::with_router(Routes::new(ContextId(u32::MAX), Vec::new(), Some(up)));
         node.next_link = 1;
         node.links.insert(up, Link::new(None));
         (node, up)
     }
 
-    fn with_router(router: Router) -> Node {
+    fn with_router(router: Routes) -> Node {
         Node {
             router,
             links: Table::default(),

@@ -106,6 +106,31 @@ pub fn grow(cx: &Context, depth: u32) -> offshoot::Result<Vec<String>> {
     Ok(places)
 }
 
+/// Grows a child through the router of where it runs, which it lets go before it returns.
+#[remote]
+pub fn grow_by_router(cx: &Context) -> offshoot::Result<(String, ContextId)> {
+    let router = cx.router();
+    let child = router.local().connect()?;
+    // Of whatever context: it is the router of this process.
+    let name = child.router().name().to_owned();
+    Ok((name, child.id()))
+}
+
+/// What one of two children of where it runs hears from the other, once they have a path.
+#[remote]
+pub fn introduce(cx: &Context) -> Result<String, Error> {
+    let router = cx.router();
+    let (one, other) = (router.local().connect()?, router.local().connect()?);
+    router.open_path(&one, &other);
+    let greeting = match one.call(greet_other { other: other.id() }) {
+        Ok(greeting) | Err(CallError::Function(greeting)) => Ok(greeting),
+        Err(CallError::Failed(error)) => Err(error),
+    };
+    one.shutdown()?;
+    other.shutdown()?;
+    greeting
+}
+
 /// Runs a program where it runs, through its own context.
 #[remote]
 pub fn shell(cx: &Context, script: String) -> Result<String, Error> {

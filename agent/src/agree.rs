@@ -1,0 +1,71 @@
+//! Whether an agent that has just come up knows the functions of this program, and means the same by them.
+
+use crate::error::{ConnectError, ConnectErrorKind, Result};
+use crate::remote::{FUNCTIONS, Function};
+use crate::shared::Shared;
+use std::sync::atomic::Ordering;
+
+/// How many names an error shows.
+const SHOWN: usize = 8;
+
+/// Whose agent a tree sends.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Sent {
+    /// The stock one, which has none of the program's functions.
+    Stock = 0,
+    /// As before, and the program was told what that means.
+    StockAndTold = 1,
+    /// One that was built with the program's functions.
+    Own = 2,
+}
+
+/// The signatures of all functions in this image, as an agent tells them.
+pub(crate) fn signatures() -> Vec<u64> {
+    FUNCTIONS.iter().map(|function| function.signature).collect()
+}
+
+/// Holds the functions of this program against those of an agent. That one is missing is an error where the agent was built for
+/// this program, and else something to be told once; that one has another signature is always an error.
+///
+/// # Errors
+/// Which functions differ, and what can be done.
+pub(crate) fn compare(shared: &Shared, context: &str, theirs: &[u64]) -> Result<()> {
+    let (mut missing, mut other) = (Vec::new(), Vec::new());
+    for function in FUNCTIONS {
+        if !theirs.contains(&function.signature) {
+            let known = theirs.iter().any(|signature| signature >> 32 == function.signature >> 32);
+            if known { other.push(function) } else { missing.push(function) }
+        }
+    }
+    let sent = shared.sent_agent.load(Ordering::Relaxed);
+    let (what, which) = match (other.is_empty(), missing.is_empty()) {
+        (false, _) => ("its agent was built with other arguments or another result of", other),
+        (true, false) if sent == Sent::Own as u8 => ("its agent was built without", missing),
+        (true, false) => {
+            if shared.sent_agent.swap(Sent::StockAndTold as u8, Ordering::Relaxed) == Sent::Stock as u8 {
+                tracing::warn!(
+                    "the agent of {context} has no {}: they run in this program only; for more, build an agent with them, or \
+                     send this program itself (Builder::package, Builder::own_image)",
+                    names(&missing)
+                );
+            }
+            return Ok(());
+        }
+        (true, true) => return Ok(()),
+    };
+    let mut error = ConnectError::new(ConnectErrorKind::Functions, format!("{what} {}", names(&which)));
+    error.context = context.into();
+    error.hop = "its functions".into();
+    error.hint = "build the agent anew from the sources of this program".into();
+    Err(error.into())
+}
+
+fn names(functions: &[&Function]) -> String {
+    let shown: Vec<&str> = functions.iter().take(SHOWN).map(|function| function.name).collect();
+    let more = match functions.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    shown.join(", ") + &more
+}

@@ -1,0 +1,70 @@
+//! The settings of a tree, before it is started.
+
+use crate::agree::Sent;
+use crate::error::{Error, Result};
+use crate::images::Find;
+use crate::tree::Router;
+use std::path::PathBuf;
+
+/// Where images are looked for, other than in the usual places.
+#[doc(hidden)]
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    /// The folder.
+    pub folder: Option<PathBuf>,
+    /// The package whose agent is wanted.
+    pub package: Option<String>,
+}
+
+/// How a program finds images: the crate `offshoot` puts its way in here when it is linked. An agent has none, and needs none.
+#[doc(hidden)]
+#[linkme::distributed_slice]
+pub static FINDERS: [fn(Search) -> Find];
+
+/// The settings of a tree.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    search: Search,
+    log_level: u8,
+}
+
+impl Builder {
+    /// The folder of the agents' images, laid out as `cargo xtask build-agent` leaves it.
+    #[must_use]
+    pub fn agents(mut self, folder: impl Into<PathBuf>) -> Builder {
+        self.search.folder = Some(folder.into());
+        self
+    }
+
+    /// The package whose agent is sent, where it is not the stock one: what `cargo xtask build-agent --package` was
+    /// given. Its functions are those that can be called.
+    #[must_use]
+    pub fn package(mut self, package: impl Into<String>) -> Builder {
+        self.search.package = Some(package.into());
+        self
+    }
+
+    /// The most detailed log level that contexts send: 0 none (the default), 1 error, 2 warn, 3 info, 4 debug, 5 trace.
+    #[must_use]
+    pub fn log_level(mut self, level: u8) -> Builder {
+        self.log_level = level;
+        self
+    }
+
+    /// Starts the tree.
+    ///
+    /// # Errors
+    /// When the system gives no descriptors or threads.
+    pub fn start(self) -> Result<Router> {
+        let sent = if self.search.package.is_some() { Sent::Own } else { Sent::Stock };
+        let find: Find = match FINDERS.first() {
+            Some(finder) => finder(self.search),
+            None => Box::new(|platform| {
+                Err(Error::Image(format!(
+                    "no agent for {platform}: this program is made without the crate offshoot, which finds them"
+                )))
+            }),
+        };
+        Router::start(find, self.log_level, sent)
+    }
+}

@@ -1,0 +1,183 @@
+//! A program's hold on the tree: the node of this process with its broker thread, and the end of both.
+
+use crate::agree::Sent;
+use crate::broker::{Broker, Place, serve};
+use crate::builder::Builder;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::id::ContextId;
+use crate::images::{Find, Images};
+use crate::node::Node;
+use crate::shared::{Order, Shared};
+use std::ops::Deref;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long the end of a tree may take: more than the broker gives its children before it kills them, for what it does not
+/// look at while it works.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+/// How long functions that still run at the end are waited for. They cannot be ended from outside.
+const FUNCTIONS_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The tree as this process takes part in it. It is used as this process's own [`Context`]: what is started from it are this
+/// process's children.
+///
+/// One that was started ([`Router::new`], [`Router::builder`]) owns its tree: dropping it ends all contexts and waits for
+/// that, for a few seconds at most. One from [`Context::router`] owns nothing. There may be any number of trees in one
+/// process; they share nothing.
+///
+/// ```no_run
+/// # use offshoot_agent as offshoot;
+/// fn main() -> offshoot::Result<()> {
+///     let router = offshoot::Router::new()?;
+///     let host = router.ssh("web1").connect()?;
+///     println!("{}", host.call(offshoot::stock::facts {})?.host);
+///     Ok(())
+/// }
+/// ```
+#[must_use = "dropping it ends the tree"]
+pub struct Router {
+    context: Context,
+    own: Option<Own>,
+}
+
+/// What only the owner of a tree has.
+struct Own {
+    broker: JoinHandle<()>,
+    /// Hangs up when the broker has ended, in whatever way.
+    ended: Receiver<()>,
+}
+
+impl Router {
+    /// A tree with the usual settings: its agents' images are found in the folder that the variable `OFFSHOOT_AGENTS` names, in
+    /// this program, or in the `target/agents` of the workspace it was built in.
+    ///
+    /// # Errors
+    /// When the system gives no descriptors or threads.
+    pub fn new() -> Result<Router> {
+        Router::builder().start()
+    }
+
+    /// A tree with other than the usual settings.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Starts the root of a new tree, with a way to find images. This process may have as many open descriptors from now on as
+    /// the system lets it (its hard limit); what a tree starts has the soft limit that was there before.
+    pub(crate) fn start(find: Find, log_level: u8, sent: Sent) -> Result<Router> {
+        crate::map::seed(crate::sys::random);
+        crate::sys::limit::raise_descriptors();
+        let shared = Shared::new(Node::root(), Images::found(find))?;
+        shared.log_level.store(log_level, Ordering::Relaxed);
+        shared.sent_agent.store(sent as u8, Ordering::Relaxed);
+        let context = Context::new(&shared, ContextId::ROOT, "controller".into());
+        serve(&shared, &Place::Root);
+        shared.lock().names.insert(ContextId::ROOT, context.name().into());
+        let broker = Broker::new(shared, Place::Root);
+        Router::running(context, broker)
+    }
+
+    /// A router that owns its tree, with a thread for its broker.
+    fn running(context: Context, broker: Broker) -> Result<Router> {
+        let (end, ended) = sync_channel(0);
+        let broker = std::thread::Builder::new()
+            .name("offshoot".into())
+            .spawn(move || {
+                let _hangs_up_at_last: SyncSender<()> = end;
+                broker.run();
+            })
+            .map_err(|error| Error::system("starting the broker's thread", error))?;
+        Ok(Router { context, own: Some(Own { broker, ended }) })
+    }
+
+    /// The router of the node that `context` was got at.
+    pub(crate) fn of(context: &Context) -> Router {
+        Router { context: context.own(), own: None }
+    }
+
+    /// Ends the tree and waits until all of it is gone, as dropping does.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] when that takes longer than a few seconds, and an error when this router does not own its tree.
+    pub fn shutdown(mut self) -> Result<()> {
+        if self.own.is_some() {
+            return self.end();
+        }
+        let detail = "this router does not own it: drop the one that was started".into();
+        Err(Error::System { action: "ending the tree".into(), detail })
+    }
+
+    /// Opens a path between two contexts below this one that are not each other's ancestors, in both directions: each may
+    /// call the other's functions that are for anyone (`#[remote(anyone)]`), by [`Context::by_id`]. Without this they are cut
+    /// off from each other. It takes effect before anything that is sent after it, and ends with either of them.
+    pub fn open_path(&self, one: &Context, other: &Context) {
+        self.pair(one, other, true);
+    }
+
+    /// Closes a path that [`Router::open_path`] has opened. What is under way between the two ends with
+    /// [`Reason::Isolated`](crate::Reason::Isolated).
+    pub fn close_path(&self, one: &Context, other: &Context) {
+        self.pair(one, other, false);
+    }
+
+    fn pair(&self, one: &Context, other: &Context, open: bool) {
+        self.context.shared.with(|core| core.node.pair(one.id(), other.id(), open));
+    }
+
+    /// How many bytes were sent over the links of this process, images included.
+    #[must_use]
+    pub fn bytes_sent(&self) -> u64 {
+        self.context.shared.sent.load(Ordering::Relaxed)
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let Some(own) = self.own.take() else { return Ok(()) };
+        let shared = &self.context.shared;
+        shared.lock().orders.push(Order::Stop);
+        shared.wake();
+        // The broker itself may let go of the last hold, in what it calls when a reply arrives; it does not wait for itself.
+        let here = std::thread::current().id() == own.broker.thread().id();
+        let in_time = here || own.ended.recv_timeout(END_PATIENCE) != Err(RecvTimeoutError::Timeout);
+        if in_time && !here {
+            // One that panicked has said so itself.
+            let _ = own.broker.join();
+        }
+        // Clones of contexts may live on elsewhere: nothing is kept open for them, whatever has become of the broker.
+        shared.with(|core| {
+            core.stopped = true;
+            core.io.clear();
+        });
+        self.context.shared.workers.stop(FUNCTIONS_PATIENCE);
+        if in_time {
+            return Ok(());
+        }
+        let after_ms = END_PATIENCE.as_millis() as u64;
+        Err(Error::TimedOut { context: self.context.name().into(), after_ms })
+    }
+}
+
+impl Deref for Router {
+    type Target = Context;
+    fn deref(&self) -> &Context {
+        &self.context
+    }
+}
+
+impl std::fmt::Debug for Router {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let hold = if self.own.is_some() { "owner" } else { "guest" };
+        write!(f, "Router({:?}, {hold})", self.context)
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            tracing::error!("ending the tree: {error}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Routers: trees that begin and end in one process, whatever happens, and the router of where a function runs.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::channel;
+use std::thread;
+
+use offshoot::{Context, ContextId, Error, Router, stock};
+use offshoot_test_agent as own;
+use offshoot_tests::Leaks;
+use offshoot_tests::run::LIMIT;
+use offshoot_tests::tree::{Tree, ended, facts, router};
+
+#[test]
+fn trees_in_one_process_share_nothing_and_end_one_by_one() {
+    let _leaks = Leaks::begin();
+    let trees: Vec<Router> = (0..3).map(|_| router()).collect();
+    let children: Vec<Context> = trees.iter().map(|tree| tree.local().connect().expect("it is up")).collect();
+    // The same number in each, and still three contexts.
+    assert!(children.iter().all(|child| child.id() == children[0].id()));
+    assert!(children[0] != children[1] && children[0] == children[0].clone());
+    let processes: Vec<u32> = children.iter().map(|child| facts(child).process).collect();
+    for (at, tree) in trees.into_iter().enumerate() {
+        assert!(processes[at..].iter().all(|process| !ended(*process)));
+        drop(tree);
+        assert!(ended(processes[at]));
+        let error = children[at].call(stock::facts {}).expect_err("its tree has ended");
+        assert!(error.to_string().contains("shut down"), "{error}");
+    }
+}
+
+/// What comes of `run`, the agent it had, and a context that somebody kept.
+fn run(
+    work: impl FnOnce(&Context) -> offshoot::Result<()>,
+) -> (thread::Result<offshoot::Result<()>>, u32, Context) {
+    let mut kept = None;
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        offshoot::run(|router| {
+            let child = router.local().connect()?;
+            kept = Some((facts(&child).process, child.clone()));
+            work(&child)
+        })
+    }));
+    let (process, context) = kept.expect("it came up");
+    (outcome, process, context)
+}
+
+#[test]
+fn run_ends_its_tree_after_a_return_an_error_and_a_panic() {
+    let _leaks = Leaks::begin();
+    let (outcome, process, _kept) = run(|_| Ok(()));
+    assert!(matches!(outcome, Ok(Ok(()))) && ended(process));
+    let (outcome, process, _kept) = run(|_| Err(Error::Image("as told".into())));
+    assert!(matches!(outcome, Ok(Err(Error::Image(_)))) && ended(process));
+    let (outcome, process, _kept) = run(|_| panic!("as told"));
+    assert!(outcome.is_err() && ended(process));
+}
+
+#[test]
+fn a_clone_that_another_thread_keeps_holds_no_tree_up() {
+    let _leaks = Leaks::begin();
+    let (waits, waiting) = channel();
+    let (end, ended_at_last) = channel();
+    let (outcome, process, kept) = run(|child| {
+        let clone = child.clone();
+        thread::spawn(move || {
+            let sleep = clone.command("sleep").arg("1000").spawn().expect("it is there");
+            waits.send(()).expect("the test waits");
+            end.send(sleep.wait()).expect("the test waits");
+        });
+        waiting.recv_timeout(LIMIT).expect("the program was started");
+        Ok(())
+    });
+    assert!(matches!(outcome, Ok(Ok(()))) && ended(process));
+    let status = ended_at_last.recv_timeout(LIMIT).expect("its wait has ended");
+    assert!(status.is_err() || status.is_ok_and(|status| !status.success()));
+    assert!(matches!(kept.local().open().map(drop), Err(Error::ShutDown)));
+}
+
+#[test]
+fn a_tree_is_ended_by_hand_and_only_by_its_owner() {
+    let _leaks = Leaks::begin();
+    let owner = router();
+    let child = owner.local().connect().expect("it is up");
+    let process = facts(&child).process;
+    let guest = child.router();
+    assert_eq!((guest.id(), guest.name()), (ContextId::ROOT, "controller"));
+    let error = guest.shutdown().expect_err("it owns nothing");
+    assert!(error.to_string().contains("does not own"), "{error}");
+    drop(child.router());
+    assert_eq!(facts(&child).process, process);
+    owner.shutdown().expect("in time");
+    assert!(ended(process));
+}
+
+#[test]
+fn a_tree_ends_where_its_own_thread_lets_it_go() {
+    let _leaks = Leaks::begin();
+    let owner = router();
+    let child = owner.local().connect().expect("it is up");
+    let process = facts(&child).process;
+    let (told, tell) = channel();
+    let reply = child.start(stock::facts {});
+    reply.on_arrival(move || {
+        drop(owner);
+        told.send(()).expect("the test waits");
+    });
+    tell.recv_timeout(LIMIT).expect("it does not wait for itself");
+    assert!(offshoot_tests::process::eventually(LIMIT, || ended(process)));
+}
+
+#[test]
+fn a_function_has_the_router_of_where_it_runs() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let place = tree.child();
+    let (name, child) = place.call(own::grow_by_router {}).expect("it runs");
+    assert_eq!(name, place.name());
+    // The router is gone, and what it has grown is not.
+    let facts = tree.router.by_id(child).call(stock::facts {}).expect("it is up");
+    assert!(!ended(facts.process));
+    // Below it the function may do what the root may.
+    let greeting = place.call(own::introduce {}).expect("they have a path");
+    assert_eq!(greeting, format!("{}.local", place.name()));
+    drop(tree);
+    assert!(ended(facts.process));
+}
