@@ -71,6 +71,11 @@ impl Context {
         Context { id, name, parent: None, ..self.clone() }
     }
 
+    /// The same context, for what belongs to no call.
+    pub(crate) fn unscoped(self) -> Context {
+        Context { scope: None, ..self }
+    }
+
     pub(crate) fn scope(&self) -> Option<&Arc<Scope>> {
         self.scope.as_ref()
     }
@@ -151,7 +156,7 @@ impl Context {
     /// # Errors
     /// When the arguments cannot be sent.
     pub fn cast<F: Remote>(&self, function: F) -> Result<()> {
-        Context { scope: None, ..self.clone() }.send(&function, true).map(|_| ())
+        self.clone().unscoped().send(&function, true).map(|_| ())
     }
 
     fn send<F: Remote>(&self, function: &F, cast: bool) -> Result<(FlowKey, Arc<Slot>)> {

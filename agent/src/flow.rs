@@ -9,6 +9,8 @@
 
 /// What a sender may send unasked, in bytes.
 pub const INITIAL_WINDOW: u64 = 256 << 10;
+/// The same for what goes to a service that a program offers: there may be many, from those who are not obeyed.
+pub const OFFERED_WINDOW: u64 = 64 << 10;
 /// The most a flow may hold at its receiver, in bytes.
 pub const MAX_WINDOW: u64 = 8 << 20;
 /// What the windows of all flows of a node together may grow beyond their initial size, in bytes.
@@ -24,11 +26,16 @@ pub struct Outgoing {
 
 impl Default for Outgoing {
     fn default() -> Self {
-        Outgoing { sent: 0, limit: INITIAL_WINDOW, ended: false }
+        Outgoing::new(INITIAL_WINDOW)
     }
 }
 
 impl Outgoing {
+    /// One that may send so much unasked.
+    pub fn new(window: u64) -> Self {
+        Outgoing { sent: 0, limit: window, ended: false }
+    }
+
     /// How many bytes may be sent now.
     pub fn room(&self) -> usize {
         if self.ended { 0 } else { (self.limit - self.sent) as usize }
@@ -104,24 +111,31 @@ pub struct Incoming {
     limit: u64,
     /// Where the sender was when it last said that it may send no more.
     full_at: u64,
+    initial: u64,
     window: u64,
     ended: bool,
 }
 
 impl Default for Incoming {
     fn default() -> Self {
-        Incoming {
-            received: 0,
-            consumed: 0,
-            limit: INITIAL_WINDOW,
-            full_at: u64::MAX,
-            window: INITIAL_WINDOW,
-            ended: false,
-        }
+        Incoming::new(INITIAL_WINDOW)
     }
 }
 
 impl Incoming {
+    /// One whose peer may send so much unasked.
+    pub fn new(window: u64) -> Self {
+        Incoming {
+            received: 0,
+            consumed: 0,
+            limit: window,
+            full_at: u64::MAX,
+            initial: window,
+            window,
+            ended: false,
+        }
+    }
+
     /// Checks and records a piece that came.
     ///
     /// # Errors
@@ -164,7 +178,7 @@ impl Incoming {
         }
         let all_here = self.received == self.limit;
         self.limit = limit;
-        if all_here && self.consumed < self.received && self.window > INITIAL_WINDOW {
+        if all_here && self.consumed < self.received && self.window > self.initial {
             // All that was granted lies here before half of it was read. What is granted stays granted; from the next
             // time on it is less.
             self.window /= 2;
@@ -175,7 +189,7 @@ impl Incoming {
 
     /// What this flow's window has taken from the spare of its node.
     pub fn growth(&self) -> u64 {
-        self.window - INITIAL_WINDOW
+        self.window - self.initial
     }
 
     /// Bytes that came and were not consumed.

@@ -180,7 +180,7 @@ impl Command {
         let request =
             crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(context, error))?;
         let opening = Opening { streams: 3, answering: 0b110, ..Opening::default() };
-        let states: [Arc<StreamState>; 3] = Default::default();
+        let states: [Arc<StreamState>; 3] = std::array::from_fn(|_| StreamState::new(self.context.scope()));
         let stream =
             |flow: FlowKey, number: u32| FlowKey { handle: Handle(flow.handle.0 + 1 + number), ..flow };
         let (flow, slot) = self.context.ask(place, Handle::EXEC, request, opening, |core, flow| {
@@ -191,12 +191,12 @@ impl Command {
         let mut streams = (0..).zip(states).map(|(number, state)| (stream(flow, number), state));
         let mut next = || streams.next().expect("there are three");
         let (stdin, stdout, stderr) = (next(), next(), next());
-        let reader = |(flow, state)| Reader { shared: Arc::clone(&shared), flow, state };
+        let reader = |(flow, state)| Reader::bound(Arc::clone(&shared), flow, state);
         Ok(Process {
             context: self.context.clone(),
             flow,
             slot,
-            stdin: Some(Writer { shared: Arc::clone(&shared), flow: stdin.0, state: stdin.1 }),
+            stdin: Some(Writer::bound(Arc::clone(&shared), stdin.0, stdin.1)),
             stdout: Some(reader(stdout)),
             stderr: Some(reader(stderr)),
             shared: Arc::clone(&shared),

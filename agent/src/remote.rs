@@ -130,7 +130,17 @@ fn split_error(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Runs a function from its table entry. Used by the attribute.
 #[must_use]
 pub fn run_encoded<F: Remote>(cx: &Context, arguments: &[u8]) -> Vec<u8> {
-    let call = match travel::arrive::<F>(cx, arguments) {
+    outcome(cx, travel::arrive::<F>(cx, arguments))
+}
+
+/// The same where the node is locked: contexts and ends of streams cannot arrive there.
+#[must_use]
+pub fn run_encoded_locked<F: Remote>(cx: &Context, arguments: &[u8]) -> Vec<u8> {
+    outcome(cx, codec::from_bytes::<F>(arguments))
+}
+
+fn outcome<F: Remote>(cx: &Context, call: Result<F, CodecError>) -> Vec<u8> {
+    let call = match call {
         Ok(call) => call,
         Err(error) => return failed(&codec_error(cx.name(), error)),
     };

@@ -19,7 +19,7 @@ struct State {
     taken: bool,
     waker: Option<Waker>,
     notify: Option<Box<dyn FnOnce() + Send>>,
-    /// What is dropped when the answer is there.
+    /// Whom to tell when the answer is there.
     fares: Vec<Fare>,
 }
 
@@ -63,7 +63,7 @@ impl Slot {
         let (waker, notify) = (state.waker.take(), state.notify.take());
         let fares = std::mem::take(&mut state.fares);
         drop(state);
-        drop(fares);
+        fares.into_iter().for_each(|fare| fare());
         self.arrived.notify_all();
         if let Some(waker) = waker {
             waker.wake();
@@ -73,7 +73,7 @@ impl Slot {
         }
     }
 
-    /// Keeps something until the answer is there.
+    /// Has somebody told when the answer is there.
     pub fn carry(&self, fares: Vec<Fare>) {
         if fares.is_empty() {
             return;
@@ -83,7 +83,14 @@ impl Slot {
             state.fares = fares;
         } else {
             drop(state);
+            fares.into_iter().for_each(|fare| fare());
         }
+    }
+
+    /// Nobody waits for an answer any more.
+    pub fn give_up(&self) {
+        let fares = std::mem::take(&mut self.lock().fares);
+        fares.into_iter().for_each(|fare| fare());
     }
 
     /// Has `notify` called when the answer is there, at once if it is.
@@ -265,6 +272,7 @@ impl<F: Remote> Drop for Reply<F> {
         if let Some(Ok(reply)) = self.slot.take() {
             drop(read_reply::<F>(&self.context, &reply));
         }
+        self.slot.give_up();
         // A reply nobody waits for must leave nothing behind here.
         if let Route::Flow(flow) = self.route {
             self.context.node().with(|core| {

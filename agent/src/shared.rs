@@ -11,7 +11,9 @@ use crate::map::Map;
 use crate::node::{Node, Opening};
 use crate::outflow::LinkIo;
 use crate::reply::Slot;
+use crate::router::Policy;
 use crate::scope::{NEVER, Scope, Stand};
+use crate::state::States;
 use crate::stream::StreamState;
 use crate::table::Table;
 use crate::workers::Workers;
@@ -81,8 +83,19 @@ pub(crate) trait Station: Send + Sync {
 
 /// A service that a program offers. It is called with the node locked, by the broker.
 pub(crate) trait Offered: Send + Sync {
-    /// Somebody who may has opened a flow to it; the first bytes, and whether they are all.
-    fn opened(&self, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, request: &Request, end: bool);
+    /// Whether it is given requests as they come, and not whole ones.
+    fn takes_pieces(&self) -> bool {
+        false
+    }
+    /// Somebody who may has opened a flow to it: the request, or its first bytes and whether they are all.
+    fn opened(
+        self: Arc<Self>,
+        shared: &Arc<Shared>,
+        core: &mut Core,
+        flow: FlowKey,
+        request: Request,
+        end: bool,
+    );
 }
 
 /// A message that waits for credit.
@@ -140,6 +153,8 @@ pub(crate) struct Core {
     pub offered: Table<Handle, Arc<dyn Offered>>,
     /// When somebody has to look at a flow.
     deadlines: Table<(u64, FlowKey), ()>,
+    /// The next number for what a program offers.
+    next_offer: u32,
     /// Stations whose flows were given up here, still to be told.
     closing: Vec<(FlowKey, Arc<dyn Station>, Error)>,
     /// What frames are written from, where a link takes all at once.
@@ -243,6 +258,36 @@ impl Core {
         self.endpoints.remove(&flow)
     }
 
+    /// A number for something that a program offers, which nothing has.
+    pub fn new_handle(&mut self) -> Handle {
+        loop {
+            let handle = Handle(self.next_offer);
+            self.next_offer = self.next_offer.checked_add(1).unwrap_or(Handle::FIRST_CUSTOM.0);
+            if self.offered.get(&handle).is_none() {
+                return handle;
+            }
+        }
+    }
+
+    /// Offers something to those whom `policy` admits.
+    pub fn offer(&mut self, handle: Handle, policy: Policy, service: Arc<dyn Offered>) {
+        self.node.serve(handle, policy);
+        self.offered.insert(handle, service);
+    }
+
+    /// Offers it no more.
+    pub fn withdraw(&mut self, handle: Handle) {
+        self.node.withdraw(handle);
+        self.offered.remove(&handle);
+    }
+
+    /// Offers nothing more.
+    pub fn withdraw_all(&mut self) {
+        for handle in self.offered.keys() {
+            self.withdraw(handle);
+        }
+    }
+
     /// Has the broker look at a flow when its time is over.
     pub fn watch(&mut self, due: u64, flow: FlowKey) {
         if due != NEVER {
@@ -287,6 +332,7 @@ impl Core {
             let within = |other: Option<&Arc<Scope>>| other.is_some_and(|other| other.is_within(&scope));
             let is_in = |endpoint: &Endpoint| match endpoint {
                 Endpoint::Reply(slot, _) => within(slot.scope.as_ref()),
+                Endpoint::Stream(stream) => within(stream.scope()),
                 Endpoint::Station(station) => within(station.scope()),
                 _ => false,
             };
@@ -303,6 +349,10 @@ impl Core {
                 match self.forget(flow) {
                     Some(Endpoint::Reply(slot, _)) => self.wakes.push(Wake::Slot(slot, Err(error))),
                     Some(Endpoint::Station(station)) => self.closing.push((flow, station, error)),
+                    Some(Endpoint::Stream(stream)) => {
+                        stream.fail(error);
+                        self.wakes.push(Wake::Stream(stream));
+                    }
                     _ => {}
                 }
             }
@@ -337,6 +387,8 @@ pub(crate) struct Shared {
     pub waker: EventFd,
     /// The threads that functions run on.
     pub workers: Arc<Workers>,
+    /// What functions keep from call to call.
+    pub states: States,
     /// When the node's own time began.
     pub began: Instant,
     /// The first time at which a flow has to be looked at.
@@ -368,6 +420,7 @@ impl Shared {
             outboxes: Map::default(),
             offered: Table::default(),
             deadlines: Table::default(),
+            next_offer: Handle::FIRST_CUSTOM.0,
             closing: Vec::new(),
             scratch: Vec::new(),
             orders: Vec::new(),
@@ -383,6 +436,7 @@ impl Shared {
             epoll,
             waker,
             workers: Arc::default(),
+            states: States::default(),
             began: Instant::now(),
             deadline: AtomicU64::new(NEVER),
             log_level: AtomicU8::new(0),

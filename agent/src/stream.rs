@@ -1,19 +1,26 @@
 //! Byte streams to and from another context, with credit: a reader that stops reading stops its writer.
 
-use crate::error::Reason;
+use crate::context::Context;
+use crate::error::{Error, Reason, Result};
+use crate::hub::{Role, Socket};
 use crate::id::FlowKey;
+use crate::scope::Scope;
 use crate::shared::Shared;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Instant;
 
 #[derive(Default)]
 struct State {
     inbox: VecDeque<Vec<u8>>,
     ended: bool,
-    failed: Option<String>,
+    failed: Option<Error>,
     /// Counts wake-ups, so that none is missed between looking and waiting.
     turn: u64,
+    waker: Option<Waker>,
 }
 
 /// What the broker and the two ends of a stream share.
@@ -21,11 +28,22 @@ struct State {
 pub(crate) struct StreamState {
     state: Mutex<State>,
     changed: Condvar,
+    scope: Option<Arc<Scope>>,
 }
 
 impl StreamState {
+    /// The state of a stream that is made within a scope.
+    pub fn new(scope: Option<&Arc<Scope>>) -> Arc<StreamState> {
+        Arc::new(StreamState { scope: scope.cloned(), ..StreamState::default() })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it was made for.
+    pub fn scope(&self) -> Option<&Arc<Scope>> {
+        self.scope.as_ref()
     }
 
     /// Bytes came.
@@ -38,25 +56,120 @@ impl StreamState {
     }
 
     /// The stream is over before its end.
-    pub fn fail(&self, why: String) {
+    pub fn fail(&self, why: Error) {
         self.lock().failed.get_or_insert(why);
+    }
+
+    /// Why it is over before its end, if it is.
+    pub fn failure(&self) -> Option<Error> {
+        self.lock().failed.clone()
+    }
+
+    /// Whether nothing more comes.
+    pub fn is_over(&self) -> bool {
+        let state = self.lock();
+        state.ended || state.failed.is_some()
     }
 
     /// Something changed for whoever waits.
     pub fn wake(&self) {
-        self.lock().turn += 1;
+        let mut state = self.lock();
+        state.turn += 1;
+        let waker = state.waker.take();
+        drop(state);
         self.changed.notify_all();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// How often somebody was woken so far.
+    pub fn turn(&self) -> u64 {
+        self.lock().turn
+    }
+
+    /// Waits for the next wake-up after `turn`.
+    pub fn wait_after(&self, turn: u64) {
+        let mut state = self.lock();
+        while state.turn == turn {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The next piece, or as much of it as is wanted: none where nothing is there for now, `Some(None)` at the end.
+    fn take(&self, most: usize) -> Option<Result<Option<Vec<u8>>>> {
+        let mut state = self.lock();
+        if let Some(mut chunk) = state.inbox.pop_front() {
+            if chunk.len() > most {
+                state.inbox.push_front(chunk.split_off(most));
+            }
+            return Some(Ok(Some(chunk)));
+        }
+        if state.ended {
+            return Some(Ok(None));
+        }
+        state.failed.clone().map(Err)
+    }
+
+    /// The next piece, or none at the end. Waits for it, until `until` at the most: none then.
+    pub fn wait_for(&self, most: usize, until: Option<Instant>) -> Option<Result<Option<Vec<u8>>>> {
+        loop {
+            let turn = self.turn();
+            if let Some(found) = self.take(most) {
+                return Some(found);
+            }
+            let mut state = self.lock();
+            while state.turn == turn {
+                state = match until {
+                    None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                    Some(until) => {
+                        let left = until.saturating_duration_since(Instant::now());
+                        if left.is_zero() {
+                            return None;
+                        }
+                        self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                    }
+                };
+            }
+        }
+    }
+
+    /// The next piece, or none at the end, as a `Future` asks.
+    pub fn poll(&self, waker: &Waker) -> Poll<Result<Option<Vec<u8>>>> {
+        self.lock().waker = Some(waker.clone());
+        match self.take(usize::MAX) {
+            Some(found) => Poll::Ready(found),
+            None => Poll::Pending,
+        }
+    }
+}
+
+fn broken(error: &Error) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, error.to_string())
+}
+
+impl Context {
+    /// A byte stream that is made in this process, whichever context this is: what is written to the one end is read at the
+    /// other. Either end, or both, may travel to other contexts as an argument or a result, as long as it was not used.
+    ///
+    /// # Errors
+    /// When the tree is shut down.
+    pub fn pipe(&self) -> Result<(Writer, Reader)> {
+        let [writer, reader] = Socket::pair(&self.own())?;
+        Ok((Writer { socket: writer }, Reader { socket: reader }))
     }
 }
 
 /// The receiving end of a byte stream. It ends where the writer said so; a stream that breaks off gives an error.
 pub struct Reader {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) flow: FlowKey,
-    pub(crate) state: Arc<StreamState>,
+    socket: Socket,
 }
 
 impl Reader {
+    pub(crate) fn bound(shared: Arc<Shared>, flow: FlowKey, state: Arc<StreamState>) -> Reader {
+        Reader { socket: Socket::bound(shared, flow, state) }
+    }
+
     /// The next piece as it came, or none at the end. Waits for it.
     ///
     /// # Errors
@@ -67,23 +180,14 @@ impl Reader {
 
     /// The next piece, or as much of it as is wanted; credit is given for what is taken and no more.
     fn take(&mut self, most: usize) -> io::Result<Option<Vec<u8>>> {
-        let mut state = self.state.lock();
-        loop {
-            if let Some(mut chunk) = state.inbox.pop_front() {
-                if chunk.len() > most {
-                    state.inbox.push_front(chunk.split_off(most));
-                }
-                drop(state);
-                self.shared.with(|core| core.node.consume(self.flow, chunk.len()));
-                return Ok(Some(chunk));
+        let (shared, flow, state) = self.socket.bind(Role::Reader).map_err(|error| broken(&error))?;
+        match state.wait_for(most, None) {
+            Some(Ok(Some(chunk))) => {
+                shared.with(|core| core.node.consume(flow, chunk.len()));
+                Ok(Some(chunk))
             }
-            if state.ended {
-                return Ok(None);
-            }
-            if let Some(why) = &state.failed {
-                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, why.clone()));
-            }
-            state = self.state.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            Some(Ok(None)) | None => Ok(None),
+            Some(Err(error)) => Err(broken(&error)),
         }
     }
 }
@@ -101,24 +205,29 @@ impl Read for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let over = {
-            let state = self.state.lock();
-            state.ended || state.failed.is_some()
-        };
-        if !over {
-            self.shared.with(|core| {
-                core.node.reset(self.flow, Reason::Cancelled, "the reader was dropped");
-                core.forget(self.flow);
-            });
-        }
+        self.socket.give_up("the reader was dropped");
     }
 }
 
 /// The sending end of a byte stream. Dropping it says that the stream has ended.
 pub struct Writer {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) flow: FlowKey,
-    pub(crate) state: Arc<StreamState>,
+    socket: Socket,
+}
+
+impl Writer {
+    pub(crate) fn bound(shared: Arc<Shared>, flow: FlowKey, state: Arc<StreamState>) -> Writer {
+        Writer { socket: Socket::bound(shared, flow, state) }
+    }
+
+    /// Ends the stream before its time: the reader gets an error with this text instead of an end.
+    pub fn fail(self, why: &str) {
+        if let Ok((shared, flow, _)) = self.socket.bind(Role::Writer) {
+            shared.with(|core| {
+                core.node.reset(flow, Reason::Cancelled, why);
+                core.forget(flow);
+            });
+        }
+    }
 }
 
 impl Write for Writer {
@@ -126,16 +235,16 @@ impl Write for Writer {
         if bytes.is_empty() {
             return Ok(0);
         }
+        let (shared, flow, state) = self.socket.bind(Role::Writer).map_err(|error| broken(&error))?;
         loop {
-            let turn = self.state.lock().turn;
-            match self.shared.with(|core| core.node.send(self.flow, bytes, false, false)) {
-                None => return Err(io::ErrorKind::BrokenPipe.into()),
-                Some(0) => {}
-                Some(count) => return Ok(count),
+            let turn = state.turn();
+            if let Some(error) = state.failure() {
+                return Err(io::Error::new(io::ErrorKind::BrokenPipe, error.to_string()));
             }
-            let mut state = self.state.lock();
-            while state.turn == turn {
-                state = self.state.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            match shared.with(|core| core.node.send(flow, bytes, false, false)) {
+                None => return Err(io::ErrorKind::BrokenPipe.into()),
+                Some(0) => state.wait_after(turn),
+                Some(count) => return Ok(count),
             }
         }
     }
@@ -147,9 +256,30 @@ impl Write for Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.shared.with(|core| {
-            core.node.send(self.flow, &[], true, false);
-            core.forget(self.flow);
-        });
+        self.socket.end();
+    }
+}
+
+impl Serialize for Reader {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.socket.leave(Role::Reader)?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Reader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Reader, D::Error> {
+        Ok(Reader { socket: Socket::arrive(deserializer, Role::Reader)? })
+    }
+}
+
+impl Serialize for Writer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.socket.leave(Role::Writer)?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Writer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Writer, D::Error> {
+        Ok(Writer { socket: Socket::arrive(deserializer, Role::Writer)? })
     }
 }

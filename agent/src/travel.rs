@@ -9,14 +9,13 @@ use crate::context::Context;
 use crate::id::ContextId;
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
-use std::any::Any;
 use std::cell::RefCell;
 
 /// The longest name of a context that is believed.
 const NAME_LIMIT: usize = 512;
 
-/// Something that is to be told, by being dropped, when what it left with has come to its end.
-pub(crate) type Fare = Box<dyn Any + Send + Sync>;
+/// To be called when the call that a value left with has come to its end. What leaves otherwise has no such end.
+pub(crate) type Fare = Box<dyn FnOnce() + Send>;
 
 thread_local! {
     static HERE: RefCell<Option<Context>> = const { RefCell::new(None) };
@@ -29,7 +28,7 @@ pub(crate) struct Leaving {
     pub bytes: Vec<u8>,
     /// Whether a secret is in it.
     pub secret: bool,
-    /// What is to be dropped when it is known to have arrived, or not to.
+    /// Whom to tell when it is known to have arrived, or not to.
     pub fares: Vec<Fare>,
 }
 

@@ -29,11 +29,11 @@ mod run;
 
 pub use images::FOLDER_VARIABLE;
 pub use offshoot_agent::connect::methods;
-pub use offshoot_agent::id::ContextId;
 pub use offshoot_agent::{
-    Builder, CallError, Command, ConnectError, ConnectErrorKind, Connecting, Context, Error, ExitStatus, Hop,
-    Output, Process, Reader, Reason, Remote, Reply, Result, Router, Secret, Writer, agent_main, remote,
-    stock,
+    Builder, CallError, Chain, Command, ConnectError, ConnectErrorKind, Connecting, Context, ContextId,
+    Error, ExitStatus, Flattened, Handle, Hop, IntoSource, Key, Late, Mapped, Messages, Output, Policy,
+    Process, Reader, Reason, Receiver, RecvError, Registration, Remote, Reply, Result, Router, Secret,
+    Select, Sender, Sent, Source, Writer, agent_main, remote, stock,
 };
 pub use run::run;
 
@@ -43,5 +43,7 @@ pub use offshoot_agent::macro_support;
 /// What most programs use.
 pub mod prelude {
     pub use crate::methods::HostKeys;
-    pub use crate::{CallError, Context, Error, Router, Secret, remote};
+    pub use crate::{
+        CallError, Context, Error, IntoSource, Receiver, Router, Secret, Select, Sender, remote,
+    };
 }

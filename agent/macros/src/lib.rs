@@ -197,6 +197,7 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
             })
         },
     };
+    let runner = format_ident!("{}", if way == "quick" { "run_encoded_locked" } else { "run_encoded" });
     let table = format_ident!("__OFFSHOOT_{}", name);
     let serde = format!("{krate}::macro_support::serde").replace(' ', "");
     let text = text_of(function);
@@ -272,7 +273,7 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
             policy: #support::Policy::#policy,
             no_reply: #no_reply,
             way: #support::#way,
-            run: #support::run_encoded::<#name>,
+            run: #support::#runner::<#name>,
         };
     })
 }

@@ -182,7 +182,12 @@ pub(super) fn late(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, scope: 
 
 /// A function's panic is its own: where the build unwinds, the caller is told and the context lives on.
 pub(crate) fn run_contained(function: &Function, context: &Context, arguments: &[u8]) -> Vec<u8> {
-    match std::panic::catch_unwind(AssertUnwindSafe(|| (function.run)(context, arguments))) {
+    contained(context.name(), AssertUnwindSafe(|| (function.run)(context, arguments)))
+}
+
+/// What `work` gives, or that it panicked in the context called `name`.
+pub(crate) fn contained(name: &str, work: impl FnOnce() -> Vec<u8> + std::panic::UnwindSafe) -> Vec<u8> {
+    match std::panic::catch_unwind(work) {
         Ok(reply) => reply,
         Err(panic) => {
             let message = panic
@@ -190,7 +195,7 @@ pub(crate) fn run_contained(function: &Function, context: &Context, arguments: &
                 .map(|text| (*text).to_owned())
                 .or_else(|| panic.downcast_ref::<String>().cloned())
                 .unwrap_or_else(|| "without a text".into());
-            failed(&Error::Panicked { context: context.name().into(), message })
+            failed(&Error::Panicked { context: name.into(), message })
         }
     }
 }

@@ -99,7 +99,7 @@ impl Broker {
         match core.forget(flow) {
             Some(Endpoint::Reply(slot, _)) => core.wakes.push(Wake::Slot(slot, Err(error))),
             Some(Endpoint::Stream(stream)) => {
-                stream.fail(error.to_string());
+                stream.fail(error);
                 core.wakes.push(Wake::Stream(stream));
             }
             Some(Endpoint::Program(number, stream)) => self.program_stream_closed(core, number, stream),

@@ -12,7 +12,7 @@ mod programs;
 mod requests;
 mod teardown;
 
-pub(crate) use calls::{Answer, Head, deliver, run_contained};
+pub(crate) use calls::{Answer, Head, contained, deliver, run_contained};
 pub(crate) use chains::{CALL, CANCEL, Chain, RESET, record, take_record};
 pub(crate) use children::{BUILD, Connected, Hello};
 pub(crate) use requests::serve;

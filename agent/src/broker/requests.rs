@@ -23,8 +23,9 @@ const NAME_LIMIT: usize = 4 << 10;
 /// The most that a request to a service may hold.
 fn limit_of(core: &Core, request: &Request) -> usize {
     match request.service {
-        Handle::CALL if !obeyed(core, request.auth) => STRANGER_LIMIT,
-        Handle::CALL => MAX_MESSAGE,
+        Handle(number) if number == Handle::CALL.0 || number >= Handle::FIRST_CUSTOM.0 => {
+            if obeyed(core, request.auth) { MAX_MESSAGE } else { STRANGER_LIMIT }
+        }
         Handle::CONNECT | Handle::EXEC => ORDER_LIMIT,
         Handle::DETACH => NAME_LIMIT,
         _ => QUESTION_LIMIT,
@@ -43,8 +44,10 @@ impl Broker {
             core.endpoints.insert(flow, Endpoint::Chain(Box::new(Chain::new(request.auth))));
             return chains::data(&self.shared, core, flow, &request.bytes, end);
         }
-        if let Some(service) = core.offered.get(&request.service).cloned() {
-            return service.opened(&self.shared, core, flow, &request, end);
+        if let Some(service) =
+            core.offered.get(&request.service).filter(|service| service.takes_pieces()).cloned()
+        {
+            return service.opened(&self.shared, core, flow, request, end);
         }
         if length > limit_of(core, &request) {
             return core.node.reset(flow, Reason::TooLarge, "the request");
@@ -150,7 +153,10 @@ impl Broker {
             }
             Handle::DETACH => self.detach(core, flow, &request.bytes),
             Handle::DISCONNECT => self.disconnect(core, flow, &request.bytes),
-            _ => core.node.reset(flow, Reason::NoHandle, ""),
+            custom => match core.offered.get(&custom).cloned() {
+                Some(service) => service.opened(&self.shared, core, flow, request, true),
+                None => core.node.reset(flow, Reason::NoHandle, ""),
+            },
         }
     }
 

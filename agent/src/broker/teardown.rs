@@ -86,20 +86,23 @@ impl Broker {
         let mut core = shared.lock();
         core.stopped = true;
         let endpoints: Vec<_> = core.endpoints.drain().collect();
-        for (_, endpoint) in endpoints {
+        for (flow, endpoint) in endpoints {
             match endpoint {
                 Endpoint::Reply(slot, _) => core.wakes.push(Wake::Slot(slot, Err(Error::ShutDown))),
                 Endpoint::Stream(stream) => {
-                    stream.fail(Error::ShutDown.to_string());
+                    stream.fail(Error::ShutDown);
                     core.wakes.push(Wake::Stream(stream));
                 }
+                Endpoint::Station(station) => station.closed(&shared, &mut core, flow, &Error::ShutDown),
                 _ => {}
             }
         }
+        core.withdraw_all();
         if matches!(self.place, Place::Root) {
             core.io.clear();
         }
         shared.release(core);
+        shared.states.clear();
         if !matches!(self.place, Place::Root) && !life::guarded() {
             end_descendants();
         }

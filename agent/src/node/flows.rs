@@ -4,7 +4,7 @@ use super::routes::TEXT_LIMIT;
 use super::{Event, Flow, Node, OFFENCES, Opening};
 use crate::codec;
 use crate::error::{DeadLetter, Reason, shortened};
-use crate::flow::Violation;
+use crate::flow::{INITIAL_WINDOW, Incoming, OFFERED_WINDOW, Outgoing, Violation};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
 use crate::router::{Policy, Verdict};
 use crate::wire::{Flags, Frame, Header, Kind, MAX_PAYLOAD};
@@ -15,6 +15,17 @@ const FLOWS_PER_NODE: usize = 1 << 20;
 const QUESTIONS: u32 = 4096;
 /// How many questions one context may have open.
 const QUESTIONS_EACH: usize = 16;
+/// How many flows one context may have to what a program offers here.
+const OFFERED_EACH: usize = 256;
+
+fn is_offered(service: Handle) -> bool {
+    service >= Handle::FIRST_CUSTOM
+}
+
+/// What may be sent to a service unasked.
+fn window_of(service: Handle) -> u64 {
+    if is_offered(service) { OFFERED_WINDOW } else { INITIAL_WINDOW }
+}
 
 impl Node {
     /// Opens a flow to a service, with as much of the request as fits. Gives the flow and how much was taken.
@@ -29,7 +40,8 @@ impl Node {
         let flow = FlowKey { peer: dst, handle, opener: true };
         let taken = request.len().min(MAX_PAYLOAD);
         let end = taken == request.len() && !opening.more;
-        let mut state = Flow { streams: opening.streams, ..Flow::default() };
+        let outgoing = Outgoing::new(window_of(service));
+        let mut state = Flow { streams: opening.streams, outgoing, ..Flow::default() };
         state.outgoing.send(taken, end);
         self.flows.insert(flow, state);
         for stream in 0..opening.streams {
@@ -289,8 +301,13 @@ impl Node {
         let first = FlowKey { peer: header.src, handle: header.reply_to, opener: false };
         let asked_by = from.filter(|_| question && header.src != self.id());
         if let Some(state) = asked_by.and_then(|link| self.links.get_mut(&link)) {
-            let theirs = self.flows.with_peer(header.src).into_iter().filter(|flow| !flow.opener).count();
-            if state.questions >= QUESTIONS || theirs >= QUESTIONS_EACH {
+            let offered = is_offered(header.handle);
+            let same = |flow: &FlowKey| {
+                !flow.opener && self.flows.get(*flow).is_some_and(|state| state.offered == offered)
+            };
+            let theirs = self.flows.with_peer(header.src).iter().filter(|flow| same(flow)).count();
+            let most = if offered { OFFERED_EACH } else { QUESTIONS_EACH };
+            if state.questions >= QUESTIONS || theirs >= most {
                 return self.return_frame(from, &frame, Reason::QueueFull, "too many questions are open");
             }
         }
@@ -303,7 +320,9 @@ impl Node {
             return self.expel(header.src, &format!("{} opens flows that cannot be", header.src));
         }
         let end = header.flags.has(Flags::END);
-        let mut state = Flow { question: asked_by, ..Flow::default() };
+        let incoming = Incoming::new(window_of(header.handle));
+        let offered = is_offered(header.handle);
+        let mut state = Flow { question: asked_by, incoming, offered, ..Flow::default() };
         if state.incoming.receive(0, frame.payload.len(), end).is_err() {
             return;
         }

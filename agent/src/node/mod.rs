@@ -130,6 +130,8 @@ struct Flow {
     streams: u8,
     /// The link of a question from below.
     question: Option<LinkId>,
+    /// Whether it is to something that a program offers.
+    offered: bool,
     /// Whether it is told when its link has room.
     waits: bool,
 }

@@ -1,0 +1,430 @@
+//! Typed channels between contexts: any number of senders, wherever they are, and one receiver. Messages of one sender arrive
+//! in order; a receiver that does not receive holds its senders back.
+
+use crate::broker::{record, take_record};
+use crate::codec::MAX_MESSAGE;
+use crate::context::Context;
+use crate::error::{Error, Reason, Result};
+use crate::hub::{Address, COPY, FAILED, Hub, LOST, Role, Socket, VALUE, VOID, connect};
+use crate::id::FlowKey;
+use crate::shared::Core;
+use crate::stream::StreamState;
+use futures_core::Stream;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// So many bytes may wait for credit before a sender waits, too.
+const AHEAD: usize = 64 << 10;
+
+impl Context {
+    /// A channel that is made in this process, whichever context this is: what is sent by the one end, or by any clone of it
+    /// anywhere, is received at the other. Both ends may travel as arguments or results; the receiver as long as it was
+    /// not used. Whoever has a sender may send, if the tree lets its context reach this one at all.
+    ///
+    /// ```no_run
+    /// # use offshoot_agent as offshoot;
+    /// # use offshoot::{Context, Sender, remote};
+    /// #[remote(crate = offshoot)]
+    /// fn count(to: u32, progress: Sender<u32>) -> offshoot::Result<()> {
+    ///     for number in 0..to {
+    ///         progress.send(&number)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn example(web: &Context) -> offshoot::Result<()> {
+    /// let (progress, numbers) = web.channel()?;
+    /// let reply = web.start(count { to: 10, progress });
+    /// for number in &numbers {
+    ///     println!("{}", number?);
+    /// }
+    /// reply.wait()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the tree is shut down.
+    pub fn channel<T>(&self) -> Result<(Sender<T>, Receiver<T>)> {
+        let here = self.own();
+        let hub = Hub::open(&here, true)?;
+        let sender = Inner::open(&here, hub.address, 0)?;
+        let receiver = Receiver {
+            socket: Socket::of(&here, &hub, Role::Reader),
+            partial: Mutex::default(),
+            message: PhantomData,
+        };
+        Ok((Sender { inner: sender, message: PhantomData }, receiver))
+    }
+}
+
+/// The end of a channel by which messages are sent. Clones send to the same receiver. When the last clone everywhere is dropped, the
+/// receiver is at its end.
+pub struct Sender<T> {
+    inner: Arc<Inner>,
+    message: PhantomData<fn(T)>,
+}
+
+struct Inner {
+    context: Context,
+    address: Address,
+    flow: FlowKey,
+    state: Arc<StreamState>,
+}
+
+impl Inner {
+    fn open(context: &Context, address: Address, copy: u64) -> Result<Arc<Inner>> {
+        let (flow, state) = connect(context, address, Role::Writer, copy)?;
+        Ok(Arc::new(Inner { context: context.clone(), address, flow, state }))
+    }
+
+    fn gone(&self) -> Error {
+        self.state.failure().unwrap_or(Error::ShutDown)
+    }
+
+    fn gone_in(&self, core: &Core) -> Error {
+        self.state.failure().unwrap_or_else(|| Error::Undelivered {
+            context: core.name_of(self.address.context).to_string(),
+            reason: Reason::Cancelled,
+            detail: "the receiver is gone".into(),
+        })
+    }
+
+    /// Sends a record when those before it have left but for little.
+    fn send(&self, record: Vec<u8>, secret: bool) -> Result<()> {
+        let mut record = Some(record);
+        loop {
+            let turn = self.state.turn();
+            if self.state.failure().is_some() {
+                return Err(self.gone());
+            }
+            let sent = self.context.node().with(|core| {
+                if !core.node.knows(self.flow) {
+                    return Err(self.gone_in(core));
+                }
+                let room = core.waiting(self.flow) < AHEAD;
+                if let Some(record) = record.take_if(|_| room) {
+                    core.append(self.flow, record, false, secret);
+                }
+                Ok(room)
+            })?;
+            if sent {
+                return Ok(());
+            }
+            self.state.wait_after(turn);
+        }
+    }
+
+    /// Says something about the sender itself, in order with its messages and at once.
+    fn tell(&self, kind: u8, copy: u64) {
+        let told = record(kind, &copy.to_le_bytes());
+        // Where the receiver is gone nobody needs to know.
+        self.context.node().with(|core| core.append(self.flow, told, false, false));
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.context.node().with(|core| {
+            core.append(self.flow, Vec::new(), true, false);
+            core.endpoints.remove(&self.flow);
+        });
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Sender { inner: Arc::clone(&self.inner), message: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sender(to {})", self.inner.address.context)
+    }
+}
+
+impl<T> Sender<T> {
+    /// Has the receiver get an error with this text, among the messages. More may be sent after it.
+    ///
+    /// # Errors
+    /// As [`send`](Sender::send).
+    pub fn fail(&self, why: &str) -> Result<()> {
+        self.inner.send(record(FAILED, why.as_bytes()), false)
+    }
+
+    /// Whether the receiver is known to be gone, so that nothing more can be sent.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.inner.state.failure().is_some()
+    }
+}
+
+impl<T: Serialize> Sender<T> {
+    /// Sends a message; waits while the receiver has too many that it has not received (by bytes: a window that grows with
+    /// the path, see the rules of flows).
+    ///
+    /// # Errors
+    /// [`Error::Undelivered`] when the receiver is gone or does not take messages that long, and when the message does not
+    /// serialise.
+    pub fn send(&self, message: &T) -> Result<()> {
+        let mut leaving = crate::travel::leave(record(VALUE, &[]), message)
+            .map_err(|error| crate::error::codec_error("this context", error))?;
+        let length = leaving.bytes.len() - record(VALUE, &[]).len();
+        leaving.bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
+        self.inner.send(leaving.bytes, leaving.secret)
+    }
+}
+
+impl<T> Serialize for Sender<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        if !crate::secret::is_in_frame() {
+            return Err(crate::travel::stays("a Sender"));
+        }
+        // The receiver is told of the copy before the copy can be at work.
+        let copy = u64::from_le_bytes(crate::sys::random());
+        self.inner.tell(COPY, copy);
+        let inner = Arc::clone(&self.inner);
+        crate::travel::note(Box::new(move || inner.tell(VOID, copy)));
+        (self.inner.address, copy).serialize(serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Sender<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Sender<T>, D::Error> {
+        let (address, copy) = Deserialize::deserialize(deserializer)?;
+        let here = crate::travel::here()
+            .ok_or_else(|| de::Error::custom("a Sender arrives only in a frame of the tree"))?;
+        let inner = Inner::open(&here, address, copy).map_err(de::Error::custom)?;
+        Ok(Sender { inner, message: PhantomData })
+    }
+}
+
+/// Why a receiver has no message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// All senders are closed. Nothing more comes.
+    Closed,
+    /// A sender says that something went wrong, by [`Sender::fail`]. More may come.
+    Failed {
+        /// The context it is in.
+        context: String,
+        /// What it says.
+        text: String,
+    },
+    /// The context of a sender was lost before the sender was closed, or broke the rules. More may come from others.
+    Lost(Error),
+    /// A message came that is none of this type. More may come.
+    Unreadable(Error),
+    /// Nothing came in time.
+    TimedOut,
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecvError::Closed => f.write_str("all senders are closed"),
+            RecvError::Failed { context, text } => write!(f, "{context}: {text}"),
+            RecvError::Lost(error) => write!(f, "a sender was lost: {error}"),
+            RecvError::Unreadable(error) => error.fmt(f),
+            RecvError::TimedOut => f.write_str("nothing was sent in time"),
+        }
+    }
+}
+
+impl std::error::Error for RecvError {}
+
+impl From<RecvError> for Error {
+    fn from(error: RecvError) -> Error {
+        match error {
+            RecvError::Lost(error) | RecvError::Unreadable(error) => error,
+            error => Error::Function(error.to_string()),
+        }
+    }
+}
+
+/// The end of a channel at which messages are received. Iterating over it ends when all senders are closed.
+pub struct Receiver<T> {
+    socket: Socket,
+    partial: Mutex<Partial>,
+    message: PhantomData<fn() -> T>,
+}
+
+#[derive(Default)]
+struct Partial {
+    bytes: Vec<u8>,
+    at: usize,
+    over: bool,
+}
+
+type Received<T> = std::result::Result<T, RecvError>;
+
+impl<T: DeserializeOwned> Receiver<T> {
+    /// The next message; waits for it.
+    ///
+    /// # Errors
+    /// When there is none, or an error comes in its place.
+    pub fn recv(&self) -> Received<T> {
+        self.recv_until(None)
+    }
+
+    /// The same, but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    /// As [`recv`](Receiver::recv), and [`RecvError::TimedOut`].
+    pub fn recv_timeout(&self, timeout: Duration) -> Received<T> {
+        self.recv_until(Some(Instant::now() + timeout))
+    }
+
+    fn recv_until(&self, until: Option<Instant>) -> Received<T> {
+        let mut partial = self.lock();
+        let (shared, flow, state) = self.socket.bind(Role::Reader).map_err(RecvError::Lost)?;
+        loop {
+            if let Some(found) = self.next(&mut partial) {
+                return found;
+            }
+            let chunk = state.wait_for(usize::MAX, until).ok_or(RecvError::TimedOut)?;
+            let taken = partial.take(chunk);
+            shared.with(|core| core.node.consume(flow, taken));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Partial> {
+        self.partial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next message as a `Future` asks; `Closed` at the end.
+    pub(crate) fn poll(&self, waker: &Waker) -> Poll<Received<T>> {
+        let mut partial = self.lock();
+        let (shared, flow, state) = match self.socket.bind(Role::Reader) {
+            Ok(bound) => bound,
+            Err(error) => return Poll::Ready(Err(RecvError::Lost(error))),
+        };
+        loop {
+            if let Some(found) = self.next(&mut partial) {
+                return Poll::Ready(found);
+            }
+            match state.poll(waker) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(chunk) => {
+                    let taken = partial.take(chunk);
+                    shared.with(|core| core.node.consume(flow, taken));
+                }
+            }
+        }
+    }
+
+    /// What comes out of the bytes that are here.
+    fn next(&self, partial: &mut Partial) -> Option<Received<T>> {
+        let Partial { bytes, at, over } = partial;
+        let here = self.socket.context();
+        let codec = |error| RecvError::Unreadable(crate::error::codec_error("a sender", error));
+        loop {
+            return Some(match take_record(bytes, at, MAX_MESSAGE) {
+                Ok(Some((VALUE, content))) => crate::travel::arrive(&here?, &content).map_err(codec),
+                Ok(Some((FAILED, content))) => match crate::codec::from_bytes(&content) {
+                    Ok((context, text)) => Err(RecvError::Failed { context, text }),
+                    Err(error) => Err(codec(error)),
+                },
+                Ok(Some((LOST, content))) => match crate::codec::from_bytes(&content) {
+                    Ok(error) => Err(RecvError::Lost(error)),
+                    Err(error) => Err(codec(error)),
+                },
+                Ok(Some(_)) => continue,
+                Ok(None) if *over => Err(RecvError::Closed),
+                Ok(None) => return None,
+                Err(length) => {
+                    (*over, *at) = (true, bytes.len());
+                    Err(codec(crate::codec::CodecError(format!("a message of {length} bytes"))))
+                }
+            });
+        }
+    }
+}
+
+impl Partial {
+    /// Adds what came, and says how much. A stream that broke off says so once, and is at its end then.
+    fn take(&mut self, chunk: Result<Option<Vec<u8>>>) -> usize {
+        match chunk {
+            Ok(Some(chunk)) => {
+                self.bytes.extend_from_slice(&chunk);
+                chunk.len()
+            }
+            Ok(None) => {
+                self.over = true;
+                0
+            }
+            Err(error) => {
+                // What was not whole is lost.
+                self.bytes.truncate(self.at);
+                self.bytes.extend(record(LOST, &crate::codec::to_bytes(&error).unwrap_or_default()));
+                self.over = true;
+                0
+            }
+        }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.socket.give_up("the receiver was dropped");
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Receiver")
+    }
+}
+
+/// The messages of a receiver, with the errors among them, until all senders are closed.
+pub struct Messages<'a, T>(&'a Receiver<T>);
+
+impl<T: DeserializeOwned> Iterator for Messages<'_, T> {
+    type Item = Received<T>;
+    fn next(&mut self) -> Option<Received<T>> {
+        match self.0.recv() {
+            Err(RecvError::Closed) => None,
+            received => Some(received),
+        }
+    }
+}
+
+impl<'a, T: DeserializeOwned> IntoIterator for &'a Receiver<T> {
+    type Item = Received<T>;
+    type IntoIter = Messages<'a, T>;
+    fn into_iter(self) -> Messages<'a, T> {
+        Messages(self)
+    }
+}
+
+impl<T: DeserializeOwned> Stream for Receiver<T> {
+    type Item = Received<T>;
+    fn poll_next(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Option<Received<T>>> {
+        match self.poll(cx.waker()) {
+            Poll::Ready(Err(RecvError::Closed)) => Poll::Ready(None),
+            Poll::Ready(received) => Poll::Ready(Some(received)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<T> Serialize for Receiver<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.socket.leave(Role::Reader)?.serialize(serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Receiver<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Receiver<T>, D::Error> {
+        let socket = Socket::arrive(deserializer, Role::Reader)?;
+        Ok(Receiver { socket, partial: Mutex::default(), message: PhantomData })
+    }
+}

@@ -1,0 +1,536 @@
+//! Where a channel or a pipe was made: what its writers send comes together here and goes on to its reader. Each end is a
+//! flow to here, wherever that end is, so that ends travel by telling where the hub is and by what key it opens.
+//!
+//! A hub belongs to nobody's call. It is there from when it is made until its reader has gone, or all writers have ended and the
+//! reader has been told. Nothing of it is in an agent whose functions use no streams of their own.
+
+use crate::broker::{record, take_record};
+use crate::codec::MAX_MESSAGE;
+use crate::context::Context;
+use crate::error::{Error, Reason, Result};
+use crate::id::{ContextId, FlowKey, Handle};
+use crate::node::Opening;
+use crate::router::Policy;
+use crate::shared::{Core, Endpoint, Offered, Request, Shared, Station};
+use crate::stream::StreamState;
+use serde::{Deserialize, Deserializer, Serialize, de, ser};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// What a writer's record is: a value.
+pub(crate) const VALUE: u8 = 0;
+/// An error that a sender wants its receiver to have: a text from a sender; to a receiver, with who said it.
+pub(crate) const FAILED: u8 = 1;
+/// To a receiver: a sender was lost, and how.
+pub(crate) const LOST: u8 = 2;
+/// From a sender: a copy of it is on its way; its number.
+pub(crate) const COPY: u8 = 3;
+/// From a sender: the call that took the copy along has ended. If it has not been heard of, it will not be.
+pub(crate) const VOID: u8 = 4;
+
+/// So many bytes may wait for the reader before writers are held back.
+const HIGH: usize = 256 << 10;
+/// So many bytes of messages that are not whole yet may be there for all senders together, beyond what their windows hold.
+const PARTIAL: usize = 8 << 20;
+/// The longest message from one that is not obeyed.
+const STRANGER_MESSAGE: usize = 1 << 20;
+/// The longest error text.
+const TEXT_LIMIT: usize = 4 << 10;
+/// How many copies of senders may be on their way.
+const COPIES: usize = 1 << 16;
+
+/// What an end is for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Role {
+    /// It sends.
+    Writer = 0,
+    /// It receives.
+    Reader = 1,
+}
+
+/// Where a hub is, and by what it opens.
+#[derive(Copy, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Address {
+    pub context: ContextId,
+    pub handle: Handle,
+    pub key: u64,
+}
+
+impl Address {
+    /// What an end says first.
+    pub fn greeting(&self, role: Role, copy: u64) -> Vec<u8> {
+        [&[role as u8][..], &self.key.to_le_bytes(), &copy.to_le_bytes()].concat()
+    }
+}
+
+const GREETING: usize = 17;
+
+/// One writer.
+struct Input {
+    flow: FlowKey,
+    partial: Vec<u8>,
+    /// Bytes that have come for which no credit was given yet.
+    owed: usize,
+    /// The longest message it may send.
+    limit: usize,
+}
+
+enum Output {
+    /// The reader has not been heard of.
+    Expected,
+    Flow(FlowKey),
+    Gone,
+}
+
+struct State {
+    inputs: Vec<Input>,
+    output: Output,
+    /// What waits for a reader that has not been heard of.
+    pending: Vec<u8>,
+    /// Copies of senders that are on their way.
+    copies: Vec<u64>,
+    /// Copies that have come before they were announced.
+    early: Vec<u64>,
+    /// Whether there has been a writer.
+    begun: bool,
+    over: bool,
+}
+
+/// One channel or pipe.
+pub(crate) struct Hub {
+    pub address: Address,
+    /// Whether what is sent are messages, from any number of senders, or bytes from one writer.
+    messages: bool,
+    state: Mutex<State>,
+}
+
+impl Hub {
+    /// A new one at the node of `context`.
+    pub fn open(context: &Context, messages: bool) -> Result<Arc<Hub>> {
+        let key = u64::from_le_bytes(crate::sys::random());
+        context.node().with(|core| {
+            if core.stopped {
+                return Err(Error::ShutDown);
+            }
+            let handle = core.new_handle();
+            let state = State {
+                inputs: Vec::new(),
+                output: Output::Expected,
+                pending: Vec::new(),
+                copies: Vec::new(),
+                early: Vec::new(),
+                begun: false,
+                over: false,
+            };
+            let address = Address { context: core.node.id(), handle, key };
+            let hub = Arc::new(Hub { address, messages, state: Mutex::new(state) });
+            core.offer(handle, Policy::Anyone, Arc::clone(&hub) as _);
+            Ok(hub)
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands something on to the reader.
+    fn forward(core: &mut Core, state: &mut State, bytes: Vec<u8>) {
+        match state.output {
+            Output::Expected => state.pending.extend_from_slice(&bytes),
+            Output::Flow(flow) => core.append(flow, bytes, false, false),
+            Output::Gone => {}
+        }
+    }
+
+    /// Gives writers credit for what has gone on.
+    fn pay(core: &mut Core, state: &mut State) {
+        let waiting = match state.output {
+            Output::Expected => state.pending.len(),
+            Output::Flow(flow) => core.waiting(flow),
+            Output::Gone => 0,
+        };
+        if waiting >= HIGH {
+            return;
+        }
+        let partial: usize = state.inputs.iter().map(|input| input.partial.len()).sum();
+        let longest = state.inputs.iter().map(|input| input.partial.len()).max().unwrap_or(0);
+        for input in &mut state.inputs {
+            // Where too much has begun and is not whole, the longest goes on and the others wait.
+            if input.owed > 0
+                && (partial < PARTIAL || input.partial.is_empty() || input.partial.len() == longest)
+            {
+                core.node.consume(input.flow, std::mem::take(&mut input.owed));
+            }
+        }
+    }
+
+    /// Ends it where it has nothing more to do.
+    fn look(&self, core: &mut Core, state: &mut State) {
+        let done = state.begun && state.inputs.is_empty() && state.copies.is_empty();
+        match state.output {
+            Output::Flow(flow) if done => {
+                core.append(flow, Vec::new(), true, false);
+                core.endpoints.remove(&flow);
+            }
+            Output::Gone => {}
+            _ => return,
+        }
+        if !std::mem::replace(&mut state.over, true) {
+            for input in std::mem::take(&mut state.inputs) {
+                core.node.reset(input.flow, Reason::Cancelled, "the receiver is gone");
+                core.forget(input.flow);
+            }
+            core.withdraw(self.address.handle);
+        }
+    }
+
+    /// An end was dropped here that nobody had used.
+    fn unused(&self, core: &mut Core, role: Role) {
+        let mut state = self.lock();
+        match (role, &state.output) {
+            (Role::Writer, _) => state.begun = true,
+            (Role::Reader, Output::Expected) => state.output = Output::Gone,
+            (Role::Reader, _) => {}
+        }
+        self.look(core, &mut state);
+    }
+
+    fn greeted(
+        self: &Arc<Self>,
+        core: &mut Core,
+        flow: FlowKey,
+        request: &Request,
+    ) -> std::result::Result<Role, &'static str> {
+        let greeting = request.bytes.first_chunk::<GREETING>().ok_or("it does not say who it is")?;
+        let number = |at: usize| greeting[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
+        if number(1) != self.address.key {
+            return Err("it does not know the key");
+        }
+        let mut state = self.lock();
+        if state.over {
+            return Err("the receiver is gone");
+        }
+        if greeting[0] == Role::Reader as u8 {
+            if !matches!(state.output, Output::Expected) {
+                return Err("it has a reader");
+            }
+            state.output = Output::Flow(flow);
+            let pending = std::mem::take(&mut state.pending);
+            core.append(flow, pending, false, false);
+            Self::pay(core, &mut state);
+            return Ok(Role::Reader);
+        }
+        if !self.messages && state.begun {
+            return Err("it has a writer");
+        }
+        state.begun = true;
+        let copy = number(9);
+        match state.copies.iter().position(|other| *other == copy) {
+            Some(at) => drop(state.copies.swap_remove(at)),
+            None if copy != 0 && state.early.len() < COPIES => state.early.push(copy),
+            None => {}
+        }
+        let obeyed = core.node.permits(Policy::Ancestors, flow.peer, request.auth);
+        let limit = if obeyed { MAX_MESSAGE } else { STRANGER_MESSAGE };
+        state.inputs.push(Input { flow, partial: Vec::new(), owed: 0, limit });
+        Ok(Role::Writer)
+    }
+
+    /// A whole record of a sender.
+    fn take(core: &mut Core, state: &mut State, from: ContextId, kind: u8, content: &[u8]) {
+        match kind {
+            VALUE => Self::forward(core, state, record(VALUE, content)),
+            FAILED => {
+                let text = String::from_utf8_lossy(content);
+                let said = (core.name_of(from).to_string(), crate::error::shortened(&text, TEXT_LIMIT));
+                let said = crate::codec::to_bytes(&said).unwrap_or_default();
+                Self::forward(core, state, record(FAILED, &said));
+            }
+            COPY | VOID => {
+                let copy = content.try_into().map_or(0, u64::from_le_bytes);
+                if let Some(at) = state.early.iter().position(|other| *other == copy) {
+                    state.early.swap_remove(at);
+                } else if kind == VOID {
+                    state.copies.retain(|other| *other != copy);
+                } else if state.copies.len() < COPIES {
+                    state.copies.push(copy);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Offered for Hub {
+    fn takes_pieces(&self) -> bool {
+        true
+    }
+
+    fn opened(
+        self: Arc<Self>,
+        shared: &Arc<Shared>,
+        core: &mut Core,
+        flow: FlowKey,
+        request: Request,
+        end: bool,
+    ) {
+        match self.greeted(core, flow, &request) {
+            Err(why) => core.node.reset(flow, Reason::Refused, why),
+            Ok(role) => {
+                core.endpoints.insert(flow, Endpoint::Station(Arc::clone(&self) as _));
+                core.node.consume(flow, GREETING);
+                if role == Role::Writer {
+                    self.data(shared, core, flow, request.bytes[GREETING..].to_vec(), end);
+                } else {
+                    self.look(core, &mut self.lock());
+                }
+            }
+        }
+    }
+}
+
+impl Station for Hub {
+    fn data(&self, _: &Arc<Shared>, core: &mut Core, flow: FlowKey, bytes: Vec<u8>, end: bool) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let Some(at) = state.inputs.iter().position(|input| input.flow == flow) else { return };
+        state.inputs[at].owed += bytes.len();
+        if self.messages {
+            let input = &mut state.inputs[at];
+            input.partial.extend_from_slice(&bytes);
+            let (mut partial, limit) = (std::mem::take(&mut input.partial), input.limit);
+            let mut done = 0;
+            let too_long = loop {
+                match take_record(&mut partial, &mut done, limit) {
+                    Ok(Some((kind, content))) => Self::take(core, state, flow.peer, kind, &content),
+                    Ok(None) => break false,
+                    Err(_) => break true,
+                }
+            };
+            if too_long {
+                core.node.reset(flow, Reason::TooLarge, "the message is too large for its receiver");
+                core.forget(flow);
+                state.inputs.remove(at);
+                let context = core.name_of(flow.peer).to_string();
+                let detail = format!("a message of over {limit} bytes");
+                let error = Error::Undelivered { context, reason: Reason::TooLarge, detail };
+                Self::forward(core, state, record(LOST, &crate::codec::to_bytes(&error).unwrap_or_default()));
+                return self.look(core, state);
+            }
+            state.inputs[at].partial = partial;
+        } else {
+            Self::forward(core, state, bytes);
+        }
+        Self::pay(core, state);
+        if end {
+            state.inputs.remove(at);
+            core.send_all(flow, Vec::new(), false);
+            core.endpoints.remove(&flow);
+            self.look(core, state);
+        }
+    }
+
+    fn room(&self, _: &Arc<Shared>, core: &mut Core, flow: FlowKey) {
+        core.go_on(flow);
+        Self::pay(core, &mut self.lock());
+    }
+
+    fn closed(&self, _: &Arc<Shared>, core: &mut Core, flow: FlowKey, error: &Error) {
+        let mut state = self.lock();
+        if matches!(state.output, Output::Flow(output) if output == flow) {
+            state.output = Output::Gone;
+        } else if let Some(at) = state.inputs.iter().position(|input| input.flow == flow) {
+            state.inputs.remove(at);
+            if self.messages {
+                let lost = crate::codec::to_bytes(error).unwrap_or_default();
+                Self::forward(core, &mut state, record(LOST, &lost));
+            } else {
+                // A stream of bytes has no place for an error but its end.
+                if let Output::Flow(output) = std::mem::replace(&mut state.output, Output::Gone) {
+                    let (reason, text) = match error {
+                        Error::Undelivered { reason, detail, .. } => (*reason, detail.clone()),
+                        error => (Reason::Lost, error.to_string()),
+                    };
+                    core.node.reset(output, reason, &text);
+                    core.forget(output);
+                }
+            }
+        }
+        self.look(core, &mut state);
+    }
+}
+
+/// Opens an end's flow to a hub.
+pub(crate) fn connect(
+    context: &Context,
+    address: Address,
+    role: Role,
+    copy: u64,
+) -> Result<(FlowKey, Arc<StreamState>)> {
+    let state = StreamState::new(context.scope());
+    let opening = Opening { more: role == Role::Writer, ..Opening::default() };
+    let greeting = address.greeting(role, copy);
+    context.node().with(|core| {
+        if core.stopped {
+            return Err(Error::ShutDown);
+        }
+        let endpoint = Endpoint::Stream(Arc::clone(&state));
+        let flow = core.open(address.context, address.handle, greeting, opening, |_| endpoint);
+        Ok((flow, state))
+    })
+}
+
+/// An end that one process alone holds at a time: used here, or not used yet and free to travel.
+pub(crate) struct Socket {
+    bound: OnceLock<(Arc<Shared>, FlowKey, Arc<StreamState>)>,
+    /// What it is bound to when it is used.
+    context: Option<Context>,
+    /// Where it was made: the hub is told of an end that nobody has used.
+    home: Option<(Arc<Hub>, Role)>,
+    stage: Mutex<Stage>,
+}
+
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Stage {
+    Unused,
+    Used,
+    Sent,
+}
+
+/// What is used where.
+pub(crate) type Bound<'a> = (&'a Arc<Shared>, FlowKey, &'a Arc<StreamState>);
+
+impl Socket {
+    /// The two ends of a new pipe: the writer's and the reader's.
+    pub fn pair(context: &Context) -> Result<[Socket; 2]> {
+        let hub = Hub::open(context, false)?;
+        Ok([Role::Writer, Role::Reader].map(|role| Socket::of(context, &hub, role)))
+    }
+
+    /// One end of what was made here.
+    pub fn of(context: &Context, hub: &Arc<Hub>, role: Role) -> Socket {
+        Socket {
+            bound: OnceLock::new(),
+            context: Some(context.clone()),
+            home: Some((Arc::clone(hub), role)),
+            stage: Mutex::new(Stage::Unused),
+        }
+    }
+
+    /// One that is used here.
+    pub fn bound(shared: Arc<Shared>, flow: FlowKey, state: Arc<StreamState>) -> Socket {
+        let bound = OnceLock::from((shared, flow, state));
+        Socket { bound, context: None, home: None, stage: Mutex::new(Stage::Used) }
+    }
+
+    /// Where it is.
+    pub fn context(&self) -> Option<Context> {
+        self.context.clone()
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on it is used here.
+    ///
+    /// # Errors
+    /// When it has gone elsewhere, or the tree is shut down.
+    pub fn bind(&self, role: Role) -> Result<Bound<'_>> {
+        if self.bound.get().is_none() {
+            let mut stage = self.stage();
+            let (Stage::Unused, Some(context), Some((hub, _))) = (*stage, &self.context, &self.home) else {
+                return Err(Error::Function("this end was sent to another context".into()));
+            };
+            let (flow, state) = connect(context, hub.address, role, 0)?;
+            *stage = Stage::Used;
+            let _ = self.bound.set((Arc::clone(context.node()), flow, state));
+        }
+        let (shared, flow, state) = self.bound.get().ok_or(Error::ShutDown)?;
+        Ok((shared, *flow, state))
+    }
+
+    /// What is used here, if it is.
+    pub fn used(&self) -> Option<Bound<'_>> {
+        self.bound.get().map(|(shared, flow, state)| (shared, *flow, state))
+    }
+
+    /// It leaves with the value that is being written.
+    ///
+    /// # Errors
+    /// Where it is used here already, and outside of a frame.
+    pub fn leave<E: ser::Error>(&self, role: Role) -> std::result::Result<Address, E> {
+        if !crate::secret::is_in_frame() {
+            return Err(crate::travel::stays("an end of a stream"));
+        }
+        let mut stage = self.stage();
+        let (Stage::Unused, Some(context), Some((hub, _))) = (*stage, &self.context, &self.home) else {
+            return Err(E::custom("an end of a stream that was used or sent stays where it is"));
+        };
+        *stage = Stage::Sent;
+        let (shared, theirs) = (Arc::clone(context.node()), Arc::clone(hub));
+        crate::travel::note(Box::new(move || shared.with(|core| theirs.missed(core, role))));
+        Ok(hub.address)
+    }
+
+    /// It arrives with the value that is being read, and is used from now on.
+    ///
+    /// # Errors
+    /// When the bytes are no end of a stream, and outside of a frame.
+    pub fn arrive<'de, D: Deserializer<'de>>(
+        deserializer: D,
+        role: Role,
+    ) -> std::result::Result<Socket, D::Error> {
+        let address = Address::deserialize(deserializer)?;
+        let here = crate::travel::here()
+            .ok_or_else(|| de::Error::custom("an end of a stream arrives only in a frame of the tree"))?;
+        let (flow, state) = connect(&here, address, role, 0).map_err(de::Error::custom)?;
+        Ok(Socket { context: Some(here.clone()), ..Socket::bound(Arc::clone(here.node()), flow, state) })
+    }
+
+    /// A reader that reads no more.
+    pub fn give_up(&mut self, why: &str) {
+        match self.used() {
+            Some((shared, flow, state)) if !state.is_over() => shared.with(|core| {
+                core.node.reset(flow, Reason::Cancelled, why);
+                core.forget(flow);
+            }),
+            Some(_) => {}
+            None => self.tell_home(),
+        }
+    }
+
+    /// A writer that writes no more.
+    pub fn end(&mut self) {
+        match self.used() {
+            Some((shared, flow, _)) => shared.with(|core| {
+                core.node.send(flow, &[], true, false);
+                core.forget(flow);
+            }),
+            None => self.tell_home(),
+        }
+    }
+
+    fn tell_home(&self) {
+        if let (Stage::Unused, Some(context), Some((hub, role))) = (*self.stage(), &self.context, &self.home)
+        {
+            context.node().with(|core| hub.unused(core, *role));
+        }
+    }
+}
+
+impl Hub {
+    /// The call that an end left with is over. If the end has not been heard of, it will not be.
+    fn missed(&self, core: &mut Core, role: Role) {
+        let heard_of = {
+            let state = self.lock();
+            match role {
+                Role::Writer => state.begun,
+                Role::Reader => !matches!(state.output, Output::Expected),
+            }
+        };
+        if !heard_of {
+            self.unused(core, role);
+        }
+    }
+}

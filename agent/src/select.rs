@@ -1,0 +1,474 @@
+//! Waiting for many things at once: replies, receivers and other selects, in the order in which something comes of them.
+
+use crate::channel::{Receiver, RecvError};
+use crate::context::Context;
+use crate::error::CallError;
+use crate::remote::Remote;
+use crate::reply::Reply;
+use futures_core::Stream;
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+/// Something that can be waited for beside others.
+pub trait Source: Send {
+    /// What comes of it.
+    type Item;
+    /// The next item, none when nothing more comes, or later: `waker` is woken then.
+    fn poll_item(&mut self, waker: &Waker) -> Poll<Option<Self::Item>>;
+}
+
+/// A reply gives one item: the context it is from, and the outcome.
+impl<F: Remote> Source for Option<Reply<F>> {
+    type Item = (Context, Result<F::Value, CallError<F::Error>>);
+    fn poll_item(&mut self, waker: &Waker) -> Poll<Option<Self::Item>> {
+        let Some(reply) = self else { return Poll::Ready(None) };
+        let mut cx = std::task::Context::from_waker(waker);
+        match Pin::new(&mut *reply).poll(&mut cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(outcome) => {
+                let context = reply.context().clone();
+                *self = None;
+                Poll::Ready(Some((context, outcome)))
+            }
+        }
+    }
+}
+
+impl<T: DeserializeOwned> Source for Receiver<T> {
+    type Item = Result<T, RecvError>;
+    fn poll_item(&mut self, waker: &Waker) -> Poll<Option<Self::Item>> {
+        match self.poll(waker) {
+            Poll::Ready(Err(RecvError::Closed)) => Poll::Ready(None),
+            Poll::Ready(received) => Poll::Ready(Some(received)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// A source whose items are turned into something else, so that sources of different types can be waited for together.
+pub struct Mapped<S, G>(S, G);
+
+impl<S: Source, T, G: FnMut(S::Item) -> T + Send> Source for Mapped<S, G> {
+    type Item = T;
+    fn poll_item(&mut self, waker: &Waker) -> Poll<Option<T>> {
+        match self.0.poll_item(waker) {
+            Poll::Ready(item) => Poll::Ready(item.map(&mut self.1)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// What becomes a source when it is added to a [`Select`].
+pub trait IntoSource {
+    /// What comes of it.
+    type Item;
+    /// The source.
+    type Source: Source<Item = Self::Item>;
+    /// Makes it one.
+    fn into_source(self) -> Self::Source;
+    /// Makes it one whose items are turned into something else.
+    fn map_items<T, G: FnMut(Self::Item) -> T + Send>(self, turn: G) -> Mapped<Self::Source, G>
+    where
+        Self: Sized,
+    {
+        Mapped(self.into_source(), turn)
+    }
+}
+
+impl<F: Remote> IntoSource for Reply<F> {
+    type Item = (Context, Result<F::Value, CallError<F::Error>>);
+    type Source = Option<Reply<F>>;
+    fn into_source(self) -> Option<Reply<F>> {
+        Some(self)
+    }
+}
+
+impl<S: Source> IntoSource for S {
+    type Item = S::Item;
+    type Source = S;
+    fn into_source(self) -> S {
+        self
+    }
+}
+
+/// By what a source in a [`Select`] is known.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Key(u64);
+
+/// Many sources as one. Items come in the order in which they arrive; a source that has nothing more to give is removed. Clones are the
+/// same select, so that sources can be added and removed while somebody waits.
+///
+/// ```no_run
+/// # use offshoot_agent as offshoot;
+/// # use offshoot::{Context, Select, stock::facts};
+/// # fn example(contexts: &[Context]) {
+/// let replies = contexts.iter().map(|context| context.start(facts {}));
+/// for (context, outcome) in Select::new(replies) {
+///     match outcome {
+///         Ok(facts) => println!("{context}: {}", facts.kernel),
+///         Err(error) => println!("{error}"),
+///     }
+/// }
+/// # }
+/// ```
+pub struct Select<T> {
+    shared: Arc<Shared<T>>,
+}
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    bell: Arc<Bell>,
+}
+
+struct State<T> {
+    sources: BTreeMap<Key, Entry<T>>,
+    next: u64,
+}
+
+struct Entry<T> {
+    /// None while it is being asked.
+    source: Option<Box<dyn Source<Item = T>>>,
+    /// Whether it has woken while it was being asked.
+    again: bool,
+    ring: Arc<Ring>,
+}
+
+/// Who has woken, in order, and who waits for that.
+#[derive(Default)]
+struct Bell {
+    ready: Mutex<Ready>,
+    rung: Condvar,
+}
+
+#[derive(Default)]
+struct Ready {
+    keys: VecDeque<Key>,
+    waker: Option<Waker>,
+    /// Counts additions and removals, after which those who wait look again.
+    changes: u64,
+}
+
+/// One source's way to wake.
+struct Ring {
+    bell: Arc<Bell>,
+    key: Key,
+    /// Whether it stands in the list already.
+    listed: AtomicBool,
+}
+
+impl Wake for Ring {
+    fn wake(self: Arc<Self>) {
+        if !self.listed.swap(true, Ordering::AcqRel) {
+            self.bell.ring(Some(self.key));
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Bell {
+    fn ring(&self, key: Option<Key>) {
+        let mut ready = locked(&self.ready);
+        match key {
+            Some(key) => ready.keys.push_back(key),
+            None => ready.changes += 1,
+        }
+        let waker = ready.waker.take();
+        drop(ready);
+        self.rung.notify_all();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl<T> Clone for Select<T> {
+    fn clone(&self) -> Self {
+        Select { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T> Default for Select<T> {
+    fn default() -> Self {
+        let state = Mutex::new(State { sources: BTreeMap::new(), next: 0 });
+        Select { shared: Arc::new(Shared { state, bell: Arc::default() }) }
+    }
+}
+
+impl<T> Select<T> {
+    /// A select over these sources.
+    pub fn new<S>(sources: impl IntoIterator<Item = S>) -> Select<T>
+    where
+        S: IntoSource<Item = T>,
+        S::Source: 'static,
+    {
+        let select = Select::default();
+        for source in sources {
+            select.add(source);
+        }
+        select
+    }
+
+    /// Adds a source; what it has already counts as well. The key removes it.
+    pub fn add<S>(&self, source: S) -> Key
+    where
+        S: IntoSource<Item = T>,
+        S::Source: 'static,
+    {
+        let mut state = locked(&self.shared.state);
+        let key = Key(state.next);
+        state.next += 1;
+        let bell = Arc::clone(&self.shared.bell);
+        let ring = Arc::new(Ring { bell, key, listed: AtomicBool::new(false) });
+        let source = Some(Box::new(source.into_source()) as _);
+        state.sources.insert(key, Entry { source, again: false, ring: Arc::clone(&ring) });
+        drop(state);
+        // It is asked for the first time by whoever waits.
+        ring.wake();
+        key
+    }
+
+    /// Removes a source. Whether it was there: one that has given all it had is not.
+    pub fn remove(&self, key: Key) -> bool {
+        let removed = locked(&self.shared.state).sources.remove(&key);
+        self.shared.bell.ring(None);
+        removed.is_some()
+    }
+
+    /// How many sources there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        locked(&self.shared.state).sources.len()
+    }
+
+    /// Whether there are no sources, so that nothing can come.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The next item; waits for it. None where there are no sources (any more).
+    #[must_use]
+    pub fn wait(&self) -> Option<T> {
+        self.wait_until(None).unwrap_or_default()
+    }
+
+    /// The same, but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    /// [`Late`] when nothing came in time.
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<T>, Late> {
+        self.wait_until(Some(Instant::now() + timeout))
+    }
+
+    /// All items until no source is left, in the order in which they come.
+    #[must_use]
+    pub fn all(&self) -> Vec<T> {
+        std::iter::from_fn(|| self.wait()).collect()
+    }
+
+    fn wait_until(&self, until: Option<Instant>) -> Result<Option<T>, Late> {
+        loop {
+            let changes = locked(&self.shared.bell.ready).changes;
+            match self.poll_ready() {
+                Poll::Ready(item) => return Ok(item),
+                Poll::Pending => {}
+            }
+            let mut ready = locked(&self.shared.bell.ready);
+            while ready.keys.is_empty() && ready.changes == changes {
+                ready = match until {
+                    None => self.shared.bell.rung.wait(ready).unwrap_or_else(PoisonError::into_inner),
+                    Some(until) => {
+                        let left = until.saturating_duration_since(Instant::now());
+                        if left.is_zero() {
+                            return Err(Late);
+                        }
+                        self.shared
+                            .bell
+                            .rung
+                            .wait_timeout(ready, left)
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .0
+                    }
+                };
+            }
+        }
+    }
+
+    /// Asks those who have woken, in the order in which they did.
+    fn poll_ready(&self) -> Poll<Option<T>> {
+        loop {
+            let Some(key) = locked(&self.shared.bell.ready).keys.pop_front() else { break };
+            let taken = locked(&self.shared.state).sources.get_mut(&key).and_then(|entry| {
+                entry.ring.listed.store(false, Ordering::Release);
+                // Another thread asks it just now, and will ask again.
+                entry.again = entry.source.is_none();
+                Some((entry.source.take()?, Arc::clone(&entry.ring)))
+            });
+            let Some((mut source, ring)) = taken else { continue };
+            let found = source.poll_item(&Waker::from(Arc::clone(&ring)));
+            let mut state = locked(&self.shared.state);
+            match found {
+                Poll::Ready(None) => {
+                    state.sources.remove(&key);
+                    drop(state);
+                    // Others may wait for a source that is no more.
+                    self.shared.bell.ring(None);
+                }
+                Poll::Ready(Some(item)) => {
+                    self.put_back(&mut state, key, source);
+                    drop(state);
+                    // There may be more where that came from; others have their turn first.
+                    ring.wake();
+                    return Poll::Ready(Some(item));
+                }
+                Poll::Pending => self.put_back(&mut state, key, source),
+            }
+        }
+        if self.is_empty() { Poll::Ready(None) } else { Poll::Pending }
+    }
+
+    fn put_back(&self, state: &mut State<T>, key: Key, source: Box<dyn Source<Item = T>>) {
+        if let Some(entry) = state.sources.get_mut(&key) {
+            entry.source = Some(source);
+            if std::mem::take(&mut entry.again) {
+                Arc::clone(&entry.ring).wake();
+            }
+        }
+    }
+}
+
+/// Nothing came in time.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Late;
+
+impl std::fmt::Display for Late {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nothing came in time")
+    }
+}
+
+impl std::error::Error for Late {}
+
+/// Waits for each item; the end is where no sources are left.
+impl<T> Iterator for Select<T> {
+    type Item = T;
+    fn next(&mut self) -> Option<T> {
+        self.wait()
+    }
+}
+
+impl<T> Stream for Select<T> {
+    type Item = T;
+    fn poll_next(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Option<T>> {
+        locked(&self.shared.bell.ready).waker = Some(cx.waker().clone());
+        self.poll_ready()
+    }
+}
+
+/// A select within another: what comes of it comes of that.
+impl<T: 'static> Source for Select<T> {
+    type Item = T;
+    fn poll_item(&mut self, waker: &Waker) -> Poll<Option<T>> {
+        locked(&self.shared.bell.ready).waker = Some(waker.clone());
+        self.poll_ready()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A source that gives what is put into it.
+    struct Queue<T>(Arc<Mutex<(VecDeque<Option<T>>, Option<Waker>)>>);
+
+    impl<T: Send> Source for Queue<T> {
+        type Item = T;
+        fn poll_item(&mut self, waker: &Waker) -> Poll<Option<T>> {
+            let mut queue = locked(&self.0);
+            match queue.0.pop_front() {
+                Some(item) => Poll::Ready(item),
+                None => {
+                    queue.1 = Some(waker.clone());
+                    Poll::Pending
+                }
+            }
+        }
+    }
+
+    struct Tap<T>(Arc<Mutex<(VecDeque<Option<T>>, Option<Waker>)>>);
+
+    impl<T> Tap<T> {
+        fn put(&self, item: Option<T>) {
+            let mut queue = locked(&self.0);
+            queue.0.push_back(item);
+            if let Some(waker) = queue.1.take() {
+                drop(queue);
+                waker.wake();
+            }
+        }
+    }
+
+    fn queue<T>() -> (Tap<T>, Queue<T>) {
+        let shared = Arc::new(Mutex::new((VecDeque::new(), None)));
+        (Tap(Arc::clone(&shared)), Queue(shared))
+    }
+
+    #[test]
+    fn items_come_in_the_order_of_their_coming_and_sources_go_when_they_end() {
+        let (one, first) = queue();
+        let (other, second) = queue();
+        one.put(Some(1));
+        let select = Select::new([first, second]);
+        assert_eq!(select.wait(), Some(1));
+        assert_eq!(select.wait_timeout(Duration::ZERO), Err(Late));
+        other.put(Some(2));
+        one.put(Some(3));
+        other.put(Some(4));
+        other.put(None);
+        assert_eq!([select.wait(), select.wait(), select.wait()], [Some(2), Some(3), Some(4)]);
+        assert_eq!(select.wait_timeout(Duration::ZERO), Err(Late));
+        assert_eq!(select.len(), 1);
+        one.put(None);
+        assert_eq!((select.wait(), select.is_empty()), (None, true));
+    }
+
+    #[test]
+    fn selects_nest_and_items_can_be_turned_into_others() {
+        let (numbers, first) = queue();
+        let (words, second) = queue();
+        let inner = Select::new([first.map_items(|number: i32| number.to_string())]);
+        let select = Select::default();
+        select.add(inner);
+        select.add(second.map_items(|word: &str| word.to_owned()));
+        words.put(Some("a"));
+        numbers.put(Some(1));
+        numbers.put(None);
+        words.put(None);
+        let mut all = select.all();
+        all.sort();
+        assert_eq!(all, ["1", "a"]);
+    }
+
+    #[test]
+    fn sources_are_added_and_removed_while_somebody_waits() {
+        let (_silent, first) = queue::<i32>();
+        let select = Select::default();
+        let key = select.add(first);
+        let waiting = select.clone();
+        let waiter = std::thread::spawn(move || waiting.all());
+        let (tap, second) = queue();
+        tap.put(Some(7));
+        tap.put(None);
+        select.add(second);
+        assert!(select.remove(key) && !select.remove(key));
+        assert_eq!(waiter.join().unwrap(), [7]);
+    }
+}
