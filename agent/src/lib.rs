@@ -37,6 +37,7 @@ pub mod stock;
 pub mod wire;
 
 mod below;
+mod blob;
 mod broker;
 mod context;
 mod guard;
@@ -55,6 +56,7 @@ mod sys;
 mod table;
 mod workers;
 
+pub use blob::Blob;
 pub use context::{Connecting, Context, DEFAULT_HEARTBEAT, Reply};
 pub use error::{CallError, ConnectError, ConnectErrorKind, Error, Reason, Result};
 pub use hop::Hop;

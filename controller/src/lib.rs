@@ -31,8 +31,8 @@ pub use images::FOLDER_VARIABLE;
 pub use offshoot_agent::connect::methods;
 pub use offshoot_agent::id::ContextId;
 pub use offshoot_agent::{
-    CallError, Command, ConnectError, ConnectErrorKind, Connecting, Context, Error, ExitStatus, Hop, Output,
-    Process, Reader, Reason, Remote, Reply, Result, Secret, Writer, agent_main, remote, stock,
+    Blob, CallError, Command, ConnectError, ConnectErrorKind, Connecting, Context, Error, ExitStatus, Hop,
+    Output, Process, Reader, Reason, Remote, Reply, Result, Secret, Writer, agent_main, remote, stock,
 };
 pub use router::{Builder, Router, run};
 
@@ -42,5 +42,5 @@ pub use offshoot_agent::macro_support;
 /// What most programs use.
 pub mod prelude {
     pub use crate::methods::HostKeys;
-    pub use crate::{CallError, Context, Error, Router, Secret, remote};
+    pub use crate::{Blob, CallError, Context, Error, Router, Secret, remote};
 }
