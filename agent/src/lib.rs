@@ -38,6 +38,7 @@ pub mod wire;
 
 mod agree;
 mod below;
+mod blob;
 mod broker;
 mod builder;
 mod chain;
@@ -67,6 +68,7 @@ mod travel;
 mod tree;
 mod workers;
 
+pub use blob::Blob;
 pub use builder::Builder;
 #[doc(hidden)]
 pub use builder::{FINDERS, Search};

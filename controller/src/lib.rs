@@ -30,7 +30,7 @@ mod run;
 pub use images::FOLDER_VARIABLE;
 pub use offshoot_agent::connect::methods;
 pub use offshoot_agent::{
-    Builder, CallError, Chain, Command, ConnectError, ConnectErrorKind, Connecting, Context, ContextId,
+    Blob, Builder, CallError, Chain, Command, ConnectError, ConnectErrorKind, Connecting, Context, ContextId,
     Error, ExitStatus, Flattened, Handle, Hop, IntoSource, Key, Late, Mapped, Messages, Output, Policy,
     Process, Reader, Reason, Receiver, RecvError, Registration, Remote, Reply, Result, Router, Secret,
     Select, Sender, Sent, Source, Writer, agent_main, remote, stock,
@@ -44,6 +44,6 @@ pub use offshoot_agent::macro_support;
 pub mod prelude {
     pub use crate::methods::HostKeys;
     pub use crate::{
-        CallError, Context, Error, IntoSource, Receiver, Router, Secret, Select, Sender, remote,
+        Blob, CallError, Context, Error, IntoSource, Receiver, Router, Secret, Select, Sender, remote,
     };
 }

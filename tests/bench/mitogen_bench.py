@@ -153,6 +153,37 @@ def ping_busy(router):
     return figures
 
 
+def pipeline(router, count, window):
+    """Empty calls per second: so many are started, then all waited for, and again."""
+    context = router.local(python_path=PYTHON)
+    context.call(os.getpid)
+    count, window = int(count), int(window)
+    begun = time.perf_counter()
+    for _ in range(count // window):
+        for reply in [context.call_async(os.getpid) for _ in range(window)]:
+            reply.get()
+    return [count / (time.perf_counter() - begun)]
+
+
+def argument(router, size, rounds):
+    """Bytes per second of an argument, as in Mitogen's own bench of large messages."""
+    context = router.local(python_path=PYTHON)
+    size = int(size) << 20
+    full = bulk(size)
+    context.call(len, full)
+    rates = []
+    for _ in range(int(rounds)):
+        begun = time.perf_counter()
+        if context.call(len, full) != size:
+            raise ValueError("the argument did not arrive")
+        rates.append(size / (time.perf_counter() - begun))
+    return rates
+
+
+def ten_hops(router, count):
+    return median_call(int(count), chain(router, 10))
+
+
 def fetch(context, path):
     with open(os.devnull, "wb") as out:
         mitogen.service.FileService.get(context, path, out)
@@ -184,6 +215,9 @@ COMMANDS = {
     "call-ssh": call_ssh,
     "memory": memory,
     "bytes": sent_bytes,
+    "pipeline": pipeline,
+    "argument": argument,
+    "ten-hops": ten_hops,
     "ping-busy": ping_busy,
     "relay": relay,
 }

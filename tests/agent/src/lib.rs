@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use offshoot::{CallError, Context, ContextId, Error, remote};
+use offshoot::{Blob, CallError, Context, ContextId, Error, remote};
 use serde::{Deserialize, Serialize};
 
 /// No argument and no result.
@@ -80,6 +80,18 @@ pub mod aliased {
 #[remote]
 pub fn increment(bytes: Vec<u8>) -> Vec<u8> {
     bytes.into_iter().map(|byte| byte.wrapping_add(1)).collect()
+}
+
+/// A large argument in one piece.
+#[remote]
+pub fn weigh(bytes: Blob) -> usize {
+    bytes.len()
+}
+
+/// A large argument in one piece, and the same as the result.
+#[remote]
+pub fn mirror(bytes: Blob) -> Blob {
+    bytes
 }
 
 /// A large result alone.

@@ -3,6 +3,7 @@
 //! Contenders alternate in rounds, so that a machine that slows down halfway slows all of them. Every figure that is
 //! reported is a median over all rounds.
 
+mod calls;
 mod flow;
 mod hops;
 mod scale;
@@ -33,6 +34,8 @@ pub enum Unit {
     ManyBytes,
     /// Bytes per second, shown as MiB/s.
     Rate,
+    /// Calls per second, shown as they are.
+    Calls,
     /// Shown as it is.
     Count,
 }
@@ -75,7 +78,7 @@ enum Case {
 const ROUNDS: usize = 5;
 
 /// `bytes` and its split stand first: the delayed case feeds ssh as much.
-const CASES: [Case; 14] = [
+const CASES: [Case; 18] = [
     Case::Single(("bytes", "bytes sent to the first call", Unit::Bytes), hops::bytes),
     Case::Single(("local", "local: connect + first call", Unit::Seconds), hops::local),
     Case::Single(("ssh", "ssh on loopback: connect + first call", Unit::Seconds), hops::loopback),
@@ -85,6 +88,10 @@ const CASES: [Case; 14] = [
     Case::Single(("rss", "idle agent, resident", Unit::Bytes), hops::resident),
     Case::Single(("pss", "idle agent, proportional share", Unit::Bytes), hops::proportional),
     Case::Single(("delayed", "ssh at 250 ms: connect + first call", Unit::Seconds), hops::delayed),
+    Case::Single(("pipeline", "empty calls, 20,000 under way", Unit::Calls), calls::pipeline),
+    Case::Single(("argument", "argument of 127 MiB, local", Unit::Rate), calls::argument),
+    Case::Single(("ten-hops", "empty call, 10 hops", Unit::ShortSeconds), calls::ten_hops),
+    Case::Several("outstanding", &calls::OUTSTANDING, calls::outstanding),
     Case::Several("stalled", &flow::STALLED, flow::stalled),
     Case::Several("ping-busy", &flow::PING_BUSY, flow::ping_busy),
     Case::Single(("far-stream", "ssh at 250 ms, 1 Gbit/s: one stream", Unit::Rate), flow::far_stream),

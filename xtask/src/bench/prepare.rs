@@ -21,6 +21,9 @@ pub fn everything(as_built: bool) -> Outcome {
     mitogen(&target_directory().join("bench/venv"))?;
     if !as_built {
         agents::run(&[])?;
+        // The agent with a function that takes a large argument, for this machine alone.
+        let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+        agents::run(&["--package", "offshoot-test-agent", "--target", &target].map(str::to_owned))?;
         dist::run(&[])?;
     }
     let status =

@@ -80,6 +80,7 @@ pub fn json(results: &[Measured]) -> Value {
                 Unit::Seconds | Unit::ShortSeconds => "seconds",
                 Unit::Bytes | Unit::ManyBytes => "bytes",
                 Unit::Rate => "bytes/second",
+                Unit::Calls => "calls/second",
                 Unit::Count => "count",
             };
             json!({ "case": measured.name, "title": measured.title, "unit": unit, "contenders": medians })
@@ -151,6 +152,36 @@ fn aims(results: &[Measured]) -> Vec<Aim> {
             "us",
         ),
         (
+            "empty calls, 20,000 under way: 10 times mitogen's",
+            get("pipeline", "ours"),
+            get("pipeline", "mitogen").map(|theirs| Allowed::AtLeast(theirs * 10.0)),
+            "/s",
+        ),
+        (
+            "empty calls, 20,000 under way: 150,000 a second",
+            get("pipeline", "ours"),
+            Some(Allowed::AtLeast(150_000.0)),
+            "/s",
+        ),
+        (
+            "argument of 127 MiB: 4 times mitogen's rate",
+            get("argument", "ours").map(mib),
+            get("argument", "mitogen").map(|theirs| Allowed::AtLeast(mib(theirs) * 4.0)),
+            "MiB/s",
+        ),
+        (
+            "empty call over 10 hops: 40 % of mitogen's",
+            get("ten-hops", "ours").map(|seconds| seconds * 1e6),
+            get("ten-hops", "mitogen").map(|theirs| Allowed::AtMost(theirs * 0.4e6)),
+            "us",
+        ),
+        (
+            "10,000 replies outstanding: 4 MiB, in caller and agent",
+            larger("outstanding", "outstanding-agent").map(mib),
+            most(4.0),
+            "MiB",
+        ),
+        (
             "unread stream of 1 GiB, 4 hops: no process grows by over 16 MiB",
             larger("stalled-down", "stalled-up").map(mib),
             most(16.0),
@@ -192,6 +223,7 @@ fn show(value: Option<f64>, unit: Unit) -> String {
         (Some(value), Unit::Bytes) => format!("{:.1} KiB", value / 1024.0),
         (Some(value), Unit::ManyBytes) => format!("{:.1} MiB", value / 1_048_576.0),
         (Some(value), Unit::Rate) => format!("{:.1} MiB/s", value / 1_048_576.0),
+        (Some(value), Unit::Calls) => format!("{value:.0}/s"),
         (Some(value), Unit::Count) => format!("{value:.1}"),
     }
 }
@@ -210,7 +242,7 @@ mod tests {
     #[test]
     fn every_aim_finds_the_rows_that_it_is_about() {
         let aims = aims(&all_alike(1.0));
-        assert_eq!(aims.len(), 10);
+        assert_eq!(aims.len(), 15);
         // All are alike: ten hops carry as much as one, and the thousandth context costs what the first did.
         let hit = |words: &str| aims.iter().find(|aim| aim.text.starts_with(words)).map(Aim::hit);
         assert_eq!(hit("one stream over 10 hops"), Some(true));

@@ -34,7 +34,7 @@ const PINGING: Duration = Duration::from_secs(3);
 const BLOCK: usize = 64 << 10;
 
 /// The last of `hops` local contexts, each below the one before it, after a first call.
-fn deepest(router: &Router, hops: usize) -> Outcome<Context> {
+pub fn deepest(router: &Router, hops: usize) -> Outcome<Context> {
     let mut context = router.local().connect()?;
     for _ in 1..hops {
         context = context.local().connect()?;

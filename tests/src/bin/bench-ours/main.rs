@@ -3,6 +3,7 @@
 //!
 //! Here are connections, calls and what one agent weighs.
 
+mod calls;
 mod far;
 mod flow;
 mod procfs;
@@ -19,7 +20,8 @@ type Numbers = Outcome<Vec<f64>>;
 
 const USAGE: &str = "bench-ours connect-local N | connect-ssh CONFIG ALIAS N | sudo CONFIG ALIAS N | call-local N | \
                      call-ssh CONFIG ALIAS N | memory | bytes PROGRAM LOG | stalled down|up | ping-busy | \
-                     relay HOPS MIB | far CONFIG ALIAS MIB | far-ssh CONFIG ALIAS MIB | scale N | hold N";
+                     relay HOPS MIB | pipeline COUNT WINDOW | argument MIB ROUNDS | ten-hops N | outstanding N | \
+                      far CONFIG ALIAS MIB | far-ssh CONFIG ALIAS MIB | scale N | hold N";
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -41,12 +43,16 @@ fn measure(words: &[&str]) -> Numbers {
             Ok(connects(number(count), |router| router.ssh(*alias).config(*config).open())?)
         }
         ["sudo", config, alias, count] => Ok(sudo(config, alias, number(count))?),
-        ["call-local", count] => Ok(calls(number(count), |router| router.local().connect())?),
+        ["call-local", count] => calls(number(count), |router| Ok(router.local().connect()?)),
         ["call-ssh", config, alias, count] => {
-            Ok(calls(number(count), |router| router.ssh(*alias).config(*config).connect())?)
+            calls(number(count), |router| Ok(router.ssh(*alias).config(*config).connect()?))
         }
         ["memory"] => memory(),
         ["bytes", program, log] => Ok(bytes(program, log)?),
+        ["pipeline", count, window] => calls::pipeline(number(count), number(window)),
+        ["argument", size, rounds] => calls::argument(number(size), number(rounds)),
+        ["ten-hops", count] => calls(number(count), |router| flow::deepest(router, 10)),
+        ["outstanding", count] => calls::outstanding(number(count)),
         ["stalled", "down"] => flow::stalled(flow::Way::Down),
         ["stalled", "up"] => flow::stalled(flow::Way::Up),
         ["ping-busy"] => flow::ping_busy(),
@@ -100,7 +106,7 @@ fn sudo(config: &str, alias: &str, count: usize) -> Result<Vec<f64>> {
 }
 
 /// The median of `count` empty calls, one after the other.
-fn calls(count: usize, connect: impl Fn(&Router) -> Result<Context>) -> Result<Vec<f64>> {
+fn calls(count: usize, connect: impl Fn(&Router) -> Outcome<Context>) -> Numbers {
     let router = Router::new()?;
     let context = connect(&router)?;
     for _ in 0..count / 10 {

@@ -1,0 +1,124 @@
+//! Many bytes as one value: they travel in one piece, where a list would go element by element.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::fmt;
+use std::ops::Deref;
+
+/// Bytes that travel as they are: the argument or result to use for a file's contents and anything else that is large. It
+/// derefs to a slice, and prints as its size.
+///
+/// ```
+/// let blob = offshoot_agent::Blob::from(vec![0; 3 << 20]);
+/// assert_eq!((blob.len(), format!("{blob}")), (3 << 20, "3 MiB".to_owned()));
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Blob(Vec<u8>);
+
+impl Blob {
+    /// The bytes, without a copy.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+impl From<Vec<u8>> for Blob {
+    fn from(bytes: Vec<u8>) -> Blob {
+        Blob(bytes)
+    }
+}
+
+impl From<&[u8]> for Blob {
+    fn from(bytes: &[u8]) -> Blob {
+        Blob(bytes.to_vec())
+    }
+}
+
+impl From<Blob> for Vec<u8> {
+    fn from(blob: Blob) -> Vec<u8> {
+        blob.into_vec()
+    }
+}
+
+impl Deref for Blob {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Blob {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Display for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.len() {
+            mib if mib >= 1 << 20 && mib.is_multiple_of(1 << 20) => write!(f, "{} MiB", mib >> 20),
+            kib if kib >= 1 << 10 && kib.is_multiple_of(1 << 10) => write!(f, "{} KiB", kib >> 10),
+            1 => f.write_str("1 byte"),
+            bytes => write!(f, "{bytes} bytes"),
+        }
+    }
+}
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Blob({self})")
+    }
+}
+
+impl Serialize for Blob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Blob, D::Error> {
+        struct Bytes;
+        impl de::Visitor<'_> for Bytes {
+            type Value = Blob;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {
+                Ok(bytes.into())
+            }
+            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Blob, E> {
+                Ok(bytes.into())
+            }
+        }
+        deserializer.deserialize_byte_buf(Bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{from_bytes, to_bytes};
+
+    #[test]
+    fn it_prints_its_size_and_nothing_else() {
+        let shown = |length| format!("{:?}", Blob::from(vec![b'x'; length]));
+        assert_eq!([0, 1, 1023].map(shown), ["Blob(0 bytes)", "Blob(1 byte)", "Blob(1023 bytes)"]);
+        assert_eq!(
+            [3 << 10, 1025 << 10, 127 << 20].map(shown),
+            ["Blob(3 KiB)", "Blob(1025 KiB)", "Blob(127 MiB)"]
+        );
+    }
+
+    #[test]
+    fn it_travels_as_a_list_of_bytes_does() {
+        for length in [0, 1, 250, 251, 70_000] {
+            let list: Vec<u8> = (0..length).map(|at| at as u8).collect();
+            let bytes = to_bytes(&(7, Blob::from(list.clone()), 8)).unwrap();
+            assert_eq!(bytes, to_bytes(&(7, list.clone(), 8)).unwrap());
+            let (before, blob, after): (i32, Blob, i32) = from_bytes(&bytes).unwrap();
+            assert_eq!((before, blob.into_vec(), after), (7, list, 8));
+            assert!(from_bytes::<(i32, Blob, i32)>(&bytes[..bytes.len() - 1]).is_err());
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Calls in numbers, large arguments, many hops, and what replies cost that are waited for.
+
+use super::{Bench, ROUNDS, Result, Row, Samples, Unit, spread};
+use crate::bench::programs::numbers;
+
+/// How many calls are started before any of them is waited for.
+const WINDOW: &str = "20000";
+
+/// How many calls ours makes; Mitogen makes one window of them, for it takes seconds over that.
+const CALLS: &str = "200000";
+
+pub(super) fn pipeline(bench: &mut Bench<'_>) -> Result<Samples> {
+    let mut samples = Samples::new();
+    for _ in 0..ROUNDS {
+        let ours = bench.ours(&["pipeline", CALLS, WINDOW], |command| command)?;
+        samples.entry("ours").or_default().extend(ours);
+        let theirs = numbers(bench.programs.mitogen(&["pipeline", WINDOW, WINDOW]))?;
+        samples.entry("mitogen").or_default().extend(theirs);
+    }
+    Ok(samples)
+}
+
+pub(super) fn argument(bench: &mut Bench<'_>) -> Result<Samples> {
+    bench.duel(ROUNDS, &["argument", "127", "3"], |_| Ok(()))
+}
+
+pub(super) fn ten_hops(bench: &mut Bench<'_>) -> Result<Samples> {
+    bench.duel(ROUNDS, &["ten-hops", "1000"], |_| Ok(()))
+}
+
+/// What [`outstanding`] fills, in the order in which ours prints it.
+pub const OUTSTANDING: [Row; 2] = [
+    ("outstanding", "10,000 replies outstanding: caller's growth", Unit::ManyBytes),
+    ("outstanding-agent", "10,000 replies outstanding: agent's growth", Unit::ManyBytes),
+];
+
+/// Memory is what it is: one round.
+pub(super) fn outstanding(bench: &mut Bench<'_>) -> Result<Vec<Samples>> {
+    let mut rows = vec![Samples::new(); OUTSTANDING.len()];
+    spread(&mut rows, "ours", &bench.ours(&["outstanding", "10000"], |command| command)?);
+    Ok(rows)
+}
