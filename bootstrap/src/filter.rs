@@ -1,14 +1,15 @@
 //! Branch filters: relative jump targets made absolute before compression, so that calls of one function look alike.
 //!
-//! The filters are those of the xz format (x86 and ARM64), applied to a whole program from position 0. Must never
-//! allocate or panic: the unpacker on a target includes this file as it is.
+//! Applied to a whole program from position 0. The one for aarch64 is that of the xz format; the one for x86_64 takes in
+//! more than xz's does, and needs less code to be undone. Must never allocate or panic: the unpacker on a target
+//! includes this file as it is.
 
 /// Which branch filter a payload went through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
     /// None: the payload is the program itself.
     None,
-    /// `E8`/`E9` calls and jumps of x86_64.
+    /// Calls and jumps of x86_64, and operands relative to the instruction.
     X86,
     /// `BL` and `ADRP` of aarch64.
     Arm64,
@@ -33,85 +34,59 @@ fn convert(filter: Filter, program: &mut [u8], forward: bool) {
     }
 }
 
-/// The bit number for each history of doubtful bytes; `None` where the x86 filter leaves the operand alone.
-const fn history_bit(history: u32) -> Option<u32> {
-    match history {
-        0 => Some(0),
-        1 => Some(1),
-        2 => Some(2),
-        4 => Some(3),
+/// Where the operand of an x86_64 instruction begins whose first bytes are these, if it is a relative target.
+#[inline(always)]
+fn x86_operand(first: u8, second: u8) -> Option<usize> {
+    match (first, second) {
+        (0xe8 | 0xe9, _) => Some(1),
+        (0x0f, 0x80..=0x8f) => Some(2),
+        // The usual opcodes with an operand in memory relative to the next instruction.
+        (0x80..=0x8f | 0xff, _) if second & 0xc7 == 5 => Some(2),
         _ => None,
     }
 }
 
-#[inline(always)]
-fn is_sign(byte: u8) -> bool {
-    byte == 0 || byte == 0xff
-}
-
-/// The x86 filter. `history` remembers which of the last bytes could themselves have been part of an operand, so that
-/// encoder and decoder take the same decision on overlapping candidates.
+/// The x86_64 filter. Targets within the program and its zeroed data (up to twice the program's length) become absolute
+/// and big-endian, so that what they have in common comes first. Nothing is called in the first 256 bytes, the headers:
+/// what looks like a target there is a small number that is left alone.
 #[inline(always)]
 fn x86(program: &mut [u8], forward: bool) {
-    let mut history: u32 = 0;
-    let mut last = usize::MAX - 4; // the position of the last opcode: "five before the start"
+    let reach = program.len() as u32 * 2;
+    let within = |to: &u32| to.wrapping_sub(0x100) < reach;
     let mut at = 0;
-    while let Some(window) = at_most_five(program, at) {
-        let &mut [opcode, ref mut operand @ ..] = window;
-        if opcode & 0xfe != 0xe8 {
-            at += 1;
+    while let Some(window) = at_most_six(program, at) {
+        at += 1;
+        let Some(skipped) = x86_operand(window[0], window[1]) else { continue };
+        let Some(operand) = window.get_mut(skipped..).and_then(|rest| rest.first_chunk_mut()) else {
             continue;
-        }
-        let distance = at.wrapping_sub(last);
-        last = at;
-        history = if distance > 5 { 0 } else { shift_history(history, distance) };
-        let top = operand[3];
-        match history_bit(history >> 1) {
-            Some(bit) if is_sign(top) => {
-                let here = (at as u32).wrapping_add(5);
-                let target = relocate(u32::from_le_bytes(*operand), here, history, bit, forward);
-                *operand = target.to_le_bytes();
-                operand[3] = if target & 1 << 24 != 0 { 0xff } else { 0 };
-                at += 5;
-                history = 0;
-            }
-            _ => {
-                at += 1;
-                history |= if is_sign(top) { 0x11 } else { 1 };
-            }
-        }
+        };
+        // Also what is no target is passed over: operands that overlap could not be told apart when undone.
+        at += skipped + 3;
+        let here = at as u32;
+        let target = |code: u32| Some(code.wrapping_add(here)).filter(within).map(u32::swap_bytes);
+        let code_of = |target: u32| Some(target.swap_bytes()).filter(within).map(|to| to.wrapping_sub(here));
+        let value = u32::from_le_bytes(*operand);
+        *operand = if forward { exchange(value, target, code_of) } else { exchange(value, code_of, target) }
+            .to_le_bytes();
     }
 }
 
+/// What `there` makes of a value, or of one that it leaves alone but would also make of another, what `back` makes of
+/// that other, and so on. Undone with the two exchanged; ends because neither makes the same of two.
 #[inline(always)]
-fn at_most_five(program: &mut [u8], at: usize) -> Option<&mut [u8; 5]> {
+fn exchange(mut value: u32, there: impl Fn(u32) -> Option<u32>, back: impl Fn(u32) -> Option<u32>) -> u32 {
+    if let Some(other) = there(value) {
+        return other;
+    }
+    while let Some(other) = back(value) {
+        value = other;
+    }
+    value
+}
+
+#[inline(always)]
+fn at_most_six(program: &mut [u8], at: usize) -> Option<&mut [u8; 6]> {
     program.get_mut(at..)?.first_chunk_mut()
-}
-
-#[inline(always)]
-fn shift_history(mut history: u32, distance: usize) -> u32 {
-    for _ in 0..distance {
-        history = (history & 0x77) << 1;
-    }
-    history
-}
-
-/// Adds or subtracts the position, again where the result's own top byte would look like an operand's.
-#[inline(always)]
-fn relocate(mut source: u32, here: u32, history: u32, bit: u32, forward: bool) -> u32 {
-    // Two rounds always suffice; the bound keeps a hostile operand from turning for ever.
-    for _ in 0..4 {
-        let target = if forward { source.wrapping_add(here) } else { source.wrapping_sub(here) };
-        if history == 0 {
-            return target;
-        }
-        let shift = bit * 8;
-        if !is_sign((target << shift >> 24) as u8) {
-            return target;
-        }
-        source = target ^ (u32::MAX >> shift);
-    }
-    source
 }
 
 /// The ARM64 filter: `BL` over its whole range, `ADRP` within 512 MiB.

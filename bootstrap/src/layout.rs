@@ -10,7 +10,7 @@
 //! | offset | field | |
 //! |---|---|---|
 //! | 0 | magic | `offshoot` |
-//! | 8 | version | 1 |
+//! | 8 | version | 2 |
 //! | 9 | platform | 1 x86_64, 2 aarch64; it decides the filter |
 //! | 10 | zero | two bytes |
 //! | 12 | loader offset | |
@@ -27,7 +27,7 @@ pub const TRAILER: usize = 36;
 /// What a trailer starts with.
 pub const MAGIC: [u8; 8] = *b"offshoot";
 /// The version of this layout.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// The longest image that is taken for one, 16 MiB.
 pub const MAX_IMAGE: usize = 16 << 20;
 /// The longest agent that is unpacked, 64 MiB.

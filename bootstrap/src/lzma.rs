@@ -52,7 +52,7 @@ struct Coder<'a> {
 }
 
 impl Coder<'_> {
-    #[inline(always)]
+    #[inline(never)]
     fn normalize(&mut self) {
         if self.range < 1 << 24 {
             self.range <<= 8;
@@ -77,7 +77,7 @@ impl Coder<'_> {
     }
 
     /// Decodes one bit with the probability at `index`; 0 or 1.
-    #[inline(always)]
+    #[inline(never)]
     fn bit(&mut self, index: usize) -> usize {
         self.normalize();
         // The mask is what makes an index that cannot be out of range one that provably is not.

@@ -115,6 +115,7 @@ impl Builder {
                     "-Cpanic=immediate-abort",
                     "-Zlocation-detail=none",
                     "-Zfmt-debug=none",
+                    "-Zshare-generics=no",
                 ]
                 .map(String::from),
             );
