@@ -31,9 +31,9 @@ pub use images::FOLDER_VARIABLE;
 pub use offshoot_agent::connect::methods;
 pub use offshoot_agent::id::ContextId;
 pub use offshoot_agent::{
-    Builder, CallError, Command, ConnectError, ConnectErrorKind, Connecting, Context, Error, ExitStatus, Hop,
-    Output, Process, Reader, Reason, Remote, Reply, Result, Router, Secret, Writer, agent_main, remote,
-    stock,
+    Builder, CallError, Command, ConnectError, ConnectErrorKind, Connecting, Context, Departure,
+    Disconnected, Error, ExitStatus, Hop, Output, Process, Reader, Reason, Remote, Reply, Result, Router,
+    Secret, Writer, agent_main, remote, stock,
 };
 pub use run::run;
 
