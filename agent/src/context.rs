@@ -4,7 +4,8 @@ use crate::broker::Head;
 use crate::chain::Chain;
 use crate::connect::methods::{Local, Method, Ssh, Sudo};
 use crate::connect::{ConnectRequest, Recipe};
-use crate::error::{CallError, Error, Reason, Result};
+use crate::connecting::Connecting;
+use crate::error::{CallError, Error, Result};
 use crate::hop::Hop;
 use crate::id::{ContextId, FlowKey, Handle};
 use crate::node::Opening;
@@ -100,6 +101,11 @@ impl Context {
     #[must_use]
     pub fn id(&self) -> ContextId {
         self.id
+    }
+
+    /// The context that it is a child of, where this process has started it.
+    pub(crate) fn parent(&self) -> Option<ContextId> {
+        self.parent
     }
 
     /// Its name: the hops that lead to it, for instance `ssh.web1.sudo.root`.
@@ -250,32 +256,6 @@ impl Context {
         Hop::new(self.clone(), method)
     }
 
-    /// Ends the context with everything below it, and returns when it is gone. A context that is gone already, by
-    /// itself or with its parent, is no error. The place where this program runs cannot be ended this way.
-    ///
-    /// # Errors
-    /// When the order cannot be sent or its parent refuses it.
-    pub fn shutdown(&self) -> Result<()> {
-        let Some(parent) = self.parent else {
-            return Err(Error::System {
-                action: format!("ending {}", self.name),
-                detail: "it is this process".into(),
-            });
-        };
-        let request = crate::codec::to_bytes(&self.id).unwrap_or_default();
-        let (_, slot) =
-            self.shared.request(parent, Handle::DISCONNECT, request, Opening::default(), |_, _| {})?;
-        match slot.wait(None).unwrap_or(Err(Error::ShutDown)) {
-            Ok(reply) => read_value(&self.name, &reply),
-            // It went with its parent.
-            Err(
-                Error::Undelivered { reason: Reason::NoRoute | Reason::Lost | Reason::ShutDown, .. }
-                | Error::ShutDown,
-            ) => Ok(()),
-            Err(error) => Err(error.naming(&self.name)),
-        }
-    }
-
     /// Lets the context go, with everything below it: it outlives the tree, whoever is killed. Its functions go on and so do
     /// its programs, whose stdin ends and whose output is lost; it ends by itself when the last function, program and child
     /// is done. A log record of level info says under the context's name that `name` was let go. Gives its process
@@ -317,7 +297,7 @@ impl Context {
             }
         }
         let recipe = Local::default().recipe("");
-        let child = self.open_recipe(recipe, &self.name, DEFAULT_HEARTBEAT)?.context();
+        let child = self.open_recipe(recipe, &self.name, None, DEFAULT_HEARTBEAT)?.context();
         *place = Some((child.id, user));
         Ok(child.id)
     }
@@ -347,50 +327,30 @@ impl Context {
         Ok(ContextId(core.granted.0 - 1))
     }
 
-    pub(crate) fn open_recipe(&self, recipe: Recipe, name: &str, heartbeat: u32) -> Result<Connecting> {
+    /// A child of this one, as this process knows it.
+    pub(crate) fn child(&self, id: ContextId, name: Arc<str>) -> Context {
+        Context { id, name, parent: Some(self.id), ..self.clone() }
+    }
+
+    pub(crate) fn open_recipe(
+        &self,
+        recipe: Recipe,
+        name: &str,
+        title: Option<String>,
+        heartbeat: u32,
+    ) -> Result<Connecting> {
         let id = self.allocate()?;
         let name: Arc<str> =
             if self.id == ContextId::ROOT { name.into() } else { format!("{}.{name}", self.name).into() };
         let announce = self.shared.lock().node.id() != ContextId::ROOT;
         let log_level = self.shared.log_level.load(Ordering::Relaxed);
-        let order = ConnectRequest { name: name.to_string(), recipe, announce, log_level, heartbeat };
+        let order = ConnectRequest { name: name.to_string(), title, recipe, announce, log_level, heartbeat };
         let request =
             crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(&name, error))?;
         let opening = Opening { new_context: Some(id), secret: true, ..Opening::default() };
         let (_, slot) = self.ask(self.id, Handle::CONNECT, request, opening, |core, _| {
             core.names.insert(id, Arc::clone(&name));
         })?;
-        let context = Context { id, name, parent: Some(self.id), ..self.clone() };
-        Ok(Connecting { context, slot })
-    }
-}
-
-/// A context that is being connected.
-pub struct Connecting {
-    context: Context,
-    slot: Arc<Slot>,
-}
-
-impl Connecting {
-    /// The context, to be used already.
-    #[must_use]
-    pub fn context(&self) -> Context {
-        self.context.clone()
-    }
-
-    /// Waits until it is up.
-    ///
-    /// # Errors
-    /// As [`Hop::connect`].
-    pub fn wait(self) -> Result<Context> {
-        let reply = self.slot.wait(None).unwrap_or(Err(Error::ShutDown))?;
-        let name = self.context.name();
-        let connected: crate::broker::Connected = read_value(name, &reply)?;
-        if let Err(error) = crate::agree::compare(&self.context.shared, name, &connected.functions) {
-            // Whatever comes of it, the reason is the one that counts.
-            let _ = self.context.shutdown();
-            return Err(error);
-        }
-        Ok(self.context)
+        Ok(Connecting::new(self.child(id, name), slot))
     }
 }

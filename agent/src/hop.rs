@@ -1,7 +1,8 @@
 //! A hop as a program describes it: the method's settings, how long it may take, how its link is looked after.
 
 use crate::connect::methods::{HostKeys, Local, Method, Ssh, Sudo};
-use crate::context::{Connecting, Context, DEFAULT_HEARTBEAT};
+use crate::connecting::{Connecting, Reused};
+use crate::context::{Context, DEFAULT_HEARTBEAT};
 use crate::error::Result;
 use crate::secret::Secret;
 use crate::sys;
@@ -12,11 +13,14 @@ pub struct Hop<M> {
     parent: Context,
     method: M,
     heartbeat: u32,
+    name: Option<String>,
+    title: Option<String>,
+    key: Option<String>,
 }
 
 impl<M: Method> Hop<M> {
     pub(crate) fn new(parent: Context, method: M) -> Hop<M> {
-        Hop { parent, method, heartbeat: DEFAULT_HEARTBEAT }
+        Hop { parent, method, heartbeat: DEFAULT_HEARTBEAT, name: None, title: None, key: None }
     }
 
     /// Takes the hop and waits until the context is up.
@@ -33,9 +37,46 @@ impl<M: Method> Hop<M> {
     /// # Errors
     /// When the order cannot be sent.
     pub fn open(self) -> Result<Connecting> {
-        let nonce: [u8; 8] = sys::random();
-        let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.parent.open_recipe(self.method.recipe(&nonce), &self.method.name(), self.heartbeat)
+        let Hop { parent, method, heartbeat, name, title, key } = self;
+        let open = || {
+            let nonce: [u8; 8] = sys::random();
+            let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+            let name = name.unwrap_or_else(|| method.name());
+            parent.open_recipe(method.recipe(&nonce), &name, title, heartbeat)
+        };
+        match key {
+            Some(key) => Reused::get(&parent, &key, open),
+            None => open(),
+        }
+    }
+
+    /// Sets the last part of the context's name, which is else the method's and its target, as in `ssh.web1`.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into()).filter(|name| !name.is_empty());
+        self
+    }
+
+    /// Sets what `ps` shows there behind `offshoot: `, in place of the context's name.
+    #[must_use]
+    pub fn remote_name(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// Has `ps` show no more there than `offshoot`.
+    #[must_use]
+    pub fn hide_name(self) -> Self {
+        self.remote_name("")
+    }
+
+    /// Takes the hop only where the context it is taken from has none yet that was asked for by this key, in this process:
+    /// whoever asks again gets the same context, and whoever asks while it is being connected waits for the same attempt and
+    /// has its error. One that has failed, was lost or was shut down is not given again. The key alone decides, not what else is set.
+    #[must_use]
+    pub fn reuse(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
     }
 
     /// Sets how long the whole hop may take; 30 seconds unless set.

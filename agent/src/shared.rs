@@ -4,6 +4,7 @@
 //! to wake up for it. Reading is the broker's alone.
 
 use crate::codec::MAX_MESSAGE;
+use crate::connecting::Reused;
 use crate::error::{DeadLetter, Error, Reason, Result};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
 use crate::images::Images;
@@ -402,6 +403,8 @@ pub(crate) struct Shared {
     logs: Mutex<Vec<Vec<u8>>>,
     /// In a root: the child that its programs run in, and for which user and group.
     pub programs: Mutex<Option<(ContextId, (Uid, Gid))>>,
+    /// Contexts that are asked for by a key.
+    pub reused: Reused,
 }
 
 /// The poller's name for the waker.
@@ -444,6 +447,7 @@ impl Shared {
             sent: AtomicU64::new(0),
             logs: Mutex::new(Vec::new()),
             programs: Mutex::new(None),
+            reused: Reused::default(),
         }))
     }
 

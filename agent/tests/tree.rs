@@ -211,3 +211,28 @@ fn a_number_that_is_in_use_is_refused_to_a_second_connect() {
     let (flow, reason, _) = tree.reasons(0).remove(0);
     assert_eq!((flow, reason), (order, Reason::Refused));
 }
+
+#[test]
+fn a_watch_ends_with_its_context_and_whoever_answers_it_breaks_the_rules() {
+    let mut tree = Tree::grown(&[(0, 1), (1, 2), (0, 3)]);
+    let before = tree.node(0).flows();
+    let [far, near] = [2, 3].map(|id| tree.node(0).watch(ContextId(id)));
+    let dropped = tree.node(0).watch(ContextId(2));
+    tree.node(0).unwatch(dropped);
+    tree.settle();
+    assert_eq!((tree.reasons(0), tree.node(0).flows()), (Vec::new(), before + 2));
+    // A byte on it is one beyond the credit.
+    let header = Header {
+        handle: near.handle,
+        flags: Flags::END,
+        ..Header::new(Kind::Data, ContextId(3), ContextId(0))
+    };
+    tree.forge(3, header, b"x");
+    let events = tree.events(0);
+    assert!(events.iter().any(|event| matches!(event, Event::Broken { reason: Reason::Violation, .. })));
+    let (_, link, _) = *tree.cables.iter().find(|cable| cable.2 == ContextId(2)).expect("it is there");
+    tree.node(1).link_lost(link, Reason::Lost, "cut");
+    tree.settle();
+    assert_eq!(tree.reasons(0), [(far, Reason::Lost, ContextId(0))]);
+    assert!(tree.node(0).flows() <= before);
+}

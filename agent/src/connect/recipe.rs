@@ -44,6 +44,8 @@ pub struct Recipe {
 pub struct ConnectRequest {
     /// The name of the context to be.
     pub name: String,
+    /// What its process title shows in place of the name; of an empty one nothing.
+    pub title: Option<String>,
     /// How to get there.
     pub recipe: Recipe,
     /// Whether the ancestors have not seen this order pass and have to be told of the new context.

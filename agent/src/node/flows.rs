@@ -67,6 +67,21 @@ impl Node {
         (flow, taken)
     }
 
+    /// A flow on which nothing is sent, ever, and whose end is that of `peer`.
+    pub fn watch(&mut self, peer: ContextId) -> FlowKey {
+        let flow = FlowKey { peer, handle: self.allocate(peer, 1), opener: true };
+        let mut state = Flow::default();
+        state.incoming.close();
+        state.outgoing.close();
+        self.flows.insert(flow, state);
+        flow
+    }
+
+    /// Nobody waits for the end of [`Node::watch`] any more.
+    pub fn unwatch(&mut self, flow: FlowKey) {
+        self.drop_flow(flow);
+    }
+
     /// Numbers for new flows with `peer`; after four billion of them, those that are free again.
     fn allocate(&mut self, peer: ContextId, count: u32) -> Handle {
         loop {

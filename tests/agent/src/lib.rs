@@ -143,6 +143,16 @@ pub fn introduce(cx: &Context) -> Result<String, Error> {
     greeting
 }
 
+/// What is said of the end of a context below where it runs, and of where it was called from.
+#[remote]
+pub fn watch_others(cx: &Context) -> Result<(String, String), Error> {
+    let child = cx.local().connect()?;
+    let watch = child.disconnected()?;
+    child.shutdown()?;
+    let above = cx.by_id(ContextId::ROOT).disconnected();
+    Ok((watch.wait().reason.to_string(), above.map_or_else(|error| error.to_string(), |_| String::new())))
+}
+
 /// Runs a program where it runs, through its own context.
 #[remote]
 pub fn shell(cx: &Context, script: String) -> Result<String, Error> {

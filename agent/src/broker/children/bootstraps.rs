@@ -36,7 +36,10 @@ impl Broker {
         };
         let Some(child) = self.children.get_mut(&link) else { return };
         let recipe = child.order.recipe.clone();
-        let title = format!("offshoot: {}", child.order.name);
+        let title = match child.order.title.as_ref().unwrap_or(&child.order.name).as_str() {
+            "" => "offshoot".into(),
+            name => format!("offshoot: {name}"),
+        };
         let markers = offshoot_bootstrap::ready_marker(&nonce, &image);
         let dialogue = Dialogue::new(recipe.rules.clone());
         child.boot.begin(platform, mode, dialogue, &nonce, markers);

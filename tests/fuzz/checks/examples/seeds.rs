@@ -100,8 +100,14 @@ fn boot() -> Vec<Vec<u8>> {
 }
 
 fn request(recipe: Recipe) -> Vec<u8> {
-    let request =
-        ConnectRequest { name: "ssh.web1".into(), recipe, announce: true, log_level: 3, heartbeat: 15 };
+    let request = ConnectRequest {
+        name: "ssh.web1".into(),
+        title: Some("web".into()),
+        recipe,
+        announce: true,
+        log_level: 3,
+        heartbeat: 15,
+    };
     codec::to_bytes(&request).expect("it can be written")
 }
 

@@ -109,6 +109,7 @@ fn request(input: &mut Input<'_>) -> ConnectRequest {
     };
     ConnectRequest {
         name: input.text(),
+        title: input.flag().then(|| input.text()),
         recipe,
         announce: input.flag(),
         log_level: input.byte(),
