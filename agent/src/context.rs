@@ -172,7 +172,10 @@ impl Context {
             .map_err(|error| crate::error::codec_error(&self.name, error))?;
         let opening = Opening { secret: leaving.secret, ..Opening::default() };
         let sent = self.ask(self.id, Handle::CALL, leaving.bytes, opening, |_, _| {})?;
-        sent.1.carry(leaving.fares);
+        // Where the answer comes before the function runs it says nothing about what went along.
+        if !cast && !F::NO_REPLY {
+            sent.1.carry(leaving.fares);
+        }
         Ok(sent)
     }
 
@@ -297,7 +300,9 @@ impl Context {
             }
         }
         let recipe = Local::default().recipe("");
-        let child = self.open_recipe(recipe, &self.name, None, DEFAULT_HEARTBEAT)?.context();
+        // It is for all that will run, and not for the call in which it is needed first.
+        let child =
+            self.clone().unscoped().open_recipe(recipe, &self.name, None, DEFAULT_HEARTBEAT)?.context();
         *place = Some((child.id, user));
         Ok(child.id)
     }

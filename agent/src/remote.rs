@@ -25,6 +25,8 @@ pub trait Remote: Serialize + DeserializeOwned + Send + 'static {
     const NAME: &'static str;
     /// Sums of its name and of its signature's text, by which both sides see whether they mean the same.
     const SIGNATURE: u64;
+    /// Whether its callers are answered before it runs.
+    const NO_REPLY: bool;
     /// Runs the function in the context `cx`.
     ///
     /// # Errors

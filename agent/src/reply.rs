@@ -272,9 +272,9 @@ impl<F: Remote> Drop for Reply<F> {
         if let Some(Ok(reply)) = self.slot.take() {
             drop(read_reply::<F>(&self.context, &reply));
         }
-        self.slot.give_up();
-        // A reply nobody waits for must leave nothing behind here.
+        // A reply nobody waits for must leave nothing behind here. That of a chain still comes.
         if let Route::Flow(flow) = self.route {
+            self.slot.give_up();
             self.context.node().with(|core| {
                 core.node.reset(flow, Reason::Cancelled, "nobody waits for the reply");
                 core.forget(flow);

@@ -387,7 +387,9 @@ mod tests {
     use super::*;
 
     /// A source that gives what is put into it.
-    struct Queue<T>(Arc<Mutex<(VecDeque<Option<T>>, Option<Waker>)>>);
+    struct Queue<T>(Arc<Mutex<Line<T>>>);
+
+    type Line<T> = (VecDeque<Option<T>>, Option<Waker>);
 
     impl<T: Send> Source for Queue<T> {
         type Item = T;
@@ -403,7 +405,7 @@ mod tests {
         }
     }
 
-    struct Tap<T>(Arc<Mutex<(VecDeque<Option<T>>, Option<Waker>)>>);
+    struct Tap<T>(Arc<Mutex<Line<T>>>);
 
     impl<T> Tap<T> {
         fn put(&self, item: Option<T>) {

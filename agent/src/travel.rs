@@ -19,7 +19,8 @@ pub(crate) type Fare = Box<dyn FnOnce() + Send>;
 
 thread_local! {
     static HERE: RefCell<Option<Context>> = const { RefCell::new(None) };
-    static FARES: RefCell<Vec<Fare>> = const { RefCell::new(Vec::new()) };
+    /// Of the call that is being written, if one is.
+    static FARES: RefCell<Option<Vec<Fare>>> = const { RefCell::new(None) };
 }
 
 /// A value that leaves.
@@ -37,16 +38,16 @@ pub(crate) struct Leaving {
 /// # Errors
 /// When it does not serialise or is too large.
 pub(crate) fn leave<T: Serialize>(head: Vec<u8>, value: &T) -> Result<Leaving, CodecError> {
-    let before = FARES.take();
+    let before = FARES.replace(Some(Vec::new()));
     crate::secret::was_written();
     let bytes = codec::append(head, value);
-    let fares = FARES.replace(before);
+    let fares = FARES.replace(before).unwrap_or_default();
     Ok(Leaving { bytes: bytes?, secret: crate::secret::was_written(), fares })
 }
 
-/// Notes something for whoever sends the value that is being written.
+/// Notes something for whoever sends the value that is being written. A result, for one, has nobody to whom it would matter.
 pub(crate) fn note(fare: Fare) {
-    FARES.with_borrow_mut(|fares| fares.push(fare));
+    FARES.with_borrow_mut(|fares| fares.as_mut().map(|fares| fares.push(fare)));
 }
 
 /// Reads a value in the context `cx`, to which what is in it is bound.

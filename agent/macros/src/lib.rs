@@ -249,16 +249,19 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
             type Error = #error;
             const NAME: &'static str = ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name));
             const SIGNATURE: u64 = #support::signature(<Self as #krate::Remote>::NAME, #text);
-            #[allow(clippy::unit_arg)]
+            const NO_REPLY: bool = { #no_reply };
+            #[allow(clippy::all)]
             fn run(self, cx: &#krate::Context) -> ::core::result::Result<Self::Value, Self::Error> {
                 let _ = cx;
                 #run
             }
+            #[allow(clippy::all)]
             fn encode_error(
                 error: &Self::Error,
             ) -> ::core::result::Result<(::std::string::String, ::std::vec::Vec<u8>), #support::CodecError> {
                 #encode
             }
+            #[allow(clippy::all)]
             fn decode_error(bytes: &[u8]) -> ::core::result::Result<Self::Error, #support::CodecError> {
                 #decode
             }
@@ -271,7 +274,7 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
             name: <#name as #krate::Remote>::NAME,
             signature: <#name as #krate::Remote>::SIGNATURE,
             policy: #support::Policy::#policy,
-            no_reply: #no_reply,
+            no_reply: <#name as #krate::Remote>::NO_REPLY,
             way: #support::#way,
             run: #support::#runner::<#name>,
         };

@@ -180,7 +180,7 @@ pub(super) fn answer(core: &mut Core, flow: FlowKey, reply: Vec<u8>) {
     if reply.len() > MAX_MESSAGE {
         return core.node.reset(flow, Reason::TooLarge, "the reply is too large to send");
     }
-    core.send_all(flow, reply, false);
+    core.send_all(flow, reply, crate::secret::was_written());
 }
 
 fn grant(core: &mut Core, owner: ContextId) -> Vec<u8> {

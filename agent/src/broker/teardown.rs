@@ -1,10 +1,11 @@
 //! The end of a node: children are told, programs are ended, and within a bound nothing is left.
 
-use super::{Broker, PATIENCE, Place, READ_SIZE, Role, Timer};
+use super::{Broker, PATIENCE, Place, READ_SIZE, Role, Timer, chains};
 use crate::below::{end_descendants, processes};
 use crate::error::Error;
 use crate::id::LinkId;
 use crate::outflow::LinkIo;
+use crate::scope::Stand;
 use crate::shared::{Endpoint, Wake};
 use crate::sys;
 use crate::sys::life;
@@ -93,6 +94,10 @@ impl Broker {
                     stream.fail(Error::ShutDown);
                     core.wakes.push(Wake::Stream(stream));
                 }
+                Endpoint::Busy(Some(scope)) => {
+                    scope.end(Stand::Cancelled);
+                }
+                Endpoint::Chain(chain) => chains::closed(&mut core, &chain),
                 Endpoint::Station(station) => station.closed(&shared, &mut core, flow, &Error::ShutDown),
                 _ => {}
             }
