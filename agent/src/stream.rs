@@ -1,6 +1,6 @@
 //! Byte streams to and from another context, with credit: a reader that stops reading stops its writer.
 
-use crate::error::Reason;
+use crate::error::{Error, Reason};
 use crate::id::FlowKey;
 use crate::shared::Shared;
 use std::collections::VecDeque;
@@ -81,7 +81,9 @@ impl Reader {
                 return Ok(None);
             }
             if let Some(why) = &state.failed {
-                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, why.clone()));
+                // Not the text itself: std's error of a text knows how to show it escaped, by tables of Unicode.
+                let why = Error::Function(why.clone());
+                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, why));
             }
             state = self.state.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
