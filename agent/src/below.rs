@@ -1,8 +1,7 @@
 //! The processes below this one, as /proc shows them, and their end.
 
-use crate::sys;
 use crate::sys::life::{self, Mark};
-use std::fs;
+use crate::sys::{self, files};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -73,11 +72,8 @@ pub(crate) fn let_go(pid: u32, mark: Mark) -> io::Result<()> {
 /// All processes; none where /proc is not mounted.
 pub(crate) fn processes() -> Vec<Seen> {
     let mut seen = Vec::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        let Ok(stat) = fs::read(entry.path().join("stat")) else { continue };
+    for pid in files::numbers("/proc") {
+        let Ok(stat) = files::content(&format!("/proc/{pid}/stat")) else { continue };
         // pid (name) state parent group session ...: the name may hold anything, so the fields are counted from its end.
         let Some(end) = stat.iter().rposition(|byte| *byte == b')') else { continue };
         let mut fields = stat[end + 1..].split(|byte| *byte == b' ').filter(|field| !field.is_empty());

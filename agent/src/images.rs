@@ -126,7 +126,7 @@ fn sealed_copy(bytes: &[u8]) -> Result<OwnedFd> {
 }
 
 fn read_image(fd: &OwnedFd) -> Result<Image> {
-    let bytes = sys::process::read_whole(fd)
-        .map_err(|error| Error::system("reading this agent's own image", error))?;
+    let bytes =
+        sys::files::copy_of(fd).map_err(|error| Error::system("reading this agent's own image", error))?;
     Image::parse(bytes).map_err(|error| Error::Image(format!("this agent's own image: {error}")))
 }

@@ -13,7 +13,7 @@ use crate::sys;
 use crate::sys::life::{self, Part};
 use crate::wire::Kind;
 use offshoot_bootstrap::Platform;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -74,12 +74,8 @@ fn run(parameter: &str) -> Result<()> {
 
     // From here on stdin and stdout are the link alone; whatever is printed goes to the root as log records.
     let (input, output) = (sys::take_stdio(0)?, sys::take_stdio(1)?);
-    let null = OwnedFd::from(std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").or_else(
-        |_| {
-            // A jail without devices: an empty pipe reads as nothing just as well.
-            sys::pipe().map(|(read, _)| std::fs::File::from(read))
-        },
-    )?);
+    // A jail without devices: an empty pipe reads as nothing just as well.
+    let null = sys::files::open("/dev/null", libc::O_RDWR).or_else(|_| sys::pipe().map(|(read, _)| read))?;
     let (stdout, own_stdout) = sys::pipe()?;
     let (stderr, own_stderr) = sys::pipe()?;
     for (from, to) in [(&null, 0), (&own_stdout, 1), (&own_stderr, 2)] {

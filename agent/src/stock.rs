@@ -51,7 +51,7 @@ pub fn facts() -> Result<Facts, Error> {
 
 /// The name of a user by the host's own file: a static program cannot ask the host's name services.
 fn user_name(uid: u32) -> String {
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let users = crate::sys::files::text("/etc/passwd");
     users
         .lines()
         .map(|line| line.split(':').collect::<Vec<_>>())

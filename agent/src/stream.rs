@@ -145,7 +145,8 @@ impl StreamState {
 }
 
 fn broken(error: &Error) -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, error.to_string())
+    // Not its text: std's error of a text knows how to show it escaped, by tables of Unicode.
+    io::Error::new(io::ErrorKind::ConnectionAborted, error.clone())
 }
 
 impl Context {
@@ -239,7 +240,7 @@ impl Write for Writer {
         loop {
             let turn = state.turn();
             if let Some(error) = state.failure() {
-                return Err(io::Error::new(io::ErrorKind::BrokenPipe, error.to_string()));
+                return Err(io::Error::new(io::ErrorKind::BrokenPipe, error));
             }
             match shared.with(|core| core.node.send(flow, bytes, false, false)) {
                 None => return Err(io::ErrorKind::BrokenPipe.into()),

@@ -55,7 +55,7 @@ impl Broker {
         if !life::guarded() || !matches!(self.place, Place::Agent(_)) {
             return Err("it is the controller, or has no guard".into());
         }
-        if std::fs::File::open("/dev/tty").is_ok() {
+        if crate::sys::files::open("/dev/tty", libc::O_RDONLY).is_ok() {
             return Err(
                 "it has the terminal of its hop and ends with that; let a local child of it go".into()
             );

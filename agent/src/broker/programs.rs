@@ -151,7 +151,7 @@ impl Broker {
         if matches!(self.place, Place::Root) {
             return Err(std::io::Error::from_raw_os_error(libc::EOPNOTSUPP));
         }
-        let null = OwnedFd::from(std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?);
+        let null = sys::files::open("/dev/null", libc::O_RDWR)?;
         let streams = [null.try_clone()?, null.try_clone()?, null];
         Ok(start_program(order, streams)?.id())
     }

@@ -1,6 +1,6 @@
 //! The system calls about life and death: guards and the ties between processes, signals, and the mark of what is let go.
 
-use super::{owned, result};
+use super::{files, owned, result};
 use crate::program::ExitStatus;
 use std::io;
 use std::mem::zeroed;
@@ -219,10 +219,9 @@ pub fn set_mark(pid: u32, mark: Option<Mark>) -> io::Result<()> {
 /// The mark of a process, 0 being this one; none where it cannot be seen or was not let go.
 pub fn mark_of(pid: u32) -> Option<Mark> {
     let limits = match pid {
-        0 => std::fs::read_to_string("/proc/self/limits"),
-        pid => std::fs::read_to_string(format!("/proc/{pid}/limits")),
+        0 => files::text("/proc/self/limits"),
+        pid => files::text(&format!("/proc/{pid}/limits")),
     };
-    let limits = limits.ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max file locks"))?;
     let soft = line.split_ascii_whitespace().next()?.parse().ok()?;
     MARKS.contains(&soft).then_some(Mark(soft))

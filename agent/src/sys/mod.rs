@@ -1,5 +1,6 @@
 //! The system calls that std lacks, each in a safe wrapper: the only module with `unsafe` outside of process start-up.
 
+pub mod files;
 pub mod life;
 pub mod limit;
 pub mod process;

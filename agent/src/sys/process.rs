@@ -9,7 +9,6 @@ use super::{
 };
 use crate::program::ExitStatus;
 use std::ffi::CString;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
@@ -224,13 +223,4 @@ pub fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
         }
         Ok((master, slave))
     }
-}
-
-/// A copy of an open file's whole content, from its start.
-pub fn read_whole(fd: &OwnedFd) -> io::Result<Vec<u8>> {
-    use std::os::unix::fs::FileExt;
-    let file = File::from(fd.try_clone()?);
-    let mut bytes = vec![0; file.metadata()?.len() as usize];
-    file.read_exact_at(&mut bytes, 0)?;
-    Ok(bytes)
 }
