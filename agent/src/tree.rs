@@ -112,7 +112,7 @@ impl Router {
     }
 
     /// Opens a path between two contexts below this one that are not each other's ancestors, in both directions: each may
-    /// call the other's functions that are for anyone (`#[remote(anyone)]`), by [`Context::by_id`]. Without this they are cut
+    /// call the other's functions that are for anyone (`#[remote(policy = anyone)]`), by [`Context::by_id`]. Without this they are cut
     /// off from each other. It takes effect before anything that is sent after it, and ends with either of them.
     pub fn open_path(&self, one: &Context, other: &Context) {
         self.pair(one, other, true);
