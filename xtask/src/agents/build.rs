@@ -104,6 +104,8 @@ impl Builder {
             "-Clink-arg=--build-id=none",
             "-Clink-arg=--no-eh-frame-hdr",
             "-Clink-arg=--icf=all",
+            // What is alike lies together, where the compressor finds it.
+            "-Clink-arg=--bp-compression-sort=both",
         ]
         .map(String::from)
         .into();
