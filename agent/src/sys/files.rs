@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_file_is_read_as_std_reads_it() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sys/files.rs");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/broker/mod.rs");
         assert_eq!(text(path), std::fs::read_to_string(path).unwrap());
         assert!(content("src/sys/none.rs").is_err());
         assert_eq!(text("src/sys/none.rs"), "");
