@@ -25,12 +25,8 @@ pub(crate) fn signatures() -> Vec<u64> {
     FUNCTIONS.iter().map(|function| function.signature).collect()
 }
 
-/// Holds the functions of this program against those of an agent. That one is missing is an error where the agent was built for
-/// this program, and else something to be told once; that one has another signature is always an error.
-///
-/// # Errors
-/// Which functions differ, and what can be done.
-pub(crate) fn compare(shared: &Shared, context: &str, theirs: &[u64]) -> Result<()> {
+/// The functions of this program that the other image does not have, and those that it has with another signature.
+pub(crate) fn differing(theirs: &[u64]) -> (Vec<&'static Function>, Vec<&'static Function>) {
     let (mut missing, mut other) = (Vec::new(), Vec::new());
     for function in FUNCTIONS {
         if !theirs.contains(&function.signature) {
@@ -38,6 +34,16 @@ pub(crate) fn compare(shared: &Shared, context: &str, theirs: &[u64]) -> Result<
             if known { other.push(function) } else { missing.push(function) }
         }
     }
+    (missing, other)
+}
+
+/// Holds the functions of this program against those of an agent. That one is missing is an error where the agent was built for
+/// this program, and else something to be told once; that one has another signature is always an error.
+///
+/// # Errors
+/// Which functions differ, and what can be done.
+pub(crate) fn compare(shared: &Shared, context: &str, theirs: &[u64]) -> Result<()> {
+    let (missing, other) = differing(theirs);
     let sent = shared.sent_agent.load(Ordering::Relaxed);
     let (what, which) = match (other.is_empty(), missing.is_empty()) {
         (false, _) => ("its agent was built with other arguments or another result of", other),
@@ -61,7 +67,7 @@ pub(crate) fn compare(shared: &Shared, context: &str, theirs: &[u64]) -> Result<
     Err(error.into())
 }
 
-fn names(functions: &[&Function]) -> String {
+pub(crate) fn names(functions: &[&Function]) -> String {
     let shown: Vec<&str> = functions.iter().take(SHOWN).map(|function| function.name).collect();
     let more = match functions.len().saturating_sub(SHOWN) {
         0 => String::new(),

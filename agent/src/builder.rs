@@ -3,8 +3,9 @@
 use crate::agree::Sent;
 use crate::error::{Error, Result};
 use crate::images::Find;
+use crate::join::join_with;
 use crate::tree::Router;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where images are looked for, other than in the usual places.
 #[doc(hidden)]
@@ -56,15 +57,32 @@ impl Builder {
     /// # Errors
     /// When the system gives no descriptors or threads.
     pub fn start(self) -> Result<Router> {
-        let sent = if self.search.package.is_some() { Sent::Own } else { Sent::Stock };
-        let find: Find = match FINDERS.first() {
-            Some(finder) => finder(self.search),
-            None => Box::new(|platform| {
-                Err(Error::Image(format!(
-                    "no agent for {platform}: this program is made without the crate offshoot, which finds them"
-                )))
-            }),
-        };
-        Router::start(find, self.log_level, sent)
+        let sent = self.sent();
+        Router::start(find(self.search), self.log_level, sent)
+    }
+
+    /// Joins the tree of the process that listens at `path`, with these settings for what is started from here: see
+    /// [`join`](crate::join). The log level is that of the tree.
+    ///
+    /// # Errors
+    /// As [`join`](crate::join).
+    pub fn join(self, path: impl AsRef<Path>) -> Result<Router> {
+        let sent = self.sent();
+        join_with(path.as_ref(), find(self.search), sent)
+    }
+
+    fn sent(&self) -> Sent {
+        if self.search.package.is_some() { Sent::Own } else { Sent::Stock }
+    }
+}
+
+fn find(search: Search) -> Find {
+    match FINDERS.first() {
+        Some(finder) => finder(search),
+        None => Box::new(|platform| {
+            Err(Error::Image(format!(
+                "no agent for {platform}: this program is made without the crate offshoot, which finds them"
+            )))
+        }),
     }
 }

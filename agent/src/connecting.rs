@@ -95,7 +95,14 @@ impl Entry {
     fn is_good(&self, shared: &Shared) -> bool {
         match self.outcome.get() {
             None => true,
-            Some(outcome) => outcome.is_ok() && shared.lock().node.router.link_down(self.id).is_some(),
+            Some(Err(_)) => false,
+            Some(Ok(())) => {
+                let core = shared.lock();
+                let routes = &core.node.router;
+                // Of one that was connected from elsewhere this process is not told when it is lost.
+                let elsewhere = self.parent != core.node.id() && routes.link_down(self.parent).is_none();
+                routes.link_down(self.id).is_some() || elsewhere && routes.lost.why(self.parent).is_none()
+            }
         }
     }
 }

@@ -280,14 +280,14 @@ impl Context {
         self.shutdown().map(|()| process)
     }
 
-    /// The context that programs of this one run in: for a root it is a child, connected when first needed and when the
-    /// user of this process has changed; for any other, and a root without an agent for this machine, it is itself.
+    /// The context that programs of this one run in: for a program, which is no agent, it is a child, connected when first
+    /// needed and when the user of this process has changed; for any other, and one without an agent for this machine, it is itself.
     pub(crate) fn place_of_programs(&self) -> Result<ContextId> {
         let user = (nix::unistd::geteuid(), nix::unistd::getegid());
         let mut place = self.shared.programs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         {
             let mut core = self.shared.lock();
-            let elsewhere = self.id == ContextId::ROOT && core.node.id() == self.id && !core.stopped;
+            let elsewhere = core.images.are_found() && core.node.id() == self.id && !core.stopped;
             let image = Platform::host().filter(|_| elsewhere).map(|host| core.images.get(host));
             if !matches!(image, Some(Ok(Some(_)))) {
                 return Ok(self.id);
@@ -308,7 +308,7 @@ impl Context {
     }
 
     /// A number for a new context: the root's own, or one of a block that it has granted here.
-    fn allocate(&self) -> Result<ContextId> {
+    pub(crate) fn allocate(&self) -> Result<ContextId> {
         let used =
             || Error::System { action: "numbering a context".into(), detail: "all numbers are used".into() };
         let mut core = self.shared.lock();
@@ -332,6 +332,11 @@ impl Context {
         Ok(ContextId(core.granted.0 - 1))
     }
 
+    /// The name of a child of this one.
+    pub(crate) fn name_below(&self, name: &str) -> String {
+        if self.id == ContextId::ROOT { name.into() } else { format!("{}.{name}", self.name) }
+    }
+
     /// A child of this one, as this process knows it.
     pub(crate) fn child(&self, id: ContextId, name: Arc<str>) -> Context {
         Context { id, name, parent: Some(self.id), ..self.clone() }
@@ -345,8 +350,7 @@ impl Context {
         heartbeat: u32,
     ) -> Result<Connecting> {
         let id = self.allocate()?;
-        let name: Arc<str> =
-            if self.id == ContextId::ROOT { name.into() } else { format!("{}.{name}", self.name).into() };
+        let name: Arc<str> = self.name_below(name).into();
         let announce = self.shared.lock().node.id() != ContextId::ROOT;
         let log_level = self.shared.log_level.load(Ordering::Relaxed);
         let order = ConnectRequest { name: name.to_string(), title, recipe, announce, log_level, heartbeat };

@@ -45,6 +45,11 @@ impl Images {
         }
     }
 
+    /// Whether this is a program that finds them, and not an agent.
+    pub fn are_found(&self) -> bool {
+        self.find.is_some()
+    }
+
     /// Keeps an image that was fetched from the root.
     pub fn keep(&mut self, image: Image) {
         self.known.push(image);

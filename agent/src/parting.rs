@@ -71,7 +71,7 @@ impl Watch {
         if core.stopped {
             return Some(Error::ShutDown);
         }
-        if core.node.router.link_down(self.id).is_none() {
+        if core.node.router.link_down(self.id).is_none() && self.id != core.node.id() {
             let why = core.node.router.lost.why(self.id);
             let (reason, text) = why.map_or((Reason::NoRoute, ""), |(reason, text)| (reason, text));
             let letter = DeadLetter { reason, by: core.node.id(), text: text.into() };
@@ -149,7 +149,8 @@ impl Context {
     /// already says so at once, and every one does when the router ends.
     ///
     /// # Errors
-    /// For this process's own context and for those that are not below it, of which it is not told.
+    /// For contexts that are neither below this process nor its own, for it is not told of them. Its own is gone when the router
+    /// has ended.
     pub fn disconnected(&self) -> Result<Disconnected> {
         let watch = Arc::new(Watch {
             id: self.id(),
@@ -162,7 +163,7 @@ impl Context {
                 return Err(Error::System {
                     action: format!("waiting for the end of {}", self.name()),
                     detail:
-                        "it is not below this process, which is not told of it: wait where it was started"
+                        "it is not below this process, which is not told of that: wait where it was started"
                             .into(),
                 });
             }

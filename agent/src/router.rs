@@ -172,9 +172,23 @@ impl Routes {
         }
     }
 
-    /// Whether the root has opened a path between two contexts here.
+    /// Lets a context below talk to all others below, as this node itself may.
+    pub fn admit(&mut self, guest: ContextId) {
+        self.pair(guest, guest, true);
+    }
+
+    /// Whether two contexts may talk past this node: the root has opened a path between them here, or one is a guest.
     pub fn paired(&self, one: ContextId, other: ContextId) -> bool {
-        self.pairs.get(&(one.min(other), one.max(other))).is_some()
+        let open = |one, other| self.pairs.get(&(one, other)).is_some();
+        open(one.min(other), one.max(other)) || open(one, one) || open(other, other)
+    }
+
+    /// A frame goes past this node, from one below to another: when one of them is gone, the other has to know. Paths that
+    /// the root has opened are known; those of guests come to be with what goes over them.
+    pub fn note(&mut self, from: LinkId, to: LinkId, header: &Header) {
+        if Some(from) != self.up && Some(to) != self.up && header.kind != Kind::Dead {
+            self.pair(header.src, header.dst, true);
+        }
     }
 
     /// Forgets the pairs of contexts that are `gone` (in order), and says who has lost whom.

@@ -1,6 +1,6 @@
 //! The life of an agent process, from its first instruction to its last.
 
-use crate::broker::{BUILD, Broker, Hello, Place, serve};
+use crate::broker::{Broker, Hello, Place, serve};
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::guard;
@@ -12,7 +12,6 @@ use crate::shared::Shared;
 use crate::sys;
 use crate::sys::life::{self, Part};
 use crate::wire::Kind;
-use offshoot_bootstrap::Platform;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -100,14 +99,7 @@ fn run(parameter: &str) -> Result<()> {
     sys::write_all(&output, &offshoot_bootstrap::agent_marker(&parameter.nonce))?;
     broker.attach_parent(up, input, output)?;
     broker.attach_own(stdout, stderr, [end.0, child.0])?;
-    let hello = Hello {
-        build: BUILD,
-        process: std::process::id(),
-        machine: Platform::host().map_or("unknown", Platform::machine).into(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        functions: crate::agree::signatures(),
-    };
-    let hello = codec::to_bytes(&hello).unwrap_or_default();
+    let hello = codec::to_bytes(&Hello::own()).unwrap_or_default();
     shared.with(|core| core.node.control(up, Kind::Hello, hello));
     broker.run();
     Ok(())

@@ -3,6 +3,7 @@
 //! Whoever changes the node also flushes it, so that a frame leaves on the thread that made it and no other thread has
 //! to wake up for it. Reading is the broker's alone.
 
+use crate::broker::Broker;
 use crate::codec::MAX_MESSAGE;
 use crate::connecting::Reused;
 use crate::error::{DeadLetter, Error, Reason, Result};
@@ -136,6 +137,8 @@ impl Drop for Outbox {
 pub(crate) enum Order {
     /// End all children, then the broker.
     Stop,
+    /// What only some programs want, and no code of an agent.
+    Run(Box<dyn FnOnce(&mut Broker) + Send>),
 }
 
 /// Somebody to wake once the lock is released.

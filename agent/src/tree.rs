@@ -82,7 +82,7 @@ impl Router {
     }
 
     /// A router that owns its tree, with a thread for its broker.
-    fn running(context: Context, broker: Broker) -> Result<Router> {
+    pub(crate) fn running(context: Context, broker: Broker) -> Result<Router> {
         let (end, ended) = sync_channel(0);
         let broker = std::thread::Builder::new()
             .name("offshoot".into())
@@ -147,10 +147,13 @@ impl Router {
             let _ = own.broker.join();
         }
         // Clones of contexts may live on elsewhere: nothing is kept open for them, whatever has become of the broker.
-        shared.with(|core| {
+        let undone = shared.with(|core| {
             core.stopped = true;
             core.io.clear();
+            // Nobody is there to carry them out.
+            if in_time && !here { std::mem::take(&mut core.orders) } else { Vec::new() }
         });
+        drop(undone);
         self.context.shared.workers.stop(FUNCTIONS_PATIENCE);
         if in_time {
             return Ok(());

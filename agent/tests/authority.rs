@@ -312,3 +312,58 @@ fn a_link_of_anothers_authority_acts_with_that_and_still_not_in_anothers_name() 
     let opened = events.iter().any(|event| matches!(event, Event::Opened { auth: ContextId::ROOT, .. }));
     assert!(opened, "it speaks for the root now: {events:?}");
 }
+
+/// A tree in which 5 has the authority of the root.
+fn with_a_guest() -> Tree {
+    let mut tree = grown();
+    let (parent, link, _) = *tree.cables.iter().find(|cable| cable.2.0 == 5).expect("it is there");
+    tree.node(parent.0).set_authority(link, ContextId::ROOT);
+    tree
+}
+
+#[test]
+fn a_guest_reaches_all_below_with_the_authority_it_was_given_and_is_told_when_they_are_gone() {
+    let mut tree = with_a_guest();
+    for below in [1, 2, 3, 4] {
+        let call = tree.call(5, below);
+        tree.settle();
+        tree.echo(below);
+        assert_eq!(tree.answers(5), [(call, b"hello".to_vec())], "context {below}");
+    }
+    // Those may speak to it, as to any ancestor, and it does not obey them.
+    let call = tree.call(3, 5);
+    tree.settle();
+    assert_eq!(tree.reasons(3), [(call, Reason::Refused, ContextId(5))]);
+    let (waits, waited_for) = (tree.call(5, 3), tree.call(5, 4));
+    tree.settle();
+    let (parent, link, _) = *tree.cables.iter().find(|cable| cable.2.0 == 3).expect("it is there");
+    tree.node(parent.0).link_lost(link, Reason::Lost, "cut");
+    tree.settle();
+    assert_eq!(tree.reasons(5), [(waits, Reason::Lost, ContextId::ROOT)]);
+    tree.echo(4);
+    assert_eq!(tree.answers(5), [(waited_for, b"hello".to_vec())]);
+    // And they when it is gone.
+    tree.events(4);
+    let (parent, link, _) = *tree.cables.iter().find(|cable| cable.2.0 == 5).expect("it is there");
+    let call = tree.call(4, 5);
+    tree.node(parent.0).link_lost(link, Reason::Lost, "cut");
+    tree.settle();
+    assert_eq!(tree.reasons(4), [(call, Reason::Lost, ContextId::ROOT)]);
+}
+
+#[test]
+fn what_is_behind_a_guest_has_not_its_authority() {
+    let mut tree = with_a_guest();
+    for (dst, reason, by) in [(0, Reason::Refused, 0), (3, Reason::Isolated, 0)] {
+        let call = tree.call(6, dst);
+        tree.settle();
+        assert_eq!(tree.reasons(6), [(call, reason, ContextId(by))], "to {dst}");
+    }
+    let call = tree.call(3, 6);
+    tree.settle();
+    assert_eq!(tree.reasons(3), [(call, Reason::Isolated, ContextId::ROOT)]);
+    // Nor by the guest's name, from further behind.
+    tree.forge(6, open(5, 5, 0, Handle::CALL.0), b"evil");
+    tree.forge(6, open(5, 5, 3, Handle::CALL.0), b"evil");
+    assert!(tree.events(0).is_empty() && tree.events(3).is_empty());
+}

@@ -31,9 +31,9 @@ pub use images::FOLDER_VARIABLE;
 pub use offshoot_agent::connect::methods;
 pub use offshoot_agent::{
     Blob, Builder, CallError, Chain, Command, ConnectError, ConnectErrorKind, Connecting, Context, ContextId,
-    Departure, Disconnected, Error, ExitStatus, Flattened, Handle, Hop, IntoSource, Key, Late, Mapped,
-    Messages, Output, Policy, Process, Reader, Reason, Receiver, RecvError, Registration, Remote, Reply,
-    Result, Router, Secret, Select, Sender, Sent, Source, Writer, agent_main, remote, stock,
+    Departure, Disconnected, Error, ExitStatus, Flattened, Handle, Hop, IntoSource, Key, Late, Listener,
+    Mapped, Messages, Output, Policy, Process, Reader, Reason, Receiver, RecvError, Registration, Remote,
+    Reply, Result, Router, Secret, Select, Sender, Sent, Source, Writer, agent_main, join, remote, stock,
 };
 pub use run::run;
 

@@ -8,6 +8,7 @@
 pub mod delay;
 pub mod doomed;
 pub mod hop;
+pub mod joiner;
 pub mod leaks;
 pub mod mounts;
 pub mod netns;

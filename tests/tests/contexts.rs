@@ -205,8 +205,10 @@ fn a_wait_for_the_end_of_a_context_ends_with_the_router() {
     let watch = child.disconnected().expect("it is below");
     let (told, heard) = channel();
     child.disconnected().expect("it is below").on_arrival(move |why| told.send(why).expect("it is read"));
+    let own = router.disconnected().expect("the router may end");
+    assert_eq!(own.wait_timeout(Duration::ZERO), None);
     drop(router);
-    assert_eq!(watch.wait().reason, Reason::ShutDown);
+    assert_eq!((watch.wait().reason, own.wait().reason), (Reason::ShutDown, Reason::ShutDown));
     assert_eq!(heard.recv_timeout(LIMIT).expect("it was told").reason, Reason::ShutDown);
     let late = child.disconnected().expect("its router has ended").wait();
     assert_eq!(late.reason, Reason::ShutDown);
@@ -217,10 +219,8 @@ fn a_context_that_is_not_below_cannot_be_waited_for() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let unknown = tree.router.by_id(ContextId(12_345));
-    for context in [&*tree.router, &unknown] {
-        let error = context.disconnected().err().expect("it is not below").to_string();
-        assert!(error.contains(context.name()) && error.contains("not below this process"), "{error}");
-    }
+    let error = unknown.disconnected().err().expect("it is not below").to_string();
+    assert!(error.contains(unknown.name()) && error.contains("not below this process"), "{error}");
     // In a function as well: what is below it, and what is above.
     let place = tree.child();
     let (below, above) = place.call(own::watch_others {}).expect("it answers");

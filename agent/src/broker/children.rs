@@ -1,6 +1,7 @@
 //! The children of a node: from the order to connect, over all attempts, to the end of the hop's program.
 
 mod bootstraps;
+mod joined;
 
 use super::requests::{answer, unreadable};
 use super::{Broker, Role, Timer};
@@ -40,6 +41,19 @@ pub(crate) struct Hello {
     pub version: String,
     /// The signatures of its functions.
     pub functions: Vec<u64>,
+}
+
+impl Hello {
+    /// This process's own.
+    pub fn own() -> Hello {
+        Hello {
+            build: BUILD,
+            process: std::process::id(),
+            machine: Platform::host().map_or("unknown", Platform::machine).into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            functions: crate::agree::signatures(),
+        }
+    }
 }
 
 /// What a finished connect answers.
@@ -91,20 +105,7 @@ impl Broker {
                 return unreadable(core, flow, error);
             }
         };
-        core.names.insert(context, order.name.as_str().into());
-        if order.announce {
-            core.node.announce(context);
-        }
-        let mut ancestors = vec![core.node.id()];
-        ancestors.extend_from_slice(core.node.router.ancestors());
-        let boot = crate::node::Boot {
-            id: context,
-            ancestors,
-            name: order.name.clone(),
-            log_level: order.log_level,
-            heartbeat: order.heartbeat,
-        };
-        core.node.boot(link, &boot);
+        self.announce(core, link, context, &order);
         self.after(Duration::from_millis(order.recipe.timeout_ms), Timer::Connect(link));
 
         let remembered =
@@ -129,6 +130,24 @@ impl Broker {
         };
         self.children.insert(link, child);
         self.attempt(core, link, platform, mode);
+    }
+
+    /// Tells a child who it is, and those above of it.
+    fn announce(&self, core: &mut Core, link: LinkId, id: ContextId, order: &ConnectRequest) {
+        core.names.insert(id, order.name.as_str().into());
+        if order.announce {
+            core.node.announce(id);
+        }
+        let mut ancestors = vec![core.node.id()];
+        ancestors.extend_from_slice(core.node.router.ancestors());
+        let boot = crate::node::Boot {
+            id,
+            ancestors,
+            name: order.name.clone(),
+            log_level: order.log_level,
+            heartbeat: order.heartbeat,
+        };
+        core.node.boot(link, &boot);
     }
 
     /// The agent has said who it is: the child is connected.
@@ -288,7 +307,13 @@ impl Broker {
     /// The program of a hop did not end by itself.
     pub(super) fn kill_child(&mut self, link: LinkId) {
         let Some(child) = self.children.get_mut(&link) else { return };
-        if child.exit.is_none() {
+        if child.process.is_none() && !child.over {
+            // Nothing is known of it but its link.
+            let shared = Arc::clone(&self.shared);
+            let mut core = shared.lock();
+            self.lose_child(&mut core, link, Reason::ShutDown, "it did not leave when it was told to");
+            self.release(core);
+        } else if child.exit.is_none() {
             // One that has changed user may not be ours to kill: its closed streams end it, if it was not let go.
             let killed = child.process.as_ref().is_none_or(|process| process.signal(libc::SIGKILL));
             if !killed && child.over {

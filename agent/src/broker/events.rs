@@ -1,6 +1,6 @@
 //! What the node wants done: requests, bytes, room, endings and orders, carried to whom they concern.
 
-use super::{Broker, Place, Role, calls, chains};
+use super::{Broker, Role, calls, chains};
 use crate::error::{Error, Reason};
 use crate::id::{FlowKey, LinkId};
 use crate::node::Event;
@@ -71,7 +71,7 @@ impl Broker {
         self.shared.log_level.store(boot.log_level, Ordering::Relaxed);
         core.names.insert(boot.id, boot.name.as_str().into());
         self.heartbeat = boot.heartbeat;
-        if let Place::Agent(up) = self.place {
+        if let Some(up) = self.place.up() {
             self.beat(core, up, boot.heartbeat);
         }
     }
@@ -80,7 +80,7 @@ impl Broker {
     pub(super) fn link_broken(&mut self, core: &mut Core, link: LinkId, reason: Reason, why: &str) {
         tracing::warn!("closing the link of {}: {why}", self.name_of_link(link));
         self.unwatch(Role::Link(link));
-        if matches!(self.place, Place::Agent(up) if up == link) {
+        if self.place.up() == Some(link) {
             self.stopping_order(core);
             return;
         }
@@ -88,7 +88,7 @@ impl Broker {
     }
 
     pub(super) fn link_ended(&mut self, link: LinkId) {
-        if matches!(self.place, Place::Agent(up) if up == link) {
+        if self.place.up() == Some(link) {
             return self.stop();
         }
         self.child_stream_ended(link, Role::Link(link));

@@ -89,6 +89,24 @@ pub(crate) enum Place {
     Agent(LinkId),
     /// An agent that was let go.
     Alone,
+    /// A process that has joined of its own accord, with the link to its parent. It outlives its place here: nothing but what
+    /// it has started through the tree is ended with that.
+    Joined(LinkId),
+}
+
+impl Place {
+    /// Whether this process is an agent, and not somebody's program.
+    fn is_agent(&self) -> bool {
+        matches!(self, Place::Agent(_) | Place::Alone)
+    }
+
+    /// The link to the parent.
+    fn up(&self) -> Option<LinkId> {
+        match self {
+            Place::Agent(up) | Place::Joined(up) => Some(*up),
+            Place::Root | Place::Alone => None,
+        }
+    }
 }
 
 /// The broker's own state.
@@ -299,7 +317,8 @@ impl Broker {
         self.frames(link, bytes);
     }
 
-    fn frames(&mut self, link: LinkId, bytes: &[u8]) {
+    /// Takes bytes of a link, once there are frames on it.
+    pub fn frames(&mut self, link: LinkId, bytes: &[u8]) {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         core.node.set_time(self.now());
@@ -342,8 +361,11 @@ impl Broker {
             shared.send_logs(&mut core);
             self.release(core);
             let idle = orders.is_empty();
-            for Order::Stop in orders {
-                self.stop();
+            for order in orders {
+                match order {
+                    Order::Stop => self.stop(),
+                    Order::Run(work) => work(self),
+                }
             }
             if idle {
                 break;

@@ -2,7 +2,7 @@
 
 use super::{Broker, PATIENCE, Place, READ_SIZE, Role, Timer, chains};
 use crate::below::{end_descendants, processes};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::id::LinkId;
 use crate::outflow::LinkIo;
 use crate::scope::Stand;
@@ -37,15 +37,22 @@ impl Broker {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         core.stopped = true;
+        if let Place::Joined(up) = self.place {
+            // Whoever waits for something above is told now, and those above are, while what is below ends in its own time.
+            self.unwatch(Role::Link(up));
+            shared.flush_link(&mut core, up);
+            self.forget_output(&mut core, up);
+            core.node.link_lost(up, Reason::Lost, "this process has left the tree, or its parent has ended");
+        }
         let links = self.children.keys();
         for link in links {
             self.dismiss(&mut core, link);
         }
-        shared.release(core);
+        self.release(core);
         for program in self.programs.values() {
             program.end();
         }
-        let patience = if matches!(self.place, Place::Root) { ROOT_PATIENCE } else { PATIENCE };
+        let patience = if self.place.is_agent() { PATIENCE } else { ROOT_PATIENCE };
         self.after(patience, Timer::Farewell);
     }
 
@@ -61,7 +68,7 @@ impl Broker {
         for program in self.programs.values() {
             program.signal(libc::SIGKILL);
         }
-        let agent = !matches!(self.place, Place::Root);
+        let agent = self.place.is_agent();
         if !agent || self.forced {
             let links = self.children.keys();
             for link in links {
@@ -103,12 +110,12 @@ impl Broker {
             }
         }
         core.withdraw_all();
-        if matches!(self.place, Place::Root) {
+        if !self.place.is_agent() {
             core.io.clear();
         }
         shared.release(core);
         shared.states.clear();
-        if !matches!(self.place, Place::Root) && !life::guarded() {
+        if self.place.is_agent() && !life::guarded() {
             end_descendants();
         }
     }

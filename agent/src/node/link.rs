@@ -22,7 +22,7 @@ const USED: usize = 2;
 pub(super) struct Link {
     /// The child at its other end; none for the link to the parent.
     pub child: Option<ContextId>,
-    /// Whose authority everything has that comes over it, where that is not the sender's own.
+    /// Whose authority the neighbour has, where that is not its own.
     pub authority: Option<ContextId>,
     /// What has come.
     pub decoder: Decoder,

@@ -241,11 +241,14 @@ impl Node {
         Some(link)
     }
 
-    /// Has everything that comes over a link act with the authority of `authority`, and not with its sender's: for a link
-    /// whose neighbour has proved to be that one's user.
+    /// Has what a neighbour sends act with the authority of `authority`, and not with its own, and go to all that is below: for
+    /// one that has proved to be that one's user. What is behind it has proved nothing, and stays what it is.
     pub fn set_authority(&mut self, link: LinkId, authority: ContextId) {
         if let Some(state) = self.links.get_mut(&link) {
             state.authority = Some(authority);
+            if let Some(guest) = state.child {
+                self.router.admit(guest);
+            }
         }
     }
 

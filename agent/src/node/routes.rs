@@ -95,7 +95,8 @@ impl Node {
             }
             return self.arrive_local(link, frame);
         }
-        if let Some(authority) = state.authority {
+        // What is behind the neighbour has proved nothing.
+        if let Some(authority) = state.authority.filter(|_| state.child == Some(header.src)) {
             frame.header.auth = header.src;
             if !self.router.believes(link, &frame.header) {
                 return self.offence(link, "a frame in another's name", &header);
@@ -299,6 +300,9 @@ impl Node {
                 let known = new.is_some_and(|id| self.router.link_down(id).is_some());
                 if new.is_some_and(|id| !self.router.add(id, link)) {
                     return self.return_frame(from, &frame, Reason::Refused, "its number is in use");
+                }
+                if let Some(from) = from {
+                    self.router.note(from, link, &header);
                 }
                 if let Some((frame, text)) = self.enqueue(from, link, frame) {
                     if let Some(id) = new.filter(|_| !known) {

@@ -4,6 +4,7 @@ pub mod files;
 pub mod life;
 pub mod limit;
 pub mod process;
+pub mod socket;
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;

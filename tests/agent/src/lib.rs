@@ -153,6 +153,26 @@ pub fn watch_others(cx: &Context) -> Result<(String, String), Error> {
     Ok((watch.wait().reason.to_string(), above.map_or_else(|error| error.to_string(), |_| String::new())))
 }
 
+/// The sockets on which others join where it runs.
+#[derive(Default)]
+struct Doors(std::sync::Mutex<Vec<offshoot::Listener>>);
+
+/// Lets processes join where it runs, for as long as that lives.
+#[remote]
+pub fn listen_at(cx: &Context, path: PathBuf) -> Result<(), Error> {
+    let listener = cx.router().listen(path)?;
+    cx.state::<Doors>().0.lock().expect("nobody panics").push(listener);
+    Ok(())
+}
+
+/// The next process that has joined there.
+#[remote]
+pub fn accept_at(cx: &Context) -> Result<ContextId, Error> {
+    let doors = cx.state::<Doors>();
+    let doors = doors.0.lock().expect("nobody panics");
+    Ok(doors.first().ok_or(Error::ShutDown)?.accept()?.id())
+}
+
 /// Runs a program where it runs, through its own context.
 #[remote]
 pub fn shell(cx: &Context, script: String) -> Result<String, Error> {

@@ -1,0 +1,80 @@
+//! A process that has come over a socket of its own accord: a child like any other, but for its authority and its end, which
+//! is its own.
+
+use super::Child;
+use crate::broker::{Broker, Role};
+use crate::connect::boot::Boot;
+use crate::connect::{Attach, ConnectRequest, Recipe};
+use crate::error::{Error, Result};
+use crate::id::ContextId;
+use offshoot_bootstrap::{Mode, Platform};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Broker {
+    /// Takes a process of this user in as the child `id`; `hello` is what it has said so far.
+    ///
+    /// # Errors
+    /// When this node is ending, or the system gives no descriptors.
+    pub(crate) fn take_in(
+        &mut self,
+        stream: UnixStream,
+        id: ContextId,
+        name: &str,
+        hello: &[u8],
+    ) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let input = stream.try_clone().map_err(|error| Error::system("duplicating a socket", error))?;
+        let order = ConnectRequest {
+            name: name.into(),
+            title: None,
+            recipe: Recipe {
+                hop: "join".into(),
+                key: String::new(),
+                argv: Vec::new(),
+                attach: Attach::Direct,
+                terminal: false,
+                rules: Vec::new(),
+                timeout_ms: 0,
+                hint: String::new(),
+            },
+            announce: true,
+            log_level: shared.log_level.load(Ordering::Relaxed),
+            heartbeat: crate::context::DEFAULT_HEARTBEAT,
+        };
+        let mut core = shared.lock();
+        if core.stopped {
+            return Err(Error::ShutDown);
+        }
+        let used =
+            || Error::System { action: "numbering a context".into(), detail: format!("{id} is in use") };
+        let link = core.node.add_child(id).ok_or_else(used)?;
+        let own = core.node.id();
+        core.node.set_authority(link, own);
+        self.announce(&mut core, link, id, &order);
+        let child = Child {
+            context: id,
+            order,
+            boot: Boot::new(Mode::Optimistic, Platform::host().unwrap_or(Platform::X86_64)),
+            process: None,
+            terminal: None,
+            slave: None,
+            reply: None,
+            waiting: Vec::new(),
+            open_streams: 1,
+            exit: None,
+            up: true,
+            over: false,
+            dismissed: false,
+        };
+        self.children.insert(link, child);
+        self.watch(Role::Link(link), input.into())?;
+        self.attach_output(&mut core, link, OwnedFd::from(stream));
+        core.node.set_time(self.now());
+        core.node.receive(link, hello);
+        self.release(core);
+        Ok(())
+    }
+}

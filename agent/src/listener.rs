@@ -1,0 +1,314 @@
+//! A socket on which other processes of this user join the tree. A thread of its own answers it: nobody who connects can
+//! hold up the node, nor each other.
+
+use crate::agree::{differing, names};
+use crate::bound::Bound;
+use crate::broker::{BUILD, Hello};
+use crate::codec;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::id::FlowKey;
+use crate::reply::Slot;
+use crate::shared::{Endpoint, Order};
+use crate::sys;
+use crate::sys::socket::peer;
+use crate::tree::Router;
+use crate::wire::{Decoder, Kind};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How many connections may be there that have not said yet who they are. One more ends the oldest.
+const PENDING: usize = 16;
+/// How long each has for that.
+const GREETING: Duration = Duration::from_secs(5);
+/// How many who have joined may wait for [`Listener::accept`]; more are not told of.
+const UNSEEN: usize = 1024;
+/// How long is waited where the system gives no descriptor for a connection.
+const BREATH: Duration = Duration::from_millis(100);
+/// What a refusal begins with; its reason follows.
+pub(crate) const REFUSED: &str = "refused: ";
+
+/// A socket on which other processes of this user join the tree, for as long as this lives: see [`Router::listen`].
+/// Dropping it takes the socket away; who has joined stays.
+pub struct Listener {
+    inner: Arc<Inner>,
+    joined: Mutex<Receiver<Context>>,
+}
+
+/// What the listener's thread and its owner share.
+struct Inner {
+    bound: Bound,
+    end: EventFd,
+}
+
+impl Inner {
+    /// The socket is taken away while it is still listened on; then its thread ends.
+    fn stop(&self) {
+        self.bound.unlink();
+        let _ = self.end.write(1);
+    }
+}
+
+impl Router {
+    /// Listens at `path` for other processes of this user that want to [`join`](crate::join) the tree. Each that does becomes
+    /// a child of this process's context, and has its authority: it may do to those below what this process may, and to
+    /// this process, too. It is called like any other context.
+    ///
+    /// The socket is for this user alone, and the user of whoever connects is checked as well. A socket that was left over is
+    /// replaced. It is gone when the listener is dropped or the router ends.
+    ///
+    /// # Errors
+    /// When another process listens there, something else is there, or the system does not let it be made.
+    pub fn listen(&self, path: impl AsRef<Path>) -> Result<Listener> {
+        let action = "watching a descriptor";
+        let end = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
+        let end = end.map_err(|error| Error::system(action, error))?;
+        let (bound, socket) = Bound::new(path.as_ref())?;
+        let inner = Arc::new(Inner { bound, end });
+        let (tell, joined) = sync_channel(UNSEEN);
+        let listener = Listener { inner: Arc::clone(&inner), joined: Mutex::new(joined) };
+        let slot = Slot::new(None);
+        let flow = self.shared.with(|core| {
+            if core.stopped {
+                return Err(Error::ShutDown);
+            }
+            // It ends with the node.
+            let own = core.node.id();
+            let flow = core.node.watch(own);
+            core.endpoints.insert(flow, Endpoint::Reply(Arc::clone(&slot), Vec::new()));
+            Ok(flow)
+        })?;
+        let at_the_end = Arc::downgrade(&inner);
+        slot.on_arrival(move || {
+            if let Some(inner) = at_the_end.upgrade() {
+                inner.stop();
+            }
+        });
+        let door = Door {
+            socket,
+            inner,
+            place: Context::clone(self).unscoped(),
+            flow,
+            tell,
+            pending: Vec::new(),
+            closed: None,
+        };
+        std::thread::Builder::new()
+            .name("listener".into())
+            .spawn(move || door.keep())
+            .map_err(|error| Error::system("starting the listener's thread", error))?;
+        Ok(listener)
+    }
+}
+
+impl Listener {
+    /// Where the socket is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.inner.bound.path()
+    }
+
+    /// Waits for the next process that joins, and gives its context. Processes join whether or not anybody calls this.
+    ///
+    /// # Errors
+    /// [`Error::ShutDown`] when the router has ended.
+    pub fn accept(&self) -> Result<Context> {
+        let joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        joined.recv().map_err(|_| Error::ShutDown)
+    }
+
+    /// The same, but waits not longer than `timeout`.
+    ///
+    /// # Errors
+    /// As [`Listener::accept`]; [`Error::TimedOut`] when the time is up.
+    pub fn accept_timeout(&self, timeout: Duration) -> Result<Context> {
+        let joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        joined.recv_timeout(timeout).map_err(|error| match error {
+            RecvTimeoutError::Disconnected => Error::ShutDown,
+            RecvTimeoutError::Timeout => Error::TimedOut {
+                context: self.path().display().to_string(),
+                after_ms: timeout.as_millis() as u64,
+            },
+        })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.inner.stop();
+    }
+}
+
+/// A connection that has not said yet who it is.
+struct Pending {
+    stream: UnixStream,
+    process: u32,
+    decoder: Decoder,
+    bytes: Vec<u8>,
+    until: Instant,
+}
+
+/// What the listener's thread has.
+struct Door {
+    socket: UnixListener,
+    inner: Arc<Inner>,
+    place: Context,
+    /// Ends with the node.
+    flow: FlowKey,
+    tell: SyncSender<Context>,
+    pending: Vec<Pending>,
+    /// Until when nobody is let in, for want of descriptors.
+    closed: Option<Instant>,
+}
+
+impl Door {
+    fn keep(mut self) {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let now = Instant::now();
+            self.closed = self.closed.filter(|until| *until > now);
+            self.pending.retain(|pending| pending.until > now);
+            let next = self.pending.iter().map(|pending| pending.until).chain(self.closed).min();
+            let patience = next.map_or(PollTimeout::NONE, |next| {
+                let left = next.saturating_duration_since(now) + Duration::from_millis(1);
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            });
+            let wanted = if self.closed.is_some() { PollFlags::empty() } else { PollFlags::POLLIN };
+            let mut polled = vec![
+                PollFd::new(self.inner.end.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.socket.as_fd(), wanted),
+            ];
+            polled.extend(
+                self.pending.iter().map(|pending| PollFd::new(pending.stream.as_fd(), PollFlags::POLLIN)),
+            );
+            if poll(&mut polled, patience).is_err_and(|error| error != nix::Error::EINTR) {
+                break;
+            }
+            let ready: Vec<bool> = polled.iter().map(|polled| polled.any().unwrap_or(false)).collect();
+            drop(polled);
+            if ready[0] {
+                break;
+            }
+            let told: Vec<bool> = ready[2..].to_vec();
+            for (at, pending) in std::mem::take(&mut self.pending).into_iter().enumerate() {
+                if !told[at] {
+                    self.pending.push(pending);
+                } else if let Some(silent) = self.hear(pending, &mut buffer) {
+                    self.pending.push(silent);
+                }
+            }
+            if ready[1] {
+                self.open();
+            }
+        }
+        self.inner.stop();
+        let over = self.place.shared.with(|core| {
+            core.node.unwatch(self.flow);
+            core.forget(self.flow)
+        });
+        drop(over);
+    }
+
+    /// Lets in who is at the door.
+    fn open(&mut self) {
+        loop {
+            let stream = match self.socket.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    tracing::warn!("letting a process join: {error}");
+                    self.closed = Some(Instant::now() + BREATH);
+                    return;
+                }
+            };
+            let own = nix::unistd::geteuid().as_raw();
+            match peer(&stream).and_then(|found| stream.set_nonblocking(true).map(|()| found)) {
+                Ok(found) if found.user == own => {
+                    if self.pending.len() == PENDING {
+                        self.pending.remove(0);
+                    }
+                    let (decoder, until) = (Decoder::default(), Instant::now() + GREETING);
+                    let process = found.process;
+                    self.pending.push(Pending { stream, process, decoder, bytes: Vec::new(), until });
+                }
+                Ok(found) => {
+                    tracing::warn!(
+                        "process {} of user {} may not join: this is user {own}",
+                        found.process,
+                        found.user
+                    );
+                    refuse(&stream, "only processes of the same user can join");
+                }
+                Err(error) => tracing::warn!("who wants to join cannot be found out: {error}"),
+            }
+        }
+    }
+
+    /// Hears what a connection says; gives it back if that is not all yet.
+    fn hear(&mut self, mut pending: Pending, buffer: &mut [u8]) -> Option<Pending> {
+        let mut bytes = match sys::read(&pending.stream, buffer) {
+            Ok(Some(count @ 1..)) => &buffer[..count],
+            Ok(None) => return Some(pending),
+            _ => return None,
+        };
+        pending.bytes.extend_from_slice(bytes);
+        // The decoder holds a frame's length against its limit before anything is kept.
+        match pending.decoder.next_frame(&mut bytes) {
+            Ok(None) => return Some(pending),
+            Ok(Some(frame)) if frame.header.kind == Kind::Hello => {
+                match codec::from_bytes::<Hello>(&frame.payload) {
+                    Ok(hello) if hello.build == BUILD => match differing(&hello.functions).1.as_slice() {
+                        [] => self.admit(pending),
+                        others => refuse(
+                            &pending.stream,
+                            &format!("the two programs mean different things by {}", names(others)),
+                        ),
+                    },
+                    _ => refuse(
+                        &pending.stream,
+                        "it was built from other sources; build both anew from the same",
+                    ),
+                }
+            }
+            _ => refuse(&pending.stream, "it does not speak this protocol"),
+        }
+        None
+    }
+
+    /// The broker takes over who has said hello.
+    fn admit(&self, pending: Pending) {
+        let Pending { stream, process, bytes, .. } = pending;
+        let id = match self.place.allocate() {
+            Ok(id) => id,
+            Err(error) => return refuse(&stream, &error.to_string()),
+        };
+        let name = self.place.name_below(&format!("join.{process}"));
+        let context = self.place.child(id, name.into());
+        let tell = self.tell.clone();
+        let shared = Arc::clone(&self.place.shared);
+        let work = Box::new(move |broker: &mut crate::broker::Broker| {
+            match broker.take_in(stream, context.id(), context.name(), &bytes) {
+                // Where nobody listens to the news any more they are still in.
+                Ok(()) => drop(tell.try_send(context)),
+                Err(error) => tracing::warn!("{context} could not join: {error}"),
+            }
+        });
+        shared.with(|core| {
+            if !core.stopped {
+                core.orders.push(Order::Run(work));
+                core.unseen = true;
+            }
+        });
+    }
+}
+
+/// Says why, as far as the other side reads.
+fn refuse(stream: &UnixStream, why: &str) {
+    let _ = sys::write(stream, format!("{REFUSED}{why}\n").as_bytes());
+}

@@ -1,0 +1,374 @@
+//! Joining: processes of the same user that become contexts of their own accord, and all who may not.
+
+use std::fs::{self, Permissions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
+use offshoot::{CallError, Context, ContextId, Error, Listener, Reason, stock};
+use offshoot_agent::codec;
+use offshoot_agent::wire::{Header, Kind, encode};
+use offshoot_test_agent as own;
+use offshoot_tests::Leaks;
+use offshoot_tests::joiner::Joiner;
+use offshoot_tests::process::{eventually, signal};
+use offshoot_tests::run::LIMIT;
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::tree::{Tree, ended, facts, router};
+use offshoot_tests::users::PLAIN;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_joiner");
+
+fn folder() -> ScratchDir {
+    ScratchDir::new("joining")
+}
+
+/// A process that has joined, as the listener sees it too.
+#[track_caller]
+fn join(listener: &Listener) -> (Joiner, Context) {
+    let (joiner, number) = Joiner::joined(PROGRAM, listener.path());
+    let context = listener.accept_timeout(LIMIT).expect("it has joined");
+    assert_eq!(context.id(), ContextId(number));
+    (joiner, context)
+}
+
+#[test]
+fn a_process_that_joins_is_called_and_calls_those_below_with_the_listeners_authority() {
+    let _leaks = Leaks::begin();
+    let (tree, folder) = (Tree::new(), folder());
+    let host = tree.child();
+    let below = host.local().connect().expect("it is up");
+    let listener = tree.router.listen(folder.path().join("socket")).expect("nobody is there");
+    let (mut joiner, context) = join(&listener);
+    // From above: its own functions run in it.
+    let name = format!("join.{}", joiner.process());
+    assert_eq!(context.name(), name);
+    assert_eq!(context.call(own::place {}).expect("it answers"), name);
+    assert_eq!(facts(&context).process, joiner.process());
+    let output = context.command("sh").args(["-c", "echo $PPID"]).output().expect("it runs there");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), joiner.process().to_string());
+    // From there: to the listener itself, and to what is below that.
+    let at = |context: &Context| format!("place {}", context.id().0);
+    assert_eq!(joiner.does(&at(&tree.router)).as_deref(), Ok("controller"));
+    assert_eq!(joiner.does(&at(&host)).as_deref(), Ok("local"));
+    assert_eq!(joiner.does(&at(&below)).as_deref(), Ok("local.local"));
+    assert_eq!(joiner.does(&format!("shell {} echo hello", below.id().0)).as_deref(), Ok("hello"));
+    // It grows the tree there: everybody knows the new context.
+    let grown = joiner.does(&format!("local {}", host.id().0)).expect("it is up");
+    let number: u32 = grown.split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
+    let grown = tree.router.by_id(ContextId(number)).call(own::place {}).expect("it is known above");
+    assert!(grown.ends_with(".local"), "{grown}");
+    // One below may answer it, and has no more of it than of any ancestor.
+    assert_eq!(below.call(own::greet_other { other: context.id() }).as_deref(), Ok(name.as_str()));
+    let error = below.call(own::command_other { other: context.id() }).expect_err("it is not obeyed");
+    assert!(error.to_string().contains("refused"), "{error}");
+    // What waits for one that is gone is told.
+    joiner.tell(&format!("hang {}", below.id().0));
+    host.shutdown().expect("it ends");
+    let told = joiner.answer().expect("its wait has ended");
+    assert!(told.contains("shut down") || told.contains("connection lost"), "{told}");
+}
+
+#[test]
+fn what_a_joined_process_starts_is_its_own_and_has_not_its_authority() {
+    let _leaks = Leaks::begin();
+    let (tree, folder) = (Tree::new(), folder());
+    let host = tree.child();
+    let listener = tree.router.listen(folder.path().join("socket")).expect("nobody is there");
+    let (mut joiner, context) = join(&listener);
+    let started = joiner.does("local").expect("it is up");
+    let words: Vec<&str> = started.split(' ').collect();
+    let child = tree.router.by_id(ContextId(words[0].parse().expect("a number")));
+    assert_eq!(child.call(own::place {}).as_deref(), Ok(format!("{context}.local").as_str()));
+    assert_eq!(words[2], format!("{context}.local"));
+    for other in [host.id(), ContextId::ROOT] {
+        match child.call(own::command_other { other }) {
+            Err(CallError::Function(why)) => {
+                assert!(why.contains("may not talk") || why.contains("refused"), "{why}");
+            }
+            outcome => panic!("it commands {other}: {outcome:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_process_that_leaves_ends_what_it_has_started_through_the_tree_and_lives_on() {
+    let _leaks = Leaks::begin();
+    let (tree, folder) = (Tree::new(), folder());
+    let listener = tree.router.listen(folder.path().join("socket")).expect("nobody is there");
+    let (mut joiner, context) = join(&listener);
+    let gone = context.disconnected().expect("it is below");
+    let child = joiner.does("local").expect("it is up");
+    let child: u32 = child.split(' ').nth(1).and_then(|number| number.parse().ok()).expect("a number");
+    let apart: u32 = joiner.does("apart").expect("it starts").parse().expect("a number");
+    let own_program: u32 =
+        joiner.does(&format!("program {}", context.id().0)).expect("it runs").parse().expect("a number");
+    let hanging = context.start(own::hang {});
+    joiner.does("leave").expect("it can");
+    assert!(ended(child) && ended(own_program) && !ended(apart));
+    assert_eq!(gone.wait().reason, Reason::Lost);
+    assert!(hanging.wait().is_err());
+    assert!(context.call(stock::facts {}).is_err());
+    assert_eq!(joiner.does("place 0").expect_err("it has left"), "it has left");
+    signal(apart, Signal::SIGKILL);
+    // The tree goes on, and others may join; so may the same process again, by another router.
+    let (other, again) = join(&listener);
+    assert_ne!(again, context);
+    assert_eq!(facts(&again).process, other.process());
+    drop(joiner);
+}
+
+#[test]
+fn a_joined_process_outlives_a_tree_that_is_killed_and_nothing_of_its_part_in_it_does() {
+    let _leaks = Leaks::begin();
+    let folder = folder();
+    let path = folder.path().join("socket");
+    let words = ["listen", path.to_str().expect("our own path")];
+    for killed in [true, false] {
+        let mut listening = Joiner::start(PROGRAM, None, &words);
+        assert_eq!(listening.first, format!("listening {}", path.display()));
+        let (mut joiner, _) = Joiner::joined(PROGRAM, &path);
+        listening.does("accept").expect("it has joined");
+        let child = joiner.does("local").expect("it is up");
+        let child: u32 = child.split(' ').nth(1).and_then(|number| number.parse().ok()).expect("a number");
+        let apart: u32 = joiner.does("apart").expect("it starts").parse().expect("a number");
+        joiner.tell("watch");
+        if killed {
+            signal(listening.process(), Signal::SIGKILL);
+        } else {
+            listening.does("leave").expect("its tree ends");
+        }
+        let why = joiner.answer().expect("it is told");
+        assert!(why.contains("connection lost"), "{why}");
+        assert!(eventually(LIMIT, || ended(child)));
+        assert!(!ended(apart) && !ended(joiner.process()));
+        let error = joiner.does("place 0").expect_err("the tree has ended");
+        assert!(error.contains("shut down"), "{error}");
+        signal(apart, Signal::SIGKILL);
+        // Killed, it has left its socket; the next round replaces that.
+        assert_eq!(path.exists(), killed);
+    }
+}
+
+#[test]
+fn a_joined_process_that_is_killed_or_does_not_leave_is_gone_for_the_tree() {
+    let _leaks = Leaks::begin();
+    let (tree, folder) = (Tree::new(), folder());
+    let listener = tree.router.listen(folder.path().join("socket")).expect("nobody is there");
+    let (mut joiner, context) = join(&listener);
+    let child = joiner.does("local").expect("it is up");
+    let child: u32 = child.split(' ').nth(1).and_then(|number| number.parse().ok()).expect("a number");
+    let gone = context.disconnected().expect("it is below");
+    signal(joiner.process(), Signal::SIGKILL);
+    assert_eq!(gone.wait().reason, Reason::Lost);
+    assert!(eventually(LIMIT, || ended(child)));
+    // Ended by order it leaves; stopped, it cannot, and is put out.
+    let (mut joiner, context) = join(&listener);
+    context.shutdown().expect("it leaves");
+    assert!(joiner.does("place 0").expect_err("it was put out").contains("shut down"));
+    let (joiner, context) = join(&listener);
+    let gone = context.disconnected().expect("it is below");
+    signal(joiner.process(), Signal::SIGSTOP);
+    context.shutdown().expect("it is put out");
+    assert_eq!(gone.wait().reason, Reason::ShutDown);
+    assert!(!ended(joiner.process()));
+    signal(joiner.process(), Signal::SIGCONT);
+}
+
+#[test]
+fn a_socket_lies_in_nobodys_way_who_lives_and_goes_with_its_listener_or_router() {
+    let _leaks = Leaks::begin();
+    let folder = folder();
+    let path = folder.path().join("socket");
+    let words = ["listen", path.to_str().expect("our own path")];
+    let first = Joiner::start(PROGRAM, None, &words);
+    assert!(first.first.starts_with("listening"), "{}", first.first);
+    let second = Joiner::start(PROGRAM, None, &words);
+    assert!(second.first.contains(&format!("process {} listens there", first.process())), "{}", second.first);
+    signal(first.process(), Signal::SIGKILL);
+    drop(first);
+    assert!(fs::symlink_metadata(&path).expect("it was left").file_type().is_socket());
+    let error = Joiner::start(PROGRAM, None, &["join", words[1]]).first.clone();
+    assert!(error.contains("nobody listens there any more"), "{error}");
+    let tree = router();
+    let listener = tree.listen(&path).expect("it is stale");
+    let (mut joiner, context) = join(&listener);
+    drop(listener);
+    assert!(!path.exists());
+    // Who has joined stays.
+    assert_eq!(joiner.does("place 0").as_deref(), Ok("controller"));
+    assert_eq!(facts(&context).process, joiner.process());
+    let listener = tree.listen(&path).expect("nobody is there");
+    drop(tree);
+    assert!(!path.exists());
+    assert!(matches!(listener.accept(), Err(Error::ShutDown)));
+    assert_eq!(fs::read_dir(folder.path()).expect("it is there").count(), 0);
+}
+
+#[test]
+fn a_socket_is_never_anothers_whatever_the_umask() {
+    let _leaks = Leaks::begin();
+    let folder = folder();
+    let path = folder.path().join("socket");
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("it is ours");
+    let tree = router();
+    let before = umask(Mode::empty());
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let mut seen = 0;
+            while !done.load(Ordering::Relaxed) {
+                for entry in fs::read_dir(folder.path()).expect("it is there").flatten() {
+                    let Ok(about) = fs::symlink_metadata(entry.path()) else { continue };
+                    let mode = about.permissions().mode() & 0o7777;
+                    assert_eq!(mode, if about.is_dir() { 0o700 } else { 0o600 }, "{entry:?}");
+                    seen += 1;
+                }
+            }
+            seen
+        });
+        for _ in 0..300 {
+            drop(tree.listen(&path).expect("nobody is there"));
+        }
+        let _listener = tree.listen(&path).expect("nobody is there");
+        assert!(eventually(LIMIT, || path.exists()));
+        done.store(true, Ordering::Relaxed);
+        assert!(looking.join().expect("it saw nothing else") > 0);
+    });
+    assert_eq!(umask(before), Mode::empty(), "it is the program's own");
+    drop(tree);
+}
+
+#[test]
+fn another_user_neither_joins_nor_is_joined() {
+    let _leaks = Leaks::begin();
+    let folder = folder();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("it is ours");
+    // Where that user can execute it.
+    let program = folder.file("joiner", fs::read(PROGRAM).expect("it was built"), 0o755);
+    let program = program.to_str().expect("our own path");
+    let tree = router();
+    let path = folder.path().join("roots");
+    let listener = tree.listen(&path).expect("nobody is there");
+    let as_plain = |words: &[&str]| Joiner::start(program, Some(PLAIN), words).first.clone();
+    let roots = path.to_str().expect("our own path");
+    let error = as_plain(&["join", roots]);
+    assert!(error.contains("it is for another user"), "{error}");
+    // Even with a mode that lets everybody in, neither side wants it.
+    fs::set_permissions(&path, Permissions::from_mode(0o666)).expect("it is ours");
+    let error = as_plain(&["join", roots]);
+    assert!(error.contains("user 0 listens there"), "{error}");
+    let heard = as_plain(&["knock", roots, "anything"]);
+    assert_eq!(heard, "heard refused: only processes of the same user can join");
+    assert!(matches!(listener.accept_timeout(Duration::ZERO), Err(Error::TimedOut { .. })));
+    // Nor is root to be had by a socket that a user has made.
+    let plains = folder.path().join("plains");
+    let plains = plains.to_str().expect("our own path");
+    let listening = Joiner::start(program, Some(PLAIN), &["listen", plains]);
+    assert!(listening.first.starts_with("listening"), "{}", listening.first);
+    let error = Joiner::start(program, None, &["join", plains]).first.clone();
+    assert!(error.contains("listens there, and this process is user 0's"), "{error}");
+    let heard = Joiner::start(program, None, &["knock", plains, "anything"]).first.clone();
+    assert_eq!(heard, "heard refused: only processes of the same user can join");
+    let error = tree.listen(plains).err().expect("it is another's").to_string();
+    assert!(error.contains("a socket of user"), "{error}");
+    // Its own user joins there.
+    let joined = as_plain(&["join", plains]);
+    assert!(joined.starts_with("joined 1 join."), "{joined}");
+}
+
+#[test]
+fn whoever_says_nothing_or_nonsense_holds_nobody_up() {
+    let _leaks = Leaks::begin();
+    let (tree, folder) = (Tree::new(), folder());
+    let listener = tree.router.listen(folder.path().join("socket")).expect("nobody is there");
+    let knock = || UnixStream::connect(listener.path()).expect("it is listened on");
+    let mut silent: Vec<UnixStream> = (0..40).map(|_| knock()).collect();
+    let (joiner, context) = join(&listener);
+    assert_eq!(facts(&context).process, joiner.process());
+    // There is room for so many; the oldest had to go.
+    let mut heard = Vec::new();
+    silent[0].read_to_end(&mut heard).expect("it was closed");
+    assert!(heard.is_empty());
+
+    let refused = |said: &[u8]| {
+        let mut stream = knock();
+        stream.write_all(said).expect("it is read");
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).expect("it was closed");
+        heard
+    };
+    assert_eq!(refused(b"GET / HTTP/1.1\r\n\r\n"), "refused: it does not speak this protocol\n");
+    let frame = |kind: Kind, payload: &[u8]| {
+        let mut bytes = Vec::new();
+        encode(&Header::new(kind, ContextId(u32::MAX), ContextId(0)), payload, 0, &mut bytes);
+        bytes
+    };
+    assert_eq!(refused(&frame(Kind::Ping, b"")), "refused: it does not speak this protocol\n");
+    let hello =
+        codec::to_bytes(&(1_u64, 1_u32, "x86_64", "0.1.0", Vec::<u64>::new())).expect("it serialises");
+    assert_eq!(
+        refused(&frame(Kind::Hello, &hello)),
+        "refused: it was built from other sources; build both anew from the same\n"
+    );
+    // The last of the silent has had its time, too.
+    let last = silent.last_mut().expect("there are some");
+    last.set_read_timeout(Some(LIMIT)).expect("it is a socket");
+    last.read_to_end(&mut heard).expect("its time was up");
+    assert!(heard.is_empty());
+    assert_eq!(facts(&context).process, joiner.process());
+}
+
+#[test]
+fn an_agent_deep_down_is_joined_as_the_controller_is() {
+    let _leaks = Leaks::begin();
+    let (tree, folder) = (Tree::new(), folder());
+    let beside = tree.child();
+    let place = beside.local().connect().expect("it is up");
+    let below = place.local().connect().expect("it is up");
+    let path = folder.path().join("socket");
+    place.call(own::listen_at { path: path.clone() }).expect("nobody is there");
+    let (mut joiner, number) = Joiner::joined(PROGRAM, &path);
+    assert_eq!(place.call(own::accept_at {}).expect("it has joined"), ContextId(number));
+    let context = tree.router.by_id(ContextId(number));
+    let name = format!("{place}.join.{}", joiner.process());
+    assert_eq!(context.call(own::place {}).as_deref(), Ok(name.as_str()));
+    assert_eq!(facts(&context).process, joiner.process());
+    assert_eq!(joiner.does(&format!("place {}", below.id().0)).as_deref(), Ok(below.name()));
+    assert_eq!(joiner.does(&format!("place {}", place.id().0)).as_deref(), Ok(place.name()));
+    // What the listener may not, it may not.
+    for above in [ContextId::ROOT, beside.id()] {
+        let error = joiner.does(&format!("place {}", above.0)).expect_err("it is above");
+        assert!(error.contains("refused"), "{error}");
+    }
+    let child = joiner.does("local").expect("the root has given it a number");
+    assert!(child.ends_with(&format!("{name}.local")), "{child}");
+    let gone = context.disconnected().expect("it is below");
+    joiner.does("leave").expect("it can");
+    assert_eq!(gone.wait().reason, Reason::Lost);
+    place.shutdown().expect("it ends");
+    assert!(!path.exists());
+}
+
+#[test]
+fn nobody_listens_is_said_and_so_is_what_else_is_there() {
+    let _leaks = Leaks::begin();
+    let folder = folder();
+    let nowhere = folder.path().join("nowhere");
+    let said = |path: &Path| offshoot::join(path).expect_err("nobody is there").to_string();
+    assert!(said(&nowhere).contains("nobody listens there"));
+    assert!(said(&nowhere).contains(&nowhere.display().to_string()));
+    let file = folder.file("file", "precious", 0o600);
+    assert!(said(&file).contains("nobody listens there any more"));
+    let tree = router();
+    let error = tree.listen(&file).err().expect("a file is there").to_string();
+    assert!(error.contains("no socket"), "{error}");
+    assert_eq!(fs::read(&file).expect("it is left alone"), b"precious");
+    assert!(tree.listen(folder.path().join("no/folder")).is_err());
+}
