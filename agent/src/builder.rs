@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::images::Find;
 use crate::join::join_with;
 use crate::tree::Router;
+use offshoot_bootstrap::{Image, ImageError};
 use std::path::{Path, PathBuf};
 
 /// Where images are looked for, other than in the usual places.
@@ -15,18 +16,24 @@ pub struct Search {
     pub folder: Option<PathBuf>,
     /// The package whose agent is wanted.
     pub package: Option<String>,
+    /// What the program has brought along, which is all that counts then.
+    pub given: Vec<Image>,
+    /// Whether the program itself is one of them.
+    pub own: bool,
 }
 
 /// How a program finds images: the crate `offshoot` puts its way in here when it is linked. An agent has none, and needs none.
 #[doc(hidden)]
 #[linkme::distributed_slice]
-pub static FINDERS: [fn(Search) -> Find];
+pub static FINDERS: [fn(Search) -> Result<Find>];
 
 /// The settings of a tree.
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     search: Search,
     log_level: u8,
+    /// What is wrong with an image that was given.
+    damage: Option<ImageError>,
 }
 
 impl Builder {
@@ -45,6 +52,55 @@ impl Builder {
         self
     }
 
+    /// An image that the program has brought along, for the platform that it was built for: one for each platform may be
+    /// given. Platforms without one are an error then, for the stock agent does not have the program's functions. The file is
+    /// one of those that `cargo xtask build-agent` leaves in `target/agents`; [`Builder::start`] says when it is not.
+    ///
+    /// ```no_run
+    /// # use offshoot_agent as offshoot;
+    /// # const IMAGE: [u8; 1] = [0];
+    /// # macro_rules! include_bytes { ($path:literal) => { &IMAGE } }
+    /// let router = offshoot::Router::builder()
+    ///     .image(include_bytes!("../target/agents/x86_64-unknown-linux-musl/my-agent.image"))
+    ///     .start()?;
+    /// # offshoot::Result::Ok(())
+    /// ```
+    #[must_use]
+    pub fn image(mut self, bytes: impl Into<Vec<u8>>) -> Builder {
+        match Image::parse(bytes.into()) {
+            Ok(image) => self.search.given.push(image),
+            Err(error) => self.damage = Some(error),
+        }
+        self
+    }
+
+    /// This very program is what is sent to targets of its own platform, so that all its functions are there: no agent is built
+    /// for it. It has to be static (`--target x86_64-unknown-linux-musl`), and its `main` has to begin with
+    /// [`init`](crate::init), which turns its copy into an agent. [`Builder::start`] packs it, once in a process: about a third
+    /// of a second for a release build of 1.5 MB, several for one that is not optimised. What starts it on the target comes from
+    /// a stock image, which has to be found as always. Targets of another platform are an error unless they have their own by
+    /// [`Builder::image`].
+    ///
+    /// ```no_run
+    /// # use offshoot_agent as offshoot;
+    /// #[offshoot::remote(crate = offshoot_agent)]
+    /// fn load() -> std::io::Result<String> {
+    ///     std::fs::read_to_string("/proc/loadavg")
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     offshoot::init();
+    ///     let router = offshoot::Router::builder().own_image().start()?;
+    ///     println!("{}", router.ssh("web1").connect()?.call(load {})?);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn own_image(mut self) -> Builder {
+        self.search.own = true;
+        self
+    }
+
     /// The most detailed log level that contexts send: 0 none (the default), 1 error, 2 warn, 3 info, 4 debug, 5 trace.
     #[must_use]
     pub fn log_level(mut self, level: u8) -> Builder {
@@ -55,34 +111,39 @@ impl Builder {
     /// Starts the tree.
     ///
     /// # Errors
-    /// When the system gives no descriptors or threads.
+    /// When the system gives no descriptors or threads, or an image that the program brings along is of no use.
     pub fn start(self) -> Result<Router> {
-        let sent = self.sent();
-        Router::start(find(self.search), self.log_level, sent)
+        let (sent, find) = self.settled()?;
+        Router::start(find, self.log_level, sent)
     }
 
     /// Joins the tree of the process that listens at `path`, with these settings for what is started from here: see
     /// [`join`](crate::join). The log level is that of the tree.
     ///
     /// # Errors
-    /// As [`join`](crate::join).
+    /// As [`join`](crate::join) and [`Builder::start`].
     pub fn join(self, path: impl AsRef<Path>) -> Result<Router> {
-        let sent = self.sent();
-        join_with(path.as_ref(), find(self.search), sent)
+        let (sent, find) = self.settled()?;
+        join_with(path.as_ref(), find, sent)
     }
 
-    fn sent(&self) -> Sent {
-        if self.search.package.is_some() { Sent::Own } else { Sent::Stock }
-    }
-}
-
-fn find(search: Search) -> Find {
-    match FINDERS.first() {
-        Some(finder) => finder(search),
-        None => Box::new(|platform| {
-            Err(Error::Image(format!(
-                "no agent for {platform}: this program is made without the crate offshoot, which finds them"
-            )))
-        }),
+    /// Whose agents are sent, and where they are found.
+    fn settled(&self) -> Result<(Sent, Find)> {
+        if let Some(error) = &self.damage {
+            return Err(Error::Image(format!(
+                "what the program gave as an image: {error}; it has to be an .image file of `cargo xtask build-agent`"
+            )));
+        }
+        let Search { package, given, own, .. } = &self.search;
+        let sent = if *own || !given.is_empty() || package.is_some() { Sent::Own } else { Sent::Stock };
+        let find: Find = match FINDERS.first() {
+            Some(finder) => finder(self.search.clone())?,
+            None => Box::new(|platform| {
+                Err(Error::Image(format!(
+                    "no agent for {platform}: this program is made without the crate offshoot, which finds them"
+                )))
+            }),
+        };
+        Ok((sent, find))
     }
 }

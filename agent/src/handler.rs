@@ -13,7 +13,6 @@ use crate::tree::Router;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 
 /// Who has sent a message, to whom it is given.
@@ -55,7 +54,7 @@ where
                 Ok(message) => value(&(self.act)(&here, sent, message)),
                 Err(error) => failed(&codec_error(here.name(), error)),
             };
-            let reply = crate::broker::contained(here.name(), AssertUnwindSafe(act));
+            let reply = crate::broker::contained(here.name(), act);
             scope.end(crate::scope::Stand::Over);
             node.with(|core| crate::broker::deliver(&node, core, crate::broker::Answer::Flow(flow), reply));
         };

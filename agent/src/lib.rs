@@ -45,6 +45,7 @@ mod builder;
 mod chain;
 mod channel;
 mod connecting;
+mod contain;
 mod context;
 mod error_form;
 mod guard;
@@ -95,7 +96,9 @@ pub use program::{Command, ExitStatus, Output, Process};
 pub use remote::Remote;
 pub use reply::Reply;
 pub use router::Policy;
-pub use runtime::agent_main;
+#[doc(hidden)]
+pub use runtime::was_initialised;
+pub use runtime::{agent_main, init};
 pub use secret::Secret;
 pub use select::{IntoSource, Key, Late, Mapped, Select, Source};
 pub use stream::{Reader, Writer};

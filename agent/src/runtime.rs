@@ -12,36 +12,99 @@ use crate::shared::Shared;
 use crate::sys;
 use crate::sys::life::{self, Part};
 use crate::wire::Kind;
+use offshoot_bootstrap::Param;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The `main` of an agent binary: the stock one's, and that of an agent with a program's own functions.
 ///
-/// Never returns. Started by hand it explains itself; with `--functions` it lists what can be called in it.
+/// Never returns. Started by hand it explains itself; with `--offshoot-functions` it lists what can be called in it.
+///
+/// ```no_run
+/// #[offshoot_agent::remote(crate = offshoot_agent)]
+/// fn uptime() -> std::io::Result<String> {
+///     std::fs::read_to_string("/proc/uptime")
+/// }
+///
+/// fn main() {
+///     offshoot_agent::agent_main()
+/// }
+/// ```
 pub fn agent_main() -> ! {
-    let arguments: Vec<String> = std::env::args().collect();
-    let code = match arguments.get(1).map(String::as_str) {
-        Some("--functions") => {
+    if let Some(role) = Role::given() {
+        play(role);
+    }
+    say(
+        2,
+        "offshoot-agent: this is the part of offshoot that a controller sends; it is not started by hand\n",
+    );
+    std::process::exit(64);
+}
+
+/// Makes this program one that can be its own image: to be called first in `main`, before threads, output and arguments.
+///
+/// Where the program was started as an agent it becomes one and this never returns; else it returns at once and does
+/// nothing. What stands in front of it in `main` would also run on every target.
+///
+/// ```no_run
+/// # use offshoot_agent as offshoot;
+/// fn main() {
+///     offshoot::init();
+///     // From here on this is the controller.
+/// }
+/// ```
+pub fn init() {
+    INITIALISED.store(true, Ordering::Relaxed);
+    if let Some(role) = Role::given() {
+        play(role);
+    }
+}
+
+/// Whether [`init`] was called: a program that has not done so must not be sent as an image, for its copy would not
+/// become an agent but do once more what the program does.
+pub fn was_initialised() -> bool {
+    INITIALISED.load(Ordering::Relaxed)
+}
+
+static INITIALISED: AtomicBool = AtomicBool::new(false);
+
+/// What a program was started for, when not by a person.
+enum Role {
+    /// To be an agent: by stages, with a title and this parameter.
+    Agent(Param),
+    /// To list its functions: by `build-agent`.
+    List,
+}
+
+impl Role {
+    fn given() -> Option<Role> {
+        let mut arguments = std::env::args_os().skip(1);
+        let first = arguments.next()?;
+        let first = first.to_str()?;
+        match arguments.count() {
+            0 if first == "--offshoot-functions" => Some(Role::List),
+            1 => offshoot_bootstrap::parse_param(first).ok().map(Role::Agent),
+            _ => None,
+        }
+    }
+}
+
+fn play(role: Role) -> ! {
+    let code = match role {
+        Role::List => {
             let mut names: Vec<_> = FUNCTIONS.iter().map(|function| function.name).collect();
             names.sort_unstable();
             names.push("");
             say(1, &names.join("\n"))
         }
-        Some(parameter) if arguments.len() == 3 && parameter.len() == 35 => match run(parameter) {
+        Role::Agent(parameter) => match run(&parameter) {
             Ok(()) => 0,
             Err(error) => {
                 say(2, &format!("offshoot-agent: {error}\n"));
                 89
             }
         },
-        _ => {
-            say(
-                2,
-                "offshoot-agent: this is the part of offshoot that a controller sends; it is not started by hand\n",
-            );
-            64
-        }
     };
     std::process::exit(code);
 }
@@ -52,9 +115,7 @@ fn say(stream: i32, text: &str) -> i32 {
     i32::from(written.is_err())
 }
 
-fn run(parameter: &str) -> Result<()> {
-    let parameter = offshoot_bootstrap::parse_param(parameter)
-        .map_err(|error| Error::system("reading the boot parameter", error))?;
+fn run(parameter: &Param) -> Result<()> {
     let missing = || Error::Image("started without its image".into());
     crate::map::seed(sys::random);
     sys::hide_arguments();

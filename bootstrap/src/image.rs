@@ -51,6 +51,11 @@ impl Image {
         self.trailer.loader(&self.bytes).unwrap_or_default()
     }
 
+    /// Stage 2, whose headers say that the whole image belongs to it.
+    pub(crate) fn before_loader(&self) -> &[u8] {
+        self.bytes.get(..self.trailer.loader_offset as usize).unwrap_or_default()
+    }
+
     /// The whole image, as it is sent.
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.bytes

@@ -15,6 +15,9 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod assemble;
+#[doc(hidden)]
+pub mod elf;
 pub mod exit;
 #[doc(hidden)]
 pub mod filter;
@@ -29,11 +32,14 @@ pub mod native;
 mod pack;
 mod param;
 mod platform;
+#[doc(hidden)]
+pub mod squeeze;
 mod stage0;
 
+pub use assemble::PackError;
 pub use image::{Image, ImageError};
 #[cfg(feature = "pack")]
-pub use pack::{PackError, pack};
+pub use pack::pack;
 pub use param::{Mode, Nonce, Param, ParamError, agent_marker, param, parse_param, ready_marker};
 pub use platform::{PLATFORM_NOTICE, Platform, platform_notice};
 pub use stage0::{MAX_COMMAND, MAX_TITLE, Stage0, clean_title};

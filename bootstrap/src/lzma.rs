@@ -21,24 +21,24 @@ pub const PROBABILITIES: usize = 1 << 14;
 /// The `.lzma` header: properties, dictionary size, length.
 const HEADER: usize = 13;
 
-// Where each set of probabilities begins.
-const IS_MATCH: usize = 0;
-const IS_REP: usize = IS_MATCH + (STATES << 4);
-const IS_REP_G0: usize = IS_REP + STATES;
-const IS_REP_G1: usize = IS_REP_G0 + STATES;
-const IS_REP_G2: usize = IS_REP_G1 + STATES;
-const IS_REP0_LONG: usize = IS_REP_G2 + STATES;
-const SLOT: usize = IS_REP0_LONG + (STATES << 4);
-const SPECIAL: usize = SLOT + (4 << 6);
-const ALIGN: usize = SPECIAL + 128;
-const MATCH_LENGTH: usize = ALIGN + 16;
-const REP_LENGTH: usize = MATCH_LENGTH + LENGTHS;
-const LITERAL: usize = REP_LENGTH + LENGTHS;
+// Where each set of probabilities begins; the encoder has the same.
+pub(crate) const IS_MATCH: usize = 0;
+pub(crate) const IS_REP: usize = IS_MATCH + (STATES << 4);
+pub(crate) const IS_REP_G0: usize = IS_REP + STATES;
+pub(crate) const IS_REP_G1: usize = IS_REP_G0 + STATES;
+pub(crate) const IS_REP_G2: usize = IS_REP_G1 + STATES;
+pub(crate) const IS_REP0_LONG: usize = IS_REP_G2 + STATES;
+pub(crate) const SLOT: usize = IS_REP0_LONG + (STATES << 4);
+pub(crate) const SPECIAL: usize = SLOT + (4 << 6);
+pub(crate) const ALIGN: usize = SPECIAL + 128;
+pub(crate) const MATCH_LENGTH: usize = ALIGN + 16;
+pub(crate) const REP_LENGTH: usize = MATCH_LENGTH + LENGTHS;
+pub(crate) const LITERAL: usize = REP_LENGTH + LENGTHS;
 // Within a length coder: choice, choice 2, low (16 sets of 8), middle (16 sets of 8), high (256).
 const LENGTHS: usize = LENGTH_HIGH + 256;
-const LENGTH_LOW: usize = 2;
-const LENGTH_MIDDLE: usize = LENGTH_LOW + (16 << 3);
-const LENGTH_HIGH: usize = LENGTH_MIDDLE + (16 << 3);
+pub(crate) const LENGTH_LOW: usize = 2;
+pub(crate) const LENGTH_MIDDLE: usize = LENGTH_LOW + (16 << 3);
+pub(crate) const LENGTH_HIGH: usize = LENGTH_MIDDLE + (16 << 3);
 const STATES: usize = 12;
 const _: () = assert!(LITERAL + (0x300 << 4) <= PROBABILITIES);
 

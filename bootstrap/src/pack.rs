@@ -1,6 +1,6 @@
-//! Writes images. The same parts always give the same bytes.
+//! Packs an agent as small as can be, for images that are built once and sent often.
 
-use std::{error::Error, fmt, io::Write};
+use std::{fmt, io::Write};
 
 use xz2::{
     stream::{LzmaOptions, MatchFinder, Mode, Stream},
@@ -8,9 +8,8 @@ use xz2::{
 };
 
 use crate::{
-    Image, Platform, filter,
-    image::{SEGMENT_LENGTHS, check_program},
-    layout::{self, TRAILER, Trailer},
+    Platform,
+    assemble::{PackError, assemble},
 };
 
 /// Packs `agent`, an ELF file for `platform`, with the two native stages of that platform into an image.
@@ -21,40 +20,7 @@ use crate::{
 /// # Errors
 /// When a part is not for `platform` or is too large, or the compressor fails.
 pub fn pack(platform: Platform, agent: &[u8], loader: &[u8], unpacker: &[u8]) -> Result<Vec<u8>, PackError> {
-    let machine = agent.get(18..20).map(|machine| u16::from_le_bytes([machine[0], machine[1]]));
-    if !agent.starts_with(b"\x7fELF\x02\x01") || machine != Some(platform.elf_machine()) {
-        return Err(PackError::Part("agent", platform));
-    }
-    check_program(loader, platform, loader.len()).ok_or(PackError::Part("loader", platform))?;
-    check_program(unpacker, platform, unpacker.len()).ok_or(PackError::Part("unpacker", platform))?;
-    if loader.len() > layout::MAX_LOADER as usize || agent.len() > layout::MAX_RAW as usize {
-        return Err(PackError::TooLarge);
-    }
-
-    let mut filtered = agent.to_vec();
-    filter::apply(platform.filter(), &mut filtered);
-    let payload = compress(&filtered)?;
-
-    let length = unpacker.len() + loader.len() + payload.len() + TRAILER;
-    if length > layout::MAX_IMAGE {
-        return Err(PackError::TooLarge);
-    }
-    let trailer = Trailer {
-        platform: platform.number(),
-        loader_offset: unpacker.len() as u32,
-        loader_length: loader.len() as u32,
-        image_length: length as u32,
-        raw_length: agent.len() as u32,
-        raw_checksum: layout::fnv1a(agent),
-    };
-    let mut image = [unpacker, loader, &payload, &trailer.write()].concat();
-    for place in SEGMENT_LENGTHS {
-        image[place].copy_from_slice(&(length as u64).to_le_bytes());
-    }
-    match Image::parse(image.as_slice()).and_then(|image| image.unpack()) {
-        Ok(unpacked) if unpacked == agent => Ok(image),
-        _ => Err(PackError::Compressor("what was packed does not unpack to the same bytes".into())),
-    }
+    assemble(platform, agent, loader, unpacker, compress)
 }
 
 /// The smallest `.lzma` stream of `data` among the settings that suit machine code.
@@ -81,31 +47,3 @@ fn compress(data: &[u8]) -> Result<Vec<u8>, PackError> {
 fn compressor(error: impl fmt::Display) -> PackError {
     PackError::Compressor(error.to_string())
 }
-
-/// Why an image could not be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PackError {
-    /// The named part is not a program for the platform.
-    Part(&'static str, Platform),
-    /// The agent, the loader or the result is over the format's limits.
-    TooLarge,
-    /// The compressor failed, with its words.
-    Compressor(String),
-}
-
-impl fmt::Display for PackError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PackError::Part(part, platform) => {
-                write!(f, "the {part} is not a program of the right form for {platform}")
-            }
-            PackError::TooLarge => {
-                f.write_str("the agent or its loader is over the limits of the image format")
-            }
-            PackError::Compressor(words) => write!(f, "the agent could not be compressed: {words}"),
-        }
-    }
-}
-
-impl Error for PackError {}

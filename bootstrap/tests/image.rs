@@ -42,6 +42,26 @@ fn an_image_says_what_was_packed_into_it() {
 }
 
 #[test]
+fn another_agent_can_take_the_place_of_the_one_in_an_image() {
+    let agent = image().unpack().unwrap();
+    let program = fs::read("/proc/self/exe").unwrap();
+    let other = image().with_agent(&program).unwrap();
+    let inside = other.unpack().unwrap();
+    assert!(inside.len() < program.len() && other.loader() == image().loader());
+    assert!(inside[64..1000] == program[64..1000], "only what is not loaded is left out");
+    // And back again: both stages are what they were compiled to.
+    let back = other.with_agent(&agent).unwrap().unpack().unwrap();
+    assert!(back == image().with_agent(&agent).unwrap().unpack().unwrap());
+    let stages = native::compile(image().platform(), Path::new("rustc"), &folder()).unwrap();
+    let packed = pack(image().platform(), &back, &stages.loader, &stages.unpacker).unwrap();
+    let at = stages.unpacker.len() + stages.loader.len();
+    assert!(packed[112..at] == other.bytes()[112..at]);
+    for wrong in [&b"not a program"[..], &agent[..60], &program[..2000]] {
+        assert!(image().with_agent(wrong).is_err());
+    }
+}
+
+#[test]
 fn a_byte_changed_anywhere_in_the_trailer_is_refused() {
     let bytes = image().bytes();
     for place in trailer_at(bytes)..bytes.len() {

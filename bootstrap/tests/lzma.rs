@@ -5,11 +5,13 @@
 use std::io::Write;
 
 use offshoot_bootstrap::{
+    elf,
     filter::{self, Filter},
     lzma,
+    squeeze::squeeze,
 };
 use xz2::{
-    stream::{LzmaOptions, Stream},
+    stream::{Action, LzmaOptions, Stream},
     write::XzEncoder,
 };
 
@@ -104,6 +106,43 @@ fn what_liblzma_packs_is_unpacked_whatever_the_settings() {
             "lc {lc} lp {lp} pb {pb}, {length} bytes"
         );
     }
+}
+
+/// What liblzma reads in a `.lzma` file.
+fn unpack_by_liblzma(packed: &[u8], length: usize) -> Vec<u8> {
+    let mut output = Vec::with_capacity(length + 1);
+    let mut stream = Stream::new_lzma_decoder(u64::MAX).unwrap();
+    stream.process_vec(packed, &mut output, Action::Finish).unwrap();
+    output
+}
+
+#[test]
+fn what_the_fast_encoder_packs_is_unpacked_here_and_by_liblzma() {
+    let mut random = Random::new("squeeze");
+    for round in 0..200 {
+        let length = if round < 20 { round } else { random.below(80_000) };
+        let data = random.data(length);
+        let packed = squeeze(&data);
+        assert_eq!(decode(&packed, length).as_deref(), Ok(data.as_slice()), "{length} bytes");
+        assert!(unpack_by_liblzma(&packed, length) == data, "{length} bytes");
+    }
+    // The longest match, the farthest distance, and bytes that carry through a long run of ones.
+    for data in
+        [vec![0; 1 << 20], vec![0xff; 100_000], [random.data(1 << 20), vec![7; 300]].concat().repeat(2)]
+    {
+        let packed = squeeze(&data);
+        assert!(decode(&packed, data.len()).as_deref() == Ok(data.as_slice()), "{} bytes", data.len());
+    }
+}
+
+#[test]
+fn the_fast_encoder_packs_a_program_nearly_as_small_as_liblzma() {
+    let program = std::fs::read("/proc/self/exe").unwrap();
+    let program = elf::Elf::read(&program).and_then(|elf| elf.loaded()).unwrap();
+    let begun = std::time::Instant::now();
+    let (ours, theirs) = (squeeze(&program).len(), compress(&program, 3, 0, 0).len());
+    println!("{} bytes: {ours} ours, {theirs} theirs; both took {:?}", program.len(), begun.elapsed());
+    assert!(ours < theirs + theirs / 5, "{ours} against {theirs}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
-//! Where the controller finds the images of agents: embedded in the program, or in a folder.
+//! Where the controller finds the images of agents: given by the program, the program itself, embedded in it, or in a
+//! folder.
 
+use crate::own;
 use offshoot_agent::images::Find;
 use offshoot_agent::macro_support::linkme;
 use offshoot_agent::{Error, FINDERS, Search};
@@ -19,12 +21,30 @@ const STOCK: &str = "offshoot-agent";
 
 #[linkme::distributed_slice(FINDERS)]
 #[linkme(crate = offshoot_agent::macro_support::linkme)]
-static FINDER: fn(Search) -> Find = |search| {
-    Box::new(move |platform| {
-        let package = search.package.as_deref().unwrap_or(STOCK);
-        find(search.folder.as_deref(), package, platform)
-    })
+static FINDER: fn(Search) -> Result<Find, Error> = |mut search| {
+    // What takes time, and what may be wrong with it, before the tree is there.
+    if search.own {
+        let image = own::image(|platform| find(search.folder.as_deref(), STOCK, platform))?;
+        search.given.push(image);
+    }
+    Ok(Box::new(move |platform| given_or_found(&search, platform)))
 };
+
+fn given_or_found(search: &Search, platform: Platform) -> Result<Image, Error> {
+    if let Some(image) = search.given.iter().find(|image| image.platform() == platform) {
+        return Ok(image.clone());
+    }
+    // Another agent would not have the program's functions.
+    if let Some(other) = search.given.first() {
+        return Err(Error::Image(format!(
+            "no agent for {platform}: this program has brought its own for {} only; build one with `cargo xtask build-agent \
+             --manifest-path ITS/Cargo.toml --target {}` and give it by Builder::image",
+            other.platform(),
+            platform.rust_target()
+        )));
+    }
+    find(search.folder.as_deref(), search.package.as_deref().unwrap_or(STOCK), platform)
+}
 
 /// Finds the image of a package's agent for a platform: in the given folder, in the folder that `OFFSHOOT_AGENTS` names, embedded in this
 /// program, or, for a program that was built in a workspace, in its `target/agents`.

@@ -22,9 +22,13 @@
 //! }
 //! ```
 //!
-//! A function of your own runs where the agent was built with it; the stock agent has those of [`stock`].
+//! A function of your own runs where the agent was built with it; the stock agent has those of [`stock`]. Yours reach a
+//! target in one of two more ways: in an agent that `cargo xtask build-agent --manifest-path YOURS/Cargo.toml` builds
+//! ([`Builder::package`]), or in this program itself, sent as its own image ([`Builder::own_image`]). A panic in a function is
+//! an error of its call there, with message and place; the stock agent, which is built for size, ends with a panic.
 
 mod images;
+mod own;
 mod run;
 
 pub use images::FOLDER_VARIABLE;
@@ -33,7 +37,8 @@ pub use offshoot_agent::{
     Blob, Builder, CallError, Chain, Command, ConnectError, ConnectErrorKind, Connecting, Context, ContextId,
     Departure, Disconnected, Error, ExitStatus, Flattened, Handle, Hop, IntoSource, Key, Late, Listener,
     Mapped, Messages, Output, Policy, Process, Reader, Reason, Receiver, RecvError, Registration, Remote,
-    Reply, Result, Router, Secret, Select, Sender, Sent, Source, Writer, agent_main, join, remote, stock,
+    Reply, Result, Router, Secret, Select, Sender, Sent, Source, Writer, agent_main, init, join, remote,
+    stock,
 };
 pub use run::run;
 

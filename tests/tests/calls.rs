@@ -10,6 +10,8 @@ use std::task::{Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use offshoot::{CallError, Error, Reason, stock};
 use offshoot_test_agent as own;
 use offshoot_tests::scratch::ScratchDir;
@@ -305,14 +307,43 @@ fn functions_that_hang_hold_up_neither_others_nor_the_end() {
 fn a_function_that_panics_is_told() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
-    let text = "out of cheese".to_owned();
-    // Here, where panics unwind, the context lives on.
-    let error = failure(tree.router.call(own::panic_with { text: text.clone() }));
-    assert_eq!(error, Error::Panicked { context: "controller".into(), message: text.clone() });
-    assert_eq!(value(tree.router.call(own::place {})), "controller");
-    // An agent's panics end it: it is built without the means to unwind.
+    let child = tree.child();
+    let grandchild = child.local().connect().unwrap_or_else(|error| panic!("{error}"));
+    let scratch = ScratchDir::new("signals");
+    // In the root's own process, and in agents that were built to unwind, which is how build-agent builds all but the stock one.
+    for context in [&tree.router, &child, &grandchild] {
+        let signal = scratch.path().join(context.name());
+        let busy = context.start(own::wait_for_file { path: signal.clone() });
+        let error = failure(context.call(own::panic_with { text: "out of cheese".into() }));
+        let Error::Panicked { context: name, message } = &error else { panic!("{error}") };
+        assert_eq!(name, context.name());
+        let place =
+            message.strip_prefix("out of cheese, at ").unwrap_or_else(|| panic!("no place: {message}"));
+        let [file, line, column] = place.split(':').collect::<Vec<_>>()[..] else { panic!("{place}") };
+        assert_eq!(file, "tests/agent/src/lib.rs");
+        assert!(column.parse::<u32>().is_ok_and(|column| column > 0), "{place}");
+        let number: usize = line.parse().expect("a line has a number");
+        let source = fs::read_to_string("agent/src/lib.rs").expect("suites run in the folder tests");
+        assert_eq!(source.lines().nth(number - 1).map(str::trim), Some("panic!(\"{text}\");"), "{place}");
+        // The context lives on, other calls in it as well.
+        assert_eq!(value(context.call(own::place {})), context.name());
+        fs::write(signal, "").expect("the directory is ours");
+        assert!(value(busy.wait()));
+    }
+}
+
+#[test]
+fn an_agent_that_aborts_ends_alone_and_every_call_in_it_says_so() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
-    let error = failure(child.call(own::panic_with { text }));
-    assert!(error.to_string().starts_with("local: "), "{error}");
+    let below = child.local().connect().unwrap_or_else(|error| panic!("{error}"));
+    // What a panic does in an agent that was built to abort: an instruction that no processor knows.
+    let waiting = [child.start(own::hang {}), below.start(own::hang {})];
+    kill(Pid::from_raw(facts(&child).process as i32), Signal::SIGILL).expect("it lives");
+    for reply in waiting {
+        let error = failure(reply.wait());
+        assert!(matches!(error, Error::Undelivered { reason: Reason::Lost, .. }), "{error}");
+    }
     value(other.call(own::nothing {}));
 }

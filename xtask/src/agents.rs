@@ -5,6 +5,7 @@
 
 mod build;
 mod inspect;
+mod project;
 
 use std::{
     fs,
@@ -15,15 +16,18 @@ use std::{
 use offshoot_bootstrap::{Image, MAX_COMMAND, Mode, Nonce, Platform, Stage0, native, pack};
 
 use crate::Outcome;
-use build::Builder;
+use build::{Builder, Panic};
+use project::Project;
 
 /// The most that an image may weigh on the wire.
 const WIRE_BUDGET: usize = 131_072;
 
 /// What was asked for.
 struct Request {
-    package: String,
+    project: Project,
     platforms: Vec<Platform>,
+    panic: Panic,
+    out: PathBuf,
     check: bool,
     verify: bool,
     quiet: bool,
@@ -31,29 +35,46 @@ struct Request {
 
 impl Request {
     fn parse(words: &[String]) -> Result<Request, String> {
-        let mut request = Request {
-            package: "offshoot-agent".into(),
-            platforms: Vec::new(),
-            check: false,
-            verify: false,
-            quiet: false,
-        };
+        let (mut manifest, mut package, mut panic, mut out) = (None, None, None, None);
+        let mut platforms = Vec::new();
+        let (mut check, mut verify, mut quiet) = (false, false, false);
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or(format!("{word} needs a value"));
             match word.as_str() {
-                "--target" => request.platforms.push(parse_target(value()?)?),
-                "--package" | "-p" => request.package = value()?.clone(),
-                "--check" => request.check = true,
-                "--verify" => request.verify = true,
-                "--quiet" | "-q" => request.quiet = true,
+                "--target" => platforms.push(parse_target(value()?)?),
+                "--manifest-path" => manifest = Some(value()?.clone()),
+                "--package" | "-p" => package = Some(value()?.clone()),
+                "--panic" => panic = Some(parse_panic(value()?)?),
+                "--out" => out = Some(PathBuf::from(value()?)),
+                "--check" => check = true,
+                "--verify" => verify = true,
+                "--quiet" | "-q" => quiet = true,
                 _ => return Err(format!("{word:?} is not known; `cargo xtask help` shows the usage")),
             }
         }
-        if request.platforms.is_empty() {
-            request.platforms = Platform::ALL.to_vec();
+        let project = match manifest {
+            Some(manifest) => Project::of(&manifest, package)?,
+            None => Project::inside(package),
+        };
+        if verify && project.is_outside() {
+            return Err("--verify copies this workspace; it cannot copy another".into());
         }
-        Ok(request)
+        if platforms.is_empty() {
+            platforms = Platform::ALL.to_vec();
+        }
+        // The stock agent's functions do not panic, and each of its bytes goes over each wire; a program's own may.
+        let panic = panic.unwrap_or(if project.is_stock() { Panic::Abort } else { Panic::Unwind });
+        let out = out.unwrap_or_else(|| project.images());
+        Ok(Request { project, platforms, panic, out, check, verify, quiet })
+    }
+}
+
+fn parse_panic(text: &str) -> Result<Panic, String> {
+    match text {
+        "abort" => Ok(Panic::Abort),
+        "unwind" => Ok(Panic::Unwind),
+        _ => Err(format!("--panic is abort or unwind, not {text:?}")),
     }
 }
 
@@ -67,21 +88,20 @@ fn parse_target(text: &str) -> Result<Platform, String> {
 
 /// Runs the verb.
 pub fn run(words: &[String]) -> Outcome {
-    let request = Request::parse(words)?;
-    let root = workspace();
+    let Request { project, platforms, panic, out, check, verify: again, quiet } = Request::parse(words)?;
     // The first build takes a minute: cargo's progress, on stderr, is worth seeing then.
-    let first = request.platforms.iter().any(|&platform| !agent_path(&request.package, platform).exists());
-    let builder = Builder::new(&root, &request.package, request.quiet && !first)?;
+    let first = platforms.iter().any(|&platform| !agent_path(&out, &project.package, platform).exists());
+    let builder = Builder::new(project, panic, quiet && !first)?;
     let mut rows = Vec::new();
-    for &platform in &request.platforms {
-        rows.push(build_one(&builder, &root, platform)?);
+    for &platform in &platforms {
+        rows.push(build_one(&builder, &out, platform)?);
     }
     inspect::functions(&rows.iter().map(|row| (row.platform, row.agent.as_path())).collect::<Vec<_>>())?;
-    if request.verify {
-        verify(&request, &root, &rows)?;
+    if again {
+        verify(&builder, &rows, quiet)?;
     }
-    if !request.quiet {
-        print(&rows);
+    if !quiet {
+        print(&rows, panic);
     }
     for row in &rows {
         if row.stage0 > MAX_COMMAND {
@@ -89,7 +109,7 @@ pub fn run(words: &[String]) -> Outcome {
                 format!("stage 0 for {} is {} bytes, over {MAX_COMMAND}", row.platform, row.stage0).into()
             );
         }
-        if request.check && row.wire > WIRE_BUDGET {
+        if check && row.wire > WIRE_BUDGET {
             return Err(
                 format!("the image for {} is {} bytes, over {WIRE_BUDGET}", row.platform, row.wire).into()
             );
@@ -103,14 +123,14 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
 }
 
-/// Where the images are, absolute.
+/// Where this workspace's images are, absolute.
 pub fn folder() -> PathBuf {
     workspace().join("target/agents")
 }
 
-/// Where the agent of `package` is; its image is beside it, with `.image` at the end.
-fn agent_path(package: &str, platform: Platform) -> PathBuf {
-    folder().join(platform.rust_target()).join(package)
+/// Where the agent of `package` is in a folder of images; its image is beside it, with `.image` at the end.
+fn agent_path(out: &Path, package: &str, platform: Platform) -> PathBuf {
+    out.join(platform.rust_target()).join(package)
 }
 
 /// What was built for one platform.
@@ -123,15 +143,15 @@ struct Row {
     hash: String,
 }
 
-fn build_one(builder: &Builder, root: &Path, platform: Platform) -> Result<Row, Box<dyn std::error::Error>> {
-    let built = builder.build(platform, "agent-build", "/offshoot")?;
+fn build_one(builder: &Builder, out: &Path, platform: Platform) -> Result<Row, Box<dyn std::error::Error>> {
+    let built = builder.build(platform, "agent-build")?;
     let program = fs::read(&built)?;
     inspect::is_static(&program, platform)?;
-    let stages = stages(builder, root, platform)?;
+    let stages = stages(builder, platform)?;
 
-    let agent = agent_path(builder.package(), platform);
+    let agent = agent_path(out, &builder.project().package, platform);
     let image = agent.with_extension("image");
-    fs::create_dir_all(folder().join(platform.rust_target()))?;
+    fs::create_dir_all(out.join(platform.rust_target()))?;
     let bytes = match current(&agent, &image, &program, &stages) {
         Some(bytes) => bytes,
         None => {
@@ -166,22 +186,18 @@ fn current(agent: &Path, image: &Path, program: &[u8], stages: &native::Stages) 
     same.then_some(bytes)
 }
 
-fn stages(
-    builder: &Builder,
-    root: &Path,
-    platform: Platform,
-) -> Result<native::Stages, Box<dyn std::error::Error>> {
-    let scratch = root.join("target/agent-build/stages");
+fn stages(builder: &Builder, platform: Platform) -> Result<native::Stages, Box<dyn std::error::Error>> {
+    let scratch = builder.project().target.join("agent-build/stages");
     fs::create_dir_all(&scratch)?;
     Ok(native::compile(platform, builder.rustc(), &scratch)?)
 }
 
 /// Builds everything again, elsewhere, and compares.
-fn verify(request: &Request, root: &Path, rows: &[Row]) -> Outcome {
-    let elsewhere = build::copy_of(root)?;
-    let builder = Builder::new(&elsewhere.path(), &request.package, request.quiet)?;
+fn verify(builder: &Builder, rows: &[Row], quiet: bool) -> Outcome {
+    let elsewhere = build::copy_of(&builder.project().root)?;
+    let builder = Builder::new(builder.project().copied_to(&elsewhere.path()), builder.panic(), quiet)?;
     for row in rows {
-        let again = fs::read(builder.build(row.platform, "agent-verify", "/offshoot")?)?;
+        let again = fs::read(builder.build(row.platform, "agent-verify")?)?;
         if again != fs::read(&row.agent)? {
             return Err(format!(
                 "the agent for {} differs when it is built again in another directory",
@@ -190,7 +206,7 @@ fn verify(request: &Request, root: &Path, rows: &[Row]) -> Outcome {
             .into());
         }
     }
-    if !request.quiet {
+    if !quiet {
         println!("built again in another directory: the same bytes");
     }
     Ok(())
@@ -208,15 +224,19 @@ fn make_executable(path: &Path) -> std::io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
-fn print(rows: &[Row]) {
+fn print(rows: &[Row], panic: Panic) {
     println!(
-        "{:<28} {:>8} {:>8} {:>8} {:>8}  sha256 of the image",
+        "{:<28} {:>8} {:>8} {:>8} {:>8}  a panic  sha256 of the image",
         "target", "raw", "wire", "budget", "stage 0"
     );
+    let panic = match panic {
+        Panic::Abort => "aborts",
+        Panic::Unwind => "unwinds",
+    };
     for row in rows {
         let target = row.platform.rust_target();
         println!(
-            "{target:<28} {:>8} {:>8} {WIRE_BUDGET:>8} {:>8}  {}",
+            "{target:<28} {:>8} {:>8} {WIRE_BUDGET:>8} {:>8}  {panic:<7}  {}",
             row.raw, row.wire, row.stage0, row.hash
         );
     }

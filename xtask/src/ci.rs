@@ -10,7 +10,7 @@ use std::process::Command;
 
 use crate::agents::workspace;
 use crate::suite::{cargo, target_directory};
-use crate::{Outcome, agents, fuzz, suite};
+use crate::{Outcome, agents, fuzz, projects, suite};
 
 type Step = (&'static str, fn() -> Outcome);
 
@@ -85,7 +85,12 @@ const FUZZ: [&str; 2] = ["--manifest-path", "tests/fuzz/Cargo.toml"];
 
 fn formatting() -> Outcome {
     succeed(cargo().args(["fmt", "--all", "--check"]))?;
-    succeed(cargo().arg("fmt").args(FUZZ).arg("--check"))
+    succeed(cargo().arg("fmt").args(FUZZ).arg("--check"))?;
+    for project in projects::all()? {
+        let manifest = project.join("Cargo.toml");
+        succeed(cargo().args(["fmt", "--check", "--manifest-path"]).arg(manifest))?;
+    }
+    Ok(())
 }
 
 fn clippy() -> Outcome {

@@ -9,6 +9,7 @@ mod dist;
 mod fuzz;
 mod miri;
 mod packages;
+mod projects;
 mod sandbox;
 mod suite;
 
@@ -17,7 +18,9 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask VERB [ARGS...]
 
-  build-agent [--target T]... [--package P] [--check] [--verify]   build the agent images into target/agents
+  build-agent [--target T]... [--package P] [--manifest-path FILE] [--panic abort|unwind] [--out DIR] [--check] [--verify]
+                                                                   build the agent images, of this workspace or of another
+                                                                   crate, into target/agents
   dist                                                             build the one-file command line, target/dist/offshoot
   offshoot ARGS...                                                 build what is stale, then run target/dist/offshoot ARGS
   test [--skip-build] [FILTER...]                                  all tests: units here, end-to-end suites in a sandbox

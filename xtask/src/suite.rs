@@ -11,10 +11,13 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::{Outcome, agents, dist, packages, sandbox};
+use crate::{Outcome, agents, dist, packages, projects, sandbox};
 
 /// Seconds after which a test program is killed: a hung test must not hang the whole run.
 const LIMIT: &str = "900";
+
+/// The suite that runs the example projects.
+const PROJECTS_SUITE: &str = "ways";
 
 /// What one test program, or one cargo run of several, has said about itself.
 #[derive(Default)]
@@ -55,6 +58,10 @@ pub fn run(words: &[String]) -> Outcome {
         let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
         agents::run(&["--package", "offshoot-test-agent", "--target", &target].map(str::to_owned))?;
         dist::run(&[])?;
+        // Outside the sandbox, where neither toolchain nor registry is to be seen.
+        if filters.is_empty() || filters.iter().any(|filter| PROJECTS_SUITE.contains(filter.as_str())) {
+            projects::build()?;
+        }
     }
     let mut tallies = vec![outside(&filters)?];
     if root {
@@ -100,6 +107,7 @@ pub fn sandboxed(program: &Path) -> Result<Command, Box<dyn std::error::Error>> 
     command
         .env("OFFSHOOT_BIN", finished.join("dist/offshoot"))
         .env("OFFSHOOT_AGENTS", finished.join("agents"))
+        .env("OFFSHOOT_PROJECTS", projects::folder())
         .env("OFFSHOOT_ARM64_BUSYBOX", arm64_folder().join("bin/busybox"));
     command.current_dir(agents::workspace().join("tests"));
     Ok(command)

@@ -9,7 +9,6 @@ use crate::invoke::{Run, Started};
 use crate::remote::{FUNCTIONS, Function, failed, failure_of, value};
 use crate::scope::{NEVER, Scope, Stand};
 use crate::shared::{Core, Endpoint, Shared};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// Nobody waits for what the call gives; failures are logged where it runs.
@@ -182,22 +181,13 @@ pub(super) fn late(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, scope: 
 
 /// A function's panic is its own: where the build unwinds, the caller is told and the context lives on.
 pub(crate) fn run_contained(function: &Function, context: &Context, arguments: &[u8]) -> Vec<u8> {
-    contained(context.name(), AssertUnwindSafe(|| (function.run)(context, arguments)))
+    contained(context.name(), || (function.run)(context, arguments))
 }
 
 /// What `work` gives, or that it panicked in the context called `name`.
-pub(crate) fn contained(name: &str, work: impl FnOnce() -> Vec<u8> + std::panic::UnwindSafe) -> Vec<u8> {
-    match std::panic::catch_unwind(work) {
-        Ok(reply) => reply,
-        Err(panic) => {
-            let message = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "without a text".into());
-            failed(&Error::Panicked { context: name.into(), message })
-        }
-    }
+pub(crate) fn contained(name: &str, work: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+    crate::contain::catch(work)
+        .unwrap_or_else(|message| failed(&Error::Panicked { context: name.into(), message }))
 }
 
 #[cfg(test)]

@@ -8,34 +8,43 @@ use std::{
 
 use offshoot_bootstrap::{Platform, native};
 
-use super::output_of;
+use super::{output_of, project::Project, workspace};
+
+/// What a panic does in an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Panic {
+    /// It ends the agent at once, without a word; everything that would tell more is left out of the image.
+    Abort,
+    /// It unwinds up to the call, which fails with the panic's message and place.
+    Unwind,
+}
 
 /// How an agent is built on this machine.
 pub struct Builder {
-    root: PathBuf,
-    package: String,
+    project: Project,
+    panic: Panic,
     rustc: PathBuf,
     sysroot: PathBuf,
     quiet: bool,
 }
 
 impl Builder {
-    /// A builder for `package` of the workspace at `root`.
-    pub fn new(root: &Path, package: &str, quiet: bool) -> Result<Builder, String> {
+    /// A builder for the agent of `project`.
+    pub fn new(project: Project, panic: Panic, quiet: bool) -> Result<Builder, String> {
         let rustc = PathBuf::from(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-        let sysroot = output_of(Command::new(&rustc).args(["--print", "sysroot"]).current_dir(root))?;
-        Ok(Builder {
-            root: root.into(),
-            package: package.into(),
-            rustc,
-            sysroot: PathBuf::from(sysroot.trim()),
-            quiet,
-        })
+        let sysroot =
+            output_of(Command::new(&rustc).args(["--print", "sysroot"]).current_dir(&project.root))?;
+        Ok(Builder { project, panic, rustc, sysroot: PathBuf::from(sysroot.trim()), quiet })
     }
 
-    /// The package whose binary of the same name is the agent.
-    pub fn package(&self) -> &str {
-        &self.package
+    /// Whose agent it is.
+    pub fn project(&self) -> &Project {
+        &self.project
+    }
+
+    /// What a panic does in it.
+    pub fn panic(&self) -> Panic {
+        self.panic
     }
 
     /// The compiler.
@@ -43,9 +52,8 @@ impl Builder {
         &self.rustc
     }
 
-    /// Builds the agent for `platform` in `target/<folder>` and returns where its binary is. `as_path` is what the
-    /// checkout is called inside the binary.
-    pub fn build(&self, platform: Platform, folder: &str, as_path: &str) -> Result<PathBuf, String> {
+    /// Builds the agent for `platform` in `target/<folder>` and returns where its binary is.
+    pub fn build(&self, platform: Platform, folder: &str) -> Result<PathBuf, String> {
         let target = platform.rust_target();
         self.need(target, &format!("lib/rustlib/{target}/lib"), &["target", "add", target])?;
         let std_source = "lib/rustlib/src/rust/library/Cargo.lock";
@@ -59,10 +67,21 @@ impl Builder {
             }
         };
 
-        let folder = self.root.join("target").join(folder);
+        let Project { root, package, target: built, .. } = &self.project;
+        // With other flags for the same packages; in one folder each kind would build what the other has built anew.
+        let folder = match self.panic {
+            Panic::Abort => built.join(folder),
+            Panic::Unwind => built.join(format!("{folder}-unwind")),
+        };
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(&self.root).args(["build", "--profile", "agent", "--bins", "--target", target]);
-        cargo.args(["--package", &self.package]).arg("--target-dir").arg(&folder);
+        cargo.current_dir(root).args(["build", "--profile", "agent", "--target", target]);
+        cargo.args(["--package", package, "--bin", package]).arg("--target-dir").arg(&folder);
+        for setting in self.project.profile() {
+            cargo.args(["--config", &setting]);
+        }
+        if self.panic == Panic::Unwind {
+            cargo.args(["--config", "profile.agent.panic=\"unwind\""]);
+        }
         if self.quiet {
             cargo.arg("--quiet");
         }
@@ -77,32 +96,27 @@ impl Builder {
         }
         if rebuild_std {
             cargo.env("RUSTC_BOOTSTRAP", "1");
-            cargo.args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"]);
+            cargo.args(match self.panic {
+                Panic::Abort => ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"],
+                Panic::Unwind => {
+                    ["-Zbuild-std=std,panic_unwind", "-Zbuild-std-features=optimize_for_size,panic-unwind"]
+                }
+            });
         }
-        cargo.env("CARGO_ENCODED_RUSTFLAGS", self.flags(as_path, rebuild_std)?.join("\x1f"));
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", self.flags(rebuild_std)?.join("\x1f"));
         let status = cargo.status().map_err(|error| format!("cargo: {error}"))?;
         if !status.success() {
-            return Err(format!(
-                "cargo could not build {} for {target}; its own messages are above",
-                self.package
-            ));
+            return Err(format!("cargo could not build {package} for {target}; its own messages are above"));
         }
-        let binary = folder.join(target).join("agent").join(&self.package);
-        if binary.is_file() {
-            Ok(binary)
-        } else {
-            Err(format!("{} has no binary of its own name", self.package))
-        }
+        Ok(folder.join(target).join("agent").join(package))
     }
 
-    fn flags(&self, as_path: &str, rebuild_std: bool) -> Result<Vec<String>, String> {
+    fn flags(&self, rebuild_std: bool) -> Result<Vec<String>, String> {
         let linker = native::linker(&self.rustc).map_err(|error| error.to_string())?;
         let mut flags: Vec<String> = [
             "-Crelocation-model=static",
-            "-Cforce-unwind-tables=no",
             "-Clinker-flavor=ld.lld",
             "-Clink-arg=--build-id=none",
-            "-Clink-arg=--no-eh-frame-hdr",
             "-Clink-arg=--icf=all",
             // What is alike lies together, where the compressor finds it.
             "-Clink-arg=--bp-compression-sort=both",
@@ -110,27 +124,39 @@ impl Builder {
         .map(String::from)
         .into();
         flags.push(format!("-Clinker={}", linker.display()));
-        if rebuild_std {
-            flags.extend(
-                [
-                    "-Zunstable-options",
-                    "-Cpanic=immediate-abort",
-                    "-Zlocation-detail=none",
-                    "-Zfmt-debug=none",
-                    "-Zshare-generics=no",
-                ]
-                .map(String::from),
-            );
+        if self.panic == Panic::Abort {
+            flags.extend(["-Cforce-unwind-tables=no", "-Clink-arg=--no-eh-frame-hdr"].map(String::from));
+            if rebuild_std {
+                flags.extend(
+                    [
+                        "-Zunstable-options",
+                        "-Cpanic=immediate-abort",
+                        "-Zlocation-detail=none",
+                        "-Zfmt-debug=none",
+                        "-Zshare-generics=no",
+                    ]
+                    .map(String::from),
+                );
+            }
         }
-        // The last match wins, so what may lie within the checkout comes after it.
+        flags.extend(self.names());
+        Ok(flags)
+    }
+
+    /// What folders of this machine are called inside the binary, so that it is the same wherever it is built.
+    fn names(&self) -> Vec<String> {
         let cargo_home =
             env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
-        flags.push(remap(&self.root, as_path));
-        if let Some(home) = cargo_home {
-            flags.push(remap(&home, "/cargo"));
+        let mut names = vec![(self.sysroot.clone(), "/rust")];
+        names.extend(cargo_home.map(|home| (home, "/cargo")));
+        if self.project.is_outside() {
+            names.extend([(workspace(), "/offshoot"), (self.project.root.clone(), "/program")]);
+        } else {
+            names.push((self.project.root.clone(), "/offshoot"));
         }
-        flags.push(remap(&self.sysroot, "/rust"));
-        Ok(flags)
+        // The last match wins, and one may lie within another.
+        names.sort_by_key(|(folder, _)| folder.as_os_str().len());
+        names.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect()
     }
 
     /// Makes sure that `file` is in the toolchain, if need be by rustup.
@@ -139,17 +165,13 @@ impl Builder {
             return Ok(());
         }
         eprintln!("build-agent: rustup {}", rustup.join(" "));
-        output_of(Command::new("rustup").args(rustup).current_dir(&self.root))
+        output_of(Command::new("rustup").args(rustup).current_dir(&self.project.root))
             .map_err(|error| format!("{what} is not installed and cannot be added ({error})"))?;
         if self.sysroot.join(file).exists() {
             return Ok(());
         }
         Err(format!("{what} is not part of the toolchain at {}", self.sysroot.display()))
     }
-}
-
-fn remap(from: &Path, to: &str) -> String {
-    format!("--remap-path-prefix={}={to}", from.display())
 }
 
 /// A copy of the workspace, in a directory of its own that is removed when dropped.

@@ -1,32 +1,30 @@
-//! Looks at a built agent: is it static, is every function in it, what is its hash.
+//! Looks at a built agent: is it static, is every function in it and no two under one name, what is its hash.
 
 use std::{path::Path, process::Command};
 
-use offshoot_bootstrap::Platform;
+use offshoot_bootstrap::{
+    Platform,
+    elf::{Elf, Linkage},
+};
 
 use super::output_of;
 
 /// The section that holds one entry for each function of an agent.
 const FUNCTIONS: &str = "linkme_FUNCTIONS";
 
-const PT_DYNAMIC: u32 = 2;
-const PT_INTERP: u32 = 3;
-
 /// That `program` runs on a machine on which nothing is installed.
 pub fn is_static(program: &[u8], platform: Platform) -> Result<(), String> {
     let elf = Elf::read(program).ok_or("the agent is not a 64-bit ELF file")?;
-    for kind in elf.segments().ok_or("the agent's program headers are damaged")? {
-        if kind == PT_DYNAMIC || kind == PT_INTERP {
-            return Err(format!(
-                "the agent for {platform} is not static: it names an interpreter or needs relocation"
-            ));
-        }
+    match elf.linkage().ok_or("the agent's program headers are damaged")? {
+        Linkage::Static => Ok(()),
+        Linkage::StaticPie | Linkage::Dynamic => Err(format!(
+            "the agent for {platform} is not static: it names an interpreter or needs relocation"
+        )),
     }
-    Ok(())
 }
 
-/// That no function was lost between source and binary: an agent that can run here is asked for their names, and the
-/// others must have a table of the same size.
+/// That no function was lost between source and binary, and that no two have one name: an agent that can run here is asked
+/// for their names, and the others must have a table of the same size.
 pub fn functions(agents: &[(Platform, &Path)]) -> Result<(), String> {
     let mut sizes = Vec::new();
     for &(platform, path) in agents {
@@ -37,7 +35,12 @@ pub fn functions(agents: &[(Platform, &Path)]) -> Result<(), String> {
         };
         sizes.push((platform, size));
         if Some(platform) == Platform::host() {
-            let names = output_of(Command::new(path).arg("--functions"))?;
+            let names = output_of(Command::new(path).arg("--offshoot-functions")).map_err(|error| {
+                format!(
+                    "{error}: asked for its functions, the agent gave none; its main has to be `agent_main()` or begin with `init()`"
+                )
+            })?;
+            distinct(names.lines())?;
             let count = names.lines().count() as u64;
             if count == 0 || size % count != 0 {
                 return Err(format!(
@@ -54,43 +57,31 @@ pub fn functions(agents: &[(Platform, &Path)]) -> Result<(), String> {
     }
 }
 
+/// A call finds its function by name alone; of two with one name it would run whichever the linker put first.
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let mut seen = std::collections::BTreeSet::new();
+    match names.into_iter().find(|name| !seen.insert(*name)) {
+        None => Ok(()),
+        Some(name) => Err(format!(
+            "the agent has two functions of the name {name}: rename one or move it to another module (a binary              and a library of one package have the same root module; two versions of one crate as well)"
+        )),
+    }
+}
+
 /// The SHA-256 of a file, by the system's own program.
 pub fn sha256(path: &Path) -> Result<String, String> {
     let line = output_of(Command::new("sha256sum").arg(path))?;
     Ok(line.split_whitespace().next().unwrap_or_default().into())
 }
 
-/// A 64-bit little-endian ELF file, read with every place checked.
-struct Elf<'a>(&'a [u8]);
+#[cfg(test)]
+mod tests {
+    use super::distinct;
 
-impl<'a> Elf<'a> {
-    fn read(bytes: &'a [u8]) -> Option<Elf<'a>> {
-        bytes.starts_with(b"\x7fELF\x02\x01").then_some(Elf(bytes))
-    }
-
-    fn number<const N: usize>(&self, at: u64) -> Option<u64> {
-        let bytes = self.0.get(usize::try_from(at).ok()?..)?.first_chunk::<N>()?;
-        Some(bytes.iter().rev().fold(0, |value, &byte| value << 8 | byte as u64))
-    }
-
-    /// The kind of each program header.
-    fn segments(&self) -> Option<Vec<u32>> {
-        let (start, size, count) = (self.number::<8>(32)?, self.number::<2>(54)?, self.number::<2>(56)?);
-        (0..count).map(|i| Some(self.number::<4>(start + i * size)? as u32)).collect()
-    }
-
-    /// The length of the section of that name.
-    fn section(&self, name: &str) -> Option<u64> {
-        let (start, size, count) = (self.number::<8>(40)?, self.number::<2>(58)?, self.number::<2>(60)?);
-        let names = self.number::<8>(start.checked_add(self.number::<2>(62)? * size)?.checked_add(24)?)?;
-        let wanted = [name.as_bytes(), b"\0"].concat();
-        for i in 0..count {
-            let header = start.checked_add(i * size)?;
-            let place = usize::try_from(names.checked_add(self.number::<4>(header)?)?).ok()?;
-            if self.0.get(place..).is_some_and(|rest| rest.starts_with(&wanted)) {
-                return self.number::<8>(header + 32);
-            }
-        }
-        None
+    #[test]
+    fn two_functions_of_one_name_are_refused_by_it() {
+        assert_eq!(distinct(["a::one", "a::two", "b::one"].into_iter()), Ok(()));
+        let error = distinct(["a::one", "a::two", "a::one"].into_iter()).unwrap_err();
+        assert!(error.contains("the name a::one:"), "{error}");
     }
 }

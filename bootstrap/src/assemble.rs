@@ -1,0 +1,112 @@
+//! Puts images together from their parts. The same parts always give the same bytes.
+
+use std::{error::Error, fmt};
+
+use crate::{
+    Image, Platform,
+    elf::Elf,
+    filter,
+    image::{SEGMENT_LENGTHS, check_program},
+    layout::{self, TRAILER, Trailer},
+    squeeze::squeeze,
+};
+
+impl Image {
+    /// An image of the same platform with another agent in it, an ELF file, packed by a fast encoder of this crate: for
+    /// a program that becomes its own image while it runs. Symbols and what only a debugger reads stay out of it.
+    ///
+    /// # Errors
+    /// When `agent` is not a program of the platform, or is over the limits of the format.
+    pub fn with_agent(&self, agent: &[u8]) -> Result<Image, PackError> {
+        let part = PackError::Part("agent", self.platform());
+        let agent = Elf::read(agent).and_then(|elf| elf.loaded()).ok_or(part)?;
+        let image =
+            assemble(self.platform(), &agent, self.loader(), &self.unpacker(), |data| Ok(squeeze(data)))?;
+        Image::parse(image).map_err(|error| PackError::Compressor(error.to_string()))
+    }
+
+    /// Stage 2 as it was compiled, without the image behind it.
+    fn unpacker(&self) -> Vec<u8> {
+        let mut unpacker = self.before_loader().to_vec();
+        let length = unpacker.len() as u64;
+        for place in SEGMENT_LENGTHS {
+            // Present: an image was parsed by these fields.
+            if let Some(field) = unpacker.get_mut(place) {
+                field.copy_from_slice(&length.to_le_bytes());
+            }
+        }
+        unpacker
+    }
+}
+
+/// Makes an image of `agent`, an ELF file for `platform`, and the two native stages of that platform, and unpacks it once
+/// for comparison. `compress` gives a `.lzma` stream.
+pub(crate) fn assemble(
+    platform: Platform,
+    agent: &[u8],
+    loader: &[u8],
+    unpacker: &[u8],
+    compress: impl FnOnce(&[u8]) -> Result<Vec<u8>, PackError>,
+) -> Result<Vec<u8>, PackError> {
+    if !Elf::read(agent).is_some_and(|elf| elf.is_for(platform)) {
+        return Err(PackError::Part("agent", platform));
+    }
+    check_program(loader, platform, loader.len()).ok_or(PackError::Part("loader", platform))?;
+    check_program(unpacker, platform, unpacker.len()).ok_or(PackError::Part("unpacker", platform))?;
+    if loader.len() > layout::MAX_LOADER as usize || agent.len() > layout::MAX_RAW as usize {
+        return Err(PackError::TooLarge);
+    }
+
+    let mut filtered = agent.to_vec();
+    filter::apply(platform.filter(), &mut filtered);
+    let payload = compress(&filtered)?;
+
+    let length = unpacker.len() + loader.len() + payload.len() + TRAILER;
+    if length > layout::MAX_IMAGE {
+        return Err(PackError::TooLarge);
+    }
+    let trailer = Trailer {
+        platform: platform.number(),
+        loader_offset: unpacker.len() as u32,
+        loader_length: loader.len() as u32,
+        image_length: length as u32,
+        raw_length: agent.len() as u32,
+        raw_checksum: layout::fnv1a(agent),
+    };
+    let mut image = [unpacker, loader, &payload, &trailer.write()].concat();
+    for place in SEGMENT_LENGTHS {
+        image[place].copy_from_slice(&(length as u64).to_le_bytes());
+    }
+    match Image::parse(image.as_slice()).and_then(|image| image.unpack()) {
+        Ok(unpacked) if unpacked == agent => Ok(image),
+        _ => Err(PackError::Compressor("what was packed does not unpack to the same bytes".into())),
+    }
+}
+
+/// Why an image could not be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PackError {
+    /// The named part is not a program for the platform.
+    Part(&'static str, Platform),
+    /// The agent, the loader or the result is over the format's limits.
+    TooLarge,
+    /// The compressor failed, with its words.
+    Compressor(String),
+}
+
+impl fmt::Display for PackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PackError::Part(part, platform) => {
+                write!(f, "the {part} is not a program of the right form for {platform}")
+            }
+            PackError::TooLarge => f.write_str(
+                "the agent or its loader is over the limits of the image format (64 MiB before packing, 16 MiB after)",
+            ),
+            PackError::Compressor(words) => write!(f, "the agent could not be compressed: {words}"),
+        }
+    }
+}
+
+impl Error for PackError {}

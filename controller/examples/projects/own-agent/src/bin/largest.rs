@@ -1,0 +1,15 @@
+//! `largest HOST FOLDER`: the ten largest files below a folder of a host, looked for as root and by the host itself.
+
+use offshoot::Router;
+use own_agent::largest;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut words = std::env::args().skip(1);
+    let (host, folder) = words.next().zip(words.next()).ok_or("usage: largest HOST FOLDER")?;
+    let router = Router::builder().package("own-agent").start()?;
+    let root = router.ssh(host).connect()?.sudo().connect()?;
+    for (length, path) in root.call(largest { folder: folder.into(), count: 10 })? {
+        println!("{length:>12} {}", path.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! This very program as an image, for a tree whose agents are to have its functions without being built apart from it.
+//!
+//! That takes a static program, and one that becomes an agent when it is started as such: see [`init`](crate::init). The
+//! native stages in front of it come from a stock image. It is packed once in a process, however many trees it grows.
+
+use offshoot_agent::{Error, Result, was_initialised};
+use offshoot_bootstrap::elf::{Elf, Linkage};
+use offshoot_bootstrap::{Image, Platform};
+use std::sync::{Mutex, PoisonError};
+
+/// Where the kernel has the program that runs, whatever has become of its file.
+const PROGRAM: &str = "/proc/self/exe";
+
+/// The image, once it was packed.
+static PACKED: Mutex<Option<Image>> = Mutex::new(None);
+
+/// This program as an image; `stock` finds a stock image of a platform.
+pub(crate) fn image(stock: impl FnOnce(Platform) -> Result<Image>) -> Result<Image> {
+    let mut packed = PACKED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(image) = &*packed {
+        return Ok(image.clone());
+    }
+    if !was_initialised() {
+        return refused(
+            "its main does not begin with `offshoot::init()`, so its copy would not become an agent",
+        );
+    }
+    let program =
+        std::fs::read(PROGRAM).map_err(|error| Error::Image(format!("reading {PROGRAM}: {error}")))?;
+    let platform = fit(&program)?;
+    let image = stock(platform)
+        .and_then(|stock| stock.with_agent(&program).map_err(|error| Error::Image(error.to_string())))
+        .or_else(|error| match error {
+            Error::Image(reason) => {
+                refused(&format!("what starts an agent comes from a stock image: {reason}"))
+            }
+            other => Err(other),
+        })?;
+    *packed = Some(image.clone());
+    Ok(image)
+}
+
+/// The platform of a program that can be an image.
+fn fit(program: &[u8]) -> Result<Platform> {
+    let Some(platform) = Platform::host() else {
+        return refused("there are no agents for this kind of machine");
+    };
+    let elf = Elf::read(program).filter(|elf| elf.is_for(platform));
+    match elf.and_then(|elf| elf.linkage()) {
+        Some(Linkage::Static | Linkage::StaticPie) => Ok(platform),
+        Some(Linkage::Dynamic) => refused(&format!(
+            "it was built dynamically, and a target need not have its libraries; build it with --target {}",
+            platform.rust_target()
+        )),
+        None => refused(&format!("{PROGRAM} is not a program for {platform}")),
+    }
+}
+
+fn refused<T>(reason: &str) -> Result<T> {
+    Err(Error::Image(format!("this program cannot be its own image: {reason}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dynamic_program_is_refused_with_the_way_out() {
+        let program = std::fs::read(PROGRAM).expect("/proc is mounted");
+        if cfg!(target_feature = "crt-static") {
+            return assert!(fit(&program).is_ok());
+        }
+        let error = fit(&program).expect_err("tests are linked dynamically").to_string();
+        assert!(
+            error.contains("built dynamically") && error.contains("--target x86_64-unknown-linux-musl"),
+            "{error}"
+        );
+        assert!(fit(b"#!/bin/sh").is_err());
+    }
+
+    #[test]
+    fn a_program_that_would_not_become_an_agent_is_refused() {
+        let error = image(|_| unreachable!("it is not asked for")).expect_err("nobody has called init");
+        assert!(error.to_string().contains("offshoot::init()"), "{error}");
+    }
+}

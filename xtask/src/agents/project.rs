@@ -1,0 +1,157 @@
+//! Which package's agent is built, and in which workspace it lies: this one, or one that uses the library from outside.
+//!
+//! An outside workspace is only asked what it consists of; nothing in it is changed but its target directory.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+use super::{output_of, workspace};
+
+/// The package of the stock agent.
+const STOCK: &str = "offshoot-agent";
+
+/// The profile of all images stands in the workspace's manifest.
+const MANIFEST: &str = include_str!("../../../Cargo.toml");
+
+/// A package with an agent.
+pub struct Project {
+    /// Its workspace's folder.
+    pub root: PathBuf,
+    /// Its name, which is also the name of its binary that is the agent.
+    pub package: String,
+    /// Where its workspace has what is built.
+    pub target: PathBuf,
+    outside: bool,
+}
+
+impl Project {
+    /// `package` of this workspace, the stock agent by default.
+    pub fn inside(package: Option<String>) -> Project {
+        let root = workspace();
+        let target = root.join("target");
+        Project { root, package: package.unwrap_or_else(|| STOCK.into()), target, outside: false }
+    }
+
+    /// The package that a manifest belongs to, or `package` of its workspace.
+    ///
+    /// # Errors
+    /// When there is no such package, or it has no binary of its own name.
+    pub fn of(manifest: &str, package: Option<String>) -> Result<Project, String> {
+        let manifest = fs::canonicalize(manifest).map_err(|error| format!("{manifest}: {error}"))?;
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(&manifest);
+        cargo.current_dir(manifest.parent().unwrap_or(Path::new("/")));
+        let metadata: Value = serde_json::from_str(&output_of(&mut cargo)?)
+            .map_err(|error| format!("cargo metadata: {error}"))?;
+        let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let found = match (&package, packages) {
+            (Some(name), _) => packages.iter().find(|found| found["name"] == name.as_str()),
+            (None, [only]) => Some(only),
+            (None, _) => packages
+                .iter()
+                .find(|found| found["manifest_path"].as_str().map(Path::new) == Some(manifest.as_path())),
+        };
+        let names = |list: &[Value]| -> String {
+            let names: Vec<_> = list.iter().filter_map(|item| item["name"].as_str()).collect();
+            if names.is_empty() { "none".into() } else { names.join(", ") }
+        };
+        let found = found.ok_or_else(|| {
+            let packages = names(packages);
+            format!("{}: say which by --package; its packages are: {packages}", manifest.display())
+        })?;
+        let package = found["name"].as_str().unwrap_or_default().to_owned();
+        let targets = found["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let binaries: Vec<Value> =
+            targets.iter().filter(|target| target["kind"][0] == "bin").cloned().collect();
+        if !binaries.iter().any(|binary| binary["name"] == package.as_str()) {
+            let binaries = names(&binaries);
+            return Err(format!(
+                "the agent of a package is its binary of the same name, and {package} has none (its binaries are: {binaries}); \
+                 src/main.rs is one, with `offshoot::agent_main()` or, first of all, `offshoot::init()` in it"
+            ));
+        }
+        let path = |key: &str| PathBuf::from(metadata[key].as_str().unwrap_or_default());
+        let (root, target) = (path("workspace_root"), path("target_directory"));
+        if root == workspace() {
+            return Ok(Project::inside(Some(package)));
+        }
+        Ok(Project { root, package, target, outside: true })
+    }
+
+    /// This package, in a copy of this workspace.
+    pub fn copied_to(&self, root: &Path) -> Project {
+        let (package, target) = (self.package.clone(), root.join("target"));
+        Project { root: root.into(), package, target, outside: self.outside }
+    }
+
+    /// Whether it is in another workspace than this one.
+    pub fn is_outside(&self) -> bool {
+        self.outside
+    }
+
+    /// Whether it is the agent that comes with the library.
+    pub fn is_stock(&self) -> bool {
+        !self.outside && self.package == STOCK
+    }
+
+    /// Where the images go unless told otherwise.
+    pub fn images(&self) -> PathBuf {
+        self.target.join("agents")
+    }
+
+    /// What gives the workspace's cargo the profile of the agents, each after a `--config`; nothing where it has it.
+    pub fn profile(&self) -> Vec<String> {
+        if self.outside { settings(MANIFEST, "profile.agent") } else { Vec::new() }
+    }
+}
+
+/// The table of that name in a manifest, and those below it, as single settings.
+fn settings(manifest: &str, name: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut table = "";
+    for line in manifest.lines().map(str::trim) {
+        if let Some(header) = line.strip_prefix('[') {
+            table = header.trim_end_matches(']');
+        } else if (table == name || table.starts_with(&format!("{name}.")))
+            && let Some((key, value)) = line.split_once('=')
+            && !line.starts_with('#')
+        {
+            found.push(format!("{table}.{}={}", key.trim(), value.trim()));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profile_of_the_agents_is_read_from_the_manifest() {
+        let found = settings(MANIFEST, "profile.agent");
+        assert!(found.contains(&"profile.agent.inherits=\"release\"".to_owned()), "{found:?}");
+        assert!(found.iter().all(|setting| setting.starts_with("profile.agent.")), "{found:?}");
+        let text = "[profile.a]\nx = 1\n# y = 2\n[profile.a.package.b]\nz=3\n[profile.ab]\nx = 4\n";
+        assert_eq!(settings(text, "profile.a"), ["profile.a.x=1", "profile.a.package.b.z=3"]);
+    }
+
+    #[test]
+    fn a_package_is_found_by_its_manifest_and_has_to_have_an_agent() {
+        let manifest = |folder: &str| workspace().join(folder).join("Cargo.toml").display().to_string();
+        let own = Project::of(&manifest("tests/agent"), None).unwrap();
+        assert_eq!((own.package.as_str(), own.is_outside()), ("offshoot-test-agent", false));
+        let outside = Project::of(&manifest("controller/examples/projects/own-agent"), None).unwrap();
+        assert!(outside.is_outside() && !outside.is_stock() && outside.package == "own-agent");
+        assert_eq!(outside.images(), outside.root.join("target/agents"));
+        let error = Project::of(&manifest("bootstrap"), None).err().unwrap();
+        assert!(error.contains("offshoot-bootstrap has none"), "{error}");
+        let error = Project::of(&manifest("bootstrap"), Some("no-such".into())).err().unwrap();
+        assert!(error.contains("--package") && error.contains("offshoot-agent"), "{error}");
+        assert!(Project::of("no/such/Cargo.toml", None).is_err());
+    }
+}
