@@ -2,6 +2,7 @@
 
 use crate::agree::Sent;
 use crate::error::{Error, Result};
+use crate::filter::Filter;
 use crate::images::Find;
 use crate::join::join_with;
 use crate::tree::Router;
@@ -31,9 +32,9 @@ pub static FINDERS: [fn(Search) -> Result<Find>];
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     search: Search,
-    log_level: u8,
     /// What is wrong with an image that was given.
     damage: Option<ImageError>,
+    log_filter: Option<Filter>,
 }
 
 impl Builder {
@@ -101,24 +102,36 @@ impl Builder {
         self
     }
 
-    /// The most detailed log level that contexts send: 0 none (the default), 1 error, 2 warn, 3 info, 4 debug, 5 trace.
+    /// Which log records contexts send to this program, whose `tracing` subscriber gets them as events. Without this it is what
+    /// the variable `OFFSHOOT_LOG` says, and none where that is not set. [`Router::set_log_filter`] changes it.
     #[must_use]
-    pub fn log_level(mut self, level: u8) -> Builder {
-        self.log_level = level;
+    pub fn log_filter(mut self, filter: Filter) -> Builder {
+        self.log_filter = Some(filter);
         self
+    }
+
+    /// The same by the most detailed level alone: 0 none, 1 error, 2 warn, 3 info, 4 debug, 5 trace.
+    #[must_use]
+    pub fn log_level(self, level: u8) -> Builder {
+        self.log_filter(Filter::up_to(level))
     }
 
     /// Starts the tree.
     ///
     /// # Errors
-    /// When the system gives no descriptors or threads, or an image that the program brings along is of no use.
+    /// When the system gives no descriptors or threads, an image that the program brings along is of no use, or
+    /// `OFFSHOOT_LOG` counts and cannot be read.
     pub fn start(self) -> Result<Router> {
         let (sent, find) = self.settled()?;
-        Router::start(find, self.log_level, sent)
+        let filter = match self.log_filter {
+            Some(filter) => filter,
+            None => Filter::of_environment()?.unwrap_or_default(),
+        };
+        Router::start(find, &filter, sent)
     }
 
     /// Joins the tree of the process that listens at `path`, with these settings for what is started from here: see
-    /// [`join`](crate::join). The log level is that of the tree.
+    /// [`join`](crate::join). The log filter is that of the tree.
     ///
     /// # Errors
     /// As [`join`](crate::join) and [`Builder::start`].

@@ -19,7 +19,6 @@ use offshoot_bootstrap::Platform;
 use std::ffi::OsStr;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Seconds between heartbeats on a link, unless a hop says otherwise.
@@ -352,8 +351,7 @@ impl Context {
         let id = self.allocate()?;
         let name: Arc<str> = self.name_below(name).into();
         let announce = self.shared.lock().node.id() != ContextId::ROOT;
-        let log_level = self.shared.log_level.load(Ordering::Relaxed);
-        let order = ConnectRequest { name: name.to_string(), title, recipe, announce, log_level, heartbeat };
+        let order = ConnectRequest { name: name.to_string(), title, recipe, announce, heartbeat };
         let request =
             crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(&name, error))?;
         let opening = Opening { new_context: Some(id), secret: true, ..Opening::default() };

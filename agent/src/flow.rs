@@ -73,6 +73,11 @@ impl Outgoing {
         self.ended = true;
     }
 
+    /// How many bytes were sent, and how many may be.
+    pub fn position(&self) -> [u64; 2] {
+        [self.sent, self.limit]
+    }
+
     /// Whether the end was sent.
     pub fn ended(&self) -> bool {
         self.ended
@@ -190,6 +195,11 @@ impl Incoming {
     /// What this flow's window has taken from the spare of its node.
     pub fn growth(&self) -> u64 {
         self.window - self.initial
+    }
+
+    /// How many bytes have come, were consumed, and may come, and the window.
+    pub fn position(&self) -> [u64; 4] {
+        [self.received, self.consumed, self.limit, self.window]
     }
 
     /// Bytes that came and were not consumed.

@@ -8,6 +8,7 @@ use crate::connect::ConnectRequest;
 use crate::connect::dialogue::Rule;
 use crate::error::{ConnectError, DeadLetter, Error, Reason};
 use crate::id::{ContextId, Handle};
+use crate::log::LogRecord;
 use crate::node::{Boot, RouteNews};
 use crate::program::{DetachOrder, ExitStatus, Order, Tie};
 use crate::remote;
@@ -35,6 +36,7 @@ pub const MESSAGES: &[(&str, Again)] = &[
     ("context", again::<ContextId>),
     ("facts", again::<Facts>),
     ("strings", again::<Vec<String>>),
+    ("log record", again::<LogRecord>),
     ("detach", again::<DetachOrder>),
     ("news", again::<RouteNews>),
     ("expel", again::<(ContextId, String)>),
@@ -93,12 +95,12 @@ pub fn call(name: &str, arguments: &[u8]) -> Vec<u8> {
 
 /// What a root does with a log record.
 pub fn log_arrived(bytes: &[u8]) {
-    crate::log::arrived("fuzz", bytes);
+    crate::log::arrived("fuzz", ContextId(7), bytes);
 }
 
 /// The bytes of a log record.
 pub fn log_record(target: &str, text: &str) -> Vec<u8> {
-    crate::log::encode(tracing::Level::INFO, target, text)
+    crate::log::LogRecord::of(tracing::Level::INFO, target, text).encode()
 }
 
 /// A reply as the one who waits for it reads it.

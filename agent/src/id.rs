@@ -51,6 +51,8 @@ impl Handle {
     pub const DETACH: Handle = Handle(8);
     /// Runs calls one after the other.
     pub const CHAIN: Handle = Handle(9);
+    /// What the context is about right now, for who debugs it.
+    pub const DUMP: Handle = Handle(10);
     /// What programs offer themselves is numbered from here; below are the tree's own services.
     pub const FIRST_CUSTOM: Handle = Handle(256);
     /// Flows are numbered from here, by whoever opens them.

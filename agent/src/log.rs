@@ -1,27 +1,36 @@
-//! Log records on their way to the root: what an agent traces, and what it prints.
+//! Log records on their way to the root: kept by an agent until it may send them, and made events of the program's own at the root.
+//!
+//! Nothing here may take the node's lock: whoever logs may hold it.
 
 use crate::codec;
-use crate::shared::Shared;
+use crate::error::shortened;
+use crate::filter::{Filter, IO_TARGET};
+use crate::id::{ContextId, LinkId};
+use crate::wire::Header;
 use serde::{Deserialize, Serialize};
-use std::cell::Cell;
-use std::fmt::{self, Write};
-use std::sync::Weak;
-use std::sync::atomic::Ordering;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tracing::Level;
 
+/// A log record as it travels.
 #[derive(Serialize, Deserialize)]
-struct LogRecord {
-    level: u8,
-    target: String,
-    text: String,
+pub(crate) struct LogRecord {
+    pub level: u8,
+    pub target: String,
+    pub message: String,
+    /// `a=1 b=2`.
+    pub fields: String,
+    /// `outer{x=1}:inner`.
+    pub span: String,
 }
 
-/// The most of one record's text that travels.
-const TEXT_LIMIT: usize = 8 << 10;
+/// The most of one record's texts that travels, in bytes.
+pub(crate) const TEXT_LIMIT: usize = 8 << 10;
 /// The most of the name of its origin that is shown.
 const TARGET_LIMIT: usize = 256;
+/// The most of its spans.
+pub(crate) const SPAN_LIMIT: usize = 1 << 10;
+/// How many records may wait for the broker.
+const WAITING: usize = 256;
 
 /// The number of a level: 1 error to 5 trace.
 #[must_use]
@@ -35,103 +44,413 @@ pub fn number_of(level: Level) -> u8 {
     }
 }
 
-/// A record as it travels.
-pub(crate) fn encode(level: Level, target: &str, text: &str) -> Vec<u8> {
-    let end = (0..=text.len().min(TEXT_LIMIT)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    let record = LogRecord { level: number_of(level), target: target.into(), text: text[..end].into() };
-    codec::to_bytes(&record).unwrap_or_default()
+impl LogRecord {
+    /// A record that is a text alone.
+    pub fn of(level: Level, target: &str, text: &str) -> LogRecord {
+        LogRecord {
+            level: number_of(level),
+            target: target.into(),
+            message: shortened(text, TEXT_LIMIT).into(),
+            fields: String::new(),
+            span: String::new(),
+        }
+    }
+
+    /// That records were lost.
+    pub fn of_lost(count: u32) -> LogRecord {
+        let text = format!("{count} log records were too many here and are dropped");
+        LogRecord::of(Level::WARN, module_path!(), &text)
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        codec::to_bytes(self).unwrap_or_default()
+    }
+
+    fn is_wanted(&self, filter: &Filter) -> bool {
+        self.level <= filter.level_of(&self.target)
+    }
 }
 
 /// A record has reached the root: it becomes an event of the program's own subscriber, under the context's name.
-pub(crate) fn arrived(context: &str, bytes: &[u8]) {
-    let Ok(LogRecord { level, target, text }) = codec::from_bytes::<LogRecord>(bytes) else {
-        tracing::warn!(target: "offshoot::remote", context, "a log record that cannot be read");
+pub(crate) fn arrived(context: &str, id: ContextId, bytes: &[u8]) {
+    let context_id = id.0;
+    let Ok(LogRecord { level, target, message, fields, span }) = codec::from_bytes::<LogRecord>(bytes) else {
+        tracing::warn!(target: "offshoot::remote", context, context_id, "a log record that cannot be read");
         return;
     };
-    // Who sends it need not have kept to the limit, nor to what harms no terminal.
-    let harmless = |text: &str, limit| -> String {
-        let text = crate::error::shortened(text, limit);
-        text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+    // Who sends it need not have kept to the limits, nor to what harms no terminal.
+    let mut left = TEXT_LIMIT;
+    let mut harmless = |text: &str, limit: usize| {
+        let text = shortened(text, limit.min(left));
+        left -= text.len();
+        harmless(text)
     };
-    let (text, target) = (harmless(&text, TEXT_LIMIT), harmless(&target, TARGET_LIMIT));
+    let span = Some(harmless(&span, SPAN_LIMIT)).filter(|text| !text.is_empty());
+    let message = harmless(&message, TEXT_LIMIT);
+    let fields = Some(harmless(&fields, TEXT_LIMIT)).filter(|text| !text.is_empty());
+    let origin = self::harmless(shortened(&target, TARGET_LIMIT));
+    let (fields, span) = (fields.as_deref(), span.as_deref());
+    macro_rules! event {
+        ($name:ident) => {
+            tracing::$name!(target: "offshoot::remote", context, context_id, origin, fields, span, "{message}")
+        };
+    }
     match level {
-        1 => tracing::error!(target: "offshoot::remote", context, origin = target, "{text}"),
-        2 => tracing::warn!(target: "offshoot::remote", context, origin = target, "{text}"),
-        3 => tracing::info!(target: "offshoot::remote", context, origin = target, "{text}"),
-        4 => tracing::debug!(target: "offshoot::remote", context, origin = target, "{text}"),
-        _ => tracing::trace!(target: "offshoot::remote", context, origin = target, "{text}"),
+        1 => event!(error),
+        2 => event!(warn),
+        3 => event!(info),
+        4 => event!(debug),
+        _ => event!(trace),
     }
 }
 
-thread_local! {
-    static SENDING: Cell<bool> = const { Cell::new(false) };
+/// A frame of this process has come or gone. Its payload is nobody's business.
+pub(crate) fn frame(came: bool, link: LinkId, header: &Header, length: usize) {
+    let Header { kind, flags, dst, src, auth, handle, reply_to, streams, answering, offset } = header;
+    tracing::trace!(
+        target: IO_TARGET,
+        link = link.0,
+        dst = dst.0,
+        src = src.0,
+        auth = auth.0,
+        handle = handle.0,
+        reply_to = reply_to.0,
+        flags = flags.0,
+        streams,
+        answering,
+        offset,
+        length,
+        "{} {kind:?}",
+        if came { "received" } else { "sent" }
+    );
 }
 
-/// The subscriber of an agent: events go up, spans do not.
-pub(crate) struct Forward(pub Weak<Shared>);
+/// A text without what could harm a terminal or make two lines of one.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
 
-impl Subscriber for Forward {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event()
-            && self.0.upgrade().is_some_and(|shared| {
-                number_of(*metadata.level()) <= shared.log_level.load(Ordering::Relaxed)
-            })
+/// The records of this process that wait for its broker, and which of them are wanted.
+#[derive(Default)]
+pub(crate) struct Logs(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// None before the parent has said it: until then records are kept.
+    filter: Option<Filter>,
+    waiting: Vec<LogRecord>,
+    lost: u32,
+}
+
+impl Logs {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
+
+    /// Says what is wanted from now on, of what waits as well. Afterwards, [`refresh`] has the places in the code ask again.
+    pub fn set_filter(&self, filter: Filter) {
+        self.lock().filter = Some(filter);
     }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, event: &Event<'_>) {
-        // An event that is made while the node is locked cannot be sent from here; such events are the node's own.
-        if SENDING.replace(true) {
-            return;
+
+    /// What is wanted.
+    pub fn filter(&self) -> Filter {
+        self.lock().filter.clone().unwrap_or_default()
+    }
+
+    /// Whether it is known what is wanted.
+    pub fn are_known(&self) -> bool {
+        self.lock().filter.is_some()
+    }
+
+    /// Whether records of this kind are wanted, as far as is known.
+    pub fn wants(&self, level: Level, target: &str) -> bool {
+        self.lock().filter.as_ref().is_none_or(|filter| number_of(level) <= filter.level_of(target))
+    }
+
+    /// Keeps a record for the broker. Whether it has to be told.
+    pub fn keep(&self, record: LogRecord) -> bool {
+        let mut state = self.lock();
+        let room = state.waiting.len() < WAITING;
+        if room {
+            state.waiting.push(record);
+        } else {
+            state.lost = state.lost.saturating_add(1);
         }
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        let record = encode(*event.metadata().level(), event.metadata().target(), &text.0);
-        if let Some(shared) = self.0.upgrade() {
-            shared.log_later(record);
+        room
+    }
+
+    /// What is to go up now, and at last how much was lost. Nothing before it is known what is wanted.
+    pub fn take(&self) -> Vec<LogRecord> {
+        let mut state = self.lock();
+        let State { filter: Some(filter), waiting, lost } = &mut *state else { return Vec::new() };
+        let mut records = std::mem::take(waiting);
+        records.retain(|record| record.is_wanted(filter));
+        match std::mem::take(lost) {
+            0 => {}
+            lost => records.push(LogRecord::of_lost(lost)),
         }
-        SENDING.set(false);
-    }
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
-
-struct Text(String);
-
-impl Visit for Text {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.name(field);
-        self.0.push_str(value);
-    }
-    // Not by the library's exact formatting, which is larger than this whole module.
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.name(field);
-        let millionths = (value.abs().fract() * 1e6) as u32;
-        let sign = if value < 0.0 { "-" } else { "" };
-        let _ = write!(self.0, "{sign}{}.{millionths:06}", value.abs() as u64);
-    }
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.name(field);
-        let _ = write!(self.0, "{}", Shown(value));
+        records
     }
 }
 
-impl Text {
-    fn name(&mut self, field: &Field) {
-        if field.name() != "message" {
-            let _ = write!(self.0, " {}=", field.name());
+/// Has every place in this process that logs ask again whether that is wanted.
+pub(crate) fn refresh() {
+    tracing::callsite::rebuild_interest_cache();
+}
+
+/// The lines that this process prints to one of its streams, of whatever bytes. A line that is too long comes in pieces.
+#[derive(Default)]
+pub(crate) struct Lines(Vec<u8>);
+
+impl Lines {
+    /// Takes bytes, and gives the lines that they finish.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for byte in bytes {
+            let ends = matches!(byte, b'\n' | b'\r');
+            // No character is cut in two where there are characters.
+            let length = self.0.len();
+            let full = length > TEXT_LIMIT - 4 && (byte & 0xC0 != 0x80 || length == TEXT_LIMIT);
+            if ends || full {
+                lines.extend(self.rest());
+            }
+            if !ends {
+                self.0.push(*byte);
+            }
+        }
+        lines
+    }
+
+    /// What no end of a line has come for.
+    pub fn rest(&mut self) -> Option<String> {
+        let line = std::mem::take(&mut self.0);
+        Some(String::from_utf8_lossy(&line).into_owned()).filter(|line| !line.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Debug;
+    use std::sync::Arc;
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
+    /// The events of a test: target, level, and fields by name.
+    type Seen = Arc<Mutex<Vec<(String, Level, Vec<(String, String)>)>>>;
+
+    struct Capture(Seen);
+
+    struct Fields(Vec<(String, String)>);
+
+    impl Visit for Fields {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            self.0.push((field.name().into(), format!("{value:?}")));
+        }
+        fn record_str(&mut self, field: &Field, value: &str) {
+            self.0.push((field.name().into(), value.into()));
         }
     }
-}
 
-/// An agent is built without the code behind `{:?}`; what a value itself implements is still there.
-struct Shown<'a>(&'a dyn fmt::Debug);
+    impl Subscriber for Capture {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, event: &Event<'_>) {
+            let mut fields = Fields(Vec::new());
+            event.record(&mut fields);
+            let (target, level) = (event.metadata().target().to_owned(), *event.metadata().level());
+            self.0.lock().unwrap().push((target, level, fields.0));
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
 
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+    /// What becomes of a record at the root.
+    fn event_of(bytes: &[u8]) -> (Level, Vec<(String, String)>) {
+        let seen = Seen::default();
+        tracing::subscriber::with_default(Capture(Arc::clone(&seen)), || {
+            arrived("ssh.web1", ContextId(7), bytes);
+        });
+        let mut seen = std::mem::take(&mut *seen.lock().unwrap());
+        assert_eq!(seen.len(), 1, "one record is one event");
+        let (target, level, fields) = seen.remove(0);
+        assert_eq!(target, "offshoot::remote");
+        (level, fields)
+    }
+
+    fn field<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
+        fields.iter().find(|(other, _)| other == name).map_or("", |(_, value)| value)
+    }
+
+    #[test]
+    fn a_record_becomes_an_event_of_its_level_under_its_contexts_name() {
+        let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+        for level in levels {
+            let record = LogRecord {
+                level: number_of(level),
+                target: "my_agent::disk".into(),
+                message: "almost full".into(),
+                fields: "free=17".into(),
+                span: "outer{x=1}:inner".into(),
+            };
+            let (seen, fields) = event_of(&record.encode());
+            assert_eq!(seen, level);
+            let expected = [
+                ("context", "ssh.web1"),
+                ("context_id", "7"),
+                ("origin", "my_agent::disk"),
+                ("message", "almost full"),
+                ("fields", "free=17"),
+                ("span", "outer{x=1}:inner"),
+            ];
+            for (name, value) in expected {
+                assert_eq!(field(&fields, name), value);
+            }
+            assert_eq!(fields.len(), expected.len());
+        }
+        let (_, fields) = event_of(&LogRecord::of(Level::INFO, "stdout", "bare").encode());
+        assert!(!fields.iter().any(|(name, _)| name == "fields" || name == "span"), "{fields:?}");
+    }
+
+    /// Bytes that are a record with texts of every kind and length, or nearly one, or none.
+    fn hostile(seed: u64) -> Vec<u8> {
+        const PIECES: [&str; 12] = [
+            "a",
+            "\n",
+            "\r",
+            "\x1b[2J",
+            "\0",
+            "\u{9b}",
+            "\t",
+            "\u{1f980}",
+            "\u{e4}",
+            " origin=",
+            "\u{7f}",
+            "long enough ",
+        ];
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut next = |limit: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % limit
+        };
+        let mut text = || {
+            let length = [0, 3, 40, 3000, 20_000][next(5) as usize];
+            (0..length).map(|_| PIECES[next(PIECES.len() as u64) as usize]).collect::<String>()
+        };
+        let (target, message, fields, span) = (text(), text(), text(), text());
+        let record = LogRecord { level: next(256) as u8, target, message, fields, span };
+        let mut bytes = record.encode();
+        match next(4) {
+            0 => bytes.truncate(next(bytes.len() as u64 + 1) as usize),
+            1 => {
+                let at = next(bytes.len() as u64) as usize;
+                bytes[at] ^= 1 << next(8);
+            }
+            _ => {}
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_hostile_record_is_one_event_within_the_limits_that_harms_no_terminal() {
+        for seed in 0..2000 {
+            let bytes = hostile(seed);
+            let (_, fields) = event_of(&bytes);
+            let mut sum = 0;
+            for (name, value) in &fields {
+                assert!(
+                    ["context", "context_id", "origin", "message", "fields", "span"].contains(&name.as_str())
+                );
+                assert!(!value.chars().any(|c| c.is_control() && c != '\t'), "{seed}: {name}: {value:?}");
+                // Made harmless, a character of one byte takes three.
+                sum += if name == "origin" {
+                    0
+                } else {
+                    value.chars().map(|c| if c == '\u{fffd}' { 1 } else { c.len_utf8() }).sum()
+                };
+            }
+            assert!(sum <= TEXT_LIMIT + 16, "{seed}: {sum} bytes");
+            assert!(field(&fields, "origin").chars().count() <= TARGET_LIMIT);
+            assert!(field(&fields, "span").chars().count() <= SPAN_LIMIT);
+        }
+    }
+
+    fn message(record: &LogRecord) -> &str {
+        &record.message
+    }
+
+    #[test]
+    fn what_is_logged_before_it_is_known_what_is_wanted_is_kept_and_sorted_out_then() {
+        let logs = Logs::default();
+        for (level, target) in
+            [(Level::TRACE, "a"), (Level::WARN, "b"), (Level::INFO, "a"), (Level::INFO, "b")]
+        {
+            assert!(logs.wants(level, target));
+            logs.keep(LogRecord::of(level, target, &format!("{level} of {target}")));
+        }
+        assert!(!logs.are_known() && logs.take().is_empty());
+        logs.set_filter("warn,a=info".parse().unwrap());
+        let taken = logs.take();
+        assert_eq!(taken.iter().map(message).collect::<Vec<_>>(), ["WARN of b", "INFO of a"]);
+        assert!(logs.are_known() && logs.take().is_empty());
+        assert!(logs.wants(Level::INFO, "a::b") && !logs.wants(Level::INFO, "b"));
+        // What still waits when another filter comes is sorted out by that one.
+        logs.keep(LogRecord::of(Level::INFO, "a", "too late"));
+        logs.set_filter(Filter::up_to(2));
+        assert!(logs.take().is_empty());
+    }
+
+    #[test]
+    fn what_found_no_room_is_counted_and_told_once() {
+        let logs = Logs::default();
+        for number in 0..WAITING + 44 {
+            let kept = logs.keep(LogRecord::of(Level::WARN, "a", &number.to_string()));
+            assert_eq!(kept, number < WAITING);
+        }
+        logs.set_filter(Filter::up_to(2));
+        let taken = logs.take();
+        assert_eq!(taken.len(), WAITING + 1);
+        assert_eq!(message(&taken[WAITING]), "44 log records were too many here and are dropped");
+        assert_eq!(taken[WAITING].level, number_of(Level::WARN));
+        assert!(logs.take().is_empty());
+    }
+
+    #[test]
+    fn lines_are_the_same_in_whatever_pieces_they_come() {
+        let long = "l\u{e4}ng ".repeat(3000);
+        let bytes =
+            [&b"one\ntwo\r\n\n\xff\xfe\n"[..], long.as_bytes(), b"\n", &[0x80; 9000], b"\n\r last"].concat();
+        let whole = |sizes: &[usize]| {
+            let (mut lines, mut found, mut rest) = (Lines::default(), Vec::new(), &bytes[..]);
+            for size in sizes.iter().cycle() {
+                let (piece, more) = rest.split_at((*size).min(rest.len()));
+                found.extend(lines.feed(piece));
+                rest = more;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            found.extend(lines.rest());
+            assert_eq!(lines.rest(), None);
+            found
+        };
+        let expected = whole(&[usize::MAX]);
+        assert_eq!(expected[..3], ["one", "two", "\u{fffd}\u{fffd}"]);
+        assert_eq!(expected.last().map(String::as_str), Some(" last"));
+        let (long_pieces, other): (Vec<_>, Vec<_>) =
+            expected.iter().partition(|line| line.starts_with('l') || line.contains("ng"));
+        assert_eq!(long_pieces.into_iter().cloned().collect::<String>(), long);
+        assert!(expected.iter().all(|line| line.chars().count() <= TEXT_LIMIT));
+        assert_eq!(other.iter().map(|line| line.matches('\u{fffd}').count()).sum::<usize>(), 9002);
+        for sizes in [&[1][..], &[2, 3], &[8191], &[8192], &[8193, 1], &[4096, 7]] {
+            assert_eq!(whole(sizes), expected, "{sizes:?}");
+        }
     }
 }

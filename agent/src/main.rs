@@ -1,5 +1,5 @@
 //! The stock agent.
 
 fn main() {
-    offshoot_agent::agent_main()
+    offshoot_agent::stock_main()
 }

@@ -3,21 +3,22 @@
 use crate::broker::{Broker, Hello, Place, serve};
 use crate::codec;
 use crate::error::{Error, Result};
+use crate::forward::Forward;
 use crate::guard;
 use crate::images::Images;
-use crate::log::Forward;
 use crate::node::Node;
 use crate::remote::FUNCTIONS;
 use crate::shared::Shared;
+use crate::span::Spans;
 use crate::sys;
 use crate::sys::life::{self, Part};
 use crate::wire::Kind;
 use offshoot_bootstrap::Param;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
-/// The `main` of an agent binary: the stock one's, and that of an agent with a program's own functions.
+/// The `main` of an agent binary with a program's own functions.
 ///
 /// Never returns. Started by hand it explains itself; with `--offshoot-functions` it lists what can be called in it.
 ///
@@ -32,8 +33,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// }
 /// ```
 pub fn agent_main() -> ! {
+    main_with(Forward::<Spans>::install)
+}
+
+/// The `main` of the stock agent, which has no function that begins a span.
+#[doc(hidden)]
+pub fn stock_main() -> ! {
+    main_with(Forward::<()>::install)
+}
+
+/// How what this process logs goes up.
+type Install = fn(Weak<Shared>);
+
+fn main_with(log: Install) -> ! {
     if let Some(role) = Role::given() {
-        play(role);
+        play(role, log);
     }
     say(
         2,
@@ -57,7 +71,7 @@ pub fn agent_main() -> ! {
 pub fn init() {
     INITIALISED.store(true, Ordering::Relaxed);
     if let Some(role) = Role::given() {
-        play(role);
+        play(role, Forward::<Spans>::install);
     }
 }
 
@@ -90,7 +104,7 @@ impl Role {
     }
 }
 
-fn play(role: Role) -> ! {
+fn play(role: Role, log: Install) -> ! {
     let code = match role {
         Role::List => {
             let mut names: Vec<_> = FUNCTIONS.iter().map(|function| function.name).collect();
@@ -98,7 +112,7 @@ fn play(role: Role) -> ! {
             names.push("");
             say(1, &names.join("\n"))
         }
-        Role::Agent(parameter) => match run(&parameter) {
+        Role::Agent(parameter) => match run(&parameter, log) {
             Ok(()) => 0,
             Err(error) => {
                 say(2, &format!("offshoot-agent: {error}\n"));
@@ -115,7 +129,7 @@ fn say(stream: i32, text: &str) -> i32 {
     i32::from(written.is_err())
 }
 
-fn run(parameter: &Param) -> Result<()> {
+fn run(parameter: &Param, log: Install) -> Result<()> {
     let missing = || Error::Image("started without its image".into());
     crate::map::seed(sys::random);
     sys::hide_arguments();
@@ -145,6 +159,10 @@ fn run(parameter: &Param) -> Result<()> {
 
     let (end, child) = (sys::pipe()?, sys::pipe()?);
     signal_hook::low_level::pipe::register(libc::SIGTERM, end.1)?;
+    // The pipe of SIGCHLD wakes for this one as well; the flag, which is set first, tells them apart.
+    let debug = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(libc::SIGUSR2, Arc::clone(&debug))?;
+    signal_hook::low_level::pipe::register(libc::SIGUSR2, child.1.try_clone()?)?;
     signal_hook::low_level::pipe::register(libc::SIGCHLD, child.1)?;
     for quiet in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
         // A handler that does nothing, and not "ignore": what this agent runs starts with the default again.
@@ -153,13 +171,13 @@ fn run(parameter: &Param) -> Result<()> {
 
     let (node, up) = Node::agent();
     let shared = Shared::new(node, Images::inherited(image, agent))?;
-    let _ = tracing::subscriber::set_global_default(Forward(Arc::downgrade(&shared)));
+    log(Arc::downgrade(&shared));
     let place = Place::Agent(up);
     serve(&shared, &place);
     let mut broker = Broker::new(Arc::clone(&shared), place);
     sys::write_all(&output, &offshoot_bootstrap::agent_marker(&parameter.nonce))?;
     broker.attach_parent(up, input, output)?;
-    broker.attach_own(stdout, stderr, [end.0, child.0])?;
+    broker.attach_own([stdout, stderr], [end.0, child.0], debug)?;
     let hello = codec::to_bytes(&Hello::own()).unwrap_or_default();
     shared.with(|core| core.node.control(up, Kind::Hello, hello));
     broker.run();

@@ -9,6 +9,7 @@ use crate::connecting::Reused;
 use crate::error::{DeadLetter, Error, Reason, Result};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
 use crate::images::Images;
+use crate::log::{LogRecord, Logs};
 use crate::map::Map;
 use crate::node::{Node, Opening};
 use crate::outflow::LinkIo;
@@ -26,9 +27,6 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
-
-/// How many log records may wait for the broker.
-const LOG_LIMIT: usize = 256;
 
 /// Where the bytes of a flow that come in go to.
 pub(crate) enum Endpoint {
@@ -166,6 +164,8 @@ pub(crate) struct Core {
     pub orders: Vec<Order>,
     pub wakes: Vec<Wake>,
     pub images: Images,
+    /// What becomes of log records that have reached the root: whose, and the record. An agent has no use for it.
+    pub log: Option<fn(&str, ContextId, &[u8])>,
     pub names: Table<ContextId, Arc<str>>,
     /// Numbers for contexts that were granted to this node: the next, and where they end.
     pub granted: (u32, u32),
@@ -397,13 +397,12 @@ pub(crate) struct Shared {
     pub began: Instant,
     /// The first time at which a flow has to be looked at.
     deadline: AtomicU64,
-    /// The most detailed log level that travels up.
-    pub log_level: AtomicU8,
+    /// What this process has logged and not sent yet, and what of it travels.
+    pub logs: Logs,
     /// Whose agent is sent from here: a [`Sent`](crate::agree::Sent).
     pub sent_agent: AtomicU8,
     /// Bytes sent over all links, images included.
     pub sent: AtomicU64,
-    logs: Mutex<Vec<Vec<u8>>>,
     /// In a root: the child that its programs run in, and for which user and group.
     pub programs: Mutex<Option<(ContextId, (Uid, Gid))>>,
     /// Contexts that are asked for by a key.
@@ -432,6 +431,7 @@ impl Shared {
             orders: Vec::new(),
             wakes: Vec::new(),
             images,
+            log: None,
             names: Table::default(),
             granted: (0, 0),
             stopped: false,
@@ -445,10 +445,9 @@ impl Shared {
             states: States::default(),
             began: Instant::now(),
             deadline: AtomicU64::new(NEVER),
-            log_level: AtomicU8::new(0),
+            logs: Logs::default(),
             sent_agent: AtomicU8::new(crate::agree::Sent::Own as u8),
             sent: AtomicU64::new(0),
-            logs: Mutex::new(Vec::new()),
             programs: Mutex::new(None),
             reused: Reused::default(),
         }))
@@ -506,20 +505,25 @@ impl Shared {
     }
 
     /// Keeps a log record until the broker sends it: whoever logs may hold the lock.
-    pub fn log_later(&self, record: Vec<u8>) {
-        let mut logs = self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if logs.len() < LOG_LIMIT {
-            logs.push(record);
-            drop(logs);
+    pub fn log_later(&self, record: LogRecord) {
+        if self.logs.keep(record) {
             self.wake();
+        }
+    }
+
+    /// Hands a log record to the node, or keeps it while it is not known what is wanted.
+    pub fn log_now(&self, core: &mut Core, record: LogRecord) {
+        if self.logs.are_known() {
+            core.node.log(record.encode());
+        } else {
+            self.logs.keep(record);
         }
     }
 
     /// Hands the kept log records to the node.
     pub fn send_logs(&self, core: &mut Core) {
-        let logs = std::mem::take(&mut *self.logs.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        for record in logs {
-            core.node.log(record);
+        for record in self.logs.take() {
+            core.node.log(record.encode());
         }
     }
 

@@ -4,7 +4,9 @@ use crate::agree::Sent;
 use crate::broker::{Broker, Place, serve};
 use crate::builder::Builder;
 use crate::context::Context;
+use crate::dump::Debugging;
 use crate::error::{Error, Result};
+use crate::filter::Filter;
 use crate::id::ContextId;
 use crate::images::{Find, Images};
 use crate::node::Node;
@@ -12,6 +14,7 @@ use crate::shared::{Order, Shared};
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -46,6 +49,8 @@ pub struct Router {
 /// What only the owner of a tree has.
 struct Own {
     broker: JoinHandle<()>,
+    /// Waits for a signal to tell what the tree is about, where that was asked for.
+    debugging: Mutex<Option<Debugging>>,
     /// Hangs up when the broker has ended, in whatever way.
     ended: Receiver<()>,
 }
@@ -68,17 +73,19 @@ impl Router {
 
     /// Starts the root of a new tree, with a way to find images. This process may have as many open descriptors from now on as
     /// the system lets it (its hard limit); what a tree starts has the soft limit that was there before.
-    pub(crate) fn start(find: Find, log_level: u8, sent: Sent) -> Result<Router> {
+    pub(crate) fn start(find: Find, filter: &Filter, sent: Sent) -> Result<Router> {
         crate::map::seed(crate::sys::random);
         crate::sys::limit::raise_descriptors();
         let shared = Shared::new(Node::root(), Images::found(find))?;
-        shared.log_level.store(log_level, Ordering::Relaxed);
+        shared.lock().log = Some(crate::log::arrived);
         shared.sent_agent.store(sent as u8, Ordering::Relaxed);
         let context = Context::new(&shared, ContextId::ROOT, "controller".into());
         serve(&shared, &Place::Root);
         shared.lock().names.insert(ContextId::ROOT, context.name().into());
         let broker = Broker::new(shared, Place::Root);
-        Router::running(context, broker)
+        let router = Router::running(context, broker)?;
+        router.set_log_filter(filter);
+        Ok(router)
     }
 
     /// A router that owns its tree, with a thread for its broker.
@@ -91,7 +98,7 @@ impl Router {
                 broker.run();
             })
             .map_err(|error| Error::system("starting the broker's thread", error))?;
-        Ok(Router { context, own: Some(Own { broker, ended }) })
+        Ok(Router { context, own: Some(Own { broker, debugging: Mutex::default(), ended }) })
     }
 
     /// The router of the node that `context` was got at.
@@ -122,6 +129,33 @@ impl Router {
     /// [`Reason::Isolated`](crate::Reason::Isolated).
     pub fn close_path(&self, one: &Context, other: &Context) {
         self.pair(one, other, false);
+    }
+
+    /// Changes which log records this context and all below it send, those that are up, those that are being connected and those
+    /// to come. Orders and calls that are given after it find it in force.
+    pub fn set_log_filter(&self, filter: &Filter) {
+        let shared = &self.context.shared;
+        shared.with(|core| {
+            shared.logs.set_filter(filter.clone());
+            // Frames of an agent that were logged would go up as frames.
+            let watch = filter.shows_frames() && core.node.router.up().is_none();
+            core.node.show_frames(watch.then_some(crate::log::frame));
+            core.node.pass_filter(filter.bytes());
+        });
+        crate::log::refresh();
+    }
+
+    /// Has what `start` gives wait for a signal until the tree ends, once.
+    pub(crate) fn debug_by(&self, start: impl FnOnce() -> Result<Debugging>) -> Result<()> {
+        let Some(own) = &self.own else {
+            let detail = "this router does not own its tree".into();
+            return Err(Error::System { action: "waiting for the signal to debug".into(), detail });
+        };
+        let mut debugging = own.debugging.lock().unwrap_or_else(PoisonError::into_inner);
+        if debugging.is_none() {
+            *debugging = Some(start()?);
+        }
+        Ok(())
     }
 
     fn pair(&self, one: &Context, other: &Context, open: bool) {

@@ -111,6 +111,12 @@ impl Workers {
         state.queue.is_empty() && state.idle == state.threads
     }
 
+    /// How many functions run; how many wait for their turn, and how many threads there are.
+    pub fn look(&self) -> (u32, [u64; 2]) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        ((state.threads - state.idle) as u32, [state.queue.len() as u64, state.threads as u64])
+    }
+
     /// Lets threads end as they become idle, and waits for those that are.
     pub fn stop(&self, patience: Duration) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -112,7 +112,7 @@ fn no_name_but_ones_own_opens_anything_and_ones_own_opens_what_the_table_says() 
             // Two foreign names are no more than one.
             let worth = |src: u32, auth: u32| src == auth || src == by || auth == by;
             for (src, auth) in names.filter(|(src, auth)| worth(*src, *auth)) {
-                for handle in 0..10 {
+                for handle in 0..12 {
                     let (happened, logged, _) =
                         played(by, |tree| tree.forge(by, open(src, auth, dst, handle), b"evil"));
                     let own = below(by).contains(&src) && below(by).contains(&auth);
@@ -140,7 +140,9 @@ fn no_name_but_ones_own_opens_anything_and_ones_own_opens_what_the_table_says() 
 #[test]
 fn orders_of_a_parent_and_second_greetings_are_offences_from_a_child() {
     for by in POSITIONS {
-        for kind in [Kind::Boot, Kind::Shutdown, Kind::Pair, Kind::Expel, Kind::Grant, Kind::Hello] {
+        for kind in
+            [Kind::Boot, Kind::Shutdown, Kind::Pair, Kind::Expel, Kind::Grant, Kind::Filter, Kind::Hello]
+        {
             let header = Header::new(kind, ContextId(by), ContextId(0));
             let payload = [6, 0, 0, 0, 3, 0, 0, 0, 1];
             let (happened, logged, mut tree) = played(by, |tree| tree.forge(by, header, &payload));

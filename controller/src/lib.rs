@@ -28,17 +28,21 @@
 //! an error of its call there, with message and place; the stock agent, which is built for size, ends with a panic.
 
 mod images;
+#[cfg(feature = "log")]
+mod log;
 mod own;
 mod run;
 
 pub use images::FOLDER_VARIABLE;
+#[cfg(feature = "log")]
+pub use log::{log_to_file, log_to_stderr, log_to_stderr_by};
 pub use offshoot_agent::connect::methods;
 pub use offshoot_agent::{
     Blob, Builder, CallError, Chain, Command, ConnectError, ConnectErrorKind, Connecting, Context, ContextId,
-    Departure, Disconnected, Error, ExitStatus, Flattened, Handle, Hop, IntoSource, Key, Late, Listener,
-    Mapped, Messages, Output, Policy, Process, Reader, Reason, Receiver, RecvError, Registration, Remote,
-    Reply, Result, Router, Secret, Select, Sender, Sent, Source, Writer, agent_main, init, join, remote,
-    stock,
+    Departure, Disconnected, Dump, Error, ExitStatus, Filter, FilterError, Flattened, Handle, Hop,
+    IntoSource, Key, LOG_VARIABLE, Late, Listener, Mapped, Messages, Output, Policy, Process, Reader, Reason,
+    Receiver, RecvError, Registration, Remote, Reply, Result, Router, Secret, Select, Sender, Sent, Source,
+    Writer, agent_main, init, join, remote, stock,
 };
 pub use run::run;
 

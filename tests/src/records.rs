@@ -1,15 +1,35 @@
 //! The log of a test program, kept to be looked at: what contexts send arrives here as events.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// What was logged, a line each: level, then the fields.
+/// One event.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    /// Its level, in capitals.
+    pub level: String,
+    /// Its target.
+    pub target: String,
+    /// Its fields by name; the text is `message`.
+    pub fields: BTreeMap<String, String>,
+    line: String,
+}
+
+impl Logged {
+    /// What a field says; nothing where it is missing.
+    pub fn field(&self, name: &str) -> &str {
+        self.fields.get(name).map_or("", String::as_str)
+    }
+}
+
+/// What was logged.
 #[derive(Clone, Debug, Default)]
-pub struct Records(Arc<Mutex<Vec<String>>>);
+pub struct Records(Arc<Mutex<Vec<Logged>>>);
 
 impl Records {
     /// Keeps what this process logs from now on. Once in a process.
@@ -23,10 +43,29 @@ impl Records {
         records
     }
 
-    /// The lines so far that hold this text.
+    fn lock(&self) -> MutexGuard<'_, Vec<Logged>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was logged so far that has this text in it, a line each: level, then the fields.
     pub fn with(&self, text: &str) -> Vec<String> {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().filter(|line| line.contains(text)).cloned().collect()
+        self.lock().iter().filter(|seen| seen.line.contains(text)).map(|seen| seen.line.clone()).collect()
+    }
+
+    /// What a context has sent so far, in order.
+    pub fn of(&self, context: &str) -> Vec<Logged> {
+        let remote = |seen: &&Logged| seen.target == "offshoot::remote" && seen.field("context") == context;
+        self.lock().iter().filter(remote).cloned().collect()
+    }
+
+    /// What was logged so far with a target.
+    pub fn at(&self, target: &str) -> Vec<Logged> {
+        self.lock().iter().filter(|seen| seen.target == target).cloned().collect()
+    }
+
+    /// Forgets what was logged so far.
+    pub fn clear(&self) {
+        self.lock().clear();
     }
 }
 
@@ -40,9 +79,12 @@ impl Subscriber for Records {
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn event(&self, event: &Event<'_>) {
-        let mut line = Line(event.metadata().level().to_string());
+        let (level, target) = (event.metadata().level().to_string(), event.metadata().target().to_owned());
+        let mut line = Line(level.clone());
         event.record(&mut line);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.0);
+        let mut fields = Fields(BTreeMap::new());
+        event.record(&mut fields);
+        self.lock().push(Logged { level, target, fields: fields.0, line: line.0 });
     }
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
@@ -54,5 +96,17 @@ pub(crate) struct Line(pub String);
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let _ = write!(self.0, " {}={value:?}", field.name());
+    }
+}
+
+/// The fields of an event by name.
+struct Fields(BTreeMap<String, String>);
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().into(), value.into());
+    }
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name().into(), format!("{value:?}"));
     }
 }

@@ -88,6 +88,12 @@ impl Child {
         self.up
     }
 
+    /// Its name; the process of its hop's program or 0, whether it is up, and how many attempts it has taken.
+    pub fn look(&self) -> (&str, [u64; 3]) {
+        let process = self.process.as_ref().map_or(0, Process::id);
+        (&self.order.name, [process.into(), self.up.into(), self.boot.attempts().into()])
+    }
+
     /// Whether its hop's program is this process.
     pub fn is_process(&self, pid: u32) -> bool {
         self.process.as_ref().is_some_and(|process| process.id() == pid)
@@ -144,7 +150,7 @@ impl Broker {
             id,
             ancestors,
             name: order.name.clone(),
-            log_level: order.log_level,
+            filter: self.shared.logs.filter(),
             heartbeat: order.heartbeat,
         };
         core.node.boot(link, &boot);

@@ -5,13 +5,13 @@ use super::{Broker, Place, Role, Timer};
 use crate::below::let_go;
 use crate::codec;
 use crate::error::{Error, Reason};
+use crate::filter::Filter;
 use crate::id::{FlowKey, Handle, LinkId};
 use crate::program::DetachOrder;
 use crate::remote::{failed, value};
 use crate::shared::{Core, Endpoint};
 use crate::sys::life::{self, Mark};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How often an agent that was let go looks whether it has ended.
@@ -71,11 +71,13 @@ impl Broker {
         self.say_the_rest(up);
         self.place = Place::Alone;
         // Nobody is there to read a log.
-        self.shared.log_level.store(0, Ordering::Relaxed);
+        self.shared.logs.set_filter(Filter::default());
+        crate::log::refresh();
         self.unwatch(Role::Link(up));
         let shared = Arc::clone(&self.shared);
         shared.with(|core| {
             self.forget_output(core, up);
+            core.node.pass_filter(Filter::default().bytes());
             core.node.link_lost(up, Reason::Lost, "let go");
         });
         self.look_for_work();

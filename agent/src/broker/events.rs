@@ -1,14 +1,14 @@
 //! What the node wants done: requests, bytes, room, endings and orders, carried to whom they concern.
 
-use super::{Broker, Role, calls, chains};
+use super::{Broker, Place, Role, calls, chains};
 use crate::error::{Error, Reason};
+use crate::filter::Filter;
 use crate::id::{FlowKey, LinkId};
 use crate::node::Event;
 use crate::scope::Stand;
 use crate::shared::{Core, Endpoint, Order, Wake};
 use crate::wire::Kind;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 impl Broker {
     pub(super) fn handle_events(&mut self, core: &mut Core) {
@@ -40,7 +40,11 @@ impl Broker {
                 Event::Closed { flow, letter } => self.flow_closed(core, flow, letter),
                 Event::Boot(boot) => self.boot(core, &boot),
                 Event::Control { link, kind, bytes } => self.control(core, link, kind, &bytes),
-                Event::Log { from, bytes } => crate::log::arrived(&core.name_of(from), &bytes),
+                Event::Log { from, bytes } => {
+                    if let Some(log) = core.log {
+                        log(&core.name_of(from), from, &bytes);
+                    }
+                }
                 Event::Broken { link, reason, why } => self.link_broken(core, link, reason, &why),
                 Event::Pause(link) => self.read_link(link, false),
                 Event::Resume(link) => self.read_link(link, true),
@@ -58,6 +62,7 @@ impl Broker {
             Kind::Ping => core.node.control(link, Kind::Pong, Vec::new()),
             Kind::Hello => self.child_hello(core, link, bytes),
             Kind::Shutdown => self.stopping_order(core),
+            Kind::Filter => self.log_what(Filter::from_bytes(bytes.to_vec())),
             _ => {}
         }
     }
@@ -68,12 +73,22 @@ impl Broker {
     }
 
     pub(super) fn boot(&mut self, core: &mut Core, boot: &crate::node::Boot) {
-        self.shared.log_level.store(boot.log_level, Ordering::Relaxed);
+        self.log_what(boot.filter.clone());
         core.names.insert(boot.id, boot.name.as_str().into());
         self.heartbeat = boot.heartbeat;
         if let Some(up) = self.place.up() {
             self.beat(core, up, boot.heartbeat);
         }
+    }
+
+    /// The parent has said which log records are wanted; what was kept until then goes up, or does not.
+    fn log_what(&mut self, filter: Filter) {
+        self.shared.logs.set_filter(filter);
+        // Only an agent's subscriber is of this house, and may be asked while the node is locked.
+        if let Place::Agent(_) = self.place {
+            crate::log::refresh();
+        }
+        self.shared.wake();
     }
 
     /// A link brought nonsense, or nothing for too long: it is closed from this side.

@@ -7,6 +7,7 @@ mod calls;
 mod chains;
 mod children;
 mod detach;
+mod dump;
 mod events;
 mod programs;
 mod requests;
@@ -15,6 +16,7 @@ mod teardown;
 pub(crate) use calls::{Answer, Head, contained, deliver, run_contained};
 pub(crate) use chains::{CALL, CANCEL, Chain, RESET, record, take_record};
 pub(crate) use children::{BUILD, Connected, Hello};
+pub(crate) use dump::TARGET as DUMP_TARGET;
 pub(crate) use requests::serve;
 
 use crate::error::{Error, Result};
@@ -27,6 +29,7 @@ use children::Child;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use programs::Program;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -58,7 +61,7 @@ enum Role {
     OwnOutput(u8),
     /// The order to end came as a signal.
     Signal,
-    /// A child process has ended, perhaps an adopted one.
+    /// A child process has ended, perhaps an adopted one; or the order to tell what this node is about came as a signal.
     ChildSignal,
 }
 
@@ -124,9 +127,11 @@ pub(crate) struct Broker {
     /// When the node has to look after its links, in its own time.
     due: Option<u64>,
     remembered: Vec<(String, offshoot_bootstrap::Platform)>,
-    own_lines: [crate::connect::boot::History; 2],
+    own_lines: [crate::log::Lines; 2],
     heartbeat: u32,
     reaping: bool,
+    /// Whether a signal asks for a dump.
+    debug: Arc<AtomicBool>,
     released: Vec<u32>,
     let_go: bool,
     stopping: bool,
@@ -151,6 +156,7 @@ impl Broker {
             own_lines: Default::default(),
             heartbeat: 0,
             reaping: false,
+            debug: Arc::default(),
             released: Vec::new(),
             let_go: false,
             stopping: false,
@@ -170,8 +176,15 @@ impl Broker {
         Ok(())
     }
 
-    /// Watches what this process itself prints, and the pipes on which SIGTERM and SIGCHLD are reported.
-    pub fn attach_own(&mut self, stdout: OwnedFd, stderr: OwnedFd, [end, child]: [OwnedFd; 2]) -> Result<()> {
+    /// Watches what this process itself prints, and the pipes on which SIGTERM and SIGCHLD are reported; the latter also when
+    /// `debug` was set by SIGUSR2.
+    pub fn attach_own(
+        &mut self,
+        [stdout, stderr]: [OwnedFd; 2],
+        [end, child]: [OwnedFd; 2],
+        debug: Arc<AtomicBool>,
+    ) -> Result<()> {
+        self.debug = debug;
         for fd in [&stdout, &stderr, &end, &child] {
             sys::set_nonblocking(fd).map_err(|error| Error::system("taking over stdio", error))?;
         }
@@ -292,12 +305,17 @@ impl Broker {
             Role::Link(link) => self.link_input(link, bytes),
             Role::ChildStderr(link) => self.child_stderr(link, bytes),
             Role::ChildTerminal(link) => self.child_terminal(link, bytes),
-            Role::OwnOutput(stream) => self.own_output(stream, bytes),
+            Role::OwnOutput(stream) => self.own_output(stream, bytes, false),
             Role::Signal => {
                 self.let_go = false;
                 self.stop();
             }
-            Role::ChildSignal => self.reap_soon(),
+            Role::ChildSignal => {
+                self.reap_soon();
+                if self.debug.swap(false, Ordering::Relaxed) {
+                    self.log_dump();
+                }
+            }
             _ => {}
         }
     }

@@ -56,6 +56,11 @@ impl Program {
         (!self.bound && !self.exited).then(|| self.process.id())
     }
 
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Whether it is this process.
     pub fn is_process(&self, pid: u32) -> bool {
         self.process.id() == pid

@@ -153,6 +153,7 @@ impl Broker {
             }
             Handle::DETACH => self.detach(core, flow, &request.bytes),
             Handle::DISCONNECT => self.disconnect(core, flow, &request.bytes),
+            Handle::DUMP => self.dump(core, flow),
             custom => match core.offered.get(&custom).cloned() {
                 Some(service) => service.opened(&self.shared, core, flow, request, true),
                 None => core.node.reset(flow, Reason::NoHandle, ""),
@@ -209,7 +210,7 @@ pub(super) fn unreadable(core: &mut Core, flow: FlowKey, error: crate::codec::Co
 }
 
 /// Every service, who may open a flow to it, and whether all nodes have it or the root alone. What is not here is refused.
-const SERVICES: [(Handle, Policy, bool); 8] = [
+const SERVICES: [(Handle, Policy, bool); 9] = [
     // Whoever gets through; the function says whether it is for others than ancestors.
     (Handle::CALL, Policy::Anyone, true),
     (Handle::CHAIN, Policy::Ancestors, true),
@@ -217,6 +218,7 @@ const SERVICES: [(Handle, Policy, bool); 8] = [
     (Handle::EXEC, Policy::Ancestors, true),
     (Handle::DISCONNECT, Policy::Ancestors, true),
     (Handle::DETACH, Policy::Ancestors, true),
+    (Handle::DUMP, Policy::Ancestors, true),
     (Handle::ALLOCATE, Policy::Descendants, false),
     (Handle::IMAGE, Policy::Descendants, false),
 ];

@@ -4,6 +4,7 @@ use super::{Broker, PATIENCE, Place, READ_SIZE, Role, Timer, chains};
 use crate::below::{end_descendants, processes};
 use crate::error::{Error, Reason};
 use crate::id::LinkId;
+use crate::log::LogRecord;
 use crate::outflow::LinkIo;
 use crate::scope::Stand;
 use crate::shared::{Endpoint, Wake};
@@ -127,9 +128,8 @@ impl Broker {
             let own = self.sources.iter().find(|(_, (role, _))| *role == Role::OwnOutput(stream));
             let Some(own) = own.and_then(|(_, (_, fd))| fd.as_ref()?.try_clone().ok()) else { continue };
             // A pipe holds no more than that; and a function may go on printing for ever.
-            if let Ok(Some(count)) = sys::read(&own, &mut buffer) {
-                self.own_output(stream, &buffer[..count]);
-            }
+            let count = sys::read(&own, &mut buffer).ok().flatten().unwrap_or(0);
+            self.own_output(stream, &buffer[..count], true);
         }
         let shared = Arc::clone(&self.shared);
         let end = Instant::now() + LAST_WORDS * 2;
@@ -171,19 +171,26 @@ impl Broker {
         }
     }
 
-    /// What this process itself prints goes to the root as log records, a line each.
-    pub(super) fn own_output(&mut self, stream: u8, bytes: &[u8]) {
-        if self.shared.log_level.load(std::sync::atomic::Ordering::Relaxed)
-            < crate::log::number_of(tracing::Level::INFO)
-        {
-            return;
-        }
+    /// What this process itself prints goes to the root as log records, a line each; at last a line that has no end as well.
+    pub(super) fn own_output(&mut self, stream: u8, bytes: &[u8], last: bool) {
         let index = usize::from(stream == 2);
-        let lines = self.own_lines[index].feed(bytes);
+        let mut lines = self.own_lines[index].feed(bytes);
+        if last {
+            lines.extend(self.own_lines[index].rest());
+        }
         let name = if stream == 2 { "stderr" } else { "stdout" };
-        for line in lines {
-            let record = crate::log::encode(tracing::Level::INFO, name, &String::from_utf8_lossy(&line));
-            self.shared.with(|core| core.node.log(record));
+        if !lines.is_empty() && self.shared.logs.wants(tracing::Level::INFO, name) {
+            self.shared.with(|core| {
+                for line in lines {
+                    // What is no text is shown by characters that are longer.
+                    let mut rest = line.as_str();
+                    while !rest.is_empty() {
+                        let record = LogRecord::of(tracing::Level::INFO, name, rest);
+                        rest = &rest[record.message.len()..];
+                        self.shared.log_now(core, record);
+                    }
+                }
+            });
         }
     }
 }

@@ -50,8 +50,6 @@ pub struct ConnectRequest {
     pub recipe: Recipe,
     /// Whether the ancestors have not seen this order pass and have to be told of the new context.
     pub announce: bool,
-    /// The log level for it, as in [`crate::node::Boot`].
-    pub log_level: u8,
     /// Seconds between heartbeats; 0 for none.
     pub heartbeat: u32,
 }

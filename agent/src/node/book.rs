@@ -72,6 +72,11 @@ impl Book {
         keys
     }
 
+    /// All flows with what is known of them, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = (FlowKey, &Flow)> {
+        self.flows.iter().map(|(key, entry)| (*key, &entry.flow))
+    }
+
     /// All flows, in order.
     pub fn keys(&self) -> Vec<FlowKey> {
         let mut keys: Vec<_> = self.flows.iter().map(|(key, _)| *key).collect();

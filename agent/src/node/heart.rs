@@ -49,6 +49,9 @@ impl Node {
         {
             self.hearts.pop();
             let Some(state) = self.links.get_mut(&link).filter(|state| !state.condemned) else { continue };
+            if let Some(child) = state.child {
+                state.logs.tell(child);
+            }
             let paused = state.paused;
             let Some(heart) = state.heart.as_mut().filter(|heart| heart.due == due) else { continue };
             // Whoever is not read from cannot be heard.

@@ -192,6 +192,11 @@ impl Lanes {
         }
     }
 
+    /// How many lanes there are.
+    pub fn count(&self) -> usize {
+        self.lanes.len()
+    }
+
     /// How many bytes wait that the neighbour would take.
     pub fn ready(&self) -> usize {
         self.bulk - self.held

@@ -1,6 +1,7 @@
 //! One link of a node: its decoder, its queue, what has to go again when a bootstrap starts anew, and what is known of
 //! the neighbour's behaviour.
 
+use super::Watch;
 use super::heart::Heart;
 use super::lanes::{Choked, Lanes, Pushed, Queued};
 use super::press::Told;
@@ -54,6 +55,8 @@ pub(super) struct Link {
     pub heart: Option<Heart>,
     /// What it may log.
     pub logs: Allowance,
+    /// How many log records did not fit and were not told of yet.
+    pub lost_logs: u32,
     early: Vec<Frame>,
     early_bytes: usize,
     sequence: u32,
@@ -80,6 +83,16 @@ impl Allowance {
         self.left = Some(left.saturating_sub(1));
         left > 0
     }
+
+    /// Says how many log records of a child were refused since that was last said.
+    pub fn tell(&mut self, child: ContextId) {
+        match std::mem::take(&mut self.dropped) {
+            0 => {}
+            dropped => {
+                tracing::warn!("{dropped} log records from the link of {child} were too many and are dropped")
+            }
+        }
+    }
 }
 
 impl Link {
@@ -102,6 +115,7 @@ impl Link {
             paused: false,
             heart: None,
             logs: Allowance::default(),
+            lost_logs: 0,
             early: Vec::new(),
             early_bytes: 0,
             sequence: 0,
@@ -125,10 +139,14 @@ impl Link {
         enough: usize,
         passed: &mut dyn FnMut(LinkId, usize),
         used: &mut Vec<Vec<u8>>,
+        shown: Option<(Watch, LinkId)>,
     ) -> bool {
         let mut secret = false;
         while out.len() < enough && (self.up || self.early_bytes < EARLY_LIMIT) {
             let Some(Queued { from, mut frame }) = self.lanes.pop(&self.choked) else { break };
+            if let Some((watch, link)) = shown {
+                watch(false, link, &frame.header, frame.payload.len());
+            }
             frame.encode(self.sequence, out);
             self.sequence = self.sequence.wrapping_add(1);
             secret |= frame.header.flags.has(Flags::SECRET);

@@ -10,18 +10,22 @@ mod flows;
 mod heart;
 mod lanes;
 mod link;
+mod look;
 mod press;
 mod routes;
 
 pub use heart::MISSED_HEARTBEATS;
+pub use look::{FLOW, LINK};
 pub use press::{CAUSED, CAUSED_BY_ALL, CAUSED_EACH, HIGH, LOW, OWN};
 pub(crate) use routes::RouteNews;
 
 use crate::codec;
 use crate::error::{DeadLetter, Reason};
+use crate::filter::Filter;
 use crate::flow::{GROWTH_OF_ALL, Incoming, Outgoing};
 use crate::grants::Grants;
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
+use crate::log::LogRecord;
 use crate::router::{Policy, Routes};
 use crate::table::Table;
 use crate::wire::{Frame, Header, Kind, MAX_PAYLOAD};
@@ -78,7 +82,7 @@ pub enum Event {
     Control {
         /// The link it came over.
         link: LinkId,
-        /// `Hello`, `Ping`, `Pong` or `Shutdown`.
+        /// `Hello`, `Ping`, `Pong`, `Shutdown` or `Filter`.
         kind: Kind,
         /// Its payload.
         bytes: Vec<u8>,
@@ -116,8 +120,8 @@ pub struct Boot {
     pub ancestors: Vec<ContextId>,
     /// Its name, for messages and the process title.
     pub name: String,
-    /// The most detailed log level that travels: 0 none, 1 error to 5 trace.
-    pub log_level: u8,
+    /// Which of its log records travel. It passes the same on to its own children.
+    pub filter: Filter,
     /// Seconds between heartbeats; 0 for none.
     pub heartbeat: u32,
 }
@@ -151,6 +155,9 @@ pub struct Opening {
     pub more: bool,
 }
 
+/// Is told of each frame that goes over a link: whether it came, over which link, its header, and the length of its payload.
+pub type Watch = fn(bool, LinkId, &Header, usize);
+
 /// One node.
 pub struct Node {
     /// The routes.
@@ -171,6 +178,7 @@ pub struct Node {
     now: u64,
     /// Memory of payloads that have gone on, for the next ones.
     used: Vec<Vec<u8>>,
+    watch: Option<Watch>,
     hearts: BinaryHeap<Reverse<(u64, LinkId)>>,
 }
 
@@ -204,6 +212,7 @@ impl Node {
             caused: 0,
             now: 0,
             used: Vec::new(),
+            watch: None,
             hearts: BinaryHeap::new(),
         }
     }
@@ -211,6 +220,11 @@ impl Node {
     /// This node's number.
     pub fn id(&self) -> ContextId {
         self.router.id()
+    }
+
+    /// Has every frame shown that comes or goes from now on, or none.
+    pub fn show_frames(&mut self, watch: Option<Watch>) {
+        self.watch = watch;
     }
 
     /// Offers a service to those whom `policy` admits. There is no service without a policy.
@@ -312,11 +326,13 @@ impl Node {
             Some((last, sum)) if *last == from => *sum += size,
             _ => passed.push((from, size)),
         };
-        let secret = state.transmit(out, enough, &mut note, &mut self.used);
+        let shown = self.watch.map(|watch| (watch, link));
+        let secret = state.transmit(out, enough, &mut note, &mut self.used, shown);
         for (from, size) in passed {
             self.discharge(from, size);
         }
         self.relieve(link);
+        self.tell_lost(link);
         secret
     }
 
@@ -372,11 +388,31 @@ impl Node {
         }
     }
 
+    /// Tells all children, those that are still connecting as well, which log records are wanted from now on.
+    pub fn pass_filter(&mut self, filter: &[u8]) {
+        let children = self.links.iter().filter(|(_, state)| state.child.is_some());
+        let children: Vec<LinkId> = children.map(|(link, _)| *link).collect();
+        for link in children {
+            self.control(link, Kind::Filter, filter.to_vec());
+        }
+    }
+
     /// Sends a log record to the root.
     pub fn log(&mut self, payload: Vec<u8>) {
         if let Some(up) = self.router.up() {
             let header = Header { handle: Handle::LOG, ..Header::new(Kind::Log, self.id(), ContextId::ROOT) };
-            let _lost_where_too_much_waits = self.enqueue(None, up, Frame::new(header, payload));
+            let _counted_where_too_much_waits = self.enqueue(None, up, Frame::new(header, payload));
+        }
+    }
+
+    /// Says how many log records did not fit a link, as soon as that fits.
+    fn tell_lost(&mut self, link: LinkId) {
+        let lost = self.links.get(&link).map_or(0, |state| state.lost_logs);
+        if lost > 0 {
+            self.log(LogRecord::of_lost(lost).encode());
+        }
+        if let Some(state) = self.links.get_mut(&link) {
+            state.lost_logs = if state.lost_logs == lost { 0 } else { lost };
         }
     }
 }

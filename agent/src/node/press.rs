@@ -51,6 +51,7 @@ impl Node {
         link: LinkId,
         frame: Frame,
     ) -> Option<(Frame, &'static str)> {
+        let log = frame.header.kind == Kind::Log;
         let (size, dst, local) = (frame.size(), frame.header.dst, frame.header.src == self.id());
         let ending = matches!(frame.header.kind, Kind::Credit | Kind::Reset | Kind::Dead);
         let state = self.links.get_mut(&link)?;
@@ -58,6 +59,7 @@ impl Node {
         let from = if ending && state.child.is_some() && state.up { Some(link) } else { from };
         let pushed = match state.push(from, frame) {
             Ok(pushed) => pushed,
+            Err(_) if log => Pushed::Dropped,
             Err(frame) => {
                 let text = if state.up { "its link is full" } else { "it is still connecting" };
                 return Some((frame, text));
@@ -67,6 +69,7 @@ impl Node {
             self.dirty.push(link);
         }
         if pushed == Pushed::Dropped {
+            state.lost_logs = state.lost_logs.saturating_add(1);
             return None;
         }
         if let Some(from) = from {

@@ -38,7 +38,7 @@ pub enum Giver {
 /// Of whom a frame of this kind is taken; none where it is no matter of the link.
 pub fn giver_of(kind: Kind) -> Option<Giver> {
     Some(match kind {
-        Kind::Boot | Kind::Shutdown | Kind::Pair | Kind::Expel | Kind::Grant => Giver::Parent,
+        Kind::Boot | Kind::Shutdown | Kind::Pair | Kind::Expel | Kind::Grant | Kind::Filter => Giver::Parent,
         Kind::Hello | Kind::Route => Giver::Child,
         Kind::Ping | Kind::Pong | Kind::Choke | Kind::Free => Giver::Either,
         Kind::Open | Kind::Data | Kind::Credit | Kind::Reset | Kind::Dead | Kind::Log => return None,
@@ -54,7 +54,12 @@ impl Node {
         loop {
             let Some(state) = self.links.get_mut(&link).filter(|state| !state.condemned) else { return };
             match state.decoder.next_frame_in(&mut bytes, &mut self.used) {
-                Ok(Some(frame)) => self.arrive(link, frame),
+                Ok(Some(frame)) => {
+                    if let Some(watch) = self.watch {
+                        watch(true, link, &frame.header, frame.payload.len());
+                    }
+                    self.arrive(link, frame);
+                }
                 Ok(None) => return,
                 Err(error) => return self.condemn(link, Reason::Lost, error.to_string()),
             }
@@ -130,12 +135,7 @@ impl Node {
             state.logs.dropped = state.logs.dropped.saturating_add(1);
             return false;
         }
-        match std::mem::take(&mut state.logs.dropped) {
-            0 => {}
-            dropped => {
-                tracing::warn!("{dropped} log records from the link of {child} were too many and are dropped")
-            }
-        }
+        state.logs.tell(child);
         true
     }
 
@@ -180,6 +180,9 @@ impl Node {
             }
             kind => {
                 let bytes = std::mem::take(&mut frame.payload);
+                if kind == Kind::Filter {
+                    self.pass_filter(&bytes);
+                }
                 self.events.push_back(Event::Control { link, kind, bytes });
             }
         }
@@ -259,6 +262,9 @@ impl Node {
     /// A link is no more. Everything behind it is gone; what waited for it is returned with `reason`.
     pub fn link_lost(&mut self, link: LinkId, reason: Reason, text: &str) {
         let Some(mut state) = self.links.remove(&link) else { return };
+        if let Some(child) = state.child {
+            state.logs.tell(child);
+        }
         let contexts = self.router.remove_link(link);
         self.caused -= state.caused;
         for queued in state.take_all() {

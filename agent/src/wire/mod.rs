@@ -67,6 +67,8 @@ pub enum Kind {
     Expel = 10,
     /// Parent to child: the root has granted a block of numbers to a context. Never forwarded.
     Grant = 11,
+    /// Parent to child: which log records are wanted from now on, from it and from all below it. Never forwarded.
+    Filter = 12,
     /// Opens a flow to a service and carries the first bytes of the request.
     Open = 16,
     /// Bytes of a flow.
@@ -95,6 +97,7 @@ impl Kind {
             9 => Kind::Pair,
             10 => Kind::Expel,
             11 => Kind::Grant,
+            12 => Kind::Filter,
             16 => Kind::Open,
             17 => Kind::Data,
             18 => Kind::Credit,

@@ -3,6 +3,7 @@
 
 #![allow(dead_code)] // Each test program uses its part of it.
 
+use offshoot_agent::Filter;
 use offshoot_agent::error::Reason;
 use offshoot_agent::id::{ContextId, FlowKey, Handle, LinkId};
 use offshoot_agent::node::{Boot, Event, Node, Opening};
@@ -107,8 +108,10 @@ impl Tree {
         let parent_node = &mut self.places.get_mut(&parent).expect("it is there").node;
         let mut ancestors = vec![parent];
         ancestors.extend_from_slice(parent_node.router.ancestors());
-        parent_node
-            .boot(link, &Boot { id: child, ancestors, name: "test".into(), log_level: 0, heartbeat: 0 });
+        parent_node.boot(
+            link,
+            &Boot { id: child, ancestors, name: "test".into(), filter: Filter::default(), heartbeat: 0 },
+        );
         let (mut node, _) = Node::agent();
         services(&mut node);
         node.control(UP, Kind::Hello, Vec::new());

@@ -3,6 +3,7 @@
 
 use super::end::End;
 use super::plan::Step;
+use offshoot_agent::Filter;
 use offshoot_agent::codec;
 use offshoot_agent::error::Reason;
 use offshoot_agent::id::{ContextId, FlowKey, Handle, LinkId};
@@ -19,7 +20,7 @@ pub const VISIT: Handle = Handle(99);
 pub const UP: LinkId = LinkId(0);
 
 /// All kinds of frames, for forgers. A new kind is added at the end, so that old plans stay what they are.
-pub const KINDS: [Kind; 17] = [
+pub const KINDS: [Kind; 18] = [
     Kind::Hello,
     Kind::Boot,
     Kind::Ping,
@@ -37,6 +38,7 @@ pub const KINDS: [Kind; 17] = [
     Kind::Pair,
     Kind::Expel,
     Kind::Grant,
+    Kind::Filter,
 ];
 /// Where `Route` is among them: its payload has to be one to be worth anything.
 pub const ROUTE: u8 = 5;
@@ -247,7 +249,8 @@ impl Place {
         }
         let mut ancestors = vec![self.node.id()];
         ancestors.extend_from_slice(self.node.router.ancestors());
-        self.node.boot(link, &Boot { id, ancestors, name: String::new(), log_level: 0, heartbeat });
+        self.node
+            .boot(link, &Boot { id, ancestors, name: String::new(), filter: Filter::default(), heartbeat });
     }
 
     pub fn link_up(&mut self, link: LinkId) {

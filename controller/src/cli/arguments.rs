@@ -148,6 +148,9 @@ Exit status:
   255  a target could not be reached or was lost; stderr says at which hop, and why
   2    the command line was wrong
 
+The variable OFFSHOOT_LOG says more exactly than -v what is logged: pieces by commas, such as
+warn,offshoot_agent=debug; `io` logs the header of each frame of this process.
+
 With --json, the stdout objects of a target put together are its output, byte for byte, and so for
 stderr; a piece that is not UTF-8 comes as stdout_base64 or stderr_base64. What a remote said before
 a failure comes with the error, as said.

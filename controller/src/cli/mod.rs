@@ -15,12 +15,11 @@ mod target;
 use arguments::{Action, Arguments, Subject};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use offshoot::{Context, Router};
+use offshoot::{Context, Filter, Router};
 use std::io::Write;
 use std::process::exit;
 use std::sync::mpsc;
 use std::time::Duration;
-use tracing_subscriber::filter::LevelFilter;
 
 /// What ends this program.
 enum Event {
@@ -90,26 +89,24 @@ fn misused(message: impl std::fmt::Display) -> ! {
     exit(USAGE)
 }
 
-/// Sends log records to stderr, and gives the level for those of the agents.
-fn start_log(verbose: u8) -> u8 {
-    let (filter, level) = match verbose {
-        0 => (LevelFilter::WARN, 2),
-        1 => (LevelFilter::INFO, 3),
-        2 => (LevelFilter::DEBUG, 4),
-        _ => (LevelFilter::TRACE, 5),
+/// Sends log records to stderr, and gives the filter for those of the agents: what `OFFSHOOT_LOG` says, and for all that it has no
+/// word about what the options say, but never less than these.
+fn start_log(verbose: u8) -> Filter {
+    let said = Filter::of_environment().unwrap_or_else(|error| misused(error)).unwrap_or_default();
+    let by_options = 2 + verbose.min(3);
+    let filter = match said.others() {
+        Some(others) if verbose == 0 || others >= by_options => said,
+        _ => said.with_others(by_options),
     };
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_timer(tracing_subscriber::fmt::time::uptime())
-        .with_max_level(filter)
-        .init();
-    level
+    if let Err(error) = offshoot::log_to_stderr_by(&filter) {
+        misused(error);
+    }
+    filter
 }
 
 /// Grows a tree, has the work done in it by another thread, and ends the program when the work is over or a signal
 /// comes, in either case with the tree gone.
-fn with_tree(log_level: u8, work: impl FnOnce(&Context, &Events) -> i32 + Send + 'static) -> ! {
+fn with_tree(log: Filter, work: impl FnOnce(&Context, &Events) -> i32 + Send + 'static) -> ! {
     let (events, ending) = mpsc::channel();
     let failed = |error: &dyn std::fmt::Display| -> ! {
         output::tell(&error.to_string());
@@ -118,7 +115,7 @@ fn with_tree(log_level: u8, work: impl FnOnce(&Context, &Events) -> i32 + Send +
     if let Err(error) = signals::watch(events.clone()) {
         failed(&error);
     }
-    let router = match Router::builder().log_level(log_level).start() {
+    let router = match Router::builder().log_filter(log).start() {
         Ok(router) => router,
         Err(error) => failed(&error),
     };

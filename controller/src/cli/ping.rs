@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 /// Measures, and ends this program.
 pub fn main(ping: Ping) -> ! {
-    let log_level = super::start_log(ping.connection.verbose);
+    let log = super::start_log(ping.connection.verbose);
     let paths = Paths::plan([ping.target.as_str()], &ping.connection, false)
         .unwrap_or_else(|error| super::misused(error));
-    super::with_tree(log_level, move |root, _: &Events| measure(&ping, &paths, root))
+    super::with_tree(log, move |root, _: &Events| measure(&ping, &paths, root))
 }
 
 fn measure(ping: &Ping, paths: &Paths, root: &Context) -> i32 {

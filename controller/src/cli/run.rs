@@ -57,7 +57,7 @@ pub fn main(run: Run) -> ! {
             "what is to be run? The program and its arguments stand after `--`:\n    offshoot run {words}"
         ));
     }
-    let log_level = super::start_log(connection.verbose);
+    let log = super::start_log(connection.verbose);
     let forward_stdin = targets.len() == 1 && !no_stdin && detach.is_none();
     let paths = Paths::plan(targets.iter().map(String::as_str), &connection, forward_stdin)
         .unwrap_or_else(|error| super::misused(error));
@@ -66,7 +66,7 @@ pub fn main(run: Run) -> ! {
         (Err(error), _) | (_, Err(error)) => super::misused(format!("its own output: {error}")),
     };
     let job = Arc::new(Job { paths, targets, command, detach, json, forward_stdin, stdout, stderr });
-    super::with_tree(log_level, move |root, events| {
+    super::with_tree(log, move |root, events| {
         job.paths.open(root);
         let status =
             if job.targets.len() == 1 { job.at(0, root, events) } else { job.everywhere(root, events) };

@@ -215,6 +215,86 @@ pub fn chatter(count: usize) {
     }
 }
 
+/// Logs inside of spans, with fields of every kind.
+#[remote]
+pub fn log_in_spans(number: u32) {
+    let outer = tracing::info_span!("outer", number, later = tracing::field::Empty);
+    let inside = outer.enter();
+    outer.record("later", "known");
+    tracing::info_span!("inner").in_scope(|| {
+        let size = std::path::Path::new("/srv");
+        tracing::warn!(target: "my_agent::disk", free = 17, ratio = -0.5, ok = true, path = %size.display(), "almost full");
+    });
+    // Into another thread by hand, and out of all spans.
+    let here = tracing::Span::current();
+    let work = move || here.in_scope(|| tracing::warn!(target: "my_agent::thread", "elsewhere"));
+    let _ = std::thread::spawn(work).join();
+    tracing::warn!(target: "my_agent::alone", parent: None, "outside");
+    drop(inside);
+    tracing::warn!(target: "my_agent::after", "after");
+}
+
+/// Logs at every level with each of three targets.
+#[remote]
+pub fn log_everywhere() {
+    macro_rules! everywhere {
+        ($($target:literal),*) => {$(
+            tracing::error!(target: $target, "error of {}", $target);
+            tracing::warn!(target: $target, "warn of {}", $target);
+            tracing::info!(target: $target, "info of {}", $target);
+            tracing::debug!(target: $target, "debug of {}", $target);
+            tracing::trace!(target: $target, "trace of {}", $target);
+        )*};
+    }
+    everywhere!("my_agent::disk", "my_agent::net", "other");
+}
+
+/// Logs so many records as fast as it can.
+#[remote]
+pub fn log_much(count: usize) {
+    for number in 0..count {
+        tracing::warn!(target: "my_agent::much", "much {number}.");
+    }
+}
+
+/// Logs a record as long as a value of so many bytes makes it.
+#[remote]
+pub fn log_long(length: usize) {
+    tracing::warn!(value = "v".repeat(length), "{}", "m".repeat(length));
+}
+
+/// Writes these bytes to stdout, or to stderr.
+#[remote]
+pub fn print(bytes: Vec<u8>, to_stderr: bool) -> io::Result<()> {
+    use std::io::Write as _;
+    match to_stderr {
+        true => io::stderr().write_all(&bytes),
+        false => io::stdout().write_all(&bytes).and_then(|()| io::stdout().flush()),
+    }
+}
+
+/// Says that it has started by making the first of three files, waits for the second, writes these bytes to stdout and makes the third.
+#[remote]
+pub fn print_when(bytes: Vec<u8>, files: [PathBuf; 3]) -> io::Result<()> {
+    std::fs::write(&files[0], "")?;
+    wait_for_file(files[1].clone());
+    print(bytes, false)?;
+    std::fs::write(&files[2], "")
+}
+
+/// What two other contexts say that they are about, or why they do not.
+#[remote]
+pub fn dump_others(cx: &Context, one: ContextId, other: ContextId) -> Result<(String, String), Error> {
+    let dump = |id| cx.by_id(id).dump().map_or_else(|error| error.to_string(), |dump| dump.to_string());
+    Ok((dump(one), dump(other)))
+}
+
+/// Why a function cannot have the whole tree tell about itself on a signal.
+#[remote]
+pub fn debug_there(cx: &Context) -> String {
+    cx.router().enable_debug().map_or_else(|error| error.to_string(), |()| String::new())
+}
+
 /// Fails as no function should.
 #[remote]
 pub fn panic_with(text: String) {

@@ -11,7 +11,6 @@ use offshoot_bootstrap::{Mode, Platform};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 impl Broker {
     /// Takes a process of this user in as the child `id`; `hello` is what it has said so far.
@@ -41,7 +40,6 @@ impl Broker {
                 hint: String::new(),
             },
             announce: true,
-            log_level: shared.log_level.load(Ordering::Relaxed),
             heartbeat: crate::context::DEFAULT_HEARTBEAT,
         };
         let mut core = shared.lock();

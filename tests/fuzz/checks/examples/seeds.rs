@@ -1,6 +1,7 @@
 //! Writes the seeds of the corpora, whole and sensible inputs that a fuzzer would need long to find:
 //! `cargo run --package offshoot-fuzz-checks --example seeds`. What it writes is named `seed-...`; the rest was found.
 
+use offshoot_agent::Filter;
 use offshoot_agent::connect::methods::{Method, Ssh, Sudo};
 use offshoot_agent::connect::{ConnectRequest, Recipe};
 use offshoot_agent::error::DeadLetter;
@@ -75,7 +76,7 @@ fn boot_of(ancestors: u32) -> Boot {
         id: ContextId(7),
         ancestors: (0..ancestors).rev().map(ContextId).collect(),
         name: "ssh.web1.sudo.root".into(),
-        log_level: 2,
+        filter: Filter::up_to(2),
         heartbeat: 15,
     }
 }
@@ -105,7 +106,6 @@ fn request(recipe: Recipe) -> Vec<u8> {
         title: Some("web".into()),
         recipe,
         announce: true,
-        log_level: 3,
         heartbeat: 15,
     };
     codec::to_bytes(&request).expect("it can be written")

@@ -2,6 +2,7 @@
 
 use crate::input::Input;
 use crate::messages::written_again;
+use offshoot_agent::Filter;
 use offshoot_agent::codec;
 use offshoot_agent::error::Reason;
 use offshoot_agent::fuzzing;
@@ -54,7 +55,7 @@ fn told_by_a_parent(input: &mut Input<'_>) {
         id: ContextId(input.u32().max(1)),
         ancestors: (0..input.byte()).map(|_| ContextId(input.u32())).collect(),
         name: input.text(),
-        log_level: input.byte(),
+        filter: Filter::up_to(input.byte()),
         heartbeat: input.u32(),
     };
     let link = parent.add_child(boot.id).expect("nobody else has the number");
@@ -79,5 +80,5 @@ fn told_by_a_parent(input: &mut Input<'_>) {
 fn became(node: &Node, expected: &Boot, told: &Boot) {
     assert_eq!((node.id(), node.router.ancestors()), (expected.id, &expected.ancestors[..]));
     assert_eq!((told.id, &told.ancestors, &told.name), (expected.id, &expected.ancestors, &expected.name));
-    assert_eq!((told.log_level, told.heartbeat), (expected.log_level, expected.heartbeat));
+    assert_eq!((&told.filter, told.heartbeat), (&expected.filter, expected.heartbeat));
 }

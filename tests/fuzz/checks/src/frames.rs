@@ -9,7 +9,7 @@ use offshoot_agent::wire::{
 };
 
 /// Every kind that there is.
-pub const KINDS: [Kind; 17] = [
+pub const KINDS: [Kind; 18] = [
     Kind::Hello,
     Kind::Boot,
     Kind::Ping,
@@ -27,6 +27,7 @@ pub const KINDS: [Kind; 17] = [
     Kind::Pair,
     Kind::Expel,
     Kind::Grant,
+    Kind::Filter,
 ];
 
 /// How a stream was read.

@@ -37,7 +37,7 @@ pub fn run(bytes: &[u8]) {
                     codec::from_bytes(&written(&request)).expect("it was just written");
                 assert_eq!(read.recipe, request.recipe);
                 assert_eq!((&read.name, read.announce), (&request.name, request.announce));
-                assert_eq!((read.log_level, read.heartbeat), (request.log_level, request.heartbeat));
+                assert_eq!(read.heartbeat, request.heartbeat);
             }
             3 => {
                 let error = error(&mut input);
@@ -112,7 +112,6 @@ fn request(input: &mut Input<'_>) -> ConnectRequest {
         title: input.flag().then(|| input.text()),
         recipe,
         announce: input.flag(),
-        log_level: input.byte(),
         heartbeat: input.u32(),
     }
 }

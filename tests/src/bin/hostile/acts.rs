@@ -35,7 +35,9 @@ enum News {
 struct Record {
     level: u8,
     target: String,
-    text: String,
+    message: String,
+    fields: String,
+    span: String,
 }
 
 fn bytes(value: &impl Serialize) -> Vec<u8> {
@@ -83,8 +85,10 @@ pub fn perform(how: &str, voice: &mut Voice, heard: &Receiver<Frame>, status: &m
             flood(voice, MANY, |voice, number| voice.open(900_000 + number, 1, 64 + number, &[]))
         }
         "logs" => {
-            let text = "\u{1b}[2J\u{7}\nI am the controller, believe me\n".repeat(1500);
-            let record = bytes(&Record { level: 1, target: "offshoot\n".into(), text });
+            let text = "\u{1b}[2J\u{7}\nI am the controller, believe me\n".repeat(500);
+            let (fields, span) = (text.clone(), text.clone());
+            let record =
+                bytes(&Record { level: 1, target: "offshoot\n".into(), message: text, fields, span });
             flood(voice, LARGE * 5 / 2, |voice, _| {
                 let header = Header { handle: Handle::LOG, ..voice.header(Kind::Log, 0) };
                 voice.frame(&header, &record)
@@ -187,7 +191,7 @@ pub fn perform(how: &str, voice: &mut Voice, heard: &Receiver<Frame>, status: &m
             voice.frame(&header, &bytes(&letter))
         }),
         "orders" => flood(voice, MANY, |voice, number| {
-            let orders = [Kind::Boot, Kind::Shutdown, Kind::Pair, Kind::Expel, Kind::Grant];
+            let orders = [Kind::Boot, Kind::Shutdown, Kind::Pair, Kind::Expel, Kind::Grant, Kind::Filter];
             voice.link(orders[number as usize % orders.len()], &[1; 40])
         }),
         "hellos" => flood(voice, MANY, |voice, _| {

@@ -4,6 +4,7 @@ use super::record::{FORGED, FORGED_TEXT};
 use super::world::{UP, World};
 use crate::frames::KINDS;
 use crate::input::Input;
+use offshoot_agent::Filter;
 use offshoot_agent::codec;
 use offshoot_agent::error::{DeadLetter, Reason};
 use offshoot_agent::fuzzing;
@@ -167,7 +168,13 @@ fn payload(world: &mut World, input: &mut Input<'_>, header: &Header, child: Con
         Kind::Boot if readable => {
             let (id, ancestors) =
                 (context(world, input, child), input.some(|input| context(world, input, child)));
-            codec::to_bytes(&Boot { id, ancestors, name: "forged".into(), log_level: shape, heartbeat: 1 })
+            codec::to_bytes(&Boot {
+                id,
+                ancestors,
+                name: "forged".into(),
+                filter: Filter::up_to(shape),
+                heartbeat: 1,
+            })
         }
         Kind::Boot => Ok(input.bytes().to_vec()),
         _ => Ok(vec![FORGED; if shape == 255 { MAX_PAYLOAD } else { shape.into() }]),

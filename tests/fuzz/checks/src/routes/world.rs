@@ -1,6 +1,7 @@
 //! The tree: nodes, the cables between them, and what the broker of each would do.
 
 use super::record::{self, Record};
+use offshoot_agent::Filter;
 use offshoot_agent::error::Reason;
 use offshoot_agent::id::{ContextId, FlowKey, Handle, LinkId};
 use offshoot_agent::node::{Boot, Event, Node, Opening};
@@ -470,7 +471,13 @@ impl World {
         ancestors.extend_from_slice(node.router.ancestors());
         node.boot(
             link,
-            &Boot { id: child, ancestors, name: "fuzz".into(), log_level: 0, heartbeat: self.heartbeat },
+            &Boot {
+                id: child,
+                ancestors,
+                name: "fuzz".into(),
+                filter: Filter::default(),
+                heartbeat: self.heartbeat,
+            },
         );
         self.connecting.push(Connecting { parent, link, child, down: Lane::default() });
     }

@@ -1,0 +1,121 @@
+//! Logging for programs that want no more than a file or their stderr: one subscriber, set up by the variable `OFFSHOOT_LOG`.
+//!
+//! It decides nothing about what contexts send: that is filtered where it is logged, and what has arrived is written.
+
+use offshoot_agent::{Error, Filter, Result};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Mutex;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime, uptime};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+
+/// What is written where `OFFSHOOT_LOG` does not say it: warnings and errors.
+const UNSAID: u8 = 2;
+/// The target of what contexts have sent.
+const REMOTE: &str = "offshoot::remote";
+
+/// Writes what this program logs, and what contexts send, to the end of a file from now on. The file is made if need be, for this
+/// user alone. `OFFSHOOT_LOG` says what is written; without it, warnings and errors are. Gives the filter that is in force, for
+/// [`Builder::log_filter`](crate::Builder::log_filter): without that, contexts send nothing unless `OFFSHOOT_LOG` is set.
+///
+/// ```no_run
+/// fn main() -> offshoot::Result<()> {
+///     let filter = offshoot::log_to_file("rollout.log")?;
+///     let router = offshoot::Router::builder().log_filter(filter).start()?;
+///     router.ssh("web1").connect()?;
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+/// When the program has set a `tracing` subscriber before, this function included: that one stays and goes on getting the records of
+/// contexts, and nothing is written to the file. When `OFFSHOOT_LOG` cannot be read, or the file cannot be written.
+pub fn log_to_file(path: impl AsRef<Path>) -> Result<Filter> {
+    let path = path.as_ref();
+    let (what, filter) = (format!("logging to {}", path.display()), environment()?);
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    let file = file.map_err(|error| Error::System { action: what.clone(), detail: error.to_string() })?;
+    write(&what, &filter, Mutex::new(file), SystemTime)?;
+    Ok(filter)
+}
+
+/// The same to this program's stderr, with the seconds since now instead of the time.
+///
+/// # Errors
+/// As [`log_to_file`].
+pub fn log_to_stderr() -> Result<Filter> {
+    let filter = environment()?;
+    log_to_stderr_by(&filter)?;
+    Ok(filter)
+}
+
+/// The same by a filter of the program's own; the variable has no say.
+///
+/// # Errors
+/// As [`log_to_file`].
+pub fn log_to_stderr_by(filter: &Filter) -> Result<()> {
+    write("logging to stderr", filter, std::io::stderr, uptime())
+}
+
+fn environment() -> Result<Filter> {
+    Ok(Filter::of_environment()?.unwrap_or_else(|| Filter::up_to(UNSAID)))
+}
+
+fn write<W, T>(what: &str, filter: &Filter, writer: W, time: T) -> Result<()>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    T: FormatTime + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).with_timer(time);
+    let subscriber = tracing_subscriber::registry().with(layer.with_filter(targets(filter)));
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| {
+        let detail = "this program has a tracing subscriber already, which gets what is logged".into();
+        Error::System { action: what.into(), detail }
+    })
+}
+
+/// The filter as the subscriber's own. Whatever contexts have sent has passed it where it was logged, under its own target.
+fn targets(filter: &Filter) -> Targets {
+    let level = |level: u8| match level {
+        0 => LevelFilter::OFF,
+        1 => LevelFilter::ERROR,
+        2 => LevelFilter::WARN,
+        3 => LevelFilter::INFO,
+        4 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let others = Targets::new().with_target(REMOTE, LevelFilter::TRACE);
+    filter.directives().fold(others, |targets, (target, number)| match target {
+        "" => targets.with_default(level(number)),
+        target => targets.with_target(target, level(number)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn the_subscribers_filter_and_ours_agree_and_what_has_arrived_passes() {
+        for text in
+            ["warn,my_agent::disk=debug,my_agent=off", "off", "trace,a=error", "io", "offshoot=off,info", ""]
+        {
+            let filter: Filter = text.parse().unwrap();
+            let targets = targets(&filter);
+            for target in ["my_agent", "my_agent::disk::raw", "a::b", "b", "offshoot", "offshoot::io"] {
+                for (number, level) in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE]
+                    .into_iter()
+                    .enumerate()
+                {
+                    let wanted = number as u8 + 1 <= filter.level_of(target);
+                    assert_eq!(targets.would_enable(target, &level), wanted, "{text}: {target} {level}");
+                    assert!(targets.would_enable(REMOTE, &level), "{text}");
+                }
+            }
+        }
+    }
+}
