@@ -53,6 +53,7 @@ mod hub;
 mod invoke;
 mod latch;
 mod map;
+mod message;
 mod outflow;
 mod parting;
 mod program;
