@@ -1,36 +1,101 @@
 //! Many bytes as one value: they travel in one piece, where a list would go element by element.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::cell::RefCell;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+/// From which length on a blob stays where it is: it is not copied into the message that carries it, nor out of it. A
+/// shorter one would hold a whole message for little.
+const LARGE: usize = 16 << 10;
 
 /// Bytes that travel as they are: the argument or result to use for a file's contents and anything else that is large. It
-/// derefs to a slice, and prints as its size.
+/// derefs to a slice, and prints as its size. A clone is the same memory, also while it is being sent.
 ///
 /// ```
 /// let blob = offshoot_agent::Blob::from(vec![0; 3 << 20]);
 /// assert_eq!((blob.len(), format!("{blob}")), (3 << 20, "3 MiB".to_owned()));
 /// ```
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Blob(Vec<u8>);
+#[derive(Clone, Default)]
+pub struct Blob {
+    /// What it is a part of: its own memory, or the message that it came with.
+    whole: Arc<Vec<u8>>,
+    part: Range<usize>,
+}
+
+thread_local! {
+    /// The message that is just being read.
+    static READ: RefCell<Option<Arc<Vec<u8>>>> = const { RefCell::new(None) };
+    /// The blob that is just being written.
+    static WRITTEN: RefCell<Option<Blob>> = const { RefCell::new(None) };
+}
+
+/// Lets a blob that `read` makes of bytes of `whole` keep that memory.
+pub(crate) fn read<T>(whole: Option<&Arc<Vec<u8>>>, read: impl FnOnce() -> T) -> T {
+    READ.set(whole.cloned());
+    let value = read();
+    READ.set(None);
+    value
+}
+
+/// The blob of which `bytes` are just being written, if it is to stay where it is.
+pub(crate) fn written(bytes: &[u8]) -> Option<Blob> {
+    if bytes.len() < LARGE {
+        return None;
+    }
+    WRITTEN.take().filter(|blob| std::ptr::eq(&**blob, bytes))
+}
 
 impl Blob {
-    /// The bytes, without a copy.
+    /// The bytes, without a copy where no other blob is of the same memory. What came with a message is moved to the
+    /// beginning of its memory.
     #[must_use]
     pub fn into_vec(self) -> Vec<u8> {
-        self.0
+        match Arc::try_unwrap(self.whole) {
+            Ok(mut bytes) => {
+                bytes.truncate(self.part.end);
+                bytes.drain(..self.part.start);
+                bytes
+            }
+            Err(whole) => whole[self.part].to_vec(),
+        }
+    }
+
+    /// Overwrites the bytes where no other blob is of the same memory.
+    pub(crate) fn wipe(&mut self) {
+        if let Some(bytes) = Arc::get_mut(&mut self.whole) {
+            crate::secret::zero(bytes);
+        }
+    }
+
+    /// A part of what is being read, as a blob of that memory.
+    fn of_message(bytes: &[u8]) -> Option<Blob> {
+        if bytes.len() < LARGE {
+            return None;
+        }
+        let whole = READ.take()?;
+        let start = (bytes.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
+        let part = start..start + bytes.len();
+        (part.end <= whole.len()).then_some(Blob { whole, part })
     }
 }
 
 impl From<Vec<u8>> for Blob {
     fn from(bytes: Vec<u8>) -> Blob {
-        Blob(bytes)
+        Blob { part: 0..bytes.len(), whole: Arc::new(bytes) }
+    }
+}
+
+impl From<Arc<Vec<u8>>> for Blob {
+    fn from(whole: Arc<Vec<u8>>) -> Blob {
+        Blob { part: 0..whole.len(), whole }
     }
 }
 
 impl From<&[u8]> for Blob {
     fn from(bytes: &[u8]) -> Blob {
-        Blob(bytes.to_vec())
+        bytes.to_vec().into()
     }
 }
 
@@ -43,9 +108,17 @@ impl From<Blob> for Vec<u8> {
 impl Deref for Blob {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        &self.0
+        &self.whole[self.part.clone()]
     }
 }
+
+impl PartialEq for Blob {
+    fn eq(&self, other: &Blob) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Blob {}
 
 impl AsRef<[u8]> for Blob {
     fn as_ref(&self) -> &[u8] {
@@ -72,7 +145,13 @@ impl fmt::Debug for Blob {
 
 impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(self)
+        // Who writes it takes it from there, or copies the bytes.
+        if self.len() >= LARGE && crate::secret::is_in_frame() {
+            WRITTEN.set(Some(self.clone()));
+        }
+        let result = serializer.serialize_bytes(self);
+        WRITTEN.set(None);
+        result
     }
 }
 
@@ -85,13 +164,13 @@ impl<'de> Deserialize<'de> for Blob {
                 f.write_str("bytes")
             }
             fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {
-                Ok(bytes.into())
+                Ok(Blob::of_message(bytes).unwrap_or_else(|| bytes.into()))
             }
             fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Blob, E> {
                 Ok(bytes.into())
             }
         }
-        deserializer.deserialize_byte_buf(Bytes)
+        deserializer.deserialize_bytes(Bytes)
     }
 }
 

@@ -95,15 +95,16 @@ impl Chain {
         let head = Head { name: F::NAME, cast: false, left_ms };
         // The length is not known before the end.
         let head = record(CALL, &head.encode());
-        let mut leaving = crate::travel::leave(head, function)
+        let leaving = crate::travel::leave(head, function)
             .map_err(|error| crate::error::codec_error(self.context.name(), error))?;
-        let length = leaving.bytes.len() - record(CALL, &[]).len();
+        let mut bytes = leaving.message.into_bytes();
+        let length = bytes.len() - record(CALL, &[]).len();
         if length > MAX_MESSAGE {
             let detail = format!("{length} bytes, the limit is {MAX_MESSAGE}");
             let context = self.context.name().into();
             return Err(Error::Undelivered { context, reason: Reason::TooLarge, detail });
         }
-        leaving.bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
+        bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
         let slot = Slot::new(scope);
         slot.carry(leaving.fares);
         let (replies, flow) = (&self.link.replies, self.link.flow);
@@ -118,7 +119,7 @@ impl Chain {
             state.waiting.push_back(Arc::clone(&slot));
             let number = state.next;
             state.next = number.wrapping_add(1);
-            core.append(flow, leaving.bytes, false, leaving.secret);
+            core.append(flow, bytes, false, leaving.secret);
             Ok(number)
         })?;
         Ok((number, slot))

@@ -174,11 +174,12 @@ impl<T: Serialize> Sender<T> {
     /// [`Error::Undelivered`] when the receiver is gone or does not take messages that long, and when the message does not
     /// serialise.
     pub fn send(&self, message: &T) -> Result<()> {
-        let mut leaving = crate::travel::leave(record(VALUE, &[]), message)
+        let leaving = crate::travel::leave(record(VALUE, &[]), message)
             .map_err(|error| crate::error::codec_error("this context", error))?;
-        let length = leaving.bytes.len() - record(VALUE, &[]).len();
-        leaving.bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
-        self.inner.send(leaving.bytes, leaving.secret)
+        let mut bytes = leaving.message.into_bytes();
+        let length = bytes.len() - record(VALUE, &[]).len();
+        bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
+        self.inner.send(bytes, leaving.secret)
     }
 }
 
@@ -328,7 +329,9 @@ impl<T: DeserializeOwned> Receiver<T> {
         let codec = |error| RecvError::Unreadable(crate::error::codec_error("a sender", error));
         loop {
             return Some(match take_record(bytes, at, MAX_MESSAGE) {
-                Ok(Some((VALUE, content))) => crate::travel::arrive(&here?, &content).map_err(codec),
+                Ok(Some((VALUE, content))) => {
+                    crate::travel::arrive(&here?, &Arc::new(content), 0).map_err(codec)
+                }
                 Ok(Some((FAILED, content))) => match crate::codec::from_bytes(&content) {
                     Ok((context, text)) => Err(RecvError::Failed { context, text }),
                     Err(error) => Err(codec(error)),

@@ -7,10 +7,12 @@ mod read;
 
 pub use read::DEPTH;
 
+use crate::message::Message;
 use bincode::Options;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
+use std::sync::Arc;
 
 /// The most bytes one message (an argument list, a result) may take: 128 MiB.
 pub const MAX_MESSAGE: usize = 128 << 20;
@@ -50,16 +52,45 @@ pub(crate) fn append<T: Serialize + ?Sized>(mut bytes: Vec<u8>, value: &T) -> Re
     Ok(bytes)
 }
 
+/// A value as a message, behind what is there already; large blobs stay where they are.
+///
+/// # Errors
+/// As [`to_bytes`].
+#[inline(never)]
+pub(crate) fn to_message<T: Serialize + ?Sized>(head: Vec<u8>, value: &T) -> Result<Message, CodecError> {
+    let mut message = Message::from(head);
+    crate::secret::in_frame(|| bincode::DefaultOptions::new().serialize_into(&mut message, value))
+        .map_err(|error| CodecError(error.to_string()))?;
+    let message = message.finish();
+    let length = message.len();
+    if length > MAX_MESSAGE {
+        return Err(CodecError(format!("{length} bytes, the limit is {MAX_MESSAGE}")));
+    }
+    Ok(message)
+}
+
 /// Bytes as a value; all of them must be used.
 ///
 /// # Errors
 /// When the bytes are not a `T`.
-#[inline(never)]
 pub fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    read_from(bytes, None)
+}
+
+/// The same for a message, from `at` on; large blobs keep its memory.
+///
+/// # Errors
+/// As [`from_bytes`].
+pub(crate) fn from_message<T: DeserializeOwned>(message: &Arc<Vec<u8>>, at: usize) -> Result<T, CodecError> {
+    read_from(&message[at..], Some(message))
+}
+
+#[inline(never)]
+fn read_from<T: DeserializeOwned>(bytes: &[u8], whole: Option<&Arc<Vec<u8>>>) -> Result<T, CodecError> {
     if bytes.len() > MAX_MESSAGE {
         return Err(CodecError(format!("{} bytes, the limit is {MAX_MESSAGE}", bytes.len())));
     }
-    let mut reader = read::Reader::new(bytes);
+    let mut reader = read::Reader::new(bytes, whole);
     let value = T::deserialize(&mut reader).map_err(CodecError::from)?;
     match reader.left.len() {
         0 => Ok(value),

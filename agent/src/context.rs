@@ -8,6 +8,7 @@ use crate::connecting::Connecting;
 use crate::error::{CallError, Error, Result};
 use crate::hop::Hop;
 use crate::id::{ContextId, FlowKey, Handle};
+use crate::message::Message;
 use crate::node::Opening;
 use crate::program::{Command, DetachOrder};
 use crate::remote::{Remote, read_value};
@@ -89,11 +90,11 @@ impl Context {
         &self,
         dst: ContextId,
         service: Handle,
-        request: Vec<u8>,
+        request: impl Into<Message>,
         opening: Opening,
         also: impl FnOnce(&mut Core, FlowKey),
     ) -> Result<(FlowKey, Arc<Slot>)> {
-        self.shared.request_in(self.scope.as_ref(), dst, service, request, opening, also)
+        self.shared.request_in(self.scope.as_ref(), dst, service, request.into(), opening, also)
     }
 
     /// Its number in the tree.
@@ -170,7 +171,7 @@ impl Context {
         let leaving = crate::travel::leave(head.encode(), function)
             .map_err(|error| crate::error::codec_error(&self.name, error))?;
         let opening = Opening { secret: leaving.secret, ..Opening::default() };
-        let sent = self.ask(self.id, Handle::CALL, leaving.bytes, opening, |_, _| {})?;
+        let sent = self.ask(self.id, Handle::CALL, leaving.message, opening, |_, _| {})?;
         // Where the answer comes before the function runs it says nothing about what went along.
         if !cast && !F::NO_REPLY {
             sent.1.carry(leaving.fares);

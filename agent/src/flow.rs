@@ -20,7 +20,8 @@ pub const GROWTH_OF_ALL: u64 = 16 << 20;
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     sent: u64,
-    limit: u64,
+    /// How far the limit lies ahead; no window is larger than this counts.
+    room: u32,
     ended: bool,
 }
 
@@ -33,12 +34,12 @@ impl Default for Outgoing {
 impl Outgoing {
     /// One that may send so much unasked.
     pub fn new(window: u64) -> Self {
-        Outgoing { sent: 0, limit: window, ended: false }
+        Outgoing { sent: 0, room: window as u32, ended: false }
     }
 
     /// How many bytes may be sent now.
     pub fn room(&self) -> usize {
-        if self.ended { 0 } else { (self.limit - self.sent) as usize }
+        if self.ended { 0 } else { self.room as usize }
     }
 
     /// Records that `length` bytes go out (at most [`Outgoing::room`]); gives their offset.
@@ -46,13 +47,14 @@ impl Outgoing {
         debug_assert!(length <= self.room() && !self.ended);
         let offset = self.sent;
         self.sent += length as u64;
+        self.room = self.room.saturating_sub(length as u32);
         self.ended = end;
         offset
     }
 
     /// Whether nothing more may be sent for now.
     pub fn is_full(&self) -> bool {
-        self.sent == self.limit && !self.ended
+        self.room == 0 && !self.ended
     }
 
     /// The receiver allows up to `limit`. Whether that is news.
@@ -60,11 +62,12 @@ impl Outgoing {
     /// # Errors
     /// When no window reaches that far: a receiver cannot have consumed what was not sent.
     pub fn grant(&mut self, limit: u64) -> Result<bool, Violation> {
-        if limit.saturating_sub(self.sent) > MAX_WINDOW {
+        let room = limit.saturating_sub(self.sent);
+        if room > MAX_WINDOW {
             return Err(Violation::BeyondWindow);
         }
-        let more = limit > self.limit && !self.ended;
-        self.limit = self.limit.max(limit);
+        let more = room as u32 > self.room && !self.ended;
+        self.room = self.room.max(room as u32);
         Ok(more)
     }
 
@@ -75,7 +78,7 @@ impl Outgoing {
 
     /// How many bytes were sent, and how many may be.
     pub fn position(&self) -> [u64; 2] {
-        [self.sent, self.limit]
+        [self.sent, self.sent + u64::from(self.room)]
     }
 
     /// Whether the end was sent.
@@ -108,16 +111,19 @@ impl std::fmt::Display for Violation {
     }
 }
 
-/// The receiving half of a flow.
+/// The receiving half of a flow. What it counts from where the sender is fits into half the space of an offset, and a node
+/// has many flows.
 #[derive(Clone, Debug)]
 pub struct Incoming {
     received: u64,
-    consumed: u64,
-    limit: u64,
-    /// Where the sender was when it last said that it may send no more.
-    full_at: u64,
-    initial: u64,
-    window: u64,
+    /// Of that, what was not consumed.
+    held: u32,
+    /// How much more may come.
+    room: u32,
+    initial: u32,
+    window: u32,
+    /// Whether its sender may send no more, by the word that came with the last byte.
+    full: bool,
     ended: bool,
 }
 
@@ -130,15 +136,8 @@ impl Default for Incoming {
 impl Incoming {
     /// One whose peer may send so much unasked.
     pub fn new(window: u64) -> Self {
-        Incoming {
-            received: 0,
-            consumed: 0,
-            limit: window,
-            full_at: u64::MAX,
-            initial: window,
-            window,
-            ended: false,
-        }
+        let window = window as u32;
+        Incoming { received: 0, held: 0, room: window, initial: window, window, full: false, ended: false }
     }
 
     /// Checks and records a piece that came.
@@ -152,59 +151,67 @@ impl Incoming {
         if offset != self.received {
             return Err(Violation::Gap(self.received, offset));
         }
-        if length as u64 > self.limit - self.received {
+        if length > self.room as usize {
             return Err(Violation::BeyondCredit);
         }
         self.received += length as u64;
+        self.held += length as u32;
+        self.room -= length as u32;
+        self.full &= length == 0;
         self.ended = end;
         Ok(())
     }
 
     /// With what it sent last the sender has used up its credit, as far as it knew then.
     pub fn full(&mut self) {
-        self.full_at = self.received;
+        self.full = true;
     }
 
     /// The user took `length` bytes. The new limit to tell the peer, when it is time to. The window grows at the cost
     /// of `spare`, which all flows of a node share, and gives back to it.
     pub fn consume(&mut self, length: usize, spare: &mut u64) -> Option<u64> {
-        self.consumed = (self.consumed + length as u64).min(self.received);
+        self.held = self.held.saturating_sub(length.min(u32::MAX as usize) as u32);
         if self.ended {
             return None;
         }
-        let waits = self.consumed == self.received && self.received == self.full_at;
-        if waits && self.window < MAX_WINDOW && self.window <= *spare {
-            *spare -= self.window;
+        let waits = self.held == 0 && self.full;
+        if waits && self.window < MAX_WINDOW as u32 && u64::from(self.window) <= *spare {
+            *spare -= u64::from(self.window);
             self.window *= 2;
         }
-        let limit = self.consumed + self.window;
-        if limit.saturating_sub(self.limit) < self.window / 2 {
+        let room = self.window.saturating_sub(self.held);
+        if room.saturating_sub(self.room) < self.window / 2 {
             return None;
         }
-        let all_here = self.received == self.limit;
-        self.limit = limit;
-        if all_here && self.consumed < self.received && self.window > self.initial {
+        let all_here = self.room == 0;
+        self.room = room;
+        if all_here && self.held > 0 && self.growth() > 0 {
             // All that was granted lies here before half of it was read. What is granted stays granted; from the next
             // time on it is less.
             self.window /= 2;
-            *spare += self.window;
+            *spare += u64::from(self.window);
         }
-        Some(limit)
+        Some(self.limit())
+    }
+
+    /// Up to where the peer may send.
+    fn limit(&self) -> u64 {
+        self.received + u64::from(self.room)
     }
 
     /// What this flow's window has taken from the spare of its node.
     pub fn growth(&self) -> u64 {
-        self.window - self.initial
+        u64::from(self.window - self.initial)
     }
 
     /// How many bytes have come, were consumed, and may come, and the window.
     pub fn position(&self) -> [u64; 4] {
-        [self.received, self.consumed, self.limit, self.window]
+        [self.received, self.received - u64::from(self.held), self.limit(), self.window.into()]
     }
 
     /// Bytes that came and were not consumed.
     pub fn held(&self) -> u64 {
-        self.received - self.consumed
+        self.held.into()
     }
 
     /// Ends this direction without a frame: both ends know that it is not used.
@@ -275,7 +282,7 @@ mod tests {
                 out.grant(limit).unwrap();
             }
         }
-        incoming.window
+        incoming.window.into()
     }
 
     #[test]
@@ -298,13 +305,13 @@ mod tests {
         let mut at = 0;
         let mut spare = GROWTH_OF_ALL;
         for _ in 0..10 {
-            let length = incoming.limit - at;
+            let length = incoming.limit() - at;
             incoming.receive(at, length as usize, false).unwrap();
             incoming.full();
             at += length;
-            assert_eq!(incoming.consume(length as usize, &mut spare), Some(at + incoming.window));
+            assert_eq!(incoming.consume(length as usize, &mut spare), Some(at + u64::from(incoming.window)));
         }
-        assert_eq!(incoming.window, MAX_WINDOW);
+        assert_eq!(u64::from(incoming.window), MAX_WINDOW);
         assert_eq!(spare, GROWTH_OF_ALL - incoming.growth());
 
         let mut slow = Incoming::default();
@@ -313,8 +320,8 @@ mod tests {
         for _ in 0..64 {
             slow.consume(1024, &mut spare);
         }
-        assert_eq!(slow.window, INITIAL_WINDOW);
-        assert!(slow.limit - slow.consumed <= INITIAL_WINDOW);
+        assert_eq!(slow.growth(), 0);
+        assert!(u64::from(slow.held + slow.room) <= INITIAL_WINDOW);
     }
 
     #[test]
@@ -322,8 +329,8 @@ mod tests {
         let mut spare = GROWTH_OF_ALL;
         let mut incoming = Incoming::default();
         let mut at = 0;
-        while incoming.window < MAX_WINDOW {
-            let length = incoming.limit - at;
+        while u64::from(incoming.window) < MAX_WINDOW {
+            let length = incoming.limit() - at;
             incoming.receive(at, length as usize, false).unwrap();
             incoming.full();
             at += length;
@@ -331,14 +338,13 @@ mod tests {
         }
         // From now on the sender keeps the window full, and the reader takes a little at a time.
         for _ in 0..100_000 {
-            let length = incoming.limit - at;
+            let length = incoming.limit() - at;
             incoming.receive(at, length as usize, false).unwrap();
             incoming.full();
             at += length;
             incoming.consume(4096, &mut spare);
         }
-        assert_eq!(incoming.window, INITIAL_WINDOW);
-        assert_eq!(spare, GROWTH_OF_ALL);
+        assert_eq!((incoming.growth(), spare), (0, GROWTH_OF_ALL));
     }
 
     #[test]

@@ -40,7 +40,7 @@ where
         shared: &Arc<Shared>,
         core: &mut Core,
         flow: FlowKey,
-        request: Request,
+        mut request: Request,
         _: bool,
     ) {
         let id = core.node.id();
@@ -50,7 +50,7 @@ where
         let (node, size) = (Arc::clone(shared), request.bytes.len());
         let work = move || {
             let sent = Sent { from: flow.peer, auth: request.auth };
-            let act = || match travel::arrive(&here, &request.bytes) {
+            let act = || match travel::arrive(&here, &Arc::new(std::mem::take(&mut request.bytes)), 0) {
                 Ok(message) => value(&(self.act)(&here, sent, message)),
                 Err(error) => failed(&codec_error(here.name(), error)),
             };
@@ -168,7 +168,7 @@ impl Context {
     pub fn request<T: Serialize, R: DeserializeOwned>(&self, handle: Handle, message: &T) -> Result<R> {
         let leaving = travel::leave(Vec::new(), message).map_err(|error| codec_error(self.name(), error))?;
         let opening = Opening { secret: leaving.secret, ..Opening::default() };
-        let (_, slot) = self.ask(self.id(), handle, leaving.bytes, opening, |_, _| {})?;
+        let (_, slot) = self.ask(self.id(), handle, leaving.message, opening, |_, _| {})?;
         slot.carry(leaving.fares);
         let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));
         read_value(self.name(), &reply.map_err(|error| error.naming(self.name()))?)

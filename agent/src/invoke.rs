@@ -41,16 +41,17 @@ pub struct Run {
 }
 
 impl Run {
-    /// Runs the function, unless it was given up while it waited.
-    fn perform(&self, scope: &Scope) -> Vec<u8> {
-        match scope.refusal(self.context.name()) {
+    /// Runs the function, unless it was given up while it waited; its request is of no more use then.
+    fn perform(&mut self) -> Vec<u8> {
+        let request = std::mem::take(&mut self.request);
+        match self.scope.refusal(self.context.name()) {
             Some(error) => failed(&error),
-            None => crate::broker::run_contained(self.function, &self.context, &self.request[self.at..]),
+            None => crate::broker::run_contained(self.function, &self.context, request, self.at),
         }
     }
 
-    fn finish(self) {
-        let reply = self.perform(&self.scope);
+    fn finish(mut self) {
+        let reply = self.perform();
         self.scope.end(Stand::Over);
         let Run { shared, answer, .. } = self;
         shared.with(|core| deliver(&shared, core, answer, reply));
@@ -71,8 +72,8 @@ fn on_worker(
 }
 
 /// At once, on the thread that serves the whole context.
-pub fn quick(run: Run) -> Started {
-    Started::Now(run.perform(&run.scope))
+pub fn quick(mut run: Run) -> Started {
+    Started::Now(run.perform())
 }
 
 /// On a worker, beside others.
@@ -165,9 +166,9 @@ pub fn shared(run: Run) -> Started {
     let (workers, flight) = (Arc::clone(&shared.workers), Arc::clone(&scope));
     let size = request.len();
     let context = context.in_scope(&scope);
-    let run = Run { shared, function, context, scope, request, at, answer };
+    let mut run = Run { shared, function, context, scope, request, at, answer };
     let started = on_worker(&workers, None, size, move || {
-        let reply = run.perform(&run.scope);
+        let reply = run.perform();
         run.scope.end(Stand::Over);
         let askers = land(&run.shared.workers, &run.scope);
         run.shared.with(|core| {

@@ -60,6 +60,7 @@ mod join;
 mod latch;
 mod listener;
 mod map;
+mod message;
 mod outflow;
 mod parting;
 mod program;

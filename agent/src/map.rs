@@ -6,6 +6,7 @@
 //! process's own.
 
 use crate::id::{ContextId, FlowKey, Handle};
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 static SEED: AtomicU64 = AtomicU64::new(0x243F_6A88_85A3_08D3);
@@ -129,6 +130,16 @@ impl Cells {
     }
 }
 
+/// Where an entry lies, counted from 1.
+#[derive(Copy, Clone)]
+pub(crate) struct Place(NonZeroU32);
+
+impl Place {
+    fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
 /// Entries by key.
 pub(crate) struct Map<K, V> {
     cells: Cells,
@@ -170,6 +181,12 @@ impl<K: Key, V> Map<K, V> {
         if let Some(there) = self.get_mut(&key) {
             return Some(std::mem::replace(there, value));
         }
+        self.add(key, value);
+        None
+    }
+
+    /// Adds an entry that is not there yet; gives its place, which it keeps as long as it is there.
+    pub fn add(&mut self, key: K, value: V) -> Place {
         let entry = match self.free.pop() {
             Some(entry) => {
                 self.entries[entry as usize] = Some((key, value));
@@ -181,7 +198,17 @@ impl<K: Key, V> Map<K, V> {
             }
         };
         self.cells.add(hash(self.cells.seed, key.words()), entry);
-        None
+        Place(NonZeroU32::MIN.saturating_add(entry))
+    }
+
+    /// The entry at a place.
+    pub fn at_mut(&mut self, place: Place) -> Option<&mut V> {
+        self.entries[place.index()].as_mut().map(|(_, value)| value)
+    }
+
+    /// The entry at a place, with its key.
+    pub fn at(&self, place: Place) -> Option<&(K, V)> {
+        self.entries[place.index()].as_ref()
     }
 
     pub fn remove(&mut self, key: &K) -> Option<V> {

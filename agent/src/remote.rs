@@ -9,6 +9,7 @@ use crate::router::Policy;
 use crate::travel;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 
 /// A call of one function: its arguments, and how it runs. Implemented by `#[offshoot::remote]`.
 #[diagnostic::on_unimplemented(
@@ -53,8 +54,8 @@ pub struct Function {
     pub no_reply: bool,
     /// When and on which thread it runs.
     pub way: Way,
-    /// Decodes the arguments, runs it, encodes the outcome.
-    pub run: fn(&Context, &[u8]) -> Vec<u8>,
+    /// Decodes the arguments from where they begin in a request, runs it, encodes the outcome.
+    pub run: fn(&Context, Vec<u8>, usize) -> Vec<u8>,
 }
 
 /// All functions that are compiled into this program.
@@ -131,14 +132,16 @@ fn split_error(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Runs a function from its table entry. Used by the attribute.
 #[must_use]
-pub fn run_encoded<F: Remote>(cx: &Context, arguments: &[u8]) -> Vec<u8> {
-    outcome(cx, travel::arrive::<F>(cx, arguments))
+pub fn run_encoded<F: Remote>(cx: &Context, request: Vec<u8>, at: usize) -> Vec<u8> {
+    let call = travel::arrive::<F>(cx, &Arc::new(request), at);
+    outcome(cx, call)
 }
 
 /// The same where the node is locked: contexts and ends of streams cannot arrive there.
 #[must_use]
-pub fn run_encoded_locked<F: Remote>(cx: &Context, arguments: &[u8]) -> Vec<u8> {
-    outcome(cx, codec::from_bytes::<F>(arguments))
+pub fn run_encoded_locked<F: Remote>(cx: &Context, request: Vec<u8>, at: usize) -> Vec<u8> {
+    let call = codec::from_message::<F>(&Arc::new(request), at);
+    outcome(cx, call)
 }
 
 fn outcome<F: Remote>(cx: &Context, call: Result<F, CodecError>) -> Vec<u8> {
@@ -162,7 +165,7 @@ fn outcome<F: Remote>(cx: &Context, call: Result<F, CodecError>) -> Vec<u8> {
 /// What a reply says that has come to `context`, for a function.
 pub(crate) fn read_reply<F: Remote>(
     context: &Context,
-    reply: &[u8],
+    reply: Vec<u8>,
 ) -> Result<F::Value, CallError<F::Error>> {
     let codec = |error| CallError::Failed(codec_error(context.name(), error));
     match reply.split_first() {
@@ -170,8 +173,10 @@ pub(crate) fn read_reply<F: Remote>(
             let (_, error) = split_error(bytes).ok_or_else(|| codec(CodecError("a cut error".into())))?;
             Err(CallError::Function(F::decode_error(error).map_err(codec)?))
         }
-        Some((&tag, bytes)) if tag == Outcome::Value as u8 => travel::arrive(context, bytes).map_err(codec),
-        _ => read_value(context.name(), reply).map_err(CallError::Failed),
+        Some((&tag, _)) if tag == Outcome::Value as u8 => {
+            travel::arrive(context, &Arc::new(reply), 1).map_err(codec)
+        }
+        _ => read_value(context.name(), &reply).map_err(CallError::Failed),
     }
 }
 

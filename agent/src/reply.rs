@@ -15,11 +15,17 @@ use std::time::{Duration, Instant};
 
 #[derive(Default)]
 struct State {
-    result: Option<Result<Vec<u8>>>,
+    /// Many wait, and few for an error.
+    result: Option<std::result::Result<Vec<u8>, Box<Error>>>,
     taken: bool,
+    /// Whom to tell when the answer is there, beside those who wait.
+    told: Option<Box<Told>>,
+}
+
+#[derive(Default)]
+struct Told {
     waker: Option<Waker>,
     notify: Option<Box<dyn FnOnce() + Send>>,
-    /// Whom to tell when the answer is there.
     fares: Vec<Fare>,
 }
 
@@ -59,10 +65,10 @@ impl Slot {
         if state.result.is_some() || state.taken {
             return;
         }
-        state.result = Some(result);
-        let (waker, notify) = (state.waker.take(), state.notify.take());
-        let fares = std::mem::take(&mut state.fares);
+        state.result = Some(result.map_err(Box::new));
+        let told = state.told.take();
         drop(state);
+        let Told { waker, notify, fares } = told.map(|told| *told).unwrap_or_default();
         fares.into_iter().for_each(|fare| fare());
         self.arrived.notify_all();
         if let Some(waker) = waker {
@@ -80,7 +86,7 @@ impl Slot {
         }
         let mut state = self.lock();
         if state.result.is_none() && !state.taken {
-            state.fares = fares;
+            state.told.get_or_insert_default().fares = fares;
         } else {
             drop(state);
             fares.into_iter().for_each(|fare| fare());
@@ -89,8 +95,8 @@ impl Slot {
 
     /// Nobody waits for an answer any more.
     pub fn give_up(&self) {
-        let fares = std::mem::take(&mut self.lock().fares);
-        fares.into_iter().for_each(|fare| fare());
+        let fares = self.lock().told.as_mut().map(|told| std::mem::take(&mut told.fares));
+        fares.into_iter().flatten().for_each(|fare| fare());
     }
 
     /// Has `notify` called when the answer is there, at once if it is.
@@ -100,7 +106,7 @@ impl Slot {
             drop(state);
             notify();
         } else {
-            state.notify = Some(Box::new(notify));
+            state.told.get_or_insert_default().notify = Some(Box::new(notify));
         }
     }
 
@@ -111,7 +117,7 @@ impl Slot {
         loop {
             if let Some(result) = state.result.take() {
                 state.taken = true;
-                return Some(result);
+                return Some(result.map_err(|error| *error));
             }
             if state.taken {
                 return Some(Err(Error::ShutDown));
@@ -134,7 +140,7 @@ impl Slot {
         let mut state = self.lock();
         let result = state.result.take();
         state.taken |= result.is_some();
-        result
+        result.map(|result| result.map_err(|error| *error))
     }
 
     /// As a `Future` asks.
@@ -143,10 +149,10 @@ impl Slot {
         match state.result.take() {
             Some(result) => {
                 state.taken = true;
-                Poll::Ready(result)
+                Poll::Ready(result.map_err(|error| *error))
             }
             None => {
-                state.waker = Some(waker.clone());
+                state.told.get_or_insert_default().waker = Some(waker.clone());
                 Poll::Pending
             }
         }
@@ -248,7 +254,7 @@ impl<F: Remote> Reply<F> {
     fn finish(&mut self, reply: Result<Vec<u8>>) -> Result<F::Value, CallError<F::Error>> {
         self.done = true;
         let reply = reply.map_err(|error| error.naming(self.context.name()))?;
-        read_reply::<F>(&self.context, &reply)
+        read_reply::<F>(&self.context, reply)
     }
 }
 
@@ -270,7 +276,7 @@ impl<F: Remote> Drop for Reply<F> {
         }
         // What came and was not taken may hold ends of streams and senders: they are let go as if it had been.
         if let Some(Ok(reply)) = self.slot.take() {
-            drop(read_reply::<F>(&self.context, &reply));
+            drop(read_reply::<F>(&self.context, reply));
         }
         // A reply nobody waits for must leave nothing behind here. That of a chain still comes.
         if let Route::Flow(flow) = self.route {

@@ -3,6 +3,7 @@
 //! Whoever changes the node also flushes it, so that a frame leaves on the thread that made it and no other thread has
 //! to wake up for it. Reading is the broker's alone.
 
+use crate::blob::Blob;
 use crate::broker::Broker;
 use crate::codec::MAX_MESSAGE;
 use crate::connecting::Reused;
@@ -11,6 +12,7 @@ use crate::id::{ContextId, FlowKey, Handle, LinkId};
 use crate::images::Images;
 use crate::log::{LogRecord, Logs};
 use crate::map::Map;
+use crate::message::Message;
 use crate::node::{Node, Opening};
 use crate::outflow::LinkIo;
 use crate::reply::Slot;
@@ -35,7 +37,7 @@ pub(crate) enum Endpoint {
     /// A stream that somebody reads or writes.
     Stream(Arc<StreamState>),
     /// A request that is not whole yet.
-    Request(Request),
+    Request(Box<Request>),
     /// A stream of a program that the broker runs: its number, and which stream.
     Program(u32, u8),
     /// A request that is being carried out; a call's with its scope.
@@ -100,17 +102,15 @@ pub(crate) trait Offered: Send + Sync {
 
 /// A message that waits for credit.
 struct Parcel {
-    bytes: Arc<Vec<u8>>,
+    bytes: Blob,
     secret: bool,
 }
 
 impl Parcel {
     /// Overwrites a secret that nobody else holds.
     fn wipe(&mut self) {
-        if self.secret
-            && let Some(bytes) = Arc::get_mut(&mut self.bytes)
-        {
-            crate::secret::zero(bytes);
+        if self.secret {
+            self.bytes.wipe();
         }
     }
 }
@@ -182,12 +182,12 @@ impl Core {
 
     /// The same for bytes that are sent to many.
     pub fn send_shared(&mut self, flow: FlowKey, bytes: Arc<Vec<u8>>, secret: bool) {
-        self.queue(flow, Parcel { bytes, secret }, 0, true);
+        self.queue(flow, Parcel { bytes: bytes.into(), secret }, 0, true);
     }
 
     /// Sends more on a flow, behind what waits there; with `end`, nothing follows.
     pub fn append(&mut self, flow: FlowKey, bytes: Vec<u8>, end: bool, secret: bool) {
-        self.queue(flow, Parcel { bytes: Arc::new(bytes), secret }, 0, end);
+        self.queue(flow, Parcel { bytes: bytes.into(), secret }, 0, end);
     }
 
     /// How many bytes wait for credit on a flow.
@@ -217,18 +217,24 @@ impl Core {
         &mut self,
         dst: ContextId,
         service: Handle,
-        request: Vec<u8>,
+        request: impl Into<Message>,
         opening: Opening,
         endpoint: impl FnOnce(FlowKey) -> Endpoint,
     ) -> FlowKey {
-        let (flow, taken) = self.node.open(dst, service, &request, opening);
-        let mut parcel = Parcel { bytes: Arc::new(request), secret: opening.secret };
+        let Message { mut head, rest, .. } = request.into();
+        let (secret, mut parts) = (opening.secret, rest.len());
+        let more = opening.more || parts > 0;
+        let (flow, taken) = self.node.open(dst, service, &head, Opening { more, ..opening });
         let endpoint = endpoint(flow);
         self.endpoints.insert(flow, endpoint);
-        if taken < parcel.bytes.len() {
-            self.queue(flow, parcel, taken, !opening.more);
-        } else {
-            parcel.wipe();
+        if taken < head.len() {
+            self.queue(flow, Parcel { bytes: head.into(), secret }, taken, !more);
+        } else if secret {
+            crate::secret::zero(&mut head);
+        }
+        for bytes in rest {
+            parts -= 1;
+            self.queue(flow, Parcel { bytes, secret }, 0, !opening.more && parts == 0);
         }
         flow
     }
@@ -536,7 +542,7 @@ impl Shared {
         opening: Opening,
         also: impl FnOnce(&mut Core, FlowKey),
     ) -> Result<(FlowKey, Arc<Slot>)> {
-        self.request_in(None, dst, service, request, opening, also)
+        self.request_in(None, dst, service, request.into(), opening, also)
     }
 
     /// The same, on behalf of a call.
@@ -545,7 +551,7 @@ impl Shared {
         scope: Option<&Arc<Scope>>,
         dst: ContextId,
         service: Handle,
-        request: Vec<u8>,
+        request: Message,
         opening: Opening,
         also: impl FnOnce(&mut Core, FlowKey),
     ) -> Result<(FlowKey, Arc<Slot>)> {

@@ -7,9 +7,11 @@
 use crate::codec::{self, CodecError};
 use crate::context::Context;
 use crate::id::ContextId;
+use crate::message::Message;
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 use std::cell::RefCell;
+use std::sync::Arc;
 
 /// The longest name of a context that is believed.
 const NAME_LIMIT: usize = 512;
@@ -26,7 +28,7 @@ thread_local! {
 /// A value that leaves.
 pub(crate) struct Leaving {
     /// What goes over the wire.
-    pub bytes: Vec<u8>,
+    pub message: Message,
     /// Whether a secret is in it.
     pub secret: bool,
     /// Whom to tell when it is known to have arrived, or not to.
@@ -40,9 +42,9 @@ pub(crate) struct Leaving {
 pub(crate) fn leave<T: Serialize>(head: Vec<u8>, value: &T) -> Result<Leaving, CodecError> {
     let before = FARES.replace(Some(Vec::new()));
     crate::secret::was_written();
-    let bytes = codec::append(head, value);
+    let message = codec::to_message(head, value);
     let fares = FARES.replace(before).unwrap_or_default();
-    Ok(Leaving { bytes: bytes?, secret: crate::secret::was_written(), fares })
+    Ok(Leaving { message: message?, secret: crate::secret::was_written(), fares })
 }
 
 /// Notes something for whoever sends the value that is being written. A result, for one, has nobody to whom it would matter.
@@ -50,13 +52,17 @@ pub(crate) fn note(fare: Fare) {
     FARES.with_borrow_mut(|fares| fares.as_mut().map(|fares| fares.push(fare)));
 }
 
-/// Reads a value in the context `cx`, to which what is in it is bound.
+/// Reads a value from `at` on, in the context `cx`, to which what is in it is bound. Large blobs keep the message's memory.
 ///
 /// # Errors
 /// When the bytes are no `T`.
-pub(crate) fn arrive<T: DeserializeOwned>(cx: &Context, bytes: &[u8]) -> Result<T, CodecError> {
+pub(crate) fn arrive<T: DeserializeOwned>(
+    cx: &Context,
+    message: &Arc<Vec<u8>>,
+    at: usize,
+) -> Result<T, CodecError> {
     let before = HERE.replace(Some(cx.clone()));
-    let value = codec::from_bytes(bytes);
+    let value = codec::from_message(message, at);
     HERE.replace(before);
     value
 }

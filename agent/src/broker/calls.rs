@@ -180,8 +180,8 @@ pub(super) fn late(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, scope: 
 }
 
 /// A function's panic is its own: where the build unwinds, the caller is told and the context lives on.
-pub(crate) fn run_contained(function: &Function, context: &Context, arguments: &[u8]) -> Vec<u8> {
-    contained(context.name(), || (function.run)(context, arguments))
+pub(crate) fn run_contained(function: &Function, context: &Context, request: Vec<u8>, at: usize) -> Vec<u8> {
+    contained(context.name(), || (function.run)(context, request, at))
 }
 
 /// What `work` gives, or that it panicked in the context called `name`.

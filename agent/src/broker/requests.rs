@@ -56,7 +56,7 @@ impl Broker {
         if end {
             self.whole(core, flow, request);
         } else {
-            core.endpoints.insert(flow, Endpoint::Request(request));
+            core.endpoints.insert(flow, Endpoint::Request(Box::new(request)));
         }
     }
 
@@ -78,6 +78,7 @@ impl Broker {
                     *so_far = bytes;
                 } else {
                     so_far.extend_from_slice(&bytes);
+                    core.node.reuse(flow, bytes);
                 }
                 if end {
                     let (slot, whole) = (Arc::clone(slot), std::mem::take(so_far));
@@ -104,6 +105,7 @@ impl Broker {
             Some(Endpoint::Request(request)) => {
                 request.bytes.extend_from_slice(&bytes);
                 let length_so_far = request.bytes.len();
+                core.node.reuse(flow, bytes);
                 let Some(Endpoint::Request(request)) = core.endpoints.get(&flow) else { return };
                 if length_so_far > limit_of(core, request) {
                     core.node.reset(flow, Reason::TooLarge, "the request");
@@ -112,7 +114,7 @@ impl Broker {
                 }
                 core.node.consume(flow, length);
                 if end && let Some(Endpoint::Request(request)) = core.endpoints.remove(&flow) {
-                    self.whole(core, flow, request);
+                    self.whole(core, flow, *request);
                 }
             }
             Some(Endpoint::Program(number, 0)) => {

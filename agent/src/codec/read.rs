@@ -6,11 +6,13 @@
 //! agent; this reader's errors say where, and no more.
 
 use super::CodecError;
+use crate::blob;
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, Expected, MapAccess, SeqAccess, Unexpected,
     VariantAccess, Visitor,
 };
 use std::cell::Cell;
+use std::sync::Arc;
 
 /// How deep values may lie in each other.
 pub const DEPTH: u32 = 256;
@@ -18,6 +20,8 @@ pub const DEPTH: u32 = 256;
 /// The bytes that are left, and how deep the value lies that is being read.
 pub(super) struct Reader<'a> {
     pub left: &'a [u8],
+    /// The message that they are from, where its memory may be kept.
+    whole: Option<&'a Arc<Vec<u8>>>,
     depth: u32,
 }
 
@@ -80,10 +84,10 @@ impl Error for Wrong {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(bytes: &'a [u8]) -> Reader<'a> {
+    pub fn new(bytes: &'a [u8], whole: Option<&'a Arc<Vec<u8>>>) -> Reader<'a> {
         // One that was made and not used is no later value's.
         OBJECTION.set(None);
-        Reader { left: bytes, depth: 0 }
+        Reader { left: bytes, whole, depth: 0 }
     }
 
     #[inline(never)]
@@ -232,7 +236,8 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let length = self.length()?;
-        visitor.visit_borrowed_bytes(self.take(length)?)
+        let bytes = self.take(length)?;
+        blob::read(self.whole, || visitor.visit_borrowed_bytes(bytes))
     }
 
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {

@@ -2,19 +2,19 @@
 
 use super::Flow;
 use crate::id::{ContextId, FlowKey};
-use crate::map::Map;
+use crate::map::{Map, Place};
 
 /// Flows, those with one peer chained to each other: a peer that is lost costs what it had, not what there is.
 #[derive(Default)]
 pub(super) struct Book {
     flows: Map<FlowKey, Entry>,
-    first: Map<ContextId, FlowKey>,
+    first: Map<ContextId, Place>,
 }
 
 struct Entry {
     flow: Flow,
-    before: Option<FlowKey>,
-    after: Option<FlowKey>,
+    before: Option<Place>,
+    after: Option<Place>,
 }
 
 impl Book {
@@ -36,19 +36,22 @@ impl Book {
 
     /// Adds a flow that is not there yet.
     pub fn insert(&mut self, key: FlowKey, flow: Flow) {
-        let after = self.first.insert(key.peer, key);
-        if let Some(next) = after.and_then(|next| self.flows.get_mut(&next)) {
-            next.before = Some(key);
+        let place = self.flows.add(key, Entry { flow, before: None, after: None });
+        let after = self.first.insert(key.peer, place);
+        if let Some(next) = after.and_then(|next| self.flows.at_mut(next)) {
+            next.before = Some(place);
         }
-        self.flows.insert(key, Entry { flow, before: None, after });
+        if let Some(entry) = self.flows.at_mut(place) {
+            entry.after = after;
+        }
     }
 
     pub fn remove(&mut self, key: FlowKey) -> Option<Flow> {
         let Entry { flow, before, after } = self.flows.remove(&key)?;
-        if let Some(next) = after.and_then(|next| self.flows.get_mut(&next)) {
+        if let Some(next) = after.and_then(|next| self.flows.at_mut(next)) {
             next.before = before;
         }
-        match (before.and_then(|previous| self.flows.get_mut(&previous)), after) {
+        match (before.and_then(|previous| self.flows.at_mut(previous)), after) {
             (Some(previous), _) => previous.after = after,
             (None, Some(next)) => {
                 self.first.insert(key.peer, next);
@@ -64,9 +67,9 @@ impl Book {
     pub fn with_peer(&self, peer: ContextId) -> Vec<FlowKey> {
         let mut keys = Vec::new();
         let mut at = self.first.get(&peer).copied();
-        while let Some(key) = at {
-            keys.push(key);
-            at = self.flows.get(&key).and_then(|entry| entry.after);
+        while let Some((key, entry)) = at.and_then(|place| self.flows.at(place)) {
+            keys.push(*key);
+            at = entry.after;
         }
         keys.sort_unstable();
         keys

@@ -1,5 +1,6 @@
 //! The flows of a node: opened, sent on with credit, received in order, and ended for a reason.
 
+use super::link::USED;
 use super::routes::TEXT_LIMIT;
 use super::{Event, Flow, Node, OFFENCES, Opening};
 use crate::codec;
@@ -7,7 +8,7 @@ use crate::error::{DeadLetter, Reason, shortened};
 use crate::flow::{INITIAL_WINDOW, Incoming, OFFERED_WINDOW, Outgoing, Violation};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
 use crate::router::{Policy, Verdict};
-use crate::wire::{Flags, Frame, Header, Kind, MAX_PAYLOAD};
+use crate::wire::{Flags, Frame, Header, Kind, MAX_PAYLOAD, RECYCLED};
 
 /// How many flows a node takes part in.
 const FLOWS_PER_NODE: usize = 1 << 20;
@@ -162,6 +163,17 @@ impl Node {
         }
     }
 
+    /// Takes the memory of a flow's payload back, for those that come.
+    pub fn reuse(&mut self, flow: FlowKey, mut payload: Vec<u8>) {
+        if !self.flows.get(flow).is_some_and(|state| !state.secret) {
+            crate::secret::zero(&mut payload);
+        }
+        if payload.capacity() >= RECYCLED && self.used.len() < USED {
+            payload.clear();
+            self.used.push(payload);
+        }
+    }
+
     /// Gives a flow up, and tells the other end why.
     pub fn reset(&mut self, flow: FlowKey, reason: Reason, text: &str) {
         if self.drop_flow(flow).is_none() {
@@ -231,6 +243,7 @@ impl Node {
                 if let Err(violation) = state.incoming.receive(header.offset, frame.payload.len(), end) {
                     return self.violated(flow, violation);
                 }
+                state.secret |= header.flags.has(Flags::SECRET);
                 if header.flags.has(Flags::FULL) {
                     state.incoming.full();
                 }

@@ -27,15 +27,26 @@ pub(super) struct Queued {
     pub frame: Frame,
 }
 
-/// Frames of one flow, in order. Most lanes never hold more than the first.
+/// Frames of one flow, in order. Most lanes never hold more than the first, and there may be very many.
 struct State {
     first: Option<Queued>,
-    rest: VecDeque<Queued>,
-    bytes: usize,
+    rest: Option<Box<VecDeque<Queued>>>,
+    /// What waits; a link holds far less than this counts.
+    bytes: u32,
     /// What it has sent in its turn.
-    sent: usize,
+    sent: u32,
     /// Whether it is set aside.
     aside: bool,
+}
+
+impl State {
+    fn pop(&mut self) -> Option<Queued> {
+        self.first.take().or_else(|| self.rest.as_mut()?.pop_front())
+    }
+
+    fn into_frames(self) -> impl Iterator<Item = Queued> {
+        self.first.into_iter().chain(self.rest.into_iter().flat_map(|rest| *rest))
+    }
 }
 
 /// What a neighbour does not take for now.
@@ -106,15 +117,15 @@ impl Lanes {
         }
         let log = header.kind == Kind::Log;
         match self.lanes.get_mut(&lane) {
-            Some(state) if log && state.bytes + size > LOG_LANE => return Pushed::Dropped,
+            Some(state) if log && state.bytes as usize + size > LOG_LANE => return Pushed::Dropped,
             Some(state) => {
-                state.bytes += size;
+                state.bytes += size as u32;
                 self.held += if state.aside { size } else { 0 };
-                state.rest.push_back(Queued { from, frame });
+                state.rest.get_or_insert_default().push_back(Queued { from, frame });
             }
             None => {
                 let first = Some(Queued { from, frame });
-                let state = State { first, rest: VecDeque::new(), bytes: size, sent: 0, aside: false };
+                let state = State { first, rest: None, bytes: size as u32, sent: 0, aside: false };
                 self.lanes.insert(lane, state);
                 if size <= SMALL { self.fresh.push_back(lane) } else { self.ring.push_back(lane) }
             }
@@ -141,20 +152,20 @@ impl Lanes {
             let lane = turn.pop_front()?;
             let Some(state) = self.lanes.get_mut(&lane) else { continue };
             if choked.holds(lane.1) {
-                self.held += state.bytes;
+                self.held += state.bytes as usize;
                 state.aside = true;
                 self.aside.push_back(lane);
                 continue;
             }
-            let Some(queued) = state.first.take().or_else(|| state.rest.pop_front()) else { continue };
+            let Some(queued) = state.pop() else { continue };
             let size = queued.frame.size();
-            state.bytes -= size;
-            state.sent += size;
+            state.bytes -= size as u32;
+            state.sent += size as u32;
             self.bulk -= size;
             self.run = if fresh { self.run + size } else { 0 };
             if state.bytes == 0 {
                 self.lanes.remove(&lane);
-            } else if fresh || state.sent >= TURN {
+            } else if fresh || state.sent >= TURN as u32 {
                 state.sent = 0;
                 self.ring.push_back(lane);
             } else {
@@ -172,10 +183,11 @@ impl Lanes {
         lanes.sort_unstable();
         for lane in lanes {
             let Some(state) = self.lanes.remove(&lane) else { continue };
-            self.bulk -= state.bytes;
-            self.held -= if state.aside { state.bytes } else { 0 };
-            self.urgent += state.bytes;
-            self.control.extend(state.first.into_iter().chain(state.rest));
+            let bytes = state.bytes as usize;
+            self.bulk -= bytes;
+            self.held -= if state.aside { bytes } else { 0 };
+            self.urgent += bytes;
+            self.control.extend(state.into_frames());
         }
     }
 
@@ -185,7 +197,7 @@ impl Lanes {
             if choked.holds(lane.1) {
                 self.aside.push_back(lane);
             } else if let Some(state) = self.lanes.get_mut(&lane) {
-                self.held -= state.bytes;
+                self.held -= state.bytes as usize;
                 state.aside = false;
                 self.ring.push_back(lane);
             }
@@ -208,7 +220,7 @@ impl Lanes {
         let mut lanes: Vec<(Lane, State)> = self.lanes.drain().collect();
         lanes.sort_unstable_by_key(|(lane, _)| *lane);
         for (_, state) in lanes {
-            all.extend(state.first.into_iter().chain(state.rest));
+            all.extend(state.into_frames());
         }
         *self = Lanes::default();
         all

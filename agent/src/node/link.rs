@@ -17,7 +17,7 @@ const CONNECTING_LIMIT: usize = 4 << 20;
 const QUEUE_LIMIT: usize = 64 << 20;
 
 /// How many payloads' memory is kept.
-const USED: usize = 2;
+pub(super) const USED: usize = 2;
 
 /// One link of a node.
 pub(super) struct Link {

@@ -138,6 +138,8 @@ struct Flow {
     offered: bool,
     /// Whether it is told when its link has room.
     waits: bool,
+    /// Whether a secret has come on it.
+    secret: bool,
 }
 
 /// What an opened flow is to carry.
