@@ -87,12 +87,12 @@ pub struct Place {
 
 impl Place {
     fn new(id: u32, mut node: Node, obey_anyone: bool) -> Place {
-        if obey_anyone {
-            node.serve(Handle::CALL, Policy::Descendants);
-        }
         node.serve(VISIT, Policy::Anyone);
         for service in [Handle::CALL, Handle::CONNECT, Handle::EXEC] {
             node.serve(service, Policy::Ancestors);
+        }
+        if obey_anyone {
+            node.serve(Handle::CALL, Policy::Descendants);
         }
         Place {
             node,
