@@ -375,6 +375,17 @@ impl Core {
         }
     }
 
+    /// How much there is of what comes and goes with calls and streams.
+    pub fn held(&self) -> [(&'static str, usize); 5] {
+        [
+            ("flows", self.node.flows()),
+            ("endpoints", self.endpoints.len()),
+            ("outboxes", self.outboxes.len()),
+            ("deadlines", self.deadlines.keys().len()),
+            ("offered", self.offered.keys().len()),
+        ]
+    }
+
     /// The name of a context, for messages.
     pub fn name_of(&self, id: ContextId) -> Arc<str> {
         match self.names.get(&id) {

@@ -168,6 +168,13 @@ impl Router {
         self.context.shared.sent.load(Ordering::Relaxed)
     }
 
+    /// What the node holds for calls and streams at the moment, for tests that look for what is left behind.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn held(&self) -> [(&'static str, usize); 5] {
+        self.context.shared.lock().held()
+    }
+
     fn end(&mut self) -> Result<()> {
         let Some(own) = self.own.take() else { return Ok(()) };
         let shared = &self.context.shared;

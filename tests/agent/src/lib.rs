@@ -2,6 +2,11 @@
 //!
 //! Both sides link this library: the suite for the types, the agent for the code.
 
+pub mod flows;
+pub mod lasting;
+pub mod services;
+pub mod ways;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -357,4 +362,10 @@ pub fn interrupt(microseconds: u32) {
         libc::sigaction(libc::SIGALRM, &action, std::ptr::null_mut());
         libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut());
     }
+}
+
+/// What the node where it runs holds for calls and streams.
+#[remote]
+pub fn held(cx: &Context) -> Vec<(String, usize)> {
+    cx.router().held().map(|(what, count)| (what.to_owned(), count)).to_vec()
 }

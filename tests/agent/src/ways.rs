@@ -1,0 +1,261 @@
+//! Functions with the words of the attribute: who may call them, when they run, and what becomes of their errors and values.
+
+use std::error::Error as _;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use offshoot::{CallError, Context, ContextId, Error, Secret, Select, remote};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Adds a line to a file.
+pub fn note(path: &Path, line: &str) {
+    use std::io::Write as _;
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    let written = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
+    written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// Waits until there is such a file; an error where its call does not matter any more.
+pub fn await_file(cx: &Context, path: &Path) -> Result<(), Error> {
+    while !path.exists() {
+        cx.check()?;
+        std::thread::park_timeout(std::time::Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// Its policy says: ancestors.
+#[remote(policy = ancestors)]
+pub fn for_ancestors() {}
+
+/// Its policy says: the parent.
+#[remote(policy = parent)]
+pub fn for_parent() {}
+
+/// Its policy says: descendants.
+#[remote(policy = descendants)]
+pub fn for_descendants() {}
+
+/// Its policy says: children.
+#[remote(policy = children)]
+pub fn for_children() {}
+
+/// Its policy says: anyone.
+#[remote(policy = anyone)]
+pub fn for_anyone() {}
+
+/// The policies by which `other` answers this program.
+pub fn admitted(other: &Context) -> Vec<String> {
+    let outcomes = [
+        ("ancestors", refused(other.call(for_ancestors {}))),
+        ("parent", refused(other.call(for_parent {}))),
+        ("descendants", refused(other.call(for_descendants {}))),
+        ("children", refused(other.call(for_children {}))),
+        ("anyone", refused(other.call(for_anyone {}))),
+    ];
+    outcomes.into_iter().filter(|(_, refused)| !refused).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// Whether a call was refused; anything else that is wrong is a panic.
+fn refused<E: fmt::Debug>(outcome: Result<(), CallError<E>>) -> bool {
+    match outcome {
+        Ok(()) => false,
+        Err(CallError::Failed(Error::Undelivered {
+            reason: offshoot::Reason::Refused | offshoot::Reason::Isolated,
+            ..
+        })) => true,
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+/// The policies by which `other` answers the context where this runs.
+#[remote]
+pub fn admitted_by(cx: &Context, other: ContextId) -> Vec<String> {
+    admitted(&cx.by_id(other))
+}
+
+/// One at a time: says in `log` that it begins and ends, and waits in between for `DIR/NUMBER`.
+#[remote(serial)]
+pub fn in_turn(cx: &Context, dir: PathBuf, number: u32) -> Result<u32, Error> {
+    note(&dir.join("log"), &format!("begin {number}"));
+    let outcome = await_file(cx, &dir.join(number.to_string()));
+    note(&dir.join("log"), &format!("end {number}"));
+    outcome.map(|()| number)
+}
+
+/// Once for all who ask with the same arguments: says in `log` that it runs, and waits for `gate`. Gives how often it has run
+/// with this key.
+#[remote(shared)]
+pub fn once(cx: &Context, dir: PathBuf, key: u32) -> Result<usize, Error> {
+    let log = dir.join(format!("log-{key}"));
+    note(&log, "run");
+    let outcome = await_file(cx, &dir.join("gate"));
+    if let Err(error) = outcome {
+        note(&dir.join("given-up"), &error.to_string());
+        return Err(error);
+    }
+    Ok(std::fs::read_to_string(log).unwrap_or_default().lines().count())
+}
+
+/// Answered before it runs: waits for `gate`, then says that it has run.
+#[remote(no_reply)]
+pub fn afterwards(cx: &Context, dir: PathBuf) -> Result<(), Error> {
+    await_file(cx, &dir.join("gate"))?;
+    note(&dir.join("ran"), "ran");
+    Ok(())
+}
+
+/// Answered before it fails.
+#[remote(no_reply)]
+pub fn fail_afterwards(text: String) -> Result<(), String> {
+    Err(text)
+}
+
+/// Runs at once on the thread that serves the context, where a chain starts the next as soon as it has ended.
+#[remote(quick)]
+pub fn add(one: u64, other: u64) -> Result<u64, String> {
+    one.checked_add(other).ok_or_else(|| "too large".into())
+}
+
+/// An error with a source.
+#[derive(Debug)]
+pub struct Outer(io::Error);
+
+impl fmt::Display for Outer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the outer one")
+    }
+}
+
+impl std::error::Error for Outer {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// An error that does not serialise, with its source.
+#[remote(flatten)]
+pub fn flat(fails: bool) -> Result<u8, Outer> {
+    if fails { Err(Outer(io::Error::other("the inner one"))) } else { Ok(7) }
+}
+
+/// A boxed error of any kind.
+#[remote(flatten)]
+pub fn flat_box(path: PathBuf) -> Result<String, Box<dyn std::error::Error>> {
+    let text = std::fs::read_to_string(path).map_err(Outer)?;
+    Ok(text.trim().parse::<u64>().map(|number| number.to_string())?)
+}
+
+/// A boxed error that other threads may have.
+#[remote(flatten)]
+pub async fn flat_sent(text: String) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(text.parse()?)
+}
+
+/// The texts of an error and its sources.
+pub fn texts(error: &dyn std::error::Error) -> Vec<String> {
+    let mut texts = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(error) = source {
+        texts.push(error.to_string());
+        source = error.source();
+    }
+    texts
+}
+
+/// The texts of an error as a function gives it here.
+pub fn texts_here() -> Vec<String> {
+    let outer = Outer(io::Error::other("the inner one"));
+    assert!(outer.source().is_some());
+    texts(&outer)
+}
+
+/// Awaits what another context gives.
+#[remote]
+pub async fn relay(cx: &Context, other: Context, numbers: Vec<u64>) -> Result<u64, Error> {
+    let mut sum = 0;
+    let _ = cx;
+    for number in numbers {
+        let doubled = other.start(add { one: number, other: number }).await;
+        sum += doubled.map_err(|error| Error::Function(error.to_string()))?;
+    }
+    let mut rest = Select::new([other.start(add { one: sum, other: 1 })]);
+    match std::future::poll_fn(|cx| futures_next(&mut rest, cx)).await {
+        Some((_, sum)) => sum.map_err(|error| Error::Function(error.to_string())),
+        None => Ok(0),
+    }
+}
+
+fn futures_next<S: futures_core::Stream + Unpin>(
+    stream: &mut S,
+    cx: &mut std::task::Context<'_>,
+) -> std::task::Poll<Option<S::Item>> {
+    std::pin::Pin::new(stream).poll_next(cx)
+}
+
+/// A value that does not serialise after all, and says why.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Stubborn;
+
+impl Serialize for Stubborn {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("it is stubborn"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Stubborn {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Stubborn, D::Error> {
+        Ok(Stubborn)
+    }
+}
+
+/// Gives what does not serialise.
+#[remote]
+pub fn give_stubborn() -> Stubborn {
+    Stubborn
+}
+
+/// Takes what does not serialise.
+#[remote]
+pub fn take_stubborn(value: Stubborn) {
+    let _ = value;
+}
+
+/// Fails with what does not serialise.
+#[remote]
+pub fn fail_stubborn() -> Result<(), Stubborn> {
+    Err(Stubborn)
+}
+
+/// What a secret looks like where it arrives: by Debug and Display, and how long it is.
+#[remote]
+pub fn look_at_secret(secret: Secret) -> (String, String, usize) {
+    (format!("{secret:?}"), secret.to_string(), secret.expose().len())
+}
+
+/// A secret back, and how often its text is in this process's memory before it is.
+#[remote]
+pub fn give_secret(text: Vec<u8>) -> Secret {
+    Secret::new(text.iter().rev().map(|byte| char::from(*byte)).collect::<String>())
+}
+
+/// The context that came as an argument, what it is called here, whether it is the one of its number, and what it answers.
+#[remote]
+pub fn hand_back(cx: &Context, other: Context) -> Result<(Context, String, bool, u64), Error> {
+    let same = cx.by_id(other.id()) == other;
+    let sum = other.call(add { one: 1, other: 2 }).map_err(|error| Error::Function(error.to_string()))?;
+    Ok((other.clone(), other.to_string(), same, sum))
+}
+
+/// A child of where it runs, which lives on.
+#[remote]
+pub fn bear(cx: &Context) -> Result<Context, Error> {
+    cx.local().connect()
+}
+
+/// What came in an error: a context.
+#[remote]
+pub fn fail_with_context(cx: &Context) -> Result<(), Context> {
+    Err(cx.clone())
+}

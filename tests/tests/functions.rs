@@ -1,0 +1,390 @@
+//! Functions: what each word of the attribute promises, and what becomes of values and errors that are more than bytes.
+
+use std::fs;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use offshoot::{CallError, Context, Error, Reason, Reply, Secret};
+use offshoot_test_agent::{self as own, ways};
+use offshoot_tests::process::eventually;
+use offshoot_tests::records::Records;
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::tree::Tree;
+use offshoot_tests::{Leaks, run::LIMIT};
+
+/// The log of this program.
+fn log() -> &'static Records {
+    static LOG: OnceLock<Records> = OnceLock::new();
+    LOG.get_or_init(Records::keep)
+}
+
+/// The value of a call that has to have one.
+#[track_caller]
+fn value<T, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> T {
+    outcome.unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+/// Why a call did not run or its value did not arrive.
+#[track_caller]
+fn failure<T: std::fmt::Debug, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> Error {
+    match outcome {
+        Err(CallError::Failed(error)) => error,
+        other => panic!("it came back as {other:?}"),
+    }
+}
+
+fn below(context: &Context) -> Context {
+    context.local().connect().unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn becomes(what: &str, done: impl FnMut() -> bool) {
+    assert!(eventually(LIMIT, done), "not in time: {what}");
+}
+
+#[test]
+fn each_policy_admits_those_it_names_and_no_other() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let (grandchild, sibling) = (below(&child), tree.child());
+    let admitted = |from: &Context, to: &Context| value(from.call(ways::admitted_by { other: to.id() }));
+    // Itself: every one.
+    let all = ["ancestors", "parent", "descendants", "children", "anyone"];
+    assert_eq!(ways::admitted(&tree.router), all);
+    assert_eq!(admitted(&grandchild, &grandchild), all);
+    // From above.
+    assert_eq!(ways::admitted(&child), ["ancestors", "parent", "anyone"]);
+    assert_eq!(ways::admitted(&grandchild), ["ancestors", "anyone"]);
+    assert_eq!(admitted(&child, &grandchild), ["ancestors", "parent", "anyone"]);
+    // From below.
+    assert_eq!(admitted(&child, &tree.router), ["descendants", "children", "anyone"]);
+    assert_eq!(admitted(&grandchild, &tree.router), ["descendants", "anyone"]);
+    assert_eq!(admitted(&grandchild, &child), ["descendants", "children", "anyone"]);
+    // From beside.
+    let none: [&str; 0] = [];
+    assert_eq!(admitted(&sibling, &child), none);
+    tree.router.open_path(&sibling, &child);
+    assert_eq!(admitted(&sibling, &child), ["anyone"]);
+    assert_eq!(admitted(&child, &sibling), ["anyone"]);
+    tree.router.close_path(&sibling, &child);
+    assert_eq!(admitted(&sibling, &child), none);
+}
+
+#[test]
+fn calls_of_a_serial_function_run_one_at_a_time_in_order() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let scratch = ScratchDir::new("serial");
+    let dir = scratch.path();
+    // What they wait for is there already, for the last first: the order is none of theirs.
+    for number in (0..20).rev() {
+        fs::write(dir.join(number.to_string()), "").expect("the directory is ours");
+    }
+    let start = |number| child.start(ways::in_turn { dir: dir.into(), number });
+    let replies: Vec<_> = (0..20).map(start).collect();
+    for (number, reply) in (0..).zip(replies) {
+        assert_eq!(value(reply.wait()), number);
+    }
+    let expected: Vec<String> =
+        (0..20).flat_map(|number| [format!("begin {number}"), format!("end {number}")]).collect();
+    assert_eq!(lines(&dir.join("log")), expected);
+}
+
+#[test]
+fn a_serial_call_that_is_given_up_while_it_waits_does_not_run_and_holds_up_no_other() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let scratch = ScratchDir::new("serial");
+    let dir = scratch.path();
+    let start = |number| child.start(ways::in_turn { dir: dir.into(), number });
+    let (first, second, third) = (start(1), start(2), start(3));
+    becomes("the first runs", || lines(&dir.join("log")) == ["begin 1"]);
+    // Other functions, and the same one elsewhere, are not held up.
+    value(child.call(own::nothing {}));
+    second.cancel();
+    value(child.call(own::nothing {}));
+    for number in [3, 1] {
+        fs::write(dir.join(number.to_string()), "").expect("the directory is ours");
+    }
+    assert_eq!((value(first.wait()), value(third.wait())), (1, 3));
+    assert_eq!(lines(&dir.join("log")), ["begin 1", "end 1", "begin 3", "end 3"]);
+    // One that runs is given up as well, and the next has its turn.
+    let (running, next) = (start(4), start(3));
+    becomes("the fourth runs", || lines(&dir.join("log")).contains(&"begin 4".to_owned()));
+    drop(running);
+    assert_eq!(value(next.wait()), 3);
+}
+
+#[test]
+fn a_thousand_who_ask_for_a_shared_run_have_one_run() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let scratch = ScratchDir::new("shared");
+    let dir = scratch.path();
+    let ask = |key| child.start(ways::once { dir: dir.into(), key });
+    let replies: Vec<_> = (0..1000).map(|_| ask(1)).collect();
+    let other = ask(2);
+    // All of them are there: a call that came later has been answered.
+    value(child.call(own::nothing {}));
+    becomes("both run", || dir.join("log-1").exists() && dir.join("log-2").exists());
+    assert!(replies.iter().all(|reply| !reply.is_ready()));
+    fs::write(dir.join("gate"), "").expect("the directory is ours");
+    for reply in replies {
+        assert_eq!(value(reply.wait()), 1);
+    }
+    assert_eq!(value(other.wait()), 1);
+    assert_eq!((lines(&dir.join("log-1")).len(), lines(&dir.join("log-2")).len()), (1, 1));
+    // It has ended: whoever asks now has a run of their own.
+    assert_eq!(value(ask(1).wait()), 2);
+}
+
+#[test]
+fn a_shared_run_ends_when_the_last_who_asked_gives_up_and_not_before() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let scratch = ScratchDir::new("shared");
+    let dir = scratch.path();
+    let ask = |context: &Context| context.start(ways::once { dir: dir.into(), key: 1 });
+    let (first, second, late) =
+        (ask(&child), ask(&child), ask(&child.within(Duration::from_millis(100))));
+    becomes("it runs", || dir.join("log-1").exists());
+    // The one that has begun it goes, and one is late.
+    first.cancel();
+    let error = failure(late.wait());
+    assert_eq!(error, Error::TimedOut { context: "local".into(), after_ms: 100 });
+    value(child.call(own::nothing {}));
+    assert!(!dir.join("given-up").exists() && !second.is_ready());
+    let third = ask(&child);
+    value(child.call(own::nothing {}));
+    assert_eq!(lines(&dir.join("log-1")).len(), 1, "it joined the run");
+    drop(second);
+    value(child.call(own::nothing {}));
+    assert!(!dir.join("given-up").exists() && !third.is_ready());
+    drop(third);
+    becomes("it is given up", || dir.join("given-up").exists());
+    assert!(lines(&dir.join("given-up"))[0].contains("given up"), "{:?}", lines(&dir.join("given-up")));
+    // And can be asked for anew.
+    fs::write(dir.join("gate"), "").expect("the directory is ours");
+    assert_eq!(value(ask(&child).wait()), 2);
+}
+
+#[test]
+fn a_shared_call_in_a_chain_that_is_given_up_holds_up_no_chain() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let scratch = ScratchDir::new("shared");
+    let dir = scratch.path();
+    let call = || ways::once { dir: dir.into(), key: 1 };
+    let chain = child.chain().expect("the tree lives");
+    let alone = child.start(call());
+    becomes("it runs", || dir.join("log-1").exists());
+    let in_chain = chain.start(call());
+    value(child.call(own::nothing {}));
+    in_chain.cancel();
+    chain.reset();
+    // The run goes on for the other; the chain goes on without it.
+    value(chain.call(own::nothing {}));
+    // The last one who asks is in a chain.
+    let in_chain = chain.start(call());
+    value(child.call(own::nothing {}));
+    drop(alone);
+    value(child.call(own::nothing {}));
+    assert!(!dir.join("given-up").exists());
+    in_chain.cancel();
+    chain.reset();
+    value(chain.call(own::nothing {}));
+    becomes("it is given up", || dir.join("given-up").exists());
+}
+
+#[test]
+fn a_function_without_a_reply_is_answered_before_it_runs_and_its_failure_is_logged() {
+    let log = log();
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let scratch = ScratchDir::new("later");
+    let dir = scratch.path();
+    value(child.call(ways::afterwards { dir: dir.into() }));
+    // Its time is not that of the call, which is over.
+    let soon = child.within(Duration::from_millis(1000));
+    value(soon.call(ways::afterwards { dir: dir.into() }));
+    becomes("the time is over", || soon.check().is_err());
+    assert!(!dir.join("ran").exists());
+    fs::write(dir.join("gate"), "").expect("the directory is ours");
+    becomes("both have run", || lines(&dir.join("ran")).len() == 2);
+    value(child.call(ways::fail_afterwards { text: "out of cheese".into() }));
+    becomes("the failure is logged", || !log.with("out of cheese").is_empty());
+    let line = &log.with("out of cheese")[0];
+    assert!(line.contains("fail_afterwards") && line.starts_with("WARN"), "{line}");
+}
+
+#[test]
+fn a_call_that_is_cast_runs_and_its_failure_is_logged() {
+    let log = log();
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let scratch = ScratchDir::new("cast");
+    let path = scratch.path().join("ran");
+    child.cast(own::shell { script: format!("touch {}", path.display()) }).expect("it can be sent");
+    becomes("it has run", || path.exists());
+    child.cast(own::parse { text: "castaway".into() }).expect("it can be sent");
+    becomes("the failure is logged", || !log.with("offshoot_test_agent::parse").is_empty());
+    // What cannot even be sent is said at once.
+    let error = child.cast(ways::take_stubborn { value: ways::Stubborn }).expect_err("it does not serialise");
+    assert!(error.to_string().contains("it is stubborn"), "{error}");
+    // Nor is it lost without a word where nobody knows the function.
+    let stock = offshoot_tests::tree::router();
+    let stock_child = stock.local().connect().unwrap_or_else(|error| panic!("{error}"));
+    stock_child.cast(own::nothing {}).expect("it can be sent");
+    becomes("the failure is logged", || {
+        log.with("offshoot_test_agent::nothing").iter().any(|line| line.contains("no function"))
+    });
+}
+
+#[test]
+fn an_error_is_flattened_with_its_sources() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let texts = |error: CallError<offshoot::Flattened>| match error {
+        CallError::Function(error) => ways::texts(&error),
+        CallError::Failed(error) => panic!("{error}"),
+    };
+    assert_eq!(value(child.call(ways::flat { fails: false })), 7);
+    let error = child.call(ways::flat { fails: true }).expect_err("it fails");
+    assert_eq!(texts(error), ways::texts_here());
+    let error = child.call(ways::flat_box { path: "/no/such".into() }).expect_err("it fails");
+    assert_eq!(texts(error), ["the outer one", "No such file or directory (os error 2)"]);
+    let error = child.call(ways::flat_box { path: "/etc/passwd".into() }).expect_err("it fails");
+    assert_eq!(texts(error), ["invalid digit found in string"]);
+    let error = child.call(ways::flat_sent { text: "x".into() }).expect_err("it fails");
+    assert_eq!(texts(error), ["invalid digit found in string"]);
+    assert_eq!(value(child.call(ways::flat_sent { text: "12".into() })), 12);
+}
+
+#[test]
+fn an_async_function_awaits_what_another_context_gives() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let (child, other) = (tree.child(), tree.child());
+    let grandchild = below(&child);
+    let _ = &other;
+    let numbers: Vec<u64> = (1..=50).collect();
+    let reply = child.start(ways::relay { other: grandchild.clone(), numbers: numbers.clone() });
+    assert_eq!(value(reply.wait()), numbers.iter().sum::<u64>() * 2 + 1);
+    // It is cut off from its sibling, and the error comes back through it.
+    let outcome = child.call(ways::relay { other, numbers });
+    let Err(CallError::Function(error)) = outcome else { panic!("{outcome:?}") };
+    assert!(error.to_string().contains("may not talk"), "{error}");
+}
+
+#[test]
+fn an_error_without_a_text_comes_back_as_itself() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let chain = tree.child().chain().expect("the tree lives");
+    let first = chain.start(own::parse { text: "x".into() });
+    let second = chain.start(own::nothing {});
+    assert_eq!(first.wait(), Err(CallError::Function(own::Odd::NoNumber("x".into()))));
+    let error = failure(second.wait());
+    let Error::Chain { function, detail, .. } = &error else { panic!("{error}") };
+    assert_eq!(function, "offshoot_test_agent::parse");
+    assert!(detail.contains("without a text"), "{detail}");
+}
+
+#[test]
+fn a_value_that_does_not_serialise_is_an_error_of_the_call_on_either_side() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let outcomes = [
+        failure(child.call(ways::take_stubborn { value: ways::Stubborn })),
+        failure(child.call(ways::give_stubborn {})),
+        failure(child.call(ways::fail_stubborn {})),
+    ];
+    for error in outcomes {
+        assert!(matches!(error, Error::Codec { .. }), "{error}");
+        assert!(error.to_string().contains("it is stubborn"), "{error}");
+    }
+    value(child.call(own::nothing {}));
+}
+
+#[test]
+fn what_is_too_large_is_an_error_on_the_side_where_it_is() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let sent = tree.router.bytes_sent();
+    let error = failure(child.call(own::weigh { bytes: vec![0; 129 << 20].into() })).to_string();
+    assert!(error.contains("limit is 134217728"), "{error}");
+    assert!(tree.router.bytes_sent() - sent < 1 << 20, "it was not even sent");
+    let error = failure(child.call(own::zeros { count: 129 << 20 })).to_string();
+    assert!(error.starts_with("local: ") && error.contains("limit"), "{error}");
+    // Up to the limit it goes, as one piece.
+    let bytes = vec![3; 127 << 20];
+    assert_eq!(value(child.call(own::weigh { bytes: bytes.into() })), 127 << 20);
+}
+
+#[test]
+fn a_secret_is_masked_wherever_it_is_printed_and_stays_in_frames() {
+    let log = log();
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let secret = || Secret::new("open sesame");
+    let (debug, display, length) = value(child.call(ways::look_at_secret { secret: secret() }));
+    assert_eq!((debug.as_str(), display.as_str(), length), ("Secret(***)", "***", 11));
+    let back = value(child.call(ways::give_secret { text: b"emases nepo".to_vec() }));
+    assert_eq!((back.expose(), format!("{back:?}")), (&b"open sesame"[..], "Secret(***)".to_owned()));
+    let text = serde_json::to_string(&ways::look_at_secret { secret: secret() });
+    assert!(text.expect_err("it stays in frames").to_string().contains("only into a frame"));
+    assert!(log.with("sesame").is_empty());
+}
+
+#[test]
+fn a_context_travels_as_argument_and_result_and_is_used_where_it_arrives() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let grandchild = below(&child);
+    let (back, name, same, sum) = value(child.call(ways::hand_back { other: grandchild.clone() }));
+    assert_eq!((&back, name.as_str(), same, sum), (&grandchild, "local.local", true, 3));
+    assert_eq!(value(back.call(own::place {})), "local.local");
+    // One that only the function knew so far.
+    let born = value(child.call(ways::bear {}));
+    assert_eq!((born.name(), value(born.call(own::place {})).as_str()), ("local.local", "local.local"));
+    assert_ne!(born, grandchild);
+    let Err(CallError::Function(own_context)) = child.call(ways::fail_with_context {}) else {
+        panic!("it fails with its context")
+    };
+    assert_eq!((own_context == child, own_context.name()), (true, "local"));
+    value(own_context.call(own::nothing {}));
+    // Not outside of a frame.
+    let error = serde_json::to_string(&ways::hand_back { other: grandchild }).expect_err("it stays in frames");
+    assert!(error.to_string().contains("only in a frame"), "{error}");
+}
+
+#[test]
+fn what_was_called_of_a_lost_context_says_so_and_no_reply_is_left() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let scratch = ScratchDir::new("lost");
+    let reply: Reply<ways::once> = child.start(ways::once { dir: scratch.path().into(), key: 1 });
+    becomes("it runs", || scratch.path().join("log-1").exists());
+    child.shutdown().unwrap_or_else(|error| panic!("{error}"));
+    let error = failure(reply.wait());
+    assert!(matches!(&error, Error::Undelivered { reason: Reason::ShutDown | Reason::Lost, .. }), "{error}");
+}

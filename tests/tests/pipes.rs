@@ -1,0 +1,136 @@
+//! Byte streams between contexts: whatever end is where, all bytes arrive, and how it ended is told.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use offshoot::{CallError, Context, Reader, Writer};
+use offshoot_test_agent::{self as own, flows, lasting};
+use offshoot_tests::process::{eventually, signal};
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::tree::{Tree, facts, hop, resident};
+use offshoot_tests::users::NOPASS;
+use offshoot_tests::{Leaks, Sshd, run::LIMIT};
+
+/// The value of a call that has to have one.
+#[track_caller]
+fn value<T, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> T {
+    outcome.unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+fn pipe(context: &Context) -> (Writer, Reader) {
+    context.pipe().expect("the tree lives")
+}
+
+/// So many bytes that are not all the same.
+fn bytes(count: usize) -> Vec<u8> {
+    (0..count as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+#[test]
+fn fifty_mebibytes_pass_through_a_function_behind_ssh_and_sudo_unchanged() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let tree = Tree::new();
+    let host = hop(&tree.router, &server, NOPASS).connect().unwrap_or_else(|error| panic!("{error}"));
+    let root = host.sudo().connect().unwrap_or_else(|error| panic!("{error}"));
+    let (mut into, from) = pipe(&tree.router);
+    let (to, mut out) = pipe(&tree.router);
+    let reply = root.start(flows::increment_all { from, to });
+    let given = bytes(50 << 20);
+    let expected: Vec<u8> = given.iter().map(|byte| byte.wrapping_add(1)).collect();
+    let writing = std::thread::spawn(move || into.write_all(&given));
+    let mut back = Vec::new();
+    out.read_to_end(&mut back).expect("the stream has an end");
+    writing.join().expect("it does not panic").expect("it is read");
+    assert!(back == expected, "{} bytes came back, and not those", back.len());
+    assert_eq!(value(reply.wait()), 50 << 20);
+}
+
+#[test]
+fn both_ends_of_a_pipe_may_be_elsewhere() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let (one, other) = (tree.child(), tree.child());
+    let (to, from) = pipe(&tree.router);
+    let length = other.start(flows::length_of { from });
+    value(one.call(flows::write_and { to, bytes: 20 << 20, fail: None }));
+    assert_eq!(value(length.wait()), 20 << 20);
+    // In one place that is not where it was made, and through a function that copies.
+    let (to, from) = pipe(&tree.router);
+    let (last, mut out) = pipe(&tree.router);
+    let copying = one.start(lasting::copy { from, to: last });
+    value(one.call(flows::write_and { to, bytes: 1 << 20, fail: None }));
+    let mut back = Vec::new();
+    out.read_to_end(&mut back).expect("the stream has an end");
+    assert_eq!((back.len(), value(copying.wait())), (1 << 20, 1 << 20));
+    // An end that was used stays.
+    let (mut to, _from) = pipe(&tree.router);
+    to.write_all(b"used").expect("somebody may read");
+    let Err(CallError::Failed(error)) = one.call(flows::write_and { to, bytes: 1, fail: None }) else {
+        panic!("it travels")
+    };
+    assert!(error.to_string().contains("stays where it is"), "{error}");
+}
+
+#[test]
+fn an_end_a_failure_and_a_loss_of_a_pipe_are_told_apart() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let (child, other) = (tree.child(), tree.child());
+    // An end: of nothing as well.
+    for end in 0..2 {
+        let (to, from) = pipe(&tree.router);
+        if end == 0 { drop(to) } else { value(child.call(flows::write_and { to, bytes: 0, fail: None })) }
+        assert_eq!(value(other.call(flows::length_of { from })), 0);
+    }
+    // A failure, with what the writer says.
+    let (to, from) = pipe(&tree.router);
+    value(child.call(flows::write_and { to, bytes: 1000, fail: Some("the disk is full".into()) }));
+    let why = other.call(flows::length_of { from }).expect_err("it broke off").to_string();
+    assert!(why.contains("the disk is full"), "{why}");
+    // A loss.
+    let scratch = ScratchDir::new("loss");
+    let (to, mut from) = pipe(&tree.router);
+    let writing = child.start(flows::write_for_ever { to, dir: scratch.path().into() });
+    from.read_exact(&mut [0; 100]).expect("it writes");
+    assert!(signal(facts(&child).process, Signal::SIGKILL));
+    let error = from.read_to_end(&mut Vec::new()).expect_err("it broke off");
+    assert_eq!(error.kind(), ErrorKind::ConnectionAborted, "{error}");
+    assert!(writing.wait().is_err());
+}
+
+#[test]
+fn a_writer_whose_reader_is_gone_or_does_not_read_is_held_and_told() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let agent = facts(&child).process;
+    let scratch = ScratchDir::new("reader");
+    let (to, mut from) = pipe(&tree.router);
+    let before = (resident(agent), resident(std::process::id()));
+    let writing = child.start(flows::write_for_ever { to, dir: scratch.path().into() });
+    from.read_exact(&mut [0; 100]).expect("it writes");
+    let grown = || {
+        resident(agent) > before.0 + (32 << 20) || resident(std::process::id()) > before.1 + (32 << 20)
+    };
+    assert!(!eventually(Duration::from_secs(1), grown), "it wrote on");
+    assert!(!writing.is_ready());
+    drop(from);
+    let error = writing.wait().expect_err("nobody reads").function().expect("it ran");
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    assert!(eventually(LIMIT, || scratch.path().join("writer-ended").exists()));
+    // The reader that went unused, here and with a call that did not take it.
+    let (mut to, from) = pipe(&tree.router);
+    drop(from);
+    assert!(eventually(LIMIT, || to.write_all(&[0; 100]).is_err()));
+    let stock = offshoot_tests::tree::router();
+    let stock_child = stock.local().connect().unwrap_or_else(|error| panic!("{error}"));
+    let (mut to, from) = pipe(&stock);
+    assert!(stock_child.call(flows::length_of { from }).is_err());
+    assert!(eventually(LIMIT, || to.write_all(&[0; 100]).is_err()));
+    let (to, mut from) = pipe(&stock);
+    assert!(stock_child.call(flows::write_and { to, bytes: 1, fail: None }).is_err());
+    assert_eq!(from.read_to_end(&mut Vec::new()).ok(), Some(0));
+    value(child.call(own::nothing {}));
+}
