@@ -3,7 +3,7 @@
 
 use crate::agree::{differing, names};
 use crate::bound::Bound;
-use crate::broker::{BUILD, Hello};
+use crate::broker::{BUILD, Broker, Hello};
 use crate::codec;
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How many connections may be there that have not said yet who they are. One more ends the oldest.
@@ -84,10 +84,13 @@ impl Router {
             core.endpoints.insert(flow, Endpoint::Reply(Arc::clone(&slot), Vec::new()));
             Ok(flow)
         })?;
-        let at_the_end = Arc::downgrade(&inner);
+        let at_the_end = (Arc::downgrade(&inner), Arc::downgrade(&self.shared));
         slot.on_arrival(move || {
-            if let Some(inner) = at_the_end.upgrade() {
+            if let Some(inner) = at_the_end.0.upgrade() {
                 inner.stop();
+            }
+            if let Some(shared) = at_the_end.1.upgrade() {
+                shared.guests.turn_away();
             }
         });
         let door = Door {
@@ -292,7 +295,7 @@ impl Door {
         let context = self.place.child(id, name.into());
         let tell = self.tell.clone();
         let shared = Arc::clone(&self.place.shared);
-        let work = Box::new(move |broker: &mut crate::broker::Broker| {
+        let guest = Box::new(move |broker: &mut Broker| {
             match broker.take_in(stream, context.id(), context.name(), &bytes) {
                 // Where nobody listens to the news any more they are still in.
                 Ok(()) => drop(tell.try_send(context)),
@@ -301,10 +304,36 @@ impl Door {
         });
         shared.with(|core| {
             if !core.stopped {
-                core.orders.push(Order::Run(work));
+                shared.guests.lock().push(guest);
+                core.orders.push(Order::Run(take_in));
                 core.unseen = true;
             }
         });
+    }
+}
+
+/// The processes that have greeted and wait for the broker to take them in.
+#[derive(Default)]
+pub(crate) struct Guests(Mutex<Vec<Guest>>);
+
+type Guest = Box<dyn FnOnce(&mut Broker) + Send>;
+
+impl Guests {
+    fn lock(&self) -> MutexGuard<'_, Vec<Guest>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those who still wait are not taken in any more.
+    pub fn turn_away(&self) {
+        let guests = std::mem::take(&mut *self.lock());
+        drop(guests);
+    }
+}
+
+fn take_in(broker: &mut Broker) {
+    let guests = std::mem::take(&mut *broker.shared().guests.lock());
+    for guest in guests {
+        guest(broker);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::connecting::Reused;
 use crate::error::{DeadLetter, Error, Reason, Result};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
 use crate::images::Images;
+use crate::listener::Guests;
 use crate::log::{LogRecord, Logs};
 use crate::map::Map;
 use crate::message::Message;
@@ -135,8 +136,8 @@ impl Drop for Outbox {
 pub(crate) enum Order {
     /// End all children, then the broker.
     Stop,
-    /// What only some programs want, and no code of an agent.
-    Run(Box<dyn FnOnce(&mut Broker) + Send>),
+    /// What only some programs want, and no code of an agent. What it works on waits in the node.
+    Run(fn(&mut Broker)),
 }
 
 /// Somebody to wake once the lock is released.
@@ -422,6 +423,8 @@ pub(crate) struct Shared {
     pub sent: AtomicU64,
     /// In a root: the child that its programs run in, and for which user and group.
     pub programs: Mutex<Option<(ContextId, (Uid, Gid))>>,
+    /// Processes that want to join.
+    pub guests: Guests,
     /// Contexts that are asked for by a key.
     pub reused: Reused,
 }
@@ -466,6 +469,7 @@ impl Shared {
             sent_agent: AtomicU8::new(crate::agree::Sent::Own as u8),
             sent: AtomicU64::new(0),
             programs: Mutex::new(None),
+            guests: Guests::default(),
             reused: Reused::default(),
         }))
     }

@@ -188,13 +188,11 @@ impl Router {
             let _ = own.broker.join();
         }
         // Clones of contexts may live on elsewhere: nothing is kept open for them, whatever has become of the broker.
-        let undone = shared.with(|core| {
+        shared.with(|core| {
             core.stopped = true;
             core.io.clear();
-            // Nobody is there to carry them out.
-            if in_time && !here { std::mem::take(&mut core.orders) } else { Vec::new() }
         });
-        drop(undone);
+        shared.guests.turn_away();
         self.context.shared.workers.stop(FUNCTIONS_PATIENCE);
         if in_time {
             return Ok(());

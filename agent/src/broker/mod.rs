@@ -165,6 +165,11 @@ impl Broker {
         }
     }
 
+    /// What this node's threads share.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Takes over the two ends of the link to the parent, and what this process prints.
     pub fn attach_parent(&mut self, link: LinkId, input: OwnedFd, output: OwnedFd) -> Result<()> {
         let failed = |error| Error::system("taking over the link to the parent", error);
