@@ -177,7 +177,7 @@ impl<'de> Deserialize<'de> for Blob {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::{from_bytes, to_bytes};
+    use crate::codec::{from_bytes, from_message, to_bytes, to_message};
 
     #[test]
     fn it_prints_its_size_and_nothing_else() {
@@ -199,5 +199,37 @@ mod tests {
             assert_eq!((before, blob.into_vec(), after), (7, list, 8));
             assert!(from_bytes::<(i32, Blob, i32)>(&bytes[..bytes.len() - 1]).is_err());
         }
+    }
+
+    #[test]
+    fn a_large_one_is_copied_neither_into_its_message_nor_out_of_it() {
+        let (one, other) = (Blob::from(vec![1; LARGE]), Blob::from(vec![2; 5 * LARGE]));
+        let value = (7_u8, one.clone(), "between".to_owned(), vec![other.clone(), vec![3; LARGE - 1].into()]);
+        let message = to_message(vec![9], &value).unwrap();
+        let places: Vec<_> = message.rest.iter().map(|part| part.as_ptr()).collect();
+        assert_eq!((message.rest.len(), places[0], places[2]), (4, one.as_ptr(), other.as_ptr()));
+        let (length, whole) = (message.len(), Arc::new(message.into_bytes()));
+        assert_eq!((length, &whole[1..]), (whole.len(), &*to_bytes(&value).unwrap()));
+
+        let memory = whole.as_ptr_range();
+        let (_, read, _, list): (u8, Blob, String, Vec<Blob>) = from_message(&whole, 1).unwrap();
+        let stays = [&read, &list[0], &list[1]].map(|blob| memory.contains(&blob.as_ptr()));
+        assert_eq!(stays, [true, true, false]);
+        assert!(read == one && list[0] == other && list[1].len() == LARGE - 1);
+        drop((whole, list));
+        // It is the only one now: what it gives is the message's own memory.
+        let vec = read.into_vec();
+        assert_eq!((vec.as_ptr(), vec.len()), (memory.start, LARGE));
+        assert!(READ.take().is_none() && WRITTEN.take().is_none());
+    }
+
+    #[test]
+    fn one_that_others_hold_is_copied_when_it_is_taken() {
+        let blob = Blob::from(vec![5; LARGE]);
+        let other = blob.clone();
+        assert_eq!(other.as_ptr(), blob.as_ptr());
+        let mut taken = other.into_vec();
+        taken[0] = 6;
+        assert_eq!((blob[0], taken.len()), (5, LARGE));
     }
 }

@@ -120,8 +120,9 @@ pub struct Incoming {
     held: u32,
     /// How much more may come.
     room: u32,
-    initial: u32,
     window: u32,
+    /// What that was at first, in KiB.
+    initial: u16,
     /// Whether its sender may send no more, by the word that came with the last byte.
     full: bool,
     ended: bool,
@@ -136,8 +137,8 @@ impl Default for Incoming {
 impl Incoming {
     /// One whose peer may send so much unasked.
     pub fn new(window: u64) -> Self {
-        let window = window as u32;
-        Incoming { received: 0, held: 0, room: window, initial: window, window, full: false, ended: false }
+        let (room, initial) = (window as u32, (window >> 10) as u16);
+        Incoming { received: 0, held: 0, room, window: room, initial, full: false, ended: false }
     }
 
     /// Checks and records a piece that came.
@@ -201,7 +202,7 @@ impl Incoming {
 
     /// What this flow's window has taken from the spare of its node.
     pub fn growth(&self) -> u64 {
-        u64::from(self.window - self.initial)
+        u64::from(self.window) - (u64::from(self.initial) << 10)
     }
 
     /// How many bytes have come, were consumed, and may come, and the window.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use offshoot::{CallError, Error, Reason, stock};
+use offshoot::{Blob, CallError, Error, Reason, stock};
 use offshoot_test_agent as own;
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{Tree, ended, facts, hop, resident, router};
@@ -106,6 +106,21 @@ fn twenty_mebibytes_pass_as_argument_and_as_result() {
     // What is small does not wait behind what is large.
     value(host.call(stock::ping {}));
     assert!(value(reply.wait()) == expected, "the bytes have changed on the way");
+}
+
+#[test]
+fn a_blob_passes_as_argument_and_as_result_and_to_several_at_once() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let (first, second) = (tree.child(), tree.child());
+    let below = first.local().connect().unwrap_or_else(|error| panic!("{error}"));
+    let bytes: Vec<u8> = (0..20 << 20).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let blob = Blob::from(bytes);
+    let replies: Vec<_> =
+        [first, second, below].iter().map(|child| child.start(own::mirror { bytes: blob.clone() })).collect();
+    for reply in replies {
+        assert!(value(reply.wait()) == blob, "the bytes have changed on the way");
+    }
 }
 
 #[test]

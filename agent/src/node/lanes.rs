@@ -15,6 +15,8 @@ const TURN: usize = 64 << 10;
 const SMALL: usize = 16 << 10;
 /// How many bytes of lanes that have just begun go before one that has waited.
 const FRESH_RUN: usize = 256 << 10;
+/// How many lanes that have just begun are remembered in memory that is kept.
+const MANY: usize = 1024;
 /// How many bytes of one context's log records wait for a link; more are dropped.
 const LOG_LANE: usize = 256 << 10;
 
@@ -165,6 +167,10 @@ impl Lanes {
             self.run = if fresh { self.run + size } else { 0 };
             if state.bytes == 0 {
                 self.lanes.remove(&lane);
+                if self.lanes.len() == 0 && self.fresh.capacity() > MANY {
+                    // What a burst of calls took is not kept for ever.
+                    self.fresh = VecDeque::new();
+                }
             } else if fresh || state.sent >= TURN as u32 {
                 state.sent = 0;
                 self.ring.push_back(lane);

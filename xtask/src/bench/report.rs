@@ -176,8 +176,8 @@ fn aims(results: &[Measured]) -> Vec<Aim> {
             "us",
         ),
         (
-            "10,000 replies outstanding: 4 MiB, in caller and agent",
-            larger("outstanding", "outstanding-agent").map(mib),
+            "10,000 replies outstanding: they cost their caller 4 MiB",
+            get("outstanding", "ours").map(mib),
             most(4.0),
             "MiB",
         ),
