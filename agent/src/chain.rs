@@ -10,7 +10,7 @@ use crate::id::{FlowKey, Handle};
 use crate::node::Opening;
 use crate::remote::Remote;
 use crate::reply::{Reply, Route, Slot};
-use crate::scope::Scope;
+use crate::scope::{NEVER, Scope, Stand};
 use crate::shared::{Core, Endpoint, Shared, Station, Wake};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -97,16 +97,11 @@ impl Chain {
         let head = record(CALL, &head.encode());
         let leaving = crate::travel::leave(head, function)
             .map_err(|error| crate::error::codec_error(self.context.name(), error))?;
+        // The codec's limit is that of a record with its head, which is short of the one for its content.
         let mut bytes = leaving.message.into_bytes();
         let length = bytes.len() - record(CALL, &[]).len();
-        if length > MAX_MESSAGE {
-            let detail = format!("{length} bytes, the limit is {MAX_MESSAGE}");
-            let context = self.context.name().into();
-            return Err(Error::Undelivered { context, reason: Reason::TooLarge, detail });
-        }
         bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
         let slot = Slot::new(scope);
-        slot.carry(leaving.fares);
         let (replies, flow) = (&self.link.replies, self.link.flow);
         let number = self.link.shared.with(|core| {
             if let Some(refusal) = scope.and_then(|scope| scope.refusal(self.context.name())) {
@@ -120,9 +115,19 @@ impl Chain {
             let number = state.next;
             state.next = number.wrapping_add(1);
             core.append(flow, bytes, false, leaving.secret);
+            core.watch(scope.map_or(NEVER, |scope| scope.deadline().0), flow);
             Ok(number)
-        })?;
-        Ok((number, slot))
+        });
+        match number {
+            Ok(number) => {
+                slot.carry(leaving.fares);
+                Ok((number, slot))
+            }
+            Err(error) => {
+                crate::travel::stay(leaving.fares);
+                Err(error)
+            }
+        }
     }
 }
 
@@ -189,6 +194,17 @@ impl Station for Replies {
 
     fn closed(&self, _: &Arc<Shared>, core: &mut Core, _: FlowKey, error: &Error) {
         self.over(core, error);
+    }
+
+    fn late(&self, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey) {
+        // Their replies still come, in their turn, and count for nobody.
+        let name = core.name_of(flow.peer);
+        let now = shared.now();
+        for slot in &self.lock().waiting {
+            if let Some(scope) = slot.scope.as_ref().filter(|scope| scope.deadline().0 <= now) {
+                core.wakes.push(Wake::Slot(Arc::clone(slot), Err(scope.error(&name, Stand::Late))));
+            }
+        }
     }
 
     fn scope(&self) -> Option<&Arc<Scope>> {

@@ -84,16 +84,18 @@ impl Inner {
         Ok(Arc::new(Inner { context: context.clone(), address, flow, state }))
     }
 
-    fn gone(&self) -> Error {
-        self.state.failure().unwrap_or(Error::ShutDown)
-    }
-
-    fn gone_in(&self, core: &Core) -> Error {
-        self.state.failure().unwrap_or_else(|| Error::Undelivered {
-            context: core.name_of(self.address.context).to_string(),
-            reason: Reason::Cancelled,
-            detail: "the receiver is gone".into(),
-        })
+    /// Why nothing more can be sent.
+    fn gone(&self, core: &Core) -> Error {
+        let detail = "the receiver is gone".into();
+        let context = || core.name_of(self.address.context).to_string();
+        match self.state.failure() {
+            // Where it was, nobody remembers it.
+            Some(Error::Undelivered { reason: reason @ Reason::NoHandle, .. }) => {
+                Error::Undelivered { context: context(), reason, detail }
+            }
+            Some(error) => error,
+            None => Error::Undelivered { context: context(), reason: Reason::Cancelled, detail },
+        }
     }
 
     /// Sends a record when those before it have left but for little.
@@ -101,12 +103,9 @@ impl Inner {
         let mut record = Some(record);
         loop {
             let turn = self.state.turn();
-            if self.state.failure().is_some() {
-                return Err(self.gone());
-            }
             let sent = self.context.node().with(|core| {
-                if !core.node.knows(self.flow) {
-                    return Err(self.gone_in(core));
+                if self.state.failure().is_some() || !core.node.knows(self.flow) {
+                    return Err(self.gone(core));
                 }
                 let room = core.waiting(self.flow) < AHEAD;
                 if let Some(record) = record.take_if(|_| room) {
@@ -179,7 +178,11 @@ impl<T: Serialize> Sender<T> {
         let mut bytes = leaving.message.into_bytes();
         let length = bytes.len() - record(VALUE, &[]).len();
         bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
-        self.inner.send(bytes, leaving.secret)
+        let sent = self.inner.send(bytes, leaving.secret);
+        if sent.is_err() {
+            crate::travel::stay(leaving.fares);
+        }
+        sent
     }
 }
 
@@ -281,7 +284,8 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// # Errors
     /// As [`recv`](Receiver::recv), and [`RecvError::TimedOut`].
     pub fn recv_timeout(&self, timeout: Duration) -> Received<T> {
-        self.recv_until(Some(Instant::now() + timeout))
+        // A time that cannot be written down is never up.
+        self.recv_until(Instant::now().checked_add(timeout))
     }
 
     fn recv_until(&self, until: Option<Instant>) -> Received<T> {

@@ -29,6 +29,22 @@ impl fmt::Display for CodecError {
 
 impl std::error::Error for CodecError {}
 
+impl CodecError {
+    /// A value of so many bytes is larger than a message may be.
+    fn too_large(length: usize) -> CodecError {
+        CodecError(format!("{length}{TOO_LARGE}"))
+    }
+
+    /// Whether that is what it says.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.0.ends_with(TOO_LARGE)
+    }
+}
+
+/// The end of what is said of a value that is too large.
+const TOO_LARGE: &str = " bytes, the limit is 134217728";
+const _: () = assert!(MAX_MESSAGE == 134_217_728);
+
 /// A value as bytes.
 ///
 /// # Errors
@@ -47,7 +63,7 @@ pub(crate) fn append<T: Serialize + ?Sized>(mut bytes: Vec<u8>, value: &T) -> Re
     crate::secret::in_frame(|| bincode::DefaultOptions::new().serialize_into(&mut bytes, value))
         .map_err(|error| CodecError(error.to_string()))?;
     if bytes.len() > MAX_MESSAGE {
-        return Err(CodecError(format!("{} bytes, the limit is {MAX_MESSAGE}", bytes.len())));
+        return Err(CodecError::too_large(bytes.len()));
     }
     Ok(bytes)
 }
@@ -64,7 +80,7 @@ pub(crate) fn to_message<T: Serialize + ?Sized>(head: Vec<u8>, value: &T) -> Res
     let message = message.finish();
     let length = message.len();
     if length > MAX_MESSAGE {
-        return Err(CodecError(format!("{length} bytes, the limit is {MAX_MESSAGE}")));
+        return Err(CodecError::too_large(length));
     }
     Ok(message)
 }
@@ -88,7 +104,7 @@ pub(crate) fn from_message<T: DeserializeOwned>(message: &Arc<Vec<u8>>, at: usiz
 #[inline(never)]
 fn read_from<T: DeserializeOwned>(bytes: &[u8], whole: Option<&Arc<Vec<u8>>>) -> Result<T, CodecError> {
     if bytes.len() > MAX_MESSAGE {
-        return Err(CodecError(format!("{} bytes, the limit is {MAX_MESSAGE}", bytes.len())));
+        return Err(CodecError::too_large(bytes.len()));
     }
     let mut reader = read::Reader::new(bytes, whole);
     let value = T::deserialize(&mut reader).map_err(CodecError::from)?;

@@ -171,12 +171,14 @@ impl Context {
         let leaving = crate::travel::leave(head.encode(), function)
             .map_err(|error| crate::error::codec_error(&self.name, error))?;
         let opening = Opening { secret: leaving.secret, ..Opening::default() };
-        let sent = self.ask(self.id, Handle::CALL, leaving.message, opening, |_, _| {})?;
-        // Where the answer comes before the function runs it says nothing about what went along.
-        if !cast && !F::NO_REPLY {
-            sent.1.carry(leaving.fares);
+        let sent = self.ask(self.id, Handle::CALL, leaving.message, opening, |_, _| {});
+        match &sent {
+            // Where the answer comes before the function runs it says nothing about what went along.
+            Ok(_) if cast || F::NO_REPLY => {}
+            Ok((_, slot)) => slot.carry(leaving.fares),
+            Err(_) => crate::travel::stay(leaving.fares),
         }
-        Ok(sent)
+        sent
     }
 
     /// How many milliseconds are left in a scope; none where they are not counted.

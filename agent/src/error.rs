@@ -177,6 +177,8 @@ pub enum Reason {
     ShutDown,
     /// The link to it is given up: its process is stopped, as by SIGSTOP. It has been ended.
     Stopped,
+    /// Its time is over.
+    Late,
 }
 
 impl fmt::Display for Reason {
@@ -195,6 +197,7 @@ impl fmt::Display for Reason {
             Reason::TooLarge => "message too large",
             Reason::ShutDown => "shut down",
             Reason::Stopped => "its process is stopped",
+            Reason::Late => "its time is over",
         })
     }
 }
@@ -365,5 +368,8 @@ pub(crate) fn shortened(text: &str, limit: usize) -> &str {
 
 /// A codec error about what `context` sent.
 pub(crate) fn codec_error(context: &str, error: CodecError) -> Error {
+    if error.is_too_large() {
+        return Error::Undelivered { context: context.into(), reason: Reason::TooLarge, detail: error.0 };
+    }
     Error::Codec { context: context.into(), detail: error.0 }
 }

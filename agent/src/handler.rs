@@ -54,9 +54,16 @@ where
                 Ok(message) => value(&(self.act)(&here, sent, message)),
                 Err(error) => failed(&codec_error(here.name(), error)),
             };
-            let reply = crate::broker::contained(here.name(), act);
+            let perform = || match scope.refusal(here.name()) {
+                Some(error) => failed(&error),
+                None => crate::broker::contained(here.name(), act),
+            };
+            let (reply, fares) = travel::result(perform);
             scope.end(crate::scope::Stand::Over);
-            node.with(|core| crate::broker::deliver(&node, core, crate::broker::Answer::Flow(flow), reply));
+            let to = crate::broker::Answer::Flow(flow);
+            if !node.with(|core| crate::broker::deliver(&node, core, to, reply)) {
+                travel::stay(fares);
+            }
         };
         if !shared.workers.run(None, size, Box::new(work)) {
             core.node.reset(
@@ -168,9 +175,16 @@ impl Context {
     pub fn request<T: Serialize, R: DeserializeOwned>(&self, handle: Handle, message: &T) -> Result<R> {
         let leaving = travel::leave(Vec::new(), message).map_err(|error| codec_error(self.name(), error))?;
         let opening = Opening { secret: leaving.secret, ..Opening::default() };
-        let (_, slot) = self.ask(self.id(), handle, leaving.message, opening, |_, _| {})?;
+        let (_, slot) = match self.ask(self.id(), handle, leaving.message, opening, |_, _| {}) {
+            Ok(sent) => sent,
+            Err(error) => {
+                travel::stay(leaving.fares);
+                return Err(error);
+            }
+        };
         slot.carry(leaving.fares);
         let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));
-        read_value(self.name(), &reply.map_err(|error| error.naming(self.name()))?)
+        let reply = reply.map_err(|error| error.naming(self.name()))?;
+        travel::arriving(self, || read_value(self.name(), &reply))
     }
 }

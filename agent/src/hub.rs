@@ -93,6 +93,8 @@ struct State {
     early: Vec<u64>,
     /// Whether there has been a writer.
     begun: bool,
+    /// How a stream of bytes has broken off, for a reader that has not been heard of.
+    broken: Option<(Reason, String)>,
     over: bool,
 }
 
@@ -120,6 +122,7 @@ impl Hub {
                 copies: Vec::new(),
                 early: Vec::new(),
                 begun: false,
+                broken: None,
                 over: false,
             };
             let address = Address { context: core.node.id(), handle, key };
@@ -161,6 +164,15 @@ impl Hub {
             {
                 core.node.consume(input.flow, std::mem::take(&mut input.owed));
             }
+        }
+    }
+
+    /// Tells the reader of a stream of bytes how that has broken off, once both are known.
+    fn break_off(core: &mut Core, state: &mut State) {
+        if let (Output::Flow(output), Some((reason, text))) = (&state.output, &state.broken) {
+            core.node.reset(*output, *reason, text);
+            core.forget(*output);
+            state.output = Output::Gone;
         }
     }
 
@@ -282,7 +294,9 @@ impl Offered for Hub {
                 if role == Role::Writer {
                     self.data(shared, core, flow, request.bytes[GREETING..].to_vec(), end);
                 } else {
-                    self.look(core, &mut self.lock());
+                    let mut state = self.lock();
+                    Self::break_off(core, &mut state);
+                    self.look(core, &mut state);
                 }
             }
         }
@@ -346,14 +360,11 @@ impl Station for Hub {
                 Self::forward(core, &mut state, record(LOST, &lost));
             } else {
                 // A stream of bytes has no place for an error but its end.
-                if let Output::Flow(output) = std::mem::replace(&mut state.output, Output::Gone) {
-                    let (reason, text) = match error {
-                        Error::Undelivered { reason, detail, .. } => (*reason, detail.clone()),
-                        error => (Reason::Lost, error.to_string()),
-                    };
-                    core.node.reset(output, reason, &text);
-                    core.forget(output);
-                }
+                state.broken = Some(match error {
+                    Error::Undelivered { reason, detail, .. } => (*reason, detail.clone()),
+                    error => (Reason::Lost, error.to_string()),
+                });
+                Self::break_off(core, &mut state);
             }
         }
         self.look(core, &mut state);

@@ -7,7 +7,8 @@ use crate::context::Context;
 use crate::remote::{Function, failed};
 use crate::scope::{NEVER, Scope, Stand};
 use crate::shared::Shared;
-use crate::workers::{LIMIT_WAITING, Workers};
+use crate::travel::{Fare, result, stay};
+use crate::workers::{BYTES_WAITING, LIMIT_WAITING, Workers};
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,10 +52,21 @@ impl Run {
     }
 
     fn finish(mut self) {
-        let reply = self.perform();
+        let (reply, fares) = result(|| self.perform());
         self.scope.end(Stand::Over);
-        let Run { shared, answer, .. } = self;
-        shared.with(|core| deliver(&shared, core, answer, reply));
+        answer_all(&self.shared, vec![self.answer], reply, fares);
+    }
+}
+
+/// Gives a reply to those who wait for it. What was to leave with it stays where none of them does any more.
+fn answer_all(shared: &Arc<Shared>, answers: Vec<Answer>, reply: Vec<u8>, fares: Vec<Fare>) {
+    let left = shared.with(|core| {
+        let Some((last, others)) = answers.split_last() else { return false };
+        let others = others.iter().fold(false, |left, to| deliver(shared, core, *to, reply.clone()) || left);
+        deliver(shared, core, *last, reply) || others
+    });
+    if !left {
+        stay(fares);
     }
 }
 
@@ -86,6 +98,20 @@ pub fn concurrent(run: Run) -> Started {
 pub(crate) struct Turn {
     function: &'static str,
     waiting: VecDeque<Run>,
+    /// How many bytes they are.
+    bytes: usize,
+}
+
+/// Lets a call go that waits for its turn. Whether there was one in that scope.
+pub(crate) fn forget(turns: &Mutex<Vec<Turn>>, scope: &Arc<Scope>) -> bool {
+    let mut turns = locked(turns);
+    for turn in turns.iter_mut() {
+        if let Some(at) = turn.waiting.iter().position(|run| Arc::ptr_eq(&run.scope, scope)) {
+            turn.bytes -= turn.waiting.remove(at).map_or(0, |run| run.request.len());
+            return true;
+        }
+    }
+    false
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -98,13 +124,15 @@ pub fn serial(run: Run) -> Started {
     let mut turns = locked(&workers.turns);
     let function = run.function.name;
     if let Some(turn) = turns.iter_mut().find(|turn| turn.function == function) {
-        if turn.waiting.len() >= LIMIT_WAITING {
+        let bytes = turn.bytes + run.request.len();
+        if turn.waiting.len() >= LIMIT_WAITING || (bytes > BYTES_WAITING && !turn.waiting.is_empty()) {
             return Started::Full;
         }
+        turn.bytes = bytes;
         turn.waiting.push_back(run);
         return Started::Later;
     }
-    turns.push(Turn { function, waiting: VecDeque::new() });
+    turns.push(Turn { function, waiting: VecDeque::new(), bytes: 0 });
     drop(turns);
     let (size, theirs) = (run.request.len(), Arc::clone(&workers));
     let started = on_worker(&workers, None, size, move || {
@@ -125,8 +153,9 @@ fn after(workers: &Workers, function: &'static str) -> Option<Run> {
     let mut turns = locked(&workers.turns);
     let at = turns.iter().position(|turn| turn.function == function)?;
     let next = turns[at].waiting.pop_front();
-    if next.is_none() {
-        turns.swap_remove(at);
+    match &next {
+        Some(run) => turns[at].bytes -= run.request.len(),
+        None => drop(turns.swap_remove(at)),
     }
     next
 }
@@ -168,15 +197,14 @@ pub fn shared(run: Run) -> Started {
     let context = context.in_scope(&scope);
     let mut run = Run { shared, function, context, scope, request, at, answer };
     let started = on_worker(&workers, None, size, move || {
-        let reply = run.perform();
+        let (reply, fares) = result(|| run.perform());
         run.scope.end(Stand::Over);
-        let askers = land(&run.shared.workers, &run.scope);
-        run.shared.with(|core| {
-            for (answer, scope) in askers {
-                scope.end(Stand::Over);
-                deliver(&run.shared, core, answer, reply.clone());
-            }
+        let askers = land(&run.shared.workers, &run.scope).into_iter();
+        let answers = askers.map(|(answer, scope)| {
+            scope.end(Stand::Over);
+            answer
         });
+        answer_all(&run.shared, answers.collect(), reply, fares);
     });
     if matches!(started, Started::Full) {
         land(&workers, &flight);

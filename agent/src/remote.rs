@@ -150,7 +150,8 @@ fn outcome<F: Remote>(cx: &Context, call: Result<F, CodecError>) -> Vec<u8> {
         Err(error) => return failed(&codec_error(cx.name(), error)),
     };
     match call.run(cx) {
-        Ok(result) => value(&result),
+        Ok(result) => codec::append(vec![Outcome::Value as u8], &result)
+            .unwrap_or_else(|error| failed(&codec_error(cx.name(), error))),
         Err(error) => match F::encode_error(&error) {
             Ok((text, error)) => {
                 let text = shortened(&text, TEXT_LIMIT);
@@ -171,7 +172,7 @@ pub(crate) fn read_reply<F: Remote>(
     match reply.split_first() {
         Some((&tag, bytes)) if tag == Outcome::Error as u8 => {
             let (_, error) = split_error(bytes).ok_or_else(|| codec(CodecError("a cut error".into())))?;
-            Err(CallError::Function(F::decode_error(error).map_err(codec)?))
+            Err(CallError::Function(travel::arriving(context, || F::decode_error(error)).map_err(codec)?))
         }
         Some((&tag, _)) if tag == Outcome::Value as u8 => {
             travel::arrive(context, &Arc::new(reply), 1).map_err(codec)

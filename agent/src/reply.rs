@@ -112,7 +112,8 @@ impl Slot {
 
     /// Waits for the answer and takes it; none when the time is up.
     pub fn wait(&self, timeout: Option<Duration>) -> Option<Result<Vec<u8>>> {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        // A time that cannot be written down is never up.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = self.lock();
         loop {
             if let Some(result) = state.result.take() {
@@ -274,17 +275,23 @@ impl<F: Remote> Drop for Reply<F> {
         if self.done {
             return;
         }
-        // What came and was not taken may hold ends of streams and senders: they are let go as if it had been.
-        if let Some(Ok(reply)) = self.slot.take() {
-            drop(read_reply::<F>(&self.context, reply));
-        }
-        // A reply nobody waits for must leave nothing behind here. That of a chain still comes.
         if let Route::Flow(flow) = self.route {
+            // A reply nobody waits for must leave nothing behind here.
             self.slot.give_up();
-            self.context.node().with(|core| {
+            let nothing_came = self.context.node().with(|core| {
                 core.node.reset(flow, Reason::Cancelled, "nobody waits for the reply");
-                core.forget(flow);
+                core.forget(flow).is_some()
             });
+            if nothing_came {
+                return;
+            }
         }
+        // What has come, or comes over a chain, may hold ends of streams and senders: they are let go as if it had been taken.
+        let (context, slot) = (self.context.clone(), Arc::clone(&self.slot));
+        self.slot.on_arrival(move || {
+            if let Some(Ok(reply)) = slot.take() {
+                drop(read_reply::<F>(&context, reply));
+            }
+        });
     }
 }

@@ -71,6 +71,11 @@ impl Scope {
         self.stand.compare_exchange(going, stand, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
+    /// Whether others ask for the same run, so that the end of this one is not the end of that.
+    pub fn is_one_of_many(&self) -> bool {
+        self.hook.get().is_some()
+    }
+
     /// The scope that ends because this one was cancelled.
     pub fn heir(&self) -> Option<Arc<Scope>> {
         self.hook.get().and_then(|hook| hook())

@@ -76,10 +76,15 @@ pub(crate) fn was_written() -> bool {
 
 /// Runs `work` with secrets allowed to serialise: only the frame codec does this.
 pub(crate) fn in_frame<T>(work: impl FnOnce() -> T) -> T {
-    let before = IN_FRAME.replace(true);
-    let result = work();
-    IN_FRAME.set(before);
-    result
+    /// Puts back what was there, whatever happens: what a program has written may panic.
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            IN_FRAME.set(self.0);
+        }
+    }
+    let _before = Before(IN_FRAME.replace(true));
+    work()
 }
 
 impl Serialize for Secret {

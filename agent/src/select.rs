@@ -20,6 +20,10 @@ pub trait Source: Send {
     type Item;
     /// The next item, none when nothing more comes, or later: `waker` is woken then.
     fn poll_item(&mut self, waker: &Waker) -> Poll<Option<Self::Item>>;
+    /// Whether it is known already that nothing more comes, without asking for it.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// A reply gives one item: the context it is from, and the outcome.
@@ -36,6 +40,9 @@ impl<F: Remote> Source for Option<Reply<F>> {
                 Poll::Ready(Some((context, outcome)))
             }
         }
+    }
+    fn is_over(&self) -> bool {
+        self.is_none()
     }
 }
 
@@ -60,6 +67,9 @@ impl<S: Source, T, G: FnMut(S::Item) -> T + Send> Source for Mapped<S, G> {
             Poll::Ready(item) => Poll::Ready(item.map(&mut self.1)),
             Poll::Pending => Poll::Pending,
         }
+    }
+    fn is_over(&self) -> bool {
+        self.0.is_over()
     }
 }
 
@@ -148,7 +158,7 @@ struct Bell {
 #[derive(Default)]
 struct Ready {
     keys: VecDeque<Key>,
-    waker: Option<Waker>,
+    wakers: Vec<Waker>,
     /// Counts additions and removals, after which those who wait look again.
     changes: u64,
 }
@@ -180,11 +190,19 @@ impl Bell {
             Some(key) => ready.keys.push_back(key),
             None => ready.changes += 1,
         }
-        let waker = ready.waker.take();
+        let wakers = std::mem::take(&mut ready.wakers);
         drop(ready);
         self.rung.notify_all();
-        if let Some(waker) = waker {
+        for waker in wakers {
             waker.wake();
+        }
+    }
+
+    /// Has somebody woken at the next change.
+    fn wake_later(&self, waker: &Waker) {
+        let mut ready = locked(&self.ready);
+        if !ready.wakers.iter().any(|other| other.will_wake(waker)) {
+            ready.wakers.push(waker.clone());
         }
     }
 }
@@ -265,7 +283,8 @@ impl<T> Select<T> {
     /// # Errors
     /// [`Late`] when nothing came in time.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<T>, Late> {
-        self.wait_until(Some(Instant::now() + timeout))
+        // A time that cannot be written down is never up.
+        self.wait_until(Instant::now().checked_add(timeout))
     }
 
     /// All items until no source is left, in the order in which they come.
@@ -316,33 +335,45 @@ impl<T> Select<T> {
             let found = source.poll_item(&Waker::from(Arc::clone(&ring)));
             let mut state = locked(&self.shared.state);
             match found {
-                Poll::Ready(None) => {
+                Poll::Ready(item) if item.is_none() || source.is_over() => {
                     state.sources.remove(&key);
                     drop(state);
                     // Others may wait for a source that is no more.
                     self.shared.bell.ring(None);
+                    if item.is_some() {
+                        return Poll::Ready(item);
+                    }
                 }
-                Poll::Ready(Some(item)) => {
-                    self.put_back(&mut state, key, source);
+                Poll::Ready(item) => {
+                    let _after_the_lock = put_back(&mut state, key, source);
                     drop(state);
                     // There may be more where that came from; others have their turn first.
                     ring.wake();
-                    return Poll::Ready(Some(item));
+                    return Poll::Ready(item);
                 }
-                Poll::Pending => self.put_back(&mut state, key, source),
+                Poll::Pending => {
+                    let put_back = put_back(&mut state, key, source);
+                    drop(state);
+                    if let Ok(true) = put_back {
+                        ring.wake();
+                    }
+                }
             }
         }
         if self.is_empty() { Poll::Ready(None) } else { Poll::Pending }
     }
+}
 
-    fn put_back(&self, state: &mut State<T>, key: Key, source: Box<dyn Source<Item = T>>) {
-        if let Some(entry) = state.sources.get_mut(&key) {
-            entry.source = Some(source);
-            if std::mem::take(&mut entry.again) {
-                Arc::clone(&entry.ring).wake();
-            }
-        }
-    }
+/// Puts a source back that was asked, and says whether it has woken meanwhile; gives it where it was removed, to be dropped
+/// without the lock.
+fn put_back<T>(
+    state: &mut State<T>,
+    key: Key,
+    source: Box<dyn Source<Item = T>>,
+) -> Result<bool, Box<dyn Source<Item = T>>> {
+    let Some(entry) = state.sources.get_mut(&key) else { return Err(source) };
+    entry.source = Some(source);
+    Ok(std::mem::take(&mut entry.again))
 }
 
 /// Nothing came in time.
@@ -368,7 +399,7 @@ impl<T> Iterator for Select<T> {
 impl<T> Stream for Select<T> {
     type Item = T;
     fn poll_next(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Option<T>> {
-        locked(&self.shared.bell.ready).waker = Some(cx.waker().clone());
+        self.shared.bell.wake_later(cx.waker());
         self.poll_ready()
     }
 }
@@ -377,7 +408,7 @@ impl<T> Stream for Select<T> {
 impl<T: 'static> Source for Select<T> {
     type Item = T;
     fn poll_item(&mut self, waker: &Waker) -> Poll<Option<T>> {
-        locked(&self.shared.bell.ready).waker = Some(waker.clone());
+        self.shared.bell.wake_later(waker);
         self.poll_ready()
     }
 }

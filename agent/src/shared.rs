@@ -122,6 +122,8 @@ struct Outbox {
     first: VecDeque<Parcel>,
     /// How much of the first has gone.
     at: usize,
+    /// How many bytes there are, with what has gone of the first.
+    length: usize,
     /// Whether the flow ends behind the last.
     end: bool,
 }
@@ -164,6 +166,8 @@ pub(crate) struct Core {
     pub scratch: Vec<u8>,
     pub orders: Vec<Order>,
     pub wakes: Vec<Wake>,
+    /// What is offered no more, to be dropped once the lock is released: it may hold what needs the lock.
+    withdrawn: Vec<Arc<dyn Offered>>,
     pub images: Images,
     /// What becomes of log records that have reached the root: whose, and the record. An agent has no use for it.
     pub log: Option<fn(&str, ContextId, &[u8])>,
@@ -193,21 +197,20 @@ impl Core {
 
     /// How many bytes wait for credit on a flow.
     pub fn waiting(&self, flow: FlowKey) -> usize {
-        let outbox = self.outboxes.get(&flow);
-        outbox.map_or(0, |outbox| {
-            outbox.first.iter().map(|parcel| parcel.bytes.len()).sum::<usize>() - outbox.at
-        })
+        self.outboxes.get(&flow).map_or(0, |outbox| outbox.length - outbox.at)
     }
 
     fn queue(&mut self, flow: FlowKey, mut parcel: Parcel, at: usize, end: bool) {
         if let Some(outbox) = self.outboxes.get_mut(&flow) {
+            outbox.length += parcel.bytes.len();
             outbox.first.push_back(parcel);
             outbox.end |= end;
             return;
         }
+        let length = parcel.bytes.len();
         match self.node.send(flow, &parcel.bytes[at..], end, parcel.secret) {
             Some(more) if at + more < parcel.bytes.len() => {
-                self.outboxes.insert(flow, Outbox { first: [parcel].into(), at: at + more, end });
+                self.outboxes.insert(flow, Outbox { length, first: [parcel].into(), at: at + more, end });
             }
             _ => parcel.wipe(),
         }
@@ -253,6 +256,7 @@ impl Core {
                 }
                 Some(_) => {
                     parcel.wipe();
+                    outbox.length -= parcel.bytes.len();
                     outbox.first.pop_front();
                     outbox.at = 0;
                 }
@@ -289,7 +293,7 @@ impl Core {
     /// Offers it no more.
     pub fn withdraw(&mut self, handle: Handle) {
         self.node.withdraw(handle);
-        self.offered.remove(&handle);
+        self.withdrawn.extend(self.offered.remove(&handle));
     }
 
     /// Offers nothing more.
@@ -355,7 +359,10 @@ impl Core {
                 .collect();
             flows.sort_unstable();
             for flow in flows {
-                self.node.reset(flow, Reason::Cancelled, "what it was for was given up");
+                match stand {
+                    Stand::Late => self.node.reset(flow, Reason::Late, ""),
+                    _ => self.node.reset(flow, Reason::Cancelled, "what it was for was given up"),
+                }
                 let error = scope.error(&self.name_of(flow.peer), stand);
                 match self.forget(flow) {
                     Some(Endpoint::Reply(slot, _)) => self.wakes.push(Wake::Slot(slot, Err(error))),
@@ -450,6 +457,7 @@ impl Shared {
             scratch: Vec::new(),
             orders: Vec::new(),
             wakes: Vec::new(),
+            withdrawn: Vec::new(),
             images,
             log: None,
             names: Table::default(),
@@ -507,6 +515,7 @@ impl Shared {
         let due = core.deadlines.iter().next().map_or(NEVER, |((due, _), ())| *due);
         self.deadline.store(due, Ordering::Relaxed);
         let wakes = std::mem::take(&mut core.wakes);
+        let _dropped_at_last = std::mem::take(&mut core.withdrawn);
         let unseen = std::mem::take(&mut core.unseen);
         drop(core);
         for wake in wakes {

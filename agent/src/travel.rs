@@ -44,10 +44,28 @@ pub(crate) fn leave<T: Serialize>(head: Vec<u8>, value: &T) -> Result<Leaving, C
     crate::secret::was_written();
     let message = codec::to_message(head, value);
     let fares = FARES.replace(before).unwrap_or_default();
-    Ok(Leaving { message: message?, secret: crate::secret::was_written(), fares })
+    match message {
+        Ok(message) => Ok(Leaving { message, secret: crate::secret::was_written(), fares }),
+        Err(error) => {
+            stay(fares);
+            Err(error)
+        }
+    }
 }
 
-/// Notes something for whoever sends the value that is being written. A result, for one, has nobody to whom it would matter.
+/// Runs `work`, which writes what a function gives; with it comes what is to be called if that does not leave.
+pub(crate) fn result<T>(work: impl FnOnce() -> T) -> (T, Vec<Fare>) {
+    let before = FARES.replace(Some(Vec::new()));
+    let result = work();
+    (result, FARES.replace(before).unwrap_or_default())
+}
+
+/// What these were for has not left, or has come to its end. Not to be called with the node locked.
+pub(crate) fn stay(fares: Vec<Fare>) {
+    fares.into_iter().for_each(|fare| fare());
+}
+
+/// Notes something for whoever sends the value that is being written.
 pub(crate) fn note(fare: Fare) {
     FARES.with_borrow_mut(|fares| fares.as_mut().map(|fares| fares.push(fare)));
 }
@@ -61,10 +79,20 @@ pub(crate) fn arrive<T: DeserializeOwned>(
     message: &Arc<Vec<u8>>,
     at: usize,
 ) -> Result<T, CodecError> {
-    let before = HERE.replace(Some(cx.clone()));
-    let value = codec::from_message(message, at);
-    HERE.replace(before);
-    value
+    arriving(cx, || codec::from_message(message, at))
+}
+
+/// Does what reads values in the context `cx`.
+pub(crate) fn arriving<T>(cx: &Context, work: impl FnOnce() -> T) -> T {
+    /// Puts back what was there, whatever happens: what a program has written may panic.
+    struct Before(Option<Context>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            HERE.replace(self.0.take());
+        }
+    }
+    let _before = Before(HERE.replace(Some(cx.clone())));
+    work()
 }
 
 /// Where this thread is reading a value.

@@ -11,7 +11,7 @@ const LIMIT: usize = 64;
 /// How many calls wait for their turn; more are refused.
 pub(crate) const LIMIT_WAITING: usize = 1 << 16;
 /// How many bytes of them.
-const BYTES_WAITING: usize = 256 << 20;
+pub(crate) const BYTES_WAITING: usize = 256 << 20;
 /// How long a thread without work stays.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -93,8 +93,8 @@ impl Workers {
         self.work.notify_all();
     }
 
-    /// Nobody waits for the reply any more: what has not begun does not, and its arguments are let go.
-    pub fn forget(&self, scope: &Arc<Scope>) {
+    /// Nobody waits for the reply any more: what has not begun does not, and its arguments are let go. Whether that was so.
+    pub fn forget(&self, scope: &Arc<Scope>) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = state
             .queue
@@ -102,7 +102,10 @@ impl Workers {
             .position(|(other, ..)| other.as_ref().is_some_and(|other| Arc::ptr_eq(other, scope)))
         {
             state.bytes -= state.queue.remove(at).map_or(0, |(_, size, _)| size);
+            return true;
         }
+        drop(state);
+        crate::invoke::forget(&self.turns, scope)
     }
 
     /// Whether no function runs or waits for its turn.

@@ -155,8 +155,7 @@ fn a_shared_run_ends_when_the_last_who_asked_gives_up_and_not_before() {
     let scratch = ScratchDir::new("shared");
     let dir = scratch.path();
     let ask = |context: &Context| context.start(ways::once { dir: dir.into(), key: 1 });
-    let (first, second, late) =
-        (ask(&child), ask(&child), ask(&child.within(Duration::from_millis(100))));
+    let (first, second, late) = (ask(&child), ask(&child), ask(&child.within(Duration::from_millis(100))));
     becomes("it runs", || dir.join("log-1").exists());
     // The one that has begun it goes, and one is late.
     first.cancel();
@@ -327,11 +326,16 @@ fn what_is_too_large_is_an_error_on_the_side_where_it_is() {
     let tree = Tree::new();
     let child = tree.child();
     let sent = tree.router.bytes_sent();
-    let error = failure(child.call(own::weigh { bytes: vec![0; 129 << 20].into() })).to_string();
-    assert!(error.contains("limit is 134217728"), "{error}");
+    let too_large = |error: Error| match error {
+        Error::Undelivered { context, reason: Reason::TooLarge, detail } => {
+            context == "local" && detail.contains("limit is 134217728")
+        }
+        error => panic!("{error}"),
+    };
+    assert!(too_large(failure(child.call(own::weigh { bytes: vec![0; 129 << 20].into() }))));
     assert!(tree.router.bytes_sent() - sent < 1 << 20, "it was not even sent");
-    let error = failure(child.call(own::zeros { count: 129 << 20 })).to_string();
-    assert!(error.starts_with("local: ") && error.contains("limit"), "{error}");
+    assert!(too_large(failure(child.call(own::zeros { count: 129 << 20 }))));
+    assert!(too_large(failure(child.call(own::mirror_twice { bytes: vec![0; 65 << 20].into() }))));
     // Up to the limit it goes, as one piece.
     let bytes = vec![3; 127 << 20];
     assert_eq!(value(child.call(own::weigh { bytes: bytes.into() })), 127 << 20);
@@ -345,7 +349,8 @@ fn a_secret_is_masked_wherever_it_is_printed_and_stays_in_frames() {
     let child = tree.child();
     let secret = || Secret::new("open sesame");
     let (debug, display, length) = value(child.call(ways::look_at_secret { secret: secret() }));
-    assert_eq!((debug.as_str(), display.as_str(), length), ("Secret(***)", "***", 11));
+    // An agent's build has no texts for Debug at all.
+    assert!(!debug.contains("sesame") && display == "***" && length == 11);
     let back = value(child.call(ways::give_secret { text: b"emases nepo".to_vec() }));
     assert_eq!((back.expose(), format!("{back:?}")), (&b"open sesame"[..], "Secret(***)".to_owned()));
     let text = serde_json::to_string(&ways::look_at_secret { secret: secret() });
@@ -372,7 +377,8 @@ fn a_context_travels_as_argument_and_result_and_is_used_where_it_arrives() {
     assert_eq!((own_context == child, own_context.name()), (true, "local"));
     value(own_context.call(own::nothing {}));
     // Not outside of a frame.
-    let error = serde_json::to_string(&ways::hand_back { other: grandchild }).expect_err("it stays in frames");
+    let error =
+        serde_json::to_string(&ways::hand_back { other: grandchild }).expect_err("it stays in frames");
     assert!(error.to_string().contains("only in a frame"), "{error}");
 }
 

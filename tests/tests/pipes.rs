@@ -81,7 +81,11 @@ fn an_end_a_failure_and_a_loss_of_a_pipe_are_told_apart() {
     // An end: of nothing as well.
     for end in 0..2 {
         let (to, from) = pipe(&tree.router);
-        if end == 0 { drop(to) } else { value(child.call(flows::write_and { to, bytes: 0, fail: None })) }
+        if end == 0 {
+            drop(to)
+        } else {
+            value(child.call(flows::write_and { to, bytes: 0, fail: None }))
+        }
         assert_eq!(value(other.call(flows::length_of { from })), 0);
     }
     // A failure, with what the writer says.
@@ -111,9 +115,8 @@ fn a_writer_whose_reader_is_gone_or_does_not_read_is_held_and_told() {
     let before = (resident(agent), resident(std::process::id()));
     let writing = child.start(flows::write_for_ever { to, dir: scratch.path().into() });
     from.read_exact(&mut [0; 100]).expect("it writes");
-    let grown = || {
-        resident(agent) > before.0 + (32 << 20) || resident(std::process::id()) > before.1 + (32 << 20)
-    };
+    let grown =
+        || resident(agent) > before.0 + (32 << 20) || resident(std::process::id()) > before.1 + (32 << 20);
     assert!(!eventually(Duration::from_secs(1), grown), "it wrote on");
     assert!(!writing.is_ready());
     drop(from);

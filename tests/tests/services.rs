@@ -30,10 +30,7 @@ fn lines(path: &Path) -> Vec<String> {
 #[track_caller]
 fn refused<T: std::fmt::Debug>(outcome: Result<T, Error>) {
     assert!(
-        matches!(
-            &outcome,
-            Err(Error::Undelivered { reason: Reason::Refused | Reason::Isolated, .. })
-        ),
+        matches!(&outcome, Err(Error::Undelivered { reason: Reason::Refused | Reason::Isolated, .. })),
         "{outcome:?}"
     );
 }
@@ -189,7 +186,10 @@ fn a_handle_that_is_taken_or_the_trees_own_is_refused() {
     assert_eq!(ask(Handle(1000)), Ok(42));
     // In another context as well.
     let handle = value(child.call(services::offer { policy: 0 }));
-    assert_eq!(child.request(handle, &"four").map(|(name, _, length): (String, ContextId, usize)| (name, length)), Ok(("local".into(), 4)));
+    assert_eq!(
+        child.request(handle, &"four").map(|(name, _, length): (String, ContextId, usize)| (name, length)),
+        Ok(("local".into(), 4))
+    );
     value(child.call(services::withdraw_all {}));
     let error = child.request::<&str, (String, ContextId, usize)>(handle, &"four").expect_err("it is gone");
     assert!(matches!(error, Error::Undelivered { reason: Reason::NoHandle, .. }), "{error}");
@@ -206,7 +206,8 @@ fn a_handler_gets_and_gives_what_calls_do() {
         other
     });
     let mirror = mirror.expect("there are numbers");
-    let back: Context = tree.router.request(mirror.handle(), &child).unwrap_or_else(|error| panic!("{error}"));
+    let back: Context =
+        tree.router.request(mirror.handle(), &child).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(back, child);
     assert_eq!(value(back.call(own::place {})), "local");
     let panics = tree.router.add_handler(Policy::Anyone, |_, _, text: String| -> u8 { panic!("{text}") });
@@ -223,7 +224,8 @@ fn a_strangers_message_has_a_limit() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
-    let handler = |_: &Context, sent: offshoot::Sent, text: String| ("root".to_owned(), sent.from, text.len());
+    let handler =
+        |_: &Context, sent: offshoot::Sent, text: String| ("root".to_owned(), sent.from, text.len());
     let registration = tree.router.add_handler(Policy::Anyone, handler).expect("there are numbers");
     let handle = registration.handle();
     let ask = |length| child.call(services::request { other: ContextId::ROOT, handle, length });

@@ -86,7 +86,11 @@ fn a_call_that_is_given_up_ends_with_all_it_has_started_behind_ssh_and_sudo() {
         let dir = scratch.path();
         let reply = host.start(lasting::descend { dir: dir.into(), depth: 0, rest: rest.clone() });
         becomes("the program runs", || dir.join("pid").exists());
-        if drops { drop(reply) } else { reply.cancel() }
+        if drops {
+            drop(reply)
+        } else {
+            reply.cancel()
+        }
         all_have_ended(dir, "cancelled");
     }
     // The contexts are as good as before.
@@ -221,13 +225,15 @@ fn calls_that_are_given_up_or_late_leave_nothing() {
     let before = held(&tree, &child);
     let sizes = || (resident(facts(&child).process), resident(std::process::id()));
     let round = || {
-        let wait = |number: u32| lasting::begin_and_wait { dir: dir.into(), name: format!("n{}", number % 8) };
+        let wait =
+            |number: u32| lasting::begin_and_wait { dir: dir.into(), name: format!("n{}", number % 8) };
         let chain = child.chain().expect("the tree lives");
         let soon = child.within(Duration::from_millis(5));
         let mut replies: Vec<_> = (0..200).map(|number| child.start(wait(number))).collect();
         replies.extend((0..50).map(|number| soon.start(wait(number))));
         replies.extend((0..50).map(|number| chain.start(wait(number))));
-        let large: Vec<_> = (0..20).map(|_| child.start(own::increment { bytes: vec![0; 200_000] })).collect();
+        let large: Vec<_> =
+            (0..20).map(|_| child.start(own::increment { bytes: vec![0; 200_000] })).collect();
         for (at, mut reply) in replies.into_iter().enumerate() {
             match at % 3 {
                 0 => drop(reply),
@@ -262,7 +268,9 @@ fn ten_thousand_replies_can_be_outstanding_and_given_up() {
     let child = tree.child();
     let scratch = open_dir("many");
     let before = held(&tree, &child);
-    let replies: Vec<_> = (0..10_000).map(|_| child.start(lasting::begin_and_wait { dir: scratch.path().into(), name: "any".into() })).collect();
+    let replies: Vec<_> = (0..10_000)
+        .map(|_| child.start(lasting::begin_and_wait { dir: scratch.path().into(), name: "any".into() }))
+        .collect();
     value(child.call(own::ways::add { one: 1, other: 2 }));
     drop(replies);
     becomes("nothing is left", || held(&tree, &child) == before);
@@ -413,7 +421,8 @@ fn sources_of_every_kind_are_waited_for_together_and_come_and_go() {
         assert_eq!(item(), number.to_string());
     }
     // Added and removed while somebody waits.
-    select.add(child.start(own::aliased::halve { number: 84 }).map_items(|(_, half)| value(half).to_string()));
+    select
+        .add(child.start(own::aliased::halve { number: 84 }).map_items(|(_, half)| value(half).to_string()));
     assert_eq!(item(), "42");
     drop(to);
     assert!(select.remove(never) && !select.remove(never));
@@ -428,7 +437,8 @@ fn all_that_a_select_waits_for_can_be_had_at_once() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let contexts = [tree.child(), tree.child()];
-    let replies = (0..100_u64).map(|number| contexts[number as usize % 2].start(own::aliased::halve { number }));
+    let replies =
+        (0..100_u64).map(|number| contexts[number as usize % 2].start(own::aliased::halve { number }));
     let outcomes = Select::new(replies).all();
     let sum: u64 = outcomes.iter().filter_map(|(_, half)| half.as_ref().ok()).sum();
     let failed = outcomes.iter().filter(|(context, half)| half.is_err() && *context == contexts[1]).count();
@@ -460,4 +470,17 @@ fn several_tasks_share_a_select() {
             assert!(task.await, "each has one");
         }
     }));
+}
+
+#[test]
+fn a_function_of_the_program_itself_sees_that_its_tree_ends() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let scratch = open_dir("end");
+    let dir = scratch.path();
+    let reply = tree.router.start(lasting::begin_and_wait { dir: dir.into(), name: "here".into() });
+    becomes("it runs", || dir.join("begun-here").exists());
+    drop(tree);
+    becomes("it has seen it", || text(&dir.join("ended-here")) == "cancelled");
+    assert_eq!(failure(reply.wait()), Error::ShutDown);
 }

@@ -1,7 +1,7 @@
 //! Calls that come in: found in the table, checked, started in the way that their function asks for, and answered.
 
 use super::chains;
-use super::requests::answer;
+use super::requests::{answer, can_leave};
 use crate::context::Context;
 use crate::error::{Error, Reason};
 use crate::id::{ContextId, FlowKey};
@@ -39,7 +39,7 @@ impl<'a> Head<'a> {
     }
 
     /// The head of a request, and where its arguments begin.
-    fn decode(request: &'a [u8]) -> Option<(Head<'a>, usize)> {
+    pub fn decode(request: &'a [u8]) -> Option<(Head<'a>, usize)> {
         let (flags, mut rest) = request.split_first()?;
         let mut left_ms = None;
         if flags & DEADLINE != 0 {
@@ -54,12 +54,12 @@ impl<'a> Head<'a> {
 }
 
 /// Where the outcome of a call goes.
-#[derive(Clone)]
+#[derive(Copy, Clone)]
 pub(crate) enum Answer {
     /// Back on its own flow.
     Flow(FlowKey),
-    /// Back on the flow of its chain, which then goes on.
-    Chain(FlowKey),
+    /// Back on the flow of its chain, as the answer to the call of this number; the chain then goes on.
+    Chain(FlowKey, u32),
     /// Nowhere; a failure is logged, under the function's name.
     Log(&'static str),
 }
@@ -80,11 +80,11 @@ pub(super) enum Refusal {
     Policy(&'static str),
 }
 
-/// Starts a call that `peer` has sent, on behalf of `auth`. Its flow is `flow`, and `answer` where its outcome goes.
+/// Starts a call that came on `flow` on behalf of `auth`, at the time `came`. Its outcome goes to `answer`.
 pub(super) fn begin(
     shared: &Arc<Shared>,
     core: &mut Core,
-    (flow, auth): (FlowKey, ContextId),
+    (flow, auth, came): (FlowKey, ContextId, u64),
     answer: Answer,
     request: Vec<u8>,
 ) -> Result<Begun, Refusal> {
@@ -96,6 +96,9 @@ pub(super) fn begin(
     };
     let Some(function) = FUNCTIONS.iter().find(|function| function.name == head.name) else {
         let error = Error::NoSuchFunction { context: name.to_string(), function: head.name.to_owned() };
+        if head.cast {
+            tracing::warn!("a call for which nobody waits has failed: {error}");
+        }
         return Ok(Begun::Reply(failed(&error), "an unknown function"));
     };
     if !core.node.permits(function.policy, flow.peer, auth) {
@@ -104,10 +107,14 @@ pub(super) fn begin(
     // In a chain all have their turn, and an outcome.
     let cast = (head.cast || function.no_reply) && matches!(answer, Answer::Flow(_));
     let (due, allowed) = match head.left_ms {
-        Some(ms) => (shared.now().saturating_add(ms.into()), ms.into()),
-        None => (NEVER, 0),
+        // The time of a call that is answered before it runs is over by then.
+        Some(ms) if !cast => (came.saturating_add(ms.into()), ms.into()),
+        _ => (NEVER, 0),
     };
     let scope = Arc::new(Scope::new(None, due, allowed));
+    if due <= shared.now() {
+        return Ok(Begun::Reply(failed(&scope.error(&name, Stand::Late)), function.name));
+    }
     let context = Context::new(shared, core.node.id(), name).in_scope(&scope);
     let answer = if cast { Answer::Log(function.name) } else { answer };
     let (shared, later) = (Arc::clone(shared), Arc::clone(&scope));
@@ -131,7 +138,7 @@ pub(super) fn begin(
 
 /// A call on a flow of its own.
 pub(super) fn call(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, auth: ContextId, request: Vec<u8>) {
-    match begin(shared, core, (flow, auth), Answer::Flow(flow), request) {
+    match begin(shared, core, (flow, auth, shared.now()), Answer::Flow(flow), request) {
         Ok(Begun::Reply(reply, _)) => answer(core, flow, reply),
         Ok(Begun::Later(scope, _)) => {
             core.watch(scope.deadline().0, flow);
@@ -148,18 +155,23 @@ pub(super) fn call(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, auth: C
     }
 }
 
-/// A call has an outcome.
-pub(crate) fn deliver(shared: &Arc<Shared>, core: &mut Core, to: Answer, reply: Vec<u8>) {
+/// A call has an outcome. Whether it goes on its way: one that was given up, or whose time is over, has been answered.
+pub(crate) fn deliver(shared: &Arc<Shared>, core: &mut Core, to: Answer, reply: Vec<u8>) -> bool {
+    let leaves = can_leave(&reply);
     match to {
-        // One that was given up, or whose time is over, has been answered.
-        Answer::Flow(flow) => {
-            if let Some(Endpoint::Busy(_)) = core.endpoints.get(&flow) {
+        Answer::Flow(flow) => match core.endpoints.get(&flow) {
+            Some(Endpoint::Busy(_)) => {
                 core.unwatch(flow);
                 answer(core, flow, reply);
+                leaves
             }
+            _ => false,
+        },
+        Answer::Chain(flow, number) => chains::go_on(shared, core, (flow, number), reply) && leaves,
+        Answer::Log(name) => {
+            log_failure(name, &reply);
+            false
         }
-        Answer::Chain(flow) => chains::go_on(shared, core, flow, reply),
-        Answer::Log(name) => log_failure(name, &reply),
     }
 }
 
@@ -170,13 +182,13 @@ fn log_failure(name: &str, reply: &[u8]) {
 }
 
 /// The time of a call is over: it is cancelled, and its caller is told.
-pub(super) fn late(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, scope: &Arc<Scope>, to: Answer) {
+pub(super) fn late(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, scope: &Arc<Scope>) {
     let name = core.name_of(core.node.id());
     let reply = failed(&scope.error(&name, Stand::Late));
     core.cancel(scope, Stand::Late);
     shared.workers.forget(scope);
     core.unwatch(flow);
-    deliver(shared, core, to, reply);
+    answer(core, flow, reply);
 }
 
 /// A function's panic is its own: where the build unwinds, the caller is told and the context lives on.

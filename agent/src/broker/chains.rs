@@ -1,7 +1,8 @@
 //! Chains of calls that come in: one flow each, with requests one way and their replies the other, in order. One call of a
 //! chain runs at a time; after one that fails the others are answered with that failure and not run.
 
-use super::calls::{Answer, Begun, Refusal, begin, late};
+use super::calls::{Answer, Begun, Head, Refusal, begin};
+use super::requests::can_leave;
 use crate::codec::MAX_MESSAGE;
 use crate::error::{Error, Reason};
 use crate::id::{ContextId, FlowKey};
@@ -19,6 +20,8 @@ pub(crate) const CALL: u8 = 0;
 pub(crate) const RESET: u8 = 1;
 /// The call with the number that follows, counted from 0, is given up.
 pub(crate) const CANCEL: u8 = 2;
+/// So many bytes of replies may wait for a caller that does not take them before no more of its calls are run.
+const UNTAKEN: usize = 256 << 10;
 /// So many bytes of whole calls may wait in a chain before its caller is held back.
 const WAITING: usize = 1 << 20;
 
@@ -67,18 +70,36 @@ pub(crate) struct Chain {
     auth: ContextId,
     /// What has come and is not a whole record.
     partial: Vec<u8>,
-    /// Whole ones that wait, with their numbers.
-    waiting: VecDeque<(u32, u8, Vec<u8>)>,
+    /// Whole ones that wait.
+    waiting: VecDeque<Waiting>,
     /// How many bytes they are.
     bytes: usize,
     /// How many bytes have come for which no credit was given yet.
     owed: usize,
     next: u32,
-    /// The number, scope and function of the call that runs.
-    running: Option<(u32, Arc<Scope>, &'static str)>,
+    running: Option<Running>,
     /// The reply to all that follow one that failed.
     failed: Option<Vec<u8>>,
     ended: bool,
+}
+
+/// A record that waits for those before it.
+struct Waiting {
+    /// Which call it is, counted from 0.
+    number: u32,
+    kind: u8,
+    content: Vec<u8>,
+    /// When it came.
+    came: u64,
+}
+
+/// The call that runs.
+struct Running {
+    number: u32,
+    scope: Arc<Scope>,
+    function: &'static str,
+    /// Whether it was given up or late, so that its caller has an answer. What follows still waits for its end.
+    answered: bool,
 }
 
 impl Chain {
@@ -98,7 +119,7 @@ impl Chain {
 
     /// The scope of the call that runs.
     pub fn running(&self) -> Option<&Arc<Scope>> {
-        self.running.as_ref().map(|(_, scope, _)| scope)
+        self.running.as_ref().map(|running| &running.scope)
     }
 }
 
@@ -115,33 +136,29 @@ pub(super) fn data(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, bytes: 
     chain.partial.extend_from_slice(bytes);
     chain.owed += bytes.len();
     chain.ended |= end;
-    let mut given_up = None;
+    let mut given_up = false;
     let mut at = 0;
     loop {
         match take_record(&mut chain.partial, &mut at, MAX_MESSAGE) {
             Ok(Some((CANCEL, number))) => {
                 let number = number.try_into().map_or(u32::MAX, u32::from_le_bytes);
-                match &chain.running {
-                    Some((running, scope, _)) if *running == number => given_up = Some(Arc::clone(scope)),
-                    _ => {
-                        for (_, kind, _) in chain.waiting.iter_mut().filter(|(other, ..)| *other == number) {
-                            *kind = CANCEL;
-                        }
-                    }
+                given_up |= chain.running.as_ref().is_some_and(|running| running.number == number);
+                let theirs = |record: &&mut Waiting| record.number == number && record.kind == CALL;
+                if let Some(record) = chain.waiting.iter_mut().find(theirs) {
+                    record.kind = CANCEL;
                 }
             }
             Ok(Some((kind, content))) => {
                 chain.bytes += content.len();
-                chain.waiting.push_back((chain.next, kind, content));
+                chain.waiting.push_back(Waiting { number: chain.next, kind, content, came: shared.now() });
                 chain.next = chain.next.wrapping_add(u32::from(kind == CALL));
             }
             Ok(None) => break,
             Err(_) => return drop_chain(core, flow, Reason::TooLarge, "a call of the chain"),
         }
     }
-    if let Some(scope) = given_up {
-        // Its function sees it and ends, or goes on; the chain goes on when it has.
-        core.cancel(&scope, Stand::Cancelled);
+    if given_up {
+        give_up(shared, core, flow, Stand::Cancelled);
     }
     advance(shared, core, flow);
 }
@@ -160,16 +177,50 @@ pub(super) fn closed(core: &mut Core, chain: &Chain) {
     }
 }
 
-/// The call that ran has an outcome.
-pub(super) fn go_on(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, reply: Vec<u8>) {
-    let Some((_, _, name)) = chain(core, flow).and_then(|chain| chain.running.take()) else { return };
+/// The call of this number has ended. Whether its outcome goes to its caller, who may have been answered before.
+pub(super) fn go_on(
+    shared: &Arc<Shared>,
+    core: &mut Core,
+    (flow, number): (FlowKey, u32),
+    reply: Vec<u8>,
+) -> bool {
+    let Some(chain) = chain(core, flow) else { return false };
+    let Some(running) = chain.running.take_if(|running| running.number == number) else { return false };
     core.unwatch(flow);
-    outcome(core, flow, name, reply);
+    if !running.answered {
+        outcome(core, flow, running.function, reply);
+    }
     advance(shared, core, flow);
+    !running.answered
+}
+
+/// The call that runs is given up or late. Its caller has an answer at once; the chain goes on when its function, which may
+/// see that or not, has ended.
+fn give_up(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, stand: Stand) {
+    let Some(running) = chain(core, flow).and_then(|chain| chain.running.as_mut()) else { return };
+    if std::mem::replace(&mut running.answered, true) {
+        return;
+    }
+    let (scope, function) = (Arc::clone(&running.scope), running.function);
+    core.unwatch(flow);
+    let name = core.name_of(core.node.id());
+    outcome(core, flow, function, failed(&scope.error(&name, stand)));
+    core.cancel(&scope, stand);
+    // One that has not begun does not, and one that runs for others as well does so without this one.
+    if (shared.workers.forget(&scope) || scope.is_one_of_many())
+        && let Some(chain) = chain(core, flow)
+    {
+        chain.running = None;
+    }
 }
 
 /// Sends what a call gave. If that is a failure, what follows is not run.
-fn outcome(core: &mut Core, flow: FlowKey, name: &str, reply: Vec<u8>) {
+fn outcome(core: &mut Core, flow: FlowKey, name: &str, mut reply: Vec<u8>) {
+    if !can_leave(&reply) {
+        let context = core.name_of(core.node.id()).to_string();
+        let detail = "the reply is too large to send".into();
+        reply = failed(&Error::Undelivered { context, reason: Reason::TooLarge, detail });
+    }
     if let Some(detail) = failure_of(&reply) {
         let context = core.name_of(core.node.id()).to_string();
         let error = Error::Chain { context, function: name.into(), detail };
@@ -182,60 +233,53 @@ fn outcome(core: &mut Core, flow: FlowKey, name: &str, reply: Vec<u8>) {
 
 /// The time of the call that runs is over.
 pub(super) fn overdue(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey) {
-    let running = chain(core, flow).and_then(|chain| chain.running().cloned());
-    if let Some(scope) = running {
-        late(shared, core, flow, &scope, Answer::Chain(flow));
-    }
+    give_up(shared, core, flow, Stand::Late);
+    advance(shared, core, flow);
 }
 
 fn reply_to(core: &mut Core, flow: FlowKey, reply: Vec<u8>) {
-    let reply = if reply.len() > MAX_MESSAGE {
-        let context = core.name_of(core.node.id()).to_string();
-        let detail = "the reply is too large to send".into();
-        failed(&Error::Undelivered { context, reason: Reason::TooLarge, detail })
-    } else {
-        reply
-    };
-    core.append(flow, record(CALL, &reply), false, false);
+    core.append(flow, record(CALL, &reply), false, crate::secret::was_written());
 }
 
 /// Starts calls until one runs, none is left, or the replies are not taken.
-fn advance(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey) {
+pub(super) fn advance(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey) {
     loop {
+        let untaken = core.waiting(flow) >= UNTAKEN;
         let Some(chain) = chain(core, flow) else { return };
         let auth = chain.auth;
-        let next = if chain.running.is_none() { chain.waiting.pop_front() } else { None };
-        chain.bytes -= next.as_ref().map_or(0, |(_, _, content)| content.len());
+        let may_run = chain.running.is_none() && !untaken;
+        let next = if may_run { chain.waiting.pop_front() } else { None };
+        chain.bytes -= next.as_ref().map_or(0, |record| record.content.len());
         let owed = if chain.bytes < WAITING { std::mem::take(&mut chain.owed) } else { 0 };
-        if matches!(&next, Some((_, RESET, _))) {
+        if next.as_ref().is_some_and(|record| record.kind == RESET) {
             chain.failed = None;
         }
         let failed_before = chain.failed.clone();
         core.node.consume(flow, owed);
-        let Some((number, kind, content)) = next else { break };
+        let Some(Waiting { number, kind, content, came }) = next else { break };
         if kind == RESET {
             continue;
         }
-        if kind == CALL
-            && let Some(reply) = failed_before
-        {
+        if let (CALL | CANCEL, Some(reply)) = (kind, failed_before) {
             reply_to(core, flow, reply);
             continue;
         }
         let begun = match kind {
-            CALL => begin(shared, core, (flow, auth), Answer::Chain(flow), content),
+            CALL => begin(shared, core, (flow, auth, came), Answer::Chain(flow, number), content),
             CANCEL => {
-                let error = Error::Cancelled { context: core.name_of(core.node.id()).to_string() };
-                Ok(Begun::Reply(failed(&error), "a call that was given up"))
+                let context = core.name_of(core.node.id()).to_string();
+                let name = Head::decode(&content).map_or("", |(head, _)| head.name);
+                outcome(core, flow, name, failed(&Error::Cancelled { context }));
+                continue;
             }
             _ => Err(Refusal::Reset(Reason::Violation, "a record of no known kind")),
         };
         match begun {
             Ok(Begun::Reply(reply, name)) => outcome(core, flow, name, reply),
-            Ok(Begun::Later(scope, name)) => {
+            Ok(Begun::Later(scope, function)) => {
                 core.watch(scope.deadline().0, flow);
                 if let Some(chain) = self::chain(core, flow) {
-                    chain.running = Some((number, scope, name));
+                    chain.running = Some(Running { number, scope, function, answered: false });
                 }
             }
             Err(Refusal::Reset(reason, text)) => return drop_chain(core, flow, reason, text),
@@ -246,7 +290,8 @@ fn advance(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey) {
             }
         }
     }
-    if chain(core, flow).is_some_and(|chain| chain.ended && chain.running.is_none()) {
+    let is_done = |chain: &mut Chain| chain.ended && chain.running.is_none() && chain.waiting.is_empty();
+    if chain(core, flow).is_some_and(is_done) {
         core.append(flow, Vec::new(), true, false);
         core.endpoints.remove(&flow);
     }

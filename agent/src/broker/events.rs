@@ -34,6 +34,7 @@ impl Broker {
                             let station = Arc::clone(station);
                             station.room(&self.shared, core, flow);
                         }
+                        Some(Endpoint::Chain(_)) => chains::advance(&self.shared, core, flow),
                         _ => {}
                     }
                 }
@@ -110,7 +111,8 @@ impl Broker {
     }
 
     pub(super) fn flow_closed(&mut self, core: &mut Core, flow: FlowKey, letter: crate::error::DeadLetter) {
-        let error = core.error_of(flow, letter.clone());
+        let late = letter.reason == Reason::Late;
+        let error = core.error_of(flow, letter);
         match core.forget(flow) {
             Some(Endpoint::Reply(slot, _)) => core.wakes.push(Wake::Slot(slot, Err(error))),
             Some(Endpoint::Stream(stream)) => {
@@ -126,7 +128,7 @@ impl Broker {
             }
             Some(Endpoint::Busy(scope)) => {
                 if let Some(scope) = scope {
-                    core.cancel(&scope, Stand::Cancelled);
+                    core.cancel(&scope, if late { Stand::Late } else { Stand::Cancelled });
                     self.shared.workers.forget(&scope);
                 } else {
                     self.give_up_hop(core, flow);
@@ -147,14 +149,14 @@ impl Broker {
                 Some(Endpoint::Reply(slot, _)) => {
                     let slot = Arc::clone(slot);
                     let name = core.name_of(flow.peer);
-                    core.node.reset(flow, Reason::Cancelled, "its time is over");
+                    core.node.reset(flow, Reason::Late, "");
                     core.forget(flow);
                     let error = slot.scope.as_ref().map(|scope| scope.error(&name, Stand::Late));
                     core.wakes.push(Wake::Slot(slot, Err(error.unwrap_or(Error::ShutDown))));
                 }
                 Some(Endpoint::Busy(Some(scope))) => {
                     let scope = Arc::clone(scope);
-                    calls::late(&shared, &mut core, flow, &scope, calls::Answer::Flow(flow));
+                    calls::late(&shared, &mut core, flow, &scope);
                 }
                 Some(Endpoint::Chain(_)) => chains::overdue(&shared, &mut core, flow),
                 Some(Endpoint::Station(station)) => {

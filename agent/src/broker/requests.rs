@@ -49,6 +49,10 @@ impl Broker {
         {
             return service.opened(&self.shared, core, flow, request, end);
         }
+        // It has been withdrawn since the node let the request in: nobody would ever look at what follows.
+        if request.service >= Handle::FIRST_CUSTOM && core.offered.get(&request.service).is_none() {
+            return core.node.reset(flow, Reason::NoHandle, "it is offered no more");
+        }
         if length > limit_of(core, &request) {
             return core.node.reset(flow, Reason::TooLarge, "the request");
         }
@@ -184,6 +188,11 @@ pub(super) fn answer(core: &mut Core, flow: FlowKey, reply: Vec<u8>) {
         return core.node.reset(flow, Reason::TooLarge, "the reply is too large to send");
     }
     core.send_all(flow, reply, crate::secret::was_written());
+}
+
+/// Whether a reply goes on its way at all.
+pub(super) fn can_leave(reply: &[u8]) -> bool {
+    reply.len() <= MAX_MESSAGE
 }
 
 fn grant(core: &mut Core, owner: ContextId) -> Vec<u8> {

@@ -246,3 +246,20 @@ pub fn is_loss<T>(received: &Result<T, RecvError>) -> bool {
 pub fn with_ballast(ballast: Blob, to: Sender<u64>) {
     let _ = (ballast, to);
 }
+
+/// As `collect`, with so much beside the sender that the result cannot leave.
+#[remote]
+pub fn collect_with_ballast(cx: &Context, sum: PathBuf) -> Result<(Sender<u64>, Blob), Error> {
+    Ok((collect(cx, sum)?, vec![0; 129 << 20].into()))
+}
+
+/// As `collect`, but gives the sender only when there is a file `gate`, whether its call was given up or not.
+#[remote]
+pub fn collect_late(cx: &Context, sum: PathBuf, gate: PathBuf) -> Result<Sender<u64>, Error> {
+    let to = collect(cx, sum.clone())?;
+    note(&sum.with_extension("begun"), "");
+    while !gate.exists() {
+        std::thread::park_timeout(std::time::Duration::from_millis(2));
+    }
+    Ok(to)
+}

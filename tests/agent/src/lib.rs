@@ -369,3 +369,9 @@ pub fn interrupt(microseconds: u32) {
 pub fn held(cx: &Context) -> Vec<(String, usize)> {
     cx.router().held().map(|(what, count)| (what.to_owned(), count)).to_vec()
 }
+
+/// Twice what it was given.
+#[remote]
+pub fn mirror_twice(bytes: Blob) -> (Blob, Blob) {
+    (bytes.clone(), bytes)
+}

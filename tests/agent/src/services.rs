@@ -99,8 +99,7 @@ struct Handles(Mutex<Vec<Registration>>);
 /// Adds a handle there for those whom `policy` admits (0 ancestors, 1 parent, 2 descendants, 3 children, 4 anyone).
 #[remote]
 pub fn offer(cx: &Context, policy: u8) -> Result<Handle, Error> {
-    let policies =
-        [Policy::Ancestors, Policy::Parent, Policy::Descendants, Policy::Children, Policy::Anyone];
+    let policies = [Policy::Ancestors, Policy::Parent, Policy::Descendants, Policy::Children, Policy::Anyone];
     let answer = |cx: &Context, sent: Sent, text: String| (cx.name().to_owned(), sent.from, text.len());
     let registration = cx.router().add_handler(policies[usize::from(policy)], answer)?;
     let handle = registration.handle();

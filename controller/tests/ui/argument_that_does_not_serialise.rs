@@ -1,0 +1,8 @@
+pub struct Job;
+
+#[offshoot::remote]
+fn work(job: Job) {
+    let _ = job;
+}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[offshoot::remote(quick)]
+async fn wait_a_while() {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[offshoot::remote(flatten)]
+fn number() -> u32 {
+    7
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[offshoot::remote(no_reply)]
+fn number() -> u32 {
+    7
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[offshoot::remote]
+fn name() -> &'static str {
+    "name"
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+pub struct Outcome;
+
+#[offshoot::remote]
+fn work() -> Outcome {
+    Outcome
+}
+
+fn main() {}

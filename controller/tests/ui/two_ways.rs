@@ -1,0 +1,4 @@
+#[offshoot::remote(serial, shared)]
+fn nothing() {}
+
+fn main() {}
