@@ -64,7 +64,7 @@ impl Builder {
     /// let router = offshoot::Router::builder()
     ///     .image(include_bytes!("../target/agents/x86_64-unknown-linux-musl/my-agent.image"))
     ///     .start()?;
-    /// # offshoot::Result::Ok(())
+    /// # Ok::<(), offshoot::Error>(())
     /// ```
     #[must_use]
     pub fn image(mut self, bytes: impl Into<Vec<u8>>) -> Builder {

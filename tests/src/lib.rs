@@ -7,6 +7,7 @@
 
 pub mod delay;
 pub mod doomed;
+pub mod examples;
 pub mod hop;
 pub mod joiner;
 pub mod leaks;

@@ -40,6 +40,9 @@ pub const PLAIN: User = user("plain", "/bin/bash");
 /// May do everything without a password.
 pub const NOPASS: User =
     User { sudoers: "nopass ALL=(ALL:ALL) NOPASSWD: ALL", ..user("nopass", "/bin/bash") };
+/// The same: the user of whom README and guide speak.
+pub const DEPLOY: User =
+    User { sudoers: "deploy ALL=(ALL:ALL) NOPASSWD: ALL", ..user("deploy", "/bin/bash") };
 /// May do everything with [`PASSWORD`], asked for each time.
 pub const PW: User =
     User { sudoers: "Defaults:pw timestamp_timeout=0\npw ALL=(ALL:ALL) ALL", ..user("pw", "/bin/bash") };
@@ -80,7 +83,7 @@ pub const SHELLS: [User; 9] = [
 
 /// Everybody but root.
 pub fn everybody() -> Vec<User> {
-    let mut all = vec![PLAIN, NOPASS, PW, TTY, TTYPW, NOISY, SWALLOW, NOLOGIN];
+    let mut all = vec![PLAIN, NOPASS, DEPLOY, PW, TTY, TTYPW, NOISY, SWALLOW, NOLOGIN];
     all.extend(SHELLS);
     all
 }

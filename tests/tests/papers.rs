@@ -5,13 +5,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use offshoot_tests::run::offshoot_binary;
+use offshoot_tests::Leaks;
+use offshoot_tests::examples::{Key, blocks, hosts, run_console, shell};
 use offshoot_tests::scratch::ScratchDir;
-use offshoot_tests::users::NOPASS;
-use offshoot_tests::{Leaks, Run, Sshd};
-
-/// Stands for output that differs from run to run.
-const ANYTHING: &str = "...";
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a folder of the workspace").to_owned()
@@ -21,66 +17,16 @@ fn paper(name: &str) -> String {
     fs::read_to_string(workspace().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The fenced blocks of README in one language, each with the comment on the line before it.
-fn blocks(language: &str) -> Vec<(String, String)> {
-    let text = paper("README.md");
-    let mut found = Vec::new();
-    let mut before = "";
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        if line.strip_prefix("```") == Some(language) {
-            let body: Vec<_> = lines.by_ref().take_while(|line| *line != "```").collect();
-            found.push((before.to_owned(), body.join("\n") + "\n"));
-        }
-        before = line;
-    }
-    found
-}
-
-/// The hosts that a block's comment names; none where the block is not to be run.
-fn hosts(comment: &str) -> Option<Vec<Sshd>> {
-    let names = comment.strip_suffix("-->")?.split_once("runs: ")?.1;
-    let names = names.split_whitespace().filter(|name| *name != "local");
-    Some(names.map(|name| Sshd::named(name).client_line(format!("User {}", NOPASS.name)).start()).collect())
-}
-
-/// A shell text with the finished `offshoot` in its PATH; `local` and aliases are all it knows.
-fn shell(text: &str, folder: &Path) -> Run {
-    let binary = offshoot_binary();
-    let path = format!("{}:/usr/bin:/bin", binary.parent().expect("a file is in a folder").display());
-    let with_key = "mkdir -p ~/.ssh; cp /var/lib/offshoot-fixtures/client_key ~/.ssh/id_ed25519; ";
-    Run::program("sh").arg("-c").arg(format!("{with_key}{text}")).env("PATH", path).directory(folder)
-}
-
-/// Removes the key that [`shell`] gives to root.
-struct Key;
-
-impl Drop for Key {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all("/root/.ssh");
-    }
-}
-
 #[test]
 fn the_examples_of_the_readme_print_what_it_says() {
     let _leaks = Leaks::begin();
     let _key = Key;
     let folder = ScratchDir::new("readme");
     let mut ran = 0;
-    for (comment, body) in blocks("console") {
-        let _hosts =
-            hosts(&comment).unwrap_or_else(|| panic!("this block is not marked as to be run:\n{body}"));
-        let body = body.strip_prefix("$ ").expect("a block begins with a command");
-        for example in body.trim_end().split("\n$ ") {
-            let (command, expected) = example.split_once('\n').unwrap_or((example, ""));
-            let seen = shell(command, folder.path()).finish();
-            assert_eq!(seen.code, 0, "$ {command}\n{}{}", seen.out(), seen.err());
-            assert_eq!(seen.err(), "", "$ {command}");
-            if expected != ANYTHING {
-                assert_eq!(seen.out().trim_end(), expected, "$ {command}");
-            }
-            ran += 1;
-        }
+    for block in blocks(&paper("README.md"), "console") {
+        let _hosts = hosts(&block.comment)
+            .unwrap_or_else(|| panic!("README.md:{}: this block is not marked as to be run", block.line));
+        ran += run_console(&block, folder.path(), &[]).unwrap_or_else(|error| panic!("{error}"));
     }
     assert!(ran >= 5, "only {ran} examples were found");
 }
@@ -90,10 +36,14 @@ fn the_program_of_the_readme_is_an_example_that_runs() {
     let _leaks = Leaks::begin();
     let _key = Key;
     let folder = ScratchDir::new("readme");
-    let [(comment, body)] = &blocks("rust")[..] else { panic!("README shows one program") };
-    assert_eq!(*body, paper("controller/examples/hosts.rs"), "README and the example have drifted apart");
-    let _hosts = hosts(comment).expect("it is marked as to be run");
-    let seen = shell(&format!("{} web1 web2", example("hosts")), folder.path()).finish().expect_code(0);
+    let [block] = &blocks(&paper("README.md"), "rust")[..] else { panic!("README shows one program") };
+    assert_eq!(
+        block.body,
+        paper("controller/examples/hosts.rs"),
+        "README and the example have drifted apart"
+    );
+    let _hosts = hosts(&block.comment).expect("it is marked as to be run");
+    let seen = shell(&format!("{} web1 web2", example("hosts")), folder.path(), &[]).finish().expect_code(0);
     let lines: Vec<String> = seen.out().lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
     for (line, host) in lines.iter().zip(["web1", "web2"]) {
@@ -106,9 +56,9 @@ fn the_other_examples_run() {
     let _leaks = Leaks::begin();
     let _key = Key;
     let folder = ScratchDir::new("examples");
-    let seen = shell(&example("pipe"), folder.path()).finish().expect_code(0);
+    let seen = shell(&example("pipe"), folder.path(), &[]).finish().expect_code(0);
     assert_eq!(seen.out(), "root\nleaf\nbranch\n");
-    let seen = shell(&example("functions"), folder.path()).finish().expect_code(0);
+    let seen = shell(&example("functions"), folder.path(), &[]).finish().expect_code(0);
     assert_eq!(seen.out(), "3 lines\nSome(NotFound)\nlocal has no functions::lines\n");
 }
 

@@ -7,10 +7,12 @@ mod bench;
 mod ci;
 mod dist;
 mod fuzz;
+mod guide;
 mod miri;
 mod packages;
 mod projects;
 mod sandbox;
+mod slow_path;
 mod suite;
 
 use std::process::ExitCode;
@@ -25,6 +27,8 @@ usage: cargo xtask VERB [ARGS...]
   offshoot ARGS...                                                 build what is stale, then run target/dist/offshoot ARGS
   test [--skip-build] [FILTER...]                                  all tests: units here, end-to-end suites in a sandbox
   bench [--json] [CASE...]                                         ours against Mitogen and plain ssh, in the sandbox
+  guide                                                            build the programs of docs/guide into target/guide
+  slow-path [--round-trip MS] [--rate MBIT] -- COMMAND...          run a command that reaches a host `far` over 250 ms
   fuzz [TARGET...] [--smoke] [--seconds N] [--jobs N] [--minimize] [--reproduce FILE]
                                                                    the fuzz targets under libFuzzer, on stable
   miri                                                             the pure parts under Miri, where a nightly has it
@@ -44,6 +48,8 @@ fn main() -> ExitCode {
         "test" => suite::run(rest),
         "bench" => bench::run(rest),
         "fuzz" => fuzz::run(rest),
+        "guide" => guide::run(rest),
+        "slow-path" => slow_path::run(rest),
         "miri" => miri::run(rest),
         "ci" => ci::run(rest),
         sandbox::VERB => sandbox::init(rest),

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::{Outcome, agents, dist, packages, projects, sandbox};
+use crate::{Outcome, agents, dist, guide, packages, projects, sandbox};
 
 /// Seconds after which a test program is killed: a hung test must not hang the whole run.
 const LIMIT: &str = "900";
@@ -59,8 +59,13 @@ pub fn run(words: &[String]) -> Outcome {
         agents::run(&["--package", "offshoot-test-agent", "--target", &target].map(str::to_owned))?;
         dist::run(&[])?;
         // Outside the sandbox, where neither toolchain nor registry is to be seen.
-        if filters.is_empty() || filters.iter().any(|filter| PROJECTS_SUITE.contains(filter.as_str())) {
+        let wanted =
+            |suite: &str| filters.is_empty() || filters.iter().any(|filter| suite.contains(filter.as_str()));
+        if wanted(PROJECTS_SUITE) {
             projects::build()?;
+        }
+        if wanted(guide::SUITE) {
+            guide::run(&[])?;
         }
     }
     let mut tallies = vec![outside(&filters)?];
@@ -100,14 +105,24 @@ pub fn cargo() -> Command {
 /// # Errors
 /// When the sandbox cannot be put together.
 pub fn sandboxed(program: &Path) -> Result<Command, Box<dyn std::error::Error>> {
-    let target = target_directory();
+    sandboxed_with(&[], program)
+}
+
+/// The same with more folders that stay what they are.
+///
+/// # Errors
+/// When the sandbox cannot be put together.
+pub fn sandboxed_with(folders: &[&Path], program: &Path) -> Result<Command, Box<dyn std::error::Error>> {
+    let (target, workspace) = (target_directory(), agents::workspace());
     fs::create_dir_all(&target)?;
-    let mut command = sandbox::command(&[&agents::workspace(), &target], program)?;
+    let keep = [folders, &[&workspace, &target]].concat();
+    let mut command = sandbox::command(&keep, program)?;
     let finished = agents::workspace().join("target");
     command
         .env("OFFSHOOT_BIN", finished.join("dist/offshoot"))
         .env("OFFSHOOT_AGENTS", finished.join("agents"))
         .env("OFFSHOOT_PROJECTS", projects::folder())
+        .env("OFFSHOOT_GUIDE", guide::folder())
         .env("OFFSHOOT_ARM64_BUSYBOX", arm64_folder().join("bin/busybox"));
     command.current_dir(agents::workspace().join("tests"));
     Ok(command)

@@ -1,0 +1,204 @@
+//! The programs in the guide's Markdown, as source files whose lines have the numbers that they have in the guide.
+//!
+//! Every block of Rust has a comment on the line before it that says what it is, in the manner of README's:
+//!
+//! | | |
+//! |---|---|
+//! | `program: NAME` | A program begins here. What it prints stands in the next block of `text`. |
+//! | `goes on` | More of the program before. |
+//! | `runs: HOST...` | The hosts it is to be run with; `local` where it needs none. |
+//! | `args: WORD...`, `env: NAME=VALUE...` | What it is started with. |
+//! | `exit: STATUS` | How it ends, where that is not 0. |
+//! | `sorted` | Its lines come in any order. |
+//! | `both` | What it prints to stderr counts as well, behind the rest. |
+//! | `compiles` | In place of `runs`: it is not run. |
+//!
+//! A program without a `main` is what stands in that of [`HEAD`]. Nothing here runs or builds anything.
+
+use serde_json::{Value, json};
+
+/// What stands before a program that has no `main`, on the line of its fence.
+const HEAD: &str = "#[allow(unused_imports)] use offshoot::prelude::*; fn main() -> offshoot::Result<()> { offshoot::init(); \
+                    let router = offshoot::Router::builder().own_image().start()?;";
+/// And what stands behind it.
+const TAIL: &str = "Ok(()) }";
+
+/// One program of the guide.
+pub struct Program {
+    /// Its name, which is that of its crate, too.
+    pub name: String,
+    /// The line of the fence at which it begins.
+    pub line: usize,
+    /// What it is run with and has to print; null where it is only compiled.
+    pub run: Value,
+    /// Its source.
+    pub source: String,
+}
+
+/// A fenced block.
+struct Block {
+    comment: String,
+    language: String,
+    /// The number of the line of its fence, from 1 on.
+    line: usize,
+    lines: Vec<String>,
+}
+
+/// The programs of one file of the guide.
+///
+/// # Errors
+/// `file:line` and what is wrong with a block there.
+pub fn programs(file: &str, text: &str) -> Result<Vec<Program>, String> {
+    let mut found: Vec<(Program, Vec<Block>)> = Vec::new();
+    for block in blocks(file, text)? {
+        let wrong = |what: &str| format!("{file}:{}: {what}", block.line);
+        match block.language.as_str() {
+            "rust" if words(&block.comment, "goes on").is_some() => {
+                let (_, parts) = found.last_mut().ok_or_else(|| wrong("no program was begun"))?;
+                parts.push(block);
+            }
+            "rust" => {
+                let name = words(&block.comment, "program:").ok_or_else(|| {
+                    wrong("a block of Rust needs a comment before it: <!-- program: NAME, runs: HOST... -->")
+                })?;
+                let run = run(&block.comment).map_err(|what| wrong(&what))?;
+                let program = Program { name, line: block.line, run, source: String::new() };
+                found.push((program, vec![block]));
+            }
+            "text" => {
+                if let Some((program, _)) = found.last_mut()
+                    && program.run.is_object()
+                    && program.run["prints"].is_null()
+                {
+                    program.run["prints"] = block.lines.join("\n").into();
+                }
+            }
+            "console" | "sh" | "toml" => {}
+            other => return Err(wrong(&format!("nothing is known about blocks of {other:?}"))),
+        }
+    }
+    found.into_iter().map(|(program, parts)| whole(file, program, &parts)).collect()
+}
+
+fn blocks(file: &str, text: &str) -> Result<Vec<Block>, String> {
+    let mut found = Vec::new();
+    let mut before = "";
+    let mut lines = (1..).zip(text.lines());
+    while let Some((number, line)) = lines.next() {
+        if let Some(language) = line.strip_prefix("```") {
+            let body: Vec<String> = lines
+                .by_ref()
+                .take_while(|(_, line)| *line != "```")
+                .map(|(_, line)| line.to_owned())
+                .collect();
+            if language.is_empty() {
+                return Err(format!("{file}:{number}: a block needs its language"));
+            }
+            let (comment, language) = (before.to_owned(), language.to_owned());
+            found.push(Block { comment, language, line: number, lines: body });
+        }
+        before = line;
+    }
+    Ok(found)
+}
+
+/// What a comment says behind `key`, up to the next comma.
+fn words(comment: &str, key: &str) -> Option<String> {
+    let inside = comment.strip_prefix("<!--")?.strip_suffix("-->")?;
+    inside.split(',').find_map(|part| Some(part.trim().strip_prefix(key)?.trim().to_owned()))
+}
+
+fn run(comment: &str) -> Result<Value, String> {
+    let list = |key: &str| -> Vec<String> {
+        words(comment, key).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+    };
+    if words(comment, "compiles").is_some() {
+        return Ok(Value::Null);
+    }
+    let hosts = words(comment, "runs:").ok_or("its comment says neither `runs: HOST...` nor `compiles`")?;
+    let hosts: Vec<&str> = hosts.split_whitespace().filter(|host| *host != "local").collect();
+    let exit: i32 = words(comment, "exit:").map_or(Ok(0), |exit| exit.parse()).map_err(|_| "exit: NUMBER")?;
+    Ok(json!({
+        "hosts": hosts,
+        "args": list("args:"),
+        "env": list("env:"),
+        "exit": exit,
+        "sorted": words(comment, "sorted").is_some(),
+        "both": words(comment, "both").is_some(),
+        "prints": null,
+    }))
+}
+
+/// Puts the source together, each line where it is in the guide.
+fn whole(file: &str, mut program: Program, parts: &[Block]) -> Result<Program, String> {
+    let at = format!("{file}:{}", program.line);
+    if program.run.is_object() && program.run["prints"].is_null() {
+        return Err(format!(
+            "{at}: what {} prints does not stand behind it, in a block of `text`",
+            program.name
+        ));
+    }
+    let framed = !parts.iter().flat_map(|part| &part.lines).any(|line| line.starts_with("fn main("));
+    let mut lines: Vec<&str> = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        lines.resize(part.line - 1, "");
+        lines.push(if framed && index == 0 { HEAD } else { "" });
+        lines.extend(part.lines.iter().map(String::as_str));
+    }
+    if framed {
+        lines.push(TAIL);
+    }
+    program.source = lines.join("\n") + "\n";
+    Ok(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+# Title
+<!-- program: one, runs: web1 local, args: a b, sorted -->
+```rust
+fn f() {}
+```
+and then
+<!-- goes on -->
+```rust
+fn main() { f() }
+```
+```text
+out
+...
+```
+<!-- program: two, compiles -->
+```rust
+let _ = 1;
+```
+";
+
+    #[test]
+    fn a_program_keeps_the_lines_it_has_in_the_guide() {
+        let found = programs("x.md", TEXT).unwrap();
+        let [one, two] = &found[..] else { panic!("{}", found.len()) };
+        let line =
+            |program: &Program, number: usize| program.source.lines().nth(number - 1).unwrap().to_owned();
+        assert_eq!((one.name.as_str(), one.line), ("one", 3));
+        assert_eq!((line(one, 4), line(one, 9)), ("fn f() {}".into(), "fn main() { f() }".into()));
+        assert_eq!(one.run["prints"], "out\n...");
+        assert_eq!((&one.run["hosts"], &one.run["args"]), (&json!(["web1"]), &json!(["a", "b"])));
+        assert_eq!((&one.run["sorted"], &one.run["both"]), (&json!(true), &json!(false)));
+        assert_eq!(line(two, 17), "let _ = 1;");
+        assert!(two.run.is_null() && line(two, 16) == HEAD && two.source.ends_with("\nOk(()) }\n"));
+    }
+
+    #[test]
+    fn a_block_that_nobody_would_run_is_an_error_with_its_place() {
+        let wrong = |text: &str| programs("x.md", text).err().unwrap();
+        assert!(wrong("\n```rust\n```\n").starts_with("x.md:2: "));
+        assert!(wrong("<!-- program: a -->\n```rust\n```\n").contains("neither `runs: HOST...` nor"));
+        assert!(wrong("<!-- program: a, runs: local -->\n```rust\n```\n").contains("what a prints"));
+        assert!(wrong("<!-- goes on -->\n```rust\n```\n").contains("no program was begun"));
+        assert!(wrong("```\n```\n").contains("needs its language"));
+    }
+}
