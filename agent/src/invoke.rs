@@ -62,8 +62,11 @@ impl Run {
 fn answer_all(shared: &Arc<Shared>, answers: Vec<Answer>, reply: Vec<u8>, fares: Vec<Fare>) {
     let left = shared.with(|core| {
         let Some((last, others)) = answers.split_last() else { return false };
-        let others = others.iter().fold(false, |left, to| deliver(shared, core, *to, reply.clone()) || left);
-        deliver(shared, core, *last, reply) || others
+        let mut left = false;
+        for to in others {
+            left |= deliver(shared, core, *to, reply.clone());
+        }
+        deliver(shared, core, *last, reply) || left
     });
     if !left {
         stay(fares);
@@ -188,7 +191,7 @@ pub fn shared(run: Run) -> Started {
     flights.push(Flight {
         function: function.name,
         arguments: arguments.to_vec(),
-        askers: vec![(answer.clone(), asker)],
+        askers: vec![(answer, asker)],
         scope: Arc::clone(&scope),
     });
     drop(flights);

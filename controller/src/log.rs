@@ -111,7 +111,7 @@ mod tests {
                     .into_iter()
                     .enumerate()
                 {
-                    let wanted = number as u8 + 1 <= filter.level_of(target);
+                    let wanted = (number as u8) < filter.level_of(target);
                     assert_eq!(targets.would_enable(target, &level), wanted, "{text}: {target} {level}");
                     assert!(targets.would_enable(REMOTE, &level), "{text}");
                 }

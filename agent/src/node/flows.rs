@@ -165,7 +165,7 @@ impl Node {
 
     /// Takes the memory of a flow's payload back, for those that come.
     pub fn reuse(&mut self, flow: FlowKey, mut payload: Vec<u8>) {
-        if !self.flows.get(flow).is_some_and(|state| !state.secret) {
+        if self.flows.get(flow).is_none_or(|state| state.secret) {
             crate::secret::zero(&mut payload);
         }
         if payload.capacity() >= RECYCLED && self.used.len() < USED {

@@ -32,6 +32,7 @@ pub(super) struct Queued {
 /// Frames of one flow, in order. Most lanes never hold more than the first, and there may be very many.
 struct State {
     first: Option<Queued>,
+    #[expect(clippy::box_collection, reason = "most lanes have none, and an empty queue is four words")]
     rest: Option<Box<VecDeque<Queued>>>,
     /// What waits; a link holds far less than this counts.
     bytes: u32,
