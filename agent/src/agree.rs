@@ -75,3 +75,35 @@ pub(crate) fn names(functions: &[&Function]) -> String {
     };
     shown.join(", ") + &more
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::images::Images;
+    use crate::node::Node;
+
+    #[test]
+    fn what_an_agent_lacks_or_has_otherwise_is_named_when_it_is_connected() {
+        let none = Images::found(Box::new(|_| Err(Error::Image("none".into()))));
+        let shared = Shared::new(Node::root(), none).unwrap();
+        let theirs = signatures();
+        let says = |theirs: &[u64]| compare(&shared, "web1", theirs).map_err(|error| error.to_string());
+        assert_eq!(says(&theirs), Ok(()));
+        let (last, others) = theirs.split_last().unwrap();
+        let name = FUNCTIONS.iter().find(|function| function.signature == *last).unwrap().name;
+        let missing = says(others).unwrap_err();
+        assert!(
+            missing.starts_with("web1") && missing.contains("without") && missing.contains(name),
+            "{missing}"
+        );
+        // The same name with other arguments.
+        let other = says(&[others, &[last ^ 1]].concat()).unwrap_err();
+        assert!(other.contains("other arguments") && other.contains(name), "{other}");
+        // A stock agent has none of a program's functions, which is told once and is no error.
+        shared.sent_agent.store(Sent::Stock as u8, Ordering::Relaxed);
+        assert_eq!(says(others), Ok(()));
+        assert_eq!(shared.sent_agent.load(Ordering::Relaxed), Sent::StockAndTold as u8);
+        assert!(says(&[others, &[last ^ 1]].concat()).is_err());
+    }
+}

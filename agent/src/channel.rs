@@ -5,7 +5,7 @@ use crate::broker::{record, take_record};
 use crate::codec::MAX_MESSAGE;
 use crate::context::Context;
 use crate::error::{Error, Reason, Result};
-use crate::hub::{Address, COPY, FAILED, Hub, LOST, Role, Socket, VALUE, VOID, connect};
+use crate::hub::{Address, CLOSED, COPY, FAILED, Hub, LOST, Role, Socket, VALUE, VOID, connect};
 use crate::id::FlowKey;
 use crate::shared::Core;
 use crate::stream::StreamState;
@@ -54,23 +54,43 @@ impl Context {
     pub fn channel<T>(&self) -> Result<(Sender<T>, Receiver<T>)> {
         let here = self.own();
         let hub = Hub::open(&here, true)?;
-        let sender = Inner::open(&here, hub.address, 0)?;
+        let sender = Open::at(&here, hub.address, 0)?;
         let receiver = Receiver {
             socket: Socket::of(&here, &hub, Role::Reader),
             partial: Mutex::default(),
             message: PhantomData,
         };
-        Ok((Sender { inner: sender, message: PhantomData }, receiver))
+        Ok((Sender { open: sender, message: PhantomData }, receiver))
     }
 }
 
 /// The end of a channel by which messages are sent. Clones send to the same receiver. When the last clone everywhere is dropped, the
 /// receiver is at its end.
 pub struct Sender<T> {
-    inner: Arc<Inner>,
+    open: Arc<Open>,
     message: PhantomData<fn(T)>,
 }
 
+/// What all clones of a sender have together.
+struct Open(Arc<Inner>);
+
+impl Open {
+    fn at(context: &Context, address: Address, copy: u64) -> Result<Arc<Open>> {
+        let (flow, state) = connect(context, address, Role::Writer, copy)?;
+        Ok(Arc::new(Open(Arc::new(Inner { context: context.clone(), address, flow, state }))))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        // Otherwise the flow itself ends now.
+        if Arc::strong_count(&self.0) > 1 {
+            self.0.tell(CLOSED, 0);
+        }
+    }
+}
+
+/// The flow of a sender. Calls that have taken copies of it along hold it as well, to say what has become of them.
 struct Inner {
     context: Context,
     address: Address,
@@ -79,11 +99,6 @@ struct Inner {
 }
 
 impl Inner {
-    fn open(context: &Context, address: Address, copy: u64) -> Result<Arc<Inner>> {
-        let (flow, state) = connect(context, address, Role::Writer, copy)?;
-        Ok(Arc::new(Inner { context: context.clone(), address, flow, state }))
-    }
-
     /// Why nothing more can be sent.
     fn gone(&self, core: &Core) -> Error {
         let detail = "the receiver is gone".into();
@@ -139,13 +154,13 @@ impl Drop for Inner {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Sender { inner: Arc::clone(&self.inner), message: PhantomData }
+        Sender { open: Arc::clone(&self.open), message: PhantomData }
     }
 }
 
 impl<T> fmt::Debug for Sender<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sender(to {})", self.inner.address.context)
+        write!(f, "Sender(to {})", self.open.0.address.context)
     }
 }
 
@@ -155,13 +170,13 @@ impl<T> Sender<T> {
     /// # Errors
     /// As [`send`](Sender::send).
     pub fn fail(&self, why: &str) -> Result<()> {
-        self.inner.send(record(FAILED, why.as_bytes()), false)
+        self.open.0.send(record(FAILED, why.as_bytes()), false)
     }
 
     /// Whether the receiver is known to be gone, so that nothing more can be sent.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.inner.state.failure().is_some()
+        self.open.0.state.failure().is_some()
     }
 }
 
@@ -178,7 +193,7 @@ impl<T: Serialize> Sender<T> {
         let mut bytes = leaving.message.into_bytes();
         let length = bytes.len() - record(VALUE, &[]).len();
         bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
-        let sent = self.inner.send(bytes, leaving.secret);
+        let sent = self.open.0.send(bytes, leaving.secret);
         if sent.is_err() {
             crate::travel::stay(leaving.fares);
         }
@@ -193,10 +208,11 @@ impl<T> Serialize for Sender<T> {
         }
         // The receiver is told of the copy before the copy can be at work.
         let copy = u64::from_le_bytes(crate::sys::random());
-        self.inner.tell(COPY, copy);
-        let inner = Arc::clone(&self.inner);
+        let inner = Arc::clone(&self.open.0);
+        let address = inner.address;
+        inner.tell(COPY, copy);
         crate::travel::note(Box::new(move || inner.tell(VOID, copy)));
-        (self.inner.address, copy).serialize(serializer)
+        (address, copy).serialize(serializer)
     }
 }
 
@@ -205,8 +221,8 @@ impl<'de, T> Deserialize<'de> for Sender<T> {
         let (address, copy) = Deserialize::deserialize(deserializer)?;
         let here = crate::travel::here()
             .ok_or_else(|| de::Error::custom("a Sender arrives only in a frame of the tree"))?;
-        let inner = Inner::open(&here, address, copy).map_err(de::Error::custom)?;
-        Ok(Sender { inner, message: PhantomData })
+        let open = Open::at(&here, address, copy).map_err(de::Error::custom)?;
+        Ok(Sender { open, message: PhantomData })
     }
 }
 

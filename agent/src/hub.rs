@@ -27,6 +27,9 @@ pub(crate) const COPY: u8 = 3;
 /// From a sender: the call that took the copy along has ended. If it has not been heard of, it will not be.
 pub(crate) const VOID: u8 = 4;
 
+/// From a sender: it sends nothing more, but for what becomes of its copies.
+pub(crate) const CLOSED: u8 = 5;
+
 /// So many bytes may wait for the reader before writers are held back.
 const HIGH: usize = 256 << 10;
 /// So many bytes of messages that are not whole yet may be there for all senders together, beyond what their windows hold.
@@ -73,6 +76,8 @@ struct Input {
     owed: usize,
     /// The longest message it may send.
     limit: usize,
+    /// Whether it sends nothing more.
+    closed: bool,
 }
 
 enum Output {
@@ -178,7 +183,8 @@ impl Hub {
 
     /// Ends it where it has nothing more to do.
     fn look(&self, core: &mut Core, state: &mut State) {
-        let done = state.begun && state.inputs.is_empty() && state.copies.is_empty();
+        let closed = state.inputs.iter().all(|input| input.closed);
+        let done = state.begun && closed && state.copies.is_empty();
         match state.output {
             Output::Flow(flow) if done => {
                 core.append(flow, Vec::new(), true, false);
@@ -244,12 +250,22 @@ impl Hub {
         }
         let obeyed = core.node.permits(Policy::Ancestors, flow.peer, request.auth);
         let limit = if obeyed { MAX_MESSAGE } else { STRANGER_MESSAGE };
-        state.inputs.push(Input { flow, partial: Vec::new(), owed: 0, limit });
+        state.inputs.push(Input { flow, partial: Vec::new(), owed: 0, limit, closed: false });
         Ok(Role::Writer)
     }
 
     /// A whole record of a sender.
-    fn take(core: &mut Core, state: &mut State, from: ContextId, kind: u8, content: &[u8]) {
+    fn take(core: &mut Core, state: &mut State, from: FlowKey, kind: u8, content: &[u8]) {
+        let sender = state.inputs.iter_mut().find(|input| input.flow == from && !input.closed);
+        match (kind, sender) {
+            (CLOSED, Some(sender)) => sender.closed = true,
+            (VALUE | FAILED | COPY, None) => {}
+            _ => Self::take_open(core, state, from.peer, kind, content),
+        }
+    }
+
+    /// The same of a sender that is not closed, or what such a one may say.
+    fn take_open(core: &mut Core, state: &mut State, from: ContextId, kind: u8, content: &[u8]) {
         match kind {
             VALUE => Self::forward(core, state, record(VALUE, content)),
             FAILED => {
@@ -316,7 +332,7 @@ impl Station for Hub {
             let mut done = 0;
             let too_long = loop {
                 match take_record(&mut partial, &mut done, limit) {
-                    Ok(Some((kind, content))) => Self::take(core, state, flow.peer, kind, &content),
+                    Ok(Some((kind, content))) => Self::take(core, state, flow, kind, &content),
                     Ok(None) => break false,
                     Err(_) => break true,
                 }
@@ -340,6 +356,8 @@ impl Station for Hub {
             state.inputs.remove(at);
             core.send_all(flow, Vec::new(), false);
             core.endpoints.remove(&flow);
+        }
+        if self.messages || end {
             self.look(core, state);
         }
     }
@@ -354,8 +372,10 @@ impl Station for Hub {
         if matches!(state.output, Output::Flow(output) if output == flow) {
             state.output = Output::Gone;
         } else if let Some(at) = state.inputs.iter().position(|input| input.flow == flow) {
-            state.inputs.remove(at);
-            if self.messages {
+            let closed = state.inputs.remove(at).closed;
+            if self.messages && closed {
+                // All it had to say was said.
+            } else if self.messages {
                 let lost = crate::codec::to_bytes(error).unwrap_or_default();
                 Self::forward(core, &mut state, record(LOST, &lost));
             } else {

@@ -45,9 +45,9 @@ impl Run {
     /// Runs the function, unless it was given up while it waited; its request is of no more use then.
     fn perform(&mut self) -> Vec<u8> {
         let request = std::mem::take(&mut self.request);
-        match self.scope.refusal(self.context.name()) {
-            Some(error) => failed(&error),
-            None => crate::broker::run_contained(self.function, &self.context, request, self.at),
+        match self.context.check() {
+            Err(error) => failed(&error),
+            Ok(()) => crate::broker::run_contained(self.function, &self.context, request, self.at),
         }
     }
 

@@ -150,9 +150,9 @@ fn outcome<F: Remote>(cx: &Context, call: Result<F, CodecError>) -> Vec<u8> {
         Err(error) => return failed(&codec_error(cx.name(), error)),
     };
     match call.run(cx) {
-        Ok(result) => codec::append(vec![Outcome::Value as u8], &result)
+        Ok(result) => travel::whole(|| codec::append(vec![Outcome::Value as u8], &result))
             .unwrap_or_else(|error| failed(&codec_error(cx.name(), error))),
-        Err(error) => match F::encode_error(&error) {
+        Err(error) => match travel::whole(|| F::encode_error(&error)) {
             Ok((text, error)) => {
                 let text = shortened(&text, TEXT_LIMIT);
                 let length = (text.len() as u16).to_le_bytes();

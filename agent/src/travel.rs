@@ -60,6 +60,16 @@ pub(crate) fn result<T>(work: impl FnOnce() -> T) -> (T, Vec<Fare>) {
     (result, FARES.replace(before).unwrap_or_default())
 }
 
+/// Does what writes a value; where that fails, what was in it stays.
+pub(crate) fn whole<T, E>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    let (result, fares) = result(work);
+    match &result {
+        Ok(_) => fares.into_iter().for_each(note),
+        Err(_) => stay(fares),
+    }
+    result
+}
+
 /// What these were for has not left, or has come to its end. Not to be called with the node locked.
 pub(crate) fn stay(fares: Vec<Fare>) {
     fares.into_iter().for_each(|fare| fare());

@@ -264,6 +264,11 @@ fn the_time_of_a_call_counts_while_it_waits_in_its_chain() {
     assert!(matches!(error, Error::TimedOut { after_ms: 300, .. } | Error::Chain { .. }), "{error}");
     let error = failure(smol::future::block_on(third));
     assert!(matches!(error, Error::TimedOut { after_ms: 300, .. } | Error::Chain { .. }), "{error}");
+    // Over there it is late as well: so is what came after it.
+    let after = child.within(Duration::from_millis(300));
+    let wait = lasting::begin_and_wait { dir: dir.into(), name: "after".into() };
+    assert!(matches!(failure(after.call(wait)), Error::TimedOut { .. }));
+    becomes("it has seen that", || lines(&dir.join("ended-after")) == ["timed out"]);
     fs::write(dir.join("gate"), "").expect("the directory is ours");
     drop(chain);
     becomes("the first has ended", || dir.join("ended-first").exists());

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use offshoot::{CallError, Context, Error, Reason, Reply, Secret};
+use offshoot::{CallError, Context, Error, Filter, Reason, Reply, Secret};
 use offshoot_test_agent::{self as own, ways};
 use offshoot_tests::process::eventually;
 use offshoot_tests::records::Records;
@@ -211,6 +211,7 @@ fn a_function_without_a_reply_is_answered_before_it_runs_and_its_failure_is_logg
     let log = log();
     let _leaks = Leaks::begin();
     let tree = Tree::new();
+    tree.router.set_log_filter(&Filter::up_to(2));
     let child = tree.child();
     let scratch = ScratchDir::new("later");
     let dir = scratch.path();
@@ -233,6 +234,7 @@ fn a_call_that_is_cast_runs_and_its_failure_is_logged() {
     let log = log();
     let _leaks = Leaks::begin();
     let tree = Tree::new();
+    tree.router.set_log_filter(&Filter::up_to(2));
     let child = tree.child();
     let scratch = ScratchDir::new("cast");
     let path = scratch.path().join("ran");
@@ -245,6 +247,7 @@ fn a_call_that_is_cast_runs_and_its_failure_is_logged() {
     assert!(error.to_string().contains("it is stubborn"), "{error}");
     // Nor is it lost without a word where nobody knows the function.
     let stock = offshoot_tests::tree::router();
+    stock.set_log_filter(&Filter::up_to(2));
     let stock_child = stock.local().connect().unwrap_or_else(|error| panic!("{error}"));
     stock_child.cast(own::nothing {}).expect("it can be sent");
     becomes("the failure is logged", || {
@@ -346,6 +349,7 @@ fn a_secret_is_masked_wherever_it_is_printed_and_stays_in_frames() {
     let log = log();
     let _leaks = Leaks::begin();
     let tree = Tree::new();
+    tree.router.set_log_filter(&Filter::up_to(2));
     let child = tree.child();
     let secret = || Secret::new("open sesame");
     let (debug, display, length) = value(child.call(ways::look_at_secret { secret: secret() }));

@@ -184,6 +184,8 @@ fn a_call_that_waits_for_its_turn_does_not_begin_when_it_is_given_up_or_late() {
     drop(dropped);
     assert!(matches!(failure(late.wait()), Error::TimedOut { after_ms: 50, .. }));
     assert!(!last.is_ready());
+    // All of that has arrived: an answer came after it.
+    value(child.call(own::ways::add { one: 1, other: 2 }));
     fs::write(dir.join("gate"), "").expect("the directory is ours");
     assert_eq!(value(last.wait()), "last");
     for (number, reply) in (0..64_u32).zip(busy) {

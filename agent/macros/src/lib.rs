@@ -161,6 +161,15 @@ fn check(settings: &Settings, function: &ItemFn) -> syn::Result<()> {
     {
         return refuse(ty, "a result cannot be a reference: it travels; use String or Vec");
     }
+    if let ReturnType::Type(_, ty) = &signature.output
+        && matches!(&**ty, Type::ImplTrait(_))
+    {
+        return refuse(ty, "a result cannot be `impl Trait`: it travels; name its type");
+    }
+    if settings.no_reply.is_some() && !gives_nothing(&signature.output) {
+        let text = "a `no_reply` function returns `()` or a `Result<(), _>`: its callers are answered before it runs";
+        return refuse(&signature.output, text);
+    }
     if settings.flatten && !is_result(&signature.output) {
         return refuse(&signature.ident, "`flatten` is for a function that returns a `Result`");
     }
@@ -286,6 +295,16 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
 fn text_of(function: &ItemFn) -> String {
     let (inputs, output) = (&function.sig.inputs, &function.sig.output);
     quote!((#inputs) #output).to_string().split_whitespace().collect()
+}
+
+/// Whether nothing is returned, as far as the text says: `()`, or a result, whose value the compiler looks at.
+fn gives_nothing(output: &ReturnType) -> bool {
+    match output {
+        ReturnType::Default => true,
+        ReturnType::Type(_, ty) => {
+            is_result(output) || matches!(&**ty, Type::Tuple(tuple) if tuple.elems.is_empty())
+        }
+    }
 }
 
 fn is_context(ty: &Type) -> bool {
