@@ -79,31 +79,64 @@ pub(crate) fn names(functions: &[&Function]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
     use crate::images::Images;
     use crate::node::Node;
+    use std::sync::Arc;
+
+    fn tree(sent: Sent) -> Arc<Shared> {
+        let images = Images::found(Box::new(|_| Err(crate::error::Error::ShutDown)));
+        let shared = Shared::new(Node::root(), images).unwrap();
+        shared.sent_agent.store(sent as u8, Ordering::Relaxed);
+        shared
+    }
+
+    fn refused(sent: Sent, theirs: &[u64]) -> Option<ConnectError> {
+        let error = compare(&tree(sent), "web1", theirs).err()?;
+        error.as_connect().cloned()
+    }
 
     #[test]
-    fn what_an_agent_lacks_or_has_otherwise_is_named_when_it_is_connected() {
-        let none = Images::found(Box::new(|_| Err(Error::Image("none".into()))));
-        let shared = Shared::new(Node::root(), none).unwrap();
-        let theirs = signatures();
-        let says = |theirs: &[u64]| compare(&shared, "web1", theirs).map_err(|error| error.to_string());
-        assert_eq!(says(&theirs), Ok(()));
-        let (last, others) = theirs.split_last().unwrap();
-        let name = FUNCTIONS.iter().find(|function| function.signature == *last).unwrap().name;
-        let missing = says(others).unwrap_err();
-        assert!(
-            missing.starts_with("web1") && missing.contains("without") && missing.contains(name),
-            "{missing}"
-        );
-        // The same name with other arguments.
-        let other = says(&[others, &[last ^ 1]].concat()).unwrap_err();
-        assert!(other.contains("other arguments") && other.contains(name), "{other}");
-        // A stock agent has none of a program's functions, which is told once and is no error.
-        shared.sent_agent.store(Sent::Stock as u8, Ordering::Relaxed);
-        assert_eq!(says(others), Ok(()));
-        assert_eq!(shared.sent_agent.load(Ordering::Relaxed), Sent::StockAndTold as u8);
-        assert!(says(&[others, &[last ^ 1]].concat()).is_err());
+    fn an_agent_with_the_same_functions_and_more_is_taken() {
+        let mut theirs = signatures();
+        assert!(theirs.len() > 2);
+        theirs.reverse();
+        theirs.push(crate::remote::signature("more", "()"));
+        for sent in [Sent::Stock, Sent::StockAndTold, Sent::Own] {
+            assert_eq!(refused(sent, &theirs), None);
+        }
+    }
+
+    #[test]
+    fn another_signature_is_refused_whichever_agent_it_is() {
+        let ping = "offshoot_agent::stock::ping";
+        let mine = FUNCTIONS.iter().find(|function| function.name == ping).unwrap();
+        let changed = crate::remote::signature(ping, "(text:String)");
+        let replaced = |&signature: &u64| if signature == mine.signature { changed } else { signature };
+        let theirs: Vec<u64> = signatures().iter().map(replaced).collect();
+        for sent in [Sent::Stock, Sent::StockAndTold, Sent::Own] {
+            let error = refused(sent, &theirs).expect("it is another function");
+            assert_eq!((error.kind, error.context.as_str()), (ConnectErrorKind::Functions, "web1"));
+            assert!(error.detail.contains("other arguments") && error.detail.ends_with(ping), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_function_is_refused_only_of_an_agent_that_was_built_for_the_program() {
+        let error = refused(Sent::Own, &signatures()[1..]).expect("one is missing");
+        assert!(error.detail.starts_with("its agent was built without offshoot_agent::"), "{error}");
+        for sent in [Sent::Stock, Sent::StockAndTold] {
+            assert_eq!(refused(sent, &signatures()[1..]), None);
+        }
+        // Many are not all named.
+        let error = refused(Sent::Own, &[]).expect("all are missing");
+        let more = FUNCTIONS.len().saturating_sub(SHOWN);
+        assert_eq!(error.detail.contains(&format!(" and {more} more")), more > 0, "{error}");
+    }
+
+    #[test]
+    fn a_signature_tells_names_and_texts_apart() {
+        let sums = [("a", "()"), ("a", "(x:u8)"), ("b", "()")]
+            .map(|(name, text)| crate::remote::signature(name, text));
+        assert!(sums[0] != sums[1] && sums[0] >> 32 == sums[1] >> 32 && sums[0] >> 32 != sums[2] >> 32);
     }
 }

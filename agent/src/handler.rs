@@ -58,7 +58,7 @@ where
                 Some(error) => failed(&error),
                 None => crate::broker::contained(here.name(), act),
             };
-            let (reply, fares) = travel::result(perform);
+            let (reply, fares) = travel::reply(perform);
             scope.end(crate::scope::Stand::Over);
             let to = crate::broker::Answer::Flow(flow);
             if !node.with(|core| crate::broker::deliver(&node, core, to, reply)) {

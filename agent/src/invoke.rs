@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::remote::{Function, failed};
 use crate::scope::{NEVER, Scope, Stand};
 use crate::shared::Shared;
-use crate::travel::{Fare, result, stay};
+use crate::travel::{self, Fare, stay};
 use crate::workers::{BYTES_WAITING, LIMIT_WAITING, Workers};
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -52,7 +52,7 @@ impl Run {
     }
 
     fn finish(mut self) {
-        let (reply, fares) = result(|| self.perform());
+        let (reply, fares) = travel::reply(|| self.perform());
         self.scope.end(Stand::Over);
         answer_all(&self.shared, vec![self.answer], reply, fares);
     }
@@ -200,7 +200,7 @@ pub fn shared(run: Run) -> Started {
     let context = context.in_scope(&scope);
     let mut run = Run { shared, function, context, scope, request, at, answer };
     let started = on_worker(&workers, None, size, move || {
-        let (reply, fares) = result(|| run.perform());
+        let (reply, fares) = travel::reply(|| run.perform());
         run.scope.end(Stand::Over);
         let askers = land(&run.shared.workers, &run.scope).into_iter();
         let answers = askers.map(|(answer, scope)| {

@@ -125,6 +125,15 @@ pub mod macro_support {
     pub use linkme;
     pub use serde;
 
+    /// What a function gives that is answered before it runs.
+    #[diagnostic::on_unimplemented(
+        message = "a function that is answered before it runs cannot give `{Self}`",
+        label = "its callers have no use for a value",
+        note = "let it return nothing, or a Result<(), _> whose error is logged; or leave `no_reply` out"
+    )]
+    pub trait Nothing {}
+    impl Nothing for () {}
+
     /// Reads the two types of a `Result` under whatever alias it is written.
     pub trait ResultTypes {
         /// Of `Ok`.

@@ -102,6 +102,11 @@ pub(crate) fn failed(error: &Error) -> Vec<u8> {
     tagged(Outcome::Failed, codec::to_bytes(error).unwrap_or_default())
 }
 
+/// Whether that is what a reply says.
+pub(crate) fn is_failed(reply: &[u8]) -> bool {
+    reply.first() == Some(&(Outcome::Failed as u8))
+}
+
 /// A reply with a value that is not a function's.
 pub(crate) fn value<T: Serialize>(value: &T) -> Vec<u8> {
     match codec::append(vec![Outcome::Value as u8], value) {
@@ -150,9 +155,9 @@ fn outcome<F: Remote>(cx: &Context, call: Result<F, CodecError>) -> Vec<u8> {
         Err(error) => return failed(&codec_error(cx.name(), error)),
     };
     match call.run(cx) {
-        Ok(result) => travel::whole(|| codec::append(vec![Outcome::Value as u8], &result))
+        Ok(result) => codec::append(vec![Outcome::Value as u8], &result)
             .unwrap_or_else(|error| failed(&codec_error(cx.name(), error))),
-        Err(error) => match travel::whole(|| F::encode_error(&error)) {
+        Err(error) => match F::encode_error(&error) {
             Ok((text, error)) => {
                 let text = shortened(&text, TEXT_LIMIT);
                 let length = (text.len() as u16).to_le_bytes();

@@ -53,21 +53,16 @@ pub(crate) fn leave<T: Serialize>(head: Vec<u8>, value: &T) -> Result<Leaving, C
     }
 }
 
-/// Runs `work`, which writes what a function gives; with it comes what is to be called if that does not leave.
-pub(crate) fn result<T>(work: impl FnOnce() -> T) -> (T, Vec<Fare>) {
+/// Runs `work`, which gives a reply; with it comes what is to be called if that does not leave.
+pub(crate) fn reply(work: impl FnOnce() -> Vec<u8>) -> (Vec<u8>, Vec<Fare>) {
     let before = FARES.replace(Some(Vec::new()));
-    let result = work();
-    (result, FARES.replace(before).unwrap_or_default())
-}
-
-/// Does what writes a value; where that fails, what was in it stays.
-pub(crate) fn whole<T, E>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    let (result, fares) = result(work);
-    match &result {
-        Ok(_) => fares.into_iter().for_each(note),
-        Err(_) => stay(fares),
+    let reply = work();
+    let mut fares = FARES.replace(before).unwrap_or_default();
+    if crate::remote::is_failed(&reply) {
+        // What the function gave did not serialise, or not all of it.
+        stay(std::mem::take(&mut fares));
     }
-    result
+    (reply, fares)
 }
 
 /// What these were for has not left, or has come to its end. Not to be called with the node locked.

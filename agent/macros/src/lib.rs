@@ -164,11 +164,7 @@ fn check(settings: &Settings, function: &ItemFn) -> syn::Result<()> {
     if let ReturnType::Type(_, ty) = &signature.output
         && matches!(&**ty, Type::ImplTrait(_))
     {
-        return refuse(ty, "a result cannot be `impl Trait`: it travels; name its type");
-    }
-    if settings.no_reply.is_some() && !gives_nothing(&signature.output) {
-        let text = "a `no_reply` function returns `()` or a `Result<(), _>`: its callers are answered before it runs";
-        return refuse(&signature.output, text);
+        return refuse(ty, "a result cannot be `impl Trait`: it travels, and needs a type that serialises");
     }
     if settings.flatten && !is_result(&signature.output) {
         return refuse(&signature.ident, "`flatten` is for a function that returns a `Result`");
@@ -213,8 +209,8 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
     let no_reply = match no_reply {
         // The value of a call that is answered before it runs can only be this one.
         Some(word) => quote_spanned!(word.span()=> {
-            const fn answered_before_it_runs(_: fn(()) -> #value) -> bool { true }
-            answered_before_it_runs(|nothing| nothing)
+            const fn answered_before_it_runs<T: #support::Nothing>() -> bool { true }
+            answered_before_it_runs::<#value>()
         }),
         None => quote!(false),
     };
@@ -253,6 +249,7 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
         #[serde(crate = #serde)]
         #visibility struct #name { #(#fields),* }
 
+        #[diagnostic::do_not_recommend]
         impl #krate::Remote for #name {
             type Value = #value;
             type Error = #error;
@@ -295,16 +292,6 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
 fn text_of(function: &ItemFn) -> String {
     let (inputs, output) = (&function.sig.inputs, &function.sig.output);
     quote!((#inputs) #output).to_string().split_whitespace().collect()
-}
-
-/// Whether nothing is returned, as far as the text says: `()`, or a result, whose value the compiler looks at.
-fn gives_nothing(output: &ReturnType) -> bool {
-    match output {
-        ReturnType::Default => true,
-        ReturnType::Type(_, ty) => {
-            is_result(output) || matches!(&**ty, Type::Tuple(tuple) if tuple.elems.is_empty())
-        }
-    }
 }
 
 fn is_context(ty: &Type) -> bool {
