@@ -306,7 +306,7 @@ impl<T: DeserializeOwned> Receiver<T> {
 
     fn recv_until(&self, until: Option<Instant>) -> Received<T> {
         let mut partial = self.lock();
-        let (shared, flow, state) = self.socket.bind(Role::Reader).map_err(RecvError::Lost)?;
+        let (shared, flow, state) = self.socket.bind(Role::Reader).map_err(|error| partial.refused(error))?;
         loop {
             if let Some(found) = self.next(&mut partial) {
                 return found;
@@ -326,7 +326,7 @@ impl<T: DeserializeOwned> Receiver<T> {
         let mut partial = self.lock();
         let (shared, flow, state) = match self.socket.bind(Role::Reader) {
             Ok(bound) => bound,
-            Err(error) => return Poll::Ready(Err(RecvError::Lost(error))),
+            Err(error) => return Poll::Ready(Err(partial.refused(error))),
         };
         loop {
             if let Some(found) = self.next(&mut partial) {
@@ -373,6 +373,11 @@ impl<T: DeserializeOwned> Receiver<T> {
 }
 
 impl Partial {
+    /// Nothing can be received here: that is said once, and is the end.
+    fn refused(&mut self, error: Error) -> RecvError {
+        if std::mem::replace(&mut self.over, true) { RecvError::Closed } else { RecvError::Lost(error) }
+    }
+
     /// Adds what came, and says how much. A stream that broke off says so once, and is at its end then.
     fn take(&mut self, chunk: Result<Option<Vec<u8>>>) -> usize {
         match chunk {
