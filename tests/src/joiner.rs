@@ -106,6 +106,10 @@ impl Drop for Joiner {
     fn drop(&mut self) {
         // The end of its stdin is its own.
         self.stdin = None;
+        if std::thread::panicking() {
+            // One that a failed test has left stopped would never see it.
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }
