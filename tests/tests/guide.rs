@@ -126,7 +126,7 @@ fn every_command_of_the_guide_prints_what_stands_below_it() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
-    assert!(ran >= 20, "only {ran} commands were found");
+    assert!(ran >= 15, "only {ran} commands were found");
 }
 
 /// The sums of files, by the host's own program.
