@@ -95,7 +95,7 @@ fn shutdown_returns_when_the_context_and_all_below_it_is_gone() {
     }
     assert!(!ended(kept.1), "what runs above goes on");
     assert_eq!(facts(&one).user, "root");
-    assert!(router.shutdown().is_err(), "a program cannot end itself this way");
+    assert!(offshoot::Context::shutdown(&router).is_err(), "a program cannot end itself this way");
 }
 
 #[test]
