@@ -61,12 +61,13 @@ pub fn host(name: &str) -> Sshd {
 #[must_use]
 pub fn shell(text: &str, directory: &Path, folders: &[PathBuf]) -> Run {
     let binary = offshoot_binary();
-    let folders = folders.iter().map(|folder| format!("{}:", folder.display())).collect::<String>();
+    let folders = folders.iter().map(|folder| format!(":{}", folder.display())).collect::<String>();
     let own = binary.parent().unwrap_or(Path::new("/")).display();
     // The programs of the chores' verbs are in PATH themselves.
     let before = "cargo() { shift; \"$@\"; }\n\
                   mkdir -p ~/.ssh; cp /var/lib/offshoot-fixtures/client_key ~/.ssh/id_ed25519; ";
-    let path = format!("{folders}{own}:/usr/sbin:/usr/bin:/sbin:/bin");
+    // Before folders in which there may be another that cargo has left.
+    let path = format!("{own}{folders}:/usr/sbin:/usr/bin:/sbin:/bin");
     Run::program("sh").arg("-c").arg(format!("{before}{text}")).env("PATH", path).directory(directory)
 }
 
