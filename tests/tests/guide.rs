@@ -95,7 +95,10 @@ fn every_program_of_the_guide_prints_what_stands_behind_it() {
     let mut wrong = String::new();
     for program in programs.iter().filter(|program| program["run"].is_object()) {
         let leaks = Leaks::begin();
-        let outcome = run(program, &built).and_then(|()| leaks.check());
+        let outcome = run(program, &built);
+        // Looked at in any case: what is left over must not hide what was wrong.
+        let left = leaks.check();
+        let outcome = outcome.and(left);
         if let Err(why) = outcome {
             let place = format!("{}:{}", program["file"].as_str().unwrap_or_default(), program["line"]);
             wrong.push_str(&format!("\n{place}: {}: {why}\n", program["name"]));
@@ -119,7 +122,8 @@ fn every_command_of_the_guide_prints_what_stands_below_it() {
                 let hosts = hosts(&block.comment).ok_or_else(|| "it is not marked as to be run".to_owned());
                 hosts.and_then(|_hosts| run_console(&block, folder.path(), &folders))
             };
-            match outcome.and_then(|count| leaks.check().map(|()| count)) {
+            let left = leaks.check();
+            match outcome.and_then(|count| left.map(|()| count)) {
                 Ok(count) => ran += count,
                 Err(why) => wrong.push_str(&format!("\ndocs/guide/{file}:{}: {why}\n", block.line)),
             }
