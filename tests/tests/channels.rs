@@ -111,6 +111,7 @@ fn clones_send_to_the_same_receiver_which_ends_with_the_last_of_them() {
 #[test]
 fn a_sender_comes_back_as_a_result() {
     let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("sum");
     let tree = Tree::new();
     let child = tree.child();
     let (to, from) = channel(&tree.router);
@@ -121,7 +122,6 @@ fn a_sender_comes_back_as_a_result() {
     drop(again);
     assert_eq!(numbers(&from), [1, 2, 3, 4]);
     // One of a channel of over there.
-    let scratch = ScratchDir::new("sum");
     let sum = scratch.path().join("sum");
     let to = value(child.call(flows::collect { sum: sum.clone() }));
     for number in 1..=10 {
@@ -134,9 +134,9 @@ fn a_sender_comes_back_as_a_result() {
 #[test]
 fn a_sender_in_a_result_that_nobody_takes_is_closed() {
     let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("sum");
     let tree = Tree::new();
     let child = tree.child();
-    let scratch = ScratchDir::new("sum");
     let collect = |name: &str| flows::collect { sum: scratch.path().join(name) };
     let ended = |name: &str| text(&scratch.path().join(name)) == "0";
     let reply = child.start(collect("ready"));
@@ -254,9 +254,9 @@ fn a_message_that_cannot_be_sent_does_not_keep_what_it_holds() {
 #[test]
 fn a_receiver_ends_when_the_call_that_took_its_sender_fails_or_is_given_up() {
     let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("hold");
     let tree = Tree::new();
     let child = tree.child();
-    let scratch = ScratchDir::new("hold");
     let dir = scratch.path();
     let (to, from) = channel(&tree.router);
     assert!(child.call(flows::fail_with_sender { to }).is_err());
@@ -286,9 +286,9 @@ fn a_receiver_ends_when_the_call_that_took_its_sender_fails_or_is_given_up() {
 #[test]
 fn loss_close_and_failure_are_three_different_things() {
     let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("hold");
     let tree = Tree::new();
     let child = tree.child();
-    let scratch = ScratchDir::new("hold");
     // A failure that the sender tells: among the messages, and more may come.
     let (to, from) = channel(&tree.router);
     value(child.call(flows::complain { to }));
@@ -381,6 +381,7 @@ fn a_receiver_that_does_not_receive_holds_its_senders() {
 #[test]
 fn a_sender_is_told_that_its_receiver_is_gone() {
     let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("gone");
     let tree = Tree::new();
     let child = tree.child();
     for number in 0..50 {
@@ -392,7 +393,6 @@ fn a_sender_is_told_that_its_receiver_is_gone() {
         becomes("it is told", || to.send(&vec![0; 1000]).is_err());
         assert!(to.is_closed());
     }
-    let scratch = ScratchDir::new("gone");
     let (to, from) = channel(&tree.router);
     let reply = child.start(lasting::send_for_ever { to, dir: scratch.path().into() });
     assert_eq!((next(&from), next(&from)), (Ok(0), Ok(1)));
@@ -552,11 +552,11 @@ fn a_channel_ends_with_its_tree() {
 #[test]
 fn channels_leave_nothing_behind() {
     let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("leave");
     let tree = Tree::new();
     let child = tree.child();
     let here = || tree.router.held().map(|(what, count)| (what.to_owned(), count)).to_vec();
     let before = (here(), offered(&child));
-    let scratch = ScratchDir::new("leave");
     for number in 0..100 {
         let (to, from) = channel(&tree.router);
         let reply = child.start(flows::count_to { count: number, to });

@@ -79,9 +79,9 @@ fn each_policy_admits_those_it_names_and_no_other() {
 #[test]
 fn calls_of_a_serial_function_run_one_at_a_time_in_order() {
     let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("serial");
     let tree = Tree::new();
     let child = tree.child();
-    let scratch = ScratchDir::new("serial");
     let dir = scratch.path();
     // What they wait for is there already, for the last first: the order is none of theirs.
     for number in (0..20).rev() {
@@ -100,9 +100,9 @@ fn calls_of_a_serial_function_run_one_at_a_time_in_order() {
 #[test]
 fn a_serial_call_that_is_given_up_while_it_waits_does_not_run_and_holds_up_no_other() {
     let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("serial");
     let tree = Tree::new();
     let child = tree.child();
-    let scratch = ScratchDir::new("serial");
     let dir = scratch.path();
     let start = |number| child.start(ways::in_turn { dir: dir.into(), number });
     let (first, second, third) = (start(1), start(2), start(3));
@@ -126,9 +126,9 @@ fn a_serial_call_that_is_given_up_while_it_waits_does_not_run_and_holds_up_no_ot
 #[test]
 fn a_thousand_who_ask_for_a_shared_run_have_one_run() {
     let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("shared");
     let tree = Tree::new();
     let child = tree.child();
-    let scratch = ScratchDir::new("shared");
     let dir = scratch.path();
     let ask = |key| child.start(ways::once { dir: dir.into(), key });
     let replies: Vec<_> = (0..1000).map(|_| ask(1)).collect();
@@ -150,9 +150,9 @@ fn a_thousand_who_ask_for_a_shared_run_have_one_run() {
 #[test]
 fn a_shared_run_ends_when_the_last_who_asked_gives_up_and_not_before() {
     let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("shared");
     let tree = Tree::new();
     let child = tree.child();
-    let scratch = ScratchDir::new("shared");
     let dir = scratch.path();
     let ask = |context: &Context| context.start(ways::once { dir: dir.into(), key: 1 });
     let (first, second, late) = (ask(&child), ask(&child), ask(&child.within(Duration::from_millis(100))));
@@ -160,7 +160,7 @@ fn a_shared_run_ends_when_the_last_who_asked_gives_up_and_not_before() {
     // The one that has begun it goes, and one is late.
     first.cancel();
     let error = failure(late.wait());
-    assert_eq!(error, Error::TimedOut { context: "local".into(), after_ms: 100 });
+    assert!(matches!(&error, Error::TimedOut { context, .. } if context == "local"), "{error}");
     value(child.call(own::nothing {}));
     assert!(!dir.join("given-up").exists() && !second.is_ready());
     let third = ask(&child);
@@ -180,9 +180,9 @@ fn a_shared_run_ends_when_the_last_who_asked_gives_up_and_not_before() {
 #[test]
 fn a_shared_call_in_a_chain_that_is_given_up_holds_up_no_chain() {
     let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("shared");
     let tree = Tree::new();
     let child = tree.child();
-    let scratch = ScratchDir::new("shared");
     let dir = scratch.path();
     let call = || ways::once { dir: dir.into(), key: 1 };
     let chain = child.chain().expect("the tree lives");
@@ -210,10 +210,10 @@ fn a_shared_call_in_a_chain_that_is_given_up_holds_up_no_chain() {
 fn a_function_without_a_reply_is_answered_before_it_runs_and_its_failure_is_logged() {
     let log = log();
     let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("later");
     let tree = Tree::new();
     tree.router.set_log_filter(&Filter::up_to(2));
     let child = tree.child();
-    let scratch = ScratchDir::new("later");
     let dir = scratch.path();
     value(child.call(ways::afterwards { dir: dir.into() }));
     // Its time is not that of the call, which is over.
@@ -233,10 +233,10 @@ fn a_function_without_a_reply_is_answered_before_it_runs_and_its_failure_is_logg
 fn a_call_that_is_cast_runs_and_its_failure_is_logged() {
     let log = log();
     let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("cast");
     let tree = Tree::new();
     tree.router.set_log_filter(&Filter::up_to(2));
     let child = tree.child();
-    let scratch = ScratchDir::new("cast");
     let path = scratch.path().join("ran");
     child.cast(own::shell { script: format!("touch {}", path.display()) }).expect("it can be sent");
     becomes("it has run", || path.exists());
@@ -389,9 +389,9 @@ fn a_context_travels_as_argument_and_result_and_is_used_where_it_arrives() {
 #[test]
 fn what_was_called_of_a_lost_context_says_so_and_no_reply_is_left() {
     let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("lost");
     let tree = Tree::new();
     let child = tree.child();
-    let scratch = ScratchDir::new("lost");
     let reply: Reply<ways::once> = child.start(ways::once { dir: scratch.path().into(), key: 1 });
     becomes("it runs", || scratch.path().join("log-1").exists());
     child.shutdown().unwrap_or_else(|error| panic!("{error}"));

@@ -78,6 +78,7 @@ fn both_ends_of_a_pipe_may_be_elsewhere() {
 #[test]
 fn an_end_a_failure_and_a_loss_of_a_pipe_are_told_apart() {
     let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("loss");
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
     // An end: of nothing as well.
@@ -96,7 +97,6 @@ fn an_end_a_failure_and_a_loss_of_a_pipe_are_told_apart() {
     let why = other.call(flows::length_of { from }).expect_err("it broke off").to_string();
     assert!(why.contains("the disk is full"), "{why}");
     // A loss.
-    let scratch = ScratchDir::new("loss");
     let (to, mut from) = pipe(&tree.router);
     let writing = child.start(flows::write_for_ever { to, dir: scratch.path().into() });
     from.read_exact(&mut [0; 100]).expect("it writes");
@@ -109,10 +109,10 @@ fn an_end_a_failure_and_a_loss_of_a_pipe_are_told_apart() {
 #[test]
 fn a_writer_whose_reader_is_gone_or_does_not_read_is_held_and_told() {
     let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("reader");
     let tree = Tree::new();
     let child = tree.child();
     let agent = facts(&child).process;
-    let scratch = ScratchDir::new("reader");
     let (to, mut from) = pipe(&tree.router);
     let before = (resident(agent), resident(std::process::id()));
     let writing = child.start(flows::write_for_ever { to, dir: scratch.path().into() });

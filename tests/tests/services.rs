@@ -67,8 +67,8 @@ fn trees_of_one_process_have_each_their_own_state() {
 #[test]
 fn a_state_is_dropped_when_its_context_ends() {
     let _leaks = Leaks::begin();
-    let tree = Tree::new();
     let scratch = ScratchDir::new("state");
+    let tree = Tree::new();
     let tell = |context: &Context, name: &str| {
         let path = scratch.path().join(name);
         value(context.call(services::tell_of_drop { path }));
@@ -90,9 +90,9 @@ fn a_state_is_dropped_when_its_context_ends() {
 #[test]
 fn a_state_that_cannot_be_made_is_tried_anew_and_belongs_to_no_call() {
     let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("state");
     let tree = Tree::new();
     let child = tree.child();
-    let scratch = ScratchDir::new("state");
     let dir = scratch.path();
     let ask = || services::helper { dir: dir.into() };
     fs::write(dir.join("bad"), "").expect("the directory is ours");

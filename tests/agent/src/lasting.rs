@@ -7,6 +7,12 @@ use offshoot::{CallError, Context, Error, Reader, Receiver, Sender, Writer, remo
 
 use crate::ways::{await_file, note};
 
+fn own(error: CallError<Error>) -> Error {
+    match error {
+        CallError::Failed(error) | CallError::Function(error) => error,
+    }
+}
+
 fn flat<E: std::fmt::Display>(error: CallError<E>) -> Error {
     match error {
         CallError::Failed(error) => error,
@@ -26,7 +32,7 @@ pub fn descend(cx: &Context, dir: PathBuf, depth: u32, mut rest: Vec<Context>) -
         run_for_ever(cx, &dir.join("pid"))
     } else {
         let next = rest.remove(0);
-        next.call(descend { dir: dir.clone(), depth: depth + 1, rest }).map_err(flat)
+        next.call(descend { dir: dir.clone(), depth: depth + 1, rest }).map_err(own)
     };
     let seen = format!("{} / {}", ending(&outcome), ending(&cx.check()));
     let whole = dir.join(format!("ended-{depth}.part"));
@@ -64,7 +70,7 @@ pub fn begin_and_wait(cx: &Context, dir: PathBuf, name: String) -> Result<String
 pub fn nested_within(cx: &Context, other: Context, dir: PathBuf, ms: u64) -> Result<String, Error> {
     let name = "nested".to_owned();
     let _ = cx;
-    other.within(Duration::from_millis(ms)).call(begin_and_wait { dir, name }).map_err(flat)
+    other.within(Duration::from_millis(ms)).call(begin_and_wait { dir, name }).map_err(own)
 }
 
 /// How much time its call has.
