@@ -3,6 +3,7 @@
 //! That takes a static program, and one that becomes an agent when it is started as such: see [`init`](crate::init). The
 //! native stages in front of it come from a stock image. It is packed once in a process, however many trees it grows.
 
+use offshoot_agent::macro_support::FUNCTIONS;
 use offshoot_agent::{Error, Result, was_initialised};
 use offshoot_bootstrap::elf::{Elf, Linkage};
 use offshoot_bootstrap::{Image, Platform};
@@ -25,6 +26,7 @@ pub(crate) fn image(stock: impl FnOnce(Platform) -> Result<Image>) -> Result<Ima
             "its main does not begin with `offshoot::init()`, so its copy would not become an agent",
         );
     }
+    distinct(FUNCTIONS.iter().map(|function| function.name).collect())?;
     let program =
         std::fs::read(PROGRAM).map_err(|error| Error::Image(format!("reading {PROGRAM}: {error}")))?;
     let platform = fit(&program)?;
@@ -38,6 +40,18 @@ pub(crate) fn image(stock: impl FnOnce(Platform) -> Result<Image>) -> Result<Ima
         })?;
     *packed = Some(image.clone());
     Ok(image)
+}
+
+/// A call finds its function by name alone. An agent with two of one name is not built; nobody looks when a program is.
+fn distinct(mut names: Vec<&str>) -> Result<()> {
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => refused(&format!(
+            "it has two functions of the name {}; rename one or move it to another module",
+            pair[0]
+        )),
+    }
 }
 
 /// The platform of a program that can be an image.
@@ -76,6 +90,13 @@ mod tests {
             "{error}"
         );
         assert!(fit(b"#!/bin/sh").is_err());
+    }
+
+    #[test]
+    fn two_functions_of_one_name_are_refused() {
+        assert_eq!(distinct(vec!["b::one", "a::one", "a::two"]), Ok(()));
+        let error = distinct(vec!["b::one", "a::one", "b::one"]).expect_err("one is there twice").to_string();
+        assert!(error.contains("of the name b::one;"), "{error}");
     }
 
     #[test]
