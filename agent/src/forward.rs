@@ -11,6 +11,7 @@ use std::fmt::{self, Write};
 use std::sync::Weak;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_core::span::Current;
 
@@ -27,13 +28,22 @@ pub(crate) struct Forward<S> {
 impl<S: Keep> Forward<S> {
     /// Has all that this process logs from now on go up.
     pub fn install(shared: Weak<Shared>) {
+        if let Some(shared) = shared.upgrade() {
+            shared.logs.refresh_by(S::REFRESH);
+        }
         // A program's own agent may have a subscriber of its own already, which is then the one that counts.
         let _ = tracing::subscriber::set_global_default(Forward { shared, spans: S::default() });
     }
 }
 
 impl<S: Keep> Subscriber for Forward<S> {
-    // Once for each place in the code, and again when another filter comes.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        match (S::REFRESH, self.enabled(metadata)) {
+            (None, _) => Interest::sometimes(),
+            (_, true) => Interest::always(),
+            (_, false) => Interest::never(),
+        }
+    }
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         self.shared.upgrade().is_some_and(|shared| shared.logs.wants(*metadata.level(), metadata.target()))
     }

@@ -138,6 +138,8 @@ pub(crate) struct Logs(Mutex<State>);
 struct State {
     /// None before the parent has said it: until then records are kept.
     filter: Option<Filter>,
+    /// Has every place in the code that logs ask again whether that is wanted.
+    refresh: Option<fn()>,
     waiting: Vec<LogRecord>,
     lost: u32,
 }
@@ -147,9 +149,20 @@ impl Logs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says what is wanted from now on, of what waits as well. Afterwards, [`refresh`] has the places in the code ask again.
+    /// Says what is wanted from now on, of what waits as well.
     pub fn set_filter(&self, filter: Filter) {
-        self.lock().filter = Some(filter);
+        let mut state = self.lock();
+        state.filter = Some(filter);
+        let refresh = state.refresh;
+        drop(state);
+        if let Some(refresh) = refresh {
+            refresh();
+        }
+    }
+
+    /// Has `refresh` called when something else is wanted.
+    pub fn refresh_by(&self, refresh: Option<fn()>) {
+        self.lock().refresh = refresh;
     }
 
     /// What is wanted.
@@ -182,7 +195,7 @@ impl Logs {
     /// What is to go up now, and at last how much was lost. Nothing before it is known what is wanted.
     pub fn take(&self) -> Vec<LogRecord> {
         let mut state = self.lock();
-        let State { filter: Some(filter), waiting, lost } = &mut *state else { return Vec::new() };
+        let State { filter: Some(filter), waiting, lost, .. } = &mut *state else { return Vec::new() };
         let mut records = std::mem::take(waiting);
         records.retain(|record| record.is_wanted(filter));
         match std::mem::take(lost) {
@@ -191,11 +204,6 @@ impl Logs {
         }
         records
     }
-}
-
-/// Has every place in this process that logs ask again whether that is wanted.
-pub(crate) fn refresh() {
-    tracing::callsite::rebuild_interest_cache();
 }
 
 /// The lines that this process prints to one of its streams, of whatever bytes. A line that is too long comes in pieces.

@@ -66,6 +66,9 @@ fn say(text: Text) -> String {
 
 /// What a subscriber does with spans; nothing, if it keeps none.
 pub(crate) trait Keep: Default + Send + Sync + 'static {
+    /// Has every place in the code that logs ask again whether that is wanted. Without it they ask each time, which is less code in
+    /// an agent that hardly logs.
+    const REFRESH: Option<fn()> = None;
     /// A span begins, with one handle on it.
     fn begin(&self, _attributes: &Attributes<'_>) -> Id {
         Id::from_u64(UNKNOWN)
@@ -104,6 +107,8 @@ impl Spans {
 }
 
 impl Keep for Spans {
+    const REFRESH: Option<fn()> = Some(tracing::callsite::rebuild_interest_cache);
+
     fn begin(&self, attributes: &Attributes<'_>) -> Id {
         let mut text = Text::of(SPAN_LIMIT);
         attributes.record(&mut text);

@@ -142,7 +142,6 @@ impl Router {
             core.node.show_frames(watch.then_some(crate::log::frame));
             core.node.pass_filter(filter.bytes());
         });
-        crate::log::refresh();
     }
 
     /// Has what `start` gives wait for a signal until the tree ends, once.

@@ -72,7 +72,6 @@ impl Broker {
         self.place = Place::Alone;
         // Nobody is there to read a log.
         self.shared.logs.set_filter(Filter::default());
-        crate::log::refresh();
         self.unwatch(Role::Link(up));
         let shared = Arc::clone(&self.shared);
         shared.with(|core| {

@@ -3,7 +3,7 @@
 
 use super::Broker;
 use super::requests::answer;
-use crate::id::FlowKey;
+use crate::id::{ContextId, FlowKey};
 use crate::log::LogRecord;
 use crate::node::{FLOW, LINK};
 use crate::remote::value;
@@ -48,6 +48,15 @@ impl Page {
         full
     }
 
+    /// A line about a context, and a number that is about it.
+    #[inline(never)]
+    fn about(&mut self, core: &Core, id: ContextId, name: &str, value: u32) {
+        if !self.is_full() {
+            let number = &[value.into()];
+            self.line(id.0, &core.name_of(id), name, if name.is_empty() { &[] } else { number });
+        }
+    }
+
     /// A line: the number and the name of what it is about, and what else there is to say, `names` by spaces.
     fn line(&mut self, number: u32, name: &str, names: &str, values: &[u64]) {
         if self.is_full() {
@@ -87,11 +96,10 @@ impl Broker {
         let node = &core.node;
         let mut page = Page::default();
         page.section("context");
-        let id = node.id();
-        page.line(id.0, &core.name_of(id), "process", &[std::process::id().into()]);
+        page.about(core, node.id(), "process", std::process::id());
         page.section("ancestors");
         for id in node.router.ancestors() {
-            page.line(id.0, &core.name_of(*id), "", &[]);
+            page.about(core, *id, "", 0);
         }
         page.section("filter");
         page.line(0, self.shared.logs.filter().text(), "", &[]);
@@ -101,9 +109,7 @@ impl Broker {
         }
         page.section("routes");
         for (id, link) in node.router.below() {
-            if !page.is_full() {
-                page.line(id.0, &core.name_of(id), "link", &[link.0.into()]);
-            }
+            page.about(core, id, "link", link.0);
         }
         page.section("services");
         for (handle, policy) in node.services() {

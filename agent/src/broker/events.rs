@@ -1,6 +1,6 @@
 //! What the node wants done: requests, bytes, room, endings and orders, carried to whom they concern.
 
-use super::{Broker, Place, Role, calls, chains};
+use super::{Broker, Role, calls, chains};
 use crate::error::{Error, Reason};
 use crate::filter::Filter;
 use crate::id::{FlowKey, LinkId};
@@ -85,10 +85,6 @@ impl Broker {
     /// The parent has said which log records are wanted; what was kept until then goes up, or does not.
     fn log_what(&mut self, filter: Filter) {
         self.shared.logs.set_filter(filter);
-        // Only an agent's subscriber is of this house, and may be asked while the node is locked.
-        if let Place::Agent(_) = self.place {
-            crate::log::refresh();
-        }
         self.shared.wake();
     }
 

@@ -392,10 +392,10 @@ impl Node {
 
     /// Tells all children, those that are still connecting as well, which log records are wanted from now on.
     pub fn pass_filter(&mut self, filter: &[u8]) {
-        let children = self.links.iter().filter(|(_, state)| state.child.is_some());
-        let children: Vec<LinkId> = children.map(|(link, _)| *link).collect();
-        for link in children {
-            self.control(link, Kind::Filter, filter.to_vec());
+        for link in self.links.keys() {
+            if self.router.up() != Some(link) {
+                self.control(link, Kind::Filter, filter.to_vec());
+            }
         }
     }
 
