@@ -30,7 +30,7 @@ impl Connecting {
             let reply = arrived.take().unwrap_or(Err(Error::ShutDown));
             let connected = reply.and_then(|reply| read_value::<Connected>(there.name(), &reply));
             latch.set(connected.and_then(|connected| {
-                let agreed = crate::agree::compare(&there.shared, there.name(), &connected.functions);
+                let agreed = crate::agree::compare(there.node(), there.name(), &connected.functions);
                 if agreed.is_err() {
                     there.dismiss();
                 }
@@ -114,7 +114,7 @@ impl Reused {
 
     /// The context that `key` means below `parent`; where there is none, or it failed or was lost, `open` begins a new one.
     pub fn get(parent: &Context, key: &str, open: impl FnOnce() -> Result<Connecting>) -> Result<Connecting> {
-        let shared = &parent.shared;
+        let shared = parent.node();
         // Held while a new one is begun, which takes no longer than a number for it: the next shall find this one.
         let mut entries = shared.reused.lock();
         entries.retain(|entry| entry.is_good(shared));

@@ -28,16 +28,23 @@ pub const DEFAULT_HEARTBEAT: u32 = 15;
 /// A process in the tree. Cheap to clone; holds nothing open over there.
 #[derive(Clone)]
 pub struct Context {
-    pub(crate) shared: Arc<Shared>,
+    place: Arc<Place>,
+    /// What it is used for. Every outstanding reply has a context: it is two words.
+    scope: Option<Arc<Scope>>,
+}
+
+/// Which process it is.
+struct Place {
+    shared: Arc<Shared>,
     id: ContextId,
     name: Arc<str>,
+    /// Where this process has started it.
     parent: Option<ContextId>,
-    scope: Option<Arc<Scope>>,
 }
 
 impl PartialEq for Context {
     fn eq(&self, other: &Context) -> bool {
-        self.id == other.id && Arc::ptr_eq(&self.shared, &other.shared)
+        self.id() == other.id() && Arc::ptr_eq(self.node(), other.node())
     }
 }
 
@@ -45,19 +52,20 @@ impl Eq for Context {}
 
 impl fmt::Display for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        f.write_str(self.name())
     }
 }
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Context({} {})", self.id, self.name)
+        write!(f, "Context({} {})", self.id(), self.name())
     }
 }
 
 impl Context {
     pub(crate) fn new(shared: &Arc<Shared>, id: ContextId, name: Arc<str>) -> Context {
-        Context { shared: Arc::clone(shared), id, name, parent: None, scope: None }
+        let place = Place { shared: Arc::clone(shared), id, name, parent: None };
+        Context { place: Arc::new(place), scope: None }
     }
 
     /// The same context, for what is done within a scope.
@@ -68,8 +76,13 @@ impl Context {
 
     /// The context `id` of the same tree, for what is done in the same scope as here.
     pub(crate) fn rebound(&self, id: ContextId, name: &str) -> Context {
-        let name = if id == self.id { Arc::clone(&self.name) } else { name.into() };
-        Context { id, name, parent: None, ..self.clone() }
+        let name = if id == self.id() { Arc::clone(&self.place.name) } else { name.into() };
+        self.of_tree(id, name, None)
+    }
+
+    fn of_tree(&self, id: ContextId, name: Arc<str>, parent: Option<ContextId>) -> Context {
+        let place = Place { shared: Arc::clone(self.node()), id, name, parent };
+        Context { place: Arc::new(place), scope: self.scope.clone() }
     }
 
     /// The same context, for what belongs to no call.
@@ -82,7 +95,7 @@ impl Context {
     }
 
     pub(crate) fn node(&self) -> &Arc<Shared> {
-        &self.shared
+        &self.place.shared
     }
 
     /// A question to the context, asked on behalf of whatever this is used for.
@@ -94,31 +107,31 @@ impl Context {
         opening: Opening,
         also: impl FnOnce(&mut Core, FlowKey),
     ) -> Result<(FlowKey, Arc<Slot>)> {
-        self.shared.request_in(self.scope.as_ref(), dst, service, request.into(), opening, also)
+        self.node().request_in(self.scope.as_ref(), dst, service, request.into(), opening, also)
     }
 
     /// Its number in the tree.
     #[must_use]
     pub fn id(&self) -> ContextId {
-        self.id
+        self.place.id
     }
 
     /// The context that it is a child of, where this process has started it.
     pub(crate) fn parent(&self) -> Option<ContextId> {
-        self.parent
+        self.place.parent
     }
 
     /// Its name: the hops that lead to it, for instance `ssh.web1.sudo.root`.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.place.name
     }
 
     /// Another context of the tree, by its number. What it does for this one is decided over there: it obeys its
     /// ancestors, and answers others where a function is for anyone and the root has opened a path.
     #[must_use]
     pub fn by_id(&self, id: ContextId) -> Context {
-        let name = self.shared.lock().name_of(id);
+        let name = self.node().lock().name_of(id);
         self.rebound(id, &name)
     }
 
@@ -130,12 +143,8 @@ impl Context {
 
     /// The context of this process, whichever this one is.
     pub(crate) fn own(&self) -> Context {
-        let id = self.shared.lock().node.id();
+        let id = self.node().lock().node.id();
         self.by_id(id)
-    }
-
-    pub(crate) fn shared(&self) -> Result<Arc<Shared>> {
-        Ok(Arc::clone(&self.shared))
     }
 
     /// Runs a function there and waits for what it returns.
@@ -169,9 +178,9 @@ impl Context {
         let left_ms = self.scope.as_ref().and_then(|scope| self.left_ms(scope));
         let head = Head { name: F::NAME, cast, left_ms };
         let leaving = crate::travel::leave(head.encode(), function)
-            .map_err(|error| crate::error::codec_error(&self.name, error))?;
+            .map_err(|error| crate::error::codec_error(self.name(), error))?;
         let opening = Opening { secret: leaving.secret, ..Opening::default() };
-        let sent = self.ask(self.id, Handle::CALL, leaving.message, opening, |_, _| {});
+        let sent = self.ask(self.id(), Handle::CALL, leaving.message, opening, |_, _| {});
         match &sent {
             // Where the answer comes before the function runs it says nothing about what went along.
             Ok(_) if cast || F::NO_REPLY => {}
@@ -184,7 +193,7 @@ impl Context {
     /// How many milliseconds are left in a scope; none where they are not counted.
     pub(crate) fn left_ms(&self, scope: &Scope) -> Option<u32> {
         let (due, _) = scope.deadline();
-        (due != NEVER).then(|| due.saturating_sub(self.shared.now()).try_into().unwrap_or(u32::MAX))
+        (due != NEVER).then(|| due.saturating_sub(self.node().now()).try_into().unwrap_or(u32::MAX))
     }
 
     /// Calls that run one after the other over there, sent without waiting for those before.
@@ -203,7 +212,7 @@ impl Context {
     #[must_use]
     pub fn within(&self, time: Duration) -> Context {
         let ms = u64::try_from(time.as_millis()).unwrap_or(NEVER);
-        let due = self.shared.now().saturating_add(ms);
+        let due = self.node().now().saturating_add(ms);
         let scope = Scope::new(self.scope.clone(), due, ms);
         self.clone().in_scope(&Arc::new(scope))
     }
@@ -214,11 +223,11 @@ impl Context {
     /// [`Error::Cancelled`] when the caller has given it up, [`Error::TimedOut`] when its time is over.
     pub fn check(&self) -> Result<()> {
         let Some(scope) = &self.scope else { return Ok(()) };
-        if let Some(refusal) = scope.refusal(&self.name) {
+        if let Some(refusal) = scope.refusal(self.name()) {
             return Err(refusal);
         }
         match scope.deadline() {
-            (due, _) if due <= self.shared.now() => Err(scope.error(&self.name, Stand::Late)),
+            (due, _) if due <= self.node().now() => Err(scope.error(self.name(), Stand::Late)),
             _ => Ok(()),
         }
     }
@@ -274,11 +283,11 @@ impl Context {
     pub fn detach(&self, name: impl Into<String>) -> Result<u32> {
         let order = DetachOrder { program: Handle::NONE, name: name.into() };
         let request =
-            crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(&self.name, error))?;
+            crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(self.name(), error))?;
         let (_, slot) =
-            self.shared.request(self.id, Handle::DETACH, request, Opening::default(), |_, _| {})?;
+            self.node().request(self.id(), Handle::DETACH, request, Opening::default(), |_, _| {})?;
         let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));
-        let process = read_value(&self.name, &reply.map_err(|error| error.naming(&self.name))?)?;
+        let process = read_value(self.name(), &reply.map_err(|error| error.naming(self.name()))?)?;
         self.shutdown().map(|()| process)
     }
 
@@ -286,13 +295,13 @@ impl Context {
     /// needed and when the user of this process has changed; for any other, and one without an agent for this machine, it is itself.
     pub(crate) fn place_of_programs(&self) -> Result<ContextId> {
         let user = (nix::unistd::geteuid(), nix::unistd::getegid());
-        let mut place = self.shared.programs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut place = self.node().programs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         {
-            let mut core = self.shared.lock();
-            let elsewhere = core.images.are_found() && core.node.id() == self.id && !core.stopped;
+            let mut core = self.node().lock();
+            let elsewhere = core.images.are_found() && core.node.id() == self.id() && !core.stopped;
             let image = Platform::host().filter(|_| elsewhere).map(|host| core.images.get(host));
             if !matches!(image, Some(Ok(Some(_)))) {
-                return Ok(self.id);
+                return Ok(self.id());
             }
             if let Some((id, of)) = *place
                 && of == user
@@ -304,16 +313,16 @@ impl Context {
         let recipe = Local::default().recipe("");
         // It is for all that will run, and not for the call in which it is needed first.
         let child =
-            self.clone().unscoped().open_recipe(recipe, &self.name, None, DEFAULT_HEARTBEAT)?.context();
-        *place = Some((child.id, user));
-        Ok(child.id)
+            self.clone().unscoped().open_recipe(recipe, self.name(), None, DEFAULT_HEARTBEAT)?.context();
+        *place = Some((child.id(), user));
+        Ok(child.id())
     }
 
     /// A number for a new context: the root's own, or one of a block that it has granted here.
     pub(crate) fn allocate(&self) -> Result<ContextId> {
         let used =
             || Error::System { action: "numbering a context".into(), detail: "all numbers are used".into() };
-        let mut core = self.shared.lock();
+        let mut core = self.node().lock();
         if core.node.id() == ContextId::ROOT {
             return core.node.new_context().ok_or_else(used);
         }
@@ -321,10 +330,10 @@ impl Context {
             drop(core);
             let opening = Opening::default();
             let (_, slot) =
-                self.shared.request(ContextId::ROOT, Handle::ALLOCATE, Vec::new(), opening, |_, _| {})?;
+                self.node().request(ContextId::ROOT, Handle::ALLOCATE, Vec::new(), opening, |_, _| {})?;
             let (first, count): (u32, u32) =
                 read_value("controller", &slot.wait(None).unwrap_or(Err(Error::ShutDown))?)?;
-            core = self.shared.lock();
+            core = self.node().lock();
             core.granted = (first, first.saturating_add(count));
         }
         if core.granted.0 == core.granted.1 {
@@ -336,12 +345,12 @@ impl Context {
 
     /// The name of a child of this one.
     pub(crate) fn name_below(&self, name: &str) -> String {
-        if self.id == ContextId::ROOT { name.into() } else { format!("{}.{name}", self.name) }
+        if self.id() == ContextId::ROOT { name.into() } else { format!("{}.{name}", self.name()) }
     }
 
     /// A child of this one, as this process knows it.
     pub(crate) fn child(&self, id: ContextId, name: Arc<str>) -> Context {
-        Context { id, name, parent: Some(self.id), ..self.clone() }
+        self.of_tree(id, name, Some(self.id()))
     }
 
     pub(crate) fn open_recipe(
@@ -353,12 +362,12 @@ impl Context {
     ) -> Result<Connecting> {
         let id = self.allocate()?;
         let name: Arc<str> = self.name_below(name).into();
-        let announce = self.shared.lock().node.id() != ContextId::ROOT;
+        let announce = self.node().lock().node.id() != ContextId::ROOT;
         let order = ConnectRequest { name: name.to_string(), title, recipe, announce, heartbeat };
         let request =
             crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(&name, error))?;
         let opening = Opening { new_context: Some(id), secret: true, ..Opening::default() };
-        let (_, slot) = self.ask(self.id, Handle::CONNECT, request, opening, |core, _| {
+        let (_, slot) = self.ask(self.id(), Handle::CONNECT, request, opening, |core, _| {
             core.names.insert(id, Arc::clone(&name));
         })?;
         Ok(Connecting::new(self.child(id, name), slot))

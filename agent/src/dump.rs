@@ -59,7 +59,7 @@ impl Context {
     /// # Errors
     /// When the context is not reached, or does not obey this one.
     pub fn dump(&self) -> Result<Dump> {
-        let (_, slot) = ask(&self.shared, self.id())?;
+        let (_, slot) = ask(self.node(), self.id())?;
         read(self.name(), slot.wait(None).unwrap_or(Err(Error::ShutDown)))
     }
 }
@@ -123,7 +123,7 @@ impl Drop for Debugging {
 
 /// Asks this context and all below it, and logs what they answer.
 fn log_all(context: &Context) {
-    let shared = &context.shared;
+    let shared = context.node();
     let mut everyone: Vec<ContextId> = shared.lock().node.router.below().map(|(id, _)| id).collect();
     everyone.push(context.id());
     everyone.sort_unstable();

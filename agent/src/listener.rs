@@ -74,17 +74,17 @@ impl Router {
         let (tell, joined) = sync_channel(UNSEEN);
         let listener = Listener { inner: Arc::clone(&inner), joined: Mutex::new(joined) };
         let slot = Slot::new(None);
-        let flow = self.shared.with(|core| {
+        let flow = self.node().with(|core| {
             if core.stopped {
                 return Err(Error::ShutDown);
             }
             // It ends with the node.
             let own = core.node.id();
             let flow = core.node.watch(own);
-            core.endpoints.insert(flow, Endpoint::Reply(Arc::clone(&slot), Vec::new()));
+            core.endpoints.insert(flow, Endpoint::Reply(Arc::clone(&slot)));
             Ok(flow)
         })?;
-        let at_the_end = (Arc::downgrade(&inner), Arc::downgrade(&self.shared));
+        let at_the_end = (Arc::downgrade(&inner), Arc::downgrade(self.node()));
         slot.on_arrival(move || {
             if let Some(inner) = at_the_end.0.upgrade() {
                 inner.stop();
@@ -211,7 +211,7 @@ impl Door {
             }
         }
         self.inner.stop();
-        let over = self.place.shared.with(|core| {
+        let over = self.place.node().with(|core| {
             core.node.unwatch(self.flow);
             core.forget(self.flow)
         });
@@ -294,7 +294,7 @@ impl Door {
         let name = self.place.name_below(&format!("join.{process}"));
         let context = self.place.child(id, name.into());
         let tell = self.tell.clone();
-        let shared = Arc::clone(&self.place.shared);
+        let shared = Arc::clone(self.place.node());
         let guest = Box::new(move |broker: &mut Broker| {
             match broker.take_in(stream, context.id(), context.name(), &bytes) {
                 // Where nobody listens to the news any more they are still in.

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 /// How many bytes of frames are gathered for one write. An urgent frame waits for as much.
 const BATCH: usize = 64 << 10;
 /// After how many bytes a link's pipe is made larger, and how large: fewer switches between its two ends.
-const WIDEN: (u64, usize) = (1 << 20, 256 << 10);
+const WIDEN: (u64, usize) = (128 << 10, 256 << 10);
 
 /// The writing side of a link.
 pub(crate) struct LinkIo {

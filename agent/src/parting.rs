@@ -79,7 +79,7 @@ impl Watch {
         }
         let slot = Slot::new(None);
         let flow = core.node.watch(self.id);
-        core.endpoints.insert(flow, Endpoint::Reply(Arc::clone(&slot), Vec::new()));
+        core.endpoints.insert(flow, Endpoint::Reply(Arc::clone(&slot)));
         *self.flow() = Some(flow);
         drop(core);
         let (watch, arrived) = (Arc::clone(self), Arc::clone(&slot));
@@ -135,7 +135,7 @@ impl Drop for Disconnected {
         if self.kept {
             return;
         }
-        let mut core = self.context.shared.lock();
+        let mut core = self.context.node().lock();
         let endpoint = self.watch.flow().take().and_then(|flow| {
             core.node.unwatch(flow);
             core.forget(flow)
@@ -154,11 +154,11 @@ impl Context {
     pub fn disconnected(&self) -> Result<Disconnected> {
         let watch = Arc::new(Watch {
             id: self.id(),
-            shared: Arc::downgrade(&self.shared),
+            shared: Arc::downgrade(self.node()),
             flow: Mutex::new(None),
             departure: Latch::default(),
         });
-        match watch.begin(&self.shared) {
+        match watch.begin(self.node()) {
             Some(Error::Undelivered { reason: Reason::NoRoute, .. }) => {
                 return Err(Error::System {
                     action: format!("waiting for the end of {}", self.name()),
@@ -206,7 +206,7 @@ impl Context {
             )) => Ok(()),
             Some(Err(error)) => Err(error.naming(self.name())),
             None => {
-                self.shared.with(|core| {
+                self.node().with(|core| {
                     core.node.reset(flow, Reason::Cancelled, "nobody waits for the reply");
                     core.forget(flow);
                 });
@@ -225,8 +225,8 @@ impl Context {
     }
 
     fn order_end(&self, parent: ContextId) -> Result<(FlowKey, Arc<Slot>)> {
-        self.shared.reused.forget(self.id());
+        self.node().reused.forget(self.id());
         let request = crate::codec::to_bytes(&self.id()).unwrap_or_default();
-        self.shared.request(parent, Handle::DISCONNECT, request, Opening::default(), |_, _| {})
+        self.node().request(parent, Handle::DISCONNECT, request, Opening::default(), |_, _| {})
     }
 }

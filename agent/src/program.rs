@@ -136,7 +136,7 @@ impl Command {
     /// # Errors
     /// When it could not be started or the context was lost.
     pub fn detached(&self, name: impl Into<String>) -> Result<u32> {
-        let shared = self.context.shared()?;
+        let shared = Arc::clone(self.context.node());
         let context = self.context.name();
         let (place, order) = self.place(Tie::Free(name.into()))?;
         let request =
@@ -174,7 +174,7 @@ impl Command {
     /// # Errors
     /// When the order cannot be sent.
     pub fn spawn(&self) -> Result<Process> {
-        let shared = self.context.shared()?;
+        let shared = Arc::clone(self.context.node());
         let context = self.context.name();
         let (place, order) = self.place(self.order.tie.clone())?;
         let request =

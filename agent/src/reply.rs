@@ -13,26 +13,46 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-#[derive(Default)]
-struct State {
-    /// Many wait, and few for an error.
-    result: Option<std::result::Result<Vec<u8>, Box<Error>>>,
-    taken: bool,
-    /// Whom to tell when the answer is there, beside those who wait.
-    told: Option<Box<Told>>,
+/// How far an answer is. Many are outstanding at once, to be told to nobody but one who waits, and few come to an error.
+enum Stage {
+    Coming(Option<Box<Expected>>),
+    Here(std::result::Result<Vec<u8>, Box<Error>>),
+    Taken,
 }
 
+impl Stage {
+    /// The answer, if it is there; nobody else gets it.
+    fn take(&mut self) -> Option<Result<Vec<u8>>> {
+        match std::mem::replace(self, Stage::Taken) {
+            Stage::Here(result) => Some(result.map_err(|error| *error)),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    /// What is to be known when it comes, if it does.
+    fn expected(&mut self) -> Option<&mut Expected> {
+        match self {
+            Stage::Coming(expected) => Some(expected.get_or_insert_default()),
+            Stage::Here(_) | Stage::Taken => None,
+        }
+    }
+}
+
+/// An answer that comes in pieces, or has to be told when it is there.
 #[derive(Default)]
-struct Told {
+struct Expected {
+    so_far: Vec<u8>,
     waker: Option<Waker>,
     notify: Option<Box<dyn FnOnce() + Send>>,
     fares: Vec<Fare>,
 }
 
 /// Where one answer arrives.
-#[derive(Default)]
 pub(crate) struct Slot {
-    state: Mutex<State>,
+    stage: Mutex<Stage>,
     arrived: Condvar,
     /// What the question was asked for.
     pub scope: Option<Arc<Scope>>,
@@ -40,7 +60,8 @@ pub(crate) struct Slot {
 
 impl Slot {
     pub fn new(scope: Option<&Arc<Scope>>) -> Arc<Slot> {
-        Arc::new(Slot { scope: scope.cloned(), ..Slot::default() })
+        let stage = Mutex::new(Stage::Coming(None));
+        Arc::new(Slot { stage, arrived: Condvar::new(), scope: scope.cloned() })
     }
 
     /// One that has its answer.
@@ -52,23 +73,42 @@ impl Slot {
 
     /// Whether the answer is there and was not taken.
     pub fn is_filled(&self) -> bool {
-        self.lock().result.is_some()
+        matches!(*self.lock(), Stage::Here(_))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A piece of the answer, the last one with `end`: gives the whole of it then, and what the piece lay in if that is free. None
+    /// when it is longer than `limit`.
+    pub fn gather(&self, piece: Vec<u8>, end: bool, limit: usize) -> Option<[Vec<u8>; 2]> {
+        let mut stage = self.lock();
+        let alone = matches!(*stage, Stage::Coming(None)) && end;
+        let Some(expected) = stage.expected().filter(|_| !alone) else {
+            return (piece.len() <= limit).then_some([piece, Vec::new()]);
+        };
+        if expected.so_far.len() + piece.len() > limit {
+            return None;
+        }
+        let spare = if expected.so_far.is_empty() {
+            expected.so_far = piece;
+            Vec::new()
+        } else {
+            expected.so_far.extend_from_slice(&piece);
+            piece
+        };
+        Some([if end { std::mem::take(&mut expected.so_far) } else { Vec::new() }, spare])
     }
 
     /// The answer is there. Only the first counts.
     pub fn fill(&self, result: Result<Vec<u8>>) {
-        let mut state = self.lock();
-        if state.result.is_some() || state.taken {
-            return;
-        }
-        state.result = Some(result.map_err(Box::new));
-        let told = state.told.take();
-        drop(state);
-        let Told { waker, notify, fares } = told.map(|told| *told).unwrap_or_default();
+        let mut stage = self.lock();
+        let Stage::Coming(expected) = &mut *stage else { return };
+        let expected = expected.take();
+        *stage = Stage::Here(result.map_err(Box::new));
+        drop(stage);
+        let Expected { waker, notify, fares, .. } = expected.map(|expected| *expected).unwrap_or_default();
         fares.into_iter().for_each(|fare| fare());
         self.arrived.notify_all();
         if let Some(waker) = waker {
@@ -84,29 +124,32 @@ impl Slot {
         if fares.is_empty() {
             return;
         }
-        let mut state = self.lock();
-        if state.result.is_none() && !state.taken {
-            state.told.get_or_insert_default().fares = fares;
+        let mut stage = self.lock();
+        if let Some(expected) = stage.expected() {
+            expected.fares = fares;
         } else {
-            drop(state);
+            drop(stage);
             fares.into_iter().for_each(|fare| fare());
         }
     }
 
     /// Nobody waits for an answer any more.
     pub fn give_up(&self) {
-        let fares = self.lock().told.as_mut().map(|told| std::mem::take(&mut told.fares));
-        fares.into_iter().flatten().for_each(|fare| fare());
+        let fares = match &mut *self.lock() {
+            Stage::Coming(Some(expected)) => std::mem::take(&mut expected.fares),
+            _ => return,
+        };
+        fares.into_iter().for_each(|fare| fare());
     }
 
     /// Has `notify` called when the answer is there, at once if it is.
     pub fn on_arrival(&self, notify: impl FnOnce() + Send + 'static) {
-        let mut state = self.lock();
-        if state.result.is_some() || state.taken {
-            drop(state);
-            notify();
+        let mut stage = self.lock();
+        if let Some(expected) = stage.expected() {
+            expected.notify = Some(Box::new(notify));
         } else {
-            state.told.get_or_insert_default().notify = Some(Box::new(notify));
+            drop(stage);
+            notify();
         }
     }
 
@@ -114,23 +157,19 @@ impl Slot {
     pub fn wait(&self, timeout: Option<Duration>) -> Option<Result<Vec<u8>>> {
         // A time that cannot be written down is never up.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut state = self.lock();
+        let mut stage = self.lock();
         loop {
-            if let Some(result) = state.result.take() {
-                state.taken = true;
-                return Some(result.map_err(|error| *error));
+            if !matches!(*stage, Stage::Coming(_)) {
+                return Some(stage.take().unwrap_or(Err(Error::ShutDown)));
             }
-            if state.taken {
-                return Some(Err(Error::ShutDown));
-            }
-            state = match deadline {
-                None => self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
+            stage = match deadline {
+                None => self.arrived.wait(stage).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return None;
                     }
-                    self.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                    self.arrived.wait_timeout(stage, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
@@ -138,25 +177,16 @@ impl Slot {
 
     /// The answer, if it is there; nobody else gets it.
     pub fn take(&self) -> Option<Result<Vec<u8>>> {
-        let mut state = self.lock();
-        let result = state.result.take();
-        state.taken |= result.is_some();
-        result.map(|result| result.map_err(|error| *error))
+        self.lock().take()
     }
 
     /// As a `Future` asks.
     pub fn poll(&self, waker: &Waker) -> Poll<Result<Vec<u8>>> {
-        let mut state = self.lock();
-        match state.result.take() {
-            Some(result) => {
-                state.taken = true;
-                Poll::Ready(result.map_err(|error| *error))
-            }
-            None => {
-                state.told.get_or_insert_default().waker = Some(waker.clone());
-                Poll::Pending
-            }
+        let mut stage = self.lock();
+        if let Some(expected) = stage.expected() {
+            expected.waker = Some(waker.clone());
         }
+        stage.take().map_or(Poll::Pending, Poll::Ready)
     }
 }
 

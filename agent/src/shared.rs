@@ -33,8 +33,8 @@ use std::time::Instant;
 
 /// Where the bytes of a flow that come in go to.
 pub(crate) enum Endpoint {
-    /// A reply that somebody waits for, and what has come of it.
-    Reply(Arc<Slot>, Vec<u8>),
+    /// A reply that somebody waits for.
+    Reply(Arc<Slot>),
     /// A stream that somebody reads or writes.
     Stream(Arc<StreamState>),
     /// A request that is not whole yet.
@@ -47,8 +47,8 @@ pub(crate) enum Endpoint {
     Chain(Box<crate::broker::Chain>),
     /// Something that a program has put there.
     Station(Arc<dyn Station>),
-    /// An image from the root, for the child that connects over this link.
-    Image(LinkId, Vec<u8>),
+    /// An image from the root, for the child that connects over this link. Many flows have replies, and few this.
+    Image(Box<(LinkId, Vec<u8>)>),
 }
 
 /// A request as it comes in.
@@ -317,7 +317,7 @@ impl Core {
             return;
         }
         let due = match self.endpoints.get(&flow) {
-            Some(Endpoint::Reply(slot, _)) => slot.scope.as_ref().map(|scope| scope.deadline().0),
+            Some(Endpoint::Reply(slot)) => slot.scope.as_ref().map(|scope| scope.deadline().0),
             Some(Endpoint::Busy(scope)) => scope.as_ref().map(|scope| scope.deadline().0),
             // These know more than one time.
             Some(Endpoint::Chain(_) | Endpoint::Station(_)) => {
@@ -346,7 +346,7 @@ impl Core {
         while let Some(scope) = next {
             let within = |other: Option<&Arc<Scope>>| other.is_some_and(|other| other.is_within(&scope));
             let is_in = |endpoint: &Endpoint| match endpoint {
-                Endpoint::Reply(slot, _) => within(slot.scope.as_ref()),
+                Endpoint::Reply(slot) => within(slot.scope.as_ref()),
                 Endpoint::Stream(stream) => within(stream.scope()),
                 Endpoint::Station(station) => within(station.scope()),
                 _ => false,
@@ -365,7 +365,7 @@ impl Core {
                 }
                 let error = scope.error(&self.name_of(flow.peer), stand);
                 match self.forget(flow) {
-                    Some(Endpoint::Reply(slot, _)) => self.wakes.push(Wake::Slot(slot, Err(error))),
+                    Some(Endpoint::Reply(slot)) => self.wakes.push(Wake::Slot(slot, Err(error))),
                     Some(Endpoint::Station(station)) => self.closing.push((flow, station, error)),
                     Some(Endpoint::Stream(stream)) => {
                         stream.fail(error);
@@ -592,7 +592,7 @@ impl Shared {
             if let Some(refusal) = scope.and_then(|scope| scope.refusal(&core.name_of(dst))) {
                 return Err(refusal);
             }
-            let endpoint = Endpoint::Reply(Arc::clone(&slot), Vec::new());
+            let endpoint = Endpoint::Reply(Arc::clone(&slot));
             let flow = core.open(dst, service, request, opening, |_| endpoint);
             core.watch(scope.map_or(NEVER, |scope| scope.deadline().0), flow);
             also(core, flow);

@@ -134,7 +134,7 @@ impl Router {
     /// Changes which log records this context and all below it send, those that are up, those that are being connected and those
     /// to come. Orders and calls that are given after it find it in force.
     pub fn set_log_filter(&self, filter: &Filter) {
-        let shared = &self.context.shared;
+        let shared = self.context.node();
         shared.with(|core| {
             shared.logs.set_filter(filter.clone());
             // Frames of an agent that were logged would go up as frames.
@@ -158,25 +158,25 @@ impl Router {
     }
 
     fn pair(&self, one: &Context, other: &Context, open: bool) {
-        self.context.shared.with(|core| core.node.pair(one.id(), other.id(), open));
+        self.context.node().with(|core| core.node.pair(one.id(), other.id(), open));
     }
 
     /// How many bytes were sent over the links of this process, images included.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
-        self.context.shared.sent.load(Ordering::Relaxed)
+        self.context.node().sent.load(Ordering::Relaxed)
     }
 
     /// What the node holds for calls and streams at the moment, for tests that look for what is left behind.
     #[doc(hidden)]
     #[must_use]
     pub fn held(&self) -> [(&'static str, usize); 5] {
-        self.context.shared.lock().held()
+        self.context.node().lock().held()
     }
 
     fn end(&mut self) -> Result<()> {
         let Some(own) = self.own.take() else { return Ok(()) };
-        let shared = &self.context.shared;
+        let shared = self.context.node();
         shared.lock().orders.push(Order::Stop);
         shared.wake();
         // The broker itself may let go of the last hold, in what it calls when a reply arrives; it does not wait for itself.
@@ -192,7 +192,7 @@ impl Router {
             core.io.clear();
         });
         shared.guests.turn_away();
-        self.context.shared.workers.stop(FUNCTIONS_PATIENCE);
+        self.context.node().workers.stop(FUNCTIONS_PATIENCE);
         if in_time {
             return Ok(());
         }

@@ -110,13 +110,13 @@ impl Broker {
         let late = letter.reason == Reason::Late;
         let error = core.error_of(flow, letter);
         match core.forget(flow) {
-            Some(Endpoint::Reply(slot, _)) => core.wakes.push(Wake::Slot(slot, Err(error))),
+            Some(Endpoint::Reply(slot)) => core.wakes.push(Wake::Slot(slot, Err(error))),
             Some(Endpoint::Stream(stream)) => {
                 stream.fail(error);
                 core.wakes.push(Wake::Stream(stream));
             }
             Some(Endpoint::Program(number, stream)) => self.program_stream_closed(core, number, stream),
-            Some(Endpoint::Image(link, _)) => self.image_missing(core, link, &error),
+            Some(Endpoint::Image(image)) => self.image_missing(core, image.0, &error),
             Some(Endpoint::Request(request)) => {
                 if let Some((_, link)) = request.child {
                     core.node.link_lost(link, Reason::ConnectFailed, "the order to connect broke off");
@@ -142,7 +142,7 @@ impl Broker {
         let mut core = shared.lock();
         for flow in core.overdue(shared.now()) {
             match core.endpoints.get(&flow) {
-                Some(Endpoint::Reply(slot, _)) => {
+                Some(Endpoint::Reply(slot)) => {
                     let slot = Arc::clone(slot);
                     let name = core.name_of(flow.peer);
                     core.node.reset(flow, Reason::Late, "");

@@ -68,24 +68,18 @@ impl Broker {
     pub(super) fn data(&mut self, core: &mut Core, flow: FlowKey, bytes: Vec<u8>, end: bool) {
         let length = bytes.len();
         match core.endpoints.get_mut(&flow) {
-            Some(Endpoint::Reply(slot, so_far)) => {
-                if so_far.len() + length > MAX_MESSAGE {
-                    let slot = Arc::clone(slot);
+            Some(Endpoint::Reply(slot)) => {
+                let slot = Arc::clone(slot);
+                let Some([whole, spare]) = slot.gather(bytes, end, MAX_MESSAGE) else {
                     core.node.reset(flow, Reason::TooLarge, "the reply");
                     core.forget(flow);
                     let context = core.name_of(flow.peer).to_string();
                     let detail = format!("the reply is over {MAX_MESSAGE} bytes");
                     let error = Error::Undelivered { context, reason: Reason::TooLarge, detail };
                     return core.wakes.push(Wake::Slot(slot, Err(error)));
-                }
-                if so_far.is_empty() {
-                    *so_far = bytes;
-                } else {
-                    so_far.extend_from_slice(&bytes);
-                    core.node.reuse(flow, bytes);
-                }
+                };
+                core.node.reuse(flow, spare);
                 if end {
-                    let (slot, whole) = (Arc::clone(slot), std::mem::take(so_far));
                     core.unwatch(flow);
                     core.endpoints.remove(&flow);
                     core.wakes.push(Wake::Slot(slot, Ok(whole)));
@@ -125,12 +119,11 @@ impl Broker {
                 let number = *number;
                 self.program_input(core, number, bytes, end);
             }
-            Some(Endpoint::Image(link, so_far)) => {
-                let link = *link;
-                so_far.extend_from_slice(&bytes);
+            Some(Endpoint::Image(image)) => {
+                image.1.extend_from_slice(&bytes);
                 core.node.consume(flow, length);
-                if end && let Some(Endpoint::Image(_, reply)) = core.endpoints.remove(&flow) {
-                    self.image_arrived(core, link, &reply);
+                if end && let Some(Endpoint::Image(image)) = core.endpoints.remove(&flow) {
+                    self.image_arrived(core, image.0, &image.1);
                 }
             }
             _ => core.node.reset(flow, Reason::Cancelled, "nobody reads it"),
@@ -176,7 +169,7 @@ impl Broker {
     ) {
         let request = platform.machine().as_bytes().to_vec();
         core.open(ContextId::ROOT, Handle::IMAGE, request, crate::node::Opening::default(), |_| {
-            Endpoint::Image(link, Vec::new())
+            Endpoint::Image(Box::new((link, Vec::new())))
         });
     }
 }

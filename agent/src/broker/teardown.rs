@@ -97,7 +97,7 @@ impl Broker {
         let endpoints: Vec<_> = core.endpoints.drain().collect();
         for (flow, endpoint) in endpoints {
             match endpoint {
-                Endpoint::Reply(slot, _) => core.wakes.push(Wake::Slot(slot, Err(Error::ShutDown))),
+                Endpoint::Reply(slot) => core.wakes.push(Wake::Slot(slot, Err(Error::ShutDown))),
                 Endpoint::Stream(stream) => {
                     stream.fail(Error::ShutDown);
                     core.wakes.push(Wake::Stream(stream));
