@@ -65,7 +65,10 @@ impl Context {
 }
 
 /// The end of a channel by which messages are sent. Clones send to the same receiver. When the last clone everywhere is dropped, the
-/// receiver is at its end.
+/// receiver is at its end; one that a panic drops is an error among the messages first.
+///
+/// Messages of one sender come in the order in which they were sent, but the answer to a call may overtake them: that a receiver
+/// has all that a function has sent it is told by its end.
 pub struct Sender<T> {
     open: Arc<Open>,
     message: PhantomData<fn(T)>,
@@ -83,6 +86,10 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let failed = record(FAILED, b"a panic has dropped a sender");
+            self.0.context.node().with(|core| core.append(self.0.flow, failed, false, false));
+        }
         // Otherwise the flow itself ends now.
         if Arc::strong_count(&self.0) > 1 {
             self.0.tell(CLOSED, 0);

@@ -28,6 +28,13 @@ impl Connecting {
         let arrived = Arc::clone(&slot);
         slot.on_arrival(move || {
             let reply = arrived.take().unwrap_or(Err(Error::ShutDown));
+            let reply = reply.map_err(|error| match error {
+                // It is this one that was waited for, and not the one that was to start it.
+                Error::TimedOut { after_ms, .. } => {
+                    Error::TimedOut { context: there.name().into(), after_ms }
+                }
+                error => error,
+            });
             let connected = reply.and_then(|reply| read_value::<Connected>(there.name(), &reply));
             latch.set(connected.and_then(|connected| {
                 let agreed = crate::agree::compare(there.node(), there.name(), &connected.functions);

@@ -10,8 +10,9 @@ use std::fmt;
 /// The result of most things here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why something could not be done. Travels between contexts as it is.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// Why something could not be done. Travels between contexts as it is. `{:?}` shows the same sentence as `{}`: it is what a `main` prints that
+/// returns it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Error {
     /// A hop could not be taken.
@@ -145,6 +146,12 @@ impl fmt::Display for Error {
     }
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::error::Error for Error {}
 
 /// Why a message was returned instead of delivered.
@@ -232,6 +239,8 @@ pub enum ConnectErrorKind {
     Cancelled,
     /// The agent there has not the functions of this program, or others by their names.
     Functions,
+    /// The user to become does not exist there.
+    NoSuchUser,
 }
 
 /// A hop that could not be taken: which, why, what the remote said, and what can be done.

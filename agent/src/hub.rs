@@ -202,11 +202,17 @@ impl Hub {
         }
     }
 
-    /// An end was dropped here that nobody had used.
-    fn unused(&self, core: &mut Core, role: Role) {
+    /// An end was dropped here that nobody had used, or was taken along by a call that never did.
+    fn unused(&self, core: &mut Core, role: Role, why: &str) {
         let mut state = self.lock();
         match (role, &state.output) {
-            (Role::Writer, _) => state.begun = true,
+            (Role::Writer, _) => {
+                state.begun = true;
+                if !self.messages {
+                    state.broken.get_or_insert_with(|| (Reason::Cancelled, why.into()));
+                    Self::break_off(core, &mut state);
+                }
+            }
             (Role::Reader, Output::Expected) => state.output = Output::Gone,
             (Role::Reader, _) => {}
         }
@@ -519,33 +525,22 @@ impl Socket {
         Ok(Socket { context: Some(here.clone()), ..Socket::bound(Arc::clone(here.node()), flow, state) })
     }
 
-    /// A reader that reads no more.
-    pub fn give_up(&mut self, why: &str) {
+    /// An end that is not used to its end.
+    pub fn give_up(&self, why: &str) {
         match self.used() {
             Some((shared, flow, state)) if !state.is_over() => shared.with(|core| {
                 core.node.reset(flow, Reason::Cancelled, why);
                 core.forget(flow);
             }),
             Some(_) => {}
-            None => self.tell_home(),
+            None => self.tell_home(why),
         }
     }
 
-    /// A writer that writes no more.
-    pub fn end(&mut self) {
-        match self.used() {
-            Some((shared, flow, _)) => shared.with(|core| {
-                core.node.send(flow, &[], true, false);
-                core.forget(flow);
-            }),
-            None => self.tell_home(),
-        }
-    }
-
-    fn tell_home(&self) {
+    fn tell_home(&self, why: &str) {
         if let (Stage::Unused, Some(context), Some((hub, role))) = (*self.stage(), &self.context, &self.home)
         {
-            context.node().with(|core| hub.unused(core, *role));
+            context.node().with(|core| hub.unused(core, *role, why));
         }
     }
 }
@@ -561,7 +556,7 @@ impl Hub {
             }
         };
         if !heard_of {
-            self.unused(core, role);
+            self.unused(core, role, "the call that took its writer along did not use it");
         }
     }
 }

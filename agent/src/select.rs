@@ -1,8 +1,9 @@
-//! Waiting for many things at once: replies, receivers and other selects, in the order in which something comes of them.
+//! Waiting for many things at once: replies, receivers, contexts on their way up and other selects, in the order in which something comes of them.
 
 use crate::channel::{Receiver, RecvError};
+use crate::connecting::Connecting;
 use crate::context::Context;
-use crate::error::CallError;
+use crate::error::{CallError, Error};
 use crate::remote::Remote;
 use crate::reply::Reply;
 use futures_core::Stream;
@@ -38,6 +39,26 @@ impl<F: Remote> Source for Option<Reply<F>> {
                 let context = reply.context().clone();
                 *self = None;
                 Poll::Ready(Some((context, outcome)))
+            }
+        }
+    }
+    fn is_over(&self) -> bool {
+        self.is_none()
+    }
+}
+
+/// A context on its way up gives one item: the context, and whether it is up.
+impl Source for Option<Connecting> {
+    type Item = (Context, Result<(), Error>);
+    fn poll_item(&mut self, waker: &Waker) -> Poll<Option<Self::Item>> {
+        let Some(connecting) = self else { return Poll::Ready(None) };
+        let mut cx = std::task::Context::from_waker(waker);
+        match Pin::new(&mut *connecting).poll(&mut cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(outcome) => {
+                let context = connecting.context();
+                *self = None;
+                Poll::Ready(Some((context, outcome.map(|_| ()))))
             }
         }
     }
@@ -94,6 +115,14 @@ impl<F: Remote> IntoSource for Reply<F> {
     type Item = (Context, Result<F::Value, CallError<F::Error>>);
     type Source = Option<Reply<F>>;
     fn into_source(self) -> Option<Reply<F>> {
+        Some(self)
+    }
+}
+
+impl IntoSource for Connecting {
+    type Item = (Context, Result<(), Error>);
+    type Source = Option<Connecting>;
+    fn into_source(self) -> Option<Connecting> {
         Some(self)
     }
 }

@@ -1,7 +1,7 @@
 //! Byte streams to and from another context, with credit: a reader that stops reading stops its writer.
 
 use crate::context::Context;
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, Result};
 use crate::hub::{Role, Socket};
 use crate::id::FlowKey;
 use crate::scope::Scope;
@@ -151,13 +151,14 @@ fn broken(error: &Error) -> io::Error {
 
 impl Context {
     /// A byte stream that is made in this process, whichever context this is: what is written to the one end is read at the
-    /// other. Either end, or both, may travel to other contexts as an argument or a result, as long as it was not used.
+    /// other. Either end, or both, may travel to other contexts as an argument or a result, as long as it was not used. The
+    /// writer says that it is done by [`finish`](Writer::finish).
     ///
     /// # Errors
     /// When the tree is shut down.
     pub fn pipe(&self) -> Result<(Writer, Reader)> {
         let [writer, reader] = Socket::pair(&self.own())?;
-        Ok((Writer { socket: writer }, Reader { socket: reader }))
+        Ok((Writer::of(writer), Reader { socket: reader }))
     }
 }
 
@@ -210,24 +211,51 @@ impl Drop for Reader {
     }
 }
 
-/// The sending end of a byte stream. Dropping it says that the stream has ended.
+/// The sending end of a byte stream.
+///
+/// A pipe's has to be [finished](Writer::finish): one that is dropped before, by a `?` on the way or by a panic, gives the
+/// reader an error where it expects the end, so that half a file is not taken for a whole one. The stdin of a
+/// [program](crate::Process) ends when its writer is dropped, as it does everywhere: a program knows nothing but an end.
 pub struct Writer {
     socket: Socket,
+    /// Whether there is nothing to be said any more when it is dropped.
+    done: bool,
+    /// Whether it is a program's stdin.
+    stdin: bool,
 }
 
 impl Writer {
     pub(crate) fn bound(shared: Arc<Shared>, flow: FlowKey, state: Arc<StreamState>) -> Writer {
-        Writer { socket: Socket::bound(shared, flow, state) }
+        Writer { socket: Socket::bound(shared, flow, state), done: false, stdin: true }
+    }
+
+    fn of(socket: Socket) -> Writer {
+        Writer { socket, done: false, stdin: false }
+    }
+
+    /// Says that the stream is whole: the reader comes to its end.
+    ///
+    /// # Errors
+    /// When nobody reads any more, or the way there is lost.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.done = true;
+        let (shared, flow, state) = self.socket.bind(Role::Writer).map_err(|error| broken(&error))?;
+        let ended = shared.with(|core| {
+            let ended = core.node.send(flow, &[], true, false).is_some();
+            core.forget(flow);
+            ended
+        });
+        match state.failure() {
+            Some(error) => Err(io::Error::new(io::ErrorKind::BrokenPipe, error)),
+            None if ended => Ok(()),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
     }
 
     /// Ends the stream before its time: the reader gets an error with this text instead of an end.
-    pub fn fail(self, why: &str) {
-        if let Ok((shared, flow, _)) = self.socket.bind(Role::Writer) {
-            shared.with(|core| {
-                core.node.reset(flow, Reason::Cancelled, why);
-                core.forget(flow);
-            });
-        }
+    pub fn fail(mut self, why: &str) {
+        self.done = true;
+        self.socket.give_up(why);
     }
 }
 
@@ -257,7 +285,16 @@ impl Write for Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.socket.end();
+        if self.done {
+            return;
+        }
+        match self.socket.used() {
+            Some((shared, flow, _)) if self.stdin => shared.with(|core| {
+                core.node.send(flow, &[], true, false);
+                core.forget(flow);
+            }),
+            _ => self.socket.give_up("its writer was dropped before it was finished"),
+        }
     }
 }
 
@@ -281,6 +318,6 @@ impl Serialize for Writer {
 
 impl<'de> Deserialize<'de> for Writer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Writer, D::Error> {
-        Ok(Writer { socket: Socket::arrive(deserializer, Role::Writer)? })
+        Ok(Writer::of(Socket::arrive(deserializer, Role::Writer)?))
     }
 }

@@ -185,13 +185,13 @@ fn sudo_asks_with_a_prompt_of_our_own_and_short_flags() {
 
 #[test]
 fn what_sudo_says_is_understood() {
-    use ConnectErrorKind::{Denied, Exited, PasswordRequired};
+    use ConnectErrorKind::{Denied, NoSuchUser, PasswordRequired};
     let recipe = Sudo::default().recipe("5f");
     for (line, kind) in [
         ("plain is not in the sudoers file.  This incident will be reported.", Denied),
         ("Sorry, user plain is not allowed to execute '/bin/sh' as root on web1.", Denied),
         ("sudo: you must have a tty to run sudo", Denied),
-        ("sudo: unknown user nobody-here", Exited),
+        ("sudo: unknown user nobody-here", NoSuchUser),
         ("sudo: a password is required", PasswordRequired),
     ] {
         assert_eq!(verdict(&recipe, line), Some(kind), "{line}");

@@ -87,7 +87,8 @@ fn send(file: &Path, mut to: Writer) {
         // The other end has let go: its answer says why.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         Err(error) => to.fail(&format!("{}: {error}", file.display())),
-        Ok(_) => {}
+        // Whether it got there is told by the answer.
+        Ok(_) => drop(to.finish()),
     }
 }
 

@@ -311,6 +311,18 @@ fn loss_close_and_failure_are_three_different_things() {
 }
 
 #[test]
+fn a_panic_that_drops_a_sender_is_told_before_the_end() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let (to, from) = channel(&tree.router);
+    let outcome = child.call(flows::send_and_panic { to });
+    assert!(matches!(outcome, Err(CallError::Failed(Error::Panicked { .. }))), "{outcome:?}");
+    let failed = RecvError::Failed { context: "local".into(), text: "a panic has dropped a sender".into() };
+    assert_eq!(rest(&from), [Ok(1), Ok(2), Err(failed)]);
+}
+
+#[test]
 fn a_sender_that_was_on_its_way_to_a_context_that_is_killed_is_gone() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();

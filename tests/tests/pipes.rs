@@ -39,7 +39,7 @@ fn fifty_mebibytes_pass_through_a_function_behind_ssh_and_sudo_unchanged() {
     let reply = root.start(flows::increment_all { from, to });
     let given = bytes(50 << 20);
     let expected: Vec<u8> = given.iter().map(|byte| byte.wrapping_add(1)).collect();
-    let writing = std::thread::spawn(move || into.write_all(&given));
+    let writing = std::thread::spawn(move || into.write_all(&given).and_then(|()| into.finish()));
     let mut back = Vec::new();
     out.read_to_end(&mut back).expect("the stream has an end");
     writing.join().expect("it does not panic").expect("it is read");
@@ -85,7 +85,7 @@ fn an_end_a_failure_and_a_loss_of_a_pipe_are_told_apart() {
     for end in 0..2 {
         let (to, from) = pipe(&tree.router);
         if end == 0 {
-            drop(to)
+            to.finish().expect("the tree lives");
         } else {
             value(child.call(flows::write_and { to, bytes: 0, fail: None }))
         }
@@ -104,6 +104,40 @@ fn an_end_a_failure_and_a_loss_of_a_pipe_are_told_apart() {
     let error = from.read_to_end(&mut Vec::new()).expect_err("it broke off");
     assert_eq!(error.kind(), ErrorKind::ConnectionAborted, "{error}");
     assert!(writing.wait().is_err());
+}
+
+#[test]
+fn a_stream_that_was_not_finished_is_not_taken_for_a_whole_one() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let (child, other) = (tree.child(), tree.child());
+    // Dropped by the end of a function, by its error and by its panic; over there and here.
+    for how in 0..3 {
+        for reader in [&tree.router as &Context, &other] {
+            let (to, from) = pipe(&tree.router);
+            let length = reader.start(flows::length_of { from });
+            let outcome = child.call(flows::write_and_forget { to, bytes: 1 << 20, how });
+            assert_eq!(outcome.is_ok(), how == 0);
+            let why = length.wait().expect_err("it was not finished").to_string();
+            assert!(why.contains("dropped before it was finished"), "{why}");
+        }
+    }
+    // One that was not used at all, and what has come before.
+    let (to, mut from) = pipe(&tree.router);
+    drop(to);
+    assert_eq!(from.read(&mut [0]).expect_err("nobody wrote").kind(), ErrorKind::ConnectionAborted);
+    let (mut to, mut from) = pipe(&tree.router);
+    to.write_all(&bytes(1000)).expect("somebody may read");
+    drop(to);
+    let mut back = Vec::new();
+    assert!(from.read_to_end(&mut back).is_err());
+    assert!(back == bytes(1000));
+    // Whoever finishes learns that nobody reads.
+    let (mut to, from) = pipe(&tree.router);
+    to.write_all(b"some").expect("somebody may read");
+    drop(from);
+    assert!(eventually(LIMIT, || to.write_all(&[0; 100]).is_err()));
+    assert_eq!(to.finish().expect_err("nobody reads").kind(), ErrorKind::BrokenPipe);
 }
 
 #[test]
@@ -136,6 +170,7 @@ fn a_writer_whose_reader_is_gone_or_does_not_read_is_held_and_told() {
     assert!(eventually(LIMIT, || to.write_all(&[0; 100]).is_err()));
     let (to, mut from) = pipe(&stock);
     assert!(stock_child.call(flows::write_and { to, bytes: 1, fail: None }).is_err());
-    assert_eq!(from.read_to_end(&mut Vec::new()).ok(), Some(0));
+    let error = from.read_to_end(&mut Vec::new()).expect_err("nobody wrote").to_string();
+    assert!(error.contains("did not use it"), "{error}");
     value(child.call(own::nothing {}));
 }

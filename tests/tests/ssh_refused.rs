@@ -55,7 +55,7 @@ fn a_refused_key_is_told_where_no_password_would_help() {
     let port = server.address().port();
     let start =
         format!("ssh.127.0.0.1:{port} (ssh:plain@127.0.0.1:{port}): the host accepted none of our keys");
-    says(&error, Kind::Denied, &start, "give one with -i");
+    says(&error, Kind::Denied, &start, "give one (identity(), -i)");
 }
 
 #[test]

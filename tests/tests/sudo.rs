@@ -241,12 +241,12 @@ fn a_wrong_password_is_in_no_error() {
     let secret = "much too secret";
     let login = Login::of(PW);
     let outcome = login.sudo().password(secret).connect();
-    let shown = format!("{outcome:?} {}", refused(outcome.clone()));
+    let shown = format!("{outcome:?} {:?}", refused(outcome.clone()));
     assert!(shown.contains("PasswordIncorrect") && !shown.contains(secret), "{shown}");
     let server = Sshd::named("closed").password_only().start();
     let router = router();
     let outcome = hop(&router, &server, PW).password(secret).connect();
-    let shown = format!("{outcome:?} {}", refused(outcome.clone()));
+    let shown = format!("{outcome:?} {:?}", refused(outcome.clone()));
     assert!(shown.contains("PasswordIncorrect") && !shown.contains(secret), "{shown}");
 }
 

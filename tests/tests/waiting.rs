@@ -445,6 +445,31 @@ fn sources_of_every_kind_are_waited_for_together_and_come_and_go() {
 }
 
 #[test]
+fn contexts_are_taken_in_the_order_in_which_they_come_up_or_fail() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let scratch = open_dir("up");
+    let fifo = scratch.path().join("go");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("the directory is ours");
+    // The first does not come up before it is let; ssh is a program that waits for that and fails.
+    let script = scratch.path().join("slow-ssh");
+    fs::write(&script, format!("#!/bin/sh\nread line < {}\nexit 7\n", fifo.display())).expect("it is ours");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let slow = tree.router.ssh("slow").program(script.display().to_string()).open();
+    let quick = tree.router.local().name("quick").open();
+    let select = Select::new([slow, quick].map(|opened| opened.unwrap_or_else(|error| panic!("{error}"))));
+    let (context, outcome) = select.wait().expect("one comes up");
+    assert_eq!((context.name(), outcome), ("quick", Ok(())));
+    value(context.call(own::nothing {}));
+    fs::write(&fifo, "go\n").expect("it is read");
+    let (context, outcome) = select.wait().expect("the other fails");
+    let error = outcome.expect_err("it ends");
+    assert_eq!(error.as_connect().map(|error| error.context.as_str()), Some(context.name()));
+    assert!(error.to_string().contains("status 7"), "{error}");
+    assert!(select.wait().is_none());
+}
+
+#[test]
 fn all_that_a_select_waits_for_can_be_had_at_once() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();

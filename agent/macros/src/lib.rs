@@ -119,7 +119,7 @@ fn arguments(settings: &Settings, function: &ItemFn) -> syn::Result<(bool, Vec<A
                 if settings.way == "quick" {
                     return refuse(
                         &input.ty,
-                        "a quick function cannot use its context: it runs while that is locked",
+                        "a quick function cannot use its context: it runs while that is locked; leave out `quick`, or keep what it reads in a static",
                     );
                 }
                 takes_context = true;
@@ -127,7 +127,7 @@ fn arguments(settings: &Settings, function: &ItemFn) -> syn::Result<(bool, Vec<A
             }
             return refuse(
                 &input.ty,
-                "an argument cannot be a reference: it travels; use String, Vec or PathBuf",
+                "an argument cannot be a reference: it travels; use String, Vec or PathBuf (a `&Context` can only come first)",
             );
         }
         if matches!(&*input.ty, Type::ImplTrait(_)) {

@@ -150,7 +150,7 @@ impl Dialogue {
             Reaction::Answer(None) => Act::Fail(
                 ConnectErrorKind::PasswordRequired,
                 "it asks for a password and none was given".into(),
-                "give one with password-file=PATH on the hop, or run where a terminal can ask".into(),
+                "give one (password(), password-file=PATH on the command line), or run where a terminal can ask".into(),
             ),
             Reaction::Skip => Act::Type(Secret::new("")),
             Reaction::Explain { kind, detail, hint } => Act::Fail(*kind, detail.clone(), hint.clone()),

@@ -200,6 +200,7 @@ pub fn increment_all(mut from: Reader, mut to: Writer) -> std::io::Result<u64> {
     loop {
         let count = from.read(&mut buffer)?;
         if count == 0 {
+            to.finish()?;
             return Ok(total);
         }
         buffer[..count].iter_mut().for_each(|byte| *byte = byte.wrapping_add(1));
@@ -218,10 +219,32 @@ pub fn length_of(mut from: Reader) -> Result<u64, String> {
 #[remote]
 pub fn write_and(mut to: Writer, bytes: usize, fail: Option<String>) -> std::io::Result<()> {
     to.write_all(&vec![1; bytes])?;
-    if let Some(why) = fail {
-        to.fail(&why);
+    match fail {
+        Some(why) => {
+            to.fail(&why);
+            Ok(())
+        }
+        None => to.finish(),
     }
-    Ok(())
+}
+
+/// Writes so many bytes and forgets to say that these are all: by its error, by its panic or by nothing.
+#[remote]
+pub fn write_and_forget(mut to: Writer, bytes: usize, how: u8) -> std::io::Result<()> {
+    to.write_all(&vec![1; bytes])?;
+    match how {
+        0 => Ok(()),
+        1 => Err(std::io::Error::other("half way")),
+        _ => panic!("half way"),
+    }
+}
+
+/// Sends two numbers and panics.
+#[remote]
+pub fn send_and_panic(to: Sender<u32>) -> Result<(), Error> {
+    to.send(&1)?;
+    to.send(&2)?;
+    panic!("half way")
 }
 
 /// Writes until nobody reads, and says in a file why it ended.

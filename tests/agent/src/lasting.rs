@@ -137,5 +137,7 @@ pub fn drain(from: Receiver<u64>) -> (u64, Vec<String>) {
 /// Copies a stream and gives how many bytes it had, with the sum of them.
 #[remote]
 pub fn copy(mut from: Reader, mut to: Writer) -> std::io::Result<u64> {
-    std::io::copy(&mut from, &mut to)
+    let length = std::io::copy(&mut from, &mut to)?;
+    to.finish()?;
+    Ok(length)
 }

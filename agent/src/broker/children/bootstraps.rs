@@ -225,7 +225,8 @@ impl Broker {
             ConnectError::new(ConnectErrorKind::TimedOut, format!("no agent was up within {allowed} ms"));
         error.said = child.boot.said();
         error.hint =
-            "give it longer with --connect-timeout, or see whether a start-up file there reads stdin".into();
+            "give it longer (timeout(), --connect-timeout), or see whether a start-up file there reads stdin"
+                .into();
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         self.fail(&mut core, link, error);

@@ -143,20 +143,20 @@ impl Method for Ssh {
                 &["Permission denied (", "password"],
                 Kind::PasswordRequired,
                 "no key was accepted; the host would take a password",
-                "give password-file=PATH on the hop, or a key with -i",
+                "give one (password(), password-file=PATH on the command line), or a key (identity(), -i)",
             ),
             Rule::explain(
                 When::Unanswered,
                 &["Permission denied (", "keyboard-interactive"],
                 Kind::PasswordRequired,
                 "no key was accepted; the host would take a password",
-                "give password-file=PATH on the hop, or a key with -i",
+                "give one (password(), password-file=PATH on the command line), or a key (identity(), -i)",
             ),
             lines(
                 &["Permission denied ("],
                 Kind::Denied,
                 "the host accepted none of our keys",
-                "check the user and the key, or give one with -i",
+                "check the user and the key, or give one (identity(), -i)",
             ),
             lines(
                 &["Host key verification failed"],

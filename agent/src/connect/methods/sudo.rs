@@ -90,7 +90,7 @@ impl Method for Sudo {
             ),
             explain(
                 &["unknown user"],
-                Kind::Exited,
+                Kind::NoSuchUser,
                 "the user to become does not exist there",
                 "check the name",
             ),
@@ -100,7 +100,7 @@ impl Method for Sudo {
                 &["password is required"],
                 Kind::PasswordRequired,
                 "it asks for a password and none was given",
-                "give one with password-file=PATH on the hop, or run where a terminal can ask",
+                "give one (password(), password-file=PATH on the command line), or run where a terminal can ask",
             ),
             Rule::explain(
                 When::Answered,

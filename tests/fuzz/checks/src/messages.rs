@@ -131,7 +131,7 @@ pub fn rule(input: &mut Input<'_>) -> Rule {
 }
 
 fn kind(input: &mut Input<'_>) -> ConnectErrorKind {
-    const KINDS: [ConnectErrorKind; 12] = [
+    const KINDS: [ConnectErrorKind; 14] = [
         ConnectErrorKind::Start,
         ConnectErrorKind::PasswordRequired,
         ConnectErrorKind::PasswordIncorrect,
@@ -144,6 +144,8 @@ fn kind(input: &mut Input<'_>) -> ConnectErrorKind {
         ConnectErrorKind::Platform,
         ConnectErrorKind::Protocol,
         ConnectErrorKind::Cancelled,
+        ConnectErrorKind::Functions,
+        ConnectErrorKind::NoSuchUser,
     ];
     KINDS[input.below(KINDS.len())]
 }
