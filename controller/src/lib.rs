@@ -53,6 +53,7 @@ pub use offshoot_agent::macro_support;
 pub mod prelude {
     pub use crate::methods::HostKeys;
     pub use crate::{
-        Blob, CallError, Context, Error, IntoSource, Receiver, Router, Secret, Select, Sender, remote,
+        Blob, CallError, Context, Error, IntoSource, Reader, Receiver, Router, Secret, Select, Sender,
+        Writer, remote,
     };
 }
