@@ -45,8 +45,8 @@ impl Builder {
         self
     }
 
-    /// The package whose agent is sent, where it is not the stock one: what `cargo xtask build-agent --package` was
-    /// given. Its functions are those that can be called.
+    /// The package whose agent is sent, where it is not the stock one: what `cargo xtask build-agent --manifest-path` (or
+    /// `--package`, in offshoot's own workspace) was given. Its functions are those that can be called.
     #[must_use]
     pub fn package(mut self, package: impl Into<String>) -> Builder {
         self.search.package = Some(package.into());
@@ -103,7 +103,8 @@ impl Builder {
     }
 
     /// Which log records contexts send to this program, whose `tracing` subscriber gets them as events. Without this it is what
-    /// the variable `OFFSHOOT_LOG` says, and none where that is not set. [`Router::set_log_filter`] changes it.
+    /// the variable `OFFSHOOT_LOG` says; where that is not set, warnings and errors as far as the subscriber of this program takes
+    /// any when the tree is started, and none without one. [`Router::set_log_filter`] changes it.
     #[must_use]
     pub fn log_filter(mut self, filter: Filter) -> Builder {
         self.log_filter = Some(filter);
@@ -125,9 +126,36 @@ impl Builder {
         let (sent, find) = self.settled()?;
         let filter = match self.log_filter {
             Some(filter) => filter,
-            None => Filter::of_environment()?.unwrap_or_default(),
+            None => Filter::of_environment()?.unwrap_or_else(unsaid),
         };
         Router::start(find, &filter, sent)
+    }
+
+    /// Runs `work` with the tree and ends the tree after it, whatever happened: an error, a panic, a clone of a context that
+    /// another thread still has.
+    ///
+    /// ```no_run
+    /// # use offshoot_agent as offshoot;
+    /// #[offshoot::remote(crate = offshoot_agent)]
+    /// fn length(path: String) -> std::io::Result<u64> {
+    ///     std::fs::metadata(path).map(|found| found.len())
+    /// }
+    ///
+    /// fn main() -> offshoot::Result<()> {
+    ///     offshoot::init();
+    ///     offshoot::Router::builder().own_image().run(|router| {
+    ///         let web = router.ssh("web1").connect()?;
+    ///         println!("{}", web.call(length { path: "/etc/passwd".into() })?);
+    ///         Ok(())
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `work`, and of [`Builder::start`].
+    pub fn run<T>(self, work: impl FnOnce(&Router) -> Result<T>) -> Result<T> {
+        let router = self.start()?;
+        work(&router)
     }
 
     /// Joins the tree of the process that listens at `path`, with these settings for what is started from here: see
@@ -159,4 +187,10 @@ impl Builder {
         };
         Ok((sent, find))
     }
+}
+
+/// What contexts send where nobody has said it: what is wrong, if somebody is there to be told.
+fn unsaid() -> Filter {
+    let heard = tracing::level_filters::LevelFilter::current();
+    Filter::up_to(if heard >= tracing::Level::WARN { 2 } else { u8::from(heard >= tracing::Level::ERROR) })
 }

@@ -234,7 +234,7 @@ impl<'de, T> Deserialize<'de> for Sender<T> {
 }
 
 /// Why a receiver has no message.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RecvError {
     /// All senders are closed. Nothing more comes.

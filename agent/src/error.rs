@@ -125,7 +125,7 @@ impl fmt::Display for Error {
             Error::Undelivered { context, reason, detail } => write!(f, "{context}: {reason}: {detail}"),
             Error::NoSuchFunction { context, function } => write!(
                 f,
-                "{context}: its agent has no function {function}; build an agent that has it (cargo xtask build-agent --package YOURS) and name it (Router::builder().package(...))"
+                "{context}: its agent has no function {function}; send this program itself (Router::builder().own_image()), or build an agent that has it (cargo xtask build-agent --manifest-path YOURS/Cargo.toml) and name it (.package(...))"
             ),
             Error::Panicked { context, message } => write!(f, "{context}: the function panicked: {message}"),
             Error::Codec { context, detail } => write!(
@@ -296,8 +296,9 @@ impl From<ConnectError> for Error {
     }
 }
 
-/// Why a call has no value: the function returned its own error, or the call itself failed.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Why a call has no value: the function returned its own error, or the call itself failed. It can be sent on, as a part of a result for
+/// instance.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum CallError<E = Infallible> {
     /// The function ran and returned this.
     Function(E),
@@ -324,7 +325,8 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
     }
 }
 
-impl<E: std::error::Error> std::error::Error for CallError<E> {}
+// Not for errors alone: a function may fail with a text.
+impl<E: fmt::Debug + fmt::Display> std::error::Error for CallError<E> {}
 
 impl<E> From<Error> for CallError<E> {
     fn from(error: Error) -> Self {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// A hop that is being described; `connect` takes it.
 pub struct Hop<M> {
-    parent: Context,
+    pub(crate) parent: Context,
     method: M,
     heartbeat: u32,
     name: Option<String>,

@@ -71,6 +71,7 @@ mod scope;
 mod secret;
 mod select;
 mod shared;
+mod shown;
 mod span;
 mod state;
 mod stream;

@@ -70,7 +70,7 @@ impl ExitStatus {
 /// A program to be run in a context; mirrors [`std::process::Command`]. No shell is involved.
 #[derive(Clone)]
 pub struct Command {
-    context: Context,
+    pub(crate) context: Context,
     order: Order,
 }
 
@@ -239,7 +239,7 @@ pub struct Output {
 
 /// A program that runs in a context. Dropping it ends the program.
 pub struct Process {
-    context: Context,
+    pub(crate) context: Context,
     shared: Arc<Shared>,
     flow: FlowKey,
     slot: Arc<Slot>,

@@ -201,7 +201,7 @@ pub(crate) enum Route {
 }
 
 /// The answer to a call that was started. Dropping it gives the call up, but for a call of a chain, which goes on.
-#[must_use = "dropping the reply gives the call up; `cast` starts one that goes on"]
+#[must_use = "dropping the reply gives the call up, unless it is one of a chain; `cast` starts one that goes on"]
 pub struct Reply<F: Remote> {
     context: Context,
     route: Route,
@@ -263,7 +263,8 @@ impl<F: Remote> Reply<F> {
         self.slot.is_filled()
     }
 
-    /// Has `notify` called once the reply is there, at once if it is.
+    /// Has `notify` called once the reply is there, at once if it is: on whatever thread brings it, which must not be held up. One
+    /// at a time: a later one takes the place of an earlier.
     pub fn on_arrival(&self, notify: impl FnOnce() + Send + 'static) {
         self.slot.on_arrival(notify);
     }

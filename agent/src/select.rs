@@ -263,7 +263,8 @@ impl<T> Select<T> {
         select
     }
 
-    /// Adds a source; what it has already counts as well. The key removes it.
+    /// Adds a source; what it has already counts as well. The key removes it. A select must not be a source of itself, nor of one
+    /// that it waits for: they would wait for each other.
     pub fn add<S>(&self, source: S) -> Key
     where
         S: IntoSource<Item = T>,

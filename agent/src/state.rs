@@ -52,7 +52,8 @@ impl Context {
     /// The same for a state that has to be made in some way that may fail, as by connecting a context of its own. Others who ask for
     /// it meanwhile wait. After a failure the next to ask makes it anew.
     ///
-    /// What is made belongs to no call: a context that `make` is given is not given up with the one that asked first.
+    /// What is made belongs to no call: a context that `make` is given is not given up with the one that asked first. `make` must not
+    /// ask for the same state: it would wait for itself.
     ///
     /// # Errors
     /// That of `make`.

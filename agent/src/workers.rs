@@ -62,7 +62,15 @@ impl Workers {
         let workers = Arc::clone(self);
         let started = std::thread::Builder::new().name("function".into()).spawn(move || workers.serve());
         if started.is_err() {
-            self.state.lock().unwrap_or_else(PoisonError::into_inner).threads -= 1;
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.threads -= 1;
+            // Where no other thread will ever come to it, it is not taken.
+            if state.threads == 0 {
+                let refused = state.queue.pop_back();
+                state.bytes -= refused.as_ref().map_or(0, |(_, size, _)| *size);
+                drop(state);
+                return false;
+            }
         }
         true
     }

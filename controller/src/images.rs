@@ -46,15 +46,25 @@ fn given_or_found(search: &Search, platform: Platform) -> Result<Image, Error> {
     find(search.folder.as_deref(), search.package.as_deref().unwrap_or(STOCK), platform)
 }
 
-/// Finds the image of a package's agent for a platform: in the given folder, in the folder that `OFFSHOOT_AGENTS` names, embedded in this
-/// program, or, for a program that was built in a workspace, in its `target/agents`.
+/// Finds the image of a package's agent for a platform: in the given folder alone, or else in the folder that `OFFSHOOT_AGENTS` names,
+/// embedded in this program, or, for a program that was built in a workspace, in its `target/agents`.
 fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<Image, Error> {
-    let named = given.map(Path::to_path_buf).or_else(|| std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from));
-    if let Some(folder) = named {
-        let file = file_in(&folder, package, platform);
-        return read(&file)?.ok_or_else(|| {
-            Error::Image(format!("no agent for {platform}: {} does not exist", file.display()))
-        });
+    let absent =
+        |file: &Path| Error::Image(format!("no agent for {platform}: {} does not exist", file.display()));
+    if let Some(folder) = given {
+        let file = file_in(folder, package, platform);
+        return read(&file)?.ok_or_else(|| absent(&file));
+    }
+    let named =
+        std::env::var_os(FOLDER_VARIABLE).map(|folder| file_in(Path::new(&folder), package, platform));
+    if let Some(file) = &named
+        && let Some(image) = read(file)?
+    {
+        return Ok(image);
+    }
+    // Whoever names a folder for the agents of offshoot does not want those of another build.
+    if let Some(file) = named.as_deref().filter(|_| package == STOCK) {
+        return Err(absent(file));
     }
     if package == STOCK
         && let Some((_, bytes)) = embedded::EMBEDDED.iter().find(|(other, _)| *other == platform)
@@ -66,6 +76,13 @@ fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<Image
         if let Some(image) = read(&file_in(&folder.join("agents"), package, platform))? {
             return Ok(image);
         }
+    }
+    if let Some(file) = named {
+        return Err(Error::Image(format!(
+            "no agent for {platform}: neither {} is there, nor a folder agents with it beside this program; build it with `cargo xtask \
+             build-agent --manifest-path ITS/Cargo.toml`",
+            file.display()
+        )));
     }
     Err(Error::Image(format!(
         "no agent for {platform} is at hand: build it with `cargo xtask build-agent` and name the folder target/agents in {FOLDER_VARIABLE}"

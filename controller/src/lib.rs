@@ -12,9 +12,11 @@
 //! }
 //!
 //! fn main() -> offshoot::Result<()> {
-//!     offshoot::run(|router| {
+//!     // On a host, where this program is the agent, it goes no further.
+//!     offshoot::init();
+//!     Router::builder().own_image().run(|router| {
 //!         let root = router.ssh("web1").connect()?.sudo().connect()?;
-//!         println!("{}", root.call(offshoot::stock::facts {})?.host);
+//!         println!("{} bytes", root.call(length { path: "/etc/shadow".into() })?);
 //!         let output = root.command("systemctl").args(["is-active", "nginx"]).output()?;
 //!         println!("{}", String::from_utf8_lossy(&output.stdout));
 //!         Ok(())
@@ -22,9 +24,10 @@
 //! }
 //! ```
 //!
-//! A function of your own runs where the agent was built with it; the stock agent has those of [`stock`]. Yours reach a
-//! target in one of two more ways: in an agent that `cargo xtask build-agent --manifest-path YOURS/Cargo.toml` builds
-//! ([`Builder::package`]), or in this program itself, sent as its own image ([`Builder::own_image`]). A panic in a function is
+//! A function of your own runs where the agent was built with it. It reaches a
+//! target in this program itself, which is static and sent as its own image ([`Builder::own_image`]), or in an agent that
+//! `cargo xtask build-agent --manifest-path YOURS/Cargo.toml` builds ([`Builder::package`]). Programs that run programs and the functions of
+//! [`stock`] need neither: [`run`] sends the stock agent. A panic in a function is
 //! an error of its call there, with message and place; the stock agent, which is built for size, ends with a panic.
 
 mod images;

@@ -19,7 +19,8 @@ const REMOTE: &str = "offshoot::remote";
 
 /// Writes what this program logs, and what contexts send, to the end of a file from now on. The file is made if need be, for this
 /// user alone. `OFFSHOOT_LOG` says what is written; without it, warnings and errors are. Gives the filter that is in force, for
-/// [`Builder::log_filter`](crate::Builder::log_filter): without that, contexts send nothing unless `OFFSHOOT_LOG` is set.
+/// [`Builder::log_filter`](crate::Builder::log_filter): without that, contexts send no more than warnings and errors unless
+/// `OFFSHOOT_LOG` is set.
 ///
 /// ```no_run
 /// fn main() -> offshoot::Result<()> {

@@ -82,6 +82,26 @@ fn an_io_error_keeps_its_number_or_its_kind_and_text() {
 }
 
 #[test]
+fn how_calls_have_failed_is_a_value_that_travels() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let [up, gone] = [(); 2].map(|()| child.local().connect().unwrap_or_else(|error| panic!("{error}")));
+    gone.shutdown().unwrap_or_else(|error| panic!("{error}"));
+    let ask = |text: &str| {
+        let contexts = vec![up.clone(), gone.clone()];
+        value(child.call(own::parse_everywhere { contexts, text: text.into() }))
+    };
+    let [good, lost] = &ask("7")[..] else { panic!("two were asked") };
+    assert_eq!(good, &Ok(7));
+    assert!(matches!(lost, Err(CallError::Failed(Error::Undelivered { .. }))), "{lost:?}");
+    assert_eq!(ask("seven")[0], Err(CallError::Function(own::Odd::NoNumber("seven".into()))));
+    // Errors go where any go, also those of functions that fail with a text.
+    let boxed: Box<dyn std::error::Error> = CallError::Function("no space".to_owned()).into();
+    assert_eq!(boxed.to_string(), "no space");
+}
+
+#[test]
 fn a_function_that_is_not_in_the_agent_is_named() {
     let _leaks = Leaks::begin();
     // The agents of this tree are the stock ones.
@@ -90,7 +110,7 @@ fn a_function_that_is_not_in_the_agent_is_named() {
     let error = failure(child.call(own::parse { text: "1".into() }));
     let function = "offshoot_test_agent::parse".to_owned();
     assert_eq!(error, Error::NoSuchFunction { context: "local".into(), function });
-    assert!(error.to_string().contains("cargo xtask build-agent --package"), "{error}");
+    assert!(error.to_string().contains("cargo xtask build-agent --manifest-path"), "{error}");
     value(child.call(stock::ping {}));
 }
 

@@ -360,7 +360,7 @@ fn a_file_gets_what_the_variable_says_and_is_for_its_user_alone() {
 }
 
 #[test]
-fn stderr_gets_what_the_variable_says_and_contexts_send_nothing_unasked() {
+fn stderr_gets_what_the_variable_says_and_contexts_send_warnings_unasked() {
     let _leaks = Leaks::begin();
     let output = logging(&["stderr"], Some("my_agent::net=error,my_program"));
     let said = text(&output.stderr);
@@ -369,8 +369,12 @@ fn stderr_gets_what_the_variable_says_and_contexts_send_nothing_unasked() {
         ["info of my_program", "warn of my_program", "error of my_agent::net"],
         "{said}"
     );
+    // What nobody has asked for comes where it is wrong and somebody is there to be told.
     let output = logging(&["stderr"], None);
-    assert_eq!(events(&text(&output.stderr)), ["warn of my_program"]);
+    let of_contexts = ["my_agent::disk", "my_agent::net", "other"];
+    let of_contexts = of_contexts.iter().flat_map(|of| [format!("error of {of}"), format!("warn of {of}")]);
+    let expected: Vec<String> = std::iter::once("warn of my_program".to_owned()).chain(of_contexts).collect();
+    assert_eq!(events(&text(&output.stderr)), expected);
     for words in [["stderr", ""], ["file", "/nonexistent/never/made"]] {
         let output = logging(&words, Some("warn,my_agent=loud"));
         let said = text(&output.stderr);

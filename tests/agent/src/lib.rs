@@ -65,6 +65,12 @@ pub fn parse(text: String) -> Result<u8, Odd> {
     u8::try_from(number).map_err(|_| Odd::TooLarge { by: number - 255 })
 }
 
+/// What became of the same at other contexts, one by one.
+#[remote]
+pub fn parse_everywhere(contexts: Vec<Context>, text: String) -> Vec<Result<u8, CallError<Odd>>> {
+    contexts.iter().map(|context| context.call(parse { text: text.clone() })).collect()
+}
+
 /// An alias with the error filled in.
 pub type Outcome<T> = Result<T, Odd>;
 
