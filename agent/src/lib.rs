@@ -146,4 +146,18 @@ pub mod macro_support {
         type Value = T;
         type Error = E;
     }
+
+    /// Finds out whether a type is a `Result` by a name that does not show it.
+    pub struct Probe<T>(std::marker::PhantomData<T>);
+    impl<T, E> Probe<Result<T, E>> {
+        /// Comes before the trait's.
+        pub const IS_RESULT: bool = true;
+    }
+
+    /// What is said of all other types.
+    pub trait IsNoResult {
+        /// Whether it is one.
+        const IS_RESULT: bool = false;
+    }
+    impl<T> IsNoResult for Probe<T> {}
 }

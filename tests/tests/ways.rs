@@ -84,9 +84,11 @@ fn a_program_with_an_agent_of_its_own_runs_its_function_over_there() {
     let seen = seen.expect_code(0);
     assert_eq!(seen.out(), format!("{:>12} {}\n{:>12} {}\n", 70_000, large.display(), 5, small.display()));
     assert_eq!(sessions(&server), 1);
-    // As it stands in the README.
-    let seen = project.run(str::to_owned).expect_code(0);
-    assert_eq!(seen.out().lines().count(), 10, "{}", seen.out());
+    // As it stands in the README; a folder with the stock agent alone is no obstacle.
+    for stock in ["", "export OFFSHOOT_AGENTS=/nonexistent; "] {
+        let seen = project.run(|shown| format!("{stock}{shown}")).expect_code(0);
+        assert_eq!(seen.out().lines().count(), 10, "{}", seen.out());
+    }
 }
 
 #[test]

@@ -222,6 +222,20 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
         ReturnType::Type(_, ty) => ty.span(),
         ReturnType::Default => signature.ident.span(),
     };
+    // Its errors would be values, and a chain would go on after them.
+    let hidden_result = match &signature.output {
+        ReturnType::Type(_, ty) if !falls => quote_spanned!(ty.span()=>
+            const _: () = {
+                #[allow(unused_imports)]
+                use #support::IsNoResult as _;
+                ::core::assert!(
+                    !#support::Probe::<#ty>::IS_RESULT,
+                    "this is a Result, but does not look like one: write `Result<VALUE, ERROR>`, or an alias of that name with its types"
+                );
+            };
+        ),
+        _ => Tokens::new(),
+    };
     let (encode, decode) = if falls {
         (
             quote_spanned!(span=>
@@ -242,6 +256,8 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
     };
     Ok(quote! {
         #function
+
+        #hidden_result
 
         #(#docs)*
         #[allow(non_camel_case_types)]
