@@ -123,7 +123,7 @@ impl Flags {
     pub const OPENER: Flags = Flags(1);
     /// Nothing follows in this direction of the flow.
     pub const END: Flags = Flags(2);
-    /// The payload holds a secret: every buffer that held it is zeroed.
+    /// The payload holds a secret: it is zeroed with its frame, and so is what frames like it are written from.
     pub const SECRET: Flags = Flags(4);
     /// With this its sender has used up its credit.
     pub const FULL: Flags = Flags(8);
