@@ -68,6 +68,18 @@ impl Address {
 
 const GREETING: usize = 17;
 
+/// What an end says first: what it is, by what key, and which copy. None where that is no greeting.
+pub(crate) fn greeting(bytes: &[u8]) -> Option<(Role, u64, u64)> {
+    let (role, numbers) = bytes.first_chunk::<GREETING>()?.split_first()?;
+    let role = match role {
+        0 => Role::Writer,
+        1 => Role::Reader,
+        _ => return None,
+    };
+    let number = |at: usize| Some(u64::from_le_bytes(*numbers[at..].first_chunk()?));
+    Some((role, number(0)?, number(8)?))
+}
+
 /// One writer.
 struct Input {
     flow: FlowKey,
@@ -225,16 +237,15 @@ impl Hub {
         flow: FlowKey,
         request: &Request,
     ) -> std::result::Result<Role, &'static str> {
-        let greeting = request.bytes.first_chunk::<GREETING>().ok_or("it does not say who it is")?;
-        let number = |at: usize| greeting[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
-        if number(1) != self.address.key {
+        let (role, key, copy) = greeting(&request.bytes).ok_or("it does not say who it is")?;
+        if key != self.address.key {
             return Err("it does not know the key");
         }
         let mut state = self.lock();
         if state.over {
             return Err("the receiver is gone");
         }
-        if greeting[0] == Role::Reader as u8 {
+        if role == Role::Reader {
             if !matches!(state.output, Output::Expected) {
                 return Err("it has a reader");
             }
@@ -248,7 +259,6 @@ impl Hub {
             return Err("it has a writer");
         }
         state.begun = true;
-        let copy = number(9);
         match state.copies.iter().position(|other| *other == copy) {
             Some(at) => drop(state.copies.swap_remove(at)),
             None if copy != 0 && state.early.len() < COPIES => state.early.push(copy),
