@@ -2,7 +2,7 @@
 //! in order; a receiver that does not receive holds its senders back.
 
 use crate::broker::{record, take_record};
-use crate::codec::MAX_MESSAGE;
+use crate::codec::{CodecError, MAX_MESSAGE};
 use crate::context::Context;
 use crate::error::{Error, Reason, Result};
 use crate::hub::{Address, CLOSED, COPY, FAILED, Hub, LOST, Role, Socket, VALUE, VOID, connect};
@@ -284,14 +284,15 @@ pub struct Receiver<T> {
     message: PhantomData<fn() -> T>,
 }
 
+/// What has come and was not received.
 #[derive(Default)]
-struct Partial {
+pub(crate) struct Partial {
     bytes: Vec<u8>,
     at: usize,
     over: bool,
 }
 
-type Received<T> = std::result::Result<T, RecvError>;
+pub(crate) type Received<T> = std::result::Result<T, RecvError>;
 
 impl<T: DeserializeOwned> Receiver<T> {
     /// The next message; waits for it.
@@ -351,42 +352,51 @@ impl<T: DeserializeOwned> Receiver<T> {
 
     /// What comes out of the bytes that are here.
     fn next(&self, partial: &mut Partial) -> Option<Received<T>> {
-        let Partial { bytes, at, over } = partial;
-        let here = self.socket.context();
-        let codec = |error| RecvError::Unreadable(crate::error::codec_error("a sender", error));
+        let read = |content| {
+            let here = self.socket.context().ok_or(RecvError::Closed)?;
+            crate::travel::arrive(&here, &Arc::new(content), 0).map_err(unreadable)
+        };
+        Some(partial.next()?.and_then(read))
+    }
+}
+
+fn unreadable(error: CodecError) -> RecvError {
+    RecvError::Unreadable(crate::error::codec_error("a sender", error))
+}
+
+impl Partial {
+    /// The next message as bytes, or an error in its place; `Closed` at the end, and nothing where more has to come first.
+    pub(crate) fn next(&mut self) -> Option<Received<Vec<u8>>> {
+        let Partial { bytes, at, over } = self;
         loop {
             return Some(match take_record(bytes, at, MAX_MESSAGE) {
-                Ok(Some((VALUE, content))) => {
-                    crate::travel::arrive(&here?, &Arc::new(content), 0).map_err(codec)
-                }
+                Ok(Some((VALUE, content))) => Ok(content),
                 Ok(Some((FAILED, content))) => match crate::codec::from_bytes(&content) {
                     Ok((context, text)) => Err(RecvError::Failed { context, text }),
-                    Err(error) => Err(codec(error)),
+                    Err(error) => Err(unreadable(error)),
                 },
                 Ok(Some((LOST, content))) => match crate::codec::from_bytes(&content) {
                     Ok(error) => Err(RecvError::Lost(error)),
-                    Err(error) => Err(codec(error)),
+                    Err(error) => Err(unreadable(error)),
                 },
                 Ok(Some(_)) => continue,
                 Ok(None) if *over => Err(RecvError::Closed),
                 Ok(None) => return None,
                 Err(length) => {
                     (*over, *at) = (true, bytes.len());
-                    Err(codec(crate::codec::CodecError(format!("a message of {length} bytes"))))
+                    Err(unreadable(CodecError(format!("a message of {length} bytes"))))
                 }
             });
         }
     }
-}
 
-impl Partial {
     /// Nothing can be received here: that is said once, and is the end.
     fn refused(&mut self, error: Error) -> RecvError {
         if std::mem::replace(&mut self.over, true) { RecvError::Closed } else { RecvError::Lost(error) }
     }
 
     /// Adds what came, and says how much. A stream that broke off says so once, and is at its end then.
-    fn take(&mut self, chunk: Result<Option<Vec<u8>>>) -> usize {
+    pub(crate) fn take(&mut self, chunk: Result<Option<Vec<u8>>>) -> usize {
         match chunk {
             Ok(Some(chunk)) => {
                 self.bytes.extend_from_slice(&chunk);

@@ -2,11 +2,13 @@
 //!
 //! Their types stay private: a fuzz target has bytes, and asks what becomes of them. It holds no logic of its own.
 
-use crate::broker::{Connected, Head, Hello};
+use crate::broker::{self, Chain, Connected, Head, Hello};
+use crate::channel::{Partial, RecvError};
 use crate::codec;
 use crate::connect::ConnectRequest;
 use crate::connect::dialogue::Rule;
 use crate::error::{ConnectError, DeadLetter, Error, Reason};
+use crate::hub::{self, Role};
 use crate::id::{ContextId, Handle};
 use crate::log::LogRecord;
 use crate::node::{Boot, RouteNews};
@@ -119,4 +121,78 @@ pub fn value(value: &Vec<String>) -> Vec<u8> {
 /// The reply with an error.
 pub fn failed(error: &Error) -> Vec<u8> {
     remote::failed(error)
+}
+
+/// The kinds of the records of a chain: a call, the end of a failure, a call that is given up.
+pub const CHAIN_KINDS: [u8; 3] = [broker::CALL, broker::RESET, broker::CANCEL];
+/// The kinds of the records of a channel that a receiver is told: a value, an error of a sender's, the loss of one.
+pub const CHANNEL_KINDS: [u8; 3] = [hub::VALUE, hub::FAILED, hub::LOST];
+
+/// A record of a chain or a channel.
+pub fn record(kind: u8, content: &[u8]) -> Vec<u8> {
+    broker::record(kind, content)
+}
+
+/// Takes the next record off the front of what has come.
+///
+/// # Errors
+/// When it is longer than `limit`.
+pub fn take_record(
+    bytes: &mut Vec<u8>,
+    at: &mut usize,
+    limit: usize,
+) -> Result<Option<(u8, Vec<u8>)>, usize> {
+    broker::take_record(bytes, at, limit)
+}
+
+/// What an end of a channel says first, as its hub reads it: whether it receives, the key, and which copy.
+#[must_use]
+pub fn greeting(bytes: &[u8]) -> Option<(bool, u64, u64)> {
+    hub::greeting(bytes).map(|(role, key, copy)| (role == Role::Reader, key, copy))
+}
+
+/// What an end of a channel says first.
+pub fn greet(receives: bool, key: u64, copy: u64) -> Vec<u8> {
+    let role = if receives { Role::Reader } else { Role::Writer };
+    hub::Address { context: ContextId::ROOT, handle: Handle::FIRST_CUSTOM, key }.greeting(role, copy)
+}
+
+/// What a receiver has of its messages.
+#[derive(Default)]
+pub struct Receiving(Partial);
+
+impl Receiving {
+    /// Bytes that have come, or nothing more comes, or an error says why.
+    pub fn take(&mut self, chunk: Result<Option<Vec<u8>>, Error>) -> usize {
+        self.0.take(chunk)
+    }
+
+    /// The next message, or why there is none; nothing where more has to come first.
+    pub fn receive(&mut self) -> Option<Result<Vec<u8>, RecvError>> {
+        self.0.next()
+    }
+}
+
+/// What a chain has of its calls, where they run.
+pub struct Called(Chain);
+
+impl Default for Called {
+    fn default() -> Called {
+        Called(Chain::new(ContextId::ROOT))
+    }
+}
+
+impl Called {
+    /// Bytes that have come.
+    ///
+    /// # Errors
+    /// When a record is longer than any may be.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<bool, usize> {
+        self.0.take(bytes, false, 0)
+    }
+
+    /// The records that wait, with the number of each and its kind, and how many bytes they are taken to be.
+    pub fn waiting(&self) -> (impl Iterator<Item = (u32, u8, &[u8])>, usize) {
+        self.0.waiting()
+    }
 }

@@ -1,19 +1,22 @@
 //! Handles of a program's own: messages of any type that come to a number in this process, and what they are answered with.
 
+use crate::codec::MAX_MESSAGE;
 use crate::context::Context;
-use crate::error::{Error, Result, codec_error};
+use crate::error::{Error, Reason, Result, codec_error};
+use crate::hub::{Longest, STRANGER_MESSAGE};
 use crate::id::{ContextId, FlowKey, Handle};
 use crate::node::Opening;
 use crate::remote::{failed, read_value, value};
 use crate::router::Policy;
 use crate::scope::{NEVER, Scope};
-use crate::shared::{Core, Endpoint, Offered, Request, Shared};
+use crate::shared::{Core, Endpoint, Offered, Request, Shared, Station};
 use crate::travel;
 use crate::tree::Router;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Who has sent a message, to whom it is given.
 #[derive(Clone, Debug)]
@@ -26,28 +29,40 @@ pub struct Sent {
 
 struct Handler<T, R, F> {
     act: F,
+    /// Messages that are not whole yet.
+    begun: Mutex<BTreeMap<FlowKey, Begun>>,
     message: PhantomData<fn(T) -> R>,
 }
 
-impl<T, R, F> Offered for Handler<T, R, F>
+struct Begun {
+    request: Request,
+    /// Bytes that have come for which no credit was given yet.
+    owed: usize,
+    /// The longest that it may become.
+    limit: usize,
+}
+
+impl<T, R, F> Handler<T, R, F>
 where
     T: DeserializeOwned + Send + 'static,
     R: Serialize + 'static,
     F: Fn(&Context, Sent, T) -> R + Send + Sync + 'static,
 {
-    fn opened(
-        self: Arc<Self>,
-        shared: &Arc<Shared>,
-        core: &mut Core,
-        flow: FlowKey,
-        mut request: Request,
-        _: bool,
-    ) {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<FlowKey, Begun>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has `act` called for a whole message.
+    fn whole(self: Arc<Self>, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, mut request: Request) {
+        if core.stopped {
+            core.forget(flow);
+            return core.node.reset(flow, Reason::ShutDown, "");
+        }
         let id = core.node.id();
         let scope = Arc::new(Scope::new(None, NEVER, 0));
         let here = Context::new(shared, id, core.name_of(id)).in_scope(&scope);
         core.endpoints.insert(flow, Endpoint::Busy(Some(Arc::clone(&scope))));
-        let (node, size) = (Arc::clone(shared), request.bytes.len());
+        let (node, size, until) = (Arc::clone(shared), request.bytes.len(), Arc::clone(&scope));
         let work = move || {
             let sent = Sent { from: flow.peer, auth: request.auth };
             let act = || match travel::arrive(&here, &Arc::new(std::mem::take(&mut request.bytes)), 0) {
@@ -65,14 +80,90 @@ where
                 travel::stay(fares);
             }
         };
-        if !shared.workers.run(None, size, Box::new(work)) {
-            core.node.reset(
-                flow,
-                crate::error::Reason::QueueFull,
-                "too many calls wait for their turn there",
-            );
+        // One that is taken back does not keep its place among those that wait.
+        if !shared.workers.run(Some(&until), size, Box::new(work)) {
+            core.node.reset(flow, Reason::QueueFull, "too many calls wait for their turn there");
             core.forget(flow);
         }
+    }
+
+    /// Looks at what has come of a message.
+    fn look(self: &Arc<Self>, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, end: bool) {
+        let mut begun = self.lock();
+        let Some(theirs) = begun.get(&flow) else { return };
+        let offered = core.offered.get(&theirs.request.service).is_some();
+        if !offered || theirs.request.bytes.len() > theirs.limit {
+            begun.remove(&flow);
+            match offered {
+                true => core.node.reset(flow, Reason::TooLarge, "the request"),
+                false => core.node.reset(flow, Reason::NoHandle, "it is offered no more"),
+            }
+            core.forget(flow);
+        } else if end && let Some(theirs) = begun.remove(&flow) {
+            core.node.consume(flow, theirs.owed);
+            Self::pay(core, &mut begun);
+            drop(begun);
+            return Arc::clone(self).whole(shared, core, flow, theirs.request);
+        }
+        Self::pay(core, &mut begun);
+    }
+
+    /// Gives credit to those that may go on.
+    fn pay(core: &mut Core, begun: &mut BTreeMap<FlowKey, Begun>) {
+        let longest = Longest::of(begun.iter().map(|(flow, begun)| (*flow, begun.request.bytes.len())));
+        for (flow, begun) in begun {
+            if begun.owed > 0 && longest.lets(*flow, begun.request.bytes.len()) {
+                core.node.consume(*flow, std::mem::take(&mut begun.owed));
+            }
+        }
+    }
+}
+
+impl<T, R, F> Offered for Handler<T, R, F>
+where
+    T: DeserializeOwned + Send + 'static,
+    R: Serialize + 'static,
+    F: Fn(&Context, Sent, T) -> R + Send + Sync + 'static,
+{
+    fn opened(
+        self: Arc<Self>,
+        shared: &Arc<Shared>,
+        core: &mut Core,
+        flow: FlowKey,
+        request: Request,
+        end: bool,
+    ) {
+        let obeyed = core.node.permits(Policy::Ancestors, flow.peer, request.auth);
+        let limit = if obeyed { MAX_MESSAGE } else { STRANGER_MESSAGE };
+        let owed = request.bytes.len();
+        core.endpoints.insert(flow, Endpoint::Station(Arc::new(Gathering(Arc::clone(&self))) as _));
+        self.lock().insert(flow, Begun { request, owed, limit });
+        self.look(shared, core, flow, end);
+    }
+}
+
+/// A handler as the one to whom the rest of a message comes.
+struct Gathering<T, R, F>(Arc<Handler<T, R, F>>);
+
+impl<T, R, F> Station for Gathering<T, R, F>
+where
+    T: DeserializeOwned + Send + 'static,
+    R: Serialize + 'static,
+    F: Fn(&Context, Sent, T) -> R + Send + Sync + 'static,
+{
+    fn data(&self, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, bytes: Vec<u8>, end: bool) {
+        if let Some(begun) = self.0.lock().get_mut(&flow) {
+            begun.request.bytes.extend_from_slice(&bytes);
+            begun.owed += bytes.len();
+        }
+        core.node.reuse(flow, bytes);
+        self.0.look(shared, core, flow, end);
+    }
+
+    fn closed(&self, _: &Arc<Shared>, core: &mut Core, flow: FlowKey, _: &Error) {
+        let mut begun = self.0.lock();
+        begun.remove(&flow);
+        Handler::<T, R, F>::pay(core, &mut begun);
     }
 }
 
@@ -161,7 +252,8 @@ impl Router {
                     return Err(Error::System { action: format!("adding the handle {number}"), detail });
                 }
             };
-            core.offer(handle, policy, Arc::new(Handler { act, message: PhantomData }));
+            let handler = Handler { act, begun: Mutex::default(), message: PhantomData };
+            core.offer(handle, policy, Arc::new(handler));
             Ok(Registration { shared: Arc::downgrade(self.node()), handle })
         })
     }

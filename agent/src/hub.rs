@@ -14,6 +14,7 @@ use crate::router::Policy;
 use crate::shared::{Core, Endpoint, Offered, Request, Shared, Station};
 use crate::stream::StreamState;
 use serde::{Deserialize, Deserializer, Serialize, de, ser};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What a writer's record is: a value.
@@ -35,7 +36,7 @@ const HIGH: usize = 256 << 10;
 /// So many bytes of messages that are not whole yet may be there for all senders together, beyond what their windows hold.
 const PARTIAL: usize = 8 << 20;
 /// The longest message from one that is not obeyed.
-const STRANGER_MESSAGE: usize = 1 << 20;
+pub(crate) const STRANGER_MESSAGE: usize = 1 << 20;
 /// The longest error text.
 const TEXT_LIMIT: usize = 4 << 10;
 /// How many copies of senders may be on their way.
@@ -68,6 +69,41 @@ impl Address {
 
 const GREETING: usize = 17;
 
+/// What an end says first: what it is, by what key, and which copy. None where that is no greeting.
+pub(crate) fn greeting(bytes: &[u8]) -> Option<(Role, u64, u64)> {
+    let (role, numbers) = bytes.first_chunk::<GREETING>()?.split_first()?;
+    let role = match role {
+        0 => Role::Writer,
+        1 => Role::Reader,
+        _ => return None,
+    };
+    let number = |at: usize| Some(u64::from_le_bytes(*numbers[at..].first_chunk()?));
+    Some((role, number(0)?, number(8)?))
+}
+
+/// Whose messages may go on that have begun and are not whole: all of them; or, where they are too much together, the longest
+/// of each context, so that one that never goes on is no reason for another context to wait.
+pub(crate) struct Longest(BTreeMap<ContextId, (usize, FlowKey)>);
+
+impl Longest {
+    /// Of all that have begun: on which flow, and how long they are so far.
+    pub fn of(partials: impl Iterator<Item = (FlowKey, usize)> + Clone) -> Longest {
+        let mut longest = BTreeMap::new();
+        if partials.clone().map(|(_, length)| length).sum::<usize>() >= PARTIAL {
+            for (flow, length) in partials {
+                let longest = longest.entry(flow.peer).or_insert((length, flow));
+                *longest = (length, flow).max(*longest);
+            }
+        }
+        Longest(longest)
+    }
+
+    /// Whether the one of that flow may.
+    pub fn lets(&self, flow: FlowKey, length: usize) -> bool {
+        length == 0 || self.0.get(&flow.peer).is_none_or(|(_, longest)| flow == *longest)
+    }
+}
+
 /// One writer.
 struct Input {
     flow: FlowKey,
@@ -78,6 +114,8 @@ struct Input {
     limit: usize,
     /// Whether it sends nothing more.
     closed: bool,
+    /// Its copies that are on their way.
+    copies: BTreeSet<u64>,
 }
 
 enum Output {
@@ -90,12 +128,12 @@ enum Output {
 struct State {
     inputs: Vec<Input>,
     output: Output,
-    /// What waits for a reader that has not been heard of.
+    /// What waits for a reader that has not been heard of, or behind what waits for its credit.
     pending: Vec<u8>,
-    /// Copies of senders that are on their way.
-    copies: Vec<u64>,
+    /// How many copies of all senders are on their way.
+    copies: usize,
     /// Copies that have come before they were announced.
-    early: Vec<u64>,
+    early: BTreeSet<u64>,
     /// Whether there has been a writer.
     begun: bool,
     /// How a stream of bytes has broken off, for a reader that has not been heard of.
@@ -105,7 +143,10 @@ struct State {
 
 /// One channel or pipe.
 pub(crate) struct Hub {
+    /// What its writers are told.
     pub address: Address,
+    /// By what it opens for its reader: whoever may send is not to receive what others send.
+    reader_key: u64,
     /// Whether what is sent are messages, from any number of senders, or bytes from one writer.
     messages: bool,
     state: Mutex<State>,
@@ -114,7 +155,7 @@ pub(crate) struct Hub {
 impl Hub {
     /// A new one at the node of `context`.
     pub fn open(context: &Context, messages: bool) -> Result<Arc<Hub>> {
-        let key = u64::from_le_bytes(crate::sys::random());
+        let [key, reader_key] = [(); 2].map(|()| u64::from_le_bytes(crate::sys::random()));
         context.node().with(|core| {
             if core.stopped {
                 return Err(Error::ShutDown);
@@ -124,14 +165,14 @@ impl Hub {
                 inputs: Vec::new(),
                 output: Output::Expected,
                 pending: Vec::new(),
-                copies: Vec::new(),
-                early: Vec::new(),
+                copies: 0,
+                early: BTreeSet::new(),
                 begun: false,
                 broken: None,
                 over: false,
             };
             let address = Address { context: core.node.id(), handle, key };
-            let hub = Arc::new(Hub { address, messages, state: Mutex::new(state) });
+            let hub = Arc::new(Hub { address, reader_key, messages, state: Mutex::new(state) });
             core.offer(handle, Policy::Anyone, Arc::clone(&hub) as _);
             Ok(hub)
         })
@@ -141,32 +182,60 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands something on to the reader.
-    fn forward(core: &mut Core, state: &mut State, bytes: Vec<u8>) {
+    /// What an end of it is told.
+    fn opens(&self, role: Role) -> Address {
+        match role {
+            Role::Writer => self.address,
+            Role::Reader => Address { key: self.reader_key, ..self.address },
+        }
+    }
+
+    /// Hands something on to the reader, with the next [`flush`](Self::flush).
+    fn forward(state: &mut State, bytes: Vec<u8>) {
         match state.output {
-            Output::Expected => state.pending.extend_from_slice(&bytes),
-            Output::Flow(flow) => core.append(flow, bytes, false, false),
             Output::Gone => {}
+            _ if state.pending.is_empty() => state.pending = bytes,
+            // In one piece: what waits costs what it is long, however small the records are.
+            _ => state.pending.extend_from_slice(&bytes),
+        }
+    }
+
+    /// Sends the reader what there is for it, unless it has to take what was sent before.
+    fn flush(core: &mut Core, state: &mut State) {
+        if let Output::Flow(flow) = state.output
+            && !state.pending.is_empty()
+            && core.waiting(flow) == 0
+        {
+            core.append(flow, std::mem::take(&mut state.pending), false, false);
+        }
+    }
+
+    /// Ends the flow of a sender that has broken a rule, and tells the reader.
+    fn lose(core: &mut Core, state: &mut State, flow: FlowKey, reason: Reason, said: &str, detail: String) {
+        let Some(input) = state.remove(flow) else { return };
+        core.node.reset(flow, reason, said);
+        core.forget(flow);
+        if !input.closed {
+            let context = core.name_of(flow.peer).to_string();
+            let error = Error::Undelivered { context, reason, detail };
+            Self::forward(state, record(LOST, &crate::codec::to_bytes(&error).unwrap_or_default()));
         }
     }
 
     /// Gives writers credit for what has gone on.
     fn pay(core: &mut Core, state: &mut State) {
+        Self::flush(core, state);
         let waiting = match state.output {
-            Output::Expected => state.pending.len(),
-            Output::Flow(flow) => core.waiting(flow),
-            Output::Gone => 0,
+            Output::Flow(flow) => state.pending.len() + core.waiting(flow),
+            _ => state.pending.len(),
         };
         if waiting >= HIGH {
             return;
         }
-        let partial: usize = state.inputs.iter().map(|input| input.partial.len()).sum();
-        let longest = state.inputs.iter().map(|input| input.partial.len()).max().unwrap_or(0);
+        let partials = state.inputs.iter().map(|input| (input.flow, input.partial.len()));
+        let longest = Longest::of(partials);
         for input in &mut state.inputs {
-            // Where too much has begun and is not whole, the longest goes on and the others wait.
-            if input.owed > 0
-                && (partial < PARTIAL || input.partial.is_empty() || input.partial.len() == longest)
-            {
+            if input.owed > 0 && longest.lets(input.flow, input.partial.len()) {
                 core.node.consume(input.flow, std::mem::take(&mut input.owed));
             }
         }
@@ -183,11 +252,12 @@ impl Hub {
 
     /// Ends it where it has nothing more to do.
     fn look(&self, core: &mut Core, state: &mut State) {
+        Self::flush(core, state);
         let closed = state.inputs.iter().all(|input| input.closed);
-        let done = state.begun && closed && state.copies.is_empty();
+        let done = state.begun && closed && state.copies == 0;
         match state.output {
             Output::Flow(flow) if done => {
-                core.append(flow, Vec::new(), true, false);
+                core.append(flow, std::mem::take(&mut state.pending), true, false);
                 core.endpoints.remove(&flow);
             }
             Output::Gone => {}
@@ -225,16 +295,15 @@ impl Hub {
         flow: FlowKey,
         request: &Request,
     ) -> std::result::Result<Role, &'static str> {
-        let greeting = request.bytes.first_chunk::<GREETING>().ok_or("it does not say who it is")?;
-        let number = |at: usize| greeting[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
-        if number(1) != self.address.key {
+        let (role, key, copy) = greeting(&request.bytes).ok_or("it does not say who it is")?;
+        if key != self.opens(role).key {
             return Err("it does not know the key");
         }
         let mut state = self.lock();
         if state.over {
             return Err("the receiver is gone");
         }
-        if greeting[0] == Role::Reader as u8 {
+        if role == Role::Reader {
             if !matches!(state.output, Output::Expected) {
                 return Err("it has a reader");
             }
@@ -248,46 +317,47 @@ impl Hub {
             return Err("it has a writer");
         }
         state.begun = true;
-        let copy = number(9);
-        match state.copies.iter().position(|other| *other == copy) {
-            Some(at) => drop(state.copies.swap_remove(at)),
-            None if copy != 0 && state.early.len() < COPIES => state.early.push(copy),
-            None => {}
+        if state.inputs.iter_mut().any(|input| input.copies.remove(&copy)) {
+            state.copies -= 1;
+        } else if copy != 0 && state.early.len() < COPIES {
+            state.early.insert(copy);
         }
         let obeyed = core.node.permits(Policy::Ancestors, flow.peer, request.auth);
         let limit = if obeyed { MAX_MESSAGE } else { STRANGER_MESSAGE };
-        state.inputs.push(Input { flow, partial: Vec::new(), owed: 0, limit, closed: false });
+        let (partial, copies) = (Vec::new(), BTreeSet::new());
+        state.inputs.push(Input { flow, partial, owed: 0, limit, closed: false, copies });
         Ok(Role::Writer)
     }
 
     /// A whole record of a sender.
     fn take(core: &mut Core, state: &mut State, from: FlowKey, kind: u8, content: &[u8]) {
-        let sender = state.inputs.iter_mut().find(|input| input.flow == from && !input.closed);
-        match (kind, sender) {
-            (CLOSED, Some(sender)) => sender.closed = true,
-            (VALUE | FAILED | COPY, None) => {}
-            _ => Self::take_open(core, state, from.peer, kind, content),
+        let Some(sender) = state.inputs.iter_mut().find(|input| input.flow == from) else { return };
+        if sender.closed && kind != VOID {
+            return;
         }
-    }
-
-    /// The same of a sender that is not closed, or what such a one may say.
-    fn take_open(core: &mut Core, state: &mut State, from: ContextId, kind: u8, content: &[u8]) {
         match kind {
-            VALUE => Self::forward(core, state, record(VALUE, content)),
+            CLOSED => sender.closed = true,
+            VALUE => Self::forward(state, record(VALUE, content)),
             FAILED => {
                 let text = String::from_utf8_lossy(content);
-                let said = (core.name_of(from).to_string(), crate::error::shortened(&text, TEXT_LIMIT));
+                let said = (core.name_of(from.peer).to_string(), crate::error::shortened(&text, TEXT_LIMIT));
                 let said = crate::codec::to_bytes(&said).unwrap_or_default();
-                Self::forward(core, state, record(FAILED, &said));
+                Self::forward(state, record(FAILED, &said));
             }
             COPY | VOID => {
                 let copy = content.try_into().map_or(0, u64::from_le_bytes);
-                if let Some(at) = state.early.iter().position(|other| *other == copy) {
-                    state.early.swap_remove(at);
+                if state.early.remove(&copy) {
+                    // It has come already.
                 } else if kind == VOID {
-                    state.copies.retain(|other| *other != copy);
-                } else if state.copies.len() < COPIES {
-                    state.copies.push(copy);
+                    state.copies -= usize::from(sender.copies.remove(&copy));
+                } else {
+                    state.copies += usize::from(sender.copies.insert(copy));
+                    if state.copies > COPIES
+                        && let Some(most) = state.with_most_copies()
+                    {
+                        let detail = format!("over {COPIES} copies of senders at once");
+                        Self::lose(core, state, most, Reason::QueueFull, "too many copies", detail);
+                    }
                 }
             }
             _ => {}
@@ -295,11 +365,27 @@ impl Hub {
     }
 }
 
-impl Offered for Hub {
-    fn takes_pieces(&self) -> bool {
-        true
+impl State {
+    /// Takes a sender out, and with it what it has said of copies: nobody will say what becomes of them.
+    fn remove(&mut self, flow: FlowKey) -> Option<Input> {
+        let at = self.inputs.iter().position(|input| input.flow == flow)?;
+        let input = self.inputs.remove(at);
+        self.copies -= input.copies.len();
+        Some(input)
     }
 
+    /// A sender of the context that has the most copies on their way.
+    fn with_most_copies(&self) -> Option<FlowKey> {
+        let mut all = BTreeMap::new();
+        for input in &self.inputs {
+            *all.entry(input.flow.peer).or_insert(0) += input.copies.len();
+        }
+        let most = self.inputs.iter().max_by_key(|input| (all.get(&input.flow.peer), input.copies.len()));
+        most.map(|input| input.flow)
+    }
+}
+
+impl Offered for Hub {
     fn opened(
         self: Arc<Self>,
         shared: &Arc<Shared>,
@@ -344,22 +430,22 @@ impl Station for Hub {
                 }
             };
             if too_long {
-                core.node.reset(flow, Reason::TooLarge, "the message is too large for its receiver");
-                core.forget(flow);
-                state.inputs.remove(at);
-                let context = core.name_of(flow.peer).to_string();
+                let said = "the message is too large for its receiver";
                 let detail = format!("a message of over {limit} bytes");
-                let error = Error::Undelivered { context, reason: Reason::TooLarge, detail };
-                Self::forward(core, state, record(LOST, &crate::codec::to_bytes(&error).unwrap_or_default()));
-                return self.look(core, state);
+                Self::lose(core, state, flow, Reason::TooLarge, said, detail);
             }
-            state.inputs[at].partial = partial;
+            // What it said may have been its end.
+            let Some(input) = state.inputs.iter_mut().find(|input| input.flow == flow) else {
+                Self::pay(core, state);
+                return self.look(core, state);
+            };
+            input.partial = partial;
         } else {
-            Self::forward(core, state, bytes);
+            Self::forward(state, bytes);
         }
         Self::pay(core, state);
         if end {
-            state.inputs.remove(at);
+            state.remove(flow);
             core.send_all(flow, Vec::new(), false);
             core.endpoints.remove(&flow);
         }
@@ -377,13 +463,12 @@ impl Station for Hub {
         let mut state = self.lock();
         if matches!(state.output, Output::Flow(output) if output == flow) {
             state.output = Output::Gone;
-        } else if let Some(at) = state.inputs.iter().position(|input| input.flow == flow) {
-            let closed = state.inputs.remove(at).closed;
-            if self.messages && closed {
+        } else if let Some(input) = state.remove(flow) {
+            if self.messages && input.closed {
                 // All it had to say was said.
             } else if self.messages {
                 let lost = crate::codec::to_bytes(error).unwrap_or_default();
-                Self::forward(core, &mut state, record(LOST, &lost));
+                Self::forward(&mut state, record(LOST, &lost));
             } else {
                 // A stream of bytes has no place for an error but its end.
                 state.broken = Some(match error {
@@ -393,6 +478,7 @@ impl Station for Hub {
                 Self::break_off(core, &mut state);
             }
         }
+        Self::pay(core, &mut state);
         self.look(core, &mut state);
     }
 }
@@ -479,7 +565,7 @@ impl Socket {
             let (Stage::Unused, Some(context), Some((hub, _))) = (*stage, &self.context, &self.home) else {
                 return Err(Error::Function("this end was sent to another context".into()));
             };
-            let (flow, state) = connect(context, hub.address, role, 0)?;
+            let (flow, state) = connect(context, hub.opens(role), role, 0)?;
             *stage = Stage::Used;
             let _ = self.bound.set((Arc::clone(context.node()), flow, state));
         }
@@ -507,7 +593,7 @@ impl Socket {
         *stage = Stage::Sent;
         let (shared, theirs) = (Arc::clone(context.node()), Arc::clone(hub));
         crate::travel::note(Box::new(move || shared.with(|core| theirs.missed(core, role))));
-        Ok(hub.address)
+        Ok(hub.opens(role))
     }
 
     /// It arrives with the value that is being read, and is used from now on.

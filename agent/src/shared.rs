@@ -86,11 +86,7 @@ pub(crate) trait Station: Send + Sync {
 
 /// A service that a program offers. It is called with the node locked, by the broker.
 pub(crate) trait Offered: Send + Sync {
-    /// Whether it is given requests as they come, and not whole ones.
-    fn takes_pieces(&self) -> bool {
-        false
-    }
-    /// Somebody who may has opened a flow to it: the request, or its first bytes and whether they are all.
+    /// Somebody who may has opened a flow to it: the first bytes of the request, and whether they are all.
     fn opened(
         self: Arc<Self>,
         shared: &Arc<Shared>,

@@ -94,9 +94,10 @@ pub enum Place {
 
 /// One siege, with the hostile child up or refused.
 pub struct Siege {
-    router: Router,
+    /// The root, which is besieged.
+    pub router: Router,
     /// Honest: below the controller, and, where the hostile child is behind an agent, that agent and another child of it.
-    honest: Vec<Context>,
+    pub honest: Vec<Context>,
     /// The hostile child.
     pub hostile: Context,
     /// Why there is none.
@@ -106,6 +107,7 @@ pub struct Siege {
     begun: Instant,
     what: String,
     scratch: ScratchDir,
+    _agents: Option<ScratchDir>,
 }
 
 fn watch_log() {
@@ -121,8 +123,25 @@ impl Siege {
     /// # Panics
     /// When an honest one does not come up.
     pub fn begin(program: &str, how: &str, place: Place, heartbeat: u32) -> Siege {
+        Siege::with(None, program, how, place, heartbeat)
+    }
+
+    /// The same where all agents have the functions of `offshoot-test-agent`.
+    ///
+    /// # Panics
+    /// When an honest one does not come up.
+    pub fn with_functions(program: &str, how: &str, place: Place) -> Siege {
+        Siege::with(Some(crate::tree::own_agents()), program, how, place, 0)
+    }
+
+    fn with(agents: Option<ScratchDir>, program: &str, how: &str, place: Place, heartbeat: u32) -> Siege {
         watch_log();
-        let router = Router::builder().log_level(2).start().expect("the system has descriptors and threads");
+        let builder = Router::builder().log_level(2);
+        let builder = match &agents {
+            Some(agents) => builder.agents(agents.path()),
+            None => builder,
+        };
+        let router = builder.start().expect("the system has descriptors and threads");
         let child = |of: &Context| of.local().connect().unwrap_or_else(|error| panic!("{error}"));
         let mut honest = vec![child(&router)];
         let parent = match place {
@@ -133,8 +152,8 @@ impl Siege {
                 honest[1].clone()
             }
         };
-        let agents = honest.iter().map(|context| facts(context).process);
-        let memory = agents.chain([std::process::id()]).map(|pid| (pid, resident(pid))).collect();
+        let pids = honest.iter().map(|context| facts(context).process);
+        let memory = pids.chain([std::process::id()]).map(|pid| (pid, resident(pid))).collect();
         let scratch = ScratchDir::new("siege");
         let status = scratch.path().join("status").display().to_string();
         let words = [program, how, &status, "/bin/sh"].map(str::to_owned).into();
@@ -154,6 +173,7 @@ impl Siege {
             begun: Instant::now(),
             what,
             scratch,
+            _agents: agents,
         }
     }
 

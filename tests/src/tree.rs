@@ -19,6 +19,21 @@ pub fn router() -> Router {
     Router::new().expect("the system has descriptors and threads")
 }
 
+/// A folder whose agents have the functions of `offshoot-test-agent`.
+///
+/// # Panics
+/// When they were not built.
+pub fn own_agents() -> ScratchDir {
+    let built = std::env::var("OFFSHOOT_AGENTS").expect("`cargo xtask test` sets it");
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let agents = ScratchDir::new("agents");
+    fs::create_dir(agents.path().join(&target)).expect("the directory is ours");
+    let image = format!("{built}/{target}/offshoot-test-agent.image");
+    fs::copy(&image, agents.path().join(&target).join("offshoot-agent.image"))
+        .unwrap_or_else(|error| panic!("{image}: {error}: build-agent --package offshoot-test-agent"));
+    agents
+}
+
 /// A tree whose agents have the functions of `offshoot-test-agent`.
 pub struct Tree {
     /// Its root.
@@ -38,13 +53,7 @@ impl Tree {
     /// # Panics
     /// When the agents were not built or the system gives no threads.
     pub fn new() -> Self {
-        let built = std::env::var("OFFSHOOT_AGENTS").expect("`cargo xtask test` sets it");
-        let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
-        let agents = ScratchDir::new("agents");
-        fs::create_dir(agents.path().join(&target)).expect("the directory is ours");
-        let image = format!("{built}/{target}/offshoot-test-agent.image");
-        fs::copy(&image, agents.path().join(&target).join("offshoot-agent.image"))
-            .unwrap_or_else(|error| panic!("{image}: {error}: build-agent --package offshoot-test-agent"));
+        let agents = own_agents();
         let router = Router::builder().agents(agents.path()).start().expect("there are threads");
         Tree { router, _agents: agents }
     }

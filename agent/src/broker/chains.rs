@@ -117,6 +117,39 @@ impl Chain {
         }
     }
 
+    /// Bytes that have come at a time. Whether the call that runs is given up.
+    ///
+    /// # Errors
+    /// When a record is longer than any may be.
+    pub fn take(&mut self, bytes: &[u8], end: bool, came: u64) -> Result<bool, usize> {
+        self.partial.extend_from_slice(bytes);
+        self.owed += bytes.len();
+        self.ended |= end;
+        let (mut given_up, mut at) = (false, 0);
+        while let Some((kind, content)) = take_record(&mut self.partial, &mut at, MAX_MESSAGE)? {
+            if kind != CANCEL {
+                self.bytes += content.len();
+                self.waiting.push_back(Waiting { number: self.next, kind, content, came });
+                self.next = self.next.wrapping_add(u32::from(kind == CALL));
+                continue;
+            }
+            let number = content.try_into().map_or(u32::MAX, u32::from_le_bytes);
+            given_up |= self.running.as_ref().is_some_and(|running| running.number == number);
+            let theirs = |record: &&mut Waiting| record.number == number && record.kind == CALL;
+            if let Some(record) = self.waiting.iter_mut().find(theirs) {
+                record.kind = CANCEL;
+            }
+        }
+        Ok(given_up)
+    }
+
+    /// The records that wait, and how many bytes they are taken to be.
+    #[cfg(feature = "fuzzing")]
+    pub fn waiting(&self) -> (impl Iterator<Item = (u32, u8, &[u8])>, usize) {
+        let records = self.waiting.iter().map(|record| (record.number, record.kind, &record.content[..]));
+        (records, self.bytes)
+    }
+
     /// The scope of the call that runs.
     pub fn running(&self) -> Option<&Arc<Scope>> {
         self.running.as_ref().map(|running| &running.scope)
@@ -133,32 +166,10 @@ fn chain(core: &mut Core, flow: FlowKey) -> Option<&mut Chain> {
 /// Bytes of a chain have come.
 pub(super) fn data(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, bytes: &[u8], end: bool) {
     let Some(chain) = chain(core, flow) else { return };
-    chain.partial.extend_from_slice(bytes);
-    chain.owed += bytes.len();
-    chain.ended |= end;
-    let mut given_up = false;
-    let mut at = 0;
-    loop {
-        match take_record(&mut chain.partial, &mut at, MAX_MESSAGE) {
-            Ok(Some((CANCEL, number))) => {
-                let number = number.try_into().map_or(u32::MAX, u32::from_le_bytes);
-                given_up |= chain.running.as_ref().is_some_and(|running| running.number == number);
-                let theirs = |record: &&mut Waiting| record.number == number && record.kind == CALL;
-                if let Some(record) = chain.waiting.iter_mut().find(theirs) {
-                    record.kind = CANCEL;
-                }
-            }
-            Ok(Some((kind, content))) => {
-                chain.bytes += content.len();
-                chain.waiting.push_back(Waiting { number: chain.next, kind, content, came: shared.now() });
-                chain.next = chain.next.wrapping_add(u32::from(kind == CALL));
-            }
-            Ok(None) => break,
-            Err(_) => return drop_chain(core, flow, Reason::TooLarge, "a call of the chain"),
-        }
-    }
-    if given_up {
-        give_up(shared, core, flow, Stand::Cancelled);
+    match chain.take(bytes, end, shared.now()) {
+        Ok(true) => give_up(shared, core, flow, Stand::Cancelled),
+        Ok(false) => {}
+        Err(_) => return drop_chain(core, flow, Reason::TooLarge, "a call of the chain"),
     }
     advance(shared, core, flow);
 }

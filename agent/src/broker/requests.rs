@@ -23,8 +23,12 @@ const NAME_LIMIT: usize = 4 << 10;
 /// The most that a request to a service may hold.
 fn limit_of(core: &Core, request: &Request) -> usize {
     match request.service {
-        Handle(number) if number == Handle::CALL.0 || number >= Handle::FIRST_CUSTOM.0 => {
-            if obeyed(core, request.auth) { MAX_MESSAGE } else { STRANGER_LIMIT }
+        Handle::CALL => {
+            if obeyed(core, request.auth) {
+                MAX_MESSAGE
+            } else {
+                STRANGER_LIMIT
+            }
         }
         Handle::CONNECT | Handle::EXEC => ORDER_LIMIT,
         Handle::DETACH => NAME_LIMIT,
@@ -44,14 +48,12 @@ impl Broker {
             core.endpoints.insert(flow, Endpoint::Chain(Box::new(Chain::new(request.auth))));
             return chains::data(&self.shared, core, flow, &request.bytes, end);
         }
-        if let Some(service) =
-            core.offered.get(&request.service).filter(|service| service.takes_pieces()).cloned()
-        {
-            return service.opened(&self.shared, core, flow, request, end);
-        }
-        // It has been withdrawn since the node let the request in: nobody would ever look at what follows.
-        if request.service >= Handle::FIRST_CUSTOM && core.offered.get(&request.service).is_none() {
-            return core.node.reset(flow, Reason::NoHandle, "it is offered no more");
+        if request.service >= Handle::FIRST_CUSTOM {
+            return match core.offered.get(&request.service).cloned() {
+                Some(service) => service.opened(&self.shared, core, flow, request, end),
+                // It has been withdrawn since the node let the request in.
+                None => core.node.reset(flow, Reason::NoHandle, "it is offered no more"),
+            };
         }
         if length > limit_of(core, &request) {
             return core.node.reset(flow, Reason::TooLarge, "the request");
@@ -153,10 +155,7 @@ impl Broker {
             Handle::DETACH => self.detach(core, flow, &request.bytes),
             Handle::DISCONNECT => self.disconnect(core, flow, &request.bytes),
             Handle::DUMP => self.dump(core, flow),
-            custom => match core.offered.get(&custom).cloned() {
-                Some(service) => service.opened(&self.shared, core, flow, request, true),
-                None => core.node.reset(flow, Reason::NoHandle, ""),
-            },
+            _ => core.node.reset(flow, Reason::NoHandle, ""),
         }
     }
 

@@ -21,6 +21,7 @@ fn main() -> std::io::Result<()> {
         ("flow", flow()),
         ("dialogue", dialogue()),
         ("targets", targets()),
+        ("records", records()),
     ] {
         let folder: PathBuf = corpus.join(target);
         std::fs::create_dir_all(&folder)?;
@@ -529,5 +530,46 @@ fn targets() -> Vec<Vec<u8>> {
     for first in 0..3 {
         seeds.push([&[1, 2, first][..], &b"\x03a/b\x01\x04]%[,\x01\x02\xc3\xa9".repeat(8)].concat());
     }
+    seeds
+}
+
+fn records() -> Vec<Vec<u8>> {
+    let [call, reset, cancel] = fuzzing::CHAIN_KINDS;
+    let [value, failed, lost] = fuzzing::CHANNEL_KINDS;
+    let calls = [
+        fuzzing::record(call, &fuzzing::call("facts", &[])),
+        fuzzing::record(call, &fuzzing::call("echo", b"\x02hi")),
+        fuzzing::record(cancel, &1u32.to_le_bytes()),
+        fuzzing::record(reset, &[]),
+        fuzzing::record(call, &[]),
+        fuzzing::record(9, b"unknown"),
+        fuzzing::record(cancel, &[1]),
+    ]
+    .concat();
+    let said = codec::to_bytes(&("web1", "the disk is full")).expect("it can be written");
+    let error = codec::to_bytes(&Error::ShutDown).expect("it can be written");
+    let messages = [
+        fuzzing::record(value, b"seven"),
+        fuzzing::record(failed, &said),
+        fuzzing::record(failed, &said[1..]),
+        fuzzing::record(9, b"unknown"),
+        fuzzing::record(lost, &error),
+        fuzzing::record(value, &[7; 300]),
+    ]
+    .concat();
+    let mut seeds = Vec::new();
+    for lengths in [&[][..], &[1], &[4, 2], &[5, 200, 1]] {
+        let cut = [&[lengths.len() as u8], lengths].concat();
+        for end in [&[][..], &[9, 0, 0, 0], &[255; 6]] {
+            for (mode, stream) in [(&[0, 0, 40][..], &calls), (&[0, 2], &messages), (&[1], &calls)] {
+                seeds.push([mode, &cut[..], stream, end].concat());
+            }
+            for ends in 0..3 {
+                seeds.push([&[2, ends], &cut[..], &messages, end].concat());
+            }
+        }
+    }
+    seeds.push([&[3, 1][..], &[9; 16], &[3, 1, 2, 3], &fuzzing::greet(true, 7, 0)].concat());
+    seeds.push([&[4][..], &text("web1"), &text("no"), &text("gone"), &text("content"), &[255; 5]].concat());
     seeds
 }

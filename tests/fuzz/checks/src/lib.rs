@@ -10,6 +10,7 @@ pub mod frames;
 mod input;
 pub mod memory;
 pub mod messages;
+pub mod records;
 pub mod routes;
 pub mod targets;
 
@@ -17,7 +18,7 @@ pub mod targets;
 pub type Check = fn(&[u8]);
 
 /// Every check by the name of its target.
-pub const CHECKS: [(&str, Check); 7] = [
+pub const CHECKS: [(&str, Check); 8] = [
     ("frames", frames::run),
     ("boot", boot::run),
     ("messages", messages::run),
@@ -25,4 +26,5 @@ pub const CHECKS: [(&str, Check); 7] = [
     ("flow", flow::run),
     ("dialogue", dialogue::run),
     ("targets", targets::run),
+    ("records", records::run),
 ];

@@ -298,12 +298,12 @@ pub fn perform(how: &str, voice: &mut Voice, heard: &Receiver<Frame>, status: &m
             let _ = writeln!(status, "over gone");
             std::process::exit(0)
         }
-        other => panic!("no such act: {other}"),
+        other => super::streams::perform(other, voice, heard),
     }
 }
 
 /// The same thing many times.
-fn flood(
+pub fn flood(
     voice: &mut Voice,
     count: u32,
     mut one: impl FnMut(&mut Voice, u32) -> Result<(), Over>,
@@ -317,7 +317,7 @@ fn asked(heard: &Receiver<Frame>) -> Frame {
 }
 
 /// Something on the flow of a call, from the end that answers.
-fn answer(voice: &mut Voice, call: &Frame, kind: Kind, offset: u64, payload: &[u8]) -> Result<(), Over> {
+pub fn answer(voice: &mut Voice, call: &Frame, kind: Kind, offset: u64, payload: &[u8]) -> Result<(), Over> {
     let header = Header { handle: call.header.reply_to, offset, ..voice.header(kind, call.header.src.0) };
     voice.frame(&header, payload)
 }

@@ -1,0 +1,222 @@
+//! The records of chains and channels: whatever pieces they come in, the same come out; no length in them makes anybody hold
+//! more than has come; and what is no record, no greeting and no message is refused.
+
+use crate::input::{Input, pieces};
+use crate::memory;
+use offshoot_agent::codec::{self, MAX_MESSAGE};
+use offshoot_agent::{Error, RecvError, fuzzing};
+
+/// A record: four bytes of length, one that says what it is, and the rest.
+const HEAD: usize = 5;
+/// What may be held beside what has come: lists that have begun to grow, and texts of errors.
+const BESIDE: usize = 16 << 10;
+/// What may be held for a byte of records: the shortest has five, and waits as an entry of a list, which may be there twice
+/// while it grows.
+const FOR_A_BYTE: usize = 48;
+/// What reading one message of the codec may hold in any case (see `messages`).
+const FOR_A_MESSAGE: usize = 4 << 20;
+
+type Record<'a> = (u8, &'a [u8]);
+
+/// Runs the check.
+pub fn run(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    match input.byte() % 5 {
+        0 => cut(&mut input),
+        1 => called(&mut input),
+        2 => received(&mut input),
+        3 => greeted(&mut input),
+        _ => written(&mut input),
+    }
+}
+
+/// The records at the front of `bytes`, by the plainest description of them; then the length of one that is over `limit`.
+fn plain(mut bytes: &[u8], limit: usize) -> (Vec<Record<'_>>, Option<usize>) {
+    let mut records = Vec::new();
+    while let Some((&[a, b, c, d, kind], rest)) = bytes.split_first_chunk::<HEAD>() {
+        let length = u32::from_le_bytes([a, b, c, d]) as usize;
+        if length > limit {
+            return (records, Some(length));
+        }
+        if length > rest.len() {
+            break;
+        }
+        let (content, rest) = rest.split_at(length);
+        records.push((kind, content));
+        bytes = rest;
+    }
+    (records, None)
+}
+
+fn bounded<T>(length: usize, for_a_byte: usize, beside: usize, work: impl FnOnce() -> T) -> T {
+    let (done, held) = memory::most_during(work);
+    assert!(held <= beside + for_a_byte * length, "{held} bytes for records of {length}");
+    done
+}
+
+/// Limits that are met, the greatest there is, and small ones.
+fn limit(input: &mut Input<'_>) -> usize {
+    match input.below(4) {
+        0 => usize::from(input.byte()),
+        1 => 1 << 20,
+        _ => MAX_MESSAGE,
+    }
+}
+
+fn cut(input: &mut Input<'_>) {
+    let (limit, lengths) = (limit(input), input.bytes());
+    let (expected, too_long) = plain(input.0, limit);
+    let (mut have, mut at) = (Vec::new(), 0);
+    let pieces = pieces(input.0, lengths);
+    let (found, refused) = bounded(input.0.len(), FOR_A_BYTE, BESIDE, || {
+        let mut found = Vec::new();
+        for piece in pieces {
+            have.extend_from_slice(piece);
+            loop {
+                match fuzzing::take_record(&mut have, &mut at, limit) {
+                    Ok(Some(record)) => found.push(record),
+                    Ok(None) => break,
+                    Err(length) => return (found, Some(length)),
+                }
+            }
+            assert_eq!(at, 0, "what was taken is let go");
+        }
+        (found, None)
+    });
+    assert!(found.iter().map(|(kind, content)| (*kind, &content[..])).eq(expected.iter().copied()));
+    assert_eq!(refused, too_long);
+    if refused.is_none() {
+        let taken: usize = expected.iter().map(|(_, content)| HEAD + content.len()).sum();
+        assert_eq!(have, input.0[taken..], "what is not whole waits");
+    }
+}
+
+/// A chain, where its calls run: what waits there is what was sent, in order, but for what was given up.
+fn called(input: &mut Input<'_>) {
+    let lengths = input.bytes();
+    let [call, _, cancel] = fuzzing::CHAIN_KINDS;
+    let (records, too_long) = plain(input.0, MAX_MESSAGE);
+    let (mut expected, mut next) = (Vec::<(u32, u8, &[u8])>::new(), 0);
+    for (kind, content) in records {
+        if kind == cancel {
+            let number = content.try_into().map_or(u32::MAX, u32::from_le_bytes);
+            let theirs = |record: &&mut (u32, u8, &[u8])| record.0 == number && record.1 == call;
+            if let Some(record) = expected.iter_mut().find(theirs) {
+                record.1 = cancel;
+            }
+        } else {
+            expected.push((next, kind, content));
+            next += u32::from(kind == call);
+        }
+    }
+    let pieces = pieces(input.0, lengths);
+    bounded(input.0.len(), FOR_A_BYTE, BESIDE, || {
+        let mut chain = fuzzing::Called::default();
+        let outcome = pieces.into_iter().try_for_each(|piece| {
+            // Nothing runs that could be given up.
+            chain.take(piece).map(|given_up| assert!(!given_up))
+        });
+        assert_eq!(outcome.err(), too_long);
+        let (waiting, bytes) = chain.waiting();
+        assert!(waiting.eq(expected.iter().copied()));
+        assert_eq!(bytes, expected.iter().map(|(_, _, content)| content.len()).sum::<usize>());
+    });
+}
+
+/// A receiver: the same messages and errors come however they are cut, then one end, and nothing after it.
+fn received(input: &mut Input<'_>) {
+    let (ends, lengths) = (input.below(3), input.bytes());
+    let all = |pieces: Vec<&[u8]>| {
+        let (mut receiving, mut all) = (fuzzing::Receiving::default(), Vec::new());
+        let end = match ends {
+            0 => None,
+            1 => Some(Ok(None)),
+            _ => Some(Err(Error::Function("it broke off".into()))),
+        };
+        let chunks = pieces.into_iter().map(|piece| Ok(Some(piece.to_vec())));
+        for chunk in chunks.chain(end) {
+            receiving.take(chunk);
+            while let Some(message) = receiving.receive() {
+                let over = message == Err(RecvError::Closed);
+                all.push(message);
+                if over {
+                    assert_eq!(receiving.receive(), Some(Err(RecvError::Closed)), "it stays at its end");
+                    return all;
+                }
+            }
+        }
+        all
+    };
+    let length = input.0.len();
+    let whole = bounded(length, 256, FOR_A_MESSAGE, || all(vec![input.0]));
+    let in_pieces = bounded(length, 256, FOR_A_MESSAGE, || all(pieces(input.0, lengths)));
+    assert_eq!(whole, in_pieces);
+    let [value, failed, lost] = fuzzing::CHANNEL_KINDS;
+    let (records, too_long) = plain(input.0, MAX_MESSAGE);
+    let mut said = whole.iter();
+    for (kind, content) in records {
+        if ![value, failed, lost].contains(&kind) {
+            continue;
+        }
+        let message = said.next().expect("every record that is known is one message");
+        if kind == value {
+            assert_eq!(message.as_deref(), Ok(content));
+        } else {
+            assert!(matches!(
+                message,
+                Err(RecvError::Failed { .. } | RecvError::Lost(_) | RecvError::Unreadable(_))
+            ));
+        }
+    }
+    if too_long.is_some() {
+        assert!(matches!(said.next(), Some(Err(RecvError::Unreadable(_)))), "a length that is too long");
+    } else if ends == 2 {
+        let broken = Error::Function("it broke off".into());
+        assert_eq!(said.next(), Some(&Err(RecvError::Lost(broken))), "what broke off says so");
+    }
+    if too_long.is_some() || ends != 0 {
+        assert_eq!(said.next(), Some(&Err(RecvError::Closed)));
+    }
+    assert_eq!(said.next(), None);
+}
+
+/// A greeting is read as it was written, and what is short of one or has no known role is none.
+fn greeted(input: &mut Input<'_>) {
+    let (receives, key, copy) = (input.flag(), input.u64(), input.u64());
+    let mut greeting = fuzzing::greet(receives, key, copy);
+    assert_eq!(fuzzing::greeting(&greeting), Some((receives, key, copy)));
+    assert_eq!(fuzzing::greeting(&greeting[..greeting.len() - 1]), None);
+    greeting.extend_from_slice(input.bytes());
+    assert_eq!(fuzzing::greeting(&greeting), Some((receives, key, copy)), "its records may follow at once");
+    if let Some((receives, key, copy)) = fuzzing::greeting(input.0) {
+        assert!(input.0.starts_with(&fuzzing::greet(receives, key, copy)));
+    }
+}
+
+/// What is written comes out as it was, and a claim of more than there is takes no memory.
+fn written(input: &mut Input<'_>) {
+    let said = (input.text(), input.text());
+    let [value, failed, lost] = fuzzing::CHANNEL_KINDS;
+    let error = Error::Function(input.text());
+    let content = input.bytes();
+    let bytes = |value: &dyn Fn() -> Result<Vec<u8>, codec::CodecError>| value().expect("it can be written");
+    let records = [
+        fuzzing::record(value, content),
+        fuzzing::record(failed, &bytes(&|| codec::to_bytes(&said))),
+        fuzzing::record(lost, &bytes(&|| codec::to_bytes(&error))),
+    ];
+    let mut receiving = fuzzing::Receiving::default();
+    receiving.take(Ok(Some(records.concat())));
+    assert_eq!(receiving.receive(), Some(Ok(content.to_vec())));
+    let (context, text) = said;
+    assert_eq!(receiving.receive(), Some(Err(RecvError::Failed { context, text })));
+    assert_eq!(receiving.receive(), Some(Err(RecvError::Lost(error))));
+    assert_eq!(receiving.receive(), None);
+    let claim = [&input.u32().to_le_bytes()[..], &[input.byte()]].concat();
+    bounded(claim.len(), FOR_A_BYTE, BESIDE, || {
+        let (mut receiving, mut chain) = (fuzzing::Receiving::default(), fuzzing::Called::default());
+        receiving.take(Ok(Some(claim.clone())));
+        let _ = receiving.receive();
+        let _ = chain.take(&claim);
+    });
+}

@@ -1,0 +1,270 @@
+//! What the hostile child does with the ends of channels and pipes that it is given, with chains, and with what a program offers.
+
+use std::collections::HashMap;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use offshoot_agent::codec::from_bytes;
+use offshoot_agent::id::{ContextId, Handle};
+use offshoot_agent::wire::{Flags, Frame, Header, Kind, MAX_PAYLOAD};
+
+use super::acts::{answer, flood};
+use super::voice::{Over, Voice};
+
+/// Where a hub is, and by what it opens, as `offshoot_agent` has it for itself.
+type Address = (ContextId, Handle, u64);
+
+/// The handle that the suite offers.
+const OFFERED: Handle = Handle(300);
+/// What may be sent unasked to what a program offers.
+const WINDOW: usize = 64 << 10;
+/// The longest message of one who is not obeyed.
+const LONGEST: usize = 1 << 20;
+/// How many flows one context may have to what a program offers.
+const FLOWS: u32 = 256;
+/// How long nothing is said before nothing more is taken to come.
+const SILENCE: Duration = Duration::from_millis(1500);
+
+const WRITER: u8 = 0;
+const READER: u8 = 1;
+const VALUE: u8 = 0;
+const COPY: u8 = 3;
+const VOID: u8 = 4;
+const CLOSED: u8 = 5;
+
+/// Does what `how` says.
+pub fn perform(how: &str, voice: &mut Voice, heard: &Receiver<Frame>) -> Result<(), Over> {
+    match how {
+        "hub-greetings" => {
+            let (to, key) = sender(heard);
+            flood(voice, 10_000, |voice, number| {
+                let greeting = match number % 5 {
+                    0 => greeting(WRITER, key ^ 1, 0),
+                    1 => greeting(READER, key.rotate_left(number), 0),
+                    2 => greeting(2 + number as u8 % 250, key, 0),
+                    3 => greeting(WRITER, key, 0)[..number as usize % 17].to_vec(),
+                    _ => vec![0xFF; 40_000],
+                };
+                voice.open(0, to.0, 64 + number, &greeting)
+            })
+        }
+        "hub-readers" => {
+            let (to, key) = sender(heard);
+            flood(voice, 1000, |voice, number| {
+                voice.open(0, to.0, 64 + number, &greeting(READER, key, number.into()))
+            })
+        }
+        "hub-writers" => {
+            let (to, key) = sender(heard);
+            flood(voice, 20_000, |voice, number| {
+                voice.open(0, to.0, 64 + number, &greeting(WRITER, key, number.into()))
+            })
+        }
+        "hub-copies" => {
+            let (to, key) = sender(heard);
+            let about = |kind: u8, numbers: std::ops::Range<u64>| {
+                numbers.flat_map(|number| record(kind, &number.to_le_bytes())).collect::<Vec<u8>>()
+            };
+            let said = [
+                // More than are taken.
+                about(COPY, 0..70_000),
+                // As many as are taken, and the ends of others.
+                [about(COPY, 0..65_000), about(VOID, 1 << 40..(1 << 40) + 60_000)].concat(),
+                // After its end.
+                [about(CLOSED, 0..9), about(VALUE, 0..9), about(COPY, 0..900), about(CLOSED, 0..9)].concat(),
+                // One that stays.
+                about(COPY, 0..60_000),
+            ];
+            let mut outs: Outs = (64..).zip(said).map(|(number, said)| (number, Out::new(said))).collect();
+            for (number, out) in &mut outs {
+                out.begin(voice, to, *number, &greeting(WRITER, key, 0))?;
+            }
+            go_on(voice, heard, outs)
+        }
+        "hub-lengths" => {
+            let (to, key) = sender(heard);
+            flood(voice, 5000, |voice, number| {
+                let length = [u32::MAX, 128 << 20, (1 << 20) + 1, 3][number as usize % 4];
+                let record = [&length.to_le_bytes()[..], &[number as u8], b"abc"].concat();
+                voice.open(0, to.0, 64 + number, &[greeting(WRITER, key, 0), record].concat())
+            })
+        }
+        "hub-parts" => {
+            let (to, key) = sender(heard);
+            let claim = [&(LONGEST as u32).to_le_bytes()[..], &[VALUE], &vec![7; LONGEST - 1]].concat();
+            let mut outs = Outs::new();
+            for number in 64..64 + FLOWS - 1 {
+                let mut out = Out::new(claim.clone());
+                out.begin(voice, to, number, &greeting(WRITER, key, 0))?;
+                outs.insert(number, out);
+            }
+            go_on(voice, heard, outs)
+        }
+        "hub-empty" => {
+            let (to, key) = sender(heard);
+            let records = record(VALUE, &[]).repeat(WINDOW / 5 - 10);
+            let mut outs = Outs::new();
+            for number in 64..64 + FLOWS / 4 {
+                let mut out = Out::new(records.clone());
+                out.begin(voice, to, number, &greeting(WRITER, key, 0))?;
+                outs.insert(number, out);
+            }
+            go_on(voice, heard, outs)
+        }
+        "hub-miser" => {
+            let (_, to, key) = brought(heard, |address: &Address| address.0);
+            voice.open(0, to.0, 64, &greeting(READER, key, 0))
+        }
+        "chains" => {
+            let parent = voice.parent.0;
+            flood(voice, 20_000, |voice, number| {
+                let dst = if number % 2 == 0 { 0 } else { parent };
+                voice.open(dst, Handle::CHAIN.0, 64 + number, &record(0, b"\x04ping\0\0"))
+            })
+        }
+        "chain-early" => {
+            let chain = chain(heard);
+            answer(voice, &chain, Kind::Data, 0, &record(0, &[0, 2, b'h', b'i']))
+        }
+        "chain-twice" => {
+            let chain = called(heard);
+            let reply = record(0, &[0, 2, b'h', b'i']);
+            flood(voice, 1000, |voice, number| {
+                answer(voice, &chain, Kind::Data, u64::from(number) * reply.len() as u64, &reply)
+            })
+        }
+        "chain-long" => {
+            let chain = called(heard);
+            answer(voice, &chain, Kind::Data, 0, &[0xFF; 5])?;
+            // It was reset by now, or will be.
+            flood(voice, 10_000, |voice, number| {
+                answer(voice, &chain, Kind::Data, 5 + u64::from(number) * 20, &[0; 20])
+            })
+        }
+        "chain-kinds" => {
+            let chain = called(heard);
+            let replies = (1..=4u8).flat_map(|kind| record(kind * 60, &[kind; 50])).collect::<Vec<u8>>();
+            answer(voice, &chain, Kind::Data, 0, &replies)
+        }
+        "requests-withdrawn" => flood(voice, 80_000, |voice, number| {
+            let header = Header {
+                handle: OFFERED,
+                reply_to: Handle(64 + number),
+                flags: Flags(Flags::OPENER.0 | Flags::END.0),
+                ..voice.header(Kind::Open, 0)
+            };
+            // A whole list of bytes.
+            voice.frame(&header, &[&[0xFB, 0xE5, 3][..], &[1; 997]].concat())?;
+            let header =
+                Header { handle: header.reply_to, flags: Flags::OPENER, ..voice.header(Kind::Reset, 0) };
+            voice.frame(&header, &[])
+        }),
+        "requests-long" | "requests-endless" => {
+            let length = if how == "requests-long" { 2 * LONGEST } else { LONGEST - 1 };
+            let mut outs = Outs::new();
+            for number in 64..64 + FLOWS {
+                let mut out = Out::new(vec![1; length]);
+                out.begin(voice, OFFERED, number, &[])?;
+                outs.insert(number, out);
+            }
+            go_on(voice, heard, outs)
+        }
+        other => panic!("no such act: {other}"),
+    }
+}
+
+fn record(kind: u8, content: &[u8]) -> Vec<u8> {
+    [&(content.len() as u32).to_le_bytes()[..], &[kind], content].concat()
+}
+
+fn greeting(role: u8, key: u64, copy: u64) -> Vec<u8> {
+    [&[role][..], &key.to_le_bytes(), &copy.to_le_bytes()].concat()
+}
+
+/// What the arguments of a call of the suite end with: something of a hub of the root.
+fn brought<T: serde::de::DeserializeOwned>(heard: &Receiver<Frame>, context: impl Fn(&T) -> ContextId) -> T {
+    let calls =
+        heard.iter().filter(|frame| (frame.header.kind, frame.header.handle) == (Kind::Open, Handle::CALL));
+    let read = |frame: Frame| {
+        let ends = (0..frame.payload.len()).filter_map(|at| from_bytes::<T>(&frame.payload[at..]).ok());
+        ends.filter(|end| context(end) == ContextId::ROOT).last()
+    };
+    calls.filter_map(read).next().expect("the suite gives one away")
+}
+
+/// The hub of a sender that came along, and its key.
+fn sender(heard: &Receiver<Frame>) -> (Handle, u64) {
+    let ((_, hub, key), _) = brought(heard, |end: &(Address, u64)| end.0.0);
+    (hub, key)
+}
+
+/// The chain that the suite opens.
+fn chain(heard: &Receiver<Frame>) -> Frame {
+    let is = |frame: &Frame| (frame.header.kind, frame.header.handle) == (Kind::Open, Handle::CHAIN);
+    heard.iter().find(is).expect("the suite opens one")
+}
+
+/// The same when it has a call.
+fn called(heard: &Receiver<Frame>) -> Frame {
+    let chain = chain(heard);
+    let is = |frame: &Frame| (frame.header.kind, frame.header.handle) == (Kind::Data, chain.header.reply_to);
+    heard.iter().find(is).expect("the suite calls");
+    chain
+}
+
+/// A flow, and what is still to be said on it.
+struct Out {
+    said: usize,
+    limit: usize,
+    rest: Vec<u8>,
+}
+
+type Outs = HashMap<u32, Out>;
+
+impl Out {
+    fn new(rest: Vec<u8>) -> Out {
+        Out { said: 0, limit: WINDOW, rest }
+    }
+
+    fn begin(&mut self, voice: &mut Voice, to: Handle, number: u32, first: &[u8]) -> Result<(), Over> {
+        voice.open(0, to.0, number, first)?;
+        self.said = first.len();
+        self.go_on(voice, number)
+    }
+
+    /// Says as much as it may, and never that it is all.
+    fn go_on(&mut self, voice: &mut Voice, number: u32) -> Result<(), Over> {
+        while self.said < self.limit && !self.rest.is_empty() {
+            let length = self.rest.len().min(self.limit - self.said).min(MAX_PAYLOAD / 16);
+            let header = Header {
+                handle: Handle(number),
+                flags: Flags::OPENER,
+                offset: self.said as u64,
+                ..voice.header(Kind::Data, 0)
+            };
+            voice.frame(&header, &self.rest[..length])?;
+            self.rest.drain(..length);
+            self.said += length;
+        }
+        Ok(())
+    }
+}
+
+/// Says everything on all flows, as there is credit, until nothing more is heard.
+fn go_on(voice: &mut Voice, heard: &Receiver<Frame>, mut outs: Outs) -> Result<(), Over> {
+    voice.flush()?;
+    while let Ok(frame) = heard.recv_timeout(SILENCE) {
+        let number = frame.header.handle.0;
+        let Some(out) = outs.get_mut(&number) else { continue };
+        match frame.header.kind {
+            Kind::Credit => {
+                out.limit = out.limit.max(usize::try_from(frame.header.offset).unwrap_or(usize::MAX));
+                out.go_on(voice, number)?;
+                voice.flush()?;
+            }
+            Kind::Reset | Kind::Dead => drop(outs.remove(&number)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
