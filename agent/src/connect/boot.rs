@@ -50,7 +50,7 @@ impl History {
             let line = std::mem::take(&mut self.partial);
             self.keep(&line);
         }
-        self.lines.drain(..).filter(|line| !line.is_empty()).collect()
+        std::mem::take(&mut self.lines).into_iter().filter(|line| !line.is_empty()).collect()
     }
 }
 
