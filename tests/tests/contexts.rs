@@ -219,7 +219,7 @@ fn a_context_that_is_not_below_cannot_be_waited_for() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let unknown = tree.router.by_id(ContextId(12_345));
-    let error = unknown.disconnected().err().expect("it is not below").to_string();
+    let error = unknown.disconnected().expect_err("it is not below").to_string();
     assert!(error.contains(unknown.name()) && error.contains("not below this process"), "{error}");
     // In a function as well: what is below it, and what is above.
     let place = tree.child();

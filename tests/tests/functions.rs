@@ -11,7 +11,7 @@ use offshoot_test_agent::{self as own, ways};
 use offshoot_tests::process::eventually;
 use offshoot_tests::records::Records;
 use offshoot_tests::scratch::ScratchDir;
-use offshoot_tests::tree::{Tree, facts};
+use offshoot_tests::tree::Tree;
 use offshoot_tests::{Leaks, run::LIMIT};
 
 /// The log of this program.

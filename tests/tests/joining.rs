@@ -276,7 +276,7 @@ fn another_user_neither_joins_nor_is_joined() {
     assert!(error.contains("listens there, and this process is user 0's"), "{error}");
     let heard = Joiner::start(program, None, &["knock", plains, "anything"]).first.clone();
     assert_eq!(heard, "heard refused: only processes of the same user can join");
-    let error = tree.listen(plains).err().expect("it is another's").to_string();
+    let error = tree.listen(plains).expect_err("it is another's").to_string();
     assert!(error.contains("a socket of user"), "{error}");
     // Its own user joins there.
     let joined = as_plain(&["join", plains]);
@@ -367,7 +367,7 @@ fn nobody_listens_is_said_and_so_is_what_else_is_there() {
     let file = folder.file("file", "precious", 0o600);
     assert!(said(&file).contains("nobody listens there any more"));
     let tree = router();
-    let error = tree.listen(&file).err().expect("a file is there").to_string();
+    let error = tree.listen(&file).expect_err("a file is there").to_string();
     assert!(error.contains("no socket"), "{error}");
     assert_eq!(fs::read(&file).expect("it is left alone"), b"precious");
     assert!(tree.listen(folder.path().join("no/folder")).is_err());
