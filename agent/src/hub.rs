@@ -132,6 +132,8 @@ struct State {
     pending: Vec<u8>,
     /// How many copies of all senders are on their way.
     copies: usize,
+    /// Those of them whose senders have ended.
+    left: BTreeSet<u64>,
     /// Copies that have come before they were announced.
     early: BTreeSet<u64>,
     /// Whether there has been a writer.
@@ -166,6 +168,7 @@ impl Hub {
                 output: Output::Expected,
                 pending: Vec::new(),
                 copies: 0,
+                left: BTreeSet::new(),
                 early: BTreeSet::new(),
                 begun: false,
                 broken: None,
@@ -317,7 +320,7 @@ impl Hub {
             return Err("it has a writer");
         }
         state.begun = true;
-        if state.inputs.iter_mut().any(|input| input.copies.remove(&copy)) {
+        if state.inputs.iter_mut().any(|input| input.copies.remove(&copy)) || state.left.remove(&copy) {
             state.copies -= 1;
         } else if copy != 0 && state.early.len() < COPIES {
             state.early.insert(copy);
@@ -444,8 +447,10 @@ impl Station for Hub {
             Self::forward(state, bytes);
         }
         Self::pay(core, state);
-        if end {
-            state.remove(flow);
+        if end && let Some(input) = state.remove(flow) {
+            // What it sent in a message may still be on its way.
+            state.copies += input.copies.len();
+            state.left.extend(input.copies);
             core.send_all(flow, Vec::new(), false);
             core.endpoints.remove(&flow);
         }
