@@ -196,6 +196,8 @@ impl Context {
             };
             return Err(Error::System { action: format!("ending {}", self.name()), detail: detail.into() });
         };
+        // Not by the broker: who asks for one anew has this locked until there is one.
+        self.node().reused.forget(self.id());
         let (flow, slot) = self.order_end(parent)?;
         match slot.wait(Some(timeout)) {
             Some(Ok(reply)) => read_value(self.name(), &reply),
@@ -225,7 +227,6 @@ impl Context {
     }
 
     fn order_end(&self, parent: ContextId) -> Result<(FlowKey, Arc<Slot>)> {
-        self.node().reused.forget(self.id());
         let request = crate::codec::to_bytes(&self.id()).unwrap_or_default();
         self.node().request(parent, Handle::DISCONNECT, request, Opening::default(), |_, _| {})
     }

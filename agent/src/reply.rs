@@ -146,7 +146,10 @@ impl Slot {
     pub fn on_arrival(&self, notify: impl FnOnce() + Send + 'static) {
         let mut stage = self.lock();
         if let Some(expected) = stage.expected() {
-            expected.notify = Some(Box::new(notify));
+            // What is not called any more is dropped without the lock: it may hold what needs the node.
+            let before = expected.notify.replace(Box::new(notify));
+            drop(stage);
+            drop(before);
         } else {
             drop(stage);
             notify();
@@ -183,10 +186,11 @@ impl Slot {
     /// As a `Future` asks.
     pub fn poll(&self, waker: &Waker) -> Poll<Result<Vec<u8>>> {
         let mut stage = self.lock();
-        if let Some(expected) = stage.expected() {
-            expected.waker = Some(waker.clone());
-        }
-        stage.take().map_or(Poll::Pending, Poll::Ready)
+        let before = stage.expected().and_then(|expected| expected.waker.replace(waker.clone()));
+        let found = stage.take();
+        drop(stage);
+        drop(before);
+        found.map_or(Poll::Pending, Poll::Ready)
     }
 }
 

@@ -98,6 +98,12 @@ impl Scope {
         times.min().unwrap_or((NEVER, 0))
     }
 
+    /// The same whoever of them is over: by when somebody was to look.
+    pub fn due(&self) -> u64 {
+        let all = std::iter::successors(Some(self), |&scope| scope.parent.as_deref());
+        all.map(|scope| scope.deadline.load(Ordering::Relaxed)).min().unwrap_or(NEVER)
+    }
+
     /// Why nothing more is to be done in it, if so: an error about the context called `name`.
     pub fn refusal(&self, name: &str) -> Option<Error> {
         let ended = self.around().find(|scope| scope.own_stand() != Stand::Going)?;

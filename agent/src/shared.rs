@@ -312,16 +312,17 @@ impl Core {
         if self.deadlines.is_empty() {
             return;
         }
-        let due = match self.endpoints.get(&flow) {
-            Some(Endpoint::Reply(slot)) => slot.scope.as_ref().map(|scope| scope.deadline().0),
-            Some(Endpoint::Busy(scope)) => scope.as_ref().map(|scope| scope.deadline().0),
+        let scope = match self.endpoints.get(&flow) {
+            Some(Endpoint::Reply(slot)) => slot.scope.as_ref(),
+            Some(Endpoint::Busy(scope)) => scope.as_ref(),
             // These know more than one time.
             Some(Endpoint::Chain(_) | Endpoint::Station(_)) => {
                 return self.deadlines.retain(|(_, other)| *other != flow);
             }
             _ => None,
         };
-        if let Some(due) = due {
+        // When it was set, a scope around may have been over, or not yet.
+        for due in scope.map(|scope| [scope.due(), scope.deadline().0]).into_iter().flatten() {
             self.deadlines.remove(&(due, flow));
         }
     }
@@ -330,8 +331,8 @@ impl Core {
     pub fn overdue(&mut self, now: u64) -> Vec<FlowKey> {
         let due: Vec<(u64, FlowKey)> =
             self.deadlines.iter().map(|(key, ())| *key).take_while(|(due, _)| *due <= now).collect();
-        for key in &due {
-            self.deadlines.remove(key);
+        if !due.is_empty() {
+            self.deadlines.retain(|(due, _)| *due > now);
         }
         due.into_iter().map(|(_, flow)| flow).collect()
     }
@@ -430,6 +431,8 @@ pub(crate) struct Shared {
     pub guests: Guests,
     /// Contexts that are asked for by a key.
     pub reused: Reused,
+    /// Held by whoever asks the root for numbers of contexts.
+    pub asking: Mutex<()>,
 }
 
 /// The poller's name for the waker.
@@ -475,6 +478,7 @@ impl Shared {
             programs: Mutex::new(None),
             guests: Guests::default(),
             reused: Reused::default(),
+            asking: Mutex::default(),
         }))
     }
 
@@ -515,10 +519,10 @@ impl Shared {
         let unseen = std::mem::take(&mut core.unseen);
         drop(core);
         for wake in wakes {
-            match wake {
+            crate::contain::survive(|| match wake {
                 Wake::Slot(slot, result) => slot.fill(result),
                 Wake::Stream(stream) => stream.wake(),
-            }
+            });
         }
         if unseen {
             self.wake();

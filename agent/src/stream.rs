@@ -136,7 +136,8 @@ impl StreamState {
 
     /// The next piece, or none at the end, as a `Future` asks.
     pub fn poll(&self, waker: &Waker) -> Poll<Result<Option<Vec<u8>>>> {
-        self.lock().waker = Some(waker.clone());
+        let before = self.lock().waker.replace(waker.clone());
+        drop(before);
         match self.take(usize::MAX) {
             Some(found) => Poll::Ready(found),
             None => Poll::Pending,

@@ -228,6 +228,35 @@ fn held(tree: &Tree, child: &Context) -> [Vec<(String, usize)>; 2] {
 }
 
 #[test]
+fn calls_that_had_time_left_leave_nothing() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let before = held(&tree, &child);
+    let hour = child.within(Duration::from_secs(3600));
+    for _ in 0..100 {
+        value(hour.call(own::nothing {}));
+        value(hour.call(own::ways::add { one: 1, other: 2 }));
+    }
+    assert_eq!(held(&tree, &child), before);
+}
+
+#[test]
+fn a_closure_that_panics_when_it_is_told_of_an_answer_ends_nothing_else() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let scratch = open_dir("told");
+    let path = scratch.path().join("go");
+    let [told, other] = [(); 2].map(|()| child.start(own::wait_for_file { path: path.clone() }));
+    told.on_arrival(|| panic!("on purpose"));
+    fs::write(&path, "").expect("the directory is ours");
+    value(other.wait());
+    value(told.wait());
+    value(child.call(own::nothing {}));
+}
+
+#[test]
 fn calls_that_are_given_up_or_late_leave_nothing() {
     let _leaks = Leaks::begin();
     let scratch = open_dir("leak");

@@ -144,6 +144,10 @@ impl Broker {
             match core.endpoints.get(&flow) {
                 Some(Endpoint::Reply(slot)) => {
                     let slot = Arc::clone(slot);
+                    // The call in which it was made has ended before: it is its holder's alone.
+                    if slot.scope.as_ref().is_some_and(|scope| scope.deadline().0 > shared.now()) {
+                        continue;
+                    }
                     let name = core.name_of(flow.peer);
                     core.node.reset(flow, Reason::Late, "");
                     core.forget(flow);

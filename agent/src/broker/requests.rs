@@ -97,7 +97,16 @@ impl Broker {
             Some(Endpoint::Stream(stream)) => {
                 stream.push(bytes, end);
                 let stream = Arc::clone(stream);
-                if end {
+                if end && core.node.knows(flow) {
+                    // Only its reader ends a flow that is written to, and by giving it up.
+                    core.node.reset(flow, Reason::Cancelled, "");
+                    core.forget(flow);
+                    stream.fail(Error::Undelivered {
+                        context: core.name_of(flow.peer).to_string(),
+                        reason: Reason::Cancelled,
+                        detail: "nobody reads any more".into(),
+                    });
+                } else if end {
                     core.endpoints.remove(&flow);
                 }
                 core.wakes.push(Wake::Stream(stream));
@@ -155,7 +164,10 @@ impl Broker {
             Handle::DETACH => self.detach(core, flow, &request.bytes),
             Handle::DISCONNECT => self.disconnect(core, flow, &request.bytes),
             Handle::DUMP => self.dump(core, flow),
-            _ => core.node.reset(flow, Reason::NoHandle, ""),
+            _ => {
+                core.node.reset(flow, Reason::NoHandle, "");
+                core.forget(flow);
+            }
         }
     }
 

@@ -103,7 +103,7 @@ impl Broker {
                     core.wakes.push(Wake::Stream(stream));
                 }
                 Endpoint::Busy(Some(scope)) => {
-                    scope.end(Stand::Cancelled);
+                    core.cancel(&scope, Stand::Cancelled);
                 }
                 Endpoint::Chain(chain) => chains::closed(&mut core, &chain),
                 Endpoint::Station(station) => station.closed(&shared, &mut core, flow, &Error::ShutDown),

@@ -154,6 +154,10 @@ impl Lanes {
             let turn = if fresh { &mut self.fresh } else { &mut self.ring };
             let lane = turn.pop_front()?;
             let Some(state) = self.lanes.get_mut(&lane) else { continue };
+            // A lane that was promoted and begun anew may be named twice.
+            if state.aside {
+                continue;
+            }
             if choked.holds(lane.1) {
                 self.held += state.bytes as usize;
                 state.aside = true;
@@ -203,7 +207,7 @@ impl Lanes {
         for lane in std::mem::take(&mut self.aside) {
             if choked.holds(lane.1) {
                 self.aside.push_back(lane);
-            } else if let Some(state) = self.lanes.get_mut(&lane) {
+            } else if let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.aside) {
                 self.held -= state.bytes as usize;
                 state.aside = false;
                 self.ring.push_back(lane);
@@ -257,6 +261,27 @@ mod tests {
     fn kinds(lanes: &mut Lanes) -> Vec<Kind> {
         let choked = Choked::default();
         std::iter::from_fn(|| lanes.pop(&choked)).map(|queued| queued.frame.header.kind).collect()
+    }
+
+    #[test]
+    fn a_lane_that_was_promoted_while_set_aside_and_begun_anew_is_counted_once() {
+        let mut lanes = Lanes::default();
+        let choked = Choked { all: true, some: Vec::new() };
+        let data = || frame(Kind::Data, 1000, 0, 500);
+        for _ in 0..3 {
+            // Set aside, promoted by news of its source's loss, and begun anew.
+            lanes.push(None, data());
+            assert!(lanes.pop(&choked).is_none());
+            assert_eq!(lanes.held, data().size());
+            lanes.promote(&[ContextId(3)], None);
+            assert_eq!((lanes.held, lanes.bulk), (0, 0));
+            lanes.push(None, data());
+            lanes.push(None, data());
+            lanes.freed(&Choked::default());
+            assert_eq!((lanes.held, lanes.ready()), (0, 2 * data().size()));
+            assert_eq!(kinds(&mut lanes).len(), 3);
+            assert_eq!((lanes.held, lanes.bulk, lanes.urgent, lanes.count()), (0, 0, 0, 0));
+        }
     }
 
     #[test]
