@@ -183,7 +183,9 @@ impl<T> Sender<T> {
     /// Whether the receiver is known to be gone, so that nothing more can be sent.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.open.0.state.failure().is_some()
+        let inner = &self.open.0;
+        // The node knows before those who wait are told.
+        inner.state.failure().is_some() || !inner.context.node().lock().node.knows(inner.flow)
     }
 }
 

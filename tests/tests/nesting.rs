@@ -114,7 +114,7 @@ fn a_failed_hop_in_the_middle_is_named_by_everything_behind_it() {
     for text in &texts {
         assert!(text.contains(why), "{text}");
     }
-    assert_eq!(refused(failing.wait()).kind, Kind::Exited);
+    assert_eq!(refused(failing.wait()).kind, Kind::NoSuchUser);
     assert_eq!(facts(&opened(first.wait())).user, "nopass");
 }
 
