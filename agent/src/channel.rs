@@ -4,8 +4,9 @@
 use crate::broker::{record, take_record};
 use crate::codec::{CodecError, MAX_MESSAGE};
 use crate::context::Context;
+use crate::end::{Socket, connect};
 use crate::error::{Error, Reason, Result};
-use crate::hub::{Address, CLOSED, COPY, FAILED, Hub, LOST, Role, Socket, VALUE, VOID, connect};
+use crate::hub::{Address, CLOSED, COPY, FAILED, Hub, LOST, Role, VALUE, VOID};
 use crate::id::FlowKey;
 use crate::shared::Core;
 use crate::stream::StreamState;

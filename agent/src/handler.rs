@@ -1,11 +1,10 @@
 //! Handles of a program's own: messages of any type that come to a number in this process, and what they are answered with.
 
-use crate::codec::MAX_MESSAGE;
 use crate::context::Context;
 use crate::error::{Error, Reason, Result, codec_error};
-use crate::hub::{Longest, STRANGER_MESSAGE};
 use crate::id::{ContextId, FlowKey, Handle};
 use crate::node::Opening;
+use crate::partials::{Longest, longest_of};
 use crate::remote::{failed, read_value, value};
 use crate::router::Policy;
 use crate::scope::{NEVER, Scope};
@@ -134,7 +133,7 @@ where
         end: bool,
     ) {
         let obeyed = core.node.permits(Policy::Ancestors, flow.peer, request.auth);
-        let limit = if obeyed { MAX_MESSAGE } else { STRANGER_MESSAGE };
+        let limit = longest_of(obeyed);
         let owed = request.bytes.len();
         core.endpoints.insert(flow, Endpoint::Station(Arc::new(Gathering(Arc::clone(&self))) as _));
         self.lock().insert(flow, Begun { request, owed, limit });

@@ -5,17 +5,15 @@
 //! reader has been told. Nothing of it is in an agent whose functions use no streams of their own.
 
 use crate::broker::{record, take_record};
-use crate::codec::MAX_MESSAGE;
 use crate::context::Context;
 use crate::error::{Error, Reason, Result};
 use crate::id::{ContextId, FlowKey, Handle};
-use crate::node::Opening;
+use crate::partials::{Longest, longest_of};
 use crate::router::Policy;
 use crate::shared::{Core, Endpoint, Offered, Request, Shared, Station};
-use crate::stream::StreamState;
-use serde::{Deserialize, Deserializer, Serialize, de, ser};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a writer's record is: a value.
 pub(crate) const VALUE: u8 = 0;
@@ -33,10 +31,6 @@ pub(crate) const CLOSED: u8 = 5;
 
 /// So many bytes may wait for the reader before writers are held back.
 const HIGH: usize = 256 << 10;
-/// So many bytes of messages that are not whole yet may be there for all senders together, beyond what their windows hold.
-const PARTIAL: usize = 8 << 20;
-/// The longest message from one that is not obeyed.
-pub(crate) const STRANGER_MESSAGE: usize = 1 << 20;
 /// The longest error text.
 const TEXT_LIMIT: usize = 4 << 10;
 /// How many copies of senders may be on their way.
@@ -79,29 +73,6 @@ pub(crate) fn greeting(bytes: &[u8]) -> Option<(Role, u64, u64)> {
     };
     let number = |at: usize| Some(u64::from_le_bytes(*numbers[at..].first_chunk()?));
     Some((role, number(0)?, number(8)?))
-}
-
-/// Whose messages may go on that have begun and are not whole: all of them; or, where they are too much together, the longest
-/// of each context, so that one that never goes on is no reason for another context to wait.
-pub(crate) struct Longest(BTreeMap<ContextId, (usize, FlowKey)>);
-
-impl Longest {
-    /// Of all that have begun: on which flow, and how long they are so far.
-    pub fn of(partials: impl Iterator<Item = (FlowKey, usize)> + Clone) -> Longest {
-        let mut longest = BTreeMap::new();
-        if partials.clone().map(|(_, length)| length).sum::<usize>() >= PARTIAL {
-            for (flow, length) in partials {
-                let longest = longest.entry(flow.peer).or_insert((length, flow));
-                *longest = (length, flow).max(*longest);
-            }
-        }
-        Longest(longest)
-    }
-
-    /// Whether the one of that flow may.
-    pub fn lets(&self, flow: FlowKey, length: usize) -> bool {
-        length == 0 || self.0.get(&flow.peer).is_none_or(|(_, longest)| flow == *longest)
-    }
 }
 
 /// One writer.
@@ -186,7 +157,7 @@ impl Hub {
     }
 
     /// What an end of it is told.
-    fn opens(&self, role: Role) -> Address {
+    pub fn opens(&self, role: Role) -> Address {
         match role {
             Role::Writer => self.address,
             Role::Reader => Address { key: self.reader_key, ..self.address },
@@ -276,7 +247,7 @@ impl Hub {
     }
 
     /// An end was dropped here that nobody had used, or was taken along by a call that never did.
-    fn unused(&self, core: &mut Core, role: Role, why: &str) {
+    pub fn unused(&self, core: &mut Core, role: Role, why: &str) {
         let mut state = self.lock();
         match (role, &state.output) {
             (Role::Writer, _) => {
@@ -326,7 +297,7 @@ impl Hub {
             state.early.insert(copy);
         }
         let obeyed = core.node.permits(Policy::Ancestors, flow.peer, request.auth);
-        let limit = if obeyed { MAX_MESSAGE } else { STRANGER_MESSAGE };
+        let limit = longest_of(obeyed);
         let (partial, copies) = (Vec::new(), BTreeSet::new());
         state.inputs.push(Input { flow, partial, owed: 0, limit, closed: false, copies });
         Ok(Role::Writer)
@@ -488,157 +459,9 @@ impl Station for Hub {
     }
 }
 
-/// Opens an end's flow to a hub.
-pub(crate) fn connect(
-    context: &Context,
-    address: Address,
-    role: Role,
-    copy: u64,
-) -> Result<(FlowKey, Arc<StreamState>)> {
-    let state = StreamState::new(context.scope());
-    let opening = Opening { more: role == Role::Writer, ..Opening::default() };
-    let greeting = address.greeting(role, copy);
-    context.node().with(|core| {
-        if core.stopped {
-            return Err(Error::ShutDown);
-        }
-        let endpoint = Endpoint::Stream(Arc::clone(&state));
-        let flow = core.open(address.context, address.handle, greeting, opening, |_| endpoint);
-        Ok((flow, state))
-    })
-}
-
-/// An end that one process alone holds at a time: used here, or not used yet and free to travel.
-pub(crate) struct Socket {
-    bound: OnceLock<(Arc<Shared>, FlowKey, Arc<StreamState>)>,
-    /// What it is bound to when it is used.
-    context: Option<Context>,
-    /// Where it was made: the hub is told of an end that nobody has used.
-    home: Option<(Arc<Hub>, Role)>,
-    stage: Mutex<Stage>,
-}
-
-#[derive(Copy, Clone, PartialEq, Eq)]
-enum Stage {
-    Unused,
-    Used,
-    Sent,
-}
-
-/// What is used where.
-pub(crate) type Bound<'a> = (&'a Arc<Shared>, FlowKey, &'a Arc<StreamState>);
-
-impl Socket {
-    /// The two ends of a new pipe: the writer's and the reader's.
-    pub fn pair(context: &Context) -> Result<[Socket; 2]> {
-        let hub = Hub::open(context, false)?;
-        Ok([Role::Writer, Role::Reader].map(|role| Socket::of(context, &hub, role)))
-    }
-
-    /// One end of what was made here.
-    pub fn of(context: &Context, hub: &Arc<Hub>, role: Role) -> Socket {
-        Socket {
-            bound: OnceLock::new(),
-            context: Some(context.clone()),
-            home: Some((Arc::clone(hub), role)),
-            stage: Mutex::new(Stage::Unused),
-        }
-    }
-
-    /// One that is used here.
-    pub fn bound(shared: Arc<Shared>, flow: FlowKey, state: Arc<StreamState>) -> Socket {
-        let bound = OnceLock::from((shared, flow, state));
-        Socket { bound, context: None, home: None, stage: Mutex::new(Stage::Used) }
-    }
-
-    /// Where it is.
-    pub fn context(&self) -> Option<Context> {
-        self.context.clone()
-    }
-
-    fn stage(&self) -> MutexGuard<'_, Stage> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// From now on it is used here.
-    ///
-    /// # Errors
-    /// When it has gone elsewhere, or the tree is shut down.
-    pub fn bind(&self, role: Role) -> Result<Bound<'_>> {
-        if self.bound.get().is_none() {
-            let mut stage = self.stage();
-            let (Stage::Unused, Some(context), Some((hub, _))) = (*stage, &self.context, &self.home) else {
-                return Err(Error::Function("this end was sent to another context".into()));
-            };
-            let (flow, state) = connect(context, hub.opens(role), role, 0)?;
-            *stage = Stage::Used;
-            let _ = self.bound.set((Arc::clone(context.node()), flow, state));
-        }
-        let (shared, flow, state) = self.bound.get().ok_or(Error::ShutDown)?;
-        Ok((shared, *flow, state))
-    }
-
-    /// What is used here, if it is.
-    pub fn used(&self) -> Option<Bound<'_>> {
-        self.bound.get().map(|(shared, flow, state)| (shared, *flow, state))
-    }
-
-    /// It leaves with the value that is being written.
-    ///
-    /// # Errors
-    /// Where it is used here already, and outside of a frame.
-    pub fn leave<E: ser::Error>(&self, role: Role) -> std::result::Result<Address, E> {
-        if !crate::secret::is_in_frame() {
-            return Err(crate::travel::stays("an end of a stream"));
-        }
-        let mut stage = self.stage();
-        let (Stage::Unused, Some(context), Some((hub, _))) = (*stage, &self.context, &self.home) else {
-            return Err(E::custom("an end of a stream that was used or sent stays where it is"));
-        };
-        *stage = Stage::Sent;
-        let (shared, theirs) = (Arc::clone(context.node()), Arc::clone(hub));
-        crate::travel::note(Box::new(move || shared.with(|core| theirs.missed(core, role))));
-        Ok(hub.opens(role))
-    }
-
-    /// It arrives with the value that is being read, and is used from now on.
-    ///
-    /// # Errors
-    /// When the bytes are no end of a stream, and outside of a frame.
-    pub fn arrive<'de, D: Deserializer<'de>>(
-        deserializer: D,
-        role: Role,
-    ) -> std::result::Result<Socket, D::Error> {
-        let address = Address::deserialize(deserializer)?;
-        let here = crate::travel::here()
-            .ok_or_else(|| de::Error::custom("an end of a stream arrives only in a frame of the tree"))?;
-        let (flow, state) = connect(&here, address, role, 0).map_err(de::Error::custom)?;
-        Ok(Socket { context: Some(here.clone()), ..Socket::bound(Arc::clone(here.node()), flow, state) })
-    }
-
-    /// An end that is not used to its end.
-    pub fn give_up(&self, why: &str) {
-        match self.used() {
-            Some((shared, flow, state)) if !state.is_over() => shared.with(|core| {
-                core.node.reset(flow, Reason::Cancelled, why);
-                core.forget(flow);
-            }),
-            Some(_) => {}
-            None => self.tell_home(why),
-        }
-    }
-
-    fn tell_home(&self, why: &str) {
-        if let (Stage::Unused, Some(context), Some((hub, role))) = (*self.stage(), &self.context, &self.home)
-        {
-            context.node().with(|core| hub.unused(core, *role, why));
-        }
-    }
-}
-
 impl Hub {
     /// The call that an end left with is over. If the end has not been heard of, it will not be.
-    fn missed(&self, core: &mut Core, role: Role) {
+    pub fn missed(&self, core: &mut Core, role: Role) {
         let heard_of = {
             let state = self.lock();
             match role {

@@ -27,20 +27,27 @@ pub trait Source: Send {
     }
 }
 
+/// What comes of something that gives one item, with the context that it is about; nothing when it has given that.
+fn poll_once<W: Future + Unpin>(
+    waiting: &mut Option<W>,
+    waker: &Waker,
+    about: impl FnOnce(&W) -> Context,
+) -> Poll<Option<(Context, W::Output)>> {
+    let Some(one) = waiting else { return Poll::Ready(None) };
+    let outcome = match Pin::new(&mut *one).poll(&mut std::task::Context::from_waker(waker)) {
+        Poll::Pending => return Poll::Pending,
+        Poll::Ready(outcome) => outcome,
+    };
+    let context = about(one);
+    *waiting = None;
+    Poll::Ready(Some((context, outcome)))
+}
+
 /// A reply gives one item: the context it is from, and the outcome.
 impl<F: Remote> Source for Option<Reply<F>> {
     type Item = (Context, Result<F::Value, CallError<F::Error>>);
     fn poll_item(&mut self, waker: &Waker) -> Poll<Option<Self::Item>> {
-        let Some(reply) = self else { return Poll::Ready(None) };
-        let mut cx = std::task::Context::from_waker(waker);
-        match Pin::new(&mut *reply).poll(&mut cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(outcome) => {
-                let context = reply.context().clone();
-                *self = None;
-                Poll::Ready(Some((context, outcome)))
-            }
-        }
+        poll_once(self, waker, |reply| reply.context().clone())
     }
     fn is_over(&self) -> bool {
         self.is_none()
@@ -51,16 +58,8 @@ impl<F: Remote> Source for Option<Reply<F>> {
 impl Source for Option<Connecting> {
     type Item = (Context, Result<(), Error>);
     fn poll_item(&mut self, waker: &Waker) -> Poll<Option<Self::Item>> {
-        let Some(connecting) = self else { return Poll::Ready(None) };
-        let mut cx = std::task::Context::from_waker(waker);
-        match Pin::new(&mut *connecting).poll(&mut cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(outcome) => {
-                let context = connecting.context();
-                *self = None;
-                Poll::Ready(Some((context, outcome.map(|_| ()))))
-            }
-        }
+        let item = poll_once(self, waker, Connecting::context);
+        item.map(|item| item.map(|(context, outcome)| (context, outcome.map(|_| ()))))
     }
     fn is_over(&self) -> bool {
         self.is_none()

@@ -1,8 +1,9 @@
 //! Byte streams to and from another context, with credit: a reader that stops reading stops its writer.
 
 use crate::context::Context;
+use crate::end::Socket;
 use crate::error::{Error, Result};
-use crate::hub::{Role, Socket};
+use crate::hub::Role;
 use crate::id::FlowKey;
 use crate::scope::Scope;
 use crate::shared::Shared;

@@ -140,12 +140,13 @@ impl Broker {
     pub(super) fn deadlines(&mut self) {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
-        for flow in core.overdue(shared.now()) {
+        let now = shared.now();
+        for flow in core.overdue(now) {
             match core.endpoints.get(&flow) {
                 Some(Endpoint::Reply(slot)) => {
                     let slot = Arc::clone(slot);
                     // The call in which it was made has ended before: it is its holder's alone.
-                    if slot.scope.as_ref().is_some_and(|scope| scope.deadline().0 > shared.now()) {
+                    if slot.scope.as_ref().is_some_and(|scope| scope.deadline().0 > now) {
                         continue;
                     }
                     let name = core.name_of(flow.peer);

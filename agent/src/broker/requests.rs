@@ -5,6 +5,7 @@ use super::{Broker, Place, calls};
 use crate::codec::MAX_MESSAGE;
 use crate::error::{Error, Reason, codec_error};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
+use crate::partials::longest_of;
 use crate::remote::{failed, value};
 use crate::router::Policy;
 use crate::shared::{Core, Endpoint, Request, Shared, Wake};
@@ -15,21 +16,13 @@ const ORDER_LIMIT: usize = 4 << 20;
 /// The longest request to a service that takes only a number or a name.
 const QUESTION_LIMIT: usize = 64;
 
-/// The longest call from one that is not obeyed.
-const STRANGER_LIMIT: usize = 1 << 20;
 /// The longest request to a service that takes a name that a person chose.
 const NAME_LIMIT: usize = 4 << 10;
 
 /// The most that a request to a service may hold.
 fn limit_of(core: &Core, request: &Request) -> usize {
     match request.service {
-        Handle::CALL => {
-            if obeyed(core, request.auth) {
-                MAX_MESSAGE
-            } else {
-                STRANGER_LIMIT
-            }
-        }
+        Handle::CALL => longest_of(obeyed(core, request.auth)),
         Handle::CONNECT | Handle::EXEC => ORDER_LIMIT,
         Handle::DETACH => NAME_LIMIT,
         _ => QUESTION_LIMIT,
