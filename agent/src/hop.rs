@@ -86,7 +86,8 @@ impl<M: Method> Hop<M> {
         self
     }
 
-    /// Sets the seconds between heartbeats on the link; 0 for none.
+    /// Sets the seconds between heartbeats on the link; 0 for none. The link is lost when nothing has come over it for three
+    /// times as long.
     #[must_use]
     pub fn heartbeat(mut self, seconds: u32) -> Self {
         self.heartbeat = seconds;

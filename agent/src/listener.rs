@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::id::FlowKey;
 use crate::reply::Slot;
-use crate::shared::{Endpoint, Order};
+use crate::shared::{Endpoint, Order, Shared};
 use crate::sys;
 use crate::sys::socket::peer;
 use crate::tree::Router;
@@ -302,23 +302,28 @@ impl Door {
                 Err(error) => tracing::warn!("{context} could not join: {error}"),
             }
         });
-        shared.with(|core| {
-            if !core.stopped {
-                shared.guests.lock().push(guest);
-                core.orders.push(Order::Run(take_in));
-                core.unseen = true;
-            }
-        });
+        shared.guests.order(&shared, guest);
     }
 }
 
-/// The processes that have greeted and wait for the broker to take them in.
+/// Work for the broker that waits for it: processes that have greeted and are to be taken in, and the order to rest.
 #[derive(Default)]
 pub(crate) struct Guests(Mutex<Vec<Guest>>);
 
 type Guest = Box<dyn FnOnce(&mut Broker) + Send>;
 
 impl Guests {
+    /// Has the broker do it; where it has stopped, the work is dropped.
+    pub fn order(&self, shared: &Arc<Shared>, work: Guest) {
+        shared.with(|core| {
+            if !core.stopped {
+                self.lock().push(work);
+                core.orders.push(Order::Run(take_in));
+                core.unseen = true;
+            }
+        });
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Guest>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -43,9 +43,9 @@ pub use offshoot_agent::connect::methods;
 pub use offshoot_agent::{
     Blob, Builder, CallError, Chain, Command, ConnectError, ConnectErrorKind, Connecting, Context, ContextId,
     Departure, Disconnected, Dump, Error, ExitStatus, Filter, FilterError, Flattened, Handle, Hop,
-    IntoSource, Key, LOG_VARIABLE, Late, Listener, Mapped, Messages, Output, Policy, Process, Reader, Reason,
-    Receiver, RecvError, Registration, Remote, Reply, Result, Router, Secret, Select, Sender, Sent, Source,
-    Writer, agent_main, init, join, remote, stock,
+    IntoSource, Key, LOG_VARIABLE, Late, Listener, Mapped, Messages, Output, Pause, Policy, Process, Reader,
+    Reason, Receiver, RecvError, Registration, Remote, Reply, Result, Router, Secret, Select, Sender, Sent,
+    Source, Writer, agent_main, init, join, remote, stock,
 };
 pub use run::run;
 

@@ -11,6 +11,7 @@ mod dump;
 mod events;
 mod programs;
 mod requests;
+mod rest;
 mod teardown;
 
 pub(crate) use calls::{Answer, Head, contained, deliver, run_contained};

@@ -53,6 +53,8 @@ pub(super) struct Link {
     pub paused: bool,
     /// Whether the neighbour is still there.
     pub heart: Option<Heart>,
+    /// Whether it has said that its process is about to be stopped.
+    pub resting: bool,
     /// What it may log.
     pub logs: Allowance,
     /// How many log records did not fit and were not told of yet.
@@ -114,6 +116,7 @@ impl Link {
             caused: 0,
             paused: false,
             heart: None,
+            resting: false,
             logs: Allowance::default(),
             lost_logs: 0,
             early: Vec::new(),

@@ -101,7 +101,7 @@ impl Node {
         if state.paused && state.caused < CAUSED_EACH / 2 {
             state.paused = false;
             if let Some(heart) = &mut state.heart {
-                heart.heard = true;
+                heart.heard(self.now);
             }
             self.events.push_back(Event::Resume(from));
         }

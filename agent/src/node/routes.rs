@@ -49,7 +49,7 @@ impl Node {
     /// Takes bytes of a link as they came.
     pub fn receive(&mut self, link: LinkId, mut bytes: &[u8]) {
         if let Some(heart) = self.links.get_mut(&link).and_then(|state| state.heart.as_mut()) {
-            heart.heard = true;
+            heart.heard(self.now);
         }
         loop {
             let Some(state) = self.links.get_mut(&link).filter(|state| !state.condemned) else { return };
@@ -182,6 +182,8 @@ impl Node {
                 let bytes = std::mem::take(&mut frame.payload);
                 if kind == Kind::Filter {
                     self.pass_filter(&bytes);
+                } else if let (Kind::Ping, Some(state)) = (kind, self.links.get_mut(&link)) {
+                    state.resting = frame.header.flags.has(Flags::END);
                 }
                 self.events.push_back(Event::Control { link, kind, bytes });
             }

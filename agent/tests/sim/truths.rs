@@ -97,6 +97,33 @@ fn a_link_survives_a_silence_of_two_beats_and_not_of_five() {
     }
 }
 
+/// The time of a line of a trace in microseconds, and the rest of it.
+fn noted(line: &str) -> (u64, &str) {
+    let (time, what) = line.trim_start().split_once(' ').expect("a time and what happened");
+    (time.parse().expect("a number"), what)
+}
+
+#[test]
+fn a_silence_is_noticed_three_beats_after_the_last_byte_in_whatever_phase_it_begins() {
+    for (up, phase) in
+        [true, false].into_iter().flat_map(|up| (0..BEAT as u32).step_by(23).map(move |ms| (up, ms)))
+    {
+        let stall = Step::Stall { child: 1, up, ms: 20 * BEAT as u32 };
+        let plan = [connect(0, 1), wait(2000 + phase), call(0, 1), wait(phase / 3), stall, wait(9000)];
+        let run = run(&plan, Options { record: true, ..Options::of(1) });
+        assert!(run.failure.is_none(), "{:?}", run.failure);
+        let lines: Vec<_> = run.lines.iter().map(|line| noted(line)).collect();
+        let at = lines.iter().position(|(_, what)| *what == format!("silent {} 1 0", u8::from(!up)));
+        let at = at.expect("the silence is noticed");
+        let bytes = if up { "carry 1 " } else { "carry 0 " };
+        let last = lines[..at].iter().rfind(|(_, what)| what.starts_with(bytes)).expect("something came").0;
+        let silent = lines[at].0 - last;
+        // The nodes count in milliseconds.
+        let beats = 3 * BEAT * 1000;
+        assert!((beats - 1000..=beats + 1000).contains(&silent), "{up} {phase}: after {silent} us");
+    }
+}
+
 #[test]
 fn a_clock_that_jumps_ends_no_link() {
     let jump = |at| Step::Jump { at };

@@ -399,6 +399,7 @@ impl World {
                 self.totals.bytes += bytes.len() as u64;
                 self.note("carry", [(at * 2 + direction) as u64, bytes.len() as u64, u64::from(sum)]);
                 if let Some(place) = self.place_mut(reader) {
+                    place.set_time(now / 1000);
                     place.receive(link, &bytes);
                 }
                 self.arrived(at, direction, reader);

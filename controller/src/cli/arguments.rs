@@ -137,8 +137,8 @@ run in parallel; each line has its target before it, stdin is not forwarded, and
 The program and all it has started end with this command, however it ends. With --detach NAME it is
 started without streams and let go instead: it goes on by itself, and its process number is printed.
 
-A host that vanishes without a word, or hangs, is noticed by its heartbeats: when three in a row
-stay unanswered, after 45 s unless --heartbeat says otherwise, the target is lost.";
+A host that vanishes without a word, or hangs, is noticed by its heartbeats: when nothing has come
+from it for three of them, 45 s unless --heartbeat says otherwise, the target is lost.";
 
 const RUN_EXAMPLES: &str = "\
 Exit status:

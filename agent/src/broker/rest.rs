@@ -1,0 +1,57 @@
+//! A broker that stands still for as long as its process is about to be stopped, is stopped, or has just gone on.
+
+use super::Broker;
+use crate::outflow::LinkIo;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::{Duration, Instant};
+
+/// How long a link that is full may hold up the stop.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+impl Broker {
+    /// Tells all neighbours that this node rests, says so to `told`, and stands still until `go_on` hangs up. What was to
+    /// happen at a time happens that much later: a hop that is being taken has its whole time.
+    pub(crate) fn rest(&mut self, told: &SyncSender<()>, go_on: &Receiver<()>) {
+        let begun = Instant::now();
+        let shared = Arc::clone(&self.shared);
+        shared.with(|core| core.node.rest(true));
+        self.empty_links(begun + PATIENCE);
+        // Whoever asked may have lost patience; then the other channel has hung up as well.
+        let _ = told.send(());
+        while go_on.recv().is_ok() {}
+        let rested = begun.elapsed();
+        let timers: Vec<_> = self.timers.iter().copied().collect();
+        self.timers.clear();
+        for ((due, number), timer) in timers {
+            self.timers.insert((due + rested, number), timer);
+        }
+        let now = self.now();
+        self.due = shared.with(|core| {
+            core.node.set_time(now);
+            core.node.rest(false);
+            core.node.next_due()
+        });
+    }
+
+    /// Writes what waits for children that are up, as far as they take it in time.
+    fn empty_links(&mut self, end: Instant) {
+        let shared = Arc::clone(&self.shared);
+        let up: Vec<_> =
+            self.children.iter().filter(|(_, child)| child.is_up()).map(|(link, _)| *link).collect();
+        for link in up.into_iter().chain(self.place.up()) {
+            loop {
+                let blocked = shared.with(|core| {
+                    shared.flush_link(core, link);
+                    core.io.get(&link).and_then(LinkIo::blocked)
+                });
+                let left = end.saturating_duration_since(Instant::now());
+                let Some(fd) = blocked.filter(|_| !left.is_zero()) else { break };
+                let mut room = [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)];
+                let _ = poll(&mut room, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO));
+            }
+        }
+    }
+}
