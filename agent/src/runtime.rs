@@ -134,6 +134,9 @@ fn run(parameter: &Param, log: Install) -> Result<()> {
     crate::map::seed(sys::random);
     sys::hide_arguments();
     sys::set_name(c"offshoot");
+    // Whatever the hop's program blocked or ignored: an ignored SIGCHLD would hide every end from guard and agent.
+    sys::unblock_signals();
+    sys::default_signal(libc::SIGCHLD);
     sys::adopt_orphans();
     // What was let go by one tree may grow another, and that one is not let go.
     let _ = life::set_mark(0, None);

@@ -1,6 +1,6 @@
 //! The system calls about life and death: guards and the ties between processes, signals, and the mark of what is let go.
 
-use super::{files, owned, result};
+use super::{SignalsBlocked, files, owned, result};
 use crate::program::ExitStatus;
 use std::io;
 use std::mem::zeroed;
@@ -51,13 +51,12 @@ pub enum Part {
 /// # Errors
 /// As the operating system gives them; then there still is one process.
 pub fn part() -> io::Result<Part> {
-    // SAFETY: the sets are initialised by the calls that fill them; with one thread the new process may go on with
+    let blocked = SignalsBlocked::new();
+    // SAFETY: the set is initialised by the call that empties it; with one thread the new process may go on with
     // anything. The handler only makes calls that are allowed in one.
     unsafe {
         let parent = libc::getppid() as u32;
-        let (mut all, mut before, mut known) = (zeroed(), zeroed(), zeroed());
-        libc::sigfillset(&mut all);
-        libc::sigprocmask(libc::SIG_BLOCK, &all, &mut before);
+        let mut known = zeroed();
         libc::sigemptyset(&mut known);
         for signal in [libc::SIGCHLD, libc::SIGTERM, libc::SIGCONT] {
             libc::sigaddset(&mut known, signal);
@@ -68,29 +67,33 @@ pub fn part() -> io::Result<Part> {
         match parted {
             Ok((signals, agent)) if agent > 0 => {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT);
+                // A guard takes signals from the descriptor alone.
+                std::mem::forget(blocked);
                 Ok(Part::Guard { agent: agent as u32, parent, signals })
             }
             Ok(_) => {
                 GUARD.store(guard, Ordering::Relaxed);
                 libc::signal(libc::SIGCONT, continued as *const () as libc::sighandler_t);
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT);
-                libc::sigprocmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+                drop(blocked);
                 continued(0);
                 Ok(Part::Agent)
             }
-            Err(error) => {
-                libc::sigprocmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
-                Err(error)
-            }
+            Err(error) => Err(error),
         }
     }
 }
 
 /// Perhaps the guard has ended: then this agent is to end as well.
 extern "C" fn continued(_signal: libc::c_int) {
-    if !guarded() {
-        // SAFETY: plain numbers, and allowed in a handler.
-        unsafe { libc::kill(libc::getpid(), libc::SIGTERM) };
+    // SAFETY: plain numbers, and allowed in a handler; the place of errno is this thread's own. Whatever this has
+    // interrupted may be about to look at it.
+    unsafe {
+        let errno = *libc::__errno_location();
+        if !guarded() {
+            libc::kill(libc::getpid(), libc::SIGTERM);
+        }
+        *libc::__errno_location() = errno;
     }
 }
 

@@ -143,14 +143,56 @@ pub fn new_session(terminal: Option<RawFd>) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the process that is about to be executed the signal mask a login would give it. For the moment between fork
-/// and exec; handlers reset themselves.
-pub fn clear_signal_mask() -> io::Result<()> {
+/// All signals kept from this thread until this is dropped, so that no handler runs in a process that is forked
+/// meanwhile.
+pub struct SignalsBlocked(libc::sigset_t);
+
+impl SignalsBlocked {
+    /// Blocks them.
+    pub fn new() -> SignalsBlocked {
+        // SAFETY: both sets are initialised by the calls that fill them.
+        unsafe {
+            let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+            libc::sigfillset(&mut all);
+            libc::sigprocmask(libc::SIG_BLOCK, &all, &mut before);
+            SignalsBlocked(before)
+        }
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        // SAFETY: the set is the one that was in force before.
+        unsafe { libc::sigprocmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
+    }
+}
+
+/// Gives this process the signals of a login: every one at its default, whatever its parent ignored, and none blocked.
+/// In this order, so that no handler of the parent's runs any more.
+pub fn default_signals() {
+    for signal in 1..=64 {
+        default_signal(signal);
+    }
+    unblock_signals();
+}
+
+/// Has a signal do what it does by default. Not by the C library, which refuses its own signals: another one may have
+/// started this process with these ignored.
+pub fn default_signal(signal: i32) {
+    // The kernel's form: handler, flags, restorer, mask.
+    let default = [libc::SIG_DFL; 4];
+    let nowhere = std::ptr::null_mut::<usize>();
+    // SAFETY: a whole action that is only read, and the size of its mask.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), nowhere, 8) };
+}
+
+/// Blocks no signal in this thread, whatever its parent blocked.
+pub fn unblock_signals() {
     // SAFETY: the set is initialised before it is used.
     unsafe {
-        let mut set = std::mem::zeroed::<libc::sigset_t>();
-        libc::sigemptyset(&mut set);
-        result(libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()).into()).map(drop)
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
     }
 }
 

@@ -5,7 +5,8 @@
 use super::life::{Mark, set_mark};
 use super::limit::restore_descriptors;
 use super::{
-    clear_signal_mask, die_with_parent, duplicate_above, duplicate_to, new_session, owned, pipe, read, result,
+    SignalsBlocked, default_signals, die_with_parent, duplicate_above, duplicate_to, new_session, owned,
+    pipe, read, result,
 };
 use crate::program::ExitStatus;
 use std::ffi::CString;
@@ -114,6 +115,7 @@ pub fn start(start: &Start<'_>) -> io::Result<Process> {
     let (report, low) = pipe()?;
     let failed = duplicate_above(low.as_fd(), 10)?;
     drop(low);
+    let blocked = SignalsBlocked::new();
     // SAFETY: the child only makes system calls until it executes the program or exits; it neither allocates nor locks.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
@@ -125,6 +127,7 @@ pub fn start(start: &Start<'_>) -> io::Result<Process> {
             libc::_exit(127)
         }
     }
+    drop(blocked);
     let pid = result(pid.into())? as u32;
     drop(failed);
     drop(high);
@@ -150,11 +153,9 @@ fn child(
 ) -> io::Error {
     let prepare = || -> io::Result<()> {
         new_session(start.terminal.map(AsRawFd::as_raw_fd))?;
-        clear_signal_mask()?;
-        // SAFETY: plain calls; the Rust runtime ignores SIGPIPE, programs expect the default. The directory's name is
-        // a C string. An older kernel has no close_range and keeps what others have left open.
+        // SAFETY: plain calls. The directory's name is a C string. An older kernel has no close_range and keeps what
+        // others have left open.
         unsafe {
-            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
             libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
             if let Some(directory) = &start.directory {
                 result(libc::chdir(directory.as_ptr()).into())?;
@@ -170,6 +171,8 @@ fn child(
         if start.dies_with_parent {
             die_with_parent(parent)?;
         }
+        // Last: a signal that came meanwhile ends it here, and no handler of the parent's ever runs.
+        default_signals();
         Ok(())
     };
     if let Err(error) = prepare() {
@@ -222,5 +225,101 @@ pub fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
             libc::tcsetattr(slave.as_raw_fd(), libc::TCSANOW, &attributes);
         }
         Ok((master, slave))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{SignalsBlocked, files::content};
+    use super::*;
+    use std::io::{PipeReader, Read};
+    use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+    /// Starts a program that prints; what it prints.
+    fn printing(words: &[&str]) -> (Process, PipeReader) {
+        let (output, child_out) = std::io::pipe().unwrap();
+        let null = std::fs::File::options().read(true).write(true).open("/dev/null").unwrap();
+        let process = start(&Start {
+            image: Image::Named,
+            argv: words.iter().map(|word| CString::new(*word).unwrap()).collect(),
+            env: None,
+            directory: None,
+            stdio: [null.try_clone().unwrap().into(), child_out.into(), null.into()],
+            terminal: None,
+            dies_with_parent: false,
+            let_go: false,
+        });
+        (process.unwrap(), output)
+    }
+
+    fn ended(process: &mut Process) -> ExitStatus {
+        loop {
+            match process.try_wait() {
+                Some(status) => break status,
+                None => std::thread::yield_now(),
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_starts_with_default_signals_whatever_its_parent_ignores_blocks_or_catches() {
+        extern "C" fn catch(_signal: libc::c_int) {}
+        let ignored = [libc::SIGHUP, libc::SIGPIPE, libc::SIGQUIT, libc::SIGUSR1, libc::SIGRTMAX()];
+        for signal in ignored {
+            // SAFETY: nothing in this test program waits for these.
+            unsafe { libc::signal(signal, libc::SIG_IGN) };
+        }
+        // SAFETY: a handler that does nothing.
+        unsafe { libc::signal(libc::SIGWINCH, catch as *const () as libc::sighandler_t) };
+        let blocked = SignalsBlocked::new();
+        let (mut process, mut output) = printing(&["cat", "/proc/self/status"]);
+        let mut status = String::new();
+        output.read_to_string(&mut status).unwrap();
+        for set in ["SigBlk", "SigIgn", "SigCgt"] {
+            assert!(status.contains(&format!("{set}:\t0000000000000000\n")), "{status}");
+        }
+        assert!(ended(&mut process).success());
+        drop(blocked);
+        let own = String::from_utf8(content("/proc/thread-self/status").unwrap()).unwrap();
+        assert!(own.contains("SigBlk:\t0000000000000000\n"), "this process has its own back: {own}");
+    }
+
+    #[test]
+    fn no_handler_of_its_parents_runs_in_a_process_that_is_not_yet_its_program() {
+        static ELSEWHERE: AtomicI32 = AtomicI32::new(-1);
+        static OWN: AtomicI32 = AtomicI32::new(0);
+        extern "C" fn catch(_signal: libc::c_int) {
+            // SAFETY: allowed in a handler.
+            unsafe {
+                if libc::getpid() != OWN.load(Ordering::Relaxed) {
+                    libc::write(ELSEWHERE.load(Ordering::Relaxed), c"!".as_ptr().cast(), 1);
+                }
+            }
+        }
+        let (mut seen, elsewhere) = std::io::pipe().unwrap();
+        OWN.store(std::process::id() as i32, Ordering::Relaxed);
+        ELSEWHERE.store(elsewhere.as_raw_fd(), Ordering::Relaxed);
+        // SAFETY: the handler only makes calls that are allowed in one. By default this signal does nothing, so that
+        // nobody else of this process group is harmed by it.
+        unsafe { libc::signal(libc::SIGURG, catch as *const () as libc::sighandler_t) };
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    // The group of this process, in which the new one is until it has a session of its own.
+                    super::super::kill(0, libc::SIGURG);
+                }
+            });
+            for _ in 0..50 {
+                let (mut process, _output) = printing(&["true"]);
+                assert!(ended(&mut process).success());
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        super::super::default_signal(libc::SIGURG);
+        drop(elsewhere);
+        let mut told = Vec::new();
+        seen.read_to_end(&mut told).unwrap();
+        assert_eq!(told, b"", "a handler ran in a process that was about to become a program");
     }
 }
