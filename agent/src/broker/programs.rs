@@ -132,21 +132,32 @@ impl Broker {
         for fd in [&stdin, &stdout, &stderr] {
             sys::set_nonblocking(fd)?;
         }
-        let process = start_program(order, [child_in, child_out, child_err])?;
-        let output = |broker: &mut Broker, fd: OwnedFd, index: u8| {
-            let token = broker.token(Role::ProgramOutput(number, index), None);
-            let event = EpollEvent::new(EpollFlags::EPOLLIN, token);
-            let watched = broker.shared.epoll.add(&fd, event).is_ok();
-            Some(Output { fd, token, flow: stream(index), watched })
+        // All that can fail is done before there is a program that somebody would have to end again.
+        let outputs = [(stdout, STDOUT), (stderr, STDERR)].map(|(fd, index)| {
+            let token = self.token(Role::ProgramOutput(number, index), None);
+            Output { fd, token, flow: stream(index), watched: true }
+        });
+        let watched = outputs.iter().try_for_each(|output| {
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, output.token);
+            self.shared.epoll.add(&output.fd, event).map_err(std::io::Error::from)
+        });
+        let process = match watched.and_then(|()| start_program(order, [child_in, child_out, child_err])) {
+            Ok(process) => process,
+            Err(error) => {
+                for output in outputs {
+                    self.sources.remove(&output.token);
+                }
+                return Err(error);
+            }
         };
-        let outputs = [output(self, stdout, STDOUT), output(self, stderr, STDERR)];
+        let outputs = outputs.map(Some);
         let token = self.token(Role::ProgramInput(number), None);
         let queue = VecDeque::new();
         let input =
             Some(Input { fd: stdin, token, flow: stream(STDIN), queue, at: 0, end: false, watched: false });
-        match sys::pidfd_open(process.id()) {
-            Ok(fd) => self.watch(Role::ProgramExit(number), fd).map_err(std::io::Error::other)?,
-            Err(_) => self.after(Duration::from_millis(20), Timer::Poll),
+        let exit = sys::pidfd_open(process.id()).ok();
+        if exit.and_then(|fd| self.watch(Role::ProgramExit(number), fd).ok()).is_none() {
+            self.after(Duration::from_millis(20), Timer::Poll);
         }
         Ok(Program { process, reply: None, input, outputs, exited: false, bound: order.tie == Tie::Bound })
     }
@@ -215,6 +226,13 @@ impl Broker {
                 self.shared.epoll.delete(&input.fd)
             };
             input.watched = blocked && done.is_ok();
+            if let (true, Err(error)) = (blocked, done) {
+                // Nobody would ever say that it takes more.
+                core.node.reset(input.flow, Reason::Lost, &unwatched(error));
+                core.forget(input.flow);
+                input.queue.clear();
+                input.end = true;
+            }
         }
         if input.end && input.queue.is_empty() {
             self.sources.remove(&input.token);
@@ -270,11 +288,16 @@ impl Broker {
             }
             return false;
         }
-        let read = sys::read(&output.fd, &mut buffer[..room]);
-        if !output.watched {
-            output.watched =
-                self.shared.epoll.add(&output.fd, EpollEvent::new(EpollFlags::EPOLLIN, output.token)).is_ok();
+        if !output.watched
+            && let Err(error) =
+                self.shared.epoll.add(&output.fd, EpollEvent::new(EpollFlags::EPOLLIN, output.token))
+        {
+            core.node.reset(output.flow, Reason::Lost, &unwatched(error));
+            self.close_output(core, number, stream);
+            return false;
         }
+        output.watched = true;
+        let read = sys::read(&output.fd, &mut buffer[..room]);
         match read {
             Ok(Some(count)) if count > 0 => {
                 core.node.send(output.flow, &buffer[..count], false, false);
@@ -404,6 +427,11 @@ fn start_program(order: &Order, stdio: [OwnedFd; 3]) -> std::io::Result<Process>
         dies_with_parent: order.tie == Tie::Bound,
         let_go: matches!(order.tie, Tie::Free(_)),
     })
+}
+
+/// Why a stream of a program goes on no more.
+fn unwatched(error: nix::Error) -> String {
+    format!("the system cannot watch a stream of the program: {error}")
 }
 
 /// Why a program did not start, for who asked.

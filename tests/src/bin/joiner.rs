@@ -127,6 +127,7 @@ fn act(node: &mut Node, word: &str, rest: &str) -> Outcome {
             let process = child.call(stock::facts {})?.process;
             format!("{} {process} {child}", child.id().0)
         }
+        "children" => router.dump()?.section("children").count().to_string(),
         "watch" => router.disconnected()?.wait().to_string(),
         _ => return Err(format!("{word} is not known").into()),
     })

@@ -5,7 +5,7 @@ use super::Child;
 use crate::broker::{Broker, Role};
 use crate::connect::boot::Boot;
 use crate::connect::{Attach, ConnectRequest, Recipe};
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::id::ContextId;
 use offshoot_bootstrap::{Mode, Platform};
 use std::os::fd::OwnedFd;
@@ -68,7 +68,11 @@ impl Broker {
             dismissed: false,
         };
         self.children.insert(link, child);
-        self.watch(Role::Link(link), input.into())?;
+        if let Err(error) = self.watch(Role::Link(link), input.into()) {
+            self.lose_child(&mut core, link, Reason::Lost, &error.to_string());
+            self.release(core);
+            return Err(error);
+        }
         self.attach_output(&mut core, link, OwnedFd::from(stream));
         core.node.set_time(self.now());
         core.node.receive(link, hello);
