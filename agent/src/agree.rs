@@ -4,6 +4,7 @@ use crate::error::{ConnectError, ConnectErrorKind, Result};
 use crate::remote::{FUNCTIONS, Function};
 use crate::shared::Shared;
 use std::sync::atomic::Ordering;
+use tracing::Level;
 
 /// How many names an error shows.
 const SHOWN: usize = 8;
@@ -50,11 +51,12 @@ pub(crate) fn compare(shared: &Shared, context: &str, theirs: &[u64]) -> Result<
         (true, false) if sent == Sent::Own as u8 => ("its agent was built without", missing),
         (true, false) => {
             if shared.sent_agent.swap(Sent::StockAndTold as u8, Ordering::Relaxed) == Sent::Stock as u8 {
-                tracing::warn!(
+                let text = format!(
                     "the agent of {context} has no {}: they run in this program only; for more, build an agent with them, or \
                      send this program itself (Builder::package, Builder::own_image)",
                     names(&missing)
                 );
+                shared.say(Level::WARN, text);
             }
             return Ok(());
         }

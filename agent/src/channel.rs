@@ -10,6 +10,7 @@ use crate::hub::{Address, CLOSED, COPY, FAILED, Hub, LOST, Role, VALUE, VOID};
 use crate::id::FlowKey;
 use crate::shared::Core;
 use crate::stream::StreamState;
+use crate::text::one_line;
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -375,7 +376,10 @@ impl Partial {
             return Some(match take_record(bytes, at, MAX_MESSAGE) {
                 Ok(Some((VALUE, content))) => Ok(content),
                 Ok(Some((FAILED, content))) => match crate::codec::from_bytes(&content) {
-                    Ok((context, text)) => Err(RecvError::Failed { context, text }),
+                    Ok((context, text)) => {
+                        let (context, text): (String, String) = (context, text);
+                        Err(RecvError::Failed { context: one_line(&context), text: one_line(&text) })
+                    }
                     Err(error) => Err(unreadable(error)),
                 },
                 Ok(Some((LOST, content))) => match crate::codec::from_bytes(&content) {

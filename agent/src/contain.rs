@@ -43,13 +43,13 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 /// Runs `work`, which may be a program's own: a closure that is to be called, a waker, a value that is read. What panics there ends
-/// nothing else; this is the thread on which everything here depends.
-pub(crate) fn survive(work: impl FnOnce()) {
+/// nothing else; this is the thread on which everything here depends. Returns true if nothing did.
+pub(crate) fn survive(work: impl FnOnce()) -> bool {
     if !cfg!(panic = "unwind") {
         work();
-    } else if catch_unwind(AssertUnwindSafe(work)).is_err() {
-        tracing::error!("what was to be told of an answer has panicked");
+        return true;
     }
+    catch_unwind(AssertUnwindSafe(work)).is_ok()
 }
 
 fn note_places() {

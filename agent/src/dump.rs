@@ -2,13 +2,14 @@
 
 use crate::broker::DUMP_TARGET;
 use crate::context::Context;
-use crate::error::{Error, Reason, Result, shortened};
+use crate::error::{Error, Reason, Result};
 use crate::id::{ContextId, FlowKey, Handle};
 use crate::node::Opening;
 use crate::remote::read_value;
 use crate::reply::Slot;
 use crate::shared::Shared;
 use crate::sys;
+use crate::text::{harmless, shortened};
 use crate::tree::Router;
 use std::fmt;
 use std::fs::File;
@@ -33,8 +34,8 @@ pub struct Dump {
 
 impl Dump {
     fn new(text: &str) -> Dump {
-        let harmless = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
-        Dump { text: shortened(text, LIMIT).chars().map(harmless).collect() }
+        let lines = shortened(text, LIMIT).split('\n').map(harmless);
+        Dump { text: lines.collect::<Vec<_>>().join("\n") }
     }
 
     /// The lines of one section: `context`, `ancestors`, `filter`, `links`, `routes`, `services`, `flows`, `children`, `programs`, `calls`, `threads` or

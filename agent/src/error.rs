@@ -3,6 +3,7 @@
 
 use crate::codec::CodecError;
 use crate::id::ContextId;
+use crate::text;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use std::fmt;
@@ -20,36 +21,45 @@ pub enum Error {
     /// A message came back: its context could not be reached or did not want it.
     Undelivered {
         /// The context it was for, by name and number.
+        #[serde(deserialize_with = "text::read")]
         context: String,
         /// Which rule or event returned it.
         reason: Reason,
         /// The context that decided, and the particulars.
+        #[serde(deserialize_with = "text::read")]
         detail: String,
     },
     /// The function is not compiled into the agent that runs in the context.
     NoSuchFunction {
         /// The context that was asked.
+        #[serde(deserialize_with = "text::read")]
         context: String,
         /// The full name of the function.
+        #[serde(deserialize_with = "text::read")]
         function: String,
     },
     /// The function panicked; the context lives on.
     Panicked {
         /// The context in which it ran.
+        #[serde(deserialize_with = "text::read")]
         context: String,
         /// What it said, with the place.
+        #[serde(deserialize_with = "text::read")]
         message: String,
     },
     /// A value could not be sent or understood.
     Codec {
         /// The context of the other side.
+        #[serde(deserialize_with = "text::read")]
         context: String,
         /// What the codec found.
+        #[serde(deserialize_with = "text::read")]
         detail: String,
     },
     /// A wait ended before its answer came.
     TimedOut {
         /// The context that did not answer.
+        #[serde(deserialize_with = "text::read")]
         context: String,
         /// How long was waited, in milliseconds.
         after_ms: u64,
@@ -57,41 +67,50 @@ pub enum Error {
     /// It was given up: by whoever had asked for it, or by this program itself.
     Cancelled {
         /// The context that was asked, or that was doing it.
+        #[serde(deserialize_with = "text::read")]
         context: String,
     },
     /// An earlier call of the same chain has failed, so this one was not run.
     Chain {
         /// The context.
+        #[serde(deserialize_with = "text::read")]
         context: String,
         /// The function that failed.
+        #[serde(deserialize_with = "text::read")]
         function: String,
         /// How it failed.
+        #[serde(deserialize_with = "text::read")]
         detail: String,
     },
     /// A program could not be started in a context.
     Spawn {
         /// The context in which it was tried.
+        #[serde(deserialize_with = "text::read")]
         context: String,
         /// The program.
+        #[serde(deserialize_with = "text::read")]
         program: String,
         /// The operating system's number for the reason.
         errno: i32,
         /// The operating system's text for the reason.
+        #[serde(deserialize_with = "text::read")]
         detail: String,
     },
     /// The router has been shut down.
     ShutDown,
     /// The images of the agent are missing or damaged.
-    Image(String),
+    Image(#[serde(deserialize_with = "text::read")] String),
     /// A system call failed on this side.
     System {
         /// What was tried.
+        #[serde(deserialize_with = "text::read")]
         action: String,
         /// The operating system's text for the reason.
+        #[serde(deserialize_with = "text::read")]
         detail: String,
     },
     /// The error of a function, flattened to its text where its type is not known.
-    Function(String),
+    Function(#[serde(deserialize_with = "text::read")] String),
 }
 
 impl Error {
@@ -248,16 +267,21 @@ pub enum ConnectErrorKind {
 #[non_exhaustive]
 pub struct ConnectError {
     /// The name of the context that was to be, for instance `ssh.web1.sudo.root`.
+    #[serde(deserialize_with = "text::read")]
     pub context: String,
     /// The hop as an operator writes it, for instance `sudo:postgres`.
+    #[serde(deserialize_with = "text::read")]
     pub hop: String,
     /// What kind of failure.
     pub kind: ConnectErrorKind,
     /// The reason, as a fragment of a sentence.
+    #[serde(deserialize_with = "text::read")]
     pub detail: String,
     /// What the reader can do, where that is known.
+    #[serde(deserialize_with = "text::read")]
     pub hint: String,
     /// The last lines the remote and the hop's program said, oldest first.
+    #[serde(deserialize_with = "text::read_all")]
     pub said: Vec<String>,
 }
 
@@ -357,6 +381,7 @@ pub struct DeadLetter {
     /// The context that decided.
     pub by: ContextId,
     /// The particulars.
+    #[serde(deserialize_with = "text::read")]
     pub text: String,
 }
 
@@ -365,16 +390,11 @@ impl DeadLetter {
     pub fn into_error(self, context: &str) -> Error {
         let by =
             if self.by == ContextId::ROOT { "the controller".into() } else { format!("context {}", self.by) };
-        let detail =
-            if self.text.is_empty() { format!("said {by}") } else { format!("{} (said {by})", self.text) };
+        // A letter of this node's own may quote a program that has taken a hop.
+        let text = text::one_line(&self.text);
+        let detail = if text.is_empty() { format!("said {by}") } else { format!("{text} (said {by})") };
         Error::Undelivered { context: context.into(), reason: self.reason, detail }
     }
-}
-
-/// The beginning of a text, of at most so many bytes.
-pub(crate) fn shortened(text: &str, limit: usize) -> &str {
-    let end = (0..=text.len().min(limit)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    &text[..end]
 }
 
 /// A codec error about what `context` sent.
@@ -383,4 +403,73 @@ pub(crate) fn codec_error(context: &str, error: CodecError) -> Error {
         return Error::Undelivered { context: context.into(), reason: Reason::TooLarge, detail: error.0 };
     }
     Error::Codec { context: context.into(), detail: error.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec;
+
+    const HOSTILE: &str = "a\u{1b}]52;c;AAAA\u{7}\u{9b}2J\u{202e}b\r\u{2028}\0\u{e0041}";
+
+    /// One error of each kind, with hostile text wherever a text can be.
+    fn errors() -> Vec<Error> {
+        let text = || HOSTILE.to_owned();
+        let mut connect = ConnectError::new(ConnectErrorKind::Exited, HOSTILE);
+        (connect.context, connect.hop, connect.hint) = (text(), text(), text());
+        connect.said = vec![text(), text()];
+        let (context, detail) = (text, text);
+        vec![
+            connect.into(),
+            Error::Undelivered { context: context(), reason: Reason::Lost, detail: detail() },
+            Error::NoSuchFunction { context: context(), function: text() },
+            Error::Panicked { context: context(), message: text() },
+            Error::Codec { context: context(), detail: detail() },
+            Error::TimedOut { context: context(), after_ms: 1 },
+            Error::Cancelled { context: context() },
+            Error::Chain { context: context(), function: text(), detail: detail() },
+            Error::Spawn { context: context(), program: text(), errno: 2, detail: detail() },
+            Error::ShutDown,
+            Error::Image(text()),
+            Error::System { action: text(), detail: detail() },
+            Error::Function(text()),
+        ]
+    }
+
+    fn assert_harmless(text: &str) {
+        assert!(!text.chars().any(text::is_harmful), "{text:?}");
+    }
+
+    #[test]
+    fn an_error_that_has_come_from_elsewhere_harms_no_terminal_however_it_is_shown() {
+        for error in errors() {
+            let arrived: Error = codec::from_bytes(&codec::to_bytes(&error).unwrap()).unwrap();
+            assert_harmless(&arrived.to_string());
+            assert_harmless(&format!("{arrived:?}"));
+            assert_eq!(std::mem::discriminant(&arrived), std::mem::discriminant(&error));
+            if let Error::Connect(connect) = &arrived {
+                connect.said.iter().for_each(|line| assert_harmless(line));
+                assert_eq!(connect.said.len(), 2);
+                for text in [&connect.context, &connect.hop, &connect.detail, &connect.hint] {
+                    assert_harmless(text);
+                }
+            }
+            let call: CallError<Error> = CallError::Failed(error);
+            let arrived: CallError<Error> = codec::from_bytes(&codec::to_bytes(&call).unwrap()).unwrap();
+            assert_harmless(&arrived.to_string());
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_letter_of_this_nodes_own_harms_no_terminal_either() {
+        let letter = DeadLetter { reason: Reason::Lost, by: ContextId::ROOT, text: HOSTILE.into() };
+        assert_harmless(&letter.into_error("web1").to_string());
+    }
+
+    #[test]
+    fn a_text_of_several_lines_becomes_one_that_can_be_read() {
+        let error = Error::Panicked { context: "web1".into(), message: "left: 1\n right: 2".into() };
+        let arrived: Error = codec::from_bytes(&codec::to_bytes(&error).unwrap()).unwrap();
+        assert_eq!(arrived.to_string(), "web1: the function panicked: left: 1  right: 2");
+    }
 }

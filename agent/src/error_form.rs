@@ -3,6 +3,7 @@
 //! attribute, which finds the right one by auto-referencing: the impl for the most references is tried first.
 
 use crate::codec::{self, CodecError};
+use crate::text::one_line;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
@@ -97,7 +98,8 @@ impl AsIoError for &ErrorForm<io::Error> {
         Ok(match errno {
             Some(errno) => io::Error::from_raw_os_error(errno),
             None => {
-                io::Error::new(KINDS.get(usize::from(kind)).copied().unwrap_or(io::ErrorKind::Other), text)
+                let kind = KINDS.get(usize::from(kind)).copied().unwrap_or(io::ErrorKind::Other);
+                io::Error::new(kind, one_line(&text))
             }
         })
     }
@@ -172,6 +174,7 @@ impl<E> HasNoText<E> for ErrorForm<E> {
 /// gives to its callers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Flattened {
+    #[serde(deserialize_with = "crate::text::read")]
     text: String,
     source: Option<Box<Flattened>>,
 }

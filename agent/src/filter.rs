@@ -154,7 +154,7 @@ impl FromStr for Filter {
     fn from_str(text: &str) -> Result<Filter, FilterError> {
         let mut wanted: Vec<(&str, u8)> = Vec::new();
         for piece in text.split(',').map(str::trim).filter(|piece| !piece.is_empty()) {
-            let wrong = |why| Err(FilterError { piece: crate::error::shortened(piece, 80).into(), why });
+            let wrong = |why| Err(FilterError { piece: crate::text::shortened(piece, 80).into(), why });
             let (target, level) = match piece.split_once('=') {
                 Some((target, word)) => match level_named(word.trim()) {
                     Some(level) => (target.trim(), level),
@@ -183,7 +183,7 @@ impl FromStr for Filter {
         let pieces: Vec<String> = wanted.iter().map(|(target, level)| format!("{target}={level}")).collect();
         let text = pieces.join(",");
         if text.len() > LIMIT {
-            let piece = wanted.first().map_or("", |(target, _)| crate::error::shortened(target, 80)).into();
+            let piece = wanted.first().map_or("", |(target, _)| crate::text::shortened(target, 80)).into();
             return Err(FilterError {
                 piece,
                 why: "all of it together is longer than 4096 bytes; its longest target",

@@ -2,10 +2,10 @@
 //!
 //! Whoever logs may hold the node's lock, so that nothing here may take it; and it may be any thread of a user's.
 
-use crate::error::shortened;
 use crate::log::{LogRecord, TEXT_LIMIT, number_of};
 use crate::shared::Shared;
-use crate::span::Keep;
+use crate::span::Spans;
+use crate::text::shortened;
 use std::cell::Cell;
 use std::fmt::{self, Write};
 use std::sync::Weak;
@@ -20,29 +20,25 @@ thread_local! {
 }
 
 /// The subscriber of an agent: events go up, with the names and fields of the spans around them.
-pub(crate) struct Forward<S> {
+pub(crate) struct Forward {
     shared: Weak<Shared>,
-    spans: S,
+    spans: Spans,
 }
 
-impl<S: Keep> Forward<S> {
+impl Forward {
     /// Has all that this process logs from now on go up.
     pub fn install(shared: Weak<Shared>) {
         if let Some(shared) = shared.upgrade() {
-            shared.logs.refresh_by(S::REFRESH);
+            shared.logs.refresh_by(tracing::callsite::rebuild_interest_cache);
         }
         // A program's own agent may have a subscriber of its own already, which is then the one that counts.
-        let _ = tracing::subscriber::set_global_default(Forward { shared, spans: S::default() });
+        let _ = tracing::subscriber::set_global_default(Forward { shared, spans: Spans::default() });
     }
 }
 
-impl<S: Keep> Subscriber for Forward<S> {
+impl Subscriber for Forward {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        match (S::REFRESH, self.enabled(metadata)) {
-            (None, _) => Interest::sometimes(),
-            (_, true) => Interest::always(),
-            (_, false) => Interest::never(),
-        }
+        if self.enabled(metadata) { Interest::always() } else { Interest::never() }
     }
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         self.shared.upgrade().is_some_and(|shared| shared.logs.wants(*metadata.level(), metadata.target()))
@@ -160,7 +156,6 @@ mod tests {
     use super::*;
     use crate::images::Images;
     use crate::node::Node;
-    use crate::span::Spans;
     use std::sync::Arc;
 
     /// What this work logs, where everything up to `filter` is wanted.

@@ -314,7 +314,7 @@ impl Hub {
             VALUE => Self::forward(state, record(VALUE, content)),
             FAILED => {
                 let text = String::from_utf8_lossy(content);
-                let said = (core.name_of(from.peer).to_string(), crate::error::shortened(&text, TEXT_LIMIT));
+                let said = (core.name_of(from.peer).to_string(), crate::text::shortened(&text, TEXT_LIMIT));
                 let said = crate::codec::to_bytes(&said).unwrap_or_default();
                 Self::forward(state, record(FAILED, &said));
             }

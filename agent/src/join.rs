@@ -10,7 +10,9 @@ use crate::images::{Find, Images};
 use crate::listener::REFUSED;
 use crate::node::{Boot, Node};
 use crate::shared::Shared;
+use crate::sink::Sink;
 use crate::sys::socket::{connect, peer};
+use crate::text::one_line;
 use crate::tree::Router;
 use crate::wire::{Decoder, Kind};
 use std::io::{ErrorKind, Read, Write};
@@ -71,6 +73,7 @@ pub(crate) fn join_with(path: &Path, find: Find, sent: Sent) -> Result<Router> {
     let (boot, bytes) = read_boot(&mut stream).map_err(|why| failed(&why))?;
 
     let shared = Shared::new(node, Images::found(find))?;
+    Sink::open(&shared);
     shared.sent_agent.store(sent as u8, Ordering::Relaxed);
     let place = Place::Joined(up);
     serve(&shared, &place);
@@ -104,7 +107,7 @@ fn read_boot(stream: &mut UnixStream) -> Result<(Boot, Vec<u8>), String> {
             if count > 0 && bytes.len() < REFUSAL_LIMIT && !bytes.ends_with(b"\n") {
                 continue;
             }
-            return Err(String::from_utf8_lossy(&bytes).trim_end().into());
+            return Err(one_line(String::from_utf8_lossy(&bytes).trim_end()));
         }
         if count == 0 {
             return Err("the other process has closed the connection".into());

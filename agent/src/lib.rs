@@ -75,11 +75,13 @@ mod secret;
 mod select;
 mod shared;
 mod shown;
+mod sink;
 mod span;
 mod state;
 mod stream;
 mod sys;
 mod table;
+mod text;
 mod travel;
 mod tree;
 mod workers;
@@ -114,6 +116,7 @@ pub use runtime::{stock_main, was_initialised};
 pub use secret::Secret;
 pub use select::{IntoSource, Key, Late, Mapped, Select, Source};
 pub use stream::{Reader, Writer};
+pub use text::harmless;
 pub use tree::Router;
 
 /// What the attribute's expansion refers to; not for use by hand.

@@ -22,6 +22,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tracing::Level;
 
 /// How many connections may be there that have not said yet who they are. One more ends the oldest.
 const PENDING: usize = 16;
@@ -218,6 +219,10 @@ impl Door {
         drop(over);
     }
 
+    fn say(&self, text: String) {
+        self.place.node().say(Level::WARN, text);
+    }
+
     /// Lets in who is at the door.
     fn open(&mut self) {
         loop {
@@ -225,7 +230,7 @@ impl Door {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    tracing::warn!("letting a process join: {error}");
+                    self.say(format!("letting a process join: {error}"));
                     self.closed = Some(Instant::now() + BREATH);
                     return;
                 }
@@ -241,14 +246,13 @@ impl Door {
                     self.pending.push(Pending { stream, process, decoder, bytes: Vec::new(), until });
                 }
                 Ok(found) => {
-                    tracing::warn!(
+                    self.say(format!(
                         "process {} of user {} may not join: this is user {own}",
-                        found.process,
-                        found.user
-                    );
+                        found.process, found.user
+                    ));
                     refuse(&stream, "only processes of the same user can join");
                 }
-                Err(error) => tracing::warn!("who wants to join cannot be found out: {error}"),
+                Err(error) => self.say(format!("who wants to join cannot be found out: {error}")),
             }
         }
     }
@@ -299,7 +303,9 @@ impl Door {
             match broker.take_in(stream, context.id(), context.name(), &bytes) {
                 // Where nobody listens to the news any more they are still in.
                 Ok(()) => drop(tell.try_send(context)),
-                Err(error) => tracing::warn!("{context} could not join: {error}"),
+                Err(error) => {
+                    broker.shared().say(Level::WARN, format!("{context} could not join: {error}"));
+                }
             }
         });
         shared.guests.order(&shared, guest);

@@ -3,12 +3,13 @@
 //! Nothing here may take the node's lock: whoever logs may hold it.
 
 use crate::codec;
-use crate::error::shortened;
 use crate::filter::{Filter, IO_TARGET};
-use crate::id::{ContextId, LinkId};
+use crate::id::ContextId;
+use crate::node::ShownFrame;
+use crate::text::{harmless, shortened};
 use crate::wire::Header;
 use serde::{Deserialize, Serialize};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::Level;
 
 /// A log record as it travels.
@@ -31,6 +32,39 @@ const TARGET_LIMIT: usize = 256;
 pub(crate) const SPAN_LIMIT: usize = 1 << 10;
 /// How many records may wait for the broker.
 const WAITING: usize = 256;
+
+/// The target of what this crate itself logs.
+pub(crate) const OWN_TARGET: &str = "offshoot_agent";
+
+/// A log record for the subscriber of a program that is no agent.
+pub(crate) enum Entry {
+    /// A record of a context below, by the context's name and number, as it came.
+    Remote(Arc<str>, ContextId, Vec<u8>),
+    /// A text of this crate's own.
+    Own(Level, String),
+    /// A frame of this process.
+    Frame(ShownFrame),
+}
+
+impl Entry {
+    /// Returns the length of its text in bytes.
+    pub fn length(&self) -> usize {
+        match self {
+            Entry::Remote(_, _, bytes) => bytes.len(),
+            Entry::Own(_, text) => text.len(),
+            Entry::Frame(_) => 0,
+        }
+    }
+}
+
+/// Where log records go in a program that is no agent. It is called with the node locked, so it
+/// neither waits nor calls anything of the program's.
+pub(crate) trait Outlet: Send + Sync {
+    /// Takes a record, or counts it where there is no room.
+    fn put(&self, entry: Entry);
+    /// Takes no more, and waits a short while for what it has taken to be written.
+    fn close(&self);
+}
 
 /// The number of a level: 1 error to 5 trace.
 #[must_use]
@@ -80,15 +114,15 @@ pub(crate) fn arrived(context: &str, id: ContextId, bytes: &[u8]) {
     };
     // Who sends it need not have kept to the limits, nor to what harms no terminal.
     let mut left = TEXT_LIMIT;
-    let mut harmless = |text: &str, limit: usize| {
+    let mut shown = |text: &str, limit: usize| {
         let text = shortened(text, limit.min(left));
         left -= text.len();
         harmless(text)
     };
-    let span = Some(harmless(&span, SPAN_LIMIT)).filter(|text| !text.is_empty());
-    let message = harmless(&message, TEXT_LIMIT);
-    let fields = Some(harmless(&fields, TEXT_LIMIT)).filter(|text| !text.is_empty());
-    let origin = self::harmless(shortened(&target, TARGET_LIMIT));
+    let span = Some(shown(&span, SPAN_LIMIT)).filter(|text| !text.is_empty());
+    let message = shown(&message, TEXT_LIMIT);
+    let fields = Some(shown(&fields, TEXT_LIMIT)).filter(|text| !text.is_empty());
+    let origin = harmless(shortened(&target, TARGET_LIMIT));
     let (fields, span) = (fields.as_deref(), span.as_deref());
     macro_rules! event {
         ($name:ident) => {
@@ -105,7 +139,8 @@ pub(crate) fn arrived(context: &str, id: ContextId, bytes: &[u8]) {
 }
 
 /// A frame of this process has come or gone. Its payload is nobody's business.
-pub(crate) fn frame(came: bool, link: LinkId, header: &Header, length: usize) {
+pub(crate) fn frame(shown: &ShownFrame) {
+    let ShownFrame { came, link, header, length } = *shown;
     let Header { kind, flags, dst, src, auth, handle, reply_to, streams, answering, offset } = header;
     tracing::trace!(
         target: IO_TARGET,
@@ -123,11 +158,6 @@ pub(crate) fn frame(came: bool, link: LinkId, header: &Header, length: usize) {
         "{} {kind:?}",
         if came { "received" } else { "sent" }
     );
-}
-
-/// A text without what could harm a terminal or make two lines of one.
-fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 /// The records of this process that wait for its broker, and which of them are wanted.
@@ -161,8 +191,8 @@ impl Logs {
     }
 
     /// Has `refresh` called when something else is wanted.
-    pub fn refresh_by(&self, refresh: Option<fn()>) {
-        self.lock().refresh = refresh;
+    pub fn refresh_by(&self, refresh: fn()) {
+        self.lock().refresh = Some(refresh);
     }
 
     /// What is wanted.
@@ -240,7 +270,6 @@ impl Lines {
 mod tests {
     use super::*;
     use std::fmt::Debug;
-    use std::sync::Arc;
     use tracing::field::{Field, Visit};
     use tracing::span::{Attributes, Id, Record};
     use tracing::{Event, Metadata, Subscriber};

@@ -28,7 +28,7 @@ impl Lost {
     pub fn remember(&mut self, contexts: &[ContextId], reason: Reason, text: &str) {
         let contexts = contexts[contexts.len().saturating_sub(REMEMBERED)..].to_vec();
         self.contexts += contexts.len();
-        let text = crate::error::shortened(text, TEXT_LIMIT).to_owned();
+        let text = crate::text::shortened(text, TEXT_LIMIT).to_owned();
         self.losses.push_back(Loss { contexts, reason, text });
         while self.contexts > REMEMBERED {
             self.contexts -= self.losses.pop_front().map_or(self.contexts, |loss| loss.contexts.len());

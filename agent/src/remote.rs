@@ -3,9 +3,10 @@
 
 use crate::codec::{self, CodecError};
 use crate::context::Context;
-use crate::error::{CallError, Error, codec_error, shortened};
+use crate::error::{CallError, Error, codec_error};
 use crate::invoke::Way;
 use crate::router::Policy;
+use crate::text::shortened;
 use crate::travel;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -9,7 +9,6 @@ use crate::images::Images;
 use crate::node::Node;
 use crate::remote::FUNCTIONS;
 use crate::shared::Shared;
-use crate::span::Spans;
 use crate::sys;
 use crate::sys::life::{self, Part};
 use crate::wire::Kind;
@@ -33,13 +32,14 @@ use std::sync::{Arc, Weak};
 /// }
 /// ```
 pub fn agent_main() -> ! {
-    main_with(Forward::<Spans>::install)
+    main_with(Forward::install)
 }
 
-/// The `main` of the stock agent, which has no function that begins a span.
+/// The `main` of the stock agent, which has no function that logs: this crate's own records need no
+/// subscriber.
 #[doc(hidden)]
 pub fn stock_main() -> ! {
-    main_with(Forward::<()>::install)
+    main_with(|_| {})
 }
 
 /// How what this process logs goes up.
@@ -71,7 +71,7 @@ fn main_with(log: Install) -> ! {
 pub fn init() {
     INITIALISED.store(true, Ordering::Relaxed);
     if let Some(role) = Role::given() {
-        play(role, Forward::<Spans>::install);
+        play(role, Forward::install);
     }
 }
 

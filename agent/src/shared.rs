@@ -11,7 +11,7 @@ use crate::error::{DeadLetter, Error, Reason, Result};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
 use crate::images::Images;
 use crate::listener::Guests;
-use crate::log::{LogRecord, Logs};
+use crate::log::{Entry, LogRecord, Logs, OWN_TARGET, Outlet};
 use crate::map::Map;
 use crate::message::Message;
 use crate::node::{Node, Opening};
@@ -28,8 +28,9 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{Gid, Uid};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
+use tracing::Level;
 
 /// Where the bytes of a flow that come in go to.
 pub(crate) enum Endpoint {
@@ -165,8 +166,6 @@ pub(crate) struct Core {
     /// What is offered no more, to be dropped once the lock is released: it may hold what needs the lock.
     withdrawn: Vec<Arc<dyn Offered>>,
     pub images: Images,
-    /// What becomes of log records that have reached the root: whose, and the record. An agent has no use for it.
-    pub log: Option<fn(&str, ContextId, &[u8])>,
     pub names: Table<ContextId, Arc<str>>,
     /// Numbers for contexts that were granted to this node: the next, and where they end.
     pub granted: (u32, u32),
@@ -421,6 +420,8 @@ pub(crate) struct Shared {
     deadline: AtomicU64,
     /// What this process has logged and not sent yet, and what of it travels.
     pub logs: Logs,
+    /// Where log records go in a program that is no agent: to its own subscriber.
+    pub outlet: OnceLock<Box<dyn Outlet>>,
     /// Whose agent is sent from here: a [`Sent`](crate::agree::Sent).
     pub sent_agent: AtomicU8,
     /// Bytes sent over all links, images included.
@@ -458,7 +459,6 @@ impl Shared {
             wakes: Vec::new(),
             withdrawn: Vec::new(),
             images,
-            log: None,
             names: Table::default(),
             granted: (0, 0),
             stopped: false,
@@ -473,6 +473,7 @@ impl Shared {
             began: Instant::now(),
             deadline: AtomicU64::new(NEVER),
             logs: Logs::default(),
+            outlet: OnceLock::new(),
             sent_agent: AtomicU8::new(crate::agree::Sent::Own as u8),
             sent: AtomicU64::new(0),
             programs: Mutex::new(None),
@@ -519,10 +520,13 @@ impl Shared {
         let unseen = std::mem::take(&mut core.unseen);
         drop(core);
         for wake in wakes {
-            crate::contain::survive(|| match wake {
+            let survived = crate::contain::survive(|| match wake {
                 Wake::Slot(slot, result) => slot.fill(result),
                 Wake::Stream(stream) => stream.wake(),
             });
+            if !survived {
+                self.say(Level::ERROR, "what was to be told of an answer has panicked".into());
+            }
         }
         if unseen {
             self.wake();
@@ -532,6 +536,19 @@ impl Shared {
     /// Has the broker look at the node.
     pub fn wake(&self) {
         let _ = self.waker.write(1);
+    }
+
+    /// Logs a text of this crate's own. The caller may hold the node's lock: in an agent the text
+    /// becomes a record that the broker sends, elsewhere a thread of its own hands it to the
+    /// program's subscriber, which may take its time and may call back.
+    pub fn say(&self, level: Level, text: String) {
+        match self.outlet.get() {
+            Some(outlet) => outlet.put(Entry::Own(level, text)),
+            None if self.logs.wants(level, OWN_TARGET) => {
+                self.log_later(LogRecord::of(level, OWN_TARGET, &text));
+            }
+            None => {}
+        }
     }
 
     /// Keeps a log record until the broker sends it: whoever logs may hold the lock.

@@ -2,9 +2,9 @@
 //!
 //! What a span's fields say is written before the lock is taken: a value's own code may begin spans of its own.
 
-use crate::error::shortened;
 use crate::forward::Text;
 use crate::log::SPAN_LIMIT;
+use crate::text::shortened;
 use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing::span::{Attributes, Id, Record};
@@ -64,52 +64,13 @@ fn say(text: Text) -> String {
     [text.message.as_str(), separator, &text.fields].concat()
 }
 
-/// What a subscriber does with spans; nothing, if it keeps none.
-pub(crate) trait Keep: Default + Send + Sync + 'static {
-    /// Has every place in the code that logs ask again whether that is wanted. Without it they ask each time, which is less code in
-    /// an agent that hardly logs.
-    const REFRESH: Option<fn()> = None;
-    /// A span begins, with one handle on it.
-    fn begin(&self, _attributes: &Attributes<'_>) -> Id {
-        Id::from_u64(UNKNOWN)
-    }
-    /// More fields of a span.
-    fn record(&self, _id: &Id, _values: &Record<'_>) {}
-    /// This thread goes into a span.
-    fn enter(&self, _id: &Id) {}
-    /// This thread comes out of a span.
-    fn exit(&self, _id: &Id) {}
-    /// One more handle on a span.
-    fn more(&self, id: &Id) -> Id {
-        id.clone()
-    }
-    /// One handle less. Whether that was the last one.
-    fn less(&self, _id: &Id) -> bool {
-        false
-    }
-    /// The innermost span that this thread is in.
-    fn current(&self) -> Current {
-        Current::none()
-    }
-    /// The spans around an event: `outer{x=1}:inner`.
-    fn around(&self, _event: &Event<'_>) -> String {
-        String::new()
-    }
-}
-
-/// Keeps none: the stock agent has no function that begins one.
-impl Keep for () {}
-
 impl Spans {
     fn lock(&self) -> MutexGuard<'_, Vec<Span>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Keep for Spans {
-    const REFRESH: Option<fn()> = Some(tracing::callsite::rebuild_interest_cache);
-
-    fn begin(&self, attributes: &Attributes<'_>) -> Id {
+    /// A span begins, with one handle on it.
+    pub fn begin(&self, attributes: &Attributes<'_>) -> Id {
         let mut text = Text::of(SPAN_LIMIT);
         attributes.record(&mut text);
         let parent = match attributes.parent() {
@@ -134,7 +95,8 @@ impl Keep for Spans {
         Id::from_u64(at as u64 + 1)
     }
 
-    fn record(&self, id: &Id, values: &Record<'_>) {
+    /// More fields of a span.
+    pub fn record(&self, id: &Id, values: &Record<'_>) {
         let mut text = Text::of(SPAN_LIMIT);
         values.record(&mut text);
         let more = say(text);
@@ -148,11 +110,13 @@ impl Keep for Spans {
         }
     }
 
-    fn enter(&self, id: &Id) {
+    /// This thread goes into a span.
+    pub fn enter(&self, id: &Id) {
         entered(|entered| entered.push(number_of(id)));
     }
 
-    fn exit(&self, id: &Id) {
+    /// This thread comes out of a span.
+    pub fn exit(&self, id: &Id) {
         entered(|entered| {
             if let Some(at) = entered.iter().rposition(|number| *number == number_of(id)) {
                 entered.remove(at);
@@ -160,14 +124,16 @@ impl Keep for Spans {
         });
     }
 
-    fn more(&self, id: &Id) -> Id {
+    /// One more handle on a span.
+    pub fn more(&self, id: &Id) -> Id {
         if let Some(span) = span_of(&mut self.lock(), number_of(id)) {
             span.users += 1;
         }
         id.clone()
     }
 
-    fn less(&self, id: &Id) -> bool {
+    /// One handle less. Returns true if that was the last one.
+    pub fn less(&self, id: &Id) -> bool {
         let mut spans = self.lock();
         let mut number = number_of(id);
         let mut over = false;
@@ -184,7 +150,8 @@ impl Keep for Spans {
         over
     }
 
-    fn current(&self) -> Current {
+    /// The innermost span that this thread is in.
+    pub fn current(&self) -> Current {
         let number = innermost();
         match span_of(&mut self.lock(), number) {
             Some(span) => Current::new(Id::from_u64(number), span.metadata),
@@ -192,7 +159,8 @@ impl Keep for Spans {
         }
     }
 
-    fn around(&self, event: &Event<'_>) -> String {
+    /// The spans around an event: `outer{x=1}:inner`.
+    pub fn around(&self, event: &Event<'_>) -> String {
         let mut number = match event.parent() {
             Some(parent) => number_of(parent),
             None if event.is_root() => NONE,

@@ -8,6 +8,7 @@ use crate::codec::{self, CodecError};
 use crate::context::Context;
 use crate::id::ContextId;
 use crate::message::Message;
+use crate::text::is_harmful;
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 use std::cell::RefCell;
@@ -125,7 +126,7 @@ impl<'de> Deserialize<'de> for Context {
         let (id, name) = <(ContextId, String)>::deserialize(deserializer)?;
         let here =
             here().ok_or_else(|| de::Error::custom("a Context arrives only in a frame of the tree"))?;
-        if name.len() > NAME_LIMIT || name.chars().any(char::is_control) {
+        if name.len() > NAME_LIMIT || name.chars().any(is_harmful) {
             return Err(de::Error::custom("the name of a Context is too long or no text"));
         }
         Ok(here.rebound(id, &name))

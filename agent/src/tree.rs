@@ -11,6 +11,7 @@ use crate::id::ContextId;
 use crate::images::{Find, Images};
 use crate::node::Node;
 use crate::shared::{Order, Shared};
+use crate::sink::Sink;
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -77,7 +78,7 @@ impl Router {
         crate::map::seed(crate::sys::random);
         crate::sys::limit::raise_descriptors();
         let shared = Shared::new(Node::root(), Images::found(find))?;
-        shared.lock().log = Some(crate::log::arrived);
+        Sink::open(&shared);
         shared.sent_agent.store(sent as u8, Ordering::Relaxed);
         let context = Context::new(&shared, ContextId::ROOT, "controller".into());
         serve(&shared, &Place::Root);
@@ -138,8 +139,7 @@ impl Router {
         shared.with(|core| {
             shared.logs.set_filter(filter.clone());
             // Frames of an agent that were logged would go up as frames.
-            let watch = filter.shows_frames() && core.node.router.up().is_none();
-            core.node.show_frames(watch.then_some(crate::log::frame));
+            core.node.show_frames(filter.shows_frames() && core.node.router.up().is_none());
             core.node.pass_filter(filter.bytes());
         });
     }
@@ -193,6 +193,9 @@ impl Router {
         });
         shared.guests.turn_away();
         self.context.node().workers.stop(FUNCTIONS_PATIENCE);
+        if let Some(outlet) = shared.outlet.get() {
+            outlet.close();
+        }
         if in_time {
             return Ok(());
         }

@@ -8,40 +8,6 @@ use offshoot_agent::error::{DeadLetter, Reason};
 use offshoot_agent::id::{ContextId, Handle};
 use offshoot_agent::node::Event;
 use offshoot_agent::wire::{Flags, Header, Kind};
-use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
-use tracing::field::{Field, Visit};
-use tracing::span;
-
-/// Collects what is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-struct Text(String);
-
-impl Visit for Text {
-    fn record_debug(&mut self, _: &Field, value: &dyn std::fmt::Debug) {
-        let _ = write!(self.0, "{value:?}");
-    }
-}
-
-impl tracing::Subscriber for Log {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        self.0.lock().unwrap().push(text.0);
-    }
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
 
 /// The tree: 0 over 1 and 5; 1 over 2 and 4; 2 over 3; 5 over 6.
 const PAIRS: [(u32, u32); 6] = [(0, 1), (0, 5), (1, 2), (1, 4), (2, 3), (5, 6)];
@@ -72,14 +38,13 @@ fn grown() -> Tree {
 
 /// Plays `forge` in a fresh tree from `by`, and gives what happened at every other context, and what was logged.
 fn played(by: u32, forge: impl FnOnce(&mut Tree)) -> (Vec<(u32, Event)>, Vec<String>, Tree) {
-    let log = Log::default();
     let mut tree = grown();
-    tracing::subscriber::with_default(log.clone(), || forge(&mut tree));
+    forge(&mut tree);
     let mut happened = Vec::new();
     for id in NAMES.iter().filter(|id| **id != 99 && **id != by) {
         happened.extend(tree.events(*id).into_iter().map(|event| (*id, event)));
     }
-    let logged = log.0.lock().unwrap().clone();
+    let logged = std::mem::take(&mut tree.said);
     (happened, logged, tree)
 }
 

@@ -7,40 +7,6 @@ use offshoot_agent::codec;
 use offshoot_agent::id::{ContextId, Handle};
 use offshoot_agent::node::Event;
 use offshoot_agent::wire::{Header, Kind};
-use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
-use tracing::field::{Field, Visit};
-use tracing::span;
-
-/// Collects what is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-struct Text(String);
-
-impl Visit for Text {
-    fn record_debug(&mut self, _: &Field, value: &dyn std::fmt::Debug) {
-        let _ = write!(self.0, "{value:?}");
-    }
-}
-
-impl tracing::Subscriber for Log {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, event: &tracing::Event<'_>) {
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        self.0.lock().unwrap().push(text.0);
-    }
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
 
 /// The tree: 0 over 1 and 5; 1 over 2; 2 over 3.
 const PAIRS: [(u32, u32); 4] = [(0, 1), (0, 5), (1, 2), (2, 3)];
@@ -112,30 +78,26 @@ fn records_that_find_no_room_on_a_link_are_counted_and_told() {
 #[test]
 fn records_that_a_link_may_not_bring_are_counted_and_told_when_it_next_may_is_looked_after_or_ends() {
     for end in ["more", "beat", "lost"] {
-        let log = Log::default();
         let mut tree = Tree::grown(&PAIRS);
-        tracing::subscriber::with_default(log.clone(), || {
-            tree.node(0).set_time(1000);
-            let link = tree.node(0).router.link_down(ContextId(1)).unwrap();
-            tree.node(0).beat(link, 1000);
-            let header = |src| Header {
-                handle: Handle::LOG,
-                ..Header::new(Kind::Log, ContextId(src), ContextId::ROOT)
-            };
-            for number in 0..2700 {
-                tree.forge(1, header([1, 2, 3][number % 3]), b"much");
+        tree.node(0).set_time(1000);
+        let link = tree.node(0).router.link_down(ContextId(1)).unwrap();
+        tree.node(0).beat(link, 1000);
+        let header =
+            |src| Header { handle: Handle::LOG, ..Header::new(Kind::Log, ContextId(src), ContextId::ROOT) };
+        for number in 0..2700 {
+            tree.forge(1, header([1, 2, 3][number % 3]), b"much");
+        }
+        assert_eq!(arrived(&mut tree), (2000, 0));
+        match end {
+            "more" => {
+                tree.node(0).set_time(1500);
+                tree.forge(1, header(2), b"more");
             }
-            assert_eq!(arrived(&mut tree), (2000, 0));
-            match end {
-                "more" => {
-                    tree.node(0).set_time(1500);
-                    tree.forge(1, header(2), b"more");
-                }
-                "beat" => tree.node(0).expire(2000),
-                _ => tree.node(0).link_lost(link, offshoot_agent::Reason::Lost, "gone"),
-            }
-        });
-        let logged = log.0.lock().unwrap().clone();
+            "beat" => tree.node(0).expire(2000),
+            _ => tree.node(0).link_lost(link, offshoot_agent::Reason::Lost, "gone"),
+        }
+        tree.settle();
+        let logged = std::mem::take(&mut tree.said);
         let told = "700 log records from the link of #1 were too many and are dropped";
         assert_eq!(
             logged.iter().filter(|line| line.contains("too many")).collect::<Vec<_>>(),

@@ -163,6 +163,10 @@ fn the_headers_of_frames_show_in_the_process_that_asked_and_nowhere_else() {
     let outer = up(router.local().connect());
     let inner = up(outer.local().connect());
     up(inner.call(stock::echo { text: "not to be shown".into() }));
+    let last = |seen: &Logged| {
+        (seen.field("message"), seen.field("src")) == ("received Data", &*inner.id().0.to_string())
+    };
+    assert!(eventually(LIMIT, || records.at("offshoot::io").iter().any(last)));
     let frames = records.at("offshoot::io");
     for (way, kind) in [("sent", "Open"), ("received", "Data"), ("sent", "Boot"), ("received", "Hello")] {
         let text = format!("{way} {kind}");
@@ -180,8 +184,13 @@ fn the_headers_of_frames_show_in_the_process_that_asked_and_nowhere_else() {
         assert!(records.of(context.name()).iter().all(|seen| seen.field("origin") != "offshoot::io"));
     }
     router.set_log_filter(&filter("trace"));
-    records.clear();
     up(inner.call(stock::ping {}));
+    // A record that is made later is written later.
+    up(inner.call(own::log_much { count: 1 }));
+    sent(&inner, |seen| arrived(seen, "my_agent::much") == 1);
+    records.clear();
+    up(inner.call(own::log_much { count: 1 }));
+    sent(&inner, |seen| arrived(seen, "my_agent::much") == 1);
     assert_eq!(records.at("offshoot::io").len(), 0);
 }
 

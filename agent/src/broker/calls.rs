@@ -10,6 +10,7 @@ use crate::remote::{FUNCTIONS, Function, failed, failure_of, value};
 use crate::scope::{NEVER, Scope, Stand};
 use crate::shared::{Core, Endpoint, Shared};
 use std::sync::Arc;
+use tracing::Level;
 
 /// Nobody waits for what the call gives; failures are logged where it runs.
 const CAST: u8 = 1;
@@ -97,7 +98,8 @@ pub(super) fn begin(
     let Some(function) = FUNCTIONS.iter().find(|function| function.name == head.name) else {
         let error = Error::NoSuchFunction { context: name.to_string(), function: head.name.to_owned() };
         if head.cast {
-            tracing::warn!("a call for which nobody waits has failed: {error}");
+            let text = format!("a call for which nobody waits has failed: {error}");
+            shared.say(Level::WARN, text);
         }
         return Ok(Begun::Reply(failed(&error), "an unknown function"));
     };
@@ -118,13 +120,13 @@ pub(super) fn begin(
     let context = Context::new(shared, core.node.id(), name).in_scope(&scope);
     let answer = if cast { Answer::Log(function.name) } else { answer };
     let (shared, later) = (Arc::clone(shared), Arc::clone(&scope));
-    let run = Run { shared, function, context, scope, request, at, answer };
+    let run = Run { shared: Arc::clone(&shared), function, context, scope, request, at, answer };
     let reply = match (function.way)(run) {
         Started::Later if !cast => return Ok(Begun::Later(later, function.name)),
         Started::Later => value(&()),
         Started::Now(reply) if !cast => reply,
         Started::Now(reply) => {
-            log_failure(function.name, &reply);
+            log_failure(&shared, function.name, &reply);
             value(&())
         }
         Started::Full => {
@@ -169,15 +171,15 @@ pub(crate) fn deliver(shared: &Arc<Shared>, core: &mut Core, to: Answer, reply: 
         },
         Answer::Chain(flow, number) => chains::go_on(shared, core, (flow, number), reply) && leaves,
         Answer::Log(name) => {
-            log_failure(name, &reply);
+            log_failure(shared, name, &reply);
             false
         }
     }
 }
 
-fn log_failure(name: &str, reply: &[u8]) {
+fn log_failure(shared: &Shared, name: &str, reply: &[u8]) {
     if let Some(text) = failure_of(reply) {
-        tracing::warn!("{name}, for which nobody waits, has failed: {text}");
+        shared.say(Level::WARN, format!("{name}, for which nobody waits, has failed: {text}"));
     }
 }
 

@@ -30,7 +30,8 @@ impl Broker {
         };
         let reply = match done {
             Ok(process) => {
-                tracing::info!("let go: {} (process {process})", order.name);
+                let text = format!("let go: {} (process {process})", order.name);
+                self.shared.say(tracing::Level::INFO, text);
                 value(&process)
             }
             Err(detail) => failed(&Error::System { action: format!("letting {} go", order.name), detail }),

@@ -4,11 +4,13 @@ use super::{Broker, Role, calls, chains};
 use crate::error::{Error, Reason};
 use crate::filter::Filter;
 use crate::id::{FlowKey, LinkId};
+use crate::log::Entry;
 use crate::node::Event;
 use crate::scope::Stand;
 use crate::shared::{Core, Endpoint, Order, Wake};
 use crate::wire::Kind;
 use std::sync::Arc;
+use tracing::Level;
 
 impl Broker {
     pub(super) fn handle_events(&mut self, core: &mut Core) {
@@ -42,8 +44,14 @@ impl Broker {
                 Event::Boot(boot) => self.boot(core, &boot),
                 Event::Control { link, kind, bytes } => self.control(core, link, kind, &bytes),
                 Event::Log { from, bytes } => {
-                    if let Some(log) = core.log {
-                        log(&core.name_of(from), from, &bytes);
+                    if let Some(outlet) = self.shared.outlet.get() {
+                        outlet.put(Entry::Remote(core.name_of(from), from, bytes));
+                    }
+                }
+                Event::Say(level, text) => self.shared.say(level, text),
+                Event::Frame(frame) => {
+                    if let Some(outlet) = self.shared.outlet.get() {
+                        outlet.put(Entry::Frame(frame));
                     }
                 }
                 Event::Broken { link, reason, why } => self.link_broken(core, link, reason, &why),
@@ -90,7 +98,8 @@ impl Broker {
 
     /// A link brought nonsense, or nothing for too long: it is closed from this side.
     pub(super) fn link_broken(&mut self, core: &mut Core, link: LinkId, reason: Reason, why: &str) {
-        tracing::warn!("closing the link of {}: {why}", self.name_of_link(link));
+        let text = format!("closing the link of {}: {why}", self.name_of_link(link));
+        self.shared.say(Level::WARN, text);
         self.unwatch(Role::Link(link));
         if self.place.up() == Some(link) {
             self.stopping_order(core);

@@ -256,7 +256,8 @@ impl Broker {
                 Ok(count) => count,
                 Err(nix::Error::EINTR) => 0,
                 Err(error) => {
-                    tracing::error!("the broker cannot wait any more: {error}");
+                    let text = format!("the broker cannot wait any more: {error}");
+                    self.shared.say(tracing::Level::ERROR, text);
                     break;
                 }
             };

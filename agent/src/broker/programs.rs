@@ -89,7 +89,8 @@ impl Broker {
         if let Tie::Free(name) = &order.tie {
             let reply = match self.start_free(&order) {
                 Ok(process) => {
-                    tracing::info!("let go: {name} (process {process})");
+                    let text = format!("let go: {name} (process {process})");
+                    self.shared.say(tracing::Level::INFO, text);
                     value(&process)
                 }
                 Err(error) => failed(&spawn_error(core, &order, &error)),

@@ -4,11 +4,13 @@ use super::link::USED;
 use super::routes::TEXT_LIMIT;
 use super::{Event, Flow, Node, OFFENCES, Opening};
 use crate::codec;
-use crate::error::{DeadLetter, Reason, shortened};
+use crate::error::{DeadLetter, Reason};
 use crate::flow::{INITIAL_WINDOW, Incoming, OFFERED_WINDOW, Outgoing, Violation};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
 use crate::router::{Policy, Verdict};
+use crate::text::shortened;
 use crate::wire::{Flags, Frame, Header, Kind, MAX_PAYLOAD, RECYCLED};
+use tracing::Level;
 
 /// How many flows a node takes part in.
 const FLOWS_PER_NODE: usize = 1 << 20;
@@ -299,7 +301,7 @@ impl Node {
         // Said often enough for a reader, and not as often as a child likes.
         state.refusals = state.refusals.saturating_add(1);
         if state.refusals < OFFENCES {
-            tracing::warn!("refused {auth} {what}");
+            self.say(Level::WARN, format!("refused {auth} {what}"));
         }
     }
 

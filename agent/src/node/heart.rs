@@ -9,6 +9,7 @@ use crate::error::Reason;
 use crate::id::{ContextId, LinkId};
 use crate::wire::{Flags, Frame, Header, Kind};
 use std::cmp::Reverse;
+use tracing::Level;
 
 /// For how many intervals a neighbour may be silent.
 pub const MISSED_HEARTBEATS: u8 = 3;
@@ -67,9 +68,10 @@ impl Node {
         while let Some(Reverse((due, link))) = self.hearts.peek().copied().filter(|entry| entry.0.0 <= now) {
             self.hearts.pop();
             let Some(state) = self.links.get_mut(&link).filter(|state| !state.condemned) else { continue };
-            if let Some(child) = state.child {
-                state.logs.tell(child);
+            if let Some(text) = state.child.and_then(|child| state.logs.tell(child)) {
+                self.say(Level::WARN, text);
             }
+            let Some(state) = self.links.get_mut(&link) else { continue };
             let (resting, unheard) = (state.resting, state.resting || state.paused);
             let Some(heart) = state.heart.as_mut().filter(|heart| heart.due == due) else { continue };
             // Whoever is not read from cannot be heard.

@@ -1,12 +1,11 @@
 //! One link of a node: its decoder, its queue, what has to go again when a bootstrap starts anew, and what is known of
 //! the neighbour's behaviour.
 
-use super::Watch;
 use super::heart::Heart;
 use super::lanes::{Choked, Lanes, Pushed, Queued};
 use super::press::Told;
 use crate::id::{ContextId, FlowKey, LinkId};
-use crate::wire::{Decoder, Flags, Frame, RECYCLED};
+use crate::wire::{Decoder, Flags, Frame, Header, RECYCLED};
 
 /// How many bytes may go to a child before it has said hello, kept so that they can go again when its bootstrap has to
 /// start anew.
@@ -86,12 +85,12 @@ impl Allowance {
         left > 0
     }
 
-    /// Says how many log records of a child were refused since that was last said.
-    pub fn tell(&mut self, child: ContextId) {
+    /// Takes the count of log records of a child that were refused, as a text; none where there are none.
+    pub fn tell(&mut self, child: ContextId) -> Option<String> {
         match std::mem::take(&mut self.dropped) {
-            0 => {}
+            0 => None,
             dropped => {
-                tracing::warn!("{dropped} log records from the link of {child} were too many and are dropped")
+                Some(format!("{dropped} log records from the link of {child} were too many and are dropped"))
             }
         }
     }
@@ -142,13 +141,13 @@ impl Link {
         enough: usize,
         passed: &mut dyn FnMut(LinkId, usize),
         used: &mut Vec<Vec<u8>>,
-        shown: Option<(Watch, LinkId)>,
+        mut shown: Option<&mut Vec<(Header, usize)>>,
     ) -> bool {
         let mut secret = false;
         while out.len() < enough && (self.up || self.early_bytes < EARLY_LIMIT) {
             let Some(Queued { from, mut frame }) = self.lanes.pop(&self.choked) else { break };
-            if let Some((watch, link)) = shown {
-                watch(false, link, &frame.header, frame.payload.len());
+            if let Some(shown) = &mut shown {
+                shown.push((frame.header, frame.payload.len()));
             }
             frame.encode(self.sequence, out);
             self.sequence = self.sequence.wrapping_add(1);

@@ -34,6 +34,7 @@ use link::Link;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use tracing::Level;
 
 /// How many forged or senseless frames a link may bring before it is ended.
 const OFFENCES: u32 = 64;
@@ -109,6 +110,10 @@ pub enum Event {
     Resume(LinkId),
     /// Contexts that are gone, from whatever cause.
     Gone(Vec<ContextId>),
+    /// Something for the log of this process.
+    Say(Level, String),
+    /// A frame came or went; only where [`Node::show_frames`] asks for it.
+    Frame(ShownFrame),
 }
 
 /// The first thing a parent tells an agent: who it is.
@@ -157,8 +162,18 @@ pub struct Opening {
     pub more: bool,
 }
 
-/// Is told of each frame that goes over a link: whether it came, over which link, its header, and the length of its payload.
-pub type Watch = fn(bool, LinkId, &Header, usize);
+/// A frame that came or went over a link, without its payload.
+#[derive(Copy, Clone, Debug)]
+pub struct ShownFrame {
+    /// True if it came over the link, false if it left by it.
+    pub came: bool,
+    /// The link.
+    pub link: LinkId,
+    /// Its header.
+    pub header: Header,
+    /// The length of its payload in bytes.
+    pub length: usize,
+}
 
 /// One node.
 pub struct Node {
@@ -180,7 +195,7 @@ pub struct Node {
     now: u64,
     /// Memory of payloads that have gone on, for the next ones.
     used: Vec<Vec<u8>>,
-    watch: Option<Watch>,
+    shows_frames: bool,
     hearts: BinaryHeap<Reverse<(u64, LinkId)>>,
 }
 
@@ -214,7 +229,7 @@ impl Node {
             caused: 0,
             now: 0,
             used: Vec::new(),
-            watch: None,
+            shows_frames: false,
             hearts: BinaryHeap::new(),
         }
     }
@@ -224,9 +239,15 @@ impl Node {
         self.router.id()
     }
 
-    /// Has every frame shown that comes or goes from now on, or none.
-    pub fn show_frames(&mut self, watch: Option<Watch>) {
-        self.watch = watch;
+    /// Has every frame that comes or goes from now on shown as an event, or none.
+    pub fn show_frames(&mut self, shown: bool) {
+        self.shows_frames = shown;
+    }
+
+    /// Leaves a text for the log of this process. It is no business of the node's who reads that,
+    /// or how long that takes.
+    pub(super) fn say(&mut self, level: Level, text: String) {
+        self.events.push_back(Event::Say(level, text));
     }
 
     /// Offers a service to those whom `policy` admits. There is no service without a policy.
@@ -328,8 +349,13 @@ impl Node {
             Some((last, sum)) if *last == from => *sum += size,
             _ => passed.push((from, size)),
         };
-        let shown = self.watch.map(|watch| (watch, link));
-        let secret = state.transmit(out, enough, &mut note, &mut self.used, shown);
+        let mut shown = Vec::new();
+        let show = self.shows_frames.then_some(&mut shown);
+        let secret = state.transmit(out, enough, &mut note, &mut self.used, show);
+        for (header, length) in shown {
+            let frame = ShownFrame { came: false, link, header, length };
+            self.events.push_back(Event::Frame(frame));
+        }
         for (from, size) in passed {
             self.discharge(from, size);
         }
@@ -372,7 +398,8 @@ impl Node {
     /// Sends a frame that concerns the link itself.
     pub fn control(&mut self, link: LinkId, kind: Kind, payload: Vec<u8>) {
         if payload.len() > MAX_PAYLOAD {
-            return tracing::error!("a {kind:?} of {} bytes does not fit a frame", payload.len());
+            let text = format!("a {kind:?} of {} bytes does not fit a frame", payload.len());
+            return self.say(Level::ERROR, text);
         }
         let header = Header::new(kind, self.id(), ContextId(0));
         // A neighbour that asks and does not read is soon not read from either.

@@ -1,12 +1,14 @@
 //! The ways of a node: what comes over a link and may, where it goes on to, what is returned, and who is gone.
 
-use super::{Boot, Event, Node, OFFENCES};
+use super::{Boot, Event, Node, OFFENCES, ShownFrame};
 use crate::codec;
-use crate::error::{DeadLetter, Reason, shortened};
+use crate::error::{DeadLetter, Reason};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
 use crate::router::{Policy, Verdict};
+use crate::text::shortened;
 use crate::wire::{Flags, Frame, Header, Kind};
 use serde::{Deserialize, Serialize};
+use tracing::Level;
 
 /// The most contexts that one piece of news names.
 const NEWS: usize = 8192;
@@ -55,8 +57,10 @@ impl Node {
             let Some(state) = self.links.get_mut(&link).filter(|state| !state.condemned) else { return };
             match state.decoder.next_frame_in(&mut bytes, &mut self.used) {
                 Ok(Some(frame)) => {
-                    if let Some(watch) = self.watch {
-                        watch(true, link, &frame.header, frame.payload.len());
+                    if self.shows_frames {
+                        let (header, length) = (frame.header, frame.payload.len());
+                        let shown = ShownFrame { came: true, link, header, length };
+                        self.events.push_back(Event::Frame(shown));
                     }
                     self.arrive(link, frame);
                 }
@@ -83,7 +87,8 @@ impl Node {
             self.condemn(link, Reason::Violation, format!("{who} keeps sending {what}"));
         } else {
             let Header { src, auth, dst, .. } = header;
-            tracing::warn!("dropped {what} from the link of {who}: from {src} for {auth} to {dst}");
+            let text = format!("dropped {what} from the link of {who}: from {src} for {auth} to {dst}");
+            self.say(Level::WARN, text);
         }
     }
 
@@ -135,7 +140,9 @@ impl Node {
             state.logs.dropped = state.logs.dropped.saturating_add(1);
             return false;
         }
-        state.logs.tell(child);
+        if let Some(text) = state.logs.tell(child) {
+            self.say(Level::WARN, text);
+        }
         true
     }
 
@@ -264,8 +271,8 @@ impl Node {
     /// A link is no more. Everything behind it is gone; what waited for it is returned with `reason`.
     pub fn link_lost(&mut self, link: LinkId, reason: Reason, text: &str) {
         let Some(mut state) = self.links.remove(&link) else { return };
-        if let Some(child) = state.child {
-            state.logs.tell(child);
+        if let Some(text) = state.child.and_then(|child| state.logs.tell(child)) {
+            self.say(Level::WARN, text);
         }
         let contexts = self.router.remove_link(link);
         self.caused -= state.caused;

@@ -26,6 +26,9 @@ pub struct Tree {
     pub connecting: Vec<(ContextId, LinkId, ContextId)>,
     /// What each child has sent to its parent, decoded, and how many frames that were.
     sent: HashMap<ContextId, (Decoder, u32)>,
+    /// What the nodes have left for their logs.
+    #[allow(dead_code, reason = "not every test looks at it")]
+    pub said: Vec<String>,
 }
 
 pub const UP: LinkId = LinkId(0);
@@ -42,7 +45,7 @@ impl Tree {
         services(&mut node);
         node.serve(Handle::ALLOCATE, Policy::Descendants);
         let places = HashMap::from([(ContextId::ROOT, Place { node, events: Vec::new() })]);
-        Tree { places, cables: Vec::new(), connecting: Vec::new(), sent: HashMap::new() }
+        Tree { places, cables: Vec::new(), connecting: Vec::new(), sent: HashMap::new(), said: Vec::new() }
     }
 
     pub fn node(&mut self, id: u32) -> &mut Node {
@@ -66,7 +69,10 @@ impl Tree {
                     if let Event::Opened { child: Some((child, link)), .. } = &event {
                         self.connecting.push((id, *link, *child));
                     }
-                    place.events.push(event);
+                    match event {
+                        Event::Say(_, text) => self.said.push(text),
+                        event => place.events.push(event),
+                    }
                     moved = true;
                 }
                 place.node.take_dirty();

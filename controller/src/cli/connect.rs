@@ -4,9 +4,9 @@
 //! It takes hops only through the library's builders and knows nothing of what is done at the targets.
 
 use super::arguments::Connection;
-use super::output::harmless;
 use super::password::{self, Terminal};
 use super::target::{self, Shell, Target, TargetError};
+use offshoot::harmless;
 use offshoot::methods::{Local, Method, Ssh, Sudo};
 use offshoot::{ConnectErrorKind, Connecting, Context, Error, Secret};
 use std::collections::HashMap;

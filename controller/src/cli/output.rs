@@ -30,11 +30,6 @@ pub fn tell(message: &str) {
     }
 }
 
-/// Text of a remote as it can be shown: what would move the cursor or worse is replaced.
-pub fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
-}
-
 /// One of our own streams, written to without a buffer. Clones are the same stream, and pieces of it do not mix.
 #[derive(Clone)]
 pub struct Outlet(Arc<Mutex<File>>);
@@ -259,10 +254,5 @@ mod tests {
         finish_line("web1: ", &mut line, &mut whole);
         assert_eq!(whole, b"web1: no end\n");
         assert!(line.is_empty());
-    }
-
-    #[test]
-    fn what_a_remote_says_cannot_move_the_cursor() {
-        assert_eq!(harmless("a\x1b[2Jb\tc"), "a\u{fffd}[2Jb\tc");
     }
 }

@@ -2,8 +2,9 @@
 
 use super::arguments::Ping;
 use super::connect::Paths;
-use super::output::{Outlet, harmless, tell};
+use super::output::{Outlet, tell};
 use super::{Events, TRANSPORT};
+use offshoot::harmless;
 use offshoot::{Context, stock};
 use serde_json::Value;
 use std::io;

@@ -2,8 +2,9 @@
 
 use super::arguments::Run;
 use super::connect::{Failure, Paths};
-use super::output::{Inlet, Outlet, Stream, harmless, tell};
+use super::output::{Inlet, Outlet, Stream, tell};
 use super::{Event, Events, TRANSPORT};
+use offshoot::harmless;
 use offshoot::{Command, Context, Error, ExitStatus, Process, Reader, Writer};
 use serde_json::Value;
 use std::ffi::OsString;

@@ -15,6 +15,7 @@ use crate::sys::process::{AGENT_FD, IMAGE_FD};
 use offshoot_bootstrap::{Image, Mode, Nonce, Platform, Stage0};
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Level;
 
 /// What start-up files may read while the loader is waited for.
 const LINE_ENDS: &[u8] = &[b'\n'; 32];
@@ -138,14 +139,16 @@ impl Broker {
     pub(in crate::broker) fn child_stderr(&mut self, link: LinkId, bytes: &[u8]) {
         let Some(child) = self.children.get_mut(&link) else { return };
         for line in child.boot.stderr(bytes) {
-            tracing::debug!("{}: {}", child.order.name, String::from_utf8_lossy(&line));
+            let text = format!("{}: {}", child.order.name, String::from_utf8_lossy(&line));
+            self.shared.say(Level::DEBUG, text);
         }
     }
 
     pub(in crate::broker) fn child_terminal(&mut self, link: LinkId, bytes: &[u8]) {
         let Some(child) = self.children.get_mut(&link) else { return };
         for line in child.boot.terminal(bytes) {
-            tracing::debug!("{}: {}", child.order.name, String::from_utf8_lossy(&line));
+            let text = format!("{}: {}", child.order.name, String::from_utf8_lossy(&line));
+            self.shared.say(Level::DEBUG, text);
         }
         if child.up {
             return;
@@ -183,7 +186,8 @@ impl Broker {
         match child.boot.exited(status.code, status.signal, &hint) {
             Verdict::Failed(error) => self.fail(core, link, *error),
             Verdict::Again(platform) => {
-                tracing::debug!("{}: once more, waiting, for {platform}", child.order.name);
+                let text = format!("{}: once more, waiting, for {platform}", child.order.name);
+                self.shared.say(Level::DEBUG, text);
                 child.terminal = None;
                 child.slave = None;
                 self.unwatch(Role::ChildTerminal(link));
