@@ -126,12 +126,18 @@ fn calls_and_hops_go_on_while_the_subscriber_hangs_and_nothing_is_lost() {
     log(&talkative, 5);
     assert!(eventually(LIMIT, || gate.came.load(Ordering::SeqCst) == 1), "the subscriber was called");
     // The subscriber stands: each of these would stand with it if it had the node's lock or its thread.
-    for _ in 0..100 {
-        quiet.call(stock::ping {}).unwrap_or_else(|error| panic!("{error}"));
-        talkative.call(stock::ping {}).unwrap_or_else(|error| panic!("{error}"));
-    }
-    local(&router).shutdown().unwrap_or_else(|error| panic!("{error}"));
+    let others = std::thread::spawn(move || {
+        for _ in 0..100 {
+            quiet.call(stock::ping {}).unwrap_or_else(|error| panic!("{error}"));
+            talkative.call(stock::ping {}).unwrap_or_else(|error| panic!("{error}"));
+        }
+        local(&router).shutdown().unwrap_or_else(|error| panic!("{error}"));
+        router
+    });
+    let went_on = eventually(LIMIT, || others.is_finished());
     gate.shut(false);
+    assert!(went_on, "a call waits for the subscriber");
+    let _router = others.join().expect("the calls have answers");
     gate.passed(5);
 }
 
@@ -176,9 +182,11 @@ fn a_tree_ends_while_the_subscriber_hangs_and_its_thread_when_that_goes_on() {
     gate.shut(true);
     log(&context, 3);
     assert!(eventually(LIMIT, || gate.came.load(Ordering::SeqCst) == 1));
-    drop((context, router));
+    let end = std::thread::spawn(move || drop((context, router)));
+    let ended = eventually(LIMIT, || end.is_finished());
     assert_eq!(gate.passed.load(Ordering::SeqCst), 0, "the subscriber has not gone on");
     gate.shut(false);
+    assert!(ended, "the end of the tree waits for the subscriber");
     gate.passed(3);
 }
 

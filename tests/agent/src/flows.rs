@@ -51,6 +51,12 @@ pub fn complain(to: Sender<u64>) -> Result<(), Error> {
     to.send(&2)
 }
 
+/// Says by the sender that something is wrong, in these words.
+#[remote]
+pub fn complain_in_words(to: Sender<u64>, why: String) -> Result<(), Error> {
+    to.fail(&why)
+}
+
 /// Sends from so many clones of one sender, each on a thread of its own.
 #[remote]
 pub fn send_from_clones(clones: u64, each: u64, to: Sender<u64>) -> Result<(), Error> {
