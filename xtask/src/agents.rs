@@ -6,6 +6,7 @@
 mod build;
 mod inspect;
 mod project;
+mod smaller;
 
 use std::{
     fs,

@@ -8,7 +8,7 @@ use std::{
 
 use offshoot_bootstrap::{Platform, native};
 
-use super::{output_of, project::Project, workspace};
+use super::{output_of, project::Project, smaller, workspace};
 
 /// What a panic does in an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Builder {
             Panic::Unwind => built.join(format!("{folder}-unwind")),
         };
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(root).args(["build", "--profile", "agent", "--target", target]);
+        cargo.current_dir(root).args(["rustc", "--profile", "agent", "--target", target]);
         cargo.args(["--package", package, "--bin", package]).arg("--target-dir").arg(&folder);
         for setting in self.project.profile() {
             cargo.args(["--config", &setting]);
@@ -104,6 +104,10 @@ impl Builder {
             });
         }
         cargo.env("CARGO_ENCODED_RUSTFLAGS", self.flags(rebuild_std)?.join("\x1f"));
+        // A program's own functions may have to be fast.
+        if self.panic == Panic::Abort {
+            cargo.arg("--").args(smaller::arguments(&self.rustc, platform));
+        }
         let status = cargo.status().map_err(|error| format!("cargo: {error}"))?;
         if !status.success() {
             return Err(format!("cargo could not build {package} for {target}; its own messages are above"));
