@@ -80,7 +80,7 @@ where
             }
         };
         // One that is taken back does not keep its place among those that wait.
-        if !shared.workers.run(Some(&until), size, Box::new(work)) {
+        if !shared.workers.hire().run(Some(&until), size, Box::new(work)) {
             core.node.reset(flow, Reason::QueueFull, "too many calls wait for their turn there");
             core.forget(flow);
         }

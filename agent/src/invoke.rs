@@ -93,7 +93,7 @@ pub fn quick(mut run: Run) -> Started {
 
 /// On a worker, beside others.
 pub fn concurrent(run: Run) -> Started {
-    let (workers, scope) = (Arc::clone(&run.shared.workers), Arc::clone(&run.scope));
+    let (workers, scope) = (run.shared.workers.hire(), Arc::clone(&run.scope));
     on_worker(&workers, Some(&scope), run.request.len(), move || run.finish())
 }
 
@@ -123,7 +123,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// On a worker, one call of the function at a time in this context, in the order in which they came.
 pub fn serial(run: Run) -> Started {
-    let workers = Arc::clone(&run.shared.workers);
+    let workers = run.shared.workers.hire();
     let mut turns = locked(&workers.turns);
     let function = run.function.name;
     if let Some(turn) = turns.iter_mut().find(|turn| turn.function == function) {
@@ -175,19 +175,20 @@ pub(crate) struct Flight {
 /// On a worker, once for all who ask with the same arguments while it runs. Nobody's giving up ends it but the last one's.
 pub fn shared(run: Run) -> Started {
     let Run { shared, function, context, scope: asker, request, at, answer } = run;
-    let mut flights = locked(&shared.workers.flights);
+    let workers = shared.workers.hire();
+    let mut flights = locked(&workers.flights);
     let arguments = &request[at..];
     let same = |flight: &&mut Flight| flight.function == function.name && flight.arguments == arguments;
     if let Some(flight) = flights.iter_mut().find(same) {
         if flight.askers.len() >= LIMIT_WAITING {
             return Started::Full;
         }
-        leave_by_cancel(&shared.workers, &asker, &flight.scope);
+        leave_by_cancel(&workers, &asker, &flight.scope);
         flight.askers.push((answer, asker));
         return Started::Later;
     }
     let scope = Arc::new(Scope::new(None, NEVER, 0));
-    leave_by_cancel(&shared.workers, &asker, &scope);
+    leave_by_cancel(&workers, &asker, &scope);
     flights.push(Flight {
         function: function.name,
         arguments: arguments.to_vec(),
@@ -195,14 +196,14 @@ pub fn shared(run: Run) -> Started {
         scope: Arc::clone(&scope),
     });
     drop(flights);
-    let (workers, flight) = (Arc::clone(&shared.workers), Arc::clone(&scope));
-    let size = request.len();
+    let (flight, size) = (Arc::clone(&scope), request.len());
     let context = context.in_scope(&scope);
     let mut run = Run { shared, function, context, scope, request, at, answer };
+    let theirs = Arc::clone(&workers);
     let started = on_worker(&workers, None, size, move || {
         let (reply, fares) = travel::reply(|| run.perform());
         run.scope.end(Stand::Over);
-        let askers = land(&run.shared.workers, &run.scope).into_iter();
+        let askers = land(&theirs, &run.scope).into_iter();
         let answers = askers.map(|(answer, scope)| {
             scope.end(Stand::Over);
             answer

@@ -22,7 +22,7 @@ use crate::scope::{NEVER, Scope, Stand};
 use crate::state::States;
 use crate::stream::StreamState;
 use crate::table::Table;
-use crate::workers::Workers;
+use crate::workers::Crew;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{Gid, Uid};
@@ -411,7 +411,7 @@ pub(crate) struct Shared {
     pub epoll: Epoll,
     pub waker: EventFd,
     /// The threads that functions run on.
-    pub workers: Arc<Workers>,
+    pub workers: Crew,
     /// What functions keep from call to call.
     pub states: States,
     /// When the node's own time began.
@@ -468,7 +468,7 @@ impl Shared {
             core: Mutex::new(core),
             epoll,
             waker,
-            workers: Arc::default(),
+            workers: Crew::default(),
             states: States::default(),
             began: Instant::now(),
             deadline: AtomicU64::new(NEVER),

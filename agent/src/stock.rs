@@ -32,7 +32,7 @@ pub struct Facts {
 }
 
 /// Where the context runs, and as whom.
-#[remote(crate = crate)]
+#[remote(crate = crate, quick)]
 pub fn facts() -> Result<Facts, Error> {
     let names = nix::sys::utsname::uname().map_err(|error| Error::system("uname", error))?;
     let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
@@ -60,7 +60,7 @@ fn user_name(uid: u32) -> String {
 }
 
 /// The agent's environment, sorted; what is not text is given lossily.
-#[remote(crate = crate)]
+#[remote(crate = crate, quick)]
 pub fn environment() -> Vec<(String, String)> {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let mut variables: Vec<_> = std::env::vars_os().map(|(key, value)| (text(key), text(value))).collect();

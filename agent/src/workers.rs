@@ -1,4 +1,7 @@
 //! Threads that run functions, so that none of them can hold up the broker. Started when needed, ended when idle.
+//!
+//! A node has them from the first function on that needs one. All that others do with them goes through [`Crew`], so that an agent
+//! whose functions are all quick, as the stock agent, has no code of threads.
 
 use crate::invoke::{Flight, Turn};
 use crate::scope::Scope;
@@ -25,6 +28,59 @@ struct State {
     idle: usize,
     threads: usize,
     stopped: bool,
+}
+
+/// What a node does with its workers, if it has any.
+trait Hired: Send + Sync {
+    fn workers(self: Arc<Self>) -> Arc<Workers>;
+    fn forget(&self, scope: &Arc<Scope>) -> bool;
+    fn are_idle(&self) -> bool;
+    fn look(&self) -> (u32, [u64; 2]);
+    fn stop(&self, patience: Duration);
+}
+
+/// The workers of a node, or none yet; and whether functions still start.
+#[derive(Default)]
+pub(crate) struct Crew(Mutex<(Option<Arc<dyn Hired>>, bool)>);
+
+impl Crew {
+    fn hired(&self) -> Option<Arc<dyn Hired>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// The workers, from now on.
+    pub fn hire(&self) -> Arc<Workers> {
+        let mut crew = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (hired, stopped) = &mut *crew;
+        let new = || {
+            let state = Mutex::new(State { stopped: *stopped, ..State::default() });
+            Arc::new(Workers { state, ..Workers::default() })
+        };
+        Arc::clone(hired.get_or_insert_with(|| new())).workers()
+    }
+
+    /// Nobody waits for the reply any more: what has not begun does not, and its arguments are let go. Whether that was so.
+    pub fn forget(&self, scope: &Arc<Scope>) -> bool {
+        self.hired().is_some_and(|workers| workers.forget(scope))
+    }
+
+    /// Whether no function runs or waits for its turn.
+    pub fn are_idle(&self) -> bool {
+        self.hired().is_none_or(|workers| workers.are_idle())
+    }
+
+    /// How many functions run; how many wait for their turn, and how many threads there are.
+    pub fn look(&self) -> (u32, [u64; 2]) {
+        self.hired().map_or((0, [0, 0]), |workers| workers.look())
+    }
+
+    /// Lets threads end as they become idle, and waits for those that are. Nothing starts after that.
+    pub fn stop(&self, patience: Duration) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        if let Some(workers) = self.hired() {
+            workers.stop(patience);
+        }
+    }
 }
 
 /// The threads.
@@ -100,9 +156,14 @@ impl Workers {
         drop(state);
         self.work.notify_all();
     }
+}
 
-    /// Nobody waits for the reply any more: what has not begun does not, and its arguments are let go. Whether that was so.
-    pub fn forget(&self, scope: &Arc<Scope>) -> bool {
+impl Hired for Workers {
+    fn workers(self: Arc<Self>) -> Arc<Workers> {
+        self
+    }
+
+    fn forget(&self, scope: &Arc<Scope>) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = state
             .queue
@@ -116,25 +177,48 @@ impl Workers {
         crate::invoke::forget(&self.turns, scope)
     }
 
-    /// Whether no function runs or waits for its turn.
-    pub fn are_idle(&self) -> bool {
+    fn are_idle(&self) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.queue.is_empty() && state.idle == state.threads
     }
 
-    /// How many functions run; how many wait for their turn, and how many threads there are.
-    pub fn look(&self) -> (u32, [u64; 2]) {
+    fn look(&self) -> (u32, [u64; 2]) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         ((state.threads - state.idle) as u32, [state.queue.len() as u64, state.threads as u64])
     }
 
-    /// Lets threads end as they become idle, and waits for those that are.
-    pub fn stop(&self, patience: Duration) {
+    fn stop(&self, patience: Duration) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.stopped = true;
         state.queue.clear();
         state.bytes = 0;
         self.work.notify_all();
         let _unfinished = self.work.wait_timeout_while(state, patience, |state| state.threads > 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_crew_without_work_is_nobody_and_one_that_was_stopped_starts_nothing() {
+        let crew = Crew::default();
+        assert!(crew.are_idle() && crew.look() == (0, [0, 0]));
+        assert!(!crew.forget(&Arc::new(Scope::new(None, crate::scope::NEVER, 0))));
+        assert!(crew.hired().is_none(), "questions hire nobody");
+        let (done, told) = channel();
+        assert!(crew.hire().run(None, 0, Box::new(move || done.send(7).unwrap())));
+        assert_eq!(told.recv(), Ok(7));
+        crew.stop(Duration::from_secs(60));
+        assert_eq!(crew.look(), (0, [0, 0]));
+
+        let stopped = Crew::default();
+        stopped.stop(Duration::ZERO);
+        let (done, told) = channel::<()>();
+        assert!(stopped.hire().run(None, 0, Box::new(move || drop(done))));
+        assert!(told.recv().is_err(), "what is never run is let go");
+        assert_eq!(stopped.look(), (0, [0, 0]));
     }
 }
