@@ -161,16 +161,7 @@ fn run(parameter: &Param, log: Install) -> Result<()> {
     drop((null, own_stdout, own_stderr));
 
     let (end, child) = (sys::pipe()?, sys::pipe()?);
-    signal_hook::low_level::pipe::register(libc::SIGTERM, end.1)?;
-    // The pipe of SIGCHLD wakes for this one as well; the flag, which is set first, tells them apart.
-    let debug = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(libc::SIGUSR2, Arc::clone(&debug))?;
-    signal_hook::low_level::pipe::register(libc::SIGUSR2, child.1.try_clone()?)?;
-    signal_hook::low_level::pipe::register(libc::SIGCHLD, child.1)?;
-    for quiet in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
-        // A handler that does nothing, and not "ignore": what this agent runs starts with the default again.
-        signal_hook::flag::register(quiet, Arc::new(AtomicBool::new(false)))?;
-    }
+    sys::signal::report(end.1, child.1)?;
 
     let (node, up) = Node::agent();
     let shared = Shared::new(node, Images::inherited(image, agent))?;
@@ -180,7 +171,7 @@ fn run(parameter: &Param, log: Install) -> Result<()> {
     let mut broker = Broker::new(Arc::clone(&shared), place);
     sys::write_all(&output, &offshoot_bootstrap::agent_marker(&parameter.nonce))?;
     broker.attach_parent(up, input, output)?;
-    broker.attach_own([stdout, stderr], [end.0, child.0], debug)?;
+    broker.attach_own([stdout, stderr], [end.0, child.0])?;
     let hello = codec::to_bytes(&Hello::own()).unwrap_or_default();
     shared.with(|core| core.node.control(up, Kind::Hello, hello));
     broker.run();

@@ -30,7 +30,6 @@ use children::Child;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use programs::Program;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -131,8 +130,6 @@ pub(crate) struct Broker {
     own_lines: [crate::log::Lines; 2],
     heartbeat: u32,
     reaping: bool,
-    /// Whether a signal asks for a dump.
-    debug: Arc<AtomicBool>,
     released: Vec<u32>,
     let_go: bool,
     stopping: bool,
@@ -157,7 +154,6 @@ impl Broker {
             own_lines: Default::default(),
             heartbeat: 0,
             reaping: false,
-            debug: Arc::default(),
             released: Vec::new(),
             let_go: false,
             stopping: false,
@@ -182,15 +178,9 @@ impl Broker {
         Ok(())
     }
 
-    /// Watches what this process itself prints, and the pipes on which SIGTERM and SIGCHLD are reported; the latter also when
-    /// `debug` was set by SIGUSR2.
-    pub fn attach_own(
-        &mut self,
-        [stdout, stderr]: [OwnedFd; 2],
-        [end, child]: [OwnedFd; 2],
-        debug: Arc<AtomicBool>,
-    ) -> Result<()> {
-        self.debug = debug;
+    /// Watches what this process itself prints, and the pipes on which SIGTERM and SIGCHLD are reported, SIGUSR2 on the
+    /// latter as well.
+    pub fn attach_own(&mut self, [stdout, stderr]: [OwnedFd; 2], [end, child]: [OwnedFd; 2]) -> Result<()> {
         for fd in [&stdout, &stderr, &end, &child] {
             sys::set_nonblocking(fd).map_err(|error| Error::system("taking over stdio", error))?;
         }
@@ -319,7 +309,7 @@ impl Broker {
             }
             Role::ChildSignal => {
                 self.reap_soon();
-                if self.debug.swap(false, Ordering::Relaxed) {
+                if sys::signal::take_dump() {
                     self.log_dump();
                 }
             }

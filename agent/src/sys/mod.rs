@@ -4,6 +4,7 @@ pub mod files;
 pub mod life;
 pub mod limit;
 pub mod process;
+pub mod signal;
 pub mod socket;
 
 use std::ffi::{CStr, CString, OsStr};
