@@ -169,3 +169,41 @@ fn write(entry: &Entry) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    /// Files of code that only programs have, or that hands records over.
+    const OTHERS: [&str; 6] = ["sink.rs", "log.rs", "forward.rs", "span.rs", "dump.rs", "tree.rs"];
+
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn no_code_that_agents_carry_calls_tracing() {
+        let mut files = Vec::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+        assert!(files.len() > 50);
+        for file in files.iter().filter(|file| !OTHERS.iter().any(|other| file.ends_with(other))) {
+            let text = fs::read_to_string(file).unwrap();
+            for level in ["error", "warn", "info", "debug", "trace", "event"] {
+                assert!(
+                    !text.contains(&format!("tracing::{level}!")),
+                    "{}: the stock agent has no subscriber, and a program's must not be called with the node locked: \
+                     log by Shared::say, in a Node by Node::say",
+                    file.display()
+                );
+            }
+        }
+    }
+}
