@@ -10,12 +10,30 @@ const EMPTY_LOOKS: u8 = 3;
 /// How long is tried: what changed its user cannot be killed by one who has not.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// One process.
+/// One process as it was seen.
 pub(crate) struct Seen {
     pub pid: u32,
     pub parent: u32,
     pub session: u32,
     pub ended: bool,
+    /// When it was started, in ticks since boot: another process with its number was not.
+    started: u64,
+}
+
+impl Seen {
+    /// Sends it a signal, unless its number is another process's by now, or its parent is another.
+    pub fn signal(&self, signal: i32) {
+        let handle = sys::pidfd_open(self.pid);
+        let same = |now: Seen| (now.parent, now.started) == (self.parent, self.started);
+        if !look_at(self.pid).is_some_and(same) {
+            return;
+        }
+        // What the handle is for is what was looked at; without handles there is the moment between.
+        match handle {
+            Ok(handle) => drop(sys::pidfd_signal(&handle, signal, 0)),
+            Err(_) => drop(sys::kill(self.pid as i32, signal)),
+        }
+    }
 }
 
 /// Ends every process below this one, however it detached itself, but for those that were let go. Orphans have become
@@ -27,10 +45,9 @@ pub(crate) fn end_descendants() {
     let begun = Instant::now();
     let mut empty_looks = 0;
     while empty_looks < EMPTY_LOOKS && sys::reap_all() {
-        let below = descendants(&processes(), me);
-        for pid in &below {
-            sys::kill(*pid as i32, libc::SIGKILL);
-        }
+        let all = processes();
+        let below = descendants(&all, me);
+        below.iter().for_each(|seen| seen.signal(libc::SIGKILL));
         empty_looks = if below.is_empty() { empty_looks + 1 } else { 0 };
         if begun.elapsed() > PATIENCE {
             return;
@@ -71,37 +88,73 @@ pub(crate) fn let_go(pid: u32, mark: Mark) -> io::Result<()> {
 
 /// All processes; none where /proc is not mounted.
 pub(crate) fn processes() -> Vec<Seen> {
-    let mut seen = Vec::new();
-    for pid in files::numbers("/proc") {
-        let Ok(stat) = files::content(&format!("/proc/{pid}/stat")) else { continue };
-        // pid (name) state parent group session ...: the name may hold anything, so the fields are counted from its end.
-        let Some(end) = stat.iter().rposition(|byte| *byte == b')') else { continue };
-        let mut fields = stat[end + 1..].split(|byte| *byte == b' ').filter(|field| !field.is_empty());
-        let state = fields.next();
-        let mut number = || fields.next().and_then(|field| std::str::from_utf8(field).ok()?.parse().ok());
-        if let (Some(state), Some(parent), Some(_), Some(session)) = (state, number(), number(), number()) {
-            seen.push(Seen { pid, parent, session, ended: state == b"Z" });
-        }
-    }
-    seen
+    files::numbers("/proc").into_iter().filter_map(look_at).collect()
+}
+
+/// One process, if there is one of that number.
+fn look_at(pid: u32) -> Option<Seen> {
+    let stat = files::content(&format!("/proc/{pid}/stat")).ok()?;
+    // pid (name) state parent group session ...: the name may hold anything, so the fields are counted from its end.
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = stat[end + 1..].split(|byte| *byte == b' ').filter(|field| !field.is_empty());
+    let state = fields.next()?;
+    let mut number = |skipped| std::str::from_utf8(fields.nth(skipped)?).ok()?.parse::<u64>().ok();
+    let (parent, session, started) = (number(0)? as u32, number(1)? as u32, number(15)?);
+    Some(Seen { pid, parent, session, ended: state == b"Z", started })
 }
 
 /// All living processes below `root` but for those that were let go, and what is below those.
-fn descendants(all: &[Seen], root: u32) -> Vec<u32> {
+fn descendants(all: &[Seen], root: u32) -> Vec<&Seen> {
     let own = life::mark_of(0);
-    let mut found = vec![root];
+    let mut found: Vec<&Seen> = Vec::new();
+    let mut parent = Some(root);
     let mut at = 0;
-    while at < found.len() {
-        let parent = found[at];
-        let below = all
-            .iter()
-            .filter(|seen| seen.parent == parent && !seen.ended && !found.contains(&seen.pid))
-            .map(|seen| seen.pid)
-            .filter(|pid| life::mark_of(*pid).is_none_or(|mark| Some(mark) == own));
-        let below: Vec<u32> = below.collect();
-        found.extend(below);
+    while let Some(number) = parent {
+        let is_new = |seen: &&Seen| {
+            seen.parent == number && !seen.ended && !found.iter().any(|other| other.pid == seen.pid)
+        };
+        let below = all.iter().filter(is_new);
+        let bound = below.filter(|seen| life::mark_of(seen.pid).is_none_or(|mark| Some(mark) == own));
+        let bound: Vec<&Seen> = bound.collect();
+        found.extend(bound);
+        parent = found.get(at).map(|seen| seen.pid);
         at += 1;
     }
-    found.remove(0);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    #[test]
+    fn only_the_process_that_was_seen_is_signalled() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let seen = look_at(child.id()).unwrap();
+        let Seen { pid, parent, session, started, .. } = seen;
+        assert_eq!(parent, std::process::id());
+        for (parent, started) in [(parent, started + 1), (parent + 1, started)] {
+            Seen { pid, parent, session, ended: false, started }.signal(libc::SIGKILL);
+            assert_eq!(child.try_wait().unwrap(), None);
+        }
+        seen.signal(libc::SIGTERM);
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
+        seen.signal(libc::SIGTERM);
+    }
+
+    #[test]
+    fn what_is_below_a_process_is_found_at_every_depth() {
+        let script = "sh -c 'sleep 1000 & sleep 1000 & echo; wait' & wait";
+        let mut child =
+            Command::new("sh").args(["-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut line = [0];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let all = processes();
+        let below = descendants(&all, child.id());
+        assert_eq!(below.len(), 3);
+        below.iter().rev().for_each(|seen| seen.signal(libc::SIGKILL));
+        child.wait().unwrap();
+    }
 }

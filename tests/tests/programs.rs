@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use offshoot::{Command, Context, Error, ExitStatus, Output, Process, Reader, Router};
 use offshoot_tests::Leaks;
-use offshoot_tests::process::eventually;
+use offshoot_tests::process::{eventually, look_at};
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{ended, facts, resident, router};
 
@@ -321,6 +321,32 @@ fn a_program_that_nobody_waits_for_is_ended_even_when_it_resists() {
         assert!(!ended(pid), "{script}");
         drop(process);
         assert!(eventually(SOON, || ended(pid)), "{script}: {pid} lives on");
+    }
+}
+
+#[test]
+fn the_number_of_a_program_that_has_ended_is_given_to_nobody_while_it_can_be_signalled() {
+    let _leaks = Leaks::begin();
+    let here = Here::new();
+    // What nobody reads keeps it in the agent's hands long after its end.
+    let mut process = done(here.shell("echo $$; head -c 440000 /dev/zero; exit 4").spawn());
+    let mut stdout = stdout_of(&mut process);
+    let number = first_number(&mut stdout);
+    assert_eq!(done(process.wait_timeout(SOON)).map(|status| status.code), Some(Some(4)));
+    let mut strangers = Vec::new();
+    for _ in 0..20 {
+        std::fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string()).expect("the sandbox's own");
+        let stranger =
+            std::process::Command::new("setsid").args(["sleep", "1000"]).spawn().expect("there is");
+        assert_ne!(stranger.id(), number, "the number of a program was given to somebody else");
+        strangers.push(stranger);
+    }
+    drop((process, stdout));
+    assert!(eventually(SOON, || look_at(number).is_none()), "it is not collected");
+    for mut stranger in strangers {
+        assert_eq!(stranger.try_wait().expect("it is ours"), None, "a stranger was ended");
+        stranger.kill().expect("it is ours");
+        stranger.wait().expect("it is ours");
     }
 }
 

@@ -13,7 +13,6 @@ use crate::id::{ContextId, FlowKey, LinkId};
 use crate::program::ExitStatus;
 use crate::remote::{failed, value};
 use crate::shared::{Core, Request};
-use crate::sys;
 use crate::sys::life::{Mark, mark_of};
 use crate::sys::process::Process;
 use offshoot_bootstrap::{Mode, Platform};
@@ -240,7 +239,7 @@ impl Broker {
             Some(process)
                 if child.exit.is_none() && mark_of(process.id()) == Some(Mark::context(process.id())) =>
             {
-                self.released.push(process.id());
+                self.released.extend(child.process.take());
                 self.finish(core, link);
             }
             Some(process) if child.exit.is_none() => {
@@ -288,10 +287,11 @@ impl Broker {
     pub(super) fn child_exited(&mut self, link: LinkId) {
         let Some(child) = self.children.get_mut(&link) else {
             self.unwatch(Role::ChildExit(link));
-            return self.released.iter().for_each(|pid| sys::reap(*pid));
+            return self.released.retain_mut(|process| process.try_wait().is_none());
         };
-        let Some(process) = &mut child.process else { return };
+        let Some(process) = child.process.as_mut().filter(|_| child.exit.is_none()) else { return };
         let Some(status) = process.try_wait() else { return };
+        Broker::unwatch_end(&self.shared, process);
         child.exit = Some(status);
         self.unwatch(Role::ChildExit(link));
         let shared = Arc::clone(&self.shared);
@@ -340,6 +340,9 @@ impl Broker {
     /// A child's program has ended and nothing of it is left.
     fn finish(&mut self, core: &mut Core, link: LinkId) {
         let Some(child) = self.children.remove(&link) else { return };
+        if child.process.is_some() {
+            self.unwatch(Role::ChildExit(link));
+        }
         for flow in child.waiting {
             answer(core, flow, value(&()));
         }

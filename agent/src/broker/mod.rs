@@ -25,6 +25,7 @@ use crate::id::LinkId;
 use crate::outflow::LinkIo;
 use crate::shared::{Core, Order, Shared, WAKER};
 use crate::sys;
+use crate::sys::process::Process;
 use crate::table::Table;
 use children::Child;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
@@ -130,7 +131,7 @@ pub(crate) struct Broker {
     own_lines: [crate::log::Lines; 2],
     heartbeat: u32,
     reaping: bool,
-    released: Vec<u32>,
+    released: Vec<Process>,
     let_go: bool,
     stopping: bool,
     forced: bool,
@@ -208,6 +209,23 @@ impl Broker {
         self.shared.epoll.add(&fd, event).map_err(|error| Error::system("watching a descriptor", error))?;
         self.token(role, Some(fd));
         Ok(())
+    }
+
+    /// Watches for the end of a program; where the kernel gives no handles or does not watch them, by looking now and then.
+    fn watch_end(&mut self, role: Role, process: &Process) {
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, self.next_token);
+        let watched = process.handle().map(|handle| self.shared.epoll.add(handle, event));
+        match watched {
+            Some(Ok(())) => drop(self.token(role, None)),
+            _ => self.after(Duration::from_millis(20), Timer::Poll),
+        }
+    }
+
+    /// Its end was seen.
+    fn unwatch_end(shared: &Shared, process: &Process) {
+        if let Some(handle) = process.handle() {
+            let _ = shared.epoll.delete(handle);
+        }
     }
 
     fn unwatch(&mut self, role: Role) {

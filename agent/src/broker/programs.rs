@@ -16,7 +16,6 @@ use std::ffi::{CString, OsStr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The streams of a program by number.
 const STDIN: u8 = 0;
@@ -72,10 +71,9 @@ impl Program {
         self.signal(libc::SIGCONT);
     }
 
-    /// Sends a signal to its process group. Its number is its own as long as it is not collected, and after that as
-    /// long as others are in the group.
+    /// Sends a signal to its process group.
     pub fn signal(&self, signal: i32) {
-        sys::kill(-(self.process.id() as i32), signal);
+        self.process.signal_group(signal);
     }
 }
 
@@ -156,10 +154,7 @@ impl Broker {
         let queue = VecDeque::new();
         let input =
             Some(Input { fd: stdin, token, flow: stream(STDIN), queue, at: 0, end: false, watched: false });
-        let exit = sys::pidfd_open(process.id()).ok();
-        if exit.and_then(|fd| self.watch(Role::ProgramExit(number), fd).ok()).is_none() {
-            self.after(Duration::from_millis(20), Timer::Poll);
-        }
+        self.watch_end(Role::ProgramExit(number), &process);
         Ok(Program { process, reply: None, input, outputs, exited: false, bound: order.tie == Tie::Bound })
     }
 
@@ -375,8 +370,9 @@ impl Broker {
     }
 
     pub(super) fn program_exited(&mut self, number: u32) {
-        let Some(program) = self.programs.get_mut(&number) else { return };
+        let Some(program) = self.programs.get_mut(&number).filter(|program| !program.exited) else { return };
         let Some(status) = program.process.try_wait() else { return };
+        Broker::unwatch_end(&self.shared, &program.process);
         program.exited = true;
         let reply = program.reply.take();
         self.unwatch(Role::ProgramExit(number));

@@ -29,6 +29,14 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) })
 }
 
+/// Sends a signal to the process of a pidfd (Linux 5.1), whose number may be another's by now.
+pub fn pidfd_signal(pidfd: &OwnedFd, signal: i32, flags: libc::c_uint) -> io::Result<()> {
+    let about = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: plain numbers, and no particulars of the signal.
+    result(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, about, flags) })
+        .map(drop)
+}
+
 /// An executable memfd with `bytes`, sealed against change. Kernels before 6.3 do not know `MFD_EXEC` and do not need
 /// it.
 pub fn executable_memfd(name: &CStr, bytes: &[u8]) -> io::Result<OwnedFd> {

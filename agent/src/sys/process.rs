@@ -6,7 +6,7 @@ use super::life::{Mark, set_mark};
 use super::limit::restore_descriptors;
 use super::{
     SignalsBlocked, default_signals, die_with_parent, duplicate_above, duplicate_to, new_session, owned,
-    pipe, read, result,
+    pidfd_open, pidfd_signal, pipe, read, result,
 };
 use crate::program::ExitStatus;
 use std::ffi::CString;
@@ -56,11 +56,16 @@ pub struct Start<'a> {
     pub let_go: bool,
 }
 
-/// A started program. Whoever starts one collects it with [`Process::try_wait`].
+/// A started program. Its number is its own until this is dropped, which collects it: so long no other process has it.
 pub struct Process {
     pid: u32,
+    /// How the kernel knows it, whoever collects it; none before Linux 5.3.
+    handle: Option<OwnedFd>,
     ended: Option<ExitStatus>,
 }
+
+/// Signals a process group by a pidfd of its leader, also after that was collected; from Linux 6.9 on.
+const GROUP: libc::c_uint = 4;
 
 impl Process {
     /// Its number; also that of its process group.
@@ -68,27 +73,66 @@ impl Process {
         self.pid
     }
 
-    /// How it ended, if it has.
+    /// A descriptor that becomes readable when it ends, where the kernel gives one.
+    pub fn handle(&self) -> Option<&OwnedFd> {
+        self.handle.as_ref()
+    }
+
+    /// How it ended, if it has. It is not collected by that.
     pub fn try_wait(&mut self) -> Option<ExitStatus> {
-        if self.ended.is_some() {
-            return self.ended;
+        if self.ended.is_none() {
+            self.ended = self.look(libc::WNOWAIT);
         }
-        let mut status = 0;
-        // SAFETY: `status` is a place for the result.
-        let pid = unsafe { libc::waitpid(self.pid as libc::pid_t, &mut status, libc::WNOHANG) };
-        if pid == 0 {
-            return None;
-        }
-        // A failure means that somebody else has collected it: it has ended, nobody knows how.
-        let code = (pid > 0 && libc::WIFEXITED(status)).then(|| libc::WEXITSTATUS(status));
-        let signal = (pid > 0 && libc::WIFSIGNALED(status)).then(|| libc::WTERMSIG(status));
-        self.ended = Some(ExitStatus { code, signal });
         self.ended
     }
 
-    /// Sends a signal to it alone, unless it was collected already. Whether that was allowed.
+    /// Looks whether it has ended. Where somebody else has collected it nobody knows how.
+    fn look(&self, also: libc::c_int) -> Option<ExitStatus> {
+        let options = libc::WEXITED | libc::WNOHANG | also;
+        // SAFETY: `info` is a place for the result, and holds what the call is about to write where it succeeds.
+        unsafe {
+            let mut info = std::mem::zeroed::<libc::siginfo_t>();
+            let mut ask = |kind, id| libc::waitid(kind, id, &mut info, options) == 0;
+            let by_handle = |fd: &OwnedFd| (libc::P_PIDFD, fd.as_raw_fd() as libc::id_t);
+            let number = (libc::P_PID, self.pid as libc::id_t);
+            let (kind, id) = self.handle.as_ref().map_or(number, by_handle);
+            let known = ask(kind, id)
+                // Linux 5.3 has pidfds, and waits by number.
+                || io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) && ask(number.0, number.1);
+            if known && info.si_pid() == 0 {
+                return None;
+            }
+            let code = (known && info.si_code == libc::CLD_EXITED).then(|| info.si_status());
+            let signal = (known && code.is_none()).then(|| info.si_status());
+            Some(ExitStatus { code, signal })
+        }
+    }
+
+    /// Sends a signal to it alone. Whether that was allowed; one that has ended is no error.
     pub fn signal(&self, signal: i32) -> bool {
-        self.ended.is_some() || super::kill(self.pid as i32, signal)
+        self.send(signal, 0)
+    }
+
+    /// Sends a signal to its process group, also after it has ended itself.
+    pub fn signal_group(&self, signal: i32) -> bool {
+        self.send(signal, GROUP)
+    }
+
+    fn send(&self, signal: i32, flags: libc::c_uint) -> bool {
+        let sent = self.handle.as_ref().map(|fd| pidfd_signal(fd, signal, flags));
+        match sent.map(|sent| sent.map_err(|error| error.raw_os_error())) {
+            Some(Ok(())) => true,
+            Some(Err(Some(number @ (libc::EPERM | libc::ESRCH)))) => number != libc::EPERM,
+            // By its number, which is that of a group as well, as long as the kernel keeps it for this process.
+            _ if self.look(libc::WNOWAIT) == Some(ExitStatus { code: None, signal: None }) => true,
+            _ => super::kill(if flags == GROUP { -(self.pid as i32) } else { self.pid as i32 }, signal),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.look(0);
     }
 }
 
@@ -129,6 +173,7 @@ pub fn start(start: &Start<'_>) -> io::Result<Process> {
     }
     drop(blocked);
     let pid = result(pid.into())? as u32;
+    let handle = pidfd_open(pid).ok();
     drop(failed);
     drop(high);
     let mut number = [0; 4];
@@ -139,7 +184,7 @@ pub fn start(start: &Start<'_>) -> io::Result<Process> {
             unsafe { libc::waitpid(pid as libc::pid_t, &mut status, 0) };
             Err(io::Error::from_raw_os_error(i32::from_ne_bytes(number)))
         }
-        _ => Ok(Process { pid, ended: None }),
+        _ => Ok(Process { pid, handle, ended: None }),
     }
 }
 
@@ -230,10 +275,27 @@ pub fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{SignalsBlocked, files::content};
+    use super::super::{SignalsBlocked, files, files::content, kill};
     use super::*;
     use std::io::{PipeReader, Read};
+    use std::process::{Child, Command};
     use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+    fn started(words: &[&str]) -> Process {
+        let null = || files::open("/dev/null", libc::O_RDWR).unwrap();
+        let argv = words.iter().map(|word| CString::new(*word).unwrap()).collect();
+        start(&Start {
+            image: Image::Named,
+            argv,
+            env: None,
+            directory: None,
+            stdio: [null(), null(), null()],
+            terminal: None,
+            dies_with_parent: true,
+            let_go: false,
+        })
+        .unwrap()
+    }
 
     /// Starts a program that prints; what it prints.
     fn printing(words: &[&str]) -> (Process, PipeReader) {
@@ -321,5 +383,74 @@ mod tests {
         let mut told = Vec::new();
         seen.read_to_end(&mut told).unwrap();
         assert_eq!(told, b"", "a handler ran in a process that was about to become a program");
+    }
+
+    fn stranger() -> Child {
+        Command::new("sleep").arg("1000").spawn().unwrap()
+    }
+
+    #[test]
+    fn an_ended_programs_number_is_kept_until_it_is_dropped() {
+        let mut ends = [(7, "exit 7"), (0, "kill -9 $$")].map(|(code, script)| {
+            let mut process = started(&["sh", "-c", script]);
+            let status = ended(&mut process);
+            assert_eq!(status.code.unwrap_or(0), code, "{script}");
+            process
+        });
+        assert_eq!(ends[1].try_wait(), Some(ExitStatus { code: None, signal: Some(libc::SIGKILL) }));
+        for process in ends {
+            let stat = || files::text(&format!("/proc/{}/stat", process.id()));
+            assert!(stat().contains(") Z "), "{}", stat());
+            assert!(process.signal(libc::SIGTERM) && process.signal_group(libc::SIGTERM));
+            let pid = process.id();
+            drop(process);
+            assert_eq!(files::text(&format!("/proc/{pid}/stat")), "", "it is collected");
+        }
+    }
+
+    #[test]
+    fn the_group_of_a_program_that_has_ended_is_signalled() {
+        let mut process = started(&["sh", "-c", "sleep 1000 & exit 3"]);
+        assert_eq!(ended(&mut process).code, Some(3));
+        let group = -(process.id() as i32);
+        assert!(process.signal_group(libc::SIGKILL));
+        // SAFETY: plain numbers.
+        let alive = || unsafe { libc::kill(group, 0) } == 0 && !only_ended(process.id());
+        while alive() {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Whether all processes of a group have ended.
+    fn only_ended(group: u32) -> bool {
+        let of_group = |stat: &String| stat.split(' ').nth(4) == Some(&group.to_string());
+        let all = files::numbers("/proc").into_iter().map(|pid| files::text(&format!("/proc/{pid}/stat")));
+        all.filter(of_group).all(|stat| stat.contains(") Z "))
+    }
+
+    #[test]
+    fn a_number_that_is_another_processs_by_now_is_not_signalled() {
+        // Ended and collected by somebody else; its number was given to a stranger since.
+        let mut stranger = stranger();
+        let mut gone = started(&["true"]);
+        ended(&mut gone);
+        // SAFETY: a null status pointer is allowed.
+        unsafe { libc::waitpid(gone.id() as i32, std::ptr::null_mut(), 0) };
+        let handle = gone.handle.take();
+        assert!(handle.is_some(), "this kernel has handles");
+        let known = Process { pid: stranger.id(), handle, ended: None };
+        // Without a handle the number has to be that of a child; this one's parent has ended.
+        let orphan = Command::new("sh").args(["-c", "sleep 1000 >&- & echo $!"]).output().unwrap();
+        let orphan: u32 = String::from_utf8(orphan.stdout).unwrap().trim().parse().unwrap();
+        let unknown = Process { pid: orphan, handle: None, ended: None };
+        for mut process in [known, unknown] {
+            assert!(process.signal(libc::SIGKILL) && process.signal_group(libc::SIGKILL));
+            assert_eq!(process.try_wait(), Some(ExitStatus { code: None, signal: None }));
+        }
+        assert!(files::text(&format!("/proc/{orphan}/stat")).contains("(sleep) "), "the orphan lives");
+        assert_eq!(stranger.try_wait().unwrap(), None, "the stranger lives");
+        kill(orphan as i32, libc::SIGKILL);
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
     }
 }

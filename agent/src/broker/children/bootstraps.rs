@@ -1,6 +1,6 @@
 //! The bootstraps of children: one attempt or two, watched until an agent is up or the reason is known why not.
 
-use crate::broker::{Broker, Role, Timer};
+use crate::broker::{Broker, Role};
 use crate::connect::Attach;
 use crate::connect::boot::{Progress, Verdict};
 use crate::connect::dialogue::{Act, Dialogue};
@@ -14,7 +14,6 @@ use crate::sys;
 use crate::sys::process::{AGENT_FD, IMAGE_FD};
 use offshoot_bootstrap::{Image, Mode, Nonce, Platform, Stage0};
 use std::sync::Arc;
-use std::time::Duration;
 use tracing::Level;
 
 /// What start-up files may read while the loader is waited for.
@@ -73,7 +72,7 @@ impl Broker {
         image: Option<&Image>,
         mode: Mode,
     ) -> crate::error::Result<()> {
-        let pid = spawned.process.id();
+        self.watch_end(Role::ChildExit(link), &spawned.process);
         if let Some(child) = self.children.get_mut(&link) {
             child.process = Some(spawned.process);
             child.open_streams = 2 + u8::from(spawned.terminal.is_some());
@@ -88,10 +87,6 @@ impl Broker {
                 child.slave = spawned.slave;
             }
             self.watch(Role::ChildTerminal(link), terminal)?;
-        }
-        match sys::pidfd_open(pid) {
-            Ok(fd) => self.watch(Role::ChildExit(link), fd)?,
-            Err(_) => self.after(Duration::from_millis(20), Timer::Poll),
         }
         if mode == Mode::Wait && image.is_some() {
             // For start-up files that read lines: without any they would wait as long as we do. What they leave of
