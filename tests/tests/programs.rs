@@ -329,7 +329,7 @@ fn the_number_of_a_program_that_has_ended_is_given_to_nobody_while_it_can_be_sig
     let _leaks = Leaks::begin();
     let here = Here::new();
     // What nobody reads keeps it in the agent's hands long after its end.
-    let mut process = done(here.shell("echo $$; head -c 440000 /dev/zero; exit 4").spawn());
+    let mut process = done(here.shell("echo $$; head -c 300000 /dev/zero; exit 4").spawn());
     let mut stdout = stdout_of(&mut process);
     let number = first_number(&mut stdout);
     assert_eq!(done(process.wait_timeout(SOON)).map(|status| status.code), Some(Some(4)));

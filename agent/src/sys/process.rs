@@ -440,7 +440,7 @@ mod tests {
         assert!(handle.is_some(), "this kernel has handles");
         let known = Process { pid: stranger.id(), handle, ended: None };
         // Without a handle the number has to be that of a child; this one's parent has ended.
-        let orphan = Command::new("sh").args(["-c", "sleep 1000 >&- & echo $!"]).output().unwrap();
+        let orphan = Command::new("sh").args(["-c", "sleep 1000 >&- 2>&- & echo $!"]).output().unwrap();
         let orphan: u32 = String::from_utf8(orphan.stdout).unwrap().trim().parse().unwrap();
         let unknown = Process { pid: orphan, handle: None, ended: None };
         for mut process in [known, unknown] {
