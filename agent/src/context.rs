@@ -281,7 +281,7 @@ impl Context {
     /// # Errors
     /// When the context is the place where this program runs, is directly behind sudo, has no guard, or was lost.
     pub fn detach(&self, name: impl Into<String>) -> Result<u32> {
-        let order = DetachOrder { program: Handle::NONE, name: name.into() };
+        let order = DetachOrder::new(self.name(), Handle::NONE, name.into())?;
         let request =
             crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(self.name(), error))?;
         let (_, slot) =
@@ -366,8 +366,9 @@ impl Context {
         title: Option<String>,
         heartbeat: u32,
     ) -> Result<Connecting> {
-        let id = self.allocate()?;
         let name: Arc<str> = self.name_below(name).into();
+        recipe.check(&name, title.as_deref())?;
+        let id = self.allocate()?;
         let announce = self.node().lock().node.id() != ContextId::ROOT;
         let order = ConnectRequest { name: name.to_string(), title, recipe, announce, heartbeat };
         let request =

@@ -62,6 +62,7 @@ mod latch;
 mod listener;
 mod map;
 mod message;
+mod not_started;
 mod outflow;
 mod partials;
 mod parting;

@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::id::{ContextId, FlowKey, Handle};
 use crate::node::Opening;
+use crate::not_started::Asked;
 use crate::remote::read_value;
 use crate::reply::Slot;
 use crate::shared::{Endpoint, Shared};
@@ -42,6 +43,17 @@ pub(crate) struct DetachOrder {
     /// The flow of the program; [`Handle::NONE`] for the context itself.
     pub program: Handle,
     pub name: String,
+}
+
+impl DetachOrder {
+    /// The order to let a program of `context` go, or that itself.
+    pub fn new(context: &str, program: Handle, name: String) -> Result<DetachOrder> {
+        if name.contains('\0') {
+            let action = format!("letting go of {context}");
+            return Err(Error::system(action, format!("the name {name:?} has a NUL byte")));
+        }
+        Ok(DetachOrder { program, name })
+    }
 }
 
 /// How a program ended: exactly one of the two is there.
@@ -138,12 +150,57 @@ impl Command {
     pub fn detached(&self, name: impl Into<String>) -> Result<u32> {
         let shared = Arc::clone(self.context.node());
         let context = self.context.name();
-        let (place, order) = self.place(Tie::Free(name.into()))?;
+        let name = name.into();
+        self.check(Some(&name))?;
+        let (place, order) = self.place(Tie::Free(name))?;
         let request =
             crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(context, error))?;
         let (_, slot) = shared.request(place, Handle::EXEC, request, Opening::default(), |_, _| {})?;
-        let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));
-        read_value(context, &reply.map_err(|error| error.naming(context))?)
+        let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown)).map_err(|error| error.naming(context))?;
+        self.asked().refusal(context, &reply).map_or_else(|| read_value(context, &reply), Err)
+    }
+
+    /// Refuses what no program can be given, which would be cut where it arrives.
+    fn check(&self, name: Option<&str>) -> Result<()> {
+        let Order { argv, env, directory, .. } = &self.order;
+        let cut = |text: &[u8]| text.contains(&0);
+        let argument = argv.iter().position(|word| cut(word));
+        let variable = env.iter().find_map(|(key, value)| {
+            let key_text = String::from_utf8_lossy(key);
+            match key {
+                _ if key.is_empty() => Some("a variable of its environment has no name".into()),
+                _ if cut(key) => Some(format!("the name of the variable {key_text:?} has a NUL byte")),
+                _ if key.contains(&b'=') => Some(format!("the name of the variable {key_text:?} has a '='")),
+                _ if cut(value) => Some(format!("the value of the variable {key_text} has a NUL byte")),
+                _ => None,
+            }
+        });
+        let wrong = match argument {
+            Some(0) => Some("its name has a NUL byte".into()),
+            Some(at) => Some(format!("its argument {at} has a NUL byte")),
+            None if directory.as_deref().is_some_and(cut) => Some("its directory has a NUL byte".into()),
+            None if name.is_some_and(|name| cut(name.as_bytes())) => {
+                Some("the name under which it is let go has a NUL byte".into())
+            }
+            None => variable,
+        };
+        let Some(wrong) = wrong else { return Ok(()) };
+        Err(Error::Spawn {
+            context: self.context.name().into(),
+            program: self.asked().program.replace('\0', "\\0"),
+            errno: libc::EINVAL,
+            detail: format!("{wrong}, which no program can be given"),
+        })
+    }
+
+    /// What was asked for, in words.
+    fn asked(&self) -> Asked {
+        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+        Asked {
+            program: self.order.argv.first().map(text).unwrap_or_default(),
+            alone: self.order.argv.len() == 1,
+            directory: self.order.directory.as_ref().map(text),
+        }
     }
 
     /// Where the program runs, and the order for that place. The programs of the root run below a child of it that has a
@@ -172,10 +229,12 @@ impl Command {
     /// Starts it. Returns at once: that it could not be started is said by [`Process::wait`].
     ///
     /// # Errors
-    /// When the order cannot be sent.
+    /// When the order cannot be sent: [`Error::Spawn`] for a NUL byte in the program, an argument, a variable or the
+    /// directory, and for a variable without a name or with a `=` in it.
     pub fn spawn(&self) -> Result<Process> {
         let shared = Arc::clone(self.context.node());
         let context = self.context.name();
+        self.check(None)?;
         let (place, order) = self.place(self.order.tie.clone())?;
         let request =
             crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(context, error))?;
@@ -194,6 +253,7 @@ impl Command {
         let reader = |(flow, state)| Reader::bound(Arc::clone(&shared), flow, state);
         Ok(Process {
             context: self.context.clone(),
+            asked: self.asked(),
             flow,
             slot,
             stdin: Some(Writer::bound(Arc::clone(&shared), stdin.0, stdin.1)),
@@ -240,6 +300,7 @@ pub struct Output {
 /// A program that runs in a context. Dropping it ends the program.
 pub struct Process {
     pub(crate) context: Context,
+    asked: Asked,
     shared: Arc<Shared>,
     flow: FlowKey,
     slot: Arc<Slot>,
@@ -291,8 +352,8 @@ impl Process {
     /// When it was not started as [detachable](Command::detachable), has ended, has changed user, or the context was lost.
     /// It is dropped then, and thereby ended.
     pub fn detach(mut self, name: impl Into<String>) -> Result<u32> {
-        let order = DetachOrder { program: self.flow.handle, name: name.into() };
         let context = self.context.name();
+        let order = DetachOrder::new(context, self.flow.handle, name.into())?;
         let request =
             crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(context, error))?;
         let (_, slot) =
@@ -304,7 +365,9 @@ impl Process {
     }
 
     fn read(&self, reply: Result<Vec<u8>>) -> Result<ExitStatus> {
-        read_value(self.context.name(), &reply.map_err(|error| error.naming(self.context.name()))?)
+        let name = self.context.name();
+        let reply = reply.map_err(|error| error.naming(name))?;
+        self.asked.refusal(name, &reply).map_or_else(|| read_value(name, &reply), Err)
     }
 }
 

@@ -82,7 +82,7 @@ const fn sum(bytes: &[u8]) -> u32 {
 /// The first byte of a reply.
 #[derive(Copy, Clone, PartialEq, Eq)]
 #[repr(u8)]
-enum Outcome {
+pub(crate) enum Outcome {
     Value = 0,
     /// The function's own error: the length of its text, the text, the error.
     Error = 1,
@@ -92,7 +92,7 @@ enum Outcome {
 /// The most of an error's text that goes beside the error itself.
 const TEXT_LIMIT: usize = 4 << 10;
 
-fn tagged(outcome: Outcome, bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn tagged(outcome: Outcome, bytes: Vec<u8>) -> Vec<u8> {
     let mut reply = bytes;
     reply.insert(0, outcome as u8);
     reply

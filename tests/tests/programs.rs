@@ -3,14 +3,16 @@
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use offshoot::{Command, Context, Error, ExitStatus, Output, Process, Reader, Router};
-use offshoot_tests::Leaks;
 use offshoot_tests::process::{eventually, look_at};
 use offshoot_tests::scratch::ScratchDir;
-use offshoot_tests::tree::{ended, facts, resident, router};
+use offshoot_tests::tree::{ended, facts, hop, resident, router};
+use offshoot_tests::users::PLAIN;
+use offshoot_tests::{Leaks, Sshd};
 
 /// How long something that is to happen may take.
 const SOON: Duration = Duration::from_secs(20);
@@ -114,6 +116,107 @@ fn it_starts_in_the_directory_that_is_set() {
         done(here.command("pwd").current_dir("/nowhere").spawn()).wait().expect_err("no such directory");
     let Error::Spawn { errno, .. } = &error else { panic!("{error}") };
     assert_eq!(*errno, libc::ENOENT, "{error}");
+    let named = "local: pwd: it cannot start in the folder /nowhere: No such file or directory";
+    assert_eq!(error.to_string(), named);
+    let file = scratch.file("file", "", 0o644);
+    let error = here.command("ls").current_dir(&file).output().expect_err("it is no directory");
+    assert!(error.to_string().contains(&format!("in the folder {}: Not a", file.display())), "{error}");
+    // The same where the programs of a root run below a child of it, and for one that is let go.
+    let error = here._router.command("ls").current_dir("/nowhere/../x").output().expect_err("none");
+    assert!(error.to_string().contains("the folder /nowhere/../x: No such file"), "{error}");
+    let error = here.command("ls").current_dir("/nowhere").detached("x").expect_err("none");
+    assert!(error.to_string().contains("the folder /nowhere: No such file"), "{error}");
+}
+
+#[test]
+fn a_folder_on_the_way_that_may_not_be_entered_is_told_from_a_program_that_is_not_executable() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let context = done(hop(&router, &server, PLAIN).connect());
+    let scratch = ScratchDir::new("closed");
+    let closed = scratch.file("tool", "#!/bin/sh\n", 0o750);
+    let locked = scratch.path().join("locked");
+    std::fs::create_dir(&locked).expect("our own folder");
+    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o700)).expect("our own folder");
+    let error = context.command(locked.join("tool")).output().expect_err("it may not be entered");
+    assert!(error.to_string().contains("may not enter a folder on the way"), "{error}");
+    let error = context.command(&closed).output().expect_err("it is root's alone");
+    assert!(error.to_string().contains("this user may not execute it"), "{error}");
+    // A folder of the PATH that may not be entered does not make a missing program a forbidden one.
+    let error = context
+        .command("no-such")
+        .env("PATH", format!("{}:/usr/bin", locked.display()))
+        .output()
+        .expect_err("it is nowhere");
+    let Error::Spawn { errno, .. } = &error else { panic!("{error}") };
+    assert_eq!(*errno, libc::ENOENT, "{error}");
+}
+
+#[test]
+fn a_nul_byte_is_refused_in_everything_that_a_program_is_given_before_anything_is_sent() {
+    let _leaks = Leaks::begin();
+    let here = Here::new();
+    let cases = [
+        (here.command("echo\0x"), "echo\\0x: its name has a NUL byte"),
+        (here.command("\0"), "its name"),
+        (here.command("printf").args(["%s|", "/srv/data\0.old", "b"]), "its argument 2 has a NUL byte"),
+        (here.command("printf").arg("\0"), "its argument 1"),
+        (here.command("true").env("A", "1\0"), "the value of the variable A has a NUL byte"),
+        (here.command("true").env("B\0", "1"), "the name of the variable \"B\\0\" has a NUL byte"),
+        (here.command("true").env("A=1", "x"), "the name of the variable \"A=1\" has a '='"),
+        (here.command("true").env("=", "x"), "has a '='"),
+        (here.command("true").env("", "x"), "no name"),
+        (here.command("true").current_dir("/tmp\0/x"), "its directory has a NUL byte"),
+    ];
+    for (command, expected) in cases {
+        let spawned = command.spawn().expect_err("it is refused when it is to be sent");
+        for error in [spawned, command.output().unwrap_err(), command.detached("x").unwrap_err()] {
+            let Error::Spawn { context, errno, .. } = &error else { panic!("{error}") };
+            assert_eq!((context.as_str(), *errno), ("local", libc::EINVAL), "{error}");
+            let text = error.to_string();
+            assert!(text.contains(expected) && !text.contains('\0'), "{expected}: {text:?}");
+        }
+    }
+    let error = here.command("true").detached("na\0me").expect_err("a name is refused as well");
+    assert!(error.to_string().contains("under which it is let go has a NUL byte"), "{error}");
+    let process = done(here.command("sleep").arg("1000").detachable().spawn());
+    let error = process.detach("na\0me").expect_err("a name is refused as well");
+    assert!(error.to_string().contains("has a NUL byte"), "{error}");
+    assert!(here.context.detach("\0").expect_err("as above").to_string().contains("has a NUL byte"));
+    assert_eq!(printed(here.command("echo").arg("still")), b"still\n");
+}
+
+#[test]
+fn a_nul_byte_is_refused_in_everything_that_a_hop_is_given() {
+    let _leaks = Leaks::begin();
+    let here = Here::new();
+    let place = &here.context;
+    let outcomes = [
+        (place.local().shell("/bin/sh\0").open().err(), "a word of its command"),
+        (place.local().shell_words(vec!["env".into(), "A=\0".into(), "sh".into()]).open().err(), "\"A=\\0\""),
+        (place.ssh("ho\0st").open().err(), "a word of its command"),
+        (place.ssh("host").user("de\0ploy").open().err(), "\"de\\0ploy\""),
+        (place.ssh("host").option("Port\0 1").open().err(), "a word of its command"),
+        (place.ssh("host").identity("/key\0").open().err(), "a word of its command"),
+        (place.ssh("host").config("\0").open().err(), "a word of its command"),
+        (place.ssh("host").program("ssh\0").open().err(), "a word of its command"),
+        (place.sudo().program("su\0do").open().err(), "a word of its command"),
+        (place.sudo().role("r\0").open().err(), "a word of its command"),
+        (place.sudo().password("hu\0sh").open().err(), "its password"),
+        (place.local().name("na\0me").open().err(), "its name"),
+        (place.local().remote_name("ti\0tle").open().err(), "its title"),
+        (here._router.local().name("na\0me").open().err(), "its name"),
+    ];
+    for (error, expected) in outcomes {
+        let error = error.expect("it is refused before anything is sent");
+        let kind = error.as_connect().map(|error| error.kind);
+        assert_eq!(kind, Some(offshoot::ConnectErrorKind::Start), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(expected) && text.contains("has a NUL byte; "), "{expected}: {text}");
+        assert!(!text.contains('\0') && !text.contains("hu\\0"), "{text:?}");
+    }
+    assert_eq!(printed(here.command("echo").arg("still")), b"still\n");
 }
 
 #[test]
@@ -141,13 +244,27 @@ fn a_program_that_cannot_be_started_is_told_with_the_systems_reason() {
     let empty = scratch.file("nothing", "\x7fELF nothing", 0o755);
     let lost = scratch.file("lost", "#!/no/such/interpreter\n", 0o755);
     let text = |path: &std::path::Path| path.to_str().expect("our own path").to_owned();
-    for (program, expected) in [
-        ("no-such-program".to_owned(), libc::ENOENT),
-        ("/no/such/program".to_owned(), libc::ENOENT),
-        (text(&plain), libc::EACCES),
-        (text(scratch.path()), libc::EACCES),
-        (text(&empty), libc::ENOEXEC),
-        (text(&lost), libc::ENOENT),
+    let windows = scratch.file("windows", "#!/bin/sh\r\necho hi\r\n", 0o755);
+    let bare = scratch.file("bare", "echo hi\n", 0o755);
+    let foreign = [b"\x7fELF\x02\x01\x01".as_slice(), &[0; 9], &[2, 0, 22, 0], &[0; 44]].concat();
+    let foreign = scratch.file("foreign", foreign, 0o755);
+    // A file system that allows for nothing to be executed: programs of its own are not.
+    let noexec = std::path::PathBuf::from("/proc/version");
+    for (program, expected, words) in [
+        ("no-such-program".to_owned(), libc::ENOENT, "in no folder of the PATH"),
+        ("/no/such/program".to_owned(), libc::ENOENT, "No such file"),
+        (text(&plain), libc::EACCES, "it is not executable (chmod +x"),
+        (text(scratch.path()), libc::EACCES, "it is a folder"),
+        (text(&empty), libc::ENOEXEC, "a program for another kind of machine"),
+        (text(&foreign), libc::ENOEXEC, "a program for s390x"),
+        (text(&bare), libc::ENOEXEC, "#!/bin/sh"),
+        (text(&lost), libc::ENOENT, "its interpreter /no/such/interpreter is not there"),
+        (text(&windows), libc::ENOENT, "carriage return"),
+        (format!("{}/x", text(&plain)), libc::ENOTDIR, "takes for a folder is none"),
+        (text(&noexec), libc::EACCES, "noexec"),
+        ("cd".to_owned(), libc::ENOENT, "cd is a word of the shell"),
+        ("FOO=1".to_owned(), libc::ENOENT, "env FOO=1 ..."),
+        ("ls -l /".to_owned(), libc::ENOENT, "no shell takes it apart"),
     ] {
         let mut process = done(here.command(&program).spawn());
         let mut stdout = Vec::new();
@@ -157,6 +274,7 @@ fn a_program_that_cannot_be_started_is_told_with_the_systems_reason() {
         let Error::Spawn { context, program: named, errno, .. } = &error else { panic!("{error}") };
         assert_eq!((context.as_str(), named, *errno), ("local", &program, expected), "{error}");
         assert!(error.to_string().starts_with(&format!("local: {program}: ")), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
         assert_eq!(here.command(&program).output().expect_err("as above"), error);
     }
 }

@@ -96,6 +96,16 @@ fn the_status_is_the_programs_own() {
         assert_eq!(run(words).code, status, "{words:?}");
     }
     assert!(run(&["no-such-program-here"]).err().contains("no-such-program-here"));
+    for (words, part) in [
+        (&["cd", "/tmp"][..], "cd is a word of the shell and no program: -- sh -c '...'"),
+        (&["ulimit", "-n"], "-- sh -c '...'"),
+        (&["FOO=1", "env"], "-- env FOO=1 ..."),
+        (&["ls -l /tmp"], "no shell takes it apart: -- sh -c '...'"),
+        (&["no-such-program-here"], "in no folder of the PATH there"),
+    ] {
+        let seen = run(words).expect_code(127);
+        assert!(seen.err().contains(part), "{words:?}: {}", seen.err());
+    }
 }
 
 #[test]

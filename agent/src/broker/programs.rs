@@ -3,16 +3,18 @@
 use super::requests::{answer, unreadable};
 use super::{Broker, PATIENCE, Place, READ_SIZE, Role, Timer};
 use crate::codec;
-use crate::error::{Error, Reason};
+use crate::error::Reason;
 use crate::id::{FlowKey, Handle};
 use crate::program::{ExitStatus, Order, Tie};
-use crate::remote::{failed, value};
+use crate::remote::{Outcome, tagged, value};
 use crate::shared::{Core, Endpoint, Request};
 use crate::sys;
+use crate::sys::execute::NotStarted;
 use crate::sys::process::{Image, Process, Start, start};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use std::collections::VecDeque;
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -91,7 +93,7 @@ impl Broker {
                     self.shared.say(tracing::Level::INFO, text);
                     value(&process)
                 }
-                Err(error) => failed(&spawn_error(core, &order, &error)),
+                Err(why) => not_started(&why),
             };
             return answer(core, flow, reply);
         }
@@ -110,11 +112,11 @@ impl Broker {
                 }
                 self.programs.insert(number, program);
             }
-            Err(error) => {
+            Err(why) => {
                 for index in [STDIN, STDOUT, STDERR] {
                     core.node.reset(stream(index), Reason::Cancelled, "the program did not start");
                 }
-                answer(core, flow, failed(&spawn_error(core, &order, &error)));
+                answer(core, flow, not_started(&why));
             }
         }
     }
@@ -124,7 +126,7 @@ impl Broker {
         number: u32,
         order: &Order,
         stream: impl Fn(u8) -> FlowKey,
-    ) -> std::io::Result<Program> {
+    ) -> Result<Program, NotStarted> {
         let (child_in, stdin) = sys::pipe()?;
         let (stdout, child_out) = sys::pipe()?;
         let (stderr, child_err) = sys::pipe()?;
@@ -138,15 +140,17 @@ impl Broker {
         });
         let watched = outputs.iter().try_for_each(|output| {
             let event = EpollEvent::new(EpollFlags::EPOLLIN, output.token);
-            self.shared.epoll.add(&output.fd, event).map_err(std::io::Error::from)
+            self.shared.epoll.add(&output.fd, event).map_err(io::Error::from)
         });
-        let process = match watched.and_then(|()| start_program(order, [child_in, child_out, child_err])) {
+        let started = watched.map_err(NotStarted::from);
+        let started = started.and_then(|()| start_program(order, [child_in, child_out, child_err]));
+        let process = match started {
             Ok(process) => process,
-            Err(error) => {
+            Err(why) => {
                 for output in outputs {
                     self.sources.remove(&output.token);
                 }
-                return Err(error);
+                return Err(why);
             }
         };
         let outputs = outputs.map(Some);
@@ -159,9 +163,9 @@ impl Broker {
     }
 
     /// Starts a program that is none of ours from its first instruction on. It is collected as orphans are.
-    fn start_free(&self, order: &Order) -> std::io::Result<u32> {
+    fn start_free(&self, order: &Order) -> Result<u32, NotStarted> {
         if !self.place.is_agent() {
-            return Err(std::io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+            return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP).into());
         }
         let null = sys::files::open("/dev/null", libc::O_RDWR)?;
         let streams = [null.try_clone()?, null.try_clone()?, null];
@@ -409,16 +413,22 @@ impl Broker {
     }
 }
 
-fn start_program(order: &Order, stdio: [OwnedFd; 3]) -> std::io::Result<Process> {
-    if order.argv.is_empty() {
-        return Err(std::io::Error::from_raw_os_error(libc::EINVAL));
+fn start_program(order: &Order, stdio: [OwnedFd; 3]) -> Result<Process, NotStarted> {
+    let refused = |error: io::Error| NotStarted::new(NotStarted::WORDS, &error);
+    let words = |words: &[Vec<u8>]| words.iter().map(|word| sys::c_string(word)).collect::<io::Result<_>>();
+    let argv: Vec<CString> = words(&order.argv).map_err(refused)?;
+    let directory = order.directory.as_deref().map(sys::c_string).transpose().map_err(refused)?;
+    let env = environment(order).map(|env| words(&env)).transpose().map_err(refused)?;
+    // What has no name, or whose name has an end in it, would be read as another variable.
+    let unnamed = |name: &[u8]| name.get(1..).is_none_or(|rest| rest.contains(&b'='));
+    if argv.is_empty() || order.env.iter().any(|(name, _)| unnamed(name)) {
+        return Err(refused(io::Error::from_raw_os_error(libc::EINVAL)));
     }
-    let word = |bytes: &Vec<u8>| sys::c_string(OsStr::from_bytes(bytes));
     start(&Start {
         image: Image::Named,
-        argv: order.argv.iter().map(word).collect(),
-        env: environment(order),
-        directory: order.directory.as_ref().map(word),
+        argv,
+        env,
+        directory,
         stdio,
         terminal: None,
         dies_with_parent: order.tie == Tie::Bound,
@@ -431,19 +441,13 @@ fn unwatched(error: nix::Error) -> String {
     format!("the system cannot watch a stream of the program: {error}")
 }
 
-/// Why a program did not start, for who asked.
-fn spawn_error(core: &Core, order: &Order, error: &std::io::Error) -> Error {
-    let context = core.name_of(core.node.id()).to_string();
-    let program =
-        order.argv.first().map(|word| String::from_utf8_lossy(word).into_owned()).unwrap_or_default();
-    let errno = error.raw_os_error().unwrap_or(0);
-    let text = error.to_string();
-    let detail = text.rsplit_once('(').map_or(text.as_str(), |(detail, _)| detail.trim_end()).to_owned();
-    Error::Spawn { context, program, errno, detail }
+/// Why a program did not start, for who asked, who explains it.
+fn not_started(why: &NotStarted) -> Vec<u8> {
+    tagged(Outcome::Error, why.as_bytes().to_vec())
 }
 
-/// The environment of a program as the system takes it; none where it is this agent's own.
-fn environment(order: &Order) -> Option<Vec<CString>> {
+/// The environment of a program; none where it is this agent's own.
+fn environment(order: &Order) -> Option<Vec<Vec<u8>>> {
     if order.env.is_empty() && !order.clear_env {
         return None;
     }
@@ -455,5 +459,42 @@ fn environment(order: &Order) -> Option<Vec<CString>> {
         }
     }
     entries.extend(order.env.iter().map(|(key, value)| [key.as_slice(), b"=", value].concat()));
-    Some(entries.iter().map(|entry| sys::c_string(OsStr::from_bytes(entry))).collect())
+    Some(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_be_cut_or_read_as_something_else_is_refused_where_it_arrives_too() {
+        let plain = Order {
+            argv: vec![b"true".to_vec()],
+            env: Vec::new(),
+            clear_env: true,
+            directory: None,
+            tie: Tie::Bound,
+        };
+        let pair = |key: &[u8], value: &[u8]| vec![(key.to_vec(), value.to_vec())];
+        let orders = [
+            Order { argv: Vec::new(), ..plain.clone() },
+            Order { argv: vec![b"tr\0ue".to_vec()], ..plain.clone() },
+            Order { argv: vec![b"true".to_vec(), b"\0".to_vec()], ..plain.clone() },
+            Order { env: pair(b"A", b"1\0"), ..plain.clone() },
+            Order { env: pair(b"A\0B", b"1"), ..plain.clone() },
+            Order { env: pair(b"", b"1"), ..plain.clone() },
+            Order { env: pair(b"A=1", b"x"), ..plain.clone() },
+            Order { directory: Some(b"/\0tmp".to_vec()), ..plain.clone() },
+        ];
+        let null = || sys::files::open("/dev/null", libc::O_RDWR).unwrap();
+        for order in orders {
+            let why = start_program(&order, [null(), null(), null()]).err().expect("it is refused");
+            let seen = (why.as_bytes()[4], why.error().raw_os_error());
+            assert_eq!(seen, (NotStarted::WORDS, Some(libc::EINVAL)), "{order:?}");
+        }
+        let mut fine = start_program(&plain, [null(), null(), null()]).expect("it starts");
+        while fine.try_wait().is_none() {
+            std::thread::yield_now();
+        }
+    }
 }

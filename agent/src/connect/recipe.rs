@@ -1,6 +1,7 @@
 //! A hop as data, so that a parent can take hops that its own image has no builder for.
 
-use super::dialogue::Rule;
+use super::dialogue::{Reaction, Rule};
+use crate::error::{ConnectError, ConnectErrorKind};
 use serde::{Deserialize, Serialize};
 
 /// How the bootstrap follows the words of a recipe.
@@ -37,6 +38,34 @@ pub struct Recipe {
     pub timeout_ms: u64,
     /// What a reader can try when it fails without saying why.
     pub hint: String,
+}
+
+impl Recipe {
+    /// Refuses what the program of the hop cannot be given, which would be cut where it arrives: for the context `name`
+    /// whose process shows `title`.
+    ///
+    /// # Errors
+    /// [`Error::Connect`](crate::Error::Connect) that names it.
+    pub fn check(&self, name: &str, title: Option<&str>) -> crate::Result<()> {
+        let cut = |text: &&str| text.contains('\0');
+        let word = self.argv.iter().map(String::as_str).find(cut);
+        let mut secrets = self.rules.iter().filter_map(|rule| match &rule.reaction {
+            Reaction::Answer(Some(secret)) => Some(secret.expose()),
+            _ => None,
+        });
+        let wrong = match word {
+            Some(word) => format!("{word:?}, a word of its command,"),
+            None if cut(&name) => format!("its name {name:?}"),
+            None if title.as_ref().is_some_and(cut) => format!("its title {:?}", title.unwrap_or_default()),
+            None if secrets.any(|secret| secret.contains(&0)) => "its password".into(),
+            None => return Ok(()),
+        };
+        let mut error = ConnectError::new(ConnectErrorKind::Start, format!("{wrong} has a NUL byte"));
+        error.context = name.replace('\0', "\\0");
+        error.hop = self.hop.replace('\0', "\\0");
+        error.hint = "no program can be given one: leave it out".into();
+        Err(error.into())
+    }
 }
 
 /// The request to the service that connects.

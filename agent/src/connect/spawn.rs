@@ -2,7 +2,6 @@
 
 use crate::sys::process::{Image, Process, Start, open_terminal, start};
 use crate::sys::{c_string, pipe, set_nonblocking};
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -51,9 +50,10 @@ pub fn spawn(program: &Program<'_>, with_terminal: bool) -> io::Result<Spawned> 
         Program::Words(words) => (Image::Named, words.as_slice()),
         Program::Agent { image, agent, argv } => (Image::Open { image, agent }, argv.as_slice()),
     };
-    let process = start(&Start {
+    let argv = words.iter().map(|word| c_string(word.as_bytes())).collect::<io::Result<_>>()?;
+    let started = start(&Start {
         image,
-        argv: words.iter().map(|word| c_string(OsStr::new(word))).collect(),
+        argv,
         env: None,
         directory: None,
         stdio: [child_in, child_out, child_err],
@@ -61,7 +61,8 @@ pub fn spawn(program: &Program<'_>, with_terminal: bool) -> io::Result<Spawned> 
         // A guard has a tie of its own. A program that changes user loses this one; its streams end it.
         dies_with_parent: matches!(program, Program::Words(_)),
         let_go: false,
-    })?;
+    });
+    let process = started.map_err(|why| why.error())?;
     for fd in [&stdin, &stdout, &stderr].into_iter().chain(&terminal) {
         set_nonblocking(fd)?;
     }

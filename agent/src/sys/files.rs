@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 /// # Errors
 /// As the operating system gives them.
 pub fn open(path: &str, mode: libc::c_int) -> io::Result<OwnedFd> {
-    let path = c_string(path.as_ref());
+    let path = c_string(path.as_bytes())?;
     // SAFETY: a C string for the length of the call, and plain numbers.
     owned(unsafe { libc::open(path.as_ptr(), mode | libc::O_CLOEXEC) }.into())
 }
@@ -43,7 +43,7 @@ pub fn text(path: &str) -> String {
 /// The entries of a folder whose names are numbers; none where it cannot be read.
 pub fn numbers(folder: &str) -> Vec<u32> {
     let mut numbers = Vec::new();
-    let folder = c_string(folder.as_ref());
+    let Ok(folder) = c_string(folder.as_bytes()) else { return numbers };
     // SAFETY: a C string; the stream is this function's own until it is closed, and each entry is used before the next is
     // asked for.
     unsafe {

@@ -1,5 +1,6 @@
 //! The system calls that std lacks, each in a safe wrapper: the only module with `unsafe` outside of process start-up.
 
+pub mod execute;
 pub mod files;
 pub mod life;
 pub mod limit;
@@ -7,11 +8,10 @@ pub mod process;
 pub mod signal;
 pub mod socket;
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 
 fn result(value: libc::c_long) -> io::Result<libc::c_long> {
     if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
@@ -271,11 +271,12 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// A text as a C string, cut at a NUL byte if it has one.
-pub fn c_string(text: &OsStr) -> CString {
-    let bytes = text.as_bytes();
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    CString::new(&bytes[..end]).unwrap_or_default()
+/// A text as a C string.
+///
+/// # Errors
+/// `EINVAL` for one with a NUL byte, which would be cut there.
+pub fn c_string(text: &[u8]) -> io::Result<CString> {
+    CString::new(text).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }
 
 /// Takes over one of stdin and stdout under a number above them, closed on exec.

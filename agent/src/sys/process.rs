@@ -2,6 +2,7 @@
 //!
 //! Not std's `Command`: its bookkeeping for environments is a tenth of an agent, and it cannot execute a descriptor.
 
+use super::execute::{NotStarted, execute};
 use super::life::{Mark, set_mark};
 use super::limit::restore_descriptors;
 use super::{
@@ -14,7 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 unsafe extern "C" {
-    static mut environ: *const *const libc::c_char;
+    pub(super) static mut environ: *const *const libc::c_char;
 }
 
 /// What is executed.
@@ -139,8 +140,8 @@ impl Drop for Process {
 /// Starts a program.
 ///
 /// # Errors
-/// As the operating system gives them, also for what failed in the new process before the program ran.
-pub fn start(start: &Start<'_>) -> io::Result<Process> {
+/// Also for what failed in the new process before the program ran.
+pub fn start(start: &Start<'_>) -> Result<Process, NotStarted> {
     let pointers = |words: &[CString]| -> Vec<*const libc::c_char> {
         words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect()
     };
@@ -163,11 +164,11 @@ pub fn start(start: &Start<'_>) -> io::Result<Process> {
     // SAFETY: the child only makes system calls until it executes the program or exits; it neither allocates nor locks.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        let error = child(start, parent, &high, &argv, env.as_deref());
-        let number = error.raw_os_error().unwrap_or(libc::EINVAL).to_ne_bytes();
+        let why = child(start, parent, &high, &argv, env.as_deref());
+        let why = why.as_bytes();
         // SAFETY: the child of a fork; nothing of the parent's may run on its way out.
         unsafe {
-            libc::write(failed.as_raw_fd(), number.as_ptr().cast(), number.len());
+            libc::write(failed.as_raw_fd(), why.as_ptr().cast(), why.len());
             libc::_exit(127)
         }
     }
@@ -176,13 +177,14 @@ pub fn start(start: &Start<'_>) -> io::Result<Process> {
     let handle = pidfd_open(pid).ok();
     drop(failed);
     drop(high);
-    let mut number = [0; 4];
-    match read(&report, &mut number)? {
-        Some(4) => {
+    let mut why = NotStarted::from(io::Error::from_raw_os_error(0));
+    match read(&report, &mut why.bytes)? {
+        Some(count) if count >= NotStarted::START => {
             let mut status = 0;
             // SAFETY: `status` is a place for the result; the child is about to exit.
             unsafe { libc::waitpid(pid as libc::pid_t, &mut status, 0) };
-            Err(io::Error::from_raw_os_error(i32::from_ne_bytes(number)))
+            why.length = count as u8;
+            Err(why)
         }
         _ => Ok(Process { pid, handle, ended: None }),
     }
@@ -195,16 +197,13 @@ fn child(
     high: &[OwnedFd],
     argv: &[*const libc::c_char],
     env: Option<&[*const libc::c_char]>,
-) -> io::Error {
-    let prepare = || -> io::Result<()> {
+) -> NotStarted {
+    let mut tried = NotStarted::AGENT;
+    let mut prepare = || -> io::Result<()> {
         new_session(start.terminal.map(AsRawFd::as_raw_fd))?;
-        // SAFETY: plain calls. The directory's name is a C string. An older kernel has no close_range and keeps what
-        // others have left open.
+        // SAFETY: plain calls. An older kernel has no close_range and keeps what others have left open.
         unsafe {
             libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
-            if let Some(directory) = &start.directory {
-                result(libc::chdir(directory.as_ptr()).into())?;
-            }
         }
         for (fd, number) in high.iter().zip([0, 1, 2, IMAGE_FD, AGENT_FD]) {
             duplicate_to(fd.as_raw_fd(), number)?;
@@ -216,12 +215,17 @@ fn child(
         if start.dies_with_parent {
             die_with_parent(parent)?;
         }
+        if let Some(directory) = &start.directory {
+            tried = NotStarted::DIRECTORY;
+            // SAFETY: a C string.
+            result(unsafe { libc::chdir(directory.as_ptr()) }.into())?;
+        }
         // Last: a signal that came meanwhile ends it here, and no handler of the parent's ever runs.
         default_signals();
         Ok(())
     };
     if let Err(error) = prepare() {
-        return error;
+        return NotStarted::new(tried, &error);
     }
     // SAFETY: both vectors end in a null pointer and their strings live on in the parent's copy of memory; no other
     // thread exists in this process that could change `environ`.
@@ -230,9 +234,7 @@ fn child(
             environ = env.as_ptr();
         }
         match start.image {
-            Image::Named => {
-                libc::execvp(argv[0], argv.as_ptr());
-            }
+            Image::Named => execute(argv),
             Image::Open { .. } => {
                 libc::syscall(
                     libc::SYS_execveat,
@@ -246,10 +248,10 @@ fn child(
                     // Emulators know no execveat.
                     libc::execve(c"/proc/self/fd/4".as_ptr(), argv.as_ptr(), environ);
                 }
+                io::Error::last_os_error().into()
             }
         }
     }
-    io::Error::last_os_error()
 }
 
 /// A pseudo terminal without echo: the controlling end, and the program's end.
@@ -311,7 +313,7 @@ mod tests {
             dies_with_parent: false,
             let_go: false,
         });
-        (process.unwrap(), output)
+        (process.unwrap_or_else(|why| panic!("{}", why.error())), output)
     }
 
     fn ended(process: &mut Process) -> ExitStatus {

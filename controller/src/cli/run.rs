@@ -225,16 +225,9 @@ impl Job {
             return TRANSPORT;
         };
         let not_found = *errno == nix::libc::ENOENT;
-        let way_out = match not_found {
-            true if self.command.len() == 1 && program.contains([' ', ';', '|', '&', '$', '>']) => {
-                "; no shell takes it apart, so name one: -- sh -c '...'"
-            }
-            true if !program.contains('/') => {
-                "; it is in no folder of the PATH there, so name it with its whole path"
-            }
-            _ => "",
-        };
-        let text = harmless(&format!("cannot run {program:?}: {detail}{way_out}"));
+        // What a shell has to do is said as it would be typed here.
+        let detail = detail.replace("sh -c '...'", "-- sh -c '...'").replace(": env ", ": -- env ");
+        let text = harmless(&format!("cannot run {program:?}: {detail}"));
         self.show_trouble(target, target, &text, &[]);
         if not_found { NOT_FOUND } else { NOT_EXECUTABLE }
     }
