@@ -31,7 +31,7 @@ impl std::error::Error for CodecError {}
 
 impl CodecError {
     /// A value of so many bytes is larger than a message may be.
-    fn too_large(length: usize) -> CodecError {
+    pub(crate) fn too_large(length: usize) -> CodecError {
         CodecError(format!("{length}{TOO_LARGE}"))
     }
 
@@ -42,7 +42,7 @@ impl CodecError {
 }
 
 /// The end of what is said of a value that is too large.
-const TOO_LARGE: &str = " bytes, the limit is 134217728";
+const TOO_LARGE: &str = " bytes, the limit is 134217728; a Reader or Writer carries more";
 const _: () = assert!(MAX_MESSAGE == 134_217_728);
 
 /// A value as bytes.

@@ -148,6 +148,40 @@ fn level_named(word: &str) -> Option<u8> {
     named.or_else(|| word.parse().ok().filter(|level| *level <= TRACE))
 }
 
+/// Returns true if a word is one of the levels with a letter or two too many, too few, wrong or exchanged.
+fn is_misspelt(word: &str, level: &str) -> bool {
+    let (word, level) = (word.to_ascii_lowercase().into_bytes(), level.as_bytes());
+    if level.len() < 3 || !word.iter().all(u8::is_ascii_alphabetic) || word.len() > 16 {
+        return false;
+    }
+    // A word that begins with a level is its plural, its noun or the like.
+    if level.len() > 3 && word.len() > level.len() && word.starts_with(level) {
+        return true;
+    }
+    let most = if level.len() > 4 { 2 } else { 1 };
+    // How many such steps lead from each beginning of the one to each of the other.
+    let mut rows = vec![vec![0; level.len() + 1]; word.len() + 1];
+    for at in 0..=word.len() {
+        for to in 0..=level.len() {
+            let Some((at_before, to_before)) = at.checked_sub(1).zip(to.checked_sub(1)) else {
+                rows[at][to] = at + to;
+                continue;
+            };
+            let other = usize::from(word[at_before] != level[to_before]);
+            let mut steps = (rows[at_before][to_before] + other)
+                .min(rows[at_before][to] + 1)
+                .min(rows[at][to_before] + 1);
+            let exchanged =
+                at > 1 && to > 1 && word[at - 2] == level[to - 1] && word[at - 1] == level[to - 2];
+            if exchanged {
+                steps = steps.min(rows[at - 2][to - 2] + 1);
+            }
+            rows[at][to] = steps;
+        }
+    }
+    (1..=most).contains(&rows[word.len()][level.len()])
+}
+
 impl FromStr for Filter {
     type Err = FilterError;
 
@@ -166,6 +200,12 @@ impl FromStr for Filter {
                 },
                 None => level_named(piece).map_or((piece, TRACE), |level| ("", level)),
             };
+            if !piece.contains('=') && LEVELS.iter().any(|level| is_misspelt(target, level)) {
+                return wrong(
+                    "it is no level: off, error, warn, info, debug, trace or io. A target of that name is \
+                     written NAME=trace",
+                );
+            }
             if piece.contains(['[', '{']) {
                 return wrong("only targets can be filtered, not spans or fields");
             }
@@ -259,6 +299,48 @@ mod tests {
             assert_eq!(self::filter(nothing).level_of("my_agent"), 0, "{nothing:?}");
         }
         assert_eq!(Filter::default().to_string(), "off");
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused_and_not_taken_for_a_target() {
+        for text in [
+            "debgu",
+            "DEBGU",
+            "warn,debg",
+            "inof",
+            "inf",
+            "warnn",
+            "warning",
+            "errors",
+            "eror",
+            "tarce",
+            "trac",
+            "of",
+            "offf",
+            "wran",
+            "infos",
+            "traces",
+            "debugging",
+            "my_agent=info,errror",
+        ] {
+            let error = text.parse::<Filter>().expect_err(text).to_string();
+            assert!(error.contains("it is no level") && error.contains("NAME=trace"), "{error}");
+        }
+        for text in [
+            "my_agent",
+            "offshoot",
+            "net",
+            "disk",
+            "warn_me",
+            "info::disk",
+            "stdout",
+            "stderr",
+            "a",
+            "debgu=trace",
+            "tower",
+        ] {
+            assert!(text.parse::<Filter>().is_ok(), "{text}");
+        }
     }
 
     #[test]

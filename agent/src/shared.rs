@@ -5,7 +5,7 @@
 
 use crate::blob::Blob;
 use crate::broker::Broker;
-use crate::codec::MAX_MESSAGE;
+use crate::codec::{CodecError, MAX_MESSAGE};
 use crate::connecting::Reused;
 use crate::error::{DeadLetter, Error, Reason, Result};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
@@ -598,7 +598,7 @@ impl Shared {
     ) -> Result<(FlowKey, Arc<Slot>)> {
         if request.len() > MAX_MESSAGE {
             let context = self.lock().name_of(dst).to_string();
-            let detail = format!("{} bytes, the limit is {MAX_MESSAGE}", request.len());
+            let detail = CodecError::too_large(request.len()).0;
             return Err(Error::Undelivered { context, reason: Reason::TooLarge, detail });
         }
         let slot = Slot::new(scope);

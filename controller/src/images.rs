@@ -49,8 +49,13 @@ fn given_or_found(search: &Search, platform: Platform) -> Result<Image, Error> {
 /// Finds the image of a package's agent for a platform: in the given folder alone, or else in the folder that `OFFSHOOT_AGENTS` names,
 /// embedded in this program, or, for a program that was built in a workspace, in its `target/agents`.
 fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<Image, Error> {
-    let absent =
-        |file: &Path| Error::Image(format!("no agent for {platform}: {} does not exist", file.display()));
+    let absent = |file: &Path| {
+        Error::Image(format!(
+            "no agent {package} for {platform}: {} does not exist; {}",
+            file.display(),
+            way_out(package)
+        ))
+    };
     if let Some(folder) = given {
         let file = file_in(folder, package, platform);
         return read(&file)?.ok_or_else(|| absent(&file));
@@ -72,21 +77,27 @@ fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<Image
         return parse(bytes.to_vec(), "the one embedded in this program");
     }
     let program = std::env::current_exe().unwrap_or_default();
-    for folder in program.ancestors().skip(1).take(4) {
-        if let Some(image) = read(&file_in(&folder.join("agents"), package, platform))? {
+    let beside = program.ancestors().skip(1).take(4).map(|folder| folder.join("agents"));
+    let beside: Vec<PathBuf> = beside.map(|folder| file_in(&folder, package, platform)).collect();
+    for file in &beside {
+        if let Some(image) = read(file)? {
             return Ok(image);
         }
     }
-    if let Some(file) = named {
-        return Err(Error::Image(format!(
-            "no agent for {platform}: neither {} is there, nor a folder agents with it beside this program; build it with `cargo xtask \
-             build-agent --manifest-path ITS/Cargo.toml`",
-            file.display()
-        )));
-    }
+    let tried: Vec<String> = named.iter().chain(&beside).map(|file| file.display().to_string()).collect();
     Err(Error::Image(format!(
-        "no agent for {platform} is at hand: build it with `cargo xtask build-agent` and name the folder target/agents in {FOLDER_VARIABLE}"
+        "no agent {package} for {platform}: there is none of {}; {}",
+        tried.join(", "),
+        way_out(package)
     )))
+}
+
+/// What can be done where the agent of a package was not found.
+fn way_out(package: &str) -> String {
+    let whose = if package == STOCK { "" } else { " --manifest-path ITS/Cargo.toml" };
+    format!(
+        "build it with `cargo xtask build-agent{whose}` and name the folder target/agents that this fills in {FOLDER_VARIABLE}"
+    )
 }
 
 fn file_in(folder: &Path, package: &str, platform: Platform) -> PathBuf {

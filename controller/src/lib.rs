@@ -38,7 +38,7 @@ mod run;
 
 pub use images::FOLDER_VARIABLE;
 #[cfg(feature = "log")]
-pub use log::{log_to_file, log_to_stderr, log_to_stderr_by};
+pub use log::{log_to_file, log_to_stderr, log_to_stderr_by, log_to_writer_by};
 pub use offshoot_agent::connect::methods;
 pub use offshoot_agent::{
     Blob, Builder, CallError, Chain, Command, ConnectError, ConnectErrorKind, Connecting, Context, ContextId,

@@ -4,6 +4,7 @@
 
 use offshoot_agent::{Error, Filter, Result};
 use std::fs::OpenOptions;
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Mutex;
@@ -59,6 +60,17 @@ pub fn log_to_stderr() -> Result<Filter> {
 /// As [`log_to_file`].
 pub fn log_to_stderr_by(filter: &Filter) -> Result<()> {
     write("logging to stderr", filter, std::io::stderr, uptime())
+}
+
+/// The same to what `writer` gives, asked once for each record, whose bytes it gets at once.
+///
+/// # Errors
+/// As [`log_to_file`].
+pub fn log_to_writer_by<W: Write>(
+    filter: &Filter,
+    writer: impl Fn() -> W + Send + Sync + 'static,
+) -> Result<()> {
+    write("logging", filter, writer, uptime())
 }
 
 fn environment() -> Result<Filter> {

@@ -58,6 +58,50 @@ fn a_password_file_that_is_missing_is_named_with_its_target() {
 }
 
 #[test]
+fn options_of_ssh_are_taken_or_refused_with_the_way_out() {
+    for (option, way_out) in [
+        ("-t", "ssh -t HOST CMD"),
+        ("-tt", "ssh -t HOST CMD"),
+        ("-L8080:localhost:80", "use ssh itself"),
+        ("-R", "use ssh itself"),
+        ("-D", "use ssh itself"),
+        ("-W", "use ssh itself"),
+        ("-N", "use ssh itself"),
+        ("-f", "--detach NAME"),
+        ("-X", "-o ForwardX11=yes"),
+        ("-q", "leave it out"),
+        ("-4", "-o AddressFamily=inet"),
+        ("-c", "-o Ciphers="),
+    ] {
+        let message = refusal(&["run", option, "web1", "--", "ls"]);
+        assert!(message.contains(way_out) && message.lines().count() == 1, "{option}: {message}");
+        assert!(!message.contains(&format!("-- {option}")), "no advice runs it: {message}");
+    }
+    assert!(refusal(&["ping", "-t", "web1"]).contains("ssh -t"));
+    assert!(refusal(&["run", "-Z", "web1", "--", "ls"]).contains("-Z is no option"));
+    assert!(refusal(&["run", "--heartbaet", "1", "web1", "--", "ls"]).contains("is --heartbeat meant?"));
+    // What is taken gets as far as the target.
+    let taken = "-A -C -T -n -v -i key -p 22 -l me -F conf -o A=b -J bast";
+    let words: Vec<&str> = ["run"].into_iter().chain(taken.split(' ')).chain(["web1/", "--", "ls"]).collect();
+    assert!(refusal(&words).contains("a hop is empty"));
+}
+
+#[test]
+fn a_password_in_a_target_is_never_shown_again() {
+    for target in ["me:hunter2@web1", "ssh://me:hunter2@web1/", "web1/sudo:me:hunter2", "me:hunter2/@web1"] {
+        for words in [
+            &["run", target, "--", "ls"][..],
+            &["run", "--json", "local", target, "--", "ls"],
+            &["run", "-vvv", target, "--", "ls"],
+            &["ping", "--json", target],
+        ] {
+            let message = refusal(words);
+            assert!(!message.contains("hunter2") && message.contains("password-file=PATH"), "{message}");
+        }
+    }
+}
+
+#[test]
 fn numbers_are_checked() {
     assert!(refusal(&["run", "-p", "0", "web1", "--", "ls"]).contains("-p"));
     assert!(refusal(&["run", "--connect-timeout", "0", "web1", "--", "ls"]).contains("--connect-timeout"));

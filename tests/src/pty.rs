@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::pty::openpty;
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 use crate::process;
 use crate::run::LIMIT;
@@ -85,6 +86,35 @@ impl Terminal {
     pub fn type_line(&mut self, line: &str) {
         let typed = format!("{line}\n");
         self.master.write_all(typed.as_bytes()).expect("the terminal is open");
+    }
+
+    /// Presses a key that the terminal may take for a signal: 3 for Ctrl-C, 26 for Ctrl-Z, 28 for Ctrl-\\.
+    ///
+    /// # Panics
+    /// When the terminal is gone.
+    pub fn press(&mut self, key: u8) {
+        self.master.write_all(&[key]).expect("the terminal is open");
+    }
+
+    /// The settings of the terminal.
+    ///
+    /// # Panics
+    /// When the terminal is gone.
+    pub fn modes(&self) -> Termios {
+        tcgetattr(&self.master).expect("the terminal is open")
+    }
+
+    /// Whether what is typed shows.
+    pub fn echoes(&self) -> bool {
+        self.modes().local_flags.contains(LocalFlags::ECHO)
+    }
+
+    /// Changes the settings of the terminal, as another program does.
+    ///
+    /// # Panics
+    /// When the terminal is gone.
+    pub fn set_modes(&self, modes: &Termios) {
+        tcsetattr(&self.master, SetArg::TCSANOW, modes).expect("the terminal is open");
     }
 
     /// Everything seen so far.

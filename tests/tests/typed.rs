@@ -6,7 +6,8 @@ use offshoot_tests::process::{descendants, eventually};
 use offshoot_tests::pty::Terminal;
 use offshoot_tests::run::offshoot_binary;
 use offshoot_tests::scratch::ScratchDir;
-use offshoot_tests::users::{NOPASS, PASSWORD, PW};
+use offshoot_tests::sshd::config_for;
+use offshoot_tests::users::{NOPASS, PASSWORD, PLAIN, PW};
 use offshoot_tests::{Finished, Leaks, Run, Sshd};
 use std::time::Duration;
 
@@ -244,4 +245,48 @@ fn nobody_who_reads_the_output_ends_the_command_like_a_filter() {
         format!("{} run -n local -- yes | head -n 1; echo ${{PIPESTATUS[0]}}", offshoot_binary().display());
     let seen = Run::program("bash").args(["-c", &script]).finish().expect_code(0);
     assert_eq!(seen.out(), "y\n141\n");
+}
+
+#[test]
+fn options_of_ssh_on_the_command_line_reach_ssh() {
+    let _leaks = Leaks::begin();
+    let bastion = Sshd::named("bastion").client_line(format!("User {}", PLAIN.name)).start();
+    let inner = Sshd::named("inner").client_line(format!("User {}", NOPASS.name)).start();
+    let scratch = ScratchDir::new("jump");
+    let config = config_for(&scratch, &[&bastion, &inner]).display().to_string();
+    // All is on one machine: what runs behind the jump sees the words of the ssh in front of it.
+    let look = "cat /proc/[0-9]*/cmdline | tr '\\0' ' '";
+    let words =
+        ["run", "-n", "-F", &config, "-J", "bastion", "-A", "-C", "-T", "inner", "--", "sh", "-c", look];
+    let seen = Run::offshoot(words).finish().expect_code(0).out();
+    for part in ["ProxyJump=bastion", "ForwardAgent=yes", "Compression=yes"] {
+        assert!(seen.contains(part), "{part} is missing");
+    }
+    assert!(bastion.log().contains(&format!("Accepted publickey for {}", PLAIN.name)), "{}", bastion.log());
+}
+
+#[test]
+fn verbose_tells_each_hop_with_its_time_and_disturbs_no_output() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let target = format!("{}@web1/sudo", NOPASS.name);
+    for words in [&["run", "-n", "-v"][..], &["run", "-n", "-v", "--json"]] {
+        let all: Vec<&str> = words.iter().copied().chain([target.as_str(), "--", "echo", "out"]).collect();
+        let seen = offshoot(&server, &all).finish().expect_code(0);
+        for line in seen.out().lines() {
+            assert!(line == "out" || line.starts_with('{'), "{line}");
+        }
+        let hop = |place: &str, what: &str| {
+            let is = |line: &&str| line.contains("INFO") && line.contains(place) && line.contains(what);
+            assert!(seen.err().lines().any(|line| is(&line)), "{place} {what}: {}", seen.err());
+        };
+        let host = format!("{}@web1:", NOPASS.name);
+        for place in [host, format!("{target}:")] {
+            hop(&place, "connecting by ");
+            hop(&place, " ms");
+        }
+        hop(&format!("{target}:"), "exit status 0 after ");
+    }
+    let quiet = offshoot(&server, &["run", "-n", &target, "--", "true"]).finish().expect_code(0);
+    assert_eq!(quiet.err(), "");
 }

@@ -150,7 +150,8 @@ impl Dialogue {
             Reaction::Answer(None) => Act::Fail(
                 ConnectErrorKind::PasswordRequired,
                 "it asks for a password and none was given".into(),
-                "give one (password(), password-file=PATH on the command line), or run where a terminal can ask".into(),
+                "give one: password() in a program, password-file=PATH or a terminal on the command line"
+                    .into(),
             ),
             Reaction::Skip => Act::Type(Secret::new("")),
             Reaction::Explain { kind, detail, hint } => Act::Fail(*kind, detail.clone(), hint.clone()),

@@ -99,6 +99,18 @@ pub struct Connection {
     /// Port of the first ssh hop, as for ssh
     #[arg(short, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
+    /// Hosts to jump over on the way to the first ssh hop, as for ssh: -o ProxyJump=HOSTS
+    #[arg(short = 'J', value_name = "HOSTS")]
+    pub jump: Option<String>,
+    /// Forward the ssh agent over the first ssh hop, as for ssh: -o ForwardAgent=yes
+    #[arg(short = 'A')]
+    pub forward_agent: bool,
+    /// Compress what goes over the first ssh hop, as for ssh
+    #[arg(short = 'C')]
+    pub compress: bool,
+    /// As for ssh: no terminal for the program, which it has not got anyhow
+    #[arg(short = 'T', hide = true)]
+    pub no_terminal: bool,
     /// The longest that each hop may take [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub connect_timeout: Option<u32>,
@@ -108,6 +120,9 @@ pub struct Connection {
     /// Never ask for a password on the terminal
     #[arg(long)]
     pub no_ask: bool,
+    /// Ask for a password once for all hops of the same method and user, not once for each
+    #[arg(long)]
+    pub same_password: bool,
     /// Log to stderr what happens: -v info, -vv debug, -vvv trace
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
@@ -157,6 +172,8 @@ a failure comes with the error, as said.
 
 Passwords are asked for on the terminal where one is needed, once for each hop, or read from the
 first line of the file that password-file=PATH on the hop names; with -n, PATH can be - for stdin.
+With --same-password one answer is for all hops of the same method and the same user: of ssh, the
+user to log in as (hops that name none count as of one), of sudo, the user who calls it.
 
 Examples:
   offshoot run local -- uname -a
@@ -177,6 +194,30 @@ Examples:
   offshoot ping web1
   offshoot ping -c 100 deploy@web1/sudo
   offshoot ping --json local/sudo";
+
+/// What options of ssh mean here that are not taken: the letters, and a sentence with the way out.
+const OF_SSH: [(&str, &str); 14] = [
+    ("t", "programs get no terminal; where one is needed, use ssh itself: ssh -t HOST CMD"),
+    ("LRDWw", "nothing is forwarded; for a tunnel use ssh itself, beside offshoot"),
+    ("N", "there is always a program to run; for a tunnel use ssh itself, beside offshoot"),
+    ("f", "to have the command in the background, put & behind it, or let the program go: --detach NAME"),
+    ("XY", "X11 is forwarded by a hop that asks ssh for it: -o ForwardX11=yes"),
+    ("q", "nothing is printed but output and failures, so leave it out"),
+    ("ax", "nothing is forwarded that was not asked for, so leave it out"),
+    ("MSO", "connections are not shared between commands, so leave it out"),
+    ("46", "name the family as an option of ssh: -o AddressFamily=inet, or inet6"),
+    ("cm", "name them as options of ssh: -o Ciphers=NAMES, -o MACs=NAMES"),
+    ("bBI", "name it as an option of ssh: -o BindAddress=, -o BindInterface=, -o PKCS11Provider="),
+    ("eEy", "there is neither an escape character nor a log of ssh's own; -v tells what ssh says"),
+    ("V", "`offshoot --version` tells the version"),
+    ("gGkKPQs", "leave it out, or name it as an option of ssh: -o NAME=VALUE"),
+];
+
+/// What is said of an option of ssh that is not taken; none where ssh has none of that letter.
+pub fn of_ssh(option: &str) -> Option<&'static str> {
+    let letter = option.strip_prefix('-').filter(|letter| letter.chars().count() == 1)?;
+    OF_SSH.iter().find(|(letters, _)| letters.contains(letter)).map(|(_, sentence)| *sentence)
+}
 
 /// The grammar of targets, for people.
 pub const TARGETS: &str = "\
@@ -200,11 +241,12 @@ the keys there:
     connect-timeout=SECONDS the longest that the hop may take
     keepalive=SECONDS       between keepalives of ssh itself
     compression=yes|no
-    host-keys=enforce       as the configuration says; accept-new: a new host's key is accepted and
+    host-keys=enforce       only a key that is known; accept-new: a new host's key is accepted and
                             kept; ignore: any key is accepted
     password-file=PATH
-  The options -F, -i, -o, -l and -p say the same for the first ssh hop of each target, where the
-  hop does not say it itself.
+  The options -F, -i, -o, -l, -p, -C, -J and -A say the same for the first ssh hop of each target,
+  where the hop does not say it itself; -J HOSTS is option=ProxyJump=HOSTS, which jumps with the
+  keys of this machine, and -A is option=ForwardAgent=yes.
 
 sudo or sudo:USER; USER is root unless given:
     password-file=PATH

@@ -6,12 +6,13 @@
 use super::arguments::Connection;
 use super::password::{self, Terminal};
 use super::target::{self, Shell, Target, TargetError};
+use super::verbose;
 use offshoot::harmless;
 use offshoot::methods::{Local, Method, Ssh, Sudo};
 use offshoot::{ConnectErrorKind, Connecting, Context, Error, Secret};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a password is asked for.
 const TRIES: u32 = 3;
@@ -57,7 +58,26 @@ struct Node {
     depth: usize,
     hop: target::Hop,
     password: Option<Secret>,
+    /// Whose password it takes.
+    account: Account,
     state: Mutex<State>,
+    /// When it was last begun to be taken.
+    begun: Mutex<Instant>,
+}
+
+/// A method, and the user whose password it asks for: the one to log in as, or the one who calls sudo. Where no hop names
+/// that user, none.
+type Account = (&'static str, Option<String>);
+
+/// A password that is for all hops of an account, and the number of the question that it answered.
+type Answer = (u64, Secret);
+
+/// What was tried at one hop.
+#[derive(Default)]
+struct Tried {
+    times: u32,
+    /// Of the password that was for all, its number.
+    answer: u64,
 }
 
 enum State {
@@ -74,9 +94,15 @@ pub struct Paths {
     nodes: Vec<Node>,
     /// Of each target, its last hop and how many it has.
     ends: Vec<(usize, usize)>,
+    /// The targets as they were written, each once.
+    pub targets: Vec<String>,
+    /// Targets that lead where an earlier one does: how both were written, the earlier one last.
+    pub repeated: Vec<(String, String)>,
     timeout: Option<Duration>,
     heartbeat: Option<u32>,
     terminal: Option<Mutex<Terminal>>,
+    /// Where one password is for all hops of an account: those that were given.
+    answers: Option<Mutex<HashMap<Account, Answer>>>,
 }
 
 /// Puts the options of the command line into the first ssh hop, where that does not say otherwise.
@@ -97,6 +123,9 @@ fn complete(target: &mut Target, connection: &Connection) {
     fill(&mut ssh.port, &connection.port);
     // The first value counts for ssh.
     ssh.options.extend(connection.option.iter().cloned());
+    ssh.options.extend(connection.jump.iter().map(|hosts| format!("ProxyJump={hosts}")));
+    ssh.options.extend(connection.forward_agent.then(|| "ForwardAgent=yes".into()));
+    fill(&mut ssh.compression, &connection.compress.then_some(true));
 }
 
 impl Paths {
@@ -113,13 +142,17 @@ impl Paths {
         let mut paths = Paths {
             nodes: Vec::new(),
             ends: Vec::new(),
+            targets: Vec::new(),
+            repeated: Vec::new(),
             timeout: connection.connect_timeout.map(|seconds| Duration::from_secs(seconds.into())),
             heartbeat: connection.heartbeat,
+            answers: connection.same_password.then(Mutex::default),
             terminal: if connection.no_ask { None } else { Terminal::open().map(Mutex::new) },
         };
         for text in targets {
             let mut target: Target = text.parse().map_err(|error: TargetError| error.to_string())?;
             complete(&mut target, connection);
+            target.hops.iter_mut().for_each(target::Hop::normalise);
             let mut above = None;
             for (depth, hop) in target.hops.iter().enumerate() {
                 let path = Target { hops: target.hops[..=depth].to_vec() }.to_string();
@@ -134,14 +167,32 @@ impl Paths {
                             Target { hops: target.hops[..=depth].iter().map(target::Hop::bare).collect() };
                         let place = harmless(&bare.to_string());
                         known.insert(path, paths.nodes.len());
-                        paths.nodes.push(Node { place, above, depth: depth + 1, hop, password, state });
+                        let account = account(&target.hops[..=depth]);
+                        let begun = Mutex::new(Instant::now());
+                        paths.nodes.push(Node {
+                            place,
+                            above,
+                            depth: depth + 1,
+                            hop,
+                            password,
+                            account,
+                            state,
+                            begun,
+                        });
                         paths.nodes.len() - 1
                     }
                 };
                 above = Some(index);
             }
             // A target has at least one hop, so the last is there.
-            paths.ends.extend(above.map(|end| (end, target.hops.len())));
+            let Some(end) = above else { continue };
+            match paths.ends.iter().position(|(other, _)| *other == end) {
+                Some(first) => paths.repeated.push((text.to_owned(), paths.targets[first].clone())),
+                None => {
+                    paths.ends.push((end, target.hops.len()));
+                    paths.targets.push(text.to_owned());
+                }
+            }
         }
         Ok(paths)
     }
@@ -182,7 +233,7 @@ impl Paths {
         };
         // Whoever else goes through this hop waits here.
         let mut state = node.lock();
-        let mut asked = 0;
+        let mut tried = Tried::default();
         loop {
             let result = match std::mem::replace(&mut *state, State::Idle) {
                 State::Done(result) => {
@@ -196,7 +247,8 @@ impl Paths {
                     continue;
                 }
             };
-            let again = result.as_ref().err().and_then(|error| self.password_after(node, error, &mut asked));
+            node.tell(&result);
+            let again = result.as_ref().err().and_then(|error| self.password_after(node, error, &mut tried));
             *state = match again {
                 Some(password) => self.take(node, &above, Some(password)),
                 None => State::Done(result.map_err(|error| Failure { hop: (node.depth, 0), error })),
@@ -206,6 +258,8 @@ impl Paths {
 
     /// Takes a hop, and does not wait.
     fn take(&self, node: &Node, above: &Context, password: Option<Secret>) -> State {
+        *node.begun.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        verbose::note(|| format!("{}: connecting by {}", node.place, node.hop.method()));
         match begin(&node.hop, above, password, self) {
             Ok(connecting) => State::Opening(connecting, above.clone()),
             Err(error) => State::Done(Err(Failure { hop: (node.depth, 0), error })),
@@ -213,22 +267,71 @@ impl Paths {
     }
 
     /// A password from the person at the terminal, if it is one that is missing and there is such a person.
-    fn password_after(&self, node: &Node, error: &Error, asked: &mut u32) -> Option<Secret> {
-        match (error.as_connect()?.kind, *asked) {
+    fn password_after(&self, node: &Node, error: &Error, tried: &mut Tried) -> Option<Secret> {
+        match (error.as_connect()?.kind, tried.times) {
             (ConnectErrorKind::PasswordRequired, 0) => {}
             (ConnectErrorKind::PasswordIncorrect, 1..TRIES) => {}
             _ => return None,
         }
+        // Whoever else waits for the person may get the same answer meanwhile.
         let mut terminal = self.terminal.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
-        if *asked > 0 {
+        let answers = self.answers.as_ref().map(|all| all.lock().unwrap_or_else(PoisonError::into_inner));
+        let given = answers.as_ref().and_then(|all| all.get(&node.account)).cloned();
+        if let Some((number, password)) = given.filter(|(number, _)| *number > tried.answer) {
+            (tried.times, tried.answer) = (tried.times + 1, number);
+            return Some(password);
+        }
+        if tried.times > 0 {
             terminal.say(&format!("[{}] the password was not accepted; try again", node.place));
         }
-        *asked += 1;
-        terminal.ask(&format!("[{}] password for {}: ", node.place, node.hop.method())).ok().flatten()
+        tried.times += 1;
+        let scope = match (&answers, &node.account.1) {
+            (None, _) => String::new(),
+            (Some(_), None) => ", for all targets".into(),
+            (Some(_), Some(user)) => format!(" of {}, for all targets", harmless(user)),
+        };
+        let password = terminal.ask(&format!("[{}] password for {}{scope}: ", node.place, node.hop.method()));
+        let password = password.ok().flatten()?;
+        if let Some(mut answers) = answers {
+            tried.answer += 1;
+            answers.insert(node.account.clone(), (tried.answer, password.clone()));
+        }
+        Some(password)
+    }
+}
+
+/// Whose password the last of these hops asks for.
+fn account(hops: &[target::Hop]) -> Account {
+    let user_at = |hops: &[target::Hop]| {
+        hops.iter().rev().find_map(|hop| match hop {
+            target::Hop::Ssh(ssh) => Some(ssh.user.clone()),
+            target::Hop::Sudo(sudo) => Some(Some(sudo.user.clone().unwrap_or_else(|| "root".into()))),
+            target::Hop::Local(_) => None,
+        })
+    };
+    let (last, before) = match hops {
+        [before @ .., last] => (last, before),
+        [] => return ("", None),
+    };
+    match last {
+        target::Hop::Ssh(ssh) => ("ssh", ssh.user.clone()),
+        // On this machine it is the user of this program, whom no hop of ssh has.
+        target::Hop::Sudo(_) => user_at(before).map_or(("local sudo", None), |user| ("sudo", user)),
+        target::Hop::Local(_) => ("local", None),
     }
 }
 
 impl Node {
+    /// Logs how an attempt to take this hop went.
+    fn tell(&self, result: &Result<Context, Error>) {
+        let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let (place, ms) = (&self.place, begun.elapsed().as_millis());
+        verbose::note(|| match result {
+            Ok(context) => format!("{place}: up after {ms} ms, as {context}"),
+            Err(error) => format!("{place}: not up after {ms} ms: {}", harmless(&error.to_string())),
+        });
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

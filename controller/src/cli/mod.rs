@@ -5,18 +5,21 @@
 
 mod arguments;
 mod connect;
+mod jobs;
+mod lines;
 mod output;
 mod password;
 mod ping;
 mod run;
 mod signals;
+mod standard;
 mod target;
+mod verbose;
 
 use arguments::{Action, Arguments, Subject};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use offshoot::{Context, Filter, Router};
-use std::io::Write;
 use std::process::exit;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -50,17 +53,45 @@ pub fn main() -> ! {
     }
 }
 
-/// Ends with what clap has to say, and with what it cannot know: the words after a missing `--` look like options.
+/// Ends with what clap has to say, and with what it cannot know: options of ssh, and that the words after a missing `--` look
+/// like options.
 fn refuse(error: clap::Error) -> ! {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
-    let foreign = error.kind() == ErrorKind::UnknownArgument || error.kind() == ErrorKind::InvalidValue;
-    if foreign && words.first().is_some_and(|word| word == "run") && !words.iter().any(|word| word == "--") {
-        // clap writes to stderr itself; nothing can be done where it is closed.
-        let _ = error.print();
-        eprintln!("\nThe program and its arguments stand after `--`: offshoot run web1 -- ls -l");
-        exit(USAGE);
+    let run = words.first().is_some_and(|word| word == "run");
+    let forgotten = run && !words.iter().any(|word| word == "--");
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => print(error.render().to_string().trim_end()),
+        ErrorKind::UnknownArgument => {
+            let said = |kind| match error.get(kind) {
+                Some(ContextValue::String(text)) => Some(offshoot::harmless(text)),
+                _ => None,
+            };
+            let option = said(ContextKind::InvalidArg).unwrap_or_default();
+            let similar = said(ContextKind::SuggestedArg);
+            let verb =
+                words.first().map(|word| offshoot::harmless(&word.to_string_lossy())).unwrap_or_default();
+            match (arguments::of_ssh(&option), similar) {
+                _ if forgotten => {
+                    eprintln!("offshoot: {option} is no option of offshoot run.");
+                    forgot_separator()
+                }
+                (Some(sentence), _) => misused(format!("{option}: {sentence}")),
+                (None, Some(similar)) => misused(format!("{option} is no option; is {similar} meant?")),
+                (None, None) => misused(format!("{option} is no option; see offshoot {verb} --help")),
+            }
+        }
+        ErrorKind::InvalidValue if forgotten => {
+            // clap writes to stderr itself; nothing can be done where it is closed.
+            let _ = error.print();
+            forgot_separator()
+        }
+        _ => error.exit(),
     }
-    error.exit()
+}
+
+fn forgot_separator() -> ! {
+    eprintln!("\nThe program and its arguments stand after `--`: offshoot run web1 -- ls -l");
+    exit(USAGE)
 }
 
 fn explain(subject: Option<Subject>) -> ! {
@@ -78,9 +109,20 @@ fn explain(subject: Option<Subject>) -> ! {
         Some(Subject::Ping) => long("ping"),
         None => command.render_long_help().to_string(),
     };
-    // A reader that has seen enough is no error.
-    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
-    exit(0)
+    print(text.trim_end())
+}
+
+/// Prints what was asked for, and ends.
+fn print(text: &str) -> ! {
+    let printed = output::Outlet::stdout().and_then(|stdout| stdout.write(format!("{text}\n").as_bytes()));
+    match printed {
+        // A reader that has seen enough is no error.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            output::tell(&format!("writing the output: {error}"));
+            exit(TRANSPORT)
+        }
+        _ => exit(0),
+    }
 }
 
 /// Ends because the command line is wrong.
@@ -98,7 +140,7 @@ fn start_log(verbose: u8) -> Filter {
         Some(others) if verbose == 0 || others >= by_options => said,
         _ => said.with_others(by_options),
     };
-    if let Err(error) = offshoot::log_to_stderr_by(&filter) {
+    if let Err(error) = offshoot::log_to_writer_by(&filter, || output::Notes) {
         misused(error);
     }
     filter
@@ -112,7 +154,8 @@ fn with_tree(log: Filter, work: impl FnOnce(&Context, &Events) -> i32 + Send + '
         output::tell(&error.to_string());
         exit(TRANSPORT)
     };
-    if let Err(error) = signals::watch(events.clone()) {
+    // First, for threads take over which signals are blocked.
+    if let Err(error) = jobs::watch().and_then(|()| signals::watch(events.clone())) {
         failed(&error);
     }
     let router = match Router::builder().log_filter(log).start() {
@@ -120,6 +163,7 @@ fn with_tree(log: Filter, work: impl FnOnce(&Context, &Events) -> i32 + Send + '
         Err(error) => failed(&error),
     };
     let root: Context = (*router).clone();
+    jobs::tell(&root);
     let worker = std::thread::Builder::new().name("work".into()).spawn(move || {
         let status = work(&root, &events);
         // Where the main thread listens no more it is ending the program already.
@@ -147,5 +191,6 @@ fn with_tree(log: Filter, work: impl FnOnce(&Context, &Events) -> i32 + Send + '
         failed(&error);
     }
     drop(router);
+    verbose::finish();
     exit(status)
 }

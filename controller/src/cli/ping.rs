@@ -64,7 +64,10 @@ fn measure(ping: &Ping, paths: &Paths, root: &Context) -> i32 {
         Ok(Ok(())) => 0,
         Ok(Err(error)) => failed(format!("lost {target}: {}", harmless(&error.to_string())), Vec::new()),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 128 + 13,
-        Err(error) => failed(format!("writing the output: {error}"), Vec::new()),
+        Err(error) => {
+            tell(&format!("writing the output: {error}"));
+            TRANSPORT
+        }
     }
 }
 

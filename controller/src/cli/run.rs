@@ -2,14 +2,16 @@
 
 use super::arguments::Run;
 use super::connect::{Failure, Paths};
+use super::lines::Lines;
 use super::output::{Inlet, Outlet, Stream, tell};
-use super::{Event, Events, TRANSPORT};
+use super::{Event, Events, TRANSPORT, verbose};
 use offshoot::harmless;
 use offshoot::{Command, Context, Error, ExitStatus, Process, Reader, Writer};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Exit status: the program was found and could not be executed.
 const NOT_EXECUTABLE: i32 = 126;
@@ -27,7 +29,10 @@ const PIECE: usize = 64 << 10;
 /// What all targets of one run share.
 struct Job {
     paths: Paths,
-    targets: Vec<String>,
+    /// What each target is called where it is told from others.
+    labels: Vec<String>,
+    /// Whether several were named.
+    several: bool,
     command: Vec<OsString>,
     detach: Option<String>,
     json: bool,
@@ -62,16 +67,25 @@ pub fn main(run: Run) -> ! {
     let forward_stdin = targets.len() == 1 && !no_stdin && detach.is_none();
     let paths = Paths::plan(targets.iter().map(String::as_str), &connection, forward_stdin)
         .unwrap_or_else(|error| super::misused(error));
+    for (again, first) in &paths.repeated {
+        let (again, first) = (harmless(again), harmless(first));
+        match again == first {
+            true => tell(&format!("{again} is named twice; the program runs there once")),
+            false => tell(&format!("{again} is {first} again; the program runs there once, as {first}")),
+        }
+    }
+    let labels = distinct(&paths.targets);
+    let several = targets.len() > 1;
     let (stdout, stderr) = match (Outlet::stdout(), Outlet::stderr()) {
         (Ok(stdout), Ok(stderr)) => (stdout, stderr),
         (Err(error), _) | (_, Err(error)) => super::misused(format!("its own output: {error}")),
     };
-    let job = Arc::new(Job { paths, targets, command, detach, json, forward_stdin, stdout, stderr });
+    let job = Arc::new(Job { paths, labels, several, command, detach, json, forward_stdin, stdout, stderr });
     super::with_tree(log, move |root, events| {
         job.paths.open(root);
         let status =
-            if job.targets.len() == 1 { job.at(0, root, events) } else { job.everywhere(root, events) };
-        let note_stdin = job.targets.len() > 1 && !no_stdin && job.detach.is_none();
+            if job.labels.len() == 1 { job.at(0, root, events) } else { job.everywhere(root, events) };
+        let note_stdin = several && !no_stdin && job.detach.is_none();
         if note_stdin && Inlet::stdin().is_ok_and(|mut stdin| stdin.has_data()) {
             tell("stdin was not forwarded, for there are several targets; -n says that this is meant");
         }
@@ -82,7 +96,7 @@ pub fn main(run: Run) -> ! {
 impl Job {
     /// Runs the program at all targets.
     fn everywhere(self: &Arc<Job>, root: &Context, events: &Events) -> i32 {
-        let threads: Vec<_> = (0..self.targets.len())
+        let threads: Vec<_> = (0..self.labels.len())
             .map(|number| {
                 let (job, root, events) = (Arc::clone(self), root.clone(), events.clone());
                 small_thread(move || job.at(number, &root, &events))
@@ -100,12 +114,15 @@ impl Job {
 
     /// Runs the program at one target, shows all of it, and gives the exit status.
     fn at(&self, number: usize, root: &Context, events: &Events) -> i32 {
-        let target = &self.targets[number];
+        let target = &self.labels[number];
         if let Some(name) = &self.detach {
             return self.let_go(number, root, name);
         }
+        let begun = Instant::now();
         match self.attempt(number, root, events) {
             Ok(status) => {
+                let (code, ms) = (status.shell_code(), begun.elapsed().as_millis());
+                verbose::note(|| format!("{target}: exit status {code} after {ms} ms"));
                 let shown = self.show_status(target, status);
                 shown.map_or_else(|error| self.output_failed(&error), |()| status.shell_code())
             }
@@ -122,7 +139,7 @@ impl Job {
 
     /// Starts the program at one target and lets it go.
     fn let_go(&self, number: usize, root: &Context, name: &str) -> i32 {
-        let target = &self.targets[number];
+        let target = &self.labels[number];
         let context = match self.paths.wait(number, root) {
             Ok(context) => context,
             Err(failure) => return self.unreached(target, &failure),
@@ -152,7 +169,7 @@ impl Job {
             Some((process, expected)) if expected == context => process,
             _ => self.command_at(&context).spawn(),
         };
-        self.follow(&self.targets[number], process.map_err(Trouble::Failed)?, events)
+        self.follow(&self.labels[number], process.map_err(Trouble::Failed)?, events)
     }
 
     fn command_at(&self, context: &Context) -> Command {
@@ -192,12 +209,12 @@ impl Job {
     fn stream(&self, target: &str, outlet: &Outlet, name: &'static str) -> Stream {
         let members =
             if name == "stdout" { ("stdout", "stdout_base64") } else { ("stderr", "stderr_base64") };
-        match (self.json, self.targets.len()) {
+        match (self.json, self.several) {
             (true, _) => {
                 Stream::Json { outlet: self.stdout.clone(), target: target.into(), members, tail: Vec::new() }
             }
-            (false, 1) => Stream::Plain(outlet.clone()),
-            _ => Stream::Lines { outlet: outlet.clone(), prefix: format!("{target}: "), line: Vec::new() },
+            (false, false) => Stream::Plain(outlet.clone()),
+            _ => Stream::Lines(Lines::new(outlet.clone(), format!("{target}: "))),
         }
     }
 
@@ -209,7 +226,7 @@ impl Job {
             };
             return self.stdout.write_object([("target", target.into()), end]);
         }
-        if self.targets.len() > 1 && !status.success() {
+        if self.several && !status.success() {
             match status.signal {
                 Some(signal) => tell(&format!("{target}: ended by signal {signal}")),
                 None => tell(&format!("{target}: exit status {}", status.shell_code())),
@@ -305,6 +322,17 @@ fn forward(mut stdin: Writer) {
             }
         }
     }
+}
+
+/// Targets as they are shown, no two of them alike.
+fn distinct(targets: &[String]) -> Vec<String> {
+    let mut labels: Vec<String> = Vec::new();
+    for target in targets {
+        let label = harmless(target);
+        let others = targets[..labels.len()].iter().filter(|other| harmless(other) == label).count();
+        labels.push(if others == 0 { label } else { format!("{label} ({})", others + 1) });
+    }
+    labels
 }
 
 fn small_thread<T: Send + 'static>(

@@ -1,7 +1,7 @@
 //! Signals that ask this program to end. They become events, so that the tree is torn down by whoever holds it.
 
 use super::Event;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io;
 use std::sync::mpsc::Sender;
@@ -13,13 +13,15 @@ use std::sync::mpsc::Sender;
 pub fn watch(events: Sender<Event>) -> io::Result<()> {
     // What was ignored on purpose, as by nohup, stays ignored.
     let ignored = ignored();
-    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
+    let wanted =
+        [SIGINT, SIGTERM, SIGHUP, SIGQUIT].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
     let mut signals = Signals::new(wanted)?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         let mut interrupts = 0;
         for signal in signals.forever() {
             interrupts += u32::from(signal == SIGINT);
             if interrupts > 1 {
+                super::password::restore();
                 signal_hook::low_level::exit(128 + signal);
             }
             // Where nobody listens any more the program is ending already.
@@ -30,7 +32,7 @@ pub fn watch(events: Sender<Event>) -> io::Result<()> {
 }
 
 /// The signals that this program was started with as ignored, a bit each; none where /proc is not mounted.
-fn ignored() -> u64 {
+pub fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)

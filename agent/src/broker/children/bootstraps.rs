@@ -181,8 +181,9 @@ impl Broker {
         match child.boot.exited(status.code, status.signal, &hint) {
             Verdict::Failed(error) => self.fail(core, link, *error),
             Verdict::Again(platform) => {
-                let text = format!("{}: once more, waiting, for {platform}", child.order.name);
-                self.shared.say(Level::DEBUG, text);
+                let why = status.code.and_then(offshoot_bootstrap::exit::explain).unwrap_or_default();
+                let text = format!("{}: a second attempt, for {platform}: {why}", child.order.name);
+                self.shared.say(Level::INFO, text);
                 child.terminal = None;
                 child.slave = None;
                 self.unwatch(Role::ChildTerminal(link));

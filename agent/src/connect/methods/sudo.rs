@@ -100,7 +100,7 @@ impl Method for Sudo {
                 &["password is required"],
                 Kind::PasswordRequired,
                 "it asks for a password and none was given",
-                "give one (password(), password-file=PATH on the command line), or run where a terminal can ask",
+                "give one: password() in a program, password-file=PATH or a terminal on the command line",
             ),
             Rule::explain(
                 When::Answered,

@@ -2,6 +2,7 @@
 //!
 //! Pure: text in, values out, and back. It reads no file, knows no defaults and takes no hop; [`parse`] has the grammar.
 
+mod inline;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -118,6 +119,22 @@ impl Hop {
         }
     }
 
+    /// Says nothing that is so anyhow: hops that are equal after this are the same hop, though not all the same.
+    pub fn normalise(&mut self) {
+        fn only_yes(flag: &mut Option<bool>) {
+            *flag = flag.filter(|flag| *flag);
+        }
+        match self {
+            Hop::Sudo(sudo) => {
+                sudo.user = sudo.user.take().filter(|user| user != "root");
+                only_yes(&mut sudo.login);
+                only_yes(&mut sudo.set_home);
+                only_yes(&mut sudo.preserve_env);
+            }
+            Hop::Ssh(_) | Hop::Local(_) => {}
+        }
+    }
+
     /// The file with the hop's password.
     pub fn password_file(&self) -> Option<&str> {
         match self {
@@ -191,7 +208,7 @@ impl Pairs<'_, '_> {
     fn sudo(&mut self, sudo: &Sudo) -> fmt::Result {
         self.0.write_str("sudo")?;
         if let Some(user) = &sudo.user {
-            write!(self.0, ":{}", Quoted(user, "=,/"))?;
+            write!(self.0, ":{}", Quoted(user, ":=,/"))?;
         }
         self.pair("password-file", &sudo.password_file)?;
         self.flag("login", sudo.login)?;

@@ -4,7 +4,7 @@
 //! square brackets stands for itself, and outside of them `%XX` is a byte in hexadecimal. So `password-file=[/etc/x]`,
 //! `password-file=%2Fetc%2Fx` and `ssh:[::1]:22` say what they seem to.
 
-use super::{Hop, Local, Shell, Ssh, Sudo, Target};
+use super::{Hop, Local, Shell, Ssh, Sudo, Target, inline};
 use offshoot::methods::HostKeys;
 use std::fmt;
 use std::ops::Range;
@@ -87,8 +87,11 @@ struct Piece<'a> {
 
 /// Reads a target.
 pub(super) fn target(text: &str) -> std::result::Result<Target, TargetError> {
+    if let Some(place) = inline::password(text) {
+        return Err(with_password(text, place));
+    }
     let read = || {
-        let glyphs = glyphs(text)?;
+        let glyphs = without_scheme(glyphs(text)?);
         let whole = Piece { glyphs: &glyphs, place: 0..text.chars().count() };
         if whole.glyphs.is_empty() {
             return whole.wrong(
@@ -99,6 +102,45 @@ pub(super) fn target(text: &str) -> std::result::Result<Target, TargetError> {
         Ok(Target { hops: whole.split('/').iter().map(hop).collect::<Result<_>>()? })
     };
     read().map_err(|Wrong { place, message, hint }| TargetError { text: text.into(), place, message, hint })
+}
+
+/// The error for a text with a password in it, which it does not show.
+fn with_password(text: &str, place: Range<usize>) -> TargetError {
+    let mut characters = text.chars();
+    let mut shown: String = characters.by_ref().take(place.start).collect();
+    shown.push_str("***");
+    shown.extend(characters.skip(place.len()));
+    TargetError {
+        text: shown,
+        place: place.start..place.start + 3,
+        message: "a password has no place on a command line, where others can read it".into(),
+        hint: "Leave it out to be asked for it, or name a file: USER@HOST,password-file=PATH.\n\
+               If it is none: a port is a number, and an IPv6 address goes in brackets."
+            .into(),
+    }
+}
+
+/// Takes `ssh://` for `ssh:` where a hop begins, and such a target's last `/` for nothing.
+fn without_scheme(mut glyphs: Vec<Glyph>) -> Vec<Glyph> {
+    let is = |glyphs: &[Glyph], text: &str| {
+        glyphs.len() >= text.len()
+            && glyphs.iter().zip(text.chars()).all(|(glyph, c)| glyph.c == c && !glyph.quoted)
+    };
+    if is(&glyphs, "ssh://")
+        && glyphs.len() > 6
+        && glyphs.last().is_some_and(|last| last.c == '/' && !last.quoted)
+    {
+        glyphs.pop();
+    }
+    let mut at = 0;
+    while at < glyphs.len() {
+        if is(&glyphs[at..], "ssh://") {
+            glyphs.drain(at + 4..at + 6);
+        }
+        let next = glyphs[at..].iter().position(|glyph| glyph.c == '/' && !glyph.quoted);
+        at = next.map_or(glyphs.len(), |next| at + next + 1);
+    }
+    glyphs
 }
 
 /// Takes the quotes off.

@@ -44,6 +44,77 @@ fn a_host_may_have_a_user_and_a_port() {
 }
 
 #[test]
+fn a_url_of_ssh_is_a_hop() {
+    for (url, plain) in [
+        ("ssh://web1", "web1"),
+        ("ssh://deploy@web1:2222", "deploy@web1:2222"),
+        ("ssh://deploy@web1:2222/", "deploy@web1:2222"),
+        ("ssh://[::1]:22", "[::1]:22"),
+        ("ssh://bastion/ssh://me@db7:22/sudo", "bastion/me@db7:22/sudo"),
+        ("ssh://sudo", "ssh:sudo"),
+        ("local/ssh://web1,port=22", "local/web1,port=22"),
+    ] {
+        assert_eq!(hops(url), hops(plain), "{url}");
+    }
+    assert!(complaint("ssh://").contains("the host is empty"));
+    assert!(complaint("ssh:///web1").contains("empty"));
+    assert!(complaint("web1//sudo").contains("a hop is empty"), "elsewhere two are one too many");
+}
+
+#[test]
+fn a_password_in_a_target_is_refused_and_not_shown() {
+    for text in [
+        "deploy:hunter2@web1",
+        "ssh:deploy:hunter2@web1:22/sudo",
+        "ssh://deploy:hunter2@web1:2222/",
+        "bastion/deploy:hunter2@web1",
+        "bastion:22/deploy:hunter2@web1",
+        "deploy:hunter2/hunter2@web1",
+        "deploy:hunter2@hunter2@web1",
+        "deploy:hunter2,hunter2@web1,port=22",
+        "deploy:hunter2:hunter2@web1",
+        "deploy:[hunter2@web1",
+        "deploy:[hunter2]@web1",
+        "deploy:%hunter2@web1",
+        "deploy:22hunter2@web1",
+        "deploy:@hunter2@web1",
+        "sudo:root:hunter2",
+        "web1/sudo:root:hunter2",
+        "web1/sudo:root:hunter2,login/local",
+    ] {
+        let said = complaint(text);
+        assert!(said.contains("password-file=PATH") && said.contains(":***"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    assert!(complaint("deploy:1234@web1").contains("***"), "digits may be one as well");
+    let quoted = Ssh { user: some("a:b"), ..ssh("web1") };
+    assert_eq!(hops("[a:b]@web1"), [Hop::Ssh(quoted)], "whoever quotes a colon means it");
+    for text in
+        ["h1:22/me@h2", "me@h1:22/me@h2:23", "h1:22,option=a@b/me@h2", "sudo,role=a:b", "[::1]:22/u@h2"]
+    {
+        assert!(text.parse::<Target>().is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn hops_that_are_the_same_are_equal_once_what_goes_without_saying_is_left_out() {
+    let normal = |text: &str| {
+        let mut hops = hops(text);
+        hops.iter_mut().for_each(Hop::normalise);
+        hops
+    };
+    for (one, other) in [
+        ("web1/sudo", "ssh:web1/sudo:root"),
+        ("u@web1", "web1,user=u"),
+        ("sudo,login=no,set-home=yes", "sudo,set-home,preserve-env=no"),
+    ] {
+        assert_eq!(normal(one), normal(other));
+    }
+    assert_ne!(normal("web1"), normal("u@web1"));
+    assert_ne!(normal("sudo,login"), normal("sudo"));
+}
+
+#[test]
 fn an_ipv6_address_stands_in_brackets() {
     assert_eq!(hops("[::1]"), [Hop::Ssh(ssh("::1"))]);
     let all = Ssh { user: some("me"), port: Some(22), ..ssh("fe80::1%eth0") };

@@ -1,0 +1,59 @@
+//! Passwords that somebody has written into a target. A command line is no place for them: they are refused before anything
+//! else is looked at, and never shown again.
+
+use std::ops::Range;
+
+/// Finds what is a password, or looks like one, in a text that is to be a target: `USER:PASSWORD@HOST`, also behind `ssh:` and
+/// `ssh://`, and `sudo:USER:PASSWORD`. Gives its place in characters. More than the password may be in it, but not less.
+pub(super) fn password(text: &str) -> Option<Range<usize>> {
+    let glyphs = unquoted(text);
+    let mut start = 0;
+    loop {
+        let length = glyphs[start..].iter().position(|c| *c == '/').unwrap_or(glyphs.len() - start);
+        let begins = |word: &str| word.chars().eq(glyphs[start..].iter().copied().take(word.len()));
+        let sudo = begins("sudo:");
+        let (head, length) = match () {
+            // The first / of these ends no hop.
+            () if begins("ssh://") => {
+                let rest = &glyphs[start + 6..];
+                (start + 6, rest.iter().position(|c| *c == '/').unwrap_or(rest.len()))
+            }
+            () if begins("ssh:") => (start + 4, length - 4),
+            () if sudo => (start + 5, length - 5),
+            () => (start, length),
+        };
+        let hop = &glyphs[head..head + length];
+        // An @ or a comma before it: what is behind it is a port or an option.
+        let colon = hop.iter().position(|c| matches!(c, ':' | '@' | ',')).filter(|at| hop[*at] == ':');
+        if let Some(secret) = colon.map(|at| head + at + 1) {
+            if sudo {
+                return Some(secret..head + length);
+            }
+            let port = glyphs[secret..].iter().take_while(|c| c.is_ascii_digit()).count();
+            let is_port = port > 0 && matches!(glyphs.get(secret + port), None | Some('/' | ','));
+            let at = glyphs[secret..].iter().rposition(|c| *c == '@').filter(|_| !is_port);
+            if let Some(at) = at {
+                return Some(secret..secret + at);
+            }
+        }
+        start = head + length + 1;
+        if start > glyphs.len() {
+            return None;
+        }
+    }
+}
+
+/// The characters of a text, with those in brackets and the brackets themselves as such that mean nothing.
+fn unquoted(text: &str) -> Vec<char> {
+    let mut glyphs: Vec<char> = text.chars().collect();
+    let mut at = 0;
+    while at < glyphs.len() {
+        let close = (glyphs[at] == '[').then(|| glyphs[at..].iter().position(|c| *c == ']')).flatten();
+        let end = close.map_or(at, |length| at + length);
+        if end > at {
+            glyphs[at..=end].fill('_');
+        }
+        at = end + 1;
+    }
+    glyphs
+}
