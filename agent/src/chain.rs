@@ -95,8 +95,8 @@ impl Chain {
         let head = Head { name: F::NAME, cast: false, left_ms };
         // The length is not known before the end.
         let head = record(CALL, &head.encode());
-        let leaving = crate::travel::leave(head, function)
-            .map_err(|error| crate::error::codec_error(self.context.name(), error))?;
+        let leaving = crate::travel::leave(head, function, (self.context.id(), true))
+            .map_err(|error| crate::error::unsent(self.context.name(), error))?;
         // The codec's limit is that of a record with its head, which is short of the one for its content.
         let mut bytes = leaving.message.into_bytes();
         let length = bytes.len() - record(CALL, &[]).len();

@@ -6,11 +6,14 @@ use crate::codec::{CodecError, MAX_MESSAGE};
 use crate::context::Context;
 use crate::end::{Socket, connect};
 use crate::error::{Error, Reason, Result};
-use crate::hub::{Address, CLOSED, COPY, FAILED, Hub, LOST, Role, VALUE, VOID};
-use crate::id::FlowKey;
+use crate::hub::{Address, CLOSED, COPY, FAILED, Hub, LOSE, LOST, Role, VALUE, VOID, given_up, new_copy};
+use crate::id::{ContextId, FlowKey};
+use crate::router::Policy;
 use crate::shared::Core;
 use crate::stream::StreamState;
 use crate::text::one_line;
+use crate::told::{Named, Origin};
+use crate::travel::soon;
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -89,12 +92,12 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let failed = record(FAILED, b"a panic has dropped a sender");
-            self.0.context.node().with(|core| core.append(self.0.flow, failed, false, false));
+            let (flow, failed) = (self.0.flow, record(FAILED, b"a panic has dropped a sender"));
+            soon(self.0.context.node(), move |core| core.append(flow, failed, false, false));
         }
         // Otherwise the flow itself ends now.
         if Arc::strong_count(&self.0) > 1 {
-            self.0.tell(CLOSED, 0);
+            self.0.tell(CLOSED, &[]);
         }
     }
 }
@@ -145,18 +148,21 @@ impl Inner {
     }
 
     /// Says something about the sender itself, in order with its messages and at once.
-    fn tell(&self, kind: u8, copy: u64) {
-        let told = record(kind, &copy.to_le_bytes());
+    fn tell(&self, kind: u8, numbers: &[u64]) {
+        let numbers: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let told = record(kind, &numbers);
         // Where the receiver is gone nobody needs to know.
-        self.context.node().with(|core| core.append(self.flow, told, false, false));
+        let flow = self.flow;
+        soon(self.context.node(), move |core| core.append(flow, told, false, false));
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.context.node().with(|core| {
-            core.append(self.flow, Vec::new(), true, false);
-            core.endpoints.remove(&self.flow);
+        let flow = self.flow;
+        soon(self.context.node(), move |core| {
+            core.append(flow, Vec::new(), true, false);
+            core.endpoints.remove(&flow);
         });
     }
 }
@@ -199,12 +205,21 @@ impl<T: Serialize> Sender<T> {
     /// [`Error::Undelivered`] when the receiver is gone or does not take messages that long, and when the message does not
     /// serialise.
     pub fn send(&self, message: &T) -> Result<()> {
-        let leaving = crate::travel::leave(record(VALUE, &[]), message)
-            .map_err(|error| crate::error::codec_error("this context", error))?;
+        let inner = &self.open.0;
+        let to = inner.address.context;
+        let leaving = crate::travel::leave(record(VALUE, &[]), message, (to, false))
+            .map_err(|error| crate::error::unsent("this context", error))?;
+        if !leaving.named.is_empty() {
+            inner.context.node().with(|core| {
+                // It goes on from here to whoever receives.
+                let hub = core.offered.get(&inner.address.door()).filter(|_| to == core.node.id()).cloned();
+                hub.inspect(|hub| hub.names(core, &leaving.named));
+            });
+        }
         let mut bytes = leaving.message.into_bytes();
         let length = bytes.len() - record(VALUE, &[]).len();
         bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
-        let sent = self.open.0.send(bytes, leaving.secret);
+        let sent = inner.send(bytes, leaving.secret);
         if sent.is_err() {
             crate::travel::stay(leaving.fares);
         }
@@ -214,24 +229,25 @@ impl<T: Serialize> Sender<T> {
 
 impl<T> Serialize for Sender<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        if !crate::secret::is_in_frame() {
-            return Err(crate::travel::stays("a Sender"));
-        }
+        crate::travel::departs("a Sender")?;
         // The receiver is told of the copy before the copy can be at work.
-        let copy = u64::from_le_bytes(crate::sys::random());
+        let copy = new_copy(crate::travel::is_in_call());
         let inner = Arc::clone(&self.open.0);
         let address = inner.address;
-        inner.tell(COPY, copy);
-        crate::travel::note(Box::new(move || inner.tell(VOID, copy)));
+        crate::travel::tell_of_hub(&inner.context, address.context);
+        inner.tell(COPY, &[copy]);
+        crate::travel::note(Box::new(move |error| match error.and_then(given_up) {
+            Some(after_ms) => inner.tell(LOSE, &[copy, after_ms]),
+            None => inner.tell(VOID, &[copy]),
+        }));
         (address, copy).serialize(serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Sender<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Sender<T>, D::Error> {
-        let (address, copy) = Deserialize::deserialize(deserializer)?;
-        let here = crate::travel::here()
-            .ok_or_else(|| de::Error::custom("a Sender arrives only in a frame of the tree"))?;
+        let (address, copy): (Address, u64) = Deserialize::deserialize(deserializer)?;
+        let (here, _) = crate::travel::here("a Sender", Named::Hub, address.context)?;
         let open = Open::at(&here, address, copy).map_err(de::Error::custom)?;
         Ok(Sender { open, message: PhantomData })
     }
@@ -356,25 +372,42 @@ impl<T: DeserializeOwned> Receiver<T> {
 
     /// What comes out of the bytes that are here.
     fn next(&self, partial: &mut Partial) -> Option<Received<T>> {
-        let read = |content| {
+        let read = |(from, content): (ContextId, Vec<u8>)| {
             let here = self.socket.context().ok_or(RecvError::Closed)?;
-            crate::travel::arrive(&here, &Arc::new(content), 0).map_err(unreadable)
+            let (origin, name) = {
+                let core = here.node().lock();
+                let hub = self.socket.used().map_or(from, |(_, flow, _)| flow.peer);
+                // Another's hub may say of its senders what it likes.
+                let believed = core.node.router.permits(Policy::Ancestors, hub, None);
+                let origin = Origin::of(if believed { from } else { hub });
+                (origin, core.name_of(origin.peer))
+            };
+            // What is read is all but who has sent it.
+            crate::travel::arrive(&here, (origin, &name), &Arc::new(content), SENT)
+                .map_err(RecvError::Unreadable)
         };
         Some(partial.next()?.and_then(read))
     }
 }
+
+/// So many bytes before a message say who has sent it.
+const SENT: usize = 4;
 
 fn unreadable(error: CodecError) -> RecvError {
     RecvError::Unreadable(crate::error::codec_error("a sender", error))
 }
 
 impl Partial {
-    /// The next message as bytes, or an error in its place; `Closed` at the end, and nothing where more has to come first.
-    pub(crate) fn next(&mut self) -> Option<Received<Vec<u8>>> {
+    /// The next message as bytes behind those that say who has sent it, or an error in its place; `Closed` at the end, and
+    /// nothing where more has to come first.
+    pub(crate) fn next(&mut self) -> Option<Received<(ContextId, Vec<u8>)>> {
         let Partial { bytes, at, over } = self;
         loop {
-            return Some(match take_record(bytes, at, MAX_MESSAGE) {
-                Ok(Some((VALUE, content))) => Ok(content),
+            return Some(match take_record(bytes, at, MAX_MESSAGE + SENT) {
+                Ok(Some((VALUE, content))) => match content.first_chunk::<SENT>() {
+                    Some(from) => Ok((ContextId(u32::from_le_bytes(*from)), content)),
+                    None => Err(unreadable(CodecError("it does not say who has sent it".into()))),
+                },
                 Ok(Some((FAILED, content))) => match crate::codec::from_bytes(&content) {
                     Ok((context, text)) => {
                         let (context, text): (String, String) = (context, text);

@@ -4,6 +4,7 @@
 //! against what is left of the message, so that none can make this side allocate more than the message could hold.
 
 mod read;
+mod write;
 
 pub use read::DEPTH;
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::Arc;
+use write::Whole;
 
 /// The most bytes one message (an argument list, a result) may take: 128 MiB.
 pub const MAX_MESSAGE: usize = 128 << 20;
@@ -60,7 +62,7 @@ pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError>
 #[inline(never)]
 pub(crate) fn append<T: Serialize + ?Sized>(mut bytes: Vec<u8>, value: &T) -> Result<Vec<u8>, CodecError> {
     // Without a limit of bincode's: that would serialise twice, once to count.
-    crate::secret::in_frame(|| bincode::DefaultOptions::new().serialize_into(&mut bytes, value))
+    crate::secret::in_frame(|| bincode::DefaultOptions::new().serialize_into(&mut bytes, &Whole(value)))
         .map_err(|error| CodecError(error.to_string()))?;
     if bytes.len() > MAX_MESSAGE {
         return Err(CodecError::too_large(bytes.len()));
@@ -75,7 +77,7 @@ pub(crate) fn append<T: Serialize + ?Sized>(mut bytes: Vec<u8>, value: &T) -> Re
 #[inline(never)]
 pub(crate) fn to_message<T: Serialize + ?Sized>(head: Vec<u8>, value: &T) -> Result<Message, CodecError> {
     let mut message = Message::from(head);
-    crate::secret::in_frame(|| bincode::DefaultOptions::new().serialize_into(&mut message, value))
+    crate::secret::in_frame(|| bincode::DefaultOptions::new().serialize_into(&mut message, &Whole(value)))
         .map_err(|error| CodecError(error.to_string()))?;
     let message = message.finish();
     let length = message.len();
@@ -183,6 +185,68 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Fields with all that serde does to them, as they are written and as they are read.
+    #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Job {
+        #[serde(skip)]
+        cached: Option<u8>,
+        #[serde(default)]
+        retries: Option<u8>,
+        #[serde(rename = "p")]
+        port: u16,
+        #[serde(skip, default = "seven")]
+        seven: u8,
+        #[serde(default, skip_serializing_if = "Option::is_none", alias = "prio")]
+        priority: Option<Box<Order>>,
+        last_one: (u8, Form),
+    }
+
+    fn seven() -> u8 {
+        7
+    }
+
+    #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+    enum Order {
+        #[serde(rename = "now")]
+        Now {
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            jobs: Vec<Job>,
+            #[serde(skip)]
+            seen: bool,
+            by: u8,
+        },
+        Plain(u8),
+    }
+
+    fn job(priority: Option<Order>) -> Job {
+        let priority = priority.map(Box::new);
+        Job { cached: None, retries: Some(0), port: 1, seven: 7, priority, last_one: (2, Form::Unit) }
+    }
+
+    #[test]
+    fn a_field_that_is_left_out_of_some_values_is_an_error_where_it_is_written() {
+        // What no value has is nothing, whatever its fields are called or default to.
+        let full = Job { cached: Some(3), ..job(Some(Order::Plain(4))) };
+        let bytes = to_bytes(&full).unwrap();
+        assert_eq!(from_bytes(&bytes), Ok(Job { cached: None, ..full.clone() }));
+        let plain = (full.retries, full.port, full.priority.clone(), full.last_one.clone());
+        assert_eq!(bytes, to_bytes(&plain).unwrap());
+
+        let left_out = |error: CodecError, of: &str| {
+            assert!(error.0.starts_with(&format!("{of} is left out by `skip_serializing_if`")), "{error}");
+        };
+        left_out(to_bytes(&job(None)).unwrap_err(), "Job.priority");
+        let order = |jobs| Order::Now { jobs, seen: true, by: 9 };
+        left_out(to_bytes(&order(Vec::new())).unwrap_err(), "now.jobs");
+        // However deep within other values, and in messages as well.
+        let nested = order(vec![job(Some(order(vec![job(None)])))]);
+        left_out(to_bytes(&nested).unwrap_err(), "Job.priority");
+        let within: BTreeMap<u8, Option<[(Order,); 1]>> = [(1, Some([(nested,)]))].into();
+        left_out(to_bytes(&within).unwrap_err(), "Job.priority");
+        left_out(to_message(Vec::new(), &Some(&within)).err().unwrap(), "Job.priority");
     }
 
     #[test]

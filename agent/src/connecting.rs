@@ -36,6 +36,11 @@ impl Connecting {
                 error => error,
             });
             let connected = reply.and_then(|reply| read_value::<Connected>(there.name(), &reply));
+            // Whoever was to start it may give another's name.
+            let connected = connected.map_err(|error| match error {
+                Error::Connect(_) => error.naming(there.name()),
+                error => error,
+            });
             latch.set(connected.and_then(|connected| {
                 let agreed = crate::agree::compare(there.node(), there.name(), &connected.functions);
                 if agreed.is_err() {

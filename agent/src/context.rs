@@ -177,8 +177,8 @@ impl Context {
     fn send<F: Remote>(&self, function: &F, cast: bool) -> Result<(FlowKey, Arc<Slot>)> {
         let left_ms = self.scope.as_ref().and_then(|scope| self.left_ms(scope));
         let head = Head { name: F::NAME, cast, left_ms };
-        let leaving = crate::travel::leave(head.encode(), function)
-            .map_err(|error| crate::error::codec_error(self.name(), error))?;
+        let leaving = crate::travel::leave(head.encode(), function, (self.id(), !cast && !F::NO_REPLY))
+            .map_err(|error| crate::error::unsent(self.name(), error))?;
         let opening = Opening { secret: leaving.secret, ..Opening::default() };
         let sent = self.ask(self.id(), Handle::CALL, leaving.message, opening, |_, _| {});
         match &sent {
@@ -283,7 +283,7 @@ impl Context {
     pub fn detach(&self, name: impl Into<String>) -> Result<u32> {
         let order = DetachOrder::new(self.name(), Handle::NONE, name.into())?;
         let request =
-            crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(self.name(), error))?;
+            crate::codec::to_bytes(&order).map_err(|error| crate::error::unsent(self.name(), error))?;
         let (_, slot) =
             self.node().request(self.id(), Handle::DETACH, request, Opening::default(), |_, _| {})?;
         let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));
@@ -371,8 +371,7 @@ impl Context {
         let id = self.allocate()?;
         let announce = self.node().lock().node.id() != ContextId::ROOT;
         let order = ConnectRequest { name: name.to_string(), title, recipe, announce, heartbeat };
-        let request =
-            crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(&name, error))?;
+        let request = crate::codec::to_bytes(&order).map_err(|error| crate::error::unsent(&name, error))?;
         let opening = Opening { new_context: Some(id), secret: true, ..Opening::default() };
         let (_, slot) = self.ask(self.id(), Handle::CONNECT, request, opening, |core, _| {
             core.names.insert(id, Arc::clone(&name));

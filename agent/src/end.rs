@@ -7,6 +7,8 @@ use crate::id::FlowKey;
 use crate::node::Opening;
 use crate::shared::{Endpoint, Shared};
 use crate::stream::StreamState;
+use crate::told::Named;
+use crate::travel::soon;
 use serde::{Deserialize, Deserializer, de, ser};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -25,7 +27,7 @@ pub(crate) fn connect(
             return Err(Error::ShutDown);
         }
         let endpoint = Endpoint::Stream(Arc::clone(&state));
-        let flow = core.open(address.context, address.handle, greeting, opening, |_| endpoint);
+        let flow = core.open(address.context, address.door(), greeting, opening, |_| endpoint);
         Ok((flow, state))
     })
 }
@@ -110,16 +112,14 @@ impl Socket {
     /// # Errors
     /// Where it is used here already, and outside of a frame.
     pub fn leave<E: ser::Error>(&self, role: Role) -> std::result::Result<Address, E> {
-        if !crate::secret::is_in_frame() {
-            return Err(crate::travel::stays("an end of a stream"));
-        }
+        crate::travel::departs("an end of a stream")?;
         let mut stage = self.stage();
         let (Stage::Unused, Some(context), Some((hub, _))) = (*stage, &self.context, &self.home) else {
             return Err(E::custom("an end of a stream that was used or sent stays where it is"));
         };
         *stage = Stage::Sent;
         let (shared, theirs) = (Arc::clone(context.node()), Arc::clone(hub));
-        crate::travel::note(Box::new(move || shared.with(|core| theirs.missed(core, role))));
+        crate::travel::note(Box::new(move |error| shared.with(|core| theirs.missed(core, role, error))));
         Ok(hub.opens(role))
     }
 
@@ -132,8 +132,7 @@ impl Socket {
         role: Role,
     ) -> std::result::Result<Socket, D::Error> {
         let address = Address::deserialize(deserializer)?;
-        let here = crate::travel::here()
-            .ok_or_else(|| de::Error::custom("an end of a stream arrives only in a frame of the tree"))?;
+        let (here, _) = crate::travel::here("an end of a stream", Named::Hub, address.context)?;
         let (flow, state) = connect(&here, address, role, 0).map_err(de::Error::custom)?;
         Ok(Socket { context: Some(here.clone()), ..Socket::bound(Arc::clone(here.node()), flow, state) })
     }
@@ -141,10 +140,13 @@ impl Socket {
     /// An end that is not used to its end.
     pub fn give_up(&self, why: &str) {
         match self.used() {
-            Some((shared, flow, state)) if !state.is_over() => shared.with(|core| {
-                core.node.reset(flow, Reason::Cancelled, why);
-                core.forget(flow);
-            }),
+            Some((shared, flow, state)) if !state.is_over() => {
+                let why = why.to_owned();
+                soon(shared, move |core| {
+                    core.node.reset(flow, Reason::Cancelled, &why);
+                    core.forget(flow);
+                });
+            }
             Some(_) => {}
             None => self.tell_home(why),
         }
@@ -153,7 +155,8 @@ impl Socket {
     fn tell_home(&self, why: &str) {
         if let (Stage::Unused, Some(context), Some((hub, role))) = (*self.stage(), &self.context, &self.home)
         {
-            context.node().with(|core| hub.unused(core, *role, why));
+            let (hub, role, why) = (Arc::clone(hub), *role, why.to_owned());
+            soon(context.node(), move |core| hub.unused(core, role, &why));
         }
     }
 }

@@ -52,7 +52,7 @@ pub enum Error {
         /// The context of the other side.
         #[serde(deserialize_with = "text::read")]
         context: String,
-        /// What the codec found.
+        /// Which of the two, and what the codec found.
         #[serde(deserialize_with = "text::read")]
         detail: String,
     },
@@ -119,11 +119,20 @@ impl Error {
         Error::System { action: action.into(), detail: error.to_string() }
     }
 
-    /// This error as one about the context called `name`, where it knows that context by its number only: the node
-    /// that returned a message may have forgotten the name.
+    /// This error as one about the context called `name`, from which or about which it came: the node that returned a message
+    /// may have forgotten the name, and whoever failed to answer may give another's.
     pub(crate) fn naming(mut self, name: &str) -> Error {
-        if let Error::Undelivered { context, .. } = &mut self {
-            *context = name.into();
+        match &mut self {
+            Error::Undelivered { context, .. }
+            | Error::NoSuchFunction { context, .. }
+            | Error::Panicked { context, .. }
+            | Error::Codec { context, .. }
+            | Error::TimedOut { context, .. }
+            | Error::Cancelled { context }
+            | Error::Chain { context, .. }
+            | Error::Spawn { context, .. } => *context = name.into(),
+            Error::Connect(error) => error.context = name.into(),
+            Error::ShutDown | Error::Image(_) | Error::System { .. } | Error::Function(_) => {}
         }
         self
     }
@@ -147,10 +156,7 @@ impl fmt::Display for Error {
                 "{context}: its agent has no function {function}; send this program itself (Router::builder().own_image()), or build an agent that has it (cargo xtask build-agent --manifest-path YOURS/Cargo.toml) and name it (.package(...))"
             ),
             Error::Panicked { context, message } => write!(f, "{context}: the function panicked: {message}"),
-            Error::Codec { context, detail } => write!(
-                f,
-                "{context}: a value could not be understood: {detail}; are both sides built from the same source?"
-            ),
+            Error::Codec { context, detail } => write!(f, "{context}: {detail}"),
             Error::TimedOut { context, after_ms } => write!(f, "{context}: no answer within {after_ms} ms"),
             Error::Cancelled { context } => write!(f, "{context}: given up before it was done"),
             Error::Chain { context, function, detail } => {
@@ -386,10 +392,9 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// This dead letter as an error about `context`.
-    pub fn into_error(self, context: &str) -> Error {
-        let by =
-            if self.by == ContextId::ROOT { "the controller".into() } else { format!("context {}", self.by) };
+    /// This dead letter as an error about `context`; `by` is what the one is called who decided.
+    pub fn into_error(self, context: &str, by: &str) -> Error {
+        let by = if self.by == ContextId::ROOT { "the controller" } else { by };
         // A letter of this node's own may quote a program that has taken a hop.
         let text = text::one_line(&self.text);
         let detail = if text.is_empty() { format!("said {by}") } else { format!("{text} (said {by})") };
@@ -399,10 +404,24 @@ impl DeadLetter {
 
 /// A codec error about what `context` sent.
 pub(crate) fn codec_error(context: &str, error: CodecError) -> Error {
+    of_codec(
+        context,
+        error,
+        "a value could not be understood: ",
+        "; are both sides built from the same source?",
+    )
+}
+
+/// A codec error about what was to be sent from or to `context`.
+pub(crate) fn unsent(context: &str, error: CodecError) -> Error {
+    of_codec(context, error, "a value could not be sent: ", "")
+}
+
+fn of_codec(context: &str, error: CodecError, before: &str, after: &str) -> Error {
     if error.is_too_large() {
         return Error::Undelivered { context: context.into(), reason: Reason::TooLarge, detail: error.0 };
     }
-    Error::Codec { context: context.into(), detail: error.0 }
+    Error::Codec { context: context.into(), detail: [before, &error.0, after].concat() }
 }
 
 #[cfg(test)]
@@ -463,7 +482,7 @@ mod tests {
     #[test]
     fn the_text_of_a_letter_of_this_nodes_own_harms_no_terminal_either() {
         let letter = DeadLetter { reason: Reason::Lost, by: ContextId::ROOT, text: HOSTILE.into() };
-        assert_harmless(&letter.into_error("web1").to_string());
+        assert_harmless(&letter.into_error("web1", "web1").to_string());
     }
 
     #[test]
@@ -471,5 +490,25 @@ mod tests {
         let error = Error::Panicked { context: "web1".into(), message: "left: 1\n right: 2".into() };
         let arrived: Error = codec::from_bytes(&codec::to_bytes(&error).unwrap()).unwrap();
         assert_eq!(arrived.to_string(), "web1: the function panicked: left: 1  right: 2");
+    }
+
+    #[test]
+    fn a_dead_letter_tells_who_has_decided_by_name() {
+        for (by, text, expected) in [
+            (4, "", "ssh.web1: its time is over: said ssh.web1"),
+            (4, "too late", "ssh.web1: its time is over: too late (said ssh.web1)"),
+            (0, "", "ssh.web1: its time is over: said the controller"),
+        ] {
+            let letter = DeadLetter { reason: Reason::Late, by: ContextId(by), text: text.into() };
+            assert_eq!(letter.into_error("ssh.web1", "ssh.web1").to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_codec_error_tells_what_was_not_sent_from_what_was_not_understood() {
+        let error = || CodecError("a bool of 7".into());
+        assert_eq!(unsent("web1", error()).to_string(), "web1: a value could not be sent: a bool of 7");
+        let text = codec_error("web1", error()).to_string();
+        assert!(text.starts_with("web1: a value could not be understood: a bool of 7; are"), "{text}");
     }
 }

@@ -3,21 +3,29 @@
 //! Their types stay private: a fuzz target has bytes, and asks what becomes of them. It holds no logic of its own.
 
 use crate::broker::{self, Chain, Connected, Head, Hello};
-use crate::channel::{Partial, RecvError};
+use crate::channel::{Partial, Receiver, RecvError, Sender};
 use crate::codec;
 use crate::connect::ConnectRequest;
 use crate::connect::dialogue::Rule;
+use crate::context::Context;
 use crate::error::{ConnectError, DeadLetter, Error, Reason};
 use crate::hub::{self, Role};
 use crate::id::{ContextId, Handle};
+use crate::images::Images;
 use crate::log::LogRecord;
-use crate::node::{Boot, RouteNews};
+use crate::node::{Boot, Event, Node, RouteNews};
 use crate::program::{DetachOrder, ExitStatus, Order, Tie};
 use crate::remote;
 use crate::secret::Secret;
+use crate::shared::Shared;
 use crate::stock::Facts;
+use crate::stream::{Reader, Writer};
+use crate::told::{Memory, Origin};
+use crate::travel;
+use crate::wire::Header;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 
 /// Reads bytes as a message and writes what was read.
 pub type Again = fn(&[u8]) -> Option<Vec<u8>>;
@@ -75,8 +83,8 @@ pub fn detach(program: Handle, name: &str) -> Vec<u8> {
 }
 
 /// The news of a context that came to be.
-pub fn added(id: ContextId) -> Vec<u8> {
-    codec::to_bytes(&RouteNews::Added(id)).expect("news can be written")
+pub fn added(id: ContextId, parent: ContextId) -> Vec<u8> {
+    codec::to_bytes(&RouteNews::Added(id, parent)).expect("news can be written")
 }
 
 /// The news of contexts that are no more.
@@ -154,7 +162,7 @@ pub fn greeting(bytes: &[u8]) -> Option<(bool, u64, u64)> {
 /// What an end of a channel says first.
 pub fn greet(receives: bool, key: u64, copy: u64) -> Vec<u8> {
     let role = if receives { Role::Reader } else { Role::Writer };
-    hub::Address { context: ContextId::ROOT, handle: Handle::FIRST_CUSTOM, key }.greeting(role, copy)
+    hub::Address { context: ContextId::ROOT, number: 256, key }.greeting(role, copy)
 }
 
 /// What a receiver has of its messages.
@@ -169,7 +177,7 @@ impl Receiving {
 
     /// The next message, or why there is none; nothing where more has to come first.
     pub fn receive(&mut self) -> Option<Result<Vec<u8>, RecvError>> {
-        self.0.next()
+        self.0.next().map(|received| received.map(|(_, content)| content))
     }
 }
 
@@ -194,5 +202,86 @@ impl Called {
     /// The records that wait, with the number of each and its kind, and how many bytes they are taken to be.
     pub fn waiting(&self) -> (impl Iterator<Item = (u32, u8, &[u8])>, usize) {
         self.0.waiting()
+    }
+}
+
+/// A root that reads what others say, and does nothing of it: it has no broker.
+pub struct Reading(Context);
+
+/// What a message is read as.
+pub const READINGS: usize = 6;
+
+/// What came of reading a message: the contexts that it gave, the frames that went out with the lengths of what they carry, and the
+/// services of the root itself that were opened.
+#[derive(Debug)]
+pub struct Read {
+    /// The contexts.
+    pub contexts: Result<Vec<ContextId>, Error>,
+    /// The frames.
+    pub sent: Vec<(Header, usize)>,
+    /// The services.
+    pub opened: Vec<Handle>,
+}
+
+impl Default for Reading {
+    fn default() -> Reading {
+        let images = Images::found(Box::new(|_| Err(Error::ShutDown)));
+        let shared = Shared::new(Node::root(), images).expect("the system has descriptors");
+        broker::serve(&shared, &broker::Place::Root);
+        shared.lock().node.show_frames(true);
+        Reading(Context::new(&shared, ContextId::ROOT, "controller".into()))
+    }
+}
+
+impl Reading {
+    /// A context, as a child of another; its name, if it is known.
+    pub fn add(&self, id: ContextId, parent: ContextId, name: Option<&str>) {
+        let mut core = self.0.node().lock();
+        if parent == ContextId::ROOT {
+            let link = core.node.add_child(id).expect("it is new");
+            core.node.link_up(link);
+        } else {
+            let link = core.node.router.link_down(parent).expect("it is there");
+            assert!(core.node.router.add(id, link, parent), "it is new");
+        }
+        if let Some(name) = name {
+            core.names.insert(id, name.into());
+        }
+    }
+
+    /// This process tells a context of another.
+    pub fn tell(&self, who: ContextId, of: ContextId) {
+        let memory = Memory::of(&self.0);
+        memory.tell(&self.0.node().lock(), who, of, None);
+    }
+
+    /// Reads a message from a context, by one of the [`READINGS`], and lets go of what it gave.
+    pub fn read(&self, how: usize, from: ContextId, bytes: &[u8]) -> Read {
+        let message = Arc::new(bytes.to_vec());
+        let from = (Origin::of(from), "whoever says it");
+        let ids = |contexts: Vec<Context>| contexts.iter().map(Context::id).collect();
+        let contexts = match how {
+            0 => travel::arrive(&self.0, from, &message, 0).map(|context| ids(vec![context])),
+            1 => travel::arrive::<Sender<u8>>(&self.0, from, &message, 0).map(|_| Vec::new()),
+            2 => travel::arrive::<Receiver<u8>>(&self.0, from, &message, 0).map(|_| Vec::new()),
+            3 => travel::arrive::<Writer>(&self.0, from, &message, 0).map(|_| Vec::new()),
+            4 => travel::arrive::<Reader>(&self.0, from, &message, 0).map(|_| Vec::new()),
+            _ => travel::arrive::<Vec<(Context, Option<Sender<u8>>)>>(&self.0, from, &message, 0)
+                .map(|all| ids(all.into_iter().map(|(context, _)| context).collect())),
+        };
+        let mut core = self.0.node().lock();
+        let links = core.node.router.below().map(|(_, link)| link).collect::<Vec<_>>();
+        for link in links {
+            core.node.transmit(link, &mut Vec::new(), usize::MAX);
+        }
+        let (mut sent, mut opened) = (Vec::new(), Vec::new());
+        while let Some(event) = core.node.poll_event() {
+            match event {
+                Event::Opened { service, .. } => opened.push(service),
+                Event::Frame(frame) => sent.push((frame.header, frame.length)),
+                _ => {}
+            }
+        }
+        Read { contexts, sent, opened }
     }
 }

@@ -1,14 +1,15 @@
 //! Handles of a program's own: messages of any type that come to a number in this process, and what they are answered with.
 
 use crate::context::Context;
-use crate::error::{Error, Reason, Result, codec_error};
+use crate::error::{Error, Reason, Result, unsent};
 use crate::id::{ContextId, FlowKey, Handle};
 use crate::node::Opening;
 use crate::partials::{Longest, longest_of};
-use crate::remote::{failed, read_value, value};
+use crate::remote::{failed, read_value_from, value};
 use crate::router::Policy;
 use crate::scope::{NEVER, Scope};
 use crate::shared::{Core, Endpoint, Offered, Request, Shared, Station};
+use crate::told::Origin;
 use crate::travel;
 use crate::tree::Router;
 use serde::Serialize;
@@ -64,15 +65,17 @@ where
         let (node, size, until) = (Arc::clone(shared), request.bytes.len(), Arc::clone(&scope));
         let work = move || {
             let sent = Sent { from: flow.peer, auth: request.auth };
-            let act = || match travel::arrive(&here, &Arc::new(std::mem::take(&mut request.bytes)), 0) {
+            let from = (Origin { peer: flow.peer, auth: request.auth }, here.name());
+            let bytes = Arc::new(std::mem::take(&mut request.bytes));
+            let act = || match travel::arrive(&here, from, &bytes, 0) {
                 Ok(message) => value(&(self.act)(&here, sent, message)),
-                Err(error) => failed(&codec_error(here.name(), error)),
+                Err(error) => failed(&error),
             };
             let perform = || match scope.refusal(here.name()) {
                 Some(error) => failed(&error),
                 None => crate::broker::contained(here.name(), act),
             };
-            let (reply, fares) = travel::reply(perform);
+            let (reply, fares) = travel::reply(flow.peer, perform);
             scope.end(crate::scope::Stand::Over);
             let to = crate::broker::Answer::Flow(flow);
             if !node.with(|core| crate::broker::deliver(&node, core, to, reply)) {
@@ -210,7 +213,7 @@ impl Router {
         self.add(None, policy, act)
     }
 
-    /// The same at a handle that both sides know, of a number from [`Handle::FIRST_CUSTOM`] on.
+    /// The same at a handle that both sides know, of a number from [`Handle::FIRST_CUSTOM`] on and below 2,147,483,648.
     ///
     /// # Errors
     /// When the handle is taken or is one of the tree's own.
@@ -242,12 +245,11 @@ impl Router {
                 return Err(Error::ShutDown);
             }
             let handle = match handle {
-                None => core.new_handle(),
-                Some(handle) if handle >= Handle::FIRST_CUSTOM && core.offered.get(&handle).is_none() => {
-                    handle
-                }
+                None => Handle(core.new_number(Handle::NONE)),
+                Some(handle) if handle.is_handlers() && core.offered.get(&handle).is_none() => handle,
                 Some(Handle(number)) => {
-                    let detail = format!("it is taken, or below {}", Handle::FIRST_CUSTOM.0);
+                    let (first, end) = (Handle::FIRST_CUSTOM.0, Handle::FIRST_HUB.0);
+                    let detail = format!("it is taken, or not from {first} to {}", end - 1);
                     return Err(Error::System { action: format!("adding the handle {number}"), detail });
                 }
             };
@@ -262,9 +264,18 @@ impl Context {
     /// Sends a message to a handle of that context that was added by [`Router::add_handler`], and waits for the answer.
     ///
     /// # Errors
-    /// When there is no such handle, it is not for this context, or the answer is none of type `R`.
+    /// When there is no such handle, it is not for this context, or the answer is none of type `R`. A number that no handler
+    /// can have is refused here: it may have come from somebody who would like a service of the tree's own to get the message.
     pub fn request<T: Serialize, R: DeserializeOwned>(&self, handle: Handle, message: &T) -> Result<R> {
-        let leaving = travel::leave(Vec::new(), message).map_err(|error| codec_error(self.name(), error))?;
+        if !handle.is_handlers() {
+            return Err(Error::Undelivered {
+                context: self.name().into(),
+                reason: Reason::NoHandle,
+                detail: format!("no handler can have the number {}", handle.0),
+            });
+        }
+        let leaving = travel::leave(Vec::new(), message, (self.id(), true))
+            .map_err(|error| unsent(self.name(), error))?;
         let opening = Opening { secret: leaving.secret, ..Opening::default() };
         let (_, slot) = match self.ask(self.id(), handle, leaving.message, opening, |_, _| {}) {
             Ok(sent) => sent,
@@ -276,6 +287,6 @@ impl Context {
         slot.carry(leaving.fares);
         let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));
         let reply = reply.map_err(|error| error.naming(self.name()))?;
-        travel::arriving(self, || read_value(self.name(), &reply))
+        read_value_from(self, &reply)
     }
 }

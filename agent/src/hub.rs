@@ -11,6 +11,7 @@ use crate::id::{ContextId, FlowKey, Handle};
 use crate::partials::{Longest, longest_of};
 use crate::router::Policy;
 use crate::shared::{Core, Endpoint, Offered, Request, Shared, Station};
+use crate::told::Memory;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,6 +29,41 @@ pub(crate) const VOID: u8 = 4;
 
 /// From a sender: it sends nothing more, but for what becomes of its copies.
 pub(crate) const CLOSED: u8 = 5;
+/// From a sender: the call that took the copy along was given up, after so many milliseconds where its time was over. Whether it has
+/// been heard of or not, nothing more comes from the copy.
+pub(crate) const LOSE: u8 = 6;
+
+/// What is said to an end whose call was given up by those who made it.
+const GIVEN_UP: &str = "the call that it came with was given up";
+
+/// A number for a copy of a sender, which shows whether it goes along with a call that has an end.
+pub(crate) fn new_copy(of_call: bool) -> u64 {
+    u64::from_le_bytes(crate::sys::random()) & !1 | u64::from(of_call)
+}
+
+fn is_of_call(copy: u64) -> bool {
+    copy & 1 == 1
+}
+
+/// What a receiver is told of a message.
+fn message(from: ContextId, content: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(9 + content.len());
+    message.extend_from_slice(&(4 + content.len() as u32).to_le_bytes());
+    message.push(VALUE);
+    message.extend_from_slice(&from.0.to_le_bytes());
+    message.extend_from_slice(content);
+    message
+}
+
+/// How a call was given up that has come to this error: after how many milliseconds its time was over, 0 where it was for another
+/// reason. None for calls that have ended in another way.
+pub(crate) fn given_up(error: &Error) -> Option<u64> {
+    match error {
+        Error::TimedOut { after_ms, .. } => Some(*after_ms),
+        Error::Cancelled { .. } => Some(0),
+        _ => None,
+    }
+}
 
 /// So many bytes may wait for the reader before writers are held back.
 const HIGH: usize = 256 << 10;
@@ -50,11 +86,17 @@ pub(crate) enum Role {
 #[derive(Copy, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Address {
     pub context: ContextId,
-    pub handle: Handle,
+    /// Its number among the hubs there.
+    pub number: u32,
     pub key: u64,
 }
 
 impl Address {
+    /// Where an end of it knocks: at a hub, whatever the number is that has come.
+    pub fn door(&self) -> Handle {
+        Handle(self.number | Handle::FIRST_HUB.0)
+    }
+
     /// What an end says first.
     pub fn greeting(&self, role: Role, copy: u64) -> Vec<u8> {
         [&[role as u8][..], &self.key.to_le_bytes(), &copy.to_le_bytes()].concat()
@@ -78,6 +120,11 @@ pub(crate) fn greeting(bytes: &[u8]) -> Option<(Role, u64, u64)> {
 /// One writer.
 struct Input {
     flow: FlowKey,
+    /// On whose behalf: an ancestor's, or its own.
+    from: ContextId,
+    /// The copy as which it has come, and whose that was.
+    copy: u64,
+    parent: Option<FlowKey>,
     partial: Vec<u8>,
     /// Bytes that have come for which no credit was given yet.
     owed: usize,
@@ -111,6 +158,8 @@ struct State {
     begun: bool,
     /// How a stream of bytes has broken off, for a reader that has not been heard of.
     broken: Option<(Reason, String)>,
+    /// The contexts that messages of this process name, for a reader that has not been heard of.
+    named: BTreeSet<ContextId>,
     over: bool,
 }
 
@@ -123,17 +172,19 @@ pub(crate) struct Hub {
     /// Whether what is sent are messages, from any number of senders, or bytes from one writer.
     messages: bool,
     state: Mutex<State>,
+    told: Memory,
 }
 
 impl Hub {
     /// A new one at the node of `context`.
     pub fn open(context: &Context, messages: bool) -> Result<Arc<Hub>> {
         let [key, reader_key] = [(); 2].map(|()| u64::from_le_bytes(crate::sys::random()));
+        let told = Memory::of(context);
         context.node().with(|core| {
             if core.stopped {
                 return Err(Error::ShutDown);
             }
-            let handle = core.new_handle();
+            let number = core.new_number(Handle::FIRST_HUB);
             let state = State {
                 inputs: Vec::new(),
                 output: Output::Expected,
@@ -143,11 +194,12 @@ impl Hub {
                 early: BTreeSet::new(),
                 begun: false,
                 broken: None,
+                named: BTreeSet::new(),
                 over: false,
             };
-            let address = Address { context: core.node.id(), handle, key };
-            let hub = Arc::new(Hub { address, reader_key, messages, state: Mutex::new(state) });
-            core.offer(handle, Policy::Anyone, Arc::clone(&hub) as _);
+            let address = Address { context: core.node.id(), number, key };
+            let hub = Arc::new(Hub { address, reader_key, messages, state: Mutex::new(state), told });
+            core.offer(address.door(), Policy::Anyone, Arc::clone(&hub) as _);
             Ok(hub)
         })
     }
@@ -185,14 +237,35 @@ impl Hub {
     }
 
     /// Ends the flow of a sender that has broken a rule, and tells the reader.
-    fn lose(core: &mut Core, state: &mut State, flow: FlowKey, reason: Reason, said: &str, detail: String) {
+    fn lose(
+        core: &mut Core,
+        state: &mut State,
+        flow: FlowKey,
+        reason: Reason,
+        said: &str,
+        error: impl FnOnce(String) -> Error,
+    ) {
         let Some(input) = state.remove(flow) else { return };
         core.node.reset(flow, reason, said);
         core.forget(flow);
         if !input.closed {
-            let context = core.name_of(flow.peer).to_string();
-            let error = Error::Undelivered { context, reason, detail };
+            let error = error(core.name_of(flow.peer).to_string());
             Self::forward(state, record(LOST, &crate::codec::to_bytes(&error).unwrap_or_default()));
+        }
+    }
+
+    /// Ends the flow of a sender whose call was given up, and of those that it has given to calls of its own.
+    fn give_up(core: &mut Core, state: &mut State, flow: FlowKey, after_ms: u64) {
+        let mut flows = vec![flow];
+        while let Some(flow) = flows.pop() {
+            flows.extend(
+                state.inputs.iter().filter(|input| input.parent == Some(flow)).map(|input| input.flow),
+            );
+            let (reason, error): (_, fn(String, u64) -> Error) = match after_ms {
+                0 => (Reason::Cancelled, |context, _| Error::Cancelled { context }),
+                _ => (Reason::Late, |context, after_ms| Error::TimedOut { context, after_ms }),
+            };
+            Self::lose(core, state, flow, reason, GIVEN_UP, |context| error(context, after_ms));
         }
     }
 
@@ -242,7 +315,7 @@ impl Hub {
                 core.node.reset(input.flow, Reason::Cancelled, "the receiver is gone");
                 core.forget(input.flow);
             }
-            core.withdraw(self.address.handle);
+            core.withdraw(self.address.door());
         }
     }
 
@@ -282,6 +355,9 @@ impl Hub {
                 return Err("it has a reader");
             }
             state.output = Output::Flow(flow);
+            for id in std::mem::take(&mut state.named) {
+                self.told.tell(core, flow.peer, id, None);
+            }
             let pending = std::mem::take(&mut state.pending);
             core.append(flow, pending, false, false);
             Self::pay(core, &mut state);
@@ -291,37 +367,57 @@ impl Hub {
             return Err("it has a writer");
         }
         state.begun = true;
-        if state.inputs.iter_mut().any(|input| input.copies.remove(&copy)) || state.left.remove(&copy) {
+        let parent =
+            state.inputs.iter_mut().find_map(|input| input.copies.remove(&copy).then_some(input.flow));
+        if parent.is_some() || state.left.remove(&copy) {
             state.copies -= 1;
         } else if copy != 0 && state.early.len() < COPIES {
             state.early.insert(copy);
         }
         let obeyed = core.node.permits(Policy::Ancestors, flow.peer, request.auth);
         let limit = longest_of(obeyed);
+        let from = if obeyed { request.auth } else { flow.peer };
+        let parent = parent.filter(|_| is_of_call(copy));
         let (partial, copies) = (Vec::new(), BTreeSet::new());
-        state.inputs.push(Input { flow, partial, owed: 0, limit, closed: false, copies });
+        state.inputs.push(Input { flow, from, copy, parent, partial, owed: 0, limit, closed: false, copies });
         Ok(Role::Writer)
     }
 
     /// A whole record of a sender.
     fn take(core: &mut Core, state: &mut State, from: FlowKey, kind: u8, content: &[u8]) {
         let Some(sender) = state.inputs.iter_mut().find(|input| input.flow == from) else { return };
-        if sender.closed && kind != VOID {
+        if sender.closed && kind != VOID && kind != LOSE {
             return;
         }
         match kind {
             CLOSED => sender.closed = true,
-            VALUE => Self::forward(state, record(VALUE, content)),
+            VALUE => {
+                let from = sender.from;
+                Self::forward(state, message(from, content));
+            }
             FAILED => {
                 let text = String::from_utf8_lossy(content);
                 let said = (core.name_of(from.peer).to_string(), crate::text::shortened(&text, TEXT_LIMIT));
                 let said = crate::codec::to_bytes(&said).unwrap_or_default();
                 Self::forward(state, record(FAILED, &said));
             }
+            LOSE => {
+                let Some((copy, after_ms)) = content.split_first_chunk() else { return };
+                let copy = u64::from_le_bytes(*copy);
+                let after_ms = after_ms.try_into().map_or(0, u64::from_le_bytes);
+                state.copies -= usize::from(sender.copies.remove(&copy));
+                let came = state.inputs.iter().find(|input| input.copy == copy && copy != 0);
+                if let Some(flow) = came.map(|input| input.flow) {
+                    Self::give_up(core, state, flow, after_ms);
+                }
+            }
             COPY | VOID => {
                 let copy = content.try_into().map_or(0, u64::from_le_bytes);
                 if state.early.remove(&copy) {
                     // It has come already.
+                    if let Some(input) = state.inputs.iter_mut().find(|input| input.copy == copy) {
+                        input.parent = Some(from).filter(|_| is_of_call(copy));
+                    }
                 } else if kind == VOID {
                     state.copies -= usize::from(sender.copies.remove(&copy));
                 } else {
@@ -330,7 +426,9 @@ impl Hub {
                         && let Some(most) = state.with_most_copies()
                     {
                         let detail = format!("over {COPIES} copies of senders at once");
-                        Self::lose(core, state, most, Reason::QueueFull, "too many copies", detail);
+                        let error =
+                            |context| Error::Undelivered { context, reason: Reason::QueueFull, detail };
+                        Self::lose(core, state, most, Reason::QueueFull, "too many copies", error);
                     }
                 }
             }
@@ -360,6 +458,15 @@ impl State {
 }
 
 impl Offered for Hub {
+    fn names(&self, core: &Core, contexts: &[ContextId]) {
+        let mut state = self.lock();
+        match state.output {
+            Output::Flow(flow) => contexts.iter().for_each(|id| self.told.tell(core, flow.peer, *id, None)),
+            Output::Expected => state.named.extend(contexts),
+            Output::Gone => {}
+        }
+    }
+
     fn opened(
         self: Arc<Self>,
         shared: &Arc<Shared>,
@@ -406,7 +513,8 @@ impl Station for Hub {
             if too_long {
                 let said = "the message is too large for its receiver";
                 let detail = format!("a message of over {limit} bytes");
-                Self::lose(core, state, flow, Reason::TooLarge, said, detail);
+                let error = |context| Error::Undelivered { context, reason: Reason::TooLarge, detail };
+                Self::lose(core, state, flow, Reason::TooLarge, said, error);
             }
             // What it said may have been its end.
             let Some(input) = state.inputs.iter_mut().find(|input| input.flow == flow) else {
@@ -460,17 +568,35 @@ impl Station for Hub {
 }
 
 impl Hub {
-    /// The call that an end left with is over. If the end has not been heard of, it will not be.
-    pub fn missed(&self, core: &mut Core, role: Role) {
-        let heard_of = {
-            let state = self.lock();
-            match role {
-                Role::Writer => state.begun,
-                Role::Reader => !matches!(state.output, Output::Expected),
-            }
+    /// The call that an end left with is over, with this error if it came to one. If the end has not been heard of, it will not be;
+    /// where the call was given up, nothing more comes or goes by it.
+    pub fn missed(&self, core: &mut Core, role: Role, error: Option<&Error>) {
+        let mut state = self.lock();
+        let heard_of = match role {
+            Role::Writer => state.begun,
+            Role::Reader => !matches!(state.output, Output::Expected),
         };
         if !heard_of {
-            self.unused(core, role, "the call that took its writer along did not use it");
+            drop(state);
+            return self.unused(core, role, "the call that took its writer along did not use it");
         }
+        let Some((error, after_ms)) = error.and_then(|error| Some((error, given_up(error)?))) else { return };
+        let reason = if after_ms == 0 { Reason::Cancelled } else { Reason::Late };
+        let flows: Vec<FlowKey> = match (role, &state.output) {
+            (Role::Writer, _) => state.inputs.iter().map(|input| input.flow).collect(),
+            (Role::Reader, Output::Flow(flow)) => vec![*flow],
+            (Role::Reader, _) => Vec::new(),
+        };
+        for flow in flows {
+            core.node.reset(flow, reason, GIVEN_UP);
+            core.forget(flow);
+            if role == Role::Writer && state.remove(flow).is_some() {
+                state.broken = Some((reason, format!("the call that took its writer along: {error}")));
+                Self::break_off(core, &mut state);
+            } else {
+                state.output = Output::Gone;
+            }
+        }
+        self.look(core, &mut state);
     }
 }

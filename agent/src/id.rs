@@ -53,10 +53,19 @@ impl Handle {
     pub const CHAIN: Handle = Handle(9);
     /// What the context is about right now, for who debugs it.
     pub const DUMP: Handle = Handle(10);
-    /// What programs offer themselves is numbered from here; below are the tree's own services.
+    /// The handlers of programs are numbered from here; below are the tree's own services.
     pub const FIRST_CUSTOM: Handle = Handle(256);
+    /// The hubs of channels and pipes are numbered from here. Whoever opens an end of one can reach nothing else with it.
+    pub(crate) const FIRST_HUB: Handle = Handle(1 << 31);
     /// Flows are numbered from here, by whoever opens them.
     pub const FIRST_FLOW: Handle = Handle(1000);
+}
+
+impl Handle {
+    /// Whether it is one that handlers of programs have.
+    pub(crate) fn is_handlers(self) -> bool {
+        (Handle::FIRST_CUSTOM..Handle::FIRST_HUB).contains(&self)
+    }
 }
 
 /// A byte stream to a neighbour, numbered by the node that holds it. Numbers are not used twice.

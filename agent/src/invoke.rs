@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::remote::{Function, failed};
 use crate::scope::{NEVER, Scope, Stand};
 use crate::shared::Shared;
+use crate::told::Origin;
 use crate::travel::{self, Fare, stay};
 use crate::workers::{BYTES_WAITING, LIMIT_WAITING, Workers};
 use std::collections::VecDeque;
@@ -35,6 +36,10 @@ pub struct Run {
     /// Where it runs, within the scope of the call.
     pub(crate) context: Context,
     pub(crate) scope: Arc<Scope>,
+    /// Whose it is.
+    pub(crate) origin: Origin,
+    /// Whether that is one whom this context obeys.
+    pub(crate) obeyed: bool,
     /// The whole request, and where its arguments begin.
     pub(crate) request: Vec<u8>,
     pub(crate) at: usize,
@@ -47,12 +52,14 @@ impl Run {
         let request = std::mem::take(&mut self.request);
         match self.context.check() {
             Err(error) => failed(&error),
-            Ok(()) => crate::broker::run_contained(self.function, &self.context, request, self.at),
+            Ok(()) => {
+                crate::broker::run_contained(self.function, &self.context, self.origin, request, self.at)
+            }
         }
     }
 
     fn finish(mut self) {
-        let (reply, fares) = travel::reply(|| self.perform());
+        let (reply, fares) = travel::reply(self.origin.peer, || self.perform());
         self.scope.end(Stand::Over);
         answer_all(&self.shared, vec![self.answer], reply, fares);
     }
@@ -167,6 +174,8 @@ fn after(workers: &Workers, function: &'static str) -> Option<Run> {
 pub(crate) struct Flight {
     function: &'static str,
     arguments: Vec<u8>,
+    /// Whether it is on behalf of one who is obeyed: what others' arguments may name is less.
+    obeyed: bool,
     /// Whose answer it makes. Nobody is left where all have given up.
     askers: Vec<(Answer, Arc<Scope>)>,
     scope: Arc<Scope>,
@@ -174,11 +183,13 @@ pub(crate) struct Flight {
 
 /// On a worker, once for all who ask with the same arguments while it runs. Nobody's giving up ends it but the last one's.
 pub fn shared(run: Run) -> Started {
-    let Run { shared, function, context, scope: asker, request, at, answer } = run;
+    let Run { shared, function, context, scope: asker, origin, obeyed, request, at, answer } = run;
     let workers = shared.workers.hire();
     let mut flights = locked(&workers.flights);
     let arguments = &request[at..];
-    let same = |flight: &&mut Flight| flight.function == function.name && flight.arguments == arguments;
+    let same = |flight: &&mut Flight| {
+        flight.function == function.name && flight.obeyed == obeyed && flight.arguments == arguments
+    };
     if let Some(flight) = flights.iter_mut().find(same) {
         if flight.askers.len() >= LIMIT_WAITING {
             return Started::Full;
@@ -192,16 +203,17 @@ pub fn shared(run: Run) -> Started {
     flights.push(Flight {
         function: function.name,
         arguments: arguments.to_vec(),
+        obeyed,
         askers: vec![(answer, asker)],
         scope: Arc::clone(&scope),
     });
     drop(flights);
     let (flight, size) = (Arc::clone(&scope), request.len());
     let context = context.in_scope(&scope);
-    let mut run = Run { shared, function, context, scope, request, at, answer };
+    let mut run = Run { shared, function, context, scope, origin, obeyed, request, at, answer };
     let theirs = Arc::clone(&workers);
     let started = on_worker(&workers, None, size, move || {
-        let (reply, fares) = travel::reply(|| run.perform());
+        let (reply, fares) = travel::reply(run.origin.peer, || run.perform());
         run.scope.end(Stand::Over);
         let askers = land(&theirs, &run.scope).into_iter();
         let answers = askers.map(|(answer, scope)| {

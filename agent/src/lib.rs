@@ -83,6 +83,7 @@ mod stream;
 mod sys;
 mod table;
 mod text;
+mod told;
 mod travel;
 mod tree;
 mod workers;
@@ -131,6 +132,7 @@ pub mod macro_support {
     pub use crate::invoke::{block_on, concurrent, quick, serial, shared};
     pub use crate::remote::{FUNCTIONS, Function, run_encoded, run_encoded_locked, signature};
     pub use crate::router::Policy;
+    pub use crate::told::Origin;
     pub use linkme;
     pub use serde;
 
@@ -155,12 +157,29 @@ pub mod macro_support {
         type Error = E;
     }
 
-    /// Finds out whether a type is a `Result` by a name that does not show it.
+    /// Finds out whether a type is a `Result`, or is bound to a place in the tree, by a name that does not show it.
     pub struct Probe<T>(std::marker::PhantomData<T>);
     impl<T, E> Probe<Result<T, E>> {
         /// Comes before the trait's.
         pub const IS_RESULT: bool = true;
     }
+
+    macro_rules! bound {
+        ($($of:ty $(: $message:ident)?),*) => {
+            $(impl$(<$message>)? Probe<$of> {
+                /// Comes before the trait's.
+                pub const IS_BOUND: bool = true;
+            })*
+        };
+    }
+    bound!(crate::Context, crate::Reader, crate::Writer, crate::Sender<T>: T, crate::Receiver<T>: T);
+
+    /// What is said of all other types.
+    pub trait IsNotBound {
+        /// Whether it arrives and leaves by the node.
+        const IS_BOUND: bool = false;
+    }
+    impl<T> IsNotBound for Probe<T> {}
 
     /// What is said of all other types.
     pub trait IsNoResult {

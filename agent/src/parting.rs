@@ -75,7 +75,7 @@ impl Watch {
             let why = core.node.router.lost.why(self.id);
             let (reason, text) = why.map_or((Reason::NoRoute, ""), |(reason, text)| (reason, text));
             let letter = DeadLetter { reason, by: core.node.id(), text: text.into() };
-            return Some(letter.into_error(&core.name_of(self.id)));
+            return Some(letter.into_error(&core.name_of(self.id), &core.name_of(core.node.id())));
         }
         let slot = Slot::new(None);
         let flow = core.node.watch(self.id);

@@ -153,8 +153,7 @@ impl Command {
         let name = name.into();
         self.check(Some(&name))?;
         let (place, order) = self.place(Tie::Free(name))?;
-        let request =
-            crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(context, error))?;
+        let request = crate::codec::to_bytes(&order).map_err(|error| crate::error::unsent(context, error))?;
         let (_, slot) = shared.request(place, Handle::EXEC, request, Opening::default(), |_, _| {})?;
         let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown)).map_err(|error| error.naming(context))?;
         self.asked().refusal(context, &reply).map_or_else(|| read_value(context, &reply), Err)
@@ -236,8 +235,7 @@ impl Command {
         let context = self.context.name();
         self.check(None)?;
         let (place, order) = self.place(self.order.tie.clone())?;
-        let request =
-            crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(context, error))?;
+        let request = crate::codec::to_bytes(&order).map_err(|error| crate::error::unsent(context, error))?;
         let opening = Opening { streams: 3, answering: 0b110, ..Opening::default() };
         let states: [Arc<StreamState>; 3] = std::array::from_fn(|_| StreamState::new(self.context.scope()));
         let stream =
@@ -354,8 +352,7 @@ impl Process {
     pub fn detach(mut self, name: impl Into<String>) -> Result<u32> {
         let context = self.context.name();
         let order = DetachOrder::new(context, self.flow.handle, name.into())?;
-        let request =
-            crate::codec::to_bytes(&order).map_err(|error| crate::error::codec_error(context, error))?;
+        let request = crate::codec::to_bytes(&order).map_err(|error| crate::error::unsent(context, error))?;
         let (_, slot) =
             self.shared.request(self.flow.peer, Handle::DETACH, request, Opening::default(), |_, _| {})?;
         let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));

@@ -3,10 +3,11 @@
 
 use crate::codec::{self, CodecError};
 use crate::context::Context;
-use crate::error::{CallError, Error, codec_error};
+use crate::error::{CallError, Error, codec_error, unsent};
 use crate::invoke::Way;
 use crate::router::Policy;
 use crate::text::shortened;
+use crate::told::Origin;
 use crate::travel;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -55,8 +56,8 @@ pub struct Function {
     pub no_reply: bool,
     /// When and on which thread it runs.
     pub way: Way,
-    /// Decodes the arguments from where they begin in a request, runs it, encodes the outcome.
-    pub run: fn(&Context, Vec<u8>, usize) -> Vec<u8>,
+    /// Decodes the arguments from where they begin in a request of somebody, runs it, encodes the outcome.
+    pub run: fn(&Context, Origin, Vec<u8>, usize) -> Vec<u8>,
 }
 
 /// All functions that are compiled into this program.
@@ -112,7 +113,7 @@ pub(crate) fn is_failed(reply: &[u8]) -> bool {
 pub(crate) fn value<T: Serialize>(value: &T) -> Vec<u8> {
     match codec::append(vec![Outcome::Value as u8], value) {
         Ok(bytes) => bytes,
-        Err(error) => failed(&Error::Codec { context: "this context".into(), detail: error.0 }),
+        Err(error) => failed(&unsent("this context", error)),
     }
 }
 
@@ -138,33 +139,35 @@ fn split_error(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Runs a function from its table entry. Used by the attribute.
 #[must_use]
-pub fn run_encoded<F: Remote>(cx: &Context, request: Vec<u8>, at: usize) -> Vec<u8> {
-    let call = travel::arrive::<F>(cx, &Arc::new(request), at);
+pub fn run_encoded<F: Remote>(cx: &Context, origin: Origin, request: Vec<u8>, at: usize) -> Vec<u8> {
+    let call = travel::arrive::<F>(cx, (origin, cx.name()), &Arc::new(request), at);
     outcome(cx, call)
 }
 
 /// The same where the node is locked: contexts and ends of streams cannot arrive there.
 #[must_use]
-pub fn run_encoded_locked<F: Remote>(cx: &Context, request: Vec<u8>, at: usize) -> Vec<u8> {
-    let call = codec::from_message::<F>(&Arc::new(request), at);
-    outcome(cx, call)
+pub fn run_encoded_locked<F: Remote>(cx: &Context, _: Origin, request: Vec<u8>, at: usize) -> Vec<u8> {
+    travel::locked(|| {
+        let call = codec::from_message::<F>(&Arc::new(request), at);
+        outcome(cx, call.map_err(|error| codec_error(cx.name(), error)))
+    })
 }
 
-fn outcome<F: Remote>(cx: &Context, call: Result<F, CodecError>) -> Vec<u8> {
+fn outcome<F: Remote>(cx: &Context, call: Result<F, Error>) -> Vec<u8> {
     let call = match call {
         Ok(call) => call,
-        Err(error) => return failed(&codec_error(cx.name(), error)),
+        Err(error) => return failed(&error),
     };
     match call.run(cx) {
         Ok(result) => codec::append(vec![Outcome::Value as u8], &result)
-            .unwrap_or_else(|error| failed(&codec_error(cx.name(), error))),
+            .unwrap_or_else(|error| failed(&unsent(cx.name(), error))),
         Err(error) => match F::encode_error(&error) {
             Ok((text, error)) => {
                 let text = shortened(&text, TEXT_LIMIT);
                 let length = (text.len() as u16).to_le_bytes();
                 [&[Outcome::Error as u8], &length[..], text.as_bytes(), &error].concat()
             }
-            Err(error) => failed(&codec_error(cx.name(), error)),
+            Err(error) => failed(&unsent(cx.name(), error)),
         },
     }
 }
@@ -174,16 +177,30 @@ pub(crate) fn read_reply<F: Remote>(
     context: &Context,
     reply: Vec<u8>,
 ) -> Result<F::Value, CallError<F::Error>> {
-    let codec = |error| CallError::Failed(codec_error(context.name(), error));
+    let from = (Origin::of(context.id()), context.name());
     match reply.split_first() {
         Some((&tag, bytes)) if tag == Outcome::Error as u8 => {
-            let (_, error) = split_error(bytes).ok_or_else(|| codec(CodecError("a cut error".into())))?;
-            Err(CallError::Function(travel::arriving(context, || F::decode_error(error)).map_err(codec)?))
+            let error = travel::arriving(context, from, || {
+                let (_, error) = split_error(bytes).ok_or_else(|| CodecError("a cut error".into()))?;
+                F::decode_error(error)
+            });
+            Err(error.map_or_else(CallError::Failed, CallError::Function))
         }
         Some((&tag, _)) if tag == Outcome::Value as u8 => {
-            travel::arrive(context, &Arc::new(reply), 1).map_err(codec)
+            Ok(travel::arrive(context, from, &Arc::new(reply), 1)?)
         }
-        _ => read_value(context.name(), &reply).map_err(CallError::Failed),
+        _ => read_value(context.name(), &reply).map_err(|error| error.naming(context.name()).into()),
+    }
+}
+
+/// What a reply says, where only this crate's errors are possible and the value may be bound to where it arrives.
+pub(crate) fn read_value_from<T: DeserializeOwned>(context: &Context, reply: &[u8]) -> Result<T, Error> {
+    match reply.split_first() {
+        Some((&tag, bytes)) if tag == Outcome::Value as u8 => {
+            let from = (Origin::of(context.id()), context.name());
+            travel::arriving(context, from, || codec::from_bytes(bytes))
+        }
+        _ => read_value(context.name(), reply).map_err(|error| error.naming(context.name())),
     }
 }
 

@@ -106,10 +106,11 @@ impl Slot {
         let mut stage = self.lock();
         let Stage::Coming(expected) = &mut *stage else { return };
         let expected = expected.take();
+        let Expected { waker, notify, fares, .. } = expected.map(|expected| *expected).unwrap_or_default();
+        let error = result.as_ref().err().filter(|_| !fares.is_empty()).cloned();
         *stage = Stage::Here(result.map_err(Box::new));
         drop(stage);
-        let Expected { waker, notify, fares, .. } = expected.map(|expected| *expected).unwrap_or_default();
-        fares.into_iter().for_each(|fare| fare());
+        fares.into_iter().for_each(|fare| fare(error.as_ref()));
         self.arrived.notify_all();
         if let Some(waker) = waker {
             waker.wake();
@@ -128,18 +129,23 @@ impl Slot {
         if let Some(expected) = stage.expected() {
             expected.fares = fares;
         } else {
+            let error = match &*stage {
+                Stage::Here(Err(error)) => Some(Error::clone(error)),
+                _ => None,
+            };
             drop(stage);
-            fares.into_iter().for_each(|fare| fare());
+            fares.into_iter().for_each(|fare| fare(error.as_ref()));
         }
     }
 
-    /// Nobody waits for an answer any more.
-    pub fn give_up(&self) {
+    /// Nobody waits any more for an answer of the context called `name`.
+    pub fn give_up(&self, name: &str) {
         let fares = match &mut *self.lock() {
             Stage::Coming(Some(expected)) => std::mem::take(&mut expected.fares),
             _ => return,
         };
-        fares.into_iter().for_each(|fare| fare());
+        let error = Error::Cancelled { context: name.into() };
+        fares.into_iter().for_each(|fare| fare(Some(&error)));
     }
 
     /// Has `notify` called when the answer is there, at once if it is.
@@ -252,6 +258,7 @@ impl<F: Remote> Reply<F> {
     pub fn cancel(self) {
         if let Route::Chain(chain, number) = &self.route {
             chain.cancel(*number);
+            self.slot.give_up(self.context.name());
         }
     }
 
@@ -312,7 +319,7 @@ impl<F: Remote> Drop for Reply<F> {
         }
         if let Route::Flow(flow) = self.route {
             // A reply nobody waits for must leave nothing behind here.
-            self.slot.give_up();
+            self.slot.give_up(self.context.name());
             let nothing_came = self.context.node().with(|core| {
                 core.node.reset(flow, Reason::Cancelled, "nobody waits for the reply");
                 core.forget(flow).is_some()

@@ -4,7 +4,7 @@
 //! root has opened that pair of contexts. A link is believed only for contexts that are reached over it.
 
 use crate::error::Reason;
-use crate::id::{ContextId, LinkId};
+use crate::id::{ContextId, Handle, LinkId};
 use crate::lost::Lost;
 use crate::map::Map;
 use crate::table::Table;
@@ -46,14 +46,26 @@ struct Behind {
     gone: usize,
 }
 
+/// How one context below is reached, and whose child it is by the word of those above it.
+#[derive(Copy, Clone)]
+struct Way {
+    link: LinkId,
+    parent: ContextId,
+}
+
+/// How far the ancestors of a context are followed, for a child can make up any number of them.
+const DEEPEST: usize = 256;
+
 /// The routes of one node.
 pub struct Routes {
     id: ContextId,
     ancestors: Vec<ContextId>,
     up: Option<LinkId>,
-    routes: Map<ContextId, LinkId>,
+    routes: Map<ContextId, Way>,
     behind: Table<LinkId, Behind>,
-    pairs: Table<(ContextId, ContextId), ()>,
+    /// Contexts below that may talk past this node: true where an ancestor has opened the path between the two, false where one is
+    /// a guest and has begun. A guest itself is a pair with itself.
+    pairs: Table<(ContextId, ContextId), bool>,
     /// Contexts that were reached from here and are not any more, and why.
     pub lost: Lost,
 }
@@ -86,13 +98,13 @@ impl Routes {
         self.ancestors = ancestors;
     }
 
-    /// Makes `id` reachable over `link`, unless it is this node, an ancestor, or already reached another way.
-    pub fn add(&mut self, id: ContextId, link: LinkId) -> bool {
+    /// Makes `id`, a child of `parent`, reachable over `link`, unless it is this node, an ancestor, or already reached another way.
+    pub fn add(&mut self, id: ContextId, link: LinkId, parent: ContextId) -> bool {
         if id == self.id || self.ancestors.contains(&id) {
             return false;
         }
-        if let Some(other) = self.routes.get(&id) {
-            return *other == link;
+        if let Some(other) = self.link_down(id) {
+            return other == link;
         }
         if self.behind.get(&link).is_none() {
             self.behind.insert(link, Behind::default());
@@ -102,13 +114,13 @@ impl Routes {
             return false;
         }
         behind.contexts.push(id);
-        self.routes.insert(id, link);
+        self.routes.insert(id, Way { link, parent });
         true
     }
 
     /// Forgets `id`, if it is reached over `link`.
     pub fn remove(&mut self, id: ContextId, link: LinkId) -> bool {
-        if self.routes.get(&id) != Some(&link) {
+        if self.link_down(id) != Some(link) {
             return false;
         }
         self.routes.remove(&id);
@@ -116,7 +128,7 @@ impl Routes {
             behind.gone += 1;
             if behind.gone > behind.contexts.len() / 2 {
                 let routes = &self.routes;
-                behind.contexts.retain(|id| routes.get(id) == Some(&link));
+                behind.contexts.retain(|id| routes.get(id).is_some_and(|way| way.link == link));
                 behind.gone = 0;
             }
         }
@@ -137,22 +149,29 @@ impl Routes {
     /// The contexts that are reached over the link of a child.
     pub fn behind(&self, link: LinkId) -> Vec<ContextId> {
         let contexts = self.behind.get(&link).map_or(&[][..], |behind| &behind.contexts);
-        contexts.iter().filter(|id| self.routes.get(id) == Some(&link)).copied().collect()
+        contexts.iter().filter(|id| self.link_down(**id) == Some(link)).copied().collect()
     }
 
     /// The link over which `id` is reached, up included.
     pub fn link_to(&self, id: ContextId) -> Option<LinkId> {
-        if id == self.id { None } else { self.routes.get(&id).copied().or(self.up) }
+        if id == self.id { None } else { self.link_down(id).or(self.up) }
     }
 
     /// The link of the child over which `id` is reached, if it is below.
     pub fn link_down(&self, id: ContextId) -> Option<LinkId> {
-        self.routes.get(&id).copied()
+        self.routes.get(&id).map(|way| way.link)
     }
 
     /// The contexts below, with the link of each.
     pub fn below(&self) -> impl Iterator<Item = (ContextId, LinkId)> + '_ {
-        self.routes.iter().map(|(id, link)| (*id, *link))
+        self.routes.iter().map(|(id, way)| (*id, way.link))
+    }
+
+    /// The contexts between `id`, which is below, and this node, nearest to `id` first. What is said of them comes from the
+    /// neighbours on the way, each of which is believed for what lies behind it.
+    pub fn between(&self, id: ContextId) -> impl Iterator<Item = ContextId> + '_ {
+        let parent = |id: &ContextId| self.routes.get(id).map(|way| way.parent);
+        std::iter::successors(parent(&id), parent).take_while(|id| *id != self.id).take(DEEPEST)
     }
 
     /// Whether a frame with this header may come over `link`: both who sent it and on whose behalf must be reached
@@ -166,7 +185,7 @@ impl Routes {
     pub fn pair(&mut self, one: ContextId, other: ContextId, open: bool) {
         let key = (one.min(other), one.max(other));
         if open {
-            self.pairs.insert(key, ());
+            self.pairs.insert(key, true);
         } else {
             self.pairs.remove(&key);
         }
@@ -177,17 +196,30 @@ impl Routes {
         self.pair(guest, guest, true);
     }
 
-    /// Whether two contexts may talk past this node: the root has opened a path between them here, or one is a guest.
-    pub fn paired(&self, one: ContextId, other: ContextId) -> bool {
-        let open = |one, other| self.pairs.get(&(one, other)).is_some();
-        open(one.min(other), one.max(other)) || open(one, one) || open(other, other)
+    /// What there is between two contexts below: true for a path that was opened, false where one is a guest and has begun.
+    pub fn path(&self, one: ContextId, other: ContextId) -> Option<bool> {
+        self.pairs.get(&(one.min(other), one.max(other))).copied()
+    }
+
+    /// Whether a frame that is said by `party`, a context below, may go past this node to another one below. What goes to a guest
+    /// belongs to what that has asked for: to flows it has opened, and to channels and pipes of its own. Their ends are
+    /// used by those whom it has addressed, and by whom these have given them to below.
+    fn may_pass(&self, party: ContextId, header: &Header) -> bool {
+        let dst = header.dst;
+        let unasked = header.kind == Kind::Open && header.handle < Handle::FIRST_HUB;
+        let given = |one: ContextId| self.path(one, dst) == Some(false);
+        self.path(party, dst) == Some(true)
+            || self.path(party, party).is_some()
+            || !unasked && self.path(dst, dst).is_some() && (given(party) || self.between(party).any(given))
     }
 
     /// A frame goes past this node, from one below to another: when one of them is gone, the other has to know. Paths that
     /// the root has opened are known; those of guests come to be with what goes over them.
     pub fn note(&mut self, from: LinkId, to: LinkId, header: &Header) {
-        if Some(from) != self.up && Some(to) != self.up && header.kind != Kind::Dead {
-            self.pair(header.src, header.dst, true);
+        let (one, other) = (header.src, header.dst);
+        let past = Some(from) != self.up && Some(to) != self.up && header.kind != Kind::Dead;
+        if past && self.path(one, other).is_none() {
+            self.pairs.insert((one.min(other), one.max(other)), false);
         }
     }
 
@@ -217,7 +249,7 @@ impl Routes {
         }
         // What is said about a context may go where that context's own frames may.
         let party = if header.kind == Kind::Dead { ContextId(header.reply_to.0) } else { header.src };
-        if from.is_some() && from != self.up && Some(to) != self.up && !self.paired(party, dst) {
+        if from.is_some() && from != self.up && Some(to) != self.up && !self.may_pass(party, header) {
             return Verdict::Return(Reason::Isolated);
         }
         Verdict::Forward(to)
@@ -240,7 +272,7 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Kind;
+    use crate::wire::{Flags, Kind};
 
     const UP: LinkId = LinkId(0);
     const A: LinkId = LinkId(1);
@@ -248,7 +280,9 @@ mod tests {
 
     fn middle() -> Routes {
         let mut router = Routes::new(ContextId(5), vec![ContextId(2), ContextId::ROOT], Some(UP));
-        assert!(router.add(ContextId(10), A) && router.add(ContextId(11), A) && router.add(ContextId(20), B));
+        for (id, link, parent) in [(10, A, 5), (11, A, 10), (12, A, 11), (20, B, 5)] {
+            assert!(router.add(ContextId(id), link, ContextId(parent)));
+        }
         router
     }
 
@@ -291,11 +325,9 @@ mod tests {
     #[test]
     fn a_route_is_not_taken_over_by_another_link() {
         let mut router = middle();
-        assert!(
-            !router.add(ContextId(10), B) && !router.add(ContextId(2), B) && !router.add(ContextId(5), B)
-        );
+        assert!([10, 2, 5].into_iter().all(|id| !router.add(ContextId(id), B, ContextId(5))));
         assert!(!router.remove(ContextId(10), B));
-        assert_eq!(router.remove_link(A), [ContextId(10), ContextId(11)]);
+        assert_eq!(router.remove_link(A), [10, 11, 12].map(ContextId));
         assert_eq!(router.route(Some(UP), &to(10)), Verdict::Return(Reason::NoRoute));
     }
 
@@ -353,15 +385,71 @@ mod tests {
     }
 
     #[test]
+    fn what_is_between_a_context_and_this_node_is_known_and_a_circle_has_an_end() {
+        let mut router = middle();
+        let between = |router: &Routes, id| router.between(ContextId(id)).map(|id| id.0).collect::<Vec<_>>();
+        assert_eq!(between(&router, 12), [11, 10]);
+        assert!([10, 20, 5, 0, 99].into_iter().all(|id| between(&router, id).is_empty()));
+        // A hostile child makes a context its own ancestor, by a number that comes back.
+        assert!(router.remove(ContextId(11), A) && router.add(ContextId(11), A, ContextId(12)));
+        assert_eq!(between(&router, 12).len(), DEEPEST);
+    }
+
+    #[test]
+    fn a_guest_is_reached_by_what_it_has_asked_for_alone() {
+        let mut router = middle();
+        let guest = ContextId(20);
+        router.admit(guest);
+        let frame = |kind, src, flags, handle| Header {
+            flags,
+            handle: Handle(handle),
+            ..Header::new(kind, ContextId(src), guest)
+        };
+        let hub = Handle::FIRST_HUB.0 + 300;
+        let kinds = [
+            frame(Kind::Open, 11, Flags::OPENER, 1),
+            frame(Kind::Open, 11, Flags::OPENER, 256),
+            frame(Kind::Open, 11, Flags::OPENER, hub),
+            frame(Kind::Data, 11, Flags::default(), 1000),
+            frame(Kind::Credit, 11, Flags::OPENER, 1000),
+            frame(Kind::Reset, 11, Flags::default(), 1000),
+        ];
+        let let_through =
+            |router: &Routes, header: &Header| router.route(Some(A), header) == Verdict::Forward(B);
+        assert!(!kinds.iter().any(|header| let_through(&router, header)), "it has asked for nothing");
+        // It speaks to 10, which may answer, and use its channels as those below may to whom it gave their ends.
+        let asked = Header::new(Kind::Open, guest, ContextId(10));
+        assert_eq!(router.route(Some(B), &asked), Verdict::Forward(A));
+        router.note(B, A, &asked);
+        for src in [10, 11, 12] {
+            for header in &kinds {
+                let unasked = header.kind == Kind::Open && header.handle.0 < hub;
+                let header = Header { src: ContextId(src), auth: ContextId(src), ..*header };
+                assert_eq!(let_through(&router, &header), !unasked, "{src}: {header:?}");
+            }
+        }
+        // To 11 alone it has not spoken; the one above that is no party to it.
+        let mut router = middle();
+        router.admit(guest);
+        router.note(B, A, &Header::new(Kind::Open, guest, ContextId(11)));
+        for header in kinds {
+            assert!(!let_through(&router, &Header { src: ContextId(10), auth: ContextId(10), ..header }));
+        }
+        // A path that was opened is one for both.
+        router.pair(guest, ContextId(10), true);
+        assert!(let_through(&router, &Header { src: ContextId(10), auth: ContextId(10), ..kinds[0] }));
+    }
+
+    #[test]
     fn what_is_gone_leaves_the_list_of_its_link() {
         let mut router = middle();
         for id in 100..200 {
-            assert!(router.add(ContextId(id), A));
+            assert!(router.add(ContextId(id), A, ContextId(10)));
         }
         for id in 100..200 {
             assert!(router.remove(ContextId(id), A));
         }
-        assert_eq!(router.behind(A), [ContextId(10), ContextId(11)]);
+        assert_eq!(router.behind(A), [10, 11, 12].map(ContextId));
         assert!(router.behind.get(&A).is_some_and(|behind| behind.contexts.len() < 8));
     }
 }

@@ -96,6 +96,8 @@ pub(crate) trait Offered: Send + Sync {
         request: Request,
         end: bool,
     );
+    /// This process sends to it what names these contexts.
+    fn names(&self, _core: &Core, _contexts: &[ContextId]) {}
 }
 
 /// A message that waits for credit.
@@ -268,13 +270,16 @@ impl Core {
         self.endpoints.remove(&flow)
     }
 
-    /// A number for something that a program offers, which nothing has.
-    pub fn new_handle(&mut self) -> Handle {
+    /// A number for something that a program offers, which nothing behind the same door has.
+    pub fn new_number(&mut self, door: Handle) -> u32 {
         loop {
-            let handle = Handle(self.next_offer);
-            self.next_offer = self.next_offer.checked_add(1).unwrap_or(Handle::FIRST_CUSTOM.0);
-            if self.offered.get(&handle).is_none() {
-                return handle;
+            let number = self.next_offer;
+            self.next_offer = number + 1;
+            if self.next_offer == Handle::FIRST_HUB.0 {
+                self.next_offer = Handle::FIRST_CUSTOM.0;
+            }
+            if self.offered.get(&Handle(number | door.0)).is_none() {
+                return number;
             }
         }
     }
@@ -401,7 +406,8 @@ impl Core {
 
     /// A dead letter about a flow as an error for whoever waits.
     pub fn error_of(&self, flow: FlowKey, letter: DeadLetter) -> Error {
-        letter.into_error(&self.name_of(flow.peer))
+        let by = self.name_of(letter.by);
+        letter.into_error(&self.name_of(flow.peer), &by)
     }
 }
 

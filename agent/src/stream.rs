@@ -7,6 +7,7 @@ use crate::hub::Role;
 use crate::id::FlowKey;
 use crate::scope::Scope;
 use crate::shared::Shared;
+use crate::travel::soon;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -291,7 +292,7 @@ impl Drop for Writer {
             return;
         }
         match self.socket.used() {
-            Some((shared, flow, _)) if self.stdin => shared.with(|core| {
+            Some((shared, flow, _)) if self.stdin => soon(shared, move |core| {
                 core.node.send(flow, &[], true, false);
                 core.forget(flow);
             }),

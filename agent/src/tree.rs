@@ -12,6 +12,7 @@ use crate::images::{Find, Images};
 use crate::node::Node;
 use crate::shared::{Order, Shared};
 use crate::sink::Sink;
+use crate::told::Memory;
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -158,7 +159,13 @@ impl Router {
     }
 
     fn pair(&self, one: &Context, other: &Context, open: bool) {
-        self.context.node().with(|core| core.node.pair(one.id(), other.id(), open));
+        let told = Memory::of(&self.context);
+        self.context.node().with(|core| {
+            core.node.pair(one.id(), other.id(), open);
+            for (who, of) in [(one.id(), other.id()), (other.id(), one.id())] {
+                if open { told.tell(core, who, of, None) } else { told.forget(who, of) }
+            }
+        });
     }
 
     /// How many bytes were sent over the links of this process, images included.

@@ -118,12 +118,14 @@ fn orders_of_a_parent_and_second_greetings_are_offences_from_a_child() {
     }
 }
 
-/// The bytes of route news: a context that came to be, or contexts that are gone.
-fn news(added: Option<u32>, gone: &[u32]) -> Vec<u8> {
+/// The bytes of route news: a context that came to be, with its parent, or contexts that are gone.
+fn news(added: Option<(u32, u32)>, gone: &[u32]) -> Vec<u8> {
     use offshoot_agent::codec::to_bytes;
     // The layout of an enum: its number, then its fields.
     match added {
-        Some(id) => [to_bytes(&0_u32).unwrap(), to_bytes(&ContextId(id)).unwrap()].concat(),
+        Some((id, parent)) => {
+            [to_bytes(&0_u32).unwrap(), to_bytes(&(ContextId(id), ContextId(parent))).unwrap()].concat()
+        }
         None => {
             let contexts: Vec<ContextId> = gone.iter().copied().map(ContextId).collect();
             let fields = to_bytes(&(contexts, Reason::Lost, "evil".to_owned())).unwrap();
@@ -136,7 +138,7 @@ fn news(added: Option<u32>, gone: &[u32]) -> Vec<u8> {
 fn routes_are_announced_and_withdrawn_only_where_they_lead() {
     for by in POSITIONS {
         for about in NAMES.into_iter().filter(|about| !below(by).contains(about)) {
-            for payload in [news(Some(about), &[]), news(None, &[about]), news(None, &NAMES[..2])] {
+            for payload in [news(Some((about, by)), &[]), news(None, &[about]), news(None, &NAMES[..2])] {
                 let header = Header::new(Kind::Route, ContextId(by), ContextId(0));
                 let (happened, logged, mut tree) = played(by, |tree| tree.forge(by, header, &payload));
                 assert!(happened.is_empty(), "{by} about {about}: {happened:?}");
@@ -157,11 +159,20 @@ fn a_granted_number_is_believed_from_where_it_was_granted_and_nowhere_else() {
         let (first, count) = tree.node(0).grant(ContextId(2)).expect("it is below");
         tree.settle();
         let last = first.0 + count - 1;
-        tree.forge(by, Header::new(Kind::Route, ContextId(by), ContextId(0)), &news(Some(last), &[]));
+        // Nor is a parent believed that is elsewhere.
+        let elsewhere = NAMES.into_iter().filter(|id| !below(by).contains(id));
+        for parent in elsewhere.chain([last, last - 1]) {
+            let claim = news(Some((last, parent)), &[]);
+            tree.forge(by, Header::new(Kind::Route, ContextId(by), ContextId(0)), &claim);
+            assert!(tree.node(0).router.link_down(ContextId(last)).is_none(), "{by} {parent}");
+        }
+        let claim = news(Some((last, by)), &[]);
+        tree.forge(by, Header::new(Kind::Route, ContextId(by), ContextId(0)), &claim);
         let known = tree.node(0).router.link_down(ContextId(last)).is_some();
         assert_eq!(known, [1, 2].contains(&by), "{by}");
         // One beyond the block is nobody's.
-        tree.forge(by, Header::new(Kind::Route, ContextId(by), ContextId(0)), &news(Some(last + 1), &[]));
+        let claim = news(Some((last + 1, by)), &[]);
+        tree.forge(by, Header::new(Kind::Route, ContextId(by), ContextId(0)), &claim);
         assert!(tree.node(0).router.link_down(ContextId(last + 1)).is_none(), "{by}");
     }
 }
@@ -297,10 +308,11 @@ fn a_guest_reaches_all_below_with_the_authority_it_was_given_and_is_told_when_th
         tree.echo(below);
         assert_eq!(tree.answers(5), [(call, b"hello".to_vec())], "context {below}");
     }
-    // Those may speak to it, as to any ancestor, and it does not obey them.
+    // Those may answer it, and ask it nothing.
     let call = tree.call(3, 5);
     tree.settle();
-    assert_eq!(tree.reasons(3), [(call, Reason::Refused, ContextId(5))]);
+    assert_eq!(tree.reasons(3), [(call, Reason::Isolated, ContextId::ROOT)]);
+    assert!(tree.events(5).is_empty());
     let (waits, waited_for) = (tree.call(5, 3), tree.call(5, 4));
     tree.settle();
     let (parent, link, _) = *tree.cables.iter().find(|cable| cable.2.0 == 3).expect("it is there");
@@ -312,7 +324,13 @@ fn a_guest_reaches_all_below_with_the_authority_it_was_given_and_is_told_when_th
     // And they when it is gone.
     tree.events(4);
     let (parent, link, _) = *tree.cables.iter().find(|cable| cable.2.0 == 5).expect("it is there");
-    let call = tree.call(4, 5);
+    tree.call(5, 4);
+    tree.settle();
+    let opened = tree.events(4).into_iter().find_map(|event| match event {
+        Event::Opened { flow, .. } => Some(flow),
+        _ => None,
+    });
+    let call = opened.expect("it is asked");
     tree.node(parent.0).link_lost(link, Reason::Lost, "cut");
     tree.settle();
     assert_eq!(tree.reasons(4), [(call, Reason::Lost, ContextId::ROOT)]);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use offshoot::{CallError, Context, Error, Filter, Reason, Reply, Secret};
+use offshoot::{CallError, Context, Error, Filter, Reason, RecvError, Reply, Secret};
 use offshoot_test_agent::{self as own, ways};
 use offshoot_tests::process::eventually;
 use offshoot_tests::records::Records;
@@ -322,6 +322,50 @@ fn a_value_that_does_not_serialise_is_an_error_of_the_call_on_either_side() {
         assert!(error.to_string().contains("it is stubborn"), "{error}");
     }
     value(child.call(own::nothing {}));
+}
+
+#[test]
+fn a_field_that_is_left_out_is_an_error_where_it_is_sent_and_none_is_read_as_another() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    // As an argument, and as a result.
+    let task = || ways::Task { retries: None, seen: true, port: 0, priority: Some(0) };
+    let outcomes = [
+        failure(child.call(ways::return_task { task: Some(task()) })),
+        failure(child.call(ways::return_task { task: None })),
+        failure(child.chain().expect("the tree lives").call(ways::return_task { task: Some(task()) })),
+    ];
+    for error in outcomes {
+        let text = error.to_string();
+        assert!(text.starts_with("local: a value could not be sent: Task.retries is left out"), "{text}");
+        assert!(!text.contains("same source"), "{text}");
+    }
+    // What is never written is nobody's to read; the others are what they were.
+    let full = ways::Task { retries: Some(1), ..task() };
+    let back = value(child.call(ways::return_task { task: Some(full) }));
+    assert_eq!(back, ways::Task { retries: Some(1), seen: false, port: 0, priority: Some(0) });
+}
+
+#[test]
+fn a_quick_function_that_would_give_what_needs_the_node_fails_and_holds_nobody_up() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let (to, from) = tree.router.channel::<u64>().expect("the tree lives");
+    value(child.call(ways::keep { to }));
+    let mut reply = child.start(ways::give_kept {});
+    let error = failure(reply.wait_timeout(LIMIT));
+    assert!(error.to_string().contains("a Sender cannot be what a quick function gives"), "{error}");
+    value(child.start(own::nothing {}).wait_timeout(LIMIT));
+    // It was let go over there.
+    assert_eq!(from.recv_timeout(LIMIT), Err(RecvError::Closed));
+    // In a chain as well, where another thread may be the one that runs it.
+    let (to, from) = tree.router.channel::<u64>().expect("the tree lives");
+    let chain = child.chain().expect("the tree lives");
+    value(chain.start(ways::keep { to }).wait_timeout(LIMIT));
+    failure(chain.start(ways::give_kept {}).wait_timeout(LIMIT));
+    assert_eq!(from.recv_timeout(LIMIT), Err(RecvError::Closed));
 }
 
 #[test]

@@ -64,10 +64,17 @@ fn a_process_that_joins_is_called_and_calls_those_below_with_the_listeners_autho
     let number: u32 = grown.split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
     let grown = tree.router.by_id(ContextId(number)).call(own::place {}).expect("it is known above");
     assert!(grown.ends_with(".local"), "{grown}");
-    // One below may answer it, and has no more of it than of any ancestor.
-    assert_eq!(below.call(own::greet_other { other: context.id() }).as_deref(), Ok(name.as_str()));
-    let error = below.call(own::command_other { other: context.id() }).expect_err("it is not obeyed");
-    assert!(error.to_string().contains("refused"), "{error}");
+    // Those below answer it, send to its channels, hand its senders on, and reach it in no other way.
+    assert_eq!(joiner.does(&format!("count {}", host.id().0)).as_deref(), Ok("0 1 2"));
+    assert_eq!(joiner.does(&format!("forward {} {}", host.id().0, below.id().0)).as_deref(), Ok("0 1 2"));
+    let other = tree.child();
+    for from in [&host, &below, &other] {
+        let error =
+            from.call(own::greet_other { other: context.id() }).expect_err("it has asked for nothing");
+        assert!(error.to_string().contains("may not talk"), "{error}");
+        let error = from.call(own::command_other { other: context.id() }).expect_err("it is not obeyed");
+        assert!(error.to_string().contains("may not talk"), "{error}");
+    }
     // What waits for one that is gone is told.
     joiner.tell(&format!("hang {}", below.id().0));
     host.shutdown().expect("it ends");

@@ -196,6 +196,27 @@ fn a_handle_that_is_taken_or_the_trees_own_is_refused() {
 }
 
 #[test]
+fn a_number_that_no_handler_can_have_is_refused_where_it_is_sent() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    // It may have come from whoever would like one of the tree's services, or a channel, to get the message.
+    for number in [0, 1, 3, 8, 9, 255, 1 << 31, (1 << 31) + 256, u32::MAX] {
+        for context in [&child, &*tree.router] {
+            let error = context.request::<_, ()>(Handle(number), &"pwned").expect_err("it is no handler's");
+            let Error::Undelivered { context: name, reason: Reason::NoHandle, detail } = &error else {
+                panic!("{error}")
+            };
+            assert_eq!((name.as_str(), detail.contains(&number.to_string())), (context.name(), true));
+        }
+    }
+    for number in [1 << 31, u32::MAX] {
+        let router: &Router = &tree.router;
+        assert!(router.add_handler_at(Handle(number), Policy::Anyone, |_, _, ()| ()).is_err(), "{number}");
+    }
+}
+
+#[test]
 fn a_handler_gets_and_gives_what_calls_do() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();

@@ -16,7 +16,8 @@ use crate::agents::workspace;
 use crate::suite::cargo;
 
 /// The targets, in the order in which they are started: the slowest first.
-const TARGETS: [&str; 8] = ["routes", "messages", "dialogue", "boot", "frames", "records", "flow", "targets"];
+const TARGETS: [&str; 9] =
+    ["routes", "messages", "dialogue", "boot", "frames", "records", "names", "flow", "targets"];
 
 /// Seconds for each target of a run that is not `--smoke`.
 const SECONDS: u64 = 300;

@@ -236,6 +236,7 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
         ),
         _ => Tokens::new(),
     };
+    let bound = if way == "quick" { refuse_bound(&support, function) } else { Tokens::new() };
     let (encode, decode) = if falls {
         (
             quote_spanned!(span=>
@@ -258,6 +259,7 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
         #function
 
         #hidden_result
+        #bound
 
         #(#docs)*
         #[allow(non_camel_case_types)]
@@ -301,6 +303,68 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
             run: #support::#runner::<#name>,
         };
     })
+}
+
+/// What refuses types that arrive and leave by the node, where that is locked: those of the arguments and the result
+/// themselves, by whatever name, and those within them that have such a name.
+fn refuse_bound(support: &Tokens, function: &ItemFn) -> Tokens {
+    let mut types = Vec::new();
+    for input in &function.sig.inputs {
+        if let FnArg::Typed(input) = input {
+            types.push(&*input.ty);
+            within(&input.ty, &mut types);
+        }
+    }
+    if let ReturnType::Type(_, ty) = &function.sig.output {
+        types.push(ty);
+        within(ty, &mut types);
+    }
+    let refused = types.into_iter().map(|ty| {
+        quote_spanned!(ty.span()=>
+            const _: () = {
+                #[allow(unused_imports)]
+                use #support::IsNotBound as _;
+                ::core::assert!(
+                    !#support::Probe::<#ty>::IS_BOUND,
+                    "a quick function can neither take nor give this: it runs while its context is locked; leave out `quick`"
+                );
+            };
+        )
+    });
+    quote!(#(#refused)*)
+}
+
+/// The types within one that are written with the name of one that is bound to a place.
+fn within<'a>(ty: &'a Type, found: &mut Vec<&'a Type>) {
+    const BOUND: [&str; 5] = ["Context", "Reader", "Receiver", "Sender", "Writer"];
+    let mut look = |inner: &'a Type| {
+        let last = match inner {
+            Type::Path(path) => path.path.segments.last(),
+            _ => None,
+        };
+        if last.is_some_and(|last| BOUND.iter().any(|name| last.ident == name)) {
+            found.push(inner);
+        }
+        within(inner, found);
+    };
+    match ty {
+        Type::Path(path) => {
+            for segment in &path.path.segments {
+                if let PathArguments::AngleBracketed(arguments) = &segment.arguments {
+                    for argument in &arguments.args {
+                        if let syn::GenericArgument::Type(inner) = argument {
+                            look(inner);
+                        }
+                    }
+                }
+            }
+        }
+        Type::Tuple(tuple) => tuple.elems.iter().for_each(look),
+        Type::Array(array) => look(&array.elem),
+        Type::Paren(inner) => look(&inner.elem),
+        Type::Group(inner) => look(&inner.elem),
+        _ => {}
+    }
 }
 
 /// The text of a signature by which two builds are compared: names and types of the arguments, and the result, without

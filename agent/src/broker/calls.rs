@@ -9,6 +9,7 @@ use crate::invoke::{Run, Started};
 use crate::remote::{FUNCTIONS, Function, failed, failure_of, value};
 use crate::scope::{NEVER, Scope, Stand};
 use crate::shared::{Core, Endpoint, Shared};
+use crate::told::Origin;
 use std::sync::Arc;
 use tracing::Level;
 
@@ -120,7 +121,9 @@ pub(super) fn begin(
     let context = Context::new(shared, core.node.id(), name).in_scope(&scope);
     let answer = if cast { Answer::Log(function.name) } else { answer };
     let (shared, later) = (Arc::clone(shared), Arc::clone(&scope));
-    let run = Run { shared: Arc::clone(&shared), function, context, scope, request, at, answer };
+    let (origin, obeyed) = (Origin { peer: flow.peer, auth }, super::requests::obeyed(core, auth));
+    let mine = Arc::clone(&shared);
+    let run = Run { shared: mine, function, context, scope, origin, obeyed, request, at, answer };
     let reply = match (function.way)(run) {
         Started::Later if !cast => return Ok(Begun::Later(later, function.name)),
         Started::Later => value(&()),
@@ -194,8 +197,14 @@ pub(super) fn late(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, scope: 
 }
 
 /// A function's panic is its own: where the build unwinds, the caller is told and the context lives on.
-pub(crate) fn run_contained(function: &Function, context: &Context, request: Vec<u8>, at: usize) -> Vec<u8> {
-    contained(context.name(), || (function.run)(context, request, at))
+pub(crate) fn run_contained(
+    function: &Function,
+    context: &Context,
+    origin: Origin,
+    request: Vec<u8>,
+    at: usize,
+) -> Vec<u8> {
+    contained(context.name(), || (function.run)(context, origin, request, at))
 }
 
 /// What `work` gives, or that it panicked in the context called `name`.

@@ -270,7 +270,7 @@ impl Node {
     pub fn add_child(&mut self, child: ContextId) -> Option<LinkId> {
         let link = LinkId(self.next_link);
         // A connect that passed through here announced the child over another link only if its number was used twice.
-        if !self.router.add(child, link) {
+        if !self.router.add(child, link, self.router.id()) {
             return None;
         }
         self.next_link += 1;
@@ -323,7 +323,7 @@ impl Node {
 
     /// Tells the ancestors of a child whose connect they have not seen pass.
     pub fn announce(&mut self, child: ContextId) {
-        self.tell_parent(&RouteNews::Added(child));
+        self.tell_parent(&RouteNews::Added(child, self.id()));
     }
 
     /// The next thing to act on.

@@ -22,8 +22,13 @@ const LOG_RATE: u32 = 1000;
 /// What a `Route` frame says.
 #[derive(Serialize, Deserialize, Debug)]
 pub(crate) enum RouteNews {
-    Added(ContextId),
-    Gone { contexts: Vec<ContextId>, reason: Reason, text: String },
+    /// A context, and whose child it is.
+    Added(ContextId, ContextId),
+    Gone {
+        contexts: Vec<ContextId>,
+        reason: Reason,
+        text: String,
+    },
 }
 
 /// Who gives an order or has news that concerns the link itself.
@@ -199,11 +204,13 @@ impl Node {
 
     fn route_news(&mut self, link: LinkId, frame: &Frame) {
         match codec::from_bytes(&frame.payload) {
-            Ok(RouteNews::Added(id)) => {
-                // Its order may have passed here before, or its number was granted to somebody behind that link.
+            Ok(RouteNews::Added(id, parent)) => {
+                // Its order may have passed here before, or its number was granted to somebody behind that link. Its parent is
+                // behind that link as well.
                 let known = self.router.link_down(id) == Some(link);
-                if known || (self.grants.is_granted(id, link) && self.router.add(id, link)) {
-                    self.tell_parent(&RouteNews::Added(id));
+                let theirs = self.router.link_down(parent) == Some(link) && self.grants.is_granted(id, link);
+                if known || (theirs && self.router.add(id, link, parent)) {
+                    self.tell_parent(&RouteNews::Added(id, parent));
                 } else {
                     self.offence(link, "a route that is another's", &frame.header);
                 }
@@ -313,7 +320,7 @@ impl Node {
                 // follow at once.
                 let new = self.connected_by(&header).filter(|_| Some(link) != self.router.up());
                 let known = new.is_some_and(|id| self.router.link_down(id).is_some());
-                if new.is_some_and(|id| !self.router.add(id, link)) {
+                if new.is_some_and(|id| !self.router.add(id, link, header.dst)) {
                     return self.return_frame(from, &frame, Reason::Refused, "its number is in use");
                 }
                 if let Some(from) = from {

@@ -286,7 +286,7 @@ impl Place {
 
     /// Breaks the router on purpose: a test of the tests.
     pub fn keep_route(&mut self, id: u32, link: LinkId) {
-        self.node.router.add(ContextId(id), link);
+        self.node.router.add(ContextId(id), link, self.node.id());
     }
 }
 
@@ -325,7 +325,7 @@ impl Glance {
 /// What a forger says about routes; must be spelled as the node spells it.
 #[derive(serde::Serialize)]
 enum Claim {
-    Added(ContextId),
+    Added(ContextId, ContextId),
     Gone { contexts: Vec<ContextId>, reason: Reason, text: String },
 }
 
@@ -345,7 +345,9 @@ pub fn forged(frame: &super::plan::Forgery, mark: &[u8]) -> (Header, Vec<u8>) {
     };
     let id = ContextId(frame.offset as u32);
     let payload = match header.kind {
-        Kind::Route if frame.flags & 1 == 0 => codec::to_bytes(&Claim::Added(id)).unwrap_or_default(),
+        Kind::Route if frame.flags & 1 == 0 => {
+            codec::to_bytes(&Claim::Added(id, ContextId(frame.src))).unwrap_or_default()
+        }
         Kind::Route => {
             codec::to_bytes(&Claim::Gone { contexts: vec![id], reason: Reason::Lost, text: "gone".into() })
                 .unwrap_or_default()

@@ -1,5 +1,6 @@
 //! Functions that take long, and say what they see of being given up or late.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -140,4 +141,12 @@ pub fn copy(mut from: Reader, mut to: Writer) -> std::io::Result<u64> {
     let length = std::io::copy(&mut from, &mut to)?;
     to.finish()?;
     Ok(length)
+}
+
+/// Writes four bytes, then waits for `dir/gate` with the writer in hand.
+#[remote]
+pub fn write_and_wait(cx: &Context, dir: PathBuf, mut to: Writer) -> Result<(), Error> {
+    to.write_all(b"some")?;
+    await_file(cx, &dir.join("gate"))?;
+    Ok(to.finish()?)
 }

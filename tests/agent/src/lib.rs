@@ -5,6 +5,7 @@
 pub mod flows;
 pub mod lasting;
 pub mod services;
+pub mod values;
 pub mod ways;
 
 use std::collections::BTreeMap;

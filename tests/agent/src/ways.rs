@@ -4,8 +4,9 @@ use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-use offshoot::{CallError, Context, ContextId, Error, Secret, Select, remote};
+use offshoot::{CallError, Context, ContextId, Error, Secret, Select, Sender, remote};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Adds a line to a file.
@@ -258,4 +259,45 @@ pub fn bear(cx: &Context) -> Result<Context, Error> {
 #[remote]
 pub fn fail_with_context(cx: &Context) -> Result<(), Context> {
     Err(cx.clone())
+}
+
+/// A sender that is kept for who asks.
+static KEPT: Mutex<Option<Sender<u64>>> = Mutex::new(None);
+
+/// What a quick function should not give, by a name that does not show it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Kept(Option<Sender<u64>>);
+
+/// Keeps a sender.
+#[remote]
+pub fn keep(to: Sender<u64>) {
+    *KEPT.lock().expect("nobody panics") = Some(to);
+}
+
+/// Gives the sender that is kept, and keeps it no longer.
+#[remote(quick)]
+pub fn give_kept() -> Kept {
+    Kept(KEPT.lock().expect("nobody panics").take())
+}
+
+/// A thing to be done, whose type was made for JSON.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Left out of JSON where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u8>,
+    /// Never written.
+    #[serde(skip)]
+    pub seen: bool,
+    /// Which port.
+    pub port: u16,
+    /// How urgent.
+    #[serde(rename = "prio", default)]
+    pub priority: Option<u8>,
+}
+
+/// Gives a task back, or one without retries.
+#[remote]
+pub fn return_task(task: Option<Task>) -> Task {
+    task.unwrap_or(Task { retries: None, seen: false, port: 0, priority: Some(0) })
 }

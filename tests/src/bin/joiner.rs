@@ -7,7 +7,7 @@ use std::io::{BufRead as _, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
-use offshoot::{Context, ContextId, Listener, Process, Router, stock};
+use offshoot::{Context, ContextId, Listener, Process, Receiver, Remote, Reply, Router, stock};
 use offshoot_test_agent as own;
 use offshoot_tests::joiner::{drop_privileges, wanted_user};
 
@@ -77,6 +77,16 @@ fn obey(mut node: Node) {
     }
 }
 
+fn received<F>(from: &Receiver<u64>, reply: Reply<F>) -> Outcome
+where
+    F: Remote<Value = (), Error = offshoot::Error>,
+{
+    let numbers = from.into_iter().map(|number| number.map(|number| number.to_string()));
+    let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
+    reply.wait()?;
+    Ok(numbers.join(" "))
+}
+
 fn act(node: &mut Node, word: &str, rest: &str) -> Outcome {
     match word {
         // A process that has nothing to do with the tree.
@@ -109,6 +119,19 @@ fn act(node: &mut Node, word: &str, rest: &str) -> Outcome {
             Ok(()) => return Err("it has come back".into()),
             Err(error) => error.to_string(),
         },
+        // What another sends to a channel of this process, and one below that which it hands the sender on to.
+        "count" => {
+            let (to, from) = router.channel()?;
+            let reply = other()?.start(own::flows::count_to { count: 3, to });
+            received(&from, reply)?
+        }
+        "forward" => {
+            let (to, from) = router.channel()?;
+            let below = rest.split_once(' ').ok_or("to whom?")?.1.parse()?;
+            let below = router.by_id(ContextId(below));
+            let reply = other()?.start(own::flows::forward { other: below, count: 3, to });
+            received(&from, reply)?
+        }
         "shell" => {
             let script = rest.split_once(' ').map_or("", |(_, script)| script).to_owned();
             other()?.call(own::shell { script })?.trim_end().to_owned()

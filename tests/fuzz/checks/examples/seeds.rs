@@ -22,6 +22,7 @@ fn main() -> std::io::Result<()> {
         ("dialogue", dialogue()),
         ("targets", targets()),
         ("records", records()),
+        ("names", names()),
     ] {
         let folder: PathBuf = corpus.join(target);
         std::fs::create_dir_all(&folder)?;
@@ -571,5 +572,30 @@ fn records() -> Vec<Vec<u8>> {
     }
     seeds.push([&[3, 1][..], &[9; 16], &[3, 1, 2, 3], &fuzzing::greet(true, 7, 0)].concat());
     seeds.push([&[4][..], &text("web1"), &text("no"), &text("gone"), &text("content"), &[255; 5]].concat());
+    seeds
+}
+
+/// Each way to read, in each order of what can be named, behind trees of several shapes.
+fn names() -> Vec<Vec<u8>> {
+    // How many contexts, the parent of each and whether it is known by name, and who is told of whom.
+    let trees: [&[u8]; 3] = [
+        &[0, 0, 0, 0],
+        &[3, 0, 1, 1, 1, 2, 0, 0, 1, 2, 1, 2, 2, 3],
+        &[5, 0, 1, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 1, 2, 0],
+    ];
+    let mut seeds = Vec::new();
+    for tree in trees {
+        for how in 0..fuzzing::READINGS as u8 {
+            let mut seed = tree.to_vec();
+            // Messages from everyone of everyone, well-formed ones and others.
+            for who in 0..4 {
+                for of in 0..6 {
+                    seed.extend([how, who, 1, of, 1, 9, 0, 0, 0, 1, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+                }
+                seed.extend([how, who, 0, 4, who, 9, 251, 1]);
+            }
+            seeds.push(seed);
+        }
+    }
     seeds
 }

@@ -10,6 +10,7 @@ pub mod frames;
 mod input;
 pub mod memory;
 pub mod messages;
+pub mod names;
 pub mod records;
 pub mod routes;
 pub mod targets;
@@ -18,7 +19,7 @@ pub mod targets;
 pub type Check = fn(&[u8]);
 
 /// Every check by the name of its target.
-pub const CHECKS: [(&str, Check); 8] = [
+pub const CHECKS: [(&str, Check); 9] = [
     ("frames", frames::run),
     ("boot", boot::run),
     ("messages", messages::run),
@@ -27,4 +28,5 @@ pub const CHECKS: [(&str, Check); 8] = [
     ("dialogue", dialogue::run),
     ("targets", targets::run),
     ("records", records::run),
+    ("names", names::run),
 ];

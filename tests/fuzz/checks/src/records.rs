@@ -152,15 +152,18 @@ fn received(input: &mut Input<'_>) {
     let in_pieces = bounded(length, 256, FOR_A_MESSAGE, || all(pieces(input.0, lengths)));
     assert_eq!(whole, in_pieces);
     let [value, failed, lost] = fuzzing::CHANNEL_KINDS;
-    let (records, too_long) = plain(input.0, MAX_MESSAGE);
+    // Before each message stands who has sent it.
+    let (records, too_long) = plain(input.0, MAX_MESSAGE + 4);
     let mut said = whole.iter();
     for (kind, content) in records {
         if ![value, failed, lost].contains(&kind) {
             continue;
         }
         let message = said.next().expect("every record that is known is one message");
-        if kind == value {
+        if kind == value && content.len() >= 4 {
             assert_eq!(message.as_deref(), Ok(content));
+        } else if kind == value {
+            assert!(matches!(message, Err(RecvError::Unreadable(_))), "nobody has sent it");
         } else {
             assert!(matches!(
                 message,
@@ -198,16 +201,16 @@ fn written(input: &mut Input<'_>) {
     let said = (input.text(), input.text());
     let [value, failed, lost] = fuzzing::CHANNEL_KINDS;
     let error = Error::Function(input.text());
-    let content = input.bytes();
+    let content = [&input.u32().to_le_bytes()[..], input.bytes()].concat();
     let bytes = |value: &dyn Fn() -> Result<Vec<u8>, codec::CodecError>| value().expect("it can be written");
     let records = [
-        fuzzing::record(value, content),
+        fuzzing::record(value, &content),
         fuzzing::record(failed, &bytes(&|| codec::to_bytes(&said))),
         fuzzing::record(lost, &bytes(&|| codec::to_bytes(&error))),
     ];
     let mut receiving = fuzzing::Receiving::default();
     receiving.take(Ok(Some(records.concat())));
-    assert_eq!(receiving.receive(), Some(Ok(content.to_vec())));
+    assert_eq!(receiving.receive(), Some(Ok(content)));
     let (context, text) = said;
     assert_eq!(receiving.receive(), Some(Err(RecvError::Failed { context, text })));
     assert_eq!(receiving.receive(), Some(Err(RecvError::Lost(error))));

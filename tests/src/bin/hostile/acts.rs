@@ -25,8 +25,8 @@ const FEW: u32 = 150;
 
 /// What a `Route` frame says, as `offshoot_agent` has it for itself.
 #[derive(Serialize)]
-enum News {
-    Added(ContextId),
+pub enum News {
+    Added(ContextId, ContextId),
     Gone { contexts: Vec<ContextId>, reason: Reason, text: String },
 }
 
@@ -172,7 +172,7 @@ pub fn perform(how: &str, voice: &mut Voice, heard: &Receiver<Frame>, status: &m
         }),
         "routes" => flood(voice, MANY, |voice, number| {
             let id = if number % 2 == 0 { number % 16 } else { 1_000_000 + number };
-            voice.link(Kind::Route, &bytes(&News::Added(ContextId(id))))
+            voice.link(Kind::Route, &bytes(&News::Added(ContextId(id), me)))
         }),
         "gone" => flood(voice, FEW, |voice, number| {
             let contexts =
@@ -298,6 +298,7 @@ pub fn perform(how: &str, voice: &mut Voice, heard: &Receiver<Frame>, status: &m
             let _ = writeln!(status, "over gone");
             std::process::exit(0)
         }
+        "values" => super::values::perform(voice, heard),
         other => super::streams::perform(other, voice, heard),
     }
 }

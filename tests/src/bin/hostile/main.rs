@@ -7,6 +7,7 @@
 
 mod acts;
 mod streams;
+mod values;
 mod voice;
 
 use std::fs::{File, OpenOptions};

@@ -11,8 +11,11 @@ use offshoot_agent::wire::{Flags, Frame, Header, Kind, MAX_PAYLOAD};
 use super::acts::{answer, flood};
 use super::voice::{Over, Voice};
 
-/// Where a hub is, and by what it opens, as `offshoot_agent` has it for itself.
-type Address = (ContextId, Handle, u64);
+/// Where a hub is: its context and its number there; and by what it opens. As `offshoot_agent` has it for itself.
+pub type Address = (ContextId, u32, u64);
+
+/// Where hubs are numbered from, among the handles of a context.
+pub const FIRST_HUB: u32 = 1 << 31;
 
 /// The handle that the suite offers.
 const OFFERED: Handle = Handle(300);
@@ -25,9 +28,9 @@ const FLOWS: u32 = 256;
 /// How long nothing is said before nothing more is taken to come.
 const SILENCE: Duration = Duration::from_millis(1500);
 
-const WRITER: u8 = 0;
+pub const WRITER: u8 = 0;
 const READER: u8 = 1;
-const VALUE: u8 = 0;
+pub const VALUE: u8 = 0;
 const COPY: u8 = 3;
 const VOID: u8 = 4;
 const CLOSED: u8 = 5;
@@ -112,8 +115,8 @@ pub fn perform(how: &str, voice: &mut Voice, heard: &Receiver<Frame>) -> Result<
             go_on(voice, heard, outs)
         }
         "hub-miser" => {
-            let (_, to, key) = brought(heard, |address: &Address| address.0);
-            voice.open(0, to.0, 64, &greeting(READER, key, 0))
+            let (_, hub, key) = brought(heard, |address: &Address| address.0);
+            voice.open(0, FIRST_HUB | hub, 64, &greeting(READER, key, 0))
         }
         "chains" => {
             let parent = voice.parent.0;
@@ -174,11 +177,11 @@ pub fn perform(how: &str, voice: &mut Voice, heard: &Receiver<Frame>) -> Result<
     }
 }
 
-fn record(kind: u8, content: &[u8]) -> Vec<u8> {
+pub fn record(kind: u8, content: &[u8]) -> Vec<u8> {
     [&(content.len() as u32).to_le_bytes()[..], &[kind], content].concat()
 }
 
-fn greeting(role: u8, key: u64, copy: u64) -> Vec<u8> {
+pub fn greeting(role: u8, key: u64, copy: u64) -> Vec<u8> {
     [&[role][..], &key.to_le_bytes(), &copy.to_le_bytes()].concat()
 }
 
@@ -196,7 +199,7 @@ fn brought<T: serde::de::DeserializeOwned>(heard: &Receiver<Frame>, context: imp
 /// The hub of a sender that came along, and its key.
 fn sender(heard: &Receiver<Frame>) -> (Handle, u64) {
     let ((_, hub, key), _) = brought(heard, |end: &(Address, u64)| end.0.0);
-    (hub, key)
+    (Handle(FIRST_HUB | hub), key)
 }
 
 /// The chain that the suite opens.

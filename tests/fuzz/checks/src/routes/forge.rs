@@ -152,7 +152,10 @@ fn payload(world: &mut World, input: &mut Input<'_>, header: &Header, child: Con
             Ok(if gone {
                 fuzzing::gone(vec![context, child], Reason::Lost, FORGED_TEXT)
             } else {
-                fuzzing::added(context)
+                fuzzing::added(
+                    context,
+                    if shape.is_multiple_of(3) { self::context(world, input, child) } else { child },
+                )
             })
         }
         Kind::Choke | Kind::Free if readable => Ok(ids(&input.some(|input| context(world, input, child)))),
