@@ -60,10 +60,12 @@ pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError>
 /// # Errors
 /// As [`to_bytes`].
 #[inline(never)]
-pub(crate) fn append<T: Serialize + ?Sized>(mut bytes: Vec<u8>, value: &T) -> Result<Vec<u8>, CodecError> {
+pub(crate) fn append<T: Serialize + ?Sized>(bytes: Vec<u8>, value: &T) -> Result<Vec<u8>, CodecError> {
+    let mut written = crate::secret::Written(bytes);
     // Without a limit of bincode's: that would serialise twice, once to count.
-    crate::secret::in_frame(|| bincode::DefaultOptions::new().serialize_into(&mut bytes, &Whole(value)))
+    crate::secret::in_frame(|| bincode::DefaultOptions::new().serialize_into(&mut written, &Whole(value)))
         .map_err(|error| CodecError(error.to_string()))?;
+    let bytes = written.0;
     if bytes.len() > MAX_MESSAGE {
         return Err(CodecError::too_large(bytes.len()));
     }

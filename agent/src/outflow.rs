@@ -68,6 +68,12 @@ impl LinkIo {
     }
 }
 
+impl Drop for LinkIo {
+    fn drop(&mut self) {
+        self.empty();
+    }
+}
+
 impl Shared {
     /// Writes to every link that has something to send, as far as it goes.
     pub fn flush(&self, core: &mut Core) {

@@ -59,6 +59,35 @@ pub(crate) fn zero(bytes: &mut [u8]) {
     std::hint::black_box(bytes);
 }
 
+/// Makes room for `more` bytes behind those that are there, so that no copy of these stays where
+/// they were.
+pub(crate) fn reserve(bytes: &mut Vec<u8>, more: usize) {
+    if bytes.capacity() - bytes.len() < more {
+        let mut moved = Vec::with_capacity((bytes.len() + more).max(bytes.capacity() * 2));
+        moved.extend_from_slice(bytes);
+        zero(bytes);
+        *bytes = moved;
+    }
+}
+
+/// Bytes that a value is written into, some of which may be secret.
+#[derive(Default)]
+pub(crate) struct Written(pub Vec<u8>);
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if WRITTEN.get() {
+            reserve(&mut self.0, bytes.len());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 thread_local! {
     static IN_FRAME: Cell<bool> = const { Cell::new(false) };
     static WRITTEN: Cell<bool> = const { Cell::new(false) };

@@ -19,6 +19,7 @@ use crate::outflow::LinkIo;
 use crate::reply::Slot;
 use crate::router::Policy;
 use crate::scope::{NEVER, Scope, Stand};
+use crate::secret::Written;
 use crate::state::States;
 use crate::stream::StreamState;
 use crate::table::Table;
@@ -222,7 +223,7 @@ impl Core {
         opening: Opening,
         endpoint: impl FnOnce(FlowKey) -> Endpoint,
     ) -> FlowKey {
-        let Message { mut head, rest, .. } = request.into();
+        let Message { head: Written(mut head), rest, .. } = request.into();
         let (secret, mut parts) = (opening.secret, rest.len());
         let more = opening.more || parts > 0;
         let (flow, taken) = self.node.open(dst, service, &head, Opening { more, ..opening });
@@ -598,7 +599,7 @@ impl Shared {
         scope: Option<&Arc<Scope>>,
         dst: ContextId,
         service: Handle,
-        request: Message,
+        mut request: Message,
         opening: Opening,
         also: impl FnOnce(&mut Core, FlowKey),
     ) -> Result<(FlowKey, Arc<Slot>)> {
@@ -609,10 +610,14 @@ impl Shared {
         }
         let slot = Slot::new(scope);
         self.with(|core| {
-            if core.stopped {
-                return Err(Error::ShutDown);
-            }
-            if let Some(refusal) = scope.and_then(|scope| scope.refusal(&core.name_of(dst))) {
+            let refusal = match core.stopped {
+                true => Some(Error::ShutDown),
+                false => scope.and_then(|scope| scope.refusal(&core.name_of(dst))),
+            };
+            if let Some(refusal) = refusal {
+                if opening.secret {
+                    crate::secret::zero(&mut request.head.0);
+                }
                 return Err(refusal);
             }
             let endpoint = Endpoint::Reply(Arc::clone(&slot));

@@ -1,13 +1,13 @@
 //! Functions: what each word of the attribute promises, and what becomes of values and errors that are more than bytes.
 
 use std::fs;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use offshoot::{CallError, Context, Error, Filter, Reason, RecvError, Reply, Secret};
 use offshoot_test_agent::{self as own, ways};
+use offshoot_tests::memory::Masked;
 use offshoot_tests::process::eventually;
 use offshoot_tests::records::Records;
 use offshoot_tests::scratch::ScratchDir;
@@ -407,56 +407,23 @@ fn a_secret_is_masked_wherever_it_is_printed_and_stays_in_frames() {
     assert!(log.with("sesame").is_empty());
 }
 
-/// How often a text lies in the memory that a process may write to. It is given masked, so that looking for it does not put it there.
-fn found(process: u32, masked: &[u8]) -> usize {
-    let maps = fs::read_to_string(format!("/proc/{process}/maps")).expect("it lives");
-    let memory = fs::File::open(format!("/proc/{process}/mem")).expect("this is root");
-    let mut buffer = vec![0; 1 << 20];
-    let own = if process == std::process::id() { buffer.as_ptr() as u64 } else { 0 };
-    let mut count = 0;
-    for line in maps.lines().filter(|line| line.contains(" rw")) {
-        let (from, to) = line.split(' ').next().and_then(|range| range.split_once('-')).expect("as ever");
-        let [mut at, to] = [from, to].map(|text| u64::from_str_radix(text, 16).expect("as ever"));
-        while at < to {
-            let length = (buffer.len() as u64).min(to - at) as usize;
-            // What cannot be read is no memory.
-            let read = memory.read_at(&mut buffer[..length], at).unwrap_or(0);
-            let here = (0..read.saturating_sub(masked.len() - 1)).filter(|start| {
-                buffer[*start] ^ MASK == masked[0]
-                    && !(own..own + (1 << 20)).contains(&(at + *start as u64))
-                    && buffer[*start..].iter().zip(masked).all(|(byte, other)| byte ^ MASK == *other)
-            });
-            count += here.count();
-            // The last bytes of a piece are the first of the next: nothing is cut.
-            let next = read.saturating_sub(masked.len() - 1) as u64;
-            at += if read == length && at + (length as u64) < to { next } else { length as u64 };
-        }
-    }
-    count
-}
-
-const MASK: u8 = 0x5a;
-
 #[test]
 fn nothing_of_a_secret_stays_in_the_memory_of_the_program_that_sent_it() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
-    let masked: Vec<u8> = (0..40_u32).map(|number| (b'A' + (number * 7 % 26) as u8) ^ MASK).collect();
-    let secret = || {
-        let mut text = String::with_capacity(masked.len());
-        text.extend(masked.iter().map(|byte| char::from(byte ^ MASK)));
-        Secret::new(text)
-    };
+    // Long, and behind much else: what it is written into grows around it.
+    let masked = Masked::from((0..4000_u32).map(|number| b'A' + (number * 7 % 26) as u8));
+    let secret = || Secret::new(masked.text());
     let kept = secret();
-    assert_eq!(found(std::process::id(), &masked), 1, "it can be found at all");
+    assert_eq!(masked.count_in(std::process::id()), 1, "it can be found at all");
     drop(kept);
     let (_, _, length) = value(child.call(ways::look_at_secret { secret: secret() }));
-    assert_eq!(length, masked.len());
+    assert_eq!(length, 4000);
     let chain = child.chain().expect("the tree lives");
     value(chain.call(ways::look_at_secret { secret: secret() }));
     drop(chain);
-    assert_eq!(found(std::process::id(), &masked), 0);
+    assert_eq!(masked.count_in(std::process::id()), 0);
 }
 
 #[test]

@@ -71,6 +71,68 @@ fn a_guard_that_is_killed_takes_everything_below_along() {
     }
 }
 
+/// Has /proc show nobody's processes but one's own, and not those of one's own that are closed, until it is dropped.
+struct HidingProc;
+
+impl HidingProc {
+    fn mounted(option: &str) {
+        offshoot_tests::process::must_run(
+            "mount",
+            &["-o", &format!("remount,hidepid={option}"), "/proc"],
+            b"",
+        );
+    }
+
+    fn new() -> HidingProc {
+        HidingProc::mounted("2");
+        HidingProc
+    }
+}
+
+impl Drop for HidingProc {
+    fn drop(&mut self) {
+        HidingProc::mounted("0");
+    }
+}
+
+#[test]
+fn where_proc_hides_agents_from_their_own_user_everything_below_a_killed_one_ends_all_the_same() {
+    let _leaks = Leaks::begin();
+    let _hiding = HidingProc::new();
+    kill_each_way("ssh", "the controller", everything);
+    for number in [1, 3] {
+        kill_each_way("ssh", &format!("agent {number}"), |doomed| {
+            (doomed.places[number].process, doomed.from_on(number))
+        });
+    }
+    // The same user's, one below the other, with a daemon below each.
+    let server = Sshd::start("web1");
+    let router = router();
+    for (stopped, of_guard) in [(false, false), (true, false), (false, true)] {
+        let first = offshoot_tests::tree::hop(&router, &server, offshoot_tests::users::PLAIN).connect();
+        let first = first.unwrap_or_else(|error| panic!("{error}"));
+        let second = first.local().connect().unwrap_or_else(|error| panic!("{error}"));
+        let third = second.local().connect().unwrap_or_else(|error| panic!("{error}"));
+        let mut below = BTreeSet::new();
+        for context in [&first, &second, &third] {
+            let script = "setsid sh -c 'sleep 1000 <&- >/dev/null 2>&1 & echo $!'";
+            let daemon = context.command("sh").args(["-c", script]).detachable().output();
+            let text = String::from_utf8(daemon.unwrap_or_else(|error| panic!("{error}")).stdout);
+            below.extend(text.ok().and_then(|text| text.trim().parse::<u32>().ok()));
+            below.insert(facts(context).process);
+        }
+        assert_eq!(below.len(), 6, "{below:?}");
+        for context in [&second, &third].into_iter().filter(|_| stopped) {
+            signal(facts(context).process, Signal::SIGSTOP);
+        }
+        let agent = facts(&first).process;
+        let victim = if of_guard { look_at(agent).expect("it lives").parent } else { agent };
+        assert!(signal(victim, Signal::SIGKILL));
+        let gone = || below.iter().all(|pid| ended(*pid));
+        assert!(eventually(PROMISE * 5, gone), "stopped {stopped}, guard {of_guard}: {below:?}");
+    }
+}
+
 #[test]
 fn the_programs_of_the_controller_itself_end_with_what_guards_them() {
     let _leaks = Leaks::begin();

@@ -93,6 +93,12 @@ impl Child {
         (&self.order.name, [process.into(), self.up.into(), self.boot.attempts().into()])
     }
 
+    /// Forgets what its dialogue knew, which is not needed again: no password stays here.
+    fn forget_secrets(&mut self) {
+        self.order.recipe.rules.clear();
+        self.boot.dialogue.forget();
+    }
+
     /// Whether its hop's program is this process.
     pub fn is_process(&self, pid: u32) -> bool {
         self.process.as_ref().is_some_and(|process| process.id() == pid)
@@ -176,8 +182,6 @@ impl Broker {
             why.hint = "build the agents and the program anew from the same sources".into();
             return self.fail(core, link, why);
         }
-        // What its dialogue knew is not needed again: no password stays here.
-        child.order.recipe.rules.clear();
         core.node.link_up(link);
         if let Some(flow) = child.reply.take() {
             let attempts = child.boot.attempts();
@@ -198,7 +202,6 @@ impl Broker {
         let Some(child) = self.children.get_mut(&link) else { return };
         error.context = child.order.name.clone();
         error.hop = child.order.recipe.hop.clone();
-        child.order.recipe.rules.clear();
         let text = error.to_string();
         if let Some(flow) = child.reply.take() {
             answer(core, flow, failed(&error.into()));
@@ -231,6 +234,7 @@ impl Broker {
         self.forget_output(core, link);
         let Some(child) = self.children.get_mut(&link) else { return };
         child.over = true;
+        child.forget_secrets();
         child.terminal = None;
         child.slave = None;
         child.open_streams = 0;
@@ -389,6 +393,7 @@ impl Broker {
 
     /// For kernels without pidfds: looks at every program.
     pub(super) fn poll_exits(&mut self) {
+        self.polling = false;
         let links = self.children.keys();
         for link in links {
             self.child_exited(link);
@@ -398,7 +403,7 @@ impl Broker {
             self.program_exited(program);
         }
         if !self.children.is_empty() || !self.programs.is_empty() {
-            self.after(Duration::from_millis(20), Timer::Poll);
+            self.poll_soon();
         }
     }
 }

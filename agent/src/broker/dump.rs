@@ -139,6 +139,8 @@ impl Broker {
         for (number, program) in self.programs.iter() {
             page.line(*number, "process", "number", &[program.process().into()]);
         }
+        page.section("timers");
+        page.line(self.timers.iter().count() as u32, "set", "", &[]);
         page.section("calls");
         let (running, rest) = self.shared.workers.look();
         page.line(running, "running", "waiting threads", &rest);

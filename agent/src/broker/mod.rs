@@ -125,12 +125,18 @@ pub(crate) struct Broker {
     next_program: u32,
     /// Memory to read into, kept for the next time.
     buffer: Vec<u8>,
+    /// There were secrets in what was read last.
+    read_secret: bool,
     /// When the node has to look after its links, in its own time.
     due: Option<u64>,
     remembered: Vec<(String, offshoot_bootstrap::Platform)>,
     own_lines: [crate::log::Lines; 2],
     heartbeat: u32,
     reaping: bool,
+    /// The ends of programs are looked for, because the kernel tells of some of them to nobody.
+    unwatched: bool,
+    /// A timer is set for the next look.
+    polling: bool,
     released: Vec<Process>,
     let_go: bool,
     stopping: bool,
@@ -150,11 +156,14 @@ impl Broker {
             programs: Table::default(),
             next_program: 0,
             buffer: Vec::new(),
+            read_secret: false,
             due: None,
             remembered: Vec::new(),
             own_lines: Default::default(),
             heartbeat: 0,
             reaping: false,
+            unwatched: false,
+            polling: false,
             released: Vec::new(),
             let_go: false,
             stopping: false,
@@ -211,13 +220,24 @@ impl Broker {
         Ok(())
     }
 
-    /// Watches for the end of a program; where the kernel gives no handles or does not watch them, by looking now and then.
+    /// Watches for the end of a program; where the kernel gives no handles or does not watch them, by
+    /// looking at all programs now and then.
     fn watch_end(&mut self, role: Role, process: &Process) {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, self.next_token);
         let watched = process.handle().map(|handle| self.shared.epoll.add(handle, event));
         match watched {
             Some(Ok(())) => drop(self.token(role, None)),
-            _ => self.after(Duration::from_millis(20), Timer::Poll),
+            _ => {
+                self.unwatched = true;
+                self.poll_soon();
+            }
+        }
+    }
+
+    /// Has one timer see to the next look. An agent needs none: SIGCHLD tells it of each end.
+    fn poll_soon(&mut self) {
+        if !self.place.is_agent() && !std::mem::replace(&mut self.polling, true) {
+            self.after(Duration::from_millis(20), Timer::Poll);
         }
     }
 
@@ -309,7 +329,12 @@ impl Broker {
                         self.unwatch_token(token);
                         self.ended(role);
                     }
-                    Ok(Some(count)) => self.input(role, &buffer[..count]),
+                    Ok(Some(count)) => {
+                        self.input(role, &buffer[..count]);
+                        if std::mem::take(&mut self.read_secret) {
+                            crate::secret::zero(&mut buffer[..count]);
+                        }
+                    }
                 }
             }
         }
@@ -327,6 +352,9 @@ impl Broker {
             }
             Role::ChildSignal => {
                 self.reap_soon();
+                if self.unwatched {
+                    self.poll_exits();
+                }
                 if sys::signal::take_dump() {
                     self.log_dump();
                 }
@@ -355,7 +383,7 @@ impl Broker {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         core.node.set_time(self.now());
-        core.node.receive(link, bytes);
+        self.read_secret |= core.node.receive(link, bytes);
         self.release(core);
     }
 

@@ -105,6 +105,9 @@ impl Broker {
                 core.wakes.push(Wake::Stream(stream));
             }
             Some(Endpoint::Request(request)) => {
+                if request.service == Handle::CONNECT {
+                    crate::secret::reserve(&mut request.bytes, length);
+                }
                 request.bytes.extend_from_slice(&bytes);
                 let length_so_far = request.bytes.len();
                 core.node.reuse(flow, bytes);

@@ -92,6 +92,11 @@ impl Dialogue {
         Dialogue { rules, tail: Vec::new(), answered: false, explained: None }
     }
 
+    /// Forgets what was to be answered: no password stays where none is asked for any more.
+    pub fn forget(&mut self) {
+        self.rules.clear();
+    }
+
     /// Bytes that came on the terminal.
     pub fn terminal(&mut self, bytes: &[u8]) -> Option<Act> {
         for byte in bytes {

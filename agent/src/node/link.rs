@@ -149,9 +149,12 @@ impl Link {
             if let Some(shown) = &mut shown {
                 shown.push((frame.header, frame.payload.len()));
             }
+            secret |= frame.header.flags.has(Flags::SECRET);
+            if secret {
+                crate::secret::reserve(out, frame.size());
+            }
             frame.encode(self.sequence, out);
             self.sequence = self.sequence.wrapping_add(1);
-            secret |= frame.header.flags.has(Flags::SECRET);
             if let Some(from) = from {
                 passed(from, frame.size());
             }

@@ -53,15 +53,20 @@ pub fn giver_of(kind: Kind) -> Option<Giver> {
 }
 
 impl Node {
-    /// Takes bytes of a link as they came.
-    pub fn receive(&mut self, link: LinkId, mut bytes: &[u8]) {
+    /// Takes bytes of a link as they came. Returns true if there may be secrets among them.
+    pub fn receive(&mut self, link: LinkId, mut bytes: &[u8]) -> bool {
+        let mut secret = false;
         if let Some(heart) = self.links.get_mut(&link).and_then(|state| state.heart.as_mut()) {
             heart.heard(self.now);
         }
         loop {
-            let Some(state) = self.links.get_mut(&link).filter(|state| !state.condemned) else { return };
+            let Some(state) = self.links.get_mut(&link).filter(|state| !state.condemned) else {
+                return secret;
+            };
+            secret |= state.decoder.is_secret();
             match state.decoder.next_frame_in(&mut bytes, &mut self.used) {
                 Ok(Some(frame)) => {
+                    secret |= frame.header.flags.has(Flags::SECRET);
                     if self.shows_frames {
                         let (header, length) = (frame.header, frame.payload.len());
                         let shown = ShownFrame { came: true, link, header, length };
@@ -69,8 +74,11 @@ impl Node {
                     }
                     self.arrive(link, frame);
                 }
-                Ok(None) => return,
-                Err(error) => return self.condemn(link, Reason::Lost, error.to_string()),
+                Ok(None) => return secret | state.decoder.is_secret(),
+                Err(error) => {
+                    self.condemn(link, Reason::Lost, error.to_string());
+                    return secret;
+                }
             }
         }
     }

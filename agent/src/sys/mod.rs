@@ -224,6 +224,13 @@ pub fn adopt_orphans() {
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
 }
 
+/// Has nobody but root look into the memory of this process, and the system write no core file of it. What it starts is
+/// as open as ever.
+pub fn hide_memory() {
+    // SAFETY: plain numbers.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
+}
+
 /// Names this thread, and with it the process, for `ps` and `top`.
 pub fn set_name(name: &CStr) {
     // SAFETY: a valid C string; the kernel copies at most 15 bytes.

@@ -4,7 +4,7 @@
 
 use super::execute::{NotStarted, execute};
 use super::life::{Mark, set_mark};
-use super::limit::restore_descriptors;
+use super::limit;
 use super::{
     SignalsBlocked, default_signals, die_with_parent, duplicate_above, duplicate_to, new_session, owned,
     pidfd_open, pidfd_signal, pipe, read, result,
@@ -208,7 +208,7 @@ fn child(
         for (fd, number) in high.iter().zip([0, 1, 2, IMAGE_FD, AGENT_FD]) {
             duplicate_to(fd.as_raw_fd(), number)?;
         }
-        restore_descriptors()?;
+        limit::restore()?;
         if start.let_go {
             set_mark(0, Some(Mark::PROGRAM))?;
         }

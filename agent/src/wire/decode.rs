@@ -76,6 +76,11 @@ impl Decoder {
         self.head.len() + self.begun.as_ref().map_or(0, |begun| HEADER_LEN + begun.payload.len())
     }
 
+    /// Returns true if the frame that is not whole yet holds a secret.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.begun.as_ref().is_some_and(|begun| begun.header.flags.has(Flags::SECRET))
+    }
+
     /// Takes bytes from the front of `bytes` until a frame is whole or none are left.
     ///
     /// # Errors
@@ -178,7 +183,9 @@ impl Decoder {
 
 impl Drop for Decoder {
     fn drop(&mut self) {
-        if let Some(begun) = self.begun.as_mut().filter(|begun| begun.header.flags.has(Flags::SECRET)) {
+        if self.is_secret()
+            && let Some(begun) = &mut self.begun
+        {
             crate::secret::zero(&mut begun.payload);
         }
     }

@@ -57,7 +57,7 @@ struct Node {
     above: Option<usize>,
     depth: usize,
     hop: target::Hop,
-    password: Option<Secret>,
+    password: Mutex<Option<Secret>>,
     /// Whose password it takes.
     account: Account,
     state: Mutex<State>,
@@ -162,7 +162,7 @@ impl Paths {
                         let password =
                             hop.password_file().map(|file| read_password(text, file, stdin_is_taken));
                         let (password, hop) = (password.transpose()?, hop.clone());
-                        let state = Mutex::new(State::Idle);
+                        let (password, state) = (Mutex::new(password), Mutex::new(State::Idle));
                         let bare =
                             Target { hops: target.hops[..=depth].iter().map(target::Hop::bare).collect() };
                         let place = harmless(&bare.to_string());
@@ -206,7 +206,7 @@ impl Paths {
             };
             // Below a hop that could not even be begun, its failure is found when the target is waited for.
             if let Some(above) = above {
-                *node.lock() = self.take(node, &above, node.password.clone());
+                *node.lock() = self.take(node, &above, node.password());
             }
         }
     }
@@ -243,7 +243,7 @@ impl Paths {
                 State::Opening(connecting, from) if from == above => connecting.wait(),
                 // The hop before was taken anew, and what was sent after the first attempt has come back.
                 State::Idle | State::Opening(..) => {
-                    *state = self.take(node, &above, node.password.clone());
+                    *state = self.take(node, &above, node.password());
                     continue;
                 }
             };
@@ -251,7 +251,11 @@ impl Paths {
             let again = result.as_ref().err().and_then(|error| self.password_after(node, error, &mut tried));
             *state = match again {
                 Some(password) => self.take(node, &above, Some(password)),
-                None => State::Done(result.map_err(|error| Failure { hop: (node.depth, 0), error })),
+                None => {
+                    // It is not asked for again.
+                    node.secret().take();
+                    State::Done(result.map_err(|error| Failure { hop: (node.depth, 0), error }))
+                }
             };
         }
     }
@@ -334,6 +338,14 @@ impl Node {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn secret(&self) -> MutexGuard<'_, Option<Secret>> {
+        self.password.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn password(&self) -> Option<Secret> {
+        self.secret().clone()
     }
 
     fn expected(&self) -> Option<Context> {

@@ -118,6 +118,7 @@ impl Broker {
             }
             Progress::Up(rest) => {
                 child.up = true;
+                child.forget_secrets();
                 child.slave = None;
                 if child.boot.attempts() > 1 {
                     let (key, platform) = (child.order.recipe.key.clone(), child.boot.platform());

@@ -1,0 +1,96 @@
+//! Kernels without pidfds: ends of programs and hops are noticed all the same, and nothing goes on looking for ever.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use offshoot::{Context, Router, stock};
+use offshoot_tests::Leaks;
+use offshoot_tests::process::{eventually, signal};
+use offshoot_tests::run::Run;
+use offshoot_tests::seccomp::without_pidfds;
+use offshoot_tests::tree::{ended, facts, router};
+
+const WITHOUT: &str = env!("CARGO_BIN_EXE_without-pidfds");
+/// How long something that is to happen may take.
+const SOON: Duration = Duration::from_secs(20);
+
+#[track_caller]
+fn up(outcome: offshoot::Result<Context>) -> Context {
+    outcome.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// How many timers the broker of a context has set.
+fn timers(context: &Context) -> u32 {
+    let dump = context.dump().unwrap_or_else(|error| panic!("{error}"));
+    let text = dump.to_string();
+    let line = text.lines().skip_while(|line| !line.contains("timers:")).nth(1).unwrap_or_default();
+    let number = line.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
+    number.unwrap_or_else(|| panic!("{text}"))
+}
+
+/// Whether a program can be run there, whatever it ends with.
+#[track_caller]
+fn run_some(context: &Context, count: u32) {
+    for number in 0..count {
+        let code = (number % 3) as i32;
+        let output = context.command("sh").args(["-c", &format!("exit {code}")]).output();
+        assert_eq!(output.unwrap_or_else(|error| panic!("{error}")).status.code, Some(code));
+    }
+}
+
+#[test]
+fn an_agent_sets_no_timer_for_each_program_that_it_starts() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let words = [WITHOUT, "/bin/sh"].map(str::to_owned).into();
+    let context = up(router.local().shell_words(words).connect());
+    let long = context.command("sleep").arg("1000").spawn().unwrap_or_else(|error| panic!("{error}"));
+    run_some(&context, 1);
+    let before = timers(&context);
+    run_some(&context, 100);
+    assert!(timers(&context) <= before, "{} timers, {before} after the first", timers(&context));
+    // One that is dropped, one that a signal ends, and a hop that is killed are noticed.
+    drop(long);
+    let output = context.command("sh").args(["-c", "kill -KILL $$"]).output();
+    assert_eq!(output.unwrap_or_else(|error| panic!("{error}")).status.signal, Some(libc::SIGKILL));
+    let below = up(context.local().connect());
+    let agent = facts(&below).process;
+    signal(agent, Signal::SIGKILL);
+    assert!(below.call(stock::ping {}).is_err() && eventually(SOON, || ended(agent)));
+    assert!(eventually(SOON, || timers(&context) <= before), "{} timers at last", timers(&context));
+}
+
+#[test]
+fn a_root_sets_one_timer_for_all_its_hops() {
+    let _leaks = Leaks::begin();
+    // The broker of this router is started by a thread for which there are no pidfds.
+    let start = || {
+        without_pidfds().expect("a filter may be set");
+        Router::new().expect("there are threads")
+    };
+    let router = std::thread::spawn(start).join().expect("it does not panic");
+    // That a hop is up in time is looked at once, when its time is over.
+    let hop = || up(router.local().timeout(Duration::from_secs(5)).connect());
+    let kept = hop();
+    let before = timers(&router);
+    for _ in 0..20 {
+        let context = hop();
+        let agent = facts(&context).process;
+        context.shutdown().unwrap_or_else(|error| panic!("{error}"));
+        assert!(eventually(SOON, || ended(agent)));
+    }
+    run_some(&kept, 3);
+    assert!(eventually(SOON, || timers(&router) <= before), "{} timers, {before} at first", timers(&router));
+}
+
+#[test]
+fn the_command_line_works_without_pidfds() {
+    let _leaks = Leaks::begin();
+    for (target, script, code) in
+        [("local", "exit 7", 7), ("local/local", "kill -9 $$", 137), ("local", "sleep 1000 & exit 0", 0)]
+    {
+        let words = ["run", "-n", target, "--", "sh", "-c", script];
+        let seen = Run::program(WITHOUT).arg(offshoot_tests::run::offshoot_binary()).args(words).finish();
+        assert_eq!(seen.code, code, "{target}: {script}: {}", seen.err());
+    }
+}
