@@ -11,11 +11,12 @@ use crate::listener::REFUSED;
 use crate::node::{Boot, Node};
 use crate::shared::Shared;
 use crate::sink::Sink;
+use crate::sys;
 use crate::sys::socket::{connect, peer};
 use crate::text::one_line;
 use crate::tree::Router;
 use crate::wire::{Decoder, Kind};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -69,7 +70,8 @@ pub(crate) fn join_with(path: &Path, find: Find, sent: Sent) -> Result<Router> {
     node.transmit(up, &mut hello, usize::MAX);
     stream.set_write_timeout(Some(PATIENCE)).map_err(system)?;
     // What was refused at once may have closed it already, and says why.
-    let _ = stream.write_all(&hello);
+    sys::pipes::survive();
+    let _ = sys::write(&stream, &hello);
     let (boot, bytes) = read_boot(&mut stream).map_err(|why| failed(&why))?;
 
     let shared = Shared::new(node, Images::found(find))?;

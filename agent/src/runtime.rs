@@ -71,6 +71,7 @@ fn main_with(log: Install) -> ! {
 pub fn init() {
     INITIALISED.store(true, Ordering::Relaxed);
     if let Some(role) = Role::given() {
+        sys::pipes::survive();
         play(role, Forward::install);
     }
 }

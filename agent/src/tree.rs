@@ -92,6 +92,7 @@ impl Router {
 
     /// A router that owns its tree, with a thread for its broker.
     pub(crate) fn running(context: Context, broker: Broker) -> Result<Router> {
+        crate::sys::pipes::survive();
         let (end, ended) = sync_channel(0);
         let broker = std::thread::Builder::new()
             .name("offshoot".into())

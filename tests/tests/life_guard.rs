@@ -78,7 +78,7 @@ impl HidingProc {
     fn mounted(option: &str) {
         offshoot_tests::process::must_run(
             "mount",
-            &["-o", &format!("remount,hidepid={option}"), "/proc"],
+            &["-n", "-o", &format!("remount,hidepid={option}"), "/proc"],
             b"",
         );
     }
@@ -113,19 +113,20 @@ fn where_proc_hides_agents_from_their_own_user_everything_below_a_killed_one_end
         let first = first.unwrap_or_else(|error| panic!("{error}"));
         let second = first.local().connect().unwrap_or_else(|error| panic!("{error}"));
         let third = second.local().connect().unwrap_or_else(|error| panic!("{error}"));
-        let mut below = BTreeSet::new();
+        let (mut below, mut agents) = (BTreeSet::new(), Vec::new());
         for context in [&first, &second, &third] {
             let script = "setsid sh -c 'sleep 1000 <&- >/dev/null 2>&1 & echo $!'";
             let daemon = context.command("sh").args(["-c", script]).detachable().output();
             let text = String::from_utf8(daemon.unwrap_or_else(|error| panic!("{error}")).stdout);
             below.extend(text.ok().and_then(|text| text.trim().parse::<u32>().ok()));
-            below.insert(facts(context).process);
+            agents.push(facts(context).process);
         }
+        below.extend(&agents);
         assert_eq!(below.len(), 6, "{below:?}");
-        for context in [&second, &third].into_iter().filter(|_| stopped) {
-            signal(facts(context).process, Signal::SIGSTOP);
+        for agent in agents[1..].iter().filter(|_| stopped) {
+            signal(*agent, Signal::SIGSTOP);
         }
-        let agent = facts(&first).process;
+        let agent = agents[0];
         let victim = if of_guard { look_at(agent).expect("it lives").parent } else { agent };
         assert!(signal(victim, Signal::SIGKILL));
         let gone = || below.iter().all(|pid| ended(*pid));

@@ -4,6 +4,7 @@ pub mod execute;
 pub mod files;
 pub mod life;
 pub mod limit;
+pub mod pipes;
 pub mod process;
 pub mod signal;
 pub mod socket;
@@ -125,8 +126,7 @@ pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
 /// Writes once; none where there is no room yet.
 pub fn write(fd: impl AsFd, bytes: &[u8]) -> io::Result<Option<usize>> {
     loop {
-        // SAFETY: the bytes are ours for their length.
-        let count = unsafe { libc::write(fd.as_fd().as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
+        let count = pipes::write(fd.as_fd().as_raw_fd(), bytes);
         if count >= 0 {
             return Ok(Some(count as usize));
         }
