@@ -37,6 +37,7 @@ pub mod stock;
 pub mod wire;
 
 mod agree;
+mod alone;
 mod below;
 mod blob;
 mod bound;
@@ -88,6 +89,8 @@ mod travel;
 mod tree;
 mod workers;
 
+#[doc(hidden)]
+pub use alone::initialised;
 pub use blob::Blob;
 pub use builder::Builder;
 #[doc(hidden)]
@@ -112,9 +115,9 @@ pub use program::{Command, ExitStatus, Output, Process};
 pub use remote::Remote;
 pub use reply::Reply;
 pub use router::Policy;
-pub use runtime::{agent_main, init};
 #[doc(hidden)]
-pub use runtime::{stock_main, was_initialised};
+pub use runtime::stock_main;
+pub use runtime::{agent_main, init};
 pub use secret::Secret;
 pub use select::{IntoSource, Key, Late, Mapped, Select, Source};
 pub use stream::{Reader, Writer};

@@ -1,5 +1,6 @@
 //! The life of an agent process, from its first instruction to its last.
 
+use crate::alone;
 use crate::broker::{Broker, Hello, Place, serve};
 use crate::codec;
 use crate::error::{Error, Result};
@@ -14,12 +15,12 @@ use crate::sys::life::{self, Part};
 use crate::wire::Kind;
 use offshoot_bootstrap::Param;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 /// The `main` of an agent binary with a program's own functions.
 ///
-/// Never returns. Started by hand it explains itself; with `--offshoot-functions` it lists what can be called in it.
+/// Never returns. Started by hand it explains itself; with `--offshoot-functions` it lists what can be called in it. It refuses
+/// to become an agent where other threads run, as under `#[tokio::main]`.
 ///
 /// ```no_run
 /// #[offshoot_agent::remote(crate = offshoot_agent)]
@@ -32,22 +33,22 @@ use std::sync::{Arc, Weak};
 /// }
 /// ```
 pub fn agent_main() -> ! {
-    main_with(Forward::install)
+    main_with(Forward::install, alone::look)
 }
 
 /// The `main` of the stock agent, which has no function that logs: this crate's own records need no
 /// subscriber.
 #[doc(hidden)]
 pub fn stock_main() -> ! {
-    main_with(|_| {})
+    main_with(|_| {}, || Ok(()))
 }
 
 /// How what this process logs goes up.
 type Install = fn(Weak<Shared>);
 
-fn main_with(log: Install) -> ! {
+fn main_with(log: Install, fit: fn() -> Result<(), String>) -> ! {
     if let Some(role) = Role::given() {
-        play(role, log);
+        play(role, log, fit());
     }
     say(
         2,
@@ -68,21 +69,38 @@ fn main_with(log: Install) -> ! {
 ///     // From here on this is the controller.
 /// }
 /// ```
+///
+/// No other thread may run yet, for an agent takes its process over. `#[tokio::main]` and its like start a runtime with
+/// threads in front of the first line of `main`; write `fn main() { offshoot::init(); runtime.block_on(...) }` in their place:
+///
+/// ```no_run
+/// # use offshoot_agent as offshoot;
+/// async fn work() -> offshoot::Result<()> {
+///     let router = offshoot::Router::builder().own_image().start()?;
+///     let web = router.ssh("web1").open()?.await?;
+///     println!("{web} is up");
+///     Ok(())
+/// }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     offshoot::init();
+///     Ok(smol::block_on(work())?)
+/// }
+/// # mod smol { pub fn block_on<F: Future>(_: F) -> F::Output { unimplemented!() } }
+/// ```
+///
+/// Where threads do run, this returns all the same, and [`Builder::start`](crate::Builder::start) refuses to send the program
+/// with an error that says so; a program that has them only where it was started as an agent ends with that text.
 pub fn init() {
-    INITIALISED.store(true, Ordering::Relaxed);
+    let fit = alone::look();
     if let Some(role) = Role::given() {
         sys::pipes::survive();
-        play(role, Forward::install);
+        play(role, Forward::install, fit);
     }
 }
 
-/// Whether [`init`] was called: a program that has not done so must not be sent as an image, for its copy would not
-/// become an agent but do once more what the program does.
-pub fn was_initialised() -> bool {
-    INITIALISED.load(Ordering::Relaxed)
-}
-
-static INITIALISED: AtomicBool = AtomicBool::new(false);
+/// The status of an agent that did not come up.
+const UNFIT: i32 = 89;
 
 /// What a program was started for, when not by a person.
 enum Role {
@@ -105,7 +123,11 @@ impl Role {
     }
 }
 
-fn play(role: Role, log: Install) -> ! {
+fn play(role: Role, log: Install, fit: Result<(), String>) -> ! {
+    if let Err(reason) = fit {
+        say(2, &format!("offshoot-agent: {reason}\n"));
+        std::process::exit(UNFIT);
+    }
     let code = match role {
         Role::List => {
             let mut names: Vec<_> = FUNCTIONS.iter().map(|function| function.name).collect();
@@ -117,7 +139,7 @@ fn play(role: Role, log: Install) -> ! {
             Ok(()) => 0,
             Err(error) => {
                 say(2, &format!("offshoot-agent: {error}\n"));
-                89
+                UNFIT
             }
         },
     };

@@ -4,7 +4,7 @@
 //! native stages in front of it come from a stock image. It is packed once in a process, however many trees it grows.
 
 use offshoot_agent::macro_support::FUNCTIONS;
-use offshoot_agent::{Error, Result, was_initialised};
+use offshoot_agent::{Error, Result, initialised};
 use offshoot_bootstrap::elf::{Elf, Linkage};
 use offshoot_bootstrap::{Image, Platform};
 use std::sync::{Mutex, PoisonError};
@@ -21,10 +21,8 @@ pub(crate) fn image(stock: impl FnOnce(Platform) -> Result<Image>) -> Result<Ima
     if let Some(image) = &*packed {
         return Ok(image.clone());
     }
-    if !was_initialised() {
-        return refused(
-            "its main does not begin with `offshoot::init()`, so its copy would not become an agent",
-        );
+    if let Err(reason) = initialised() {
+        return refused(&reason);
     }
     distinct(FUNCTIONS.iter().map(|function| function.name).collect())?;
     let program =

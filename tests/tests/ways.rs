@@ -168,10 +168,53 @@ fn a_program_that_cannot_be_its_own_image_is_told_why_when_it_starts() {
     let Err(Error::Image(text)) = Router::builder().own_image().start() else {
         panic!("it is its own image")
     };
-    assert!(text.contains("offshoot::init()"), "{text}");
-    offshoot::init();
-    let Err(Error::Image(text)) = Router::builder().own_image().start() else {
-        panic!("it is its own image")
-    };
+    assert!(text.contains("does not begin with `offshoot::init()`"), "{text}");
+}
+
+/// What `threaded` says with so many threads before `init`.
+fn threaded(threads: u32) -> Run {
+    Run::program(env!("CARGO_BIN_EXE_threaded")).env("THREADS", threads.to_string())
+}
+
+#[test]
+fn a_program_that_has_threads_before_init_is_not_sent_and_shown_the_right_main() {
+    let _leaks = Leaks::begin();
+    for (threads, running) in [(1, "2 threads"), (2, "3 threads"), (40, "41 threads")] {
+        let seen = threaded(threads).finish().expect_code(0);
+        let text = seen.out();
+        for part in [
+            "this program cannot be its own image",
+            running,
+            "\"early-0\"",
+            "fn main() { offshoot::init(); runtime.block_on(...) }",
+            "\nlocal\n",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing: {text}");
+        }
+    }
+    // Threads that it has waited for are none; the next thing that is wrong is said.
+    let text = threaded(0).finish().expect_code(0).out();
     assert!(text.contains("built dynamically") && text.contains("-unknown-linux-musl"), "{text}");
+}
+
+#[test]
+fn a_program_that_has_threads_only_where_it_is_an_agent_says_so_and_ends() {
+    let _leaks = Leaks::begin();
+    let stages = format!("..o{:08x}{:08x}{:016x}", 1, 1, 1);
+    for variable in ["", "AGENT"] {
+        for arguments in [vec![&*stages, "offshoot: somewhere"], vec!["--offshoot-functions"]] {
+            let mut run = threaded(2).args(&arguments);
+            if !variable.is_empty() {
+                run = run.env(variable, "1");
+            }
+            let seen = run.finish();
+            assert_eq!((seen.code, seen.out().as_str()), (89, ""), "{}", seen.err());
+            let text = seen.err();
+            assert!(
+                text.starts_with("offshoot-agent: ") && text.contains("with 3 threads running"),
+                "{text}"
+            );
+            assert_eq!(text.lines().count(), 1, "{text}");
+        }
+    }
 }

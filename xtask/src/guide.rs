@@ -110,6 +110,7 @@ fn manifest(programs: &[(String, Program)], examples: &[PathBuf]) -> String {
         "[package]\nname = \"guide\"\nversion = \"0.0.0\"\nedition = \"2024\"\npublish = false\nautobins = false\n\n[workspace]\n\n\
          [dependencies]\noffshoot = {{ path = \"{}\", default-features = false, features = [\"log\"] }}\nserde = {{ version = \"1\", features = [\"derive\"] }}\n\
          serde_json = \"1\"\ntracing = {{ version = \"0.1\", default-features = false, features = [\"std\"] }}\n\
+         tokio = {{ version = \"1\", default-features = false, features = [\"rt-multi-thread\"] }}\n\
          tracing-subscriber = {{ version = \"0.3\", default-features = false, features = [\"std\", \"fmt\"] }}\n\n\
          [profile.release]\nopt-level = \"s\"\nstrip = true\nlto = false\ncodegen-units = 16\n",
         controller.display()
