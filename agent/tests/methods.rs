@@ -78,6 +78,11 @@ fn every_setting_of_ssh_has_its_words() {
         assert!(option(&recipe, set), "{set}");
     }
     let place = |text: &str| recipe.argv.iter().position(|word| word == text).expect("it is there");
+    for unasked in
+        ["ForwardAgent=no", "ForwardX11=no", "Tunnel=no", "PermitLocalCommand=no", "VisualHostKey=no"]
+    {
+        assert!(place("ProxyJump=bastion") < place(unasked), "{unasked}");
+    }
     assert!(place("LogLevel=DEBUG") < place("LogLevel=ERROR"), "the first value of an option wins in ssh");
     assert!(
         place("ControlMaster=no") < place("ProxyJump=bastion"),
@@ -110,6 +115,7 @@ fn a_password_brings_a_terminal_and_never_a_word() {
         assert!(!format!("{recipe:?}").contains("hunter2"), "masked wherever it is printed");
         assert!(!recipe.argv.iter().any(|word| word.contains("hunter2")));
     }
+    assert!(ssh.recipe("").env == [(b"SSH_ASKPASS_REQUIRE".to_vec(), b"never".to_vec())]);
     assert!(option(&ssh.recipe(""), "BatchMode=no") && option(&ssh.recipe(""), "NumberOfPasswordPrompts=1"));
 }
 

@@ -10,13 +10,12 @@ use crate::remote::{Outcome, tagged, value};
 use crate::shared::{Core, Endpoint, Request};
 use crate::sys;
 use crate::sys::execute::NotStarted;
-use crate::sys::process::{Image, Process, Start, start};
+use crate::sys::process::{Image, Process, Start, environment, start};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 /// The streams of a program by number.
@@ -418,7 +417,7 @@ fn start_program(order: &Order, stdio: [OwnedFd; 3]) -> Result<Process, NotStart
     let words = |words: &[Vec<u8>]| words.iter().map(|word| sys::c_string(word)).collect::<io::Result<_>>();
     let argv: Vec<CString> = words(&order.argv).map_err(refused)?;
     let directory = order.directory.as_deref().map(sys::c_string).transpose().map_err(refused)?;
-    let env = environment(order).map(|env| words(&env)).transpose().map_err(refused)?;
+    let env = environment(&order.env, order.clear_env).map(|env| words(&env)).transpose().map_err(refused)?;
     // What has no name, or whose name has an end in it, would be read as another variable.
     let unnamed = |name: &[u8]| name.get(1..).is_none_or(|rest| rest.contains(&b'='));
     if argv.is_empty() || order.env.iter().any(|(name, _)| unnamed(name)) {
@@ -444,22 +443,6 @@ fn unwatched(error: nix::Error) -> String {
 /// Why a program did not start, for who asked, who explains it.
 fn not_started(why: &NotStarted) -> Vec<u8> {
     tagged(Outcome::Error, why.as_bytes().to_vec())
-}
-
-/// The environment of a program; none where it is this agent's own.
-fn environment(order: &Order) -> Option<Vec<Vec<u8>>> {
-    if order.env.is_empty() && !order.clear_env {
-        return None;
-    }
-    let given = |key: &[u8]| order.env.iter().any(|(other, _)| other == key);
-    let mut entries: Vec<Vec<u8>> = Vec::new();
-    if !order.clear_env {
-        for (key, value) in std::env::vars_os().filter(|(key, _)| !given(key.as_bytes())) {
-            entries.push([key.as_bytes(), b"=", value.as_bytes()].concat());
-        }
-    }
-    entries.extend(order.env.iter().map(|(key, value)| [key.as_slice(), b"=", value].concat()));
-    Some(entries)
 }
 
 #[cfg(test)]

@@ -28,6 +28,8 @@ pub struct Recipe {
     pub key: String,
     /// The program and its words, up to where the bootstrap follows.
     pub argv: Vec<String>,
+    /// Variables that are set for it, beside those of the parent.
+    pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// How it follows.
     pub attach: Attach,
     /// Whether the program gets a terminal of its own to ask for passwords on; its stdio stay pipes.

@@ -13,6 +13,7 @@ use crate::program::ExitStatus;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 
 unsafe extern "C" {
     pub(super) static mut environ: *const *const libc::c_char;
@@ -135,6 +136,22 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.look(0);
     }
+}
+
+/// The environment of a program: this process's own unless `clear`, but for what is set. None where nothing is different.
+pub fn environment(set: &[(Vec<u8>, Vec<u8>)], clear: bool) -> Option<Vec<Vec<u8>>> {
+    if set.is_empty() && !clear {
+        return None;
+    }
+    let given = |key: &[u8]| set.iter().any(|(other, _)| other == key);
+    let mut entries: Vec<Vec<u8>> = Vec::new();
+    if !clear {
+        for (key, value) in std::env::vars_os().filter(|(key, _)| !given(key.as_bytes())) {
+            entries.push([key.as_bytes(), b"=", value.as_bytes()].concat());
+        }
+    }
+    entries.extend(set.iter().map(|(key, value)| [key.as_slice(), b"=", value].concat()));
+    Some(entries)
 }
 
 /// Starts a program.

@@ -47,7 +47,7 @@ impl Broker {
         let own = if recipe.attach == Attach::Direct { core.images.own().ok() } else { None };
         let program = program_of(&recipe.argv, recipe.attach, &image, &nonce, mode, &title, own.as_deref());
         let direct = matches!(program, Program::Agent { .. });
-        let spawned = match spawn(&program, recipe.terminal) {
+        let spawned = match spawn(&program, &recipe.env, recipe.terminal) {
             Ok(spawned) => spawned,
             Err(error) => {
                 let name = recipe.argv.first().map_or("the agent", String::as_str);

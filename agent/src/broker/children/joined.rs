@@ -33,6 +33,7 @@ impl Broker {
                 hop: "join".into(),
                 key: String::new(),
                 argv: Vec::new(),
+                env: Vec::new(),
                 attach: Attach::Direct,
                 terminal: false,
                 rules: Vec::new(),

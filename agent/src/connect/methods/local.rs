@@ -38,6 +38,7 @@ impl Method for Local {
             hop: "local".into(),
             key: format!("local {}", self.shell.join(" ")),
             argv,
+            env: Vec::new(),
             attach,
             terminal: false,
             rules: Vec::new(),

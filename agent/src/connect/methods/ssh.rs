@@ -106,7 +106,18 @@ impl Ssh {
             option(if compression { "Compression=yes" } else { "Compression=no" });
         }
         option(&format!("ConnectTimeout={}", self.timeout.as_secs().max(1)));
-        option("ClearAllForwardings=yes");
+        for behind_what_is_given in [
+            // What leads from the host back here is for a person who has asked for it.
+            "ClearAllForwardings=yes",
+            "ForwardAgent=no",
+            "ForwardX11=no",
+            "Tunnel=no",
+            // What a person wants to see or do here at the begin of a session would be on the link's own streams.
+            "PermitLocalCommand=no",
+            "VisualHostKey=no",
+        ] {
+            option(behind_what_is_given);
+        }
         option("LogLevel=ERROR");
         let mut pair = |flag: &str, value: &Option<String>| {
             if let Some(value) = value {
@@ -211,6 +222,9 @@ impl Method for Ssh {
             when: When::Always,
             reaction: Reaction::Skip,
         });
+        // The terminal that ssh asks on knows the password; a window that the controller's environment wants does not.
+        let never = || (b"SSH_ASKPASS_REQUIRE".to_vec(), b"never".to_vec());
+        let env = self.password.is_some().then(never).into_iter().collect();
         let mut hop = "ssh:".to_owned();
         if let Some(user) = &self.user {
             hop.push_str(user);
@@ -224,6 +238,7 @@ impl Method for Ssh {
             key: format!("{hop} {}", self.config.as_deref().unwrap_or_default()),
             hop,
             argv: self.argv(),
+            env,
             attach: Attach::Line,
             terminal: self.password.is_some(),
             rules,

@@ -115,6 +115,7 @@ impl Method for Sudo {
             key: hop.clone(),
             hop,
             argv,
+            env: Vec::new(),
             // With a login, sudo gives the words to a shell and escapes all but the dollar signs.
             attach: if self.login { Attach::GuardedWords } else { Attach::Words },
             terminal: true,

@@ -101,6 +101,7 @@ fn request(input: &mut Input<'_>) -> ConnectRequest {
         hop: input.text(),
         key: input.text(),
         argv: input.some(Input::text),
+        env: input.some(|input| (input.bytes().to_vec(), input.bytes().to_vec())),
         attach: ATTACH[input.below(ATTACH.len())],
         terminal: input.flag(),
         rules: input.some(rule),
