@@ -164,6 +164,10 @@ impl Replies {
 }
 
 impl Station for Replies {
+    fn is_timed(&self) -> bool {
+        true
+    }
+
     fn data(&self, _: &Arc<Shared>, core: &mut Core, flow: FlowKey, bytes: Vec<u8>, end: bool) {
         core.node.consume(flow, bytes.len());
         let mut state = self.lock();

@@ -57,6 +57,12 @@ fn again<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(codec::to_bytes(&value).expect("what was read can be written"))
 }
 
+/// How many entries of its maps, tables and lists the nodes of this thread have looked at so far.
+#[must_use]
+pub fn steps() -> u64 {
+    crate::steps::counted()
+}
+
 /// A hello's bytes.
 pub fn hello(build: u64, process: u32, machine: &str, version: &str) -> Vec<u8> {
     let functions = vec![u64::from(process); 3];

@@ -80,6 +80,7 @@ mod shown;
 mod sink;
 mod span;
 mod state;
+mod steps;
 mod stream;
 mod sys;
 mod table;

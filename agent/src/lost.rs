@@ -2,6 +2,7 @@
 
 use crate::error::Reason;
 use crate::id::ContextId;
+use crate::map::Map;
 use std::collections::VecDeque;
 
 /// How many contexts are remembered.
@@ -10,7 +11,6 @@ pub const REMEMBERED: usize = 4096;
 const TEXT_LIMIT: usize = 256;
 
 struct Loss {
-    /// In order.
     contexts: Vec<ContextId>,
     reason: Reason,
     text: String,
@@ -21,23 +21,40 @@ struct Loss {
 pub struct Lost {
     losses: VecDeque<Loss>,
     contexts: usize,
+    /// How many losses were forgotten.
+    before: u32,
+    /// Which loss a context was in, the latest; all that were ever are counted.
+    whose: Map<ContextId, u32>,
 }
 
 impl Lost {
-    /// Remembers that `contexts` (in order) are gone. The oldest losses make room for it.
+    /// Remembers that `contexts` are gone. The oldest losses make room for it.
     pub fn remember(&mut self, contexts: &[ContextId], reason: Reason, text: &str) {
         let contexts = contexts[contexts.len().saturating_sub(REMEMBERED)..].to_vec();
         self.contexts += contexts.len();
+        let number = self.before.wrapping_add(self.losses.len() as u32);
+        for id in &contexts {
+            self.whose.insert(*id, number);
+        }
         let text = crate::text::shortened(text, TEXT_LIMIT).to_owned();
         self.losses.push_back(Loss { contexts, reason, text });
         while self.contexts > REMEMBERED {
-            self.contexts -= self.losses.pop_front().map_or(self.contexts, |loss| loss.contexts.len());
+            let Some(oldest) = self.losses.pop_front() else { break };
+            self.contexts -= oldest.contexts.len();
+            for id in &oldest.contexts {
+                // It may have been there again, and lost once more.
+                if self.whose.get(id) == Some(&self.before) {
+                    self.whose.remove(id);
+                }
+            }
+            self.before = self.before.wrapping_add(1);
         }
     }
 
     /// Why `id` is gone.
     pub fn why(&self, id: ContextId) -> Option<(Reason, &str)> {
-        let loss = self.losses.iter().rev().find(|loss| loss.contexts.binary_search(&id).is_ok())?;
+        let at = self.whose.get(&id)?.wrapping_sub(self.before);
+        let loss = self.losses.get(at as usize)?;
         Some((loss.reason, &loss.text))
     }
 }
@@ -62,5 +79,19 @@ mod tests {
         let many: Vec<_> = (0..10_000).map(ContextId).collect();
         lost.remember(&many, Reason::Lost, "all");
         assert_eq!((lost.contexts, lost.losses.len()), (REMEMBERED, 1));
+        assert_eq!(lost.whose.len(), REMEMBERED, "nothing is kept of what is forgotten");
+    }
+
+    #[test]
+    fn who_is_lost_again_is_remembered_by_the_latest_loss() {
+        let mut lost = Lost::default();
+        for round in 0..3 * REMEMBERED as u32 {
+            lost.remember(&[ContextId(7)], Reason::Lost, "again");
+            lost.remember(&[ContextId(100 + round)], Reason::Lost, "once");
+        }
+        assert_eq!(lost.why(ContextId(7)), Some((Reason::Lost, "again")));
+        lost.remember(&[ContextId(7)], Reason::ShutDown, "at last");
+        assert_eq!(lost.why(ContextId(7)), Some((Reason::ShutDown, "at last")));
+        assert!(lost.whose.len() <= REMEMBERED);
     }
 }

@@ -135,7 +135,17 @@ impl Cells {
 pub(crate) struct Place(NonZeroU32);
 
 impl Place {
-    fn index(self) -> usize {
+    /// What it is as a number.
+    pub fn number(self) -> u32 {
+        self.0.get()
+    }
+
+    /// And back.
+    pub fn of(number: u32) -> Option<Place> {
+        NonZeroU32::new(number).map(Place)
+    }
+
+    pub fn index(self) -> usize {
         self.0.get() as usize - 1
     }
 }
@@ -155,6 +165,7 @@ impl<K, V> Default for Map<K, V> {
 
 impl<K: Key, V> Map<K, V> {
     fn cell(&self, key: &K) -> Option<usize> {
+        crate::steps::count(1);
         let is = |entry: u32| matches!(&self.entries[entry as usize], Some((other, _)) if other == key);
         self.cells.find(hash(self.cells.seed, key.words()), &is)
     }
@@ -170,6 +181,13 @@ impl<K: Key, V> Map<K, V> {
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let entry = self.entry(key)?;
         self.entries[entry].as_mut().map(|(_, value)| value)
+    }
+
+    /// The entry of a key, and its place.
+    pub fn find(&mut self, key: &K) -> Option<(Place, &mut V)> {
+        let entry = self.entry(key)?;
+        let place = Place(NonZeroU32::MIN.saturating_add(entry as u32));
+        self.entries[entry].as_mut().map(|(_, value)| (place, value))
     }
 
     pub fn contains_key(&self, key: &K) -> bool {
@@ -201,17 +219,24 @@ impl<K: Key, V> Map<K, V> {
         Place(NonZeroU32::MIN.saturating_add(entry))
     }
 
-    /// The entry at a place.
-    pub fn at_mut(&mut self, place: Place) -> Option<&mut V> {
-        self.entries[place.index()].as_mut().map(|(_, value)| value)
-    }
-
     /// The entry at a place, with its key.
     pub fn at(&self, place: Place) -> Option<&(K, V)> {
+        crate::steps::count(1);
         self.entries[place.index()].as_ref()
     }
 
+    /// The same, to be changed.
+    pub fn at_mut(&mut self, place: Place) -> Option<(&K, &mut V)> {
+        crate::steps::count(1);
+        self.entries[place.index()].as_mut().map(|(key, value)| (&*key, value))
+    }
+
     pub fn remove(&mut self, key: &K) -> Option<V> {
+        self.take(key).map(|(_, value)| value)
+    }
+
+    /// The same, with the place that the entry has left.
+    pub fn take(&mut self, key: &K) -> Option<(Place, V)> {
         let cell = self.cell(key)?;
         let entry = self.cells.take(cell);
         let (_, value) = self.entries[entry as usize].take()?;
@@ -221,7 +246,7 @@ impl<K: Key, V> Map<K, V> {
         } else {
             self.free.push(entry);
         }
-        Some(value)
+        Some((Place(NonZeroU32::MIN.saturating_add(entry)), value))
     }
 
     pub fn len(&self) -> usize {
@@ -230,10 +255,12 @@ impl<K: Key, V> Map<K, V> {
 
     /// In the order of the list, which is that of their coming where none has gone.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        crate::steps::count(self.entries.len());
         self.entries.iter().flatten().map(|(key, value)| (key, value))
     }
 
     pub fn drain(&mut self) -> impl Iterator<Item = (K, V)> + use<K, V> {
+        crate::steps::count(self.entries.len());
         std::mem::take(self).entries.into_iter().flatten()
     }
 }

@@ -64,7 +64,7 @@ pub struct Routes {
     routes: Map<ContextId, Way>,
     behind: Table<LinkId, Behind>,
     /// Contexts below that may talk past this node: true where an ancestor has opened the path between the two, false where one is
-    /// a guest and has begun. A guest itself is a pair with itself.
+    /// a guest and has begun. A guest itself is a pair with itself. Each is there in both orders, to be found by either.
     pairs: Table<(ContextId, ContextId), bool>,
     /// Contexts that were reached from here and are not any more, and why.
     pub lost: Lost,
@@ -183,11 +183,12 @@ impl Routes {
 
     /// Lets two contexts below talk past this node, or forbids it again.
     pub fn pair(&mut self, one: ContextId, other: ContextId, open: bool) {
-        let key = (one.min(other), one.max(other));
-        if open {
-            self.pairs.insert(key, true);
-        } else {
-            self.pairs.remove(&key);
+        for key in [(one, other), (other, one)] {
+            if open {
+                self.pairs.insert(key, true);
+            } else {
+                self.pairs.remove(&key);
+            }
         }
     }
 
@@ -198,7 +199,7 @@ impl Routes {
 
     /// What there is between two contexts below: true for a path that was opened, false where one is a guest and has begun.
     pub fn path(&self, one: ContextId, other: ContextId) -> Option<bool> {
-        self.pairs.get(&(one.min(other), one.max(other))).copied()
+        self.pairs.get(&(one, other)).copied()
     }
 
     /// Whether a frame that is said by `party`, a context below, may go past this node to another one below. What goes to a guest
@@ -219,20 +220,25 @@ impl Routes {
         let (one, other) = (header.src, header.dst);
         let past = Some(from) != self.up && Some(to) != self.up && header.kind != Kind::Dead;
         if past && self.path(one, other).is_none() {
-            self.pairs.insert((one.min(other), one.max(other)), false);
+            self.pairs.insert((one, other), false);
+            self.pairs.insert((other, one), false);
         }
     }
 
     /// Forgets the pairs of contexts that are `gone` (in order), and says who has lost whom.
     pub fn widow(&mut self, gone: &[ContextId]) -> Vec<(ContextId, ContextId)> {
-        let is_gone = |id: &ContextId| gone.binary_search(id).is_ok();
-        let over: Vec<_> =
-            self.pairs.keys().into_iter().filter(|(one, other)| is_gone(one) || is_gone(other)).collect();
-        for pair in &over {
-            self.pairs.remove(pair);
+        let mut lost = Vec::new();
+        for id in gone {
+            while let Some(((_, other), _)) =
+                self.pairs.get_at_or_before(&(*id, ContextId(u32::MAX))).filter(|((one, _), _)| one == id)
+            {
+                self.pair(*id, other, false);
+                if gone.binary_search(&other).is_err() {
+                    lost.push((other, *id));
+                }
+            }
         }
-        let survivors = over.into_iter().filter(|(one, other)| !(is_gone(one) && is_gone(other)));
-        survivors.map(|(one, other)| if is_gone(&one) { (other, one) } else { (one, other) }).collect()
+        lost
     }
 
     /// Where a frame with this header goes that came over `from` (or was made here).

@@ -80,6 +80,10 @@ pub(crate) trait Station: Send + Sync {
     fn closed(&self, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, error: &Error);
     /// A time that was set for the flow has come.
     fn late(&self, _shared: &Arc<Shared>, _core: &mut Core, _flow: FlowKey) {}
+    /// Whether times may be set for the flow.
+    fn is_timed(&self) -> bool {
+        false
+    }
     /// What it was made for.
     fn scope(&self) -> Option<&Arc<Scope>> {
         None
@@ -320,6 +324,7 @@ impl Core {
         let scope = match self.endpoints.get(&flow) {
             Some(Endpoint::Reply(slot)) => slot.scope.as_ref(),
             Some(Endpoint::Busy(scope)) => scope.as_ref(),
+            Some(Endpoint::Station(station)) if !station.is_timed() => None,
             // These know more than one time.
             Some(Endpoint::Chain(_) | Endpoint::Station(_)) => {
                 return self.deadlines.retain(|(_, other)| *other != flow);

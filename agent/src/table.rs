@@ -13,6 +13,7 @@ impl<K, V> Default for Table<K, V> {
 
 impl<K: Ord + Copy, V> Table<K, V> {
     fn place(&self, key: &K) -> Result<usize, usize> {
+        crate::steps::count(1);
         match self.0.last() {
             Some((last, _)) if last < key => Err(self.0.len()),
             _ => self.0.binary_search_by(|(other, _)| other.cmp(key)),
@@ -51,22 +52,27 @@ impl<K: Ord + Copy, V> Table<K, V> {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &(K, V)> {
+        crate::steps::count(self.0.len());
         self.0.iter()
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut (K, V)> {
+        crate::steps::count(self.0.len());
         self.0.iter_mut()
     }
 
     pub fn values(&self) -> impl Iterator<Item = &V> {
+        crate::steps::count(self.0.len());
         self.0.iter().map(|(_, value)| value)
     }
 
     pub fn keys(&self) -> Vec<K> {
+        crate::steps::count(self.0.len());
         self.0.iter().map(|(key, _)| *key).collect()
     }
 
     pub fn retain(&mut self, keep: impl Fn(&K) -> bool) {
+        crate::steps::count(self.0.len());
         self.0.retain(|(key, _)| keep(key));
     }
 

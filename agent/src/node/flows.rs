@@ -292,16 +292,24 @@ impl Node {
 
     /// Ends a flow that somebody opened who may not; says so.
     pub fn refuse(&mut self, flow: FlowKey, auth: ContextId, what: &str) {
-        self.count_refusal(self.router.link_to(flow.peer), auth, what);
+        self.tell_refusal(self.router.link_to(flow.peer), auth, what);
         self.reset(flow, Reason::Refused, &format!("{what} is for those above it"));
+        self.count_refusal(flow.peer, auth);
     }
 
-    fn count_refusal(&mut self, from: Option<LinkId>, auth: ContextId, what: &str) {
+    fn tell_refusal(&mut self, from: Option<LinkId>, auth: ContextId, what: &str) {
         let Some(state) = from.and_then(|link| self.links.get_mut(&link)) else { return };
         // Said often enough for a reader, and not as often as a child likes.
         state.refusals = state.refusals.saturating_add(1);
         if state.refusals < OFFENCES {
             self.say(Level::WARN, format!("refused {auth} {what}"));
+        }
+    }
+
+    /// Whoever goes on asking for what it is refused loses its link: honest contexts read what they are answered.
+    fn count_refusal(&mut self, peer: ContextId, auth: ContextId) {
+        if !self.router.permits(Policy::Ancestors, auth, None) && !self.flows.refused(peer, self.now) {
+            self.expel(peer, &format!("{peer} keeps asking for what it is refused"));
         }
     }
 
@@ -315,32 +323,37 @@ impl Node {
         self.expel(flow.peer, &why);
     }
 
-    pub(super) fn deliver_open(&mut self, from: Option<LinkId>, mut frame: Frame) {
-        let header = frame.header;
-        let service = |handle: Handle| format!("service {}", handle.0);
+    /// Whether somebody may open a flow to a service, now; or why not.
+    fn admit(&mut self, from: Option<LinkId>, header: &Header) -> Result<(), (Reason, String)> {
+        let service = || format!("service {}", header.handle.0);
         let Some(policy) = self.services.get(&header.handle) else {
-            return self.return_frame(from, &frame, Reason::NoHandle, &service(header.handle));
+            return Err((Reason::NoHandle, service()));
         };
-        // Whom this node does not obey it serves, within bounds.
-        let question = !self.router.permits(Policy::Ancestors, header.auth, None);
-        let neighbour = from.and_then(|link| self.links.get(&link)).and_then(|link| link.child);
-        if !self.router.permits(*policy, header.auth, neighbour) {
-            self.count_refusal(from, header.auth, &service(header.handle));
-            return self.return_frame(from, &frame, Reason::Refused, &service(header.handle));
+        let link = from.and_then(|link| self.links.get(&link));
+        if !self.router.permits(*policy, header.auth, link.and_then(|link| link.child)) {
+            self.tell_refusal(from, header.auth, &service());
+            return Err((Reason::Refused, service()));
         }
-        let first = FlowKey { peer: header.src, handle: header.reply_to, opener: false };
-        let asked_by = from.filter(|_| question && header.src != self.id());
-        if let Some(state) = asked_by.and_then(|link| self.links.get_mut(&link)) {
+        if let Some(link) = link.filter(|_| !self.router.permits(Policy::Ancestors, header.auth, None)) {
             let offered = is_offered(header.handle);
-            let same = |flow: &FlowKey| {
-                !flow.opener && self.flows.get(*flow).is_some_and(|state| state.offered == offered)
-            };
-            let theirs = self.flows.with_peer(header.src).iter().filter(|flow| same(flow)).count();
             let most = if offered { OFFERED_EACH } else { QUESTIONS_EACH };
-            if state.questions >= QUESTIONS || theirs >= most {
-                return self.return_frame(from, &frame, Reason::QueueFull, "too many questions are open");
+            if link.questions >= QUESTIONS || self.flows.asked_by(header.src, offered) >= most {
+                return Err((Reason::QueueFull, "too many questions are open".into()));
             }
         }
+        Ok(())
+    }
+
+    pub(super) fn deliver_open(&mut self, from: Option<LinkId>, mut frame: Frame) {
+        let header = frame.header;
+        if let Err((reason, text)) = self.admit(from, &header) {
+            self.return_frame(from, &frame, reason, &text);
+            return self.count_refusal(header.src, header.auth);
+        }
+        // Whom this node does not obey it serves, within bounds.
+        let question = !self.router.permits(Policy::Ancestors, header.auth, None);
+        let asked_by = from.filter(|_| question);
+        let first = FlowKey { peer: header.src, handle: header.reply_to, opener: false };
         let key =
             |number: u8| FlowKey { handle: Handle(first.handle.0.wrapping_add(number.into())), ..first };
         let crowded = self.flows.len() + usize::from(header.streams) >= FLOWS_PER_NODE;
@@ -370,11 +383,11 @@ impl Node {
             child = Some((id, link));
         }
         if let Some(state) = asked_by.and_then(|link| self.links.get_mut(&link)) {
-            state.questions += 1;
+            state.questions += 1 + u32::from(header.streams);
         }
         self.flows.insert(first, state);
         for stream in 0..header.streams {
-            let mut state = Flow::default();
+            let mut state = Flow { question: asked_by, offered, ..Flow::default() };
             if header.answering & 1 << stream != 0 {
                 state.incoming.close();
             } else {

@@ -4,8 +4,9 @@
 //! a small message overtakes bulk; after [`FRESH_RUN`] bytes of such the bulk gets its turn all the same. Lanes whose
 //! context the neighbour has choked are set aside, in order, until it frees them.
 
+use super::chains::Chains;
 use crate::id::{ContextId, Handle, LinkId};
-use crate::map::Map;
+use crate::map::{Map, Place};
 use crate::wire::{Flags, Frame, Kind};
 use std::collections::VecDeque;
 
@@ -56,19 +57,12 @@ impl State {
 #[derive(Default)]
 pub(super) struct Choked {
     pub all: bool,
-    /// In order.
-    pub some: Vec<ContextId>,
+    pub some: Map<ContextId, u32>,
 }
 
 impl Choked {
     pub fn holds(&self, dst: ContextId) -> bool {
-        self.all || self.some.binary_search(&dst).is_ok()
-    }
-
-    pub fn add(&mut self, contexts: impl Iterator<Item = ContextId>) {
-        self.some.extend(contexts);
-        self.some.sort_unstable();
-        self.some.dedup();
+        self.all || self.some.contains_key(&dst)
     }
 }
 
@@ -77,9 +71,12 @@ impl Choked {
 pub(super) struct Lanes {
     control: VecDeque<Queued>,
     lanes: Map<Lane, State>,
+    /// The lanes by what comes from where.
+    sources: Chains,
     fresh: VecDeque<Lane>,
     ring: VecDeque<Lane>,
-    aside: VecDeque<Lane>,
+    /// Lanes that are set aside, by where they lead.
+    aside: Chains,
     run: usize,
     /// Bytes of control frames.
     pub urgent: usize,
@@ -111,7 +108,7 @@ impl Lanes {
         let follows = header.kind == Kind::Reset && self.lanes.contains_key(&lane);
         if header.kind == Kind::Dead && header.handle == Handle::NONE {
             // What the lost one has said goes before the news that it is lost.
-            self.promote(&[ContextId(header.reply_to.0)], Some(header.dst));
+            self.promote(ContextId(header.reply_to.0));
         }
         if is_control(&frame) && !follows {
             self.urgent += size;
@@ -129,7 +126,8 @@ impl Lanes {
             None => {
                 let first = Some(Queued { from, frame });
                 let state = State { first, rest: None, bytes: size as u32, sent: 0, aside: false };
-                self.lanes.insert(lane, state);
+                let place = self.lanes.add(lane, state);
+                self.sources.add(lane.0, place);
                 if size <= SMALL { self.fresh.push_back(lane) } else { self.ring.push_back(lane) }
             }
         }
@@ -149,11 +147,14 @@ impl Lanes {
             self.urgent -= queued.frame.size();
             return Some(queued);
         }
+        if choked.all {
+            return None;
+        }
         loop {
             let fresh = !self.fresh.is_empty() && (self.run < FRESH_RUN || self.ring.is_empty());
             let turn = if fresh { &mut self.fresh } else { &mut self.ring };
             let lane = turn.pop_front()?;
-            let Some(state) = self.lanes.get_mut(&lane) else { continue };
+            let Some((place, state)) = self.lanes.find(&lane) else { continue };
             // A lane that was promoted and begun anew may be named twice.
             if state.aside {
                 continue;
@@ -161,7 +162,7 @@ impl Lanes {
             if choked.holds(lane.1) {
                 self.held += state.bytes as usize;
                 state.aside = true;
-                self.aside.push_back(lane);
+                self.aside.add(lane.1, place);
                 continue;
             }
             let Some(queued) = state.pop() else { continue };
@@ -171,7 +172,7 @@ impl Lanes {
             self.bulk -= size;
             self.run = if fresh { self.run + size } else { 0 };
             if state.bytes == 0 {
-                self.lanes.remove(&lane);
+                self.end(&lane);
                 if self.lanes.len() == 0 && self.fresh.capacity() > MANY {
                     // What a burst of calls took is not kept for ever.
                     self.fresh = VecDeque::new();
@@ -186,14 +187,22 @@ impl Lanes {
         }
     }
 
-    /// Lets all that comes from these contexts (in order) go first; with `to`, only what goes there.
-    pub fn promote(&mut self, contexts: &[ContextId], to: Option<ContextId>) {
-        let theirs =
-            |lane: &Lane| contexts.binary_search(&lane.0).is_ok() && to.is_none_or(|to| to == lane.1);
-        let mut lanes: Vec<Lane> = self.lanes.iter().map(|(lane, _)| *lane).filter(theirs).collect();
-        lanes.sort_unstable();
-        for lane in lanes {
-            let Some(state) = self.lanes.remove(&lane) else { continue };
+    fn end(&mut self, lane: &Lane) -> Option<State> {
+        let (place, state) = self.lanes.take(lane)?;
+        self.sources.remove(lane.0, place);
+        if state.aside {
+            self.aside.remove(lane.1, place);
+        }
+        Some(state)
+    }
+
+    /// Lets all that comes from a context go first.
+    pub fn promote(&mut self, source: ContextId) {
+        let theirs = self.sources.of(source).filter_map(|place| self.lanes.at(place));
+        let lanes: Vec<Lane> = theirs.map(|(lane, _)| *lane).collect();
+        // The oldest first.
+        for lane in lanes.iter().rev() {
+            let Some(state) = self.end(lane) else { continue };
             let bytes = state.bytes as usize;
             self.bulk -= bytes;
             self.held -= if state.aside { bytes } else { 0 };
@@ -202,16 +211,16 @@ impl Lanes {
         }
     }
 
-    /// The neighbour takes more again.
-    pub fn freed(&mut self, choked: &Choked) {
-        for lane in std::mem::take(&mut self.aside) {
-            if choked.holds(lane.1) {
-                self.aside.push_back(lane);
-            } else if let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.aside) {
-                self.held -= state.bytes as usize;
-                state.aside = false;
-                self.ring.push_back(lane);
-            }
+    /// The neighbour takes what goes to a context again.
+    pub fn freed(&mut self, dst: ContextId) {
+        let places: Vec<Place> = self.aside.of(dst).collect();
+        // The oldest first.
+        for place in places.into_iter().rev() {
+            self.aside.remove(dst, place);
+            let Some((lane, state)) = self.lanes.at_mut(place) else { continue };
+            self.held -= state.bytes as usize;
+            state.aside = false;
+            self.ring.push_back(*lane);
         }
     }
 
@@ -221,8 +230,8 @@ impl Lanes {
     }
 
     /// How many bytes wait that the neighbour would take.
-    pub fn ready(&self) -> usize {
-        self.bulk - self.held
+    pub fn ready(&self, choked: &Choked) -> usize {
+        if choked.all { 0 } else { self.bulk - self.held }
     }
 
     /// All that waits, oldest of each lane first.
@@ -266,22 +275,41 @@ mod tests {
     #[test]
     fn a_lane_that_was_promoted_while_set_aside_and_begun_anew_is_counted_once() {
         let mut lanes = Lanes::default();
-        let choked = Choked { all: true, some: Vec::new() };
+        let mut choked = Choked::default();
+        choked.some.insert(ContextId::ROOT, 0);
         let data = || frame(Kind::Data, 1000, 0, 500);
         for _ in 0..3 {
             // Set aside, promoted by news of its source's loss, and begun anew.
             lanes.push(None, data());
             assert!(lanes.pop(&choked).is_none());
             assert_eq!(lanes.held, data().size());
-            lanes.promote(&[ContextId(3)], None);
+            lanes.promote(ContextId(3));
             assert_eq!((lanes.held, lanes.bulk), (0, 0));
             lanes.push(None, data());
             lanes.push(None, data());
-            lanes.freed(&Choked::default());
-            assert_eq!((lanes.held, lanes.ready()), (0, 2 * data().size()));
+            lanes.freed(ContextId::ROOT);
+            let ready = lanes.ready(&Choked::default());
+            assert_eq!((lanes.held, ready), (0, 2 * data().size()));
             assert_eq!(kinds(&mut lanes).len(), 3);
             assert_eq!((lanes.held, lanes.bulk, lanes.urgent, lanes.count()), (0, 0, 0, 0));
         }
+    }
+
+    #[test]
+    fn what_is_set_aside_goes_on_in_the_order_of_its_coming() {
+        let (mut lanes, mut choked) = (Lanes::default(), Choked::default());
+        choked.some.insert(ContextId::ROOT, 0);
+        for handle in 0..5 {
+            lanes.push(None, frame(Kind::Data, 1000 + handle, 0, 500));
+        }
+        assert!(lanes.pop(&choked).is_none());
+        choked.some.remove(&ContextId::ROOT);
+        lanes.freed(ContextId::ROOT);
+        choked.all = true;
+        assert!(lanes.pop(&choked).is_none() && lanes.ready(&choked) == 0);
+        choked.all = false;
+        let handles = std::iter::from_fn(|| lanes.pop(&choked)).map(|queued| queued.frame.header.handle.0);
+        assert!(handles.eq(1000..1005));
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub(super) struct Link {
     pub told: Vec<Told>,
     /// Flows of this node that wait for room.
     pub waiting: Vec<FlowKey>,
+    /// Whether some of these may go on when it has room. What the neighbour does not take is not looked at until it does.
+    pub unsettled: bool,
     /// How many bytes wait anywhere in this node because of what came over this link.
     pub caused: usize,
     /// Whether nothing is read from it for now.
@@ -112,6 +114,7 @@ impl Link {
             choked: Choked::default(),
             told: Vec::new(),
             waiting: Vec::new(),
+            unsettled: false,
             caused: 0,
             paused: false,
             heart: None,

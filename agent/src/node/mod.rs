@@ -6,6 +6,7 @@
 //! [`Node::next_due`] has come.
 
 mod book;
+mod chains;
 mod flows;
 mod heart;
 mod lanes;
@@ -143,6 +144,8 @@ struct Flow {
     offered: bool,
     /// Whether it is told when its link has room.
     waits: bool,
+    /// Whether that is when the neighbour takes what goes to its peer.
+    stuck: bool,
     /// Whether a secret has come on it.
     secret: bool,
 }
@@ -402,8 +405,8 @@ impl Node {
             return self.say(Level::ERROR, text);
         }
         let header = Header::new(kind, self.id(), ContextId(0));
-        // A neighbour that asks and does not read is soon not read from either.
-        let cause = (kind == Kind::Pong).then_some(link);
+        // A neighbour that asks, or has somebody behind it who is to go, and does not read is soon not read from either.
+        let cause = matches!(kind, Kind::Pong | Kind::Expel).then_some(link);
         let _always_fits = self.enqueue(cause, link, Frame::new(header, payload));
     }
 

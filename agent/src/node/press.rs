@@ -12,6 +12,7 @@
 use super::lanes::Pushed;
 use super::{Event, Node};
 use crate::id::{ContextId, FlowKey, LinkId};
+use crate::map::Map;
 use crate::wire::{Frame, Kind};
 
 /// How much may wait for a link before neighbours are asked to hold back.
@@ -31,8 +32,20 @@ pub const CAUSED_EACH: usize = 64 << 10;
 pub(super) struct Told {
     pub link: LinkId,
     pub all: bool,
-    /// In order.
-    pub some: Vec<ContextId>,
+    /// Each with 1 where it is looked at when the link has room; the others when what goes to them is taken again.
+    pub some: Map<ContextId, u32>,
+    /// Those that are.
+    open: Vec<ContextId>,
+}
+
+impl Told {
+    /// It is looked at when the link has room.
+    fn look_at(&mut self, id: ContextId) {
+        if let Some(open) = self.some.get_mut(&id).filter(|open| **open == 0) {
+            *open = 1;
+            self.open.push(id);
+        }
+    }
 }
 
 /// The most contexts that one frame names.
@@ -110,31 +123,36 @@ impl Node {
     /// A frame for `dst` came over `from` and waits for `link`: asks the neighbour to hold back, where more is too much.
     fn press(&mut self, from: LinkId, link: LinkId, dst: ContextId) {
         let Some(state) = self.links.get_mut(&link) else { return };
-        let crowded = state.lanes.ready() > HIGH;
+        let crowded = state.lanes.ready(&state.choked) > HIGH;
         if !crowded && !state.choked.holds(dst) {
             return;
         }
         let whole = self.router.up() == Some(link) && (crowded || state.choked.all);
         let known = state.told.iter().position(|told| told.link == from);
-        if known.is_some_and(|at| state.told[at].all || state.told[at].some.binary_search(&dst).is_ok()) {
+        if known.is_some_and(|at| state.told[at].all || state.told[at].some.contains_key(&dst)) {
             return;
         }
         let mut some = if whole { Vec::new() } else { vec![dst] };
         if !whole && crowded && known.is_none() {
             some.extend(self.router.behind(link));
         } else if !whole && known.is_none() {
-            some.extend(&state.choked.some);
+            some.extend(state.choked.some.iter().map(|(id, _)| *id));
         }
         some.sort_unstable();
         some.dedup();
         let at = known.unwrap_or(state.told.len());
         if known.is_none() {
-            state.told.push(Told { link: from, all: false, some: Vec::new() });
+            state.told.push(Told { link: from, all: false, some: Map::default(), open: Vec::new() });
         }
+        state.unsettled = true;
         let told = &mut state.told[at];
         told.all |= whole;
-        told.some.extend(&some);
-        told.some.sort_unstable();
+        for id in &some {
+            told.some.insert(*id, 0);
+            if !state.choked.some.contains_key(id) {
+                told.look_at(*id);
+            }
+        }
         if whole {
             return self.control(from, Kind::Choke, Vec::new());
         }
@@ -145,32 +163,40 @@ impl Node {
 
     /// After something has gone over `link`, or its neighbour takes more: lets those go on who waited for that.
     pub(super) fn relieve(&mut self, link: LinkId) {
-        let Some(state) = self.links.get_mut(&link) else { return };
-        if state.lanes.ready() > LOW || (state.told.is_empty() && state.waiting.is_empty()) {
+        let Some(state) = self.links.get_mut(&link).filter(|state| state.unsettled) else { return };
+        let choked = &state.choked;
+        if choked.all || state.lanes.ready(choked) > LOW {
             return;
         }
-        let choked = &state.choked;
-        let (stay, go): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut state.waiting).into_iter().partition(|flow| choked.holds(flow.peer));
-        state.waiting = stay;
-        for flow in go {
-            if let Some(of) = self.flows.get_mut(flow) {
+        state.unsettled = false;
+        let waiting = std::mem::take(&mut state.waiting);
+        crate::steps::count(waiting.len());
+        for flow in waiting {
+            if choked.holds(flow.peer) {
+                self.flows.stick(flow);
+            } else if let Some(of) = self.flows.get_mut(flow) {
                 of.waits = false;
                 self.events.push_back(Event::Room(flow));
             }
         }
         let mut orders = Vec::new();
         for told in &mut state.told {
-            if told.all && !choked.all {
-                told.all = false;
+            if std::mem::take(&mut told.all) {
                 orders.push((told.link, Vec::new()));
             }
-            let (stay, go) = std::mem::take(&mut told.some).into_iter().partition(|id| choked.holds(*id));
-            told.some = stay;
-            let go: Vec<ContextId> = go;
+            let mut go = Vec::new();
+            crate::steps::count(told.open.len());
+            for id in std::mem::take(&mut told.open) {
+                if choked.holds(id) {
+                    told.some.insert(id, 0);
+                } else {
+                    told.some.remove(&id);
+                    go.push(id);
+                }
+            }
             orders.extend(names(&go).map(|payload| (told.link, payload)));
         }
-        state.told.retain(|told| told.all || !told.some.is_empty());
+        state.told.retain(|told| told.some.len() > 0);
         for (neighbour, payload) in orders {
             self.control(neighbour, Kind::Free, payload);
         }
@@ -178,38 +204,53 @@ impl Node {
 
     /// The neighbour asks to hold back, or lets go on.
     pub(super) fn pressed(&mut self, link: LinkId, kind: Kind, payload: &[u8]) {
-        let router = &self.router;
         let Some(state) = self.links.get_mut(&link) else { return };
         let ids =
             payload.chunks_exact(4).map(|id| ContextId(u32::from_le_bytes([id[0], id[1], id[2], id[3]])));
-        let choke = kind == Kind::Choke;
         if payload.is_empty() {
-            state.choked.all = choke;
-        } else if choke {
+            state.choked.all = kind == Kind::Choke;
+        }
+        if kind == Kind::Choke {
             // Only what goes over this link anyhow is worth remembering.
-            state.choked.add(ids.filter(|id| router.link_to(*id) == Some(link)));
+            for id in ids.filter(|id| self.router.link_to(*id) == Some(link)) {
+                state.choked.some.insert(id, 0);
+            }
         } else {
-            let mut freed: Vec<ContextId> = ids.collect();
-            freed.sort_unstable();
-            state.choked.some.retain(|id| freed.binary_search(id).is_err());
+            self.freed(link, ids);
         }
-        if !choke {
-            state.lanes.freed(&state.choked);
-            self.dirty.push(link);
-            self.relieve(link);
+    }
+
+    /// The neighbour takes again what goes to these, or they are gone.
+    pub(super) fn freed(&mut self, link: LinkId, ids: impl Iterator<Item = ContextId>) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        for id in ids {
+            if state.choked.some.remove(&id).is_some() {
+                state.lanes.freed(id);
+                state.waiting.extend(self.flows.unstick(id));
+                state.told.iter_mut().for_each(|told| told.look_at(id));
+            }
         }
+        state.unsettled = true;
+        self.dirty.push(link);
+        self.relieve(link);
     }
 
     /// Whether a flow of this node may send over its link now; if not, it is told when it may.
     pub(super) fn may_send(&mut self, flow: FlowKey) -> bool {
         let Some(link) = self.router.link_to(flow.peer) else { return true };
         let Some(state) = self.links.get_mut(&link) else { return true };
-        if state.lanes.ready() <= OWN && !state.choked.holds(flow.peer) {
+        let stuck = state.choked.some.contains_key(&flow.peer);
+        if !stuck && !state.choked.all && state.lanes.ready(&state.choked) <= OWN {
             return true;
         }
         if let Some(of) = self.flows.get_mut(flow).filter(|of| !of.waits) {
             of.waits = true;
-            state.waiting.push(flow);
+            if stuck {
+                self.flows.stick(flow);
+            } else {
+                state.waiting.push(flow);
+                state.unsettled = true;
+            }
         }
         false
     }

@@ -227,6 +227,7 @@ impl Node {
                 let neighbour = self.links.get(&link).and_then(|state| state.child);
                 contexts.retain(|id| Some(*id) != neighbour && self.router.remove(*id, link));
                 contexts.sort_unstable();
+                self.freed(link, contexts.iter().copied());
                 self.gone(contexts, reason, &text);
             }
             Err(_) => self.offence(link, "route news that cannot be read", &frame.header),
@@ -250,10 +251,10 @@ impl Node {
         for id in &contexts {
             self.close_flows(self.flows.with_peer(*id), &letter);
             self.grants.ended(*id);
-        }
-        // What they have said still goes before the news that they are gone.
-        if let Some(up) = self.router.up().and_then(|up| self.links.get_mut(&up)) {
-            up.lanes.promote(&contexts, None);
+            // What it has said still goes before the news that it is gone.
+            if let Some(up) = self.router.up().and_then(|up| self.links.get_mut(&up)) {
+                up.lanes.promote(*id);
+            }
         }
         for part in contexts.chunks(NEWS) {
             self.tell_parent(&RouteNews::Gone { contexts: part.to_vec(), reason, text: text.into() });
@@ -299,7 +300,7 @@ impl Node {
         }
         for told in &state.told {
             self.control(told.link, Kind::Free, Vec::new());
-            let names: Vec<u8> = told.some.iter().flat_map(|id| id.0.to_le_bytes()).collect();
+            let names: Vec<u8> = told.some.iter().flat_map(|(id, _)| id.0.to_le_bytes()).collect();
             if !names.is_empty() {
                 self.control(told.link, Kind::Free, names);
             }

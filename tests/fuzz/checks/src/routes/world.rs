@@ -3,6 +3,7 @@
 use super::record::{self, Record};
 use offshoot_agent::Filter;
 use offshoot_agent::error::Reason;
+use offshoot_agent::fuzzing::steps;
 use offshoot_agent::id::{ContextId, FlowKey, Handle, LinkId};
 use offshoot_agent::node::{Boot, Event, Node, Opening};
 use offshoot_agent::router::Policy;
@@ -20,6 +21,11 @@ pub const OPEN_TO_ALL: Handle = Handle(77);
 const ASKED: usize = 3;
 /// What may wait for a connecting child, by the node's own promise; a boot and what goes again come on top.
 const CONNECTING: usize = (4 << 20) + (512 << 10);
+
+/// How many waits every node has for each of its children: what a frame costs is to be the same with them.
+const BALLAST: usize = 300;
+/// How many entries of its lists a node may look at for each frame that came, and for each event that came of it.
+const STEPS: u64 = 200;
 
 /// One direction of a cable. Frames are taken apart and numbered anew, so that others can be put between them.
 #[derive(Default)]
@@ -71,6 +77,10 @@ pub struct World {
     pub forgeries: u32,
     /// Bytes that were put in from outside or sent, and steps that were taken: what all that waits is measured by.
     pub put_in: usize,
+    /// The waits of [`BALLAST`].
+    ballast: BTreeSet<(ContextId, FlowKey)>,
+    /// What each node has looked at for what came, and how much that may be, since its events were heard.
+    cost: BTreeMap<ContextId, (u64, u64)>,
 }
 
 fn serve(node: &mut Node) {
@@ -100,6 +110,8 @@ impl World {
             heard: BTreeMap::new(),
             forgeries: 1000,
             put_in: 0,
+            ballast: BTreeSet::new(),
+            cost: BTreeMap::new(),
         };
         for (parent, _) in pairs {
             world.order(ContextId::ROOT, ContextId(*parent));
@@ -234,7 +246,11 @@ impl World {
     /// Bytes come over a link.
     pub fn read(&mut self, at: ContextId, link: LinkId, bytes: &[u8]) {
         let Some(node) = self.nodes.get_mut(&at).filter(|_| !bytes.is_empty()) else { return };
+        let before = steps();
         node.receive(link, bytes);
+        let (cost, frames) = self.cost.entry(at).or_default();
+        *cost += steps() - before;
+        *frames += 1 + (bytes.len() / HEADER_LEN) as u64;
         if let Some((heard, _)) = self.heard.get_mut(&(at, link)) {
             *heard = self.now;
         }
@@ -401,8 +417,15 @@ impl World {
 
     fn hear(&mut self, at: ContextId) -> bool {
         let mut any = false;
+        let (cost, mut frames) = self.cost.remove(&at).unwrap_or_default();
         while let Some(event) = self.nodes.get_mut(&at).and_then(Node::poll_event) {
             any = true;
+            frames += 1;
+            if let Event::Closed { flow, .. } = &event
+                && self.ballast.remove(&(at, *flow))
+            {
+                continue;
+            }
             self.record.event(at, &event);
             match event {
                 Event::Opened { flow, streams, child, service, bytes, .. } => {
@@ -426,6 +449,9 @@ impl World {
                 Event::Control { link, kind: Kind::Hello, .. } => {
                     if let Some(node) = self.nodes.get_mut(&at) {
                         node.link_up(link);
+                        let child = self.cables.iter().find(|cable| (cable.parent, cable.link) == (at, link));
+                        let child = child.map_or(at, |cable| cable.child);
+                        self.ballast.extend((0..BALLAST).map(|_| (at, node.watch(child))));
                     }
                     self.beat(at, link, self.heartbeat);
                 }
@@ -459,6 +485,7 @@ impl World {
         if let Some(node) = self.nodes.get_mut(&at) {
             node.take_dirty();
         }
+        assert!(cost <= STEPS * frames, "{at} has looked at {cost} entries for {frames} frames and events");
         any
     }
 
