@@ -224,11 +224,17 @@ impl Node {
     pub(super) fn close(&mut self, flow: FlowKey, letter: DeadLetter) {
         let Some(state) = self.drop_flow(flow) else { return };
         if flow.opener {
-            for stream in 1..=u32::from(state.streams) {
-                self.close(FlowKey { handle: Handle(flow.handle.0 + stream), ..flow }, letter.clone());
-            }
+            self.close_streams(flow, state.streams, &letter);
         }
         self.events.push_back(Event::Closed { flow, letter });
+    }
+
+    /// Ends the flows that were opened beside `first`.
+    fn close_streams(&mut self, first: FlowKey, streams: u8, letter: &DeadLetter) {
+        for stream in 1..=u32::from(streams) {
+            let handle = Handle(first.handle.0.wrapping_add(stream));
+            self.close(FlowKey { handle, ..first }, letter.clone());
+        }
     }
 
     pub(super) fn deliver(&mut self, from: Option<LinkId>, mut frame: Frame) {
@@ -277,10 +283,10 @@ impl Node {
                 if header.handle == Handle::NONE {
                     return self.close_flows(self.flows.with_peer(peer), &letter);
                 }
-                self.close(
-                    FlowKey { peer, handle: header.handle, opener: header.flags.has(Flags::OPENER) },
-                    letter,
-                );
+                let flow = FlowKey { peer, handle: header.handle, opener: header.flags.has(Flags::OPENER) };
+                // An opening came back. Its own flow may have been given up meanwhile: those beside it are not.
+                self.close_streams(flow, header.streams, &letter);
+                self.close(flow, letter);
             }
             Kind::Log if self.router.up().is_none() => {
                 let bytes = std::mem::take(&mut frame.payload);

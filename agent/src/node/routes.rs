@@ -374,6 +374,7 @@ impl Node {
             handle,
             flags: Flags::default().with(Flags::OPENER, flow.opener),
             reply_to: Handle(header.dst.0),
+            streams: header.streams,
             ..Header::new(Kind::Dead, self.id(), header.src)
         };
         let dead = Frame::new(dead, codec::to_bytes(&letter).unwrap_or_default());

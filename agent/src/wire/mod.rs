@@ -14,7 +14,7 @@
 //! | 20 | 4 | handle | what is addressed at dst |
 //! | 24 | 4 | reply to | the flow an answer goes to |
 //! | 28 | 2 | flags | [`Flags`] |
-//! | 30 | 1 | streams | how many flows an `Open` brings beside its own |
+//! | 30 | 1 | streams | how many flows an `Open` brings beside its own; of a `Dead`, those of the `Open` that comes back |
 //! | 31 | 1 | answering | bit n: the n-th of those carries bytes to the opener, not from it |
 //! | 32 | 8 | offset | of the payload in its flow; a `Credit`'s new limit; a connect's new context |
 //! | 40 | 4 | payload sum | see [`sum_of`]; made by the sender, checked at every hop, passed on as it is |

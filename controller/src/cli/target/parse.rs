@@ -47,8 +47,8 @@ pub struct TargetError {
 
 impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A character that moves the cursor must neither reach the terminal nor shift the mark.
-        let text: String = self.text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        // A character that moves the cursor must neither reach the terminal nor shift the mark; each is replaced by one.
+        let text = offshoot::harmless(&self.text.replace('\t', "\u{fffd}"));
         let marks = "^".repeat(self.place.len().max(1));
         writeln!(f, "this is not a target: {}", self.message)?;
         writeln!(f, "    {text}")?;

@@ -76,3 +76,8 @@ pub fn pieces<'a>(mut bytes: &'a [u8], lengths: &[u8]) -> Vec<&'a [u8]> {
     }
     pieces
 }
+
+/// A text as it stands in an error that has arrived: one line, and harmless.
+pub fn as_arrived(text: &str) -> String {
+    offshoot_agent::harmless(&text.replace('\n', " "))
+}

@@ -1,7 +1,7 @@
 //! The codec's message types: bytes of any kind are read or refused without more memory than they could fill, what was
 //! read is written the same for ever, and values arrive as they were.
 
-use crate::input::Input;
+use crate::input::{Input, as_arrived};
 use crate::memory;
 use offshoot_agent::connect::dialogue::{Pattern, Reaction, Rule, When};
 use offshoot_agent::connect::{Attach, ConnectRequest, Recipe};
@@ -42,6 +42,11 @@ pub fn run(bytes: &[u8]) {
             3 => {
                 let error = error(&mut input);
                 arrives(&error);
+                let raw = input.text();
+                assert_eq!(
+                    codec::from_bytes(&written(&Error::Function(raw.clone()))),
+                    Ok(Error::Function(as_arrived(&raw)))
+                );
                 assert_eq!(fuzzing::reply(&fuzzing::failed(&error)), Err(error.clone()));
                 assert!(
                     !error.to_string().is_empty() || matches!(error, Error::Image(_) | Error::Function(_))
@@ -49,7 +54,7 @@ pub fn run(bytes: &[u8]) {
             }
             _ => {
                 let reason = reason(&mut input);
-                arrives(&DeadLetter { reason, by: ContextId(input.u32()), text: input.text() });
+                arrives(&DeadLetter { reason, by: ContextId(input.u32()), text: clean(&mut input) });
                 let texts = input.some(Input::text);
                 assert_eq!(fuzzing::reply(&fuzzing::value(&texts)), Ok(texts));
             }
@@ -68,7 +73,9 @@ fn bounded<T>(bytes: &[u8], work: impl FnOnce() -> T) -> T {
 pub fn written_again(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
     let (_, again) = fuzzing::MESSAGES.iter().find(|(other, _)| *other == name).expect("it is a message");
     let written = bounded(bytes, || again(bytes))?;
-    assert!(written.len() <= bytes.len(), "what is written is the shortest form");
+    // What a text must not have in it is replaced by a character of three bytes.
+    let harmful = bytes.len() - String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).count();
+    assert!(written.len() <= bytes.len() + 2 * harmful, "what is written is the shortest form");
     assert_eq!(bounded(&written, || again(&written)).as_ref(), Some(&written), "{name}");
     Some(written)
 }
@@ -170,28 +177,33 @@ fn reason(input: &mut Input<'_>) -> Reason {
     REASONS[input.below(REASONS.len())]
 }
 
+/// A text as it is in an error that has arrived.
+fn clean(input: &mut Input<'_>) -> String {
+    as_arrived(&input.text())
+}
+
 fn error(input: &mut Input<'_>) -> Error {
     match input.below(11) {
         0 => {
-            let mut error = ConnectError::new(kind(input), input.text());
-            (error.context, error.hop, error.hint) = (input.text(), input.text(), input.text());
-            error.said = input.some(Input::text);
+            let mut error = ConnectError::new(kind(input), clean(input));
+            (error.context, error.hop, error.hint) = (clean(input), clean(input), clean(input));
+            error.said = input.some(clean);
             error.into()
         }
-        1 => Error::Undelivered { context: input.text(), reason: reason(input), detail: input.text() },
-        2 => Error::NoSuchFunction { context: input.text(), function: input.text() },
-        3 => Error::Panicked { context: input.text(), message: input.text() },
-        4 => Error::Codec { context: input.text(), detail: input.text() },
-        5 => Error::TimedOut { context: input.text(), after_ms: input.u64() },
+        1 => Error::Undelivered { context: clean(input), reason: reason(input), detail: clean(input) },
+        2 => Error::NoSuchFunction { context: clean(input), function: clean(input) },
+        3 => Error::Panicked { context: clean(input), message: clean(input) },
+        4 => Error::Codec { context: clean(input), detail: clean(input) },
+        5 => Error::TimedOut { context: clean(input), after_ms: input.u64() },
         6 => Error::Spawn {
-            context: input.text(),
-            program: input.text(),
+            context: clean(input),
+            program: clean(input),
             errno: input.u32() as i32,
-            detail: input.text(),
+            detail: clean(input),
         },
         7 => Error::ShutDown,
-        8 => Error::Image(input.text()),
-        9 => Error::System { action: input.text(), detail: input.text() },
-        _ => Error::Function(input.text()),
+        8 => Error::Image(clean(input)),
+        9 => Error::System { action: clean(input), detail: clean(input) },
+        _ => Error::Function(clean(input)),
     }
 }

@@ -1,7 +1,7 @@
 //! The records of chains and channels: whatever pieces they come in, the same come out; no length in them makes anybody hold
 //! more than has come; and what is no record, no greeting and no message is refused.
 
-use crate::input::{Input, pieces};
+use crate::input::{Input, as_arrived, pieces};
 use crate::memory;
 use offshoot_agent::codec::{self, MAX_MESSAGE};
 use offshoot_agent::{Error, RecvError, fuzzing};
@@ -200,7 +200,7 @@ fn greeted(input: &mut Input<'_>) {
 fn written(input: &mut Input<'_>) {
     let said = (input.text(), input.text());
     let [value, failed, lost] = fuzzing::CHANNEL_KINDS;
-    let error = Error::Function(input.text());
+    let error = Error::Function(as_arrived(&input.text()));
     let content = [&input.u32().to_le_bytes()[..], input.bytes()].concat();
     let bytes = |value: &dyn Fn() -> Result<Vec<u8>, codec::CodecError>| value().expect("it can be written");
     let records = [
@@ -212,6 +212,7 @@ fn written(input: &mut Input<'_>) {
     receiving.take(Ok(Some(records.concat())));
     assert_eq!(receiving.receive(), Some(Ok(content)));
     let (context, text) = said;
+    let (context, text) = (as_arrived(&context), as_arrived(&text));
     assert_eq!(receiving.receive(), Some(Err(RecvError::Failed { context, text })));
     assert_eq!(receiving.receive(), Some(Err(RecvError::Lost(error))));
     assert_eq!(receiving.receive(), None);
