@@ -73,6 +73,15 @@ impl Doomed {
             started: before,
             _server: server,
         };
+        // Shells that only start something end by themselves, and those of what was let go have not started it yet: neither may
+        // be counted.
+        let settled = eventually(LIMIT, || {
+            let everyone = all();
+            let mut new = everyone.values().filter(|seen| !doomed.started.contains(&seen.pid));
+            new.all(|seen| !seen.arguments.contains("setsid"))
+                && doomed.let_go.iter().all(|pid| everyone.values().any(|seen| seen.parent == *pid))
+        });
+        assert!(settled, "its programs are not up");
         let spared: Vec<u32> =
             doomed.let_go.iter().flat_map(|pid| descendants(*pid)).map(|seen| seen.pid).collect();
         assert_eq!(

@@ -106,14 +106,13 @@ fn an_agent_holds_the_descriptors_it_needs_and_no_other() {
     for (way, context) in contexts.iter().filter(|(way, _)| *way != "direct") {
         let files = open_files(facts_of(context).process);
         let count = |kind: &str| files.values().filter(|target| target.starts_with(kind)).count();
-        // The link's two ends, stdout and stderr with their readers, the two of SIGTERM and of SIGCHLD, and the latter's writing
-        // end once more for SIGUSR2.
-        assert_eq!(count("pipe:") + count("socket:"), 11, "{way}: pipes of {files:#?}");
+        // The link's two ends, stdout and stderr with their readers, the two of SIGTERM and of all other signals.
+        assert_eq!(count("pipe:") + count("socket:"), 10, "{way}: pipes of {files:#?}");
         assert_eq!(count("/memfd:"), 2, "{way}: image and agent of {files:#?}");
         assert_eq!(count("/dev/null"), 1, "{way}: stdin of {files:#?}");
         // The poller and the event by which threads wake it.
         assert_eq!(count("anon_inode:"), 2, "{way}: kernel objects of {files:#?}");
-        assert_eq!(files.len(), 16, "{way}: {files:#?}");
+        assert_eq!(files.len(), 15, "{way}: {files:#?}");
     }
 }
 

@@ -21,7 +21,7 @@ use build::{Builder, Panic};
 use project::Project;
 
 /// The most that an image may weigh on the wire.
-const WIRE_BUDGET: usize = 131_072;
+const WIRE_BUDGET: usize = 114_688;
 
 /// What was asked for.
 struct Request {

@@ -2,6 +2,8 @@
 
 pub mod execute;
 pub mod files;
+#[cfg(test)]
+mod heap;
 pub mod life;
 pub mod limit;
 pub mod pipes;
