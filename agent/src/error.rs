@@ -96,6 +96,18 @@ pub enum Error {
         #[serde(deserialize_with = "text::read")]
         detail: String,
     },
+    /// A program did not end by itself but was ended by the agent of its context. Whatever status it gave says nothing about
+    /// its work.
+    Ended {
+        /// The context in which it ran.
+        #[serde(deserialize_with = "text::read")]
+        context: String,
+        /// Why.
+        reason: Reason,
+        /// The particulars, if there are any.
+        #[serde(deserialize_with = "text::read")]
+        detail: String,
+    },
     /// The router has been shut down.
     ShutDown,
     /// The images of the agent are missing or damaged.
@@ -130,6 +142,7 @@ impl Error {
             | Error::TimedOut { context, .. }
             | Error::Cancelled { context }
             | Error::Chain { context, .. }
+            | Error::Ended { context, .. }
             | Error::Spawn { context, .. } => *context = name.into(),
             Error::Connect(error) => error.context = name.into(),
             Error::ShutDown | Error::Image(_) | Error::System { .. } | Error::Function(_) => {}
@@ -163,6 +176,10 @@ impl fmt::Display for Error {
                 write!(f, "{context}: not run, for {function} failed before it in the same chain: {detail}")
             }
             Error::Spawn { context, program, detail, .. } => write!(f, "{context}: {program}: {detail}"),
+            Error::Ended { context, reason, detail } => {
+                let colon = if detail.is_empty() { "" } else { ": " };
+                write!(f, "{context}: the program was ended by its agent: {reason}{colon}{detail}")
+            }
             Error::ShutDown => f.write_str("the router has been shut down"),
             Error::Image(detail) => f.write_str(detail),
             Error::System { action, detail } => write!(f, "{action}: {detail}"),

@@ -14,7 +14,7 @@ use crate::id::{ContextId, Handle};
 use crate::images::Images;
 use crate::log::LogRecord;
 use crate::node::{Boot, Event, Node, RouteNews};
-use crate::program::{DetachOrder, ExitStatus, Order, Tie};
+use crate::program::{DetachOrder, End, Order, Tie};
 use crate::remote;
 use crate::secret::Secret;
 use crate::shared::Shared;
@@ -37,7 +37,7 @@ pub const MESSAGES: &[(&str, Again)] = &[
     ("connect", again::<ConnectRequest>),
     ("connected", again::<Connected>),
     ("order", again::<Order>),
-    ("exit", again::<ExitStatus>),
+    ("exit", again::<End>),
     ("dead letter", again::<DeadLetter>),
     ("error", again::<Error>),
     ("connect error", again::<ConnectError>),

@@ -1,20 +1,18 @@
 //! Running a program in a context: its arguments as given, its streams as they come, its end as it was.
 
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::id::{ContextId, FlowKey, Handle};
 use crate::node::Opening;
 use crate::not_started::Asked;
+use crate::process::{Output, Process};
 use crate::remote::read_value;
-use crate::reply::Slot;
-use crate::shared::{Endpoint, Shared};
+use crate::shared::Endpoint;
 use crate::stream::{Reader, StreamState, Writer};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
-use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The request to the service that runs programs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -78,6 +76,17 @@ impl ExitStatus {
         self.code.or(self.signal.map(|signal| 128 + signal)).unwrap_or(255)
     }
 }
+
+/// The reply of the service that runs programs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct End {
+    pub status: ExitStatus,
+    /// Why its agent has ended it, if it did: the status says nothing about its work then.
+    pub ended: Option<Cause>,
+}
+
+/// Why an agent ends a program: the kind, and the particulars.
+pub(crate) type Cause = (Reason, String);
 
 /// A program to be run in a context; mirrors [`std::process::Command`]. No shell is involved.
 #[derive(Clone)]
@@ -249,132 +258,24 @@ impl Command {
         let mut next = || streams.next().expect("there are three");
         let (stdin, stdout, stderr) = (next(), next(), next());
         let reader = |(flow, state)| Reader::bound(Arc::clone(&shared), flow, state);
-        Ok(Process {
-            context: self.context.clone(),
-            asked: self.asked(),
-            flow,
-            slot,
-            stdin: Some(Writer::bound(Arc::clone(&shared), stdin.0, stdin.1)),
-            stdout: Some(reader(stdout)),
-            stderr: Some(reader(stderr)),
-            shared: Arc::clone(&shared),
-            waited: false,
-        })
+        let stdin = Writer::bound(Arc::clone(&shared), stdin.0, stdin.1);
+        let outputs = [reader(stdout), reader(stderr)];
+        Ok(Process::new(&self.context, self.asked(), (flow, slot), stdin, outputs))
+    }
+
+    /// Runs it with empty stdin, and gives its status alone: what it prints is read and lost.
+    ///
+    /// # Errors
+    /// As [`Process::wait`].
+    pub fn status(&self) -> Result<ExitStatus> {
+        self.spawn()?.wait()
     }
 
     /// Runs it with empty stdin and gives all it printed.
     ///
     /// # Errors
-    /// When it could not be started or the context was lost.
-    pub fn output(&self) -> Result<Output> {
-        let mut process = self.spawn()?;
-        drop(process.stdin.take());
-        let mut streams = (process.stdout.take(), process.stderr.take());
-        let read = |reader: &mut Option<Reader>| {
-            let mut bytes = Vec::new();
-            // A stream that breaks off is told by the status, with the reason.
-            let _ = reader.as_mut().map(|reader| reader.read_to_end(&mut bytes));
-            bytes
-        };
-        let (stdout, stderr) = std::thread::scope(|scope| {
-            let stderr = scope.spawn(|| read(&mut streams.1));
-            (read(&mut streams.0), stderr.join().unwrap_or_default())
-        });
-        Ok(Output { status: process.wait()?, stdout, stderr })
-    }
-}
-
-/// What a program printed and how it ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Output {
-    /// How it ended.
-    pub status: ExitStatus,
-    /// All of its stdout.
-    pub stdout: Vec<u8>,
-    /// All of its stderr.
-    pub stderr: Vec<u8>,
-}
-
-/// A program that runs in a context. Dropping it ends the program.
-pub struct Process {
-    pub(crate) context: Context,
-    asked: Asked,
-    shared: Arc<Shared>,
-    flow: FlowKey,
-    slot: Arc<Slot>,
-    waited: bool,
-    /// Its stdin; dropping it is the end of input.
-    pub stdin: Option<Writer>,
-    /// Its stdout.
-    pub stdout: Option<Reader>,
-    /// Its stderr.
-    pub stderr: Option<Reader>,
-}
-
-impl Process {
-    /// Waits for its end. Its stdin is closed first.
-    ///
-    /// # Errors
-    /// When it could not be started or the context was lost.
-    pub fn wait(mut self) -> Result<ExitStatus> {
-        drop(self.stdin.take());
-        self.waited = true;
-        match self.slot.wait(None) {
-            Some(reply) => self.read(reply),
-            None => Err(Error::ShutDown),
-        }
-    }
-
-    /// Waits for its end, but not longer than `timeout`; none when it still runs.
-    ///
-    /// # Errors
     /// As [`Process::wait`].
-    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<ExitStatus>> {
-        match self.slot.wait(Some(timeout)) {
-            Some(reply) => {
-                self.waited = true;
-                self.read(reply).map(Some)
-            }
-            None => Ok(None),
-        }
-    }
-
-    /// Lets it go: it outlives its context and the tree, whoever is killed, with all that it has started and will start.
-    /// A log record of level info says under the context's name that `name` was let go. Gives its process number.
-    ///
-    /// Nobody reads what it prints any more and nobody learns how it ends: its stdin is at its end, and what it writes to
-    /// stdout and stderr fails as with a closed pipe, which ends most programs by SIGPIPE. One that is to outlive that has
-    /// both in files, or ignores the signal; [`Command::detached`] starts one without streams.
-    ///
-    /// # Errors
-    /// When it was not started as [detachable](Command::detachable), has ended, has changed user, or the context was lost.
-    /// It is dropped then, and thereby ended.
-    pub fn detach(mut self, name: impl Into<String>) -> Result<u32> {
-        let context = self.context.name();
-        let order = DetachOrder::new(context, self.flow.handle, name.into())?;
-        let request = crate::codec::to_bytes(&order).map_err(|error| crate::error::unsent(context, error))?;
-        let (_, slot) =
-            self.shared.request(self.flow.peer, Handle::DETACH, request, Opening::default(), |_, _| {})?;
-        let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));
-        let process = read_value(context, &reply.map_err(|error| error.naming(context))?)?;
-        self.waited = true;
-        Ok(process)
-    }
-
-    fn read(&self, reply: Result<Vec<u8>>) -> Result<ExitStatus> {
-        let name = self.context.name();
-        let reply = reply.map_err(|error| error.naming(name))?;
-        self.asked.refusal(name, &reply).map_or_else(|| read_value(name, &reply), Err)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if !self.waited {
-            self.shared.with(|core| {
-                core.node.reset(self.flow, crate::error::Reason::Cancelled, "nobody waits for it");
-                core.forget(self.flow);
-            });
-        }
+    pub fn output(&self) -> Result<Output> {
+        self.spawn()?.output()
     }
 }

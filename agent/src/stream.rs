@@ -183,6 +183,17 @@ impl Reader {
         self.take(usize::MAX)
     }
 
+    /// The next piece, or none at the end and where the stream broke off, as a `Future` asks.
+    pub(crate) fn poll_chunk(&mut self, waker: &Waker) -> Poll<Option<Vec<u8>>> {
+        let Ok((shared, flow, state)) = self.socket.bind(Role::Reader) else { return Poll::Ready(None) };
+        let Poll::Ready(found) = state.poll(waker) else { return Poll::Pending };
+        let chunk = found.ok().flatten();
+        if let Some(chunk) = &chunk {
+            shared.with(|core| core.node.consume(flow, chunk.len()));
+        }
+        Poll::Ready(chunk)
+    }
+
     /// The next piece, or as much of it as is wanted; credit is given for what is taken and no more.
     fn take(&mut self, most: usize) -> io::Result<Option<Vec<u8>>> {
         let (shared, flow, state) = self.socket.bind(Role::Reader).map_err(|error| broken(&error))?;
@@ -218,7 +229,9 @@ impl Drop for Reader {
 ///
 /// A pipe's has to be [finished](Writer::finish): one that is dropped before, by a `?` on the way or by a panic, gives the
 /// reader an error where it expects the end, so that half a file is not taken for a whole one. The stdin of a
-/// [program](crate::Process) ends when its writer is dropped, as it does everywhere: a program knows nothing but an end.
+/// [program](crate::Process) ends when its writer is dropped, as it does everywhere. But a program knows nothing but an end:
+/// where its writer [fails](Writer::fail), is dropped by a panic or is lost with its context, the program is ended before
+/// it could see one, and whoever waits for it gets [`Error::Ended`].
 pub struct Writer {
     socket: Socket,
     /// Whether there is nothing to be said any more when it is dropped.
@@ -255,7 +268,8 @@ impl Writer {
         }
     }
 
-    /// Ends the stream before its time: the reader gets an error with this text instead of an end.
+    /// Ends the stream before its time: the reader gets an error with this text instead of an end. The program whose stdin it
+    /// is is ended.
     pub fn fail(mut self, why: &str) {
         self.done = true;
         self.socket.give_up(why);
@@ -292,6 +306,9 @@ impl Drop for Writer {
             return;
         }
         match self.socket.used() {
+            Some(_) if self.stdin && std::thread::panicking() => {
+                self.socket.give_up("its writer has panicked")
+            }
             Some((shared, flow, _)) if self.stdin => soon(shared, move |core| {
                 core.node.send(flow, &[], true, false);
                 core.forget(flow);

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use offshoot::{Router, stock};
+use offshoot::{Error, Reason, Router, stock};
 use offshoot_test_agent::{chatter, hang, speak};
 use offshoot_tests::Leaks;
 use offshoot_tests::doomed::PROMISE;
@@ -91,7 +91,8 @@ fn what_a_program_printed_when_it_was_told_to_end_arrives() {
         if context == &inner {
             up(outer.shutdown());
             assert_eq!(up(up(Ok::<_, String>(reading.join().expect("no panic")))), "last words\n");
-            assert_eq!(up(process.wait()).code, Some(7));
+            let error = process.wait().expect_err("it did not end by itself");
+            assert!(matches!(error, Error::Ended { reason: Reason::ShutDown, .. }), "{error}");
         }
     }
 }

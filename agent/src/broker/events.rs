@@ -70,13 +70,15 @@ impl Broker {
         match kind {
             Kind::Ping => core.node.control(link, Kind::Pong, Vec::new()),
             Kind::Hello => self.child_hello(core, link, bytes),
-            Kind::Shutdown => self.stopping_order(core),
+            Kind::Shutdown => self.stopping_order(core, Reason::ShutDown, ""),
             Kind::Filter => self.log_what(Filter::from_bytes(bytes.to_vec())),
             _ => {}
         }
     }
 
-    pub(super) fn stopping_order(&mut self, core: &mut Core) {
+    /// The order to end, by the parent or because that is lost. The end of the link may be seen before it is carried out.
+    fn stopping_order(&mut self, core: &mut Core, reason: Reason, why: &str) {
+        self.why.get_or_insert_with(|| (reason, why.into()));
         core.orders.push(Order::Stop);
         core.unseen = true;
     }
@@ -102,14 +104,14 @@ impl Broker {
         self.shared.say(Level::WARN, text);
         self.unwatch(Role::Link(link));
         if self.place.up() == Some(link) {
-            self.stopping_order(core);
-            return;
+            return self.stopping_order(core, reason, why);
         }
         self.lose_child(core, link, reason, why);
     }
 
     pub(super) fn link_ended(&mut self, link: LinkId) {
         if self.place.up() == Some(link) {
+            self.why.get_or_insert((Reason::Lost, String::new()));
             return self.stop();
         }
         self.child_stream_ended(link, Role::Link(link));
@@ -117,14 +119,17 @@ impl Broker {
 
     pub(super) fn flow_closed(&mut self, core: &mut Core, flow: FlowKey, letter: crate::error::DeadLetter) {
         let late = letter.reason == Reason::Late;
+        let endpoint = core.forget(flow);
+        if let Some(Endpoint::Program(number, stream)) = endpoint {
+            return self.program_stream_closed(core, number, stream, letter);
+        }
         let error = core.error_of(flow, letter);
-        match core.forget(flow) {
+        match endpoint {
             Some(Endpoint::Reply(slot)) => core.wakes.push(Wake::Slot(slot, Err(error))),
             Some(Endpoint::Stream(stream)) => {
                 stream.fail(error);
                 core.wakes.push(Wake::Stream(stream));
             }
-            Some(Endpoint::Program(number, stream)) => self.program_stream_closed(core, number, stream),
             Some(Endpoint::Image(image)) => self.image_missing(core, image.0, &error),
             Some(Endpoint::Request(request)) => {
                 if let Some((_, link)) = request.child {
@@ -141,7 +146,7 @@ impl Broker {
             }
             Some(Endpoint::Chain(chain)) => chains::closed(core, &chain),
             Some(Endpoint::Station(station)) => station.closed(&self.shared, core, flow, &error),
-            None => {}
+            _ => {}
         }
     }
 

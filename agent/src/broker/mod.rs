@@ -20,9 +20,10 @@ pub(crate) use children::{BUILD, Connected, Hello};
 pub(crate) use dump::TARGET as DUMP_TARGET;
 pub(crate) use requests::serve;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Reason, Result};
 use crate::id::LinkId;
 use crate::outflow::LinkIo;
+use crate::program::Cause;
 use crate::shared::{Core, Order, Shared, WAKER};
 use crate::sys;
 use crate::sys::process::Process;
@@ -139,6 +140,8 @@ pub(crate) struct Broker {
     polling: bool,
     released: Vec<Process>,
     let_go: bool,
+    /// Why this node ends, where it does.
+    why: Option<Cause>,
     stopping: bool,
     forced: bool,
     done: bool,
@@ -166,6 +169,7 @@ impl Broker {
             polling: false,
             released: Vec::new(),
             let_go: false,
+            why: None,
             stopping: false,
             forced: false,
             done: false,
@@ -348,6 +352,8 @@ impl Broker {
             Role::OwnOutput(stream) => self.own_output(stream, bytes, false),
             Role::Signal => {
                 self.let_go = false;
+                self.why
+                    .get_or_insert_with(|| (Reason::ShutDown, "its agent was told to end by SIGTERM".into()));
                 self.stop();
             }
             Role::ChildSignal => {

@@ -3,9 +3,9 @@
 use super::requests::{answer, unreadable};
 use super::{Broker, PATIENCE, Place, READ_SIZE, Role, Timer};
 use crate::codec;
-use crate::error::Reason;
+use crate::error::{DeadLetter, Reason};
 use crate::id::{FlowKey, Handle};
-use crate::program::{ExitStatus, Order, Tie};
+use crate::program::{Cause, End, ExitStatus, Order, Tie};
 use crate::remote::{Outcome, tagged, value};
 use crate::shared::{Core, Endpoint, Request};
 use crate::sys;
@@ -48,6 +48,8 @@ pub(super) struct Program {
     outputs: [Option<Output>; 2],
     exited: bool,
     bound: bool,
+    /// Why it was told to end.
+    ended: Option<Cause>,
 }
 
 impl Program {
@@ -66,8 +68,11 @@ impl Program {
         self.process.id() == pid
     }
 
-    /// Asks it and its process group to end.
-    pub fn end(&self) {
+    /// Asks it and its process group to end. Whoever waits for it is told why, and of no status.
+    pub fn end(&mut self, why: &Cause) {
+        if self.process.try_wait().is_none() {
+            self.ended.get_or_insert_with(|| why.clone());
+        }
         self.signal(libc::SIGTERM);
         self.signal(libc::SIGCONT);
     }
@@ -158,7 +163,8 @@ impl Broker {
         let input =
             Some(Input { fd: stdin, token, flow: stream(STDIN), queue, at: 0, end: false, watched: false });
         self.watch_end(Role::ProgramExit(number), &process);
-        Ok(Program { process, reply: None, input, outputs, exited: false, bound: order.tie == Tie::Bound })
+        let bound = order.tie == Tie::Bound;
+        Ok(Program { process, reply: None, input, outputs, exited: false, bound, ended: None })
     }
 
     /// Starts a program that is none of ours from its first instruction on. It is collected as orphans are.
@@ -233,7 +239,8 @@ impl Broker {
                 input.end = true;
             }
         }
-        if input.end && input.queue.is_empty() {
+        // A program that is being ended has not seen the end of its input: that could have it finish its work.
+        if input.end && input.queue.is_empty() && program.ended.is_none() {
             self.sources.remove(&input.token);
             core.endpoints.remove(&input.flow);
             program.input = None;
@@ -315,7 +322,7 @@ impl Broker {
     /// Gives a program up that goes on by itself: its streams end, and whoever waits for it is told that nobody knows how
     /// it ended.
     pub(super) fn give_up(&mut self, core: &mut Core, number: u32) {
-        self.program_stream_closed(core, number, STDIN);
+        self.close_input(core, number);
         for stream in [STDOUT, STDERR] {
             if let Some(output) =
                 self.programs.get(&number).and_then(|one| one.outputs[usize::from(stream - 1)].as_ref())
@@ -326,7 +333,7 @@ impl Broker {
         }
         self.unwatch(Role::ProgramExit(number));
         if let Some(flow) = self.programs.remove(&number).and_then(|program| program.reply) {
-            answer(core, flow, value(&ExitStatus { code: None, signal: None }));
+            answer(core, flow, value(&End { status: ExitStatus { code: None, signal: None }, ended: None }));
         }
     }
 
@@ -340,31 +347,39 @@ impl Broker {
         self.sources.remove(&output.token);
     }
 
-    /// The other end has given a stream of a program up.
-    pub(super) fn program_stream_closed(&mut self, core: &mut Core, number: u32, stream: u8) {
+    fn close_input(&mut self, core: &mut Core, number: u32) {
+        if let Some(input) = self.programs.get_mut(&number).and_then(|program| program.input.take()) {
+            core.node.reset(input.flow, Reason::Cancelled, "the program has ended");
+            core.forget(input.flow);
+            if input.watched {
+                let _ = self.shared.epoll.delete(&input.fd);
+            }
+            self.sources.remove(&input.token);
+        }
+    }
+
+    /// The other end has given a stream of a program up, or is lost.
+    pub(super) fn program_stream_closed(
+        &mut self,
+        core: &mut Core,
+        number: u32,
+        stream: u8,
+        letter: DeadLetter,
+    ) {
+        let alone = matches!(self.place, Place::Alone);
         match stream {
-            STDIN => {
-                if let Some(input) = self.programs.get_mut(&number).and_then(|program| program.input.take()) {
-                    core.node.reset(input.flow, Reason::Cancelled, "the program has ended");
-                    core.forget(input.flow);
-                    if input.watched {
-                        let _ = self.shared.epoll.delete(&input.fd);
-                    }
-                    self.sources.remove(&input.token);
-                }
-            }
-            STDOUT | STDERR if matches!(self.place, Place::Alone) => self.program_room(core, number, stream),
+            STDIN if alone => self.close_input(core, number),
+            STDOUT | STDERR if alone => self.program_room(core, number, stream),
             STDOUT | STDERR => self.close_output(core, number, stream),
-            _ if matches!(self.place, Place::Alone) => {
-                if let Some(program) = self.programs.get_mut(&number) {
+            _ => {
+                let Some(program) = self.programs.get_mut(&number) else { return };
+                if stream != STDIN {
                     program.reply = None;
                 }
-            }
-            _ => {
-                // Nobody waits for its end any more: it is not to go on.
-                if let Some(program) = self.programs.get_mut(&number).filter(|program| !program.exited) {
-                    program.reply = None;
-                    program.end();
+                if !alone && !program.exited {
+                    // Nobody waits for its end any more: it is not to go on. Or its input has failed, and it would take
+                    // what it has read for the whole.
+                    program.end(&(letter.reason, letter.text));
                     self.after(PATIENCE, Timer::EndProgram(number));
                 }
             }
@@ -378,17 +393,18 @@ impl Broker {
         Broker::unwatch_end(&self.shared, &program.process);
         program.exited = true;
         let reply = program.reply.take();
+        let end = End { status, ended: program.ended.take() };
         self.unwatch(Role::ProgramExit(number));
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
-        self.program_stream_closed(&mut core, number, STDIN);
+        self.close_input(&mut core, number);
         let mut buffer = vec![0; READ_SIZE];
         for stream in [STDOUT, STDERR] {
             // What is left follows as credit comes.
             self.drain_output(&mut core, number, stream, &mut buffer);
         }
         if let Some(flow) = reply {
-            answer(&mut core, flow, value(&status));
+            answer(&mut core, flow, value(&end));
         }
         self.program_over(number);
         shared.release(core);

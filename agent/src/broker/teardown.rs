@@ -50,8 +50,9 @@ impl Broker {
             self.dismiss(&mut core, link);
         }
         self.release(core);
-        for program in self.programs.values() {
-            program.end();
+        let why = self.why.take().unwrap_or((Reason::ShutDown, String::new()));
+        for (_, program) in self.programs.iter_mut() {
+            program.end(&why);
         }
         let patience = if self.place.is_agent() { PATIENCE } else { ROOT_PATIENCE };
         self.after(patience, Timer::Farewell);

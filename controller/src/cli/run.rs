@@ -238,7 +238,8 @@ impl Job {
     /// Tells of an error after the target was reached, and gives the exit status for it.
     fn failed(&self, target: &str, error: &Error) -> i32 {
         let Error::Spawn { program, errno, detail, .. } = error else {
-            self.show_trouble(target, &format!("lost {target}"), &harmless(&error.to_string()), &[]);
+            let what = if matches!(error, Error::Ended { .. }) { "no status from" } else { "lost" };
+            self.show_trouble(target, &format!("{what} {target}"), &harmless(&error.to_string()), &[]);
             return TRANSPORT;
         };
         let not_found = *errno == nix::libc::ENOENT;
@@ -316,10 +317,8 @@ fn forward(mut stdin: Writer) {
                     return;
                 }
             }
-            Err(error) => {
-                tell(&format!("reading stdin: {error}"));
-                return;
-            }
+            // The program must not take what it has read for the whole. It is ended, and its end tells why.
+            Err(error) => return stdin.fail(&format!("reading stdin: {error}")),
         }
     }
 }

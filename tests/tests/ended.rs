@@ -1,0 +1,269 @@
+//! What was ended by others is never taken for what has ended by itself, whatever it still says.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use offshoot::{Context, Error, Process, Reason};
+use offshoot_tests::process::{all, descendants, die_with_parent, eventually, look_at, signal, wait_for};
+use offshoot_tests::run::{LIMIT, offshoot_binary};
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::tree::{ended, facts, hop, router};
+use offshoot_tests::users::NOPASS;
+use offshoot_tests::{Leaks, Run, Sshd};
+
+/// How long something that is to happen may take.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Programs that say that they are done when they are told to end, or say nothing.
+const ANSWERS: [&str; 4] = [
+    "trap 'exit 0' TERM; echo $$; while :; do sleep 1000 & wait; done",
+    "trap 'echo done; exit 7' TERM HUP; echo $$; while :; do sleep 1000 & wait; done",
+    "echo $$; exec sleep 1000",
+    "trap '' TERM HUP INT; echo $$; while :; do sleep 1000; done",
+];
+
+#[track_caller]
+fn up<T, E: std::fmt::Display>(outcome: Result<T, E>) -> T {
+    outcome.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A program that has begun, and its process.
+#[track_caller]
+fn running(context: &Context, script: &str) -> (Process, u32) {
+    let mut process = up(context.command("sh").args(["-c", script]).spawn());
+    let mut line = String::new();
+    let stdout = process.stdout.take().expect("not taken yet");
+    up(BufReader::new(stdout).read_line(&mut line));
+    (process, up(line.trim().parse()))
+}
+
+fn parent(pid: u32) -> u32 {
+    look_at(pid).expect("it lives").parent
+}
+
+/// Has a context end as `how` does it, and looks at what is said of its programs.
+fn never_a_status(context: &Context, how: &str, end: impl FnOnce(u32)) {
+    let programs = ANSWERS.map(|script| running(context, script));
+    end(facts(context).process);
+    for ((process, pid), script) in programs.into_iter().zip(ANSWERS) {
+        match process.wait() {
+            Err(Error::Ended { context: name, reason: Reason::ShutDown | Reason::Lost, .. }) => {
+                assert_eq!(name, context.name(), "{how}: {script}");
+            }
+            Err(Error::Undelivered { .. }) => {}
+            other => panic!("{how}: {script}: {other:?}"),
+        }
+        assert!(eventually(SOON, || ended(pid)), "{how}: {script}: {pid} lives");
+    }
+}
+
+#[test]
+fn a_program_whose_agent_guard_or_relay_is_told_to_end_or_killed_has_no_status() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for (how, signalled) in [("SIGTERM", Signal::SIGTERM), ("SIGKILL", Signal::SIGKILL)] {
+        for of_guard in [false, true] {
+            let one = up(router.local().connect());
+            never_a_status(&one, &format!("{how}, guard: {of_guard}"), |agent| {
+                signal(if of_guard { parent(agent) } else { agent }, signalled);
+            });
+            let one = up(router.local().connect());
+            let two = up(one.local().connect());
+            never_a_status(&two, &format!("{how} of a relay, guard: {of_guard}"), |_| {
+                let relay = facts(&one).process;
+                signal(if of_guard { parent(relay) } else { relay }, signalled);
+            });
+        }
+    }
+    let one = up(router.local().connect());
+    let two = up(one.local().connect());
+    never_a_status(&two, "shutdown of the one above", |_| up(one.shutdown()));
+    let one = up(router.local().connect());
+    never_a_status(&one, "shutdown", |_| up(one.shutdown()));
+}
+
+#[test]
+fn a_program_whose_ssh_or_sudo_is_told_to_end_or_killed_has_no_status() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let named = |name: &str| {
+        let found = descendants(std::process::id()).into_iter().find(|seen| seen.name == name);
+        found.unwrap_or_else(|| panic!("no {name}")).pid
+    };
+    for (how, signalled) in [("SIGTERM", Signal::SIGTERM), ("SIGKILL", Signal::SIGKILL)] {
+        let host = up(hop(&router, &server, NOPASS).connect());
+        let root = up(host.sudo().connect());
+        never_a_status(&root, &format!("{how} of sudo"), |agent| {
+            let sudo = parent(parent(agent));
+            assert_eq!(look_at(sudo).map(|seen| seen.name).as_deref(), Some("sudo"));
+            signal(sudo, signalled);
+        });
+        never_a_status(&host, &format!("{how} of ssh"), |_| {
+            signal(named("ssh"), signalled);
+        });
+        let host = up(hop(&router, &server, NOPASS).connect());
+        never_a_status(&host, &format!("{how} of the server's session"), |agent| {
+            signal(parent(parent(agent)), signalled);
+        });
+    }
+}
+
+#[test]
+fn a_command_that_was_stopped_for_too_long_tells_that_its_program_was_ended_and_no_status() {
+    let _leaks = Leaks::begin();
+    for script in ANSWERS {
+        let mut command = Command::new(offshoot_binary());
+        command.args(["run", "--heartbeat", "1", "-n", "local", "--", "sh", "-c", script]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = up(die_with_parent(&mut command).spawn());
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        up(stdout.read_line(&mut line));
+        let program: u32 = up(line.trim().parse());
+        signal(child.id(), Signal::SIGSTOP);
+        assert!(eventually(LIMIT, || ended(program)), "{script}");
+        signal(child.id(), Signal::SIGCONT);
+        let status = wait_for(&mut child, LIMIT).expect("it ends");
+        let said = up(std::io::read_to_string(child.stderr.take().expect("it is piped")));
+        assert_eq!(status.code(), Some(255), "{script}: {said}");
+        let why = ["silent", "connection lost", "shut down"].iter().any(|why| said.contains(why));
+        assert!(why && said.contains("local: "), "{script}: {said}");
+    }
+}
+
+/// Programs that would finish their work at the end of their input.
+fn committing(place: &str) -> [String; 4] {
+    [
+        format!("echo $$; cat > {place}/got.$$ && touch {place}/done"),
+        format!("trap 'exit 0' TERM; echo $$; cat > {place}/got.$$; touch {place}/done"),
+        format!("trap '' TERM HUP INT; echo $$; cat > {place}/got.$$; touch {place}/done"),
+        format!(
+            "trap 'cat > {place}/got.$$; touch {place}/done' TERM; echo $$; while :; do sleep 1000 & wait; done"
+        ),
+    ]
+}
+
+/// A folder in which everybody may write.
+fn open_folder() -> ScratchDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scratch = ScratchDir::new("commits");
+    up(std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o777)));
+    scratch
+}
+
+#[test]
+fn an_input_that_fails_ends_the_program_before_it_could_see_an_end() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let scratch = open_folder();
+    let place = scratch.path().display().to_string();
+    let router = router();
+    let one = up(router.local().connect());
+    let two = up(one.local().connect());
+    let host = up(hop(&router, &server, NOPASS).connect());
+    for context in [&*router, &one, &two, &host] {
+        for script in committing(&place) {
+            for panics in [false, true] {
+                let (mut process, pid) = running(context, &script);
+                let mut stdin = process.stdin.take().expect("not taken yet");
+                up(stdin.write_all(b"half of it"));
+                if panics {
+                    let writer = std::thread::spawn(move || {
+                        let _stdin = stdin;
+                        panic!("as the test wants it");
+                    });
+                    writer.join().expect_err("it panics");
+                } else {
+                    stdin.fail("the disk is gone");
+                }
+                let error = process.wait().expect_err("its input has failed");
+                let Error::Ended { context: name, reason: Reason::Cancelled, detail } = &error else {
+                    panic!("{script}: {error}")
+                };
+                let why = if panics { "its writer has panicked" } else { "the disk is gone" };
+                assert!(detail.contains(why) && name == context.name(), "{error}");
+                assert!(eventually(SOON, || ended(pid)), "{script}");
+                assert!(!scratch.path().join("done").exists(), "{script}: it took half for the whole");
+            }
+        }
+    }
+    // A writer that is just dropped is an end, as everywhere.
+    let mut process = up(two.command("cat").spawn());
+    up(process.stdin.take().expect("not taken yet").write_all(b"whole"));
+    assert!(up(process.wait()).success());
+}
+
+#[test]
+fn a_program_whose_context_is_lost_does_not_see_an_end_of_its_input() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let scratch = open_folder();
+    let place = scratch.path().display().to_string();
+    let router = router();
+    for script in committing(&place) {
+        let host = up(hop(&router, &server, NOPASS).connect());
+        let (mut process, pid) = running(&host, &script);
+        up(process.stdin.as_mut().expect("not taken yet").write_all(b"half of it"));
+        let ssh = all().into_values().find(|seen| seen.parent == std::process::id() && seen.name == "ssh");
+        signal(ssh.expect("it runs").pid, Signal::SIGKILL);
+        process.wait().expect_err("the way there is lost");
+        assert!(eventually(SOON, || ended(pid)), "{script}");
+        assert!(!scratch.path().join("done").exists(), "{script}: it took half for the whole");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_ends_the_program_and_is_an_error() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let scratch = open_folder();
+    let place = scratch.path().display().to_string();
+    let config = server.config().display().to_string();
+    for target in ["local".to_owned(), format!("{}@web1/sudo", NOPASS.name)] {
+        for script in committing(&place) {
+            let mut command = Command::new(offshoot_binary());
+            command.args(["run", "-F", &config, &target, "--", "sh", "-c", &script]);
+            command.stdin(up(File::open("/"))).stdout(Stdio::piped()).stderr(Stdio::piped());
+            // SAFETY: the closure makes one system call that allocates nothing.
+            unsafe { command.pre_exec(|| Ok(nix::unistd::setsid().map(drop)?)) };
+            let mut child = up(die_with_parent(&mut command).spawn());
+            let status = wait_for(&mut child, LIMIT).expect("it ends");
+            let said = up(std::io::read_to_string(child.stderr.take().expect("it is piped")));
+            assert_eq!(status.code(), Some(255), "{script}: {said}");
+            assert!(said.contains("reading stdin: Is a directory"), "{script}: {said}");
+            assert!(!scratch.path().join("done").exists(), "{script}: it took half for the whole");
+        }
+    }
+}
+
+#[test]
+fn waiting_for_a_program_reads_what_nobody_took() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let context = up(router.local().connect());
+    // More than all windows and pipes on the way hold, on either stream and on both in turn.
+    let long = "head -c 3000000 /dev/zero";
+    for (script, code) in [
+        (format!("{long}; exit 3"), 3),
+        (format!("{long} >&2; exit 4"), 4),
+        (format!("{long}; {long} >&2; {long}; exit 5"), 5),
+        ("exec >&- 2>&-; exit 6".to_owned(), 6),
+    ] {
+        let command = context.command("sh").args(["-c", &script]);
+        assert_eq!(up(up(command.spawn()).wait()).code, Some(code), "{script}");
+        assert_eq!(up(command.status()).code, Some(code), "{script}");
+        // The one was taken and is read elsewhere; the other was not.
+        let mut process = up(command.spawn());
+        let stdout = process.stdout.take().expect("not taken yet");
+        let reading = std::thread::spawn(move || std::io::copy(&mut { stdout }, &mut std::io::sink()));
+        assert_eq!(up(process.wait()).code, Some(code), "{script}");
+        up(reading.join().expect("no panic"));
+    }
+    let seen = Run::offshoot(["run", "-n", "local", "--", "sh", "-c", &format!("{long}; exit 3")]).finish();
+    assert_eq!((seen.code, seen.stdout.len()), (3, 3_000_000));
+}
