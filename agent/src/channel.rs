@@ -408,14 +408,14 @@ impl Partial {
                     Some(from) => Ok((ContextId(u32::from_le_bytes(*from)), content)),
                     None => Err(unreadable(CodecError("it does not say who has sent it".into()))),
                 },
-                Ok(Some((FAILED, content))) => match crate::codec::from_bytes(&content) {
+                Ok(Some((FAILED, content))) => match crate::codec::from_own(&content) {
                     Ok((context, text)) => {
                         let (context, text): (String, String) = (context, text);
                         Err(RecvError::Failed { context: one_line(&context), text: one_line(&text) })
                     }
                     Err(error) => Err(unreadable(error)),
                 },
-                Ok(Some((LOST, content))) => match crate::codec::from_bytes(&content) {
+                Ok(Some((LOST, content))) => match crate::codec::from_own(&content) {
                     Ok(error) => Err(RecvError::Lost(error)),
                     Err(error) => Err(unreadable(error)),
                 },

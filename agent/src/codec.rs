@@ -3,6 +3,7 @@
 //! bincode 1.3's format with variable-length integers; it writes, and a reader of our own holds every length
 //! against what is left of the message, so that none can make this side allocate more than the message could hold.
 
+mod plain;
 mod read;
 mod write;
 
@@ -97,7 +98,16 @@ pub fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     read_from(bytes, None)
 }
 
-/// The same for a message, from `at` on; large blobs keep its memory.
+/// Bytes as a message of the tree's own, which has neither floating-point numbers nor types that object to their bytes.
+///
+/// # Errors
+/// When the bytes are no `T`.
+#[inline(never)]
+pub(crate) fn from_own<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    plain::read(bytes)
+}
+
+/// The same as [`from_bytes`] for a message, from `at` on; large blobs keep its memory.
 ///
 /// # Errors
 /// As [`from_bytes`].
@@ -266,5 +276,75 @@ mod tests {
         assert!(from_bytes::<bool>(&[2]).is_err());
         assert!(from_bytes::<u16>(&[252, 0, 0, 0, 0]).is_err());
         assert!(from_bytes::<()>(&[0]).is_err(), "all bytes must be used");
+    }
+
+    /// Reads every beginning of a message, and it with each of its bytes changed, in both ways.
+    fn read_in_both_ways<T: Clone + PartialEq + fmt::Debug + Serialize + DeserializeOwned>(value: &T) {
+        let bytes = to_bytes(value).unwrap();
+        assert_eq!(from_own::<T>(&bytes).as_ref(), Ok(value));
+        let both = |bytes: &[u8]| {
+            let (own, other) = (from_own::<T>(bytes).ok(), from_bytes::<T>(bytes).ok());
+            assert_eq!(own, other, "{bytes:?}");
+        };
+        (0..bytes.len()).for_each(|end| both(&bytes[..end]));
+        both(&[&bytes[..], &[0]].concat());
+        for at in 0..bytes.len() {
+            for other in [0, 1, 2, 3, 127, 250, 251, 252, 253, 254, 255] {
+                let mut changed = bytes.clone();
+                changed[at] = other;
+                both(&changed);
+            }
+        }
+    }
+
+    #[test]
+    fn messages_of_the_tree_are_read_as_any_value_is() {
+        use crate::connect::{Attach, ConnectRequest, Recipe, dialogue};
+        use crate::error::{ConnectError, ConnectErrorKind, DeadLetter, Error, Reason};
+        use crate::id::ContextId;
+
+        let mut connect = ConnectError::new(ConnectErrorKind::Denied, "it says no");
+        connect.said = vec!["one".into(), "two".into()];
+        let spawn =
+            |errno| Error::Spawn { context: "c".into(), program: "p".into(), errno, detail: "d".into() };
+        let errors = [
+            connect.into(),
+            Error::TimedOut { context: "web1".into(), after_ms: u64::MAX },
+            spawn(i32::MIN),
+            spawn(-1),
+            spawn(i32::MAX),
+            Error::ShutDown,
+            Error::Function("x".repeat(300)),
+        ];
+        errors.iter().for_each(read_in_both_ways);
+        read_in_both_ways(&DeadLetter { reason: Reason::Late, by: ContextId(70_000), text: "late".into() });
+        let rules = vec![dialogue::Rule::explain(
+            dialogue::When::Always,
+            &["a", "b"],
+            ConnectErrorKind::HostKey,
+            "c",
+            "d",
+        )];
+        let recipe = Recipe {
+            hop: "ssh:web1".into(),
+            key: String::new(),
+            argv: vec!["ssh".into(), "web1".into()],
+            env: vec![(b"A".to_vec(), vec![0xff])],
+            attach: Attach::Line,
+            terminal: true,
+            rules,
+            timeout_ms: u64::MAX,
+            hint: "look".into(),
+        };
+        read_in_both_ways(&recipe);
+        let request = ConnectRequest {
+            name: "n".into(),
+            title: Some("t".into()),
+            recipe,
+            announce: true,
+            heartbeat: 15,
+        };
+        let bytes = to_bytes(&request).unwrap();
+        assert_eq!(from_own::<ConnectRequest>(&bytes).unwrap().recipe, request.recipe);
     }
 }

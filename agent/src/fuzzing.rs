@@ -32,29 +32,37 @@ pub type Again = fn(&[u8]) -> Option<Vec<u8>>;
 
 /// Every message that travels, by name.
 pub const MESSAGES: &[(&str, Again)] = &[
-    ("hello", again::<Hello>),
-    ("boot", again::<Boot>),
-    ("connect", again::<ConnectRequest>),
-    ("connected", again::<Connected>),
-    ("order", again::<Order>),
-    ("exit", again::<End>),
-    ("dead letter", again::<DeadLetter>),
-    ("error", again::<Error>),
-    ("connect error", again::<ConnectError>),
-    ("rule", again::<Rule>),
-    ("secret", again::<Secret>),
-    ("context", again::<ContextId>),
+    ("hello", own::<Hello>),
+    ("boot", own::<Boot>),
+    ("connect", own::<ConnectRequest>),
+    ("connected", own::<Connected>),
+    ("order", own::<Order>),
+    ("exit", own::<End>),
+    ("dead letter", own::<DeadLetter>),
+    ("error", own::<Error>),
+    ("connect error", own::<ConnectError>),
+    ("rule", own::<Rule>),
+    ("secret", own::<Secret>),
+    ("context", own::<ContextId>),
     ("facts", again::<Facts>),
-    ("strings", again::<Vec<String>>),
-    ("log record", again::<LogRecord>),
-    ("detach", again::<DetachOrder>),
-    ("news", again::<RouteNews>),
-    ("expel", again::<(ContextId, String)>),
+    ("strings", own::<Vec<String>>),
+    ("log record", own::<LogRecord>),
+    ("detach", own::<DetachOrder>),
+    ("news", own::<RouteNews>),
+    ("expel", own::<(ContextId, String)>),
 ];
 
 fn again<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Vec<u8>> {
     let value: T = codec::from_bytes(bytes).ok()?;
     Some(codec::to_bytes(&value).expect("what was read can be written"))
+}
+
+/// The same for what the tree reads in a way of its own: both ways read the same, or neither does.
+fn own<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Vec<u8>> {
+    let written = again::<T>(bytes);
+    let own = codec::from_own::<T>(bytes).ok().map(|value| codec::to_bytes(&value).expect("it was read"));
+    assert_eq!(own, written, "one way reads what the other does not");
+    written
 }
 
 /// How many entries of its maps, tables and lists the nodes of this thread have looked at so far.

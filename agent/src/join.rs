@@ -119,7 +119,7 @@ fn read_boot(stream: &mut UnixStream) -> Result<(Boot, Vec<u8>), String> {
             if frame.header.kind != Kind::Boot {
                 continue;
             }
-            let boot = codec::from_bytes::<Boot>(&frame.payload).map_err(|error| error.to_string())?;
+            let boot = codec::from_own::<Boot>(&frame.payload).map_err(|error| error.to_string())?;
             return Ok((boot, bytes));
         }
         if Instant::now() >= end {

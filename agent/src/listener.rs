@@ -269,7 +269,7 @@ impl Door {
         match pending.decoder.next_frame(&mut bytes) {
             Ok(None) => return Some(pending),
             Ok(Some(frame)) if frame.header.kind == Kind::Hello => {
-                match codec::from_bytes::<Hello>(&frame.payload) {
+                match codec::from_own::<Hello>(&frame.payload) {
                     Ok(hello) if hello.build == BUILD => match differing(&hello.functions).1.as_slice() {
                         [] => self.admit(pending),
                         others => refuse(

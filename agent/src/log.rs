@@ -108,7 +108,7 @@ impl LogRecord {
 /// A record has reached the root: it becomes an event of the program's own subscriber, under the context's name.
 pub(crate) fn arrived(context: &str, id: ContextId, bytes: &[u8]) {
     let context_id = id.0;
-    let Ok(LogRecord { level, target, message, fields, span }) = codec::from_bytes::<LogRecord>(bytes) else {
+    let Ok(LogRecord { level, target, message, fields, span }) = codec::from_own::<LogRecord>(bytes) else {
         tracing::warn!(target: "offshoot::remote", context, context_id, "a log record that cannot be read");
         return;
     };

@@ -126,7 +126,7 @@ pub(crate) fn failure_of(reply: &[u8]) -> Option<String> {
                 .map_or_else(String::new, |(text, _)| String::from_utf8_lossy(text).into_owned()),
         ),
         Some((_, bytes)) => {
-            Some(codec::from_bytes::<Error>(bytes).map_or_else(|error| error.0, |error| error.to_string()))
+            Some(codec::from_own::<Error>(bytes).map_or_else(|error| error.0, |error| error.to_string()))
         }
         None => Some(String::new()),
     }
@@ -210,7 +210,7 @@ pub(crate) fn read_value<T: DeserializeOwned>(context: &str, reply: &[u8]) -> Re
     match reply.split_first() {
         Some((&tag, bytes)) if tag == Outcome::Value as u8 => codec::from_bytes(bytes).map_err(codec),
         Some((&tag, bytes)) if tag == Outcome::Failed as u8 => {
-            Err(codec::from_bytes::<Error>(bytes).map_err(codec)?)
+            Err(codec::from_own::<Error>(bytes).map_err(codec)?)
         }
         _ => Err(codec(CodecError("an empty or unknown reply".into()))),
     }

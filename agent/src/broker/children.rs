@@ -109,7 +109,7 @@ impl Broker {
     /// The order to connect: the child exists from now on.
     pub(super) fn connect(&mut self, core: &mut Core, flow: FlowKey, request: &Request) {
         let Some((context, link)) = request.child else { return };
-        let order: ConnectRequest = match codec::from_bytes(&request.bytes) {
+        let order: ConnectRequest = match codec::from_own(&request.bytes) {
             Ok(order) => order,
             Err(error) => {
                 core.node.link_lost(link, Reason::ConnectFailed, "the order cannot be read");
@@ -164,7 +164,7 @@ impl Broker {
     /// The agent has said who it is: the child is connected.
     pub(super) fn child_hello(&mut self, core: &mut Core, link: LinkId, bytes: &[u8]) {
         let Some(child) = self.children.get_mut(&link) else { return };
-        let hello: Hello = match codec::from_bytes(bytes) {
+        let hello: Hello = match codec::from_own(bytes) {
             Ok(hello) => hello,
             Err(_) => Hello {
                 build: !BUILD,
@@ -354,7 +354,7 @@ impl Broker {
 
     /// The order to end one child.
     pub(super) fn disconnect(&mut self, core: &mut Core, flow: FlowKey, request: &[u8]) {
-        let context: ContextId = match codec::from_bytes(request) {
+        let context: ContextId = match codec::from_own(request) {
             Ok(context) => context,
             Err(error) => return unreadable(core, flow, error),
         };

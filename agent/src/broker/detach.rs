@@ -20,7 +20,7 @@ const IDLE_LOOK: Duration = Duration::from_millis(500);
 impl Broker {
     /// The order to let something go.
     pub(super) fn detach(&mut self, core: &mut Core, flow: FlowKey, request: &[u8]) {
-        let order: DetachOrder = match codec::from_bytes(request) {
+        let order: DetachOrder = match codec::from_own(request) {
             Ok(order) => order,
             Err(error) => return unreadable(core, flow, error),
         };

@@ -86,7 +86,7 @@ impl Program {
 impl Broker {
     /// The order to run a program.
     pub(super) fn exec(&mut self, core: &mut Core, flow: FlowKey, request: &Request) {
-        let order: Order = match codec::from_bytes(&request.bytes) {
+        let order: Order = match codec::from_own(&request.bytes) {
             Ok(order) => order,
             Err(error) => return unreadable(core, flow, error),
         };

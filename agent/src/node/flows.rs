@@ -409,7 +409,7 @@ impl Node {
 
 fn read_letter(frame: &Frame, by: ContextId) -> DeadLetter {
     let unreadable = DeadLetter { reason: Reason::Violation, by, text: String::new() };
-    let mut letter = codec::from_bytes(&frame.payload).unwrap_or(unreadable);
+    let mut letter = codec::from_own(&frame.payload).unwrap_or(unreadable);
     letter.text.truncate(shortened(&letter.text, TEXT_LIMIT).len());
     letter
 }

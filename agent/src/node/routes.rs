@@ -163,7 +163,7 @@ impl Node {
         let payload = &frame.payload;
         match frame.header.kind {
             Kind::Route => self.route_news(link, &frame),
-            Kind::Boot => match codec::from_bytes::<Boot>(payload) {
+            Kind::Boot => match codec::from_own::<Boot>(payload) {
                 Ok(boot) => {
                     self.router.become_context(boot.id, boot.ancestors.clone());
                     self.events.push_back(Event::Boot(boot));
@@ -186,7 +186,7 @@ impl Node {
                 }
             }
             Kind::Expel => {
-                if let Ok((id, why)) = codec::from_bytes::<(ContextId, String)>(payload) {
+                if let Ok((id, why)) = codec::from_own::<(ContextId, String)>(payload) {
                     self.expel(id, &why);
                 }
             }
@@ -211,7 +211,7 @@ impl Node {
     }
 
     fn route_news(&mut self, link: LinkId, frame: &Frame) {
-        match codec::from_bytes(&frame.payload) {
+        match codec::from_own(&frame.payload) {
             Ok(RouteNews::Added(id, parent)) => {
                 // Its order may have passed here before, or its number was granted to somebody behind that link. Its parent is
                 // behind that link as well.
