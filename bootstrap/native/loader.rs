@@ -1,8 +1,9 @@
 //! Stage 1: reads an image of known length and checksum from stdin, exactly, and becomes it.
 //!
-//! Started by stage 0 as `<file> <title> <param> <dir>`; see `offshoot_bootstrap::Param` for the 35 characters of
-//! `param`. Its own text travels inside a shell command, so every byte counts. It must never read past the image:
-//! frames follow it.
+//! Started by stage 0 as `<file> <title> <param> <dir> <folder> <back>`: files can be made in `dir`, `<file>` lies alone
+//! in the folder, and the agent is to run in `back`, which the unpacker sees to. An interpreter that has it in memory
+//! gives no more than an empty `dir`. See `offshoot_bootstrap::Param` for the 35 characters of `param`. Its own text
+//! travels inside a shell command, so every byte counts. It must never read past the image: frames follow it.
 
 #![no_std]
 #![no_main]
@@ -26,6 +27,9 @@ const CORRUPT: usize = 95;
 const NO_FILE: usize = 96;
 /// The kernel would not execute the image.
 const REFUSED: usize = 97;
+
+/// SIGTERM: the last of the signals that are put back. SIGXFSZ stays ignored, so that a low limit is an error.
+const LAST_SIGNAL: usize = 15;
 
 /// Places in `param`.
 const IMAGE_FD: usize = 0;
@@ -70,14 +74,21 @@ unsafe fn hex(mut digits: *const u8) -> u64 {
 /// # Safety
 /// `stack` must point to argc, argv and the environment as the kernel lays them out.
 unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
-    // SAFETY: the kernel's layout; argv has four entries once argc says so, stage 0 wrote `param` with 35
+    // SAFETY: the kernel's layout; argv has four entries once argc says so, and what ends it where there is no fifth; stage 0 wrote `param` with 35
     // characters, and the stack that holds it is writable. Memory from `map` is read and written only below `length`.
     unsafe {
         if (stack as *const usize).read() < 4 {
             sys::exit(PROBE);
         }
         let argv = stack.add(1);
-        sys::unlink(sys::AT_FDCWD, *argv);
+        sys::unlink(sys::AT_FDCWD, *argv, 0);
+        sys::unlink(sys::AT_FDCWD, *argv.add(4), sys::AT_REMOVEDIR);
+        // What stage 0 ignored until here, where nothing can be left behind any more.
+        let mut signal = LAST_SIGNAL;
+        while signal > 0 {
+            sys::set_default(signal);
+            signal -= 1;
+        }
         let param = *argv.add(2) as *mut u8;
         let mut seconds = 10;
         if *param.add(MODE) == b'w' {

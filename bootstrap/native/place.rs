@@ -35,7 +35,7 @@ pub unsafe fn place(
                 return writer;
             }
             reader = sys::open(at, name, sys::O_RDONLY);
-            sys::unlink(at, name);
+            sys::unlink(at, name, 0);
         }
         if sys::write(writer, from, length) != length as isize {
             return -1;

@@ -17,8 +17,10 @@ mod number {
     pub const WRITE: usize = 1;
     pub const CLOSE: usize = 3;
     pub const MMAP: usize = 9;
+    pub const RT_SIGACTION: usize = 13;
     pub const EXECVE: usize = 59;
     pub const FCNTL: usize = 72;
+    pub const CHDIR: usize = 80;
     pub const EXIT: usize = 231;
     pub const OPENAT: usize = 257;
     pub const UNLINKAT: usize = 263;
@@ -31,12 +33,14 @@ mod number {
 mod number {
     pub const FCNTL: usize = 25;
     pub const UNLINKAT: usize = 35;
+    pub const CHDIR: usize = 49;
     pub const OPENAT: usize = 56;
     pub const CLOSE: usize = 57;
     pub const READ: usize = 63;
     pub const WRITE: usize = 64;
     pub const PPOLL: usize = 73;
     pub const EXIT: usize = 94;
+    pub const RT_SIGACTION: usize = 134;
     pub const EXECVE: usize = 221;
     pub const MMAP: usize = 222;
     pub const MEMFD_CREATE: usize = 279;
@@ -54,6 +58,8 @@ pub const ENOSYS: isize = -38;
 
 /// "Relative to the working directory".
 pub const AT_FDCWD: isize = -100;
+/// Remove a directory.
+pub const AT_REMOVEDIR: usize = 0x200;
 const AT_EMPTY_PATH: usize = 0x1000;
 const O_CLOEXEC: usize = 0o2_000_000;
 /// The flags that name `open`'s modes; the two architectures differ in none of these.
@@ -143,14 +149,32 @@ pub unsafe fn open(at: isize, path: *const u8, flags: usize) -> isize {
     unsafe { call!(number::OPENAT, at, path, flags, 0o700usize) }
 }
 
-/// Removes `path` (a C string) below the directory `at`, if it is there.
+/// Removes `path` (a C string) below the directory `at`, if it is there; with [`AT_REMOVEDIR`] an empty directory.
 ///
 /// # Safety
 /// `path` must point to a C string.
 #[inline(always)]
-pub unsafe fn unlink(at: isize, path: *const u8) {
+pub unsafe fn unlink(at: isize, path: *const u8, flags: usize) {
     // SAFETY: the caller's promise.
-    unsafe { call!(number::UNLINKAT, at, path, 0usize) };
+    unsafe { call!(number::UNLINKAT, at, path, flags) };
+}
+
+/// Makes `path` (a C string) the working directory, if it can be.
+///
+/// # Safety
+/// `path` must point to a C string.
+#[inline(always)]
+pub unsafe fn change_directory(path: *const u8) {
+    // SAFETY: the caller's promise.
+    unsafe { call!(number::CHDIR, path) };
+}
+
+/// Has the kernel do with a signal what it does when nobody has said anything.
+#[inline(always)]
+pub fn set_default(signal: usize) {
+    let action = [0usize; 4]; // the kernel's struct sigaction: SIG_DFL, no flags, no signals blocked meanwhile
+    // SAFETY: the structure lives until the call returns; what was set before is not asked for.
+    unsafe { call!(number::RT_SIGACTION, signal, &raw const action, 0usize, 8usize) };
 }
 
 /// Waits at most `seconds` until stdin has something to read or has ended. Returns 0 when the time is over.

@@ -1,6 +1,7 @@
 //! Stage 2: the first part of every image. Unpacks the agent that the same file carries, and becomes it.
 //!
-//! Started with `title`, `param` and `dir`, which it hands on. It finds everything else in its own memory, so it
+//! Started with `title`, `param` and `dir`, which it hands on, and where a shell had the loader in a file with its
+//! folder and the agent's working directory: stage 0 may have gone to where files can be made. It finds everything else in its own memory, so it
 //! needs neither /proc nor its own path. It must never touch stdin or stdout.
 
 #![no_std]
@@ -44,7 +45,7 @@ unsafe extern "C" {
 /// # Safety
 /// `stack` must point to argc, argv and the environment as the kernel lays them out.
 unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
-    // SAFETY: the kernel's layout; the loader passes the three arguments on, `param` in writable memory. The segment
+    // SAFETY: the kernel's layout; the loader passes its arguments on, `param` in writable memory. The segment
     // that starts at BASE is mapped for the length its header gives, and what `map` returns for as long as it was
     // asked for.
     unsafe {
@@ -80,6 +81,10 @@ unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
         let fd = place::place(program.as_ptr(), length, *argv, *argv.add(2), param.add(NONCE));
         if fd >= 0 {
             *param.add(AGENT_FD) = b'0'.wrapping_add(fd as u8);
+            if argc > 4 {
+                sys::change_directory(*argv.add(4));
+            }
+            *(argv as *mut *const u8).add(3) = core::ptr::null();
             sys::exec(fd, argv, argv.add(argc + 1));
         }
         sys::exit(NO_MEMORY)

@@ -32,8 +32,8 @@ pub fn explain(code: i32) -> Option<&'static str> {
     Some(match code {
         NO_PLACE => {
             "no directory there is both writable and executable (tried $TMPDIR, /dev/shm, /tmp, /run, /var/tmp, the home \
-             directory, /dev and the working directory, with chmod and rm) and neither perl nor python3 is installed; make one of the \
-             directories executable or set TMPDIR to one that is"
+             directory, /dev and the working directory, with mkdir, chmod and rm) and neither perl nor python3 is installed; make one of the \
+             directories executable or set TMPDIR to one of the user's own that is"
         }
         PLATFORM => {
             "the machine is of another platform than the agent that was chosen; name its platform, or build an agent for it"

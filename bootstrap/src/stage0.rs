@@ -17,6 +17,9 @@ pub const MAX_TITLE: usize = 80;
 /// The directories that are tried, in this order: memory first.
 const PLACES: &str = r#""${TMPDIR:-/dev/shm}" /dev/shm /tmp /run /var/tmp "$HOME" /dev ."#;
 
+/// Those of them where only root decides what a name means, so that they can be used by their names.
+const SYSTEM: &str = "/dev|/dev/shm|/run|/tmp|/var/tmp";
+
 /// The text that starts one agent on a machine with a POSIX shell.
 #[derive(Clone, Debug)]
 pub struct Stage0 {
@@ -45,24 +48,34 @@ impl Stage0 {
         let (probe, no_place, platform, interpreter) =
             (exit::PROBE, exit::NO_PLACE, exit::PLATFORM, exit::INTERPRETER);
         [
+            // A known state first: no option of the caller's may end the shell half way. Nothing goes to /dev/null, which
+            // may be missing, and would then be made.
             // Another platform: say which, on both streams because some transports merge or drop one.
             format!(
-                r#"m=$(uname -m 2>/dev/null);case $m in {machine}|{other_name}|"");;*)m={PLATFORM_NOTICE}$m:;echo $m;echo $m>&2;exit {platform};;esac;"#
+                r#"set +aefuC;m=$(uname -m 2>&-);case $m in {machine}|{other_name}|"");;*)m={PLATFORM_NOTICE}$m:;echo $m;echo $m>&2;exit {platform};;esac;"#
             ),
-            format!(r#"l="{loader}";p={param};t="{title}";"#),
-            // A file that was not there before, for this user alone; the loader unlinks it once it runs. Nothing is
-            // begun where it could not be made executable, or not be removed again.
+            // Until the loader runs, signals that would end the shell and leave something behind are ignored; the
+            // loader puts them back. `rm` is tried before anything is made that it would have
+            // to remove, between as many redirections as are needed from there on: with too few descriptors for them
+            // busybox ends at once. No subshell from here: ksh93 makes them without a process, and takes signals in them.
+            // The umask, not `mkdir -m`, which here and there makes the folder first and closes it then.
             format!(
-                r#"for d in {PLACES};do f=$d/.o$$;(command -v rm&&command -v chmod&&umask 077&&set -C&&:>"$f")>/dev/null 2>&1||continue;"#
+                r#"u=$(umask);umask 77;trap "" 1 2 3 15 25;l="{loader}";p={param};t="{title}";w=$PWD;b=.;{{ {{ rm -f "";}} >&2;}} >&2&&for d in {PLACES};do f=;"#
+            ),
+            // A name that others could give another meaning is never used: to a place that is not the system's the shell
+            // goes first, and takes it only if it is this user's own. From there it names it by way of /proc, for bash
+            // would put its idea of the working directory before a relative name that it is to `exec`.
+            format!(
+                r#"{{ case $d in {SYSTEM});;*)cd "$w"&&b=$w&&cd "$d"&&[ -O . ]&&d=/proc/self/cwd;;esac&&mkdir "$d/.o$$"&&f=$d/.o$$&&trap "exec rm -rf \"\$f\"" 0&&"#
             ),
             format!(
-                r#"{{ printf "$l">"$f"&&chmod 700 "$f"&&"$f"</dev/null;}} 2>/dev/null;[ $? = {probe} ]&&exec "$f" "$t" $p "$d";rm -f "$f";done;"#
+                r#"printf "$l">"$f/l"&&chmod 700 "$f/l"&&"$f/l"<&-;}} 2>&-;[ $? = {probe} ]&&PWD=$w&&umask $u&&exec "$f/l" "$t" $p "$d" "$f" "$b";[ "$f" ]&&rm -rf "$f";trap - 0;done;umask $u;cd "$b";"#
             ),
             format!(
-                r#"command -v perl>/dev/null&&exec perl -e "for(17,1){{\$f=syscall({memfd},\$n=q(o),\$_);last if\$f>=0}}open O,qq(>&=\$f);syswrite O,\"$l\";exec{{qq(/proc/\$\$/fd/\$f)}}q(/),@ARGV;exit {interpreter}" "$t" $p "";"#
+                r#"m=$(command -v perl)&&exec perl -e "for(17,1){{\$f=syscall({memfd},\$n=q(o),\$_);last if\$f>=0}}open O,qq(>&=\$f);syswrite O,\"$l\";exec{{qq(/proc/\$\$/fd/\$f)}}q(/),@ARGV;exit {interpreter}" "$t" $p "";"#
             ),
             format!(
-                r#"command -v python3>/dev/null&&exec python3 -c "import os;b=b\"$l\";n=\"/proc/self/fd/%d\";v=[\"/\",\"$t\",\"$p\",\"\"];exec(\"try:\n try:f=os.memfd_create(n,17)\n except OSError:f=os.memfd_create(n,1)\n os.write(f,b);os.execv(n%f,v)\nexcept Exception:os._exit({interpreter})\")";"#
+                r#"m=$(command -v python3)&&exec python3 -c "import os;b=b\"$l\";n=\"/proc/self/fd/%d\";v=[\"/\",\"$t\",\"$p\",\"\"];exec(\"try:\n try:f=os.memfd_create(n,17)\n except OSError:f=os.memfd_create(n,1)\n os.write(f,b);os.execv(n%f,v)\nexcept Exception:os._exit({interpreter})\")";"#
             ),
             format!(r#"echo "offshoot: no place to start from">&2;exit {no_place}"#),
         ]

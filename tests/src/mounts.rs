@@ -98,6 +98,11 @@ impl Scene {
         self
     }
 
+    /// Where what lies in one of [`PLACES`] is for those outside of the scene.
+    pub fn behind(&self, place: &str) -> PathBuf {
+        self.backing.path().join(name_of(place))
+    }
+
     /// The words of its shell.
     pub fn words(&self) -> Vec<String> {
         let unshare =

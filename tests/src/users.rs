@@ -40,7 +40,10 @@ pub const PLAIN: User = user("plain", "/bin/bash");
 /// May do everything without a password.
 pub const NOPASS: User =
     User { sudoers: "nopass ALL=(ALL:ALL) NOPASSWD: ALL", ..user("nopass", "/bin/bash") };
-/// The same: the user of whom README and guide speak.
+/// The same, but what is started so may start nothing else.
+pub const NOEXEC: User =
+    User { sudoers: "noexec ALL=(ALL:ALL) NOPASSWD: NOEXEC: ALL", ..user("noexec", "/bin/bash") };
+/// The same as [`NOPASS`]: the user of whom README and guide speak.
 pub const DEPLOY: User =
     User { sudoers: "deploy ALL=(ALL:ALL) NOPASSWD: ALL", ..user("deploy", "/bin/bash") };
 /// May do everything with [`PASSWORD`], asked for each time.
@@ -83,7 +86,7 @@ pub const SHELLS: [User; 9] = [
 
 /// Everybody but root.
 pub fn everybody() -> Vec<User> {
-    let mut all = vec![PLAIN, NOPASS, DEPLOY, PW, TTY, TTYPW, NOISY, SWALLOW, NOLOGIN];
+    let mut all = vec![PLAIN, NOPASS, NOEXEC, DEPLOY, PW, TTY, TTYPW, NOISY, SWALLOW, NOLOGIN];
     all.extend(SHELLS);
     all
 }

@@ -18,7 +18,7 @@ const MEMFD_NOEXEC: [u8; 3] = [0, 1, 2];
 
 /// A host without interpreters, with the little that stage 0 wants.
 fn tools() -> Tools {
-    Tools::only(Sh::Dash, &["chmod", "rm", "uname"])
+    Tools::only(Sh::Dash, &["mkdir", "chmod", "rm", "uname"])
 }
 
 /// A host with this interpreter and no other.
@@ -201,4 +201,41 @@ fn what_is_written_is_for_its_owner_alone_while_it_has_a_name() {
     assert_eq!(fs::read_to_string(&seen).expect("ours"), "600 root\n");
     let mode = fs::metadata(Path::new("/dev/shm")).expect("it exists").permissions().mode();
     assert_eq!(mode & 0o7777, 0o1777, "the place itself is not touched");
+}
+
+#[test]
+fn without_dev_null_nothing_is_made_in_its_place() {
+    let _leaks = Leaks::begin();
+    let (router, tools) = (router(), tools());
+    for value in [0, 2] {
+        let scene = Scene::new(&tools).also("rm /dev/null").memfd_noexec(value);
+        assert_starts(&router, &scene, &format!("no /dev/null, memfd_noexec={value}"));
+        assert!(!scene.behind("/dev").join("null").exists(), "memfd_noexec={value}");
+    }
+}
+
+#[test]
+fn wherever_its_files_were_an_agent_works_where_its_shell_was() {
+    let _leaks = Leaks::begin();
+    let (router, tools) = (router(), Tools::only(Sh::Dash, &["mkdir", "chmod", "rm", "pwd", "env"]));
+    let closed = "busybox mount -t tmpfs -o noexec none /mnt/own";
+    for (tmpdir, also) in
+        [("/mnt/own", "true"), ("/mnt/own", closed), ("/nonexistent", "true"), ("own", "true")]
+    {
+        for value in [0, 2] {
+            let also = format!("mkdir -p /mnt/own && {also}");
+            let scene = Scene::new(&tools).env("TMPDIR", tmpdir).also(&also).memfd_noexec(value);
+            let context = router.local().shell_words(scene.words()).connect();
+            let context = context.unwrap_or_else(|error| panic!("{tmpdir}, {also}: {error}"));
+            let said = |words: &[&str]| {
+                let output = context.command(words[0]).args(&words[1..]).output().expect("it is there");
+                String::from_utf8_lossy(&output.stdout).into_owned()
+            };
+            assert_eq!(said(&["pwd", "-P"]), "/mnt\n", "{tmpdir}, {also}");
+            let environment = said(&["env"]);
+            let wrong = environment.lines().find(|line| line.starts_with("PWD=") && *line != "PWD=/mnt");
+            assert_eq!(wrong, None, "{tmpdir}, {also}");
+            context.shutdown().expect("it is up");
+        }
+    }
 }

@@ -36,7 +36,7 @@ impl Host {
     fn called(machine: &str) -> Self {
         let scratch = ScratchDir::new("uname");
         let uname = scratch.file("uname", format!("#!/bin/sh\necho {machine}\n"), 0o755);
-        let tools = Tools::only(Sh::Dash, &["chmod", "rm"]);
+        let tools = Tools::only(Sh::Dash, &["mkdir", "chmod", "rm"]);
         let tools = tools.link("uname", uname.to_str().expect("our own path"));
         Self { tools, counter: Counter::new(), _uname: scratch }
     }
@@ -102,7 +102,7 @@ fn a_host_that_is_aarch64_down_to_its_shell_is_found_out_and_served() {
         fs::create_dir(root.path().join(directory)).expect("it is new");
     }
     root.file("bin/busybox", fs::read(busybox).expect("it exists"), 0o755);
-    for applet in ["sh", "uname", "chmod", "rm"] {
+    for applet in ["sh", "uname", "mkdir", "chmod", "rm"] {
         symlink("busybox", root.path().join("bin").join(applet)).expect("it is new");
     }
     let path = root.path().display();
@@ -203,7 +203,7 @@ fn a_host_that_lies_about_its_platform_is_found_out() {
 fn a_host_without_uname_is_taken_for_one_like_ours() {
     let _leaks = Leaks::begin();
     let router = router();
-    let tools = Tools::only(Sh::Dash, &["chmod", "rm"]);
+    let tools = Tools::only(Sh::Dash, &["mkdir", "chmod", "rm"]);
     let words =
         ["env", "-i", &format!("PATH={}", tools.path()), &format!("{}/sh", tools.path())].map(str::to_owned);
     let context = router.local().shell_words(words.into()).connect().expect("the guess is right");

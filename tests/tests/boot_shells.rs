@@ -12,7 +12,7 @@ use offshoot_tests::users::SHELLS;
 use offshoot_tests::{Leaks, Sshd};
 
 /// All that a host must have besides `sh` where a directory is writable and executable.
-const LEAST: [&str; 2] = ["chmod", "rm"];
+const LEAST: [&str; 3] = ["mkdir", "chmod", "rm"];
 
 /// Programs that a bootstrap by shell could be tempted to read its payload with; many of them read too far.
 const READERS: [&str; 20] = [
@@ -85,7 +85,7 @@ fn neither_perl_nor_python_is_needed() {
 }
 
 #[test]
-fn a_shell_chmod_and_rm_are_enough() {
+fn a_shell_mkdir_chmod_and_rm_are_enough() {
     let _leaks = Leaks::begin();
     let router = router();
     for sh in Sh::ALL {
@@ -98,10 +98,10 @@ fn a_shell_chmod_and_rm_are_enough() {
 fn without_one_of_them_no_file_is_begun_and_the_error_says_what_is_needed() {
     let _leaks = Leaks::begin();
     let router = router();
-    for there in [&LEAST[..1], &LEAST[1..], &[]] {
+    for there in [&LEAST[..2], &LEAST[1..], &["mkdir", "rm"], &[]] {
         let tools = Tools::only(Sh::Dash, there);
         let error = refused(router.local().shell_words(bare(&tools)).connect(), ConnectErrorKind::Bootstrap);
-        assert_says(&error, &["chmod"]);
+        assert_says(&error, &["mkdir, chmod and rm"]);
     }
 }
 
@@ -111,7 +111,7 @@ fn where_no_file_can_be_executed_either_interpreter_alone_is_enough() {
     let router = router();
     for interpreter in INTERPRETERS {
         for sh in Sh::ALL {
-            let tools = Tools::only(sh, &["chmod", "rm"]);
+            let tools = Tools::only(sh, &LEAST);
             let tools = tools.link(interpreter, &real(interpreter));
             for options in ["noexec", "ro"] {
                 let scene = Scene::new(&tools).everywhere(options);

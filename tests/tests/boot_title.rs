@@ -80,7 +80,7 @@ fn image_and_agent_lie_in_sealed_memory() {
 #[test]
 fn image_and_agent_lie_in_nameless_files_where_memory_may_not_be_executed() {
     let _leaks = Leaks::begin();
-    let (router, tools) = (router(), Tools::only(Sh::Dash, &["chmod", "rm"]));
+    let (router, tools) = (router(), Tools::only(Sh::Dash, &["mkdir", "chmod", "rm"]));
     let scene = Scene::new(&tools).memfd_noexec(2);
     let context = router.local().shell_words(scene.words()).connect().expect("files are left");
     let files = open_files(agent_of(&context).pid);

@@ -9,7 +9,7 @@ use offshoot::{ConnectErrorKind as Kind, Context, Hop, Router, stock};
 use offshoot_tests::process::all;
 use offshoot_tests::scratch::{ScratchDir, write_file};
 use offshoot_tests::tree::{facts, hop, refused, router};
-use offshoot_tests::users::{NOPASS, PASSWORD, PLAIN, PW, SHELLS, TTY, TTYPW, User};
+use offshoot_tests::users::{NOEXEC, NOPASS, PASSWORD, PLAIN, PW, SHELLS, TTY, TTYPW, User};
 use offshoot_tests::{Leaks, Run, Sshd};
 
 /// A host on which one of the fixtures' users is logged in.
@@ -52,6 +52,15 @@ fn a_rule_without_password_needs_none() {
     assert_eq!(root.name(), "ssh.web1.sudo.root");
     // A password that nobody asks for does no harm.
     is_root(login.sudo().password("unused").connect());
+}
+
+#[test]
+fn where_nothing_may_be_executed_nothing_is_left() {
+    // What the machine has of files is compared at the end.
+    let _leaks = Leaks::begin();
+    let error = refused(Login::of(NOEXEC).sudo().connect());
+    assert_eq!(error.kind, Kind::Bootstrap, "{error}");
+    assert!(error.detail.contains("may not be executed"), "{error}");
 }
 
 #[test]

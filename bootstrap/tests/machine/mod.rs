@@ -80,7 +80,7 @@ pub fn path_of(programs: &[&str]) -> PathBuf {
 }
 
 /// All that stage 0 needs where one directory is writable and executable: no head, no dd, no gzip.
-pub const MINIMUM: [&str; 3] = ["uname", "chmod", "rm"];
+pub const MINIMUM: [&str; 4] = ["uname", "mkdir", "chmod", "rm"];
 
 /// The `sh` in `path`, which is also its whole PATH.
 pub fn shell(path: &Path) -> Command {
