@@ -1,6 +1,7 @@
 //! Where the controller finds the images of agents: given by the program, the program itself, embedded in it, or in a
 //! folder.
 
+use crate::guarded::{Owners, Refused, built_in};
 use crate::own;
 use offshoot_agent::images::Find;
 use offshoot_agent::macro_support::linkme;
@@ -47,7 +48,8 @@ fn given_or_found(search: &Search, platform: Platform) -> Result<Image, Error> {
 }
 
 /// Finds the image of a package's agent for a platform: in the given folder alone, or else in the folder that `OFFSHOOT_AGENTS` names,
-/// embedded in this program, or, for a program that was built in a workspace, in its `target/agents`.
+/// embedded in this program, or, for a program that was built in a workspace, in its `target/agents`. A file is read only where
+/// nobody else can have put it.
 fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<Image, Error> {
     let absent = |file: &Path| {
         Error::Image(format!(
@@ -56,6 +58,9 @@ fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<Image
             way_out(package)
         ))
     };
+    let program = std::env::current_exe().unwrap_or_default();
+    let owners = Owners::of(&program);
+    let read = |file: &Path| read(owners, file);
     if let Some(folder) = given {
         let file = file_in(folder, package, platform);
         return read(&file)?.ok_or_else(|| absent(&file));
@@ -76,20 +81,21 @@ fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<Image
     {
         return parse(bytes.to_vec(), "the one embedded in this program");
     }
-    let program = std::env::current_exe().unwrap_or_default();
-    let beside = program.ancestors().skip(1).take(4).map(|folder| folder.join("agents"));
-    let beside: Vec<PathBuf> = beside.map(|folder| file_in(&folder, package, platform)).collect();
-    for file in &beside {
-        if let Some(image) = read(file)? {
-            return Ok(image);
-        }
+    let beside = built_in(&program).map(|target| file_in(&target.join("agents"), package, platform));
+    if let Some(file) = &beside
+        && let Some(image) = read(file)?
+    {
+        return Ok(image);
     }
     let tried: Vec<String> = named.iter().chain(&beside).map(|file| file.display().to_string()).collect();
-    Err(Error::Image(format!(
-        "no agent {package} for {platform}: there is none of {}; {}",
-        tried.join(", "),
-        way_out(package)
-    )))
+    let tried =
+        if tried.is_empty() { String::new() } else { format!("there is no {}, ", tried.join(", nor ")) };
+    let elsewhere = if beside.is_some() {
+        "and none in the program"
+    } else {
+        "none in the program, and cargo did not build it where it lies"
+    };
+    Err(Error::Image(format!("no agent {package} for {platform}: {tried}{elsewhere}; {}", way_out(package))))
 }
 
 /// What can be done where the agent of a package was not found.
@@ -104,11 +110,15 @@ fn file_in(folder: &Path, package: &str, platform: Platform) -> PathBuf {
     folder.join(platform.rust_target()).join(format!("{package}.image"))
 }
 
-fn read(file: &Path) -> Result<Option<Image>, Error> {
-    match std::fs::read(file) {
+fn read(owners: Owners, file: &Path) -> Result<Option<Image>, Error> {
+    match owners.read(file) {
         Ok(bytes) => parse(bytes, &file.display().to_string()).map(Some),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::Image(format!("{}: {error}", file.display()))),
+        Err(Refused::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(Refused::Io(error)) => Err(Error::Image(format!("{}: {error}", file.display()))),
+        Err(Refused::Others(why)) => Err(Error::Image(format!(
+            "the agent's image {why}, and could have exchanged it; have it in a folder that only this user or root can change, and \
+             name that in {FOLDER_VARIABLE}"
+        ))),
     }
 }
 

@@ -1,0 +1,204 @@
+//! Which files can be taken for what they say: those that nobody else can have put there or changed.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Everybody may write, the group may, and in a folder only owners may rename.
+const OTHERS: u32 = 0o002;
+const GROUP: u32 = 0o020;
+const STICKY: u32 = 0o1000;
+
+/// The kernel's number for users that a namespace has none for.
+const OVERFLOW: u32 = 65534;
+
+/// Whom a file may belong to.
+#[derive(Clone, Copy)]
+pub struct Owners {
+    user: u32,
+    /// The owner of the program that runs, who decides what it does anyway.
+    program: u32,
+    /// Whom a user namespace shows in place of all that it has no number for, the machine's root among them.
+    unmapped: Option<u32>,
+}
+
+/// Why a file is not read.
+pub enum Refused {
+    /// There is none, or it cannot be looked at.
+    Io(io::Error),
+    /// Somebody else could have put it there: a sentence.
+    Others(String),
+}
+
+impl Owners {
+    /// This user, root, and who could exchange the program at `program`.
+    pub fn of(program: &Path) -> Owners {
+        let user = nix::unistd::geteuid().as_raw();
+        let whole =
+            fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.trim_end().ends_with("4294967295"));
+        Owners {
+            user,
+            program: fs::metadata(program).map_or(user, |about| about.uid()),
+            unmapped: (!whole).then_some(OVERFLOW),
+        }
+    }
+
+    /// Reads a file where the whole way to it is guarded: each folder, and the file itself, belongs to one of these, and
+    /// nobody else may write to it. In a folder with the sticky bit others may, for what is not theirs they cannot move.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn read(self, path: &Path) -> Result<Vec<u8>, Refused> {
+        // Without links: what they pass through is looked at instead, and cannot be exchanged afterwards.
+        let path = fs::canonicalize(path).map_err(Refused::Io)?;
+        for part in path.ancestors() {
+            let about = fs::symlink_metadata(part).map_err(Refused::Io)?;
+            if let Some(why) = self.objection(&about) {
+                return Err(Refused::Others(format!(
+                    "{} is not used: {why} {}",
+                    path.display(),
+                    part.display()
+                )));
+            }
+        }
+        fs::read(&path).map_err(Refused::Io)
+    }
+
+    /// Why others can change what this is about.
+    fn objection(self, about: &Metadata) -> Option<String> {
+        let (owner, mode) = (about.uid(), about.mode());
+        let sticky = about.is_dir() && mode & STICKY != 0;
+        // A group of the number of its user is that user's alone, by the custom of all distributions.
+        let shared = mode & GROUP != 0 && about.gid() != owner;
+        if ![0, self.user, self.program].contains(&owner) && Some(owner) != self.unmapped {
+            return Some(format!("user {owner} owns"));
+        }
+        if sticky {
+            return None;
+        }
+        if mode & OTHERS != 0 {
+            Some("everybody may write to".into())
+        } else if shared {
+            Some(format!("group {} may write to", about.gid()))
+        } else {
+            None
+        }
+    }
+}
+
+/// The folder in which cargo has built `program`: the nearest above it that cargo has marked as made for what it builds.
+pub fn built_in(program: &Path) -> Option<PathBuf> {
+    let mut above = program.ancestors().skip(1).take(4);
+    let made =
+        |folder: &&Path| ["CACHEDIR.TAG", ".rustc_info.json"].iter().any(|name| folder.join(name).exists());
+    above.find(made).map(Path::to_path_buf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn scratch(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("offshoot-guarded-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(folder.join("target/agents")).expect("there is a temporary directory");
+        fs::write(folder.join("target/agents/image"), "image").expect("it is ours");
+        fs::write(folder.join("app"), "program").expect("it is ours");
+        for (path, mode) in
+            [("", 0o755), ("target", 0o755), ("target/agents", 0o755), ("target/agents/image", 0o644)]
+        {
+            fs::set_permissions(folder.join(path), fs::Permissions::from_mode(mode)).expect("it is ours");
+        }
+        folder
+    }
+
+    fn refusal(folder: &Path, path: &str) -> Option<String> {
+        match Owners::of(&folder.join("app")).read(&folder.join(path)) {
+            Ok(bytes) => {
+                assert_eq!(bytes, b"image");
+                None
+            }
+            Err(Refused::Others(why)) => Some(why),
+            Err(Refused::Io(error)) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_can_change_is_refused_with_where_and_why() {
+        let folder = scratch("modes");
+        let image = "target/agents/image";
+        assert_eq!(refusal(&folder, image), None);
+        for (path, mode, usual) in [
+            ("", 0o777, 0o755),
+            ("target", 0o757, 0o755),
+            ("target/agents", 0o777, 0o755),
+            ("target/agents", 0o702, 0o755),
+            (image, 0o666, 0o644),
+            // Sticky is for folders.
+            (image, 0o1666, 0o644),
+        ] {
+            let path = folder.join(path);
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("it is ours");
+            let why =
+                refusal(&folder, image).unwrap_or_else(|| panic!("{} of mode {mode:o}", path.display()));
+            let part = path.components().as_path().display().to_string();
+            assert!(why.contains("everybody may write to") && why.ends_with(&part), "{why}");
+            fs::set_permissions(&path, fs::Permissions::from_mode(usual)).expect("it is ours");
+        }
+        for mode in [0o1777, 0o700, 0o555] {
+            fs::set_permissions(folder.join("target"), fs::Permissions::from_mode(mode)).expect("it is ours");
+            assert_eq!(refusal(&folder, image), None, "mode {mode:o}");
+        }
+        fs::remove_dir_all(&folder).expect("it is ours");
+    }
+
+    #[test]
+    fn a_file_of_another_is_refused_unless_the_program_is_of_the_same() {
+        let folder = scratch("owners");
+        let image = "target/agents/image";
+        if std::os::unix::fs::chown(folder.join("target/agents"), Some(4711), None).is_ok() {
+            let why = refusal(&folder, image).expect("it is another's");
+            assert!(why.contains("user 4711 owns"), "{why}");
+            std::os::unix::fs::chown(folder.join("app"), Some(4711), None).expect("root may");
+            assert_eq!(refusal(&folder, image), None);
+            // A group that others are in as well.
+            std::os::unix::fs::chown(folder.join("target"), None, Some(100)).expect("root may");
+            fs::set_permissions(folder.join("target"), fs::Permissions::from_mode(0o775))
+                .expect("it is ours");
+            let why = refusal(&folder, image).expect("a group may write");
+            assert!(why.contains("group 100 may write"), "{why}");
+        }
+        fs::remove_dir_all(&folder).expect("it is ours");
+    }
+
+    #[test]
+    fn a_link_is_as_good_as_what_it_leads_to() {
+        let folder = scratch("links");
+        symlink("target", folder.join("good")).expect("it is ours");
+        assert_eq!(refusal(&folder, "good/agents/image"), None);
+        fs::set_permissions(folder.join("target"), fs::Permissions::from_mode(0o777)).expect("it is ours");
+        assert!(refusal(&folder, "good/agents/image").is_some());
+        fs::remove_dir_all(&folder).expect("it is ours");
+    }
+
+    #[test]
+    fn only_a_folder_that_cargo_builds_in_is_looked_into() {
+        let folder = scratch("beside");
+        let program = folder.join("target/release/app");
+        assert_eq!(built_in(&program), None);
+        for tag in ["CACHEDIR.TAG", ".rustc_info.json"] {
+            fs::write(folder.join("target").join(tag), "").expect("it is ours");
+            for program in [
+                "target/release/app",
+                "target/debug/deps/app",
+                "target/x86_64-unknown-linux-musl/release/app",
+            ] {
+                assert_eq!(built_in(&folder.join(program)), Some(folder.join("target")), "{tag}, {program}");
+            }
+            fs::remove_file(folder.join("target").join(tag)).expect("it is ours");
+        }
+        fs::remove_dir_all(&folder).expect("it is ours");
+    }
+}
