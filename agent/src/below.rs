@@ -11,6 +11,7 @@ const EMPTY_LOOKS: u8 = 3;
 const PATIENCE: Duration = Duration::from_millis(400);
 
 /// One process as it was seen.
+#[derive(Copy, Clone)]
 pub(crate) struct Seen {
     pub pid: u32,
     pub parent: u32,
@@ -84,6 +85,30 @@ pub(crate) fn let_go(pid: u32, mark: Mark) -> io::Result<()> {
             known.push(pid);
         }
     }
+}
+
+/// What a program of this process has started and what was not let go, by its session, by what it is marked with, or from
+/// parent to child; itself not among it.
+pub(crate) fn started_by(program: u32) -> Vec<Seen> {
+    let mut found: Vec<Seen> = Vec::new();
+    let all = processes();
+    for seen in descendants(&all, std::process::id()) {
+        let below = found.iter().any(|other| other.pid == seen.parent);
+        if seen.pid != program && (below || seen.session == program || life::has_origin(seen.pid, program)) {
+            found.push(*seen);
+        }
+    }
+    found
+}
+
+/// Whether this process has no child but those that are `known`, as far as the kernel tells.
+pub(crate) fn has_no_child_but(known: impl Fn(u32) -> bool) -> bool {
+    let me = std::process::id();
+    let children = files::content(&format!("/proc/self/task/{me}/children"));
+    children.is_ok_and(|children| {
+        let mut children = children.split(|byte| *byte == b' ').filter(|child| !child.is_empty());
+        children.all(|child| std::str::from_utf8(child).is_ok_and(|child| child.parse().is_ok_and(&known)))
+    })
 }
 
 /// All processes; none where /proc is not mounted.

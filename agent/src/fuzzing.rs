@@ -87,7 +87,16 @@ pub fn connected(process: u32, machine: &str, attempts: u8) -> Vec<u8> {
 
 /// The bytes of an order to run a program.
 pub fn order(argv: Vec<Vec<u8>>, env: Vec<(Vec<u8>, Vec<u8>)>, directory: Option<Vec<u8>>) -> Vec<u8> {
-    let order = Order { argv, env, clear_env: false, directory, tie: Tie::Free("backup".into()) };
+    let order = Order {
+        argv,
+        env,
+        clear_env: false,
+        directory,
+        tie: Tie::Free("backup".into()),
+        end_all: false,
+        wait_streams: 1000,
+        grace: 400,
+    };
     codec::to_bytes(&order).expect("an order can be written")
 }
 

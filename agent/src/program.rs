@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The request to the service that runs programs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,6 +23,12 @@ pub(crate) struct Order {
     pub clear_env: bool,
     pub directory: Option<Vec<u8>>,
     pub tie: Tie,
+    /// Whether it takes along what it has daemonised when it ends by itself.
+    pub end_all: bool,
+    /// How long after its end, in milliseconds, others may hold its streams in silence.
+    pub wait_streams: u32,
+    /// How long it may take, in milliseconds, when it is told to end.
+    pub grace: u32,
 }
 
 /// What ties a program to its context.
@@ -103,6 +110,9 @@ impl Command {
             clear_env: false,
             directory: None,
             tie: Tie::Bound,
+            end_all: false,
+            wait_streams: 1000,
+            grace: 400,
         };
         Command { context: context.clone(), order }
     }
@@ -147,6 +157,31 @@ impl Command {
     #[must_use]
     pub fn detachable(mut self) -> Command {
         self.order.tie = Tie::Loose;
+        self
+    }
+
+    /// Has it take along all that it has started when it ends, daemons as well. Without, what it has put into a session of its
+    /// own that holds none of its streams, as daemons do, stays when the program ends by itself, and outlives its context;
+    /// everything else ends with it. A program that is ended takes all along in either case.
+    #[must_use]
+    pub fn end_all(mut self) -> Command {
+        self.order.end_all = true;
+        self
+    }
+
+    /// Sets how long after its end what it has started may hold its stdout and stderr without writing to them, before they
+    /// are at their end; one second unless set. As long as somebody writes they go on, and nobody who holds one is ended.
+    #[must_use]
+    pub fn wait_streams(mut self, silence: Duration) -> Command {
+        self.order.wait_streams = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
+        self
+    }
+
+    /// Sets how long it may take to end when it is given up, by a deadline or because it is dropped, from SIGTERM to SIGKILL;
+    /// 400 ms unless set. The end of its context gives what that gives.
+    #[must_use]
+    pub fn grace(mut self, time: Duration) -> Command {
+        self.order.grace = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         self
     }
 

@@ -113,12 +113,14 @@ fn where_proc_hides_agents_from_their_own_user_everything_below_a_killed_one_end
         let first = first.unwrap_or_else(|error| panic!("{error}"));
         let second = first.local().connect().unwrap_or_else(|error| panic!("{error}"));
         let third = second.local().connect().unwrap_or_else(|error| panic!("{error}"));
-        let (mut below, mut agents) = (BTreeSet::new(), Vec::new());
+        let (mut below, mut agents, mut programs) = (BTreeSet::new(), Vec::new(), Vec::new());
         for context in [&first, &second, &third] {
-            let script = "setsid sh -c 'sleep 1000 <&- >/dev/null 2>&1 & echo $!'";
-            let daemon = context.command("sh").args(["-c", script]).detachable().output();
-            let text = String::from_utf8(daemon.unwrap_or_else(|error| panic!("{error}")).stdout);
+            let script = "setsid sh -c 'sleep 1000 <&- >/dev/null 2>&1 & echo $!'; exec sleep 1000 >&-";
+            let program = context.command("sh").args(["-c", script]).detachable().spawn();
+            let mut program = program.unwrap_or_else(|error| panic!("{error}"));
+            let text = std::io::read_to_string(program.stdout.take().expect("not taken yet"));
             below.extend(text.ok().and_then(|text| text.trim().parse::<u32>().ok()));
+            programs.push(program);
             agents.push(facts(context).process);
         }
         below.extend(&agents);

@@ -9,9 +9,11 @@ mod children;
 mod detach;
 mod dump;
 mod events;
+mod left;
 mod programs;
 mod requests;
 mod rest;
+mod start;
 mod teardown;
 
 pub(crate) use calls::{Answer, Head, contained, deliver, run_contained};
@@ -78,6 +80,8 @@ enum Timer {
     Poll,
     /// A program must have ended by now.
     EndProgram(u32),
+    /// Look at what a program that has ended has left.
+    Left(u32),
     /// Children have ended; perhaps adopted ones are among them.
     Reap,
     /// The node must be gone by now.
@@ -470,6 +474,7 @@ impl Broker {
                 Timer::Poll => self.poll_exits(),
                 Timer::Reap => self.reap_orphans(),
                 Timer::EndProgram(number) => self.end_program(number),
+                Timer::Left(number) => self.look_at_left(number),
                 Timer::Farewell => self.force(),
                 Timer::Idle => self.look_for_work(),
             }

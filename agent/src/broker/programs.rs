@@ -1,33 +1,36 @@
 //! Programs that are run for other contexts: their streams as flows, their end as a reply.
 
+use super::left::Left;
 use super::requests::{answer, unreadable};
-use super::{Broker, PATIENCE, Place, READ_SIZE, Role, Timer};
+use super::start::{not_started, start_program, unwatched};
+use super::{Broker, Place, READ_SIZE, Role, Timer};
 use crate::codec;
 use crate::error::{DeadLetter, Reason};
 use crate::id::{FlowKey, Handle};
 use crate::program::{Cause, End, ExitStatus, Order, Tie};
-use crate::remote::{Outcome, tagged, value};
+use crate::remote::value;
 use crate::shared::{Core, Endpoint, Request};
 use crate::sys;
 use crate::sys::execute::NotStarted;
-use crate::sys::process::{Image, Process, Start, environment, start};
+use crate::sys::process::Process;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use std::collections::VecDeque;
-use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The streams of a program by number.
-const STDIN: u8 = 0;
-const STDOUT: u8 = 1;
-const STDERR: u8 = 2;
+pub(super) const STDIN: u8 = 0;
+pub(super) const STDOUT: u8 = 1;
+pub(super) const STDERR: u8 = 2;
 
-struct Output {
+pub(super) struct Output {
     fd: OwnedFd,
     token: u64,
-    flow: FlowKey,
-    watched: bool,
+    pub flow: FlowKey,
+    /// Whether what comes is read; not where there is no credit for it.
+    pub watched: bool,
 }
 
 struct Input {
@@ -42,20 +45,24 @@ struct Input {
 
 /// One program.
 pub(super) struct Program {
-    process: Process,
-    reply: Option<FlowKey>,
+    pub process: Process,
+    pub reply: Option<FlowKey>,
     input: Option<Input>,
-    outputs: [Option<Output>; 2],
-    exited: bool,
+    pub outputs: [Option<Output>; 2],
+    /// How it has ended, if it has.
+    pub status: Option<ExitStatus>,
     bound: bool,
     /// Why it was told to end.
-    ended: Option<Cause>,
+    pub ended: Option<Cause>,
+    grace: Duration,
+    /// What is to be known of what it leaves.
+    pub left: Left,
 }
 
 impl Program {
     /// Its process, where it may be let go: it runs, and nothing that cannot be undone ties it to this agent.
     pub fn detachable(&self) -> Option<u32> {
-        (!self.bound && !self.exited).then(|| self.process.id())
+        (!self.bound && self.status.is_none()).then(|| self.process.id())
     }
 
     /// Its process.
@@ -157,6 +164,8 @@ impl Broker {
                 return Err(why);
             }
         };
+        let pipes = [&stdin, &outputs[0].fd, &outputs[1].fd].map(sys::files::inode);
+        let left = Left::new(pipes, order);
         let outputs = outputs.map(Some);
         let token = self.token(Role::ProgramInput(number), None);
         let queue = VecDeque::new();
@@ -164,7 +173,9 @@ impl Broker {
             Some(Input { fd: stdin, token, flow: stream(STDIN), queue, at: 0, end: false, watched: false });
         self.watch_end(Role::ProgramExit(number), &process);
         let bound = order.tie == Tie::Bound;
-        Ok(Program { process, reply: None, input, outputs, exited: false, bound, ended: None })
+        let grace = Duration::from_millis(order.grace.into());
+        let (reply, status, ended) = (None, None, None);
+        Ok(Program { process, reply, input, outputs, status, bound, ended, grace, left })
     }
 
     /// Starts a program that is none of ours from its first instruction on. It is collected as orphans are.
@@ -252,7 +263,7 @@ impl Broker {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         self.pump(&mut core, number, stream, buffer);
-        self.program_over(number);
+        self.program_over(&mut core, number);
         self.release(core);
     }
 
@@ -260,16 +271,21 @@ impl Broker {
     pub(super) fn program_room(&mut self, core: &mut Core, number: u32, stream: u8) {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(READ_SIZE, 0);
+        let program = self.programs.get(&number).filter(|program| program.status.is_some());
+        let output = program.and_then(|program| program.outputs[usize::from(stream - 1)].as_ref());
+        if output.is_some_and(|output| !output.watched) {
+            // From now on silence counts.
+            self.after(Duration::ZERO, Timer::Left(number));
+        }
         self.drain_output(core, number, stream, &mut buffer);
         self.buffer = buffer;
-        self.program_over(number);
+        self.program_over(core, number);
     }
 
-    /// Reads a program's output once, or to its end where the program has ended: whoever else holds the stream open
-    /// makes no sound when it is empty.
+    /// Reads a program's output once, or all there is where the program has ended.
     fn drain_output(&mut self, core: &mut Core, number: u32, stream: u8, buffer: &mut [u8]) {
         while self.pump(core, number, stream, buffer)
-            && self.programs.get(&number).is_some_and(|program| program.exited)
+            && self.programs.get(&number).is_some_and(|program| program.status.is_some())
         {}
     }
 
@@ -307,10 +323,11 @@ impl Broker {
         match read {
             Ok(Some(count)) if count > 0 => {
                 core.node.send(output.flow, &buffer[..count], false, false);
+                program.left.heard = Instant::now();
                 true
             }
-            // Whoever else holds the stream open is not the program that was asked for.
-            Ok(None) if !program.exited => false,
+            // Others may hold it open; an agent that ends waits for none of them.
+            Ok(None) if program.status.is_none() || !self.stopping => false,
             Ok(_) | Err(_) => {
                 core.node.send(output.flow, &[], true, false);
                 self.close_output(core, number, stream);
@@ -337,7 +354,7 @@ impl Broker {
         }
     }
 
-    fn close_output(&mut self, core: &mut Core, number: u32, stream: u8) {
+    pub(super) fn close_output(&mut self, core: &mut Core, number: u32, stream: u8) {
         let Some(program) = self.programs.get_mut(&number) else { return };
         let Some(output) = program.outputs[usize::from(stream - 1)].take() else { return };
         if output.watched {
@@ -347,7 +364,7 @@ impl Broker {
         self.sources.remove(&output.token);
     }
 
-    fn close_input(&mut self, core: &mut Core, number: u32) {
+    pub(super) fn close_input(&mut self, core: &mut Core, number: u32) {
         if let Some(input) = self.programs.get_mut(&number).and_then(|program| program.input.take()) {
             core.node.reset(input.flow, Reason::Cancelled, "the program has ended");
             core.forget(input.flow);
@@ -376,37 +393,40 @@ impl Broker {
                 if stream != STDIN {
                     program.reply = None;
                 }
-                if !alone && !program.exited {
+                if !alone && program.status.is_none() {
                     // Nobody waits for its end any more: it is not to go on. Or its input has failed, and it would take
                     // what it has read for the whole.
                     program.end(&(letter.reason, letter.text));
-                    self.after(PATIENCE, Timer::EndProgram(number));
+                    let grace = program.grace;
+                    self.after(grace, Timer::EndProgram(number));
                 }
             }
         }
-        self.program_over(number);
+        self.program_over(core, number);
     }
 
     pub(super) fn program_exited(&mut self, number: u32) {
-        let Some(program) = self.programs.get_mut(&number).filter(|program| !program.exited) else { return };
+        let Some(program) = self.programs.get_mut(&number).filter(|program| program.status.is_none()) else {
+            return;
+        };
         let Some(status) = program.process.try_wait() else { return };
         Broker::unwatch_end(&self.shared, &program.process);
-        program.exited = true;
-        let reply = program.reply.take();
-        let end = End { status, ended: program.ended.take() };
+        program.status = Some(status);
+        program.left.heard = Instant::now();
+        let ended = program.ended.is_some();
         self.unwatch(Role::ProgramExit(number));
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
-        self.close_input(&mut core, number);
+        // What was ended takes along what else reads its input, before that could see an end.
+        if !ended {
+            self.close_input(&mut core, number);
+        }
         let mut buffer = vec![0; READ_SIZE];
         for stream in [STDOUT, STDERR] {
             // What is left follows as credit comes.
             self.drain_output(&mut core, number, stream, &mut buffer);
         }
-        if let Some(flow) = reply {
-            answer(&mut core, flow, value(&end));
-        }
-        self.program_over(number);
+        self.begin_left(&mut core, number);
         shared.release(core);
     }
 
@@ -414,86 +434,6 @@ impl Broker {
     pub(super) fn end_program(&mut self, number: u32) {
         if let Some(program) = self.programs.get(&number) {
             program.signal(libc::SIGKILL);
-        }
-    }
-
-    fn program_over(&mut self, number: u32) {
-        if self
-            .programs
-            .get(&number)
-            .is_some_and(|program| program.exited && program.outputs.iter().all(Option::is_none))
-        {
-            self.programs.remove(&number);
-        }
-    }
-}
-
-fn start_program(order: &Order, stdio: [OwnedFd; 3]) -> Result<Process, NotStarted> {
-    let refused = |error: io::Error| NotStarted::new(NotStarted::WORDS, &error);
-    let words = |words: &[Vec<u8>]| words.iter().map(|word| sys::c_string(word)).collect::<io::Result<_>>();
-    let argv: Vec<CString> = words(&order.argv).map_err(refused)?;
-    let directory = order.directory.as_deref().map(sys::c_string).transpose().map_err(refused)?;
-    let env = environment(&order.env, order.clear_env).map(|env| words(&env)).transpose().map_err(refused)?;
-    // What has no name, or whose name has an end in it, would be read as another variable.
-    let unnamed = |name: &[u8]| name.get(1..).is_none_or(|rest| rest.contains(&b'='));
-    if argv.is_empty() || order.env.iter().any(|(name, _)| unnamed(name)) {
-        return Err(refused(io::Error::from_raw_os_error(libc::EINVAL)));
-    }
-    start(&Start {
-        image: Image::Named,
-        argv,
-        env,
-        directory,
-        stdio,
-        terminal: None,
-        dies_with_parent: order.tie == Tie::Bound,
-        let_go: matches!(order.tie, Tie::Free(_)),
-    })
-}
-
-/// Why a stream of a program goes on no more.
-fn unwatched(error: nix::Error) -> String {
-    format!("the system cannot watch a stream of the program: {error}")
-}
-
-/// Why a program did not start, for who asked, who explains it.
-fn not_started(why: &NotStarted) -> Vec<u8> {
-    tagged(Outcome::Error, why.as_bytes().to_vec())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_would_be_cut_or_read_as_something_else_is_refused_where_it_arrives_too() {
-        let plain = Order {
-            argv: vec![b"true".to_vec()],
-            env: Vec::new(),
-            clear_env: true,
-            directory: None,
-            tie: Tie::Bound,
-        };
-        let pair = |key: &[u8], value: &[u8]| vec![(key.to_vec(), value.to_vec())];
-        let orders = [
-            Order { argv: Vec::new(), ..plain.clone() },
-            Order { argv: vec![b"tr\0ue".to_vec()], ..plain.clone() },
-            Order { argv: vec![b"true".to_vec(), b"\0".to_vec()], ..plain.clone() },
-            Order { env: pair(b"A", b"1\0"), ..plain.clone() },
-            Order { env: pair(b"A\0B", b"1"), ..plain.clone() },
-            Order { env: pair(b"", b"1"), ..plain.clone() },
-            Order { env: pair(b"A=1", b"x"), ..plain.clone() },
-            Order { directory: Some(b"/\0tmp".to_vec()), ..plain.clone() },
-        ];
-        let null = || sys::files::open("/dev/null", libc::O_RDWR).unwrap();
-        for order in orders {
-            let why = start_program(&order, [null(), null(), null()]).err().expect("it is refused");
-            let seen = (why.as_bytes()[4], why.error().raw_os_error());
-            assert_eq!(seen, (NotStarted::WORDS, Some(libc::EINVAL)), "{order:?}");
-        }
-        let mut fine = start_program(&plain, [null(), null(), null()]).expect("it starts");
-        while fine.try_wait().is_none() {
-            std::thread::yield_now();
         }
     }
 }

@@ -54,6 +54,7 @@ impl Broker {
         for (_, program) in self.programs.iter_mut() {
             program.end(&why);
         }
+        self.give_up_left();
         let patience = if self.place.is_agent() { PATIENCE } else { ROOT_PATIENCE };
         self.after(patience, Timer::Farewell);
     }

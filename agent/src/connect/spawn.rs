@@ -1,6 +1,6 @@
 //! Starts the program of a recipe, with its stdio wired as the recipe says.
 
-use crate::sys::process::{Image, Process, Start, environment, open_terminal, start};
+use crate::sys::process::{Image, Marked, Process, Start, environment, open_terminal, start};
 use crate::sys::{c_string, pipe, set_nonblocking};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -61,7 +61,7 @@ pub fn spawn(program: &Program<'_>, set: &[(Vec<u8>, Vec<u8>)], with_terminal: b
         terminal: slave.as_ref(),
         // A guard has a tie of its own. A program that changes user loses this one; its streams end it.
         dies_with_parent: matches!(program, Program::Words(_)),
-        let_go: false,
+        marked: Marked::No,
     });
     let process = started.map_err(|why| why.error())?;
     for fd in [&stdin, &stdout, &stderr].into_iter().chain(&terminal) {

@@ -149,7 +149,7 @@ mod tests {
             stdio: [null(), null(), null()],
             terminal: None,
             dies_with_parent: false,
-            let_go: false,
+            marked: super::super::process::Marked::No,
         });
         outcome.err().unwrap_or_else(|| panic!("{word} was started"))
     }

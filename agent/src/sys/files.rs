@@ -40,6 +40,30 @@ pub fn text(path: &str) -> String {
     content(path).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
 }
 
+/// The number of the file that a descriptor is for.
+pub fn inode(fd: &OwnedFd) -> u64 {
+    // SAFETY: plain numbers, and a place for the result.
+    unsafe {
+        let mut about = std::mem::zeroed::<libc::stat>();
+        libc::fstat(fd.as_raw_fd(), &mut about);
+        about.st_ino
+    }
+}
+
+/// Whether a process holds one of these pipes; no where it cannot be looked into.
+pub fn holds_pipe(pid: u32, pipes: &[u64]) -> bool {
+    numbers(&format!("/proc/{pid}/fd")).into_iter().any(|fd| {
+        let Ok(path) = c_string(format!("/proc/{pid}/fd/{fd}").as_bytes()) else { return false };
+        // SAFETY: a C string, and a place for the result.
+        unsafe {
+            let mut about = std::mem::zeroed::<libc::stat>();
+            libc::stat(path.as_ptr(), &mut about) == 0
+                && about.st_mode & libc::S_IFMT == libc::S_IFIFO
+                && pipes.contains(&about.st_ino)
+        }
+    })
+}
+
 /// The entries of a folder whose names are numbers; none where it cannot be read.
 pub fn numbers(folder: &str) -> Vec<u32> {
     let mut numbers = Vec::new();

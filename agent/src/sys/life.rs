@@ -16,9 +16,19 @@ pub struct Mark(libc::rlim_t);
 /// What can be a mark: process numbers have at most 22 bits.
 const MARKS: std::ops::Range<libc::rlim_t> = 0x0ff5_4000_0000..0x0ff5_4040_0000;
 
+/// What marks that a process was started by a program, itself or by others: these and the program's number. As with marks,
+/// whatever is started inherits it.
+const ORIGINS: libc::rlim_t = 0x0ff5_8000_0000;
+
 impl Mark {
     /// The mark of programs.
     pub const PROGRAM: Mark = Mark(MARKS.start);
+
+    /// What the program in this process, which is about to begin, leaves on all that it starts.
+    pub fn origin() -> Mark {
+        // SAFETY: takes nothing and cannot fail.
+        Mark(ORIGINS + unsafe { libc::getpid() } as libc::rlim_t)
+    }
 
     /// The mark of the context with this guard.
     pub fn context(guard: u32) -> Mark {
@@ -221,11 +231,19 @@ pub fn set_mark(pid: u32, mark: Option<Mark>) -> io::Result<()> {
 
 /// The mark of a process, 0 being this one; none where it cannot be seen or was not let go.
 pub fn mark_of(pid: u32) -> Option<Mark> {
+    limit_of(pid).filter(|soft| MARKS.contains(soft)).map(Mark)
+}
+
+/// Whether a process was started by this program, itself or by others that it has started.
+pub fn has_origin(pid: u32, program: u32) -> bool {
+    limit_of(pid) == Some(ORIGINS + libc::rlim_t::from(program))
+}
+
+fn limit_of(pid: u32) -> Option<libc::rlim_t> {
     let limits = match pid {
         0 => files::text("/proc/self/limits"),
         pid => files::text(&format!("/proc/{pid}/limits")),
     };
     let line = limits.lines().find_map(|line| line.strip_prefix("Max file locks"))?;
-    let soft = line.split_ascii_whitespace().next()?.parse().ok()?;
-    MARKS.contains(&soft).then_some(Mark(soft))
+    line.split_ascii_whitespace().next()?.parse().ok()
 }

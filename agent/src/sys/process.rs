@@ -38,6 +38,17 @@ pub const IMAGE_FD: RawFd = 3;
 /// See [`IMAGE_FD`].
 pub const AGENT_FD: RawFd = 4;
 
+/// How a new process is marked, and with it whatever it starts.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub enum Marked {
+    /// Not at all.
+    No,
+    /// As let go.
+    LetGo,
+    /// As what others are told by that it has started them.
+    Origin,
+}
+
 /// A program to be started, in a session of its own.
 pub struct Start<'a> {
     /// What is executed.
@@ -54,8 +65,8 @@ pub struct Start<'a> {
     pub terminal: Option<&'a OwnedFd>,
     /// Whether the kernel kills it when the thread that started it ends.
     pub dies_with_parent: bool,
-    /// Whether it is let go from its first instruction on.
-    pub let_go: bool,
+    /// How it is marked from its first instruction on.
+    pub marked: Marked,
 }
 
 /// A started program. Its number is its own until this is dropped, which collects it: so long no other process has it.
@@ -226,8 +237,11 @@ fn child(
             duplicate_to(fd.as_raw_fd(), number)?;
         }
         limit::restore()?;
-        if start.let_go {
-            set_mark(0, Some(Mark::PROGRAM))?;
+        match start.marked {
+            Marked::No => {}
+            Marked::LetGo => set_mark(0, Some(Mark::PROGRAM))?,
+            // Where this is not allowed, what daemonised itself ends with the context.
+            Marked::Origin => drop(set_mark(0, Some(Mark::origin()))),
         }
         if start.dies_with_parent {
             die_with_parent(parent)?;
@@ -311,7 +325,7 @@ mod tests {
             stdio: [null(), null(), null()],
             terminal: None,
             dies_with_parent: true,
-            let_go: false,
+            marked: Marked::No,
         })
         .unwrap()
     }
@@ -328,7 +342,7 @@ mod tests {
             stdio: [null.try_clone().unwrap().into(), child_out.into(), null.into()],
             terminal: None,
             dies_with_parent: false,
-            let_go: false,
+            marked: Marked::No,
         });
         (process.unwrap_or_else(|why| panic!("{}", why.error())), output)
     }

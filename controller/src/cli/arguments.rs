@@ -53,6 +53,12 @@ pub struct Run {
     /// Start the program and let it go under this name: it outlives this command
     #[arg(long, value_name = "NAME")]
     pub detach: Option<String>,
+    /// End with the program all that it has started, daemons as well
+    #[arg(long)]
+    pub end_all: bool,
+    /// How long others may hold its output in silence when it has ended [default: 1]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
+    pub wait_for_streams: Option<u32>,
     /// Print JSON, one object a line: target with stdout, stderr, status, signal or error
     #[arg(long)]
     pub json: bool,
@@ -149,8 +155,14 @@ of the program, or 128 and the number of the signal that ended it. Several targe
 run in parallel; each line has its target before it, stdin is not forwarded, and the exit status is
 0 where all succeeded and else the highest.
 
-The program and all it has started end with this command, however it ends. With --detach NAME it is
-started without streams and let go instead: it goes on by itself, and its process number is printed.
+Output goes on until all who hold it have ended, or have written nothing for a second when the
+program has ended; --wait-for-streams sets another time.
+
+When the program ends by itself, daemons that it has started stay: what has a session of its own and
+holds none of its streams. All else that it has started is ended, and with --end-all daemons are as
+well. When this command is ended, or a host is lost, everything ends. -v tells what was ended and
+what goes on. With --detach NAME the program is started without streams and let go: it goes on by
+itself, and its process number is printed.
 
 A host that vanishes without a word, or hangs, is noticed by its heartbeats: when nothing has come
 from it for three of them, 45 s unless --heartbeat says otherwise, the target is lost.";

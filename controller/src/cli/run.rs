@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Exit status: the program was found and could not be executed.
 const NOT_EXECUTABLE: i32 = 126;
@@ -35,6 +35,8 @@ struct Job {
     several: bool,
     command: Vec<OsString>,
     detach: Option<String>,
+    end_all: bool,
+    wait_streams: Option<Duration>,
     json: bool,
     forward_stdin: bool,
     stdout: Outlet,
@@ -53,7 +55,8 @@ enum Trouble {
 
 /// Runs it, and ends this program.
 pub fn main(run: Run) -> ! {
-    let Run { connection, no_stdin, detach, json, targets, command } = run;
+    let Run { connection, no_stdin, detach, end_all, wait_for_streams, json, targets, command } = run;
+    let wait_streams = wait_for_streams.map(|seconds| Duration::from_secs(seconds.into()));
     if command.is_empty() {
         let words = match targets.as_slice() {
             [target, words @ ..] if !words.is_empty() => format!("{target} -- {}", words.join(" ")),
@@ -80,7 +83,19 @@ pub fn main(run: Run) -> ! {
         (Ok(stdout), Ok(stderr)) => (stdout, stderr),
         (Err(error), _) | (_, Err(error)) => super::misused(format!("its own output: {error}")),
     };
-    let job = Arc::new(Job { paths, labels, several, command, detach, json, forward_stdin, stdout, stderr });
+    let job = Arc::new(Job {
+        paths,
+        labels,
+        several,
+        command,
+        detach,
+        end_all,
+        wait_streams,
+        json,
+        forward_stdin,
+        stdout,
+        stderr,
+    });
     super::with_tree(log, move |root, events| {
         job.paths.open(root);
         let status =
@@ -174,7 +189,11 @@ impl Job {
 
     fn command_at(&self, context: &Context) -> Command {
         // Checked where the command line was read: there is at least the program.
-        context.command(&self.command[0]).args(&self.command[1..])
+        let mut command = context.command(&self.command[0]).args(&self.command[1..]);
+        if let Some(silence) = self.wait_streams {
+            command = command.wait_streams(silence);
+        }
+        if self.end_all { command.end_all() } else { command }
     }
 
     /// Moves the streams of a program until it has ended and all it printed has been shown.

@@ -18,8 +18,8 @@ const PROGRAMS: [&str; 6] = [
     "setsid sh -c 'sh -c \"echo \\$\\$; exec sleep 1000 </dev/null >/dev/null 2>&1\" & exit' & wait; exec sleep 1000",
     "trap '' TERM HUP INT QUIT; echo $$; while :; do sleep 1000; done",
     "echo $$; kill -STOP $$; exec sleep 1000",
-    // The same, ignoring what can be ignored, and the program that has started it ends.
-    "echo $(setsid sh -c 'trap \"\" TERM HUP INT; sleep 1000 <&- >/dev/null 2>&1 & echo $!')",
+    // The same, ignoring what can be ignored, and what has started it ends.
+    "echo $(setsid sh -c 'trap \"\" TERM HUP INT; sleep 1000 <&- >/dev/null 2>&1 & echo $!'); exec sleep 1000",
     "sleep 1000 & (sleep 1000 & sleep 1000 & wait) & echo $!; wait",
 ];
 

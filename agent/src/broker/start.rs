@@ -1,0 +1,84 @@
+//! Starting a program as it was ordered.
+
+use crate::program::{Order, Tie};
+use crate::remote::{Outcome, tagged};
+use crate::sys;
+use crate::sys::execute::NotStarted;
+use crate::sys::process::{Image, Marked, Process, Start, environment, start};
+use std::ffi::CString;
+use std::io;
+use std::os::fd::OwnedFd;
+
+/// Starts what was ordered, with these as its streams.
+pub(super) fn start_program(order: &Order, stdio: [OwnedFd; 3]) -> Result<Process, NotStarted> {
+    let refused = |error: io::Error| NotStarted::new(NotStarted::WORDS, &error);
+    let words = |words: &[Vec<u8>]| words.iter().map(|word| sys::c_string(word)).collect::<io::Result<_>>();
+    let argv: Vec<CString> = words(&order.argv).map_err(refused)?;
+    let directory = order.directory.as_deref().map(sys::c_string).transpose().map_err(refused)?;
+    let env = environment(&order.env, order.clear_env).map(|env| words(&env)).transpose().map_err(refused)?;
+    // What has no name, or whose name has an end in it, would be read as another variable.
+    let unnamed = |name: &[u8]| name.get(1..).is_none_or(|rest| rest.contains(&b'='));
+    if argv.is_empty() || order.env.iter().any(|(name, _)| unnamed(name)) {
+        return Err(refused(io::Error::from_raw_os_error(libc::EINVAL)));
+    }
+    start(&Start {
+        image: Image::Named,
+        argv,
+        env,
+        directory,
+        stdio,
+        terminal: None,
+        dies_with_parent: order.tie == Tie::Bound,
+        marked: if matches!(order.tie, Tie::Free(_)) { Marked::LetGo } else { Marked::Origin },
+    })
+}
+
+/// Why a stream of a program goes on no more.
+pub(super) fn unwatched(error: nix::Error) -> String {
+    format!("the system cannot watch a stream of the program: {error}")
+}
+
+/// Why a program did not start, for who asked, who explains it.
+pub(super) fn not_started(why: &NotStarted) -> Vec<u8> {
+    tagged(Outcome::Error, why.as_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_be_cut_or_read_as_something_else_is_refused_where_it_arrives_too() {
+        let plain = Order {
+            argv: vec![b"true".to_vec()],
+            env: Vec::new(),
+            clear_env: true,
+            directory: None,
+            tie: Tie::Bound,
+            end_all: false,
+            wait_streams: 0,
+            grace: 0,
+        };
+        let pair = |key: &[u8], value: &[u8]| vec![(key.to_vec(), value.to_vec())];
+        let orders = [
+            Order { argv: Vec::new(), ..plain.clone() },
+            Order { argv: vec![b"tr\0ue".to_vec()], ..plain.clone() },
+            Order { argv: vec![b"true".to_vec(), b"\0".to_vec()], ..plain.clone() },
+            Order { env: pair(b"A", b"1\0"), ..plain.clone() },
+            Order { env: pair(b"A\0B", b"1"), ..plain.clone() },
+            Order { env: pair(b"", b"1"), ..plain.clone() },
+            Order { env: pair(b"A=1", b"x"), ..plain.clone() },
+            Order { directory: Some(b"/\0tmp".to_vec()), ..plain.clone() },
+        ];
+        let null = || sys::files::open("/dev/null", libc::O_RDWR).unwrap();
+        for order in orders {
+            let why = start_program(&order, [null(), null(), null()]).err().expect("it is refused");
+            let seen = (why.as_bytes()[4], why.error().raw_os_error());
+            assert_eq!(seen, (NotStarted::WORDS, Some(libc::EINVAL)), "{order:?}");
+        }
+        let mut fine = start_program(&plain, [null(), null(), null()]).expect("it starts");
+        while fine.try_wait().is_none() {
+            std::thread::yield_now();
+        }
+    }
+}
