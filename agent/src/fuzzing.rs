@@ -14,7 +14,7 @@ use crate::id::{ContextId, Handle};
 use crate::images::Images;
 use crate::log::LogRecord;
 use crate::node::{Boot, Event, Node, RouteNews};
-use crate::program::{DetachOrder, End, Order, Tie};
+use crate::program::{DetachOrder, End, Order, SignalOrder, Tie};
 use crate::remote;
 use crate::secret::Secret;
 use crate::shared::Shared;
@@ -48,6 +48,7 @@ pub const MESSAGES: &[(&str, Again)] = &[
     ("strings", own::<Vec<String>>),
     ("log record", own::<LogRecord>),
     ("detach", own::<DetachOrder>),
+    ("signal", own::<SignalOrder>),
     ("news", own::<RouteNews>),
     ("expel", own::<(ContextId, String)>),
 ];

@@ -53,6 +53,8 @@ impl Handle {
     pub const CHAIN: Handle = Handle(9);
     /// What the context is about right now, for who debugs it.
     pub const DUMP: Handle = Handle(10);
+    /// Signals for programs.
+    pub const SIGNAL: Handle = Handle(11);
     /// The handlers of programs are numbered from here; below are the tree's own services.
     pub const FIRST_CUSTOM: Handle = Handle(256);
     /// The hubs of channels and pipes are numbered from here. Whoever opens an end of one can reach nothing else with it.

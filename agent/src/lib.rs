@@ -113,7 +113,7 @@ pub use listener::Listener;
 pub use offshoot_macros::remote;
 pub use parting::{Departure, Disconnected};
 pub use pause::Pause;
-pub use process::{Output, Process};
+pub use process::{Output, Process, Signaller};
 pub use program::{Command, ExitStatus};
 pub use remote::Remote;
 pub use reply::Reply;

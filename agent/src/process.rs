@@ -6,7 +6,7 @@ use crate::id::{FlowKey, Handle};
 use crate::invoke::block_on;
 use crate::node::Opening;
 use crate::not_started::Asked;
-use crate::program::{DetachOrder, End, ExitStatus};
+use crate::program::{DetachOrder, End, ExitStatus, SignalOrder};
 use crate::remote::read_value;
 use crate::reply::Slot;
 use crate::shared::Shared;
@@ -43,7 +43,34 @@ pub struct Process {
     pub stderr: Option<Reader>,
 }
 
+/// Signals a program, from any thread; obtained by [`Process::signaller`].
+#[derive(Clone)]
+pub struct Signaller {
+    shared: Arc<Shared>,
+    flow: FlowKey,
+}
+
+impl Signaller {
+    /// Sends a signal to the program's process group. Returns at once; one that has ended is no error. A program that gets SIGHUP,
+    /// SIGINT, SIGQUIT, SIGTERM or SIGKILL this way takes along all that it has started when it ends, and its status is its own.
+    ///
+    /// # Errors
+    /// When the tree is shut down.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        let order = SignalOrder { program: self.flow.handle, signal };
+        let request = crate::codec::to_bytes(&order).map_err(|error| crate::error::unsent("it", error))?;
+        let opening = Opening::default();
+        self.shared.request(self.flow.peer, Handle::SIGNAL, request, opening, |_, _| {}).map(drop)
+    }
+}
+
 impl Process {
+    /// What signals it, also while somebody waits for it.
+    #[must_use]
+    pub fn signaller(&self) -> Signaller {
+        Signaller { shared: Arc::clone(&self.shared), flow: self.flow }
+    }
+
     /// One that was asked for, with stdout and stderr.
     pub(crate) fn new(
         context: &Context,

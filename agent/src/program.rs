@@ -84,6 +84,14 @@ impl ExitStatus {
     }
 }
 
+/// The request to the service that signals programs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SignalOrder {
+    /// The flow of the program.
+    pub program: Handle,
+    pub signal: i32,
+}
+
 /// The reply of the service that runs programs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct End {

@@ -5,7 +5,7 @@ use crate::connecting::Connecting;
 use crate::hop::Hop;
 use crate::listener::Listener;
 use crate::parting::Disconnected;
-use crate::process::Process;
+use crate::process::{Process, Signaller};
 use crate::program::Command;
 use crate::remote::Remote;
 use crate::reply::Reply;
@@ -34,6 +34,7 @@ shown! {
     Listener: |listener| listener.path().display().to_string();
     Command: |command| format!("in {}", command.context);
     Process: |process| format!("in {}", process.context);
+    Signaller: |_| "..".into();
     Select<T>: |select| format!("over {}", select.len());
     Reader: |_| "..".into();
     Writer: |_| "..".into();

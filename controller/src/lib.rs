@@ -46,7 +46,7 @@ pub use offshoot_agent::{
     Departure, Disconnected, Dump, Error, ExitStatus, Filter, FilterError, Flattened, Handle, Hop,
     IntoSource, Key, LOG_VARIABLE, Late, Listener, Mapped, Messages, Output, Pause, Policy, Process, Reader,
     Reason, Receiver, RecvError, Registration, Remote, Reply, Result, Router, Secret, Select, Sender, Sent,
-    Source, Writer, agent_main, harmless, init, join, remote, stock,
+    Signaller, Source, Writer, agent_main, harmless, init, join, remote, stock,
 };
 pub use run::run;
 

@@ -7,7 +7,7 @@ use super::{Broker, Place, READ_SIZE, Role, Timer};
 use crate::codec;
 use crate::error::{DeadLetter, Reason};
 use crate::id::{FlowKey, Handle};
-use crate::program::{Cause, End, ExitStatus, Order, Tie};
+use crate::program::{Cause, End, ExitStatus, Order, SignalOrder, Tie};
 use crate::remote::value;
 use crate::shared::{Core, Endpoint, Request};
 use crate::sys;
@@ -428,6 +428,26 @@ impl Broker {
         }
         self.begin_left(&mut core, number);
         shared.release(core);
+    }
+
+    /// The order to signal a program. One that has ended, or whose number was never a program's, is no error.
+    pub(super) fn signal_program(&mut self, core: &mut Core, flow: FlowKey, request: &[u8]) {
+        let SignalOrder { program, signal } = match codec::from_own(request) {
+            Ok(order) => order,
+            Err(error) => return unreadable(core, flow, error),
+        };
+        if let Some(Endpoint::Program(number, u8::MAX)) =
+            core.endpoints.get(&FlowKey { handle: program, ..flow })
+            && let Some(program) = self.programs.get_mut(number)
+        {
+            program.signal(signal);
+            if matches!(signal, libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM | libc::SIGKILL) {
+                // It is being ended, if it has not ended by itself before.
+                program.left.everything |= program.status.is_none();
+                program.signal(libc::SIGCONT);
+            }
+        }
+        answer(core, flow, value(&()));
     }
 
     /// A program was asked to end and has had its time.

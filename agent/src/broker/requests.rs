@@ -158,6 +158,7 @@ impl Broker {
                 core.send_shared(flow, reply, false);
             }
             Handle::DETACH => self.detach(core, flow, &request.bytes),
+            Handle::SIGNAL => self.signal_program(core, flow, &request.bytes),
             Handle::DISCONNECT => self.disconnect(core, flow, &request.bytes),
             Handle::DUMP => self.dump(core, flow),
             _ => {
@@ -221,7 +222,7 @@ pub(super) fn unreadable(core: &mut Core, flow: FlowKey, error: crate::codec::Co
 }
 
 /// Every service, who may open a flow to it, and whether all nodes have it or the root alone. What is not here is refused.
-const SERVICES: [(Handle, Policy, bool); 9] = [
+const SERVICES: [(Handle, Policy, bool); 10] = [
     // Whoever gets through; the function says whether it is for others than ancestors.
     (Handle::CALL, Policy::Anyone, true),
     (Handle::CHAIN, Policy::Ancestors, true),
@@ -230,6 +231,7 @@ const SERVICES: [(Handle, Policy, bool); 9] = [
     (Handle::DISCONNECT, Policy::Ancestors, true),
     (Handle::DETACH, Policy::Ancestors, true),
     (Handle::DUMP, Policy::Ancestors, true),
+    (Handle::SIGNAL, Policy::Ancestors, true),
     (Handle::ALLOCATE, Policy::Descendants, false),
     (Handle::IMAGE, Policy::Descendants, false),
 ];

@@ -59,6 +59,9 @@ pub struct Run {
     /// How long others may hold its output in silence when it has ended [default: 1]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
     pub wait_for_streams: Option<u32>,
+    /// How long the program may take to end after the first Ctrl-C, SIGTERM or SIGHUP [default: 10]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
+    pub grace: Option<u32>,
     /// Print JSON, one object a line: target with stdout, stderr, status, signal or error
     #[arg(long)]
     pub json: bool,
@@ -157,6 +160,10 @@ run in parallel; each line has its target before it, stdin is not forwarded, and
 
 Output goes on until all who hold it have ended, or have written nothing for a second when the
 program has ended; --wait-for-streams sets another time.
+
+The first Ctrl-C, SIGTERM or SIGHUP that this command gets is passed on to the program, which has
+--grace seconds to end; its output is still shown, and its status is its own. The second one ends
+everything.
 
 When the program ends by itself, daemons that it has started stay: what has a session of its own and
 holds none of its streams. All else that it has started is ended, and with --end-all daemons are as

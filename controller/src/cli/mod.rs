@@ -5,6 +5,7 @@
 
 mod arguments;
 mod connect;
+mod interrupts;
 mod jobs;
 mod lines;
 mod output;
@@ -20,9 +21,10 @@ use arguments::{Action, Arguments, Subject};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use offshoot::{Context, Filter, Router};
+use signal_hook::consts::SIGQUIT;
 use std::process::exit;
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 /// What ends this program.
 enum Event {
@@ -39,6 +41,9 @@ type Events = mpsc::Sender<Event>;
 const USAGE: i32 = 2;
 /// Exit status: a target could not be reached or was lost.
 const TRANSPORT: i32 = 255;
+
+/// How long programs have to end after the first signal, in seconds.
+const GRACE: u32 = 10;
 
 /// The longest that the end of the tree may take.
 const LONGEST_END: Duration = Duration::from_secs(10);
@@ -146,9 +151,13 @@ fn start_log(verbose: u8) -> Filter {
     filter
 }
 
-/// Grows a tree, has the work done in it by another thread, and ends the program when the work is over or a signal
-/// comes, in either case with the tree gone.
-fn with_tree(log: Filter, work: impl FnOnce(&Context, &Events) -> i32 + Send + 'static) -> ! {
+/// Grows a tree, has the work done in it by another thread, and ends the program when the work is over or a signal comes that
+/// no program is left to answer within `grace`, in any case with the tree gone.
+fn with_tree(
+    log: Filter,
+    grace: Duration,
+    work: impl FnOnce(&Context, &Events) -> i32 + Send + 'static,
+) -> ! {
     let (events, ending) = mpsc::channel();
     let failed = |error: &dyn std::fmt::Display| -> ! {
         output::tell(&error.to_string());
@@ -172,14 +181,35 @@ fn with_tree(log: Filter, work: impl FnOnce(&Context, &Events) -> i32 + Send + '
     if let Err(error) = worker {
         failed(&error);
     }
-    // An error here means that the worker panicked, which it has said itself.
-    let status = match ending.recv() {
-        Ok(Event::Finished(status)) => status,
-        Ok(Event::Signal(signal)) => {
-            output::hush();
-            128 + signal
+    let (mut end, mut passed): (Option<Instant>, i32) = (None, 0);
+    let status = loop {
+        let event = match end {
+            None => ending.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(end) => ending.recv_timeout(end.saturating_duration_since(Instant::now())),
+        };
+        match event {
+            Ok(Event::Finished(status)) => break status,
+            Ok(Event::Signal(signal)) if signal != SIGQUIT && interrupts::pass_on(signal) => {
+                end = Some(Instant::now() + grace);
+                passed = signal;
+            }
+            Ok(Event::Signal(signal)) => {
+                signals::give_up();
+                output::hush();
+                break 128 + signal;
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let seconds = grace.as_secs();
+                signals::give_up();
+                output::tell(&format!(
+                    "ended by force: not done {seconds} s after signal {passed}; --grace gives more time"
+                ));
+                output::hush();
+                break 128 + passed;
+            }
+            // The worker has panicked, which it has said itself.
+            Err(RecvTimeoutError::Disconnected) => break TRANSPORT,
         }
-        Err(_) => TRANSPORT,
     };
     password::restore();
     // The tree's own end is bounded; this holds should that ever fail. What is below ends with our side of its links.

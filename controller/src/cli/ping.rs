@@ -15,7 +15,7 @@ pub fn main(ping: Ping) -> ! {
     let log = super::start_log(ping.connection.verbose);
     let paths = Paths::plan([ping.target.as_str()], &ping.connection, false)
         .unwrap_or_else(|error| super::misused(error));
-    super::with_tree(log, move |root, _: &Events| measure(&ping, &paths, root))
+    super::with_tree(log, Duration::ZERO, move |root, _: &Events| measure(&ping, &paths, root))
 }
 
 fn measure(ping: &Ping, paths: &Paths, root: &Context) -> i32 {

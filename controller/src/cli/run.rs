@@ -4,7 +4,7 @@ use super::arguments::Run;
 use super::connect::{Failure, Paths};
 use super::lines::Lines;
 use super::output::{Inlet, Outlet, Stream, tell};
-use super::{Event, Events, TRANSPORT, verbose};
+use super::{Event, Events, TRANSPORT, interrupts, verbose};
 use offshoot::harmless;
 use offshoot::{Command, Context, Error, ExitStatus, Process, Reader, Writer};
 use serde_json::Value;
@@ -51,11 +51,13 @@ enum Trouble {
     Failed(Error),
     /// Our own output failed.
     Output(io::Error),
+    /// This signal came before it could run.
+    Interrupted(i32),
 }
 
 /// Runs it, and ends this program.
 pub fn main(run: Run) -> ! {
-    let Run { connection, no_stdin, detach, end_all, wait_for_streams, json, targets, command } = run;
+    let Run { connection, no_stdin, detach, end_all, wait_for_streams, grace, json, targets, command } = run;
     let wait_streams = wait_for_streams.map(|seconds| Duration::from_secs(seconds.into()));
     if command.is_empty() {
         let words = match targets.as_slice() {
@@ -96,7 +98,9 @@ pub fn main(run: Run) -> ! {
         stdout,
         stderr,
     });
-    super::with_tree(log, move |root, events| {
+    let grace = Duration::from_secs(grace.unwrap_or(super::GRACE).into());
+    interrupts::expect(job.labels.len());
+    super::with_tree(log, grace, move |root, events| {
         job.paths.open(root);
         let status =
             if job.labels.len() == 1 { job.at(0, root, events) } else { job.everywhere(root, events) };
@@ -129,10 +133,16 @@ impl Job {
 
     /// Runs the program at one target, shows all of it, and gives the exit status.
     fn at(&self, number: usize, root: &Context, events: &Events) -> i32 {
-        let target = &self.labels[number];
         if let Some(name) = &self.detach {
             return self.let_go(number, root, name);
         }
+        let status = self.try_at(number, root, events);
+        interrupts::finish(number, status, events);
+        status
+    }
+
+    fn try_at(&self, number: usize, root: &Context, events: &Events) -> i32 {
+        let target = &self.labels[number];
         let begun = Instant::now();
         match self.attempt(number, root, events) {
             Ok(status) => {
@@ -142,6 +152,7 @@ impl Job {
                 shown.map_or_else(|error| self.output_failed(&error), |()| status.shell_code())
             }
             Err(Trouble::Output(error)) => self.output_failed(&error),
+            Err(Trouble::Interrupted(signal)) => 128 + signal,
             Err(Trouble::Unreached(failure)) => self.unreached(target, &failure),
             Err(Trouble::Failed(error)) => self.failed(target, &error),
         }
@@ -184,7 +195,9 @@ impl Job {
             Some((process, expected)) if expected == context => process,
             _ => self.command_at(&context).spawn(),
         };
-        self.follow(&self.labels[number], process.map_err(Trouble::Failed)?, events)
+        let process = process.map_err(Trouble::Failed)?;
+        interrupts::begin(number, &process).map_err(Trouble::Interrupted)?;
+        self.follow(&self.labels[number], process, events)
     }
 
     fn command_at(&self, context: &Context) -> Command {

@@ -4,9 +4,18 @@ use super::Event;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 
-/// Watches for signals for as long as the program lives. The second interrupt ends it at once.
+/// Whether everything is being ended already: one more interrupt ends this program at once.
+static GIVEN_UP: AtomicBool = AtomicBool::new(false);
+
+/// Has the next interrupt end this program at once.
+pub fn give_up() {
+    GIVEN_UP.store(true, Ordering::Relaxed);
+}
+
+/// Watches for signals for as long as the program lives.
 ///
 /// # Errors
 /// When the system gives no descriptors or threads.
@@ -17,10 +26,8 @@ pub fn watch(events: Sender<Event>) -> io::Result<()> {
         [SIGINT, SIGTERM, SIGHUP, SIGQUIT].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
     let mut signals = Signals::new(wanted)?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
-        let mut interrupts = 0;
         for signal in signals.forever() {
-            interrupts += u32::from(signal == SIGINT);
-            if interrupts > 1 {
+            if signal == SIGINT && GIVEN_UP.load(Ordering::Relaxed) {
                 super::password::restore();
                 signal_hook::low_level::exit(128 + signal);
             }

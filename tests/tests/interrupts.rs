@@ -1,0 +1,185 @@
+//! Signals that ask the command to end: the first is the program's own, the second ends everything.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use offshoot_tests::process::{all, die_with_parent, eventually, signal, wait_for};
+use offshoot_tests::run::{LIMIT, offshoot_binary};
+use offshoot_tests::tree::{ended, router};
+use offshoot_tests::users::NOPASS;
+use offshoot_tests::{Leaks, Sshd};
+
+const SIGNALS: [(Signal, &str); 3] =
+    [(Signal::SIGINT, "INT"), (Signal::SIGTERM, "TERM"), (Signal::SIGHUP, "HUP")];
+
+/// How long something that is to happen may take.
+const SOON: Duration = Duration::from_secs(20);
+
+#[track_caller]
+fn up<T, E: std::fmt::Display>(outcome: Result<T, E>) -> T {
+    outcome.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The finished program at work.
+struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(words: &[&str]) -> Running {
+        let mut command = Command::new(offshoot_binary());
+        command.arg("run").args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = up(die_with_parent(&mut command).spawn());
+        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        Running { child, stdout }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        up(self.stdout.read_line(&mut line));
+        line.trim().to_owned()
+    }
+
+    fn signal(&self, signalled: Signal) {
+        assert!(signal(self.child.id(), signalled));
+    }
+
+    /// Its status, and what else it printed on either stream.
+    #[track_caller]
+    fn end(mut self) -> (Option<i32>, String, String) {
+        let (mut printed, mut said) = (String::new(), String::new());
+        up(self.stdout.read_to_string(&mut printed));
+        up(self.child.stderr.take().expect("it is piped").read_to_string(&mut said));
+        let status = wait_for(&mut self.child, LIMIT).expect("it ends");
+        (status.code(), printed, said)
+    }
+}
+
+#[test]
+fn a_program_has_its_time_to_end_after_the_first_signal_and_its_status_is_its_own() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let config = server.config().display().to_string();
+    let user = format!("{}@web1/sudo", NOPASS.name);
+    for target in ["local", "local/local", &user] {
+        for (signalled, name) in SIGNALS {
+            // Twice the time that there is when everything is ended.
+            let script = format!(
+                "trap 'sleep 0.9; echo {name} done; echo said >&2; exit 7' {name}; echo up; while :; do sleep 1000 & wait; done"
+            );
+            let mut running = Running::start(&["-n", "-F", &config, target, "--", "sh", "-c", &script]);
+            assert_eq!(running.line(), "up");
+            running.signal(signalled);
+            let (code, printed, said) = running.end();
+            let seen = (code, printed.trim(), said.trim());
+            assert_eq!(seen, (Some(7), format!("{name} done").as_str(), "said"), "{target}");
+        }
+    }
+    // One that does nothing about it has the status of the signal.
+    for (signalled, _) in SIGNALS {
+        let mut running = Running::start(&["-n", "local", "--", "sh", "-c", "echo up; exec sleep 1000"]);
+        running.line();
+        running.signal(signalled);
+        assert_eq!(running.end().0, Some(128 + signalled as i32));
+    }
+}
+
+#[test]
+fn the_second_signal_and_the_end_of_the_grace_end_everything() {
+    let _leaks = Leaks::begin();
+    let script = "trap 'echo heard' INT TERM HUP; trap '' QUIT; echo $$; while :; do sleep 1000 & wait; done";
+    for (first, _) in SIGNALS {
+        for (second, _) in SIGNALS {
+            let mut running = Running::start(&["-n", "local", "--", "sh", "-c", script]);
+            let program = up(running.line().parse());
+            running.signal(first);
+            assert_eq!(running.line(), "heard");
+            assert!(!ended(program));
+            running.signal(second);
+            assert_eq!(running.end().0, Some(128 + second as i32), "{first} {second}");
+            assert!(eventually(SOON, || ended(program)));
+        }
+    }
+    for grace in ["0", "1"] {
+        let mut running = Running::start(&["--grace", grace, "-n", "local", "--", "sh", "-c", script]);
+        let program = up(running.line().parse());
+        running.signal(Signal::SIGINT);
+        let (code, _, said) = running.end();
+        assert_eq!(code, Some(130), "{said}");
+        assert!(said.contains(&format!("not done {grace} s after signal 2")), "{said}");
+        assert!(eventually(SOON, || ended(program)));
+    }
+}
+
+#[test]
+fn of_several_targets_each_ends_in_its_own_way() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let config = server.config().display().to_string();
+    let user = format!("{}@web1", NOPASS.name);
+    let script = "trap 'sleep 0.5; echo done; exit 7' INT; echo up; while :; do sleep 1000 & wait; done";
+    let mut running = Running::start(&["-F", &config, "local", &user, "-n", "--", "sh", "-c", script]);
+    assert!(running.line().ends_with(": up") && running.line().ends_with(": up"));
+    running.signal(Signal::SIGINT);
+    let (code, printed, _) = running.end();
+    let mut lines: Vec<&str> = printed.lines().collect();
+    lines.sort_unstable();
+    assert_eq!((code, lines), (Some(7), vec!["local: done", &format!("{user}: done")]));
+    // A target that is not reached yet is not waited for.
+    let silent = up(std::net::TcpListener::bind("127.0.0.1:0"));
+    let port = up(silent.local_addr()).port();
+    let hung = format!("ssh:127.0.0.1:{port},config=/dev/null");
+    let mut running = Running::start(&["local", &hung, "-n", "--", "sh", "-c", script]);
+    assert_eq!(running.line(), "local: up");
+    running.signal(Signal::SIGINT);
+    let (code, printed, said) = running.end();
+    assert_eq!((code, printed.trim()), (Some(130), "local: done"), "{said}");
+}
+
+#[test]
+fn where_nothing_runs_yet_the_first_signal_ends_the_command() {
+    let _leaks = Leaks::begin();
+    let silent = up(std::net::TcpListener::bind("127.0.0.1:0"));
+    let port = up(silent.local_addr()).port();
+    let hung = format!("ssh:127.0.0.1:{port},config=/dev/null");
+    for (signalled, _) in SIGNALS {
+        let running = Running::start(&[&hung, "-n", "--", "true"]);
+        let id = running.child.id();
+        let connecting = || all().into_values().any(|seen| seen.parent == id && seen.name == "ssh");
+        assert!(eventually(SOON, connecting));
+        running.signal(signalled);
+        assert_eq!(running.end().0, Some(128 + signalled as i32));
+    }
+}
+
+#[test]
+fn a_program_that_ends_after_a_signal_takes_its_daemons_along() {
+    let _leaks = Leaks::begin();
+    let script = "setsid sleep 1000 </dev/null >/dev/null 2>&1 & daemon=$!; trap 'exit 0' INT; \
+         while [ \"$(ps -o sid= -p $daemon | tr -d ' ')\" != $daemon ]; do :; done; \
+         echo $daemon; while :; do sleep 1000 & wait $!; done";
+    let mut running = Running::start(&["-n", "local", "--", "sh", "-c", script]);
+    let daemon = up(running.line().parse());
+    running.signal(Signal::SIGINT);
+    let (code, _, said) = running.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(eventually(SOON, || ended(daemon)), "the daemon stays");
+    // The same by the library, where a signal that ends nothing leaves all as it is.
+    let router = router();
+    let context = up(router.local().connect());
+    for (number, stays) in [(libc::SIGINT, false), (libc::SIGUSR1, true)] {
+        let script = script.replace("INT", "INT USR1");
+        let mut process = up(context.command("sh").args(["-c", &script]).spawn());
+        let mut line = String::new();
+        up(BufReader::new(process.stdout.take().expect("not taken yet")).read_line(&mut line));
+        let daemon: u32 = up(line.trim().parse());
+        up(process.signaller().signal(number));
+        assert_eq!(up(process.wait()).code, Some(0));
+        assert_eq!(!ended(daemon), stays);
+        signal(daemon, Signal::SIGKILL);
+        assert!(eventually(SOON, || ended(daemon)));
+    }
+}
