@@ -18,9 +18,9 @@ pub(crate) const STOPPED: &str = "[offshoot agent: stopped]";
 pub(crate) const CONTINUED: &str = "[offshoot agent: continued]";
 
 /// Watches over `agent` until it has ended, and everything below with it.
-pub(crate) fn watch(agent: u32, parent: u32, signals: &OwnedFd) -> ! {
+pub(crate) fn watch(agent: u32, parent: u32, signals: &OwnedFd, safe: &OwnedFd) -> ! {
     sys::set_name(c"offshoot-guard");
-    life::close_all_but(signals);
+    life::close_all_but(signals, safe);
     let own = Some(Mark::context(std::process::id()));
     let (mut hung_up, mut orphaned, mut stopped) = (false, false, false);
     let mut end: Option<Instant> = None;

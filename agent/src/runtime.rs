@@ -167,8 +167,8 @@ fn run(parameter: &Param, log: Install) -> Result<()> {
     // What was let go by one tree may grow another, and that one is not let go.
     let _ = life::set_mark(0, None);
     // A system that gives no second process gets an agent without a guard.
-    if let Ok(Part::Guard { agent, parent, signals }) = life::part() {
-        guard::watch(agent, parent, &signals);
+    if let Ok(Part::Guard { agent, parent, signals, safe }) = life::part() {
+        guard::watch(agent, parent, &signals, &safe);
     }
     sys::adopt_orphans();
     sys::limit::raise_descriptors();

@@ -33,6 +33,9 @@ const DAEMON: &str = "import os, sys, time\n\
      for fd in (0, 1, 2): os.dup2(null, fd)\n\
      time.sleep(1000)\n";
 
+/// How a program comes to its end.
+type End = fn(&Context, Process);
+
 #[track_caller]
 fn up<T, E: std::fmt::Display>(outcome: Result<T, E>) -> T {
     outcome.unwrap_or_else(|error| panic!("{error}"))
@@ -144,7 +147,7 @@ fn the_command_line_tells_what_was_ended_and_what_goes_on() {
 fn a_program_that_is_ended_takes_its_daemons_along() {
     let _leaks = Leaks::begin();
     let router = router();
-    let ends: [(&str, fn(&Context, Process)); 5] = [
+    let ends: [(&str, End); 5] = [
         ("drop", |_, process| drop(process)),
         ("shutdown", |context, _| up(context.shutdown())),
         ("its input", |_, mut process| process.stdin.take().expect("not taken yet").fail("as told")),

@@ -218,6 +218,43 @@ fn a_program_whose_context_is_lost_does_not_see_an_end_of_its_input() {
 }
 
 #[test]
+fn a_program_whose_agent_is_killed_does_not_see_an_end_of_its_input() {
+    let _leaks = Leaks::begin();
+    let scratch = open_folder();
+    let place = scratch.path().display().to_string();
+    let router = router();
+    // The kernel ends the one by itself, its guard the other; some are in a session of their own.
+    for round in 0..12 {
+        let context = up(router.local().connect());
+        let script = "import os\n\
+             os.write(1, b'%d\\n' % os.getpid())\nos.read(0, 100)\nos.read(0, 100)\nopen('PLACE/done', 'w')\n";
+        let script = script.replace("PLACE", &place);
+        let mut command = context.command("python3").args(["-c", &script]);
+        if round % 3 == 0 {
+            command = command.detachable();
+        }
+        if round % 4 == 0 {
+            command = context.command("setsid").args(["-w", "python3", "-c", &script]).detachable();
+        }
+        let mut process = up(command.spawn());
+        let mut line = String::new();
+        up(BufReader::new(process.stdout.take().expect("not taken yet")).read_line(&mut line));
+        let pid = up(line.trim().parse());
+        up(process.stdin.as_mut().expect("not taken yet").write_all(b"half of it"));
+        signal(facts(&context).process, Signal::SIGKILL);
+        process.wait().expect_err("its agent is killed");
+        assert!(eventually(SOON, || ended(pid)), "round {round}");
+        assert!(!scratch.path().join("done").exists(), "round {round}: it took half for the whole");
+    }
+    // Inputs end all the same where they are at their end, of one program and of another.
+    let context = up(router.local().connect());
+    let one = up(context.command("cat").spawn());
+    let other = up(context.command("cat").spawn());
+    assert!(up(other.wait()).success());
+    assert!(up(one.wait()).success());
+}
+
+#[test]
 fn a_file_that_cannot_be_read_ends_the_program_and_is_an_error() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");

@@ -131,7 +131,7 @@ fn of_several_targets_each_ends_in_its_own_way() {
     // A target that is not reached yet is not waited for.
     let silent = up(std::net::TcpListener::bind("127.0.0.1:0"));
     let port = up(silent.local_addr()).port();
-    let hung = format!("ssh:127.0.0.1:{port},config=/dev/null");
+    let hung = format!("ssh:127.0.0.1:{port},config=[/dev/null]");
     let mut running = Running::start(&["local", &hung, "-n", "--", "sh", "-c", script]);
     assert_eq!(running.line(), "local: up");
     running.signal(Signal::SIGINT);
@@ -144,7 +144,7 @@ fn where_nothing_runs_yet_the_first_signal_ends_the_command() {
     let _leaks = Leaks::begin();
     let silent = up(std::net::TcpListener::bind("127.0.0.1:0"));
     let port = up(silent.local_addr()).port();
-    let hung = format!("ssh:127.0.0.1:{port},config=/dev/null");
+    let hung = format!("ssh:127.0.0.1:{port},config=[/dev/null]");
     for (signalled, _) in SIGNALS {
         let running = Running::start(&[&hung, "-n", "--", "true"]);
         let id = running.child.id();

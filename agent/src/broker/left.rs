@@ -7,7 +7,7 @@ use crate::below::{Seen, has_no_child_but, let_go, started_by};
 use crate::program::{End, Order};
 use crate::remote::value;
 use crate::shared::Core;
-use crate::sys::files::{holds_pipe, text};
+use crate::sys::files::{Name, holds, text};
 use crate::sys::life::Mark;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ const MOST_LOOKS: u8 = 25;
 /// What is to be known of what one program leaves.
 pub(super) struct Left {
     /// The pipes that are its streams.
-    pipes: [u64; 3],
+    pipes: [Name; 3],
     /// How long others may hold them in silence.
     wait: Duration,
     /// When something came last from one of them, or else when the program ended.
@@ -35,7 +35,7 @@ pub(super) struct Left {
 }
 
 impl Left {
-    pub fn new(pipes: [u64; 3], order: &Order) -> Left {
+    pub fn new(pipes: [Name; 3], order: &Order) -> Left {
         let wait = Duration::from_millis(order.wait_streams.into());
         Left { pipes, wait, heard: Instant::now(), everything: order.end_all, looks: 0, done: false }
     }
@@ -79,7 +79,7 @@ impl Broker {
             if !left.is_zero() {
                 return self.after(left, Timer::Left(number));
             }
-            for holder in started_by(process).iter().filter(|seen| holds_pipe(seen.pid, &pipes[1..])) {
+            for holder in started_by(process).iter().filter(|seen| holds(seen.pid, &pipes[1..])) {
                 self.tell_left(process, holder, "holds a stream in silence, which is at its end now");
             }
             self.end_streams(&mut core, number);
@@ -120,22 +120,25 @@ impl Broker {
             return self.finish_left(core, number);
         }
         let left = started_by(process);
-        let of_program = |seen: &&Seen| seen.session == process || holds_pipe(seen.pid, &program.left.pipes);
+        let of_program = |seen: &&Seen| seen.session == process || holds(seen.pid, &program.left.pipes);
         let sessions: Vec<u32> = left.iter().filter(of_program).map(|seen| seen.session).collect();
-        let (staying, ending): (Vec<&Seen>, Vec<&Seen>) =
-            left.iter().partition(|seen| !everything && !sessions.contains(&seen.session));
-        for seen in ending.iter().filter(|_| everything || looks >= LOOKS) {
-            if looks == LOOKS || looks == 0 {
-                self.tell_left(process, seen, "was ended with it");
+        let mut ending = false;
+        for seen in &left {
+            let stays = !everything && !sessions.contains(&seen.session);
+            if stays {
+                // What it has no right to mark it has no right to end.
+                let _ = let_go(seen.pid, Mark::PROGRAM);
             }
-            seen.signal(libc::SIGKILL);
+            ending |= !stays;
+            let due = everything || looks >= LOOKS;
+            if stays || due && (looks == LOOKS || looks == 0) {
+                self.tell_left(process, seen, if stays { "goes on" } else { "was ended with it" });
+            }
+            if !stays && due {
+                seen.signal(libc::SIGKILL);
+            }
         }
-        for seen in staying {
-            // What it has no right to mark it has no right to end.
-            let _ = let_go(seen.pid, Mark::PROGRAM);
-            self.tell_left(process, seen, "goes on");
-        }
-        if ending.is_empty() || looks > MOST_LOOKS {
+        if !ending || looks > MOST_LOOKS {
             return self.finish_left(core, number);
         }
         if let Some(program) = self.programs.get_mut(&number) {

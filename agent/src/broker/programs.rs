@@ -16,7 +16,7 @@ use crate::sys::process::Process;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -122,6 +122,7 @@ impl Broker {
                     core.endpoints.insert(stream(index), Endpoint::Program(number, index));
                 }
                 self.programs.insert(number, program);
+                self.keep_inputs();
             }
             Err(why) => {
                 for index in [STDIN, STDOUT, STDERR] {
@@ -164,7 +165,8 @@ impl Broker {
                 return Err(why);
             }
         };
-        let pipes = [&stdin, &outputs[0].fd, &outputs[1].fd].map(sys::files::inode);
+        let pipes = [&stdin, &outputs[0].fd, &outputs[1].fd];
+        let pipes = pipes.map(|fd| sys::files::name_of("self", fd.as_raw_fd() as u32));
         let left = Left::new(pipes, order);
         let outputs = outputs.map(Some);
         let token = self.token(Role::ProgramInput(number), None);
@@ -255,6 +257,7 @@ impl Broker {
             self.sources.remove(&input.token);
             core.endpoints.remove(&input.flow);
             program.input = None;
+            self.keep_inputs();
         }
     }
 
@@ -372,7 +375,17 @@ impl Broker {
                 let _ = self.shared.epoll.delete(&input.fd);
             }
             self.sources.remove(&input.token);
+            drop(input);
+            self.keep_inputs();
         }
+    }
+
+    /// Has the guard keep the inputs of programs open: if this agent is killed, none of them sees an end before it is ended.
+    fn keep_inputs(&self) {
+        let inputs =
+            self.programs.values().filter_map(|program| Some(program.input.as_ref()?.fd.as_raw_fd()));
+        let inputs: Vec<_> = inputs.collect();
+        crate::sys::life::keep_open(&inputs);
     }
 
     /// The other end has given a stream of a program up, or is lost.

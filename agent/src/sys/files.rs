@@ -40,28 +40,23 @@ pub fn text(path: &str) -> String {
     content(path).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
 }
 
-/// The number of the file that a descriptor is for.
-pub fn inode(fd: &OwnedFd) -> u64 {
-    // SAFETY: plain numbers, and a place for the result.
-    unsafe {
-        let mut about = std::mem::zeroed::<libc::stat>();
-        libc::fstat(fd.as_raw_fd(), &mut about);
-        about.st_ino
+/// What an open file is called, as far as that is short; pipes are by their numbers.
+pub type Name = [u8; 32];
+
+/// What a descriptor of a process is open for.
+pub fn name_of(process: &str, fd: u32) -> Name {
+    let mut name = [0; 32];
+    if let Ok(path) = c_string(format!("/proc/{process}/fd/{fd}").as_bytes()) {
+        // SAFETY: a C string, and a place of that length.
+        unsafe { libc::readlink(path.as_ptr(), name.as_mut_ptr().cast(), name.len()) };
     }
+    name
 }
 
-/// Whether a process holds one of these pipes; no where it cannot be looked into.
-pub fn holds_pipe(pid: u32, pipes: &[u64]) -> bool {
-    numbers(&format!("/proc/{pid}/fd")).into_iter().any(|fd| {
-        let Ok(path) = c_string(format!("/proc/{pid}/fd/{fd}").as_bytes()) else { return false };
-        // SAFETY: a C string, and a place for the result.
-        unsafe {
-            let mut about = std::mem::zeroed::<libc::stat>();
-            libc::stat(path.as_ptr(), &mut about) == 0
-                && about.st_mode & libc::S_IFMT == libc::S_IFIFO
-                && pipes.contains(&about.st_ino)
-        }
-    })
+/// Whether a process holds one of these; no where it cannot be looked into.
+pub fn holds(pid: u32, names: &[Name]) -> bool {
+    let process = pid.to_string();
+    numbers(&format!("/proc/{pid}/fd")).into_iter().any(|fd| names.contains(&name_of(&process, fd)))
 }
 
 /// The entries of a folder whose names are numbers; none where it cannot be read.

@@ -5,7 +5,7 @@ use crate::program::ExitStatus;
 use std::io;
 use std::mem::zeroed;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 /// The mark of a process that is let go: a soft limit on a resource that no Linux since 2.6 counts. It is inherited by
 /// whatever the process starts, stays when the program changes, and everybody can see it. A context that is let go
@@ -39,6 +39,48 @@ impl Mark {
 /// The guard of this process, where it has one.
 static GUARD: AtomicI32 = AtomicI32::new(0);
 
+/// In an agent, the two ends of the socket to which a guard holds the one end as well.
+static SAFE: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
+
+/// Whether there is something in it.
+static FILLED: AtomicBool = AtomicBool::new(false);
+
+/// Has the guard keep these descriptors open beyond the end of this process, and none of those before: what is in a message that
+/// nobody has received is open as long as the socket is.
+pub fn keep_open(fds: &[RawFd]) {
+    /// The most that one message takes.
+    const MOST: usize = 253;
+    let [inlet, outlet] = [&SAFE[0], &SAFE[1]].map(|fd| fd.load(Ordering::Relaxed));
+    let fds = fds.get(..MOST).unwrap_or(fds);
+    let mut sent = false;
+    if inlet >= 0 && !fds.is_empty() {
+        let size = size_of_val(fds);
+        let mut control = [0_usize; 8 + MOST / 2];
+        let mut byte = 0_u8;
+        let mut piece = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+        // SAFETY: the message points to places that outlive the call; the control buffer is aligned, and has room for a header
+        // and as many descriptors as are sent.
+        sent = unsafe {
+            let mut message = zeroed::<libc::msghdr>();
+            message.msg_iov = &mut piece;
+            message.msg_iovlen = 1;
+            message.msg_control = control.as_mut_ptr().cast();
+            message.msg_controllen = libc::CMSG_SPACE(size as u32) as _;
+            let header = libc::CMSG_FIRSTHDR(&message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(size as u32) as _;
+            std::ptr::copy_nonoverlapping(fds.as_ptr().cast::<u8>(), libc::CMSG_DATA(header), size);
+            libc::sendmsg(inlet, &message, libc::MSG_NOSIGNAL) == 1
+        };
+    }
+    if FILLED.swap(sent, Ordering::Relaxed) {
+        let mut byte = 0_u8;
+        // SAFETY: a place of one byte. What came along with it is closed, for there is no room for it.
+        unsafe { libc::recv(outlet, (&raw mut byte).cast(), 1, 0) };
+    }
+}
+
 /// Which of two this process is after [`part`].
 pub enum Part {
     /// The one that goes on: the agent.
@@ -51,6 +93,8 @@ pub enum Part {
         parent: u32,
         /// Gives the signals that concern a guard.
         signals: OwnedFd,
+        /// Keeps open what the agent has put there, until the guard ends.
+        safe: OwnedFd,
     },
 }
 
@@ -72,16 +116,24 @@ pub fn part() -> io::Result<Part> {
             libc::sigaddset(&mut known, signal);
         }
         let guard = libc::getpid();
+        let flags = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        let mut ends = [-1; 2];
+        libc::socketpair(libc::AF_UNIX, flags, 0, ends.as_mut_ptr());
         let parted = owned(libc::signalfd(-1, &known, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK).into())
-            .and_then(|signals| Ok((signals, result(libc::fork().into())?)));
+            .and_then(|signals| Ok((signals, owned(ends[1].into())?, result(libc::fork().into())?)));
         match parted {
-            Ok((signals, agent)) if agent > 0 => {
+            Ok((signals, safe, agent)) if agent > 0 => {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT);
                 // A guard takes signals from the descriptor alone.
                 std::mem::forget(blocked);
-                Ok(Part::Guard { agent: agent as u32, parent, signals })
+                Ok(Part::Guard { agent: agent as u32, parent, signals, safe })
             }
-            Ok(_) => {
+            Ok((_, safe, _)) => {
+                // Open for as long as this process lives.
+                std::mem::forget(safe);
+                for (place, end) in SAFE.iter().zip(ends) {
+                    place.store(end, Ordering::Relaxed);
+                }
                 GUARD.store(guard, Ordering::Relaxed);
                 libc::signal(libc::SIGCONT, continued as *const () as libc::sighandler_t);
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT);
@@ -126,18 +178,19 @@ pub fn parent() -> u32 {
     unsafe { libc::getppid() as u32 }
 }
 
-/// Closes everything but these and what the process has as 0 and 2.
-pub fn close_all_but(kept: &OwnedFd) {
-    let kept = kept.as_raw_fd();
-    let last = libc::c_int::MAX;
+/// Closes everything but these two and what the process has as 0 and 2.
+pub fn close_all_but(one: &OwnedFd, other: &OwnedFd) {
+    let (one, other) = (one.as_raw_fd(), other.as_raw_fd());
+    let (first, second) = (one.min(other), one.max(other));
+    let ranges = [(3, first - 1), (first + 1, second - 1), (second + 1, libc::c_int::MAX)];
     // SAFETY: plain numbers. A guard calls this, which uses no descriptor but those it keeps.
     unsafe {
         libc::close(1);
-        let older = libc::syscall(libc::SYS_close_range, 3, kept - 1, 0) < 0
-            || libc::syscall(libc::SYS_close_range, kept + 1, last, 0) < 0;
-        if older && kept > 2 {
-            for fd in (3..1024).filter(|fd| *fd != kept) {
-                libc::close(fd);
+        for (from, to) in ranges {
+            if from <= to && libc::syscall(libc::SYS_close_range, from, to, 0) < 0 {
+                for fd in from..=to.min(1023) {
+                    libc::close(fd);
+                }
             }
         }
     }
