@@ -14,7 +14,7 @@ use crate::program::{Command, DetachOrder};
 use crate::remote::{Remote, read_value};
 use crate::reply::{Reply, Route, Slot};
 use crate::scope::{NEVER, Scope, Stand};
-use crate::shared::{Core, Shared};
+use crate::shared::{Core, Endpoint, Shared};
 use crate::tree::Router;
 use offshoot_bootstrap::Platform;
 use std::ffi::OsStr;
@@ -220,7 +220,8 @@ impl Context {
     /// In a function: whether its call still matters. To be asked now and then by a function that takes long.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] when the caller has given it up, [`Error::TimedOut`] when its time is over.
+    /// [`Error::Cancelled`] when the caller has given it up, [`Error::TimedOut`] when its time is over, [`Error::ShutDown`] when the
+    /// context ends: what the function has to clean up it has 400 ms for, then the process ends.
     pub fn check(&self) -> Result<()> {
         let Some(scope) = &self.scope else { return Ok(()) };
         if let Some(refusal) = scope.refusal(self.name()) {
@@ -229,6 +230,51 @@ impl Context {
         match scope.deadline() {
             (due, _) if due <= self.node().now() => Err(scope.error(self.name(), Stand::Late)),
             _ => Ok(()),
+        }
+    }
+
+    /// In a function: does nothing for so long, but no longer than its call matters. To be used in the place of
+    /// [`std::thread::sleep`], which goes on when nobody wants the call any more, or its context ends.
+    ///
+    /// ```no_run
+    /// # use offshoot_agent as offshoot;
+    /// # use offshoot::{Context, remote};
+    /// use std::time::Duration;
+    ///
+    /// #[remote(crate = offshoot)]
+    /// fn wait_for(cx: &Context, path: String) -> offshoot::Result<()> {
+    ///     while !std::path::Path::new(&path).exists() {
+    ///         cx.sleep(Duration::from_millis(100))?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Context::check`], as soon as it is so. On a context that is of no call, [`Error::ShutDown`] when the router has ended.
+    pub fn sleep(&self, duration: Duration) -> Result<()> {
+        let shared = self.node();
+        let slot = Slot::new(self.scope());
+        let flow = {
+            let mut core = shared.lock();
+            if core.stopped && self.scope.is_none() {
+                return Err(Error::ShutDown);
+            }
+            // Whoever ends the call does so with this locked.
+            self.check()?;
+            let here = core.node.id();
+            let flow = core.node.watch(here);
+            core.endpoints.insert(flow, Endpoint::Reply(Arc::clone(&slot)));
+            flow
+        };
+        let ended = slot.wait(Some(self.time_left().map_or(duration, |left| left.min(duration))));
+        let mut core = shared.lock();
+        core.node.unwatch(flow);
+        core.forget(flow);
+        drop(core);
+        match ended {
+            Some(Err(error)) => Err(error),
+            _ => self.check(),
         }
     }
 
@@ -246,7 +292,8 @@ impl Context {
         Command::new(self, program.as_ref())
     }
 
-    /// A child of that context on the same machine as the same user.
+    /// A child of that context on the same machine as the same user. It has the environment of its parent, whole: for one without that,
+    /// `shell_words(["env", "-i", "/bin/sh"].map(str::to_owned).into())`.
     #[must_use]
     pub fn local(&self) -> Hop<Local> {
         self.hop(Local::default())

@@ -59,7 +59,7 @@ where
             return core.node.reset(flow, Reason::ShutDown, "");
         }
         let id = core.node.id();
-        let scope = Arc::new(Scope::new(None, NEVER, 0));
+        let scope = Arc::new(Scope::new(Some(Arc::clone(&shared.life)), NEVER, 0));
         let here = Context::new(shared, id, core.name_of(id)).in_scope(&scope);
         core.endpoints.insert(flow, Endpoint::Busy(Some(Arc::clone(&scope))));
         let (node, size, until) = (Arc::clone(shared), request.bytes.len(), Arc::clone(&scope));
@@ -83,7 +83,7 @@ where
             }
         };
         // One that is taken back does not keep its place among those that wait.
-        if !shared.workers.hire().run(Some(&until), size, Box::new(work)) {
+        if !shared.workers.hire(shared).run(Some(&until), size, Box::new(work)) {
             core.node.reset(flow, Reason::QueueFull, "too many calls wait for their turn there");
             core.forget(flow);
         }

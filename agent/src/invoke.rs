@@ -100,7 +100,7 @@ pub fn quick(mut run: Run) -> Started {
 
 /// On a worker, beside others.
 pub fn concurrent(run: Run) -> Started {
-    let (workers, scope) = (run.shared.workers.hire(), Arc::clone(&run.scope));
+    let (workers, scope) = (run.shared.workers.hire(&run.shared), Arc::clone(&run.scope));
     on_worker(&workers, Some(&scope), run.request.len(), move || run.finish())
 }
 
@@ -130,7 +130,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// On a worker, one call of the function at a time in this context, in the order in which they came.
 pub fn serial(run: Run) -> Started {
-    let workers = run.shared.workers.hire();
+    let workers = run.shared.workers.hire(&run.shared);
     let mut turns = locked(&workers.turns);
     let function = run.function.name;
     if let Some(turn) = turns.iter_mut().find(|turn| turn.function == function) {
@@ -184,7 +184,7 @@ pub(crate) struct Flight {
 /// On a worker, once for all who ask with the same arguments while it runs. Nobody's giving up ends it but the last one's.
 pub fn shared(run: Run) -> Started {
     let Run { shared, function, context, scope: asker, origin, obeyed, request, at, answer } = run;
-    let workers = shared.workers.hire();
+    let workers = shared.workers.hire(&shared);
     let mut flights = locked(&workers.flights);
     let arguments = &request[at..];
     let same = |flight: &&mut Flight| {
@@ -198,7 +198,7 @@ pub fn shared(run: Run) -> Started {
         flight.askers.push((answer, asker));
         return Started::Later;
     }
-    let scope = Arc::new(Scope::new(None, NEVER, 0));
+    let scope = Arc::new(Scope::new(Some(Arc::clone(&shared.life)), NEVER, 0));
     leave_by_cancel(&workers, &asker, &scope);
     flights.push(Flight {
         function: function.name,

@@ -23,6 +23,8 @@ pub(crate) enum Stand {
     Cancelled = 2,
     /// Its time is over.
     Late = 3,
+    /// The context in which it runs ends.
+    Gone = 4,
 }
 
 /// Asked when a scope is cancelled or late: the scope that now ends as well, if any.
@@ -61,7 +63,8 @@ impl Scope {
             0 => Stand::Going,
             1 => Stand::Over,
             2 => Stand::Cancelled,
-            _ => Stand::Late,
+            3 => Stand::Late,
+            _ => Stand::Gone,
         }
     }
 
@@ -114,6 +117,7 @@ impl Scope {
     pub fn error(&self, name: &str, stand: Stand) -> Error {
         match stand {
             Stand::Late => Error::TimedOut { context: name.into(), after_ms: self.deadline().1 },
+            Stand::Gone => Error::ShutDown,
             _ => Error::Cancelled { context: name.into() },
         }
     }
@@ -141,5 +145,9 @@ mod tests {
         assert!(inner.refusal("x").is_none());
         assert!(outer.end(Stand::Cancelled) && !outer.end(Stand::Late) && !outer.end(Stand::Over));
         assert_eq!(inner.refusal("x"), Some(Error::Cancelled { context: "x".into() }));
+        let life = Arc::new(Scope::new(None, NEVER, 0));
+        let call = Scope::new(Some(Arc::clone(&life)), 100, 70);
+        assert!(life.end(Stand::Gone) && call.deadline() == (100, 70));
+        assert_eq!(call.refusal("x"), Some(Error::ShutDown));
     }
 }

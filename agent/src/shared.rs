@@ -349,13 +349,18 @@ impl Core {
 
     /// Ends a scope: whoever waits in it is told, and whoever works for it elsewhere.
     pub fn cancel(&mut self, scope: &Arc<Scope>, stand: Stand) {
+        self.end_scope(scope, stand, false);
+    }
+
+    /// The same, and with `unscoped` for those who wait in none as well.
+    pub fn end_scope(&mut self, scope: &Arc<Scope>, stand: Stand, unscoped: bool) {
         let mut next = scope.end(stand).then(|| Arc::clone(scope));
         while let Some(scope) = next {
-            let within = |other: Option<&Arc<Scope>>| other.is_some_and(|other| other.is_within(&scope));
+            let within = |other: Option<&Arc<Scope>>| other.map_or(unscoped, |other| other.is_within(&scope));
             let is_in = |endpoint: &Endpoint| match endpoint {
                 Endpoint::Reply(slot) => within(slot.scope.as_ref()),
                 Endpoint::Stream(stream) => within(stream.scope()),
-                Endpoint::Station(station) => within(station.scope()),
+                Endpoint::Station(station) => station.scope().is_some_and(|scope| within(Some(scope))),
                 _ => false,
             };
             let mut flows: Vec<FlowKey> = self
@@ -368,6 +373,7 @@ impl Core {
             for flow in flows {
                 match stand {
                     Stand::Late => self.node.reset(flow, Reason::Late, ""),
+                    Stand::Gone => self.node.reset(flow, Reason::ShutDown, "what it was for ends"),
                     _ => self.node.reset(flow, Reason::Cancelled, "what it was for was given up"),
                 }
                 let error = scope.error(&self.name_of(flow.peer), stand);
@@ -424,6 +430,8 @@ pub(crate) struct Shared {
     pub waker: EventFd,
     /// The threads that functions run on.
     pub workers: Crew,
+    /// What all calls that run here are within: it ends when the node does.
+    pub life: Arc<Scope>,
     /// What functions keep from call to call.
     pub states: States,
     /// When the node's own time began.
@@ -481,6 +489,7 @@ impl Shared {
             epoll,
             waker,
             workers: Crew::default(),
+            life: Arc::new(Scope::new(None, NEVER, 0)),
             states: States::default(),
             began: Instant::now(),
             deadline: AtomicU64::new(NEVER),

@@ -27,7 +27,8 @@ impl States {
 
 impl Context {
     /// This process's state of type `T`, made by `T::default()` when it is first asked for. It is the same for all calls that run
-    /// in this process and tree, and is dropped when the context ends.
+    /// in this process and tree, and is dropped when the context ends: behind its functions, which are given up then, or with the last of them
+    /// that holds it.
     ///
     /// ```no_run
     /// # use offshoot_agent as offshoot;

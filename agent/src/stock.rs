@@ -60,6 +60,9 @@ fn user_name(uid: u32) -> String {
 }
 
 /// The agent's environment, sorted; what is not text is given lossily.
+///
+/// That of a `local` context is its parent's, whole: what a controller has there, tokens and passwords of other programs included, is in
+/// each of its local agents, and any ancestor of one is told it. Behind ssh and sudo it is what these let through.
 #[remote(crate = crate, quick)]
 pub fn environment() -> Vec<(String, String)> {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();

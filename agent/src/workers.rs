@@ -4,9 +4,10 @@
 //! whose functions are all quick, as the stock agent, has no code of threads.
 
 use crate::invoke::{Flight, Turn};
-use crate::scope::Scope;
+use crate::scope::{Scope, Stand};
+use crate::shared::{Core, Shared};
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// How many functions run at once in one context; further calls wait for their turn.
@@ -36,6 +37,7 @@ trait Hired: Send + Sync {
     fn forget(&self, scope: &Arc<Scope>) -> bool;
     fn are_idle(&self) -> bool;
     fn look(&self) -> (u32, [u64; 2]);
+    fn give_up(&self, shared: &Shared, core: &mut Core, agent: bool);
     fn stop(&self, patience: Duration);
 }
 
@@ -48,13 +50,13 @@ impl Crew {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
-    /// The workers, from now on.
-    pub fn hire(&self) -> Arc<Workers> {
+    /// The workers of this node, from now on.
+    pub fn hire(&self, shared: &Arc<Shared>) -> Arc<Workers> {
         let mut crew = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (hired, stopped) = &mut *crew;
         let new = || {
             let state = Mutex::new(State { stopped: *stopped, ..State::default() });
-            Arc::new(Workers { state, ..Workers::default() })
+            Arc::new(Workers { state, node: Arc::downgrade(shared), ..Workers::default() })
         };
         Arc::clone(hired.get_or_insert_with(|| new())).workers()
     }
@@ -74,6 +76,16 @@ impl Crew {
         self.hired().map_or((0, [0, 0]), |workers| workers.look())
     }
 
+    /// The node ends: functions that run see that they are given up, with what they wait for, and no others start. In an agent
+    /// nobody waits but for them. The broker is woken when the last of them has ended.
+    pub fn give_up(&self, shared: &Shared, core: &mut Core, agent: bool) {
+        // Whoever is hired from now on starts nothing.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        if let Some(workers) = self.hired() {
+            workers.give_up(shared, core, agent);
+        }
+    }
+
     /// Lets threads end as they become idle, and waits for those that are. Nothing starts after that.
     pub fn stop(&self, patience: Duration) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
@@ -88,6 +100,8 @@ impl Crew {
 pub(crate) struct Workers {
     state: Mutex<State>,
     work: Condvar,
+    /// Whose they are: its broker waits for the last of them at the end.
+    node: Weak<Shared>,
     /// Functions of which one call runs at a time, with those that wait.
     pub turns: Mutex<Vec<Turn>>,
     /// Runs that several wait for.
@@ -153,8 +167,19 @@ impl Workers {
             }
         }
         state.threads -= 1;
+        let stopped = state.stopped;
         drop(state);
         self.work.notify_all();
+        if stopped && let Some(node) = self.node.upgrade() {
+            node.wake();
+        }
+    }
+
+    fn close(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.stopped = true;
+        self.work.notify_all();
+        state
     }
 }
 
@@ -187,12 +212,16 @@ impl Hired for Workers {
         ((state.threads - state.idle) as u32, [state.queue.len() as u64, state.threads as u64])
     }
 
+    fn give_up(&self, shared: &Shared, core: &mut Core, agent: bool) {
+        // What waits for its turn finds itself given up when it has it: a program's values are not dropped with the node locked.
+        drop(self.close());
+        core.end_scope(&shared.life, Stand::Gone, agent);
+    }
+
     fn stop(&self, patience: Duration) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.stopped = true;
+        let mut state = self.close();
         state.queue.clear();
         state.bytes = 0;
-        self.work.notify_all();
         let _unfinished = self.work.wait_timeout_while(state, patience, |state| state.threads > 0);
     }
 }
@@ -200,16 +229,20 @@ impl Hired for Workers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::images::Images;
+    use crate::node::Node;
     use std::sync::mpsc::channel;
 
     #[test]
     fn a_crew_without_work_is_nobody_and_one_that_was_stopped_starts_nothing() {
+        let node = Shared::new(Node::root(), Images::found(Box::new(|_| unreachable!("no hop is taken"))));
+        let node = node.expect("there are descriptors");
         let crew = Crew::default();
         assert!(crew.are_idle() && crew.look() == (0, [0, 0]));
         assert!(!crew.forget(&Arc::new(Scope::new(None, crate::scope::NEVER, 0))));
         assert!(crew.hired().is_none(), "questions hire nobody");
         let (done, told) = channel();
-        assert!(crew.hire().run(None, 0, Box::new(move || done.send(7).unwrap())));
+        assert!(crew.hire(&node).run(None, 0, Box::new(move || done.send(7).unwrap())));
         assert_eq!(told.recv(), Ok(7));
         crew.stop(Duration::from_secs(60));
         assert_eq!(crew.look(), (0, [0, 0]));
@@ -217,7 +250,7 @@ mod tests {
         let stopped = Crew::default();
         stopped.stop(Duration::ZERO);
         let (done, told) = channel::<()>();
-        assert!(stopped.hire().run(None, 0, Box::new(move || drop(done))));
+        assert!(stopped.hire(&node).run(None, 0, Box::new(move || drop(done))));
         assert!(told.recv().is_err(), "what is never run is let go");
         assert_eq!(stopped.look(), (0, [0, 0]));
     }

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::error::{Error, Reason};
 use crate::id::{ContextId, FlowKey};
 use crate::invoke::{Run, Started};
-use crate::remote::{FUNCTIONS, Function, failed, failure_of, value};
+use crate::remote::{FUNCTIONS, Function, Outcome, failed, failure_of, value};
 use crate::scope::{NEVER, Scope, Stand};
 use crate::shared::{Core, Endpoint, Shared};
 use crate::told::Origin;
@@ -114,7 +114,7 @@ pub(super) fn begin(
         Some(ms) if !cast => (came.saturating_add(ms.into()), ms.into()),
         _ => (NEVER, 0),
     };
-    let scope = Arc::new(Scope::new(None, due, allowed));
+    let scope = Arc::new(Scope::new(Some(Arc::clone(&shared.life)), due, allowed));
     if due <= shared.now() {
         return Ok(Begun::Reply(failed(&scope.error(&name, Stand::Late)), function.name));
     }
@@ -163,6 +163,10 @@ pub(super) fn call(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, auth: C
 /// A call has an outcome. Whether it goes on its way: one that was given up, or whose time is over, has been answered.
 pub(crate) fn deliver(shared: &Arc<Shared>, core: &mut Core, to: Answer, reply: Vec<u8>) -> bool {
     let leaves = can_leave(&reply);
+    // That it was given up with its context the caller is told by the end of that, with the reason.
+    if core.stopped && reply.first() != Some(&(Outcome::Value as u8)) {
+        return false;
+    }
     match to {
         Answer::Flow(flow) => match core.endpoints.get(&flow) {
             Some(Endpoint::Busy(_)) => {

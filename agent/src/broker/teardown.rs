@@ -38,6 +38,7 @@ impl Broker {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         core.stopped = true;
+        shared.workers.give_up(&shared, &mut core, self.place.is_agent());
         if let Place::Joined(up) = self.place {
             // Whoever waits for something above is told now, and those above are, while what is below ends in its own time.
             self.unwatch(Role::Link(up));
@@ -59,9 +60,14 @@ impl Broker {
         self.after(patience, Timer::Farewell);
     }
 
-    /// Whether the end has come.
+    /// Whether the end has come. An agent's process ends with it, so its functions are waited for; those of other programs by
+    /// who ends the tree.
     pub(super) fn check_farewell(&mut self) {
-        if self.stopping && self.children.is_empty() && self.programs.is_empty() {
+        if !self.stopping || !self.children.is_empty() || !self.programs.is_empty() {
+            return;
+        }
+        let may_clean_up = self.place.is_agent() && !self.forced;
+        if !may_clean_up || self.shared.workers.are_idle() {
             self.done = true;
         }
     }

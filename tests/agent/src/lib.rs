@@ -2,6 +2,7 @@
 //!
 //! Both sides link this library: the suite for the types, the agent for the code.
 
+pub mod cleanup;
 pub mod flows;
 pub mod lasting;
 pub mod services;

@@ -1,0 +1,174 @@
+//! Functions that have something to clean up when they are given up, each waiting in another way.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use offshoot::{CallError, Chain, Context, Error, Reply, Select, remote};
+
+use crate::hang;
+use crate::ways::note;
+
+/// Everything a function can wait for, by name.
+pub const WAYS: [&str; 9] =
+    ["checks", "sleeps", "program", "reads", "call", "kept", "receives", "selects", "connects"];
+
+/// A file that is removed in the end, which takes a while.
+struct Guard {
+    file: PathBuf,
+    takes: Duration,
+}
+
+impl Guard {
+    fn new(file: PathBuf, ms: u64) -> Guard {
+        note(&file, "to be removed");
+        Guard { file, takes: Duration::from_millis(ms) }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Work that cannot be given up.
+        thread::sleep(self.takes);
+        let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+/// State that a function holds for as long as it runs.
+struct Held(#[allow(dead_code, reason = "it is for its end")] Guard);
+
+/// A context below that belongs to no call.
+struct Below(Context);
+
+fn flat<E: std::fmt::Display>(outcome: Result<(), CallError<E>>) -> Result<(), Error> {
+    outcome.map_err(|error| Error::Function(error.to_string()))
+}
+
+fn wait(cx: &Context, way: &str) -> Result<(), Error> {
+    match way {
+        "checks" => loop {
+            cx.check()?;
+            thread::park_timeout(Duration::from_millis(2));
+        },
+        "sleeps" => cx.sleep(Duration::from_secs(1000)),
+        "program" => cx.command("sleep").arg("1000").output().map(drop),
+        "reads" => {
+            let mut program = cx.command("sleep").arg("1000").spawn()?;
+            let mut stdout = program.stdout.take().ok_or(Error::ShutDown)?;
+            std::io::copy(&mut stdout, &mut std::io::sink())
+                .map(drop)
+                .map_err(|error| Error::Function(error.to_string()))
+        }
+        "call" => flat(cx.local().connect()?.call(hang {})),
+        "kept" => {
+            let below = cx.state_or_else(|cx| Ok(Below(cx.local().connect()?)))?;
+            flat(below.0.call(hang {}))
+        }
+        "receives" => {
+            let (_to, from) = cx.router().channel::<u64>()?;
+            from.recv().map(drop).map_err(|error| Error::Function(error.to_string()))
+        }
+        "selects" => {
+            let select = Select::new([cx.local().connect()?.start(hang {})]);
+            select.wait().map(drop).ok_or(Error::ShutDown)
+        }
+        // A hop that does not come up.
+        "connects" => cx
+            .local()
+            .shell_words(vec!["sleep".into(), "1000".into()])
+            .timeout(Duration::from_secs(1000))
+            .connect()
+            .map(drop),
+        other => panic!("{other} is no way to wait"),
+    }
+}
+
+fn guarded(cx: &Context, dir: &Path, name: &str, way: &str, ms: u64) -> Result<(), Error> {
+    let state = cx.state_or_else(|_| Ok(Held(Guard::new(dir.join("state"), 0))))?;
+    let _guard = Guard::new(dir.join(name), ms);
+    note(&dir.join(format!("begun-{name}")), &std::process::id().to_string());
+    let outcome = wait(cx, way);
+    drop(state);
+    outcome
+}
+
+/// Waits in that way, and has something to clean up after it, which takes so long.
+#[remote]
+pub fn hold(cx: &Context, dir: PathBuf, name: String, way: String, ms: u64) -> Result<(), Error> {
+    guarded(cx, &dir, &name, &way, ms)
+}
+
+/// One at a time.
+#[remote(serial)]
+pub fn hold_in_turn(cx: &Context, dir: PathBuf, name: String, ms: u64) -> Result<(), Error> {
+    guarded(cx, &dir, &name, "checks", ms)
+}
+
+/// One for all who ask.
+#[remote(shared)]
+pub fn hold_for_all(cx: &Context, dir: PathBuf, name: String, ms: u64) -> Result<(), Error> {
+    guarded(cx, &dir, &name, "checks", ms)
+}
+
+/// Nobody waits for it.
+#[remote(no_reply)]
+pub fn hold_for_nobody(cx: &Context, dir: PathBuf, name: String, ms: u64) {
+    let _ = guarded(cx, &dir, &name, "sleeps", ms);
+}
+
+/// Does not look whether it is given up.
+#[remote]
+pub fn look_away(dir: PathBuf) {
+    note(&dir.join("begun-away"), &std::process::id().to_string());
+    hang();
+}
+
+/// Sleeps where it runs, and says how that ended.
+#[remote]
+pub fn doze(cx: &Context, dir: PathBuf, ms: u64) -> Result<(), Error> {
+    note(&dir.join("begun-doze"), "");
+    let outcome = cx.sleep(Duration::from_millis(ms));
+    note(&dir.join("dozed.part"), &outcome.as_ref().map_or_else(Error::to_string, |()| "slept".into()));
+    let _ = std::fs::rename(dir.join("dozed.part"), dir.join("dozed"));
+    outcome
+}
+
+/// The calls that [`begin_all`] has made.
+#[must_use = "dropping it gives them up"]
+pub struct Begun {
+    _calls: Vec<Reply<hold>>,
+    _in_turn: Reply<hold_in_turn>,
+    _for_all: [Reply<hold_for_all>; 2],
+    _chain: Chain,
+    /// What each has to remove, and the state that all of them hold.
+    pub files: Vec<PathBuf>,
+    /// The process in which they run.
+    pub process: u32,
+}
+
+/// Starts a function of each kind, waiting in each way, and waits until all of them have begun.
+///
+/// # Errors
+/// When one cannot be started.
+pub fn begin_all(there: &Context, dir: &Path, ms: u64) -> Result<Begun, Error> {
+    let (name, own) = (|name: &str| name.to_owned(), || dir.to_owned());
+    let calls = WAYS.map(|way| there.start(hold { dir: own(), name: name(way), way: name(way), ms }));
+    let in_turn = there.start(hold_in_turn { dir: own(), name: name("in-turn"), ms });
+    let for_all = [(); 2].map(|()| there.start(hold_for_all { dir: own(), name: name("for-all"), ms }));
+    there.cast(hold { dir: own(), name: name("cast"), way: name("checks"), ms })?;
+    there.cast(hold_for_nobody { dir: own(), name: name("for-nobody"), ms })?;
+    let chain = there.chain()?;
+    drop(chain.start(hold { dir: own(), name: name("chained"), way: name("sleeps"), ms }));
+    let names = WAYS.into_iter().chain(["in-turn", "for-all", "cast", "for-nobody", "chained"]);
+    let mut process = 0;
+    for name in names.clone() {
+        let begun = dir.join(format!("begun-{name}"));
+        while process == 0 || !begun.exists() {
+            let text = std::fs::read_to_string(&begun).unwrap_or_default();
+            process = text.strip_suffix('\n').and_then(|text| text.parse().ok()).unwrap_or(process);
+            thread::park_timeout(Duration::from_millis(2));
+        }
+    }
+    let files = names.chain(["state"]).map(|name| dir.join(name)).collect();
+    Ok(Begun { _calls: calls.into(), _in_turn: in_turn, _for_all: for_all, _chain: chain, files, process })
+}
