@@ -38,6 +38,11 @@ impl CodecError {
         CodecError(format!("{length}{TOO_LARGE}"))
     }
 
+    /// Whether it is the fault of a type, however well both sides agree.
+    pub(crate) fn is_of_type(&self) -> bool {
+        self.0.ends_with(read::UNTOLD)
+    }
+
     /// Whether that is what it says.
     pub(crate) fn is_too_large(&self) -> bool {
         self.0.ends_with(TOO_LARGE)
@@ -121,7 +126,7 @@ fn read_from<T: DeserializeOwned>(bytes: &[u8], whole: Option<&Arc<Vec<u8>>>) ->
         return Err(CodecError::too_large(bytes.len()));
     }
     let mut reader = read::Reader::new(bytes, whole);
-    let value = T::deserialize(&mut reader).map_err(CodecError::from)?;
+    let value = T::deserialize(&mut reader).map_err(|wrong| reader.tell(wrong))?;
     match reader.left.len() {
         0 => Ok(value),
         more => Err(CodecError(format!("{more} bytes more than it should have"))),

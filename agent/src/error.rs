@@ -421,12 +421,14 @@ impl DeadLetter {
 
 /// A codec error about what `context` sent.
 pub(crate) fn codec_error(context: &str, error: CodecError) -> Error {
-    of_codec(
-        context,
-        error,
-        "a value could not be understood: ",
-        "; are both sides built from the same source?",
-    )
+    let after = match error.is_of_type() {
+        true => {
+            ": types with serde's `untagged`, `tag` or `flatten`, and the values of serde_json, cannot be sent, whoever reads \
+             them; send one that says what it is"
+        }
+        false => "; are both sides built from the same source?",
+    };
+    of_codec(context, error, "a value could not be understood: ", after)
 }
 
 /// A codec error about what was to be sent from or to `context`.
@@ -527,5 +529,54 @@ mod tests {
         assert_eq!(unsent("web1", error()).to_string(), "web1: a value could not be sent: a bool of 7");
         let text = codec_error("web1", error()).to_string();
         assert!(text.starts_with("web1: a value could not be understood: a bool of 7; are"), "{text}");
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(untagged)]
+    #[expect(dead_code, reason = "it cannot be read")]
+    enum Loose {
+        Number(u8),
+        Text(String),
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "it cannot be read")]
+    struct Rules {
+        name: String,
+        first: Loose,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(tag = "kind")]
+    #[expect(dead_code, reason = "it cannot be read")]
+    enum Tagged {
+        One { value: u8 },
+    }
+
+    #[test]
+    fn a_type_that_cannot_be_sent_is_named_and_nothing_else_is_blamed() {
+        let bytes = codec::to_bytes(&("x", 7u8)).unwrap();
+        let told = [
+            codec::from_bytes::<Rules>(&bytes).map(drop),
+            codec::from_bytes::<(Rules, u8)>(&bytes).map(drop),
+            codec::from_bytes::<Vec<Rules>>(&[&[1], &bytes[..]].concat()).map(drop),
+        ];
+        for told in told {
+            let text = codec_error("web1", told.unwrap_err()).to_string();
+            assert!(
+                text.starts_with("web1: a value could not be understood: Rules has a type that does"),
+                "{text}"
+            );
+            assert!(text.contains("`untagged`") && !text.contains("same source"), "{text}");
+        }
+        for told in
+            [codec::from_bytes::<Loose>(&bytes).map(drop), codec::from_bytes::<Tagged>(&bytes).map(drop)]
+        {
+            let text = codec_error("web1", told.unwrap_err()).to_string();
+            assert!(text.contains("`untagged`") && !text.contains("same source"), "{text}");
+        }
+        // A named type that was read to its end has nothing to do with what follows.
+        let text = codec::from_bytes::<(Option<Error>, Loose)>(&[0, 7]).unwrap_err().to_string();
+        assert_eq!(text, "a type that does not say what comes");
     }
 }

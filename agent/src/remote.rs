@@ -141,7 +141,7 @@ fn split_error(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 #[must_use]
 pub fn run_encoded<F: Remote>(cx: &Context, origin: Origin, request: Vec<u8>, at: usize) -> Vec<u8> {
     let call = travel::arrive::<F>(cx, (origin, cx.name()), &Arc::new(request), at);
-    outcome(cx, call)
+    outcome(cx, call.map_err(|error| of_what(error, "the arguments of ", F::NAME)))
 }
 
 /// The same where the node is locked: contexts and ends of streams cannot arrive there.
@@ -172,6 +172,17 @@ fn outcome<F: Remote>(cx: &Context, call: Result<F, Error>) -> Vec<u8> {
     }
 }
 
+/// An error about a value, with what that is of which function.
+fn of_what(error: Error, what: &str, function: &str) -> Error {
+    match error {
+        Error::Codec { context, detail } => match detail.strip_prefix("a value ") {
+            Some(rest) => Error::Codec { context, detail: [what, function, " ", rest].concat() },
+            None => Error::Codec { context, detail },
+        },
+        other => other,
+    }
+}
+
 /// What a reply says that has come to `context`, for a function.
 pub(crate) fn read_reply<F: Remote>(
     context: &Context,
@@ -187,7 +198,8 @@ pub(crate) fn read_reply<F: Remote>(
             Err(error.map_or_else(CallError::Failed, CallError::Function))
         }
         Some((&tag, _)) if tag == Outcome::Value as u8 => {
-            Ok(travel::arrive(context, from, &Arc::new(reply), 1)?)
+            let value = travel::arrive(context, from, &Arc::new(reply), 1);
+            Ok(value.map_err(|error| of_what(error, "the result of ", F::NAME))?)
         }
         _ => read_value(context.name(), &reply).map_err(|error| error.naming(context.name()).into()),
     }

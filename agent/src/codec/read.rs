@@ -23,7 +23,12 @@ pub(super) struct Reader<'a> {
     /// The message that they are from, where its memory may be kept.
     whole: Option<&'a Arc<Vec<u8>>>,
     depth: u32,
+    /// The named type that is being read, for messages; in an agent that has none but this crate's, nothing.
+    inside: &'static str,
 }
+
+/// What is wrong with a type, and no fault of the bytes.
+pub(super) const UNTOLD: &str = "a type that does not say what comes";
 
 /// What is wrong, without anything to drop: this type is in every line of what serde derives.
 #[derive(Debug)]
@@ -87,7 +92,30 @@ impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8], whole: Option<&'a Arc<Vec<u8>>>) -> Reader<'a> {
         // One that was made and not used is no later value's.
         OBJECTION.set(None);
-        Reader { left: bytes, whole, depth: 0 }
+        Reader { left: bytes, whole, depth: 0, inside: "" }
+    }
+
+    /// What is wrong, with the type in which it is where that is the type's own fault.
+    pub fn tell(&self, wrong: Wrong) -> CodecError {
+        if cfg!(panic = "unwind") && wrong.0 == UNTOLD && !self.inside.is_empty() {
+            return CodecError(format!("{} has {UNTOLD}", self.inside));
+        }
+        wrong.into()
+    }
+
+    /// Reads what is in a named type.
+    fn within<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Reader<'a>) -> Result<T>,
+    ) -> Result<T> {
+        if !cfg!(panic = "unwind") {
+            return read(self);
+        }
+        let outer = std::mem::replace(&mut self.inside, name);
+        let value = read(self)?;
+        self.inside = outer;
+        Ok(value)
     }
 
     #[inline(never)]
@@ -173,7 +201,7 @@ macro_rules! numbers {
 macro_rules! unsupported {
     ($($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, _: V) -> Result<V::Value> {
-            error("a type that does not say what comes")
+            error(UNTOLD)
         })*
     };
 }
@@ -261,8 +289,8 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         visitor.visit_unit()
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value> {
-        self.below(|reader| visitor.visit_newtype_struct(reader))
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value> {
+        self.within(name, |reader| reader.below(|reader| visitor.visit_newtype_struct(reader)))
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -276,11 +304,11 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         count: usize,
         visitor: V,
     ) -> Result<V::Value> {
-        self.deserialize_tuple(count, visitor)
+        self.within(name, |reader| reader.deserialize_tuple(count, visitor))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -290,20 +318,20 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        self.deserialize_tuple(fields.len(), visitor)
+        self.within(name, |reader| reader.deserialize_tuple(fields.len(), visitor))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        self.below(|reader| visitor.visit_enum(reader))
+        self.within(name, |reader| reader.below(|reader| visitor.visit_enum(reader)))
     }
 
     fn is_human_readable(&self) -> bool {
