@@ -16,11 +16,11 @@ use crate::tree::Router;
 use crate::wire::{Decoder, Kind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::Level;
 
@@ -39,7 +39,58 @@ pub(crate) const REFUSED: &str = "refused: ";
 /// Dropping it takes the socket away; who has joined stays.
 pub struct Listener {
     inner: Arc<Inner>,
-    joined: Mutex<Receiver<Context>>,
+    joined: Arc<Joined>,
+}
+
+/// Those who have joined and whom nobody has been told of. Any number of threads may wait here, each as long as it likes.
+#[derive(Default)]
+struct Joined {
+    /// And whether nobody comes any more.
+    waiting: Mutex<(VecDeque<Context>, bool)>,
+    came: Condvar,
+}
+
+impl Joined {
+    fn lock(&self) -> MutexGuard<'_, (VecDeque<Context>, bool)> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, context: Context) {
+        let mut waiting = self.lock();
+        if waiting.0.len() < UNSEEN {
+            waiting.0.push_back(context);
+            self.came.notify_one();
+        }
+    }
+
+    fn close(&self) {
+        self.lock().1 = true;
+        self.came.notify_all();
+    }
+
+    /// The next, an error where there is none any more, and nothing where the time is up.
+    fn take(&self, timeout: Option<Duration>) -> Option<Result<Context>> {
+        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut waiting = self.lock();
+        loop {
+            if let Some(context) = waiting.0.pop_front() {
+                return Some(Ok(context));
+            }
+            if waiting.1 {
+                return Some(Err(Error::ShutDown));
+            }
+            waiting = match until {
+                None => self.came.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return None;
+                    }
+                    self.came.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
 }
 
 /// What the listener's thread and its owner share.
@@ -72,8 +123,8 @@ impl Router {
         let end = end.map_err(|error| Error::system(action, error))?;
         let (bound, socket) = Bound::new(path.as_ref())?;
         let inner = Arc::new(Inner { bound, end });
-        let (tell, joined) = sync_channel(UNSEEN);
-        let listener = Listener { inner: Arc::clone(&inner), joined: Mutex::new(joined) };
+        let joined = Arc::new(Joined::default());
+        let listener = Listener { inner: Arc::clone(&inner), joined: Arc::clone(&joined) };
         let slot = Slot::new(None);
         let flow = self.node().with(|core| {
             if core.stopped {
@@ -99,7 +150,7 @@ impl Router {
             inner,
             place: Context::clone(self).unscoped(),
             flow,
-            tell,
+            joined,
             pending: Vec::new(),
             closed: None,
         };
@@ -123,8 +174,7 @@ impl Listener {
     /// # Errors
     /// [`Error::ShutDown`] when the router has ended.
     pub fn accept(&self) -> Result<Context> {
-        let joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
-        joined.recv().map_err(|_| Error::ShutDown)
+        self.joined.take(None).unwrap_or(Err(Error::ShutDown))
     }
 
     /// The same, but waits not longer than `timeout`.
@@ -132,14 +182,11 @@ impl Listener {
     /// # Errors
     /// As [`Listener::accept`]; [`Error::TimedOut`] when the time is up.
     pub fn accept_timeout(&self, timeout: Duration) -> Result<Context> {
-        let joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
-        joined.recv_timeout(timeout).map_err(|error| match error {
-            RecvTimeoutError::Disconnected => Error::ShutDown,
-            RecvTimeoutError::Timeout => Error::TimedOut {
-                context: self.path().display().to_string(),
-                after_ms: timeout.as_millis() as u64,
-            },
-        })
+        let late = || {
+            let context = self.path().display().to_string();
+            Err(Error::TimedOut { context, after_ms: timeout.as_millis() as u64 })
+        };
+        self.joined.take(Some(timeout)).unwrap_or_else(late)
     }
 }
 
@@ -165,7 +212,7 @@ struct Door {
     place: Context,
     /// Ends with the node.
     flow: FlowKey,
-    tell: SyncSender<Context>,
+    joined: Arc<Joined>,
     pending: Vec<Pending>,
     /// Until when nobody is let in, for want of descriptors.
     closed: Option<Instant>,
@@ -211,6 +258,7 @@ impl Door {
                 self.open();
             }
         }
+        self.joined.close();
         self.inner.stop();
         let over = self.place.node().with(|core| {
             core.node.unwatch(self.flow);
@@ -297,12 +345,12 @@ impl Door {
         };
         let name = self.place.name_below(&format!("join.{process}"));
         let context = self.place.child(id, name.into());
-        let tell = self.tell.clone();
+        let joined = Arc::clone(&self.joined);
         let shared = Arc::clone(self.place.node());
         let guest = Box::new(move |broker: &mut Broker| {
             match broker.take_in(stream, context.id(), context.name(), &bytes) {
                 // Where nobody listens to the news any more they are still in.
-                Ok(()) => drop(tell.try_send(context)),
+                Ok(()) => joined.put(context),
                 Err(error) => {
                     broker.shared().say(Level::WARN, format!("{context} could not join: {error}"));
                 }

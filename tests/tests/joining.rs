@@ -219,6 +219,36 @@ fn a_socket_lies_in_nobodys_way_who_lives_and_goes_with_its_listener_or_router()
 }
 
 #[test]
+fn whoever_waits_for_one_who_joins_holds_up_nobody_who_waits_less_long() {
+    let _leaks = Leaks::begin();
+    let (tree, folder) = (Tree::new(), folder());
+    let listener = tree.router.listen(folder.path().join("socket")).expect("nobody is there");
+    thread::scope(|scope| {
+        let accepting: Vec<_> = (0..3).map(|_| scope.spawn(|| listener.accept())).collect();
+        let (tell, told) = std::sync::mpsc::channel();
+        let listener = &listener;
+        scope.spawn(move || {
+            // However long it takes the others to begin: they do not stop waiting until somebody joins.
+            for _ in 0..50 {
+                let outcome = listener.accept_timeout(Duration::from_millis(2));
+                assert!(matches!(outcome, Err(Error::TimedOut { after_ms: 2, .. })), "{outcome:?}");
+            }
+            tell.send(()).expect("it is waited for");
+        });
+        let in_time = told.recv_timeout(LIMIT);
+        let joiners: Vec<Joiner> = (0..3).map(|_| Joiner::joined(PROGRAM, listener.path()).0).collect();
+        let mut seen: Vec<u32> = accepting
+            .into_iter()
+            .map(|one| facts(&one.join().expect("it does not panic").expect("somebody has joined")).process)
+            .collect();
+        let mut expected: Vec<u32> = joiners.iter().map(Joiner::process).collect();
+        seen.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!((in_time, seen), (Ok(()), expected));
+    });
+}
+
+#[test]
 fn a_socket_is_never_anothers_whatever_the_umask() {
     let _leaks = Leaks::begin();
     let folder = folder();
