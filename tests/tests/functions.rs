@@ -325,6 +325,25 @@ fn a_value_that_does_not_serialise_is_an_error_of_the_call_on_either_side() {
 }
 
 #[test]
+fn a_type_that_cannot_be_sent_is_named_as_an_argument_or_a_result() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    let rules = ways::Rules { first: ways::Loose::Text("x".into()) };
+    let outcomes = [
+        ("local: the arguments of ", "take_loose", failure(child.call(ways::take_loose { rules }))),
+        ("local: the result of ", "give_loose", failure(child.call(ways::give_loose {}))),
+    ];
+    for (begin, function, error) in outcomes {
+        let text = error.to_string();
+        assert!(text.starts_with(begin) && text.contains(function), "{text}");
+        assert!(text.contains("could not be understood: Rules has a type that does not say"), "{text}");
+        assert!(text.contains("`untagged`") && !text.contains("same source"), "{text}");
+    }
+    value(child.call(own::nothing {}));
+}
+
+#[test]
 fn a_field_that_is_left_out_is_an_error_where_it_is_sent_and_none_is_read_as_another() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();

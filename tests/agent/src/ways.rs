@@ -301,3 +301,32 @@ pub struct Task {
 pub fn return_task(task: Option<Task>) -> Task {
     task.unwrap_or(Task { retries: None, seen: false, port: 0, priority: Some(0) })
 }
+
+/// Nothing in its bytes says which it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Loose {
+    /// One.
+    Number(u32),
+    /// The other.
+    Text(String),
+}
+
+/// A type with one of those in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rules {
+    /// Which.
+    pub first: Loose,
+}
+
+/// Takes what cannot be read.
+#[remote]
+pub fn take_loose(rules: Rules) {
+    drop(rules);
+}
+
+/// Gives what cannot be read.
+#[remote]
+pub fn give_loose() -> Rules {
+    Rules { first: Loose::Number(7) }
+}
