@@ -22,7 +22,7 @@ fn greeting(from: &Context, to: &Context) -> Result<String, String> {
 #[track_caller]
 fn cut_off(from: &Context, to: &Context) {
     let why = greeting(from, to).expect_err("they are cut off from each other");
-    assert!(why.contains("contexts below different parents may not talk"), "{why}");
+    assert!(why.contains("contexts below different parents may not talk without Router::open_path"), "{why}");
 }
 
 fn below(context: &Context) -> Context {
