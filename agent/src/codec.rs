@@ -324,7 +324,7 @@ mod tests {
         errors.iter().for_each(read_in_both_ways);
         read_in_both_ways(&DeadLetter { reason: Reason::Late, by: ContextId(70_000), text: "late".into() });
         let rules = vec![dialogue::Rule::explain(
-            dialogue::When::Always,
+            dialogue::When::ALWAYS,
             &["a", "b"],
             ConnectErrorKind::HostKey,
             "c",
@@ -334,7 +334,7 @@ mod tests {
             hop: "ssh:web1".into(),
             key: String::new(),
             argv: vec!["ssh".into(), "web1".into()],
-            env: vec![(b"A".to_vec(), vec![0xff])],
+            at_once: u32::MAX,
             attach: Attach::Line,
             terminal: true,
             rules,

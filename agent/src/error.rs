@@ -283,6 +283,10 @@ pub enum ConnectErrorKind {
     Functions,
     /// The user to become does not exist there.
     NoSuchUser,
+    /// It asked something that no answer was given for.
+    Question,
+    /// The connection was dropped before anybody logged in, as a service does that has too many at once.
+    Dropped,
 }
 
 /// A hop that could not be taken: which, why, what the remote said, and what can be done.

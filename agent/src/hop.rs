@@ -136,6 +136,9 @@ setters!(Ssh {
     option: impl Into<String> => |method| method.options.push(option.into());
     /// Seconds between ssh's own keepalives.
     keepalive: u32 => |method| method.keepalive = Some(keepalive);
+    /// How many hops may log in at once by the same way from one place, 10 unless set. The way is the address that `ssh -G` shows,
+    /// or its `ProxyJump` or `ProxyCommand`. The others wait for their turn, and their time begins with that.
+    handshakes: u32 => |method| method.handshakes = handshakes;
     /// Whether ssh compresses.
     compression: bool => |method| method.compression = Some(compression);
     /// The program, where it is not `ssh`.

@@ -1,6 +1,6 @@
 //! The words that each method gives to its program, and what it makes of what the program says.
 
-use offshoot_agent::connect::dialogue::Dialogue;
+use offshoot_agent::connect::dialogue::{Act, Dialogue};
 use offshoot_agent::connect::methods::{HostKeys, Local, Method, Ssh, Sudo};
 use offshoot_agent::connect::{Attach, Recipe};
 use offshoot_agent::{ConnectErrorKind, Secret};
@@ -14,17 +14,32 @@ fn option(recipe: &Recipe, text: &str) -> bool {
     has(recipe, &["-o", text])
 }
 
-/// What ssh or sudo has said when it ends, as a kind of failure.
-fn verdict(recipe: &Recipe, line: &str) -> Option<ConnectErrorKind> {
+/// A dialogue that has heard what goes before ssh: that a host is reached at once, or some other way.
+fn dialogue(recipe: &Recipe, way: &str) -> Dialogue {
     let mut dialogue = Dialogue::new(recipe.rules.clone());
-    dialogue.line(line.as_bytes());
-    dialogue.explanation().map(|(kind, ..)| *kind)
+    for told in ["name deploy@web1", "name web1", "name deploy@farm", way, "way anything"] {
+        dialogue.line(format!("[offshoot 5f] {told}").as_bytes());
+    }
+    dialogue
+}
+
+/// What ssh or sudo has said when it ends, as a kind of failure and its reason.
+fn reason(recipe: &Recipe, way: &str, lines: &[&str]) -> Option<(ConnectErrorKind, String)> {
+    let mut dialogue = dialogue(recipe, way);
+    for line in lines {
+        dialogue.line(line.as_bytes());
+    }
+    dialogue.explanation().map(|why| (why.kind, why.detail.clone()))
+}
+
+fn verdict(recipe: &Recipe, line: &str) -> Option<ConnectErrorKind> {
+    reason(recipe, DIRECT, &[line]).map(|(kind, _)| kind)
 }
 
 #[test]
 fn ssh_leaves_to_the_configuration_what_is_not_set() {
     let recipe = Ssh::new("web1").recipe("");
-    assert_eq!(recipe.argv[0], "ssh");
+    assert_eq!((recipe.argv[0].as_str(), recipe.argv[4].as_str()), ("sh", "ssh"));
     assert!(recipe.argv.ends_with(&["--".into(), "web1".into()]));
     for flag in ["-l", "-p", "-i", "-F", "-J"] {
         assert!(!recipe.argv.iter().any(|word| word == flag), "{flag}");
@@ -58,7 +73,7 @@ fn every_setting_of_ssh_has_its_words() {
         port: Some(2222),
         identity: Some("/k".into()),
         config: Some("/c".into()),
-        options: vec!["ProxyJump=bastion".into(), "LogLevel=DEBUG".into()],
+        options: vec!["ProxyJump=bastion".into(), "LogLevel=QUIET".into()],
         timeout: Duration::from_secs(7),
         keepalive: Some(3),
         compression: Some(true),
@@ -83,7 +98,10 @@ fn every_setting_of_ssh_has_its_words() {
     {
         assert!(place("ProxyJump=bastion") < place(unasked), "{unasked}");
     }
-    assert!(place("LogLevel=DEBUG") < place("LogLevel=ERROR"), "the first value of an option wins in ssh");
+    assert!(
+        recipe.argv.iter().rposition(|word| word == "LogLevel=DEBUG") > Some(place("LogLevel=QUIET")),
+        "the first value of an option wins in ssh"
+    );
     assert!(
         place("ControlMaster=no") < place("ProxyJump=bastion"),
         "and what must hold comes before what is given"
@@ -115,14 +133,14 @@ fn a_password_brings_a_terminal_and_never_a_word() {
         assert!(!format!("{recipe:?}").contains("hunter2"), "masked wherever it is printed");
         assert!(!recipe.argv.iter().any(|word| word.contains("hunter2")));
     }
-    assert!(ssh.recipe("").env == [(b"SSH_ASKPASS_REQUIRE".to_vec(), b"never".to_vec())]);
+    assert!(ssh.recipe("").argv[2].contains("SSH_ASKPASS_REQUIRE=never"));
     assert!(option(&ssh.recipe(""), "BatchMode=no") && option(&ssh.recipe(""), "NumberOfPasswordPrompts=1"));
 }
 
 #[test]
 fn what_ssh_says_is_understood() {
     use ConnectErrorKind::{Denied, HostKey, PasswordRequired, Unreachable};
-    let recipe = Ssh::new("web1").recipe("");
+    let recipe = Ssh::new("web1").recipe("5f");
     for (line, kind) in [
         ("deploy@web1: Permission denied (publickey).", Denied),
         ("deploy@web1: Permission denied (publickey,password).", PasswordRequired),
@@ -144,10 +162,175 @@ fn what_ssh_says_is_understood() {
 
 #[test]
 fn a_question_about_a_host_key_ends_the_hop_and_is_not_waited_out() {
-    use offshoot_agent::connect::dialogue::Act;
-    let mut dialogue = Dialogue::new(Ssh::new("web1").recipe("").rules);
+    let mut dialogue = dialogue(&Ssh::new("web1").recipe("5f"), DIRECT);
     let asked = dialogue.terminal(b"Are you sure you want to continue connecting (yes/no/[fingerprint])? ");
-    assert!(matches!(asked, Some(Act::Fail(ConnectErrorKind::HostKey, ..))), "{asked:?}");
+    assert!(matches!(&asked, Some(Act::Fail(why)) if why.kind == ConnectErrorKind::HostKey), "{asked:?}");
+}
+
+const BEGUN: &str = "debug1: Authentications that can continue: publickey,password";
+const DIRECT: &str = "direct";
+const JUMP: &str = "";
+const COMMAND: &str = "command";
+
+/// What is done about a question, where ssh has said these lines before.
+fn asked(way: &str, lines: &[&str], question: &str) -> &'static str {
+    let mut ssh = Ssh::new("web1");
+    ssh.set_password(Secret::from("hunter2"));
+    let mut dialogue = dialogue(&ssh.recipe("5f"), way);
+    for line in lines {
+        dialogue.line(line.as_bytes());
+    }
+    match dialogue.terminal(question.as_bytes()) {
+        Some(Act::Type(secret)) if secret.expose().is_empty() => "skipped",
+        Some(Act::Type(_)) => "answered",
+        Some(Act::Fail(_)) => "refused",
+        None if dialogue.question().is_some() => "told",
+        None => "unseen",
+    }
+}
+
+#[test]
+fn a_password_is_the_answer_to_its_own_hosts_question_for_it_and_to_no_other() {
+    let long = format!("Enter passphrase for key '/{}': ", "long/".repeat(100));
+    for (way, lines, question, done) in [
+        (DIRECT, &[][..], "deploy@web1's password: ", "answered"),
+        (DIRECT, &[], "DEPLOY@WEB1's password: ", "answered"),
+        (DIRECT, &[], "(deploy@web1) Password: ", "answered"),
+        (DIRECT, &[], "(deploy@web1) Password for deploy@web1.example: ", "answered"),
+        (DIRECT, &[], "Password: ", "answered"),
+        (DIRECT, &[], "(deploy@web1) Verification code: ", "told"),
+        (DIRECT, &[], "(deploy@web1) One-time password (OATH) for `deploy': ", "refused"),
+        (DIRECT, &[], "(deploy@web1) New password: ", "refused"),
+        (DIRECT, &[], "(deploy@web1) (current) UNIX password: ", "refused"),
+        (DIRECT, &[], "Enter deploy@web1's new password: ", "refused"),
+        (DIRECT, &[], "root@web1's password: ", "told"),
+        (DIRECT, &[], "(root@web1) Password: ", "told"),
+        (DIRECT, &[], "Enter passphrase for key '/home/me/.ssh/id': ", "skipped"),
+        (DIRECT, &[], &long, "skipped"),
+        (DIRECT, &[], "Enter PIN for ED25519-SK key /home/me/.ssh/id: ", "skipped"),
+        (JUMP, &[], "me@bastion's password: ", "told"),
+        (JUMP, &[], "(me@bastion) deploy@web1's password: ", "told"),
+        (JUMP, &[], "Password: ", "told"),
+        (JUMP, &[BEGUN], "Password: ", "told"),
+        (JUMP, &[], "deploy@web1's password: ", "told"),
+        (JUMP, &[BEGUN], "deploy@web1's password: ", "answered"),
+        (JUMP, &[BEGUN], "(deploy@web1) Password: ", "answered"),
+        (COMMAND, &[BEGUN], "deploy@web10's password: ", "told"),
+        (DIRECT, &[], "(deploy@farm) Password: ", "answered"),
+    ] {
+        assert_eq!(asked(way, lines, question), done, "{way:?} {lines:?} {question:?}");
+    }
+    // Who has told nothing may be anybody.
+    let mut ssh = Ssh::new("web1");
+    ssh.set_password(Secret::from("hunter2"));
+    let mut dialogue = Dialogue::new(ssh.recipe("5f").rules);
+    dialogue.line(BEGUN.as_bytes());
+    assert_eq!(dialogue.terminal(b"deploy@web1's password: "), None);
+}
+
+#[test]
+fn the_reason_is_what_ssh_itself_has_said_and_names_the_host_that_is_at_fault() {
+    use ConnectErrorKind::{Denied, Dropped, HostKey, PasswordRequired, Unreachable};
+    let recipe = Ssh::new("web1").recipe("5f");
+    let accepts = "debug1: Server accepts key: /home/me/.ssh/id ED25519 SHA256:abc explicit";
+    let denied = "deploy@web1: Permission denied (publickey,password).";
+    let closed = "Connection closed by UNKNOWN port 65535";
+    let inside = "Authenticated to web1 ([10.0.0.1]:22) using \"publickey\".";
+    let partial = "Authenticated using \"publickey\" with partial success.";
+    for (way, lines, kind, part) in [
+        (DIRECT, &[accepts, denied][..], Denied, "is locked: /home/me/.ssh/id ED25519"),
+        (
+            "",
+            &[accepts, partial, "deploy@web1: Permission denied (keyboard-interactive)."],
+            PasswordRequired,
+            "the key was accepted; the host asks for more (keyboard-interactive)",
+        ),
+        (
+            "",
+            &["Warning: Identity file /no/key not accessible: No such file or directory.", denied],
+            Denied,
+            "/no/key",
+        ),
+        (DIRECT, &["Permissions 0644 for '/my key' are too open.", denied], Denied, "/my key"),
+        (
+            "",
+            &[
+                "kex_exchange_identification: Connection closed by remote host",
+                "Connection closed by 10.0.0.1 port 22",
+            ],
+            Dropped,
+            "before anybody logged in",
+        ),
+        (DIRECT, &[BEGUN, "Connection closed by 10.0.0.1 port 22"], Denied, "while we logged in"),
+        (JUMP, &["me@bastion: Permission denied (publickey).", closed], Denied, "me@bastion"),
+        (
+            JUMP,
+            &["ssh: connect to host bastion port 22: Connection refused", closed],
+            Unreachable,
+            "bastion port 22",
+        ),
+        (
+            JUMP,
+            &["ssh: Could not resolve hostname bastion: Name or service not known", closed],
+            Unreachable,
+            "bastion",
+        ),
+        (
+            JUMP,
+            &[
+                "channel 0: open failed: connect failed: Connection refused",
+                "stdio forwarding failed",
+                closed,
+            ],
+            Unreachable,
+            "the last host on the way cannot reach it: connect failed: Connection refused",
+        ),
+        (
+            JUMP,
+            &[
+                "No ED25519 host key is known for bastion and you have requested strict checking.",
+                "Host key verification failed.",
+                closed,
+            ],
+            HostKey,
+            "changed: bastion",
+        ),
+        (JUMP, &["Connection closed by 10.0.0.1 port 22", closed], Dropped, "dropped"),
+        (JUMP, &[closed], Dropped, "dropped"),
+        (COMMAND, &[closed], Unreachable, "ProxyCommand"),
+    ] {
+        let found = reason(&recipe, way, lines);
+        let (seen, detail) = found.unwrap_or_else(|| panic!("nothing is understood of {lines:?}"));
+        assert!(seen == kind && detail.contains(part), "{lines:?}: {seen:?} {detail}");
+    }
+    // What comes from behind the login explains nothing about the way there, nor does what only looks like it.
+    for line in [
+        "curl: (7) Failed to connect to x port 80: Connection refused",
+        "ssh: connect to host db port 22: Connection refused",
+        "deploy@web1: Permission denied (publickey).",
+        "Host key verification failed.",
+        "Connection closed by 10.0.0.2 port 22",
+        "Permissions 0644 for '/key' are too open.",
+    ] {
+        assert_eq!(reason(&recipe, DIRECT, &[accepts, inside, line]), None, "{line}");
+    }
+    assert_eq!(
+        reason(&recipe, DIRECT, &["curl: (7) Failed to connect to x port 80: Connection refused"]),
+        None
+    );
+}
+
+#[test]
+fn settings_that_disturb_are_taken_back_unless_they_were_asked_for() {
+    let script = |options: &[&str]| {
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        Ssh { options, ..Ssh::new("web1") }.recipe("").argv[2].clone()
+    };
+    for option in ["SessionType=default", "StdinNull=no", "GSSAPIDelegateCredentials=no"] {
+        assert!(script(&[]).contains(&format!("set -- -o {option} ")), "{option}");
+    }
+    let asked = script(&["gssapidelegatecredentials yes"]);
+    assert!(asked.contains("StdinNull=no") && !asked.contains("GSSAPIDelegateCredentials=no"), "{asked}");
 }
 
 #[test]

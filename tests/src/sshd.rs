@@ -211,8 +211,12 @@ fn server_config(lines: &[String], key: &Path, address: SocketAddrV4) -> String 
     ));
     text.push_str(
         "PermitRootLogin yes\nPasswordAuthentication yes\nKbdInteractiveAuthentication no\nStrictModes no\n\
-         UsePAM no\nUseDNS no\nMaxStartups 200\nMaxSessions 200\nPrintMotd no\nLogLevel VERBOSE\n",
+         UsePAM no\nUseDNS no\nMaxSessions 200\nPrintMotd no\nLogLevel VERBOSE\n",
     );
+    // Of this one the last counts.
+    if !lines.iter().any(|line| line.starts_with("MaxStartups ")) {
+        text.push_str("MaxStartups 200\n");
+    }
     // A Match block runs to the end of the file.
     text.extend(lines.iter().filter(|line| is_block(line)).map(|line| format!("{line}\n")));
     text

@@ -198,6 +198,11 @@ fn settings_for_a_persons_sessions_do_not_disturb() {
         &["RequestTTY force"],
         &["EscapeChar Z"],
         &[&forward, "ExitOnForwardFailure yes"],
+        &["SessionType none"],
+        &["SessionType subsystem"],
+        &["StdinNull yes"],
+        &["ForkAfterAuthentication yes"],
+        &["UpdateHostKeys ask", "AddKeysToAgent ask"],
         &["PermitLocalCommand yes", "LocalCommand echo password:"],
         &["VisualHostKey yes", "LogLevel DEBUG3"],
     ] {

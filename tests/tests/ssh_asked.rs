@@ -3,9 +3,12 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use offshoot_tests::process::eventually;
+use offshoot::ConnectErrorKind as Kind;
+use offshoot_tests::process::{eventually, must_run};
 use offshoot_tests::scratch::ScratchDir;
-use offshoot_tests::users::{NOPASS, PASSWORD, PW};
+use offshoot_tests::sshd::config_for;
+use offshoot_tests::tree::{facts, hop, refused, router};
+use offshoot_tests::users::{NOPASS, PASSWORD, PLAIN, PW, client_key};
 use offshoot_tests::{Leaks, Run, Sshd};
 
 #[test]
@@ -27,6 +30,10 @@ fn the_ssh_agent_is_forwarded_where_that_was_asked_for_and_nowhere_else() {
     for asked in [&["-A"][..], &["-o", "ForwardAgent yes"]] {
         assert_ne!(socket(asked), "none\n", "{asked:?}");
     }
+    // The server takes its own sockets away at the end of a session, which may come after that of the command.
+    let sockets = || std::fs::read_dir("/tmp").expect("it is there").flatten();
+    let gone = || !sockets().any(|entry| entry.file_name().to_string_lossy().starts_with("ssh-"));
+    assert!(eventually(Duration::from_secs(10), gone), "a socket of the server stays");
     agent.kill().expect("it lives");
     agent.wait().expect("it was killed");
 }
@@ -46,4 +53,160 @@ fn a_password_that_is_given_is_asked_for_in_no_window() {
         assert_eq!(run.env("DISPLAY", ":0").args(["--", "id", "-un"]).finish().expect_code(0).out(), "pw\n");
     }
     assert!(!asked.exists(), "{:?}", std::fs::read_to_string(&asked));
+}
+
+/// The error of a hop over a jump host to `inner`, for which a password is given.
+#[track_caller]
+fn not_asked(bastion: &Sshd, inner: &Sshd, question: &str) {
+    let scratch = ScratchDir::new("jump");
+    let config = config_for(&scratch, &[bastion, inner]).display().to_string();
+    let router = router();
+    let error = refused(router.ssh(inner.alias()).config(config).password(PASSWORD).connect());
+    assert_eq!(error.kind, Kind::Question, "{error}\n{:#?}", error.said);
+    assert!(error.detail.ends_with(question), "{error}");
+    assert!(!bastion.log().contains("password for"), "it was tried there: {}", bastion.log());
+}
+
+#[test]
+fn a_jump_host_gets_no_password_of_the_host_behind_it() {
+    let _leaks = Leaks::begin();
+    let bastion = Sshd::named("bastion").password_only().client_line(format!("User {}", PW.name)).start();
+    let behind = |user: &str| {
+        let inner = Sshd::named("inner").password_only().client_line("ProxyJump bastion");
+        inner.client_line(format!("User {user}")).start()
+    };
+    not_asked(&bastion, &behind(NOPASS.name), "pw@127.0.0.1's password:");
+    // By name it is the same one: the same user, behind another port of the same address.
+    not_asked(&bastion, &behind(PW.name), "pw@127.0.0.1's password:");
+}
+
+#[test]
+fn the_host_behind_a_jump_gets_its_password() {
+    let _leaks = Leaks::begin();
+    let bastion = Sshd::named("bastion").client_line(format!("User {}", PLAIN.name)).start();
+    let inner = Sshd::named("inner").password_only().client_line("ProxyJump bastion");
+    let inner = inner.client_line(format!("User {}", PW.name)).start();
+    let scratch = ScratchDir::new("jump");
+    let config = config_for(&scratch, &[&bastion, &inner]).display().to_string();
+    let router = router();
+    let context = router.ssh("inner").config(config).password(PASSWORD).connect();
+    assert_eq!(facts(&context.unwrap_or_else(|error| panic!("{error}"))).user, "pw");
+}
+
+/// A key with a passphrase, and a line of a server's configuration by which it opens every account.
+fn locked_key(scratch: &ScratchDir, name: &str) -> (String, String) {
+    let key = scratch.path().join(name);
+    let path = key.display().to_string();
+    must_run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "a passphrase", "-f", &path], b"");
+    let public = std::fs::read_to_string(key.with_extension("pub")).expect("it was just made");
+    let authorized = scratch.file(&format!("{name}-authorized"), public, 0o644);
+    (path, format!("AuthorizedKeysFile {}", authorized.display()))
+}
+
+/// A hop with this key alone.
+fn with_key(router: &offshoot::Router, server: &Sshd, key: &str) -> offshoot::Hop<offshoot::methods::Ssh> {
+    let host = router.ssh("127.0.0.1").config("/dev/null").user(PW.name).port(server.address().port());
+    let host = host.option(format!("UserKnownHostsFile={}", server.known_hosts().display()));
+    host.option("IdentitiesOnly=yes").identity(key)
+}
+
+#[test]
+fn a_key_that_is_locked_is_named_and_no_password_asked_for_in_its_place() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("locked");
+    let (key, line) = locked_key(&scratch, "locked");
+    let server = Sshd::named("web1").line(line).start();
+    let router = router();
+    let error = refused(with_key(&router, &server, &key).connect());
+    assert_eq!(error.kind, Kind::Denied, "{error}\n{:#?}", error.said);
+    assert!(error.detail.contains(&format!("is locked: {key}")), "{error}");
+    assert!(error.hint.contains("ssh-add"), "{error}");
+}
+
+#[test]
+fn a_locked_key_with_a_long_path_stands_in_no_passwords_way() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("locked");
+    for name in ["k".to_owned(), "k".repeat(46), "long-".repeat(40)] {
+        let (key, line) = locked_key(&scratch, &name);
+        let server = Sshd::named("web1").line(line).start();
+        let router = router();
+        let context = with_key(&router, &server, &key).password(PASSWORD).connect();
+        assert_eq!(facts(&context.unwrap_or_else(|error| panic!("{name}: {error}"))).user, "pw");
+    }
+}
+
+#[test]
+fn a_key_file_that_is_missing_or_open_to_others_is_the_reason() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let scratch = ScratchDir::new("keys");
+    let text = std::fs::read(client_key()).expect("the fixtures made it");
+    let open = scratch.file("open key", text, 0o644).display().to_string();
+    let missing = scratch.path().join("missing").display().to_string();
+    let router = router();
+    for (key, part) in [(&open, "others may read"), (&missing, "no such key file")] {
+        let error = refused(with_key(&router, &server, key).connect());
+        assert_eq!(error.kind, Kind::Denied, "{error}\n{:#?}", error.said);
+        assert!(error.detail.contains(part) && error.detail.ends_with(key.as_str()), "{error}");
+    }
+}
+
+#[test]
+fn a_key_that_was_accepted_is_told_from_what_the_host_wants_as_well() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::named("web1").line("AuthenticationMethods publickey,password").start();
+    let router = router();
+    let error = refused(hop(&router, &server, PW).connect());
+    assert_eq!(error.kind, Kind::PasswordRequired, "{error}");
+    assert!(error.detail.ends_with("the key was accepted; the host asks for more (password)"), "{error}");
+    let context = hop(&router, &server, PW).password(PASSWORD).connect();
+    assert_eq!(facts(&context.unwrap_or_else(|error| panic!("{error}"))).user, "pw");
+}
+
+#[test]
+fn the_question_of_keyboard_interactive_for_a_password_is_answered() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::named("web1").line("UsePAM yes").line("KbdInteractiveAuthentication yes");
+    let server = server.line("AuthenticationMethods keyboard-interactive").start();
+    let router = router();
+    let context = hop(&router, &server, PW).password(PASSWORD).connect();
+    assert_eq!(facts(&context.unwrap_or_else(|error| panic!("{error}"))).user, "pw");
+    let error = refused(hop(&router, &server, PW).password("wrong").connect());
+    assert_eq!(error.kind, Kind::PasswordIncorrect, "{error}");
+    drop(router);
+    drop(server);
+    // Debian's pam_motd leaves it.
+    let _ = std::fs::remove_file("/run/motd.dynamic");
+}
+
+#[test]
+fn a_question_that_nobody_can_answer_is_the_reason_with_its_words() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("asks");
+    for question in ["(pw@web1) Verification code: ", "Duo two-factor login\\nPasscode or option (1-3): "] {
+        let text =
+            format!("#!/bin/sh\n[ \"$1\" = -G ]&&exit 1\nprintf '{question}' >/dev/tty\nexec sleep 1000\n");
+        let ssh = scratch.file("ssh", text, 0o755).display().to_string();
+        let router = router();
+        let error = refused(router.ssh("web1").program(ssh).password(PASSWORD).connect());
+        assert_eq!(error.kind, Kind::Question, "{error}");
+        let last = question.rsplit("\\n").next().unwrap_or_default().trim();
+        assert!(error.detail.ends_with(last), "{error}");
+    }
+}
+
+#[test]
+fn what_ssh_says_is_shown_at_once_where_that_is_wanted() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("banner");
+    let banner = scratch.file("banner", "all is logged here\n", 0o644);
+    let server = Sshd::named("web1").line(format!("Banner {}", banner.display())).start();
+    let (config, target) = (server.config().display().to_string(), format!("{}@web1", NOPASS.name));
+    for (options, shown) in [(&["-v"][..], true), (&[], false)] {
+        let run = Run::offshoot(["run", "-n", "-F", &config]).args(options).args([&target, "--", "true"]);
+        let said = run.finish().expect_code(0).err();
+        assert_eq!(said.contains("all is logged here"), shown, "{said}");
+        assert!(!said.contains("debug1:"), "{said}");
+    }
 }

@@ -4,9 +4,11 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use offshoot::{ConnectError, ConnectErrorKind as Kind, stock};
-use offshoot_tests::process::must_run;
+use offshoot_tests::process::{descendants, must_run};
 use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::sshd::config_for;
 use offshoot_tests::tree::{below, hop, refused, router};
 use offshoot_tests::users::{NOLOGIN, NOPASS, PASSWORD, PLAIN, PW};
 use offshoot_tests::{Leaks, Sshd};
@@ -168,4 +170,91 @@ fn calls_to_a_host_that_cannot_be_reached_come_back_with_its_reason() {
     assert_eq!(error.kind, Kind::PasswordIncorrect);
     assert!(!format!("{error:?} {error}").contains(PASSWORD));
     assert!(below().iter().all(|seen| seen.name != "ssh"), "ssh is left running");
+}
+
+#[test]
+fn a_host_on_the_way_that_is_at_fault_is_named() {
+    let _leaks = Leaks::begin();
+    let free = TcpListener::bind("127.0.0.1:0").expect("lo is up").local_addr().expect("bound").port();
+    let good = Sshd::named("good").client_line(format!("User {}", PLAIN.name)).start();
+    let strict = Sshd::named("strict").password_only().client_line(format!("User {}", PLAIN.name)).start();
+    let scratch = ScratchDir::new("jump");
+    for (jump, host, kind, part) in [
+        ("strict", "", Kind::Denied, "did not accept us: plain@127.0.0.1"),
+        (
+            &format!("127.0.0.1:{free}"),
+            "",
+            Kind::Unreachable,
+            &format!("connect to host 127.0.0.1 port {free}: Connection refused"),
+        ),
+        ("nobody.invalid", "", Kind::Unreachable, "Could not resolve hostname nobody.invalid"),
+        (
+            "good",
+            &format!("Port {free}"),
+            Kind::Unreachable,
+            "the last host on the way cannot reach it: connect failed",
+        ),
+    ] {
+        let inner = Sshd::named("inner").client_line(format!("User {}", NOPASS.name));
+        let inner = inner.client_line(format!("ProxyJump {jump}")).client_line(host).start();
+        let config = config_for(&scratch, &[&good, &strict, &inner]).display().to_string();
+        let router = router();
+        let error = refused(router.ssh("inner").config(config).connect());
+        assert_eq!(error.kind, kind, "{jump}: {error}\n{:#?}", error.said);
+        assert!(error.detail.contains(part), "{jump}: {error}");
+    }
+}
+
+#[test]
+fn text_from_behind_the_login_explains_nothing_about_the_way_there() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for line in [
+        "curl: (7) Failed to connect: Connection refused",
+        "ssh: connect to host db port 22: Connection refused",
+        "Host key verification failed.",
+        "kex_exchange_identification: Connection closed by remote host",
+        "Connection closed by 10.0.0.1 port 22",
+    ] {
+        let server = Sshd::named("web1").line(format!("ForceCommand echo '{line}' >&2; exit 7")).start();
+        let error = refused(hop(&router, &server, NOPASS).connect());
+        let start = "ssh.web1 (ssh:nopass@web1): its program ended with status 7 before an agent was up";
+        says(&error, Kind::Exited, start, line);
+    }
+}
+
+#[test]
+fn what_the_server_says_to_somebody_who_may_not_log_in_is_shown() {
+    let _leaks = Leaks::begin();
+    std::fs::write("/etc/nologin", "down for maintenance until noon\n").expect("the sandbox's own");
+    for pam in ["yes", "no"] {
+        let server = Sshd::named("web1").line(format!("UsePAM {pam}")).start();
+        let router = router();
+        let error = refused(hop(&router, &server, NOPASS).connect());
+        assert!(
+            error.said.iter().any(|line| line.contains("maintenance until noon")),
+            "{pam}: {error}\n{:#?}",
+            error.said
+        );
+    }
+    std::fs::remove_file("/etc/nologin").expect("it was made");
+}
+
+#[test]
+fn the_last_words_of_ssh_are_why_a_link_is_lost() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let context = hop(&router, &server, NOPASS).connect().expect("it is up");
+        let process = context.command("sleep").arg("1000").spawn().expect("the order is sent");
+        context.call(stock::ping {}).expect("it answers");
+        for seen in descendants(server.pid()).iter().filter(|seen| seen.name.starts_with("sshd")) {
+            offshoot_tests::process::signal(seen.pid, signal);
+        }
+        let error = process.wait().expect_err("the session has ended").to_string();
+        // Which of two things it says depends on what it was about to do.
+        let said = ["closed by remote host", "client_loop: send disconnect"];
+        assert!(said.iter().any(|said| error.contains(said)), "{signal}: {error}");
+    }
 }

@@ -482,7 +482,11 @@ fn contexts_are_taken_in_the_order_in_which_they_come_up_or_fail() {
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("the directory is ours");
     // The first does not come up before it is let; ssh is a program that waits for that and fails.
     let script = scratch.path().join("slow-ssh");
-    fs::write(&script, format!("#!/bin/sh\nread line < {}\nexit 7\n", fifo.display())).expect("it is ours");
+    fs::write(
+        &script,
+        format!("#!/bin/sh\n[ \"$1\" = -G ] && exit\nread line < {}\nexit 7\n", fifo.display()),
+    )
+    .expect("it is ours");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
     let slow = tree.router.ssh("slow").program(script.display().to_string()).open();
     let quick = tree.router.local().name("quick").open();

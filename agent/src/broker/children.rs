@@ -2,12 +2,13 @@
 
 mod bootstraps;
 mod joined;
+mod turns;
 
 use super::requests::{answer, unreadable};
 use super::{Broker, Role, Timer};
 use crate::codec;
-use crate::connect::ConnectRequest;
 use crate::connect::boot::Boot;
+use crate::connect::{Attach, ConnectRequest};
 use crate::error::{ConnectError, ConnectErrorKind, Reason};
 use crate::id::{ContextId, FlowKey, LinkId};
 use crate::program::ExitStatus;
@@ -20,9 +21,13 @@ use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
+use turns::Turn;
 
 /// How long the program of a hop may take to end once its streams have.
 const EXIT_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a link that has ended waits for the last words of its program.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// Tells builds apart whose messages may differ: a sum over the sources of this crate.
 pub(crate) const BUILD: u64 = match u64::from_str_radix(env!("OFFSHOOT_BUILD"), 16) {
@@ -80,9 +85,46 @@ pub(super) struct Child {
     over: bool,
     /// Whether it was told to end.
     dismissed: bool,
+    turn: Turn,
+    /// The way that its program has told it would go.
+    way: Vec<u8>,
+    /// How often it has written to its terminal.
+    written: u32,
+    /// Why its last attempt was dropped.
+    dropped: Option<Box<ConnectError>>,
+    /// Its link has ended, and its last words may still come.
+    parting: bool,
 }
 
 impl Child {
+    fn new(context: ContextId, order: ConnectRequest, boot: Boot) -> Child {
+        Child {
+            context,
+            order,
+            boot,
+            process: None,
+            terminal: None,
+            slave: None,
+            reply: None,
+            waiting: Vec::new(),
+            open_streams: 0,
+            exit: None,
+            up: false,
+            over: false,
+            dismissed: false,
+            turn: Turn::Taken,
+            way: Vec::new(),
+            written: 0,
+            dropped: None,
+            parting: false,
+        }
+    }
+
+    /// Whether its program has ended and everything it said was read.
+    fn is_read(&self) -> bool {
+        self.exit.is_some() && self.open_streams <= u8::from(self.terminal.is_some())
+    }
+
     pub fn is_up(&self) -> bool {
         self.up
     }
@@ -117,28 +159,16 @@ impl Broker {
             }
         };
         self.announce(core, link, context, &order);
-        self.after(Duration::from_millis(order.recipe.timeout_ms), Timer::Connect(link));
 
         let remembered =
             self.remembered.iter().find(|(key, _)| *key == order.recipe.key).map(|(_, platform)| *platform);
         let platform = remembered.or(Platform::host()).unwrap_or(Platform::X86_64);
         let mode = if remembered.is_some() { Mode::Wait } else { Mode::Optimistic };
         let boot = Boot::new(mode, platform);
-        let child = Child {
-            context,
-            order,
-            boot,
-            process: None,
-            terminal: None,
-            slave: None,
-            reply: Some(flow),
-            waiting: Vec::new(),
-            open_streams: 0,
-            exit: None,
-            up: false,
-            over: false,
-            dismissed: false,
-        };
+        let asks = order.recipe.at_once > 0;
+        self.after(Duration::from_millis(order.recipe.timeout_ms), Timer::Connect(link, asks));
+        let mut child = Child::new(context, order, boot);
+        child.reply = Some(flow);
         self.children.insert(link, child);
         self.attempt(core, link, platform, mode);
     }
@@ -184,7 +214,7 @@ impl Broker {
         }
         core.node.link_up(link);
         if let Some(flow) = child.reply.take() {
-            let attempts = child.boot.attempts();
+            let attempts = child.boot.bootstraps();
             let Hello { process, machine, functions, .. } = hello;
             answer(core, flow, value(&Connected { process, machine, attempts, functions }));
         }
@@ -234,6 +264,10 @@ impl Broker {
         self.forget_output(core, link);
         let Some(child) = self.children.get_mut(&link) else { return };
         child.over = true;
+        if !child.up {
+            self.next_turn(link);
+        }
+        let Some(child) = self.children.get_mut(&link) else { return };
         child.forget_secrets();
         child.terminal = None;
         child.slave = None;
@@ -273,19 +307,41 @@ impl Broker {
         let mut core = shared.lock();
         let Some(child) = self.children.get_mut(&link) else { return };
         child.open_streams = child.open_streams.saturating_sub(1);
-        if child.up && matches!(role, Role::Link(_)) {
-            let (reason, why) = match child.boot.said().pop() {
-                _ if child.dismissed => (Reason::ShutDown, "it was ended on purpose".into()),
-                Some(last) => (Reason::Lost, format!("its link has ended; it said: \"{last}\"")),
-                None => (Reason::Lost, "its link has ended".into()),
-            };
-            self.lose_child(&mut core, link, reason, &why);
+        if child.up && !child.over && (child.parting || matches!(role, Role::Link(_))) {
+            // A guard says nothing, and takes its time to end what is below it.
+            let may_speak = child.process.is_some() && child.order.recipe.attach != Attach::Direct;
+            if child.dismissed || child.is_read() || !may_speak {
+                self.part(&mut core, link);
+            } else if !std::mem::replace(&mut child.parting, true) {
+                self.after(LAST_WORDS, Timer::Lost(link));
+            }
         } else if !child.over && child.exit.is_none() && child.open_streams == 0 {
             let attempt = child.boot.attempts();
             self.after(EXIT_PATIENCE, Timer::Kill(link, attempt));
         }
         self.attempt_over(&mut core, link);
         shared.release(core);
+    }
+
+    /// The link of a child that was up has ended, and what its program has said was read.
+    fn part(&mut self, core: &mut Core, link: LinkId) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        let (reason, why) = match child.boot.said().pop() {
+            _ if child.dismissed => (Reason::ShutDown, "it was ended on purpose".into()),
+            Some(last) => (Reason::Lost, format!("its link has ended; it said: \"{last}\"")),
+            None => (Reason::Lost, "its link has ended".into()),
+        };
+        self.lose_child(core, link, reason, &why);
+    }
+
+    /// The link of a child has ended, and it has had its time for last words.
+    pub(super) fn child_gone(&mut self, link: LinkId) {
+        if self.children.get(&link).is_some_and(|child| child.parting && !child.over) {
+            let shared = Arc::clone(&self.shared);
+            let mut core = shared.lock();
+            self.part(&mut core, link);
+            self.release(core);
+        }
     }
 
     pub(super) fn child_exited(&mut self, link: LinkId) {
@@ -306,6 +362,8 @@ impl Broker {
             .map_or((true, 0, 0), |child| (child.over, child.open_streams, child.boot.attempts()));
         if over {
             self.finish(&mut core, link);
+        } else if self.children.get(&link).is_some_and(|child| child.parting && child.is_read()) {
+            self.part(&mut core, link);
         } else if streams > 0 {
             // What is left in its streams is read first; but something else may hold them open for ever.
             self.after(EXIT_PATIENCE, Timer::Kill(link, attempt));

@@ -72,8 +72,14 @@ enum Role {
 /// What is due at a time.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 enum Timer {
-    /// A child must be up by now, over all its attempts.
-    Connect(LinkId),
+    /// A child must be up by now, over all its attempts; or its program must have told where it would go.
+    Connect(LinkId, bool),
+    /// A child has the next turn of those that go its way.
+    Turn(LinkId),
+    /// Nobody has answered what a child's program had asked when it had written so often to its terminal.
+    Unanswered(LinkId, u32),
+    /// A child whose link has ended must have said its last words by now.
+    Lost(LinkId),
     /// A child's program must have ended by now. The attempt it was set for.
     Kill(LinkId, u8),
     /// Look whether programs have ended: only on kernels without pidfds.
@@ -469,7 +475,10 @@ impl Broker {
             let Some((key, timer)) = first.filter(|((due, _), _)| *due <= Instant::now()) else { break };
             self.timers.remove(&key);
             match timer {
-                Timer::Connect(link) => self.connect_timed_out(link),
+                Timer::Connect(link, asking) => self.connect_timed_out(link, asking),
+                Timer::Turn(link) => self.turn_due(link),
+                Timer::Unanswered(link, times) => self.unanswered(link, times),
+                Timer::Lost(link) => self.child_gone(link),
                 Timer::Kill(link, attempt) => self.attempt_overdue(link, attempt),
                 Timer::Poll => self.poll_exits(),
                 Timer::Reap => self.reap_orphans(),

@@ -22,13 +22,20 @@ pub struct History {
 impl History {
     /// Takes bytes and gives the lines they finish.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        let finished = self.split(bytes);
+        for line in &finished {
+            self.keep(line);
+        }
+        finished
+    }
+
+    /// The same, without keeping them.
+    fn split(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
         let mut finished = Vec::new();
         for byte in bytes {
             if matches!(byte, b'\n' | b'\r') {
                 if !self.partial.is_empty() {
-                    let line = std::mem::take(&mut self.partial);
-                    self.keep(&line);
-                    finished.push(line);
+                    finished.push(std::mem::take(&mut self.partial));
                 }
             } else if self.partial.len() < LINE_LIMIT {
                 self.partial.push(*byte);
@@ -81,6 +88,7 @@ pub struct Boot {
     mode: Mode,
     platform: Platform,
     attempts: u8,
+    dropped: u8,
     ready_marker: Vec<u8>,
     agent_marker: Vec<u8>,
     ready: bool,
@@ -100,6 +108,7 @@ impl Boot {
             mode,
             platform,
             attempts: 0,
+            dropped: 0,
             ready_marker: Vec::new(),
             agent_marker: Vec::new(),
             ready: false,
@@ -142,9 +151,25 @@ impl Boot {
         self.platform
     }
 
+    /// How many attempts there were, without those that were dropped on their way.
+    pub fn bootstraps(&self) -> u8 {
+        self.attempts - self.dropped
+    }
+
     /// How many attempts there were.
     pub fn attempts(&self) -> u8 {
         self.attempts
+    }
+
+    /// The last attempt was dropped on its way to the host, so that nothing is known of the bootstrap by it. How many were.
+    pub fn drop_attempt(&mut self) -> u8 {
+        self.dropped += 1;
+        self.dropped
+    }
+
+    /// Whether the bootstrap has got no further than its first attempt.
+    fn is_first(&self) -> bool {
+        self.bootstraps() == 1
     }
 
     /// Bytes of stdout. The markers may stand anywhere, also right behind an unfinished line.
@@ -187,19 +212,19 @@ impl Boot {
         }
     }
 
-    /// Bytes of stderr; gives the finished lines, but for what a guard says.
+    /// Bytes of stderr; gives the finished lines, but for what a guard says and what is of no interest.
     pub fn stderr(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
-        let mut lines = self.stderr.feed(bytes);
+        let mut lines = self.stderr.split(bytes);
         lines.retain(|line| {
             let stopped = line == guard::STOPPED.as_bytes();
             let known = stopped || line == guard::CONTINUED.as_bytes();
             self.stopped = if known { stopped } else { self.stopped };
-            !known
+            !known && self.dialogue.line(line)
         });
-        self.look_for_notice(&lines);
         for line in &lines {
-            self.dialogue.line(line);
+            self.stderr.keep(line);
         }
+        self.look_for_notice(&lines);
         lines
     }
 
@@ -224,13 +249,11 @@ impl Boot {
             return verdict;
         }
         let swallowed = matches!(status, Some(exit::NO_IMAGE | exit::SHORT | exit::CORRUPT));
-        if swallowed && self.mode == Mode::Optimistic && self.attempts == 1 {
+        if swallowed && self.mode == Mode::Optimistic && self.is_first() {
             return Verdict::Again(self.platform);
         }
-        let mut error = if let Some((kind, detail, hint)) = self.dialogue.explanation() {
-            let mut error = ConnectError::new(*kind, detail.clone());
-            error.hint = hint.clone();
-            error
+        let mut error = if let Some(why) = self.dialogue.explanation() {
+            why.clone().into()
         } else if let Some(text) = status.and_then(exit::explain) {
             ConnectError::new(ConnectErrorKind::Bootstrap, text)
         } else {
@@ -258,7 +281,7 @@ impl Boot {
         let platform = Platform::from_machine(&machine);
         if let Some(platform) = platform
             && platform != self.platform
-            && self.attempts == 1
+            && self.is_first()
         {
             return Some(Verdict::Again(platform));
         }

@@ -1,21 +1,31 @@
 //! What a hop's program asks and says before the agent is up, and what is done about it. Pure.
 
-use crate::error::ConnectErrorKind;
+use crate::error::{ConnectError, ConnectErrorKind};
 use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
 
-/// How many bytes may follow a prompt's text on its line: some programs wrap and translate what they are given.
-const PROMPT_TAIL: usize = 50;
 /// The most of an unfinished line that is kept. Of a longer one the end counts, where a prompt would stand.
 const LINE_LIMIT: usize = 4096;
+/// The most of a question that is quoted.
+const QUOTED: usize = 200;
 
-/// What is looked for.
+/// What is known of a dialogue so far, a bit each. Rules name further ones of their own.
+pub mod fact {
+    /// An answer was given.
+    pub const ANSWERED: u8 = 1;
+    /// There is a reason, should the program end.
+    pub const EXPLAINED: u8 = 2;
+}
+
+/// Why a hop comes to nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Pattern {
-    /// An unfinished line on the terminal that holds this text, any case, with little after it and no echoed stars.
-    Prompt(String),
-    /// A finished line, on the terminal or stderr, that holds all of these texts.
-    Line(Vec<String>),
+pub struct Explanation {
+    /// The kind of failure.
+    pub kind: ConnectErrorKind,
+    /// The reason, as a fragment of a sentence. A `%` at its end stands for what the line has before the last of the texts, or behind the only one.
+    pub detail: String,
+    /// The way out.
+    pub hint: String,
 }
 
 /// What is done.
@@ -23,49 +33,72 @@ pub enum Pattern {
 pub enum Reaction {
     /// Send this and a newline, once. Asked again, the answer was wrong; with no answer to give, one was needed.
     Answer(Option<Secret>),
-    /// Send an empty line, as often as asked.
+    /// Send an empty line to a question, as often as asked. A line is left as it is.
     Skip,
-    /// Remember this as the reason, should the program end.
-    Explain {
-        /// The kind of failure.
-        kind: ConnectErrorKind,
-        /// The reason, as a fragment of a sentence.
-        detail: String,
-        /// The way out.
-        hint: String,
-    },
+    /// Remember this as the reason, should the program end; to a question there is no answer, and it is the reason at once.
+    Explain(Explanation),
+    /// Nothing, and the line is of no interest to anybody.
+    Ignore,
+    /// The same, and what was the reason so far is none any more.
+    Forget,
+    /// A name that the program goes by.
+    Name,
+    /// The way that the program would go.
+    Way,
 }
 
-/// When a rule applies.
+/// When a rule applies: which facts have to be known, and which must not be.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum When {
+pub struct When {
+    /// All of these are known.
+    pub needs: u8,
+    /// None of these is.
+    pub lacks: u8,
+}
+
+impl When {
     /// At any time.
-    Always,
+    pub const ALWAYS: When = When { needs: 0, lacks: 0 };
     /// After an answer was given.
-    Answered,
+    pub const ANSWERED: When = When { needs: fact::ANSWERED, lacks: 0 };
     /// Before any answer was given.
-    Unanswered,
+    pub const UNANSWERED: When = When { needs: 0, lacks: fact::ANSWERED };
 }
 
 /// One line of a dialogue. The first that fits a text is the one that acts.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Rule {
-    /// What is looked for.
-    pub pattern: Pattern,
+    /// Whether it is about a question: an unfinished line on the terminal that ends as one does, with no echoed stars. Else it is about
+    /// a finished line, on the terminal or stderr.
+    pub asked: bool,
+    /// What is looked for: texts that stand one behind the other, any case. One that begins with a `^` stands right where the one
+    /// before it ends, or at the begin of the line; the text `@` is one of the names that the program was heard to go by, and
+    /// stands so as well.
+    pub texts: Vec<String>,
     /// When.
     pub when: When,
+    /// What is known from then on.
+    pub sets: u8,
     /// What is done.
     pub reaction: Reaction,
 }
 
 impl Rule {
-    /// A finished line with all of `texts` explains the end of the program.
+    /// A finished line with these texts.
+    pub fn line(when: When, texts: &[&str], reaction: Reaction) -> Rule {
+        let texts = texts.iter().map(|text| (*text).to_owned()).collect();
+        Rule { asked: false, texts, when, sets: 0, reaction }
+    }
+
+    /// A question with these texts.
+    pub fn asked(when: When, texts: &[&str], reaction: Reaction) -> Rule {
+        Rule { asked: true, ..Rule::line(when, texts, reaction) }
+    }
+
+    /// A finished line with these texts explains the end of the program.
     pub fn explain(when: When, texts: &[&str], kind: ConnectErrorKind, detail: &str, hint: &str) -> Rule {
-        Rule {
-            pattern: Pattern::Line(texts.iter().map(|text| (*text).to_owned()).collect()),
-            when,
-            reaction: Reaction::Explain { kind, detail: detail.into(), hint: hint.into() },
-        }
+        let explanation = Explanation { kind, detail: detail.into(), hint: hint.into() };
+        Rule::line(when, texts, Reaction::Explain(explanation))
     }
 }
 
@@ -75,26 +108,28 @@ pub enum Act {
     /// Write this to the terminal.
     Type(Secret),
     /// Give the hop up for this reason.
-    Fail(ConnectErrorKind, String, String),
+    Fail(Explanation),
 }
 
 /// The state of one dialogue.
 pub struct Dialogue {
     rules: Vec<Rule>,
+    names: Vec<Vec<u8>>,
+    way: Option<Vec<u8>>,
     tail: Vec<u8>,
-    answered: bool,
-    explained: Option<(ConnectErrorKind, String, String)>,
+    facts: u8,
+    explained: Option<Explanation>,
 }
 
 impl Dialogue {
     /// A dialogue by these rules.
     pub fn new(rules: Vec<Rule>) -> Dialogue {
-        Dialogue { rules, tail: Vec::new(), answered: false, explained: None }
+        Dialogue { rules, names: Vec::new(), way: None, tail: Vec::new(), facts: 0, explained: None }
     }
 
     /// Forgets what was to be answered: no password stays where none is asked for any more.
     pub fn forget(&mut self) {
-        self.rules.clear();
+        self.rules.retain(|rule| rule.reaction == Reaction::Ignore);
     }
 
     /// Bytes that came on the terminal.
@@ -106,6 +141,8 @@ impl Dialogue {
             } else {
                 if self.tail.len() == LINE_LIMIT {
                     self.tail.drain(..LINE_LIMIT / 2);
+                    // What has lost its begin has none that anything could stand at.
+                    self.tail.iter_mut().take(1).for_each(|first| *first = 0);
                 }
                 self.tail.push(*byte);
             }
@@ -113,88 +150,166 @@ impl Dialogue {
         self.prompt()
     }
 
-    /// A finished line of stderr.
-    pub fn line(&mut self, line: &[u8]) {
-        let answered = self.answered;
-        let found = self.rules.iter().find_map(|rule| match (&rule.pattern, &rule.reaction) {
-            (Pattern::Line(texts), Reaction::Explain { kind, detail, hint })
-                if applies(rule.when, answered)
-                    && texts.iter().all(|text| find(line, text.as_bytes(), false).is_some()) =>
-            {
-                Some((*kind, detail.clone(), hint.clone()))
+    /// A finished line of stderr. Whether it may be of interest to somebody.
+    pub fn line(&mut self, line: &[u8]) -> bool {
+        let Some((rule, quoted)) = find(&self.rules, &self.names, self.facts, line, false) else {
+            return true;
+        };
+        self.facts |= rule.sets;
+        match &rule.reaction {
+            Reaction::Ignore => {}
+            Reaction::Forget => {
+                self.explained = None;
+                self.facts &= !fact::EXPLAINED;
             }
-            _ => None,
-        });
-        if self.explained.is_none() || answered {
-            self.explained = found.or(self.explained.take());
+            Reaction::Name => self.names.push(quoted.to_vec()),
+            Reaction::Way => self.way = Some(quoted.to_vec()),
+            Reaction::Explain(why) => {
+                self.explained = Some(why.about(quoted));
+                self.facts |= fact::EXPLAINED;
+                // What ssh says for these rules alone is in the reason.
+                return !line.starts_with(b"debug1: ");
+            }
+            Reaction::Answer(_) | Reaction::Skip => return true,
         }
+        false
+    }
+
+    /// The way that the program would go, once, when it has told that.
+    pub fn take_way(&mut self) -> Option<Vec<u8>> {
+        self.way.take()
     }
 
     /// Why the program ended, where it has said so.
-    pub fn explanation(&self) -> Option<&(ConnectErrorKind, String, String)> {
+    pub fn explanation(&self) -> Option<&Explanation> {
         self.explained.as_ref()
     }
 
-    fn prompt(&mut self) -> Option<Act> {
-        let tail = &self.tail;
-        let rule = self.rules.iter().find(|rule| {
-            let Pattern::Prompt(text) = &rule.pattern else { return false };
-            applies(rule.when, self.answered)
-                && find(tail, text.as_bytes(), true).is_some_and(|end| {
-                    let rest = &tail[end..];
-                    rest.len() <= PROMPT_TAIL && !rest.contains(&b'*')
-                })
-        })?;
-        let act = match &rule.reaction {
-            Reaction::Answer(Some(_)) if self.answered => Act::Fail(
-                ConnectErrorKind::PasswordIncorrect,
-                "the password was not accepted".into(),
-                "check the password, and that it is the one this hop asks for".into(),
-            ),
-            Reaction::Answer(Some(secret)) => Act::Type(secret.clone()),
-            Reaction::Answer(None) => Act::Fail(
-                ConnectErrorKind::PasswordRequired,
-                "it asks for a password and none was given".into(),
-                "give one: password() in a program, password-file=PATH or a terminal on the command line"
+    /// What is asked and was neither answered nor understood, as the reason why it goes on no more.
+    pub fn question(&self) -> Option<Explanation> {
+        let from = self.tail.len().saturating_sub(QUOTED);
+        let asked = self.tail.get(from..).unwrap_or_default().trim_ascii();
+        // Stars and steps back are the echo of an answer.
+        asked.iter().any(|byte| !b"* \x08".contains(byte)).then(|| {
+            Explanation {
+                kind: ConnectErrorKind::Question,
+                detail: "it asks something that no answer was given for: %".into(),
+                hint: "a password answers its own host's question for it alone; use a way that asks nothing"
                     .into(),
-            ),
-            Reaction::Skip => Act::Type(Secret::new("")),
-            Reaction::Explain { kind, detail, hint } => Act::Fail(*kind, detail.clone(), hint.clone()),
+            }
+            .about(asked)
+        })
+    }
+
+    fn prompt(&mut self) -> Option<Act> {
+        let (rule, quoted) = find(&self.rules, &self.names, self.facts, &self.tail, true)?;
+        let wrong = |kind, detail: &str, hint: &str| {
+            Act::Fail(Explanation { kind, detail: detail.into(), hint: hint.into() })
         };
-        self.answered |= matches!((&rule.reaction, &act), (Reaction::Answer(_), Act::Type(_)));
+        let act = match &rule.reaction {
+            Reaction::Answer(Some(_)) if self.facts & fact::ANSWERED != 0 => wrong(
+                ConnectErrorKind::PasswordIncorrect,
+                "the password was not accepted",
+                "check the password, and that it is the one this hop asks for",
+            ),
+            Reaction::Answer(Some(secret)) => {
+                self.facts |= fact::ANSWERED;
+                Act::Type(secret.clone())
+            }
+            Reaction::Answer(None) => wrong(
+                ConnectErrorKind::PasswordRequired,
+                "it asks for a password and none was given",
+                "give one: password() in a program, password-file=PATH or a terminal on the command line",
+            ),
+            Reaction::Explain(why) => Act::Fail(why.about(quoted)),
+            _ => Act::Type(Secret::new("")),
+        };
         self.tail.clear();
         Some(act)
     }
 }
 
-fn applies(when: When, answered: bool) -> bool {
-    match when {
-        When::Always => true,
-        When::Answered => answered,
-        When::Unanswered => !answered,
+/// The first rule that fits, and what the line says of it.
+fn find<'a>(
+    rules: &'a [Rule],
+    names: &[Vec<u8>],
+    facts: u8,
+    line: &'a [u8],
+    asked: bool,
+) -> Option<(&'a Rule, &'a [u8])> {
+    rules.iter().find_map(|rule| {
+        let When { needs, lacks } = rule.when;
+        if rule.asked != asked || facts & needs != needs || facts & lacks != 0 {
+            return None;
+        }
+        Some((rule, quoted(names, line, &rule.texts, asked)?))
+    })
+}
+
+/// What a line has before the last of these texts, or behind the only one, if they stand in it.
+fn quoted<'a>(names: &[Vec<u8>], line: &'a [u8], texts: &[String], asked: bool) -> Option<&'a [u8]> {
+    let (mut rest, mut between) = (line, line);
+    for text in texts {
+        let begins = |text: &[u8]| rest.get(..text.len()).is_some_and(|rest| rest.eq_ignore_ascii_case(text));
+        let (place, length) = match text.as_bytes() {
+            b"@" => (0, names.iter().filter(|name| begins(name)).map(Vec::len).max()?),
+            [b'^', text @ ..] => (0, begins(text).then_some(text.len())?),
+            text => (position(rest, text)?, text.len()),
+        };
+        between = rest.get(..place)?;
+        rest = rest.get(place + length..)?;
+    }
+    // A question ends as one does, and stars behind it are the echo of an answer.
+    if asked && (rest.contains(&b'*') || !matches!(line.trim_ascii_end().last(), Some(b':' | b'?'))) {
+        return None;
+    }
+    Some(if texts.len() == 1 { rest } else { between }.trim_ascii())
+}
+
+fn position(text: &[u8], needle: &[u8]) -> Option<usize> {
+    text.windows(needle.len().max(1)).position(|window| window.eq_ignore_ascii_case(needle))
+}
+
+impl From<Explanation> for ConnectError {
+    fn from(why: Explanation) -> ConnectError {
+        let mut error = ConnectError::new(why.kind, why.detail);
+        error.hint = why.hint;
+        error
     }
 }
 
-/// Where `needle` ends in `text`, the last time it stands there: what is said before a prompt may hold its text, too.
-fn find(text: &[u8], needle: &[u8], any_case: bool) -> Option<usize> {
-    let same =
-        |window: &&[u8]| if any_case { window.eq_ignore_ascii_case(needle) } else { *window == needle };
-    text.windows(needle.len().max(1)).rposition(|window| same(&window)).map(|at| at + needle.len())
+impl Explanation {
+    fn about(&self, quoted: &[u8]) -> Explanation {
+        let mut why = self.clone();
+        if why.detail.ends_with('%') {
+            why.detail.pop();
+            why.detail.push_str(&String::from_utf8_lossy(quoted));
+        }
+        why
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn asks(texts: &[&str], when: When, reaction: Reaction) -> Rule {
+        Rule::asked(when, texts, reaction)
+    }
+
+    fn kind(act: Option<Act>) -> Option<ConnectErrorKind> {
+        match act {
+            Some(Act::Fail(why)) => Some(why.kind),
+            _ => None,
+        }
+    }
+
     fn sudo(password: Option<&str>) -> Dialogue {
-        Dialogue::new(vec![
-            Rule {
-                pattern: Pattern::Prompt("[offshoot 5f]".into()),
-                when: When::Always,
-                reaction: Reaction::Answer(password.map(Secret::from)),
-            },
-            Rule::explain(When::Always, &["not in the sudoers"], ConnectErrorKind::Denied, "no", ""),
-        ])
+        let rules = vec![
+            asks(&["[offshoot 5f]"], When::ALWAYS, Reaction::Answer(password.map(Secret::from))),
+            Rule::explain(When::ALWAYS, &["not in the sudoers"], ConnectErrorKind::Denied, "no", ""),
+        ];
+        Dialogue::new(rules)
     }
 
     #[test]
@@ -203,8 +318,10 @@ mod tests {
         assert_eq!(dialogue.terminal(b"We trust you...\r\n[offsh"), None);
         assert_eq!(dialogue.terminal(b"oot 5f] password: "), Some(Act::Type("pw".into())));
         assert_eq!(dialogue.terminal(b"\r\nSorry, try again.\r\n"), None);
-        let Some(Act::Fail(kind, ..)) = dialogue.terminal(b"[offshoot 5f] password: ") else { panic!() };
-        assert_eq!(kind, ConnectErrorKind::PasswordIncorrect);
+        assert_eq!(
+            kind(dialogue.terminal(b"[offshoot 5f] password: ")),
+            Some(ConnectErrorKind::PasswordIncorrect)
+        );
     }
 
     #[test]
@@ -216,16 +333,23 @@ mod tests {
 
     #[test]
     fn a_prompt_without_a_password_says_that_one_is_needed() {
-        let Some(Act::Fail(kind, ..)) = sudo(None).terminal(b"[offshoot 5f] password: ") else { panic!() };
-        assert_eq!(kind, ConnectErrorKind::PasswordRequired);
+        assert_eq!(
+            kind(sudo(None).terminal(b"[offshoot 5f] password: ")),
+            Some(ConnectErrorKind::PasswordRequired)
+        );
     }
 
     #[test]
     fn echoed_stars_and_finished_lines_are_no_prompts() {
         assert_eq!(sudo(Some("pw")).terminal(b"[offshoot 5f] password: ***"), None);
         assert_eq!(sudo(Some("pw")).terminal(b"[offshoot 5f] password: \r\n"), None);
-        let long = [b"[offshoot 5f]".as_slice(), &[b'x'; 60]].concat();
+        // However much stands between the text and the end of the question.
+        let long = [b"[offshoot 5f]".as_slice(), &[b'x'; 600]].concat();
         assert_eq!(sudo(Some("pw")).terminal(&long), None);
+        assert_eq!(
+            sudo(Some("pw")).terminal(&[&long, b": ".as_slice()].concat()),
+            Some(Act::Type("pw".into()))
+        );
     }
 
     #[test]
@@ -248,22 +372,74 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_too_long_has_no_begin() {
+        for before in 0..=2 {
+            let rules = vec![asks(&["^code:"], When::ALWAYS, Reaction::Skip)];
+            let asked = [&vec![b'.'; LINE_LIMIT / 2 + before - 1][..], b"code:"].concat();
+            let filled = [&asked[..], &vec![b'.'; LINE_LIMIT / 2][..], b":"].concat();
+            assert_eq!(Dialogue::new(rules).terminal(&filled), None, "{before}");
+        }
+    }
+
+    #[test]
     fn a_prompt_is_only_answered_when_its_rule_applies() {
-        let rule = |when| Rule {
-            pattern: Pattern::Prompt("code: ".into()),
-            when,
-            reaction: Reaction::Answer(Some("pw".into())),
-        };
-        assert_eq!(Dialogue::new(vec![rule(When::Answered)]).terminal(b"code: "), None);
-        let mut once = Dialogue::new(vec![rule(When::Unanswered)]);
+        let rules = |when| vec![asks(&["code: "], when, Reaction::Answer(Some("pw".into())))];
+        assert_eq!(Dialogue::new(rules(When::ANSWERED)).terminal(b"code: "), None);
+        let mut once = Dialogue::new(rules(When::UNANSWERED));
         assert_eq!(once.terminal(b"code: "), Some(Act::Type("pw".into())));
         assert_eq!(once.terminal(b"code: "), None);
+    }
+
+    #[test]
+    fn whatever_is_asked_and_not_known_is_told_with_its_words() {
+        let mut dialogue = sudo(Some("pw"));
+        for quiet in ["", "a line\r\n", "  ", "***", "\x08 \x08"] {
+            assert_eq!((dialogue.terminal(quiet.as_bytes()), dialogue.question()), (None, None), "{quiet:?}");
+        }
+        assert_eq!(dialogue.terminal(b"\nVerification "), None);
+        assert_eq!(dialogue.terminal(b"code: "), None);
+        let why = dialogue.question().expect("something is asked");
+        assert_eq!(why.kind, ConnectErrorKind::Question);
+        assert!(why.detail.ends_with(": Verification code:"), "{}", why.detail);
+        assert_eq!((dialogue.terminal(b"\r\n"), dialogue.question()), (None, None));
+    }
+
+    #[test]
+    fn names_stand_at_their_place_and_what_is_between_is_quoted() {
+        for (line, texts, quoted) in [
+            (
+                "me@web1: Permission denied (publickey).",
+                &["@", "^: Permission denied (", ")"][..],
+                Some("publickey"),
+            ),
+            (
+                "me@web10: Permission denied (publickey).",
+                &["@", "^: Permission denied ("],
+                Some("publickey)."),
+            ),
+            ("me@web2: Permission denied (publickey).", &["@", "^: Permission denied ("], None),
+            ("some@web1: Permission denied (publickey).", &["@", "^: Permission denied ("], None),
+            ("(you@web2) me@web1's password: ", &["@", "^'s password:"], None),
+            ("x: no", &["^", ": "], Some("x")),
+            ("only: the rest", &["^Only:"], Some("the rest")),
+            ("before only: the rest", &["^only:"], None),
+            ("a b", &["b", "a"], None),
+        ] {
+            let name = Rule::line(When::ALWAYS, &["^name "], Reaction::Name);
+            let rule = Rule::explain(When::ALWAYS, texts, ConnectErrorKind::Denied, "%", "");
+            let mut dialogue = Dialogue::new(vec![name, rule]);
+            assert!(!dialogue.line(b"name me@web1") && !dialogue.line(b"name me@web10"));
+            dialogue.line(line.as_bytes());
+            let found = dialogue.explanation().map(|why| why.detail.as_str());
+            let quoted = quoted.map(|quoted| if texts.len() == 2 && texts[0] == "@" { "" } else { quoted });
+            assert_eq!(found, quoted, "{line:?} {texts:?}");
+        }
     }
 
     #[test]
     fn a_line_explains_the_end() {
         let mut dialogue = sudo(None);
         dialogue.line(b"mallory is not in the sudoers file.  This incident will be reported.");
-        assert_eq!(dialogue.explanation().map(|(kind, ..)| *kind), Some(ConnectErrorKind::Denied));
+        assert_eq!(dialogue.explanation().map(|why| why.kind), Some(ConnectErrorKind::Denied));
     }
 }

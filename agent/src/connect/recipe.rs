@@ -28,8 +28,9 @@ pub struct Recipe {
     pub key: String,
     /// The program and its words, up to where the bootstrap follows.
     pub argv: Vec<String>,
-    /// Variables that are set for it, beside those of the parent.
-    pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Where not 0, the program tells the way that it would go, and waits for a line of its stdin before it goes: so many may be under
+    /// way at once on the same one, before their agents are up.
+    pub at_once: u32,
     /// How it follows.
     pub attach: Attach,
     /// Whether the program gets a terminal of its own to ask for passwords on; its stdio stay pipes.

@@ -1,6 +1,6 @@
 //! Starts the program of a recipe, with its stdio wired as the recipe says.
 
-use crate::sys::process::{Image, Marked, Process, Start, environment, open_terminal, start};
+use crate::sys::process::{Image, Marked, Process, Start, open_terminal, start};
 use crate::sys::{c_string, pipe, set_nonblocking};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -37,11 +37,11 @@ pub struct Spawned {
     pub slave: Option<OwnedFd>,
 }
 
-/// Starts a program in a session of its own, so that no Ctrl-C meant for us reaches it, with these variables set.
+/// Starts a program in a session of its own, so that no Ctrl-C meant for us reaches it.
 ///
 /// # Errors
 /// As the operating system gives them; for a program that does not exist that is `NotFound`.
-pub fn spawn(program: &Program<'_>, set: &[(Vec<u8>, Vec<u8>)], with_terminal: bool) -> io::Result<Spawned> {
+pub fn spawn(program: &Program<'_>, with_terminal: bool) -> io::Result<Spawned> {
     let (child_in, stdin) = pipe()?;
     let (stdout, child_out) = pipe()?;
     let (stderr, child_err) = pipe()?;
@@ -50,12 +50,11 @@ pub fn spawn(program: &Program<'_>, set: &[(Vec<u8>, Vec<u8>)], with_terminal: b
         Program::Words(words) => (Image::Named, words.as_slice()),
         Program::Agent { image, agent, argv } => (Image::Open { image, agent }, argv.as_slice()),
     };
-    let env = environment(set, false).map(|env| env.iter().map(|entry| c_string(entry)).collect());
     let argv = words.iter().map(|word| c_string(word.as_bytes())).collect::<io::Result<_>>()?;
     let started = start(&Start {
         image,
         argv,
-        env: env.transpose()?,
+        env: None,
         directory: None,
         stdio: [child_in, child_out, child_err],
         terminal: slave.as_ref(),

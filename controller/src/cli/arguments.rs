@@ -123,6 +123,10 @@ pub struct Connection {
     /// The longest that each hop may take [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub connect_timeout: Option<u32>,
+    /// The most hops that log in at once at one address or over one ProxyJump, from one place; others
+    /// wait for their turn [default: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub handshakes: Option<u32>,
     /// Seconds between heartbeats on the link of each hop; 0 for none [default: 15]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
     pub heartbeat: Option<u32>,
@@ -266,6 +270,7 @@ the keys there:
   The options -F, -i, -o, -l, -p, -C, -J and -A say the same for the first ssh hop of each target,
   where the hop does not say it itself; -J HOSTS is option=ProxyJump=HOSTS, which jumps with the
   keys of this machine, and -A is option=ForwardAgent=yes.
+  A password answers that host's own question for it; a jump host, a code or a locked key get none.
 
 sudo or sudo:USER; USER is root unless given:
     password-file=PATH

@@ -100,6 +100,7 @@ pub struct Paths {
     pub repeated: Vec<(String, String)>,
     timeout: Option<Duration>,
     heartbeat: Option<u32>,
+    handshakes: Option<u32>,
     terminal: Option<Mutex<Terminal>>,
     /// Where one password is for all hops of an account: those that were given.
     answers: Option<Mutex<HashMap<Account, Answer>>>,
@@ -146,6 +147,7 @@ impl Paths {
             repeated: Vec::new(),
             timeout: connection.connect_timeout.map(|seconds| Duration::from_secs(seconds.into())),
             heartbeat: connection.heartbeat,
+            handshakes: connection.handshakes,
             answers: connection.same_password.then(Mutex::default),
             terminal: if connection.no_ask { None } else { Terminal::open().map(Mutex::new) },
         };
@@ -389,6 +391,7 @@ fn begin(
             method.keepalive = ssh.keepalive;
             method.compression = ssh.compression;
             method.host_keys = ssh.host_keys.unwrap_or_default();
+            method.handshakes = paths.handshakes.unwrap_or(method.handshakes);
             method.password = password;
             open(above, method, seconds(ssh.connect_timeout), beat)
         }

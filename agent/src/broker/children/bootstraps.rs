@@ -1,6 +1,8 @@
 //! The bootstraps of children: one attempt or two, watched until an agent is up or the reason is known why not.
 
-use crate::broker::{Broker, Role};
+use super::Child;
+use super::turns::Turn;
+use crate::broker::{Broker, Role, Timer};
 use crate::connect::Attach;
 use crate::connect::boot::{Progress, Verdict};
 use crate::connect::dialogue::{Act, Dialogue};
@@ -14,8 +16,11 @@ use crate::sys;
 use crate::sys::process::{AGENT_FD, IMAGE_FD};
 use offshoot_bootstrap::{Image, Mode, Nonce, Platform, Stage0};
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::Level;
 
+/// How long a question may stand that nobody answers.
+const ANSWERED: Duration = Duration::from_secs(2);
 /// What start-up files may read while the loader is waited for.
 const LINE_ENDS: &[u8] = &[b'\n'; 32];
 
@@ -44,10 +49,11 @@ impl Broker {
         let dialogue = Dialogue::new(recipe.rules.clone());
         child.boot.begin(platform, mode, dialogue, &nonce, markers);
         child.exit = None;
+        child.turn = if recipe.at_once == 0 { Turn::Taken } else { Turn::Asking };
         let own = if recipe.attach == Attach::Direct { core.images.own().ok() } else { None };
         let program = program_of(&recipe.argv, recipe.attach, &image, &nonce, mode, &title, own.as_deref());
         let direct = matches!(program, Program::Agent { .. });
-        let spawned = match spawn(&program, &recipe.env, recipe.terminal) {
+        let spawned = match spawn(&program, recipe.terminal) {
             Ok(spawned) => spawned,
             Err(error) => {
                 let name = recipe.argv.first().map_or("the agent", String::as_str);
@@ -88,18 +94,29 @@ impl Broker {
             }
             self.watch(Role::ChildTerminal(link), terminal)?;
         }
-        if mode == Mode::Wait && image.is_some() {
-            // For start-up files that read lines: without any they would wait as long as we do. What they leave of
-            // it the loader skips. A new pipe has room.
-            let _ = sys::write(&spawned.stdin, LINE_ENDS);
-        }
         self.attach_output(core, link, spawned.stdin);
         if let Some(io) = core.io.get_mut(&link) {
             io.preamble = image.map(|image| (Arc::clone(image.bytes()), 0));
-            io.hold = image.is_some() && mode == Mode::Wait;
+            io.hold = true;
+        }
+        if self.children.get(&link).is_some_and(|child| child.turn == Turn::Taken) {
+            self.go(core, link, mode);
+        }
+        Ok(())
+    }
+
+    /// What goes into the program of an attempt, from now on.
+    pub(in crate::broker) fn go(&mut self, core: &mut Core, link: LinkId, mode: Mode) {
+        let Some(io) = core.io.get_mut(&link) else { return };
+        io.hold = io.preamble.is_some() && mode == Mode::Wait;
+        if io.hold
+            && let Some(fd) = &io.fd
+        {
+            // For start-up files that read lines: without any they would wait as long as we do. What they leave of
+            // it the loader skips. A new pipe has room.
+            let _ = sys::write(fd, LINE_ENDS);
         }
         self.shared.flush_link(core, link);
-        Ok(())
     }
 
     /// What a child's program prints before its agent is up.
@@ -120,11 +137,12 @@ impl Broker {
                 child.up = true;
                 child.forget_secrets();
                 child.slave = None;
-                if child.boot.attempts() > 1 {
+                if child.boot.bootstraps() > 1 {
                     let (key, platform) = (child.order.recipe.key.clone(), child.boot.platform());
                     self.remembered.retain(|(other, _)| *other != key);
                     self.remembered.push((key, platform));
                 }
+                self.next_turn(link);
                 if !rest.is_empty() {
                     self.frames(link, &rest);
                 }
@@ -134,9 +152,13 @@ impl Broker {
 
     pub(in crate::broker) fn child_stderr(&mut self, link: LinkId, bytes: &[u8]) {
         let Some(child) = self.children.get_mut(&link) else { return };
+        let level = if child.up { Level::DEBUG } else { Level::INFO };
         for line in child.boot.stderr(bytes) {
             let text = format!("{}: {}", child.order.name, String::from_utf8_lossy(&line));
-            self.shared.say(Level::DEBUG, text);
+            self.shared.say(level, text);
+        }
+        if let Some(way) = child.boot.dialogue.take_way() {
+            self.would_go(link, way);
         }
     }
 
@@ -149,7 +171,27 @@ impl Broker {
         if child.up {
             return;
         }
-        match child.boot.dialogue.terminal(bytes) {
+        child.written = child.written.wrapping_add(1);
+        let (times, act) = (child.written, child.boot.dialogue.terminal(bytes));
+        if act.is_none() && child.boot.dialogue.question().is_some() {
+            self.after(ANSWERED, Timer::Unanswered(link, times));
+        }
+        self.act(link, act);
+    }
+
+    /// What was asked is still asked.
+    pub(in crate::broker) fn unanswered(&mut self, link: LinkId, times: u32) {
+        let waits = |child: &&mut Child| child.written == times && !child.up && !child.over;
+        let Some(child) = self.children.get_mut(&link).filter(waits) else { return };
+        // It may have become clear meanwhile.
+        let act = child.boot.dialogue.terminal(&[]);
+        let act = act.or_else(|| child.boot.dialogue.question().map(Act::Fail));
+        self.act(link, act);
+    }
+
+    fn act(&mut self, link: LinkId, act: Option<Act>) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        match act {
             None => {}
             Some(Act::Type(secret)) => {
                 if let Some(terminal) = &child.terminal {
@@ -158,9 +200,8 @@ impl Broker {
                     let _ = sys::write(terminal, b"\n");
                 }
             }
-            Some(Act::Fail(kind, detail, hint)) => {
-                let mut error = ConnectError::new(kind, detail);
-                error.hint = hint;
+            Some(Act::Fail(why)) => {
+                let mut error = ConnectError::from(why);
                 error.said = child.boot.said();
                 let shared = Arc::clone(&self.shared);
                 let mut core = shared.lock();
@@ -173,28 +214,37 @@ impl Broker {
     /// If an attempt has come to its end, decides how it goes on.
     pub(in crate::broker) fn attempt_over(&mut self, core: &mut Core, link: LinkId) {
         let Some(child) = self.children.get_mut(&link) else { return };
-        let terminal = u8::from(child.terminal.is_some());
-        let Some(status) = child.exit.filter(|_| !child.up && !child.over && child.open_streams <= terminal)
-        else {
+        let Some(status) = child.exit.filter(|_| !child.up && !child.over && child.is_read()) else { return };
+        if child.turn == Turn::Pausing {
             return;
-        };
+        }
         let hint = child.order.recipe.hint.clone();
         match child.boot.exited(status.code, status.signal, &hint) {
+            Verdict::Failed(error) if error.kind == ConnectErrorKind::Dropped => {
+                self.drop_attempt(core, link, error)
+            }
             Verdict::Failed(error) => self.fail(core, link, *error),
             Verdict::Again(platform) => {
                 let why = status.code.and_then(offshoot_bootstrap::exit::explain).unwrap_or_default();
                 let text = format!("{}: a second attempt, for {platform}: {why}", child.order.name);
                 self.shared.say(Level::INFO, text);
-                child.terminal = None;
-                child.slave = None;
-                self.unwatch(Role::ChildTerminal(link));
-                self.unwatch(Role::ChildStderr(link));
-                self.unwatch(Role::Link(link));
-                self.forget_output(core, link);
-                core.node.link_restart(link);
+                self.clear_attempt(core, link);
                 self.attempt(core, link, platform, Mode::Wait);
             }
         }
+    }
+
+    /// Takes away what led to the program of an attempt.
+    pub(in crate::broker) fn clear_attempt(&mut self, core: &mut Core, link: LinkId) {
+        if let Some(child) = self.children.get_mut(&link) {
+            child.terminal = None;
+            child.slave = None;
+        }
+        self.unwatch(Role::ChildTerminal(link));
+        self.unwatch(Role::ChildStderr(link));
+        self.unwatch(Role::Link(link));
+        self.forget_output(core, link);
+        core.node.link_restart(link);
     }
 
     /// The image that a child waits for has come from the root.
@@ -216,18 +266,25 @@ impl Broker {
         self.fail(core, link, image_error(error));
     }
 
-    pub(in crate::broker) fn connect_timed_out(&mut self, link: LinkId) {
+    pub(in crate::broker) fn connect_timed_out(&mut self, link: LinkId, asking: bool) {
         let Some(child) = self.children.get_mut(&link) else { return };
-        if child.reply.is_none() || child.over {
+        if child.reply.is_none() || child.over || asking && child.turn != Turn::Asking {
             return;
         }
         let allowed = child.order.recipe.timeout_ms;
-        let mut error =
-            ConnectError::new(ConnectErrorKind::TimedOut, format!("no agent was up within {allowed} ms"));
-        error.said = child.boot.said();
-        error.hint =
-            "give it longer (timeout(), --connect-timeout), or see whether a start-up file there reads stdin"
-                .into();
+        let mut error = match (child.boot.dialogue.question(), child.dropped.take()) {
+            (Some(question), _) => question.into(),
+            (None, Some(dropped)) => *dropped,
+            (None, None) => {
+                let text = format!("no agent was up within {allowed} ms");
+                let mut error = ConnectError::new(ConnectErrorKind::TimedOut, text);
+                error.hint =
+                    "give it longer (timeout(), --connect-timeout), or see whether a start-up file there reads stdin"
+                        .into();
+                error
+            }
+        };
+        error.said.extend(child.boot.said());
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         self.fail(&mut core, link, error);

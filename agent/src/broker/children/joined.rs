@@ -33,7 +33,7 @@ impl Broker {
                 hop: "join".into(),
                 key: String::new(),
                 argv: Vec::new(),
-                env: Vec::new(),
+                at_once: 0,
                 attach: Attach::Direct,
                 terminal: false,
                 rules: Vec::new(),
@@ -53,21 +53,9 @@ impl Broker {
         let own = core.node.id();
         core.node.set_authority(link, own);
         self.announce(&mut core, link, id, &order);
-        let child = Child {
-            context: id,
-            order,
-            boot: Boot::new(Mode::Optimistic, Platform::host().unwrap_or(Platform::X86_64)),
-            process: None,
-            terminal: None,
-            slave: None,
-            reply: None,
-            waiting: Vec::new(),
-            open_streams: 1,
-            exit: None,
-            up: true,
-            over: false,
-            dismissed: false,
-        };
+        let boot = Boot::new(Mode::Optimistic, Platform::host().unwrap_or(Platform::X86_64));
+        let mut child = Child::new(id, order, boot);
+        (child.open_streams, child.up) = (1, true);
         self.children.insert(link, child);
         if let Err(error) = self.watch(Role::Link(link), input.into()) {
             self.lose_child(&mut core, link, Reason::Lost, &error.to_string());

@@ -38,7 +38,7 @@ impl Method for Local {
             hop: "local".into(),
             key: format!("local {}", self.shell.join(" ")),
             argv,
-            env: Vec::new(),
+            at_once: 0,
             attach,
             terminal: false,
             rules: Vec::new(),

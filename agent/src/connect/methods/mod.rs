@@ -3,6 +3,7 @@
 
 mod local;
 mod ssh;
+mod ssh_said;
 mod sudo;
 
 pub use local::Local;

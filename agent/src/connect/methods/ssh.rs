@@ -1,11 +1,50 @@
 //! A host by the system's OpenSSH client, with the user's own configuration.
 
-use super::{DEFAULT_TIMEOUT, Method};
-use crate::connect::dialogue::{Pattern, Reaction, Rule, When};
+use super::{DEFAULT_TIMEOUT, Method, ssh_said};
 use crate::connect::{Attach, Recipe};
-use crate::error::ConnectErrorKind as Kind;
 use crate::secret::Secret;
 use std::time::Duration;
+
+/// See [`Ssh::script`].
+const BEFORE: &str = r#"n=$0 p=$1 u= h= t= a= j= c=
+shift
+say(){ printf '%s %s\n' "$n" "$1" >&2;}
+command -v "$p" >/dev/null 2>&1||{ say none;exit 127;}
+set -f
+IFS='
+'
+for l in $("$p" -G "$@" </dev/null 2>/dev/null);do v=${l#* };case $l in
+'user '*)u=$v;;
+'hostname '*)h=$v;;
+'port '*)t=$v;;
+'hostkeyalias '*)a=$v;;
+'proxyjump none'|'proxycommand none');;
+'proxyjump '*)j=$v;;
+'proxycommand '*)c=$v;;
+"#;
+/// See [`Ssh::script`].
+const BEHIND: &str = r#"esac;done
+w=
+if [ "$h" ];then say "name $u@$h";say "name $h";[ "$a" ]&&say "name $u@$a"
+if [ "$j" ];then w=$j;elif [ "$c" ];then w=$c;say command;else w="$h $t";say direct;fi;fi
+say "way $w"
+read -r l||exit
+exec "$p" "$@""#;
+/// How many hops log in at once by the same way unless set: as many as sshd takes without dropping any (`MaxStartups 10:30:100`).
+pub const HANDSHAKES: u32 = 10;
+
+/// Settings of a configuration under which a link cannot be, or which ask somebody or give something away, as `ssh -G` shows them;
+/// with what is set in their place. They are younger than some clients, or not in all, so that only who shows them is told.
+const DISTURBING: [(&str, &str); 8] = [
+    ("sessiontype none", "SessionType=default"),
+    ("sessiontype subsystem", "SessionType=default"),
+    ("stdinnull yes", "StdinNull=no"),
+    ("forkafterauthentication yes", "ForkAfterAuthentication=no"),
+    ("updatehostkeys ask", "UpdateHostKeys=no"),
+    ("addkeystoagent ask", "AddKeysToAgent=no"),
+    ("channeltimeout ", "ChannelTimeout=none"),
+    ("gssapidelegatecredentials yes", "GSSAPIDelegateCredentials=no"),
+];
 
 /// What is done about a host's key.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -48,6 +87,8 @@ pub struct Ssh {
     pub password: Option<Secret>,
     /// The program, `ssh` unless set.
     pub program: String,
+    /// How many hops may log in at once by the same way (the address, or `ProxyJump`, that `ssh -G` shows) from one place.
+    pub handshakes: u32,
 }
 
 impl Ssh {
@@ -66,7 +107,30 @@ impl Ssh {
             host_keys: HostKeys::default(),
             password: None,
             program: "ssh".into(),
+            handshakes: HANDSHAKES,
         }
+    }
+
+    /// Whether the user's own options set what this option sets.
+    fn sets(&self, option: &str) -> bool {
+        let name = |text: &str| text.split(['=', ' ']).next().unwrap_or_default().to_ascii_lowercase();
+        self.options.iter().any(|given| name(given.trim_start()) == name(option))
+    }
+
+    /// What goes before ssh, which takes its place: it tells, by `ssh -G`, whom ssh means and which way it would go, sets what disturbs
+    /// otherwise, and waits for a line of stdin. `$0` is what its own lines begin with, the rest is ssh and its words.
+    fn script(&self) -> String {
+        let mut script = String::new();
+        if self.password.is_some() {
+            // The terminal that ssh asks on knows the password; a window that the environment wants does not.
+            script.push_str("SSH_ASKPASS_REQUIRE=never;export SSH_ASKPASS_REQUIRE\n");
+        }
+        script.push_str(BEFORE);
+        for (line, option) in DISTURBING.iter().filter(|(_, option)| !self.sets(option)) {
+            script.push_str(&format!("'{line}'*)set -- -o {option} \"$@\";;\n"));
+        }
+        script.push_str(BEHIND);
+        script
     }
 
     fn argv(&self) -> Vec<String> {
@@ -118,7 +182,8 @@ impl Ssh {
         ] {
             option(behind_what_is_given);
         }
-        option("LogLevel=ERROR");
+        // What it says tells how far it came; what is of no interest to a person is left out again.
+        option("LogLevel=DEBUG");
         let mut pair = |flag: &str, value: &Option<String>| {
             if let Some(value) = value {
                 argv.extend([flag.to_owned(), value.clone()]);
@@ -134,97 +199,7 @@ impl Ssh {
 }
 
 impl Method for Ssh {
-    fn recipe(&self, _nonce: &str) -> Recipe {
-        let answered_wrong = "the password was not accepted";
-        let lines = |texts: &[&str], kind, detail: &str, hint: &str| {
-            Rule::explain(When::Always, texts, kind, detail, hint)
-        };
-        let look_at_key = "connect once with plain ssh to look at it, or use host-keys=accept-new";
-        let reach = "check the name, the port and the network; ssh -v says more";
-        let mut rules = vec![
-            Rule::explain(
-                When::Answered,
-                &["Permission denied"],
-                Kind::PasswordIncorrect,
-                answered_wrong,
-                "check the password and the user",
-            ),
-            Rule::explain(
-                When::Unanswered,
-                &["Permission denied (", "password"],
-                Kind::PasswordRequired,
-                "no key was accepted; the host would take a password",
-                "give one (password(), password-file=PATH on the command line), or a key (identity(), -i)",
-            ),
-            Rule::explain(
-                When::Unanswered,
-                &["Permission denied (", "keyboard-interactive"],
-                Kind::PasswordRequired,
-                "no key was accepted; the host would take a password",
-                "give one (password(), password-file=PATH on the command line), or a key (identity(), -i)",
-            ),
-            lines(
-                &["Permission denied ("],
-                Kind::Denied,
-                "the host accepted none of our keys",
-                "check the user and the key, or give one (identity(), -i)",
-            ),
-            lines(
-                &["Host key verification failed"],
-                Kind::HostKey,
-                "the host's key is unknown or has changed",
-                look_at_key,
-            ),
-            lines(
-                &["Could not resolve hostname"],
-                Kind::Unreachable,
-                "the name of the host is unknown",
-                reach,
-            ),
-            lines(
-                &["Connection refused"],
-                Kind::Unreachable,
-                "nothing listens at that port of the host",
-                reach,
-            ),
-            lines(&["timed out"], Kind::Unreachable, "the host does not answer", reach),
-            lines(&["No route to host"], Kind::Unreachable, "there is no route to the host", reach),
-            lines(&["Network is unreachable"], Kind::Unreachable, "there is no route to the host", reach),
-        ];
-        for prompt in ["password:", "password for"] {
-            rules.push(Rule {
-                pattern: Pattern::Prompt(prompt.into()),
-                when: When::Always,
-                reaction: Reaction::Answer(self.password.clone()),
-            });
-        }
-        rules.push(Rule {
-            pattern: Pattern::Prompt("continue connecting (yes/no".into()),
-            when: When::Always,
-            reaction: Reaction::Explain {
-                kind: Kind::HostKey,
-                detail: "the host's key is unknown".into(),
-                hint: look_at_key.into(),
-            },
-        });
-        rules.push(Rule {
-            pattern: Pattern::Prompt("continue connecting".into()),
-            when: When::Always,
-            reaction: Reaction::Explain {
-                kind: Kind::HostKey,
-                detail: "the host's key is unknown".into(),
-                hint: "connect once with plain ssh to look at it, or use host-keys=accept-new".into(),
-            },
-        });
-        // A key that is locked and not in an agent is of no use here; ssh goes on to the next way.
-        rules.push(Rule {
-            pattern: Pattern::Prompt("passphrase for key".into()),
-            when: When::Always,
-            reaction: Reaction::Skip,
-        });
-        // The terminal that ssh asks on knows the password; a window that the controller's environment wants does not.
-        let never = || (b"SSH_ASKPASS_REQUIRE".to_vec(), b"never".to_vec());
-        let env = self.password.is_some().then(never).into_iter().collect();
+    fn recipe(&self, nonce: &str) -> Recipe {
         let mut hop = "ssh:".to_owned();
         if let Some(user) = &self.user {
             hop.push_str(user);
@@ -234,14 +209,17 @@ impl Method for Ssh {
         if let Some(port) = self.port {
             hop.push_str(&format!(":{port}"));
         }
+        let nonce = format!("[offshoot {nonce}]");
+        let mut argv = vec!["sh".into(), "-c".into(), self.script(), nonce.clone()];
+        argv.extend(self.argv());
         Recipe {
             key: format!("{hop} {}", self.config.as_deref().unwrap_or_default()),
             hop,
-            argv: self.argv(),
-            env,
+            argv,
+            at_once: self.handshakes.max(1),
             attach: Attach::Line,
             terminal: self.password.is_some(),
-            rules,
+            rules: ssh_said::rules(&nonce, &self.program, self.password.as_ref(), !self.sets("LogLevel=")),
             timeout_ms: self.timeout.as_millis() as u64,
             hint: "ssh -v to the same host says more".into(),
         }

@@ -1,7 +1,7 @@
 //! Another user on the same host, by sudo.
 
 use super::{DEFAULT_TIMEOUT, Method};
-use crate::connect::dialogue::{Pattern, Reaction, Rule, When};
+use crate::connect::dialogue::{Reaction, Rule, When};
 use crate::connect::{Attach, Recipe};
 use crate::error::ConnectErrorKind as Kind;
 use crate::secret::Secret;
@@ -49,12 +49,12 @@ impl Default for Sudo {
 
 impl Method for Sudo {
     fn recipe(&self, nonce: &str) -> Recipe {
-        let prompt = format!("[offshoot {nonce}]");
+        let asks = format!("[offshoot {nonce}]");
         // Short flags only: the long ones are younger than some systems.
         let mut argv = vec![
             self.program.clone(),
             "-p".into(),
-            format!("{prompt} password: "),
+            format!("{asks} password: "),
             "-u".into(),
             self.user.clone(),
         ];
@@ -70,15 +70,11 @@ impl Method for Sudo {
         }
         argv.push("--".into());
         let explain = |texts: &[&str], kind, detail: &str, hint: &str| {
-            Rule::explain(When::Always, texts, kind, detail, hint)
+            Rule::explain(When::ALWAYS, texts, kind, detail, hint)
         };
         let allow = "its administrator has to allow it, see sudo -l there";
         let rules = vec![
-            Rule {
-                pattern: Pattern::Prompt(prompt),
-                when: When::Always,
-                reaction: Reaction::Answer(self.password.clone()),
-            },
+            Rule::asked(When::ALWAYS, &[&asks], Reaction::Answer(self.password.clone())),
             explain(&["not in the sudoers file"], Kind::Denied, "this user may not use sudo there", allow),
             explain(&["is not allowed to"], Kind::Denied, "sudo's policy does not allow this", allow),
             explain(&["may not run sudo"], Kind::Denied, "this user may not use sudo there", allow),
@@ -96,14 +92,14 @@ impl Method for Sudo {
             ),
             explain(&["have a tty"], Kind::Denied, "sudo wants a terminal and got none it accepts", allow),
             Rule::explain(
-                When::Unanswered,
+                When::UNANSWERED,
                 &["password is required"],
                 Kind::PasswordRequired,
                 "it asks for a password and none was given",
                 "give one: password() in a program, password-file=PATH or a terminal on the command line",
             ),
             Rule::explain(
-                When::Answered,
+                When::ANSWERED,
                 &["incorrect password"],
                 Kind::PasswordIncorrect,
                 "the password was not accepted",
@@ -115,7 +111,7 @@ impl Method for Sudo {
             key: hop.clone(),
             hop,
             argv,
-            env: Vec::new(),
+            at_once: 0,
             // With a login, sudo gives the words to a shell and escapes all but the dollar signs.
             attach: if self.login { Attach::GuardedWords } else { Attach::Words },
             terminal: true,

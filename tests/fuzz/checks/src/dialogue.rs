@@ -6,7 +6,7 @@
 use crate::input::{Input, pieces};
 use crate::messages::rule;
 use offshoot_agent::connect::boot::{Boot, Progress, Verdict};
-use offshoot_agent::connect::dialogue::{Act, Dialogue, Pattern, Reaction, Rule, When};
+use offshoot_agent::connect::dialogue::{Act, Dialogue, Explanation, Reaction, Rule, When, fact};
 use offshoot_agent::connect::methods::{Method, Ssh, Sudo};
 use offshoot_agent::{ConnectErrorKind, Secret};
 use offshoot_bootstrap::{Mode, Nonce, Platform, agent_marker};
@@ -49,8 +49,9 @@ fn ssh() -> Vec<Rule> {
 struct Model<'a> {
     rules: &'a [Rule],
     line: Vec<u8>,
-    answered: bool,
-    explained: Option<(ConnectErrorKind, String, String)>,
+    names: Vec<Vec<u8>>,
+    facts: u8,
+    explained: Option<Explanation>,
     /// A line was longer than what must be remembered of one: what was said in it may be lost.
     overlong: bool,
 }
@@ -66,61 +67,91 @@ impl Model<'_> {
                 self.overlong |= self.line.len() > REMEMBERED;
             }
         }
-        let rule = self.rules.iter().find(|rule| self.applies(rule.when) && self.asks(&rule.pattern))?;
+        let rule = self.rules.iter().find(|rule| self.applies(rule.when) && self.asks(rule))?;
+        let answered = self.facts & fact::ANSWERED != 0;
+        let fail = |kind| Act::Fail(Explanation { kind, detail: String::new(), hint: String::new() });
         let act = match &rule.reaction {
-            Reaction::Answer(Some(secret)) if !self.answered => {
-                self.answered = true;
+            Reaction::Answer(Some(secret)) if !answered => {
+                self.facts |= fact::ANSWERED;
                 Act::Type(secret.clone())
             }
-            Reaction::Skip => Act::Type(Secret::new("")),
-            Reaction::Answer(given) => {
-                let (incorrect, required) =
-                    (ConnectErrorKind::PasswordIncorrect, ConnectErrorKind::PasswordRequired);
-                let kind = if given.is_some() { incorrect } else { required };
-                Act::Fail(kind, String::new(), String::new())
-            }
-            Reaction::Explain { kind, .. } => Act::Fail(*kind, String::new(), String::new()),
+            Reaction::Answer(Some(_)) => fail(ConnectErrorKind::PasswordIncorrect),
+            Reaction::Answer(None) => fail(ConnectErrorKind::PasswordRequired),
+            Reaction::Explain(why) => fail(why.kind),
+            _ => Act::Type(Secret::new("")),
         };
         self.line.clear();
         Some(act)
     }
 
-    /// Whether the unfinished line is this prompt: its text, then at most 50 bytes, none of them an echoed star.
-    fn asks(&self, pattern: &Pattern) -> bool {
-        let Pattern::Prompt(text) = pattern else { return false };
-        let line = self.line.to_ascii_lowercase();
-        let text = text.to_ascii_lowercase().into_bytes();
-        !text.is_empty()
-            && (0..line.len()).any(|at| {
-                line[at..]
-                    .strip_prefix(&text[..])
-                    .is_some_and(|rest| rest.len() <= 50 && !rest.contains(&b'*'))
-            })
+    /// What the line has before the last of the texts, and behind it.
+    fn parts(&self, texts: &[String]) -> Option<(Vec<u8>, Vec<u8>)> {
+        let mut rest = self.line.clone();
+        let mut before = rest.clone();
+        for text in texts {
+            let starts =
+                |rest: &[u8], text: &[u8]| rest.to_ascii_lowercase().starts_with(&text.to_ascii_lowercase());
+            let end = if text == "@" {
+                before.clear();
+                let mut fitting: Vec<&Vec<u8>> =
+                    self.names.iter().filter(|name| starts(&rest, name)).collect();
+                fitting.sort_by_key(|name| name.len());
+                fitting.last()?.len()
+            } else if let Some(text) = text.strip_prefix('^') {
+                before.clear();
+                starts(&rest, text.as_bytes()).then_some(text.len())?
+            } else {
+                if text.is_empty() {
+                    return None;
+                }
+                let at = (0..rest.len()).find(|at| starts(&rest[*at..], text.as_bytes()))?;
+                before = rest[..at].to_vec();
+                at + text.len()
+            };
+            rest = rest[end..].to_vec();
+        }
+        Some((before, rest))
+    }
+
+    /// Whether the unfinished line is this question: its texts, an end as of a question, and no echoed star behind.
+    fn asks(&self, rule: &Rule) -> bool {
+        let Some((_, rest)) = self.parts(&rule.texts).filter(|_| rule.asked) else { return false };
+        let line = self.line.trim_ascii_end();
+        (line.ends_with(b":") || line.ends_with(b"?")) && !rest.contains(&b'*')
     }
 
     fn end_of_line(&mut self) {
-        let holds = |text: &String| {
-            !text.is_empty() && self.line.windows(text.len()).any(|window| window == text.as_bytes())
-        };
-        let found = self.rules.iter().find_map(|rule| match (&rule.pattern, &rule.reaction) {
-            (Pattern::Line(texts), Reaction::Explain { kind, detail, hint })
-                if self.applies(rule.when) && texts.iter().all(holds) =>
-            {
-                Some((*kind, detail.clone(), hint.clone()))
+        let fits = |rule: &&Rule| !rule.asked && self.applies(rule.when) && self.parts(&rule.texts).is_some();
+        let Some(rule) = self.rules.iter().find(fits) else { return };
+        let texts = &rule.texts;
+        let Some((before, behind)) = self.parts(texts) else { return };
+        let quoted = if texts.len() == 1 { behind } else { before };
+        let quoted = quoted.trim_ascii();
+        self.facts |= rule.sets;
+        match &rule.reaction {
+            Reaction::Explain(why) => {
+                let mut why = why.clone();
+                if let Some(detail) = why.detail.strip_suffix('%') {
+                    why.detail = format!("{detail}{}", String::from_utf8_lossy(quoted));
+                }
+                self.explained = Some(why);
+                self.facts |= fact::EXPLAINED;
             }
-            _ => None,
-        });
-        if found.is_some() && (self.explained.is_none() || self.answered) {
-            self.explained = found;
+            Reaction::Forget => {
+                self.explained = None;
+                self.facts &= !fact::EXPLAINED;
+            }
+            Reaction::Name => self.names.push(quoted.to_vec()),
+            Reaction::Way | Reaction::Ignore | Reaction::Skip | Reaction::Answer(_) => {}
         }
     }
 
     fn applies(&self, when: When) -> bool {
-        match when {
-            When::Always => true,
-            When::Answered => self.answered,
-            When::Unanswered => !self.answered,
-        }
+        (0..8).all(|bit| {
+            let (fact, has) = (1 << bit, |facts: u8| facts & (1 << bit) != 0);
+            let known = self.facts & fact != 0;
+            (!has(when.needs) || known) && !(has(when.lacks) && known)
+        })
     }
 }
 
@@ -128,22 +159,26 @@ impl Model<'_> {
 fn gist(act: &Option<Act>) -> Option<Result<&Secret, ConnectErrorKind>> {
     act.as_ref().map(|act| match act {
         Act::Type(secret) => Ok(secret),
-        Act::Fail(kind, ..) => Err(*kind),
+        Act::Fail(why) => Err(why.kind),
     })
 }
 
 fn prompts(rules: &[Rule], stream: &[u8], lengths: &[u8]) {
     let mut dialogue = Dialogue::new(rules.to_vec());
-    let mut model = Model { rules, line: Vec::new(), answered: false, explained: None, overlong: false };
+    let (line, names, explained) = (Vec::new(), Vec::new(), None);
+    let mut model = Model { rules, line, names, facts: 0, explained, overlong: false };
     let mut acts = Vec::new();
     // The same stream without the cuts at which nothing was done.
     let mut merged: Vec<Vec<u8>> = vec![Vec::new()];
     let mut answers = 0;
     for piece in pieces(stream, lengths) {
-        let answered = model.answered;
+        let answered = model.facts & fact::ANSWERED;
         let (act, expected) = (dialogue.terminal(piece), model.terminal(piece));
+        if model.overlong {
+            return;
+        }
         assert_eq!(gist(&act), gist(&expected), "at the piece {:?}", piece.escape_ascii().to_string());
-        answers += usize::from(model.answered && !answered);
+        answers += usize::from(model.facts & fact::ANSWERED != answered);
         merged.last_mut().expect("there is one").extend_from_slice(piece);
         if act.is_some() {
             merged.push(Vec::new());

@@ -3,7 +3,7 @@
 
 use crate::input::{Input, as_arrived};
 use crate::memory;
-use offshoot_agent::connect::dialogue::{Pattern, Reaction, Rule, When};
+use offshoot_agent::connect::dialogue::{Explanation, Reaction, Rule, When};
 use offshoot_agent::connect::{Attach, ConnectRequest, Recipe};
 use offshoot_agent::error::DeadLetter;
 use offshoot_agent::id::ContextId;
@@ -108,7 +108,7 @@ fn request(input: &mut Input<'_>) -> ConnectRequest {
         hop: input.text(),
         key: input.text(),
         argv: input.some(Input::text),
-        env: input.some(|input| (input.bytes().to_vec(), input.bytes().to_vec())),
+        at_once: input.u32(),
         attach: ATTACH[input.below(ATTACH.len())],
         terminal: input.flag(),
         rules: input.some(rule),
@@ -126,20 +126,24 @@ fn request(input: &mut Input<'_>) -> ConnectRequest {
 
 /// Any rule of a dialogue.
 pub fn rule(input: &mut Input<'_>) -> Rule {
-    let pattern =
-        if input.flag() { Pattern::Prompt(input.text()) } else { Pattern::Line(input.some(Input::text)) };
-    let when = [When::Always, When::Answered, When::Unanswered][input.below(3)];
-    let reaction = match input.below(4) {
+    let texts = input.some(Input::text);
+    let asked = input.flag();
+    let when = When { needs: input.byte() & 3, lacks: input.byte() & 3 };
+    let reaction = match input.below(8) {
         0 => Reaction::Answer(None),
         1 => Reaction::Answer(Some(Secret::new(input.text()))),
         2 => Reaction::Skip,
-        _ => Reaction::Explain { kind: kind(input), detail: input.text(), hint: input.text() },
+        3 => Reaction::Ignore,
+        4 => Reaction::Forget,
+        5 => Reaction::Name,
+        6 => Reaction::Way,
+        _ => Reaction::Explain(Explanation { kind: kind(input), detail: input.text(), hint: input.text() }),
     };
-    Rule { pattern, when, reaction }
+    Rule { asked, texts, when, sets: input.byte(), reaction }
 }
 
 fn kind(input: &mut Input<'_>) -> ConnectErrorKind {
-    const KINDS: [ConnectErrorKind; 14] = [
+    const KINDS: [ConnectErrorKind; 16] = [
         ConnectErrorKind::Start,
         ConnectErrorKind::PasswordRequired,
         ConnectErrorKind::PasswordIncorrect,
@@ -154,6 +158,8 @@ fn kind(input: &mut Input<'_>) -> ConnectErrorKind {
         ConnectErrorKind::Cancelled,
         ConnectErrorKind::Functions,
         ConnectErrorKind::NoSuchUser,
+        ConnectErrorKind::Question,
+        ConnectErrorKind::Dropped,
     ];
     KINDS[input.below(KINDS.len())]
 }
