@@ -1,27 +1,34 @@
 //! A socket's place in the file system: for this user alone from its first moment, in the way of nobody who lives, gone at
 //! the end.
 //!
-//! It is made in a fresh folder that only this user can enter, gets its mode there, and is moved into place under a lock of the
-//! folder around it. The process's umask is not touched: other threads make files, too.
+//! It is made in a fresh folder that only this user can enter, gets its mode there, and is linked into place, which replaces
+//! nothing. Others may write to the folder around it, and exchange there what they like while this goes on: folders are opened
+//! once, looked at, and then known by their descriptors. The process's umask is not touched: other threads make files, too.
 
 use crate::error::{Error, Result};
 use crate::sys;
 use crate::sys::socket::{LONGEST, connect, peer};
-use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-/// How long others may hold the lock of the folder, or leave a connect unanswered. Both take no time when all is well.
+/// How long others may leave a connect unanswered. It takes no time when all is well.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Held by the thread of this process that is about to put a socket somewhere.
+static ONE_BY_ONE: Mutex<()> = Mutex::new(());
 
 /// A socket in the file system that this process has put there.
 pub(crate) struct Bound {
     path: PathBuf,
+    /// The folder in which it is, whatever is done to the names on the way there.
+    folder: File,
     /// Device and number, by which it is known again.
     file: (u64, u64),
 }
@@ -34,27 +41,29 @@ impl Bound {
         let system = |error: io::Error| failed(error.to_string());
         let Some(name) = path.file_name() else { return Err(failed("that is no name of a file".into())) };
         // As it is now: this process may change its working directory.
-        let folder = match path.parent() {
+        let around = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.canonicalize(),
             _ => std::env::current_dir(),
         };
-        let folder = folder.map_err(system)?;
-        let path = folder.join(name);
-        let _locked = lock(&folder).map_err(system)?;
-        let stale = match occupant(&path).map_err(system)? {
-            Occupant::Nobody => false,
-            Occupant::Stale => true,
-            Occupant::Other(what) => return Err(failed(what)),
-        };
-        let random: [u8; 6] = sys::random();
-        let fresh = random.iter().fold(String::from(".o"), |name, byte| format!("{name}{byte:02x}"));
-        let fresh = folder.join(fresh);
-        DirBuilder::new().mode(0o700).create(&fresh).map_err(system)?;
-        let made = make(&fresh, &path, stale);
-        let _ = fs::remove_file(fresh.join("s"));
-        let _ = fs::remove_dir(&fresh);
-        let (file, listener) = made.map_err(system)?;
-        Ok((Bound { path, file }, listener))
+        let around = around.map_err(system)?;
+        let folder = open(&around, libc::O_PATH).map_err(system)?;
+        let place = within(&folder).join(name);
+        let _turn = ONE_BY_ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = Fresh::within(&folder).map_err(system)?;
+        let listener = fresh.listen().map_err(system)?;
+        let file = identity(&fresh.own()).map_err(system)?;
+        // Unlike a rename, a link replaces nothing.
+        if let Err(error) = fs::hard_link(fresh.own(), &place) {
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(system(error));
+            }
+            match occupant(&place).map_err(system)? {
+                Occupant::Stale(stale) => fresh.replace(&place, stale).map_err(system)?,
+                Occupant::Nobody => fs::hard_link(fresh.own(), &place).map_err(system)?,
+                Occupant::Other(what) => return Err(failed(what)),
+            }
+        }
+        Ok((Bound { path: around.join(name), folder, file }, listener))
     }
 
     /// Where it is.
@@ -64,52 +73,102 @@ impl Bound {
 
     /// Takes it away, if what is there is still it. To be called while it is listened on: nobody takes it for stale then.
     pub fn unlink(&self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|seen| (seen.dev(), seen.ino()) == self.file) {
-            let _ = fs::remove_file(&self.path);
+        let Some(name) = self.path.file_name() else { return };
+        let place = within(&self.folder).join(name);
+        if identity(&place).is_ok_and(|seen| seen == self.file) {
+            let _ = fs::remove_file(place);
         }
     }
 }
 
-/// Makes the socket in the folder `fresh` and moves it to `path`, where nothing is, or a stale one.
-fn make(fresh: &Path, path: &Path, stale: bool) -> io::Result<((u64, u64), UnixListener)> {
-    // A umask may have taken the owner's rights.
-    fs::set_permissions(fresh, Permissions::from_mode(0o700))?;
-    let own = fresh.join("s");
-    let (address, _folder) = address(&own)?;
-    let listener = UnixListener::bind(address)?;
-    fs::set_permissions(&own, Permissions::from_mode(0o600))?;
-    listener.set_nonblocking(true)?;
-    let seen = fs::symlink_metadata(&own)?;
-    if stale {
-        fs::rename(&own, path)?;
-    } else {
-        // Unlike a rename, this replaces nothing.
-        fs::hard_link(&own, path)?;
-    }
-    Ok(((seen.dev(), seen.ino()), listener))
+/// Opens a folder, and nothing else of that name.
+fn open(path: &Path, how: libc::c_int) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(how | libc::O_DIRECTORY | libc::O_NOFOLLOW).open(path)
 }
 
-/// The lock of a folder; it ends with what is returned.
-fn lock(folder: &Path) -> io::Result<File> {
-    let file = File::open(folder)?;
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if Instant::now() >= end => {
-                return Err(io::Error::other("another process holds the lock of its folder"));
+/// A folder that is open, as a path: whatever is done to its name.
+fn within(folder: &File) -> PathBuf {
+    Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string())
+}
+
+/// Device and number of what is there, of a link those of the link.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|seen| (seen.dev(), seen.ino()))
+}
+
+/// A new folder that only this user can enter; gone when it is dropped.
+struct Fresh {
+    folder: File,
+    path: PathBuf,
+}
+
+impl Fresh {
+    fn within(around: &File) -> io::Result<Fresh> {
+        let random: [u8; 6] = sys::random();
+        let name = random.iter().fold(String::from(".o"), |name, byte| format!("{name}{byte:02x}"));
+        let path = within(around).join(name);
+        DirBuilder::new().mode(0o700).create(&path)?;
+        let made = open(&path, 0).and_then(|folder| {
+            // Somebody may have put another in its place. One of this user's that nobody else can enter and nothing is
+            // in is as good.
+            let about = folder.metadata()?;
+            let own = about.uid() == nix::unistd::geteuid().as_raw() && about.mode() & 0o077 == 0;
+            if !own || fs::read_dir(within(&folder))?.next().is_some() {
+                return Err(io::Error::other("somebody exchanges what is made in its folder"));
             }
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            // A umask may have taken the owner's rights.
+            folder.set_permissions(Permissions::from_mode(0o700))?;
+            Ok(folder)
+        });
+        match made {
+            Ok(folder) => Ok(Fresh { folder, path }),
+            Err(error) => {
+                let _ = fs::remove_dir(&path);
+                Err(error)
+            }
         }
+    }
+
+    /// The socket in it.
+    fn own(&self) -> PathBuf {
+        within(&self.folder).join("s")
+    }
+
+    fn listen(&self) -> io::Result<UnixListener> {
+        let own = self.own();
+        let listener = UnixListener::bind(&own)?;
+        fs::set_permissions(&own, Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+
+    /// Puts its socket in the place of a stale one. That is moved away first and looked at again: where it was another's turn
+    /// meanwhile, what was moved is put back.
+    fn replace(&self, place: &Path, stale: (u64, u64)) -> io::Result<()> {
+        let old = within(&self.folder).join("old");
+        fs::rename(place, &old)?;
+        if identity(&old)? != stale {
+            let back = fs::hard_link(&old, place);
+            fs::remove_file(&old)?;
+            return back.and(Err(io::Error::other("another process listens there since a moment ago")));
+        }
+        fs::remove_file(&old)?;
+        fs::hard_link(self.own(), place)
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.own());
+        let _ = fs::remove_dir(&self.path);
     }
 }
 
 /// Who is at a path.
 enum Occupant {
     Nobody,
-    /// A socket of this user that nobody listens on.
-    Stale,
+    /// A socket of this user that nobody listens on; which.
+    Stale((u64, u64)),
     /// Something that stays; what that is.
     Other(String),
 }
@@ -125,9 +184,10 @@ fn occupant(path: &Path) -> io::Result<Occupant> {
     if seen.uid() != nix::unistd::geteuid().as_raw() {
         return Ok(Occupant::Other(format!("a socket of user {} is there already", seen.uid())));
     }
-    let (address, _folder) = address(path)?;
-    match connect(&address, PATIENCE) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Occupant::Stale),
+    match connect(path, PATIENCE) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Ok(Occupant::Stale((seen.dev(), seen.ino())))
+        }
         Err(error) => Ok(Occupant::Other(format!("a socket is there already, and does not answer: {error}"))),
         Ok(stream) => {
             Ok(Occupant::Other(format!("process {} listens there already", peer(&stream)?.process)))
@@ -213,6 +273,55 @@ mod tests {
         assert!(Bound::new(&path).is_err());
         drop(listener);
         bound.unlink();
+        fs::remove_dir_all(&folder).expect("it is ours");
+    }
+
+    #[test]
+    fn whoever_locks_the_folder_is_in_nobodys_way() {
+        let folder = scratch("locked");
+        let held = File::open(&folder).expect("it is there");
+        held.lock().expect("nobody else does");
+        let (bound, _listener) = Bound::new(&folder.join("socket")).expect("nobody is there");
+        bound.unlink();
+        fs::remove_dir(&folder).expect("it is empty");
+    }
+
+    #[test]
+    fn whoever_exchanges_what_is_made_changes_nothing_elsewhere() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let folder = scratch("exchanged");
+        let (victim, around) = (folder.join("victim"), folder.join("around"));
+        for made in [&victim, &around] {
+            fs::create_dir(made).expect("it is ours");
+            fs::set_permissions(made, Permissions::from_mode(0o755)).expect("it is ours");
+        }
+        fs::write(victim.join("s"), "precious").expect("it is ours");
+        fs::set_permissions(victim.join("s"), Permissions::from_mode(0o644)).expect("it is ours");
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Whatever appears becomes a link, or the victim itself under another name, as soon as it is seen.
+                while !over.load(Ordering::Relaxed) {
+                    for name in names(&around).into_iter().filter(|name| name.starts_with(".o")) {
+                        let _ = fs::rename(around.join(&name), folder.join("moved"));
+                        let _ = std::os::unix::fs::symlink(&victim, around.join(&name));
+                        let _ = fs::remove_dir_all(folder.join("moved"));
+                    }
+                }
+            });
+            for _ in 0..300 {
+                if let Ok((bound, _listener)) = Bound::new(&around.join("socket")) {
+                    bound.unlink();
+                }
+                for name in names(&around) {
+                    let _ = fs::remove_file(around.join(name));
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o7777;
+        assert_eq!((mode(&victim), mode(&victim.join("s"))), (0o755, 0o644));
+        assert_eq!(fs::read(victim.join("s")).expect("it is there"), b"precious");
         fs::remove_dir_all(&folder).expect("it is ours");
     }
 

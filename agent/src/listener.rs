@@ -151,6 +151,7 @@ impl Router {
             place: Context::clone(self).unscoped(),
             flow,
             joined,
+            user: nix::unistd::geteuid().as_raw(),
             pending: Vec::new(),
             closed: None,
         };
@@ -214,6 +215,8 @@ struct Door {
     flow: FlowKey,
     joined: Arc<Joined>,
     pending: Vec<Pending>,
+    /// Whom the kernel shows to those who connect: the user of the moment when it was listened.
+    user: u32,
     /// Until when nobody is let in, for want of descriptors.
     closed: Option<Instant>,
 }
@@ -284,6 +287,14 @@ impl Door {
                 }
             };
             let own = nix::unistd::geteuid().as_raw();
+            if own != self.user {
+                self.say(format!(
+                    "nobody may join: the socket is user {}'s, and this is user {own}",
+                    self.user
+                ));
+                refuse(&stream, "the process that listens has changed its user since; have it listen anew");
+                continue;
+            }
             match peer(&stream).and_then(|found| stream.set_nonblocking(true).map(|()| found)) {
                 Ok(found) if found.user == own => {
                     if self.pending.len() == PENDING {

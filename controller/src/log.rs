@@ -2,10 +2,11 @@
 //!
 //! It decides nothing about what contexts send: that is filtered where it is logged, and what has arrived is written.
 
+use nix::libc;
 use offshoot_agent::{Error, Filter, Result};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Mutex;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -32,14 +33,17 @@ const REMOTE: &str = "offshoot::remote";
 /// }
 /// ```
 ///
+/// The file is for this user alone: it gets mode 600 also where it is there already. A link is not followed, and a file of
+/// another user is not taken.
+///
 /// # Errors
 /// When the program has set a `tracing` subscriber before, this function included: that one stays and goes on getting the records of
 /// contexts, and nothing is written to the file. When `OFFSHOOT_LOG` cannot be read, or the file cannot be written.
 pub fn log_to_file(path: impl AsRef<Path>) -> Result<Filter> {
     let path = path.as_ref();
     let (what, filter) = (format!("logging to {}", path.display()), environment()?);
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-    let file = file.map_err(|error| Error::System { action: what.clone(), detail: error.to_string() })?;
+    let file =
+        open(path).map_err(|error| Error::System { action: what.clone(), detail: error.to_string() })?;
     write(&what, &filter, Mutex::new(file), SystemTime)?;
     Ok(filter)
 }
@@ -71,6 +75,35 @@ pub fn log_to_writer_by<W: Write>(
     writer: impl Fn() -> W + Send + Sync + 'static,
 ) -> Result<()> {
     write("logging", filter, writer, uptime())
+}
+
+/// Opens the file for this user alone, and makes it where there is none. What contexts say in it can be private, and the name may lie
+/// where others make links.
+fn open(path: &Path) -> std::io::Result<File> {
+    let refused = |why: &str| Err(std::io::Error::other(why));
+    let mut options = OpenOptions::new();
+    // A FIFO that nobody reads would keep it waiting.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = match options.append(true).create(true).mode(0o600).custom_flags(flags).open(path) {
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            return refused("that is a link, which others may have made; name the file itself");
+        }
+        file => file?,
+    };
+    let about = file.metadata()?;
+    if about.file_type().is_char_device() {
+        return Ok(file);
+    }
+    if about.uid() != nix::unistd::geteuid().as_raw() {
+        return refused("it belongs to another user; name another file");
+    }
+    if about.is_file() && about.nlink() != 1 {
+        return refused("it has another name as well, which others may have given it; name another file");
+    }
+    if about.mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
 }
 
 fn environment() -> Result<Filter> {
@@ -110,6 +143,8 @@ fn targets(filter: &Filter) -> Targets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::{chown, symlink};
+    use std::{fs, path::PathBuf};
     use tracing::Level;
 
     #[test]
@@ -130,5 +165,64 @@ mod tests {
                 }
             }
         }
+    }
+
+    fn scratch(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("offshoot-log-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("there is a temporary directory");
+        folder
+    }
+
+    #[test]
+    fn a_log_file_is_its_users_alone_also_where_it_is_there_already() {
+        let folder = scratch("mode");
+        for before in [None, Some(0o644), Some(0o666), Some(0o640), Some(0o600), Some(0o400)] {
+            let path = folder.join("log");
+            if let Some(mode) = before {
+                fs::write(&path, "before\n").expect("it is ours");
+                fs::set_permissions(&path, Permissions::from_mode(mode)).expect("it is ours");
+            }
+            let Ok(mut file) = open(&path) else {
+                assert_eq!(before, Some(0o400), "whom modes bind");
+                continue;
+            };
+            file.write_all(b"after\n").expect("it is open");
+            let mode = file.metadata().expect("it is open").mode() & 0o7777;
+            assert_eq!(mode & 0o077, 0, "{before:?}");
+            let text = fs::read_to_string(&path).expect("it is ours");
+            assert_eq!(text, if before.is_some() { "before\nafter\n" } else { "after\n" });
+            fs::remove_file(&path).expect("it is ours");
+        }
+        fs::remove_dir_all(&folder).expect("it is ours");
+    }
+
+    #[test]
+    fn what_others_can_have_laid_in_its_way_is_not_written_to() {
+        let folder = scratch("ways");
+        let (path, precious) = (folder.join("log"), folder.join("precious"));
+        fs::write(&precious, "precious").expect("it is ours");
+        let refusal = || {
+            let why = open(&path).expect_err("it is refused").to_string();
+            assert_eq!(fs::read(&precious).expect("it is there"), b"precious");
+            let _ = fs::remove_file(&path);
+            why
+        };
+        symlink(&precious, &path).expect("it is ours");
+        assert!(refusal().contains("a link"));
+        symlink(folder.join("nothing"), &path).expect("it is ours");
+        assert!(refusal().contains("a link"));
+        assert!(!folder.join("nothing").exists());
+        fs::hard_link(&precious, &path).expect("it is ours");
+        assert!(refusal().contains("another name"));
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("it is free");
+        assert!(!refusal().is_empty());
+        fs::write(&path, "").expect("it is ours");
+        if chown(&path, Some(4711), None).is_ok() {
+            assert!(refusal().contains("another user"));
+        }
+        let _ = fs::remove_file(&path);
+        open(Path::new("/dev/null")).expect("a device is taken as it is");
+        fs::remove_dir_all(&folder).expect("it is ours");
     }
 }

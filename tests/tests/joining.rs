@@ -409,3 +409,20 @@ fn nobody_listens_is_said_and_so_is_what_else_is_there() {
     assert_eq!(fs::read(&file).expect("it is left alone"), b"precious");
     assert!(tree.listen(folder.path().join("no/folder")).is_err());
 }
+
+#[test]
+fn a_listener_that_has_changed_its_user_lets_nobody_join() {
+    let _leaks = Leaks::begin();
+    let folder = folder();
+    let path = folder.path().join("socket");
+    let path = path.to_str().expect("our own path");
+    let mut listening = Joiner::start(PROGRAM, None, &["listen", path]);
+    assert!(listening.first.starts_with("listening"), "{}", listening.first);
+    let joined = Joiner::start(PROGRAM, None, &["join", path]).first.clone();
+    assert!(joined.starts_with("joined"), "{joined}");
+    listening.does(&format!("become {}", PLAIN.name)).expect("root may");
+    let error = Joiner::start(PROGRAM, None, &["join", path]).first.clone();
+    assert!(error.contains("has changed its user since"), "{error}");
+    let heard = Joiner::start(PROGRAM, None, &["knock", path, "anything"]).first.clone();
+    assert!(heard.contains("has changed its user since"), "{heard}");
+}

@@ -114,6 +114,10 @@ fn act(node: &mut Node, word: &str, rest: &str) -> Outcome {
             let listener = node.listener.as_ref().ok_or("it does not listen")?;
             listener.accept()?.id().0.to_string()
         }
+        "become" => {
+            drop_privileges(rest);
+            String::new()
+        }
         "place" => other()?.call(own::place {})?,
         "hang" => match other()?.call(own::hang {}) {
             Ok(()) => return Err("it has come back".into()),
