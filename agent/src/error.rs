@@ -159,15 +159,23 @@ impl Error {
     }
 }
 
+/// What can be done about a missing function, for whoever reads the error: that is never a small agent.
+const WAY_TO_A_FUNCTION: &str = match cfg!(panic = "immediate-abort") {
+    true => "",
+    false => {
+        "; send this program itself (Router::builder().own_image()), or build an agent that has it (cargo xtask build-agent \
+         --manifest-path YOURS/Cargo.toml) and name it (.package(...))"
+    }
+};
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Connect(error) => error.fmt(f),
             Error::Undelivered { context, reason, detail } => write!(f, "{context}: {reason}: {detail}"),
-            Error::NoSuchFunction { context, function } => write!(
-                f,
-                "{context}: its agent has no function {function}; send this program itself (Router::builder().own_image()), or build an agent that has it (cargo xtask build-agent --manifest-path YOURS/Cargo.toml) and name it (.package(...))"
-            ),
+            Error::NoSuchFunction { context, function } => {
+                write!(f, "{context}: its agent has no function {function}{WAY_TO_A_FUNCTION}")
+            }
             Error::Panicked { context, message } => write!(f, "{context}: the function panicked: {message}"),
             Error::Codec { context, detail } => write!(f, "{context}: {detail}"),
             Error::TimedOut { context, after_ms } => write!(f, "{context}: no answer within {after_ms} ms"),

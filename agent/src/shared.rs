@@ -373,7 +373,7 @@ impl Core {
             for flow in flows {
                 match stand {
                     Stand::Late => self.node.reset(flow, Reason::Late, ""),
-                    Stand::Gone => self.node.reset(flow, Reason::ShutDown, "what it was for ends"),
+                    Stand::Gone => self.node.reset(flow, Reason::ShutDown, ""),
                     _ => self.node.reset(flow, Reason::Cancelled, "what it was for was given up"),
                 }
                 let error = scope.error(&self.name_of(flow.peer), stand);

@@ -23,7 +23,8 @@ pub(super) struct Reader<'a> {
     /// The message that they are from, where its memory may be kept.
     whole: Option<&'a Arc<Vec<u8>>>,
     depth: u32,
-    /// The named type that is being read, for messages; in an agent that has none but this crate's, nothing.
+    /// The named type that is being read, for messages; of no use to an agent that reads none but this crate's.
+    #[cfg(panic = "unwind")]
     inside: &'static str,
 }
 
@@ -92,30 +93,43 @@ impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8], whole: Option<&'a Arc<Vec<u8>>>) -> Reader<'a> {
         // One that was made and not used is no later value's.
         OBJECTION.set(None);
-        Reader { left: bytes, whole, depth: 0, inside: "" }
+        Reader {
+            left: bytes,
+            whole,
+            depth: 0,
+            #[cfg(panic = "unwind")]
+            inside: "",
+        }
     }
 
     /// What is wrong, with the type in which it is where that is the type's own fault.
+    #[cold]
+    #[inline(never)]
     pub fn tell(&self, wrong: Wrong) -> CodecError {
-        if cfg!(panic = "unwind") && wrong.0 == UNTOLD && !self.inside.is_empty() {
+        #[cfg(panic = "unwind")]
+        if wrong.0 == UNTOLD && !self.inside.is_empty() {
             return CodecError(format!("{} has {UNTOLD}", self.inside));
         }
         wrong.into()
     }
 
     /// Reads what is in a named type.
+    #[cfg(panic = "unwind")]
     fn within<T>(
         &mut self,
         name: &'static str,
         read: impl FnOnce(&mut Reader<'a>) -> Result<T>,
     ) -> Result<T> {
-        if !cfg!(panic = "unwind") {
-            return read(self);
-        }
         let outer = std::mem::replace(&mut self.inside, name);
         let value = read(self)?;
         self.inside = outer;
         Ok(value)
+    }
+
+    #[cfg(not(panic = "unwind"))]
+    #[inline]
+    fn within<T>(&mut self, _: &'static str, read: impl FnOnce(&mut Reader<'a>) -> Result<T>) -> Result<T> {
+        read(self)
     }
 
     #[inline(never)]
