@@ -5,8 +5,10 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use offshoot::Context;
 use offshoot_tests::process::{all, die_with_parent, eventually, signal, wait_for};
 use offshoot_tests::run::{LIMIT, offshoot_binary};
+use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{ended, router};
 use offshoot_tests::users::NOPASS;
 use offshoot_tests::{Leaks, Sshd};
@@ -182,4 +184,41 @@ fn a_program_that_ends_after_a_signal_takes_its_daemons_along() {
         signal(daemon, Signal::SIGKILL);
         assert!(eventually(SOON, || ended(daemon)));
     }
+}
+
+#[test]
+fn a_program_that_is_given_up_has_the_grace_that_it_was_given() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("grace");
+    let router = router();
+    let context = up(router.local().connect());
+    // More than what there is unless it is set.
+    let script = |done: &str| {
+        let done = scratch.path().join(done).display().to_string();
+        format!(
+            "exec 2>/dev/null; trap 'sleep 1; touch {done}; exit 0' TERM; echo up; while :; do sleep 1000 & wait; done"
+        )
+    };
+    let begin = |context: &Context, script: &str, grace: Option<Duration>| {
+        let mut command = context.command("sh").args(["-c", script]);
+        if let Some(grace) = grace {
+            command = command.grace(grace);
+        }
+        let mut process = up(command.spawn());
+        let mut line = String::new();
+        up(BufReader::new(process.stdout.take().expect("not taken yet")).read_line(&mut line));
+        process
+    };
+    let is_done = |done: &str| scratch.path().join(done).exists();
+    drop(begin(&context, &script("dropped"), Some(SOON)));
+    assert!(eventually(SOON, || is_done("dropped")));
+    let late = begin(&context.within(Duration::from_secs(2)), &script("late"), Some(SOON));
+    late.wait().expect_err("its time is over");
+    assert!(eventually(SOON, || is_done("late")));
+    let short = begin(&context, &script("short"), None);
+    drop(short);
+    // This one is told to end after that one, and has all of its time.
+    drop(begin(&context, &script("after"), Some(SOON)));
+    assert!(eventually(SOON, || is_done("after")));
+    assert!(!is_done("short"), "400 ms are no second");
 }
