@@ -183,6 +183,23 @@ mod tests {
     }
 
     #[test]
+    fn the_lists_of_a_message_take_no_more_than_a_few_times_its_memory() {
+        // Three million elements of a byte each: 8 bytes in memory, and 24.
+        let numbers = vec![0u64; 3_000_000];
+        let bytes = to_bytes(&numbers).unwrap();
+        assert_eq!(from_bytes::<Vec<u64>>(&bytes).unwrap(), numbers);
+        for error in [from_bytes::<Vec<String>>(&bytes).err(), from_bytes::<Vec<Vec<u8>>>(&bytes).err()] {
+            assert!(error.unwrap().to_string().contains("memory"));
+        }
+        // In many lists as in one, and in maps.
+        let lists = vec![vec![String::new(); 1000]; 3000];
+        assert!(from_bytes::<Vec<Vec<String>>>(&to_bytes(&lists).unwrap()).is_err());
+        // Short lists may be of whatever.
+        let texts = vec![String::new(); 500_000];
+        assert_eq!(from_bytes::<Vec<String>>(&to_bytes(&texts).unwrap()).unwrap(), texts);
+    }
+
+    #[test]
     fn it_reads_what_bincode_writes_and_as_bincode_does() {
         let bytes = to_bytes(&all()).unwrap();
         assert_eq!(from_bytes::<All>(&bytes), Ok(all()));

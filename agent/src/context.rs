@@ -217,6 +217,17 @@ impl Context {
         self.clone().in_scope(&Arc::new(scope))
     }
 
+    /// The same context, for calls whose answers have at most so many bytes; a longer one is an error that says so
+    /// ([`Reason::TooLarge`](crate::Reason::TooLarge)). Otherwise an answer may have 128 MiB, and take eight times that and 16 MiB
+    /// more once it is read: where it comes from one that you do not trust, say what you expect.
+    ///
+    /// It holds here and for no call that a function makes over there.
+    #[must_use]
+    pub fn within_bytes(&self, most: usize) -> Context {
+        let scope = Scope::of_bytes(self.scope.clone(), most);
+        self.clone().in_scope(&Arc::new(scope))
+    }
+
     /// In a function: whether its call still matters. To be asked now and then by a function that takes long.
     ///
     /// # Errors

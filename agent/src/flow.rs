@@ -9,8 +9,10 @@
 
 /// What a sender may send unasked, in bytes.
 pub const INITIAL_WINDOW: u64 = 256 << 10;
-/// The same for what goes to a service that a program offers: there may be many, from those who are not obeyed.
-pub const OFFERED_WINDOW: u64 = 64 << 10;
+/// The same where the receiver does not obey the sender: there may be very many of these, from those who mean no good.
+pub const FIRST_WINDOW: u64 = 2 << 10;
+/// What these may send once the receiver has taken the first of it.
+pub const LENT_WINDOW: u64 = 64 << 10;
 /// The most a flow may hold at its receiver, in bytes.
 pub const MAX_WINDOW: u64 = 8 << 20;
 /// What the windows of all flows of a node together may grow beyond their initial size, in bytes.
@@ -141,6 +143,11 @@ impl Incoming {
         Incoming { received: 0, held: 0, room, window: room, initial, full: false, ended: false }
     }
 
+    /// One whose peer is lent most of its window.
+    pub fn lent() -> Self {
+        Incoming { room: FIRST_WINDOW as u32, ..Incoming::new(LENT_WINDOW) }
+    }
+
     /// Checks and records a piece that came.
     ///
     /// # Errors
@@ -171,17 +178,28 @@ impl Incoming {
     /// The user took `length` bytes. The new limit to tell the peer, when it is time to. The window grows at the cost
     /// of `spare`, which all flows of a node share, and gives back to it.
     pub fn consume(&mut self, length: usize, spare: &mut u64) -> Option<u64> {
+        self.consume_within(length, spare, u32::MAX)
+    }
+
+    /// The same where no more than `most` can be lent to the peer.
+    pub fn consume_within(&mut self, length: usize, spare: &mut u64, most: u32) -> Option<u64> {
         self.held = self.held.saturating_sub(length.min(u32::MAX as usize) as u32);
         if self.ended {
             return None;
         }
         let waits = self.held == 0 && self.full;
-        if waits && self.window < MAX_WINDOW as u32 && u64::from(self.window) <= *spare {
+        let used = self.received >= u64::from(self.window);
+        if waits && used && self.window < MAX_WINDOW as u32 && u64::from(self.window) <= *spare {
             *spare -= u64::from(self.window);
             self.window *= 2;
         }
-        let room = self.window.saturating_sub(self.held);
-        if room.saturating_sub(self.room) < self.window / 2 {
+        let room = self.window.saturating_sub(self.held).min(self.room.saturating_add(most));
+        // Where little can be lent that is better than nothing. A sender that takes itself to have no more credit, and has, was
+        // obeyed without knowing it.
+        let little = self.room == 0 && most < self.window;
+        let enough = if little { FIRST_WINDOW as u32 / 2 } else { self.window / 2 };
+        let unaware = waits && self.room > 0 && self.received <= FIRST_WINDOW;
+        if room.saturating_sub(self.room) < enough && !unaware {
             return None;
         }
         let all_here = self.room == 0;
@@ -193,6 +211,16 @@ impl Incoming {
             *spare += u64::from(self.window);
         }
         Some(self.limit())
+    }
+
+    /// How much more may come.
+    pub fn room(&self) -> usize {
+        self.room as usize
+    }
+
+    /// Whether its peer may send nothing though there is a place for it.
+    pub fn is_starving(&self) -> bool {
+        self.room == 0 && !self.ended && self.held <= self.window / 2
     }
 
     /// Up to where the peer may send.

@@ -13,14 +13,18 @@ use std::collections::VecDeque;
 pub const BLOCK: u32 = 64;
 /// How many granted numbers, used or not, the contexts behind one link may hold.
 pub const LIVE_PER_LINK: u32 = 1 << 16;
+/// How many blocks those behind one link may ask for at once: all that they may hold.
+pub const BLOCKS_AT_ONCE: u32 = LIVE_PER_LINK / BLOCK;
+/// How many more each second, so that all numbers there are last for months whatever a child does.
+pub const BLOCKS_EACH_SECOND: u32 = 4;
 /// How many blocks that came back are kept for the time when all numbers have been used.
 const RETURNED: usize = 1 << 16;
 
 struct Block {
     owner: ContextId,
     link: LinkId,
-    /// How many of its contexts are gone.
-    ended: u32,
+    /// Which of its contexts are gone, a bit for each: they are not to be had again.
+    ended: u64,
 }
 
 /// What was granted.
@@ -86,16 +90,17 @@ impl Grants {
 
     /// Whether a context behind `link` may have this number.
     pub fn is_granted(&self, id: ContextId, link: LinkId) -> bool {
-        self.blocks
-            .get_at_or_before(&id.0)
-            .is_some_and(|(first, block)| id.0 - first < BLOCK && block.link == link)
+        self.blocks.get_at_or_before(&id.0).is_some_and(|(first, block)| {
+            let at = id.0 - first;
+            at < BLOCK && block.link == link && block.ended >> at & 1 == 0
+        })
     }
 
     /// A context is gone.
     pub fn ended(&mut self, id: ContextId) {
         if let Some((first, block)) = self.block_of(id) {
-            block.ended += 1;
-            if block.ended == BLOCK {
+            block.ended |= 1 << (id.0 - first);
+            if block.ended == u64::MAX {
                 self.take_back(first);
             }
         }
@@ -158,6 +163,20 @@ mod tests {
         }
         assert!(!grants.is_granted(first, A));
         assert_eq!(grants.live.get(&A), Some(&0));
+    }
+
+    #[test]
+    fn a_number_that_has_ended_is_not_had_again_and_counts_once() {
+        let mut grants = Grants::default();
+        let (first, count) = grants.block(ContextId(1000), A).unwrap();
+        for _ in 0..2 * count {
+            grants.ended(first);
+        }
+        assert!(!grants.is_granted(first, A), "it was used");
+        for id in first.0 + 1..first.0 + count {
+            assert!(grants.is_granted(ContextId(id), A), "{id} was not");
+        }
+        assert_eq!(grants.live.get(&A), Some(&BLOCK), "the block is not back");
     }
 
     #[test]

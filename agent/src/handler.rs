@@ -102,7 +102,7 @@ where
             }
             core.forget(flow);
         } else if end && let Some(theirs) = begun.remove(&flow) {
-            core.node.consume(flow, theirs.owed);
+            core.node.take(flow, theirs.owed, theirs.request.bytes.len());
             Self::pay(core, &mut begun);
             drop(begun);
             return Arc::clone(self).whole(shared, core, flow, theirs.request);
@@ -115,7 +115,7 @@ where
         let longest = Longest::of(begun.iter().map(|(flow, begun)| (*flow, begun.request.bytes.len())));
         for (flow, begun) in begun {
             if begun.owed > 0 && longest.lets(*flow, begun.request.bytes.len()) {
-                core.node.consume(*flow, std::mem::take(&mut begun.owed));
+                core.node.take(*flow, std::mem::take(&mut begun.owed), begun.request.bytes.len());
             }
         }
     }

@@ -283,7 +283,7 @@ impl Hub {
         let longest = Longest::of(partials);
         for input in &mut state.inputs {
             if input.owed > 0 && longest.lets(input.flow, input.partial.len()) {
-                core.node.consume(input.flow, std::mem::take(&mut input.owed));
+                core.node.take(input.flow, std::mem::take(&mut input.owed), input.partial.len());
             }
         }
     }

@@ -4,6 +4,7 @@
 //! A scope never acts by itself. Whoever ends one (the broker, when the caller gives up or the time is over) says so here
 //! and then ends what belongs to it; functions and waits look here.
 
+use crate::codec::MAX_MESSAGE;
 use crate::error::Error;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -37,6 +38,8 @@ pub(crate) struct Scope {
     deadline: AtomicU64,
     /// How long that was when it was set, for messages.
     allowed_ms: u64,
+    /// The longest answer that is taken in it.
+    longest: usize,
     stand: AtomicU8,
     hook: OnceLock<Hook>,
 }
@@ -48,9 +51,21 @@ impl Scope {
             parent,
             deadline: AtomicU64::new(deadline),
             allowed_ms,
+            longest: MAX_MESSAGE,
             stand: AtomicU8::new(Stand::Going as u8),
             hook: OnceLock::new(),
         }
+    }
+
+    /// A scope within `parent` that takes no longer answers than this.
+    pub fn of_bytes(parent: Option<Arc<Scope>>, longest: usize) -> Scope {
+        Scope { longest, ..Scope::new(parent, NEVER, 0) }
+    }
+
+    /// The longest answer that is taken in it.
+    pub fn longest(&self) -> usize {
+        let all = std::iter::successors(Some(self), |&scope| scope.parent.as_deref());
+        all.map(|scope| scope.longest).min().unwrap_or(MAX_MESSAGE)
     }
 
     /// For one of several who ask for the same: `hook` is asked whether the last of them has gone.

@@ -154,6 +154,32 @@ fn a_result_beyond_the_limit_is_an_error_and_nothing_worse() {
 }
 
 #[test]
+fn a_call_takes_no_longer_answer_than_it_was_said_to() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    for (most, count, fits) in
+        [(1000, 900, true), (1000, 1001, false), (100_000, 300_000, false), (0, 1, false)]
+    {
+        let within = child.within_bytes(most);
+        match within.call(own::zeros { count }) {
+            Ok(zeros) => assert!(fits && zeros.len() == count, "{most}: {count}"),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(
+                    !fits && error.starts_with("local: ") && error.contains(&most.to_string()),
+                    "{error}"
+                );
+            }
+        }
+        // The smaller one counts, and time may be set as well.
+        let both = within.within_bytes(1 << 20).within(std::time::Duration::from_secs(60));
+        assert_eq!(both.call(own::zeros { count }).is_ok(), fits, "{most}: {count}");
+    }
+    assert_eq!(value(child.call(own::zeros { count: 2000 })).len(), 2000);
+}
+
+#[test]
 fn a_function_grows_the_tree_where_it_runs() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");

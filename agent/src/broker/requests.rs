@@ -51,7 +51,7 @@ impl Broker {
         if length > limit_of(core, &request) {
             return core.node.reset(flow, Reason::TooLarge, "the request");
         }
-        core.node.consume(flow, length);
+        core.node.take(flow, length, length);
         if end {
             self.whole(core, flow, request);
         } else {
@@ -65,11 +65,12 @@ impl Broker {
         match core.endpoints.get_mut(&flow) {
             Some(Endpoint::Reply(slot)) => {
                 let slot = Arc::clone(slot);
-                let Some([whole, spare]) = slot.gather(bytes, end, MAX_MESSAGE) else {
+                let longest = slot.scope.as_ref().map_or(MAX_MESSAGE, |scope| scope.longest());
+                let Some([whole, spare]) = slot.gather(bytes, end, longest) else {
                     core.node.reset(flow, Reason::TooLarge, "the reply");
                     core.forget(flow);
                     let context = core.name_of(flow.peer).to_string();
-                    let detail = format!("the reply is over {MAX_MESSAGE} bytes");
+                    let detail = format!("the reply is over {longest} bytes");
                     let error = Error::Undelivered { context, reason: Reason::TooLarge, detail };
                     return core.wakes.push(Wake::Slot(slot, Err(error)));
                 };
@@ -117,7 +118,7 @@ impl Broker {
                     core.forget(flow);
                     return;
                 }
-                core.node.consume(flow, length);
+                core.node.take(flow, length, length_so_far);
                 if end && let Some(Endpoint::Request(request)) = core.endpoints.remove(&flow) {
                     self.whole(core, flow, *request);
                 }
@@ -201,7 +202,10 @@ fn grant(core: &mut Core, owner: ContextId) -> Vec<u8> {
         Some((first, count)) => value(&(first.0, count)),
         None => failed(&Error::System {
             action: "granting numbers for contexts".into(),
-            detail: format!("the contexts below hold {} of them", crate::grants::LIVE_PER_LINK),
+            detail: format!(
+                "the contexts below hold {} of them, or have used up as many in too short a time",
+                crate::grants::LIVE_PER_LINK
+            ),
         }),
     }
 }

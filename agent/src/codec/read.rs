@@ -16,6 +16,9 @@ use std::sync::Arc;
 
 /// How deep values may lie in each other.
 pub const DEPTH: u32 = 256;
+/// How much memory the elements of all lists of a message may take: so much, and so often the length of the message. An
+/// element that is one byte of the message may take much more, as an empty text does.
+const LISTS: (usize, usize) = (16 << 20, 8);
 
 /// The bytes that are left, and how deep the value lies that is being read.
 pub(super) struct Reader<'a> {
@@ -26,6 +29,8 @@ pub(super) struct Reader<'a> {
     /// The named type that is being read, for messages; of no use to an agent that reads none but this crate's.
     #[cfg(panic = "unwind")]
     inside: &'static str,
+    /// How much memory the elements of its lists may still take.
+    memory: usize,
 }
 
 /// What is wrong with a type, and no fault of the bytes.
@@ -99,6 +104,7 @@ impl<'a> Reader<'a> {
             depth: 0,
             #[cfg(panic = "unwind")]
             inside: "",
+            memory: LISTS.0.saturating_add(bytes.len().saturating_mul(LISTS.1)),
         }
     }
 
@@ -360,10 +366,19 @@ struct Several<'a, 'de> {
 }
 
 impl Several<'_, '_> {
-    fn one(&mut self) -> bool {
+    /// Whether there is another, which takes so much memory.
+    fn one(&mut self, size: usize) -> Result<bool> {
         let more = self.count > 0;
         self.count -= usize::from(more);
-        more
+        if more { self.spend(size).map(|()| true) } else { Ok(false) }
+    }
+
+    fn spend(&mut self, size: usize) -> Result<()> {
+        let Some(left) = self.reader.memory.checked_sub(size) else {
+            return error("its lists would take many times the memory that it has");
+        };
+        self.reader.memory = left;
+        Ok(())
     }
 
     /// No more than the bytes that are left can hold, and so no more than is worth allocating at once.
@@ -375,7 +390,11 @@ impl Several<'_, '_> {
 impl<'de> SeqAccess<'de> for Several<'_, 'de> {
     type Error = Wrong;
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
-        if self.one() { seed.deserialize(&mut *self.reader).map(Some) } else { Ok(None) }
+        if self.one(size_of::<T::Value>())? {
+            seed.deserialize(&mut *self.reader).map(Some)
+        } else {
+            Ok(None)
+        }
     }
     fn size_hint(&self) -> Option<usize> {
         Some(self.hint())
@@ -385,9 +404,14 @@ impl<'de> SeqAccess<'de> for Several<'_, 'de> {
 impl<'de> MapAccess<'de> for Several<'_, 'de> {
     type Error = Wrong;
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
-        if self.one() { seed.deserialize(&mut *self.reader).map(Some) } else { Ok(None) }
+        if self.one(size_of::<K::Value>())? {
+            seed.deserialize(&mut *self.reader).map(Some)
+        } else {
+            Ok(None)
+        }
     }
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value> {
+        self.spend(size_of::<V::Value>())?;
         seed.deserialize(&mut *self.reader)
     }
     fn size_hint(&self) -> Option<usize> {

@@ -5,7 +5,7 @@ use super::routes::TEXT_LIMIT;
 use super::{Event, Flow, Node, OFFENCES, Opening};
 use crate::codec;
 use crate::error::{DeadLetter, Reason};
-use crate::flow::{INITIAL_WINDOW, Incoming, OFFERED_WINDOW, Outgoing, Violation};
+use crate::flow::{FIRST_WINDOW, INITIAL_WINDOW, Incoming, Outgoing, Violation};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
 use crate::router::{Policy, Verdict};
 use crate::text::shortened;
@@ -25,11 +25,6 @@ fn is_offered(service: Handle) -> bool {
     service >= Handle::FIRST_CUSTOM
 }
 
-/// What may be sent to a service unasked.
-fn window_of(service: Handle) -> u64 {
-    if is_offered(service) { OFFERED_WINDOW } else { INITIAL_WINDOW }
-}
-
 impl Node {
     /// Opens a flow to a service, with as much of the request as fits. Gives the flow and how much was taken.
     pub fn open(
@@ -41,14 +36,20 @@ impl Node {
     ) -> (FlowKey, usize) {
         let handle = self.allocate(dst, 1 + u32::from(opening.streams));
         let flow = FlowKey { peer: dst, handle, opener: true };
-        let taken = request.len().min(MAX_PAYLOAD);
+        // Only those below have to obey.
+        let unasked = match self.router.link_down(dst) {
+            None if dst != self.id() => FIRST_WINDOW,
+            _ => INITIAL_WINDOW,
+        };
+        let taken = request.len().min(MAX_PAYLOAD).min(unasked as usize);
         let end = taken == request.len() && !opening.more;
-        let outgoing = Outgoing::new(window_of(service));
+        let outgoing = Outgoing::new(unasked);
         let mut state = Flow { streams: opening.streams, outgoing, ..Flow::default() };
         state.outgoing.send(taken, end);
+        let full = state.outgoing.is_full();
         self.flows.insert(flow, state);
         for stream in 0..opening.streams {
-            let mut state = Flow::default();
+            let mut state = Flow { outgoing: Outgoing::new(unasked), ..Flow::default() };
             if opening.answering & 1 << stream != 0 {
                 state.outgoing.close();
             } else {
@@ -60,7 +61,10 @@ impl Node {
         let header = Header {
             handle: service,
             reply_to: handle,
-            flags: Flags::OPENER.with(Flags::END, end).with(Flags::SECRET, opening.secret),
+            flags: Flags::OPENER
+                .with(Flags::END, end)
+                .with(Flags::SECRET, opening.secret)
+                .with(Flags::FULL, full),
             streams: opening.streams,
             answering: opening.answering,
             offset: opening.new_context.map_or(0, |id| u64::from(id.0)),
@@ -151,20 +155,6 @@ impl Node {
         }
     }
 
-    /// The user of a flow took `length` bytes.
-    pub fn consume(&mut self, flow: FlowKey, length: usize) {
-        let Some(state) = self.flows.get_mut(flow) else { return };
-        if let Some(limit) = state.incoming.consume(length, &mut self.spare) {
-            let header = Header {
-                handle: flow.handle,
-                flags: Flags::default().with(Flags::OPENER, flow.opener),
-                offset: limit,
-                ..Header::new(Kind::Credit, self.id(), flow.peer)
-            };
-            self.dispatch(None, Frame::new(header, Vec::new()));
-        }
-    }
-
     /// Takes the memory of a flow's payload back, for those that come.
     pub fn reuse(&mut self, flow: FlowKey, mut payload: Vec<u8>) {
         if self.flows.get(flow).is_none_or(|state| state.secret) {
@@ -207,9 +197,7 @@ impl Node {
     pub(super) fn drop_flow(&mut self, flow: FlowKey) -> Option<Flow> {
         let state = self.flows.remove(flow)?;
         self.spare += state.incoming.growth();
-        if let Some(link) = state.question.and_then(|link| self.links.get_mut(&link)) {
-            link.questions -= 1;
-        }
+        self.repaid(flow, &state);
         Some(state)
     }
 
@@ -248,6 +236,7 @@ impl Node {
                 let Some(state) = self.flows.get_mut(flow) else {
                     return self.return_frame(from, &frame, Reason::NoHandle, "the flow is over");
                 };
+                let lent = state.lent();
                 if let Err(violation) = state.incoming.receive(header.offset, frame.payload.len(), end) {
                     return self.violated(flow, violation);
                 }
@@ -258,6 +247,9 @@ impl Node {
                 let bytes = std::mem::take(&mut frame.payload);
                 if !bytes.is_empty() || end {
                     self.events.push_back(Event::Data { flow, bytes, end });
+                }
+                if end {
+                    self.whole(flow, lent);
                 }
                 self.forget_if_over(flow);
             }
@@ -315,7 +307,7 @@ impl Node {
     /// Whoever goes on asking for what it is refused loses its link: honest contexts read what they are answered.
     fn count_refusal(&mut self, peer: ContextId, auth: ContextId) {
         if !self.router.permits(Policy::Ancestors, auth, None) && !self.flows.refused(peer, self.now) {
-            self.expel(peer, &format!("{peer} keeps asking for what it is refused"));
+            self.expel(peer, "it keeps asking for what it is refused");
         }
     }
 
@@ -364,16 +356,17 @@ impl Node {
             |number: u8| FlowKey { handle: Handle(first.handle.0.wrapping_add(number.into())), ..first };
         let crowded = self.flows.len() + usize::from(header.streams) >= FLOWS_PER_NODE;
         let taken = (0..=header.streams.min(8)).any(|number| self.flows.contains(key(number)));
-        if header.streams > 8 || crowded || taken {
+        let end = header.flags.has(Flags::END);
+        let incoming = || if question { Incoming::lent() } else { Incoming::default() };
+        let offered = is_offered(header.handle);
+        let mut state = Flow { question: asked_by, incoming: incoming(), offered, ..Flow::default() };
+        let too_much = state.incoming.receive(0, frame.payload.len(), end).is_err();
+        if header.streams > 8 || crowded || taken || too_much {
             self.return_frame(from, &frame, Reason::Violation, "a flow that cannot be opened");
             return self.expel(header.src, &format!("{} opens flows that cannot be", header.src));
         }
-        let end = header.flags.has(Flags::END);
-        let incoming = Incoming::new(window_of(header.handle));
-        let offered = is_offered(header.handle);
-        let mut state = Flow { question: asked_by, incoming, offered, ..Flow::default() };
-        if state.incoming.receive(0, frame.payload.len(), end).is_err() {
-            return;
+        if header.flags.has(Flags::FULL) {
+            state.incoming.full();
         }
         let mut child = None;
         if header.handle == Handle::CONNECT {
@@ -393,7 +386,7 @@ impl Node {
         }
         self.flows.insert(first, state);
         for stream in 0..header.streams {
-            let mut state = Flow { question: asked_by, offered, ..Flow::default() };
+            let mut state = Flow { question: asked_by, incoming: incoming(), offered, ..Flow::default() };
             if header.answering & 1 << stream != 0 {
                 state.incoming.close();
             } else {

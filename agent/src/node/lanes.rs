@@ -237,9 +237,7 @@ impl Lanes {
     /// All that waits, oldest of each lane first.
     pub fn drain(&mut self) -> Vec<Queued> {
         let mut all: Vec<Queued> = std::mem::take(&mut self.control).into_iter().collect();
-        let mut lanes: Vec<(Lane, State)> = self.lanes.drain().collect();
-        lanes.sort_unstable_by_key(|(lane, _)| *lane);
-        for (_, state) in lanes {
+        for (_, state) in self.lanes.drain() {
             all.extend(state.into_frames());
         }
         *self = Lanes::default();

@@ -3,6 +3,7 @@
 
 use super::heart::Heart;
 use super::lanes::{Choked, Lanes, Pushed, Queued};
+use super::ledger::Ledger;
 use super::press::Told;
 use crate::id::{ContextId, FlowKey, LinkId};
 use crate::wire::{Decoder, Flags, Frame, Header, RECYCLED};
@@ -38,6 +39,8 @@ pub(super) struct Link {
     pub refusals: u32,
     /// How many questions from it are open.
     pub questions: u32,
+    /// What is held because of them.
+    pub ledger: Ledger,
     /// What waits to go out.
     pub lanes: Lanes,
     /// What the neighbour does not take for now.
@@ -58,6 +61,8 @@ pub(super) struct Link {
     pub resting: bool,
     /// What it may log.
     pub logs: Allowance,
+    /// What numbers it may ask for.
+    pub numbers: Allowance,
     /// How many log records did not fit and were not told of yet.
     pub lost_logs: u32,
     early: Vec<Frame>,
@@ -110,6 +115,7 @@ impl Link {
             offences: 0,
             refusals: 0,
             questions: 0,
+            ledger: Ledger::default(),
             lanes: Lanes::default(),
             choked: Choked::default(),
             told: Vec::new(),
@@ -120,6 +126,7 @@ impl Link {
             heart: None,
             resting: false,
             logs: Allowance::default(),
+            numbers: Allowance::default(),
             lost_logs: 0,
             early: Vec::new(),
             early_bytes: 0,

@@ -10,12 +10,14 @@ mod chains;
 mod flows;
 mod heart;
 mod lanes;
+mod ledger;
 mod link;
 mod look;
 mod press;
 mod routes;
 
 pub use heart::MISSED_HEARTBEATS;
+pub use ledger::{FAVOUR, FAVOURED, LENT};
 pub use look::{FLOW, LINK};
 pub use press::{CAUSED, CAUSED_BY_ALL, CAUSED_EACH, HIGH, LOW, OWN};
 pub(crate) use routes::RouteNews;
@@ -24,7 +26,7 @@ use crate::codec;
 use crate::error::{DeadLetter, Reason};
 use crate::filter::Filter;
 use crate::flow::{GROWTH_OF_ALL, Incoming, Outgoing};
-use crate::grants::Grants;
+use crate::grants::{BLOCKS_AT_ONCE, BLOCKS_EACH_SECOND, Grants};
 use crate::id::{ContextId, FlowKey, Handle, LinkId};
 use crate::log::LogRecord;
 use crate::router::{Policy, Routes};
@@ -146,6 +148,10 @@ struct Flow {
     waits: bool,
     /// Whether that is when the neighbour takes what goes to its peer.
     stuck: bool,
+    /// What its user has taken and still holds; counted where it is a question.
+    kept: u32,
+    /// Whether it waits until credit can be lent to it.
+    starves: bool,
     /// Whether a secret has come on it.
     secret: bool,
 }
@@ -301,6 +307,9 @@ impl Node {
     /// root. Every node on the way learns of it first.
     pub fn grant(&mut self, owner: ContextId) -> Option<(ContextId, u32)> {
         let link = self.router.link_down(owner).filter(|_| self.router.up().is_none())?;
+        let now = self.now;
+        let state = self.links.get_mut(&link)?;
+        state.numbers.take(now, BLOCKS_AT_ONCE, BLOCKS_EACH_SECOND).then_some(())?;
         let (first, count) = self.grants.block(owner, link)?;
         self.control(link, Kind::Grant, [first.0.to_le_bytes(), owner.0.to_le_bytes()].concat());
         Some((first, count))

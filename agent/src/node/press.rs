@@ -138,8 +138,6 @@ impl Node {
         } else if !whole && known.is_none() {
             some.extend(state.choked.some.iter().map(|(id, _)| *id));
         }
-        some.sort_unstable();
-        some.dedup();
         let at = known.unwrap_or(state.told.len());
         if known.is_none() {
             state.told.push(Told { link: from, all: false, some: Map::default(), open: Vec::new() });

@@ -357,3 +357,28 @@ fn whoever_goes_on_asking_for_what_it_is_refused_loses_its_link_and_nobody_else(
     world.node.set_time(31_999);
     assert!(ask(&mut world, HOSTILE, Handle::EXEC), "it goes on for ever");
 }
+
+#[test]
+fn numbers_are_given_out_no_faster_than_they_last() {
+    const AT_ONCE: u32 = 1024;
+    const EACH_SECOND: u32 = 4;
+    let mut world = Besieged::new(true);
+    let blocks = |world: &mut Besieged| {
+        let mut count = 0;
+        // Each context asks for numbers and goes, and with it they come back.
+        while let Some(id) = world.node.new_context() {
+            world.node.router.add(id, world.hostile, HOSTILE);
+            let granted = world.node.grant(id).is_some();
+            world.gone(id);
+            if !granted {
+                break;
+            }
+            count += 1;
+        }
+        count
+    };
+    assert_eq!(blocks(&mut world), AT_ONCE);
+    world.node.set_time(5000);
+    assert_eq!(blocks(&mut world), 5 * EACH_SECOND);
+    assert!(world.node.grant(HONEST).is_some(), "others have their own");
+}

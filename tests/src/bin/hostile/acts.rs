@@ -299,6 +299,9 @@ pub fn perform(how: &str, voice: &mut Voice, heard: &Receiver<Frame>, status: &m
             std::process::exit(0)
         }
         "values" => super::values::perform(voice, heard),
+        "crowd-blind" | "crowd-calls" | "crowd-handles" | "crowd-senders" => {
+            super::crowds::perform(how, voice, heard)
+        }
         other => super::streams::perform(other, voice, heard),
     }
 }

@@ -6,6 +6,7 @@
 //! `over`, and how: `Done`, `Blocked` (nobody reads what it writes) or `Closed`.
 
 mod acts;
+mod crowds;
 mod streams;
 mod values;
 mod voice;

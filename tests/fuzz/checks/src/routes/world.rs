@@ -5,7 +5,7 @@ use offshoot_agent::Filter;
 use offshoot_agent::error::Reason;
 use offshoot_agent::fuzzing::steps;
 use offshoot_agent::id::{ContextId, FlowKey, Handle, LinkId};
-use offshoot_agent::node::{Boot, Event, Node, Opening};
+use offshoot_agent::node::{Boot, Event, FAVOUR, FAVOURED, LENT, Node, Opening};
 use offshoot_agent::router::Policy;
 use offshoot_agent::wire::{Decoder, Frame, HEADER_LEN, Kind, MAX_PAYLOAD};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -578,7 +578,14 @@ impl World {
                 all += queued;
             }
         }
+        let lent = |at: ContextId, link| {
+            let (lent, flows) = self.nodes.get(&at).map_or((0, 0), |node| node.lent(link));
+            assert!(lent <= LENT + FAVOURED * FAVOUR, "{at} has lent {lent} bytes over one link");
+            assert!(flows > 0 || lent == 0, "{at} has {lent} bytes lent to nobody");
+        };
         for cable in &self.cables {
+            lent(cable.parent, cable.link);
+            lent(cable.child, UP);
             all += self.nodes.get(&cable.parent).map_or(0, |node| node.queued(cable.link));
             all += self.nodes.get(&cable.child).map_or(0, |node| node.queued(UP));
         }
