@@ -59,8 +59,8 @@ fn where_nothing_may_be_executed_nothing_is_left() {
     // What the machine has of files is compared at the end.
     let _leaks = Leaks::begin();
     let error = refused(Login::of(NOEXEC).sudo().connect());
-    assert_eq!(error.kind, Kind::Bootstrap, "{error}");
-    assert!(error.detail.contains("may not be executed"), "{error}");
+    assert_eq!(error.kind, Kind::Exited, "{error}");
+    assert!(error.to_string().contains("may not be executed"), "{error}");
 }
 
 #[test]
