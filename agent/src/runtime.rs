@@ -33,22 +33,22 @@ use std::sync::{Arc, Weak};
 /// }
 /// ```
 pub fn agent_main() -> ! {
-    main_with(Forward::install, alone::look)
+    main_with(sys::arguments(), Forward::install, alone::look)
 }
 
 /// The `main` of the stock agent, which has no function that logs: this crate's own records need no
 /// subscriber.
 #[doc(hidden)]
-pub fn stock_main() -> ! {
-    main_with(|_| {}, || Ok(()))
+pub fn stock_main(arguments: Vec<Vec<u8>>) -> ! {
+    main_with(arguments, |_| {}, || Ok(()))
 }
 
 /// How what this process logs goes up.
 type Install = fn(Weak<Shared>);
 
-fn main_with(log: Install, fit: fn() -> Result<(), String>) -> ! {
-    if let Some(role) = Role::given() {
-        play(role, log, fit());
+fn main_with(arguments: Vec<Vec<u8>>, log: Install, fit: fn() -> Result<(), String>) -> ! {
+    if let Some(role) = Role::of(&arguments) {
+        play(role, &arguments, log, fit());
     }
     say(
         2,
@@ -93,9 +93,10 @@ fn main_with(log: Install, fit: fn() -> Result<(), String>) -> ! {
 /// with an error that says so; a program that has them only where it was started as an agent ends with that text.
 pub fn init() {
     let fit = alone::look();
-    if let Some(role) = Role::given() {
+    let arguments = sys::arguments();
+    if let Some(role) = Role::of(&arguments) {
         sys::pipes::survive();
-        play(role, Forward::install, fit);
+        play(role, &arguments, Forward::install, fit);
     }
 }
 
@@ -111,19 +112,18 @@ enum Role {
 }
 
 impl Role {
-    fn given() -> Option<Role> {
-        let mut arguments = std::env::args_os().skip(1);
-        let first = arguments.next()?;
-        let first = first.to_str()?;
-        match arguments.count() {
-            0 if first == "--offshoot-functions" => Some(Role::List),
-            1 => offshoot_bootstrap::parse_param(first).ok().map(Role::Agent),
+    fn of(arguments: &[Vec<u8>]) -> Option<Role> {
+        match arguments {
+            [_, first] if first == b"--offshoot-functions" => Some(Role::List),
+            [_, first, _] => {
+                offshoot_bootstrap::parse_param(std::str::from_utf8(first).ok()?).ok().map(Role::Agent)
+            }
             _ => None,
         }
     }
 }
 
-fn play(role: Role, log: Install, fit: Result<(), String>) -> ! {
+fn play(role: Role, arguments: &[Vec<u8>], log: Install, fit: Result<(), String>) -> ! {
     if let Err(reason) = fit {
         say(2, &format!("offshoot-agent: {reason}\n"));
         std::process::exit(UNFIT);
@@ -135,7 +135,7 @@ fn play(role: Role, log: Install, fit: Result<(), String>) -> ! {
             names.push("");
             say(1, &names.join("\n"))
         }
-        Role::Agent(parameter) => match run(&parameter, log) {
+        Role::Agent(parameter) => match run(&parameter, arguments, log) {
             Ok(()) => 0,
             Err(error) => {
                 say(2, &format!("offshoot-agent: {error}\n"));
@@ -152,13 +152,13 @@ fn say(stream: i32, text: &str) -> i32 {
     i32::from(written.is_err())
 }
 
-fn run(parameter: &Param, log: Install) -> Result<()> {
+fn run(parameter: &Param, arguments: &[Vec<u8>], log: Install) -> Result<()> {
     let missing = || Error::Image("started without its image".into());
     // Passwords pass through it: nobody but root looks into it, and it leaves none of them in a file.
     sys::hide_memory();
     sys::limit::leave_no_core();
     crate::map::seed(sys::random);
-    sys::hide_arguments();
+    sys::hide_arguments(arguments);
     sys::set_name(c"offshoot");
     // Whatever the hop's program blocked or ignored: an ignored SIGCHLD would hide every end from guard and agent.
     sys::unblock_signals();

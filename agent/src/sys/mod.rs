@@ -308,15 +308,18 @@ pub fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// The arguments of this process, its name first, as std knows them.
+pub fn arguments() -> Vec<Vec<u8>> {
+    std::env::args_os().map(std::os::unix::ffi::OsStringExt::into_vec).collect()
+}
+
 /// Overwrites the arguments of this process, other than the title, so that they no longer show in `ps`.
-pub fn hide_arguments() {
+pub fn hide_arguments(arguments: &[Vec<u8>]) {
     unsafe extern "C" {
         static mut program_invocation_name: *mut libc::c_char;
     }
-    let arguments: Vec<Vec<u8>> =
-        std::env::args_os().map(std::os::unix::ffi::OsStringExt::into_vec).collect();
     // SAFETY: the C library keeps the start of the argument strings, which the kernel lays out one behind the other.
-    // Each is compared with what std has copied before its bytes are touched, and the comparison stops at the first
+    // Each is compared with a copy before its bytes are touched, and the comparison stops at the first
     // NUL, so nothing outside of the strings is read or written.
     unsafe {
         let mut at = program_invocation_name.cast::<u8>();

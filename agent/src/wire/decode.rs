@@ -29,7 +29,8 @@ impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WireError::NotAFrame(seen) => {
-                write!(f, "something else wrote into the stream: \"{}\"", seen.escape_ascii())
+                let seen = crate::harmless(&String::from_utf8_lossy(seen));
+                write!(f, "something else wrote into the stream: \"{seen}\"")
             }
             WireError::Version(seen) => {
                 write!(f, "the peer speaks wire version {seen}, this build {VERSION}")
