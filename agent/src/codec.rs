@@ -53,6 +53,16 @@ impl CodecError {
 const TOO_LARGE: &str = " bytes, the limit is 134217728; a Reader or Writer carries more";
 const _: () = assert!(MAX_MESSAGE == 134_217_728);
 
+/// Why bincode did not write a value. Its own texts for all that can be wrong when one is read would come along with `to_string`.
+#[cold]
+fn unwritten(error: bincode::ErrorKind) -> CodecError {
+    CodecError(match error {
+        bincode::ErrorKind::Custom(text) => text,
+        // Memory never refuses, and there is no limit.
+        _ => "a list or map that does not know its length cannot be sent: collect it first".into(),
+    })
+}
+
 /// A value as bytes.
 ///
 /// # Errors
@@ -70,7 +80,7 @@ pub(crate) fn append<T: Serialize + ?Sized>(bytes: Vec<u8>, value: &T) -> Result
     let mut written = crate::secret::Written(bytes);
     // Without a limit of bincode's: that would serialise twice, once to count.
     crate::secret::in_frame(|| bincode::DefaultOptions::new().serialize_into(&mut written, &Whole(value)))
-        .map_err(|error| CodecError(error.to_string()))?;
+        .map_err(|error| unwritten(*error))?;
     let bytes = written.0;
     if bytes.len() > MAX_MESSAGE {
         return Err(CodecError::too_large(bytes.len()));
@@ -86,7 +96,7 @@ pub(crate) fn append<T: Serialize + ?Sized>(bytes: Vec<u8>, value: &T) -> Result
 pub(crate) fn to_message<T: Serialize + ?Sized>(head: Vec<u8>, value: &T) -> Result<Message, CodecError> {
     let mut message = Message::from(head);
     crate::secret::in_frame(|| bincode::DefaultOptions::new().serialize_into(&mut message, &Whole(value)))
-        .map_err(|error| CodecError(error.to_string()))?;
+        .map_err(|error| unwritten(*error))?;
     let message = message.finish();
     let length = message.len();
     if length > MAX_MESSAGE {
