@@ -41,7 +41,7 @@ pub(crate) fn watch(agent: u32, parent: u32, signals: &OwnedFd, safe: &OwnedFd) 
                 _ if pid != agent => {}
                 Change::Ended(status) => {
                     end_descendants();
-                    std::process::exit(status.shell_code());
+                    sys::exit(status.shell_code());
                 }
                 _ => {
                     stopped = change == Change::Stopped;
@@ -54,7 +54,7 @@ pub(crate) fn watch(agent: u32, parent: u32, signals: &OwnedFd, safe: &OwnedFd) 
         }
         if end.is_some_and(|end| stopped || end <= Instant::now()) {
             end_descendants();
-            std::process::exit(128 + libc::SIGKILL);
+            sys::exit(128 + libc::SIGKILL);
         }
     }
 }

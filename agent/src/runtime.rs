@@ -33,28 +33,38 @@ use std::sync::{Arc, Weak};
 /// }
 /// ```
 pub fn agent_main() -> ! {
-    main_with(sys::arguments(), Forward::install, alone::look)
+    main_with(sys::arguments(), &OWN, alone::look)
 }
 
 /// The `main` of the stock agent, which has no function that logs: this crate's own records need no
 /// subscriber.
 #[doc(hidden)]
 pub fn stock_main(arguments: Vec<Vec<u8>>) -> ! {
-    main_with(arguments, |_| {}, || Ok(()))
+    // What std keeps for a program's output and its last functions, there is none of.
+    const STOCK: Manner = Manner { log: |_| {}, exit: sys::exit };
+    main_with(arguments, &STOCK, || Ok(()))
 }
 
-/// How what this process logs goes up.
-type Install = fn(Weak<Shared>);
+/// How agents with functions of their own differ from the stock agent.
+struct Manner {
+    /// Has what this process logs go up.
+    log: fn(Weak<Shared>),
+    /// Ends the process.
+    exit: fn(i32) -> !,
+}
 
-fn main_with(arguments: Vec<Vec<u8>>, log: Install, fit: fn() -> Result<(), String>) -> ! {
+/// That of an agent whose functions log, print and have other things to do at their end.
+const OWN: Manner = Manner { log: Forward::install, exit: std::process::exit };
+
+fn main_with(arguments: Vec<Vec<u8>>, manner: &Manner, fit: fn() -> Result<(), String>) -> ! {
     if let Some(role) = Role::of(&arguments) {
-        play(role, &arguments, log, fit());
+        play(role, &arguments, manner, fit());
     }
     say(
         2,
         "offshoot-agent: this is the part of offshoot that a controller sends; it is not started by hand\n",
     );
-    std::process::exit(64);
+    (manner.exit)(64)
 }
 
 /// Makes this program one that can be its own image: to be called first in `main`, before threads, output and arguments.
@@ -96,7 +106,7 @@ pub fn init() {
     let arguments = sys::arguments();
     if let Some(role) = Role::of(&arguments) {
         sys::pipes::survive();
-        play(role, &arguments, Forward::install, fit);
+        play(role, &arguments, &OWN, fit);
     }
 }
 
@@ -123,10 +133,10 @@ impl Role {
     }
 }
 
-fn play(role: Role, arguments: &[Vec<u8>], log: Install, fit: Result<(), String>) -> ! {
+fn play(role: Role, arguments: &[Vec<u8>], manner: &Manner, fit: Result<(), String>) -> ! {
     if let Err(reason) = fit {
         say(2, &format!("offshoot-agent: {reason}\n"));
-        std::process::exit(UNFIT);
+        (manner.exit)(UNFIT)
     }
     let code = match role {
         Role::List => {
@@ -135,7 +145,7 @@ fn play(role: Role, arguments: &[Vec<u8>], log: Install, fit: Result<(), String>
             names.push("");
             say(1, &names.join("\n"))
         }
-        Role::Agent(parameter) => match run(&parameter, arguments, log) {
+        Role::Agent(parameter) => match run(&parameter, arguments, manner.log) {
             Ok(()) => 0,
             Err(error) => {
                 say(2, &format!("offshoot-agent: {error}\n"));
@@ -143,7 +153,7 @@ fn play(role: Role, arguments: &[Vec<u8>], log: Install, fit: Result<(), String>
             }
         },
     };
-    std::process::exit(code);
+    (manner.exit)(code)
 }
 
 /// Without std's buffered streams, which an agent needs for nothing else.
@@ -152,7 +162,7 @@ fn say(stream: i32, text: &str) -> i32 {
     i32::from(written.is_err())
 }
 
-fn run(parameter: &Param, arguments: &[Vec<u8>], log: Install) -> Result<()> {
+fn run(parameter: &Param, arguments: &[Vec<u8>], log: fn(Weak<Shared>)) -> Result<()> {
     let missing = || Error::Image("started without its image".into());
     // Passwords pass through it: nobody but root looks into it, and it leaves none of them in a file.
     sys::hide_memory();
