@@ -449,7 +449,7 @@ impl Partial {
             Err(error) => {
                 // What was not whole is lost.
                 self.bytes.truncate(self.at);
-                self.bytes.extend(record(LOST, &crate::codec::to_bytes(&error).unwrap_or_default()));
+                self.bytes.extend(record(LOST, &crate::codec::own(&error)));
                 self.over = true;
                 0
             }

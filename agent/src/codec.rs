@@ -113,6 +113,20 @@ pub fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     read_from(bytes, None)
 }
 
+/// A message of the tree's own as bytes: never too large, and of a type that is written whole.
+#[inline(never)]
+pub(crate) fn own<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    own_behind(Vec::new(), value)
+}
+
+/// The same behind what is there.
+#[inline(never)]
+pub(crate) fn own_behind<T: Serialize + ?Sized>(bytes: Vec<u8>, value: &T) -> Vec<u8> {
+    let mut written = crate::secret::Written(bytes);
+    crate::secret::in_frame(|| plain::write(&mut written, value));
+    written.0
+}
+
 /// Bytes as a message of the tree's own, which has neither floating-point numbers nor types that object to their bytes.
 ///
 /// # Errors
@@ -314,6 +328,7 @@ mod tests {
     fn read_in_both_ways<T: Clone + PartialEq + fmt::Debug + Serialize + DeserializeOwned>(value: &T) {
         let bytes = to_bytes(value).unwrap();
         assert_eq!(from_own::<T>(&bytes).as_ref(), Ok(value));
+        assert_eq!(own(value), bytes);
         let both = |bytes: &[u8]| {
             let (own, other) = (from_own::<T>(bytes).ok(), from_bytes::<T>(bytes).ok());
             assert_eq!(own, other, "{bytes:?}");
@@ -377,6 +392,7 @@ mod tests {
             heartbeat: 15,
         };
         let bytes = to_bytes(&request).unwrap();
+        assert_eq!(own(&request), bytes);
         assert_eq!(from_own::<ConnectRequest>(&bytes).unwrap().recipe, request.recipe);
     }
 }

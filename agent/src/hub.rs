@@ -250,7 +250,7 @@ impl Hub {
         core.forget(flow);
         if !input.closed {
             let error = error(core.name_of(flow.peer).to_string());
-            Self::forward(state, record(LOST, &crate::codec::to_bytes(&error).unwrap_or_default()));
+            Self::forward(state, record(LOST, &crate::codec::own(&error)));
         }
     }
 
@@ -398,7 +398,7 @@ impl Hub {
             FAILED => {
                 let text = String::from_utf8_lossy(content);
                 let said = (core.name_of(from.peer).to_string(), crate::text::shortened(&text, TEXT_LIMIT));
-                let said = crate::codec::to_bytes(&said).unwrap_or_default();
+                let said = crate::codec::own(&said);
                 Self::forward(state, record(FAILED, &said));
             }
             LOSE => {
@@ -551,7 +551,7 @@ impl Station for Hub {
             if self.messages && input.closed {
                 // All it had to say was said.
             } else if self.messages {
-                let lost = crate::codec::to_bytes(error).unwrap_or_default();
+                let lost = crate::codec::own(error);
                 Self::forward(&mut state, record(LOST, &lost));
             } else {
                 // A stream of bytes has no place for an error but its end.

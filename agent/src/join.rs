@@ -65,7 +65,7 @@ pub(crate) fn join_with(path: &Path, find: Find, sent: Sent) -> Result<Router> {
         return Err(failed(&format!("user {other} listens there, and this process is user {own}'s")));
     }
     let (mut node, up) = Node::agent();
-    node.control(up, Kind::Hello, codec::to_bytes(&Hello::own()).unwrap_or_default());
+    node.control(up, Kind::Hello, codec::own(&Hello::own()));
     let mut hello = Vec::new();
     node.transmit(up, &mut hello, usize::MAX);
     stream.set_write_timeout(Some(PATIENCE)).map_err(system)?;

@@ -97,7 +97,7 @@ impl LogRecord {
     }
 
     pub fn encode(&self) -> Vec<u8> {
-        codec::to_bytes(self).unwrap_or_default()
+        codec::own(self)
     }
 
     fn is_wanted(&self, filter: &Filter) -> bool {

@@ -227,7 +227,7 @@ impl Context {
     }
 
     fn order_end(&self, parent: ContextId) -> Result<(FlowKey, Arc<Slot>)> {
-        let request = crate::codec::to_bytes(&self.id()).unwrap_or_default();
+        let request = crate::codec::own(&self.id());
         self.node().request(parent, Handle::DISCONNECT, request, Opening::default(), |_, _| {})
     }
 }

@@ -101,7 +101,7 @@ pub(crate) fn tagged(outcome: Outcome, bytes: Vec<u8>) -> Vec<u8> {
 
 /// A reply that says the call itself failed.
 pub(crate) fn failed(error: &Error) -> Vec<u8> {
-    tagged(Outcome::Failed, codec::to_bytes(error).unwrap_or_default())
+    codec::own_behind(vec![Outcome::Failed as u8], error)
 }
 
 /// Whether that is what a reply says.
@@ -111,10 +111,7 @@ pub(crate) fn is_failed(reply: &[u8]) -> bool {
 
 /// A reply with a value that is not a function's.
 pub(crate) fn value<T: Serialize>(value: &T) -> Vec<u8> {
-    match codec::append(vec![Outcome::Value as u8], value) {
-        Ok(bytes) => bytes,
-        Err(error) => failed(&unsent("this context", error)),
-    }
+    codec::own_behind(vec![Outcome::Value as u8], value)
 }
 
 /// Why a reply has no value, as a text; none where it has one.

@@ -208,7 +208,7 @@ fn run(parameter: &Param, arguments: &[Vec<u8>], log: fn(Weak<Shared>)) -> Resul
     sys::write_all(&output, &offshoot_bootstrap::agent_marker(&parameter.nonce))?;
     broker.attach_parent(up, input, output)?;
     broker.attach_own([stdout, stderr], [end.0, child.0])?;
-    let hello = codec::to_bytes(&Hello::own()).unwrap_or_default();
+    let hello = codec::own(&Hello::own());
     shared.with(|core| core.node.control(up, Kind::Hello, hello));
     broker.run();
     Ok(())

@@ -74,12 +74,19 @@ pub(crate) fn reserve(bytes: &mut Vec<u8>, more: usize) {
 #[derive(Default)]
 pub(crate) struct Written(pub Vec<u8>);
 
-impl std::io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+impl Written {
+    /// Adds bytes. Where there is a secret among those before, nothing of it stays in the memory that was too small.
+    pub fn add(&mut self, bytes: &[u8]) {
         if WRITTEN.get() {
             reserve(&mut self.0, bytes.len());
         }
         self.0.extend_from_slice(bytes);
+    }
+}
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.add(bytes);
         Ok(bytes.len())
     }
 

@@ -177,7 +177,7 @@ impl Node {
             flags: Flags::default().with(Flags::OPENER, flow.opener),
             ..Header::new(Kind::Reset, self.id(), flow.peer)
         };
-        let frame = Frame::new(header, codec::to_bytes(&letter).unwrap_or_default());
+        let frame = Frame::new(header, codec::own(&letter));
         // Whoever opens flows that are refused has caused what is said to it.
         let cause = self.router.link_to(flow.peer).filter(|_| !flow.opener);
         if let Verdict::Forward(link) = self.router.route(None, &frame.header) {

@@ -422,7 +422,7 @@ impl Node {
     /// Tells a child who it is, before anything else that waits for it.
     pub fn boot(&mut self, link: LinkId, boot: &Boot) {
         let header = Header::new(Kind::Boot, self.id(), boot.id);
-        let payload = codec::to_bytes(boot).unwrap_or_default();
+        let payload = codec::own(boot);
         if let Some(state) = self.links.get_mut(&link) {
             state.lanes.push_first(Frame::new(header, payload));
             self.dirty.push(link);

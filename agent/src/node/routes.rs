@@ -235,7 +235,8 @@ impl Node {
     }
 
     pub(super) fn tell_parent(&mut self, news: &RouteNews) {
-        if let (Some(up), Ok(payload)) = (self.router.up(), codec::to_bytes(news)) {
+        if let Some(up) = self.router.up() {
+            let payload = codec::own(news);
             self.control(up, Kind::Route, payload);
         }
     }
@@ -269,7 +270,7 @@ impl Node {
     pub(super) fn part(&mut self, survivor: ContextId, lost: ContextId, reason: Reason, text: &str) {
         let letter = DeadLetter { reason, by: self.id(), text: text.into() };
         let header = Header { reply_to: Handle(lost.0), ..Header::new(Kind::Dead, self.id(), survivor) };
-        self.dispatch(None, Frame::new(header, codec::to_bytes(&letter).unwrap_or_default()));
+        self.dispatch(None, Frame::new(header, codec::own(&letter)));
     }
 
     /// Has the link of a context ended that broke the rules, wherever it is below.
@@ -279,9 +280,7 @@ impl Node {
             return self.condemn(link, Reason::Violation, why.into());
         }
         let why = shortened(why, TEXT_LIMIT).to_owned();
-        if let Ok(payload) = codec::to_bytes(&(id, why)) {
-            self.control(link, Kind::Expel, payload);
-        }
+        self.control(link, Kind::Expel, codec::own(&(id, why)));
     }
 
     /// A link is no more. Everything behind it is gone; what waited for it is returned with `reason`.
@@ -377,7 +376,7 @@ impl Node {
             streams: header.streams,
             ..Header::new(Kind::Dead, self.id(), header.src)
         };
-        let dead = Frame::new(dead, codec::to_bytes(&letter).unwrap_or_default());
+        let dead = Frame::new(dead, codec::own(&letter));
         if let Verdict::Forward(link) = self.router.route(None, &dead.header) {
             // What does not fit is one that nobody reads.
             let _full = self.enqueue(cause, link, dead);
