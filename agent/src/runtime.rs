@@ -141,7 +141,6 @@ fn play(role: Role, arguments: &[Vec<u8>], manner: &Manner, fit: Result<(), Stri
     let code = match role {
         Role::List => {
             let mut names: Vec<_> = FUNCTIONS.iter().map(|function| function.name).collect();
-            names.sort_unstable();
             names.push("");
             say(1, &names.join("\n"))
         }

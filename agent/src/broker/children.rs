@@ -8,6 +8,7 @@ use super::requests::{answer, unreadable};
 use super::{Broker, Role, Timer};
 use crate::codec;
 use crate::connect::boot::Boot;
+use crate::connect::dialogue::Dialogue;
 use crate::connect::{Attach, ConnectRequest};
 use crate::error::{ConnectError, ConnectErrorKind, Reason};
 use crate::id::{ContextId, FlowKey, LinkId};
@@ -97,7 +98,8 @@ pub(super) struct Child {
 }
 
 impl Child {
-    fn new(context: ContextId, order: ConnectRequest, boot: Boot) -> Child {
+    fn new(context: ContextId, mut order: ConnectRequest, mut boot: Boot) -> Child {
+        boot.dialogue = Dialogue::new(std::mem::take(&mut order.recipe.rules));
         Child {
             context,
             order,
@@ -137,7 +139,6 @@ impl Child {
 
     /// Forgets what its dialogue knew, which is not needed again: no password stays here.
     fn forget_secrets(&mut self) {
-        self.order.recipe.rules.clear();
         self.boot.dialogue.forget();
     }
 

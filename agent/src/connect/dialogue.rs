@@ -127,6 +127,11 @@ impl Dialogue {
         Dialogue { rules, names: Vec::new(), way: None, tail: Vec::new(), facts: 0, explained: None }
     }
 
+    /// A dialogue from the beginning, by the rules of this one.
+    pub fn anew(&mut self) -> Dialogue {
+        Dialogue::new(std::mem::take(&mut self.rules))
+    }
+
     /// Forgets what was to be answered: no password stays where none is asked for any more.
     pub fn forget(&mut self) {
         self.rules.retain(|rule| rule.reaction == Reaction::Ignore);

@@ -5,7 +5,7 @@ use super::turns::Turn;
 use crate::broker::{Broker, Role, Timer};
 use crate::connect::Attach;
 use crate::connect::boot::{Progress, Verdict};
-use crate::connect::dialogue::{Act, Dialogue};
+use crate::connect::dialogue::Act;
 use crate::connect::spawn::{Program, Spawned, spawn};
 use crate::error::{ConnectError, ConnectErrorKind, Error};
 use crate::id::LinkId;
@@ -40,20 +40,22 @@ impl Broker {
             Err(error) => return self.fail(core, link, image_error(&error)),
         };
         let Some(child) = self.children.get_mut(&link) else { return };
-        let recipe = child.order.recipe.clone();
+        let recipe = &child.order.recipe;
         let title = match child.order.title.as_ref().unwrap_or(&child.order.name).as_str() {
             "" => "offshoot".into(),
             name => format!("offshoot: {name}"),
         };
         let markers = offshoot_bootstrap::ready_marker(&nonce, &image);
-        let dialogue = Dialogue::new(recipe.rules.clone());
+        let dialogue = child.boot.dialogue.anew();
         child.boot.begin(platform, mode, dialogue, &nonce, markers);
         child.exit = None;
         child.turn = if recipe.at_once == 0 { Turn::Taken } else { Turn::Asking };
         let own = if recipe.attach == Attach::Direct { core.images.own().ok() } else { None };
         let program = program_of(&recipe.argv, recipe.attach, &image, &nonce, mode, &title, own.as_deref());
         let direct = matches!(program, Program::Agent { .. });
-        let spawned = match spawn(&program, recipe.terminal) {
+        let spawned = spawn(&program, recipe.terminal);
+        drop(program);
+        let spawned = match spawned {
             Ok(spawned) => spawned,
             Err(error) => {
                 let name = recipe.argv.first().map_or("the agent", String::as_str);
@@ -63,7 +65,6 @@ impl Broker {
                 return self.fail(core, link, why);
             }
         };
-        drop(program);
         if let Err(error) = self.adopt(core, link, spawned, if direct { None } else { Some(&image) }, mode) {
             let why = ConnectError::new(ConnectErrorKind::Start, error.to_string());
             self.fail(core, link, why);

@@ -24,8 +24,8 @@ impl Sink<'_> {
     fn unsigned(&mut self, number: u64) {
         let (first, count) = match number {
             ..=250 => return self.raw(&[number as u8]),
-            ..=0xffff => (251, 2),
-            ..=0xffff_ffff => (252, 4),
+            251..=0xffff => (251, 2),
+            0x1_0000..=0xffff_ffff => (252, 4),
             _ => (253, 8),
         };
         self.raw(&[first]);
@@ -83,12 +83,12 @@ impl Serializer for Sink<'_> {
         serialize_str(text: &str): |sink| sink.bytes(text.as_bytes());
         serialize_bytes(bytes: &[u8]): |sink| sink.bytes(bytes);
         serialize_none(): |sink| sink.raw(&[0]);
-        serialize_unit(): |_sink| ();
+        serialize_unit(): |_sink| {};
         serialize_unit_variant(_name: &'static str, index: u32, _variant: &'static str): |sink| sink.unsigned(index.into());
         serialize_seq(length: Option<usize>) -> Self: |sink| sink.unsigned(length.unwrap_or(0) as u64);
-        serialize_tuple(_length: usize) -> Self: |_sink| ();
+        serialize_tuple(_length: usize) -> Self: |_sink| {};
         serialize_tuple_variant(_name: &'static str, index: u32, _variant: &'static str, _length: usize) -> Self: |sink| sink.unsigned(index.into());
-        serialize_struct(_name: &'static str, _length: usize) -> Self: |_sink| ();
+        serialize_struct(_name: &'static str, _length: usize) -> Self: |_sink| {};
         serialize_struct_variant(_name: &'static str, index: u32, _variant: &'static str, _length: usize) -> Self: |sink| sink.unsigned(index.into());
     }
 
