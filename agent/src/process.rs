@@ -148,10 +148,10 @@ impl Process {
     ///
     /// Nobody reads what it prints any more and nobody learns how it ends: its stdin is at its end, and what it writes to
     /// stdout and stderr fails as with a closed pipe, which ends most programs by SIGPIPE. One that is to outlive that has
-    /// both in files, or ignores the signal; [`Command::detached`] starts one without streams.
+    /// both in files, or ignores the signal; [`Command::detached`](crate::Command::detached) starts one without streams.
     ///
     /// # Errors
-    /// When it was not started as [detachable](Command::detachable), has ended, has changed user, or the context was lost.
+    /// When it was not started as [detachable](crate::Command::detachable), has ended, has changed user, or the context was lost.
     /// It is dropped then, and thereby ended.
     pub fn detach(mut self, name: impl Into<String>) -> Result<u32> {
         let context = self.context.name();

@@ -35,6 +35,24 @@ fn failure<T: std::fmt::Debug, E: std::fmt::Debug>(outcome: Result<T, CallError<
     }
 }
 
+#[test]
+fn a_function_that_ends_its_agent_is_told_with_the_status() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let behind_shell = |context: &Context| {
+        let hop = context.local().shell_words(vec!["/bin/sh".into()]);
+        hop.connect().unwrap_or_else(|error| panic!("{error}"))
+    };
+    for (how, status) in [(0, 0), (7, 7), (-libc::SIGSEGV, 139), (-libc::SIGKILL, 137)] {
+        let said = format!("its link has ended, its program with status {status}");
+        let error = failure(behind_shell(&tree.router).call(own::leave { how })).to_string();
+        assert!(error.contains(&said), "{error}");
+        // The same from farther away.
+        let error = failure(behind_shell(&below(&tree.router)).call(own::leave { how })).to_string();
+        assert!(error.contains(&said), "{error}");
+    }
+}
+
 fn below(context: &Context) -> Context {
     context.local().connect().unwrap_or_else(|error| panic!("{error}"))
 }

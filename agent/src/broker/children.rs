@@ -327,12 +327,18 @@ impl Broker {
     /// The link of a child that was up has ended, and what its program has said was read.
     fn part(&mut self, core: &mut Core, link: LinkId) {
         let Some(child) = self.children.get_mut(&link) else { return };
-        let (reason, why) = match child.boot.said().pop() {
-            _ if child.dismissed => (Reason::ShutDown, "it was ended on purpose".into()),
-            Some(last) => (Reason::Lost, format!("its link has ended; it said: \"{last}\"")),
-            None => (Reason::Lost, "its link has ended".into()),
-        };
-        self.lose_child(core, link, reason, &why);
+        if child.dismissed {
+            return self.lose_child(core, link, Reason::ShutDown, "it was ended on purpose");
+        }
+        let mut why = String::from("its link has ended");
+        // A guard ends as its agent has: 139 is a function's bad access, 137 a kill.
+        if let Some(status) = child.exit {
+            why.push_str(&format!(", its program with status {}", status.shell_code()));
+        }
+        if let Some(last) = child.boot.said().pop() {
+            why.push_str(&format!("; it said: \"{last}\""));
+        }
+        self.lose_child(core, link, Reason::Lost, &why);
     }
 
     /// The link of a child has ended, and it has had its time for last words.
