@@ -59,7 +59,7 @@ pub struct Run {
     /// How long others may hold its output in silence when it has ended [default: 1]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
     pub wait_for_streams: Option<u32>,
-    /// How long the program may take to end after the first Ctrl-C, SIGTERM or SIGHUP [default: 10]
+    /// Time for the program to end after the first Ctrl-C, SIGTERM or SIGHUP [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
     pub grace: Option<u32>,
     /// Print JSON, one object a line: target with stdout, stderr, status, signal or error
@@ -123,8 +123,7 @@ pub struct Connection {
     /// The longest that each hop may take [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub connect_timeout: Option<u32>,
-    /// The most hops that log in at once at one address or over one ProxyJump, from one place; others
-    /// wait for their turn [default: 10]
+    /// The most hops that log in at once at one address or over one jump host [default: 10]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub handshakes: Option<u32>,
     /// Seconds between heartbeats on the link of each hop; 0 for none [default: 15]
