@@ -73,7 +73,8 @@ pub struct Rule {
     pub asked: bool,
     /// What is looked for: texts that stand one behind the other, any case. One that begins with a `^` stands right where the one
     /// before it ends, or at the begin of the line; the text `@` is one of the names that the program was heard to go by, and
-    /// stands so as well.
+    /// stands so as well. A question with a name is the first that there is since the last answer, for a host may ask in several lines,
+    /// with another's name in the last.
     pub texts: Vec<String>,
     /// When.
     pub when: When,
@@ -117,6 +118,8 @@ pub struct Dialogue {
     names: Vec<Vec<u8>>,
     way: Option<Vec<u8>>,
     tail: Vec<u8>,
+    /// Whether something stands on the terminal in front of the line that is not finished.
+    behind: bool,
     facts: u8,
     explained: Option<Explanation>,
 }
@@ -124,7 +127,15 @@ pub struct Dialogue {
 impl Dialogue {
     /// A dialogue by these rules.
     pub fn new(rules: Vec<Rule>) -> Dialogue {
-        Dialogue { rules, names: Vec::new(), way: None, tail: Vec::new(), facts: 0, explained: None }
+        Dialogue {
+            rules,
+            names: Vec::new(),
+            way: None,
+            tail: Vec::new(),
+            behind: false,
+            facts: 0,
+            explained: None,
+        }
     }
 
     /// A dialogue from the beginning, by the rules of this one.
@@ -142,6 +153,7 @@ impl Dialogue {
         for byte in bytes {
             if matches!(byte, b'\n' | b'\r') {
                 let line = std::mem::take(&mut self.tail);
+                self.behind |= !line.trim_ascii().is_empty();
                 self.line(&line);
             } else {
                 if self.tail.len() == LINE_LIMIT {
@@ -208,6 +220,9 @@ impl Dialogue {
 
     fn prompt(&mut self) -> Option<Act> {
         let (rule, quoted) = find(&self.rules, &self.names, self.facts, &self.tail, true)?;
+        if self.behind && rule.texts.iter().any(|text| text == "@") {
+            return None;
+        }
         let wrong = |kind, detail: &str, hint: &str| {
             Act::Fail(Explanation { kind, detail: detail.into(), hint: hint.into() })
         };
@@ -230,6 +245,7 @@ impl Dialogue {
             _ => Act::Type(Secret::new("")),
         };
         self.tail.clear();
+        self.behind = false;
         Some(act)
     }
 }
@@ -257,7 +273,14 @@ fn quoted<'a>(names: &[Vec<u8>], line: &'a [u8], texts: &[String], asked: bool) 
     for text in texts {
         let begins = |text: &[u8]| rest.get(..text.len()).is_some_and(|rest| rest.eq_ignore_ascii_case(text));
         let (place, length) = match text.as_bytes() {
-            b"@" => (0, names.iter().filter(|name| begins(name)).map(Vec::len).max()?),
+            // Names of users have a case.
+            b"@" => {
+                let is = |name: &&Vec<u8>| {
+                    let user = name.iter().rposition(|byte| *byte == b'@').unwrap_or(0);
+                    begins(name) && rest.get(..user) == name.get(..user)
+                };
+                (0, names.iter().filter(is).map(Vec::len).max()?)
+            }
             [b'^', text @ ..] => (0, begins(text).then_some(text.len())?),
             text => (position(rest, text)?, text.len()),
         };
@@ -342,6 +365,47 @@ mod tests {
             kind(sudo(None).terminal(b"[offshoot 5f] password: ")),
             Some(ConnectErrorKind::PasswordRequired)
         );
+    }
+
+    #[test]
+    fn a_question_of_another_does_not_end_as_ones_own() {
+        let asked = |before: &str| {
+            let name = Rule::line(When::ALWAYS, &["name "], Reaction::Name);
+            let answer = |texts: &[&str]| asks(texts, When::ALWAYS, Reaction::Answer(Some("pw".into())));
+            let locked = asks(&["^Enter passphrase"], When::ALWAYS, Reaction::Skip);
+            let rules =
+                vec![name, answer(&["@", "^'s password:"]), answer(&["^(", "@", "^) ", "password"]), locked];
+            let mut dialogue = Dialogue::new(rules);
+            dialogue.line(b"name me@web1");
+            if let Some(rest) = before.strip_prefix("Enter passphrase for key 'x': ") {
+                assert_eq!(
+                    dialogue.terminal(&before.as_bytes()[..before.len() - rest.len()]),
+                    Some(Act::Type("".into()))
+                );
+                let act = dialogue.terminal([rest, "(me@WEB1) Password: "].concat().as_bytes());
+                return (act, None);
+            }
+            let all = [before, "(me@web1) Password: "].concat();
+            (dialogue.terminal(all.as_bytes()), dialogue.question())
+        };
+        for before in ["", "\r\n", "  \r\n\n", "Enter passphrase for key 'x': \r\n"] {
+            let (act, _) = asked(before);
+            assert!(matches!(act, Some(Act::Type(_))), "{before:?}: {act:?}");
+        }
+        for before in
+            ["(me@evil) x\r\n", "(me@evil) x\n", "(me@evil) x\r", "(me@evil) \n", "(me@evil) 1\n\n2\n\n", "x"]
+        {
+            let (act, question) = asked(before);
+            assert_eq!(act, None, "{before:?}");
+            assert!(question.is_some(), "{before:?}");
+        }
+        // Users have a case.
+        let mut dialogue = Dialogue::new(vec![
+            Rule::line(When::ALWAYS, &["name "], Reaction::Name),
+            asks(&["@", "^'s password:"], When::ALWAYS, Reaction::Answer(Some("pw".into()))),
+        ]);
+        dialogue.line(b"name me@web1");
+        assert_eq!(dialogue.terminal(b"ME@web1's password: "), None);
     }
 
     #[test]
