@@ -62,6 +62,10 @@ impl Owners {
                 )));
             }
         }
+        // One that waits for a writer would hold everything up.
+        if !fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) {
+            return Err(Refused::Others(format!("{} is not used: it is no regular file", path.display())));
+        }
         fs::read(&path).map_err(Refused::Io)
     }
 
@@ -123,6 +127,19 @@ mod tests {
             Err(Refused::Others(why)) => Some(why),
             Err(Refused::Io(error)) => panic!("{error}"),
         }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+        let folder = scratch("fifo");
+        let image = folder.join("target/agents/image");
+        fs::remove_file(&image).expect("it is ours");
+        nix::unistd::mkfifo(&image, nix::sys::stat::Mode::S_IRUSR).expect("it is our folder");
+        for place in ["target/agents/image", "target/agents"] {
+            let why = refusal(&folder, place).expect("it is none");
+            assert!(why.ends_with("it is no regular file"), "{why}");
+        }
+        fs::remove_dir_all(&folder).expect("it is ours");
     }
 
     #[test]

@@ -273,14 +273,7 @@ fn quoted<'a>(names: &[Vec<u8>], line: &'a [u8], texts: &[String], asked: bool) 
     for text in texts {
         let begins = |text: &[u8]| rest.get(..text.len()).is_some_and(|rest| rest.eq_ignore_ascii_case(text));
         let (place, length) = match text.as_bytes() {
-            // Names of users have a case.
-            b"@" => {
-                let is = |name: &&Vec<u8>| {
-                    let user = name.iter().rposition(|byte| *byte == b'@').unwrap_or(0);
-                    begins(name) && rest.get(..user) == name.get(..user)
-                };
-                (0, names.iter().filter(is).map(Vec::len).max()?)
-            }
+            b"@" => (0, names.iter().filter(|name| begins(name)).map(Vec::len).max()?),
             [b'^', text @ ..] => (0, begins(text).then_some(text.len())?),
             text => (position(rest, text)?, text.len()),
         };
@@ -399,13 +392,6 @@ mod tests {
             assert_eq!(act, None, "{before:?}");
             assert!(question.is_some(), "{before:?}");
         }
-        // Users have a case.
-        let mut dialogue = Dialogue::new(vec![
-            Rule::line(When::ALWAYS, &["name "], Reaction::Name),
-            asks(&["@", "^'s password:"], When::ALWAYS, Reaction::Answer(Some("pw".into()))),
-        ]);
-        dialogue.line(b"name me@web1");
-        assert_eq!(dialogue.terminal(b"ME@web1's password: "), None);
     }
 
     #[test]

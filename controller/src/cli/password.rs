@@ -153,8 +153,9 @@ pub fn from_file(path: &str) -> io::Result<Secret> {
         return read_line(&mut Inlet::stdin()?)?.ok_or_else(|| io::Error::other("stdin ended before it"));
     }
     let mut file = File::open(path)?;
-    let mode = file.metadata()?.permissions().mode();
-    if mode & 0o077 != 0 {
+    let about = file.metadata()?;
+    let mode = about.permissions().mode();
+    if about.is_file() && mode & 0o077 != 0 {
         let mode = mode & 0o7777;
         tell(&format!(
             "{path} has a password and is open to other users (mode {mode:04o}); chmod 600 keeps it to yours"

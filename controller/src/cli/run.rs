@@ -152,7 +152,14 @@ impl Job {
                 shown.map_or_else(|error| self.output_failed(&error), |()| status.shell_code())
             }
             Err(Trouble::Output(error)) => self.output_failed(&error),
-            Err(Trouble::Interrupted(signal)) => 128 + signal,
+            Err(Trouble::Interrupted(signal)) => {
+                // At one target the exit status says it all.
+                if self.several || self.json {
+                    let sentence = format!("given up by signal {signal} before the program was started");
+                    self.show_trouble(target, target, &sentence, &[]);
+                }
+                128 + signal
+            }
             Err(Trouble::Unreached(failure)) => self.unreached(target, &failure),
             Err(Trouble::Failed(error)) => self.failed(target, &error),
         }
@@ -228,8 +235,10 @@ impl Job {
         let side = side.map_err(Trouble::Output)?;
         let broken = stdout.map_or(Ok(None), |(reader, stream)| show(reader, stream, events, true));
         let side = side.join().unwrap_or(Ok(None));
+        // Where our own output fails everything is ended for that, and no status says more.
+        let (broken, side) = (broken.map_err(Trouble::Output)?, side.map_err(Trouble::Output)?);
         let status = process.wait().map_err(Trouble::Failed)?;
-        match (broken.map_err(Trouble::Output)?, side.map_err(Trouble::Output)?) {
+        match (broken, side) {
             (None, None) => Ok(status),
             (Some(why), _) | (_, Some(why)) => {
                 let text = format!("the program has ended, but not all it printed has arrived: {why}");

@@ -4,9 +4,12 @@
 use std::ops::Range;
 
 /// Finds what is a password, or looks like one, in a text that is to be a target: `USER:PASSWORD@HOST`, also behind `ssh:` and
-/// `ssh://`, and `sudo:USER:PASSWORD`. Gives its place in characters. More than the password may be in it, but not less.
+/// `ssh://`, `sudo:USER:PASSWORD`, and `password=PASSWORD`. Gives its place in characters. More than the password may be in it, but not less.
 pub(super) fn password(text: &str) -> Option<Range<usize>> {
     let glyphs = unquoted(text);
+    if let Some(place) = option(&glyphs) {
+        return Some(place);
+    }
     let mut start = 0;
     loop {
         let length = glyphs[start..].iter().position(|c| *c == '/').unwrap_or(glyphs.len() - start);
@@ -41,6 +44,18 @@ pub(super) fn password(text: &str) -> Option<Range<usize>> {
             return None;
         }
     }
+}
+
+/// The value of a key that is none, but means one: `pass=`, `password=` and their like.
+fn option(glyphs: &[char]) -> Option<Range<usize>> {
+    const FILE: &str = "password-file=";
+    let begins = |at: usize, word: &str| word.chars().eq(glyphs[at..].iter().copied().take(word.len()));
+    let mut keys = glyphs.iter().enumerate().filter(|(_, c)| **c == ',').map(|(at, _)| at + 1);
+    let key = keys.find(|at| begins(*at, "pass") && !begins(*at, FILE))?;
+    let value =
+        key + glyphs[key..].iter().take_while(|c| !matches!(c, ',' | '/')).position(|c| *c == '=')? + 1;
+    // It may have any character: all up to the end of the text.
+    Some(value..glyphs.len()).filter(|place| !place.is_empty())
 }
 
 /// The characters of a text, with those in brackets and the brackets themselves as such that mean nothing.

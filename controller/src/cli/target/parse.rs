@@ -248,7 +248,8 @@ impl<'a> Piece<'a> {
 
     /// The text of a value that must not be empty.
     fn filled(&self, what: &str) -> Result<String> {
-        if self.glyphs.is_empty() { self.wrong(format!("{what} is empty"), "") } else { Ok(self.text()) }
+        const WAY: &str = "A / ends a hop; that of a path goes in brackets, as in password-file=[/etc/x].";
+        if self.glyphs.is_empty() { self.wrong(format!("{what} is empty"), WAY) } else { Ok(self.text()) }
     }
 
     fn number(&self, what: &str, range: Range<u32>) -> Result<u32> {

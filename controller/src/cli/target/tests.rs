@@ -86,6 +86,19 @@ fn a_password_in_a_target_is_refused_and_not_shown() {
         assert!(said.contains("password-file=PATH") && said.contains(":***"), "{said}");
         assert!(!said.contains("hunter2"), "{said}");
     }
+    for text in [
+        "web1,password=hunter2",
+        "web1,passwd=hunter2,hunter2",
+        "web1/sudo,pass=hunter2/hunter2",
+        "local,port=1,password=hunter2@x",
+        "web1,password-file=x,passphrase=hunter2",
+    ] {
+        let said = complaint(text);
+        assert!(said.contains("password-file=PATH") && said.contains("=***"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    assert!("web1,password-file=x/sudo,password-file=y".parse::<Target>().is_ok());
+    assert!(complaint("web1,password-file=/tmp/x").contains("goes in brackets"));
     assert!(complaint("deploy:1234@web1").contains("***"), "digits may be one as well");
     let quoted = Ssh { user: some("a:b"), ..ssh("web1") };
     assert_eq!(hops("[a:b]@web1"), [Hop::Ssh(quoted)], "whoever quotes a colon means it");
