@@ -222,3 +222,40 @@ fn a_program_that_is_given_up_has_the_grace_that_it_was_given() {
     assert!(eventually(SOON, || is_done("after")));
     assert!(!is_done("short"), "400 ms are no second");
 }
+
+#[test]
+fn a_target_that_comes_up_after_the_first_signal_is_told_as_well() {
+    let _leaks = Leaks::begin();
+    for json in [false, true] {
+        let scratch = ScratchDir::new("late");
+        let at = |name: &str| scratch.path().join(name).display().to_string();
+        let (gate, done, shell) = (at("gate"), at("done"), at("shell"));
+        let wait = |file: &str| format!("while [ ! -e {file} ]; do sleep 0.05; done");
+        up(std::fs::write(&shell, format!("#!/bin/sh\n{}\nexec /bin/sh \"$@\"\n", wait(&gate))));
+        up(std::fs::set_permissions(&shell, std::os::unix::fs::PermissionsExt::from_mode(0o755)));
+        let script =
+            format!("trap '{}; exit 0' TERM; echo up; while :; do sleep 1000 & wait; done", wait(&done));
+        let late = format!("local,shell=[{shell}]");
+        let mut words = vec!["-n", "local", &late, "--", "sh", "-c", &script];
+        if json {
+            words.insert(0, "--json");
+        }
+        let mut running = Running::start(&words);
+        assert!(running.line().contains("up"));
+        running.signal(Signal::SIGTERM);
+        up(std::fs::write(&gate, ""));
+        let said = "given up by signal 15 before the program was started";
+        let seen = if json {
+            running.line()
+        } else {
+            let mut line = String::new();
+            let stderr = running.child.stderr.as_mut().expect("it is piped");
+            up(BufReader::with_capacity(1, stderr).read_line(&mut line));
+            line
+        };
+        assert!(seen.contains(said) && seen.contains(&late), "{seen}");
+        up(std::fs::write(&done, ""));
+        let (code, _, _) = running.end();
+        assert_eq!(code, Some(143));
+    }
+}
