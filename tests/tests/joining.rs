@@ -145,7 +145,8 @@ fn a_joined_process_outlives_a_tree_that_is_killed_and_nothing_of_its_part_in_it
         let child = joiner.does("local").expect("it is up");
         let child: u32 = child.split(' ').nth(1).and_then(|number| number.parse().ok()).expect("a number");
         let apart: u32 = joiner.does("apart").expect("it starts").parse().expect("a number");
-        joiner.tell("watch");
+        joiner.does("watch").expect("its tree is there");
+        joiner.tell("watched");
         if killed {
             signal(listening.process(), Signal::SIGKILL);
         } else {

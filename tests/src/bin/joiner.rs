@@ -7,7 +7,7 @@ use std::io::{BufRead as _, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
-use offshoot::{Context, ContextId, Listener, Process, Receiver, Remote, Reply, Router, stock};
+use offshoot::{Context, ContextId, Disconnected, Listener, Process, Receiver, Remote, Reply, Router, stock};
 use offshoot_test_agent as own;
 use offshoot_tests::joiner::{drop_privileges, wanted_user};
 
@@ -15,6 +15,7 @@ struct Node {
     router: Option<Router>,
     listener: Option<Listener>,
     programs: Vec<Process>,
+    watch: Option<Disconnected>,
 }
 
 type Outcome = Result<String, Box<dyn std::error::Error>>;
@@ -46,13 +47,21 @@ fn begin(words: &[&str]) -> Result<(String, Option<Node>), Box<dyn std::error::E
         ["join", path] => {
             let router = builder.join(path)?;
             let first = format!("joined {} {}", router.id().0, router.name());
-            (first, Some(Node { router: Some(router), listener: None, programs: Vec::new() }))
+            (first, Some(Node { router: Some(router), listener: None, programs: Vec::new(), watch: None }))
         }
         ["listen", path] => {
             let router = builder.start()?;
             let listener = router.listen(path)?;
             let first = format!("listening {}", listener.path().display());
-            (first, Some(Node { router: Some(router), listener: Some(listener), programs: Vec::new() }))
+            (
+                first,
+                Some(Node {
+                    router: Some(router),
+                    listener: Some(listener),
+                    programs: Vec::new(),
+                    watch: None,
+                }),
+            )
         }
         ["knock", path, text] => {
             let mut stream = UnixStream::connect(path)?;
@@ -155,7 +164,12 @@ fn act(node: &mut Node, word: &str, rest: &str) -> Outcome {
             format!("{} {process} {child}", child.id().0)
         }
         "children" => router.dump()?.section("children").count().to_string(),
-        "watch" => router.disconnected()?.wait().to_string(),
+        // In two words, so that whoever is to end the tree in between knows that it is watched.
+        "watch" => {
+            node.watch = Some(router.disconnected()?);
+            String::new()
+        }
+        "watched" => node.watch.take().ok_or("it does not watch")?.wait().to_string(),
         _ => return Err(format!("{word} is not known").into()),
     })
 }
