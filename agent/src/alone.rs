@@ -1,4 +1,4 @@
-//! Whether this process could become an agent: only one without other threads can.
+//! The threads of this process: only one without others can become an agent.
 //!
 //! An agent takes over its process: standard streams, descriptors, signals, memory that a guard is forked from. Threads that
 //! were there before go on with what was theirs, and abort. That depends on which of them is first, so it is looked for, here
@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// What was found when `init` was called first.
+/// The threads found when `init` was first called.
 static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
 
 /// A thread that was joined may be seen for a moment after it: so often it is looked again, with a millisecond between.

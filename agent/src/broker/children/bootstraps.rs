@@ -106,7 +106,7 @@ impl Broker {
         Ok(())
     }
 
-    /// What goes into the program of an attempt, from now on.
+    /// The bytes for the program of an attempt, from now on.
     pub(in crate::broker) fn go(&mut self, core: &mut Core, link: LinkId, mode: Mode) {
         let Some(io) = core.io.get_mut(&link) else { return };
         io.hold = io.preamble.is_some() && mode == Mode::Wait;
@@ -180,7 +180,7 @@ impl Broker {
         self.act(link, act);
     }
 
-    /// What was asked is still asked.
+    /// The question that stood on the terminal still stands there.
     pub(in crate::broker) fn unanswered(&mut self, link: LinkId, times: u32) {
         let waits = |child: &&mut Child| child.written == times && !child.up && !child.over;
         let Some(child) = self.children.get_mut(&link).filter(waits) else { return };

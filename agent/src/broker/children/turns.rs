@@ -1,4 +1,4 @@
-//! Whose turn it is: programs that have told which way they would go and wait for others on it, and those that were dropped there and
+//! Turns of hops: programs that have told which way they would go and wait for others on it, and those that were dropped there and
 //! try again.
 
 use super::Child;
