@@ -130,11 +130,11 @@ fn every_promise_has_a_number_of_its_own_and_they_stand_in_order() {
     let numbers: Vec<(u32, u32)> = paper("SPECIFICATION.md")
         .lines()
         .filter_map(|line| {
-            let (section, row) = line.strip_prefix("| ")?.split_once(" |")?.0.split_once('.')?;
+            let (section, row) = line.strip_prefix("**")?.split_once("**")?.0.split_once('.')?;
             Some((section.parse().ok()?, row.parse().ok()?))
         })
         .collect();
-    assert!(numbers.len() > 100, "only {} rows", numbers.len());
+    assert!(numbers.len() > 100, "only {} promises", numbers.len());
     for (at, (section, row)) in numbers.iter().enumerate() {
         let before = at.checked_sub(1).map(|at| numbers[at]).filter(|(before, _)| before == section);
         let expected = before.map_or(1, |(_, row)| row + 1);
