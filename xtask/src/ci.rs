@@ -8,9 +8,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::agents::workspace;
-use crate::suite::{cargo, target_directory};
-use crate::{Outcome, agents, fuzz, projects, suite};
+use crate::test::projects;
+use crate::workspace::{Outcome, cargo, target_directory, workspace};
+use crate::{agents, fuzz, test};
 
 type Step = (&'static str, fn() -> Outcome);
 
@@ -113,7 +113,7 @@ fn agent() -> Outcome {
 }
 
 fn tests() -> Outcome {
-    suite::run(&[])
+    test::run(&[])
 }
 
 fn fuzz() -> Outcome {

@@ -3,13 +3,14 @@
 //! Both build through cargo, which knows what is stale. Progress goes to stderr only: stdout belongs to the program.
 
 use std::{
-    env, fs,
+    fs,
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, Stdio},
 };
 
-use crate::{Outcome, agents};
+use crate::agents;
+use crate::workspace::{Outcome, cargo, workspace};
 
 /// The target of the file that is given away: static, so that it runs on any Linux of this kind.
 const TARGET: &str = "x86_64-unknown-linux-musl";
@@ -28,15 +29,15 @@ pub fn run(words: &[String]) -> Outcome {
 /// Builds what is stale, then becomes `target/dist/offshoot`.
 pub fn run_offshoot(words: &[String]) -> Outcome {
     agents::run(&["--quiet".into()])?;
-    let file = build(agents::workspace().join("target/dist/offshoot").exists())?;
+    let file = build(workspace().join("target/dist/offshoot").exists())?;
     let error = Command::new(&file).args(words).exec();
     Err(format!("{}: {error}", file.display()).into())
 }
 
 fn build(quiet: bool) -> Result<PathBuf, Box<dyn std::error::Error>> {
-    let target = agents::workspace().join("target");
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(agents::workspace()).args(["build", "--package", "offshoot", "--bin", "offshoot"]);
+    let target = workspace().join("target");
+    let mut cargo = cargo();
+    cargo.args(["build", "--package", "offshoot", "--bin", "offshoot"]);
     cargo.args(["--profile", "dist", "--target", TARGET]).arg("--target-dir").arg(&target);
     cargo.env("OFFSHOOT_IMAGES", agents::folder()).env_remove("CARGO_TARGET_DIR").stdout(Stdio::null());
     if quiet {

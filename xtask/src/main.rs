@@ -7,15 +7,14 @@ mod bench;
 mod ci;
 mod dist;
 mod fuzz;
-mod guide;
 mod miri;
-mod packages;
-mod projects;
-mod sandbox;
 mod slow_path;
-mod suite;
+mod test;
+mod workspace;
 
 use std::process::ExitCode;
+
+use test::{guide, sandbox};
 
 const USAGE: &str = "\
 usage: cargo xtask VERB [ARGS...]
@@ -45,7 +44,7 @@ fn main() -> ExitCode {
         "build-agent" => agents::run(rest),
         "dist" => dist::run(rest),
         "offshoot" => dist::run_offshoot(rest),
-        "test" => suite::run(rest),
+        "test" => test::run(rest),
         "bench" => bench::run(rest),
         "fuzz" => fuzz::run(rest),
         "guide" => guide::run(rest),
@@ -68,6 +67,3 @@ fn main() -> ExitCode {
         }
     }
 }
-
-/// What every verb returns: nothing, or one line that says what failed and what to do about it.
-pub type Outcome = Result<(), Box<dyn std::error::Error>>;

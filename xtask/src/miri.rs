@@ -4,8 +4,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::Outcome;
-use crate::agents::workspace;
+use crate::workspace::{Outcome, workspace};
 
 /// The tests that touch no descriptor, process or clock. `broker`, `sys` and their like are system calls, which Miri has not.
 const PURE: [&str; 12] = [

@@ -5,8 +5,8 @@
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 
-use crate::suite::{cargo, sandboxed_with, target_directory};
-use crate::{Outcome, packages};
+use crate::test::{packages, sandboxed};
+use crate::workspace::{Outcome, cargo, target_directory};
 
 const USAGE: &str = "usage: cargo xtask slow-path [--round-trip MS] [--rate MBIT] -- COMMAND...";
 
@@ -30,7 +30,7 @@ pub fn run(words: &[String]) -> Outcome {
     let program = target_directory().join("debug/slow-path");
     // Its own agents are known to whoever has not said where others are.
     let agents = std::env::var_os("OFFSHOOT_AGENTS");
-    let mut command = sandboxed_with(&[Path::new(&here)], &program)?;
+    let mut command = sandboxed::command_with(&[Path::new(&here)], &program)?;
     command.args(words).current_dir(&here).envs(agents.map(|folder| ("OFFSHOOT_AGENTS", folder)));
     Err(format!("{}: {}", program.display(), command.exec()).into())
 }

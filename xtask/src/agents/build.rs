@@ -8,7 +8,8 @@ use std::{
 
 use offshoot_bootstrap::{Platform, native};
 
-use super::{output_of, project::Project, smaller, workspace};
+use super::{project::Project, smaller};
+use crate::workspace::{output_of, workspace};
 
 /// What a panic does in an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

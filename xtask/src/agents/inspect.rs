@@ -7,7 +7,7 @@ use offshoot_bootstrap::{
     elf::{Elf, Linkage},
 };
 
-use super::output_of;
+use crate::workspace::output_of;
 
 /// The section that holds one entry for each function of an agent.
 const FUNCTIONS: &str = "linkme_FUNCTIONS";

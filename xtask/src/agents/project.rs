@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{output_of, workspace};
+use crate::workspace::{output_of, workspace};
 
 /// The package of the stock agent.
 const STOCK: &str = "offshoot-agent";

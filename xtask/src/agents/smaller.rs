@@ -8,7 +8,7 @@ use std::process::Command;
 
 use offshoot_bootstrap::Platform;
 
-use super::output_of;
+use crate::workspace::output_of;
 
 /// One option, and how many bytes of the image are lost without it: on x86_64 and on aarch64. None where there is no such option.
 struct Code {

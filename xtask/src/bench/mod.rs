@@ -5,6 +5,7 @@
 //! Numbers from different runs are never compared: the machine is part of every figure.
 
 mod cases;
+mod fixture;
 mod hosts;
 mod prepare;
 mod programs;
@@ -12,8 +13,8 @@ mod report;
 
 use std::fs;
 
-use crate::Outcome;
-use crate::suite::{sandboxed, target_directory};
+use crate::test::sandboxed;
+use crate::workspace::{Outcome, target_directory};
 
 /// The hidden verb of [`run_inside`].
 pub const INSIDE: &str = "bench-inside";
@@ -32,7 +33,7 @@ pub fn run(words: &[String]) -> Outcome {
         return Err("bench needs root: it runs in the sandbox of the tests, with real users and sshd".into());
     }
     prepare::everything(flags.iter().any(|flag| *flag == "--skip-build"))?;
-    let mut command = sandboxed(&std::env::current_exe()?)?;
+    let mut command = sandboxed::command(&std::env::current_exe()?)?;
     command.arg(INSIDE).arg(target_directory()).args(words);
     let status = command.status()?;
     if status.success() { Ok(()) } else { Err("the bench did not finish".into()) }

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::suite::{cargo, target_directory};
-use crate::{Outcome, agents, dist, packages};
+use crate::test::packages;
+use crate::workspace::{Outcome, cargo, target_directory};
+use crate::{agents, dist};
 
 /// The Mitogen that we compare with: pinned, so that a figure can be repeated.
 const MITOGEN: &str = "mitogen==0.3.54";

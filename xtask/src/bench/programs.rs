@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use crate::workspace::workspace;
+
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Where the programs are.
@@ -41,7 +43,7 @@ impl Programs {
     /// The same sub-command of Mitogen's side.
     pub fn mitogen(&self, words: &[&str]) -> Command {
         let mut command = Command::new(self.folder().join("venv/bin/python"));
-        command.arg(crate::agents::workspace().join("tests/bench/mitogen_bench.py"));
+        command.arg(workspace().join("tests/bench/mitogen_bench.py"));
         with_words(command, words)
     }
 }

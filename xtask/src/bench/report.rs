@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::cases::{Measured, Unit, scaled_pairs};
+use super::cases::{Measured, scaled_pairs};
+use super::fixture::Unit;
 use super::hosts::ROUND_TRIP_MS;
 
 /// One aim: what it says, what was measured, what is allowed, all in the same unit.

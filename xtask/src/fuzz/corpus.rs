@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::Outcome;
+use super::folders::{folder, scratch, tree};
+use crate::workspace::Outcome;
 
 /// The most files that the corpus of one target has in the tree, and the most bytes.
 const MOST: (usize, u64) = (95, 190_000);
@@ -23,21 +24,21 @@ pub fn longest(name: &str) -> usize {
 /// # Errors
 /// When libFuzzer cannot merge.
 pub fn merge(name: &str, program: &Path) -> Outcome {
-    let merged = super::folder().join("merged").join(name);
+    let merged = folder().join("merged").join(name);
     let _ = fs::remove_dir_all(&merged);
     fs::create_dir_all(&merged)?;
     let status = Command::new(program)
         .args(["-merge=1", "-timeout=60", "-rss_limit_mb=1024"])
         .arg(format!("-max_len={}", longest(name)))
-        .args([&merged, &super::tree(name), &super::scratch(name)])
+        .args([&merged, &tree(name), &scratch(name)])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(fs::File::create(super::folder().join("logs").join(format!("{name}.merge")))?)
+        .stderr(fs::File::create(folder().join("logs").join(format!("{name}.merge")))?)
         .status()?;
     if !status.success() {
         return Err(format!("{name}: libFuzzer could not merge its corpus: {status}").into());
     }
-    let tree = super::tree(name);
+    let tree = tree(name);
     let mut kept = files(&tree)?;
     let mut size: u64 = kept.iter().map(|(size, _)| size).sum();
     // What stands in the tree stays: some of it is there for a reason that coverage does not show. Of the rest some of

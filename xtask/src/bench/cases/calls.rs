@@ -1,6 +1,6 @@
 //! Calls in numbers, large arguments, many hops, and what replies cost that are waited for.
 
-use super::{Bench, ROUNDS, Result, Row, Samples, Unit, spread};
+use crate::bench::fixture::{Bench, ROUNDS, Result, Row, Samples, Unit, spread};
 use crate::bench::programs::numbers;
 
 /// How many calls are started before any of them is waited for.

@@ -1,6 +1,6 @@
 //! Streams: their speed near and far, the memory of one that nobody reads, and calls beside one.
 
-use super::{Bench, Result, Row, Samples, Unit, spread};
+use crate::bench::fixture::{Bench, Result, Row, Samples, Unit, spread};
 use crate::bench::programs::{in_namespace, numbers};
 
 /// Mebibytes of the stream over the delayed path: half a minute at what ssh's own window allows there. A contender that

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Bench, ROUNDS, Result, Samples};
+use crate::bench::fixture::{Bench, ROUNDS, Result, Samples};
 use crate::bench::programs::{in_namespace, numbers, ssh};
 
 /// What the delayed `cat` is fed while ours has sent nothing: the size of an image.

@@ -1,6 +1,6 @@
 //! Many contexts below one controller: what each of them costs, and whether that stays the same as they get more.
 
-use super::{Bench, Result, Row, Samples, Unit, spread};
+use crate::bench::fixture::{Bench, Result, Row, Samples, Unit, spread};
 
 /// What [`scale`] fills: the same six figures for each size, in the order in which ours prints them.
 pub const ROWS: [Row; 12] = [

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Outcome;
+use crate::workspace::{Outcome, target_directory};
 
 /// A program that tells whether the package is there, and the package.
 const NEEDED: [(&str, &str); 16] = [
@@ -62,7 +62,8 @@ pub fn install(missing: &[&str]) -> Outcome {
 ///
 /// # Errors
 /// When it is not there and cannot be fetched; the suites skip what needs it.
-pub fn arm64_busybox(folder: &Path) -> Result<PathBuf, Box<dyn std::error::Error>> {
+pub fn arm64_busybox() -> Result<PathBuf, Box<dyn std::error::Error>> {
+    let folder = arm64_folder();
     let busybox = folder.join("bin/busybox");
     if busybox.exists() {
         return Ok(busybox);
@@ -85,14 +86,14 @@ pub fn arm64_busybox(folder: &Path) -> Result<PathBuf, Box<dyn std::error::Error
         "-oAcquire::Languages=none".into(),
     ];
     for words in [["update", "-qq"], ["download", "busybox-static"]] {
-        run(Command::new("apt-get").args(&options).args(words).current_dir(folder))?;
+        run(Command::new("apt-get").args(&options).args(words).current_dir(&folder))?;
     }
-    let package = std::fs::read_dir(folder)?
+    let package = std::fs::read_dir(&folder)?
         .flatten()
         .map(|entry| entry.path())
         .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
         .ok_or("apt-get has downloaded nothing")?;
-    run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(folder))?;
+    run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&folder))?;
     // In newer packages /bin is a part of /usr.
     let merged = folder.join("usr/bin/busybox");
     if !busybox.exists() && merged.exists() {
@@ -100,6 +101,11 @@ pub fn arm64_busybox(folder: &Path) -> Result<PathBuf, Box<dyn std::error::Error
         std::fs::copy(merged, &busybox)?;
     }
     Ok(busybox)
+}
+
+/// Returns the folder of what a host of the other platform consists of.
+pub fn arm64_folder() -> PathBuf {
+    target_directory().join("arm64")
 }
 
 fn missing() -> Vec<&'static str> {

@@ -11,12 +11,11 @@ mod smaller;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use offshoot_bootstrap::{Image, MAX_COMMAND, Mode, Nonce, Platform, Stage0, native, pack};
 
-use crate::Outcome;
+use crate::workspace::{Outcome, workspace};
 use build::{Builder, Panic};
 use project::Project;
 
@@ -117,11 +116,6 @@ pub fn run(words: &[String]) -> Outcome {
         }
     }
     Ok(())
-}
-
-/// The workspace's root, whatever the working directory.
-pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
 }
 
 /// Where this workspace's images are, absolute.
@@ -241,16 +235,4 @@ fn print(rows: &[Row], panic: Panic) {
             row.raw, row.wire, row.stage0, row.hash
         );
     }
-}
-
-/// A command's output, or one line that says what failed.
-fn output_of(command: &mut Command) -> Result<String, String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| format!("{name}: {error}"))?;
-    if !output.status.success() {
-        let words = String::from_utf8_lossy(&output.stderr);
-        let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-        return Err(format!("{name} failed: {last}"));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

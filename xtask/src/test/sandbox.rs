@@ -18,7 +18,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, wait};
 
-use crate::Outcome;
+use crate::workspace::Outcome;
 
 /// The hidden verb of [`init`].
 pub const VERB: &str = "sandbox-init";

@@ -4,6 +4,12 @@
 //! each of its test programs gets a [`sandbox`] of its own and runs one test at a time: a test that leaves something
 //! behind is found out by name. What could not run is reported with its reason, and fails when `CI` is `true`.
 
+pub mod guide;
+pub mod packages;
+pub mod projects;
+pub mod sandbox;
+pub mod sandboxed;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,7 +17,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::{Outcome, agents, dist, guide, packages, projects, sandbox};
+use crate::workspace::{Outcome, cargo, target_directory};
+use crate::{agents, dist};
 
 /// Seconds after which a test program is killed: a hung test must not hang the whole run.
 const LIMIT: &str = "900";
@@ -49,7 +56,7 @@ pub fn run(words: &[String]) -> Outcome {
         let reason = packages::require().map_or_else(|error| format!(", {error}"), |()| String::new());
         skipped.push(format!("end-to-end suites: namespaces and users need root{reason}"));
     }
-    if root && let Err(error) = packages::arm64_busybox(&arm64_folder()) {
+    if root && let Err(error) = packages::arm64_busybox() {
         println!("no busybox for aarch64: {error}");
     }
     if !skip_build && root {
@@ -83,51 +90,6 @@ pub fn run(words: &[String]) -> Outcome {
     report(&tallies, &skipped)
 }
 
-/// Where cargo puts what it builds for the tests; `build-agent` and `dist` always use `target`.
-pub fn target_directory() -> PathBuf {
-    agents::workspace().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
-}
-
-/// What a host of the other platform is made of.
-fn arm64_folder() -> PathBuf {
-    target_directory().join("arm64")
-}
-
-/// The cargo that runs us.
-pub fn cargo() -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(agents::workspace());
-    command
-}
-
-/// A program of `offshoot-tests` in the sandbox, with what every suite is given.
-///
-/// # Errors
-/// When the sandbox cannot be put together.
-pub fn sandboxed(program: &Path) -> Result<Command, Box<dyn std::error::Error>> {
-    sandboxed_with(&[], program)
-}
-
-/// The same with more folders that stay what they are.
-///
-/// # Errors
-/// When the sandbox cannot be put together.
-pub fn sandboxed_with(folders: &[&Path], program: &Path) -> Result<Command, Box<dyn std::error::Error>> {
-    let (target, workspace) = (target_directory(), agents::workspace());
-    fs::create_dir_all(&target)?;
-    let keep = [folders, &[&workspace, &target]].concat();
-    let mut command = sandbox::command(&keep, program)?;
-    let finished = agents::workspace().join("target");
-    command
-        .env("OFFSHOOT_BIN", finished.join("dist/offshoot"))
-        .env("OFFSHOOT_AGENTS", finished.join("agents"))
-        .env("OFFSHOOT_PROJECTS", projects::folder())
-        .env("OFFSHOOT_GUIDE", guide::folder())
-        .env("OFFSHOOT_ARM64_BUSYBOX", arm64_folder().join("bin/busybox"));
-    command.current_dir(agents::workspace().join("tests"));
-    Ok(command)
-}
-
 fn outside(filters: &[&String]) -> Result<Tally, Box<dyn std::error::Error>> {
     let mut command = cargo();
     command
@@ -145,7 +107,7 @@ fn inside(
     let whole = filters.iter().any(|filter| program.name.contains(filter.as_str()));
     let filters = if whole { &[] } else { filters };
     println!("\n     Running {} in a sandbox", program.name);
-    let mut command = sandboxed(Path::new("/usr/bin/timeout"))?;
+    let mut command = sandboxed::command(Path::new("/usr/bin/timeout"))?;
     command.args(["--kill-after=5", LIMIT]).arg(&program.path).arg("--test-threads=1").args(filters);
     command.env("OFFSHOOT_SKIPS", notes);
     count(command, &format!("suite {}", program.name))

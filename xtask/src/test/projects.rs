@@ -11,9 +11,7 @@ use std::{
     process::Command,
 };
 
-use crate::Outcome;
-use crate::agents::workspace;
-use crate::suite::target_directory;
+use crate::workspace::{Outcome, target_directory, workspace};
 
 /// How the projects name the library; copies name it by where it is.
 const LIBRARY: &str = "\"../../..\"";

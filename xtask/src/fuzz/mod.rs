@@ -5,15 +5,15 @@
 //! from the crate `libfuzzer-sys`, for which there has to be a C++ compiler.
 
 mod corpus;
+mod folders;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::Outcome;
-use crate::agents::workspace;
-use crate::suite::cargo;
+use crate::workspace::{Outcome, cargo};
+use folders::{artifacts, folder, scratch, tree};
 
 /// The targets, in the order in which they are started: the slowest first.
 const TARGETS: [&str; 9] =
@@ -105,24 +105,6 @@ fn compiler() -> Outcome {
         )
         .into()),
     }
-}
-
-/// Everything of a fuzz run lives here, apart from other builds: these flags go into every crate.
-fn folder() -> PathBuf {
-    workspace().join("target/fuzz")
-}
-
-/// The corpus of a target in the tree, what long runs add to it, and where findings are put.
-fn tree(name: &str) -> PathBuf {
-    workspace().join("tests/fuzz/corpus").join(name)
-}
-
-fn scratch(name: &str) -> PathBuf {
-    folder().join("corpus").join(name)
-}
-
-fn artifacts(name: &str) -> PathBuf {
-    workspace().join("tests/fuzz/artifacts").join(name)
 }
 
 fn build(targets: &[String]) -> Result<Vec<(String, PathBuf)>, Box<dyn std::error::Error>> {
@@ -232,6 +214,7 @@ fn report(run: &Running, success: bool) -> Result<bool, Box<dyn std::error::Erro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workspace::workspace;
 
     fn words(line: &str) -> Vec<String> {
         line.split_whitespace().map(str::to_owned).collect()

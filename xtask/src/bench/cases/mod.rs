@@ -8,40 +8,11 @@ mod flow;
 mod hops;
 mod scale;
 
-use std::collections::BTreeMap;
-use std::process::Command;
-
 pub use scale::pairs as scaled_pairs;
 
+use super::fixture::{Bench, Result, Row, Samples, Unit};
 use super::hosts::Hosts;
-use super::programs::{Programs, numbers, seconds_of};
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
-
-/// Samples by contender: `ours`, `mitogen`, `ssh`, `pipe`.
-pub type Samples = BTreeMap<&'static str, Vec<f64>>;
-
-/// What a figure counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Shown as milliseconds.
-    Seconds,
-    /// Shown as microseconds.
-    ShortSeconds,
-    /// Shown as KiB.
-    Bytes,
-    /// Shown as MiB.
-    ManyBytes,
-    /// Bytes per second, shown as MiB/s.
-    Rate,
-    /// Calls per second, shown as they are.
-    Calls,
-    /// Shown as it is.
-    Count,
-}
-
-/// A row of the table: its name in the results, what the table says, what its figures count.
-type Row = (&'static str, &'static str, Unit);
+use super::programs::Programs;
 
 /// One finished row.
 pub struct Measured {
@@ -55,14 +26,6 @@ pub struct Measured {
     pub samples: Samples,
 }
 
-/// Everything a case may use.
-struct Bench<'a> {
-    programs: &'a Programs,
-    hosts: &'a Hosts,
-    /// What ours sends to reach its first call, once that is known.
-    ours_sends: Option<usize>,
-}
-
 /// Measures a case of one row.
 type Single = fn(&mut Bench<'_>) -> Result<Samples>;
 
@@ -73,9 +36,6 @@ enum Case {
     Single(Row, Single),
     Several(&'static str, &'static [Row], Several),
 }
-
-/// Rounds in which the contenders of a case alternate.
-const ROUNDS: usize = 5;
 
 /// `bytes` and its split stand first: the delayed case feeds ssh as much.
 const CASES: [Case; 18] = [
@@ -154,52 +114,6 @@ pub fn measure(programs: &Programs, hosts: &Hosts, chosen: &[&String]) -> Result
         }
     }
     Ok(results)
-}
-
-impl Bench<'_> {
-    /// Runs the same sub-command on both sides, in turns.
-    fn duel(
-        &self,
-        rounds: usize,
-        words: &[&str],
-        extra: impl Fn(&mut Samples) -> Result<()>,
-    ) -> Result<Samples> {
-        self.duel_through(rounds, words, |command| command, extra)
-    }
-
-    fn duel_through(
-        &self,
-        rounds: usize,
-        words: &[&str],
-        wrap: impl Fn(Command) -> Command,
-        extra: impl Fn(&mut Samples) -> Result<()>,
-    ) -> Result<Samples> {
-        let mut samples = Samples::new();
-        for _ in 0..rounds {
-            if let Some(ours) = self.programs.ours(words) {
-                samples.entry("ours").or_default().extend(numbers(wrap(ours))?);
-            }
-            samples.entry("mitogen").or_default().extend(numbers(wrap(self.programs.mitogen(words)))?);
-            extra(&mut samples)?;
-        }
-        Ok(samples)
-    }
-
-    fn timed(&self, command: Command, bytes: usize) -> Result<f64> {
-        seconds_of(command, bytes, std::path::Path::new("/tmp"))
-    }
-
-    /// The numbers that a sub-command of ours prints; none while there is no such program.
-    fn ours(&self, words: &[&str], wrap: impl Fn(Command) -> Command) -> Result<Vec<f64>> {
-        self.programs.ours(words).map_or(Ok(Vec::new()), |command| numbers(wrap(command)))
-    }
-}
-
-/// Adds one number to each row; rows that a contender has no number for stay without it.
-fn spread(rows: &mut [Samples], contender: &'static str, numbers: &[f64]) {
-    for (row, number) in rows.iter_mut().zip(numbers) {
-        row.entry(contender).or_default().push(*number);
-    }
 }
 
 /// Every row, each contender with the same one sample.

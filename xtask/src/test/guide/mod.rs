@@ -12,9 +12,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::Outcome;
-use crate::agents::workspace;
-use crate::suite::{cargo, target_directory};
+use crate::workspace::{Outcome, cargo, target_directory, workspace};
 use blocks::Program;
 
 /// The suite that runs them.
