@@ -6,10 +6,11 @@
 //! knows how offshoot works inside; it starts the finished binary or uses the public crate.
 
 pub mod delay;
-pub mod doomed;
+pub mod dying_controller;
 pub mod examples;
 pub mod hop;
-pub mod joiner;
+pub mod hostile;
+pub mod join_peer;
 pub mod leaks;
 pub mod memory;
 pub mod mounts;
@@ -21,7 +22,6 @@ pub mod run;
 pub mod scratch;
 pub mod seccomp;
 pub mod shells;
-pub mod siege;
 pub mod sshd;
 pub mod tree;
 pub mod users;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use offshoot::{CallError, Context, Error, Reason, Secret};
-use offshoot_test_agent::{self as own, lasting, ways};
+use offshoot_test_agent::{self as own, attributes, long_running};
 use offshoot_tests::process::{eventually, signal};
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{Tree, facts, hop, resident};
@@ -52,8 +52,8 @@ fn becomes(what: &str, done: impl FnMut() -> bool) {
     assert!(eventually(LIMIT, done), "not in time: {what}");
 }
 
-fn step(dir: &Path, number: u32) -> lasting::step {
-    lasting::step { dir: dir.into(), number, fails: false }
+fn step(dir: &Path, number: u32) -> long_running::step {
+    long_running::step { dir: dir.into(), number, fails: false }
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn steps_that_need_each_other_leave_in_one_breath() {
     let dir = scratch.path();
     fs::write(dir.join("sum"), "0").expect("the directory is ours");
     let chain = child.chain().expect("the tree lives");
-    let add = |number| lasting::accumulate { dir: dir.into(), number };
+    let add = |number| long_running::accumulate { dir: dir.into(), number };
     // Nothing can be answered while the host in between stands still.
     assert!(signal(pid, Signal::SIGSTOP));
     let replies: Vec<_> = [1, 10, 100, 1000].map(|number| chain.start(add(number))).into();
@@ -107,12 +107,12 @@ fn after_the_first_failure_nothing_runs_until_the_chain_is_reset() {
     let dir = scratch.path();
     let chain = child.chain().expect("the tree lives");
     let first = chain.start(step(dir, 1));
-    let second = chain.start(lasting::step { dir: dir.into(), number: 2, fails: true });
-    let third = chain.start(lasting::step { dir: dir.into(), number: 3, fails: true });
-    let fourth = chain.start(ways::add { one: 1, other: 2 });
+    let second = chain.start(long_running::step { dir: dir.into(), number: 2, fails: true });
+    let third = chain.start(long_running::step { dir: dir.into(), number: 3, fails: true });
+    let fourth = chain.start(attributes::add { one: 1, other: 2 });
     assert_eq!(value(first.wait()), 1);
     assert_eq!(second.wait(), Err(CallError::Function("step 2 fails".into())));
-    let expected = ("lasting::step".to_owned(), "step 2 fails".to_owned());
+    let expected = ("long_running::step".to_owned(), "step 2 fails".to_owned());
     assert_eq!(not_run(third.wait()), expected);
     assert_eq!(not_run(fourth.wait()), expected);
     assert_eq!(not_run(chain.call(own::nothing {})), expected);
@@ -128,14 +128,14 @@ fn after_the_first_failure_nothing_runs_until_the_chain_is_reset() {
     assert!(matches!(failure(here.call(own::panic_with { text: "out".into() })), Error::Panicked { .. }));
     assert_eq!(not_run(here.call(own::nothing {})).0, "panic_with");
     chain.reset();
-    assert!(chain.call(ways::add { one: u64::MAX, other: 1 }).is_err());
-    assert_eq!(not_run(chain.call(own::nothing {})), ("ways::add".into(), "too large".into()));
+    assert!(chain.call(attributes::add { one: u64::MAX, other: 1 }).is_err());
+    assert_eq!(not_run(chain.call(own::nothing {})), ("attributes::add".into(), "too large".into()));
     chain.reset();
-    failure(chain.call(ways::give_stubborn {}));
-    assert_eq!(not_run(chain.call(own::nothing {})).0, "ways::give_stubborn");
+    failure(chain.call(attributes::give_stubborn {}));
+    assert_eq!(not_run(chain.call(own::nothing {})).0, "attributes::give_stubborn");
     // What cannot be sent has not begun, and stops nothing.
     chain.reset();
-    failure(chain.call(ways::take_stubborn { value: ways::Stubborn }));
+    failure(chain.call(attributes::take_stubborn { value: attributes::Stubborn }));
     failure(chain.call(own::weigh { bytes: vec![0; 129 << 20].into() }));
     value(chain.call(own::nothing {}));
 }
@@ -148,12 +148,12 @@ fn chains_and_calls_without_one_run_beside_each_other() {
     let child = tree.child();
     let dir = scratch.path();
     let held = child.chain().expect("the tree lives");
-    let waits = held.start(lasting::begin_and_wait { dir: dir.into(), name: "held".into() });
+    let waits = held.start(long_running::begin_and_wait { dir: dir.into(), name: "held".into() });
     let behind = held.start(step(dir, 1000));
     becomes("the first chain runs", || dir.join("begun-held").exists());
     let chains: Vec<_> = (0..20).map(|_| child.chain().expect("the tree lives")).collect();
     let replies: Vec<_> = (0..400_u64)
-        .map(|number| chains[number as usize % 20].start(ways::add { one: number, other: 1 }))
+        .map(|number| chains[number as usize % 20].start(attributes::add { one: number, other: 1 }))
         .collect();
     for (number, reply) in (0..).zip(replies) {
         assert_eq!(value(reply.wait()), number + 1);
@@ -191,7 +191,7 @@ fn a_call_of_a_chain_can_be_given_up_while_it_waits_and_while_it_runs() {
     let tree = Tree::new();
     let child = tree.child();
     let dir = scratch.path();
-    let wait = |name: &str| lasting::begin_and_wait { dir: dir.into(), name: name.into() };
+    let wait = |name: &str| long_running::begin_and_wait { dir: dir.into(), name: name.into() };
     let chain = child.chain().expect("the tree lives");
     // It runs: it sees that, and what follows is not run.
     let running = chain.start(wait("one"));
@@ -199,7 +199,7 @@ fn a_call_of_a_chain_can_be_given_up_while_it_waits_and_while_it_runs() {
     becomes("it runs", || dir.join("begun-one").exists());
     running.cancel();
     let (function, detail) = not_run(next.wait());
-    assert_eq!(function, "lasting::begin_and_wait");
+    assert_eq!(function, "long_running::begin_and_wait");
     assert!(detail.contains("given up"), "{detail}");
     becomes("it has ended", || lines(&dir.join("ended-one")) == ["cancelled"]);
     // It waits: it does not begin.
@@ -211,7 +211,7 @@ fn a_call_of_a_chain_can_be_given_up_while_it_waits_and_while_it_runs() {
     fs::write(dir.join("gate"), "").expect("the directory is ours");
     assert_eq!(value(first.wait()), "two");
     let (function, detail) = not_run(third.wait());
-    assert_eq!(function, "lasting::begin_and_wait");
+    assert_eq!(function, "long_running::begin_and_wait");
     assert!(detail.contains("given up"), "{detail}");
     assert!(!dir.join("begun-three").exists() && !dir.join("order").exists());
     chain.reset();
@@ -227,7 +227,7 @@ fn a_call_that_is_late_fails_the_chain_and_what_it_gives_later_is_nobodys() {
     let dir = scratch.path();
     let chain = child.within(Duration::from_millis(400)).chain().expect("the tree lives");
     // It does not look, and goes on after its time.
-    let late = chain.start(lasting::insist { dir: dir.into(), name: "late".into() });
+    let late = chain.start(long_running::insist { dir: dir.into(), name: "late".into() });
     let next = chain.start(own::place {});
     let error = failure(late.wait());
     assert!(matches!(&error, Error::TimedOut { context, .. } if context == "local"), "{error}");
@@ -235,7 +235,7 @@ fn a_call_that_is_late_fails_the_chain_and_what_it_gives_later_is_nobodys() {
     assert!(matches!(error, Error::TimedOut { .. } | Error::Chain { .. }), "{error}");
     // In a chain with time, what comes behind it waits for its end, and has its own reply.
     let chain = child.chain().expect("the tree lives");
-    let insist = |name: &str| lasting::insist { dir: dir.into(), name: name.into() };
+    let insist = |name: &str| long_running::insist { dir: dir.into(), name: name.into() };
     let first = chain.start(insist("first"));
     becomes("it runs", || dir.join("begun-first").exists());
     first.cancel();
@@ -256,7 +256,7 @@ fn the_time_of_a_call_counts_while_it_waits_in_its_chain() {
     let dir = scratch.path();
     let soon = child.within(Duration::from_millis(300));
     let chain = soon.chain().expect("the tree lives");
-    let first = chain.start(lasting::insist { dir: dir.into(), name: "first".into() });
+    let first = chain.start(long_running::insist { dir: dir.into(), name: "first".into() });
     let second = chain.start(step(dir, 2));
     let third = chain.start(step(dir, 3));
     drop(first);
@@ -267,7 +267,7 @@ fn the_time_of_a_call_counts_while_it_waits_in_its_chain() {
     assert!(matches!(error, Error::TimedOut { .. } | Error::Chain { .. }), "{error}");
     // Over there it is late as well: so is what came after it.
     let after = child.within(Duration::from_millis(300));
-    let wait = lasting::begin_and_wait { dir: dir.into(), name: "after".into() };
+    let wait = long_running::begin_and_wait { dir: dir.into(), name: "after".into() };
     assert!(after.call(wait).is_err());
     becomes("it has seen that", || lines(&dir.join("ended-after")) == ["timed out"]);
     fs::write(dir.join("gate"), "").expect("the directory is ours");
@@ -284,7 +284,7 @@ fn a_lost_context_fails_all_that_wait_in_a_chain() {
     let tree = Tree::new();
     let child = tree.child();
     let chain = child.chain().expect("the tree lives");
-    let first = chain.start(lasting::insist { dir: scratch.path().into(), name: "first".into() });
+    let first = chain.start(long_running::insist { dir: scratch.path().into(), name: "first".into() });
     let replies: Vec<_> = (0..10).map(|_| chain.start(own::nothing {})).collect();
     becomes("it runs", || scratch.path().join("begun-first").exists());
     assert!(signal(facts(&child).process, Signal::SIGKILL));
@@ -316,7 +316,7 @@ fn calls_whose_replies_are_dropped_run_in_order_all_the_same() {
     assert_eq!(lines(&dir.join("order")), numbers(0..50));
     // A failure stops those after it, whoever has seen it.
     let chain = child.chain().expect("the tree lives");
-    drop(chain.start(lasting::step { dir: dir.into(), number: 50, fails: true }));
+    drop(chain.start(long_running::step { dir: dir.into(), number: 50, fails: true }));
     drop(chain.start(step(dir, 51)));
     assert_eq!(not_run(chain.call(own::nothing {})).1, "step 50 fails");
     assert_eq!(lines(&dir.join("order")), numbers(0..51));
@@ -329,9 +329,9 @@ fn secrets_and_contexts_travel_in_a_chain() {
     let child = tree.child();
     let grandchild = child.local().connect().unwrap_or_else(|error| panic!("{error}"));
     let chain = child.chain().expect("the tree lives");
-    let secret = chain.start(ways::look_at_secret { secret: Secret::new("open sesame") });
-    let back = chain.start(ways::give_secret { text: b"ba".to_vec() });
-    let context = chain.start(ways::hand_back { other: grandchild.clone() });
+    let secret = chain.start(attributes::look_at_secret { secret: Secret::new("open sesame") });
+    let back = chain.start(attributes::give_secret { text: b"ba".to_vec() });
+    let context = chain.start(attributes::hand_back { other: grandchild.clone() });
     let (_, display, length) = value(secret.wait());
     assert_eq!((display.as_str(), length), ("***", 11));
     assert_eq!(value(back.wait()).expose(), b"ab");
@@ -346,15 +346,15 @@ fn quick_functions_of_a_chain_follow_each_other_at_once() {
     let tree = Tree::new();
     let child = tree.child();
     let chain = child.chain().expect("the tree lives");
-    let replies: Vec<_> = (0..5000).map(|one| chain.start(ways::add { one, other: 1 })).collect();
+    let replies: Vec<_> = (0..5000).map(|one| chain.start(attributes::add { one, other: 1 })).collect();
     for (number, reply) in (0..).zip(replies) {
         assert_eq!(value(reply.wait()), number + 1);
     }
-    let fails = chain.start(ways::add { one: u64::MAX, other: 1 });
-    let after: Vec<_> = (0..100).map(|one| chain.start(ways::add { one, other: 1 })).collect();
+    let fails = chain.start(attributes::add { one: u64::MAX, other: 1 });
+    let after: Vec<_> = (0..100).map(|one| chain.start(attributes::add { one, other: 1 })).collect();
     assert_eq!(fails.wait(), Err(CallError::Function("too large".into())));
     for reply in after {
-        assert_eq!(not_run(reply.wait()).0, "ways::add");
+        assert_eq!(not_run(reply.wait()).0, "attributes::add");
     }
 }
 

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use offshoot::{
     Blob, CallError, Context, ContextId, Error, Handle, Policy, Reason, Receiver, RecvError, Select, Sender,
 };
-use offshoot_test_agent::{self as own, flows, lasting};
+use offshoot_test_agent::{self as own, channel_ends, long_running};
 use offshoot_tests::process::{eventually, signal};
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{Tree, facts, hop, resident};
@@ -78,7 +78,7 @@ fn a_sender_travels_as_an_argument_and_its_messages_come_in_order() {
     let root = host.sudo().connect().unwrap_or_else(|error| panic!("{error}"));
     for context in [&tree.router, &host, &root] {
         let (to, from) = channel(&tree.router);
-        let reply = context.start(flows::count_to { count: 10_000, to });
+        let reply = context.start(channel_ends::count_to { count: 10_000, to });
         assert_eq!(numbers(&from), (0..10_000).collect::<Vec<_>>());
         value(reply.wait());
         assert_eq!(next(&from), Err(RecvError::Closed), "it stays at its end");
@@ -91,7 +91,7 @@ fn clones_send_to_the_same_receiver_which_ends_with_the_last_of_them() {
     let tree = Tree::new();
     let child = tree.child();
     let (to, from) = channel(&tree.router);
-    value(child.call(flows::send_from_clones { clones: 16, each: 100, to: to.clone() }));
+    value(child.call(channel_ends::send_from_clones { clones: 16, each: 100, to: to.clone() }));
     let clone = to.clone();
     drop(to);
     let mut all: Vec<u64> = (0..1600).map(|_| next(&from).expect("all were sent")).collect();
@@ -115,15 +115,15 @@ fn a_sender_comes_back_as_a_result() {
     let tree = Tree::new();
     let child = tree.child();
     let (to, from) = channel(&tree.router);
-    let back = value(child.call(flows::send_and_return { number: 1, to }));
+    let back = value(child.call(channel_ends::send_and_return { number: 1, to }));
     back.send(&2).expect("there is a receiver");
-    let again = value(below(&child).call(flows::send_and_return { number: 3, to: back }));
+    let again = value(below(&child).call(channel_ends::send_and_return { number: 3, to: back }));
     again.send(&4).expect("there is a receiver");
     drop(again);
     assert_eq!(numbers(&from), [1, 2, 3, 4]);
     // One of a channel of over there.
     let sum = scratch.path().join("sum");
-    let to = value(child.call(flows::collect { sum: sum.clone() }));
+    let to = value(child.call(channel_ends::collect { sum: sum.clone() }));
     for number in 1..=10 {
         to.send(&number).expect("there is a receiver");
     }
@@ -137,7 +137,7 @@ fn a_sender_in_a_result_that_nobody_takes_is_closed() {
     let scratch = ScratchDir::new("sum");
     let tree = Tree::new();
     let child = tree.child();
-    let collect = |name: &str| flows::collect { sum: scratch.path().join(name) };
+    let collect = |name: &str| channel_ends::collect { sum: scratch.path().join(name) };
     let ended = |name: &str| text(&scratch.path().join(name)) == "0";
     let reply = child.start(collect("ready"));
     becomes("the reply is there", || reply.is_ready());
@@ -149,10 +149,11 @@ fn a_sender_in_a_result_that_nobody_takes_is_closed() {
     drop(chain.start(collect("chain")));
     becomes("it is closed", || ended("chain"));
     // Too large, and given up while the function runs.
-    assert!(child.call(flows::collect_with_ballast { sum: scratch.path().join("large") }).is_err());
+    assert!(child.call(channel_ends::collect_with_ballast { sum: scratch.path().join("large") }).is_err());
     becomes("it is closed", || ended("large"));
     let gate = scratch.path().join("gate");
-    let late = child.start(flows::collect_late { sum: scratch.path().join("late"), gate: gate.clone() });
+    let late =
+        child.start(channel_ends::collect_late { sum: scratch.path().join("late"), gate: gate.clone() });
     becomes("the function runs", || scratch.path().join("late.begun").exists());
     drop(late);
     value(child.call(own::nothing {}));
@@ -169,7 +170,7 @@ fn a_sender_is_handed_on_to_a_third_context() {
     let child = tree.child();
     let grandchild = below(&child);
     let (to, from) = channel(&tree.router);
-    let reply = child.start(flows::forward { other: grandchild, count: 1000, to });
+    let reply = child.start(channel_ends::forward { other: grandchild, count: 1000, to });
     assert_eq!(numbers(&from), (0..1000).collect::<Vec<_>>());
     value(reply.wait());
 }
@@ -184,7 +185,7 @@ fn a_receiver_travels_too_and_both_ends_may() {
     for number in 0..100_u64 {
         to.send(&number).expect("there is a receiver");
     }
-    let reply = child.start(lasting::drain { from });
+    let reply = child.start(long_running::drain { from });
     for number in 0..100_u64 {
         to.send(&number).expect("there is a receiver");
     }
@@ -192,18 +193,20 @@ fn a_receiver_travels_too_and_both_ends_may() {
     assert_eq!(value(reply.wait()), (200, Vec::new()));
     // Both, to two contexts that have no path to each other; and both to one.
     let (to, from) = channel(&tree.router);
-    let reply = child.start(lasting::drain { from });
-    value(other.call(flows::count_to { count: 5000, to }));
+    let reply = child.start(long_running::drain { from });
+    value(other.call(channel_ends::count_to { count: 5000, to }));
     assert_eq!(value(reply.wait()).0, 5000);
     let (to, from) = channel(&tree.router);
-    assert_eq!(value(child.call(flows::meet { to, from })), 499_500);
+    assert_eq!(value(child.call(channel_ends::meet { to, from })), 499_500);
     // As a result.
-    let from = value(child.call(flows::subscribe { count: 2000 }));
+    let from = value(child.call(channel_ends::subscribe { count: 2000 }));
     assert_eq!(numbers(&from), (0..2000).collect::<Vec<_>>());
     // A receiver that was used stays.
     let (_to, from) = channel::<u64>(&tree.router);
     assert_eq!(from.recv_timeout(Duration::ZERO), Err(RecvError::TimedOut));
-    let Err(CallError::Failed(error)) = child.call(lasting::drain { from }) else { panic!("it travels") };
+    let Err(CallError::Failed(error)) = child.call(long_running::drain { from }) else {
+        panic!("it travels")
+    };
     assert!(error.to_string().contains("stays where it is"), "{error}");
 }
 
@@ -212,11 +215,11 @@ fn a_message_brings_a_sender_along() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
-    let (jobs, queue) = channel::<flows::Job>(&tree.router);
-    let work = child.start(flows::work { jobs: queue });
+    let (jobs, queue) = channel::<channel_ends::Job>(&tree.router);
+    let work = child.start(channel_ends::work { jobs: queue });
     for number in 0..50 {
         let (answer, answers) = channel(&tree.router);
-        jobs.send(&flows::Job { number, answer }).expect("there is a receiver");
+        jobs.send(&channel_ends::Job { number, answer }).expect("there is a receiver");
         assert_eq!(numbers(&answers), [number * 2]);
     }
     drop(jobs);
@@ -230,24 +233,24 @@ fn a_message_that_cannot_be_sent_does_not_keep_what_it_holds() {
     let tree = Tree::new();
     let child = tree.child();
     // The receiver of jobs is gone; the answers end all the same.
-    let (jobs, queue) = channel::<flows::Job>(&tree.router);
+    let (jobs, queue) = channel::<channel_ends::Job>(&tree.router);
     drop(queue);
     becomes("that is known", || jobs.is_closed());
     let (answer, answers) = channel::<u64>(&tree.router);
-    jobs.send(&flows::Job { number: 1, answer }).expect_err("nobody is there");
+    jobs.send(&channel_ends::Job { number: 1, answer }).expect_err("nobody is there");
     assert_eq!(rest(&answers), []);
     // A call that cannot be sent: too large, and in a tree without that context.
     let (to, from) = channel::<u64>(&tree.router);
-    let too_large = own::flows::with_ballast { ballast: vec![0; 129 << 20].into(), to };
+    let too_large = own::channel_ends::with_ballast { ballast: vec![0; 129 << 20].into(), to };
     assert!(child.call(too_large).is_err());
     assert_eq!(rest(&from), []);
     let chain = child.chain().expect("the tree lives");
     let (to, from) = channel::<u64>(&tree.router);
-    assert!(chain.call(own::flows::with_ballast { ballast: vec![0; 129 << 20].into(), to }).is_err());
+    assert!(chain.call(own::channel_ends::with_ballast { ballast: vec![0; 129 << 20].into(), to }).is_err());
     assert_eq!(rest(&from), []);
     child.shutdown().unwrap_or_else(|error| panic!("{error}"));
     let (to, from) = channel::<u64>(&tree.router);
-    assert!(child.call(flows::count_to { count: 1, to }).is_err());
+    assert!(child.call(channel_ends::count_to { count: 1, to }).is_err());
     assert_eq!(rest(&from), []);
 }
 
@@ -259,28 +262,28 @@ fn a_receiver_ends_when_the_call_that_took_its_sender_fails_or_is_given_up() {
     let child = tree.child();
     let dir = scratch.path();
     let (to, from) = channel(&tree.router);
-    assert!(child.call(flows::fail_with_sender { to }).is_err());
+    assert!(child.call(channel_ends::fail_with_sender { to }).is_err());
     assert_eq!(rest(&from), []);
     // By a function that is not in the agent, and one that does not begin.
     let stock = offshoot_tests::tree::router();
     let stock_child = stock.local().connect().unwrap_or_else(|error| panic!("{error}"));
     let (to, from) = channel(&stock);
-    assert!(stock_child.call(flows::count_to { count: 1, to }).is_err());
+    assert!(stock_child.call(channel_ends::count_to { count: 1, to }).is_err());
     assert_eq!(rest(&from), []);
     let busy: Vec<_> = (0..64)
-        .map(|_| child.start(lasting::begin_and_wait { dir: dir.into(), name: "busy".into() }))
+        .map(|_| child.start(long_running::begin_and_wait { dir: dir.into(), name: "busy".into() }))
         .collect();
     let (to, from) = channel(&tree.router);
-    child.start(flows::count_to { count: 1, to }).cancel();
+    child.start(channel_ends::count_to { count: 1, to }).cancel();
     assert_eq!(rest(&from), []);
     drop(busy);
     // One that runs: that it was cut off is said, then it is at its end.
     let (to, from) = channel(&tree.router);
-    let reply = child.start(flows::hold { dir: dir.into(), to });
+    let reply = child.start(channel_ends::hold { dir: dir.into(), to });
     assert_eq!(next(&from), Ok(7));
     reply.cancel();
     let received = rest(&from);
-    assert!(received.iter().all(flows::is_loss), "{received:?}");
+    assert!(received.iter().all(channel_ends::is_loss), "{received:?}");
 }
 
 #[test]
@@ -291,12 +294,12 @@ fn loss_close_and_failure_are_three_different_things() {
     let child = tree.child();
     // A failure that the sender tells: among the messages, and more may come.
     let (to, from) = channel(&tree.router);
-    value(child.call(flows::complain { to }));
+    value(child.call(channel_ends::complain { to }));
     let failed = RecvError::Failed { context: "local".into(), text: "something is wrong".into() };
     assert_eq!(rest(&from), [Ok(1), Err(failed), Ok(2)]);
     // A loss: its context is killed. The other sender is not concerned.
     let (to, from) = channel(&tree.router);
-    let hold = child.start(flows::hold { dir: scratch.path().into(), to: to.clone() });
+    let hold = child.start(channel_ends::hold { dir: scratch.path().into(), to: to.clone() });
     assert_eq!(next(&from), Ok(7));
     assert!(signal(facts(&child).process, Signal::SIGKILL));
     let received = next(&from);
@@ -316,7 +319,7 @@ fn a_panic_that_drops_a_sender_is_told_before_the_end() {
     let tree = Tree::new();
     let child = tree.child();
     let (to, from) = channel(&tree.router);
-    let outcome = child.call(flows::send_and_panic { to });
+    let outcome = child.call(channel_ends::send_and_panic { to });
     assert!(matches!(outcome, Err(CallError::Failed(Error::Panicked { .. }))), "{outcome:?}");
     let failed = RecvError::Failed { context: "local".into(), text: "a panic has dropped a sender".into() };
     assert_eq!(rest(&from), [Ok(1), Ok(2), Err(failed)]);
@@ -330,10 +333,10 @@ fn a_sender_that_was_on_its_way_to_a_context_that_is_killed_is_gone() {
     let pid = facts(&child).process;
     let (to, from) = channel(&tree.router);
     assert!(signal(pid, Signal::SIGSTOP));
-    let reply = child.start(flows::count_to { count: 1, to });
+    let reply = child.start(channel_ends::count_to { count: 1, to });
     assert!(signal(pid, Signal::SIGKILL));
     assert!(reply.wait().is_err());
-    assert!(rest(&from).iter().all(flows::is_loss));
+    assert!(rest(&from).iter().all(channel_ends::is_loss));
 }
 
 #[test]
@@ -343,10 +346,10 @@ fn siblings_send_to_each_other_only_by_an_open_path() {
     let (one, other) = (tree.child(), tree.child());
     // By a channel of their parent they need none.
     let (to, from) = channel(&tree.router);
-    let reply = one.start(lasting::drain { from });
-    value(other.call(flows::count_to { count: 10, to }));
+    let reply = one.start(long_running::drain { from });
+    value(other.call(channel_ends::count_to { count: 10, to }));
     assert_eq!(value(reply.wait()).0, 10);
-    let offer = || one.call(flows::offer_to_other { other: other.clone() });
+    let offer = || one.call(channel_ends::offer_to_other { other: other.clone() });
     let outcome = offer();
     assert!(outcome.as_ref().is_err_and(|error| error.to_string().contains("may not talk")), "{outcome:?}");
     tree.router.open_path(&one, &other);
@@ -367,17 +370,18 @@ fn a_receiver_that_does_not_receive_holds_its_senders() {
         let grown = |by: u64| resident(agent) > before.0 + by || resident(own_pid) > before.1 + by;
         if travels {
             // The receiver is in one context, the sender in another: nor is their bridge filled.
-            let neglect = flows::neglect { dir: scratch.path().into(), jobs: from_number };
+            let neglect = channel_ends::neglect { dir: scratch.path().into(), jobs: from_number };
             let reply = child.start(neglect);
             becomes("it is there", || scratch.path().join("holds").exists());
-            let sending = child.start(lasting::send_for_ever { to: to_number, dir: scratch.path().into() });
+            let sending =
+                child.start(long_running::send_for_ever { to: to_number, dir: scratch.path().into() });
             assert!(!eventually(Duration::from_secs(2), || grown(48 << 20)), "everything was sent");
             fs::write(scratch.path().join("gate"), "").expect("the directory is ours");
             value(reply.wait());
             assert!(sending.wait().is_err());
             assert!(text(&scratch.path().join("sender-ended")).contains("the receiver"));
         } else {
-            let reply = child.start(flows::send_blobs { count: 10_000, bytes: 100_000, to });
+            let reply = child.start(channel_ends::send_blobs { count: 10_000, bytes: 100_000, to });
             for number in 0..10 {
                 assert_eq!(next(&from).expect("it is sent")[..], [number; 100_000]);
             }
@@ -406,7 +410,7 @@ fn a_sender_is_told_that_its_receiver_is_gone() {
         assert!(to.is_closed());
     }
     let (to, from) = channel(&tree.router);
-    let reply = child.start(lasting::send_for_ever { to, dir: scratch.path().into() });
+    let reply = child.start(long_running::send_for_ever { to, dir: scratch.path().into() });
     assert_eq!((next(&from), next(&from)), (Ok(0), Ok(1)));
     drop(from);
     let error = reply.wait().expect_err("nobody receives").to_string();
@@ -423,10 +427,10 @@ fn a_hundred_senders_send_at_once() {
         .iter()
         .flat_map(|context| {
             let to = &to;
-            (0..50).map(move |_| context.start(flows::count_to { count: 100, to: to.clone() }))
+            (0..50).map(move |_| context.start(channel_ends::count_to { count: 100, to: to.clone() }))
         })
         .collect();
-    let each = contexts[0].start(flows::send_by_each { senders: vec![to.clone(); 100] });
+    let each = contexts[0].start(channel_ends::send_by_each { senders: vec![to.clone(); 100] });
     drop(to);
     let mut all = numbers(&from);
     all.sort_unstable();
@@ -453,7 +457,7 @@ fn large_messages_arrive_whole_and_small_ones_of_others_in_between() {
     // From below: up to the limit of strangers.
     let (to, from) = channel::<Blob>(&tree.router);
     let replies: Vec<_> = (0..8)
-        .map(|_| child.start(flows::send_blobs { count: 20, bytes: 1_000_000, to: to.clone() }))
+        .map(|_| child.start(channel_ends::send_blobs { count: 20, bytes: 1_000_000, to: to.clone() }))
         .collect();
     drop(to);
     let all = rest(&from);
@@ -469,7 +473,7 @@ fn a_message_from_below_that_is_too_large_ends_its_sender_alone() {
     let tree = Tree::new();
     let child = tree.child();
     let (to, from) = channel::<Blob>(&tree.router);
-    let reply = child.start(flows::try_to_send { bytes: 2 << 20, to: to.clone() });
+    let reply = child.start(channel_ends::try_to_send { bytes: 2 << 20, to: to.clone() });
     let received = next(&from);
     let Err(RecvError::Lost(Error::Undelivered { context, reason, .. })) = &received else {
         panic!("{received:?}")
@@ -536,7 +540,7 @@ fn receivers_of_many_contexts_are_waited_for_together() {
         .map(|context| {
             let (to, from) = channel(&tree.router);
             select.add(from);
-            context.start(flows::count_to { count: 1000, to })
+            context.start(channel_ends::count_to { count: 1000, to })
         })
         .collect();
     let all = select.all();
@@ -551,14 +555,14 @@ fn a_channel_ends_with_its_tree() {
     let tree = Tree::new();
     let child = tree.child();
     let (to, from) = channel(&tree.router);
-    let from_child = value(child.call(flows::subscribe { count: u64::MAX }));
+    let from_child = value(child.call(channel_ends::subscribe { count: u64::MAX }));
     assert_eq!(next(&from_child), Ok(0));
     let waiting = std::thread::spawn(move || rest(&from));
     drop(tree);
-    assert!(waiting.join().expect("it does not panic").iter().all(flows::is_loss));
+    assert!(waiting.join().expect("it does not panic").iter().all(channel_ends::is_loss));
     assert!(to.send(&1_u64).is_err());
     let last = rest(&from_child).pop().expect("that it is lost is said");
-    assert!(flows::is_loss(&last), "{last:?}");
+    assert!(channel_ends::is_loss(&last), "{last:?}");
 }
 
 #[test]
@@ -571,16 +575,16 @@ fn channels_leave_nothing_behind() {
     let before = (here(), offered(&child));
     for number in 0..100 {
         let (to, from) = channel(&tree.router);
-        let reply = child.start(flows::count_to { count: number, to });
+        let reply = child.start(channel_ends::count_to { count: number, to });
         match number % 5 {
             0 => drop(rest(&from)),
             1 => drop(from),
             2 => drop(reply),
-            3 => drop(value(child.call(lasting::drain { from }))),
-            _ => drop(value(child.call(flows::subscribe { count: 10 }))),
+            3 => drop(value(child.call(long_running::drain { from }))),
+            _ => drop(value(child.call(channel_ends::subscribe { count: 10 }))),
         }
         let (_writer, _reader) = tree.router.pipe().expect("the tree lives");
-        drop(value(child.call(flows::collect { sum: scratch.path().join("sum") })));
+        drop(value(child.call(channel_ends::collect { sum: scratch.path().join("sum") })));
     }
     let mut after = (here(), offered(&child));
     let same = eventually(LIMIT, || {

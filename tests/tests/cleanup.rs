@@ -46,8 +46,8 @@ fn names(files: Vec<&PathBuf>) -> Vec<String> {
 }
 
 /// A controller in a process of its own that ends as it is told.
-fn untidy(depth: u32, takes: u64, end: &str, folder: &Path) -> (Child, u32) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_untidy"));
+fn start_controller(depth: u32, takes: u64, end: &str, folder: &Path) -> (Child, u32) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cleanup-controller"));
     command.args([&depth.to_string(), &takes.to_string(), end]).arg(folder);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = die_with_parent(&mut command).spawn().expect("cargo builds it for this suite");
@@ -74,7 +74,7 @@ fn functions_clean_up_however_their_controller_ends() {
         for takes in TAKES {
             for end in ["return", "exit", "panic", "drop", "SIGKILL", "SIGINT", "SIGTERM", "SIGHUP"] {
                 expect_clean(&format!("{end}, {depth} hops"), takes, |folder| {
-                    let (mut child, process) = untidy(depth, takes, end, folder);
+                    let (mut child, process) = start_controller(depth, takes, end, folder);
                     if let Ok(fatal) = end.parse::<Signal>() {
                         assert!(signal(child.id(), fatal));
                     }
@@ -96,7 +96,7 @@ fn functions_clean_up_however_their_controller_ends() {
 fn functions_clean_up_when_their_controller_is_silent() {
     let _leaks = Leaks::begin();
     expect_clean("silence", 50, |folder| {
-        let (mut child, process) = untidy(1, 50, "wait", folder);
+        let (mut child, process) = start_controller(1, 50, "wait", folder);
         let files = files(folder);
         assert!(signal(child.id(), Signal::SIGSTOP));
         let found = names(left(process, &files));

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use offshoot::{CallError, Context, Error, Filter, Reason, RecvError, Reply, Secret};
-use offshoot_test_agent::{self as own, ways};
+use offshoot_test_agent::{self as own, attributes};
 use offshoot_tests::memory::Masked;
 use offshoot_tests::process::eventually;
 use offshoot_tests::records::Records;
@@ -72,14 +72,15 @@ fn each_policy_admits_those_it_names_and_no_other() {
     let tree = Tree::new();
     let child = tree.child();
     let (grandchild, sibling) = (below(&child), tree.child());
-    let admitted = |from: &Context, to: &Context| value(from.call(ways::admitted_by { other: to.id() }));
+    let admitted =
+        |from: &Context, to: &Context| value(from.call(attributes::admitted_by { other: to.id() }));
     // Itself: every one.
     let all = ["ancestors", "parent", "descendants", "children", "anyone"];
-    assert_eq!(ways::admitted(&tree.router), all);
+    assert_eq!(attributes::admitted(&tree.router), all);
     assert_eq!(admitted(&grandchild, &grandchild), all);
     // From above.
-    assert_eq!(ways::admitted(&child), ["ancestors", "parent", "anyone"]);
-    assert_eq!(ways::admitted(&grandchild), ["ancestors", "anyone"]);
+    assert_eq!(attributes::admitted(&child), ["ancestors", "parent", "anyone"]);
+    assert_eq!(attributes::admitted(&grandchild), ["ancestors", "anyone"]);
     assert_eq!(admitted(&child, &grandchild), ["ancestors", "parent", "anyone"]);
     // From below.
     assert_eq!(admitted(&child, &tree.router), ["descendants", "children", "anyone"]);
@@ -106,7 +107,7 @@ fn calls_of_a_serial_function_run_one_at_a_time_in_order() {
     for number in (0..20).rev() {
         fs::write(dir.join(number.to_string()), "").expect("the directory is ours");
     }
-    let start = |number| child.start(ways::in_turn { dir: dir.into(), number });
+    let start = |number| child.start(attributes::in_turn { dir: dir.into(), number });
     let replies: Vec<_> = (0..20).map(start).collect();
     for (number, reply) in (0..).zip(replies) {
         assert_eq!(value(reply.wait()), number);
@@ -123,7 +124,7 @@ fn a_serial_call_that_is_given_up_while_it_waits_does_not_run_and_holds_up_no_ot
     let tree = Tree::new();
     let child = tree.child();
     let dir = scratch.path();
-    let start = |number| child.start(ways::in_turn { dir: dir.into(), number });
+    let start = |number| child.start(attributes::in_turn { dir: dir.into(), number });
     let (first, second, third) = (start(1), start(2), start(3));
     becomes("the first runs", || lines(&dir.join("log")) == ["begin 1"]);
     // Other functions, and the same one elsewhere, are not held up.
@@ -149,7 +150,7 @@ fn a_thousand_who_ask_for_a_shared_run_have_one_run() {
     let tree = Tree::new();
     let child = tree.child();
     let dir = scratch.path();
-    let ask = |key| child.start(ways::once { dir: dir.into(), key });
+    let ask = |key| child.start(attributes::once { dir: dir.into(), key });
     let replies: Vec<_> = (0..1000).map(|_| ask(1)).collect();
     let other = ask(2);
     // All of them are there: a call that came later has been answered.
@@ -173,7 +174,7 @@ fn a_shared_run_ends_when_the_last_who_asked_gives_up_and_not_before() {
     let tree = Tree::new();
     let child = tree.child();
     let dir = scratch.path();
-    let ask = |context: &Context| context.start(ways::once { dir: dir.into(), key: 1 });
+    let ask = |context: &Context| context.start(attributes::once { dir: dir.into(), key: 1 });
     let (first, second, late) = (ask(&child), ask(&child), ask(&child.within(Duration::from_millis(100))));
     becomes("it runs", || dir.join("log-1").exists());
     // The one that has begun it goes, and one is late.
@@ -203,7 +204,7 @@ fn a_shared_call_in_a_chain_that_is_given_up_holds_up_no_chain() {
     let tree = Tree::new();
     let child = tree.child();
     let dir = scratch.path();
-    let call = || ways::once { dir: dir.into(), key: 1 };
+    let call = || attributes::once { dir: dir.into(), key: 1 };
     let chain = child.chain().expect("the tree lives");
     let alone = child.start(call());
     becomes("it runs", || dir.join("log-1").exists());
@@ -234,15 +235,15 @@ fn a_function_without_a_reply_is_answered_before_it_runs_and_its_failure_is_logg
     tree.router.set_log_filter(&Filter::up_to(2));
     let child = tree.child();
     let dir = scratch.path();
-    value(child.call(ways::afterwards { dir: dir.into() }));
+    value(child.call(attributes::afterwards { dir: dir.into() }));
     // Its time is not that of the call, which is over.
     let soon = child.within(Duration::from_millis(1000));
-    value(soon.call(ways::afterwards { dir: dir.into() }));
+    value(soon.call(attributes::afterwards { dir: dir.into() }));
     becomes("the time is over", || soon.check().is_err());
     assert!(!dir.join("ran").exists());
     fs::write(dir.join("gate"), "").expect("the directory is ours");
     becomes("both have run", || lines(&dir.join("ran")).len() == 2);
-    value(child.call(ways::fail_afterwards { text: "out of cheese".into() }));
+    value(child.call(attributes::fail_afterwards { text: "out of cheese".into() }));
     becomes("the failure is logged", || !log.with("out of cheese").is_empty());
     let line = &log.with("out of cheese")[0];
     assert!(line.contains("fail_afterwards") && line.starts_with("WARN"), "{line}");
@@ -262,7 +263,9 @@ fn a_call_that_is_cast_runs_and_its_failure_is_logged() {
     child.cast(own::parse { text: "castaway".into() }).expect("it can be sent");
     becomes("the failure is logged", || !log.with("offshoot_test_agent::parse").is_empty());
     // What cannot even be sent is said at once.
-    let error = child.cast(ways::take_stubborn { value: ways::Stubborn }).expect_err("it does not serialise");
+    let error = child
+        .cast(attributes::take_stubborn { value: attributes::Stubborn })
+        .expect_err("it does not serialise");
     assert!(error.to_string().contains("it is stubborn"), "{error}");
     // Nor is it lost without a word where nobody knows the function.
     let stock = offshoot_tests::tree::router();
@@ -280,19 +283,19 @@ fn an_error_is_flattened_with_its_sources() {
     let tree = Tree::new();
     let child = tree.child();
     let texts = |error: CallError<offshoot::Flattened>| match error {
-        CallError::Function(error) => ways::texts(&error),
+        CallError::Function(error) => attributes::texts(&error),
         CallError::Failed(error) => panic!("{error}"),
     };
-    assert_eq!(value(child.call(ways::flat { fails: false })), 7);
-    let error = child.call(ways::flat { fails: true }).expect_err("it fails");
-    assert_eq!(texts(error), ways::texts_here());
-    let error = child.call(ways::flat_box { path: "/no/such".into() }).expect_err("it fails");
+    assert_eq!(value(child.call(attributes::flat { fails: false })), 7);
+    let error = child.call(attributes::flat { fails: true }).expect_err("it fails");
+    assert_eq!(texts(error), attributes::texts_here());
+    let error = child.call(attributes::flat_box { path: "/no/such".into() }).expect_err("it fails");
     assert_eq!(texts(error), ["the outer one", "No such file or directory (os error 2)"]);
-    let error = child.call(ways::flat_box { path: "/etc/passwd".into() }).expect_err("it fails");
+    let error = child.call(attributes::flat_box { path: "/etc/passwd".into() }).expect_err("it fails");
     assert_eq!(texts(error), ["invalid digit found in string"]);
-    let error = child.call(ways::flat_sent { text: "x".into() }).expect_err("it fails");
+    let error = child.call(attributes::flat_sent { text: "x".into() }).expect_err("it fails");
     assert_eq!(texts(error), ["invalid digit found in string"]);
-    assert_eq!(value(child.call(ways::flat_sent { text: "12".into() })), 12);
+    assert_eq!(value(child.call(attributes::flat_sent { text: "12".into() })), 12);
 }
 
 #[test]
@@ -303,10 +306,10 @@ fn an_async_function_awaits_what_another_context_gives() {
     let grandchild = below(&child);
     let _ = &other;
     let numbers: Vec<u64> = (1..=50).collect();
-    let reply = child.start(ways::relay { other: grandchild.clone(), numbers: numbers.clone() });
+    let reply = child.start(attributes::relay { other: grandchild.clone(), numbers: numbers.clone() });
     assert_eq!(value(reply.wait()), numbers.iter().sum::<u64>() * 2 + 1);
     // It is cut off from its sibling, and the error comes back through it.
-    let outcome = child.call(ways::relay { other, numbers });
+    let outcome = child.call(attributes::relay { other, numbers });
     let Err(CallError::Function(error)) = outcome else { panic!("{outcome:?}") };
     assert!(error.to_string().contains("may not talk"), "{error}");
 }
@@ -331,9 +334,9 @@ fn a_value_that_does_not_serialise_is_an_error_of_the_call_on_either_side() {
     let tree = Tree::new();
     let child = tree.child();
     let outcomes = [
-        failure(child.call(ways::take_stubborn { value: ways::Stubborn })),
-        failure(child.call(ways::give_stubborn {})),
-        failure(child.call(ways::fail_stubborn {})),
+        failure(child.call(attributes::take_stubborn { value: attributes::Stubborn })),
+        failure(child.call(attributes::give_stubborn {})),
+        failure(child.call(attributes::fail_stubborn {})),
     ];
     for error in outcomes {
         assert!(matches!(error, Error::Codec { .. }), "{error}");
@@ -347,10 +350,10 @@ fn a_type_that_cannot_be_sent_is_named_as_an_argument_or_a_result() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
-    let rules = ways::Rules { first: ways::Loose::Text("x".into()) };
+    let rules = attributes::Rules { first: attributes::Loose::Text("x".into()) };
     let outcomes = [
-        ("local: the arguments of ", "take_loose", failure(child.call(ways::take_loose { rules }))),
-        ("local: the result of ", "give_loose", failure(child.call(ways::give_loose {}))),
+        ("local: the arguments of ", "take_loose", failure(child.call(attributes::take_loose { rules }))),
+        ("local: the result of ", "give_loose", failure(child.call(attributes::give_loose {}))),
     ];
     for (begin, function, error) in outcomes {
         let text = error.to_string();
@@ -367,11 +370,11 @@ fn a_field_that_is_left_out_is_an_error_where_it_is_sent_and_none_is_read_as_ano
     let tree = Tree::new();
     let child = tree.child();
     // As an argument, and as a result.
-    let task = || ways::Task { retries: None, seen: true, port: 0, priority: Some(0) };
+    let task = || attributes::Task { retries: None, seen: true, port: 0, priority: Some(0) };
     let outcomes = [
-        failure(child.call(ways::return_task { task: Some(task()) })),
-        failure(child.call(ways::return_task { task: None })),
-        failure(child.chain().expect("the tree lives").call(ways::return_task { task: Some(task()) })),
+        failure(child.call(attributes::return_task { task: Some(task()) })),
+        failure(child.call(attributes::return_task { task: None })),
+        failure(child.chain().expect("the tree lives").call(attributes::return_task { task: Some(task()) })),
     ];
     for error in outcomes {
         let text = error.to_string();
@@ -379,9 +382,9 @@ fn a_field_that_is_left_out_is_an_error_where_it_is_sent_and_none_is_read_as_ano
         assert!(!text.contains("same source"), "{text}");
     }
     // What is never written is nobody's to read; the others are what they were.
-    let full = ways::Task { retries: Some(1), ..task() };
-    let back = value(child.call(ways::return_task { task: Some(full) }));
-    assert_eq!(back, ways::Task { retries: Some(1), seen: false, port: 0, priority: Some(0) });
+    let full = attributes::Task { retries: Some(1), ..task() };
+    let back = value(child.call(attributes::return_task { task: Some(full) }));
+    assert_eq!(back, attributes::Task { retries: Some(1), seen: false, port: 0, priority: Some(0) });
 }
 
 #[test]
@@ -390,8 +393,8 @@ fn a_quick_function_that_would_give_what_needs_the_node_fails_and_holds_nobody_u
     let tree = Tree::new();
     let child = tree.child();
     let (to, from) = tree.router.channel::<u64>().expect("the tree lives");
-    value(child.call(ways::keep { to }));
-    let mut reply = child.start(ways::give_kept {});
+    value(child.call(attributes::keep { to }));
+    let mut reply = child.start(attributes::give_kept {});
     let error = failure(reply.wait_timeout(LIMIT));
     assert!(error.to_string().contains("a Sender cannot be what a quick function gives"), "{error}");
     value(child.start(own::nothing {}).wait_timeout(LIMIT));
@@ -400,8 +403,8 @@ fn a_quick_function_that_would_give_what_needs_the_node_fails_and_holds_nobody_u
     // In a chain as well, where another thread may be the one that runs it.
     let (to, from) = tree.router.channel::<u64>().expect("the tree lives");
     let chain = child.chain().expect("the tree lives");
-    value(chain.start(ways::keep { to }).wait_timeout(LIMIT));
-    failure(chain.start(ways::give_kept {}).wait_timeout(LIMIT));
+    value(chain.start(attributes::keep { to }).wait_timeout(LIMIT));
+    failure(chain.start(attributes::give_kept {}).wait_timeout(LIMIT));
     assert_eq!(from.recv_timeout(LIMIT), Err(RecvError::Closed));
 }
 
@@ -434,12 +437,12 @@ fn a_secret_is_masked_wherever_it_is_printed_and_stays_in_frames() {
     tree.router.set_log_filter(&Filter::up_to(2));
     let child = tree.child();
     let secret = || Secret::new("open sesame");
-    let (debug, display, length) = value(child.call(ways::look_at_secret { secret: secret() }));
+    let (debug, display, length) = value(child.call(attributes::look_at_secret { secret: secret() }));
     // An agent's build has no texts for Debug at all.
     assert!(!debug.contains("sesame") && display == "***" && length == 11);
-    let back = value(child.call(ways::give_secret { text: b"emases nepo".to_vec() }));
+    let back = value(child.call(attributes::give_secret { text: b"emases nepo".to_vec() }));
     assert_eq!((back.expose(), format!("{back:?}")), (&b"open sesame"[..], "Secret(***)".to_owned()));
-    let text = serde_json::to_string(&ways::look_at_secret { secret: secret() });
+    let text = serde_json::to_string(&attributes::look_at_secret { secret: secret() });
     assert!(text.expect_err("it stays in frames").to_string().contains("only into a frame"));
     assert!(log.with("sesame").is_empty());
 }
@@ -455,10 +458,10 @@ fn nothing_of_a_secret_stays_in_the_memory_of_the_program_that_sent_it() {
     let kept = secret();
     assert_eq!(masked.count_in(std::process::id()), 1, "it can be found at all");
     drop(kept);
-    let (_, _, length) = value(child.call(ways::look_at_secret { secret: secret() }));
+    let (_, _, length) = value(child.call(attributes::look_at_secret { secret: secret() }));
     assert_eq!(length, 4000);
     let chain = child.chain().expect("the tree lives");
-    value(chain.call(ways::look_at_secret { secret: secret() }));
+    value(chain.call(attributes::look_at_secret { secret: secret() }));
     drop(chain);
     assert_eq!(masked.count_in(std::process::id()), 0);
 }
@@ -469,21 +472,21 @@ fn a_context_travels_as_argument_and_result_and_is_used_where_it_arrives() {
     let tree = Tree::new();
     let child = tree.child();
     let grandchild = below(&child);
-    let (back, name, same, sum) = value(child.call(ways::hand_back { other: grandchild.clone() }));
+    let (back, name, same, sum) = value(child.call(attributes::hand_back { other: grandchild.clone() }));
     assert_eq!((&back, name.as_str(), same, sum), (&grandchild, "local.local", true, 3));
     assert_eq!(value(back.call(own::place {})), "local.local");
     // One that only the function knew so far.
-    let born = value(child.call(ways::bear {}));
+    let born = value(child.call(attributes::bear {}));
     assert_eq!((born.name(), value(born.call(own::place {})).as_str()), ("local.local", "local.local"));
     assert_ne!(born, grandchild);
-    let Err(CallError::Function(own_context)) = child.call(ways::fail_with_context {}) else {
+    let Err(CallError::Function(own_context)) = child.call(attributes::fail_with_context {}) else {
         panic!("it fails with its context")
     };
     assert_eq!((own_context == child, own_context.name()), (true, "local"));
     value(own_context.call(own::nothing {}));
     // Not outside of a frame.
     let error =
-        serde_json::to_string(&ways::hand_back { other: grandchild }).expect_err("it stays in frames");
+        serde_json::to_string(&attributes::hand_back { other: grandchild }).expect_err("it stays in frames");
     assert!(error.to_string().contains("only in a frame"), "{error}");
 }
 
@@ -493,7 +496,7 @@ fn what_was_called_of_a_lost_context_says_so_and_no_reply_is_left() {
     let scratch = ScratchDir::new("lost");
     let tree = Tree::new();
     let child = tree.child();
-    let reply: Reply<ways::once> = child.start(ways::once { dir: scratch.path().into(), key: 1 });
+    let reply: Reply<attributes::once> = child.start(attributes::once { dir: scratch.path().into(), key: 1 });
     becomes("it runs", || scratch.path().join("log-1").exists());
     child.shutdown().unwrap_or_else(|error| panic!("{error}"));
     let error = failure(reply.wait());

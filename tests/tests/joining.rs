@@ -16,14 +16,14 @@ use offshoot_agent::codec;
 use offshoot_agent::wire::{Header, Kind, encode};
 use offshoot_test_agent as own;
 use offshoot_tests::Leaks;
-use offshoot_tests::joiner::Joiner;
+use offshoot_tests::join_peer::JoinPeer;
 use offshoot_tests::process::{eventually, signal};
 use offshoot_tests::run::LIMIT;
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{Tree, ended, facts, router};
 use offshoot_tests::users::PLAIN;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_joiner");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_join-peer");
 
 fn folder() -> ScratchDir {
     ScratchDir::new("joining")
@@ -31,11 +31,11 @@ fn folder() -> ScratchDir {
 
 /// A process that has joined, as the listener sees it too.
 #[track_caller]
-fn join(listener: &Listener) -> (Joiner, Context) {
-    let (joiner, number) = Joiner::joined(PROGRAM, listener.path());
+fn join(listener: &Listener) -> (JoinPeer, Context) {
+    let (peer, number) = JoinPeer::joined(PROGRAM, listener.path());
     let context = listener.accept_timeout(LIMIT).expect("it has joined");
     assert_eq!(context.id(), ContextId(number));
-    (joiner, context)
+    (peer, context)
 }
 
 #[test]
@@ -45,28 +45,28 @@ fn a_process_that_joins_is_called_and_calls_those_below_with_the_listeners_autho
     let host = tree.child();
     let below = host.local().connect().expect("it is up");
     let listener = tree.router.listen(folder.path().join("socket")).expect("nobody is there");
-    let (mut joiner, context) = join(&listener);
+    let (mut peer, context) = join(&listener);
     // From above: its own functions run in it.
-    let name = format!("join.{}", joiner.process());
+    let name = format!("join.{}", peer.process());
     assert_eq!(context.name(), name);
     assert_eq!(context.call(own::place {}).expect("it answers"), name);
-    assert_eq!(facts(&context).process, joiner.process());
+    assert_eq!(facts(&context).process, peer.process());
     let output = context.command("sh").args(["-c", "echo $PPID"]).output().expect("it runs there");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), joiner.process().to_string());
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), peer.process().to_string());
     // From there: to the listener itself, and to what is below that.
     let at = |context: &Context| format!("place {}", context.id().0);
-    assert_eq!(joiner.does(&at(&tree.router)).as_deref(), Ok("controller"));
-    assert_eq!(joiner.does(&at(&host)).as_deref(), Ok("local"));
-    assert_eq!(joiner.does(&at(&below)).as_deref(), Ok("local.local"));
-    assert_eq!(joiner.does(&format!("shell {} echo hello", below.id().0)).as_deref(), Ok("hello"));
+    assert_eq!(peer.does(&at(&tree.router)).as_deref(), Ok("controller"));
+    assert_eq!(peer.does(&at(&host)).as_deref(), Ok("local"));
+    assert_eq!(peer.does(&at(&below)).as_deref(), Ok("local.local"));
+    assert_eq!(peer.does(&format!("shell {} echo hello", below.id().0)).as_deref(), Ok("hello"));
     // It grows the tree there: everybody knows the new context.
-    let grown = joiner.does(&format!("local {}", host.id().0)).expect("it is up");
+    let grown = peer.does(&format!("local {}", host.id().0)).expect("it is up");
     let number: u32 = grown.split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
     let grown = tree.router.by_id(ContextId(number)).call(own::place {}).expect("it is known above");
     assert!(grown.ends_with(".local"), "{grown}");
     // Those below answer it, send to its channels, hand its senders on, and reach it in no other way.
-    assert_eq!(joiner.does(&format!("count {}", host.id().0)).as_deref(), Ok("0 1 2"));
-    assert_eq!(joiner.does(&format!("forward {} {}", host.id().0, below.id().0)).as_deref(), Ok("0 1 2"));
+    assert_eq!(peer.does(&format!("count {}", host.id().0)).as_deref(), Ok("0 1 2"));
+    assert_eq!(peer.does(&format!("forward {} {}", host.id().0, below.id().0)).as_deref(), Ok("0 1 2"));
     let other = tree.child();
     for from in [&host, &below, &other] {
         let error =
@@ -76,9 +76,9 @@ fn a_process_that_joins_is_called_and_calls_those_below_with_the_listeners_autho
         assert!(error.to_string().contains("may not talk"), "{error}");
     }
     // What waits for one that is gone is told.
-    joiner.tell(&format!("hang {}", below.id().0));
+    peer.tell(&format!("hang {}", below.id().0));
     host.shutdown().expect("it ends");
-    let told = joiner.answer().expect("its wait has ended");
+    let told = peer.answer().expect("its wait has ended");
     assert!(told.contains("shut down") || told.contains("connection lost"), "{told}");
 }
 
@@ -88,8 +88,8 @@ fn what_a_joined_process_starts_is_its_own_and_has_not_its_authority() {
     let (tree, folder) = (Tree::new(), folder());
     let host = tree.child();
     let listener = tree.router.listen(folder.path().join("socket")).expect("nobody is there");
-    let (mut joiner, context) = join(&listener);
-    let started = joiner.does("local").expect("it is up");
+    let (mut peer, context) = join(&listener);
+    let started = peer.does("local").expect("it is up");
     let words: Vec<&str> = started.split(' ').collect();
     let child = tree.router.by_id(ContextId(words[0].parse().expect("a number")));
     assert_eq!(child.call(own::place {}).as_deref(), Ok(format!("{context}.local").as_str()));
@@ -109,26 +109,26 @@ fn a_process_that_leaves_ends_what_it_has_started_through_the_tree_and_lives_on(
     let _leaks = Leaks::begin();
     let (tree, folder) = (Tree::new(), folder());
     let listener = tree.router.listen(folder.path().join("socket")).expect("nobody is there");
-    let (mut joiner, context) = join(&listener);
+    let (mut peer, context) = join(&listener);
     let gone = context.disconnected().expect("it is below");
-    let child = joiner.does("local").expect("it is up");
+    let child = peer.does("local").expect("it is up");
     let child: u32 = child.split(' ').nth(1).and_then(|number| number.parse().ok()).expect("a number");
-    let apart: u32 = joiner.does("apart").expect("it starts").parse().expect("a number");
+    let apart: u32 = peer.does("apart").expect("it starts").parse().expect("a number");
     let own_program: u32 =
-        joiner.does(&format!("program {}", context.id().0)).expect("it runs").parse().expect("a number");
+        peer.does(&format!("program {}", context.id().0)).expect("it runs").parse().expect("a number");
     let hanging = context.start(own::hang {});
-    joiner.does("leave").expect("it can");
+    peer.does("leave").expect("it can");
     assert!(ended(child) && ended(own_program) && !ended(apart));
     assert_eq!(gone.wait().reason, Reason::Lost);
     assert!(hanging.wait().is_err());
     assert!(context.call(stock::facts {}).is_err());
-    assert_eq!(joiner.does("place 0").expect_err("it has left"), "it has left");
+    assert_eq!(peer.does("place 0").expect_err("it has left"), "it has left");
     signal(apart, Signal::SIGKILL);
     // The tree goes on, and others may join; so may the same process again, by another router.
     let (other, again) = join(&listener);
     assert_ne!(again, context);
     assert_eq!(facts(&again).process, other.process());
-    drop(joiner);
+    drop(peer);
 }
 
 #[test]
@@ -138,25 +138,25 @@ fn a_joined_process_outlives_a_tree_that_is_killed_and_nothing_of_its_part_in_it
     let path = folder.path().join("socket");
     let words = ["listen", path.to_str().expect("our own path")];
     for killed in [true, false] {
-        let mut listening = Joiner::start(PROGRAM, None, &words);
+        let mut listening = JoinPeer::start(PROGRAM, None, &words);
         assert_eq!(listening.first, format!("listening {}", path.display()));
-        let (mut joiner, _) = Joiner::joined(PROGRAM, &path);
+        let (mut peer, _) = JoinPeer::joined(PROGRAM, &path);
         listening.does("accept").expect("it has joined");
-        let child = joiner.does("local").expect("it is up");
+        let child = peer.does("local").expect("it is up");
         let child: u32 = child.split(' ').nth(1).and_then(|number| number.parse().ok()).expect("a number");
-        let apart: u32 = joiner.does("apart").expect("it starts").parse().expect("a number");
-        joiner.does("watch").expect("its tree is there");
-        joiner.tell("watched");
+        let apart: u32 = peer.does("apart").expect("it starts").parse().expect("a number");
+        peer.does("watch").expect("its tree is there");
+        peer.tell("watched");
         if killed {
             signal(listening.process(), Signal::SIGKILL);
         } else {
             listening.does("leave").expect("its tree ends");
         }
-        let why = joiner.answer().expect("it is told");
+        let why = peer.answer().expect("it is told");
         assert!(why.contains("connection lost"), "{why}");
         assert!(eventually(LIMIT, || ended(child)));
-        assert!(!ended(apart) && !ended(joiner.process()));
-        let error = joiner.does("place 0").expect_err("the tree has ended");
+        assert!(!ended(apart) && !ended(peer.process()));
+        let error = peer.does("place 0").expect_err("the tree has ended");
         assert!(error.contains("shut down"), "{error}");
         signal(apart, Signal::SIGKILL);
         // Killed, it has left its socket; the next round replaces that.
@@ -169,24 +169,24 @@ fn a_joined_process_that_is_killed_or_does_not_leave_is_gone_for_the_tree() {
     let _leaks = Leaks::begin();
     let (tree, folder) = (Tree::new(), folder());
     let listener = tree.router.listen(folder.path().join("socket")).expect("nobody is there");
-    let (mut joiner, context) = join(&listener);
-    let child = joiner.does("local").expect("it is up");
+    let (mut peer, context) = join(&listener);
+    let child = peer.does("local").expect("it is up");
     let child: u32 = child.split(' ').nth(1).and_then(|number| number.parse().ok()).expect("a number");
     let gone = context.disconnected().expect("it is below");
-    signal(joiner.process(), Signal::SIGKILL);
+    signal(peer.process(), Signal::SIGKILL);
     assert_eq!(gone.wait().reason, Reason::Lost);
     assert!(eventually(LIMIT, || ended(child)));
     // Ended by order it leaves; stopped, it cannot, and is put out.
-    let (mut joiner, context) = join(&listener);
+    let (mut peer, context) = join(&listener);
     context.shutdown().expect("it leaves");
-    assert!(joiner.does("place 0").expect_err("it was put out").contains("shut down"));
-    let (joiner, context) = join(&listener);
+    assert!(peer.does("place 0").expect_err("it was put out").contains("shut down"));
+    let (peer, context) = join(&listener);
     let gone = context.disconnected().expect("it is below");
-    signal(joiner.process(), Signal::SIGSTOP);
+    signal(peer.process(), Signal::SIGSTOP);
     context.shutdown().expect("it is put out");
     assert_eq!(gone.wait().reason, Reason::ShutDown);
-    assert!(!ended(joiner.process()));
-    signal(joiner.process(), Signal::SIGCONT);
+    assert!(!ended(peer.process()));
+    signal(peer.process(), Signal::SIGCONT);
 }
 
 #[test]
@@ -195,23 +195,23 @@ fn a_socket_lies_in_nobodys_way_who_lives_and_goes_with_its_listener_or_router()
     let folder = folder();
     let path = folder.path().join("socket");
     let words = ["listen", path.to_str().expect("our own path")];
-    let first = Joiner::start(PROGRAM, None, &words);
+    let first = JoinPeer::start(PROGRAM, None, &words);
     assert!(first.first.starts_with("listening"), "{}", first.first);
-    let second = Joiner::start(PROGRAM, None, &words);
+    let second = JoinPeer::start(PROGRAM, None, &words);
     assert!(second.first.contains(&format!("process {} listens there", first.process())), "{}", second.first);
     signal(first.process(), Signal::SIGKILL);
     drop(first);
     assert!(fs::symlink_metadata(&path).expect("it was left").file_type().is_socket());
-    let error = Joiner::start(PROGRAM, None, &["join", words[1]]).first.clone();
+    let error = JoinPeer::start(PROGRAM, None, &["join", words[1]]).first.clone();
     assert!(error.contains("nobody listens there any more"), "{error}");
     let tree = router();
     let listener = tree.listen(&path).expect("it is stale");
-    let (mut joiner, context) = join(&listener);
+    let (mut peer, context) = join(&listener);
     drop(listener);
     assert!(!path.exists());
     // Who has joined stays.
-    assert_eq!(joiner.does("place 0").as_deref(), Ok("controller"));
-    assert_eq!(facts(&context).process, joiner.process());
+    assert_eq!(peer.does("place 0").as_deref(), Ok("controller"));
+    assert_eq!(facts(&context).process, peer.process());
     let listener = tree.listen(&path).expect("nobody is there");
     drop(tree);
     assert!(!path.exists());
@@ -237,12 +237,12 @@ fn whoever_waits_for_one_who_joins_holds_up_nobody_who_waits_less_long() {
             tell.send(()).expect("it is waited for");
         });
         let in_time = told.recv_timeout(LIMIT);
-        let joiners: Vec<Joiner> = (0..3).map(|_| Joiner::joined(PROGRAM, listener.path()).0).collect();
+        let joiners: Vec<JoinPeer> = (0..3).map(|_| JoinPeer::joined(PROGRAM, listener.path()).0).collect();
         let mut seen: Vec<u32> = accepting
             .into_iter()
             .map(|one| facts(&one.join().expect("it does not panic").expect("somebody has joined")).process)
             .collect();
-        let mut expected: Vec<u32> = joiners.iter().map(Joiner::process).collect();
+        let mut expected: Vec<u32> = joiners.iter().map(JoinPeer::process).collect();
         seen.sort_unstable();
         expected.sort_unstable();
         assert_eq!((in_time, seen), (Ok(()), expected));
@@ -289,12 +289,12 @@ fn another_user_neither_joins_nor_is_joined() {
     let folder = folder();
     fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("it is ours");
     // Where that user can execute it.
-    let program = folder.file("joiner", fs::read(PROGRAM).expect("it was built"), 0o755);
+    let program = folder.file("peer", fs::read(PROGRAM).expect("it was built"), 0o755);
     let program = program.to_str().expect("our own path");
     let tree = router();
     let path = folder.path().join("roots");
     let listener = tree.listen(&path).expect("nobody is there");
-    let as_plain = |words: &[&str]| Joiner::start(program, Some(PLAIN), words).first.clone();
+    let as_plain = |words: &[&str]| JoinPeer::start(program, Some(PLAIN), words).first.clone();
     let roots = path.to_str().expect("our own path");
     let error = as_plain(&["join", roots]);
     assert!(error.contains("it is for another user"), "{error}");
@@ -308,11 +308,11 @@ fn another_user_neither_joins_nor_is_joined() {
     // Nor is root to be had by a socket that a user has made.
     let plains = folder.path().join("plains");
     let plains = plains.to_str().expect("our own path");
-    let listening = Joiner::start(program, Some(PLAIN), &["listen", plains]);
+    let listening = JoinPeer::start(program, Some(PLAIN), &["listen", plains]);
     assert!(listening.first.starts_with("listening"), "{}", listening.first);
-    let error = Joiner::start(program, None, &["join", plains]).first.clone();
+    let error = JoinPeer::start(program, None, &["join", plains]).first.clone();
     assert!(error.contains("listens there, and this process is user 0's"), "{error}");
-    let heard = Joiner::start(program, None, &["knock", plains, "anything"]).first.clone();
+    let heard = JoinPeer::start(program, None, &["knock", plains, "anything"]).first.clone();
     assert_eq!(heard, "heard refused: only processes of the same user can join");
     let error = tree.listen(plains).expect_err("it is another's").to_string();
     assert!(error.contains("a socket of user"), "{error}");
@@ -328,8 +328,8 @@ fn whoever_says_nothing_or_nonsense_holds_nobody_up() {
     let listener = tree.router.listen(folder.path().join("socket")).expect("nobody is there");
     let knock = || UnixStream::connect(listener.path()).expect("it is listened on");
     let mut silent: Vec<UnixStream> = (0..40).map(|_| knock()).collect();
-    let (joiner, context) = join(&listener);
-    assert_eq!(facts(&context).process, joiner.process());
+    let (peer, context) = join(&listener);
+    assert_eq!(facts(&context).process, peer.process());
     // There is room for so many; the oldest had to go.
     let mut heard = Vec::new();
     silent[0].read_to_end(&mut heard).expect("it was closed");
@@ -360,7 +360,7 @@ fn whoever_says_nothing_or_nonsense_holds_nobody_up() {
     last.set_read_timeout(Some(LIMIT)).expect("it is a socket");
     last.read_to_end(&mut heard).expect("its time was up");
     assert!(heard.is_empty());
-    assert_eq!(facts(&context).process, joiner.process());
+    assert_eq!(facts(&context).process, peer.process());
 }
 
 #[test]
@@ -372,23 +372,23 @@ fn an_agent_deep_down_is_joined_as_the_controller_is() {
     let below = place.local().connect().expect("it is up");
     let path = folder.path().join("socket");
     place.call(own::listen_at { path: path.clone() }).expect("nobody is there");
-    let (mut joiner, number) = Joiner::joined(PROGRAM, &path);
+    let (mut peer, number) = JoinPeer::joined(PROGRAM, &path);
     assert_eq!(place.call(own::accept_at {}).expect("it has joined"), ContextId(number));
     let context = tree.router.by_id(ContextId(number));
-    let name = format!("{place}.join.{}", joiner.process());
+    let name = format!("{place}.join.{}", peer.process());
     assert_eq!(context.call(own::place {}).as_deref(), Ok(name.as_str()));
-    assert_eq!(facts(&context).process, joiner.process());
-    assert_eq!(joiner.does(&format!("place {}", below.id().0)).as_deref(), Ok(below.name()));
-    assert_eq!(joiner.does(&format!("place {}", place.id().0)).as_deref(), Ok(place.name()));
+    assert_eq!(facts(&context).process, peer.process());
+    assert_eq!(peer.does(&format!("place {}", below.id().0)).as_deref(), Ok(below.name()));
+    assert_eq!(peer.does(&format!("place {}", place.id().0)).as_deref(), Ok(place.name()));
     // What the listener may not, it may not.
     for above in [ContextId::ROOT, beside.id()] {
-        let error = joiner.does(&format!("place {}", above.0)).expect_err("it is above");
+        let error = peer.does(&format!("place {}", above.0)).expect_err("it is above");
         assert!(error.contains("refused"), "{error}");
     }
-    let child = joiner.does("local").expect("the root has given it a number");
+    let child = peer.does("local").expect("the root has given it a number");
     assert!(child.ends_with(&format!("{name}.local")), "{child}");
     let gone = context.disconnected().expect("it is below");
-    joiner.does("leave").expect("it can");
+    peer.does("leave").expect("it can");
     assert_eq!(gone.wait().reason, Reason::Lost);
     place.shutdown().expect("it ends");
     assert!(!path.exists());
@@ -417,13 +417,13 @@ fn a_listener_that_has_changed_its_user_lets_nobody_join() {
     let folder = folder();
     let path = folder.path().join("socket");
     let path = path.to_str().expect("our own path");
-    let mut listening = Joiner::start(PROGRAM, None, &["listen", path]);
+    let mut listening = JoinPeer::start(PROGRAM, None, &["listen", path]);
     assert!(listening.first.starts_with("listening"), "{}", listening.first);
-    let joined = Joiner::start(PROGRAM, None, &["join", path]).first.clone();
+    let joined = JoinPeer::start(PROGRAM, None, &["join", path]).first.clone();
     assert!(joined.starts_with("joined"), "{joined}");
     listening.does(&format!("become {}", PLAIN.name)).expect("root may");
-    let error = Joiner::start(PROGRAM, None, &["join", path]).first.clone();
+    let error = JoinPeer::start(PROGRAM, None, &["join", path]).first.clone();
     assert!(error.contains("has changed its user since"), "{error}");
-    let heard = Joiner::start(PROGRAM, None, &["knock", path, "anything"]).first.clone();
+    let heard = JoinPeer::start(PROGRAM, None, &["knock", path, "anything"]).first.clone();
     assert!(heard.contains("has changed its user since"), "{heard}");
 }

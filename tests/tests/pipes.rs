@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use offshoot::{CallError, Context, Reader, Writer};
-use offshoot_test_agent::{self as own, flows, lasting};
+use offshoot_test_agent::{self as own, channel_ends, long_running};
 use offshoot_tests::process::{eventually, signal};
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{Tree, facts, hop, resident};
@@ -36,7 +36,7 @@ fn fifty_mebibytes_pass_through_a_function_behind_ssh_and_sudo_unchanged() {
     let root = host.sudo().connect().unwrap_or_else(|error| panic!("{error}"));
     let (mut into, from) = pipe(&tree.router);
     let (to, mut out) = pipe(&tree.router);
-    let reply = root.start(flows::increment_all { from, to });
+    let reply = root.start(channel_ends::increment_all { from, to });
     let given = bytes(50 << 20);
     let expected: Vec<u8> = given.iter().map(|byte| byte.wrapping_add(1)).collect();
     let writing = std::thread::spawn(move || into.write_all(&given).and_then(|()| into.finish()));
@@ -53,15 +53,15 @@ fn both_ends_of_a_pipe_may_be_elsewhere() {
     let tree = Tree::new();
     let (one, other) = (tree.child(), tree.child());
     let (to, from) = pipe(&tree.router);
-    let length = other.start(flows::length_of { from });
-    value(one.call(flows::write_and { to, bytes: 20 << 20, fail: None }));
+    let length = other.start(channel_ends::length_of { from });
+    value(one.call(channel_ends::write_and { to, bytes: 20 << 20, fail: None }));
     assert_eq!(value(length.wait()), 20 << 20);
     // In one place that is not where it was made, and through a function that copies.
     let (to, from) = pipe(&tree.router);
     let (last, mut out) = pipe(&tree.router);
-    let copying = one.start(lasting::copy { from, to: last });
+    let copying = one.start(long_running::copy { from, to: last });
     // More than lies on the way while nobody reads.
-    let writing = one.start(flows::write_and { to, bytes: 4 << 20, fail: None });
+    let writing = one.start(channel_ends::write_and { to, bytes: 4 << 20, fail: None });
     let mut back = Vec::new();
     out.read_to_end(&mut back).expect("the stream has an end");
     value(writing.wait());
@@ -69,7 +69,7 @@ fn both_ends_of_a_pipe_may_be_elsewhere() {
     // An end that was used stays.
     let (mut to, _from) = pipe(&tree.router);
     to.write_all(b"used").expect("somebody may read");
-    let Err(CallError::Failed(error)) = one.call(flows::write_and { to, bytes: 1, fail: None }) else {
+    let Err(CallError::Failed(error)) = one.call(channel_ends::write_and { to, bytes: 1, fail: None }) else {
         panic!("it travels")
     };
     assert!(error.to_string().contains("stays where it is"), "{error}");
@@ -87,18 +87,18 @@ fn an_end_a_failure_and_a_loss_of_a_pipe_are_told_apart() {
         if end == 0 {
             to.finish().expect("the tree lives");
         } else {
-            value(child.call(flows::write_and { to, bytes: 0, fail: None }))
+            value(child.call(channel_ends::write_and { to, bytes: 0, fail: None }))
         }
-        assert_eq!(value(other.call(flows::length_of { from })), 0);
+        assert_eq!(value(other.call(channel_ends::length_of { from })), 0);
     }
     // A failure, with what the writer says.
     let (to, from) = pipe(&tree.router);
-    value(child.call(flows::write_and { to, bytes: 1000, fail: Some("the disk is full".into()) }));
-    let why = other.call(flows::length_of { from }).expect_err("it broke off").to_string();
+    value(child.call(channel_ends::write_and { to, bytes: 1000, fail: Some("the disk is full".into()) }));
+    let why = other.call(channel_ends::length_of { from }).expect_err("it broke off").to_string();
     assert!(why.contains("the disk is full"), "{why}");
     // A loss.
     let (to, mut from) = pipe(&tree.router);
-    let writing = child.start(flows::write_for_ever { to, dir: scratch.path().into() });
+    let writing = child.start(channel_ends::write_for_ever { to, dir: scratch.path().into() });
     from.read_exact(&mut [0; 100]).expect("it writes");
     assert!(signal(facts(&child).process, Signal::SIGKILL));
     let error = from.read_to_end(&mut Vec::new()).expect_err("it broke off");
@@ -115,8 +115,8 @@ fn a_stream_that_was_not_finished_is_not_taken_for_a_whole_one() {
     for how in 0..3 {
         for reader in [&tree.router as &Context, &other] {
             let (to, from) = pipe(&tree.router);
-            let length = reader.start(flows::length_of { from });
-            let outcome = child.call(flows::write_and_forget { to, bytes: 1 << 20, how });
+            let length = reader.start(channel_ends::length_of { from });
+            let outcome = child.call(channel_ends::write_and_forget { to, bytes: 1 << 20, how });
             assert_eq!(outcome.is_ok(), how == 0);
             let why = length.wait().expect_err("it was not finished").to_string();
             assert!(why.contains("dropped before it was finished"), "{why}");
@@ -149,7 +149,7 @@ fn a_writer_whose_reader_is_gone_or_does_not_read_is_held_and_told() {
     let agent = facts(&child).process;
     let (to, mut from) = pipe(&tree.router);
     let before = (resident(agent), resident(std::process::id()));
-    let writing = child.start(flows::write_for_ever { to, dir: scratch.path().into() });
+    let writing = child.start(channel_ends::write_for_ever { to, dir: scratch.path().into() });
     from.read_exact(&mut [0; 100]).expect("it writes");
     let grown =
         || resident(agent) > before.0 + (32 << 20) || resident(std::process::id()) > before.1 + (32 << 20);
@@ -166,10 +166,10 @@ fn a_writer_whose_reader_is_gone_or_does_not_read_is_held_and_told() {
     let stock = offshoot_tests::tree::router();
     let stock_child = stock.local().connect().unwrap_or_else(|error| panic!("{error}"));
     let (mut to, from) = pipe(&stock);
-    assert!(stock_child.call(flows::length_of { from }).is_err());
+    assert!(stock_child.call(channel_ends::length_of { from }).is_err());
     assert!(eventually(LIMIT, || to.write_all(&[0; 100]).is_err()));
     let (to, mut from) = pipe(&stock);
-    assert!(stock_child.call(flows::write_and { to, bytes: 1, fail: None }).is_err());
+    assert!(stock_child.call(channel_ends::write_and { to, bytes: 1, fail: None }).is_err());
     let error = from.read_to_end(&mut Vec::new()).expect_err("nobody wrote").to_string();
     assert!(error.contains("did not use it"), "{error}");
     value(child.call(own::nothing {}));

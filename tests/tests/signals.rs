@@ -75,8 +75,8 @@ fn an_agent_and_its_guard_hear_signals_that_the_program_of_the_hop_ignored_or_bl
 #[test]
 fn a_program_that_sigpipe_would_end_outlives_its_hosts_and_the_trees_that_it_has_joined() {
     let _leaks = Leaks::begin();
-    let scratch = ScratchDir::new("fragile");
-    let words = [env!("CARGO_BIN_EXE_joiner"), scratch.path().to_str().expect("our own path")];
-    let seen = Run::program(env!("CARGO_BIN_EXE_fragile")).args(words).finish().expect_code(0);
+    let scratch = ScratchDir::new("sigpipe");
+    let words = [env!("CARGO_BIN_EXE_join-peer"), scratch.path().to_str().expect("our own path")];
+    let seen = Run::program(env!("CARGO_BIN_EXE_sigpipe-default")).args(words).finish().expect_code(0);
     assert_eq!(seen.out(), "no host has ended it\nno tree has ended it\n");
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use offshoot::{CallError, Chain, Context, Error, Reply, Select, remote};
 
+use crate::attributes::note;
 use crate::hang;
-use crate::ways::note;
 
 /// Everything a function can wait for, by name.
 pub const WAYS: [&str; 9] =

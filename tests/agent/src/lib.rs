@@ -2,12 +2,12 @@
 //!
 //! Both sides link this library: the suite for the types, the agent for the code.
 
+pub mod attributes;
+pub mod channel_ends;
 pub mod cleanup;
-pub mod flows;
-pub mod lasting;
+pub mod context_values;
+pub mod long_running;
 pub mod services;
-pub mod values;
-pub mod ways;
 
 use std::collections::BTreeMap;
 use std::io;

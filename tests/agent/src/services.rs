@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use offshoot::{CallError, Context, ContextId, Error, Handle, Policy, Registration, Sender, Sent, remote};
 
-use crate::ways::note;
+use crate::attributes::note;
 
 /// How often it was made, in this process.
 static MADE: AtomicU64 = AtomicU64::new(0);

@@ -24,7 +24,7 @@ use crate::{agents, dist};
 const LIMIT: &str = "900";
 
 /// The suite that runs the example projects.
-const PROJECTS_SUITE: &str = "ways";
+const PROJECTS_SUITE: &str = "agent_delivery";
 
 /// What one test program, or one cargo run of several, has said about itself.
 #[derive(Default)]

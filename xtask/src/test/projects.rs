@@ -2,7 +2,7 @@
 //! commands that their READMEs show.
 //!
 //! What is built stays in `target/projects`, which all of them share, so that what they depend on is compiled once. The
-//! suite `ways` runs it. Nothing in the projects themselves is written to.
+//! suite `agent_delivery` runs it. Nothing in the projects themselves is written to.
 
 use std::{
     env, fs,

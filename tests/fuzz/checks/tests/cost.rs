@@ -29,7 +29,7 @@ enum News {
 }
 
 /// A node with a hostile child, an honest one, and a parent unless it is the root.
-struct Besieged {
+struct AttackedNode {
     node: Node,
     hostile: LinkId,
     honest: LinkId,
@@ -48,8 +48,8 @@ fn bytes(value: &impl Serialize) -> Vec<u8> {
     to_bytes(value).expect("it serialises")
 }
 
-impl Besieged {
-    fn new(root: bool) -> Besieged {
+impl AttackedNode {
+    fn new(root: bool) -> AttackedNode {
         let mut node = if root { Node::root() } else { Node::agent().0 };
         node.serve(Handle::CALL, Policy::Anyone);
         node.serve(Handle::ALLOCATE, Policy::Descendants);
@@ -57,7 +57,7 @@ impl Besieged {
         node.serve(OFFERED, Policy::Anyone);
         // Those of the children, and more, are used.
         (0..100).for_each(|_| _ = node.new_context());
-        let mut world = Besieged {
+        let mut world = AttackedNode {
             node,
             hostile: UP,
             honest: UP,
@@ -160,7 +160,7 @@ impl Besieged {
 }
 
 /// Of what there may be much: how it comes to be.
-type Load = (&'static str, fn(&mut Besieged, u32));
+type Load = (&'static str, fn(&mut AttackedNode, u32));
 
 const LOADS: [Load; 12] = [
     ("nothing", |_, _| {}),
@@ -240,7 +240,7 @@ const LOADS: [Load; 12] = [
 ];
 
 /// What the hostile child does, and what each of its frames costs at most.
-fn attacks(world: &mut Besieged) -> Vec<(&'static str, u64)> {
+fn attacks(world: &mut AttackedNode) -> Vec<(&'static str, u64)> {
     let (node, relayed) = (world.node.id(), world.node.id() != ContextId::ROOT);
     let letter = bytes(&DeadLetter { reason: Reason::Lost, by: HOSTILE, text: String::new() });
     let own = [world.made_up(), world.made_up()];
@@ -296,8 +296,8 @@ fn attacks(world: &mut Besieged) -> Vec<(&'static str, u64)> {
 }
 
 /// The most that each costs.
-fn most(root: bool, load: fn(&mut Besieged, u32), count: u32) -> BTreeMap<&'static str, u64> {
-    let mut world = Besieged::new(root);
+fn most(root: bool, load: fn(&mut AttackedNode, u32), count: u32) -> BTreeMap<&'static str, u64> {
+    let mut world = AttackedNode::new(root);
     load(&mut world, count);
     let mut most = BTreeMap::new();
     for (what, cost) in attacks(&mut world) {
@@ -330,8 +330,8 @@ fn no_frame_costs_more_for_what_is_outstanding() {
 #[test]
 fn whoever_goes_on_asking_for_what_it_is_refused_loses_its_link_and_nobody_else() {
     const IN_16_SECONDS: u32 = 1 << 16;
-    let mut world = Besieged::new(true);
-    let ask = |world: &mut Besieged, from, service| {
+    let mut world = AttackedNode::new(true);
+    let ask = |world: &mut AttackedNode, from, service| {
         let header = Header {
             handle: service,
             reply_to: Handle(64),
@@ -362,8 +362,8 @@ fn whoever_goes_on_asking_for_what_it_is_refused_loses_its_link_and_nobody_else(
 fn numbers_are_given_out_no_faster_than_they_last() {
     const AT_ONCE: u32 = 1024;
     const EACH_SECOND: u32 = 4;
-    let mut world = Besieged::new(true);
-    let blocks = |world: &mut Besieged| {
+    let mut world = AttackedNode::new(true);
+    let blocks = |world: &mut AttackedNode| {
         let mut count = 0;
         // Each context asks for numbers and goes, and with it they come back.
         while let Some(id) = world.node.new_context() {

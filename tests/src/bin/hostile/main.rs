@@ -1,15 +1,15 @@
 //! A child that speaks the protocol badly: `hostile HOW STATUS SHELL...` stands in for the shell of a hop.
 //!
 //! It starts the real shell with the words it was given and passes everything on, both ways, until a real agent has said
-//! hello. Then it takes that one's place, with its greeting, name and numbers, and does what HOW says; see [`acts`]. To the
+//! hello. Then it takes that one's place, with its greeting, name and numbers, and does what HOW says; see [`attacks`]. To the
 //! file STATUS it writes a line for each step: `begun PID`, `child PID` for each process that it leaves behind, and at last
 //! `over`, and how: `Done`, `Blocked` (nobody reads what it writes) or `Closed`.
 
-mod acts;
-mod crowds;
+mod attacks;
+mod contexts;
 mod streams;
 mod values;
-mod voice;
+mod wire;
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -20,7 +20,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use offshoot_agent::wire::{Decoder, Frame, Kind};
 
-use voice::{Over, Voice};
+use wire::{FrameWriter, Over};
 
 /// How a frame begins: the magic number, the version, the kind.
 const BOOT: [u8; 4] = [0x5B, 0x0F, 1, Kind::Boot as u8];
@@ -51,10 +51,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     real.kill()?;
     real.wait()?;
 
-    let mut voice = Voice::new(before, hello, first(&heard)?)?;
+    let mut writer = FrameWriter::new(before, hello, first(&heard)?)?;
     writeln!(status, "begun {}", std::process::id())?;
-    let over = match acts::perform(how, &mut voice, &heard, &mut status) {
-        Ok(()) => voice.flush().err().unwrap_or(Over::Done),
+    let over = match attacks::perform(how, &mut writer, &heard, &mut status) {
+        Ok(()) => writer.flush().err().unwrap_or(Over::Done),
         Err(over) => over,
     };
     writeln!(status, "over {over:?}")?;

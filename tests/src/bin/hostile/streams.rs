@@ -8,8 +8,8 @@ use offshoot_agent::codec::from_bytes;
 use offshoot_agent::id::{ContextId, Handle};
 use offshoot_agent::wire::{Flags, Frame, Header, Kind, MAX_PAYLOAD};
 
-use super::acts::{answer, flood};
-use super::voice::{Over, Voice};
+use super::attacks::{answer, flood};
+use super::wire::{FrameWriter, Over};
 
 /// Where a hub is: its context and its number there; and by what it opens. As `offshoot_agent` has it for itself.
 pub type Address = (ContextId, u32, u64);
@@ -38,11 +38,11 @@ const VOID: u8 = 4;
 const CLOSED: u8 = 5;
 
 /// Does what `how` says.
-pub fn perform(how: &str, voice: &mut Voice, heard: &Receiver<Frame>) -> Result<(), Over> {
+pub fn perform(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> Result<(), Over> {
     match how {
         "hub-greetings" => {
             let (to, key) = sender(heard);
-            flood(voice, 10_000, |voice, number| {
+            flood(writer, 10_000, |writer, number| {
                 let greeting = match number % 5 {
                     0 => greeting(WRITER, key ^ 1, 0),
                     1 => greeting(READER, key.rotate_left(number), 0),
@@ -50,19 +50,19 @@ pub fn perform(how: &str, voice: &mut Voice, heard: &Receiver<Frame>) -> Result<
                     3 => greeting(WRITER, key, 0)[..number as usize % 17].to_vec(),
                     _ => vec![0xFF; WINDOW],
                 };
-                voice.open(0, to.0, 64 + number, &greeting)
+                writer.open(0, to.0, 64 + number, &greeting)
             })
         }
         "hub-readers" => {
             let (to, key) = sender(heard);
-            flood(voice, 1000, |voice, number| {
-                voice.open(0, to.0, 64 + number, &greeting(READER, key, number.into()))
+            flood(writer, 1000, |writer, number| {
+                writer.open(0, to.0, 64 + number, &greeting(READER, key, number.into()))
             })
         }
         "hub-writers" => {
             let (to, key) = sender(heard);
-            flood(voice, 20_000, |voice, number| {
-                voice.open(0, to.0, 64 + number, &greeting(WRITER, key, number.into()))
+            flood(writer, 20_000, |writer, number| {
+                writer.open(0, to.0, 64 + number, &greeting(WRITER, key, number.into()))
             })
         }
         "hub-copies" => {
@@ -82,16 +82,16 @@ pub fn perform(how: &str, voice: &mut Voice, heard: &Receiver<Frame>) -> Result<
             ];
             let mut outs: Outs = (64..).zip(said).map(|(number, said)| (number, Out::new(said))).collect();
             for (number, out) in &mut outs {
-                out.begin(voice, to, *number, &greeting(WRITER, key, 0))?;
+                out.begin(writer, to, *number, &greeting(WRITER, key, 0))?;
             }
-            go_on(voice, heard, outs)
+            go_on(writer, heard, outs)
         }
         "hub-lengths" => {
             let (to, key) = sender(heard);
-            flood(voice, 5000, |voice, number| {
+            flood(writer, 5000, |writer, number| {
                 let length = [u32::MAX, 128 << 20, (1 << 20) + 1, 3][number as usize % 4];
                 let record = [&length.to_le_bytes()[..], &[number as u8], b"abc"].concat();
-                voice.open(0, to.0, 64 + number, &[greeting(WRITER, key, 0), record].concat())
+                writer.open(0, to.0, 64 + number, &[greeting(WRITER, key, 0), record].concat())
             })
         }
         "hub-parts" => {
@@ -100,10 +100,10 @@ pub fn perform(how: &str, voice: &mut Voice, heard: &Receiver<Frame>) -> Result<
             let mut outs = Outs::new();
             for number in 64..64 + FLOWS - 1 {
                 let mut out = Out::new(claim.clone());
-                out.begin(voice, to, number, &greeting(WRITER, key, 0))?;
+                out.begin(writer, to, number, &greeting(WRITER, key, 0))?;
                 outs.insert(number, out);
             }
-            go_on(voice, heard, outs)
+            go_on(writer, heard, outs)
         }
         "hub-empty" => {
             let (to, key) = sender(heard);
@@ -111,68 +111,68 @@ pub fn perform(how: &str, voice: &mut Voice, heard: &Receiver<Frame>) -> Result<
             let mut outs = Outs::new();
             for number in 64..64 + FLOWS / 4 {
                 let mut out = Out::new(records.clone());
-                out.begin(voice, to, number, &greeting(WRITER, key, 0))?;
+                out.begin(writer, to, number, &greeting(WRITER, key, 0))?;
                 outs.insert(number, out);
             }
-            go_on(voice, heard, outs)
+            go_on(writer, heard, outs)
         }
         "hub-miser" => {
             let (_, hub, key) = brought(heard, |address: &Address| address.0);
-            voice.open(0, FIRST_HUB | hub, 64, &greeting(READER, key, 0))
+            writer.open(0, FIRST_HUB | hub, 64, &greeting(READER, key, 0))
         }
         "chains" => {
-            let parent = voice.parent.0;
-            flood(voice, 20_000, |voice, number| {
+            let parent = writer.parent.0;
+            flood(writer, 20_000, |writer, number| {
                 let dst = if number % 2 == 0 { 0 } else { parent };
-                voice.open(dst, Handle::CHAIN.0, 64 + number, &record(0, b"\x04ping\0\0"))
+                writer.open(dst, Handle::CHAIN.0, 64 + number, &record(0, b"\x04ping\0\0"))
             })
         }
         "chain-early" => {
             let chain = chain(heard);
-            answer(voice, &chain, Kind::Data, 0, &record(0, &[0, 2, b'h', b'i']))
+            answer(writer, &chain, Kind::Data, 0, &record(0, &[0, 2, b'h', b'i']))
         }
         "chain-twice" => {
             let chain = called(heard);
             let reply = record(0, &[0, 2, b'h', b'i']);
-            flood(voice, 1000, |voice, number| {
-                answer(voice, &chain, Kind::Data, u64::from(number) * reply.len() as u64, &reply)
+            flood(writer, 1000, |writer, number| {
+                answer(writer, &chain, Kind::Data, u64::from(number) * reply.len() as u64, &reply)
             })
         }
         "chain-long" => {
             let chain = called(heard);
-            answer(voice, &chain, Kind::Data, 0, &[0xFF; 5])?;
+            answer(writer, &chain, Kind::Data, 0, &[0xFF; 5])?;
             // It was reset by now, or will be.
-            flood(voice, 10_000, |voice, number| {
-                answer(voice, &chain, Kind::Data, 5 + u64::from(number) * 20, &[0; 20])
+            flood(writer, 10_000, |writer, number| {
+                answer(writer, &chain, Kind::Data, 5 + u64::from(number) * 20, &[0; 20])
             })
         }
         "chain-kinds" => {
             let chain = called(heard);
             let replies = (1..=4u8).flat_map(|kind| record(kind * 60, &[kind; 50])).collect::<Vec<u8>>();
-            answer(voice, &chain, Kind::Data, 0, &replies)
+            answer(writer, &chain, Kind::Data, 0, &replies)
         }
-        "requests-withdrawn" => flood(voice, 80_000, |voice, number| {
+        "requests-withdrawn" => flood(writer, 80_000, |writer, number| {
             let header = Header {
                 handle: OFFERED,
                 reply_to: Handle(64 + number),
                 flags: Flags(Flags::OPENER.0 | Flags::END.0),
-                ..voice.header(Kind::Open, 0)
+                ..writer.header(Kind::Open, 0)
             };
             // A whole list of bytes.
-            voice.frame(&header, &[&[0xFB, 0xE5, 3][..], &[1; 997]].concat())?;
+            writer.frame(&header, &[&[0xFB, 0xE5, 3][..], &[1; 997]].concat())?;
             let header =
-                Header { handle: header.reply_to, flags: Flags::OPENER, ..voice.header(Kind::Reset, 0) };
-            voice.frame(&header, &[])
+                Header { handle: header.reply_to, flags: Flags::OPENER, ..writer.header(Kind::Reset, 0) };
+            writer.frame(&header, &[])
         }),
         "requests-long" | "requests-endless" => {
             let length = if how == "requests-long" { 2 * LONGEST } else { LONGEST - 1 };
             let mut outs = Outs::new();
             for number in 64..64 + FLOWS {
                 let mut out = Out::new(vec![1; length]);
-                out.begin(voice, OFFERED, number, &[])?;
+                out.begin(writer, OFFERED, number, &[])?;
                 outs.insert(number, out);
             }
-            go_on(voice, heard, outs)
+            go_on(writer, heard, outs)
         }
         other => panic!("no such act: {other}"),
     }
@@ -237,25 +237,34 @@ impl Out {
         Out { from, said: 0, limit: WINDOW, rest }
     }
 
-    fn header(&self, voice: &Voice, kind: Kind) -> Header {
-        let from = if self.from == ContextId::ROOT { voice.me } else { self.from };
+    fn header(&self, writer: &FrameWriter, kind: Kind) -> Header {
+        let from = if self.from == ContextId::ROOT { writer.me } else { self.from };
         Header { flags: Flags::OPENER, ..Header::new(kind, from, ContextId::ROOT) }
     }
 
-    pub fn begin(&mut self, voice: &mut Voice, to: Handle, number: u32, first: &[u8]) -> Result<(), Over> {
-        let header = Header { handle: to, reply_to: Handle(number), ..self.header(voice, Kind::Open) };
-        voice.frame(&header, first)?;
+    pub fn begin(
+        &mut self,
+        writer: &mut FrameWriter,
+        to: Handle,
+        number: u32,
+        first: &[u8],
+    ) -> Result<(), Over> {
+        let header = Header { handle: to, reply_to: Handle(number), ..self.header(writer, Kind::Open) };
+        writer.frame(&header, first)?;
         self.said = first.len();
-        self.go_on(voice, number)
+        self.go_on(writer, number)
     }
 
     /// Says as much as it may, and never that it is all.
-    fn go_on(&mut self, voice: &mut Voice, number: u32) -> Result<(), Over> {
+    fn go_on(&mut self, writer: &mut FrameWriter, number: u32) -> Result<(), Over> {
         while self.said < self.limit && !self.rest.is_empty() {
             let length = self.rest.len().min(self.limit - self.said).min(MAX_PAYLOAD / 16);
-            let header =
-                Header { handle: Handle(number), offset: self.said as u64, ..self.header(voice, Kind::Data) };
-            voice.frame(&header, &self.rest[..length])?;
+            let header = Header {
+                handle: Handle(number),
+                offset: self.said as u64,
+                ..self.header(writer, Kind::Data)
+            };
+            writer.frame(&header, &self.rest[..length])?;
             self.rest.drain(..length);
             self.said += length;
         }
@@ -264,16 +273,16 @@ impl Out {
 }
 
 /// Says everything on all flows, as there is credit, until nothing more is heard.
-pub fn go_on(voice: &mut Voice, heard: &Receiver<Frame>, mut outs: Outs) -> Result<(), Over> {
-    voice.flush()?;
+pub fn go_on(writer: &mut FrameWriter, heard: &Receiver<Frame>, mut outs: Outs) -> Result<(), Over> {
+    writer.flush()?;
     while let Ok(frame) = heard.recv_timeout(SILENCE) {
         let number = frame.header.handle.0;
         let Some(out) = outs.get_mut(&number) else { continue };
         match frame.header.kind {
             Kind::Credit => {
                 out.limit = out.limit.max(usize::try_from(frame.header.offset).unwrap_or(usize::MAX));
-                out.go_on(voice, number)?;
-                voice.flush()?;
+                out.go_on(writer, number)?;
+                writer.flush()?;
             }
             Kind::Reset | Kind::Dead => drop(outs.remove(&number)),
             _ => {}

@@ -7,47 +7,47 @@ use offshoot_agent::error::DeadLetter;
 use offshoot_agent::id::{ContextId, Handle};
 use offshoot_agent::wire::{Flags, Frame, Header, Kind};
 
-use super::acts::News;
+use super::attacks::News;
 use super::streams::{Address, FIRST_HUB, VALUE, WRITER, greeting, record};
-use super::voice::{Over, Voice};
+use super::wire::{FrameWriter, Over};
 
 /// Whose answer a function gives, and one whose value is a whole list.
 const VALUE_OF: u8 = 0;
 const ERROR_OF: u8 = 1;
 
 /// Answers calls, of chains as well, until nobody is there any more.
-pub fn perform(voice: &mut Voice, heard: &Receiver<Frame>) -> Result<(), Over> {
+pub fn perform(writer: &mut FrameWriter, heard: &Receiver<Frame>) -> Result<(), Over> {
     let (mut chain, mut said, mut number) = (None, 0, 64);
     while let Ok(frame) = heard.recv() {
         let header = frame.header;
         match (header.kind, header.handle) {
             (Kind::Open, Handle::CALL) => {
-                let reply = reply(voice, heard, &frame.payload, &mut number)?;
-                say(voice, &header, header.reply_to, Flags::END, 0, &reply)?;
+                let reply = reply(writer, heard, &frame.payload, &mut number)?;
+                say(writer, &header, header.reply_to, Flags::END, 0, &reply)?;
             }
             (Kind::Open, Handle::CHAIN) => (chain, said) = (Some(header.reply_to), 0),
             (Kind::Data, flow) if chain == Some(flow) && frame.payload.len() > 5 => {
-                let reply = record(0, &reply(voice, heard, &frame.payload[5..], &mut number)?);
-                say(voice, &header, flow, Flags::default(), said, &reply)?;
+                let reply = record(0, &reply(writer, heard, &frame.payload[5..], &mut number)?);
+                say(writer, &header, flow, Flags::default(), said, &reply)?;
                 said += reply.len() as u64;
             }
             _ => {}
         }
-        voice.flush()?;
+        writer.flush()?;
     }
     Ok(())
 }
 
 fn say(
-    voice: &mut Voice,
+    writer: &mut FrameWriter,
     to: &Header,
     flow: Handle,
     flags: Flags,
     offset: u64,
     bytes: &[u8],
 ) -> Result<(), Over> {
-    let header = Header { handle: flow, flags, offset, ..voice.header(Kind::Data, to.src.0) };
-    voice.frame(&header, bytes)
+    let header = Header { handle: flow, flags, offset, ..writer.header(Kind::Data, to.src.0) };
+    writer.frame(&header, bytes)
 }
 
 /// The name of the function that is called, and its arguments.
@@ -69,7 +69,12 @@ fn failed(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// What it replies to a call, and does before that.
-fn reply(voice: &mut Voice, heard: &Receiver<Frame>, call: &[u8], number: &mut u32) -> Result<Vec<u8>, Over> {
+fn reply(
+    writer: &mut FrameWriter,
+    heard: &Receiver<Frame>,
+    call: &[u8],
+    number: &mut u32,
+) -> Result<Vec<u8>, Over> {
     let Some((name, arguments)) = function(call) else { return Ok(answered(&[])) };
     *number += 1;
     Ok(match name {
@@ -81,7 +86,7 @@ fn reply(voice: &mut Voice, heard: &Receiver<Frame>, call: &[u8], number: &mut u
             let (say, ((_, hub, key), copy)): (Vec<u8>, (Address, u64)) =
                 from_bytes(arguments).expect("the suite sends it");
             let first = [greeting(WRITER, key, copy), record(VALUE, &say)].concat();
-            voice.open(0, FIRST_HUB | hub, *number, &first)?;
+            writer.open(0, FIRST_HUB | hub, *number, &first)?;
             answered(&[])
         }
         "ask" => {
@@ -90,10 +95,10 @@ fn reply(voice: &mut Voice, heard: &Receiver<Frame>, call: &[u8], number: &mut u
                 handle: Handle(service),
                 reply_to: Handle(*number),
                 flags: Flags(Flags::OPENER.0 | Flags::END.0),
-                ..voice.header(Kind::Open, of)
+                ..writer.header(Kind::Open, of)
             };
-            voice.frame(&header, &say)?;
-            voice.flush()?;
+            writer.frame(&header, &say)?;
+            writer.flush()?;
             let told = |frame: &Frame| {
                 let ends = [Kind::Data, Kind::Reset, Kind::Dead].contains(&frame.header.kind);
                 ends && frame.header.handle == Handle(*number)
@@ -109,7 +114,7 @@ fn reply(voice: &mut Voice, heard: &Receiver<Frame>, call: &[u8], number: &mut u
         "announce" => {
             let (child, parent) = from_bytes(arguments).expect("the suite sends it");
             let news = News::Added(ContextId(child), ContextId(parent));
-            voice.link(Kind::Route, &to_bytes(&news).expect("it serialises"))?;
+            writer.link(Kind::Route, &to_bytes(&news).expect("it serialises"))?;
             answered(&[])
         }
         "told" => {

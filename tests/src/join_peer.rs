@@ -1,0 +1,131 @@
+//! The program `join-peer` as a suite sees it: a process that joins a tree, or lets others join its own, and does what it is told.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use nix::unistd::{Gid, Uid};
+
+use crate::process::die_with_parent;
+use crate::users::User;
+
+/// The variable that names the user it becomes before it does anything.
+const USER: &str = "OFFSHOOT_TEST_USER";
+
+/// One of them.
+#[derive(Debug)]
+pub struct JoinPeer {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+    /// What it said first.
+    pub first: String,
+}
+
+impl JoinPeer {
+    /// Starts the program at `program` with these words, as `user` where there is one, and waits for its first line.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(program: &str, user: Option<User>, words: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
+        if let Some(user) = user {
+            command.env(USER, user.name);
+        }
+        let mut child = die_with_parent(&mut command).spawn().expect("cargo builds it for this suite");
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut peer = Self { child, stdin, stdout, first: String::new() };
+        peer.first = peer.line();
+        peer
+    }
+
+    /// One that has joined at `path`, and the number of its context.
+    ///
+    /// # Panics
+    /// When it could not join.
+    #[track_caller]
+    pub fn joined(program: &str, path: &Path) -> (Self, u32) {
+        let peer = Self::start(program, None, &["join", path.to_str().expect("our own path")]);
+        let number = peer.first.split(' ').nth(1).and_then(|number| number.parse().ok());
+        let number = number.filter(|_| peer.first.starts_with("joined "));
+        let number = number.unwrap_or_else(|| panic!("it did not join: {}", peer.first));
+        (peer, number)
+    }
+
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("it writes text");
+        line.trim_end().to_owned()
+    }
+
+    /// Tells it something without waiting for its answer.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn tell(&mut self, order: &str) {
+        let stdin = self.stdin.as_mut().expect("it was not told to end");
+        writeln!(stdin, "{order}").expect("it reads");
+    }
+
+    /// Its answer to what it was told.
+    ///
+    /// # Errors
+    /// What went wrong, in its words.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[track_caller]
+    pub fn answer(&mut self) -> Result<String, String> {
+        let line = self.line();
+        match line.split_once(' ').unwrap_or((&line, "")) {
+            ("ok", text) => Ok(text.to_owned()),
+            ("error", text) => Err(text.to_owned()),
+            _ => panic!("it has ended: {line:?}"),
+        }
+    }
+
+    /// Tells it something, and waits for its answer.
+    ///
+    /// # Errors
+    /// As [`JoinPeer::answer`].
+    #[track_caller]
+    pub fn does(&mut self, order: &str) -> Result<String, String> {
+        self.tell(order);
+        self.answer()
+    }
+}
+
+impl Drop for JoinPeer {
+    fn drop(&mut self) {
+        // The end of its stdin is its own.
+        self.stdin = None;
+        if std::thread::panicking() {
+            // One that a failed test has left stopped would never see it.
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// In the program: the user it is to become.
+pub fn wanted_user() -> Option<String> {
+    std::env::var(USER).ok()
+}
+
+/// In the program: becomes this user, for good.
+///
+/// # Panics
+/// When there is no such user, or it may not.
+pub fn drop_privileges(user: &str) {
+    let about = nix::unistd::User::from_name(user).expect("the file of users").expect("there is such a user");
+    nix::unistd::setgroups(&[about.gid]).expect("root may");
+    nix::unistd::setgid(Gid::from_raw(about.gid.as_raw())).expect("root may");
+    nix::unistd::setuid(Uid::from_raw(about.uid.as_raw())).expect("root may");
+}

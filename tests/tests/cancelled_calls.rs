@@ -1,0 +1,199 @@
+//! Calls that are given up here while nobody answers over there: the ends of channels and pipes that went along are lost here,
+//! at once and with the reason, and no sooner than that.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use offshoot::{Context, Error, Receiver, RecvError, Sender};
+use offshoot_test_agent::{channel_ends, long_running};
+use offshoot_tests::process::{eventually, signal};
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::tree::{Tree, facts};
+use offshoot_tests::{Leaks, run::LIMIT};
+
+/// Longer than a call to a host of this machine takes to begin, and much shorter than a host that is silent is waited for.
+const ALLOWED: Duration = Duration::from_secs(5);
+const ALLOWED_MS: u64 = 5000;
+
+/// A child that is stopped until the end of a test.
+struct Stopped(u32);
+
+impl Stopped {
+    fn stop(context: &Context) -> Stopped {
+        let pid = facts(context).process;
+        assert!(signal(pid, Signal::SIGSTOP));
+        Stopped(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        signal(self.0, Signal::SIGCONT);
+    }
+}
+
+fn late(context: &str) -> Error {
+    Error::TimedOut { context: context.into(), after_ms: ALLOWED_MS }
+}
+
+fn cancelled(context: &str) -> Error {
+    Error::Cancelled { context: context.into() }
+}
+
+/// What comes of a channel, up to its end.
+#[track_caller]
+fn rest(from: &Receiver<u64>) -> Vec<Result<u64, RecvError>> {
+    let mut all = Vec::new();
+    loop {
+        match from.recv_timeout(LIMIT) {
+            Err(RecvError::Closed) => return all,
+            Err(RecvError::TimedOut) => panic!("it does not end: {all:?}"),
+            received => all.push(received),
+        }
+    }
+}
+
+/// A function that holds a sender, has sent 7, and whose process is then stopped; and what becomes of its channel when `give_up`
+/// has had its reply.
+#[track_caller]
+fn held<T>(
+    begin: impl FnOnce(&Context, &Path, Sender<u64>) -> T,
+    give_up: impl FnOnce(T),
+) -> Vec<Result<u64, RecvError>> {
+    let scratch = ScratchDir::new("held");
+    let tree = Tree::new();
+    let child = tree.child();
+    let (to, from) = tree.router.channel().expect("the tree lives");
+    let reply = begin(&child, scratch.path(), to);
+    assert_eq!(from.recv_timeout(LIMIT), Ok(7));
+    let _stopped = Stopped::stop(&child);
+    give_up(reply);
+    rest(&from)
+}
+
+#[test]
+fn a_channel_ends_with_the_deadline_of_the_call_that_took_its_sender_along() {
+    let _leaks = Leaks::begin();
+    let received = held(
+        |child, dir, to| child.within(ALLOWED).start(channel_ends::hold { dir: dir.into(), to }),
+        |reply| assert_eq!(reply.wait().expect_err("nobody answers").to_string(), late("local").to_string()),
+    );
+    assert_eq!(received, [Err(RecvError::Lost(late("local")))]);
+    // In a chain it is the same, and nobody has to wait for the reply.
+    let received = held(
+        |child, dir, to| {
+            let chain = child.within(ALLOWED).chain().expect("the tree lives");
+            chain.start(channel_ends::hold { dir: dir.into(), to })
+        },
+        drop,
+    );
+    assert_eq!(received, [Err(RecvError::Lost(late("local")))]);
+}
+
+#[test]
+fn a_channel_ends_with_a_call_that_is_given_up_by_its_maker() {
+    let _leaks = Leaks::begin();
+    let lost = || [Err(RecvError::Lost(cancelled("local")))];
+    let start = |child: &Context, dir: &Path, to| child.start(channel_ends::hold { dir: dir.into(), to });
+    assert_eq!(held(start, offshoot::Reply::cancel), lost());
+    assert_eq!(held(start, drop), lost());
+    let chained = |child: &Context, dir: &Path, to| {
+        child.chain().expect("the tree lives").start(channel_ends::hold { dir: dir.into(), to })
+    };
+    assert_eq!(held(chained, offshoot::Reply::cancel), lost());
+}
+
+#[test]
+fn so_do_the_senders_that_it_has_given_to_calls_of_its_own_and_no_others() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("others");
+    let tree = Tree::new();
+    let (child, other) = (tree.child(), tree.child());
+    let below = child.local().connect().unwrap_or_else(|error| panic!("{error}"));
+    let (to, from) = tree.router.channel::<u64>().expect("the tree lives");
+    let count = u64::MAX;
+    let reply = child.start(channel_ends::forward { other: below.clone(), count, to: to.clone() });
+    let held = other.start(channel_ends::hold { dir: scratch.path().into(), to: to.clone() });
+    drop(to);
+    let mut seen = [false; 2];
+    while seen != [true; 2] {
+        match from.recv_timeout(LIMIT) {
+            Ok(number) => seen[usize::from(number == 7)] = true,
+            error => panic!("{error:?}"),
+        }
+    }
+    let _stopped = Stopped::stop(&child);
+    reply.cancel();
+    // Its own sender was closed when that had left.
+    let lost = loop {
+        match from.recv_timeout(LIMIT) {
+            Ok(_) => {}
+            lost => break lost,
+        }
+    };
+    assert_eq!(lost, Err(RecvError::Lost(cancelled("local.local"))));
+    // The other call goes on, and the channel with it.
+    std::fs::write(scratch.path().join("gate"), "").expect("the directory is ours");
+    held.wait().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(rest(&from), []);
+}
+
+#[test]
+fn a_channel_of_another_context_ends_as_well() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("elsewhere");
+    let sum = scratch.path().join("sum");
+    let tree = Tree::new();
+    let (child, other) = (tree.child(), tree.child());
+    tree.router.open_path(&child, &other);
+    let to = other.call(channel_ends::collect { sum: sum.clone() }).unwrap_or_else(|error| panic!("{error}"));
+    let reply = child.start(channel_ends::hold { dir: scratch.path().into(), to });
+    assert!(eventually(LIMIT, || scratch.path().join("holds").exists()));
+    let _stopped = Stopped::stop(&child);
+    reply.cancel();
+    let said = || std::fs::read_to_string(&sum).unwrap_or_default();
+    // Why it was lost, and the sum at the end of it.
+    assert!(eventually(LIMIT, || said().ends_with("7\n")), "{}", said());
+    assert!(
+        said().contains("a sender was lost") && said().contains("given up before it was done"),
+        "{}",
+        said()
+    );
+}
+
+#[test]
+fn the_ends_of_a_pipe_and_a_receiver_are_lost_with_the_call_that_took_them_along() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("pipes");
+    let tree = Tree::new();
+    let child = tree.child();
+    let dir = || scratch.path().to_owned();
+    let (to, mut read) = tree.router.pipe().expect("the tree lives");
+    let writes = child.within(ALLOWED).start(long_running::write_and_wait { dir: dir(), to });
+    let (mut written, from) = tree.router.pipe().expect("the tree lives");
+    let reads = child.start(channel_ends::length_of { from });
+    let (to, from) = tree.router.channel::<u64>().expect("the tree lives");
+    let neglects = child.start(channel_ends::neglect { dir: dir(), jobs: from });
+    written.write_all(b"some").expect("it is read");
+    let mut first = [0; 4];
+    read.read_exact(&mut first).expect("it is written");
+    assert!(eventually(LIMIT, || scratch.path().join("holds").exists()));
+    let _stopped = Stopped::stop(&child);
+    reads.cancel();
+    drop(neglects);
+    let refused = loop {
+        if let Err(error) = written.write_all(&[0; 64 << 10]) {
+            break error;
+        }
+    };
+    assert_eq!(refused.kind(), ErrorKind::BrokenPipe, "{refused}");
+    assert!(eventually(LIMIT, || to.is_closed()), "its receiver is gone");
+    let error = read.read_to_end(&mut Vec::new()).expect_err("it is not whole").to_string();
+    assert!(
+        error.contains("the call that took its writer along: local: no answer within 5000 ms"),
+        "{error}"
+    );
+    assert!(writes.wait().is_err());
+}

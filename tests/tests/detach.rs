@@ -1,0 +1,315 @@
+//! Letting go by name: what is let go outlives everything, and nothing else does.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::OnceLock;
+
+use nix::sys::signal::Signal;
+use offshoot::{Context, Error, Process, Router};
+use offshoot_test_agent::wait_for_file;
+use offshoot_tests::dying_controller::{DyingController, PROMISE};
+use offshoot_tests::process::{Seen, all, descendants, eventually, look_at, signal};
+use offshoot_tests::records::Records;
+use offshoot_tests::run::LIMIT;
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::tree::{ended, facts, hop};
+use offshoot_tests::users::NOPASS;
+use offshoot_tests::{Leaks, Run, Sshd};
+
+fn records() -> &'static Records {
+    static RECORDS: OnceLock<Records> = OnceLock::new();
+    RECORDS.get_or_init(Records::keep)
+}
+
+fn router() -> Router {
+    let _ = records();
+    Router::builder().log_level(3).start().expect("the system has descriptors and threads")
+}
+
+#[track_caller]
+fn up<T, E: std::fmt::Display>(outcome: Result<T, E>) -> T {
+    outcome.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A program that has said these many numbers: its own first, then those of what it has started.
+fn running(context: &Context, script: &str) -> (Process, Vec<u32>) {
+    let mut process = up(context.command("sh").args(["-c", script]).detachable().spawn());
+    let mut line = String::new();
+    up(BufReader::new(process.stdout.take().expect("not taken yet")).read_line(&mut line));
+    (process, line.split_ascii_whitespace().map(|word| word.parse().expect("a number")).collect())
+}
+
+/// Ends what was let go, once it was seen to live on.
+fn end(pids: &[u32]) {
+    for pid in pids {
+        assert!(!ended(*pid), "{pid} was let go and is gone: {:#?}", all());
+    }
+    for pid in pids {
+        signal(*pid, Signal::SIGKILL);
+    }
+    assert!(eventually(PROMISE, || pids.iter().all(|pid| look_at(*pid).is_none())), "it is not collected");
+}
+
+#[test]
+fn programs_that_were_let_go_outlive_a_controller_that_is_killed_and_nothing_else_does() {
+    let _leaks = Leaks::begin();
+    for depth in ["locals", "ssh"] {
+        let controller = DyingController::start(env!("CARGO_BIN_EXE_dying-controller"), depth, "let-go");
+        controller.expect_all_up();
+        let kept = controller.let_go.clone();
+        assert_eq!(kept.len(), 4);
+        let children = kept.iter().flat_map(|pid| descendants(*pid)).map(|seen| seen.pid);
+        let with_children: Vec<u32> = children.chain(kept.iter().copied()).collect();
+        assert_eq!(with_children.len(), 8);
+        controller.kill(depth);
+        end(&with_children);
+    }
+}
+
+#[test]
+fn a_program_that_was_let_go_outlives_its_agent_its_guard_and_those_above() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    for victim in 0..5 {
+        let router = router();
+        let host = up(hop(&router, &server, NOPASS).connect());
+        let root = up(host.sudo().connect());
+        let program = root.command("sh").args(["-c", "sleep 1000 & wait"]);
+        let pid = up(program.detached("the server"));
+        assert!(eventually(PROMISE, || descendants(pid).len() == 1));
+        let child = descendants(pid)[0].pid;
+        let agents = [&host, &root].map(|context| facts(context).process);
+        let guards = agents.map(|agent| look_at(agent).expect("it runs").parent);
+        let below: Vec<Seen> = descendants(guards[0]);
+        assert!(below.iter().any(|seen| seen.pid == pid), "it is among what a sweep finds");
+        match victim {
+            0 => up(host.shutdown()),
+            1 | 2 => drop(signal(agents[victim - 1], Signal::SIGKILL)),
+            _ => drop(signal(guards[victim - 3], Signal::SIGKILL)),
+        }
+        let last = agents[1];
+        assert!(eventually(PROMISE, || ended(last)), "the agent is left");
+        drop(router);
+        assert!(eventually(PROMISE, || agents.iter().chain(&guards).all(|pid| ended(*pid))));
+        end(&[pid, child]);
+    }
+}
+
+#[test]
+fn a_running_program_is_let_go_with_what_it_had_started_and_it_is_in_the_log() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let outer = up(router.local().connect());
+    let inner = up(outer.local().connect());
+    let script = "sleep 1000 >/dev/null & one=$!; setsid sleep 1000 >/dev/null & echo $$ $one $!; \
+                  exec >/dev/null 2>&1; read line; sleep 1000 & wait";
+    let mut kept = Vec::new();
+    for context in [&*router, &inner] {
+        let (process, numbers) = running(context, script);
+        let pid = up(process.detach("nightly job"));
+        assert_eq!(pid, numbers[0]);
+        // Its stdin is at its end, so it goes on and starts another.
+        assert!(eventually(PROMISE, || descendants(pid).len() == 3), "{:#?}", descendants(pid));
+        kept.extend(descendants(pid).into_iter().map(|seen| seen.pid).chain([pid]));
+        let record = format!("let go: nightly job (process {pid})");
+        assert!(eventually(PROMISE, || records().with(&record).len() == 1), "{:?}", records().with(""));
+        let record = records().with(&record).remove(0);
+        assert!(
+            record.starts_with("INFO") && record.contains(&format!("context={:?}", context.name())),
+            "{record}"
+        );
+        let (_bound, other) = running(context, "echo $$; exec sleep 1000");
+        assert!(!kept.contains(&other[0]));
+    }
+    drop(router);
+    end(&kept);
+}
+
+#[test]
+fn a_program_that_is_tied_to_its_context_cannot_be_let_go_and_ends() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let context = up(router.local().connect());
+    let mut process = up(context.command("sh").args(["-c", "echo $$; exec sleep 1000"]).spawn());
+    let mut line = String::new();
+    up(BufReader::new(process.stdout.take().expect("not taken yet")).read_line(&mut line));
+    let pid: u32 = line.trim().parse().expect("a number");
+    let error = process.detach("no").expect_err("the kernel has tied it");
+    assert!(error.to_string().contains("not started as detachable"), "{error}");
+    assert!(eventually(PROMISE, || ended(pid)));
+    let error = context.command("/no/such/program").detached("none").expect_err("there is none");
+    let Error::Spawn { context, program, .. } = &error else { panic!("{error}") };
+    assert_eq!((context.as_str(), program.as_str()), ("local", "/no/such/program"));
+}
+
+#[test]
+fn a_program_that_ends_after_it_was_let_go_is_collected() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let context = up(router.local().connect());
+    let agent = facts(&context).process;
+    let pid = up(context.command("true").detached("short"));
+    assert!(eventually(PROMISE, || look_at(pid).is_none()), "{:#?}", descendants(agent));
+    let (process, numbers) = running(&context, "echo $$; read line");
+    assert_eq!(up(process.detach("short")), numbers[0]);
+    assert!(eventually(PROMISE, || look_at(numbers[0]).is_none()), "{:#?}", descendants(agent));
+}
+
+#[test]
+fn a_tree_that_grows_from_a_program_that_was_let_go_is_not_let_go_itself() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let program = router.command(env!("CARGO_BIN_EXE_dying-controller")).args(["locals", "wait"]);
+    let pid = up(program.detached("another controller"));
+    // Controller, and in each of its four places an agent, its guard and six programs at least.
+    // A daemon has a parent for a moment: it is grown when two looks find the same.
+    let mut below = BTreeSet::new();
+    let grown = eventually(LIMIT, || {
+        let living = descendants(pid).into_iter().filter(|seen| !seen.zombie);
+        let before = std::mem::replace(&mut below, living.map(|seen| seen.pid).collect());
+        before.len() >= 32 && before == below && !ended(pid)
+    });
+    assert!(grown, "{below:?}");
+    drop(router);
+    assert!(!ended(pid) && below.iter().all(|pid| look_at(*pid).is_some()), "it is let go");
+    signal(pid, Signal::SIGKILL);
+    let gone = eventually(PROMISE, || below.iter().all(|pid| ended(*pid)));
+    assert!(gone, "{:#?}", all().into_values().filter(|seen| below.contains(&seen.pid)).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_command_line_lets_a_program_go_and_says_which() {
+    let _leaks = Leaks::begin();
+    let run = Run::offshoot(["run", "--detach", "backup", "local", "--", "sleep", "1000"]);
+    let seen = run.finish().expect_code(0);
+    let text = seen.out();
+    let number =
+        text.strip_prefix("local: let go: backup (process ").and_then(|rest| rest.strip_suffix(")\n"));
+    let pid: u32 = number.unwrap_or_else(|| panic!("{text:?}")).parse().expect("a number");
+    let run = Run::offshoot(["run", "--json", "--detach", "backup", "local/local", "--", "sleep", "1000"]);
+    let seen = run.finish().expect_code(0);
+    let object: serde_json::Value = serde_json::from_str(&seen.out()).expect("one object");
+    let expected = ("local/local", "local.local", "backup");
+    let members = ["target", "context", "detached"].map(|name| object[name].as_str().unwrap_or_default());
+    assert_eq!((members[0], members[1], members[2]), expected);
+    let other = object["process"].as_u64().expect("a number") as u32;
+    end(&[pid, other]);
+    let run = Run::offshoot(["run", "--detach", "none", "local", "--", "/no/such/program"]);
+    assert!(run.finish().expect_code(127).err().contains("/no/such/program"));
+}
+
+/// What was printed before it was let go has been read; a reader is at its end.
+#[test]
+fn the_streams_of_a_program_that_was_let_go_are_at_their_end() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let context = up(router.local().connect());
+    let mut process =
+        up(context.command("sh").args(["-c", "trap '' PIPE; echo $$; exec sleep 1000"]).detachable().spawn());
+    let mut stdout = BufReader::new(process.stdout.take().expect("not taken yet"));
+    let mut line = String::new();
+    up(stdout.read_line(&mut line));
+    let pid = up(process.detach("quiet"));
+    assert_eq!(line.trim(), pid.to_string());
+    assert_eq!(up(stdout.read_to_string(&mut line)), 0);
+    end(&[pid]);
+}
+
+/// A context that is let go with a program that prints more than anything can hold, and a function that waits.
+struct Free {
+    agent: u32,
+    guard: u32,
+    program: u32,
+    scratch: ScratchDir,
+}
+
+fn let_go(context: &Context) -> Free {
+    let scratch = ScratchDir::new("free");
+    // Its program may be any user's.
+    up(std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o777)));
+    let agent = facts(context).process;
+    let guard = look_at(agent).expect("it runs").parent;
+    let printed = scratch.path().join("printed");
+    let script = format!("echo $$; head -c 2000000 /dev/zero && : >{} && exec sleep 1000", printed.display());
+    let mut process = up(context.command("sh").args(["-c", &script]).spawn());
+    let mut number = String::new();
+    let mut stdout = process.stdout.take().expect("not taken yet");
+    let mut byte = [0];
+    while !number.ends_with('\n') {
+        up(stdout.read_exact(&mut byte));
+        number.push(char::from(byte[0]));
+    }
+    let waiting = context.start(wait_for_file { path: scratch.path().join("go") });
+    assert_eq!(up(context.detach("a job")), agent);
+    waiting.wait().expect_err("its context is let go");
+    process.wait().expect_err("its context is let go");
+    let record = format!("let go: a job (process {agent})");
+    assert!(eventually(PROMISE, || records().with(&record).len() == 1), "{:?}", records().with(""));
+    assert!(eventually(LIMIT, || printed.exists()), "its program waits for a reader");
+    Free { agent, guard, program: number.trim().parse().expect("a number"), scratch }
+}
+
+/// A context that is one of three kinds, and those above it.
+fn kinds(router: &Router, server: &Sshd) -> [Vec<Context>; 3] {
+    let outer = up(router.local().connect());
+    let inner = up(outer.local().connect());
+    let host = up(hop(router, server, NOPASS).connect());
+    let root = up(host.sudo().connect());
+    let error = root.detach("no").expect_err("sudo would take it along").to_string();
+    assert!(error.contains("let a local child of it go"), "{error}");
+    let below = up(root.local().connect());
+    let other = up(hop(router, server, NOPASS).connect());
+    [vec![outer, inner], vec![host, root, below], vec![other]]
+}
+
+#[test]
+fn a_context_that_was_let_go_outlives_the_tree_and_ends_when_all_is_done() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let _ = records();
+    let router = Router::builder().package("offshoot-test-agent").log_level(3).start();
+    let router = router.expect("the system has descriptors and threads");
+    let chains = kinds(&router, &server);
+    let free = chains.each_ref().map(|chain| let_go(chain.last().expect("there is one")));
+    for above in &chains[..2] {
+        assert_eq!(facts(&above[0]).process, facts(&above[0]).process, "those above go on");
+        let agent = facts(&above[0]).process;
+        signal(agent, Signal::SIGKILL);
+        assert!(eventually(PROMISE, || ended(agent)));
+    }
+    drop(router);
+    for free in &free {
+        for pid in [free.agent, free.guard, free.program] {
+            assert!(!ended(pid), "{pid} was let go and is gone: {:#?}", all());
+        }
+        signal(free.program, Signal::SIGKILL);
+        assert!(eventually(LIMIT, || ended(free.program)));
+        assert!(!ended(free.agent), "its function still waits");
+        free.scratch.file("go", "", 0o644);
+        assert!(eventually(LIMIT, || ended(free.agent) && ended(free.guard)), "it has nothing left to do");
+    }
+}
+
+#[test]
+fn a_context_that_was_let_go_and_is_killed_takes_its_own_along() {
+    let _leaks = Leaks::begin();
+    let _ = records();
+    let router = Router::builder().package("offshoot-test-agent").log_level(3).start();
+    let router = router.expect("the system has descriptors and threads");
+    for victim in 0..3 {
+        let outer = up(router.local().connect());
+        let inner = up(outer.local().connect());
+        let free = let_go(&inner);
+        up(outer.shutdown());
+        assert!(!ended(free.program) && !ended(free.agent));
+        match victim {
+            0 => signal(free.agent, Signal::SIGKILL),
+            1 => signal(free.guard, Signal::SIGKILL),
+            _ => signal(free.guard, Signal::SIGTERM),
+        };
+        let gone =
+            eventually(PROMISE, || [free.agent, free.guard, free.program].iter().all(|pid| ended(*pid)));
+        assert!(gone, "{victim}: {:#?}", all());
+    }
+}

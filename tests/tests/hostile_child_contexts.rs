@@ -1,0 +1,51 @@
+//! A child that makes contexts of its own, as many as it likes: what is held because of its link is bounded as for one.
+
+use offshoot::{Blob, Context, Handle, Policy};
+use offshoot_test_agent::channel_ends;
+use offshoot_tests::Leaks;
+use offshoot_tests::hostile::{ANSWER, Attack, Outlook, Place};
+
+/// What an honest child sends meanwhile: so many blobs of so many bytes.
+const COUNT: usize = 5;
+const BYTES: usize = 300_000;
+
+#[track_caller]
+fn under_attack(how: &str, outlook: Outlook) {
+    for place in [Place::Below, Place::Behind] {
+        let _leaks = Leaks::begin();
+        let mut attack = Attack::with_functions(env!("CARGO_BIN_EXE_hostile"), how, place);
+        let act = |_: &Context, _, message: Vec<u8>| message.len();
+        let handle = attack.router.add_handler_at(Handle(300), Policy::Anyone, act).expect("it is free");
+        let (to, from) = attack.router.channel::<Blob>().expect("the tree lives");
+        let bait = attack.hostile.start(channel_ends::send_blobs { count: 0, bytes: 0, to });
+        attack.hold_out();
+        attack.expect_bounds();
+        // Those who do not share its link are held up by nothing.
+        let (to, honest) = attack.router.channel::<Blob>().expect("the tree lives");
+        let mut reply = attack.honest[0].start(channel_ends::send_blobs { count: COUNT, bytes: BYTES, to });
+        for number in 0..COUNT {
+            let blob = honest.recv_timeout(ANSWER).unwrap_or_else(|error| panic!("{how}: {number}: {error}"));
+            assert_eq!(blob.len(), BYTES, "{how}");
+        }
+        reply.wait_timeout(ANSWER).unwrap_or_else(|error| panic!("{how}: {error}"));
+        attack.expect(outlook);
+        drop((handle, from, bait));
+        attack.end();
+    }
+}
+
+#[test]
+fn calls_of_contexts_that_are_made_up_are_bounded_as_those_of_one() {
+    under_attack("crowd-calls", Outlook::Stays);
+}
+
+#[test]
+fn messages_of_theirs_to_channels_and_handles_are_bounded_as_well() {
+    under_attack("crowd-senders", Outlook::Stays);
+    under_attack("crowd-handles", Outlook::Stays);
+}
+
+#[test]
+fn more_than_may_be_sent_unasked_ends_the_link() {
+    under_attack("crowd-blind", Outlook::Ends);
+}

@@ -1,0 +1,394 @@
+//! A child that answers with contexts and ends of channels and pipes that are not its own: nothing runs that it names, nobody is
+//! reached that it may not name, and whoever asked is told. And what honest contexts give each other goes on.
+
+use std::path::PathBuf;
+
+use offshoot::{CallError, Context, ContextId, Error, Handle, Policy, Reason, RecvError, Remote, stock};
+use offshoot_agent::codec::to_bytes;
+use offshoot_test_agent::{attributes, channel_ends, context_values};
+use offshoot_tests::Leaks;
+use offshoot_tests::hostile::{Attack, Outlook, Place};
+use offshoot_tests::join_peer::JoinPeer;
+use offshoot_tests::process::eventually;
+use offshoot_tests::run::LIMIT;
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::tree::Tree;
+use serde::Serialize;
+
+/// Services of the tree that a greeting or a message could be taken for an order to.
+const SERVICES: [u32; 5] =
+    [Handle::CALL.0, Handle::CONNECT.0, Handle::EXEC.0, Handle::DETACH.0, Handle::CHAIN.0];
+/// Where hubs are numbered from, and handlers.
+const HUBS: u32 = 1 << 31;
+const HANDLERS: u32 = 256;
+
+/// A key and a copy that are two of a chain's records, each without effect.
+const KEY_OF_RECORDS: u64 = u64::from_le_bytes([0, 0, 0, 1, 7, 0, 0, 0]);
+const COPY_OF_RECORDS: u64 = 1;
+
+fn bytes(value: &impl Serialize) -> Vec<u8> {
+    to_bytes(value).expect("it serialises")
+}
+
+/// Where an end of a channel or pipe is, as it travels.
+fn address(context: &Context, number: u32, key: u64) -> (ContextId, u32, u64) {
+    (context.id(), number, key)
+}
+
+/// A sender of `context`, as it travels.
+fn sender(context: &Context, number: u32) -> Vec<u8> {
+    bytes(&(address(context, number, KEY_OF_RECORDS), COPY_OF_RECORDS))
+}
+
+/// A context as it travels.
+fn named(context: &Context) -> Vec<u8> {
+    bytes(&(context.id(), context.name()))
+}
+
+/// A call of `mark` as a text, and what it makes: the text's length, which comes first, is the flags of the call.
+fn marking(folder: &ScratchDir) -> (String, PathBuf) {
+    let name = <context_values::mark as Remote>::NAME;
+    let mut path = folder.path().join("mark").display().to_string();
+    // Neither a cast nor with a deadline.
+    while !(3 + name.len() + path.len()).is_multiple_of(4) {
+        path.push('x');
+    }
+    let call = [&(name.len() as u16).to_le_bytes()[..], name.as_bytes(), &bytes(&path)].concat();
+    (String::from_utf8(call).expect("it is text"), path.into())
+}
+
+/// Plays it where the hostile child is directly below, and where it is behind an agent.
+#[track_caller]
+fn under_attack(play: impl Fn(&Attack)) {
+    for place in [Place::Below, Place::Behind] {
+        let _leaks = Leaks::begin();
+        let mut attack = Attack::with_functions(env!("CARGO_BIN_EXE_hostile"), "values", place);
+        play(&attack);
+        attack.expect(Outlook::Stays);
+        attack.expect_bounds();
+        attack.end();
+    }
+}
+
+/// That a call has failed because what it gave names `other`.
+#[track_caller]
+fn refused<T, E: std::fmt::Debug>(attack: &Attack, other: &Context, outcome: Result<T, CallError<E>>) {
+    match outcome {
+        Err(CallError::Failed(error)) => refused_by(attack, other, &error),
+        Err(CallError::Function(error)) => panic!("it has run: {error:?}"),
+        Ok(_) => panic!("it names {other:?}"),
+    }
+}
+
+#[track_caller]
+fn refused_by(attack: &Attack, other: &Context, error: &Error) {
+    let Error::Undelivered { context, reason: Reason::Refused, detail } = error else { panic!("{error}") };
+    assert_eq!(context, attack.hostile.name());
+    let about = format!("of {} ({other}), which is neither itself nor below it", other.id());
+    assert!(detail.contains(&about) && detail.contains("Context::by_id"), "{error}");
+}
+
+/// The contexts of an attack that the hostile child was not told of and that are not its own.
+fn others(attack: &Attack) -> Vec<Context> {
+    attack.honest.clone()
+}
+
+#[test]
+fn whatever_a_sender_claims_to_lead_to_it_is_none_of_the_trees_services() {
+    under_attack(|attack| {
+        let scratch = ScratchDir::new("mark");
+        let (order, path) = marking(&scratch);
+        let root: &Context = &attack.router;
+        for number in SERVICES.into_iter().chain([0, HANDLERS, HUBS | 9, u32::MAX]) {
+            let say = sender(root, number);
+            let to = attack.hostile.call(context_values::sender { say }).expect("the key decides");
+            for _ in 0..3 {
+                let _ = to.send(&order);
+            }
+            assert!(eventually(LIMIT, || to.is_closed()), "{number}: there is no such channel");
+            let error = to.send(&order).expect_err("there is no such channel").to_string();
+            assert!(error.contains("the receiver is gone"), "{number}: {error}");
+            for other in others(attack) {
+                refused(
+                    attack,
+                    &other,
+                    attack.hostile.call(context_values::sender { say: sender(&other, number) }),
+                );
+            }
+        }
+        // Each of them answers, and none has done anything.
+        for context in attack.honest.iter().chain([root]) {
+            context.call(stock::ping {}).expect("it is there");
+            assert!(!path.exists(), "what the hostile child said has run");
+        }
+        // What it would have been: a chain of that context takes it.
+        root.chain()
+            .and_then(|chain| chain.call(context_values::mark { path: path.clone() }).map_err(Error::from))
+            .expect("it may");
+        assert!(path.exists());
+    });
+}
+
+#[test]
+fn a_pipe_or_receiver_that_is_none_neither_lets_anything_go_nor_runs_a_program() {
+    under_attack(|attack| {
+        let root: &Context = &attack.router;
+        for number in SERVICES.into_iter().chain([0, HANDLERS, HUBS | 8]) {
+            // An order to let the context go, and one to run a program, as long as a greeting.
+            for key in [0x0101_0F00, KEY_OF_RECORDS, 0x2D2D_0201] {
+                let say = || bytes(&address(root, number, key));
+                let writer =
+                    attack.hostile.call(context_values::writer { say: say() }).expect("the key decides");
+                let _ = writer.finish();
+                let mut reader =
+                    attack.hostile.call(context_values::reader { say: say() }).expect("the key decides");
+                let error = reader.next_chunk().expect_err("there is no such pipe").to_string();
+                assert!(
+                    error.contains("nothing listens there") || error.contains("does not know"),
+                    "{error}"
+                );
+                let from =
+                    attack.hostile.call(context_values::receiver { say: say() }).expect("the key decides");
+                assert!(matches!(from.recv_timeout(LIMIT), Err(RecvError::Lost(_))));
+                for other in others(attack) {
+                    let say = || bytes(&address(&other, number, key));
+                    refused(attack, &other, attack.hostile.call(context_values::writer { say: say() }));
+                    refused(attack, &other, attack.hostile.call(context_values::reader { say: say() }));
+                    refused(attack, &other, attack.hostile.call(context_values::receiver { say: say() }));
+                }
+            }
+        }
+        for context in &attack.honest {
+            context.call(stock::ping {}).expect("it is there");
+        }
+    });
+}
+
+#[test]
+fn a_context_that_is_another_cannot_be_passed_off_as_ones_own() {
+    under_attack(|attack| {
+        let root: &Context = &attack.router;
+        let fake = |id: ContextId| bytes(&(id, format!("{}.worker", attack.hostile)));
+        for other in others(attack).iter().chain([root]) {
+            refused(attack, other, attack.hostile.call(context_values::context { say: fake(other.id()) }));
+            refused(attack, other, attack.hostile.call(context_values::error { say: named(other) }));
+            let within = vec![None, Some((1_u8, (other.id(), "worker"), (address(root, 300, 1), 1_u64)))];
+            refused(attack, other, attack.hostile.call(context_values::nested { say: bytes(&within) }));
+            let chain = attack.hostile.chain().expect("the tree lives");
+            refused(attack, other, chain.call(context_values::context { say: named(other) }));
+        }
+        // Numbers that nobody has yet, and may have next.
+        for number in [40, 1 << 20, u32::MAX] {
+            let error = attack.hostile.call(context_values::context { say: fake(ContextId(number)) });
+            assert!(matches!(
+                error,
+                Err(CallError::Failed(Error::Undelivered { reason: Reason::Refused, .. }))
+            ));
+        }
+        let own = attack
+            .hostile
+            .call(context_values::context { say: fake(attack.hostile.id()) })
+            .expect("it is itself");
+        assert_eq!((own.id(), own.name()), (attack.hostile.id(), attack.hostile.name()));
+    });
+}
+
+#[test]
+fn what_is_below_a_context_is_its_own_and_has_no_name_of_others() {
+    under_attack(|attack| {
+        let granted =
+            attack.hostile.call(context_values::ask { of: 0, service: Handle::ALLOCATE.0, say: Vec::new() });
+        let granted = granted.expect("it may ask");
+        let (_, first): (u8, u32) =
+            offshoot_agent::codec::from_bytes(&granted[..granted.len() - 1]).expect("it is a block");
+        let says = |id: u32, name: &str| {
+            attack.hostile.call(context_values::context { say: bytes(&(ContextId(id), name)) })
+        };
+        assert!(says(first, "mine").is_err(), "it has a number and no child");
+        attack
+            .hostile
+            .call(context_values::announce { child: first, parent: attack.hostile.id().0 })
+            .expect("it speaks");
+        attack.hostile.call(context_values::announce { child: first + 1, parent: first }).expect("it speaks");
+        let own = format!("{}.own", attack.hostile);
+        for (id, name, shown) in [
+            (first, own.as_str(), own.clone()),
+            (first + 1, own.as_str(), own.clone()),
+            (first, "controller", format!("context #{first}")),
+            (first + 1, attack.honest[0].name(), format!("context #{}", first + 1)),
+            (first, &format!("{}x", attack.hostile), format!("context #{first}")),
+        ] {
+            let context = says(id, name).expect("it is its own");
+            assert_eq!((context.id(), context.name()), (ContextId(id), shown.as_str()));
+        }
+        // Nobody is there who could be meant by the number of one that is gone.
+        let gone = attack.router.local().connect().expect("it is up");
+        refused(attack, &gone, says(gone.id().0, "gone"));
+        gone.shutdown().expect("it ends");
+        let gone = says(gone.id().0, "gone").expect("nobody is there");
+        assert!(gone.call(stock::ping {}).is_err());
+    });
+}
+
+#[test]
+fn what_a_context_was_told_of_it_may_name_and_nothing_else() {
+    under_attack(|attack| {
+        let told = |other: &Context, names: &Context| {
+            attack.hostile.call(context_values::told { other: other.clone(), say: named(names) })
+        };
+        let (root, sibling) = (Context::clone(&attack.router), attack.honest[0].clone());
+        refused(attack, &root, told(&sibling, &root));
+        assert_eq!(told(&sibling, &sibling).expect("it was told"), sibling);
+        assert_eq!(told(&root, &root).expect("it was told"), root);
+        let another = attack.router.local().connect().expect("it is up");
+        refused(attack, &another, told(&sibling, &another));
+        refused(attack, &another, attack.hostile.call(context_values::sender { say: sender(&another, 300) }));
+        // A sender of its own channel, which this process hands on, tells of it as well.
+        let scratch = ScratchDir::new("sum");
+        let to = another.call(channel_ends::collect { sum: scratch.path().join("sum") }).expect("it has one");
+        let bait = attack.hostile.start(channel_ends::count_to { count: 0, to });
+        assert!(attack.hostile.call(context_values::context { say: named(&another) }).is_ok());
+        bait.cancel();
+        // So does a path.
+        let apart = attack.router.local().connect().expect("it is up");
+        refused(attack, &apart, told(&sibling, &apart));
+        attack.router.open_path(&attack.hostile, &apart);
+        assert_eq!(told(&sibling, &apart).expect("they have a path"), apart);
+        attack.router.close_path(&attack.hostile, &apart);
+        refused(attack, &apart, told(&sibling, &apart));
+    });
+}
+
+#[test]
+fn messages_and_calls_from_below_are_held_to_the_same() {
+    under_attack(|attack| {
+        let root: &Context = &attack.router;
+        let handler = |_: &Context, _, context: Context| context.name().to_owned();
+        let _handle = attack.router.add_handler_at(Handle(300), Policy::Anyone, handler).expect("it is free");
+        let (to, from) = root.channel::<Context>().expect("the tree lives");
+        let ask = |service: u32, say: Vec<u8>| {
+            let answer =
+                attack.hostile.call(context_values::ask { of: 0, service, say }).expect("it is answered");
+            String::from_utf8_lossy(&answer).into_owned()
+        };
+        let call = |name: &str, arguments: Vec<u8>| {
+            ask(
+                Handle::CALL.0,
+                [&[0][..], &(name.len() as u16).to_le_bytes(), name.as_bytes(), &arguments].concat(),
+            )
+        };
+        let take = |context: &Context| call(<context_values::take as Remote>::NAME, named(context));
+        let take_sender =
+            |context: &Context| call(<context_values::take_sender as Remote>::NAME, sender(context, 300));
+        for other in others(attack).iter().chain([root]) {
+            attack
+                .hostile
+                .call(context_values::send { say: named(other), to: to.clone() })
+                .expect("it speaks");
+            match from.recv_timeout(LIMIT) {
+                Err(RecvError::Unreadable(error)) => refused_by(attack, other, &error),
+                received => panic!("{received:?}"),
+            }
+            for told in [take(other), ask(300, named(other))] {
+                assert!(told.contains("neither itself nor below it"), "{told}");
+            }
+        }
+        for other in others(attack) {
+            let told = take_sender(&other);
+            assert!(told.contains("neither itself nor below it"), "{told}");
+        }
+        // Its own goes through.
+        let own = attack.hostile.name();
+        attack.hostile.call(context_values::send { say: named(&attack.hostile), to }).expect("it speaks");
+        assert_eq!(from.recv_timeout(LIMIT).map(|context| context.id()), Ok(attack.hostile.id()));
+        assert!(take(&attack.hostile).ends_with(own) && ask(300, named(&attack.hostile)).ends_with(own));
+    });
+}
+
+#[test]
+fn an_agent_holds_what_is_below_it_to_the_same_and_obeys_those_above() {
+    let _leaks = Leaks::begin();
+    let attack = Attack::with_functions(env!("CARGO_BIN_EXE_hostile"), "values", Place::Behind);
+    let (agent, below) = (&attack.honest[1], &attack.honest[2]);
+    let fetch = |tell: Option<&Context>, names: &Context| {
+        agent.call(context_values::fetch {
+            other: attack.hostile.clone(),
+            tell: tell.cloned(),
+            say: named(names),
+        })
+    };
+    let refused = |outcome: Result<String, CallError<String>>| {
+        let why = outcome.expect_err("it may not name it").to_string();
+        assert!(why.contains("neither itself nor below it"), "{why}");
+    };
+    for other in [&attack.honest[0], agent, below, &attack.router] {
+        refused(fetch(None, other));
+    }
+    assert_eq!(fetch(None, &attack.hostile).as_deref(), Ok(attack.hostile.name()));
+    // What the agent itself tells it of; what only the root knows of is that one's.
+    assert_eq!(fetch(Some(below), below).as_deref(), Ok(below.name()));
+    assert_eq!(fetch(Some(&attack.honest[0]), &attack.honest[0]).as_deref(), Ok(attack.honest[0].name()));
+    refused(fetch(None, agent));
+    attack.end();
+}
+
+#[test]
+fn honest_contexts_give_back_and_hand_on_what_they_were_given() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("sum");
+    let tree = Tree::new();
+    let (one, other) = (tree.child(), tree.child());
+    let below = one.local().connect().unwrap_or_else(|error| panic!("{error}"));
+    let root = Context::clone(&tree.router);
+    // All that one knows by being told.
+    let (to, from) = root.channel::<String>().expect("the tree lives");
+    let given = vec![root.clone(), one.clone(), other.clone(), below.clone()];
+    let (back, to) =
+        one.call(context_values::give_back { contexts: given.clone(), to }).expect("all were given");
+    assert_eq!(back, given);
+    to.send(&"back".into()).expect("there is a receiver");
+    drop(to);
+    assert_eq!(from.recv_timeout(LIMIT).as_deref(), Ok("back"));
+    // What was handed on below.
+    let (to, _from) = root.channel::<String>().expect("the tree lives");
+    let (back, _) =
+        below.call(context_values::give_back { contexts: given[2..3].to_vec(), to }).expect("it was given");
+    assert_eq!(back, std::slice::from_ref(&other));
+    // A sender of one that is below who gives it.
+    let sum = scratch.path().join("sum");
+    let to =
+        one.call(context_values::bring { other: below.clone(), sum: sum.clone() }).expect("it is below it");
+    to.send(&5).expect("there is a receiver");
+    drop(to);
+    let text = |path: &PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+    assert!(eventually(LIMIT, || text(&sum).trim() == "5"));
+    // The receiver of a channel is told by its messages.
+    let (jobs, queue) = root.channel::<Context>().expect("the tree lives");
+    let reply = one.start(context_values::first { from: queue });
+    jobs.send(&other).expect("there is a receiver");
+    assert_eq!(reply.wait().expect("it was sent"), other);
+}
+
+#[test]
+fn a_guest_is_not_reached_by_those_it_has_not_spoken_to() {
+    under_attack(|attack| {
+        let folder = ScratchDir::new("guest");
+        let listener = attack.router.listen(folder.path().join("socket")).expect("nobody is there");
+        let (mut peer, number) = JoinPeer::joined(env!("CARGO_BIN_EXE_join-peer"), listener.path());
+        let guest = listener.accept_timeout(LIMIT).expect("it has joined");
+        assert_eq!(guest.id(), ContextId(number));
+        let name = <attributes::for_anyone as Remote>::NAME;
+        let length = u8::try_from(name.len()).expect("it is short");
+        let take = [&[0, length, 0], name.as_bytes()].concat();
+        for service in SERVICES.into_iter().chain([HANDLERS, HUBS, HUBS | HANDLERS]) {
+            let asked = attack.hostile.call(context_values::ask { of: number, service, say: take.clone() });
+            let Err(CallError::Function(why)) = asked else { panic!("{service}: it is heard: {asked:?}") };
+            assert_eq!(why, Reason::Isolated.to_string(), "{service}");
+        }
+        // The guest speaks to whom it likes.
+        let honest = attack.honest[0].id().0;
+        assert_eq!(peer.does(&format!("place {honest}")).as_deref(), Ok(attack.honest[0].name()));
+        assert_eq!(peer.does(&format!("count {honest}")).as_deref(), Ok("0 1 2"));
+        drop(peer);
+    });
+}

@@ -1,0 +1,40 @@
+//! Agents that do not have the functions of this program: found out when they are connected, and not at a call.
+
+use offshoot::{CallError, ConnectErrorKind, Error, Router, remote, stock};
+use offshoot_test_agent as own;
+use offshoot_tests::Leaks;
+use offshoot_tests::tree::{refused, router};
+
+/// In this program and in no agent.
+#[remote]
+fn only_here() -> u32 {
+    7
+}
+
+#[test]
+fn an_agent_that_was_built_without_a_function_of_the_program_is_refused_at_once() {
+    let _leaks = Leaks::begin();
+    let router = Router::builder().package("offshoot-test-agent").start().expect("there are threads");
+    let error = refused(router.local().connect());
+    assert_eq!(error.kind, ConnectErrorKind::Functions);
+    assert!(error.detail.contains("built without missing_functions::only_here"), "{error}");
+    assert!(error.hint.contains("build the agent anew"), "{error}");
+}
+
+#[test]
+fn the_stock_agent_is_taken_and_a_function_that_it_lacks_is_named_at_the_call() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let child = router.local().connect().unwrap_or_else(|error| panic!("{error}"));
+    child.call(stock::ping {}).unwrap_or_else(|error| panic!("{error}"));
+    let outcomes = [child.call(only_here {}).map(drop), child.call(own::nothing {})];
+    for (outcome, name) in
+        outcomes.into_iter().zip(["missing_functions::only_here", "offshoot_test_agent::nothing"])
+    {
+        let Err(CallError::Failed(Error::NoSuchFunction { function, .. })) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(function, name);
+    }
+    assert_eq!(router.call(only_here {}), Ok(7), "here it is");
+}
