@@ -1,11 +1,11 @@
-//! `hosts HOST...`: becomes root at every host by ssh and sudo, and tells what is there.
+//! `hosts HOST...`: runs as root on every host through ssh and sudo and prints its facts.
 
 use offshoot::stock::facts;
 
 fn main() -> offshoot::Result<()> {
     let hosts: Vec<String> = std::env::args().skip(1).collect();
     offshoot::run(|router| {
-        // Every hop is under way before the first of them is waited for.
+        // Start every hop before waiting for the first one.
         let mut roots = Vec::new();
         for host in hosts {
             let user = router.ssh(host).open()?.context();
