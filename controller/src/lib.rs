@@ -30,11 +30,9 @@
 //! [`stock`] need neither: [`run`] sends the stock agent. A panic in a function is
 //! an error of its call there, with message and place; the stock agent, which is built for size, ends with a panic.
 
-mod guarded;
 mod images;
 #[cfg(feature = "log")]
 mod log;
-mod own;
 mod run;
 
 pub use images::FOLDER_VARIABLE;

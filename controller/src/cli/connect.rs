@@ -3,10 +3,10 @@
 //!
 //! It takes hops only through the library's builders and knows nothing of what is done at the targets.
 
-use super::arguments::Connection;
-use super::password::{self, Terminal};
-use super::target::{self, Shell, Target, TargetError};
-use super::verbose;
+use super::args::Connection;
+use super::targets::{self as target, Shell, Target, TargetError};
+use super::ui::password::{self, Terminal};
+use super::ui::verbose;
 use offshoot::harmless;
 use offshoot::methods::{Local, Method, Ssh, Sudo};
 use offshoot::{ConnectErrorKind, Connecting, Context, Error, Secret};

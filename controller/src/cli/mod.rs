@@ -3,28 +3,22 @@
 //! The main thread holds the tree and waits for the end, whether the work's own or a signal's; the work is done by
 //! other threads, so nothing they wait for can keep the tree alive.
 
-mod arguments;
+mod args;
+mod command;
 mod connect;
-mod interrupts;
-mod jobs;
-mod lines;
-mod output;
-mod password;
-mod ping;
-mod run;
-mod signals;
-mod standard;
-mod target;
-mod verbose;
+mod targets;
+mod ui;
 
-use arguments::{Action, Arguments, Subject};
+use args::{Action, Arguments, Subject};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
+use command::{ping, run};
 use offshoot::{Context, Filter, Router};
 use signal_hook::consts::SIGQUIT;
 use std::process::exit;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
+use ui::{interrupts, jobs, output, password, signals, verbose};
 
 /// What ends this program.
 enum Event {
@@ -75,7 +69,7 @@ fn refuse(error: clap::Error) -> ! {
             let similar = said(ContextKind::SuggestedArg);
             let verb =
                 words.first().map(|word| offshoot::harmless(&word.to_string_lossy())).unwrap_or_default();
-            match (arguments::of_ssh(&option), similar) {
+            match (args::of_ssh(&option), similar) {
                 _ if forgotten => {
                     eprintln!("offshoot: {option} is no option of offshoot run.");
                     forgot_separator()
@@ -109,7 +103,7 @@ fn explain(subject: Option<Subject>) -> ! {
             .unwrap_or_default()
     };
     let text = match subject {
-        Some(Subject::Targets) => arguments::TARGETS.to_owned(),
+        Some(Subject::Targets) => args::TARGETS.to_owned(),
         Some(Subject::Run) => long("run"),
         Some(Subject::Ping) => long("ping"),
         None => command.render_long_help().to_string(),

@@ -3,7 +3,7 @@
 
 // The command line is a program and no library, so its module is compiled in from where it is.
 #[expect(dead_code, unreachable_pub, reason = "the check does not need all of the grammar's faces")]
-#[path = "../../../../controller/src/cli/target/mod.rs"]
+#[path = "../../../../controller/src/cli/targets/mod.rs"]
 mod target;
 
 use crate::input::Input;

@@ -1,9 +1,9 @@
 //! `offshoot ping`: how long it takes to connect, and how long an empty call takes to go there and back.
 
-use super::arguments::Ping;
-use super::connect::Paths;
-use super::output::{Outlet, tell};
-use super::{Events, TRANSPORT};
+use super::super::args::Ping;
+use super::super::connect::Paths;
+use super::super::ui::output::{Outlet, tell};
+use super::super::{Events, TRANSPORT, misused, start_log, with_tree};
 use offshoot::harmless;
 use offshoot::{Context, stock};
 use serde_json::Value;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 /// Measures, and ends this program.
 pub fn main(ping: Ping) -> ! {
-    let log = super::start_log(ping.connection.verbose);
-    let paths = Paths::plan([ping.target.as_str()], &ping.connection, false)
-        .unwrap_or_else(|error| super::misused(error));
-    super::with_tree(log, Duration::ZERO, move |root, _: &Events| measure(&ping, &paths, root))
+    let log = start_log(ping.connection.verbose);
+    let paths =
+        Paths::plan([ping.target.as_str()], &ping.connection, false).unwrap_or_else(|error| misused(error));
+    with_tree(log, Duration::ZERO, move |root, _: &Events| measure(&ping, &paths, root))
 }
 
 fn measure(ping: &Ping, paths: &Paths, root: &Context) -> i32 {

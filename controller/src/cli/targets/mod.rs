@@ -2,7 +2,7 @@
 //!
 //! Pure: text in, values out, and back. It reads no file, knows no defaults and takes no hop; [`parse`] has the grammar.
 
-mod inline;
+mod inline_password;
 mod parse;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,15 @@
 //! Where the controller finds the images of agents: given by the program, the program itself, embedded in it, or in a
 //! folder.
 
-use crate::guarded::{Owners, Refused, built_in};
-use crate::own;
+mod self_image;
+mod trusted_file;
+
 use offshoot_agent::images::Find;
 use offshoot_agent::macro_support::linkme;
 use offshoot_agent::{Error, FINDERS, Search};
 use offshoot_bootstrap::{Image, Platform};
 use std::path::{Path, PathBuf};
+use trusted_file::{Owners, Refused, built_in};
 
 mod embedded {
     use offshoot_bootstrap::Platform;
@@ -25,7 +27,7 @@ const STOCK: &str = "offshoot-agent";
 static FINDER: fn(Search) -> Result<Find, Error> = |mut search| {
     // What takes time, and what may be wrong with it, before the tree is there.
     if search.own {
-        let image = own::image(|platform| find(search.folder.as_deref(), STOCK, platform))?;
+        let image = self_image::image(|platform| find(search.folder.as_deref(), STOCK, platform))?;
         search.given.push(image);
     }
     Ok(Box::new(move |platform| given_or_found(&search, platform)))

@@ -4,7 +4,7 @@
 //! square brackets stands for itself, and outside of them `%XX` is a byte in hexadecimal. So `password-file=[/etc/x]`,
 //! `password-file=%2Fetc%2Fx` and `ssh:[::1]:22` say what they seem to.
 
-use super::{Hop, Local, Shell, Ssh, Sudo, Target, inline};
+use super::{Hop, Local, Shell, Ssh, Sudo, Target, inline_password};
 use offshoot::methods::HostKeys;
 use std::fmt;
 use std::ops::Range;
@@ -87,7 +87,7 @@ struct Piece<'a> {
 
 /// Reads a target.
 pub(super) fn target(text: &str) -> std::result::Result<Target, TargetError> {
-    if let Some(place) = inline::password(text) {
+    if let Some(place) = inline_password::find(text) {
         return Err(with_password(text, place));
     }
     let read = || {

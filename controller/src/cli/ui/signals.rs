@@ -1,6 +1,6 @@
 //! Signals that ask this program to end. They become events, so that the tree is torn down by whoever holds it.
 
-use super::Event;
+use super::super::Event;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io;

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// Finds what is a password, or looks like one, in a text that is to be a target: `USER:PASSWORD@HOST`, also behind `ssh:` and
 /// `ssh://`, `sudo:USER:PASSWORD`, and `password=PASSWORD`. Gives its place in characters. More than the password may be in it, but not less.
-pub(super) fn password(text: &str) -> Option<Range<usize>> {
+pub(super) fn find(text: &str) -> Option<Range<usize>> {
     let glyphs = unquoted(text);
     if let Some(place) = option(&glyphs) {
         return Some(place);

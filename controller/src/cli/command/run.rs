@@ -1,10 +1,11 @@
 //! `offshoot run`: a program at one target, as ssh would run it, or at several, line by line.
 
-use super::arguments::Run;
-use super::connect::{Failure, Paths};
-use super::lines::Lines;
-use super::output::{Inlet, Outlet, Stream, tell};
-use super::{Event, Events, TRANSPORT, interrupts, verbose};
+use super::super::args::Run;
+use super::super::connect::{Failure, Paths};
+use super::super::ui::lines::Lines;
+use super::super::ui::output::{Inlet, Outlet, Stream, tell};
+use super::super::ui::{interrupts, verbose};
+use super::super::{Event, Events, GRACE, TRANSPORT, misused, start_log, with_tree};
 use offshoot::harmless;
 use offshoot::{Command, Context, Error, ExitStatus, Process, Reader, Writer};
 use serde_json::Value;
@@ -64,14 +65,14 @@ pub fn main(run: Run) -> ! {
             [target, words @ ..] if !words.is_empty() => format!("{target} -- {}", words.join(" ")),
             _ => format!("{} -- uname -a", targets.join(" ")),
         };
-        super::misused(format!(
+        misused(format!(
             "what is to be run? The program and its arguments stand after `--`:\n    offshoot run {words}"
         ));
     }
-    let log = super::start_log(connection.verbose);
+    let log = start_log(connection.verbose);
     let forward_stdin = targets.len() == 1 && !no_stdin && detach.is_none();
     let paths = Paths::plan(targets.iter().map(String::as_str), &connection, forward_stdin)
-        .unwrap_or_else(|error| super::misused(error));
+        .unwrap_or_else(|error| misused(error));
     for (again, first) in &paths.repeated {
         let (again, first) = (harmless(again), harmless(first));
         match again == first {
@@ -83,7 +84,7 @@ pub fn main(run: Run) -> ! {
     let several = targets.len() > 1;
     let (stdout, stderr) = match (Outlet::stdout(), Outlet::stderr()) {
         (Ok(stdout), Ok(stderr)) => (stdout, stderr),
-        (Err(error), _) | (_, Err(error)) => super::misused(format!("its own output: {error}")),
+        (Err(error), _) | (_, Err(error)) => misused(format!("its own output: {error}")),
     };
     let job = Arc::new(Job {
         paths,
@@ -98,9 +99,9 @@ pub fn main(run: Run) -> ! {
         stdout,
         stderr,
     });
-    let grace = Duration::from_secs(grace.unwrap_or(super::GRACE).into());
+    let grace = Duration::from_secs(grace.unwrap_or(GRACE).into());
     interrupts::expect(job.labels.len());
-    super::with_tree(log, grace, move |root, events| {
+    with_tree(log, grace, move |root, events| {
         job.paths.open(root);
         let status =
             if job.labels.len() == 1 { job.at(0, root, events) } else { job.everywhere(root, events) };
