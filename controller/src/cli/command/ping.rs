@@ -1,21 +1,55 @@
 //! `offshoot ping`: how long it takes to connect, and how long an empty call takes to go there and back.
 
-use super::super::args::Ping;
-use super::super::connect::Paths;
-use super::super::ui::output::{Outlet, tell};
-use super::super::{Events, TRANSPORT, misused, start_log, with_tree};
+use crate::cli::app::{start_log, with_tree};
+use crate::cli::args::Connection;
+use crate::cli::connect::Paths;
+use crate::cli::event::Events;
+use crate::cli::exit::{NO_READER, TRANSPORT, misused};
+use crate::cli::ui::notes::tell;
+use crate::cli::ui::outlet::Outlet;
+use clap::Args;
 use offshoot::harmless;
 use offshoot::{Context, stock};
 use serde_json::Value;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Measures, and ends this program.
-pub fn main(ping: Ping) -> ! {
-    let log = start_log(ping.connection.verbose);
-    let paths =
-        Paths::plan([ping.target.as_str()], &ping.connection, false).unwrap_or_else(|error| misused(error));
-    with_tree(log, Duration::ZERO, move |root, _: &Events| measure(&ping, &paths, root))
+const ABOUT: &str = "\
+Measures round trips to a target: how long it takes to connect, and then how long an empty call
+takes to go there and back.";
+
+const EXAMPLES: &str = "\
+Examples:
+  offshoot ping web1
+  offshoot ping -c 100 deploy@web1/sudo
+  offshoot ping --json local/sudo";
+
+/// Measures round trips to a target
+#[derive(Args, Debug)]
+#[command(long_about = ABOUT, after_long_help = EXAMPLES)]
+pub struct Ping {
+    #[command(flatten)]
+    connection: Connection,
+    /// How many round trips to make
+    #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    count: u32,
+    /// Print one JSON object: target, connect_ms, count, min_us, median_us, max_us
+    #[arg(long)]
+    json: bool,
+    /// A path of hops, see `offshoot help targets`
+    #[arg(value_name = "TARGET")]
+    target: String,
+}
+
+impl super::Command for Ping {
+    const NAME: &str = "ping";
+
+    fn run(self) -> ! {
+        let log = start_log(self.connection.verbose);
+        let paths = Paths::plan([self.target.as_str()], &self.connection, false)
+            .unwrap_or_else(|error| misused(error));
+        with_tree(log, Duration::ZERO, move |root, _: &Events| measure(&self, &paths, root))
+    }
 }
 
 fn measure(ping: &Ping, paths: &Paths, root: &Context) -> i32 {
@@ -63,7 +97,7 @@ fn measure(ping: &Ping, paths: &Paths, root: &Context) -> i32 {
     match shown() {
         Ok(Ok(())) => 0,
         Ok(Err(error)) => failed(format!("lost {target}: {}", harmless(&error.to_string())), Vec::new()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 128 + 13,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => NO_READER,
         Err(error) => {
             tell(&format!("writing the output: {error}"));
             TRANSPORT

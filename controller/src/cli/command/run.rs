@@ -1,11 +1,17 @@
 //! `offshoot run`: a program at one target, as ssh would run it, or at several, line by line.
 
-use super::super::args::Run;
-use super::super::connect::{Failure, Paths};
-use super::super::ui::lines::Lines;
-use super::super::ui::output::{Inlet, Outlet, Stream, tell};
-use super::super::ui::{interrupts, verbose};
-use super::super::{Event, Events, GRACE, TRANSPORT, misused, start_log, with_tree};
+use crate::cli::app::{start_log, with_tree};
+use crate::cli::args::Connection;
+use crate::cli::connect::{Failure, Paths};
+use crate::cli::event::{Event, Events};
+use crate::cli::exit::{NO_READER, NOT_EXECUTABLE, NOT_FOUND, TRANSPORT, misused};
+use crate::cli::ui::inlet::Inlet;
+use crate::cli::ui::lines::Lines;
+use crate::cli::ui::notes::tell;
+use crate::cli::ui::outlet::Outlet;
+use crate::cli::ui::stream::Stream;
+use crate::cli::ui::{interrupts, verbose};
+use clap::Args;
 use offshoot::harmless;
 use offshoot::{Command, Context, Error, ExitStatus, Process, Reader, Writer};
 use serde_json::Value;
@@ -14,18 +20,165 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Exit status: the program was found and could not be executed.
-const NOT_EXECUTABLE: i32 = 126;
-/// Exit status: the program was not found.
-const NOT_FOUND: i32 = 127;
-/// Exit status: nobody reads our stdout, as a program has that SIGPIPE ended.
-const NO_READER: i32 = 128 + 13;
+const ABOUT: &str = "\
+Runs a program at one target or at several, as a careful `ssh TARGET CMD` would.
+
+The arguments arrive as they are given; no shell takes them apart. Where a shell is wanted, name
+one: `offshoot run web1 -- sh -c 'cd /srv && ls *.log | wc -l'`.
+
+At one target stdin is forwarded, output comes unchanged and at once, and the exit status is that
+of the program, or 128 and the number of the signal that ended it. Several targets are reached and
+run in parallel; each line has its target before it, stdin is not forwarded, and the exit status is
+0 where all succeeded and else the highest.
+
+Output goes on until all who hold it have ended, or have written nothing for a second when the
+program has ended; --wait-for-streams sets another time.
+
+The first Ctrl-C, SIGTERM or SIGHUP that this command gets is passed on to the program, which has
+--grace seconds to end; its output is still shown, and its status is its own. The second one ends
+everything.
+
+When the program ends by itself, daemons that it has started stay: what has a session of its own and
+holds none of its streams. All else that it has started is ended, and with --end-all daemons are as
+well. When this command is ended, or a host is lost, everything ends. -v tells what was ended and
+what goes on. With --detach NAME the program is started without streams and let go: it goes on by
+itself, and its process number is printed.
+
+A host that vanishes without a word, or hangs, is noticed by its heartbeats: when nothing has come
+from it for three of them, 45 s unless --heartbeat says otherwise, the target is lost.";
+
+const EXAMPLES: &str = "\
+Exit status:
+  that of the program; 128 and the signal's number where one ended it
+  126  the program was found but could not be executed
+  127  the program was not found
+  255  a target could not be reached or was lost; stderr says at which hop, and why
+  2    the command line was wrong
+
+The variable OFFSHOOT_LOG says more exactly than -v what is logged: pieces by commas, such as
+warn,offshoot_agent=debug; `io` logs the header of each frame of this process.
+
+With --json, the stdout objects of a target put together are its output, byte for byte, and so for
+stderr; a piece that is not UTF-8 comes as stdout_base64 or stderr_base64. What a remote said before
+a failure comes with the error, as said.
+
+Passwords are asked for on the terminal where one is needed, once for each hop, or read from the
+first line of the file that password-file=PATH on the hop names; with -n, PATH can be - for stdin.
+With --same-password one answer is for all hops of the same method and the same user: of ssh, the
+user to log in as (hops that name none count as of one), of sudo, the user who calls it.
+
+Examples:
+  offshoot run local -- uname -a
+  offshoot run web1/sudo -- systemctl is-active nginx
+  offshoot run -i key -p 2222 deploy@web1/sudo:postgres -- psql -c 'select 1'
+  offshoot run 'web1/sudo,password-file=[/run/secrets/web1]' -- id
+  offshoot run ssh:bastion/ssh:db7/sudo -- tar -C /etc -cz . > etc.tar.gz
+  offshoot run web1/sudo -- tee /etc/motd < motd
+  offshoot run --detach backup web1/sudo -- /usr/local/sbin/backup --all
+  offshoot run --json web1 web2 -- df -P / | jq .";
+
+/// How long programs have to end after the first signal, in seconds.
+const GRACE: u32 = 10;
 
 /// The stack of a thread that only moves bytes: there may be two for each of a thousand targets.
 const SMALL_STACK: usize = 256 << 10;
 
 /// The most of stdin that is read at once.
 const PIECE: usize = 64 << 10;
+
+/// Runs a program at one target or at several
+#[derive(Args, Debug)]
+#[command(long_about = ABOUT, after_long_help = EXAMPLES, override_usage = "offshoot run [OPTIONS] TARGET... -- CMD [ARG]...")]
+pub struct Run {
+    #[command(flatten)]
+    connection: Connection,
+    /// Forward no stdin: the program reads an end at once
+    #[arg(short = 'n', long)]
+    no_stdin: bool,
+    /// Start the program and let it go under this name: it outlives this command
+    #[arg(long, value_name = "NAME")]
+    detach: Option<String>,
+    /// End with the program all that it has started, daemons as well
+    #[arg(long)]
+    end_all: bool,
+    /// How long others may hold its output in silence when it has ended [default: 1]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
+    wait_for_streams: Option<u32>,
+    /// Time for the program to end after the first Ctrl-C, SIGTERM or SIGHUP [default: 10]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
+    grace: Option<u32>,
+    /// Print JSON, one object a line: target with stdout, stderr, status, signal or error
+    #[arg(long)]
+    json: bool,
+    /// Where the program is to run: paths of hops, see `offshoot help targets`
+    #[arg(required = true, value_name = "TARGET")]
+    targets: Vec<String>,
+    /// The program and its arguments, after `--`
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+impl super::Command for Run {
+    const NAME: &str = "run";
+    const TAKES_PROGRAM: bool = true;
+
+    fn run(self) -> ! {
+        let Run { connection, no_stdin, detach, end_all, wait_for_streams, grace, json, targets, command } =
+            self;
+        let wait_streams = wait_for_streams.map(|seconds| Duration::from_secs(seconds.into()));
+        if command.is_empty() {
+            let words = match targets.as_slice() {
+                [target, words @ ..] if !words.is_empty() => format!("{target} -- {}", words.join(" ")),
+                _ => format!("{} -- uname -a", targets.join(" ")),
+            };
+            misused(format!(
+                "what is to be run? The program and its arguments stand after `--`:\n    offshoot run {words}"
+            ));
+        }
+        let log = start_log(connection.verbose);
+        let forward_stdin = targets.len() == 1 && !no_stdin && detach.is_none();
+        let paths = Paths::plan(targets.iter().map(String::as_str), &connection, forward_stdin)
+            .unwrap_or_else(|error| misused(error));
+        for (again, first) in &paths.repeated {
+            let (again, first) = (harmless(again), harmless(first));
+            match again == first {
+                true => tell(&format!("{again} is named twice; the program runs there once")),
+                false => tell(&format!("{again} is {first} again; the program runs there once, as {first}")),
+            }
+        }
+        let labels = distinct(&paths.targets);
+        let several = targets.len() > 1;
+        let (stdout, stderr) = match (Outlet::stdout(), Outlet::stderr()) {
+            (Ok(stdout), Ok(stderr)) => (stdout, stderr),
+            (Err(error), _) | (_, Err(error)) => misused(format!("its own output: {error}")),
+        };
+        let job = Arc::new(Job {
+            paths,
+            labels,
+            several,
+            command,
+            detach,
+            end_all,
+            wait_streams,
+            json,
+            forward_stdin,
+            stdout,
+            stderr,
+        });
+        let grace = Duration::from_secs(grace.unwrap_or(GRACE).into());
+        interrupts::expect(job.labels.len());
+        with_tree(log, grace, move |root, events| {
+            job.paths.open(root);
+            let status =
+                if job.labels.len() == 1 { job.at(0, root, events) } else { job.everywhere(root, events) };
+            let note_stdin = several && !no_stdin && job.detach.is_none();
+            if note_stdin && Inlet::stdin().is_ok_and(|mut stdin| stdin.has_data()) {
+                tell("stdin was not forwarded, for there are several targets; -n says that this is meant");
+            }
+            status
+        })
+    }
+}
 
 /// What all targets of one run share.
 struct Job {
@@ -54,63 +207,6 @@ enum Trouble {
     Output(io::Error),
     /// This signal came before it could run.
     Interrupted(i32),
-}
-
-/// Runs it, and ends this program.
-pub fn main(run: Run) -> ! {
-    let Run { connection, no_stdin, detach, end_all, wait_for_streams, grace, json, targets, command } = run;
-    let wait_streams = wait_for_streams.map(|seconds| Duration::from_secs(seconds.into()));
-    if command.is_empty() {
-        let words = match targets.as_slice() {
-            [target, words @ ..] if !words.is_empty() => format!("{target} -- {}", words.join(" ")),
-            _ => format!("{} -- uname -a", targets.join(" ")),
-        };
-        misused(format!(
-            "what is to be run? The program and its arguments stand after `--`:\n    offshoot run {words}"
-        ));
-    }
-    let log = start_log(connection.verbose);
-    let forward_stdin = targets.len() == 1 && !no_stdin && detach.is_none();
-    let paths = Paths::plan(targets.iter().map(String::as_str), &connection, forward_stdin)
-        .unwrap_or_else(|error| misused(error));
-    for (again, first) in &paths.repeated {
-        let (again, first) = (harmless(again), harmless(first));
-        match again == first {
-            true => tell(&format!("{again} is named twice; the program runs there once")),
-            false => tell(&format!("{again} is {first} again; the program runs there once, as {first}")),
-        }
-    }
-    let labels = distinct(&paths.targets);
-    let several = targets.len() > 1;
-    let (stdout, stderr) = match (Outlet::stdout(), Outlet::stderr()) {
-        (Ok(stdout), Ok(stderr)) => (stdout, stderr),
-        (Err(error), _) | (_, Err(error)) => misused(format!("its own output: {error}")),
-    };
-    let job = Arc::new(Job {
-        paths,
-        labels,
-        several,
-        command,
-        detach,
-        end_all,
-        wait_streams,
-        json,
-        forward_stdin,
-        stdout,
-        stderr,
-    });
-    let grace = Duration::from_secs(grace.unwrap_or(GRACE).into());
-    interrupts::expect(job.labels.len());
-    with_tree(log, grace, move |root, events| {
-        job.paths.open(root);
-        let status =
-            if job.labels.len() == 1 { job.at(0, root, events) } else { job.everywhere(root, events) };
-        let note_stdin = several && !no_stdin && job.detach.is_none();
-        if note_stdin && Inlet::stdin().is_ok_and(|mut stdin| stdin.has_data()) {
-            tell("stdin was not forwarded, for there are several targets; -n says that this is meant");
-        }
-        status
-    })
 }
 
 impl Job {

@@ -2,6 +2,7 @@
 //!
 //! Pure: text in, values out, and back. It reads no file, knows no defaults and takes no hop; [`parse`] has the grammar.
 
+pub mod help;
 mod inline_password;
 mod parse;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Signals that ask this program to end: the first is passed on to the programs that it runs, which have their time to end while
 //! their hosts are reached as ever; the next one ends everything.
 
-use super::super::{Event, Events};
+use crate::cli::event::{Event, Events};
 use offshoot::{Process, Signaller};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

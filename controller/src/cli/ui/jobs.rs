@@ -6,12 +6,13 @@
 //! The price: the kernel does not stop whoever reads from a terminal or sets it in the background, so that
 //! [`wait_for_foreground`] has to be asked.
 
-use super::{password, signals};
+use super::shared_fd::in_foreground;
+use super::{question, signals};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, killpg, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{LocalFlags, tcgetattr};
-use nix::unistd::{getpgrp, tcgetpgrp};
+use nix::unistd::getpgrp;
 use offshoot::Context;
 use std::fs::File;
 use std::io;
@@ -66,7 +67,7 @@ fn follow(signals: &SignalFd) {
         match waiting.take().or_else(|| next(signals, PollTimeout::NONE)) {
             // Somebody else had stopped this program, in a way that it was not told of.
             Some(Signal::SIGCONT) => {
-                password::ask_again();
+                question::ask_again();
                 // It takes away all signals to stop that were on their way.
                 taken(true);
             }
@@ -87,7 +88,7 @@ fn next(signals: &SignalFd, wait: PollTimeout) -> Option<Signal> {
 
 /// Stops this program, and returns when it goes on, with a signal that has come right after that.
 fn stop(signals: &SignalFd, signal: Signal) -> Option<Signal> {
-    password::give_back();
+    question::give_back();
     let root = jobs().root.clone();
     let pause = root.map(|root| root.router().pause());
     let only = SigSet::from(signal);
@@ -107,7 +108,7 @@ fn stop(signals: &SignalFd, signal: Signal) -> Option<Signal> {
             signal => (stopped, more) = (true, Some(signal)),
         }
     }
-    password::ask_again();
+    question::ask_again();
     if more.is_none() && (stopped || signal != Signal::SIGTSTP) {
         taken(stopped);
     }
@@ -119,11 +120,6 @@ fn taken(stopped: bool) {
     let mut jobs = jobs();
     (jobs.sent, jobs.stopped) = (false, stopped);
     TAKEN.notify_all();
-}
-
-/// Returns true if this program is in the foreground of a terminal, or `fd` is none that it belongs to.
-pub fn in_foreground(fd: impl AsFd) -> bool {
-    tcgetpgrp(fd).map_or(true, |group| group == getpgrp())
 }
 
 /// Has this program wait, stopped by `signal` with its whole process group, until it is in the foreground of a terminal: as

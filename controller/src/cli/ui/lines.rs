@@ -2,7 +2,8 @@
 //! after a moment, and goes on where it stands unless somebody else's line came between: then it goes on with its label
 //! on a line of its own. No byte is left out.
 
-use super::output::{Line, Outlet, unfinished};
+use super::outlet::{Line, Outlet};
+use super::utf8::unfinished;
 use std::borrow::Cow;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};

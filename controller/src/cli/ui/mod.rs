@@ -1,10 +1,16 @@
-//! The streams, the terminal and the signals of this process.
+//! The streams, the terminal and the signals of this process. It knows nothing of targets or of the network.
 
+pub mod inlet;
 pub mod interrupts;
 pub mod jobs;
 pub mod lines;
-pub mod output;
+pub mod notes;
+pub mod outlet;
 pub mod password;
+pub mod question;
+mod shared_fd;
 pub mod signals;
-pub mod standard;
+mod stdout_closed;
+pub mod stream;
+mod utf8;
 pub mod verbose;

@@ -1,11 +1,11 @@
 //! Signals that ask this program to end. They become events, so that the tree is torn down by whoever holds it.
 
-use super::super::Event;
+use super::question;
+use crate::cli::event::{Event, Events};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
 
 /// Whether everything is being ended already: one more interrupt ends this program at once.
 static GIVEN_UP: AtomicBool = AtomicBool::new(false);
@@ -19,7 +19,7 @@ pub fn give_up() {
 ///
 /// # Errors
 /// When the system gives no descriptors or threads.
-pub fn watch(events: Sender<Event>) -> io::Result<()> {
+pub fn watch(events: Events) -> io::Result<()> {
     // What was ignored on purpose, as by nohup, stays ignored.
     let ignored = ignored();
     let wanted =
@@ -28,7 +28,7 @@ pub fn watch(events: Sender<Event>) -> io::Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
             if signal == SIGINT && GIVEN_UP.load(Ordering::Relaxed) {
-                super::password::restore();
+                question::restore();
                 signal_hook::low_level::exit(128 + signal);
             }
             // Where nobody listens any more the program is ending already.

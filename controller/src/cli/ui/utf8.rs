@@ -1,0 +1,22 @@
+//! Characters that are cut in two.
+
+/// How many bytes at the end begin a character whose rest is not there.
+pub fn unfinished(bytes: &[u8]) -> usize {
+    match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => bytes.len() - error.valid_up_to(),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_that_is_cut_in_two_waits_for_its_rest() {
+        assert_eq!(unfinished("a€".as_bytes()), 0);
+        assert_eq!(unfinished(&"a€".as_bytes()[..3]), 2);
+        assert_eq!(unfinished(&"a€".as_bytes()[..2]), 1);
+        assert_eq!(unfinished(b"a\xff"), 0, "this will never be a character");
+    }
+}
