@@ -62,7 +62,7 @@ fn never_a_status(context: &Context, how: &str, end: impl FnOnce(u32)) {
 }
 
 #[test]
-fn a_program_whose_agent_guard_or_relay_is_told_to_end_or_killed_has_no_status() {
+fn terminating_an_agent_guard_or_relay_yields_no_exit_status() {
     let _leaks = Leaks::begin();
     let router = router();
     for (how, signalled) in [("SIGTERM", Signal::SIGTERM), ("SIGKILL", Signal::SIGKILL)] {
@@ -87,7 +87,7 @@ fn a_program_whose_agent_guard_or_relay_is_told_to_end_or_killed_has_no_status()
 }
 
 #[test]
-fn a_program_whose_ssh_or_sudo_is_told_to_end_or_killed_has_no_status() {
+fn terminating_ssh_or_sudo_yields_no_exit_status() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -114,7 +114,7 @@ fn a_program_whose_ssh_or_sudo_is_told_to_end_or_killed_has_no_status() {
 }
 
 #[test]
-fn a_command_that_was_stopped_for_too_long_tells_that_its_program_was_ended_and_no_status() {
+fn a_command_stopped_past_its_heartbeat_exits_255_and_explains_why() {
     let _leaks = Leaks::begin();
     for script in ANSWERS {
         let mut command = Command::new(offshoot_binary());
@@ -157,7 +157,7 @@ fn open_folder() -> ScratchDir {
 }
 
 #[test]
-fn an_input_that_fails_ends_the_program_before_it_could_see_an_end() {
+fn failed_stdin_kills_the_program_before_it_sees_eof() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let scratch = open_folder();
@@ -199,7 +199,7 @@ fn an_input_that_fails_ends_the_program_before_it_could_see_an_end() {
 }
 
 #[test]
-fn a_program_whose_context_is_lost_does_not_see_an_end_of_its_input() {
+fn a_program_sees_no_eof_on_stdin_when_its_context_is_lost() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let scratch = open_folder();
@@ -218,7 +218,7 @@ fn a_program_whose_context_is_lost_does_not_see_an_end_of_its_input() {
 }
 
 #[test]
-fn a_program_whose_agent_is_killed_does_not_see_an_end_of_its_input() {
+fn a_program_sees_no_eof_on_stdin_when_its_agent_is_killed() {
     let _leaks = Leaks::begin();
     let scratch = open_folder();
     let place = scratch.path().display().to_string();
@@ -255,7 +255,7 @@ fn a_program_whose_agent_is_killed_does_not_see_an_end_of_its_input() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_ends_the_program_and_is_an_error() {
+fn unreadable_stdin_kills_the_program_and_exits_255() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let scratch = open_folder();
@@ -279,7 +279,7 @@ fn a_file_that_cannot_be_read_ends_the_program_and_is_an_error() {
 }
 
 #[test]
-fn waiting_for_a_program_reads_what_nobody_took() {
+fn wait_drains_output_that_the_caller_did_not_take() {
     let _leaks = Leaks::begin();
     let router = router();
     let context = up(router.local().connect());

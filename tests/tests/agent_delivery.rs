@@ -49,7 +49,7 @@ fn host(name: &str, user: &str, line: &str) -> Sshd {
 }
 
 #[test]
-fn a_program_with_the_stock_agent_runs_programs_over_there() {
+fn the_stock_project_runs_programs_on_remote_hosts() {
     let _leaks = Leaks::begin();
     let tools = ScratchDir::new("tools");
     let _hosts = [("web1", 7), ("web2", 93)].map(|(name, percent)| {
@@ -65,7 +65,7 @@ fn a_program_with_the_stock_agent_runs_programs_over_there() {
 }
 
 #[test]
-fn a_program_with_an_agent_of_its_own_runs_its_function_over_there() {
+fn the_own_agent_project_calls_its_function_on_a_remote_host() {
     let _leaks = Leaks::begin();
     let server = host("web1", NOPASS.name, "LogLevel VERBOSE");
     let project = Project::built("own-agent");
@@ -92,7 +92,7 @@ fn a_program_with_an_agent_of_its_own_runs_its_function_over_there() {
 }
 
 #[test]
-fn a_static_program_is_its_own_image_and_runs_its_function_over_there() {
+fn a_static_program_sends_itself_and_calls_its_function_remotely() {
     let _leaks = Leaks::begin();
     // On one host nothing can be listened on: it has a network of its own.
     let _alone = host("web1", "root", "ForceCommand unshare --net sh -c \"$SSH_ORIGINAL_COMMAND\"");
@@ -117,7 +117,7 @@ fn image() -> Vec<u8> {
 }
 
 #[test]
-fn an_image_that_the_program_brings_along_is_what_is_sent() {
+fn an_image_given_to_the_builder_is_the_one_sent() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = Router::builder().image(image()).start().unwrap_or_else(|error| panic!("{error}"));
@@ -133,7 +133,7 @@ fn an_image_that_the_program_brings_along_is_what_is_sent() {
 }
 
 #[test]
-fn a_platform_for_which_the_program_has_brought_nothing_is_an_error_with_the_way_out() {
+fn an_image_for_another_platform_only_is_an_error_with_a_hint() {
     let _leaks = Leaks::begin();
     let [other, here] = match std::env::consts::ARCH {
         "x86_64" => ["aarch64", "x86_64"],
@@ -148,7 +148,7 @@ fn a_platform_for_which_the_program_has_brought_nothing_is_an_error_with_the_way
 }
 
 #[test]
-fn what_is_no_image_is_refused_before_anything_is_sent() {
+fn an_invalid_image_is_rejected_when_the_router_starts() {
     let _leaks = Leaks::begin();
     let whole = image();
     for (name, bytes) in
@@ -162,7 +162,7 @@ fn what_is_no_image_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn a_program_that_cannot_be_its_own_image_is_told_why_when_it_starts() {
+fn own_image_without_init_is_rejected_when_the_router_starts() {
     let _leaks = Leaks::begin();
     // This one has not called init; and it could not be sent if it had.
     let Err(Error::Image(text)) = Router::builder().own_image().start() else {
@@ -177,7 +177,7 @@ fn threaded(threads: u32) -> Run {
 }
 
 #[test]
-fn a_program_that_has_threads_before_init_is_not_sent_and_shown_the_right_main() {
+fn threads_before_init_are_an_error_that_shows_a_correct_main() {
     let _leaks = Leaks::begin();
     for (threads, running) in [(1, "2 threads"), (2, "3 threads"), (40, "41 threads")] {
         let seen = threaded(threads).finish().expect_code(0);
@@ -198,7 +198,7 @@ fn a_program_that_has_threads_before_init_is_not_sent_and_shown_the_right_main()
 }
 
 #[test]
-fn a_program_that_has_threads_only_where_it_is_an_agent_says_so_and_ends() {
+fn an_agent_with_threads_before_init_exits_with_one_line() {
     let _leaks = Leaks::begin();
     let stages = format!("..o{:08x}{:08x}{:016x}", 1, 1, 1);
     for variable in ["", "AGENT"] {

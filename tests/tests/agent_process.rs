@@ -25,7 +25,7 @@ fn started_in_every_way(router: &Router, server: &Sshd) -> Vec<(&'static str, Co
 }
 
 #[test]
-fn an_agent_shows_the_name_of_its_context_and_nothing_else() {
+fn the_command_line_of_an_agent_is_its_context_name_only() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -39,7 +39,7 @@ fn an_agent_shows_the_name_of_its_context_and_nothing_else() {
 }
 
 #[test]
-fn an_agent_passes_no_variable_of_its_own_on() {
+fn an_agent_adds_no_environment_variables() {
     let _leaks = Leaks::begin();
     let router = router();
     let words = ["env", "-i", "PATH=/usr/bin:/bin", "ONLY=this", "/bin/dash"].map(str::to_owned);
@@ -52,7 +52,7 @@ fn an_agent_passes_no_variable_of_its_own_on() {
 }
 
 #[test]
-fn image_and_agent_lie_in_sealed_memory() {
+fn image_and_agent_are_sealed_memfds() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -78,7 +78,7 @@ fn image_and_agent_lie_in_sealed_memory() {
 }
 
 #[test]
-fn image_and_agent_lie_in_nameless_files_where_memory_may_not_be_executed() {
+fn image_and_agent_are_unlinked_read_only_files_under_memfd_noexec() {
     let _leaks = Leaks::begin();
     let (router, tools) = (router(), Tools::only(Sh::Dash, &["mkdir", "chmod", "rm"]));
     let scene = Scene::new(&tools).memfd_noexec(2);
@@ -97,7 +97,7 @@ fn image_and_agent_lie_in_nameless_files_where_memory_may_not_be_executed() {
 }
 
 #[test]
-fn an_agent_holds_the_descriptors_it_needs_and_no_other() {
+fn an_agent_holds_only_the_descriptors_it_needs() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -118,7 +118,7 @@ fn an_agent_holds_the_descriptors_it_needs_and_no_other() {
 }
 
 #[test]
-fn a_guard_holds_the_link_without_reading_it_and_its_stderr_and_no_more() {
+fn a_guard_holds_stdin_stderr_a_signalfd_and_one_socket() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -135,7 +135,7 @@ fn a_guard_holds_the_link_without_reading_it_and_its_stderr_and_no_more() {
 }
 
 #[test]
-fn what_an_agent_starts_inherits_its_stdio_alone() {
+fn a_program_inherits_only_stdio_from_its_agent() {
     let _leaks = Leaks::begin();
     let router = router();
     let context = router.local().shell("/bin/sh").connect().expect("a child by a shell");
@@ -145,7 +145,7 @@ fn what_an_agent_starts_inherits_its_stdio_alone() {
 }
 
 #[test]
-fn descriptors_of_the_shell_that_started_it_end_with_the_bootstrap_or_are_known() {
+fn a_program_inherits_no_descriptors_of_the_shell_that_started_its_agent() {
     let _leaks = Leaks::begin();
     let router = router();
     let words = ["sh", "-c", "exec 7</etc/passwd 8>/dev/null; exec sh \"$@\"", "sh"].map(str::to_owned);
@@ -159,7 +159,7 @@ fn descriptors_of_the_shell_that_started_it_end_with_the_bootstrap_or_are_known(
 }
 
 #[test]
-fn no_shell_or_loader_is_left_between_parent_and_agent() {
+fn only_the_guard_stands_between_parent_and_agent() {
     let _leaks = Leaks::begin();
     let router = router();
     let context = router.local().shell("/bin/sh").connect().expect("a child by a shell");

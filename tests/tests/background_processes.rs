@@ -67,7 +67,7 @@ fn gone(pids: &[u32], how: &str) {
 }
 
 #[test]
-fn a_daemon_outlives_a_program_that_ends_by_itself_and_all_else_ends_with_it() {
+fn a_daemon_outlives_a_program_that_exits_and_other_children_do_not() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let mut daemons = Vec::new();
@@ -109,7 +109,7 @@ fn begun(mut program: Process) -> (Process, Vec<u32>) {
 }
 
 #[test]
-fn a_program_that_becomes_a_daemon_stays_however_early_its_parent_ends() {
+fn a_daemon_survives_even_if_its_parent_exits_before_setsid() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let config = server.config().display().to_string();
@@ -123,7 +123,7 @@ fn a_program_that_becomes_a_daemon_stays_however_early_its_parent_ends() {
 }
 
 #[test]
-fn the_command_line_tells_what_was_ended_and_what_goes_on() {
+fn verbose_reports_which_child_processes_were_killed_and_which_survive() {
     let _leaks = Leaks::begin();
     let run = |options: &[&str]| {
         let script = format!("{START} exit 5");
@@ -144,7 +144,7 @@ fn the_command_line_tells_what_was_ended_and_what_goes_on() {
 }
 
 #[test]
-fn a_program_that_is_ended_takes_its_daemons_along() {
+fn a_program_that_is_killed_takes_its_daemons_along() {
     let _leaks = Leaks::begin();
     let router = router();
     let ends: [(&str, End); 5] = [

@@ -34,7 +34,7 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn an_image_that_is_cut_short_is_reported_as_that_after_a_second_attempt() {
+fn a_truncated_image_is_reported_after_a_second_attempt() {
     let _leaks = Leaks::begin();
     let router = router();
     for length in [0, 1, 1000, image_length() / 2, image_length() - 1] {
@@ -50,7 +50,7 @@ fn an_image_that_is_cut_short_is_reported_as_that_after_a_second_attempt() {
 }
 
 #[test]
-fn a_changed_bit_anywhere_in_the_image_is_reported_as_that() {
+fn a_flipped_bit_anywhere_in_the_image_is_reported() {
     let _leaks = Leaks::begin();
     let router = router();
     for at in [0, 3, 4, 1000, image_length() / 2, image_length() - 1] {
@@ -60,7 +60,7 @@ fn a_changed_bit_anywhere_in_the_image_is_reported_as_that() {
 }
 
 #[test]
-fn a_lost_byte_is_reported_when_the_frames_behind_it_fill_the_gap() {
+fn a_lost_byte_of_the_image_is_reported() {
     let _leaks = Leaks::begin();
     let router = router();
     // At the second attempt, line ends stand before the image: byte 0 is one of them and may be lost.
@@ -71,7 +71,7 @@ fn a_lost_byte_is_reported_when_the_frames_behind_it_fill_the_gap() {
 }
 
 #[test]
-fn an_image_in_small_pieces_arrives_whole_and_so_does_what_follows() {
+fn an_image_and_the_frames_after_it_may_arrive_in_small_pieces() {
     let _leaks = Leaks::begin();
     let router = router();
     for size in [1, 7, 4096] {
@@ -96,7 +96,7 @@ fn an_image_that_stops_arriving_times_out() {
 }
 
 #[test]
-fn a_wire_that_breaks_right_behind_the_image_is_no_success() {
+fn a_link_cut_right_after_the_image_fails_the_first_call() {
     let _leaks = Leaks::begin();
     let router = router();
     let connecting =
@@ -108,7 +108,7 @@ fn a_wire_that_breaks_right_behind_the_image_is_no_success() {
 }
 
 #[test]
-fn a_damaged_first_frame_is_never_obeyed_and_ends_the_link() {
+fn a_damaged_first_frame_closes_the_link() {
     let _leaks = Leaks::begin();
     let router = router();
     // The first frame is the order who to be: its header, and its text.
@@ -125,7 +125,7 @@ fn a_damaged_first_frame_is_never_obeyed_and_ends_the_link() {
 }
 
 #[test]
-fn a_program_that_ends_at_once_is_named_with_its_status() {
+fn a_hop_program_that_exits_early_is_reported_with_its_exit_status() {
     let _leaks = Leaks::begin();
     let router = router();
     let ends = [
@@ -145,7 +145,7 @@ fn a_program_that_ends_at_once_is_named_with_its_status() {
 }
 
 #[test]
-fn a_program_that_hangs_is_ended_with_all_its_own() {
+fn a_hop_program_that_hangs_is_killed_with_its_children() {
     let _leaks = Leaks::begin();
     let router = router();
     let hanging = [
@@ -170,7 +170,7 @@ fn a_program_that_hangs_is_ended_with_all_its_own() {
 }
 
 #[test]
-fn what_a_hanging_program_has_said_is_in_the_error() {
+fn the_timeout_error_quotes_the_output_of_a_hanging_hop_program() {
     let _leaks = Leaks::begin();
     let router = router();
     let script = "echo 'Enter your token:' >&2; exec tail -f /dev/null";
@@ -179,7 +179,7 @@ fn what_a_hanging_program_has_said_is_in_the_error() {
 }
 
 #[test]
-fn a_program_that_is_missing_is_named_with_the_question_whether_it_is_installed() {
+fn a_missing_hop_program_is_named_and_asked_if_installed() {
     let _leaks = Leaks::begin();
     let router = router();
     let hop = router.local().shell_words(words(&["/nonexistent/shell"]));
@@ -195,7 +195,7 @@ fn a_program_that_is_missing_is_named_with_the_question_whether_it_is_installed(
 }
 
 #[test]
-fn an_account_without_login_is_quoted_and_not_tried_again() {
+fn a_nologin_account_is_quoted_and_not_retried() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -211,7 +211,7 @@ fn an_account_without_login_is_quoted_and_not_tried_again() {
 }
 
 #[test]
-fn what_waits_for_a_hop_that_fails_comes_back_with_the_reason() {
+fn calls_queued_for_a_failed_hop_return_its_error() {
     let _leaks = Leaks::begin();
     let router = router();
     let connecting =
@@ -230,7 +230,7 @@ fn what_waits_for_a_hop_that_fails_comes_back_with_the_reason() {
 }
 
 #[test]
-fn an_image_that_is_damaged_or_missing_here_is_named_by_its_file() {
+fn a_local_image_that_is_damaged_or_missing_is_named_by_its_path() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("agents");
     let folder = scratch.path().join(format!("{}-unknown-linux-musl", std::env::consts::ARCH));
@@ -247,7 +247,7 @@ fn an_image_that_is_damaged_or_missing_here_is_named_by_its_file() {
 }
 
 #[test]
-fn an_image_with_a_damaged_payload_is_found_out_on_the_target() {
+fn a_damaged_image_payload_is_detected_on_the_target() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("agents");
     let name = format!("{}-unknown-linux-musl/offshoot-agent.image", std::env::consts::ARCH);

@@ -86,7 +86,7 @@ fn proof() -> (PathBuf, ScratchDir) {
 }
 
 #[test]
-fn names_that_a_stranger_has_made_before_are_left_alone_and_cost_nothing() {
+fn files_planted_by_another_user_are_left_untouched() {
     let _leaks = Leaks::begin();
     let router = router();
     for user in SHELLS {
@@ -105,7 +105,7 @@ fn names_that_a_stranger_has_made_before_are_left_alone_and_cost_nothing() {
 }
 
 #[test]
-fn a_tmpdir_that_a_stranger_gives_is_passed_over() {
+fn a_tmpdir_owned_by_another_user_is_skipped() {
     let _leaks = Leaks::begin();
     let router = router();
     for user in SHELLS {
@@ -124,7 +124,7 @@ fn a_tmpdir_that_a_stranger_gives_is_passed_over() {
 }
 
 #[test]
-fn a_tmpdir_that_means_another_folder_every_moment_gives_a_stranger_nothing() {
+fn a_tmpdir_symlink_race_gains_the_attacker_nothing() {
     let _leaks = Leaks::begin();
     let router = router();
     for user in SHELLS {

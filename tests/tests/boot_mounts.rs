@@ -40,7 +40,7 @@ fn assert_starts(router: &Router, scene: &Scene, what: &str) {
 }
 
 #[test]
-fn a_usual_host_starts_agents_whatever_memfd_noexec_says() {
+fn an_agent_starts_with_any_memfd_noexec_setting() {
     let _leaks = Leaks::begin();
     let (router, tools) = (router(), tools());
     for value in MEMFD_NOEXEC {
@@ -49,7 +49,7 @@ fn a_usual_host_starts_agents_whatever_memfd_noexec_says() {
 }
 
 #[test]
-fn each_place_alone_is_enough_where_all_others_are_closed() {
+fn any_one_executable_directory_is_enough() {
     let _leaks = Leaks::begin();
     let (router, tools) = (router(), tools());
     const OPEN: [&[&str]; 7] =
@@ -64,7 +64,7 @@ fn each_place_alone_is_enough_where_all_others_are_closed() {
 }
 
 #[test]
-fn an_interpreter_starts_agents_from_memory_where_every_place_is_closed() {
+fn an_interpreter_starts_agents_from_memory_without_an_executable_directory() {
     let _leaks = Leaks::begin();
     let router = router();
     for interpreter in INTERPRETERS {
@@ -79,7 +79,7 @@ fn an_interpreter_starts_agents_from_memory_where_every_place_is_closed() {
 }
 
 #[test]
-fn without_proc_agents_start_from_files_and_from_memory() {
+fn agents_start_without_proc_from_files_and_from_memory() {
     let _leaks = Leaks::begin();
     let (router, tools) = (router(), tools());
     for value in MEMFD_NOEXEC {
@@ -89,7 +89,7 @@ fn without_proc_agents_start_from_files_and_from_memory() {
 }
 
 #[test]
-fn with_no_place_and_no_interpreter_the_error_says_what_was_tried() {
+fn without_executable_directory_or_interpreter_the_error_lists_the_attempts() {
     let _leaks = Leaks::begin();
     let (router, tools) = (router(), tools());
     for options in ["noexec", "ro"] {
@@ -104,7 +104,7 @@ fn with_no_place_and_no_interpreter_the_error_says_what_was_tried() {
 }
 
 #[test]
-fn with_no_place_and_no_executable_memory_the_error_names_the_sysctl() {
+fn without_executable_directory_or_memory_the_error_names_the_sysctl() {
     let _leaks = Leaks::begin();
     let router = router();
     for interpreter in INTERPRETERS {
@@ -120,7 +120,7 @@ fn with_no_place_and_no_executable_memory_the_error_names_the_sysctl() {
 }
 
 #[test]
-fn tmpdir_is_tried_and_a_useless_one_is_passed_over() {
+fn tmpdir_is_used_and_skipped_if_unusable() {
     let _leaks = Leaks::begin();
     let (router, tools) = (router(), tools());
     let own = "mkdir /mnt/own && busybox mount -t tmpfs none /mnt/own";
@@ -142,7 +142,7 @@ fn tmpdir_is_tried_and_a_useless_one_is_passed_over() {
 }
 
 #[test]
-fn a_full_place_is_passed_over() {
+fn a_full_file_system_is_skipped() {
     let _leaks = Leaks::begin();
     let (router, tools) = (router(), tools());
     let full =
@@ -151,7 +151,7 @@ fn a_full_place_is_passed_over() {
 }
 
 #[test]
-fn the_umask_of_the_shell_is_neither_in_the_way_nor_changed() {
+fn the_umask_of_the_shell_is_harmless_and_stays_unchanged() {
     let _leaks = Leaks::begin();
     let (router, tools) = (router(), tools());
     for mask in ["000", "022", "077"] {
@@ -169,7 +169,7 @@ fn the_umask_of_the_shell_is_neither_in_the_way_nor_changed() {
 }
 
 #[test]
-fn a_file_of_somebody_else_in_the_way_is_left_alone() {
+fn an_existing_file_with_the_same_name_is_not_overwritten() {
     let _leaks = Leaks::begin();
     let router = router();
     let directory = ScratchDir::new("tmpdir");
@@ -187,7 +187,7 @@ fn a_file_of_somebody_else_in_the_way_is_left_alone() {
 }
 
 #[test]
-fn what_is_written_is_for_its_owner_alone_while_it_has_a_name() {
+fn temporary_files_are_private_whatever_the_umask() {
     let _leaks = Leaks::begin();
     let router = router();
     let directory = ScratchDir::new("tmpdir");
@@ -204,7 +204,7 @@ fn what_is_written_is_for_its_owner_alone_while_it_has_a_name() {
 }
 
 #[test]
-fn without_dev_null_nothing_is_made_in_its_place() {
+fn a_missing_dev_null_is_not_created() {
     let _leaks = Leaks::begin();
     let (router, tools) = (router(), tools());
     for value in [0, 2] {
@@ -215,7 +215,7 @@ fn without_dev_null_nothing_is_made_in_its_place() {
 }
 
 #[test]
-fn wherever_its_files_were_an_agent_works_where_its_shell_was() {
+fn the_working_directory_of_an_agent_is_that_of_its_shell() {
     let _leaks = Leaks::begin();
     let (router, tools) = (router(), Tools::only(Sh::Dash, &["mkdir", "chmod", "rm", "pwd", "env"]));
     let closed = "busybox mount -t tmpfs -o noexec none /mnt/own";

@@ -69,7 +69,7 @@ fn can_run_aarch64() -> bool {
 }
 
 #[test]
-fn a_host_of_the_other_platform_gets_its_image_at_the_second_attempt_and_is_remembered() {
+fn another_platform_gets_its_image_on_the_second_attempt_and_is_remembered() {
     let _leaks = Leaks::begin();
     if !can_run_aarch64() {
         return;
@@ -88,7 +88,7 @@ fn a_host_of_the_other_platform_gets_its_image_at_the_second_attempt_and_is_reme
 }
 
 #[test]
-fn a_host_that_is_aarch64_down_to_its_shell_is_found_out_and_served() {
+fn a_host_with_an_aarch64_userland_is_detected_and_connected() {
     let _leaks = Leaks::begin();
     if !can_run_aarch64() {
         return;
@@ -124,7 +124,7 @@ fn a_host_that_is_aarch64_down_to_its_shell_is_found_out_and_served() {
 }
 
 #[test]
-fn a_call_in_one_breath_with_the_wrong_image_is_answered_by_the_right_one() {
+fn a_call_sent_with_the_wrong_image_is_answered_by_the_right_one() {
     let _leaks = Leaks::begin();
     if !can_run_aarch64() {
         return;
@@ -138,7 +138,7 @@ fn a_call_in_one_breath_with_the_wrong_image_is_answered_by_the_right_one() {
 }
 
 #[test]
-fn an_agent_of_the_other_platform_starts_children_of_its_own_and_of_ours() {
+fn an_agent_of_another_platform_starts_children_of_both_platforms() {
     let _leaks = Leaks::begin();
     if !can_run_aarch64() {
         return;
@@ -157,7 +157,7 @@ fn an_agent_of_the_other_platform_starts_children_of_its_own_and_of_ours() {
 }
 
 #[test]
-fn an_agent_deep_down_fetches_the_other_image_from_the_root_once() {
+fn a_descendant_fetches_the_other_image_from_the_root_once() {
     let _leaks = Leaks::begin();
     if !can_run_aarch64() {
         return;
@@ -176,7 +176,7 @@ fn an_agent_deep_down_fetches_the_other_image_from_the_root_once() {
 }
 
 #[test]
-fn a_platform_without_image_is_named_with_those_that_have_one() {
+fn an_unsupported_platform_is_named_with_the_supported_ones() {
     let _leaks = Leaks::begin();
     let router = router();
     for machine in ["riscv64", "armv7l", "vax"] {
@@ -188,7 +188,7 @@ fn a_platform_without_image_is_named_with_those_that_have_one() {
 }
 
 #[test]
-fn a_host_that_lies_about_its_platform_is_found_out() {
+fn a_host_that_lies_about_its_platform_fails_after_two_attempts() {
     let _leaks = Leaks::begin();
     let router = router();
     let other = if std::env::consts::ARCH == "x86_64" { "aarch64" } else { "x86_64" };
@@ -200,7 +200,7 @@ fn a_host_that_lies_about_its_platform_is_found_out() {
 }
 
 #[test]
-fn a_host_without_uname_is_taken_for_one_like_ours() {
+fn a_host_without_uname_is_assumed_to_have_our_platform() {
     let _leaks = Leaks::begin();
     let router = router();
     let tools = Tools::only(Sh::Dash, &["mkdir", "chmod", "rm"]);
@@ -211,7 +211,7 @@ fn a_host_without_uname_is_taken_for_one_like_ours() {
 }
 
 #[test]
-fn an_agent_under_qemu_goes_with_its_tree() {
+fn an_agent_under_qemu_ends_with_its_tree() {
     let leaks = Leaks::begin();
     if !can_run_aarch64() {
         return;

@@ -27,7 +27,7 @@ fn bare(tools: &Tools) -> Vec<String> {
 }
 
 #[test]
-fn each_of_nine_login_shells_starts_an_agent_over_ssh_at_the_first_attempt() {
+fn each_of_nine_login_shells_starts_an_agent_over_ssh_on_the_first_attempt() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -46,7 +46,7 @@ fn each_of_nine_login_shells_starts_an_agent_over_ssh_at_the_first_attempt() {
 }
 
 #[test]
-fn each_of_nine_login_shells_starts_an_agent_on_this_machine() {
+fn each_of_nine_login_shells_starts_an_agent_locally() {
     let _leaks = Leaks::begin();
     let router = router();
     let scratch = ScratchDir::new("login");
@@ -61,7 +61,7 @@ fn each_of_nine_login_shells_starts_an_agent_on_this_machine() {
 }
 
 #[test]
-fn dash_bash_and_busybox_are_each_enough_of_a_sh() {
+fn dash_bash_and_busybox_each_work_as_sh() {
     let _leaks = Leaks::begin();
     let router = router();
     for sh in Sh::ALL {
@@ -95,7 +95,7 @@ fn a_shell_mkdir_chmod_and_rm_are_enough() {
 }
 
 #[test]
-fn without_one_of_them_no_file_is_begun_and_the_error_says_what_is_needed() {
+fn a_missing_mkdir_chmod_or_rm_is_named_in_the_error() {
     let _leaks = Leaks::begin();
     let router = router();
     for there in [&LEAST[..2], &LEAST[1..], &["mkdir", "rm"], &[]] {
@@ -106,7 +106,7 @@ fn without_one_of_them_no_file_is_begun_and_the_error_says_what_is_needed() {
 }
 
 #[test]
-fn where_no_file_can_be_executed_either_interpreter_alone_is_enough() {
+fn perl_or_python_alone_is_enough_where_no_file_can_be_executed() {
     let _leaks = Leaks::begin();
     let router = router();
     for interpreter in INTERPRETERS {
@@ -132,7 +132,7 @@ fn real(interpreter: &str) -> String {
 }
 
 #[test]
-fn no_reader_of_the_host_touches_the_image_or_what_follows_it() {
+fn no_program_of_the_host_reads_the_image_or_the_bytes_after_it() {
     let _leaks = Leaks::begin();
     let router = router();
     for sh in Sh::ALL {

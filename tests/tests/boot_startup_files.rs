@@ -40,7 +40,7 @@ impl Noisy {
 }
 
 #[test]
-fn what_a_start_up_file_prints_over_ssh_is_skipped_at_the_first_attempt() {
+fn output_of_a_startup_file_over_ssh_is_skipped_on_the_first_attempt() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -50,7 +50,7 @@ fn what_a_start_up_file_prints_over_ssh_is_skipped_at_the_first_attempt() {
 }
 
 #[test]
-fn noise_of_every_kind_is_skipped_at_the_first_attempt() {
+fn startup_output_of_every_kind_is_skipped_on_the_first_attempt() {
     let _leaks = Leaks::begin();
     let router = router();
     let noises = [
@@ -76,7 +76,7 @@ fn noise_of_every_kind_is_skipped_at_the_first_attempt() {
 }
 
 #[test]
-fn a_start_up_file_that_swallows_a_line_over_ssh_costs_one_attempt_and_only_once() {
+fn a_startup_file_that_reads_stdin_over_ssh_costs_one_retry_only_once() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -91,7 +91,7 @@ fn a_start_up_file_that_swallows_a_line_over_ssh_costs_one_attempt_and_only_once
 }
 
 #[test]
-fn what_start_up_files_swallow_is_sent_again_after_waiting() {
+fn bytes_read_by_startup_files_are_sent_again_on_the_second_attempt() {
     let _leaks = Leaks::begin();
     let router = router();
     // None of them may read for ever where nothing comes: that is a hang, not a start-up file.
@@ -115,7 +115,7 @@ fn what_start_up_files_swallow_is_sent_again_after_waiting() {
 }
 
 #[test]
-fn a_call_that_left_with_a_swallowed_image_is_sent_again_with_it() {
+fn a_call_sent_with_a_swallowed_image_is_sent_again_with_it() {
     let _leaks = Leaks::begin();
     let router = router();
     let noisy = Noisy::new("timeout 1 cat >/dev/null");
@@ -127,7 +127,7 @@ fn a_call_that_left_with_a_swallowed_image_is_sent_again_with_it() {
 }
 
 #[test]
-fn the_memory_of_one_host_is_not_that_of_another() {
+fn a_host_that_reads_stdin_is_remembered_separately_from_others() {
     let _leaks = Leaks::begin();
     let router = router();
     let (swallowing, usual) = (Noisy::new("read -r -t 1 swallowed"), Noisy::new(""));
@@ -139,7 +139,7 @@ fn the_memory_of_one_host_is_not_that_of_another() {
 }
 
 #[test]
-fn a_start_up_file_that_ends_the_shell_is_quoted() {
+fn output_of_a_startup_file_that_exits_is_quoted_and_not_retried() {
     let _leaks = Leaks::begin();
     let router = router();
     let noisy = Noisy::new("echo 'this account has moved to web2' >&2; exit 3");
@@ -159,7 +159,7 @@ fn the_last_hundred_lines_of_each_stream_are_kept_for_the_error() {
 }
 
 #[test]
-fn garbage_behind_the_marker_ends_that_link_with_a_quotation_and_nothing_else() {
+fn garbage_on_the_link_closes_only_that_link_and_is_quoted() {
     let _leaks = Leaks::begin();
     let router = router();
     // Somebody who stays behind with the link's own stdout and writes to it when told.

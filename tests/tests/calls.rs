@@ -35,7 +35,7 @@ fn failure<T: std::fmt::Debug, E: std::fmt::Debug>(outcome: Result<T, CallError<
 }
 
 #[test]
-fn a_function_gives_there_what_it_gives_here() {
+fn a_remote_call_returns_what_a_local_call_returns() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -53,7 +53,7 @@ fn a_function_gives_there_what_it_gives_here() {
 }
 
 #[test]
-fn an_error_comes_back_as_the_functions_own_type() {
+fn a_function_error_arrives_with_its_own_type() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -67,7 +67,7 @@ fn an_error_comes_back_as_the_functions_own_type() {
 }
 
 #[test]
-fn an_io_error_keeps_its_number_or_its_kind_and_text() {
+fn an_io_error_keeps_its_errno_or_its_kind_and_text() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -82,7 +82,7 @@ fn an_io_error_keeps_its_number_or_its_kind_and_text() {
 }
 
 #[test]
-fn how_calls_have_failed_is_a_value_that_travels() {
+fn a_call_error_can_be_returned_as_a_value() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -102,7 +102,7 @@ fn how_calls_have_failed_is_a_value_that_travels() {
 }
 
 #[test]
-fn a_function_that_is_not_in_the_agent_is_named() {
+fn calling_a_function_missing_from_the_agent_names_it() {
     let _leaks = Leaks::begin();
     // The agents of this tree are the stock ones.
     let router = router();
@@ -115,7 +115,7 @@ fn a_function_that_is_not_in_the_agent_is_named() {
 }
 
 #[test]
-fn twenty_mebibytes_pass_as_argument_and_as_result() {
+fn twenty_mebibytes_pass_as_argument_and_result() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let tree = Tree::new();
@@ -129,7 +129,7 @@ fn twenty_mebibytes_pass_as_argument_and_as_result() {
 }
 
 #[test]
-fn a_blob_passes_as_argument_and_as_result_and_to_several_at_once() {
+fn a_blob_passes_as_argument_and_result_to_several_contexts_at_once() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (first, second) = (tree.child(), tree.child());
@@ -144,7 +144,7 @@ fn a_blob_passes_as_argument_and_as_result_and_to_several_at_once() {
 }
 
 #[test]
-fn a_result_beyond_the_limit_is_an_error_and_nothing_worse() {
+fn a_result_over_the_size_limit_is_an_error() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -154,7 +154,7 @@ fn a_result_beyond_the_limit_is_an_error_and_nothing_worse() {
 }
 
 #[test]
-fn a_call_takes_no_longer_answer_than_it_was_said_to() {
+fn within_bytes_limits_the_size_of_a_reply() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -180,7 +180,7 @@ fn a_call_takes_no_longer_answer_than_it_was_said_to() {
 }
 
 #[test]
-fn a_function_grows_the_tree_where_it_runs() {
+fn a_function_can_connect_contexts_below_its_own() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let tree = Tree::new();
@@ -193,7 +193,7 @@ fn a_function_grows_the_tree_where_it_runs() {
 }
 
 #[test]
-fn a_wait_that_times_out_leaves_the_call_going() {
+fn a_wait_that_times_out_does_not_cancel_the_call() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -229,7 +229,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 #[test]
-fn a_reply_is_a_future_for_any_executor() {
+fn a_reply_is_a_future_on_any_executor() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -248,7 +248,7 @@ fn a_reply_is_a_future_for_any_executor() {
 }
 
 #[test]
-fn a_thousand_calls_are_in_flight_and_each_has_its_answer() {
+fn a_thousand_concurrent_calls_get_their_own_replies() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let contexts = [tree.child(), tree.child()];
@@ -264,7 +264,7 @@ fn a_thousand_calls_are_in_flight_and_each_has_its_answer() {
 }
 
 #[test]
-fn calls_come_from_many_threads_at_once() {
+fn many_threads_can_call_one_context_at_once() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -282,7 +282,7 @@ fn calls_come_from_many_threads_at_once() {
 }
 
 #[test]
-fn somebody_can_be_told_when_a_reply_has_come() {
+fn on_arrival_runs_when_the_reply_has_arrived() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -302,7 +302,7 @@ fn somebody_can_be_told_when_a_reply_has_come() {
 }
 
 #[test]
-fn replies_that_nobody_waits_for_leave_nothing() {
+fn dropped_replies_keep_no_memory() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -331,7 +331,7 @@ fn replies_that_nobody_waits_for_leave_nothing() {
 }
 
 #[test]
-fn calls_to_a_context_that_was_shut_down_say_so() {
+fn calls_to_a_context_that_was_shut_down_fail_with_that_reason() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -345,7 +345,7 @@ fn calls_to_a_context_that_was_shut_down_say_so() {
 }
 
 #[test]
-fn functions_that_hang_hold_up_neither_others_nor_the_end() {
+fn hanging_functions_delay_neither_other_calls_nor_shutdown() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
@@ -365,7 +365,7 @@ fn functions_that_hang_hold_up_neither_others_nor_the_end() {
 }
 
 #[test]
-fn a_function_that_panics_is_told() {
+fn a_panic_is_reported_with_its_location_and_the_context_lives_on() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -394,7 +394,7 @@ fn a_function_that_panics_is_told() {
 }
 
 #[test]
-fn an_agent_that_aborts_ends_alone_and_every_call_in_it_says_so() {
+fn an_aborted_agent_fails_its_calls_and_no_sibling() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());

@@ -74,7 +74,7 @@ fn held<T>(
 }
 
 #[test]
-fn a_channel_ends_with_the_deadline_of_the_call_that_took_its_sender_along() {
+fn the_deadline_of_a_call_fails_the_channel_whose_sender_it_carries() {
     let _leaks = Leaks::begin();
     let received = held(
         |child, dir, to| child.within(ALLOWED).start(channel_ends::hold { dir: dir.into(), to }),
@@ -93,7 +93,7 @@ fn a_channel_ends_with_the_deadline_of_the_call_that_took_its_sender_along() {
 }
 
 #[test]
-fn a_channel_ends_with_a_call_that_is_given_up_by_its_maker() {
+fn cancelling_a_call_fails_the_channel_whose_sender_it_carries() {
     let _leaks = Leaks::begin();
     let lost = || [Err(RecvError::Lost(cancelled("local")))];
     let start = |child: &Context, dir: &Path, to| child.start(channel_ends::hold { dir: dir.into(), to });
@@ -106,7 +106,7 @@ fn a_channel_ends_with_a_call_that_is_given_up_by_its_maker() {
 }
 
 #[test]
-fn so_do_the_senders_that_it_has_given_to_calls_of_its_own_and_no_others() {
+fn cancelling_a_call_fails_the_senders_it_passed_to_nested_calls_only() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("others");
     let tree = Tree::new();
@@ -141,7 +141,7 @@ fn so_do_the_senders_that_it_has_given_to_calls_of_its_own_and_no_others() {
 }
 
 #[test]
-fn a_channel_of_another_context_ends_as_well() {
+fn cancelling_a_call_fails_a_channel_created_by_another_context() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("elsewhere");
     let sum = scratch.path().join("sum");
@@ -164,7 +164,7 @@ fn a_channel_of_another_context_ends_as_well() {
 }
 
 #[test]
-fn the_ends_of_a_pipe_and_a_receiver_are_lost_with_the_call_that_took_them_along() {
+fn cancelling_a_call_fails_the_pipes_and_receivers_it_carries() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("pipes");
     let tree = Tree::new();

@@ -57,7 +57,7 @@ fn step(dir: &Path, number: u32) -> long_running::step {
 }
 
 #[test]
-fn calls_of_a_chain_run_in_order_though_nobody_waits_in_between() {
+fn chained_calls_run_in_order_without_waiting_in_between() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("chain");
     let tree = Tree::new();
@@ -76,7 +76,7 @@ fn calls_of_a_chain_run_in_order_though_nobody_waits_in_between() {
 }
 
 #[test]
-fn steps_that_need_each_other_leave_in_one_breath() {
+fn dependent_chained_calls_are_sent_without_a_round_trip() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let scratch = ScratchDir::new("chain");
@@ -99,7 +99,7 @@ fn steps_that_need_each_other_leave_in_one_breath() {
 }
 
 #[test]
-fn after_the_first_failure_nothing_runs_until_the_chain_is_reset() {
+fn a_failure_stops_the_chain_until_reset() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("chain");
     let tree = Tree::new();
@@ -141,7 +141,7 @@ fn after_the_first_failure_nothing_runs_until_the_chain_is_reset() {
 }
 
 #[test]
-fn chains_and_calls_without_one_run_beside_each_other() {
+fn a_blocked_chain_delays_no_other_chain_or_call() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("chain");
     let tree = Tree::new();
@@ -165,7 +165,7 @@ fn chains_and_calls_without_one_run_beside_each_other() {
 }
 
 #[test]
-fn large_and_small_calls_of_a_chain_keep_their_order() {
+fn large_and_small_chained_calls_keep_their_order() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let tree = Tree::new();
@@ -185,7 +185,7 @@ fn large_and_small_calls_of_a_chain_keep_their_order() {
 }
 
 #[test]
-fn a_call_of_a_chain_can_be_given_up_while_it_waits_and_while_it_runs() {
+fn a_chained_call_can_be_cancelled_while_queued_or_running() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("chain");
     let tree = Tree::new();
@@ -219,7 +219,7 @@ fn a_call_of_a_chain_can_be_given_up_while_it_waits_and_while_it_runs() {
 }
 
 #[test]
-fn a_call_that_is_late_fails_the_chain_and_what_it_gives_later_is_nobodys() {
+fn a_timed_out_call_fails_the_chain_and_its_late_reply_is_discarded() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("chain");
     let tree = Tree::new();
@@ -248,7 +248,7 @@ fn a_call_that_is_late_fails_the_chain_and_what_it_gives_later_is_nobodys() {
 }
 
 #[test]
-fn the_time_of_a_call_counts_while_it_waits_in_its_chain() {
+fn the_deadline_of_a_chained_call_includes_time_in_the_queue() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("chain");
     let tree = Tree::new();
@@ -278,7 +278,7 @@ fn the_time_of_a_call_counts_while_it_waits_in_its_chain() {
 }
 
 #[test]
-fn a_lost_context_fails_all_that_wait_in_a_chain() {
+fn losing_the_context_fails_every_call_queued_in_a_chain() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("chain");
     let tree = Tree::new();
@@ -300,7 +300,7 @@ fn a_lost_context_fails_all_that_wait_in_a_chain() {
 }
 
 #[test]
-fn calls_whose_replies_are_dropped_run_in_order_all_the_same() {
+fn chained_calls_run_in_order_even_if_their_replies_are_dropped() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("chain");
     let tree = Tree::new();
@@ -323,7 +323,7 @@ fn calls_whose_replies_are_dropped_run_in_order_all_the_same() {
 }
 
 #[test]
-fn secrets_and_contexts_travel_in_a_chain() {
+fn secrets_and_contexts_can_be_passed_in_a_chain() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -341,7 +341,7 @@ fn secrets_and_contexts_travel_in_a_chain() {
 }
 
 #[test]
-fn quick_functions_of_a_chain_follow_each_other_at_once() {
+fn thousands_of_quick_chained_calls_run_in_order() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -359,7 +359,7 @@ fn quick_functions_of_a_chain_follow_each_other_at_once() {
 }
 
 #[test]
-fn replies_that_cannot_leave_hold_a_chain_back() {
+fn a_chain_pauses_while_its_replies_cannot_be_sent() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let middle = tree.child();

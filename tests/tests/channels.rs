@@ -70,7 +70,7 @@ fn offered(context: &Context) -> Vec<(String, usize)> {
 }
 
 #[test]
-fn a_sender_travels_as_an_argument_and_its_messages_come_in_order() {
+fn messages_from_a_sender_passed_as_argument_arrive_in_order() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let tree = Tree::new();
@@ -86,7 +86,7 @@ fn a_sender_travels_as_an_argument_and_its_messages_come_in_order() {
 }
 
 #[test]
-fn clones_send_to_the_same_receiver_which_ends_with_the_last_of_them() {
+fn cloned_senders_share_a_receiver_that_closes_with_the_last_clone() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -109,7 +109,7 @@ fn clones_send_to_the_same_receiver_which_ends_with_the_last_of_them() {
 }
 
 #[test]
-fn a_sender_comes_back_as_a_result() {
+fn a_sender_can_be_returned_as_a_result() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("sum");
     let tree = Tree::new();
@@ -132,7 +132,7 @@ fn a_sender_comes_back_as_a_result() {
 }
 
 #[test]
-fn a_sender_in_a_result_that_nobody_takes_is_closed() {
+fn a_sender_in_a_discarded_result_is_closed() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("sum");
     let tree = Tree::new();
@@ -164,7 +164,7 @@ fn a_sender_in_a_result_that_nobody_takes_is_closed() {
 }
 
 #[test]
-fn a_sender_is_handed_on_to_a_third_context() {
+fn a_sender_can_be_forwarded_to_a_third_context() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -176,7 +176,7 @@ fn a_sender_is_handed_on_to_a_third_context() {
 }
 
 #[test]
-fn a_receiver_travels_too_and_both_ends_may() {
+fn an_unused_receiver_or_both_ends_can_be_passed_on() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
@@ -211,7 +211,7 @@ fn a_receiver_travels_too_and_both_ends_may() {
 }
 
 #[test]
-fn a_message_brings_a_sender_along() {
+fn a_message_can_carry_a_sender() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
@@ -228,7 +228,7 @@ fn a_message_brings_a_sender_along() {
 }
 
 #[test]
-fn a_message_that_cannot_be_sent_does_not_keep_what_it_holds() {
+fn senders_in_an_undeliverable_message_are_closed() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -255,7 +255,7 @@ fn a_message_that_cannot_be_sent_does_not_keep_what_it_holds() {
 }
 
 #[test]
-fn a_receiver_ends_when_the_call_that_took_its_sender_fails_or_is_given_up() {
+fn a_receiver_closes_when_the_call_with_its_sender_fails_or_is_cancelled() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("hold");
     let tree = Tree::new();
@@ -287,7 +287,7 @@ fn a_receiver_ends_when_the_call_that_took_its_sender_fails_or_is_given_up() {
 }
 
 #[test]
-fn loss_close_and_failure_are_three_different_things() {
+fn loss_close_and_failure_of_a_sender_are_distinguished() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("hold");
     let tree = Tree::new();
@@ -314,7 +314,7 @@ fn loss_close_and_failure_are_three_different_things() {
 }
 
 #[test]
-fn a_panic_that_drops_a_sender_is_told_before_the_end() {
+fn a_panic_that_drops_a_sender_is_reported_before_the_channel_closes() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -326,7 +326,7 @@ fn a_panic_that_drops_a_sender_is_told_before_the_end() {
 }
 
 #[test]
-fn a_sender_that_was_on_its_way_to_a_context_that_is_killed_is_gone() {
+fn a_sender_in_transit_to_a_killed_context_is_closed() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -340,7 +340,7 @@ fn a_sender_that_was_on_its_way_to_a_context_that_is_killed_is_gone() {
 }
 
 #[test]
-fn siblings_send_to_each_other_only_by_an_open_path() {
+fn siblings_send_to_each_other_only_over_an_open_path() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (one, other) = (tree.child(), tree.child());
@@ -357,7 +357,7 @@ fn siblings_send_to_each_other_only_by_an_open_path() {
 }
 
 #[test]
-fn a_receiver_that_does_not_receive_holds_its_senders() {
+fn an_idle_receiver_applies_backpressure_to_its_senders() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -395,7 +395,7 @@ fn a_receiver_that_does_not_receive_holds_its_senders() {
 }
 
 #[test]
-fn a_sender_is_told_that_its_receiver_is_gone() {
+fn sending_fails_once_the_receiver_is_dropped() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("gone");
     let tree = Tree::new();
@@ -442,7 +442,7 @@ fn a_hundred_senders_send_at_once() {
 }
 
 #[test]
-fn large_messages_arrive_whole_and_small_ones_of_others_in_between() {
+fn large_messages_arrive_intact_from_several_senders() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -468,7 +468,7 @@ fn large_messages_arrive_whole_and_small_ones_of_others_in_between() {
 }
 
 #[test]
-fn a_message_from_below_that_is_too_large_ends_its_sender_alone() {
+fn an_oversized_message_from_a_child_closes_only_its_sender() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -515,7 +515,7 @@ fn a_forged_sender_has_no_effect() {
 }
 
 #[test]
-fn a_message_of_another_type_is_an_error_among_the_messages() {
+fn a_message_of_another_type_is_an_error_and_the_channel_goes_on() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let act = |_: &Context, _, to: Sender<(String, u8)>| to.send(&("x".repeat(100), 7)).is_ok();
@@ -530,7 +530,7 @@ fn a_message_of_another_type_is_an_error_among_the_messages() {
 }
 
 #[test]
-fn receivers_of_many_contexts_are_waited_for_together() {
+fn select_waits_for_receivers_of_many_contexts() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let contexts = [tree.child(), tree.child(), tree.child()];
@@ -550,7 +550,7 @@ fn receivers_of_many_contexts_are_waited_for_together() {
 }
 
 #[test]
-fn a_channel_ends_with_its_tree() {
+fn a_channel_ends_with_its_router() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -566,7 +566,7 @@ fn a_channel_ends_with_its_tree() {
 }
 
 #[test]
-fn channels_leave_nothing_behind() {
+fn closed_channels_leave_no_state_in_the_nodes() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("leave");
     let tree = Tree::new();

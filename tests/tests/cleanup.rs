@@ -68,7 +68,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn functions_clean_up_however_their_controller_ends() {
+fn functions_run_destructors_however_the_controller_ends() {
     let _leaks = Leaks::begin();
     for depth in [1, 2] {
         for takes in TAKES {
@@ -93,7 +93,7 @@ fn functions_clean_up_however_their_controller_ends() {
 }
 
 #[test]
-fn functions_clean_up_when_their_controller_is_silent() {
+fn functions_run_destructors_when_the_controller_stops_responding() {
     let _leaks = Leaks::begin();
     expect_clean("silence", 50, |folder| {
         let (mut child, process) = start_controller(1, 50, "wait", folder);
@@ -107,7 +107,7 @@ fn functions_clean_up_when_their_controller_is_silent() {
 }
 
 #[test]
-fn functions_clean_up_when_their_context_ends_or_its_link_or_a_context_above() {
+fn functions_run_destructors_when_context_link_or_ancestor_ends() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     for takes in TAKES {
@@ -149,7 +149,7 @@ fn functions_clean_up_when_their_context_ends_or_its_link_or_a_context_above() {
 }
 
 #[test]
-fn functions_of_the_controller_itself_clean_up_before_the_router_is_gone() {
+fn functions_in_the_controller_run_destructors_before_the_router_is_dropped() {
     let _leaks = Leaks::begin();
     for takes in TAKES {
         expect_clean("the controller's own", takes, |folder| {
@@ -162,7 +162,7 @@ fn functions_of_the_controller_itself_clean_up_before_the_router_is_gone() {
 }
 
 #[test]
-fn a_function_that_does_not_look_ends_with_its_context_all_the_same() {
+fn a_function_that_ignores_cancellation_still_ends_with_its_context() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("away");
     let tree = Tree::new();
@@ -181,7 +181,7 @@ fn a_function_that_does_not_look_ends_with_its_context_all_the_same() {
 }
 
 #[test]
-fn whoever_called_is_told_of_the_end_of_the_context_and_not_of_what_that_did_to_the_function() {
+fn the_caller_sees_the_shutdown_rather_than_the_error_of_the_function() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("told");
     let tree = Tree::new();
@@ -197,7 +197,7 @@ fn whoever_called_is_told_of_the_end_of_the_context_and_not_of_what_that_did_to_
 }
 
 #[test]
-fn a_sleep_ends_with_its_call_its_time_and_its_router() {
+fn sleep_ends_with_cancellation_deadline_and_router() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();

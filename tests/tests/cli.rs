@@ -32,7 +32,7 @@ fn password_file(scratch: &ScratchDir) -> String {
 }
 
 #[test]
-fn id_prints_0_behind_ssh_and_sudo_without_a_password() {
+fn run_id_prints_0_through_ssh_and_passwordless_sudo() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let key = offshoot_tests::users::client_key();
@@ -54,7 +54,7 @@ fn id_prints_0_behind_ssh_and_sudo_without_a_password() {
 }
 
 #[test]
-fn id_prints_0_behind_ssh_and_sudo_with_a_password_from_a_file() {
+fn run_id_prints_0_through_ssh_and_sudo_with_a_password_file() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let scratch = ScratchDir::new("passwords");
@@ -67,7 +67,7 @@ fn id_prints_0_behind_ssh_and_sudo_with_a_password_from_a_file() {
 }
 
 #[test]
-fn a_password_is_asked_for_on_the_terminal_and_asked_again_when_wrong() {
+fn a_password_is_prompted_for_and_prompted_again_if_wrong() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let mut command = Command::new(offshoot_binary());
@@ -84,7 +84,7 @@ fn a_password_is_asked_for_on_the_terminal_and_asked_again_when_wrong() {
 }
 
 #[test]
-fn the_status_is_the_programs_own() {
+fn the_exit_status_is_that_of_the_program() {
     let _leaks = Leaks::begin();
     let run = |words: &[&str]| Run::offshoot(["run", "-n", "local", "--"]).args(words).finish();
     for (words, status) in [
@@ -110,7 +110,7 @@ fn the_status_is_the_programs_own() {
 }
 
 #[test]
-fn a_transport_that_fails_is_255_and_one_sentence_with_hop_reason_and_way_out() {
+fn a_failed_hop_exits_255_and_names_hop_reason_and_hint() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let seen =
@@ -129,7 +129,7 @@ fn a_transport_that_fails_is_255_and_one_sentence_with_hop_reason_and_way_out() 
 }
 
 #[test]
-fn arguments_arrive_as_given_and_no_shell_reads_them() {
+fn arguments_are_passed_verbatim_without_a_shell() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let odd = ["two words", "$HOME", "*", "'\"", "a\nb", "", "\\", "!x", "--", "-n"];
@@ -141,7 +141,7 @@ fn arguments_arrive_as_given_and_no_shell_reads_them() {
 }
 
 #[test]
-fn stdin_is_forwarded_to_its_end_and_closed_when_asked() {
+fn stdin_is_forwarded_up_to_eof_and_closed_with_n() {
     let _leaks = Leaks::begin();
     let bytes: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
     let seen = Run::offshoot(["run", "local", "--", "cat"]).stdin(bytes.clone()).finish().expect_code(0);
@@ -151,7 +151,7 @@ fn stdin_is_forwarded_to_its_end_and_closed_when_asked() {
 }
 
 #[test]
-fn the_two_outputs_stay_apart_and_unchanged() {
+fn stdout_and_stderr_stay_separate_and_byte_exact() {
     let _leaks = Leaks::begin();
     let script = r"printf 'out\000\377no newline'; printf 'err\r' >&2";
     let seen = Run::offshoot(["run", "-n", "local", "--", "sh", "-c", script]).finish().expect_code(0);
@@ -162,7 +162,7 @@ fn the_two_outputs_stay_apart_and_unchanged() {
 }
 
 #[test]
-fn several_targets_run_at_once_with_their_names_before_each_line() {
+fn output_of_several_targets_is_labelled_line_by_line() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let (plain, root) = (format!("{}@web1", NOPASS.name), format!("{}@web1/sudo", NOPASS.name));
@@ -176,7 +176,7 @@ fn several_targets_run_at_once_with_their_names_before_each_line() {
 }
 
 #[test]
-fn of_several_targets_the_worst_status_counts_and_the_others_finish() {
+fn with_several_targets_the_worst_status_wins_and_all_finish() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let words = ["run", "-n", "local", "nobody-here@web1", "--", "sh", "-c", "echo done; exit 3"];
@@ -186,7 +186,7 @@ fn of_several_targets_the_worst_status_counts_and_the_others_finish() {
 }
 
 #[test]
-fn json_is_one_object_a_line_and_ends_with_the_status_signal_or_error() {
+fn json_prints_one_object_per_line_and_ends_with_status_signal_or_error() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let run = |target: &str, script: &str| {
@@ -206,7 +206,7 @@ fn json_is_one_object_a_line_and_ends_with_the_status_signal_or_error() {
 }
 
 #[test]
-fn ping_counts_what_it_was_asked_to_and_says_so_in_one_object() {
+fn ping_json_prints_one_object_with_count_and_round_trip_times() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let target = format!("{}@web1", NOPASS.name);
@@ -219,7 +219,7 @@ fn ping_counts_what_it_was_asked_to_and_says_so_in_one_object() {
 }
 
 #[test]
-fn a_signal_ends_the_command_and_all_it_started_with_128_and_its_number() {
+fn a_signal_ends_the_command_with_status_128_plus_its_number() {
     let _leaks = Leaks::begin();
     for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let mut command = Command::new(offshoot_binary());
@@ -239,7 +239,7 @@ fn a_signal_ends_the_command_and_all_it_started_with_128_and_its_number() {
 }
 
 #[test]
-fn nobody_who_reads_the_output_ends_the_command_like_a_filter() {
+fn a_closed_stdout_pipe_ends_the_command_with_sigpipe_status() {
     let _leaks = Leaks::begin();
     let script =
         format!("{} run -n local -- yes | head -n 1; echo ${{PIPESTATUS[0]}}", offshoot_binary().display());
@@ -248,7 +248,7 @@ fn nobody_who_reads_the_output_ends_the_command_like_a_filter() {
 }
 
 #[test]
-fn options_of_ssh_on_the_command_line_reach_ssh() {
+fn ssh_options_on_the_command_line_reach_ssh() {
     let _leaks = Leaks::begin();
     let bastion = Sshd::named("bastion").client_line(format!("User {}", PLAIN.name)).start();
     let inner = Sshd::named("inner").client_line(format!("User {}", NOPASS.name)).start();
@@ -266,7 +266,7 @@ fn options_of_ssh_on_the_command_line_reach_ssh() {
 }
 
 #[test]
-fn verbose_tells_each_hop_with_its_time_and_disturbs_no_output() {
+fn verbose_logs_every_hop_with_its_duration_on_stderr_only() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let target = format!("{}@web1/sudo", NOPASS.name);

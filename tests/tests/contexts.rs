@@ -15,7 +15,7 @@ use offshoot_tests::users::PLAIN;
 use offshoot_tests::{Leaks, Sshd};
 
 #[test]
-fn a_context_has_the_name_that_it_is_given_and_its_process_shows_that_or_another_or_none() {
+fn a_process_title_shows_the_context_name_a_remote_name_or_none() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -42,7 +42,7 @@ fn a_context_has_the_name_that_it_is_given_and_its_process_shows_that_or_another
 }
 
 #[test]
-fn contexts_are_equal_by_place_and_print_their_names() {
+fn contexts_compare_by_id_and_display_their_names() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -66,7 +66,7 @@ fn ask_at_once(parent: &Context, key: &str, program: &str) -> Vec<Connecting> {
 }
 
 #[test]
-fn one_key_is_one_context_and_one_attempt_for_all_who_ask() {
+fn concurrent_hops_with_the_same_reuse_key_share_one_attempt() {
     let _leaks = Leaks::begin();
     let router = router();
     let counter = offshoot_tests::hop::Counter::new();
@@ -95,7 +95,7 @@ fn one_key_is_one_context_and_one_attempt_for_all_who_ask() {
 }
 
 #[test]
-fn all_who_wait_for_one_attempt_have_its_error_and_the_next_tries_anew() {
+fn all_waiters_of_a_shared_attempt_get_its_error_and_the_next_retries() {
     let _leaks = Leaks::begin();
     let router = router();
     let gate = offshoot_tests::scratch::ScratchDir::new("gate");
@@ -134,7 +134,7 @@ fn all_who_wait_for_one_attempt_have_its_error_and_the_next_tries_anew() {
 }
 
 #[test]
-fn a_connecting_is_a_future_that_clones_share() {
+fn a_connecting_is_a_cloneable_future() {
     let _leaks = Leaks::begin();
     let router = router();
     let opened = router.local().open().expect("it is sent");
@@ -161,7 +161,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 #[test]
-fn who_waits_for_the_end_of_a_context_is_told_why_it_is_gone() {
+fn disconnected_reports_why_a_context_ended() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let [lost, ended_by_order, parent] = [tree.child(), tree.child(), tree.child()];
@@ -198,7 +198,7 @@ fn who_waits_for_the_end_of_a_context_is_told_why_it_is_gone() {
 }
 
 #[test]
-fn a_wait_for_the_end_of_a_context_ends_with_the_router() {
+fn disconnected_resolves_when_the_router_is_dropped() {
     let _leaks = Leaks::begin();
     let router = router();
     let child = router.local().connect().expect("it is up");
@@ -215,7 +215,7 @@ fn a_wait_for_the_end_of_a_context_ends_with_the_router() {
 }
 
 #[test]
-fn a_context_that_is_not_below_cannot_be_waited_for() {
+fn disconnected_is_an_error_for_a_context_that_is_no_descendant() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let unknown = tree.router.by_id(ContextId(12_345));
@@ -229,7 +229,7 @@ fn a_context_that_is_not_below_cannot_be_waited_for() {
 }
 
 #[test]
-fn an_end_that_takes_too_long_is_an_error_and_comes_all_the_same() {
+fn shutdown_past_its_timeout_is_an_error_but_still_happens() {
     let _leaks = Leaks::begin();
     let router = router();
     let parent = router.local().connect().expect("it is up");
@@ -247,7 +247,7 @@ fn an_end_that_takes_too_long_is_an_error_and_comes_all_the_same() {
 }
 
 #[test]
-fn several_routers_do_not_share_what_is_reused() {
+fn reused_contexts_are_not_shared_between_routers() {
     let _leaks = Leaks::begin();
     let routers: Vec<Router> = (0..2).map(|_| router()).collect();
     let contexts: Vec<Context> =

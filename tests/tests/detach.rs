@@ -52,7 +52,7 @@ fn end(pids: &[u32]) {
 }
 
 #[test]
-fn programs_that_were_let_go_outlive_a_controller_that_is_killed_and_nothing_else_does() {
+fn only_detached_programs_outlive_a_killed_controller() {
     let _leaks = Leaks::begin();
     for depth in ["locals", "ssh"] {
         let controller = DyingController::start(env!("CARGO_BIN_EXE_dying-controller"), depth, "let-go");
@@ -68,7 +68,7 @@ fn programs_that_were_let_go_outlive_a_controller_that_is_killed_and_nothing_els
 }
 
 #[test]
-fn a_program_that_was_let_go_outlives_its_agent_its_guard_and_those_above() {
+fn a_detached_program_outlives_its_agent_guard_and_ancestors() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     for victim in 0..5 {
@@ -97,7 +97,7 @@ fn a_program_that_was_let_go_outlives_its_agent_its_guard_and_those_above() {
 }
 
 #[test]
-fn a_running_program_is_let_go_with_what_it_had_started_and_it_is_in_the_log() {
+fn detaching_a_running_program_keeps_its_children_and_is_logged() {
     let _leaks = Leaks::begin();
     let router = router();
     let outer = up(router.local().connect());
@@ -127,7 +127,7 @@ fn a_running_program_is_let_go_with_what_it_had_started_and_it_is_in_the_log() {
 }
 
 #[test]
-fn a_program_that_is_tied_to_its_context_cannot_be_let_go_and_ends() {
+fn detaching_a_program_not_started_as_detachable_fails_and_kills_it() {
     let _leaks = Leaks::begin();
     let router = router();
     let context = up(router.local().connect());
@@ -144,7 +144,7 @@ fn a_program_that_is_tied_to_its_context_cannot_be_let_go_and_ends() {
 }
 
 #[test]
-fn a_program_that_ends_after_it_was_let_go_is_collected() {
+fn a_detached_program_that_exits_is_reaped() {
     let _leaks = Leaks::begin();
     let router = router();
     let context = up(router.local().connect());
@@ -157,7 +157,7 @@ fn a_program_that_ends_after_it_was_let_go_is_collected() {
 }
 
 #[test]
-fn a_tree_that_grows_from_a_program_that_was_let_go_is_not_let_go_itself() {
+fn the_tree_of_a_detached_controller_is_not_detached_itself() {
     let _leaks = Leaks::begin();
     let router = router();
     let program = router.command(env!("CARGO_BIN_EXE_dying-controller")).args(["locals", "wait"]);
@@ -179,7 +179,7 @@ fn a_tree_that_grows_from_a_program_that_was_let_go_is_not_let_go_itself() {
 }
 
 #[test]
-fn the_command_line_lets_a_program_go_and_says_which() {
+fn run_detach_prints_which_program_was_detached() {
     let _leaks = Leaks::begin();
     let run = Run::offshoot(["run", "--detach", "backup", "local", "--", "sleep", "1000"]);
     let seen = run.finish().expect_code(0);
@@ -201,7 +201,7 @@ fn the_command_line_lets_a_program_go_and_says_which() {
 
 /// What was printed before it was let go has been read; a reader is at its end.
 #[test]
-fn the_streams_of_a_program_that_was_let_go_are_at_their_end() {
+fn the_streams_of_a_detached_program_are_at_eof() {
     let _leaks = Leaks::begin();
     let router = router();
     let context = up(router.local().connect());
@@ -264,7 +264,7 @@ fn kinds(router: &Router, server: &Sshd) -> [Vec<Context>; 3] {
 }
 
 #[test]
-fn a_context_that_was_let_go_outlives_the_tree_and_ends_when_all_is_done() {
+fn a_detached_context_outlives_the_tree_and_ends_when_idle() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let _ = records();
@@ -292,7 +292,7 @@ fn a_context_that_was_let_go_outlives_the_tree_and_ends_when_all_is_done() {
 }
 
 #[test]
-fn a_context_that_was_let_go_and_is_killed_takes_its_own_along() {
+fn a_detached_context_that_is_killed_takes_its_programs_along() {
     let _leaks = Leaks::begin();
     let _ = records();
     let router = Router::builder().package("offshoot-test-agent").log_level(3).start();

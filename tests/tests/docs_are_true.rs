@@ -18,7 +18,7 @@ fn paper(name: &str) -> String {
 }
 
 #[test]
-fn the_examples_of_the_readme_print_what_it_says() {
+fn the_readme_examples_print_the_shown_output() {
     let _leaks = Leaks::begin();
     let _key = Key;
     let folder = ScratchDir::new("readme");
@@ -32,7 +32,7 @@ fn the_examples_of_the_readme_print_what_it_says() {
 }
 
 #[test]
-fn the_program_of_the_readme_is_an_example_that_runs() {
+fn the_readme_program_is_an_example_that_runs() {
     let _leaks = Leaks::begin();
     let _key = Key;
     let folder = ScratchDir::new("readme");
@@ -100,7 +100,7 @@ fn quoted(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_test_that_the_specification_names_exists() {
+fn every_test_named_in_the_specification_exists() {
     let text = paper("SPECIFICATION.md");
     let plain = |word: &str| {
         !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
@@ -126,7 +126,7 @@ fn every_test_that_the_specification_names_exists() {
 }
 
 #[test]
-fn every_promise_has_a_number_of_its_own_and_they_stand_in_order() {
+fn promises_are_numbered_uniquely_and_in_order() {
     let numbers: Vec<(u32, u32)> = paper("SPECIFICATION.md")
         .lines()
         .filter_map(|line| {
@@ -147,7 +147,7 @@ fn every_promise_has_a_number_of_its_own_and_they_stand_in_order() {
 }
 
 #[test]
-fn the_code_map_has_every_source_file_and_no_other() {
+fn the_code_map_lists_exactly_the_source_files() {
     let text = paper("ARCHITECTURE.md");
     let mut mapped = BTreeSet::new();
     let mut folder = "";

@@ -33,7 +33,7 @@ fn up(parent: &Context, words: Vec<String>) -> Context {
 }
 
 #[test]
-fn a_program_whose_streams_cannot_be_watched_is_not_started_and_one_whose_end_cannot_ends_all_the_same() {
+fn a_program_fails_to_start_or_is_still_reaped_without_epoll_memory() {
     let _leaks = Leaks::begin();
     let router = router();
     let numbers = next_numbers(facts(&up(&router, shell(1 << 20, 1 << 20))).process);
@@ -60,7 +60,7 @@ fn a_program_whose_streams_cannot_be_watched_is_not_started_and_one_whose_end_ca
 }
 
 #[test]
-fn the_link_of_a_guest_that_cannot_be_watched_is_closed() {
+fn a_joining_peer_is_disconnected_if_its_link_cannot_be_watched() {
     let _leaks = Leaks::begin();
     let folder = ScratchDir::new("epoll");
     let path = |name: &str| folder.path().join(name).to_str().expect("our own path").to_owned();

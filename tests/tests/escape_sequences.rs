@@ -43,7 +43,7 @@ fn local(of: &Context) -> Context {
 }
 
 #[test]
-fn the_last_words_of_a_hop_that_fails_are_harmless_in_every_form_of_its_error() {
+fn output_of_a_failed_hop_is_sanitized_in_every_form_of_its_error() {
     let _leaks = Leaks::begin();
     let router = tree();
     let below = local(&router);
@@ -68,7 +68,7 @@ fn the_last_words_of_a_hop_that_fails_are_harmless_in_every_form_of_its_error() 
 }
 
 #[test]
-fn texts_of_functions_senders_and_panics_are_harmless_in_errors() {
+fn texts_of_functions_senders_and_panics_are_sanitized_in_errors() {
     let _leaks = Leaks::begin();
     let router = tree();
     let context = local(&router);
@@ -94,7 +94,7 @@ fn texts_of_functions_senders_and_panics_are_harmless_in_errors() {
 }
 
 #[test]
-fn the_command_line_shows_them_harmless_too() {
+fn the_command_line_prints_sanitized_text() {
     let _leaks = Leaks::begin();
     let folder = ScratchDir::new("harmless");
     let shell = shell(&folder, "shell", 2);

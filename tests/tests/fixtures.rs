@@ -25,7 +25,7 @@ fn logged_in(server: &Sshd, user: User, script: &str) -> Run {
 }
 
 #[test]
-fn every_login_shell_takes_a_command_over_ssh() {
+fn every_login_shell_runs_a_command_over_ssh() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     for user in SHELLS {
@@ -36,7 +36,7 @@ fn every_login_shell_takes_a_command_over_ssh() {
 }
 
 #[test]
-fn a_noisy_start_up_file_prints_before_the_command() {
+fn a_noisy_startup_file_prints_before_the_command() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let seen = logged_in(&server, offshoot_tests::users::NOISY, "echo done").finish().expect_code(0);
@@ -45,7 +45,7 @@ fn a_noisy_start_up_file_prints_before_the_command() {
 }
 
 #[test]
-fn a_swallowing_start_up_file_takes_the_first_line() {
+fn a_startup_file_that_reads_stdin_takes_the_first_line() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let seen = logged_in(&server, SWALLOW, "cat").stdin("first\nsecond\n").finish().expect_code(0);
@@ -53,7 +53,7 @@ fn a_swallowing_start_up_file_takes_the_first_line() {
 }
 
 #[test]
-fn an_account_without_login_is_refused_by_its_shell() {
+fn a_nologin_account_is_refused_by_its_shell() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let seen = logged_in(&server, NOLOGIN, "true").finish().expect_code(1);
@@ -92,7 +92,7 @@ fn a_prompt_is_answered_on_a_terminal() {
 }
 
 #[test]
-fn a_user_on_one_host_reaches_another_by_its_alias() {
+fn a_user_on_one_host_reaches_another_by_alias() {
     let _leaks = Leaks::begin();
     let (bastion, inner) = (Sshd::start("bastion"), Sshd::start("inner"));
     let script = format!("ssh -o BatchMode=yes {} 'echo $SSH_CONNECTION'", inner.alias());
@@ -101,7 +101,7 @@ fn a_user_on_one_host_reaches_another_by_its_alias() {
 }
 
 #[test]
-fn a_delayed_path_answers_only_after_its_round_trip() {
+fn a_delayed_path_takes_at_least_its_round_trip() {
     let _leaks = Leaks::begin();
     let path = delayed_path();
     let listener = path.far.within(|| TcpListener::bind((DelayedPath::FAR, 7)).expect("the far side is up"));
@@ -129,7 +129,7 @@ fn delayed_path() -> DelayedPath {
 }
 
 #[test]
-fn a_new_namespace_sees_nobody() {
+fn a_new_network_namespace_reaches_no_server() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let alone = NetNs::new();

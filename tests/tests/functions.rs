@@ -36,7 +36,7 @@ fn failure<T: std::fmt::Debug, E: std::fmt::Debug>(outcome: Result<T, CallError<
 }
 
 #[test]
-fn a_function_that_ends_its_agent_is_told_with_the_status() {
+fn a_function_that_exits_its_agent_fails_the_call_with_the_exit_status() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let behind_shell = |context: &Context| {
@@ -67,7 +67,7 @@ fn becomes(what: &str, done: impl FnMut() -> bool) {
 }
 
 #[test]
-fn each_policy_admits_those_it_names_and_no_other() {
+fn each_policy_admits_exactly_the_callers_it_names() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -97,7 +97,7 @@ fn each_policy_admits_those_it_names_and_no_other() {
 }
 
 #[test]
-fn calls_of_a_serial_function_run_one_at_a_time_in_order() {
+fn serial_calls_run_one_at_a_time_in_order() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("serial");
     let tree = Tree::new();
@@ -118,7 +118,7 @@ fn calls_of_a_serial_function_run_one_at_a_time_in_order() {
 }
 
 #[test]
-fn a_serial_call_that_is_given_up_while_it_waits_does_not_run_and_holds_up_no_other() {
+fn a_cancelled_serial_call_does_not_run_and_delays_no_other() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("serial");
     let tree = Tree::new();
@@ -144,7 +144,7 @@ fn a_serial_call_that_is_given_up_while_it_waits_does_not_run_and_holds_up_no_ot
 }
 
 #[test]
-fn a_thousand_who_ask_for_a_shared_run_have_one_run() {
+fn a_thousand_callers_of_a_shared_function_share_one_run() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("shared");
     let tree = Tree::new();
@@ -168,7 +168,7 @@ fn a_thousand_who_ask_for_a_shared_run_have_one_run() {
 }
 
 #[test]
-fn a_shared_run_ends_when_the_last_who_asked_gives_up_and_not_before() {
+fn a_shared_run_is_cancelled_only_when_its_last_caller_cancels() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("shared");
     let tree = Tree::new();
@@ -198,7 +198,7 @@ fn a_shared_run_ends_when_the_last_who_asked_gives_up_and_not_before() {
 }
 
 #[test]
-fn a_shared_call_in_a_chain_that_is_given_up_holds_up_no_chain() {
+fn a_cancelled_shared_call_does_not_block_its_chain() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("shared");
     let tree = Tree::new();
@@ -227,7 +227,7 @@ fn a_shared_call_in_a_chain_that_is_given_up_holds_up_no_chain() {
 }
 
 #[test]
-fn a_function_without_a_reply_is_answered_before_it_runs_and_its_failure_is_logged() {
+fn a_no_reply_function_returns_before_it_runs_and_logs_its_failure() {
     let log = log();
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("later");
@@ -250,7 +250,7 @@ fn a_function_without_a_reply_is_answered_before_it_runs_and_its_failure_is_logg
 }
 
 #[test]
-fn a_call_that_is_cast_runs_and_its_failure_is_logged() {
+fn a_cast_runs_and_its_failure_is_logged() {
     let log = log();
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("cast");
@@ -299,7 +299,7 @@ fn an_error_is_flattened_with_its_sources() {
 }
 
 #[test]
-fn an_async_function_awaits_what_another_context_gives() {
+fn an_async_function_awaits_calls_to_other_contexts() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
@@ -315,7 +315,7 @@ fn an_async_function_awaits_what_another_context_gives() {
 }
 
 #[test]
-fn an_error_without_a_text_comes_back_as_itself() {
+fn an_error_without_display_arrives_with_its_own_type() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let chain = tree.child().chain().expect("the tree lives");
@@ -329,7 +329,7 @@ fn an_error_without_a_text_comes_back_as_itself() {
 }
 
 #[test]
-fn a_value_that_does_not_serialise_is_an_error_of_the_call_on_either_side() {
+fn a_serialisation_failure_on_either_side_fails_the_call() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -346,7 +346,7 @@ fn a_value_that_does_not_serialise_is_an_error_of_the_call_on_either_side() {
 }
 
 #[test]
-fn a_type_that_cannot_be_sent_is_named_as_an_argument_or_a_result() {
+fn an_unsupported_type_is_named_as_argument_or_result() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -365,7 +365,7 @@ fn a_type_that_cannot_be_sent_is_named_as_an_argument_or_a_result() {
 }
 
 #[test]
-fn a_field_that_is_left_out_is_an_error_where_it_is_sent_and_none_is_read_as_another() {
+fn a_conditionally_skipped_field_is_an_error_at_the_sender() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -388,7 +388,7 @@ fn a_field_that_is_left_out_is_an_error_where_it_is_sent_and_none_is_read_as_ano
 }
 
 #[test]
-fn a_quick_function_that_would_give_what_needs_the_node_fails_and_holds_nobody_up() {
+fn a_quick_function_cannot_return_a_sender_and_does_not_deadlock() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -409,7 +409,7 @@ fn a_quick_function_that_would_give_what_needs_the_node_fails_and_holds_nobody_u
 }
 
 #[test]
-fn what_is_too_large_is_an_error_on_the_side_where_it_is() {
+fn an_oversized_value_is_an_error_on_the_sending_side() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -430,7 +430,7 @@ fn what_is_too_large_is_an_error_on_the_side_where_it_is() {
 }
 
 #[test]
-fn a_secret_is_masked_wherever_it_is_printed_and_stays_in_frames() {
+fn a_secret_is_masked_when_printed_and_serialises_only_into_frames() {
     let log = log();
     let _leaks = Leaks::begin();
     let tree = Tree::new();
@@ -448,7 +448,7 @@ fn a_secret_is_masked_wherever_it_is_printed_and_stays_in_frames() {
 }
 
 #[test]
-fn nothing_of_a_secret_stays_in_the_memory_of_the_program_that_sent_it() {
+fn a_sent_secret_leaves_no_copy_in_the_memory_of_the_caller() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -467,7 +467,7 @@ fn nothing_of_a_secret_stays_in_the_memory_of_the_program_that_sent_it() {
 }
 
 #[test]
-fn a_context_travels_as_argument_and_result_and_is_used_where_it_arrives() {
+fn a_context_can_be_passed_and_returned_and_used_by_the_receiver() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -491,7 +491,7 @@ fn a_context_travels_as_argument_and_result_and_is_used_where_it_arrives() {
 }
 
 #[test]
-fn what_was_called_of_a_lost_context_says_so_and_no_reply_is_left() {
+fn a_call_to_a_context_that_ends_fails_with_the_reason() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("lost");
     let tree = Tree::new();

@@ -40,7 +40,7 @@ fn everything(controller: &DyingController) -> (u32, BTreeSet<u32>) {
 }
 
 #[test]
-fn a_controller_that_is_killed_takes_everything_along() {
+fn killing_the_controller_ends_everything() {
     let _leaks = Leaks::begin();
     for depth in ["locals", "ssh"] {
         kill_each_way(depth, "the controller", everything);
@@ -48,7 +48,7 @@ fn a_controller_that_is_killed_takes_everything_along() {
 }
 
 #[test]
-fn an_agent_that_is_killed_takes_everything_below_along() {
+fn killing_an_agent_ends_everything_below_it() {
     let _leaks = Leaks::begin();
     for depth in ["locals", "ssh"] {
         for number in 1..4 {
@@ -60,7 +60,7 @@ fn an_agent_that_is_killed_takes_everything_below_along() {
 }
 
 #[test]
-fn a_guard_that_is_killed_takes_everything_below_along() {
+fn killing_a_guard_ends_everything_below_it() {
     let _leaks = Leaks::begin();
     for depth in ["locals", "ssh"] {
         for number in 1..4 {
@@ -96,7 +96,7 @@ impl Drop for HidingProc {
 }
 
 #[test]
-fn where_proc_hides_agents_from_their_own_user_everything_below_a_killed_one_ends_all_the_same() {
+fn killing_an_agent_ends_everything_below_it_under_hidepid() {
     let _leaks = Leaks::begin();
     let _hiding = HidingProc::new();
     kill_each_way("ssh", "the controller", everything);
@@ -137,7 +137,7 @@ fn where_proc_hides_agents_from_their_own_user_everything_below_a_killed_one_end
 }
 
 #[test]
-fn the_programs_of_the_controller_itself_end_with_what_guards_them() {
+fn programs_of_the_controller_end_with_their_guard() {
     let _leaks = Leaks::begin();
     let own = |controller: &DyingController| {
         let guard = controller.places[0].guard;
@@ -152,7 +152,7 @@ fn the_programs_of_the_controller_itself_end_with_what_guards_them() {
 }
 
 #[test]
-fn an_ssh_that_is_killed_takes_everything_behind_it_along() {
+fn killing_ssh_ends_everything_behind_it() {
     let _leaks = Leaks::begin();
     kill_each_way("ssh", "ssh", |controller| {
         let ssh =
@@ -167,7 +167,7 @@ fn an_ssh_that_is_killed_takes_everything_behind_it_along() {
 }
 
 #[test]
-fn a_sudo_that_is_killed_takes_everything_behind_it_along() {
+fn killing_sudo_ends_everything_behind_it() {
     let _leaks = Leaks::begin();
     for number in [2, 3] {
         kill_each_way("ssh", &format!("sudo before {number}"), |controller| {
@@ -179,7 +179,7 @@ fn a_sudo_that_is_killed_takes_everything_behind_it_along() {
 }
 
 #[test]
-fn a_guard_and_its_agent_that_are_both_stopped_end_with_their_controller() {
+fn a_stopped_guard_and_agent_end_with_their_controller() {
     let _leaks = Leaks::begin();
     let controller = start("locals");
     for place in &controller.places[1..2] {
@@ -190,7 +190,7 @@ fn a_guard_and_its_agent_that_are_both_stopped_end_with_their_controller() {
 }
 
 #[test]
-fn an_agent_that_is_stopped_is_told_from_one_that_is_silent() {
+fn a_stopped_agent_is_distinguished_from_a_silent_one() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();

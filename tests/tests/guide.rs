@@ -89,7 +89,7 @@ fn quoted_value(pair: &str) -> String {
 }
 
 #[test]
-fn every_program_of_the_guide_prints_what_stands_behind_it() {
+fn every_program_of_the_guide_prints_the_shown_output() {
     let (programs, built) = programs();
     assert!(programs.len() >= 30, "only {} programs were found", programs.len());
     let mut wrong = String::new();
@@ -108,7 +108,7 @@ fn every_program_of_the_guide_prints_what_stands_behind_it() {
 }
 
 #[test]
-fn every_command_of_the_guide_prints_what_stands_below_it() {
+fn every_command_of_the_guide_prints_the_shown_output() {
     let slow_path = PathBuf::from(env!("CARGO_BIN_EXE_slow-path"));
     let folders = [programs().1, slow_path.parent().expect("it is in a folder").to_owned()];
     // What mount(8) makes when it is first used is its own.
@@ -140,7 +140,7 @@ fn sums(files: &[PathBuf]) -> Vec<String> {
 }
 
 #[test]
-fn a_file_is_rolled_out_to_many_hosts_and_a_host_that_has_no_room_stops_no_other() {
+fn rollout_copies_a_file_to_all_hosts_and_continues_past_a_failure() {
     let _leaks = Leaks::begin();
     let (_, built) = programs();
     let (folder, _key) = (ScratchDir::new("rollout"), Key);
@@ -185,7 +185,7 @@ fn a_file_is_rolled_out_to_many_hosts_and_a_host_that_has_no_room_stops_no_other
 }
 
 #[test]
-fn every_chapter_is_reached_from_the_first_page_and_every_link_leads_somewhere() {
+fn every_chapter_is_linked_and_every_link_resolves() {
     let chapters = chapters();
     let first = &chapters["README.md"];
     for file in chapters.keys().filter(|file| *file != "README.md") {

@@ -21,12 +21,12 @@ fn under_attack(outlook: Outlook, heartbeat: u32, acts: &[&str]) {
 }
 
 #[test]
-fn who_never_greets_well_is_refused() {
+fn a_child_with_an_invalid_handshake_is_refused() {
     under_attack(NotUp, 0, &["early", "long-hello", "endless-hello", "endless-noise"]);
 }
 
 #[test]
-fn floods_that_nobody_reads_the_answers_of_are_bounded() {
+fn floods_with_unread_replies_are_bounded() {
     under_attack(Stays, 0, &["nowhere", "nowhere-small", "images", "pings", "calls"]);
 }
 
@@ -36,56 +36,56 @@ fn floods_of_requests_are_refused_and_bounded() {
 }
 
 #[test]
-fn a_flood_of_log_records_is_thinned_and_cut() {
+fn a_flood_of_log_records_is_rate_limited_and_truncated() {
     under_attack(Stays, 0, &["logs", "small-logs"]);
 }
 
 #[test]
-fn what_is_said_in_anothers_name_ends_the_link_that_it_came_over() {
+fn frames_with_a_forged_source_close_the_link() {
     under_attack(Ends, 0, &["others", "in-the-roots-name", "routes", "dead"]);
 }
 
 #[test]
-fn orders_from_below_second_greetings_and_impossible_flows_end_the_link() {
+fn orders_from_a_child_a_second_hello_or_an_invalid_flow_close_the_link() {
     under_attack(Ends, 0, &["orders", "hellos", "streams"]);
 }
 
 #[test]
-fn lies_about_flows_end_the_link() {
+fn flow_control_violations_close_the_link() {
     under_attack(Ends, 0, &["credit", "gap"]);
 }
 
 #[test]
-fn answers_that_are_too_long_too_late_or_taken_back_harm_nobody() {
+fn oversized_late_or_reset_replies_do_no_harm() {
     under_attack(Stays, 0, &["long-answer", "late", "reset"]);
 }
 
 #[test]
-fn news_of_the_end_of_others_is_not_believed() {
+fn a_false_report_that_a_context_is_gone_is_ignored() {
     under_attack(Stays, 0, &["gone"]);
 }
 
 #[test]
-fn who_chokes_everything_for_ever_stops_itself_alone() {
+fn a_child_that_chokes_every_flow_stalls_only_itself() {
     under_attack(Stays, 0, &["choke", "flicker"]);
 }
 
 #[test]
-fn damaged_and_closed_links_are_ended() {
+fn garbage_or_end_of_file_closes_the_link() {
     under_attack(Ends, 0, &["garbage", "closed"]);
 }
 
 #[test]
-fn frames_that_do_not_end_are_waited_for_without_effort() {
+fn waiting_for_an_unfinished_frame_uses_no_cpu() {
     under_attack(Stays, 0, &["truncated", "drip", "deaf"]);
 }
 
 #[test]
-fn who_answers_no_heartbeat_is_given_up() {
+fn a_child_that_answers_no_heartbeat_is_disconnected() {
     under_attack(Ends, 1, &["truncated", "deaf", "mute"]);
 }
 
 #[test]
-fn who_will_not_die_or_leaves_the_pipes_to_others_holds_up_no_end() {
+fn a_child_that_ignores_sigterm_or_leaks_its_pipes_delays_no_shutdown() {
     under_attack(Stays, 0, &["undying", "holders"]);
 }

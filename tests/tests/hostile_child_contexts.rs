@@ -35,17 +35,17 @@ fn under_attack(how: &str, outlook: Outlook) {
 }
 
 #[test]
-fn calls_of_contexts_that_are_made_up_are_bounded_as_those_of_one() {
+fn calls_from_many_made_up_contexts_share_the_bound_of_one_link() {
     under_attack("crowd-calls", Outlook::Stays);
 }
 
 #[test]
-fn messages_of_theirs_to_channels_and_handles_are_bounded_as_well() {
+fn messages_from_many_made_up_contexts_share_the_bound_of_one_link() {
     under_attack("crowd-senders", Outlook::Stays);
     under_attack("crowd-handles", Outlook::Stays);
 }
 
 #[test]
-fn more_than_may_be_sent_unasked_ends_the_link() {
+fn sending_beyond_the_initial_credit_closes_the_link() {
     under_attack("crowd-blind", Outlook::Ends);
 }

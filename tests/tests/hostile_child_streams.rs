@@ -96,27 +96,27 @@ fn with_a_sender(acts: &[&str], first_received: bool) {
 }
 
 #[test]
-fn greetings_that_are_none_and_more_senders_than_may_be_are_refused() {
+fn invalid_greetings_and_excess_senders_are_refused() {
     with_a_sender(&["hub-greetings", "hub-writers"], true);
 }
 
 #[test]
-fn messages_that_are_too_long_never_whole_or_empty_hold_up_no_other_sender() {
+fn oversized_incomplete_or_empty_messages_delay_no_other_sender() {
     with_a_sender(&["hub-lengths", "hub-parts", "hub-empty"], true);
 }
 
 #[test]
-fn whoever_may_send_may_not_receive_what_others_send() {
+fn a_sender_cannot_be_used_to_receive() {
     with_a_sender(&["hub-readers"], false);
 }
 
 #[test]
-fn copies_that_are_never_heard_of_hold_up_neither_others_nor_the_end() {
+fn announced_senders_that_never_arrive_delay_neither_others_nor_the_end() {
     with_a_sender(&["hub-copies"], true);
 }
 
 #[test]
-fn a_reader_that_takes_nothing_holds_up_its_writer_alone() {
+fn a_reader_that_never_reads_blocks_only_its_writer() {
     let play = |how: &str, attack: &mut Attack| {
         let scratch = ScratchDir::new("miser");
         let (writer, reader) = attack.router.pipe().expect("the tree lives");
@@ -137,7 +137,7 @@ fn a_reader_that_takes_nothing_holds_up_its_writer_alone() {
 }
 
 #[test]
-fn a_chain_that_is_answered_badly_ends_and_no_other_does() {
+fn invalid_replies_end_only_their_own_chain() {
     let play = |how: &str, attack: &mut Attack| {
         let chain = attack.hostile.chain().expect("the tree lives");
         let start = || chain.start(stock::echo { text: "?".into() });
@@ -159,7 +159,7 @@ fn a_chain_that_is_answered_badly_ends_and_no_other_does() {
 }
 
 #[test]
-fn requests_to_a_handle_that_are_withdrawn_keep_no_place() {
+fn withdrawn_requests_to_a_handle_leave_the_queue() {
     let play = |how: &str, attack: &mut Attack| {
         let gate = Arc::new((Mutex::new(false), Condvar::new()));
         let theirs = Arc::clone(&gate);

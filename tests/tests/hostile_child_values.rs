@@ -94,7 +94,7 @@ fn others(attack: &Attack) -> Vec<Context> {
 }
 
 #[test]
-fn whatever_a_sender_claims_to_lead_to_it_is_none_of_the_trees_services() {
+fn a_forged_sender_reaches_no_service_of_the_tree() {
     under_attack(|attack| {
         let scratch = ScratchDir::new("mark");
         let (order, path) = marking(&scratch);
@@ -130,7 +130,7 @@ fn whatever_a_sender_claims_to_lead_to_it_is_none_of_the_trees_services() {
 }
 
 #[test]
-fn a_pipe_or_receiver_that_is_none_neither_lets_anything_go_nor_runs_a_program() {
+fn a_forged_pipe_or_receiver_detaches_nothing_and_runs_no_program() {
     under_attack(|attack| {
         let root: &Context = &attack.router;
         for number in SERVICES.into_iter().chain([0, HANDLERS, HUBS | 8]) {
@@ -165,7 +165,7 @@ fn a_pipe_or_receiver_that_is_none_neither_lets_anything_go_nor_runs_a_program()
 }
 
 #[test]
-fn a_context_that_is_another_cannot_be_passed_off_as_ones_own() {
+fn a_child_cannot_return_a_context_that_is_not_its_own() {
     under_attack(|attack| {
         let root: &Context = &attack.router;
         let fake = |id: ContextId| bytes(&(id, format!("{}.worker", attack.hostile)));
@@ -194,7 +194,7 @@ fn a_context_that_is_another_cannot_be_passed_off_as_ones_own() {
 }
 
 #[test]
-fn what_is_below_a_context_is_its_own_and_has_no_name_of_others() {
+fn a_child_may_name_its_descendants_but_not_with_names_of_others() {
     under_attack(|attack| {
         let granted =
             attack.hostile.call(context_values::ask { of: 0, service: Handle::ALLOCATE.0, say: Vec::new() });
@@ -231,7 +231,7 @@ fn what_is_below_a_context_is_its_own_and_has_no_name_of_others() {
 }
 
 #[test]
-fn what_a_context_was_told_of_it_may_name_and_nothing_else() {
+fn a_child_may_name_only_contexts_it_was_told_of() {
     under_attack(|attack| {
         let told = |other: &Context, names: &Context| {
             attack.hostile.call(context_values::told { other: other.clone(), say: named(names) })
@@ -260,7 +260,7 @@ fn what_a_context_was_told_of_it_may_name_and_nothing_else() {
 }
 
 #[test]
-fn messages_and_calls_from_below_are_held_to_the_same() {
+fn messages_and_calls_from_a_child_may_not_name_other_contexts() {
     under_attack(|attack| {
         let root: &Context = &attack.router;
         let handler = |_: &Context, _, context: Context| context.name().to_owned();
@@ -306,7 +306,7 @@ fn messages_and_calls_from_below_are_held_to_the_same() {
 }
 
 #[test]
-fn an_agent_holds_what_is_below_it_to_the_same_and_obeys_those_above() {
+fn an_agent_applies_the_same_naming_rule_to_its_own_children() {
     let _leaks = Leaks::begin();
     let attack = Attack::with_functions(env!("CARGO_BIN_EXE_hostile"), "values", Place::Behind);
     let (agent, below) = (&attack.honest[1], &attack.honest[2]);
@@ -333,7 +333,7 @@ fn an_agent_holds_what_is_below_it_to_the_same_and_obeys_those_above() {
 }
 
 #[test]
-fn honest_contexts_give_back_and_hand_on_what_they_were_given() {
+fn honest_contexts_may_return_and_forward_what_they_were_given() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("sum");
     let tree = Tree::new();
@@ -370,7 +370,7 @@ fn honest_contexts_give_back_and_hand_on_what_they_were_given() {
 }
 
 #[test]
-fn a_guest_is_not_reached_by_those_it_has_not_spoken_to() {
+fn a_joined_process_is_unreachable_for_contexts_it_has_not_called() {
     under_attack(|attack| {
         let folder = ScratchDir::new("guest");
         let listener = attack.router.listen(folder.path().join("socket")).expect("nobody is there");

@@ -61,7 +61,7 @@ impl Running {
 }
 
 #[test]
-fn a_program_has_its_time_to_end_after_the_first_signal_and_its_status_is_its_own() {
+fn after_the_first_signal_a_program_may_finish_with_its_own_exit_status() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let config = server.config().display().to_string();
@@ -90,7 +90,7 @@ fn a_program_has_its_time_to_end_after_the_first_signal_and_its_status_is_its_ow
 }
 
 #[test]
-fn the_second_signal_and_the_end_of_the_grace_end_everything() {
+fn a_second_signal_or_the_end_of_the_grace_period_ends_everything() {
     let _leaks = Leaks::begin();
     let script = "trap 'echo heard' INT TERM HUP; trap '' QUIT; echo $$; while :; do sleep 1000 & wait; done";
     for (first, _) in SIGNALS {
@@ -117,7 +117,7 @@ fn the_second_signal_and_the_end_of_the_grace_end_everything() {
 }
 
 #[test]
-fn of_several_targets_each_ends_in_its_own_way() {
+fn with_several_targets_each_program_handles_the_signal_itself() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let config = server.config().display().to_string();
@@ -142,7 +142,7 @@ fn of_several_targets_each_ends_in_its_own_way() {
 }
 
 #[test]
-fn where_nothing_runs_yet_the_first_signal_ends_the_command() {
+fn the_first_signal_ends_a_command_that_is_still_connecting() {
     let _leaks = Leaks::begin();
     let silent = up(std::net::TcpListener::bind("127.0.0.1:0"));
     let port = up(silent.local_addr()).port();
@@ -187,7 +187,7 @@ fn a_program_that_ends_after_a_signal_takes_its_daemons_along() {
 }
 
 #[test]
-fn a_program_that_is_given_up_has_the_grace_that_it_was_given() {
+fn a_cancelled_program_gets_its_own_grace_period() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("grace");
     let router = router();
@@ -224,7 +224,7 @@ fn a_program_that_is_given_up_has_the_grace_that_it_was_given() {
 }
 
 #[test]
-fn a_target_that_comes_up_after_the_first_signal_is_told_as_well() {
+fn a_target_that_connects_after_the_signal_does_not_start_its_program() {
     let _leaks = Leaks::begin();
     for json in [false, true] {
         let scratch = ScratchDir::new("late");

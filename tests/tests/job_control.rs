@@ -89,7 +89,7 @@ fn counting(file: &Path) -> String {
 }
 
 #[test]
-fn a_command_that_is_stopped_for_more_than_three_heartbeats_goes_on_as_if_nothing_had_been() {
+fn a_command_stopped_past_three_heartbeats_resumes_unharmed() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let far = format!("-F {} {}@web1/local", server.config().display(), NOPASS.name);
@@ -121,7 +121,7 @@ fn a_command_that_is_stopped_for_more_than_three_heartbeats_goes_on_as_if_nothin
 }
 
 #[test]
-fn in_the_background_output_goes_on_and_the_status_is_the_programs() {
+fn in_the_background_output_and_exit_status_are_unchanged() {
     let _leaks = Leaks::begin();
     for shell_words in SHELLS {
         let scratch = counted();
@@ -141,7 +141,7 @@ fn in_the_background_output_goes_on_and_the_status_is_the_programs() {
 }
 
 #[test]
-fn a_command_that_is_killed_while_it_is_stopped_takes_everything_along() {
+fn killing_a_stopped_command_ends_everything() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let config = server.config();
@@ -169,7 +169,7 @@ fn a_command_that_is_killed_while_it_is_stopped_takes_everything_along() {
 }
 
 #[test]
-fn a_stop_at_the_question_for_a_password_gives_the_terminal_back_and_asks_again() {
+fn ctrl_z_at_the_password_prompt_restores_echo_and_prompts_again() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     for shell_words in SHELLS {
@@ -196,7 +196,7 @@ fn a_stop_at_the_question_for_a_password_gives_the_terminal_back_and_asks_again(
 }
 
 #[test]
-fn a_question_in_the_background_waits_for_the_foreground() {
+fn a_password_prompt_in_the_background_waits_for_the_foreground() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     for shell_words in SHELLS {
@@ -227,7 +227,7 @@ fn a_question_in_the_background_waits_for_the_foreground() {
 }
 
 #[test]
-fn a_stop_that_nobody_was_told_of_has_the_question_asked_again_without_an_echo() {
+fn after_sigstop_the_password_prompt_turns_echo_off_again() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let mut terminal = asking(&server);
@@ -256,7 +256,7 @@ fn asking(server: &Sshd) -> Terminal {
 }
 
 #[test]
-fn where_no_shell_could_continue_it_ctrl_z_stops_nothing_and_the_question_is_asked_again() {
+fn without_a_job_control_shell_ctrl_z_only_prompts_again() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let mut terminal = asking(&server);
@@ -271,7 +271,7 @@ fn where_no_shell_could_continue_it_ctrl_z_stops_nothing_and_the_question_is_ask
 }
 
 #[test]
-fn whatever_ends_the_command_at_its_question_gives_the_terminal_its_echo_back() {
+fn echo_is_restored_however_the_command_ends_at_its_prompt() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     enum End {

@@ -39,7 +39,7 @@ fn join(listener: &Listener) -> (JoinPeer, Context) {
 }
 
 #[test]
-fn a_process_that_joins_is_called_and_calls_those_below_with_the_listeners_authority() {
+fn a_joined_process_is_callable_and_calls_with_the_listeners_authority() {
     let _leaks = Leaks::begin();
     let (tree, folder) = (Tree::new(), folder());
     let host = tree.child();
@@ -83,7 +83,7 @@ fn a_process_that_joins_is_called_and_calls_those_below_with_the_listeners_autho
 }
 
 #[test]
-fn what_a_joined_process_starts_is_its_own_and_has_not_its_authority() {
+fn children_of_a_joined_process_do_not_inherit_its_authority() {
     let _leaks = Leaks::begin();
     let (tree, folder) = (Tree::new(), folder());
     let host = tree.child();
@@ -105,7 +105,7 @@ fn what_a_joined_process_starts_is_its_own_and_has_not_its_authority() {
 }
 
 #[test]
-fn a_process_that_leaves_ends_what_it_has_started_through_the_tree_and_lives_on() {
+fn leaving_ends_what_a_process_started_in_the_tree_but_not_the_process() {
     let _leaks = Leaks::begin();
     let (tree, folder) = (Tree::new(), folder());
     let listener = tree.router.listen(folder.path().join("socket")).expect("nobody is there");
@@ -132,7 +132,7 @@ fn a_process_that_leaves_ends_what_it_has_started_through_the_tree_and_lives_on(
 }
 
 #[test]
-fn a_joined_process_outlives_a_tree_that_is_killed_and_nothing_of_its_part_in_it_does() {
+fn a_joined_process_outlives_its_killed_tree_but_its_children_do_not() {
     let _leaks = Leaks::begin();
     let folder = folder();
     let path = folder.path().join("socket");
@@ -165,7 +165,7 @@ fn a_joined_process_outlives_a_tree_that_is_killed_and_nothing_of_its_part_in_it
 }
 
 #[test]
-fn a_joined_process_that_is_killed_or_does_not_leave_is_gone_for_the_tree() {
+fn a_joined_process_that_is_killed_or_stopped_is_removed_from_the_tree() {
     let _leaks = Leaks::begin();
     let (tree, folder) = (Tree::new(), folder());
     let listener = tree.router.listen(folder.path().join("socket")).expect("nobody is there");
@@ -190,7 +190,7 @@ fn a_joined_process_that_is_killed_or_does_not_leave_is_gone_for_the_tree() {
 }
 
 #[test]
-fn a_socket_lies_in_nobodys_way_who_lives_and_goes_with_its_listener_or_router() {
+fn a_listener_replaces_only_stale_sockets_and_removes_its_own() {
     let _leaks = Leaks::begin();
     let folder = folder();
     let path = folder.path().join("socket");
@@ -220,7 +220,7 @@ fn a_socket_lies_in_nobodys_way_who_lives_and_goes_with_its_listener_or_router()
 }
 
 #[test]
-fn whoever_waits_for_one_who_joins_holds_up_nobody_who_waits_less_long() {
+fn a_long_accept_does_not_block_an_accept_with_a_timeout() {
     let _leaks = Leaks::begin();
     let (tree, folder) = (Tree::new(), folder());
     let listener = tree.router.listen(folder.path().join("socket")).expect("nobody is there");
@@ -250,7 +250,7 @@ fn whoever_waits_for_one_who_joins_holds_up_nobody_who_waits_less_long() {
 }
 
 #[test]
-fn a_socket_is_never_anothers_whatever_the_umask() {
+fn a_listener_socket_has_mode_0600_under_any_umask() {
     let _leaks = Leaks::begin();
     let folder = folder();
     let path = folder.path().join("socket");
@@ -284,7 +284,7 @@ fn a_socket_is_never_anothers_whatever_the_umask() {
 }
 
 #[test]
-fn another_user_neither_joins_nor_is_joined() {
+fn processes_of_different_users_cannot_join_each_other() {
     let _leaks = Leaks::begin();
     let folder = folder();
     fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("it is ours");
@@ -322,7 +322,7 @@ fn another_user_neither_joins_nor_is_joined() {
 }
 
 #[test]
-fn whoever_says_nothing_or_nonsense_holds_nobody_up() {
+fn silent_or_invalid_connections_block_nobody_from_joining() {
     let _leaks = Leaks::begin();
     let (tree, folder) = (Tree::new(), folder());
     let listener = tree.router.listen(folder.path().join("socket")).expect("nobody is there");
@@ -364,7 +364,7 @@ fn whoever_says_nothing_or_nonsense_holds_nobody_up() {
 }
 
 #[test]
-fn an_agent_deep_down_is_joined_as_the_controller_is() {
+fn a_process_can_join_an_agent_deep_in_the_tree() {
     let _leaks = Leaks::begin();
     let (tree, folder) = (Tree::new(), folder());
     let beside = tree.child();
@@ -395,7 +395,7 @@ fn an_agent_deep_down_is_joined_as_the_controller_is() {
 }
 
 #[test]
-fn nobody_listens_is_said_and_so_is_what_else_is_there() {
+fn joining_or_listening_at_a_wrong_path_says_what_is_there() {
     let _leaks = Leaks::begin();
     let folder = folder();
     let nowhere = folder.path().join("nowhere");
@@ -412,7 +412,7 @@ fn nobody_listens_is_said_and_so_is_what_else_is_there() {
 }
 
 #[test]
-fn a_listener_that_has_changed_its_user_lets_nobody_join() {
+fn a_listener_that_has_changed_its_uid_refuses_to_be_joined() {
     let _leaks = Leaks::begin();
     let folder = folder();
     let path = folder.path().join("socket");

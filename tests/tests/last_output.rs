@@ -33,7 +33,7 @@ fn up<T, E: std::fmt::Display>(outcome: Result<T, E>) -> T {
 }
 
 #[test]
-fn what_was_printed_and_logged_right_before_a_shutdown_arrives() {
+fn output_and_log_records_written_right_before_shutdown_arrive() {
     let _leaks = Leaks::begin();
     let router = talkative();
     for round in 0..5 {
@@ -55,7 +55,7 @@ fn what_was_printed_and_logged_right_before_a_shutdown_arrives() {
 }
 
 #[test]
-fn what_still_waits_in_a_link_when_an_agent_ends_arrives() {
+fn output_still_queued_on_a_link_at_shutdown_arrives() {
     let _leaks = Leaks::begin();
     let router = talkative();
     let outer = up(router.local().connect());
@@ -68,7 +68,7 @@ fn what_still_waits_in_a_link_when_an_agent_ends_arrives() {
 }
 
 #[test]
-fn what_a_program_printed_when_it_was_told_to_end_arrives() {
+fn output_that_a_program_prints_on_sigterm_arrives() {
     let _leaks = Leaks::begin();
     let router = talkative();
     let outer = up(router.local().connect());
@@ -98,7 +98,7 @@ fn what_a_program_printed_when_it_was_told_to_end_arrives() {
 }
 
 #[test]
-fn a_parent_that_does_not_read_does_not_hold_up_an_end() {
+fn a_parent_that_does_not_read_does_not_delay_the_end_of_its_child() {
     let _leaks = Leaks::begin();
     let router = talkative();
     let outer = up(router.local().connect());

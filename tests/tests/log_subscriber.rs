@@ -117,7 +117,7 @@ fn log(context: &Context, count: usize) {
 }
 
 #[test]
-fn calls_and_hops_go_on_while_the_subscriber_hangs_and_nothing_is_lost() {
+fn calls_and_hops_continue_while_the_subscriber_blocks() {
     let _leaks = Leaks::begin();
     let gate = Gate::open();
     let router = tree();
@@ -142,7 +142,7 @@ fn calls_and_hops_go_on_while_the_subscriber_hangs_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_subscriber_may_use_the_tree_from_within() {
+fn a_subscriber_may_call_into_the_tree() {
     let _leaks = Leaks::begin();
     let gate = Gate::open();
     let router = tree();
@@ -159,7 +159,7 @@ fn a_subscriber_may_use_the_tree_from_within() {
 }
 
 #[test]
-fn a_subscriber_that_panics_ends_neither_the_tree_nor_the_log() {
+fn a_panicking_subscriber_stops_neither_the_tree_nor_the_log() {
     let _leaks = Leaks::begin();
     let gate = Gate::open();
     let router = tree();
@@ -174,7 +174,7 @@ fn a_subscriber_that_panics_ends_neither_the_tree_nor_the_log() {
 }
 
 #[test]
-fn a_tree_ends_while_the_subscriber_hangs_and_its_thread_when_that_goes_on() {
+fn a_tree_ends_while_the_subscriber_blocks() {
     let _leaks = Leaks::begin();
     let gate = Gate::open();
     let router = tree();
@@ -191,7 +191,7 @@ fn a_tree_ends_while_the_subscriber_hangs_and_its_thread_when_that_goes_on() {
 }
 
 #[test]
-fn records_that_find_no_room_while_the_subscriber_hangs_are_counted() {
+fn records_dropped_while_the_subscriber_blocks_are_counted() {
     let _leaks = Leaks::begin();
     let gate = Gate::open();
     let router = tree();
@@ -219,7 +219,7 @@ fn records_that_find_no_room_while_the_subscriber_hangs_are_counted() {
 }
 
 #[test]
-fn a_program_goes_on_and_ends_while_nobody_reads_what_the_command_line_logs() {
+fn a_program_finishes_while_nobody_reads_the_log_of_the_command() {
     let _leaks = Leaks::begin();
     let mut command = Command::new(offshoot_binary());
     command.args(["run", "local", "--", "cat"]).env("OFFSHOOT_LOG", "io");

@@ -137,7 +137,7 @@ fn records_are_filtered_by_target_and_level_where_they_are_logged() {
 }
 
 #[test]
-fn a_filter_changes_for_what_is_up_what_is_connecting_and_what_comes() {
+fn a_new_filter_applies_to_connected_connecting_and_later_contexts() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = tree("error");
@@ -156,7 +156,7 @@ fn a_filter_changes_for_what_is_up_what_is_connecting_and_what_comes() {
 }
 
 #[test]
-fn the_headers_of_frames_show_in_the_process_that_asked_and_nowhere_else() {
+fn frame_headers_are_logged_only_in_the_process_that_asked() {
     let _leaks = Leaks::begin();
     let records = recorded();
     let router = tree("warn,offshoot::io=io");
@@ -209,7 +209,7 @@ fn arrived(seen: &[Logged], origin: &str) -> usize {
 }
 
 #[test]
-fn every_record_arrives_or_is_counted_as_dropped_where_it_was() {
+fn every_record_arrives_or_is_counted_as_dropped() {
     let _leaks = Leaks::begin();
     let records = recorded();
     let router = tree("warn");
@@ -233,7 +233,7 @@ fn every_record_arrives_or_is_counted_as_dropped_where_it_was() {
 }
 
 #[test]
-fn what_does_not_fit_a_link_that_stands_still_is_counted() {
+fn records_dropped_at_a_stalled_link_are_counted() {
     let _leaks = Leaks::begin();
     recorded();
     let router = tree("info");
@@ -257,7 +257,7 @@ fn what_does_not_fit_a_link_that_stands_still_is_counted() {
 }
 
 #[test]
-fn lines_arrive_whole_however_they_are_cut_how_long_they_are_and_whatever_they_hold() {
+fn printed_lines_arrive_whole_for_any_splitting_length_or_bytes() {
     let _leaks = Leaks::begin();
     recorded();
     let router = tree("info");
@@ -296,7 +296,7 @@ fn lines_arrive_whole_however_they_are_cut_how_long_they_are_and_whatever_they_h
 }
 
 #[test]
-fn a_record_of_any_length_is_cut_where_it_is_made() {
+fn a_long_record_is_truncated_at_its_origin() {
     let _leaks = Leaks::begin();
     recorded();
     let router = tree("warn");
@@ -337,7 +337,7 @@ fn events(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_file_gets_what_the_variable_says_and_is_for_its_user_alone() {
+fn a_log_file_follows_the_variable_and_has_mode_600() {
     use std::os::unix::fs::PermissionsExt as _;
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("logs");
@@ -369,7 +369,7 @@ fn a_file_gets_what_the_variable_says_and_is_for_its_user_alone() {
 }
 
 #[test]
-fn stderr_gets_what_the_variable_says_and_contexts_send_warnings_unasked() {
+fn the_stderr_log_follows_the_variable_and_defaults_to_warnings() {
     let _leaks = Leaks::begin();
     let output = logging(&["stderr"], Some("my_agent::net=error,my_program"));
     let said = text(&output.stderr);
@@ -397,7 +397,7 @@ fn stderr_gets_what_the_variable_says_and_contexts_send_warnings_unasked() {
 }
 
 #[test]
-fn a_program_that_has_a_subscriber_keeps_it_and_is_told_so() {
+fn an_existing_subscriber_is_kept_and_reported() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("logs");
     let path = scratch.path().join("log").display().to_string();
@@ -410,7 +410,7 @@ fn a_program_that_has_a_subscriber_keeps_it_and_is_told_so() {
 }
 
 #[test]
-fn the_command_line_heeds_the_variable_beside_its_options() {
+fn the_command_line_combines_the_log_variable_with_its_options() {
     let _leaks = Leaks::begin();
     let offshoot = |words: &[&str], variable: &str| {
         let bin = std::env::var("OFFSHOOT_BIN").expect("`cargo xtask test` sets it");
@@ -430,7 +430,7 @@ fn the_command_line_heeds_the_variable_beside_its_options() {
 }
 
 #[test]
-fn a_context_says_what_it_is_about_even_when_its_functions_hang() {
+fn a_context_can_be_dumped_while_its_functions_hang() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = tree("error");
@@ -470,7 +470,7 @@ fn a_context_says_what_it_is_about_even_when_its_functions_hang() {
 }
 
 #[test]
-fn a_context_says_it_to_those_above_it_and_to_nobody_else() {
+fn a_dump_is_given_only_to_ancestors() {
     let _leaks = Leaks::begin();
     let router = tree("error");
     let outer = up(router.local().connect());
@@ -499,7 +499,7 @@ fn dumps(seen: &dyn Fn() -> Vec<Logged>, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn a_signal_has_the_dumps_of_all_contexts_in_the_log() {
+fn sigusr2_at_the_root_logs_the_dumps_of_all_contexts() {
     let _leaks = Leaks::begin();
     let records = recorded();
     let router = tree("off");
@@ -540,7 +540,7 @@ fn a_signal_has_the_dumps_of_all_contexts_in_the_log() {
 }
 
 #[test]
-fn a_signal_to_an_agent_has_its_own_dump_in_the_log() {
+fn sigusr2_at_an_agent_logs_its_own_dump() {
     let _leaks = Leaks::begin();
     let records = recorded();
     let router = tree("off,offshoot::debug=info");

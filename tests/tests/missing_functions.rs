@@ -12,7 +12,7 @@ fn only_here() -> u32 {
 }
 
 #[test]
-fn an_agent_that_was_built_without_a_function_of_the_program_is_refused_at_once() {
+fn an_agent_built_without_a_function_of_the_program_is_refused_on_connect() {
     let _leaks = Leaks::begin();
     let router = Router::builder().package("offshoot-test-agent").start().expect("there are threads");
     let error = refused(router.local().connect());
@@ -22,7 +22,7 @@ fn an_agent_that_was_built_without_a_function_of_the_program_is_refused_at_once(
 }
 
 #[test]
-fn the_stock_agent_is_taken_and_a_function_that_it_lacks_is_named_at_the_call() {
+fn the_stock_agent_is_accepted_and_a_missing_function_is_named_at_the_call() {
     let _leaks = Leaks::begin();
     let router = router();
     let child = router.local().connect().unwrap_or_else(|error| panic!("{error}"));

@@ -27,7 +27,7 @@ fn image_size() -> u64 {
 }
 
 #[test]
-fn sudo_behind_ssh_gets_its_image_from_the_host_it_is_on() {
+fn sudo_after_ssh_gets_its_image_from_the_remote_host() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -41,7 +41,7 @@ fn sudo_behind_ssh_gets_its_image_from_the_host_it_is_on() {
 }
 
 #[test]
-fn ssh_ssh_sudo_ssh_sudo_is_taken_with_one_image() {
+fn ssh_ssh_sudo_ssh_sudo_transfers_one_image() {
     let _leaks = Leaks::begin();
     let (one, two, three) = (Sshd::start("one"), Sshd::start("two"), Sshd::start("three"));
     let router = router();
@@ -60,7 +60,7 @@ fn ssh_ssh_sudo_ssh_sudo_is_taken_with_one_image() {
 }
 
 #[test]
-fn ten_locals_deep_a_call_arrives() {
+fn a_call_passes_through_ten_nested_contexts() {
     let _leaks = Leaks::begin();
     let router = router();
     let mut chain: Vec<Context> = vec![opened(router.local().connect())];
@@ -76,7 +76,7 @@ fn ten_locals_deep_a_call_arrives() {
 }
 
 #[test]
-fn a_chain_and_the_call_at_its_end_are_ordered_in_one_breath() {
+fn nested_hops_and_a_call_behind_them_are_sent_without_waiting() {
     let _leaks = Leaks::begin();
     let (one, _two) = (Sshd::start("one"), Sshd::start("two"));
     let router = router();
@@ -94,7 +94,7 @@ fn a_chain_and_the_call_at_its_end_are_ordered_in_one_breath() {
 }
 
 #[test]
-fn a_failed_hop_in_the_middle_is_named_by_everything_behind_it() {
+fn a_failed_hop_is_named_in_the_errors_of_everything_behind_it() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -119,7 +119,7 @@ fn a_failed_hop_in_the_middle_is_named_by_everything_behind_it() {
 }
 
 #[test]
-fn a_hop_that_fails_late_leaves_those_before_it_usable() {
+fn a_failed_hop_leaves_the_hops_before_it_usable() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();

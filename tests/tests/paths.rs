@@ -30,7 +30,7 @@ fn below(context: &Context) -> Context {
 }
 
 #[test]
-fn contexts_talk_past_their_ancestors_only_while_the_root_has_opened_a_path() {
+fn siblings_and_cousins_talk_only_while_the_root_has_opened_a_path() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (one, other) = (tree.child(), tree.child());
@@ -63,7 +63,7 @@ fn an_open_path_gives_no_authority() {
 }
 
 #[test]
-fn a_function_for_anyone_answers_those_below_and_no_other_does() {
+fn only_a_function_for_anyone_answers_a_descendant() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (child, root) = (tree.child(), &tree.router);
@@ -92,7 +92,7 @@ fn a_wait_ends(over: impl FnOnce(&Tree, &Context, &Context)) -> String {
 }
 
 #[test]
-fn a_cousin_that_dies_ends_the_waits_for_it() {
+fn a_wait_for_a_cousin_ends_when_it_dies() {
     let _leaks = Leaks::begin();
     let why = a_wait_ends(|_, _, other| {
         signal(facts(other).process, nix::sys::signal::Signal::SIGKILL);
@@ -101,7 +101,7 @@ fn a_cousin_that_dies_ends_the_waits_for_it() {
 }
 
 #[test]
-fn a_path_that_is_closed_ends_the_waits_along_it() {
+fn closing_a_path_ends_the_waits_along_it() {
     let _leaks = Leaks::begin();
     let why = a_wait_ends(|tree, one, other| tree.router.close_path(one, other));
     assert!(why.contains("the path between them was closed"), "{why}");

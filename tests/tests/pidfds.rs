@@ -39,7 +39,7 @@ fn run_some(context: &Context, count: u32) {
 }
 
 #[test]
-fn an_agent_sets_no_timer_for_each_program_that_it_starts() {
+fn without_pidfds_an_agent_needs_no_timer_per_program() {
     let _leaks = Leaks::begin();
     let router = router();
     let words = [WITHOUT, "/bin/sh"].map(str::to_owned).into();
@@ -61,7 +61,7 @@ fn an_agent_sets_no_timer_for_each_program_that_it_starts() {
 }
 
 #[test]
-fn a_root_sets_one_timer_for_all_its_hops() {
+fn without_pidfds_a_root_needs_one_timer_for_all_hops() {
     let _leaks = Leaks::begin();
     // The broker of this router is started by a thread for which there are no pidfds.
     let start = || {

@@ -28,7 +28,7 @@ fn bytes(count: usize) -> Vec<u8> {
 }
 
 #[test]
-fn fifty_mebibytes_pass_through_a_function_behind_ssh_and_sudo_unchanged() {
+fn fifty_mebibytes_pass_unchanged_through_a_function_behind_ssh_and_sudo() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let tree = Tree::new();
@@ -48,7 +48,7 @@ fn fifty_mebibytes_pass_through_a_function_behind_ssh_and_sudo_unchanged() {
 }
 
 #[test]
-fn both_ends_of_a_pipe_may_be_elsewhere() {
+fn both_ends_of_a_pipe_can_be_passed_to_other_contexts() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (one, other) = (tree.child(), tree.child());
@@ -76,7 +76,7 @@ fn both_ends_of_a_pipe_may_be_elsewhere() {
 }
 
 #[test]
-fn an_end_a_failure_and_a_loss_of_a_pipe_are_told_apart() {
+fn end_failure_and_loss_of_a_pipe_are_distinguished() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("loss");
     let tree = Tree::new();
@@ -107,7 +107,7 @@ fn an_end_a_failure_and_a_loss_of_a_pipe_are_told_apart() {
 }
 
 #[test]
-fn a_stream_that_was_not_finished_is_not_taken_for_a_whole_one() {
+fn dropping_an_unfinished_writer_is_an_error_for_the_reader() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
@@ -141,7 +141,7 @@ fn a_stream_that_was_not_finished_is_not_taken_for_a_whole_one() {
 }
 
 #[test]
-fn a_writer_whose_reader_is_gone_or_does_not_read_is_held_and_told() {
+fn a_writer_blocks_on_an_idle_reader_and_fails_once_it_is_dropped() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("reader");
     let tree = Tree::new();

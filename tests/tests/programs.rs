@@ -63,7 +63,7 @@ fn stdout_of(process: &mut Process) -> BufReader<Reader> {
 }
 
 #[test]
-fn arguments_arrive_as_given() {
+fn arguments_are_passed_verbatim() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     let words: [&[u8]; 12] = [
@@ -89,7 +89,7 @@ fn arguments_arrive_as_given() {
 }
 
 #[test]
-fn the_environment_is_the_agents_with_changes_or_only_what_is_given() {
+fn a_program_inherits_the_environment_of_its_agent_unless_cleared() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     let value = OsStr::from_bytes(b"a b=c\n\xff");
@@ -103,7 +103,7 @@ fn the_environment_is_the_agents_with_changes_or_only_what_is_given() {
 }
 
 #[test]
-fn it_starts_in_the_directory_that_is_set() {
+fn a_program_starts_in_the_given_directory() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     let scratch = ScratchDir::new("here and there");
@@ -129,7 +129,7 @@ fn it_starts_in_the_directory_that_is_set() {
 }
 
 #[test]
-fn a_folder_on_the_way_that_may_not_be_entered_is_told_from_a_program_that_is_not_executable() {
+fn an_inaccessible_directory_is_distinguished_from_a_non_executable_file() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -154,7 +154,7 @@ fn a_folder_on_the_way_that_may_not_be_entered_is_told_from_a_program_that_is_no
 }
 
 #[test]
-fn a_nul_byte_is_refused_in_everything_that_a_program_is_given_before_anything_is_sent() {
+fn a_nul_byte_in_any_setting_of_a_command_is_rejected_before_sending() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     let cases = [
@@ -188,7 +188,7 @@ fn a_nul_byte_is_refused_in_everything_that_a_program_is_given_before_anything_i
 }
 
 #[test]
-fn a_nul_byte_is_refused_in_everything_that_a_hop_is_given() {
+fn a_nul_byte_in_any_setting_of_a_hop_is_rejected() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     let place = &here.context;
@@ -220,7 +220,7 @@ fn a_nul_byte_is_refused_in_everything_that_a_hop_is_given() {
 }
 
 #[test]
-fn its_end_is_told_as_it_was() {
+fn exit_codes_and_signals_are_reported_exactly() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     for code in [0, 1, 7, 255] {
@@ -236,7 +236,7 @@ fn its_end_is_told_as_it_was() {
 }
 
 #[test]
-fn a_program_that_cannot_be_started_is_told_with_the_systems_reason() {
+fn a_program_that_cannot_start_reports_errno_and_an_explanation() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     let scratch = ScratchDir::new("programs");
@@ -317,7 +317,7 @@ fn fifty_mebibytes_pass_both_ways_unchanged() {
 }
 
 #[test]
-fn both_outputs_stay_apart_and_are_read_to_their_ends() {
+fn stdout_and_stderr_stay_separate_and_complete() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     let script = "i=0; while [ $i -lt 2000 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done; exit 3";
@@ -328,7 +328,7 @@ fn both_outputs_stay_apart_and_are_read_to_their_ends() {
 }
 
 #[test]
-fn a_line_comes_back_before_the_next_is_written() {
+fn lines_are_exchanged_without_buffering_delay() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     let mut process = done(here.command("cat").spawn());
@@ -343,7 +343,7 @@ fn a_line_comes_back_before_the_next_is_written() {
 }
 
 #[test]
-fn a_program_that_closes_its_stdin_breaks_the_writers_pipe_and_still_has_a_status() {
+fn closing_stdin_gives_the_writer_a_broken_pipe_and_keeps_the_exit_status() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     // One ends after what it wanted; the other closes its stdin and lives on until it is told to end.
@@ -379,7 +379,7 @@ fn held_more_than(limit: u64, here: &Here, passed: &AtomicU64) -> bool {
 }
 
 #[test]
-fn a_program_that_does_not_read_stops_its_writer() {
+fn a_program_that_does_not_read_blocks_its_writer() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     let mut process = done(here.command("sleep").arg("1000").spawn());
@@ -401,7 +401,7 @@ fn a_program_that_does_not_read_stops_its_writer() {
 }
 
 #[test]
-fn a_reader_that_does_not_read_stops_the_program() {
+fn unread_output_blocks_the_program() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     let mut process = done(here.command("cat").arg("/dev/zero").spawn());
@@ -414,7 +414,7 @@ fn a_reader_that_does_not_read_stops_the_program() {
 }
 
 #[test]
-fn a_background_child_that_holds_the_streams_open_holds_up_nobody() {
+fn a_background_child_that_holds_the_streams_open_delays_nobody() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     let output = done(here.shell("sleep 1000 & echo done; echo too >&2; exit 6").output());
@@ -425,7 +425,7 @@ fn a_background_child_that_holds_the_streams_open_holds_up_nobody() {
 }
 
 #[test]
-fn a_program_that_nobody_waits_for_is_ended_even_when_it_resists() {
+fn dropping_a_process_kills_the_program_even_if_it_ignores_signals() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     for script in [
@@ -443,7 +443,7 @@ fn a_program_that_nobody_waits_for_is_ended_even_when_it_resists() {
 }
 
 #[test]
-fn the_number_of_a_program_that_has_ended_is_given_to_nobody_while_it_can_be_signalled() {
+fn the_pid_of_an_exited_program_is_not_reused_while_it_can_be_signalled() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     // What nobody reads keeps it in the agent's hands long after its end.

@@ -11,7 +11,7 @@ use offshoot_tests::run::LIMIT;
 use offshoot_tests::tree::{Tree, ended, facts, router};
 
 #[test]
-fn trees_in_one_process_share_nothing_and_end_one_by_one() {
+fn trees_in_one_process_are_independent() {
     let _leaks = Leaks::begin();
     let trees: Vec<Router> = (0..3).map(|_| router()).collect();
     let children: Vec<Context> = trees.iter().map(|tree| tree.local().connect().expect("it is up")).collect();
@@ -56,7 +56,7 @@ fn run_ends_its_tree_after_a_return_an_error_and_a_panic() {
 }
 
 #[test]
-fn a_clone_that_another_thread_keeps_holds_no_tree_up() {
+fn a_context_clone_in_another_thread_does_not_keep_the_tree_alive() {
     let _leaks = Leaks::begin();
     let (waits, waiting) = channel();
     let (end, ended_at_last) = channel();
@@ -77,7 +77,7 @@ fn a_clone_that_another_thread_keeps_holds_no_tree_up() {
 }
 
 #[test]
-fn a_tree_is_ended_by_hand_and_only_by_its_owner() {
+fn only_the_owner_of_a_tree_can_shut_it_down() {
     let _leaks = Leaks::begin();
     let owner = router();
     let child = owner.local().connect().expect("it is up");
@@ -93,7 +93,7 @@ fn a_tree_is_ended_by_hand_and_only_by_its_owner() {
 }
 
 #[test]
-fn a_tree_ends_where_its_own_thread_lets_it_go() {
+fn a_router_can_be_dropped_in_a_callback_of_its_own_thread() {
     let _leaks = Leaks::begin();
     let owner = router();
     let child = owner.local().connect().expect("it is up");
@@ -109,7 +109,7 @@ fn a_tree_ends_where_its_own_thread_lets_it_go() {
 }
 
 #[test]
-fn a_function_has_the_router_of_where_it_runs() {
+fn a_function_can_use_the_router_of_its_own_process() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let place = tree.child();

@@ -38,7 +38,7 @@ fn holders(secret: &Masked) -> Vec<(String, usize)> {
 }
 
 #[test]
-fn a_password_is_in_no_agent_once_its_hop_is_up_has_failed_or_was_given_up() {
+fn no_agent_memory_holds_a_password_after_its_hop_is_done() {
     let _leaks = Leaks::begin();
     let (server, asking) = (Sshd::start("web1"), Sshd::named("web2").password_only().start());
     let router = router();
@@ -79,7 +79,7 @@ fn a_password_is_in_no_agent_once_its_hop_is_up_has_failed_or_was_given_up() {
 }
 
 #[test]
-fn the_command_line_forgets_a_password_once_its_target_is_reached() {
+fn the_command_line_erases_a_password_once_its_target_is_connected() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let mut command = Command::new(offshoot_binary());
@@ -100,7 +100,7 @@ fn the_command_line_forgets_a_password_once_its_target_is_reached() {
 }
 
 #[test]
-fn nobody_but_root_looks_into_an_agent_and_what_it_starts_is_as_open_as_ever() {
+fn only_root_can_inspect_an_agent_but_its_programs_stay_inspectable() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -135,7 +135,7 @@ fn cores(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn an_agent_and_its_guard_leave_no_core_file_and_programs_leave_theirs() {
+fn agents_and_guards_write_no_core_files_but_programs_may() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("cores");
     std::env::set_current_dir(scratch.path()).expect("our own folder");

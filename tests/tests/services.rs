@@ -36,7 +36,7 @@ fn refused<T: std::fmt::Debug>(outcome: Result<T, Error>) {
 }
 
 #[test]
-fn a_state_is_made_once_and_shared_by_all_calls_of_its_context() {
+fn state_is_created_once_and_shared_by_all_calls_of_its_context() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
@@ -53,7 +53,7 @@ fn a_state_is_made_once_and_shared_by_all_calls_of_its_context() {
 }
 
 #[test]
-fn trees_of_one_process_have_each_their_own_state() {
+fn each_tree_in_a_process_has_its_own_state() {
     let _leaks = Leaks::begin();
     let (one, other) = (Tree::new(), Tree::new());
     assert_eq!((value(one.router.call(count {})).0, value(one.router.call(count {})).0), (1, 2));
@@ -65,7 +65,7 @@ fn trees_of_one_process_have_each_their_own_state() {
 }
 
 #[test]
-fn a_state_is_dropped_when_its_context_ends() {
+fn state_is_dropped_when_its_context_ends() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("state");
     let tree = Tree::new();
@@ -88,7 +88,7 @@ fn a_state_is_dropped_when_its_context_ends() {
 }
 
 #[test]
-fn a_state_that_cannot_be_made_is_tried_anew_and_belongs_to_no_call() {
+fn failed_state_creation_is_retried_and_state_outlives_its_first_call() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("state");
     let tree = Tree::new();
@@ -109,7 +109,7 @@ fn a_state_that_cannot_be_made_is_tried_anew_and_belongs_to_no_call() {
 }
 
 #[test]
-fn a_service_is_for_its_ancestors_or_for_others_too() {
+fn the_policy_of_a_function_decides_who_may_use_its_state() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (child, sibling) = (tree.child(), tree.child());
@@ -128,7 +128,7 @@ fn a_service_is_for_its_ancestors_or_for_others_too() {
 }
 
 #[test]
-fn a_handle_answers_those_whom_its_policy_admits() {
+fn a_handler_answers_only_callers_admitted_by_its_policy() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (child, sibling) = (tree.child(), tree.child());
@@ -162,7 +162,7 @@ fn a_handle_answers_those_whom_its_policy_admits() {
 }
 
 #[test]
-fn a_handle_that_is_taken_or_the_trees_own_is_refused() {
+fn a_handle_that_is_taken_or_reserved_is_refused() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -196,7 +196,7 @@ fn a_handle_that_is_taken_or_the_trees_own_is_refused() {
 }
 
 #[test]
-fn a_number_that_no_handler_can_have_is_refused_where_it_is_sent() {
+fn a_request_to_a_reserved_handle_is_refused_by_the_sender() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -217,7 +217,7 @@ fn a_number_that_no_handler_can_have_is_refused_where_it_is_sent() {
 }
 
 #[test]
-fn a_handler_gets_and_gives_what_calls_do() {
+fn a_handler_takes_and_returns_values_like_a_call() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -242,7 +242,7 @@ fn a_handler_gets_and_gives_what_calls_do() {
 }
 
 #[test]
-fn a_strangers_message_has_a_limit() {
+fn a_request_from_a_descendant_has_a_size_limit() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -263,7 +263,7 @@ fn a_strangers_message_has_a_limit() {
 }
 
 #[test]
-fn a_handler_may_hold_what_is_bound_to_its_tree() {
+fn a_handler_may_own_senders_of_its_own_tree() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -299,7 +299,7 @@ fn a_handler_may_hold_what_is_bound_to_its_tree() {
 }
 
 #[test]
-fn a_request_to_what_is_lost_ends_with_the_loss() {
+fn a_request_to_a_lost_context_fails() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();

@@ -17,7 +17,7 @@ const IGNORING: &str =
     "trap '' HUP INT QUIT PIPE TERM USR1 USR2 TSTP TTIN TTOU CHLD ALRM; exec \"$0\" \"$@\"";
 
 #[test]
-fn programs_start_with_default_signals_whatever_the_command_was_started_with() {
+fn programs_start_with_default_signal_dispositions() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let config = server.config().display().to_string();
@@ -41,7 +41,7 @@ fn programs_start_with_default_signals_whatever_the_command_was_started_with() {
 }
 
 #[test]
-fn an_agent_and_its_guard_hear_signals_that_the_program_of_the_hop_ignored_or_blocked() {
+fn agent_and_guard_receive_signals_that_the_hop_program_ignored_or_blocked() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("deaf");
     let ignoring =
@@ -73,7 +73,7 @@ fn an_agent_and_its_guard_hear_signals_that_the_program_of_the_hop_ignored_or_bl
 }
 
 #[test]
-fn a_program_that_sigpipe_would_end_outlives_its_hosts_and_the_trees_that_it_has_joined() {
+fn a_program_with_default_sigpipe_survives_lost_hosts_and_trees() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("sigpipe");
     let words = [env!("CARGO_BIN_EXE_join-peer"), scratch.path().to_str().expect("our own path")];

@@ -46,7 +46,7 @@ fn cut_off(words: &[&str]) -> String {
 }
 
 #[test]
-fn a_command_whose_host_vanishes_says_so_within_three_heartbeats() {
+fn a_command_reports_a_vanished_host_after_three_heartbeats() {
     let _leaks = Leaks::begin();
     let said = cut_off(&["run", "-n", "--", "sleep", "1000"]);
     assert!(said.contains("ssh.far") && said.contains("nothing came for 3 s"), "{said}");
@@ -55,7 +55,7 @@ fn a_command_whose_host_vanishes_says_so_within_three_heartbeats() {
 }
 
 #[test]
-fn a_context_behind_an_ssh_that_is_stopped_is_lost_within_three_heartbeats() {
+fn a_context_behind_a_stopped_ssh_is_lost_after_three_heartbeats() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -77,7 +77,7 @@ fn a_context_behind_an_ssh_that_is_stopped_is_lost_within_three_heartbeats() {
 }
 
 #[test]
-fn without_heartbeats_nothing_is_given_up() {
+fn without_heartbeats_a_silent_context_is_never_disconnected() {
     let _leaks = Leaks::begin();
     let router = router();
     let context = router.local().heartbeat(0).connect().unwrap_or_else(|error| panic!("{error}"));

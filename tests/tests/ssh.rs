@@ -34,7 +34,7 @@ impl Drop for OwnConfig {
 }
 
 #[test]
-fn an_alias_of_the_users_own_configuration_is_enough() {
+fn an_alias_of_the_ssh_configuration_is_enough() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").client_line("User nopass").start();
     let _config = OwnConfig::write(&format!("Include {}\n", text(server.config())));
@@ -45,7 +45,7 @@ fn an_alias_of_the_users_own_configuration_is_enough() {
 }
 
 #[test]
-fn user_port_identity_and_options_stand_in_for_a_configuration() {
+fn user_port_identity_and_options_work_without_a_configuration() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -58,7 +58,7 @@ fn user_port_identity_and_options_stand_in_for_a_configuration() {
 }
 
 #[test]
-fn every_login_shell_carries_an_agent() {
+fn every_login_shell_starts_an_agent() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -69,7 +69,7 @@ fn every_login_shell_carries_an_agent() {
 }
 
 #[test]
-fn a_start_up_file_that_prints_is_survived() {
+fn output_of_a_startup_file_does_no_harm() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -78,7 +78,7 @@ fn a_start_up_file_that_prints_is_survived() {
 }
 
 #[test]
-fn an_unknown_host_key_is_refused_with_the_way_out() {
+fn an_unknown_host_key_is_refused_with_a_hint() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     fs::write(server.known_hosts(), "").expect("the scratch directory is ours");
@@ -93,7 +93,7 @@ fn an_unknown_host_key_is_refused_with_the_way_out() {
 }
 
 #[test]
-fn the_question_about_an_unknown_key_is_answered_with_no() {
+fn a_host_key_confirmation_prompt_is_declined() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     fs::write(server.known_hosts(), "").expect("the scratch directory is ours");
@@ -106,7 +106,7 @@ fn the_question_about_an_unknown_key_is_answered_with_no() {
 }
 
 #[test]
-fn a_new_key_is_accepted_and_remembered_when_asked_for() {
+fn accept_new_accepts_and_remembers_a_new_host_key() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let known = fs::read_to_string(server.known_hosts()).expect("the fixture wrote it");
@@ -121,7 +121,7 @@ fn a_new_key_is_accepted_and_remembered_when_asked_for() {
 }
 
 #[test]
-fn a_changed_key_is_refused_even_where_new_ones_are_accepted() {
+fn accept_new_refuses_a_changed_host_key() {
     let _leaks = Leaks::begin();
     let (server, other) = (Sshd::start("web1"), Sshd::start("web2"));
     let theirs = fs::read_to_string(other.known_hosts()).expect("the fixture wrote it");
@@ -135,7 +135,7 @@ fn a_changed_key_is_refused_even_where_new_ones_are_accepted() {
 }
 
 #[test]
-fn any_key_is_taken_and_none_remembered_where_keys_are_ignored() {
+fn ignore_accepts_any_host_key_and_remembers_none() {
     let _leaks = Leaks::begin();
     let (server, other) = (Sshd::start("web1"), Sshd::start("web2"));
     let theirs = fs::read_to_string(other.known_hosts()).expect("the fixture wrote it");
@@ -147,7 +147,7 @@ fn any_key_is_taken_and_none_remembered_where_keys_are_ignored() {
 }
 
 #[test]
-fn a_password_opens_a_host_that_takes_nothing_else() {
+fn a_password_logs_in_where_only_passwords_are_accepted() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").password_only().start();
     let router = router();
@@ -173,7 +173,7 @@ fn a_banner_that_looks_like_a_prompt_gets_no_password() {
 }
 
 #[test]
-fn a_jump_host_of_the_configuration_is_jumped_over() {
+fn a_configured_jump_host_is_used() {
     let _leaks = Leaks::begin();
     let bastion = Sshd::named("bastion").client_line("User plain").start();
     let inner = Sshd::named("inner").client_line("User nopass").client_line("ProxyJump bastion").start();
@@ -186,7 +186,7 @@ fn a_jump_host_of_the_configuration_is_jumped_over() {
 }
 
 #[test]
-fn settings_for_a_persons_sessions_do_not_disturb() {
+fn configuration_for_interactive_sessions_does_no_harm() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("master");
     let path = text(scratch.path().join("socket-%C"));
@@ -233,7 +233,7 @@ fn compression_and_keepalives_reach_ssh() {
 }
 
 #[test]
-fn twenty_hosts_are_connected_and_called_from_one_thread_at_once() {
+fn one_thread_connects_and_calls_twenty_hosts_concurrently() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -249,7 +249,7 @@ fn twenty_hosts_are_connected_and_called_from_one_thread_at_once() {
 }
 
 #[test]
-fn a_host_that_crashes_ends_every_wait_and_spares_the_rest() {
+fn a_crashed_host_ends_every_wait_for_it_and_no_other() {
     let _leaks = Leaks::begin();
     let (web1, web2) = (Sshd::start("web1"), Sshd::start("web2"));
     let router = router();

@@ -30,7 +30,7 @@ fn all_are_reached(server: &Sshd, config: &str) {
 }
 
 #[test]
-fn no_more_log_in_at_once_by_one_address_than_a_server_takes() {
+fn concurrent_logins_to_one_address_stay_below_max_startups() {
     let _leaks = Leaks::begin();
     let user = format!("User {}", NOPASS.name);
     let server = Sshd::named("web1").line("MaxStartups 11:100:11").client_line(user).start();
@@ -39,7 +39,7 @@ fn no_more_log_in_at_once_by_one_address_than_a_server_takes() {
 }
 
 #[test]
-fn no_more_log_in_at_once_over_one_jump_host_than_it_takes() {
+fn concurrent_logins_through_one_jump_host_stay_below_its_max_startups() {
     let _leaks = Leaks::begin();
     let user = format!("User {}", PLAIN.name);
     let bastion = Sshd::named("bastion").line("MaxStartups 11:100:11").client_line(user).start();
@@ -50,7 +50,7 @@ fn no_more_log_in_at_once_over_one_jump_host_than_it_takes() {
 }
 
 #[test]
-fn whoever_was_dropped_before_the_login_tries_again() {
+fn a_connection_dropped_before_login_is_retried() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").line("MaxStartups 2:100:2").start();
     let router = router();
@@ -73,7 +73,7 @@ fn whoever_was_dropped_before_the_login_tries_again() {
 }
 
 #[test]
-fn whoever_is_dropped_until_the_time_is_over_is_told_why() {
+fn connections_dropped_until_the_timeout_explain_why() {
     let _leaks = Leaks::begin();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("lo is up");
     let port = closed.local_addr().expect("it is bound").port();

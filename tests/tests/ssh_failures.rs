@@ -23,7 +23,7 @@ fn says(error: &ConnectError, kind: Kind, start: &str, way_out: &str) {
 }
 
 #[test]
-fn a_wrong_password_is_told() {
+fn a_wrong_password_is_reported() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").password_only().start();
     let router = router();
@@ -33,7 +33,7 @@ fn a_wrong_password_is_told() {
 }
 
 #[test]
-fn a_missing_password_is_told_apart_from_a_wrong_one() {
+fn a_missing_password_is_distinguished_from_a_wrong_one() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").password_only().start();
     let router = router();
@@ -43,7 +43,7 @@ fn a_missing_password_is_told_apart_from_a_wrong_one() {
 }
 
 #[test]
-fn a_refused_key_is_told_where_no_password_would_help() {
+fn a_refused_key_is_reported_where_no_password_would_help() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").line("PasswordAuthentication no").start();
     let scratch = ScratchDir::new("key");
@@ -61,7 +61,7 @@ fn a_refused_key_is_told_where_no_password_would_help() {
 }
 
 #[test]
-fn a_port_where_nothing_listens_is_told() {
+fn a_closed_port_is_reported() {
     let _leaks = Leaks::begin();
     let free = TcpListener::bind("127.0.0.1:0").expect("lo is up").local_addr().expect("bound").port();
     let router = router();
@@ -72,7 +72,7 @@ fn a_port_where_nothing_listens_is_told() {
 }
 
 #[test]
-fn a_name_that_nobody_knows_is_told() {
+fn an_unknown_host_name_is_reported() {
     let _leaks = Leaks::begin();
     let router = router();
     let error = refused(router.ssh("nobody.invalid").config("/dev/null").connect());
@@ -81,7 +81,7 @@ fn a_name_that_nobody_knows_is_told() {
 }
 
 #[test]
-fn a_host_that_takes_the_connection_and_stays_silent_is_given_up_in_time() {
+fn a_host_that_accepts_but_stays_silent_times_out() {
     let _leaks = Leaks::begin();
     let silent = TcpListener::bind("127.0.0.1:0").expect("lo is up");
     let port = silent.local_addr().expect("bound").port();
@@ -94,7 +94,7 @@ fn a_host_that_takes_the_connection_and_stays_silent_is_given_up_in_time() {
 }
 
 #[test]
-fn a_session_that_never_starts_an_agent_is_given_up_in_time() {
+fn a_session_that_starts_no_agent_times_out() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").line("ForceCommand echo still here; cat >/dev/null").start();
     let router = router();
@@ -104,7 +104,7 @@ fn a_session_that_never_starts_an_agent_is_given_up_in_time() {
 }
 
 #[test]
-fn a_forced_command_in_place_of_ours_is_shown_by_what_it_said() {
+fn the_output_of_a_forced_command_is_quoted() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").line("ForceCommand echo only backups here; exit 3").start();
     let router = router();
@@ -114,7 +114,7 @@ fn a_forced_command_in_place_of_ours_is_shown_by_what_it_said() {
 }
 
 #[test]
-fn an_account_without_login_is_shown_by_what_its_shell_said() {
+fn the_message_of_a_nologin_account_is_quoted() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -123,7 +123,7 @@ fn an_account_without_login_is_shown_by_what_its_shell_said() {
 }
 
 #[test]
-fn a_missing_ssh_is_told() {
+fn a_missing_ssh_is_reported() {
     let _leaks = Leaks::begin();
     let router = router();
     let error = refused(router.ssh("web1").program("no-such-ssh").connect());
@@ -136,7 +136,7 @@ fn a_missing_ssh_is_told() {
 }
 
 #[test]
-fn a_bad_option_is_shown_by_what_ssh_said() {
+fn the_complaint_of_ssh_about_a_bad_option_is_quoted() {
     let _leaks = Leaks::begin();
     let router = router();
     let error = refused(router.ssh("web1").config("/dev/null").option("NoSuchOption=yes").connect());
@@ -145,7 +145,7 @@ fn a_bad_option_is_shown_by_what_ssh_said() {
 }
 
 #[test]
-fn a_host_name_that_looks_like_an_option_is_a_host_name() {
+fn a_host_name_that_looks_like_an_option_is_not_parsed_as_one() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("option");
     let proof = scratch.path().join("executed");
@@ -156,7 +156,7 @@ fn a_host_name_that_looks_like_an_option_is_a_host_name() {
 }
 
 #[test]
-fn calls_to_a_host_that_cannot_be_reached_come_back_with_its_reason() {
+fn calls_to_a_host_whose_hop_fails_return_its_error() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").password_only().start();
     let router = router();
@@ -173,7 +173,7 @@ fn calls_to_a_host_that_cannot_be_reached_come_back_with_its_reason() {
 }
 
 #[test]
-fn a_host_on_the_way_that_is_at_fault_is_named() {
+fn a_failing_jump_host_is_named() {
     let _leaks = Leaks::begin();
     let free = TcpListener::bind("127.0.0.1:0").expect("lo is up").local_addr().expect("bound").port();
     let good = Sshd::named("good").client_line(format!("User {}", PLAIN.name)).start();
@@ -206,7 +206,7 @@ fn a_host_on_the_way_that_is_at_fault_is_named() {
 }
 
 #[test]
-fn text_from_behind_the_login_explains_nothing_about_the_way_there() {
+fn output_after_login_is_not_mistaken_for_an_ssh_failure() {
     let _leaks = Leaks::begin();
     let router = router();
     for line in [
@@ -224,7 +224,7 @@ fn text_from_behind_the_login_explains_nothing_about_the_way_there() {
 }
 
 #[test]
-fn what_the_server_says_to_somebody_who_may_not_log_in_is_shown() {
+fn the_nologin_message_of_the_server_is_shown() {
     let _leaks = Leaks::begin();
     std::fs::write("/etc/nologin", "down for maintenance until noon\n").expect("the sandbox's own");
     for pam in ["yes", "no"] {
@@ -241,7 +241,7 @@ fn what_the_server_says_to_somebody_who_may_not_log_in_is_shown() {
 }
 
 #[test]
-fn the_last_words_of_ssh_are_why_a_link_is_lost() {
+fn a_lost_link_quotes_the_last_output_of_ssh() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();

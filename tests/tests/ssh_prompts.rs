@@ -12,7 +12,7 @@ use offshoot_tests::users::{NOPASS, PASSWORD, PLAIN, PW, client_key};
 use offshoot_tests::{Leaks, Run, Sshd};
 
 #[test]
-fn the_ssh_agent_is_forwarded_where_that_was_asked_for_and_nowhere_else() {
+fn the_ssh_agent_is_forwarded_only_on_request() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").client_line("ForwardAgent yes").start();
     let config = server.config().display().to_string();
@@ -39,7 +39,7 @@ fn the_ssh_agent_is_forwarded_where_that_was_asked_for_and_nowhere_else() {
 }
 
 #[test]
-fn a_password_that_is_given_is_asked_for_in_no_window() {
+fn a_given_password_suppresses_ssh_askpass() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").password_only().start();
     let scratch = ScratchDir::new("askpass");
@@ -68,7 +68,7 @@ fn not_asked(bastion: &Sshd, inner: &Sshd, question: &str) {
 }
 
 #[test]
-fn a_jump_host_gets_no_password_of_the_host_behind_it() {
+fn a_jump_host_never_gets_the_password_of_the_host_behind_it() {
     let _leaks = Leaks::begin();
     let bastion = Sshd::named("bastion").password_only().client_line(format!("User {}", PW.name)).start();
     let behind = |user: &str| {
@@ -111,7 +111,7 @@ fn with_key(router: &offshoot::Router, server: &Sshd, key: &str) -> offshoot::Ho
 }
 
 #[test]
-fn a_key_that_is_locked_is_named_and_no_password_asked_for_in_its_place() {
+fn a_key_with_a_passphrase_is_named_instead_of_asking_for_a_password() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("locked");
     let (key, line) = locked_key(&scratch, "locked");
@@ -124,7 +124,7 @@ fn a_key_that_is_locked_is_named_and_no_password_asked_for_in_its_place() {
 }
 
 #[test]
-fn a_locked_key_with_a_long_path_stands_in_no_passwords_way() {
+fn a_passphrase_prompt_with_a_long_path_does_not_block_the_password() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("locked");
     for name in ["k".to_owned(), "k".repeat(46), "long-".repeat(40)] {
@@ -137,7 +137,7 @@ fn a_locked_key_with_a_long_path_stands_in_no_passwords_way() {
 }
 
 #[test]
-fn a_key_file_that_is_missing_or_open_to_others_is_the_reason() {
+fn a_missing_or_world_readable_key_file_is_the_reported_reason() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let scratch = ScratchDir::new("keys");
@@ -153,7 +153,7 @@ fn a_key_file_that_is_missing_or_open_to_others_is_the_reason() {
 }
 
 #[test]
-fn a_key_that_was_accepted_is_told_from_what_the_host_wants_as_well() {
+fn an_accepted_key_is_distinguished_from_a_second_required_method() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").line("AuthenticationMethods publickey,password").start();
     let router = router();
@@ -165,7 +165,7 @@ fn a_key_that_was_accepted_is_told_from_what_the_host_wants_as_well() {
 }
 
 #[test]
-fn the_question_of_keyboard_interactive_for_a_password_is_answered() {
+fn a_keyboard_interactive_password_prompt_is_answered() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").line("UsePAM yes").line("KbdInteractiveAuthentication yes");
     let server = server.line("AuthenticationMethods keyboard-interactive").start();
@@ -181,7 +181,7 @@ fn the_question_of_keyboard_interactive_for_a_password_is_answered() {
 }
 
 #[test]
-fn a_question_that_nobody_can_answer_is_the_reason_with_its_words() {
+fn an_unanswerable_prompt_fails_the_hop_and_is_quoted() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("asks");
     for question in ["(pw@web1) Verification code: ", "Duo two-factor login\\nPasscode or option (1-3): "] {
@@ -197,7 +197,7 @@ fn a_question_that_nobody_can_answer_is_the_reason_with_its_words() {
 }
 
 #[test]
-fn what_ssh_says_is_shown_at_once_where_that_is_wanted() {
+fn verbose_shows_the_output_of_ssh_while_it_connects() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("banner");
     let banner = scratch.file("banner", "all is logged here\n", 0o644);

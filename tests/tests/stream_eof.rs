@@ -32,7 +32,7 @@ const OTHERS: [(&str, &str, i32); 6] = [
 ];
 
 #[test]
-fn what_others_write_after_the_end_of_a_program_arrives() {
+fn output_written_by_children_after_the_program_exits_arrives() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -63,7 +63,7 @@ fn what_others_write_after_the_end_of_a_program_arrives() {
 }
 
 #[test]
-fn a_stream_that_is_held_in_silence_ends_and_who_held_it_is_told() {
+fn a_stream_held_open_without_output_ends_and_its_holder_is_named() {
     let _leaks = Leaks::begin();
     for hold in ["sleep 1000 &", "setsid sleep 1000 &", "sleep 1000 2>/dev/null &", "sleep 1000 >/dev/null &"]
     {
@@ -84,7 +84,7 @@ fn a_stream_that_is_held_in_silence_ends_and_who_held_it_is_told() {
 }
 
 #[test]
-fn the_time_of_silence_can_be_set() {
+fn the_time_to_wait_for_silent_streams_is_configurable() {
     let _leaks = Leaks::begin();
     let router = router();
     let context = up(router.local().connect());

@@ -40,7 +40,7 @@ fn at_once(parent: &Context, count: usize) -> Vec<Context> {
 }
 
 #[test]
-fn a_low_limit_of_descriptors_is_no_limit_for_a_tree_and_programs_keep_theirs() {
+fn a_tree_exceeds_a_low_soft_descriptor_limit_and_programs_keep_it() {
     let _leaks = Leaks::begin();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("there is a limit");
     assert!(hard > 4096, "this machine allows {hard} descriptors");
@@ -64,7 +64,7 @@ fn a_low_limit_of_descriptors_is_no_limit_for_a_tree_and_programs_keep_theirs() 
 }
 
 #[test]
-fn a_hundred_contexts_and_their_calls_leave_one_thread_in_one_breath() {
+fn one_thread_opens_and_calls_a_hundred_contexts_without_waiting() {
     let _leaks = Leaks::begin();
     let router = router();
     let contexts = at_once(&router, 100);
@@ -75,7 +75,7 @@ fn a_hundred_contexts_and_their_calls_leave_one_thread_in_one_breath() {
 }
 
 #[test]
-fn signals_that_interrupt_everything_every_200_microseconds_change_nothing() {
+fn interrupted_system_calls_every_200_microseconds_do_no_harm() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -106,7 +106,7 @@ fn signals_that_interrupt_everything_every_200_microseconds_change_nothing() {
 }
 
 #[test]
-fn a_child_that_neither_reads_nor_is_read_holds_up_nobody_else() {
+fn a_stalled_child_with_full_pipes_delays_no_other() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (stopped, other) = (tree.child(), tree.child());
@@ -127,7 +127,7 @@ fn a_child_that_neither_reads_nor_is_read_holds_up_nobody_else() {
 }
 
 #[test]
-fn an_agent_that_runs_out_of_memory_ends_alone_and_with_a_reason() {
+fn an_agent_out_of_memory_ends_alone_and_with_a_reason() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let other = tree.child();
@@ -163,19 +163,19 @@ fn a_thousand_fail(words: &[&str], timeout: Duration, kind: ConnectErrorKind) {
 }
 
 #[test]
-fn a_thousand_hops_at_once_that_fail_have_each_their_error_and_leave_nothing() {
+fn a_thousand_concurrent_failing_hops_each_return_an_error_and_leave_nothing() {
     let _leaks = Leaks::begin();
     a_thousand_fail(&["/bin/false"], LIMIT, ConnectErrorKind::Exited);
 }
 
 #[test]
-fn a_thousand_hops_at_once_that_hang_have_each_their_error_and_leave_nothing() {
+fn a_thousand_concurrent_hanging_hops_each_time_out_and_leave_nothing() {
     let _leaks = Leaks::begin();
     a_thousand_fail(&["sh", "-c", "exec sleep 1000"], Duration::from_secs(3), ConnectErrorKind::TimedOut);
 }
 
 #[test]
-fn three_hundred_contexts_that_come_and_go_leave_no_descriptor() {
+fn three_hundred_short_lived_contexts_leak_no_descriptor() {
     let _leaks = Leaks::begin();
     let router = router();
     let parent = up(router.local().connect());

@@ -55,7 +55,7 @@ fn a_rule_without_password_needs_none() {
 }
 
 #[test]
-fn where_nothing_may_be_executed_nothing_is_left() {
+fn a_noexec_sudo_rule_fails_and_leaves_no_files() {
     // What the machine has of files is compared at the end.
     let _leaks = Leaks::begin();
     let error = refused(Login::of(NOEXEC).sudo().connect());
@@ -70,7 +70,7 @@ fn a_password_is_given_when_sudo_asks() {
 }
 
 #[test]
-fn a_wrong_password_is_told() {
+fn a_wrong_password_is_reported() {
     let _leaks = Leaks::begin();
     let error = refused(Login::of(PW).sudo().password("wrong").connect());
     assert_eq!(error.kind, Kind::PasswordIncorrect, "{error}");
@@ -80,7 +80,7 @@ fn a_wrong_password_is_told() {
 }
 
 #[test]
-fn a_missing_password_is_told_apart_from_a_wrong_one() {
+fn a_missing_password_is_distinguished_from_a_wrong_one() {
     let _leaks = Leaks::begin();
     let error = refused(Login::of(PW).sudo().connect());
     assert_eq!(error.kind, Kind::PasswordRequired, "{error}");
@@ -97,7 +97,7 @@ fn a_missing_password_is_told_apart_from_a_wrong_one() {
 }
 
 #[test]
-fn somebody_unknown_to_sudoers_is_denied_although_the_password_is_right() {
+fn a_user_not_in_sudoers_is_denied_even_with_the_right_password() {
     let _leaks = Leaks::begin();
     let error = refused(Login::of(PLAIN).sudo().password(PASSWORD).connect());
     assert_eq!(error.kind, Kind::Denied, "{error}");
@@ -106,7 +106,7 @@ fn somebody_unknown_to_sudoers_is_denied_although_the_password_is_right() {
 }
 
 #[test]
-fn a_user_who_does_not_exist_cannot_be_become() {
+fn a_nonexistent_target_user_is_reported() {
     let _leaks = Leaks::begin();
     let error = refused(Login::of(NOPASS).sudo().user("ghost").connect());
     let message = error.to_string();
@@ -118,7 +118,7 @@ fn a_user_who_does_not_exist_cannot_be_become() {
 }
 
 #[test]
-fn a_missing_sudo_is_told() {
+fn a_missing_sudo_is_reported() {
     let _leaks = Leaks::begin();
     let error = refused(Login::of(PLAIN).sudo().program("no-such-sudo").connect());
     assert_eq!(error.kind, Kind::Start, "{error}");
@@ -126,14 +126,14 @@ fn a_missing_sudo_is_told() {
 }
 
 #[test]
-fn a_sudo_that_insists_on_a_terminal_gets_one() {
+fn a_requiretty_rule_gets_a_terminal() {
     let _leaks = Leaks::begin();
     is_root(Login::of(TTY).sudo().connect());
     is_root(Login::of(TTYPW).sudo().password(PASSWORD).connect());
 }
 
 #[test]
-fn another_user_than_root_can_be_become() {
+fn sudo_can_switch_to_a_user_other_than_root() {
     let _leaks = Leaks::begin();
     let login = Login::of(NOPASS);
     let context = login.sudo().user(PLAIN.name).connect().unwrap_or_else(|error| panic!("{error}"));
@@ -141,7 +141,7 @@ fn another_user_than_root_can_be_become() {
 }
 
 #[test]
-fn a_login_runs_the_start_up_files_of_the_user() {
+fn login_runs_the_startup_files_of_the_user() {
     let _leaks = Leaks::begin();
     let profile = Path::new("/home/plain/.profile");
     write_file(profile, "echo welcome\nexport FROM_PROFILE='read it'\n", 0o644);
@@ -156,7 +156,7 @@ fn a_login_runs_the_start_up_files_of_the_user() {
 }
 
 #[test]
-fn a_login_passes_every_login_shell() {
+fn login_works_with_every_login_shell_but_rc() {
     let _leaks = Leaks::begin();
     let login = Login::of(NOPASS);
     // sudo escapes for shells that know a backslash; rc knows none, and so no `sudo -i CMD` reaches it.
@@ -168,7 +168,7 @@ fn a_login_passes_every_login_shell() {
 }
 
 #[test]
-fn the_environment_is_kept_and_home_set_as_asked() {
+fn preserve_env_and_set_home_take_effect() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").line("AcceptEnv MARK").start();
     let router = router();
@@ -185,7 +185,7 @@ fn the_environment_is_kept_and_home_set_as_asked() {
 }
 
 #[test]
-fn stars_for_typed_letters_are_not_taken_for_another_prompt() {
+fn pwfeedback_stars_are_not_mistaken_for_a_prompt() {
     let _leaks = Leaks::begin();
     let rule = Path::new("/etc/sudoers.d/zz-stars");
     write_file(rule, "Defaults:pw pwfeedback\n", 0o440);
@@ -209,7 +209,7 @@ fn stub(scratch: &ScratchDir, ask: &str) -> String {
 }
 
 #[test]
-fn the_prompt_of_sudo_rs_around_ours_is_answered() {
+fn a_sudo_rs_prompt_that_wraps_ours_is_answered() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("stub");
     // As the stub says it: a stand-in, with the words of sudo-rs 0.2 in English and in a language with another space.
@@ -226,7 +226,7 @@ fn the_prompt_of_sudo_rs_around_ours_is_answered() {
 }
 
 #[test]
-fn a_password_shows_nowhere_while_the_tree_is_up() {
+fn a_password_is_in_no_command_line_or_environment() {
     let _leaks = Leaks::begin();
     let login = Login::of(PW);
     let root = is_root(login.sudo().password(PASSWORD).connect());

@@ -15,7 +15,7 @@ fn start(depth: &str, end: &str) -> DyingController {
 }
 
 #[test]
-fn a_tree_of_locals_dies_with_its_controller_by_any_signal() {
+fn a_local_tree_ends_when_any_signal_ends_its_controller() {
     let _leaks = Leaks::begin();
     for deadly in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         let controller = start("locals", "wait");
@@ -26,7 +26,7 @@ fn a_tree_of_locals_dies_with_its_controller_by_any_signal() {
 }
 
 #[test]
-fn a_tree_behind_ssh_and_sudo_dies_with_its_controller_by_any_signal() {
+fn a_tree_behind_ssh_and_sudo_ends_when_any_signal_ends_its_controller() {
     let _leaks = Leaks::begin();
     for deadly in [Signal::SIGKILL, Signal::SIGTERM] {
         let controller = start("ssh", "wait");
@@ -37,7 +37,7 @@ fn a_tree_behind_ssh_and_sudo_dies_with_its_controller_by_any_signal() {
 }
 
 #[test]
-fn a_controller_that_returns_exits_or_panics_leaves_nothing() {
+fn a_controller_that_returns_exits_or_panics_leaves_no_process() {
     let _leaks = Leaks::begin();
     for depth in ["locals", "ssh"] {
         for end in ["return", "exit", "panic"] {
@@ -75,7 +75,7 @@ fn running(context: &Context, script: &str) -> (Process, u32) {
 }
 
 #[test]
-fn shutdown_returns_when_the_context_and_all_below_it_is_gone() {
+fn shutdown_returns_once_the_context_and_its_descendants_are_gone() {
     let _leaks = Leaks::begin();
     let router = router();
     let [one, two, three] = chain(&router);
@@ -100,7 +100,7 @@ fn shutdown_returns_when_the_context_and_all_below_it_is_gone() {
 }
 
 #[test]
-fn shutdown_behind_ssh_and_sudo_returns_when_all_is_gone() {
+fn shutdown_behind_ssh_and_sudo_returns_once_everything_is_gone() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
@@ -119,7 +119,7 @@ fn shutdown_behind_ssh_and_sudo_returns_when_all_is_gone() {
 }
 
 #[test]
-fn a_dropped_router_has_ended_everything_when_it_returns() {
+fn dropping_a_router_returns_once_everything_has_ended() {
     let _leaks = Leaks::begin();
     let router = router();
     let contexts = chain(&router);
@@ -141,7 +141,7 @@ fn a_dropped_router_has_ended_everything_when_it_returns() {
 }
 
 #[test]
-fn an_agent_killed_in_the_middle_takes_what_is_below_it_along() {
+fn killing_an_agent_in_the_middle_ends_everything_below_it() {
     let _leaks = Leaks::begin();
     let router = router();
     let [one, two, three] = chain(&router);
@@ -166,7 +166,7 @@ fn an_agent_killed_in_the_middle_takes_what_is_below_it_along() {
 }
 
 #[test]
-fn a_stopped_agent_does_not_hold_up_the_end() {
+fn a_stopped_agent_does_not_delay_shutdown() {
     let _leaks = Leaks::begin();
     for depth in 0..3 {
         let router = router();
@@ -181,7 +181,7 @@ fn a_stopped_agent_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_silent_agent_is_noticed_by_its_heartbeat() {
+fn missed_heartbeats_detect_a_silent_agent() {
     let _leaks = Leaks::begin();
     let router = router();
     let context = up(router.local().heartbeat(1).connect());
@@ -193,7 +193,7 @@ fn a_silent_agent_is_noticed_by_its_heartbeat() {
 }
 
 #[test]
-fn processes_that_detached_themselves_and_ended_are_collected() {
+fn orphaned_processes_that_exit_are_reaped() {
     let _leaks = Leaks::begin();
     let router = router();
     let context = up(router.local().connect());

@@ -28,7 +28,7 @@ fn gate(scratch: &ScratchDir, name: &str) -> (String, impl Fn() + use<>) {
 }
 
 #[test]
-fn a_pending_question_is_written_again_behind_what_others_print() {
+fn a_pending_prompt_is_reprinted_after_other_output() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let scratch = ScratchDir::new("gates");
@@ -48,7 +48,7 @@ fn a_pending_question_is_written_again_behind_what_others_print() {
 }
 
 #[test]
-fn one_password_is_for_all_hops_of_its_kind_where_that_is_said() {
+fn same_password_asks_once_for_all_hops_of_one_kind() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let config = server.config().display().to_string();
@@ -77,7 +77,7 @@ fn one_password_is_for_all_hops_of_its_kind_where_that_is_said() {
 }
 
 #[test]
-fn progress_without_a_newline_is_shown_and_goes_on_under_its_label() {
+fn progress_without_a_newline_is_shown_under_its_label() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("gates");
     let (wait, open) = gate(&scratch, "one");
@@ -101,7 +101,7 @@ fn progress_without_a_newline_is_shown_and_goes_on_under_its_label() {
 }
 
 #[test]
-fn with_labels_no_byte_of_the_output_is_lost_or_changed() {
+fn labelled_output_loses_and_changes_no_byte() {
     let _leaks = Leaks::begin();
     let script =
         "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); printf 'line %s of it\\n' $i; done; printf 'no end'";
@@ -116,7 +116,7 @@ fn with_labels_no_byte_of_the_output_is_lost_or_changed() {
 }
 
 #[test]
-fn a_target_that_is_named_twice_is_run_once_and_that_is_said() {
+fn a_target_named_twice_runs_once_with_a_notice() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let config = server.config().display().to_string();
@@ -138,7 +138,7 @@ fn a_target_that_is_named_twice_is_run_once_and_that_is_said() {
 }
 
 #[test]
-fn output_that_cannot_be_written_is_an_error() {
+fn unwritable_output_is_an_error() {
     let _leaks = Leaks::begin();
     let offshoot = offshoot_binary().display().to_string();
     let status = |words: &str| {
@@ -165,7 +165,7 @@ fn output_that_cannot_be_written_is_an_error() {
 }
 
 #[test]
-fn streams_that_are_missing_when_it_starts_are_taken_by_nothing_else() {
+fn missing_standard_streams_are_replaced_by_dev_null() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("gates");
     let (wait, open) = gate(&scratch, "one");

@@ -88,7 +88,7 @@ fn all_have_ended(dir: &Path, seen: &str) {
 }
 
 #[test]
-fn a_call_that_is_given_up_ends_with_all_it_has_started_behind_ssh_and_sudo() {
+fn cancelling_a_call_ends_everything_it_started_behind_ssh_and_sudo() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let tree = Tree::new();
@@ -112,7 +112,7 @@ fn a_call_that_is_given_up_ends_with_all_it_has_started_behind_ssh_and_sudo() {
 }
 
 #[test]
-fn a_deadline_travels_through_every_hop_and_ends_what_is_late() {
+fn a_deadline_applies_at_every_hop() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let scratch = open_dir("deadline");
@@ -135,7 +135,7 @@ fn a_deadline_travels_through_every_hop_and_ends_what_is_late() {
 }
 
 #[test]
-fn calls_inherit_what_is_left_and_may_have_less() {
+fn nested_calls_inherit_the_remaining_time_and_may_shorten_it() {
     let _leaks = Leaks::begin();
     let scratch = open_dir("within");
     let tree = Tree::new();
@@ -159,7 +159,7 @@ fn calls_inherit_what_is_left_and_may_have_less() {
 }
 
 #[test]
-fn a_program_that_is_late_is_ended() {
+fn a_program_past_its_deadline_is_killed() {
     let _leaks = Leaks::begin();
     let scratch = open_dir("late");
     let tree = Tree::new();
@@ -176,7 +176,7 @@ fn a_program_that_is_late_is_ended() {
 }
 
 #[test]
-fn a_call_that_waits_for_its_turn_does_not_begin_when_it_is_given_up_or_late() {
+fn a_queued_call_that_is_cancelled_or_late_does_not_start() {
     let _leaks = Leaks::begin();
     let scratch = open_dir("queue");
     let tree = Tree::new();
@@ -207,7 +207,7 @@ fn a_call_that_waits_for_its_turn_does_not_begin_when_it_is_given_up_or_late() {
 }
 
 #[test]
-fn a_function_that_does_not_look_is_late_all_the_same() {
+fn a_function_that_ignores_its_deadline_still_times_out_for_the_caller() {
     let _leaks = Leaks::begin();
     let scratch = open_dir("insist");
     let tree = Tree::new();
@@ -228,7 +228,7 @@ fn held(tree: &Tree, child: &Context) -> [Vec<(String, usize)>; 2] {
 }
 
 #[test]
-fn calls_that_had_time_left_leave_nothing() {
+fn calls_finished_before_their_deadline_leave_no_state() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -242,7 +242,7 @@ fn calls_that_had_time_left_leave_nothing() {
 }
 
 #[test]
-fn a_closure_that_panics_when_it_is_told_of_an_answer_ends_nothing_else() {
+fn a_panic_in_on_arrival_affects_no_other_call() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -257,7 +257,7 @@ fn a_closure_that_panics_when_it_is_told_of_an_answer_ends_nothing_else() {
 }
 
 #[test]
-fn calls_that_are_given_up_or_late_leave_nothing() {
+fn cancelled_or_late_calls_leave_no_state() {
     let _leaks = Leaks::begin();
     let scratch = open_dir("leak");
     let tree = Tree::new();
@@ -303,7 +303,7 @@ fn calls_that_are_given_up_or_late_leave_nothing() {
 }
 
 #[test]
-fn ten_thousand_replies_can_be_outstanding_and_given_up() {
+fn ten_thousand_outstanding_replies_can_be_dropped() {
     let _leaks = Leaks::begin();
     let scratch = open_dir("many");
     let tree = Tree::new();
@@ -318,7 +318,7 @@ fn ten_thousand_replies_can_be_outstanding_and_given_up() {
 }
 
 #[test]
-fn a_timeout_may_be_as_long_as_time_itself() {
+fn a_timeout_of_duration_max_is_valid() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -419,7 +419,7 @@ fn replies_receivers_and_selects_are_awaited_under_smol() {
 }
 
 #[test]
-fn a_select_gives_what_comes_in_the_order_of_its_coming() {
+fn select_yields_items_in_order_of_arrival() {
     let _leaks = Leaks::begin();
     let scratch = open_dir("select");
     let tree = Tree::new();
@@ -438,7 +438,7 @@ fn a_select_gives_what_comes_in_the_order_of_its_coming() {
 }
 
 #[test]
-fn sources_of_every_kind_are_waited_for_together_and_come_and_go() {
+fn select_mixes_sources_of_every_kind_added_and_removed_at_any_time() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
@@ -474,7 +474,7 @@ fn sources_of_every_kind_are_waited_for_together_and_come_and_go() {
 }
 
 #[test]
-fn contexts_are_taken_in_the_order_in_which_they_come_up_or_fail() {
+fn select_yields_contexts_as_they_connect_or_fail() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let scratch = open_dir("up");
@@ -503,7 +503,7 @@ fn contexts_are_taken_in_the_order_in_which_they_come_up_or_fail() {
 }
 
 #[test]
-fn all_that_a_select_waits_for_can_be_had_at_once() {
+fn select_all_returns_every_item() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let contexts = [tree.child(), tree.child()];
@@ -516,7 +516,7 @@ fn all_that_a_select_waits_for_can_be_had_at_once() {
 }
 
 #[test]
-fn several_tasks_share_a_select() {
+fn several_tasks_can_share_a_select() {
     let _leaks = Leaks::begin();
     let scratch = open_dir("tasks");
     let tree = Tree::new();
@@ -543,7 +543,7 @@ fn several_tasks_share_a_select() {
 }
 
 #[test]
-fn a_function_of_the_program_itself_sees_that_its_tree_ends() {
+fn a_function_in_the_controller_is_cancelled_when_its_tree_ends() {
     let _leaks = Leaks::begin();
     let scratch = open_dir("end");
     let tree = Tree::new();
