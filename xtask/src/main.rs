@@ -1,6 +1,6 @@
-//! The project's chores, one verb each: `cargo xtask VERB ARGS...`.
+//! The tasks of the project, one verb each: `cargo xtask VERB ARGS...`.
 //!
-//! This file only picks the verb. It must never hold work of its own: each verb lives in a module of its name.
+//! This file only picks the verb. It must never do work of its own: each verb has a module of its name.
 
 mod agents;
 mod bench;
@@ -19,19 +19,33 @@ use test::{guide, sandbox};
 const USAGE: &str = "\
 usage: cargo xtask VERB [ARGS...]
 
-  build-agent [--target T]... [--package P] [--manifest-path FILE] [--panic abort|unwind] [--out DIR] [--check] [--verify]
-                                                                   build the agent images, of this workspace or of another
-                                                                   crate, into target/agents
-  dist                                                             build the one-file command line, target/dist/offshoot
-  offshoot ARGS...                                                 build what is stale, then run target/dist/offshoot ARGS
-  test [--skip-build] [FILTER...]                                  all tests: units here, end-to-end suites in a sandbox
-  bench [--json] [CASE...]                                         ours against Mitogen and plain ssh, in the sandbox
-  guide                                                            build the programs of docs/guide into target/guide
-  slow-path [--round-trip MS] [--rate MBIT] -- COMMAND...          run a command that reaches a host `far` over 250 ms
+  build-agent [--target T]... [--package P] [--manifest-path FILE]
+              [--panic abort|unwind] [--out DIR] [--check] [--verify]
+        Builds agent images into target/agents: those of this workspace, or of the package
+        of another manifest. --check fails if an image is over its budget, --verify if a
+        second build in another folder gives other bytes.
+  dist
+        Builds the one-file command line, target/dist/offshoot.
+  offshoot ARGS...
+        Builds what is out of date, then runs target/dist/offshoot ARGS.
+  test [--skip-build] [--jobs N] [SUITE...|FILTER...]
+        Runs all tests: unit tests here; as root also the end-to-end suites, each in a
+        sandbox, N at a time. Builds only what the named SUITEs need. Any other word is a
+        FILTER: part of the name of a test or suite.
+  test --changed
+        Runs the tests of what differs from the main branch, and says which they are.
+  bench [--json] [--skip-build] [CASE...]
+        Measures offshoot, Mitogen and plain ssh in a sandbox.
+  guide
+        Builds the programs of docs/guide into target/guide.
+  slow-path [--round-trip MS] [--rate MBIT] -- COMMAND...
+        Runs a command that reaches a host `far` over 250 ms.
   fuzz [TARGET...] [--smoke] [--seconds N] [--jobs N] [--minimize] [--reproduce FILE]
-                                                                   the fuzz targets under libFuzzer, on stable
-  miri                                                             the pure parts under Miri, where a nightly has it
-  ci                                                               everything that must pass before a change goes in
+        Runs the fuzz targets under libFuzzer, on the stable toolchain.
+  miri
+        Runs the tests of the pure code under Miri, if a nightly toolchain has it.
+  ci
+        Runs every check that a change must pass.
 ";
 
 fn main() -> ExitCode {

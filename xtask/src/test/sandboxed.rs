@@ -30,6 +30,7 @@ pub fn command_with(folders: &[&Path], program: &Path) -> Result<Command, Box<dy
         .env("OFFSHOOT_AGENTS", built.join("agents"))
         .env("OFFSHOOT_PROJECTS", projects::folder())
         .env("OFFSHOOT_GUIDE", guide::folder())
+        .env("OFFSHOOT_EXAMPLES", target.join("debug/examples"))
         .env("OFFSHOOT_ARM64_BUSYBOX", packages::arm64_folder().join("bin/busybox"));
     command.current_dir(workspace.join("tests"));
     Ok(command)

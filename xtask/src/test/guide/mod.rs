@@ -15,9 +15,6 @@ use serde_json::{Value, json};
 use crate::workspace::{Outcome, cargo, target_directory, workspace};
 use blocks::Program;
 
-/// The suite that runs them.
-pub const SUITE: &str = "guide";
-
 /// Where the guide is, from the workspace's root.
 const GUIDE: &str = "docs/guide";
 
