@@ -10,6 +10,7 @@ mod fuzz;
 mod miri;
 mod slow_path;
 mod test;
+mod widths;
 mod workspace;
 
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ usage: cargo xtask VERB [ARGS...]
         Runs the fuzz targets under libFuzzer, on the stable toolchain.
   miri
         Runs the tests of the pure code under Miri, if a nightly toolchain has it.
+  widths [PATH...]
+        Lists comments over 100 columns and lines of Markdown over 120.
   ci
         Runs every check that a change must pass.
 ";
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         "guide" => guide::run(rest),
         "slow-path" => slow_path::run(rest),
         "miri" => miri::run(rest),
+        "widths" => widths::run(rest),
         "ci" => ci::run(rest),
         sandbox::VERB => sandbox::init(rest),
         bench::INSIDE => bench::run_inside(rest),
