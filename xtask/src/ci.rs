@@ -1,7 +1,7 @@
-//! `ci`: everything that must pass before a change goes in, in the order in which it fails fastest.
+//! `ci`: every check that a change must pass, the fastest first.
 //!
-//! Every step runs, whatever the ones before it said, so that one run shows all there is to mend. The closing lines look
-//! like those of `cargo test`.
+//! A failed step does not stop the ones after it, so one run shows every failure. The closing lines
+//! have the form of `cargo test`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -27,7 +27,7 @@ const STEPS: [Step; 7] = [
 /// Runs all steps.
 ///
 /// # Errors
-/// When one of them failed.
+/// Returns an error if a step fails.
 pub fn run(words: &[String]) -> Outcome {
     if let Some(word) = words.first() {
         return Err(format!("ci takes no arguments, got {word:?}").into());
@@ -58,7 +58,8 @@ pub fn run(words: &[String]) -> Outcome {
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
 }
 
-/// Adds what `rust-toolchain.toml` lists: with `RUSTUP_AUTO_INSTALL=0` nobody else does.
+/// Installs the components and targets of `rust-toolchain.toml`. rustup does so itself, except with
+/// `RUSTUP_AUTO_INSTALL=0`.
 fn install_toolchain() -> Outcome {
     let text = fs::read_to_string(workspace().join("rust-toolchain.toml"))?;
     let channel =
@@ -66,7 +67,8 @@ fn install_toolchain() -> Outcome {
     for (key, verb) in [("components", "component"), ("targets", "target")] {
         let names = quoted(&text, key);
         let added = Command::new("rustup").args([verb, "add", "--toolchain", &channel]).args(&names).status();
-        // Without rustup the toolchain is the distribution's, and the steps will tell what it lacks.
+        // Without rustup, the distribution provides the toolchain; a step fails if it lacks
+        // something.
         if added.is_ok_and(|status| !status.success()) {
             return Err(format!("rustup could not add {}", names.join(" ")).into());
         }
@@ -74,13 +76,13 @@ fn install_toolchain() -> Outcome {
     Ok(())
 }
 
-/// The quoted words on the line of `key`.
+/// Returns the quoted words on the line of `key`.
 fn quoted(text: &str, key: &str) -> Vec<String> {
     let line = text.lines().find(|line| line.trim_start().starts_with(key)).unwrap_or_default();
     line.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// The fuzz targets are a workspace of their own; what they check is in this one.
+/// The arguments for the workspace of the fuzz targets.
 const FUZZ: [&str; 2] = ["--manifest-path", "tests/fuzz/Cargo.toml"];
 
 fn formatting() -> Outcome {
@@ -120,7 +122,8 @@ fn fuzz() -> Outcome {
     fuzz::run(&["--smoke".to_owned()])
 }
 
-/// The installed `cargo-deny`, or one built into the target directory.
+/// Returns the path of the installed `cargo-deny`, or of one in the target directory, built if
+/// necessary.
 fn cargo_deny() -> Result<PathBuf, Box<dyn std::error::Error>> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if let Some(found) =

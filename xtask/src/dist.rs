@@ -1,6 +1,7 @@
-//! `dist` and `offshoot`: the one-file command line with the images inside.
+//! `dist` and `offshoot`: the one-file command line, which contains the agent images.
 //!
-//! Both build through cargo, which knows what is stale. Progress goes to stderr only: stdout belongs to the program.
+//! cargo decides what must be built again. Progress goes to stderr, because stdout belongs to the
+//! program that `offshoot` runs.
 
 use std::{
     fs,
@@ -12,13 +13,16 @@ use std::{
 use crate::agents;
 use crate::workspace::{Outcome, cargo, workspace};
 
-/// The target of the file that is given away: static, so that it runs on any Linux of this kind.
+/// The target of the distributed file: static, so that it runs on any x86_64 Linux.
 const TARGET: &str = "x86_64-unknown-linux-musl";
 
-/// Builds `target/dist/offshoot`, and the agents in it.
+/// Builds the agents and `target/dist/offshoot`.
+///
+/// # Errors
+/// Returns an error if something cannot be built.
 pub fn run(words: &[String]) -> Outcome {
     if let Some(word) = words.first() {
-        return Err(format!("dist takes no arguments, not even {word:?}").into());
+        return Err(format!("dist takes no arguments, got {word:?}").into());
     }
     agents::run(&[])?;
     let file = build(false)?;
@@ -26,7 +30,11 @@ pub fn run(words: &[String]) -> Outcome {
     Ok(())
 }
 
-/// Builds what is stale, then becomes `target/dist/offshoot`.
+/// Builds what is out of date, then replaces this process by `target/dist/offshoot`.
+///
+/// # Errors
+/// Returns an error if something cannot be built or started; otherwise the function does not
+/// return.
 pub fn run_offshoot(words: &[String]) -> Outcome {
     agents::run(&["--quiet".into()])?;
     let file = build(workspace().join("target/dist/offshoot").exists())?;
@@ -44,7 +52,7 @@ fn build(quiet: bool) -> Result<PathBuf, Box<dyn std::error::Error>> {
         cargo.arg("--quiet");
     }
     if !cargo.status()?.success() {
-        return Err("cargo could not build offshoot; its own messages are above".into());
+        return Err("cargo could not build offshoot; the messages of cargo are above".into());
     }
     let built = target.join(TARGET).join("dist/offshoot");
     let file = target.join("dist/offshoot");

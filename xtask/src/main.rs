@@ -1,6 +1,7 @@
 //! The tasks of the project, one verb each: `cargo xtask VERB ARGS...`.
 //!
-//! This file only picks the verb. It must never do work of its own: each verb has a module of its name.
+//! This file only picks the verb. It must never do work of its own: each verb has a module of its
+//! name.
 
 mod agents;
 mod bench;

@@ -1,12 +1,14 @@
-//! `miri`: the unit tests of the parts that decide, under Miri, which sees undefined behaviour that a run does not show.
+//! `miri`: the tests of the pure code under Miri, which finds undefined behaviour.
 //!
-//! Nothing depends on it: it needs a nightly with the component, and where there is none it says so and is content.
+//! Miri is optional: without a nightly toolchain that has the component, the verb prints how to
+//! install it and succeeds.
 
 use std::process::{Command, Stdio};
 
 use crate::workspace::{Outcome, workspace};
 
-/// The tests that touch no descriptor, process or clock. `broker`, `sys` and their like are system calls, which Miri has not.
+/// The tests that touch no descriptor, process or clock. `broker`, `sys` and their like are system
+/// calls, which Miri has not.
 const PURE: [&str; 12] = [
     "wire::",
     "router::",
@@ -21,20 +23,21 @@ const PURE: [&str; 12] = [
     "id::",
     "codec::",
 ];
-/// The programs of tests that are as pure as those, and the tests in them that take Miri more than a minute or two.
+/// The programs of tests that are as pure as those, and the tests in them that take Miri more than
+/// a minute or two.
 const PROGRAMS: [(&str, &[&str]); 2] = [("tree", &[]), ("boot", &["a_mebibyte_of_noise_is_not_kept"])];
 
-/// `miri`: runs them.
+/// Runs the tests.
 ///
 /// # Errors
-/// When one of them fails, or Miri finds something.
+/// Returns an error if a test fails or Miri finds undefined behaviour.
 pub fn run(words: &[String]) -> Outcome {
     if let Some(word) = words.first() {
         return Err(format!("miri takes no arguments, got {word:?}").into());
     }
     if !succeeds(miri().arg("--version").stdout(Stdio::null()).stderr(Stdio::null()))? {
         println!(
-            "skipped: there is no Miri; rustup component add --toolchain nightly miri rust-src brings it"
+            "skipped: Miri is not installed; rustup component add --toolchain nightly miri rust-src adds it"
         );
         return Ok(());
     }
@@ -55,9 +58,9 @@ pub fn run(words: &[String]) -> Outcome {
 fn miri() -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", "nightly", "cargo", "miri"]).current_dir(workspace());
-    // Another compiler's files would only be built over and over.
+    // In the usual folder, each of the two compilers would invalidate the files of the other.
     command.env("CARGO_TARGET_DIR", workspace().join("target/miri"));
-    // What this cargo was told about its own toolchain is wrong for that one.
+    // These describe the stable toolchain that runs this program.
     for variable in ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN", "CARGO_ENCODED_RUSTFLAGS"] {
         command.env_remove(variable);
     }

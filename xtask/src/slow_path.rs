@@ -1,6 +1,7 @@
-//! `slow-path`: runs a command over a path with a delay, to a real sshd, in a sandbox of its own.
+//! `slow-path`: runs a command in a sandbox with a real sshd behind a network path with a delay.
 //!
-//! The path and the host are those of the test suites. Nothing of the machine's own network is seen or changed.
+//! The path and the host are those of the test suites. The network of the machine is neither
+//! visible nor changed.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -10,16 +11,17 @@ use crate::workspace::{Outcome, cargo, target_directory};
 
 const USAGE: &str = "usage: cargo xtask slow-path [--round-trip MS] [--rate MBIT] -- COMMAND...";
 
-/// Becomes the command; returns only when it cannot be started.
+/// Replaces this process by the command.
 ///
 /// # Errors
-/// What is missing: root, a package of the system, a command.
+/// Returns an error if root, a package of the system or the command is missing; otherwise the
+/// function does not return.
 pub fn run(words: &[String]) -> Outcome {
     if !words.iter().any(|word| word == "--") {
         return Err(USAGE.into());
     }
     if !nix::unistd::geteuid().is_root() {
-        return Err("it makes network namespaces and users in a sandbox, which needs root: try sudo".into());
+        return Err("a sandbox with network namespaces and users needs root: try sudo".into());
     }
     packages::require()?;
     let programs = ["--package", "offshoot-tests", "--bin", "slow-path", "--bin", "delay-link"];
@@ -28,7 +30,7 @@ pub fn run(words: &[String]) -> Outcome {
     }
     let here = std::env::current_dir()?;
     let program = target_directory().join("debug/slow-path");
-    // Its own agents are known to whoever has not said where others are.
+    // The caller's agents take precedence over those of the sandbox.
     let agents = std::env::var_os("OFFSHOOT_AGENTS");
     let mut command = sandboxed::command_with(&[Path::new(&here)], &program)?;
     command.args(words).current_dir(&here).envs(agents.map(|folder| ("OFFSHOOT_AGENTS", folder)));

@@ -1,7 +1,8 @@
 //! `widths`: comments in Rust have at most 100 columns, lines of Markdown at most 120.
 //!
-//! rustfmt keeps code within 100 columns and leaves comments alone, so this verb checks comments only. A line is excused
-//! if nothing in it can be broken: one long word, or an address that would not fit on a line of its own either.
+//! rustfmt keeps code within 100 columns and leaves comments alone, so this verb checks comments
+//! only. A line is excused if nothing in it can be broken: one long word, or an address that would
+//! not fit on a line of its own either.
 
 use std::fmt;
 use std::fs;
@@ -37,8 +38,8 @@ impl fmt::Display for Long {
 /// Checks the files and folders that are named, or the whole workspace: `widths [PATH...]`.
 ///
 /// # Errors
-/// Returns an error if a line is too long; each is printed with its file and number. Returns an error if a file cannot
-/// be read.
+/// Returns an error if a line is too long; each is printed with its file and number. Returns an
+/// error if a file cannot be read.
 pub fn run(words: &[String]) -> Outcome {
     let mut files = Vec::new();
     if words.is_empty() {
@@ -100,7 +101,8 @@ fn long_lines(file: &Path, text: &str) -> Vec<Long> {
     found
 }
 
-/// Returns true if a line of Rust is a comment or ends in one. Two slashes in a string literal are none.
+/// Returns true if a line of Rust is a comment or ends in one. Two slashes in a string literal are
+/// none.
 fn has_comment(line: &str) -> bool {
     let trails = || line.rsplit_once(" // ").is_some_and(|(_, comment)| !comment.contains('"'));
     line.trim_start().starts_with("//") || trails()

@@ -13,7 +13,8 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
 }
 
-/// Returns the folder in which cargo builds the tests; `build-agent` and `dist` always use `target`.
+/// Returns the folder in which cargo builds the tests; `build-agent` and `dist` always use
+/// `target`.
 pub fn target_directory() -> PathBuf {
     workspace().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
@@ -28,7 +29,8 @@ pub fn cargo() -> Command {
 /// Runs a command and returns its output.
 ///
 /// # Errors
-/// Returns an error if the command cannot be started or fails: one line, with the last line of its stderr.
+/// Returns an error if the command cannot be started or fails: one line, with the last line of its
+/// stderr.
 pub fn output_of(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|error| format!("{name}: {error}"))?;

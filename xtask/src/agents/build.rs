@@ -1,4 +1,4 @@
-//! Runs cargo for one agent, with the flags that stable cargo cannot say in a profile.
+//! Runs cargo for one agent, with the flags that a profile of stable cargo cannot contain.
 
 use std::{
     env, fs,
@@ -11,16 +11,17 @@ use offshoot_bootstrap::{Platform, native};
 use super::{project::Project, smaller};
 use crate::workspace::{output_of, workspace};
 
-/// What a panic does in an agent.
+/// The effect of a panic in an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Panic {
-    /// It ends the agent at once, without a word; everything that would tell more is left out of the image.
+    /// A panic aborts the agent without a message; tables and texts for messages are not in the
+    /// image.
     Abort,
-    /// It unwinds up to the call, which fails with the panic's message and place.
+    /// A panic unwinds to the call, which fails with the message and the place of the panic.
     Unwind,
 }
 
-/// How an agent is built on this machine.
+/// Builds the agent of one project.
 pub struct Builder {
     project: Project,
     panic: Panic,
@@ -30,7 +31,10 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A builder for the agent of `project`.
+    /// Returns a builder for the agent of `project`.
+    ///
+    /// # Errors
+    /// Returns an error if rustc cannot be started.
     pub fn new(project: Project, panic: Panic, quiet: bool) -> Result<Builder, String> {
         let rustc = PathBuf::from(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
         let sysroot =
@@ -38,22 +42,25 @@ impl Builder {
         Ok(Builder { project, panic, rustc, sysroot: PathBuf::from(sysroot.trim()), quiet })
     }
 
-    /// Whose agent it is.
+    /// Returns the project whose agent is built.
     pub fn project(&self) -> &Project {
         &self.project
     }
 
-    /// What a panic does in it.
+    /// Returns the effect of a panic in the agent.
     pub fn panic(&self) -> Panic {
         self.panic
     }
 
-    /// The compiler.
+    /// Returns the path of the compiler.
     pub fn rustc(&self) -> &Path {
         &self.rustc
     }
 
-    /// Builds the agent for `platform` in `target/<folder>` and returns where its binary is.
+    /// Builds the agent for `platform` in `target/<folder>` and returns the path of its binary.
+    ///
+    /// # Errors
+    /// Returns an error if the toolchain lacks the target, or cargo fails.
     pub fn build(&self, platform: Platform, folder: &str) -> Result<PathBuf, String> {
         let target = platform.rust_target();
         self.need(target, &format!("lib/rustlib/{target}/lib"), &["target", "add", target])?;
@@ -62,14 +69,14 @@ impl Builder {
             Ok(()) => true,
             Err(error) => {
                 eprintln!(
-                    "build-agent: {error}; using the precompiled std, which makes the image two to three times as large"
+                    "build-agent: {error}; with the precompiled std the image is two to three times as large"
                 );
                 false
             }
         };
 
         let Project { root, package, target: built, .. } = &self.project;
-        // With other flags for the same packages; in one folder each kind would build what the other has built anew.
+        // The two kinds have different flags; in one folder, each build would invalidate the other.
         let folder = match self.panic {
             Panic::Abort => built.join(folder),
             Panic::Unwind => built.join(format!("{folder}-unwind")),
@@ -105,7 +112,7 @@ impl Builder {
             });
         }
         cargo.env("CARGO_ENCODED_RUSTFLAGS", self.flags(rebuild_std)?.join("\x1f"));
-        // A program's own functions may have to be fast.
+        // The functions of a program may have to be fast; those of the stock agent wait.
         if self.panic == Panic::Abort {
             cargo.arg("--").args(smaller::arguments(&self.rustc, platform));
         }
@@ -123,7 +130,7 @@ impl Builder {
             "-Clinker-flavor=ld.lld",
             "-Clink-arg=--build-id=none",
             "-Clink-arg=--icf=all",
-            // What is alike lies together, where the compressor finds it.
+            // Similar functions lie next to each other, which helps the compressor.
             "-Clink-arg=--bp-compression-sort=both",
         ]
         .map(String::from)
@@ -148,7 +155,8 @@ impl Builder {
         Ok(flags)
     }
 
-    /// What folders of this machine are called inside the binary, so that it is the same wherever it is built.
+    /// What folders of this machine are called inside the binary, so that it is the same wherever
+    /// it is built.
     fn names(&self) -> Vec<String> {
         let cargo_home =
             env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
@@ -195,7 +203,8 @@ impl Drop for Copy {
     }
 }
 
-/// Copies the sources of the workspace to a path of another length, without `target` and hidden files.
+/// Copies the sources of the workspace to a path of another length, without `target` and hidden
+/// files.
 pub fn copy_of(root: &Path) -> Result<Copy, String> {
     let copy = Copy(env::temp_dir().join(format!("offshoot-verify-{}", std::process::id())));
     copy_folder(root, &copy.path(), true)

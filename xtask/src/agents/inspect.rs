@@ -1,4 +1,4 @@
-//! Looks at a built agent: is it static, is every function in it and no two under one name, what is its hash.
+//! Inspects a finished agent: its linkage, its table of functions, its hash.
 
 use std::{path::Path, process::Command};
 
@@ -9,22 +9,28 @@ use offshoot_bootstrap::{
 
 use crate::workspace::output_of;
 
-/// The section that holds one entry for each function of an agent.
+/// The section with one entry for each function of an agent.
 const FUNCTIONS: &str = "linkme_FUNCTIONS";
 
-/// That `program` runs on a machine on which nothing is installed.
+/// Checks that `program` is static, so that it runs on a machine without libraries.
+///
+/// # Errors
+/// Returns an error if the program is not static, or not a program.
 pub fn is_static(program: &[u8], platform: Platform) -> Result<(), String> {
     let elf = Elf::read(program).ok_or("the agent is not a 64-bit ELF file")?;
     match elf.linkage().ok_or("the agent's program headers are damaged")? {
         Linkage::Static => Ok(()),
-        Linkage::StaticPie | Linkage::Dynamic => Err(format!(
-            "the agent for {platform} is not static: it names an interpreter or needs relocation"
-        )),
+        Linkage::StaticPie | Linkage::Dynamic => {
+            Err(format!("the agent for {platform} is not static: it has an interpreter or needs relocation"))
+        }
     }
 }
 
-/// That no function was lost between source and binary, and that no two have one name: an agent that can run here is asked
-/// for their names, and the others must have a table of the same size.
+/// Checks that no function was lost between source and binary and that names are unique. An agent
+/// for this machine is run to list its functions; the others must have a table of the same size.
+///
+/// # Errors
+/// Returns an error if a table is missing, has another size, or has two functions of one name.
 pub fn functions(agents: &[(Platform, &Path)]) -> Result<(), String> {
     let mut sizes = Vec::new();
     for &(platform, path) in agents {
@@ -37,14 +43,14 @@ pub fn functions(agents: &[(Platform, &Path)]) -> Result<(), String> {
         if Some(platform) == Platform::host() {
             let names = output_of(Command::new(path).arg("--offshoot-functions")).map_err(|error| {
                 format!(
-                    "{error}: asked for its functions, the agent gave none; its main has to be `agent_main()` or begin with `init()`"
+                    "{error}: the agent does not list its functions; its main must be `agent_main()` or begin with `init()`"
                 )
             })?;
             distinct(names.lines())?;
             let count = names.lines().count() as u64;
             if count == 0 || size % count != 0 {
                 return Err(format!(
-                    "the agent for {platform} names {count} functions, but its table has {size} bytes"
+                    "the agent for {platform} lists {count} functions, but its table has {size} bytes"
                 ));
             }
         }
@@ -57,18 +63,23 @@ pub fn functions(agents: &[(Platform, &Path)]) -> Result<(), String> {
     }
 }
 
-/// A call finds its function by name alone; of two with one name it would run whichever the linker put first.
+/// Checks that names are unique: a call finds its function by name only, so of two functions with
+/// one name it would run the one that the linker put first.
 fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), String> {
     let mut seen = std::collections::BTreeSet::new();
     match names.into_iter().find(|name| !seen.insert(*name)) {
         None => Ok(()),
         Some(name) => Err(format!(
-            "the agent has two functions of the name {name}: rename one or move it to another module (a binary              and a library of one package have the same root module; two versions of one crate as well)"
+            "the agent has two functions named {name}: rename one or move it to another module (the binary \
+             and the library of a package have the same root module, and so do two versions of one crate)"
         )),
     }
 }
 
-/// The SHA-256 of a file, by the system's own program.
+/// Returns the SHA-256 of a file, computed by the program `sha256sum`.
+///
+/// # Errors
+/// Returns an error if the program is missing or cannot read the file.
 pub fn sha256(path: &Path) -> Result<String, String> {
     let line = output_of(Command::new("sha256sum").arg(path))?;
     Ok(line.split_whitespace().next().unwrap_or_default().into())
@@ -82,6 +93,6 @@ mod tests {
     fn two_functions_of_one_name_are_refused_by_it() {
         assert_eq!(distinct(["a::one", "a::two", "b::one"].into_iter()), Ok(()));
         let error = distinct(["a::one", "a::two", "a::one"].into_iter()).unwrap_err();
-        assert!(error.contains("the name a::one:"), "{error}");
+        assert!(error.contains("named a::one:"), "{error}");
     }
 }

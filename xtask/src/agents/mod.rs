@@ -1,7 +1,7 @@
-//! `build-agent`: the agent images, small, static and the same whoever builds them.
+//! `build-agent`: agent images that are small, static and reproducible.
 //!
-//! The flags that make an agent small are here and nowhere else. This module must never change the user's toolchain
-//! except by adding the target and the source that it is about to use, and it says so when it does.
+//! The flags that make an agent small are in this folder only. It must never change the user's
+//! toolchain, except to add a target or the source of std, and it prints when it does.
 
 mod build;
 mod inspect;
@@ -19,10 +19,10 @@ use crate::workspace::{Outcome, workspace};
 use build::{Builder, Panic};
 use project::Project;
 
-/// The most that an image may weigh on the wire.
+/// The largest size of an image, in bytes.
 const WIRE_BUDGET: usize = 114_688;
 
-/// What was asked for.
+/// The words of `build-agent`, read.
 struct Request {
     project: Project,
     platforms: Vec<Platform>,
@@ -50,7 +50,7 @@ impl Request {
                 "--check" => check = true,
                 "--verify" => verify = true,
                 "--quiet" | "-q" => quiet = true,
-                _ => return Err(format!("{word:?} is not known; `cargo xtask help` shows the usage")),
+                _ => return Err(format!("unknown argument {word:?}; `cargo xtask help` shows the usage")),
             }
         }
         let project = match manifest {
@@ -58,12 +58,13 @@ impl Request {
             None => Project::inside(package),
         };
         if verify && project.is_outside() {
-            return Err("--verify copies this workspace; it cannot copy another".into());
+            return Err("--verify works only for packages of this workspace, which it copies".into());
         }
         if platforms.is_empty() {
             platforms = Platform::ALL.to_vec();
         }
-        // The stock agent's functions do not panic, and each of its bytes goes over each wire; a program's own may.
+        // Every host receives the stock agent, so each byte counts, and its functions do not panic.
+        // The functions of a program may panic, and then the caller needs the message.
         let panic = panic.unwrap_or(if project.is_stock() { Panic::Abort } else { Panic::Unwind });
         let out = out.unwrap_or_else(|| project.images());
         Ok(Request { project, platforms, panic, out, check, verify, quiet })
@@ -86,10 +87,14 @@ fn parse_target(text: &str) -> Result<Platform, String> {
     })
 }
 
-/// Runs the verb.
+/// Builds agents and images.
+///
+/// # Errors
+/// Returns an error if something cannot be built, an agent lacks a function or is not static, an
+/// image is over its budget (`--check`), or a second build differs (`--verify`).
 pub fn run(words: &[String]) -> Outcome {
     let Request { project, platforms, panic, out, check, verify: again, quiet } = Request::parse(words)?;
-    // The first build takes a minute: cargo's progress, on stderr, is worth seeing then.
+    // The first build takes minutes, so even --quiet shows the progress of cargo on stderr.
     let first = platforms.iter().any(|&platform| !agent_path(&out, &project.package, platform).exists());
     let builder = Builder::new(project, panic, quiet && !first)?;
     let mut rows = Vec::new();
@@ -118,17 +123,18 @@ pub fn run(words: &[String]) -> Outcome {
     Ok(())
 }
 
-/// Where this workspace's images are, absolute.
+/// Returns the folder of this workspace's images, an absolute path.
 pub fn folder() -> PathBuf {
     workspace().join("target/agents")
 }
 
-/// Where the agent of `package` is in a folder of images; its image is beside it, with `.image` at the end.
+/// Returns the path of a package's agent in a folder of images. The image has the same path with
+/// the extension `image`.
 fn agent_path(out: &Path, package: &str, platform: Platform) -> PathBuf {
     out.join(platform.rust_target()).join(package)
 }
 
-/// What was built for one platform.
+/// The agent and image of one platform, with their sizes in bytes.
 struct Row {
     platform: Platform,
     agent: PathBuf,
@@ -166,7 +172,7 @@ fn build_one(builder: &Builder, out: &Path, platform: Platform) -> Result<Row, B
     Ok(Row { platform, raw: program.len(), wire, stage0, hash: inspect::sha256(&image)?, agent })
 }
 
-/// The image there is, when it is of just these parts.
+/// Returns the existing image if it consists of these parts. Packing takes longer than comparing.
 fn current(agent: &Path, image: &Path, program: &[u8], stages: &native::Stages) -> Option<Vec<u8>> {
     if fs::read(agent).ok()? != program {
         return None;
@@ -174,7 +180,7 @@ fn current(agent: &Path, image: &Path, program: &[u8], stages: &native::Stages) 
     let bytes = fs::read(image).ok()?;
     let parsed = Image::parse(bytes.as_slice()).ok()?;
     let unpacker = stages.unpacker.as_slice();
-    // All but the two lengths in the program header, which say how long the image is.
+    // The program header contains two lengths that depend on the rest of the image: bytes 96 to 111.
     let same = parsed.loader() == stages.loader
         && bytes.get(..96) == unpacker.get(..96)
         && bytes.get(112..unpacker.len()) == unpacker.get(112..);
@@ -187,7 +193,7 @@ fn stages(builder: &Builder, platform: Platform) -> Result<native::Stages, Box<d
     Ok(native::compile(platform, builder.rustc(), &scratch)?)
 }
 
-/// Builds everything again, elsewhere, and compares.
+/// Builds the agents a second time, in another folder, and compares the bytes.
 fn verify(builder: &Builder, rows: &[Row], quiet: bool) -> Outcome {
     let elsewhere = build::copy_of(&builder.project().root)?;
     let builder = Builder::new(builder.project().copied_to(&elsewhere.path()), builder.panic(), quiet)?;
@@ -195,19 +201,19 @@ fn verify(builder: &Builder, rows: &[Row], quiet: bool) -> Outcome {
         let again = fs::read(builder.build(row.platform, "agent-verify")?)?;
         if again != fs::read(&row.agent)? {
             return Err(format!(
-                "the agent for {} differs when it is built again in another directory",
+                "the agent for {} is not reproducible: a second build in another folder differs",
                 row.platform
             )
             .into());
         }
     }
     if !quiet {
-        println!("built again in another directory: the same bytes");
+        println!("a second build in another folder gives the same bytes");
     }
     Ok(())
 }
 
-/// Writes a file so that nobody ever sees half of it.
+/// Writes a file atomically: a reader sees the old bytes or the new ones.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let partial = path.with_extension(format!("partial-{}", std::process::id()));
     fs::write(&partial, bytes)?;

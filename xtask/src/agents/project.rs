@@ -1,6 +1,6 @@
-//! Which package's agent is built, and in which workspace it lies: this one, or one that uses the library from outside.
+//! The package whose agent is built, in this workspace or in another that uses the library.
 //!
-//! An outside workspace is only asked what it consists of; nothing in it is changed but its target directory.
+//! Only the target directory of another workspace is written to; its manifests are only read.
 
 use std::{
     env, fs,
@@ -15,32 +15,32 @@ use crate::workspace::{output_of, workspace};
 /// The package of the stock agent.
 const STOCK: &str = "offshoot-agent";
 
-/// The profile of all images stands in the workspace's manifest.
+/// The manifest of this workspace, which has the profile of all agents.
 const MANIFEST: &str = include_str!("../../../Cargo.toml");
 
 /// A package with an agent.
 pub struct Project {
-    /// Its workspace's folder.
+    /// The root of its workspace.
     pub root: PathBuf,
-    /// Its name, which is also the name of its binary that is the agent.
+    /// The name of the package and of the binary that is the agent.
     pub package: String,
-    /// Where its workspace has what is built.
+    /// The target directory of its workspace.
     pub target: PathBuf,
     outside: bool,
 }
 
 impl Project {
-    /// `package` of this workspace, the stock agent by default.
+    /// Returns `package` of this workspace, by default that of the stock agent.
     pub fn inside(package: Option<String>) -> Project {
         let root = workspace();
         let target = root.join("target");
         Project { root, package: package.unwrap_or_else(|| STOCK.into()), target, outside: false }
     }
 
-    /// The package that a manifest belongs to, or `package` of its workspace.
+    /// Returns the package of a manifest, or `package` of its workspace.
     ///
     /// # Errors
-    /// When there is no such package, or it has no binary of its own name.
+    /// Returns an error if the package does not exist, or has no binary of its own name.
     pub fn of(manifest: &str, package: Option<String>) -> Result<Project, String> {
         let manifest = fs::canonicalize(manifest).map_err(|error| format!("{manifest}: {error}"))?;
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -62,7 +62,7 @@ impl Project {
         };
         let found = found.ok_or_else(|| {
             let packages = names(packages);
-            format!("{}: say which by --package; its packages are: {packages}", manifest.display())
+            format!("{}: choose a package with --package: {packages}", manifest.display())
         })?;
         let package = found["name"].as_str().unwrap_or_default().to_owned();
         let targets = found["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -71,8 +71,8 @@ impl Project {
         if !binaries.iter().any(|binary| binary["name"] == package.as_str()) {
             let binaries = names(&binaries);
             return Err(format!(
-                "the agent of a package is its binary of the same name, and {package} has none (its binaries are: {binaries}); \
-                 src/main.rs is one, with `offshoot::agent_main()` or, first of all, `offshoot::init()` in it"
+                "the agent of a package is its binary of the same name, and {package} has none (its binaries: {binaries}); \
+                 add a src/main.rs that calls `offshoot::agent_main()`, or begins with `offshoot::init()`"
             ));
         }
         let path = |key: &str| PathBuf::from(metadata[key].as_str().unwrap_or_default());
@@ -83,34 +83,35 @@ impl Project {
         Ok(Project { root, package, target, outside: true })
     }
 
-    /// This package, in a copy of this workspace.
+    /// Returns the same package in a copy of this workspace.
     pub fn copied_to(&self, root: &Path) -> Project {
         let (package, target) = (self.package.clone(), root.join("target"));
         Project { root: root.into(), package, target, outside: self.outside }
     }
 
-    /// Whether it is in another workspace than this one.
+    /// Returns true if the package is in another workspace.
     pub fn is_outside(&self) -> bool {
         self.outside
     }
 
-    /// Whether it is the agent that comes with the library.
+    /// Returns true if this is the stock agent.
     pub fn is_stock(&self) -> bool {
         !self.outside && self.package == STOCK
     }
 
-    /// Where the images go unless told otherwise.
+    /// Returns the default folder for the images.
     pub fn images(&self) -> PathBuf {
         self.target.join("agents")
     }
 
-    /// What gives the workspace's cargo the profile of the agents, each after a `--config`; nothing where it has it.
+    /// Returns the profile of the agents as values of `--config`; empty in this workspace, whose
+    /// manifest has the profile.
     pub fn profile(&self) -> Vec<String> {
         if self.outside { settings(MANIFEST, "profile.agent") } else { Vec::new() }
     }
 }
 
-/// The table of that name in a manifest, and those below it, as single settings.
+/// Returns the settings of a table of a manifest and of the tables below it.
 fn settings(manifest: &str, name: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut table = "";

@@ -1,7 +1,7 @@
-//! Options of LLVM that make a stock agent smaller on the wire.
+//! Options of LLVM that make the image of the stock agent smaller.
 //!
-//! They are given to the last crate alone, which with fat LTO is where all code is generated. What they have in common: the
-//! code is more alike, so the compressor finds more of it again. Speed they cost none that a bench shows.
+//! Only the last crate gets the options: with fat LTO, all code is generated there. Each option
+//! makes functions more similar, so that they compress better. The bench shows no loss of speed.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,28 +10,31 @@ use offshoot_bootstrap::Platform;
 
 use crate::workspace::output_of;
 
-/// One option, and how many bytes of the image are lost without it: on x86_64 and on aarch64. None where there is no such option.
+/// An option, and the bytes that an image grows by without the option; none if the platform has no
+/// such option.
 struct Code {
     option: &'static str,
     x86_64: Option<u32>,
     aarch64: Option<u32>,
 }
 
-/// They are internal to LLVM: another version may have other names, or another gain. Measured with rustc 1.95.0.
+/// The options. They are internal to LLVM, so another version may have other names and other gains.
+/// Measured with rustc 1.95.0.
 const SMALLER: [Code; 8] = [
-    // The first register that is free instead of the best one, so it is the same few again and again.
+    // Takes the first free register instead of the best one, so most code uses the same few.
     Code { option: "-regalloc=basic", x86_64: Some(1694), aarch64: Some(885) },
     Code { option: "-disable-machine-licm", x86_64: Some(560), aarch64: Some(672) },
     Code { option: "-disable-lsr", x86_64: Some(534), aarch64: Some(663) },
     Code { option: "-disable-machine-cse", x86_64: Some(576), aarch64: Some(167) },
     Code { option: "-enable-gvn-memdep=false", x86_64: Some(272), aarch64: Some(145) },
     Code { option: "-disable-constant-hoisting", x86_64: Some(312), aarch64: Some(13) },
-    // Instructions stay in the order in which they were written.
+    // Keeps instructions in the order of the source.
     Code { option: "-enable-misched=false", x86_64: Some(140), aarch64: Some(1047) },
     Code { option: "-disable-x86-lea-opt", x86_64: Some(691), aarch64: None },
 ];
 
-/// The arguments of `rustc` for the last crate of an agent for `platform`, as far as this compiler knows them.
+/// Returns the arguments of rustc for the last crate of an agent, without those that this compiler
+/// does not know.
 pub fn arguments(rustc: &Path, platform: Platform) -> Vec<String> {
     let gain = |code: &Code| match platform {
         Platform::X86_64 => code.x86_64,
@@ -43,7 +46,7 @@ pub fn arguments(rustc: &Path, platform: Platform) -> Vec<String> {
         arguments.retain(|argument| {
             let known = knows(rustc, platform, std::slice::from_ref(argument));
             if !known {
-                eprintln!("build-agent: this compiler does not know {argument}; the image becomes larger");
+                eprintln!("build-agent: this compiler does not know {argument}; the image will be larger");
             }
             known
         });

@@ -1,8 +1,9 @@
 //! `bench`: ours against Python Mitogen and plain ssh, on one machine in one run.
 //!
-//! [`prepare`] builds everything with the network at hand. Then this program runs itself again inside the sandbox of the tests,
-//! as [`INSIDE`], where [`cases`] takes turns between the contenders and [`report`] prints medians, ratios and the aims.
-//! Numbers from different runs are never compared: the machine is part of every figure.
+//! [`prepare`] builds everything with the network at hand. Then this program runs itself again
+//! inside the sandbox of the tests, as [`INSIDE`], where [`cases`] takes turns between the
+//! contenders and [`report`] prints medians, ratios and the aims. Numbers from different runs are
+//! never compared: the machine is part of every figure.
 
 mod cases;
 mod fixture;

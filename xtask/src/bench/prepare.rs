@@ -1,4 +1,5 @@
-//! What the bench needs before it enters the sandbox, where there is no network: programs, agents, Mitogen.
+//! What the bench needs before it enters the sandbox, where there is no network: programs, agents,
+//! Mitogen.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +11,8 @@ use crate::{agents, dist};
 /// The Mitogen that we compare with: pinned, so that a figure can be repeated.
 const MITOGEN: &str = "mitogen==0.3.54";
 
-/// Debian's own Python, on both sides of Mitogen's links; others may live where the sandbox has nothing.
+/// Debian's own Python, on both sides of Mitogen's links; others may live where the sandbox has
+/// nothing.
 const PYTHON: &str = "/usr/bin/python3";
 
 /// Builds and installs everything that is not there yet; `as_built` takes the agents as they are.

@@ -1,7 +1,7 @@
 //! The measuring programs, and how their numbers are read.
 //!
-//! Each prints one JSON array of numbers as its last line: seconds for times, else what its documentation says. A plain ssh
-//! prints nothing, so its time is taken here, from fork to exit.
+//! Each prints one JSON array of numbers as its last line: seconds for times, else what its
+//! documentation says. A plain ssh prints nothing, so its time is taken here, from fork to exit.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -244,7 +244,8 @@ mod tests {
     fn every_aim_finds_the_rows_that_it_is_about() {
         let aims = aims(&all_alike(1.0));
         assert_eq!(aims.len(), 15);
-        // All are alike: ten hops carry as much as one, and the thousandth context costs what the first did.
+        // All are alike: ten hops carry as much as one, and the thousandth context costs what the
+        // first did.
         let hit = |words: &str| aims.iter().find(|aim| aim.text.starts_with(words)).map(Aim::hit);
         assert_eq!(hit("one stream over 10 hops"), Some(true));
         assert_eq!(hit("cost of each of 1,000"), Some(true));

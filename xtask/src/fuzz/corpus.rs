@@ -1,4 +1,4 @@
-//! The corpora: small in the tree, as large as they like in scratch.
+//! The corpora: small in the tree, of any size in the scratch folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 use super::folders::{folder, scratch, tree};
 use crate::workspace::Outcome;
 
-/// The most files that the corpus of one target has in the tree, and the most bytes.
+/// The largest number of files and of bytes that the corpus of one target has in the tree.
 const MOST: (usize, u64) = (95, 190_000);
 
-/// The longest input of a target, in bytes: its speed is that of its longest inputs.
+/// Returns the longest input of a target, in bytes. Long inputs make a target slow.
 pub fn longest(name: &str) -> usize {
     match name {
         "routes" => 2048,
@@ -19,10 +19,11 @@ pub fn longest(name: &str) -> usize {
     }
 }
 
-/// Puts what was found in scratch and covers something new into the tree, as small as it can be.
+/// Adds inputs of the scratch folder that cover new code to the tree, after libFuzzer has minimized
+/// the set.
 ///
 /// # Errors
-/// When libFuzzer cannot merge.
+/// Returns an error if libFuzzer cannot merge the folders.
 pub fn merge(name: &str, program: &Path) -> Outcome {
     let merged = folder().join("merged").join(name);
     let _ = fs::remove_dir_all(&merged);
@@ -41,8 +42,8 @@ pub fn merge(name: &str, program: &Path) -> Outcome {
     let tree = tree(name);
     let mut kept = files(&tree)?;
     let mut size: u64 = kept.iter().map(|(size, _)| size).sum();
-    // What stands in the tree stays: some of it is there for a reason that coverage does not show. Of the rest some of
-    // every size are taken: the smallest alone would only scratch at the surface.
+    // Inputs of the tree stay, because coverage does not show why some of them were added. Of the
+    // others, inputs of every size are taken: the smallest reach little of the code.
     let found = files(&merged)?;
     let every = found.len().div_ceil(MOST.0.saturating_sub(kept.len()).max(1)).max(1);
     for (length, file) in found.into_iter().rev().step_by(every) {
@@ -59,7 +60,7 @@ pub fn merge(name: &str, program: &Path) -> Outcome {
     Ok(())
 }
 
-/// The files of a folder with their sizes, the smallest first.
+/// Returns the files of a folder with their sizes, the smallest first.
 fn files(folder: &Path) -> Result<Vec<(u64, PathBuf)>, Box<dyn std::error::Error>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {

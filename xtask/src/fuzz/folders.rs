@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use crate::workspace::workspace;
 
-/// Returns the folder of everything that a fuzz run builds, apart from other builds: its flags go into every crate.
+/// Returns the folder of everything that a fuzz run builds, apart from other builds: its flags go
+/// into every crate.
 pub fn folder() -> PathBuf {
     workspace().join("target/fuzz")
 }

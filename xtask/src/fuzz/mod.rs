@@ -1,8 +1,9 @@
-//! `fuzz`: runs the fuzz targets of `tests/fuzz` under libFuzzer, on the stable toolchain and without cargo-fuzz.
+//! `fuzz`: runs the fuzz targets of `tests/fuzz` under libFuzzer, on the stable toolchain and
+//! without cargo-fuzz.
 //!
-//! What a nightly would be needed for, the sanitizers, is not used: the code under test is safe Rust, and a broken promise
-//! is a panic. LLVM's coverage pass and its interface for flags are there in every toolchain. libFuzzer itself is compiled
-//! from the crate `libfuzzer-sys`, for which there has to be a C++ compiler.
+//! Only the sanitizers would need a nightly toolchain, and they are not used: the code under test
+//! is safe Rust, and a broken promise is a panic. Every toolchain has LLVM's coverage pass.
+//! libFuzzer is compiled from the crate `libfuzzer-sys`, which needs a C++ compiler.
 
 mod corpus;
 mod folders;
@@ -15,16 +16,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::workspace::{Outcome, cargo};
 use folders::{artifacts, folder, scratch, tree};
 
-/// The targets, in the order in which they are started: the slowest first.
+/// The targets in the order in which they start: the slowest first.
 const TARGETS: [&str; 9] =
     ["routes", "messages", "dialogue", "boot", "frames", "records", "names", "flow", "targets"];
 
-/// Seconds for each target of a run that is not `--smoke`.
+/// Seconds for each target without `--smoke`.
 const SECONDS: u64 = 300;
-/// Seconds for each target in `--smoke`, and how many run at a time.
+/// Seconds for each target with `--smoke`, and the number of targets that run at a time.
 const SMOKE: (u64, usize) = (60, 4);
 
-/// What libFuzzer needs to see of the code: counters at every edge, and both sides of every comparison.
+/// The flags for what libFuzzer observes: counters at every edge, and both sides of every
+/// comparison.
 const FLAGS: [&str; 6] = [
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
@@ -34,7 +36,7 @@ const FLAGS: [&str; 6] = [
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
 
-/// What the command line asks for.
+/// The words of `fuzz`, read.
 #[derive(Debug, PartialEq)]
 struct Wish {
     targets: Vec<String>,
@@ -44,10 +46,10 @@ struct Wish {
     reproduce: Option<PathBuf>,
 }
 
-/// `fuzz [TARGET...] [--smoke] [--seconds N] [--jobs N] [--minimize] [--reproduce FILE]`.
+/// Runs `fuzz [TARGET...] [--smoke] [--seconds N] [--jobs N] [--minimize] [--reproduce FILE]`.
 ///
 /// # Errors
-/// When a target found something, or nothing could be built.
+/// Returns an error if a target finds a failure, or the targets cannot be built.
 pub fn run(words: &[String]) -> Outcome {
     let wish = wish(words)?;
     compiler()?;
@@ -55,7 +57,11 @@ pub fn run(words: &[String]) -> Outcome {
     if let Some(file) = &wish.reproduce {
         let [(_, program)] = &programs[..] else { return Err("--reproduce takes one target".into()) };
         let status = Command::new(program).arg("-timeout=60").arg(file).status()?;
-        return if status.success() { Ok(()) } else { Err(format!("it is still there: {status}").into()) };
+        return if status.success() {
+            Ok(())
+        } else {
+            Err(format!("the failure is still there: {status}").into())
+        };
     }
     let findings = all(&programs, &wish)?;
     if wish.minimize && findings.is_empty() {
@@ -66,7 +72,7 @@ pub fn run(words: &[String]) -> Outcome {
     match findings.len() {
         0 => Ok(()),
         count => {
-            Err(format!("{count} of {} targets found something: {}", programs.len(), findings.join(", "))
+            Err(format!("{count} of {} targets found a failure: {}", programs.len(), findings.join(", "))
                 .into())
         }
     }
@@ -85,7 +91,9 @@ fn wish(words: &[String]) -> Result<Wish, Box<dyn std::error::Error>> {
             "--reproduce" => wish.reproduce = Some(std::env::current_dir()?.join(value()?)),
             name if TARGETS.contains(&name) => wish.targets.push(name.to_owned()),
             other => {
-                return Err(format!("there is no target {other:?}; there are {}", TARGETS.join(", ")).into());
+                return Err(
+                    format!("there is no target {other:?}; the targets are {}", TARGETS.join(", ")).into()
+                );
             }
         }
     }
@@ -95,7 +103,7 @@ fn wish(words: &[String]) -> Result<Wish, Box<dyn std::error::Error>> {
     Ok(wish)
 }
 
-/// libFuzzer is C++.
+/// Checks that there is a C++ compiler for libFuzzer.
 fn compiler() -> Outcome {
     let name = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
     match Command::new(&name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status() {
@@ -111,7 +119,7 @@ fn build(targets: &[String]) -> Result<Vec<(String, PathBuf)>, Box<dyn std::erro
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut command = cargo();
     command.args(["build", "--release", "--manifest-path", "tests/fuzz/Cargo.toml"]);
-    // With a target given, the flags are for what is fuzzed and not for build scripts and macros.
+    // With --target, the flags do not apply to build scripts and macros.
     command.args(["--target", &triple, "--target-dir"]).arg(folder());
     for name in targets {
         command.args(["--bin", name]);
@@ -124,7 +132,7 @@ fn build(targets: &[String]) -> Result<Vec<(String, PathBuf)>, Box<dyn std::erro
     Ok(targets.iter().map(|name| (name.clone(), built.join(name))).collect())
 }
 
-/// A target that is running.
+/// A running target.
 struct Running {
     name: String,
     child: Child,
@@ -132,7 +140,7 @@ struct Running {
     began: Instant,
 }
 
-/// Runs all targets, some at a time; gives the names of those that found something.
+/// Runs all targets, some at a time; returns the names of those that found a failure.
 fn all(programs: &[(String, PathBuf)], wish: &Wish) -> Result<Vec<String>, Box<dyn std::error::Error>> {
     let mut waiting = programs.iter();
     let mut running: Vec<Running> = Vec::new();
@@ -162,7 +170,7 @@ fn all(programs: &[(String, PathBuf)], wish: &Wish) -> Result<Vec<String>, Box<d
 }
 
 fn start(name: &str, program: &Path, seconds: u64) -> Result<Running, Box<dyn std::error::Error>> {
-    // libFuzzer's seeds are 32 bits wide, and 0 asks it to choose one.
+    // A seed has 32 bits, and 0 would make libFuzzer choose one that is not printed here.
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let seed = (now.as_nanos() as u32) | 1;
     for folder in [scratch(name), artifacts(name), tree(name), folder().join("logs")] {
@@ -176,7 +184,7 @@ fn start(name: &str, program: &Path, seconds: u64) -> Result<Running, Box<dyn st
         .arg(format!("-max_len={}", corpus::longest(name)))
         .arg(format!("-artifact_prefix={}/", artifacts(name).display()))
         .args(["-timeout=60", "-rss_limit_mb=1024", "-print_final_stats=1"])
-        // The first folder is where new inputs go.
+        // libFuzzer writes new inputs to the first folder.
         .args([scratch(name), tree(name)])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -185,7 +193,8 @@ fn start(name: &str, program: &Path, seconds: u64) -> Result<Running, Box<dyn st
     Ok(Running { name: name.into(), child, log, began: Instant::now() })
 }
 
-/// Says how a run went; where it found something, with what and how to see it again.
+/// Prints the result of a run, and for a failure how to reproduce it. Returns true without a
+/// failure.
 fn report(run: &Running, success: bool) -> Result<bool, Box<dyn std::error::Error>> {
     let log = String::from_utf8_lossy(&fs::read(&run.log)?).into_owned();
     let number = |key: &str| {
@@ -201,12 +210,12 @@ fn report(run: &Running, success: bool) -> Result<bool, Box<dyn std::error::Erro
         .lines()
         .filter(|line| line.contains("panicked at") || line.starts_with("==") || line.contains("ERROR"));
     told.take(6).for_each(|line| println!("  {line}"));
-    println!("{}: FOUND SOMETHING after {took} s; all it said is in {}", run.name, run.log.display());
+    println!("{}: FAILURE found after {took} s; the whole output is in {}", run.name, run.log.display());
     let file =
         log.lines().rev().find_map(|line| line.split_once("Test unit written to ").map(|(_, file)| file));
     match file {
-        Some(file) => println!("  to see it again: cargo xtask fuzz {} --reproduce {file}", run.name),
-        None => println!("  it left no file behind"),
+        Some(file) => println!("  to reproduce: cargo xtask fuzz {} --reproduce {file}", run.name),
+        None => println!("  there is no file to reproduce the failure"),
     }
     Ok(false)
 }

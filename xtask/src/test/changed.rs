@@ -1,8 +1,8 @@
 //! `test --changed`: the tests of what differs from the main branch.
 //!
-//! What differs is asked of git: everything that was committed since the branch left `main`, and everything in the
-//! working tree. cargo tells which packages depend on a changed file. The suites reach the product from outside, so a
-//! table tells which of them could notice.
+//! What differs is asked of git: everything that was committed since the branch left `main`, and
+//! everything in the working tree. cargo tells which packages depend on a changed file. The suites
+//! reach the product from outside, so a table tells which of them could notice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -30,8 +30,8 @@ enum Reach {
 
 use Reach::{All, Named, Own};
 
-/// The first row whose place begins a file's path says which suites could notice; a file without a row is noticed by all.
-/// A place that several suites stand on has no row.
+/// The first row whose place begins a file's path says which suites could notice; a file without a
+/// row is noticed by all. A place that several suites stand on has no row.
 const PLACES: [(&str, Reach); 26] = [
     ("tests/tests/", Own),
     ("tests/src/hostile.rs", Named(&["hostile_child"])),
@@ -171,8 +171,9 @@ fn graph() -> Result<BTreeMap<String, Package>, Box<dyn std::error::Error>> {
     Ok(graph)
 }
 
-/// Returns the packages that a file belongs to or that depend on such a package, each with a file as the reason. A file of
-/// no package, such as the lock file, is one of all packages; documents are of none.
+/// Returns the packages that a file belongs to or that depend on such a package, each with a file
+/// as the reason. A file of no package, such as the lock file, is one of all packages; documents
+/// are of none.
 fn packages(graph: &BTreeMap<String, Package>, files: &[String]) -> BTreeMap<String, String> {
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     for file in files.iter().filter(|file| !is_document(file)) {

@@ -1,7 +1,7 @@
 //! Runs test programs side by side and takes the time of each test.
 //!
-//! A program runs one test at a time, so the time of a test is that between the lines of two results. Nothing here knows
-//! what the programs are.
+//! A program runs one test at a time, so the time of a test is that between the lines of two
+//! results. Nothing here knows what the programs are.
 
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader};
@@ -9,7 +9,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-/// Programs for each processor. Suites mostly wait: for handshakes, deadlines and processes that end.
+/// Programs for each processor. Suites mostly wait: for handshakes, deadlines and processes that
+/// end.
 const EACH_PROCESSOR: usize = 1;
 
 /// The exit code of `timeout` for a program whose time is over.
@@ -97,7 +98,8 @@ fn run_one(mut job: Job, live: bool) -> std::io::Result<(Finished, Vec<u8>)> {
     job.command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let begun = Instant::now();
     let mut child = job.command.spawn()?;
-    // The command holds the writing end of the pipe, which must be closed for the reader to see its end.
+    // The command holds the writing end of the pipe, which must be closed for the reader to see its
+    // end.
     drop(job.command);
     let mut watch = Watch { finished: Finished { name: job.name, ..Finished::default() }, since: begun };
     let mut reader = BufReader::new(reader);

@@ -1,9 +1,10 @@
 //! `test`: the tests of the workspace, and a closing report of what was covered.
 //!
-//! Unit, property and documentation tests run as anywhere. Each suite of the package `offshoot-tests` drives real sshd
-//! and sudo, so it runs in a [`sandbox`] of its own, one test at a time: a test that leaves something behind is found by
-//! name. Because sandboxes share nothing, several programs run side by side. A test that cannot run here is reported
-//! with the reason, and fails the run when `CI` is `true`.
+//! Unit, property and documentation tests run as anywhere. Each suite of the package
+//! `offshoot-tests` drives real sshd and sudo, so it runs in a [`sandbox`] of its own, one test at
+//! a time: a test that leaves something behind is found by name. Because sandboxes share nothing,
+//! several programs run side by side. A test that cannot run here is reported with the reason, and
+//! fails the run when `CI` is `true`.
 
 mod built;
 mod changed;
@@ -28,7 +29,8 @@ use built::TestProgram;
 use jobs::Job;
 use selection::{Request, Selection};
 
-/// Runs the tests that the words select: `test [--skip-build] [--changed] [--jobs N] [SUITE|FILTER...]`.
+/// Runs the tests that the words select: `test [--skip-build] [--changed] [--jobs N]
+/// [SUITE|FILTER...]`.
 ///
 /// # Errors
 /// Returns an error if a test fails, no test is selected, or something cannot be built.
@@ -105,13 +107,15 @@ fn suite_job(
     Ok(Job { name, command, seconds: about.seconds, alone: about.alone })
 }
 
-/// Returns true if a program has a test that one of the filters selects. To list its tests, it needs no sandbox.
+/// Returns true if a program has a test that one of the filters selects. To list its tests, it
+/// needs no sandbox.
 fn has_test(program: &TestProgram, filters: &[String]) -> bool {
     let list = output_of(Command::new(&program.path).args(["--list", "--format", "terse"]).args(filters));
     list.is_ok_and(|names| names.lines().any(|name| name.ends_with(": test")))
 }
 
-/// Returns the beginning of a command that is killed after its budget: a hung test must not hang the whole run.
+/// Returns the beginning of a command that is killed after its budget: a hung test must not hang
+/// the whole run.
 fn limited(seconds: u64) -> Command {
     let mut command = Command::new("/usr/bin/timeout");
     command.arg("--kill-after=5").arg(OsStr::new(&seconds.to_string()));

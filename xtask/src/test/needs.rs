@@ -1,7 +1,8 @@
 //! What the suites need beside themselves: agents, the command line, example projects.
 //!
-//! A suite finds each of these by an environment variable or a package name, which stands as text in its program. So the
-//! programs are searched for these texts, and nothing is built that none of them could use. There is no table to forget.
+//! A suite finds each of these by an environment variable or a package name, which stands as text
+//! in its program. So the programs are searched for these texts, and nothing is built that none of
+//! them could use. There is no table to forget.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -62,8 +63,8 @@ pub fn of(programs: &[TestProgram]) -> Result<BTreeSet<Need>, Box<dyn std::error
     Ok(MARKS.iter().filter(|(mark, _)| is_found(mark)).flat_map(|(_, needs)| *needs).copied().collect())
 }
 
-/// Returns those of some texts that stand in one of the programs. These are large, and this program is not optimized, so
-/// `grep` does it.
+/// Returns those of some texts that stand in one of the programs. These are large, and this program
+/// is not optimized, so `grep` does it.
 fn texts_in(programs: &[&TestProgram], texts: &[&str]) -> Result<BTreeSet<String>, String> {
     if programs.is_empty() {
         return Ok(BTreeSet::new());
@@ -83,7 +84,8 @@ fn texts_in(programs: &[&TestProgram], texts: &[&str]) -> Result<BTreeSet<String
 /// Builds what is needed, and the stock agent of this machine.
 ///
 /// # Errors
-/// Returns an error if something cannot be built; a busybox that cannot be fetched is only reported.
+/// Returns an error if something cannot be built; a busybox that cannot be fetched is only
+/// reported.
 pub fn build(needs: &BTreeSet<Need>) -> Outcome {
     let host = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     if needs.contains(&Need::AllPlatforms) {

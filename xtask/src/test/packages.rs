@@ -1,11 +1,11 @@
-//! The programs of the system that the suites and the bench drive, and the Debian packages that bring them.
+//! The system programs that the suites and the bench need, and the Debian packages that have them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::workspace::{Outcome, target_directory};
 
-/// A program that tells whether the package is there, and the package.
+/// The program by which a package is recognized, and the package.
 const NEEDED: [(&str, &str); 16] = [
     ("/usr/sbin/sshd", "openssh-server"),
     ("/usr/bin/ssh", "openssh-client"),
@@ -25,10 +25,11 @@ const NEEDED: [(&str, &str); 16] = [
     ("/usr/sbin/useradd", "passwd"),
 ];
 
-/// Installs what is missing when run as root on Debian.
+/// Installs the packages that are missing.
 ///
 /// # Errors
-/// One line that names what is missing, when it cannot be installed from here.
+/// Returns an error that names the missing packages if this is not Debian or the user is not root,
+/// or if apt-get fails.
 pub fn require() -> Outcome {
     let missing = missing();
     if missing.is_empty() {
@@ -37,10 +38,11 @@ pub fn require() -> Outcome {
     install(&missing)
 }
 
-/// Installs these packages when run as root on Debian.
+/// Installs some packages.
 ///
 /// # Errors
-/// One line that names them, when they cannot be installed from here.
+/// Returns an error that names the packages if this is not Debian or the user is not root, or if
+/// apt-get fails.
 pub fn install(missing: &[&str]) -> Outcome {
     let list = missing.join(" ");
     let apt = Path::new("/usr/bin/apt-get").exists();
@@ -56,12 +58,12 @@ pub fn install(missing: &[&str]) -> Outcome {
     apt_get(&words)
 }
 
-/// A static busybox for aarch64, which makes a host of the other platform: unpacked into `folder`, from Debian's
-/// package, with lists and caches of its own so that this machine's package system sees nothing of the other
-/// architecture.
+/// Returns the path of a static busybox for aarch64, of which the suites make a host of another
+/// platform. It is fetched from Debian with lists and caches of its own, because the package system
+/// of this machine must not learn of another architecture.
 ///
 /// # Errors
-/// When it is not there and cannot be fetched; the suites skip what needs it.
+/// Returns an error if the package cannot be fetched; suites then skip the tests that need it.
 pub fn arm64_busybox() -> Result<PathBuf, Box<dyn std::error::Error>> {
     let folder = arm64_folder();
     let busybox = folder.join("bin/busybox");
@@ -92,9 +94,9 @@ pub fn arm64_busybox() -> Result<PathBuf, Box<dyn std::error::Error>> {
         .flatten()
         .map(|entry| entry.path())
         .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .ok_or("apt-get has downloaded nothing")?;
+        .ok_or("apt-get downloaded no package")?;
     run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&folder))?;
-    // In newer packages /bin is a part of /usr.
+    // Newer packages have the program below /usr.
     let merged = folder.join("usr/bin/busybox");
     if !busybox.exists() && merged.exists() {
         std::fs::create_dir_all(folder.join("bin"))?;
@@ -103,7 +105,7 @@ pub fn arm64_busybox() -> Result<PathBuf, Box<dyn std::error::Error>> {
     Ok(busybox)
 }
 
-/// Returns the folder of what a host of the other platform consists of.
+/// Returns the folder of the busybox for aarch64.
 pub fn arm64_folder() -> PathBuf {
     target_directory().join("arm64")
 }

@@ -1,8 +1,9 @@
-//! The example projects below `controller/examples/projects`, built as a stranger would: copied out of the workspace, by the
-//! commands that their READMEs show.
+//! The example projects of `controller/examples/projects`, built as a user would build them:
+//! outside the workspace, by the commands that their READMEs show.
 //!
-//! What is built stays in `target/projects`, which all of them share, so that what they depend on is compiled once. The
-//! suite `agent_delivery` runs it. Nothing in the projects themselves is written to.
+//! The projects share the target directory `target/projects`, so that their dependencies are
+//! compiled once. The suite `agent_delivery` runs the programs. The projects themselves are copied
+//! and never changed.
 
 use std::{
     env, fs,
@@ -13,18 +14,18 @@ use std::{
 
 use crate::workspace::{Outcome, target_directory, workspace};
 
-/// How the projects name the library; copies name it by where it is.
+/// The path of the library in the manifests of the projects; a copy gets the absolute path.
 const LIBRARY: &str = "\"../../..\"";
 
-/// Where what was built is.
+/// Returns the target directory of the projects.
 pub fn folder() -> PathBuf {
     target_directory().join("projects")
 }
 
-/// Where they are.
+/// Returns the folders of the projects.
 ///
 /// # Errors
-/// When the folder cannot be read.
+/// Returns an error if the folder of the examples cannot be read.
 pub fn all() -> std::io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(workspace().join("controller/examples/projects"))?;
     let mut projects: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -32,10 +33,10 @@ pub fn all() -> std::io::Result<Vec<PathBuf>> {
     Ok(projects)
 }
 
-/// Builds all of them.
+/// Builds all projects.
 ///
 /// # Errors
-/// When a project cannot be copied, or one of its commands fails.
+/// Returns an error if a project cannot be copied, or one of its commands fails.
 pub fn build() -> Outcome {
     let elsewhere = Elsewhere::new()?;
     for project in all()? {
@@ -50,8 +51,8 @@ pub fn build() -> Outcome {
     Ok(())
 }
 
-/// A folder outside the workspace, always the same: paths are among the flags of an agent, and with others all of it would be
-/// built anew. It is removed when dropped.
+/// A folder outside the workspace, removed on drop. Its path never changes: the flags of an agent
+/// contain paths, and with other flags everything would be compiled again.
 struct Elsewhere(PathBuf);
 
 impl Elsewhere {
@@ -59,7 +60,7 @@ impl Elsewhere {
         let mark = workspace().display().to_string().replace('/', "-");
         let folder = Elsewhere(env::temp_dir().join(format!("offshoot-projects{mark}")));
         let _ = fs::remove_dir_all(&folder.0);
-        // Fails where somebody else has put something there.
+        // Fails if another user owns a folder of this name.
         fs::create_dir(&folder.0)?;
         Ok(folder)
     }
@@ -79,7 +80,7 @@ fn copy_project(from: &Path, to: &Path) -> Outcome {
     }
     let library = format!("{:?}", workspace().join("controller"));
     fs::write(to.join("Cargo.toml"), manifest.replace(LIBRARY, &library))?;
-    // The versions that the workspace has: no network is needed where it was built before.
+    // With the versions of the workspace, no network is needed: they are downloaded already.
     fs::copy(workspace().join("Cargo.lock"), to.join("Cargo.lock"))?;
     fs::create_dir_all(folder())?;
     symlink(folder(), to.join("target"))?;
@@ -92,7 +93,7 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
         let entry = entry?;
         let name = entry.file_name();
         match entry.file_type()?.is_dir() {
-            // What somebody has built in place.
+            // The result of a build in place.
             true if name == "target" => {}
             true => copy(&entry.path(), &to.join(name))?,
             false => fs::copy(entry.path(), to.join(name)).map(drop)?,
@@ -101,26 +102,26 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The commands in the `sh` blocks of a README.
+/// Returns the commands in the `sh` blocks of a README.
 fn shell_blocks(readme: &str) -> Vec<String> {
     let blocks = readme.split("```sh\n").skip(1);
     blocks.filter_map(|rest| Some(rest.split_once("```")?.0.to_owned())).collect()
 }
 
-/// Runs what a README shows in the folder of its project. Agents are built for this machine alone, to save time.
+/// Runs commands of a README in the folder of its project, with agents for this machine only.
 fn run(commands: &str, folder: &Path) -> Outcome {
     const BUILD_AGENT: &str = "cargo xtask build-agent";
     let target = format!("{BUILD_AGENT} --quiet --target {}-unknown-linux-musl", env::consts::ARCH);
     println!("{}", commands.trim_end());
     let mut shell = Command::new("sh");
     shell.args(["-e", "-c", &commands.replace(BUILD_AGENT, &target)]).current_dir(folder);
-    // These would send the results elsewhere, or the images from elsewhere.
+    // With these, cargo would build into other folders, or images would come from other folders.
     for inherited in ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "OFFSHOOT_IMAGES", "OFFSHOOT_AGENTS"] {
         shell.env_remove(inherited);
     }
     match shell.env("OFFSHOOT", workspace()).status()?.success() {
         true => Ok(()),
-        false => Err(format!("{} cannot be built as its README says", folder.display()).into()),
+        false => Err(format!("{} cannot be built by the commands in its README", folder.display()).into()),
     }
 }
 
@@ -129,7 +130,7 @@ mod tests {
     use super::shell_blocks;
 
     #[test]
-    fn what_a_readme_says_to_type_is_found_and_nothing_else() {
+    fn only_the_commands_to_type_are_read_from_a_readme() {
         let readme = "text\n```sh\none\ntwo\n```\n```console\n$ three\n```\n\n```sh\nfour\n```\n";
         assert_eq!(shell_blocks(readme), ["one\ntwo\n", "four\n"]);
     }

@@ -1,11 +1,13 @@
-//! A machine of our own for the length of a command: fresh mount, pid, network, host-name and IPC namespaces.
+//! A sandbox for one command: new mount, pid, network, host-name and IPC namespaces.
 //!
-//! The end-to-end suites make users, write sudoers, start sshd and set sysctls, all of them real. Here they may: `/etc`
-//! and `/var` are overlays, `/tmp`, `/run`, `/home`, `/root` and `/dev/shm` are new and empty, the network is a loopback,
-//! and everything ends with process 1 of the pid namespace. Nothing of it reaches the machine outside.
+//! The end-to-end suites create users, write sudoers, start sshd and set sysctls, all of them real.
+//! In a sandbox they may: `/etc` and `/var` are overlays, `/tmp`, `/run`, `/home`, `/root` and
+//! `/dev/shm` are new and empty, the only network is a loopback, and every process ends with
+//! process 1 of the pid namespace. Nothing reaches the machine outside, or another sandbox.
 //!
-//! [`command`] wraps a program; util-linux's `unshare` makes the namespaces and runs this program again as
-//! `xtask sandbox-init`, which is [`init`]: it mounts, starts the program, and reaps orphans as process 1 has to.
+//! [`command`] wraps a program. `unshare` of util-linux creates the namespaces and runs this
+//! program again as `xtask sandbox-init`, which is [`init`]: it mounts, starts the program, and
+//! reaps orphans as process 1 must.
 
 use std::ffi::OsString;
 use std::fs;
@@ -23,7 +25,7 @@ use crate::workspace::Outcome;
 /// The hidden verb of [`init`].
 pub const VERB: &str = "sandbox-init";
 
-/// Directories that start empty, with their modes.
+/// The directories that start empty, with their modes.
 const FRESH: [(&str, u32); 6] = [
     ("/tmp", 0o1777),
     ("/var/tmp", 0o1777),
@@ -33,19 +35,20 @@ const FRESH: [(&str, u32); 6] = [
     ("/root", 0o711),
 ];
 
-/// Directories that keep their contents and forget what is written to them.
+/// The directories that keep their contents; changes are lost with the sandbox.
 const OVERLAID: [&str; 2] = ["/etc", "/var"];
 
-/// Where the mounts are put together; out of sight when the program starts.
+/// The directory in which the mounts are prepared; it is unmounted before the program starts.
 const STAGE: &str = "/mnt";
 
-/// Variables of the caller that the program sees too.
+/// The environment variables that the program inherits.
 const PASSED: [&str; 5] = ["CI", "LANG", "RUST_BACKTRACE", "TERM", "RUST_LOG"];
 
-/// `program` in a sandbox; the directories in `keep` stay what they are, and writable, wherever they lie.
+/// Returns a command that runs `program` in a sandbox. The directories in `keep` are the real ones,
+/// and writable, even below a directory that starts empty.
 ///
 /// # Errors
-/// When this program does not know where it is itself.
+/// Returns an error if the path of this program is unknown.
 pub fn command(keep: &[&Path], program: &Path) -> std::io::Result<Command> {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]);
@@ -55,19 +58,20 @@ pub fn command(keep: &[&Path], program: &Path) -> std::io::Result<Command> {
     command.envs(PASSED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     command.env("HOME", "/root").env("USER", "root").env("SHELL", "/bin/sh").env("OFFSHOOT_SANDBOX", "1");
-    // SAFETY: the closure runs between fork and exec and makes one system call that allocates nothing.
+    // SAFETY: the closure runs between fork and exec and makes one system call that allocates
+    // nothing.
     unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)) };
     Ok(command)
 }
 
-/// Process 1 of the sandbox: `KEEP... -- PROGRAM ARGS...`. Does not return when the program could be started.
+/// Runs as process 1 of the sandbox: `KEEP... -- PROGRAM ARGS...`. Returns only on an error.
 ///
 /// # Errors
-/// What could not be mounted or started.
+/// Returns an error if something cannot be mounted, or the program cannot be started.
 pub fn init(words: &[String]) -> Outcome {
-    let end = words.iter().position(|word| word == "--").ok_or("sandbox-init is started by xtask itself")?;
+    let end = words.iter().position(|word| word == "--").ok_or("only xtask itself may run sandbox-init")?;
     if std::process::id() != 1 {
-        return Err("sandbox-init is process 1 of a sandbox, started by xtask itself".into());
+        return Err("only xtask itself may run sandbox-init, as process 1 of a sandbox".into());
     }
     let keep: Vec<PathBuf> = words[..end].iter().map(PathBuf::from).collect();
     let (program, arguments) = words[end + 1..].split_first().ok_or("sandbox-init needs a program")?;
@@ -101,7 +105,7 @@ fn lay_out(keep: &[PathBuf]) -> Outcome {
             bind(&stage.join(format!("keep{number}")), path)?;
         }
     }
-    // Terminals of its own, so that the leak check sees only the test's.
+    // With the machine's own /dev/pts, the leak check would see terminals of other processes.
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     mount(
         Some("devpts"),
@@ -111,7 +115,7 @@ fn lay_out(keep: &[PathBuf]) -> Outcome {
         Some("newinstance,ptmxmode=0666,mode=0620,gid=5"),
     )
     .map_err(|error| format!("cannot mount /dev/pts: {error}"))?;
-    // The mounts made from it hold on to it.
+    // The overlays keep their layers alive after the unmount.
     umount2(STAGE, MntFlags::MNT_DETACH).map_err(|error| format!("cannot unmount {STAGE}: {error}"))?;
     Ok(())
 }
@@ -144,9 +148,9 @@ fn overlay(path: &Path, layers: &Path) -> Outcome {
 
 fn name_the_host() -> Outcome {
     nix::unistd::sethostname(OsString::from("sandbox"))?;
-    // sudo looks its own host up; without a network nobody else answers.
+    // sudo looks up the name of its host, and there is no network to answer.
     fs::write("/etc/hosts", "127.0.0.1 localhost sandbox\n::1 localhost\n")?;
-    // It may be a link to a place that is empty now.
+    // The file is often a link into /run, which is empty now.
     let _ = fs::remove_file("/etc/resolv.conf");
     fs::write("/etc/resolv.conf", "")?;
     Ok(())

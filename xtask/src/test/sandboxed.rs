@@ -1,4 +1,5 @@
-//! A program of `offshoot-tests` in a [`sandbox`], with the paths of everything that was built for it.
+//! A program of `offshoot-tests` in a [`sandbox`], with the paths of everything that was built for
+//! it.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +16,8 @@ pub fn command(program: &Path) -> Result<Command, Box<dyn std::error::Error>> {
     command_with(&[], program)
 }
 
-/// Returns a command that runs a program in a sandbox in which `folders` are the real ones, beside those of the workspace.
+/// Returns a command that runs a program in a sandbox in which `folders` are the real ones, beside
+/// those of the workspace.
 ///
 /// # Errors
 /// Returns an error if the sandbox cannot be prepared.

@@ -31,7 +31,8 @@ pub struct Selection {
     pub packages: Option<Packages>,
     /// The suites that are built.
     pub suites: Suites,
-    /// Parts of names: only tests with one of them run, except in suites with one in their own name.
+    /// Parts of names: only tests with one of them run, except in suites with one in their own
+    /// name.
     pub filters: Vec<String>,
 }
 
@@ -92,7 +93,8 @@ impl Selection {
         Ok(Self { packages: Some(Packages::All), suites: Suites::All, filters })
     }
 
-    /// Returns the filters for the tests of one suite: none if a filter names the suite, which then runs whole.
+    /// Returns the filters for the tests of one suite: none if a filter names the suite, which then
+    /// runs whole.
     pub fn filters_of(&self, suite: &str) -> &[String] {
         let named = self.filters.iter().any(|filter| suite.contains(filter.as_str()));
         if named { &[] } else { &self.filters }

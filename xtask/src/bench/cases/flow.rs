@@ -3,8 +3,8 @@
 use crate::bench::fixture::{Bench, Result, Row, Samples, Unit, spread};
 use crate::bench::programs::{in_namespace, numbers};
 
-/// Mebibytes of the stream over the delayed path: half a minute at what ssh's own window allows there. A contender that
-/// is slower than that gets fewer.
+/// Mebibytes of the stream over the delayed path: half a minute at what ssh's own window allows
+/// there. A contender that is slower than that gets fewer.
 const FAR_MIB: &str = "160";
 
 /// Mebibytes of the stream over one hop, and over ten; of Mitogen's over either.

@@ -1,7 +1,8 @@
-//! The cases and the order in which contenders take turns; the cases themselves are in the modules below.
+//! The cases and the order in which contenders take turns; the cases themselves are in the modules
+//! below.
 //!
-//! Contenders alternate in rounds, so that a machine that slows down halfway slows all of them. Every figure that is
-//! reported is a median over all rounds.
+//! Contenders alternate in rounds, so that a machine that slows down halfway slows all of them.
+//! Every figure that is reported is a median over all rounds.
 
 mod calls;
 mod flow;

@@ -1,8 +1,10 @@
-//! Many contexts below one controller: what each of them costs, and whether that stays the same as they get more.
+//! Many contexts below one controller: what each of them costs, and whether that stays the same as
+//! they get more.
 
 use crate::bench::fixture::{Bench, Result, Row, Samples, Unit, spread};
 
-/// What [`scale`] fills: the same six figures for each size, in the order in which ours prints them.
+/// What [`scale`] fills: the same six figures for each size, in the order in which ours prints
+/// them.
 pub const ROWS: [Row; 12] = [
     ("connect-250", "250 contexts: connect, each", Unit::ShortSeconds),
     ("call-250", "250 contexts: one call, each", Unit::ShortSeconds),

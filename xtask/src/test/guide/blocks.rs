@@ -1,37 +1,38 @@
-//! The programs in the guide's Markdown, as source files whose lines have the numbers that they have in the guide.
+//! Finds the programs in the Markdown of the guide, with the line numbers that they have there.
 //!
-//! Every block of Rust has a comment on the line before it that says what it is, in the manner of README's:
+//! On the line before each block of Rust, a comment says what the block is, as in README:
 //!
 //! | | |
 //! |---|---|
-//! | `program: NAME` | A program begins here. What it prints stands in the next block of `text`. |
-//! | `goes on` | More of the program before. |
-//! | `runs: HOST...` | The hosts it is to be run with; `local` where it needs none. |
-//! | `args: WORD...`, `env: NAME=VALUE...` | What it is started with. |
-//! | `exit: STATUS` | How it ends, where that is not 0. |
-//! | `sorted` | Its lines come in any order. |
-//! | `both` | What it prints to stderr counts as well, behind the rest. |
-//! | `compiles` | In place of `runs`: it is not run. |
+//! | `program: NAME` | A program begins here. The next block of `text` is its output. |
+//! | `goes on` | The program before continues. |
+//! | `runs: HOST...` | The hosts that the program needs; `local` if it needs none. |
+//! | `args: WORD...`, `env: NAME=VALUE...` | The arguments and the environment. |
+//! | `exit: STATUS` | The exit status, if not 0. |
+//! | `sorted` | The lines of output come in any order. |
+//! | `both` | The output includes stderr, after stdout. |
+//! | `compiles` | Instead of `runs`: the program is compiled and not run. |
 //!
-//! A program without a `main` is what stands in that of [`HEAD`]. Nothing here runs or builds anything.
+//! A program without a `main` becomes the body of the one in [`HEAD`]. This module builds and runs
+//! nothing.
 
 use serde_json::{Value, json};
 
-/// What stands before a program that has no `main`, on the line of its fence.
+/// The text before a program without a `main`, on the line of its fence.
 const HEAD: &str = "#[allow(unused_imports)] use offshoot::prelude::*; fn main() -> offshoot::Result<()> { offshoot::init(); \
                     let router = offshoot::Router::builder().own_image().start()?;";
-/// And what stands behind it.
+/// The text after such a program.
 const TAIL: &str = "Ok(()) }";
 
 /// One program of the guide.
 pub struct Program {
-    /// Its name, which is that of its crate, too.
+    /// The name of the program and of its crate.
     pub name: String,
-    /// The line of the fence at which it begins.
+    /// The line number of its first fence.
     pub line: usize,
-    /// What it is run with and has to print; null where it is only compiled.
+    /// Hosts, arguments and expected output; null if the program is only compiled.
     pub run: Value,
-    /// Its source.
+    /// The source.
     pub source: String,
 }
 
@@ -39,22 +40,23 @@ pub struct Program {
 struct Block {
     comment: String,
     language: String,
-    /// The number of the line of its fence, from 1 on.
+    /// The line number of its fence, counted from 1.
     line: usize,
     lines: Vec<String>,
 }
 
-/// The programs of one file of the guide.
+/// Returns the programs of one file of the guide.
 ///
 /// # Errors
-/// `file:line` and what is wrong with a block there.
+/// Returns an error if a block is not marked correctly: `file:line` and the reason.
 pub fn programs(file: &str, text: &str) -> Result<Vec<Program>, String> {
     let mut found: Vec<(Program, Vec<Block>)> = Vec::new();
     for block in blocks(file, text)? {
         let wrong = |what: &str| format!("{file}:{}: {what}", block.line);
         match block.language.as_str() {
             "rust" if words(&block.comment, "goes on").is_some() => {
-                let (_, parts) = found.last_mut().ok_or_else(|| wrong("no program was begun"))?;
+                let (_, parts) =
+                    found.last_mut().ok_or_else(|| wrong("no program comes before this block"))?;
                 parts.push(block);
             }
             "rust" => {
@@ -74,7 +76,7 @@ pub fn programs(file: &str, text: &str) -> Result<Vec<Program>, String> {
                 }
             }
             "console" | "sh" | "toml" => {}
-            other => return Err(wrong(&format!("nothing is known about blocks of {other:?}"))),
+            other => return Err(wrong(&format!("a block of {other:?} is not allowed in the guide"))),
         }
     }
     found.into_iter().map(|(program, parts)| whole(file, program, &parts)).collect()
@@ -102,7 +104,7 @@ fn blocks(file: &str, text: &str) -> Result<Vec<Block>, String> {
     Ok(found)
 }
 
-/// What a comment says behind `key`, up to the next comma.
+/// Returns the text after `key` in a comment, up to the next comma.
 fn words(comment: &str, key: &str) -> Option<String> {
     let inside = comment.strip_prefix("<!--")?.strip_suffix("-->")?;
     inside.split(',').find_map(|part| Some(part.trim().strip_prefix(key)?.trim().to_owned()))
@@ -129,14 +131,11 @@ fn run(comment: &str) -> Result<Value, String> {
     }))
 }
 
-/// Puts the source together, each line where it is in the guide.
+/// Assembles the source of a program; each line keeps its number.
 fn whole(file: &str, mut program: Program, parts: &[Block]) -> Result<Program, String> {
     let at = format!("{file}:{}", program.line);
     if program.run.is_object() && program.run["prints"].is_null() {
-        return Err(format!(
-            "{at}: what {} prints does not stand behind it, in a block of `text`",
-            program.name
-        ));
+        return Err(format!("{at}: no block of `text` with the output of {} follows it", program.name));
     }
     let framed = !parts.iter().flat_map(|part| &part.lines).any(|line| line.starts_with("fn main("));
     let mut lines: Vec<&str> = Vec::new();
@@ -197,8 +196,10 @@ let _ = 1;
         let wrong = |text: &str| programs("x.md", text).err().unwrap();
         assert!(wrong("\n```rust\n```\n").starts_with("x.md:2: "));
         assert!(wrong("<!-- program: a -->\n```rust\n```\n").contains("neither `runs: HOST...` nor"));
-        assert!(wrong("<!-- program: a, runs: local -->\n```rust\n```\n").contains("what a prints"));
-        assert!(wrong("<!-- goes on -->\n```rust\n```\n").contains("no program was begun"));
+        assert!(
+            wrong("<!-- program: a, runs: local -->\n```rust\n```\n").contains("the output of a follows")
+        );
+        assert!(wrong("<!-- goes on -->\n```rust\n```\n").contains("no program comes before"));
         assert!(wrong("```\n```\n").contains("needs its language"));
     }
 }

@@ -1,7 +1,8 @@
-//! `guide`: the programs of `docs/guide` and the examples of the library, built as static programs.
+//! `guide`: builds the programs of `docs/guide` and the examples of the library as static programs.
 //!
-//! Each can be its own image, so they are built for musl, in a package that is made up here. A program of the guide that does not
-//! compile is reported with its file and line in the guide. The suite `guide` runs them; nothing is run here.
+//! Each program can be its own image, so it is built for musl, in a package that this module
+//! generates. A program of the guide that does not compile is reported with its file and line in
+//! the guide. The suite `guide` runs the programs; this module runs none.
 
 mod blocks;
 
@@ -15,22 +16,22 @@ use serde_json::{Value, json};
 use crate::workspace::{Outcome, cargo, target_directory, workspace};
 use blocks::Program;
 
-/// Where the guide is, from the workspace's root.
+/// The folder of the guide, from the root of the workspace.
 const GUIDE: &str = "docs/guide";
 
-/// Examples of the library that are programs of the guide as well.
+/// The folder of the examples, which the suite runs like the programs of the guide.
 const EXAMPLES: &str = "controller/examples";
 
-/// For what they are built.
+/// The target for which the programs are built.
 const TARGET: &str = "x86_64-unknown-linux-musl";
 
-/// `guide`: builds the programs and says where they are.
+/// Builds the programs and prints their folder.
 ///
 /// # Errors
-/// When a block is not marked, or does not compile without a warning.
+/// Returns an error if a block of Rust is not marked, or compiles with a warning or not at all.
 pub fn run(words: &[String]) -> Outcome {
     if let Some(word) = words.first() {
-        return Err(format!("guide takes no arguments, not even {word:?}").into());
+        return Err(format!("guide takes no arguments, got {word:?}").into());
     }
     let folder = folder();
     fs::create_dir_all(folder.join("src"))?;
@@ -53,12 +54,12 @@ pub fn run(words: &[String]) -> Outcome {
     Ok(())
 }
 
-/// What the suite is given: a folder with the list of programs in it.
+/// Returns the folder in which the suite finds the list of programs.
 pub fn folder() -> PathBuf {
     target_directory().join("guide")
 }
 
-/// The files of the guide, in order, with their texts.
+/// Returns the files of the guide with their texts, in order.
 fn chapters() -> Result<BTreeMap<String, String>, Box<dyn std::error::Error>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(workspace().join(GUIDE))? {
@@ -87,7 +88,7 @@ fn write_sources(folder: &Path, programs: &[(String, Program)]) -> Outcome {
     let mut names: Vec<&str> = programs.iter().map(|(_, program)| program.name.as_str()).collect();
     names.sort_unstable();
     if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(format!("two programs of the guide have the name {}", twice[0]).into());
+        return Err(format!("two programs of the guide are named {}", twice[0]).into());
     }
     for (_, program) in programs {
         write_if_other(&folder.join(source(program)), &program.source)?;
@@ -120,7 +121,7 @@ fn manifest(programs: &[(String, Program)], examples: &[PathBuf]) -> String {
     text
 }
 
-/// Builds the package; what the compiler says about a program names its place in the guide.
+/// Builds the package, and prints each message of the compiler with its place in the guide.
 fn build(folder: &Path, programs: &[(String, Program)]) -> Outcome {
     let mut command = cargo();
     command.current_dir(folder).args(["build", "--release", "--bins", "--keep-going", "--target", TARGET]);
@@ -136,7 +137,7 @@ fn build(folder: &Path, programs: &[(String, Program)]) -> Outcome {
     }
     match (output.status.success(), complaints) {
         (true, 0) => Ok(()),
-        (true, _) => Err("programs of the guide compile with warnings; a reader would see them, too".into()),
+        (true, _) => Err("programs of the guide compile with warnings, which a reader would see too".into()),
         (false, _) => Err("programs of the guide do not compile".into()),
     }
 }
