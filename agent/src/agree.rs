@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_with_the_same_functions_and_more_is_taken() {
+    fn an_agent_with_the_same_or_more_functions_is_accepted() {
         let mut theirs = signatures();
         assert!(theirs.len() > 2);
         theirs.reverse();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn another_signature_is_refused_whichever_agent_it_is() {
+    fn a_different_signature_is_refused_from_any_agent() {
         let ping = "offshoot_agent::stock::ping";
         let mine = FUNCTIONS.iter().find(|function| function.name == ping).unwrap();
         let changed = crate::remote::signature(ping, "(text:String)");
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_function_is_refused_only_of_an_agent_that_was_built_for_the_program() {
+    fn a_missing_function_is_refused_only_from_an_agent_of_the_program() {
         let error = refused(Sent::Own, &signatures()[1..]).expect("one is missing");
         assert!(error.detail.starts_with("its agent was built without offshoot_agent::"), "{error}");
         for sent in [Sent::Stock, Sent::StockAndTold] {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_tells_names_and_texts_apart() {
+    fn a_signature_distinguishes_names_and_arguments() {
         let sums = [("a", "()"), ("a", "(x:u8)"), ("b", "()")]
             .map(|(name, text)| crate::remote::signature(name, text));
         assert!(sums[0] != sums[1] && sums[0] >> 32 == sums[1] >> 32 && sums[0] >> 32 != sums[2] >> 32);

@@ -155,7 +155,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn only_the_process_that_was_seen_is_signalled() {
+    fn a_reused_pid_is_not_signalled() {
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         let seen = look_at(child.id()).unwrap();
         let Seen { pid, parent, session, started, .. } = seen;
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_below_a_process_is_found_at_every_depth() {
+    fn descendants_of_a_process_are_found_at_every_depth() {
         let script = "sh -c 'sleep 1000 & sleep 1000 & echo; wait' & wait";
         let mut child =
             Command::new("sh").args(["-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();

@@ -180,7 +180,7 @@ mod tests {
     use crate::codec::{from_bytes, from_message, to_bytes, to_message};
 
     #[test]
-    fn it_prints_its_size_and_nothing_else() {
+    fn debug_prints_only_the_size_of_a_blob() {
         let shown = |length| format!("{:?}", Blob::from(vec![b'x'; length]));
         assert_eq!([0, 1, 1023].map(shown), ["Blob(0 bytes)", "Blob(1 byte)", "Blob(1023 bytes)"]);
         assert_eq!(
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn it_travels_as_a_list_of_bytes_does() {
+    fn a_blob_is_encoded_like_a_list_of_bytes() {
         for length in [0, 1, 250, 251, 70_000] {
             let list: Vec<u8> = (0..length).map(|at| at as u8).collect();
             let bytes = to_bytes(&(7, Blob::from(list.clone()), 8)).unwrap();
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_one_is_copied_neither_into_its_message_nor_out_of_it() {
+    fn a_large_blob_is_encoded_and_decoded_without_a_copy() {
         let (one, other) = (Blob::from(vec![1; LARGE]), Blob::from(vec![2; 5 * LARGE]));
         let value = (7_u8, one.clone(), "between".to_owned(), vec![other.clone(), vec![3; LARGE - 1].into()]);
         let message = to_message(vec![9], &value).unwrap();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_others_hold_is_copied_when_it_is_taken() {
+    fn into_vec_copies_a_blob_that_is_shared() {
         let blob = Blob::from(vec![5; LARGE]);
         let other = blob.clone();
         assert_eq!(other.as_ptr(), blob.as_ptr());

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_is_its_users_alone_and_goes_without_a_trace() {
+    fn a_socket_has_mode_0600_and_is_removed_on_unlink() {
         let folder = scratch("mode");
         let path = folder.join("socket");
         let (bound, listener) = Bound::new(&path).expect("nobody is there");
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_one_is_replaced_and_a_live_one_is_not_nor_anything_else() {
+    fn a_stale_socket_is_replaced_but_no_live_socket_or_other_file() {
         let folder = scratch("stale");
         let path = folder.join("socket");
         drop(Bound::new(&path).expect("nobody is there"));
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_may_be_longer_than_an_address() {
+    fn a_path_may_be_longer_than_a_socket_address() {
         let folder = scratch("long");
         let deep = folder.join("a".repeat(100)).join("b".repeat(100));
         fs::create_dir_all(&deep).expect("it is ours");
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_locks_the_folder_is_in_nobodys_way() {
+    fn a_lock_on_the_directory_blocks_nobody() {
         let folder = scratch("locked");
         let held = File::open(&folder).expect("it is there");
         held.lock().expect("nobody else does");
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_exchanges_what_is_made_changes_nothing_elsewhere() {
+    fn a_swapped_temporary_directory_changes_no_other_file() {
         use std::sync::atomic::{AtomicBool, Ordering};
         let folder = scratch("exchanged");
         let (victim, around) = (folder.join("victim"), folder.join("around"));
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn many_who_want_one_place_at_once_get_one_listener() {
+    fn concurrent_binds_to_one_path_yield_one_listener() {
         let folder = scratch("race");
         for _ in 0..20 {
             let path = folder.join("socket");

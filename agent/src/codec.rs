@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lists_of_a_message_take_no_more_than_a_few_times_its_memory() {
+    fn decoded_lists_take_at_most_a_small_multiple_of_the_message_size() {
         // Three million elements of a byte each: 8 bytes in memory, and 24.
         let numbers = vec![0u64; 3_000_000];
         let bytes = to_bytes(&numbers).unwrap();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn it_reads_what_bincode_writes_and_as_bincode_does() {
+    fn decoding_agrees_with_bincode() {
         let bytes = to_bytes(&all()).unwrap();
         assert_eq!(from_bytes::<All>(&bytes), Ok(all()));
         for cut in 0..bytes.len() {
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_left_out_of_some_values_is_an_error_where_it_is_written() {
+    fn a_conditionally_skipped_field_is_an_error_when_encoding() {
         // What no value has is nothing, whatever its fields are called or default to.
         let full = Job { cached: Some(3), ..job(Some(Order::Plain(4))) };
         let bytes = to_bytes(&full).unwrap();
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_and_nesting_are_held_against_limits_before_anything_is_done() {
+    fn lengths_and_nesting_are_checked_against_limits_first() {
         let mut nested = vec![1; DEPTH as usize + 1];
         nested.push(0);
         let error = from_bytes::<Form>(&nested).unwrap_err();
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_the_tree_are_read_as_any_value_is() {
+    fn both_readers_agree_on_messages_of_the_tree() {
         use crate::connect::{Attach, ConnectRequest, Recipe, dialogue};
         use crate::error::{ConnectError, ConnectErrorKind, DeadLetter, Error, Reason};
         use crate::id::ContextId;

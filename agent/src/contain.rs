@@ -67,7 +67,7 @@ mod tests {
     use super::catch;
 
     #[test]
-    fn a_panic_is_told_with_its_place_and_the_next_call_knows_nothing_of_it() {
+    fn a_panic_is_caught_with_its_location_and_leaves_no_state() {
         assert_eq!(catch(|| 7), Ok(7));
         let line = line!() + 1;
         let told = catch(|| panic!("out of {}", "cheese")).map(|()| 0);

@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_has_come_from_elsewhere_harms_no_terminal_however_it_is_shown() {
+    fn a_received_error_is_sanitized_in_every_representation() {
         for error in errors() {
             let arrived: Error = codec::from_bytes(&codec::to_bytes(&error).unwrap()).unwrap();
             assert_harmless(&arrived.to_string());
@@ -511,20 +511,20 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_a_letter_of_this_nodes_own_harms_no_terminal_either() {
+    fn the_text_of_a_local_dead_letter_is_sanitized() {
         let letter = DeadLetter { reason: Reason::Lost, by: ContextId::ROOT, text: HOSTILE.into() };
         assert_harmless(&letter.into_error("web1", "web1").to_string());
     }
 
     #[test]
-    fn a_text_of_several_lines_becomes_one_that_can_be_read() {
+    fn a_multi_line_text_becomes_one_readable_line() {
         let error = Error::Panicked { context: "web1".into(), message: "left: 1\n right: 2".into() };
         let arrived: Error = codec::from_bytes(&codec::to_bytes(&error).unwrap()).unwrap();
         assert_eq!(arrived.to_string(), "web1: the function panicked: left: 1  right: 2");
     }
 
     #[test]
-    fn a_dead_letter_tells_who_has_decided_by_name() {
+    fn a_dead_letter_names_the_node_that_sent_it() {
         for (by, text, expected) in [
             (4, "", "ssh.web1: its time is over: said ssh.web1"),
             (4, "too late", "ssh.web1: its time is over: too late (said ssh.web1)"),
@@ -536,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn a_codec_error_tells_what_was_not_sent_from_what_was_not_understood() {
+    fn a_codec_error_distinguishes_encoding_from_decoding() {
         let error = || CodecError("a bool of 7".into());
         assert_eq!(unsent("web1", error()).to_string(), "web1: a value could not be sent: a bool of 7");
         let text = codec_error("web1", error()).to_string();
@@ -566,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_cannot_be_sent_is_named_and_nothing_else_is_blamed() {
+    fn only_the_unsupported_type_is_named() {
         let bytes = codec::to_bytes(&("x", 7u8)).unwrap();
         let told = [
             codec::from_bytes::<Rules>(&bytes).map(drop),

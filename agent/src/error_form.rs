@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::needless_borrow, reason = "as the attribute writes it, whatever the type")]
-    fn an_error_is_flattened_with_its_sources_whatever_it_is_in() {
+    fn an_error_is_flattened_with_its_sources_boxed_or_not() {
         let outer = || Outer(io::Error::other("inner"));
         let boxed: Box<dyn Error> = Box::new(outer());
         let sent: Box<dyn Error + Send + Sync> = Box::new(outer());

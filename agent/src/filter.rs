@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_target_that_fits_decides() {
+    fn the_longest_matching_target_decides() {
         let filter = filter("warn, my_agent=info ,my_agent::disk=debug,other=off,my_agent::disk::raw=error");
         for (target, level) in [
             ("anything", 2),
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_is_said_about_is_off_and_a_target_alone_means_all_of_it() {
+    fn unnamed_targets_are_off_and_a_bare_target_means_trace() {
         let filter = filter("my_agent");
         assert_eq!((filter.level_of("my_agent::disk"), filter.level_of("other")), (5, 0));
         assert_eq!((filter.others(), filter.with_others(2).level_of("other")), (None, 2));
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_level_is_refused_and_not_taken_for_a_target() {
+    fn a_misspelt_level_is_refused_instead_of_read_as_a_target() {
         for text in [
             "debgu",
             "DEBGU",
@@ -344,13 +344,13 @@ mod tests {
     }
 
     #[test]
-    fn a_later_piece_replaces_an_earlier_one() {
+    fn a_later_directive_replaces_an_earlier_one() {
         let filter = filter("warn,a=info,trace,a=off");
         assert_eq!((filter.level_of("a"), filter.level_of("b")), (0, 5));
     }
 
     #[test]
-    fn levels_are_words_in_any_case_and_the_numbers_of_the_logging_library() {
+    fn levels_are_words_in_any_case_or_numbers() {
         for (number, word) in LEVELS.iter().enumerate() {
             assert_eq!(filter(&word.to_uppercase()).level_of("x"), number as u8);
         }
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_show_where_their_target_is_at_io_and_nowhere_else() {
+    fn frames_are_shown_only_if_their_target_has_level_io() {
         for (text, shown) in [
             ("io", true),
             ("warn,offshoot=io", true),
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_piece_that_is_wrong() {
+    fn an_error_names_the_invalid_directive() {
         for (text, piece, why) in [
             ("warn,disk=loud,other=off", "disk=loud", "no level"),
             ("warn,disk=,other=off", "disk=", "no level"),
@@ -403,7 +403,7 @@ mod tests {
     /// Texts of every kind, by a small generator: reading never fails otherwise than with an error, and what was read is read
     /// again from how it is shown.
     #[test]
-    fn any_text_is_a_filter_or_an_error_and_shows_as_itself() {
+    fn any_text_parses_or_fails_and_a_filter_round_trips() {
         const PIECES: [&str; 14] =
             ["warn", "=", ",", "a", "::", "a::b", "off", "io", "trace", " ", "[", "\u{e9}", "9", "="];
         let mut seed = 7_u64;
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn what_travelled_badly_admits_nothing_or_something_and_harms_nobody() {
+    fn a_filter_from_damaged_bytes_does_not_panic() {
         for bytes in [&b"\xff\xff=5"[..], b"====", b"=", b",,", b"a", b"=55", b"5"] {
             let filter = Filter::from_bytes(bytes.to_vec());
             let _ = (filter.level_of("a"), filter.to_string(), filter.others());

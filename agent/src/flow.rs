@@ -259,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sender_stops_at_its_limit_and_goes_on_with_credit() {
+    fn a_sender_stops_at_its_limit_and_resumes_with_credit() {
         let mut out = Outgoing::default();
         assert_eq!(out.send(INITIAL_WINDOW as usize, false), 0);
         assert_eq!(out.room(), 0);
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_grow_no_further_than_the_node_has_to_spare() {
+    fn windows_grow_only_within_the_budget_of_the_node() {
         let mut spare = INITIAL_WINDOW;
         let mut flows = [Incoming::default(), Incoming::default()];
         for incoming in &mut flows {

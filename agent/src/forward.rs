@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_every_kind_are_written_in_order() {
+    fn fields_of_every_type_are_written_in_order() {
         struct Own;
         impl fmt::Debug for Own {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_a_path_from_the_outermost_and_end_with_their_last_handle() {
+    fn a_span_path_starts_outermost_and_a_span_ends_with_its_last_handle() {
         let records = logged_by("info", || {
             let outer = tracing::info_span!("outer", x = 1, y = tracing::field::Empty);
             let kept = outer.clone();
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_is_in_its_own_spans_alone_and_may_be_given_others() {
+    fn a_thread_is_only_in_spans_that_it_entered() {
         let records = logged_by("info", || {
             tracing::info_span!("here").in_scope(|| {
                 let (dispatch, span) =
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn many_spans_and_long_ones_are_bounded() {
+    fn the_number_and_length_of_spans_are_bounded() {
         let records = logged_by("info", || {
             let all: Vec<_> = (0..5000).map(|number| tracing::info_span!("one", number)).collect();
             all[4095].in_scope(|| tracing::info!("known"));
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_logs_while_it_is_written_does_not_go_round_in_circles() {
+    fn a_value_that_logs_while_it_is_formatted_does_not_recurse() {
         struct Talkative;
         impl fmt::Display for Talkative {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -136,7 +136,7 @@ mod tests {
     const B: LinkId = LinkId(2);
 
     #[test]
-    fn a_subtree_cannot_hoard_numbers_and_gets_them_back_when_it_ends() {
+    fn a_link_can_hold_a_limited_number_of_ids_freed_when_their_owner_ends() {
         let mut grants = Grants::default();
         assert_eq!(grants.one(), Some(ContextId(1)));
         let mut count = 0;
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_comes_back_when_all_its_contexts_are_gone() {
+    fn a_block_of_ids_is_returned_when_all_its_contexts_are_gone() {
         let mut grants = Grants::default();
         let (first, count) = grants.block(ContextId(1000), A).unwrap();
         for id in first.0..first.0 + count {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_has_ended_is_not_had_again_and_counts_once() {
+    fn an_ended_id_is_not_granted_again_and_counts_once() {
         let mut grants = Grants::default();
         let (first, count) = grants.block(ContextId(1000), A).unwrap();
         for _ in 0..2 * count {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_used_again_only_when_there_is_no_other() {
+    fn an_id_is_reused_only_when_all_others_are_used() {
         let mut grants = Grants::from(u32::MAX - 2 * BLOCK - 2);
         let (first, _) = grants.block(ContextId(1), A).unwrap();
         grants.ended(ContextId(1));

@@ -113,7 +113,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     #[test]
-    fn the_first_outcome_reaches_everybody_before_and_after_it() {
+    fn the_first_outcome_reaches_early_and_late_waiters() {
         let latch = Arc::new(Latch::default());
         assert_eq!((latch.get(), latch.wait_timeout(Duration::ZERO)), (None, None));
         let (told, heard) = channel();

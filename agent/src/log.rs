@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_becomes_an_event_of_its_level_under_its_contexts_name() {
+    fn a_record_becomes_an_event_with_its_level_and_context_name() {
         let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
         for level in levels {
             let record = LogRecord {
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_record_is_one_event_within_the_limits_that_harms_no_terminal() {
+    fn a_hostile_record_becomes_one_bounded_and_sanitized_event() {
         for seed in 0..2000 {
             let bytes = hostile(seed);
             let (_, fields) = event_of(&bytes);
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_logged_before_it_is_known_what_is_wanted_is_kept_and_sorted_out_then() {
+    fn records_logged_before_the_filter_is_known_are_kept_and_filtered_then() {
         let logs = Logs::default();
         for (level, target) in
             [(Level::TRACE, "a"), (Level::WARN, "b"), (Level::INFO, "a"), (Level::INFO, "b")]
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn what_found_no_room_is_counted_and_told_once() {
+    fn dropped_records_are_counted_and_reported_once() {
         let logs = Logs::default();
         for number in 0..WAITING + 44 {
             let kept = logs.keep(LogRecord::of(Level::WARN, "a", &number.to_string()));
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_the_same_in_whatever_pieces_they_come() {
+    fn lines_do_not_depend_on_how_their_bytes_are_split() {
         let long = "l\u{e4}ng ".repeat(3000);
         let bytes =
             [&b"one\ntwo\r\n\n\xff\xfe\n"[..], long.as_bytes(), b"\n", &[0x80; 9000], b"\n\r last"].concat();

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_latest_losses_are_remembered_with_their_reasons() {
+    fn the_latest_lost_contexts_are_remembered_with_their_reasons() {
         let mut lost = Lost::default();
         lost.remember(&[ContextId(1), ContextId(2)], Reason::Lost, "cut");
         lost.remember(&[ContextId(3)], Reason::ConnectFailed, &"é".repeat(1000));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_lost_again_is_remembered_by_the_latest_loss() {
+    fn a_context_lost_again_is_remembered_with_the_latest_reason() {
         let mut lost = Lost::default();
         for round in 0..3 * REMEMBERED as u32 {
             lost.remember(&[ContextId(7)], Reason::Lost, "again");

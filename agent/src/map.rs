@@ -271,7 +271,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn it_holds_what_a_map_of_std_holds() {
+    fn the_map_agrees_with_a_btree_map() {
         let mut random = 88_172_645_463_325_252_u64;
         let mut next = move |below: u64| {
             random ^= random << 13;
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_count_up_spread_over_the_cells() {
+    fn sequential_keys_spread_over_the_table() {
         let mut map = Map::default();
         for handle in 1000..101_000 {
             map.insert(FlowKey { peer: ContextId(1), handle: Handle(handle), opener: true }, ());

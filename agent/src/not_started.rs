@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_is_named_by_what_was_tried_and_what_is_there() {
+    fn a_failed_start_is_explained_by_the_step_and_the_file() {
         use NotStarted as N;
         let runs = N::FILE | N::EXECUTABLE;
         let elf =
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shell_would_have_done_is_said_of_what_is_missing() {
+    fn a_missing_program_that_is_shell_syntax_gets_a_hint() {
         for (program, expected) in [
             ("cd", "cd is a word of the shell"),
             ("ulimit", "sh -c '...'"),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn no_report_is_too_short_or_too_odd_to_be_told() {
+    fn any_short_or_damaged_report_is_explained() {
         let asked = Asked { program: "x".into(), alone: true, directory: None };
         for length in 0..NotStarted::START {
             assert!(asked.refusal("web1", &[&[1][..], &vec![255; length]].concat()).is_some());

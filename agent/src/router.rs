@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_goes_to_its_route_or_up_and_never_back() {
+    fn a_frame_is_routed_down_or_up_but_never_back() {
         let router = middle();
         assert_eq!(router.route(Some(UP), &to(11)), Verdict::Forward(A));
         assert_eq!(router.route(Some(A), &to(0)), Verdict::Forward(UP));
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_believed_only_for_what_lies_behind_it() {
+    fn a_link_is_trusted_only_for_contexts_behind_it() {
         let router = middle();
         let frame = |src: u32, auth: u32| Header {
             auth: ContextId(auth),
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_is_not_taken_over_by_another_link() {
+    fn a_route_cannot_be_taken_over_by_another_link() {
         let mut router = middle();
         assert!([10, 2, 5].into_iter().all(|id| !router.add(ContextId(id), B, ContextId(5))));
         assert!(!router.remove(ContextId(10), B));
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_neighbour_is_told_from_others_below_and_above() {
+    fn parent_and_children_policies_admit_only_direct_neighbours() {
         let router = middle();
         for (policy, auth, neighbour, permitted) in [
             (Policy::Children, 10, Some(10), true),
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opened_pair_may_talk_both_ways_and_dead_letters_follow_it() {
+    fn a_paired_context_may_talk_both_ways_and_gets_dead_letters() {
         let mut router = middle();
         router.pair(ContextId(20), ContextId(10), true);
         let frame = |src, dst| Header::new(Kind::Data, ContextId(src), ContextId(dst));
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_between_a_context_and_this_node_is_known_and_a_circle_has_an_end() {
+    fn the_ancestors_between_a_context_and_this_node_are_listed_even_in_a_cycle() {
         let mut router = middle();
         let between = |router: &Routes, id| router.between(ContextId(id)).map(|id| id.0).collect::<Vec<_>>();
         assert_eq!(between(&router, 12), [11, 10]);
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_is_reached_by_what_it_has_asked_for_alone() {
+    fn a_joined_context_is_reached_only_by_contexts_it_has_called() {
         let mut router = middle();
         let guest = ContextId(20);
         router.admit(guest);
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_leaves_the_list_of_its_link() {
+    fn removed_contexts_leave_the_list_of_their_link() {
         let mut router = middle();
         for id in 100..200 {
             assert!(router.add(ContextId(id), A, ContextId(10)));

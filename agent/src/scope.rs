@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_deadline_counts_and_what_is_over_does_not() {
+    fn the_earliest_deadline_of_unfinished_scopes_applies() {
         let outer = Arc::new(Scope::new(None, 100, 70));
         let inner = Scope::new(Some(Arc::clone(&outer)), 200, 90);
         assert_eq!(inner.deadline(), (100, 70));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_end_counts_and_reaches_what_is_within() {
+    fn the_first_end_of_a_scope_wins_and_reaches_nested_scopes() {
         let outer = Arc::new(Scope::new(None, NEVER, 0));
         let inner = Scope::new(Some(Arc::clone(&outer)), NEVER, 0);
         assert!(inner.refusal("x").is_none());

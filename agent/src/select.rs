@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn items_come_in_the_order_of_their_coming_and_sources_go_when_they_end() {
+    fn items_are_yielded_in_order_of_arrival_and_ended_sources_are_removed() {
         let (one, first) = queue();
         let (other, second) = queue();
         one.put(Some(1));
@@ -503,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn selects_nest_and_items_can_be_turned_into_others() {
+    fn selects_nest_and_items_can_be_mapped() {
         let (numbers, first) = queue();
         let (words, second) = queue();
         let inner = Select::new([first.map_items(|number: i32| number.to_string())]);
@@ -520,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_added_and_removed_while_somebody_waits() {
+    fn sources_can_be_added_and_removed_during_a_wait() {
         let (_silent, first) = queue::<i32>();
         let select = Select::default();
         let key = select.add(first);

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn no_code_that_agents_carry_calls_tracing() {
+    fn no_code_in_agents_calls_tracing() {
         let mut files = Vec::new();
         sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
         assert!(files.len() > 50);

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_steers_a_terminal_or_reorders_text_is_replaced_and_nothing_else() {
+    fn control_and_bidi_characters_are_replaced_and_nothing_else() {
         let harmful = [
             "\u{1b}[2J",
             "\u{1b}]52;c;AAAA\u{7}",
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_format_characters_has_no_gap_in_what_reorders_text() {
+    fn the_table_of_format_characters_covers_all_bidi_controls() {
         for c in "\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\u{200e}".chars() {
             assert!(is_harmful(c), "{c:?}");
         }

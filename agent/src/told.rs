@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_not_obeyed_names_itself_what_is_below_it_and_what_it_was_told_of() {
+    fn a_peer_without_authority_may_name_its_descendants_and_what_it_was_told() {
         let (mut told, routes) = (Told::default(), routes());
         for (whose, expected) in [(10, vec![10, 11, 12]), (11, vec![11]), (21, vec![21]), (77, vec![77])] {
             assert_eq!(names(&told, &routes, whose, Named::Context), expected, "{whose}");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_obeyed_names_what_it_likes_by_the_authority_it_has() {
+    fn a_peer_with_authority_may_name_any_context() {
         let (told, routes) = (Told::default(), routes());
         for whose in [0, 2, 5] {
             assert_eq!(names(&told, &routes, whose, Named::Context).len(), 9, "{whose}");
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_path_and_the_end_of_a_context_allow_for_its_name() {
+    fn a_context_on_an_open_path_or_already_gone_may_be_named() {
         let (told, mut routes) = (Told::default(), routes());
         routes.pair(ContextId(11), ContextId(21), true);
         assert_eq!(names(&told, &routes, 11, Named::Context), [11, 21]);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_to_those_who_are_gone_is_forgotten() {
+    fn what_lost_contexts_were_told_is_forgotten() {
         let (mut told, mut routes) = (Told::default(), routes());
         for of in 0..CLEARED as u32 / 2 {
             told.add(ContextId(10), ContextId(of), &routes);

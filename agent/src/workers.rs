@@ -234,7 +234,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     #[test]
-    fn a_crew_without_work_is_nobody_and_one_that_was_stopped_starts_nothing() {
+    fn an_idle_pool_has_no_threads_and_a_stopped_pool_runs_nothing() {
         let node = Shared::new(Node::root(), Images::found(Box::new(|_| unreachable!("no hop is taken"))));
         let node = node.expect("there are descriptors");
         let crew = Crew::default();

@@ -70,7 +70,7 @@ fn open(src: u32, auth: u32, dst: u32, handle: u32) -> Header {
 }
 
 #[test]
-fn no_name_but_ones_own_opens_anything_and_ones_own_opens_what_the_table_says() {
+fn a_child_opens_flows_only_under_its_own_name_and_to_permitted_services() {
     for by in POSITIONS {
         for dst in NAMES {
             let names = NAMES.iter().flat_map(|src| NAMES.map(|auth| (*src, auth)));
@@ -103,7 +103,7 @@ fn no_name_but_ones_own_opens_anything_and_ones_own_opens_what_the_table_says() 
 }
 
 #[test]
-fn orders_of_a_parent_and_second_greetings_are_offences_from_a_child() {
+fn orders_or_a_second_hello_from_a_child_are_violations() {
     for by in POSITIONS {
         for kind in
             [Kind::Boot, Kind::Shutdown, Kind::Pair, Kind::Expel, Kind::Grant, Kind::Filter, Kind::Hello]
@@ -135,7 +135,7 @@ fn news(added: Option<(u32, u32)>, gone: &[u32]) -> Vec<u8> {
 }
 
 #[test]
-fn routes_are_announced_and_withdrawn_only_where_they_lead() {
+fn routes_are_accepted_only_from_the_link_they_lead_to() {
     for by in POSITIONS {
         for about in NAMES.into_iter().filter(|about| !below(by).contains(about)) {
             for payload in [news(Some((about, by)), &[]), news(None, &[about]), news(None, &NAMES[..2])] {
@@ -153,7 +153,7 @@ fn routes_are_announced_and_withdrawn_only_where_they_lead() {
 }
 
 #[test]
-fn a_granted_number_is_believed_from_where_it_was_granted_and_nowhere_else() {
+fn a_granted_id_is_accepted_only_from_the_link_it_was_granted_to() {
     for by in POSITIONS {
         let mut tree = grown();
         let (first, count) = tree.node(0).grant(ContextId(2)).expect("it is below");
@@ -178,7 +178,7 @@ fn a_granted_number_is_believed_from_where_it_was_granted_and_nowhere_else() {
 }
 
 #[test]
-fn dead_letters_are_believed_only_from_the_way() {
+fn dead_letters_are_accepted_only_from_nodes_on_the_route() {
     let letter = DeadLetter { reason: Reason::Lost, by: ContextId(0), text: "evil".into() };
     let payload = offshoot_agent::codec::to_bytes(&letter).unwrap();
     for by in POSITIONS {
@@ -204,7 +204,7 @@ fn dead_letters_are_believed_only_from_the_way() {
 }
 
 #[test]
-fn answers_credit_and_endings_are_taken_from_the_called_context_alone() {
+fn data_credit_and_resets_are_accepted_only_from_the_called_context() {
     for by in POSITIONS {
         for called in [1, 2, 3, 4, 5, 6].into_iter().filter(|called| !below(by).contains(called)) {
             let mut tree = grown();
@@ -228,7 +228,7 @@ fn answers_credit_and_endings_are_taken_from_the_called_context_alone() {
 }
 
 #[test]
-fn a_log_record_bears_the_name_of_its_link() {
+fn a_log_record_under_a_foreign_name_is_dropped_and_reported() {
     for by in POSITIONS {
         for src in NAMES.into_iter().filter(|src| !below(by).contains(src)) {
             let header =
@@ -241,7 +241,7 @@ fn a_log_record_bears_the_name_of_its_link() {
 }
 
 #[test]
-fn whoever_breaks_the_rules_of_a_flow_loses_its_own_link_and_nobody_elses() {
+fn a_flow_control_violation_closes_only_the_link_of_the_offender() {
     // Credit that no window holds; bytes that were not due; bytes beyond the credit.
     let abuses: [(Kind, u64, usize); 3] =
         [(Kind::Credit, u64::MAX, 0), (Kind::Data, 77, 1), (Kind::Data, 1 << 40, 60_000)];
@@ -279,7 +279,7 @@ fn whoever_breaks_the_rules_of_a_flow_loses_its_own_link_and_nobody_elses() {
 }
 
 #[test]
-fn a_link_of_anothers_authority_acts_with_that_and_still_not_in_anothers_name() {
+fn a_link_with_delegated_authority_still_cannot_forge_its_source() {
     let mut tree = grown();
     let (parent, link, _) = *tree.cables.iter().find(|cable| cable.2.0 == 5).expect("it is there");
     tree.node(parent.0).set_authority(link, ContextId::ROOT);
@@ -300,7 +300,7 @@ fn with_a_guest() -> Tree {
 }
 
 #[test]
-fn a_guest_reaches_all_below_with_the_authority_it_was_given_and_is_told_when_they_are_gone() {
+fn a_joined_context_reaches_all_descendants_and_is_told_when_they_are_gone() {
     let mut tree = with_a_guest();
     for below in [1, 2, 3, 4] {
         let call = tree.call(5, below);
@@ -337,7 +337,7 @@ fn a_guest_reaches_all_below_with_the_authority_it_was_given_and_is_told_when_th
 }
 
 #[test]
-fn what_is_behind_a_guest_has_not_its_authority() {
+fn contexts_behind_a_joined_context_do_not_have_its_authority() {
     let mut tree = with_a_guest();
     for (dst, reason, by) in [(0, Reason::Refused, 0), (3, Reason::Isolated, 0)] {
         let call = tree.call(6, dst);

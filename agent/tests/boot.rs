@@ -25,7 +25,7 @@ fn failure(verdict: Verdict) -> (ConnectErrorKind, String, Vec<String>) {
 }
 
 #[test]
-fn the_agents_marker_is_found_in_any_pieces_behind_any_noise() {
+fn the_agent_marker_is_found_in_any_pieces_after_any_noise() {
     for noise in ["", "motd\n", "no newline at the end", "password: ", "offshoot:offshoot:0123"] {
         let stream = [noise.as_bytes(), &marker(), b"frames"].concat();
         for cut in 0..stream.len() {
@@ -47,7 +47,7 @@ fn the_agents_marker_is_found_in_any_pieces_behind_any_noise() {
 }
 
 #[test]
-fn the_loader_is_only_waited_for_where_that_was_asked() {
+fn the_ready_marker_of_the_loader_counts_only_in_wait_mode() {
     assert_eq!(boot(Mode::Optimistic).stdout(b"R1234"), Progress::Noise);
     let mut waiting = boot(Mode::Wait);
     assert_eq!(waiting.stdout(b"motd R12"), Progress::Noise);
@@ -56,7 +56,7 @@ fn the_loader_is_only_waited_for_where_that_was_asked() {
 }
 
 #[test]
-fn a_mebibyte_of_noise_is_not_kept() {
+fn only_the_last_lines_of_much_output_are_kept() {
     let mut boot = boot(Mode::Optimistic);
     for line in 0..40_000 {
         boot.stdout(format!("line {line} of something that goes on and on\n").as_bytes());
@@ -68,7 +68,7 @@ fn a_mebibyte_of_noise_is_not_kept() {
 }
 
 #[test]
-fn a_swallowed_image_is_tried_once_more_and_only_once() {
+fn a_swallowed_image_is_retried_exactly_once() {
     for status in [exit::NO_IMAGE, exit::SHORT, exit::CORRUPT] {
         let mut first = boot(Mode::Optimistic);
         assert!(matches!(first.exited(Some(status), None, ""), Verdict::Again(Platform::X86_64)), "{status}");
@@ -81,7 +81,7 @@ fn a_swallowed_image_is_tried_once_more_and_only_once() {
 }
 
 #[test]
-fn another_platform_is_tried_and_an_unknown_one_named() {
+fn a_known_platform_is_retried_and_an_unknown_one_named() {
     for stream in ["stdout", "stderr"] {
         let tell = |boot: &mut Boot, text: &str| {
             if stream == "stdout" {
@@ -102,7 +102,7 @@ fn another_platform_is_tried_and_an_unknown_one_named() {
 }
 
 #[test]
-fn every_other_end_is_explained_with_what_was_said() {
+fn every_other_exit_is_explained_with_the_quoted_output() {
     for (status, signal, expected) in [
         (Some(exit::NO_PLACE), None, ConnectErrorKind::Bootstrap),
         (Some(exit::REFUSED), None, ConnectErrorKind::Bootstrap),

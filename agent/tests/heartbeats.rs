@@ -81,7 +81,7 @@ impl Pair {
 }
 
 #[test]
-fn a_neighbour_that_rests_is_not_given_up_and_one_that_is_silent_is() {
+fn a_paused_neighbour_is_kept_and_a_silent_one_disconnected() {
     for told in [true, false] {
         let mut pair = Pair::new();
         assert_eq!(pair.pass(4500), []);
@@ -96,7 +96,7 @@ fn a_neighbour_that_rests_is_not_given_up_and_one_that_is_silent_is() {
 }
 
 #[test]
-fn nothing_is_asked_of_a_neighbour_that_rests_so_that_nothing_heaps_up() {
+fn no_pings_are_queued_for_a_paused_neighbour() {
     let mut pair = Pair::new();
     assert_eq!(pair.pass(4500), []);
     pair.stop(true);
@@ -107,7 +107,7 @@ fn nothing_is_asked_of_a_neighbour_that_rests_so_that_nothing_heaps_up() {
 }
 
 #[test]
-fn a_neighbour_that_has_rested_is_looked_after_as_before() {
+fn heartbeats_resume_after_a_pause() {
     let mut pair = Pair::new();
     pair.pass(1700);
     pair.stop(true);
@@ -121,7 +121,7 @@ fn a_neighbour_that_has_rested_is_looked_after_as_before() {
 }
 
 #[test]
-fn an_owner_that_slept_asks_again_before_it_gives_anybody_up() {
+fn a_node_that_was_paused_pings_again_before_it_disconnects_anybody() {
     for phase in (0..4000).step_by(170) {
         let mut pair = Pair::new();
         pair.pass(3000 + phase);
@@ -133,7 +133,7 @@ fn an_owner_that_slept_asks_again_before_it_gives_anybody_up() {
 }
 
 #[test]
-fn a_rest_is_told_to_a_child_before_it_is_up() {
+fn a_pause_is_announced_to_a_child_that_is_still_connecting() {
     let mut tree = Tree::new();
     tree.order(0, 7);
     tree.settle();

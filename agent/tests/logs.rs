@@ -21,7 +21,7 @@ fn filters(tree: &mut Tree, id: u32) -> Vec<String> {
 }
 
 #[test]
-fn a_filter_goes_to_all_that_are_up_and_to_those_that_are_being_connected() {
+fn a_filter_reaches_connected_and_connecting_contexts() {
     let mut tree = Tree::grown(&PAIRS);
     tree.order(3, 7);
     tree.settle();
@@ -58,7 +58,7 @@ fn arrived(tree: &mut Tree) -> (usize, usize) {
 }
 
 #[test]
-fn records_that_find_no_room_on_a_link_are_counted_and_told() {
+fn records_dropped_at_a_full_link_are_counted_and_reported() {
     let mut tree = Tree::grown(&PAIRS);
     for _round in 0..3 {
         for _ in 0..100 {
@@ -76,7 +76,7 @@ fn records_that_find_no_room_on_a_link_are_counted_and_told() {
 }
 
 #[test]
-fn records_that_a_link_may_not_bring_are_counted_and_told_when_it_next_may_is_looked_after_or_ends() {
+fn records_over_the_rate_limit_of_a_link_are_counted_and_reported() {
     for end in ["more", "beat", "lost"] {
         let mut tree = Tree::grown(&PAIRS);
         tree.node(0).set_time(1000);

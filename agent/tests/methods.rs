@@ -37,7 +37,7 @@ fn verdict(recipe: &Recipe, line: &str) -> Option<ConnectErrorKind> {
 }
 
 #[test]
-fn ssh_leaves_to_the_configuration_what_is_not_set() {
+fn ssh_leaves_unset_options_to_the_configuration() {
     let recipe = Ssh::new("web1").recipe("");
     assert_eq!((recipe.argv[0].as_str(), recipe.argv[4].as_str()), ("sh", "ssh"));
     assert!(recipe.argv.ends_with(&["--".into(), "web1".into()]));
@@ -52,7 +52,7 @@ fn ssh_leaves_to_the_configuration_what_is_not_set() {
 }
 
 #[test]
-fn ssh_keeps_the_users_other_settings_out_of_the_link() {
+fn ssh_overrides_settings_that_would_disturb_the_link() {
     let recipe = Ssh::new("web1").recipe("");
     assert!(has(&recipe, &["-T"]) && has(&recipe, &["-e", "none"]));
     for fixed in [
@@ -67,7 +67,7 @@ fn ssh_keeps_the_users_other_settings_out_of_the_link() {
 }
 
 #[test]
-fn every_setting_of_ssh_has_its_words() {
+fn every_ssh_setting_is_passed_on_the_command_line() {
     let recipe = Ssh {
         user: Some("deploy".into()),
         port: Some(2222),
@@ -110,7 +110,7 @@ fn every_setting_of_ssh_has_its_words() {
 }
 
 #[test]
-fn host_key_policies_are_words_of_openssh() {
+fn host_key_policies_map_to_openssh_options() {
     let with = |host_keys| Ssh { host_keys, ..Ssh::new("web1") }.recipe("");
     assert!(!with(HostKeys::Configured).argv.iter().any(|word| word.starts_with("StrictHostKeyChecking")));
     assert!(option(&with(HostKeys::Enforce), "StrictHostKeyChecking=yes"));
@@ -123,7 +123,7 @@ fn host_key_policies_are_words_of_openssh() {
 }
 
 #[test]
-fn a_password_brings_a_terminal_and_never_a_word() {
+fn a_password_needs_a_terminal_and_is_never_an_argument() {
     let mut ssh = Ssh::new("web1");
     ssh.set_password(Secret::from("hunter2"));
     let mut sudo = Sudo::default();
@@ -138,7 +138,7 @@ fn a_password_brings_a_terminal_and_never_a_word() {
 }
 
 #[test]
-fn what_ssh_says_is_understood() {
+fn ssh_error_lines_are_recognised() {
     use ConnectErrorKind::{Denied, HostKey, PasswordRequired, Unreachable};
     let recipe = Ssh::new("web1").recipe("5f");
     for (line, kind) in [
@@ -161,7 +161,7 @@ fn what_ssh_says_is_understood() {
 }
 
 #[test]
-fn a_question_about_a_host_key_ends_the_hop_and_is_not_waited_out() {
+fn a_host_key_prompt_fails_the_hop_at_once() {
     let mut dialogue = dialogue(&Ssh::new("web1").recipe("5f"), DIRECT);
     let asked = dialogue.terminal(b"Are you sure you want to continue connecting (yes/no/[fingerprint])? ");
     assert!(matches!(&asked, Some(Act::Fail(why)) if why.kind == ConnectErrorKind::HostKey), "{asked:?}");
@@ -190,7 +190,7 @@ fn asked(way: &str, lines: &[&str], question: &str) -> &'static str {
 }
 
 #[test]
-fn a_password_is_the_answer_to_its_own_hosts_question_for_it_and_to_no_other() {
+fn a_password_is_given_only_to_the_password_prompt_of_its_own_host() {
     let long = format!("Enter passphrase for key '/{}': ", "long/".repeat(100));
     for (way, lines, question, done) in [
         (DIRECT, &[][..], "deploy@web1's password: ", "answered"),
@@ -229,7 +229,7 @@ fn a_password_is_the_answer_to_its_own_hosts_question_for_it_and_to_no_other() {
 }
 
 #[test]
-fn the_reason_is_what_ssh_itself_has_said_and_names_the_host_that_is_at_fault() {
+fn the_reason_comes_from_ssh_itself_and_names_the_failing_host() {
     use ConnectErrorKind::{Denied, Dropped, HostKey, PasswordRequired, Unreachable};
     let recipe = Ssh::new("web1").recipe("5f");
     let accepts = "debug1: Server accepts key: /home/me/.ssh/id ED25519 SHA256:abc explicit";
@@ -321,7 +321,7 @@ fn the_reason_is_what_ssh_itself_has_said_and_names_the_host_that_is_at_fault() 
 }
 
 #[test]
-fn settings_that_disturb_are_taken_back_unless_they_were_asked_for() {
+fn disturbing_settings_are_reset_unless_requested() {
     let script = |options: &[&str]| {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         Ssh { options, ..Ssh::new("web1") }.recipe("").argv[2].clone()
@@ -373,7 +373,7 @@ fn sudo_asks_with_a_prompt_of_our_own_and_short_flags() {
 }
 
 #[test]
-fn what_sudo_says_is_understood() {
+fn sudo_error_lines_are_recognised() {
     use ConnectErrorKind::{Denied, NoSuchUser, PasswordRequired};
     let recipe = Sudo::default().recipe("5f");
     for (line, kind) in [
@@ -388,7 +388,7 @@ fn what_sudo_says_is_understood() {
 }
 
 #[test]
-fn local_is_direct_unless_a_shell_is_named() {
+fn local_executes_directly_unless_a_shell_is_given() {
     assert_eq!(Local::default().recipe("").attach, Attach::Direct);
     let shell = Local { shell: vec!["env".into(), "-i".into(), "/bin/dash".into()], ..Local::default() };
     let recipe = shell.recipe("");

@@ -15,7 +15,7 @@ fn number_from(name: &str, otherwise: u64) -> u64 {
 }
 
 #[test]
-fn a_million_events_keep_every_promise() {
+fn a_million_random_events_violate_no_check() {
     let wanted = number_from("OFFSHOOT_SIM_EVENTS", 1_000_000);
     let first = number_from("OFFSHOOT_SIM_SEED", 1);
     let (mut events, mut bytes, mut held, mut of_bound, mut overtaken) = (0, 0, 0, 0, 0);
@@ -101,7 +101,7 @@ fn lie() -> Step {
 }
 
 #[test]
-fn a_quiet_tree_keeps_every_promise_and_answers_everything() {
+fn a_quiet_tree_violates_no_check_and_answers_everything() {
     let plan = [quiet(), vec![hostile(0, 4), wait(20), lie(), call(2, 0), call(1, 3), call(0, 9)]].concat();
     let done = sim::replay(7, &plan);
     assert_eq!(done.totals.steps.get("passed over"), None);
@@ -120,76 +120,76 @@ fn notices(sabotage: Sabotage, check: Check, more: &[Step]) {
 }
 
 #[test]
-fn bytes_that_come_twice_are_noticed() {
+fn duplicated_bytes_are_detected() {
     notices(Sabotage::DeliverTwice, Check::InOrder, &[]);
 }
 
 #[test]
-fn bytes_in_another_order_are_noticed() {
+fn reordered_bytes_are_detected() {
     notices(Sabotage::SwapBytes, Check::InOrder, &[]);
 }
 
 #[test]
-fn a_request_without_an_outcome_is_noticed() {
+fn a_request_without_an_outcome_is_detected() {
     notices(Sabotage::LoseClosed, Check::Settled, &[call(0, 9)]);
 }
 
 #[test]
-fn a_request_with_two_outcomes_is_noticed() {
+fn a_request_with_two_outcomes_is_detected() {
     notices(Sabotage::CloseTwice, Check::OneOutcome, &[call(0, 9)]);
 }
 
 #[test]
-fn a_forged_name_is_noticed() {
+fn a_forged_source_is_detected() {
     notices(Sabotage::BelieveForger, Check::Identity, &[hostile(0, 4), wait(20), lie()]);
 }
 
 #[test]
-fn obeying_one_that_is_no_ancestor_is_noticed() {
+fn obeying_a_non_ancestor_is_detected() {
     notices(Sabotage::ObeyAnyone, Check::Authority, &[call(2, 0)]);
 }
 
 #[test]
-fn a_route_that_survives_its_link_is_noticed() {
+fn a_route_that_outlives_its_link_is_detected() {
     let cut = Step::Cut { child: 1, keep: 100, parent_ms: 1, child_ms: 1 };
     notices(Sabotage::KeepRoute, Check::RouteAndLink, &[cut, wait(50)]);
 }
 
 #[test]
-fn a_context_without_a_route_is_noticed() {
+fn a_context_without_a_route_is_detected() {
     let sabotage = Options { sabotage: Some(Sabotage::ForgetRoute), ..Options::of(7) };
     let failure = run(&[connect(0, 1)], sabotage).failure;
     assert_eq!(failure.map(|failure| failure.check), Some(Check::RouteAndTruth));
 }
 
 #[test]
-fn a_node_that_holds_too_much_is_noticed() {
+fn a_node_that_buffers_too_much_is_detected() {
     notices(Sabotage::ReadWithoutReading, Check::Held, &[stream(1, 2_000_000)]);
 }
 
 #[test]
-fn a_call_that_waits_for_bulk_is_noticed() {
+fn a_call_that_waits_for_bulk_data_is_detected() {
     notices(Sabotage::DelayCalls, Check::Overtaking, &[stream(1, 2_000_000), wait(1), call(0, 1)]);
 }
 
 #[test]
-fn a_flow_that_is_not_forgotten_is_noticed() {
+fn a_leaked_flow_is_detected() {
     let silent = Step::Call { from: 0, to: 1, size: 8, answer: Answer::Silent };
     notices(Sabotage::KeepFlow, Check::Forgotten, &[silent, Step::Cancel { back: 0 }]);
 }
 
 #[test]
-fn an_honest_link_that_is_ended_is_noticed() {
+fn closing_an_honest_link_is_detected() {
     notices(Sabotage::BreakHonest, Check::Innocence, &[]);
 }
 
 #[test]
-fn a_tree_that_does_not_come_to_rest_is_noticed() {
+fn a_tree_that_never_settles_is_detected() {
     notices(Sabotage::NeverRest, Check::Endless, &[]);
 }
 
 #[test]
-fn a_failing_plan_is_shrunk_to_its_core() {
+fn a_failing_plan_is_shrunk_to_a_minimum() {
     let seed = 3;
     let options = Options { sabotage: Some(Sabotage::DeliverTwice), ..Options::of(seed) };
     let plan = generate::plan(seed);

@@ -11,7 +11,7 @@ use offshoot_agent::wire::{Flags, Header, Kind};
 use std::collections::VecDeque;
 
 #[test]
-fn a_chain_and_the_call_at_its_end_are_sent_in_one_breath() {
+fn nested_connects_and_the_call_behind_them_are_sent_at_once() {
     let mut tree = Tree::new();
     tree.order(0, 1);
     tree.order(1, 2);
@@ -26,7 +26,7 @@ fn a_chain_and_the_call_at_its_end_are_sent_in_one_breath() {
 }
 
 #[test]
-fn a_failed_connect_returns_all_that_waited_with_the_reason() {
+fn a_failed_connect_returns_everything_queued_with_the_reason() {
     let mut tree = Tree::grown(&[(0, 1)]);
     let order = tree.order(1, 2);
     let call = tree.call(0, 2);
@@ -49,7 +49,7 @@ fn a_failed_connect_returns_all_that_waited_with_the_reason() {
 }
 
 #[test]
-fn a_lost_link_ends_every_wait_for_what_was_behind_it() {
+fn a_lost_link_ends_every_wait_for_contexts_behind_it() {
     let mut tree = Tree::grown(&[(0, 1), (1, 2), (2, 3), (0, 4)]);
     let calls = [tree.call(0, 1), tree.call(0, 2), tree.call(0, 3)];
     let other = tree.call(0, 4);
@@ -80,7 +80,7 @@ fn siblings_and_cousins_cannot_reach_each_other() {
 }
 
 #[test]
-fn a_child_cannot_call_its_ancestors_but_may_ask_the_root_for_what_it_offers() {
+fn a_child_cannot_call_its_ancestors_but_may_use_services_of_the_root() {
     let mut tree = Tree::grown(&[(0, 1), (1, 2)]);
     for to in [0, 1] {
         let call = tree.call(2, to);
@@ -95,7 +95,7 @@ fn a_child_cannot_call_its_ancestors_but_may_ask_the_root_for_what_it_offers() {
 }
 
 #[test]
-fn frames_in_anothers_name_are_dropped() {
+fn frames_with_a_forged_source_are_dropped() {
     let mut tree = Tree::grown(&[(0, 1), (0, 2)]);
     let call = tree.call(0, 2);
     tree.settle();
@@ -132,7 +132,7 @@ fn frames_in_anothers_name_are_dropped() {
 }
 
 #[test]
-fn orders_that_only_a_parent_gives_are_not_taken_from_a_child() {
+fn orders_reserved_to_a_parent_are_ignored_from_a_child() {
     let mut tree = Tree::grown(&[(0, 1)]);
     for kind in [Kind::Boot, Kind::Shutdown] {
         tree.forge(1, Header::new(kind, ContextId(1), ContextId(0)), b"");
@@ -141,7 +141,7 @@ fn orders_that_only_a_parent_gives_are_not_taken_from_a_child() {
 }
 
 #[test]
-fn a_link_that_keeps_forging_is_ended() {
+fn a_link_that_keeps_forging_is_closed() {
     let mut tree = Tree::grown(&[(0, 1)]);
     for _ in 0..200 {
         tree.forge(1, Header::new(Kind::Data, ContextId(7), ContextId(0)), b"");
@@ -151,7 +151,7 @@ fn a_link_that_keeps_forging_is_ended() {
 }
 
 #[test]
-fn a_flow_holds_no_more_than_its_credit_and_goes_on_as_it_is_read() {
+fn a_flow_buffers_at_most_its_credit_and_resumes_as_it_is_read() {
     let mut tree = Tree::grown(&[(0, 1), (1, 2)]);
     let opening = Opening { streams: 1, ..Opening::default() };
     let flow = tree.node(0).open(ContextId(2), Handle::CALL, b"", opening).0;
@@ -188,7 +188,7 @@ fn a_flow_holds_no_more_than_its_credit_and_goes_on_as_it_is_read() {
 }
 
 #[test]
-fn a_small_call_overtakes_bulk() {
+fn a_small_call_overtakes_bulk_data() {
     let mut tree = Tree::grown(&[(0, 1)]);
     let opening = Opening { streams: 1, ..Opening::default() };
     let flow = tree.node(0).open(ContextId(1), Handle::CALL, b"", opening).0;
@@ -204,7 +204,7 @@ fn a_small_call_overtakes_bulk() {
 }
 
 #[test]
-fn a_number_that_is_in_use_is_refused_to_a_second_connect() {
+fn an_id_in_use_is_refused_to_a_second_connect() {
     let mut tree = Tree::grown(&[(0, 1), (0, 2)]);
     let order = tree.order(1, 2);
     tree.settle();
@@ -213,7 +213,7 @@ fn a_number_that_is_in_use_is_refused_to_a_second_connect() {
 }
 
 #[test]
-fn a_watch_ends_with_its_context_and_whoever_answers_it_breaks_the_rules() {
+fn a_watch_ends_with_its_context_and_data_on_it_is_a_violation() {
     let mut tree = Tree::grown(&[(0, 1), (1, 2), (0, 3)]);
     let before = tree.node(0).flows();
     let [far, near] = [2, 3].map(|id| tree.node(0).watch(ContextId(id)));

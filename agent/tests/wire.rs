@@ -80,7 +80,7 @@ fn decode(random: &mut Random, mut bytes: &[u8]) -> (Vec<Frame>, Option<WireErro
 }
 
 #[test]
-fn frames_come_out_as_they_went_in_however_the_stream_is_cut() {
+fn frames_round_trip_however_the_stream_is_split() {
     let mut random = Random::seeded("pieces");
     for _ in 0..100 {
         let count = random.below(12);
@@ -91,7 +91,7 @@ fn frames_come_out_as_they_went_in_however_the_stream_is_cut() {
 }
 
 #[test]
-fn a_flipped_bit_is_noticed_and_nothing_behind_it_is_believed() {
+fn a_flipped_bit_is_detected_and_nothing_after_it_is_accepted() {
     let mut random = Random::seeded("flips");
     for _ in 0..400 {
         let frames: Vec<Frame> = (0..4).map(|_| random.frame()).collect();
@@ -107,7 +107,7 @@ fn a_flipped_bit_is_noticed_and_nothing_behind_it_is_believed() {
 }
 
 #[test]
-fn lost_bytes_are_noticed() {
+fn lost_bytes_are_detected() {
     let mut random = Random::seeded("losses");
     for _ in 0..200 {
         let frames: Vec<Frame> = (0..4).map(|_| random.frame()).collect();
@@ -123,7 +123,7 @@ fn lost_bytes_are_noticed() {
 }
 
 #[test]
-fn a_whole_lost_frame_is_noticed_by_its_number() {
+fn a_lost_frame_is_detected_by_its_sequence_number() {
     let mut random = Random::seeded("gap");
     let frames: Vec<Frame> = (0..3).map(|_| random.frame()).collect();
     let mut bytes = stream(&frames[..1]);
@@ -132,14 +132,14 @@ fn a_whole_lost_frame_is_noticed_by_its_number() {
 }
 
 #[test]
-fn a_length_is_refused_before_anything_is_kept_for_it() {
+fn an_oversized_length_is_refused_before_anything_is_buffered() {
     let mut bytes = stream(&[Frame::new(Header::new(Kind::Ping, ContextId(1), ContextId(2)), Vec::new())]);
     bytes[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(decode(&mut Random(7), &bytes).1, Some(WireError::Length(u32::MAX)));
 }
 
 #[test]
-fn another_version_is_refused_by_its_number() {
+fn another_protocol_version_is_refused_and_named() {
     let header = Header::new(Kind::Ping, ContextId(1), ContextId(2));
     let mut bytes = stream(&[Frame::new(header, Vec::new())]);
     bytes[2] = 9;

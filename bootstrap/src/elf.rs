@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_test_program_is_read_and_no_damage_to_its_headers_panics() {
+    fn this_test_program_parses_and_damaged_headers_do_not_panic() {
         let program = std::fs::read("/proc/self/exe").unwrap();
         let elf = Elf::read(&program).unwrap();
         let platform = Platform::host().unwrap();

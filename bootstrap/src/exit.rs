@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_of_a_stage_is_explained_and_no_other() {
+    fn exactly_the_exit_codes_of_the_stages_are_explained() {
         for code in 0..=255 {
             assert_eq!(explain(code).is_some(), (NO_PLACE..=NO_MEMORY).contains(&code), "exit code {code}");
         }

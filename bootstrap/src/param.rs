@@ -189,7 +189,7 @@ mod tests {
     const TEXT: &str = "34w0001f3a8deadbeef0011223344556677";
 
     #[test]
-    fn a_parameter_reads_back_as_it_was_written() {
+    fn a_parameter_round_trips() {
         let param = parse_param(TEXT).unwrap();
         assert_eq!(param.image_fd, Some(3));
         assert_eq!(param.agent_fd, Some(4));
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_character_of_a_parameter_is_refused() {
+    fn every_invalid_character_of_a_parameter_is_refused() {
         for place in 0..LENGTH {
             for wrong in [' ', '+', 'Z', '\u{7f}', 'é'] {
                 let mut characters: Vec<char> = TEXT.chars().collect();

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn machine_names_lead_to_platforms() {
+    fn machine_names_map_to_platforms() {
         assert_eq!(Platform::from_machine("amd64"), Some(Platform::X86_64));
         assert_eq!(Platform::from_machine("arm64"), Some(Platform::Aarch64));
         assert_eq!(Platform::from_machine("armv7l"), None);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_notice_is_found_behind_other_text_on_its_line() {
+    fn the_platform_notice_is_found_after_other_text_on_its_line() {
         assert_eq!(platform_notice("motd offshoot:platform:riscv64:"), Some("riscv64"));
         assert_eq!(platform_notice("offshoot:platform:"), None);
         assert_eq!(platform_notice("offshoot: web1"), None);

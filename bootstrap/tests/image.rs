@@ -30,7 +30,7 @@ fn parse(bytes: Vec<u8>) -> Result<Image, ImageError> {
 }
 
 #[test]
-fn an_image_says_what_was_packed_into_it() {
+fn an_image_unpacks_to_the_parts_packed_into_it() {
     let stages = native::compile(image().platform(), Path::new("rustc"), &folder()).unwrap();
     assert_eq!(Some(image().platform()), Platform::host());
     assert_eq!(image().loader(), stages.loader);
@@ -42,7 +42,7 @@ fn an_image_says_what_was_packed_into_it() {
 }
 
 #[test]
-fn another_agent_can_take_the_place_of_the_one_in_an_image() {
+fn the_agent_in_an_image_can_be_replaced() {
     let agent = image().unpack().unwrap();
     let program = fs::read("/proc/self/exe").unwrap();
     let other = image().with_agent(&program).unwrap();
@@ -72,7 +72,7 @@ fn a_byte_changed_anywhere_in_the_trailer_is_refused() {
 }
 
 #[test]
-fn a_field_that_contradicts_the_image_is_refused_though_its_checksum_is_right() {
+fn a_contradictory_field_is_refused_even_with_a_valid_checksum() {
     let numbers = [0, 1, 119, 0x7fff_ffff, u32::MAX];
     for (name, field) in [("loader offset", 12), ("loader length", 16), ("image length", 20)] {
         for number in numbers {
@@ -114,7 +114,7 @@ fn a_length_over_the_limit_is_refused_before_anything_is_allocated() {
 }
 
 #[test]
-fn a_damaged_payload_is_found_when_it_is_unpacked() {
+fn a_damaged_payload_is_detected_when_unpacked() {
     let raw_length = changed(|bytes| {
         let at = trailer_at(bytes) + 24;
         bytes[at] ^= 1;
@@ -128,7 +128,7 @@ fn a_damaged_payload_is_found_when_it_is_unpacked() {
 }
 
 #[test]
-fn stages_that_are_no_programs_for_the_platform_are_refused() {
+fn stages_that_are_not_executables_of_the_platform_are_refused() {
     let loader_at = Trailer::read(image().bytes()).unwrap().loader_offset as usize;
     for (start, stage) in [(0, "unpacker"), (loader_at, "loader")] {
         // Magic, class, byte order, machine, header place, header size, segment offset, both lengths.
@@ -140,7 +140,7 @@ fn stages_that_are_no_programs_for_the_platform_are_refused() {
 }
 
 #[test]
-fn what_is_cut_or_empty_is_no_image() {
+fn truncated_empty_or_extended_bytes_are_not_an_image() {
     let bytes = image().bytes();
     for length in (0..bytes.len()).step_by(97).chain([bytes.len() - 1, TRAILER, TRAILER - 1]) {
         assert!(Image::parse(&bytes[..length]).is_err(), "{length} bytes");
@@ -159,7 +159,7 @@ fn image_for(platform: Platform) -> (Image, native::Stages) {
 }
 
 #[test]
-fn the_texts_and_stages_keep_within_their_budgets_on_every_platform() {
+fn command_and_stages_stay_within_their_budgets_on_every_platform() {
     for platform in Platform::ALL {
         let (image, stages) = image_for(platform);
         let title = "x".repeat(MAX_TITLE);
@@ -187,7 +187,7 @@ fn the_texts_and_stages_keep_within_their_budgets_on_every_platform() {
 }
 
 #[test]
-fn stages_are_the_same_bytes_wherever_they_are_compiled() {
+fn stages_compile_reproducibly_in_any_directory() {
     for platform in Platform::ALL {
         let first = native::compile(platform, Path::new("rustc"), &folder()).unwrap();
         let second = native::compile(platform, Path::new("rustc"), &folder()).unwrap();
@@ -209,7 +209,7 @@ fn the_longest_length_and_checksum_have_eight_digits() {
 }
 
 #[test]
-fn a_title_is_made_harmless_and_short() {
+fn a_title_is_sanitized_and_truncated() {
     assert_eq!(clean_title("offshoot: web1"), "offshoot: web1");
     assert_eq!(clean_title("a'b\"c\\d!e$f`g\nh\u{e9}"), "a_b_c_d_e_f_g_h_");
     assert_eq!(clean_title(&"é".repeat(500)).len(), MAX_TITLE);

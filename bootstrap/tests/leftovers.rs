@@ -44,7 +44,7 @@ fn kill(signal: &str, target: &str) {
 }
 
 #[test]
-fn a_signal_at_any_moment_leaves_nothing() {
+fn a_signal_at_any_moment_leaves_no_files() {
     for name in SHELLS {
         let (path, place) = (tools(name), folder());
         for signal in ["TERM", "HUP", "INT", "QUIT"] {
@@ -67,7 +67,7 @@ fn a_signal_at_any_moment_leaves_nothing() {
 }
 
 #[test]
-fn the_loader_takes_signals_as_if_nothing_had_been() {
+fn the_loader_restores_default_signal_handling() {
     for name in SHELLS {
         for signal in ["TERM", "HUP", "INT", "QUIT"] {
             let mut child = spawn(shell(&tools(name)).arg("-c").arg(script(Mode::Wait)));
@@ -89,7 +89,7 @@ fn the_loader_takes_signals_as_if_nothing_had_been() {
 }
 
 #[test]
-fn no_option_of_the_shell_is_in_the_way() {
+fn shell_options_do_not_break_stage_0_or_leave_files() {
     let (input, rest) = image_and_rest();
     for name in SHELLS {
         for options in ["-e", "-u", "-C", "-f", "-a", "-eu", "-euC", "-aefuC"] {
@@ -114,7 +114,7 @@ fn no_option_of_the_shell_is_in_the_way() {
 }
 
 #[test]
-fn no_limit_leaves_anything_behind() {
+fn no_resource_limit_leaves_files() {
     let input = image_and_rest().0;
     let mut limits: Vec<String> = (3..16).map(|number| format!("ulimit -n {number}")).collect();
     limits.extend(["0", "1", "2", "8", "64"].map(|blocks| format!("ulimit -f {blocks}")));
@@ -134,7 +134,7 @@ fn no_limit_leaves_anything_behind() {
 }
 
 #[test]
-fn what_fails_behind_the_first_step_leaves_nothing() {
+fn a_failure_after_the_first_step_leaves_no_files() {
     let place = folder();
     fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).unwrap();
     // Each stands for a host where something works no more in the midst of it: by its name, and what it does instead.
@@ -163,7 +163,7 @@ fn what_fails_behind_the_first_step_leaves_nothing() {
 }
 
 #[test]
-fn a_user_who_may_start_no_further_process_leaves_nothing() {
+fn a_user_at_the_process_limit_leaves_no_files() {
     if !Command::new("setpriv").args(["--reuid=4711", "true"]).status().is_ok_and(|status| status.success()) {
         eprintln!("skipped: this needs root and setpriv(1)");
         return;
@@ -206,7 +206,7 @@ fn a_last_process(name: &str) {
 }
 
 #[test]
-fn a_tmpdir_that_is_somebody_elses_is_passed_over_without_a_trace() {
+fn a_tmpdir_of_another_user_is_skipped_and_left_unchanged() {
     let (input, rest) = image_and_rest();
     let place = folder();
     if std::os::unix::fs::chown(&place, Some(4711), None).is_err() {

@@ -92,7 +92,7 @@ fn decode(stream: &[u8], length: usize) -> Result<Vec<u8>, lzma::Broken> {
 }
 
 #[test]
-fn what_liblzma_packs_is_unpacked_whatever_the_settings() {
+fn output_of_liblzma_is_decoded_for_all_settings() {
     let mut random = Random::new("settings");
     for round in 0..120 {
         let (lc, pb) = (random.below(5), random.below(5));
@@ -117,7 +117,7 @@ fn unpack_by_liblzma(packed: &[u8], length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn what_the_fast_encoder_packs_is_unpacked_here_and_by_liblzma() {
+fn output_of_the_fast_encoder_is_decoded_here_and_by_liblzma() {
     let mut random = Random::new("squeeze");
     for round in 0..200 {
         let length = if round < 20 { round } else { random.below(80_000) };
@@ -136,7 +136,7 @@ fn what_the_fast_encoder_packs_is_unpacked_here_and_by_liblzma() {
 }
 
 #[test]
-fn the_fast_encoder_packs_a_program_nearly_as_small_as_liblzma() {
+fn the_fast_encoder_compresses_a_program_nearly_as_well_as_liblzma() {
     let program = std::fs::read("/proc/self/exe").unwrap();
     let program = elf::Elf::read(&program).and_then(|elf| elf.loaded()).unwrap();
     let begun = std::time::Instant::now();
@@ -146,7 +146,7 @@ fn the_fast_encoder_packs_a_program_nearly_as_small_as_liblzma() {
 }
 
 #[test]
-fn every_stream_that_is_cut_short_is_noticed() {
+fn every_truncated_stream_is_detected() {
     let mut random = Random::new("short");
     let data = random.data(3000);
     let packed = compress(&data, 3, 0, 2);
@@ -178,7 +178,7 @@ fn a_damaged_stream_never_panics_nor_hangs() {
 }
 
 #[test]
-fn a_header_with_impossible_settings_is_refused() {
+fn a_header_with_invalid_settings_is_refused() {
     let packed = compress(b"some data", 3, 0, 2);
     for properties in 0..=255u8 {
         let (lc, lp, pb) = (properties % 9, properties / 9 % 5, properties / 45);
@@ -189,7 +189,7 @@ fn a_header_with_impossible_settings_is_refused() {
 }
 
 #[test]
-fn the_x86_filter_makes_targets_of_one_place_look_alike() {
+fn the_x86_filter_gives_equal_branch_targets_equal_bytes() {
     // Each is one instruction whose operand, relative to the next instruction, is 0x120.
     let instructions: [&[u8]; 6] =
         [&[0xe8], &[0xe9], &[0x0f, 0x84], &[0x48, 0x8d, 0x3d], &[0x8b, 0x05], &[0xff, 0x15]];
@@ -212,7 +212,7 @@ fn the_x86_filter_makes_targets_of_one_place_look_alike() {
 }
 
 #[test]
-fn both_filters_are_undone_exactly() {
+fn both_filters_round_trip() {
     let mut random = Random::new("undo");
     for filter in [Filter::X86, Filter::Arm64, Filter::None] {
         for round in 0..300 {
@@ -231,7 +231,7 @@ fn both_filters_are_undone_exactly() {
 }
 
 #[test]
-fn the_arm64_filter_makes_calls_of_one_function_look_alike() {
+fn the_arm64_filter_gives_calls_of_one_function_equal_bytes() {
     // bl to 0x1000 from 0 and from 8; adrp of page 0x12345 from page 0 is unchanged.
     let word = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
     let mut code = [0x9400_0400u32, 0xd503_201f, 0x9400_03fe, 0x9000_0001].map(u32::to_le_bytes).concat();

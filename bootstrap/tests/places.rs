@@ -84,14 +84,14 @@ fn assert_ends(place: Place<'_>, code: i32, what: &str) {
 }
 
 #[test]
-fn a_plain_machine_needs_no_interpreter_whatever_memfd_noexec_says() {
+fn an_ordinary_machine_needs_no_interpreter_with_any_memfd_noexec() {
     for memfd_noexec in [0, 1, 2] {
         assert_starts(Place { memfd_noexec, ..PLAIN }, &format!("memfd_noexec={memfd_noexec}"));
     }
 }
 
 #[test]
-fn without_proc_the_loader_and_the_agent_start_all_the_same() {
+fn loader_and_agent_start_without_proc() {
     for memfd_noexec in [0, 1, 2] {
         let last = "umount -l /proc";
         assert_starts(
@@ -102,7 +102,7 @@ fn without_proc_the_loader_and_the_agent_start_all_the_same() {
 }
 
 #[test]
-fn where_no_directory_is_executable_an_interpreter_starts_the_loader_from_memory() {
+fn without_an_executable_directory_an_interpreter_starts_the_loader() {
     for mounts in ["noexec", "ro"] {
         for programs in [PERL, PYTHON] {
             for memfd_noexec in [0, 1] {
@@ -114,7 +114,7 @@ fn where_no_directory_is_executable_an_interpreter_starts_the_loader_from_memory
 }
 
 #[test]
-fn where_nothing_is_left_the_exit_code_says_what_was_missing() {
+fn without_any_way_to_execute_the_exit_code_says_what_is_missing() {
     for mounts in ["noexec", "ro"] {
         assert_ends(Place { mounts, ..PLAIN }, exit::NO_PLACE, &format!("{mounts}, no interpreter"));
         for programs in [PERL, PYTHON] {
@@ -133,7 +133,7 @@ fn one_executable_directory_among_many_is_found() {
 }
 
 #[test]
-fn nothing_is_left_in_any_directory() {
+fn no_files_are_left_in_any_directory() {
     // Directories that no other test uses; the shell stays to look around when the agent has ended.
     let look = r#"mount -t tmpfs none /var/tmp
         set +e

@@ -19,7 +19,7 @@ use offshoot_bootstrap::{Mode, exit, parse_param, platform_notice, ready_marker}
 const SHELLS: [&str; 6] = ["dash", "bash", "busybox", "mksh", "ksh", "zsh"];
 
 #[test]
-fn every_posix_shell_starts_the_agent_and_leaves_the_bytes_behind_it() {
+fn every_posix_shell_starts_the_agent_and_leaves_the_following_bytes_unread() {
     let (input, rest) = image_and_rest();
     for name in SHELLS {
         let path = path_of(&[&MINIMUM[..], &["printf", &format!("sh={name}")]].concat());
@@ -30,7 +30,7 @@ fn every_posix_shell_starts_the_agent_and_leaves_the_bytes_behind_it() {
 }
 
 #[test]
-fn the_command_passes_every_login_shell_unharmed() {
+fn the_command_passes_unchanged_through_every_login_shell() {
     let (input, rest) = image_and_rest();
     let path = path_of(&[&MINIMUM[..], &["sh", "printf"]].concat());
     for login in ["bash", "dash", "zsh", "mksh", "ksh", "busybox", "fish", "tcsh", "rc"] {
@@ -69,7 +69,7 @@ fn the_agent_gets_its_title_its_parameter_and_a_sealed_copy_of_its_image() {
 }
 
 #[test]
-fn a_title_cannot_break_out_of_the_command() {
+fn a_title_cannot_inject_shell_code() {
     let title = "offshoot: a\"b'c$(id)`id`\\!\nd";
     let stage0 = offshoot_bootstrap::Stage0::new(image(), &nonce(), Mode::Optimistic, title);
     let path = path_of(&[&MINIMUM[..], &["sh"]].concat());
@@ -113,7 +113,7 @@ fn a_waiting_parent_is_told_when_to_send() {
 }
 
 #[test]
-fn an_image_that_is_cut_short_or_damaged_is_never_executed() {
+fn a_truncated_or_damaged_image_is_never_executed() {
     let path = path_of(&[&MINIMUM[..], &["sh"]].concat());
     let run = |input: &[u8]| start(shell(&path).arg("-c").arg(script(Mode::Optimistic)), input).code;
     let bytes = image().bytes();
@@ -128,7 +128,7 @@ fn an_image_that_is_cut_short_or_damaged_is_never_executed() {
 }
 
 #[test]
-fn a_first_line_swallowed_by_a_start_up_file_is_noticed_without_waiting_for_the_missing_bytes() {
+fn a_swallowed_first_line_is_detected_without_waiting_for_the_rest() {
     let path = path_of(&[&MINIMUM[..], &["sh"]].concat());
     let mut child = shell(&path)
         .arg("-c")
@@ -145,7 +145,7 @@ fn a_first_line_swallowed_by_a_start_up_file_is_noticed_without_waiting_for_the_
 }
 
 #[test]
-fn an_image_that_never_comes_is_given_up_by_the_loader_itself() {
+fn the_loader_times_out_if_no_image_arrives() {
     let path = path_of(&[&MINIMUM[..], &["sh"]].concat());
     let mut child =
         shell(&path).arg("-c").arg(script(Mode::Optimistic)).stdin(Stdio::piped()).spawn().unwrap();
@@ -155,7 +155,7 @@ fn an_image_that_never_comes_is_given_up_by_the_loader_itself() {
 }
 
 #[test]
-fn line_ends_before_the_image_are_skipped_and_nothing_else_is() {
+fn only_newlines_before_the_image_are_skipped() {
     let (input, rest) = image_and_rest();
     let path = path_of(&[&MINIMUM[..], &["sh"]].concat());
     for (before, up) in [("\n", true), ("\n\n\n\n\n\n", true), ("\r\n", false), (" ", false), ("\n\0", false)]
@@ -171,7 +171,7 @@ fn line_ends_before_the_image_are_skipped_and_nothing_else_is() {
 }
 
 #[test]
-fn another_platform_is_reported_on_both_streams_before_anything_is_read() {
+fn another_platform_is_reported_on_both_streams_before_stdin_is_read() {
     let path = path_of(&["sh"]);
     let uname = path.join("uname");
     fs::write(&uname, "#!/bin/sh\necho riscv64\n").unwrap();
@@ -183,14 +183,14 @@ fn another_platform_is_reported_on_both_streams_before_anything_is_read() {
 }
 
 #[test]
-fn a_machine_without_uname_is_taken_at_its_parents_word() {
+fn a_machine_without_uname_is_assumed_to_match_the_image() {
     let path = path_of(&["sh", "mkdir", "chmod", "rm"]);
     let result = start(shell(&path).arg("-c").arg(script(Mode::Optimistic)), image().bytes());
     assert_up(&result, &[], "no uname");
 }
 
 #[test]
-fn a_file_that_is_in_the_way_is_left_alone() {
+fn an_existing_file_at_the_same_path_is_left_untouched() {
     let place = folder();
     let path = path_of(&[&MINIMUM[..], &["sh"]].concat());
     // The shell's own id is in the name, so the file is made by the same shell.

@@ -148,7 +148,7 @@ mod tests {
     use tracing::Level;
 
     #[test]
-    fn the_subscribers_filter_and_ours_agree_and_what_has_arrived_passes() {
+    fn the_subscriber_filter_agrees_with_ours_and_passes_remote_records() {
         for text in
             ["warn,my_agent::disk=debug,my_agent=off", "off", "trace,a=error", "io", "offshoot=off,info", ""]
         {
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_file_is_its_users_alone_also_where_it_is_there_already() {
+    fn a_log_file_is_private_even_if_it_existed_before() {
         let folder = scratch("mode");
         for before in [None, Some(0o644), Some(0o666), Some(0o640), Some(0o600), Some(0o400)] {
             let path = folder.join("log");
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_have_laid_in_its_way_is_not_written_to() {
+    fn a_planted_link_fifo_or_foreign_file_is_not_written_to() {
         let folder = scratch("ways");
         let (path, precious) = (folder.join("log"), folder.join("precious"));
         fs::write(&precious, "precious").expect("it is ours");

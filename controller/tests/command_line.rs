@@ -25,7 +25,7 @@ fn explanation(words: &[&str]) -> String {
 }
 
 #[test]
-fn a_forgotten_separator_is_explained_with_the_line_that_would_be_right() {
+fn a_missing_separator_is_explained_with_the_correct_command() {
     assert!(refusal(&["run", "web1", "uptime"]).contains("offshoot run web1 -- uptime"));
     assert!(refusal(&["run", "web1"]).contains("offshoot run web1 -- "));
     assert!(refusal(&["run", "web1", "ls", "--color"]).contains("stand after `--`"));
@@ -38,7 +38,7 @@ fn a_separator_without_a_target_is_refused() {
 }
 
 #[test]
-fn a_bad_target_is_shown_with_its_place() {
+fn a_bad_target_is_shown_with_the_position_of_the_error() {
     let message = refusal(&["run", "web1/sudo,pasword-file=x", "--", "ls"]);
     assert!(message.contains("\n    web1/sudo,pasword-file=x\n              ^^^^^^^^^^^^\n"), "{message}");
     assert!(message.contains("sudo takes password-file=PATH"), "{message}");
@@ -52,13 +52,13 @@ fn a_password_from_stdin_needs_stdin_for_itself() {
 }
 
 #[test]
-fn a_password_file_that_is_missing_is_named_with_its_target() {
+fn a_missing_password_file_is_named() {
     let message = refusal(&["run", "web1/sudo,password-file=[/nonexistent/x]", "--", "ls"]);
     assert!(message.contains("password-file=/nonexistent/x: No such file"), "{message}");
 }
 
 #[test]
-fn options_of_ssh_are_taken_or_refused_with_the_way_out() {
+fn ssh_options_are_accepted_or_refused_with_a_hint() {
     for (option, way_out) in [
         ("-t", "ssh -t HOST CMD"),
         ("-tt", "ssh -t HOST CMD"),

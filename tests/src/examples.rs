@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_from_run_to_run_is_left_out_and_nothing_else() {
+    fn only_ellipses_match_varying_output() {
         assert!(prints("a\nb", "a\nb") && !prints("a\nb", "a") && !prints("a", "a\nb"));
         assert!(prints("a 17 b", "a ... b") && !prints("a 17 c", "a ... b") && prints("ab", "a..."));
         assert!(
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_have_their_comment_and_their_line() {
+    fn blocks_carry_their_comment_and_line_number() {
         let text = "<!-- a -->\n```rust\n1\n```\n\n```text\n2\n```\n<!-- runs: local -->\n```rust\n```\n";
         let found = blocks(text, "rust");
         let [one, two] = &found[..] else { panic!("{}", found.len()) };

@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_reads_as_it_was_written_and_a_cut_one_does_not() {
+    fn a_call_header_round_trips_and_a_truncated_one_is_refused() {
         for cast in [false, true] {
             for left_ms in [None, Some(0), Some(u32::MAX)] {
                 let head = Head { name: "a::b", cast, left_ms };

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_be_cut_or_read_as_something_else_is_refused_where_it_arrives_too() {
+    fn invalid_arguments_and_variables_are_refused_by_the_receiver_too() {
         let plain = Order {
             argv: vec![b"true".to_vec()],
             env: Vec::new(),

@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_in_pieces_is_answered_once() {
+    fn a_prompt_that_arrives_in_pieces_is_answered_once() {
         let mut dialogue = sudo(Some("pw"));
         assert_eq!(dialogue.terminal(b"We trust you...\r\n[offsh"), None);
         assert_eq!(dialogue.terminal(b"oot 5f] password: "), Some(Act::Type("pw".into())));
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wrapped_and_translated_prompt_of_sudo_rs_is_known() {
+    fn a_wrapped_and_translated_prompt_of_sudo_rs_is_recognised() {
         for prompt in ["[sudo: [offshoot 5f] ] Password: ", "[sudo: [offshoot 5f] ] Mot de passe\u{a0}: "] {
             assert_eq!(sudo(Some("pw")).terminal(prompt.as_bytes()), Some(Act::Type("pw".into())));
         }
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_of_another_does_not_end_as_ones_own() {
+    fn a_password_is_not_given_to_a_later_prompt_on_the_same_terminal() {
         let asked = |before: &str| {
             let name = Rule::line(When::ALWAYS, &["name "], Reaction::Name);
             let answer = |texts: &[&str]| asks(texts, When::ALWAYS, Reaction::Answer(Some("pw".into())));
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn echoed_stars_and_finished_lines_are_no_prompts() {
+    fn echoed_stars_and_complete_lines_are_not_prompts() {
         assert_eq!(sudo(Some("pw")).terminal(b"[offshoot 5f] password: ***"), None);
         assert_eq!(sudo(Some("pw")).terminal(b"[offshoot 5f] password: \r\n"), None);
         // However much stands between the text and the end of the question.
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_line_that_is_too_long_the_end_counts() {
+    fn the_end_of_an_overlong_line_is_matched() {
         let filler = |length: usize| vec![b'.'; length];
         for length in [LINE_LIMIT - 20, LINE_LIMIT, 3 * LINE_LIMIT + 7] {
             let asked = [&filler(length)[..], b"[offshoot 5f] password: "].concat();
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_has_no_begin() {
+    fn the_start_of_an_overlong_line_is_not_matched() {
         for before in 0..=2 {
             let rules = vec![asks(&["^code:"], When::ALWAYS, Reaction::Skip)];
             let asked = [&vec![b'.'; LINE_LIMIT / 2 + before - 1][..], b"code:"].concat();
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_asked_and_not_known_is_told_with_its_words() {
+    fn an_unknown_prompt_is_reported_and_quoted() {
         let mut dialogue = sudo(Some("pw"));
         for quiet in ["", "a line\r\n", "  ", "***", "\x08 \x08"] {
             assert_eq!((dialogue.terminal(quiet.as_bytes()), dialogue.question()), (None, None), "{quiet:?}");
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn names_stand_at_their_place_and_what_is_between_is_quoted() {
+    fn a_rule_matches_names_in_place_and_quotes_the_text_between() {
         for (line, texts, quoted) in [
             (
                 "me@web1: Permission denied (publickey).",
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_explains_the_end() {
+    fn a_known_line_explains_the_failure() {
         let mut dialogue = sudo(None);
         dialogue.line(b"mallory is not in the sudoers file.  This incident will be reported.");
         assert_eq!(dialogue.explanation().map(|why| why.kind), Some(ConnectErrorKind::Denied));

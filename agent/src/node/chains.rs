@@ -75,7 +75,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn chains_hold_what_was_added_to_them_in_whatever_order_it_goes() {
+    fn chains_agree_with_a_model_in_any_order_of_removal() {
         let mut random = 88_172_645_463_325_252_u64;
         let mut next = move |below: u32| {
             random ^= random << 13;

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_that_was_promoted_while_set_aside_and_begun_anew_is_counted_once() {
+    fn a_lane_promoted_while_choked_and_restarted_is_counted_once() {
         let mut lanes = Lanes::default();
         let mut choked = Choked::default();
         choked.some.insert(ContextId::ROOT, 0);
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_aside_goes_on_in_the_order_of_its_coming() {
+    fn choked_frames_resume_in_order_of_arrival() {
         let (mut lanes, mut choked) = (Lanes::default(), Choked::default());
         choked.some.insert(ContextId::ROOT, 0);
         for handle in 0..5 {
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn no_stream_begins_before_the_request_that_brings_it() {
+    fn no_stream_is_sent_before_the_request_that_opens_it() {
         // A long request and a short stream; and the other way round, when those that begin have had their run.
         for (fresh, request, stream) in [(0, 2 * SMALL, 7), (FRESH_RUN / SMALL + 1, 7, 2 * SMALL)] {
             let mut lanes = Lanes::default();

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_does_not_become_its_program_reports_what_it_has_seen() {
+    fn a_failed_exec_reports_the_step_errno_and_file() {
         let folder = std::env::temp_dir().join(format!("offshoot-refused-{}", std::process::id()));
         let (first, second) = (folder.join("one"), folder.join("two"));
         for folder in [&first, &second, &first.join("folder")] {

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_read_as_std_reads_it() {
+    fn reading_a_file_agrees_with_std() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/broker/mod.rs");
         assert_eq!(text(path), std::fs::read_to_string(path).unwrap());
         assert!(content("src/sys/none.rs").is_err());

@@ -264,7 +264,7 @@ mod tests {
     use std::alloc::{GlobalAlloc, Layout};
 
     #[test]
-    fn every_length_gets_a_piece_that_holds_it_and_wastes_little() {
+    fn every_size_class_fits_its_lengths_with_bounded_waste() {
         let mut last = (0, GRAIN);
         for length in (0..3 * KEPT_EACH).chain([128 << 20, usize::MAX >> 1]) {
             let (size, piece) = size_of(length);
@@ -281,7 +281,7 @@ mod tests {
 
     /// Takes, fills, grows and gives back pieces by a generator's numbers, and sees that no byte of one changes by another.
     #[test]
-    fn pieces_do_not_overlap_keep_what_is_in_them_and_are_used_again() {
+    fn allocations_do_not_overlap_keep_their_content_and_are_bounded_when_freed() {
         let heap = Heap::new();
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut random = || {
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_there_is_is_refused() {
+    fn an_impossible_allocation_returns_null() {
         // SAFETY: it is not empty.
         let place = unsafe { Heap::new().alloc(Layout::from_size_align(isize::MAX as usize, 1).unwrap()) };
         assert!(place.is_null());

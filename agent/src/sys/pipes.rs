@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_nobody_reads_fails_without_a_signal_and_takes_none_that_is_anothers() {
+    fn a_write_to_a_broken_pipe_raises_no_sigpipe_and_consumes_no_other() {
         // The signal goes to the thread that writes; other tests may lose readers meanwhile.
         thread_local! {
             static SEEN: Cell<u32> = const { Cell::new(0) };

@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_starts_with_default_signals_whatever_its_parent_ignores_blocks_or_catches() {
+    fn a_program_starts_with_default_signals_whatever_its_parent_has_set() {
         extern "C" fn catch(_signal: libc::c_int) {}
         let ignored = [libc::SIGHUP, libc::SIGALRM, libc::SIGQUIT, libc::SIGUSR1, libc::SIGRTMAX()];
         for signal in ignored {
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn no_handler_of_its_parents_runs_in_a_process_that_is_not_yet_its_program() {
+    fn no_signal_handler_of_the_parent_runs_between_fork_and_exec() {
         static ELSEWHERE: AtomicI32 = AtomicI32::new(-1);
         static OWN: AtomicI32 = AtomicI32::new(0);
         extern "C" fn catch(_signal: libc::c_int) {
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_programs_number_is_kept_until_it_is_dropped() {
+    fn an_exited_program_is_reaped_only_when_dropped() {
         let mut ends = [(7, "exit 7"), (0, "kill -9 $$")].map(|(code, script)| {
             let mut process = started(&["sh", "-c", script]);
             let status = ended(&mut process);
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn the_group_of_a_program_that_has_ended_is_signalled() {
+    fn the_process_group_of_an_exited_program_can_be_signalled() {
         let mut process = started(&["sh", "-c", "sleep 1000 & exit 3"]);
         assert_eq!(ended(&mut process).code, Some(3));
         let group = -(process.id() as i32);
@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_another_processs_by_now_is_not_signalled() {
+    fn a_pid_reused_by_another_process_is_not_signalled() {
         // Ended and collected by somebody else; its number was given to a stranger since.
         let mut stranger = stranger();
         let mut gone = started(&["true"]);

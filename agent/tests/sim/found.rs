@@ -9,7 +9,7 @@ use super::steps::{connect, forge, hostile, wait};
 use offshoot_agent::node::CAUSED;
 
 #[test]
-fn who_asks_before_it_knows_the_way_has_an_answer() {
+fn a_request_sent_before_its_route_is_known_is_answered() {
     let by = |by, parent, child| Step::Connect {
         by,
         parent,
@@ -23,7 +23,7 @@ fn who_asks_before_it_knows_the_way_has_an_answer() {
 }
 
 #[test]
-fn an_order_that_is_returned_leaves_no_route() {
+fn a_returned_connect_request_leaves_no_route() {
     let trouble = [
         Step::Stall { child: 1, up: true, ms: 4 },
         Step::Corrupt { child: 2, up: false, bit: 214_371_600 },
@@ -35,7 +35,7 @@ fn an_order_that_is_returned_leaves_no_route() {
 }
 
 #[test]
-fn the_last_bytes_of_a_context_do_not_end_an_honest_link() {
+fn the_last_bytes_of_a_context_do_not_close_an_honest_link() {
     let slow = Wire { latency_us: 1000, us_per_kib: 5000, capacity: 65_536 };
     let relay =
         Step::Connect { by: 0, parent: 0, child: 1, fate: Fate::Up { ms: 1 }, wire: slow, hostile: false };
@@ -52,7 +52,7 @@ fn the_last_bytes_of_a_context_do_not_end_an_honest_link() {
 }
 
 #[test]
-fn a_hostile_grandchild_does_not_end_an_honest_link() {
+fn a_hostile_grandchild_does_not_close_an_honest_link() {
     let frame = Forgery {
         kind: 6,
         flags: 1,
@@ -70,7 +70,7 @@ fn a_hostile_grandchild_does_not_end_an_honest_link() {
 }
 
 #[test]
-fn nobody_believes_a_claim_of_a_context_elsewhere() {
+fn a_claim_to_a_context_elsewhere_is_ignored() {
     let frame = Forgery {
         kind: 5,
         flags: 0,
@@ -105,7 +105,7 @@ fn a_relay_in_front_of_a_slow_link_holds_a_bounded_amount() {
 }
 
 #[test]
-fn a_child_that_does_not_read_is_not_held_for() {
+fn nothing_piles_up_for_a_child_that_does_not_read() {
     let frame = Forgery {
         kind: 7,
         flags: 1,
@@ -127,7 +127,7 @@ fn a_child_that_does_not_read_is_not_held_for() {
 }
 
 #[test]
-fn a_forged_order_to_connect_does_not_take_the_route_of_an_honest_one() {
+fn a_forged_connect_request_does_not_take_over_a_route() {
     let far = Wire { latency_us: 30_000, us_per_kib: 20, capacity: 65_536 };
     let relay =
         Step::Connect { by: 0, parent: 0, child: 1, fate: Fate::Up { ms: 1 }, wire: far, hostile: false };

@@ -15,7 +15,7 @@
 //!
 //! # A seed that fails
 //!
-//! `a_million_events_keep_every_promise` prints the seed, shrinks the plan and prints it as a test, to be put into
+//! `a_million_random_events_violate_no_check` prints the seed, shrinks the plan and prints it as a test, to be put into
 //! `found.rs` until the bug is mended, and after that. By hand:
 //!
 //! ```text

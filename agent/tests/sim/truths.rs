@@ -23,7 +23,7 @@ fn outcomes(run: &Run, skip: usize) -> Vec<Option<Outcome>> {
 }
 
 #[test]
-fn two_contexts_talk_while_the_root_lets_them_and_not_before_or_after() {
+fn two_contexts_talk_only_while_the_root_has_paired_them() {
     let tree = [connect(0, 1), connect(1, 2), connect(1, 3), connect(3, 4), connect(0, 5), wait(50)];
     let visits = [visit(2, 4, QUICK), visit(4, 2, QUICK), visit(2, 5, QUICK), visit(5, 2, QUICK), wait(50)];
     let pair = |open| {
@@ -48,7 +48,7 @@ fn two_contexts_talk_while_the_root_lets_them_and_not_before_or_after() {
 }
 
 #[test]
-fn who_is_paired_with_one_that_is_lost_is_told() {
+fn a_context_is_told_when_its_pair_is_lost() {
     let tree = [connect(0, 1), connect(1, 2), connect(0, 3), connect(3, 4), wait(50)];
     let pair = [Step::Pair { one: 2, other: 4, open: true }, wait(50)];
     let silent = [visit(2, 4, Answer::Silent), visit(4, 2, Answer::Silent), wait(50)];
@@ -61,7 +61,7 @@ fn who_is_paired_with_one_that_is_lost_is_told() {
 }
 
 #[test]
-fn a_child_of_a_child_has_a_number_that_was_granted() {
+fn a_grandchild_gets_its_id_from_a_granted_block() {
     let plan = [
         connect(0, 1),
         connect(1, 2),
@@ -78,7 +78,7 @@ fn a_child_of_a_child_has_a_number_that_was_granted() {
 }
 
 #[test]
-fn a_link_survives_a_silence_of_two_beats_and_not_of_five() {
+fn a_link_survives_two_missed_heartbeats_but_not_five() {
     for (up, beats, silent) in [(true, 2, 0), (false, 2, 0), (true, 5, 1), (false, 5, 1)] {
         let ms = beats * BEAT as u32;
         let plan = [
@@ -104,7 +104,7 @@ fn noted(line: &str) -> (u64, &str) {
 }
 
 #[test]
-fn a_silence_is_noticed_three_beats_after_the_last_byte_in_whatever_phase_it_begins() {
+fn silence_is_detected_three_heartbeats_after_the_last_byte_in_any_phase() {
     for (up, phase) in
         [true, false].into_iter().flat_map(|up| (0..BEAT as u32).step_by(23).map(move |ms| (up, ms)))
     {
@@ -125,7 +125,7 @@ fn a_silence_is_noticed_three_beats_after_the_last_byte_in_whatever_phase_it_beg
 }
 
 #[test]
-fn a_clock_that_jumps_ends_no_link() {
+fn a_clock_jump_closes_no_link() {
     let jump = |at| Step::Jump { at };
     let plan = [
         connect(0, 1),
@@ -146,7 +146,7 @@ fn a_clock_that_jumps_ends_no_link() {
 }
 
 #[test]
-fn no_kind_of_forged_frame_harms_a_sister() {
+fn no_kind_of_forged_frame_harms_a_sibling() {
     let honest = [call(0, 3), call(0, 1), call(0, 2), wait(20)];
     for kind in 0..KINDS.len() as u8 {
         for flags in [0, 1, 3] {
@@ -179,7 +179,7 @@ fn no_kind_of_forged_frame_harms_a_sister() {
 }
 
 #[test]
-fn who_floods_and_does_not_hold_back_is_not_read_from() {
+fn a_flooding_child_that_ignores_choke_is_not_read_from() {
     let data = 7;
     let flood = forge(4, data, 6000, |frame| frame.size = 5000);
     let plan = [
@@ -208,7 +208,7 @@ fn chain() -> Vec<Step> {
 }
 
 #[test]
-fn a_gibibyte_before_a_reader_that_stops_waits_where_it_begins() {
+fn a_gibibyte_for_a_stalled_reader_waits_at_its_sender() {
     let stops =
         |size, after| Step::Stream { from: 0, to: 4, size, up: false, reader: Reader::Stops { after } };
     let mut plan = [chain(), vec![stops(1 << 30, 20 << 20)]].concat();
@@ -226,7 +226,7 @@ fn a_gibibyte_before_a_reader_that_stops_waits_where_it_begins() {
 }
 
 #[test]
-fn what_is_sent_to_a_child_that_does_not_read_waits_where_it_begins() {
+fn data_for_a_child_that_does_not_read_waits_at_its_sender() {
     let deaf = Step::Stall { child: 4, up: false, ms: 10_000 };
     let to_it =
         Step::Stream { from: 0, to: 4, size: 16 << 20, up: false, reader: Reader::Stops { after: 0 } };
@@ -244,7 +244,7 @@ fn what_is_sent_to_a_child_that_does_not_read_waits_where_it_begins() {
 }
 
 #[test]
-fn a_visit_that_is_on_its_way_when_its_pair_ends_is_over_too() {
+fn a_request_in_flight_ends_with_its_pair() {
     let ends = [Step::Vanish { child: 2, ms: 0 }, Step::Pair { one: 2, other: 4, open: false }];
     for end in ends {
         let tree = [connect(0, 1), connect(1, 2), connect(0, 3), connect_slowly(3, 4), wait(100)];
@@ -260,7 +260,7 @@ fn a_visit_that_is_on_its_way_when_its_pair_ends_is_over_too() {
 }
 
 #[test]
-fn many_last_words_of_a_context_do_not_end_an_honest_link() {
+fn many_last_streams_of_a_context_do_not_close_an_honest_link() {
     let mut plan = vec![connect_slowly(0, 1), wait(100), connect(1, 2), wait(500)];
     let words = Step::Stream { from: 0, to: 2, size: 3000, up: true, reader: Reader::Fast };
     plan.extend((0..250).map(|_| words.clone()));
@@ -269,7 +269,7 @@ fn many_last_words_of_a_context_do_not_end_an_honest_link() {
 }
 
 #[test]
-fn who_talked_to_those_that_are_lost_is_read_from_again() {
+fn a_context_throttled_by_lost_peers_is_read_from_again() {
     let mut plan = vec![connect(0, 1)];
     plan.extend((10..20).map(|slow| connect_slowly(0, slow)));
     plan.push(wait(300));

@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dynamic_program_is_refused_with_the_way_out() {
+    fn a_dynamic_program_is_refused_with_a_hint() {
         let program = std::fs::read(PROGRAM).expect("/proc is mounted");
         if cfg!(target_feature = "crt-static") {
             return assert!(fit(&program).is_ok());
@@ -91,14 +91,14 @@ mod tests {
     }
 
     #[test]
-    fn two_functions_of_one_name_are_refused() {
+    fn two_functions_with_the_same_name_are_refused() {
         assert_eq!(distinct(vec!["b::one", "a::one", "a::two"]), Ok(()));
         let error = distinct(vec!["b::one", "a::one", "b::one"]).expect_err("one is there twice").to_string();
         assert!(error.contains("of the name b::one;"), "{error}");
     }
 
     #[test]
-    fn a_program_that_would_not_become_an_agent_is_refused() {
+    fn a_program_that_has_not_called_init_is_refused() {
         let error = image(|_| unreachable!("it is not asked for")).expect_err("nobody has called init");
         assert!(error.to_string().contains("offshoot::init()"), "{error}");
     }

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+    fn a_special_file_is_refused_without_blocking() {
         let folder = scratch("fifo");
         let image = folder.join("target/agents/image");
         fs::remove_file(&image).expect("it is ours");
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_can_change_is_refused_with_where_and_why() {
+    fn a_file_writable_by_others_is_refused_with_path_and_reason() {
         let folder = scratch("modes");
         let image = "target/agents/image";
         assert_eq!(refusal(&folder, image), None);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_is_refused_unless_the_program_is_of_the_same() {
+    fn a_file_of_another_user_is_refused_unless_that_user_owns_the_program() {
         let folder = scratch("owners");
         let image = "target/agents/image";
         if std::os::unix::fs::chown(folder.join("target/agents"), Some(4711), None).is_ok() {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_as_good_as_what_it_leads_to() {
+    fn a_symlink_is_judged_by_its_target() {
         let folder = scratch("links");
         symlink("target", folder.join("good")).expect("it is ours");
         assert_eq!(refusal(&folder, "good/agents/image"), None);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_folder_that_cargo_builds_in_is_looked_into() {
+    fn only_a_cargo_target_directory_is_searched() {
         let folder = scratch("beside");
         let program = folder.join("target/release/app");
         assert_eq!(built_in(&program), None);

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_packet_waits_for_those_before_it_and_then_for_the_delay() {
+    fn a_packet_is_delayed_after_the_packets_before_it() {
         let (now, delay) = (Instant::now(), Duration::from_millis(100));
         let due = |rate: Option<f64>| {
             let mut direction = Direction::new(delay, rate);

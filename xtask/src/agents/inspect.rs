@@ -90,7 +90,7 @@ mod tests {
     use super::distinct;
 
     #[test]
-    fn two_functions_of_one_name_are_refused_by_it() {
+    fn duplicate_function_names_in_an_image_are_refused() {
         assert_eq!(distinct(["a::one", "a::two", "b::one"].into_iter()), Ok(()));
         let error = distinct(["a::one", "a::two", "a::one"].into_iter()).unwrap_err();
         assert!(error.contains("named a::one:"), "{error}");

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_profile_of_the_agents_is_read_from_the_manifest() {
+    fn the_agent_profile_is_read_from_the_manifest() {
         let found = settings(MANIFEST, "profile.agent");
         assert!(found.contains(&"profile.agent.inherits=\"release\"".to_owned()), "{found:?}");
         assert!(found.iter().all(|setting| setting.starts_with("profile.agent.")), "{found:?}");
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_is_found_by_its_manifest_and_has_to_have_an_agent() {
+    fn a_package_is_found_by_its_manifest_and_must_contain_an_agent() {
         let manifest = |folder: &str| workspace().join(folder).join("Cargo.toml").display().to_string();
         let own = Project::of(&manifest("tests/agent"), None).unwrap();
         assert_eq!((own.package.as_str(), own.is_outside()), ("offshoot-test-agent", false));

@@ -235,13 +235,13 @@ mod tests {
     use crate::bench::cases::all_alike;
 
     #[test]
-    fn the_median_is_the_middle_or_between_the_two_middles() {
+    fn the_median_is_the_middle_or_the_mean_of_both_middles() {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
     }
 
     #[test]
-    fn every_aim_finds_the_rows_that_it_is_about() {
+    fn every_goal_finds_its_rows() {
         let aims = aims(&all_alike(1.0));
         assert_eq!(aims.len(), 15);
         // All are alike: ten hops carry as much as one, and the thousandth context costs what the
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_is_hit_on_its_own_side() {
+    fn a_bound_is_met_on_the_correct_side() {
         let aim = |measured, allowed| Aim { text: "", measured, allowed, unit: "" };
         assert!(aim(1.0, Allowed::AtMost(2.0)).hit() && !aim(3.0, Allowed::AtMost(2.0)).hit());
         assert!(aim(3.0, Allowed::AtLeast(2.0)).hit() && !aim(1.0, Allowed::AtLeast(2.0)).hit());

@@ -230,13 +230,13 @@ mod tests {
     }
 
     #[test]
-    fn without_names_all_targets_are_meant() {
+    fn without_names_all_targets_are_selected() {
         let wish = wish(&words("--smoke")).unwrap();
         assert_eq!((wish.targets.len(), wish.seconds, wish.jobs), (TARGETS.len(), 60, 4));
     }
 
     #[test]
-    fn a_target_that_is_none_is_named() {
+    fn an_unknown_target_is_named() {
         assert!(wish(&words("flow --seconds 5 frame")).unwrap_err().to_string().contains("\"frame\""));
     }
 

@@ -44,7 +44,7 @@ fn a_host_may_have_a_user_and_a_port() {
 }
 
 #[test]
-fn a_url_of_ssh_is_a_hop() {
+fn an_ssh_url_is_a_hop() {
     for (url, plain) in [
         ("ssh://web1", "web1"),
         ("ssh://deploy@web1:2222", "deploy@web1:2222"),
@@ -110,7 +110,7 @@ fn a_password_in_a_target_is_refused_and_not_shown() {
 }
 
 #[test]
-fn hops_that_are_the_same_are_equal_once_what_goes_without_saying_is_left_out() {
+fn equivalent_hops_are_equal_once_defaults_are_removed() {
     let normal = |text: &str| {
         let mut hops = hops(text);
         hops.iter_mut().for_each(Hop::normalise);
@@ -192,21 +192,21 @@ fn every_option_of_local_arrives() {
 }
 
 #[test]
-fn a_bare_hop_says_only_where_it_leads() {
+fn a_bare_hop_shows_only_its_destination() {
     let target = hops("me@web1:22,config=c/sudo:postgres,login/local,timeout=5");
     let bare = Target { hops: target.iter().map(Hop::bare).collect() };
     assert_eq!(bare.to_string(), "me@web1:22/sudo:postgres/local");
 }
 
 #[test]
-fn brackets_and_percents_quote() {
+fn brackets_and_percent_escapes_quote() {
     assert_eq!(hops("sudo:[a/b,c:d%41]"), hops("sudo:a%2Fb%2cc%3Ad%2541"));
     assert_eq!(hops("sudo:%C3%A9"), hops("sudo:é"));
     assert_eq!(hops("sudo:a[]b"), hops("sudo:ab"));
 }
 
 #[test]
-fn an_error_points_at_its_place() {
+fn an_error_points_at_its_position() {
     assert_eq!(
         complaint("web1/sudo,pasword-file=x"),
         "this is not a target: sudo has no option \"pasword-file\"\n    \
@@ -218,7 +218,7 @@ fn an_error_points_at_its_place() {
 }
 
 #[test]
-fn what_is_no_target_is_told_why() {
+fn an_invalid_target_is_explained() {
     for (text, part) in [
         ("", "it is empty"),
         ("/sudo", "a hop is empty"),
@@ -355,7 +355,7 @@ impl Dice {
 }
 
 #[test]
-fn what_is_written_reads_as_the_same() {
+fn a_printed_target_parses_to_the_same_target() {
     let seed = RandomState::new().build_hasher().finish();
     println!("seed {seed}");
     let mut dice = Dice(seed);
@@ -370,7 +370,7 @@ fn what_is_written_reads_as_the_same() {
 }
 
 #[test]
-fn no_text_makes_the_reader_panic() {
+fn no_text_makes_the_parser_panic() {
     let seed = RandomState::new().build_hasher().finish();
     println!("seed {seed}");
     let mut dice = Dice(seed);

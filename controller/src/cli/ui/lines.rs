@@ -162,14 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn each_line_has_its_label_once() {
+    fn each_line_is_labelled_once() {
         assert_eq!(shown(b"one\ntwo\n\nfour", Line::None, false), "web1: one\nweb1: two\nweb1: \nweb1: four");
         assert_eq!(shown(b" and the rest\nnext\n", Line::Own, false), " and the rest\nweb1: next\n");
         assert_eq!(shown(b"", Line::Others, true), "");
     }
 
     #[test]
-    fn a_line_that_goes_on_behind_anothers_has_its_label_again() {
+    fn a_line_continued_after_another_target_is_labelled_again() {
         assert_eq!(shown(b"the rest\n", Line::Others, false), "\nweb1: the rest\n");
         assert_eq!(shown(b"the rest\n", Line::None, true), "web1: the rest\n");
     }

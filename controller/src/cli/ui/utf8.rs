@@ -13,7 +13,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_character_that_is_cut_in_two_waits_for_its_rest() {
+    fn a_split_character_waits_for_its_remaining_bytes() {
         assert_eq!(unfinished("a€".as_bytes()), 0);
         assert_eq!(unfinished(&"a€".as_bytes()[..3]), 2);
         assert_eq!(unfinished(&"a€".as_bytes()[..2]), 1);

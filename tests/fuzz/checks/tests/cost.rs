@@ -308,7 +308,7 @@ fn most(root: bool, load: fn(&mut AttackedNode, u32), count: u32) -> BTreeMap<&'
 }
 
 #[test]
-fn no_frame_costs_more_for_what_is_outstanding() {
+fn the_cost_of_a_frame_does_not_depend_on_outstanding_work() {
     let mut too_much = Vec::new();
     for root in [true, false] {
         for (name, load) in LOADS {
@@ -328,7 +328,7 @@ fn no_frame_costs_more_for_what_is_outstanding() {
 }
 
 #[test]
-fn whoever_goes_on_asking_for_what_it_is_refused_loses_its_link_and_nobody_else() {
+fn endlessly_repeated_refused_requests_close_the_link() {
     const IN_16_SECONDS: u32 = 1 << 16;
     let mut world = AttackedNode::new(true);
     let ask = |world: &mut AttackedNode, from, service| {
@@ -359,7 +359,7 @@ fn whoever_goes_on_asking_for_what_it_is_refused_loses_its_link_and_nobody_else(
 }
 
 #[test]
-fn numbers_are_given_out_no_faster_than_they_last() {
+fn context_ids_are_granted_at_a_limited_rate() {
     const AT_ONCE: u32 = 1024;
     const EACH_SECOND: u32 = 4;
     let mut world = AttackedNode::new(true);

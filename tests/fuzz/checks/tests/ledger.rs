@@ -164,7 +164,7 @@ impl World {
 const BOUND: usize = LENT + FAVOURED * FAVOUR + 4096 * FIRST_WINDOW as usize;
 
 #[test]
-fn what_a_link_holds_is_bounded_however_many_contexts_are_made_up_behind_it() {
+fn bytes_held_for_a_link_are_bounded_for_any_number_of_contexts() {
     let mut world = World::new();
     world.crowd(300, 16, LONGEST, false);
     for _ in 0..50 {
@@ -181,7 +181,7 @@ fn what_a_link_holds_is_bounded_however_many_contexts_are_made_up_behind_it() {
 }
 
 #[test]
-fn messages_that_wait_for_their_rest_do_not_wait_for_each_other() {
+fn incomplete_messages_do_not_block_each_other() {
     for (contexts, each, length) in
         [(100, 1, LONGEST), (20, 16, LONGEST), (250, 16, 100_000), (200, 16, 3000)]
     {
@@ -200,7 +200,7 @@ fn messages_that_wait_for_their_rest_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn who_never_goes_on_holds_up_no_other_context() {
+fn a_context_that_never_continues_blocks_no_other() {
     // Some contexts have as much begun as they may, and say nothing more: the messages of another one come through.
     let mut world = World::new();
     world.crowd(1, 16, LONGEST, false);

@@ -177,7 +177,7 @@ let _ = 1;
 ";
 
     #[test]
-    fn a_program_keeps_the_lines_it_has_in_the_guide() {
+    fn a_program_keeps_its_line_numbers_of_the_guide() {
         let found = programs("x.md", TEXT).unwrap();
         let [one, two] = &found[..] else { panic!("{}", found.len()) };
         let line =
@@ -192,7 +192,7 @@ let _ = 1;
     }
 
     #[test]
-    fn a_block_that_nobody_would_run_is_an_error_with_its_place() {
+    fn a_block_that_would_never_run_is_an_error_with_its_position() {
         let wrong = |text: &str| programs("x.md", text).err().unwrap();
         assert!(wrong("\n```rust\n```\n").starts_with("x.md:2: "));
         assert!(wrong("<!-- program: a -->\n```rust\n```\n").contains("neither `runs: HOST...` nor"));
