@@ -1,8 +1,9 @@
-//! A network path with a chosen delay: two namespaces joined by a TUN pair whose packets wait in user space.
+//! A network path with a chosen delay: two namespaces joined by a pair of TUN devices whose packets
+//! wait in user space.
 //!
-//! The kernel of small test machines has no netem, so the program `delay-link` stands in for the wire: it holds the TUN
-//! device of each side and hands every packet over when its time has come. Order is kept, nothing is lost, and bandwidth is
-//! limited only where a rate is asked for.
+//! The kernels of small test machines have no netem, so the program `delay-link` stands in for the
+//! wire: it holds the TUN device of each side and forwards every packet when it is due. Order is
+//! kept, nothing is lost, and bandwidth is limited only if a rate is given.
 
 pub mod interface;
 pub mod link;

@@ -1,5 +1,5 @@
-//! The program `dying-controller` as a suite sees it: a controller in a process of its own, with a tree full of processes that are
-//! hard to get rid of.
+//! Handle to the program `dying-controller`: a controller in a process of its own, with a tree full
+//! of processes that are hard to end.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};

@@ -1,5 +1,5 @@
-//! Running what the papers show: the hosts that a block names, a shell in which its commands mean what a reader means by
-//! them, and the comparison with what stands there.
+//! Examples of the documents: extracts console and Rust blocks, starts the hosts they name, runs
+//! them in a shell and compares the output.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Taking hops with the library, and looking at how that went: the agent as the host's kernel shows it, or the error.
+//! Hops taken with the library, and their outcome: the agent as `/proc` shows it, or the error.
 
 use std::fmt::Write as _;
 use std::fs;

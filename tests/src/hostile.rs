@@ -1,4 +1,5 @@
-//! One hostile child beside honest ones, and what it may cost those: time, memory, processor, log, and the end.
+//! A hostile child beside honest ones, and the bounds on what it may cost them: time, memory,
+//! processor, log, and the end of the tree.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,5 @@
-//! The program `join-peer` as a suite sees it: a process that joins a tree, or lets others join its own, and does what it is told.
+//! Handle to the program `join-peer`: a process that joins a tree, or lets others join its own, on
+//! command.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;

@@ -1,8 +1,9 @@
-//! The check that a test leaves nothing behind: no process, zombie, thread, descriptor, mount or file more than before.
+//! Leak check: after a test there is no process, zombie, thread, descriptor, mount or file that was
+//! not there before.
 //!
-//! The sandbox makes it exact: its pid namespace holds only the test and what the test started, and its `/tmp`,
-//! `/run`, `/home` and so on belong to nobody else. Processes and files that are just going away get [`GRACE`]
-//! to do so; the check looks again and again and passes at the first moment when nothing is left.
+//! The sandbox makes it exact: its pid namespace holds only the test and its children, and its
+//! `/tmp`, `/run`, `/home` and so on belong to nobody else. Processes and files that are about to
+//! disappear get [`GRACE`] to do so; the check polls and passes as soon as nothing is left.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,9 +1,10 @@
-//! What the end-to-end suites stand on: real sshd, real sudo, real users, real network namespaces, and a check that a
-//! test leaves nothing behind.
+//! Fixtures of the end-to-end suites: real sshd, real sudo, real users, real network namespaces,
+//! and a check that a test leaves nothing behind.
 //!
-//! Everything here changes the machine it runs on (users, sudoers, ssh configuration), so it refuses to run outside the
-//! sandbox that `cargo xtask test` and `cargo xtask bench` make: see [`require_sandbox`]. Nothing in this library
-//! knows how offshoot works inside; it starts the finished binary or uses the public crate.
+//! The fixtures change the machine they run on (users, sudoers, ssh configuration), so they refuse
+//! to run outside the sandbox of `cargo xtask test` and `cargo xtask bench`: see
+//! [`require_sandbox`]. Nothing in this library depends on the internals of offshoot; it starts the
+//! finished binary or uses the public crate.
 
 pub mod delay;
 pub mod dying_controller;

@@ -1,4 +1,4 @@
-//! Looking for a secret in the memory of a process, without having it in one's own.
+//! Search for a secret in the memory of a process, without a plain copy in the searching process.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;

@@ -1,8 +1,8 @@
-//! Hosts with other mounts and kernel settings than this one, as the words that stand before a shell.
+//! Hosts with other mounts and kernel settings, as words to put before a shell.
 //!
-//! Mounts and process ids are the shell's own (`unshare`), so nothing here changes the sandbox, and everything is gone
-//! with the shell. The directories in which an agent can be started are replaced by directories of a scratch
-//! directory, so that the test can look into them: see [`Scene::files`].
+//! Mounts and process ids belong to the shell (`unshare`), so the sandbox is unchanged and
+//! everything is gone with the shell. The directories in which an agent can start are replaced by
+//! directories of a scratch directory, which the test can list: see [`Scene::files`].
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

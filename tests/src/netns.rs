@@ -1,7 +1,8 @@
 //! Network namespaces that live as long as a value: no name in `/run/netns`, no helper process.
 //!
-//! A namespace is held by one descriptor. Its loopback is up. Programs enter it at exec ([`NetNs::enter_on_exec`]),
-//! code enters it on a thread of its own ([`NetNs::within`]), because a thread that has moved does not come back.
+//! One descriptor holds a namespace; its loopback is up. Programs enter it at exec
+//! ([`NetNs::enter_on_exec`]). Code enters it on a thread of its own ([`NetNs::within`]), because a
+//! thread cannot move back.
 
 use std::fs::File;
 use std::io;

@@ -1,6 +1,7 @@
-//! Waiting for child processes with a bound, and looking at the processes of this pid namespace.
+//! Child processes, waited for with a bound, and the processes of this pid namespace.
 //!
-//! Nothing here sleeps: a wait is a poll on a pidfd, so a test goes on at the moment the process ends.
+//! Nothing here sleeps: a wait is a poll on a pidfd, so a test continues as soon as the process
+//! ends.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,7 +1,8 @@
 //! A program on a terminal of its own, for tests that answer prompts as a person does.
 //!
-//! [`Terminal::expect`] reads until a text has appeared, [`Terminal::type_line`] answers. What was read and not yet
-//! matched is kept; every wait ends after [`crate::run::LIMIT`] with the whole transcript.
+//! [`Terminal::expect`] reads until a text appears, [`Terminal::type_line`] answers. Output that
+//! was read but not yet matched is kept; every wait ends after [`crate::run::LIMIT`] with the whole
+//! transcript.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};

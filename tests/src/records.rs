@@ -1,4 +1,4 @@
-//! The log of a test program, kept to be looked at: what contexts send arrives here as events.
+//! Log of a test program: keeps the records of contexts, which arrive as `tracing` events.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};

@@ -1,7 +1,8 @@
-//! Running a program to its end with everything captured and a bound on the time.
+//! A program run to its end with its output captured and a time limit.
 //!
-//! One poll loop feeds stdin and reads both streams, so a program that talks more than a pipe holds does not block. When the
-//! time is over the program is killed and the test fails with what was seen so far.
+//! One poll loop feeds stdin and reads both streams, so a program that prints more than a pipe
+//! holds does not block. When the time is up the program is killed and the test fails with the
+//! output so far.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};

@@ -1,4 +1,4 @@
-//! System calls that a thread, and what it starts, cannot make.
+//! System calls that are refused to a thread and everything it starts.
 
 use std::io;
 

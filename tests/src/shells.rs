@@ -1,4 +1,4 @@
-//! Directories for `PATH` that hold the `sh` and the tools that a test wants, and nothing else.
+//! Directories for `PATH` with a chosen `sh` and chosen tools, and nothing else.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,8 +1,10 @@
-//! OpenSSH servers on loopback, each with its own port, host key, known-hosts file and client configuration.
+//! OpenSSH servers on loopback, each with its own port, host key, known-hosts file and client
+//! configuration.
 //!
-//! A server is an alias: `Sshd::start("web1")` can be reached as `web1` by `ssh -F CONFIG` with [`Sshd::config`], and, because
-//! the alias is written to `/etc/ssh/ssh_config.d` as well, by any user of the sandbox at any depth. Dropping it
-//! ends the server and its sessions' sshd processes; what the sessions started is left to the leak check.
+//! A server is an alias: `Sshd::start("web1")` can be reached as `web1` by `ssh -F CONFIG` with
+//! [`Sshd::config`]. The alias is written to `/etc/ssh/ssh_config.d` as well, so any user of the
+//! sandbox can use it at any depth. Dropping a server ends it and the sshd processes of its
+//! sessions; processes that the sessions started are left to the leak check.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};

@@ -1,4 +1,5 @@
-//! What the suites that drive the public crate share: hops to the fixtures' servers, and what they look at afterwards.
+//! Helpers of the suites that use the public crate: hops to the servers of the fixtures, and facts
+//! about the resulting processes.
 
 use std::fs;
 

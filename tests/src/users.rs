@@ -1,7 +1,9 @@
-//! The people of the sandbox: one for every kind of sudoers rule, login shell and start-up file that the suites need.
+//! Users of the sandbox: one for every kind of sudoers rule, login shell and start-up file that the
+//! suites need.
 //!
-//! [`prepare`] makes them once for the whole sandbox. All can log in with the key [`client_key`]; those with a
-//! password have [`PASSWORD`]. Each owns a key in `~/.ssh` too, so that an ssh on the first host reaches a second.
+//! [`prepare`] creates them once for the whole sandbox. All can log in with the key [`client_key`];
+//! those with a password have [`PASSWORD`]. Each has a key in `~/.ssh` too, so that ssh on the
+//! first host reaches a second.
 
 use std::fmt::Write as _;
 use std::fs;

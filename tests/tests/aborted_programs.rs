@@ -1,4 +1,5 @@
-//! What was ended by others is never taken for what has ended by itself, whatever it still says.
+//! Programs that were killed or cut off: never reported with an exit status, and never shown an end
+//! of input that is not the real end.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};

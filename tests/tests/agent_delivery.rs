@@ -1,6 +1,8 @@
-//! Three ways for a program's functions to reach a host: the example projects below `controller/examples/projects`, which
-//! `cargo xtask test` has copied out of the workspace and built as their READMEs say, are run as these say; and images that
-//! a program brings along.
+//! Three ways in which the functions of a program reach a host.
+//!
+//! Runs the example projects below `controller/examples/projects` as their READMEs say; `cargo
+//! xtask test` has copied them out of the workspace and built them. Also images that a program
+//! provides itself, and threads started before `init`.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,5 +1,5 @@
-//! What an agent looks like from outside while it runs: an honest name, no secret in its arguments, memory that cannot be
-//! changed, and no descriptor but those it needs.
+//! An agent seen from outside: its title, environment, descriptors, sealed memory and parent
+//! process.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -1,4 +1,5 @@
-//! What a program has started when it ends: daemons stay where it ends by itself, and nothing stays where it is ended.
+//! Processes that a program has started: daemons survive if the program exits by itself, nothing
+//! survives if it is killed.
 
 use std::io::{BufRead as _, BufReader};
 use std::time::Duration;

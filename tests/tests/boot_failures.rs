@@ -1,5 +1,5 @@
-//! Bootstraps that fail, each at a step of its own: the error says which, what the target said and what helps, and
-//! nothing is left behind.
+//! Bootstraps that fail, one at each step. The error names the step, quotes the output of the
+//! target and gives a hint; nothing is left behind.
 
 use std::fs;
 use std::path::Path;

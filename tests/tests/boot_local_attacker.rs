@@ -1,5 +1,5 @@
-//! A hop to root on a host that another user has prepared: nothing of that user's is opened, written, changed or
-//! executed on the way, and none of it costs the hop.
+//! Hops to root on a host where another local user has prepared files, links and `TMPDIR`. Nothing
+//! of that user is opened, written, changed or executed, and the hop succeeds.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;

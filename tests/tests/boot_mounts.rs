@@ -1,5 +1,5 @@
-//! Where an agent can be started from: every mount that forbids it, every value of `vm.memfd_noexec`, no `/proc`, odd
-//! umasks; and whatever was used, nothing of it is left.
+//! Directories from which an agent can start: every mount option that forbids it, every value of
+//! `vm.memfd_noexec`, no `/proc`, unusual umasks. No file is left in any of them.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,8 +1,8 @@
-//! Hosts of another platform than this one: the image that fits is sent at the second attempt, and where there is none
-//! the error says what there is.
+//! Hosts of another platform. The matching image is sent at the second attempt; without one, the
+//! error lists the images there are.
 //!
-//! The aarch64 hosts run under qemu, registered in a user namespace of its own, so that nothing of this machine
-//! changes. Skipped where that cannot be done: no qemu-user-static, or a kernel before 6.7.
+//! The aarch64 hosts run under qemu, registered in a user namespace of their own, so that nothing
+//! of this machine changes. Skipped without qemu-user-static or on a kernel before 6.7.
 
 use std::fs;
 use std::os::unix::fs::symlink;

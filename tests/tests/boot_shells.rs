@@ -1,5 +1,4 @@
-//! From a shell to an agent that answers: the login shells people have, the shells that `sh` is, and hosts that have
-//! hardly anything else.
+//! Login shells, implementations of `sh`, and hosts with a minimal set of tools.
 
 use offshoot::ConnectErrorKind;
 use offshoot::stock::echo;

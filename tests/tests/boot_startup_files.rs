@@ -1,5 +1,5 @@
-//! Start-up files that talk, and start-up files that listen: what they print is skipped, what they swallow is sent
-//! again, once, and the host is remembered.
+//! Start-up files that print and start-up files that read stdin. Output is skipped; bytes that were
+//! read are sent again, once, and the parent remembers the host.
 
 use std::fs;
 use std::path::PathBuf;

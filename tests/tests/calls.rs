@@ -1,4 +1,5 @@
-//! Typed calls: every form of function, values and errors of every size and kind, and every way to wait for them.
+//! Typed calls: every form of function, values and errors of every size and type, and every way to
+//! wait for a reply.
 
 use std::fs;
 use std::future::Future;

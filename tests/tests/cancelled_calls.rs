@@ -1,5 +1,5 @@
-//! Calls that are given up here while nobody answers over there: the ends of channels and pipes that went along are lost here,
-//! at once and with the reason, and no sooner than that.
+//! Calls cancelled by the caller while the callee does not respond. Senders, receivers and pipes
+//! passed with the call fail at once, with the reason.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;

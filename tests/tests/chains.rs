@@ -1,4 +1,5 @@
-//! Chains: calls that run one after the other and are sent in one breath; what follows a failure does not run.
+//! Chains: calls that run one after the other and are sent without waiting. Calls after a failure
+//! do not run.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Channels between contexts: any number of senders anywhere, one receiver, and an end that says whether it was one.
+//! Channels between contexts: any number of senders anywhere, one receiver, and an end that is
+//! distinguished from a loss.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,6 @@
-//! Functions have the same time as programs when their context ends, however it ends: they see it, whatever they wait for, and what
-//! they hold is dropped, so files that they have made for a while are removed.
+//! Destructors of functions when their context ends, for every way in which it can end.
+//!
+//! Each function waits in another way and holds a file that its destructor removes.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The command line against real hosts: what a person types, what comes out, and with which status.
+//! The command line against real hosts: arguments, output and exit status.
 
 use std::process::Command;
 

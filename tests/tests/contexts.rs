@@ -1,4 +1,4 @@
-//! Contexts: their names, who shares one, who is told of their end, and how long an end may take.
+//! Contexts: names, reuse by key, notification of their end, and shutdown with a timeout.
 
 use std::sync::mpsc::channel;
 use std::task::Poll;

@@ -1,4 +1,4 @@
-//! Letting go by name: what is let go outlives everything, and nothing else does.
+//! Detached programs and contexts. They outlive their tree; nothing else does.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};

@@ -1,5 +1,7 @@
-//! The papers keep their word: README's examples run and print what stands there, its program is one that is compiled,
-//! every test that SPECIFICATION names exists, and the code map of ARCHITECTURE has a line for every source file.
+//! The documents match the code.
+//!
+//! The examples of README run and print what is shown, its program is one that is compiled, every
+//! test named in SPECIFICATION exists, and the code map of ARCHITECTURE is complete.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Where the system has no memory left to watch a descriptor, nobody waits for what nobody looks at.
+//! `epoll_ctl` failing with `ENOMEM`: nothing waits forever for a descriptor that cannot be
+//! watched.
 
 use std::fs;
 use std::time::Duration;

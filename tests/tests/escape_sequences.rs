@@ -1,4 +1,5 @@
-//! What a host says is shown to people in errors; it steers no terminal there and reads in no other order.
+//! Terminal escape sequences and bidirectional characters in text from hosts. They are replaced in
+//! every error that is shown to a person.
 
 use std::fs::Permissions;
 use std::io::Read as _;

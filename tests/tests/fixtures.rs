@@ -1,4 +1,4 @@
-//! The fixtures prove themselves: what a suite builds on must hold before the suite means anything.
+//! Tests of the fixtures themselves: servers, users, network paths and the leak check.
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};

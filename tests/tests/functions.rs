@@ -1,4 +1,5 @@
-//! Functions: what each word of the attribute promises, and what becomes of values and errors that are more than bytes.
+//! The options of `#[remote]`: policies, serial, shared and quick functions, functions without a
+//! reply; and values and errors that are more than bytes.
 
 use std::fs;
 use std::path::Path;

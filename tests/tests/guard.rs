@@ -1,4 +1,5 @@
-//! Guards: whichever process of a tree is killed, everything below it is gone in time, whatever it did to stay.
+//! Guard processes. Whichever process of a tree is killed, everything below it ends in time, even
+//! if it ignores signals.
 
 use std::collections::BTreeSet;
 

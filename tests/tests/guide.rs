@@ -1,7 +1,7 @@
-//! The guide's programs do what the guide says: each is run with the hosts that it names, and prints what stands behind it.
+//! The programs and commands of the guide run and print what is shown.
 //!
-//! `cargo xtask guide` has taken them out of `docs/guide` and compiled them. What a chapter leaves behind is found out as in any
-//! other suite, but for the files that its programs are there to write.
+//! `cargo xtask guide` has extracted them from `docs/guide` and compiled them. The leak check
+//! applies as in any suite, except for the files that a program is there to write.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,6 +1,8 @@
-//! A child that breaks the rules, as a real process: its parent lives, stays small and quiet, answers others, and ends in time.
+//! A child process that violates the protocol. Its parent stays up, within its bounds for memory,
+//! processor and log, keeps answering others and shuts down in time.
 //!
-//! Each act of `hostile` is played directly below the controller and behind an honest agent, which must not be lost.
+//! Each attack of `hostile` runs directly below the controller and behind an honest agent, which
+//! must survive.
 
 use offshoot_tests::Leaks;
 use offshoot_tests::hostile::Outlook::{Ends, NotUp, Stays};

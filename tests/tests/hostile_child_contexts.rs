@@ -1,4 +1,5 @@
-//! A child that makes contexts of its own, as many as it likes: what is held because of its link is bounded as for one.
+//! A child that makes up any number of contexts. Memory held for its link is bounded as for one
+//! context.
 
 use offshoot::{Blob, Context, Handle, Policy};
 use offshoot_test_agent::channel_ends;

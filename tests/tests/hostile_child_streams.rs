@@ -1,5 +1,5 @@
-//! A child that was given ends of channels and pipes, chains and handles, and breaks their rules: those who share them with
-//! it go on, nobody grows, and when it is gone nothing of it is left.
+//! A child that misuses channels, pipes, chains and handles given to it. Others that share them are
+//! unaffected, memory is bounded, and no state is left once the child is gone.
 
 use std::io::Read as _;
 use std::sync::{Arc, Condvar, Mutex};

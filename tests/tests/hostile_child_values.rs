@@ -1,5 +1,5 @@
-//! A child that answers with contexts and ends of channels and pipes that are not its own: nothing runs that it names, nobody is
-//! reached that it may not name, and whoever asked is told. And what honest contexts give each other goes on.
+//! A child that returns contexts and channel ends that are not its own. It can run nothing and
+//! reach nobody that way, the caller gets an error, and honest contexts are unaffected.
 
 use std::path::PathBuf;
 

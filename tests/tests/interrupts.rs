@@ -1,4 +1,4 @@
-//! Signals that ask the command to end: the first is the program's own, the second ends everything.
+//! Signals to the command line. The first is passed on to the programs, the second ends everything.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStdout, Command, Stdio};

@@ -1,4 +1,4 @@
-//! Job control by real shells at a real terminal: Ctrl-Z, `fg`, `bg`, and what a question for a password makes of them.
+//! Job control by real shells at a real terminal: Ctrl-Z, `fg`, `bg`, and password prompts.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! Joining: processes of the same user that become contexts of their own accord, and all who may not.
+//! Processes of the same user that join a tree by a socket, and everyone who may not.
 
 use std::fs::{self, Permissions};
 use std::io::{Read as _, Write as _};

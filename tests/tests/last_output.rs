@@ -1,4 +1,4 @@
-//! Last words: what was printed, logged and done right before an end arrives.
+//! Output printed and logged right before a shutdown. It arrives.
 
 use std::io::Read as _;
 use std::sync::OnceLock;

@@ -1,4 +1,5 @@
-//! A program's `tracing` subscriber may be slow, call back, panic or hang: it holds up nothing but the log.
+//! A program's `tracing` subscriber that is slow, reentrant, panics or hangs. It delays nothing but
+//! the log.
 
 use std::fmt::Debug;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -1,5 +1,5 @@
-//! What agents log and print arrives as it was, filtered where it is logged, counted where it is too much; and contexts say what
-//! they are about when they are asked.
+//! Log records and output of agents, and dumps of contexts. Records are filtered at their origin,
+//! arrive unchanged, and are counted when dropped.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,4 +1,5 @@
-//! Agents that do not have the functions of this program: found out when they are connected, and not at a call.
+//! Agents built without the functions of this program. Detected when connecting, except for the
+//! stock agent.
 
 use offshoot::{CallError, ConnectErrorKind, Error, Router, remote, stock};
 use offshoot_test_agent as own;

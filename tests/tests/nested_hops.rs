@@ -1,5 +1,5 @@
-//! Hops behind hops: each child is started by its parent from the parent's own image, and a whole chain is ordered in
-//! one breath.
+//! Hops through other hops. Each parent starts its child from its own image, and a whole chain is
+//! sent without waiting.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,5 @@
-//! Paths between contexts that are not each other's ancestors: cut off by default, opened and closed by the root alone.
+//! Paths between contexts that are not each other's ancestors: closed by default, opened and closed
+//! only by the root.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Kernels without pidfds: ends of programs and hops are noticed all the same, and nothing goes on looking for ever.
+//! Kernels without pidfds. The end of a program or hop is still noticed, without polling forever.
 
 use std::time::Duration;
 

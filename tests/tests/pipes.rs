@@ -1,4 +1,5 @@
-//! Byte streams between contexts: whatever end is where, all bytes arrive, and how it ended is told.
+//! Byte streams between contexts. All bytes arrive wherever the ends are, and end, failure and loss
+//! are distinguished.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Programs in a context: their words as given, their streams as they come, their end as it was.
+//! Programs in a context: arguments, environment, streams and exit status.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};

@@ -1,4 +1,5 @@
-//! Routers: trees that begin and end in one process, whatever happens, and the router of where a function runs.
+//! Routers: the life of a tree in its process, several trees in one process, and the router of a
+//! function.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::channel;

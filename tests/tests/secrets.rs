@@ -1,4 +1,4 @@
-//! Where passwords are after they were needed, and who may look into an agent.
+//! Passwords in the memory of processes, and access to agents by other users.
 
 use std::fs;
 use std::path::Path;

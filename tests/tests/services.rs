@@ -1,4 +1,4 @@
-//! What lives with a context: state that its calls share, and handles of a program's own.
+//! State that lives with a context, and handlers of a program's own.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Signals between a program and what it starts: nothing of the one's dispositions reaches the other, on any host.
+//! Signal dispositions across hops and programs. None is inherited, on any host.
 
 use offshoot::{Error, Reason, stock};
 use offshoot_tests::process::{eventually, signal};

@@ -1,4 +1,4 @@
-//! Hosts that vanish without a word: no end of file, no reset. Only heartbeats tell.
+//! Hosts that vanish without an end of file or a reset. Heartbeats detect them.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Hops by ssh to a real sshd: how a host is named, who is trusted, how one gets in, and what is left undisturbed.
+//! Hops through a real sshd: naming of hosts, host keys, authentication, and settings for
+//! interactive sessions.
 
 use std::fs;
 use std::path::Path;

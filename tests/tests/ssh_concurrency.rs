@@ -1,4 +1,5 @@
-//! Many hops that go the same way: no more at once than a server takes, and again where one was dropped.
+//! Many concurrent hops to one server or jump host. They stay below its `MaxStartups`, and dropped
+//! connections are retried.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! Hops by ssh that cannot be taken: each error has its kind, names the context and the hop, says why, and says what
-//! can be done.
+//! Failed hops through ssh. Each error has its kind, names the context and the hop, gives the
+//! reason and a hint.
 
 use std::net::TcpListener;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What ssh asks and is told: whose question it is, who answers it, and what is in force only where it was asked for.
+//! Prompts of ssh: which are answered, with what, and which fail the hop.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The ends of a program's streams: what is still written by others when it has ended arrives, and silence ends them.
+//! The end of a program's output. What other processes still write arrives; a stream held open in
+//! silence ends.
 
 use std::time::Duration;
 

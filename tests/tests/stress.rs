@@ -1,4 +1,5 @@
-//! Many of everything, and little of what they need: descriptors, memory, uninterrupted system calls, readers.
+//! Large numbers and scarce resources: descriptors, memory, interrupted system calls, stalled
+//! readers.
 
 use std::fs;
 use std::io::{Read as _, Write as _};

@@ -1,4 +1,5 @@
-//! Hops by the real sudo, as users of every kind of rule, and by stubs where another sudo talks in another way.
+//! Hops through a real sudo for users under every kind of rule, and through stubs for other
+//! implementations.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! The end: whoever ends, and however, what is below it is gone, at every depth.
+//! The end of a tree. However a process ends, everything below it ends, at every depth.
 
 use std::io::{BufRead as _, BufReader};
 

@@ -1,4 +1,5 @@
-//! Several targets at one terminal: questions among output, progress without a newline, labels. And streams that are missing.
+//! Several targets at one terminal: prompts among output, progress without a newline, labels. Also
+//! missing standard streams.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

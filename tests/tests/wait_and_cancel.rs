@@ -1,4 +1,5 @@
-//! Waiting and giving up: what is cancelled, dropped or late ends at every hop, leaves nothing, and can be waited for in any way.
+//! Waiting, deadlines and cancellation. Work that is cancelled or late ends at every hop and leaves
+//! no state; replies can be awaited on any executor.
 
 use std::fs;
 use std::future::Future;

@@ -1,4 +1,5 @@
-//! Functions with the words of the attribute: who may call them, when they run, and what becomes of their errors and values.
+//! Functions for the options of `#[remote]`: who may call them, when they run, and how their errors
+//! and values arrive.
 
 use std::error::Error as _;
 use std::fmt;

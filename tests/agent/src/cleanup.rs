@@ -1,4 +1,4 @@
-//! Functions that have something to clean up when they are given up, each waiting in another way.
+//! Functions with a destructor that must run when they are cancelled, each waiting in another way.
 
 use std::path::{Path, PathBuf};
 use std::thread;

@@ -1,5 +1,7 @@
-//! Functions that give and take what names contexts. A hostile child answers them with bytes that it was told to say; an honest
-//! one, which can say only what is so, refuses.
+//! Functions that take and return contexts and channel ends.
+//!
+//! A hostile child answers them with the bytes it is told to say. An honest agent can only say the
+//! truth, and refuses.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! Functions that the suites call in other contexts, one for each form that a remote function can have.
+//! Functions that the suites call in other contexts, one for each form that a remote function can
+//! have.
 //!
 //! Both sides link this library: the suite for the types, the agent for the code.
 

@@ -1,4 +1,4 @@
-//! Functions that take long, and say what they see of being given up or late.
+//! Functions that take long and report whether they were cancelled or timed out.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

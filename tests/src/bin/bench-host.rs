@@ -1,7 +1,7 @@
-//! `bench-host DELAY_LINK ROUND_TRIP_MS MBIT`: the hosts of the bench, up until stdin is closed.
+//! `bench-host DELAY_LINK ROUND_TRIP_MS MBIT`: runs the hosts of the bench until stdin is closed.
 //!
-//! One sshd on loopback (`near`) and one behind a delayed path (`far`), both for the user who may sudo without a password.
-//! Prints one JSON object that says how to reach them.
+//! One sshd on loopback (`near`) and one behind a delayed path (`far`), both for the user with
+//! passwordless sudo. Prints one JSON object that says how to reach them.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;

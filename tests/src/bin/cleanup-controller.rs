@@ -1,6 +1,9 @@
-//! `cleanup-controller DEPTH MS END FOLDER`: a controller for the suite `cleanup`. It has functions of every kind wait in a context that is so
-//! many hops away, each with a file in the folder to remove in the end, which takes so long; says which process they run in;
-//! and ends as it is told: `return`, `exit`, `panic`, `drop` (the router, and goes on), or `wait` (for a signal).
+//! `cleanup-controller DEPTH MS END FOLDER`: a controller for the suite `cleanup`.
+//!
+//! It runs a function of every kind in a context that many hops away, each with a file in the
+//! folder that its destructor removes after so many milliseconds; prints the process in which they
+//! run; and ends as told: `return`, `exit`, `panic`, `drop` (the router, and continues), or `wait`
+//! (for a signal).
 
 use std::io::Write as _;
 use std::path::Path;

@@ -1,8 +1,10 @@
-//! Stands in for `ssh` and counts what a program sends through it: `counting-ssh [OPTIONS] HOST COMMAND...`.
+//! `counting-ssh [OPTIONS] HOST COMMAND...`: stands in for `ssh` and counts the bytes sent through
+//! it.
 //!
-//! The command runs here, in `sh -c`, as sshd would run it; the host and all options are ignored. The file named by
-//! `COUNTING_SSH_LOG` always holds three numbers: bytes of the command, bytes sent to its stdin, bytes that
-//! came back. They are what a link would carry before ssh compresses and encrypts it, the same for every caller.
+//! The command runs locally in `sh -c`, as sshd would run it; the host and all options are ignored.
+//! The file named by `COUNTING_SSH_LOG` always holds three numbers: bytes of the command, bytes
+//! sent to its stdin, bytes that came back. A link would carry these before ssh compresses and
+//! encrypts them, so they compare programs fairly.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

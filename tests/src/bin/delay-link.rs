@@ -1,8 +1,8 @@
-//! `delay-link NS_A IP_A NS_B IP_B ONE_WAY_MS [MBIT]`: joins two network namespaces by a path with a delay, and with a rate
-//! where one is given, in megabits per second each way.
+//! `delay-link NS_A IP_A NS_B IP_B ONE_WAY_MS [MBIT]`: joins two network namespaces by a path with
+//! a delay, and with a rate if one is given, in megabits per second each way.
 //!
-//! A namespace is a path such as `/run/netns/a` or `/proc/PID/fd/N`. Prints `ready` when both ends have their
-//! addresses, then carries packets until it is killed; the devices vanish with it.
+//! A namespace is a path such as `/run/netns/a` or `/proc/PID/fd/N`. Prints `ready` when both ends
+//! have their addresses, then carries packets until it is killed; the devices vanish with it.
 
 use std::fs::File;
 use std::io::{self, Write as _};

@@ -1,10 +1,12 @@
-//! A controller that is about to end, for the suite `teardown`: it grows a tree, starts every kind of program that is hard
-//! to get rid of in each context of it, says `ready` with all their process numbers, and ends as it is told.
+//! `dying-controller locals|ssh END [CONFIG]`: a controller that is about to end, for the suites
+//! `teardown`, `guard` and `detach`.
 //!
-//! The line has a word `PROCESS:PROGRAM,PROGRAM,...` for each context, the controller itself first.
+//! It grows a tree, starts every kind of program that is hard to end in each context of it, prints
+//! one line with all their process ids, and ends as told. The line has a word
+//! `PROCESS:PROGRAM,PROGRAM,...` for each context, the controller itself first, then `ready`.
 //!
-//! `dying-controller locals|ssh END [CONFIG]`, where END is `wait` (for a signal), `let-go` (the same, having let a program go in each context: their
-//! numbers follow `ready`), `return`, `exit` or `panic`.
+//! END is `wait` (for a signal), `let-go` (the same, after detaching a program in each context:
+//! their ids follow `ready`), `return`, `exit` or `panic`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 

@@ -1,5 +1,5 @@
-//! `epoll-no-memory FROM TO PROGRAM WORDS...` executes a program to which the kernel refuses, for want of memory, to watch
-//! descriptors whose numbers lie from FROM up to TO, itself not counted.
+//! `epoll-no-memory FROM TO PROGRAM WORDS...`: executes a program for which `epoll_ctl` fails with
+//! `ENOMEM` when it adds a descriptor in `FROM..TO`.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;

@@ -1,7 +1,8 @@
-//! A program that joins a tree, or has one that others join, for the suite `joining`: it does what it is told on stdin, a line at
-//! a time, and answers each with a line.
+//! `join-peer join|listen PATH`: joins a tree, or has one that others join, for the suite
+//! `joining`.
 //!
-//! `join-peer join|listen PATH`, then one of the words below; `join-peer knock PATH TEXT` only connects, and says what it hears.
+//! It reads commands from stdin, one a line, and answers each with a line. `join-peer knock PATH
+//! TEXT` only connects, sends the text and prints the answer.
 
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::os::unix::net::UnixStream;

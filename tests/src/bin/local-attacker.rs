@@ -1,7 +1,9 @@
-//! `local-attacker USER ACT PROOF FOLDER...` is another user of a host, who would like somebody else to execute a program of his.
+//! `local-attacker USER ACT PROOF FOLDER...`: another user of a host, who wants root to execute a
+//! program of theirs.
 //!
-//! He knows the names that stage 0 uses, and makes them his own before it, or exchanges what it has made. Says `ready`
-//! when all is laid out, goes on until its stdin ends, and then says what was touched of his.
+//! It knows the names that stage 0 uses and creates them first, or swaps files that stage 0 has
+//! created. Prints `ready` when the files are in place, continues until stdin ends, and then prints
+//! which of its files were touched.
 
 use std::ffi::CString;
 use std::fs;

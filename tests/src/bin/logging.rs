@@ -1,5 +1,4 @@
-//! A program that logs as its first word says, brings up a context and has it log: what it writes is looked at by the suite
-//! `logs`.
+//! Logs as its first argument says, connects a context and makes it log, for the suite `logs`.
 
 use offshoot::{Router, log_to_file, log_to_stderr};
 use offshoot_test_agent::log_everywhere;

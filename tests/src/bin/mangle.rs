@@ -1,12 +1,13 @@
-//! A bad wire: `mangle HOW NUMBER COMMAND...` runs the command and copies its own stdin to the command's, not faithfully.
+//! `mangle HOW NUMBER COMMAND...`: a faulty wire. Runs the command and copies its own stdin to the
+//! command's, with a fault.
 //!
 //! * `cut N`: N bytes arrive, then the command's stdin is closed.
 //! * `stall N`: N bytes arrive, then nothing more, and stdin stays open.
-//! * `flip N`: one bit of byte N is another.
+//! * `flip N`: one bit of byte N is flipped.
 //! * `lose N`: byte N does not arrive.
-//! * `pieces N`: all arrives, N bytes at a time.
+//! * `pieces N`: everything arrives, N bytes at a time.
 //!
-//! The command's stdout and stderr are this program's; so is its exit status.
+//! The command's stdout, stderr and exit status are passed through.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;

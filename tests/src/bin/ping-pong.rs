@@ -1,6 +1,8 @@
-//! `ping-pong COUNT`: the floor of every call, a message of 100 bytes to another process and back over two pipes.
+//! `ping-pong COUNT`: the lower bound for any call, a message of 100 bytes to another process and
+//! back over two pipes.
 //!
-//! Blocking reads and writes, no framing, no protocol. Prints the median round trip in seconds as a JSON array of one.
+//! Blocking reads and writes, no framing, no protocol. Prints the median round trip in seconds as a
+//! JSON array of one.
 
 use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};

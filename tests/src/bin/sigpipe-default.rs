@@ -1,5 +1,8 @@
-//! `sigpipe-default JOIN_PEER FOLDER`: a program that SIGPIPE would end, as most are that Rust has not started. It loses hosts, and trees that
-//! it has joined, while it writes to them, and says at last that it is still there.
+//! `sigpipe-default JOIN_PEER FOLDER`: a program that SIGPIPE would end, as it would end most
+//! programs not started by Rust.
+//!
+//! It loses hosts, and trees that it has joined, while it writes to them, and prints that it is
+//! still running.
 
 use std::error::Error;
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -1,6 +1,7 @@
-//! `slow-path [--round-trip MS] [--rate MBIT] -- COMMAND...`: runs a command where the host `far` is reached over a path with a delay.
+//! `slow-path [--round-trip MS] [--rate MBIT] -- COMMAND...`: runs a command that reaches the host
+//! `far` over a path with a delay.
 //!
-//! `cargo xtask slow-path` starts it in the sandbox. Ends with the command's status.
+//! `cargo xtask slow-path` starts it in the sandbox. Ends with the command's exit status.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;

@@ -1,6 +1,8 @@
-//! `threaded`: a program that has threads before it calls `init`, as one under `#[tokio::main]` has: as many as the variable
-//! `THREADS` says, and that many more which it has waited for. It says what became of a tree that sends it. With `AGENT` set it
-//! is an agent of a program's own.
+//! `threaded`: a program with threads before it calls `init`, as under `#[tokio::main]`.
+//!
+//! It starts as many as the variable `THREADS` says, and as many again that it joins first. Prints
+//! the outcome of a tree that would send this program. With `AGENT` set it is an agent of a
+//! program's own.
 
 use std::error::Error;
 use std::thread;

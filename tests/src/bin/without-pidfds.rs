@@ -1,4 +1,4 @@
-//! `without-pidfds PROGRAM WORDS...` executes a program on a kernel that has none.
+//! `without-pidfds PROGRAM WORDS...`: executes a program as on a kernel without pidfds.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;

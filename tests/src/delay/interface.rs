@@ -1,4 +1,4 @@
-//! The few ioctls that give a namespace its loopback and a TUN device with an address.
+//! The ioctls that give a namespace its loopback and a TUN device with an address.
 //!
 //! All act on the network namespace of the calling thread.
 

@@ -1,8 +1,9 @@
-//! The wire of a delayed path: moves packets between two TUN devices, each after the same time, no faster than its rate.
+//! The wire of a delayed path: forwards packets between two TUN devices, each after the same delay,
+//! no faster than the rate.
 //!
-//! One thread, one loop. As the delay is the same for all, a queue per direction keeps the order and the next deadline is
-//! that of its head. The queue has no bound, so the wire itself loses nothing: what is under way is bounded by the windows
-//! of those who send.
+//! One thread, one loop. The delay is the same for all packets, so a queue per direction keeps the
+//! order and its head has the next deadline. The queue has no bound, so the wire itself loses
+//! nothing: the windows of the senders bound the packets in flight.
 
 use std::collections::VecDeque;
 use std::fs::File;

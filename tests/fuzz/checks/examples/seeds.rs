@@ -1,5 +1,6 @@
-//! Writes the seeds of the corpora, whole and sensible inputs that a fuzzer would need long to find:
-//! `cargo run --package offshoot-fuzz-checks --example seeds`. What it writes is named `seed-...`; the rest was found.
+//! Writes the seeds of the corpora, whole and sensible inputs that a fuzzer would need long to
+//! find: `cargo run --package offshoot-fuzz-checks --example seeds`. These files are named
+//! `seed-...`; a fuzzer has found the others.
 
 use offshoot_agent::Filter;
 use offshoot_agent::connect::methods::{Method, Ssh, Sudo};

@@ -1,4 +1,5 @@
-//! What a child and its parent say first: hello and boot, as bytes that may be anything and as values that must arrive.
+//! Handshake of parent and child: hello and boot messages, from arbitrary bytes and as values that
+//! must arrive.
 
 use crate::input::Input;
 use crate::messages::written_again;

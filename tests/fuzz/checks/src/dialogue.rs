@@ -1,7 +1,8 @@
 //! The dialogue of prompts and the watcher of bootstraps against bytes in any pieces.
 //!
-//! What an unfinished line means depends on where a program pauses, so the acts may depend on where bytes are cut. They may
-//! not depend on cuts at which nothing was done; and whatever the cuts, a password is typed once, and only to a prompt.
+//! The meaning of an unfinished line depends on where a program pauses, so the actions may depend
+//! on where bytes are split. They may not depend on a split at which nothing was done; and however
+//! the bytes are split, a password is typed once, and only at a prompt.
 
 use crate::input::{Input, pieces};
 use crate::messages::rule;

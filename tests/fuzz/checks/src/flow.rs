@@ -1,4 +1,4 @@
-//! Credit: both halves of a flow against the plainest description of them, in numbers that cannot overflow.
+//! Credit: both halves of a flow against a plain model in numbers that cannot overflow.
 
 use crate::input::Input;
 use offshoot_agent::flow::{GROWTH_OF_ALL, INITIAL_WINDOW, Incoming, MAX_WINDOW, Outgoing, Violation};

@@ -1,4 +1,5 @@
-//! The frame decoder: the same frames however a stream is cut, exactly those that were encoded, and no more kept than came.
+//! The frame decoder: a stream yields the same frames however it is split, exactly those that were
+//! encoded, and never buffers more than has arrived.
 
 use crate::input::{Input, pieces};
 use crate::memory;

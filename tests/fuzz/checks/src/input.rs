@@ -1,4 +1,5 @@
-//! The bytes of a fuzzer as a source of decisions. Once they are used up everything is zero, so that each check ends.
+//! The bytes of a fuzzer as a source of decisions. Once they are used up every decision is zero, so
+//! each check ends.
 
 /// Bytes that are still to be used.
 pub struct Input<'a>(pub &'a [u8]);

@@ -1,7 +1,9 @@
-//! What each fuzz target checks, without a fuzzer: bytes in, a panic where a promise is broken.
+//! The check of each fuzz target, without a fuzzer: takes bytes and panics if a promise is
+//! violated.
 //!
-//! The targets in `tests/fuzz/fuzz_targets` are one line around these, and `tests/corpus.rs` runs them on every file of the
-//! corpus with the ordinary tests. A check draws all it decides from its bytes, so what it found once it finds again.
+//! The targets in `tests/fuzz/fuzz_targets` are one line around these checks, and `tests/corpus.rs`
+//! runs them on every file of the corpus with the ordinary tests. A check takes all decisions from
+//! its bytes, so every failure can be reproduced.
 
 pub mod boot;
 pub mod dialogue;

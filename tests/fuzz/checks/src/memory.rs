@@ -1,4 +1,4 @@
-//! Counts what a piece of work allocates: a length in a message must not make its reader allocate for it.
+//! Allocation counter: a length in a message must not make its reader allocate for it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

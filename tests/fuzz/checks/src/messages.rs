@@ -1,5 +1,5 @@
-//! The codec's message types: bytes of any kind are read or refused without more memory than they could fill, what was
-//! read is written the same for ever, and values arrive as they were.
+//! Message types of the codec. Arbitrary bytes are decoded or refused without allocating more than
+//! they could fill, a decoded value always encodes to the same bytes, and values round-trip.
 
 use crate::input::{Input, as_arrived};
 use crate::memory;

@@ -1,5 +1,5 @@
-//! Messages that name contexts and ends of channels and pipes, from all who can say them: what is read leads to hubs alone, and to
-//! those whom the one who says it may name.
+//! Messages that name contexts and ends of channels and pipes, from every possible sender. A
+//! decoded name leads only to hubs, and only to contexts that the sender may name.
 
 use crate::input::Input;
 use offshoot_agent::codec::to_bytes;

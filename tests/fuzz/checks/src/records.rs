@@ -1,5 +1,5 @@
-//! The records of chains and channels: whatever pieces they come in, the same come out; no length in them makes anybody hold
-//! more than has come; and what is no record, no greeting and no message is refused.
+//! Records of chains and channels. They do not depend on how their bytes are split, no length makes
+//! a reader buffer more than has arrived, and invalid records, greetings and messages are refused.
 
 use crate::input::{Input, as_arrived, pieces};
 use crate::memory;

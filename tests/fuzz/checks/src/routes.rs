@@ -1,6 +1,8 @@
-//! A small tree of nodes in memory, driven by bytes: connects, calls, streams, ends, losses, and forged frames on any link.
+//! A small tree of nodes in memory, driven by bytes: connects, calls, streams, ends, losses, and
+//! forged frames on any link.
 //!
-//! What must hold is in `record`; how bytes get from node to node is in `world`. Here the bytes are read.
+//! This file reads the bytes. The invariants are in `record`; `world` carries bytes from node to
+//! node.
 
 mod forge;
 mod record;

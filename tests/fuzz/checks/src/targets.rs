@@ -1,5 +1,5 @@
-//! The grammar of targets: any text is read or refused with its place; what was read is written as it is read, and any
-//! target that can be is written so that it reads as itself.
+//! The grammar of targets. Any text is parsed or refused with the position of the error, and
+//! parsing and printing round-trip.
 
 // The command line is a program and no library, so its module is compiled in from where it is.
 #[expect(dead_code, unreachable_pub, reason = "the check does not need all of the grammar's faces")]

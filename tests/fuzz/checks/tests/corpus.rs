@@ -1,4 +1,5 @@
-//! Every file of the corpus through its check, with the ordinary tests: what a fuzzer found once stays found.
+//! Every file of the corpus through its check, with the ordinary tests, so that no failure found by
+//! a fuzzer returns.
 
 use offshoot_fuzz_checks::CHECKS;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
-//! What a frame costs, in entries of maps and lists that a node looks at: a constant and its length, whatever is outstanding.
+//! The cost of a frame, counted in entries of maps and lists that a node visits: a constant and its
+//! length, whatever is outstanding.
 //!
-//! A node is loaded with very much of something, and with a little of it; then each kind of frame that a child may send
-//! has to cost the same with both.
+//! A node is loaded with very much of something, and with a little of it; each kind of frame that a
+//! child may send must cost the same with both.
 
 use offshoot_agent::Filter;
 use offshoot_agent::codec::to_bytes;

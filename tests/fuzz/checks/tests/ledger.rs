@@ -1,5 +1,5 @@
-//! What a node holds because of those behind one link: bounded however many contexts they are, and never so that messages
-//! that wait for their rest wait for each other.
+//! Bytes that a node holds for the contexts behind one link: bounded for any number of contexts,
+//! and never so that incomplete messages block each other.
 
 use offshoot_agent::codec::to_bytes;
 use offshoot_agent::flow::FIRST_WINDOW;

@@ -1,4 +1,4 @@
-//! What the hostile child does, by name.
+//! Attacks of the hostile child, by name.
 
 use std::fs::File;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! What the hostile child does with contexts that it makes up: numbers are granted to it, and each becomes a context by its word.
+//! Attacks with made-up contexts: the child is granted ids and announces each as a context.
 
 use std::sync::mpsc::Receiver;
 

@@ -1,9 +1,11 @@
-//! A child that speaks the protocol badly: `hostile HOW STATUS SHELL...` stands in for the shell of a hop.
+//! `hostile HOW STATUS SHELL...`: a child that violates the protocol, in place of the shell of a
+//! hop.
 //!
-//! It starts the real shell with the words it was given and passes everything on, both ways, until a real agent has said
-//! hello. Then it takes that one's place, with its greeting, name and numbers, and does what HOW says; see [`attacks`]. To the
-//! file STATUS it writes a line for each step: `begun PID`, `child PID` for each process that it leaves behind, and at last
-//! `over`, and how: `Done`, `Blocked` (nobody reads what it writes) or `Closed`.
+//! It starts the real shell with the given words and forwards everything, both ways, until a real
+//! agent has sent its hello. Then it replaces that agent, with its greeting, name and ids, and runs
+//! the attack HOW; see [`attacks`]. It writes a line for each step to the file STATUS: `begun PID`,
+//! `child PID` for each process that it leaves behind, and at last `over` with the outcome: `Done`,
+//! `Blocked` (nobody reads its frames) or `Closed`.
 
 mod attacks;
 mod contexts;

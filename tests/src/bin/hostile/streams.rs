@@ -1,4 +1,4 @@
-//! What the hostile child does with the ends of channels and pipes that it is given, with chains, and with what a program offers.
+//! Attacks with ends of channels and pipes, with chains, and with the handlers of a program.
 
 use std::collections::HashMap;
 use std::sync::mpsc::Receiver;

@@ -1,4 +1,5 @@
-//! What the hostile child answers where contexts and ends of channels and pipes are asked for: whatever the suite has it say.
+//! Forged replies where contexts and ends of channels and pipes are expected. The suite chooses
+//! their bytes.
 
 use std::sync::mpsc::Receiver;
 

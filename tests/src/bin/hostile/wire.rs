@@ -1,4 +1,4 @@
-//! How the hostile child speaks: frames that are well-formed, whatever they say, and bytes that are not.
+//! Output of the hostile child: well-formed frames with any content, and raw bytes.
 
 use std::fs::File;
 use std::io::{self, Write as _};

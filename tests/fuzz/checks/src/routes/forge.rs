@@ -1,4 +1,4 @@
-//! Frames that nobody would send who keeps to the rules, put on a link as if its other end had sent them.
+//! Forged frames that violate the protocol, put on a link as if its other end had sent them.
 
 use super::record::{FORGED, FORGED_TEXT};
 use super::world::{UP, World};

@@ -1,7 +1,8 @@
-//! What was really said by whom, and what therefore may arrive.
+//! Record of the bytes that each context really sent, and therefore of those that may arrive.
 //!
-//! Honest bytes are below 0x80 and follow from sender, flow and offset; forged ones are [`FORGED`]. A link is forged on
-//! in one direction; whoever is behind it, seen from where the frame comes out, may be spoken for, and nobody else.
+//! Honest bytes are below 0x80 and follow from sender, flow and offset; forged bytes are
+//! [`FORGED`]. A link is forged on in one direction; only the contexts behind it, seen from where
+//! the frame comes out, may be impersonated.
 
 use super::world::Cable;
 use offshoot_agent::flow::{INITIAL_WINDOW, MAX_WINDOW};

@@ -1,4 +1,4 @@
-//! The tree: nodes, the cables between them, and what the broker of each would do.
+//! The tree: nodes, the cables between them, and the actions of each broker.
 
 use super::record::{self, Record};
 use offshoot_agent::Filter;
