@@ -33,10 +33,11 @@ impl DelayedPath {
     /// The server's address.
     pub const FAR: Ipv4Addr = Ipv4Addr::new(10, 231, 9, 2);
 
-    /// Joins two new namespaces; `program` is the built `delay-link`, `round_trip` the time there and back.
+    /// Joins two new namespaces; `program` is the built `delay-link`, `round_trip` the time there
+    /// and back.
     ///
     /// # Panics
-    /// When the link does not come up.
+    /// Panics if the link does not come up.
     pub fn new(program: &Path, round_trip: Duration) -> Self {
         Self::with_rate(program, round_trip, None)
     }
@@ -44,7 +45,7 @@ impl DelayedPath {
     /// The same with a rate, in megabits per second each way.
     ///
     /// # Panics
-    /// When the link does not come up.
+    /// Panics if the link does not come up.
     pub fn with_rate(program: &Path, round_trip: Duration, megabits: Option<u32>) -> Self {
         let (near, far) = (NetNs::new(), NetNs::new());
         let one_way = round_trip / 2;
@@ -65,7 +66,7 @@ impl DelayedPath {
     /// Makes the path a black hole: what is sent goes nowhere, and no end is told so.
     ///
     /// # Panics
-    /// When the kernel refuses it.
+    /// Panics if the kernel refuses it.
     pub fn cut(&self) {
         self.far.within(|| interface::bring_down("delayed")).expect("root may take its own interface down");
     }

@@ -41,11 +41,11 @@ pub struct DyingController {
 }
 
 impl DyingController {
-    /// Starts one and waits until everything is up; `program` is the path of the binary `dying-controller`, `depth` and `end` are
-    /// its words.
+    /// Starts one and waits until everything is up; `program` is the path of the binary
+    /// `dying-controller`, `depth` and `end` are its words.
     ///
     /// # Panics
-    /// When it fails.
+    /// Panics if it fails.
     pub fn start(program: &str, depth: &str, end: &str) -> Self {
         let server = (depth == "ssh").then(|| Sshd::start("web1"));
         let before: BTreeSet<u32> = all().into_keys().collect();
@@ -73,8 +73,8 @@ impl DyingController {
             started: before,
             _server: server,
         };
-        // Shells that only start something end by themselves, and those of what was let go have not started it yet: neither may
-        // be counted.
+        // Shells that only start something end by themselves, and those of what was let go have not
+        // started it yet: neither may be counted.
         let settled = eventually(LIMIT, || {
             let everyone = all();
             let mut new = everyone.values().filter(|seen| !dying.started.contains(&seen.pid));
@@ -95,7 +95,8 @@ impl DyingController {
         let guard = children.into_iter().find(|seen| seen.arguments == "offshoot: controller");
         dying.places[0].guard = guard.map_or(0, |seen| seen.pid);
         let before = std::mem::take(&mut dying.started);
-        // One that ends at once, having been told to, may be gone by now; one that was told to wait may not.
+        // One that ends at once, having been told to, may be gone by now; one that was told to wait
+        // may not.
         dying.started = all().into_keys().filter(|pid| !before.contains(pid)).collect();
         dying.started.retain(|pid| !dying.let_go.contains(pid) && !spared.contains(pid));
         dying
@@ -104,7 +105,7 @@ impl DyingController {
     /// Asserts that nothing has ended by itself.
     ///
     /// # Panics
-    /// When something has.
+    /// Panics if something has.
     #[track_caller]
     pub fn expect_all_up(&self) {
         assert!(self.started.len() > 40, "programs, their children and agents: {:?}", self.started);
@@ -123,8 +124,8 @@ impl DyingController {
         self.started.iter().copied().filter(|pid| !near.contains(pid) && *pid != self.controller()).collect()
     }
 
-    /// Everything that is to end with the contexts from `first` on: guards, agents, what is below them, and what was
-    /// started in them, wherever that is now.
+    /// Everything that is to end with the contexts from `first` on: guards, agents, what is below
+    /// them, and what was started in them, wherever that is now.
     pub fn from_on(&self, first: usize) -> BTreeSet<u32> {
         let places = &self.places[first..];
         let guards = places.iter().flat_map(|place| {
@@ -137,7 +138,7 @@ impl DyingController {
     /// Asserts that all of these end in time.
     ///
     /// # Panics
-    /// When one does not.
+    /// Panics if one does not.
     #[track_caller]
     pub fn expect_gone(&self, processes: &BTreeSet<u32>, how: &str) {
         let gone = eventually(PROMISE, || processes.iter().all(|pid| ended(*pid)));
@@ -150,7 +151,7 @@ impl DyingController {
     /// Asserts that the controller ends, and everything with it.
     ///
     /// # Panics
-    /// When something does not.
+    /// Panics if something does not.
     #[track_caller]
     pub fn expect_nothing_left(mut self, how: &str) {
         wait_for(&mut self.child, LIMIT).unwrap_or_else(|| panic!("{how}: the controller does not end"));
@@ -160,7 +161,7 @@ impl DyingController {
     /// Kills the controller as well and asserts that everything ends.
     ///
     /// # Panics
-    /// When something does not.
+    /// Panics if something does not.
     #[track_caller]
     pub fn kill(self, how: &str) {
         signal(self.controller(), Signal::SIGKILL);

@@ -8,7 +8,8 @@ use crate::run::{Run, offshoot_binary};
 use crate::sshd::Sshd;
 use crate::users::DEPLOY;
 
-/// Stands for output that differs from run to run: for the rest of a line, or, as a line, for any number of lines.
+/// Stands for output that differs from run to run: for the rest of a line, or, as a line, for any
+/// number of lines.
 const ANYTHING: &str = "...";
 
 /// A fenced block of a paper.
@@ -51,7 +52,7 @@ pub fn hosts(comment: &str) -> Option<Vec<Sshd>> {
 /// A host as the papers speak of it: its user may become anybody by sudo.
 ///
 /// # Panics
-/// When it does not start.
+/// Panics if it does not start.
 #[must_use]
 pub fn host(name: &str) -> Sshd {
     Sshd::named(name).client_line(format!("User {}", DEPLOY.name)).start()
@@ -81,7 +82,8 @@ impl Drop for Key {
     }
 }
 
-/// Runs each command of a block of `console` and holds what it prints against what stands behind it; gives how many there were.
+/// Runs each command of a block of `console` and holds what it prints against what stands behind
+/// it; gives how many there were.
 ///
 /// # Errors
 /// The first that ends with another status than 0, writes to stderr, or prints something else.

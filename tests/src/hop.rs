@@ -15,7 +15,7 @@ use crate::sshd::Sshd;
 /// A tree of its own.
 ///
 /// # Panics
-/// When the system gives no threads or descriptors.
+/// Panics if the system gives no threads or descriptors.
 pub fn router() -> Router {
     crate::require_sandbox();
     Router::new().expect("a broker's thread and descriptors are to be had")
@@ -24,7 +24,7 @@ pub fn router() -> Router {
 /// Whether the context answers a call, and what it knows of itself.
 ///
 /// # Panics
-/// When the hop failed or the call does.
+/// Panics if the hop failed or the call does.
 #[track_caller]
 pub fn up(result: Result<Context>) -> Facts {
     let context = result.unwrap_or_else(|error| panic!("{error}\nsaid: {:#?}", said(&error)));
@@ -34,7 +34,7 @@ pub fn up(result: Result<Context>) -> Facts {
 /// What a context knows of itself, which it tells in a call.
 ///
 /// # Panics
-/// When the call fails.
+/// Panics if the call fails.
 #[track_caller]
 pub fn facts_of(context: &Context) -> Facts {
     context.call(facts {}).unwrap_or_else(|error| panic!("{context} does not answer: {error}"))
@@ -47,7 +47,7 @@ fn said(error: &Error) -> &[String] {
 /// The error of a hop that had to fail this way.
 ///
 /// # Panics
-/// When the hop was taken, or failed in another way.
+/// Panics if the hop was taken, or failed in another way.
 #[track_caller]
 pub fn refused(result: Result<Context>, kind: ConnectErrorKind) -> ConnectError {
     let error = match result {
@@ -62,7 +62,7 @@ pub fn refused(result: Result<Context>, kind: ConnectErrorKind) -> ConnectError 
 /// Asserts that the message of `error` is whole: context, hop, reason, and each of `parts`.
 ///
 /// # Panics
-/// When one is missing.
+/// Panics if one is missing.
 #[track_caller]
 pub fn assert_says(error: &ConnectError, parts: &[&str]) {
     let text = error.to_string();
@@ -73,11 +73,11 @@ pub fn assert_says(error: &ConnectError, parts: &[&str]) {
     }
 }
 
-/// The agent among the processes of this machine, not its guard: process numbers are the context's own, which in a pid namespace of
-/// its own are not ours.
+/// The agent among the processes of this machine, not its guard: process numbers are the context's
+/// own, which in a pid namespace of its own are not ours.
 ///
 /// # Panics
-/// When there is not exactly one agent of that context.
+/// Panics if there is not exactly one agent of that context.
 #[track_caller]
 pub fn agent_of(context: &Context) -> Seen {
     let title = format!("offshoot: {context}");
@@ -92,7 +92,8 @@ pub fn sessions(server: &Sshd) -> usize {
     server.log().matches("Starting session: command").count()
 }
 
-/// A program that notes each start and then becomes its arguments: put before the words of a shell, it counts attempts.
+/// A program that notes each start and then becomes its arguments: put before the words of a shell,
+/// it counts attempts.
 #[derive(Debug)]
 pub struct Counter {
     scratch: ScratchDir,
@@ -102,7 +103,7 @@ impl Counter {
     /// One that has counted nothing.
     ///
     /// # Panics
-    /// When its script cannot be written.
+    /// Panics if its script cannot be written.
     pub fn new() -> Self {
         let scratch = ScratchDir::new("counter");
         let mut script = "#!/bin/sh\n".to_owned();
@@ -139,7 +140,7 @@ impl Traps {
     /// Traps with these names.
     ///
     /// # Panics
-    /// When they cannot be written.
+    /// Panics if they cannot be written.
     pub fn named(names: &[&str]) -> Self {
         let scratch = ScratchDir::new("traps");
         let script = format!("#!/bin/sh\necho \"$0\" >>{}/caught\nexit 1\n", scratch.path().display());

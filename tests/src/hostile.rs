@@ -15,20 +15,24 @@ use crate::records::Line;
 use crate::scratch::ScratchDir;
 use crate::tree::{ended, facts, resident};
 
-/// The longest that a call to an honest context may take beside a flood, on a busy machine: up to 2 MiB of the smallest
-/// frames, 80,000 of them, are before it at an agent that it shares with the hostile child.
+/// The longest that a call to an honest context may take beside a flood, on a busy machine: up to 2
+/// MiB of the smallest frames, 80,000 of them, are before it at an agent that it shares with the
+/// hostile child.
 pub const ANSWER: Duration = Duration::from_secs(20);
 /// The most that a controller or an agent may grow by because of one child.
 pub const GROWTH: u64 = 24 << 20;
 /// The longest that dropping a router takes (3.5 s), and as much again as a busy machine may add.
 pub const END: Duration = Duration::from_secs(5);
-/// How long the processor is looked at, and the most of it that a node may use meanwhile that has nothing to do.
+/// How long the processor is looked at, and the most of it that a node may use meanwhile that has
+/// nothing to do.
 const QUIET: Duration = Duration::from_millis(400);
 const QUIET_CPU: Duration = Duration::from_millis(60);
-/// The most records one child may have logged: 2,000 at once and 1,000 each second, and what a node says of it itself.
+/// The most records one child may have logged: 2,000 at once and 1,000 each second, and what a node
+/// says of it itself.
 const RECORDS: u64 = 2_200;
 const RECORDS_EACH_SECOND: u64 = 1_100;
-/// The most that one of them holds: 8 KiB of text, which may grow threefold as it is made harmless, and its fields.
+/// The most that one of them holds: 8 KiB of text, which may grow threefold as it is made harmless,
+/// and its fields.
 const RECORD_BYTES: usize = 26 << 10;
 /// The longest that the hostile child may take for its act.
 const ACT: Duration = Duration::from_secs(120);
@@ -97,7 +101,8 @@ pub enum Place {
 pub struct Attack {
     /// The root, which is under attack.
     pub router: Router,
-    /// Honest: below the controller, and, where the hostile child is behind an agent, that agent and another child of it.
+    /// Honest: below the controller, and, where the hostile child is behind an agent, that agent
+    /// and another child of it.
     pub honest: Vec<Context>,
     /// The hostile child.
     pub hostile: Context,
@@ -118,11 +123,11 @@ fn watch_log() {
 }
 
 impl Attack {
-    /// Brings up honest contexts, and the hostile one that is to do `how`; `program` is the built `hostile`. A call to it is
-    /// on its way at once.
+    /// Brings up honest contexts, and the hostile one that is to do `how`; `program` is the built
+    /// `hostile`. A call to it is on its way at once.
     ///
     /// # Panics
-    /// When an honest one does not come up.
+    /// Panics if an honest one does not come up.
     pub fn begin(program: &str, how: &str, place: Place, heartbeat: u32) -> Attack {
         Attack::with(None, program, how, place, heartbeat)
     }
@@ -130,7 +135,7 @@ impl Attack {
     /// The same where all agents have the functions of `offshoot-test-agent`.
     ///
     /// # Panics
-    /// When an honest one does not come up.
+    /// Panics if an honest one does not come up.
     pub fn with_functions(program: &str, how: &str, place: Place) -> Attack {
         Attack::with(Some(crate::tree::own_agents()), program, how, place, 0)
     }
@@ -182,10 +187,11 @@ impl Attack {
         fs::read_to_string(self.scratch.path().join("status")).unwrap_or_default()
     }
 
-    /// Calls honest contexts until the hostile one has done what it wanted, or for that long where it never ends.
+    /// Calls honest contexts until the hostile one has done what it wanted, or for that long where
+    /// it never ends.
     ///
     /// # Panics
-    /// When one does not answer in time, or the act does not end.
+    /// Panics if one does not answer in time, or the act does not end.
     pub fn hold_out(&self) {
         let mut rounds = 0;
         let over = || {
@@ -212,7 +218,7 @@ impl Attack {
     /// Asserts what has become of the hostile child's link.
     ///
     /// # Panics
-    /// When something else has.
+    /// Panics if something else has.
     pub fn expect(&mut self, outlook: Outlook) {
         let mut pending = self.pending.take().expect("asked once");
         let Attack { what, refused, .. } = &*self;
@@ -256,7 +262,7 @@ impl Attack {
     /// Asserts that memory and log have kept within their bounds and nobody spins.
     ///
     /// # Panics
-    /// When one has not.
+    /// Panics if one has not.
     pub fn expect_bounds(&self) {
         let what = &self.what;
         for (pid, before) in &self.memory {
@@ -278,10 +284,11 @@ impl Attack {
         }
     }
 
-    /// Asserts that the end comes in time, and ends what the hostile child has left behind outside of the tree.
+    /// Asserts that the end comes in time, and ends what the hostile child has left behind outside
+    /// of the tree.
     ///
     /// # Panics
-    /// When it does not.
+    /// Panics if it does not.
     pub fn end(self) {
         let what = &self.what;
         for context in &self.honest {
@@ -298,7 +305,8 @@ impl Attack {
     }
 }
 
-/// The processor time that the broker of a process has used: its thread `offshoot`, which in an agent is the first.
+/// The processor time that the broker of a process has used: its thread `offshoot`, which in an
+/// agent is the first.
 fn broker_time(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
     let broker = tasks

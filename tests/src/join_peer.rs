@@ -24,10 +24,11 @@ pub struct JoinPeer {
 }
 
 impl JoinPeer {
-    /// Starts the program at `program` with these words, as `user` where there is one, and waits for its first line.
+    /// Starts the program at `program` with these words, as `user` where there is one, and waits
+    /// for its first line.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// Panics if it cannot be started.
     pub fn start(program: &str, user: Option<User>, words: &[&str]) -> Self {
         let mut command = Command::new(program);
         command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -45,7 +46,7 @@ impl JoinPeer {
     /// One that has joined at `path`, and the number of its context.
     ///
     /// # Panics
-    /// When it could not join.
+    /// Panics if it could not join.
     #[track_caller]
     pub fn joined(program: &str, path: &Path) -> (Self, u32) {
         let peer = Self::start(program, None, &["join", path.to_str().expect("our own path")]);
@@ -69,7 +70,7 @@ impl JoinPeer {
     /// Tells it something without waiting for its answer.
     ///
     /// # Panics
-    /// When it has ended.
+    /// Panics if it has ended.
     pub fn tell(&mut self, order: &str) {
         let stdin = self.stdin.as_mut().expect("it was not told to end");
         writeln!(stdin, "{order}").expect("it reads");
@@ -81,7 +82,7 @@ impl JoinPeer {
     /// What went wrong, in its words.
     ///
     /// # Panics
-    /// When it has ended.
+    /// Panics if it has ended.
     #[track_caller]
     pub fn answer(&mut self) -> Result<String, String> {
         let line = self.line();
@@ -123,7 +124,7 @@ pub fn wanted_user() -> Option<String> {
 /// In the program: becomes this user, for good.
 ///
 /// # Panics
-/// When there is no such user, or it may not.
+/// Panics if there is no such user, or it may not.
 pub fn drop_privileges(user: &str) {
     let about = nix::unistd::User::from_name(user).expect("the file of users").expect("there is such a user");
     nix::unistd::setgroups(&[about.gid]).expect("root may");

@@ -34,7 +34,7 @@ pub use sshd::Sshd;
 /// Stops with one line when this process is not inside the sandbox of `cargo xtask test`.
 ///
 /// # Panics
-/// When `OFFSHOOT_SANDBOX` is not `1`.
+/// Panics if `OFFSHOOT_SANDBOX` is not `1`.
 pub fn require_sandbox() {
     let inside = std::env::var_os("OFFSHOOT_SANDBOX").is_some_and(|value| value == "1");
     assert!(
@@ -46,7 +46,8 @@ pub fn require_sandbox() {
 /// Notes that a test could not run here and why; the closing report of `cargo xtask test` lists it.
 ///
 /// # Panics
-/// When the note cannot be written: a skip that nobody sees is a test that passes without proof.
+/// Panics if the note cannot be written: a skip that nobody sees is a test that passes without
+/// proof.
 pub fn skip(reason: &str) {
     use std::io::Write as _;
     let notes = std::env::var_os("OFFSHOOT_SKIPS").expect("`cargo xtask test` sets OFFSHOOT_SKIPS");

@@ -24,10 +24,11 @@ impl Masked {
         text
     }
 
-    /// How often it stands in the memory that a process can write to; 0 where there is no such process.
+    /// How often it stands in the memory that a process can write to; 0 where there is no such
+    /// process.
     ///
     /// # Panics
-    /// When the caller may not look into it.
+    /// Panics if the caller may not look into it.
     pub fn count_in(&self, process: u32) -> usize {
         let Ok(maps) = fs::read_to_string(format!("/proc/{process}/maps")) else { return 0 };
         let Ok(memory) = fs::File::open(format!("/proc/{process}/mem")) else { return 0 };

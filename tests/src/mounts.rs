@@ -14,8 +14,8 @@ use crate::process::must_run;
 use crate::scratch::ScratchDir;
 use crate::shells::Tools;
 
-/// Everywhere an agent may be started from, besides what `TMPDIR` names; the home and the working directory are
-/// `/home/plain` and `/mnt`.
+/// Everywhere an agent may be started from, besides what `TMPDIR` names; the home and the working
+/// directory are `/home/plain` and `/mnt`.
 pub const PLACES: [&str; 7] = ["/dev", "/dev/shm", "/tmp", "/run", "/var/tmp", "/home/plain", "/mnt"];
 
 /// What a scene's `/dev` holds: name, major and minor number.
@@ -41,7 +41,7 @@ impl Scene {
     /// A host with usual mounts, whose `PATH` is `tools`.
     ///
     /// # Panics
-    /// When its directories cannot be made.
+    /// Panics if its directories cannot be made.
     pub fn new(tools: &Tools) -> Self {
         let backing = ScratchDir::new("scene");
         for own in [BACKING, TOOLS] {
@@ -116,8 +116,8 @@ impl Scene {
 
     fn arrangement(&self) -> String {
         let mut text = "set -e\n".to_owned();
-        // Out of the way first: both lie in a place that is about to be replaced. The usual mount(8) leaves its
-        // notes in /run.
+        // Out of the way first: both lie in a place that is about to be replaced. The usual
+        // mount(8) leaves its notes in /run.
         let _ = writeln!(text, "bind() {{ busybox mount -o bind $1 $2; }}");
         let _ =
             writeln!(text, "bind {} {BACKING}\nbind {} {TOOLS}", self.backing.path().display(), self.tools);
@@ -134,7 +134,7 @@ impl Scene {
     /// The files that lie in its places now, but for its devices.
     ///
     /// # Panics
-    /// When a place cannot be listed.
+    /// Panics if a place cannot be listed.
     pub fn files(&self) -> BTreeSet<PathBuf> {
         let mut files = BTreeSet::new();
         for place in PLACES {

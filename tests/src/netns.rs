@@ -25,7 +25,7 @@ impl NetNs {
     /// A new, empty namespace with its loopback up.
     ///
     /// # Panics
-    /// When the kernel refuses it.
+    /// Panics if the kernel refuses it.
     pub fn new() -> Self {
         let made = std::thread::spawn(|| -> io::Result<File> {
             unshare(CloneFlags::CLONE_NEWNET)?;
@@ -45,14 +45,15 @@ impl NetNs {
     /// Makes `command` run inside.
     pub fn enter_on_exec<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         let handle = self.handle.try_clone().expect("a descriptor is free");
-        // SAFETY: the closure runs between fork and exec and makes one system call that allocates nothing.
+        // SAFETY: the closure runs between fork and exec and makes one system call that allocates
+        // nothing.
         unsafe { command.pre_exec(move || Ok(setns(&handle, CloneFlags::CLONE_NEWNET)?)) }
     }
 
     /// Runs `work` inside, on a thread of its own.
     ///
     /// # Panics
-    /// When `work` does.
+    /// Panics if `work` does.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
             let inside = scope.spawn(|| {

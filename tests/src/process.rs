@@ -29,7 +29,7 @@ pub fn pidfd(pid: u32) -> io::Result<OwnedFd> {
 /// Waits for `child` for at most `limit`; `None` when it is still running then.
 ///
 /// # Panics
-/// When the child cannot be waited for.
+/// Panics if the child cannot be waited for.
 pub fn wait_for(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     let deadline = Instant::now() + limit;
     let ended = pidfd(child.id()).expect("a child that has not been waited for has a pidfd");
@@ -54,7 +54,8 @@ pub fn poll_timeout(left: Duration) -> PollTimeout {
 /// Makes the child die with the thread that started it, whatever happens to that one.
 pub fn die_with_parent(command: &mut Command) -> &mut Command {
     use std::os::unix::process::CommandExt as _;
-    // SAFETY: the closure runs between fork and exec and makes one system call that allocates nothing.
+    // SAFETY: the closure runs between fork and exec and makes one system call that allocates
+    // nothing.
     unsafe {
         command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
             0 => Ok(()),
@@ -118,9 +119,11 @@ pub fn descendants(root: u32) -> Vec<Seen> {
     found
 }
 
-/// Waits until `done` says yes, looking again every few milliseconds; `false` when `limit` has passed first.
+/// Waits until `done` says yes, looking again every few milliseconds; `false` when `limit` has
+/// passed first.
 ///
-/// For states that the kernel offers no event for, such as the disappearance of somebody else's child.
+/// For states that the kernel offers no event for, such as the disappearance of somebody else's
+/// child.
 pub fn eventually(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     loop {
@@ -137,7 +140,7 @@ pub fn eventually(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
 /// Runs a program of the system that must succeed, and returns what it printed.
 ///
 /// # Panics
-/// When it cannot be started or fails; the message holds what it wrote to stderr.
+/// Panics if it cannot be started or fails; the message holds what it wrote to stderr.
 pub fn must_run(program: &str, arguments: &[&str], stdin: &[u8]) -> String {
     use std::io::Write as _;
     let mut child = Command::new(program)

@@ -28,11 +28,11 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Starts `command` with all three streams on a new terminal, in a session of its own. A stream that the
-    /// caller has set (`command.stdout(...)`) stays as it is when `keep_streams` says so.
+    /// Starts `command` with all three streams on a new terminal, in a session of its own. A stream
+    /// that the caller has set (`command.stdout(...)`) stays as it is when `keep_streams` says so.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// Panics if it cannot be started.
     pub fn start(mut command: Command, keep_streams: bool) -> Self {
         let pair = openpty(None, None).expect("a pseudo terminal is free");
         let slave = File::from(pair.slave);
@@ -41,7 +41,8 @@ impl Terminal {
             command.stdin(copy()).stdout(copy()).stderr(copy());
         }
         let terminal = copy();
-        // SAFETY: the closure runs between fork and exec and makes two system calls that allocate nothing.
+        // SAFETY: the closure runs between fork and exec and makes two system calls that allocate
+        // nothing.
         unsafe {
             command.pre_exec(move || {
                 nix::unistd::setsid()?;
@@ -62,10 +63,11 @@ impl Terminal {
         self.child.id()
     }
 
-    /// Reads until `text` has appeared behind what was matched before, and returns what stood in front of it.
+    /// Reads until `text` has appeared behind what was matched before, and returns what stood in
+    /// front of it.
     ///
     /// # Panics
-    /// When it does not appear.
+    /// Panics if it does not appear.
     #[track_caller]
     pub fn expect(&mut self, text: &str) -> String {
         let deadline = Instant::now() + LIMIT;
@@ -83,16 +85,17 @@ impl Terminal {
     /// Types a line and presses return.
     ///
     /// # Panics
-    /// When the terminal is gone.
+    /// Panics if the terminal is gone.
     pub fn type_line(&mut self, line: &str) {
         let typed = format!("{line}\n");
         self.master.write_all(typed.as_bytes()).expect("the terminal is open");
     }
 
-    /// Presses a key that the terminal may take for a signal: 3 for Ctrl-C, 26 for Ctrl-Z, 28 for Ctrl-\\.
+    /// Presses a key that the terminal may take for a signal: 3 for Ctrl-C, 26 for Ctrl-Z, 28 for
+    /// Ctrl-\\.
     ///
     /// # Panics
-    /// When the terminal is gone.
+    /// Panics if the terminal is gone.
     pub fn press(&mut self, key: u8) {
         self.master.write_all(&[key]).expect("the terminal is open");
     }
@@ -100,7 +103,7 @@ impl Terminal {
     /// The settings of the terminal.
     ///
     /// # Panics
-    /// When the terminal is gone.
+    /// Panics if the terminal is gone.
     pub fn modes(&self) -> Termios {
         tcgetattr(&self.master).expect("the terminal is open")
     }
@@ -113,7 +116,7 @@ impl Terminal {
     /// Changes the settings of the terminal, as another program does.
     ///
     /// # Panics
-    /// When the terminal is gone.
+    /// Panics if the terminal is gone.
     pub fn set_modes(&self, modes: &Termios) {
         tcsetattr(&self.master, SetArg::TCSANOW, modes).expect("the terminal is open");
     }
@@ -123,10 +126,11 @@ impl Terminal {
         String::from_utf8_lossy(&self.transcript).into_owned()
     }
 
-    /// Reads until the program has closed the terminal, and returns its exit code (128 + signal) and the transcript.
+    /// Reads until the program has closed the terminal, and returns its exit code (128 + signal)
+    /// and the transcript.
     ///
     /// # Panics
-    /// When it does not end.
+    /// Panics if it does not end.
     #[track_caller]
     pub fn finish(mut self) -> (i32, String) {
         let deadline = Instant::now() + LIMIT;

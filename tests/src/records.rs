@@ -35,7 +35,7 @@ impl Records {
     /// Keeps what this process logs from now on. Once in a process.
     ///
     /// # Panics
-    /// When somebody else keeps it already.
+    /// Panics if somebody else keeps it already.
     pub fn keep() -> Self {
         let records = Records::default();
         let taken = tracing::subscriber::set_global_default(records.clone());

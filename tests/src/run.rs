@@ -109,10 +109,12 @@ impl Run {
     /// Runs it in a session of its own, without a controlling terminal, and waits for its end.
     ///
     /// # Panics
-    /// When it cannot be started, or is not done (streams closed and process ended) within the limit.
+    /// Panics if it cannot be started, or is not done (streams closed and process ended) within the
+    /// limit.
     pub fn finish(mut self) -> Finished {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // SAFETY: the closure runs between fork and exec and makes one system call that allocates nothing.
+        // SAFETY: the closure runs between fork and exec and makes one system call that allocates
+        // nothing.
         unsafe { self.command.pre_exec(|| Ok(nix::unistd::setsid().map(drop)?)) };
         process::die_with_parent(&mut self.command);
         let mut child =
@@ -150,7 +152,7 @@ impl Finished {
     /// Fails with both streams unless the exit code is `code`; returns itself for more.
     ///
     /// # Panics
-    /// When the code is another.
+    /// Panics if the code is another.
     #[track_caller]
     pub fn expect_code(self, code: i32) -> Self {
         let (out, err) = (self.out(), self.err());

@@ -15,7 +15,7 @@ impl ScratchDir {
     /// Makes a directory whose name starts with `label`.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// Panics if it cannot be made.
     pub fn new(label: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -35,7 +35,7 @@ impl ScratchDir {
     /// Writes a file into it and returns its path.
     ///
     /// # Panics
-    /// When it cannot be written.
+    /// Panics if it cannot be written.
     pub fn file(&self, name: &str, contents: impl AsRef<[u8]>, mode: u32) -> PathBuf {
         let path = self.path.join(name);
         write_file(&path, contents, mode);
@@ -53,7 +53,7 @@ impl Drop for ScratchDir {
 /// Writes a file with exactly this mode.
 ///
 /// # Panics
-/// When it cannot be written.
+/// Panics if it cannot be written.
 pub fn write_file(path: &Path, contents: impl AsRef<[u8]>, mode: u32) {
     let written =
         fs::write(path, contents).and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)));

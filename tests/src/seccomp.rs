@@ -6,7 +6,8 @@ fn line(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
     libc::sock_filter { code: u16::try_from(code).expect("codes are small"), jt, jf, k }
 }
 
-/// Has the kernel refuse these calls with `errno` to the thread that asks, and to all that it starts.
+/// Has the kernel refuse these calls with `errno` to the thread that asks, and to all that it
+/// starts.
 ///
 /// # Errors
 /// As the kernel gives them.
@@ -31,8 +32,8 @@ pub fn refuse(calls: &[libc::c_long], errno: i32) -> io::Result<()> {
     if set { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Makes the kernel one of before Linux 5.1 for the thread that asks, and for all that it starts, as far as processes go:
-/// without pidfds, and without a call that closes many descriptors.
+/// Makes the kernel one of before Linux 5.1 for the thread that asks, and for all that it starts,
+/// as far as processes go: without pidfds, and without a call that closes many descriptors.
 ///
 /// # Errors
 /// As the kernel gives them.

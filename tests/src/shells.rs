@@ -41,11 +41,11 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Every program of `/usr/bin`, `/usr/sbin` but those in `without`; a name stands for its versions too (`perl` for
-    /// `perl5.36.0`).
+    /// Every program of `/usr/bin`, `/usr/sbin` but those in `without`; a name stands for its
+    /// versions too (`perl` for `perl5.36.0`).
     ///
     /// # Panics
-    /// When the directory cannot be filled.
+    /// Panics if the directory cannot be filled.
     pub fn of_system(sh: Sh, without: &[&str]) -> Self {
         let tools = Self { directory: ScratchDir::new("tools") };
         for source in ["/usr/bin", "/usr/sbin", "/bin"] {
@@ -63,7 +63,7 @@ impl Tools {
     /// The applets of busybox alone, but those in `without`.
     ///
     /// # Panics
-    /// When busybox is missing.
+    /// Panics if busybox is missing.
     pub fn of_busybox(sh: Sh, without: &[&str]) -> Self {
         let tools = Self { directory: ScratchDir::new("tools") };
         for applet in must_run("/bin/busybox", &["--list"], b"").lines() {
@@ -77,7 +77,7 @@ impl Tools {
     /// An empty directory with `sh` and these programs of the system.
     ///
     /// # Panics
-    /// When one of them is missing.
+    /// Panics if one of them is missing.
     pub fn only(sh: Sh, programs: &[&str]) -> Self {
         let mut tools = Self { directory: ScratchDir::new("tools") }.link("sh", sh.program());
         for program in programs {
@@ -91,7 +91,7 @@ impl Tools {
     /// Adds or replaces one link.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// Panics if it cannot be made.
     pub fn link(self, name: &str, target: &str) -> Self {
         let link = self.directory.path().join(name);
         let _ = fs::remove_file(&link);

@@ -57,7 +57,7 @@ impl<'a> SshdBuilder<'a> {
     /// Starts the server and returns when it accepts connections.
     ///
     /// # Panics
-    /// When it does not start; the message holds its log.
+    /// Panics if it does not start; the message holds its log.
     pub fn start(self) -> Sshd {
         Sshd::launch(self)
     }
@@ -77,7 +77,7 @@ impl Sshd {
     /// A server with the default configuration.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if it does not start.
     pub fn start(alias: &str) -> Self {
         Self::named(alias).start()
     }
@@ -169,7 +169,8 @@ impl Sshd {
         command
     }
 
-    /// Kills the sshd processes of all sessions at once, as a crashing host would; the server stays up.
+    /// Kills the sshd processes of all sessions at once, as a crashing host would; the server stays
+    /// up.
     pub fn cut_sessions(&self) {
         for seen in process::descendants(self.pid()).iter().filter(|seen| seen.name.starts_with("sshd")) {
             process::signal(seen.pid, Signal::SIGKILL);

@@ -15,7 +15,7 @@ use crate::users::User;
 /// A tree with the agents that `cargo xtask test` has built.
 ///
 /// # Panics
-/// When the system gives no descriptors or threads.
+/// Panics if the system gives no descriptors or threads.
 pub fn router() -> Router {
     Router::new().expect("the system has descriptors and threads")
 }
@@ -23,7 +23,7 @@ pub fn router() -> Router {
 /// A folder whose agents have the functions of `offshoot-test-agent`.
 ///
 /// # Panics
-/// When they were not built.
+/// Panics if they were not built.
 pub fn own_agents() -> ScratchDir {
     let built = std::env::var("OFFSHOOT_AGENTS").expect("`cargo xtask test` sets it");
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
@@ -52,7 +52,7 @@ impl Tree {
     /// A tree without contexts.
     ///
     /// # Panics
-    /// When the agents were not built or the system gives no threads.
+    /// Panics if the agents were not built or the system gives no threads.
     pub fn new() -> Self {
         let agents = own_agents();
         let router = Router::builder().agents(agents.path()).start().expect("there are threads");
@@ -62,7 +62,7 @@ impl Tree {
     /// One more local context.
     ///
     /// # Panics
-    /// When it does not come up.
+    /// Panics if it does not come up.
     pub fn child(&self) -> Context {
         self.router.local().connect().unwrap_or_else(|error| panic!("{error}"))
     }
@@ -77,7 +77,7 @@ pub fn hop(place: &Context, server: &Sshd, user: User) -> Hop<Ssh> {
 /// Where a context runs, and as whom.
 ///
 /// # Panics
-/// When it does not answer.
+/// Panics if it does not answer.
 #[track_caller]
 pub fn facts(context: &Context) -> Facts {
     context.call(stock::facts {}).unwrap_or_else(|error| panic!("{context} does not answer: {error}"))
@@ -86,7 +86,7 @@ pub fn facts(context: &Context) -> Facts {
 /// The particulars of a hop that had to fail.
 ///
 /// # Panics
-/// When it did not, or for another reason than the hop.
+/// Panics if it did not, or for another reason than the hop.
 #[track_caller]
 pub fn refused(outcome: offshoot::Result<Context>) -> ConnectError {
     match outcome {
@@ -113,7 +113,7 @@ pub fn ended(pid: u32) -> bool {
 /// Resident memory of a process in bytes.
 ///
 /// # Panics
-/// When there is no such process.
+/// Panics if there is no such process.
 pub fn resident(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a living process has memory");

@@ -106,7 +106,7 @@ pub fn authorized_keys() -> PathBuf {
 /// Makes users, passwords, keys and sudo rules, unless this sandbox has them already.
 ///
 /// # Panics
-/// When a tool of the system fails.
+/// Panics if a tool of the system fails.
 pub fn prepare() {
     static PREPARED: OnceLock<()> = OnceLock::new();
     PREPARED.get_or_init(|| {
@@ -143,7 +143,8 @@ fn prepare_accounts() {
         let _ = writeln!(sudoers, "{}", user.sudoers);
         let home = Path::new("/home").join(user.name);
         let about = fs::metadata(&home).expect("useradd has just made the home");
-        // The skeleton's start-up files are left out: what a shell reads is what the user's row says.
+        // The skeleton's start-up files are left out: what a shell reads is what the user's row
+        // says.
         for skeleton in [".bashrc", ".profile", ".bash_logout"] {
             let _ = fs::remove_file(home.join(skeleton));
         }

@@ -16,10 +16,10 @@ use offshoot_tests::tree::{ended, facts, hop, router};
 use offshoot_tests::users::NOPASS;
 use offshoot_tests::{Leaks, Run, Sshd};
 
-/// How long something that is to happen may take.
+/// The longest that an expected event may take.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Programs that say that they are done when they are told to end, or say nothing.
+/// Programs that exit cleanly on a signal, are killed by it, or ignore it.
 const ANSWERS: [&str; 4] = [
     "trap 'exit 0' TERM; echo $$; while :; do sleep 1000 & wait; done",
     "trap 'echo done; exit 7' TERM HUP; echo $$; while :; do sleep 1000 & wait; done",
@@ -32,7 +32,7 @@ fn up<T, E: std::fmt::Display>(outcome: Result<T, E>) -> T {
     outcome.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A program that has begun, and its process.
+/// Starts a shell script that prints its process id first; returns the program and that id.
 #[track_caller]
 fn running(context: &Context, script: &str) -> (Process, u32) {
     let mut process = up(context.command("sh").args(["-c", script]).spawn());
@@ -46,7 +46,7 @@ fn parent(pid: u32) -> u32 {
     look_at(pid).expect("it lives").parent
 }
 
-/// Has a context end as `how` does it, and looks at what is said of its programs.
+/// Ends a context by `end` and asserts that none of its programs has an exit status.
 fn never_a_status(context: &Context, how: &str, end: impl FnOnce(u32)) {
     let programs = ANSWERS.map(|script| running(context, script));
     end(facts(context).process);
@@ -137,7 +137,7 @@ fn a_command_stopped_past_its_heartbeat_exits_255_and_explains_why() {
     }
 }
 
-/// Programs that would finish their work at the end of their input.
+/// Scripts that create the file `done` at the end of their input.
 fn committing(place: &str) -> [String; 4] {
     [
         format!("echo $$; cat > {place}/got.$$ && touch {place}/done"),
@@ -149,7 +149,7 @@ fn committing(place: &str) -> [String; 4] {
     ]
 }
 
-/// A folder in which everybody may write.
+/// Creates a directory that every user may write to.
 fn open_folder() -> ScratchDir {
     use std::os::unix::fs::PermissionsExt as _;
     let scratch = ScratchDir::new("commits");
@@ -193,7 +193,7 @@ fn failed_stdin_kills_the_program_before_it_sees_eof() {
             }
         }
     }
-    // A writer that is just dropped is an end, as everywhere.
+    // Dropping a writer without a failure is an end of input.
     let mut process = up(two.command("cat").spawn());
     up(process.stdin.take().expect("not taken yet").write_all(b"whole"));
     assert!(up(process.wait()).success());
@@ -224,7 +224,8 @@ fn a_program_sees_no_eof_on_stdin_when_its_agent_is_killed() {
     let scratch = open_folder();
     let place = scratch.path().display().to_string();
     let router = router();
-    // The kernel ends the one by itself, its guard the other; some are in a session of their own.
+    // The kernel kills programs bound to the agent, the guard kills the others; some are in a
+    // session of their own.
     for round in 0..12 {
         let context = up(router.local().connect());
         let script = "import os\n\
@@ -247,7 +248,7 @@ fn a_program_sees_no_eof_on_stdin_when_its_agent_is_killed() {
         assert!(eventually(SOON, || ended(pid)), "round {round}");
         assert!(!scratch.path().join("done").exists(), "round {round}: it took half for the whole");
     }
-    // Inputs end all the same where they are at their end, of one program and of another.
+    // Inputs still end normally, and independently of other programs.
     let context = up(router.local().connect());
     let one = up(context.command("cat").spawn());
     let other = up(context.command("cat").spawn());
@@ -295,7 +296,7 @@ fn wait_drains_output_that_the_caller_did_not_take() {
         let command = context.command("sh").args(["-c", &script]);
         assert_eq!(up(up(command.spawn()).wait()).code, Some(code), "{script}");
         assert_eq!(up(command.status()).code, Some(code), "{script}");
-        // The one was taken and is read elsewhere; the other was not.
+        // The caller reads stdout on another thread and leaves stderr alone.
         let mut process = up(command.spawn());
         let stdout = process.stdout.take().expect("not taken yet");
         let reading = std::thread::spawn(move || std::io::copy(&mut { stdout }, &mut std::io::sink()));

@@ -15,7 +15,8 @@ use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::users::{NOPASS, client_key};
 use offshoot_tests::{Finished, Leaks, Run, Sshd};
 
-/// Where a project's README is shown and its `target` leads to what was built.
+/// An example project: a directory whose `target` links to the build, and the commands of its
+/// README.
 struct Project {
     folder: ScratchDir,
     commands: Vec<String>,
@@ -34,16 +35,17 @@ impl Project {
         Project { folder, commands }
     }
 
-    /// The one command of the README that runs the program, put into a shell by `around`.
+    /// Runs the one command that the README shows, as the shell script that `around` returns.
     fn run(&self, around: impl FnOnce(&str) -> String) -> Finished {
         let [command] = &self.commands[..] else { panic!("one command is shown: {:?}", self.commands) };
-        // What the suites' own programs are told must not help this one.
+        // The variables of the suites must not help this program.
         let script = format!("unset OFFSHOOT_AGENTS; {}", around(command));
         Run::program("sh").arg("-c").arg(script).directory(self.folder.path()).finish()
     }
 }
 
-/// A host that root and the users of the sandbox reach by its name, as `user`; sshd gets `line`.
+/// Starts a host that everybody in the sandbox reaches by its name as `user`, with `line` in its
+/// sshd_config.
 fn host(name: &str, user: &str, line: &str) -> Sshd {
     let host = Sshd::named(name).line(line).client_line(format!("User {user}"));
     let keys = [client_key().display().to_string(), "~/.ssh/id_ed25519".to_owned()];
@@ -55,7 +57,7 @@ fn the_stock_project_runs_programs_on_remote_hosts() {
     let _leaks = Leaks::begin();
     let tools = ScratchDir::new("tools");
     let _hosts = [("web1", 7), ("web2", 93)].map(|(name, percent)| {
-        // Each host has a df of its own, so that what it says is known to come from there.
+        // Each host has its own `df`, which proves where the output comes from.
         let folder = tools.path().join(name);
         fs::create_dir(&folder).expect("the directory is ours");
         let script = format!("#!/bin/sh\necho Header; echo 'dev 1 2 3 {percent}% /'\n");
@@ -71,7 +73,8 @@ fn the_own_agent_project_calls_its_function_on_a_remote_host() {
     let _leaks = Leaks::begin();
     let server = host("web1", NOPASS.name, "LogLevel VERBOSE");
     let project = Project::built("own-agent");
-    // The program is nobody in particular and may not read what it finds: only the agent, as root, can have looked.
+    // The program runs as an ordinary user who may not read these files: only the agent, as root,
+    // can have read them.
     let hidden = ScratchDir::new("hidden");
     fs::create_dir_all(hidden.path().join("in/side")).expect("the directory is ours");
     let large = hidden.file("in/side/large", vec![0; 70_000], 0o600);
@@ -86,7 +89,7 @@ fn the_own_agent_project_calls_its_function_on_a_remote_host() {
     let seen = seen.expect_code(0);
     assert_eq!(seen.out(), format!("{:>12} {}\n{:>12} {}\n", 70_000, large.display(), 5, small.display()));
     assert_eq!(sessions(&server), 1);
-    // As it stands in the README; a folder with the stock agent alone is no obstacle.
+    // As shown in the README; a directory without the program's agent does no harm.
     for stock in ["", "export OFFSHOOT_AGENTS=/nonexistent; "] {
         let seen = project.run(|shown| format!("{stock}{shown}")).expect_code(0);
         assert_eq!(seen.out().lines().count(), 10, "{}", seen.out());
@@ -96,7 +99,7 @@ fn the_own_agent_project_calls_its_function_on_a_remote_host() {
 #[test]
 fn a_static_program_sends_itself_and_calls_its_function_remotely() {
     let _leaks = Leaks::begin();
-    // On one host nothing can be listened on: it has a network of its own.
+    // One host has a network of its own, so the function sees no listening sockets there.
     let _alone = host("web1", "root", "ForceCommand unshare --net sh -c \"$SSH_ORIGINAL_COMMAND\"");
     let usual = host("web2", "root", "LogLevel VERBOSE");
     let seen = Project::built("own-image").run(str::to_owned).expect_code(0);
@@ -106,14 +109,14 @@ fn a_static_program_sends_itself_and_calls_its_function_remotely() {
     assert!(second.contains(&usual.address().port().to_string()), "{second}");
 }
 
-/// An image that was built for the suites.
+/// Reads an image that was built for the suites.
 fn built(machine: &str, package: &str) -> Vec<u8> {
     let folder = PathBuf::from(std::env::var_os("OFFSHOOT_AGENTS").expect("`cargo xtask test` sets it"));
     let file = folder.join(format!("{machine}-unknown-linux-musl/{package}.image"));
     fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// The image of the agent that the suites call functions in, for this machine.
+/// Reads the image of the suites' own agent for this machine.
 fn image() -> Vec<u8> {
     built(std::env::consts::ARCH, "offshoot-test-agent")
 }
@@ -166,14 +169,14 @@ fn an_invalid_image_is_rejected_when_the_router_starts() {
 #[test]
 fn own_image_without_init_is_rejected_when_the_router_starts() {
     let _leaks = Leaks::begin();
-    // This one has not called init; and it could not be sent if it had.
+    // This program has not called init; it is dynamic and could not be sent anyway.
     let Err(Error::Image(text)) = Router::builder().own_image().start() else {
         panic!("it is its own image")
     };
     assert!(text.contains("does not begin with `offshoot::init()`"), "{text}");
 }
 
-/// What `threaded` says with so many threads before `init`.
+/// Prepares a run of `threaded` with that many threads before `init`.
 fn threaded(threads: u32) -> Run {
     Run::program(env!("CARGO_BIN_EXE_threaded")).env("THREADS", threads.to_string())
 }
@@ -194,7 +197,7 @@ fn threads_before_init_are_an_error_that_shows_a_correct_main() {
             assert!(text.contains(part), "{part:?} is missing: {text}");
         }
     }
-    // Threads that it has waited for are none; the next thing that is wrong is said.
+    // Joined threads do not count; the next error is reported.
     let text = threaded(0).finish().expect_code(0).out();
     assert!(text.contains("built dynamically") && text.contains("-unknown-linux-musl"), "{text}");
 }

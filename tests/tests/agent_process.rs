@@ -14,7 +14,7 @@ use offshoot_tests::shells::{Sh, Tools};
 use offshoot_tests::users::PLAIN;
 use offshoot_tests::{Leaks, Sshd};
 
-/// Contexts that were started in every way there is, named for messages; `server` is `web1`.
+/// Starts a context in every possible way, each with a name for messages; `server` is `web1`.
 fn started_in_every_way(router: &Router, server: &Sshd) -> Vec<(&'static str, Context)> {
     let config = server.config().display().to_string();
     let direct = router.local().connect().expect("a child of this program");
@@ -65,7 +65,8 @@ fn image_and_agent_are_sealed_memfds() {
         for fd in memory {
             let path = format!("/proc/{process}/fd/{fd}");
             let file = File::open(&path).expect("root may open it");
-            // SAFETY: the call takes a descriptor that is open for its length and touches no memory.
+            // SAFETY: the call takes a descriptor that is open for its length and touches no
+            // memory.
             let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
             let all = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;
             assert_eq!(seals & all, all, "{way}: {path} is open to changes");
@@ -102,16 +103,16 @@ fn an_agent_holds_only_the_descriptors_it_needs() {
     let server = Sshd::start("web1");
     let router = router();
     let contexts = started_in_every_way(&router, &server);
-    // The one called `direct` has a child, and with it a link more.
+    // The context `direct` has a child and therefore one more link.
     for (way, context) in contexts.iter().filter(|(way, _)| *way != "direct") {
         let files = open_files(facts_of(context).process);
         let count = |kind: &str| files.values().filter(|target| target.starts_with(kind)).count();
-        // The link's two ends, stdout and stderr with their readers, the two of SIGTERM and of all other signals, and those of
-        // the socket that its guard has as well.
+        // Both ends of the link, stdout and stderr with their readers, the pipes for SIGTERM and
+        // for all other signals, and the socket shared with the guard.
         assert_eq!(count("pipe:") + count("socket:"), 12, "{way}: pipes of {files:#?}");
         assert_eq!(count("/memfd:"), 2, "{way}: image and agent of {files:#?}");
         assert_eq!(count("/dev/null"), 1, "{way}: stdin of {files:#?}");
-        // The poller and the event by which threads wake it.
+        // The epoll instance and the eventfd that wakes it.
         assert_eq!(count("anon_inode:"), 2, "{way}: kernel objects of {files:#?}");
         assert_eq!(files.len(), 17, "{way}: {files:#?}");
     }
@@ -140,7 +141,7 @@ fn a_program_inherits_only_stdio_from_its_agent() {
     let router = router();
     let context = router.local().shell("/bin/sh").connect().expect("a child by a shell");
     let output = context.command("/bin/busybox").args(["ls", "/proc/self/fd"]).output().expect("it runs");
-    // 3 is the listing's own.
+    // 3 is the descriptor of the listing itself.
     assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n1\n2\n3\n");
 }
 

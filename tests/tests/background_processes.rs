@@ -12,11 +12,11 @@ use offshoot_tests::tree::{ended, facts, hop, router};
 use offshoot_tests::users::NOPASS;
 use offshoot_tests::{Leaks, Run, Sshd};
 
-/// How long something that is to happen may take.
+/// The longest that an expected event may take.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Starts a daemon, what shares the program's session, and what holds its stdout or its stdin in a session of its own;
-/// says their numbers in this order.
+/// Starts a daemon, a process in the program's session, and two in sessions of their own that hold
+/// its stdout and its stdin; prints their ids in this order.
 const START: &str = "setsid sh -c 'sleep 1000 & wait' </dev/null >/dev/null 2>&1 & daemon=$!; \
      sleep 1000 </dev/null >/dev/null 2>&1 & same=$!; \
      setsid sleep 1000 </dev/null 2>/dev/null & holding=$!; \
@@ -24,7 +24,7 @@ const START: &str = "setsid sh -c 'sleep 1000 & wait' </dev/null >/dev/null 2>&1
      while [ \"$(ps -o sid= -p $daemon | tr -d ' ')\" != $daemon ]; do :; done; \
      echo $daemon $same $holding $reading; ";
 
-/// A program that daemonises itself as C programs do, whose parent ends before there is a session.
+/// A program that daemonises itself as C programs do; its parent exits before `setsid`.
 const DAEMON: &str = "import os, sys, time\n\
      if os.fork(): os._exit(0)\n\
      os.setsid()\n\
@@ -34,7 +34,7 @@ const DAEMON: &str = "import os, sys, time\n\
      for fd in (0, 1, 2): os.dup2(null, fd)\n\
      time.sleep(1000)\n";
 
-/// How a program comes to its end.
+/// A way to end a program.
 type End = fn(&Context, Process);
 
 #[track_caller]
@@ -52,7 +52,7 @@ fn shell(context: &Context, script: &str) -> Command {
     context.command("sh").args(["-c", &format!("{START} {script}")])
 }
 
-/// A daemon goes on; the test ends it.
+/// Asserts that a daemon is still running, then kills it.
 #[track_caller]
 fn lives(daemon: u32, how: &str) {
     assert!(!ended(daemon), "{how}: the daemon is gone");
@@ -84,7 +84,7 @@ fn a_daemon_outlives_a_program_that_exits_and_other_children_do_not() {
             let all = numbers(&String::from_utf8_lossy(&output.stdout));
             gone(&all[1..], &format!("{context}: {all:?}"));
             daemons.push((all[0], context.name().to_owned()));
-            // Of several that run at once, each has its own.
+            // Concurrent programs each keep their own children.
             let program = up(shell(context, "exec sleep 1000").spawn());
             let (program, all) = begun(program);
             let other = up(shell(context, "exit 4").output());
@@ -101,7 +101,7 @@ fn a_daemon_outlives_a_program_that_exits_and_other_children_do_not() {
     }
 }
 
-/// A program that has started all, and goes on.
+/// Waits until a program has started its children; returns it and their ids.
 #[track_caller]
 fn begun(mut program: Process) -> (Process, Vec<u32>) {
     let mut line = String::new();

@@ -13,10 +13,10 @@ use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::users::{NOLOGIN, PLAIN};
 use offshoot_tests::{Leaks, Sshd};
 
-/// How long a hop may take that cannot succeed.
+/// The timeout of a hop that cannot succeed.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// The length of the image that is sent here.
+/// Returns the length of the image for this machine.
 fn image_length() -> usize {
     let agents = std::env::var_os("OFFSHOOT_AGENTS").expect("`cargo xtask test` sets OFFSHOOT_AGENTS");
     let folder = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
@@ -24,7 +24,7 @@ fn image_length() -> usize {
     fs::metadata(image).expect("`cargo xtask build-agent` has made it").len() as usize
 }
 
-/// A shell behind a bad wire.
+/// Returns the words of a shell behind a faulty wire.
 fn behind(how: &str, number: usize) -> Vec<String> {
     [env!("CARGO_BIN_EXE_mangle"), how, &number.to_string(), "/bin/sh"].map(str::to_owned).into()
 }
@@ -63,7 +63,7 @@ fn a_flipped_bit_anywhere_in_the_image_is_reported() {
 fn a_lost_byte_of_the_image_is_reported() {
     let _leaks = Leaks::begin();
     let router = router();
-    // At the second attempt, line ends stand before the image: byte 0 is one of them and may be lost.
+    // The second attempt sends newlines before the image: byte 0 is one of them and may be lost.
     for at in [33, 1000, image_length() - 1] {
         let error = refused(router.local().shell_words(behind("lose", at)).connect(), Kind::Bootstrap);
         assert_says(&error, &["what arrived is not what was sent"]);
@@ -111,10 +111,10 @@ fn a_link_cut_right_after_the_image_fails_the_first_call() {
 fn a_damaged_first_frame_closes_the_link() {
     let _leaks = Leaks::begin();
     let router = router();
-    // The first frame is the order who to be: its header, and its text.
+    // The first frame is the boot message: its header, then its payload.
     for behind_image in [0, 8, 40] {
         let hop = router.local().shell_words(behind("flip", image_length() + behind_image));
-        // Hello may have come before the damage was seen; a call cannot be answered any more.
+        // The hello may arrive before the damage is detected, but no call can be answered.
         let error = match hop.connect() {
             Ok(context) => context.call(ping {}).expect_err("the agent has lost its parent").to_string(),
             Err(error) => error.to_string(),
@@ -159,7 +159,7 @@ fn a_hop_program_that_hangs_is_killed_with_its_children() {
         let hop = router.local().shell_words(words(&["sh", "-c", script, "sh"])).timeout(SHORT);
         let error = hop.connect().expect_err("it hangs");
         let error = error.as_connect().expect("it is about the hop");
-        // One that has closed its streams is ended before the time is over.
+        // A program that has closed its streams is killed before the timeout.
         assert!(matches!(error.kind, Kind::TimedOut | Kind::Exited), "{how}: {error}");
         assert_says(error, &["local (local): "]);
         let gone = offshoot_tests::process::eventually(Duration::from_secs(20), || {

@@ -34,7 +34,7 @@ impl LocalAttacker {
         Self { child, stdout }
     }
 
-    /// Asserts that nothing of his was touched.
+    /// Asserts that none of the attacker's files was touched.
     #[track_caller]
     fn has_nothing(mut self, what: &str) {
         drop(self.child.stdin.take());
@@ -44,13 +44,14 @@ impl LocalAttacker {
     }
 }
 
-/// A host whose `sh` is the login shell of `user`, where that is one.
+/// Returns the tools of a host whose `sh` is the login shell of `user`, if that is a POSIX shell.
 fn tools(user: User) -> Tools {
     let tools = Tools::only(Sh::Dash, &["mkdir", "chmod", "rm", "printf", "id"]);
     if matches!(user.name, "fish" | "tcsh" | "rc") { tools } else { tools.link("sh", user.shell) }
 }
 
-/// The words of the scene with the user's login shell in place of its `sh`.
+/// Writes a script that enters the scene with the user's login shell in place of its `sh`; returns
+/// its path.
 fn login(scene: &Scene, user: User, scratch: &ScratchDir) -> String {
     let mut words = scene.words();
     words.pop();
@@ -61,7 +62,8 @@ fn login(scene: &Scene, user: User, scratch: &ScratchDir) -> String {
     scratch.file(user.name, script, 0o755).display().to_string()
 }
 
-/// Takes a hop in the scene by the user's login shell, and asserts that the attacker's program did not run.
+/// Connects a context in the scene through the user's login shell and asserts that the attacker's
+/// program did not run.
 #[track_caller]
 fn hop(router: &Router, scene: &Scene, user: User, proof: &Path, what: &str) {
     let scratch = ScratchDir::new("login");
@@ -76,10 +78,10 @@ fn hop(router: &Router, scene: &Scene, user: User, proof: &Path, what: &str) {
     assert_eq!(fs::read_to_string(proof).unwrap_or_default(), "", "{what}, {}", user.name);
 }
 
-/// A file that the attacker's program writes to, whatever namespace it runs in.
+/// Creates a file that the attacker's program can write to from any namespace.
 fn proof() -> (PathBuf, ScratchDir) {
     let folder = ScratchDir::new("proof");
-    // Not below one of the places, which are others in a scene.
+    // Outside of the directories that a scene replaces.
     let proof = PathBuf::from("/var/lib").join(folder.path().file_name().expect("it has one"));
     let _ = fs::remove_file(&proof);
     (proof, folder)
@@ -94,7 +96,7 @@ fn files_planted_by_another_user_are_left_untouched() {
         for kind in ["fifo", "silent-fifo", "link", "folder", "file"] {
             let scene = Scene::new(&tools);
             let (proof, _folder) = proof();
-            // Everywhere but in one place, which is the last but two that are tried.
+            // In every directory but one, which is the third from last that is tried.
             let taken: Vec<PathBuf> =
                 PLACES.iter().filter(|place| **place != "/dev").map(|place| scene.behind(place)).collect();
             let attacker = LocalAttacker::begins(kind, &proof, &taken);

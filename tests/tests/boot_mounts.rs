@@ -16,20 +16,21 @@ use offshoot_tests::shells::{INTERPRETERS, Sh, Tools};
 
 const MEMFD_NOEXEC: [u8; 3] = [0, 1, 2];
 
-/// A host without interpreters, with the little that stage 0 wants.
+/// Returns the tools of a host without interpreters: the minimum for stage 0.
 fn tools() -> Tools {
     Tools::only(Sh::Dash, &["mkdir", "chmod", "rm", "uname"])
 }
 
-/// A host with this interpreter and no other.
+/// Returns the tools of a host with this interpreter only.
 fn tools_with(interpreter: &str) -> Tools {
-    // Not a wrapper script of that name, which needs more programs.
+    // The interpreter itself, because a wrapper script would need more programs.
     let ask =
         if interpreter == "perl" { ["-e", "print $^X"] } else { ["-c", "import sys; print(sys.executable)"] };
     tools().link(interpreter, must_run(interpreter, &ask, b"").trim())
 }
 
-/// Asserts that an agent starts in the scene, and that none of its files has a name, neither while it runs nor after.
+/// Asserts that an agent starts in the scene, and that none of its files has a name while it runs
+/// or afterwards.
 fn assert_starts(router: &Router, scene: &Scene, what: &str) {
     let context = router.local().shell_words(scene.words()).connect();
     let context = context.unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -127,7 +128,7 @@ fn tmpdir_is_used_and_skipped_if_unusable() {
     let scene = Scene::new(&tools).everywhere("noexec").also(own).env("TMPDIR", "/mnt/own").memfd_noexec(2);
     let context = router.local().shell_words(scene.words()).connect();
     up(context.clone());
-    // An agent whose memory may not be executed shows where its file was.
+    // With executable memory forbidden, the agent's link `exe` shows the directory of its file.
     let pid = agent_of(&context.expect("it is up")).pid;
     let program = fs::read_link(format!("/proc/{pid}/exe")).expect("root may look");
     assert!(
@@ -173,7 +174,7 @@ fn an_existing_file_with_the_same_name_is_not_overwritten() {
     let _leaks = Leaks::begin();
     let router = router();
     let directory = ScratchDir::new("tmpdir");
-    // The file's name holds the shell's own process number.
+    // The name of the file contains the process id of the shell.
     let script = "echo mine >\"$TMPDIR/.o$$\"; eval \"$2\"";
     let shell = directory.file("shell", format!("#!/bin/sh\n{script}\n"), 0o755);
     let tmpdir = format!("TMPDIR={}", directory.path().display());
@@ -192,7 +193,7 @@ fn temporary_files_are_private_whatever_the_umask() {
     let router = router();
     let directory = ScratchDir::new("tmpdir");
     let seen = directory.file("modes", "", 0o666);
-    // A chmod that looks first: what it is asked to make executable holds the loader already.
+    // A `chmod` that records the mode first: the file already contains the loader at this point.
     let script = format!("#!/bin/sh\nstat -c '%a %U' \"$2\" >>{}\nexec /bin/chmod \"$@\"\n", seen.display());
     directory.file("chmod", script, 0o755);
     let path = format!("PATH={}:/usr/bin:/bin", directory.path().display());

@@ -17,15 +17,15 @@ use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::shells::{Sh, Tools};
 use offshoot_tests::{Leaks, skip};
 
-/// Where Debian keeps the interpreter under the name that its `P` flag asks for.
+/// Debian's path of the interpreter for its `P` flag.
 const QEMU: &str = "/usr/libexec/qemu-binfmt/aarch64-binfmt-P";
 
-/// Registers the interpreter for aarch64 programs, then becomes the words behind it.
+/// Registers the interpreter for aarch64 programs, then executes the following words.
 const REGISTER: &str = r#"busybox mount -t binfmt_misc none /proc/sys/fs/binfmt_misc || exit 77
 printf ":qemu-aarch64:M::\\x7fELF\\x02\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00\\xb7\\x00:\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\x00\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xfe\\xff\\xff\\xff:/usr/libexec/qemu-binfmt/aarch64-binfmt-P:POCF" >/proc/sys/fs/binfmt_misc/register || exit 77
 exec "$@""#;
 
-/// A host whose `uname` says this; everything else is this machine's.
+/// A host that is this machine with another `uname`.
 struct Host {
     tools: Tools,
     counter: Counter,
@@ -41,7 +41,7 @@ impl Host {
         Self { tools, counter: Counter::new(), _uname: scratch }
     }
 
-    /// The words of its shell, after `before`.
+    /// Returns the words of its shell, after `before`.
     fn words(&self, before: &[&str]) -> Vec<String> {
         let (path, shell) = (format!("PATH={}", self.tools.path()), format!("{}/sh", self.tools.path()));
         let host = ["env", "-i", &path, "HOME=/nonexistent", &shell];
@@ -55,7 +55,7 @@ fn with_qemu() -> Vec<&'static str> {
     words
 }
 
-/// Whether this machine can run programs for aarch64; says so where it cannot.
+/// Returns true if this machine can run programs for aarch64, and notes a skip otherwise.
 fn can_run_aarch64() -> bool {
     let words = with_qemu();
     let able = Path::new(QEMU).exists()
@@ -106,7 +106,7 @@ fn a_host_with_an_aarch64_userland_is_detected_and_connected() {
         symlink("busybox", root.path().join("bin").join(applet)).expect("it is new");
     }
     let path = root.path().display();
-    // With a /proc, because this qemu knows no execveat.
+    // With a /proc, because this qemu does not support execveat.
     let mounts = format!("busybox mount -o rbind /dev {path}/dev\nbusybox mount -o rbind /proc {path}/proc");
     let enter = format!("{mounts}\nexec env -i PATH=/bin /usr/sbin/chroot {path} \"$@\"");
     let mut words = with_qemu();
@@ -149,7 +149,7 @@ fn an_agent_of_another_platform_starts_children_of_both_platforms() {
         router.local().shell_words(host.words(&with_qemu())).connect().expect("the other image is sent");
     let same = other.local().connect().expect("from its own image");
     assert_eq!(facts_of(&same).platform, "aarch64");
-    // This one's own uname: the image has to come from the root.
+    // The real `uname` of this machine: the image has to come from the root.
     let ours =
         other.local().shell_words(vec!["/usr/bin/env".into(), "PATH=/usr/bin:/bin".into(), "/bin/sh".into()]);
     let ours = ours.connect().expect("from an image that is fetched");
@@ -195,7 +195,7 @@ fn a_host_that_lies_about_its_platform_fails_after_two_attempts() {
     let host = Host::called(other);
     let error = refused(router.local().shell_words(host.words(&[])).connect(), Kind::Bootstrap);
     assert_eq!(host.counter.starts(), 2, "for this platform, then for the one it names");
-    // Its loader cannot be executed anywhere, which is what a noexec mount looks like as well.
+    // Its loader cannot be executed anywhere, which looks the same as a noexec mount.
     assert_says(&error, &["no directory there is both writable and executable"]);
 }
 

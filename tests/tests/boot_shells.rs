@@ -10,16 +10,16 @@ use offshoot_tests::shells::{INTERPRETERS, Sh, Tools};
 use offshoot_tests::users::SHELLS;
 use offshoot_tests::{Leaks, Sshd};
 
-/// All that a host must have besides `sh` where a directory is writable and executable.
+/// The programs that a host needs besides `sh` if a directory is writable and executable.
 const LEAST: [&str; 3] = ["mkdir", "chmod", "rm"];
 
-/// Programs that a bootstrap by shell could be tempted to read its payload with; many of them read too far.
+/// Programs that a shell bootstrap could use to read its payload; many of them read too far.
 const READERS: [&str; 20] = [
     "head", "tail", "dd", "cat", "tee", "od", "xxd", "hexdump", "base64", "uudecode", "gzip", "gunzip",
     "zcat", "xz", "unxz", "lzma", "bzip2", "zstd", "tar", "sed",
 ];
 
-/// A shell with this as its whole environment.
+/// Returns the words of a shell with these tools as its whole environment.
 fn bare(tools: &Tools) -> Vec<String> {
     let shell = format!("{}/sh", tools.path());
     ["env", "-i", &format!("PATH={}", tools.path()), "HOME=/nonexistent", &shell].map(str::to_owned).into()
@@ -50,7 +50,7 @@ fn each_of_nine_login_shells_starts_an_agent_locally() {
     let router = router();
     let scratch = ScratchDir::new("login");
     for user in SHELLS {
-        // With a home where the shell has been before: fish leaves files in a new one.
+        // With a home that the shell has used before: fish creates files in a new one.
         let script = format!("#!/bin/sh\nHOME=/home/{} exec {} \"$@\"\n", user.name, user.shell);
         let shell = scratch.file(user.name, script, 0o755);
         let context = router.local().login_shell(shell.display().to_string()).connect();
@@ -121,7 +121,8 @@ fn perl_or_python_alone_is_enough_where_no_file_can_be_executed() {
     }
 }
 
-/// The interpreter itself, where the name in `PATH` is a script that needs more programs.
+/// Returns the path of the interpreter itself, because the name in `PATH` may be a script that
+/// needs more programs.
 fn real(interpreter: &str) -> String {
     let ask = match interpreter {
         "perl" => vec!["-e", "print $^X"],
@@ -140,7 +141,7 @@ fn no_program_of_the_host_reads_the_image_or_the_bytes_after_it() {
         let path = format!("PATH={}:{}", traps.path().display(), tools.path());
         let shell = format!("{}/sh", tools.path());
         let words = ["env", "-i", path.as_str(), "HOME=/nonexistent", &shell].map(str::to_owned);
-        // The call leaves with the image, in one breath: a reader that takes too much would take it.
+        // The call is sent right after the image: a program that reads too much would read it.
         let connecting = router.local().shell_words(words.into()).open().expect("the order is sent");
         let text: String = "behind the image ".repeat(20_000);
         let reply = connecting.context().start(echo { text: text.clone() });

@@ -11,7 +11,7 @@ use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::users::{NOISY, SWALLOW};
 use offshoot_tests::{Leaks, Sshd};
 
-/// A shell that runs `startup` before the command it is given, as a start-up file would.
+/// A shell that runs `startup` before its command, like a start-up file.
 struct Noisy {
     scratch: ScratchDir,
     counter: Counter,
@@ -30,7 +30,7 @@ impl Noisy {
 
     fn words(&self) -> Vec<String> {
         let startup = self.path("startup").display().to_string();
-        // bash -c reads the file that BASH_ENV names, with the command's own stdin and stdout.
+        // `bash -c` reads the file named by BASH_ENV with the stdin and stdout of the command.
         self.counter.before(["env", &format!("BASH_ENV={startup}"), "/bin/bash"])
     }
 
@@ -94,7 +94,7 @@ fn a_startup_file_that_reads_stdin_over_ssh_costs_one_retry_only_once() {
 fn bytes_read_by_startup_files_are_sent_again_on_the_second_attempt() {
     let _leaks = Leaks::begin();
     let router = router();
-    // None of them may read for ever where nothing comes: that is a hang, not a start-up file.
+    // None of them may read forever without input: that would be a hang, not a start-up file.
     let listeners = [
         ("a line", "read -r -t 1 swallowed"),
         ("a byte", "read -r -t 1 -n 1 swallowed"),
@@ -162,7 +162,7 @@ fn the_last_hundred_lines_of_each_stream_are_kept_for_the_error() {
 fn garbage_on_the_link_closes_only_that_link_and_is_quoted() {
     let _leaks = Leaks::begin();
     let router = router();
-    // Somebody who stays behind with the link's own stdout and writes to it when told.
+    // A background process that keeps the stdout of the link and writes to it on command.
     let noisy = Noisy::new("");
     let fifo = noisy.path("fifo");
     must_run("mkfifo", &[fifo.to_str().expect("our own path")], b"");

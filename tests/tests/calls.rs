@@ -20,13 +20,13 @@ use offshoot_tests::tree::{Tree, ended, facts, hop, resident, router};
 use offshoot_tests::users::{NOPASS, PLAIN};
 use offshoot_tests::{Leaks, Sshd};
 
-/// The value of a call that has to have one.
+/// Returns the value of a call that must succeed.
 #[track_caller]
 fn value<T, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> T {
     outcome.unwrap_or_else(|error| panic!("{error:?}"))
 }
 
-/// Why a call did not run or its value did not arrive.
+/// Returns the error of a call that must fail without an error of the function itself.
 #[track_caller]
 fn failure<T: std::fmt::Debug, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> Error {
     match outcome {
@@ -97,7 +97,7 @@ fn a_call_error_can_be_returned_as_a_value() {
     assert_eq!(good, &Ok(7));
     assert!(matches!(lost, Err(CallError::Failed(Error::Undelivered { .. }))), "{lost:?}");
     assert_eq!(ask("seven")[0], Err(CallError::Function(own::Odd::NoNumber("seven".into()))));
-    // Errors go where any go, also those of functions that fail with a text.
+    // Call errors convert to boxed errors, also those with a text as error type.
     let boxed: Box<dyn std::error::Error> = CallError::Function("no space".to_owned()).into();
     assert_eq!(boxed.to_string(), "no space");
 }
@@ -105,7 +105,7 @@ fn a_call_error_can_be_returned_as_a_value() {
 #[test]
 fn calling_a_function_missing_from_the_agent_names_it() {
     let _leaks = Leaks::begin();
-    // The agents of this tree are the stock ones.
+    // This tree uses stock agents.
     let router = router();
     let child = router.local().connect().unwrap_or_else(|error| panic!("{error}"));
     let error = failure(child.call(own::parse { text: "1".into() }));
@@ -124,7 +124,7 @@ fn twenty_mebibytes_pass_as_argument_and_result() {
     let bytes: Vec<u8> = (0..20 << 20).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let expected: Vec<u8> = bytes.iter().map(|byte| byte.wrapping_add(1)).collect();
     let reply = host.start(own::increment { bytes });
-    // What is small does not wait behind what is large.
+    // A small call does not wait behind a large one.
     value(host.call(stock::ping {}));
     assert!(value(reply.wait()) == expected, "the bytes have changed on the way");
 }
@@ -173,7 +173,7 @@ fn within_bytes_limits_the_size_of_a_reply() {
                 );
             }
         }
-        // The smaller one counts, and time may be set as well.
+        // The smaller limit applies, and a timeout may be set as well.
         let both = within.within_bytes(1 << 20).within(std::time::Duration::from_secs(60));
         assert_eq!(both.call(own::zeros { count }).is_ok(), fits, "{most}: {count}");
     }
@@ -217,7 +217,7 @@ impl Wake for Unpark {
     }
 }
 
-/// The smallest executor there is.
+/// Runs a future on a minimal executor.
 fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut future = pin!(future);
@@ -320,12 +320,12 @@ fn dropped_replies_keep_no_memory() {
     for _ in 0..5 {
         round();
     }
-    // Now none of them finds a thread to run on, so that it is the arguments that might be kept.
+    // With all threads busy, the arguments of the calls might be kept.
     let _hanging: Vec<_> = (0..64).map(|_| child.start(own::hang {})).collect();
     for _ in 0..5 {
         round();
     }
-    // Kept, the results would be 100 MB and the arguments 50 MB.
+    // If kept, the results would take 100 MB and the arguments 50 MB.
     let after = (resident(agent), resident(std::process::id()));
     assert!(after.0 < before.0 + (24 << 20), "the agent grew from {} to {}", before.0, after.0);
     assert!(after.1 < before.1 + (24 << 20), "this process grew from {} to {}", before.1, after.1);
@@ -372,7 +372,8 @@ fn a_panic_is_reported_with_its_location_and_the_context_lives_on() {
     let child = tree.child();
     let grandchild = child.local().connect().unwrap_or_else(|error| panic!("{error}"));
     let scratch = ScratchDir::new("signals");
-    // In the root's own process, and in agents that were built to unwind, which is how build-agent builds all but the stock one.
+    // In the root's own process, and in agents built to unwind, which is how build-agent builds all
+    // but the stock agent.
     for context in [&tree.router, &child, &grandchild] {
         let signal = scratch.path().join(context.name());
         let busy = context.start(own::wait_for_file { path: signal.clone() });
@@ -387,7 +388,7 @@ fn a_panic_is_reported_with_its_location_and_the_context_lives_on() {
         let number: usize = line.parse().expect("a line has a number");
         let source = fs::read_to_string("agent/src/lib.rs").expect("suites run in the folder tests");
         assert_eq!(source.lines().nth(number - 1).map(str::trim), Some("panic!(\"{text}\");"), "{place}");
-        // The context lives on, other calls in it as well.
+        // The context and its other calls are unaffected.
         assert_eq!(value(context.call(own::place {})), context.name());
         fs::write(signal, "").expect("the directory is ours");
         assert!(value(busy.wait()));
@@ -400,7 +401,7 @@ fn an_aborted_agent_fails_its_calls_and_no_sibling() {
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
     let below = child.local().connect().unwrap_or_else(|error| panic!("{error}"));
-    // What a panic does in an agent that was built to abort: an instruction that no processor knows.
+    // The effect of a panic in an agent built to abort: an invalid instruction.
     let waiting = [child.start(own::hang {}), below.start(own::hang {})];
     kill(Pid::from_raw(facts(&child).process as i32), Signal::SIGILL).expect("it lives");
     for reply in waiting {

@@ -13,11 +13,11 @@ use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{Tree, facts};
 use offshoot_tests::{Leaks, run::LIMIT};
 
-/// Longer than a call to a host of this machine takes to begin, and much shorter than a host that is silent is waited for.
+/// Longer than a call on this machine takes to start, and much shorter than the heartbeat timeout.
 const ALLOWED: Duration = Duration::from_secs(5);
 const ALLOWED_MS: u64 = 5000;
 
-/// A child that is stopped until the end of a test.
+/// A child process that is stopped until this value is dropped.
 struct Stopped(u32);
 
 impl Stopped {
@@ -42,7 +42,7 @@ fn cancelled(context: &str) -> Error {
     Error::Cancelled { context: context.into() }
 }
 
-/// What comes of a channel, up to its end.
+/// Receives everything up to the end of a channel.
 #[track_caller]
 fn rest(from: &Receiver<u64>) -> Vec<Result<u64, RecvError>> {
     let mut all = Vec::new();
@@ -55,8 +55,8 @@ fn rest(from: &Receiver<u64>) -> Vec<Result<u64, RecvError>> {
     }
 }
 
-/// A function that holds a sender, has sent 7, and whose process is then stopped; and what becomes of its channel when `give_up`
-/// has had its reply.
+/// Starts a call that holds a sender and has sent 7, stops its process, runs `give_up` on the
+/// reply, and returns what is then received.
 #[track_caller]
 fn held<T>(
     begin: impl FnOnce(&Context, &Path, Sender<u64>) -> T,
@@ -81,7 +81,7 @@ fn the_deadline_of_a_call_fails_the_channel_whose_sender_it_carries() {
         |reply| assert_eq!(reply.wait().expect_err("nobody answers").to_string(), late("local").to_string()),
     );
     assert_eq!(received, [Err(RecvError::Lost(late("local")))]);
-    // In a chain it is the same, and nobody has to wait for the reply.
+    // The same in a chain, where nobody needs to wait for the reply.
     let received = held(
         |child, dir, to| {
             let chain = child.within(ALLOWED).chain().expect("the tree lives");
@@ -126,7 +126,7 @@ fn cancelling_a_call_fails_the_senders_it_passed_to_nested_calls_only() {
     }
     let _stopped = Stopped::stop(&child);
     reply.cancel();
-    // Its own sender was closed when that had left.
+    // The callee's own sender was closed when it was passed on.
     let lost = loop {
         match from.recv_timeout(LIMIT) {
             Ok(_) => {}
@@ -134,7 +134,7 @@ fn cancelling_a_call_fails_the_senders_it_passed_to_nested_calls_only() {
         }
     };
     assert_eq!(lost, Err(RecvError::Lost(cancelled("local.local"))));
-    // The other call goes on, and the channel with it.
+    // The other call and the channel continue.
     std::fs::write(scratch.path().join("gate"), "").expect("the directory is ours");
     held.wait().unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(rest(&from), []);
@@ -154,7 +154,7 @@ fn cancelling_a_call_fails_a_channel_created_by_another_context() {
     let _stopped = Stopped::stop(&child);
     reply.cancel();
     let said = || std::fs::read_to_string(&sum).unwrap_or_default();
-    // Why it was lost, and the sum at the end of it.
+    // The reason of the loss, then the sum.
     assert!(eventually(LIMIT, || said().ends_with("7\n")), "{}", said());
     assert!(
         said().contains("a sender was lost") && said().contains("given up before it was done"),

@@ -14,13 +14,13 @@ use offshoot_tests::tree::{Tree, facts, hop, resident};
 use offshoot_tests::users::NOPASS;
 use offshoot_tests::{Leaks, Sshd, run::LIMIT};
 
-/// The value of a call that has to have one.
+/// Returns the value of a call that must succeed.
 #[track_caller]
 fn value<T, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> T {
     outcome.unwrap_or_else(|error| panic!("{error:?}"))
 }
 
-/// Why a call did not run or its value did not arrive.
+/// Returns the error of a call that must fail without an error of the function itself.
 #[track_caller]
 fn failure<T: std::fmt::Debug, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> Error {
     match outcome {
@@ -29,7 +29,7 @@ fn failure<T: std::fmt::Debug, E: std::fmt::Debug>(outcome: Result<T, CallError<
     }
 }
 
-/// The function that a call of a chain was not run for, and how that has failed.
+/// Returns the name of the failed function that stopped a chain, and its error text.
 #[track_caller]
 fn not_run<T: std::fmt::Debug, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> (String, String) {
     match failure(outcome) {
@@ -68,7 +68,7 @@ fn chained_calls_run_in_order_without_waiting_in_between() {
         let chain = context.chain().expect("the tree lives");
         assert_eq!(chain.context(), &context);
         let replies: Vec<_> = (0..200).map(|number| chain.start(step(dir, number))).collect();
-        // The last first: all came.
+        // The last reply first: all have arrived.
         for (number, reply) in (0..200).zip(replies).rev() {
             assert_eq!(value(reply.wait()), number);
         }
@@ -89,7 +89,7 @@ fn dependent_chained_calls_are_sent_without_a_round_trip() {
     fs::write(dir.join("sum"), "0").expect("the directory is ours");
     let chain = child.chain().expect("the tree lives");
     let add = |number| long_running::accumulate { dir: dir.into(), number };
-    // Nothing can be answered while the host in between stands still.
+    // While the host in between is stopped, no reply can arrive.
     assert!(signal(pid, Signal::SIGSTOP));
     let replies: Vec<_> = [1, 10, 100, 1000].map(|number| chain.start(add(number))).into();
     drop(chain);
@@ -117,14 +117,15 @@ fn a_failure_stops_the_chain_until_reset() {
     assert_eq!(not_run(third.wait()), expected);
     assert_eq!(not_run(fourth.wait()), expected);
     assert_eq!(not_run(chain.call(own::nothing {})), expected);
-    // What is reset runs again; what was sent before that did not.
+    // Calls sent after the reset run; calls sent before it do not.
     let before = chain.start(step(dir, 4));
     chain.reset();
     let after = chain.start(step(dir, 5));
     assert_eq!(not_run(before.wait()), expected);
     assert_eq!(value(after.wait()), 5);
     assert_eq!(lines(&dir.join("order")), ["1", "2", "5"]);
-    // Every way to fail counts: a panic here, a function that is not there, a quick one, arguments of another type.
+    // Every kind of failure stops the chain: a panic, a quick function, a value that does not
+    // serialise.
     let here = tree.router.chain().expect("the tree lives");
     assert!(matches!(failure(here.call(own::panic_with { text: "out".into() })), Error::Panicked { .. }));
     assert_eq!(not_run(here.call(own::nothing {})).0, "panic_with");
@@ -134,7 +135,7 @@ fn a_failure_stops_the_chain_until_reset() {
     chain.reset();
     failure(chain.call(attributes::give_stubborn {}));
     assert_eq!(not_run(chain.call(own::nothing {})).0, "attributes::give_stubborn");
-    // What cannot be sent has not begun, and stops nothing.
+    // A call that cannot be sent stops nothing.
     chain.reset();
     failure(chain.call(attributes::take_stubborn { value: attributes::Stubborn }));
     failure(chain.call(own::weigh { bytes: vec![0; 129 << 20].into() }));
@@ -194,7 +195,7 @@ fn a_chained_call_can_be_cancelled_while_queued_or_running() {
     let dir = scratch.path();
     let wait = |name: &str| long_running::begin_and_wait { dir: dir.into(), name: name.into() };
     let chain = child.chain().expect("the tree lives");
-    // It runs: it sees that, and what follows is not run.
+    // Running: the function sees the cancellation, and later calls do not run.
     let running = chain.start(wait("one"));
     let next = chain.start(own::nothing {});
     becomes("it runs", || dir.join("begun-one").exists());
@@ -203,7 +204,7 @@ fn a_chained_call_can_be_cancelled_while_queued_or_running() {
     assert_eq!(function, "long_running::begin_and_wait");
     assert!(detail.contains("given up"), "{detail}");
     becomes("it has ended", || lines(&dir.join("ended-one")) == ["cancelled"]);
-    // It waits: it does not begin.
+    // Queued: the call does not start.
     chain.reset();
     let (first, second, third) =
         (chain.start(wait("two")), chain.start(wait("three")), chain.start(step(dir, 1)));
@@ -227,14 +228,14 @@ fn a_timed_out_call_fails_the_chain_and_its_late_reply_is_discarded() {
     let child = tree.child();
     let dir = scratch.path();
     let chain = child.within(Duration::from_millis(400)).chain().expect("the tree lives");
-    // It does not look, and goes on after its time.
+    // The function ignores its deadline and keeps running.
     let late = chain.start(long_running::insist { dir: dir.into(), name: "late".into() });
     let next = chain.start(own::place {});
     let error = failure(late.wait());
     assert!(matches!(&error, Error::TimedOut { context, .. } if context == "local"), "{error}");
     let error = failure(next.wait());
     assert!(matches!(error, Error::TimedOut { .. } | Error::Chain { .. }), "{error}");
-    // In a chain with time, what comes behind it waits for its end, and has its own reply.
+    // Without a deadline, the next call waits until the function returns, and gets its own reply.
     let chain = child.chain().expect("the tree lives");
     let insist = |name: &str| long_running::insist { dir: dir.into(), name: name.into() };
     let first = chain.start(insist("first"));
@@ -261,12 +262,12 @@ fn the_deadline_of_a_chained_call_includes_time_in_the_queue() {
     let second = chain.start(step(dir, 2));
     let third = chain.start(step(dir, 3));
     drop(first);
-    // However it is waited for: the one before it runs on.
+    // The first call is still running, however the reply is awaited.
     let error = failure(second.wait());
     assert!(matches!(error, Error::TimedOut { .. } | Error::Chain { .. }), "{error}");
     let error = failure(smol::future::block_on(third));
     assert!(matches!(error, Error::TimedOut { .. } | Error::Chain { .. }), "{error}");
-    // Over there it is late as well: so is what came after it.
+    // The callee's deadline has passed too: a later call has timed out there.
     let after = child.within(Duration::from_millis(300));
     let wait = long_running::begin_and_wait { dir: dir.into(), name: "after".into() };
     assert!(after.call(wait).is_err());
@@ -294,7 +295,7 @@ fn losing_the_context_fails_every_call_queued_in_a_chain() {
     for reply in replies {
         assert!(lost(failure(reply.wait())));
     }
-    // As does what comes later, after a reset too.
+    // Later calls fail in the same way, even after a reset.
     assert!(lost(failure(chain.call(own::nothing {}))));
     chain.reset();
     assert!(lost(failure(chain.call(own::nothing {}))));
@@ -311,11 +312,11 @@ fn chained_calls_run_in_order_even_if_their_replies_are_dropped() {
     for number in 0..50 {
         drop(chain.start(step(dir, number)));
     }
-    // And so they do when the chain itself is let go.
+    // Dropping the chain itself changes nothing.
     drop(chain);
     becomes("all have run", || lines(&dir.join("order")).len() == 50);
     assert_eq!(lines(&dir.join("order")), numbers(0..50));
-    // A failure stops those after it, whoever has seen it.
+    // A failure stops later calls even if its reply was dropped.
     let chain = child.chain().expect("the tree lives");
     drop(chain.start(long_running::step { dir: dir.into(), number: 50, fails: true }));
     drop(chain.start(step(dir, 51)));
@@ -369,7 +370,7 @@ fn a_chain_pauses_while_its_replies_cannot_be_sent() {
     let chain = leaf.chain().expect("the tree lives");
     value(chain.call(own::nothing {}));
     let before = resident(agent);
-    // All of them arrive; the context in between stands still when the first reply has come through.
+    // All calls arrive; the context in between is stopped after the first reply.
     let replies: Vec<_> = (0..500).map(|_| chain.start(own::zeros { count: 1 << 20 })).collect();
     let mut replies = replies.into_iter();
     value(replies.next().expect("there are some").wait());

@@ -16,7 +16,7 @@ use offshoot_tests::tree::{Tree, facts, hop, resident};
 use offshoot_tests::users::NOPASS;
 use offshoot_tests::{Leaks, Sshd, run::LIMIT};
 
-/// The value of a call that has to have one.
+/// Returns the value of a call that must succeed.
 #[track_caller]
 fn value<T, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> T {
     outcome.unwrap_or_else(|error| panic!("{error:?}"))
@@ -39,7 +39,7 @@ fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
-/// The next message, which has to come.
+/// Receives the next message or the end; panics if nothing arrives.
 #[track_caller]
 fn next<T: serde::de::DeserializeOwned>(from: &Receiver<T>) -> Result<T, RecvError> {
     match from.recv_timeout(LIMIT) {
@@ -48,7 +48,7 @@ fn next<T: serde::de::DeserializeOwned>(from: &Receiver<T>) -> Result<T, RecvErr
     }
 }
 
-/// All messages until the end, which has to come.
+/// Receives all messages up to the end; panics if it does not arrive.
 #[track_caller]
 fn rest<T: serde::de::DeserializeOwned>(from: &Receiver<T>) -> Vec<Result<T, RecvError>> {
     let mut all = Vec::new();
@@ -65,7 +65,7 @@ fn numbers(from: &Receiver<u64>) -> Vec<u64> {
     rest(from).into_iter().map(|received| received.unwrap_or_else(|error| panic!("{error}"))).collect()
 }
 
-/// What a node holds for streams, as it is when nothing is under way.
+/// Returns the counts of state held by a node.
 fn offered(context: &Context) -> Vec<(String, usize)> {
     value(context.call(own::held {}))
 }
@@ -96,7 +96,7 @@ fn cloned_senders_share_a_receiver_that_closes_with_the_last_clone() {
     let clone = to.clone();
     drop(to);
     let mut all: Vec<u64> = (0..1600).map(|_| next(&from).expect("all were sent")).collect();
-    // Those of one clone came in order.
+    // Messages of one clone arrive in order.
     for number in 0..16 {
         let theirs: Vec<u64> = all.iter().copied().filter(|value| value / 100 == number).collect();
         assert!(theirs.is_sorted());
@@ -122,7 +122,7 @@ fn a_sender_can_be_returned_as_a_result() {
     again.send(&4).expect("there is a receiver");
     drop(again);
     assert_eq!(numbers(&from), [1, 2, 3, 4]);
-    // One of a channel of over there.
+    // A sender of a channel that the callee created.
     let sum = scratch.path().join("sum");
     let to = value(child.call(channel_ends::collect { sum: sum.clone() }));
     for number in 1..=10 {
@@ -149,7 +149,7 @@ fn a_sender_in_a_discarded_result_is_closed() {
     let chain = child.chain().expect("the tree lives");
     drop(chain.start(collect("chain")));
     becomes("it is closed", || ended("chain"));
-    // Too large, and given up while the function runs.
+    // In a result that is too large, and in one cancelled while the function runs.
     assert!(child.call(channel_ends::collect_with_ballast { sum: scratch.path().join("large") }).is_err());
     becomes("it is closed", || ended("large"));
     let gate = scratch.path().join("gate");
@@ -181,7 +181,7 @@ fn an_unused_receiver_or_both_ends_can_be_passed_on() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
-    // The receiver alone: what was sent before it arrived is kept.
+    // The receiver alone: messages sent before it arrived are kept.
     let (to, from) = channel(&tree.router);
     for number in 0..100_u64 {
         to.send(&number).expect("there is a receiver");
@@ -192,7 +192,7 @@ fn an_unused_receiver_or_both_ends_can_be_passed_on() {
     }
     drop(to);
     assert_eq!(value(reply.wait()), (200, Vec::new()));
-    // Both, to two contexts that have no path to each other; and both to one.
+    // Both ends, to two contexts without a path between them; then both to one context.
     let (to, from) = channel(&tree.router);
     let reply = child.start(long_running::drain { from });
     value(other.call(channel_ends::count_to { count: 5000, to }));
@@ -202,7 +202,7 @@ fn an_unused_receiver_or_both_ends_can_be_passed_on() {
     // As a result.
     let from = value(child.call(channel_ends::subscribe { count: 2000 }));
     assert_eq!(numbers(&from), (0..2000).collect::<Vec<_>>());
-    // A receiver that was used stays.
+    // A receiver that was used cannot be passed on.
     let (_to, from) = channel::<u64>(&tree.router);
     assert_eq!(from.recv_timeout(Duration::ZERO), Err(RecvError::TimedOut));
     let Err(CallError::Failed(error)) = child.call(long_running::drain { from }) else {
@@ -233,14 +233,14 @@ fn senders_in_an_undeliverable_message_are_closed() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
-    // The receiver of jobs is gone; the answers end all the same.
+    // The receiver of jobs is gone; the channel of answers still closes.
     let (jobs, queue) = channel::<channel_ends::Job>(&tree.router);
     drop(queue);
     becomes("that is known", || jobs.is_closed());
     let (answer, answers) = channel::<u64>(&tree.router);
     jobs.send(&channel_ends::Job { number: 1, answer }).expect_err("nobody is there");
     assert_eq!(rest(&answers), []);
-    // A call that cannot be sent: too large, and in a tree without that context.
+    // A call that cannot be sent: too large, and to a context that was shut down.
     let (to, from) = channel::<u64>(&tree.router);
     let too_large = own::channel_ends::with_ballast { ballast: vec![0; 129 << 20].into(), to };
     assert!(child.call(too_large).is_err());
@@ -265,7 +265,7 @@ fn a_receiver_closes_when_the_call_with_its_sender_fails_or_is_cancelled() {
     let (to, from) = channel(&tree.router);
     assert!(child.call(channel_ends::fail_with_sender { to }).is_err());
     assert_eq!(rest(&from), []);
-    // By a function that is not in the agent, and one that does not begin.
+    // With a function missing from the agent, and with a call that never starts.
     let stock = offshoot_tests::tree::router();
     let stock_child = stock.local().connect().unwrap_or_else(|error| panic!("{error}"));
     let (to, from) = channel(&stock);
@@ -278,7 +278,7 @@ fn a_receiver_closes_when_the_call_with_its_sender_fails_or_is_cancelled() {
     child.start(channel_ends::count_to { count: 1, to }).cancel();
     assert_eq!(rest(&from), []);
     drop(busy);
-    // One that runs: that it was cut off is said, then it is at its end.
+    // With a running function: the loss is reported, then the channel closes.
     let (to, from) = channel(&tree.router);
     let reply = child.start(channel_ends::hold { dir: dir.into(), to });
     assert_eq!(next(&from), Ok(7));
@@ -293,12 +293,12 @@ fn loss_close_and_failure_of_a_sender_are_distinguished() {
     let scratch = ScratchDir::new("hold");
     let tree = Tree::new();
     let child = tree.child();
-    // A failure that the sender tells: among the messages, and more may come.
+    // A failure reported by the sender arrives among the messages, and more may follow.
     let (to, from) = channel(&tree.router);
     value(child.call(channel_ends::complain { to }));
     let failed = RecvError::Failed { context: "local".into(), text: "something is wrong".into() };
     assert_eq!(rest(&from), [Ok(1), Err(failed), Ok(2)]);
-    // A loss: its context is killed. The other sender is not concerned.
+    // A loss: the sender's context is killed. The other sender is unaffected.
     let (to, from) = channel(&tree.router);
     let hold = child.start(channel_ends::hold { dir: scratch.path().into(), to: to.clone() });
     assert_eq!(next(&from), Ok(7));
@@ -345,7 +345,7 @@ fn siblings_send_to_each_other_only_over_an_open_path() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (one, other) = (tree.child(), tree.child());
-    // By a channel of their parent they need none.
+    // Over a channel of their parent they need no path.
     let (to, from) = channel(&tree.router);
     let reply = one.start(long_running::drain { from });
     value(other.call(channel_ends::count_to { count: 10, to }));
@@ -370,7 +370,8 @@ fn an_idle_receiver_applies_backpressure_to_its_senders() {
         let before = (resident(agent), resident(own_pid));
         let grown = |by: u64| resident(agent) > before.0 + by || resident(own_pid) > before.1 + by;
         if travels {
-            // The receiver is in one context, the sender in another: nor is their bridge filled.
+            // With receiver and sender in two contexts, the node between them does not buffer
+            // either.
             let neglect = channel_ends::neglect { dir: scratch.path().into(), jobs: from_number };
             let reply = child.start(neglect);
             becomes("it is there", || scratch.path().join("holds").exists());
@@ -447,7 +448,7 @@ fn large_messages_arrive_intact_from_several_senders() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
-    // From above: as large as anything.
+    // From an ancestor: up to the general limit.
     let (to, from) = channel::<Blob>(&tree.router);
     let size =
         |blob: Result<Blob, RecvError>| blob.map(|blob| (blob.len(), blob.iter().all(|byte| *byte == 3)));
@@ -455,7 +456,7 @@ fn large_messages_arrive_intact_from_several_senders() {
     assert_eq!(size(next(&from)), Ok((100 << 20, true)));
     sending.join().expect("it does not panic").expect("there is a receiver");
     assert_eq!(rest(&from).len(), 0);
-    // From below: up to the limit of strangers.
+    // From a descendant: up to the limit for peers without authority.
     let (to, from) = channel::<Blob>(&tree.router);
     let replies: Vec<_> = (0..8)
         .map(|_| child.start(channel_ends::send_blobs { count: 20, bytes: 1_000_000, to: to.clone() }))
@@ -496,7 +497,7 @@ fn a_forged_sender_has_no_effect() {
     let (to, from) = channel::<u64>(&tree.router);
     to.send(&1).expect("there is a receiver");
     assert_eq!(next(&from), Ok(1));
-    // Whoever takes a sender from another takes what it says: here a key that was guessed.
+    // A handler deserialises a forged sender with a guessed key.
     let act = |_: &Context, _, to: Sender<u64>| {
         eventually(LIMIT, || to.send(&666).is_err()).then(|| to.send(&666).map_err(|error| error.to_string()))
     };

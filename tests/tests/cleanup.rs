@@ -17,17 +17,17 @@ use offshoot_tests::tree::{Tree, ended, facts, hop};
 use offshoot_tests::users::NOPASS;
 use offshoot_tests::{Leaks, Sshd};
 
-/// How long what is cleaned up takes; 400 ms are allowed.
+/// Milliseconds that a destructor takes; 400 ms are allowed.
 const TAKES: [u64; 3] = [0, 50, 300];
 
-/// What is left of the files once the process of those who should have removed them has ended.
+/// Waits for the end of a process, then returns the files that are still there.
 fn left(process: u32, files: &[PathBuf]) -> Vec<&PathBuf> {
     assert!(eventually(LIMIT, || ended(process)), "the agent does not end");
     files.iter().filter(|file| file.exists()).collect()
 }
 
-/// Asserts that nothing is left of what `attempt` has begun and ended, in a folder of its own. A machine that is busy with other
-/// things may take 100 ms that nobody wanted: what takes nearly all of the time is tried three times.
+/// Asserts that `attempt` leaves no files in a directory of its own. A busy machine may add 100 ms,
+/// so an attempt that needs nearly all of the time is repeated up to three times.
 #[track_caller]
 fn expect_clean(what: &str, takes: u64, attempt: impl Fn(&Path) -> Vec<String>) {
     let tries = if takes < 200 { 1 } else { 3 };
@@ -46,7 +46,7 @@ fn names(files: Vec<&PathBuf>) -> Vec<String> {
     files.into_iter().filter_map(|file| Some(file.file_name()?.to_str()?.to_owned())).collect()
 }
 
-/// A controller in a process of its own that ends as it is told.
+/// Starts a controller in a process of its own that ends as told.
 fn start_controller(depth: u32, takes: u64, end: &str, folder: &Path) -> (Child, u32) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cleanup-controller"));
     command.args([&depth.to_string(), &takes.to_string(), end]).arg(folder);
@@ -58,7 +58,7 @@ fn start_controller(depth: u32, takes: u64, end: &str, folder: &Path) -> (Child,
     (child, line.trim_end().parse().unwrap_or_else(|_| panic!("it failed: {line:?}")))
 }
 
-/// The files that functions of each kind have to remove.
+/// Returns the files that the functions of each kind must remove.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("the directory is ours");
     let begun = entries.flatten().filter_map(|entry| {
@@ -122,7 +122,7 @@ fn functions_run_destructors_when_context_link_or_ancestor_ends() {
                     _ => tree.router.local().connect(),
                 };
                 let parent = parent.unwrap_or_else(|error| panic!("{error}"));
-                // Whoever they run as has to have the folder.
+                // The functions may run as any user.
                 std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o777))
                     .expect("it is ours");
                 let there = match end {
@@ -226,7 +226,7 @@ fn sleep_ends_with_cancellation_deadline_and_router() {
     assert_eq!(late.map_err(|error| error.to_string()), Err("local: no answer within 200 ms".into()));
     assert_eq!(told(&scratch), "local: no answer within 200 ms");
 
-    // Here, in a span of time and without one; nothing is kept of it.
+    // In this process, with a deadline and without one; no state is left.
     let held = tree.router.held();
     assert_eq!(tree.router.sleep(Duration::from_millis(1)), Ok(()));
     let late = tree.router.within(Duration::from_millis(50)).sleep(Duration::from_secs(1000));

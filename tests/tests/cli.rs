@@ -11,7 +11,7 @@ use offshoot_tests::users::{NOPASS, PASSWORD, PLAIN, PW};
 use offshoot_tests::{Finished, Leaks, Run, Sshd};
 use std::time::Duration;
 
-/// `offshoot` with the fixture's configuration of a host.
+/// Prepares a run of `offshoot` with the ssh configuration of a server.
 fn offshoot(server: &Sshd, words: &[&str]) -> Run {
     let config = server.config();
     let (verb, rest) = words.split_first().expect("a test gives a verb");
@@ -26,7 +26,7 @@ fn json(finished: &Finished) -> Vec<serde_json::Value> {
         .collect()
 }
 
-/// A file with the password of the fixtures' users.
+/// Writes a file with the password of the fixtures' users.
 fn password_file(scratch: &ScratchDir) -> String {
     scratch.file("password", format!("{PASSWORD}\n"), 0o600).display().to_string()
 }
@@ -36,7 +36,7 @@ fn run_id_prints_0_through_ssh_and_passwordless_sudo() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let key = offshoot_tests::users::client_key();
-    // As the task's own example: user, host and port spelled out, nothing but the key from a configuration.
+    // User, host and port are given in the target; no ssh configuration is used.
     let target = format!("ssh:{}@{}/sudo", NOPASS.name, server.address());
     let options = [format!("UserKnownHostsFile={}", server.known_hosts().display())];
     let run = Run::offshoot([
@@ -254,7 +254,8 @@ fn ssh_options_on_the_command_line_reach_ssh() {
     let inner = Sshd::named("inner").client_line(format!("User {}", NOPASS.name)).start();
     let scratch = ScratchDir::new("jump");
     let config = config_for(&scratch, &[&bastion, &inner]).display().to_string();
-    // All is on one machine: what runs behind the jump sees the words of the ssh in front of it.
+    // Everything runs on one machine, so the program behind the jump sees the arguments of the ssh
+    // before it.
     let look = "cat /proc/[0-9]*/cmdline | tr '\\0' ' '";
     let words =
         ["run", "-n", "-F", &config, "-J", "bastion", "-A", "-C", "-T", "inner", "--", "sh", "-c", look];

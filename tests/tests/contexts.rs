@@ -33,7 +33,7 @@ fn a_process_title_shows_the_context_name_a_remote_name_or_none() {
     let remote = router.ssh("web1").config(config).user(PLAIN.name).hide_name();
     let remote = remote.connect().expect("it is up");
     assert_eq!((remote.name(), shown(&remote).as_str()), ("ssh.web1", "offshoot"));
-    // Nor does the loader or the guard show more.
+    // Neither the loader nor the guard shows more.
     let seen = offshoot_tests::process::all();
     assert!(seen.values().filter(|seen| seen.name.starts_with("offshoot")).count() >= 10);
     for word in ["web.local", "web.db"] {
@@ -55,7 +55,7 @@ fn contexts_compare_by_id_and_display_their_names() {
     assert!(error.to_string().contains("it is this process"), "{error}");
 }
 
-/// Asks many times at once, and gives what comes of it.
+/// Starts many hops with one key at once.
 fn ask_at_once(parent: &Context, key: &str, program: &str) -> Vec<Connecting> {
     let hop = || {
         let words = vec![program.to_owned()];
@@ -85,12 +85,12 @@ fn concurrent_hops_with_the_same_reuse_key_share_one_attempt() {
     for connecting in at_once.iter().cloned() {
         assert_ne!(connecting.wait().expect("it is up"), first);
     }
-    // Each key and each parent has its own.
+    // Each key and each parent has its own context.
     let other = hop(&router, "other").expect("it is up");
     let below = hop(&first, "one").expect("it is up");
     assert!(other != first && below != first && below != other);
     assert_eq!((counter.starts(), below.name()), (3, "local.local"));
-    // Whoever asks without a key gets one of its own.
+    // A hop without a key gets its own context.
     assert_ne!(router.local().connect().expect("it is up"), first);
 }
 
@@ -121,7 +121,7 @@ fn all_waiters_of_a_shared_attempt_get_its_error_and_the_next_retries() {
     let anew = ask_at_once(&router, "key", &program).remove(0);
     assert_ne!(anew.context(), asked[0].context());
     let up = anew.wait().expect("the gate is open");
-    // Lost, and asked for again.
+    // A lost context is connected anew.
     let gone = up.disconnected().expect("it is below");
     signal(facts(&up).process, Signal::SIGKILL);
     assert_eq!(gone.wait().reason, Reason::Lost);
@@ -142,7 +142,7 @@ fn a_connecting_is_a_cloneable_future() {
     assert_eq!(block_on(clone).expect("it is up"), opened.wait().expect("it is up"));
 }
 
-/// As the smallest executor does.
+/// Runs a future on a minimal executor.
 fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(thread::Thread);
     impl std::task::Wake for Unpark {
@@ -177,14 +177,14 @@ fn disconnected_reports_why_a_context_ended() {
     assert_eq!(why.reason, Reason::Lost, "{why}");
     assert_eq!(heard.recv_timeout(LIMIT).expect("it is told as well"), why);
     assert_eq!(block_on(watch), why);
-    // Asked for late, it says the same at once.
+    // A late query returns the same reason at once.
     assert_eq!(lost.disconnected().expect("it was below").wait_timeout(Duration::ZERO), Some(why));
 
     let watch = ended_by_order.disconnected().expect("it is below");
     ended_by_order.shutdown().expect("it ends");
     assert_eq!(watch.wait().reason, Reason::ShutDown);
 
-    // Those further below go with it, and are known by their numbers alone.
+    // Its descendants are lost too, even if known only by id.
     let watches = [&child, &deep].map(|context| tree.router.by_id(context.id()).disconnected());
     signal(facts(&parent).process, Signal::SIGKILL);
     for watch in watches {
@@ -221,7 +221,7 @@ fn disconnected_is_an_error_for_a_context_that_is_no_descendant() {
     let unknown = tree.router.by_id(ContextId(12_345));
     let error = unknown.disconnected().expect_err("it is not below").to_string();
     assert!(error.contains(unknown.name()) && error.contains("not below this process"), "{error}");
-    // In a function as well: what is below it, and what is above.
+    // The same inside a function: a descendant and an ancestor.
     let place = tree.child();
     let (below, above) = place.call(own::watch_others {}).expect("it answers");
     assert_eq!(below, "shut down");

@@ -32,7 +32,7 @@ fn up<T, E: std::fmt::Display>(outcome: Result<T, E>) -> T {
     outcome.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A program that has said these many numbers: its own first, then those of what it has started.
+/// Starts a detachable script; returns the program and the process ids it prints, its own first.
 fn running(context: &Context, script: &str) -> (Process, Vec<u32>) {
     let mut process = up(context.command("sh").args(["-c", script]).detachable().spawn());
     let mut line = String::new();
@@ -40,7 +40,7 @@ fn running(context: &Context, script: &str) -> (Process, Vec<u32>) {
     (process, line.split_ascii_whitespace().map(|word| word.parse().expect("a number")).collect())
 }
 
-/// Ends what was let go, once it was seen to live on.
+/// Asserts that detached processes are still running, then kills them.
 fn end(pids: &[u32]) {
     for pid in pids {
         assert!(!ended(*pid), "{pid} was let go and is gone: {:#?}", all());
@@ -109,7 +109,7 @@ fn detaching_a_running_program_keeps_its_children_and_is_logged() {
         let (process, numbers) = running(context, script);
         let pid = up(process.detach("nightly job"));
         assert_eq!(pid, numbers[0]);
-        // Its stdin is at its end, so it goes on and starts another.
+        // Its stdin is at EOF, so the script continues and starts another process.
         assert!(eventually(PROMISE, || descendants(pid).len() == 3), "{:#?}", descendants(pid));
         kept.extend(descendants(pid).into_iter().map(|seen| seen.pid).chain([pid]));
         let record = format!("let go: nightly job (process {pid})");
@@ -162,8 +162,8 @@ fn the_tree_of_a_detached_controller_is_not_detached_itself() {
     let router = router();
     let program = router.command(env!("CARGO_BIN_EXE_dying-controller")).args(["locals", "wait"]);
     let pid = up(program.detached("another controller"));
-    // Controller, and in each of its four places an agent, its guard and six programs at least.
-    // A daemon has a parent for a moment: it is grown when two looks find the same.
+    // The controller, and in each of its four contexts an agent, its guard and at least six
+    // programs. A daemon briefly has a parent: the tree is complete when two snapshots agree.
     let mut below = BTreeSet::new();
     let grown = eventually(LIMIT, || {
         let living = descendants(pid).into_iter().filter(|seen| !seen.zombie);
@@ -199,7 +199,7 @@ fn run_detach_prints_which_program_was_detached() {
     assert!(run.finish().expect_code(127).err().contains("/no/such/program"));
 }
 
-/// What was printed before it was let go has been read; a reader is at its end.
+/// Output printed before the detach has been read; the reader is at EOF.
 #[test]
 fn the_streams_of_a_detached_program_are_at_eof() {
     let _leaks = Leaks::begin();
@@ -216,7 +216,8 @@ fn the_streams_of_a_detached_program_are_at_eof() {
     end(&[pid]);
 }
 
-/// A context that is let go with a program that prints more than anything can hold, and a function that waits.
+/// A detached context with a program that prints more than any buffer holds, and a waiting
+/// function.
 struct Free {
     agent: u32,
     guard: u32,
@@ -226,7 +227,7 @@ struct Free {
 
 fn let_go(context: &Context) -> Free {
     let scratch = ScratchDir::new("free");
-    // Its program may be any user's.
+    // The program may run as any user.
     up(std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o777)));
     let agent = facts(context).process;
     let guard = look_at(agent).expect("it runs").parent;
@@ -250,7 +251,7 @@ fn let_go(context: &Context) -> Free {
     Free { agent, guard, program: number.trim().parse().expect("a number"), scratch }
 }
 
-/// A context that is one of three kinds, and those above it.
+/// Connects contexts of three kinds, each with its ancestors.
 fn kinds(router: &Router, server: &Sshd) -> [Vec<Context>; 3] {
     let outer = up(router.local().connect());
     let inner = up(outer.local().connect());

@@ -72,7 +72,7 @@ fn example(name: &str) -> String {
     example.display().to_string()
 }
 
-/// All files of Rust below the workspace's folders, with their paths from its root.
+/// Returns the paths of all Rust files of the workspace, relative to its root.
 fn sources() -> Vec<String> {
     let root = workspace();
     let mut found = Vec::new();
@@ -92,7 +92,7 @@ fn sources() -> Vec<String> {
     found
 }
 
-/// What stands in backquotes in a text.
+/// Returns the code spans of a text.
 fn quoted(text: &str) -> Vec<&str> {
     text.lines()
         .filter(|line| !line.starts_with("```"))
@@ -161,7 +161,7 @@ fn the_code_map_lists_exactly_the_source_files() {
             mapped.insert(format!("{folder}/{}", row.split('`').next().unwrap_or_default()));
         }
     }
-    // Tests and their fixtures are found by their names; the map has to have the code.
+    // Tests and fixtures are found by name; the map must list the product code.
     let is_code = |path: &String| !path.starts_with("tests/") && !path.contains("/tests/");
     let code: BTreeSet<String> = sources().into_iter().filter(is_code).collect();
     let gone: Vec<_> = mapped.iter().filter(|path| !workspace().join(path).exists()).collect();

@@ -13,17 +13,17 @@ use offshoot_tests::tree::{ended, facts, router};
 
 const EPOLL_NO_MEMORY: &str = env!("CARGO_BIN_EXE_epoll-no-memory");
 const JOIN_PEER: &str = env!("CARGO_BIN_EXE_join-peer");
-/// How long something that is to happen may take.
+/// The longest that an expected event may take.
 const SOON: Duration = Duration::from_secs(20);
 
-/// The numbers that the next descriptors of a process will have.
+/// Returns the numbers that the next descriptors of a process will get.
 fn next_numbers(process: u32) -> impl Iterator<Item = u32> {
     let open = fs::read_dir(format!("/proc/{process}/fd")).expect("it lives");
     let open: Vec<u32> = open.flatten().filter_map(|fd| fd.file_name().to_str()?.parse().ok()).collect();
     (0..).filter(move |number| !open.contains(number)).take(9)
 }
 
-/// The shell of a hop whose agent cannot watch these descriptors.
+/// Returns the words of a shell whose agent cannot watch the descriptors in `from..to`.
 fn shell(from: u32, to: u32) -> Vec<String> {
     [EPOLL_NO_MEMORY, &from.to_string(), &to.to_string(), "/bin/sh"].map(str::to_owned).into()
 }
@@ -39,7 +39,7 @@ fn a_program_fails_to_start_or_is_still_reaped_without_epoll_memory() {
     let router = router();
     let numbers = next_numbers(facts(&up(&router, shell(1 << 20, 1 << 20))).process);
     let mut refused = 0;
-    // A program takes six descriptors and one for its end, in the lowest numbers that are free.
+    // A program takes six descriptors and a pidfd, with the lowest free numbers.
     for number in numbers {
         let context = up(&router, shell(number, number + 1));
         let process = facts(&context).process;

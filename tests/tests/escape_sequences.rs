@@ -11,11 +11,12 @@ use offshoot_tests::Leaks;
 use offshoot_tests::run::Run;
 use offshoot_tests::scratch::ScratchDir;
 
-/// As `printf` takes it: a title, a clipboard, a cleared screen, a C1 control, letters that turn round.
+/// For `printf`: sequences that set the title and the clipboard, clear the screen, a C1 control, a
+/// bidirectional override.
 const HOSTILE: &str =
     r"\033]0;title\007\033]52;c;ZXZpbA==\007\033[2J\302\2332J\342\200\256txt.exe\342\201\246\n";
 
-/// The characters that may be in no text that is shown.
+/// Returns true for characters that no displayed text may contain.
 fn is_harmful(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
 }
@@ -30,7 +31,7 @@ fn tree() -> Router {
     builder.start().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A shell that says it on one of its streams and ends.
+/// Writes a shell that prints the hostile text on one of its streams and exits.
 fn shell(folder: &ScratchDir, name: &str, stream: u8) -> String {
     let path = folder.path().join(name);
     let script = format!("#!/bin/sh\nprintf '{HOSTILE}' >&{stream}\nexit 7\n");
@@ -48,7 +49,7 @@ fn output_of_a_failed_hop_is_sanitized_in_every_form_of_its_error() {
     let _leaks = Leaks::begin();
     let router = tree();
     let below = local(&router);
-    // Taken by this process itself, and by an agent.
+    // From this process and from an agent.
     for place in [&*router, &below] {
         for stream in [1, 2] {
             let folder = ScratchDir::new("harmless");
@@ -60,7 +61,7 @@ fn output_of_a_failed_hop_is_sanitized_in_every_form_of_its_error() {
             let connect = error.as_connect().expect("it is about a hop");
             assert!(connect.said.iter().any(|line| line.contains("txt.exe")), "{connect:?}");
             connect.said.iter().for_each(|line| assert_harmless(line));
-            // A call that was sent along comes back with the same words.
+            // A call sent along returns the same text.
             let hop = place.local().shell_words(words).open().unwrap_or_else(|error| panic!("{error}"));
             let error = hop.context().call(own::zeros { count: 1 }).expect_err("no agent comes up");
             assert_harmless(&error.to_string());

@@ -15,9 +15,9 @@ use offshoot_tests::shells::{INTERPRETERS, Sh, Tools};
 use offshoot_tests::users::{NOLOGIN, NOPASS, PASSWORD, PLAIN, PW, SHELLS, SWALLOW, TTY, User};
 use offshoot_tests::{Leaks, Run, Sshd};
 
-/// Patience for things that are known to stay.
+/// The time limit for states that do not change.
 const AT_ONCE: Duration = Duration::ZERO;
-/// Patience for what the kernel is about to do.
+/// The time limit for changes made by the kernel.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn logged_in(server: &Sshd, user: User, script: &str) -> Run {

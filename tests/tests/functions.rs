@@ -15,19 +15,19 @@ use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::Tree;
 use offshoot_tests::{Leaks, run::LIMIT};
 
-/// The log of this program.
+/// Returns the log of this program.
 fn log() -> &'static Records {
     static LOG: OnceLock<Records> = OnceLock::new();
     LOG.get_or_init(Records::keep)
 }
 
-/// The value of a call that has to have one.
+/// Returns the value of a call that must succeed.
 #[track_caller]
 fn value<T, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> T {
     outcome.unwrap_or_else(|error| panic!("{error:?}"))
 }
 
-/// Why a call did not run or its value did not arrive.
+/// Returns the error of a call that must fail without an error of the function itself.
 #[track_caller]
 fn failure<T: std::fmt::Debug, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> Error {
     match outcome {
@@ -48,7 +48,7 @@ fn a_function_that_exits_its_agent_fails_the_call_with_the_exit_status() {
         let said = format!("its link has ended, its program with status {status}");
         let error = failure(behind_shell(&tree.router).call(own::leave { how })).to_string();
         assert!(error.contains(&said), "{error}");
-        // The same from farther away.
+        // The same from two hops away.
         let error = failure(behind_shell(&below(&tree.router)).call(own::leave { how })).to_string();
         assert!(error.contains(&said), "{error}");
     }
@@ -75,19 +75,19 @@ fn each_policy_admits_exactly_the_callers_it_names() {
     let (grandchild, sibling) = (below(&child), tree.child());
     let admitted =
         |from: &Context, to: &Context| value(from.call(attributes::admitted_by { other: to.id() }));
-    // Itself: every one.
+    // A context may call itself under every policy.
     let all = ["ancestors", "parent", "descendants", "children", "anyone"];
     assert_eq!(attributes::admitted(&tree.router), all);
     assert_eq!(admitted(&grandchild, &grandchild), all);
-    // From above.
+    // Called by ancestors.
     assert_eq!(attributes::admitted(&child), ["ancestors", "parent", "anyone"]);
     assert_eq!(attributes::admitted(&grandchild), ["ancestors", "anyone"]);
     assert_eq!(admitted(&child, &grandchild), ["ancestors", "parent", "anyone"]);
-    // From below.
+    // Called by descendants.
     assert_eq!(admitted(&child, &tree.router), ["descendants", "children", "anyone"]);
     assert_eq!(admitted(&grandchild, &tree.router), ["descendants", "anyone"]);
     assert_eq!(admitted(&grandchild, &child), ["descendants", "children", "anyone"]);
-    // From beside.
+    // Called by a sibling.
     let none: [&str; 0] = [];
     assert_eq!(admitted(&sibling, &child), none);
     tree.router.open_path(&sibling, &child);
@@ -104,7 +104,8 @@ fn serial_calls_run_one_at_a_time_in_order() {
     let tree = Tree::new();
     let child = tree.child();
     let dir = scratch.path();
-    // What they wait for is there already, for the last first: the order is none of theirs.
+    // The files they wait for exist already, created in reverse order, so they do not determine the
+    // order.
     for number in (0..20).rev() {
         fs::write(dir.join(number.to_string()), "").expect("the directory is ours");
     }
@@ -128,7 +129,7 @@ fn a_cancelled_serial_call_does_not_run_and_delays_no_other() {
     let start = |number| child.start(attributes::in_turn { dir: dir.into(), number });
     let (first, second, third) = (start(1), start(2), start(3));
     becomes("the first runs", || lines(&dir.join("log")) == ["begin 1"]);
-    // Other functions, and the same one elsewhere, are not held up.
+    // Other functions are not delayed.
     value(child.call(own::nothing {}));
     second.cancel();
     value(child.call(own::nothing {}));
@@ -137,7 +138,7 @@ fn a_cancelled_serial_call_does_not_run_and_delays_no_other() {
     }
     assert_eq!((value(first.wait()), value(third.wait())), (1, 3));
     assert_eq!(lines(&dir.join("log")), ["begin 1", "end 1", "begin 3", "end 3"]);
-    // One that runs is given up as well, and the next has its turn.
+    // A running call is cancelled as well, and the next one starts.
     let (running, next) = (start(4), start(3));
     becomes("the fourth runs", || lines(&dir.join("log")).contains(&"begin 4".to_owned()));
     drop(running);
@@ -154,7 +155,7 @@ fn a_thousand_callers_of_a_shared_function_share_one_run() {
     let ask = |key| child.start(attributes::once { dir: dir.into(), key });
     let replies: Vec<_> = (0..1000).map(|_| ask(1)).collect();
     let other = ask(2);
-    // All of them are there: a call that came later has been answered.
+    // All calls have arrived, because a later call has been answered.
     value(child.call(own::nothing {}));
     becomes("both run", || dir.join("log-1").exists() && dir.join("log-2").exists());
     assert!(replies.iter().all(|reply| !reply.is_ready()));
@@ -164,7 +165,7 @@ fn a_thousand_callers_of_a_shared_function_share_one_run() {
     }
     assert_eq!(value(other.wait()), 1);
     assert_eq!((lines(&dir.join("log-1")).len(), lines(&dir.join("log-2")).len()), (1, 1));
-    // It has ended: whoever asks now has a run of their own.
+    // The run is over: a new call starts a new run.
     assert_eq!(value(ask(1).wait()), 2);
 }
 
@@ -178,7 +179,7 @@ fn a_shared_run_is_cancelled_only_when_its_last_caller_cancels() {
     let ask = |context: &Context| context.start(attributes::once { dir: dir.into(), key: 1 });
     let (first, second, late) = (ask(&child), ask(&child), ask(&child.within(Duration::from_millis(100))));
     becomes("it runs", || dir.join("log-1").exists());
-    // The one that has begun it goes, and one is late.
+    // The first caller cancels, and one times out.
     first.cancel();
     let error = failure(late.wait());
     assert!(matches!(&error, Error::TimedOut { context, .. } if context == "local"), "{error}");
@@ -193,7 +194,7 @@ fn a_shared_run_is_cancelled_only_when_its_last_caller_cancels() {
     drop(third);
     becomes("it is given up", || dir.join("given-up").exists());
     assert!(lines(&dir.join("given-up"))[0].contains("given up"), "{:?}", lines(&dir.join("given-up")));
-    // And can be asked for anew.
+    // A new call starts a new run.
     fs::write(dir.join("gate"), "").expect("the directory is ours");
     assert_eq!(value(ask(&child).wait()), 2);
 }
@@ -213,9 +214,9 @@ fn a_cancelled_shared_call_does_not_block_its_chain() {
     value(child.call(own::nothing {}));
     in_chain.cancel();
     chain.reset();
-    // The run goes on for the other; the chain goes on without it.
+    // The run continues for the other caller; the chain continues without it.
     value(chain.call(own::nothing {}));
-    // The last one who asks is in a chain.
+    // The last caller is in a chain.
     let in_chain = chain.start(call());
     value(child.call(own::nothing {}));
     drop(alone);
@@ -237,7 +238,7 @@ fn a_no_reply_function_returns_before_it_runs_and_logs_its_failure() {
     let child = tree.child();
     let dir = scratch.path();
     value(child.call(attributes::afterwards { dir: dir.into() }));
-    // Its time is not that of the call, which is over.
+    // The deadline of the call does not apply, because the call is over.
     let soon = child.within(Duration::from_millis(1000));
     value(soon.call(attributes::afterwards { dir: dir.into() }));
     becomes("the time is over", || soon.check().is_err());
@@ -263,12 +264,12 @@ fn a_cast_runs_and_its_failure_is_logged() {
     becomes("it has run", || path.exists());
     child.cast(own::parse { text: "castaway".into() }).expect("it can be sent");
     becomes("the failure is logged", || !log.with("offshoot_test_agent::parse").is_empty());
-    // What cannot even be sent is said at once.
+    // A call that cannot be sent fails at once.
     let error = child
         .cast(attributes::take_stubborn { value: attributes::Stubborn })
         .expect_err("it does not serialise");
     assert!(error.to_string().contains("it is stubborn"), "{error}");
-    // Nor is it lost without a word where nobody knows the function.
+    // An unknown function is logged as well.
     let stock = offshoot_tests::tree::router();
     stock.set_log_filter(&Filter::up_to(2));
     let stock_child = stock.local().connect().unwrap_or_else(|error| panic!("{error}"));
@@ -309,7 +310,7 @@ fn an_async_function_awaits_calls_to_other_contexts() {
     let numbers: Vec<u64> = (1..=50).collect();
     let reply = child.start(attributes::relay { other: grandchild.clone(), numbers: numbers.clone() });
     assert_eq!(value(reply.wait()), numbers.iter().sum::<u64>() * 2 + 1);
-    // It is cut off from its sibling, and the error comes back through it.
+    // It may not call its sibling, and the error is returned through it.
     let outcome = child.call(attributes::relay { other, numbers });
     let Err(CallError::Function(error)) = outcome else { panic!("{outcome:?}") };
     assert!(error.to_string().contains("may not talk"), "{error}");
@@ -370,7 +371,7 @@ fn a_conditionally_skipped_field_is_an_error_at_the_sender() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
-    // As an argument, and as a result.
+    // As an argument and as a result.
     let task = || attributes::Task { retries: None, seen: true, port: 0, priority: Some(0) };
     let outcomes = [
         failure(child.call(attributes::return_task { task: Some(task()) })),
@@ -382,7 +383,7 @@ fn a_conditionally_skipped_field_is_an_error_at_the_sender() {
         assert!(text.starts_with("local: a value could not be sent: Task.retries is left out"), "{text}");
         assert!(!text.contains("same source"), "{text}");
     }
-    // What is never written is nobody's to read; the others are what they were.
+    // A skipped field is not read; the others keep their values.
     let full = attributes::Task { retries: Some(1), ..task() };
     let back = value(child.call(attributes::return_task { task: Some(full) }));
     assert_eq!(back, attributes::Task { retries: Some(1), seen: false, port: 0, priority: Some(0) });
@@ -399,9 +400,9 @@ fn a_quick_function_cannot_return_a_sender_and_does_not_deadlock() {
     let error = failure(reply.wait_timeout(LIMIT));
     assert!(error.to_string().contains("a Sender cannot be what a quick function gives"), "{error}");
     value(child.start(own::nothing {}).wait_timeout(LIMIT));
-    // It was let go over there.
+    // The callee has dropped it.
     assert_eq!(from.recv_timeout(LIMIT), Err(RecvError::Closed));
-    // In a chain as well, where another thread may be the one that runs it.
+    // In a chain as well, where another thread may run it.
     let (to, from) = tree.router.channel::<u64>().expect("the tree lives");
     let chain = child.chain().expect("the tree lives");
     value(chain.start(attributes::keep { to }).wait_timeout(LIMIT));
@@ -425,7 +426,7 @@ fn an_oversized_value_is_an_error_on_the_sending_side() {
     assert!(tree.router.bytes_sent() - sent < 1 << 20, "it was not even sent");
     assert!(too_large(failure(child.call(own::zeros { count: 129 << 20 }))));
     assert!(too_large(failure(child.call(own::mirror_twice { bytes: vec![0; 65 << 20].into() }))));
-    // Up to the limit it goes, as one piece.
+    // Up to the limit a blob is sent in one piece.
     let bytes = vec![3; 127 << 20];
     assert_eq!(value(child.call(own::weigh { bytes: bytes.into() })), 127 << 20);
 }
@@ -439,7 +440,7 @@ fn a_secret_is_masked_when_printed_and_serialises_only_into_frames() {
     let child = tree.child();
     let secret = || Secret::new("open sesame");
     let (debug, display, length) = value(child.call(attributes::look_at_secret { secret: secret() }));
-    // An agent's build has no texts for Debug at all.
+    // Agents are built without texts for Debug.
     assert!(!debug.contains("sesame") && display == "***" && length == 11);
     let back = value(child.call(attributes::give_secret { text: b"emases nepo".to_vec() }));
     assert_eq!((back.expose(), format!("{back:?}")), (&b"open sesame"[..], "Secret(***)".to_owned()));
@@ -453,7 +454,7 @@ fn a_sent_secret_leaves_no_copy_in_the_memory_of_the_caller() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
-    // Long, and behind much else: what it is written into grows around it.
+    // Long, so that the buffer it is encoded into has to grow.
     let masked = Masked::from((0..4000_u32).map(|number| b'A' + (number * 7 % 26) as u8));
     let secret = || Secret::new(masked.text());
     let kept = secret();
@@ -476,7 +477,7 @@ fn a_context_can_be_passed_and_returned_and_used_by_the_receiver() {
     let (back, name, same, sum) = value(child.call(attributes::hand_back { other: grandchild.clone() }));
     assert_eq!((&back, name.as_str(), same, sum), (&grandchild, "local.local", true, 3));
     assert_eq!(value(back.call(own::place {})), "local.local");
-    // One that only the function knew so far.
+    // A context that only the function knows.
     let born = value(child.call(attributes::bear {}));
     assert_eq!((born.name(), value(born.call(own::place {})).as_str()), ("local.local", "local.local"));
     assert_ne!(born, grandchild);
@@ -485,7 +486,7 @@ fn a_context_can_be_passed_and_returned_and_used_by_the_receiver() {
     };
     assert_eq!((own_context == child, own_context.name()), (true, "local"));
     value(own_context.call(own::nothing {}));
-    // Not outside of a frame.
+    // Not outside of a frame: serde_json refuses it.
     let error =
         serde_json::to_string(&attributes::hand_back { other: grandchild }).expect_err("it stays in frames");
     assert!(error.to_string().contains("only in a frame"), "{error}");

@@ -16,8 +16,8 @@ fn start(depth: &str) -> DyingController {
     controller
 }
 
-/// Kills a process of a tree, once with all agents below it running and once with them stopped. `find` gives the victim
-/// and what is to end with it.
+/// Kills a process of a tree, once with all agents below it running and once with them stopped.
+/// `find` returns the victim and the processes that must end with it.
 fn kill_each_way(depth: &str, how: &str, find: impl Fn(&DyingController) -> (u32, BTreeSet<u32>)) {
     for stopped in [false, true] {
         let controller = start(depth);
@@ -72,7 +72,8 @@ fn killing_a_guard_ends_everything_below_it() {
     }
 }
 
-/// Has /proc show nobody's processes but one's own, and not those of one's own that are closed, until it is dropped.
+/// Mounts /proc with `hidepid=2` until this value is dropped: users see only their own processes,
+/// and no non-dumpable ones.
 struct HidingProc;
 
 impl HidingProc {
@@ -106,7 +107,7 @@ fn killing_an_agent_ends_everything_below_it_under_hidepid() {
             (controller.places[number].process, controller.from_on(number))
         });
     }
-    // The same user's, one below the other, with a daemon below each.
+    // Three nested contexts of one user, each with a daemon.
     let server = Sshd::start("web1");
     let router = router();
     for (stopped, of_guard) in [(false, false), (true, false), (false, true)] {
@@ -202,7 +203,7 @@ fn a_stopped_agent_is_distinguished_from_a_silent_one() {
     for context in hops {
         let context = context.unwrap_or_else(|error| panic!("{error}"));
         let agent = facts(&context).process;
-        // Going on for a while in between is no end.
+        // A short stop ends nothing.
         signal(agent, Signal::SIGSTOP);
         signal(agent, Signal::SIGCONT);
         assert_eq!(facts(&context).process, agent);

@@ -14,7 +14,7 @@ use offshoot_tests::users::{DEPLOY, NOPASS, PLAIN, TTY};
 use offshoot_tests::{Leaks, Run, Sshd};
 use serde_json::Value;
 
-/// The list of programs, and the folder in which they are.
+/// Returns the list of programs and the directory they were built in.
 fn programs() -> (Vec<Value>, PathBuf) {
     let folder = PathBuf::from(std::env::var_os("OFFSHOOT_GUIDE").expect("`cargo xtask test` sets it"));
     let list = fs::read_to_string(folder.join("programs.json")).expect("`cargo xtask guide` writes it");
@@ -31,7 +31,7 @@ fn guide() -> PathBuf {
         .join("docs/guide")
 }
 
-/// The files of the guide with their texts.
+/// Returns the chapters of the guide by file name.
 fn chapters() -> BTreeMap<String, String> {
     let entries = fs::read_dir(guide()).expect("there is a guide").flatten();
     let name = |path: &Path| path.file_name().expect("a file").to_string_lossy().into_owned();
@@ -40,12 +40,12 @@ fn chapters() -> BTreeMap<String, String> {
     files.map(|path| (name(&path), fs::read_to_string(&path).expect("it is text"))).collect()
 }
 
-/// The words of a list in a program's description.
+/// Returns the strings of a JSON list.
 fn words(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// In a form in which a shell takes it as one word.
+/// Quotes a word for the shell.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
@@ -56,7 +56,7 @@ fn sorted(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Runs a program; what is wrong with it, where something is.
+/// Runs a program. Returns an error if its exit status or its output differs from the guide.
 fn run(program: &Value, built: &Path) -> Result<(), String> {
     let run = &program["run"];
     let _hosts: Vec<Sshd> = words(&run["hosts"]).iter().map(|name| host(name)).collect();
@@ -96,7 +96,7 @@ fn every_program_of_the_guide_prints_the_shown_output() {
     for program in programs.iter().filter(|program| program["run"].is_object()) {
         let leaks = Leaks::begin();
         let outcome = run(program, &built);
-        // Looked at in any case: what is left over must not hide what was wrong.
+        // Checked in any case, but a leak must not hide the error of the program.
         let left = leaks.check();
         let outcome = outcome.and(left);
         if let Err(why) = outcome {
@@ -111,7 +111,7 @@ fn every_program_of_the_guide_prints_the_shown_output() {
 fn every_command_of_the_guide_prints_the_shown_output() {
     let slow_path = PathBuf::from(env!("CARGO_BIN_EXE_slow-path"));
     let folders = [programs().1, slow_path.parent().expect("it is in a folder").to_owned()];
-    // What mount(8) makes when it is first used is its own.
+    // The directory that mount(8) creates at its first use is no leak.
     fs::create_dir_all("/run/mount").expect("/run is ours");
     let (mut ran, mut wrong) = (0, String::new());
     for (file, text) in chapters() {
@@ -133,7 +133,7 @@ fn every_command_of_the_guide_prints_the_shown_output() {
     assert!(ran >= 15, "only {ran} commands were found");
 }
 
-/// The sums of files, by the host's own program.
+/// Returns the checksums of files, computed by sha256sum.
 fn sums(files: &[PathBuf]) -> Vec<String> {
     let run = Run::program("sha256sum").args(files).finish().expect_code(0);
     run.out().lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
@@ -144,7 +144,7 @@ fn rollout_copies_a_file_to_all_hosts_and_continues_past_a_failure() {
     let _leaks = Leaks::begin();
     let (_, built) = programs();
     let (folder, _key) = (ScratchDir::new("rollout"), Key);
-    // Each host is another user, and so another home.
+    // Each host has another user and therefore another home.
     let users = [DEPLOY, NOPASS, PLAIN, TTY];
     let _hosts: Vec<Sshd> = users
         .iter()

@@ -6,7 +6,7 @@ use offshoot_test_agent::channel_ends;
 use offshoot_tests::Leaks;
 use offshoot_tests::hostile::{ANSWER, Attack, Outlook, Place};
 
-/// What an honest child sends meanwhile: so many blobs of so many bytes.
+/// The number and size of the blobs that an honest child sends meanwhile.
 const COUNT: usize = 5;
 const BYTES: usize = 300_000;
 
@@ -21,7 +21,7 @@ fn under_attack(how: &str, outlook: Outlook) {
         let bait = attack.hostile.start(channel_ends::send_blobs { count: 0, bytes: 0, to });
         attack.hold_out();
         attack.expect_bounds();
-        // Those who do not share its link are held up by nothing.
+        // Contexts on other links are not delayed.
         let (to, honest) = attack.router.channel::<Blob>().expect("the tree lives");
         let mut reply = attack.honest[0].start(channel_ends::send_blobs { count: COUNT, bytes: BYTES, to });
         for number in 0..COUNT {

@@ -12,11 +12,12 @@ use offshoot_tests::hostile::{ANSWER, Attack, Outlook, Place};
 use offshoot_tests::process::eventually;
 use offshoot_tests::scratch::ScratchDir;
 
-/// What honest senders send: so many blobs of so many bytes, more than may be sent without being taken.
+/// The number and size of the blobs that honest senders send: more than fits the initial credit.
 const COUNT: usize = 10;
 const BYTES: usize = 300_000;
 
-/// Plays each act at both places; when `play` is done the hostile child is ended, and nothing of it may be left.
+/// Runs each attack at both places; after `play` the hostile child is shut down and no state of it
+/// may be left.
 #[track_caller]
 fn under_attack<Rest>(acts: &[&str], play: impl Fn(&str, &mut Attack) -> Rest, after: impl Fn(&str, Rest)) {
     for place in [Place::Below, Place::Behind] {
@@ -36,7 +37,7 @@ fn under_attack<Rest>(acts: &[&str], play: impl Fn(&str, &mut Attack) -> Rest, a
     }
 }
 
-/// Others use chains and pipes as if nothing were.
+/// Asserts that chains and pipes of an honest context work normally.
 #[track_caller]
 fn others_go_on(how: &str, honest: &Context, attack: &Attack) {
     let (writer, mut reader) = attack.router.pipe().expect("the tree lives");
@@ -54,7 +55,8 @@ fn others_go_on(how: &str, honest: &Context, attack: &Attack) {
     }
 }
 
-/// The hostile child has a sender, and so have others: theirs arrives, and the channel ends when they have and it is gone.
+/// Gives a sender to the hostile child and to an honest one: honest messages arrive, and the
+/// channel closes once both senders are gone.
 #[track_caller]
 fn with_a_sender(acts: &[&str], first_received: bool) {
     let play = |how: &str, attack: &mut Attack| {

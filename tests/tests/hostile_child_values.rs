@@ -15,14 +15,14 @@ use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::Tree;
 use serde::Serialize;
 
-/// Services of the tree that a greeting or a message could be taken for an order to.
+/// Services of the tree that could mistake a greeting or a message for a request.
 const SERVICES: [u32; 5] =
     [Handle::CALL.0, Handle::CONNECT.0, Handle::EXEC.0, Handle::DETACH.0, Handle::CHAIN.0];
-/// Where hubs are numbered from, and handlers.
+/// The lowest handles of hubs and of handlers.
 const HUBS: u32 = 1 << 31;
 const HANDLERS: u32 = 256;
 
-/// A key and a copy that are two of a chain's records, each without effect.
+/// A key and a copy id whose bytes are valid chain records without effect.
 const KEY_OF_RECORDS: u64 = u64::from_le_bytes([0, 0, 0, 1, 7, 0, 0, 0]);
 const COPY_OF_RECORDS: u64 = 1;
 
@@ -30,26 +30,27 @@ fn bytes(value: &impl Serialize) -> Vec<u8> {
     to_bytes(value).expect("it serialises")
 }
 
-/// Where an end of a channel or pipe is, as it travels.
+/// Returns the address of a channel or pipe end, as encoded.
 fn address(context: &Context, number: u32, key: u64) -> (ContextId, u32, u64) {
     (context.id(), number, key)
 }
 
-/// A sender of `context`, as it travels.
+/// Returns the encoding of a sender to `context`.
 fn sender(context: &Context, number: u32) -> Vec<u8> {
     bytes(&(address(context, number, KEY_OF_RECORDS), COPY_OF_RECORDS))
 }
 
-/// A context as it travels.
+/// Returns the encoding of a context.
 fn named(context: &Context) -> Vec<u8> {
     bytes(&(context.id(), context.name()))
 }
 
-/// A call of `mark` as a text, and what it makes: the text's length, which comes first, is the flags of the call.
+/// Returns a call of `mark` encoded as a text, and the file it would create. The length of the
+/// text, encoded first, doubles as the flags of the call.
 fn marking(folder: &ScratchDir) -> (String, PathBuf) {
     let name = <context_values::mark as Remote>::NAME;
     let mut path = folder.path().join("mark").display().to_string();
-    // Neither a cast nor with a deadline.
+    // Flags without a cast and without a deadline.
     while !(3 + name.len() + path.len()).is_multiple_of(4) {
         path.push('x');
     }
@@ -57,7 +58,7 @@ fn marking(folder: &ScratchDir) -> (String, PathBuf) {
     (String::from_utf8(call).expect("it is text"), path.into())
 }
 
-/// Plays it where the hostile child is directly below, and where it is behind an agent.
+/// Runs the attack directly below the controller and behind an agent.
 #[track_caller]
 fn under_attack(play: impl Fn(&Attack)) {
     for place in [Place::Below, Place::Behind] {
@@ -70,7 +71,7 @@ fn under_attack(play: impl Fn(&Attack)) {
     }
 }
 
-/// That a call has failed because what it gave names `other`.
+/// Asserts that a call failed because its result names `other`.
 #[track_caller]
 fn refused<T, E: std::fmt::Debug>(attack: &Attack, other: &Context, outcome: Result<T, CallError<E>>) {
     match outcome {
@@ -88,7 +89,7 @@ fn refused_by(attack: &Attack, other: &Context, error: &Error) {
     assert!(detail.contains(&about) && detail.contains("Context::by_id"), "{error}");
 }
 
-/// The contexts of an attack that the hostile child was not told of and that are not its own.
+/// Returns the contexts that the hostile child was not told of and that are not its own.
 fn others(attack: &Attack) -> Vec<Context> {
     attack.honest.clone()
 }
@@ -116,12 +117,12 @@ fn a_forged_sender_reaches_no_service_of_the_tree() {
                 );
             }
         }
-        // Each of them answers, and none has done anything.
+        // Every context answers, and none has run the order.
         for context in attack.honest.iter().chain([root]) {
             context.call(stock::ping {}).expect("it is there");
             assert!(!path.exists(), "what the hostile child said has run");
         }
-        // What it would have been: a chain of that context takes it.
+        // The order is valid: a chain to the root runs it.
         root.chain()
             .and_then(|chain| chain.call(context_values::mark { path: path.clone() }).map_err(Error::from))
             .expect("it may");
@@ -134,7 +135,8 @@ fn a_forged_pipe_or_receiver_detaches_nothing_and_runs_no_program() {
     under_attack(|attack| {
         let root: &Context = &attack.router;
         for number in SERVICES.into_iter().chain([0, HANDLERS, HUBS | 8]) {
-            // An order to let the context go, and one to run a program, as long as a greeting.
+            // Keys that decode as a request to detach the context or to run a program, as long as a
+            // greeting.
             for key in [0x0101_0F00, KEY_OF_RECORDS, 0x2D2D_0201] {
                 let say = || bytes(&address(root, number, key));
                 let writer =
@@ -177,7 +179,7 @@ fn a_child_cannot_return_a_context_that_is_not_its_own() {
             let chain = attack.hostile.chain().expect("the tree lives");
             refused(attack, other, chain.call(context_values::context { say: named(other) }));
         }
-        // Numbers that nobody has yet, and may have next.
+        // Ids that are not in use yet.
         for number in [40, 1 << 20, u32::MAX] {
             let error = attack.hostile.call(context_values::context { say: fake(ContextId(number)) });
             assert!(matches!(
@@ -221,7 +223,7 @@ fn a_child_may_name_its_descendants_but_not_with_names_of_others() {
             let context = says(id, name).expect("it is its own");
             assert_eq!((context.id(), context.name()), (ContextId(id), shown.as_str()));
         }
-        // Nobody is there who could be meant by the number of one that is gone.
+        // The id of a context that is gone refers to nobody.
         let gone = attack.router.local().connect().expect("it is up");
         refused(attack, &gone, says(gone.id().0, "gone"));
         gone.shutdown().expect("it ends");
@@ -243,13 +245,13 @@ fn a_child_may_name_only_contexts_it_was_told_of() {
         let another = attack.router.local().connect().expect("it is up");
         refused(attack, &another, told(&sibling, &another));
         refused(attack, &another, attack.hostile.call(context_values::sender { say: sender(&another, 300) }));
-        // A sender of its own channel, which this process hands on, tells of it as well.
+        // Passing on a sender of its channel also tells of a context.
         let scratch = ScratchDir::new("sum");
         let to = another.call(channel_ends::collect { sum: scratch.path().join("sum") }).expect("it has one");
         let bait = attack.hostile.start(channel_ends::count_to { count: 0, to });
         assert!(attack.hostile.call(context_values::context { say: named(&another) }).is_ok());
         bait.cancel();
-        // So does a path.
+        // An open path does too.
         let apart = attack.router.local().connect().expect("it is up");
         refused(attack, &apart, told(&sibling, &apart));
         attack.router.open_path(&attack.hostile, &apart);
@@ -297,7 +299,7 @@ fn messages_and_calls_from_a_child_may_not_name_other_contexts() {
             let told = take_sender(&other);
             assert!(told.contains("neither itself nor below it"), "{told}");
         }
-        // Its own goes through.
+        // Its own context is accepted.
         let own = attack.hostile.name();
         attack.hostile.call(context_values::send { say: named(&attack.hostile), to }).expect("it speaks");
         assert_eq!(from.recv_timeout(LIMIT).map(|context| context.id()), Ok(attack.hostile.id()));
@@ -325,7 +327,7 @@ fn an_agent_applies_the_same_naming_rule_to_its_own_children() {
         refused(fetch(None, other));
     }
     assert_eq!(fetch(None, &attack.hostile).as_deref(), Ok(attack.hostile.name()));
-    // What the agent itself tells it of; what only the root knows of is that one's.
+    // The agent itself tells it of these contexts.
     assert_eq!(fetch(Some(below), below).as_deref(), Ok(below.name()));
     assert_eq!(fetch(Some(&attack.honest[0]), &attack.honest[0]).as_deref(), Ok(attack.honest[0].name()));
     refused(fetch(None, agent));
@@ -340,7 +342,7 @@ fn honest_contexts_may_return_and_forward_what_they_were_given() {
     let (one, other) = (tree.child(), tree.child());
     let below = one.local().connect().unwrap_or_else(|error| panic!("{error}"));
     let root = Context::clone(&tree.router);
-    // All that one knows by being told.
+    // All contexts it was told of.
     let (to, from) = root.channel::<String>().expect("the tree lives");
     let given = vec![root.clone(), one.clone(), other.clone(), below.clone()];
     let (back, to) =
@@ -349,12 +351,12 @@ fn honest_contexts_may_return_and_forward_what_they_were_given() {
     to.send(&"back".into()).expect("there is a receiver");
     drop(to);
     assert_eq!(from.recv_timeout(LIMIT).as_deref(), Ok("back"));
-    // What was handed on below.
+    // A context passed on to a descendant.
     let (to, _from) = root.channel::<String>().expect("the tree lives");
     let (back, _) =
         below.call(context_values::give_back { contexts: given[2..3].to_vec(), to }).expect("it was given");
     assert_eq!(back, std::slice::from_ref(&other));
-    // A sender of one that is below who gives it.
+    // A sender of a context below the one that returns it.
     let sum = scratch.path().join("sum");
     let to =
         one.call(context_values::bring { other: below.clone(), sum: sum.clone() }).expect("it is below it");
@@ -362,7 +364,7 @@ fn honest_contexts_may_return_and_forward_what_they_were_given() {
     drop(to);
     let text = |path: &PathBuf| std::fs::read_to_string(path).unwrap_or_default();
     assert!(eventually(LIMIT, || text(&sum).trim() == "5"));
-    // The receiver of a channel is told by its messages.
+    // A receiver is told of contexts by messages.
     let (jobs, queue) = root.channel::<Context>().expect("the tree lives");
     let reply = one.start(context_values::first { from: queue });
     jobs.send(&other).expect("there is a receiver");
@@ -385,7 +387,7 @@ fn a_joined_process_is_unreachable_for_contexts_it_has_not_called() {
             let Err(CallError::Function(why)) = asked else { panic!("{service}: it is heard: {asked:?}") };
             assert_eq!(why, Reason::Isolated.to_string(), "{service}");
         }
-        // The guest speaks to whom it likes.
+        // The joined process may call anybody below.
         let honest = attack.honest[0].id().0;
         assert_eq!(peer.does(&format!("place {honest}")).as_deref(), Ok(attack.honest[0].name()));
         assert_eq!(peer.does(&format!("count {honest}")).as_deref(), Ok("0 1 2"));

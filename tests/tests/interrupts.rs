@@ -16,7 +16,7 @@ use offshoot_tests::{Leaks, Sshd};
 const SIGNALS: [(Signal, &str); 3] =
     [(Signal::SIGINT, "INT"), (Signal::SIGTERM, "TERM"), (Signal::SIGHUP, "HUP")];
 
-/// How long something that is to happen may take.
+/// The longest that an expected event may take.
 const SOON: Duration = Duration::from_secs(20);
 
 #[track_caller]
@@ -24,7 +24,7 @@ fn up<T, E: std::fmt::Display>(outcome: Result<T, E>) -> T {
     outcome.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The finished program at work.
+/// A running `offshoot run`.
 struct Running {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -49,7 +49,7 @@ impl Running {
         assert!(signal(self.child.id(), signalled));
     }
 
-    /// Its status, and what else it printed on either stream.
+    /// Waits for the end; returns the exit status and the rest of both outputs.
     #[track_caller]
     fn end(mut self) -> (Option<i32>, String, String) {
         let (mut printed, mut said) = (String::new(), String::new());
@@ -68,7 +68,7 @@ fn after_the_first_signal_a_program_may_finish_with_its_own_exit_status() {
     let user = format!("{}@web1/sudo", NOPASS.name);
     for target in ["local", "local/local", &user] {
         for (signalled, name) in SIGNALS {
-            // Twice the time that there is when everything is ended.
+            // Twice the time that a full shutdown allows.
             let script = format!(
                 "trap 'sleep 0.9; echo {name} done; echo said >&2; exit 7' {name}; echo up; while :; do sleep 1000 & wait; done"
             );
@@ -80,7 +80,7 @@ fn after_the_first_signal_a_program_may_finish_with_its_own_exit_status() {
             assert_eq!(seen, (Some(7), format!("{name} done").as_str(), "said"), "{target}");
         }
     }
-    // One that does nothing about it has the status of the signal.
+    // A program that does not handle the signal has its status.
     for (signalled, _) in SIGNALS {
         let mut running = Running::start(&["-n", "local", "--", "sh", "-c", "echo up; exec sleep 1000"]);
         running.line();
@@ -130,7 +130,7 @@ fn with_several_targets_each_program_handles_the_signal_itself() {
     let mut lines: Vec<&str> = printed.lines().collect();
     lines.sort_unstable();
     assert_eq!((code, lines), (Some(7), vec!["local: done", &format!("{user}: done")]));
-    // A target that is not reached yet is not waited for.
+    // A target that is still connecting is not waited for.
     let silent = up(std::net::TcpListener::bind("127.0.0.1:0"));
     let port = up(silent.local_addr()).port();
     let hung = format!("ssh:127.0.0.1:{port},config=[/dev/null]");
@@ -169,7 +169,7 @@ fn a_program_that_ends_after_a_signal_takes_its_daemons_along() {
     let (code, _, said) = running.end();
     assert_eq!(code, Some(0), "{said}");
     assert!(eventually(SOON, || ended(daemon)), "the daemon stays");
-    // The same by the library, where a signal that ends nothing leaves all as it is.
+    // The same through the library, where a signal that ends nothing changes nothing.
     let router = router();
     let context = up(router.local().connect());
     for (number, stays) in [(libc::SIGINT, false), (libc::SIGUSR1, true)] {
@@ -192,7 +192,7 @@ fn a_cancelled_program_gets_its_own_grace_period() {
     let scratch = ScratchDir::new("grace");
     let router = router();
     let context = up(router.local().connect());
-    // More than what there is unless it is set.
+    // More than the default grace period.
     let script = |done: &str| {
         let done = scratch.path().join(done).display().to_string();
         format!(
@@ -217,7 +217,7 @@ fn a_cancelled_program_gets_its_own_grace_period() {
     assert!(eventually(SOON, || is_done("late")));
     let short = begin(&context, &script("short"), None);
     drop(short);
-    // This one is told to end after that one, and has all of its time.
+    // This program is cancelled after the other and still gets its whole grace period.
     drop(begin(&context, &script("after"), Some(SOON)));
     assert!(eventually(SOON, || is_done("after")));
     assert!(!is_done("short"), "400 ms are no second");

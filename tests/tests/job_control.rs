@@ -15,13 +15,14 @@ use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::users::{NOPASS, PASSWORD, PW};
 use offshoot_tests::{Leaks, Sshd};
 
-/// More than anything takes on a busy machine.
+/// The longest that an expected event may take, on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
 const CTRL_Z: u8 = 26;
 const CTRL_BACKSLASH: u8 = 28;
 
-/// A shell that does job control, at a terminal of its own. Its prompt is `$ `, and `offshoot` is the finished program.
+/// Starts a job-control shell at a terminal of its own, with the prompt `$ ` and `offshoot` in its
+/// PATH.
 fn shell(words: &[&str]) -> Terminal {
     let mut command = Command::new(words[0]);
     command
@@ -40,7 +41,7 @@ fn shell(words: &[&str]) -> Terminal {
 const SHELLS: [&[&str]; 3] =
     [&["bash", "--norc", "--noprofile", "--noediting", "-i"], &["dash", "-i"], &["zsh", "-f", "-i", "+Z"]];
 
-/// The process of the finished program below a shell.
+/// Returns the process id of the `offshoot` started by a shell.
 fn offshoot_below(shell: &Terminal) -> u32 {
     let binary = offshoot_binary();
     let is = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == binary);
@@ -52,21 +53,21 @@ fn offshoot_below(shell: &Terminal) -> u32 {
     find().expect("it was there")
 }
 
-/// A folder in which every user may count.
+/// Creates a directory that every user may write to.
 fn counted() -> ScratchDir {
     let scratch = ScratchDir::new("counting");
     std::fs::set_permissions(scratch.path(), Permissions::from_mode(0o777)).expect("it is ours");
     scratch
 }
 
-/// How often the first thread of a process was interrupted or has waited.
+/// Returns the number of context switches of the main thread of a process.
 fn switches(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let counts = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
     counts.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).sum()
 }
 
-/// Waits until a shell has said that it has stopped its job.
+/// Waits until the shell has reported its job as stopped.
 fn expect_stopped(terminal: &mut Terminal, shell: &[&str]) {
     terminal.expect(if shell[0] == "zsh" { "suspended" } else { "Stopped" });
 }
@@ -79,7 +80,8 @@ fn lines(file: &Path) -> usize {
     std::fs::read_to_string(file).map_or(0, |text| text.lines().count())
 }
 
-/// A program that counts to `file` ten times a second, sixty times, tells the first and the last, and ends with 7.
+/// Returns a shell command that appends to `file` ten times a second, sixty times, prints at the
+/// beginning and the end, and exits with 7.
 fn counting(file: &Path) -> String {
     let file = file.display();
     format!(
@@ -108,7 +110,7 @@ fn a_command_stopped_past_three_heartbeats_resumes_unharmed() {
         terminal.expect("Stopped");
         let stopped = offshoot_below(&terminal);
         assert!(eventually(SOON, || is_stopped(stopped)), "{}", terminal.transcript());
-        // The program goes on: it is what tells that more than four seconds have gone by.
+        // The program continues: its count shows that more than four seconds have passed.
         let before = lines(&file);
         assert!(eventually(SOON, || lines(&file) >= (before + 45).min(60)), "{} of {before}", lines(&file));
         assert!(is_stopped(stopped));
@@ -211,7 +213,7 @@ fn a_password_prompt_in_the_background_waits_for_the_foreground() {
         assert!(eventually(SOON, || !terminal.echoes()));
         terminal.press(CTRL_Z);
         expect_stopped(&mut terminal, shell_words);
-        // It is stopped at once when it is to go on without the terminal.
+        // Continued in the background, it stops again at once.
         let before = switches(asking);
         terminal.type_line("bg");
         let again = || switches(asking) > before && is_stopped(asking);
@@ -247,7 +249,8 @@ fn after_sigstop_the_password_prompt_turns_echo_off_again() {
     assert!(!text.contains(PASSWORD), "{text}");
 }
 
-/// The finished program at a terminal, about to ask for a password. There is no shell: nobody would continue it.
+/// Starts `offshoot` at a terminal, about to prompt for a password. There is no shell that could
+/// continue it.
 fn asking(server: &Sshd) -> Terminal {
     let mut command = Command::new(offshoot_binary());
     let target = format!("{}@web1/sudo", PW.name);

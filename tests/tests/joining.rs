@@ -29,7 +29,7 @@ fn folder() -> ScratchDir {
     ScratchDir::new("joining")
 }
 
-/// A process that has joined, as the listener sees it too.
+/// Starts a process that joins; returns it and its context from the listener.
 #[track_caller]
 fn join(listener: &Listener) -> (JoinPeer, Context) {
     let (peer, number) = JoinPeer::joined(PROGRAM, listener.path());
@@ -46,25 +46,26 @@ fn a_joined_process_is_callable_and_calls_with_the_listeners_authority() {
     let below = host.local().connect().expect("it is up");
     let listener = tree.router.listen(folder.path().join("socket")).expect("nobody is there");
     let (mut peer, context) = join(&listener);
-    // From above: its own functions run in it.
+    // Called from above: its own functions run in it.
     let name = format!("join.{}", peer.process());
     assert_eq!(context.name(), name);
     assert_eq!(context.call(own::place {}).expect("it answers"), name);
     assert_eq!(facts(&context).process, peer.process());
     let output = context.command("sh").args(["-c", "echo $PPID"]).output().expect("it runs there");
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), peer.process().to_string());
-    // From there: to the listener itself, and to what is below that.
+    // Calling from it: the listener itself and its descendants.
     let at = |context: &Context| format!("place {}", context.id().0);
     assert_eq!(peer.does(&at(&tree.router)).as_deref(), Ok("controller"));
     assert_eq!(peer.does(&at(&host)).as_deref(), Ok("local"));
     assert_eq!(peer.does(&at(&below)).as_deref(), Ok("local.local"));
     assert_eq!(peer.does(&format!("shell {} echo hello", below.id().0)).as_deref(), Ok("hello"));
-    // It grows the tree there: everybody knows the new context.
+    // It connects a context there, which is known everywhere.
     let grown = peer.does(&format!("local {}", host.id().0)).expect("it is up");
     let number: u32 = grown.split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
     let grown = tree.router.by_id(ContextId(number)).call(own::place {}).expect("it is known above");
     assert!(grown.ends_with(".local"), "{grown}");
-    // Those below answer it, send to its channels, hand its senders on, and reach it in no other way.
+    // Descendants answer it, send to its channels and pass on its senders, and reach it in no other
+    // way.
     assert_eq!(peer.does(&format!("count {}", host.id().0)).as_deref(), Ok("0 1 2"));
     assert_eq!(peer.does(&format!("forward {} {}", host.id().0, below.id().0)).as_deref(), Ok("0 1 2"));
     let other = tree.child();
@@ -75,7 +76,7 @@ fn a_joined_process_is_callable_and_calls_with_the_listeners_authority() {
         let error = from.call(own::command_other { other: context.id() }).expect_err("it is not obeyed");
         assert!(error.to_string().contains("may not talk"), "{error}");
     }
-    // What waits for one that is gone is told.
+    // A wait for a lost context ends with the reason.
     peer.tell(&format!("hang {}", below.id().0));
     host.shutdown().expect("it ends");
     let told = peer.answer().expect("its wait has ended");
@@ -124,7 +125,7 @@ fn leaving_ends_what_a_process_started_in_the_tree_but_not_the_process() {
     assert!(context.call(stock::facts {}).is_err());
     assert_eq!(peer.does("place 0").expect_err("it has left"), "it has left");
     signal(apart, Signal::SIGKILL);
-    // The tree goes on, and others may join; so may the same process again, by another router.
+    // The tree continues, and other processes may join.
     let (other, again) = join(&listener);
     assert_ne!(again, context);
     assert_eq!(facts(&again).process, other.process());
@@ -159,7 +160,7 @@ fn a_joined_process_outlives_its_killed_tree_but_its_children_do_not() {
         let error = peer.does("place 0").expect_err("the tree has ended");
         assert!(error.contains("shut down"), "{error}");
         signal(apart, Signal::SIGKILL);
-        // Killed, it has left its socket; the next round replaces that.
+        // A killed listener leaves its socket; the next round replaces it.
         assert_eq!(path.exists(), killed);
     }
 }
@@ -176,7 +177,7 @@ fn a_joined_process_that_is_killed_or_stopped_is_removed_from_the_tree() {
     signal(peer.process(), Signal::SIGKILL);
     assert_eq!(gone.wait().reason, Reason::Lost);
     assert!(eventually(LIMIT, || ended(child)));
-    // Ended by order it leaves; stopped, it cannot, and is put out.
+    // On shutdown it leaves; a stopped process cannot, and is removed.
     let (mut peer, context) = join(&listener);
     context.shutdown().expect("it leaves");
     assert!(peer.does("place 0").expect_err("it was put out").contains("shut down"));
@@ -209,7 +210,7 @@ fn a_listener_replaces_only_stale_sockets_and_removes_its_own() {
     let (mut peer, context) = join(&listener);
     drop(listener);
     assert!(!path.exists());
-    // Who has joined stays.
+    // Joined processes stay.
     assert_eq!(peer.does("place 0").as_deref(), Ok("controller"));
     assert_eq!(facts(&context).process, peer.process());
     let listener = tree.listen(&path).expect("nobody is there");
@@ -229,7 +230,7 @@ fn a_long_accept_does_not_block_an_accept_with_a_timeout() {
         let (tell, told) = std::sync::mpsc::channel();
         let listener = &listener;
         scope.spawn(move || {
-            // However long it takes the others to begin: they do not stop waiting until somebody joins.
+            // The other threads wait until somebody joins, however late they start.
             for _ in 0..50 {
                 let outcome = listener.accept_timeout(Duration::from_millis(2));
                 assert!(matches!(outcome, Err(Error::TimedOut { after_ms: 2, .. })), "{outcome:?}");
@@ -288,7 +289,7 @@ fn processes_of_different_users_cannot_join_each_other() {
     let _leaks = Leaks::begin();
     let folder = folder();
     fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("it is ours");
-    // Where that user can execute it.
+    // A copy that the other user can execute.
     let program = folder.file("peer", fs::read(PROGRAM).expect("it was built"), 0o755);
     let program = program.to_str().expect("our own path");
     let tree = router();
@@ -298,14 +299,14 @@ fn processes_of_different_users_cannot_join_each_other() {
     let roots = path.to_str().expect("our own path");
     let error = as_plain(&["join", roots]);
     assert!(error.contains("it is for another user"), "{error}");
-    // Even with a mode that lets everybody in, neither side wants it.
+    // Even with a mode that admits everybody, both sides refuse.
     fs::set_permissions(&path, Permissions::from_mode(0o666)).expect("it is ours");
     let error = as_plain(&["join", roots]);
     assert!(error.contains("user 0 listens there"), "{error}");
     let heard = as_plain(&["knock", roots, "anything"]);
     assert_eq!(heard, "heard refused: only processes of the same user can join");
     assert!(matches!(listener.accept_timeout(Duration::ZERO), Err(Error::TimedOut { .. })));
-    // Nor is root to be had by a socket that a user has made.
+    // Root does not join at a socket of another user either.
     let plains = folder.path().join("plains");
     let plains = plains.to_str().expect("our own path");
     let listening = JoinPeer::start(program, Some(PLAIN), &["listen", plains]);
@@ -316,7 +317,7 @@ fn processes_of_different_users_cannot_join_each_other() {
     assert_eq!(heard, "heard refused: only processes of the same user can join");
     let error = tree.listen(plains).expect_err("it is another's").to_string();
     assert!(error.contains("a socket of user"), "{error}");
-    // Its own user joins there.
+    // A process of the same user joins there.
     let joined = as_plain(&["join", plains]);
     assert!(joined.starts_with("joined 1 join."), "{joined}");
 }
@@ -330,7 +331,7 @@ fn silent_or_invalid_connections_block_nobody_from_joining() {
     let mut silent: Vec<UnixStream> = (0..40).map(|_| knock()).collect();
     let (peer, context) = join(&listener);
     assert_eq!(facts(&context).process, peer.process());
-    // There is room for so many; the oldest had to go.
+    // The number of pending connections is limited; the oldest was closed.
     let mut heard = Vec::new();
     silent[0].read_to_end(&mut heard).expect("it was closed");
     assert!(heard.is_empty());
@@ -355,7 +356,7 @@ fn silent_or_invalid_connections_block_nobody_from_joining() {
         refused(&frame(Kind::Hello, &hello)),
         "refused: it was built from other sources; build both anew from the same\n"
     );
-    // The last of the silent has had its time, too.
+    // The last silent connection times out, too.
     let last = silent.last_mut().expect("there are some");
     last.set_read_timeout(Some(LIMIT)).expect("it is a socket");
     last.read_to_end(&mut heard).expect("its time was up");
@@ -380,7 +381,7 @@ fn a_process_can_join_an_agent_deep_in_the_tree() {
     assert_eq!(facts(&context).process, peer.process());
     assert_eq!(peer.does(&format!("place {}", below.id().0)).as_deref(), Ok(below.name()));
     assert_eq!(peer.does(&format!("place {}", place.id().0)).as_deref(), Ok(place.name()));
-    // What the listener may not, it may not.
+    // It has no more authority than the listener.
     for above in [ContextId::ROOT, beside.id()] {
         let error = peer.does(&format!("place {}", above.0)).expect_err("it is above");
         assert!(error.contains("refused"), "{error}");

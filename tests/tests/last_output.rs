@@ -12,7 +12,7 @@ use offshoot_tests::process::{eventually, signal};
 use offshoot_tests::records::Records;
 use offshoot_tests::tree::{ended, facts};
 
-/// How many lines of each kind are said last: fewer than records may wait in an agent.
+/// The number of last lines of each kind: fewer than an agent can queue.
 const LINES: usize = 80;
 
 fn records() -> &'static Records {
@@ -39,7 +39,7 @@ fn output_and_log_records_written_right_before_shutdown_arrive() {
     for round in 0..5 {
         let outer = up(router.local().connect());
         let inner = up(outer.local().connect());
-        // A function that does not return is no reason to wait.
+        // A function that does not return does not delay the shutdown.
         let _hanging = inner.start(hang {});
         let before = records().with("").len();
         up(inner.call(speak { count: LINES }));
@@ -60,7 +60,7 @@ fn output_still_queued_on_a_link_at_shutdown_arrives() {
     let router = talkative();
     let outer = up(router.local().connect());
     let inner = up(outer.local().connect());
-    // More than a pipe holds: the reply, and with it the shutdown, overtakes it.
+    // More than a pipe holds: the reply, and with it the shutdown, overtakes the lines.
     up(inner.call(chatter { count: 1200 }));
     up(inner.shutdown());
     let last = format!("{:->100} ", 1199);
@@ -105,7 +105,7 @@ fn a_parent_that_does_not_read_does_not_delay_the_end_of_its_child() {
     let inner = up(outer.local().connect());
     let (middle, last) = (facts(&outer).process, facts(&inner).process);
     signal(middle, nix::sys::signal::Signal::SIGSTOP);
-    // More than the pipe holds waits in the inner agent now; none of it can go.
+    // More than the pipe holds is queued in the inner agent and cannot be sent.
     let _speaking = inner.start(speak { count: 100 });
     signal(last, nix::sys::signal::Signal::SIGTERM);
     assert!(eventually(PROMISE, || ended(last)), "the agent waits for its parent");

@@ -16,16 +16,16 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// What the subscriber does with each record of a context.
+/// A gate that blocks the subscriber at each record of a context.
 #[derive(Default)]
 struct Gate {
     shut: Mutex<bool>,
     changed: Condvar,
-    /// How many records have come as far as the gate, and how many have passed it.
+    /// The number of records that have reached the gate.
     came: AtomicUsize,
     passed: AtomicUsize,
     each: Mutex<Option<Box<dyn Fn() + Send>>>,
-    /// What offshoot itself has said.
+    /// Messages of offshoot itself.
     notices: Mutex<Vec<String>>,
 }
 
@@ -76,7 +76,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Gate {
-    /// The gate of this program, open, with nothing behind it.
+    /// Returns the gate of this program, open and with counters at zero.
     fn open() -> &'static Gate {
         static GATE: OnceLock<&'static Gate> = OnceLock::new();
         let gate = *GATE.get_or_init(|| {
@@ -97,7 +97,7 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Waits for so many records to have passed.
+    /// Waits until that many records have passed.
     fn passed(&self, count: usize) {
         let seen = || self.passed.load(Ordering::SeqCst);
         assert!(eventually(LIMIT, || seen() >= count), "{} of {count} records have passed", seen());
@@ -126,7 +126,7 @@ fn calls_and_hops_continue_while_the_subscriber_blocks() {
     gate.shut(true);
     log(&talkative, 5);
     assert!(eventually(LIMIT, || gate.came.load(Ordering::SeqCst) == 1), "the subscriber was called");
-    // The subscriber stands: each of these would stand with it if it had the node's lock or its thread.
+    // The subscriber is blocked: each call would block too if it held the node's lock or thread.
     let others = std::thread::spawn(move || {
         for _ in 0..100 {
             quiet.call(stock::ping {}).unwrap_or_else(|error| panic!("{error}"));
@@ -198,7 +198,7 @@ fn records_dropped_while_the_subscriber_blocks_are_counted() {
     let router = tree();
     let context = local(&router);
     gate.shut(true);
-    // Half as much again as may wait; an agent may send 2,000 at once.
+    // One and a half times the queue; an agent may send 2,000 at once.
     let line = "x".repeat(8000);
     for _ in 0..400 {
         let bytes = format!("{line}\n").into_bytes();
@@ -227,7 +227,7 @@ fn a_program_finishes_while_nobody_reads_the_log_of_the_command() {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut offshoot = command.spawn().expect("it is there");
     let (mut input, output) = (offshoot.stdin.take().unwrap(), offshoot.stdout.take().unwrap());
-    // Each line is four frames at least, and so many lines of log are more than a pipe holds.
+    // Each line takes at least four frames, and the log of that many lines exceeds a pipe.
     let echoing = std::thread::spawn(move || {
         let mut output = BufReader::new(output);
         for number in 0..1000 {

@@ -15,13 +15,13 @@ use offshoot_tests::tree::facts;
 use offshoot_tests::users::PLAIN;
 use offshoot_tests::{Leaks, Sshd, run::LIMIT};
 
-/// The log of this program.
+/// Returns the log of this program.
 fn records() -> &'static Records {
     static RECORDS: OnceLock<Records> = OnceLock::new();
     RECORDS.get_or_init(Records::keep)
 }
 
-/// The same, emptied.
+/// Returns the log of this program, emptied.
 fn recorded() -> &'static Records {
     records().clear();
     records()
@@ -41,7 +41,7 @@ fn up<T, E: std::fmt::Display>(outcome: Result<T, E>) -> T {
     outcome.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A context behind ssh, and one below it.
+/// Connects a context behind ssh and one below it.
 fn far(router: &Router, server: &Sshd) -> [Context; 2] {
     let config = server.config().display().to_string();
     let host = up(router.ssh("web1").config(config).user(PLAIN.name).connect());
@@ -49,7 +49,7 @@ fn far(router: &Router, server: &Sshd) -> [Context; 2] {
     [host, below]
 }
 
-/// What a context has sent when `enough` says so, or in the end.
+/// Returns the records of a context once `enough` is true of them, or at the time limit.
 fn sent(context: &Context, enough: impl Fn(&[Logged]) -> bool) -> Vec<Logged> {
     let mut seen = Vec::new();
     eventually(LIMIT, || {
@@ -59,17 +59,18 @@ fn sent(context: &Context, enough: impl Fn(&[Logged]) -> bool) -> Vec<Logged> {
     seen
 }
 
-/// The messages among them that a call of `log_everywhere` has made.
+/// Returns the messages of `log_everywhere` among these records.
 fn everywhere(seen: &[Logged]) -> Vec<String> {
     let messages = seen.iter().map(|seen| seen.field("message").to_owned());
     messages.filter(|message| message.contains(" of ")).collect()
 }
 
-/// That the context has sent what `log_everywhere` logs under this filter, and nothing else of it.
+/// Asserts that the context has sent exactly the records of `log_everywhere` that the filter
+/// admits.
 #[track_caller]
 fn logs_by(context: &Context, filter_text: &str) {
     recorded();
-    // Twice: the records of the first are before those of the second, so that none is missed that comes late.
+    // Twice, so that the second call's records prove that the first call's are complete.
     up(context.call(own::log_everywhere {}));
     up(context.call(own::log_everywhere {}));
     let filter = filter(filter_text);
@@ -185,7 +186,7 @@ fn frame_headers_are_logged_only_in_the_process_that_asked() {
     }
     router.set_log_filter(&filter("trace"));
     up(inner.call(stock::ping {}));
-    // A record that is made later is written later.
+    // Records are written in order, so this one proves that the earlier ones are written.
     up(inner.call(own::log_much { count: 1 }));
     sent(&inner, |seen| arrived(seen, "my_agent::much") == 1);
     records.clear();
@@ -194,7 +195,7 @@ fn frame_headers_are_logged_only_in_the_process_that_asked() {
     assert_eq!(records.at("offshoot::io").len(), 0);
 }
 
-/// How many records the notices among these say were dropped.
+/// Returns the number of records that the notices among these report as dropped.
 fn dropped(seen: &[Logged]) -> usize {
     let count = |seen: &Logged| {
         let (count, _) =
@@ -214,7 +215,7 @@ fn every_record_arrives_or_is_counted_as_dropped() {
     let records = recorded();
     let router = tree("warn");
     let context = up(router.local().connect());
-    // More than wait in an agent, as fast as it can, and fewer than its parent takes at once.
+    // More than an agent queues, at full speed, and fewer than its parent's rate limit.
     const COUNT: usize = 1500;
     up(context.call(own::log_much { count: COUNT }));
     let seen = sent(&context, |seen| arrived(seen, "my_agent::much") + dropped(seen) >= COUNT);
@@ -224,7 +225,7 @@ fn every_record_arrives_or_is_counted_as_dropped() {
         .filter_map(|seen| seen.field("message").strip_prefix("much ")?.strip_suffix('.')?.parse().ok())
         .collect();
     assert!(numbers.is_sorted(), "{numbers:?}");
-    // More than its parent takes: that says so, at the latest when the link ends.
+    // Above its parent's rate limit: reported at the latest when the link ends.
     for _ in 0..100 {
         up(context.call(own::log_much { count: 200 }));
     }
@@ -312,7 +313,7 @@ fn a_long_record_is_truncated_at_its_origin() {
     }
 }
 
-/// Runs the program `logging`, with `OFFSHOOT_LOG` as given.
+/// Runs the program `logging` with `OFFSHOOT_LOG` set.
 fn logging(words: &[&str], variable: Option<&str>) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_logging"));
     command.args(words).stdin(Stdio::null()).env_remove("OFFSHOOT_LOG");
@@ -326,7 +327,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("it writes text")
 }
 
-/// Which of the program's and its context's events are in a text.
+/// Returns the events of the program and its context found in a text.
 fn events(text: &str) -> Vec<String> {
     let word = |line: &str| {
         let at = line.find(" of ")?;
@@ -361,7 +362,7 @@ fn a_log_file_follows_the_variable_and_has_mode_600() {
     assert_eq!(std::fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o600);
     assert_eq!((text(&output.stdout), text(&output.stderr)), (String::new(), String::new()));
 
-    // Without the variable: warnings and errors, after what is there.
+    // Without the variable: warnings and errors, appended.
     assert!(logging(&["file", &file], None).status.success());
     let both = std::fs::read_to_string(&path).expect("it is still there");
     let more = both.strip_prefix(&written).expect("it is added to");
@@ -378,7 +379,7 @@ fn the_stderr_log_follows_the_variable_and_defaults_to_warnings() {
         ["info of my_program", "warn of my_program", "error of my_agent::net"],
         "{said}"
     );
-    // What nobody has asked for comes where it is wrong and somebody is there to be told.
+    // Without the variable: warnings and errors. An invalid variable is an error.
     let output = logging(&["stderr"], None);
     let of_contexts = ["my_agent::disk", "my_agent::net", "other"];
     let of_contexts = of_contexts.iter().flat_map(|of| [format!("error of {of}"), format!("warn of {of}")]);
@@ -404,7 +405,7 @@ fn an_existing_subscriber_is_kept_and_reported() {
     let output = logging(&["taken", &path], None);
     let said = text(&output.stdout);
     assert!(said.contains("has a tracing subscriber already"), "{output:?}");
-    // Errors and warnings of three targets.
+    // The errors and warnings of three targets.
     assert_eq!(said.lines().nth(1), Some("6"), "{said}");
     assert_eq!(std::fs::read_to_string(Path::new(&path)).unwrap_or_default(), "");
 }
@@ -460,7 +461,7 @@ fn a_context_can_be_dumped_while_its_functions_hang() {
     has(&dump, "threads", &[&format!("{process} (offshoot) ")]);
     has(&dump, "threads", &["(function) "]);
     has(&dump, "names", &[below.name()]);
-    // Of each no more than there is room for, and how many more there are.
+    // Each section is limited and ends with the number of omitted lines.
     assert_eq!(dump.section("flows").count(), 65, "{dump}");
     assert!(dump.section("flows").last().is_some_and(|line| line.starts_with("and ")), "{dump}");
 
@@ -486,7 +487,7 @@ fn a_dump_is_given_only_to_ancestors() {
     assert!(of_sister.contains("refused"), "{of_sister}");
 }
 
-/// The first words of the dumps among these, which say of whom they are, when there are so many.
+/// Waits for `count` dumps and returns their headings, which name their contexts.
 fn dumps(seen: &dyn Fn() -> Vec<Logged>, count: usize) -> Vec<String> {
     let mut heads = Vec::new();
     eventually(LIMIT, || {
@@ -523,7 +524,7 @@ fn sigusr2_at_the_root_logs_the_dumps_of_all_contexts() {
     assert_eq!(heads.len(), 3);
     assert!(seen().iter().all(|seen| seen.level == "INFO" && !seen.field("context").is_empty()));
 
-    // One that stands still is named after a while, and the others answer meanwhile.
+    // A stopped context is reported after a while; the others answer meanwhile.
     records.clear();
     let sister = up(router.local().connect());
     let stopped = facts(&sister).process;

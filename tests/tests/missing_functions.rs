@@ -6,7 +6,7 @@ use offshoot_test_agent as own;
 use offshoot_tests::Leaks;
 use offshoot_tests::tree::{refused, router};
 
-/// In this program and in no agent.
+/// A function of this program that no agent has.
 #[remote]
 fn only_here() -> u32 {
     7

@@ -18,7 +18,7 @@ fn key() -> String {
     client_key().to_str().expect("our own path").to_owned()
 }
 
-/// The size of the image that the suites use.
+/// Returns the size of the image for this machine.
 fn image_size() -> u64 {
     let agents = std::env::var("OFFSHOOT_AGENTS").expect("`cargo xtask test` sets it");
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);

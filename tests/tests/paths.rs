@@ -10,7 +10,7 @@ use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{Tree, facts};
 use offshoot_tests::{Leaks, run::LIMIT};
 
-/// What `from` hears from `to` when it greets it.
+/// Lets `from` call `to`; returns the reply or the error.
 #[track_caller]
 fn greeting(from: &Context, to: &Context) -> Result<String, String> {
     match from.call(own::greet_other { other: to.id() }) {
@@ -35,7 +35,7 @@ fn siblings_and_cousins_talk_only_while_the_root_has_opened_a_path() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (one, other) = (tree.child(), tree.child());
-    // Cousins as well: their ways part at the root, and at `one`.
+    // Cousins as well: their routes meet at the root, and at `one`.
     let (deep, apart, beside) = (below(&one), below(&other), below(&one));
     for (from, to) in [(&one, &other), (&deep, &apart), (&deep, &beside)] {
         cut_off(from, to);
@@ -75,7 +75,7 @@ fn only_a_function_for_anyone_answers_a_descendant() {
     assert!(why.contains("refused by policy"), "{why}");
 }
 
-/// How a wait of one cousin for another ends when `over` is done to it.
+/// Lets one cousin wait for another, runs `over`, and returns the error that ends the wait.
 #[track_caller]
 fn a_wait_ends(over: impl FnOnce(&Tree, &Context, &Context)) -> String {
     let tree = Tree::new();

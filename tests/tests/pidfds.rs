@@ -11,7 +11,7 @@ use offshoot_tests::seccomp::without_pidfds;
 use offshoot_tests::tree::{ended, facts, router};
 
 const WITHOUT: &str = env!("CARGO_BIN_EXE_without-pidfds");
-/// How long something that is to happen may take.
+/// The longest that an expected event may take.
 const SOON: Duration = Duration::from_secs(20);
 
 #[track_caller]
@@ -19,7 +19,7 @@ fn up(outcome: offshoot::Result<Context>) -> Context {
     outcome.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// How many timers the broker of a context has set.
+/// Returns the number of timers in the broker of a context.
 fn timers(context: &Context) -> u32 {
     let dump = context.dump().unwrap_or_else(|error| panic!("{error}"));
     let text = dump.to_string();
@@ -28,7 +28,7 @@ fn timers(context: &Context) -> u32 {
     number.unwrap_or_else(|| panic!("{text}"))
 }
 
-/// Whether a program can be run there, whatever it ends with.
+/// Runs programs with several exit codes and asserts each code.
 #[track_caller]
 fn run_some(context: &Context, count: u32) {
     for number in 0..count {
@@ -49,7 +49,7 @@ fn without_pidfds_an_agent_needs_no_timer_per_program() {
     let before = timers(&context);
     run_some(&context, 100);
     assert!(timers(&context) <= before, "{} timers, {before} after the first", timers(&context));
-    // One that is dropped, one that a signal ends, and a hop that is killed are noticed.
+    // The ends of a dropped program, a signalled program and a killed hop are noticed.
     drop(long);
     let output = context.command("sh").args(["-c", "kill -KILL $$"]).output();
     assert_eq!(output.unwrap_or_else(|error| panic!("{error}")).status.signal, Some(libc::SIGKILL));
@@ -63,13 +63,13 @@ fn without_pidfds_an_agent_needs_no_timer_per_program() {
 #[test]
 fn without_pidfds_a_root_needs_one_timer_for_all_hops() {
     let _leaks = Leaks::begin();
-    // The broker of this router is started by a thread for which there are no pidfds.
+    // The broker of this router is started by a thread without pidfds.
     let start = || {
         without_pidfds().expect("a filter may be set");
         Router::new().expect("there are threads")
     };
     let router = std::thread::spawn(start).join().expect("it does not panic");
-    // That a hop is up in time is looked at once, when its time is over.
+    // The timeout of a hop is one timer, which fires once.
     let hop = || up(router.local().timeout(Duration::from_secs(5)).connect());
     let kept = hop();
     let before = timers(&router);

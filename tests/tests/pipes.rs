@@ -13,7 +13,7 @@ use offshoot_tests::tree::{Tree, facts, hop, resident};
 use offshoot_tests::users::NOPASS;
 use offshoot_tests::{Leaks, Sshd, run::LIMIT};
 
-/// The value of a call that has to have one.
+/// Returns the value of a call that must succeed.
 #[track_caller]
 fn value<T, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> T {
     outcome.unwrap_or_else(|error| panic!("{error:?}"))
@@ -23,7 +23,7 @@ fn pipe(context: &Context) -> (Writer, Reader) {
     context.pipe().expect("the tree lives")
 }
 
-/// So many bytes that are not all the same.
+/// Returns varied bytes.
 fn bytes(count: usize) -> Vec<u8> {
     (0..count as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
@@ -57,17 +57,17 @@ fn both_ends_of_a_pipe_can_be_passed_to_other_contexts() {
     let length = other.start(channel_ends::length_of { from });
     value(one.call(channel_ends::write_and { to, bytes: 20 << 20, fail: None }));
     assert_eq!(value(length.wait()), 20 << 20);
-    // In one place that is not where it was made, and through a function that copies.
+    // In one context other than the creator's, through a function that copies.
     let (to, from) = pipe(&tree.router);
     let (last, mut out) = pipe(&tree.router);
     let copying = one.start(long_running::copy { from, to: last });
-    // More than lies on the way while nobody reads.
+    // More than is buffered on the way while nobody reads.
     let writing = one.start(channel_ends::write_and { to, bytes: 4 << 20, fail: None });
     let mut back = Vec::new();
     out.read_to_end(&mut back).expect("the stream has an end");
     value(writing.wait());
     assert_eq!((back.len(), value(copying.wait())), (4 << 20, 4 << 20));
-    // An end that was used stays.
+    // A used end cannot be passed on.
     let (mut to, _from) = pipe(&tree.router);
     to.write_all(b"used").expect("somebody may read");
     let Err(CallError::Failed(error)) = one.call(channel_ends::write_and { to, bytes: 1, fail: None }) else {
@@ -82,7 +82,7 @@ fn end_failure_and_loss_of_a_pipe_are_distinguished() {
     let scratch = ScratchDir::new("loss");
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
-    // An end: of nothing as well.
+    // The end of a stream, also of an empty one.
     for end in 0..2 {
         let (to, from) = pipe(&tree.router);
         if end == 0 {
@@ -92,12 +92,12 @@ fn end_failure_and_loss_of_a_pipe_are_distinguished() {
         }
         assert_eq!(value(other.call(channel_ends::length_of { from })), 0);
     }
-    // A failure, with what the writer says.
+    // A failure with the writer's text.
     let (to, from) = pipe(&tree.router);
     value(child.call(channel_ends::write_and { to, bytes: 1000, fail: Some("the disk is full".into()) }));
     let why = other.call(channel_ends::length_of { from }).expect_err("it broke off").to_string();
     assert!(why.contains("the disk is full"), "{why}");
-    // A loss.
+    // A lost writer.
     let (to, mut from) = pipe(&tree.router);
     let writing = child.start(channel_ends::write_for_ever { to, dir: scratch.path().into() });
     from.read_exact(&mut [0; 100]).expect("it writes");
@@ -112,7 +112,7 @@ fn dropping_an_unfinished_writer_is_an_error_for_the_reader() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
-    // Dropped by the end of a function, by its error and by its panic; over there and here.
+    // Dropped when a function returns, fails or panics; read remotely and locally.
     for how in 0..3 {
         for reader in [&tree.router as &Context, &other] {
             let (to, from) = pipe(&tree.router);
@@ -123,7 +123,7 @@ fn dropping_an_unfinished_writer_is_an_error_for_the_reader() {
             assert!(why.contains("dropped before it was finished"), "{why}");
         }
     }
-    // One that was not used at all, and what has come before.
+    // An unused writer; and bytes that arrived before the drop.
     let (to, mut from) = pipe(&tree.router);
     drop(to);
     assert_eq!(from.read(&mut [0]).expect_err("nobody wrote").kind(), ErrorKind::ConnectionAborted);
@@ -133,7 +133,7 @@ fn dropping_an_unfinished_writer_is_an_error_for_the_reader() {
     let mut back = Vec::new();
     assert!(from.read_to_end(&mut back).is_err());
     assert!(back == bytes(1000));
-    // Whoever finishes learns that nobody reads.
+    // `finish` fails if nobody reads.
     let (mut to, from) = pipe(&tree.router);
     to.write_all(b"some").expect("somebody may read");
     drop(from);
@@ -160,7 +160,7 @@ fn a_writer_blocks_on_an_idle_reader_and_fails_once_it_is_dropped() {
     let error = writing.wait().expect_err("nobody reads").function().expect("it ran");
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
     assert!(eventually(LIMIT, || scratch.path().join("writer-ended").exists()));
-    // The reader that went unused, here and with a call that did not take it.
+    // An unused reader, dropped here and with a call that failed.
     let (mut to, from) = pipe(&tree.router);
     drop(from);
     assert!(eventually(LIMIT, || to.write_all(&[0; 100]).is_err()));

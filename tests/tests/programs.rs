@@ -14,7 +14,7 @@ use offshoot_tests::tree::{ended, facts, hop, resident, router};
 use offshoot_tests::users::PLAIN;
 use offshoot_tests::{Leaks, Sshd};
 
-/// How long something that is to happen may take.
+/// The longest that an expected event may take.
 const SOON: Duration = Duration::from_secs(20);
 
 struct Here {
@@ -50,7 +50,7 @@ fn printed(command: Command) -> Vec<u8> {
     stdout
 }
 
-/// The number that the program prints first.
+/// Reads the number on the first line.
 #[track_caller]
 fn first_number(output: &mut BufReader<Reader>) -> u32 {
     let mut line = String::new();
@@ -121,7 +121,7 @@ fn a_program_starts_in_the_given_directory() {
     let file = scratch.file("file", "", 0o644);
     let error = here.command("ls").current_dir(&file).output().expect_err("it is no directory");
     assert!(error.to_string().contains(&format!("in the folder {}: Not a", file.display())), "{error}");
-    // The same where the programs of a root run below a child of it, and for one that is let go.
+    // The same for programs of the root, and for detached programs.
     let error = here._router.command("ls").current_dir("/nowhere/../x").output().expect_err("none");
     assert!(error.to_string().contains("the folder /nowhere/../x: No such file"), "{error}");
     let error = here.command("ls").current_dir("/nowhere").detached("x").expect_err("none");
@@ -143,7 +143,7 @@ fn an_inaccessible_directory_is_distinguished_from_a_non_executable_file() {
     assert!(error.to_string().contains("may not enter a folder on the way"), "{error}");
     let error = context.command(&closed).output().expect_err("it is root's alone");
     assert!(error.to_string().contains("this user may not execute it"), "{error}");
-    // A folder of the PATH that may not be entered does not make a missing program a forbidden one.
+    // An inaccessible directory in PATH does not turn a missing program into a forbidden one.
     let error = context
         .command("no-such")
         .env("PATH", format!("{}:/usr/bin", locked.display()))
@@ -248,7 +248,7 @@ fn a_program_that_cannot_start_reports_errno_and_an_explanation() {
     let bare = scratch.file("bare", "echo hi\n", 0o755);
     let foreign = [b"\x7fELF\x02\x01\x01".as_slice(), &[0; 9], &[2, 0, 22, 0], &[0; 44]].concat();
     let foreign = scratch.file("foreign", foreign, 0o755);
-    // A file system that allows for nothing to be executed: programs of its own are not.
+    // A file on a noexec file system.
     let noexec = std::path::PathBuf::from("/proc/version");
     for (program, expected, words) in [
         ("no-such-program".to_owned(), libc::ENOENT, "in no folder of the PATH"),
@@ -279,7 +279,7 @@ fn a_program_that_cannot_start_reports_errno_and_an_explanation() {
     }
 }
 
-/// Bytes that differ from place to place, so that nothing lost or doubled goes unseen.
+/// Returns pseudo-random bytes, so that lost or duplicated bytes are detected.
 fn piece(number: u64) -> Vec<u8> {
     let mut state = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut bytes = Vec::with_capacity(64 << 10);
@@ -346,7 +346,7 @@ fn lines_are_exchanged_without_buffering_delay() {
 fn closing_stdin_gives_the_writer_a_broken_pipe_and_keeps_the_exit_status() {
     let _leaks = Leaks::begin();
     let here = Here::new();
-    // One ends after what it wanted; the other closes its stdin and lives on until it is told to end.
+    // One exits after reading a little; the other closes its stdin and runs until it is signalled.
     for script in
         ["head -c 10 >/dev/null; exit 4", "exec <&-; trap 'exit 4' TERM; while :; do sleep 0.01; done"]
     {
@@ -367,7 +367,7 @@ fn closing_stdin_gives_the_writer_a_broken_pipe_and_keeps_the_exit_status() {
     }
 }
 
-/// Whether more than `limit` bytes are held by the agent or by this process while `work` goes on for a while.
+/// Returns true if the agent or this process grows by more than `limit` bytes within a second.
 fn held_more_than(limit: u64, here: &Here, passed: &AtomicU64) -> bool {
     let agent = facts(&here.context).process;
     let before = (resident(agent), resident(std::process::id()));
@@ -406,7 +406,7 @@ fn unread_output_blocks_the_program() {
     let here = Here::new();
     let mut process = done(here.command("cat").arg("/dev/zero").spawn());
     assert!(!held_more_than(8 << 20, &here, &AtomicU64::new(0)), "what nobody reads piles up");
-    // Others go on meanwhile, and the reader does once it reads.
+    // Other programs are unaffected, and the output continues once it is read.
     assert_eq!(printed(here.command("echo").arg("still")), b"still\n");
     let mut some = vec![1; 32 << 20];
     process.stdout.take().expect("there").read_exact(&mut some).expect("cat goes on");
@@ -446,7 +446,7 @@ fn dropping_a_process_kills_the_program_even_if_it_ignores_signals() {
 fn the_pid_of_an_exited_program_is_not_reused_while_it_can_be_signalled() {
     let _leaks = Leaks::begin();
     let here = Here::new();
-    // What nobody reads keeps it in the agent's hands long after its end.
+    // Unread output makes the agent keep the program after its exit.
     let mut process = done(here.shell("echo $$; head -c 300000 /dev/zero; exit 4").spawn());
     let mut stdout = stdout_of(&mut process);
     let number = first_number(&mut stdout);

@@ -16,7 +16,7 @@ fn trees_in_one_process_are_independent() {
     let _leaks = Leaks::begin();
     let trees: Vec<Router> = (0..3).map(|_| router()).collect();
     let children: Vec<Context> = trees.iter().map(|tree| tree.local().connect().expect("it is up")).collect();
-    // The same number in each, and still three contexts.
+    // The same id in each tree, and still three different contexts.
     assert!(children.iter().all(|child| child.id() == children[0].id()));
     assert!(children[0] != children[1] && children[0] == children[0].clone());
     let processes: Vec<u32> = children.iter().map(|child| facts(child).process).collect();
@@ -29,7 +29,8 @@ fn trees_in_one_process_are_independent() {
     }
 }
 
-/// What comes of `run`, the agent it had, and a context that somebody kept.
+/// Runs `offshoot::run`; returns its outcome, the process of its agent, and a context that outlives
+/// it.
 fn run(
     work: impl FnOnce(&Context) -> offshoot::Result<()>,
 ) -> (thread::Result<offshoot::Result<()>>, u32, Context) {
@@ -116,10 +117,10 @@ fn a_function_can_use_the_router_of_its_own_process() {
     let place = tree.child();
     let (name, child) = place.call(own::grow_by_router {}).expect("it runs");
     assert_eq!(name, place.name());
-    // The router is gone, and what it has grown is not.
+    // The function's router is dropped; the context it connected is not.
     let facts = tree.router.by_id(child).call(stock::facts {}).expect("it is up");
     assert!(!ended(facts.process));
-    // Below it the function may do what the root may.
+    // Below its own context a function may open paths, like the root.
     let greeting = place.call(own::introduce {}).expect("they have a path");
     assert_eq!(greeting, format!("{}.local", place.name()));
     drop(tree);

@@ -17,7 +17,7 @@ use offshoot_tests::tree::{ended, facts, hop, refused, router};
 use offshoot_tests::users::{PASSWORD, PLAIN, PW};
 use offshoot_tests::{Leaks, Sshd};
 
-/// How long something that is to happen may take.
+/// The longest that an expected event may take.
 const SOON: Duration = Duration::from_secs(20);
 
 #[track_caller]
@@ -25,7 +25,7 @@ fn up(outcome: offshoot::Result<Context>) -> Context {
     outcome.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// In which agents and guards of this machine a secret stands, and how often.
+/// Returns the agents and guards whose memory contains a secret, with the number of copies.
 fn holders(secret: &Masked) -> Vec<(String, usize)> {
     let agents = all().into_values().filter(|seen| seen.name.starts_with("offshoot") && !seen.zombie);
     let agents: Vec<_> = agents.collect();
@@ -43,20 +43,21 @@ fn no_agent_memory_holds_a_password_after_its_hop_is_done() {
     let (server, asking) = (Sshd::start("web1"), Sshd::named("web2").password_only().start());
     let router = router();
     let right = Masked::from(PASSWORD.bytes());
-    // The orders pass an agent on their way.
+    // The connect requests pass through an agent.
     let relay = up(router.local().connect());
     let login = up(hop(&relay, &server, PW).connect());
     let root = up(login.sudo().password(PASSWORD).connect());
     let second = up(hop(&relay, &asking, PW).password(PASSWORD).connect());
     assert_eq!(holders(&right), []);
-    // Once more, in an order that is longer than a frame.
+    // Once more, in a request longer than one frame.
     let option = format!("SetEnv=X={}", "x".repeat(100_000));
     let long = hop(&relay, &asking, PW).option(option).password(PASSWORD);
     let outcome = long.connect();
     assert!(outcome.is_ok() || !outcome.unwrap_err().to_string().is_empty(), "whatever ssh says of it");
     assert_eq!(holders(&right), []);
 
-    // A sudo that takes nothing: the password is in who would type it until the hop is given up or late.
+    // A sudo that never prompts: the agent keeps the password until the hop is cancelled or times
+    // out.
     let scratch = ScratchDir::new("asking");
     let silent = scratch.file("silent", "#!/bin/sh\nexec sleep 1000\n", 0o755);
     let silent = silent.to_str().expect("our own path");
@@ -119,7 +120,7 @@ fn only_root_can_inspect_an_agent_but_its_programs_stay_inspectable() {
         }
         let (_, text) = said(&format!("readlink /proc/{process}/exe || echo none"));
         assert_eq!(text, "none\n");
-        // What ps shows is for everybody.
+        // The output of ps is public.
         let script = format!("tr '\\0' ' ' </proc/{process}/cmdline; cut -d' ' -f2 /proc/{process}/stat");
         let (_, text) = said(&script);
         assert!(text.starts_with("offshoot: ssh.web1 ") && text.contains("(offshoot"), "{text}");
@@ -163,7 +164,7 @@ fn agents_and_guards_write_no_core_files_but_programs_may() {
         assert!(eventually(SOON, || ended(agent)), "it is gone");
         assert_eq!(cores(scratch.path()), [""; 0]);
     }
-    // A program does, where the system is set to write them as files.
+    // A program leaves a core file if the system writes core files.
     if fs::read_to_string("/proc/sys/kernel/core_pattern").is_ok_and(|pattern| pattern.starts_with("core")) {
         let context = up(router.local().connect());
         let program = context.command("sh").args(["-c", "kill -ABRT $$"]).current_dir(scratch.path());

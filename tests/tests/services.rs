@@ -13,7 +13,7 @@ use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{Tree, facts};
 use offshoot_tests::{Leaks, run::LIMIT};
 
-/// The value of a call that has to have one.
+/// Returns the value of a call that must succeed.
 #[track_caller]
 fn value<T, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> T {
     outcome.unwrap_or_else(|error| panic!("{error:?}"))
@@ -46,7 +46,7 @@ fn state_is_created_once_and_shared_by_all_calls_of_its_context() {
     let mut numbers: Vec<u64> = counts.into_iter().map(|(number, _)| number).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=64).collect::<Vec<_>>());
-    // Elsewhere it is another one.
+    // Other contexts have other state.
     assert_eq!(value(other.call(count {})).0, 1);
     assert_eq!(value(below(&child).call(count {})).0, 1);
     assert_eq!(value(child.call(count {})), (65, 1));
@@ -60,7 +60,7 @@ fn each_tree_in_a_process_has_its_own_state() {
     assert_eq!(value(other.router.call(count {})).0, 1);
     assert!(services::same_state(&one.router, &one.router.by_id(ContextId::ROOT)));
     assert!(!services::same_state(&one.router, &other.router));
-    // It is this process's state, whichever context of the tree it is asked of.
+    // State belongs to this process, whichever context is asked.
     assert!(services::same_state(&one.router, &one.child()));
 }
 
@@ -99,7 +99,7 @@ fn failed_state_creation_is_retried_and_state_outlives_its_first_call() {
     let error = child.call(ask()).expect_err("it cannot be made");
     assert!(error.to_string().contains("it is bad"), "{error}");
     fs::remove_file(dir.join("bad")).expect("it is ours");
-    // The call that makes it has little time, the state has all.
+    // The state outlives the call that creates it.
     let replies: Vec<_> = (0..16).map(|_| child.start(ask())).collect();
     for reply in replies {
         assert_eq!(value(reply.wait()), "local.helper");
@@ -137,7 +137,7 @@ fn a_handler_answers_only_callers_admitted_by_its_policy() {
     tree.router.open_path(&sibling, &grandchild);
     let handles: Vec<Handle> =
         (0..5).map(|policy| value(grandchild.call(services::offer { policy }))).collect();
-    // By which of the handles of `grandchild` a context is answered.
+    // Returns the indices of the handles of `grandchild` that answer a context.
     let admitted = |from: &Context| -> Vec<usize> {
         let request = |handle| services::request { other: grandchild.id(), handle, length: 3 };
         let outcomes = handles.iter().map(|handle| from.call(request(*handle)));
@@ -175,16 +175,16 @@ fn a_handle_that_is_taken_or_reserved_is_refused() {
         let error = add(number).expect_err("it is not free").to_string();
         assert!(error.contains(&number.to_string()) && error.contains("taken"), "{error}");
     }
-    // The next free one is another.
+    // The next free handle is another one.
     let second = router.add_handler(Policy::Anyone, |_, _, ()| ()).expect("there are numbers");
     assert_ne!(second.handle(), registration.handle());
-    // Taken away, it is there no more, and can be added again.
+    // Once removed, the handle is free again.
     drop(registration);
     let error = ask(Handle(1000)).expect_err("it is gone");
     assert!(matches!(error, Error::Undelivered { reason: Reason::NoHandle, .. }), "{error}");
     let _again = add(1000).expect("it is free again");
     assert_eq!(ask(Handle(1000)), Ok(42));
-    // In another context as well.
+    // The same in another context.
     let handle = value(child.call(services::offer { policy: 0 }));
     assert_eq!(
         child.request(handle, &"four").map(|(name, _, length): (String, ContextId, usize)| (name, length)),
@@ -200,7 +200,8 @@ fn a_request_to_a_reserved_handle_is_refused_by_the_sender() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
-    // It may have come from whoever would like one of the tree's services, or a channel, to get the message.
+    // An attacker could suggest such a handle to have the message delivered to a service of the
+    // tree or to a channel.
     for number in [0, 1, 3, 8, 9, 255, 1 << 31, (1 << 31) + 256, u32::MAX] {
         for context in [&child, &*tree.router] {
             let error = context.request::<_, ()>(Handle(number), &"pwned").expect_err("it is no handler's");
@@ -221,7 +222,7 @@ fn a_handler_takes_and_returns_values_like_a_call() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
-    // A context there and back, many at once, and one that panics.
+    // A context as argument and result, and a handler that panics.
     let mirror = tree.router.add_handler(Policy::Anyone, |cx: &Context, _, other: Context| {
         assert_ne!(other.name(), "", "{cx}");
         other
@@ -236,7 +237,7 @@ fn a_handler_takes_and_returns_values_like_a_call() {
     let error = tree.router.request::<_, u8>(panics.handle(), &"out of cheese").expect_err("it panics");
     let Error::Panicked { context, message } = &error else { panic!("{error}") };
     assert!(context == "controller" && message.starts_with("out of cheese, at "), "{error}");
-    // A message of another type is an error of whoever sends it.
+    // A message of another type is an error for its sender.
     let error = tree.router.request::<_, Context>(mirror.handle(), &7_u8).expect_err("it is no context");
     assert!(matches!(error, Error::Codec { .. }), "{error}");
 }
@@ -254,7 +255,7 @@ fn a_request_from_a_descendant_has_a_size_limit() {
     assert_eq!(value(ask((1 << 20) - 100)).2, (1 << 20) - 100);
     let Err(CallError::Function(error)) = ask((1 << 20) + 100) else { panic!("it was taken") };
     assert!(matches!(error, Error::Undelivered { reason: Reason::TooLarge, .. }), "{error}");
-    // An ancestor's may be larger.
+    // A request from an ancestor may be larger.
     let handle = value(child.call(services::offer { policy: 0 }));
     let text = "x".repeat(3 << 20);
     let (_, _, length): (String, ContextId, usize) =
@@ -274,10 +275,10 @@ fn a_handler_may_own_senders_of_its_own_tree() {
     let sent: Result<(), Error> =
         tree.router.request(registration.handle(), &7_u64).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!((sent, from.recv()), (Ok(()), Ok(7)));
-    // Taken away, it lets its sender go.
+    // Removing the handler drops its sender.
     drop(registration);
     assert_eq!(from.recv(), Err(offshoot::RecvError::Closed));
-    // And so it does when the tree ends, here and in an agent.
+    // So does the end of the tree, here and in an agent.
     let (sender, theirs) = tree.router.channel::<u64>().expect("the tree lives");
     let handle = value(child.call(services::offer_sender { to: sender }));
     let sent: Result<(), Error> = child.request(handle, &8_u64).unwrap_or_else(|error| panic!("{error}"));

@@ -9,10 +9,10 @@ use offshoot_tests::users::NOPASS;
 use offshoot_tests::{Leaks, Run, Sshd};
 use std::time::Duration;
 
-/// How long something that is to happen may take.
+/// The longest that an expected event may take.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Becomes its arguments with these signals ignored, as `nohup` does with one of them.
+/// Executes its arguments with these signals ignored, as `nohup` does with one of them.
 const IGNORING: &str =
     "trap '' HUP INT QUIT PIPE TERM USR1 USR2 TSTP TTIN TTOU CHLD ALRM; exec \"$0\" \"$@\"";
 
@@ -54,7 +54,7 @@ fn agent_and_guard_receive_signals_that_the_hop_program_ignored_or_blocked() {
         let router = router();
         let hop = router.local().shell(shell.to_str().expect("our own path")).heartbeat(1);
         let context = hop.connect().unwrap_or_else(|error| panic!("{}: {error}", shell.display()));
-        // Its guard hears of it that it was stopped.
+        // Its guard notices that it was stopped.
         let agent = facts(&context).process;
         assert!(signal(agent, nix::sys::signal::Signal::SIGSTOP));
         let error = context.call(stock::ping {}).expect_err("nobody answers");
@@ -63,7 +63,7 @@ fn agent_and_guard_receive_signals_that_the_hop_program_ignored_or_blocked() {
         };
         assert_eq!(*reason, Reason::Stopped, "{}: {error}", shell.display());
         assert!(eventually(SOON, || ended(agent)), "the stopped agent is left");
-        // One that is told to end by a signal does.
+        // An agent that receives SIGTERM ends.
         let context =
             router.local().shell(shell.to_str().expect("our own path")).connect().expect("as before");
         let agent = facts(&context).process;

@@ -13,11 +13,11 @@ use offshoot_tests::tree::{ended, facts, hop, router};
 use offshoot_tests::users::NOPASS;
 use offshoot_tests::{Leaks, Run, Sshd};
 
-/// The longest from the cut to the end, with heartbeats every second: three of them, one that had just been made, and what a
-/// busy machine may add.
+/// The longest time from the cut to the end with heartbeats every second: four heartbeats, and the
+/// delay of a busy machine.
 const NOTICED: Duration = Duration::from_secs(15);
 
-/// A command at the far end of a path that is cut when the command has come up there.
+/// Runs a command over a path that is cut once it is connected; returns its stderr.
 #[track_caller]
 fn cut_off(words: &[&str]) -> String {
     let path = DelayedPath::new(Path::new(env!("CARGO_BIN_EXE_delay-link")), Duration::from_millis(10));
@@ -27,7 +27,7 @@ fn cut_off(words: &[&str]) -> String {
     let mut command = std::process::Command::new(offshoot_binary());
     command.args([verb, "-F"]).arg(server.config()).args(["--heartbeat", "1", &target]).args(rest);
     path.near.enter_on_exec(&mut command);
-    // The far side cuts the path itself, from outside of its own session, once the agent there is at work.
+    // The path is cut once the agent on the far side is running.
     let cut = std::thread::scope(|scope| {
         let running = scope.spawn(|| Run::command(command).finish().expect_code(255));
         let agent = || all().into_values().any(|seen| seen.arguments == "offshoot: ssh.far");
@@ -39,7 +39,7 @@ fn cut_off(words: &[&str]) -> String {
         running.join().expect("it ends with 255")
     });
     let said = String::from_utf8_lossy(&cut.stderr).into_owned();
-    // The other end notices by itself, too, and ends all there is.
+    // The far side notices by itself, too, and ends everything.
     let left = || all().into_values().any(|seen| seen.arguments.starts_with("offshoot: "));
     assert!(eventually(NOTICED, || !left()), "the far agent lives on");
     said

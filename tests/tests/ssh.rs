@@ -17,7 +17,7 @@ fn text(path: impl AsRef<Path>) -> String {
     path.as_ref().to_str().expect("our own path").to_owned()
 }
 
-/// A configuration in root's own home, removed when dropped.
+/// An ssh configuration in root's home, removed when dropped.
 struct OwnConfig;
 
 impl OwnConfig {
@@ -99,7 +99,7 @@ fn a_host_key_confirmation_prompt_is_declined() {
     let server = Sshd::start("web1");
     fs::write(server.known_hosts(), "").expect("the scratch directory is ours");
     let router = router();
-    // With a password ssh may ask on its terminal, and it asks about the key first.
+    // With a password ssh may prompt on its terminal, and it prompts about the key first.
     let host = hop(&router, &server, PW).option("StrictHostKeyChecking=ask").password(PASSWORD);
     let error = refused(host.connect());
     assert_eq!(error.kind, Kind::HostKey, "{error}");
@@ -164,7 +164,7 @@ fn a_banner_that_looks_like_a_prompt_gets_no_password() {
         let banner = scratch.file("banner", words, 0o644);
         let server = Sshd::named("web1").password_only().line(format!("Banner {}", text(banner))).start();
         let router = router();
-        // At ssh's own level of talk the banner is shown.
+        // At ssh's default log level the banner is shown.
         let host = hop(&router, &server, PW).option("LogLevel=INFO");
         let context = host.password(PASSWORD).connect().unwrap_or_else(|error| panic!("{words:?}: {error}"));
         assert_eq!(facts(&context).user, "pw");
@@ -216,7 +216,8 @@ fn configuration_for_interactive_sessions_does_no_harm() {
         let echoed =
             context.call(stock::echo { text: words.clone() }).unwrap_or_else(|error| panic!("{error}"));
         assert!(echoed == words, "{setting:?}: bytes have changed on the way");
-        // A master's socket goes with its server, so it is looked for while that is up.
+        // The socket of a master vanishes with its server, so it is looked for while the server is
+        // up.
         assert_eq!(fs::read_dir(scratch.path()).expect("ours").count(), 0, "a master connection was opened");
     }
 }

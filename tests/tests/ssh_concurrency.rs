@@ -11,10 +11,10 @@ use offshoot_tests::tree::{facts, refused, router};
 use offshoot_tests::users::{NOPASS, PLAIN};
 use offshoot_tests::{Leaks, Run, Sshd};
 
-/// How many names the server has.
+/// The number of names of the server.
 const NAMES: usize = 30;
 
-/// A configuration that has thirty names for the last of these servers, with these lines for each.
+/// Writes a configuration with thirty names for the last of these servers, each with these lines.
 fn names(scratch: &ScratchDir, servers: &[&Sshd], lines: &str) -> PathBuf {
     let known = fs::read_to_string(config_for(scratch, servers)).expect("it was just made");
     let own = known.rsplit("Host ").next().and_then(|host| host.split_once('\n')).expect("it has lines").1;
@@ -78,7 +78,7 @@ fn connections_dropped_until_the_timeout_explain_why() {
     let _leaks = Leaks::begin();
     let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("lo is up");
     let port = closed.local_addr().expect("it is bound").port();
-    // A server that takes a connection and closes it, as one does that has too many.
+    // A server that accepts connections and closes them, as one over MaxStartups does.
     let closing = std::thread::spawn(move || closed.incoming().take(2).for_each(drop));
     let router = router();
     let host = router.ssh("127.0.0.1").config("/dev/null").port(port);

@@ -13,7 +13,7 @@ use offshoot_tests::tree::{below, hop, refused, router};
 use offshoot_tests::users::{NOLOGIN, NOPASS, PASSWORD, PLAIN, PW};
 use offshoot_tests::{Leaks, Sshd};
 
-/// The whole message: who, by which hop, why, and the way out.
+/// Asserts the whole message: context, hop, reason and hint.
 #[track_caller]
 fn says(error: &ConnectError, kind: Kind, start: &str, way_out: &str) {
     assert_eq!(error.kind, kind, "{error}\n{:#?}", error.said);
@@ -87,7 +87,7 @@ fn a_host_that_accepts_but_stays_silent_times_out() {
     let port = silent.local_addr().expect("bound").port();
     let router = router();
     let host = router.ssh("127.0.0.1").config("/dev/null").port(port);
-    // ssh's own limit is the whole seconds of ours, so that it is the one who says what was missing.
+    // ssh gets our timeout rounded down to seconds, so that it times out first and explains why.
     let error = refused(host.timeout(Duration::from_millis(1900)).connect());
     let start = format!("ssh.127.0.0.1:{port} (ssh:127.0.0.1:{port}): the host does not answer");
     says(&error, Kind::Unreachable, &start, "check the name, the port and the network");
@@ -253,7 +253,7 @@ fn a_lost_link_quotes_the_last_output_of_ssh() {
             offshoot_tests::process::signal(seen.pid, signal);
         }
         let error = process.wait().expect_err("the session has ended").to_string();
-        // Which of two things it says depends on what it was about to do.
+        // The message depends on what ssh was doing at that moment.
         let said = ["closed by remote host", "client_loop: send disconnect"];
         assert!(said.iter().any(|said| error.contains(said)), "{signal}: {error}");
     }

@@ -30,7 +30,8 @@ fn the_ssh_agent_is_forwarded_only_on_request() {
     for asked in [&["-A"][..], &["-o", "ForwardAgent yes"]] {
         assert_ne!(socket(asked), "none\n", "{asked:?}");
     }
-    // The server takes its own sockets away at the end of a session, which may come after that of the command.
+    // The server removes its sockets at the end of the session, possibly after the command has
+    // ended.
     let sockets = || std::fs::read_dir("/tmp").expect("it is there").flatten();
     let gone = || !sockets().any(|entry| entry.file_name().to_string_lossy().starts_with("ssh-"));
     assert!(eventually(Duration::from_secs(10), gone), "a socket of the server stays");
@@ -55,7 +56,8 @@ fn a_given_password_suppresses_ssh_askpass() {
     assert!(!asked.exists(), "{:?}", std::fs::read_to_string(&asked));
 }
 
-/// The error of a hop over a jump host to `inner`, for which a password is given.
+/// Asserts that a hop through a jump host fails at a prompt of the jump host, although a password
+/// was given.
 #[track_caller]
 fn not_asked(bastion: &Sshd, inner: &Sshd, question: &str) {
     let scratch = ScratchDir::new("jump");
@@ -76,7 +78,7 @@ fn a_jump_host_never_gets_the_password_of_the_host_behind_it() {
         inner.client_line(format!("User {user}")).start()
     };
     not_asked(&bastion, &behind(NOPASS.name), "pw@127.0.0.1's password:");
-    // By name it is the same one: the same user, behind another port of the same address.
+    // The prompt is the same text: the same user on another port of the same address.
     not_asked(&bastion, &behind(PW.name), "pw@127.0.0.1's password:");
 }
 
@@ -93,7 +95,8 @@ fn the_host_behind_a_jump_gets_its_password() {
     assert_eq!(facts(&context.unwrap_or_else(|error| panic!("{error}"))).user, "pw");
 }
 
-/// A key with a passphrase, and a line of a server's configuration by which it opens every account.
+/// Creates a key with a passphrase; returns its path and a line of sshd_config that accepts it for
+/// every account.
 fn locked_key(scratch: &ScratchDir, name: &str) -> (String, String) {
     let key = scratch.path().join(name);
     let path = key.display().to_string();
@@ -103,7 +106,7 @@ fn locked_key(scratch: &ScratchDir, name: &str) -> (String, String) {
     (path, format!("AuthorizedKeysFile {}", authorized.display()))
 }
 
-/// A hop with this key alone.
+/// Returns a hop with only this key.
 fn with_key(router: &offshoot::Router, server: &Sshd, key: &str) -> offshoot::Hop<offshoot::methods::Ssh> {
     let host = router.ssh("127.0.0.1").config("/dev/null").user(PW.name).port(server.address().port());
     let host = host.option(format!("UserKnownHostsFile={}", server.known_hosts().display()));
@@ -176,7 +179,7 @@ fn a_keyboard_interactive_password_prompt_is_answered() {
     assert_eq!(error.kind, Kind::PasswordIncorrect, "{error}");
     drop(router);
     drop(server);
-    // Debian's pam_motd leaves it.
+    // A leftover of Debian's pam_motd.
     let _ = std::fs::remove_file("/run/motd.dynamic");
 }
 

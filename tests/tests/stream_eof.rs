@@ -10,7 +10,7 @@ use offshoot_tests::tree::{ended, hop, router};
 use offshoot_tests::users::NOPASS;
 use offshoot_tests::{Leaks, Run, Sshd};
 
-/// How long something that is to happen may take.
+/// The longest that an expected event may take.
 const SOON: Duration = Duration::from_secs(20);
 
 #[track_caller]
@@ -22,7 +22,8 @@ fn bash(context: &Context, script: &str) -> Command {
     context.command("bash").args(["-c", script])
 }
 
-/// Programs whose output is written by others, who end after them; all that is printed, and the status.
+/// Scripts whose output is written by other processes that end later; with the whole output and the
+/// exit status.
 const OTHERS: [(&str, &str, i32); 6] = [
     ("exec > >(cat); echo hi", "hi\n", 0),
     ("exec > >(sleep 0.2; cat) 2>&1; echo start; echo why >&2; exit 3", "start\nwhy\n", 3),
@@ -48,7 +49,7 @@ fn output_written_by_children_after_the_program_exits_arrives() {
         let seen = Run::offshoot(["run", "-n", "local", "--", "bash", "-c", script]).finish();
         assert_eq!((seen.out().as_str(), seen.code), (printed, code), "{script}: {}", seen.err());
     }
-    // What a program writes to a file by another is whole as well.
+    // Output written to a file through another process is complete as well.
     let scratch = ScratchDir::new("tee");
     let log = scratch.path().join("log");
     let script = format!("exec > >(sleep 0.1; tee {}) 2>&1; echo start; echo why; exit 3", log.display());
@@ -89,7 +90,7 @@ fn the_time_to_wait_for_silent_streams_is_configurable() {
     let _leaks = Leaks::begin();
     let router = router();
     let context = up(router.local().connect());
-    // Longer than the time that goes without saying.
+    // Longer than the default time.
     let script = "(sleep 2; echo late) & echo early";
     let output = up(bash(&context, script).wait_streams(Duration::from_secs(600)).output());
     assert_eq!(String::from_utf8_lossy(&output.stdout), "early\nlate\n");

@@ -23,13 +23,13 @@ fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").expect("it is ours").count()
 }
 
-/// What a shell in that context takes for its limit of descriptors.
+/// Returns the descriptor limits of a shell in that context.
 fn limit_in(context: &Context) -> String {
     let output = up(context.command("sh").args(["-c", "ulimit -Sn; ulimit -Hn"]).output());
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Opens so many local contexts before it waits for the first of them.
+/// Starts that many local contexts before waiting for the first.
 fn at_once(parent: &Context, count: usize) -> Vec<Context> {
     let opened: Vec<Connecting> = (0..count).map(|_| up(parent.local().timeout(LIMIT).open())).collect();
     let replies: Vec<_> =
@@ -49,7 +49,7 @@ fn a_tree_exceeds_a_low_soft_descriptor_limit_and_programs_keep_it() {
     let router = router();
     let contexts = at_once(&router, 400);
     assert!(descriptors() > 1024, "{} descriptors", descriptors());
-    // The same below an agent, which was started with the low limit, too.
+    // The same below an agent, which was started with the low limit as well.
     let parent = &contexts[0];
     let deeper = at_once(parent, 100);
     let held = fs::read_dir(format!("/proc/{}/fd", facts(parent).process)).expect("it lives").count();
@@ -57,7 +57,7 @@ fn a_tree_exceeds_a_low_soft_descriptor_limit_and_programs_keep_it() {
     for place in [&*router, parent, &deeper[99]] {
         assert_eq!(limit_in(place), format!("256\n{hard}\n"), "in {place}");
     }
-    // Who sets another limit has it kept.
+    // A limit set explicitly is kept.
     setrlimit(Resource::RLIMIT_NOFILE, 5000, hard).expect("a soft limit may be lowered");
     assert_eq!(limit_in(&up(router.local().connect())), format!("5000\n{hard}\n"));
     drop(router);
@@ -111,7 +111,7 @@ fn a_stalled_child_with_full_pipes_delays_no_other() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (stopped, other) = (tree.child(), tree.child());
-    // Its stdout is full of the output of a program that nobody reads, and then its stdin of calls.
+    // Its stdout is filled with unread program output, and then its stdin with calls.
     let flood = up(stopped.command("sh").args(["-c", "yes | head -c 4000000"]).spawn());
     let process = facts(&stopped).process;
     signal(process, Signal::SIGSTOP);
@@ -143,7 +143,7 @@ fn an_agent_out_of_memory_ends_alone_and_with_a_reason() {
     assert!(error.starts_with("local: "), "{error}");
 }
 
-/// A thousand hops at once that must fail this way; the memory that they cost meanwhile.
+/// Starts a thousand hops that must fail with this kind, and asserts a bound on memory.
 #[track_caller]
 fn a_thousand_fail(words: &[&str], timeout: Duration, kind: ConnectErrorKind) {
     let router = router();

@@ -13,7 +13,7 @@ use offshoot_tests::tree::{facts, hop, refused, router};
 use offshoot_tests::users::{NOEXEC, NOPASS, PASSWORD, PLAIN, PW, SHELLS, TTY, TTYPW, User};
 use offshoot_tests::{Leaks, Run, Sshd};
 
-/// A host on which one of the fixtures' users is logged in.
+/// A context on a host as one of the fixtures' users.
 struct Login {
     context: Context,
     _router: Router,
@@ -51,13 +51,13 @@ fn a_rule_without_password_needs_none() {
     let login = Login::of(NOPASS);
     let root = is_root(login.sudo().connect());
     assert_eq!(root.name(), "ssh.web1.sudo.root");
-    // A password that nobody asks for does no harm.
+    // An unneeded password does no harm.
     is_root(login.sudo().password("unused").connect());
 }
 
 #[test]
 fn a_noexec_sudo_rule_fails_and_leaves_no_files() {
-    // What the machine has of files is compared at the end.
+    // The leak check compares the files.
     let _leaks = Leaks::begin();
     let error = refused(Login::of(NOEXEC).sudo().connect());
     assert_eq!(error.kind, Kind::Exited, "{error}");
@@ -90,7 +90,7 @@ fn a_missing_password_is_distinguished_from_a_wrong_one() {
         message.starts_with("ssh.web1.sudo.root (sudo): it asks for a password and none was given"),
         "{message}"
     );
-    // Each of the two who may read it finds what is there for it.
+    // The hint covers the library and the command line.
     assert!(
         message.contains("password() in a program, password-file=PATH or a terminal on the command line"),
         "{message}"
@@ -160,7 +160,8 @@ fn login_runs_the_startup_files_of_the_user() {
 fn login_works_with_every_login_shell_but_rc() {
     let _leaks = Leaks::begin();
     let login = Login::of(NOPASS);
-    // sudo escapes for shells that know a backslash; rc knows none, and so no `sudo -i CMD` reaches it.
+    // sudo escapes with backslashes, which rc does not understand, so `sudo -i CMD` never works
+    // there.
     for user in SHELLS.iter().filter(|user| user.name != "rc") {
         let hop = login.sudo().user(user.name).login(true);
         let context = hop.connect().unwrap_or_else(|error| panic!("{}: {error}", user.name));
@@ -198,7 +199,8 @@ fn pwfeedback_stars_are_not_mistaken_for_a_prompt() {
     assert_eq!(refused(wrong).kind, Kind::PasswordIncorrect);
 }
 
-/// A stand-in for sudo that asks on its terminal, three times at most, and then runs what it was given as it is.
+/// Writes a stand-in for sudo that prompts on its terminal up to three times and then executes its
+/// arguments.
 fn stub(scratch: &ScratchDir, ask: &str) -> String {
     let script = format!(
         "#!/bin/sh\nprompt=$2\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nstty -echo </dev/tty\n\
@@ -213,7 +215,7 @@ fn stub(scratch: &ScratchDir, ask: &str) -> String {
 fn a_sudo_rs_prompt_that_wraps_ours_is_answered() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("stub");
-    // As the stub says it: a stand-in, with the words of sudo-rs 0.2 in English and in a language with another space.
+    // With the prompts of sudo-rs 0.2 in English and in a language with a non-breaking space.
     for words in ["[sudo: %s] Password: ", "[sudo: %s] Mot de passe\\302\\240: ", "[sudo: authenticate] %s"] {
         let program = stub(&scratch, &format!("printf '{words}' \"$prompt\""));
         let router = router();

@@ -51,7 +51,7 @@ fn up<T>(outcome: offshoot::Result<T>) -> T {
     outcome.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Three contexts, each the parent of the next.
+/// Connects three contexts, each the parent of the next.
 fn chain(router: &Router) -> [Context; 3] {
     let one = up(router.local().connect());
     let two = up(one.local().connect());
@@ -59,12 +59,12 @@ fn chain(router: &Router) -> [Context; 3] {
     [one, two, three]
 }
 
-/// A program that has to be killed, and its number.
+/// Starts a program that ignores signals; returns it and its process id.
 fn resisting(context: &Context) -> (Process, u32) {
     running(context, "trap '' TERM HUP INT; echo $$; while :; do sleep 1000; done")
 }
 
-/// A program that has printed its number.
+/// Starts a script that prints its process id; returns the program and the id.
 fn running(context: &Context, script: &str) -> (Process, u32) {
     let mut process = up(context.command("sh").arg("-c").arg(script).spawn());
     let mut line = String::new();
@@ -130,7 +130,7 @@ fn dropping_a_router_returns_once_everything_has_ended() {
     drop(router);
     assert_eq!(below(), [], "left when drop has returned");
     for process in programs.into_iter().map(|(process, _)| process).chain([own]) {
-        // That it was ended is told before the tree is gone, unless the machine is too busy for that.
+        // The wait normally ends before the tree is gone, except on a very busy machine.
         let error = process.wait().expect_err("it did not end by itself");
         assert!(!matches!(error, Error::Spawn { .. }), "{error}");
     }

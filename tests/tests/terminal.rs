@@ -11,17 +11,17 @@ use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::users::{NOPASS, PASSWORD, PW};
 use offshoot_tests::{Leaks, Run, Sshd};
 
-/// More than anything takes on a busy machine.
+/// The longest that an expected event may take, on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
-/// `offshoot run` with these words at a terminal.
+/// Starts `offshoot run` with these arguments at a terminal.
 fn run_at_terminal(words: &[&str]) -> Terminal {
     let mut command = Command::new(offshoot_binary());
     command.arg("run").args(words);
     Terminal::start(command, false)
 }
 
-/// A shell's words that wait until the test makes a file, and the file.
+/// Returns a shell command that waits for a file, and a function that creates it.
 fn gate(scratch: &ScratchDir, name: &str) -> (String, impl Fn() + use<>) {
     let file = scratch.path().join(name);
     let wait = format!("while ! test -e {}; do sleep 0.05; done", file.display());
@@ -57,7 +57,7 @@ fn same_password_asks_once_for_all_hops_of_one_kind() {
     let mut words = vec!["-n", "--same-password", "-F", &config];
     words.extend(targets.iter().map(String::as_str));
     words.extend(["--", "id", "-un"]);
-    // Once wrong: whoever has met it with that waits for the second answer.
+    // The first answer is wrong: every target waits for the second.
     for wrong in [false, true] {
         let mut terminal = run_at_terminal(&words);
         let question = format!("password for sudo of {}, for all targets: ", PW.name);
@@ -84,7 +84,7 @@ fn progress_without_a_newline_is_shown_under_its_label() {
     let (wait, open) = gate(&scratch, "one");
     let script = format!("printf '10%%\\r20%%'; {wait}; printf '\\r100%%\\nend\\n'");
     let mut terminal = run_at_terminal(&["-n", "local", "local/local", "--", "sh", "-c", &script]);
-    // Each is shown though it has no end, and what comes between the two is a line's end.
+    // Each is shown without a line end, and a line end separates the two.
     terminal.expect("20%");
     terminal.expect("20%");
     let before = terminal.transcript();

@@ -21,13 +21,13 @@ use offshoot_tests::tree::{Tree, ended, facts, hop, resident};
 use offshoot_tests::users::NOPASS;
 use offshoot_tests::{Leaks, Sshd, run::LIMIT};
 
-/// The value of a call that has to have one.
+/// Returns the value of a call that must succeed.
 #[track_caller]
 fn value<T, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> T {
     outcome.unwrap_or_else(|error| panic!("{error:?}"))
 }
 
-/// Why a call did not run or its value did not arrive.
+/// Returns the error of a call that must fail without an error of the function itself.
 #[track_caller]
 fn failure<T: std::fmt::Debug, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> Error {
     match outcome {
@@ -36,7 +36,8 @@ fn failure<T: std::fmt::Debug, E: std::fmt::Debug>(outcome: Result<T, CallError<
     }
 }
 
-/// The context that had no more time: its function may say so itself, when it sees it first.
+/// Returns the context named by a timeout error, which either the caller or the function itself
+/// reports.
 #[track_caller]
 fn late<T: std::fmt::Debug>(outcome: Result<T, CallError<Error>>) -> String {
     match outcome {
@@ -52,7 +53,7 @@ fn below(context: &Context) -> Context {
     context.local().connect().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A directory in which every user may write.
+/// Creates a directory that every user may write to.
 fn open_dir(label: &str) -> ScratchDir {
     let scratch = ScratchDir::new(label);
     fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o777)).expect("it is ours");
@@ -68,7 +69,7 @@ fn becomes(what: &str, done: impl FnMut() -> bool) {
     assert!(eventually(LIMIT, done), "not in time: {what}");
 }
 
-/// A context behind ssh, one behind sudo on it, and one more: what a call of `descend` goes through.
+/// Connects contexts behind ssh, behind sudo on it, and one more, for a call of `descend`.
 fn three_deep(tree: &Tree, server: &Sshd) -> (Context, Vec<Context>) {
     let host = hop(&tree.router, server, NOPASS).connect().unwrap_or_else(|error| panic!("{error}"));
     let root = host.sudo().connect().unwrap_or_else(|error| panic!("{error}"));
@@ -76,7 +77,7 @@ fn three_deep(tree: &Tree, server: &Sshd) -> (Context, Vec<Context>) {
     (host, rest)
 }
 
-/// What the three functions of a `descend` and its program have come to.
+/// Asserts how the three functions of a `descend` ended, and that its program has ended.
 #[track_caller]
 fn all_have_ended(dir: &Path, seen: &str) {
     for depth in 0..3 {
@@ -106,7 +107,7 @@ fn cancelling_a_call_ends_everything_it_started_behind_ssh_and_sudo() {
         }
         all_have_ended(dir, "cancelled");
     }
-    // The contexts are as good as before.
+    // The contexts are still usable.
     for context in rest {
         value(context.call(own::nothing {}));
     }
@@ -120,14 +121,14 @@ fn a_deadline_applies_at_every_hop() {
     let tree = Tree::new();
     let (host, rest) = three_deep(&tree, &server);
     let dir = scratch.path();
-    // Long enough that all three have begun, on any machine.
+    // Long enough for all three to start on any machine.
     let soon = host.within(Duration::from_secs(5));
     let reply = soon.start(long_running::descend { dir: dir.into(), depth: 0, rest: rest.clone() });
     assert_eq!(late(reply.wait()), "ssh.web1");
     all_have_ended(dir, "timed out");
     let left = |depth: u32| text(&dir.join(format!("left-{depth}"))).parse::<u64>().expect("it is counted");
     assert!(left(0) <= 5000 && left(1) <= left(0) && left(2) <= left(1));
-    // Over, it begins nothing more.
+    // After the deadline no new call starts.
     let error = failure(soon.call(own::nothing {}));
     assert!(matches!(error, Error::TimedOut { .. }), "{error}");
     for context in rest {
@@ -147,11 +148,11 @@ fn nested_calls_inherit_the_remaining_time_and_may_shorten_it() {
     let hour = Duration::from_secs(3600);
     let (here, there) = value(child.within(hour).call(long_running::time_left_there { other: other() }));
     assert!(here <= Some(hour) && there <= Some(hour) && here.is_some() && there.is_some());
-    // Spans within each other: the shorter counts, whichever is the outer.
+    // With nested timeouts the shorter one applies.
     let short = child.within(hour).within(hour / 60).within(hour);
     assert!(value(short.call(long_running::time_left {})) <= Some(hour / 60));
     assert_eq!(child.within(Duration::MAX).time_left(), None);
-    // A function gives less than it has.
+    // A function may pass on less time than it has.
     let dir = scratch.path();
     let nested = child.call(long_running::nested_within { other: other(), dir: dir.into(), ms: 50 });
     assert_eq!(late(nested), "local.local");
@@ -183,7 +184,7 @@ fn a_queued_call_that_is_cancelled_or_late_does_not_start() {
     let tree = Tree::new();
     let child = tree.child();
     let dir = scratch.path();
-    // All threads are taken by functions that do not look.
+    // All worker threads run functions that ignore cancellation.
     let insist = |number: u32| long_running::insist { dir: dir.into(), name: number.to_string() };
     let busy: Vec<_> = (0..64).map(|number| child.start(insist(number))).collect();
     becomes("all of them run", || (0..64).all(|number| dir.join(format!("begun-{number}")).exists()));
@@ -195,7 +196,7 @@ fn a_queued_call_that_is_cancelled_or_late_does_not_start() {
     drop(dropped);
     assert_eq!(self::late(late.wait()), "local");
     assert!(!last.is_ready());
-    // All of that has arrived: an answer came after it.
+    // All requests have arrived, because a later call was answered.
     value(child.call(own::attributes::add { one: 1, other: 2 }));
     fs::write(dir.join("gate"), "").expect("the directory is ours");
     assert_eq!(value(last.wait()), "last");
@@ -222,7 +223,7 @@ fn a_function_that_ignores_its_deadline_still_times_out_for_the_caller() {
     value(child.call(own::nothing {}));
 }
 
-/// What the two ends of a tree hold for calls.
+/// Returns the counts of state held for calls by root and child.
 fn held(tree: &Tree, child: &Context) -> [Vec<(String, usize)>; 2] {
     let here = tree.router.held().map(|(what, count)| (what.to_owned(), count)).to_vec();
     [here, value(child.call(own::held {}))]
@@ -341,7 +342,7 @@ impl Wake for Unpark {
     }
 }
 
-/// The smallest executor there is.
+/// Runs a future on a minimal executor.
 fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut future = pin!(future);
@@ -353,12 +354,13 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// The next item of a stream.
+/// Awaits the next item of a stream.
 async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
     std::future::poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx)).await
 }
 
-/// What every executor has to be able to: replies in and out of order, one that is dropped, a receiver and a select as streams.
+/// Exercises an executor: replies in and out of order, a dropped reply, a receiver and a select as
+/// streams.
 async fn everything(child: Context) {
     let scratch = open_dir("future");
     let path = scratch.path().join("now");
@@ -462,7 +464,7 @@ fn select_mixes_sources_of_every_kind_added_and_removed_at_any_time() {
         to.send(&number).expect("there is a receiver");
         assert_eq!(item(), number.to_string());
     }
-    // Added and removed while somebody waits.
+    // Added and removed during a wait.
     select
         .add(child.start(own::aliased::halve { number: 84 }).map_items(|(_, half)| value(half).to_string()));
     assert_eq!(item(), "42");
@@ -470,7 +472,7 @@ fn select_mixes_sources_of_every_kind_added_and_removed_at_any_time() {
     assert!(select.remove(never) && !select.remove(never));
     waiter.join().expect("it does not panic");
     assert!(told.try_recv().is_err() && select.is_empty());
-    // A source that is removed is given up.
+    // A removed source is cancelled.
     value(child.call(own::nothing {}));
 }
 
@@ -481,7 +483,7 @@ fn select_yields_contexts_as_they_connect_or_fail() {
     let scratch = open_dir("up");
     let fifo = scratch.path().join("go");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("the directory is ours");
-    // The first does not come up before it is let; ssh is a program that waits for that and fails.
+    // The first hop waits for the fifo; its ssh is a script that reads it and fails.
     let script = scratch.path().join("slow-ssh");
     fs::write(
         &script,
@@ -532,7 +534,7 @@ fn several_tasks_can_share_a_select() {
         })
         .collect();
     smol::future::block_on(executor.run(async {
-        // Both wait before there is anything.
+        // Both tasks wait before any item is available.
         smol::future::yield_now().await;
         smol::future::yield_now().await;
         fs::write(path(0), "").expect("the directory is ours");

@@ -86,8 +86,8 @@ pub fn in_turn(cx: &Context, dir: PathBuf, number: u32) -> Result<u32, Error> {
     outcome.map(|()| number)
 }
 
-/// Once for all who ask with the same arguments: says in `log` that it runs, and waits for `gate`. Gives how often it has run
-/// with this key.
+/// Once for all who ask with the same arguments: says in `log` that it runs, and waits for `gate`.
+/// Gives how often it has run with this key.
 #[remote(shared)]
 pub fn once(cx: &Context, dir: PathBuf, key: u32) -> Result<usize, Error> {
     let log = dir.join(format!("log-{key}"));
@@ -114,7 +114,8 @@ pub fn fail_afterwards(text: String) -> Result<(), String> {
     Err(text)
 }
 
-/// Runs at once on the thread that serves the context, where a chain starts the next as soon as it has ended.
+/// Runs at once on the thread that serves the context, where a chain starts the next as soon as it
+/// has ended.
 #[remote(quick)]
 pub fn add(one: u64, other: u64) -> Result<u64, String> {
     one.checked_add(other).ok_or_else(|| "too large".into())
@@ -242,7 +243,8 @@ pub fn give_secret(text: Vec<u8>) -> Secret {
     Secret::new(text.iter().rev().map(|byte| char::from(*byte)).collect::<String>())
 }
 
-/// The context that came as an argument, what it is called here, whether it is the one of its number, and what it answers.
+/// The context that came as an argument, what it is called here, whether it is the one of its
+/// number, and what it answers.
 #[remote]
 pub fn hand_back(cx: &Context, other: Context) -> Result<(Context, String, bool, u64), Error> {
     let same = cx.by_id(other.id()) == other;

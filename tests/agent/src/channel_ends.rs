@@ -122,7 +122,8 @@ pub fn subscribe(cx: &Context, count: u64) -> Result<Receiver<u64>, Error> {
     Ok(from)
 }
 
-/// A channel of where it runs: its sender; what it receives is added up, and the sum noted in a file when the last sender is gone.
+/// A channel of where it runs: its sender; what it receives is added up, and the sum noted in a
+/// file when the last sender is gone.
 #[remote]
 pub fn collect(cx: &Context, sum: PathBuf) -> Result<Sender<u64>, Error> {
     let (to, from) = cx.channel::<u64>()?;
@@ -234,7 +235,8 @@ pub fn write_and(mut to: Writer, bytes: usize, fail: Option<String>) -> std::io:
     }
 }
 
-/// Writes so many bytes and forgets to say that these are all: by its error, by its panic or by nothing.
+/// Writes so many bytes and forgets to say that these are all: by its error, by its panic or by
+/// nothing.
 #[remote]
 pub fn write_and_forget(mut to: Writer, bytes: usize, how: u8) -> std::io::Result<()> {
     to.write_all(&vec![1; bytes])?;
@@ -282,7 +284,8 @@ pub fn collect_with_ballast(cx: &Context, sum: PathBuf) -> Result<(Sender<u64>, 
     Ok((collect(cx, sum)?, vec![0; 129 << 20].into()))
 }
 
-/// As `collect`, but gives the sender only when there is a file `gate`, whether its call was given up or not.
+/// As `collect`, but gives the sender only when there is a file `gate`, whether its call was given
+/// up or not.
 #[remote]
 pub fn collect_late(cx: &Context, sum: PathBuf, gate: PathBuf) -> Result<Sender<u64>, Error> {
     let to = collect(cx, sum.clone())?;

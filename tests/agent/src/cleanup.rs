@@ -149,7 +149,7 @@ pub struct Begun {
 /// Starts a function of each kind, waiting in each way, and waits until all of them have begun.
 ///
 /// # Errors
-/// When one cannot be started.
+/// Returns an error if one cannot be started.
 pub fn begin_all(there: &Context, dir: &Path, ms: u64) -> Result<Begun, Error> {
     let (name, own) = (|name: &str| name.to_owned(), || dir.to_owned());
     let calls = WAYS.map(|way| there.start(hold { dir: own(), name: name(way), way: name(way), ms }));

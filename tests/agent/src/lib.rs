@@ -299,7 +299,8 @@ pub fn print(bytes: Vec<u8>, to_stderr: bool) -> io::Result<()> {
     }
 }
 
-/// Says that it has started by making the first of three files, waits for the second, writes these bytes to stdout and makes the third.
+/// Says that it has started by making the first of three files, waits for the second, writes these
+/// bytes to stdout and makes the third.
 #[remote]
 pub fn print_when(bytes: Vec<u8>, files: [PathBuf; 3]) -> io::Result<()> {
     std::fs::write(&files[0], "")?;
@@ -365,8 +366,8 @@ pub fn wait_for_other(cx: &Context, other: ContextId, started: PathBuf) -> Resul
 
 extern "C" fn nothing_at_all(_signal: libc::c_int) {}
 
-/// Has this process interrupted by a signal every so many microseconds, whose handler does nothing and after which no system
-/// call is begun anew by the kernel; 0 ends it.
+/// Has this process interrupted by a signal every so many microseconds, whose handler does nothing
+/// and after which no system call is begun anew by the kernel; 0 ends it.
 #[remote]
 pub fn storm(microseconds: u32) {
     interrupt(microseconds);
@@ -376,7 +377,8 @@ pub fn storm(microseconds: u32) {
 pub fn interrupt(microseconds: u32) {
     let every = libc::timeval { tv_sec: 0, tv_usec: microseconds as _ };
     let timer = libc::itimerval { it_interval: every, it_value: every };
-    // SAFETY: all zeroes is a valid sigaction; the handler touches nothing; both structures live until the calls return.
+    // SAFETY: all zeroes is a valid sigaction; the handler touches nothing; both structures live
+    // until the calls return.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = nothing_at_all as *const () as libc::sighandler_t;

@@ -21,8 +21,9 @@ fn flat<E: std::fmt::Display>(error: CallError<E>) -> Error {
     }
 }
 
-/// Calls itself in the first of the other contexts, and in the last of them runs a program that does not end. In `dir`: `begun-N`
-/// when it begins, `left-N` how much time its call has, `pid` the program's number, `ended-N` what it saw.
+/// Calls itself in the first of the other contexts, and in the last of them runs a program that
+/// does not end. In `dir`: `begun-N` when it begins, `left-N` how much time its call has, `pid` the
+/// program's number, `ended-N` what it saw.
 #[remote]
 pub fn descend(cx: &Context, dir: PathBuf, depth: u32, mut rest: Vec<Context>) -> Result<(), Error> {
     note(&dir.join(format!("begun-{depth}")), cx.name());

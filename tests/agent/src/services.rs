@@ -78,7 +78,8 @@ pub fn count_at(cx: &Context, other: ContextId) -> Vec<Result<u64, String>> {
 /// A state that is a context below, made when it is first asked for.
 struct Helper(Context);
 
-/// The name of the helper of where it runs. It cannot be made while `bad` is there; says in `log` that it is tried.
+/// The name of the helper of where it runs. It cannot be made while `bad` is there; says in `log`
+/// that it is tried.
 #[remote]
 pub fn helper(cx: &Context, dir: PathBuf) -> Result<String, Error> {
     let helper = cx.state_or_else(|cx| {
@@ -96,7 +97,8 @@ pub fn helper(cx: &Context, dir: PathBuf) -> Result<String, Error> {
 #[derive(Default)]
 struct Handles(Mutex<Vec<Registration>>);
 
-/// Adds a handle there for those whom `policy` admits (0 ancestors, 1 parent, 2 descendants, 3 children, 4 anyone).
+/// Adds a handle there for those whom `policy` admits (0 ancestors, 1 parent, 2 descendants, 3
+/// children, 4 anyone).
 #[remote]
 pub fn offer(cx: &Context, policy: u8) -> Result<Handle, Error> {
     let policies = [Policy::Ancestors, Policy::Parent, Policy::Descendants, Policy::Children, Policy::Anyone];
@@ -123,7 +125,8 @@ pub fn withdraw_all(cx: &Context) {
     cx.state::<Handles>().0.lock().expect("nobody panics with it").clear();
 }
 
-/// What a handle of another context answers to a text of so many bytes: who it is, who asked, how long it was.
+/// What a handle of another context answers to a text of so many bytes: who it is, who asked, how
+/// long it was.
 #[remote]
 pub fn request(
     cx: &Context,

@@ -4,7 +4,8 @@
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-/// Where the number, the operation and the descriptor of `epoll_ctl` stand in `seccomp_data`, on a little-endian machine.
+/// Where the number, the operation and the descriptor of `epoll_ctl` stand in `seccomp_data`, on a
+/// little-endian machine.
 const NUMBER: u32 = 0;
 const OPERATION: u32 = 16 + 8;
 const DESCRIPTOR: u32 = 16 + 16;

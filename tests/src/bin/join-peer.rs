@@ -133,7 +133,8 @@ fn act(node: &mut Node, word: &str, rest: &str) -> Outcome {
             Ok(()) => return Err("it has come back".into()),
             Err(error) => error.to_string(),
         },
-        // What another sends to a channel of this process, and one below that which it hands the sender on to.
+        // What another sends to a channel of this process, and one below that which it hands the
+        // sender on to.
         "count" => {
             let (to, from) = router.channel()?;
             let reply = other()?.start(own::channel_ends::count_to { count: 3, to });

@@ -143,8 +143,9 @@ fn exchange(folders: &[PathBuf], program: &str) {
     println!("done");
 }
 
-/// Lets the first name, a link, mean the second and the third in turn, as fast as he can; the fourth is the folder that
-/// the third means, with his program wherever stage 0 could look for its own.
+/// Lets the first name, a link, mean the second and the third in turn, as fast as he can; the
+/// fourth is the folder that the third means, with his program wherever stage 0 could look for its
+/// own.
 fn flip(folders: &[PathBuf], program: &str) {
     let [link, theirs, his, folder] = folders else { panic!("flip LINK THEIRS HIS FOLDER") };
     for name in names(std::slice::from_ref(folder)) {

@@ -33,7 +33,8 @@ fn set_flags(name: &str, flags: libc::c_int) -> io::Result<()> {
     configure(&control, libc::SIOCSIFFLAGS, &request)
 }
 
-/// Makes a TUN device with a /24 address and brings it up. Reads and writes of the file do not block.
+/// Makes a TUN device with a /24 address and brings it up. Reads and writes of the file do not
+/// block.
 ///
 /// # Errors
 /// Those of opening `/dev/net/tun` and of the ioctls.
@@ -53,8 +54,8 @@ pub fn open_tun(name: &str, address: Ipv4Addr) -> io::Result<File> {
     let mut masked = request(name);
     masked.ifr_ifru.ifru_netmask = socket_address(Ipv4Addr::new(255, 255, 255, 0));
     let mut queued = request(name);
-    // The queue must hold a whole congestion window, twice what 1 Gbit/s has under way in 250 ms: packets are taken out
-    // one at a time, and on a busy machine not at once.
+    // The queue must hold a whole congestion window, twice what 1 Gbit/s has under way in 250 ms:
+    // packets are taken out one at a time, and on a busy machine not at once.
     queued.ifr_ifru.ifru_metric = 50_000;
     configure(&control, libc::SIOCSIFADDR, &addressed)?;
     configure(&control, libc::SIOCSIFNETMASK, &masked)?;
@@ -64,7 +65,8 @@ pub fn open_tun(name: &str, address: Ipv4Addr) -> io::Result<File> {
 }
 
 fn configure(control: &OwnedFd, what: libc::Ioctl, request: &libc::ifreq) -> io::Result<()> {
-    // SAFETY: the request is a whole ifreq with a terminated name, and the SIOCSIF ioctls only read it.
+    // SAFETY: the request is a whole ifreq with a terminated name, and the SIOCSIF ioctls only read
+    // it.
     match unsafe { libc::ioctl(control.as_raw_fd(), what, std::ptr::from_ref(request)) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

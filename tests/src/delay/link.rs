@@ -46,7 +46,7 @@ impl Direction {
 /// Carries packets from one device to the other for ever, at most `rate` bytes per second each way.
 ///
 /// # Errors
-/// When a device is gone.
+/// Returns an error if a device is gone.
 pub fn carry(ends: [File; 2], one_way: Duration, rate: Option<f64>) -> io::Result<()> {
     let mut directions = [Direction::new(one_way, rate), Direction::new(one_way, rate)];
     let mut buffer = vec![0; PACKET];

@@ -203,7 +203,8 @@ mod steps {
     pub const SETTLE: [u8; 1] = [11];
     pub const UP: [u8; 2] = [7, 0];
 
-    /// Forged frames of `kind`, as many as `count`, whose reply-to begins at `reply` and goes up by `step`.
+    /// Forged frames of `kind`, as many as `count`, whose reply-to begins at `reply` and goes up by
+    /// `step`.
     pub struct Forged {
         pub cable: u8,
         pub up: bool,
@@ -316,7 +317,8 @@ fn routes() -> Vec<Vec<u8>> {
             open(5, 0, 2, 0, 0, 0),
             settle(),
         ],
-        // Frames in the name of others, of a cousin, of the root; an end told by one who is not on the way.
+        // Frames in the name of others, of a cousin, of the root; an end told by one who is not on
+        // the way.
         vec![
             vec![2],
             Forged { src: 2, ..forged(data) }.bytes(),
@@ -578,7 +580,8 @@ fn records() -> Vec<Vec<u8>> {
 
 /// Each way to read, in each order of what can be named, behind trees of several shapes.
 fn names() -> Vec<Vec<u8>> {
-    // How many contexts, the parent of each and whether it is known by name, and who is told of whom.
+    // How many contexts, the parent of each and whether it is known by name, and who is told of
+    // whom.
     let trees: [&[u8]; 3] = [
         &[0, 0, 0, 0],
         &[3, 0, 1, 1, 1, 2, 0, 0, 1, 2, 1, 2, 2, 3],

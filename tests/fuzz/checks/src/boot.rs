@@ -29,7 +29,8 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// An agent whose parent sends these bytes as its boot: it becomes what they say, or the link is of no use.
+/// An agent whose parent sends these bytes as its boot: it becomes what they say, or the link is of
+/// no use.
 fn agent_is_told(payload: &[u8]) {
     let payload = &payload[..payload.len().min(MAX_PAYLOAD)];
     let (mut node, up) = Node::agent();

@@ -46,7 +46,8 @@ fn ssh() -> Vec<Rule> {
     ssh.recipe("5f5f5f5f").rules
 }
 
-/// What the rules mean, said as plainly as can be: with everything kept, and searched from the start.
+/// What the rules mean, said as plainly as can be: with everything kept, and searched from the
+/// start.
 struct Model<'a> {
     rules: &'a [Rule],
     line: Vec<u8>,
@@ -114,7 +115,8 @@ impl Model<'_> {
         Some((before, rest))
     }
 
-    /// Whether the unfinished line is this question: its texts, an end as of a question, and no echoed star behind.
+    /// Whether the unfinished line is this question: its texts, an end as of a question, and no
+    /// echoed star behind.
     fn asks(&self, rule: &Rule) -> bool {
         let Some((_, rest)) = self.parts(&rule.texts).filter(|_| rule.asked) else { return false };
         let line = self.line.trim_ascii_end();

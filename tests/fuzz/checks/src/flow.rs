@@ -31,7 +31,8 @@ fn spare(input: &mut Input<'_>) -> u64 {
     [GROWTH_OF_ALL, GROWTH_OF_ALL, 3 * INITIAL_WINDOW, 0][input.below(4)]
 }
 
-/// An honest sender and an honest receiver, with pieces and credits under way; credits may be late or come twice.
+/// An honest sender and an honest receiver, with pieces and credits under way; credits may be late
+/// or come twice.
 fn pair(input: &mut Input<'_>) {
     let (mut outgoing, mut incoming) = (Outgoing::default(), Incoming::default());
     let whole = spare(input);
@@ -87,7 +88,8 @@ fn pair(input: &mut Input<'_>) {
         assert!(incoming.held() <= MAX_WINDOW);
         assert_eq!(spare + incoming.growth(), whole, "what grows is taken from the spare");
     }
-    // Nothing stands still: once all has arrived, been read and been told there is room, or the end.
+    // Nothing stands still: once all has arrived, been read and been told there is room, or the
+    // end.
     for (offset, piece, end, _) in under_way {
         assert_eq!(incoming.receive(offset, piece, end), Ok(()));
     }

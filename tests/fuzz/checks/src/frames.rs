@@ -76,7 +76,8 @@ fn any(stream: &[u8], lengths: &[u8]) {
     }
 }
 
-/// The same bytes with the sums of frames set right, wherever a header seems to stand: a fuzzer does not guess sums.
+/// The same bytes with the sums of frames set right, wherever a header seems to stand: a fuzzer
+/// does not guess sums.
 fn mended(stream: &[u8]) -> Vec<u8> {
     let mut stream = stream.to_vec();
     let mut at = 0;

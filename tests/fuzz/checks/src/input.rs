@@ -62,7 +62,8 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Cuts `bytes` into pieces whose lengths come from `lengths`, over and over; at least one byte each.
+/// Cuts `bytes` into pieces whose lengths come from `lengths`, over and over; at least one byte
+/// each.
 pub fn pieces<'a>(mut bytes: &'a [u8], lengths: &[u8]) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
     for length in lengths.iter().chain(&[255]).cycle() {

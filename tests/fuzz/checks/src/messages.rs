@@ -12,11 +12,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
-/// What a reader may hold however short the message: serde reserves up to a mebibyte for a list that claims to be long,
-/// and lists stand in lists.
+/// What a reader may hold however short the message: serde reserves up to a mebibyte for a list
+/// that claims to be long, and lists stand in lists.
 const AT_ONCE: usize = 4 << 20;
-/// What a reader may hold for one byte of a message: the shortest element of a list takes one, and its value up to this,
-/// twice while the list grows.
+/// What a reader may hold for one byte of a message: the shortest element of a list takes one, and
+/// its value up to this, twice while the list grows.
 const FOR_A_BYTE: usize = 256;
 
 /// Runs the check.
@@ -69,7 +69,8 @@ fn bounded<T>(bytes: &[u8], work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Reads bytes as the message of this name and writes what was read; that must read and be written as itself.
+/// Reads bytes as the message of this name and writes what was read; that must read and be written
+/// as itself.
 pub fn written_again(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
     let (_, again) = fuzzing::MESSAGES.iter().find(|(other, _)| *other == name).expect("it is a message");
     let written = bounded(bytes, || again(bytes))?;

@@ -10,8 +10,8 @@ use offshoot_agent::{Error, RecvError, fuzzing};
 const HEAD: usize = 5;
 /// What may be held beside what has come: lists that have begun to grow, and texts of errors.
 const BESIDE: usize = 16 << 10;
-/// What may be held for a byte of records: the shortest has five, and waits as an entry of a list, which may be there twice
-/// while it grows.
+/// What may be held for a byte of records: the shortest has five, and waits as an entry of a list,
+/// which may be there twice while it grows.
 const FOR_A_BYTE: usize = 48;
 /// What reading one message of the codec may hold in any case (see `messages`).
 const FOR_A_MESSAGE: usize = 4 << 20;
@@ -30,7 +30,8 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// The records at the front of `bytes`, by the plainest description of them; then the length of one that is over `limit`.
+/// The records at the front of `bytes`, by the plainest description of them; then the length of one
+/// that is over `limit`.
 fn plain(mut bytes: &[u8], limit: usize) -> (Vec<Record<'_>>, Option<usize>) {
     let mut records = Vec::new();
     while let Some((&[a, b, c, d, kind], rest)) = bytes.split_first_chunk::<HEAD>() {
@@ -91,7 +92,8 @@ fn cut(input: &mut Input<'_>) {
     }
 }
 
-/// A chain, where its calls run: what waits there is what was sent, in order, but for what was given up.
+/// A chain, where its calls run: what waits there is what was sent, in order, but for what was
+/// given up.
 fn called(input: &mut Input<'_>) {
     let lengths = input.bytes();
     let [call, _, cancel] = fuzzing::CHAIN_KINDS;
@@ -123,7 +125,8 @@ fn called(input: &mut Input<'_>) {
     });
 }
 
-/// A receiver: the same messages and errors come however they are cut, then one end, and nothing after it.
+/// A receiver: the same messages and errors come however they are cut, then one end, and nothing
+/// after it.
 fn received(input: &mut Input<'_>) {
     let (ends, lengths) = (input.below(3), input.bytes());
     let all = |pieces: Vec<&[u8]>| {

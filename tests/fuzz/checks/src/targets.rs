@@ -36,7 +36,8 @@ fn any(text: &str) {
 /// The error shows the text, and marks a place in it or right behind its end.
 fn points_into(text: &str, error: &TargetError) {
     let message = error.to_string();
-    // What a hop is called in a message is quoted with its control characters escaped; the text has none left.
+    // What a hop is called in a message is quoted with its control characters escaped; the text has
+    // none left.
     let mut lines = message.split('\n');
     let first = lines.next().unwrap_or_default();
     assert!(first.starts_with("this is not a target: ") && first.len() > 22, "{message}");

@@ -15,7 +15,8 @@ use offshoot_agent::wire::{Flags, Header, Kind, encode};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// How much more a frame may cost where much is outstanding: what depends on how deep a search goes.
+/// How much more a frame may cost where much is outstanding: what depends on how deep a search
+/// goes.
 const SLACK: u64 = 40;
 /// The most that a frame costs for being one, and for each of its bytes.
 const EACH: u64 = 200;

@@ -201,7 +201,8 @@ fn incomplete_messages_do_not_block_each_other() {
 
 #[test]
 fn a_context_that_never_continues_blocks_no_other() {
-    // Some contexts have as much begun as they may, and say nothing more: the messages of another one come through.
+    // Some contexts have as much begun as they may, and say nothing more: the messages of another
+    // one come through.
     let mut world = World::new();
     world.crowd(1, 16, LONGEST, false);
     while world.go_on() {}

@@ -8,7 +8,8 @@ use offshoot_test_agent as agent;
 use crate::procfs;
 use crate::{Numbers, Outcome};
 
-/// Empty calls per second: `window` are started, then all waited for, and again until there were `count`.
+/// Empty calls per second: `window` are started, then all waited for, and again until there were
+/// `count`.
 pub fn pipeline(count: usize, window: usize) -> Numbers {
     let router = Router::new()?;
     let context = router.local().connect()?;
@@ -33,8 +34,8 @@ fn with_functions() -> offshoot::Result<Router> {
     Router::builder().package("offshoot-test-agent").start()
 }
 
-/// Bytes per second of an argument of so many mebibytes to a function that returns its length, for each round; after one
-/// that is not counted.
+/// Bytes per second of an argument of so many mebibytes to a function that returns its length, for
+/// each round; after one that is not counted.
 pub fn argument(mebibytes: usize, rounds: usize) -> Numbers {
     let router = with_functions()?;
     let context = router.local().connect()?;
@@ -55,7 +56,8 @@ pub fn argument(mebibytes: usize, rounds: usize) -> Numbers {
     Ok(rates)
 }
 
-/// By how many bytes the caller and the agent have grown when the agent has taken `count` calls and answered none.
+/// By how many bytes the caller and the agent have grown when the agent has taken `count` calls and
+/// answered none.
 pub fn outstanding(count: usize) -> Numbers {
     let router = with_functions()?;
     let context = router.local().connect()?;

@@ -1,5 +1,5 @@
-//! One stream to a host far away, by ours and by plain ssh. Both are timed alike: from the first byte, with the program
-//! known to run, to its end.
+//! One stream to a host far away, by ours and by plain ssh. Both are timed alike: from the first
+//! byte, with the program known to run, to its end.
 
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::process::{Command, Stdio};

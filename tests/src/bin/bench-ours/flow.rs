@@ -1,4 +1,5 @@
-//! Streams through chains of local contexts: how fast, at what memory when nobody reads, and what a call beside one waits.
+//! Streams through chains of local contexts: how fast, at what memory when nobody reads, and what a
+//! call beside one waits.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -94,7 +95,8 @@ pub fn relay(hops: usize, bytes: u64) -> Numbers {
     Ok(rates)
 }
 
-/// By how many bytes the process of a tree that grew most has grown when a stream through some hops is no longer read.
+/// By how many bytes the process of a tree that grew most has grown when a stream through some hops
+/// is no longer read.
 pub fn stalled(way: Way) -> Numbers {
     const HOPS: usize = 4;
     let router = Router::new()?;
@@ -130,7 +132,8 @@ pub fn stalled(way: Way) -> Numbers {
     Ok(vec![grown])
 }
 
-/// Waits until the stream is running and then nothing moves for a second. This process is left out: it reads `/proc`.
+/// Waits until the stream is running and then nothing moves for a second. This process is left out:
+/// it reads `/proc`.
 fn until_still(agents: &[u32]) -> Outcome<()> {
     /// Heartbeats go on.
     const STILL: f64 = 16_384.0;
@@ -146,7 +149,8 @@ fn until_still(agents: &[u32]) -> Outcome<()> {
     if still { Ok(()) } else { Err("the stream has not come to rest".into()) }
 }
 
-/// Median and 99th percentile in seconds of empty calls over three hops: alone, beside a stream down, beside one up.
+/// Median and 99th percentile in seconds of empty calls over three hops: alone, beside a stream
+/// down, beside one up.
 pub fn ping_busy() -> Numbers {
     let router = Router::new()?;
     let context = deepest(&router, 3)?;

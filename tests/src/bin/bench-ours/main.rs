@@ -75,8 +75,8 @@ fn number(word: &str) -> usize {
     })
 }
 
-/// Connect and first call, `count` times, after one that is not counted. The call does not wait for the connection: it
-/// is sent behind the image, as the command line does it, too.
+/// Connect and first call, `count` times, after one that is not counted. The call does not wait for
+/// the connection: it is sent behind the image, as the command line does it, too.
 fn connects(count: usize, open: impl Fn(&Router) -> Result<Connecting>) -> Result<Vec<f64>> {
     let router = Router::new()?;
     let mut seconds = Vec::new();
@@ -130,7 +130,8 @@ fn memory() -> Numbers {
     Ok(vec![procfs::memory(process, "Rss:")?, procfs::memory(process, "Pss:")?])
 }
 
-/// What went through a program that stands in for ssh and counts: command, stdin, and what came back.
+/// What went through a program that stands in for ssh and counts: command, stdin, and what came
+/// back.
 fn bytes(program: &str, log: &str) -> Result<Vec<f64>> {
     // SAFETY: no other thread has been started yet.
     unsafe { std::env::set_var("COUNTING_SSH_LOG", log) };

@@ -1,4 +1,5 @@
-//! Many contexts below one controller. The controller is a process of its own, for it is killed at the end.
+//! Many contexts below one controller. The controller is a process of its own, for it is killed at
+//! the end.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::AsFd as _;
@@ -15,8 +16,9 @@ use crate::procfs;
 /// For connecting all of them, and for the last process to end.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Each per context: seconds to connect, seconds to call, bytes of the agents, bytes of the controller, descriptors of
-/// the controller, seconds from its SIGKILL to the end of the last process.
+/// Each per context: seconds to connect, seconds to call, bytes of the agents, bytes of the
+/// controller, descriptors of the controller, seconds from its SIGKILL to the end of the last
+/// process.
 pub fn measure(count: usize) -> Numbers {
     let mut holder = Command::new(std::env::current_exe()?);
     holder.args(["hold", &count.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -48,8 +50,8 @@ pub fn measure(count: usize) -> Numbers {
     Ok([connect, call, share, resident, descriptors, ended].map(|sum| sum / count as f64).to_vec())
 }
 
-/// The controller: connects, calls, prints seconds for both, and by how much its memory and its descriptors grew.
-/// Then it waits to be killed, or for the end of its stdin.
+/// The controller: connects, calls, prints seconds for both, and by how much its memory and its
+/// descriptors grew. Then it waits to be killed, or for the end of its stdin.
 pub fn hold(count: usize) -> Numbers {
     let own = std::process::id();
     let router = Router::new()?;

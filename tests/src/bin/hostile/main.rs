@@ -96,7 +96,8 @@ fn find(bytes: &[u8], kind: [u8; 4]) -> Option<(usize, Frame)> {
     })
 }
 
-/// Passes on what comes from the parent as long as there is a real agent, and tells of each frame behind the image.
+/// Passes on what comes from the parent as long as there is a real agent, and tells of each frame
+/// behind the image.
 fn relay(there: ChildStdin, tell: &Sender<Frame>) {
     let mut there = Some(there);
     let mut input = File::from(std::io::stdin().as_fd().try_clone_to_owned().expect("stdin is open"));

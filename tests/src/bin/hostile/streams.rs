@@ -11,7 +11,8 @@ use offshoot_agent::wire::{Flags, Frame, Header, Kind, MAX_PAYLOAD};
 use super::attacks::{answer, flood};
 use super::wire::{FrameWriter, Over};
 
-/// Where a hub is: its context and its number there; and by what it opens. As `offshoot_agent` has it for itself.
+/// Where a hub is: its context and its number there; and by what it opens. As `offshoot_agent` has
+/// it for itself.
 pub type Address = (ContextId, u32, u64);
 
 /// Where hubs are numbered from, among the handles of a context.

@@ -43,7 +43,8 @@ pub struct Record {
     tainted: BTreeSet<ContextId>,
     /// On which links there were forgeries: the child, and whether they went up.
     pub forged: BTreeSet<(ContextId, bool)>,
-    /// How many questions each context asked of the root, their streams counted as well; it takes 16 at a time.
+    /// How many questions each context asked of the root, their streams counted as well; it takes
+    /// 16 at a time.
     pub questions: BTreeMap<ContextId, usize>,
     /// Whom the root ever let talk.
     pub paired: BTreeSet<(ContextId, ContextId)>,
@@ -55,7 +56,8 @@ pub struct Record {
     handed_out: BTreeSet<ContextId>,
 }
 
-/// Bytes that count up, from a place that the seed says; copied and not computed, for there are many.
+/// Bytes that count up, from a place that the seed says; copied and not computed, for there are
+/// many.
 fn honest(seed: u64, from: u64, length: usize) -> Vec<u8> {
     let start = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32).wrapping_add(from) & 0x7F;
     let mut cycle: [u8; 128] = std::array::from_fn(|at| at as u8);
@@ -160,14 +162,16 @@ impl Record {
         }
     }
 
-    /// Somebody who forges on the link of `child` says that `context` is where it is not, or is gone.
+    /// Somebody who forges on the link of `child` says that `context` is where it is not, or is
+    /// gone.
     pub fn claimed(&mut self, context: ContextId, child: ContextId) {
         if !self.is_solid(context) || self.below(context, child) {
             self.tainted.insert(context);
         }
     }
 
-    /// A forger told `child` who it is: from now on nothing is sure that it, or anyone below it, says or hears.
+    /// A forger told `child` who it is: from now on nothing is sure that it, or anyone below it,
+    /// says or hears.
     pub fn renamed(&mut self, child: ContextId) {
         let below = self.parents.keys().copied().filter(|context| self.below(*context, child));
         let below: Vec<_> = below.collect();
@@ -180,7 +184,8 @@ impl Record {
         exists && !self.tainted.contains(&context)
     }
 
-    /// Whether `at` may be told lies about `peer`: a forger sits between them, or nobody knows where the peer is.
+    /// Whether `at` may be told lies about `peer`: a forger sits between them, or nobody knows
+    /// where the peer is.
     fn may_be_lied_to(&self, at: ContextId, peer: ContextId) -> bool {
         let between = |(child, up): &(ContextId, bool)| {
             self.below(peer, *child) == *up && self.below(at, *child) != *up
@@ -262,7 +267,8 @@ impl Record {
         assert_eq!(honest(seed, offset, bytes.len()), bytes, "{at}: {flow:?} brings what was not sent");
     }
 
-    /// A node wants to close a link for what it brought: then somebody must have forged on it, or above.
+    /// A node wants to close a link for what it brought: then somebody must have forged on it, or
+    /// above.
     pub fn blamed(&self, by: ContextId, cable: &Cable) {
         let sure = self.is_solid(cable.child) && self.is_solid(cable.parent);
         let who = if by == cable.parent { cable.child } else { cable.parent };

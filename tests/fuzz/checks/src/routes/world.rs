@@ -19,15 +19,19 @@ const TURN: usize = 2 * MAX_PAYLOAD;
 pub const OPEN_TO_ALL: Handle = Handle(77);
 /// How long the first bytes of a request for numbers are.
 const ASKED: usize = 3;
-/// What may wait for a connecting child, by the node's own promise; a boot and what goes again come on top.
+/// What may wait for a connecting child, by the node's own promise; a boot and what goes again come
+/// on top.
 const CONNECTING: usize = (4 << 20) + (512 << 10);
 
-/// How many waits every node has for each of its children: what a frame costs is to be the same with them.
+/// How many waits every node has for each of its children: what a frame costs is to be the same
+/// with them.
 const BALLAST: usize = 300;
-/// How many entries of its lists a node may look at for each frame that came, and for each event that came of it.
+/// How many entries of its lists a node may look at for each frame that came, and for each event
+/// that came of it.
 const STEPS: u64 = 200;
 
-/// One direction of a cable. Frames are taken apart and numbered anew, so that others can be put between them.
+/// One direction of a cable. Frames are taken apart and numbered anew, so that others can be put
+/// between them.
 #[derive(Default)]
 pub struct Lane {
     decoder: Decoder,
@@ -75,11 +79,13 @@ pub struct World {
     heard: BTreeMap<(ContextId, LinkId), (u64, u64)>,
     /// How many frames may still be forged by the dozen: one run is to be quick.
     pub forgeries: u32,
-    /// Bytes that were put in from outside or sent, and steps that were taken: what all that waits is measured by.
+    /// Bytes that were put in from outside or sent, and steps that were taken: what all that waits
+    /// is measured by.
     pub put_in: usize,
     /// The waits of [`BALLAST`].
     ballast: BTreeSet<(ContextId, FlowKey)>,
-    /// What each node has looked at for what came, and how much that may be, since its events were heard.
+    /// What each node has looked at for what came, and how much that may be, since its events were
+    /// heard.
     cost: BTreeMap<ContextId, (u64, u64)>,
 }
 
@@ -352,7 +358,8 @@ impl World {
         }
     }
 
-    /// Carries up to `count` frames over one cable, cut after `piece` bytes. Whether there were any.
+    /// Carries up to `count` frames over one cable, cut after `piece` bytes. Whether there were
+    /// any.
     pub fn carry(&mut self, number: usize, up: bool, count: usize, piece: usize) -> bool {
         if self.cables.is_empty() {
             return false;
@@ -509,7 +516,8 @@ impl World {
         self.connecting.push(Connecting { parent, link, child, down: Lane::default() });
     }
 
-    /// Lets everything come to rest, and checks that nobody waits for ever, and that what forgers did ends with them.
+    /// Lets everything come to rest, and checks that nobody waits for ever, and that what forgers
+    /// did ends with them.
     pub fn finish(&mut self) {
         self.settle();
         if self.record.forged.is_empty() {
@@ -527,7 +535,8 @@ impl World {
         }
     }
 
-    /// Nobody has forged anything: once all that came has been used, every flow may go on, or was ended.
+    /// Nobody has forged anything: once all that came has been used, every flow may go on, or was
+    /// ended.
     fn flows_on(&mut self) {
         while !self.connecting.is_empty() {
             self.bring_up(0);
@@ -568,7 +577,8 @@ impl World {
         self.cables.iter().any(|cable| cable.parent == at && cable.link == link)
     }
 
-    /// What waits is bounded: for a connecting child by the node's promise, in all by what was put in.
+    /// What waits is bounded: for a connecting child by the node's promise, in all by what was put
+    /// in.
     fn bounded(&self) {
         let mut all = 0;
         for connecting in &self.connecting {
