@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Instant;
 
 use crate::test::projects;
 use crate::workspace::{Outcome, cargo, target_directory, workspace};
@@ -36,10 +37,12 @@ pub fn run(words: &[String]) -> Outcome {
     let mut failed = Vec::new();
     for (name, step) in STEPS {
         println!("\n=== {name}");
+        let begun = Instant::now();
         if let Err(error) = step() {
             println!("{name}: {error}");
             failed.push(name);
         }
+        println!("=== {name}: {:.0} s", begun.elapsed().as_secs_f64());
     }
     println!("\nrunning {} tests", STEPS.len());
     for (name, _) in STEPS {

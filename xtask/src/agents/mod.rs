@@ -180,7 +180,7 @@ fn current(agent: &Path, image: &Path, program: &[u8], stages: &native::Stages) 
     let bytes = fs::read(image).ok()?;
     let parsed = Image::parse(bytes.as_slice()).ok()?;
     let unpacker = stages.unpacker.as_slice();
-    // The program header contains two lengths that depend on the rest of the image: bytes 96 to 111.
+    // Bytes 96 to 111 of the program header are two lengths that depend on the rest of the image.
     let same = parsed.loader() == stages.loader
         && bytes.get(..96) == unpacker.get(..96)
         && bytes.get(112..unpacker.len()) == unpacker.get(112..);

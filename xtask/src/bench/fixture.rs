@@ -1,4 +1,4 @@
-//! What every case of the bench uses: programs and hosts, rounds in turns, samples by contender.
+//! The common parts of all cases: programs and hosts, rounds in turns, samples by contender.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -12,7 +12,7 @@ pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// Samples by contender: `ours`, `mitogen`, `ssh`, `pipe`.
 pub type Samples = BTreeMap<&'static str, Vec<f64>>;
 
-/// What a figure counts.
+/// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Shown as milliseconds.
@@ -31,24 +31,24 @@ pub enum Unit {
     Count,
 }
 
-/// A row of the table: its name in the results, what the table says, what its figures count.
+/// A row of the table: its name in the results, its title, the unit of its figures.
 pub type Row = (&'static str, &'static str, Unit);
 
-/// Rounds in which the contenders of a case alternate.
+/// The number of rounds in which the contenders of a case alternate.
 pub const ROUNDS: usize = 5;
 
-/// Everything a case may use.
+/// The programs and hosts of a case, and what earlier cases have measured.
 pub struct Bench<'a> {
     /// The measuring programs.
     pub programs: &'a Programs,
     /// The hosts on loopback and behind the delay.
     pub hosts: &'a Hosts,
-    /// What ours sends to reach its first call, once that is known.
+    /// The bytes that offshoot sends up to its first call, once they are measured.
     pub ours_sends: Option<usize>,
 }
 
 impl Bench<'_> {
-    /// Runs the same sub-command on both sides, in turns.
+    /// Runs the same sub-command of both contenders in turns.
     pub fn duel(
         &self,
         rounds: usize,
@@ -58,7 +58,7 @@ impl Bench<'_> {
         self.duel_through(rounds, words, |command| command, extra)
     }
 
-    /// Runs the same sub-command on both sides in turns, each command as `wrap` returns it.
+    /// Runs the same sub-command of both contenders in turns, each command as `wrap` returns it.
     pub fn duel_through(
         &self,
         rounds: usize,
@@ -77,18 +77,18 @@ impl Bench<'_> {
         Ok(samples)
     }
 
-    /// Returns the seconds that a command takes which reads `bytes` of noise.
+    /// Returns the seconds of a command that reads `bytes` of noise.
     pub fn timed(&self, command: Command, bytes: usize) -> Result<f64> {
         seconds_of(command, bytes, std::path::Path::new("/tmp"))
     }
 
-    /// The numbers that a sub-command of ours prints; none while there is no such program.
+    /// Returns the numbers that a sub-command of offshoot prints; none if there is no such program.
     pub fn ours(&self, words: &[&str], wrap: impl Fn(Command) -> Command) -> Result<Vec<f64>> {
         self.programs.ours(words).map_or(Ok(Vec::new()), |command| numbers(wrap(command)))
     }
 }
 
-/// Adds one number to each row; rows that a contender has no number for stay without it.
+/// Adds one number to each row; a row without a number stays as it is.
 pub fn spread(rows: &mut [Samples], contender: &'static str, numbers: &[f64]) {
     for (row, number) in rows.iter_mut().zip(numbers) {
         row.entry(contender).or_default().push(*number);

@@ -1,4 +1,4 @@
-//! The sshd processes and the delayed path of the bench, kept up by the program `bench-host`.
+//! The hosts of the bench: sshd processes and a delayed path, run by the program `bench-host`.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -7,25 +7,28 @@ use serde_json::Value;
 
 use super::programs::Programs;
 
-/// Round trip of the delayed path, in milliseconds.
+/// The round trip of the delayed path, in milliseconds.
 pub const ROUND_TRIP_MS: u32 = 250;
 
-/// What the delayed path carries, in megabits per second each way.
+/// The rate of the delayed path, in megabits per second each way.
 const RATE_MBIT: u32 = 1000;
 
-/// Running hosts; ended by [`Hosts::stop`], or with the sandbox.
+/// Running hosts; [`Hosts::stop`] or the end of the sandbox stops them.
 pub struct Hosts {
     child: Child,
-    /// Client configuration of the host on loopback, alias `near`.
+    /// The client configuration of the host on loopback, alias `near`.
     pub near: String,
-    /// Client configuration of the host behind the delayed path, alias `far`.
+    /// The client configuration of the host behind the delayed path, alias `far`.
     pub far: String,
     /// The network namespace from which `far` is reached.
     pub far_namespace: String,
 }
 
 impl Hosts {
-    /// Starts them and waits until they accept connections.
+    /// Starts the hosts and waits until they accept connections.
+    ///
+    /// # Errors
+    /// Returns an error if `bench-host` fails to start.
     pub fn start(programs: &Programs) -> Result<Self, Box<dyn std::error::Error>> {
         let mut child = Command::new(programs.built("bench-host"))
             .arg(programs.built("delay-link"))
@@ -40,7 +43,10 @@ impl Hosts {
         Ok(Self { near: field("near"), far: field("far"), far_namespace: field("far_namespace"), child })
     }
 
-    /// Ends them.
+    /// Stops the hosts.
+    ///
+    /// # Errors
+    /// Returns an error if `bench-host` cannot be waited for.
     pub fn stop(mut self) -> Result<(), Box<dyn std::error::Error>> {
         drop(self.child.stdin.take());
         self.child.wait()?;

@@ -1,9 +1,9 @@
-//! `bench`: ours against Python Mitogen and plain ssh, on one machine in one run.
+//! `bench`: measures offshoot, Python Mitogen and plain ssh on one machine in one run.
 //!
-//! [`prepare`] builds everything with the network at hand. Then this program runs itself again
-//! inside the sandbox of the tests, as [`INSIDE`], where [`cases`] takes turns between the
-//! contenders and [`report`] prints medians, ratios and the aims. Numbers from different runs are
-//! never compared: the machine is part of every figure.
+//! [`prepare`] builds everything while there is a network. Then this program runs itself again
+//! inside the sandbox of the tests, as [`INSIDE`], where [`cases`] measures the contenders in turns
+//! and [`report`] prints medians, ratios and the aims. Numbers of different runs are never
+//! compared: the machine is part of every figure.
 
 mod cases;
 mod fixture;
@@ -20,10 +20,10 @@ use crate::workspace::{Outcome, target_directory};
 /// The hidden verb of [`run_inside`].
 pub const INSIDE: &str = "bench-inside";
 
-/// `bench [--json] [--skip-build] [CASE...]`: results also go to `target/bench/results.json`.
+/// Runs `bench [--json] [--skip-build] [CASE...]`; results also go to `target/bench/results.json`.
 ///
 /// # Errors
-/// When something cannot be built or a contender fails.
+/// Returns an error if something cannot be built or a contender fails.
 pub fn run(words: &[String]) -> Outcome {
     let (flags, chosen): (Vec<&String>, Vec<&String>) = words.iter().partition(|word| word.starts_with("--"));
     if let Some(flag) = flags.iter().find(|flag| !["--json", "--skip-build"].contains(&flag.as_str())) {
@@ -31,7 +31,7 @@ pub fn run(words: &[String]) -> Outcome {
     }
     cases::check_names(chosen.iter().copied())?;
     if !nix::unistd::geteuid().is_root() {
-        return Err("bench needs root: it runs in the sandbox of the tests, with real users and sshd".into());
+        return Err("bench needs root for a sandbox with real users and sshd: try sudo".into());
     }
     prepare::everything(flags.iter().any(|flag| *flag == "--skip-build"))?;
     let mut command = sandboxed::command(&std::env::current_exe()?)?;
@@ -40,12 +40,12 @@ pub fn run(words: &[String]) -> Outcome {
     if status.success() { Ok(()) } else { Err("the bench did not finish".into()) }
 }
 
-/// The part inside the sandbox: `TARGET_DIRECTORY [--json] [CASE...]`.
+/// Runs inside the sandbox: `TARGET_DIRECTORY [--json] [CASE...]`.
 ///
 /// # Errors
-/// When a contender that is there fails.
+/// Returns an error if a contender fails.
 pub fn run_inside(words: &[String]) -> Outcome {
-    let (target, words) = words.split_first().ok_or("bench-inside is started by xtask itself")?;
+    let (target, words) = words.split_first().ok_or("only xtask itself may run bench-inside")?;
     let chosen: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
     let programs = programs::Programs::below(target.as_ref());
     let hosts = hosts::Hosts::start(&programs)?;

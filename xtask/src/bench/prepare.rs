@@ -1,5 +1,4 @@
-//! What the bench needs before it enters the sandbox, where there is no network: programs, agents,
-//! Mitogen.
+//! Builds and installs what the bench needs, before it enters the sandbox, which has no network.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,17 +7,17 @@ use crate::test::packages;
 use crate::workspace::{Outcome, cargo, target_directory};
 use crate::{agents, dist};
 
-/// The Mitogen that we compare with: pinned, so that a figure can be repeated.
+/// The version of Mitogen, pinned so that figures can be reproduced.
 const MITOGEN: &str = "mitogen==0.3.54";
 
-/// Debian's own Python, on both sides of Mitogen's links; others may live where the sandbox has
-/// nothing.
+/// Debian's own Python, for both ends of Mitogen's links: another may be in a folder that the
+/// sandbox replaces.
 const PYTHON: &str = "/usr/bin/python3";
 
-/// Builds and installs everything that is not there yet; `as_built` takes the agents as they are.
+/// Builds and installs everything that is missing; with `as_built`, agents are used as they are.
 ///
 /// # Errors
-/// When something cannot be built.
+/// Returns an error if something cannot be built.
 pub fn everything(as_built: bool) -> Outcome {
     packages::require()?;
     mitogen(&target_directory().join("bench/venv"))?;

@@ -1,7 +1,7 @@
-//! The measuring programs, and how their numbers are read.
+//! Runs the measuring programs and reads their numbers.
 //!
-//! Each prints one JSON array of numbers as its last line: seconds for times, else what its
-//! documentation says. A plain ssh prints nothing, so its time is taken here, from fork to exit.
+//! The last line of each program is a JSON array of numbers: seconds for times, otherwise the unit
+//! in its documentation. A plain ssh prints nothing, so its time is taken here, from fork to exit.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,34 +13,34 @@ use crate::workspace::workspace;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Where the programs are.
+/// The folders of the programs.
 pub struct Programs {
     target: PathBuf,
 }
 
 impl Programs {
-    /// Those below a target directory.
+    /// Returns the programs below a target directory.
     pub fn below(target: &Path) -> Self {
         Self { target: target.to_owned() }
     }
 
-    /// The folder of what the bench writes.
+    /// Returns the folder for the files of the bench.
     pub fn folder(&self) -> PathBuf {
         self.target.join("bench")
     }
 
-    /// A program of `offshoot-tests`.
+    /// Returns the path of a program of `offshoot-tests`.
     pub fn built(&self, name: &str) -> PathBuf {
         self.target.join("release").join(name)
     }
 
-    /// A sub-command of ours; `None` while there is no such program.
+    /// Returns a sub-command of offshoot's program; `None` if the program does not exist.
     pub fn ours(&self, words: &[&str]) -> Option<Command> {
         let program = self.built("bench-ours");
         program.exists().then(|| with_words(Command::new(program), words))
     }
 
-    /// The same sub-command of Mitogen's side.
+    /// Returns the same sub-command of Mitogen's program.
     pub fn mitogen(&self, words: &[&str]) -> Command {
         let mut command = Command::new(self.folder().join("venv/bin/python"));
         command.arg(workspace().join("tests/bench/mitogen_bench.py"));
@@ -48,27 +48,30 @@ impl Programs {
     }
 }
 
-/// Adds arguments to a command.
+/// Returns the command with more arguments.
 fn with_words(mut command: Command, words: &[&str]) -> Command {
     command.args(words);
     command
 }
 
-/// `command` inside another network namespace.
+/// Returns `command` inside another network namespace.
 pub fn in_namespace(namespace: &str, command: &Command) -> Command {
     let mut entering = Command::new("nsenter");
     entering.arg(format!("--net={namespace}")).arg(command.get_program()).args(command.get_args());
     entering
 }
 
-/// A plain ssh with the fixture's configuration.
+/// Returns a plain ssh with the configuration of the hosts.
 pub fn ssh(config: &str, words: &[&str]) -> Command {
     let mut command = Command::new("ssh");
     command.args(["-F", config, "-T", "-o", "BatchMode=yes"]);
     with_words(command, words)
 }
 
-/// Runs a measuring program and reads the array that it prints.
+/// Runs a measuring program and returns the array that it prints.
+///
+/// # Errors
+/// Returns an error if the program fails or prints no array.
 pub fn numbers(mut command: Command) -> Result<Vec<f64>> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -82,7 +85,10 @@ pub fn numbers(mut command: Command) -> Result<Vec<f64>> {
     array.ok_or_else(|| format!("{} printed no array: {last:?}", spelled(&command)).into())
 }
 
-/// Seconds from start to exit of a command that is fed `bytes` of noise.
+/// Returns the seconds from start to exit of a command that reads `bytes` of noise.
+///
+/// # Errors
+/// Returns an error if the command fails.
 pub fn seconds_of(mut command: Command, bytes: usize, scratch: &Path) -> Result<f64> {
     let feed = scratch.join("feed");
     fs::write(&feed, noise(bytes))?;
@@ -97,7 +103,7 @@ pub fn seconds_of(mut command: Command, bytes: usize, scratch: &Path) -> Result<
     }
 }
 
-/// Bytes that do not compress, so that a compressing ssh gains nothing (xorshift).
+/// Returns bytes that do not compress, so that a compressing ssh gains nothing (xorshift).
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = || {

@@ -6,7 +6,7 @@ use super::cases::{Measured, scaled_pairs};
 use super::fixture::Unit;
 use super::hosts::ROUND_TRIP_MS;
 
-/// One aim: what it says, what was measured, what is allowed, all in the same unit.
+/// An aim: its text, the measured figure and the allowed bound, in the same unit.
 struct Aim {
     text: &'static str,
     measured: f64,
@@ -14,7 +14,7 @@ struct Aim {
     unit: &'static str,
 }
 
-/// The side of its bound on which a figure is to be.
+/// The bound of a figure.
 #[derive(Clone, Copy, Debug)]
 enum Allowed {
     AtMost(f64),
@@ -23,7 +23,7 @@ enum Allowed {
 
 const CONTENDERS: [&str; 4] = ["ours", "mitogen", "ssh", "pipe"];
 
-/// The middle of the samples.
+/// Returns the median of the samples.
 fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -65,7 +65,7 @@ pub fn print(results: &[Measured]) {
     }
 }
 
-/// Medians, all samples and the aims.
+/// Returns medians, all samples and the aims as JSON.
 pub fn json(results: &[Measured]) -> Value {
     let cases: Vec<Value> = results
         .iter()
@@ -116,7 +116,7 @@ impl Aim {
     }
 }
 
-/// The aims whose figures are all there.
+/// Returns the aims whose figures were all measured.
 fn aims(results: &[Measured]) -> Vec<Aim> {
     let get = |case, who| of(results, case, who);
     let ms = |seconds: f64| seconds * 1000.0;

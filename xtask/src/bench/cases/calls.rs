@@ -1,12 +1,12 @@
-//! Calls in numbers, large arguments, many hops, and what replies cost that are waited for.
+//! Cases of calls: many at once, large arguments, many hops, and the cost of pending replies.
 
 use crate::bench::fixture::{Bench, ROUNDS, Result, Row, Samples, Unit, spread};
 use crate::bench::programs::numbers;
 
-/// How many calls are started before any of them is waited for.
+/// The number of calls that start before the first reply is awaited.
 const WINDOW: &str = "20000";
 
-/// How many calls ours makes; Mitogen makes one window of them, for it takes seconds over that.
+/// The number of calls of offshoot; Mitogen makes one window of them, which takes seconds.
 const CALLS: &str = "200000";
 
 pub(super) fn pipeline(bench: &mut Bench<'_>) -> Result<Samples> {
@@ -28,13 +28,13 @@ pub(super) fn ten_hops(bench: &mut Bench<'_>) -> Result<Samples> {
     bench.duel(ROUNDS, &["ten-hops", "1000"], |_| Ok(()))
 }
 
-/// What [`outstanding`] fills, in the order in which ours prints it.
+/// The rows of [`outstanding`], in the order in which the program of offshoot prints them.
 pub const OUTSTANDING: [Row; 2] = [
     ("outstanding", "10,000 replies outstanding: caller's growth", Unit::ManyBytes),
     ("outstanding-agent", "10,000 replies outstanding: agent's growth", Unit::ManyBytes),
 ];
 
-/// Memory is what it is: one round.
+/// Measures in one round: memory does not vary.
 pub(super) fn outstanding(bench: &mut Bench<'_>) -> Result<Vec<Samples>> {
     let mut rows = vec![Samples::new(); OUTSTANDING.len()];
     spread(&mut rows, "ours", &bench.ours(&["outstanding", "10000"], |command| command)?);

@@ -1,23 +1,24 @@
-//! Streams: their speed near and far, the memory of one that nobody reads, and calls beside one.
+//! Cases of streams: speed near and far, the memory of an unread stream, and calls beside one.
 
 use crate::bench::fixture::{Bench, Result, Row, Samples, Unit, spread};
 use crate::bench::programs::{in_namespace, numbers};
 
-/// Mebibytes of the stream over the delayed path: half a minute at what ssh's own window allows
-/// there. A contender that is slower than that gets fewer.
+/// Mebibytes of the stream over the delayed path: half a minute at the speed that ssh's own window
+/// allows. A slower contender gets fewer.
 const FAR_MIB: &str = "160";
 
-/// Mebibytes of the stream over one hop, and over ten; of Mitogen's over either.
+/// Mebibytes of the stream over one hop and over ten.
 const RELAYED_MIB: [(&str, &str); 2] = [("1", "512"), ("10", "128")];
+/// Mebibytes of Mitogen's stream over either.
 const MITOGEN_MIB: &str = "128";
 
-/// What [`stalled`] fills.
+/// The rows of [`stalled`].
 pub const STALLED: [Row; 2] = [
     ("stalled-down", "unread stream, 4 hops down: growth", Unit::ManyBytes),
     ("stalled-up", "unread stream, 4 hops up: growth", Unit::ManyBytes),
 ];
 
-/// The growth of the process that grew most. Memory is what it is: one round.
+/// Measures the growth of the process that grows most, in one round: memory does not vary.
 pub(super) fn stalled(bench: &mut Bench<'_>) -> Result<Vec<Samples>> {
     let mut rows = vec![Samples::new(); STALLED.len()];
     for (row, way) in rows.iter_mut().zip(["down", "up"]) {
@@ -26,7 +27,7 @@ pub(super) fn stalled(bench: &mut Bench<'_>) -> Result<Vec<Samples>> {
     Ok(rows)
 }
 
-/// What [`ping_busy`] fills, in the order in which the programs print it.
+/// The rows of [`ping_busy`], in the order in which the programs print them.
 pub const PING_BUSY: [Row; 6] = [
     ("ping-idle", "empty call, 3 hops, idle", Unit::Seconds),
     ("ping-idle-p99", "  its 99th percentile", Unit::Seconds),
@@ -43,7 +44,7 @@ pub(super) fn ping_busy(bench: &mut Bench<'_>) -> Result<Vec<Samples>> {
     Ok(rows)
 }
 
-/// Ours against plain ssh over the same path, each from a program that runs to its end.
+/// Measures offshoot and plain ssh over the same path, each with a program that runs to its end.
 pub(super) fn far_stream(bench: &mut Bench<'_>) -> Result<Samples> {
     let (config, namespace) = (&bench.hosts.far, &bench.hosts.far_namespace);
     let mut samples = Samples::new();
@@ -55,7 +56,7 @@ pub(super) fn far_stream(bench: &mut Bench<'_>) -> Result<Samples> {
     Ok(samples)
 }
 
-/// What [`relay`] fills: each number of hops down and up.
+/// The rows of [`relay`]: each number of hops, down and up.
 pub const RELAY: [Row; 4] = [
     ("relay-1-down", "one stream down, 1 hop", Unit::Rate),
     ("relay-1-up", "one stream up, 1 hop", Unit::Rate),
@@ -63,7 +64,7 @@ pub const RELAY: [Row; 4] = [
     ("relay-10-up", "one stream up, 10 hops", Unit::Rate),
 ];
 
-/// Mitogen has a stream in one direction, that of its file service.
+/// Measures both directions; Mitogen has a stream in one, that of its file service.
 pub(super) fn relay(bench: &mut Bench<'_>) -> Result<Vec<Samples>> {
     let mut rows = vec![Samples::new(); RELAY.len()];
     for _ in 0..2 {

@@ -1,11 +1,11 @@
-//! Connections, calls and what one agent weighs.
+//! Cases of connections, calls and the memory of one agent.
 
 use std::process::Command;
 
 use crate::bench::fixture::{Bench, ROUNDS, Result, Samples};
 use crate::bench::programs::{in_namespace, numbers, ssh};
 
-/// What the delayed `cat` is fed while ours has sent nothing: the size of an image.
+/// The bytes that the delayed `cat` reads if offshoot has sent nothing: the size of an image.
 const ASSUMED_IMAGE: usize = 98_304;
 
 pub(super) fn bytes(bench: &mut Bench<'_>) -> Result<Samples> {

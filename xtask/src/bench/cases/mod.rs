@@ -1,8 +1,7 @@
-//! The cases and the order in which contenders take turns; the cases themselves are in the modules
-//! below.
+//! The table of cases; the cases themselves are in the modules below.
 //!
 //! Contenders alternate in rounds, so that a machine that slows down halfway slows all of them.
-//! Every figure that is reported is a median over all rounds.
+//! Every reported figure is a median over all rounds.
 
 mod calls;
 mod flow;
@@ -17,11 +16,11 @@ use super::programs::Programs;
 
 /// One finished row.
 pub struct Measured {
-    /// Its name; that of its case where the case has one row.
+    /// The name of the row; if a case has one row, the name of the case.
     pub name: &'static str,
-    /// What the table says.
+    /// The title in the table.
     pub title: &'static str,
-    /// What its figures count.
+    /// The unit of its figures.
     pub unit: Unit,
     /// All samples.
     pub samples: Samples,
@@ -38,7 +37,7 @@ enum Case {
     Several(&'static str, &'static [Row], Several),
 }
 
-/// `bytes` and its split stand first: the delayed case feeds ssh as much.
+/// All cases. `bytes` comes first, because the delayed case feeds that number of bytes to ssh.
 const CASES: [Case; 18] = [
     Case::Single(("bytes", "bytes sent to the first call", Unit::Bytes), hops::bytes),
     Case::Single(("local", "local: connect + first call", Unit::Seconds), hops::local),
@@ -61,7 +60,7 @@ const CASES: [Case; 18] = [
 ];
 
 impl Case {
-    /// The word that selects it.
+    /// Returns the word that selects the case.
     fn name(&self) -> &'static str {
         match self {
             Case::Single((name, ..), _) | Case::Several(name, ..) => name,
@@ -90,7 +89,10 @@ impl Case {
     }
 }
 
-/// Refuses words that name no case.
+/// Checks that every word names a case.
+///
+/// # Errors
+/// Returns an error that lists the cases if a word names none.
 pub fn check_names<'a>(words: impl Iterator<Item = &'a String>) -> Result<()> {
     for word in words {
         if !CASES.iter().any(|case| case.name() == word) {
@@ -102,6 +104,9 @@ pub fn check_names<'a>(words: impl Iterator<Item = &'a String>) -> Result<()> {
 }
 
 /// Measures the chosen cases, or all.
+///
+/// # Errors
+/// Returns an error if a program fails.
 pub fn measure(programs: &Programs, hosts: &Hosts, chosen: &[&String]) -> Result<Vec<Measured>> {
     let mut bench = Bench { programs, hosts, ours_sends: None };
     let mut results = Vec::new();
@@ -117,7 +122,7 @@ pub fn measure(programs: &Programs, hosts: &Hosts, chosen: &[&String]) -> Result
     Ok(results)
 }
 
-/// Every row, each contender with the same one sample.
+/// Returns every row, with the same single sample for each contender.
 #[cfg(test)]
 pub fn all_alike(sample: f64) -> Vec<Measured> {
     let samples: Samples =

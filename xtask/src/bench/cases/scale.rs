@@ -1,10 +1,10 @@
-//! Many contexts below one controller: what each of them costs, and whether that stays the same as
-//! they get more.
+//! Cases of many contexts below one controller: the cost of each, and whether the cost grows with
+//! their number.
 
 use crate::bench::fixture::{Bench, Result, Row, Samples, Unit, spread};
 
-/// What [`scale`] fills: the same six figures for each size, in the order in which ours prints
-/// them.
+/// The rows of [`scale`]: the same six figures for each size, in the order in which the program of
+/// offshoot prints them.
 pub const ROWS: [Row; 12] = [
     ("connect-250", "250 contexts: connect, each", Unit::ShortSeconds),
     ("call-250", "250 contexts: one call, each", Unit::ShortSeconds),
@@ -20,7 +20,7 @@ pub const ROWS: [Row; 12] = [
     ("end-1000", "1,000 contexts: end after SIGKILL, each", Unit::ShortSeconds),
 ];
 
-/// Each figure of the smaller size beside the same of the larger.
+/// Returns the names of each figure at the smaller and at the larger size.
 pub fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
     let (small, large) = ROWS.split_at(ROWS.len() / 2);
     small.iter().zip(large).map(|(small, large)| (small.0, large.0))
