@@ -45,18 +45,18 @@ pub fn run(words: &[String]) -> Outcome {
         skipped.push(format!("end-to-end suites: namespaces and users need root{reason}"));
     }
     let selection = Selection::of(&request, &suites::all()?)?;
-    let mut jobs = unit_jobs(&selection)?;
+    let built = built::build(&selection, root)?;
+    let mut jobs = unit_jobs(&selection, built.units, root)?;
     let notes = target_directory().join("test-skips");
     if root {
         let _ = fs::remove_file(&notes);
-        let mut programs = built::suites(&selection.suites)?;
+        let mut programs = built.suites;
         if !selection.filters.is_empty() {
-            programs
-                .retain(|program| program.helper || has_test(program, selection.filters_of(&program.name)));
+            let is_wanted = |program: &TestProgram| has_test(program, selection.filters_of(&program.name));
+            programs.retain(|program| program.helper || is_wanted(program));
         }
-        let needs = needs::of(&programs)?;
-        if !request.skip_build {
-            needs::build(&needs)?;
+        if !request.skip_build && programs.iter().any(|program| !program.helper) {
+            needs::build(&needs::of(&programs)?)?;
         }
         for program in programs.iter().filter(|program| !program.helper) {
             jobs.push(suite_job(program, &selection, &notes)?);
@@ -71,9 +71,12 @@ pub fn run(words: &[String]) -> Outcome {
 }
 
 /// Returns a job for each program of unit and property tests, and one for all documentation tests.
-fn unit_jobs(selection: &Selection) -> Result<Vec<Job>, Box<dyn std::error::Error>> {
+fn unit_jobs(
+    selection: &Selection,
+    programs: Vec<TestProgram>,
+    root: bool,
+) -> Result<Vec<Job>, Box<dyn std::error::Error>> {
     let Some(packages) = &selection.packages else { return Ok(Vec::new()) };
-    let programs = built::units(packages)?;
     let mut sysroot = Command::new("rustc");
     let libraries = format!("{}/lib", output_of(sysroot.args(["--print", "sysroot"]))?.trim());
     let mut jobs = Vec::new();
@@ -83,10 +86,12 @@ fn unit_jobs(selection: &Selection) -> Result<Vec<Job>, Box<dyn std::error::Erro
         // As cargo would start it: the tests of a macro crate load the compiler's own libraries.
         command.current_dir(&program.folder).env("CARGO_MANIFEST_DIR", &program.folder);
         command.env("LD_LIBRARY_PATH", &libraries);
-        jobs.push(Job { name: program.name, command, seconds: suites::UNIT_SECONDS, alone: false });
+        let name = format!("unit tests {} {}", program.package, program.name);
+        jobs.push(Job { name, command, seconds: suites::UNIT_SECONDS, alone: false });
     }
     let mut documentation = cargo();
-    documentation.args(["test", "--doc", "--no-fail-fast"]).args(built::packages_as_arguments(packages));
+    documentation.args(["test", "--doc", "--no-fail-fast"]);
+    documentation.args(built::packages_as_arguments(packages, root));
     documentation.arg("--").args(&selection.filters);
     let name = "documentation tests".to_owned();
     jobs.push(Job { name, command: documentation, seconds: suites::UNIT_SECONDS, alone: false });

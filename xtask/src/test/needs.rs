@@ -130,7 +130,7 @@ mod tests {
     fn program(folder: &std::path::Path, name: &str, text: &str, helper: bool) -> TestProgram {
         let path = folder.join(name);
         fs::write(&path, format!("\0\u{1}{text}\0\n")).unwrap();
-        TestProgram { name: name.to_owned(), path, folder: PathBuf::new(), helper }
+        TestProgram { package: String::new(), name: name.to_owned(), path, folder: PathBuf::new(), helper }
     }
 
     #[test]

@@ -93,6 +93,23 @@ impl Selection {
         Ok(Self { packages: Some(Packages::All), suites: Suites::All, filters })
     }
 
+    /// Returns true if the unit tests of a package are selected.
+    pub fn has_package(&self, name: &str) -> bool {
+        match &self.packages {
+            Some(Packages::All) => true,
+            Some(Packages::Only(names)) => names.iter().any(|known| known == name),
+            None => false,
+        }
+    }
+
+    /// Returns true if a suite is selected.
+    pub fn has_suite(&self, name: &str) -> bool {
+        match &self.suites {
+            Suites::All => true,
+            Suites::Only(names) => names.iter().any(|known| known == name),
+        }
+    }
+
     /// Returns the filters for the tests of one suite: none if a filter names the suite, which then
     /// runs whole.
     pub fn filters_of(&self, suite: &str) -> &[String] {
