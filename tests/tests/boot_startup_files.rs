@@ -173,7 +173,8 @@ fn garbage_on_the_link_closes_only_that_link_and_is_quoted() {
     fs::write(noisy.path("startup"), startup).expect("it is ours");
     let other = router.local().shell("/bin/sh").connect().expect("another one");
     let context = noisy.connect(&router).expect("silent so far");
-    let waiting = context.command("cat").spawn().expect("it runs");
+    // `wait` closes stdin, so `cat` could end before the link does.
+    let waiting = context.command("sleep").arg("1000").spawn().expect("it runs");
     fs::write(&fifo, "go\n").expect("somebody waits for it");
     let error = waiting.wait().expect_err("its context is lost").to_string();
     assert!(error.starts_with("local: connection lost: ") && error.contains("\"cron: disk full"), "{error}");
