@@ -2,7 +2,7 @@
 
 use crate::broker::Head;
 use crate::chain::Chain;
-use crate::connect::methods::{Local, Method, Ssh, Sudo};
+use crate::connect::methods::{DEFAULT_HEARTBEAT, Local, Method, Ssh, Sudo};
 use crate::connect::{ConnectRequest, Recipe};
 use crate::connecting::Connecting;
 use crate::error::{CallError, Error, Result};
@@ -21,9 +21,6 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Seconds between heartbeats on a link, unless a hop says otherwise.
-pub const DEFAULT_HEARTBEAT: u32 = 15;
 
 /// A process in the tree. Cheap to clone; holds nothing open over there.
 #[derive(Clone)]

@@ -2,7 +2,7 @@
 
 use crate::connect::methods::{HostKeys, Local, Method, Ssh, Sudo};
 use crate::connecting::{Connecting, Reused};
-use crate::context::{Context, DEFAULT_HEARTBEAT};
+use crate::context::Context;
 use crate::error::Result;
 use crate::secret::Secret;
 use crate::sys;
@@ -20,7 +20,8 @@ pub struct Hop<M> {
 
 impl<M: Method> Hop<M> {
     pub(crate) fn new(parent: Context, method: M) -> Hop<M> {
-        Hop { parent, method, heartbeat: DEFAULT_HEARTBEAT, name: None, title: None, key: None }
+        let heartbeat = method.heartbeat();
+        Hop { parent, method, heartbeat, name: None, title: None, key: None }
     }
 
     /// Takes the hop and waits until the context is up.

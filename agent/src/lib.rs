@@ -100,7 +100,7 @@ pub use builder::{FINDERS, Search};
 pub use chain::Chain;
 pub use channel::{Messages, Receiver, RecvError, Sender};
 pub use connecting::Connecting;
-pub use context::{Context, DEFAULT_HEARTBEAT};
+pub use context::Context;
 pub use dump::Dump;
 pub use error::{CallError, ConnectError, ConnectErrorKind, Error, Reason, Result};
 pub use error_form::Flattened;

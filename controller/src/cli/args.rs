@@ -2,6 +2,7 @@
 //! [`connect`](super::connect).
 
 use clap::{ArgAction, Args};
+use offshoot::methods::{DEFAULT_HEARTBEAT, DEFAULT_TIMEOUT, HANDSHAKES};
 
 /// How targets are reached. What a hop says itself goes before what stands here.
 #[derive(Args, Debug)]
@@ -33,14 +34,30 @@ pub struct Connection {
     /// As for ssh: no terminal for the program, which it has not got anyhow
     #[arg(short = 'T', hide = true)]
     pub no_terminal: bool,
-    /// The longest that each hop may take [default: 30]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u32).range(1..),
+        help = format!("The longest that each hop may take [default: {}]", DEFAULT_TIMEOUT.as_secs()),
+    )]
     pub connect_timeout: Option<u32>,
-    /// The most hops that log in at once at one address or over one jump host [default: 10]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..),
+        help = format!(
+            "The most hops that log in at once at one address or over one jump host [default: {HANDSHAKES}]"
+        ),
+    )]
     pub handshakes: Option<u32>,
-    /// Seconds between heartbeats on the link of each hop; 0 for none [default: 15]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u32).range(..=86_400),
+        help = format!(
+            "Seconds between heartbeats on the link of each hop; 0 for none [default: {DEFAULT_HEARTBEAT}]"
+        ),
+    )]
     pub heartbeat: Option<u32>,
     /// Never ask for a password on the terminal
     #[arg(long)]

@@ -4,11 +4,12 @@
 //! It takes hops only through the library's builders and knows nothing of what is done at the targets.
 
 use super::args::Connection;
-use super::targets::{self as target, Shell, Target, TargetError};
+use super::targets::{Hop, Target, TargetError};
 use super::ui::password::{self, Terminal};
 use super::ui::verbose;
 use offshoot::harmless;
-use offshoot::methods::{Local, Method, Ssh, Sudo};
+use offshoot::methods::Method;
+use offshoot::methods::spec::PasswordOf;
 use offshoot::{ConnectErrorKind, Connecting, Context, Error, Secret};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -56,7 +57,7 @@ struct Node {
     place: String,
     above: Option<usize>,
     depth: usize,
-    hop: target::Hop,
+    hop: Hop,
     password: Mutex<Option<Secret>>,
     /// Whose password it takes.
     account: Account,
@@ -67,7 +68,7 @@ struct Node {
 
 /// A method, and the user whose password it asks for: the one to log in as, or the one who calls sudo. Where no hop names
 /// that user, none.
-type Account = (&'static str, Option<String>);
+type Account = (String, Option<String>);
 
 /// A password that is for all hops of an account, and the number of the question that it answered.
 type Answer = (u64, Secret);
@@ -108,25 +109,22 @@ pub struct Paths {
 
 /// Puts the options of the command line into the first ssh hop, where that does not say otherwise.
 fn complete(target: &mut Target, connection: &Connection) {
-    let first = target.hops.iter_mut().find_map(|hop| match hop {
-        target::Hop::Ssh(ssh) => Some(ssh),
-        _ => None,
-    });
-    let Some(ssh) = first else { return };
-    fn fill<T: Clone>(slot: &mut Option<T>, value: &Option<T>) {
-        if slot.is_none() {
-            slot.clone_from(value);
-        }
-    }
-    fill(&mut ssh.config, &connection.config);
-    fill(&mut ssh.identity, &connection.identity);
-    fill(&mut ssh.user, &connection.login);
-    fill(&mut ssh.port, &connection.port);
+    let Some(ssh) = target.hops.iter_mut().find(|hop| hop.method() == "ssh") else { return };
+    ssh.fill("config", connection.config.as_ref());
+    ssh.fill("identity", connection.identity.as_ref());
+    ssh.fill("user", connection.login.as_ref());
+    ssh.fill("port", connection.port.map(|port| port.to_string()));
     // The first value counts for ssh.
-    ssh.options.extend(connection.option.iter().cloned());
-    ssh.options.extend(connection.jump.iter().map(|hosts| format!("ProxyJump={hosts}")));
-    ssh.options.extend(connection.forward_agent.then(|| "ForwardAgent=yes".into()));
-    fill(&mut ssh.compression, &connection.compress.then_some(true));
+    for option in &connection.option {
+        ssh.push("option", option);
+    }
+    if let Some(hosts) = &connection.jump {
+        ssh.push("option", format!("ProxyJump={hosts}"));
+    }
+    if connection.forward_agent {
+        ssh.push("option", "ForwardAgent=yes");
+    }
+    ssh.fill("compression", connection.compress.then_some("yes"));
 }
 
 impl Paths {
@@ -154,7 +152,7 @@ impl Paths {
         for text in targets {
             let mut target: Target = text.parse().map_err(|error: TargetError| error.to_string())?;
             complete(&mut target, connection);
-            target.hops.iter_mut().for_each(target::Hop::normalise);
+            target.hops.iter_mut().for_each(Hop::normalise);
             let mut above = None;
             for (depth, hop) in target.hops.iter().enumerate() {
                 let path = Target { hops: target.hops[..=depth].to_vec() }.to_string();
@@ -165,8 +163,7 @@ impl Paths {
                             hop.password_file().map(|file| read_password(text, file, stdin_is_taken));
                         let (password, hop) = (password.transpose()?, hop.clone());
                         let (password, state) = (Mutex::new(password), Mutex::new(State::Idle));
-                        let bare =
-                            Target { hops: target.hops[..=depth].iter().map(target::Hop::bare).collect() };
+                        let bare = Target { hops: target.hops[..=depth].iter().map(Hop::bare).collect() };
                         let place = harmless(&bare.to_string());
                         known.insert(path, paths.nodes.len());
                         let account = account(&target.hops[..=depth]);
@@ -307,23 +304,18 @@ impl Paths {
 }
 
 /// Whose password the last of these hops asks for.
-fn account(hops: &[target::Hop]) -> Account {
-    let user_at = |hops: &[target::Hop]| {
-        hops.iter().rev().find_map(|hop| match hop {
-            target::Hop::Ssh(ssh) => Some(ssh.user.clone()),
-            target::Hop::Sudo(sudo) => Some(Some(sudo.user.clone().unwrap_or_else(|| "root".into()))),
-            target::Hop::Local(_) => None,
-        })
-    };
-    let (last, before) = match hops {
-        [before @ .., last] => (last, before),
-        [] => return ("", None),
-    };
-    match last {
-        target::Hop::Ssh(ssh) => ("ssh", ssh.user.clone()),
-        // On this machine it is the user of this program, whom no hop of ssh has.
-        target::Hop::Sudo(_) => user_at(before).map_or(("local sudo", None), |user| ("sudo", user)),
-        target::Hop::Local(_) => ("local", None),
+fn account(hops: &[Hop]) -> Account {
+    let [before @ .., last] = hops else { return (String::new(), None) };
+    let owned = |user: Option<&str>| user.map(str::to_owned);
+    let method = last.method().to_owned();
+    match last.password_of() {
+        PasswordOf::Nobody => (method, None),
+        PasswordOf::TargetUser => (method, owned(last.user().flatten())),
+        // On this machine it is the user of this program, whom no hop leads to.
+        PasswordOf::CallingUser => match before.iter().rev().find_map(Hop::user) {
+            Some(user) => (method, owned(user)),
+            None => (format!("local {method}"), None),
+        },
     }
 }
 
@@ -371,66 +363,23 @@ fn read_password(target: &str, file: &str, stdin_is_taken: bool) -> Result<Secre
 }
 
 /// Takes a hop by the library's own builder.
-fn begin(
-    hop: &target::Hop,
-    above: &Context,
-    password: Option<Secret>,
-    paths: &Paths,
-) -> Result<Connecting, Error> {
-    let seconds =
-        |given: Option<u32>| given.map(|seconds| Duration::from_secs(seconds.into())).or(paths.timeout);
-    let beat = paths.heartbeat;
-    match hop {
-        target::Hop::Ssh(ssh) => {
-            let mut method = Ssh::new(&ssh.host);
-            method.user.clone_from(&ssh.user);
-            method.port = ssh.port;
-            method.identity.clone_from(&ssh.identity);
-            method.config.clone_from(&ssh.config);
-            method.options.clone_from(&ssh.options);
-            method.keepalive = ssh.keepalive;
-            method.compression = ssh.compression;
-            method.host_keys = ssh.host_keys.unwrap_or_default();
-            method.handshakes = paths.handshakes.unwrap_or(method.handshakes);
-            method.password = password;
-            open(above, method, seconds(ssh.connect_timeout), beat)
-        }
-        target::Hop::Sudo(sudo) => {
-            let mut method = Sudo::default();
-            if let Some(user) = &sudo.user {
-                method.user.clone_from(user);
-            }
-            method.password = password;
-            method.login = sudo.login.unwrap_or_default();
-            method.set_home = sudo.set_home.unwrap_or_default();
-            method.preserve_env = sudo.preserve_env.unwrap_or_default();
-            method.role.clone_from(&sudo.role);
-            method.selinux_type.clone_from(&sudo.selinux_type);
-            open(above, method, seconds(sudo.timeout), beat)
-        }
-        target::Hop::Local(local) => {
-            let mut method = Local::default();
-            if let Some(Shell::Posix(shell) | Shell::Login(shell)) = &local.shell {
-                method.shell = vec![shell.clone()];
-                method.login = matches!(local.shell, Some(Shell::Login(_)));
-            }
-            open(above, method, seconds(local.timeout), beat)
-        }
+fn begin(hop: &Hop, above: &Context, password: Option<Secret>, paths: &Paths) -> Result<Connecting, Error> {
+    let mut method = hop.build().map_err(|error| Error::System {
+        action: format!("describing a hop by {}", hop.method()),
+        detail: error.to_string(),
+    })?;
+    if let Some(count) = paths.handshakes {
+        method.set_handshakes(count);
     }
-}
-
-fn open<M: Method>(
-    above: &Context,
-    method: M,
-    timeout: Option<Duration>,
-    heartbeat: Option<u32>,
-) -> Result<Connecting, Error> {
-    let mut hop = above.hop(method);
-    if let Some(timeout) = timeout {
-        hop = hop.timeout(timeout);
+    let mut taken = above.hop(method);
+    if let Some(password) = password {
+        taken = taken.password(password);
     }
-    if let Some(seconds) = heartbeat {
-        hop = hop.heartbeat(seconds);
+    if let Some(timeout) = hop.timeout().map(Duration::from_secs).or(paths.timeout) {
+        taken = taken.timeout(timeout);
     }
-    hop.open()
+    if let Some(seconds) = paths.heartbeat {
+        taken = taken.heartbeat(seconds);
+    }
+    taken.open()
 }

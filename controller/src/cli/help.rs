@@ -2,7 +2,7 @@
 
 use super::command::COMMANDS;
 use super::exit::TRANSPORT;
-use super::targets::help::TARGETS;
+use super::targets;
 use super::ui::notes;
 use super::ui::outlet::Outlet;
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -29,7 +29,7 @@ pub fn command() -> Command {
 pub fn explain(mut program: Command, matches: &clap::ArgMatches) -> ! {
     program.build();
     let text = match matches.get_one::<String>(SUBJECT).map(String::as_str) {
-        Some(SUBJECT_TARGETS) => TARGETS.to_owned(),
+        Some(SUBJECT_TARGETS) => targets::help::text(),
         Some(name) => program
             .find_subcommand_mut(name)
             .map(|command| command.render_long_help().to_string())

@@ -41,7 +41,7 @@ impl Broker {
                 hint: String::new(),
             },
             announce: true,
-            heartbeat: crate::context::DEFAULT_HEARTBEAT,
+            heartbeat: crate::connect::methods::DEFAULT_HEARTBEAT,
         };
         let mut core = shared.lock();
         if core.stopped {

@@ -1,5 +1,6 @@
 //! A child on the same machine, as the same user.
 
+use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value};
 use super::{DEFAULT_TIMEOUT, Method};
 use crate::connect::{Attach, Recipe};
 use crate::secret::Secret;
@@ -56,4 +57,38 @@ impl Method for Local {
     }
 
     fn set_password(&mut self, _password: Secret) {}
+}
+
+impl Described for Local {
+    const SPEC: &'static Spec = &Spec {
+        name: "local",
+        argument: Argument::None,
+        about: "is a child process on the machine where the hop begins",
+        options: &[
+            OptionSpec::new(
+                "shell",
+                Value::Text("PATH"),
+                "starts it through this POSIX shell, as on a remote host",
+            )
+            .excluding("login-shell"),
+            OptionSpec::new(
+                "login-shell",
+                Value::Text("PATH"),
+                "starts it through this login shell, which may be of any kind",
+            ),
+            OptionSpec::new("timeout", Value::Timeout, "the longest that the hop may take"),
+        ],
+        notes: "",
+        runs_as: RunsAs::SameUser,
+        password_of: PasswordOf::Nobody,
+    };
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), BadOption> {
+        match key {
+            "shell" => (self.shell, self.login) = (vec![value.into()], false),
+            "login-shell" => (self.shell, self.login) = (vec![value.into()], true),
+            _ => return Err(BadOption::new(key, value)),
+        }
+        Ok(())
+    }
 }

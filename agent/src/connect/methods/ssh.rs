@@ -1,5 +1,6 @@
 //! A host by the system's OpenSSH client, with the user's own configuration.
 
+use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value, number};
 use super::{DEFAULT_TIMEOUT, Method, ssh_said};
 use crate::connect::{Attach, Recipe};
 use crate::secret::Secret;
@@ -238,5 +239,72 @@ impl Method for Ssh {
 
     fn set_password(&mut self, password: Secret) {
         self.password = Some(password);
+    }
+
+    fn set_handshakes(&mut self, count: u32) {
+        self.handshakes = count;
+    }
+}
+
+impl Default for Ssh {
+    /// A hop that still needs its host.
+    fn default() -> Ssh {
+        Ssh::new("")
+    }
+}
+
+impl Described for Ssh {
+    const SPEC: &'static Spec = &Spec {
+        name: "ssh",
+        argument: Argument::Host,
+        about: "is a host, reached by the ssh of the machine where the hop begins, with the configuration and the keys there",
+        options: &[
+            OptionSpec::new("user", Value::Text("USER"), "the user to log in as, as ssh -l"),
+            OptionSpec::new("port", Value::PORT, "the port, as ssh -p"),
+            OptionSpec::new("identity", Value::Text("PATH"), "a private key, as ssh -i"),
+            OptionSpec::new("config", Value::Text("PATH"), "another configuration file, as ssh -F"),
+            OptionSpec::new("option", Value::Texts("NAME=VALUE"), "as ssh -o; may be given several times"),
+            OptionSpec::new("connect-timeout", Value::Timeout, "the longest that the hop may take"),
+            OptionSpec::new(
+                "keepalive",
+                Value::SECONDS_OR_NEVER,
+                "between keepalives of ssh itself; 0 for none",
+            ),
+            OptionSpec::new("compression", Value::YesNo, "compresses, as ssh -C"),
+            OptionSpec::new(
+                "host-keys",
+                Value::Choice { noun: "policy for host keys", words: &["enforce", "accept-new", "ignore"] },
+                "enforce accepts only a key that is known; accept-new also accepts the key of a new host and keeps \
+                 it; ignore accepts any key",
+            ),
+            OptionSpec::new("password-file", Value::PasswordFile, "the password of the user to log in as"),
+        ],
+        notes: "A password answers the question of that host itself. The questions of a jump host, for a code or for \
+                the passphrase of a key get no answer.",
+        runs_as: RunsAs::NamedUser,
+        password_of: PasswordOf::TargetUser,
+    };
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), BadOption> {
+        match key {
+            "host" => self.host = value.into(),
+            "user" => self.user = Some(value.into()),
+            "port" => self.port = Some(number(key, value)?),
+            "identity" => self.identity = Some(value.into()),
+            "config" => self.config = Some(value.into()),
+            "option" => self.options.push(value.into()),
+            "keepalive" => self.keepalive = Some(number(key, value)?),
+            "compression" => self.compression = Some(value == "yes"),
+            "host-keys" => {
+                self.host_keys = match value {
+                    "enforce" => HostKeys::Enforce,
+                    "accept-new" => HostKeys::AcceptNew,
+                    "ignore" => HostKeys::Ignore,
+                    _ => return Err(BadOption::new(key, value)),
+                }
+            }
+            _ => return Err(BadOption::new(key, value)),
+        }
+        Ok(())
     }
 }

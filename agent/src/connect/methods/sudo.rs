@@ -1,5 +1,6 @@
 //! Another user on the same host, by sudo.
 
+use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value};
 use super::{DEFAULT_TIMEOUT, Method};
 use crate::connect::dialogue::{Reaction, Rule, When};
 use crate::connect::{Attach, Recipe};
@@ -131,5 +132,47 @@ impl Method for Sudo {
 
     fn set_password(&mut self, password: Secret) {
         self.password = Some(password);
+    }
+}
+
+impl Described for Sudo {
+    const SPEC: &'static Spec = &Spec {
+        name: "sudo",
+        argument: Argument::Text {
+            key: "user",
+            placeholder: "USER",
+            noun: "the user to become",
+            default: Some("root"),
+        },
+        about: "is another user of the same machine",
+        options: &[
+            OptionSpec::new("password-file", Value::PasswordFile, "the password of the user who calls sudo"),
+            OptionSpec::new("login", Value::Flag, "runs the start-up files of the user, as sudo -i"),
+            OptionSpec::new("set-home", Value::Flag, "sets HOME to that of the user, as sudo -H"),
+            OptionSpec::new(
+                "preserve-env",
+                Value::Flag,
+                "keeps the environment where the policy allows it, as sudo -E",
+            ),
+            OptionSpec::new("role", Value::Text("ROLE"), "the SELinux role, as sudo -r"),
+            OptionSpec::new("type", Value::Text("TYPE"), "the SELinux type, as sudo -t"),
+            OptionSpec::new("timeout", Value::Timeout, "the longest that the hop may take"),
+        ],
+        notes: "",
+        runs_as: RunsAs::NamedUser,
+        password_of: PasswordOf::CallingUser,
+    };
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), BadOption> {
+        match key {
+            "user" => self.user = value.into(),
+            "login" => self.login = value == "yes",
+            "set-home" => self.set_home = value == "yes",
+            "preserve-env" => self.preserve_env = value == "yes",
+            "role" => self.role = Some(value.into()),
+            "type" => self.selinux_type = Some(value.into()),
+            _ => return Err(BadOption::new(key, value)),
+        }
+        Ok(())
     }
 }

@@ -13,6 +13,7 @@ use crate::cli::ui::stream::Stream;
 use crate::cli::ui::{interrupts, verbose};
 use clap::Args;
 use offshoot::harmless;
+use offshoot::methods::DEFAULT_HEARTBEAT;
 use offshoot::{Command, Context, Error, ExitStatus, Process, Reader, Writer};
 use serde_json::Value;
 use std::ffi::OsString;
@@ -20,7 +21,10 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const ABOUT: &str = "\
+fn about() -> String {
+    let silence = 3 * DEFAULT_HEARTBEAT;
+    format!(
+        "\
 Runs a program at one target or at several, as a careful `ssh TARGET CMD` would.
 
 The arguments arrive as they are given; no shell takes them apart. Where a shell is wanted, name
@@ -45,7 +49,9 @@ what goes on. With --detach NAME the program is started without streams and let 
 itself, and its process number is printed.
 
 A host that vanishes without a word, or hangs, is noticed by its heartbeats: when nothing has come
-from it for three of them, 45 s unless --heartbeat says otherwise, the target is lost.";
+from it for three of them, {silence} s unless --heartbeat says otherwise, the target is lost."
+    )
+}
 
 const EXAMPLES: &str = "\
 Exit status:
@@ -88,7 +94,7 @@ const PIECE: usize = 64 << 10;
 
 /// Runs a program at one target or at several
 #[derive(Args, Debug)]
-#[command(long_about = ABOUT, after_long_help = EXAMPLES, override_usage = "offshoot run [OPTIONS] TARGET... -- CMD [ARG]...")]
+#[command(long_about = about(), after_long_help = EXAMPLES, override_usage = "offshoot run [OPTIONS] TARGET... -- CMD [ARG]...")]
 pub struct Run {
     #[command(flatten)]
     connection: Connection,

@@ -1,7 +1,16 @@
-//! What `offshoot help targets` prints.
+//! The text of `offshoot help targets`: the grammar, and each method from its description.
 
-/// The grammar of targets, for people.
-pub const TARGETS: &str = "\
+use offshoot::methods::registry::{METHODS, Row};
+use offshoot::methods::spec::{Argument, Spec};
+use offshoot::methods::{DEFAULT_HEARTBEAT, Method};
+
+/// The longest line, in columns.
+const WIDTH: usize = 100;
+/// The columns of a method's options: where the keys begin and where their explanations begin.
+const KEYS: usize = 4;
+const EXPLANATIONS: usize = 29;
+
+const GRAMMAR: &str = "\
 A target is a path of hops, separated by /, that begins at this machine:
 
     web1                              a host by ssh, under the name that your ssh knows
@@ -13,35 +22,12 @@ A target is a path of hops, separated by /, that begins at this machine:
 A hop is METHOD:ARGUMENT,KEY=VALUE,... and a word that is not a method is an ssh host; ssh:sudo is
 a host named sudo. Hops that several targets have in common, options included, are taken once.
 
-ssh:[USER@]HOST[:PORT] runs the ssh of the machine where the hop begins, with the configuration and
-the keys there:
-    user=USER  port=PORT
-    identity=PATH           a private key, as ssh -i
-    config=PATH             another configuration file, as ssh -F
-    option=NAME=VALUE       as ssh -o; may be given several times
-    connect-timeout=SECONDS the longest that the hop may take
-    keepalive=SECONDS       between keepalives of ssh itself
-    compression=yes|no
-    host-keys=enforce       only a key that is known; accept-new: a new host's key is accepted and
-                            kept; ignore: any key is accepted
-    password-file=PATH
-  The options -F, -i, -o, -l, -p, -C, -J and -A say the same for the first ssh hop of each target,
-  where the hop does not say it itself; -J HOSTS is option=ProxyJump=HOSTS, which jumps with the
-  keys of this machine, and -A is option=ForwardAgent=yes.
-  A password answers that host's own question for it; a jump host, a code or a locked key get none.
+";
 
-sudo or sudo:USER; USER is root unless given:
-    password-file=PATH
-    login                   start-up files of the user, as sudo -i
-    set-home                HOME is the user's, as sudo -H
-    preserve-env            keeps the environment where the policy allows it, as sudo -E
-    role=ROLE  type=TYPE    of SELinux
-    timeout=SECONDS         the longest that the hop may take
-
-local is a child on the machine where the hop begins:
-    shell=PATH              brings it up through this POSIX shell, as on a remote host
-    login-shell=PATH        brings it up through a login shell of any kind
-    timeout=SECONDS
+const QUOTES: &str = "\
+The options -F, -i, -o, -l, -p, -C, -J and -A say the same for the first ssh hop of each target,
+where the hop does not say it itself; -J HOSTS is option=ProxyJump=HOSTS, which jumps with the keys
+of this machine, and -A is option=ForwardAgent=yes.
 
 Password files are read on this machine: the first line, without its end.
 
@@ -50,3 +36,77 @@ that / and , and : can be written:
     'sudo,password-file=[/etc/web1]'     the same: sudo,password-file=%2Fetc%2Fweb1
     'deploy@[2001:db8::7]:2222'          an IPv6 address
 Mind that [ and ] mean something to some shells, hence the quotes around.";
+
+/// Returns the help text.
+pub fn text() -> String {
+    let mut text = GRAMMAR.to_owned();
+    for row in METHODS {
+        method(&mut text, row);
+        text.push('\n');
+    }
+    text.push_str(QUOTES);
+    text
+}
+
+fn method(text: &mut String, row: &Row) {
+    let Spec { about, options, notes, .. } = row.spec;
+    let default = match &row.spec.argument {
+        Argument::Text { placeholder, default: Some(default), .. } => {
+            format!("; {placeholder} is {default} unless given")
+        }
+        _ => String::new(),
+    };
+    wrap(text, 0, &format!("{} {about}{default}:", form(row.spec)));
+    for option in *options {
+        let form = option.to_string();
+        text.push_str(&format!("{:KEYS$}{form}", ""));
+        // An explanation that does not fit behind its key stands below it.
+        let column = KEYS + form.len();
+        match column < EXPLANATIONS {
+            true => text.push_str(&" ".repeat(EXPLANATIONS - column)),
+            false => text.push_str(&format!("\n{:EXPLANATIONS$}", "")),
+        }
+        wrap(text, EXPLANATIONS, option.help);
+    }
+    let beat = row.build(&[]).map_or(DEFAULT_HEARTBEAT, |method| method.heartbeat());
+    if beat != DEFAULT_HEARTBEAT {
+        text.push_str(&format!("  Heartbeats go every {beat} seconds.\n"));
+    }
+    if !notes.is_empty() {
+        text.push_str("  ");
+        wrap(text, 2, notes);
+    }
+}
+
+/// Returns the forms of a hop, as in `sudo or sudo:USER`.
+fn form(spec: &Spec) -> String {
+    let name = spec.name;
+    match &spec.argument {
+        Argument::None => name.into(),
+        Argument::Host => format!("{name}:[USER@]HOST[:PORT]"),
+        Argument::Text { placeholder, default: None, .. } => format!("{name}:{placeholder}"),
+        Argument::Text { placeholder, default: Some(_), .. } => format!("{name} or {name}:{placeholder}"),
+    }
+}
+
+/// Adds words as lines of [`WIDTH`] columns, of which the first begins at column `indent` already.
+fn wrap(text: &mut String, indent: usize, words: &str) {
+    let mut column = text.chars().rev().take_while(|c| *c != '\n').count();
+    let mut first = true;
+    for word in words.split_whitespace() {
+        let length = word.chars().count();
+        if !first && column + 1 + length > WIDTH {
+            text.push_str(&format!("\n{:indent$}", ""));
+            column = indent;
+            first = true;
+        }
+        if !first {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+        first = false;
+    }
+    text.push('\n');
+}

@@ -1,6 +1,9 @@
 //! Passwords that somebody has written into a target. A command line is no place for them: they are refused before anything
 //! else is looked at, and never shown again.
 
+use super::parse::scheme;
+use super::registry;
+use offshoot::methods::spec::Argument;
 use std::ops::Range;
 
 /// Finds what is a password, or looks like one, in a text that is to be a target: `USER:PASSWORD@HOST`, also behind `ssh:` and
@@ -14,22 +17,24 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
     loop {
         let length = glyphs[start..].iter().position(|c| *c == '/').unwrap_or(glyphs.len() - start);
         let begins = |word: &str| word.chars().eq(glyphs[start..].iter().copied().take(word.len()));
-        let sudo = begins("sudo:");
-        let (head, length) = match () {
+        let method = registry::METHODS.iter().find(|row| begins(&format!("{}:", row.spec.name)));
+        let behind_name = method.map_or(0, |row| row.spec.name.len() + 1);
+        let (head, length, is_user) = match method.map(|row| &row.spec.argument) {
             // The first / of these ends no hop.
-            () if begins("ssh://") => {
-                let rest = &glyphs[start + 6..];
-                (start + 6, rest.iter().position(|c| *c == '/').unwrap_or(rest.len()))
+            _ if begins(&scheme()) => {
+                let head = start + scheme().len();
+                let rest = &glyphs[head..];
+                (head, rest.iter().position(|c| *c == '/').unwrap_or(rest.len()), false)
             }
-            () if begins("ssh:") => (start + 4, length - 4),
-            () if sudo => (start + 5, length - 5),
-            () => (start, length),
+            Some(Argument::Host) => (start + behind_name, length - behind_name, false),
+            Some(Argument::Text { key, .. }) => (start + behind_name, length - behind_name, *key == "user"),
+            Some(Argument::None) | None => (start, length, false),
         };
         let hop = &glyphs[head..head + length];
         // An @ or a comma before it: what is behind it is a port or an option.
         let colon = hop.iter().position(|c| matches!(c, ':' | '@' | ',')).filter(|at| hop[*at] == ':');
         if let Some(secret) = colon.map(|at| head + at + 1) {
-            if sudo {
+            if is_user {
                 return Some(secret..head + length);
             }
             let port = glyphs[secret..].iter().take_while(|c| c.is_ascii_digit()).count();

@@ -1,17 +1,20 @@
-//! Targets: the path of hops that leads to where something is to be done, as an operator writes it.
+//! Targets: the path of hops to the place of a command, as an operator writes it.
 //!
-//! Pure: text in, values out, and back. It reads no file, knows no defaults and takes no hop; [`parse`] has the grammar.
+//! Pure: text in, values out, and back. It reads no file and takes no hop. `parse.rs` has the grammar; the methods with
+//! their arguments and options come from the [`registry`](offshoot::methods::registry).
 
 pub mod help;
 mod inline_password;
 mod parse;
+mod print;
 #[cfg(test)]
 mod tests;
 
 pub use parse::TargetError;
 
-use offshoot::methods::HostKeys;
-use std::fmt;
+use offshoot::methods::Method;
+use offshoot::methods::registry::{self, Row};
+use offshoot::methods::spec::{Argument, BadOption, OptionSpec, PasswordOf, RunsAs, Spec, Value};
 use std::str::FromStr;
 
 /// A path of hops, at least one.
@@ -19,131 +22,6 @@ use std::str::FromStr;
 pub struct Target {
     /// The hops, the nearest first.
     pub hops: Vec<Hop>,
-}
-
-/// One step of a path.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Hop {
-    /// A host by ssh.
-    Ssh(Ssh),
-    /// Another user by sudo.
-    Sudo(Sudo),
-    /// A child on the same machine.
-    Local(Local),
-}
-
-/// `ssh:[USER@]HOST[:PORT]`, or without `ssh:` where the host is not called as a method. What is not set is left to the
-/// command line's options or to ssh's configuration.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Ssh {
-    /// The host or an alias of the configuration.
-    pub host: String,
-    /// The user there.
-    pub user: Option<String>,
-    /// The port.
-    pub port: Option<u16>,
-    /// `identity=PATH`: a private key file.
-    pub identity: Option<String>,
-    /// `config=PATH`: another configuration file.
-    pub config: Option<String>,
-    /// `option=NAME=VALUE`, as often as needed.
-    pub options: Vec<String>,
-    /// `connect-timeout=SECONDS`.
-    pub connect_timeout: Option<u32>,
-    /// `keepalive=SECONDS`.
-    pub keepalive: Option<u32>,
-    /// `compression=yes|no`.
-    pub compression: Option<bool>,
-    /// `host-keys=enforce|accept-new|ignore`.
-    pub host_keys: Option<HostKeys>,
-    /// `password-file=PATH`.
-    pub password_file: Option<String>,
-}
-
-/// `sudo` or `sudo:USER`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Sudo {
-    /// The user to become; root where none is given.
-    pub user: Option<String>,
-    /// `password-file=PATH`.
-    pub password_file: Option<String>,
-    /// `login`: the user's login shell and start-up files.
-    pub login: Option<bool>,
-    /// `set-home`: HOME is the user's.
-    pub set_home: Option<bool>,
-    /// `preserve-env`: the environment is kept.
-    pub preserve_env: Option<bool>,
-    /// `role=ROLE`, of SELinux.
-    pub role: Option<String>,
-    /// `type=TYPE`, of SELinux.
-    pub selinux_type: Option<String>,
-    /// `timeout=SECONDS`.
-    pub timeout: Option<u32>,
-}
-
-/// `local`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Local {
-    /// `shell=PATH` or `login-shell=PATH`.
-    pub shell: Option<Shell>,
-    /// `timeout=SECONDS`.
-    pub timeout: Option<u32>,
-}
-
-/// The shell that brings a local child up.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Shell {
-    /// A POSIX shell.
-    Posix(String),
-    /// A login shell of any kind.
-    Login(String),
-}
-
-impl Hop {
-    /// The method's name.
-    pub fn method(&self) -> &'static str {
-        match self {
-            Hop::Ssh(_) => "ssh",
-            Hop::Sudo(_) => "sudo",
-            Hop::Local(_) => "local",
-        }
-    }
-
-    /// The hop without its options: only where it leads to.
-    pub fn bare(&self) -> Hop {
-        match self {
-            Hop::Ssh(Ssh { host, user, port, .. }) => {
-                Hop::Ssh(Ssh { host: host.clone(), user: user.clone(), port: *port, ..Ssh::default() })
-            }
-            Hop::Sudo(sudo) => Hop::Sudo(Sudo { user: sudo.user.clone(), ..Sudo::default() }),
-            Hop::Local(_) => Hop::Local(Local::default()),
-        }
-    }
-
-    /// Says nothing that is so anyhow: hops that are equal after this are the same hop, though not all the same.
-    pub fn normalise(&mut self) {
-        fn only_yes(flag: &mut Option<bool>) {
-            *flag = flag.filter(|flag| *flag);
-        }
-        match self {
-            Hop::Sudo(sudo) => {
-                sudo.user = sudo.user.take().filter(|user| user != "root");
-                only_yes(&mut sudo.login);
-                only_yes(&mut sudo.set_home);
-                only_yes(&mut sudo.preserve_env);
-            }
-            Hop::Ssh(_) | Hop::Local(_) => {}
-        }
-    }
-
-    /// The file with the hop's password.
-    pub fn password_file(&self) -> Option<&str> {
-        match self {
-            Hop::Ssh(ssh) => ssh.password_file.as_deref(),
-            Hop::Sudo(sudo) => sudo.password_file.as_deref(),
-            Hop::Local(_) => None,
-        }
-    }
 }
 
 impl FromStr for Target {
@@ -154,107 +32,147 @@ impl FromStr for Target {
     }
 }
 
-impl fmt::Display for Target {
-    /// In the shortest form that reads as the same target.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, hop) in self.hops.iter().enumerate() {
-            if number > 0 {
-                f.write_str("/")?;
+/// One step of a path: a method with its argument and its options. Options that are missing are left to the command
+/// line's own options, or to the method.
+#[derive(Clone)]
+pub struct Hop {
+    row: &'static Row,
+    /// Keys with their values, which the grammar has checked: those of the argument first, then in the order of the
+    /// method's options.
+    values: Vec<(&'static str, String)>,
+}
+
+impl Hop {
+    /// Returns a hop without an argument and options.
+    pub fn new(row: &'static Row) -> Hop {
+        Hop { row, values: Vec::new() }
+    }
+
+    /// Returns the description of the method.
+    pub fn spec(&self) -> &'static Spec {
+        self.row.spec
+    }
+
+    /// Returns the method's name.
+    pub fn method(&self) -> &'static str {
+        self.spec().name
+    }
+
+    /// Returns the value of a key, the first one if there are several.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.values.iter().find(|(other, _)| *other == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Adds a value behind others of the same key.
+    pub fn push(&mut self, key: &'static str, value: impl Into<String>) {
+        let rank = |key: &str| {
+            let argument = argument_keys(self.row.spec).iter().position(|other| *other == key);
+            let option = || self.row.spec.options.iter().position(|option| option.key == key);
+            // Keys of the argument stand before all options.
+            argument.map_or_else(|| (1, option()), |place| (0, Some(place)))
+        };
+        let at = self.values.partition_point(|(other, _)| rank(other) <= rank(key));
+        self.values.insert(at, (key, value.into()));
+    }
+
+    /// Sets a value where the key has none.
+    pub fn fill(&mut self, key: &'static str, value: Option<impl Into<String>>) {
+        if let Some(value) = value.filter(|_| self.get(key).is_none()) {
+            self.push(key, value);
+        }
+    }
+
+    /// Returns the hop without its options: only where it leads to.
+    pub fn bare(&self) -> Hop {
+        let mut hop = self.clone();
+        hop.values.retain(|(key, _)| argument_keys(self.spec()).contains(key));
+        hop
+    }
+
+    /// Removes values that are the default. Hops that are equal after this are the same hop.
+    pub fn normalise(&mut self) {
+        let spec = self.spec();
+        self.values.retain(|(key, value)| match &spec.argument {
+            Argument::Text { key: argument, default, .. } if argument == key => *default != Some(value),
+            _ => !matches!(option(spec, key), Some(OptionSpec { value: Value::Flag, .. })) || value != "no",
+        });
+    }
+
+    /// Returns the file with the hop's password.
+    pub fn password_file(&self) -> Option<&str> {
+        self.get_kind(|value| matches!(value, Value::PasswordFile))
+    }
+
+    /// Returns the longest that the hop may take, in seconds.
+    pub fn timeout(&self) -> Option<u64> {
+        self.get_kind(|value| matches!(value, Value::Timeout)).and_then(|seconds| seconds.parse().ok())
+    }
+
+    fn get_kind(&self, kind: impl Fn(&Value) -> bool) -> Option<&str> {
+        let option = self.spec().options.iter().find(|option| kind(&option.value))?;
+        self.get(option.key)
+    }
+
+    /// Returns the user as whom the agent behind the hop runs: `None` for that before the hop, `Some(None)` if only the
+    /// far end knows.
+    pub fn user(&self) -> Option<Option<&str>> {
+        match (self.spec().runs_as, &self.spec().argument) {
+            (RunsAs::SameUser, _) => None,
+            (RunsAs::NamedUser, Argument::Text { key: "user", default, .. }) => {
+                Some(self.get("user").or(*default))
             }
-            hop.fmt(f)?;
+            (RunsAs::NamedUser, _) => Some(self.get("user")),
         }
-        Ok(())
+    }
+
+    /// Returns the user whose password the method asks for.
+    pub fn password_of(&self) -> PasswordOf {
+        self.spec().password_of
+    }
+
+    /// Returns the method with its argument and its options set, but for the timeout and the password.
+    ///
+    /// # Errors
+    /// Returns an error if the method does not take what its description lists.
+    pub fn build(&self) -> Result<Box<dyn Method>, BadOption> {
+        let set = |key: &str| {
+            !option(self.spec(), key)
+                .is_some_and(|option| matches!(option.value, Value::Timeout | Value::PasswordFile))
+        };
+        let values: Vec<_> = self
+            .values
+            .iter()
+            .map(|(key, value)| (*key, value.as_str()))
+            .filter(|(key, _)| set(key))
+            .collect();
+        self.row.build(&values)
     }
 }
 
-impl fmt::Display for Hop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut pairs = Pairs(f);
-        match self {
-            Hop::Ssh(ssh) => pairs.ssh(ssh),
-            Hop::Sudo(sudo) => pairs.sudo(sudo),
-            Hop::Local(local) => pairs.local(local),
-        }
+impl PartialEq for Hop {
+    fn eq(&self, other: &Hop) -> bool {
+        (self.method(), &self.values) == (other.method(), &other.values)
     }
 }
 
-/// Writes the parts of a hop.
-struct Pairs<'a, 'b>(&'a mut fmt::Formatter<'b>);
+impl Eq for Hop {}
 
-impl Pairs<'_, '_> {
-    fn ssh(&mut self, ssh: &Ssh) -> fmt::Result {
-        if ssh.user.is_none() && parse::METHODS.contains(&ssh.host.as_str()) {
-            self.0.write_str("ssh:")?;
-        }
-        if let Some(user) = &ssh.user {
-            // The last @ counts, so the user's own need no quotes.
-            write!(self.0, "{}@", Quoted(user, ":=,/"))?;
-        }
-        write!(self.0, "{}", Quoted(&ssh.host, "@:=,/"))?;
-        if let Some(port) = ssh.port {
-            write!(self.0, ":{port}")?;
-        }
-        self.pair("identity", &ssh.identity)?;
-        self.pair("config", &ssh.config)?;
-        for option in &ssh.options {
-            self.pair("option", &Some(option))?;
-        }
-        self.pair("connect-timeout", &ssh.connect_timeout)?;
-        self.pair("keepalive", &ssh.keepalive)?;
-        self.flag("compression", ssh.compression)?;
-        self.pair("host-keys", &ssh.host_keys.map(parse::host_keys_name))?;
-        self.pair("password-file", &ssh.password_file)
-    }
-
-    fn sudo(&mut self, sudo: &Sudo) -> fmt::Result {
-        self.0.write_str("sudo")?;
-        if let Some(user) = &sudo.user {
-            write!(self.0, ":{}", Quoted(user, ":=,/"))?;
-        }
-        self.pair("password-file", &sudo.password_file)?;
-        self.flag("login", sudo.login)?;
-        self.flag("set-home", sudo.set_home)?;
-        self.flag("preserve-env", sudo.preserve_env)?;
-        self.pair("role", &sudo.role)?;
-        self.pair("type", &sudo.selinux_type)?;
-        self.pair("timeout", &sudo.timeout)
-    }
-
-    fn local(&mut self, local: &Local) -> fmt::Result {
-        self.0.write_str("local")?;
-        match &local.shell {
-            None => {}
-            Some(Shell::Posix(shell)) => self.pair("shell", &Some(shell))?,
-            Some(Shell::Login(shell)) => self.pair("login-shell", &Some(shell))?,
-        }
-        self.pair("timeout", &local.timeout)
-    }
-
-    fn pair(&mut self, key: &str, value: &Option<impl ToString>) -> fmt::Result {
-        match value {
-            Some(value) => write!(self.0, ",{key}={}", Quoted(&value.to_string(), ",/")),
-            None => Ok(()),
-        }
-    }
-
-    fn flag(&mut self, key: &str, value: Option<bool>) -> fmt::Result {
-        self.pair(key, &value.map(|value| if value { "yes" } else { "no" }))
+impl std::fmt::Debug for Hop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?}", self.method(), self.values)
     }
 }
 
-/// A text, quoted where it has a character of the second or one that quotes.
-struct Quoted<'a>(&'a str, &'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let special = |c: char| self.1.contains(c) || "[]%".contains(c);
-        match (self.0.contains(special), self.0.contains(']')) {
-            (false, _) => f.write_str(self.0),
-            (true, false) => write!(f, "[{}]", self.0),
-            (true, true) => self.0.chars().try_for_each(|c| match special(c) {
-                true => write!(f, "%{:02X}", u32::from(c)),
-                false => write!(f, "{c}"),
-            }),
-        }
+/// Returns the keys that the argument of a method sets, in their order.
+pub fn argument_keys(spec: &'static Spec) -> &'static [&'static str] {
+    match &spec.argument {
+        Argument::None => &[],
+        Argument::Host => &["user", "host", "port"],
+        Argument::Text { key, .. } => std::slice::from_ref(key),
     }
+}
+
+/// Returns the option of this key.
+fn option(spec: &'static Spec, key: &str) -> Option<&'static OptionSpec> {
+    spec.options.iter().find(|option| option.key == key)
 }

@@ -4,37 +4,10 @@
 //! square brackets stands for itself, and outside of them `%XX` is a byte in hexadecimal. So `password-file=[/etc/x]`,
 //! `password-file=%2Fetc%2Fx` and `ssh:[::1]:22` say what they seem to.
 
-use super::{Hop, Local, Shell, Ssh, Sudo, Target, inline_password};
-use offshoot::methods::HostKeys;
+use super::{Hop, Target, inline_password, registry};
+use offshoot::methods::spec::{Argument, OptionSpec, Spec, Value};
 use std::fmt;
-use std::ops::Range;
-
-/// The names that are methods, and therefore not hosts.
-pub(super) const METHODS: [&str; 3] = ["local", "ssh", "sudo"];
-
-const SSH_OPTIONS: &[&str] = &[
-    "user=USER",
-    "port=PORT",
-    "identity=PATH",
-    "config=PATH",
-    "option=NAME=VALUE",
-    "connect-timeout=SECONDS",
-    "keepalive=SECONDS",
-    "compression=yes|no",
-    "host-keys=enforce|accept-new|ignore",
-    "password-file=PATH",
-];
-const SUDO_OPTIONS: &[&str] =
-    &["password-file=PATH", "login", "set-home", "preserve-env", "role=ROLE", "type=TYPE", "timeout=SECONDS"];
-const LOCAL_OPTIONS: &[&str] = &["shell=PATH", "login-shell=PATH", "timeout=SECONDS"];
-
-const HOST_KEYS: [(&str, HostKeys); 3] =
-    [("enforce", HostKeys::Enforce), ("accept-new", HostKeys::AcceptNew), ("ignore", HostKeys::Ignore)];
-
-/// The way a policy is written.
-pub(super) fn host_keys_name(policy: HostKeys) -> &'static str {
-    HOST_KEYS.iter().find(|(_, other)| *other == policy).map_or("enforce", |(name, _)| name)
-}
+use std::ops::{Range, RangeInclusive};
 
 /// A text that is not a target.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -122,25 +95,32 @@ fn with_password(text: &str, place: Range<usize>) -> TargetError {
 
 /// Takes `ssh://` for `ssh:` where a hop begins, and such a target's last `/` for nothing.
 fn without_scheme(mut glyphs: Vec<Glyph>) -> Vec<Glyph> {
-    let is = |glyphs: &[Glyph], text: &str| {
-        glyphs.len() >= text.len()
-            && glyphs.iter().zip(text.chars()).all(|(glyph, c)| glyph.c == c && !glyph.quoted)
+    let scheme = scheme();
+    let is = |glyphs: &[Glyph]| {
+        glyphs.len() >= scheme.len()
+            && glyphs.iter().zip(scheme.chars()).all(|(glyph, c)| glyph.c == c && !glyph.quoted)
     };
-    if is(&glyphs, "ssh://")
-        && glyphs.len() > 6
+    if is(&glyphs)
+        && glyphs.len() > scheme.len()
         && glyphs.last().is_some_and(|last| last.c == '/' && !last.quoted)
     {
         glyphs.pop();
     }
     let mut at = 0;
     while at < glyphs.len() {
-        if is(&glyphs[at..], "ssh://") {
-            glyphs.drain(at + 4..at + 6);
+        if is(&glyphs[at..]) {
+            let slashes = at + scheme.len() - 2;
+            glyphs.drain(slashes..slashes + 2);
         }
         let next = glyphs[at..].iter().position(|glyph| glyph.c == '/' && !glyph.quoted);
         at = next.map_or(glyphs.len(), |next| at + next + 1);
     }
     glyphs
+}
+
+/// Returns the beginning of a URL that is a hop: `ssh://`.
+pub(super) fn scheme() -> String {
+    format!("{}://", registry::bare().spec.name)
 }
 
 /// Takes the quotes off.
@@ -252,21 +232,20 @@ impl<'a> Piece<'a> {
         if self.glyphs.is_empty() { self.wrong(format!("{what} is empty"), WAY) } else { Ok(self.text()) }
     }
 
-    fn number(&self, what: &str, range: Range<u32>) -> Result<u32> {
+    /// The text of a number, without leading zeros.
+    fn number(&self, what: &str, range: &RangeInclusive<u32>) -> Result<String> {
         let text = self.text();
-        match text.parse() {
+        match text.parse::<u32>() {
             Ok(number) if range.contains(&number) && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Ok(number)
+                Ok(number.to_string())
             }
             _ => self.wrong(
                 format!("{text:?} is not {what}"),
-                format!("It is a number from {} to {}.", range.start, range.end - 1),
+                format!("It is a number from {} to {}.", range.start(), range.end()),
             ),
         }
     }
 }
-
-const SECONDS: Range<u32> = 1..1_000_000;
 
 /// Reads a hop.
 fn hop(piece: &Piece<'_>) -> Result<Hop> {
@@ -282,18 +261,55 @@ fn hop(piece: &Piece<'_>) -> Result<Hop> {
         Some((word, argument)) => (word, Some(argument)),
         None => (head.clone(), None),
     };
-    let method = if word.glyphs.iter().any(|glyph| glyph.quoted) { String::new() } else { word.text() };
-    match (method.as_str(), argument) {
-        ("local", None) => local(options),
-        ("local", Some(argument)) => argument.wrong("local takes no argument", takes("local", LOCAL_OPTIONS)),
-        ("sudo", argument) => sudo(argument, options),
-        ("ssh", Some(argument)) => ssh(&argument, options),
-        ("ssh", None) => head.wrong("ssh needs a host", "Write ssh:HOST, or only HOST."),
-        _ => ssh(head, options),
+    // A quoted word is a host also where a method has its name.
+    let quoted = word.glyphs.iter().any(|glyph| glyph.quoted);
+    let named = Some(word.text()).filter(|_| !quoted).and_then(|name| registry::find(&name));
+    let (mut hop, argument) = match named {
+        Some(row) => (Hop::new(row), argument),
+        None => (Hop::new(registry::bare()), Some(head.clone())),
+    };
+    self::argument(&mut hop, argument, head)?;
+    for option in options {
+        self::option(&mut hop, option)?;
+    }
+    match hop.build() {
+        Ok(_) => Ok(hop),
+        Err(error) => piece.wrong(format!("{}: {error}", hop.method()), ""),
     }
 }
 
-fn ssh(argument: &Piece<'_>, options: &[Piece<'_>]) -> Result<Hop> {
+/// Reads the argument of a hop.
+fn argument(hop: &mut Hop, argument: Option<Piece<'_>>, head: &Piece<'_>) -> Result<()> {
+    let spec = hop.spec();
+    let name = spec.name;
+    match (&spec.argument, argument) {
+        (Argument::None, None) | (Argument::Text { default: Some(_), .. }, None) => Ok(()),
+        (Argument::None, Some(argument)) => {
+            argument.wrong(format!("{name} takes no argument"), options_of(spec))
+        }
+        (Argument::Host, Some(argument)) => host(hop, &argument),
+        (Argument::Host, None) => {
+            let short = if name == registry::bare().spec.name { ", or only HOST" } else { "" };
+            head.wrong(format!("{name} needs a host"), format!("Write {name}:HOST{short}."))
+        }
+        (Argument::Text { placeholder, noun, .. }, None) => {
+            head.wrong(format!("{name} needs {noun}"), format!("Write {name}:{placeholder}."))
+        }
+        (Argument::Text { placeholder, noun, .. }, Some(argument)) if argument.split_once('=').is_some() => {
+            argument.wrong(
+                format!("this is an option where {noun} would stand"),
+                format!("Options stand behind a comma: {name},KEY=VALUE or {name}:{placeholder},KEY=VALUE."),
+            )
+        }
+        (Argument::Text { key, noun, .. }, Some(argument)) => {
+            hop.push(key, argument.filled(noun)?);
+            Ok(())
+        }
+    }
+}
+
+/// Reads `[USER@]HOST[:PORT]`.
+fn host(hop: &mut Hop, argument: &Piece<'_>) -> Result<()> {
     let (user, address) = match argument.rsplit_once('@') {
         Some((user, address)) => (Some(user.filled("the user")?), address),
         None => (None, argument.clone()),
@@ -307,122 +323,89 @@ fn ssh(argument: &Piece<'_>, options: &[Piece<'_>]) -> Result<Hop> {
             .wrong("which : is before the port?", "An IPv6 address goes in brackets: [::1] or [::1]:22.");
     }
     let port = port.map(|port| {
-        let methods = METHODS.join(", ");
-        self::port(&port).map_err(|wrong| Wrong {
-            hint: format!("A host's port is a number from 1 to 65535; methods, which take other arguments, are {methods}."),
+        port.value("port", &Value::PORT).map_err(|wrong| Wrong {
+            hint: format!(
+                "A host's port is a number from 1 to 65535; methods, which take other arguments, are {}.",
+                methods()
+            ),
             ..wrong
         })
     });
-    let mut ssh = Ssh { host: host.filled("the host")?, user, port: port.transpose()?, ..Ssh::default() };
-    if ssh.host.starts_with('-') {
+    let (name, port) = (host.filled("the host")?, port.transpose()?);
+    if name.starts_with('-') {
         return host.wrong("a host cannot begin with -", "Options stand before the targets.");
     }
-    each("ssh", SSH_OPTIONS, options, |key, value, piece| match key {
-        "user" => set(piece, &mut ssh.user, value.filled(key)?),
-        "port" => set(piece, &mut ssh.port, self::port(value)?),
-        "identity" => set(piece, &mut ssh.identity, value.filled(key)?),
-        "config" => set(piece, &mut ssh.config, value.filled(key)?),
-        "option" => {
-            ssh.options.push(value.filled(key)?);
-            Ok(())
-        }
-        "connect-timeout" => {
-            set(piece, &mut ssh.connect_timeout, value.number("a number of seconds", SECONDS)?)
-        }
-        "keepalive" => set(piece, &mut ssh.keepalive, value.number("a number of seconds", 0..SECONDS.end)?),
-        "compression" => set(piece, &mut ssh.compression, yes_or_no(value)?),
-        "host-keys" => set(piece, &mut ssh.host_keys, host_keys(value)?),
-        _ => set(piece, &mut ssh.password_file, value.filled(key)?),
-    })?;
-    Ok(Hop::Ssh(ssh))
-}
-
-fn sudo(argument: Option<Piece<'_>>, options: &[Piece<'_>]) -> Result<Hop> {
-    if let Some(argument) = argument.as_ref().filter(|argument| argument.split_once('=').is_some()) {
-        let hint = "Options stand behind a comma: sudo,KEY=VALUE or sudo:USER,KEY=VALUE.";
-        return argument.wrong("this is an option where the user to become would stand", hint);
-    }
-    let user = argument.map(|argument| argument.filled("the user to become")).transpose()?;
-    let mut sudo = Sudo { user, ..Sudo::default() };
-    each("sudo", SUDO_OPTIONS, options, |key, value, piece| match key {
-        "login" => set(piece, &mut sudo.login, yes_or_no(value)?),
-        "set-home" => set(piece, &mut sudo.set_home, yes_or_no(value)?),
-        "preserve-env" => set(piece, &mut sudo.preserve_env, yes_or_no(value)?),
-        "role" => set(piece, &mut sudo.role, value.filled(key)?),
-        "type" => set(piece, &mut sudo.selinux_type, value.filled(key)?),
-        "timeout" => set(piece, &mut sudo.timeout, value.number("a number of seconds", SECONDS)?),
-        _ => set(piece, &mut sudo.password_file, value.filled(key)?),
-    })?;
-    Ok(Hop::Sudo(sudo))
-}
-
-fn local(options: &[Piece<'_>]) -> Result<Hop> {
-    let mut local = Local::default();
-    each("local", LOCAL_OPTIONS, options, |key, value, piece| match key {
-        "shell" => set(piece, &mut local.shell, Shell::Posix(value.filled(key)?)),
-        "login-shell" => set(piece, &mut local.shell, Shell::Login(value.filled(key)?)),
-        _ => set(piece, &mut local.timeout, value.number("a number of seconds", SECONDS)?),
-    })?;
-    Ok(Hop::Local(local))
-}
-
-/// Goes through the options of a hop; what `known` does not list never reaches `take`. A flag without a value is a yes.
-fn each(
-    method: &str,
-    known: &[&str],
-    options: &[Piece<'_>],
-    mut take: impl FnMut(&str, &Piece<'_>, &Piece<'_>) -> Result<()>,
-) -> Result<()> {
-    for option in options {
-        let (key, value) = match option.split_once('=') {
-            Some((key, value)) => (key, Some(value)),
-            None => (option.clone(), None),
-        };
-        let name = key.text();
-        let Some(form) = known.iter().find(|form| form.split('=').next() == Some(&name)) else {
-            return key.wrong(format!("{method} has no option {name:?}"), takes(method, known));
-        };
-        match value {
-            Some(value) => take(&name, &value, option)?,
-            None if !form.contains('=') || form.ends_with("yes|no") => {
-                let place = option.place.end..option.place.end;
-                take(&name, &Piece { glyphs: &[], place }, option)?;
-            }
-            None => return option.wrong(format!("{name} needs a value"), format!("Write {form}.")),
-        }
-    }
+    hop.fill("user", user);
+    hop.push("host", name);
+    hop.fill("port", port);
     Ok(())
 }
 
-fn takes(method: &str, known: &[&str]) -> String {
-    format!("{method} takes {}; `offshoot help targets` explains them.", known.join(", "))
+/// Reads an option of a hop. One that takes yes or no means yes without a value.
+fn option(hop: &mut Hop, option: &Piece<'_>) -> Result<()> {
+    let spec = hop.spec();
+    let (key, value) = match option.split_once('=') {
+        Some((key, value)) => (key, Some(value)),
+        None => (option.clone(), None),
+    };
+    let name = key.text();
+    let Some(known) = super::option(spec, &name) else {
+        return key.wrong(format!("{} has no option {name:?}", spec.name), options_of(spec));
+    };
+    let value = match (value, &known.value) {
+        (Some(value), kind) => value.value(&name, kind)?,
+        (None, Value::Flag | Value::YesNo) => "yes".into(),
+        (None, _) => return option.wrong(format!("{name} needs a value"), format!("Write {known}.")),
+    };
+    let given = spec.options.iter().filter(|other| hop.get(other.key).is_some());
+    let clashes = |other: &OptionSpec| {
+        let same = other.key == known.key && !matches!(known.value, Value::Texts(_));
+        same || other.excludes == Some(known.key) || known.excludes == Some(other.key)
+    };
+    if given.into_iter().any(clashes) {
+        return option.wrong("this has been said before in the same hop", "Leave one of the two out.");
+    }
+    hop.push(known.key, value);
+    Ok(())
 }
 
-fn set<T>(piece: &Piece<'_>, slot: &mut Option<T>, value: T) -> Result<()> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => piece.wrong("this has been said before in the same hop", "Leave one of the two out."),
+impl Piece<'_> {
+    /// Returns the value of an option or of a part of the argument, in one form for all that mean the same.
+    fn value(&self, key: &str, kind: &Value) -> Result<String> {
+        let text = self.text();
+        match kind {
+            Value::Flag | Value::YesNo => match text.as_str() {
+                "" | "yes" => Ok("yes".into()),
+                "no" => Ok(text),
+                other => self.wrong(format!("{other:?} is neither yes nor no"), ""),
+            },
+            Value::Text(_) | Value::Texts(_) | Value::PasswordFile => self.filled(key),
+            Value::Number { noun, range, .. } => self.number(noun, range),
+            Value::Timeout => self.number("a number of seconds", &(1..=999_999)),
+            Value::Choice { words, .. } if words.contains(&text.as_str()) => Ok(text),
+            Value::Choice { noun, words } => {
+                self.wrong(format!("{text:?} is no {noun}"), format!("It is {}.", or(words)))
+            }
+        }
     }
 }
 
-fn port(value: &Piece<'_>) -> Result<u16> {
-    // The range is that of the type.
-    Ok(value.number("a port", 1..1 << 16)? as u16)
-}
-
-fn yes_or_no(value: &Piece<'_>) -> Result<bool> {
-    match value.text().as_str() {
-        "" | "yes" => Ok(true),
-        "no" => Ok(false),
-        other => value.wrong(format!("{other:?} is neither yes nor no"), ""),
+/// Returns words as a list whose last part is an "or".
+fn or(words: &[&str]) -> String {
+    match words {
+        [most @ .., last] if !most.is_empty() => format!("{} or {last}", most.join(", ")),
+        _ => words.concat(),
     }
 }
 
-fn host_keys(value: &Piece<'_>) -> Result<HostKeys> {
-    let text = value.text();
-    match HOST_KEYS.iter().find(|(name, _)| *name == text) {
-        Some((_, policy)) => Ok(*policy),
-        None => value
-            .wrong(format!("{text:?} is no policy for host keys"), "It is enforce, accept-new or ignore."),
-    }
+fn options_of(spec: &Spec) -> String {
+    let options: Vec<String> = spec.options.iter().map(OptionSpec::to_string).collect();
+    format!("{} takes {}; `offshoot help targets` explains them.", spec.name, options.join(", "))
+}
+
+/// Returns the names of all methods.
+fn methods() -> String {
+    let mut names: Vec<_> = registry::METHODS.iter().map(|row| row.spec.name).collect();
+    names.sort_unstable();
+    names.join(", ")
 }

@@ -1,7 +1,8 @@
 //! What targets mean, what is none, and that each is written as it is read.
 
-use super::{Hop, Local, Shell, Ssh, Sudo, Target};
-use offshoot::methods::HostKeys;
+use super::{Hop, Target, argument_keys};
+use offshoot::methods::registry::{METHODS, Row, find};
+use offshoot::methods::spec::{OptionSpec, Value};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
@@ -9,12 +10,14 @@ fn hops(text: &str) -> Vec<Hop> {
     text.parse::<Target>().unwrap_or_else(|error| panic!("{error}")).hops
 }
 
-fn ssh(host: &str) -> Ssh {
-    Ssh { host: host.into(), ..Ssh::default() }
+fn hop(method: &str, values: &[(&'static str, &str)]) -> Hop {
+    let mut hop = Hop::new(find(method).expect("it is a method"));
+    values.iter().for_each(|(key, value)| hop.push(key, *value));
+    hop
 }
 
-fn some(text: &str) -> Option<String> {
-    Some(text.into())
+fn ssh(host: &str) -> Hop {
+    hop("ssh", &[("host", host)])
 }
 
 /// The message for a text that is no target.
@@ -27,20 +30,21 @@ fn complaint(text: &str) -> String {
 
 #[test]
 fn a_bare_word_is_an_ssh_host() {
-    assert_eq!(hops("web1"), [Hop::Ssh(ssh("web1"))]);
+    assert_eq!(hops("web1"), [ssh("web1")]);
     assert_eq!(hops("ssh:web1"), hops("web1"));
-    assert_eq!(hops("ssh:sudo"), [Hop::Ssh(ssh("sudo"))], "a host may be named as a method");
-    assert_eq!(hops("[sudo]"), [Hop::Ssh(ssh("sudo"))], "what is quoted is no method");
+    assert_eq!(hops("ssh:sudo"), [ssh("sudo")], "a host may be named as a method");
+    assert_eq!(hops("[sudo]"), [ssh("sudo")], "what is quoted is no method");
 }
 
 #[test]
 fn a_host_may_have_a_user_and_a_port() {
-    let all = Ssh { user: some("deploy"), port: Some(2222), ..ssh("web1") };
-    assert_eq!(hops("deploy@web1:2222"), [Hop::Ssh(all.clone())]);
-    assert_eq!(hops("ssh:deploy@web1:2222"), [Hop::Ssh(all.clone())]);
-    assert_eq!(hops("web1,user=deploy,port=2222"), [Hop::Ssh(all)]);
-    let at = Ssh { user: some("me@corp"), ..ssh("web1") };
-    assert_eq!(hops("me@corp@web1"), [Hop::Ssh(at)], "the last @ counts");
+    let all = hop("ssh", &[("user", "deploy"), ("host", "web1"), ("port", "2222")]);
+    assert_eq!(hops("deploy@web1:2222"), [all.clone()]);
+    assert_eq!(hops("ssh:deploy@web1:2222"), [all.clone()]);
+    assert_eq!(hops("web1,user=deploy,port=2222"), [all.clone()]);
+    assert_eq!(hops("web1:02222,user=deploy"), [all], "a number has one form");
+    let at = hop("ssh", &[("user", "me@corp"), ("host", "web1")]);
+    assert_eq!(hops("me@corp@web1"), [at], "the last @ counts");
 }
 
 #[test]
@@ -100,8 +104,8 @@ fn a_password_in_a_target_is_refused_and_not_shown() {
     assert!("web1,password-file=x/sudo,password-file=y".parse::<Target>().is_ok());
     assert!(complaint("web1,password-file=/tmp/x").contains("goes in brackets"));
     assert!(complaint("deploy:1234@web1").contains("***"), "digits may be one as well");
-    let quoted = Ssh { user: some("a:b"), ..ssh("web1") };
-    assert_eq!(hops("[a:b]@web1"), [Hop::Ssh(quoted)], "whoever quotes a colon means it");
+    let quoted = hop("ssh", &[("user", "a:b"), ("host", "web1")]);
+    assert_eq!(hops("[a:b]@web1"), [quoted], "whoever quotes a colon means it");
     for text in
         ["h1:22/me@h2", "me@h1:22/me@h2:23", "h1:22,option=a@b/me@h2", "sudo,role=a:b", "[::1]:22/u@h2"]
     {
@@ -129,66 +133,89 @@ fn equivalent_hops_are_equal_once_defaults_are_removed() {
 
 #[test]
 fn an_ipv6_address_stands_in_brackets() {
-    assert_eq!(hops("[::1]"), [Hop::Ssh(ssh("::1"))]);
-    let all = Ssh { user: some("me"), port: Some(22), ..ssh("fe80::1%eth0") };
-    assert_eq!(hops("me@[fe80::1%eth0]:22"), [Hop::Ssh(all)]);
+    assert_eq!(hops("[::1]"), [ssh("::1")]);
+    let all = hop("ssh", &[("user", "me"), ("host", "fe80::1%eth0"), ("port", "22")]);
+    assert_eq!(hops("me@[fe80::1%eth0]:22"), [all]);
     assert!(complaint("::1").contains("[::1]"));
     assert!(complaint("me@2001:db8::7").contains("IPv6"));
 }
 
 #[test]
 fn hops_are_separated_by_slashes() {
-    let postgres = Sudo { user: some("postgres"), ..Sudo::default() };
     assert_eq!(
         hops("ssh:bastion/ssh:db7/sudo:postgres"),
-        [Hop::Ssh(ssh("bastion")), Hop::Ssh(ssh("db7")), Hop::Sudo(postgres)]
+        [ssh("bastion"), ssh("db7"), hop("sudo", &[("user", "postgres")])]
     );
-    assert_eq!(hops("local/sudo"), [Hop::Local(Local::default()), Hop::Sudo(Sudo::default())]);
+    assert_eq!(hops("local/sudo"), [hop("local", &[]), hop("sudo", &[])]);
 }
 
 #[test]
 fn every_option_of_ssh_arrives() {
-    let all = Ssh {
-        host: "web1".into(),
-        user: some("deploy"),
-        port: Some(22),
-        identity: some("/home/me/key"),
-        config: some("conf"),
-        options: vec!["ProxyJump=a,b".into(), "ForwardAgent=no".into()],
-        connect_timeout: Some(5),
-        keepalive: Some(0),
-        compression: Some(false),
-        host_keys: Some(HostKeys::AcceptNew),
-        password_file: some("/etc/x"),
-    };
+    let all = hop(
+        "ssh",
+        &[
+            ("user", "deploy"),
+            ("host", "web1"),
+            ("port", "22"),
+            ("identity", "/home/me/key"),
+            ("config", "conf"),
+            ("option", "ProxyJump=a,b"),
+            ("option", "ForwardAgent=no"),
+            ("connect-timeout", "5"),
+            ("keepalive", "0"),
+            ("compression", "no"),
+            ("host-keys", "accept-new"),
+            ("password-file", "/etc/x"),
+        ],
+    );
     let text = "web1,user=deploy,port=22,identity=%2Fhome%2Fme%2Fkey,config=conf,option=ProxyJump=a[,]b,\
                 option=ForwardAgent=no,connect-timeout=5,keepalive=0,compression=no,host-keys=accept-new,\
                 password-file=[/etc/x]";
-    assert_eq!(hops(text), [Hop::Ssh(all)]);
+    assert_eq!(hops(text), [all.clone()]);
+    assert_eq!((all.timeout(), all.password_file()), (Some(5), Some("/etc/x")));
+    let words = all.build().expect("it is described").recipe("").argv.join(" ");
+    for part in [
+        "-o ProxyJump=a,b -o ForwardAgent=no",
+        "ServerAliveInterval=0",
+        "Compression=no",
+        "StrictHostKeyChecking=accept-new",
+        "-F conf -i /home/me/key -l deploy -p 22 -- web1",
+    ] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
 }
 
 #[test]
 fn every_option_of_sudo_arrives() {
-    let all = Sudo {
-        user: some("postgres"),
-        password_file: some("/etc/x"),
-        login: Some(true),
-        set_home: Some(false),
-        preserve_env: Some(true),
-        role: some("sysadm_r"),
-        selinux_type: some("sysadm_t"),
-        timeout: Some(9),
-    };
+    let all = hop(
+        "sudo",
+        &[
+            ("user", "postgres"),
+            ("password-file", "/etc/x"),
+            ("login", "yes"),
+            ("set-home", "no"),
+            ("preserve-env", "yes"),
+            ("role", "sysadm_r"),
+            ("type", "sysadm_t"),
+            ("timeout", "9"),
+        ],
+    );
     let text = "sudo:postgres,password-file=[/etc/x],login,set-home=no,preserve-env=yes,role=sysadm_r,type=sysadm_t,timeout=9";
-    assert_eq!(hops(text), [Hop::Sudo(all)]);
+    assert_eq!(hops(text), [all.clone()]);
+    assert_eq!((all.timeout(), all.password_file()), (Some(9), Some("/etc/x")));
+    let words = all.build().expect("it is described").recipe("").argv.join(" ");
+    assert!(words.contains("-u postgres -i -E -r sysadm_r -t sysadm_t --"), "{words}");
 }
 
 #[test]
 fn every_option_of_local_arrives() {
-    let posix = Local { shell: Some(Shell::Posix("/bin/dash".into())), timeout: Some(2) };
-    assert_eq!(hops("local,shell=[/bin/dash],timeout=2"), [Hop::Local(posix)]);
-    let login = Local { shell: Some(Shell::Login("fish".into())), timeout: None };
-    assert_eq!(hops("local,login-shell=fish"), [Hop::Local(login)]);
+    let posix = hop("local", &[("shell", "/bin/dash"), ("timeout", "2")]);
+    assert_eq!(hops("local,timeout=2,shell=[/bin/dash]"), [posix.clone()]);
+    let recipe = |hop: &Hop| hop.build().expect("it is described").recipe("");
+    assert_eq!((recipe(&posix).argv, posix.timeout()), (vec!["/bin/dash".into(), "-c".into()], Some(2)));
+    let login = hop("local", &[("login-shell", "fish")]);
+    assert_eq!(hops("local,login-shell=fish"), [login.clone()]);
+    assert_ne!(recipe(&login).attach, recipe(&posix).attach, "one line, not a script");
 }
 
 #[test]
@@ -298,59 +325,56 @@ impl Dice {
         (0..=self.below(5)).map(|_| CHARACTERS[self.below(20) as usize]).collect()
     }
 
-    fn maybe<T>(&mut self, value: impl FnOnce(&mut Dice) -> T) -> Option<T> {
-        (self.below(2) == 0).then(|| value(self))
+    fn host(&mut self) -> String {
+        loop {
+            let host = self.text();
+            if !host.starts_with('-') {
+                return host;
+            }
+        }
     }
 
-    fn seconds(&mut self) -> Option<u32> {
-        self.maybe(|dice| 1 + dice.below(999_999) as u32)
-    }
-
-    fn flag(&mut self) -> Option<bool> {
-        self.maybe(|dice| dice.below(2) == 0)
+    /// A value that the option can have.
+    fn value(&mut self, option: &OptionSpec) -> String {
+        match &option.value {
+            Value::Flag | Value::YesNo => ["yes", "no"][self.below(2) as usize].into(),
+            Value::Text(_) | Value::Texts(_) | Value::PasswordFile => self.text(),
+            Value::Number { range, .. } => (u64::from(*range.start())
+                + self.below(u64::from(range.end() - range.start()) + 1))
+            .to_string(),
+            Value::Timeout => (1 + self.below(999_999)).to_string(),
+            Value::Choice { words, .. } => words[self.below(words.len() as u64) as usize].into(),
+        }
     }
 
     fn hop(&mut self) -> Hop {
-        match self.below(3) {
-            0 => Hop::Ssh(Ssh {
+        let row: &'static Row = &METHODS[self.below(METHODS.len() as u64) as usize];
+        let mut hop = Hop::new(row);
+        for key in argument_keys(row.spec) {
+            match *key {
                 // A host must not look like an option.
-                host: loop {
-                    let host = self.text();
-                    if !host.starts_with('-') {
-                        break host;
-                    }
-                },
-                user: self.maybe(Dice::text),
-                port: self.maybe(|dice| 1 + dice.below(65_535) as u16),
-                identity: self.maybe(Dice::text),
-                config: self.maybe(Dice::text),
-                options: (0..self.below(3)).map(|_| self.text()).collect(),
-                connect_timeout: self.seconds(),
-                keepalive: self.seconds(),
-                compression: self.flag(),
-                host_keys: self.maybe(|dice| {
-                    [HostKeys::Enforce, HostKeys::AcceptNew, HostKeys::Ignore][dice.below(3) as usize]
-                }),
-                password_file: self.maybe(Dice::text),
-            }),
-            1 => Hop::Sudo(Sudo {
-                user: self.maybe(Dice::text),
-                password_file: self.maybe(Dice::text),
-                login: self.flag(),
-                set_home: self.flag(),
-                preserve_env: self.flag(),
-                role: self.maybe(Dice::text),
-                selinux_type: self.maybe(Dice::text),
-                timeout: self.seconds(),
-            }),
-            _ => Hop::Local(Local {
-                shell: self.maybe(|dice| match dice.below(2) {
-                    0 => Shell::Posix(dice.text()),
-                    _ => Shell::Login(dice.text()),
-                }),
-                timeout: self.seconds(),
-            }),
+                "host" => hop.push(key, self.host()),
+                "port" => hop.fill(key, (self.below(2) == 0).then(|| (1 + self.below(65_535)).to_string())),
+                _ => hop.fill(key, (self.below(2) == 0).then(|| self.text())),
+            }
         }
+        for option in row.spec.options {
+            let excluded = option.excludes.is_some_and(|other| hop.get(other).is_some())
+                || row
+                    .spec
+                    .options
+                    .iter()
+                    .any(|other| other.excludes == Some(option.key) && hop.get(other.key).is_some());
+            if !excluded && self.below(2) == 0 {
+                let value = self.value(option);
+                hop.fill(option.key, Some(value));
+                if matches!(option.value, Value::Texts(_)) {
+                    let more = self.value(option);
+                    hop.push(option.key, more);
+                }
+            }
+        }
+        hop
     }
 }
 

@@ -4,11 +4,12 @@
 // The command line is a program and no library, so its module is compiled in from where it is.
 #[expect(dead_code, unreachable_pub, reason = "the check does not need all of the grammar's faces")]
 #[path = "../../../../controller/src/cli/targets/mod.rs"]
-mod target;
+mod targets;
 
 use crate::input::Input;
-use offshoot::methods::HostKeys;
-use target::{Hop, Local, Shell, Ssh, Sudo, Target, TargetError};
+use offshoot::methods::registry::METHODS;
+use offshoot::methods::spec::{OptionSpec, Value};
+use targets::{Hop, Target, TargetError, argument_keys};
 
 /// Runs the check.
 pub fn run(bytes: &[u8]) {
@@ -76,43 +77,52 @@ fn text(input: &mut Input<'_>) -> String {
     if text.is_empty() { "x".into() } else { text }
 }
 
-fn seconds(input: &mut Input<'_>) -> u32 {
-    1 + input.u32() % 999_999
+fn number(input: &mut Input<'_>, first: u32, last: u32) -> String {
+    (first + input.u32() % (last - first + 1)).to_string()
 }
 
-fn hop(input: &mut Input<'_>) -> Hop {
-    match input.below(3) {
-        0 => Hop::Ssh(Ssh {
-            // A host that begins with a dash would be an option of ssh.
-            host: Some(text(input)).filter(|host| !host.starts_with('-')).unwrap_or_else(|| "web1".into()),
-            user: input.maybe(text),
-            port: input.maybe(|input| input.u16().max(1)),
-            identity: input.maybe(text),
-            config: input.maybe(text),
-            options: input.some(text),
-            connect_timeout: input.maybe(seconds),
-            keepalive: input.maybe(seconds),
-            compression: input.maybe(Input::flag),
-            host_keys: input
-                .maybe(|input| [HostKeys::Enforce, HostKeys::AcceptNew, HostKeys::Ignore][input.below(3)]),
-            password_file: input.maybe(text),
-        }),
-        1 => Hop::Sudo(Sudo {
-            user: input.maybe(text),
-            password_file: input.maybe(text),
-            login: input.maybe(Input::flag),
-            set_home: input.maybe(Input::flag),
-            preserve_env: input.maybe(Input::flag),
-            role: input.maybe(text),
-            selinux_type: input.maybe(text),
-            timeout: input.maybe(seconds),
-        }),
-        _ => Hop::Local(Local {
-            shell: input.maybe(|input| match input.flag() {
-                true => Shell::Posix(text(input)),
-                false => Shell::Login(text(input)),
-            }),
-            timeout: input.maybe(seconds),
-        }),
+fn value(input: &mut Input<'_>, option: &OptionSpec) -> String {
+    match &option.value {
+        Value::Flag | Value::YesNo => if input.flag() { "yes" } else { "no" }.into(),
+        Value::Text(_) | Value::Texts(_) | Value::PasswordFile => text(input),
+        Value::Number { range, .. } => number(input, *range.start(), *range.end()),
+        Value::Timeout => number(input, 1, 999_999),
+        Value::Choice { words, .. } => words[input.below(words.len())].into(),
     }
+}
+
+/// A hop by any method of the registry, with any of its options.
+fn hop(input: &mut Input<'_>) -> Hop {
+    let row = &METHODS[input.below(METHODS.len())];
+    let mut hop = Hop::new(row);
+    for key in argument_keys(row.spec) {
+        match *key {
+            // A host that begins with a dash would be an option of ssh.
+            "host" => {
+                let host = Some(text(input)).filter(|host| !host.starts_with('-'));
+                hop.push(key, host.unwrap_or_else(|| "web1".into()));
+            }
+            "port" => hop.fill(key, input.maybe(|input| number(input, 1, 65_535))),
+            _ => hop.fill(key, input.maybe(text)),
+        }
+    }
+    for option in row.spec.options {
+        let clashes =
+            |other: &OptionSpec| other.excludes == Some(option.key) || option.excludes == Some(other.key);
+        if row.spec.options.iter().any(|other| clashes(other) && hop.get(other.key).is_some()) {
+            continue;
+        }
+        let values = match option.value {
+            Value::Texts(_) => input.some(|input| value(input, option)),
+            _ => input.maybe(|input| value(input, option)).into_iter().collect(),
+        };
+        for value in values {
+            if matches!(option.value, Value::Texts(_)) {
+                hop.push(option.key, value);
+            } else {
+                hop.fill(option.key, Some(value));
+            }
+        }
+    }
+    hop
 }

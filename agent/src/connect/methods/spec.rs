@@ -1,0 +1,197 @@
+//! The description of a method for the command line: its name, its argument, its options and their help.
+//!
+//! Plain data. The parser, the printer and the help text that read it belong to the command line, so no agent refers
+//! to any of it, and no agent carries it.
+
+use super::Method;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+/// A method that the command line can name.
+pub trait Described: Method + Default + 'static {
+    /// The description.
+    const SPEC: &'static Spec;
+
+    /// Sets an option or a part of the argument by its key. The caller has checked the value against [`Self::SPEC`];
+    /// [`Value::Timeout`] and [`Value::PasswordFile`] are never passed, for [`Method`] has setters of its own.
+    ///
+    /// # Errors
+    /// Returns an error if the method has no such key, or cannot read the value.
+    fn set(&mut self, key: &str, value: &str) -> Result<(), BadOption>;
+}
+
+/// The description of a method.
+#[derive(Debug)]
+pub struct Spec {
+    /// The word before the colon.
+    pub name: &'static str,
+    /// The text after the colon.
+    pub argument: Argument,
+    /// One sentence for the help text that goes on after the form of the hop, without its full stop.
+    pub about: &'static str,
+    /// The options, in the order in which they are listed and printed.
+    pub options: &'static [OptionSpec],
+    /// Further sentences for the help text.
+    pub notes: &'static str,
+    /// The user as whom the agent behind the hop runs.
+    pub runs_as: RunsAs,
+    /// The user whose password the method asks for.
+    pub password_of: PasswordOf,
+}
+
+/// The argument of a hop, the text after the method's colon.
+#[derive(Debug)]
+pub enum Argument {
+    /// No argument.
+    None,
+    /// `[USER@]HOST[:PORT]`. Sets the keys `user`, `host` and `port`, of which `user` and `port` are options as well.
+    Host,
+    /// One text, set as the value of `key`.
+    Text {
+        /// The key.
+        key: &'static str,
+        /// The placeholder in the help text, in capitals.
+        placeholder: &'static str,
+        /// The noun for error messages, as in "the user to become".
+        noun: &'static str,
+        /// The value without an argument. A method without one needs its argument.
+        default: Option<&'static str>,
+    },
+}
+
+/// The user as whom an agent runs, seen from the hop that leads to it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum RunsAs {
+    /// The user before the hop.
+    SameUser,
+    /// The value of the key `user` or its default; without both, a user that only the far end knows.
+    NamedUser,
+}
+
+/// The user whose password a method asks for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum PasswordOf {
+    /// No user: the method asks for no password.
+    Nobody,
+    /// The user as whom the agent runs, as ssh does.
+    TargetUser,
+    /// The user before the hop, as sudo does.
+    CallingUser,
+}
+
+/// An option of a hop, written `KEY=VALUE`.
+#[derive(Debug)]
+pub struct OptionSpec {
+    /// The key.
+    pub key: &'static str,
+    /// The values that it takes.
+    pub value: Value,
+    /// The explanation for the help text, without a full stop.
+    pub help: &'static str,
+    /// Another option that cannot be given together with this one.
+    pub excludes: Option<&'static str>,
+}
+
+/// The values of an option.
+#[derive(Debug)]
+pub enum Value {
+    /// `yes` or `no`; no value means yes, and no option means no.
+    Flag,
+    /// `yes` or `no`; no value means yes, and no option leaves the matter to the method's own configuration.
+    YesNo,
+    /// A text that is not empty. The field is its placeholder.
+    Text(&'static str),
+    /// The same, for an option that can be given several times.
+    Texts(&'static str),
+    /// A number.
+    Number {
+        /// The placeholder.
+        placeholder: &'static str,
+        /// The noun for error messages, as in "a port".
+        noun: &'static str,
+        /// The numbers that are allowed.
+        range: RangeInclusive<u32>,
+    },
+    /// One of several words.
+    Choice {
+        /// The noun for error messages, as in "policy for host keys".
+        noun: &'static str,
+        /// The words.
+        words: &'static [&'static str],
+    },
+    /// The longest that the hop may take, in seconds: see [`Method::set_timeout`].
+    Timeout,
+    /// A file with the password: see [`Method::set_password`].
+    PasswordFile,
+}
+
+impl Value {
+    /// A TCP port.
+    pub const PORT: Value = Value::Number { placeholder: "PORT", noun: "a port", range: 1..=65_535 };
+    /// A number of seconds, of which 0 means never.
+    pub const SECONDS_OR_NEVER: Value =
+        Value::Number { placeholder: "SECONDS", noun: "a number of seconds", range: 0..=999_999 };
+}
+
+impl OptionSpec {
+    /// An option that excludes no other.
+    pub const fn new(key: &'static str, value: Value, help: &'static str) -> OptionSpec {
+        OptionSpec { key, value, help, excludes: None }
+    }
+
+    /// The same option, which cannot be given together with `other`.
+    #[must_use]
+    pub const fn excluding(self, other: &'static str) -> OptionSpec {
+        OptionSpec { excludes: Some(other), ..self }
+    }
+}
+
+impl fmt::Display for OptionSpec {
+    /// Writes the form of the option, as in `port=PORT`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.key;
+        match &self.value {
+            Value::Flag => f.write_str(key),
+            Value::YesNo => write!(f, "{key}=yes|no"),
+            Value::Text(placeholder) | Value::Texts(placeholder) | Value::Number { placeholder, .. } => {
+                write!(f, "{key}={placeholder}")
+            }
+            Value::Choice { words, .. } => write!(f, "{key}={}", words.join("|")),
+            Value::Timeout => write!(f, "{key}=SECONDS"),
+            Value::PasswordFile => write!(f, "{key}=PATH"),
+        }
+    }
+}
+
+/// An option or a value that a method does not take.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BadOption {
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: String,
+}
+
+impl BadOption {
+    /// Returns the error for a key and a value.
+    pub fn new(key: &str, value: &str) -> BadOption {
+        BadOption { key: key.into(), value: value.into() }
+    }
+}
+
+impl fmt::Display for BadOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the method does not take {}={}", self.key, self.value)
+    }
+}
+
+impl std::error::Error for BadOption {}
+
+/// Reads a number that an option has.
+///
+/// # Errors
+/// Returns an error if the value is no number of this type.
+pub(super) fn number<T: FromStr>(key: &str, value: &str) -> Result<T, BadOption> {
+    value.parse().map_err(|_| BadOption::new(key, value))
+}
