@@ -39,9 +39,9 @@ fn a_bare_word_is_an_ssh_host() {
 #[test]
 fn a_host_may_have_a_user_and_a_port() {
     let all = hop("ssh", &[("user", "deploy"), ("host", "web1"), ("port", "2222")]);
-    assert_eq!(hops("deploy@web1:2222"), [all.clone()]);
-    assert_eq!(hops("ssh:deploy@web1:2222"), [all.clone()]);
-    assert_eq!(hops("web1,user=deploy,port=2222"), [all.clone()]);
+    assert_eq!(hops("deploy@web1:2222"), std::slice::from_ref(&all));
+    assert_eq!(hops("ssh:deploy@web1:2222"), std::slice::from_ref(&all));
+    assert_eq!(hops("web1,user=deploy,port=2222"), std::slice::from_ref(&all));
     assert_eq!(hops("web1:02222,user=deploy"), [all], "a number has one form");
     let at = hop("ssh", &[("user", "me@corp"), ("host", "web1")]);
     assert_eq!(hops("me@corp@web1"), [at], "the last @ counts");
@@ -171,7 +171,7 @@ fn every_option_of_ssh_arrives() {
     let text = "web1,user=deploy,port=22,identity=%2Fhome%2Fme%2Fkey,config=conf,option=ProxyJump=a[,]b,\
                 option=ForwardAgent=no,connect-timeout=5,keepalive=0,compression=no,host-keys=accept-new,\
                 password-file=[/etc/x]";
-    assert_eq!(hops(text), [all.clone()]);
+    assert_eq!(hops(text), std::slice::from_ref(&all));
     assert_eq!((all.timeout(), all.password_file()), (Some(5), Some("/etc/x")));
     let words = all.build().expect("it is described").recipe("").argv.join(" ");
     for part in [
@@ -201,7 +201,7 @@ fn every_option_of_sudo_arrives() {
         ],
     );
     let text = "sudo:postgres,password-file=[/etc/x],login,set-home=no,preserve-env=yes,role=sysadm_r,type=sysadm_t,timeout=9";
-    assert_eq!(hops(text), [all.clone()]);
+    assert_eq!(hops(text), std::slice::from_ref(&all));
     assert_eq!((all.timeout(), all.password_file()), (Some(9), Some("/etc/x")));
     let words = all.build().expect("it is described").recipe("").argv.join(" ");
     assert!(words.contains("-u postgres -i -E -r sysadm_r -t sysadm_t --"), "{words}");
@@ -210,11 +210,11 @@ fn every_option_of_sudo_arrives() {
 #[test]
 fn every_option_of_local_arrives() {
     let posix = hop("local", &[("shell", "/bin/dash"), ("timeout", "2")]);
-    assert_eq!(hops("local,timeout=2,shell=[/bin/dash]"), [posix.clone()]);
+    assert_eq!(hops("local,timeout=2,shell=[/bin/dash]"), std::slice::from_ref(&posix));
     let recipe = |hop: &Hop| hop.build().expect("it is described").recipe("");
     assert_eq!((recipe(&posix).argv, posix.timeout()), (vec!["/bin/dash".into(), "-c".into()], Some(2)));
     let login = hop("local", &[("login-shell", "fish")]);
-    assert_eq!(hops("local,login-shell=fish"), [login.clone()]);
+    assert_eq!(hops("local,login-shell=fish"), std::slice::from_ref(&login));
     assert_ne!(recipe(&login).attach, recipe(&posix).attach, "one line, not a script");
 }
 

@@ -4,12 +4,12 @@
 // The command line is a program and no library, so its module is compiled in from where it is.
 #[expect(dead_code, unreachable_pub, reason = "the check does not need all of the grammar's faces")]
 #[path = "../../../../controller/src/cli/targets/mod.rs"]
-mod targets;
+mod grammar;
 
 use crate::input::Input;
+use grammar::{Hop, Target, TargetError, argument_keys};
 use offshoot::methods::registry::METHODS;
 use offshoot::methods::spec::{OptionSpec, Value};
-use targets::{Hop, Target, TargetError, argument_keys};
 
 /// Runs the check.
 pub fn run(bytes: &[u8]) {
