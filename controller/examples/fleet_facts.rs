@@ -1,6 +1,8 @@
-//! `fleet_facts HOST...`: what there is to know about each host, as one line of JSON for each as soon as it has answered.
+//! `fleet_facts HOST...`: prints facts about each host, as one line of JSON as soon as the host has
+//! answered.
 //!
-//! A host that fails has a line as well, so that there are as many lines as hosts; the exit status says whether one has failed.
+//! A host that fails has a line as well, so there are as many lines as hosts; the exit status is 1
+//! if a host failed.
 
 use offshoot::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -11,7 +13,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long a host may take, from its first hop to its answer.
+/// The time limit for a host, from its first hop to its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,11 +26,11 @@ struct Facts {
     memory_kib: u64,
     load: f64,
     uptime_s: u64,
-    /// What is mounted from a device: the place and the kind of file system.
+    /// File systems mounted from a device: mount point and type.
     mounts: BTreeMap<String, String>,
 }
 
-/// One function asks everything: one round trip for each host.
+/// One function collects all facts: one round trip for each host.
 #[offshoot::remote]
 fn look() -> io::Result<Facts> {
     let read = |path: &str| {
@@ -58,7 +60,7 @@ fn look() -> io::Result<Facts> {
     })
 }
 
-/// A line of the output: the name that was given, and one of the two.
+/// A line of the output: the given name, and either facts or an error.
 #[derive(Serialize)]
 struct Line<'a> {
     target: &'a str,

@@ -1,7 +1,8 @@
 //! `fleet_top [--rounds N] [--lines N] HOST...`: the busiest processes of all hosts together, live.
 //!
-//! Each host sends its list every second through a channel; what is shown is the newest of each. A host that is lost is said and
-//! left out. It ends after so many rounds, or with Ctrl-C, and with it what runs on the hosts.
+//! Each host sends its list every second through a channel; the newest list of each is shown. A
+//! lost host is reported and then omitted. The program ends after the given number of rounds, or
+//! with Ctrl-C, and its functions on the hosts end with it.
 
 use offshoot::RecvError;
 use offshoot::prelude::*;
@@ -19,12 +20,12 @@ const EVERY: Duration = Duration::from_secs(1);
 struct Process {
     number: u32,
     name: String,
-    /// Processor time since the list before, in hundredths of a second.
+    /// Processor time since the previous list, in hundredths of a second.
     busy: u64,
     memory_kib: u64,
 }
 
-/// Sends the busiest processes of this host until nobody wants them any more.
+/// Sends the busiest processes of this host until the receiver is gone or the call is cancelled.
 #[offshoot::remote]
 fn watch(cx: &Context, every: Duration, lines: usize, to: Sender<Vec<Process>>) -> offshoot::Result<()> {
     let mut before = BTreeMap::new();
@@ -35,7 +36,7 @@ fn watch(cx: &Context, every: Duration, lines: usize, to: Sender<Vec<Process>>) 
             let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
                 continue;
             };
-            // One that has just ended is no error.
+            // A process that has just ended is not an error.
             let Some((name, ticks, memory_kib)) =
                 fs::read_to_string(entry.path().join("stat")).ok().and_then(read)
             else {
@@ -47,7 +48,7 @@ fn watch(cx: &Context, every: Duration, lines: usize, to: Sender<Vec<Process>>) 
         }
         list.sort_by_key(|process| (std::cmp::Reverse((process.busy, process.memory_kib)), process.number));
         list.truncate(lines);
-        // The receiver is gone, or the call was given up: nobody looks any more.
+        // The receiver is gone, or the call was cancelled.
         to.send(&list)?;
         cx.check()?;
         before = now;
@@ -55,7 +56,8 @@ fn watch(cx: &Context, every: Duration, lines: usize, to: Sender<Vec<Process>>) 
     }
 }
 
-/// Name, processor time and memory, from a line of /proc/N/stat; the name may hold anything and stands in brackets.
+/// Name, processor time and memory, from a line of /proc/N/stat; the name may contain anything and
+/// is in parentheses.
 fn read(stat: String) -> Option<(String, u64, u64)> {
     let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
@@ -91,7 +93,7 @@ fn top() -> Result<ExitCode, Box<dyn StdError>> {
     for host in &hosts {
         let (to, received) = router.channel::<Vec<Process>>()?;
         let place = router.ssh(host).open()?.context();
-        // Kept: dropping the reply would give the call up.
+        // Kept, because dropping the reply would cancel the call.
         calls.push((host, place.start(watch { every: EVERY, lines, to })));
         let host = host.clone();
         lists.add(received.map_items(move |list: Result<_, RecvError>| (host.clone(), list)));
@@ -117,7 +119,7 @@ fn top() -> Result<ExitCode, Box<dyn StdError>> {
             }
         }
     }
-    // No host is left that sends anything.
+    // No host sends any more.
     for (host, call) in calls {
         if let Err(error) = call.wait() {
             eprintln!("{host}: {error}");

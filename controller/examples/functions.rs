@@ -1,4 +1,5 @@
-//! A function of one's own: an ordinary one that other contexts can call as well, where their agent was built with it.
+//! A function of your own: an ordinary function that other contexts can call as well, if their
+//! agent was built with it.
 
 use offshoot::prelude::*;
 use std::io;
@@ -17,7 +18,8 @@ fn first_line(cx: &Context, path: String) -> io::Result<String> {
 
 fn main() -> offshoot::Result<()> {
     offshoot::run(|router| {
-        // Here, and in the root context, which is this program: the same code, the same types.
+        // Called directly, and in the root context, which is this program: the same code, the same
+        // types.
         assert_eq!(lines("a\nb".into()), 2);
         println!("{} lines", router.call(lines { text: "a\nb\nc".into() })?);
 
@@ -26,7 +28,7 @@ fn main() -> offshoot::Result<()> {
         let error = missing.err().and_then(CallError::function);
         println!("{:?}", error.map(|error: io::Error| error.kind()));
 
-        // The stock agent was not built with this program's functions, and says so.
+        // The stock agent was not built with this program's functions, and reports that.
         let child = router.local().connect()?;
         match child.call(lines { text: String::new() }) {
             Err(CallError::Failed(Error::NoSuchFunction { context, function })) => {

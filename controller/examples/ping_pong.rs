@@ -1,20 +1,23 @@
-//! `ping_pong HOST HOST [COUNT]`: two hosts that know nothing of each other play ping-pong, past the controller.
+//! `ping_pong HOST HOST [COUNT]`: two hosts that know nothing of each other play ping-pong without
+//! the controller.
 //!
-//! Siblings are cut off from each other until the root opens a path between them. Even then, one answers the other only where a function
-//! is for anyone. The ball goes from host to host over the node that both have in common; this program sees none of it.
+//! Siblings are isolated from each other until the root opens a path between them. Even then, one
+//! answers the other only if the function is for anyone. The ball goes from host to host over their
+//! common ancestor; the code here does not see it.
 
 use offshoot::prelude::*;
 use std::error::Error as StdError;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Takes the ball and gives it back. Whoever gets through may call it, so it believes nothing about its argument.
+/// Takes the ball and returns it. Any context that can reach it may call it, so it trusts nothing
+/// about its argument.
 #[offshoot::remote(policy = anyone, quick)]
 fn pong(ball: u64) -> u64 {
     ball.wrapping_add(1)
 }
 
-/// Plays with another context, and says how long it took.
+/// Plays with another context, and returns the time it took.
 #[offshoot::remote]
 fn play(other: Context, count: u64) -> offshoot::Result<Duration> {
     let start = Instant::now();

@@ -1,4 +1,5 @@
-//! `pipe [HOST]`: sorts three words in another process, streaming both ways; here, or at a host by ssh.
+//! `pipe [HOST]`: sorts three words in another process, streaming both ways; here, or on a host
+//! through ssh.
 
 use offshoot::prelude::*;
 use std::io::{Read, Write};

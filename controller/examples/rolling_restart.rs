@@ -1,8 +1,9 @@
-//! `rolling_restart [--sudo] [--at-once N] [--patience SECONDS] RESTART CHECK HOST...`: restarts a service host by host, and stops at the first
-//! that does not come back.
+//! `rolling_restart [--sudo] [--at-once N] [--patience SECONDS] RESTART CHECK HOST...`: restarts a
+//! service host by host, and stops at the first host that does not come back.
 //!
-//! RESTART and CHECK are texts for a shell on each host. A host is done when CHECK succeeds there; it is tried again and again until its
-//! patience is over. The first host goes alone; then so many go together as `--at-once` says.
+//! RESTART and CHECK are commands for a shell on each host. A host is done when CHECK succeeds
+//! there; it is repeated until `--patience` has passed. The first host goes alone; then `--at-once`
+//! sets how many go together.
 
 use offshoot::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -12,17 +13,17 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-/// How long is waited between two checks.
+/// The pause between two checks.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Why a host is not as it should be.
+/// The reason why a host failed.
 #[derive(Debug, Serialize, Deserialize)]
 enum Trouble {
-    /// The restart itself has failed, and said this.
+    /// The restart itself failed, with this output.
     Restart { status: i32, said: String },
-    /// It does not come back; the check's last words.
+    /// The host does not come back; the last output of the check.
     Check { said: String },
-    /// It could not be tried.
+    /// The restart could not be tried.
     Offshoot(Error),
 }
 
@@ -42,7 +43,8 @@ impl From<Error> for Trouble {
     }
 }
 
-/// Restarts, and waits until the check succeeds: all of it on the host, so that trying again costs no round trip.
+/// Restarts, and waits until the check succeeds: all of it on the host, so that a repeated check
+/// costs no round trip.
 #[offshoot::remote]
 fn restart_and_check(
     cx: &Context,
@@ -56,7 +58,7 @@ fn restart_and_check(
     }
     let mut waited = Duration::ZERO;
     loop {
-        // The check itself may hang; whoever has asked may have gone.
+        // The check itself may hang, and the call may have been cancelled.
         cx.check()?;
         let said = match shell(&cx.within(patience), &check) {
             Ok((0, _)) => return Ok(()),
@@ -71,7 +73,7 @@ fn restart_and_check(
     }
 }
 
-/// The status of a text for the shell, and the last line of what it said.
+/// The status of a shell command, and the last line of its output.
 fn shell(cx: &Context, text: &str) -> offshoot::Result<(i32, String)> {
     let output = cx.command("sh").args(["-c", text]).output()?;
     let said = [output.stdout, output.stderr].concat();
@@ -95,7 +97,8 @@ fn roll() -> Result<ExitCode, Box<dyn StdError>> {
     }
     let [restart, check, hosts @ ..] = &words[..] else { return Err(USAGE.into()) };
     let router = Router::builder().own_image().start()?;
-    // All are connected before the first is touched: a host that cannot be reached is found out while nothing has happened.
+    // Connect all hosts before touching the first: an unreachable host is found before anything has
+    // happened.
     let mut places = Vec::new();
     for host in hosts {
         let user = router.ssh(host).open()?;
@@ -124,7 +127,7 @@ fn roll() -> Result<ExitCode, Box<dyn StdError>> {
                 )
             })
             .collect();
-        // All of a group are waited for, for all of them were touched.
+        // Wait for the whole group, because all of its hosts were touched.
         let mut failed = false;
         for (host, call) in calls {
             match call.wait() {

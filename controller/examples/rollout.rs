@@ -1,7 +1,8 @@
-//! `rollout [--sudo] [--mode 644] FILE DESTINATION HOST...`: brings a file to many hosts at once.
+//! `rollout [--sudo] [--mode 644] FILE DESTINATION HOST...`: copies a file to many hosts at once.
 //!
-//! Each host gets it as a stream, checks length and sum, gives it its mode and only then its name, so that nobody ever sees
-//! half of it. Hosts that have it already are left alone. A host that fails does not stop the others.
+//! Each host receives the file as a stream, checks length and checksum, sets its mode and only then
+//! renames it, so that nobody ever sees half of it. Hosts that already have the file are left
+//! alone. A host that fails does not stop the others.
 
 use offshoot::prelude::*;
 use offshoot::{Reader, Writer};
@@ -15,36 +16,37 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
-/// What a file is to be.
+/// The expected properties of a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Wanted {
     path: PathBuf,
     mode: u32,
     length: u64,
-    /// Finds damage, and nobody's ill will. Both ends are this program, so both sum up in the same way.
+    /// Detects damage, not manipulation. Both ends are this program, so both compute it in the same
+    /// way.
     sum: u64,
 }
 
-/// What was done about it.
+/// The outcome at one host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Done {
     Written,
     ThereAlready,
 }
 
-/// Makes a file what it is wanted to be.
+/// Writes a file with the expected properties.
 #[offshoot::remote]
 fn install(wanted: Wanted, content: Reader) -> io::Result<Done> {
     let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", wanted.path.display()));
     if is_there(&wanted) {
-        // The stream is not read any further: its writer finds that out.
+        // The stream is not read any further: its writer notices.
         return Ok(Done::ThereAlready);
     }
     let name = wanted.path.file_name().ok_or_else(|| at(io::ErrorKind::InvalidInput.into()))?;
     let partial = wanted.path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
     let written = write(&wanted, content, &partial).and_then(|()| fs::rename(&partial, &wanted.path));
     if written.is_err() {
-        // What is half done is of no use to anybody; the error that counts is the first.
+        // Remove the incomplete file, and report the first error.
         let _ = fs::remove_file(&partial);
     }
     written.map(|()| Done::Written).map_err(at)
@@ -67,7 +69,7 @@ fn write(wanted: &Wanted, content: Reader, partial: &Path) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Passes everything on, and gives its length and sum.
+/// Copies everything, and returns its length and checksum.
 fn summed(mut from: impl Read, mut to: impl Write) -> io::Result<(u64, u64)> {
     let (mut buffer, mut length, mut hasher) = (vec![0; 1 << 16], 0, DefaultHasher::new());
     loop {
@@ -81,13 +83,14 @@ fn summed(mut from: impl Read, mut to: impl Write) -> io::Result<(u64, u64)> {
     }
 }
 
-/// Sends the file into a stream; where it cannot be read, the other side is told that this is not its end.
+/// Sends the file into a stream; if it cannot be read, the receiver gets an error instead of an end
+/// of stream.
 fn send(file: &Path, mut to: Writer) {
     match File::open(file).and_then(|mut file| io::copy(&mut file, &mut to)) {
-        // The other end has let go: its answer says why.
+        // The receiver has closed the stream: its answer says why.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         Err(error) => to.fail(&format!("{}: {error}", file.display())),
-        // Whether it got there is told by the answer.
+        // The answer says whether the file arrived.
         Ok(_) => drop(to.finish()),
     }
 }
@@ -120,7 +123,7 @@ fn roll_out() -> Result<ExitCode, Box<dyn StdError>> {
             let (writer, content) = router.pipe()?;
             let (call, host) = (place.start(install { wanted: wanted.clone(), content }), host.clone());
             outcomes.add(call.map_items(move |(_, done)| (host.clone(), done)));
-            // One thread for each host: a slow one holds up itself alone.
+            // One thread for each host: a slow host delays only itself.
             scope.spawn(|| send(file, writer));
         }
         let mut failed = 0;

@@ -1,7 +1,8 @@
-//! `unmount_idle HOST PATH`: as root behind ssh and sudo, unmounts what is mounted at a path, if it is, and if nobody uses it.
+//! `unmount_idle HOST PATH`: as root behind ssh and sudo, unmounts the file system at a path if
+//! nobody uses it.
 //!
-//! The path may hold whatever a path may: it is an argument, and no shell ever sees it. The condition is looked at in the same place
-//! and by the same process that acts on it.
+//! The path may contain any byte that a path can: it is an argument, and no shell ever sees it. One
+//! process on the host checks the condition and acts on it.
 
 use offshoot::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -12,11 +13,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// What was found, and done about it.
+/// The state that was found, and the action taken.
 #[derive(Debug, Serialize, Deserialize)]
 enum Found {
     NotMounted,
-    /// By these processes.
+    /// In use by these processes.
     InUse(Vec<(u32, String)>),
     Unmounted,
 }
@@ -42,7 +43,7 @@ fn unmount_idle(cx: &Context, path: PathBuf) -> offshoot::Result<Found> {
     }
 }
 
-/// A path as the kernel writes it there: what would disturb the columns is in octal.
+/// A path as the kernel writes it there: characters that would break the columns are in octal.
 fn unescaped(mut text: &[u8]) -> PathBuf {
     let mut bytes = Vec::new();
     while let [first, rest @ ..] = text {
@@ -60,7 +61,7 @@ fn unescaped(mut text: &[u8]) -> PathBuf {
     OsString::from_vec(bytes).into()
 }
 
-/// The processes that stand in a folder or have something open below it, with their names.
+/// The processes that have a folder as working directory or a file below it open, with their names.
 fn users(path: &Path) -> offshoot::Result<Vec<(u32, String)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {
@@ -68,7 +69,7 @@ fn users(path: &Path) -> offshoot::Result<Vec<(u32, String)>> {
         let process = entry.path();
         let open = fs::read_dir(process.join("fd")).into_iter().flatten().flatten().map(|entry| entry.path());
         let links = ["cwd", "root", "exe"].map(|name| process.join(name)).into_iter().chain(open);
-        // One that ends while it is looked at uses nothing any more.
+        // A process that ends during this check uses nothing any more.
         if links.filter_map(|link| fs::read_link(link).ok()).any(|target| is_below(&target, path)) {
             let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
             found.push((number, name.trim_end().to_owned()));
@@ -78,7 +79,7 @@ fn users(path: &Path) -> offshoot::Result<Vec<(u32, String)>> {
 }
 
 fn is_below(target: &Path, path: &Path) -> bool {
-    // A file that was removed is still open, and says so in its name.
+    // A removed file can still be open; the kernel adds a note to its name.
     let target = target.as_os_str().as_bytes();
     let target = target.strip_suffix(b" (deleted)").unwrap_or(target);
     Path::new(std::ffi::OsStr::from_bytes(target)).starts_with(path)

@@ -1,10 +1,11 @@
-//! What runs on the hosts. Both binaries of this package use it: the agent has the code, the program the types.
+//! The functions that run on the hosts. Both binaries of this package use them: the agent the code,
+//! the program the types.
 
 use std::io;
 use std::path::PathBuf;
 
-/// The `count` largest files below `folder` with their lengths, the largest first. Folders that cannot be read are passed
-/// over, links are not followed.
+/// The `count` largest files below `folder` with their lengths, the largest first. Folders that
+/// cannot be read are passed over, links are not followed.
 #[offshoot::remote]
 pub fn largest(folder: PathBuf, count: usize) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut files = Vec::new();

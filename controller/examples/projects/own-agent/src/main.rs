@@ -1,4 +1,4 @@
-//! The agent: the binary that has the package's name. `cargo xtask build-agent` makes the images of it.
+//! The agent: the binary with the package's name. `cargo xtask build-agent` makes its images.
 
 use own_agent as _;
 

@@ -1,12 +1,12 @@
-//! `own-image HOST...`: the TCP ports that are listened on at each host.
+//! `own-image HOST...`: the listening TCP ports of each host.
 //!
-//! One static file: it sends itself to the hosts, where its function is just there.
+//! One static file: it sends itself to the hosts, so its function is available there.
 
 use offshoot::Router;
 use std::collections::BTreeSet;
 use std::io;
 
-/// The ports, by the kernel's own tables.
+/// The ports, from the kernel's own tables.
 #[offshoot::remote]
 fn listening() -> io::Result<BTreeSet<u16>> {
     let mut ports = BTreeSet::new();
@@ -23,7 +23,7 @@ fn listening() -> io::Result<BTreeSet<u16>> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // On a host this program becomes the agent here, and goes no further.
+    // On a host this program becomes the agent here, and never returns.
     offshoot::init();
     let router = Router::builder().own_image().start()?;
     let hosts: Vec<String> = std::env::args().skip(1).collect();

@@ -1,11 +1,11 @@
 //! `stock HOST...`: how full the root file system of each host is, the fullest first.
 //!
-//! What runs there is the hosts' own `df`, so the stock agent is all that is sent.
+//! It runs the hosts' own `df`, so only the stock agent is sent.
 
 fn main() -> offshoot::Result<()> {
     let hosts: Vec<String> = std::env::args().skip(1).collect();
     offshoot::run(|router| {
-        // Every host is under way before the first is waited for.
+        // Start every host before waiting for the first one.
         let hops = hosts.iter().map(|host| router.ssh(host).open()).collect::<Vec<_>>();
         let mut rows = Vec::new();
         for hop in hops {
@@ -24,7 +24,7 @@ fn main() -> offshoot::Result<()> {
     })
 }
 
-/// The per cent in what `df -P` prints for one file system.
+/// The percentage that `df -P` prints for one file system.
 fn capacity(printed: &str) -> Option<u8> {
     printed.lines().nth(1)?.split_whitespace().nth(4)?.strip_suffix('%')?.parse().ok()
 }

@@ -1,4 +1,5 @@
-//! `largest HOST FOLDER`: the ten largest files below a folder of a host, looked for as root and by the host itself.
+//! `largest HOST FOLDER`: the ten largest files below a folder of a host, found by a function that
+//! runs there as root.
 
 use offshoot::Router;
 use own_agent::largest;
