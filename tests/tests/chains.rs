@@ -371,7 +371,7 @@ fn a_chain_pauses_while_its_replies_cannot_be_sent() {
     value(chain.call(own::nothing {}));
     let before = resident(agent);
     // All calls arrive; the context in between is stopped after the first reply.
-    let replies: Vec<_> = (0..500).map(|_| chain.start(own::zeros { count: 1 << 20 })).collect();
+    let replies: Vec<_> = (0..200).map(|_| chain.start(own::zeros { count: 1 << 20 })).collect();
     let mut replies = replies.into_iter();
     value(replies.next().expect("there are some").wait());
     assert!(signal(between, Signal::SIGSTOP));

@@ -24,7 +24,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::workspace::{Outcome, cargo, output_of, target_directory};
+use crate::workspace::{Outcome, cargo, output_of, target_directory, workspace};
 use built::TestProgram;
 use jobs::Job;
 use selection::{Request, Selection};
@@ -77,8 +77,7 @@ fn unit_jobs(
     root: bool,
 ) -> Result<Vec<Job>, Box<dyn std::error::Error>> {
     let Some(packages) = &selection.packages else { return Ok(Vec::new()) };
-    let mut sysroot = Command::new("rustc");
-    let libraries = format!("{}/lib", output_of(sysroot.args(["--print", "sysroot"]))?.trim());
+    let libraries = compiler_libraries()?;
     let mut jobs = Vec::new();
     for program in programs {
         let mut command = limited(suites::UNIT_SECONDS);
@@ -96,6 +95,13 @@ fn unit_jobs(
     let name = "documentation tests".to_owned();
     jobs.push(Job { name, command: documentation, seconds: suites::UNIT_SECONDS, alone: false });
     Ok(jobs)
+}
+
+/// Returns the folders of the compiler's shared libraries, in the form of `LD_LIBRARY_PATH`.
+fn compiler_libraries() -> Result<String, String> {
+    let print =
+        |what: &str| output_of(Command::new("rustc").args(["--print", what]).current_dir(workspace()));
+    Ok(format!("{}/lib:{}", print("sysroot")?.trim(), print("target-libdir")?.trim()))
 }
 
 fn suite_job(

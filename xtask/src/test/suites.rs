@@ -19,10 +19,32 @@ pub struct About {
 }
 
 /// What holds for a suite that is not in [`TABLE`].
-const USUAL: About = About { name: "", seconds: 180, alone: false };
+const USUAL: About = About { name: "", seconds: 240, alone: false };
 
-/// The suites that are slow, or need the machine for themselves.
-const TABLE: [About; 0] = [];
+/// The suites that are slow, or measure what the rest of the machine would change.
+const TABLE: [About; 11] = [
+    slow("guard"),
+    slow("guide"),
+    slow("chains"),
+    slow("job_control"),
+    slow("cleanup"),
+    slow("aborted_programs"),
+    // Bounds on memory, processor time and the end of a tree under a flood.
+    alone("hostile_child"),
+    alone("hostile_child_contexts"),
+    alone("hostile_child_streams"),
+    alone("hostile_child_values"),
+    // A host is lost after three seconds of silence, which a busy machine prolongs.
+    alone("silent_host"),
+];
+
+const fn slow(name: &'static str) -> About {
+    About { name, seconds: 480, alone: false }
+}
+
+const fn alone(name: &'static str) -> About {
+    About { name, seconds: 600, alone: true }
+}
 
 /// Returns what is known of a suite.
 pub fn about(name: &str) -> About {
