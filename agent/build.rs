@@ -21,7 +21,7 @@ fn main() {
     for byte in env::var("CARGO_PKG_VERSION").unwrap_or_default().bytes() {
         sum = (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
     }
-    println!("cargo::rustc-env=OFFSHOOT_BUILD={sum:016x}");
+    println!("cargo::rustc-env=OFFSHOOT_SOURCES={sum:016x}");
 }
 
 fn collect(folder: &Path, files: &mut Vec<String>) {

@@ -1,8 +1,7 @@
 //! What every node of an offshoot tree is made of, as a library; and the stock agent.
 //!
-//! A parent is an agent with children, so the controller is built from the same parts. The parts that decide are pure:
-//! [`wire`], [`router`], [`flow`] and [`node`] take bytes and events and return what to do. One broker thread
-//! moves bytes; everything else talks to it through the node.
+//! A parent is an agent with children, so the controller is built from the same parts. The parts that decide are pure
+//! and stand in the crate `offshoot-proto`. One broker thread moves bytes; everything else talks to it through the node.
 //!
 //! Most programs use the crate `offshoot`; this one is for agents with functions of their own:
 //!
@@ -19,127 +18,79 @@
 //! }
 //! ```
 
-pub mod codec;
-pub mod connect;
-pub mod error;
-pub mod flow;
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub mod fuzzing;
-pub mod grants;
-pub mod id;
-pub mod images;
-pub mod log;
-pub mod lost;
-pub mod node;
-pub mod router;
-pub mod stock;
-pub mod wire;
-
-mod agree;
-mod alone;
-mod below;
-mod blob;
-mod bound;
 mod broker;
-mod builder;
-mod chain;
+mod call;
 mod channel;
-mod connecting;
-mod contain;
 mod context;
-mod dump;
-mod end;
-mod error_form;
-mod filter;
-mod forward;
-mod guard;
-mod handler;
-mod hop;
-mod hub;
-mod invoke;
-mod join;
-mod latch;
-mod listener;
-mod map;
-mod message;
-mod not_started;
-mod outflow;
-mod partials;
-mod parting;
-mod pause;
-mod process;
+mod debug;
+pub(crate) mod hop;
+mod inspect;
+mod lifecycle;
+mod log;
 mod program;
-mod remote;
-mod reply;
+mod router;
 mod runtime;
-mod scope;
-mod secret;
 mod select;
-mod shared;
-mod shown;
-mod sink;
-mod span;
-mod state;
-mod steps;
-mod stream;
-mod sys;
-mod table;
-mod text;
-mod told;
-mod travel;
-mod tree;
-mod workers;
+pub mod stock;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
 
-#[doc(hidden)]
-pub use alone::initialised;
-pub use blob::Blob;
-pub use builder::Builder;
-#[doc(hidden)]
-pub use builder::{FINDERS, Search};
-pub use chain::Chain;
-pub use channel::{Messages, Receiver, RecvError, Sender};
-pub use connecting::Connecting;
+pub use call::chain::Chain;
+pub use call::error_form::Flattened;
+pub use call::function::Remote;
+pub use call::handler::{Registration, Sent};
+pub use call::reply::Reply;
+pub use channel::pipe::{Reader, Writer};
+pub use channel::{Messages, Receiver, Sender};
 pub use context::Context;
-pub use dump::Dump;
-pub use error::{CallError, ConnectError, ConnectErrorKind, Error, Reason, Result};
-pub use error_form::Flattened;
-pub use filter::{Filter, FilterError, LOG_VARIABLE};
-pub use handler::{Registration, Sent};
+pub use context::disconnect::{Departure, Disconnected};
 pub use hop::Hop;
-pub use id::{ContextId, Handle};
-pub use join::join;
-pub use listener::Listener;
-pub use offshoot_macros::remote;
-pub use parting::{Departure, Disconnected};
-pub use pause::Pause;
-pub use process::{Output, Process, Signaller};
-pub use program::{Command, ExitStatus};
-pub use remote::Remote;
-pub use reply::Reply;
-pub use router::Policy;
+pub use hop::connecting::Connecting;
+pub use hop::method;
+pub use inspect::Dump;
 #[doc(hidden)]
-pub use runtime::stock_main;
-pub use runtime::{agent_main, init};
-pub use secret::Secret;
+pub use lifecycle::stock_main;
+#[doc(hidden)]
+pub use lifecycle::threads::initialised;
+pub use lifecycle::{agent_main, init};
+pub use log::root::filter_from_env;
+pub use offshoot_codec::{Blob, Secret};
+pub use offshoot_macros::remote;
+pub use offshoot_proto::log::{Filter, FilterError, LOG_VARIABLE};
+pub use offshoot_proto::message::channel::RecvError;
+pub use offshoot_proto::message::exec::ExitStatus;
+pub use offshoot_proto::routing::Policy;
+pub use offshoot_proto::text::harmless;
+pub use offshoot_proto::{
+    CallError, ConnectError, ConnectErrorKind, ContextId, Error, Handle, Reason, Result,
+};
+pub use program::command::Command;
+pub use program::process::{Output, Process, Signaller};
+pub use router::Router;
+pub use router::builder::Builder;
+#[doc(hidden)]
+pub use router::builder::{FINDERS, Search};
+pub use router::join::join;
+pub use router::listener::Listener;
+pub use router::pause::Pause;
+pub use runtime::image_store as images;
 pub use select::{IntoSource, Key, Late, Mapped, Select, Source};
-pub use stream::{Reader, Writer};
-pub use text::harmless;
-pub use tree::Router;
 
 /// What the attribute's expansion refers to; not for use by hand.
 #[doc(hidden)]
 pub mod macro_support {
-    pub use crate::codec::CodecError;
-    pub use crate::error_form::{
+    pub use crate::call::decode::{run_encoded, run_encoded_locked};
+    pub use crate::call::error_form::{
         AsIoError, AsItself, CannotTravel, ErrorForm, Flat, FlatBox, FlatError, FlatLocalBox, FlatText,
         Flattened, HasNoText, HasText,
     };
-    pub use crate::invoke::{block_on, concurrent, quick, serial, shared};
-    pub use crate::remote::{FUNCTIONS, Function, run_encoded, run_encoded_locked, signature};
-    pub use crate::router::Policy;
-    pub use crate::told::Origin;
+    pub use crate::call::function::{FUNCTIONS, Function, signature};
+    pub use crate::call::mode::{block_on, concurrent, quick, serial, shared};
     pub use linkme;
+    pub use offshoot_codec::CodecError;
+    pub use offshoot_proto::routing::Origin;
+    pub use offshoot_proto::routing::Policy;
     pub use serde;
 
     /// What a function gives that is answered before it runs.

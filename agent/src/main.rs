@@ -1,15 +1,8 @@
 //! The stock agent.
 #![cfg_attr(all(target_env = "musl", not(test)), no_main)]
 
-// In this program alone: memory and start of other agents are for their own programs to choose.
 #[cfg(all(target_env = "musl", not(test)))]
-#[allow(unsafe_code)]
-#[path = "sys/entry.rs"]
-mod entry;
-#[cfg(all(target_env = "musl", not(test)))]
-#[allow(unsafe_code)]
-#[path = "sys/heap.rs"]
-mod heap;
+offshoot_sys::stock_program!(offshoot_agent::stock_main);
 
 #[cfg(not(all(target_env = "musl", not(test))))]
 fn main() {

@@ -1,19 +1,30 @@
 //! Waiting for many things at once: replies, receivers, contexts on their way up and other selects, in the order in which something comes of them.
 
-use crate::channel::{Receiver, RecvError};
-use crate::connecting::Connecting;
+use crate::call::function::Remote;
+use crate::call::reply::Reply;
+use crate::channel::Receiver;
 use crate::context::Context;
-use crate::error::{CallError, Error};
-use crate::remote::Remote;
-use crate::reply::Reply;
+use crate::hop::connecting::Connecting;
 use futures_core::Stream;
+use offshoot_proto::CallError;
+use offshoot_proto::Error;
+use offshoot_proto::message::channel::RecvError;
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::task::Wake;
+use std::task::Waker;
+use std::time::Duration;
+use std::time::Instant;
 
 /// Something that can be waited for beside others.
 pub trait Source: Send {

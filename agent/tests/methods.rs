@@ -1,9 +1,12 @@
 //! The words that each method gives to its program, and what it makes of what the program says.
 
-use offshoot_agent::connect::dialogue::{Act, Dialogue};
-use offshoot_agent::connect::methods::{HostKeys, Local, Method, Ssh, Sudo};
-use offshoot_agent::connect::{Attach, Recipe};
+use offshoot_agent::method::Local;
+use offshoot_agent::method::Method;
+use offshoot_agent::method::Sudo;
+use offshoot_agent::method::{HostKeys, Ssh};
 use offshoot_agent::{ConnectErrorKind, Secret};
+use offshoot_proto::connect::dialogue::{Act, Dialogue};
+use offshoot_proto::connect::recipe::{Attach, Recipe};
 use std::time::Duration;
 
 fn has(recipe: &Recipe, words: &[&str]) -> bool {

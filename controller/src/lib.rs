@@ -38,14 +38,15 @@ mod run;
 pub use images::FOLDER_VARIABLE;
 #[cfg(feature = "log")]
 pub use log::{log_to_file, log_to_stderr, log_to_stderr_by, log_to_writer_by};
-pub use offshoot_agent::connect::methods;
+pub use offshoot_agent::method as methods;
 pub use offshoot_agent::{
     Blob, Builder, CallError, Chain, Command, ConnectError, ConnectErrorKind, Connecting, Context, ContextId,
     Departure, Disconnected, Dump, Error, ExitStatus, Filter, FilterError, Flattened, Handle, Hop,
     IntoSource, Key, LOG_VARIABLE, Late, Listener, Mapped, Messages, Output, Pause, Policy, Process, Reader,
     Reason, Receiver, RecvError, Registration, Remote, Reply, Result, Router, Secret, Select, Sender, Sent,
-    Signaller, Source, Writer, agent_main, harmless, init, join, remote, stock,
+    Signaller, Source, Writer, agent_main, harmless, init, stock,
 };
+pub use offshoot_agent::{filter_from_env, join, remote};
 pub use run::run;
 
 #[doc(hidden)]

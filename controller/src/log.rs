@@ -107,7 +107,7 @@ fn open(path: &Path) -> std::io::Result<File> {
 }
 
 fn environment() -> Result<Filter> {
-    Ok(Filter::of_environment()?.unwrap_or_else(|| Filter::up_to(UNSAID)))
+    Ok(offshoot_agent::filter_from_env()?.unwrap_or_else(|| Filter::up_to(UNSAID)))
 }
 
 fn write<W, T>(what: &str, filter: &Filter, writer: W, time: T) -> Result<()>

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use offshoot::{CallError, Context, ContextId, Error, Handle, Policy, Reason, RecvError, Remote, stock};
-use offshoot_agent::codec::to_bytes;
+use offshoot_codec::to_bytes;
 use offshoot_test_agent::{attributes, channel_ends, context_values};
 use offshoot_tests::Leaks;
 use offshoot_tests::hostile::{Attack, Outlook, Place};
@@ -202,7 +202,7 @@ fn a_child_may_name_its_descendants_but_not_with_names_of_others() {
             attack.hostile.call(context_values::ask { of: 0, service: Handle::ALLOCATE.0, say: Vec::new() });
         let granted = granted.expect("it may ask");
         let (_, first): (u8, u32) =
-            offshoot_agent::codec::from_bytes(&granted[..granted.len() - 1]).expect("it is a block");
+            offshoot_codec::from_bytes(&granted[..granted.len() - 1]).expect("it is a block");
         let says = |id: u32, name: &str| {
             attack.hostile.call(context_values::context { say: bytes(&(ContextId(id), name)) })
         };

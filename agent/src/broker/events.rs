@@ -1,23 +1,31 @@
 //! What the node wants done: requests, bytes, room, endings and orders, carried to whom they concern.
 
-use super::{Broker, Role, calls, chains};
-use crate::error::{Error, Reason};
-use crate::filter::Filter;
-use crate::id::{FlowKey, LinkId};
-use crate::log::Entry;
-use crate::node::Event;
-use crate::scope::Stand;
-use crate::shared::{Core, Endpoint, Order, Wake};
-use crate::wire::Kind;
+use crate::broker::Broker;
+use crate::broker::Role;
+use crate::call::chain_service as chains;
+use crate::call::service as calls;
+use crate::runtime::log_queue::Entry;
+use crate::runtime::scope::Stand;
+use crate::runtime::state::Core;
+use crate::runtime::state::Endpoint;
+use crate::runtime::state::Order;
+use crate::runtime::state::Wake;
+use offshoot_proto::Error;
+use offshoot_proto::FlowKey;
+use offshoot_proto::LinkId;
+use offshoot_proto::Reason;
+use offshoot_proto::log::Filter;
+use offshoot_proto::node::Event;
+use offshoot_proto::wire::Kind;
 use std::sync::Arc;
 use tracing::Level;
 
 impl Broker {
-    pub(super) fn handle_events(&mut self, core: &mut Core) {
+    pub(crate) fn handle_events(&mut self, core: &mut Core) {
         while let Some(event) = core.node.poll_event() {
             match event {
                 Event::Opened { flow, service, auth, streams, child, bytes, end } => {
-                    let request = crate::shared::Request { service, auth, streams, child, bytes };
+                    let request = crate::runtime::state::Request { service, auth, streams, child, bytes };
                     self.opened(core, flow, request, end);
                 }
                 Event::Data { flow, bytes, end } => self.data(core, flow, bytes, end),
@@ -66,7 +74,7 @@ impl Broker {
         }
     }
 
-    pub(super) fn control(&mut self, core: &mut Core, link: LinkId, kind: Kind, bytes: &[u8]) {
+    pub(crate) fn control(&mut self, core: &mut Core, link: LinkId, kind: Kind, bytes: &[u8]) {
         match kind {
             Kind::Ping => core.node.control(link, Kind::Pong, Vec::new()),
             Kind::Hello => self.child_hello(core, link, bytes),
@@ -83,7 +91,7 @@ impl Broker {
         core.unseen = true;
     }
 
-    pub(super) fn boot(&mut self, core: &mut Core, boot: &crate::node::Boot) {
+    pub(crate) fn boot(&mut self, core: &mut Core, boot: &offshoot_proto::message::boot::Boot) {
         self.log_what(boot.filter.clone());
         core.names.insert(boot.id, boot.name.as_str().into());
         self.heartbeat = boot.heartbeat;
@@ -99,7 +107,7 @@ impl Broker {
     }
 
     /// A link brought nonsense, or nothing for too long: it is closed from this side.
-    pub(super) fn link_broken(&mut self, core: &mut Core, link: LinkId, reason: Reason, why: &str) {
+    pub(crate) fn link_broken(&mut self, core: &mut Core, link: LinkId, reason: Reason, why: &str) {
         let text = format!("closing the link of {}: {why}", self.name_of_link(link));
         self.shared.say(Level::WARN, text);
         self.unwatch(Role::Link(link));
@@ -109,7 +117,7 @@ impl Broker {
         self.lose_child(core, link, reason, why);
     }
 
-    pub(super) fn link_ended(&mut self, link: LinkId) {
+    pub(crate) fn link_ended(&mut self, link: LinkId) {
         if self.place.up() == Some(link) {
             self.why.get_or_insert((Reason::Lost, String::new()));
             return self.stop();
@@ -117,7 +125,7 @@ impl Broker {
         self.child_stream_ended(link, Role::Link(link));
     }
 
-    pub(super) fn flow_closed(&mut self, core: &mut Core, flow: FlowKey, letter: crate::error::DeadLetter) {
+    pub(crate) fn flow_closed(&mut self, core: &mut Core, flow: FlowKey, letter: offshoot_proto::DeadLetter) {
         let late = letter.reason == Reason::Late;
         let endpoint = core.forget(flow);
         if let Some(Endpoint::Program(number, stream)) = endpoint {
@@ -151,7 +159,7 @@ impl Broker {
     }
 
     /// Calls whose time is over: those that were made here, and those that run here.
-    pub(super) fn deadlines(&mut self) {
+    pub(crate) fn deadlines(&mut self) {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         let now = shared.now();

@@ -2,49 +2,47 @@
 //!
 //! It decides nothing about frames: bytes go into the [`Node`](crate::node::Node), and what comes out is carried to
 //! whoever it concerns. Nothing here may block.
+pub(crate) mod describe;
+pub(crate) mod detached;
+pub(crate) mod dispatch;
+pub(crate) mod events;
+pub(crate) mod rest;
+pub(crate) mod shutdown;
 
-mod calls;
-mod chains;
-mod children;
-mod detach;
-mod dump;
-mod events;
-mod left;
-mod programs;
-mod requests;
-mod rest;
-mod start;
-mod teardown;
-
-pub(crate) use calls::{Answer, Head, contained, deliver, run_contained};
-pub(crate) use chains::{CALL, CANCEL, Chain, RESET, record, take_record};
-pub(crate) use children::{BUILD, Connected, Hello};
-pub(crate) use dump::TARGET as DUMP_TARGET;
-pub(crate) use requests::serve;
-
-use crate::error::{Error, Reason, Result};
-use crate::id::LinkId;
-use crate::outflow::LinkIo;
-use crate::program::Cause;
-use crate::shared::{Core, Order, Shared, WAKER};
-use crate::sys;
-use crate::sys::process::Process;
-use crate::table::Table;
-use children::Child;
-use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
-use programs::Program;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, MutexGuard};
-use std::time::{Duration, Instant};
+use crate::hop::child::Child;
+use crate::program::service::Program;
+use crate::runtime::handle::Shared;
+use crate::runtime::handle::WAKER;
+use crate::runtime::link_writer::LinkIo;
+use crate::runtime::state::Core;
+use crate::runtime::state::Order;
+use offshoot_proto::Error;
+use offshoot_proto::LinkId;
+use offshoot_proto::Reason;
+use offshoot_proto::Result;
+use offshoot_proto::collections::sorted_map::Table;
+use offshoot_proto::message::exec::Cause;
+use offshoot_sys as sys;
+use offshoot_sys::epoll::EpollEvent;
+use offshoot_sys::epoll::EpollFlags;
+use offshoot_sys::epoll::EpollTimeout;
+use offshoot_sys::spawn::Process;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::MutexGuard;
+use std::time::Duration;
+use std::time::Instant;
 
 /// The most that is read from a descriptor at once.
-const READ_SIZE: usize = 64 << 10;
+pub(crate) const READ_SIZE: usize = 64 << 10;
+
 /// How long the farewell of a node may take before force is used.
 const PATIENCE: Duration = Duration::from_millis(400);
 
 /// What a descriptor is to the broker.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-enum Role {
+pub(crate) enum Role {
     /// Bytes of a link.
     Link(LinkId),
     /// Room to write to a link.
@@ -71,7 +69,7 @@ enum Role {
 
 /// What is due at a time.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-enum Timer {
+pub(crate) enum Timer {
     /// A child must be up by now, over all its attempts; or its program must have told where it would go.
     Connect(LinkId, bool),
     /// A child has the next turn of those that go its way.
@@ -111,7 +109,7 @@ pub(crate) enum Place {
 
 impl Place {
     /// Whether this process is an agent, and not somebody's program.
-    fn is_agent(&self) -> bool {
+    pub(crate) fn is_agent(&self) -> bool {
         matches!(self, Place::Agent(_) | Place::Alone)
     }
 
@@ -126,33 +124,33 @@ impl Place {
 
 /// The broker's own state.
 pub(crate) struct Broker {
-    shared: Arc<Shared>,
-    place: Place,
-    sources: Table<u64, (Role, Option<OwnedFd>)>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) place: Place,
+    pub(crate) sources: Table<u64, (Role, Option<OwnedFd>)>,
     next_token: u64,
     timers: Table<(Instant, u64), Timer>,
-    children: Table<LinkId, Child>,
-    programs: Table<u32, Program>,
-    next_program: u32,
+    pub(crate) children: Table<LinkId, Child>,
+    pub(crate) programs: Table<u32, Program>,
+    pub(crate) next_program: u32,
     /// Memory to read into, kept for the next time.
-    buffer: Vec<u8>,
+    pub(crate) buffer: Vec<u8>,
     /// There were secrets in what was read last.
     read_secret: bool,
     /// When the node has to look after its links, in its own time.
     due: Option<u64>,
-    remembered: Vec<(String, offshoot_bootstrap::Platform)>,
-    own_lines: [crate::log::Lines; 2],
+    pub(crate) remembered: Vec<(String, offshoot_bootstrap::Platform)>,
+    own_lines: [offshoot_proto::log::Lines; 2],
     heartbeat: u32,
     reaping: bool,
     /// The ends of programs are looked for, because the kernel tells of some of them to nobody.
     unwatched: bool,
     /// A timer is set for the next look.
-    polling: bool,
-    released: Vec<Process>,
+    pub(crate) polling: bool,
+    pub(crate) released: Vec<Process>,
     let_go: bool,
     /// Why this node ends, where it does.
     why: Option<Cause>,
-    stopping: bool,
+    pub(crate) stopping: bool,
     forced: bool,
     done: bool,
 }
@@ -214,12 +212,12 @@ impl Broker {
         self.watch(Role::ChildSignal, child)
     }
 
-    fn attach_output(&mut self, core: &mut Core, link: LinkId, output: OwnedFd) {
+    pub(crate) fn attach_output(&mut self, core: &mut Core, link: LinkId, output: OwnedFd) {
         let token = self.token(Role::LinkRoom(link), None);
         core.io.insert(link, LinkIo::new(output, token));
     }
 
-    fn token(&mut self, role: Role, fd: Option<OwnedFd>) -> u64 {
+    pub(crate) fn token(&mut self, role: Role, fd: Option<OwnedFd>) -> u64 {
         let token = self.next_token;
         self.next_token += 1;
         self.sources.insert(token, (role, fd));
@@ -227,7 +225,7 @@ impl Broker {
     }
 
     /// Watches a descriptor for something to read.
-    fn watch(&mut self, role: Role, fd: OwnedFd) -> Result<()> {
+    pub(crate) fn watch(&mut self, role: Role, fd: OwnedFd) -> Result<()> {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, self.next_token);
         self.shared.epoll.add(&fd, event).map_err(|error| Error::system("watching a descriptor", error))?;
         self.token(role, Some(fd));
@@ -236,7 +234,7 @@ impl Broker {
 
     /// Watches for the end of a program; where the kernel gives no handles or does not watch them, by
     /// looking at all programs now and then.
-    fn watch_end(&mut self, role: Role, process: &Process) {
+    pub(crate) fn watch_end(&mut self, role: Role, process: &Process) {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, self.next_token);
         let watched = process.handle().map(|handle| self.shared.epoll.add(handle, event));
         match watched {
@@ -249,20 +247,20 @@ impl Broker {
     }
 
     /// Has one timer see to the next look. An agent needs none: SIGCHLD tells it of each end.
-    fn poll_soon(&mut self) {
+    pub(crate) fn poll_soon(&mut self) {
         if !self.place.is_agent() && !std::mem::replace(&mut self.polling, true) {
             self.after(Duration::from_millis(20), Timer::Poll);
         }
     }
 
     /// Its end was seen.
-    fn unwatch_end(shared: &Shared, process: &Process) {
+    pub(crate) fn unwatch_end(shared: &Shared, process: &Process) {
         if let Some(handle) = process.handle() {
             let _ = shared.epoll.delete(handle);
         }
     }
 
-    fn unwatch(&mut self, role: Role) {
+    pub(crate) fn unwatch(&mut self, role: Role) {
         let found = self.sources.iter().find(|(_, (other, _))| *other == role).map(|(token, _)| *token);
         if let Some(token) = found {
             self.unwatch_token(token);
@@ -275,7 +273,7 @@ impl Broker {
         }
     }
 
-    fn after(&mut self, delay: Duration, timer: Timer) {
+    pub(crate) fn after(&mut self, delay: Duration, timer: Timer) {
         let token = self.next_token;
         self.next_token += 1;
         self.timers.insert((Instant::now() + delay, token), timer);
@@ -296,7 +294,7 @@ impl Broker {
             });
             let count = match self.shared.epoll.wait(&mut events, timeout) {
                 Ok(count) => count,
-                Err(nix::Error::EINTR) => 0,
+                Err(offshoot_sys::errno::Errno::EINTR) => 0,
                 Err(error) => {
                     let text = format!("the broker cannot wait any more: {error}");
                     self.shared.say(tracing::Level::ERROR, text);
@@ -346,7 +344,7 @@ impl Broker {
                     Ok(Some(count)) => {
                         self.input(role, &buffer[..count]);
                         if std::mem::take(&mut self.read_secret) {
-                            crate::secret::zero(&mut buffer[..count]);
+                            offshoot_codec::zero(&mut buffer[..count]);
                         }
                     }
                 }
@@ -404,19 +402,19 @@ impl Broker {
     }
 
     /// The time, as the node counts it.
-    fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.shared.now()
     }
 
     /// Begins to look after a link.
-    fn beat(&mut self, core: &mut Core, link: LinkId, seconds: u32) {
+    pub(crate) fn beat(&mut self, core: &mut Core, link: LinkId, seconds: u32) {
         core.node.set_time(self.now());
         core.node.beat(link, u64::from(seconds) * 1000);
         self.due = core.node.next_due();
     }
 
     /// Carries out what a change of the node has led to, sends what that makes, and releases the lock.
-    fn release(&mut self, mut core: MutexGuard<'_, Core>) {
+    pub(crate) fn release(&mut self, mut core: MutexGuard<'_, Core>) {
         let shared = Arc::clone(&self.shared);
         loop {
             self.handle_events(&mut core);

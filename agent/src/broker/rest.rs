@@ -1,12 +1,17 @@
 //! A broker that stands still for as long as its process is about to be stopped, is stopped, or has just gone on.
 
-use super::Broker;
-use crate::outflow::LinkIo;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use crate::broker::Broker;
+use crate::runtime::link_writer::LinkIo;
+use offshoot_sys::poll::PollFd;
+use offshoot_sys::poll::PollFlags;
+use offshoot_sys::poll::PollTimeout;
+use offshoot_sys::poll::poll;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+use std::time::Instant;
 
 /// How long a link that is full may hold up the stop.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -18,7 +18,7 @@ const LONGEST_END: Duration = Duration::from_secs(10);
 /// Sends log records to stderr, and gives the filter for those of the agents: what `OFFSHOOT_LOG` says, and for all that it has no
 /// word about what the options say, but never less than these.
 pub fn start_log(verbose: u8) -> Filter {
-    let said = Filter::of_environment().unwrap_or_else(|error| misused(error)).unwrap_or_default();
+    let said = offshoot::filter_from_env().unwrap_or_else(|error| misused(error)).unwrap_or_default();
     let by_options = 2 + verbose.min(3);
     let filter = match said.others() {
         Some(others) if verbose == 0 || others >= by_options => said,

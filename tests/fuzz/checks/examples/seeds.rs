@@ -2,14 +2,19 @@
 //! find: `cargo run --package offshoot-fuzz-checks --example seeds`. These files are named
 //! `seed-...`; a fuzzer has found the others.
 
-use offshoot_agent::Filter;
-use offshoot_agent::connect::methods::{Method, Ssh, Sudo};
-use offshoot_agent::connect::{ConnectRequest, Recipe};
-use offshoot_agent::error::DeadLetter;
-use offshoot_agent::id::{ContextId, Handle};
-use offshoot_agent::node::Boot;
-use offshoot_agent::wire::{Flags, Header, Kind, encode};
-use offshoot_agent::{ConnectError, ConnectErrorKind, Error, Reason, codec, fuzzing};
+use offshoot_agent::method::Method;
+use offshoot_agent::method::Ssh;
+use offshoot_agent::method::Sudo;
+use offshoot_agent::{ConnectError, ConnectErrorKind, Error, Reason};
+use offshoot_codec as codec;
+use offshoot_fuzz_checks::forms;
+use offshoot_proto::DeadLetter;
+use offshoot_proto::connect::recipe::Recipe;
+use offshoot_proto::log::Filter;
+use offshoot_proto::message::boot::Boot;
+use offshoot_proto::message::connect::ConnectRequest;
+use offshoot_proto::wire::{Flags, Header, Kind, encode};
+use offshoot_proto::{ContextId, Handle};
 use std::path::{Path, PathBuf};
 
 fn main() -> std::io::Result<()> {
@@ -85,7 +90,7 @@ fn boot_of(ancestors: u32) -> Boot {
 }
 
 fn boot() -> Vec<Vec<u8>> {
-    let hello = fuzzing::hello(0x0123_4567_89AB_CDEF, 4711, "x86_64", "0.1.0");
+    let hello = forms::hello(0x0123_4567_89AB_CDEF, 4711, "x86_64", "0.1.0");
     let mut seeds = vec![
         [&[0], &hello[..]].concat(),
         [&[0], &hello[..hello.len() - 1]].concat(),
@@ -120,17 +125,17 @@ fn messages() -> Vec<Vec<u8>> {
     let letter = DeadLetter { reason: Reason::Lost, by: ContextId(3), text: "cut".into() };
     let errors = [Error::from(connect.clone()), Error::TimedOut { context: "web1".into(), after_ms: 1000 }];
     let bytes = |number: &str| match number {
-        "hello" => fuzzing::hello(1, 2, "x86_64", "0.1.0"),
+        "hello" => forms::hello(1, 2, "x86_64", "0.1.0"),
         "boot" => codec::to_bytes(&boot_of(3)).unwrap_or_default(),
         "connect" => request(Sudo { password: Some("secret".into()), ..Sudo::default() }.recipe("5f")),
-        "connected" => fuzzing::connected(4711, "x86_64", 2),
-        "order" => fuzzing::order(
+        "connected" => forms::connected(4711, "x86_64", 2),
+        "order" => forms::order(
             vec![b"ls".to_vec(), b"-l".to_vec()],
             vec![(b"LANG".to_vec(), b"C".to_vec())],
             Some(b"/tmp".to_vec()),
         ),
-        "detach" => fuzzing::detach(Handle(1001), "backup"),
-        "news" => fuzzing::gone(vec![ContextId(3), ContextId(300)], Reason::Silent, "cut"),
+        "detach" => forms::detach(Handle(1001), "backup"),
+        "news" => forms::gone(vec![ContextId(3), ContextId(300)], Reason::Silent, "cut"),
         "expel" => codec::to_bytes(&(ContextId(9), "it broke the rules")).unwrap_or_default(),
         "exit" => codec::to_bytes(&(Some(3i32), None::<i32>)).unwrap_or_default(),
         "dead letter" => codec::to_bytes(&letter).unwrap_or_default(),
@@ -143,7 +148,7 @@ fn messages() -> Vec<Vec<u8>> {
         _ => text("secret"),
     };
     let mut seeds: Vec<Vec<u8>> = Vec::new();
-    for (number, (name, _)) in (0..).zip(fuzzing::MESSAGES) {
+    for (number, (name, _)) in (0..).zip(forms::MESSAGES) {
         let bytes = bytes(name);
         seeds.push([&[number], &bytes[..]].concat());
         // A list that claims to be as long as numbers go.
@@ -152,11 +157,9 @@ fn messages() -> Vec<Vec<u8>> {
                 .concat(),
         );
     }
-    let after = fuzzing::MESSAGES.len() as u8;
-    seeds.push([&[after], &fuzzing::log_record("sshd", "a line\twith\x1b[2J")[..]].concat());
-    for reply in
-        [fuzzing::value(&vec!["yes".into()]), fuzzing::failed(&errors[0]), fuzzing::failed(&errors[1])]
-    {
+    let after = forms::MESSAGES.len() as u8;
+    seeds.push([&[after], &forms::log_record("sshd", "a line\twith\x1b[2J")[..]].concat());
+    for reply in [forms::value(&vec!["yes".into()]), forms::failed(&errors[0]), forms::failed(&errors[1])] {
         seeds.push([&[after + 1], &reply[..]].concat());
     }
     for number in after + 2..after + 5 {
@@ -538,27 +541,27 @@ fn targets() -> Vec<Vec<u8>> {
 }
 
 fn records() -> Vec<Vec<u8>> {
-    let [call, reset, cancel] = fuzzing::CHAIN_KINDS;
-    let [value, failed, lost] = fuzzing::CHANNEL_KINDS;
+    let [call, reset, cancel] = forms::CHAIN_KINDS;
+    let [value, failed, lost] = forms::CHANNEL_KINDS;
     let calls = [
-        fuzzing::record(call, &fuzzing::call("facts", &[])),
-        fuzzing::record(call, &fuzzing::call("echo", b"\x02hi")),
-        fuzzing::record(cancel, &1u32.to_le_bytes()),
-        fuzzing::record(reset, &[]),
-        fuzzing::record(call, &[]),
-        fuzzing::record(9, b"unknown"),
-        fuzzing::record(cancel, &[1]),
+        forms::record(call, &forms::call("facts", &[])),
+        forms::record(call, &forms::call("echo", b"\x02hi")),
+        forms::record(cancel, &1u32.to_le_bytes()),
+        forms::record(reset, &[]),
+        forms::record(call, &[]),
+        forms::record(9, b"unknown"),
+        forms::record(cancel, &[1]),
     ]
     .concat();
     let said = codec::to_bytes(&("web1", "the disk is full")).expect("it can be written");
     let error = codec::to_bytes(&Error::ShutDown).expect("it can be written");
     let messages = [
-        fuzzing::record(value, b"seven"),
-        fuzzing::record(failed, &said),
-        fuzzing::record(failed, &said[1..]),
-        fuzzing::record(9, b"unknown"),
-        fuzzing::record(lost, &error),
-        fuzzing::record(value, &[7; 300]),
+        forms::record(value, b"seven"),
+        forms::record(failed, &said),
+        forms::record(failed, &said[1..]),
+        forms::record(9, b"unknown"),
+        forms::record(lost, &error),
+        forms::record(value, &[7; 300]),
     ]
     .concat();
     let mut seeds = Vec::new();
@@ -573,7 +576,7 @@ fn records() -> Vec<Vec<u8>> {
             }
         }
     }
-    seeds.push([&[3, 1][..], &[9; 16], &[3, 1, 2, 3], &fuzzing::greet(true, 7, 0)].concat());
+    seeds.push([&[3, 1][..], &[9; 16], &[3, 1, 2, 3], &forms::greet(true, 7, 0)].concat());
     seeds.push([&[4][..], &text("web1"), &text("no"), &text("gone"), &text("content"), &[255; 5]].concat());
     seeds
 }
@@ -589,7 +592,7 @@ fn names() -> Vec<Vec<u8>> {
     ];
     let mut seeds = Vec::new();
     for tree in trees {
-        for how in 0..fuzzing::READINGS as u8 {
+        for how in 0..offshoot_agent::testing::READINGS as u8 {
             let mut seed = tree.to_vec();
             // Messages from everyone of everyone, well-formed ones and others.
             for who in 0..4 {

@@ -1,15 +1,16 @@
 //! Handshake of parent and child: hello and boot messages, from arbitrary bytes and as values that
 //! must arrive.
 
+use crate::forms;
 use crate::input::Input;
 use crate::messages::written_again;
-use offshoot_agent::Filter;
-use offshoot_agent::codec;
-use offshoot_agent::error::Reason;
-use offshoot_agent::fuzzing;
-use offshoot_agent::id::{ContextId, LinkId};
-use offshoot_agent::node::{Boot, Event, Node};
-use offshoot_agent::wire::{Decoder, Header, Kind, MAX_PAYLOAD, encode};
+use offshoot_codec as codec;
+use offshoot_proto::Reason;
+use offshoot_proto::log::Filter;
+use offshoot_proto::message::boot::Boot;
+use offshoot_proto::node::{Event, Node};
+use offshoot_proto::wire::{Decoder, Header, Kind, MAX_PAYLOAD, encode};
+use offshoot_proto::{ContextId, LinkId};
 
 /// Runs the check.
 pub fn run(bytes: &[u8]) {
@@ -23,7 +24,7 @@ pub fn run(bytes: &[u8]) {
         2 => told_by_a_parent(&mut input),
         _ => {
             let (build, process) = (input.u64(), input.u32());
-            let hello = fuzzing::hello(build, process, &input.text(), &input.text());
+            let hello = forms::hello(build, process, &input.text(), &input.text());
             assert_eq!(written_again("hello", &hello), Some(hello));
         }
     }
@@ -62,7 +63,7 @@ fn told_by_a_parent(input: &mut Input<'_>) {
     };
     let link = parent.add_child(boot.id).expect("nobody else has the number");
     if waiting {
-        parent.open(boot.id, offshoot_agent::id::Handle::CALL, b"early", Default::default());
+        parent.open(boot.id, offshoot_proto::Handle::CALL, b"early", Default::default());
     }
     parent.boot(link, &boot);
     let mut stream = Vec::new();

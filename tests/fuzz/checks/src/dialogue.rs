@@ -6,11 +6,13 @@
 
 use crate::input::{Input, pieces};
 use crate::messages::rule;
-use offshoot_agent::connect::boot::{Boot, Progress, Verdict};
-use offshoot_agent::connect::dialogue::{Act, Dialogue, Explanation, Reaction, Rule, When, fact};
-use offshoot_agent::connect::methods::{Method, Ssh, Sudo};
+use offshoot_agent::method::Method;
+use offshoot_agent::method::Ssh;
+use offshoot_agent::method::Sudo;
 use offshoot_agent::{ConnectErrorKind, Secret};
 use offshoot_bootstrap::{Mode, Nonce, Platform, agent_marker};
+use offshoot_proto::connect::bootstrap::{Boot, Progress, Verdict};
+use offshoot_proto::connect::dialogue::{Act, Dialogue, Explanation, Reaction, Rule, When, fact};
 
 const NONCE: [u8; 8] = *b"\x01\x23\x45\x67\x89\xab\xcd\xef";
 const READY: &[u8] = b"offshoot:0123456789abcdef:ready:4711\n";

@@ -1,7 +1,7 @@
 //! Credit: both halves of a flow against a plain model in numbers that cannot overflow.
 
 use crate::input::Input;
-use offshoot_agent::flow::{GROWTH_OF_ALL, INITIAL_WINDOW, Incoming, MAX_WINDOW, Outgoing, Violation};
+use offshoot_proto::flow::{GROWTH_OF_ALL, INITIAL_WINDOW, Incoming, MAX_WINDOW, Outgoing, Violation};
 
 /// Runs the check.
 pub fn run(bytes: &[u8]) {

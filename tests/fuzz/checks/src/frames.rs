@@ -3,11 +3,11 @@
 
 use crate::input::{Input, pieces};
 use crate::memory;
-use offshoot_agent::fuzzing::header_sum;
-use offshoot_agent::id::{ContextId, Handle};
-use offshoot_agent::wire::{
+use offshoot_proto::wire::header_sum;
+use offshoot_proto::wire::{
     Decoder, Flags, Frame, HEADER_LEN, Header, Kind, MAX_PAYLOAD, WireError, encode, sum_of,
 };
+use offshoot_proto::{ContextId, Handle};
 
 /// Every kind that there is.
 pub const KINDS: [Kind; 18] = [

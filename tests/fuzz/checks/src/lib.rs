@@ -8,6 +8,7 @@
 pub mod boot;
 pub mod dialogue;
 pub mod flow;
+pub mod forms;
 pub mod frames;
 mod input;
 pub mod memory;

@@ -1,13 +1,16 @@
 //! Message types of the codec. Arbitrary bytes are decoded or refused without allocating more than
 //! they could fill, a decoded value always encodes to the same bytes, and values round-trip.
 
+use crate::forms;
 use crate::input::{Input, as_arrived};
 use crate::memory;
-use offshoot_agent::connect::dialogue::{Explanation, Reaction, Rule, When};
-use offshoot_agent::connect::{Attach, ConnectRequest, Recipe};
-use offshoot_agent::error::DeadLetter;
-use offshoot_agent::id::ContextId;
-use offshoot_agent::{ConnectError, ConnectErrorKind, Error, Reason, Secret, codec, fuzzing};
+use offshoot_agent::{ConnectError, ConnectErrorKind, Error, Reason, Secret};
+use offshoot_codec as codec;
+use offshoot_proto::ContextId;
+use offshoot_proto::DeadLetter;
+use offshoot_proto::connect::dialogue::{Explanation, Reaction, Rule, When};
+use offshoot_proto::connect::recipe::{Attach, Recipe};
+use offshoot_proto::message::connect::ConnectRequest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -23,13 +26,13 @@ const FOR_A_BYTE: usize = 256;
 pub fn run(bytes: &[u8]) {
     let mut input = Input(bytes);
     let number = usize::from(input.byte());
-    let count = fuzzing::MESSAGES.len();
+    let count = forms::MESSAGES.len();
     match number % (count + 5) {
         number if number < count => {
-            written_again(fuzzing::MESSAGES[number].0, input.0);
+            written_again(forms::MESSAGES[number].0, input.0);
         }
         number => match number - count {
-            0 => bounded(input.0, || fuzzing::log_arrived(input.0)),
+            0 => bounded(input.0, || offshoot_agent::testing::log_arrived(input.0)),
             1 => reply(input.0),
             2 => {
                 let request = request(&mut input);
@@ -47,7 +50,7 @@ pub fn run(bytes: &[u8]) {
                     codec::from_bytes(&written(&Error::Function(raw.clone()))),
                     Ok(Error::Function(as_arrived(&raw)))
                 );
-                assert_eq!(fuzzing::reply(&fuzzing::failed(&error)), Err(error.clone()));
+                assert_eq!(forms::reply(&forms::failed(&error)), Err(error.clone()));
                 assert!(
                     !error.to_string().is_empty() || matches!(error, Error::Image(_) | Error::Function(_))
                 );
@@ -56,7 +59,7 @@ pub fn run(bytes: &[u8]) {
                 let reason = reason(&mut input);
                 arrives(&DeadLetter { reason, by: ContextId(input.u32()), text: clean(&mut input) });
                 let texts = input.some(Input::text);
-                assert_eq!(fuzzing::reply(&fuzzing::value(&texts)), Ok(texts));
+                assert_eq!(forms::reply(&forms::value(&texts)), Ok(texts));
             }
         },
     }
@@ -72,7 +75,7 @@ fn bounded<T>(bytes: &[u8], work: impl FnOnce() -> T) -> T {
 /// Reads bytes as the message of this name and writes what was read; that must read and be written
 /// as itself.
 pub fn written_again(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
-    let (_, again) = fuzzing::MESSAGES.iter().find(|(other, _)| *other == name).expect("it is a message");
+    let (_, again) = forms::MESSAGES.iter().find(|(other, _)| *other == name).expect("it is a message");
     let written = bounded(bytes, || again(bytes))?;
     // What a text must not have in it is replaced by a character of three bytes.
     let harmful = bytes.len() - String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).count();
@@ -82,12 +85,12 @@ pub fn written_again(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn reply(bytes: &[u8]) {
-    let read = bounded(bytes, || fuzzing::reply(bytes));
+    let read = bounded(bytes, || forms::reply(bytes));
     let again = match &read {
-        Ok(value) => fuzzing::value(value),
-        Err(error) => fuzzing::failed(error),
+        Ok(value) => forms::value(value),
+        Err(error) => forms::failed(error),
     };
-    assert_eq!(fuzzing::reply(&again), read);
+    assert_eq!(forms::reply(&again), read);
 }
 
 fn written<T: Serialize>(value: &T) -> Vec<u8> {

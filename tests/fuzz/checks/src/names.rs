@@ -2,10 +2,10 @@
 //! decoded name leads only to hubs, and only to contexts that the sender may name.
 
 use crate::input::Input;
-use offshoot_agent::codec::to_bytes;
-use offshoot_agent::id::{ContextId, Handle};
-use offshoot_agent::wire::Kind;
-use offshoot_agent::{Error, Reason, fuzzing};
+use offshoot_agent::{Error, Reason, testing};
+use offshoot_codec::to_bytes;
+use offshoot_proto::wire::Kind;
+use offshoot_proto::{ContextId, Handle};
 
 /// Where hubs are numbered from, as the table in `id` says.
 const HUBS: u32 = 1 << 31;
@@ -57,9 +57,8 @@ fn message(input: &mut Input<'_>, how: usize) -> (Vec<u8>, Named) {
         let service = if input.flag() { input.below(12) as u32 } else { input.u32() };
         (number(input), service, input.u64())
     };
-    let bytes = |value: &dyn Fn() -> Result<Vec<u8>, offshoot_agent::codec::CodecError>| {
-        value().expect("it can be written")
-    };
+    let bytes =
+        |value: &dyn Fn() -> Result<Vec<u8>, offshoot_codec::CodecError>| value().expect("it can be written");
     match how {
         0 => {
             let context = (
@@ -92,7 +91,7 @@ fn message(input: &mut Input<'_>, how: usize) -> (Vec<u8>, Named) {
 /// Runs the check.
 pub fn run(bytes: &[u8]) {
     let mut input = Input(bytes);
-    let (reading, mut world) = (fuzzing::Reading::default(), World { parents: Vec::new(), told: Vec::new() });
+    let (reading, mut world) = (testing::Reading::default(), World { parents: Vec::new(), told: Vec::new() });
     for id in 1..=1 + input.below(8) as u32 {
         let parent = ContextId(input.below(id as usize) as u32);
         let name = input.flag().then(|| format!("c{id}"));
@@ -105,7 +104,7 @@ pub fn run(bytes: &[u8]) {
         world.told.push((who, of));
     }
     while !input.is_empty() {
-        let (how, who) = (input.below(fuzzing::READINGS), number(&mut input));
+        let (how, who) = (input.below(testing::READINGS), number(&mut input));
         let (said, named) = match input.flag() {
             true => message(&mut input, how),
             false => (input.bytes().to_vec(), Vec::new()),

@@ -1,10 +1,13 @@
 //! Records of chains and channels. They do not depend on how their bytes are split, no length makes
 //! a reader buffer more than has arrived, and invalid records, greetings and messages are refused.
 
+use crate::forms;
 use crate::input::{Input, as_arrived, pieces};
 use crate::memory;
-use offshoot_agent::codec::{self, MAX_MESSAGE};
-use offshoot_agent::{Error, RecvError, fuzzing};
+use offshoot_agent::{Error, RecvError};
+use offshoot_codec as codec;
+use offshoot_codec::MAX_MESSAGE;
+use offshoot_proto::message::chain::CallQueue;
 
 /// A record: four bytes of length, one that says what it is, and the rest.
 const HEAD: usize = 5;
@@ -74,7 +77,7 @@ fn cut(input: &mut Input<'_>) {
         for piece in pieces {
             have.extend_from_slice(piece);
             loop {
-                match fuzzing::take_record(&mut have, &mut at, limit) {
+                match forms::take_record(&mut have, &mut at, limit) {
                     Ok(Some(record)) => found.push(record),
                     Ok(None) => break,
                     Err(length) => return (found, Some(length)),
@@ -96,7 +99,7 @@ fn cut(input: &mut Input<'_>) {
 /// given up.
 fn called(input: &mut Input<'_>) {
     let lengths = input.bytes();
-    let [call, _, cancel] = fuzzing::CHAIN_KINDS;
+    let [call, _, cancel] = forms::CHAIN_KINDS;
     let (records, too_long) = plain(input.0, MAX_MESSAGE);
     let (mut expected, mut next) = (Vec::<(u32, u8, &[u8])>::new(), 0);
     for (kind, content) in records {
@@ -113,15 +116,15 @@ fn called(input: &mut Input<'_>) {
     }
     let pieces = pieces(input.0, lengths);
     bounded(input.0.len(), FOR_A_BYTE, BESIDE, || {
-        let mut chain = fuzzing::Called::default();
+        let mut chain = CallQueue::default();
         let outcome = pieces.into_iter().try_for_each(|piece| {
             // Nothing runs that could be given up.
-            chain.take(piece).map(|given_up| assert!(!given_up))
+            chain.take(piece, 0, None).map(|given_up| assert!(!given_up))
         });
         assert_eq!(outcome.err(), too_long);
-        let (waiting, bytes) = chain.waiting();
+        let waiting = chain.iter().map(|record| (record.number, record.kind, &record.content[..]));
         assert!(waiting.eq(expected.iter().copied()));
-        assert_eq!(bytes, expected.iter().map(|(_, _, content)| content.len()).sum::<usize>());
+        assert_eq!(chain.length(), expected.iter().map(|(_, _, content)| content.len()).sum::<usize>());
     });
 }
 
@@ -130,7 +133,7 @@ fn called(input: &mut Input<'_>) {
 fn received(input: &mut Input<'_>) {
     let (ends, lengths) = (input.below(3), input.bytes());
     let all = |pieces: Vec<&[u8]>| {
-        let (mut receiving, mut all) = (fuzzing::Receiving::default(), Vec::new());
+        let (mut receiving, mut all) = (forms::Receiving::default(), Vec::new());
         let end = match ends {
             0 => None,
             1 => Some(Ok(None)),
@@ -154,7 +157,7 @@ fn received(input: &mut Input<'_>) {
     let whole = bounded(length, 256, FOR_A_MESSAGE, || all(vec![input.0]));
     let in_pieces = bounded(length, 256, FOR_A_MESSAGE, || all(pieces(input.0, lengths)));
     assert_eq!(whole, in_pieces);
-    let [value, failed, lost] = fuzzing::CHANNEL_KINDS;
+    let [value, failed, lost] = forms::CHANNEL_KINDS;
     // Before each message stands who has sent it.
     let (records, too_long) = plain(input.0, MAX_MESSAGE + 4);
     let mut said = whole.iter();
@@ -189,29 +192,29 @@ fn received(input: &mut Input<'_>) {
 /// A greeting is read as it was written, and what is short of one or has no known role is none.
 fn greeted(input: &mut Input<'_>) {
     let (receives, key, copy) = (input.flag(), input.u64(), input.u64());
-    let mut greeting = fuzzing::greet(receives, key, copy);
-    assert_eq!(fuzzing::greeting(&greeting), Some((receives, key, copy)));
-    assert_eq!(fuzzing::greeting(&greeting[..greeting.len() - 1]), None);
+    let mut greeting = forms::greet(receives, key, copy);
+    assert_eq!(forms::greeting(&greeting), Some((receives, key, copy)));
+    assert_eq!(forms::greeting(&greeting[..greeting.len() - 1]), None);
     greeting.extend_from_slice(input.bytes());
-    assert_eq!(fuzzing::greeting(&greeting), Some((receives, key, copy)), "its records may follow at once");
-    if let Some((receives, key, copy)) = fuzzing::greeting(input.0) {
-        assert!(input.0.starts_with(&fuzzing::greet(receives, key, copy)));
+    assert_eq!(forms::greeting(&greeting), Some((receives, key, copy)), "its records may follow at once");
+    if let Some((receives, key, copy)) = forms::greeting(input.0) {
+        assert!(input.0.starts_with(&forms::greet(receives, key, copy)));
     }
 }
 
 /// What is written comes out as it was, and a claim of more than there is takes no memory.
 fn written(input: &mut Input<'_>) {
     let said = (input.text(), input.text());
-    let [value, failed, lost] = fuzzing::CHANNEL_KINDS;
+    let [value, failed, lost] = forms::CHANNEL_KINDS;
     let error = Error::Function(as_arrived(&input.text()));
     let content = [&input.u32().to_le_bytes()[..], input.bytes()].concat();
     let bytes = |value: &dyn Fn() -> Result<Vec<u8>, codec::CodecError>| value().expect("it can be written");
     let records = [
-        fuzzing::record(value, &content),
-        fuzzing::record(failed, &bytes(&|| codec::to_bytes(&said))),
-        fuzzing::record(lost, &bytes(&|| codec::to_bytes(&error))),
+        forms::record(value, &content),
+        forms::record(failed, &bytes(&|| codec::to_bytes(&said))),
+        forms::record(lost, &bytes(&|| codec::to_bytes(&error))),
     ];
-    let mut receiving = fuzzing::Receiving::default();
+    let mut receiving = forms::Receiving::default();
     receiving.take(Ok(Some(records.concat())));
     assert_eq!(receiving.receive(), Some(Ok(content)));
     let (context, text) = said;
@@ -221,9 +224,9 @@ fn written(input: &mut Input<'_>) {
     assert_eq!(receiving.receive(), None);
     let claim = [&input.u32().to_le_bytes()[..], &[input.byte()]].concat();
     bounded(claim.len(), FOR_A_BYTE, BESIDE, || {
-        let (mut receiving, mut chain) = (fuzzing::Receiving::default(), fuzzing::Called::default());
+        let (mut receiving, mut chain) = (forms::Receiving::default(), CallQueue::default());
         receiving.take(Ok(Some(claim.clone())));
         let _ = receiving.receive();
-        let _ = chain.take(&claim);
+        let _ = chain.take(&claim, 0, None);
     });
 }

@@ -9,10 +9,10 @@ mod record;
 mod world;
 
 use crate::input::Input;
-use offshoot_agent::error::Reason;
-use offshoot_agent::flow::INITIAL_WINDOW;
-use offshoot_agent::id::{ContextId, FlowKey, Handle};
-use offshoot_agent::node::Opening;
+use offshoot_proto::Reason;
+use offshoot_proto::flow::INITIAL_WINDOW;
+use offshoot_proto::node::Opening;
+use offshoot_proto::{ContextId, FlowKey, Handle};
 use world::{OPEN_TO_ALL, World};
 
 /// The trees to begin with, as pairs of parent and child; numbers count up.

@@ -4,14 +4,15 @@
 //! A node is loaded with very much of something, and with a little of it; each kind of frame that a
 //! child may send must cost the same with both.
 
-use offshoot_agent::Filter;
-use offshoot_agent::codec::to_bytes;
-use offshoot_agent::error::{DeadLetter, Reason};
-use offshoot_agent::fuzzing::steps;
-use offshoot_agent::id::{ContextId, FlowKey, Handle, LinkId};
-use offshoot_agent::node::{Boot, Event, Node, Opening};
-use offshoot_agent::router::Policy;
-use offshoot_agent::wire::{Flags, Header, Kind, encode};
+use offshoot_codec::to_bytes;
+use offshoot_proto::collections::steps::counted as steps;
+use offshoot_proto::log::Filter;
+use offshoot_proto::message::boot::Boot;
+use offshoot_proto::node::{Event, Node, Opening};
+use offshoot_proto::routing::Policy;
+use offshoot_proto::wire::{Flags, Header, Kind, encode};
+use offshoot_proto::{ContextId, FlowKey, Handle, LinkId};
+use offshoot_proto::{DeadLetter, Reason};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

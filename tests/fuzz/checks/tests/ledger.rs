@@ -1,12 +1,12 @@
 //! Bytes that a node holds for the contexts behind one link: bounded for any number of contexts,
 //! and never so that incomplete messages block each other.
 
-use offshoot_agent::codec::to_bytes;
-use offshoot_agent::flow::FIRST_WINDOW;
-use offshoot_agent::id::{ContextId, FlowKey, Handle, LinkId};
-use offshoot_agent::node::{Event, FAVOUR, FAVOURED, LENT, Node};
-use offshoot_agent::router::Policy;
-use offshoot_agent::wire::{Decoder, Flags, Header, Kind, MAX_PAYLOAD, encode};
+use offshoot_codec::to_bytes;
+use offshoot_proto::flow::FIRST_WINDOW;
+use offshoot_proto::node::{Event, FAVOUR, FAVOURED, LENT, Node};
+use offshoot_proto::routing::Policy;
+use offshoot_proto::wire::{Decoder, Flags, Header, Kind, MAX_PAYLOAD, encode};
+use offshoot_proto::{ContextId, FlowKey, Handle, LinkId};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -176,7 +176,7 @@ fn bytes_held_for_a_link_are_bounded_for_any_number_of_contexts() {
     let (lent, flows) = world.root.lent(world.link);
     assert!(lent <= LENT + FAVOURED * FAVOUR && flows == 4096, "{lent} lent for {flows} flows");
     // With the last of them all is there again.
-    world.root.link_lost(world.link, offshoot_agent::error::Reason::Lost, "cut");
+    world.root.link_lost(world.link, offshoot_proto::Reason::Lost, "cut");
     assert_eq!(world.root.flows(), 0);
 }
 

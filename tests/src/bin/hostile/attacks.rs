@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use offshoot_agent::codec::to_bytes;
-use offshoot_agent::error::{DeadLetter, Reason};
-use offshoot_agent::id::{ContextId, Handle};
-use offshoot_agent::wire::{Flags, Frame, HEADER_LEN, Header, Kind, MAX_PAYLOAD};
+use offshoot_codec::to_bytes;
+use offshoot_proto::wire::{Flags, Frame, HEADER_LEN, Header, Kind, MAX_PAYLOAD};
+use offshoot_proto::{ContextId, Handle};
+use offshoot_proto::{DeadLetter, Reason};
 use serde::Serialize;
 
 use super::wire::{FrameWriter, Over};

@@ -2,9 +2,9 @@
 
 use std::sync::mpsc::Receiver;
 
-use offshoot_agent::codec::{from_bytes, to_bytes};
-use offshoot_agent::id::{ContextId, Handle};
-use offshoot_agent::wire::{Flags, Frame, Header, Kind, MAX_PAYLOAD};
+use offshoot_codec::{from_bytes, to_bytes};
+use offshoot_proto::wire::{Flags, Frame, Header, Kind, MAX_PAYLOAD};
+use offshoot_proto::{ContextId, Handle};
 
 use super::attacks::News;
 use super::streams::{LONGEST, OFFERED, Out, Outs, VALUE, WRITER, go_on, greeting, sender};

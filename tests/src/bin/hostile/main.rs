@@ -20,7 +20,7 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use offshoot_agent::wire::{Decoder, Frame, Kind};
+use offshoot_proto::wire::{Decoder, Frame, Kind};
 
 use wire::{FrameWriter, Over};
 

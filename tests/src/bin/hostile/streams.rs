@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use offshoot_agent::codec::from_bytes;
-use offshoot_agent::id::{ContextId, Handle};
-use offshoot_agent::wire::{Flags, Frame, Header, Kind, MAX_PAYLOAD};
+use offshoot_codec::from_bytes;
+use offshoot_proto::wire::{Flags, Frame, Header, Kind, MAX_PAYLOAD};
+use offshoot_proto::{ContextId, Handle};
 
 use super::attacks::{answer, flood};
 use super::wire::{FrameWriter, Over};

@@ -3,10 +3,10 @@
 
 use std::sync::mpsc::Receiver;
 
-use offshoot_agent::codec::{from_bytes, to_bytes};
-use offshoot_agent::error::DeadLetter;
-use offshoot_agent::id::{ContextId, Handle};
-use offshoot_agent::wire::{Flags, Frame, Header, Kind};
+use offshoot_codec::{from_bytes, to_bytes};
+use offshoot_proto::DeadLetter;
+use offshoot_proto::wire::{Flags, Frame, Header, Kind};
+use offshoot_proto::{ContextId, Handle};
 
 use super::attacks::News;
 use super::streams::{Address, FIRST_HUB, VALUE, WRITER, greeting, record};

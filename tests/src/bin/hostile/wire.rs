@@ -6,8 +6,9 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, poll};
-use offshoot_agent::id::{ContextId, Handle};
-use offshoot_agent::wire::{self, Frame, Header, Kind};
+use offshoot_proto::wire;
+use offshoot_proto::wire::{Frame, Header, Kind};
+use offshoot_proto::{ContextId, Handle};
 
 /// Milliseconds without room after which nobody is taken to read.
 const BLOCKED: u16 = 700;

@@ -2,15 +2,15 @@
 
 use super::record::{FORGED, FORGED_TEXT};
 use super::world::{UP, World};
+use crate::forms;
 use crate::frames::KINDS;
 use crate::input::Input;
-use offshoot_agent::Filter;
-use offshoot_agent::codec;
-use offshoot_agent::error::{DeadLetter, Reason};
-use offshoot_agent::fuzzing;
-use offshoot_agent::id::{ContextId, FlowKey, Handle, LinkId};
-use offshoot_agent::node::Boot;
-use offshoot_agent::wire::{Flags, HEADER_LEN, Header, Kind, MAX_PAYLOAD, encode};
+use offshoot_codec as codec;
+use offshoot_proto::log::Filter;
+use offshoot_proto::message::boot::Boot;
+use offshoot_proto::wire::{Flags, HEADER_LEN, Header, Kind, MAX_PAYLOAD, encode};
+use offshoot_proto::{ContextId, FlowKey, Handle, LinkId};
+use offshoot_proto::{DeadLetter, Reason};
 
 /// How a forgery is done, by the byte that says so.
 const MANY: std::ops::Range<u8> = 200..250;
@@ -150,9 +150,9 @@ fn payload(world: &mut World, input: &mut Input<'_>, header: &Header, child: Con
                 world.record.claimed(child, child);
             }
             Ok(if gone {
-                fuzzing::gone(vec![context, child], Reason::Lost, FORGED_TEXT)
+                forms::gone(vec![context, child], Reason::Lost, FORGED_TEXT)
             } else {
-                fuzzing::added(
+                forms::added(
                     context,
                     if shape.is_multiple_of(3) { self::context(world, input, child) } else { child },
                 )

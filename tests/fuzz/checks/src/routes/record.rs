@@ -5,9 +5,9 @@
 //! the frame comes out, may be impersonated.
 
 use super::world::Cable;
-use offshoot_agent::flow::{INITIAL_WINDOW, MAX_WINDOW};
-use offshoot_agent::id::{ContextId, FlowKey, Handle};
-use offshoot_agent::node::Event;
+use offshoot_proto::flow::{INITIAL_WINDOW, MAX_WINDOW};
+use offshoot_proto::node::Event;
+use offshoot_proto::{ContextId, FlowKey, Handle};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What forged bytes consist of.

@@ -1,13 +1,14 @@
 //! The tree: nodes, the cables between them, and the actions of each broker.
 
 use super::record::{self, Record};
-use offshoot_agent::Filter;
-use offshoot_agent::error::Reason;
-use offshoot_agent::fuzzing::steps;
-use offshoot_agent::id::{ContextId, FlowKey, Handle, LinkId};
-use offshoot_agent::node::{Boot, Event, FAVOUR, FAVOURED, LENT, Node, Opening};
-use offshoot_agent::router::Policy;
-use offshoot_agent::wire::{Decoder, Frame, HEADER_LEN, Kind, MAX_PAYLOAD};
+use offshoot_proto::Reason;
+use offshoot_proto::collections::steps::counted as steps;
+use offshoot_proto::log::Filter;
+use offshoot_proto::message::boot::Boot;
+use offshoot_proto::node::{Event, FAVOUR, FAVOURED, LENT, Node, Opening};
+use offshoot_proto::routing::Policy;
+use offshoot_proto::wire::{Decoder, Frame, HEADER_LEN, Kind, MAX_PAYLOAD};
+use offshoot_proto::{ContextId, FlowKey, Handle, LinkId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub const UP: LinkId = LinkId(0);

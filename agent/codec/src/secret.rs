@@ -1,0 +1,158 @@
+//! A text that must not be seen: masked wherever it might be printed, zeroed when it is dropped.
+
+use serde::Deserialize;
+use serde::Deserializer;
+use serde::Serialize;
+use serde::Serializer;
+use serde::de;
+use serde::ser;
+use std::cell::Cell;
+use std::fmt;
+
+/// A password or another secret text. `Debug` and `Display` print a mask; the memory is zeroed on drop; it serialises
+/// only into frames of the tree, not into whatever other format a program may use serde for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Takes a text over.
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into().into_bytes())
+    }
+
+    /// The text itself. Whoever calls this is responsible for where it goes.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        zero(&mut self.0);
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Secret {
+        Secret::new(text)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Secret {
+        Secret::new(text)
+    }
+}
+
+/// Overwrites bytes so that the compiler cannot leave it out.
+pub fn zero(bytes: &mut [u8]) {
+    for byte in bytes.iter_mut() {
+        *byte = 0;
+    }
+    std::hint::black_box(bytes);
+}
+
+/// Makes room for `more` bytes behind those that are there, so that no copy of these stays where
+/// they were.
+pub fn reserve(bytes: &mut Vec<u8>, more: usize) {
+    if bytes.capacity() - bytes.len() < more {
+        let mut moved = Vec::with_capacity((bytes.len() + more).max(bytes.capacity() * 2));
+        moved.extend_from_slice(bytes);
+        zero(bytes);
+        *bytes = moved;
+    }
+}
+
+/// Bytes that a value is written into, some of which may be secret.
+#[derive(Default)]
+pub struct Written(pub Vec<u8>);
+
+impl Written {
+    /// Adds bytes. Where there is a secret among those before, nothing of it stays in the memory that was too small.
+    pub fn add(&mut self, bytes: &[u8]) {
+        if WRITTEN.get() {
+            reserve(&mut self.0, bytes.len());
+        }
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.add(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+thread_local! {
+    static IN_FRAME: Cell<bool> = const { Cell::new(false) };
+    static WRITTEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is writing a frame of the tree.
+pub fn is_in_frame() -> bool {
+    IN_FRAME.get()
+}
+
+/// Whether this thread has written a secret into a frame since this was last asked.
+pub fn was_written() -> bool {
+    WRITTEN.replace(false)
+}
+
+/// Runs `work` with secrets allowed to serialise: only the frame codec does this.
+pub fn in_frame<T>(work: impl FnOnce() -> T) -> T {
+    /// Puts back what was there, whatever happens: what a program has written may panic.
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            IN_FRAME.set(self.0);
+        }
+    }
+    let _before = Before(IN_FRAME.replace(true));
+    work()
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !IN_FRAME.get() {
+            return Err(ser::Error::custom("a Secret serialises only into a frame of the tree"));
+        }
+        WRITTEN.set(true);
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+        struct Bytes;
+        impl de::Visitor<'_> for Bytes {
+            type Value = Vec<u8>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a secret")
+            }
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+                Ok(bytes)
+            }
+        }
+        deserializer.deserialize_byte_buf(Bytes).map(Secret)
+    }
+}

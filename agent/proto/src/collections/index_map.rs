@@ -1,0 +1,324 @@
+//! A hash map whose search is compiled once for all types of entries.
+//!
+//! An agent is sent over the wire, and std's map costs two kilobytes of code for each pair of types. Here the table of
+//! cells knows numbers only; keys and values lie in a list beside it, and are gone through in that list's order, so that
+//! what a node does depends on nothing random. Keys may be chosen by a hostile child: the hash has a seed of the
+//! process's own.
+
+use crate::id::ContextId;
+use crate::id::FlowKey;
+use crate::id::Handle;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::num::NonZeroU32;
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering;
+
+const UNSEEDED: u64 = 0x243F_6A88_85A3_08D3;
+static SEED: AtomicU64 = AtomicU64::new(UNSEEDED);
+
+/// Sets the seed of the hashes of all maps made from now on: random bytes of this process, once.
+pub fn seed(random: [u8; 8]) {
+    let _set_before =
+        SEED.compare_exchange(UNSEEDED, u64::from_le_bytes(random), Ordering::Relaxed, Ordering::Relaxed);
+}
+
+/// What can be looked up: numbers, of which a hash is made.
+pub trait Key: Copy + Eq {
+    /// The whole of it.
+    fn words(&self) -> [u64; 2];
+}
+
+impl Key for ContextId {
+    fn words(&self) -> [u64; 2] {
+        [self.0.into(), 0]
+    }
+}
+
+impl Key for FlowKey {
+    fn words(&self) -> [u64; 2] {
+        [u64::from(self.peer.0) << 32 | u64::from(self.handle.0), self.opener.into()]
+    }
+}
+
+impl Key for (ContextId, ContextId, Handle, bool) {
+    fn words(&self) -> [u64; 2] {
+        [u64::from(self.0.0) << 32 | u64::from(self.1.0), u64::from(self.2.0) << 1 | u64::from(self.3)]
+    }
+}
+
+fn hash(seed: u64, words: [u64; 2]) -> u32 {
+    // Two full multiplications, folded: every bit of key and seed reaches the low bits that choose the cell.
+    let fold = |one: u64, other: u64| {
+        let product = u128::from(one) * u128::from(other);
+        (product as u64) ^ (product >> 64) as u64
+    };
+    let sum = fold(words[0] ^ seed, words[1] ^ 0x9E37_79B9_7F4A_7C15 ^ seed.rotate_left(32));
+    let sum = fold(sum ^ seed, 0xD6E8_FEB8_6659_FD93);
+    (sum ^ (sum >> 32)) as u32
+}
+
+/// A cell: the hash, and the number of the entry counted from 1; 0 is empty.
+type Cell = (u32, u32);
+
+/// The cells: open addressing, next cell next, no more than three quarters full.
+struct Cells {
+    cells: Vec<Cell>,
+    used: usize,
+    seed: u64,
+}
+
+impl Default for Cells {
+    fn default() -> Self {
+        Cells { cells: Vec::new(), used: 0, seed: SEED.load(Ordering::Relaxed) }
+    }
+}
+
+impl Cells {
+    fn find(&self, hash: u32, is: &dyn Fn(u32) -> bool) -> Option<usize> {
+        if self.cells.is_empty() {
+            return None;
+        }
+        let mask = self.cells.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            match self.cells[at] {
+                (_, 0) => return None,
+                (other, entry) if other == hash && is(entry - 1) => return Some(at),
+                _ => at = (at + 1) & mask,
+            }
+        }
+    }
+
+    fn add(&mut self, hash: u32, entry: u32) {
+        if (self.used + 1) * 4 > self.cells.len() * 3 {
+            let bigger = vec![(0, 0); (self.cells.len() * 2).max(8)];
+            for (hash, entry) in core::mem::replace(&mut self.cells, bigger) {
+                if entry != 0 {
+                    self.place(hash, entry);
+                }
+            }
+        }
+        self.place(hash, entry + 1);
+        self.used += 1;
+    }
+
+    fn place(&mut self, hash: u32, entry: u32) {
+        let mask = self.cells.len() - 1;
+        let mut at = hash as usize & mask;
+        while self.cells[at].1 != 0 {
+            at = (at + 1) & mask;
+        }
+        self.cells[at] = (hash, entry);
+    }
+
+    /// Empties a cell and moves those behind it that were pushed past it.
+    fn take(&mut self, at: usize) -> u32 {
+        let mask = self.cells.len() - 1;
+        let entry = self.cells[at].1 - 1;
+        let (mut hole, mut at) = (at, at);
+        loop {
+            at = (at + 1) & mask;
+            let (hash, other) = self.cells[at];
+            if other == 0 {
+                break;
+            }
+            let home = hash as usize & mask;
+            // Whether its home lies at or before the hole, going round.
+            if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
+                self.cells[hole] = (hash, other);
+                hole = at;
+            }
+        }
+        self.cells[hole] = (0, 0);
+        self.used -= 1;
+        entry
+    }
+}
+
+/// Where an entry lies, counted from 1.
+#[derive(Copy, Clone)]
+pub struct Place(NonZeroU32);
+
+impl Place {
+    /// What it is as a number.
+    pub fn number(self) -> u32 {
+        self.0.get()
+    }
+
+    /// And back.
+    pub fn of(number: u32) -> Option<Place> {
+        NonZeroU32::new(number).map(Place)
+    }
+
+    pub fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
+/// Entries by key.
+pub struct Map<K, V> {
+    cells: Cells,
+    entries: Vec<Option<(K, V)>>,
+    free: Vec<u32>,
+}
+
+impl<K, V> Default for Map<K, V> {
+    fn default() -> Self {
+        Map { cells: Cells::default(), entries: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<K: Key, V> Map<K, V> {
+    fn cell(&self, key: &K) -> Option<usize> {
+        crate::collections::steps::count(1);
+        let is = |entry: u32| matches!(&self.entries[entry as usize], Some((other, _)) if other == key);
+        self.cells.find(hash(self.cells.seed, key.words()), &is)
+    }
+
+    fn entry(&self, key: &K) -> Option<usize> {
+        self.cell(key).map(|cell| self.cells.cells[cell].1 as usize - 1)
+    }
+
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.entries[self.entry(key)?].as_ref().map(|(_, value)| value)
+    }
+
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let entry = self.entry(key)?;
+        self.entries[entry].as_mut().map(|(_, value)| value)
+    }
+
+    /// The entry of a key, and its place.
+    pub fn find(&mut self, key: &K) -> Option<(Place, &mut V)> {
+        let entry = self.entry(key)?;
+        let place = Place(NonZeroU32::MIN.saturating_add(entry as u32));
+        self.entries[entry].as_mut().map(|(_, value)| (place, value))
+    }
+
+    pub fn contains_key(&self, key: &K) -> bool {
+        self.cell(key).is_some()
+    }
+
+    /// Puts an entry in place of what was there.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        if let Some(there) = self.get_mut(&key) {
+            return Some(core::mem::replace(there, value));
+        }
+        self.add(key, value);
+        None
+    }
+
+    /// Adds an entry that is not there yet; gives its place, which it keeps as long as it is there.
+    pub fn add(&mut self, key: K, value: V) -> Place {
+        let entry = match self.free.pop() {
+            Some(entry) => {
+                self.entries[entry as usize] = Some((key, value));
+                entry
+            }
+            None => {
+                self.entries.push(Some((key, value)));
+                (self.entries.len() - 1) as u32
+            }
+        };
+        self.cells.add(hash(self.cells.seed, key.words()), entry);
+        Place(NonZeroU32::MIN.saturating_add(entry))
+    }
+
+    /// The entry at a place, with its key.
+    pub fn at(&self, place: Place) -> Option<&(K, V)> {
+        crate::collections::steps::count(1);
+        self.entries[place.index()].as_ref()
+    }
+
+    /// The same, to be changed.
+    pub fn at_mut(&mut self, place: Place) -> Option<(&K, &mut V)> {
+        crate::collections::steps::count(1);
+        self.entries[place.index()].as_mut().map(|(key, value)| (&*key, value))
+    }
+
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        self.take(key).map(|(_, value)| value)
+    }
+
+    /// The same, with the place that the entry has left.
+    pub fn take(&mut self, key: &K) -> Option<(Place, V)> {
+        let cell = self.cell(key)?;
+        let entry = self.cells.take(cell);
+        let (_, value) = self.entries[entry as usize].take()?;
+        if self.cells.used == 0 {
+            // What was needed once is not kept for ever.
+            *self = Map::default();
+        } else {
+            self.free.push(entry);
+        }
+        Some((Place(NonZeroU32::MIN.saturating_add(entry)), value))
+    }
+
+    pub fn len(&self) -> usize {
+        self.cells.used
+    }
+
+    /// In the order of the list, which is that of their coming where none has gone.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        crate::collections::steps::count(self.entries.len());
+        self.entries.iter().flatten().map(|(key, value)| (key, value))
+    }
+
+    pub fn drain(&mut self) -> impl Iterator<Item = (K, V)> + use<K, V> {
+        crate::collections::steps::count(self.entries.len());
+        core::mem::take(self).entries.into_iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn the_map_agrees_with_a_btree_map() {
+        let mut random = 88_172_645_463_325_252_u64;
+        let mut next = move |below: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % below
+        };
+        for span in [4, 60, 5000] {
+            let (mut map, mut model) = (Map::default(), BTreeMap::new());
+            for step in 0..20_000 {
+                let key = ContextId(next(span) as u32);
+                if next(3) == 0 {
+                    assert_eq!(map.remove(&key), model.remove(&key));
+                } else {
+                    assert_eq!(map.insert(key, step), model.insert(key, step));
+                }
+                assert_eq!(map.len(), model.len());
+                let probe = ContextId(next(span) as u32);
+                assert_eq!(map.get(&probe), model.get(&probe));
+            }
+            let mut all: Vec<_> = map.iter().map(|(key, value)| (*key, *value)).collect();
+            all.sort_unstable();
+            assert!(all.into_iter().eq(model.clone()));
+            let mut rest: Vec<_> = map.drain().collect();
+            rest.sort_unstable();
+            assert!(rest.into_iter().eq(model) && map.len() == 0);
+        }
+    }
+
+    #[test]
+    fn sequential_keys_spread_over_the_table() {
+        let mut map = Map::default();
+        for handle in 1000..101_000 {
+            map.insert(FlowKey { peer: ContextId(1), handle: Handle(handle), opener: true }, ());
+        }
+        let cells = &map.cells.cells;
+        let mask = cells.len() - 1;
+        let far = |(at, (hash, entry)): (usize, &Cell)| {
+            if *entry == 0 { 0 } else { at.wrapping_sub(*hash as usize) & mask }
+        };
+        let steps: usize = cells.iter().enumerate().map(far).sum();
+        assert!(steps < 400_000, "{steps} steps for 100,000 keys");
+    }
+}

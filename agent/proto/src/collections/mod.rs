@@ -1,0 +1,5 @@
+//! Maps that are compiled once for all types of entries: an agent is sent over the wire.
+
+pub mod index_map;
+pub mod sorted_map;
+pub mod steps;

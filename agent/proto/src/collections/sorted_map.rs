@@ -1,0 +1,88 @@
+//! A small map that keeps its entries in order. Keys here are numbers that count up, so that new entries go to the end.
+//!
+//! An agent is sent over the wire: this costs a tenth of a hash table's code for each type of value.
+
+use alloc::vec::Vec;
+
+/// Entries in the order of their keys.
+pub struct Table<K, V>(Vec<(K, V)>);
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Self {
+        Table(Vec::new())
+    }
+}
+
+impl<K: Ord + Copy, V> Table<K, V> {
+    fn place(&self, key: &K) -> Result<usize, usize> {
+        crate::collections::steps::count(1);
+        match self.0.last() {
+            Some((last, _)) if last < key => Err(self.0.len()),
+            _ => self.0.binary_search_by(|(other, _)| other.cmp(key)),
+        }
+    }
+
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.place(key).ok().map(|at| &self.0[at].1)
+    }
+
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.place(key).ok().map(|at| &mut self.0[at].1)
+    }
+
+    /// The entry of the greatest key that is not above `key`.
+    pub fn get_at_or_before(&self, key: &K) -> Option<(K, &V)> {
+        let at = self.place(key).map_or_else(|at| at.checked_sub(1), Some)?;
+        self.0.get(at).map(|(key, value)| (*key, value))
+    }
+
+    /// The same, to be changed.
+    pub fn at_or_before(&mut self, key: &K) -> Option<(K, &mut V)> {
+        let at = self.place(key).map_or_else(|at| at.checked_sub(1), Some)?;
+        self.0.get_mut(at).map(|(key, value)| (*key, value))
+    }
+
+    pub fn insert(&mut self, key: K, value: V) {
+        match self.place(&key) {
+            Ok(at) => self.0[at].1 = value,
+            Err(at) => self.0.insert(at, (key, value)),
+        }
+    }
+
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        self.place(key).ok().map(|at| self.0.remove(at).1)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &(K, V)> {
+        crate::collections::steps::count(self.0.len());
+        self.0.iter()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut (K, V)> {
+        crate::collections::steps::count(self.0.len());
+        self.0.iter_mut()
+    }
+
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        crate::collections::steps::count(self.0.len());
+        self.0.iter().map(|(_, value)| value)
+    }
+
+    pub fn keys(&self) -> Vec<K> {
+        crate::collections::steps::count(self.0.len());
+        self.0.iter().map(|(key, _)| *key).collect()
+    }
+
+    pub fn retain(&mut self, keep: impl Fn(&K) -> bool) {
+        crate::collections::steps::count(self.0.len());
+        self.0.retain(|(key, _)| keep(key));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}

@@ -1,0 +1,329 @@
+//! Watches one bootstrap: finds the markers in what the other side prints, keeps the rest for messages, and explains
+//! how it ended. Pure.
+
+use crate::connect::dialogue::Dialogue;
+use crate::error::connect::ConnectError;
+use crate::error::connect::ConnectErrorKind;
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use offshoot_bootstrap::Mode;
+use offshoot_bootstrap::Nonce;
+use offshoot_bootstrap::Platform;
+use offshoot_bootstrap::exit;
+use offshoot_bootstrap::platform_notice;
+
+/// What a guard says on stderr when its agent is stopped, and when it goes on. Nobody but the parent sees it.
+pub const STOPPED: &str = "[offshoot agent: stopped]";
+
+/// See [`STOPPED`].
+pub const CONTINUED: &str = "[offshoot agent: continued]";
+
+/// How many lines of each stream are kept for messages.
+const KEPT_LINES: usize = 100;
+
+/// The most of one line that is kept.
+const LINE_LIMIT: usize = 512;
+
+/// The last lines of a stream.
+#[derive(Default)]
+pub struct History {
+    lines: VecDeque<String>,
+    partial: Vec<u8>,
+}
+
+impl History {
+    /// Takes bytes and gives the lines they finish.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        let finished = self.split(bytes);
+        for line in &finished {
+            self.keep(line);
+        }
+        finished
+    }
+
+    /// The same, without keeping them.
+    fn split(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut finished = Vec::new();
+        for byte in bytes {
+            if matches!(byte, b'\n' | b'\r') {
+                if !self.partial.is_empty() {
+                    finished.push(core::mem::take(&mut self.partial));
+                }
+            } else if self.partial.len() < LINE_LIMIT {
+                self.partial.push(*byte);
+            }
+        }
+        finished
+    }
+
+    fn keep(&mut self, line: &[u8]) {
+        if self.lines.len() == KEPT_LINES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(String::from_utf8_lossy(line).trim_end().to_owned());
+    }
+
+    /// Everything kept, an unfinished line included.
+    pub fn take(&mut self) -> Vec<String> {
+        if !self.partial.is_empty() {
+            let line = core::mem::take(&mut self.partial);
+            self.keep(&line);
+        }
+        core::mem::take(&mut self.lines).into_iter().filter(|line| !line.is_empty()).collect()
+    }
+}
+
+/// What stdout brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing yet.
+    Noise,
+    /// The loader waits for the image.
+    Ready,
+    /// The agent is up; what follows the marker.
+    Up(Vec<u8>),
+}
+
+/// How a bootstrap that came to nothing goes on.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Once more, waiting for the loader, with the image of this platform.
+    Again(Platform),
+    /// No.
+    Failed(Box<ConnectError>),
+}
+
+/// One bootstrap, over all its attempts.
+pub struct Boot {
+    /// What the dialogue is about.
+    pub dialogue: Dialogue,
+    mode: Mode,
+    platform: Platform,
+    attempts: u8,
+    dropped: u8,
+    ready_marker: Vec<u8>,
+    agent_marker: Vec<u8>,
+    ready: bool,
+    pending: Vec<u8>,
+    stdout: History,
+    stderr: History,
+    terminal: History,
+    notice: Option<String>,
+    stopped: bool,
+}
+
+impl Boot {
+    /// Before the first attempt.
+    pub fn new(mode: Mode, platform: Platform) -> Boot {
+        Boot {
+            dialogue: Dialogue::new(Vec::new()),
+            mode,
+            platform,
+            attempts: 0,
+            dropped: 0,
+            ready_marker: Vec::new(),
+            agent_marker: Vec::new(),
+            ready: false,
+            pending: Vec::new(),
+            stdout: History::default(),
+            stderr: History::default(),
+            terminal: History::default(),
+            notice: None,
+            stopped: false,
+        }
+    }
+
+    /// Begins an attempt; what was said in the one before is kept.
+    pub fn begin(
+        &mut self,
+        platform: Platform,
+        mode: Mode,
+        dialogue: Dialogue,
+        nonce: &Nonce,
+        ready_marker: Vec<u8>,
+    ) {
+        self.attempts += 1;
+        self.mode = mode;
+        self.platform = platform;
+        self.dialogue = dialogue;
+        self.ready_marker = ready_marker;
+        self.agent_marker = offshoot_bootstrap::agent_marker(nonce);
+        self.ready = false;
+        self.notice = None;
+        self.pending.clear();
+    }
+
+    /// The mode of the present attempt.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The platform of the present attempt.
+    pub fn platform(&self) -> Platform {
+        self.platform
+    }
+
+    /// How many attempts there were, without those that were dropped on their way.
+    pub fn bootstraps(&self) -> u8 {
+        self.attempts - self.dropped
+    }
+
+    /// How many attempts there were.
+    pub fn attempts(&self) -> u8 {
+        self.attempts
+    }
+
+    /// The last attempt was dropped on its way to the host, so that nothing is known of the bootstrap by it. How many were.
+    pub fn drop_attempt(&mut self) -> u8 {
+        self.dropped += 1;
+        self.dropped
+    }
+
+    /// Whether the bootstrap has got no further than its first attempt.
+    fn is_first(&self) -> bool {
+        self.bootstraps() == 1
+    }
+
+    /// Bytes of stdout. The markers may stand anywhere, also right behind an unfinished line.
+    pub fn stdout(&mut self, bytes: &[u8]) -> Progress {
+        self.pending.extend_from_slice(bytes);
+        if let Some(at) = position(&self.pending, &self.agent_marker) {
+            let rest = self.pending.split_off(at + self.agent_marker.len());
+            self.noise(at);
+            self.pending.clear();
+            return Progress::Up(rest);
+        }
+        let mut progress = Progress::Noise;
+        if self.mode == Mode::Wait
+            && !self.ready
+            && let Some(at) = position(&self.pending, &self.ready_marker)
+        {
+            self.ready = true;
+            self.noise(at);
+            self.pending.drain(..at + self.ready_marker.len());
+            progress = Progress::Ready;
+        }
+        let longest = self.agent_marker.len().max(self.ready_marker.len());
+        let settled = self.pending.len().saturating_sub(longest);
+        self.noise(settled);
+        self.pending.drain(..settled);
+        progress
+    }
+
+    fn noise(&mut self, length: usize) {
+        let bytes = self.pending[..length].to_vec();
+        let lines = self.stdout.feed(&bytes);
+        self.look_for_notice(&lines);
+    }
+
+    fn look_for_notice(&mut self, lines: &[Vec<u8>]) {
+        for line in lines {
+            if let Some(machine) = platform_notice(&String::from_utf8_lossy(line)) {
+                self.notice = Some(machine.to_owned());
+            }
+        }
+    }
+
+    /// Bytes of stderr; gives the finished lines, but for what a guard says and what is of no interest.
+    pub fn stderr(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut lines = self.stderr.split(bytes);
+        lines.retain(|line| {
+            let stopped = line == STOPPED.as_bytes();
+            let known = stopped || line == CONTINUED.as_bytes();
+            self.stopped = if known { stopped } else { self.stopped };
+            !known && self.dialogue.line(line)
+        });
+        for line in &lines {
+            self.stderr.keep(line);
+        }
+        self.look_for_notice(&lines);
+        lines
+    }
+
+    /// Whether the agent's guard has said that its process is stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Bytes of the terminal, for messages only.
+    pub fn terminal(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        self.terminal.feed(bytes)
+    }
+
+    /// The attempt's program has ended and its streams are read to their end. `status` is its exit status, if it had
+    /// one; `signal` what killed it.
+    pub fn exited(&mut self, status: Option<i32>, signal: Option<i32>, hint: &str) -> Verdict {
+        let rest = core::mem::take(&mut self.pending);
+        let mut lines = self.stdout.feed(&rest);
+        lines.extend(self.stdout.feed(b"\n"));
+        self.look_for_notice(&lines);
+        if let Some(verdict) = self.other_platform(status) {
+            return verdict;
+        }
+        let swallowed = matches!(status, Some(exit::NO_IMAGE | exit::SHORT | exit::CORRUPT));
+        if swallowed && self.mode == Mode::Optimistic && self.is_first() {
+            return Verdict::Again(self.platform);
+        }
+        let mut error = if let Some(why) = self.dialogue.explanation() {
+            why.clone().into()
+        } else if let Some(text) = status.and_then(exit::explain) {
+            ConnectError::new(ConnectErrorKind::Bootstrap, text)
+        } else {
+            let how = match (status, signal) {
+                (Some(127), _) => "ended with status 127: a command was not found".into(),
+                (Some(126), _) => "ended with status 126: a command may not be executed".into(),
+                (Some(status), _) => format!("ended with status {status}"),
+                (None, Some(signal)) => format!("was killed by signal {signal}"),
+                (None, None) => "closed its streams".into(),
+            };
+            ConnectError::new(ConnectErrorKind::Exited, format!("its program {how} before an agent was up"))
+        };
+        if error.hint.is_empty() {
+            error.hint = hint.into();
+        }
+        error.said = self.said();
+        Verdict::Failed(Box::new(error))
+    }
+
+    fn other_platform(&mut self, status: Option<i32>) -> Option<Verdict> {
+        let machine = self
+            .notice
+            .take()
+            .filter(|_| status.is_none_or(|status| status == exit::PLATFORM || status == 255))?;
+        let platform = Platform::from_machine(&machine);
+        if let Some(platform) = platform
+            && platform != self.platform
+            && self.is_first()
+        {
+            return Some(Verdict::Again(platform));
+        }
+        let mut error = ConnectError::new(
+            ConnectErrorKind::Platform,
+            format!("its machine is {machine}, for which there is no image"),
+        );
+        error.hint = "images exist for x86_64 and aarch64".into();
+        error.said = self.said();
+        Some(Verdict::Failed(Box::new(error)))
+    }
+
+    /// Everything that was said, a stream after the other.
+    pub fn said(&mut self) -> Vec<String> {
+        // What might still have become a marker was said as well.
+        let rest = core::mem::take(&mut self.pending);
+        self.stdout.feed(&rest);
+        let mut said = self.stdout.take();
+        said.extend(self.terminal.take());
+        said.extend(self.stderr.take());
+        // Our own words are no news.
+        said.retain(|line| platform_notice(line).is_none() && !line.starts_with("[offshoot "));
+        said
+    }
+}
+
+fn position(text: &[u8], needle: &[u8]) -> Option<usize> {
+    text.windows(needle.len()).position(|window| window == needle)
+}

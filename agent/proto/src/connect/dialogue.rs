@@ -1,0 +1,506 @@
+//! What a hop's program asks and says before the agent is up, and what is done about it. Pure.
+
+use crate::error::connect::ConnectError;
+use crate::error::connect::ConnectErrorKind;
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+use offshoot_codec::Secret;
+use serde::Deserialize;
+use serde::Serialize;
+
+/// The most of an unfinished line that is kept. Of a longer one the end counts, where a prompt would stand.
+const LINE_LIMIT: usize = 4096;
+
+/// The most of a question that is quoted.
+const QUOTED: usize = 200;
+
+/// What is known of a dialogue so far, a bit each. Rules name further ones of their own.
+pub mod fact {
+    /// An answer was given.
+    pub const ANSWERED: u8 = 1;
+    /// There is a reason, should the program end.
+    pub const EXPLAINED: u8 = 2;
+}
+
+/// Why a hop comes to nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The kind of failure.
+    pub kind: ConnectErrorKind,
+    /// The reason, as a fragment of a sentence. A `%` at its end stands for what the line has before the last of the texts, or behind the only one.
+    pub detail: String,
+    /// The way out.
+    pub hint: String,
+}
+
+/// What is done.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Reaction {
+    /// Send this and a newline, once. Asked again, the answer was wrong; with no answer to give, one was needed.
+    Answer(Option<Secret>),
+    /// Send an empty line to a question, as often as asked. A line is left as it is.
+    Skip,
+    /// Remember this as the reason, should the program end; to a question there is no answer, and it is the reason at once.
+    Explain(Explanation),
+    /// Nothing, and the line is of no interest to anybody.
+    Ignore,
+    /// The same, and what was the reason so far is none any more.
+    Forget,
+    /// A name that the program goes by.
+    Name,
+    /// The way that the program would go.
+    Way,
+}
+
+/// When a rule applies: which facts have to be known, and which must not be.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct When {
+    /// All of these are known.
+    pub needs: u8,
+    /// None of these is.
+    pub lacks: u8,
+}
+
+impl When {
+    /// At any time.
+    pub const ALWAYS: When = When { needs: 0, lacks: 0 };
+    /// After an answer was given.
+    pub const ANSWERED: When = When { needs: fact::ANSWERED, lacks: 0 };
+    /// Before any answer was given.
+    pub const UNANSWERED: When = When { needs: 0, lacks: fact::ANSWERED };
+}
+
+/// One line of a dialogue. The first that fits a text is the one that acts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rule {
+    /// Whether it is about a question: an unfinished line on the terminal that ends as one does, with no echoed stars. Else it is about
+    /// a finished line, on the terminal or stderr.
+    pub asked: bool,
+    /// What is looked for: texts that stand one behind the other, any case. One that begins with a `^` stands right where the one
+    /// before it ends, or at the begin of the line; the text `@` is one of the names that the program was heard to go by, and
+    /// stands so as well. A question with a name is the first that there is since the last answer, for a host may ask in several lines,
+    /// with another's name in the last.
+    pub texts: Vec<String>,
+    /// When.
+    pub when: When,
+    /// What is known from then on.
+    pub sets: u8,
+    /// What is done.
+    pub reaction: Reaction,
+}
+
+impl Rule {
+    /// A finished line with these texts.
+    pub fn line(when: When, texts: &[&str], reaction: Reaction) -> Rule {
+        let texts = texts.iter().map(|text| (*text).to_owned()).collect();
+        Rule { asked: false, texts, when, sets: 0, reaction }
+    }
+
+    /// A question with these texts.
+    pub fn asked(when: When, texts: &[&str], reaction: Reaction) -> Rule {
+        Rule { asked: true, ..Rule::line(when, texts, reaction) }
+    }
+
+    /// A finished line with these texts explains the end of the program.
+    pub fn explain(when: When, texts: &[&str], kind: ConnectErrorKind, detail: &str, hint: &str) -> Rule {
+        let explanation = Explanation { kind, detail: detail.into(), hint: hint.into() };
+        Rule::line(when, texts, Reaction::Explain(explanation))
+    }
+}
+
+/// What the owner of a dialogue has to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Act {
+    /// Write this to the terminal.
+    Type(Secret),
+    /// Give the hop up for this reason.
+    Fail(Explanation),
+}
+
+/// The state of one dialogue.
+pub struct Dialogue {
+    rules: Vec<Rule>,
+    names: Vec<Vec<u8>>,
+    way: Option<Vec<u8>>,
+    tail: Vec<u8>,
+    /// Whether something stands on the terminal in front of the line that is not finished.
+    behind: bool,
+    facts: u8,
+    explained: Option<Explanation>,
+}
+
+impl Dialogue {
+    /// A dialogue by these rules.
+    pub fn new(rules: Vec<Rule>) -> Dialogue {
+        Dialogue {
+            rules,
+            names: Vec::new(),
+            way: None,
+            tail: Vec::new(),
+            behind: false,
+            facts: 0,
+            explained: None,
+        }
+    }
+
+    /// A dialogue from the beginning, by the rules of this one.
+    pub fn anew(&mut self) -> Dialogue {
+        Dialogue::new(core::mem::take(&mut self.rules))
+    }
+
+    /// Forgets what was to be answered: no password stays where none is asked for any more.
+    pub fn forget(&mut self) {
+        self.rules.retain(|rule| rule.reaction == Reaction::Ignore);
+    }
+
+    /// Bytes that came on the terminal.
+    pub fn terminal(&mut self, bytes: &[u8]) -> Option<Act> {
+        for byte in bytes {
+            if matches!(byte, b'\n' | b'\r') {
+                let line = core::mem::take(&mut self.tail);
+                self.behind |= !line.trim_ascii().is_empty();
+                self.line(&line);
+            } else {
+                if self.tail.len() == LINE_LIMIT {
+                    self.tail.drain(..LINE_LIMIT / 2);
+                    // What has lost its begin has none that anything could stand at.
+                    self.tail.iter_mut().take(1).for_each(|first| *first = 0);
+                }
+                self.tail.push(*byte);
+            }
+        }
+        self.prompt()
+    }
+
+    /// A finished line of stderr. Whether it may be of interest to somebody.
+    pub fn line(&mut self, line: &[u8]) -> bool {
+        let Some((rule, quoted)) = find(&self.rules, &self.names, self.facts, line, false) else {
+            return true;
+        };
+        self.facts |= rule.sets;
+        match &rule.reaction {
+            Reaction::Ignore => {}
+            Reaction::Forget => {
+                self.explained = None;
+                self.facts &= !fact::EXPLAINED;
+            }
+            Reaction::Name => self.names.push(quoted.to_vec()),
+            Reaction::Way => self.way = Some(quoted.to_vec()),
+            Reaction::Explain(why) => {
+                self.explained = Some(why.about(quoted));
+                self.facts |= fact::EXPLAINED;
+                // What ssh says for these rules alone is in the reason.
+                return !line.starts_with(b"debug1: ");
+            }
+            Reaction::Answer(_) | Reaction::Skip => return true,
+        }
+        false
+    }
+
+    /// The way that the program would go, once, when it has told that.
+    pub fn take_way(&mut self) -> Option<Vec<u8>> {
+        self.way.take()
+    }
+
+    /// Why the program ended, where it has said so.
+    pub fn explanation(&self) -> Option<&Explanation> {
+        self.explained.as_ref()
+    }
+
+    /// What is asked and was neither answered nor understood, as the reason why it goes on no more.
+    pub fn question(&self) -> Option<Explanation> {
+        let from = self.tail.len().saturating_sub(QUOTED);
+        let asked = self.tail.get(from..).unwrap_or_default().trim_ascii();
+        // Stars and steps back are the echo of an answer.
+        asked.iter().any(|byte| !b"* \x08".contains(byte)).then(|| {
+            Explanation {
+                kind: ConnectErrorKind::Question,
+                detail: "it asks something that no answer was given for: %".into(),
+                hint: "a password answers its own host's question for it alone; use a way that asks nothing"
+                    .into(),
+            }
+            .about(asked)
+        })
+    }
+
+    fn prompt(&mut self) -> Option<Act> {
+        let (rule, quoted) = find(&self.rules, &self.names, self.facts, &self.tail, true)?;
+        if self.behind && rule.texts.iter().any(|text| text == "@") {
+            return None;
+        }
+        let wrong = |kind, detail: &str, hint: &str| {
+            Act::Fail(Explanation { kind, detail: detail.into(), hint: hint.into() })
+        };
+        let act = match &rule.reaction {
+            Reaction::Answer(Some(_)) if self.facts & fact::ANSWERED != 0 => wrong(
+                ConnectErrorKind::PasswordIncorrect,
+                "the password was not accepted",
+                "check the password, and that it is the one this hop asks for",
+            ),
+            Reaction::Answer(Some(secret)) => {
+                self.facts |= fact::ANSWERED;
+                Act::Type(secret.clone())
+            }
+            Reaction::Answer(None) => wrong(
+                ConnectErrorKind::PasswordRequired,
+                "it asks for a password and none was given",
+                "give one: password() in a program, password-file=PATH or a terminal on the command line",
+            ),
+            Reaction::Explain(why) => Act::Fail(why.about(quoted)),
+            _ => Act::Type(Secret::new("")),
+        };
+        self.tail.clear();
+        self.behind = false;
+        Some(act)
+    }
+}
+
+/// The first rule that fits, and what the line says of it.
+fn find<'a>(
+    rules: &'a [Rule],
+    names: &[Vec<u8>],
+    facts: u8,
+    line: &'a [u8],
+    asked: bool,
+) -> Option<(&'a Rule, &'a [u8])> {
+    rules.iter().find_map(|rule| {
+        let When { needs, lacks } = rule.when;
+        if rule.asked != asked || facts & needs != needs || facts & lacks != 0 {
+            return None;
+        }
+        Some((rule, quoted(names, line, &rule.texts, asked)?))
+    })
+}
+
+/// What a line has before the last of these texts, or behind the only one, if they stand in it.
+fn quoted<'a>(names: &[Vec<u8>], line: &'a [u8], texts: &[String], asked: bool) -> Option<&'a [u8]> {
+    let (mut rest, mut between) = (line, line);
+    for text in texts {
+        let begins = |text: &[u8]| rest.get(..text.len()).is_some_and(|rest| rest.eq_ignore_ascii_case(text));
+        let (place, length) = match text.as_bytes() {
+            b"@" => (0, names.iter().filter(|name| begins(name)).map(Vec::len).max()?),
+            [b'^', text @ ..] => (0, begins(text).then_some(text.len())?),
+            text => (position(rest, text)?, text.len()),
+        };
+        between = rest.get(..place)?;
+        rest = rest.get(place + length..)?;
+    }
+    // A question ends as one does, and stars behind it are the echo of an answer.
+    if asked && (rest.contains(&b'*') || !matches!(line.trim_ascii_end().last(), Some(b':' | b'?'))) {
+        return None;
+    }
+    Some(if texts.len() == 1 { rest } else { between }.trim_ascii())
+}
+
+fn position(text: &[u8], needle: &[u8]) -> Option<usize> {
+    text.windows(needle.len().max(1)).position(|window| window.eq_ignore_ascii_case(needle))
+}
+
+impl From<Explanation> for ConnectError {
+    fn from(why: Explanation) -> ConnectError {
+        let mut error = ConnectError::new(why.kind, why.detail);
+        error.hint = why.hint;
+        error
+    }
+}
+
+impl Explanation {
+    fn about(&self, quoted: &[u8]) -> Explanation {
+        let mut why = self.clone();
+        if why.detail.ends_with('%') {
+            why.detail.pop();
+            why.detail.push_str(&String::from_utf8_lossy(quoted));
+        }
+        why
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asks(texts: &[&str], when: When, reaction: Reaction) -> Rule {
+        Rule::asked(when, texts, reaction)
+    }
+
+    fn kind(act: Option<Act>) -> Option<ConnectErrorKind> {
+        match act {
+            Some(Act::Fail(why)) => Some(why.kind),
+            _ => None,
+        }
+    }
+
+    fn sudo(password: Option<&str>) -> Dialogue {
+        let rules = vec![
+            asks(&["[offshoot 5f]"], When::ALWAYS, Reaction::Answer(password.map(Secret::from))),
+            Rule::explain(When::ALWAYS, &["not in the sudoers"], ConnectErrorKind::Denied, "no", ""),
+        ];
+        Dialogue::new(rules)
+    }
+
+    #[test]
+    fn a_prompt_that_arrives_in_pieces_is_answered_once() {
+        let mut dialogue = sudo(Some("pw"));
+        assert_eq!(dialogue.terminal(b"We trust you...\r\n[offsh"), None);
+        assert_eq!(dialogue.terminal(b"oot 5f] password: "), Some(Act::Type("pw".into())));
+        assert_eq!(dialogue.terminal(b"\r\nSorry, try again.\r\n"), None);
+        assert_eq!(
+            kind(dialogue.terminal(b"[offshoot 5f] password: ")),
+            Some(ConnectErrorKind::PasswordIncorrect)
+        );
+    }
+
+    #[test]
+    fn a_wrapped_and_translated_prompt_of_sudo_rs_is_recognised() {
+        for prompt in ["[sudo: [offshoot 5f] ] Password: ", "[sudo: [offshoot 5f] ] Mot de passe\u{a0}: "] {
+            assert_eq!(sudo(Some("pw")).terminal(prompt.as_bytes()), Some(Act::Type("pw".into())));
+        }
+    }
+
+    #[test]
+    fn a_prompt_without_a_password_says_that_one_is_needed() {
+        assert_eq!(
+            kind(sudo(None).terminal(b"[offshoot 5f] password: ")),
+            Some(ConnectErrorKind::PasswordRequired)
+        );
+    }
+
+    #[test]
+    fn a_password_is_not_given_to_a_later_prompt_on_the_same_terminal() {
+        let asked = |before: &str| {
+            let name = Rule::line(When::ALWAYS, &["name "], Reaction::Name);
+            let answer = |texts: &[&str]| asks(texts, When::ALWAYS, Reaction::Answer(Some("pw".into())));
+            let locked = asks(&["^Enter passphrase"], When::ALWAYS, Reaction::Skip);
+            let rules =
+                vec![name, answer(&["@", "^'s password:"]), answer(&["^(", "@", "^) ", "password"]), locked];
+            let mut dialogue = Dialogue::new(rules);
+            dialogue.line(b"name me@web1");
+            if let Some(rest) = before.strip_prefix("Enter passphrase for key 'x': ") {
+                assert_eq!(
+                    dialogue.terminal(&before.as_bytes()[..before.len() - rest.len()]),
+                    Some(Act::Type("".into()))
+                );
+                let act = dialogue.terminal([rest, "(me@WEB1) Password: "].concat().as_bytes());
+                return (act, None);
+            }
+            let all = [before, "(me@web1) Password: "].concat();
+            (dialogue.terminal(all.as_bytes()), dialogue.question())
+        };
+        for before in ["", "\r\n", "  \r\n\n", "Enter passphrase for key 'x': \r\n"] {
+            let (act, _) = asked(before);
+            assert!(matches!(act, Some(Act::Type(_))), "{before:?}: {act:?}");
+        }
+        for before in
+            ["(me@evil) x\r\n", "(me@evil) x\n", "(me@evil) x\r", "(me@evil) \n", "(me@evil) 1\n\n2\n\n", "x"]
+        {
+            let (act, question) = asked(before);
+            assert_eq!(act, None, "{before:?}");
+            assert!(question.is_some(), "{before:?}");
+        }
+    }
+
+    #[test]
+    fn echoed_stars_and_complete_lines_are_not_prompts() {
+        assert_eq!(sudo(Some("pw")).terminal(b"[offshoot 5f] password: ***"), None);
+        assert_eq!(sudo(Some("pw")).terminal(b"[offshoot 5f] password: \r\n"), None);
+        // However much stands between the text and the end of the question.
+        let long = [b"[offshoot 5f]".as_slice(), &[b'x'; 600]].concat();
+        assert_eq!(sudo(Some("pw")).terminal(&long), None);
+        assert_eq!(
+            sudo(Some("pw")).terminal(&[&long, b": ".as_slice()].concat()),
+            Some(Act::Type("pw".into()))
+        );
+    }
+
+    #[test]
+    fn the_last_of_several_prompts_on_a_line_counts() {
+        let line = b"[offshoot 5f] is what will be asked, by a host that likes to talk a lot: [offshoot 5f] password: ";
+        assert_eq!(sudo(Some("pw")).terminal(line), Some(Act::Type("pw".into())));
+    }
+
+    #[test]
+    fn the_end_of_an_overlong_line_is_matched() {
+        let filler = |length: usize| vec![b'.'; length];
+        for length in [LINE_LIMIT - 20, LINE_LIMIT, 3 * LINE_LIMIT + 7] {
+            let asked = [&filler(length)[..], b"[offshoot 5f] password: "].concat();
+            assert_eq!(sudo(Some("pw")).terminal(&asked), Some(Act::Type("pw".into())), "{length}");
+        }
+        // The text ends where a buffer might, but the line goes on.
+        let text = b"[offshoot 5f]";
+        let quoted = [&filler(LINE_LIMIT - text.len())[..], text, &filler(100)].concat();
+        assert_eq!(sudo(Some("pw")).terminal(&quoted), None);
+    }
+
+    #[test]
+    fn the_start_of_an_overlong_line_is_not_matched() {
+        for before in 0..=2 {
+            let rules = vec![asks(&["^code:"], When::ALWAYS, Reaction::Skip)];
+            let asked = [&vec![b'.'; LINE_LIMIT / 2 + before - 1][..], b"code:"].concat();
+            let filled = [&asked[..], &vec![b'.'; LINE_LIMIT / 2][..], b":"].concat();
+            assert_eq!(Dialogue::new(rules).terminal(&filled), None, "{before}");
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_only_answered_when_its_rule_applies() {
+        let rules = |when| vec![asks(&["code: "], when, Reaction::Answer(Some("pw".into())))];
+        assert_eq!(Dialogue::new(rules(When::ANSWERED)).terminal(b"code: "), None);
+        let mut once = Dialogue::new(rules(When::UNANSWERED));
+        assert_eq!(once.terminal(b"code: "), Some(Act::Type("pw".into())));
+        assert_eq!(once.terminal(b"code: "), None);
+    }
+
+    #[test]
+    fn an_unknown_prompt_is_reported_and_quoted() {
+        let mut dialogue = sudo(Some("pw"));
+        for quiet in ["", "a line\r\n", "  ", "***", "\x08 \x08"] {
+            assert_eq!((dialogue.terminal(quiet.as_bytes()), dialogue.question()), (None, None), "{quiet:?}");
+        }
+        assert_eq!(dialogue.terminal(b"\nVerification "), None);
+        assert_eq!(dialogue.terminal(b"code: "), None);
+        let why = dialogue.question().expect("something is asked");
+        assert_eq!(why.kind, ConnectErrorKind::Question);
+        assert!(why.detail.ends_with(": Verification code:"), "{}", why.detail);
+        assert_eq!((dialogue.terminal(b"\r\n"), dialogue.question()), (None, None));
+    }
+
+    #[test]
+    fn a_rule_matches_names_in_place_and_quotes_the_text_between() {
+        for (line, texts, quoted) in [
+            (
+                "me@web1: Permission denied (publickey).",
+                &["@", "^: Permission denied (", ")"][..],
+                Some("publickey"),
+            ),
+            (
+                "me@web10: Permission denied (publickey).",
+                &["@", "^: Permission denied ("],
+                Some("publickey)."),
+            ),
+            ("me@web2: Permission denied (publickey).", &["@", "^: Permission denied ("], None),
+            ("some@web1: Permission denied (publickey).", &["@", "^: Permission denied ("], None),
+            ("(you@web2) me@web1's password: ", &["@", "^'s password:"], None),
+            ("x: no", &["^", ": "], Some("x")),
+            ("only: the rest", &["^Only:"], Some("the rest")),
+            ("before only: the rest", &["^only:"], None),
+            ("a b", &["b", "a"], None),
+        ] {
+            let name = Rule::line(When::ALWAYS, &["^name "], Reaction::Name);
+            let rule = Rule::explain(When::ALWAYS, texts, ConnectErrorKind::Denied, "%", "");
+            let mut dialogue = Dialogue::new(vec![name, rule]);
+            assert!(!dialogue.line(b"name me@web1") && !dialogue.line(b"name me@web10"));
+            dialogue.line(line.as_bytes());
+            let found = dialogue.explanation().map(|why| why.detail.as_str());
+            let quoted = quoted.map(|quoted| if texts.len() == 2 && texts[0] == "@" { "" } else { quoted });
+            assert_eq!(found, quoted, "{line:?} {texts:?}");
+        }
+    }
+
+    #[test]
+    fn a_known_line_explains_the_failure() {
+        let mut dialogue = sudo(None);
+        dialogue.line(b"mallory is not in the sudoers file.  This incident will be reported.");
+        assert_eq!(dialogue.explanation().map(|why| why.kind), Some(ConnectErrorKind::Denied));
+    }
+}

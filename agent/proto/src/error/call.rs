@@ -1,0 +1,53 @@
+use crate::error::Error;
+use alloc::string::ToString;
+use core::convert::Infallible;
+use core::fmt;
+use serde::Deserialize;
+use serde::Serialize;
+
+/// Why a call has no value: the function returned its own error, or the call itself failed. It can be sent on, as a part of a result for
+/// instance.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum CallError<E = Infallible> {
+    /// The function ran and returned this.
+    Function(E),
+    /// The function did not run, or what it returned did not arrive.
+    Failed(Error),
+}
+
+impl<E> CallError<E> {
+    /// The function's own error, if it is that.
+    pub fn function(self) -> Option<E> {
+        match self {
+            CallError::Function(error) => Some(error),
+            CallError::Failed(_) => None,
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for CallError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CallError::Function(error) => error.fmt(f),
+            CallError::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+// Not for errors alone: a function may fail with a text.
+impl<E: fmt::Debug + fmt::Display> core::error::Error for CallError<E> {}
+
+impl<E> From<Error> for CallError<E> {
+    fn from(error: Error) -> Self {
+        CallError::Failed(error)
+    }
+}
+
+impl<E: fmt::Display> From<CallError<E>> for Error {
+    fn from(error: CallError<E>) -> Error {
+        match error {
+            CallError::Function(error) => Error::Function(error.to_string()),
+            CallError::Failed(error) => error,
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! What can go wrong, said once: every message names the context or hop, the reason, and where there is one, the way
+//! out.
+pub mod call;
+pub mod connect;
+pub mod dead_letter;
+mod io;
+pub mod reason;
+
+use crate::error::connect::ConnectError;
+use crate::error::reason::Reason;
+use crate::text;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::string::ToString;
+use core::fmt;
+use offshoot_codec::CodecError;
+use serde::Deserialize;
+use serde::Serialize;
+
+/// The result of most things here.
+pub type Result<T, E = Error> = core::result::Result<T, E>;
+
+/// Why something could not be done. Travels between contexts as it is. `{:?}` shows the same sentence as `{}`: it is what a `main` prints that
+/// returns it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Error {
+    /// A hop could not be taken.
+    Connect(Box<ConnectError>),
+    /// A message came back: its context could not be reached or did not want it.
+    Undelivered {
+        /// The context it was for, by name and number.
+        #[serde(deserialize_with = "text::read")]
+        context: String,
+        /// Which rule or event returned it.
+        reason: Reason,
+        /// The context that decided, and the particulars.
+        #[serde(deserialize_with = "text::read")]
+        detail: String,
+    },
+    /// The function is not compiled into the agent that runs in the context.
+    NoSuchFunction {
+        /// The context that was asked.
+        #[serde(deserialize_with = "text::read")]
+        context: String,
+        /// The full name of the function.
+        #[serde(deserialize_with = "text::read")]
+        function: String,
+    },
+    /// The function panicked; the context lives on.
+    Panicked {
+        /// The context in which it ran.
+        #[serde(deserialize_with = "text::read")]
+        context: String,
+        /// What it said, with the place.
+        #[serde(deserialize_with = "text::read")]
+        message: String,
+    },
+    /// A value could not be sent or understood.
+    Codec {
+        /// The context of the other side.
+        #[serde(deserialize_with = "text::read")]
+        context: String,
+        /// Which of the two, and what the codec found.
+        #[serde(deserialize_with = "text::read")]
+        detail: String,
+    },
+    /// A wait ended before its answer came.
+    TimedOut {
+        /// The context that did not answer.
+        #[serde(deserialize_with = "text::read")]
+        context: String,
+        /// How long was waited, in milliseconds.
+        after_ms: u64,
+    },
+    /// It was given up: by whoever had asked for it, or by this program itself.
+    Cancelled {
+        /// The context that was asked, or that was doing it.
+        #[serde(deserialize_with = "text::read")]
+        context: String,
+    },
+    /// An earlier call of the same chain has failed, so this one was not run.
+    Chain {
+        /// The context.
+        #[serde(deserialize_with = "text::read")]
+        context: String,
+        /// The function that failed.
+        #[serde(deserialize_with = "text::read")]
+        function: String,
+        /// How it failed.
+        #[serde(deserialize_with = "text::read")]
+        detail: String,
+    },
+    /// A program could not be started in a context.
+    Spawn {
+        /// The context in which it was tried.
+        #[serde(deserialize_with = "text::read")]
+        context: String,
+        /// The program.
+        #[serde(deserialize_with = "text::read")]
+        program: String,
+        /// The operating system's number for the reason.
+        errno: i32,
+        /// The operating system's text for the reason.
+        #[serde(deserialize_with = "text::read")]
+        detail: String,
+    },
+    /// A program did not end by itself but was ended by the agent of its context. Whatever status it gave says nothing about
+    /// its work.
+    Ended {
+        /// The context in which it ran.
+        #[serde(deserialize_with = "text::read")]
+        context: String,
+        /// Why.
+        reason: Reason,
+        /// The particulars, if there are any.
+        #[serde(deserialize_with = "text::read")]
+        detail: String,
+    },
+    /// The router has been shut down.
+    ShutDown,
+    /// The images of the agent are missing or damaged.
+    Image(#[serde(deserialize_with = "text::read")] String),
+    /// A system call failed on this side.
+    System {
+        /// What was tried.
+        #[serde(deserialize_with = "text::read")]
+        action: String,
+        /// The operating system's text for the reason.
+        #[serde(deserialize_with = "text::read")]
+        detail: String,
+    },
+    /// The error of a function, flattened to its text where its type is not known.
+    Function(#[serde(deserialize_with = "text::read")] String),
+}
+
+impl Error {
+    /// A system call failed on this side while `action` was tried.
+    pub fn system(action: impl Into<String>, error: impl fmt::Display) -> Error {
+        Error::System { action: action.into(), detail: error.to_string() }
+    }
+
+    /// This error as one about the context called `name`, from which or about which it came: the node that returned a message
+    /// may have forgotten the name, and whoever failed to answer may give another's.
+    pub fn naming(mut self, name: &str) -> Error {
+        match &mut self {
+            Error::Undelivered { context, .. }
+            | Error::NoSuchFunction { context, .. }
+            | Error::Panicked { context, .. }
+            | Error::Codec { context, .. }
+            | Error::TimedOut { context, .. }
+            | Error::Cancelled { context }
+            | Error::Chain { context, .. }
+            | Error::Ended { context, .. }
+            | Error::Spawn { context, .. } => *context = name.into(),
+            Error::Connect(error) => error.context = name.into(),
+            Error::ShutDown | Error::Image(_) | Error::System { .. } | Error::Function(_) => {}
+        }
+        self
+    }
+
+    /// The details, where this is about a hop that could not be taken.
+    pub fn as_connect(&self) -> Option<&ConnectError> {
+        match self {
+            Error::Connect(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// What can be done about a missing function, for whoever reads the error: that is never a small agent.
+const WAY_TO_A_FUNCTION: &str = match cfg!(panic = "immediate-abort") {
+    true => "",
+    false => {
+        "; send this program itself (Router::builder().own_image()), or build an agent that has it (cargo xtask build-agent \
+         --manifest-path YOURS/Cargo.toml) and name it (.package(...))"
+    }
+};
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Connect(error) => error.fmt(f),
+            Error::Undelivered { context, reason, detail } => write!(f, "{context}: {reason}: {detail}"),
+            Error::NoSuchFunction { context, function } => {
+                write!(f, "{context}: its agent has no function {function}{WAY_TO_A_FUNCTION}")
+            }
+            Error::Panicked { context, message } => write!(f, "{context}: the function panicked: {message}"),
+            Error::Codec { context, detail } => write!(f, "{context}: {detail}"),
+            Error::TimedOut { context, after_ms } => write!(f, "{context}: no answer within {after_ms} ms"),
+            Error::Cancelled { context } => write!(f, "{context}: given up before it was done"),
+            Error::Chain { context, function, detail } => {
+                write!(f, "{context}: not run, for {function} failed before it in the same chain: {detail}")
+            }
+            Error::Spawn { context, program, detail, .. } => write!(f, "{context}: {program}: {detail}"),
+            Error::Ended { context, reason, detail } => {
+                let colon = if detail.is_empty() { "" } else { ": " };
+                write!(f, "{context}: the program was ended by its agent: {reason}{colon}{detail}")
+            }
+            Error::ShutDown => f.write_str("the router has been shut down"),
+            Error::Image(detail) => f.write_str(detail),
+            Error::System { action, detail } => write!(f, "{action}: {detail}"),
+            Error::Function(text) => f.write_str(text),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Error {
+        Error::Connect(Box::new(error))
+    }
+}
+
+/// A codec error about what `context` sent.
+pub fn codec_error(context: &str, error: CodecError) -> Error {
+    let after = match error.is_of_type() {
+        true => {
+            ": types with serde's `untagged`, `tag` or `flatten`, and the values of serde_json, cannot be sent, whoever reads \
+             them; send one that says what it is"
+        }
+        false => "; are both sides built from the same source?",
+    };
+    of_codec(context, error, "a value could not be understood: ", after)
+}
+
+/// A codec error about what was to be sent from or to `context`.
+pub fn unsent(context: &str, error: CodecError) -> Error {
+    of_codec(context, error, "a value could not be sent: ", "")
+}
+
+fn of_codec(context: &str, error: CodecError, before: &str, after: &str) -> Error {
+    if error.is_too_large() {
+        return Error::Undelivered { context: context.into(), reason: Reason::TooLarge, detail: error.0 };
+    }
+    Error::Codec { context: context.into(), detail: [before, &error.0, after].concat() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CallError, ConnectErrorKind, ContextId, DeadLetter};
+    use offshoot_codec as codec;
+
+    const HOSTILE: &str = "a\u{1b}]52;c;AAAA\u{7}\u{9b}2J\u{202e}b\r\u{2028}\0\u{e0041}";
+
+    /// One error of each kind, with hostile text wherever a text can be.
+    fn errors() -> Vec<Error> {
+        let text = || HOSTILE.to_owned();
+        let mut connect = ConnectError::new(ConnectErrorKind::Exited, HOSTILE);
+        (connect.context, connect.hop, connect.hint) = (text(), text(), text());
+        connect.said = vec![text(), text()];
+        let (context, detail) = (text, text);
+        vec![
+            connect.into(),
+            Error::Undelivered { context: context(), reason: Reason::Lost, detail: detail() },
+            Error::NoSuchFunction { context: context(), function: text() },
+            Error::Panicked { context: context(), message: text() },
+            Error::Codec { context: context(), detail: detail() },
+            Error::TimedOut { context: context(), after_ms: 1 },
+            Error::Cancelled { context: context() },
+            Error::Chain { context: context(), function: text(), detail: detail() },
+            Error::Spawn { context: context(), program: text(), errno: 2, detail: detail() },
+            Error::ShutDown,
+            Error::Image(text()),
+            Error::System { action: text(), detail: detail() },
+            Error::Function(text()),
+        ]
+    }
+
+    fn assert_harmless(text: &str) {
+        assert!(!text.chars().any(text::is_harmful), "{text:?}");
+    }
+
+    #[test]
+    fn a_received_error_is_sanitized_in_every_representation() {
+        for error in errors() {
+            let arrived: Error = codec::from_bytes(&codec::to_bytes(&error).unwrap()).unwrap();
+            assert_harmless(&arrived.to_string());
+            assert_harmless(&format!("{arrived:?}"));
+            assert_eq!(std::mem::discriminant(&arrived), std::mem::discriminant(&error));
+            if let Error::Connect(connect) = &arrived {
+                connect.said.iter().for_each(|line| assert_harmless(line));
+                assert_eq!(connect.said.len(), 2);
+                for text in [&connect.context, &connect.hop, &connect.detail, &connect.hint] {
+                    assert_harmless(text);
+                }
+            }
+            let call: CallError<Error> = CallError::Failed(error);
+            let arrived: CallError<Error> = codec::from_bytes(&codec::to_bytes(&call).unwrap()).unwrap();
+            assert_harmless(&arrived.to_string());
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_local_dead_letter_is_sanitized() {
+        let letter = DeadLetter { reason: Reason::Lost, by: ContextId::ROOT, text: HOSTILE.into() };
+        assert_harmless(&letter.into_error("web1", "web1").to_string());
+    }
+
+    #[test]
+    fn a_multi_line_text_becomes_one_readable_line() {
+        let error = Error::Panicked { context: "web1".into(), message: "left: 1\n right: 2".into() };
+        let arrived: Error = codec::from_bytes(&codec::to_bytes(&error).unwrap()).unwrap();
+        assert_eq!(arrived.to_string(), "web1: the function panicked: left: 1  right: 2");
+    }
+
+    #[test]
+    fn a_dead_letter_names_the_node_that_sent_it() {
+        for (by, text, expected) in [
+            (4, "", "ssh.web1: its time is over: said ssh.web1"),
+            (4, "too late", "ssh.web1: its time is over: too late (said ssh.web1)"),
+            (0, "", "ssh.web1: its time is over: said the controller"),
+        ] {
+            let letter = DeadLetter { reason: Reason::Late, by: ContextId(by), text: text.into() };
+            assert_eq!(letter.into_error("ssh.web1", "ssh.web1").to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_codec_error_distinguishes_encoding_from_decoding() {
+        let error = || CodecError("a bool of 7".into());
+        assert_eq!(unsent("web1", error()).to_string(), "web1: a value could not be sent: a bool of 7");
+        let text = codec_error("web1", error()).to_string();
+        assert!(text.starts_with("web1: a value could not be understood: a bool of 7; are"), "{text}");
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(untagged)]
+    #[expect(dead_code, reason = "it cannot be read")]
+    enum Loose {
+        Number(u8),
+        Text(String),
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "it cannot be read")]
+    struct Rules {
+        name: String,
+        first: Loose,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(tag = "kind")]
+    #[expect(dead_code, reason = "it cannot be read")]
+    enum Tagged {
+        One { value: u8 },
+    }
+
+    #[test]
+    fn only_the_unsupported_type_is_named() {
+        let bytes = codec::to_bytes(&("x", 7u8)).unwrap();
+        let told = [
+            codec::from_bytes::<Rules>(&bytes).map(drop),
+            codec::from_bytes::<(Rules, u8)>(&bytes).map(drop),
+            codec::from_bytes::<Vec<Rules>>(&[&[1], &bytes[..]].concat()).map(drop),
+        ];
+        for told in told {
+            let text = codec_error("web1", told.unwrap_err()).to_string();
+            assert!(
+                text.starts_with("web1: a value could not be understood: Rules has a type that does"),
+                "{text}"
+            );
+            assert!(text.contains("`untagged`") && !text.contains("same source"), "{text}");
+        }
+        for told in
+            [codec::from_bytes::<Loose>(&bytes).map(drop), codec::from_bytes::<Tagged>(&bytes).map(drop)]
+        {
+            let text = codec_error("web1", told.unwrap_err()).to_string();
+            assert!(text.contains("`untagged`") && !text.contains("same source"), "{text}");
+        }
+        // A named type that was read to its end has nothing to do with what follows.
+        let text = codec::from_bytes::<(Option<Error>, Loose)>(&[0, 7]).unwrap_err().to_string();
+        assert_eq!(text, "a type that does not say what comes");
+    }
+}

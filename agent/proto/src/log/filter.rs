@@ -1,0 +1,431 @@
+//! Which log records are wanted: by where they come from, and how important they are.
+//!
+//! A filter is read from text where it is made, and travels in a form that is read with a handful of instructions where records
+//! are made: an agent holds no parser. It never fails there: what it cannot read admits nothing.
+
+use crate::error::Error;
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
+use serde::Deserialize;
+use serde::Serialize;
+
+/// The words for levels, by their numbers.
+const LEVELS: [&str; 7] = ["off", "error", "warn", "info", "debug", "trace", "io"];
+
+/// The number of the most detailed level of records.
+const TRACE: u8 = 5;
+
+/// The number of the level at which the frames of this process show as well.
+const IO: u8 = 6;
+
+/// Where the records of frames come from.
+pub const IO_TARGET: &str = "offshoot::io";
+
+/// The variable that says what is logged, where a program does not.
+pub const LOG_VARIABLE: &str = "OFFSHOOT_LOG";
+
+/// The longest text, in bytes: it travels in one frame with other things.
+const LIMIT: usize = 4096;
+
+/// Which log records are wanted, in the usual syntax: `warn,my_agent::disk=debug,other=off`.
+///
+/// Pieces are separated by commas. `TARGET=LEVEL` is about the records whose target begins with `TARGET`; the longest that fits
+/// one decides. A `LEVEL` alone is about all others, which without one are off; a `TARGET` alone means all of its records. The
+/// levels are `off`, `error`, `warn`, `info`, `debug`, `trace`, and `io`: as `trace`, and where that is the level of the target
+/// `offshoot::io`, as in `io` or `warn,offshoot::io=io`, the header of each frame that this process sends and receives is
+/// logged as well. What an agent prints is at level `info`, with the targets `stdout` and `stderr`.
+///
+/// ```
+/// # use offshoot_agent::Filter;
+/// let filter: Filter = "warn,my_agent::disk=debug,other=off".parse()?;
+/// assert_eq!(filter.to_string(), "my_agent::disk=debug,other=off,warn");
+/// assert!("warn,disk=loud".parse::<Filter>().is_err());
+/// # Ok::<(), offshoot_agent::FilterError>(())
+/// ```
+// The text as it travels: `TARGET=NUMBER` by commas, longest target first.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Filter(String);
+
+impl Filter {
+    /// Records of all targets up to a level: 0 none, 1 error, 2 warn, 3 info, 4 debug, 5 trace; from 6 on frames as well.
+    #[must_use]
+    pub fn up_to(level: u8) -> Filter {
+        let level = char::from(b'0' + level.min(IO));
+        Filter(String::from_iter(['=', level]))
+    }
+
+    /// The number of the most detailed level that is wanted from a target.
+    #[must_use]
+    pub fn level_of(&self, target: &str) -> u8 {
+        for piece in self.0.as_bytes().split(|byte| *byte == b',') {
+            if let [name @ .., b'=', level] = piece
+                && target.as_bytes().starts_with(name)
+            {
+                return level.wrapping_sub(b'0');
+            }
+        }
+        0
+    }
+
+    /// As it travels.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The same, in bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// One that has travelled.
+    pub fn from_bytes(bytes: Vec<u8>) -> Filter {
+        Filter(String::from_utf8(bytes).unwrap_or_default())
+    }
+
+    /// The level of what no target of it fits, where it says one.
+    #[must_use]
+    pub fn others(&self) -> Option<u8> {
+        self.directives().find(|(target, _)| target.is_empty()).map(|(_, level)| level)
+    }
+
+    /// The same with another level for what none of its targets fits.
+    #[must_use]
+    pub fn with_others(&self, level: u8) -> Filter {
+        let mut pieces: Vec<String> = self
+            .directives()
+            .filter(|(target, _)| !target.is_empty())
+            .map(|(target, level)| format!("{target}={level}"))
+            .collect();
+        pieces.push(Filter::up_to(level).0);
+        Filter(pieces.join(","))
+    }
+
+    /// Its targets with the numbers of their levels, the longest first; at last the empty one for all others, if it has one.
+    pub fn directives(&self) -> impl Iterator<Item = (&str, u8)> {
+        self.0.split(',').filter_map(|piece| {
+            let (target, level) = piece.rsplit_once('=')?;
+            Some((target, level.parse().ok()?))
+        })
+    }
+
+    /// Whether the frames of this process are to be logged.
+    #[must_use]
+    pub fn shows_frames(&self) -> bool {
+        self.level_of(IO_TARGET) >= IO
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (target, level) in self.directives() {
+            let equals = if target.is_empty() { "" } else { "=" };
+            let level = LEVELS.get(usize::from(level)).unwrap_or(&"?");
+            write!(f, "{separator}{target}{equals}{level}")?;
+            separator = ",";
+        }
+        if separator.is_empty() { f.write_str("off") } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Filter({self})")
+    }
+}
+
+fn level_named(word: &str) -> Option<u8> {
+    let named = LEVELS.iter().position(|level| level.eq_ignore_ascii_case(word)).map(|level| level as u8);
+    named.or_else(|| word.parse().ok().filter(|level| *level <= TRACE))
+}
+
+/// Returns true if a word is one of the levels with a letter or two too many, too few, wrong or exchanged.
+fn is_misspelt(word: &str, level: &str) -> bool {
+    let (word, level) = (word.to_ascii_lowercase().into_bytes(), level.as_bytes());
+    if level.len() < 3 || !word.iter().all(u8::is_ascii_alphabetic) || word.len() > 16 {
+        return false;
+    }
+    // A word that begins with a level is its plural, its noun or the like.
+    if level.len() > 3 && word.len() > level.len() && word.starts_with(level) {
+        return true;
+    }
+    let most = if level.len() > 4 { 2 } else { 1 };
+    // How many such steps lead from each beginning of the one to each of the other.
+    let mut rows = vec![vec![0; level.len() + 1]; word.len() + 1];
+    for at in 0..=word.len() {
+        for to in 0..=level.len() {
+            let Some((at_before, to_before)) = at.checked_sub(1).zip(to.checked_sub(1)) else {
+                rows[at][to] = at + to;
+                continue;
+            };
+            let other = usize::from(word[at_before] != level[to_before]);
+            let mut steps = (rows[at_before][to_before] + other)
+                .min(rows[at_before][to] + 1)
+                .min(rows[at][to_before] + 1);
+            let exchanged =
+                at > 1 && to > 1 && word[at - 2] == level[to - 1] && word[at - 1] == level[to - 2];
+            if exchanged {
+                steps = steps.min(rows[at - 2][to - 2] + 1);
+            }
+            rows[at][to] = steps;
+        }
+    }
+    (1..=most).contains(&rows[word.len()][level.len()])
+}
+
+impl FromStr for Filter {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Filter, FilterError> {
+        let mut wanted: Vec<(&str, u8)> = Vec::new();
+        for piece in text.split(',').map(str::trim).filter(|piece| !piece.is_empty()) {
+            let wrong = |why| Err(FilterError { piece: crate::text::shortened(piece, 80).into(), why });
+            let (target, level) = match piece.split_once('=') {
+                Some((target, word)) => match level_named(word.trim()) {
+                    Some(level) => (target.trim(), level),
+                    None => {
+                        return wrong(
+                            "what is behind = is no level: off, error, warn, info, debug, trace or io",
+                        );
+                    }
+                },
+                None => level_named(piece).map_or((piece, TRACE), |level| ("", level)),
+            };
+            if !piece.contains('=') && LEVELS.iter().any(|level| is_misspelt(target, level)) {
+                return wrong(
+                    "it is no level: off, error, warn, info, debug, trace or io. A target of that name is \
+                     written NAME=trace",
+                );
+            }
+            if piece.contains(['[', '{']) {
+                return wrong("only targets can be filtered, not spans or fields");
+            }
+            if target.is_empty() && piece.contains('=') {
+                return wrong("there is no target before =");
+            }
+            let fit = |letter: char| letter.is_alphanumeric() || "_:-./".contains(letter);
+            if !target.chars().all(fit) {
+                return wrong("a target is a path of names, such as my_agent::disk");
+            }
+            wanted.retain(|(other, _)| *other != target);
+            wanted.push((target, level));
+        }
+        wanted.sort_by_key(|(target, _)| core::cmp::Reverse(target.len()));
+        let pieces: Vec<String> = wanted.iter().map(|(target, level)| format!("{target}={level}")).collect();
+        let text = pieces.join(",");
+        if text.len() > LIMIT {
+            let piece = wanted.first().map_or("", |(target, _)| crate::text::shortened(target, 80)).into();
+            return Err(FilterError {
+                piece,
+                why: "all of it together is longer than 4096 bytes; its longest target",
+            });
+        }
+        Ok(Filter(text))
+    }
+}
+
+/// Why a text is no filter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FilterError {
+    piece: String,
+    why: &'static str,
+}
+
+impl FilterError {
+    /// The piece that is wrong.
+    #[must_use]
+    pub fn piece(&self) -> &str {
+        &self.piece
+    }
+}
+
+impl fmt::Display for FilterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\": {}", self.piece, self.why)
+    }
+}
+
+impl core::error::Error for FilterError {}
+
+impl From<FilterError> for Error {
+    fn from(error: FilterError) -> Error {
+        Error::System { action: "reading a log filter".into(), detail: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(text: &str) -> Filter {
+        text.parse().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn the_longest_matching_target_decides() {
+        let filter = filter("warn, my_agent=info ,my_agent::disk=debug,other=off,my_agent::disk::raw=error");
+        for (target, level) in [
+            ("anything", 2),
+            ("my", 2),
+            ("my_agent", 3),
+            ("my_agent::net", 3),
+            ("my_agent::disk", 4),
+            ("my_agent::disk::sector", 4),
+            ("my_agent::disk::raw", 1),
+            ("other", 0),
+            ("other::thing", 0),
+            ("", 2),
+        ] {
+            assert_eq!(filter.level_of(target), level, "{target}");
+        }
+    }
+
+    #[test]
+    fn unnamed_targets_are_off_and_a_bare_target_means_trace() {
+        let filter = filter("my_agent");
+        assert_eq!((filter.level_of("my_agent::disk"), filter.level_of("other")), (5, 0));
+        assert_eq!((filter.others(), filter.with_others(2).level_of("other")), (None, 2));
+        assert_eq!(filter.with_others(2).level_of("my_agent"), 5);
+        for nothing in ["", " , ,", "off", "0"] {
+            assert_eq!(self::filter(nothing).level_of("my_agent"), 0, "{nothing:?}");
+        }
+        assert_eq!(Filter::default().to_string(), "off");
+    }
+
+    #[test]
+    fn a_misspelt_level_is_refused_instead_of_read_as_a_target() {
+        for text in [
+            "debgu",
+            "DEBGU",
+            "warn,debg",
+            "inof",
+            "inf",
+            "warnn",
+            "warning",
+            "errors",
+            "eror",
+            "tarce",
+            "trac",
+            "of",
+            "offf",
+            "wran",
+            "infos",
+            "traces",
+            "debugging",
+            "my_agent=info,errror",
+        ] {
+            let error = text.parse::<Filter>().expect_err(text).to_string();
+            assert!(error.contains("it is no level") && error.contains("NAME=trace"), "{error}");
+        }
+        for text in [
+            "my_agent",
+            "offshoot",
+            "net",
+            "disk",
+            "warn_me",
+            "info::disk",
+            "stdout",
+            "stderr",
+            "a",
+            "debgu=trace",
+            "tower",
+        ] {
+            assert!(text.parse::<Filter>().is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_later_directive_replaces_an_earlier_one() {
+        let filter = filter("warn,a=info,trace,a=off");
+        assert_eq!((filter.level_of("a"), filter.level_of("b")), (0, 5));
+    }
+
+    #[test]
+    fn levels_are_words_in_any_case_or_numbers() {
+        for (number, word) in LEVELS.iter().enumerate() {
+            assert_eq!(filter(&word.to_uppercase()).level_of("x"), number as u8);
+        }
+        assert_eq!(filter("3").level_of("x"), 3);
+        for level in 0..=6 {
+            assert_eq!(filter(&Filter::up_to(level).to_string()), Filter::up_to(level));
+        }
+        assert_eq!(Filter::up_to(200), Filter::up_to(6));
+    }
+
+    #[test]
+    fn frames_are_shown_only_if_their_target_has_level_io() {
+        for (text, shown) in [
+            ("io", true),
+            ("warn,offshoot=io", true),
+            ("warn,offshoot::io=io", true),
+            ("trace", false),
+            ("io,offshoot=trace", false),
+            ("my_agent=io", false),
+        ] {
+            assert_eq!(filter(text).shows_frames(), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_invalid_directive() {
+        for (text, piece, why) in [
+            ("warn,disk=loud,other=off", "disk=loud", "no level"),
+            ("warn,disk=,other=off", "disk=", "no level"),
+            ("=debug", "=debug", "no target"),
+            ("warn,my agent=debug", "my agent=debug", "path of names"),
+            ("info,a[span{x=1}]=debug", "a[span{x=1}]=debug", "no level"),
+            ("info,a[span]=debug", "a[span]=debug", "not spans"),
+            ("warn,a=b=info", "a=b=info", "no level"),
+            ("7", "", ""),
+        ] {
+            match text.parse::<Filter>() {
+                Ok(_) => assert_eq!(piece, "", "{text}"),
+                Err(error) => {
+                    assert_eq!(error.piece(), piece, "{text}");
+                    assert!(error.to_string().contains(why), "{error}");
+                    assert!(Error::from(error).to_string().contains("log filter"));
+                }
+            }
+        }
+        let long: String = (0..1000).map(|number| format!("target_{number}=info,")).collect();
+        assert!(long.parse::<Filter>().unwrap_err().to_string().contains("4096"));
+    }
+
+    /// Texts of every kind, by a small generator: reading never fails otherwise than with an error, and what was read is read
+    /// again from how it is shown.
+    #[test]
+    fn any_text_parses_or_fails_and_a_filter_round_trips() {
+        const PIECES: [&str; 14] =
+            ["warn", "=", ",", "a", "::", "a::b", "off", "io", "trace", " ", "[", "\u{e9}", "9", "="];
+        let mut seed = 7_u64;
+        let mut read = 0;
+        for _ in 0..20_000 {
+            let mut text = String::new();
+            for _ in 0..8 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                text.push_str(PIECES[(seed >> 40) as usize % PIECES.len()]);
+            }
+            if let Ok(filter) = text.parse::<Filter>() {
+                read += 1;
+                assert_eq!(filter.to_string().parse::<Filter>().as_ref(), Ok(&filter), "{text}");
+                assert_eq!(Filter::from_bytes(filter.bytes().to_vec()), filter);
+                assert!(filter.level_of("a::b::c") <= IO && filter.level_of("") <= IO);
+            }
+        }
+        assert!(read > 1000, "{read}");
+    }
+
+    #[test]
+    fn a_filter_from_damaged_bytes_does_not_panic() {
+        for bytes in [&b"\xff\xff=5"[..], b"====", b"=", b",,", b"a", b"=55", b"5"] {
+            let filter = Filter::from_bytes(bytes.to_vec());
+            let _ = (filter.level_of("a"), filter.to_string(), filter.others());
+        }
+        assert_eq!(Filter::from_bytes(b"\xff=5".to_vec()).level_of("a"), 0);
+    }
+}

@@ -1,0 +1,13 @@
+//! Messages between nodes, one file for each conversation. The frames that carry them are in [`wire`](crate::wire).
+
+pub mod boot;
+pub mod call;
+pub mod chain;
+pub mod channel;
+pub mod connect;
+pub mod detach;
+pub mod exec;
+pub mod handshake;
+pub mod outcome;
+pub mod record;
+pub mod routes;

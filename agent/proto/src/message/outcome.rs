@@ -1,0 +1,73 @@
+use crate::error::Error;
+use crate::error::codec_error;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec;
+use alloc::vec::Vec;
+use offshoot_codec as codec;
+use offshoot_codec::CodecError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The first byte of a reply.
+#[derive(Copy, Clone, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Outcome {
+    Value = 0,
+    /// The function's own error: the length of its text, the text, the error.
+    Error = 1,
+    Failed = 2,
+}
+
+pub fn tagged(outcome: Outcome, bytes: Vec<u8>) -> Vec<u8> {
+    let mut reply = bytes;
+    reply.insert(0, outcome as u8);
+    reply
+}
+
+/// A reply that says the call itself failed.
+pub fn failed(error: &Error) -> Vec<u8> {
+    codec::own_behind(vec![Outcome::Failed as u8], error)
+}
+
+/// Whether that is what a reply says.
+pub fn is_failed(reply: &[u8]) -> bool {
+    reply.first() == Some(&(Outcome::Failed as u8))
+}
+
+/// A reply with a value that is not a function's.
+pub fn value<T: Serialize>(value: &T) -> Vec<u8> {
+    codec::own_behind(vec![Outcome::Value as u8], value)
+}
+
+/// Why a reply has no value, as a text; none where it has one.
+pub fn failure_of(reply: &[u8]) -> Option<String> {
+    match reply.split_first() {
+        Some((&tag, _)) if tag == Outcome::Value as u8 => None,
+        Some((&tag, bytes)) if tag == Outcome::Error as u8 => Some(
+            split_error(bytes)
+                .map_or_else(String::new, |(text, _)| String::from_utf8_lossy(text).into_owned()),
+        ),
+        Some((_, bytes)) => {
+            Some(codec::from_own::<Error>(bytes).map_or_else(|error| error.0, |error| error.to_string()))
+        }
+        None => Some(String::new()),
+    }
+}
+
+pub fn split_error(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))
+}
+
+/// What a reply says, where only this crate's errors are possible.
+pub fn read_value<T: DeserializeOwned>(context: &str, reply: &[u8]) -> Result<T, Error> {
+    let codec = |error| codec_error(context, error);
+    match reply.split_first() {
+        Some((&tag, bytes)) if tag == Outcome::Value as u8 => codec::from_bytes(bytes).map_err(codec),
+        Some((&tag, bytes)) if tag == Outcome::Failed as u8 => {
+            Err(codec::from_own::<Error>(bytes).map_err(codec)?)
+        }
+        _ => Err(codec(CodecError("an empty or unknown reply".into()))),
+    }
+}

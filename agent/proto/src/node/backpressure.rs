@@ -1,0 +1,266 @@
+//! Back-pressure between neighbours.
+//!
+//! A node does not stop reading a link because one of those behind another is slow: everybody else's frames come over
+//! the same link. It asks the neighbours from whom frames for the slow one come to hold those back (`Choke`), who ask
+//! theirs in turn when more arrives, up to the nodes where the flows begin; and it lets them go on (`Free`) when the
+//! link has drained. What a node holds for a link is then [`HIGH`] and what was on its way. The flows of this node
+//! itself stop earlier, at [`OWN`].
+//!
+//! A child that does not hold back, or that makes this node answer more than it takes, is not read from while more than
+//! [`CAUSED`] bytes wait because of it. That needs no good will. The parent is always read from.
+
+use crate::collections::index_map::Map;
+use crate::id::ContextId;
+use crate::id::FlowKey;
+use crate::id::LinkId;
+use crate::node::event::Event;
+use crate::node::machine::Node;
+use crate::node::send_queue::Pushed;
+use crate::wire::Frame;
+use crate::wire::Kind;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// How much may wait for a link before neighbours are asked to hold back.
+pub const HIGH: usize = 1 << 20;
+
+/// How much may wait for a link when they are let go on.
+pub const LOW: usize = 256 << 10;
+
+/// How much may wait for a link before flows of this node wait instead.
+pub const OWN: usize = 256 << 10;
+
+/// How much may wait because of one child before it is not read from.
+pub const CAUSED: usize = 2 << 20;
+
+/// How much may wait because of all children before each of them has only [`CAUSED_EACH`].
+pub const CAUSED_BY_ALL: usize = 16 << 20;
+
+/// See [`CAUSED_BY_ALL`].
+pub const CAUSED_EACH: usize = 64 << 10;
+
+/// Contexts for which a neighbour was asked to hold back.
+pub struct Told {
+    pub link: LinkId,
+    pub all: bool,
+    /// Each with 1 where it is looked at when the link has room; the others when what goes to them is taken again.
+    pub some: Map<ContextId, u32>,
+    /// Those that are.
+    open: Vec<ContextId>,
+}
+
+impl Told {
+    /// It is looked at when the link has room.
+    fn look_at(&mut self, id: ContextId) {
+        if let Some(open) = self.some.get_mut(&id).filter(|open| **open == 0) {
+            *open = 1;
+            self.open.push(id);
+        }
+    }
+}
+
+/// The most contexts that one frame names.
+const NAMES: usize = 8192;
+
+fn names(contexts: &[ContextId]) -> impl Iterator<Item = Vec<u8>> {
+    contexts.chunks(NAMES).map(|some| some.iter().flat_map(|id| id.0.to_le_bytes()).collect())
+}
+
+impl Node {
+    /// Queues a frame for a link; gives it back with the reason where too much waits. `from` is the link whose neighbour
+    /// has caused it.
+    pub fn enqueue(
+        &mut self,
+        from: Option<LinkId>,
+        link: LinkId,
+        frame: Frame,
+    ) -> Option<(Frame, &'static str)> {
+        let log = frame.header.kind == Kind::Log;
+        let (size, dst, local) = (frame.size(), frame.header.dst, frame.header.src == self.id());
+        let ending = matches!(frame.header.kind, Kind::Credit | Kind::Reset | Kind::Dead);
+        let state = self.links.get_mut(&link)?;
+        // What a child is answered it has asked for: it is not read from while it does not read that.
+        let from = if ending && state.child.is_some() && state.up { Some(link) } else { from };
+        let pushed = match state.push(from, frame) {
+            Ok(pushed) => pushed,
+            Err(_) if log => Pushed::Dropped,
+            Err(frame) => {
+                let text = if state.up { "its link is full" } else { "it is still connecting" };
+                return Some((frame, text));
+            }
+        };
+        if self.dirty.last() != Some(&link) {
+            self.dirty.push(link);
+        }
+        if pushed == Pushed::Dropped {
+            state.lost_logs = state.lost_logs.saturating_add(1);
+            return None;
+        }
+        if let Some(from) = from {
+            self.charge(from, size);
+            if pushed == Pushed::Lane && !local {
+                self.press(from, link, dst);
+            }
+        }
+        None
+    }
+
+    fn charge(&mut self, from: LinkId, size: usize) {
+        let Some(state) = self.links.get_mut(&from) else { return };
+        let Some(_) = state.child else { return };
+        state.caused += size;
+        self.caused += size;
+        let limit = if self.caused > CAUSED_BY_ALL { CAUSED_EACH } else { CAUSED };
+        if state.caused > limit && !state.paused {
+            state.paused = true;
+            self.events.push_back(Event::Pause(from));
+        }
+    }
+
+    /// What `from` had caused has gone on its way.
+    pub fn discharge(&mut self, from: LinkId, size: usize) {
+        let Some(state) = self.links.get_mut(&from).filter(|state| state.child.is_some()) else { return };
+        state.caused -= size;
+        self.caused -= size;
+        if state.paused && state.caused < CAUSED_EACH / 2 {
+            state.paused = false;
+            if let Some(heart) = &mut state.heart {
+                heart.heard(self.now);
+            }
+            self.events.push_back(Event::Resume(from));
+        }
+    }
+
+    /// A frame for `dst` came over `from` and waits for `link`: asks the neighbour to hold back, where more is too much.
+    fn press(&mut self, from: LinkId, link: LinkId, dst: ContextId) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let crowded = state.lanes.ready(&state.choked) > HIGH;
+        if !crowded && !state.choked.holds(dst) {
+            return;
+        }
+        let whole = self.router.up() == Some(link) && (crowded || state.choked.all);
+        let known = state.told.iter().position(|told| told.link == from);
+        if known.is_some_and(|at| state.told[at].all || state.told[at].some.contains_key(&dst)) {
+            return;
+        }
+        let mut some = if whole { Vec::new() } else { vec![dst] };
+        if !whole && crowded && known.is_none() {
+            some.extend(self.router.behind(link));
+        } else if !whole && known.is_none() {
+            some.extend(state.choked.some.iter().map(|(id, _)| *id));
+        }
+        let at = known.unwrap_or(state.told.len());
+        if known.is_none() {
+            state.told.push(Told { link: from, all: false, some: Map::default(), open: Vec::new() });
+        }
+        state.unsettled = true;
+        let told = &mut state.told[at];
+        told.all |= whole;
+        for id in &some {
+            told.some.insert(*id, 0);
+            if !state.choked.some.contains_key(id) {
+                told.look_at(*id);
+            }
+        }
+        if whole {
+            return self.control(from, Kind::Choke, Vec::new());
+        }
+        for payload in names(&some) {
+            self.control(from, Kind::Choke, payload);
+        }
+    }
+
+    /// After something has gone over `link`, or its neighbour takes more: lets those go on who waited for that.
+    pub fn relieve(&mut self, link: LinkId) {
+        let Some(state) = self.links.get_mut(&link).filter(|state| state.unsettled) else { return };
+        let choked = &state.choked;
+        if choked.all || state.lanes.ready(choked) > LOW {
+            return;
+        }
+        state.unsettled = false;
+        let waiting = core::mem::take(&mut state.waiting);
+        crate::collections::steps::count(waiting.len());
+        for flow in waiting {
+            if choked.holds(flow.peer) {
+                self.flows.stick(flow);
+            } else if let Some(of) = self.flows.get_mut(flow) {
+                of.waits = false;
+                self.events.push_back(Event::Room(flow));
+            }
+        }
+        let mut orders = Vec::new();
+        for told in &mut state.told {
+            if core::mem::take(&mut told.all) {
+                orders.push((told.link, Vec::new()));
+            }
+            let mut go = Vec::new();
+            crate::collections::steps::count(told.open.len());
+            for id in core::mem::take(&mut told.open) {
+                if choked.holds(id) {
+                    told.some.insert(id, 0);
+                } else {
+                    told.some.remove(&id);
+                    go.push(id);
+                }
+            }
+            orders.extend(names(&go).map(|payload| (told.link, payload)));
+        }
+        state.told.retain(|told| told.some.len() > 0);
+        for (neighbour, payload) in orders {
+            self.control(neighbour, Kind::Free, payload);
+        }
+    }
+
+    /// The neighbour asks to hold back, or lets go on.
+    pub fn pressed(&mut self, link: LinkId, kind: Kind, payload: &[u8]) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let ids =
+            payload.chunks_exact(4).map(|id| ContextId(u32::from_le_bytes([id[0], id[1], id[2], id[3]])));
+        if payload.is_empty() {
+            state.choked.all = kind == Kind::Choke;
+        }
+        if kind == Kind::Choke {
+            // Only what goes over this link anyhow is worth remembering.
+            for id in ids.filter(|id| self.router.link_to(*id) == Some(link)) {
+                state.choked.some.insert(id, 0);
+            }
+        } else {
+            self.freed(link, ids);
+        }
+    }
+
+    /// The neighbour takes again what goes to these, or they are gone.
+    pub fn freed(&mut self, link: LinkId, ids: impl Iterator<Item = ContextId>) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        for id in ids {
+            if state.choked.some.remove(&id).is_some() {
+                state.lanes.freed(id);
+                state.waiting.extend(self.flows.unstick(id));
+                state.told.iter_mut().for_each(|told| told.look_at(id));
+            }
+        }
+        state.unsettled = true;
+        self.dirty.push(link);
+        self.relieve(link);
+    }
+
+    /// Whether a flow of this node may send over its link now; if not, it is told when it may.
+    pub fn may_send(&mut self, flow: FlowKey) -> bool {
+        let Some(link) = self.router.link_to(flow.peer) else { return true };
+        let Some(state) = self.links.get_mut(&link) else { return true };
+        let stuck = state.choked.some.contains_key(&flow.peer);
+        if !stuck && !state.choked.all && state.lanes.ready(&state.choked) <= OWN {
+            return true;
+        }
+        if let Some(of) = self.flows.get_mut(flow).filter(|of| !of.waits) {
+            of.waits = true;
+            if stuck {
+                self.flows.stick(flow);
+            } else {
+                state.waiting.push(flow);
+                state.unsettled = true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,433 @@
+//! The flows of a node: opened, sent on with credit, received in order, and ended for a reason.
+
+use crate::error::dead_letter::DeadLetter;
+use crate::error::reason::Reason;
+use crate::flow::FIRST_WINDOW;
+use crate::flow::INITIAL_WINDOW;
+use crate::flow::Incoming;
+use crate::flow::Outgoing;
+use crate::flow::Violation;
+use crate::id::ContextId;
+use crate::id::FlowKey;
+use crate::id::Handle;
+use crate::id::LinkId;
+use crate::node::dispatch::TEXT_LIMIT;
+use crate::node::event::Event;
+use crate::node::link::USED;
+use crate::node::machine::Flow;
+use crate::node::machine::Node;
+use crate::node::machine::OFFENCES;
+use crate::node::machine::Opening;
+use crate::routing::Policy;
+use crate::routing::Verdict;
+use crate::text::shortened;
+use crate::wire::Flags;
+use crate::wire::Frame;
+use crate::wire::Header;
+use crate::wire::Kind;
+use crate::wire::MAX_PAYLOAD;
+use crate::wire::RECYCLED;
+use alloc::format;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use offshoot_codec as codec;
+use tracing::Level;
+
+/// How many flows a node takes part in.
+const FLOWS_PER_NODE: usize = 1 << 20;
+
+/// How many questions a node has open at once for each link; it answers them at once, so more means abuse.
+const QUESTIONS: u32 = 4096;
+
+/// How many questions one context may have open.
+const QUESTIONS_EACH: usize = 16;
+
+/// How many flows one context may have to what a program offers here.
+const OFFERED_EACH: usize = 256;
+
+fn is_offered(service: Handle) -> bool {
+    service >= Handle::FIRST_CUSTOM
+}
+
+impl Node {
+    /// Opens a flow to a service, with as much of the request as fits. Gives the flow and how much was taken.
+    pub fn open(
+        &mut self,
+        dst: ContextId,
+        service: Handle,
+        request: &[u8],
+        opening: Opening,
+    ) -> (FlowKey, usize) {
+        let handle = self.allocate(dst, 1 + u32::from(opening.streams));
+        let flow = FlowKey { peer: dst, handle, opener: true };
+        // Only those below have to obey.
+        let unasked = match self.router.link_down(dst) {
+            None if dst != self.id() => FIRST_WINDOW,
+            _ => INITIAL_WINDOW,
+        };
+        let taken = request.len().min(MAX_PAYLOAD).min(unasked as usize);
+        let end = taken == request.len() && !opening.more;
+        let outgoing = Outgoing::new(unasked);
+        let mut state = Flow { streams: opening.streams, outgoing, ..Flow::default() };
+        state.outgoing.send(taken, end);
+        let full = state.outgoing.is_full();
+        self.flows.insert(flow, state);
+        for stream in 0..opening.streams {
+            let mut state = Flow { outgoing: Outgoing::new(unasked), ..Flow::default() };
+            if opening.answering & 1 << stream != 0 {
+                state.outgoing.close();
+            } else {
+                state.incoming.close();
+            }
+            let handle = Handle(handle.0 + 1 + u32::from(stream));
+            self.flows.insert(FlowKey { peer: dst, handle, opener: true }, state);
+        }
+        let header = Header {
+            handle: service,
+            reply_to: handle,
+            flags: Flags::OPENER
+                .with(Flags::END, end)
+                .with(Flags::SECRET, opening.secret)
+                .with(Flags::FULL, full),
+            streams: opening.streams,
+            answering: opening.answering,
+            offset: opening.new_context.map_or(0, |id| u64::from(id.0)),
+            ..Header::new(Kind::Open, self.id(), dst)
+        };
+        self.dispatch(None, Frame::new(header, request[..taken].to_vec()));
+        (flow, taken)
+    }
+
+    /// A flow on which nothing is sent, ever, and whose end is that of `peer`.
+    pub fn watch(&mut self, peer: ContextId) -> FlowKey {
+        let flow = FlowKey { peer, handle: self.allocate(peer, 1), opener: true };
+        let mut state = Flow::default();
+        state.incoming.close();
+        state.outgoing.close();
+        self.flows.insert(flow, state);
+        flow
+    }
+
+    /// Nobody waits for the end of [`Node::watch`] any more.
+    pub fn unwatch(&mut self, flow: FlowKey) {
+        self.drop_flow(flow);
+    }
+
+    /// Numbers for new flows with `peer`; after four billion of them, those that are free again.
+    fn allocate(&mut self, peer: ContextId, count: u32) -> Handle {
+        loop {
+            if self.next_handle > u32::MAX - 16 {
+                self.next_handle = Handle::FIRST_FLOW.0;
+            }
+            let first = self.next_handle;
+            self.next_handle += count;
+            let key = |handle| FlowKey { peer, handle: Handle(handle), opener: true };
+            if (first..first + count).all(|handle| !self.flows.contains(key(handle))) {
+                return Handle(first);
+            }
+        }
+    }
+
+    /// How many bytes may be sent on a flow now; none where it is over. Where that is 0, [`Event::Room`] follows.
+    pub fn room(&mut self, flow: FlowKey) -> Option<usize> {
+        let room = self.flows.get(flow).map(|state| state.outgoing.room())?;
+        Some(if room > 0 && !self.may_send(flow) { 0 } else { room })
+    }
+
+    /// Whether a flow is known here.
+    pub fn knows(&self, flow: FlowKey) -> bool {
+        self.flows.contains(flow)
+    }
+
+    /// Sends as much as there is credit for, and the end with the last byte if `end`. Gives how much was taken, or
+    /// none where the flow is over.
+    pub fn send(&mut self, flow: FlowKey, bytes: &[u8], end: bool, secret: bool) -> Option<usize> {
+        let mut taken = 0;
+        loop {
+            let left = bytes.len() - taken;
+            if left > 0 && !self.may_send(flow) {
+                return Some(taken).filter(|_| self.flows.get(flow).is_some_and(|of| !of.outgoing.ended()));
+            }
+            let state = self.flows.get_mut(flow)?;
+            if state.outgoing.ended() {
+                return None;
+            }
+            let piece = left.min(state.outgoing.room()).min(MAX_PAYLOAD);
+            let last = end && taken + piece == bytes.len();
+            if piece == 0 && !last {
+                return Some(taken);
+            }
+            let offset = state.outgoing.send(piece, last);
+            let full = state.outgoing.is_full();
+            let header = Header {
+                handle: flow.handle,
+                flags: Flags::default()
+                    .with(Flags::OPENER, flow.opener)
+                    .with(Flags::END, last)
+                    .with(Flags::SECRET, secret)
+                    .with(Flags::FULL, full),
+                offset,
+                ..Header::new(Kind::Data, self.id(), flow.peer)
+            };
+            let payload = bytes[taken..taken + piece].to_vec();
+            taken += piece;
+            self.dispatch(None, Frame::new(header, payload));
+            if last {
+                self.forget_if_over(flow);
+                return Some(taken);
+            }
+        }
+    }
+
+    /// Takes the memory of a flow's payload back, for those that come.
+    pub fn reuse(&mut self, flow: FlowKey, mut payload: Vec<u8>) {
+        if self.flows.get(flow).is_none_or(|state| state.secret) {
+            offshoot_codec::zero(&mut payload);
+        }
+        if payload.capacity() >= RECYCLED && self.used.len() < USED {
+            payload.clear();
+            self.used.push(payload);
+        }
+    }
+
+    /// Gives a flow up, and tells the other end why.
+    pub fn reset(&mut self, flow: FlowKey, reason: Reason, text: &str) {
+        if self.drop_flow(flow).is_none() {
+            return;
+        }
+        let letter = DeadLetter { reason, by: self.id(), text: text.into() };
+        let header = Header {
+            handle: flow.handle,
+            flags: Flags::default().with(Flags::OPENER, flow.opener),
+            ..Header::new(Kind::Reset, self.id(), flow.peer)
+        };
+        let frame = Frame::new(header, codec::own(&letter));
+        // Whoever opens flows that are refused has caused what is said to it.
+        let cause = self.router.link_to(flow.peer).filter(|_| !flow.opener);
+        if let Verdict::Forward(link) = self.router.route(None, &frame.header) {
+            // What does not fit is for one that nobody reads.
+            let _full = self.enqueue(cause, link, frame);
+        } else {
+            self.dispatch(None, frame);
+        }
+    }
+
+    pub fn forget_if_over(&mut self, flow: FlowKey) {
+        if self.flows.get(flow).is_some_and(|state| state.outgoing.ended() && state.incoming.ended()) {
+            self.drop_flow(flow);
+        }
+    }
+
+    pub fn drop_flow(&mut self, flow: FlowKey) -> Option<Flow> {
+        let state = self.flows.remove(flow)?;
+        self.spare += state.incoming.growth();
+        self.repaid(flow, &state);
+        Some(state)
+    }
+
+    /// Ends flows that are over with the context or the link at their other end.
+    pub fn close_flows(&mut self, flows: Vec<FlowKey>, letter: &DeadLetter) {
+        for flow in flows {
+            self.drop_flow(flow);
+            self.events.push_back(Event::Closed { flow, letter: letter.clone() });
+        }
+    }
+
+    pub fn close(&mut self, flow: FlowKey, letter: DeadLetter) {
+        let Some(state) = self.drop_flow(flow) else { return };
+        if flow.opener {
+            self.close_streams(flow, state.streams, &letter);
+        }
+        self.events.push_back(Event::Closed { flow, letter });
+    }
+
+    /// Ends the flows that were opened beside `first`.
+    fn close_streams(&mut self, first: FlowKey, streams: u8, letter: &DeadLetter) {
+        for stream in 1..=u32::from(streams) {
+            let handle = Handle(first.handle.0.wrapping_add(stream));
+            self.close(FlowKey { handle, ..first }, letter.clone());
+        }
+    }
+
+    pub fn deliver(&mut self, from: Option<LinkId>, mut frame: Frame) {
+        let header = frame.header;
+        let end = header.flags.has(Flags::END);
+        let flow =
+            FlowKey { peer: header.src, handle: header.handle, opener: !header.flags.has(Flags::OPENER) };
+        match header.kind {
+            Kind::Open => self.deliver_open(from, frame),
+            Kind::Data => {
+                let Some(state) = self.flows.get_mut(flow) else {
+                    return self.return_frame(from, &frame, Reason::NoHandle, "the flow is over");
+                };
+                let lent = state.lent();
+                if let Err(violation) = state.incoming.receive(header.offset, frame.payload.len(), end) {
+                    return self.violated(flow, violation);
+                }
+                state.secret |= header.flags.has(Flags::SECRET);
+                if header.flags.has(Flags::FULL) {
+                    state.incoming.full();
+                }
+                let bytes = core::mem::take(&mut frame.payload);
+                if !bytes.is_empty() || end {
+                    self.events.push_back(Event::Data { flow, bytes, end });
+                }
+                if end {
+                    self.whole(flow, lent);
+                }
+                self.forget_if_over(flow);
+            }
+            Kind::Credit => {
+                let Some(state) = self.flows.get_mut(flow) else { return };
+                match state.outgoing.grant(header.offset) {
+                    Ok(true) => self.events.push_back(Event::Room(flow)),
+                    Ok(false) => {}
+                    Err(violation) => self.violated(flow, violation),
+                }
+            }
+            Kind::Reset => {
+                let letter = read_letter(&frame, header.src);
+                self.close(flow, letter);
+            }
+            Kind::Dead => {
+                // That its sender lies on the way to the peer was seen to when it arrived.
+                let peer = ContextId(header.reply_to.0);
+                let mut letter = read_letter(&frame, header.src);
+                if from.is_some() && self.router.link_to(letter.by) != from {
+                    letter.by = header.src;
+                }
+                if header.handle == Handle::NONE {
+                    return self.close_flows(self.flows.with_peer(peer), &letter);
+                }
+                let flow = FlowKey { peer, handle: header.handle, opener: header.flags.has(Flags::OPENER) };
+                // An opening came back. Its own flow may have been given up meanwhile: those beside it are not.
+                self.close_streams(flow, header.streams, &letter);
+                self.close(flow, letter);
+            }
+            Kind::Log if self.router.up().is_none() => {
+                let bytes = core::mem::take(&mut frame.payload);
+                self.events.push_back(Event::Log { from: header.src, bytes });
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends a flow that somebody opened who may not; says so.
+    pub fn refuse(&mut self, flow: FlowKey, auth: ContextId, what: &str) {
+        self.tell_refusal(self.router.link_to(flow.peer), auth, what);
+        self.reset(flow, Reason::Refused, &format!("{what} is for those above it"));
+        self.count_refusal(flow.peer, auth);
+    }
+
+    fn tell_refusal(&mut self, from: Option<LinkId>, auth: ContextId, what: &str) {
+        let Some(state) = from.and_then(|link| self.links.get_mut(&link)) else { return };
+        // Said often enough for a reader, and not as often as a child likes.
+        state.refusals = state.refusals.saturating_add(1);
+        if state.refusals < OFFENCES {
+            self.say(Level::WARN, format!("refused {auth} {what}"));
+        }
+    }
+
+    /// Whoever goes on asking for what it is refused loses its link: honest contexts read what they are answered.
+    fn count_refusal(&mut self, peer: ContextId, auth: ContextId) {
+        if !self.router.permits(Policy::Ancestors, auth, None) && !self.flows.refused(peer, self.now) {
+            self.expel(peer, "it keeps asking for what it is refused");
+        }
+    }
+
+    /// A peer broke the rules of a flow: that ends the flow, and the peer's link wherever it is below.
+    pub fn violated(&mut self, flow: FlowKey, violation: Violation) {
+        let text = violation.to_string();
+        self.reset(flow, Reason::Violation, &text);
+        let letter = DeadLetter { reason: Reason::Violation, by: self.id(), text };
+        let why = format!("{}: {}", flow.peer, letter.text);
+        self.events.push_back(Event::Closed { flow, letter });
+        self.expel(flow.peer, &why);
+    }
+
+    /// Whether somebody may open a flow to a service, now; or why not.
+    fn admit(&mut self, from: Option<LinkId>, header: &Header) -> Result<(), (Reason, String)> {
+        let service = || format!("service {}", header.handle.0);
+        let Some(policy) = self.services.get(&header.handle) else {
+            return Err((Reason::NoHandle, service()));
+        };
+        let link = from.and_then(|link| self.links.get(&link));
+        if !self.router.permits(*policy, header.auth, link.and_then(|link| link.child)) {
+            self.tell_refusal(from, header.auth, &service());
+            return Err((Reason::Refused, service()));
+        }
+        if let Some(link) = link.filter(|_| !self.router.permits(Policy::Ancestors, header.auth, None)) {
+            let offered = is_offered(header.handle);
+            let most = if offered { OFFERED_EACH } else { QUESTIONS_EACH };
+            if link.questions >= QUESTIONS || self.flows.asked_by(header.src, offered) >= most {
+                return Err((Reason::QueueFull, "too many questions are open".into()));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn deliver_open(&mut self, from: Option<LinkId>, mut frame: Frame) {
+        let header = frame.header;
+        if let Err((reason, text)) = self.admit(from, &header) {
+            self.return_frame(from, &frame, reason, &text);
+            return self.count_refusal(header.src, header.auth);
+        }
+        // Whom this node does not obey it serves, within bounds.
+        let question = !self.router.permits(Policy::Ancestors, header.auth, None);
+        let asked_by = from.filter(|_| question);
+        let first = FlowKey { peer: header.src, handle: header.reply_to, opener: false };
+        let key =
+            |number: u8| FlowKey { handle: Handle(first.handle.0.wrapping_add(number.into())), ..first };
+        let crowded = self.flows.len() + usize::from(header.streams) >= FLOWS_PER_NODE;
+        let taken = (0..=header.streams.min(8)).any(|number| self.flows.contains(key(number)));
+        let end = header.flags.has(Flags::END);
+        let incoming = || if question { Incoming::lent() } else { Incoming::default() };
+        let offered = is_offered(header.handle);
+        let mut state = Flow { question: asked_by, incoming: incoming(), offered, ..Flow::default() };
+        let too_much = state.incoming.receive(0, frame.payload.len(), end).is_err();
+        if header.streams > 8 || crowded || taken || too_much {
+            self.return_frame(from, &frame, Reason::Violation, "a flow that cannot be opened");
+            return self.expel(header.src, &format!("{} opens flows that cannot be", header.src));
+        }
+        if header.flags.has(Flags::FULL) {
+            state.incoming.full();
+        }
+        let mut child = None;
+        if header.handle == Handle::CONNECT {
+            let id = ContextId(header.offset as u32);
+            let Some(link) = self.add_child(id) else {
+                return self.return_frame(
+                    from,
+                    &frame,
+                    Reason::Refused,
+                    &format!("the number {id} is in use"),
+                );
+            };
+            child = Some((id, link));
+        }
+        if let Some(state) = asked_by.and_then(|link| self.links.get_mut(&link)) {
+            state.questions += 1 + u32::from(header.streams);
+        }
+        self.flows.insert(first, state);
+        for stream in 0..header.streams {
+            let mut state = Flow { question: asked_by, incoming: incoming(), offered, ..Flow::default() };
+            if header.answering & 1 << stream != 0 {
+                state.incoming.close();
+            } else {
+                state.outgoing.close();
+            }
+            self.flows.insert(key(1 + stream), state);
+        }
+        let bytes = core::mem::take(&mut frame.payload);
+        let Header { handle: service, auth, streams, .. } = header;
+        self.events.push_back(Event::Opened { flow: first, service, auth, streams, child, bytes, end });
+    }
+}
+
+fn read_letter(frame: &Frame, by: ContextId) -> DeadLetter {
+    let unreadable = DeadLetter { reason: Reason::Violation, by, text: String::new() };
+    let mut letter = codec::from_own(&frame.payload).unwrap_or(unreadable);
+    letter.text.truncate(shortened(&letter.text, TEXT_LIMIT).len());
+    letter
+}

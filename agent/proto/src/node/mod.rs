@@ -1,0 +1,22 @@
+//! One node of the tree as a pure state machine.
+
+mod authority;
+mod backpressure;
+mod dispatch;
+mod event;
+mod flow_table;
+mod flows;
+mod inspect;
+mod keepalive;
+mod ledger;
+mod link;
+mod machine;
+mod peer_chains;
+mod send_queue;
+
+pub use backpressure::{CAUSED, CAUSED_BY_ALL, CAUSED_EACH, HIGH, LOW, OWN};
+pub use event::{Event, ShownFrame};
+pub use inspect::{FLOW, LINK};
+pub use keepalive::MISSED_HEARTBEATS;
+pub use ledger::{FAVOUR, FAVOURED, LENT};
+pub use machine::{Node, Opening};

@@ -1,0 +1,111 @@
+//! Entries of a map by something that many of them have in common, each chained to the next: all of a context's are found,
+//! and left, at the cost of what it has and not of what there is.
+
+use crate::collections::index_map::Map;
+use crate::collections::index_map::Place;
+use crate::id::ContextId;
+use alloc::vec::Vec;
+
+/// For how many entries memory is kept where there are none.
+const KEPT: usize = 64;
+
+/// The chains of one map, by context.
+#[derive(Default)]
+pub struct Chains {
+    /// The place of the first of each, as a number: many maps have these, and share their code.
+    first: Map<ContextId, u32>,
+    /// For each place, those before and behind it in its chain.
+    around: Vec<[Option<Place>; 2]>,
+}
+
+impl Chains {
+    fn at(&mut self, place: Option<Place>) -> Option<&mut [Option<Place>; 2]> {
+        self.around.get_mut(place?.index())
+    }
+
+    /// Adds an entry to the chain of `id`, as its first.
+    pub fn add(&mut self, id: ContextId, place: Place) {
+        let after = self.first.insert(id, place.number()).and_then(Place::of);
+        if self.around.len() <= place.index() {
+            self.around.resize(place.index() + 1, [None; 2]);
+        }
+        if let Some([before, _]) = self.at(after) {
+            *before = Some(place);
+        }
+        if let Some(around) = self.at(Some(place)) {
+            *around = [None, after];
+        }
+    }
+
+    /// Takes an entry out of the chain of `id`.
+    pub fn remove(&mut self, id: ContextId, place: Place) {
+        let Some([before, after]) = self.at(Some(place)).map(core::mem::take) else { return };
+        if let Some([its_before, _]) = self.at(after) {
+            *its_before = before;
+        }
+        match (before, after) {
+            (Some(_), _) => {
+                if let Some([_, its_after]) = self.at(before) {
+                    *its_after = after;
+                }
+            }
+            (None, Some(after)) => {
+                self.first.insert(id, after.number());
+            }
+            (None, None) => {
+                self.first.remove(&id);
+                if self.first.len() == 0 && self.around.capacity() > KEPT {
+                    self.around = Vec::new();
+                }
+            }
+        }
+    }
+
+    /// The places of what is chained to `id`, the latest first.
+    pub fn of(&self, id: ContextId) -> impl Iterator<Item = Place> + '_ {
+        let behind = |place: &Place| {
+            crate::collections::steps::count(1);
+            self.around.get(place.index()).and_then(|around| around[1])
+        };
+        core::iter::successors(self.first.get(&id).copied().and_then(Place::of), behind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn chains_agree_with_a_model_in_any_order_of_removal() {
+        let mut random = 88_172_645_463_325_252_u64;
+        let mut next = move |below: u32| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random % u64::from(below)) as u32
+        };
+        let (mut map, mut chains) = (Map::default(), Chains::default());
+        let mut model: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for round in 0..20_000 {
+            // It grows, shrinks to nothing, and grows again.
+            let (key, growing) = (ContextId(next(200)), round % 4000 < 2000);
+            let group = ContextId(key.0 % 7);
+            if map.contains_key(&key) && (!growing || next(3) == 0) {
+                let (place, ()) = map.take(&key).unwrap();
+                chains.remove(group, place);
+                model.get_mut(&group.0).unwrap().retain(|other| *other != key.0);
+            } else if growing && !map.contains_key(&key) {
+                chains.add(group, map.add(key, ()));
+                model.entry(group.0).or_default().insert(0, key.0);
+            }
+            let group = next(7);
+            let found: Vec<u32> = chains
+                .of(ContextId(group))
+                .filter_map(|place| map.at(place))
+                .map(|(key, ())| key.0)
+                .collect();
+            assert_eq!(found, model.get(&group).cloned().unwrap_or_default());
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Contexts that are no more, and why: a call that comes too late is told the same as one that was on its way.
+
+use crate::collections::index_map::Map;
+use crate::error::reason::Reason;
+use crate::id::ContextId;
+use alloc::borrow::ToOwned;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// How many contexts are remembered.
+pub const REMEMBERED: usize = 4096;
+
+/// The most of a reason's text that is kept.
+const TEXT_LIMIT: usize = 256;
+
+struct Loss {
+    contexts: Vec<ContextId>,
+    reason: Reason,
+    text: String,
+}
+
+/// The losses that a node has seen, the latest of them.
+#[derive(Default)]
+pub struct Lost {
+    losses: VecDeque<Loss>,
+    contexts: usize,
+    /// How many losses were forgotten.
+    before: u32,
+    /// Which loss a context was in, the latest; all that were ever are counted.
+    whose: Map<ContextId, u32>,
+}
+
+impl Lost {
+    /// Remembers that `contexts` are gone. The oldest losses make room for it.
+    pub fn remember(&mut self, contexts: &[ContextId], reason: Reason, text: &str) {
+        let contexts = contexts[contexts.len().saturating_sub(REMEMBERED)..].to_vec();
+        self.contexts += contexts.len();
+        let number = self.before.wrapping_add(self.losses.len() as u32);
+        for id in &contexts {
+            self.whose.insert(*id, number);
+        }
+        let text = crate::text::shortened(text, TEXT_LIMIT).to_owned();
+        self.losses.push_back(Loss { contexts, reason, text });
+        while self.contexts > REMEMBERED {
+            let Some(oldest) = self.losses.pop_front() else { break };
+            self.contexts -= oldest.contexts.len();
+            for id in &oldest.contexts {
+                // It may have been there again, and lost once more.
+                if self.whose.get(id) == Some(&self.before) {
+                    self.whose.remove(id);
+                }
+            }
+            self.before = self.before.wrapping_add(1);
+        }
+    }
+
+    /// Why `id` is gone.
+    pub fn why(&self, id: ContextId) -> Option<(Reason, &str)> {
+        let at = self.whose.get(&id)?.wrapping_sub(self.before);
+        let loss = self.losses.get(at as usize)?;
+        Some((loss.reason, &loss.text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_lost_contexts_are_remembered_with_their_reasons() {
+        let mut lost = Lost::default();
+        lost.remember(&[ContextId(1), ContextId(2)], Reason::Lost, "cut");
+        lost.remember(&[ContextId(3)], Reason::ConnectFailed, &"é".repeat(1000));
+        assert_eq!(lost.why(ContextId(2)), Some((Reason::Lost, "cut")));
+        assert!(lost.why(ContextId(3)).is_some_and(|(_, text)| text.len() <= TEXT_LIMIT));
+        assert_eq!(lost.why(ContextId(4)), None);
+        for id in 10..10 + REMEMBERED as u32 {
+            lost.remember(&[ContextId(id)], Reason::Lost, "");
+        }
+        assert_eq!(lost.why(ContextId(1)), None);
+        assert_eq!((lost.contexts, lost.losses.len()), (REMEMBERED, REMEMBERED));
+        let many: Vec<_> = (0..10_000).map(ContextId).collect();
+        lost.remember(&many, Reason::Lost, "all");
+        assert_eq!((lost.contexts, lost.losses.len()), (REMEMBERED, 1));
+        assert_eq!(lost.whose.len(), REMEMBERED, "nothing is kept of what is forgotten");
+    }
+
+    #[test]
+    fn a_context_lost_again_is_remembered_with_the_latest_reason() {
+        let mut lost = Lost::default();
+        for round in 0..3 * REMEMBERED as u32 {
+            lost.remember(&[ContextId(7)], Reason::Lost, "again");
+            lost.remember(&[ContextId(100 + round)], Reason::Lost, "once");
+        }
+        assert_eq!(lost.why(ContextId(7)), Some((Reason::Lost, "again")));
+        lost.remember(&[ContextId(7)], Reason::ShutDown, "at last");
+        assert_eq!(lost.why(ContextId(7)), Some((Reason::ShutDown, "at last")));
+        assert!(lost.whose.len() <= REMEMBERED);
+    }
+}

@@ -1,0 +1,121 @@
+//! Text that came from elsewhere: cut to a length, and made harmless for terminals and logs.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::Deserialize;
+use serde::Deserializer;
+
+/// Returns the beginning of a text, of at most `limit` bytes.
+pub fn shortened(text: &str, limit: usize) -> &str {
+    let end = (0..=text.len().min(limit)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    &text[..end]
+}
+
+/// The characters of Unicode 16's category Cf (format: they join, hide or reverse what stands beside
+/// them), the two separators of lines and paragraphs, and the interlinear marks; first and last.
+const FORMAT: [(char, char); 22] = [
+    ('\u{ad}', '\u{ad}'),
+    ('\u{600}', '\u{605}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{6dd}', '\u{6dd}'),
+    ('\u{70f}', '\u{70f}'),
+    ('\u{890}', '\u{891}'),
+    ('\u{8e2}', '\u{8e2}'),
+    ('\u{180e}', '\u{180e}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{2028}', '\u{202e}'),
+    ('\u{2060}', '\u{206f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{fff9}', '\u{fffb}'),
+    ('\u{110bd}', '\u{110bd}'),
+    ('\u{110cd}', '\u{110cd}'),
+    ('\u{13430}', '\u{1343f}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0001}', '\u{e0001}'),
+    ('\u{e0020}', '\u{e007f}'),
+    // Not assigned, but treated as format characters by those who draw them.
+    ('\u{e0000}', '\u{e0000}'),
+    ('\u{e0080}', '\u{e0fff}'),
+];
+
+/// Returns true if a character could steer a terminal, start a line, or change the order or the look
+/// of its neighbours. A tab does not count.
+pub fn is_harmful(c: char) -> bool {
+    let within = |(first, last): &(char, char)| (*first..=*last).contains(&c);
+    c != '\t' && (c.is_control() || c >= '\u{ad}' && FORMAT.iter().any(within))
+}
+
+/// Returns a text that can be shown: each control or format character is replaced by U+FFFD.
+///
+/// Everything that a remote, or a program that takes a hop, has said goes through here before it is
+/// in an error, a log record or a dump.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    text.chars().map(|c| if is_harmful(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// Returns a text as one line that can be shown: as [`harmless`], with a space for each line break.
+/// The message of a panic has some.
+pub fn one_line(text: &str) -> String {
+    harmless(&text.replace('\n', " "))
+}
+
+/// Reads a text that another context has written into an error, as [`one_line`]: whoever shows the
+/// error, by whatever means, cannot forget to make it harmless.
+pub fn read<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    String::deserialize(from).map(|text| one_line(&text))
+}
+
+/// Reads such texts.
+pub fn read_all<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    Vec::deserialize(from).map(|texts: Vec<String>| texts.iter().map(|text| one_line(text)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_and_bidi_characters_are_replaced_and_nothing_else() {
+        let harmful = [
+            "\u{1b}[2J",
+            "\u{1b}]52;c;AAAA\u{7}",
+            "\u{9b}31m",
+            "\u{9d}0;title\u{9c}",
+            "a\rb",
+            "a\nb",
+            "\0",
+            "\u{7f}",
+            "\u{202e}txt.exe",
+            "\u{2066}x\u{2069}",
+            "\u{200b}",
+            "\u{200f}",
+            "\u{61c}",
+            "\u{2028}",
+            "\u{2029}",
+            "\u{feff}",
+            "\u{ad}",
+            "\u{e0041}",
+            "\u{e01ef}",
+            "\u{180e}",
+            "\u{fffa}",
+        ];
+        for text in harmful {
+            let shown = harmless(text);
+            assert!(shown.contains('\u{fffd}'), "{text:?}");
+            assert!(!shown.chars().any(is_harmful), "{text:?}");
+            assert_eq!(shown.chars().count(), text.chars().count(), "{text:?}");
+        }
+        let plain = "tab\there, ümläut, 漢字, עברית, العربية, हिन्दी, e\u{301}, 🦀, \u{fe0f}, ~!\"§$%&/()=?";
+        assert_eq!(harmless(plain), plain);
+    }
+
+    #[test]
+    fn the_table_of_format_characters_covers_all_bidi_controls() {
+        for c in "\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\u{200e}".chars() {
+            assert!(is_harmful(c), "{c:?}");
+        }
+        assert!(FORMAT.iter().all(|(first, last)| first <= last));
+    }
+}

@@ -1,0 +1,9 @@
+//! Frames as bytes: layout, sums, and the decoder of a link.
+
+mod checksum;
+mod decode;
+mod frame;
+
+pub use checksum::{header_sum, sum_of};
+pub use decode::{Decoder, WireError};
+pub use frame::*;

@@ -1,0 +1,191 @@
+//! A tree of nodes in one thread, carried by hand: for tests that look at one rule at a time. Whole lives of trees are the
+//! simulator's.
+
+#![allow(dead_code)] // Each test program uses its part of it.
+
+use offshoot_proto::Reason;
+use offshoot_proto::log::Filter;
+use offshoot_proto::message::boot::Boot;
+use offshoot_proto::node::{Event, Node, Opening};
+use offshoot_proto::routing::Policy;
+use offshoot_proto::wire::{Decoder, Header, Kind, encode};
+use offshoot_proto::{ContextId, FlowKey, Handle, LinkId};
+use std::collections::HashMap;
+
+/// A context with what has happened at it.
+pub struct Place {
+    pub node: Node,
+    pub events: Vec<Event>,
+}
+
+/// A tree; each context has the number it is found by.
+pub struct Tree {
+    pub places: HashMap<ContextId, Place>,
+    /// From the parent's link to the child, and the child's only link up.
+    pub cables: Vec<(ContextId, LinkId, ContextId)>,
+    /// Contexts that nobody has brought up yet: the link that waits for each.
+    pub connecting: Vec<(ContextId, LinkId, ContextId)>,
+    /// What each child has sent to its parent, decoded, and how many frames that were.
+    sent: HashMap<ContextId, (Decoder, u32)>,
+    /// What the nodes have left for their logs.
+    #[allow(dead_code, reason = "not every test looks at it")]
+    pub said: Vec<String>,
+}
+
+pub const UP: LinkId = LinkId(0);
+
+fn services(node: &mut Node) {
+    for service in [Handle::CALL, Handle::CONNECT] {
+        node.serve(service, Policy::Ancestors);
+    }
+}
+
+impl Tree {
+    pub fn new() -> Tree {
+        let mut node = Node::root();
+        services(&mut node);
+        node.serve(Handle::ALLOCATE, Policy::Descendants);
+        let places = HashMap::from([(ContextId::ROOT, Place { node, events: Vec::new() })]);
+        Tree { places, cables: Vec::new(), connecting: Vec::new(), sent: HashMap::new(), said: Vec::new() }
+    }
+
+    pub fn node(&mut self, id: u32) -> &mut Node {
+        &mut self.places.get_mut(&ContextId(id)).expect("the test made it").node
+    }
+
+    /// The root orders `parent` to connect `child`.
+    pub fn order(&mut self, parent: u32, child: u32) -> FlowKey {
+        let opening = Opening { new_context: Some(ContextId(child)), secret: true, ..Opening::default() };
+        self.node(0).open(ContextId(parent), Handle::CONNECT, b"recipe", opening).0
+    }
+
+    /// Carries bytes until nothing moves.
+    pub fn settle(&mut self) {
+        loop {
+            let mut moved = false;
+            let ids: Vec<_> = self.places.keys().copied().collect();
+            for id in ids {
+                let place = self.places.get_mut(&id).expect("it is there");
+                while let Some(event) = place.node.poll_event() {
+                    if let Event::Opened { child: Some((child, link)), .. } = &event {
+                        self.connecting.push((id, *link, *child));
+                    }
+                    match event {
+                        Event::Say(_, text) => self.said.push(text),
+                        event => place.events.push(event),
+                    }
+                    moved = true;
+                }
+                place.node.take_dirty();
+            }
+            for index in 0..self.cables.len() {
+                let (parent, link, child) = self.cables[index];
+                moved |= self.carry(parent, link, child, UP);
+                moved |= self.carry(child, UP, parent, link);
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    pub fn carry(&mut self, from: ContextId, over: LinkId, to: ContextId, into: LinkId) -> bool {
+        let mut bytes = Vec::new();
+        if let Some(place) = self.places.get_mut(&from) {
+            place.node.transmit(over, &mut bytes, 4096);
+        }
+        if over == UP {
+            let (decoder, count) = self.sent.entry(from).or_default();
+            let mut left = &bytes[..];
+            while let Ok(Some(_)) = decoder.next_frame(&mut left) {
+                *count += 1;
+            }
+        }
+        if let Some(place) = self.places.get_mut(&to) {
+            place.node.receive(into, &bytes);
+        }
+        !bytes.is_empty()
+    }
+
+    /// The agent of a context that is being connected comes up.
+    pub fn bring_up(&mut self, child: u32) {
+        let child = ContextId(child);
+        let at = self.connecting.iter().position(|(_, _, other)| *other == child).expect("it was ordered");
+        let (parent, link, _) = self.connecting.remove(at);
+        let parent_node = &mut self.places.get_mut(&parent).expect("it is there").node;
+        let mut ancestors = vec![parent];
+        ancestors.extend_from_slice(parent_node.router.ancestors());
+        parent_node.boot(
+            link,
+            &Boot { id: child, ancestors, name: "test".into(), filter: Filter::default(), heartbeat: 0 },
+        );
+        let (mut node, _) = Node::agent();
+        services(&mut node);
+        node.control(UP, Kind::Hello, Vec::new());
+        self.places.insert(child, Place { node, events: Vec::new() });
+        self.cables.push((parent, link, child));
+        self.settle();
+        self.places.get_mut(&parent).expect("it is there").node.link_up(link);
+        self.settle();
+    }
+
+    /// A tree in which each pair (parent, child) is connected.
+    pub fn grown(pairs: &[(u32, u32)]) -> Tree {
+        let mut tree = Tree::new();
+        for &(parent, child) in pairs {
+            tree.order(parent, child);
+            tree.settle();
+            tree.bring_up(child);
+        }
+        for place in tree.places.values_mut() {
+            place.events.clear();
+        }
+        tree
+    }
+
+    pub fn events(&mut self, id: u32) -> Vec<Event> {
+        std::mem::take(&mut self.places.get_mut(&ContextId(id)).expect("it is there").events)
+    }
+
+    /// What context `id` was asked for, answered with the same bytes.
+    pub fn echo(&mut self, id: u32) {
+        for event in self.events(id) {
+            if let Event::Opened { flow, bytes, .. } = event {
+                self.node(id).send(flow, &bytes, true, false);
+            }
+        }
+        self.settle();
+    }
+
+    pub fn call(&mut self, from: u32, to: u32) -> FlowKey {
+        self.node(from).open(ContextId(to), Handle::CALL, b"hello", Opening::default()).0
+    }
+
+    pub fn reasons(&mut self, id: u32) -> Vec<(FlowKey, Reason, ContextId)> {
+        let closed = |event: Event| match event {
+            Event::Closed { flow, letter } => Some((flow, letter.reason, letter.by)),
+            _ => None,
+        };
+        self.events(id).into_iter().filter_map(closed).collect()
+    }
+
+    pub fn answers(&mut self, id: u32) -> Vec<(FlowKey, Vec<u8>)> {
+        let data = |event: Event| match event {
+            Event::Data { flow, bytes, end: true } => Some((flow, bytes)),
+            _ => None,
+        };
+        self.events(id).into_iter().filter_map(data).collect()
+    }
+
+    /// A frame made by hand comes over the link of `child` to its parent, as from a hostile agent.
+    pub fn forge(&mut self, child: u32, header: Header, payload: &[u8]) {
+        let (parent, link, _) =
+            *self.cables.iter().find(|(_, _, id)| *id == ContextId(child)).expect("it is connected");
+        let (_, sequence) = self.sent.entry(ContextId(child)).or_default();
+        let mut bytes = Vec::new();
+        encode(&header, payload, *sequence, &mut bytes);
+        *sequence += 1;
+        self.places.get_mut(&parent).expect("it is there").node.receive(link, &bytes);
+        self.settle();
+    }
+}

@@ -1,0 +1,167 @@
+//! A link: two pipes, what waits before each of them, and what is counted while it goes by.
+
+use super::pipe::{Mark, Pipe};
+use super::place::{Glance, forged};
+use super::plan::{Forgery, Wire};
+use offshoot_proto::LinkId;
+use offshoot_proto::wire::{Decoder, Frame, encode};
+use std::collections::BTreeMap;
+
+/// From parent to child.
+pub const DOWN: usize = 0;
+/// From child to parent.
+pub const UPWARD: usize = 1;
+
+/// Bytes of a node that no pipe has taken yet. Always whole frames, of which some of the first may have gone.
+#[derive(Default)]
+pub struct Out {
+    pub bytes: Vec<u8>,
+    pub at: usize,
+}
+
+impl Out {
+    pub fn rest(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+}
+
+/// Numbers the frames of a direction anew, so that others can be put among them or be held back.
+#[derive(Default)]
+pub struct Rewriter {
+    decoder: Decoder,
+    sequence: u32,
+    /// How many bytes of bulk have to go before each call. A test of the tests.
+    delay: u64,
+    held: Vec<(u64, Frame)>,
+}
+
+impl Rewriter {
+    pub fn delaying(delay: u64) -> Rewriter {
+        Rewriter { delay, ..Rewriter::default() }
+    }
+
+    fn put(&mut self, frame: &Frame, out: &mut Vec<u8>) {
+        encode(&frame.header, &frame.payload, self.sequence, out);
+        self.sequence = self.sequence.wrapping_add(1);
+    }
+
+    fn rewrite(&mut self, bulk: u64, bytes: &mut Vec<u8>) {
+        let taken = std::mem::take(bytes);
+        let mut rest = taken.as_slice();
+        let mut bulk = bulk;
+        while let Ok(Some(frame)) = self.decoder.next_frame(&mut rest) {
+            let mut one = Vec::new();
+            encode(&frame.header, &frame.payload, 0, &mut one);
+            let glance = Glance::at(&one);
+            if self.delay > 0 && glance.is_call() {
+                self.held.push((bulk + self.delay, frame));
+                continue;
+            }
+            bulk += if glance.is_bulk() { glance.size as u64 } else { 0 };
+            self.put(&frame, bytes);
+            let (due, held) = std::mem::take(&mut self.held).into_iter().partition(|(at, _)| *at <= bulk);
+            self.held = held;
+            for (_, frame) in due {
+                self.put(&frame, bytes);
+            }
+        }
+    }
+}
+
+/// How far a link has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// The parent waits for a hello.
+    Connecting,
+    Up,
+    /// The parent has been told that it is lost.
+    Gone,
+}
+
+/// One link.
+pub struct Cable {
+    pub parent: u32,
+    pub link: LinkId,
+    pub child: u32,
+    pub wire: Wire,
+    pub state: State,
+    /// The agent is there and reads.
+    pub reading: bool,
+    /// Something was flipped or lost on it.
+    pub damaged: bool,
+    /// It stood still for so long that an end may have taken the other for dead.
+    pub stood: bool,
+    pub out: [Out; 2],
+    pub pipes: [Pipe; 2],
+    pub rewriters: [Option<Rewriter>; 2],
+    /// How many bytes of bulk went into each pipe, and how many had when each call that waits for it was queued.
+    pub bulk: [u64; 2],
+    pub waiting: [BTreeMap<(u32, u32), u64>; 2],
+}
+
+impl Cable {
+    pub fn new(parent: u32, link: LinkId, child: u32, wire: Wire) -> Cable {
+        Cable {
+            parent,
+            link,
+            child,
+            wire,
+            state: State::Connecting,
+            reading: false,
+            damaged: false,
+            stood: false,
+            out: Default::default(),
+            pipes: [Pipe::new(wire), Pipe::new(wire)],
+            rewriters: [None, None],
+            bulk: [0; 2],
+            waiting: Default::default(),
+        }
+    }
+
+    /// The bootstrap starts anew: what went into the old program is lost with it.
+    pub fn restart(&mut self) {
+        self.pipes[DOWN] = Pipe::new(self.wire);
+        self.out[DOWN] = Out::default();
+        if let Some(rewriter) = &mut self.rewriters[DOWN] {
+            *rewriter = Rewriter::delaying(rewriter.delay);
+        }
+    }
+
+    /// Looks at the frames that have just left a node. The most bytes of bulk that one of the calls among them had to
+    /// wait for.
+    pub fn look(&mut self, direction: usize) -> u64 {
+        let bytes = &mut self.out[direction].bytes;
+        if let Some(rewriter) = &mut self.rewriters[direction] {
+            rewriter.rewrite(self.bulk[direction], bytes);
+        }
+        let (mut at, mut most) = (0, 0);
+        while at < bytes.len() {
+            let glance = Glance::at(&bytes[at..]);
+            at += glance.size;
+            self.bulk[direction] += if glance.is_bulk() { glance.size as u64 } else { 0 };
+            if glance.is_call()
+                && let Some(queued) = self.waiting[direction].remove(&(glance.src, glance.reply_to))
+            {
+                most = most.max(self.bulk[direction] - queued);
+            }
+            let pipe = &mut self.pipes[direction];
+            pipe.written += glance.size as u64;
+            let call = glance.is_call().then_some((glance.src, glance.reply_to, glance.dst));
+            pipe.marks.push_back(Mark { end: pipe.written, call });
+        }
+        most
+    }
+
+    /// Puts a forged frame behind what waits to go up.
+    pub fn forge(&mut self, frame: &Forgery, mark: &[u8]) {
+        let (header, payload) = forged(frame, mark);
+        let Some(rewriter) = &mut self.rewriters[UPWARD] else { return };
+        let bytes = &mut self.out[UPWARD].bytes;
+        let before = bytes.len();
+        encode(&header, &payload, rewriter.sequence, bytes);
+        rewriter.sequence = rewriter.sequence.wrapping_add(1);
+        let pipe = &mut self.pipes[UPWARD];
+        pipe.written += (bytes.len() - before) as u64;
+        pipe.marks.push_back(Mark { end: pipe.written, call: None });
+    }
+}

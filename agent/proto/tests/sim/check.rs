@@ -1,0 +1,220 @@
+//! What must hold, and how much of it. The bounds are in one place: tighten them here.
+
+use super::ledger::{Purpose, Request};
+use super::plan::{Answer, Fate, Reader};
+use super::world::World;
+
+/// What the nodes are held to.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Bytes that one node holds for its links, where that is less than the formula in `held`.
+    pub held: u64,
+    /// Bytes of bulk that may go over a link between a call's being queued for it and its being sent.
+    pub overtaken: u64,
+    /// Events that one plan may take before it counts as one that never ends.
+    pub events: u64,
+}
+
+/// The bounds that every run is held to unless a test says otherwise.
+pub const BOUNDS: Bounds = Bounds { held: u64::MAX, overtaken: 4 * 65_584, events: 3_000_000 };
+/// All places are looked at in depth after so many events, and whenever nothing is left to do.
+pub const DEEP_EVERY: u64 = 4096;
+
+/// The promises.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Check {
+    /// A request has one outcome and nothing after it.
+    OneOutcome,
+    /// Bytes of a flow arrive once and in order, unchanged.
+    InOrder,
+    /// Nothing is delivered in a name that its sender has no right to.
+    Identity,
+    /// Only ancestors are obeyed.
+    Authority,
+    /// No route leads over a link that is gone.
+    RouteAndLink,
+    /// What has a route is there, and what is there has a route.
+    RouteAndTruth,
+    /// A node holds so much and no more.
+    Held,
+    /// A call overtakes bulk.
+    Overtaking,
+    /// When nothing moves any more, nobody waits for what could have come.
+    Settled,
+    /// What is over is forgotten.
+    Forgotten,
+    /// Nobody loses an honest link over another's deeds.
+    Innocence,
+    /// Nothing panics.
+    Panic,
+    /// Whatever is begun comes to rest.
+    Endless,
+}
+
+/// A promise that was broken.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub check: Check,
+    pub what: String,
+    /// When, in microseconds, and after how many events.
+    pub now: u64,
+    pub event: u64,
+}
+
+impl World {
+    /// Notes that a promise was broken; the first one counts.
+    pub fn fail(&mut self, check: Check, what: String) {
+        if self.failure.is_none() {
+            self.failure = Some(Failure { check, what, now: self.now, event: self.events });
+        }
+    }
+
+    /// After a place has lost a link.
+    pub fn check_lost(&mut self, id: u32, link: offshoot_proto::LinkId) {
+        let Some(place) = self.place(id) else { return };
+        if let Some((other, _)) = place.routes().into_iter().find(|(_, via)| *via == link) {
+            self.fail(
+                Check::RouteAndLink,
+                format!("#{id} lost a link and keeps a route to #{other} over it"),
+            );
+        }
+    }
+
+    /// Now and then: every route of every place. How many that were.
+    pub fn check_deep(&mut self) -> u64 {
+        let mut seen = 0;
+        let mut found = None;
+        for place in self.places.iter().flatten() {
+            for (other, via) in place.routes() {
+                seen += 1;
+                if !place.cables.contains_key(&via) {
+                    found =
+                        Some(format!("#{} has a route to #{other} over {via:?}, which is gone", place.id));
+                }
+            }
+        }
+        if let Some(what) = found {
+            self.fail(Check::RouteAndLink, what);
+        }
+        seen
+    }
+
+    /// When nothing is left to do.
+    pub fn check_rest(&mut self) {
+        self.check_deep();
+        if self.failure.is_some() {
+            return;
+        }
+        let found = self.unsettled().or_else(|| self.wrong_routes());
+        if let Some((check, what)) = found {
+            self.fail(check, what);
+        }
+    }
+
+    fn unsettled(&self) -> Option<(Check, String)> {
+        for (number, request) in self.ledger.requests.iter().enumerate() {
+            if request.outcome.is_none() && !self.may_wait(number as u32) {
+                return Some((
+                    Check::Settled,
+                    format!(
+                        "request {number} of #{} to #{} ({:?}) has no outcome",
+                        request.from, request.to, request.purpose
+                    ),
+                ));
+            }
+        }
+        for place in self.places.iter().flatten() {
+            let mut ends: Vec<_> = place.ends.iter().collect();
+            ends.sort_unstable_by_key(|(flow, _)| **flow);
+            for (flow, end) in ends {
+                if !end.over && !self.may_wait(end.request) {
+                    let what = format!("at #{} {flow:?} of request {} is still open", place.id, end.request);
+                    return Some((Check::Settled, what));
+                }
+                if end.over && place.knows(*flow) && !self.is_tainted(end.request) {
+                    let what = format!("#{} still knows {flow:?} of request {}", place.id, end.request);
+                    return Some((Check::Forgotten, what));
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether a request may rightly still be open when nothing moves any more.
+    fn may_wait(&self, number: u32) -> bool {
+        let request = &self.ledger.requests[number as usize];
+        if self.is_tainted(number) {
+            return true;
+        }
+        let slow = match request.purpose {
+            Purpose::Call(Answer::Silent) | Purpose::Visit(Answer::Silent) => true,
+            Purpose::Stream { reader: Reader::Stops { .. }, .. } => {
+                return self.both_there(request) || self.is_blocked(request);
+            }
+            Purpose::Connect { fate: Fate::Hangs, .. } => true,
+            _ => false,
+        };
+        let slow = slow && self.both_there(request);
+        request.outcome.is_none() && (slow || self.is_blocked(request))
+    }
+
+    /// Whether the asked waits to be connected, perhaps for one that itself waits.
+    fn is_blocked(&self, request: &Request) -> bool {
+        self.hanging_above(request.to)
+    }
+
+    /// Whether the two of a request are still there and may talk.
+    fn both_there(&self, request: &Request) -> bool {
+        let (from, to) = (request.from, request.to);
+        let related = from == to || self.ledger.is_below(from, to) || self.ledger.is_below(to, from);
+        let may = related || self.ledger.paired(from, to).is_some_and(|(open, _)| open);
+        may && self.place(from).is_some() && self.place(to).is_some()
+    }
+
+    /// At rest every context that is there is known to its ancestors, over the right link, and nobody else is.
+    fn wrong_routes(&self) -> Option<(Check, String)> {
+        for place in self.places.iter().flatten() {
+            for (other, via) in place.routes() {
+                let child = self.cables[place.cables[&via]].child;
+                let there = self.place(other).is_some() || self.hanging_above(other);
+                let right = other == child || self.ledger.is_below(other, child);
+                let excused = || self.ledger.is_doubtful(other) || self.ledger.is_doubtful(child);
+                let wrong = !there || !right;
+                if wrong && !excused() {
+                    let what = format!("#{} has a route to #{other} over the link of #{child}", place.id);
+                    return Some((Check::RouteAndTruth, what));
+                }
+            }
+            if self.ledger.is_doubtful(place.id) || !place.booted {
+                continue;
+            }
+            let mut below = place.id;
+            for ancestor in self.ledger.chain(place.id).skip(1) {
+                let way = self.place(ancestor).and_then(|other| {
+                    other
+                        .way_to(place.id)
+                        .and_then(|link| other.cables.get(&link))
+                        .map(|at| self.cables[*at].child)
+                });
+                if way != Some(below) {
+                    return Some((
+                        Check::RouteAndTruth,
+                        format!("#{ancestor} has no route to #{} over #{below}", place.id),
+                    ));
+                }
+                below = ancestor;
+            }
+        }
+        None
+    }
+
+    /// Whether a forger may have had its hands in a request.
+    pub fn is_tainted(&self, number: u32) -> bool {
+        self.ledger.is_tainted(number)
+    }
+
+    /// Whether `id` waits to be connected, perhaps by one that itself waits.
+    fn hanging_above(&self, id: u32) -> bool {
+        self.ledger.chain(id).any(|other| self.hanging.contains(&other))
+    }
+}

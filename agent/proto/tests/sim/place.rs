@@ -1,0 +1,365 @@
+//! One context of the simulated tree. **All contact with `Node` is in this file**: when its interface changes, this is
+//! what changes with it.
+
+use super::end::End;
+use super::plan::Step;
+use offshoot_codec as codec;
+use offshoot_proto::Reason;
+use offshoot_proto::log::Filter;
+use offshoot_proto::message::boot::Boot;
+use offshoot_proto::node::{Event, Node, Opening};
+use offshoot_proto::routing::Policy;
+use offshoot_proto::wire::{Flags, Header, Kind};
+use offshoot_proto::{ContextId, FlowKey, Handle, LinkId};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// The first number that is granted to others: those before it are for what the root itself starts.
+pub const FIRST_GRANT: u32 = 512;
+/// A service for anyone who comes through.
+pub const VISIT: Handle = Handle(99);
+/// The link of every agent to its parent.
+pub const UP: LinkId = LinkId(0);
+
+/// All kinds of frames, for forgers. A new kind is added at the end, so that old plans stay what they are.
+pub const KINDS: [Kind; 18] = [
+    Kind::Hello,
+    Kind::Boot,
+    Kind::Ping,
+    Kind::Pong,
+    Kind::Shutdown,
+    Kind::Route,
+    Kind::Open,
+    Kind::Data,
+    Kind::Credit,
+    Kind::Reset,
+    Kind::Dead,
+    Kind::Log,
+    Kind::Choke,
+    Kind::Free,
+    Kind::Pair,
+    Kind::Expel,
+    Kind::Grant,
+    Kind::Filter,
+];
+/// Where `Route` is among them: its payload has to be one to be worth anything.
+pub const ROUTE: u8 = 5;
+/// And `Open`.
+pub const OPEN: u8 = 6;
+
+/// What a node tells its owner, as far as the simulator acts on it.
+#[derive(Clone)]
+pub enum Happening {
+    Opened { flow: FlowKey, service: Handle, child: Option<(u32, LinkId)>, bytes: Vec<u8>, end: bool },
+    Data { flow: FlowKey, bytes: Vec<u8>, end: bool },
+    Room(FlowKey),
+    Closed(FlowKey, Reason),
+    Booted,
+    Hello(LinkId),
+    Shutdown,
+    Broken(LinkId, Reason, String),
+    Pause(LinkId, bool),
+    Log { from: u32, bytes: Vec<u8> },
+    Other,
+}
+
+/// A context: its node, its links, and the users of its flows.
+pub struct Place {
+    node: Node,
+    pub id: u32,
+    /// Which cable each of its links is.
+    pub cables: BTreeMap<LinkId, usize>,
+    /// Who uses its flows. Never gone through in its own order, which differs from run to run.
+    pub ends: HashMap<FlowKey, End>,
+    /// Whether it knows who it is.
+    pub booted: bool,
+    /// How much each link has queued, and all together.
+    queued: BTreeMap<LinkId, usize>,
+    pub queued_sum: usize,
+    /// How much its users hold unread.
+    pub unread: u64,
+    /// Numbers that were granted to it, and what it wants to connect with them.
+    pub pool: VecDeque<u32>,
+    pub wanting: Vec<Step>,
+    /// When its heartbeats are due, as far as that is on the agenda, and how far its clock is ahead, in milliseconds.
+    pub beat_at: Option<u64>,
+    pub ahead: u64,
+    pub jumped: Option<u64>,
+}
+
+impl Place {
+    fn new(id: u32, mut node: Node, obey_anyone: bool) -> Place {
+        node.serve(VISIT, Policy::Anyone);
+        for service in [Handle::CALL, Handle::CONNECT, Handle::EXEC] {
+            node.serve(service, Policy::Ancestors);
+        }
+        if obey_anyone {
+            node.serve(Handle::CALL, Policy::Descendants);
+        }
+        Place {
+            node,
+            id,
+            cables: BTreeMap::new(),
+            ends: HashMap::new(),
+            booted: false,
+            queued: BTreeMap::new(),
+            queued_sum: 0,
+            unread: 0,
+            pool: VecDeque::new(),
+            wanting: Vec::new(),
+            beat_at: None,
+            ahead: 0,
+            jumped: None,
+        }
+    }
+
+    /// The root; one that obeys anyone is a test of the tests.
+    pub fn root(obey_anyone: bool) -> Place {
+        let mut place = Place::new(0, Node::root(), obey_anyone);
+        for _ in 1..FIRST_GRANT {
+            place.node.new_context();
+        }
+        place.node.serve(Handle::ALLOCATE, Policy::Descendants);
+        place.booted = true;
+        place
+    }
+
+    /// An agent that has just come up: it says hello and waits for its name.
+    pub fn agent(id: u32) -> Place {
+        let (node, up) = Node::agent();
+        debug_assert_eq!(up, UP);
+        let mut place = Place::new(id, node, false);
+        place.node.control(UP, Kind::Hello, Vec::new());
+        place
+    }
+
+    /// The virtual time, in milliseconds.
+    pub fn set_time(&mut self, ms: u64) {
+        self.node.set_time(ms + self.ahead);
+    }
+
+    /// Looks after the links.
+    pub fn expire(&mut self, ms: u64) {
+        self.node.expire(ms + self.ahead);
+    }
+
+    /// When there is something to look after.
+    pub fn next_due(&self) -> Option<u64> {
+        self.node.next_due().map(|due| due.saturating_sub(self.ahead))
+    }
+
+    /// Begins to look after the link of a child.
+    pub fn beat(&mut self, link: LinkId, every: u64) {
+        self.node.beat(link, every);
+    }
+
+    /// Numbers for a context below.
+    pub fn grant(&mut self, owner: u32) -> Option<(u32, u32)> {
+        self.node.grant(ContextId(owner)).map(|(first, count)| (first.0, count))
+    }
+
+    pub fn pair(&mut self, one: u32, other: u32, open: bool) {
+        self.node.pair(ContextId(one), ContextId(other), open);
+    }
+
+    pub fn next(&mut self) -> Option<Happening> {
+        Some(match self.node.poll_event()? {
+            Event::Opened { flow, service, child, bytes, end, .. } => {
+                Happening::Opened { flow, service, child: child.map(|(id, link)| (id.0, link)), bytes, end }
+            }
+            Event::Data { flow, bytes, end } => Happening::Data { flow, bytes, end },
+            Event::Room(flow) => Happening::Room(flow),
+            Event::Closed { flow, letter } => Happening::Closed(flow, letter.reason),
+            Event::Boot(boot) => {
+                self.node.beat(UP, boot.heartbeat.into());
+                Happening::Booted
+            }
+            Event::Control { link, kind: Kind::Hello, .. } => Happening::Hello(link),
+            Event::Control { kind: Kind::Shutdown, .. } => Happening::Shutdown,
+            Event::Control { link, kind: Kind::Ping, .. } => {
+                self.node.control(link, Kind::Pong, Vec::new());
+                Happening::Other
+            }
+            Event::Broken { link, reason, why } => Happening::Broken(link, reason, why),
+            Event::Pause(link) => Happening::Pause(link, true),
+            Event::Resume(link) => Happening::Pause(link, false),
+            Event::Log { from, bytes } => Happening::Log { from: from.0, bytes },
+            _ => Happening::Other,
+        })
+    }
+
+    /// The links that have something to send.
+    pub fn dirty(&mut self) -> Vec<LinkId> {
+        let mut links = self.node.take_dirty();
+        links.sort_unstable();
+        links.dedup();
+        links
+    }
+
+    /// Looks again at how much `link` has queued.
+    pub fn weigh(&mut self, link: LinkId) {
+        let now = self.node.queued(link);
+        let before = self.queued.insert(link, now).unwrap_or(0);
+        self.queued_sum = self.queued_sum + now - before;
+        if now == 0 {
+            self.queued.remove(&link);
+        }
+    }
+
+    pub fn transmit(&mut self, link: LinkId, out: &mut Vec<u8>, enough: usize) {
+        self.node.transmit(link, out, enough);
+    }
+
+    pub fn receive(&mut self, link: LinkId, bytes: &[u8]) {
+        self.node.receive(link, bytes);
+    }
+
+    pub fn open(&mut self, dst: u32, service: Handle, bytes: &[u8], opening: Opening) -> (FlowKey, usize) {
+        self.node.open(ContextId(dst), service, bytes, opening)
+    }
+
+    pub fn send(&mut self, flow: FlowKey, bytes: &[u8], end: bool) -> Option<usize> {
+        self.node.send(flow, bytes, end, false)
+    }
+
+    pub fn consume(&mut self, flow: FlowKey, length: usize) {
+        self.node.consume(flow, length);
+    }
+
+    pub fn reset(&mut self, flow: FlowKey) {
+        self.node.reset(flow, Reason::Cancelled, "given up");
+    }
+
+    /// Whether the node still holds anything for a flow.
+    pub fn knows(&self, flow: FlowKey) -> bool {
+        self.node.knows(flow)
+    }
+
+    pub fn log(&mut self, bytes: Vec<u8>) {
+        self.node.log(bytes);
+    }
+
+    pub fn shut_down(&mut self, link: LinkId) {
+        self.node.control(link, Kind::Shutdown, Vec::new());
+    }
+
+    /// A child is about to be connected: it is told who it is, before anything else.
+    pub fn name_child(&mut self, link: LinkId, child: u32, announce: bool, heartbeat: u32) {
+        let id = ContextId(child);
+        if announce {
+            self.node.announce(id);
+        }
+        let mut ancestors = vec![self.node.id()];
+        ancestors.extend_from_slice(self.node.router.ancestors());
+        self.node
+            .boot(link, &Boot { id, ancestors, name: String::new(), filter: Filter::default(), heartbeat });
+    }
+
+    pub fn link_up(&mut self, link: LinkId) {
+        self.node.link_up(link);
+    }
+
+    pub fn restart(&mut self, link: LinkId) {
+        self.node.link_restart(link);
+    }
+
+    pub fn lost(&mut self, link: LinkId, connecting: bool) {
+        let reason = if connecting { Reason::ConnectFailed } else { Reason::Lost };
+        self.node.link_lost(link, reason, "cut");
+        self.weigh(link);
+    }
+
+    /// The link over which `id` is reached.
+    pub fn way_to(&self, id: u32) -> Option<LinkId> {
+        self.node.router.link_to(ContextId(id))
+    }
+
+    /// Everything below that has a route.
+    pub fn routes(&self) -> Vec<(u32, LinkId)> {
+        let mut routes: Vec<_> = self.node.router.below().map(|(id, link)| (id.0, link)).collect();
+        routes.sort_unstable();
+        routes
+    }
+
+    /// Breaks the router on purpose: a test of the tests.
+    pub fn forget_route(&mut self, id: u32, link: LinkId) {
+        self.node.router.remove(ContextId(id), link);
+    }
+
+    /// Breaks the router on purpose: a test of the tests.
+    pub fn keep_route(&mut self, id: u32, link: LinkId) {
+        self.node.router.add(ContextId(id), link, self.node.id());
+    }
+}
+
+/// What the relays see of a frame on the wire: taken from its bytes, as the table in `wire` has them.
+pub struct Glance {
+    pub kind: u8,
+    pub size: usize,
+    pub src: u32,
+    pub dst: u32,
+    pub handle: u32,
+    pub reply_to: u32,
+}
+
+impl Glance {
+    pub fn at(bytes: &[u8]) -> Glance {
+        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        Glance {
+            kind: bytes[3],
+            size: offshoot_proto::wire::HEADER_LEN + word(4) as usize,
+            dst: word(8),
+            src: word(12),
+            handle: word(20),
+            reply_to: word(24),
+        }
+    }
+
+    pub fn is_call(&self) -> bool {
+        self.kind == Kind::Open as u8 && self.handle == Handle::CALL.0
+    }
+
+    pub fn is_bulk(&self) -> bool {
+        self.kind == Kind::Data as u8
+    }
+}
+
+/// What a forger says about routes; must be spelled as the node spells it.
+#[derive(serde::Serialize)]
+enum Claim {
+    Added(ContextId, ContextId),
+    Gone { contexts: Vec<ContextId>, reason: Reason, text: String },
+}
+
+/// A forger's frame.
+pub fn forged(frame: &super::plan::Forgery, mark: &[u8]) -> (Header, Vec<u8>) {
+    let header = Header {
+        kind: KINDS[usize::from(frame.kind) % KINDS.len()],
+        flags: Flags(frame.flags & 15),
+        dst: ContextId(frame.dst),
+        src: ContextId(frame.src),
+        auth: ContextId(frame.auth),
+        handle: Handle(frame.handle),
+        reply_to: Handle(frame.reply_to),
+        streams: frame.streams,
+        answering: frame.answering,
+        offset: frame.offset,
+    };
+    let id = ContextId(frame.offset as u32);
+    let payload = match header.kind {
+        Kind::Route if frame.flags & 1 == 0 => {
+            codec::to_bytes(&Claim::Added(id, ContextId(frame.src))).unwrap_or_default()
+        }
+        Kind::Route => {
+            codec::to_bytes(&Claim::Gone { contexts: vec![id], reason: Reason::Lost, text: "gone".into() })
+                .unwrap_or_default()
+        }
+        Kind::Choke | Kind::Free if frame.flags & 1 == 0 => Vec::new(),
+        Kind::Choke | Kind::Free | Kind::Pair | Kind::Grant => {
+            let names = [frame.dst, frame.src, frame.auth].map(u32::to_le_bytes).concat();
+            if header.kind == Kind::Pair { [&names[..8], &[1]].concat() } else { names }
+        }
+        Kind::Expel => codec::to_bytes(&(ContextId(frame.dst), String::from("expelled"))).unwrap_or_default(),
+        _ => mark.iter().copied().cycle().take(frame.size as usize).collect(),
+    };
+    (header, payload)
+}

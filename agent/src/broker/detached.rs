@@ -1,0 +1,104 @@
+//! Letting go by name: of a program, or of this whole context.
+
+use crate::broker::Broker;
+use crate::broker::Place;
+use crate::broker::Role;
+use crate::broker::Timer;
+use crate::broker::dispatch::answer;
+use crate::broker::dispatch::unreadable;
+use crate::runtime::state::Core;
+use crate::runtime::state::Endpoint;
+use offshoot_codec as codec;
+use offshoot_proto::Error;
+use offshoot_proto::FlowKey;
+use offshoot_proto::Handle;
+use offshoot_proto::LinkId;
+use offshoot_proto::Reason;
+use offshoot_proto::log::Filter;
+use offshoot_proto::message::detach::DetachOrder;
+use offshoot_proto::message::outcome::failed;
+use offshoot_proto::message::outcome::value;
+use offshoot_sys::descendants::let_go;
+use offshoot_sys::guard as life;
+use offshoot_sys::guard::Mark;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often an agent that was let go looks whether it has ended.
+const IDLE_LOOK: Duration = Duration::from_millis(500);
+
+impl Broker {
+    /// The order to let something go.
+    pub(crate) fn detach(&mut self, core: &mut Core, flow: FlowKey, request: &[u8]) {
+        let order: DetachOrder = match codec::from_own(request) {
+            Ok(order) => order,
+            Err(error) => return unreadable(core, flow, error),
+        };
+        let done = match order.program {
+            Handle::NONE => self.detach_self(),
+            handle => self.detach_program(core, FlowKey { handle, ..flow }),
+        };
+        let reply = match done {
+            Ok(process) => {
+                let text = format!("let go: {} (process {process})", order.name);
+                self.shared.say(tracing::Level::INFO, text);
+                value(&process)
+            }
+            Err(detail) => failed(&Error::System { action: format!("letting {} go", order.name), detail }),
+        };
+        answer(core, flow, reply);
+    }
+
+    fn detach_program(&mut self, core: &mut Core, flow: FlowKey) -> Result<u32, String> {
+        let Some(Endpoint::Program(number, u8::MAX)) = core.endpoints.get(&flow) else {
+            return Err("it has ended".into());
+        };
+        let number = *number;
+        let process = self.programs.get(&number).and_then(crate::program::service::Program::detachable);
+        let process = process.ok_or("it has ended, or was not started as detachable")?;
+        let_go(process, Mark::PROGRAM).map_err(|error| error.to_string())?;
+        self.give_up(core, number);
+        Ok(process)
+    }
+
+    /// This agent, its guard and all below them are let go. The link up is still there until the parent closes it.
+    fn detach_self(&mut self) -> Result<u32, String> {
+        if !life::guarded() || !matches!(self.place, Place::Agent(_)) {
+            return Err("it is the controller, or has no guard".into());
+        }
+        if offshoot_sys::procfs::open("/dev/tty", offshoot_sys::open::O_RDONLY).is_ok() {
+            return Err(
+                "it has the terminal of its hop and ends with that; let a local child of it go".into()
+            );
+        }
+        let guard = life::parent();
+        let_go(guard, Mark::context(guard)).map_err(|error| error.to_string())?;
+        self.let_go = true;
+        Ok(std::process::id())
+    }
+
+    /// The link up is over, and this agent goes on without it.
+    pub(crate) fn leave(&mut self, up: LinkId) {
+        self.say_the_rest(up);
+        self.place = Place::Alone;
+        // Nobody is there to read a log.
+        self.shared.logs.set_filter(Filter::default());
+        self.unwatch(Role::Link(up));
+        let shared = Arc::clone(&self.shared);
+        shared.with(|core| {
+            self.forget_output(core, up);
+            core.node.pass_filter(Filter::default().bytes());
+            core.node.link_lost(up, Reason::Lost, "let go");
+        });
+        self.look_for_work();
+    }
+
+    /// An agent that was let go ends when nothing is left of what it does.
+    pub(crate) fn look_for_work(&mut self) {
+        if self.programs.is_empty() && self.children.is_empty() && self.shared.workers.are_idle() {
+            self.let_go = false;
+            return self.stop();
+        }
+        self.after(IDLE_LOOK, Timer::Idle);
+    }
+}

@@ -1,0 +1,265 @@
+//! What other contexts ask of this one, and what comes back to those who asked.
+
+use crate::broker::Broker;
+use crate::broker::Place;
+use crate::call::chain_service as chains;
+use crate::call::chain_service::Chain;
+use crate::call::service as calls;
+use crate::runtime::handle::Shared;
+use crate::runtime::state::Core;
+use crate::runtime::state::Endpoint;
+use crate::runtime::state::Request;
+use crate::runtime::state::Wake;
+use offshoot_codec::MAX_MESSAGE;
+use offshoot_proto::ContextId;
+use offshoot_proto::Error;
+use offshoot_proto::FlowKey;
+use offshoot_proto::Handle;
+use offshoot_proto::LinkId;
+use offshoot_proto::Reason;
+use offshoot_proto::error::codec_error;
+use offshoot_proto::flow::longest_of;
+use offshoot_proto::message::outcome::failed;
+use offshoot_proto::message::outcome::value;
+use offshoot_proto::routing::Policy;
+use std::sync::Arc;
+
+/// The longest order to connect or to run a program: more than a kernel takes as a program's arguments.
+const ORDER_LIMIT: usize = 4 << 20;
+
+/// The longest request to a service that takes only a number or a name.
+const QUESTION_LIMIT: usize = 64;
+
+/// The longest request to a service that takes a name that a person chose.
+const NAME_LIMIT: usize = 4 << 10;
+
+/// The most that a request to a service may hold.
+fn limit_of(core: &Core, request: &Request) -> usize {
+    match request.service {
+        Handle::CALL => longest_of(obeyed(core, request.auth)),
+        Handle::CONNECT | Handle::EXEC => ORDER_LIMIT,
+        Handle::DETACH => NAME_LIMIT,
+        _ => QUESTION_LIMIT,
+    }
+}
+
+pub(crate) fn obeyed(core: &Core, auth: ContextId) -> bool {
+    core.node.router.permits(Policy::Ancestors, auth, None)
+}
+
+impl Broker {
+    /// Somebody opened a flow to a service.
+    pub(crate) fn opened(&mut self, core: &mut Core, flow: FlowKey, request: Request, end: bool) {
+        let length = request.bytes.len();
+        if request.service == Handle::CHAIN {
+            core.endpoints.insert(flow, Endpoint::Chain(Box::new(Chain::new(request.auth))));
+            return chains::data(&self.shared, core, flow, &request.bytes, end);
+        }
+        if request.service >= Handle::FIRST_CUSTOM {
+            return match core.offered.get(&request.service).cloned() {
+                Some(service) => service.opened(&self.shared, core, flow, request, end),
+                // It has been withdrawn since the node let the request in.
+                None => core.node.reset(flow, Reason::NoHandle, "it is offered no more"),
+            };
+        }
+        if length > limit_of(core, &request) {
+            return core.node.reset(flow, Reason::TooLarge, "the request");
+        }
+        core.node.take(flow, length, length);
+        if end {
+            self.whole(core, flow, request);
+        } else {
+            core.endpoints.insert(flow, Endpoint::Request(Box::new(request)));
+        }
+    }
+
+    /// Bytes of a flow.
+    pub(crate) fn data(&mut self, core: &mut Core, flow: FlowKey, bytes: Vec<u8>, end: bool) {
+        let length = bytes.len();
+        match core.endpoints.get_mut(&flow) {
+            Some(Endpoint::Reply(slot)) => {
+                let slot = Arc::clone(slot);
+                let longest = slot.scope.as_ref().map_or(MAX_MESSAGE, |scope| scope.longest());
+                let Some([whole, spare]) = slot.gather(bytes, end, longest) else {
+                    core.node.reset(flow, Reason::TooLarge, "the reply");
+                    core.forget(flow);
+                    let context = core.name_of(flow.peer).to_string();
+                    let detail = format!("the reply is over {longest} bytes");
+                    let error = Error::Undelivered { context, reason: Reason::TooLarge, detail };
+                    return core.wakes.push(Wake::Slot(slot, Err(error)));
+                };
+                core.node.reuse(flow, spare);
+                if end {
+                    core.unwatch(flow);
+                    core.endpoints.remove(&flow);
+                    core.wakes.push(Wake::Slot(slot, Ok(whole)));
+                } else {
+                    core.node.consume(flow, length);
+                }
+            }
+            Some(Endpoint::Chain(_)) => chains::data(&self.shared, core, flow, &bytes, end),
+            Some(Endpoint::Station(station)) => {
+                let station = Arc::clone(station);
+                station.data(&self.shared, core, flow, bytes, end);
+            }
+            Some(Endpoint::Stream(stream)) => {
+                stream.push(bytes, end);
+                let stream = Arc::clone(stream);
+                if end && core.node.knows(flow) {
+                    // Only its reader ends a flow that is written to, and by giving it up.
+                    core.node.reset(flow, Reason::Cancelled, "");
+                    core.forget(flow);
+                    stream.fail(Error::Undelivered {
+                        context: core.name_of(flow.peer).to_string(),
+                        reason: Reason::Cancelled,
+                        detail: "nobody reads any more".into(),
+                    });
+                } else if end {
+                    core.endpoints.remove(&flow);
+                }
+                core.wakes.push(Wake::Stream(stream));
+            }
+            Some(Endpoint::Request(request)) => {
+                if request.service == Handle::CONNECT {
+                    offshoot_codec::reserve(&mut request.bytes, length);
+                }
+                request.bytes.extend_from_slice(&bytes);
+                let length_so_far = request.bytes.len();
+                core.node.reuse(flow, bytes);
+                let Some(Endpoint::Request(request)) = core.endpoints.get(&flow) else { return };
+                if length_so_far > limit_of(core, request) {
+                    core.node.reset(flow, Reason::TooLarge, "the request");
+                    core.forget(flow);
+                    return;
+                }
+                core.node.take(flow, length, length_so_far);
+                if end && let Some(Endpoint::Request(request)) = core.endpoints.remove(&flow) {
+                    self.whole(core, flow, *request);
+                }
+            }
+            Some(Endpoint::Program(number, 0)) => {
+                let number = *number;
+                self.program_input(core, number, bytes, end);
+            }
+            Some(Endpoint::Image(image)) => {
+                image.1.extend_from_slice(&bytes);
+                core.node.consume(flow, length);
+                if end && let Some(Endpoint::Image(image)) = core.endpoints.remove(&flow) {
+                    self.image_arrived(core, image.0, &image.1);
+                }
+            }
+            _ => core.node.reset(flow, Reason::Cancelled, "nobody reads it"),
+        }
+    }
+
+    fn whole(&mut self, core: &mut Core, flow: FlowKey, mut request: Request) {
+        if self.stopping {
+            return core.node.reset(flow, Reason::ShutDown, "");
+        }
+        core.endpoints.insert(flow, Endpoint::Busy(None));
+        match request.service {
+            Handle::CALL => {
+                calls::call(&self.shared, core, flow, request.auth, std::mem::take(&mut request.bytes))
+            }
+            Handle::CONNECT => self.connect(core, flow, &request),
+            Handle::EXEC => self.exec(core, flow, &request),
+            Handle::ALLOCATE => {
+                let reply = grant(core, flow.peer);
+                answer(core, flow, reply);
+            }
+            Handle::IMAGE => {
+                core.endpoints.remove(&flow);
+                let reply = give_image(core, &request.bytes);
+                core.send_shared(flow, reply, false);
+            }
+            Handle::DETACH => self.detach(core, flow, &request.bytes),
+            Handle::SIGNAL => self.signal_program(core, flow, &request.bytes),
+            Handle::DISCONNECT => self.disconnect(core, flow, &request.bytes),
+            Handle::DUMP => self.dump(core, flow),
+            _ => {
+                core.node.reset(flow, Reason::NoHandle, "");
+                core.forget(flow);
+            }
+        }
+    }
+
+    /// Fetches an image from the root for a child that connects over `link`.
+    pub(crate) fn fetch_image(
+        &mut self,
+        core: &mut Core,
+        link: LinkId,
+        platform: offshoot_bootstrap::Platform,
+    ) {
+        let request = platform.machine().as_bytes().to_vec();
+        core.open(ContextId::ROOT, Handle::IMAGE, request, offshoot_proto::node::Opening::default(), |_| {
+            Endpoint::Image(Box::new((link, Vec::new())))
+        });
+    }
+}
+
+/// Answers a request with a whole reply.
+pub(crate) fn answer(core: &mut Core, flow: FlowKey, reply: Vec<u8>) {
+    core.endpoints.remove(&flow);
+    if reply.len() > MAX_MESSAGE {
+        return core.node.reset(flow, Reason::TooLarge, "the reply is too large to send");
+    }
+    core.send_all(flow, reply, offshoot_codec::was_written());
+}
+
+/// Whether a reply goes on its way at all.
+pub(crate) fn can_leave(reply: &[u8]) -> bool {
+    reply.len() <= MAX_MESSAGE
+}
+
+fn grant(core: &mut Core, owner: ContextId) -> Vec<u8> {
+    match core.node.grant(owner) {
+        Some((first, count)) => value(&(first.0, count)),
+        None => failed(&Error::System {
+            action: "granting numbers for contexts".into(),
+            detail: format!(
+                "the contexts below hold {} of them, or have used up as many in too short a time",
+                offshoot_proto::routing::LIVE_PER_LINK
+            ),
+        }),
+    }
+}
+
+fn give_image(core: &mut Core, machine: &[u8]) -> Arc<Vec<u8>> {
+    let machine = String::from_utf8_lossy(machine);
+    let reply = match offshoot_bootstrap::Platform::from_machine(&machine) {
+        Some(platform) => core.images.as_reply(platform),
+        None => Err(Error::Image(format!("there are no agents for {machine}"))),
+    };
+    reply.unwrap_or_else(|error| Arc::new(failed(&error)))
+}
+
+/// The error of a request that cannot be read.
+pub(crate) fn unreadable(core: &mut Core, flow: FlowKey, error: offshoot_codec::CodecError) {
+    let context = core.name_of(core.node.id());
+    answer(core, flow, failed(&codec_error(&context, error)));
+}
+
+/// Every service, who may open a flow to it, and whether all nodes have it or the root alone. What is not here is refused.
+const SERVICES: [(Handle, Policy, bool); 10] = [
+    // Whoever gets through; the function says whether it is for others than ancestors.
+    (Handle::CALL, Policy::Anyone, true),
+    (Handle::CHAIN, Policy::Ancestors, true),
+    (Handle::CONNECT, Policy::Ancestors, true),
+    (Handle::EXEC, Policy::Ancestors, true),
+    (Handle::DISCONNECT, Policy::Ancestors, true),
+    (Handle::DETACH, Policy::Ancestors, true),
+    (Handle::DUMP, Policy::Ancestors, true),
+    (Handle::SIGNAL, Policy::Ancestors, true),
+    (Handle::ALLOCATE, Policy::Descendants, false),
+    (Handle::IMAGE, Policy::Descendants, false),
+];
+
+/// Which services a node offers, and to whom.
+pub(crate) fn serve(shared: &Shared, place: &Place) {
+    let mut core = shared.lock();
+    for (service, policy, everywhere) in SERVICES {
+        if everywhere || matches!(place, Place::Root) {
+            core.node.serve(service, policy);
+        }
+    }
+}

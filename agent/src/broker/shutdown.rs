@@ -1,0 +1,219 @@
+//! The end of a node: children are told, programs are ended, and within a bound nothing is left.
+
+use crate::broker::Broker;
+use crate::broker::PATIENCE;
+use crate::broker::Place;
+use crate::broker::READ_SIZE;
+use crate::broker::Role;
+use crate::broker::Timer;
+use crate::call::chain_service as chains;
+use crate::runtime::link_writer::LinkIo;
+use crate::runtime::scope::Stand;
+use crate::runtime::state::Endpoint;
+use crate::runtime::state::Wake;
+use offshoot_proto::Error;
+use offshoot_proto::LinkId;
+use offshoot_proto::Reason;
+use offshoot_proto::log::LogRecord;
+use offshoot_sys as sys;
+use offshoot_sys::descendants::end_descendants;
+use offshoot_sys::descendants::processes;
+use offshoot_sys::guard as life;
+use offshoot_sys::poll::PollFd;
+use offshoot_sys::poll::PollFlags;
+use offshoot_sys::poll::PollTimeout;
+use offshoot_sys::poll::poll;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+/// How long ended orphans may wait for being collected.
+const REAP_DELAY: Duration = Duration::from_millis(500);
+
+/// How long an agent whose time is over waits for the last words of those below, and for its parent to read its own.
+const LAST_WORDS: Duration = Duration::from_millis(150);
+
+/// How long the root waits for its children before it uses force.
+const ROOT_PATIENCE: Duration = Duration::from_millis(2000);
+
+impl Broker {
+    /// Begins the end: everything below is told, nothing new is taken.
+    pub(crate) fn stop(&mut self) {
+        if self.let_go {
+            // The order and the end of the link that it came by may both be seen: it is for the link alone.
+            if let Place::Agent(up) = self.place {
+                self.leave(up);
+            }
+            return;
+        }
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        core.stopped = true;
+        shared.workers.give_up(&shared, &mut core, self.place.is_agent());
+        if let Place::Joined(up) = self.place {
+            // Whoever waits for something above is told now, and those above are, while what is below ends in its own time.
+            self.unwatch(Role::Link(up));
+            shared.flush_link(&mut core, up);
+            self.forget_output(&mut core, up);
+            core.node.link_lost(up, Reason::Lost, "this process has left the tree, or its parent has ended");
+        }
+        let links = self.children.keys();
+        for link in links {
+            self.dismiss(&mut core, link);
+        }
+        self.release(core);
+        let why = self.why.take().unwrap_or((Reason::ShutDown, String::new()));
+        for (_, program) in self.programs.iter_mut() {
+            program.end(&why);
+        }
+        self.give_up_left();
+        let patience = if self.place.is_agent() { PATIENCE } else { ROOT_PATIENCE };
+        self.after(patience, Timer::Farewell);
+    }
+
+    /// Whether the end has come. An agent's process ends with it, so its functions are waited for; those of other programs by
+    /// who ends the tree.
+    pub(crate) fn check_farewell(&mut self) {
+        if !self.stopping || !self.children.is_empty() || !self.programs.is_empty() {
+            return;
+        }
+        let may_clean_up = self.place.is_agent() && !self.forced;
+        if !may_clean_up || self.shared.workers.are_idle() {
+            self.done = true;
+        }
+    }
+
+    /// The time for leaving in peace is over.
+    pub(crate) fn force(&mut self) {
+        for program in self.programs.values() {
+            program.signal(offshoot_sys::signal::SIGKILL);
+        }
+        let agent = self.place.is_agent();
+        if !agent || self.forced {
+            let links = self.children.keys();
+            for link in links {
+                self.kill_child(link);
+            }
+        }
+        if std::mem::replace(&mut self.forced, true) {
+            // What cannot be killed is left to its closed streams, and to this agent's guard.
+            self.done = true;
+        } else {
+            // What was killed is still collected, and children that used all of their time say their last words.
+            self.after(if agent { LAST_WORDS } else { ROOT_PATIENCE / 2 }, Timer::Farewell);
+        }
+    }
+
+    /// After the loop: whoever still waits is told, and an agent says what it has not said yet. What is left below it
+    /// its guard ends, or if that is gone it itself.
+    pub(crate) fn last_words(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        if let Place::Agent(up) = self.place {
+            self.say_the_rest(up);
+        }
+        let mut core = shared.lock();
+        core.stopped = true;
+        let endpoints: Vec<_> = core.endpoints.drain().collect();
+        for (flow, endpoint) in endpoints {
+            match endpoint {
+                Endpoint::Reply(slot) => core.wakes.push(Wake::Slot(slot, Err(Error::ShutDown))),
+                Endpoint::Stream(stream) => {
+                    stream.fail(Error::ShutDown);
+                    core.wakes.push(Wake::Stream(stream));
+                }
+                Endpoint::Busy(Some(scope)) => {
+                    core.cancel(&scope, Stand::Cancelled);
+                }
+                Endpoint::Chain(chain) => chains::closed(&mut core, &chain),
+                Endpoint::Station(station) => station.closed(&shared, &mut core, flow, &Error::ShutDown),
+                _ => {}
+            }
+        }
+        core.withdraw_all();
+        if !self.place.is_agent() {
+            core.io.clear();
+        }
+        shared.release(core);
+        shared.states.clear();
+        if self.place.is_agent() && !life::guarded() {
+            end_descendants();
+        }
+    }
+
+    /// Sends up what this process and its functions have printed and logged, as far as the parent reads.
+    pub(crate) fn say_the_rest(&mut self, up: LinkId) {
+        let mut buffer = vec![0; READ_SIZE];
+        for stream in [1, 2] {
+            let own = self.sources.iter().find(|(_, (role, _))| *role == Role::OwnOutput(stream));
+            let Some(own) = own.and_then(|(_, (_, fd))| fd.as_ref()?.try_clone().ok()) else { continue };
+            // A pipe holds no more than that; and a function may go on printing for ever.
+            let count = sys::read(&own, &mut buffer).ok().flatten().unwrap_or(0);
+            self.own_output(stream, &buffer[..count], true);
+        }
+        let shared = Arc::clone(&self.shared);
+        let end = Instant::now() + LAST_WORDS * 2;
+        shared.with(|core| shared.send_logs(core));
+        loop {
+            // What is left of the lock's time is the functions', which may hang: it is held for no wait.
+            let blocked = shared.with(|core| {
+                shared.flush_link(core, up);
+                core.io.get(&up).and_then(LinkIo::blocked)
+            });
+            let left = end.saturating_duration_since(Instant::now()).min(LAST_WORDS);
+            let Some(fd) = blocked.filter(|_| !left.is_zero()) else { return };
+            let mut room = [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)];
+            if !matches!(poll(&mut room, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)), Ok(1)) {
+                return;
+            }
+        }
+    }
+
+    /// A child has ended: not each of them is worth a look at all processes.
+    pub(crate) fn reap_soon(&mut self) {
+        if !std::mem::replace(&mut self.reaping, true) {
+            self.after(REAP_DELAY, Timer::Reap);
+        }
+    }
+
+    /// Collects processes that became children of this agent when their parents ended. A user function's own children
+    /// are in the agent's session and are left to it; the hops' and programs' are collected by who started them.
+    pub(crate) fn reap_orphans(&mut self) {
+        self.reaping = false;
+        let me = std::process::id();
+        for process in processes().into_iter().filter(|process| process.parent == me && process.ended) {
+            let pid = process.pid;
+            let ours = self.children.values().any(|child| child.is_process(pid))
+                || self.programs.values().any(|program| program.is_process(pid));
+            if !ours && sys::in_other_session(pid) {
+                sys::reap(pid);
+            }
+        }
+    }
+
+    /// What this process itself prints goes to the root as log records, a line each; at last a line that has no end as well.
+    pub(crate) fn own_output(&mut self, stream: u8, bytes: &[u8], last: bool) {
+        let index = usize::from(stream == 2);
+        let mut lines = self.own_lines[index].feed(bytes);
+        if last {
+            lines.extend(self.own_lines[index].rest());
+        }
+        let name = if stream == 2 { "stderr" } else { "stdout" };
+        if !lines.is_empty() && self.shared.logs.wants(tracing::Level::INFO, name) {
+            self.shared.with(|core| {
+                for line in lines {
+                    // What is no text is shown by characters that are longer.
+                    let mut rest = line.as_str();
+                    while !rest.is_empty() {
+                        let record = LogRecord::of(tracing::Level::INFO, name, rest);
+                        rest = &rest[record.message.len()..];
+                        self.shared.log_now(core, record);
+                    }
+                }
+            });
+        }
+    }
+}

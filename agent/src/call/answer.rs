@@ -1,0 +1,52 @@
+use crate::broker::dispatch::answer;
+use crate::broker::dispatch::can_leave;
+use crate::call::chain_service as chains;
+use crate::runtime::handle::Shared;
+use crate::runtime::state::Core;
+use crate::runtime::state::Endpoint;
+use offshoot_proto::FlowKey;
+use offshoot_proto::message::outcome::Outcome;
+use offshoot_proto::message::outcome::failure_of;
+use std::sync::Arc;
+use tracing::Level;
+
+/// Where the outcome of a call goes.
+#[derive(Copy, Clone)]
+pub(crate) enum Answer {
+    /// Back on its own flow.
+    Flow(FlowKey),
+    /// Back on the flow of its chain, as the answer to the call of this number; the chain then goes on.
+    Chain(FlowKey, u32),
+    /// Nowhere; a failure is logged, under the function's name.
+    Log(&'static str),
+}
+
+/// A call has an outcome. Whether it goes on its way: one that was given up, or whose time is over, has been answered.
+pub(crate) fn deliver(shared: &Arc<Shared>, core: &mut Core, to: Answer, reply: Vec<u8>) -> bool {
+    let leaves = can_leave(&reply);
+    // That it was given up with its context the caller is told by the end of that, with the reason.
+    if core.stopped && reply.first() != Some(&(Outcome::Value as u8)) {
+        return false;
+    }
+    match to {
+        Answer::Flow(flow) => match core.endpoints.get(&flow) {
+            Some(Endpoint::Busy(_)) => {
+                core.unwatch(flow);
+                answer(core, flow, reply);
+                leaves
+            }
+            _ => false,
+        },
+        Answer::Chain(flow, number) => chains::go_on(shared, core, (flow, number), reply) && leaves,
+        Answer::Log(name) => {
+            log_failure(shared, name, &reply);
+            false
+        }
+    }
+}
+
+pub(crate) fn log_failure(shared: &Shared, name: &str, reply: &[u8]) {
+    if let Some(text) = failure_of(reply) {
+        shared.say(Level::WARN, format!("{name}, for which nobody waits, has failed: {text}"));
+    }
+}

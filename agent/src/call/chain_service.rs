@@ -1,0 +1,224 @@
+//! Chains of calls that come in: one flow each, with requests one way and their replies the other, in order. One call of a
+//! chain runs at a time; after one that fails the others are answered with that failure and not run.
+
+use crate::broker::dispatch::can_leave;
+use crate::call::answer::Answer;
+use crate::call::service::Begun;
+use crate::call::service::Refusal;
+use crate::call::service::begin;
+use crate::runtime::handle::Shared;
+use crate::runtime::scope::Scope;
+use crate::runtime::scope::Stand;
+use crate::runtime::state::Core;
+use crate::runtime::state::Endpoint;
+use offshoot_proto::ContextId;
+use offshoot_proto::Error;
+use offshoot_proto::FlowKey;
+use offshoot_proto::Reason;
+use offshoot_proto::message::call::Head;
+use offshoot_proto::message::chain::CALL;
+use offshoot_proto::message::chain::CANCEL;
+use offshoot_proto::message::chain::{CallQueue, QueuedCall, RESET};
+use offshoot_proto::message::outcome::failed;
+use offshoot_proto::message::outcome::failure_of;
+use offshoot_proto::message::record::record;
+use std::sync::Arc;
+
+/// So many bytes of replies may wait for a caller that does not take them before no more of its calls are run.
+const UNTAKEN: usize = 256 << 10;
+
+/// So many bytes of whole calls may wait in a chain before its caller is held back.
+const WAITING: usize = 1 << 20;
+
+/// A chain, where its calls run.
+pub(crate) struct Chain {
+    auth: ContextId,
+    queue: CallQueue,
+    /// How many bytes have come for which no credit was given yet.
+    owed: usize,
+    running: Option<Running>,
+    /// The reply to all that follow one that failed.
+    failed: Option<Vec<u8>>,
+    ended: bool,
+}
+
+/// The call that runs.
+struct Running {
+    number: u32,
+    scope: Arc<Scope>,
+    function: &'static str,
+    /// Whether it was given up or late, so that its caller has an answer. What follows still waits for its end.
+    answered: bool,
+}
+
+impl Chain {
+    pub fn new(auth: ContextId) -> Chain {
+        Chain { auth, queue: CallQueue::default(), owed: 0, running: None, failed: None, ended: false }
+    }
+
+    /// Bytes that have come at a time. Whether the call that runs is given up.
+    ///
+    /// # Errors
+    /// When a record is longer than any may be.
+    fn take(&mut self, bytes: &[u8], end: bool, came: u64) -> Result<bool, usize> {
+        self.owed += bytes.len();
+        self.ended |= end;
+        self.queue.take(bytes, came, self.running.as_ref().map(|running| running.number))
+    }
+
+    /// The scope of the call that runs.
+    pub fn running(&self) -> Option<&Arc<Scope>> {
+        self.running.as_ref().map(|running| &running.scope)
+    }
+}
+
+fn chain(core: &mut Core, flow: FlowKey) -> Option<&mut Chain> {
+    match core.endpoints.get_mut(&flow) {
+        Some(Endpoint::Chain(chain)) => Some(chain),
+        _ => None,
+    }
+}
+
+/// Bytes of a chain have come.
+pub(crate) fn data(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, bytes: &[u8], end: bool) {
+    let Some(chain) = chain(core, flow) else { return };
+    match chain.take(bytes, end, shared.now()) {
+        Ok(true) => give_up(shared, core, flow, Stand::Cancelled),
+        Ok(false) => {}
+        Err(_) => return drop_chain(core, flow, Reason::TooLarge, "a call of the chain"),
+    }
+    advance(shared, core, flow);
+}
+
+fn drop_chain(core: &mut Core, flow: FlowKey, reason: Reason, text: &str) {
+    core.node.reset(flow, reason, text);
+    if let Some(Endpoint::Chain(chain)) = core.forget(flow) {
+        closed(core, &chain);
+    }
+}
+
+/// Nobody is there any more who would read the replies.
+pub(crate) fn closed(core: &mut Core, chain: &Chain) {
+    if let Some(scope) = chain.running() {
+        core.cancel(scope, Stand::Cancelled);
+    }
+}
+
+/// The call of this number has ended. Whether its outcome goes to its caller, who may have been answered before.
+pub(crate) fn go_on(
+    shared: &Arc<Shared>,
+    core: &mut Core,
+    (flow, number): (FlowKey, u32),
+    reply: Vec<u8>,
+) -> bool {
+    let Some(chain) = chain(core, flow) else { return false };
+    let Some(running) = chain.running.take_if(|running| running.number == number) else { return false };
+    core.unwatch(flow);
+    if !running.answered {
+        outcome(core, flow, running.function, reply);
+    }
+    advance(shared, core, flow);
+    !running.answered
+}
+
+/// The call that runs is given up or late. Its caller has an answer at once; the chain goes on when its function, which may
+/// see that or not, has ended.
+fn give_up(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, stand: Stand) {
+    let Some(running) = chain(core, flow).and_then(|chain| chain.running.as_mut()) else { return };
+    if std::mem::replace(&mut running.answered, true) {
+        return;
+    }
+    let (scope, function) = (Arc::clone(&running.scope), running.function);
+    core.unwatch(flow);
+    let name = core.name_of(core.node.id());
+    outcome(core, flow, function, failed(&scope.error(&name, stand)));
+    core.cancel(&scope, stand);
+    // One that has not begun does not, and one that runs for others as well does so without this one.
+    if (shared.workers.forget(&scope) || scope.is_one_of_many())
+        && let Some(chain) = chain(core, flow)
+    {
+        chain.running = None;
+    }
+}
+
+/// Sends what a call gave. If that is a failure, what follows is not run.
+fn outcome(core: &mut Core, flow: FlowKey, name: &str, mut reply: Vec<u8>) {
+    if !can_leave(&reply) {
+        let context = core.name_of(core.node.id()).to_string();
+        let detail = "the reply is too large to send".into();
+        reply = failed(&Error::Undelivered { context, reason: Reason::TooLarge, detail });
+    }
+    if let Some(detail) = failure_of(&reply) {
+        let context = core.name_of(core.node.id()).to_string();
+        let error = Error::Chain { context, function: name.into(), detail };
+        if let Some(chain) = chain(core, flow) {
+            chain.failed = Some(failed(&error));
+        }
+    }
+    reply_to(core, flow, reply);
+}
+
+/// The time of the call that runs is over.
+pub(crate) fn overdue(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey) {
+    give_up(shared, core, flow, Stand::Late);
+    advance(shared, core, flow);
+}
+
+fn reply_to(core: &mut Core, flow: FlowKey, reply: Vec<u8>) {
+    core.append(flow, record(CALL, &reply), false, offshoot_codec::was_written());
+}
+
+/// Starts calls until one runs, none is left, or the replies are not taken.
+pub(crate) fn advance(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey) {
+    loop {
+        let untaken = core.waiting(flow) >= UNTAKEN;
+        let Some(chain) = chain(core, flow) else { return };
+        let auth = chain.auth;
+        let may_run = chain.running.is_none() && !untaken;
+        let next = if may_run { chain.queue.pop() } else { None };
+        let owed = if chain.queue.length() < WAITING { std::mem::take(&mut chain.owed) } else { 0 };
+        if next.as_ref().is_some_and(|record| record.kind == RESET) {
+            chain.failed = None;
+        }
+        let failed_before = chain.failed.clone();
+        core.node.consume(flow, owed);
+        let Some(QueuedCall { number, kind, content, came }) = next else { break };
+        if kind == RESET {
+            continue;
+        }
+        if let (CALL | CANCEL, Some(reply)) = (kind, failed_before) {
+            reply_to(core, flow, reply);
+            continue;
+        }
+        let begun = match kind {
+            CALL => begin(shared, core, (flow, auth, came), Answer::Chain(flow, number), content),
+            CANCEL => {
+                let context = core.name_of(core.node.id()).to_string();
+                let name = Head::decode(&content).map_or("", |(head, _)| head.name);
+                outcome(core, flow, name, failed(&Error::Cancelled { context }));
+                continue;
+            }
+            _ => Err(Refusal::Reset(Reason::Violation, "a record of no known kind")),
+        };
+        match begun {
+            Ok(Begun::Reply(reply, name)) => outcome(core, flow, name, reply),
+            Ok(Begun::Later(scope, function)) => {
+                core.watch(scope.deadline().0, flow);
+                if let Some(chain) = self::chain(core, flow) {
+                    chain.running = Some(Running { number, scope, function, answered: false });
+                }
+            }
+            Err(Refusal::Reset(reason, text)) => return drop_chain(core, flow, reason, text),
+            Err(Refusal::Policy(name)) => {
+                core.node.refuse(flow, auth, &format!("a call of {name}"));
+                core.forget(flow);
+                return;
+            }
+        }
+    }
+    let is_done = |chain: &mut Chain| chain.ended && chain.running.is_none() && chain.queue.is_empty();
+    if chain(core, flow).is_some_and(is_done) {
+        core.append(flow, Vec::new(), true, false);
+        core.endpoints.remove(&flow);
+    }
+}

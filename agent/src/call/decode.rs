@@ -1,0 +1,99 @@
+use crate::call::function::Remote;
+use crate::context::Context;
+use crate::context::transfer as travel;
+use offshoot_codec as codec;
+use offshoot_codec::CodecError;
+use offshoot_proto::CallError;
+use offshoot_proto::Error;
+use offshoot_proto::error::codec_error;
+use offshoot_proto::error::unsent;
+use offshoot_proto::message::outcome::Outcome;
+use offshoot_proto::message::outcome::failed;
+use offshoot_proto::message::outcome::read_value;
+use offshoot_proto::message::outcome::split_error;
+use offshoot_proto::routing::Origin;
+use offshoot_proto::text::shortened;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// The most of an error's text that goes beside the error itself.
+pub(crate) const TEXT_LIMIT: usize = 4 << 10;
+
+/// Runs a function from its table entry. Used by the attribute.
+#[must_use]
+pub fn run_encoded<F: Remote>(cx: &Context, origin: Origin, request: Vec<u8>, at: usize) -> Vec<u8> {
+    let call = travel::arrive::<F>(cx, (origin, cx.name()), &Arc::new(request), at);
+    outcome(cx, call.map_err(|error| of_what(error, "the arguments of ", F::NAME)))
+}
+
+/// The same where the node is locked: contexts and ends of streams cannot arrive there.
+#[must_use]
+pub fn run_encoded_locked<F: Remote>(cx: &Context, _: Origin, request: Vec<u8>, at: usize) -> Vec<u8> {
+    travel::locked(|| {
+        let call = codec::from_message::<F>(&Arc::new(request), at);
+        outcome(cx, call.map_err(|error| codec_error(cx.name(), error)))
+    })
+}
+
+pub(crate) fn outcome<F: Remote>(cx: &Context, call: Result<F, Error>) -> Vec<u8> {
+    let call = match call {
+        Ok(call) => call,
+        Err(error) => return failed(&error),
+    };
+    match call.run(cx) {
+        Ok(result) => codec::append(vec![Outcome::Value as u8], &result)
+            .unwrap_or_else(|error| failed(&unsent(cx.name(), error))),
+        Err(error) => match F::encode_error(&error) {
+            Ok((text, error)) => {
+                let text = shortened(&text, TEXT_LIMIT);
+                let length = (text.len() as u16).to_le_bytes();
+                [&[Outcome::Error as u8], &length[..], text.as_bytes(), &error].concat()
+            }
+            Err(error) => failed(&unsent(cx.name(), error)),
+        },
+    }
+}
+
+/// An error about a value, with what that is of which function.
+pub(crate) fn of_what(error: Error, what: &str, function: &str) -> Error {
+    match error {
+        Error::Codec { context, detail } => match detail.strip_prefix("a value ") {
+            Some(rest) => Error::Codec { context, detail: [what, function, " ", rest].concat() },
+            None => Error::Codec { context, detail },
+        },
+        other => other,
+    }
+}
+
+/// What a reply says that has come to `context`, for a function.
+pub(crate) fn read_reply<F: Remote>(
+    context: &Context,
+    reply: Vec<u8>,
+) -> Result<F::Value, CallError<F::Error>> {
+    let from = (Origin::of(context.id()), context.name());
+    match reply.split_first() {
+        Some((&tag, bytes)) if tag == Outcome::Error as u8 => {
+            let error = travel::arriving(context, from, || {
+                let (_, error) = split_error(bytes).ok_or_else(|| CodecError("a cut error".into()))?;
+                F::decode_error(error)
+            });
+            Err(error.map_or_else(CallError::Failed, CallError::Function))
+        }
+        Some((&tag, _)) if tag == Outcome::Value as u8 => {
+            let value = travel::arrive(context, from, &Arc::new(reply), 1);
+            Ok(value.map_err(|error| of_what(error, "the result of ", F::NAME))?)
+        }
+        _ => read_value(context.name(), &reply).map_err(|error| error.naming(context.name()).into()),
+    }
+}
+
+/// What a reply says, where only this crate's errors are possible and the value may be bound to where it arrives.
+pub(crate) fn read_value_from<T: DeserializeOwned>(context: &Context, reply: &[u8]) -> Result<T, Error> {
+    match reply.split_first() {
+        Some((&tag, bytes)) if tag == Outcome::Value as u8 => {
+            let from = (Origin::of(context.id()), context.name());
+            travel::arriving(context, from, || codec::from_bytes(bytes))
+        }
+        _ => read_value(context.name(), reply).map_err(|error| error.naming(context.name())),
+    }
+}

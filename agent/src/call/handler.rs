@@ -1,0 +1,310 @@
+//! Handles of a program's own: messages of any type that come to a number in this process, and what they are answered with.
+
+use crate::call::decode::read_value_from;
+use crate::context::Context;
+use crate::context::transfer as travel;
+use crate::router::Router;
+use crate::runtime::handle::Shared;
+use crate::runtime::scope::NEVER;
+use crate::runtime::scope::Scope;
+use crate::runtime::state::Core;
+use crate::runtime::state::Endpoint;
+use crate::runtime::state::Offered;
+use crate::runtime::state::Request;
+use crate::runtime::state::Station;
+use offshoot_proto::ContextId;
+use offshoot_proto::Error;
+use offshoot_proto::FlowKey;
+use offshoot_proto::Handle;
+use offshoot_proto::Reason;
+use offshoot_proto::Result;
+use offshoot_proto::error::unsent;
+use offshoot_proto::flow::Longest;
+use offshoot_proto::flow::longest_of;
+use offshoot_proto::message::outcome::failed;
+use offshoot_proto::message::outcome::value;
+use offshoot_proto::node::Opening;
+use offshoot_proto::routing::Origin;
+use offshoot_proto::routing::Policy;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::Weak;
+
+/// Who has sent a message, to whom it is given.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// The context that has sent it.
+    pub from: ContextId,
+    /// The context on whose behalf.
+    pub auth: ContextId,
+}
+
+struct Handler<T, R, F> {
+    act: F,
+    /// Messages that are not whole yet.
+    begun: Mutex<BTreeMap<FlowKey, Begun>>,
+    message: PhantomData<fn(T) -> R>,
+}
+
+struct Begun {
+    request: Request,
+    /// Bytes that have come for which no credit was given yet.
+    owed: usize,
+    /// The longest that it may become.
+    limit: usize,
+}
+
+impl<T, R, F> Handler<T, R, F>
+where
+    T: DeserializeOwned + Send + 'static,
+    R: Serialize + 'static,
+    F: Fn(&Context, Sent, T) -> R + Send + Sync + 'static,
+{
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<FlowKey, Begun>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has `act` called for a whole message.
+    fn whole(self: Arc<Self>, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, mut request: Request) {
+        if core.stopped {
+            core.forget(flow);
+            return core.node.reset(flow, Reason::ShutDown, "");
+        }
+        let id = core.node.id();
+        let scope = Arc::new(Scope::new(Some(Arc::clone(&shared.life)), NEVER, 0));
+        let here = Context::new(shared, id, core.name_of(id)).in_scope(&scope);
+        core.endpoints.insert(flow, Endpoint::Busy(Some(Arc::clone(&scope))));
+        let (node, size, until) = (Arc::clone(shared), request.bytes.len(), Arc::clone(&scope));
+        let work = move || {
+            let sent = Sent { from: flow.peer, auth: request.auth };
+            let from = (Origin { peer: flow.peer, auth: request.auth }, here.name());
+            let bytes = Arc::new(std::mem::take(&mut request.bytes));
+            let act = || match travel::arrive(&here, from, &bytes, 0) {
+                Ok(message) => value(&(self.act)(&here, sent, message)),
+                Err(error) => failed(&error),
+            };
+            let perform = || match scope.refusal(here.name()) {
+                Some(error) => failed(&error),
+                None => crate::call::service::contained(here.name(), act),
+            };
+            let (reply, fares) = travel::reply(flow.peer, perform);
+            scope.end(crate::runtime::scope::Stand::Over);
+            let to = crate::call::answer::Answer::Flow(flow);
+            if !node.with(|core| crate::call::answer::deliver(&node, core, to, reply)) {
+                travel::stay(fares);
+            }
+        };
+        // One that is taken back does not keep its place among those that wait.
+        if !shared.workers.hire(shared).run(Some(&until), size, Box::new(work)) {
+            core.node.reset(flow, Reason::QueueFull, "too many calls wait for their turn there");
+            core.forget(flow);
+        }
+    }
+
+    /// Looks at what has come of a message.
+    fn look(self: &Arc<Self>, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, end: bool) {
+        let mut begun = self.lock();
+        let Some(theirs) = begun.get(&flow) else { return };
+        let offered = core.offered.get(&theirs.request.service).is_some();
+        if !offered || theirs.request.bytes.len() > theirs.limit {
+            begun.remove(&flow);
+            match offered {
+                true => core.node.reset(flow, Reason::TooLarge, "the request"),
+                false => core.node.reset(flow, Reason::NoHandle, "it is offered no more"),
+            }
+            core.forget(flow);
+        } else if end && let Some(theirs) = begun.remove(&flow) {
+            core.node.take(flow, theirs.owed, theirs.request.bytes.len());
+            Self::pay(core, &mut begun);
+            drop(begun);
+            return Arc::clone(self).whole(shared, core, flow, theirs.request);
+        }
+        Self::pay(core, &mut begun);
+    }
+
+    /// Gives credit to those that may go on.
+    fn pay(core: &mut Core, begun: &mut BTreeMap<FlowKey, Begun>) {
+        let longest = Longest::of(begun.iter().map(|(flow, begun)| (*flow, begun.request.bytes.len())));
+        for (flow, begun) in begun {
+            if begun.owed > 0 && longest.lets(*flow, begun.request.bytes.len()) {
+                core.node.take(*flow, std::mem::take(&mut begun.owed), begun.request.bytes.len());
+            }
+        }
+    }
+}
+
+impl<T, R, F> Offered for Handler<T, R, F>
+where
+    T: DeserializeOwned + Send + 'static,
+    R: Serialize + 'static,
+    F: Fn(&Context, Sent, T) -> R + Send + Sync + 'static,
+{
+    fn opened(
+        self: Arc<Self>,
+        shared: &Arc<Shared>,
+        core: &mut Core,
+        flow: FlowKey,
+        request: Request,
+        end: bool,
+    ) {
+        let obeyed = core.node.permits(Policy::Ancestors, flow.peer, request.auth);
+        let limit = longest_of(obeyed);
+        let owed = request.bytes.len();
+        core.endpoints.insert(flow, Endpoint::Station(Arc::new(Gathering(Arc::clone(&self))) as _));
+        self.lock().insert(flow, Begun { request, owed, limit });
+        self.look(shared, core, flow, end);
+    }
+}
+
+/// A handler as the one to whom the rest of a message comes.
+struct Gathering<T, R, F>(Arc<Handler<T, R, F>>);
+
+impl<T, R, F> Station for Gathering<T, R, F>
+where
+    T: DeserializeOwned + Send + 'static,
+    R: Serialize + 'static,
+    F: Fn(&Context, Sent, T) -> R + Send + Sync + 'static,
+{
+    fn data(&self, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, bytes: Vec<u8>, end: bool) {
+        if let Some(begun) = self.0.lock().get_mut(&flow) {
+            begun.request.bytes.extend_from_slice(&bytes);
+            begun.owed += bytes.len();
+        }
+        core.node.reuse(flow, bytes);
+        self.0.look(shared, core, flow, end);
+    }
+
+    fn closed(&self, _: &Arc<Shared>, core: &mut Core, flow: FlowKey, _: &Error) {
+        let mut begun = self.0.lock();
+        begun.remove(&flow);
+        Handler::<T, R, F>::pay(core, &mut begun);
+    }
+}
+
+/// A handle that a program has added. Dropping it takes the handle away.
+#[derive(Debug)]
+#[must_use = "dropping it takes the handle away"]
+pub struct Registration {
+    shared: Weak<Shared>,
+    handle: Handle,
+}
+
+impl Registration {
+    /// The number, by which others send to it. It may travel.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.with(|core| core.withdraw(self.handle));
+        }
+    }
+}
+
+impl Router {
+    /// Has `act` called, on a worker, for each message that comes to a new handle of this process from those whom `policy`
+    /// admits; what it returns is the answer. Messages are sent by [`Context::request`]. There is no handle without a policy.
+    ///
+    /// A message of one that is not an ancestor may have 1 MiB, and is to be taken for a stranger's.
+    ///
+    /// # Errors
+    /// When the tree is shut down.
+    pub fn add_handler<T, R>(
+        &self,
+        policy: Policy,
+        act: impl Fn(&Context, Sent, T) -> R + Send + Sync + 'static,
+    ) -> Result<Registration>
+    where
+        T: DeserializeOwned + Send + 'static,
+        R: Serialize + 'static,
+    {
+        self.add(None, policy, act)
+    }
+
+    /// The same at a handle that both sides know, of a number from [`Handle::FIRST_CUSTOM`] on and below 2,147,483,648.
+    ///
+    /// # Errors
+    /// When the handle is taken or is one of the tree's own.
+    pub fn add_handler_at<T, R>(
+        &self,
+        handle: Handle,
+        policy: Policy,
+        act: impl Fn(&Context, Sent, T) -> R + Send + Sync + 'static,
+    ) -> Result<Registration>
+    where
+        T: DeserializeOwned + Send + 'static,
+        R: Serialize + 'static,
+    {
+        self.add(Some(handle), policy, act)
+    }
+
+    fn add<T, R>(
+        &self,
+        handle: Option<Handle>,
+        policy: Policy,
+        act: impl Fn(&Context, Sent, T) -> R + Send + Sync + 'static,
+    ) -> Result<Registration>
+    where
+        T: DeserializeOwned + Send + 'static,
+        R: Serialize + 'static,
+    {
+        self.node().with(|core| {
+            if core.stopped {
+                return Err(Error::ShutDown);
+            }
+            let handle = match handle {
+                None => Handle(core.new_number(Handle::NONE)),
+                Some(handle) if handle.is_handlers() && core.offered.get(&handle).is_none() => handle,
+                Some(Handle(number)) => {
+                    let (first, end) = (Handle::FIRST_CUSTOM.0, Handle::FIRST_HUB.0);
+                    let detail = format!("it is taken, or not from {first} to {}", end - 1);
+                    return Err(Error::System { action: format!("adding the handle {number}"), detail });
+                }
+            };
+            let handler = Handler { act, begun: Mutex::default(), message: PhantomData };
+            core.offer(handle, policy, Arc::new(handler));
+            Ok(Registration { shared: Arc::downgrade(self.node()), handle })
+        })
+    }
+}
+
+impl Context {
+    /// Sends a message to a handle of that context that was added by [`Router::add_handler`], and waits for the answer.
+    ///
+    /// # Errors
+    /// When there is no such handle, it is not for this context, or the answer is none of type `R`. A number that no handler
+    /// can have is refused here: it may have come from somebody who would like a service of the tree's own to get the message.
+    pub fn request<T: Serialize, R: DeserializeOwned>(&self, handle: Handle, message: &T) -> Result<R> {
+        if !handle.is_handlers() {
+            return Err(Error::Undelivered {
+                context: self.name().into(),
+                reason: Reason::NoHandle,
+                detail: format!("no handler can have the number {}", handle.0),
+            });
+        }
+        let leaving = travel::leave(Vec::new(), message, (self.id(), true))
+            .map_err(|error| unsent(self.name(), error))?;
+        let opening = Opening { secret: leaving.secret, ..Opening::default() };
+        let (_, slot) = match self.ask(self.id(), handle, leaving.message, opening, |_, _| {}) {
+            Ok(sent) => sent,
+            Err(error) => {
+                travel::stay(leaving.fares);
+                return Err(error);
+            }
+        };
+        slot.carry(leaving.fares);
+        let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));
+        let reply = reply.map_err(|error| error.naming(self.name()))?;
+        read_value_from(self, &reply)
+    }
+}

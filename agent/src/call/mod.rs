@@ -1,0 +1,11 @@
+pub(crate) mod answer;
+pub(crate) mod chain;
+pub(crate) mod chain_service;
+pub(crate) mod decode;
+pub(crate) mod error_form;
+pub(crate) mod function;
+pub(crate) mod handler;
+pub(crate) mod mode;
+pub(crate) mod reply;
+pub(crate) mod service;
+pub(crate) mod signatures;

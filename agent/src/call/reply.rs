@@ -1,0 +1,158 @@
+//! Waiting for one answer: by blocking, with a timeout, or as a `Future` under any executor.
+
+use crate::call::chain::Link;
+use crate::call::decode::read_reply;
+use crate::call::function::Remote;
+use crate::context::Context;
+use crate::runtime::scope::NEVER;
+use crate::runtime::scope::Stand;
+use crate::runtime::slot::Slot;
+use offshoot_proto::CallError;
+use offshoot_proto::Error;
+use offshoot_proto::FlowKey;
+use offshoot_proto::Reason;
+use offshoot_proto::Result;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::task::Waker;
+use std::time::Duration;
+
+/// How the answer to a call comes back.
+pub(crate) enum Route {
+    /// It is there already.
+    None,
+    /// On a flow of its own.
+    Flow(FlowKey),
+    /// On that of its chain, as so many-th.
+    Chain(Arc<Link>, u32),
+}
+
+/// The answer to a call that was started. Dropping it gives the call up, but for a call of a chain, which goes on.
+#[must_use = "dropping the reply gives the call up, unless it is one of a chain; `cast` starts one that goes on"]
+pub struct Reply<F: Remote> {
+    context: Context,
+    route: Route,
+    slot: Arc<Slot>,
+    done: bool,
+    function: PhantomData<fn() -> F>,
+}
+
+impl<F: Remote> Reply<F> {
+    pub(crate) fn new(context: Context, route: Route, slot: Arc<Slot>) -> Reply<F> {
+        Reply { context, route, slot, done: false, function: PhantomData }
+    }
+
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// As [`Context::call`].
+    pub fn wait(mut self) -> Result<F::Value, CallError<F::Error>> {
+        let reply = self.slot.wait(self.time_left()).unwrap_or_else(|| Err(self.late()));
+        self.finish(reply)
+    }
+
+    /// Waits for it, but not longer than `timeout`. The call goes on after that; the reply can be waited for again.
+    ///
+    /// # Errors
+    /// As [`Context::call`]; [`Error::TimedOut`] when the time is up.
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<F::Value, CallError<F::Error>> {
+        let left = self.time_left().filter(|left| *left <= timeout);
+        match self.slot.wait(Some(left.unwrap_or(timeout))) {
+            Some(reply) => self.finish(reply),
+            None if left.is_some() => {
+                let late = Err(self.late());
+                self.finish(late)
+            }
+            None => {
+                let after_ms = timeout.as_millis() as u64;
+                Err(CallError::Failed(Error::TimedOut { context: self.context.name().into(), after_ms }))
+            }
+        }
+    }
+
+    /// Gives the call up. A function that has not begun does not; one that runs sees it, and what it has started through its
+    /// own context ends, wherever that is.
+    pub fn cancel(self) {
+        if let Route::Chain(chain, number) = &self.route {
+            chain.cancel(*number);
+            self.slot.give_up(self.context.name());
+        }
+    }
+
+    /// The context it comes from.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Whether it is there and was not taken, so that waiting for it takes no time.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.slot.is_filled()
+    }
+
+    /// Has `notify` called once the reply is there, at once if it is: on whatever thread brings it, which must not be held up. One
+    /// at a time: a later one takes the place of an earlier.
+    pub fn on_arrival(&self, notify: impl FnOnce() + Send + 'static) {
+        self.slot.on_arrival(notify);
+    }
+
+    /// How long may be waited here; what ends other calls in time is the broker.
+    fn time_left(&self) -> Option<Duration> {
+        let Route::Chain(..) = &self.route else { return None };
+        let (due, _) = self.context.scope()?.deadline();
+        (due != NEVER).then(|| Duration::from_millis(due.saturating_sub(self.context.node().now())))
+    }
+
+    fn late(&self) -> Error {
+        match self.context.scope() {
+            Some(scope) => scope.error(self.context.name(), Stand::Late),
+            None => Error::ShutDown,
+        }
+    }
+
+    fn finish(&mut self, reply: Result<Vec<u8>>) -> Result<F::Value, CallError<F::Error>> {
+        self.done = true;
+        let reply = reply.map_err(|error| error.naming(self.context.name()))?;
+        read_reply::<F>(&self.context, reply)
+    }
+}
+
+impl<F: Remote> Future for Reply<F> {
+    type Output = Result<F::Value, CallError<F::Error>>;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        let waker: &Waker = cx.waker();
+        match self.slot.poll(waker) {
+            Poll::Ready(reply) => Poll::Ready(self.finish(reply)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<F: Remote> Drop for Reply<F> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        if let Route::Flow(flow) = self.route {
+            // A reply nobody waits for must leave nothing behind here.
+            self.slot.give_up(self.context.name());
+            let nothing_came = self.context.node().with(|core| {
+                core.node.reset(flow, Reason::Cancelled, "nobody waits for the reply");
+                core.forget(flow).is_some()
+            });
+            if nothing_came {
+                return;
+            }
+        }
+        // What has come, or comes over a chain, may hold ends of streams and senders: they are let go as if it had been taken.
+        let (context, slot) = (self.context.clone(), Arc::clone(&self.slot));
+        self.slot.on_arrival(move || {
+            if let Some(Ok(reply)) = slot.take() {
+                drop(read_reply::<F>(&context, reply));
+            }
+        });
+    }
+}

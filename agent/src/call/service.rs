@@ -1,0 +1,169 @@
+//! Calls that come in: found in the table, checked, started in the way that their function asks for, and answered.
+
+use crate::broker::dispatch::answer;
+use crate::call::answer::Answer;
+use crate::call::answer::log_failure;
+use crate::call::function::FUNCTIONS;
+use crate::call::function::Function;
+use crate::call::function::Run;
+use crate::call::function::Started;
+use crate::context::Context;
+use crate::runtime::handle::Shared;
+use crate::runtime::scope::NEVER;
+use crate::runtime::scope::Scope;
+use crate::runtime::scope::Stand;
+use crate::runtime::state::Core;
+use crate::runtime::state::Endpoint;
+use offshoot_proto::ContextId;
+use offshoot_proto::Error;
+use offshoot_proto::FlowKey;
+use offshoot_proto::Reason;
+use offshoot_proto::message::call::Head;
+use offshoot_proto::message::outcome::failed;
+use offshoot_proto::message::outcome::value;
+use offshoot_proto::routing::Origin;
+use std::sync::Arc;
+use tracing::Level;
+
+/// What became of a call that came in.
+pub(crate) enum Begun {
+    /// It is answered with this; the function's name.
+    Reply(Vec<u8>, &'static str),
+    /// It runs, or waits for its turn, in this scope; the function's name.
+    Later(Arc<Scope>, &'static str),
+}
+
+/// Why a call is not answered at all.
+pub(crate) enum Refusal {
+    /// It cannot be read, or comes before its time.
+    Reset(Reason, &'static str),
+    /// Its function is not for the caller.
+    Policy(&'static str),
+}
+
+/// Starts a call that came on `flow` on behalf of `auth`, at the time `came`. Its outcome goes to `answer`.
+pub(crate) fn begin(
+    shared: &Arc<Shared>,
+    core: &mut Core,
+    (flow, auth, came): (FlowKey, ContextId, u64),
+    answer: Answer,
+    request: Vec<u8>,
+) -> Result<Begun, Refusal> {
+    let Some(name) = core.names.get(&core.node.id()).cloned() else {
+        return Err(Refusal::Reset(Reason::ShutDown, "it has no name yet"));
+    };
+    let Some((head, at)) = Head::decode(&request) else {
+        return Err(Refusal::Reset(Reason::Violation, "a call that cannot be read"));
+    };
+    let Some(function) = FUNCTIONS.iter().find(|function| function.name == head.name) else {
+        let error = Error::NoSuchFunction { context: name.to_string(), function: head.name.to_owned() };
+        if head.cast {
+            let text = format!("a call for which nobody waits has failed: {error}");
+            shared.say(Level::WARN, text);
+        }
+        return Ok(Begun::Reply(failed(&error), "an unknown function"));
+    };
+    if !core.node.permits(function.policy, flow.peer, auth) {
+        return Err(Refusal::Policy(function.name));
+    }
+    // In a chain all have their turn, and an outcome.
+    let cast = (head.cast || function.no_reply) && matches!(answer, Answer::Flow(_));
+    let (due, allowed) = match head.left_ms {
+        // The time of a call that is answered before it runs is over by then.
+        Some(ms) if !cast => (came.saturating_add(ms.into()), ms.into()),
+        _ => (NEVER, 0),
+    };
+    let scope = Arc::new(Scope::new(Some(Arc::clone(&shared.life)), due, allowed));
+    if due <= shared.now() {
+        return Ok(Begun::Reply(failed(&scope.error(&name, Stand::Late)), function.name));
+    }
+    let context = Context::new(shared, core.node.id(), name).in_scope(&scope);
+    let answer = if cast { Answer::Log(function.name) } else { answer };
+    let (shared, later) = (Arc::clone(shared), Arc::clone(&scope));
+    let (origin, obeyed) = (Origin { peer: flow.peer, auth }, crate::broker::dispatch::obeyed(core, auth));
+    let mine = Arc::clone(&shared);
+    let run = Run { shared: mine, function, context, scope, origin, obeyed, request, at, answer };
+    let reply = match (function.way)(run) {
+        Started::Later if !cast => return Ok(Begun::Later(later, function.name)),
+        Started::Later => value(&()),
+        Started::Now(reply) if !cast => reply,
+        Started::Now(reply) => {
+            log_failure(&shared, function.name, &reply);
+            value(&())
+        }
+        Started::Full => {
+            let context = core.name_of(core.node.id()).to_string();
+            let detail = "too many calls wait for their turn there".into();
+            failed(&Error::Undelivered { context, reason: Reason::QueueFull, detail })
+        }
+    };
+    Ok(Begun::Reply(reply, function.name))
+}
+
+/// A call on a flow of its own.
+pub(crate) fn call(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, auth: ContextId, request: Vec<u8>) {
+    match begin(shared, core, (flow, auth, shared.now()), Answer::Flow(flow), request) {
+        Ok(Begun::Reply(reply, _)) => answer(core, flow, reply),
+        Ok(Begun::Later(scope, _)) => {
+            core.watch(scope.deadline().0, flow);
+            core.endpoints.insert(flow, Endpoint::Busy(Some(scope)));
+        }
+        Err(Refusal::Reset(reason, text)) => {
+            core.node.reset(flow, reason, text);
+            core.forget(flow);
+        }
+        Err(Refusal::Policy(name)) => {
+            core.node.refuse(flow, auth, &format!("a call of {name}"));
+            core.forget(flow);
+        }
+    }
+}
+
+/// The time of a call is over: it is cancelled, and its caller is told.
+pub(crate) fn late(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, scope: &Arc<Scope>) {
+    let name = core.name_of(core.node.id());
+    let reply = failed(&scope.error(&name, Stand::Late));
+    core.cancel(scope, Stand::Late);
+    shared.workers.forget(scope);
+    core.unwatch(flow);
+    answer(core, flow, reply);
+}
+
+/// A function's panic is its own: where the build unwinds, the caller is told and the context lives on.
+pub(crate) fn run_contained(
+    function: &Function,
+    context: &Context,
+    origin: Origin,
+    request: Vec<u8>,
+    at: usize,
+) -> Vec<u8> {
+    contained(context.name(), || (function.run)(context, origin, request, at))
+}
+
+/// What `work` gives, or that it panicked in the context called `name`.
+pub(crate) fn contained(name: &str, work: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
+    crate::runtime::panics::catch(work)
+        .unwrap_or_else(|message| failed(&Error::Panicked { context: name.into(), message }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_header_round_trips_and_a_truncated_one_is_refused() {
+        for cast in [false, true] {
+            for left_ms in [None, Some(0), Some(u32::MAX)] {
+                let head = Head { name: "a::b", cast, left_ms };
+                let mut request = head.encode();
+                let length = request.len();
+                for cut in 0..length {
+                    assert!(Head::decode(&request[..cut]).is_none(), "cut at {cut}");
+                }
+                request.extend_from_slice(b"arguments");
+                let (read, at) = Head::decode(&request).unwrap();
+                assert_eq!((read.name, read.cast, read.left_ms, at), ("a::b", cast, left_ms, length));
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Whether an agent that has just come up knows the functions of this program, and means the same by them.
+
+use crate::call::function::FUNCTIONS;
+use crate::call::function::Function;
+use crate::runtime::build::BUILD;
+use crate::runtime::handle::Shared;
+use crate::runtime::image_store::Sent;
+use offshoot_bootstrap::Platform;
+use offshoot_proto::ConnectError;
+use offshoot_proto::ConnectErrorKind;
+use offshoot_proto::Result;
+use offshoot_proto::message::handshake::Hello;
+use std::sync::atomic::Ordering;
+use tracing::Level;
+
+/// How many names an error shows.
+const SHOWN: usize = 8;
+
+/// The signatures of all functions in this image, as an agent tells them.
+pub(crate) fn signatures() -> Vec<u64> {
+    FUNCTIONS.iter().map(|function| function.signature).collect()
+}
+
+/// The functions of this program that the other image does not have, and those that it has with another signature.
+pub(crate) fn differing(theirs: &[u64]) -> (Vec<&'static Function>, Vec<&'static Function>) {
+    let (mut missing, mut other) = (Vec::new(), Vec::new());
+    for function in FUNCTIONS {
+        if !theirs.contains(&function.signature) {
+            let known = theirs.iter().any(|signature| signature >> 32 == function.signature >> 32);
+            if known { other.push(function) } else { missing.push(function) }
+        }
+    }
+    (missing, other)
+}
+
+/// Holds the functions of this program against those of an agent. That one is missing is an error where the agent was built for
+/// this program, and else something to be told once; that one has another signature is always an error.
+///
+/// # Errors
+/// Which functions differ, and what can be done.
+pub(crate) fn compare(shared: &Shared, context: &str, theirs: &[u64]) -> Result<()> {
+    let (missing, other) = differing(theirs);
+    let sent = shared.sent_agent.load(Ordering::Relaxed);
+    let (what, which) = match (other.is_empty(), missing.is_empty()) {
+        (false, _) => ("its agent was built with other arguments or another result of", other),
+        (true, false) if sent == Sent::Own as u8 => ("its agent was built without", missing),
+        (true, false) => {
+            if shared.sent_agent.swap(Sent::StockAndTold as u8, Ordering::Relaxed) == Sent::Stock as u8 {
+                let text = format!(
+                    "the agent of {context} has no {}: they run in this program only; for more, build an agent with them, or \
+                     send this program itself (Builder::package, Builder::own_image)",
+                    names(&missing)
+                );
+                shared.say(Level::WARN, text);
+            }
+            return Ok(());
+        }
+        (true, true) => return Ok(()),
+    };
+    let mut error = ConnectError::new(ConnectErrorKind::Functions, format!("{what} {}", names(&which)));
+    error.context = context.into();
+    error.hop = "its functions".into();
+    error.hint = "build the agent anew from the sources of this program".into();
+    Err(error.into())
+}
+
+pub(crate) fn names(functions: &[&Function]) -> String {
+    let shown: Vec<&str> = functions.iter().take(SHOWN).map(|function| function.name).collect();
+    let more = match functions.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    shown.join(", ") + &more
+}
+
+/// Returns the greeting of this process.
+pub(crate) fn hello() -> Hello {
+    Hello {
+        build: BUILD,
+        process: std::process::id(),
+        machine: Platform::host().map_or("unknown", Platform::machine).into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        functions: signatures(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::image_store::Images;
+    use offshoot_proto::node::Node;
+    use std::sync::Arc;
+
+    fn tree(sent: Sent) -> Arc<Shared> {
+        let images = Images::found(Box::new(|_| Err(offshoot_proto::Error::ShutDown)));
+        let shared = Shared::new(Node::root(), images).unwrap();
+        shared.sent_agent.store(sent as u8, Ordering::Relaxed);
+        shared
+    }
+
+    fn refused(sent: Sent, theirs: &[u64]) -> Option<ConnectError> {
+        let error = compare(&tree(sent), "web1", theirs).err()?;
+        error.as_connect().cloned()
+    }
+
+    #[test]
+    fn an_agent_with_the_same_or_more_functions_is_accepted() {
+        let mut theirs = signatures();
+        assert!(theirs.len() > 2);
+        theirs.reverse();
+        theirs.push(crate::call::function::signature("more", "()"));
+        for sent in [Sent::Stock, Sent::StockAndTold, Sent::Own] {
+            assert_eq!(refused(sent, &theirs), None);
+        }
+    }
+
+    #[test]
+    fn a_different_signature_is_refused_from_any_agent() {
+        let ping = "offshoot_agent::stock::ping";
+        let mine = FUNCTIONS.iter().find(|function| function.name == ping).unwrap();
+        let changed = crate::call::function::signature(ping, "(text:String)");
+        let replaced = |&signature: &u64| if signature == mine.signature { changed } else { signature };
+        let theirs: Vec<u64> = signatures().iter().map(replaced).collect();
+        for sent in [Sent::Stock, Sent::StockAndTold, Sent::Own] {
+            let error = refused(sent, &theirs).expect("it is another function");
+            assert_eq!((error.kind, error.context.as_str()), (ConnectErrorKind::Functions, "web1"));
+            assert!(error.detail.contains("other arguments") && error.detail.ends_with(ping), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_function_is_refused_only_from_an_agent_of_the_program() {
+        let error = refused(Sent::Own, &signatures()[1..]).expect("one is missing");
+        assert!(error.detail.starts_with("its agent was built without offshoot_agent::"), "{error}");
+        for sent in [Sent::Stock, Sent::StockAndTold] {
+            assert_eq!(refused(sent, &signatures()[1..]), None);
+        }
+        // Many are not all named.
+        let error = refused(Sent::Own, &[]).expect("all are missing");
+        let more = FUNCTIONS.len().saturating_sub(SHOWN);
+        assert_eq!(error.detail.contains(&format!(" and {more} more")), more > 0, "{error}");
+    }
+
+    #[test]
+    fn a_signature_distinguishes_names_and_arguments() {
+        let sums = [("a", "()"), ("a", "(x:u8)"), ("b", "()")]
+            .map(|(name, text)| crate::call::function::signature(name, text));
+        assert!(sums[0] != sums[1] && sums[0] >> 32 == sums[1] >> 32 && sums[0] >> 32 != sums[2] >> 32);
+    }
+}

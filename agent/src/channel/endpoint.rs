@@ -1,0 +1,176 @@
+//! One end of a channel or pipe, as the process has it that uses it or has not sent it away yet.
+
+use crate::channel::hub::Hub;
+use crate::context::Context;
+use crate::context::transfer::soon;
+use crate::runtime::handle::Shared;
+use crate::runtime::state::Endpoint;
+use crate::runtime::stream_state::StreamState;
+use offshoot_proto::Error;
+use offshoot_proto::FlowKey;
+use offshoot_proto::Reason;
+use offshoot_proto::Result;
+use offshoot_proto::message::channel::Address;
+use offshoot_proto::message::channel::Role;
+use offshoot_proto::node::Opening;
+use offshoot_proto::routing::Named;
+use serde::Deserialize;
+use serde::Deserializer;
+use serde::de;
+use serde::ser;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::OnceLock;
+use std::sync::PoisonError;
+
+/// Opens an end's flow to a hub.
+pub(crate) fn connect(
+    context: &Context,
+    address: Address,
+    role: Role,
+    copy: u64,
+) -> Result<(FlowKey, Arc<StreamState>)> {
+    let state = StreamState::new(context.scope());
+    let opening = Opening { more: role == Role::Writer, ..Opening::default() };
+    let greeting = address.greeting(role, copy);
+    context.node().with(|core| {
+        if core.stopped {
+            return Err(Error::ShutDown);
+        }
+        let endpoint = Endpoint::Stream(Arc::clone(&state));
+        let flow = core.open(address.context, address.door(), greeting, opening, |_| endpoint);
+        Ok((flow, state))
+    })
+}
+
+/// An end that one process alone holds at a time: used here, or not used yet and free to travel.
+pub(crate) struct Socket {
+    bound: OnceLock<(Arc<Shared>, FlowKey, Arc<StreamState>)>,
+    /// What it is bound to when it is used.
+    context: Option<Context>,
+    /// Where it was made: the hub is told of an end that nobody has used.
+    home: Option<(Arc<Hub>, Role)>,
+    stage: Mutex<Stage>,
+}
+
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Stage {
+    Unused,
+    Used,
+    Sent,
+}
+
+/// What is used where.
+pub(crate) type Bound<'a> = (&'a Arc<Shared>, FlowKey, &'a Arc<StreamState>);
+
+impl Socket {
+    /// The two ends of a new pipe: the writer's and the reader's.
+    pub fn pair(context: &Context) -> Result<[Socket; 2]> {
+        let hub = Hub::open(context, false)?;
+        Ok([Role::Writer, Role::Reader].map(|role| Socket::of(context, &hub, role)))
+    }
+
+    /// One end of what was made here.
+    pub fn of(context: &Context, hub: &Arc<Hub>, role: Role) -> Socket {
+        Socket {
+            bound: OnceLock::new(),
+            context: Some(context.clone()),
+            home: Some((Arc::clone(hub), role)),
+            stage: Mutex::new(Stage::Unused),
+        }
+    }
+
+    /// One that is used here.
+    pub fn bound(shared: Arc<Shared>, flow: FlowKey, state: Arc<StreamState>) -> Socket {
+        let bound = OnceLock::from((shared, flow, state));
+        Socket { bound, context: None, home: None, stage: Mutex::new(Stage::Used) }
+    }
+
+    /// Where it is.
+    pub fn context(&self) -> Option<Context> {
+        self.context.clone()
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on it is used here.
+    ///
+    /// # Errors
+    /// When it has gone elsewhere, or the tree is shut down.
+    pub fn bind(&self, role: Role) -> Result<Bound<'_>> {
+        if self.bound.get().is_none() {
+            let mut stage = self.stage();
+            let (Stage::Unused, Some(context), Some((hub, _))) = (*stage, &self.context, &self.home) else {
+                return Err(Error::Function("this end was sent to another context".into()));
+            };
+            let (flow, state) = connect(context, hub.opens(role), role, 0)?;
+            *stage = Stage::Used;
+            let _ = self.bound.set((Arc::clone(context.node()), flow, state));
+        }
+        let (shared, flow, state) = self.bound.get().ok_or(Error::ShutDown)?;
+        Ok((shared, *flow, state))
+    }
+
+    /// What is used here, if it is.
+    pub fn used(&self) -> Option<Bound<'_>> {
+        self.bound.get().map(|(shared, flow, state)| (shared, *flow, state))
+    }
+
+    /// It leaves with the value that is being written.
+    ///
+    /// # Errors
+    /// Where it is used here already, and outside of a frame.
+    pub fn leave<E: ser::Error>(&self, role: Role) -> std::result::Result<Address, E> {
+        crate::context::transfer::departs("an end of a stream")?;
+        let mut stage = self.stage();
+        let (Stage::Unused, Some(context), Some((hub, _))) = (*stage, &self.context, &self.home) else {
+            return Err(E::custom("an end of a stream that was used or sent stays where it is"));
+        };
+        *stage = Stage::Sent;
+        let (shared, theirs) = (Arc::clone(context.node()), Arc::clone(hub));
+        crate::context::transfer::note(Box::new(move |error| {
+            shared.with(|core| theirs.missed(core, role, error))
+        }));
+        Ok(hub.opens(role))
+    }
+
+    /// It arrives with the value that is being read, and is used from now on.
+    ///
+    /// # Errors
+    /// When the bytes are no end of a stream, and outside of a frame.
+    pub fn arrive<'de, D: Deserializer<'de>>(
+        deserializer: D,
+        role: Role,
+    ) -> std::result::Result<Socket, D::Error> {
+        let address = Address::deserialize(deserializer)?;
+        let (here, _) = crate::context::transfer::here("an end of a stream", Named::Hub, address.context)?;
+        let (flow, state) = connect(&here, address, role, 0).map_err(de::Error::custom)?;
+        Ok(Socket { context: Some(here.clone()), ..Socket::bound(Arc::clone(here.node()), flow, state) })
+    }
+
+    /// An end that is not used to its end.
+    pub fn give_up(&self, why: &str) {
+        match self.used() {
+            Some((shared, flow, state)) if !state.is_over() => {
+                let why = why.to_owned();
+                soon(shared, move |core| {
+                    core.node.reset(flow, Reason::Cancelled, &why);
+                    core.forget(flow);
+                });
+            }
+            Some(_) => {}
+            None => self.tell_home(why),
+        }
+    }
+
+    fn tell_home(&self, why: &str) {
+        if let (Stage::Unused, Some(context), Some((hub, role))) = (*self.stage(), &self.context, &self.home)
+        {
+            let (hub, role, why) = (Arc::clone(hub), *role, why.to_owned());
+            soon(context.node(), move |core| hub.unused(core, role, &why));
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Byte streams to and from another context, with credit: a reader that stops reading stops its writer.
+
+use crate::channel::endpoint::Socket;
+use crate::context::Context;
+use crate::context::transfer::soon;
+use crate::runtime::handle::Shared;
+use crate::runtime::stream_state::StreamState;
+use offshoot_proto::Error;
+use offshoot_proto::FlowKey;
+use offshoot_proto::Result;
+use offshoot_proto::message::channel::Role;
+use serde::Deserialize;
+use serde::Deserializer;
+use serde::Serialize;
+use serde::Serializer;
+use std::io;
+use std::io::Read;
+use std::io::Write;
+use std::sync::Arc;
+use std::task::Poll;
+use std::task::Waker;
+
+fn broken(error: &Error) -> io::Error {
+    // Not its text: std's error of a text knows how to show it escaped, by tables of Unicode.
+    io::Error::new(io::ErrorKind::ConnectionAborted, error.clone())
+}
+
+impl Context {
+    /// A byte stream that is made in this process, whichever context this is: what is written to the one end is read at the
+    /// other. Either end, or both, may travel to other contexts as an argument or a result, as long as it was not used. The
+    /// writer says that it is done by [`finish`](Writer::finish).
+    ///
+    /// # Errors
+    /// When the tree is shut down.
+    pub fn pipe(&self) -> Result<(Writer, Reader)> {
+        let [writer, reader] = Socket::pair(&self.own())?;
+        Ok((Writer::of(writer), Reader { socket: reader }))
+    }
+}
+
+/// The receiving end of a byte stream. It ends where the writer said so; a stream that breaks off gives an error.
+pub struct Reader {
+    socket: Socket,
+}
+
+impl Reader {
+    pub(crate) fn bound(shared: Arc<Shared>, flow: FlowKey, state: Arc<StreamState>) -> Reader {
+        Reader { socket: Socket::bound(shared, flow, state) }
+    }
+
+    /// The next piece as it came, or none at the end. Waits for it.
+    ///
+    /// # Errors
+    /// When the stream broke off.
+    pub fn next_chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
+        self.take(usize::MAX)
+    }
+
+    /// The next piece, or none at the end and where the stream broke off, as a `Future` asks.
+    pub(crate) fn poll_chunk(&mut self, waker: &Waker) -> Poll<Option<Vec<u8>>> {
+        let Ok((shared, flow, state)) = self.socket.bind(Role::Reader) else { return Poll::Ready(None) };
+        let Poll::Ready(found) = state.poll(waker) else { return Poll::Pending };
+        let chunk = found.ok().flatten();
+        if let Some(chunk) = &chunk {
+            shared.with(|core| core.node.consume(flow, chunk.len()));
+        }
+        Poll::Ready(chunk)
+    }
+
+    /// The next piece, or as much of it as is wanted; credit is given for what is taken and no more.
+    fn take(&mut self, most: usize) -> io::Result<Option<Vec<u8>>> {
+        let (shared, flow, state) = self.socket.bind(Role::Reader).map_err(|error| broken(&error))?;
+        match state.wait_for(most, None) {
+            Some(Ok(Some(chunk))) => {
+                shared.with(|core| core.node.consume(flow, chunk.len()));
+                Ok(Some(chunk))
+            }
+            Some(Ok(None)) | None => Ok(None),
+            Some(Err(error)) => Err(broken(&error)),
+        }
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let Some(chunk) = self.take(buffer.len())? else { return Ok(0) };
+        buffer[..chunk.len()].copy_from_slice(&chunk);
+        Ok(chunk.len())
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.socket.give_up("the reader was dropped");
+    }
+}
+
+/// The sending end of a byte stream.
+///
+/// A pipe's has to be [finished](Writer::finish): one that is dropped before, by a `?` on the way or by a panic, gives the
+/// reader an error where it expects the end, so that half a file is not taken for a whole one. The stdin of a
+/// [program](crate::program::process::Process) ends when its writer is dropped, as it does everywhere. But a program knows nothing but an end:
+/// where its writer [fails](Writer::fail), is dropped by a panic or is lost with its context, the program is ended before
+/// it could see one, and whoever waits for it gets [`Error::Ended`].
+pub struct Writer {
+    socket: Socket,
+    /// Whether there is nothing to be said any more when it is dropped.
+    done: bool,
+    /// Whether it is a program's stdin.
+    stdin: bool,
+}
+
+impl Writer {
+    pub(crate) fn bound(shared: Arc<Shared>, flow: FlowKey, state: Arc<StreamState>) -> Writer {
+        Writer { socket: Socket::bound(shared, flow, state), done: false, stdin: true }
+    }
+
+    fn of(socket: Socket) -> Writer {
+        Writer { socket, done: false, stdin: false }
+    }
+
+    /// Says that the stream is whole: the reader comes to its end.
+    ///
+    /// # Errors
+    /// When nobody reads any more, or the way there is lost.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.done = true;
+        let (shared, flow, state) = self.socket.bind(Role::Writer).map_err(|error| broken(&error))?;
+        let ended = shared.with(|core| {
+            let ended = core.node.send(flow, &[], true, false).is_some();
+            core.forget(flow);
+            ended
+        });
+        match state.failure() {
+            Some(error) => Err(io::Error::new(io::ErrorKind::BrokenPipe, error)),
+            None if ended => Ok(()),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// Ends the stream before its time: the reader gets an error with this text instead of an end. The program whose stdin it
+    /// is is ended.
+    pub fn fail(mut self, why: &str) {
+        self.done = true;
+        self.socket.give_up(why);
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        let (shared, flow, state) = self.socket.bind(Role::Writer).map_err(|error| broken(&error))?;
+        loop {
+            let turn = state.turn();
+            if let Some(error) = state.failure() {
+                return Err(io::Error::new(io::ErrorKind::BrokenPipe, error));
+            }
+            match shared.with(|core| core.node.send(flow, bytes, false, false)) {
+                None => return Err(io::ErrorKind::BrokenPipe.into()),
+                Some(0) => state.wait_after(turn),
+                Some(count) => return Ok(count),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        match self.socket.used() {
+            Some(_) if self.stdin && std::thread::panicking() => {
+                self.socket.give_up("its writer has panicked")
+            }
+            Some((shared, flow, _)) if self.stdin => soon(shared, move |core| {
+                core.node.send(flow, &[], true, false);
+                core.forget(flow);
+            }),
+            _ => self.socket.give_up("its writer was dropped before it was finished"),
+        }
+    }
+}
+
+impl Serialize for Reader {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.socket.leave(Role::Reader)?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Reader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Reader, D::Error> {
+        Ok(Reader { socket: Socket::arrive(deserializer, Role::Reader)? })
+    }
+}
+
+impl Serialize for Writer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.socket.leave(Role::Writer)?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Writer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Writer, D::Error> {
+        Ok(Writer::of(Socket::arrive(deserializer, Role::Writer)?))
+    }
+}

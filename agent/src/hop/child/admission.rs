@@ -1,0 +1,108 @@
+//! Turns of hops: programs that have told which way they would go and wait for others on it, and those that were dropped there and
+//! try again.
+
+use crate::broker::Broker;
+use crate::broker::Timer;
+use crate::hop::child::Child;
+use crate::runtime::state::Core;
+use offshoot_proto::ConnectError;
+use offshoot_proto::LinkId;
+use offshoot_sys as sys;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::Level;
+
+/// How often a hop is begun again that was dropped on its way.
+const TRIES: u8 = 6;
+
+/// About how long is waited before the first time, and the most that it grows to, in milliseconds.
+const PAUSE: (u64, u64) = (500, 8000);
+
+/// Where a hop is, before its agent is up.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Turn {
+    /// Its program has not told yet which way it would go.
+    Asking,
+    /// Its program waits, as too many are under way there.
+    Waiting,
+    /// It was dropped there, and tries again in a while.
+    Pausing,
+    /// It is under way.
+    Taken,
+}
+
+impl Broker {
+    /// The program of a hop has told which way it would go, and waits.
+    pub(crate) fn would_go(&mut self, link: LinkId, way: Vec<u8>) {
+        let Some(child) = self.children.get_mut(&link).filter(|child| child.turn == Turn::Asking) else {
+            return;
+        };
+        (child.way, child.turn) = (way, Turn::Waiting);
+        self.turn_due(link);
+    }
+
+    /// A hop that waits or pauses has its turn, unless too many are under way where it goes.
+    pub(crate) fn turn_due(&mut self, link: LinkId) {
+        let Some(child) = self.children.get(&link) else { return };
+        let (platform, mode) = (child.boot.platform(), child.boot.mode());
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        match child.turn {
+            Turn::Pausing if !child.over => self.attempt(&mut core, link, platform, mode),
+            Turn::Waiting if !child.over => {
+                let on_the_way = |(_, other): &&(LinkId, Child)| {
+                    other.turn == Turn::Taken && !other.up && !other.over && other.way == child.way
+                };
+                let under_way = self.children.iter().filter(on_the_way).count();
+                if child.way.is_empty() || under_way < child.order.recipe.at_once as usize {
+                    // Its own time begins where it is its turn for the first time.
+                    if child.dropped.is_none() {
+                        let time = Duration::from_millis(child.order.recipe.timeout_ms);
+                        self.after(time, Timer::Connect(link, false));
+                    }
+                    if let Some(fd) = core.io.get(&link).and_then(|io| io.fd.as_ref()) {
+                        // It reads this line, and no further. A new pipe has room.
+                        let _ = sys::write(fd, b"\n");
+                    }
+                    if let Some(child) = self.children.get_mut(&link) {
+                        child.turn = Turn::Taken;
+                    }
+                    self.go(&mut core, link, mode);
+                }
+            }
+            // Somebody else waits as well.
+            _ => self.next_turn(link),
+        }
+        self.release(core);
+    }
+
+    /// A hop is under way no more: another one that goes where it did has its turn.
+    pub(crate) fn next_turn(&mut self, link: LinkId) {
+        let Some(child) = self.children.get(&link) else { return };
+        let waits = |(_, other): &&(LinkId, Child)| {
+            other.turn == Turn::Waiting && !other.over && other.way == child.way
+        };
+        let next = self.children.iter().find(waits).map(|(next, _)| *next);
+        if let Some(next) = next {
+            self.after(Duration::ZERO, Timer::Turn(next));
+        }
+    }
+
+    /// A hop was dropped on its way to the host, before anybody logged in.
+    pub(crate) fn drop_attempt(&mut self, core: &mut Core, link: LinkId, why: Box<ConnectError>) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        let times = child.boot.drop_attempt();
+        if times > TRIES {
+            return self.fail(core, link, *why);
+        }
+        // Those that were dropped together do not come again together.
+        let pause = (PAUSE.0 << (times - 1)).min(PAUSE.1);
+        let pause = pause / 2 + u64::from_le_bytes(sys::random()) % pause;
+        self.shared.say(Level::INFO, format!("{}: {}", child.order.name, why.detail));
+        child.dropped = Some(why);
+        child.turn = Turn::Pausing;
+        self.clear_attempt(core, link);
+        self.after(Duration::from_millis(pause), Timer::Turn(link));
+        self.next_turn(link);
+    }
+}

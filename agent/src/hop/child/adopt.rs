@@ -1,0 +1,77 @@
+//! A process that has come over a socket of its own accord: a child like any other, but for its authority and its end, which
+//! is its own.
+
+use crate::broker::Broker;
+use crate::broker::Role;
+use crate::hop::child::Child;
+use offshoot_bootstrap::Mode;
+use offshoot_bootstrap::Platform;
+use offshoot_proto::ContextId;
+use offshoot_proto::Error;
+use offshoot_proto::Reason;
+use offshoot_proto::Result;
+use offshoot_proto::connect::bootstrap::Boot;
+use offshoot_proto::connect::recipe::Attach;
+use offshoot_proto::connect::recipe::Recipe;
+use offshoot_proto::message::connect::ConnectRequest;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+impl Broker {
+    /// Takes a process of this user in as the child `id`; `hello` is what it has said so far.
+    ///
+    /// # Errors
+    /// When this node is ending, or the system gives no descriptors.
+    pub(crate) fn take_in(
+        &mut self,
+        stream: UnixStream,
+        id: ContextId,
+        name: &str,
+        hello: &[u8],
+    ) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let input = stream.try_clone().map_err(|error| Error::system("duplicating a socket", error))?;
+        let order = ConnectRequest {
+            name: name.into(),
+            title: None,
+            recipe: Recipe {
+                hop: "join".into(),
+                key: String::new(),
+                argv: Vec::new(),
+                at_once: 0,
+                attach: Attach::Direct,
+                terminal: false,
+                rules: Vec::new(),
+                timeout_ms: 0,
+                hint: String::new(),
+            },
+            announce: true,
+            heartbeat: crate::hop::method::DEFAULT_HEARTBEAT,
+        };
+        let mut core = shared.lock();
+        if core.stopped {
+            return Err(Error::ShutDown);
+        }
+        let used =
+            || Error::System { action: "numbering a context".into(), detail: format!("{id} is in use") };
+        let link = core.node.add_child(id).ok_or_else(used)?;
+        let own = core.node.id();
+        core.node.set_authority(link, own);
+        self.announce(&mut core, link, id, &order);
+        let boot = Boot::new(Mode::Optimistic, Platform::host().unwrap_or(Platform::X86_64));
+        let mut child = Child::new(id, order, boot);
+        (child.open_streams, child.up) = (1, true);
+        self.children.insert(link, child);
+        if let Err(error) = self.watch(Role::Link(link), input.into()) {
+            self.lose_child(&mut core, link, Reason::Lost, &error.to_string());
+            self.release(core);
+            return Err(error);
+        }
+        self.attach_output(&mut core, link, OwnedFd::from(stream));
+        core.node.set_time(self.now());
+        core.node.receive(link, hello);
+        self.release(core);
+        Ok(())
+    }
+}

@@ -1,0 +1,347 @@
+//! The bootstraps of children: one attempt or two, watched until an agent is up or the reason is known why not.
+
+use crate::broker::Broker;
+use crate::broker::Role;
+use crate::broker::Timer;
+use crate::hop::child::Child;
+use crate::hop::child::admission::Turn;
+use crate::hop::child::spawn::Program;
+use crate::hop::child::spawn::Spawned;
+use crate::hop::child::spawn::spawn;
+use crate::runtime::image_store::Own;
+use crate::runtime::state::Core;
+use offshoot_bootstrap::Image;
+use offshoot_bootstrap::Mode;
+use offshoot_bootstrap::Nonce;
+use offshoot_bootstrap::Platform;
+use offshoot_bootstrap::Stage0;
+use offshoot_proto::ConnectError;
+use offshoot_proto::ConnectErrorKind;
+use offshoot_proto::Error;
+use offshoot_proto::LinkId;
+use offshoot_proto::connect::bootstrap::Progress;
+use offshoot_proto::connect::bootstrap::Verdict;
+use offshoot_proto::connect::dialogue::Act;
+use offshoot_proto::connect::recipe::Attach;
+use offshoot_proto::message::outcome::read_value;
+use offshoot_sys as sys;
+use offshoot_sys::spawn::AGENT_FD;
+use offshoot_sys::spawn::IMAGE_FD;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::Level;
+
+/// How long a question may stand that nobody answers.
+const ANSWERED: Duration = Duration::from_secs(2);
+
+/// What start-up files may read while the loader is waited for.
+const LINE_ENDS: &[u8] = &[b'\n'; 32];
+
+impl Broker {
+    /// Starts the program of a hop, with the bootstrap for `platform`.
+    pub(crate) fn attempt(&mut self, core: &mut Core, link: LinkId, platform: Platform, mode: Mode) {
+        let nonce = fresh_nonce();
+        let image = match core.images.get(platform) {
+            Ok(Some(image)) => image,
+            Ok(None) => return self.fetch_image(core, link, platform),
+            Err(error) => return self.fail(core, link, image_error(&error)),
+        };
+        let Some(child) = self.children.get_mut(&link) else { return };
+        let recipe = &child.order.recipe;
+        let title = match child.order.title.as_ref().unwrap_or(&child.order.name).as_str() {
+            "" => "offshoot".into(),
+            name => format!("offshoot: {name}"),
+        };
+        let markers = offshoot_bootstrap::ready_marker(&nonce, &image);
+        let dialogue = child.boot.dialogue.anew();
+        child.boot.begin(platform, mode, dialogue, &nonce, markers);
+        child.exit = None;
+        child.turn = if recipe.at_once == 0 { Turn::Taken } else { Turn::Asking };
+        let own = if recipe.attach == Attach::Direct { core.images.own().ok() } else { None };
+        let program = program_of(&recipe.argv, recipe.attach, &image, &nonce, mode, &title, own.as_deref());
+        let direct = matches!(program, Program::Agent { .. });
+        let spawned = spawn(&program, recipe.terminal);
+        drop(program);
+        let spawned = match spawned {
+            Ok(spawned) => spawned,
+            Err(error) => {
+                let name = recipe.argv.first().map_or("the agent", String::as_str);
+                let mut why =
+                    ConnectError::new(ConnectErrorKind::Start, format!("{name} cannot be started: {error}"));
+                why.hint = format!("is {name} installed there?");
+                return self.fail(core, link, why);
+            }
+        };
+        if let Err(error) = self.adopt(core, link, spawned, if direct { None } else { Some(&image) }, mode) {
+            let why = ConnectError::new(ConnectErrorKind::Start, error.to_string());
+            self.fail(core, link, why);
+        }
+    }
+
+    pub(crate) fn adopt(
+        &mut self,
+        core: &mut Core,
+        link: LinkId,
+        spawned: Spawned,
+        image: Option<&Image>,
+        mode: Mode,
+    ) -> offshoot_proto::Result<()> {
+        self.watch_end(Role::ChildExit(link), &spawned.process);
+        if let Some(child) = self.children.get_mut(&link) {
+            child.process = Some(spawned.process);
+            child.open_streams = 2 + u8::from(spawned.terminal.is_some());
+        }
+        self.watch(Role::Link(link), spawned.stdout)?;
+        self.watch(Role::ChildStderr(link), spawned.stderr)?;
+        if let Some(terminal) = spawned.terminal {
+            let writing =
+                terminal.try_clone().map_err(|error| Error::system("duplicating a terminal", error))?;
+            if let Some(child) = self.children.get_mut(&link) {
+                child.terminal = Some(writing);
+                child.slave = spawned.slave;
+            }
+            self.watch(Role::ChildTerminal(link), terminal)?;
+        }
+        self.attach_output(core, link, spawned.stdin);
+        if let Some(io) = core.io.get_mut(&link) {
+            io.preamble = image.map(|image| (Arc::clone(image.bytes()), 0));
+            io.hold = true;
+        }
+        if self.children.get(&link).is_some_and(|child| child.turn == Turn::Taken) {
+            self.go(core, link, mode);
+        }
+        Ok(())
+    }
+
+    /// The bytes for the program of an attempt, from now on.
+    pub(crate) fn go(&mut self, core: &mut Core, link: LinkId, mode: Mode) {
+        let Some(io) = core.io.get_mut(&link) else { return };
+        io.hold = io.preamble.is_some() && mode == Mode::Wait;
+        if io.hold
+            && let Some(fd) = &io.fd
+        {
+            // For start-up files that read lines: without any they would wait as long as we do. What they leave of
+            // it the loader skips. A new pipe has room.
+            let _ = sys::write(fd, LINE_ENDS);
+        }
+        self.shared.flush_link(core, link);
+    }
+
+    /// What a child's program prints before its agent is up.
+    pub(crate) fn child_stdout(&mut self, link: LinkId, bytes: &[u8]) {
+        let shared = Arc::clone(&self.shared);
+        let Some(child) = self.children.get_mut(&link) else { return };
+        match child.boot.stdout(bytes) {
+            Progress::Noise => {}
+            Progress::Ready => {
+                let mut core = shared.lock();
+                if let Some(io) = core.io.get_mut(&link) {
+                    io.hold = false;
+                }
+                shared.flush_link(&mut core, link);
+                shared.release(core);
+            }
+            Progress::Up(rest) => {
+                child.up = true;
+                child.forget_secrets();
+                child.slave = None;
+                if child.boot.bootstraps() > 1 {
+                    let (key, platform) = (child.order.recipe.key.clone(), child.boot.platform());
+                    self.remembered.retain(|(other, _)| *other != key);
+                    self.remembered.push((key, platform));
+                }
+                self.next_turn(link);
+                if !rest.is_empty() {
+                    self.frames(link, &rest);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn child_stderr(&mut self, link: LinkId, bytes: &[u8]) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        let level = if child.up { Level::DEBUG } else { Level::INFO };
+        for line in child.boot.stderr(bytes) {
+            let text = format!("{}: {}", child.order.name, String::from_utf8_lossy(&line));
+            self.shared.say(level, text);
+        }
+        if let Some(way) = child.boot.dialogue.take_way() {
+            self.would_go(link, way);
+        }
+    }
+
+    pub(crate) fn child_terminal(&mut self, link: LinkId, bytes: &[u8]) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        for line in child.boot.terminal(bytes) {
+            let text = format!("{}: {}", child.order.name, String::from_utf8_lossy(&line));
+            self.shared.say(Level::DEBUG, text);
+        }
+        if child.up {
+            return;
+        }
+        child.written = child.written.wrapping_add(1);
+        let (times, act) = (child.written, child.boot.dialogue.terminal(bytes));
+        if act.is_none() && child.boot.dialogue.question().is_some() {
+            self.after(ANSWERED, Timer::Unanswered(link, times));
+        }
+        self.act(link, act);
+    }
+
+    /// The question that stood on the terminal still stands there.
+    pub(crate) fn unanswered(&mut self, link: LinkId, times: u32) {
+        let waits = |child: &&mut Child| child.written == times && !child.up && !child.over;
+        let Some(child) = self.children.get_mut(&link).filter(waits) else { return };
+        // It may have become clear meanwhile.
+        let act = child.boot.dialogue.terminal(&[]);
+        let act = act.or_else(|| child.boot.dialogue.question().map(Act::Fail));
+        self.act(link, act);
+    }
+
+    fn act(&mut self, link: LinkId, act: Option<Act>) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        match act {
+            None => {}
+            Some(Act::Type(secret)) => {
+                if let Some(terminal) = &child.terminal {
+                    // A terminal takes a line at once; where it does not, the program asks again or times out.
+                    let _ = sys::write(terminal, secret.expose());
+                    let _ = sys::write(terminal, b"\n");
+                }
+            }
+            Some(Act::Fail(why)) => {
+                let mut error = ConnectError::from(why);
+                error.said = child.boot.said();
+                let shared = Arc::clone(&self.shared);
+                let mut core = shared.lock();
+                self.fail(&mut core, link, error);
+                shared.release(core);
+            }
+        }
+    }
+
+    /// If an attempt has come to its end, decides how it goes on.
+    pub(crate) fn attempt_over(&mut self, core: &mut Core, link: LinkId) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        let Some(status) = child.exit.filter(|_| !child.up && !child.over && child.is_read()) else { return };
+        if child.turn == Turn::Pausing {
+            return;
+        }
+        let hint = child.order.recipe.hint.clone();
+        match child.boot.exited(status.code, status.signal, &hint) {
+            Verdict::Failed(error) if error.kind == ConnectErrorKind::Dropped => {
+                self.drop_attempt(core, link, error)
+            }
+            Verdict::Failed(error) => self.fail(core, link, *error),
+            Verdict::Again(platform) => {
+                let why = status.code.and_then(offshoot_bootstrap::exit::explain).unwrap_or_default();
+                let text = format!("{}: a second attempt, for {platform}: {why}", child.order.name);
+                self.shared.say(Level::INFO, text);
+                self.clear_attempt(core, link);
+                self.attempt(core, link, platform, Mode::Wait);
+            }
+        }
+    }
+
+    /// Takes away what led to the program of an attempt.
+    pub(crate) fn clear_attempt(&mut self, core: &mut Core, link: LinkId) {
+        if let Some(child) = self.children.get_mut(&link) {
+            child.terminal = None;
+            child.slave = None;
+        }
+        self.unwatch(Role::ChildTerminal(link));
+        self.unwatch(Role::ChildStderr(link));
+        self.unwatch(Role::Link(link));
+        self.forget_output(core, link);
+        core.node.link_restart(link);
+    }
+
+    /// The image that a child waits for has come from the root.
+    pub(crate) fn image_arrived(&mut self, core: &mut Core, link: LinkId, reply: &[u8]) {
+        let image = read_value::<Vec<u8>>("controller", reply)
+            .and_then(|bytes| Image::parse(bytes).map_err(|error| Error::Image(error.to_string())));
+        match image {
+            Ok(image) => {
+                let platform = image.platform();
+                core.images.keep(image);
+                let mode = self.children.get(&link).map_or(Mode::Wait, |child| child.boot.mode());
+                self.attempt(core, link, platform, mode);
+            }
+            Err(error) => self.image_missing(core, link, &error),
+        }
+    }
+
+    pub(crate) fn image_missing(&mut self, core: &mut Core, link: LinkId, error: &Error) {
+        self.fail(core, link, image_error(error));
+    }
+
+    pub(crate) fn connect_timed_out(&mut self, link: LinkId, asking: bool) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        if child.reply.is_none() || child.over || asking && child.turn != Turn::Asking {
+            return;
+        }
+        let allowed = child.order.recipe.timeout_ms;
+        let mut error = match (child.boot.dialogue.question(), child.dropped.take()) {
+            (Some(question), _) => question.into(),
+            (None, Some(dropped)) => *dropped,
+            (None, None) => {
+                let text = format!("no agent was up within {allowed} ms");
+                let mut error = ConnectError::new(ConnectErrorKind::TimedOut, text);
+                error.hint =
+                    "give it longer (timeout(), --connect-timeout), or see whether a start-up file there reads stdin"
+                        .into();
+                error
+            }
+        };
+        error.said.extend(child.boot.said());
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        self.fail(&mut core, link, error);
+        shared.release(core);
+    }
+
+    /// The program of an attempt did not end in time; a later attempt's is left alone.
+    pub(crate) fn attempt_overdue(&mut self, link: LinkId, attempt: u8) {
+        if self.children.get(&link).is_some_and(|child| child.boot.attempts() == attempt) {
+            self.kill_child(link);
+        }
+    }
+}
+
+fn fresh_nonce() -> Nonce {
+    Nonce::new(sys::random())
+}
+
+fn image_error(error: &Error) -> ConnectError {
+    ConnectError::new(ConnectErrorKind::Platform, error.to_string())
+}
+
+fn program_of<'a>(
+    words: &[String],
+    attach: Attach,
+    image: &Image,
+    nonce: &Nonce,
+    mode: Mode,
+    title: &str,
+    own: Option<&'a Own>,
+) -> Program<'a> {
+    if let Some(own) = own {
+        let mut param = offshoot_bootstrap::param(image, nonce, mode);
+        param.image_fd = Some(IMAGE_FD);
+        param.agent_fd = Some(AGENT_FD);
+        let title = offshoot_bootstrap::clean_title(title);
+        return Program::Agent {
+            image: &own.image,
+            agent: &own.agent,
+            argv: [title, param.to_string(), String::new()],
+        };
+    }
+    let stage0 = Stage0::new(image, nonce, mode, title);
+    let mut words = words.to_vec();
+    match attach {
+        Attach::Direct | Attach::Words => words.extend(["sh".into(), "-c".into(), stage0.script()]),
+        Attach::GuardedWords => words.extend(["sh".into(), "-c".into(), stage0.guarded_script()]),
+        Attach::Line => words.push(stage0.command()),
+        Attach::Script => words.push(stage0.script()),
+    }
+    Program::Words(words)
+}

@@ -1,0 +1,450 @@
+//! The children of a node: from the order to connect, over all attempts, to the end of the hop's program.
+pub(crate) mod admission;
+pub(crate) mod adopt;
+pub(crate) mod bootstrap;
+pub(crate) mod spawn;
+
+use crate::broker::Broker;
+use crate::broker::Role;
+use crate::broker::Timer;
+use crate::broker::dispatch::answer;
+use crate::broker::dispatch::unreadable;
+use crate::hop::child::admission::Turn;
+use crate::program::exit_status;
+use crate::runtime::build::BUILD;
+use crate::runtime::state::Core;
+use crate::runtime::state::Request;
+use offshoot_bootstrap::Mode;
+use offshoot_bootstrap::Platform;
+use offshoot_codec as codec;
+use offshoot_proto::ConnectError;
+use offshoot_proto::ConnectErrorKind;
+use offshoot_proto::ContextId;
+use offshoot_proto::FlowKey;
+use offshoot_proto::LinkId;
+use offshoot_proto::Reason;
+use offshoot_proto::connect::bootstrap::Boot;
+use offshoot_proto::connect::dialogue::Dialogue;
+use offshoot_proto::connect::recipe::Attach;
+use offshoot_proto::message::connect::ConnectRequest;
+use offshoot_proto::message::exec::ExitStatus;
+use offshoot_proto::message::handshake::Connected;
+use offshoot_proto::message::handshake::Hello;
+use offshoot_proto::message::outcome::failed;
+use offshoot_proto::message::outcome::value;
+use offshoot_sys::guard::Mark;
+use offshoot_sys::guard::mark_of;
+use offshoot_sys::spawn::Process;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the program of a hop may take to end once its streams have.
+const EXIT_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a link that has ended waits for the last words of its program.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// One child.
+pub(crate) struct Child {
+    context: ContextId,
+    order: ConnectRequest,
+    boot: Boot,
+    process: Option<Process>,
+    terminal: Option<OwnedFd>,
+    slave: Option<OwnedFd>,
+    reply: Option<FlowKey>,
+    waiting: Vec<FlowKey>,
+    open_streams: u8,
+    exit: Option<ExitStatus>,
+    up: bool,
+    over: bool,
+    /// Whether it was told to end.
+    dismissed: bool,
+    turn: Turn,
+    /// The way that its program has told it would go.
+    way: Vec<u8>,
+    /// How often it has written to its terminal.
+    written: u32,
+    /// Why its last attempt was dropped.
+    dropped: Option<Box<ConnectError>>,
+    /// Its link has ended, and its last words may still come.
+    parting: bool,
+}
+
+impl Child {
+    fn new(context: ContextId, mut order: ConnectRequest, mut boot: Boot) -> Child {
+        boot.dialogue = Dialogue::new(std::mem::take(&mut order.recipe.rules));
+        Child {
+            context,
+            order,
+            boot,
+            process: None,
+            terminal: None,
+            slave: None,
+            reply: None,
+            waiting: Vec::new(),
+            open_streams: 0,
+            exit: None,
+            up: false,
+            over: false,
+            dismissed: false,
+            turn: Turn::Taken,
+            way: Vec::new(),
+            written: 0,
+            dropped: None,
+            parting: false,
+        }
+    }
+
+    /// Whether its program has ended and everything it said was read.
+    fn is_read(&self) -> bool {
+        self.exit.is_some() && self.open_streams <= u8::from(self.terminal.is_some())
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.up
+    }
+
+    /// Its name; the process of its hop's program or 0, whether it is up, and how many attempts it has taken.
+    pub fn look(&self) -> (&str, [u64; 3]) {
+        let process = self.process.as_ref().map_or(0, Process::id);
+        (&self.order.name, [process.into(), self.up.into(), self.boot.attempts().into()])
+    }
+
+    /// Forgets what its dialogue knew, which is not needed again: no password stays here.
+    fn forget_secrets(&mut self) {
+        self.boot.dialogue.forget();
+    }
+
+    /// Whether its hop's program is this process.
+    pub fn is_process(&self, pid: u32) -> bool {
+        self.process.as_ref().is_some_and(|process| process.id() == pid)
+    }
+}
+
+impl Broker {
+    /// The order to connect: the child exists from now on.
+    pub(crate) fn connect(&mut self, core: &mut Core, flow: FlowKey, request: &Request) {
+        let Some((context, link)) = request.child else { return };
+        let order: ConnectRequest = match codec::from_own(&request.bytes) {
+            Ok(order) => order,
+            Err(error) => {
+                core.node.link_lost(link, Reason::ConnectFailed, "the order cannot be read");
+                return unreadable(core, flow, error);
+            }
+        };
+        self.announce(core, link, context, &order);
+
+        let remembered =
+            self.remembered.iter().find(|(key, _)| *key == order.recipe.key).map(|(_, platform)| *platform);
+        let platform = remembered.or(Platform::host()).unwrap_or(Platform::X86_64);
+        let mode = if remembered.is_some() { Mode::Wait } else { Mode::Optimistic };
+        let boot = Boot::new(mode, platform);
+        let asks = order.recipe.at_once > 0;
+        self.after(Duration::from_millis(order.recipe.timeout_ms), Timer::Connect(link, asks));
+        let mut child = Child::new(context, order, boot);
+        child.reply = Some(flow);
+        self.children.insert(link, child);
+        self.attempt(core, link, platform, mode);
+    }
+
+    /// Tells a child who it is, and those above of it.
+    fn announce(&self, core: &mut Core, link: LinkId, id: ContextId, order: &ConnectRequest) {
+        core.names.insert(id, order.name.as_str().into());
+        if order.announce {
+            core.node.announce(id);
+        }
+        let mut ancestors = vec![core.node.id()];
+        ancestors.extend_from_slice(core.node.router.ancestors());
+        let boot = offshoot_proto::message::boot::Boot {
+            id,
+            ancestors,
+            name: order.name.clone(),
+            filter: self.shared.logs.filter(),
+            heartbeat: order.heartbeat,
+        };
+        core.node.boot(link, &boot);
+    }
+
+    /// The agent has said who it is: the child is connected.
+    pub(crate) fn child_hello(&mut self, core: &mut Core, link: LinkId, bytes: &[u8]) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        let hello: Hello = match codec::from_own(bytes) {
+            Ok(hello) => hello,
+            Err(_) => Hello {
+                build: !BUILD,
+                process: 0,
+                machine: String::new(),
+                version: String::new(),
+                functions: Vec::new(),
+            },
+        };
+        if hello.build != BUILD {
+            let mut why = ConnectError::new(
+                ConnectErrorKind::Protocol,
+                "its agent was built from other sources than this program",
+            );
+            why.hint = "build the agents and the program anew from the same sources".into();
+            return self.fail(core, link, why);
+        }
+        core.node.link_up(link);
+        if let Some(flow) = child.reply.take() {
+            let attempts = child.boot.bootstraps();
+            let Hello { process, machine, functions, .. } = hello;
+            answer(core, flow, value(&Connected { process, machine, attempts, functions }));
+        }
+        let seconds = child.order.heartbeat;
+        self.beat(core, link, seconds);
+    }
+
+    /// Who is at the other end of a link, for messages.
+    pub(crate) fn name_of_link(&self, link: LinkId) -> &str {
+        self.children.get(&link).map_or("the parent", |child| &child.order.name)
+    }
+
+    /// Gives a hop up before it was taken.
+    pub(crate) fn fail(&mut self, core: &mut Core, link: LinkId, mut error: ConnectError) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        error.context = child.order.name.clone();
+        error.hop = child.order.recipe.hop.clone();
+        let text = error.to_string();
+        if let Some(flow) = child.reply.take() {
+            answer(core, flow, failed(&error.into()));
+        }
+        core.node.link_lost(link, Reason::ConnectFailed, &text);
+        self.let_go(core, link);
+    }
+
+    /// A child that was up is no more.
+    pub(crate) fn lose_child(&mut self, core: &mut Core, link: LinkId, reason: Reason, why: &str) {
+        if let Some(child) = self.children.get_mut(&link)
+            && let Some(flow) = child.reply.take()
+        {
+            let mut error = ConnectError::new(ConnectErrorKind::Protocol, why);
+            (error.context, error.hop) = (child.order.name.clone(), child.order.recipe.hop.clone());
+            answer(core, flow, failed(&error.into()));
+        }
+        match self.children.get(&link).is_some_and(|child| child.boot.is_stopped()) {
+            true => core.node.link_lost(link, Reason::Stopped, why),
+            false => core.node.link_lost(link, reason, why),
+        }
+        self.let_go(core, link);
+    }
+
+    /// Closes what leads to a child and sees that its program ends.
+    fn let_go(&mut self, core: &mut Core, link: LinkId) {
+        self.unwatch(Role::Link(link));
+        self.unwatch(Role::ChildTerminal(link));
+        self.unwatch(Role::ChildStderr(link));
+        self.forget_output(core, link);
+        let Some(child) = self.children.get_mut(&link) else { return };
+        child.over = true;
+        if !child.up {
+            self.next_turn(link);
+        }
+        let Some(child) = self.children.get_mut(&link) else { return };
+        child.forget_secrets();
+        child.terminal = None;
+        child.slave = None;
+        child.open_streams = 0;
+        match &child.process {
+            // A context that was let go: its guard is none of ours to end any more, only to collect.
+            Some(process)
+                if child.exit.is_none() && mark_of(process.id()) == Some(Mark::context(process.id())) =>
+            {
+                self.released.extend(child.process.take());
+                self.finish(core, link);
+            }
+            Some(process) if child.exit.is_none() => {
+                if !child.up {
+                    process.signal(offshoot_sys::signal::SIGTERM);
+                }
+                // An agent that was up has a guard, which ends it in time and must not be killed before it has.
+                let patience = if child.up { EXIT_PATIENCE * 2 } else { EXIT_PATIENCE };
+                let attempt = child.boot.attempts();
+                self.after(patience, Timer::Kill(link, attempt));
+            }
+            _ => self.finish(core, link),
+        }
+    }
+
+    pub(crate) fn forget_output(&mut self, core: &mut Core, link: LinkId) {
+        if let Some(io) = core.io.remove(&link) {
+            if let Some(fd) = &io.fd {
+                let _ = self.shared.epoll.delete(fd);
+            }
+            self.sources.remove(&io.token);
+        }
+    }
+
+    pub(crate) fn child_stream_ended(&mut self, link: LinkId, role: Role) {
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        let Some(child) = self.children.get_mut(&link) else { return };
+        child.open_streams = child.open_streams.saturating_sub(1);
+        if child.up && !child.over && (child.parting || matches!(role, Role::Link(_))) {
+            // A guard says nothing, and takes its time to end what is below it.
+            let may_speak = child.process.is_some() && child.order.recipe.attach != Attach::Direct;
+            if child.dismissed || child.is_read() || !may_speak {
+                self.part(&mut core, link);
+            } else if !std::mem::replace(&mut child.parting, true) {
+                self.after(LAST_WORDS, Timer::Lost(link));
+            }
+        } else if !child.over && child.exit.is_none() && child.open_streams == 0 {
+            let attempt = child.boot.attempts();
+            self.after(EXIT_PATIENCE, Timer::Kill(link, attempt));
+        }
+        self.attempt_over(&mut core, link);
+        shared.release(core);
+    }
+
+    /// The link of a child that was up has ended, and what its program has said was read.
+    fn part(&mut self, core: &mut Core, link: LinkId) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        if child.dismissed {
+            return self.lose_child(core, link, Reason::ShutDown, "it was ended on purpose");
+        }
+        let mut why = String::from("its link has ended");
+        // A guard ends as its agent has: 139 is a function's bad access, 137 a kill.
+        if let Some(status) = child.exit {
+            why.push_str(&format!(", its program with status {}", status.shell_code()));
+        }
+        if let Some(last) = child.boot.said().pop() {
+            why.push_str(&format!("; it said: \"{last}\""));
+        }
+        self.lose_child(core, link, Reason::Lost, &why);
+    }
+
+    /// The link of a child has ended, and it has had its time for last words.
+    pub(crate) fn child_gone(&mut self, link: LinkId) {
+        if self.children.get(&link).is_some_and(|child| child.parting && !child.over) {
+            let shared = Arc::clone(&self.shared);
+            let mut core = shared.lock();
+            self.part(&mut core, link);
+            self.release(core);
+        }
+    }
+
+    pub(crate) fn child_exited(&mut self, link: LinkId) {
+        let Some(child) = self.children.get_mut(&link) else {
+            self.unwatch(Role::ChildExit(link));
+            return self.released.retain_mut(|process| process.try_wait().is_none());
+        };
+        let Some(process) = child.process.as_mut().filter(|_| child.exit.is_none()) else { return };
+        let Some(status) = process.try_wait() else { return };
+        Broker::unwatch_end(&self.shared, process);
+        child.exit = Some(exit_status(status));
+        self.unwatch(Role::ChildExit(link));
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        let (over, streams, attempt) = self
+            .children
+            .get(&link)
+            .map_or((true, 0, 0), |child| (child.over, child.open_streams, child.boot.attempts()));
+        if over {
+            self.finish(&mut core, link);
+        } else if self.children.get(&link).is_some_and(|child| child.parting && child.is_read()) {
+            self.part(&mut core, link);
+        } else if streams > 0 {
+            // What is left in its streams is read first; but something else may hold them open for ever.
+            self.after(EXIT_PATIENCE, Timer::Kill(link, attempt));
+        }
+        self.attempt_over(&mut core, link);
+        shared.release(core);
+    }
+
+    /// The program of a hop did not end by itself.
+    pub(crate) fn kill_child(&mut self, link: LinkId) {
+        let Some(child) = self.children.get_mut(&link) else { return };
+        if child.process.is_none() && !child.over {
+            // Nothing is known of it but its link.
+            let shared = Arc::clone(&self.shared);
+            let mut core = shared.lock();
+            self.lose_child(&mut core, link, Reason::ShutDown, "it did not leave when it was told to");
+            self.release(core);
+        } else if child.exit.is_none() {
+            // One that has changed user may not be ours to kill: its closed streams end it, if it was not let go.
+            let killed =
+                child.process.as_ref().is_none_or(|process| process.signal(offshoot_sys::signal::SIGKILL));
+            if !killed && child.over {
+                let shared = Arc::clone(&self.shared);
+                shared.with(|core| self.finish(core, link));
+            }
+        } else {
+            child.open_streams = 0;
+            child.terminal = None;
+            child.slave = None;
+            let shared = Arc::clone(&self.shared);
+            let mut core = shared.lock();
+            self.attempt_over(&mut core, link);
+            shared.release(core);
+        }
+    }
+
+    /// A child's program has ended and nothing of it is left.
+    fn finish(&mut self, core: &mut Core, link: LinkId) {
+        let Some(child) = self.children.remove(&link) else { return };
+        if child.process.is_some() {
+            self.unwatch(Role::ChildExit(link));
+        }
+        for flow in child.waiting {
+            answer(core, flow, value(&()));
+        }
+    }
+
+    /// The order to end one child.
+    pub(crate) fn disconnect(&mut self, core: &mut Core, flow: FlowKey, request: &[u8]) {
+        let context: ContextId = match codec::from_own(request) {
+            Ok(context) => context,
+            Err(error) => return unreadable(core, flow, error),
+        };
+        let found = self.children.iter_mut().find(|(_, child)| child.context == context);
+        let Some((link, child)) = found else { return answer(core, flow, value(&())) };
+        child.waiting.push(flow);
+        let link = *link;
+        self.dismiss(core, link);
+    }
+
+    /// Nobody waits any more for a hop that is being taken.
+    pub(crate) fn give_up_hop(&mut self, core: &mut Core, order: FlowKey) {
+        let link = self.children.iter().find(|(_, child)| child.reply == Some(order)).map(|(link, _)| *link);
+        if let Some(link) = link {
+            self.dismiss(core, link);
+        }
+    }
+
+    /// Tells a child to end, and closes the way to it.
+    pub(crate) fn dismiss(&mut self, core: &mut Core, link: LinkId) {
+        let up = self.children.get(&link).is_some_and(Child::is_up);
+        if !up {
+            let error = ConnectError::new(ConnectErrorKind::Cancelled, "it was given up");
+            return self.fail(core, link, error);
+        }
+        if let Some(child) = self.children.get_mut(&link) {
+            child.dismissed = true;
+        }
+        core.node.control(link, offshoot_proto::wire::Kind::Shutdown, Vec::new());
+        if let Some(io) = core.io.get_mut(&link) {
+            io.close_when_empty = true;
+        }
+        let attempt = self.children.get(&link).map_or(0, |child| child.boot.attempts());
+        self.after(EXIT_PATIENCE * 3, Timer::Kill(link, attempt));
+    }
+
+    /// For kernels without pidfds: looks at every program.
+    pub(crate) fn poll_exits(&mut self) {
+        self.polling = false;
+        let links = self.children.keys();
+        for link in links {
+            self.child_exited(link);
+        }
+        let programs = self.programs.keys();
+        for program in programs {
+            self.program_exited(program);
+        }
+        if !self.children.is_empty() || !self.programs.is_empty() {
+            self.poll_soon();
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A child on the same machine, as the same user.
+
+use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value};
+use super::{DEFAULT_TIMEOUT, Method};
+use offshoot_codec::Secret;
+use offshoot_proto::connect::recipe::{Attach, Recipe};
+use std::time::Duration;
+
+/// A child of this process: its own agent executed again, or, with a shell, brought up as on a remote host.
+#[derive(Clone, Debug)]
+pub struct Local {
+    /// The words of a shell, for instance `["/bin/dash"]`: the bootstrap goes through it as its `-c` script. A word
+    /// before it can set the scene, as in `["env", "-i", "/bin/sh"]`.
+    pub shell: Vec<String>,
+    /// Whether that shell is a login shell of any kind, which is given one line and not a POSIX script.
+    pub login: bool,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+impl Default for Local {
+    fn default() -> Self {
+        Local { shell: Vec::new(), login: false, timeout: DEFAULT_TIMEOUT }
+    }
+}
+
+impl Method for Local {
+    fn recipe(&self, _nonce: &str) -> Recipe {
+        let mut argv = self.shell.clone();
+        let attach = match (argv.is_empty(), self.login) {
+            (true, _) => Attach::Direct,
+            (false, false) => Attach::Script,
+            (false, true) => Attach::Line,
+        };
+        if !argv.is_empty() {
+            argv.push("-c".into());
+        }
+        Recipe {
+            hop: "local".into(),
+            key: format!("local {}", self.shell.join(" ")),
+            argv,
+            at_once: 0,
+            attach,
+            terminal: false,
+            rules: Vec::new(),
+            timeout_ms: self.timeout.as_millis() as u64,
+            hint: String::new(),
+        }
+    }
+
+    fn name(&self) -> String {
+        "local".into()
+    }
+
+    fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
+    fn set_password(&mut self, _password: Secret) {}
+}
+
+impl Described for Local {
+    const SPEC: &'static Spec = &Spec {
+        name: "local",
+        argument: Argument::None,
+        about: "is a child process on the machine where the hop begins",
+        options: &[
+            OptionSpec::new(
+                "shell",
+                Value::Text("PATH"),
+                "starts it through this POSIX shell, as on a remote host",
+            )
+            .excluding("login-shell"),
+            OptionSpec::new(
+                "login-shell",
+                Value::Text("PATH"),
+                "starts it through this login shell, which may be of any kind",
+            ),
+            OptionSpec::new("timeout", Value::Timeout, "the longest that the hop may take"),
+        ],
+        notes: "",
+        runs_as: RunsAs::SameUser,
+        password_of: PasswordOf::Nobody,
+    };
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), BadOption> {
+        match key {
+            "shell" => (self.shell, self.login) = (vec![value.into()], false),
+            "login-shell" => (self.shell, self.login) = (vec![value.into()], true),
+            _ => return Err(BadOption::new(key, value)),
+        }
+        Ok(())
+    }
+}

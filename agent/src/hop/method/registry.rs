@@ -1,0 +1,114 @@
+//! All methods that the command line can name, one row each. Its parser, its printer and its help text read nothing
+//! else. Only the command line refers to this file, so no agent carries it.
+
+use super::spec::{BadOption, Described, Spec};
+use super::{Local, Method, Ssh, Sudo};
+
+/// The methods, in the order in which the help text explains them.
+///
+/// A constant, and the functions here inline: what refers to them is compiled where they are used, and an agent uses
+/// none of them.
+pub const METHODS: &[Row] = &[row::<Ssh>(), row::<Sudo>(), row::<Local>()];
+
+/// Returns the method of a hop that names none, such as `web1`.
+#[inline]
+pub fn bare() -> &'static Row {
+    &METHODS[0]
+}
+
+/// Returns the method of this name.
+#[inline]
+pub fn find(name: &str) -> Option<&'static Row> {
+    METHODS.iter().find(|row| row.spec.name == name)
+}
+
+/// A method as the command line sees it.
+#[derive(Debug)]
+pub struct Row {
+    /// The description.
+    pub spec: &'static Spec,
+    build: Build,
+}
+
+type Build = fn(&[(&str, &str)]) -> Result<Box<dyn Method>, BadOption>;
+
+impl Row {
+    /// Returns the method with its argument and its options set, given as keys and values.
+    ///
+    /// # Errors
+    /// Returns an error if the method has no such key, or cannot read the value.
+    #[inline]
+    pub fn build(&self, values: &[(&str, &str)]) -> Result<Box<dyn Method>, BadOption> {
+        (self.build)(values)
+    }
+}
+
+const fn row<M: Described>() -> Row {
+    Row { spec: M::SPEC, build: build::<M> }
+}
+
+fn build<M: Described>(values: &[(&str, &str)]) -> Result<Box<dyn Method>, BadOption> {
+    let mut method = M::default();
+    for (key, value) in values {
+        method.set(key, value)?;
+    }
+    Ok(Box::new(method))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hop::method::spec::{Argument, OptionSpec, Value};
+
+    fn sample(option: &OptionSpec) -> Option<String> {
+        match &option.value {
+            Value::Flag | Value::YesNo => Some("no".into()),
+            Value::Text(_) | Value::Texts(_) => Some("x".into()),
+            Value::Number { range, .. } => Some(range.end().to_string()),
+            Value::Choice { words, .. } => words.first().map(|word| (*word).into()),
+            // These have setters of their own.
+            Value::Timeout | Value::PasswordFile => None,
+        }
+    }
+
+    #[test]
+    fn every_method_takes_what_its_description_lists() {
+        for row in METHODS {
+            let name = row.spec.name;
+            let argument = match &row.spec.argument {
+                Argument::None => &[][..],
+                Argument::Host => &["user", "host"],
+                Argument::Text { key, .. } => &[*key],
+            };
+            for key in argument {
+                assert!(row.build(&[(key, "x")]).is_ok(), "{name}: {key}");
+            }
+            for option in row.spec.options {
+                if let Some(value) = sample(option) {
+                    assert!(row.build(&[(option.key, &value)]).is_ok(), "{name}: {option}");
+                }
+                if let Value::Choice { words, .. } = option.value {
+                    assert!(words.iter().all(|word| row.build(&[(option.key, word)]).is_ok()), "{option}");
+                }
+                let known = |other| row.spec.options.iter().any(|option| option.key == other);
+                assert!(option.excludes.is_none_or(known), "{name}: {option} excludes an unknown option");
+            }
+            assert_eq!(
+                row.build(&[("nonsense", "x")]).err(),
+                Some(BadOption::new("nonsense", "x")),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_name_and_every_key_stands_once() {
+        for (at, row) in METHODS.iter().enumerate() {
+            assert!(METHODS[..at].iter().all(|other| other.spec.name != row.spec.name));
+            assert!(find(row.spec.name).is_some_and(|found| found.spec.name == row.spec.name));
+            let keys: Vec<_> = row.spec.options.iter().map(|option| option.key).collect();
+            let repeated = keys.iter().enumerate().find(|(at, key)| keys[..*at].contains(key));
+            assert_eq!(repeated, None, "{}", row.spec.name);
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! A host by the system's OpenSSH client, with the user's own configuration.
+
+use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value, number};
+use super::{DEFAULT_TIMEOUT, Method, ssh_rules};
+use offshoot_codec::Secret;
+use offshoot_proto::connect::recipe::{Attach, Recipe};
+use std::time::Duration;
+
+/// See [`Ssh::script`].
+const BEFORE: &str = r#"n=$0 p=$1 u= h= t= a= j= c=
+shift
+say(){ printf '%s %s\n' "$n" "$1" >&2;}
+command -v "$p" >/dev/null 2>&1||{ say none;exit 127;}
+set -f
+IFS='
+'
+for l in $("$p" -G "$@" </dev/null 2>/dev/null);do v=${l#* };case $l in
+'user '*)u=$v;;
+'hostname '*)h=$v;;
+'port '*)t=$v;;
+'hostkeyalias '*)a=$v;;
+'proxyjump none'|'proxycommand none');;
+'proxyjump '*)j=$v;;
+'proxycommand '*)c=$v;;
+"#;
+/// See [`Ssh::script`].
+const BEHIND: &str = r#"esac;done
+w=
+if [ "$h" ];then say "name $u@$h";say "name $h";[ "$a" ]&&say "name $u@$a"
+if [ "$j" ];then w=$j;elif [ "$c" ];then w=$c;say command;else w="$h $t";say direct;fi;fi
+say "way $w"
+read -r l||exit
+exec "$p" "$@""#;
+/// How many hops log in at once by the same way unless set: as many as sshd takes without dropping any (`MaxStartups 10:30:100`).
+pub const HANDSHAKES: u32 = 10;
+
+/// Settings of a configuration under which a link cannot be, or which ask somebody or give something away, as `ssh -G` shows them;
+/// with what is set in their place. They are younger than some clients, or not in all, so that only who shows them is told.
+const DISTURBING: [(&str, &str); 8] = [
+    ("sessiontype none", "SessionType=default"),
+    ("sessiontype subsystem", "SessionType=default"),
+    ("stdinnull yes", "StdinNull=no"),
+    ("forkafterauthentication yes", "ForkAfterAuthentication=no"),
+    ("updatehostkeys ask", "UpdateHostKeys=no"),
+    ("addkeystoagent ask", "AddKeysToAgent=no"),
+    ("channeltimeout ", "ChannelTimeout=none"),
+    ("gssapidelegatecredentials yes", "GSSAPIDelegateCredentials=no"),
+];
+
+/// What is done about a host's key.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum HostKeys {
+    /// As the user's configuration says; where that would ask, the answer is no.
+    #[default]
+    Configured,
+    /// Only a key that is known already.
+    Enforce,
+    /// A key that was never seen is accepted and remembered; a changed one is refused (OpenSSH 7.6).
+    AcceptNew,
+    /// Any key is accepted and none remembered: for machines that are made anew all the time.
+    Ignore,
+}
+
+/// A hop by ssh. What is not set is left to the user's ssh configuration.
+#[derive(Clone, Debug)]
+pub struct Ssh {
+    /// The host or an alias of the configuration.
+    pub host: String,
+    /// The user there.
+    pub user: Option<String>,
+    /// The port.
+    pub port: Option<u16>,
+    /// A private key file.
+    pub identity: Option<String>,
+    /// Another configuration file, as `ssh -F`.
+    pub config: Option<String>,
+    /// More options, as `ssh -o`.
+    pub options: Vec<String>,
+    /// How long the hop may take, from start to agent.
+    pub timeout: Duration,
+    /// Seconds between ssh's own keepalives (three missed end it); none leaves it to the configuration.
+    pub keepalive: Option<u32>,
+    /// Whether ssh compresses; none leaves it to the configuration.
+    pub compression: Option<bool>,
+    /// What is done about the host's key.
+    pub host_keys: HostKeys,
+    /// The password, for password and keyboard-interactive authentication.
+    pub password: Option<Secret>,
+    /// The program, `ssh` unless set.
+    pub program: String,
+    /// How many hops may log in at once by the same way (the address, or `ProxyJump`, that `ssh -G` shows) from one place.
+    pub handshakes: u32,
+}
+
+impl Ssh {
+    /// A hop to `host`.
+    pub fn new(host: impl Into<String>) -> Ssh {
+        Ssh {
+            host: host.into(),
+            user: None,
+            port: None,
+            identity: None,
+            config: None,
+            options: Vec::new(),
+            timeout: DEFAULT_TIMEOUT,
+            keepalive: None,
+            compression: None,
+            host_keys: HostKeys::default(),
+            password: None,
+            program: "ssh".into(),
+            handshakes: HANDSHAKES,
+        }
+    }
+
+    /// Whether the user's own options set what this option sets.
+    fn sets(&self, option: &str) -> bool {
+        let name = |text: &str| text.split(['=', ' ']).next().unwrap_or_default().to_ascii_lowercase();
+        self.options.iter().any(|given| name(given.trim_start()) == name(option))
+    }
+
+    /// What goes before ssh, which takes its place: it tells, by `ssh -G`, whom ssh means and which way it would go, sets what disturbs
+    /// otherwise, and waits for a line of stdin. `$0` is what its own lines begin with, the rest is ssh and its words.
+    fn script(&self) -> String {
+        let mut script = String::new();
+        if self.password.is_some() {
+            // The terminal that ssh asks on knows the password; a window that the environment wants does not.
+            script.push_str("SSH_ASKPASS_REQUIRE=never;export SSH_ASKPASS_REQUIRE\n");
+        }
+        script.push_str(BEFORE);
+        for (line, option) in DISTURBING.iter().filter(|(_, option)| !self.sets(option)) {
+            script.push_str(&format!("'{line}'*)set -- -o {option} \"$@\";;\n"));
+        }
+        script.push_str(BEHIND);
+        script
+    }
+
+    fn argv(&self) -> Vec<String> {
+        // The first value of an option wins in ssh: what must hold comes before what the user gives.
+        let mut argv: Vec<String> = vec![self.program.clone(), "-T".into(), "-e".into(), "none".into()];
+        let mut option = |text: &str| argv.extend(["-o".to_owned(), text.to_owned()]);
+        for fixed in ["ControlMaster=no", "ControlPath=none", "RemoteCommand=none"] {
+            option(fixed);
+        }
+        option(if self.password.is_some() { "BatchMode=no" } else { "BatchMode=yes" });
+        if self.password.is_some() {
+            option("NumberOfPasswordPrompts=1");
+        }
+        match self.host_keys {
+            HostKeys::Configured => {}
+            HostKeys::Enforce => option("StrictHostKeyChecking=yes"),
+            HostKeys::AcceptNew => option("StrictHostKeyChecking=accept-new"),
+            HostKeys::Ignore => {
+                for fixed in [
+                    "StrictHostKeyChecking=no",
+                    "UserKnownHostsFile=/dev/null",
+                    "GlobalKnownHostsFile=/dev/null",
+                    "UpdateHostKeys=no",
+                ] {
+                    option(fixed);
+                }
+            }
+        }
+        for given in &self.options {
+            option(given);
+        }
+        if let Some(keepalive) = self.keepalive {
+            option(&format!("ServerAliveInterval={keepalive}"));
+            option("ServerAliveCountMax=3");
+        }
+        if let Some(compression) = self.compression {
+            option(if compression { "Compression=yes" } else { "Compression=no" });
+        }
+        option(&format!("ConnectTimeout={}", self.timeout.as_secs().max(1)));
+        for behind_what_is_given in [
+            // What leads from the host back here is for a person who has asked for it.
+            "ClearAllForwardings=yes",
+            "ForwardAgent=no",
+            "ForwardX11=no",
+            "Tunnel=no",
+            // What a person wants to see or do here at the begin of a session would be on the link's own streams.
+            "PermitLocalCommand=no",
+            "VisualHostKey=no",
+        ] {
+            option(behind_what_is_given);
+        }
+        // What it says tells how far it came; what is of no interest to a person is left out again.
+        option("LogLevel=DEBUG");
+        let mut pair = |flag: &str, value: &Option<String>| {
+            if let Some(value) = value {
+                argv.extend([flag.to_owned(), value.clone()]);
+            }
+        };
+        pair("-F", &self.config);
+        pair("-i", &self.identity);
+        pair("-l", &self.user);
+        pair("-p", &self.port.map(|port| port.to_string()));
+        argv.extend(["--".into(), self.host.clone()]);
+        argv
+    }
+}
+
+impl Method for Ssh {
+    fn recipe(&self, nonce: &str) -> Recipe {
+        let mut hop = "ssh:".to_owned();
+        if let Some(user) = &self.user {
+            hop.push_str(user);
+            hop.push('@');
+        }
+        hop.push_str(&self.host);
+        if let Some(port) = self.port {
+            hop.push_str(&format!(":{port}"));
+        }
+        let nonce = format!("[offshoot {nonce}]");
+        let mut argv = vec!["sh".into(), "-c".into(), self.script(), nonce.clone()];
+        argv.extend(self.argv());
+        Recipe {
+            key: format!("{hop} {}", self.config.as_deref().unwrap_or_default()),
+            hop,
+            argv,
+            at_once: self.handshakes.max(1),
+            attach: Attach::Line,
+            terminal: self.password.is_some(),
+            rules: ssh_rules::rules(&nonce, &self.program, self.password.as_ref(), !self.sets("LogLevel=")),
+            timeout_ms: self.timeout.as_millis() as u64,
+            hint: "ssh -v to the same host says more".into(),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self.port {
+            Some(port) if port != 22 => format!("ssh.{}:{port}", self.host),
+            _ => format!("ssh.{}", self.host),
+        }
+    }
+
+    fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
+    fn set_password(&mut self, password: Secret) {
+        self.password = Some(password);
+    }
+
+    fn set_handshakes(&mut self, count: u32) {
+        self.handshakes = count;
+    }
+}
+
+impl Default for Ssh {
+    /// A hop that still needs its host.
+    fn default() -> Ssh {
+        Ssh::new("")
+    }
+}
+
+impl Described for Ssh {
+    const SPEC: &'static Spec = &Spec {
+        name: "ssh",
+        argument: Argument::Host,
+        about: "is a host, reached by the ssh of the machine where the hop begins, with the configuration and the keys there",
+        options: &[
+            OptionSpec::new("user", Value::Text("USER"), "the user to log in as, as ssh -l"),
+            OptionSpec::new("port", Value::PORT, "the port, as ssh -p"),
+            OptionSpec::new("identity", Value::Text("PATH"), "a private key, as ssh -i"),
+            OptionSpec::new("config", Value::Text("PATH"), "another configuration file, as ssh -F"),
+            OptionSpec::new("option", Value::Texts("NAME=VALUE"), "as ssh -o; may be given several times"),
+            OptionSpec::new("connect-timeout", Value::Timeout, "the longest that the hop may take"),
+            OptionSpec::new(
+                "keepalive",
+                Value::SECONDS_OR_NEVER,
+                "between keepalives of ssh itself; 0 for none",
+            ),
+            OptionSpec::new("compression", Value::YesNo, "compresses, as ssh -C"),
+            OptionSpec::new(
+                "host-keys",
+                Value::Choice { noun: "policy for host keys", words: &["enforce", "accept-new", "ignore"] },
+                "enforce accepts only a key that is known; accept-new also accepts the key of a new host and keeps \
+                 it; ignore accepts any key",
+            ),
+            OptionSpec::new("password-file", Value::PasswordFile, "the password of the user to log in as"),
+        ],
+        notes: "A password answers the question of that host itself. The questions of a jump host, for a code or for \
+                the passphrase of a key get no answer.",
+        runs_as: RunsAs::NamedUser,
+        password_of: PasswordOf::TargetUser,
+    };
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), BadOption> {
+        match key {
+            "host" => self.host = value.into(),
+            "user" => self.user = Some(value.into()),
+            "port" => self.port = Some(number(key, value)?),
+            "identity" => self.identity = Some(value.into()),
+            "config" => self.config = Some(value.into()),
+            "option" => self.options.push(value.into()),
+            "keepalive" => self.keepalive = Some(number(key, value)?),
+            "compression" => self.compression = Some(value == "yes"),
+            "host-keys" => {
+                self.host_keys = match value {
+                    "enforce" => HostKeys::Enforce,
+                    "accept-new" => HostKeys::AcceptNew,
+                    "ignore" => HostKeys::Ignore,
+                    _ => return Err(BadOption::new(key, value)),
+                }
+            }
+            _ => return Err(BadOption::new(key, value)),
+        }
+        Ok(())
+    }
+}

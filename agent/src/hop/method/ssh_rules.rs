@@ -1,0 +1,331 @@
+//! What ssh asks and says, and what each means: a table for the dialogue of a hop. Data alone, made where the hop is described.
+//!
+//! A question is known by the words that ssh itself puts before it, with the user and the host that `ssh -G` has named. What
+//! explains a failure counts in ssh's own form alone, and only until ssh says that it is in: after that others write to its stderr.
+
+use offshoot_codec::Secret;
+use offshoot_proto::ConnectErrorKind as Kind;
+use offshoot_proto::connect::dialogue::Explanation;
+use offshoot_proto::connect::dialogue::Reaction;
+use offshoot_proto::connect::dialogue::Rule;
+use offshoot_proto::connect::dialogue::When;
+use offshoot_proto::connect::dialogue::fact;
+
+/// It goes to its host at once. Where this is not known, others may ask and speak as well.
+const DIRECT: u8 = 4;
+
+/// It goes by a command of the user's own.
+const COMMAND: u8 = 8;
+
+/// Authentication has succeeded.
+const IN: u8 = 16;
+
+/// A key was accepted, and the host wants something else as well.
+const PARTIAL: u8 = 32;
+
+/// There is a key that could not be used, and this is known to be the reason.
+const KEY: u8 = 64;
+
+/// The host has said how one may authenticate.
+const BEGUN: u8 = 128;
+
+const GIVE: &str = "give one (password(), password-file=PATH on the command line), or a key (identity(), -i)";
+
+const LOOK: &str = "connect once with plain ssh to look at it, or use host-keys=accept-new";
+
+const REACH: &str = "check the name, the port and the network; ssh -v says more";
+
+const UNLOCK: &str = "ssh-add it, use another key (identity(), -i), or give a password";
+
+const BUSY: &str = "the host, or one on the way to it, takes no more connections at once (MaxStartups, PerSourcePenalties of sshd): take fewer at a time";
+
+const WAY: &str =
+    "the host named there is one on the way (ProxyJump, ProxyCommand): connect to it alone with plain ssh";
+
+const CHANGE: &str = "change it with plain ssh";
+
+/// One row: the texts, what has to be known and what must not be, what it sets, and the reason.
+type Row = (&'static [&'static str], u8, u8, u8, Kind, &'static str, &'static str);
+
+/// Lines that explain why ssh ends, most special first.
+const REASONS: &[Row] = &[
+    (
+        &["^debug1: Server accepts key: ", " SHA256:"],
+        0,
+        PARTIAL,
+        KEY,
+        Kind::Denied,
+        "a key that the host would take is locked: %",
+        UNLOCK,
+    ),
+    (
+        &["^sign_and_send_pubkey: signing failed for "],
+        0,
+        0,
+        KEY,
+        Kind::Denied,
+        "the ssh agent did not sign with a key: %",
+        "see whether it wants a confirmation or a touch, or use another key",
+    ),
+    (
+        &["^Warning: Identity file ", " not accessible"],
+        0,
+        0,
+        KEY,
+        Kind::Denied,
+        "there is no such key file: %",
+        "check the path (identity(), -i)",
+    ),
+    (
+        &["^Permissions ", " for '", "' are too open"],
+        0,
+        0,
+        KEY,
+        Kind::Denied,
+        "others may read the key file, so that ssh does not use it: %",
+        "chmod 600 keeps it to you",
+    ),
+    (
+        &["^", ": Permission denied ("],
+        0,
+        DIRECT,
+        0,
+        Kind::Denied,
+        "a host on the way did not accept us: %",
+        WAY,
+    ),
+    (&["^Received disconnect from "], 0, 0, 0, Kind::Denied, "the host has ended it: %", "ssh -v says more"),
+    (
+        &["^No ", " host key is known for ", " and you have"],
+        0,
+        0,
+        0,
+        Kind::HostKey,
+        "the host's key is unknown or has changed: %",
+        LOOK,
+    ),
+    (
+        &["^Host key for ", " has changed"],
+        0,
+        0,
+        0,
+        Kind::HostKey,
+        "the host's key is unknown or has changed: %",
+        LOOK,
+    ),
+    (
+        &["^Host key verification failed"],
+        0,
+        fact::EXPLAINED,
+        0,
+        Kind::HostKey,
+        "the host's key is unknown or has changed",
+        LOOK,
+    ),
+    (&["^ssh: "], 0, DIRECT, 0, Kind::Unreachable, "the way there fails: %", WAY),
+    (
+        &["^channel 0: open failed: "],
+        0,
+        DIRECT,
+        0,
+        Kind::Unreachable,
+        "the last host on the way cannot reach it: %",
+        REACH,
+    ),
+    (
+        &["^ssh: Could not resolve hostname"],
+        0,
+        0,
+        0,
+        Kind::Unreachable,
+        "the name of the host is unknown",
+        REACH,
+    ),
+    (
+        &["^ssh: connect to host ", ": Connection refused"],
+        0,
+        0,
+        0,
+        Kind::Unreachable,
+        "nothing listens at that port of the host",
+        REACH,
+    ),
+    (
+        &["^ssh: connect to host ", " timed out"],
+        0,
+        0,
+        0,
+        Kind::Unreachable,
+        "the host does not answer",
+        REACH,
+    ),
+    (
+        &["^ssh: connect to host ", ": No route to host"],
+        0,
+        0,
+        0,
+        Kind::Unreachable,
+        "there is no route to the host",
+        REACH,
+    ),
+    (
+        &["^ssh: connect to host ", ": Network is unreachable"],
+        0,
+        0,
+        0,
+        Kind::Unreachable,
+        "there is no route to the host",
+        REACH,
+    ),
+    (&["^ssh: connect to host "], 0, 0, 0, Kind::Unreachable, "it cannot be reached: %", REACH),
+    (
+        &["^Connection ", " timed out"],
+        0,
+        fact::EXPLAINED,
+        0,
+        Kind::Unreachable,
+        "the host does not answer",
+        REACH,
+    ),
+    (
+        &["^ssh_exchange_identification: "],
+        DIRECT,
+        fact::EXPLAINED,
+        0,
+        Kind::Dropped,
+        "the connection was dropped before anybody logged in: %",
+        BUSY,
+    ),
+    (
+        &["^Connection ", " by "],
+        BEGUN,
+        0,
+        0,
+        Kind::Denied,
+        "the host has closed the connection while we logged in",
+        "what it said stands below; the account may be locked or expired",
+    ),
+    (
+        &["^Connection ", " by UNKNOWN"],
+        COMMAND,
+        fact::EXPLAINED,
+        0,
+        Kind::Unreachable,
+        "the command that leads there (ProxyCommand) has ended",
+        WAY,
+    ),
+    (
+        &["^Connection ", " by "],
+        0,
+        fact::EXPLAINED,
+        0,
+        Kind::Dropped,
+        "the connection was dropped before anybody logged in",
+        BUSY,
+    ),
+];
+
+/// Lines that say how far ssh came: the texts, what they set, and whether what came before explains nothing any more.
+const STEPS: &[(&[&str], u8, bool)] = &[
+    (&["Authenticated to ", "@", "^ ("], IN, true),
+    // One on the way, whose ssh is told by a configuration to say so.
+    (&["^Authenticated to "], 0, true),
+    (&["^Authenticated using "], PARTIAL, true),
+    (&["^debug1: Authentications that can continue: "], BEGUN, false),
+    (&["^debug1: "], 0, false),
+    (&["^Transferred: sent "], 0, false),
+    (&["^Bytes per second: sent "], 0, false),
+    (&["^Warning: Permanently added "], 0, false),
+];
+
+/// All rules, where this password was given. `quiet` leaves out what ssh says only because it is asked to for these rules.
+/// `nonce` is what the lines of the script before ssh begin with, `program` the word for ssh.
+pub(crate) fn rules(nonce: &str, program: &str, password: Option<&Secret>, quiet: bool) -> Vec<Rule> {
+    let told = |what: &str, reaction, sets| Rule {
+        sets,
+        ..Rule::line(When::ALWAYS, &[&format!("^{nonce} {what}")], reaction)
+    };
+    let missing = Explanation {
+        kind: Kind::Start,
+        detail: format!("{program} cannot be started: there is no such program"),
+        hint: format!("is {program} installed there?"),
+    };
+    let mut rules = vec![
+        told("name ", Reaction::Name, 0),
+        told("way ", Reaction::Way, 0),
+        told("direct", Reaction::Ignore, DIRECT),
+        told("command", Reaction::Ignore, COMMAND),
+        told("none", Reaction::Explain(missing), 0),
+    ];
+    let reason = |row: &Row| {
+        let (texts, needs, lacks, sets, kind, detail, hint) = *row;
+        Rule { sets, ..Rule::explain(When { needs, lacks: lacks | IN }, texts, kind, detail, hint) }
+    };
+    rules.extend(REASONS[..1].iter().map(reason));
+    let steps = if quiet { STEPS } else { &STEPS[..4] };
+    rules.extend(steps.iter().map(|(texts, sets, forget)| {
+        let reaction = if *forget { Reaction::Forget } else { Reaction::Ignore };
+        Rule { sets: *sets, ..Rule::line(When::ALWAYS, texts, reaction) }
+    }));
+    // Old clients do not say whom they mean; and a banner without an end may stand before it.
+    for (refused, known) in [
+        (&["@", "^: Permission denied ("][..], 0),
+        (&["^Permission denied ("], 0),
+        (&[": Permission denied ("], DIRECT),
+    ] {
+        let mut add = |then: &[&str], needs, reaction| {
+            let when = When { needs: needs | known, lacks: IN };
+            rules.push(Rule::line(when, &[refused, then].concat(), reaction));
+        };
+        let why = |kind, detail: &str, hint: &str| {
+            Reaction::Explain(Explanation { kind, detail: detail.into(), hint: hint.into() })
+        };
+        let wrong = "the password was not accepted";
+        add(&[], fact::ANSWERED, why(Kind::PasswordIncorrect, wrong, "check the password and the user"));
+        let more = "the key was accepted; the host asks for more (%";
+        add(&["."], PARTIAL, why(Kind::PasswordRequired, more, GIVE));
+        add(&[], KEY, Reaction::Skip);
+        let none = "no key was accepted; the host would take a password";
+        add(&["password"], 0, why(Kind::PasswordRequired, none, GIVE));
+        add(&["keyboard-interactive"], 0, why(Kind::PasswordRequired, none, GIVE));
+        let check = "check the user and the key, or give one (identity(), -i)";
+        add(&[], 0, why(Kind::Denied, "the host accepted none of our keys", check));
+    }
+    rules.extend(REASONS[1..].iter().map(reason));
+    questions(&mut rules, password, quiet);
+    rules
+}
+
+/// What ssh asks on its terminal.
+fn questions(rules: &mut Vec<Rule>, password: Option<&Secret>, quiet: bool) {
+    let mut ask = |texts: &[&str], reaction| rules.push(Rule::asked(When::ALWAYS, texts, reaction));
+    let fail = |kind, detail: &str, hint: &str| {
+        Reaction::Explain(Explanation { kind, detail: detail.into(), hint: hint.into() })
+    };
+    ask(&["continue connecting (yes/no"], fail(Kind::HostKey, "the host's key is unknown", LOOK));
+    ask(&["continue connecting"], fail(Kind::HostKey, "the host's key is unknown", LOOK));
+    // A key that is locked is of no use here; ssh goes on to the next way.
+    ask(&["^Enter passphrase for key '"], Reaction::Skip);
+    ask(&["^Enter PIN for "], Reaction::Skip);
+    for new in ["new password", "old password", "current password", "(current)"] {
+        ask(&[new], fail(Kind::Denied, "the host wants the password to be changed", CHANGE));
+    }
+    // Other words of a host are another question, of which no password is the answer.
+    for words in ["one-time", "one time"] {
+        ask(&["^(", "@", "^) ", words], fail(Kind::Question, "the host asks for a one-time password", CODE));
+    }
+    let mut answer = |texts: &[&str], needs| {
+        let when = When { needs, lacks: 0 };
+        rules.push(Rule::asked(when, texts, Reaction::Answer(password.cloned())));
+    };
+    // A host on the way that goes by the same user and name asks before this one has said anything.
+    let begun = if quiet { BEGUN } else { 0 };
+    for needs in [DIRECT, begun] {
+        answer(&["@", "^'s password:"], needs);
+        answer(&["^(", "@", "^) ", "password"], needs);
+    }
+    // Old clients do not say whose question it is, so it must be clear from the way.
+    answer(&["^password"], DIRECT);
+}
+
+const CODE: &str = "no answer to that can be given here: use a key that needs none";

@@ -1,0 +1,174 @@
+//! A hop as a program describes it: the method's settings, how long it may take, how its link is looked after.
+pub(crate) mod child;
+pub(crate) mod connecting;
+pub mod method;
+
+use crate::context::Context;
+use crate::hop::connecting::Connecting;
+use crate::hop::connecting::Reused;
+use crate::hop::method::HostKeys;
+use crate::hop::method::Local;
+use crate::hop::method::Method;
+use crate::hop::method::Ssh;
+use crate::hop::method::Sudo;
+use offshoot_codec::Secret;
+use offshoot_proto::Result;
+use offshoot_sys as sys;
+use std::time::Duration;
+
+/// A hop that is being described; `connect` takes it.
+pub struct Hop<M> {
+    pub(crate) parent: Context,
+    method: M,
+    heartbeat: u32,
+    name: Option<String>,
+    title: Option<String>,
+    key: Option<String>,
+}
+
+impl<M: Method> Hop<M> {
+    pub(crate) fn new(parent: Context, method: M) -> Hop<M> {
+        let heartbeat = method.heartbeat();
+        Hop { parent, method, heartbeat, name: None, title: None, key: None }
+    }
+
+    /// Takes the hop and waits until the context is up.
+    ///
+    /// # Errors
+    /// [`Error::Connect`](offshoot_proto::Error::Connect) with the hop, the reason and what the remote said.
+    pub fn connect(self) -> Result<Context> {
+        self.open()?.wait()
+    }
+
+    /// Takes the hop and returns at once. The context can be used at once, too: what is sent to it waits, and comes
+    /// back with the reason if the hop fails.
+    ///
+    /// # Errors
+    /// When the order cannot be sent.
+    pub fn open(self) -> Result<Connecting> {
+        let Hop { parent, method, heartbeat, name, title, key } = self;
+        let open = || {
+            let nonce: [u8; 8] = sys::random();
+            let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+            let name = name.unwrap_or_else(|| method.name());
+            parent.open_recipe(method.recipe(&nonce), &name, title, heartbeat)
+        };
+        match key {
+            Some(key) => Reused::get(&parent, &key, open),
+            None => open(),
+        }
+    }
+
+    /// Sets the last part of the context's name, which is else the method's and its target, as in `ssh.web1`.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into()).filter(|name| !name.is_empty());
+        self
+    }
+
+    /// Sets what `ps` shows there behind `offshoot: `, in place of the context's name.
+    #[must_use]
+    pub fn remote_name(mut self, title: impl Into<String>) -> Self {
+        self.title = Some(title.into());
+        self
+    }
+
+    /// Has `ps` show no more there than `offshoot`.
+    #[must_use]
+    pub fn hide_name(self) -> Self {
+        self.remote_name("")
+    }
+
+    /// Takes the hop only where the context it is taken from has none yet that was asked for by this key, in this process:
+    /// whoever asks again gets the same context, and whoever asks while it is being connected waits for the same attempt and
+    /// has its error. One that has failed, was lost or was shut down is not given again. The key alone decides, not what else is set.
+    #[must_use]
+    pub fn reuse(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Sets how long the whole hop may take; 30 seconds unless set.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.method.set_timeout(timeout);
+        self
+    }
+
+    /// Sets the seconds between heartbeats on the link; 0 for none. The link is lost when nothing has come over it for three
+    /// times as long.
+    #[must_use]
+    pub fn heartbeat(mut self, seconds: u32) -> Self {
+        self.heartbeat = seconds;
+        self
+    }
+
+    /// Sets the password, where the method knows one.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<Secret>) -> Self {
+        self.method.set_password(password.into());
+        self
+    }
+}
+
+macro_rules! setters {
+    ($method:ty { $($(#[$doc:meta])* $name:ident: $type:ty => |$this:ident| $set:expr;)* }) => {
+        impl Hop<$method> {
+            $($(#[$doc])* #[must_use] pub fn $name(mut self, $name: $type) -> Self {
+                let $this = &mut self.method;
+                $set;
+                self
+            })*
+        }
+    };
+}
+
+setters!(Local {
+    /// Brings the child up through this shell, as on a remote host, instead of directly.
+    shell: impl Into<String> => |method| method.shell = vec![shell.into()];
+    /// As `shell`, where it is a login shell of any kind.
+    login_shell: impl Into<String> => |method| { method.shell = vec![login_shell.into()]; method.login = true };
+    /// As `shell`, with words before it that set the scene.
+    shell_words: Vec<String> => |method| method.shell = shell_words;
+});
+
+setters!(Ssh {
+    /// The user there.
+    user: impl Into<String> => |method| method.user = Some(user.into());
+    /// The port.
+    port: u16 => |method| method.port = Some(port);
+    /// A private key file.
+    identity: impl Into<String> => |method| method.identity = Some(identity.into());
+    /// Another configuration file, as `ssh -F`.
+    config: impl Into<String> => |method| method.config = Some(config.into());
+    /// One more option, as `ssh -o`.
+    option: impl Into<String> => |method| method.options.push(option.into());
+    /// Seconds between ssh's own keepalives.
+    keepalive: u32 => |method| method.keepalive = Some(keepalive);
+    /// How many hops may log in at once by the same way from one place, 10 unless set. The way is the address that `ssh -G` shows,
+    /// or its `ProxyJump` or `ProxyCommand`. The others wait for their turn, and their time begins with that.
+    handshakes: u32 => |method| method.handshakes = handshakes;
+    /// Whether ssh compresses.
+    compression: bool => |method| method.compression = Some(compression);
+    /// The program, where it is not `ssh`.
+    program: impl Into<String> => |method| method.program = program.into();
+    /// What is done about the host's key.
+    host_keys: HostKeys => |method| method.host_keys = host_keys;
+});
+
+setters!(Sudo {
+    /// The user to become.
+    user: impl Into<String> => |method| method.user = user.into();
+    /// Runs the user's login shell and start-up files.
+    login: bool => |method| method.login = login;
+    /// Sets HOME to the user's.
+    set_home: bool => |method| method.set_home = set_home;
+    /// Keeps the environment, where the policy allows it.
+    preserve_env: bool => |method| method.preserve_env = preserve_env;
+    /// The program, where it is not `sudo`.
+    program: impl Into<String> => |method| method.program = program.into();
+    /// SELinux role.
+    role: impl Into<String> => |method| method.role = Some(role.into());
+    /// SELinux type.
+    selinux_type: impl Into<String> => |method| method.selinux_type = Some(selinux_type.into());
+});

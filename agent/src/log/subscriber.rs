@@ -1,0 +1,305 @@
+//! The subscriber of an agent: what is logged there becomes records, with the names and fields of the spans around it.
+//!
+//! Whoever logs may hold the node's lock, so that nothing here may take it; and it may be any thread of a user's.
+
+use crate::log::spans::Spans;
+use crate::runtime::handle::Shared;
+use offshoot_proto::log::LogRecord;
+use offshoot_proto::log::TEXT_LIMIT;
+use offshoot_proto::log::number_of;
+use offshoot_proto::text::shortened;
+use std::cell::Cell;
+use std::fmt;
+use std::fmt::Write;
+use std::sync::Weak;
+use tracing::Event;
+use tracing::Metadata;
+use tracing::Subscriber;
+use tracing::field::Field;
+use tracing::field::Visit;
+use tracing::span::Attributes;
+use tracing::span::Id;
+use tracing::span::Record;
+use tracing::subscriber::Interest;
+use tracing_core::span::Current;
+
+thread_local! {
+    static SENDING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The subscriber of an agent: events go up, with the names and fields of the spans around them.
+pub(crate) struct Forward {
+    shared: Weak<Shared>,
+    spans: Spans,
+}
+
+impl Forward {
+    /// Has all that this process logs from now on go up.
+    pub fn install(shared: Weak<Shared>) {
+        if let Some(shared) = shared.upgrade() {
+            shared.logs.refresh_by(tracing::callsite::rebuild_interest_cache);
+        }
+        // A program's own agent may have a subscriber of its own already, which is then the one that counts.
+        let _ = tracing::subscriber::set_global_default(Forward { shared, spans: Spans::default() });
+    }
+}
+
+impl Subscriber for Forward {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.enabled(metadata) { Interest::always() } else { Interest::never() }
+    }
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.shared.upgrade().is_some_and(|shared| shared.logs.wants(*metadata.level(), metadata.target()))
+    }
+    fn new_span(&self, attributes: &Attributes<'_>) -> Id {
+        self.spans.begin(attributes)
+    }
+    fn record(&self, id: &Id, values: &Record<'_>) {
+        self.spans.record(id, values);
+    }
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &Event<'_>) {
+        // An event that is made while another's fields are written would never end.
+        if SENDING.replace(true) {
+            return;
+        }
+        let span = self.spans.around(event);
+        let mut text = Text::of(TEXT_LIMIT - span.len());
+        event.record(&mut text);
+        let metadata = event.metadata();
+        if let Some(shared) = self.shared.upgrade() {
+            shared.log_later(LogRecord {
+                level: number_of(*metadata.level()),
+                target: metadata.target().into(),
+                message: text.message,
+                fields: text.fields,
+                span,
+            });
+        }
+        SENDING.set(false);
+    }
+    fn enter(&self, id: &Id) {
+        self.spans.enter(id);
+    }
+    fn exit(&self, id: &Id) {
+        self.spans.exit(id);
+    }
+    fn clone_span(&self, id: &Id) -> Id {
+        self.spans.more(id)
+    }
+    fn try_close(&self, id: Id) -> bool {
+        self.spans.less(&id)
+    }
+    fn current_span(&self) -> Current {
+        self.spans.current()
+    }
+}
+
+/// What the fields of an event or a span say, up to a limit.
+pub(crate) struct Text {
+    pub message: String,
+    pub fields: String,
+    left: usize,
+}
+
+/// One of its texts, to be written to.
+struct Part<'a>(&'a mut String, &'a mut usize);
+
+impl Write for Part<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let part = shortened(text, *self.1);
+        self.0.push_str(part);
+        *self.1 -= part.len();
+        // Whatever is left of a value is not even written.
+        if part.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
+    }
+}
+
+impl Text {
+    pub fn of(limit: usize) -> Text {
+        Text { message: String::new(), fields: String::new(), left: limit }
+    }
+
+    fn part(&mut self, field: &Field) -> Part<'_> {
+        let Text { message, fields, left } = self;
+        let name = field.name();
+        if name == "message" {
+            return Part(message, left);
+        }
+        let separator = if fields.is_empty() { "" } else { " " };
+        let mut part = Part(fields, left);
+        for text in [separator, name, "="] {
+            let _full = part.write_str(text);
+        }
+        part
+    }
+}
+
+impl Visit for Text {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let _full = self.part(field).write_str(value);
+    }
+    // Not by the library's exact formatting, which is larger than this whole module.
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        let millionths = (value.abs().fract() * 1e6) as u32;
+        let sign = if value < 0.0 { "-" } else { "" };
+        let _full = write!(self.part(field), "{sign}{}.{millionths:06}", value.abs() as u64);
+    }
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let _full = write!(self.part(field), "{}", Shown(value));
+    }
+}
+
+/// An agent is built without the code behind `{:?}`; what a value itself implements is still there.
+struct Shown<'a>(&'a dyn fmt::Debug);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::image_store::Images;
+    use offshoot_proto::node::Node;
+    use std::sync::Arc;
+
+    /// What this work logs, where everything up to `filter` is wanted.
+    fn logged_by(filter: &str, work: impl FnOnce()) -> Vec<LogRecord> {
+        let images = Images::found(Box::new(|_| Err(offshoot_proto::Error::ShutDown)));
+        let shared = Shared::new(Node::agent().0, images).unwrap();
+        shared.logs.set_filter(filter.parse().unwrap());
+        let forward = Forward { shared: Arc::downgrade(&shared), spans: Spans::default() };
+        tracing::subscriber::with_default(forward, work);
+        shared.logs.take()
+    }
+
+    fn texts(records: &[LogRecord]) -> Vec<(&str, &str, &str)> {
+        records.iter().map(|record| (&*record.message, &*record.fields, &*record.span)).collect()
+    }
+
+    #[test]
+    fn fields_of_every_type_are_written_in_order() {
+        struct Own;
+        impl fmt::Debug for Own {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("own")
+            }
+        }
+        let records = logged_by("info", || {
+            tracing::info!(a = 1, b = -2i64, c = true, d = 1.25, e = "text", f = %"shown", g = ?Own, h = u128::MAX, "{} of {}", 1, 2);
+            tracing::info!(alone = 1);
+            tracing::debug!("not wanted");
+        });
+        let fields = format!("a=1 b=-2 c=true d=1.250000 e=text f=shown g=own h={}", u128::MAX);
+        assert_eq!(texts(&records), [("1 of 2", fields.as_str(), ""), ("", "alone=1", "")]);
+    }
+
+    #[test]
+    fn a_span_path_starts_outermost_and_a_span_ends_with_its_last_handle() {
+        let records = logged_by("info", || {
+            let outer = tracing::info_span!("outer", x = 1, y = tracing::field::Empty);
+            let kept = outer.clone();
+            outer.in_scope(|| {
+                tracing::info!("one");
+                let inner = tracing::info_span!("inner");
+                kept.record("y", 2);
+                let _inside = inner.enter();
+                tracing::info!("two");
+                tracing::debug_span!("not wanted").in_scope(|| tracing::info!("three"));
+                tracing::info!(parent: &kept, "four");
+                tracing::info!(parent: None, "five");
+                tracing::info_span!(parent: None, "apart").in_scope(|| tracing::info!("six"));
+                tracing::Span::current().in_scope(|| tracing::info!("seven"));
+            });
+            drop((outer, kept));
+            tracing::info!("eight");
+            // The place of one that is over is used again.
+            tracing::info_span!("next").in_scope(|| tracing::info!("nine"));
+        });
+        let (outer, inner) = ("outer{x=1 y=2}", "outer{x=1 y=2}:inner");
+        let expected = [
+            ("one", "outer{x=1}"),
+            ("two", inner),
+            ("three", inner),
+            ("four", outer),
+            ("five", ""),
+            ("six", "apart"),
+            ("seven", inner),
+            ("eight", ""),
+            ("nine", "next"),
+        ];
+        let seen: Vec<(&str, &str)> =
+            records.iter().map(|record| (&*record.message, &*record.span)).collect();
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_thread_is_only_in_spans_that_it_entered() {
+        let records = logged_by("info", || {
+            tracing::info_span!("here").in_scope(|| {
+                let (dispatch, span) =
+                    (tracing::dispatcher::get_default(Clone::clone), tracing::Span::current());
+                std::thread::scope(|threads| {
+                    threads.spawn(|| {
+                        tracing::dispatcher::with_default(&dispatch, || {
+                            tracing::info!("bare");
+                            span.in_scope(|| tracing::info!("given"));
+                        });
+                    });
+                });
+            });
+        });
+        assert_eq!(texts(&records), [("bare", "", ""), ("given", "", "here")]);
+    }
+
+    #[test]
+    fn the_number_and_length_of_spans_are_bounded() {
+        let records = logged_by("info", || {
+            let all: Vec<_> = (0..5000).map(|number| tracing::info_span!("one", number)).collect();
+            all[4095].in_scope(|| tracing::info!("known"));
+            all[4999].in_scope(|| tracing::info!("unknown"));
+            drop(all);
+            let long = "x".repeat(5000);
+            tracing::info_span!("long", long).in_scope(|| {
+                tracing::info!(long, "{long}");
+                tracing::info_span!("below").in_scope(|| tracing::info!("inside"));
+            });
+            fn deeper(depth: u32) {
+                match depth {
+                    0 => tracing::info!("deep"),
+                    _ => tracing::info_span!("level", depth).in_scope(|| deeper(depth - 1)),
+                }
+            }
+            deeper(300);
+        });
+        assert_eq!((&*records[0].span, &*records[1].span), ("one{number=4095}", ""));
+        for record in &records {
+            assert!(record.message.len() + record.fields.len() + record.span.len() <= TEXT_LIMIT);
+            assert!(record.span.len() <= offshoot_proto::log::SPAN_LIMIT);
+        }
+        assert!(records[2].span.starts_with("long{long=xxx"), "{}", records[2].span);
+        assert_eq!(records[3].span, "below");
+        assert!(records[4].span.ends_with("level{depth=2}:level{depth=1}"), "{}", records[4].span);
+    }
+
+    #[test]
+    fn a_value_that_logs_while_it_is_formatted_does_not_recurse() {
+        struct Talkative;
+        impl fmt::Display for Talkative {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                tracing::info!("within");
+                tracing::info_span!("span within", value = 1).in_scope(|| f.write_str("talkative"))
+            }
+        }
+        let records = logged_by("info", || {
+            tracing::info!(value = %Talkative, "{}", Talkative);
+            tracing::info_span!("outer", value = %Talkative).in_scope(|| tracing::info!("after"));
+        });
+        let seen = texts(&records);
+        assert_eq!(seen[0], ("talkative", "value=talkative", ""));
+        assert_eq!(seen.last(), Some(&("after", "", "outer{value=talkative}")));
+    }
+}

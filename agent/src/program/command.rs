@@ -1,0 +1,247 @@
+//! Running a program in a context: its arguments as given, its streams as they come, its end as it was.
+
+use crate::channel::pipe::Reader;
+use crate::channel::pipe::Writer;
+use crate::context::Context;
+use crate::program::process::Output;
+use crate::program::process::Process;
+use crate::program::start_error::Asked;
+use crate::runtime::state::Endpoint;
+use crate::runtime::stream_state::StreamState;
+use offshoot_proto::ContextId;
+use offshoot_proto::Error;
+use offshoot_proto::FlowKey;
+use offshoot_proto::Handle;
+use offshoot_proto::Result;
+use offshoot_proto::message::exec::ExitStatus;
+use offshoot_proto::message::exec::Order;
+use offshoot_proto::message::exec::Tie;
+use offshoot_proto::message::outcome::read_value;
+use offshoot_proto::node::Opening;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A program to be run in a context; mirrors [`std::process::Command`]. No shell is involved.
+#[derive(Clone)]
+pub struct Command {
+    pub(crate) context: Context,
+    order: Order,
+}
+
+impl Command {
+    pub(crate) fn new(context: &Context, program: &OsStr) -> Command {
+        let order = Order {
+            argv: vec![program.as_bytes().to_vec()],
+            env: Vec::new(),
+            clear_env: false,
+            directory: None,
+            tie: Tie::Bound,
+            end_all: false,
+            wait_streams: 1000,
+            grace: 400,
+        };
+        Command { context: context.clone(), order }
+    }
+
+    /// Adds an argument, given to the program as it is.
+    #[must_use]
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Command {
+        self.order.argv.push(argument.as_ref().as_bytes().to_vec());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, arguments: I) -> Command {
+        self.order.argv.extend(arguments.into_iter().map(|argument| argument.as_ref().as_bytes().to_vec()));
+        self
+    }
+
+    /// Sets a variable of its environment, beside those the agent has.
+    #[must_use]
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Command {
+        self.order.env.push((key.as_ref().as_bytes().to_vec(), value.as_ref().as_bytes().to_vec()));
+        self
+    }
+
+    /// Starts from an empty environment.
+    #[must_use]
+    pub fn env_clear(mut self) -> Command {
+        self.order.clear_env = true;
+        self
+    }
+
+    /// Sets the directory it starts in.
+    #[must_use]
+    pub fn current_dir(mut self, directory: impl AsRef<OsStr>) -> Command {
+        self.order.directory = Some(directory.as_ref().as_bytes().to_vec());
+        self
+    }
+
+    /// Allows for [`Process::detach`]. Without, the kernel itself kills the program with its agent, which cannot be
+    /// undone while it runs; with, the agent's guard does so.
+    #[must_use]
+    pub fn detachable(mut self) -> Command {
+        self.order.tie = Tie::Loose;
+        self
+    }
+
+    /// Has it take along all that it has started when it ends, daemons as well. Without, what it has put into a session of its
+    /// own that holds none of its streams, as daemons do, stays when the program ends by itself, and outlives its context;
+    /// everything else ends with it. A program that is ended takes all along in either case.
+    #[must_use]
+    pub fn end_all(mut self) -> Command {
+        self.order.end_all = true;
+        self
+    }
+
+    /// Sets how long after its end what it has started may hold its stdout and stderr without writing to them, before they
+    /// are at their end; one second unless set. As long as somebody writes they go on, and nobody who holds one is ended.
+    #[must_use]
+    pub fn wait_streams(mut self, silence: Duration) -> Command {
+        self.order.wait_streams = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
+        self
+    }
+
+    /// Sets how long it may take to end when it is given up, by a deadline or because it is dropped, from SIGTERM to SIGKILL;
+    /// 400 ms unless set. The end of its context gives what that gives.
+    #[must_use]
+    pub fn grace(mut self, time: Duration) -> Command {
+        self.order.grace = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        self
+    }
+
+    /// Starts it let go: it outlives its context and the tree, whoever is killed, with all that it starts. Its stdin,
+    /// stdout and stderr are /dev/null; nobody learns how it ends. A log record of level info says under the context's name
+    /// that `name` was let go. Gives its process number.
+    ///
+    /// # Errors
+    /// When it could not be started or the context was lost.
+    pub fn detached(&self, name: impl Into<String>) -> Result<u32> {
+        let shared = Arc::clone(self.context.node());
+        let context = self.context.name();
+        let name = name.into();
+        self.check(Some(&name))?;
+        let (place, order) = self.place(Tie::Free(name))?;
+        let request = offshoot_codec::to_bytes(&order)
+            .map_err(|error| offshoot_proto::error::unsent(context, error))?;
+        let (_, slot) = shared.request(place, Handle::EXEC, request, Opening::default(), |_, _| {})?;
+        let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown)).map_err(|error| error.naming(context))?;
+        self.asked().refusal(context, &reply).map_or_else(|| read_value(context, &reply), Err)
+    }
+
+    /// Refuses what no program can be given, which would be cut where it arrives.
+    fn check(&self, name: Option<&str>) -> Result<()> {
+        let Order { argv, env, directory, .. } = &self.order;
+        let cut = |text: &[u8]| text.contains(&0);
+        let argument = argv.iter().position(|word| cut(word));
+        let variable = env.iter().find_map(|(key, value)| {
+            let key_text = String::from_utf8_lossy(key);
+            match key {
+                _ if key.is_empty() => Some("a variable of its environment has no name".into()),
+                _ if cut(key) => Some(format!("the name of the variable {key_text:?} has a NUL byte")),
+                _ if key.contains(&b'=') => Some(format!("the name of the variable {key_text:?} has a '='")),
+                _ if cut(value) => Some(format!("the value of the variable {key_text} has a NUL byte")),
+                _ => None,
+            }
+        });
+        let wrong = match argument {
+            Some(0) => Some("its name has a NUL byte".into()),
+            Some(at) => Some(format!("its argument {at} has a NUL byte")),
+            None if directory.as_deref().is_some_and(cut) => Some("its directory has a NUL byte".into()),
+            None if name.is_some_and(|name| cut(name.as_bytes())) => {
+                Some("the name under which it is let go has a NUL byte".into())
+            }
+            None => variable,
+        };
+        let Some(wrong) = wrong else { return Ok(()) };
+        Err(Error::Spawn {
+            context: self.context.name().into(),
+            program: self.asked().program.replace('\0', "\\0"),
+            errno: offshoot_sys::errno::EINVAL,
+            detail: format!("{wrong}, which no program can be given"),
+        })
+    }
+
+    /// What was asked for, in words.
+    fn asked(&self) -> Asked {
+        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+        Asked {
+            program: self.order.argv.first().map(text).unwrap_or_default(),
+            alone: self.order.argv.len() == 1,
+            directory: self.order.directory.as_ref().map(text),
+        }
+    }
+
+    /// Where the program runs, and the order for that place. The programs of the root run below a child of it that has a
+    /// guard, for a program like that may be killed as well; where there is no agent to be had they are its own children.
+    fn place(&self, tie: Tie) -> Result<(ContextId, Order)> {
+        let mut order = Order { tie, ..self.order.clone() };
+        let place = self.context.place_of_programs()?;
+        if place != self.context.id() {
+            order.directory = match (std::env::current_dir(), order.directory.take()) {
+                (Ok(here), Some(there)) => {
+                    Some(here.join(OsStr::from_bytes(&there)).into_os_string().into_vec())
+                }
+                (Ok(here), None) => Some(here.into_os_string().into_vec()),
+                (Err(_), given) => given,
+            };
+            if !std::mem::replace(&mut order.clear_env, true) {
+                let given = std::mem::take(&mut order.env);
+                let own = std::env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec()));
+                order.env = own.filter(|(key, _)| !given.iter().any(|(other, _)| other == key)).collect();
+                order.env.extend(given);
+            }
+        }
+        Ok((place, order))
+    }
+
+    /// Starts it. Returns at once: that it could not be started is said by [`Process::wait`].
+    ///
+    /// # Errors
+    /// When the order cannot be sent: [`Error::Spawn`] for a NUL byte in the program, an argument, a variable or the
+    /// directory, and for a variable without a name or with a `=` in it.
+    pub fn spawn(&self) -> Result<Process> {
+        let shared = Arc::clone(self.context.node());
+        let context = self.context.name();
+        self.check(None)?;
+        let (place, order) = self.place(self.order.tie.clone())?;
+        let request = offshoot_codec::to_bytes(&order)
+            .map_err(|error| offshoot_proto::error::unsent(context, error))?;
+        let opening = Opening { streams: 3, answering: 0b110, ..Opening::default() };
+        let states: [Arc<StreamState>; 3] = std::array::from_fn(|_| StreamState::new(self.context.scope()));
+        let stream =
+            |flow: FlowKey, number: u32| FlowKey { handle: Handle(flow.handle.0 + 1 + number), ..flow };
+        let (flow, slot) = self.context.ask(place, Handle::EXEC, request, opening, |core, flow| {
+            for (number, state) in (0..).zip(&states) {
+                core.endpoints.insert(stream(flow, number), Endpoint::Stream(Arc::clone(state)));
+            }
+        })?;
+        let mut streams = (0..).zip(states).map(|(number, state)| (stream(flow, number), state));
+        let mut next = || streams.next().expect("there are three");
+        let (stdin, stdout, stderr) = (next(), next(), next());
+        let reader = |(flow, state)| Reader::bound(Arc::clone(&shared), flow, state);
+        let stdin = Writer::bound(Arc::clone(&shared), stdin.0, stdin.1);
+        let outputs = [reader(stdout), reader(stderr)];
+        Ok(Process::new(&self.context, self.asked(), (flow, slot), stdin, outputs))
+    }
+
+    /// Runs it with empty stdin, and gives its status alone: what it prints is read and lost.
+    ///
+    /// # Errors
+    /// As [`Process::wait`].
+    pub fn status(&self) -> Result<ExitStatus> {
+        self.spawn()?.wait()
+    }
+
+    /// Runs it with empty stdin and gives all it printed.
+    ///
+    /// # Errors
+    /// As [`Process::wait`].
+    pub fn output(&self) -> Result<Output> {
+        self.spawn()?.output()
+    }
+}

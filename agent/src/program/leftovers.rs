@@ -1,0 +1,191 @@
+//! What a program leaves when it ends: who holds its streams still, what is ended with it, and what stays.
+
+use crate::broker::Broker;
+use crate::broker::Timer;
+use crate::broker::dispatch::answer;
+use crate::program::service::STDERR;
+use crate::program::service::STDOUT;
+use crate::runtime::state::Core;
+use offshoot_proto::message::exec::End;
+use offshoot_proto::message::exec::Order;
+use offshoot_proto::message::outcome::value;
+use offshoot_sys::descendants::Seen;
+use offshoot_sys::descendants::has_no_child_but;
+use offshoot_sys::descendants::let_go;
+use offshoot_sys::descendants::started_by;
+use offshoot_sys::guard::Mark;
+use offshoot_sys::procfs::Name;
+use offshoot_sys::procfs::holds;
+use offshoot_sys::procfs::text;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+use tracing::Level;
+
+/// How long until the next look at what is left.
+const NEXT_LOOK: Duration = Duration::from_millis(20);
+
+/// How many looks what is about to become a daemon has time for: it makes its session when its parent has ended.
+const LOOKS: u8 = 5;
+
+/// After how many looks what cannot be ended is left to its closed streams and to the end of the context.
+const MOST_LOOKS: u8 = 25;
+
+/// What is to be known of what one program leaves.
+pub(crate) struct Left {
+    /// The pipes that are its streams.
+    pipes: [Name; 3],
+    /// How long others may hold them in silence.
+    wait: Duration,
+    /// When something came last from one of them, or else when the program ended.
+    pub heard: Instant,
+    /// Whether nothing it has started stays.
+    pub everything: bool,
+    looks: u8,
+    done: bool,
+}
+
+impl Left {
+    pub fn new(pipes: [Name; 3], order: &Order) -> Left {
+        let wait = Duration::from_millis(order.wait_streams.into());
+        Left { pipes, wait, heard: Instant::now(), everything: order.end_all, looks: 0, done: false }
+    }
+}
+
+impl Broker {
+    /// A program has ended. What was ended takes all along at once; of one that has ended by itself, the streams end first.
+    pub(crate) fn begin_left(&mut self, core: &mut Core, number: u32) {
+        let Some(program) = self.programs.get_mut(&number) else { return };
+        let (wait, open) = (program.left.wait, program.outputs.iter().any(Option::is_some));
+        if program.ended.is_some() || self.stopping {
+            program.left.everything = true;
+            self.look(core, number);
+        } else if open {
+            self.after(wait, Timer::Left(number));
+        } else {
+            self.program_over(core, number);
+        }
+    }
+
+    /// Nobody waits any more for what programs have left: this node ends.
+    pub(crate) fn give_up_left(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        for number in self.programs.keys() {
+            self.finish_left(&mut core, number);
+        }
+        shared.release(core);
+    }
+
+    /// The time has come to look at it, or at who holds its streams in silence.
+    pub(crate) fn look_at_left(&mut self, number: u32) {
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        let Some(program) = self.programs.get(&number) else { return };
+        let quiet_until = program.left.heard + program.left.wait;
+        let left = quiet_until.saturating_duration_since(Instant::now());
+        let (process, pipes) = (program.process.id(), program.left.pipes);
+        let open = program.outputs.iter().flatten().any(|output| output.watched);
+        if program.ended.is_none() && open {
+            if !left.is_zero() {
+                return self.after(left, Timer::Left(number));
+            }
+            for holder in started_by(process).iter().filter(|seen| holds(seen.pid, &pipes[1..])) {
+                self.tell_left(process, holder, "holds a stream in silence, which is at its end now");
+            }
+            self.end_streams(&mut core, number);
+        }
+        self.look(&mut core, number);
+        shared.release(core);
+    }
+
+    /// Ends the streams of a program, whoever holds them; what waits for credit goes its way.
+    fn end_streams(&mut self, core: &mut Core, number: u32) {
+        for stream in [STDOUT, STDERR] {
+            let program = self.programs.get(&number);
+            let output = program.and_then(|program| program.outputs[usize::from(stream - 1)].as_ref());
+            if let Some(output) = output.filter(|output| output.watched) {
+                core.node.send(output.flow, &[], true, false);
+                self.close_output(core, number, stream);
+            }
+        }
+    }
+
+    fn tell_left(&self, program: u32, seen: &Seen, what: &str) {
+        let pid = seen.pid;
+        let name = text(&format!("/proc/{pid}/comm"));
+        let text = format!("{} (process {pid}) of program {program}: {what}", name.trim_end());
+        self.shared.say(Level::INFO, text);
+    }
+
+    /// Ends what is to end with a program that has ended, and lets go of what is to stay.
+    fn look(&mut self, core: &mut Core, number: u32) {
+        let Some(program) = self.programs.get(&number).filter(|program| !program.left.done) else { return };
+        let (process, looks) = (program.process.id(), program.left.looks);
+        let everything = program.left.everything;
+        let known = |pid| {
+            self.programs.values().any(|program| program.is_process(pid))
+                || self.children.values().any(|child| child.is_process(pid))
+        };
+        if self.stopping || !self.place.is_agent() || has_no_child_but(known) {
+            return self.finish_left(core, number);
+        }
+        let left = started_by(process);
+        let of_program = |seen: &&Seen| seen.session == process || holds(seen.pid, &program.left.pipes);
+        let sessions: Vec<u32> = left.iter().filter(of_program).map(|seen| seen.session).collect();
+        let mut ending = false;
+        for seen in &left {
+            let stays = !everything && !sessions.contains(&seen.session);
+            if stays {
+                // What it has no right to mark it has no right to end.
+                let _ = let_go(seen.pid, Mark::PROGRAM);
+            }
+            ending |= !stays;
+            let due = everything || looks >= LOOKS;
+            if stays || due && (looks == LOOKS || looks == 0) {
+                self.tell_left(process, seen, if stays { "goes on" } else { "was ended with it" });
+            }
+            if !stays && due {
+                seen.signal(offshoot_sys::signal::SIGKILL);
+            }
+        }
+        if !ending || looks > MOST_LOOKS {
+            return self.finish_left(core, number);
+        }
+        if let Some(program) = self.programs.get_mut(&number) {
+            program.left.looks += 1;
+        }
+        self.after(NEXT_LOOK, Timer::Left(number));
+    }
+
+    /// Nothing is left: whoever waits for the program is told how it ended.
+    fn finish_left(&mut self, core: &mut Core, number: u32) {
+        let Some(program) = self.programs.get_mut(&number) else { return };
+        let Some(status) = program.status else { return };
+        program.left.done = true;
+        let (reply, ended) = (program.reply.take(), program.ended.take());
+        if self.stopping || ended.is_some() {
+            self.end_streams(core, number);
+        }
+        self.close_input(core, number);
+        // What was said of it comes before its end.
+        self.shared.send_logs(core);
+        if let Some(flow) = reply {
+            answer(core, flow, value(&End { status, ended }));
+        }
+        self.program_over(core, number);
+    }
+
+    /// Forgets a program that has ended, of which nothing is left and whose streams are at their end.
+    pub(crate) fn program_over(&mut self, core: &mut Core, number: u32) {
+        let Some(program) = self.programs.get(&number).filter(|program| program.status.is_some()) else {
+            return;
+        };
+        let open = program.outputs.iter().any(Option::is_some);
+        match (open, program.left.done) {
+            (false, true) => drop(self.programs.remove(&number)),
+            (false, false) if program.left.looks == 0 => self.look(core, number),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,501 @@
+//! Programs that are run for other contexts: their streams as flows, their end as a reply.
+
+use crate::broker::Broker;
+use crate::broker::Place;
+use crate::broker::READ_SIZE;
+use crate::broker::Role;
+use crate::broker::Timer;
+use crate::broker::dispatch::answer;
+use crate::broker::dispatch::unreadable;
+use crate::program::exit_status;
+use crate::program::leftovers::Left;
+use crate::program::start::not_started;
+use crate::program::start::start_program;
+use crate::program::start::unwatched;
+use crate::runtime::state::Core;
+use crate::runtime::state::Endpoint;
+use crate::runtime::state::Request;
+use offshoot_codec as codec;
+use offshoot_proto::DeadLetter;
+use offshoot_proto::FlowKey;
+use offshoot_proto::Handle;
+use offshoot_proto::Reason;
+use offshoot_proto::message::exec::Cause;
+use offshoot_proto::message::exec::End;
+use offshoot_proto::message::exec::ExitStatus;
+use offshoot_proto::message::exec::Order;
+use offshoot_proto::message::exec::SignalOrder;
+use offshoot_proto::message::exec::Tie;
+use offshoot_proto::message::outcome::value;
+use offshoot_sys as sys;
+use offshoot_sys::epoll::EpollEvent;
+use offshoot_sys::epoll::EpollFlags;
+use offshoot_sys::execute::NotStarted;
+use offshoot_sys::spawn::Process;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+/// The streams of a program by number.
+pub(crate) const STDIN: u8 = 0;
+
+pub(crate) const STDOUT: u8 = 1;
+
+pub(crate) const STDERR: u8 = 2;
+
+pub(crate) struct Output {
+    fd: OwnedFd,
+    token: u64,
+    pub flow: FlowKey,
+    /// Whether what comes is read; not where there is no credit for it.
+    pub watched: bool,
+}
+
+struct Input {
+    fd: OwnedFd,
+    token: u64,
+    flow: FlowKey,
+    queue: VecDeque<Vec<u8>>,
+    at: usize,
+    end: bool,
+    watched: bool,
+}
+
+/// One program.
+pub(crate) struct Program {
+    pub process: Process,
+    pub reply: Option<FlowKey>,
+    input: Option<Input>,
+    pub outputs: [Option<Output>; 2],
+    /// How it has ended, if it has.
+    pub status: Option<ExitStatus>,
+    bound: bool,
+    /// Why it was told to end.
+    pub ended: Option<Cause>,
+    grace: Duration,
+    /// What is to be known of what it leaves.
+    pub left: Left,
+}
+
+impl Program {
+    /// Its process, where it may be let go: it runs, and nothing that cannot be undone ties it to this agent.
+    pub fn detachable(&self) -> Option<u32> {
+        (!self.bound && self.status.is_none()).then(|| self.process.id())
+    }
+
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Whether it is this process.
+    pub fn is_process(&self, pid: u32) -> bool {
+        self.process.id() == pid
+    }
+
+    /// Asks it and its process group to end. Whoever waits for it is told why, and of no status.
+    pub fn end(&mut self, why: &Cause) {
+        if self.process.try_wait().is_none() {
+            self.ended.get_or_insert_with(|| why.clone());
+        }
+        self.signal(offshoot_sys::signal::SIGTERM);
+        self.signal(offshoot_sys::signal::SIGCONT);
+    }
+
+    /// Sends a signal to its process group.
+    pub fn signal(&self, signal: i32) {
+        self.process.signal_group(signal);
+    }
+}
+
+impl Broker {
+    /// The order to run a program.
+    pub(crate) fn exec(&mut self, core: &mut Core, flow: FlowKey, request: &Request) {
+        let order: Order = match codec::from_own(&request.bytes) {
+            Ok(order) => order,
+            Err(error) => return unreadable(core, flow, error),
+        };
+        if let Tie::Free(name) = &order.tie {
+            let reply = match self.start_free(&order) {
+                Ok(process) => {
+                    let text = format!("let go: {name} (process {process})");
+                    self.shared.say(tracing::Level::INFO, text);
+                    value(&process)
+                }
+                Err(why) => not_started(&why),
+            };
+            return answer(core, flow, reply);
+        }
+        if request.streams != 3 {
+            return core.node.reset(flow, Reason::Violation, "a program has three streams");
+        }
+        let stream = |number: u8| FlowKey { handle: Handle(flow.handle.0 + 1 + u32::from(number)), ..flow };
+        let number = self.next_program;
+        match self.start(number, &order, stream) {
+            Ok(mut program) => {
+                self.next_program = self.next_program.wrapping_add(1);
+                program.reply = Some(flow);
+                core.endpoints.insert(flow, Endpoint::Program(number, u8::MAX));
+                for index in [STDIN, STDOUT, STDERR] {
+                    core.endpoints.insert(stream(index), Endpoint::Program(number, index));
+                }
+                self.programs.insert(number, program);
+                self.keep_inputs();
+            }
+            Err(why) => {
+                for index in [STDIN, STDOUT, STDERR] {
+                    core.node.reset(stream(index), Reason::Cancelled, "the program did not start");
+                }
+                answer(core, flow, not_started(&why));
+            }
+        }
+    }
+
+    fn start(
+        &mut self,
+        number: u32,
+        order: &Order,
+        stream: impl Fn(u8) -> FlowKey,
+    ) -> Result<Program, NotStarted> {
+        let (child_in, stdin) = sys::pipe()?;
+        let (stdout, child_out) = sys::pipe()?;
+        let (stderr, child_err) = sys::pipe()?;
+        for fd in [&stdin, &stdout, &stderr] {
+            sys::set_nonblocking(fd)?;
+        }
+        // All that can fail is done before there is a program that somebody would have to end again.
+        let outputs = [(stdout, STDOUT), (stderr, STDERR)].map(|(fd, index)| {
+            let token = self.token(Role::ProgramOutput(number, index), None);
+            Output { fd, token, flow: stream(index), watched: true }
+        });
+        let watched = outputs.iter().try_for_each(|output| {
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, output.token);
+            self.shared.epoll.add(&output.fd, event).map_err(io::Error::from)
+        });
+        let started = watched.map_err(NotStarted::from);
+        let started = started.and_then(|()| start_program(order, [child_in, child_out, child_err]));
+        let process = match started {
+            Ok(process) => process,
+            Err(why) => {
+                for output in outputs {
+                    self.sources.remove(&output.token);
+                }
+                return Err(why);
+            }
+        };
+        let pipes = [&stdin, &outputs[0].fd, &outputs[1].fd];
+        let pipes = pipes.map(|fd| sys::procfs::name_of("self", fd.as_raw_fd() as u32));
+        let left = Left::new(pipes, order);
+        let outputs = outputs.map(Some);
+        let token = self.token(Role::ProgramInput(number), None);
+        let queue = VecDeque::new();
+        let input =
+            Some(Input { fd: stdin, token, flow: stream(STDIN), queue, at: 0, end: false, watched: false });
+        self.watch_end(Role::ProgramExit(number), &process);
+        let bound = order.tie == Tie::Bound;
+        let grace = Duration::from_millis(order.grace.into());
+        let (reply, status, ended) = (None, None, None);
+        Ok(Program { process, reply, input, outputs, status, bound, ended, grace, left })
+    }
+
+    /// Starts a program that is none of ours from its first instruction on. It is collected as orphans are.
+    fn start_free(&self, order: &Order) -> Result<u32, NotStarted> {
+        if !self.place.is_agent() {
+            return Err(io::Error::from_raw_os_error(offshoot_sys::errno::EOPNOTSUPP).into());
+        }
+        let null = sys::procfs::open("/dev/null", offshoot_sys::open::O_RDWR)?;
+        let streams = [null.try_clone()?, null.try_clone()?, null];
+        Ok(start_program(order, streams)?.id())
+    }
+
+    /// Bytes for a program's stdin.
+    pub(crate) fn program_input(&mut self, core: &mut Core, number: u32, bytes: Vec<u8>, end: bool) {
+        let Some(input) = self.programs.get_mut(&number).and_then(|program| program.input.as_mut()) else {
+            return;
+        };
+        if !bytes.is_empty() {
+            input.queue.push_back(bytes);
+        }
+        input.end |= end;
+        self.feed(core, number);
+    }
+
+    pub(crate) fn program_writable(&mut self, number: u32) {
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        self.feed(&mut core, number);
+        shared.release(core);
+    }
+
+    /// Writes to a program's stdin as far as it goes.
+    fn feed(&mut self, core: &mut Core, number: u32) {
+        let Some(program) = self.programs.get_mut(&number) else { return };
+        let Some(input) = &mut program.input else { return };
+        let mut blocked = false;
+        while let Some(front) = input.queue.front() {
+            match sys::write(&input.fd, &front[input.at..]) {
+                Ok(Some(count)) => {
+                    core.node.consume(input.flow, count);
+                    input.at += count;
+                    if input.at == front.len() {
+                        input.queue.pop_front();
+                        input.at = 0;
+                    }
+                }
+                Ok(None) => {
+                    blocked = true;
+                    break;
+                }
+                Err(_) => {
+                    // It does not read any more. The sender learns it as from a pipe.
+                    core.node.reset(input.flow, Reason::Cancelled, "the program closed its stdin");
+                    core.forget(input.flow);
+                    input.queue.clear();
+                    input.end = true;
+                }
+            }
+        }
+        if blocked != input.watched {
+            let done = if blocked {
+                self.shared.epoll.add(&input.fd, EpollEvent::new(EpollFlags::EPOLLOUT, input.token))
+            } else {
+                self.shared.epoll.delete(&input.fd)
+            };
+            input.watched = blocked && done.is_ok();
+            if let (true, Err(error)) = (blocked, done) {
+                // Nobody would ever say that it takes more.
+                core.node.reset(input.flow, Reason::Lost, &unwatched(error));
+                core.forget(input.flow);
+                input.queue.clear();
+                input.end = true;
+            }
+        }
+        // A program that is being ended has not seen the end of its input: that could have it finish its work.
+        if input.end && input.queue.is_empty() && program.ended.is_none() {
+            self.sources.remove(&input.token);
+            core.endpoints.remove(&input.flow);
+            program.input = None;
+            self.keep_inputs();
+        }
+    }
+
+    /// A program has printed something.
+    pub(crate) fn program_readable(&mut self, number: u32, stream: u8, buffer: &mut [u8]) {
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        self.pump(&mut core, number, stream, buffer);
+        self.program_over(&mut core, number);
+        self.release(core);
+    }
+
+    /// There is credit again for a stream of a program, or room on its link.
+    pub(crate) fn program_room(&mut self, core: &mut Core, number: u32, stream: u8) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(READ_SIZE, 0);
+        let program = self.programs.get(&number).filter(|program| program.status.is_some());
+        let output = program.and_then(|program| program.outputs[usize::from(stream - 1)].as_ref());
+        if output.is_some_and(|output| !output.watched) {
+            // From now on silence counts.
+            self.after(Duration::ZERO, Timer::Left(number));
+        }
+        self.drain_output(core, number, stream, &mut buffer);
+        self.buffer = buffer;
+        self.program_over(core, number);
+    }
+
+    /// Reads a program's output once, or all there is where the program has ended.
+    fn drain_output(&mut self, core: &mut Core, number: u32, stream: u8, buffer: &mut [u8]) {
+        while self.pump(core, number, stream, buffer)
+            && self.programs.get(&number).is_some_and(|program| program.status.is_some())
+        {}
+    }
+
+    /// Sends what a program has printed, as far as there is credit. Whether there can be more at once.
+    fn pump(&mut self, core: &mut Core, number: u32, stream: u8, buffer: &mut [u8]) -> bool {
+        let Some(program) = self.programs.get_mut(&number) else { return false };
+        let slot = &mut program.outputs[usize::from(stream - 1)];
+        let Some(output) = slot else { return false };
+        let room = match core.node.room(output.flow) {
+            Some(room) => room,
+            // It goes on, and is not to be ended by what it prints: that is read and lost.
+            None if matches!(self.place, Place::Alone) => buffer.len(),
+            None => {
+                self.close_output(core, number, stream);
+                return false;
+            }
+        };
+        let room = room.min(buffer.len());
+        if room == 0 {
+            if std::mem::take(&mut output.watched) {
+                let _ = self.shared.epoll.delete(&output.fd);
+            }
+            return false;
+        }
+        if !output.watched
+            && let Err(error) =
+                self.shared.epoll.add(&output.fd, EpollEvent::new(EpollFlags::EPOLLIN, output.token))
+        {
+            core.node.reset(output.flow, Reason::Lost, &unwatched(error));
+            self.close_output(core, number, stream);
+            return false;
+        }
+        output.watched = true;
+        let read = sys::read(&output.fd, &mut buffer[..room]);
+        match read {
+            Ok(Some(count)) if count > 0 => {
+                core.node.send(output.flow, &buffer[..count], false, false);
+                program.left.heard = Instant::now();
+                true
+            }
+            // Others may hold it open; an agent that ends waits for none of them.
+            Ok(None) if program.status.is_none() || !self.stopping => false,
+            Ok(_) | Err(_) => {
+                core.node.send(output.flow, &[], true, false);
+                self.close_output(core, number, stream);
+                false
+            }
+        }
+    }
+
+    /// Gives a program up that goes on by itself: its streams end, and whoever waits for it is told that nobody knows how
+    /// it ended.
+    pub(crate) fn give_up(&mut self, core: &mut Core, number: u32) {
+        self.close_input(core, number);
+        for stream in [STDOUT, STDERR] {
+            if let Some(output) =
+                self.programs.get(&number).and_then(|one| one.outputs[usize::from(stream - 1)].as_ref())
+            {
+                core.node.send(output.flow, &[], true, false);
+                self.close_output(core, number, stream);
+            }
+        }
+        self.unwatch(Role::ProgramExit(number));
+        if let Some(flow) = self.programs.remove(&number).and_then(|program| program.reply) {
+            answer(core, flow, value(&End { status: ExitStatus { code: None, signal: None }, ended: None }));
+        }
+    }
+
+    pub(crate) fn close_output(&mut self, core: &mut Core, number: u32, stream: u8) {
+        let Some(program) = self.programs.get_mut(&number) else { return };
+        let Some(output) = program.outputs[usize::from(stream - 1)].take() else { return };
+        if output.watched {
+            let _ = self.shared.epoll.delete(&output.fd);
+        }
+        core.endpoints.remove(&output.flow);
+        self.sources.remove(&output.token);
+    }
+
+    pub(crate) fn close_input(&mut self, core: &mut Core, number: u32) {
+        if let Some(input) = self.programs.get_mut(&number).and_then(|program| program.input.take()) {
+            core.node.reset(input.flow, Reason::Cancelled, "the program has ended");
+            core.forget(input.flow);
+            if input.watched {
+                let _ = self.shared.epoll.delete(&input.fd);
+            }
+            self.sources.remove(&input.token);
+            drop(input);
+            self.keep_inputs();
+        }
+    }
+
+    /// Has the guard keep the inputs of programs open: if this agent is killed, none of them sees an end before it is ended.
+    fn keep_inputs(&self) {
+        let inputs =
+            self.programs.values().filter_map(|program| Some(program.input.as_ref()?.fd.as_raw_fd()));
+        let inputs: Vec<_> = inputs.collect();
+        offshoot_sys::guard::keep_open(&inputs);
+    }
+
+    /// The other end has given a stream of a program up, or is lost.
+    pub(crate) fn program_stream_closed(
+        &mut self,
+        core: &mut Core,
+        number: u32,
+        stream: u8,
+        letter: DeadLetter,
+    ) {
+        let alone = matches!(self.place, Place::Alone);
+        match stream {
+            STDIN if alone => self.close_input(core, number),
+            STDOUT | STDERR if alone => self.program_room(core, number, stream),
+            STDOUT | STDERR => self.close_output(core, number, stream),
+            _ => {
+                let Some(program) = self.programs.get_mut(&number) else { return };
+                if stream != STDIN {
+                    program.reply = None;
+                }
+                if !alone && program.status.is_none() {
+                    // Nobody waits for its end any more: it is not to go on. Or its input has failed, and it would take
+                    // what it has read for the whole.
+                    program.end(&(letter.reason, letter.text));
+                    let grace = program.grace;
+                    self.after(grace, Timer::EndProgram(number));
+                }
+            }
+        }
+        self.program_over(core, number);
+    }
+
+    pub(crate) fn program_exited(&mut self, number: u32) {
+        let Some(program) = self.programs.get_mut(&number).filter(|program| program.status.is_none()) else {
+            return;
+        };
+        let Some(status) = program.process.try_wait() else { return };
+        Broker::unwatch_end(&self.shared, &program.process);
+        program.status = Some(exit_status(status));
+        program.left.heard = Instant::now();
+        let ended = program.ended.is_some();
+        self.unwatch(Role::ProgramExit(number));
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        // What was ended takes along what else reads its input, before that could see an end.
+        if !ended {
+            self.close_input(&mut core, number);
+        }
+        let mut buffer = vec![0; READ_SIZE];
+        for stream in [STDOUT, STDERR] {
+            // What is left follows as credit comes.
+            self.drain_output(&mut core, number, stream, &mut buffer);
+        }
+        self.begin_left(&mut core, number);
+        shared.release(core);
+    }
+
+    /// The order to signal a program. One that has ended, or whose number was never a program's, is no error.
+    pub(crate) fn signal_program(&mut self, core: &mut Core, flow: FlowKey, request: &[u8]) {
+        let SignalOrder { program, signal } = match codec::from_own(request) {
+            Ok(order) => order,
+            Err(error) => return unreadable(core, flow, error),
+        };
+        if let Some(Endpoint::Program(number, u8::MAX)) =
+            core.endpoints.get(&FlowKey { handle: program, ..flow })
+            && let Some(program) = self.programs.get_mut(number)
+        {
+            program.signal(signal);
+            if matches!(
+                signal,
+                offshoot_sys::signal::SIGHUP
+                    | offshoot_sys::signal::SIGINT
+                    | offshoot_sys::signal::SIGQUIT
+                    | offshoot_sys::signal::SIGTERM
+                    | offshoot_sys::signal::SIGKILL
+            ) {
+                // It is being ended, if it has not ended by itself before.
+                program.left.everything |= program.status.is_none();
+                program.signal(offshoot_sys::signal::SIGCONT);
+            }
+        }
+        answer(core, flow, value(&()));
+    }
+
+    /// A program was asked to end and has had its time.
+    pub(crate) fn end_program(&mut self, number: u32) {
+        if let Some(program) = self.programs.get(&number) {
+            program.signal(offshoot_sys::signal::SIGKILL);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Joining the tree of another process of this user, over the socket that it listens on.
+
+use crate::broker::Broker;
+use crate::broker::Place;
+use crate::broker::dispatch::serve;
+use crate::call::signatures::hello;
+use crate::context::Context;
+use crate::log::sink::Sink;
+use crate::router::Router;
+use crate::router::listener::REFUSED;
+use crate::router::socket_file::address;
+use crate::runtime::handle::Shared;
+use crate::runtime::image_store::Find;
+use crate::runtime::image_store::Images;
+use crate::runtime::image_store::Sent;
+use offshoot_codec as codec;
+use offshoot_proto::Error;
+use offshoot_proto::Result;
+use offshoot_proto::message::boot::Boot;
+use offshoot_proto::node::Node;
+use offshoot_proto::text::one_line;
+use offshoot_proto::wire::Decoder;
+use offshoot_proto::wire::Kind;
+use offshoot_sys as sys;
+use offshoot_sys::socket::connect;
+use offshoot_sys::socket::peer;
+use std::io::ErrorKind;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+/// How long the listener may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The most of a refusal that is read.
+const REFUSAL_LIMIT: usize = 1024;
+
+/// Joins the tree of the process that listens at `path` ([`Router::listen`]), as a child of its context and with its authority.
+/// That process must be the same user's. Whoever is above may call the functions that are compiled into this program, and do
+/// here what this user may.
+///
+/// What this process starts through the router are children of its own. Dropping the router leaves the tree: they end, and
+/// this process goes on. So it does when the listener's process ends: whatever waits is told then.
+///
+/// # Errors
+/// When nobody listens there, or another user does, when the two programs were built from other sources, or when the other does
+/// not answer.
+pub fn join(path: impl AsRef<Path>) -> Result<Router> {
+    Router::builder().join(path)
+}
+
+/// Joins at `path`, with a way to find images for children.
+pub(crate) fn join_with(path: &Path, find: Find, sent: Sent) -> Result<Router> {
+    let failed = |detail: &str| Error::System {
+        action: format!("joining at {}", path.display()),
+        detail: detail.into(),
+    };
+    let system = |error: std::io::Error| failed(&error.to_string());
+    offshoot_proto::collections::index_map::seed(offshoot_sys::random());
+    offshoot_sys::limits::raise_descriptors();
+    let (short, _folder) = address(path).map_err(system)?;
+    let mut stream = connect(&short, PATIENCE).map_err(|error| match error.kind() {
+        ErrorKind::ConnectionRefused => failed("nobody listens there any more"),
+        ErrorKind::NotFound => failed("nobody listens there"),
+        ErrorKind::PermissionDenied => failed("it is for another user"),
+        _ => system(error),
+    })?;
+    let (own, other) = (offshoot_sys::user::effective(), peer(&stream).map_err(system)?.user);
+    if own != other {
+        // Joining is obeying: a process of root must not be had by whoever makes a socket.
+        return Err(failed(&format!("user {other} listens there, and this process is user {own}'s")));
+    }
+    let (mut node, up) = Node::agent();
+    node.control(up, Kind::Hello, codec::own(&hello()));
+    let mut hello = Vec::new();
+    node.transmit(up, &mut hello, usize::MAX);
+    stream.set_write_timeout(Some(PATIENCE)).map_err(system)?;
+    // What was refused at once may have closed it already, and says why.
+    sys::pipes::survive();
+    let _ = sys::write(&stream, &hello);
+    let (boot, bytes) = read_boot(&mut stream).map_err(|why| failed(&why))?;
+
+    let shared = Shared::new(node, Images::found(find))?;
+    Sink::open(&shared);
+    shared.sent_agent.store(sent as u8, Ordering::Relaxed);
+    let place = Place::Joined(up);
+    serve(&shared, &place);
+    let mut broker = Broker::new(Arc::clone(&shared), place);
+    let input = OwnedFd::from(stream.try_clone().map_err(system)?);
+    broker.attach_parent(up, input, stream.into())?;
+    broker.frames(up, &bytes);
+    let context = Context::new(&shared, boot.id, boot.name.as_str().into());
+    Router::running(context, broker)
+}
+
+/// Reads until the listener has said who this process is now: that, and all that was read.
+fn read_boot(stream: &mut UnixStream) -> Result<(Boot, Vec<u8>), String> {
+    let end = Instant::now() + PATIENCE;
+    let (mut bytes, mut decoder) = (Vec::new(), Decoder::default());
+    let mut buffer = vec![0; 64 << 10];
+    let mut refused = false;
+    loop {
+        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        stream.set_read_timeout(Some(left)).map_err(|error| error.to_string())?;
+        let count = match stream.read(&mut buffer) {
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Err("no answer".into()),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
+            Err(error) => return Err(error.to_string()),
+        };
+        bytes.extend_from_slice(&buffer[..count]);
+        refused |= bytes.starts_with(REFUSED.as_bytes());
+        if refused {
+            if count > 0 && bytes.len() < REFUSAL_LIMIT && !bytes.ends_with(b"\n") {
+                continue;
+            }
+            return Err(one_line(String::from_utf8_lossy(&bytes).trim_end()));
+        }
+        if count == 0 {
+            return Err("the other process has closed the connection".into());
+        }
+        let mut piece = &buffer[..count];
+        while let Some(frame) = decoder.next_frame(&mut piece).map_err(|error| error.to_string())? {
+            if frame.header.kind != Kind::Boot {
+                continue;
+            }
+            let boot = codec::from_own::<Boot>(&frame.payload).map_err(|error| error.to_string())?;
+            return Ok((boot, bytes));
+        }
+        if Instant::now() >= end {
+            return Err("no answer".into());
+        }
+    }
+}

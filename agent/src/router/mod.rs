@@ -1,0 +1,250 @@
+//! A program's hold on the tree: the node of this process with its broker thread, and the end of both.
+pub(crate) mod builder;
+pub(crate) mod join;
+pub(crate) mod listener;
+pub(crate) mod pause;
+pub(crate) mod socket_file;
+
+use crate::broker::Broker;
+use crate::broker::Place;
+use crate::broker::dispatch::serve;
+use crate::context::Context;
+use crate::context::disclosures::Memory;
+use crate::inspect::Debugging;
+use crate::log::sink::Sink;
+use crate::router::builder::Builder;
+use crate::runtime::handle::Shared;
+use crate::runtime::image_store::Find;
+use crate::runtime::image_store::Images;
+use crate::runtime::image_store::Sent;
+use crate::runtime::state::Order;
+use offshoot_proto::ContextId;
+use offshoot_proto::Error;
+use offshoot_proto::Result;
+use offshoot_proto::log::Filter;
+use offshoot_proto::node::Node;
+use std::ops::Deref;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long the end of a tree may take: more than the broker gives its children before it kills them, for what it does not
+/// look at while it works.
+const END_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long functions that still run at the end are waited for. They cannot be ended from outside.
+const FUNCTIONS_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The tree as this process takes part in it. It is used as this process's own [`Context`]: what is started from it are this
+/// process's children.
+///
+/// One that was started ([`Router::new`], [`Router::builder`]) owns its tree: dropping it ends all contexts and waits for
+/// that, for a few seconds at most. One from [`Context::router`] owns nothing. There may be any number of trees in one
+/// process; they share nothing.
+///
+/// ```no_run
+/// # use offshoot_agent as offshoot;
+/// fn main() -> offshoot::Result<()> {
+///     let router = offshoot::Router::new()?;
+///     let host = router.ssh("web1").connect()?;
+///     println!("{}", host.call(offshoot::stock::facts {})?.host);
+///     Ok(())
+/// }
+/// ```
+#[must_use = "dropping it ends the tree"]
+pub struct Router {
+    context: Context,
+    own: Option<Own>,
+}
+
+/// What only the owner of a tree has.
+struct Own {
+    broker: JoinHandle<()>,
+    /// Waits for a signal to tell what the tree is about, where that was asked for.
+    debugging: Mutex<Option<Debugging>>,
+    /// Hangs up when the broker has ended, in whatever way.
+    ended: Receiver<()>,
+}
+
+impl Router {
+    /// A tree with the usual settings: its agents' images are found in the folder that the variable `OFFSHOOT_AGENTS` names, in
+    /// this program, or in the `target/agents` of the workspace it was built in.
+    ///
+    /// # Errors
+    /// When the system gives no descriptors or threads.
+    pub fn new() -> Result<Router> {
+        Router::builder().start()
+    }
+
+    /// A tree with other than the usual settings.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Starts the root of a new tree, with a way to find images. This process may have as many open descriptors from now on as
+    /// the system lets it (its hard limit); what a tree starts has the soft limit that was there before.
+    pub(crate) fn start(find: Find, filter: &Filter, sent: Sent) -> Result<Router> {
+        offshoot_proto::collections::index_map::seed(offshoot_sys::random());
+        offshoot_sys::limits::raise_descriptors();
+        let shared = Shared::new(Node::root(), Images::found(find))?;
+        Sink::open(&shared);
+        shared.sent_agent.store(sent as u8, Ordering::Relaxed);
+        let context = Context::new(&shared, ContextId::ROOT, "controller".into());
+        serve(&shared, &Place::Root);
+        shared.lock().names.insert(ContextId::ROOT, context.name().into());
+        let broker = Broker::new(shared, Place::Root);
+        let router = Router::running(context, broker)?;
+        router.set_log_filter(filter);
+        Ok(router)
+    }
+
+    /// A router that owns its tree, with a thread for its broker.
+    pub(crate) fn running(context: Context, broker: Broker) -> Result<Router> {
+        offshoot_sys::pipes::survive();
+        let (end, ended) = sync_channel(0);
+        let broker = std::thread::Builder::new()
+            .name("offshoot".into())
+            .spawn(move || {
+                let _hangs_up_at_last: SyncSender<()> = end;
+                broker.run();
+            })
+            .map_err(|error| Error::system("starting the broker's thread", error))?;
+        Ok(Router { context, own: Some(Own { broker, debugging: Mutex::default(), ended }) })
+    }
+
+    /// The router of the node that `context` was got at.
+    pub(crate) fn of(context: &Context) -> Router {
+        Router { context: context.own(), own: None }
+    }
+
+    /// Ends the tree and waits until all of it is gone, as dropping does.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] when that takes longer than a few seconds, and an error when this router does not own its tree.
+    pub fn shutdown(mut self) -> Result<()> {
+        if self.own.is_some() {
+            return self.end();
+        }
+        let detail = "this router does not own it: drop the one that was started".into();
+        Err(Error::System { action: "ending the tree".into(), detail })
+    }
+
+    /// Opens a path between two contexts below this one that are not each other's ancestors, in both directions: each may
+    /// call the other's functions that are for anyone (`#[remote(policy = anyone)]`), by [`Context::by_id`]. Without this they are cut
+    /// off from each other. It takes effect before anything that is sent after it, and ends with either of them.
+    pub fn open_path(&self, one: &Context, other: &Context) {
+        self.pair(one, other, true);
+    }
+
+    /// Closes a path that [`Router::open_path`] has opened. What is under way between the two ends with
+    /// [`Reason::Isolated`](offshoot_proto::Reason::Isolated).
+    pub fn close_path(&self, one: &Context, other: &Context) {
+        self.pair(one, other, false);
+    }
+
+    /// Changes which log records this context and all below it send, those that are up, those that are being connected and those
+    /// to come. Orders and calls that are given after it find it in force.
+    pub fn set_log_filter(&self, filter: &Filter) {
+        let shared = self.context.node();
+        shared.with(|core| {
+            shared.logs.set_filter(filter.clone());
+            // Frames of an agent that were logged would go up as frames.
+            core.node.show_frames(filter.shows_frames() && core.node.router.up().is_none());
+            core.node.pass_filter(filter.bytes());
+        });
+    }
+
+    /// Has what `start` gives wait for a signal until the tree ends, once.
+    pub(crate) fn debug_by(&self, start: impl FnOnce() -> Result<Debugging>) -> Result<()> {
+        let Some(own) = &self.own else {
+            let detail = "this router does not own its tree".into();
+            return Err(Error::System { action: "waiting for the signal to debug".into(), detail });
+        };
+        let mut debugging = own.debugging.lock().unwrap_or_else(PoisonError::into_inner);
+        if debugging.is_none() {
+            *debugging = Some(start()?);
+        }
+        Ok(())
+    }
+
+    fn pair(&self, one: &Context, other: &Context, open: bool) {
+        let told = Memory::of(&self.context);
+        self.context.node().with(|core| {
+            core.node.pair(one.id(), other.id(), open);
+            for (who, of) in [(one.id(), other.id()), (other.id(), one.id())] {
+                if open { told.tell(core, who, of, None) } else { told.forget(who, of) }
+            }
+        });
+    }
+
+    /// How many bytes were sent over the links of this process, images included.
+    #[must_use]
+    pub fn bytes_sent(&self) -> u64 {
+        self.context.node().sent.load(Ordering::Relaxed)
+    }
+
+    /// What the node holds for calls and streams at the moment, for tests that look for what is left behind.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn held(&self) -> [(&'static str, usize); 5] {
+        self.context.node().lock().held()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let Some(own) = self.own.take() else { return Ok(()) };
+        let shared = self.context.node();
+        shared.lock().orders.push(Order::Stop);
+        shared.wake();
+        // The broker itself may let go of the last hold, in what it calls when a reply arrives; it does not wait for itself.
+        let here = std::thread::current().id() == own.broker.thread().id();
+        let in_time = here || own.ended.recv_timeout(END_PATIENCE) != Err(RecvTimeoutError::Timeout);
+        if in_time && !here {
+            // One that panicked has said so itself.
+            let _ = own.broker.join();
+        }
+        // Clones of contexts may live on elsewhere: nothing is kept open for them, whatever has become of the broker.
+        shared.with(|core| {
+            core.stopped = true;
+            core.io.clear();
+        });
+        shared.guests.turn_away();
+        self.context.node().workers.stop(FUNCTIONS_PATIENCE);
+        if let Some(outlet) = shared.outlet.get() {
+            outlet.close();
+        }
+        if in_time {
+            return Ok(());
+        }
+        let after_ms = END_PATIENCE.as_millis() as u64;
+        Err(Error::TimedOut { context: self.context.name().into(), after_ms })
+    }
+}
+
+impl Deref for Router {
+    type Target = Context;
+    fn deref(&self) -> &Context {
+        &self.context
+    }
+}
+
+impl std::fmt::Debug for Router {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let hold = if self.own.is_some() { "owner" } else { "guest" };
+        write!(f, "Router({:?}, {hold})", self.context)
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            tracing::error!("ending the tree: {error}");
+        }
+    }
+}

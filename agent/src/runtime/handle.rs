@@ -1,0 +1,269 @@
+//! What the threads of one node share: the state machine behind a lock, and the descriptors that its bytes leave by.
+//!
+//! Whoever changes the node also flushes it, so that a frame leaves on the thread that made it and no other thread has
+//! to wake up for it. Reading is the broker's alone.
+
+use crate::hop::connecting::Reused;
+use crate::router::listener::Guests;
+use crate::runtime::extensions::States;
+use crate::runtime::image_store::Images;
+use crate::runtime::log_queue::Entry;
+use crate::runtime::log_queue::Logs;
+use crate::runtime::log_queue::OWN_TARGET;
+use crate::runtime::log_queue::Outlet;
+use crate::runtime::scope::NEVER;
+use crate::runtime::scope::Scope;
+use crate::runtime::slot::Slot;
+use crate::runtime::state::Core;
+use crate::runtime::state::Endpoint;
+use crate::runtime::state::Wake;
+use crate::runtime::worker_pool::Crew;
+use offshoot_codec::CodecError;
+use offshoot_codec::MAX_MESSAGE;
+use offshoot_codec::Message;
+use offshoot_proto::ContextId;
+use offshoot_proto::Error;
+use offshoot_proto::FlowKey;
+use offshoot_proto::Handle;
+use offshoot_proto::Reason;
+use offshoot_proto::Result;
+use offshoot_proto::collections::index_map::Map;
+use offshoot_proto::collections::sorted_map::Table;
+use offshoot_proto::log::LogRecord;
+use offshoot_proto::node::Node;
+use offshoot_proto::node::Opening;
+use offshoot_sys::epoll::Epoll;
+use offshoot_sys::epoll::EpollCreateFlags;
+use offshoot_sys::epoll::EpollEvent;
+use offshoot_sys::epoll::EpollFlags;
+use offshoot_sys::eventfd::EfdFlags;
+use offshoot_sys::eventfd::EventFd;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use tracing::Level;
+
+/// One node, as its threads see it.
+pub(crate) struct Shared {
+    core: Mutex<Core>,
+    pub epoll: Epoll,
+    pub waker: EventFd,
+    /// The threads that functions run on.
+    pub workers: Crew,
+    /// What all calls that run here are within: it ends when the node does.
+    pub life: Arc<Scope>,
+    /// What functions keep from call to call.
+    pub states: States,
+    /// When the node's own time began.
+    pub began: Instant,
+    /// The first time at which a flow has to be looked at.
+    deadline: AtomicU64,
+    /// What this process has logged and not sent yet, and what of it travels.
+    pub logs: Logs,
+    /// Where log records go in a program that is no agent: to its own subscriber.
+    pub outlet: OnceLock<Box<dyn Outlet>>,
+    /// Whose agent is sent from here: a [`Sent`](crate::runtime::image_store::Sent).
+    pub sent_agent: AtomicU8,
+    /// Bytes sent over all links, images included.
+    pub sent: AtomicU64,
+    /// In a root: the child that its programs run in, and for which user and group.
+    pub programs: Mutex<Option<(ContextId, (u32, u32))>>,
+    /// Processes that want to join.
+    pub guests: Guests,
+    /// Contexts that are asked for by a key.
+    pub reused: Reused,
+    /// Held by whoever asks the root for numbers of contexts.
+    pub asking: Mutex<()>,
+}
+
+/// The poller's name for the waker.
+pub(crate) const WAKER: u64 = 0;
+
+impl Shared {
+    pub fn new(node: Node, images: Images) -> Result<Arc<Shared>> {
+        let system = |error: offshoot_sys::errno::Errno| Error::system("setting up the broker", error);
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(system)?;
+        let waker = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(system)?;
+        epoll.add(&waker, EpollEvent::new(EpollFlags::EPOLLIN, WAKER)).map_err(system)?;
+        let core = Core {
+            node,
+            io: Table::default(),
+            endpoints: Map::default(),
+            outboxes: Map::default(),
+            offered: Table::default(),
+            deadlines: Table::default(),
+            next_offer: Handle::FIRST_CUSTOM.0,
+            closing: Vec::new(),
+            scratch: Vec::new(),
+            orders: Vec::new(),
+            wakes: Vec::new(),
+            withdrawn: Vec::new(),
+            images,
+            names: Table::default(),
+            granted: (0, 0),
+            stopped: false,
+            unseen: false,
+        };
+        Ok(Arc::new(Shared {
+            core: Mutex::new(core),
+            epoll,
+            waker,
+            workers: Crew::default(),
+            life: Arc::new(Scope::new(None, NEVER, 0)),
+            states: States::default(),
+            began: Instant::now(),
+            deadline: AtomicU64::new(NEVER),
+            logs: Logs::default(),
+            outlet: OnceLock::new(),
+            sent_agent: AtomicU8::new(crate::runtime::image_store::Sent::Own as u8),
+            sent: AtomicU64::new(0),
+            programs: Mutex::new(None),
+            guests: Guests::default(),
+            reused: Reused::default(),
+            asking: Mutex::default(),
+        }))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Core> {
+        // A panic while the lock is held is a defect of this crate; going on with the state beats taking every other
+        // thread down with it.
+        self.core.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Changes the node and sends what that makes, on this thread.
+    pub fn with<T>(self: &Arc<Self>, work: impl FnOnce(&mut Core) -> T) -> T {
+        let mut core = self.lock();
+        let result = work(&mut core);
+        self.release(core);
+        result
+    }
+
+    /// The time, as the node counts it.
+    pub fn now(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    /// When a flow has to be looked at, if at all.
+    pub fn next_deadline(&self) -> Option<u64> {
+        Some(self.deadline.load(Ordering::Relaxed)).filter(|due| *due != NEVER)
+    }
+
+    /// Sends what is to be sent, releases the lock, and wakes who is to be woken.
+    pub fn release(self: &Arc<Self>, mut core: MutexGuard<'_, Core>) {
+        while let Some((flow, station, error)) = core.closing.pop() {
+            station.closed(self, &mut core, flow, &error);
+        }
+        self.flush(&mut core);
+        let due = core.deadlines.iter().next().map_or(NEVER, |((due, _), ())| *due);
+        self.deadline.store(due, Ordering::Relaxed);
+        let wakes = std::mem::take(&mut core.wakes);
+        let _dropped_at_last = std::mem::take(&mut core.withdrawn);
+        let unseen = std::mem::take(&mut core.unseen);
+        drop(core);
+        for wake in wakes {
+            let survived = crate::runtime::panics::survive(|| match wake {
+                Wake::Slot(slot, result) => slot.fill(result),
+                Wake::Stream(stream) => stream.wake(),
+            });
+            if !survived {
+                self.say(Level::ERROR, "what was to be told of an answer has panicked".into());
+            }
+        }
+        if unseen {
+            self.wake();
+        }
+    }
+
+    /// Has the broker look at the node.
+    pub fn wake(&self) {
+        let _ = self.waker.write(1);
+    }
+
+    /// Logs a text of this crate's own. The caller may hold the node's lock: in an agent the text
+    /// becomes a record that the broker sends, elsewhere a thread of its own hands it to the
+    /// program's subscriber, which may take its time and may call back.
+    pub fn say(&self, level: Level, text: String) {
+        match self.outlet.get() {
+            Some(outlet) => outlet.put(Entry::Own(level, text)),
+            None if self.logs.wants(level, OWN_TARGET) => {
+                self.log_later(LogRecord::of(level, OWN_TARGET, &text));
+            }
+            None => {}
+        }
+    }
+
+    /// Keeps a log record until the broker sends it: whoever logs may hold the lock.
+    pub fn log_later(&self, record: LogRecord) {
+        if self.logs.keep(record) {
+            self.wake();
+        }
+    }
+
+    /// Hands a log record to the node, or keeps it while it is not known what is wanted.
+    pub fn log_now(&self, core: &mut Core, record: LogRecord) {
+        if self.logs.are_known() {
+            core.node.log(record.encode());
+        } else {
+            self.logs.keep(record);
+        }
+    }
+
+    /// Hands the kept log records to the node.
+    pub fn send_logs(&self, core: &mut Core) {
+        for record in self.logs.take() {
+            core.node.log(record.encode());
+        }
+    }
+
+    /// Opens a flow whose reply somebody will wait for; `also` does what has to be done before anything can come.
+    pub fn request(
+        self: &Arc<Self>,
+        dst: ContextId,
+        service: Handle,
+        request: Vec<u8>,
+        opening: Opening,
+        also: impl FnOnce(&mut Core, FlowKey),
+    ) -> Result<(FlowKey, Arc<Slot>)> {
+        self.request_in(None, dst, service, request.into(), opening, also)
+    }
+
+    /// The same, on behalf of a call.
+    pub fn request_in(
+        self: &Arc<Self>,
+        scope: Option<&Arc<Scope>>,
+        dst: ContextId,
+        service: Handle,
+        mut request: Message,
+        opening: Opening,
+        also: impl FnOnce(&mut Core, FlowKey),
+    ) -> Result<(FlowKey, Arc<Slot>)> {
+        if request.len() > MAX_MESSAGE {
+            let context = self.lock().name_of(dst).to_string();
+            let detail = CodecError::too_large(request.len()).0;
+            return Err(Error::Undelivered { context, reason: Reason::TooLarge, detail });
+        }
+        let slot = Slot::new(scope);
+        self.with(|core| {
+            let refusal = match core.stopped {
+                true => Some(Error::ShutDown),
+                false => scope.and_then(|scope| scope.refusal(&core.name_of(dst))),
+            };
+            if let Some(refusal) = refusal {
+                if opening.secret {
+                    offshoot_codec::zero(&mut request.head.0);
+                }
+                return Err(refusal);
+            }
+            let endpoint = Endpoint::Reply(Arc::clone(&slot));
+            let flow = core.open(dst, service, request, opening, |_| endpoint);
+            core.watch(scope.map_or(NEVER, |scope| scope.deadline().0), flow);
+            also(core, flow);
+            Ok((flow, slot))
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! One outcome that any number wait for: by blocking, with a timeout, by a call, or as a `Future`. It stays.
+
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::task::Poll;
+use std::task::Waker;
+use std::time::Duration;
+use std::time::Instant;
+
+type Call<T> = Box<dyn FnOnce(T) + Send>;
+
+struct State<T> {
+    outcome: Option<T>,
+    wakers: Vec<Waker>,
+    calls: Vec<Call<T>>,
+}
+
+/// The outcome, or the place where it will be.
+pub(crate) struct Latch<T> {
+    state: Mutex<State<T>>,
+    set: Condvar,
+}
+
+impl<T> Default for Latch<T> {
+    fn default() -> Self {
+        let state = State { outcome: None, wakers: Vec::new(), calls: Vec::new() };
+        Latch { state: Mutex::new(state), set: Condvar::new() }
+    }
+}
+
+impl<T: Clone> Latch<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This is the outcome. Only the first counts.
+    pub fn set(&self, outcome: T) {
+        let mut state = self.lock();
+        if state.outcome.is_some() {
+            return;
+        }
+        state.outcome = Some(outcome.clone());
+        let (wakers, calls) = (std::mem::take(&mut state.wakers), std::mem::take(&mut state.calls));
+        drop(state);
+        self.set.notify_all();
+        for waker in wakers {
+            waker.wake();
+        }
+        for call in calls {
+            call(outcome.clone());
+        }
+    }
+
+    /// The outcome, if it is there.
+    pub fn get(&self) -> Option<T> {
+        self.lock().outcome.clone()
+    }
+
+    /// Has `call` called with the outcome, at once if it is there.
+    pub fn then(&self, call: impl FnOnce(T) + Send + 'static) {
+        let mut state = self.lock();
+        match state.outcome.clone() {
+            Some(outcome) => {
+                drop(state);
+                call(outcome);
+            }
+            None => state.calls.push(Box::new(call)),
+        }
+    }
+
+    /// Waits for the outcome.
+    pub fn wait(&self) -> T {
+        let mut state = self.lock();
+        loop {
+            if let Some(outcome) = &state.outcome {
+                return outcome.clone();
+            }
+            state = self.set.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits for the outcome; none when the time is up.
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<T> {
+        // A time that cannot be written down is never up.
+        let Some(deadline) = Instant::now().checked_add(timeout) else { return Some(self.wait()) };
+        let mut state = self.lock();
+        loop {
+            if state.outcome.is_some() {
+                return state.outcome.clone();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            state = self.set.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// As a `Future` asks.
+    pub fn poll(&self, waker: &Waker) -> Poll<T> {
+        let mut state = self.lock();
+        if let Some(outcome) = &state.outcome {
+            return Poll::Ready(outcome.clone());
+        }
+        if !state.wakers.iter().any(|other| other.will_wake(waker)) {
+            state.wakers.push(waker.clone());
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn the_first_outcome_reaches_early_and_late_waiters() {
+        let latch = Arc::new(Latch::default());
+        assert_eq!((latch.get(), latch.wait_timeout(Duration::ZERO)), (None, None));
+        let (told, heard) = channel();
+        let early = told.clone();
+        latch.then(move |outcome| early.send(outcome).expect("it is read"));
+        let waiting = std::thread::spawn({
+            let latch = Arc::clone(&latch);
+            move || latch.wait()
+        });
+        let asking = std::task::Context::from_waker(Waker::noop());
+        assert!(latch.poll(asking.waker()).is_pending());
+        latch.set("first");
+        latch.set("second");
+        latch.then(move |outcome| told.send(outcome).expect("it is read"));
+        assert_eq!(heard.iter().collect::<Vec<_>>(), ["first", "first"]);
+        assert_eq!(waiting.join().expect("it does not panic"), "first");
+        assert_eq!(latch.poll(asking.waker()), Poll::Ready("first"));
+        assert_eq!((latch.get(), latch.wait_timeout(Duration::MAX)), (Some("first"), Some("first")));
+    }
+}

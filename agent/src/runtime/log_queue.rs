@@ -1,0 +1,167 @@
+use offshoot_proto::ContextId;
+use offshoot_proto::log::Filter;
+use offshoot_proto::log::LogRecord;
+use offshoot_proto::log::number_of;
+use offshoot_proto::node::ShownFrame;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use tracing::Level;
+
+/// How many records may wait for the broker.
+pub(crate) const WAITING: usize = 256;
+
+/// The target of what this crate itself logs.
+pub(crate) const OWN_TARGET: &str = "offshoot_agent";
+
+/// A log record for the subscriber of a program that is no agent.
+pub(crate) enum Entry {
+    /// A record of a context below, by the context's name and number, as it came.
+    Remote(Arc<str>, ContextId, Vec<u8>),
+    /// A text of this crate's own.
+    Own(Level, String),
+    /// A frame of this process.
+    Frame(ShownFrame),
+}
+
+impl Entry {
+    /// Returns the length of its text in bytes.
+    pub fn length(&self) -> usize {
+        match self {
+            Entry::Remote(_, _, bytes) => bytes.len(),
+            Entry::Own(_, text) => text.len(),
+            Entry::Frame(_) => 0,
+        }
+    }
+}
+
+/// Where log records go in a program that is no agent. It is called with the node locked, so it
+/// neither waits nor calls anything of the program's.
+pub(crate) trait Outlet: Send + Sync {
+    /// Takes a record, or counts it where there is no room.
+    fn put(&self, entry: Entry);
+    /// Takes no more, and waits a short while for what it has taken to be written.
+    fn close(&self);
+}
+
+/// The records of this process that wait for its broker, and which of them are wanted.
+#[derive(Default)]
+pub(crate) struct Logs(Mutex<State>);
+
+#[derive(Default)]
+pub(crate) struct State {
+    /// None before the parent has said it: until then records are kept.
+    filter: Option<Filter>,
+    /// Has every place in the code that logs ask again whether that is wanted.
+    refresh: Option<fn()>,
+    waiting: Vec<LogRecord>,
+    lost: u32,
+}
+
+impl Logs {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what is wanted from now on, of what waits as well.
+    pub fn set_filter(&self, filter: Filter) {
+        let mut state = self.lock();
+        state.filter = Some(filter);
+        let refresh = state.refresh;
+        drop(state);
+        if let Some(refresh) = refresh {
+            refresh();
+        }
+    }
+
+    /// Has `refresh` called when something else is wanted.
+    pub fn refresh_by(&self, refresh: fn()) {
+        self.lock().refresh = Some(refresh);
+    }
+
+    /// What is wanted.
+    pub fn filter(&self) -> Filter {
+        self.lock().filter.clone().unwrap_or_default()
+    }
+
+    /// Whether it is known what is wanted.
+    pub fn are_known(&self) -> bool {
+        self.lock().filter.is_some()
+    }
+
+    /// Whether records of this kind are wanted, as far as is known.
+    pub fn wants(&self, level: Level, target: &str) -> bool {
+        self.lock().filter.as_ref().is_none_or(|filter| number_of(level) <= filter.level_of(target))
+    }
+
+    /// Keeps a record for the broker. Whether it has to be told.
+    pub fn keep(&self, record: LogRecord) -> bool {
+        let mut state = self.lock();
+        let room = state.waiting.len() < WAITING;
+        if room {
+            state.waiting.push(record);
+        } else {
+            state.lost = state.lost.saturating_add(1);
+        }
+        room
+    }
+
+    /// What is to go up now, and at last how much was lost. Nothing before it is known what is wanted.
+    pub fn take(&self) -> Vec<LogRecord> {
+        let mut state = self.lock();
+        let State { filter: Some(filter), waiting, lost, .. } = &mut *state else { return Vec::new() };
+        let mut records = std::mem::take(waiting);
+        records.retain(|record| record.is_wanted(filter));
+        match std::mem::take(lost) {
+            0 => {}
+            lost => records.push(LogRecord::of_lost(lost)),
+        }
+        records
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(record: &LogRecord) -> &str {
+        &record.message
+    }
+
+    #[test]
+    fn what_is_logged_before_it_is_known_what_is_wanted_is_kept_and_sorted_out_then() {
+        let logs = Logs::default();
+        for (level, target) in
+            [(Level::TRACE, "a"), (Level::WARN, "b"), (Level::INFO, "a"), (Level::INFO, "b")]
+        {
+            assert!(logs.wants(level, target));
+            logs.keep(LogRecord::of(level, target, &format!("{level} of {target}")));
+        }
+        assert!(!logs.are_known() && logs.take().is_empty());
+        logs.set_filter("warn,a=info".parse().unwrap());
+        let taken = logs.take();
+        assert_eq!(taken.iter().map(message).collect::<Vec<_>>(), ["WARN of b", "INFO of a"]);
+        assert!(logs.are_known() && logs.take().is_empty());
+        assert!(logs.wants(Level::INFO, "a::b") && !logs.wants(Level::INFO, "b"));
+        // What still waits when another filter comes is sorted out by that one.
+        logs.keep(LogRecord::of(Level::INFO, "a", "too late"));
+        logs.set_filter(Filter::up_to(2));
+        assert!(logs.take().is_empty());
+    }
+
+    #[test]
+    fn what_found_no_room_is_counted_and_told_once() {
+        let logs = Logs::default();
+        for number in 0..WAITING + 44 {
+            let kept = logs.keep(LogRecord::of(Level::WARN, "a", &number.to_string()));
+            assert_eq!(kept, number < WAITING);
+        }
+        logs.set_filter(Filter::up_to(2));
+        let taken = logs.take();
+        assert_eq!(taken.len(), WAITING + 1);
+        assert_eq!(message(&taken[WAITING]), "44 log records were too many here and are dropped");
+        assert_eq!(taken[WAITING].level, number_of(Level::WARN));
+        assert!(logs.take().is_empty());
+    }
+}

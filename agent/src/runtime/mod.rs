@@ -1,0 +1,14 @@
+pub(crate) mod build;
+pub(crate) mod extensions;
+pub(crate) mod handle;
+pub mod image_store;
+pub(crate) mod latch;
+pub(crate) mod link_writer;
+pub(crate) mod log_queue;
+pub(crate) mod outbox;
+pub(crate) mod panics;
+pub(crate) mod scope;
+pub(crate) mod slot;
+pub(crate) mod state;
+pub(crate) mod stream_state;
+pub(crate) mod worker_pool;

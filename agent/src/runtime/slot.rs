@@ -1,0 +1,199 @@
+use crate::context::transfer::Fare;
+use crate::runtime::scope::Scope;
+use offshoot_proto::Error;
+use offshoot_proto::Result;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::task::Poll;
+use std::task::Waker;
+use std::time::Duration;
+use std::time::Instant;
+
+/// How far an answer is. Many are outstanding at once, to be told to nobody but one who waits, and few come to an error.
+pub(crate) enum Stage {
+    Coming(Option<Box<Expected>>),
+    Here(std::result::Result<Vec<u8>, Box<Error>>),
+    Taken,
+}
+
+impl Stage {
+    /// The answer, if it is there; nobody else gets it.
+    fn take(&mut self) -> Option<Result<Vec<u8>>> {
+        match std::mem::replace(self, Stage::Taken) {
+            Stage::Here(result) => Some(result.map_err(|error| *error)),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    /// What is to be known when it comes, if it does.
+    fn expected(&mut self) -> Option<&mut Expected> {
+        match self {
+            Stage::Coming(expected) => Some(expected.get_or_insert_default()),
+            Stage::Here(_) | Stage::Taken => None,
+        }
+    }
+}
+
+/// An answer that comes in pieces, or has to be told when it is there.
+#[derive(Default)]
+pub(crate) struct Expected {
+    so_far: Vec<u8>,
+    waker: Option<Waker>,
+    notify: Option<Box<dyn FnOnce() + Send>>,
+    fares: Vec<Fare>,
+}
+
+/// Where one answer arrives.
+pub(crate) struct Slot {
+    stage: Mutex<Stage>,
+    arrived: Condvar,
+    /// What the question was asked for.
+    pub scope: Option<Arc<Scope>>,
+}
+
+impl Slot {
+    pub fn new(scope: Option<&Arc<Scope>>) -> Arc<Slot> {
+        let stage = Mutex::new(Stage::Coming(None));
+        Arc::new(Slot { stage, arrived: Condvar::new(), scope: scope.cloned() })
+    }
+
+    /// One that has its answer.
+    pub fn filled(result: Result<Vec<u8>>) -> Arc<Slot> {
+        let slot = Slot::new(None);
+        slot.fill(result);
+        slot
+    }
+
+    /// Whether the answer is there and was not taken.
+    pub fn is_filled(&self) -> bool {
+        matches!(*self.lock(), Stage::Here(_))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A piece of the answer, the last one with `end`: gives the whole of it then, and what the piece lay in if that is free. None
+    /// when it is longer than `limit`.
+    pub fn gather(&self, piece: Vec<u8>, end: bool, limit: usize) -> Option<[Vec<u8>; 2]> {
+        let mut stage = self.lock();
+        let alone = matches!(*stage, Stage::Coming(None)) && end;
+        let Some(expected) = stage.expected().filter(|_| !alone) else {
+            return (piece.len() <= limit).then_some([piece, Vec::new()]);
+        };
+        if expected.so_far.len() + piece.len() > limit {
+            return None;
+        }
+        let spare = if expected.so_far.is_empty() {
+            expected.so_far = piece;
+            Vec::new()
+        } else {
+            expected.so_far.extend_from_slice(&piece);
+            piece
+        };
+        Some([if end { std::mem::take(&mut expected.so_far) } else { Vec::new() }, spare])
+    }
+
+    /// The answer is there. Only the first counts.
+    pub fn fill(&self, result: Result<Vec<u8>>) {
+        let mut stage = self.lock();
+        let Stage::Coming(expected) = &mut *stage else { return };
+        let expected = expected.take();
+        let Expected { waker, notify, fares, .. } = expected.map(|expected| *expected).unwrap_or_default();
+        let error = result.as_ref().err().filter(|_| !fares.is_empty()).cloned();
+        *stage = Stage::Here(result.map_err(Box::new));
+        drop(stage);
+        fares.into_iter().for_each(|fare| fare(error.as_ref()));
+        self.arrived.notify_all();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        if let Some(notify) = notify {
+            notify();
+        }
+    }
+
+    /// Has somebody told when the answer is there.
+    pub fn carry(&self, fares: Vec<Fare>) {
+        if fares.is_empty() {
+            return;
+        }
+        let mut stage = self.lock();
+        if let Some(expected) = stage.expected() {
+            expected.fares = fares;
+        } else {
+            let error = match &*stage {
+                Stage::Here(Err(error)) => Some(Error::clone(error)),
+                _ => None,
+            };
+            drop(stage);
+            fares.into_iter().for_each(|fare| fare(error.as_ref()));
+        }
+    }
+
+    /// Nobody waits any more for an answer of the context called `name`.
+    pub fn give_up(&self, name: &str) {
+        let fares = match &mut *self.lock() {
+            Stage::Coming(Some(expected)) => std::mem::take(&mut expected.fares),
+            _ => return,
+        };
+        let error = Error::Cancelled { context: name.into() };
+        fares.into_iter().for_each(|fare| fare(Some(&error)));
+    }
+
+    /// Has `notify` called when the answer is there, at once if it is.
+    pub fn on_arrival(&self, notify: impl FnOnce() + Send + 'static) {
+        let mut stage = self.lock();
+        if let Some(expected) = stage.expected() {
+            // What is not called any more is dropped without the lock: it may hold what needs the node.
+            let before = expected.notify.replace(Box::new(notify));
+            drop(stage);
+            drop(before);
+        } else {
+            drop(stage);
+            notify();
+        }
+    }
+
+    /// Waits for the answer and takes it; none when the time is up.
+    pub fn wait(&self, timeout: Option<Duration>) -> Option<Result<Vec<u8>>> {
+        // A time that cannot be written down is never up.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut stage = self.lock();
+        loop {
+            if !matches!(*stage, Stage::Coming(_)) {
+                return Some(stage.take().unwrap_or(Err(Error::ShutDown)));
+            }
+            stage = match deadline {
+                None => self.arrived.wait(stage).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return None;
+                    }
+                    self.arrived.wait_timeout(stage, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// The answer, if it is there; nobody else gets it.
+    pub fn take(&self) -> Option<Result<Vec<u8>>> {
+        self.lock().take()
+    }
+
+    /// As a `Future` asks.
+    pub fn poll(&self, waker: &Waker) -> Poll<Result<Vec<u8>>> {
+        let mut stage = self.lock();
+        let before = stage.expected().and_then(|expected| expected.waker.replace(waker.clone()));
+        let found = stage.take();
+        drop(stage);
+        drop(before);
+        found.map_or(Poll::Pending, Poll::Ready)
+    }
+}

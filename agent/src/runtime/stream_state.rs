@@ -1,0 +1,144 @@
+use crate::runtime::scope::Scope;
+use offshoot_proto::Error;
+use offshoot_proto::Result;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::task::Poll;
+use std::task::Waker;
+use std::time::Instant;
+
+#[derive(Default)]
+pub(crate) struct State {
+    inbox: VecDeque<Vec<u8>>,
+    ended: bool,
+    failed: Option<Error>,
+    /// Counts wake-ups, so that none is missed between looking and waiting.
+    turn: u64,
+    waker: Option<Waker>,
+}
+
+/// What the broker and the two ends of a stream share.
+#[derive(Default)]
+pub(crate) struct StreamState {
+    state: Mutex<State>,
+    changed: Condvar,
+    scope: Option<Arc<Scope>>,
+}
+
+impl StreamState {
+    /// The state of a stream that is made within a scope.
+    pub fn new(scope: Option<&Arc<Scope>>) -> Arc<StreamState> {
+        Arc::new(StreamState { scope: scope.cloned(), ..StreamState::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it was made for.
+    pub fn scope(&self) -> Option<&Arc<Scope>> {
+        self.scope.as_ref()
+    }
+
+    /// Bytes came.
+    pub fn push(&self, bytes: Vec<u8>, end: bool) {
+        let mut state = self.lock();
+        if !bytes.is_empty() {
+            state.inbox.push_back(bytes);
+        }
+        state.ended |= end;
+    }
+
+    /// The stream is over before its end.
+    pub fn fail(&self, why: Error) {
+        self.lock().failed.get_or_insert(why);
+    }
+
+    /// Why it is over before its end, if it is.
+    pub fn failure(&self) -> Option<Error> {
+        self.lock().failed.clone()
+    }
+
+    /// Whether nothing more comes.
+    pub fn is_over(&self) -> bool {
+        let state = self.lock();
+        state.ended || state.failed.is_some()
+    }
+
+    /// Something changed for whoever waits.
+    pub fn wake(&self) {
+        let mut state = self.lock();
+        state.turn += 1;
+        let waker = state.waker.take();
+        drop(state);
+        self.changed.notify_all();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// How often somebody was woken so far.
+    pub fn turn(&self) -> u64 {
+        self.lock().turn
+    }
+
+    /// Waits for the next wake-up after `turn`.
+    pub fn wait_after(&self, turn: u64) {
+        let mut state = self.lock();
+        while state.turn == turn {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The next piece, or as much of it as is wanted: none where nothing is there for now, `Some(None)` at the end.
+    fn take(&self, most: usize) -> Option<Result<Option<Vec<u8>>>> {
+        let mut state = self.lock();
+        if let Some(mut chunk) = state.inbox.pop_front() {
+            if chunk.len() > most {
+                state.inbox.push_front(chunk.split_off(most));
+            }
+            return Some(Ok(Some(chunk)));
+        }
+        if state.ended {
+            return Some(Ok(None));
+        }
+        state.failed.clone().map(Err)
+    }
+
+    /// The next piece, or none at the end. Waits for it, until `until` at the most: none then.
+    pub fn wait_for(&self, most: usize, until: Option<Instant>) -> Option<Result<Option<Vec<u8>>>> {
+        loop {
+            let turn = self.turn();
+            if let Some(found) = self.take(most) {
+                return Some(found);
+            }
+            let mut state = self.lock();
+            while state.turn == turn {
+                state = match until {
+                    None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                    Some(until) => {
+                        let left = until.saturating_duration_since(Instant::now());
+                        if left.is_zero() {
+                            return None;
+                        }
+                        self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                    }
+                };
+            }
+        }
+    }
+
+    /// The next piece, or none at the end, as a `Future` asks.
+    pub fn poll(&self, waker: &Waker) -> Poll<Result<Option<Vec<u8>>>> {
+        let before = self.lock().waker.replace(waker.clone());
+        drop(before);
+        match self.take(usize::MAX) {
+            Some(found) => Poll::Ready(found),
+            None => Poll::Pending,
+        }
+    }
+}

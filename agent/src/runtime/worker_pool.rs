@@ -1,0 +1,268 @@
+//! Threads that run functions, so that none of them can hold up the broker. Started when needed, ended when idle.
+//!
+//! A node has them from the first function on that needs one. All that others do with them goes through [`Crew`], so that an agent
+//! whose functions are all quick, as the stock agent, has no code of threads.
+
+use crate::call::mode::Flight;
+use crate::call::mode::Turn;
+use crate::runtime::handle::Shared;
+use crate::runtime::scope::Scope;
+use crate::runtime::scope::Stand;
+use crate::runtime::state::Core;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::Weak;
+use std::time::Duration;
+
+/// How many functions run at once in one context; further calls wait for their turn.
+const LIMIT: usize = 64;
+
+/// How many calls wait for their turn; more are refused.
+pub(crate) const LIMIT_WAITING: usize = 1 << 16;
+
+/// How many bytes of them.
+pub(crate) const BYTES_WAITING: usize = 256 << 20;
+
+/// How long a thread without work stays.
+const IDLE: Duration = Duration::from_secs(20);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+struct State {
+    /// The scope with which the call may be let go, how many bytes it has, and the call.
+    queue: VecDeque<(Option<Arc<Scope>>, usize, Job)>,
+    bytes: usize,
+    idle: usize,
+    threads: usize,
+    stopped: bool,
+}
+
+/// What a node does with its workers, if it has any.
+trait Hired: Send + Sync {
+    fn workers(self: Arc<Self>) -> Arc<Workers>;
+    fn forget(&self, scope: &Arc<Scope>) -> bool;
+    fn are_idle(&self) -> bool;
+    fn look(&self) -> (u32, [u64; 2]);
+    fn give_up(&self, shared: &Shared, core: &mut Core, agent: bool);
+    fn stop(&self, patience: Duration);
+}
+
+/// The workers of a node, or none yet; and whether functions still start.
+#[derive(Default)]
+pub(crate) struct Crew(Mutex<(Option<Arc<dyn Hired>>, bool)>);
+
+impl Crew {
+    fn hired(&self) -> Option<Arc<dyn Hired>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// The workers of this node, from now on.
+    pub fn hire(&self, shared: &Arc<Shared>) -> Arc<Workers> {
+        let mut crew = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (hired, stopped) = &mut *crew;
+        let new = || {
+            let state = Mutex::new(State { stopped: *stopped, ..State::default() });
+            Arc::new(Workers { state, node: Arc::downgrade(shared), ..Workers::default() })
+        };
+        Arc::clone(hired.get_or_insert_with(|| new())).workers()
+    }
+
+    /// Nobody waits for the reply any more: what has not begun does not, and its arguments are let go. Whether that was so.
+    pub fn forget(&self, scope: &Arc<Scope>) -> bool {
+        self.hired().is_some_and(|workers| workers.forget(scope))
+    }
+
+    /// Whether no function runs or waits for its turn.
+    pub fn are_idle(&self) -> bool {
+        self.hired().is_none_or(|workers| workers.are_idle())
+    }
+
+    /// How many functions run; how many wait for their turn, and how many threads there are.
+    pub fn look(&self) -> (u32, [u64; 2]) {
+        self.hired().map_or((0, [0, 0]), |workers| workers.look())
+    }
+
+    /// The node ends: functions that run see that they are given up, with what they wait for, and no others start. In an agent
+    /// nobody waits but for them. The broker is woken when the last of them has ended.
+    pub fn give_up(&self, shared: &Shared, core: &mut Core, agent: bool) {
+        // Whoever is hired from now on starts nothing.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        if let Some(workers) = self.hired() {
+            workers.give_up(shared, core, agent);
+        }
+    }
+
+    /// Lets threads end as they become idle, and waits for those that are. Nothing starts after that.
+    pub fn stop(&self, patience: Duration) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        if let Some(workers) = self.hired() {
+            workers.stop(patience);
+        }
+    }
+}
+
+/// The threads.
+#[derive(Default)]
+pub(crate) struct Workers {
+    state: Mutex<State>,
+    work: Condvar,
+    /// Whose they are: its broker waits for the last of them at the end.
+    node: Weak<Shared>,
+    /// Functions of which one call runs at a time, with those that wait.
+    pub turns: Mutex<Vec<Turn>>,
+    /// Runs that several wait for.
+    pub flights: Mutex<Vec<Flight>>,
+}
+
+impl Workers {
+    /// Has `job` run soon, a call of `size` bytes that is let go with `scope`. Whether it may wait for its turn.
+    pub fn run(self: &Arc<Self>, scope: Option<&Arc<Scope>>, size: usize, job: Job) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.stopped {
+            return true;
+        }
+        if state.queue.len() >= LIMIT_WAITING
+            || (state.bytes + size > BYTES_WAITING && !state.queue.is_empty())
+        {
+            return false;
+        }
+        state.bytes += size;
+        state.queue.push_back((scope.cloned(), size, job));
+        if state.idle >= state.queue.len() || state.threads == LIMIT {
+            drop(state);
+            self.work.notify_one();
+            return true;
+        }
+        state.threads += 1;
+        drop(state);
+        let workers = Arc::clone(self);
+        let started = std::thread::Builder::new().name("function".into()).spawn(move || workers.serve());
+        if started.is_err() {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.threads -= 1;
+            // Where no other thread will ever come to it, it is not taken.
+            if state.threads == 0 {
+                let refused = state.queue.pop_back();
+                state.bytes -= refused.as_ref().map_or(0, |(_, size, _)| *size);
+                drop(state);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn serve(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some((_, size, job)) = state.queue.pop_front() {
+                state.bytes -= size;
+                drop(state);
+                job();
+                state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            if state.stopped {
+                break;
+            }
+            state.idle += 1;
+            let (next, waited) = self.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+            state = next;
+            state.idle -= 1;
+            if waited.timed_out() && state.queue.is_empty() {
+                break;
+            }
+        }
+        state.threads -= 1;
+        let stopped = state.stopped;
+        drop(state);
+        self.work.notify_all();
+        if stopped && let Some(node) = self.node.upgrade() {
+            node.wake();
+        }
+    }
+
+    fn close(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.stopped = true;
+        self.work.notify_all();
+        state
+    }
+}
+
+impl Hired for Workers {
+    fn workers(self: Arc<Self>) -> Arc<Workers> {
+        self
+    }
+
+    fn forget(&self, scope: &Arc<Scope>) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = state
+            .queue
+            .iter()
+            .position(|(other, ..)| other.as_ref().is_some_and(|other| Arc::ptr_eq(other, scope)))
+        {
+            state.bytes -= state.queue.remove(at).map_or(0, |(_, size, _)| size);
+            return true;
+        }
+        drop(state);
+        crate::call::mode::forget(&self.turns, scope)
+    }
+
+    fn are_idle(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.queue.is_empty() && state.idle == state.threads
+    }
+
+    fn look(&self) -> (u32, [u64; 2]) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        ((state.threads - state.idle) as u32, [state.queue.len() as u64, state.threads as u64])
+    }
+
+    fn give_up(&self, shared: &Shared, core: &mut Core, agent: bool) {
+        // What waits for its turn finds itself given up when it has it: a program's values are not dropped with the node locked.
+        drop(self.close());
+        core.end_scope(&shared.life, Stand::Gone, agent);
+    }
+
+    fn stop(&self, patience: Duration) {
+        let mut state = self.close();
+        state.queue.clear();
+        state.bytes = 0;
+        let _unfinished = self.work.wait_timeout_while(state, patience, |state| state.threads > 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::image_store::Images;
+    use offshoot_proto::node::Node;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn an_idle_pool_has_no_threads_and_a_stopped_pool_runs_nothing() {
+        let node = Shared::new(Node::root(), Images::found(Box::new(|_| unreachable!("no hop is taken"))));
+        let node = node.expect("there are descriptors");
+        let crew = Crew::default();
+        assert!(crew.are_idle() && crew.look() == (0, [0, 0]));
+        assert!(!crew.forget(&Arc::new(Scope::new(None, crate::runtime::scope::NEVER, 0))));
+        assert!(crew.hired().is_none(), "questions hire nobody");
+        let (done, told) = channel();
+        assert!(crew.hire(&node).run(None, 0, Box::new(move || done.send(7).unwrap())));
+        assert_eq!(told.recv(), Ok(7));
+        crew.stop(Duration::from_secs(60));
+        assert_eq!(crew.look(), (0, [0, 0]));
+
+        let stopped = Crew::default();
+        stopped.stop(Duration::ZERO);
+        let (done, told) = channel::<()>();
+        assert!(stopped.hire(&node).run(None, 0, Box::new(move || drop(done))));
+        assert!(told.recv().is_err(), "what is never run is let go");
+        assert_eq!(stopped.look(), (0, [0, 0]));
+    }
+}

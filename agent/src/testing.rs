@@ -1,0 +1,101 @@
+//! Parts of the agent that are not pure, opened to fuzz targets; compiled with the feature `testing` alone.
+
+use crate::broker;
+use crate::channel::pipe::{Reader, Writer};
+use crate::channel::{Receiver, Sender};
+use crate::context::Context;
+use crate::context::disclosures::Memory;
+use crate::context::transfer;
+use crate::runtime::handle::Shared;
+use crate::runtime::image_store::Images;
+use offshoot_proto::node::{Event, Node};
+use offshoot_proto::routing::Origin;
+use offshoot_proto::wire::Header;
+use offshoot_proto::{ContextId, Error, Handle};
+use std::sync::Arc;
+
+/// Hands a log record to a root.
+pub fn log_arrived(bytes: &[u8]) {
+    crate::log::root::arrived("fuzz", ContextId(7), bytes);
+}
+
+/// A root that reads what others say, and does nothing of it: it has no broker.
+pub struct Reading(Context);
+
+/// What a message is read as.
+pub const READINGS: usize = 6;
+
+/// What came of reading a message: the contexts that it gave, the frames that went out with the lengths of what they carry, and the
+/// services of the root itself that were opened.
+#[derive(Debug)]
+pub struct Read {
+    /// The contexts.
+    pub contexts: Result<Vec<ContextId>, Error>,
+    /// The frames.
+    pub sent: Vec<(Header, usize)>,
+    /// The services.
+    pub opened: Vec<Handle>,
+}
+
+impl Default for Reading {
+    fn default() -> Reading {
+        let images = Images::found(Box::new(|_| Err(Error::ShutDown)));
+        let shared = Shared::new(Node::root(), images).expect("the system has descriptors");
+        broker::dispatch::serve(&shared, &broker::Place::Root);
+        shared.lock().node.show_frames(true);
+        Reading(Context::new(&shared, ContextId::ROOT, "controller".into()))
+    }
+}
+
+impl Reading {
+    /// A context, as a child of another; its name, if it is known.
+    pub fn add(&self, id: ContextId, parent: ContextId, name: Option<&str>) {
+        let mut core = self.0.node().lock();
+        if parent == ContextId::ROOT {
+            let link = core.node.add_child(id).expect("it is new");
+            core.node.link_up(link);
+        } else {
+            let link = core.node.router.link_down(parent).expect("it is there");
+            assert!(core.node.router.add(id, link, parent), "it is new");
+        }
+        if let Some(name) = name {
+            core.names.insert(id, name.into());
+        }
+    }
+
+    /// This process tells a context of another.
+    pub fn tell(&self, who: ContextId, of: ContextId) {
+        let memory = Memory::of(&self.0);
+        memory.tell(&self.0.node().lock(), who, of, None);
+    }
+
+    /// Reads a message from a context, by one of the [`READINGS`], and lets go of what it gave.
+    pub fn read(&self, how: usize, from: ContextId, bytes: &[u8]) -> Read {
+        let message = Arc::new(bytes.to_vec());
+        let from = (Origin::of(from), "whoever says it");
+        let ids = |contexts: Vec<Context>| contexts.iter().map(Context::id).collect();
+        let contexts = match how {
+            0 => transfer::arrive(&self.0, from, &message, 0).map(|context| ids(vec![context])),
+            1 => transfer::arrive::<Sender<u8>>(&self.0, from, &message, 0).map(|_| Vec::new()),
+            2 => transfer::arrive::<Receiver<u8>>(&self.0, from, &message, 0).map(|_| Vec::new()),
+            3 => transfer::arrive::<Writer>(&self.0, from, &message, 0).map(|_| Vec::new()),
+            4 => transfer::arrive::<Reader>(&self.0, from, &message, 0).map(|_| Vec::new()),
+            _ => transfer::arrive::<Vec<(Context, Option<Sender<u8>>)>>(&self.0, from, &message, 0)
+                .map(|all| ids(all.into_iter().map(|(context, _)| context).collect())),
+        };
+        let mut core = self.0.node().lock();
+        let links = core.node.router.below().map(|(_, link)| link).collect::<Vec<_>>();
+        for link in links {
+            core.node.transmit(link, &mut Vec::new(), usize::MAX);
+        }
+        let (mut sent, mut opened) = (Vec::new(), Vec::new());
+        while let Some(event) = core.node.poll_event() {
+            match event {
+                Event::Opened { service, .. } => opened.push(service),
+                Event::Frame(frame) => sent.push((frame.header, frame.length)),
+                _ => {}
+            }
+        }
+        Read { contexts, sent, opened }
+    }
+}

@@ -1,0 +1,78 @@
+//! The first function of the stock agent, in place of std's, which does much that an agent does not need.
+
+use std::ffi::{CStr, c_char, c_int};
+
+/// Prepares the process as std would, as far as an agent relies on it, and runs `start` with the arguments: descriptors
+/// 0 to 2 are open, and writing into a closed pipe is an error and no signal.
+///
+/// # Safety
+/// `count` and `arguments` are those that the C library gives to `main`.
+pub unsafe fn run(count: c_int, arguments: *const *const c_char, start: fn(Vec<Vec<u8>>) -> !) -> c_int {
+    let null = c"/dev/null".as_ptr();
+    for fd in 0..3 {
+        // SAFETY: plain numbers, and a text that lives as long as the program. `open` takes the lowest free number: this.
+        unsafe {
+            if libc::fcntl(fd, libc::F_GETFD) < 0 && libc::open(null, libc::O_RDWR) < 0 {
+                return 1;
+            }
+        }
+    }
+    // SAFETY: ignoring a signal runs nothing.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    let all = (0..usize::try_from(count).unwrap_or(0)).map(|at| {
+        // SAFETY: the C library gives so many texts, each with its end.
+        unsafe { CStr::from_ptr(*arguments.add(at)) }.to_bytes().to_vec()
+    });
+    start(all.collect())
+}
+
+/// Makes a program of `start`, with the heap and the entry of this crate in place of the C library's and std's.
+///
+/// For the stock agent alone: memory and start of other agents are for their own programs to choose.
+#[macro_export]
+macro_rules! stock_program {
+    ($start:path) => {
+        #[global_allocator]
+        static HEAP: $crate::heap::Heap = $crate::heap::Heap::new();
+
+        #[unsafe(no_mangle)]
+        extern "C" fn main(count: i32, arguments: *const *const std::ffi::c_char) -> i32 {
+            // SAFETY: the C library calls it so.
+            unsafe { $crate::entry::run(count, arguments, $start) }
+        }
+
+        #[unsafe(no_mangle)]
+        extern "C" fn malloc(length: usize) -> *mut u8 {
+            HEAP.c_malloc(length)
+        }
+
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn free(given: *mut u8) {
+            // SAFETY: the caller's promise.
+            unsafe { HEAP.c_free(given) }
+        }
+
+        #[unsafe(no_mangle)]
+        extern "C" fn calloc(count: usize, each: usize) -> *mut u8 {
+            HEAP.c_calloc(count, each)
+        }
+
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn realloc(given: *mut u8, length: usize) -> *mut u8 {
+            // SAFETY: the caller's promise.
+            unsafe { HEAP.c_realloc(given, length) }
+        }
+
+        // No code of a stock agent calls the next two, but the C library's would bring its whole heap along.
+        #[unsafe(no_mangle)]
+        extern "C" fn aligned_alloc(align: usize, length: usize) -> *mut u8 {
+            HEAP.c_aligned_alloc(align, length)
+        }
+
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn posix_memalign(place: *mut *mut u8, align: usize, length: usize) -> i32 {
+            // SAFETY: the caller's promise.
+            unsafe { HEAP.c_posix_memalign(place, align, length) }
+        }
+    };
+}

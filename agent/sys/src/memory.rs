@@ -1,0 +1,45 @@
+//! Memory files: sealed copies of images and agents.
+
+use crate::owned;
+use memfd::{FileSeal, Memfd};
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+
+/// What may be done with a memory file.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Use {
+    /// It is read.
+    Read,
+    /// It is read and executed.
+    Execute,
+}
+
+/// Creates a memory file with `bytes`, sealed against any change.
+///
+/// # Errors
+/// Returns an error if the kernel refuses the file, the memory or the seals.
+pub fn sealed_memfd(name: &CStr, bytes: &[u8], purpose: Use) -> io::Result<OwnedFd> {
+    // The crate `memfd` does not know this flag, without which `vm.memfd_noexec=1` makes a file that cannot be executed.
+    const MFD_EXEC: libc::c_uint = 0x10;
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    let create = |flags: libc::c_uint| {
+        // SAFETY: `name` is a valid C string for the length of the call.
+        owned(unsafe { libc::syscall(libc::SYS_memfd_create, name.as_ptr(), flags) })
+    };
+    let fd = match purpose {
+        Use::Read => create(flags)?,
+        Use::Execute => match create(flags | MFD_EXEC) {
+            // Kernels before 6.3 do not know it and do not need it.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => create(flags)?,
+            other => other?,
+        },
+    };
+    let mut file = File::from(fd);
+    file.write_all(bytes)?;
+    let file = Memfd::try_from_file(file).map_err(|_| io::Error::from(io::ErrorKind::Unsupported))?;
+    file.add_seals(&[FileSeal::SealShrink, FileSeal::SealGrow, FileSeal::SealWrite, FileSeal::SealSeal])
+        .map_err(io::Error::other)?;
+    Ok(file.into_file().into())
+}

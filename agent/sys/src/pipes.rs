@@ -1,0 +1,120 @@
+//! Writing where nobody may read any more, in programs that SIGPIPE would end.
+//!
+//! Rust's start-up code ignores that signal, and so it is ignored in agents. A program may have set it
+//! back, as command lines do, or may not have been started by Rust at all: the end of a host is not to
+//! be the end of it.
+
+use std::io;
+use std::mem::zeroed;
+use std::os::fd::RawFd;
+use std::sync::OnceLock;
+
+type Write = fn(RawFd, &[u8]) -> isize;
+
+/// How this process writes, where not by the mere call. Agents that have no functions of a program's
+/// have nothing but that.
+static WRITE: OnceLock<Write> = OnceLock::new();
+
+/// Keeps SIGPIPE away from whatever thread writes, whatever it does in this process.
+pub fn survive() {
+    WRITE.get_or_init(|| without_signal);
+}
+
+/// Writes once, as the call does it.
+pub fn write(fd: RawFd, bytes: &[u8]) -> isize {
+    match WRITE.get() {
+        Some(write) => write(fd, bytes),
+        None => plainly(fd, bytes),
+    }
+}
+
+fn plainly(fd: RawFd, bytes: &[u8]) -> isize {
+    // SAFETY: the bytes are ours for their length.
+    unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) }
+}
+
+/// Holds the signal back from this thread meanwhile, and takes the one that the call has made, but none
+/// that was pending before. It goes to the thread that writes, so no other is ever concerned.
+fn without_signal(fd: RawFd, bytes: &[u8]) -> isize {
+    // SAFETY: the sets are initialised by the calls that fill them; the place of errno is this thread's.
+    unsafe {
+        let (mut pipe, mut before, mut pending) = (zeroed(), zeroed(), zeroed());
+        libc::sigemptyset(&mut pipe);
+        libc::sigaddset(&mut pipe, libc::SIGPIPE);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &pipe, &mut before);
+        let blocked = libc::sigismember(&before, libc::SIGPIPE) == 1;
+        let kept =
+            blocked && libc::sigpending(&mut pending) == 0 && libc::sigismember(&pending, libc::SIGPIPE) == 1;
+        let count = plainly(fd, bytes);
+        let error = io::Error::last_os_error().raw_os_error();
+        if count < 0 && error == Some(libc::EPIPE) && !kept {
+            let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            libc::sigtimedwait(&pipe, std::ptr::null_mut(), &at_once);
+        }
+        if !blocked {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
+        }
+        *libc::__errno_location() = error.unwrap_or(0);
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::os::fd::{AsRawFd, OwnedFd};
+    use std::os::unix::net::UnixStream;
+
+    /// Both kinds of what a link goes over, with nobody who reads.
+    fn broken() -> [OwnedFd; 2] {
+        let (_, pipe) = crate::pipe().unwrap();
+        let (socket, _) = UnixStream::pair().unwrap();
+        [pipe, socket.into()]
+    }
+
+    #[test]
+    fn a_write_to_a_broken_pipe_raises_no_sigpipe_and_consumes_no_other() {
+        // The signal goes to the thread that writes; other tests may lose readers meanwhile.
+        thread_local! {
+            static SEEN: Cell<u32> = const { Cell::new(0) };
+        }
+        extern "C" fn count(_signal: libc::c_int) {
+            SEEN.set(SEEN.get() + 1);
+        }
+        // SAFETY: a handler that counts.
+        unsafe { libc::signal(libc::SIGPIPE, count as *const () as libc::sighandler_t) };
+        for fd in broken() {
+            assert_eq!(plainly(fd.as_raw_fd(), b"x"), -1);
+        }
+        assert_eq!(SEEN.replace(0), 2, "it is counted at all");
+        for fd in broken() {
+            assert_eq!(without_signal(fd.as_raw_fd(), b"x"), -1);
+            assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::EPIPE));
+        }
+        assert_eq!(SEEN.get(), 0);
+        let (read, pipe) = crate::pipe().unwrap();
+        assert_eq!(without_signal(pipe.as_raw_fd(), b"all of it"), 9);
+        drop(read);
+        // A thread that has it blocked, without and with one that is its own business.
+        for raised in [false, true] {
+            // SAFETY: the sets are initialised by the calls that fill them.
+            unsafe {
+                let (mut only, mut pending): (libc::sigset_t, libc::sigset_t) = (zeroed(), zeroed());
+                libc::sigemptyset(&mut only);
+                libc::sigaddset(&mut only, libc::SIGPIPE);
+                libc::pthread_sigmask(libc::SIG_BLOCK, &only, std::ptr::null_mut());
+                if raised {
+                    libc::pthread_kill(libc::pthread_self(), libc::SIGPIPE);
+                }
+                assert_eq!(without_signal(pipe.as_raw_fd(), b"x"), -1);
+                libc::sigpending(&mut pending);
+                assert_eq!(libc::sigismember(&pending, libc::SIGPIPE) == 1, raised);
+                libc::pthread_sigmask(libc::SIG_UNBLOCK, &only, std::ptr::null_mut());
+            }
+            assert_eq!(SEEN.replace(0), u32::from(raised));
+        }
+        // SAFETY: as it was when the tests began.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    }
+}

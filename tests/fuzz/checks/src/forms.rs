@@ -1,0 +1,181 @@
+//! The messages that only nodes speak, as bytes: written from values, and read and written again.
+
+use offshoot_agent::stock::Facts;
+use offshoot_codec::{self as codec, Secret};
+use offshoot_proto::connect::dialogue::Rule;
+use offshoot_proto::log::LogRecord;
+use offshoot_proto::message::boot::Boot;
+use offshoot_proto::message::call::Head;
+use offshoot_proto::message::channel::{Partial, RecvError, Role};
+use offshoot_proto::message::connect::ConnectRequest;
+use offshoot_proto::message::detach::DetachOrder;
+use offshoot_proto::message::exec::{End, Order, SignalOrder, Tie};
+use offshoot_proto::message::handshake::{Connected, Hello};
+use offshoot_proto::message::routes::RouteNews;
+use offshoot_proto::message::{chain, channel, outcome, record};
+use offshoot_proto::{ConnectError, ContextId, DeadLetter, Error, Handle, Reason};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Reads bytes as a message and writes what was read.
+pub type Again = fn(&[u8]) -> Option<Vec<u8>>;
+
+/// Every message that travels, by name.
+pub const MESSAGES: &[(&str, Again)] = &[
+    ("hello", own::<Hello>),
+    ("boot", own::<Boot>),
+    ("connect", own::<ConnectRequest>),
+    ("connected", own::<Connected>),
+    ("order", own::<Order>),
+    ("exit", own::<End>),
+    ("dead letter", own::<DeadLetter>),
+    ("error", own::<Error>),
+    ("connect error", own::<ConnectError>),
+    ("rule", own::<Rule>),
+    ("secret", own::<Secret>),
+    ("context", own::<ContextId>),
+    ("facts", again::<Facts>),
+    ("strings", own::<Vec<String>>),
+    ("log record", own::<LogRecord>),
+    ("detach", own::<DetachOrder>),
+    ("signal", own::<SignalOrder>),
+    ("news", own::<RouteNews>),
+    ("expel", own::<(ContextId, String)>),
+];
+
+fn again<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Vec<u8>> {
+    let value: T = codec::from_bytes(bytes).ok()?;
+    Some(codec::to_bytes(&value).expect("what was read can be written"))
+}
+
+/// The same for what the tree reads in a way of its own: both ways read the same, or neither does.
+fn own<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Vec<u8>> {
+    let written = again::<T>(bytes);
+    let own = codec::from_own::<T>(bytes).ok().map(|value| codec::to_bytes(&value).expect("it was read"));
+    assert_eq!(own, written, "one way reads what the other does not");
+    written
+}
+
+/// A hello's bytes.
+pub fn hello(build: u64, process: u32, machine: &str, version: &str) -> Vec<u8> {
+    let functions = vec![u64::from(process); 3];
+    let hello = Hello { build, process, machine: machine.into(), version: version.into(), functions };
+    codec::to_bytes(&hello).expect("a hello can be written")
+}
+
+/// The bytes of an answer to a connect.
+pub fn connected(process: u32, machine: &str, attempts: u8) -> Vec<u8> {
+    let functions = vec![u64::from(process); 3];
+    let connected = Connected { process, machine: machine.into(), attempts, functions };
+    codec::to_bytes(&connected).expect("an answer can be written")
+}
+
+/// The bytes of an order to run a program.
+pub fn order(argv: Vec<Vec<u8>>, env: Vec<(Vec<u8>, Vec<u8>)>, directory: Option<Vec<u8>>) -> Vec<u8> {
+    let order = Order {
+        argv,
+        env,
+        clear_env: false,
+        directory,
+        tie: Tie::Free("backup".into()),
+        end_all: false,
+        wait_streams: 1000,
+        grace: 400,
+    };
+    codec::to_bytes(&order).expect("an order can be written")
+}
+
+/// The bytes of an order to let a program go.
+pub fn detach(program: Handle, name: &str) -> Vec<u8> {
+    codec::to_bytes(&DetachOrder { program, name: name.into() }).expect("an order can be written")
+}
+
+/// The news of a context that came to be.
+pub fn added(id: ContextId, parent: ContextId) -> Vec<u8> {
+    codec::to_bytes(&RouteNews::Added(id, parent)).expect("news can be written")
+}
+
+/// The news of contexts that are no more.
+pub fn gone(contexts: Vec<ContextId>, reason: Reason, text: &str) -> Vec<u8> {
+    codec::to_bytes(&RouteNews::Gone { contexts, reason, text: text.into() }).expect("news can be written")
+}
+
+/// The bytes of a call.
+pub fn call(name: &str, arguments: &[u8]) -> Vec<u8> {
+    let left_ms = (!arguments.is_empty()).then_some(1000);
+    [&Head { name, cast: false, left_ms }.encode(), arguments].concat()
+}
+
+/// The bytes of a log record.
+pub fn log_record(target: &str, text: &str) -> Vec<u8> {
+    LogRecord::of(offshoot_proto::log::Level::INFO, target, text).encode()
+}
+
+/// A reply as the one who waits for it reads it.
+///
+/// # Errors
+/// What the reply says, or that it says nothing.
+pub fn reply(bytes: &[u8]) -> Result<Vec<String>, Error> {
+    outcome::read_value("fuzz", bytes)
+}
+
+/// The reply with a value.
+pub fn value(value: &Vec<String>) -> Vec<u8> {
+    outcome::value(value)
+}
+
+/// The reply with an error.
+pub fn failed(error: &Error) -> Vec<u8> {
+    outcome::failed(error)
+}
+
+/// The kinds of the records of a chain: a call, the end of a failure, a call that is given up.
+pub const CHAIN_KINDS: [u8; 3] = [chain::CALL, chain::RESET, chain::CANCEL];
+
+/// The kinds of the records of a channel that a receiver is told: a value, an error of a sender's, the loss of one.
+pub const CHANNEL_KINDS: [u8; 3] = [channel::VALUE, channel::FAILED, channel::LOST];
+
+/// A record of a chain or a channel.
+pub fn record(kind: u8, content: &[u8]) -> Vec<u8> {
+    record::record(kind, content)
+}
+
+/// Takes the next record off the front of what has come.
+///
+/// # Errors
+/// When it is longer than `limit`.
+pub fn take_record(
+    bytes: &mut Vec<u8>,
+    at: &mut usize,
+    limit: usize,
+) -> Result<Option<(u8, Vec<u8>)>, usize> {
+    record::take_record(bytes, at, limit)
+}
+
+/// What an end of a channel says first, as its hub reads it: whether it receives, the key, and which copy.
+#[must_use]
+pub fn greeting(bytes: &[u8]) -> Option<(bool, u64, u64)> {
+    channel::greeting(bytes).map(|(role, key, copy)| (role == Role::Reader, key, copy))
+}
+
+/// What an end of a channel says first.
+pub fn greet(receives: bool, key: u64, copy: u64) -> Vec<u8> {
+    let role = if receives { Role::Reader } else { Role::Writer };
+    channel::Address { context: ContextId::ROOT, number: 256, key }.greeting(role, copy)
+}
+
+/// What a receiver has of its messages.
+#[derive(Default)]
+pub struct Receiving(Partial);
+
+impl Receiving {
+    /// Bytes that have come, or nothing more comes, or an error says why.
+    pub fn take(&mut self, chunk: Result<Option<Vec<u8>>, Error>) -> usize {
+        self.0.take(chunk)
+    }
+
+    /// The next message, or why there is none; nothing where more has to come first.
+    pub fn receive(&mut self) -> Option<Result<Vec<u8>, RecvError>> {
+        self.0.next().map(|received| received.map(|(_, content)| content))
+    }
+}
