@@ -213,7 +213,7 @@ mod tests {
         let message = to_message(vec![9], &value).unwrap();
         let places: Vec<_> = message.rest.iter().map(|part| part.as_ptr()).collect();
         assert_eq!((message.rest.len(), places[0], places[2]), (4, one.as_ptr(), other.as_ptr()));
-        let (length, whole) = (message.len(), Arc::new(message.into_bytes()));
+        let (length, whole) = (message.length(), Arc::new(message.into_bytes()));
         assert_eq!((length, &whole[1..]), (whole.len(), &*to_bytes(&value).unwrap()));
 
         let memory = whole.as_ptr_range();

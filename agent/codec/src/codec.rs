@@ -44,7 +44,7 @@ pub fn to_message<T: Serialize + ?Sized>(head: Vec<u8>, value: &T) -> Result<Mes
     crate::secret::in_frame(|| bincode::DefaultOptions::new().serialize_into(&mut message, &Whole(value)))
         .map_err(|error| unwritten(*error))?;
     let message = message.finish();
-    let length = message.len();
+    let length = message.length();
     if length > MAX_MESSAGE {
         return Err(CodecError::too_large(length));
     }
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lists_of_a_message_take_no_more_than_a_few_times_its_memory() {
+    fn decoded_lists_take_at_most_a_small_multiple_of_the_message_size() {
         // Three million elements of a byte each: 8 bytes in memory, and 24.
         let numbers = vec![0u64; 3_000_000];
         let bytes = to_bytes(&numbers).unwrap();
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn it_reads_what_bincode_writes_and_as_bincode_does() {
+    fn decoding_agrees_with_bincode() {
         let bytes = to_bytes(&all()).unwrap();
         assert_eq!(from_bytes::<All>(&bytes), Ok(all()));
         for cut in 0..bytes.len() {
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_left_out_of_some_values_is_an_error_where_it_is_written() {
+    fn a_conditionally_skipped_field_is_an_error_when_encoding() {
         // What no value has is nothing, whatever its fields are called or default to.
         let full = Job { cached: Some(3), ..job(Some(Order::Plain(4))) };
         let bytes = to_bytes(&full).unwrap();
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_and_nesting_are_held_against_limits_before_anything_is_done() {
+    fn lengths_and_nesting_are_checked_against_limits_first() {
         let mut nested = vec![1; DEPTH as usize + 1];
         nested.push(0);
         let error = from_bytes::<Form>(&nested).unwrap_err();

@@ -3,6 +3,7 @@
 //! bincode 1.3's format with variable-length integers writes values. A reader of our own checks every length against
 //! the rest of the message before it allocates, so that no message can take more memory than a few times its length.
 #![forbid(unsafe_code)]
+#![allow(missing_docs)]
 
 mod blob;
 mod codec;

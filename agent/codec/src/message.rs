@@ -22,7 +22,7 @@ impl From<Vec<u8>> for Message {
 
 impl Message {
     /// How many bytes it has.
-    pub fn len(&self) -> usize {
+    pub fn length(&self) -> usize {
         self.head.0.len() + self.rest.iter().map(|blob| blob.len()).sum::<usize>() + self.tail.0.len()
     }
 

@@ -10,6 +10,7 @@
 // Unit tests and the count of steps have std; nothing that is shipped has.
 #![cfg_attr(not(any(test, feature = "count-steps")), no_std)]
 #![forbid(unsafe_code)]
+#![allow(missing_docs)]
 
 extern crate alloc;
 

@@ -26,7 +26,7 @@ fn read_in_both_ways<T: Clone + PartialEq + fmt::Debug + Serialize + Deserialize
 }
 
 #[test]
-fn messages_of_the_tree_are_read_as_any_value_is() {
+fn both_readers_agree_on_messages_of_the_tree() {
     use offshoot_proto::ContextId;
     use offshoot_proto::connect::dialogue;
     use offshoot_proto::connect::recipe::{Attach, Recipe};

@@ -361,7 +361,7 @@ impl<T: DeserializeOwned> Receiver<T> {
             crate::context::transfer::arrive(&here, (origin, &name), &Arc::new(content), SENT)
                 .map_err(RecvError::Unreadable)
         };
-        Some(partial.next()?.and_then(read))
+        Some(partial.pop()?.and_then(read))
     }
 }
 

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_becomes_an_event_of_its_level_under_its_contexts_name() {
+    fn a_record_becomes_an_event_with_its_level_and_context_name() {
         let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
         for level in levels {
             let record = LogRecord {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_record_is_one_event_within_the_limits_that_harms_no_terminal() {
+    fn a_hostile_record_becomes_one_bounded_and_sanitized_event() {
         for seed in 0..2000 {
             let bytes = hostile(seed);
             let (_, fields) = event_of(&bytes);

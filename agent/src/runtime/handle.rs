@@ -242,9 +242,9 @@ impl Shared {
         opening: Opening,
         also: impl FnOnce(&mut Core, FlowKey),
     ) -> Result<(FlowKey, Arc<Slot>)> {
-        if request.len() > MAX_MESSAGE {
+        if request.length() > MAX_MESSAGE {
             let context = self.lock().name_of(dst).to_string();
-            let detail = CodecError::too_large(request.len()).0;
+            let detail = CodecError::too_large(request.length()).0;
             return Err(Error::Undelivered { context, reason: Reason::TooLarge, detail });
         }
         let slot = Slot::new(scope);

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_logged_before_it_is_known_what_is_wanted_is_kept_and_sorted_out_then() {
+    fn records_logged_before_the_filter_is_known_are_kept_and_filtered_then() {
         let logs = Logs::default();
         for (level, target) in
             [(Level::TRACE, "a"), (Level::WARN, "b"), (Level::INFO, "a"), (Level::INFO, "b")]
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_found_no_room_is_counted_and_told_once() {
+    fn dropped_records_are_counted_and_reported_once() {
         let logs = Logs::default();
         for number in 0..WAITING + 44 {
             let kept = logs.keep(LogRecord::of(Level::WARN, "a", &number.to_string()));

@@ -1,7 +1,6 @@
 //! The functions that every agent has.
 
 use crate::remote;
-use offshoot_proto::Error;
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -34,20 +33,19 @@ pub struct Facts {
 
 /// Where the context runs, and as whom.
 #[remote(crate = crate, quick)]
-pub fn facts() -> Result<Facts, Error> {
-    let names = offshoot_sys::user::uname().map_err(|error| Error::system("uname", error))?;
-    let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
+pub fn facts() -> Facts {
+    let [system, host, release, machine] = offshoot_sys::user::uname();
     let uid = offshoot_sys::user::effective();
-    Ok(Facts {
-        host: text(names.nodename()),
+    Facts {
+        host,
         user: user_name(uid),
         uid,
         process: std::process::id(),
         platform: offshoot_bootstrap::Platform::host()
             .map_or("unknown", |platform| platform.machine())
             .into(),
-        kernel: format!("{} {} {}", text(names.sysname()), text(names.release()), text(names.machine())),
-    })
+        kernel: [system, release, machine].join(" "),
+    }
 }
 
 /// The name of a user by the host's own file: a static program cannot ask the host's name services.

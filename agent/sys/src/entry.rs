@@ -33,7 +33,7 @@ pub unsafe fn run(count: c_int, arguments: *const *const c_char, start: fn(Vec<V
 macro_rules! stock_program {
     ($start:path) => {
         #[global_allocator]
-        static HEAP: $crate::heap::Heap = $crate::heap::Heap::new();
+        static HEAP: $crate::heap::Heap = $crate::heap::Heap::empty();
 
         #[unsafe(no_mangle)]
         extern "C" fn main(count: i32, arguments: *const *const std::ffi::c_char) -> i32 {

@@ -113,7 +113,7 @@ pub enum Part {
 /// # Errors
 /// As the operating system gives them; then there still is one process.
 pub fn part() -> io::Result<Part> {
-    let blocked = SignalsBlocked::new();
+    let blocked = SignalsBlocked::all();
     // SAFETY: the set is initialised by the call that empties it; with one thread the new process may go on with
     // anything. The handler only makes calls that are allowed in one.
     unsafe {

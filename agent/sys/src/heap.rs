@@ -122,7 +122,7 @@ impl Pieces {
 impl Heap {
     /// A heap with nothing in it.
     #[must_use]
-    pub const fn new() -> Heap {
+    pub const fn empty() -> Heap {
         let pieces = Pieces { free: [null_mut(); SIZES], next: 0, end: 0, kept: 0 };
         Heap { busy: AtomicBool::new(false), pieces: UnsafeCell::new(pieces) }
     }
@@ -289,7 +289,7 @@ mod tests {
     /// Takes, fills, grows and gives back pieces by a generator's numbers, and sees that no byte of one changes by another.
     #[test]
     fn allocations_do_not_overlap_keep_their_content_and_are_bounded_when_freed() {
-        let heap = Heap::new();
+        let heap = Heap::empty();
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut random = || {
             state ^= state << 13;
@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn an_impossible_allocation_returns_null() {
         // SAFETY: it is not empty.
-        let place = unsafe { Heap::new().alloc(Layout::from_size_align(isize::MAX as usize, 1).unwrap()) };
+        let place = unsafe { Heap::empty().alloc(Layout::from_size_align(isize::MAX as usize, 1).unwrap()) };
         assert!(place.is_null());
     }
 }

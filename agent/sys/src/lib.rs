@@ -1,5 +1,7 @@
 //! The system calls that std lacks, each in a safe wrapper: with the native stages of the bootstrap the only code that is
 //! `unsafe`, and the only crate that names libc, nix, memfd and signal-hook.
+#![allow(missing_docs)]
+
 pub mod descendants;
 pub mod entry;
 pub mod execute;
@@ -42,12 +44,20 @@ pub mod poll {
 
 /// The user of this process, and the machine.
 pub mod user {
-    pub use nix::sys::utsname::uname;
-
     /// Returns the number of the effective user.
     #[must_use]
     pub fn effective() -> u32 {
         nix::unistd::geteuid().as_raw()
+    }
+
+    /// Returns the kernel's name, the name of the host, the kernel's release and the machine; all empty where the kernel says
+    /// nothing, which none does.
+    #[must_use]
+    pub fn uname() -> [String; 4] {
+        let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
+        nix::sys::utsname::uname()
+            .map(|names| [names.sysname(), names.nodename(), names.release(), names.machine()].map(text))
+            .unwrap_or_default()
     }
 
     /// Returns the number of the effective group.
@@ -190,7 +200,7 @@ pub struct SignalsBlocked(libc::sigset_t);
 
 impl SignalsBlocked {
     /// Blocks them.
-    pub fn new() -> SignalsBlocked {
+    pub fn all() -> SignalsBlocked {
         // SAFETY: both sets are initialised by the calls that fill them.
         unsafe {
             let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());

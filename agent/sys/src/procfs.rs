@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn reading_a_file_agrees_with_std() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/broker/mod.rs");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/procfs.rs");
         assert_eq!(text(path), std::fs::read_to_string(path).unwrap());
         assert!(content("src/sys/none.rs").is_err());
         assert_eq!(text("src/sys/none.rs"), "");

@@ -202,7 +202,7 @@ pub fn start(start: &Start<'_>) -> Result<Process, NotStarted> {
     let (report, low) = pipe()?;
     let failed = duplicate_above(low.as_fd(), 10)?;
     drop(low);
-    let blocked = SignalsBlocked::new();
+    let blocked = SignalsBlocked::all();
     // SAFETY: the child only makes system calls until it executes the program or exits; it neither allocates nor locks.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
@@ -381,7 +381,7 @@ mod tests {
         }
         // SAFETY: a handler that does nothing.
         unsafe { libc::signal(libc::SIGWINCH, catch as *const () as libc::sighandler_t) };
-        let blocked = SignalsBlocked::new();
+        let blocked = SignalsBlocked::all();
         let (mut process, mut output) = printing(&["cat", "/proc/self/status"]);
         let mut status = String::new();
         output.read_to_string(&mut status).unwrap();

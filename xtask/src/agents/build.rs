@@ -145,7 +145,9 @@ impl Builder {
                         "-Cpanic=immediate-abort",
                         "-Zlocation-detail=none",
                         "-Zfmt-debug=none",
-                        "-Zshare-generics=no",
+                        // What one crate has made of a generic, or could be copied into another, is not made again in that.
+                        "-Zshare-generics=yes",
+                        "-Zcross-crate-inline-threshold=never",
                     ]
                     .map(String::from),
                 );

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_the_same_in_whatever_pieces_they_come() {
+    fn lines_do_not_depend_on_how_their_bytes_are_split() {
         let long = "l\u{e4}ng ".repeat(3000);
         let bytes =
             [&b"one\ntwo\r\n\n\xff\xfe\n"[..], long.as_bytes(), b"\n", &[0x80; 9000], b"\n\r last"].concat();

@@ -81,7 +81,7 @@ pub type Received<T> = core::result::Result<T, RecvError>;
 impl Partial {
     /// The next message as bytes behind those that say who has sent it, or an error in its place; `Closed` at the end, and
     /// nothing where more has to come first.
-    pub fn next(&mut self) -> Option<Received<(ContextId, Vec<u8>)>> {
+    pub fn pop(&mut self) -> Option<Received<(ContextId, Vec<u8>)>> {
         let Partial { bytes, at, over } = self;
         loop {
             return Some(match take_record(bytes, at, MAX_MESSAGE + SENT) {

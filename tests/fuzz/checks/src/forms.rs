@@ -176,6 +176,6 @@ impl Receiving {
 
     /// The next message, or why there is none; nothing where more has to come first.
     pub fn receive(&mut self) -> Option<Result<Vec<u8>, RecvError>> {
-        self.0.next().map(|received| received.map(|(_, content)| content))
+        self.0.pop().map(|received| received.map(|(_, content)| content))
     }
 }
