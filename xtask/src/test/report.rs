@@ -1,17 +1,19 @@
 //! The closing report: what was covered, how long it took, what was slowest.
 
+use std::fs;
 use std::time::Duration;
 
 use super::jobs::Finished;
-use crate::workspace::Outcome;
+use crate::workspace::{Outcome, target_directory};
 
-/// How many tests the report calls slow.
+/// The number of tests that the report calls slow.
 const SLOWEST: usize = 5;
 
 /// Prints the report of a run.
 ///
 /// # Errors
-/// Returns an error if a job failed, or a test was skipped and `CI` is `true`.
+/// Returns an error if a job failed, or a test was skipped and `CI` is `true`, or the file with the
+/// seconds of every test cannot be written.
 pub fn print(finished: &[Finished], skipped: &[String]) -> Outcome {
     println!("\ncovered:");
     let mut rows: Vec<&Finished> = finished.iter().collect();
@@ -19,10 +21,10 @@ pub fn print(finished: &[Finished], skipped: &[String]) -> Outcome {
     for row in rows {
         println!("  {}", self::row(row));
     }
-    println!("slowest tests:");
-    for (took, job, test) in slowest(finished) {
-        println!("  {:>7.1} s  {job}: {test}", took.as_secs_f64());
-    }
+    let file = target_directory().join("test-seconds");
+    let lines: Vec<String> = slowest(finished).into_iter().map(line).collect();
+    fs::write(&file, lines.join(""))?;
+    print!("slowest tests ({} has all):\n{}", file.display(), lines[..SLOWEST.min(lines.len())].join(""));
     for reason in skipped {
         println!("  skipped: {reason}");
     }
@@ -48,14 +50,17 @@ fn row(row: &Finished) -> String {
     format!("{:<40} {:>4} passed, {} failed {seconds:>7.1} s: {verdict}", row.name, row.passed, row.failed)
 }
 
-/// Returns the slowest tests of all jobs, the slowest first.
+fn line((took, job, test): (Duration, &str, &str)) -> String {
+    format!("  {:>7.1} s  {job}: {test}\n", took.as_secs_f64())
+}
+
+/// Returns the tests of all jobs with their times, the slowest first.
 fn slowest(finished: &[Finished]) -> Vec<(Duration, &str, &str)> {
     let tests = finished
         .iter()
         .flat_map(|job| job.tests.iter().map(|(name, took)| (*took, job.name.as_str(), name.as_str())));
     let mut tests: Vec<_> = tests.collect();
     tests.sort_by(|one, other| other.cmp(one));
-    tests.truncate(SLOWEST);
     tests
 }
 
@@ -73,7 +78,7 @@ mod tests {
         let jobs =
             [finished("a", &[("x", 1), ("y", 9), ("z", 2)]), finished("b", &[("x", 5), ("w", 3), ("v", 4)])];
         let seconds: Vec<_> = slowest(&jobs).iter().map(|(took, job, _)| (took.as_secs(), *job)).collect();
-        assert_eq!(seconds, [(9, "a"), (5, "b"), (4, "b"), (3, "b"), (2, "a")]);
+        assert_eq!(seconds[..5], [(9, "a"), (5, "b"), (4, "b"), (3, "b"), (2, "a")]);
     }
 
     #[test]
