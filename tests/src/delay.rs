@@ -33,8 +33,7 @@ impl DelayedPath {
     /// The server's address.
     pub const FAR: Ipv4Addr = Ipv4Addr::new(10, 231, 9, 2);
 
-    /// Joins two new namespaces; `program` is the built `delay-link`, `round_trip` the time there
-    /// and back.
+    /// Joins two new namespaces; `program` is the path of `delay-link`.
     ///
     /// # Panics
     /// Panics if the link does not come up.
@@ -42,7 +41,7 @@ impl DelayedPath {
         Self::with_rate(program, round_trip, None)
     }
 
-    /// The same with a rate, in megabits per second each way.
+    /// Like [`DelayedPath::new`], with a rate in megabits per second each way.
     ///
     /// # Panics
     /// Panics if the link does not come up.
@@ -63,7 +62,7 @@ impl DelayedPath {
         Self { near, far, link }
     }
 
-    /// Makes the path a black hole: what is sent goes nowhere, and no end is told so.
+    /// Makes the path drop all packets silently.
     ///
     /// # Panics
     /// Panics if the kernel refuses it.

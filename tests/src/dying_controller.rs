@@ -13,17 +13,17 @@ use crate::run::LIMIT;
 use crate::sshd::Sshd;
 use crate::tree::ended;
 
-/// What is promised: one second after an end nothing is left of what ended.
+/// The promised limit: one second after an end nothing of it is left.
 pub const PROMISE: Duration = Duration::from_secs(1);
 
 /// One context: the controller itself, or an agent.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Its process: the controller's, or the agent's.
+    /// Process of the controller or agent.
     pub process: u32,
-    /// Its guard; the controller's programs have one, too.
+    /// Process of its guard; the programs of the controller have one, too.
     pub guard: u32,
-    /// What was started in it.
+    /// Programs started in it.
     pub programs: Vec<u32>,
 }
 
@@ -33,7 +33,7 @@ pub struct DyingController {
     child: Child,
     _stdout: BufReader<ChildStdout>,
     started: BTreeSet<u32>,
-    /// What was let go, one program in each place, where that is what it was told.
+    /// Detached programs, one in each context, with END `let-go`.
     pub let_go: Vec<u32>,
     /// The controller, and the three contexts of the chain below it.
     pub places: Vec<Place>,
@@ -41,8 +41,8 @@ pub struct DyingController {
 }
 
 impl DyingController {
-    /// Starts one and waits until everything is up; `program` is the path of the binary
-    /// `dying-controller`, `depth` and `end` are its words.
+    /// Starts a controller and waits until everything is running; `program` is the path of the
+    /// binary `dying-controller`, `depth` and `end` are its arguments.
     ///
     /// # Panics
     /// Panics if it fails.
@@ -73,8 +73,8 @@ impl DyingController {
             started: before,
             _server: server,
         };
-        // Shells that only start something end by themselves, and those of what was let go have not
-        // started it yet: neither may be counted.
+        // Intermediate shells exit soon, and detached shells may not have started their child yet:
+        // wait for both.
         let settled = eventually(LIMIT, || {
             let everyone = all();
             let mut new = everyone.values().filter(|seen| !dying.started.contains(&seen.pid));
@@ -95,14 +95,13 @@ impl DyingController {
         let guard = children.into_iter().find(|seen| seen.arguments == "offshoot: controller");
         dying.places[0].guard = guard.map_or(0, |seen| seen.pid);
         let before = std::mem::take(&mut dying.started);
-        // One that ends at once, having been told to, may be gone by now; one that was told to wait
-        // may not.
+        // A controller told to end at once may be gone by now; one told to wait may not.
         dying.started = all().into_keys().filter(|pid| !before.contains(pid)).collect();
         dying.started.retain(|pid| !dying.let_go.contains(pid) && !spared.contains(pid));
         dying
     }
 
-    /// Asserts that nothing has ended by itself.
+    /// Asserts that no process has ended by itself.
     ///
     /// # Panics
     /// Panics if something has.
@@ -113,19 +112,20 @@ impl DyingController {
         assert!(self.places.iter().all(|place| place.guard != 0));
     }
 
-    /// The controller's process.
+    /// Returns the process id of the controller.
     pub fn controller(&self) -> u32 {
         self.child.id()
     }
 
-    /// What was started and is in no relation to the controller but by its ssh.
+    /// Returns the started processes that are not descendants of the controller, because they run
+    /// behind ssh.
     pub fn behind_ssh(&self) -> BTreeSet<u32> {
         let near: BTreeSet<u32> = descendants(self.controller()).into_iter().map(|seen| seen.pid).collect();
         self.started.iter().copied().filter(|pid| !near.contains(pid) && *pid != self.controller()).collect()
     }
 
-    /// Everything that is to end with the contexts from `first` on: guards, agents, what is below
-    /// them, and what was started in them, wherever that is now.
+    /// Returns the processes that must end with the contexts from `first` on: guards, agents, their
+    /// descendants, and programs started in them, even if reparented.
     pub fn from_on(&self, first: usize) -> BTreeSet<u32> {
         let places = &self.places[first..];
         let guards = places.iter().flat_map(|place| {
@@ -135,7 +135,7 @@ impl DyingController {
         guards.collect()
     }
 
-    /// Asserts that all of these end in time.
+    /// Asserts that all of these processes end in time.
     ///
     /// # Panics
     /// Panics if one does not.
@@ -158,7 +158,7 @@ impl DyingController {
         self.expect_gone(&self.started, how);
     }
 
-    /// Kills the controller as well and asserts that everything ends.
+    /// Kills the controller and asserts that everything ends.
     ///
     /// # Panics
     /// Panics if something does not.

@@ -8,21 +8,21 @@ use crate::run::{Run, offshoot_binary};
 use crate::sshd::Sshd;
 use crate::users::DEPLOY;
 
-/// Stands for output that differs from run to run: for the rest of a line, or, as a line, for any
-/// number of lines.
+/// Placeholder for output that varies: for any part of a line, or, as a line, for any number of
+/// lines.
 const ANYTHING: &str = "...";
 
-/// A fenced block of a paper.
+/// A fenced code block of a document.
 pub struct Block {
-    /// The line before it.
+    /// The line before the fence.
     pub comment: String,
-    /// Its text, with a newline at the end.
+    /// The text, with a newline at the end.
     pub body: String,
-    /// The number of the line of its fence.
+    /// The line number of the fence.
     pub line: usize,
 }
 
-/// The fenced blocks of a text in one language.
+/// Returns the fenced code blocks of a text in one language.
 #[must_use]
 pub fn blocks(text: &str, language: &str) -> Vec<Block> {
     let mut found = Vec::new();
@@ -41,7 +41,7 @@ pub fn blocks(text: &str, language: &str) -> Vec<Block> {
     found
 }
 
-/// The hosts that a comment names with `runs:`; none where the block is not to be run.
+/// Starts the hosts that a comment names with `runs:`; `None` if the block is not to be run.
 #[must_use]
 pub fn hosts(comment: &str) -> Option<Vec<Sshd>> {
     let names = comment.strip_suffix("-->")?.split_once("runs: ")?.1;
@@ -49,7 +49,7 @@ pub fn hosts(comment: &str) -> Option<Vec<Sshd>> {
     Some(names.filter(|name| *name != "local").map(host).collect())
 }
 
-/// A host as the papers speak of it: its user may become anybody by sudo.
+/// Starts a host as the documents assume it: its user has passwordless sudo.
 ///
 /// # Panics
 /// Panics if it does not start.
@@ -58,16 +58,16 @@ pub fn host(name: &str) -> Sshd {
     Sshd::named(name).client_line(format!("User {}", DEPLOY.name)).start()
 }
 
-/// A shell text with the finished `offshoot` in its PATH, and the programs of `folders`.
+/// Prepares a shell script with the finished `offshoot` and the programs of `folders` in its PATH.
 #[must_use]
 pub fn shell(text: &str, directory: &Path, folders: &[PathBuf]) -> Run {
     let binary = offshoot_binary();
     let folders = folders.iter().map(|folder| format!(":{}", folder.display())).collect::<String>();
     let own = binary.parent().unwrap_or(Path::new("/")).display();
-    // The programs of the chores' verbs are in PATH themselves.
+    // `cargo xtask VERB` becomes the program itself, which is in PATH.
     let before = "cargo() { shift; \"$@\"; }\n\
                   mkdir -p ~/.ssh; cp /var/lib/offshoot-fixtures/client_key ~/.ssh/id_ed25519; ";
-    // Before folders in which there may be another that cargo has left.
+    // First in PATH, because cargo may have left another binary in `folders`.
     let path = format!("{own}{folders}:/usr/sbin:/usr/bin:/sbin:/bin");
     Run::program("sh").arg("-c").arg(format!("{before}{text}")).env("PATH", path).directory(directory)
 }
@@ -82,11 +82,11 @@ impl Drop for Key {
     }
 }
 
-/// Runs each command of a block of `console` and holds what it prints against what stands behind
-/// it; gives how many there were.
+/// Runs each command of a `console` block and compares its output with the text after it; returns
+/// the number of commands.
 ///
 /// # Errors
-/// The first that ends with another status than 0, writes to stderr, or prints something else.
+/// Returns an error for the first command that fails, writes to stderr, or prints something else.
 pub fn run_console(block: &Block, directory: &Path, folders: &[PathBuf]) -> Result<usize, String> {
     let body = block.body.strip_prefix("$ ").ok_or("a block of console begins with a command")?;
     let examples: Vec<&str> = body.trim_end().split("\n$ ").collect();
@@ -104,7 +104,7 @@ pub fn run_console(block: &Block, directory: &Path, folders: &[PathBuf]) -> Resu
     Ok(examples.len())
 }
 
-/// Whether a program has printed what a paper says.
+/// Returns true if the output of a program matches a document.
 #[must_use]
 pub fn prints(seen: &str, expected: &str) -> bool {
     let (seen, expected): (Vec<_>, Vec<_>) = (seen.lines().collect(), expected.lines().collect());

@@ -12,7 +12,7 @@ use crate::process::{self, Seen};
 use crate::scratch::ScratchDir;
 use crate::sshd::Sshd;
 
-/// A tree of its own.
+/// Starts a tree with the agents of the sandbox.
 ///
 /// # Panics
 /// Panics if the system gives no threads or descriptors.
@@ -21,7 +21,7 @@ pub fn router() -> Router {
     Router::new().expect("a broker's thread and descriptors are to be had")
 }
 
-/// Whether the context answers a call, and what it knows of itself.
+/// Asserts that a hop succeeded and its context answers; returns its facts.
 ///
 /// # Panics
 /// Panics if the hop failed or the call does.
@@ -31,7 +31,7 @@ pub fn up(result: Result<Context>) -> Facts {
     facts_of(&context)
 }
 
-/// What a context knows of itself, which it tells in a call.
+/// Calls a context for its facts.
 ///
 /// # Panics
 /// Panics if the call fails.
@@ -44,7 +44,7 @@ fn said(error: &Error) -> &[String] {
     error.as_connect().map_or(&[], |error| &error.said)
 }
 
-/// The error of a hop that had to fail this way.
+/// Returns the error of a hop that must fail with this kind.
 ///
 /// # Panics
 /// Panics if the hop was taken, or failed in another way.
@@ -73,8 +73,8 @@ pub fn assert_says(error: &ConnectError, parts: &[&str]) {
     }
 }
 
-/// The agent among the processes of this machine, not its guard: process numbers are the context's
-/// own, which in a pid namespace of its own are not ours.
+/// Finds the agent of a context by its title, as a process of this pid namespace; the context may
+/// report ids of another namespace.
 ///
 /// # Panics
 /// Panics if there is not exactly one agent of that context.
@@ -87,20 +87,20 @@ pub fn agent_of(context: &Context) -> Seen {
     found.remove(0)
 }
 
-/// How many sessions a server has let in since it was started: one for each attempt to bootstrap.
+/// Returns the number of sessions a server has accepted: one for each bootstrap attempt.
 pub fn sessions(server: &Sshd) -> usize {
     server.log().matches("Starting session: command").count()
 }
 
-/// A program that notes each start and then becomes its arguments: put before the words of a shell,
-/// it counts attempts.
+/// A program that records each start and then executes its arguments: placed before a shell, it
+/// counts attempts.
 #[derive(Debug)]
 pub struct Counter {
     scratch: ScratchDir,
 }
 
 impl Counter {
-    /// One that has counted nothing.
+    /// Creates a counter at zero.
     ///
     /// # Panics
     /// Panics if its script cannot be written.
@@ -112,13 +112,13 @@ impl Counter {
         Self { scratch }
     }
 
-    /// `words` with the counter before them.
+    /// Returns `words` with the counter before them.
     pub fn before<I: IntoIterator<Item = S>, S: Into<String>>(&self, words: I) -> Vec<String> {
         let program = self.scratch.path().join("count").display().to_string();
         std::iter::once(program).chain(words.into_iter().map(Into::into)).collect()
     }
 
-    /// How often it was started.
+    /// Returns the number of starts.
     pub fn starts(&self) -> usize {
         fs::read_to_string(self.scratch.path().join("starts")).unwrap_or_default().lines().count()
     }
@@ -130,14 +130,14 @@ impl Default for Counter {
     }
 }
 
-/// A directory whose programs must not be run: each of them notes its name and fails.
+/// A directory of programs that must not be run: each records its name and fails.
 #[derive(Debug)]
 pub struct Traps {
     scratch: ScratchDir,
 }
 
 impl Traps {
-    /// Traps with these names.
+    /// Creates traps with these names.
     ///
     /// # Panics
     /// Panics if they cannot be written.

@@ -15,29 +15,26 @@ use crate::records::Line;
 use crate::scratch::ScratchDir;
 use crate::tree::{ended, facts, resident};
 
-/// The longest that a call to an honest context may take beside a flood, on a busy machine: up to 2
-/// MiB of the smallest frames, 80,000 of them, are before it at an agent that it shares with the
-/// hostile child.
+/// The longest that a call to an honest context may take during a flood, on a busy machine: up to 2
+/// MiB of the smallest frames, 80,000 of them, are queued before it at a shared agent.
 pub const ANSWER: Duration = Duration::from_secs(20);
-/// The most that a controller or an agent may grow by because of one child.
+/// The most memory by which a controller or an agent may grow because of one child.
 pub const GROWTH: u64 = 24 << 20;
-/// The longest that dropping a router takes (3.5 s), and as much again as a busy machine may add.
+/// The longest that dropping a router takes (3.5 s), and the delay of a busy machine.
 pub const END: Duration = Duration::from_secs(5);
-/// How long the processor is looked at, and the most of it that a node may use meanwhile that has
-/// nothing to do.
+/// The time over which processor use is measured, and the most that an idle node may use of it.
 const QUIET: Duration = Duration::from_millis(400);
 const QUIET_CPU: Duration = Duration::from_millis(60);
-/// The most records one child may have logged: 2,000 at once and 1,000 each second, and what a node
-/// says of it itself.
+/// The most records that one child may log: 2,000 at once and 1,000 each second, plus those of the
+/// node about it.
 const RECORDS: u64 = 2_200;
 const RECORDS_EACH_SECOND: u64 = 1_100;
-/// The most that one of them holds: 8 KiB of text, which may grow threefold as it is made harmless,
-/// and its fields.
+/// The longest record: 8 KiB of text, which may triple when sanitized, and its fields.
 const RECORD_BYTES: usize = 26 << 10;
-/// The longest that the hostile child may take for its act.
+/// The longest that an attack may take.
 const ACT: Duration = Duration::from_secs(120);
 
-/// What the log of this process has brought: how much, and the first of it.
+/// Statistics of the log of this process, and its first records.
 #[derive(Default)]
 struct Tally {
     records: u64,
@@ -77,18 +74,18 @@ impl Subscriber for Counting {
     fn exit(&self, _: &Id) {}
 }
 
-/// What becomes of the hostile child's link.
+/// The expected fate of the hostile child's link.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Outlook {
-    /// It is ended for what it brought.
+    /// The link is closed.
     Ends,
-    /// It stays, within its bounds.
+    /// The link stays, within its bounds.
     Stays,
     /// The hop fails.
     NotUp,
 }
 
-/// Where the hostile child is.
+/// The position of the hostile child.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Place {
     /// Directly below the controller.
@@ -97,16 +94,16 @@ pub enum Place {
     Behind,
 }
 
-/// One attack, with the hostile child up or refused.
+/// A running attack, with the hostile child connected or refused.
 pub struct Attack {
     /// The root, which is under attack.
     pub router: Router,
-    /// Honest: below the controller, and, where the hostile child is behind an agent, that agent
-    /// and another child of it.
+    /// Honest contexts: one below the controller and, if the hostile child is behind an agent, that
+    /// agent and another child of it.
     pub honest: Vec<Context>,
     /// The hostile child.
     pub hostile: Context,
-    /// Why there is none.
+    /// The error, if its hop failed.
     pub refused: Option<String>,
     pending: Option<Reply<stock::echo>>,
     memory: BTreeMap<u32, u64>,
@@ -123,8 +120,8 @@ fn watch_log() {
 }
 
 impl Attack {
-    /// Brings up honest contexts, and the hostile one that is to do `how`; `program` is the built
-    /// `hostile`. A call to it is on its way at once.
+    /// Connects honest contexts and the hostile one with the attack `how`; `program` is the path of
+    /// `hostile`. A call to the hostile child is sent at once.
     ///
     /// # Panics
     /// Panics if an honest one does not come up.
@@ -132,7 +129,7 @@ impl Attack {
         Attack::with(None, program, how, place, heartbeat)
     }
 
-    /// The same where all agents have the functions of `offshoot-test-agent`.
+    /// Like [`Attack::begin`], with agents that have the functions of `offshoot-test-agent`.
     ///
     /// # Panics
     /// Panics if an honest one does not come up.
@@ -189,8 +186,7 @@ impl Attack {
         fs::read_to_string(self.scratch.path().join("status")).unwrap_or_default()
     }
 
-    /// Calls honest contexts until the hostile one has done what it wanted, or for that long where
-    /// it never ends.
+    /// Calls honest contexts until the attack is over.
     ///
     /// # Panics
     /// Panics if one does not answer in time, or the act does not end.
@@ -217,7 +213,7 @@ impl Attack {
         }
     }
 
-    /// Asserts what has become of the hostile child's link.
+    /// Asserts the fate of the hostile child's link.
     ///
     /// # Panics
     /// Panics if something else has.
@@ -232,7 +228,7 @@ impl Attack {
             }
             Outlook::Ends => {
                 assert_eq!(*refused, None, "{what}");
-                // The call that was on its way comes back, and so does a new one.
+                // The pending call fails, and so does a new one.
                 let error = pending.wait_timeout(ANSWER).map(|_| "a value").expect_err("nobody answers");
                 let error = error.to_string();
                 let gone = eventually(ANSWER, || {
@@ -247,7 +243,7 @@ impl Attack {
             }
             Outlook::Stays => {
                 assert_eq!(*refused, None, "{what}");
-                // Whatever it answers or does not answer: it is still in the tree.
+                // It may answer or not, but it is still in the tree.
                 let still = self.hostile.start(stock::ping {}).wait_timeout(Duration::from_millis(100));
                 if let Err(error) = still {
                     assert!(error.to_string().contains("no answer"), "{what}: {error}: {:#?}", self.said());
@@ -256,12 +252,12 @@ impl Attack {
         }
     }
 
-    /// The first that was logged.
+    /// Returns the first log records.
     pub fn said(&self) -> Vec<String> {
         tally(|tally| tally.first.clone())
     }
 
-    /// Asserts that memory and log have kept within their bounds and nobody spins.
+    /// Asserts that memory and log are within their bounds and no broker spins.
     ///
     /// # Panics
     /// Panics if one has not.
@@ -276,7 +272,7 @@ impl Attack {
         assert!(records <= allowed, "{what}: {records} records: {:#?}", self.said().first());
         assert!(longest <= RECORD_BYTES, "{what}: a record of {longest} bytes");
         for pid in self.memory.keys() {
-            // What came in last may still be at work.
+            // The last frames may still be processed.
             let idle = eventually(ANSWER, || {
                 let before = broker_time(*pid);
                 let _ = eventually(QUIET, || false);
@@ -286,8 +282,8 @@ impl Attack {
         }
     }
 
-    /// Asserts that the end comes in time, and ends what the hostile child has left behind outside
-    /// of the tree.
+    /// Asserts that the router is dropped in time, and kills the processes that the hostile child
+    /// has left outside of the tree.
     ///
     /// # Panics
     /// Panics if it does not.
@@ -307,8 +303,8 @@ impl Attack {
     }
 }
 
-/// The processor time that the broker of a process has used: its thread `offshoot`, which in an
-/// agent is the first.
+/// Returns the processor time of the broker of a process: its thread `offshoot`, the main thread of
+/// an agent.
 fn broker_time(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
     let broker = tasks

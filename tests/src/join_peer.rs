@@ -10,22 +10,21 @@ use nix::unistd::{Gid, Uid};
 use crate::process::die_with_parent;
 use crate::users::User;
 
-/// The variable that names the user it becomes before it does anything.
+/// The variable that names the user to become before anything else.
 const USER: &str = "OFFSHOOT_TEST_USER";
 
-/// One of them.
+/// A running `join-peer`.
 #[derive(Debug)]
 pub struct JoinPeer {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
-    /// What it said first.
+    /// Its first line.
     pub first: String,
 }
 
 impl JoinPeer {
-    /// Starts the program at `program` with these words, as `user` where there is one, and waits
-    /// for its first line.
+    /// Starts `program` with these arguments, as `user` if given, and waits for its first line.
     ///
     /// # Panics
     /// Panics if it cannot be started.
@@ -43,7 +42,7 @@ impl JoinPeer {
         peer
     }
 
-    /// One that has joined at `path`, and the number of its context.
+    /// Starts a peer that joins at `path`; returns it and the id of its context.
     ///
     /// # Panics
     /// Panics if it could not join.
@@ -56,7 +55,7 @@ impl JoinPeer {
         (peer, number)
     }
 
-    /// Its process.
+    /// Returns its process id.
     pub fn process(&self) -> u32 {
         self.child.id()
     }
@@ -67,7 +66,7 @@ impl JoinPeer {
         line.trim_end().to_owned()
     }
 
-    /// Tells it something without waiting for its answer.
+    /// Sends a command without waiting for the answer.
     ///
     /// # Panics
     /// Panics if it has ended.
@@ -76,10 +75,10 @@ impl JoinPeer {
         writeln!(stdin, "{order}").expect("it reads");
     }
 
-    /// Its answer to what it was told.
+    /// Waits for the answer to a command.
     ///
     /// # Errors
-    /// What went wrong, in its words.
+    /// Returns the error text of the peer.
     ///
     /// # Panics
     /// Panics if it has ended.
@@ -93,7 +92,7 @@ impl JoinPeer {
         }
     }
 
-    /// Tells it something, and waits for its answer.
+    /// Sends a command and waits for the answer.
     ///
     /// # Errors
     /// As [`JoinPeer::answer`].
@@ -106,22 +105,22 @@ impl JoinPeer {
 
 impl Drop for JoinPeer {
     fn drop(&mut self) {
-        // The end of its stdin is its own.
+        // It ends at the end of its stdin.
         self.stdin = None;
         if std::thread::panicking() {
-            // One that a failed test has left stopped would never see it.
+            // A peer that a failed test has left stopped would never see it.
             let _ = self.child.kill();
         }
         let _ = self.child.wait();
     }
 }
 
-/// In the program: the user it is to become.
+/// For the program itself: returns the user to become.
 pub fn wanted_user() -> Option<String> {
     std::env::var(USER).ok()
 }
 
-/// In the program: becomes this user, for good.
+/// For the program itself: becomes this user permanently.
 ///
 /// # Panics
 /// Panics if there is no such user, or it may not.

@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use crate::{process, users};
 
-/// How long something may take to go away after the test has ended.
+/// The longest that something may take to disappear after the test.
 pub const GRACE: Duration = Duration::from_secs(2);
 
 /// Directories that are searched for new files; mounts below them are not entered.
 const WATCHED: [&str; 9] =
     ["/tmp", "/dev/shm", "/dev/mqueue", "/dev/pts", "/dev", "/run", "/var/tmp", "/home", "/root"];
 
-/// sudo's own records of who has given a password: sudo's business, not a leak of the caller.
+/// sudo's timestamp records, which are not a leak of the caller.
 const SUDO_RECORDS: &str = "/run/sudo";
 
 /// The state before a test; checked when it is dropped, unless the test has failed already.
@@ -43,28 +43,28 @@ enum Thing {
 }
 
 impl Leaks {
-    /// Prepares the sandbox's users, which are no leak, and notes what there is now.
+    /// Prepares the users of the sandbox, which are no leak, and takes a snapshot.
     ///
     /// # Panics
-    /// Outside the sandbox.
+    /// Panics outside the sandbox.
     pub fn begin() -> Self {
         crate::require_sandbox();
         users::prepare();
         Self { before: snapshot(), checked: false }
     }
 
-    /// Says what there is more than at the beginning, after at most [`GRACE`].
+    /// Compares with the snapshot for at most [`GRACE`].
     ///
     /// # Errors
-    /// The list of leaks, a line each.
+    /// Returns the list of leaks, one per line.
     pub fn check(self) -> Result<(), String> {
         self.check_within(GRACE)
     }
 
-    /// As [`Leaks::check`], with another patience.
+    /// Like [`Leaks::check`], with another time limit.
     ///
     /// # Errors
-    /// The list of leaks, a line each.
+    /// Returns the list of leaks, one per line.
     pub fn check_within(mut self, grace: Duration) -> Result<(), String> {
         self.checked = true;
         self.compare(grace)

@@ -31,7 +31,7 @@ pub use leaks::Leaks;
 pub use run::{Finished, Run};
 pub use sshd::Sshd;
 
-/// Stops with one line when this process is not inside the sandbox of `cargo xtask test`.
+/// Asserts that this process runs inside the sandbox of `cargo xtask test`.
 ///
 /// # Panics
 /// Panics if `OFFSHOOT_SANDBOX` is not `1`.
@@ -43,7 +43,7 @@ pub fn require_sandbox() {
     );
 }
 
-/// Notes that a test could not run here and why; the closing report of `cargo xtask test` lists it.
+/// Records that a test was skipped and why, for the final report of `cargo xtask test`.
 ///
 /// # Panics
 /// Panics if the note cannot be written: a skip that nobody sees is a test that passes without

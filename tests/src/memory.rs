@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 
-/// What makes the bytes that are looked for others in the memory of who looks.
+/// The mask that keeps the plain bytes out of the memory of the searching process.
 const MASK: u8 = 0x5a;
 
-/// A secret that is looked for.
+/// A masked secret to search for.
 #[derive(Debug)]
 pub struct Masked(Vec<u8>);
 
@@ -17,15 +17,14 @@ impl<I: IntoIterator<Item = u8>> From<I> for Masked {
 }
 
 impl Masked {
-    /// The secret itself, whose memory never grew.
+    /// Returns the plain secret, in a buffer that was never reallocated.
     pub fn text(&self) -> String {
         let mut text = String::with_capacity(self.0.len());
         text.extend(self.0.iter().map(|byte| char::from(byte ^ MASK)));
         text
     }
 
-    /// How often it stands in the memory that a process can write to; 0 where there is no such
-    /// process.
+    /// Counts the copies in the writable memory of a process; 0 if there is no such process.
     ///
     /// # Panics
     /// Panics if the caller may not look into it.
@@ -42,7 +41,7 @@ impl Masked {
             let [mut at, to] = [from, to].map(|text| u64::from_str_radix(text, 16).expect("a number"));
             while at < to {
                 let length = (buffer.len() as u64).min(to - at) as usize;
-                // What cannot be read is no memory.
+                // Unreadable ranges are not memory.
                 let read = memory.read_at(&mut buffer[..length], at).unwrap_or(0);
                 let here = (0..read.saturating_sub(masked.len() - 1)).filter(|start| {
                     buffer[*start] ^ MASK == masked[0]
@@ -50,7 +49,7 @@ impl Masked {
                         && buffer[*start..].iter().zip(masked).all(|(byte, other)| byte ^ MASK == *other)
                 });
                 count += here.count();
-                // The last bytes of a piece are the first of the next: nothing is cut.
+                // Pieces overlap, so a copy across a border is found.
                 let next = read.saturating_sub(masked.len() - 1) as u64;
                 at += if read == length && at + (length as u64) < to { next } else { length as u64 };
             }

@@ -14,19 +14,19 @@ use crate::process::must_run;
 use crate::scratch::ScratchDir;
 use crate::shells::Tools;
 
-/// Everywhere an agent may be started from, besides what `TMPDIR` names; the home and the working
+/// The directories in which an agent may start, besides `TMPDIR`; the home and the working
 /// directory are `/home/plain` and `/mnt`.
 pub const PLACES: [&str; 7] = ["/dev", "/dev/shm", "/tmp", "/run", "/var/tmp", "/home/plain", "/mnt"];
 
-/// What a scene's `/dev` holds: name, major and minor number.
+/// The devices of a scene's `/dev`: name, major and minor number.
 const DEVICES: [(&str, &str, &str); 5] =
     [("null", "1", "3"), ("zero", "1", "5"), ("random", "1", "8"), ("urandom", "1", "9"), ("tty", "5", "0")];
 
-/// Where a scene has its own things: none of the places.
+/// The directory for a scene's own files; none of [`PLACES`].
 const BACKING: &str = "/var/lib/offshoot-scene";
 const TOOLS: &str = "/var/lib/offshoot-tools";
 
-/// A host that is being arranged.
+/// A host under construction.
 #[derive(Debug)]
 pub struct Scene {
     backing: ScratchDir,
@@ -38,7 +38,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A host with usual mounts, whose `PATH` is `tools`.
+    /// Creates a host with ordinary mounts, whose `PATH` is `tools`.
     ///
     /// # Panics
     /// Panics if its directories cannot be made.
@@ -52,7 +52,7 @@ impl Scene {
             fs::create_dir(&behind).expect("the directory is new");
             fs::set_permissions(&behind, fs::Permissions::from_mode(0o1777)).expect("it is ours");
         }
-        // The sandbox has its /dev in common with the machine; a scene does not.
+        // The sandbox shares its /dev with the machine; a scene does not.
         let dev = backing.path().join("dev");
         fs::create_dir(dev.join("shm")).expect("the directory is new");
         for (name, major, minor) in DEVICES {
@@ -64,13 +64,13 @@ impl Scene {
         Self { backing, tools, options: "", unaffected: &[], more: String::new(), environment }
     }
 
-    /// Mounts every place with these options: `noexec` or `ro`.
+    /// Mounts every directory with these options: `noexec` or `ro`.
     pub fn everywhere(mut self, options: &'static str) -> Self {
         self.options = options;
         self
     }
 
-    /// Leaves these places as they are.
+    /// Leaves these directories as they are.
     pub fn but(mut self, unaffected: &'static [&'static str]) -> Self {
         self.unaffected = unaffected;
         self
@@ -81,12 +81,12 @@ impl Scene {
         self.also(&format!("echo {value} >/proc/sys/vm/memfd_noexec"))
     }
 
-    /// Takes `/proc` away.
+    /// Unmounts `/proc`.
     pub fn without_proc(self) -> Self {
         self.also("busybox umount -l /proc")
     }
 
-    /// Does this, too, in a shell of the sandbox, when the mounts are made.
+    /// Also runs this shell text after the mounts.
     pub fn also(mut self, text: &str) -> Self {
         let _ = writeln!(self.more, "{text}");
         self
@@ -98,12 +98,12 @@ impl Scene {
         self
     }
 
-    /// Where what lies in one of [`PLACES`] is for those outside of the scene.
+    /// Returns the path, outside of the scene, of one of [`PLACES`].
     pub fn behind(&self, place: &str) -> PathBuf {
         self.backing.path().join(name_of(place))
     }
 
-    /// The words of its shell.
+    /// Returns the words of its shell.
     pub fn words(&self) -> Vec<String> {
         let unshare =
             ["unshare", "-m", "-p", "-f", "--kill-child", "--mount-proc", "--propagation", "private"];
@@ -116,8 +116,8 @@ impl Scene {
 
     fn arrangement(&self) -> String {
         let mut text = "set -e\n".to_owned();
-        // Out of the way first: both lie in a place that is about to be replaced. The usual
-        // mount(8) leaves its notes in /run.
+        // Moved first: both lie in a directory that is about to be replaced. busybox is used
+        // because mount(8) leaves files in /run.
         let _ = writeln!(text, "bind() {{ busybox mount -o bind $1 $2; }}");
         let _ =
             writeln!(text, "bind {} {BACKING}\nbind {} {TOOLS}", self.backing.path().display(), self.tools);
@@ -131,7 +131,7 @@ impl Scene {
         text
     }
 
-    /// The files that lie in its places now, but for its devices.
+    /// Returns the files in its directories, except for devices.
     ///
     /// # Panics
     /// Panics if a place cannot be listed.

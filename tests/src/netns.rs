@@ -22,7 +22,7 @@ pub struct NetNs {
 }
 
 impl NetNs {
-    /// A new, empty namespace with its loopback up.
+    /// Creates an empty namespace with its loopback up.
     ///
     /// # Panics
     /// Panics if the kernel refuses it.
@@ -37,7 +37,7 @@ impl NetNs {
         Self { handle }
     }
 
-    /// A path that names the namespace as long as this value lives, for `nsenter --net=`.
+    /// Returns a path of the namespace for `nsenter --net=`, valid as long as this value lives.
     pub fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.handle.as_raw_fd()))
     }

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// A descriptor that becomes readable when the process ends.
+/// Opens a descriptor that becomes readable when the process ends.
 ///
 /// # Errors
-/// `ESRCH` when there is no such process.
+/// Returns `ESRCH` if there is no such process.
 pub fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open takes two integers and touches no memory of ours.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
@@ -26,7 +26,7 @@ pub fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// Waits for `child` for at most `limit`; `None` when it is still running then.
+/// Waits for `child` for at most `limit`; `None` if it is still running.
 ///
 /// # Panics
 /// Panics if the child cannot be waited for.
@@ -51,7 +51,7 @@ pub fn poll_timeout(left: Duration) -> PollTimeout {
     PollTimeout::try_from(left.as_millis().saturating_add(1).min(60_000) as u64).unwrap_or(PollTimeout::MAX)
 }
 
-/// Makes the child die with the thread that started it, whatever happens to that one.
+/// Makes the child die with the thread that started it.
 pub fn die_with_parent(command: &mut Command) -> &mut Command {
     use std::os::unix::process::CommandExt as _;
     // SAFETY: the closure runs between fork and exec and makes one system call that allocates
@@ -67,28 +67,28 @@ pub fn die_with_parent(command: &mut Command) -> &mut Command {
 /// One process as `/proc/PID/stat` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// Its id in this pid namespace.
+    /// Process id in this pid namespace.
     pub pid: u32,
-    /// Its parent's id.
+    /// Process id of its parent.
     pub parent: u32,
-    /// The kernel's short name of it.
+    /// Short name in the kernel.
     pub name: String,
-    /// Whether it has ended and waits to be reaped.
+    /// True if it has ended and waits to be reaped.
     pub zombie: bool,
-    /// When it was started, in clock ticks since boot: tells a reused id apart.
+    /// Start time in clock ticks since boot; distinguishes a reused id.
     pub started: u64,
-    /// Its arguments, joined with spaces; empty for a zombie.
+    /// Arguments joined with spaces; empty for a zombie.
     pub arguments: String,
 }
 
-/// Every process of this pid namespace, zombies too.
+/// Returns every process of this pid namespace, zombies included.
 pub fn all() -> BTreeMap<u32, Seen> {
     let listing = fs::read_dir("/proc").expect("/proc is mounted in the sandbox");
     let pids = listing.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter_map(|pid| Some((pid, look_at(pid)?))).collect()
 }
 
-/// One process, when it exists.
+/// Returns one process if it exists.
 pub fn look_at(pid: u32) -> Option<Seen> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let name = &stat[stat.find('(')? + 1..stat.rfind(')')?];
@@ -105,7 +105,7 @@ pub fn look_at(pid: u32) -> Option<Seen> {
     })
 }
 
-/// All processes below `root`, children before grandchildren; `root` itself is not among them.
+/// Returns all descendants of `root`, children before grandchildren.
 pub fn descendants(root: u32) -> Vec<Seen> {
     let everyone = all();
     let mut found: Vec<Seen> = Vec::new();
@@ -119,11 +119,10 @@ pub fn descendants(root: u32) -> Vec<Seen> {
     found
 }
 
-/// Waits until `done` says yes, looking again every few milliseconds; `false` when `limit` has
-/// passed first.
+/// Polls `done` every few milliseconds until it returns true; returns false if `limit` has passed
+/// first.
 ///
-/// For states that the kernel offers no event for, such as the disappearance of somebody else's
-/// child.
+/// For states without a kernel event, such as the end of another process's child.
 pub fn eventually(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     loop {
@@ -137,7 +136,7 @@ pub fn eventually(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// Runs a program of the system that must succeed, and returns what it printed.
+/// Runs a system program that must succeed, and returns its output.
 ///
 /// # Panics
 /// Panics if it cannot be started or fails; the message holds what it wrote to stderr.
@@ -151,7 +150,7 @@ pub fn must_run(program: &str, arguments: &[&str], stdin: &[u8]) -> String {
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
     let mut pipe = child.stdin.take().expect("stdin is piped");
-    // A program that does not read its stdin may have closed it: its status tells.
+    // A program may close its stdin without reading it; its exit status decides.
     let _ = pipe.write_all(stdin);
     drop(pipe);
     let output = child.wait_with_output().expect("waiting for our own child");
@@ -160,7 +159,7 @@ pub fn must_run(program: &str, arguments: &[&str], stdin: &[u8]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Sends a signal; `false` when the process is gone.
+/// Sends a signal; returns false if the process is gone.
 pub fn signal(pid: u32, signal: nix::sys::signal::Signal) -> bool {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal).is_ok()
 }

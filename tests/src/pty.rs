@@ -63,8 +63,7 @@ impl Terminal {
         self.child.id()
     }
 
-    /// Reads until `text` has appeared behind what was matched before, and returns what stood in
-    /// front of it.
+    /// Reads until `text` appears after the last match, and returns the output before it.
     ///
     /// # Panics
     /// Panics if it does not appear.
@@ -100,7 +99,7 @@ impl Terminal {
         self.master.write_all(&[key]).expect("the terminal is open");
     }
 
-    /// The settings of the terminal.
+    /// Returns the settings of the terminal.
     ///
     /// # Panics
     /// Panics if the terminal is gone.
@@ -108,7 +107,7 @@ impl Terminal {
         tcgetattr(&self.master).expect("the terminal is open")
     }
 
-    /// Whether what is typed shows.
+    /// Returns true if the terminal echoes input.
     pub fn echoes(&self) -> bool {
         self.modes().local_flags.contains(LocalFlags::ECHO)
     }
@@ -121,7 +120,7 @@ impl Terminal {
         tcsetattr(&self.master, SetArg::TCSANOW, modes).expect("the terminal is open");
     }
 
-    /// Everything seen so far.
+    /// Returns the whole output so far.
     pub fn transcript(&self) -> String {
         String::from_utf8_lossy(&self.transcript).into_owned()
     }
@@ -142,7 +141,7 @@ impl Terminal {
         (code, self.transcript())
     }
 
-    /// `false` at the end of the terminal and at the deadline.
+    /// Reads more output; returns false at the end of the terminal and at the deadline.
     fn read_more(&mut self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut polled = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
@@ -150,7 +149,7 @@ impl Terminal {
             return false;
         }
         let mut buffer = [0; 4096];
-        // EIO means that nobody holds the other side any more.
+        // EIO means that the other side is closed.
         let Ok(length @ 1..) = self.master.read(&mut buffer) else { return false };
         self.transcript.extend_from_slice(&buffer[..length]);
         true

@@ -8,31 +8,31 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// One event.
+/// An event.
 #[derive(Clone, Debug)]
 pub struct Logged {
-    /// Its level, in capitals.
+    /// Level in capitals.
     pub level: String,
-    /// Its target.
+    /// Target.
     pub target: String,
-    /// Its fields by name; the text is `message`.
+    /// Fields by name; the text is `message`.
     pub fields: BTreeMap<String, String>,
     line: String,
 }
 
 impl Logged {
-    /// What a field says; nothing where it is missing.
+    /// Returns the value of a field; empty if it is missing.
     pub fn field(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", String::as_str)
     }
 }
 
-/// What was logged.
+/// The log of this process.
 #[derive(Clone, Debug, Default)]
 pub struct Records(Arc<Mutex<Vec<Logged>>>);
 
 impl Records {
-    /// Keeps what this process logs from now on. Once in a process.
+    /// Keeps the log of this process from now on. Call it once in a process.
     ///
     /// # Panics
     /// Panics if somebody else keeps it already.
@@ -47,23 +47,23 @@ impl Records {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was logged so far that has this text in it, a line each: level, then the fields.
+    /// Returns the events that contain this text, as lines of level and fields.
     pub fn with(&self, text: &str) -> Vec<String> {
         self.lock().iter().filter(|seen| seen.line.contains(text)).map(|seen| seen.line.clone()).collect()
     }
 
-    /// What a context has sent so far, in order.
+    /// Returns the records of a context so far, in order.
     pub fn of(&self, context: &str) -> Vec<Logged> {
         let remote = |seen: &&Logged| seen.target == "offshoot::remote" && seen.field("context") == context;
         self.lock().iter().filter(remote).cloned().collect()
     }
 
-    /// What was logged so far with a target.
+    /// Returns the events of a target so far.
     pub fn at(&self, target: &str) -> Vec<Logged> {
         self.lock().iter().filter(|seen| seen.target == target).cloned().collect()
     }
 
-    /// Forgets what was logged so far.
+    /// Discards the log so far.
     pub fn clear(&self) {
         self.lock().clear();
     }

@@ -17,13 +17,13 @@ use nix::poll::{PollFd, PollFlags, poll};
 
 use crate::process;
 
-/// Far more than anything here takes on a busy machine.
+/// The default time limit: far more than anything here takes on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// The finished command-line program that the suites drive.
+/// Returns the path of the finished command-line program.
 ///
 /// # Panics
-/// Outside the sandbox, where `OFFSHOOT_BIN` is not set.
+/// Panics outside the sandbox, where `OFFSHOOT_BIN` is not set.
 pub fn offshoot_binary() -> PathBuf {
     crate::require_sandbox();
     PathBuf::from(std::env::var_os("OFFSHOOT_BIN").expect("`cargo xtask test` sets OFFSHOOT_BIN"))
@@ -37,19 +37,19 @@ pub struct Run {
     limit: Duration,
 }
 
-/// What a program left.
+/// The outcome of a finished program.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// Its exit code, or 128 + the signal that ended it.
+    /// Exit code, or 128 + the signal that ended it.
     pub code: i32,
-    /// Everything it wrote to stdout.
+    /// Complete stdout.
     pub stdout: Vec<u8>,
-    /// Everything it wrote to stderr.
+    /// Complete stderr.
     pub stderr: Vec<u8>,
 }
 
 impl Run {
-    /// The finished `offshoot` with these arguments.
+    /// Prepares a run of the finished `offshoot` with these arguments.
     pub fn offshoot<I, S>(arguments: I) -> Self
     where
         I: IntoIterator<Item = S>,
@@ -60,12 +60,12 @@ impl Run {
         Self::command(command)
     }
 
-    /// Any program, looked up in `PATH`.
+    /// Prepares a run of any program, looked up in `PATH`.
     pub fn program(program: impl AsRef<OsStr>) -> Self {
         Self::command(Command::new(program))
     }
 
-    /// A command that is already put together.
+    /// Prepares a run of a command.
     pub fn command(command: Command) -> Self {
         Self { command, stdin: Vec::new(), limit: LIMIT }
     }
@@ -88,25 +88,26 @@ impl Run {
         self
     }
 
-    /// Changes the directory it starts in.
+    /// Sets the working directory.
     pub fn directory(mut self, directory: &Path) -> Self {
         self.command.current_dir(directory);
         self
     }
 
-    /// What it reads on stdin; nothing by default.
+    /// Sets its stdin, which is empty by default.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
         self
     }
 
-    /// Another bound than [`LIMIT`].
+    /// Sets another time limit than [`LIMIT`].
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Runs it in a session of its own, without a controlling terminal, and waits for its end.
+    /// Runs the program in a session of its own, without a controlling terminal, and waits for its
+    /// end.
     ///
     /// # Panics
     /// Panics if it cannot be started, or is not done (streams closed and process ended) within the
@@ -139,17 +140,17 @@ impl Run {
 }
 
 impl Finished {
-    /// Stdout as text.
+    /// Returns stdout as text.
     pub fn out(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// Stderr as text.
+    /// Returns stderr as text.
     pub fn err(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
-    /// Fails with both streams unless the exit code is `code`; returns itself for more.
+    /// Asserts the exit code, showing both streams if it differs.
     ///
     /// # Panics
     /// Panics if the code is another.
@@ -161,7 +162,7 @@ impl Finished {
     }
 }
 
-/// One stream being collected; the pipe is gone at its end.
+/// A stream being collected; the pipe is dropped at its end.
 #[derive(Debug)]
 struct Collected<P> {
     pipe: Option<P>,
@@ -227,7 +228,7 @@ impl Streams {
         match pipe.write(&self.unsent[self.sent..]) {
             Ok(length) => self.sent += length,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // The program does not want the rest.
+            // The program does not read the rest.
             Err(_) => self.sent = self.unsent.len(),
         }
         if self.sent == self.unsent.len() {

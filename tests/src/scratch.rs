@@ -12,7 +12,7 @@ pub struct ScratchDir {
 }
 
 impl ScratchDir {
-    /// Makes a directory whose name starts with `label`.
+    /// Creates a directory whose name starts with `label`.
     ///
     /// # Panics
     /// Panics if it cannot be made.
@@ -27,7 +27,7 @@ impl ScratchDir {
         Self { path }
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -45,7 +45,7 @@ impl ScratchDir {
 
 impl Drop for ScratchDir {
     fn drop(&mut self) {
-        // What is left of it is found by the leak check, which names the files.
+        // The leak check reports files that cannot be removed.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

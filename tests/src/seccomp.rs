@@ -6,14 +6,13 @@ fn line(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
     libc::sock_filter { code: u16::try_from(code).expect("codes are small"), jt, jf, k }
 }
 
-/// Has the kernel refuse these calls with `errno` to the thread that asks, and to all that it
-/// starts.
+/// Makes these system calls fail with `errno` in the calling thread and its children.
 ///
 /// # Errors
-/// As the kernel gives them.
+/// Returns the errors of the kernel.
 pub fn refuse(calls: &[libc::c_long], errno: i32) -> io::Result<()> {
     let number = |value: libc::c_long| u32::try_from(value).map_err(io::Error::other);
-    // The number of the call stands first in what a filter is shown.
+    // The system call number is the first field of `seccomp_data`.
     let mut lines = vec![line(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
     for (index, call) in calls.iter().enumerate() {
         let to_refusal = u8::try_from(calls.len() - index).map_err(io::Error::other)?;
@@ -32,11 +31,11 @@ pub fn refuse(calls: &[libc::c_long], errno: i32) -> io::Result<()> {
     if set { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Makes the kernel one of before Linux 5.1 for the thread that asks, and for all that it starts,
-/// as far as processes go: without pidfds, and without a call that closes many descriptors.
+/// Simulates a kernel before Linux 5.1 for the calling thread and its children: no pidfds and no
+/// `close_range`.
 ///
 /// # Errors
-/// As the kernel gives them.
+/// Returns the errors of the kernel.
 pub fn without_pidfds() -> io::Result<()> {
     let calls = [libc::SYS_pidfd_open, libc::SYS_pidfd_send_signal, libc::SYS_close_range];
     refuse(&calls, libc::ENOSYS)

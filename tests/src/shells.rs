@@ -7,19 +7,19 @@ use std::path::Path;
 use crate::process::must_run;
 use crate::scratch::ScratchDir;
 
-/// What `sh` is.
+/// An implementation of `sh`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sh {
-    /// Debian's own.
+    /// The default of Debian.
     Dash,
-    /// As on Fedora, Arch and older systems.
+    /// The default of Fedora, Arch and older systems.
     Bash,
-    /// As on Alpine and embedded systems.
+    /// The default of Alpine and embedded systems.
     BusyboxAsh,
 }
 
 impl Sh {
-    /// All of them.
+    /// All implementations.
     pub const ALL: [Self; 3] = [Self::Dash, Self::Bash, Self::BusyboxAsh];
 
     fn program(self) -> &'static str {
@@ -41,8 +41,8 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Every program of `/usr/bin`, `/usr/sbin` but those in `without`; a name stands for its
-    /// versions too (`perl` for `perl5.36.0`).
+    /// Links every program of `/usr/bin` and `/usr/sbin` except those in `without`; a name includes
+    /// its versions (`perl` includes `perl5.36.0`).
     ///
     /// # Panics
     /// Panics if the directory cannot be filled.
@@ -60,7 +60,7 @@ impl Tools {
         tools.link("sh", sh.program())
     }
 
-    /// The applets of busybox alone, but those in `without`.
+    /// Links only the applets of busybox, except those in `without`.
     ///
     /// # Panics
     /// Panics if busybox is missing.
@@ -74,7 +74,7 @@ impl Tools {
         tools.link("sh", sh.program())
     }
 
-    /// An empty directory with `sh` and these programs of the system.
+    /// Links only `sh` and these programs of the system.
     ///
     /// # Panics
     /// Panics if one of them is missing.
@@ -99,7 +99,7 @@ impl Tools {
         self
     }
 
-    /// The value for `PATH`.
+    /// Returns the value for `PATH`.
     pub fn path(&self) -> &str {
         self.directory.path().to_str().expect("our own path is ASCII")
     }

@@ -19,7 +19,7 @@ use crate::process::{self, must_run};
 use crate::scratch::{ScratchDir, write_file};
 use crate::users;
 
-/// How a server is to be started; see [`Sshd::named`].
+/// Configuration of a server; see [`Sshd::named`].
 #[derive(Debug)]
 pub struct SshdBuilder<'a> {
     alias: String,
@@ -30,7 +30,7 @@ pub struct SshdBuilder<'a> {
 }
 
 impl<'a> SshdBuilder<'a> {
-    /// Adds a line to `sshd_config`, in front of the defaults, so that it wins over them.
+    /// Adds a line to `sshd_config` before the defaults, so that it takes precedence.
     pub fn line(mut self, line: impl Into<String>) -> Self {
         self.lines.push(line.into());
         self
@@ -42,7 +42,7 @@ impl<'a> SshdBuilder<'a> {
         self
     }
 
-    /// Lets nobody in by key.
+    /// Disables login by key.
     pub fn password_only(self) -> Self {
         self.line("PubkeyAuthentication no").line("AuthenticationMethods password")
     }
@@ -74,7 +74,7 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// A server with the default configuration.
+    /// Starts a server with the default configuration.
     ///
     /// # Panics
     /// Panics if it does not start.
@@ -82,7 +82,7 @@ impl Sshd {
         Self::named(alias).start()
     }
 
-    /// A server still to be configured.
+    /// Begins the configuration of a server.
     pub fn named<'a>(alias: &str) -> SshdBuilder<'a> {
         let (lines, client_lines) = (Vec::new(), Vec::new());
         SshdBuilder {
@@ -132,37 +132,37 @@ impl Sshd {
         Self { alias: builder.alias, address, child, scratch, system_alias }
     }
 
-    /// The name under which clients find it.
+    /// Returns its alias for clients.
     pub fn alias(&self) -> &str {
         &self.alias
     }
 
-    /// Where it listens.
+    /// Returns its address.
     pub fn address(&self) -> SocketAddrV4 {
         self.address
     }
 
-    /// An `ssh_config(5)` file that knows this server alone, with the key that opens every account.
+    /// Returns an `ssh_config(5)` file with only this server and the key that opens every account.
     pub fn config(&self) -> PathBuf {
         self.scratch.path().join("ssh_config")
     }
 
-    /// The known-hosts file that the configuration names.
+    /// Returns the known-hosts file named in the configuration.
     pub fn known_hosts(&self) -> PathBuf {
         self.scratch.path().join("known_hosts")
     }
 
-    /// What the server has logged so far.
+    /// Returns the log of the server so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default()
     }
 
-    /// The server's process.
+    /// Returns the process id of the server.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// A plain `ssh` to it as `user`, ready for the remote command: batch mode, no terminal.
+    /// Prepares a plain `ssh` as `user`, without the remote command: batch mode, no terminal.
     pub fn ssh(&self, user: &str) -> Command {
         let mut command = Command::new("ssh");
         command.arg("-F").arg(self.config()).args(["-T", "-o", "BatchMode=yes", "-l", user, &self.alias]);
@@ -180,7 +180,7 @@ impl Sshd {
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        // The list first: once the server is gone, its sessions are init's children.
+        // Listed first, because the sessions of a dead server become children of init.
         let sessions = process::descendants(self.pid());
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -194,7 +194,7 @@ impl Drop for Sshd {
     }
 }
 
-/// An `ssh_config(5)` file in `scratch` that knows several servers.
+/// Writes an `ssh_config(5)` file with several servers into `scratch`.
 pub fn config_for(scratch: &ScratchDir, servers: &[&Sshd]) -> PathBuf {
     let texts =
         servers.iter().map(|server| fs::read_to_string(server.config()).expect("written at the start"));
@@ -202,7 +202,7 @@ pub fn config_for(scratch: &ScratchDir, servers: &[&Sshd]) -> PathBuf {
 }
 
 fn server_config(lines: &[String], key: &Path, address: SocketAddrV4) -> String {
-    // A line given twice counts the first time, so the caller's lines stand in front.
+    // The first of repeated lines applies, so the caller's lines come first.
     let mut text: String =
         lines.iter().filter(|line| !is_block(line)).map(|line| format!("{line}\n")).collect();
     text.push_str(&format!(
@@ -216,11 +216,11 @@ fn server_config(lines: &[String], key: &Path, address: SocketAddrV4) -> String 
         "PermitRootLogin yes\nPasswordAuthentication yes\nKbdInteractiveAuthentication no\nStrictModes no\n\
          UsePAM no\nUseDNS no\nMaxSessions 200\nPrintMotd no\nLogLevel VERBOSE\n",
     );
-    // Of this one the last counts.
+    // For this option the last line applies.
     if !lines.iter().any(|line| line.starts_with("MaxStartups ")) {
         text.push_str("MaxStartups 200\n");
     }
-    // A Match block runs to the end of the file.
+    // A Match block extends to the end of the file.
     text.extend(lines.iter().filter(|line| is_block(line)).map(|line| format!("{line}\n")));
     text
 }

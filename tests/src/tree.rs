@@ -12,7 +12,7 @@ use crate::scratch::ScratchDir;
 use crate::sshd::Sshd;
 use crate::users::User;
 
-/// A tree with the agents that `cargo xtask test` has built.
+/// Starts a tree with the stock agents that `cargo xtask test` has built.
 ///
 /// # Panics
 /// Panics if the system gives no descriptors or threads.
@@ -20,7 +20,7 @@ pub fn router() -> Router {
     Router::new().expect("the system has descriptors and threads")
 }
 
-/// A folder whose agents have the functions of `offshoot-test-agent`.
+/// Returns a directory with agents that have the functions of `offshoot-test-agent`.
 ///
 /// # Panics
 /// Panics if they were not built.
@@ -37,7 +37,7 @@ pub fn own_agents() -> ScratchDir {
 
 /// A tree whose agents have the functions of `offshoot-test-agent`.
 pub struct Tree {
-    /// Its root.
+    /// The root.
     pub router: Router,
     _agents: ScratchDir,
 }
@@ -49,7 +49,7 @@ impl Default for Tree {
 }
 
 impl Tree {
-    /// A tree without contexts.
+    /// Starts a tree without children.
     ///
     /// # Panics
     /// Panics if the agents were not built or the system gives no threads.
@@ -59,7 +59,7 @@ impl Tree {
         Tree { router, _agents: agents }
     }
 
-    /// One more local context.
+    /// Connects another local context.
     ///
     /// # Panics
     /// Panics if it does not come up.
@@ -68,13 +68,13 @@ impl Tree {
     }
 }
 
-/// A hop from `place`, which runs as root, to a server as one of its users.
+/// Returns a hop from `place`, which runs as root, to a server as one of its users.
 pub fn hop(place: &Context, server: &Sshd, user: User) -> Hop<Ssh> {
     let config = server.config().to_str().expect("our own path").to_owned();
     place.ssh(server.alias()).config(config).user(user.name)
 }
 
-/// Where a context runs, and as whom.
+/// Calls a context for its facts.
 ///
 /// # Panics
 /// Panics if it does not answer.
@@ -83,7 +83,7 @@ pub fn facts(context: &Context) -> Facts {
     context.call(stock::facts {}).unwrap_or_else(|error| panic!("{context} does not answer: {error}"))
 }
 
-/// The particulars of a hop that had to fail.
+/// Returns the error of a hop that must fail.
 ///
 /// # Panics
 /// Panics if it did not, or for another reason than the hop.
@@ -98,19 +98,19 @@ pub fn refused(outcome: offshoot::Result<Context>) -> ConnectError {
     }
 }
 
-/// All living processes below this one.
+/// Returns all living descendants of this process.
 pub fn below() -> Vec<Seen> {
     let mut found = process::descendants(std::process::id());
     found.retain(|seen| !seen.zombie);
     found
 }
 
-/// Whether a process has ended, be it collected or not.
+/// Returns true if a process has ended, reaped or not.
 pub fn ended(pid: u32) -> bool {
     process::look_at(pid).is_none_or(|seen| seen.zombie)
 }
 
-/// Resident memory of a process in bytes.
+/// Returns the resident memory of a process in bytes.
 ///
 /// # Panics
 /// Panics if there is no such process.

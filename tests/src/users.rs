@@ -17,7 +17,7 @@ use crate::scratch::write_file;
 /// The password of every user who has one.
 pub const PASSWORD: &str = "correct horse";
 
-/// Where the fixtures of this sandbox live; not among the directories that the leak check watches.
+/// The directory of the fixtures; not watched by the leak check.
 const HOME_OF_FIXTURES: &str = "/var/lib/offshoot-fixtures";
 
 /// One user of the sandbox.
@@ -29,7 +29,7 @@ pub struct User {
     pub shell: &'static str,
     /// Lines for `/etc/sudoers.d`, empty for somebody unknown to sudoers.
     pub sudoers: &'static str,
-    /// A start-up file: its name below the home directory, and its text.
+    /// A start-up file: name below the home directory, and text.
     pub startup: Option<(&'static str, &'static str)>,
 }
 
@@ -39,22 +39,22 @@ const fn user(name: &'static str, shell: &'static str) -> User {
 
 /// Not in sudoers.
 pub const PLAIN: User = user("plain", "/bin/bash");
-/// May do everything without a password.
+/// Passwordless sudo.
 pub const NOPASS: User =
     User { sudoers: "nopass ALL=(ALL:ALL) NOPASSWD: ALL", ..user("nopass", "/bin/bash") };
-/// The same, but what is started so may start nothing else.
+/// Passwordless sudo with `NOEXEC`: the program started may execute nothing else.
 pub const NOEXEC: User =
     User { sudoers: "noexec ALL=(ALL:ALL) NOPASSWD: NOEXEC: ALL", ..user("noexec", "/bin/bash") };
-/// The same as [`NOPASS`]: the user of whom README and guide speak.
+/// Passwordless sudo, like [`NOPASS`]: the user in README and guide.
 pub const DEPLOY: User =
     User { sudoers: "deploy ALL=(ALL:ALL) NOPASSWD: ALL", ..user("deploy", "/bin/bash") };
-/// May do everything with [`PASSWORD`], asked for each time.
+/// sudo with [`PASSWORD`], prompted for each time.
 pub const PW: User =
     User { sudoers: "Defaults:pw timestamp_timeout=0\npw ALL=(ALL:ALL) ALL", ..user("pw", "/bin/bash") };
-/// May do everything without a password, but only from a terminal.
+/// Passwordless sudo with `requiretty`.
 pub const TTY: User =
     User { sudoers: "Defaults:tty requiretty\ntty ALL=(ALL:ALL) NOPASSWD: ALL", ..user("tty", "/bin/bash") };
-/// Only from a terminal, and with [`PASSWORD`].
+/// sudo with [`PASSWORD`] and `requiretty`.
 pub const TTYPW: User = User {
     sudoers: "Defaults:ttypw requiretty, timestamp_timeout=0\nttypw ALL=(ALL:ALL) ALL",
     ..user("ttypw", "/bin/bash")
@@ -70,7 +70,7 @@ pub const NOISY: User = User {
 /// Start-up file reads a line of stdin.
 pub const SWALLOW: User =
     User { startup: Some((".bashrc", "read -r swallowed\n")), ..user("swallow", "/bin/bash") };
-/// May not log in: the shell says so and exits with 1.
+/// No login: the shell prints a message and exits with 1.
 pub const NOLOGIN: User = user("nologin", "/usr/sbin/nologin");
 
 /// One user per login shell, named after it.
@@ -86,24 +86,24 @@ pub const SHELLS: [User; 9] = [
     user("rc", "/usr/bin/rc"),
 ];
 
-/// Everybody but root.
+/// Returns all users but root.
 pub fn everybody() -> Vec<User> {
     let mut all = vec![PLAIN, NOPASS, NOEXEC, DEPLOY, PW, TTY, TTYPW, NOISY, SWALLOW, NOLOGIN];
     all.extend(SHELLS);
     all
 }
 
-/// The private key that opens every account, root's too; readable by root only.
+/// Returns the private key that opens every account, root included; readable only by root.
 pub fn client_key() -> PathBuf {
     Path::new(HOME_OF_FIXTURES).join("client_key")
 }
 
-/// The one `authorized_keys` file of all accounts.
+/// Returns the `authorized_keys` file of all accounts.
 pub fn authorized_keys() -> PathBuf {
     Path::new(HOME_OF_FIXTURES).join("authorized_keys")
 }
 
-/// Makes users, passwords, keys and sudo rules, unless this sandbox has them already.
+/// Creates users, passwords, keys and sudo rules, unless this sandbox has them already.
 ///
 /// # Panics
 /// Panics if a tool of the system fails.
@@ -143,8 +143,8 @@ fn prepare_accounts() {
         let _ = writeln!(sudoers, "{}", user.sudoers);
         let home = Path::new("/home").join(user.name);
         let about = fs::metadata(&home).expect("useradd has just made the home");
-        // The skeleton's start-up files are left out: what a shell reads is what the user's row
-        // says.
+        // Without the start-up files of /etc/skel: a shell reads only those of the user's
+        // definition.
         for skeleton in [".bashrc", ".profile", ".bash_logout"] {
             let _ = fs::remove_file(home.join(skeleton));
         }
@@ -159,14 +159,14 @@ fn prepare_accounts() {
                 .expect("root may give files away");
         }
         if user.name == "fish" {
-            // fish leaves its universal variables at the first start; that is no leak of ours.
+            // fish stores its universal variables at the first start, which is no leak.
             must_run("setpriv", &fish_once(&about.uid().to_string(), &about.gid().to_string()), b"");
         }
     }
     must_run("chpasswd", &[], passwords.as_bytes());
     let rules = "/etc/sudoers.d/offshoot-fixtures";
     write_file(Path::new(rules), sudoers, 0o440);
-    // Ours alone: what else the machine's sudoers hold is its owner's business.
+    // Only our rules, without those of the machine.
     must_run("visudo", &["--check", "--quiet", "--file", rules], b"");
 }
 

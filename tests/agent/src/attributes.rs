@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use offshoot::{CallError, Context, ContextId, Error, Secret, Select, Sender, remote};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Adds a line to a file.
+/// Appends a line to a file.
 pub fn note(path: &Path, line: &str) {
     use std::io::Write as _;
     let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
@@ -18,7 +18,7 @@ pub fn note(path: &Path, line: &str) {
     written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
-/// Waits until there is such a file; an error where its call does not matter any more.
+/// Waits for a file. Returns an error if the call is cancelled or late.
 pub fn await_file(cx: &Context, path: &Path) -> Result<(), Error> {
     while !path.exists() {
         cx.check()?;
@@ -27,27 +27,27 @@ pub fn await_file(cx: &Context, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Its policy says: ancestors.
+/// Policy `ancestors`.
 #[remote(policy = ancestors)]
 pub fn for_ancestors() {}
 
-/// Its policy says: the parent.
+/// Policy `parent`.
 #[remote(policy = parent)]
 pub fn for_parent() {}
 
-/// Its policy says: descendants.
+/// Policy `descendants`.
 #[remote(policy = descendants)]
 pub fn for_descendants() {}
 
-/// Its policy says: children.
+/// Policy `children`.
 #[remote(policy = children)]
 pub fn for_children() {}
 
-/// Its policy says: anyone.
+/// Policy `anyone`.
 #[remote(policy = anyone)]
 pub fn for_anyone() {}
 
-/// The policies by which `other` answers this program.
+/// Returns the policies under which `other` answers this process.
 pub fn admitted(other: &Context) -> Vec<String> {
     let outcomes = [
         ("ancestors", refused(other.call(for_ancestors {}))),
@@ -59,7 +59,7 @@ pub fn admitted(other: &Context) -> Vec<String> {
     outcomes.into_iter().filter(|(_, refused)| !refused).map(|(name, _)| name.to_owned()).collect()
 }
 
-/// Whether a call was refused; anything else that is wrong is a panic.
+/// Returns true if a call was refused; panics on any other error.
 fn refused<E: fmt::Debug>(outcome: Result<(), CallError<E>>) -> bool {
     match outcome {
         Ok(()) => false,
@@ -71,13 +71,13 @@ fn refused<E: fmt::Debug>(outcome: Result<(), CallError<E>>) -> bool {
     }
 }
 
-/// The policies by which `other` answers the context where this runs.
+/// Returns the policies under which `other` answers the context of this call.
 #[remote]
 pub fn admitted_by(cx: &Context, other: ContextId) -> Vec<String> {
     admitted(&cx.by_id(other))
 }
 
-/// One at a time: says in `log` that it begins and ends, and waits in between for `DIR/NUMBER`.
+/// Serial: writes its begin and end to `log`, and waits for `DIR/NUMBER` in between.
 #[remote(serial)]
 pub fn in_turn(cx: &Context, dir: PathBuf, number: u32) -> Result<u32, Error> {
     note(&dir.join("log"), &format!("begin {number}"));
@@ -86,8 +86,7 @@ pub fn in_turn(cx: &Context, dir: PathBuf, number: u32) -> Result<u32, Error> {
     outcome.map(|()| number)
 }
 
-/// Once for all who ask with the same arguments: says in `log` that it runs, and waits for `gate`.
-/// Gives how often it has run with this key.
+/// Shared: writes to `log`, waits for `gate`, and returns the number of runs with this key.
 #[remote(shared)]
 pub fn once(cx: &Context, dir: PathBuf, key: u32) -> Result<usize, Error> {
     let log = dir.join(format!("log-{key}"));
@@ -100,7 +99,7 @@ pub fn once(cx: &Context, dir: PathBuf, key: u32) -> Result<usize, Error> {
     Ok(std::fs::read_to_string(log).unwrap_or_default().lines().count())
 }
 
-/// Answered before it runs: waits for `gate`, then says that it has run.
+/// Without a reply: waits for `gate`, then writes to `ran`.
 #[remote(no_reply)]
 pub fn afterwards(cx: &Context, dir: PathBuf) -> Result<(), Error> {
     await_file(cx, &dir.join("gate"))?;
@@ -108,14 +107,13 @@ pub fn afterwards(cx: &Context, dir: PathBuf) -> Result<(), Error> {
     Ok(())
 }
 
-/// Answered before it fails.
+/// Without a reply: fails.
 #[remote(no_reply)]
 pub fn fail_afterwards(text: String) -> Result<(), String> {
     Err(text)
 }
 
-/// Runs at once on the thread that serves the context, where a chain starts the next as soon as it
-/// has ended.
+/// Quick: runs on the broker, where a chain starts the next call at once.
 #[remote(quick)]
 pub fn add(one: u64, other: u64) -> Result<u64, String> {
     one.checked_add(other).ok_or_else(|| "too large".into())
@@ -150,13 +148,13 @@ pub fn flat_box(path: PathBuf) -> Result<String, Box<dyn std::error::Error>> {
     Ok(text.trim().parse::<u64>().map(|number| number.to_string())?)
 }
 
-/// A boxed error that other threads may have.
+/// A boxed error that is `Send`.
 #[remote(flatten)]
 pub async fn flat_sent(text: String) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
     Ok(text.parse()?)
 }
 
-/// The texts of an error and its sources.
+/// Returns the texts of an error and its sources.
 pub fn texts(error: &dyn std::error::Error) -> Vec<String> {
     let mut texts = vec![error.to_string()];
     let mut source = error.source();
@@ -167,14 +165,14 @@ pub fn texts(error: &dyn std::error::Error) -> Vec<String> {
     texts
 }
 
-/// The texts of an error as a function gives it here.
+/// Returns the texts of the error of [`flat`] when called locally.
 pub fn texts_here() -> Vec<String> {
     let outer = Outer(io::Error::other("the inner one"));
     assert!(outer.source().is_some());
     texts(&outer)
 }
 
-/// Awaits what another context gives.
+/// Awaits calls to another context.
 #[remote]
 pub async fn relay(cx: &Context, other: Context, numbers: Vec<u64>) -> Result<u64, Error> {
     let mut sum = 0;
@@ -197,7 +195,7 @@ fn futures_next<S: futures_core::Stream + Unpin>(
     std::pin::Pin::new(stream).poll_next(cx)
 }
 
-/// A value that does not serialise after all, and says why.
+/// A value whose serialisation fails with a text.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Stubborn;
 
@@ -213,38 +211,38 @@ impl<'de> Deserialize<'de> for Stubborn {
     }
 }
 
-/// Gives what does not serialise.
+/// Returns a value that does not serialise.
 #[remote]
 pub fn give_stubborn() -> Stubborn {
     Stubborn
 }
 
-/// Takes what does not serialise.
+/// Takes a value that does not serialise.
 #[remote]
 pub fn take_stubborn(value: Stubborn) {
     let _ = value;
 }
 
-/// Fails with what does not serialise.
+/// Fails with a value that does not serialise.
 #[remote]
 pub fn fail_stubborn() -> Result<(), Stubborn> {
     Err(Stubborn)
 }
 
-/// What a secret looks like where it arrives: by Debug and Display, and how long it is.
+/// Returns the Debug and Display texts of a received secret, and its length.
 #[remote]
 pub fn look_at_secret(secret: Secret) -> (String, String, usize) {
     (format!("{secret:?}"), secret.to_string(), secret.expose().len())
 }
 
-/// A secret back, and how often its text is in this process's memory before it is.
+/// Returns the reversed text as a secret.
 #[remote]
 pub fn give_secret(text: Vec<u8>) -> Secret {
     Secret::new(text.iter().rev().map(|byte| char::from(*byte)).collect::<String>())
 }
 
-/// The context that came as an argument, what it is called here, whether it is the one of its
-/// number, and what it answers.
+/// Returns the context passed as argument, its name, whether it equals the context of its id, and
+/// its reply.
 #[remote]
 pub fn hand_back(cx: &Context, other: Context) -> Result<(Context, String, bool, u64), Error> {
     let same = cx.by_id(other.id()) == other;
@@ -252,22 +250,22 @@ pub fn hand_back(cx: &Context, other: Context) -> Result<(Context, String, bool,
     Ok((other.clone(), other.to_string(), same, sum))
 }
 
-/// A child of where it runs, which lives on.
+/// Connects and returns a child.
 #[remote]
 pub fn bear(cx: &Context) -> Result<Context, Error> {
     cx.local().connect()
 }
 
-/// What came in an error: a context.
+/// Fails with a context as its error.
 #[remote]
 pub fn fail_with_context(cx: &Context) -> Result<(), Context> {
     Err(cx.clone())
 }
 
-/// A sender that is kept for who asks.
+/// A kept sender.
 static KEPT: Mutex<Option<Sender<u64>>> = Mutex::new(None);
 
-/// What a quick function should not give, by a name that does not show it.
+/// A sender in a type whose name hides it from the check of the attribute.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Kept(Option<Sender<u64>>);
 
@@ -277,58 +275,58 @@ pub fn keep(to: Sender<u64>) {
     *KEPT.lock().expect("nobody panics") = Some(to);
 }
 
-/// Gives the sender that is kept, and keeps it no longer.
+/// Returns the kept sender.
 #[remote(quick)]
 pub fn give_kept() -> Kept {
     Kept(KEPT.lock().expect("nobody panics").take())
 }
 
-/// A thing to be done, whose type was made for JSON.
+/// A type designed for JSON, with conditionally skipped fields.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Task {
-    /// Left out of JSON where there is none.
+    /// Skipped if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<u8>,
-    /// Never written.
+    /// Always skipped.
     #[serde(skip)]
     pub seen: bool,
-    /// Which port.
+    /// A port.
     pub port: u16,
-    /// How urgent.
+    /// A priority.
     #[serde(rename = "prio", default)]
     pub priority: Option<u8>,
 }
 
-/// Gives a task back, or one without retries.
+/// Returns a task, by default one without retries.
 #[remote]
 pub fn return_task(task: Option<Task>) -> Task {
     task.unwrap_or(Task { retries: None, seen: false, port: 0, priority: Some(0) })
 }
 
-/// Nothing in its bytes says which it is.
+/// An untagged enum.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Loose {
-    /// One.
+    /// First variant.
     Number(u32),
-    /// The other.
+    /// Second variant.
     Text(String),
 }
 
-/// A type with one of those in it.
+/// A type that contains an untagged enum.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rules {
-    /// Which.
+    /// The untagged enum.
     pub first: Loose,
 }
 
-/// Takes what cannot be read.
+/// Takes a value that cannot be decoded.
 #[remote]
 pub fn take_loose(rules: Rules) {
     drop(rules);
 }
 
-/// Gives what cannot be read.
+/// Returns a value that cannot be decoded.
 #[remote]
 pub fn give_loose() -> Rules {
     Rules { first: Loose::Number(7) }

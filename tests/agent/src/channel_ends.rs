@@ -21,21 +21,21 @@ pub fn count_to(count: u64, to: Sender<u64>) -> Result<(), Error> {
     (0..count).try_for_each(|number| to.send(&number))
 }
 
-/// Sends one number and gives the sender back.
+/// Sends one number and returns the sender.
 #[remote]
 pub fn send_and_return(number: u64, to: Sender<u64>) -> Result<Sender<u64>, Error> {
     to.send(&number)?;
     Ok(to)
 }
 
-/// Takes a sender along and fails.
+/// Takes a sender and fails.
 #[remote]
 pub fn fail_with_sender(to: Sender<u64>) -> Result<(), String> {
     let _ = to;
     Err("as it was told".into())
 }
 
-/// Sends one number, then waits for `dir/gate` with the sender in hand.
+/// Sends one number, then waits for `dir/gate` while holding the sender.
 #[remote]
 pub fn hold(cx: &Context, dir: PathBuf, to: Sender<u64>) -> Result<(), Error> {
     to.send(&7)?;
@@ -43,7 +43,7 @@ pub fn hold(cx: &Context, dir: PathBuf, to: Sender<u64>) -> Result<(), Error> {
     await_file(cx, &dir.join("gate"))
 }
 
-/// Says by the sender that something is wrong, then sends a number.
+/// Reports a failure through the sender, then sends a number.
 #[remote]
 pub fn complain(to: Sender<u64>) -> Result<(), Error> {
     to.send(&1)?;
@@ -51,13 +51,13 @@ pub fn complain(to: Sender<u64>) -> Result<(), Error> {
     to.send(&2)
 }
 
-/// Says by the sender that something is wrong, in these words.
+/// Reports a failure with this text through the sender.
 #[remote]
 pub fn complain_in_words(to: Sender<u64>, why: String) -> Result<(), Error> {
     to.fail(&why)
 }
 
-/// Sends from so many clones of one sender, each on a thread of its own.
+/// Sends from that many clones of one sender, each on a thread of its own.
 #[remote]
 pub fn send_from_clones(clones: u64, each: u64, to: Sender<u64>) -> Result<(), Error> {
     std::thread::scope(|scope| {
@@ -71,29 +71,29 @@ pub fn send_from_clones(clones: u64, each: u64, to: Sender<u64>) -> Result<(), E
     })
 }
 
-/// Has another context do the sending.
+/// Passes the sender on to another context, which sends.
 #[remote]
 pub fn forward(cx: &Context, other: Context, count: u64, to: Sender<u64>) -> Result<(), Error> {
     let _ = cx;
     other.call(count_to { count, to }).map_err(flat)
 }
 
-/// Sends by each of many senders, and lets each go when it has.
+/// Sends once from each of many senders, and drops it.
 #[remote]
 pub fn send_by_each(senders: Vec<Sender<u64>>) -> Result<(), Error> {
     senders.into_iter().zip(0..).try_for_each(|(to, number)| to.send(&number))
 }
 
-/// A job: what is to be done, and where the outcome goes.
+/// A job: a number to double and a sender for the result.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Job {
-    /// What is to be doubled.
+    /// The number to double.
     pub number: u64,
-    /// Where the double goes.
+    /// The sender for the result.
     pub answer: Sender<u64>,
 }
 
-/// Works through jobs until there are no more.
+/// Processes jobs until the channel closes.
 #[remote]
 pub fn work(jobs: Receiver<Job>) -> Result<u64, Error> {
     let mut done = 0;
@@ -105,7 +105,7 @@ pub fn work(jobs: Receiver<Job>) -> Result<u64, Error> {
     Ok(done)
 }
 
-/// Keeps a receiver of jobs without receiving any, until there is a file.
+/// Holds a receiver without receiving until there is a file.
 #[remote]
 pub fn neglect(cx: &Context, dir: PathBuf, jobs: Receiver<u64>) -> Result<(), Error> {
     note(&dir.join("holds"), "");
@@ -114,7 +114,7 @@ pub fn neglect(cx: &Context, dir: PathBuf, jobs: Receiver<u64>) -> Result<(), Er
     outcome
 }
 
-/// A channel of where it runs: its receiver, into which a thread sends the numbers below `count`.
+/// Creates a channel and returns its receiver; a thread sends the numbers below `count`.
 #[remote]
 pub fn subscribe(cx: &Context, count: u64) -> Result<Receiver<u64>, Error> {
     let (to, from) = cx.channel()?;
@@ -122,8 +122,8 @@ pub fn subscribe(cx: &Context, count: u64) -> Result<Receiver<u64>, Error> {
     Ok(from)
 }
 
-/// A channel of where it runs: its sender; what it receives is added up, and the sum noted in a
-/// file when the last sender is gone.
+/// Creates a channel and returns its sender; a thread adds up the messages and writes the sum to a
+/// file when the channel closes.
 #[remote]
 pub fn collect(cx: &Context, sum: PathBuf) -> Result<Sender<u64>, Error> {
     let (to, from) = cx.channel::<u64>()?;
@@ -140,7 +140,7 @@ pub fn collect(cx: &Context, sum: PathBuf) -> Result<Sender<u64>, Error> {
     Ok(to)
 }
 
-/// Both ends of a channel that was made elsewhere meet here.
+/// Uses both ends of a channel that was created elsewhere.
 #[remote]
 pub fn meet(to: Sender<u64>, from: Receiver<u64>) -> Result<u64, Error> {
     let sending = std::thread::spawn(move || (0..1000).try_for_each(|number| to.send(&number)));
@@ -152,17 +152,17 @@ pub fn meet(to: Sender<u64>, from: Receiver<u64>) -> Result<u64, Error> {
     Ok(sum)
 }
 
-/// Sends blobs of so many bytes.
+/// Sends blobs of that many bytes.
 #[remote(policy = anyone)]
 pub fn send_blobs(count: usize, bytes: usize, to: Sender<Blob>) -> Result<(), Error> {
     (0..count).try_for_each(|number| to.send(&vec![number as u8; bytes].into()))
 }
 
-/// Sends a blob and says what came of it.
+/// Sends a blob and returns the outcome as a text.
 #[remote(policy = anyone)]
 pub fn try_to_send(bytes: usize, to: Sender<Blob>) -> Result<String, Error> {
     let outcome = to.send(&vec![0; bytes].into());
-    // What is too large is seen when it has arrived: the next is refused.
+    // An oversized message is detected by the receiver: the next send is refused.
     let outcome = outcome.and_then(|()| {
         while !to.is_closed() {
             to.send(&Blob::default())?;
@@ -173,7 +173,7 @@ pub fn try_to_send(bytes: usize, to: Sender<Blob>) -> Result<String, Error> {
     Ok(outcome.map_or_else(|error| error.to_string(), |()| "sent".into()))
 }
 
-/// Makes a channel and sends itself to another context as a stranger would.
+/// Creates a channel and lets another context send to it without authority.
 #[remote]
 pub fn send_to_other(cx: &Context, other: Context, bytes: usize) -> Result<Vec<String>, Error> {
     let (to, from) = cx.channel::<Blob>()?;
@@ -190,7 +190,7 @@ pub fn send_to_other(cx: &Context, other: Context, bytes: usize) -> Result<Vec<S
     Ok(seen)
 }
 
-/// What another context that is not below receives from here, over a channel of here.
+/// Creates a channel and lets a context that is no descendant send to it.
 #[remote]
 pub fn offer_to_other(cx: &Context, other: Context) -> Result<Vec<Result<u64, String>>, Error> {
     let (to, from) = cx.channel::<u64>()?;
@@ -200,7 +200,7 @@ pub fn offer_to_other(cx: &Context, other: Context) -> Result<Vec<Result<u64, St
     Ok(seen)
 }
 
-/// Every byte of a stream plus one.
+/// Copies a stream with every byte plus one.
 #[remote]
 pub fn increment_all(mut from: Reader, mut to: Writer) -> std::io::Result<u64> {
     let (mut buffer, mut total) = (vec![0; 64 << 10], 0);
@@ -216,13 +216,13 @@ pub fn increment_all(mut from: Reader, mut to: Writer) -> std::io::Result<u64> {
     }
 }
 
-/// Reads a stream to its end: how long it was, or why it broke off.
+/// Reads a stream to its end; returns its length or the reason it broke off.
 #[remote]
 pub fn length_of(mut from: Reader) -> Result<u64, String> {
     std::io::copy(&mut from, &mut std::io::sink()).map_err(|error| error.to_string())
 }
 
-/// Writes so many bytes and fails the stream, or ends it.
+/// Writes that many bytes, then fails or finishes the stream.
 #[remote]
 pub fn write_and(mut to: Writer, bytes: usize, fail: Option<String>) -> std::io::Result<()> {
     to.write_all(&vec![1; bytes])?;
@@ -235,8 +235,7 @@ pub fn write_and(mut to: Writer, bytes: usize, fail: Option<String>) -> std::io:
     }
 }
 
-/// Writes so many bytes and forgets to say that these are all: by its error, by its panic or by
-/// nothing.
+/// Writes that many bytes and drops the writer unfinished: by returning, failing or panicking.
 #[remote]
 pub fn write_and_forget(mut to: Writer, bytes: usize, how: u8) -> std::io::Result<()> {
     to.write_all(&vec![1; bytes])?;
@@ -255,7 +254,7 @@ pub fn send_and_panic(to: Sender<u32>) -> Result<(), Error> {
     panic!("half way")
 }
 
-/// Writes until nobody reads, and says in a file why it ended.
+/// Writes until nobody reads, and writes the error to a file.
 #[remote]
 pub fn write_for_ever(mut to: Writer, dir: PathBuf) -> std::io::Result<()> {
     note(&dir.join("holds"), "");
@@ -267,25 +266,25 @@ pub fn write_for_ever(mut to: Writer, dir: PathBuf) -> std::io::Result<()> {
     }
 }
 
-/// Whether an error of a receiver is that of a lost sender.
+/// Returns true if a received item is the loss of a sender.
 pub fn is_loss<T>(received: &Result<T, RecvError>) -> bool {
     matches!(received, Err(RecvError::Lost(_)))
 }
 
-/// Takes a sender along with much else.
+/// Takes a sender together with a large blob.
 #[remote]
 pub fn with_ballast(ballast: Blob, to: Sender<u64>) {
     let _ = (ballast, to);
 }
 
-/// As `collect`, with so much beside the sender that the result cannot leave.
+/// Like `collect`, with a result too large to be sent.
 #[remote]
 pub fn collect_with_ballast(cx: &Context, sum: PathBuf) -> Result<(Sender<u64>, Blob), Error> {
     Ok((collect(cx, sum)?, vec![0; 129 << 20].into()))
 }
 
-/// As `collect`, but gives the sender only when there is a file `gate`, whether its call was given
-/// up or not.
+/// Like `collect`, but returns the sender only when there is a file `gate`, even if the call is
+/// cancelled.
 #[remote]
 pub fn collect_late(cx: &Context, sum: PathBuf, gate: PathBuf) -> Result<Sender<u64>, Error> {
     let to = collect(cx, sum.clone())?;

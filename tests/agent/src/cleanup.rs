@@ -9,11 +9,11 @@ use offshoot::{CallError, Chain, Context, Error, Reply, Select, remote};
 use crate::attributes::note;
 use crate::hang;
 
-/// Everything a function can wait for, by name.
+/// The ways in which a function can wait, by name.
 pub const WAYS: [&str; 9] =
     ["checks", "sleeps", "program", "reads", "call", "kept", "receives", "selects", "connects"];
 
-/// A file that is removed in the end, which takes a while.
+/// A file whose destructor removes it after a while.
 struct Guard {
     file: PathBuf,
     takes: Duration,
@@ -28,16 +28,16 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Work that cannot be given up.
+        // Cleanup that cannot be cancelled.
         thread::sleep(self.takes);
         let _ = std::fs::remove_file(&self.file);
     }
 }
 
-/// State that a function holds for as long as it runs.
+/// State that a function holds while it runs.
 struct Held(#[allow(dead_code, reason = "it is for its end")] Guard);
 
-/// A context below that belongs to no call.
+/// A child context that belongs to no call.
 struct Below(Context);
 
 fn flat<E: std::fmt::Display>(outcome: Result<(), CallError<E>>) -> Result<(), Error> {
@@ -72,7 +72,7 @@ fn wait(cx: &Context, way: &str) -> Result<(), Error> {
             let select = Select::new([cx.local().connect()?.start(hang {})]);
             select.wait().map(drop).ok_or(Error::ShutDown)
         }
-        // A hop that does not come up.
+        // A hop that never connects.
         "connects" => cx
             .local()
             .shell_words(vec!["sleep".into(), "1000".into()])
@@ -92,38 +92,38 @@ fn guarded(cx: &Context, dir: &Path, name: &str, way: &str, ms: u64) -> Result<(
     outcome
 }
 
-/// Waits in that way, and has something to clean up after it, which takes so long.
+/// Waits in that way and cleans up afterwards, for that long.
 #[remote]
 pub fn hold(cx: &Context, dir: PathBuf, name: String, way: String, ms: u64) -> Result<(), Error> {
     guarded(cx, &dir, &name, &way, ms)
 }
 
-/// One at a time.
+/// The same as a serial function.
 #[remote(serial)]
 pub fn hold_in_turn(cx: &Context, dir: PathBuf, name: String, ms: u64) -> Result<(), Error> {
     guarded(cx, &dir, &name, "checks", ms)
 }
 
-/// One for all who ask.
+/// The same as a shared function.
 #[remote(shared)]
 pub fn hold_for_all(cx: &Context, dir: PathBuf, name: String, ms: u64) -> Result<(), Error> {
     guarded(cx, &dir, &name, "checks", ms)
 }
 
-/// Nobody waits for it.
+/// The same as a function without a reply.
 #[remote(no_reply)]
 pub fn hold_for_nobody(cx: &Context, dir: PathBuf, name: String, ms: u64) {
     let _ = guarded(cx, &dir, &name, "sleeps", ms);
 }
 
-/// Does not look whether it is given up.
+/// Ignores cancellation.
 #[remote]
 pub fn look_away(dir: PathBuf) {
     note(&dir.join("begun-away"), &std::process::id().to_string());
     hang();
 }
 
-/// Sleeps where it runs, and says how that ended.
+/// Sleeps, and writes the outcome to a file.
 #[remote]
 pub fn doze(cx: &Context, dir: PathBuf, ms: u64) -> Result<(), Error> {
     note(&dir.join("begun-doze"), "");
@@ -133,20 +133,20 @@ pub fn doze(cx: &Context, dir: PathBuf, ms: u64) -> Result<(), Error> {
     outcome
 }
 
-/// The calls that [`begin_all`] has made.
+/// The calls of [`begin_all`].
 #[must_use = "dropping it gives them up"]
 pub struct Begun {
     _calls: Vec<Reply<hold>>,
     _in_turn: Reply<hold_in_turn>,
     _for_all: [Reply<hold_for_all>; 2],
     _chain: Chain,
-    /// What each has to remove, and the state that all of them hold.
+    /// Files that their destructors must remove.
     pub files: Vec<PathBuf>,
     /// The process in which they run.
     pub process: u32,
 }
 
-/// Starts a function of each kind, waiting in each way, and waits until all of them have begun.
+/// Starts functions of every kind, waiting in every way, and waits until all of them run.
 ///
 /// # Errors
 /// Returns an error if one cannot be started.

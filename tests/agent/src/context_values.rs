@@ -13,46 +13,46 @@ fn honest<T>(say: &[u8]) -> Result<T> {
     Err(format!("an honest context does not say {say:?}"))
 }
 
-/// A sender, by what it is told to say.
+/// Returns a sender; a hostile child replies with the bytes `say`.
 #[remote]
 pub fn sender(say: Vec<u8>) -> Result<Sender<String>> {
     honest(&say)
 }
 
-/// A receiver.
+/// Returns a receiver.
 #[remote]
 pub fn receiver(say: Vec<u8>) -> Result<Receiver<String>> {
     honest(&say)
 }
 
-/// A writer.
+/// Returns a writer.
 #[remote]
 pub fn writer(say: Vec<u8>) -> Result<Writer> {
     honest(&say)
 }
 
-/// A reader.
+/// Returns a reader.
 #[remote]
 pub fn reader(say: Vec<u8>) -> Result<Reader> {
     honest(&say)
 }
 
-/// A context.
+/// Returns a context.
 #[remote]
 pub fn context(say: Vec<u8>) -> Result<Context> {
     honest(&say)
 }
 
-/// What a context gives for a job.
+/// A nested value with a context and a sender.
 pub type Offer = Option<(u8, Context, Sender<String>)>;
 
-/// Contexts and senders within other values.
+/// Returns contexts and senders nested in other values.
 #[remote]
 pub fn nested(say: Vec<u8>) -> Result<Vec<Offer>> {
     honest(&say)
 }
 
-/// An error that is a context.
+/// Fails with a context as its error.
 #[remote]
 pub fn error(say: Vec<u8>) -> Result<(), Context> {
     let _ = say;
@@ -66,40 +66,40 @@ pub fn send(say: Vec<u8>, to: Sender<Context>) -> Result<()> {
     honest(&say)
 }
 
-/// Asks a service of another context: what it answers, or why it does not.
+/// Sends a request to a service of another context; returns the reply.
 #[remote]
 pub fn ask(of: u32, service: u32, say: Vec<u8>) -> Result<Vec<u8>> {
     let _ = (of, service);
     honest(&say)
 }
 
-/// Says that it has a child.
+/// Announces a child.
 #[remote]
 pub fn announce(child: u32, parent: u32) -> Result<()> {
     honest(&[child as u8, parent as u8])
 }
 
-/// Is told of another context, and answers with one.
+/// Takes a context and returns one.
 #[remote]
 pub fn told(other: Context, say: Vec<u8>) -> Result<Context> {
     let _ = other;
     honest(&say)
 }
 
-/// Gives back what it was given.
+/// Returns its arguments.
 #[remote]
 pub fn give_back(contexts: Vec<Context>, to: Sender<String>) -> (Vec<Context>, Sender<String>) {
     (contexts, to)
 }
 
-/// Gives a sender of a channel of another context's.
+/// Returns a sender to a channel of another context.
 #[remote]
 pub fn bring(cx: &Context, other: Context, sum: PathBuf) -> Result<Sender<u64>, Error> {
     let _ = cx;
     other.call(crate::channel_ends::collect { sum }).map_err(flat)
 }
 
-/// What comes of asking another context for one: its name, or why there is none.
+/// Calls another context for a context; returns its name or the error.
 #[remote]
 pub fn fetch(cx: &Context, other: Context, tell: Option<Context>, say: Vec<u8>) -> Result<String> {
     let _ = cx;
@@ -110,25 +110,25 @@ pub fn fetch(cx: &Context, other: Context, tell: Option<Context>, say: Vec<u8>) 
     outcome.map(|context| context.name().to_owned()).map_err(|error| error.to_string())
 }
 
-/// Gives the first context that comes.
+/// Returns the first context received.
 #[remote]
 pub fn first(from: Receiver<Context>) -> Result<Context, Error> {
     Ok(from.recv()?)
 }
 
-/// Leaves a mark that it has run.
+/// Creates a file as proof that it ran.
 #[remote]
 pub fn mark(path: PathBuf) -> std::io::Result<()> {
     std::fs::write(path, "it has run")
 }
 
-/// For anyone: the name of the context that it is given.
+/// For anyone: returns the name of its argument.
 #[remote(policy = anyone)]
 pub fn take(context: Context) -> String {
     context.name().to_owned()
 }
 
-/// For anyone: sends by what it is given.
+/// For anyone: sends through its argument.
 #[remote(policy = anyone)]
 pub fn take_sender(to: Sender<String>) -> Result<(), Error> {
     to.send(&"taken".into())

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 #[remote]
 pub fn nothing() {}
 
-/// Ends the agent that it runs in: with this status, or by the signal of a negative number.
+/// Exits the agent with this status, or raises the signal of a negative number.
 #[remote]
 pub fn leave(how: i32) {
     if how < 0 {
@@ -34,10 +34,10 @@ pub fn leave(how: i32) {
     std::process::exit(how)
 }
 
-/// Some text of each key.
+/// A nested value.
 pub type Table = BTreeMap<String, (bool, Option<char>)>;
 
-/// Several arguments, and a result that cannot fail: everything turned round.
+/// Several arguments and a result that cannot fail: everything reversed.
 #[remote]
 pub fn turn(
     count: u32,
@@ -49,27 +49,27 @@ pub fn turn(
     (table.collect(), parts.into_iter().rev().collect(), name.chars().rev().collect(), !count)
 }
 
-/// A result by the standard library's alias.
+/// A result type by an alias of the standard library.
 #[remote]
 pub fn size_of(path: PathBuf) -> io::Result<u64> {
     Ok(std::fs::metadata(path)?.len())
 }
 
-/// An error without a number of the system.
+/// Fails with an I/O error without an errno.
 #[remote]
 pub fn refuse(why: String) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
-/// An error of its own.
+/// An error type of its own.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Odd {
-    /// It is this much too large.
+    /// Too large.
     TooLarge {
         /// By how much.
         by: u64,
     },
-    /// It is none at all.
+    /// Not a number.
     NoNumber(String),
 }
 
@@ -80,7 +80,7 @@ pub fn parse(text: String) -> Result<u8, Odd> {
     u8::try_from(number).map_err(|_| Odd::TooLarge { by: number - 255 })
 }
 
-/// What became of the same at other contexts, one by one.
+/// Calls [`parse`] in several contexts and returns every outcome.
 #[remote]
 pub fn parse_everywhere(contexts: Vec<Context>, text: String) -> Vec<Result<u8, CallError<Odd>>> {
     contexts.iter().map(|context| context.call(parse { text: text.clone() })).collect()
@@ -89,50 +89,50 @@ pub fn parse_everywhere(contexts: Vec<Context>, text: String) -> Vec<Result<u8, 
 /// An alias with the error filled in.
 pub type Outcome<T> = Result<T, Odd>;
 
-/// A result by an alias of the program.
+/// A result type by an alias of the program.
 pub mod aliased {
     use super::{Odd, remote};
 
     type Result<T> = super::Outcome<T>;
 
-    /// Halves what can be halved.
+    /// Halves an even number.
     #[remote]
     pub fn halve(number: u64) -> Result<u64> {
         if number.is_multiple_of(2) { Ok(number / 2) } else { Err(Odd::TooLarge { by: 1 }) }
     }
 }
 
-/// Large both ways: every byte plus one.
+/// A large argument and result: every byte plus one.
 #[remote]
 pub fn increment(bytes: Vec<u8>) -> Vec<u8> {
     bytes.into_iter().map(|byte| byte.wrapping_add(1)).collect()
 }
 
-/// A large argument in one piece.
+/// A large argument as a blob.
 #[remote]
 pub fn weigh(bytes: Blob) -> usize {
     bytes.len()
 }
 
-/// A large argument in one piece, and the same as the result.
+/// A large argument and result as blobs.
 #[remote]
 pub fn mirror(bytes: Blob) -> Blob {
     bytes
 }
 
-/// A large result alone.
+/// A large result.
 #[remote]
 pub fn zeros(count: usize) -> Vec<u8> {
     vec![0; count]
 }
 
-/// The name of the context it runs in.
+/// Returns the name of its context.
 #[remote]
 pub fn place(cx: &Context) -> String {
     cx.name().to_owned()
 }
 
-/// Grows the tree where it runs, and calls what it has grown.
+/// Connects a child, and calls itself there.
 #[remote]
 pub fn grow(cx: &Context, depth: u32) -> offshoot::Result<Vec<String>> {
     let mut places = vec![cx.name().to_owned()];
@@ -144,17 +144,17 @@ pub fn grow(cx: &Context, depth: u32) -> offshoot::Result<Vec<String>> {
     Ok(places)
 }
 
-/// Grows a child through the router of where it runs, which it lets go before it returns.
+/// Connects a child through its router, which is dropped before the return.
 #[remote]
 pub fn grow_by_router(cx: &Context) -> offshoot::Result<(String, ContextId)> {
     let router = cx.router();
     let child = router.local().connect()?;
-    // Of whatever context: it is the router of this process.
+    // Every context returns the router of this process.
     let name = child.router().name().to_owned();
     Ok((name, child.id()))
 }
 
-/// What one of two children of where it runs hears from the other, once they have a path.
+/// Connects two children, opens a path, and lets one call the other.
 #[remote]
 pub fn introduce(cx: &Context) -> Result<String, Error> {
     let router = cx.router();
@@ -169,7 +169,7 @@ pub fn introduce(cx: &Context) -> Result<String, Error> {
     greeting
 }
 
-/// What is said of the end of a context below where it runs, and of where it was called from.
+/// Watches the end of a child, and tries to watch the root.
 #[remote]
 pub fn watch_others(cx: &Context) -> Result<(String, String), Error> {
     let child = cx.local().connect()?;
@@ -179,11 +179,11 @@ pub fn watch_others(cx: &Context) -> Result<(String, String), Error> {
     Ok((watch.wait().reason.to_string(), above.map_or_else(|error| error.to_string(), |_| String::new())))
 }
 
-/// The sockets on which others join where it runs.
+/// The listeners of this process.
 #[derive(Default)]
 struct Doors(std::sync::Mutex<Vec<offshoot::Listener>>);
 
-/// Lets processes join where it runs, for as long as that lives.
+/// Lets processes join here.
 #[remote]
 pub fn listen_at(cx: &Context, path: PathBuf) -> Result<(), Error> {
     let listener = cx.router().listen(path)?;
@@ -191,7 +191,7 @@ pub fn listen_at(cx: &Context, path: PathBuf) -> Result<(), Error> {
     Ok(())
 }
 
-/// The next process that has joined there.
+/// Returns the next process that has joined here.
 #[remote]
 pub fn accept_at(cx: &Context) -> Result<ContextId, Error> {
     let doors = cx.state::<Doors>();
@@ -199,14 +199,14 @@ pub fn accept_at(cx: &Context) -> Result<ContextId, Error> {
     Ok(doors.first().ok_or(Error::ShutDown)?.accept()?.id())
 }
 
-/// Runs a program where it runs, through its own context.
+/// Runs a shell script through its own context.
 #[remote]
 pub fn shell(cx: &Context, script: String) -> Result<String, Error> {
     let output = cx.command("sh").arg("-c").arg(script).output()?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Does not come back by itself.
+/// Never returns.
 #[remote]
 pub fn hang() {
     loop {
@@ -214,7 +214,7 @@ pub fn hang() {
     }
 }
 
-/// Comes back when the file is there.
+/// Returns when the file exists.
 #[remote]
 pub fn wait_for_file(path: PathBuf) -> bool {
     while !path.exists() {
@@ -223,7 +223,7 @@ pub fn wait_for_file(path: PathBuf) -> bool {
     true
 }
 
-/// Prints and logs lines with these numbers.
+/// Prints and logs numbered lines.
 #[remote]
 pub fn speak(count: usize) {
     for number in 0..count {
@@ -233,7 +233,7 @@ pub fn speak(count: usize) {
     }
 }
 
-/// Prints lines with these numbers, each of a hundred bytes.
+/// Prints numbered lines of a hundred bytes.
 #[remote]
 pub fn chatter(count: usize) {
     for number in 0..count {
@@ -241,7 +241,7 @@ pub fn chatter(count: usize) {
     }
 }
 
-/// Logs inside of spans, with fields of every kind.
+/// Logs inside of spans, with fields of every type.
 #[remote]
 pub fn log_in_spans(number: u32) {
     let outer = tracing::info_span!("outer", number, later = tracing::field::Empty);
@@ -251,7 +251,7 @@ pub fn log_in_spans(number: u32) {
         let size = std::path::Path::new("/srv");
         tracing::warn!(target: "my_agent::disk", free = 17, ratio = -0.5, ok = true, path = %size.display(), "almost full");
     });
-    // Into another thread by hand, and out of all spans.
+    // Passed to another thread explicitly, and outside of all spans.
     let here = tracing::Span::current();
     let work = move || here.in_scope(|| tracing::warn!(target: "my_agent::thread", "elsewhere"));
     let _ = std::thread::spawn(work).join();
@@ -275,7 +275,7 @@ pub fn log_everywhere() {
     everywhere!("my_agent::disk", "my_agent::net", "other");
 }
 
-/// Logs so many records as fast as it can.
+/// Logs that many records at full speed.
 #[remote]
 pub fn log_much(count: usize) {
     for number in 0..count {
@@ -283,7 +283,7 @@ pub fn log_much(count: usize) {
     }
 }
 
-/// Logs a record as long as a value of so many bytes makes it.
+/// Logs a record with a value of that many bytes.
 #[remote]
 pub fn log_long(length: usize) {
     tracing::warn!(value = "v".repeat(length), "{}", "m".repeat(length));
@@ -299,8 +299,8 @@ pub fn print(bytes: Vec<u8>, to_stderr: bool) -> io::Result<()> {
     }
 }
 
-/// Says that it has started by making the first of three files, waits for the second, writes these
-/// bytes to stdout and makes the third.
+/// Creates the first of three files, waits for the second, writes these bytes to stdout and creates
+/// the third.
 #[remote]
 pub fn print_when(bytes: Vec<u8>, files: [PathBuf; 3]) -> io::Result<()> {
     std::fs::write(&files[0], "")?;
@@ -309,32 +309,32 @@ pub fn print_when(bytes: Vec<u8>, files: [PathBuf; 3]) -> io::Result<()> {
     std::fs::write(&files[2], "")
 }
 
-/// What two other contexts say that they are about, or why they do not.
+/// Returns the dumps of two other contexts, or the errors.
 #[remote]
 pub fn dump_others(cx: &Context, one: ContextId, other: ContextId) -> Result<(String, String), Error> {
     let dump = |id| cx.by_id(id).dump().map_or_else(|error| error.to_string(), |dump| dump.to_string());
     Ok((dump(one), dump(other)))
 }
 
-/// Why a function cannot have the whole tree tell about itself on a signal.
+/// Tries to enable dumps of the whole tree; returns the error.
 #[remote]
 pub fn debug_there(cx: &Context) -> String {
     cx.router().enable_debug().map_or_else(|error| error.to_string(), |()| String::new())
 }
 
-/// Fails as no function should.
+/// Panics with this text.
 #[remote]
 pub fn panic_with(text: String) {
     panic!("{text}");
 }
 
-/// For anyone who can reach this context: its name.
+/// For anyone: returns the name of its context.
 #[remote(policy = anyone)]
 pub fn greet(cx: &Context) -> String {
     cx.name().to_owned()
 }
 
-/// For anyone, and does not come back.
+/// For anyone: never returns.
 #[remote(policy = anyone)]
 pub fn hang_for_anyone() {
     hang();
@@ -344,19 +344,19 @@ fn text<T, E: std::fmt::Display>(outcome: Result<T, CallError<E>>) -> Result<T, 
     outcome.map_err(|error| error.to_string())
 }
 
-/// What another context answers to a greeting of this one, or why it does not.
+/// Calls [`greet`] in another context.
 #[remote]
 pub fn greet_other(cx: &Context, other: ContextId) -> Result<String, String> {
     text(cx.by_id(other).call(greet {}))
 }
 
-/// Why another context does not answer what is for its ancestors.
+/// Calls a function for ancestors in another context.
 #[remote]
 pub fn command_other(cx: &Context, other: ContextId) -> Result<String, String> {
     text(cx.by_id(other).call(place {}))
 }
 
-/// Waits for another context that does not answer, and says in `started` that it does.
+/// Calls a function that never returns in another context; creates `started` first.
 #[remote]
 pub fn wait_for_other(cx: &Context, other: ContextId, started: PathBuf) -> Result<(), String> {
     let reply = cx.by_id(other).start(hang_for_anyone {});
@@ -366,14 +366,14 @@ pub fn wait_for_other(cx: &Context, other: ContextId, started: PathBuf) -> Resul
 
 extern "C" fn nothing_at_all(_signal: libc::c_int) {}
 
-/// Has this process interrupted by a signal every so many microseconds, whose handler does nothing
-/// and after which no system call is begun anew by the kernel; 0 ends it.
+/// Interrupts this process by a signal at this interval, with an empty handler and without
+/// `SA_RESTART`; 0 ends it.
 #[remote]
 pub fn storm(microseconds: u32) {
     interrupt(microseconds);
 }
 
-/// The same for the process that calls it.
+/// Interrupts the calling process; see [`storm`].
 pub fn interrupt(microseconds: u32) {
     let every = libc::timeval { tv_sec: 0, tv_usec: microseconds as _ };
     let timer = libc::itimerval { it_interval: every, it_value: every };
@@ -387,13 +387,13 @@ pub fn interrupt(microseconds: u32) {
     }
 }
 
-/// What the node where it runs holds for calls and streams.
+/// Returns the counts of state that its node holds.
 #[remote]
 pub fn held(cx: &Context) -> Vec<(String, usize)> {
     cx.router().held().map(|(what, count)| (what.to_owned(), count)).to_vec()
 }
 
-/// Twice what it was given.
+/// Returns its argument twice.
 #[remote]
 pub fn mirror_twice(bytes: Blob) -> (Blob, Blob) {
     (bytes.clone(), bytes)

@@ -21,9 +21,9 @@ fn flat<E: std::fmt::Display>(error: CallError<E>) -> Error {
     }
 }
 
-/// Calls itself in the first of the other contexts, and in the last of them runs a program that
-/// does not end. In `dir`: `begun-N` when it begins, `left-N` how much time its call has, `pid` the
-/// program's number, `ended-N` what it saw.
+/// Calls itself in the first of the other contexts; the last runs a program that does not end.
+/// Writes to `dir`: `begun-N` at the start, `left-N` the remaining time, `pid` the process id of
+/// the program, `ended-N` the outcome.
 #[remote]
 pub fn descend(cx: &Context, dir: PathBuf, depth: u32, mut rest: Vec<Context>) -> Result<(), Error> {
     note(&dir.join(format!("begun-{depth}")), cx.name());
@@ -52,13 +52,13 @@ fn ending(outcome: &Result<(), Error>) -> String {
     }
 }
 
-/// A program that writes its number into a file and does not end.
+/// Runs a program that writes its process id to a file and does not end.
 fn run_for_ever(cx: &Context, pid: &Path) -> Result<(), Error> {
     let script = format!("echo $$ > {0}.part && mv {0}.part {0} && exec sleep 1000", pid.display());
     cx.command("sh").arg("-c").arg(script).output().map(|_| ())
 }
 
-/// Waits for a file, and says in another that it has begun.
+/// Creates a file, then waits for another.
 #[remote]
 pub fn begin_and_wait(cx: &Context, dir: PathBuf, name: String) -> Result<String, Error> {
     note(&dir.join(format!("begun-{name}")), cx.name());
@@ -67,7 +67,7 @@ pub fn begin_and_wait(cx: &Context, dir: PathBuf, name: String) -> Result<String
     outcome.map(|()| name)
 }
 
-/// As `begin_and_wait`, in another context and inside a span of time of its own.
+/// Calls `begin_and_wait` in another context with a timeout of its own.
 #[remote]
 pub fn nested_within(cx: &Context, other: Context, dir: PathBuf, ms: u64) -> Result<String, Error> {
     let name = "nested".to_owned();
@@ -75,20 +75,20 @@ pub fn nested_within(cx: &Context, other: Context, dir: PathBuf, ms: u64) -> Res
     other.within(Duration::from_millis(ms)).call(begin_and_wait { dir, name }).map_err(own)
 }
 
-/// How much time its call has.
+/// Returns the remaining time of its call.
 #[remote]
 pub fn time_left(cx: &Context) -> Option<Duration> {
     cx.time_left()
 }
 
-/// How much time a call has that this one makes in `other`.
+/// Returns the remaining time of its call and of a nested call to `other`.
 #[remote]
 pub fn time_left_there(cx: &Context, other: Context) -> Result<(Option<Duration>, Option<Duration>), Error> {
     let there = other.call(time_left {}).map_err(flat)?;
     Ok((cx.time_left(), there))
 }
 
-/// Goes on whatever becomes of its call, until there is a file.
+/// Ignores cancellation and runs until there is a file.
 #[remote]
 pub fn insist(dir: PathBuf, name: String) -> String {
     note(&dir.join(format!("begun-{name}")), "");
@@ -99,14 +99,14 @@ pub fn insist(dir: PathBuf, name: String) -> String {
     name
 }
 
-/// Adds its number to `dir/order` and gives it back; fails with it where it is to.
+/// Appends its number to `dir/order` and returns it, or fails.
 #[remote]
 pub fn step(dir: PathBuf, number: u32, fails: bool) -> Result<u32, String> {
     note(&dir.join("order"), &number.to_string());
     if fails { Err(format!("step {number} fails")) } else { Ok(number) }
 }
 
-/// Adds its number to what is in `dir/sum`, which nobody else may do meanwhile.
+/// Adds its number to the file `dir/sum`, without locking.
 #[remote]
 pub fn accumulate(dir: PathBuf, number: u64) -> std::io::Result<u64> {
     let path = dir.join("sum");
@@ -115,7 +115,7 @@ pub fn accumulate(dir: PathBuf, number: u64) -> std::io::Result<u64> {
     Ok(sum)
 }
 
-/// Sends numbers until there is no receiver, and says in a file why it ended.
+/// Sends numbers until the receiver is gone, and writes the error to a file.
 #[remote]
 pub fn send_for_ever(to: Sender<u64>, dir: PathBuf) -> Result<(), Error> {
     let outcome = (0..).try_for_each(|number| to.send(&number));
@@ -123,7 +123,7 @@ pub fn send_for_ever(to: Sender<u64>, dir: PathBuf) -> Result<(), Error> {
     outcome
 }
 
-/// Receives until nothing more comes, and gives how many there were and what the errors said.
+/// Receives until the channel closes; returns the number of messages and the error texts.
 #[remote]
 pub fn drain(from: Receiver<u64>) -> (u64, Vec<String>) {
     let (mut count, mut errors) = (0, Vec::new());
@@ -136,7 +136,7 @@ pub fn drain(from: Receiver<u64>) -> (u64, Vec<String>) {
     (count, errors)
 }
 
-/// Copies a stream and gives how many bytes it had, with the sum of them.
+/// Copies a stream and returns its length.
 #[remote]
 pub fn copy(mut from: Reader, mut to: Writer) -> std::io::Result<u64> {
     let length = std::io::copy(&mut from, &mut to)?;
@@ -144,7 +144,7 @@ pub fn copy(mut from: Reader, mut to: Writer) -> std::io::Result<u64> {
     Ok(length)
 }
 
-/// Writes four bytes, then waits for `dir/gate` with the writer in hand.
+/// Writes four bytes, then waits for `dir/gate` while holding the writer.
 #[remote]
 pub fn write_and_wait(cx: &Context, dir: PathBuf, mut to: Writer) -> Result<(), Error> {
     to.write_all(b"some")?;

@@ -8,10 +8,10 @@ use offshoot::{CallError, Context, ContextId, Error, Handle, Policy, Registratio
 
 use crate::attributes::note;
 
-/// How often it was made, in this process.
+/// The number of counters created in this process.
 static MADE: AtomicU64 = AtomicU64::new(0);
 
-/// A state: a counter that says in a file when it is dropped.
+/// State: a counter that writes to a file when it is dropped.
 pub struct Counter {
     number: AtomicU64,
     dropped: Mutex<Option<PathBuf>>,
@@ -20,7 +20,7 @@ pub struct Counter {
 impl Default for Counter {
     fn default() -> Counter {
         MADE.fetch_add(1, Ordering::Relaxed);
-        // The others that ask for it at the same time have time to.
+        // Gives concurrent callers time to ask for it as well.
         std::thread::yield_now();
         Counter { number: AtomicU64::new(0), dropped: Mutex::new(None) }
     }
@@ -34,14 +34,14 @@ impl Drop for Counter {
     }
 }
 
-/// Counts on, and gives the number and how often there was a counter in this process.
+/// Increments the counter; returns its value and the number of counters created.
 #[remote]
 pub fn count(cx: &Context) -> (u64, u64) {
     let counter = cx.state::<Counter>();
     (counter.number.fetch_add(1, Ordering::Relaxed) + 1, MADE.load(Ordering::Relaxed))
 }
 
-/// Has the counter say in a file when it is dropped.
+/// Makes the counter write to a file when it is dropped.
 #[remote]
 pub fn tell_of_drop(cx: &Context, path: PathBuf) {
     let counter = cx.state::<Counter>();
@@ -64,7 +64,7 @@ fn text<T, E: std::fmt::Display>(outcome: Result<T, CallError<E>>) -> Result<T, 
     outcome.map_err(|error| error.to_string())
 }
 
-/// What `other` says to the three ways of counting: as its ancestor, its child, anyone.
+/// Calls the three counting functions of `other`: for ancestors, for children, for anyone.
 #[remote]
 pub fn count_at(cx: &Context, other: ContextId) -> Vec<Result<u64, String>> {
     let other = cx.by_id(other);
@@ -75,11 +75,11 @@ pub fn count_at(cx: &Context, other: ContextId) -> Vec<Result<u64, String>> {
     ]
 }
 
-/// A state that is a context below, made when it is first asked for.
+/// State: a child context, connected at the first use.
 struct Helper(Context);
 
-/// The name of the helper of where it runs. It cannot be made while `bad` is there; says in `log`
-/// that it is tried.
+/// Returns the name of the helper context. Connecting it fails while `bad` exists; every attempt is
+/// written to `log`.
 #[remote]
 pub fn helper(cx: &Context, dir: PathBuf) -> Result<String, Error> {
     let helper = cx.state_or_else(|cx| {
@@ -89,16 +89,15 @@ pub fn helper(cx: &Context, dir: PathBuf) -> Result<String, Error> {
         }
         cx.local().name("helper").connect().map(Helper)
     })?;
-    // It belongs to no call, and is asked on behalf of this one.
+    // The helper belongs to no call; this request belongs to this call.
     helper.0.call(crate::place {}).map_err(|error| Error::Function(error.to_string()))
 }
 
-/// Handles that were added where it runs.
+/// The handlers added in this process.
 #[derive(Default)]
 struct Handles(Mutex<Vec<Registration>>);
 
-/// Adds a handle there for those whom `policy` admits (0 ancestors, 1 parent, 2 descendants, 3
-/// children, 4 anyone).
+/// Adds a handler with this policy (0 ancestors, 1 parent, 2 descendants, 3 children, 4 anyone).
 #[remote]
 pub fn offer(cx: &Context, policy: u8) -> Result<Handle, Error> {
     let policies = [Policy::Ancestors, Policy::Parent, Policy::Descendants, Policy::Children, Policy::Anyone];
@@ -109,7 +108,7 @@ pub fn offer(cx: &Context, policy: u8) -> Result<Handle, Error> {
     Ok(handle)
 }
 
-/// Adds a handle there that hands on what comes to a sender.
+/// Adds a handler that forwards its messages to a sender.
 #[remote]
 pub fn offer_sender(cx: &Context, to: Sender<u64>) -> Result<Handle, Error> {
     let act = move |_: &Context, _: Sent, number: u64| to.send(&number);
@@ -119,14 +118,14 @@ pub fn offer_sender(cx: &Context, to: Sender<u64>) -> Result<Handle, Error> {
     Ok(handle)
 }
 
-/// Takes all handles away that were added.
+/// Removes all added handlers.
 #[remote]
 pub fn withdraw_all(cx: &Context) {
     cx.state::<Handles>().0.lock().expect("nobody panics with it").clear();
 }
 
-/// What a handle of another context answers to a text of so many bytes: who it is, who asked, how
-/// long it was.
+/// Sends a text of that many bytes to a handler of another context; returns its reply: its name,
+/// the caller and the length.
 #[remote]
 pub fn request(
     cx: &Context,
@@ -137,7 +136,7 @@ pub fn request(
     cx.by_id(other).request(handle, &"x".repeat(length))
 }
 
-/// The state of this process in all its contexts: that of one is not that of another.
+/// Returns true if both contexts have the same state.
 pub fn same_state(one: &Context, other: &Context) -> bool {
     Arc::ptr_eq(&one.state::<Counter>(), &other.state::<Counter>())
 }

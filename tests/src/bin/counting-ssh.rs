@@ -28,7 +28,7 @@ impl Counter {
     fn note(&self) -> io::Result<()> {
         let (sent, received) = (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed));
         let log = self.log.lock().map_err(|_| io::Error::other("a copying thread has panicked"))?;
-        // Fixed width: a shorter number must not leave digits of a longer one behind.
+        // Fixed width, so that a shorter number overwrites a longer one.
         log.write_all_at(format!("{:>12} {sent:>12} {received:>12}\n", self.command).as_bytes(), 0)
     }
 }
@@ -48,7 +48,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     });
     counter.note()?;
     let upward = Arc::clone(&counter);
-    // Not joined: it may wait for input that never comes, and ends with the process.
+    // Not joined: it may wait for input forever, and ends with the process.
     std::thread::spawn(move || {
         let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         there.map_or(Ok(()), |there| {
@@ -75,14 +75,14 @@ fn copy(
             return Ok(());
         }
         add(length as u64);
-        // Before it goes on, so that whoever sees an answer finds it counted.
+        // Counted before it is forwarded, so that a visible answer is always counted.
         counter.note()?;
         to.write_all(&buffer[..length])?;
         to.flush()?;
     }
 }
 
-/// What follows the host, joined as ssh joins it.
+/// Returns the words after the host, joined as ssh joins them.
 fn remote_command(words: impl Iterator<Item = String>) -> Option<String> {
     let mut words = words.peekable();
     let mut host = None;
@@ -90,7 +90,7 @@ fn remote_command(words: impl Iterator<Item = String>) -> Option<String> {
         match word.strip_prefix('-') {
             Some("-") => {}
             Some(options) if host.is_none() => {
-                // A value is the rest of the word, or the next one.
+                // The value is the rest of the word, or the next word.
                 let taking = options.find(|letter| WITH_VALUE.contains(letter));
                 if taking == Some(options.len() - 1) {
                     words.next();

@@ -13,14 +13,14 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use offshoot::{Context, Process, Router, stock};
 use offshoot_test_agent::hang;
 
-/// Each prints the number of a process that must not survive, and goes on for as long as it can.
+/// Each script prints the id of a process that must not survive, and runs as long as it can.
 const PROGRAMS: [&str; 6] = [
     "echo $$; exec sleep 1000",
-    // Detached as a daemon detaches itself: forked twice, with a session and streams of its own.
+    // Daemonised: forked twice, with a session and streams of its own.
     "setsid sh -c 'sh -c \"echo \\$\\$; exec sleep 1000 </dev/null >/dev/null 2>&1\" & exit' & wait; exec sleep 1000",
     "trap '' TERM HUP INT QUIT; echo $$; while :; do sleep 1000; done",
     "echo $$; kill -STOP $$; exec sleep 1000",
-    // The same, ignoring what can be ignored, and what has started it ends.
+    // The same, ignoring signals, and its parent exits.
     "echo $(setsid sh -c 'trap \"\" TERM HUP INT; sleep 1000 <&- >/dev/null 2>&1 & echo $!'); exec sleep 1000",
     "sleep 1000 & (sleep 1000 & sleep 1000 & wait) & echo $!; wait",
 ];

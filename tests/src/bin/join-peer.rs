@@ -66,7 +66,7 @@ fn begin(words: &[&str]) -> Result<(String, Option<Node>), Box<dyn std::error::E
         }
         ["knock", path, text] => {
             let mut stream = UnixStream::connect(path)?;
-            // Whoever refuses at once need not read it.
+            // A listener that refuses at once may not read it.
             let _ = stream.write_all(text.as_bytes());
             let mut heard = Vec::new();
             let _ = stream.read_to_end(&mut heard);
@@ -99,7 +99,7 @@ where
 
 fn act(node: &mut Node, word: &str, rest: &str) -> Outcome {
     match word {
-        // A process that has nothing to do with the tree.
+        // A process outside of the tree.
         "apart" => {
             let child = Command::new("sleep").arg("1000").stdout(Stdio::null()).spawn()?;
             return Ok(child.id().to_string());
@@ -133,8 +133,8 @@ fn act(node: &mut Node, word: &str, rest: &str) -> Outcome {
             Ok(()) => return Err("it has come back".into()),
             Err(error) => error.to_string(),
         },
-        // What another sends to a channel of this process, and one below that which it hands the
-        // sender on to.
+        // Another context sends to a channel of this process, as does a descendant to which the
+        // sender is passed on.
         "count" => {
             let (to, from) = router.channel()?;
             let reply = other()?.start(own::channel_ends::count_to { count: 3, to });
@@ -166,7 +166,7 @@ fn act(node: &mut Node, word: &str, rest: &str) -> Outcome {
             format!("{} {process} {child}", child.id().0)
         }
         "children" => router.dump()?.section("children").count().to_string(),
-        // In two words, so that whoever is to end the tree in between knows that it is watched.
+        // Two commands, so that the tree can be ended between them.
         "watch" => {
             node.watch = Some(router.disconnected()?);
             String::new()

@@ -17,7 +17,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use offshoot_tests::join_peer::drop_privileges;
 
-/// The process numbers of a scene are small.
+/// Process ids in a scene are small.
 const NUMBERS: std::ops::Range<u32> = 1..60;
 
 fn main() {
@@ -46,7 +46,7 @@ fn write(path: &Path, program: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is his");
 }
 
-/// What of a name can change when somebody else uses it.
+/// Properties of a file that change if somebody else uses it.
 fn state(path: &Path) -> Option<(u64, u32, u32, u64)> {
     fs::symlink_metadata(path).ok().map(|about| (about.ino(), about.mode(), about.uid(), about.size()))
 }
@@ -56,7 +56,7 @@ fn wait_for_the_end() {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
 
-/// Has made all names before.
+/// Creates all names in advance.
 fn squat(kind: &str, folders: &[PathBuf], program: &str) {
     let names = names(folders);
     let mut open = Vec::new();
@@ -79,7 +79,7 @@ fn squat(kind: &str, folders: &[PathBuf], program: &str) {
         }
     }
     let before: Vec<_> = names.iter().map(|name| state(name)).collect();
-    // Where one of them is made executable, it becomes his program.
+    // If one of them is made executable, it becomes the attacker's program.
     let watch = Inotify::init(InitFlags::IN_CLOEXEC).expect("the kernel has it");
     for folder in folders {
         watch.add_watch(folder, AddWatchFlags::IN_ATTRIB).expect("the folder is open to him");
@@ -114,7 +114,7 @@ fn squat(kind: &str, folders: &[PathBuf], program: &str) {
     println!("done");
 }
 
-/// Exchanges whatever appears in his folders with what holds his program.
+/// Replaces whatever appears in the attacker's directories with the attacker's program.
 fn exchange(folders: &[PathBuf], program: &str) {
     let watch = Inotify::init(InitFlags::IN_CLOEXEC).expect("the kernel has it");
     for folder in folders {
@@ -143,9 +143,9 @@ fn exchange(folders: &[PathBuf], program: &str) {
     println!("done");
 }
 
-/// Lets the first name, a link, mean the second and the third in turn, as fast as he can; the
-/// fourth is the folder that the third means, with his program wherever stage 0 could look for its
-/// own.
+/// Switches a symlink (the first name) between the second and the third name as fast as possible;
+/// the fourth is the directory behind the third, with the attacker's program wherever stage 0 could
+/// look for its own.
 fn flip(folders: &[PathBuf], program: &str) {
     let [link, theirs, his, folder] = folders else { panic!("flip LINK THEIRS HIS FOLDER") };
     for name in names(std::slice::from_ref(folder)) {

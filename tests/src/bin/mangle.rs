@@ -21,7 +21,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let (how, number) = (how.clone(), number.parse()?);
     let mut child = Command::new(program).args(arguments).stdin(Stdio::piped()).spawn()?;
     let there = child.stdin.take().ok_or("stdin is piped")?;
-    // Not joined: it may wait for input that never comes, and ends with the process.
+    // Not joined: it may wait for input forever, and ends with the process.
     std::thread::spawn(move || copy(&how, number, there));
     let status = child.wait()?;
     Ok(ExitCode::from(status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(255) as u8))
@@ -42,7 +42,7 @@ fn copy(how: &str, number: usize, mut there: ChildStdin) -> io::Result<()> {
             ("cut", Some(at)) => return there.write_all(&buffer[..at]),
             ("stall", Some(at)) => {
                 there.write_all(&buffer[..at])?;
-                // To the end of the input, so that whoever writes it is not held up.
+                // Reads to the end of the input, so that its writer is not blocked.
                 while io::stdin().read(&mut buffer)? > 0 {}
                 return Ok(());
             }

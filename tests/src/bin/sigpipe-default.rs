@@ -40,7 +40,7 @@ fn lose_trees(peer: &str, folder: &Path) -> Result<(), Box<dyn Error>> {
         BufReader::new(listener.stdout.take().ok_or("it is piped")?).read_line(&mut first)?;
         let router = Router::builder().join(&path)?;
         listener.kill()?;
-        // Each asks the tree for a number.
+        // Each connect requests an id from the tree.
         while router.local().open().is_ok() {}
         listener.wait()?;
         std::fs::remove_file(&path)?;

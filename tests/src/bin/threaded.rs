@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     offshoot::init();
     let router = Router::builder().own_image().start();
     println!("{}", router.map_or_else(|error| error.to_string(), |_| "started".into()));
-    // Only who sends itself has to be alone.
+    // Only a program that sends itself must be single-threaded.
     println!("{}", offshoot::run(|router| Ok(router.local().connect()?.name().to_owned()))?);
     Ok(())
 }

@@ -13,15 +13,15 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 /// Marks an interface as up.
 ///
 /// # Errors
-/// Those of the ioctl.
+/// Returns the errors of the ioctl.
 pub fn bring_up(name: &str) -> io::Result<()> {
     set_flags(name, libc::IFF_UP | libc::IFF_RUNNING)
 }
 
-/// Marks an interface as down: nothing goes in or out any more, and nobody is told.
+/// Marks an interface as down; packets are dropped silently.
 ///
 /// # Errors
-/// Those of the ioctl.
+/// Returns the errors of the ioctl.
 pub fn bring_down(name: &str) -> io::Result<()> {
     set_flags(name, 0)
 }
@@ -33,11 +33,11 @@ fn set_flags(name: &str, flags: libc::c_int) -> io::Result<()> {
     configure(&control, libc::SIOCSIFFLAGS, &request)
 }
 
-/// Makes a TUN device with a /24 address and brings it up. Reads and writes of the file do not
+/// Creates a TUN device with a /24 address and brings it up. Reads and writes of the file do not
 /// block.
 ///
 /// # Errors
-/// Those of opening `/dev/net/tun` and of the ioctls.
+/// Returns the errors of opening `/dev/net/tun` and of the ioctls.
 pub fn open_tun(name: &str, address: Ipv4Addr) -> io::Result<File> {
     let tun =
         OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
@@ -54,8 +54,8 @@ pub fn open_tun(name: &str, address: Ipv4Addr) -> io::Result<File> {
     let mut masked = request(name);
     masked.ifr_ifru.ifru_netmask = socket_address(Ipv4Addr::new(255, 255, 255, 0));
     let mut queued = request(name);
-    // The queue must hold a whole congestion window, twice what 1 Gbit/s has under way in 250 ms:
-    // packets are taken out one at a time, and on a busy machine not at once.
+    // The queue must hold a whole congestion window, twice the bandwidth-delay product of 1 Gbit/s
+    // and 250 ms: packets are read one at a time, and late on a busy machine.
     queued.ifr_ifru.ifru_metric = 50_000;
     configure(&control, libc::SIOCSIFADDR, &addressed)?;
     configure(&control, libc::SIOCSIFNETMASK, &masked)?;

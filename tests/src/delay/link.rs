@@ -17,13 +17,13 @@ use nix::sys::time::TimeSpec;
 /// Larger than any packet of a TUN device with the default MTU.
 const PACKET: usize = 64 * 1024;
 
-/// One direction of the wire: what is under way, and when it is due.
+/// One direction of the wire: packets in flight with their due times.
 #[derive(Debug)]
 struct Direction {
     one_way: Duration,
-    /// Bytes per second; none where only the delay counts.
+    /// Bytes per second; `None` without a limit.
     rate: Option<f64>,
-    /// When the last packet has left the sender.
+    /// The time at which the last packet has left the sender.
     free: Option<Instant>,
     waiting: VecDeque<(Instant, Vec<u8>)>,
 }
@@ -33,7 +33,7 @@ impl Direction {
         Self { one_way, rate, free: None, waiting: VecDeque::new() }
     }
 
-    /// Takes a packet: it leaves behind the one before it, bit by bit, and travels for the delay.
+    /// Queues a packet: it is sent after the previous one at the rate, then delayed.
     fn take(&mut self, now: Instant, packet: &[u8]) {
         let begins = self.free.map_or(now, |free| free.max(now));
         let sending =
@@ -43,7 +43,7 @@ impl Direction {
     }
 }
 
-/// Carries packets from one device to the other for ever, at most `rate` bytes per second each way.
+/// Carries packets between two devices forever, at most `rate` bytes per second each way.
 ///
 /// # Errors
 /// Returns an error if a device is gone.
@@ -80,7 +80,7 @@ fn hand_over(mut end: &File, queue: &mut VecDeque<(Instant, Vec<u8>)>) {
     let now = Instant::now();
     while queue.front().is_some_and(|(due, _)| *due <= now) {
         if let Some((_, packet)) = queue.pop_front() {
-            // A packet that the other side refuses is lost, as on any wire; TCP sends it again.
+            // A packet that the other side refuses is lost, as on any wire; TCP retransmits it.
             let _ = end.write(&packet);
         }
     }

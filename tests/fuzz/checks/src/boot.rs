@@ -30,8 +30,7 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// An agent whose parent sends these bytes as its boot: it becomes what they say, or the link is of
-/// no use.
+/// Gives an agent these bytes as its boot message: it adopts them, or closes the link.
 fn agent_is_told(payload: &[u8]) {
     let payload = &payload[..payload.len().min(MAX_PAYLOAD)];
     let (mut node, up) = Node::agent();
@@ -50,7 +49,7 @@ fn agent_is_told(payload: &[u8]) {
     assert!(node.poll_event().is_none());
 }
 
-/// A parent's boot for a child, through both nodes; it goes before what waited already.
+/// Sends a boot message from parent to child through both nodes; it precedes frames queued before.
 fn told_by_a_parent(input: &mut Input<'_>) {
     let mut parent = Node::root();
     let waiting = input.flag();

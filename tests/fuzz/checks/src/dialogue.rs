@@ -16,7 +16,7 @@ use offshoot_proto::connect::dialogue::{Act, Dialogue, Explanation, Reaction, Ru
 
 const NONCE: [u8; 8] = *b"\x01\x23\x45\x67\x89\xab\xcd\xef";
 const READY: &[u8] = b"offshoot:0123456789abcdef:ready:4711\n";
-/// How much of a line is remembered at least, in bytes.
+/// The least number of bytes of a line that are remembered.
 const REMEMBERED: usize = 2048;
 
 /// Runs the check.
@@ -48,15 +48,14 @@ fn ssh() -> Vec<Rule> {
     ssh.recipe("5f5f5f5f").rules
 }
 
-/// What the rules mean, said as plainly as can be: with everything kept, and searched from the
-/// start.
+/// A plain model of the rules: keeps everything and searches from the start.
 struct Model<'a> {
     rules: &'a [Rule],
     line: Vec<u8>,
     names: Vec<Vec<u8>>,
     facts: u8,
     explained: Option<Explanation>,
-    /// A line was longer than what must be remembered of one: what was said in it may be lost.
+    /// True if a line was longer than the memory, so that a part of it may be forgotten.
     overlong: bool,
 }
 
@@ -88,7 +87,7 @@ impl Model<'_> {
         Some(act)
     }
 
-    /// What the line has before the last of the texts, and behind it.
+    /// Returns the parts of the line before and after the last of the texts.
     fn parts(&self, texts: &[String]) -> Option<(Vec<u8>, Vec<u8>)> {
         let mut rest = self.line.clone();
         let mut before = rest.clone();
@@ -117,8 +116,8 @@ impl Model<'_> {
         Some((before, rest))
     }
 
-    /// Whether the unfinished line is this question: its texts, an end as of a question, and no
-    /// echoed star behind.
+    /// Returns true if the unfinished line is this prompt: its texts, the end of a prompt, and no
+    /// echoed star.
     fn asks(&self, rule: &Rule) -> bool {
         let Some((_, rest)) = self.parts(&rule.texts).filter(|_| rule.asked) else { return false };
         let line = self.line.trim_ascii_end();
@@ -160,7 +159,7 @@ impl Model<'_> {
     }
 }
 
-/// The kind of an act, its secret included; the words of a failure are for people.
+/// Returns the kind of an action and its secret, without the texts of a failure.
 fn gist(act: &Option<Act>) -> Option<Result<&Secret, ConnectErrorKind>> {
     act.as_ref().map(|act| match act {
         Act::Type(secret) => Ok(secret),
@@ -173,7 +172,7 @@ fn prompts(rules: &[Rule], stream: &[u8], lengths: &[u8]) {
     let (line, names, explained) = (Vec::new(), Vec::new(), None);
     let mut model = Model { rules, line, names, facts: 0, explained, overlong: false };
     let mut acts = Vec::new();
-    // The same stream without the cuts at which nothing was done.
+    // The same stream without the splits at which nothing was done.
     let mut merged: Vec<Vec<u8>> = vec![Vec::new()];
     let mut answers = 0;
     for piece in pieces(stream, lengths) {
@@ -200,14 +199,14 @@ fn prompts(rules: &[Rule], stream: &[u8], lengths: &[u8]) {
     assert_eq!(other.explanation(), dialogue.explanation());
 }
 
-/// One thing that is said during a bootstrap.
+/// An event of a bootstrap.
 enum Said {
     Stdout(Vec<u8>),
     Stderr(Vec<u8>),
     Terminal(Vec<u8>),
 }
 
-/// How a bootstrap went.
+/// The outcome of a bootstrap.
 #[derive(PartialEq, Debug)]
 struct Course {
     up: Option<Vec<u8>>,
@@ -230,7 +229,7 @@ fn bootstrap(rules: &[Rule], mode: u8, stream: &[u8], lengths: &[u8]) {
             6 => Said::Stdout(b"x".repeat(usize::from(input.u16() & 0xFFF))),
             7 => Said::Stdout(READY.to_vec()),
             8 => Said::Stdout([&b"offshoot:platform:"[..], input.bytes(), b":\n"].concat()),
-            // The marker, or most of it.
+            // The marker or a part of it.
             _ => Said::Stdout(marker[..marker.len() - input.below(2) * input.below(marker.len())].to_vec()),
         });
     }

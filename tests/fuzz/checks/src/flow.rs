@@ -13,7 +13,7 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// A length in the sizes that matter: a few bytes, a frame, a window, around a given number.
+/// Returns a length of an interesting size: a few bytes, a frame, a window, near a given number.
 fn length(input: &mut Input<'_>, near: u64) -> u64 {
     let number = u64::from(input.u16());
     match input.byte() % 6 {
@@ -26,13 +26,13 @@ fn length(input: &mut Input<'_>, near: u64) -> u64 {
     }
 }
 
-/// By how much windows may grow: as at a node of its own, or where others have taken most of it.
+/// Returns the budget for growing windows: all of it, or what other flows have left.
 fn spare(input: &mut Input<'_>) -> u64 {
     [GROWTH_OF_ALL, GROWTH_OF_ALL, 3 * INITIAL_WINDOW, 0][input.below(4)]
 }
 
-/// An honest sender and an honest receiver, with pieces and credits under way; credits may be late
-/// or come twice.
+/// An honest sender and an honest receiver, with data and credit in flight; credit may be late or
+/// duplicated.
 fn pair(input: &mut Input<'_>) {
     let (mut outgoing, mut incoming) = (Outgoing::default(), Incoming::default());
     let whole = spare(input);
@@ -53,7 +53,7 @@ fn pair(input: &mut Input<'_>) {
                 assert!(sent <= allowed, "never beyond what the receiver allowed");
             }
             2 if !under_way.is_empty() => {
-                // Pieces keep their order: a link is a stream.
+                // Data keeps its order: a link is a stream.
                 let (offset, piece, end, full) = under_way.remove(0);
                 assert_eq!(incoming.receive(offset, piece, end), Ok(()), "it kept to the rules");
                 if full {
@@ -77,7 +77,7 @@ fn pair(input: &mut Input<'_>) {
             }
             _ if !credits.is_empty() => {
                 let at = input.below(credits.len().min(256));
-                // Kept, it comes again later, and is stale then.
+                // Kept, so that it arrives again later, stale.
                 let limit = if input.flag() { credits.remove(at) } else { credits[at] };
                 assert_eq!(outgoing.grant(limit), Ok(limit > granted && !ended), "whether it is news");
                 granted = granted.max(limit);
@@ -88,8 +88,7 @@ fn pair(input: &mut Input<'_>) {
         assert!(incoming.held() <= MAX_WINDOW);
         assert_eq!(spare + incoming.growth(), whole, "what grows is taken from the spare");
     }
-    // Nothing stands still: once all has arrived, been read and been told there is room, or the
-    // end.
+    // No deadlock: once everything has arrived and was read, there is room, or the end.
     for (offset, piece, end, _) in under_way {
         assert_eq!(incoming.receive(offset, piece, end), Ok(()));
     }
@@ -101,7 +100,7 @@ fn pair(input: &mut Input<'_>) {
     assert!(ended || outgoing.room() as u64 >= INITIAL_WINDOW / 2, "an idle flow has room");
 }
 
-/// A receiver against a peer that does what it likes.
+/// A receiver against an arbitrary peer.
 fn receiver(input: &mut Input<'_>) {
     let mut incoming = Incoming::default();
     let whole = spare(input);
@@ -158,7 +157,7 @@ fn receiver(input: &mut Input<'_>) {
     }
 }
 
-/// A sender against a peer that allows what it likes, up to the last number there is.
+/// A sender against a peer that grants arbitrary credit.
 fn sender(input: &mut Input<'_>) {
     let mut outgoing = Outgoing::default();
     let (mut sent, mut limit, mut ended) = (0u128, u128::from(INITIAL_WINDOW), false);

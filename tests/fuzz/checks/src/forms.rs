@@ -132,7 +132,8 @@ pub fn failed(error: &Error) -> Vec<u8> {
 /// The kinds of the records of a chain: a call, the end of a failure, a call that is given up.
 pub const CHAIN_KINDS: [u8; 3] = [chain::CALL, chain::RESET, chain::CANCEL];
 
-/// The kinds of the records of a channel that a receiver is told: a value, an error of a sender's, the loss of one.
+/// The kinds of the records of a channel that a receiver is told: a value, an error of a sender's,
+/// the loss of one.
 pub const CHANNEL_KINDS: [u8; 3] = [channel::VALUE, channel::FAILED, channel::LOST];
 
 /// A record of a chain or a channel.
@@ -143,7 +144,7 @@ pub fn record(kind: u8, content: &[u8]) -> Vec<u8> {
 /// Takes the next record off the front of what has come.
 ///
 /// # Errors
-/// When it is longer than `limit`.
+/// Returns an error if it is longer than `limit`.
 pub fn take_record(
     bytes: &mut Vec<u8>,
     at: &mut usize,
@@ -152,7 +153,8 @@ pub fn take_record(
     record::take_record(bytes, at, limit)
 }
 
-/// What an end of a channel says first, as its hub reads it: whether it receives, the key, and which copy.
+/// What an end of a channel says first, as its hub reads it: whether it receives, the key, and
+/// which copy.
 #[must_use]
 pub fn greeting(bytes: &[u8]) -> Option<(bool, u64, u64)> {
     channel::greeting(bytes).map(|(role, key, copy)| (role == Role::Reader, key, copy))

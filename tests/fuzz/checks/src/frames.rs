@@ -9,7 +9,7 @@ use offshoot_proto::wire::{
 };
 use offshoot_proto::{ContextId, Handle};
 
-/// Every kind that there is.
+/// Every kind of frame.
 pub const KINDS: [Kind; 18] = [
     Kind::Hello,
     Kind::Boot,
@@ -31,7 +31,7 @@ pub const KINDS: [Kind; 18] = [
     Kind::Filter,
 ];
 
-/// How a stream was read.
+/// The outcome of decoding a stream.
 #[derive(PartialEq, Debug)]
 struct Reading {
     frames: Vec<Frame>,
@@ -51,19 +51,19 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// Bytes that may be anything.
+/// Decodes arbitrary bytes.
 fn any(stream: &[u8], lengths: &[u8]) {
     let whole = read(stream, &[stream]);
     let cut = read(stream, &pieces(stream, lengths));
     assert_eq!(whole.frames, cut.frames);
     match (&whole.error, &cut.error) {
-        // How much is quoted of something else depends on how much was there.
+        // The length of a quotation depends on the bytes available.
         (Some(WireError::NotAFrame(one)), Some(WireError::NotAFrame(other))) => {
             assert!(one.starts_with(other));
         }
         (one, other) => assert_eq!(one, other),
     }
-    // What was read is what stood there.
+    // A decoded frame encodes to the same bytes.
     let mut again = Vec::new();
     for (sequence, frame) in (0..).zip(&whole.frames) {
         encode(&frame.header, &frame.payload, sequence, &mut again);
@@ -76,8 +76,7 @@ fn any(stream: &[u8], lengths: &[u8]) {
     }
 }
 
-/// The same bytes with the sums of frames set right, wherever a header seems to stand: a fuzzer
-/// does not guess sums.
+/// Fixes the checksums wherever a header seems to begin, because a fuzzer does not guess checksums.
 fn mended(stream: &[u8]) -> Vec<u8> {
     let mut stream = stream.to_vec();
     let mut at = 0;
@@ -98,7 +97,7 @@ fn mended(stream: &[u8]) -> Vec<u8> {
     stream
 }
 
-/// Frames as they are made, whole and damaged.
+/// Encodes frames and decodes them, intact and damaged.
 fn structured(input: &mut Input<'_>, lengths: &[u8]) {
     let harm = input.byte();
     let place = usize::from(input.u16());
@@ -137,7 +136,7 @@ fn structured(input: &mut Input<'_>, lengths: &[u8]) {
             stream[at] ^= 1 << (place >> 8 & 7);
             let (header, payload) = stream[starts[hit]..starts[hit + 1]].split_at(HEADER_LEN);
             let sum = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("they are four"));
-            // One in four thousand million times a sum is right by chance.
+            // A checksum is right by chance once in four thousand million times.
             let chance = header_sum(&header[..44], hit as u32) == sum(44) && sum_of(payload) == sum(40);
             if !chance {
                 let reading = read(&stream, &pieces(&stream, lengths));
@@ -169,7 +168,7 @@ fn frame(input: &mut Input<'_>) -> Frame {
     Frame::new(header, payload)
 }
 
-/// Everything a decoder gives for a stream in these pieces.
+/// Decodes a stream in these pieces.
 fn read(stream: &[u8], pieces: &[&[u8]]) -> Reading {
     let mut decoder = Decoder::default();
     let mut frames = Vec::new();

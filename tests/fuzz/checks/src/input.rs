@@ -1,7 +1,7 @@
 //! The bytes of a fuzzer as a source of decisions. Once they are used up every decision is zero, so
 //! each check ends.
 
-/// Bytes that are still to be used.
+/// The unused bytes.
 pub struct Input<'a>(pub &'a [u8]);
 
 impl<'a> Input<'a> {
@@ -15,7 +15,7 @@ impl<'a> Input<'a> {
         *first
     }
 
-    /// A number below `limit`, which is at most 256.
+    /// Returns a number below `limit`, which is at most 256.
     pub fn below(&mut self, limit: usize) -> usize {
         usize::from(self.byte()) % limit.max(1)
     }
@@ -36,7 +36,7 @@ impl<'a> Input<'a> {
         u64::from(self.u32()) | u64::from(self.u32()) << 32
     }
 
-    /// As many bytes as the next one says, or what there is.
+    /// Returns as many bytes as the next byte says, or the rest.
     pub fn bytes(&mut self) -> &'a [u8] {
         let length = usize::from(self.byte());
         self.take(length)
@@ -56,21 +56,20 @@ impl<'a> Input<'a> {
         self.flag().then(|| of(self))
     }
 
-    /// Up to three of something.
+    /// Returns up to three values.
     pub fn some<T>(&mut self, mut of: impl FnMut(&mut Self) -> T) -> Vec<T> {
         (0..self.below(4)).map(|_| of(self)).collect()
     }
 }
 
-/// Cuts `bytes` into pieces whose lengths come from `lengths`, over and over; at least one byte
-/// each.
+/// Splits `bytes` into pieces with `lengths` in turn, at least one byte each.
 pub fn pieces<'a>(mut bytes: &'a [u8], lengths: &[u8]) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
     for length in lengths.iter().chain(&[255]).cycle() {
         if bytes.is_empty() {
             break;
         }
-        // Large ones are larger than they look: a frame has up to 64 KiB.
+        // Large lengths are scaled: a frame has up to 64 KiB.
         let length = if *length < 128 { usize::from(*length) } else { usize::from(*length - 127) << 7 };
         let (piece, rest) = bytes.split_at(length.clamp(1, bytes.len()));
         pieces.push(piece);
@@ -79,7 +78,7 @@ pub fn pieces<'a>(mut bytes: &'a [u8], lengths: &[u8]) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// A text as it stands in an error that has arrived: one line, and harmless.
+/// Returns a text as it is in a received error: one line, sanitized.
 pub fn as_arrived(text: &str) -> String {
     offshoot_agent::harmless(&text.replace('\n', " "))
 }

@@ -18,7 +18,7 @@ pub mod records;
 pub mod routes;
 pub mod targets;
 
-/// A check: it returns where all is well.
+/// A check: panics on a violation.
 pub type Check = fn(&[u8]);
 
 /// Every check by the name of its target.

@@ -11,14 +11,14 @@ thread_local! {
 struct Counting;
 
 fn count(bytes: isize) {
-    // A thread that is ending has no counters any more, and nobody asks for its.
+    // An ending thread has no counters any more.
     let _ = HELD.try_with(|held| {
         held.set(held.get() + bytes);
         let _ = MOST.try_with(|most| most.set(most.get().max(held.get())));
     });
 }
 
-// SAFETY: everything is the system's allocator's; only numbers are kept beside it.
+// SAFETY: forwards everything to the system allocator and only counts.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
@@ -39,7 +39,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // While bytes are moved both blocks may be there.
+        // Both blocks may exist while bytes are moved.
         count(size as isize);
         count(-(layout.size() as isize));
         // SAFETY: as above.
@@ -50,7 +50,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Does `work`, and gives the most bytes that this thread held at once beyond those it held before.
+/// Runs `work` and returns the peak number of bytes that this thread allocated.
 pub fn most_during<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get();
     MOST.set(before);

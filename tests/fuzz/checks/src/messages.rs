@@ -15,11 +15,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
-/// What a reader may hold however short the message: serde reserves up to a mebibyte for a list
-/// that claims to be long, and lists stand in lists.
+/// Bytes that a reader may allocate for any message: serde reserves up to a mebibyte for a list
+/// that claims to be long, and lists nest.
 const AT_ONCE: usize = 4 << 20;
-/// What a reader may hold for one byte of a message: the shortest element of a list takes one, and
-/// its value up to this, twice while the list grows.
+/// Bytes that a reader may allocate per byte of a message: the shortest list element takes one
+/// byte, and its value up to this, twice while the list grows.
 const FOR_A_BYTE: usize = 256;
 
 /// Runs the check.
@@ -72,12 +72,11 @@ fn bounded<T>(bytes: &[u8], work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Reads bytes as the message of this name and writes what was read; that must read and be written
-/// as itself.
+/// Decodes bytes as the message of this name and encodes the value, which must then round-trip.
 pub fn written_again(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
     let (_, again) = forms::MESSAGES.iter().find(|(other, _)| *other == name).expect("it is a message");
     let written = bounded(bytes, || again(bytes))?;
-    // What a text must not have in it is replaced by a character of three bytes.
+    // A forbidden character is replaced by one of three bytes.
     let harmful = bytes.len() - String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).count();
     assert!(written.len() <= bytes.len() + 2 * harmful, "what is written is the shortest form");
     assert_eq!(bounded(&written, || again(&written)).as_ref(), Some(&written), "{name}");
@@ -100,7 +99,7 @@ fn written<T: Serialize>(value: &T) -> Vec<u8> {
 fn arrives<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
     let bytes = written(value);
     assert_eq!(codec::from_bytes::<T>(&bytes).as_ref(), Ok(value));
-    // A message that lacks its end, or has more than one, is none.
+    // A truncated message, or one with trailing bytes, is invalid.
     assert!(codec::from_bytes::<T>(&bytes[..bytes.len() - 1]).is_err());
     assert!(codec::from_bytes::<T>(&[&bytes[..], &[0]].concat()).is_err());
 }
@@ -128,7 +127,7 @@ fn request(input: &mut Input<'_>) -> ConnectRequest {
     }
 }
 
-/// Any rule of a dialogue.
+/// Returns any rule of a dialogue.
 pub fn rule(input: &mut Input<'_>) -> Rule {
     let texts = input.some(Input::text);
     let asked = input.flag();
@@ -187,7 +186,7 @@ fn reason(input: &mut Input<'_>) -> Reason {
     REASONS[input.below(REASONS.len())]
 }
 
-/// A text as it is in an error that has arrived.
+/// Returns a text as it is in a received error.
 fn clean(input: &mut Input<'_>) -> String {
     as_arrived(&input.text())
 }

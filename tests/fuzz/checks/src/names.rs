@@ -7,14 +7,14 @@ use offshoot_codec::to_bytes;
 use offshoot_proto::wire::Kind;
 use offshoot_proto::{ContextId, Handle};
 
-/// Where hubs are numbered from, as the table in `id` says.
+/// The lowest handle of a hub, as in `id`.
 const HUBS: u32 = 1 << 31;
-/// How long what an end says first is.
+/// The length of a greeting.
 const GREETING: usize = 17;
-/// The contexts that may be named: some that there are, and some that there are not.
+/// Ids to be named: existing and non-existing contexts.
 const NUMBERS: usize = 12;
 
-/// The contexts there are: the parent of each, which is before it.
+/// The existing contexts, each with its parent, which comes before it.
 struct World {
     parents: Vec<ContextId>,
     told: Vec<(ContextId, ContextId)>,
@@ -29,7 +29,7 @@ impl World {
         std::iter::successors(self.parent(id), |id| self.parent(*id)).collect()
     }
 
-    /// The rule, as SECURITY.md has it.
+    /// The rule of SECURITY.md.
     fn may_name(&self, who: ContextId, id: ContextId, hub: bool) -> bool {
         let is_below = self.above(id).contains(&who);
         let heard = [who].into_iter().chain(self.above(who));
@@ -48,10 +48,10 @@ fn number(input: &mut Input<'_>) -> ContextId {
     }
 }
 
-/// What a message names: the contexts, and whether as the place of a hub.
+/// The contexts that a message names, and whether as the owner of a hub.
 type Named = Vec<(ContextId, bool)>;
 
-/// A well-formed message of that kind, and what it names in order.
+/// Returns a well-formed message of that kind, and the contexts it names in order.
 fn message(input: &mut Input<'_>, how: usize) -> (Vec<u8>, Named) {
     let end = |input: &mut Input<'_>| {
         let service = if input.flag() { input.below(12) as u32 } else { input.u32() };

@@ -9,14 +9,14 @@ use offshoot_codec as codec;
 use offshoot_codec::MAX_MESSAGE;
 use offshoot_proto::message::chain::CallQueue;
 
-/// A record: four bytes of length, one that says what it is, and the rest.
+/// A record: four bytes of length, one byte of kind, and the payload.
 const HEAD: usize = 5;
-/// What may be held beside what has come: lists that have begun to grow, and texts of errors.
+/// Bytes that may be allocated besides the received bytes: growing lists and error texts.
 const BESIDE: usize = 16 << 10;
-/// What may be held for a byte of records: the shortest has five, and waits as an entry of a list,
-/// which may be there twice while it grows.
+/// Bytes that may be allocated per byte of records: the shortest has five, and is an entry of a
+/// list that may exist twice while it grows.
 const FOR_A_BYTE: usize = 48;
-/// What reading one message of the codec may hold in any case (see `messages`).
+/// Bytes that decoding one message may always allocate (see `messages`).
 const FOR_A_MESSAGE: usize = 4 << 20;
 
 type Record<'a> = (u8, &'a [u8]);
@@ -33,8 +33,8 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// The records at the front of `bytes`, by the plainest description of them; then the length of one
-/// that is over `limit`.
+/// A plain model: returns the records at the start of `bytes`, then a length over `limit` if there
+/// is one.
 fn plain(mut bytes: &[u8], limit: usize) -> (Vec<Record<'_>>, Option<usize>) {
     let mut records = Vec::new();
     while let Some((&[a, b, c, d, kind], rest)) = bytes.split_first_chunk::<HEAD>() {
@@ -58,7 +58,7 @@ fn bounded<T>(length: usize, for_a_byte: usize, beside: usize, work: impl FnOnce
     done
 }
 
-/// Limits that are met, the greatest there is, and small ones.
+/// Limits: reachable ones, the maximum, and small ones.
 fn limit(input: &mut Input<'_>) -> usize {
     match input.below(4) {
         0 => usize::from(input.byte()),
@@ -95,8 +95,7 @@ fn cut(input: &mut Input<'_>) {
     }
 }
 
-/// A chain, where its calls run: what waits there is what was sent, in order, but for what was
-/// given up.
+/// A chain at the callee: its queue has the calls sent, in order, without the cancelled ones.
 fn called(input: &mut Input<'_>) {
     let lengths = input.bytes();
     let [call, _, cancel] = forms::CHAIN_KINDS;
@@ -118,7 +117,7 @@ fn called(input: &mut Input<'_>) {
     bounded(input.0.len(), FOR_A_BYTE, BESIDE, || {
         let mut chain = CallQueue::default();
         let outcome = pieces.into_iter().try_for_each(|piece| {
-            // Nothing runs that could be given up.
+            // No running call could be cancelled.
             chain.take(piece, 0, None).map(|given_up| assert!(!given_up))
         });
         assert_eq!(outcome.err(), too_long);
@@ -128,8 +127,7 @@ fn called(input: &mut Input<'_>) {
     });
 }
 
-/// A receiver: the same messages and errors come however they are cut, then one end, and nothing
-/// after it.
+/// A receiver: messages and errors do not depend on how bytes are split, and one end follows.
 fn received(input: &mut Input<'_>) {
     let (ends, lengths) = (input.below(3), input.bytes());
     let all = |pieces: Vec<&[u8]>| {
@@ -158,7 +156,7 @@ fn received(input: &mut Input<'_>) {
     let in_pieces = bounded(length, 256, FOR_A_MESSAGE, || all(pieces(input.0, lengths)));
     assert_eq!(whole, in_pieces);
     let [value, failed, lost] = forms::CHANNEL_KINDS;
-    // Before each message stands who has sent it.
+    // Each message follows the id of its sender.
     let (records, too_long) = plain(input.0, MAX_MESSAGE + 4);
     let mut said = whole.iter();
     for (kind, content) in records {
@@ -189,7 +187,7 @@ fn received(input: &mut Input<'_>) {
     assert_eq!(said.next(), None);
 }
 
-/// A greeting is read as it was written, and what is short of one or has no known role is none.
+/// A greeting round-trips; one that is too short or has an unknown role is refused.
 fn greeted(input: &mut Input<'_>) {
     let (receives, key, copy) = (input.flag(), input.u64(), input.u64());
     let mut greeting = forms::greet(receives, key, copy);
@@ -202,7 +200,7 @@ fn greeted(input: &mut Input<'_>) {
     }
 }
 
-/// What is written comes out as it was, and a claim of more than there is takes no memory.
+/// Messages round-trip, and an excessive length allocates nothing.
 fn written(input: &mut Input<'_>) {
     let said = (input.text(), input.text());
     let [value, failed, lost] = forms::CHANNEL_KINDS;

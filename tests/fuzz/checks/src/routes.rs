@@ -15,14 +15,14 @@ use offshoot_proto::node::Opening;
 use offshoot_proto::{ContextId, FlowKey, Handle};
 use world::{OPEN_TO_ALL, World};
 
-/// The trees to begin with, as pairs of parent and child; numbers count up.
+/// The initial trees, as pairs of parent and child; ids count up.
 const TREES: [&[(u32, u32)]; 4] = [
     &[(0, 1)],
     &[(0, 1), (1, 2), (2, 3)],
     &[(0, 1), (0, 2), (1, 3), (1, 4)],
     &[(0, 1), (1, 2), (1, 3), (0, 4), (4, 5)],
 ];
-/// The most that one run sends, in bytes: its speed is worth more.
+/// The most bytes that one run sends, for speed.
 const BUDGET: usize = 1536 << 10;
 
 /// Runs the check.
@@ -96,7 +96,7 @@ fn open(world: &mut World, input: &mut Input<'_>, budget: &mut usize) {
     *budget -= world.open(from, to, service, length, opening);
 }
 
-/// A length in the sizes that matter.
+/// Returns a length of an interesting size.
 fn length(input: &mut Input<'_>) -> usize {
     let number = usize::from(input.byte());
     match number {
@@ -107,7 +107,7 @@ fn length(input: &mut Input<'_>) -> usize {
     }
 }
 
-/// A context of the tree, or one that might be some day.
+/// Returns a context of the tree, or one that may exist later.
 fn context(world: &World, input: &mut Input<'_>) -> ContextId {
     world.name(usize::from(input.byte()).min(world.names.len()))
 }
@@ -115,6 +115,6 @@ fn context(world: &World, input: &mut Input<'_>) -> ContextId {
 fn flow(world: &World, input: &mut Input<'_>) -> Option<(ContextId, FlowKey)> {
     let number = input.below(256);
     let flows = &world.flows;
-    // The newest are the most interesting.
+    // The newest contexts are the most interesting.
     (!flows.is_empty()).then(|| flows[flows.len() - 1 - number % flows.len()])
 }

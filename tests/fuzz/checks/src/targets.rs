@@ -1,7 +1,7 @@
 //! The grammar of targets. Any text is parsed or refused with the position of the error, and
 //! parsing and printing round-trip.
 
-// The command line is a program and no library, so its module is compiled in from where it is.
+// The command line is a program and not a library, so its module is compiled in by path.
 #[expect(dead_code, unreachable_pub, reason = "the check does not need all of the grammar's faces")]
 #[path = "../../../../controller/src/cli/targets/mod.rs"]
 mod grammar;
@@ -34,11 +34,10 @@ fn any(text: &str) {
     }
 }
 
-/// The error shows the text, and marks a place in it or right behind its end.
+/// Asserts that the error shows the text, and marks a position in it or right after its end.
 fn points_into(text: &str, error: &TargetError) {
     let message = error.to_string();
-    // What a hop is called in a message is quoted with its control characters escaped; the text has
-    // none left.
+    // The name of a hop is quoted with escaped control characters, so none are left.
     let mut lines = message.split('\n');
     let first = lines.next().unwrap_or_default();
     assert!(first.starts_with("this is not a target: ") && first.len() > 22, "{message}");
@@ -71,7 +70,7 @@ fn structured(input: &mut Input<'_>) {
     }
 }
 
-/// A text that a target can hold: not empty, and without control characters.
+/// Returns a text that a target can contain: not empty, without control characters.
 fn text(input: &mut Input<'_>) -> String {
     let text: String = input.text().chars().filter(|c| !c.is_control()).collect();
     if text.is_empty() { "x".into() } else { text }
@@ -97,7 +96,7 @@ fn hop(input: &mut Input<'_>) -> Hop {
     let mut hop = Hop::new(row);
     for key in argument_keys(row.spec) {
         match *key {
-            // A host that begins with a dash would be an option of ssh.
+            // A host name that begins with a dash would be an option of ssh.
             "host" => {
                 let host = Some(text(input)).filter(|host| !host.starts_with('-'));
                 hop.push(key, host.unwrap_or_else(|| "web1".into()));

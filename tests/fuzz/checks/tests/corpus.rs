@@ -4,7 +4,7 @@
 use offshoot_fuzz_checks::CHECKS;
 use std::path::{Path, PathBuf};
 
-/// The most files that the corpus of one target has, and the most bytes: it is part of every clone.
+/// The most files and bytes in the corpus of one target, because it is part of every clone.
 const MOST: (usize, u64) = (100, 200_000);
 
 fn corpus(target: &str) -> Vec<PathBuf> {

@@ -16,15 +16,14 @@ use offshoot_proto::{DeadLetter, Reason};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// How much more a frame may cost where much is outstanding: what depends on how deep a search
-/// goes.
+/// The additional cost allowed with much outstanding: the depth of searches.
 const SLACK: u64 = 40;
-/// The most that a frame costs for being one, and for each of its bytes.
+/// The highest cost of a frame.
 const EACH: u64 = 200;
-/// A service for everybody, which a program offers.
+/// A handler of a program with policy `Anyone`.
 const OFFERED: Handle = Handle(Handle::FIRST_CUSTOM.0 + 5);
 
-/// What a `Route` frame says, as `offshoot_agent` has it for itself.
+/// The payload of a `Route` frame; mirrors a private type of `offshoot_agent`.
 #[derive(Serialize)]
 enum News {
     Added(ContextId, ContextId),
@@ -37,7 +36,7 @@ struct AttackedNode {
     hostile: LinkId,
     honest: LinkId,
     sequences: BTreeMap<LinkId, u32>,
-    /// Numbers that were granted to the hostile child.
+    /// Ids granted to the hostile child.
     numbers: std::ops::Range<u32>,
     flows: Vec<FlowKey>,
 }
@@ -58,7 +57,7 @@ impl AttackedNode {
         node.serve(Handle::ALLOCATE, Policy::Descendants);
         node.serve(Handle::EXEC, Policy::Ancestors);
         node.serve(OFFERED, Policy::Anyone);
-        // Those of the children, and more, are used.
+        // The ids of the children, and more, are used.
         (0..100).for_each(|_| _ = node.new_context());
         let mut world = AttackedNode {
             node,
@@ -88,7 +87,7 @@ impl AttackedNode {
         world
     }
 
-    /// A frame comes over a link; what that costs, and what becomes of it.
+    /// Delivers a frame; returns its cost and the events.
     fn say(&mut self, link: LinkId, header: &Header, payload: &[u8]) -> (u64, Vec<Event>) {
         let mut frame = Vec::new();
         let sequence = self.sequences.entry(link).or_default();
@@ -105,13 +104,13 @@ impl AttackedNode {
         self.say(self.hostile, &header, &bytes(news)).0
     }
 
-    /// Numbers for the hostile child's contexts.
+    /// Returns an id for a made-up context.
     fn number(&mut self) -> ContextId {
         if self.numbers.is_empty() {
             if let Some((first, count)) = self.node.grant(HOSTILE) {
                 self.numbers = first.0..first.0 + count;
             } else {
-                // A relay is told by its parent.
+                // A relay gets the grant from its parent.
                 let first = 1000 + self.sequences.get(&UP).copied().unwrap_or(0) * 64;
                 let grant = [first.to_le_bytes(), HOSTILE.0.to_le_bytes()].concat();
                 self.say(UP, &Header::new(Kind::Grant, ContextId::ROOT, RELAY), &grant);
@@ -131,7 +130,7 @@ impl AttackedNode {
         self.news(&News::Gone { contexts: vec![id], reason: Reason::Lost, text: String::new() })
     }
 
-    /// Everything that waits goes out to the neighbours, who read it.
+    /// Sends everything queued to the neighbours, which read it.
     fn send_all(&mut self) -> u64 {
         let before = steps();
         for link in self.node.take_dirty() {
@@ -162,7 +161,7 @@ impl AttackedNode {
     }
 }
 
-/// Of what there may be much: how it comes to be.
+/// A kind of load, and how to create it.
 type Load = (&'static str, fn(&mut AttackedNode, u32));
 
 const LOADS: [Load; 12] = [
@@ -242,7 +241,7 @@ const LOADS: [Load; 12] = [
     }),
 ];
 
-/// What the hostile child does, and what each of its frames costs at most.
+/// Sends each kind of frame from the hostile child; returns the highest cost of each.
 fn attacks(world: &mut AttackedNode) -> Vec<(&'static str, u64)> {
     let (node, relayed) = (world.node.id(), world.node.id() != ContextId::ROOT);
     let letter = bytes(&DeadLetter { reason: Reason::Lost, by: HOSTILE, text: String::new() });
@@ -283,7 +282,7 @@ fn attacks(world: &mut AttackedNode) -> Vec<(&'static str, u64)> {
             Header { handle: Handle::LOG, ..Header::new(Kind::Log, HOSTILE, ContextId::ROOT) },
             b"",
         );
-        // The first of each undoes what a load has done, which had its own price.
+        // The first frame of a kind may undo the load, whose cost was counted there.
         cost("a choke", world.choke(Kind::Choke, &own));
         cost("a free", world.choke(Kind::Free, &own));
         cost("a free of nothing", world.choke(Kind::Free, &own));
@@ -298,7 +297,7 @@ fn attacks(world: &mut AttackedNode) -> Vec<(&'static str, u64)> {
     costs
 }
 
-/// The most that each costs.
+/// Returns the highest cost of each kind.
 fn most(root: bool, load: fn(&mut AttackedNode, u32), count: u32) -> BTreeMap<&'static str, u64> {
     let mut world = AttackedNode::new(root);
     load(&mut world, count);
@@ -347,12 +346,12 @@ fn endlessly_repeated_refused_requests_close_the_link() {
     };
     let other = world.made_up();
     for number in 0..IN_16_SECONDS {
-        // Whatever it is refused counts: what is for others, and what is not there.
+        // Every refusal counts: forbidden and missing services.
         let service = if number % 2 == 0 { Handle::EXEC } else { Handle(60) };
         assert!(!ask(&mut world, HOSTILE, service), "{number} were too many");
     }
     assert!(!ask(&mut world, other, Handle::EXEC), "another behind the same link has its own");
-    // What is long ago is forgotten.
+    // Old refusals are forgotten.
     world.node.set_time(16_000);
     for number in 0..IN_16_SECONDS {
         assert!(!ask(&mut world, HOSTILE, Handle::EXEC), "{number} were too many, later");
@@ -368,7 +367,7 @@ fn context_ids_are_granted_at_a_limited_rate() {
     let mut world = AttackedNode::new(true);
     let blocks = |world: &mut AttackedNode| {
         let mut count = 0;
-        // Each context asks for numbers and goes, and with it they come back.
+        // Each context requests ids and ends, which returns them.
         while let Some(id) = world.node.new_context() {
             world.node.router.add(id, world.hostile, HOSTILE);
             let granted = world.node.grant(id).is_some();

@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 const CHILD: ContextId = ContextId(1000);
-/// The longest message of one who is not obeyed.
+/// The longest message of a peer without authority.
 const LONGEST: usize = 1 << 20;
 
 #[derive(Serialize)]
@@ -19,16 +19,16 @@ enum News {
     Added(ContextId, ContextId),
 }
 
-/// A message that is sent as there is credit.
+/// A message that is sent as credit arrives.
 struct Message {
     said: usize,
     limit: usize,
     length: usize,
-    /// Whether its end will be said.
+    /// True if its end will be sent.
     ends: bool,
 }
 
-/// A root with one child that makes contexts, and what its broker would hold.
+/// A root with one child that makes up contexts, and the bytes its broker would hold.
 struct World {
     root: Node,
     link: LinkId,
@@ -81,7 +81,7 @@ impl World {
             self.root.take(flow, length, kept);
             self.most = self.most.max(self.held.values().sum());
             if end {
-                // It is answered, and nothing of it is held any more.
+                // The request is answered and its bytes are released.
                 self.root.send(flow, &[], true, false);
                 self.held.remove(&flow);
                 self.answered += 1;
@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    /// So many contexts of the child's own, with so many messages each.
+    /// Makes up that many contexts with that many messages each.
     fn crowd(&mut self, contexts: u32, each: u32, length: usize, ends: bool) {
         let mut numbers = 0..0;
         for _ in 0..contexts {
@@ -107,7 +107,7 @@ impl World {
         }
     }
 
-    /// Says all that may be said, once. Whether that was anything.
+    /// Sends once whatever credit allows. Returns true if anything was sent.
     fn go_on(&mut self) -> bool {
         let mut any = false;
         for (id, number) in self.messages.keys().copied().collect::<Vec<_>>() {
@@ -139,7 +139,7 @@ impl World {
         any
     }
 
-    /// What the root says: credit, and what was refused.
+    /// Reads the root's output: credit and refusals.
     fn hear(&mut self) {
         let mut out = Vec::new();
         self.root.take_dirty();
@@ -175,7 +175,7 @@ fn bytes_held_for_a_link_are_bounded_for_any_number_of_contexts() {
     assert_eq!(world.refused, 300 * 16 - 4096, "those beyond what is open at once");
     let (lent, flows) = world.root.lent(world.link);
     assert!(lent <= LENT + FAVOURED * FAVOUR && flows == 4096, "{lent} lent for {flows} flows");
-    // With the last of them all is there again.
+    // After the loss of the link everything is released.
     world.root.link_lost(world.link, offshoot_proto::Reason::Lost, "cut");
     assert_eq!(world.root.flows(), 0);
 }
@@ -201,8 +201,8 @@ fn incomplete_messages_do_not_block_each_other() {
 
 #[test]
 fn a_context_that_never_continues_blocks_no_other() {
-    // Some contexts have as much begun as they may, and say nothing more: the messages of another
-    // one come through.
+    // Some contexts have as many incomplete messages as allowed and send no more: messages of
+    // another context still complete.
     let mut world = World::new();
     world.crowd(1, 16, LONGEST, false);
     while world.go_on() {}

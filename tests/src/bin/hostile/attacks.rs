@@ -16,21 +16,21 @@ use serde::Serialize;
 use super::wire::{FrameWriter, Over};
 use super::{DEAF, STUBBORN};
 
-/// How many frames a flood of small ones has.
+/// Frames in a flood of small frames.
 const MANY: u32 = 50_000;
-/// How many a flood of large ones has.
+/// Frames in a flood of large frames.
 const LARGE: u32 = 1_000;
-/// How many one of large ones has that each name thousands of contexts.
+/// Frames in a flood of frames that each name thousands of contexts.
 const FEW: u32 = 150;
 
-/// What a `Route` frame says, as `offshoot_agent` has it for itself.
+/// The payload of a `Route` frame; mirrors a private type of `offshoot_agent`.
 #[derive(Serialize)]
 pub enum News {
     Added(ContextId, ContextId),
     Gone { contexts: Vec<ContextId>, reason: Reason, text: String },
 }
 
-/// A log record, as `offshoot_agent` has it for itself.
+/// A log record; mirrors a private type of `offshoot_agent`.
 #[derive(Serialize)]
 struct Record {
     level: u8,
@@ -44,7 +44,7 @@ fn bytes(value: &impl Serialize) -> Vec<u8> {
     to_bytes(value).expect("it serialises")
 }
 
-/// Does what `how` says.
+/// Runs the attack `how`.
 pub fn perform(
     how: &str,
     writer: &mut FrameWriter,
@@ -108,7 +108,7 @@ pub fn perform(
             writer.open(dst, number / 2 % 16, 64 + number, b"x86_64")
         }),
         "unfinished" => flood(writer, MANY / 5, |writer, number| {
-            // Questions whose end never comes, to the services that answer everybody below.
+            // Requests that never end, to the services for descendants.
             let service = [Handle::ALLOCATE, Handle::IMAGE, Handle::CALL][number as usize % 3];
             writer.open(0, service.0, 64 + number, b"x")
         }),
@@ -275,7 +275,7 @@ pub fn perform(
                 writer.raw(&state.to_le_bytes())
             })
         }
-        // It does not read, nor answer heartbeats, and says nothing.
+        // Neither reads, nor answers heartbeats, nor sends.
         "deaf" => {
             DEAF.store(true, Ordering::Relaxed);
             STUBBORN.store(true, Ordering::Relaxed);
@@ -295,7 +295,8 @@ pub fn perform(
             }
             flood(writer, MANY, |writer, number| writer.open(900_000 + number, 1, 64 + number, &[]))
         }
-        // They hold all three streams of the hop, in a session of their own, and it ends itself.
+        // Children that hold all three streams of the hop in a session of their own, after its
+        // exit.
         "holders" => {
             for _ in 0..3 {
                 let mut holder = Command::new("setsid");
@@ -314,7 +315,7 @@ pub fn perform(
     }
 }
 
-/// The same thing many times.
+/// Repeats an action.
 pub fn flood(
     writer: &mut FrameWriter,
     count: u32,
@@ -323,12 +324,12 @@ pub fn flood(
     (0..count).try_for_each(|number| one(writer, number))
 }
 
-/// The call that the suite makes.
+/// Waits for the call of the suite.
 fn asked(heard: &Receiver<Frame>) -> Frame {
     heard.iter().find(|frame| frame.header.kind == Kind::Open).expect("the suite calls")
 }
 
-/// Something on the flow of a call, from the end that answers.
+/// Sends on the flow of a call, from the callee's end.
 pub fn answer(
     writer: &mut FrameWriter,
     call: &Frame,

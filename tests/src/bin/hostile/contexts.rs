@@ -10,11 +10,11 @@ use super::attacks::News;
 use super::streams::{LONGEST, OFFERED, Out, Outs, VALUE, WRITER, go_on, greeting, sender};
 use super::wire::{FrameWriter, Over};
 
-/// How many contexts it makes up, and how many flows each has.
+/// The number of made-up contexts, and of flows of each.
 const CONTEXTS: u32 = 250;
 const EACH: u32 = 16;
 
-/// Does what `how` says.
+/// Runs the attack `how`.
 pub fn perform(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> Result<(), Over> {
     let (to, first) = match how {
         "crowd-senders" => {
@@ -22,7 +22,7 @@ pub fn perform(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> 
             (to, greeting(WRITER, key, 0))
         }
         "crowd-handles" => {
-            // The second call tells that the handle is there.
+            // The second call shows that the handler is ready.
             let calls = heard.iter().filter(|frame| frame.header.kind == Kind::Open);
             let _ = calls.take(2).last();
             (OFFERED, Vec::new())
@@ -43,7 +43,7 @@ pub fn perform(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> 
     go_on(writer, heard, outs)
 }
 
-/// Contexts out of nothing.
+/// Allocates ids and announces made-up contexts.
 fn crowd(writer: &mut FrameWriter, heard: &Receiver<Frame>) -> Result<Vec<ContextId>, Over> {
     let mut contexts = Vec::new();
     let me = writer.me;
@@ -73,7 +73,7 @@ fn crowd(writer: &mut FrameWriter, heard: &Receiver<Frame>) -> Result<Vec<Contex
     Ok(contexts)
 }
 
-/// Whole frames on each flow, whatever may be sent.
+/// Sends whole frames on every flow, ignoring credit.
 fn blind(writer: &mut FrameWriter, contexts: &[ContextId]) -> Result<(), Over> {
     let own = [writer.me; EACH as usize];
     let all = contexts.iter().flat_map(|id| [*id; EACH as usize]).chain(own);

@@ -24,15 +24,15 @@ use offshoot_proto::wire::{Decoder, Frame, Kind};
 
 use wire::{FrameWriter, Over};
 
-/// How a frame begins: the magic number, the version, the kind.
+/// The first bytes of a frame: magic number, version, kind.
 const BOOT: [u8; 4] = [0x5B, 0x0F, 1, Kind::Boot as u8];
 const HELLO: [u8; 4] = [0x5B, 0x0F, 1, Kind::Hello as u8];
 
-/// Whether the real agent is gone.
+/// True once the real agent is gone.
 static TAKEN: AtomicBool = AtomicBool::new(false);
-/// Whether nothing is read any more.
+/// True while input is not read.
 pub static DEAF: AtomicBool = AtomicBool::new(false);
-/// Whether the end of the link is no reason to end.
+/// True if the end of the link is to be ignored.
 pub static STUBBORN: AtomicBool = AtomicBool::new(false);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -45,11 +45,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let there = real.stdin.take().ok_or("stdin is piped")?;
     let (tell, heard) = channel();
-    // Not joined: it reads for as long as there is something to read, and ends with the process.
+    // Not joined: it reads until the process ends.
     std::thread::spawn(move || relay(there, &tell));
     let (before, hello) = greeting(&mut real.stdout.take().ok_or("stdout is piped")?)?;
     TAKEN.store(true, Ordering::Relaxed);
-    // Its guard; the agent goes with it.
+    // The guard, which ends the agent.
     real.kill()?;
     real.wait()?;
 
@@ -65,13 +65,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-/// Who this is to be, by the first frame from the parent.
+/// Waits for the boot frame, which contains our id.
 fn first(heard: &Receiver<Frame>) -> Result<Frame, Box<dyn std::error::Error>> {
     let frame = heard.recv()?;
     if frame.header.kind == Kind::Boot { Ok(frame) } else { Err("the first frame is not a boot".into()) }
 }
 
-/// What comes before the real agent's hello, and the hello's payload.
+/// Reads the agent's output up to its hello; returns the bytes before it and its payload.
 fn greeting(from: &mut impl std::io::Read) -> Result<(Vec<u8>, Vec<u8>), Box<dyn std::error::Error>> {
     let mut seen = Vec::new();
     let mut byte = [0; 4096];
@@ -87,7 +87,7 @@ fn greeting(from: &mut impl std::io::Read) -> Result<(Vec<u8>, Vec<u8>), Box<dyn
     }
 }
 
-/// The first whole frame of a kind, where it is the first of its link.
+/// Finds the first whole frame of a kind in a buffer.
 fn find(bytes: &[u8], kind: [u8; 4]) -> Option<(usize, Frame)> {
     let places = bytes.windows(kind.len()).enumerate().filter(|(_, window)| *window == kind);
     places.map(|(at, _)| at).find_map(|at| match Decoder::default().next_frame(&mut &bytes[at..]) {
@@ -96,8 +96,8 @@ fn find(bytes: &[u8], kind: [u8; 4]) -> Option<(usize, Frame)> {
     })
 }
 
-/// Passes on what comes from the parent as long as there is a real agent, and tells of each frame
-/// behind the image.
+/// Forwards the parent's bytes to the real agent while it exists, and reports each frame after the
+/// image.
 fn relay(there: ChildStdin, tell: &Sender<Frame>) {
     let mut there = Some(there);
     let mut input = File::from(std::io::stdin().as_fd().try_clone_to_owned().expect("stdin is open"));
@@ -120,7 +120,7 @@ fn relay(there: ChildStdin, tell: &Sender<Frame>) {
             there = None;
         }
         if let Some(there) = &mut there {
-            // It may be gone by now.
+            // The agent may be gone by now.
             let _ = there.write_all(bytes);
         }
         if decoder.is_none() {

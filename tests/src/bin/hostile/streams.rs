@@ -11,24 +11,23 @@ use offshoot_proto::{ContextId, Handle};
 use super::attacks::{answer, flood};
 use super::wire::{FrameWriter, Over};
 
-/// Where a hub is: its context and its number there; and by what it opens. As `offshoot_agent` has
-/// it for itself.
+/// The address of a hub: context, handle and key; mirrors a private type of `offshoot_agent`.
 pub type Address = (ContextId, u32, u64);
 
-/// Where hubs are numbered from, among the handles of a context.
+/// The lowest handle of a hub.
 pub const FIRST_HUB: u32 = 1 << 31;
 
-/// The handle that the suite offers.
+/// The handle of the suite's handler.
 pub const OFFERED: Handle = Handle(300);
-/// What may be sent unasked to one who need not obey.
+/// The initial credit of a peer without authority.
 pub const WINDOW: usize = 2 << 10;
-/// How many bytes of empty records are sent on a flow.
+/// Bytes of empty records sent on a flow.
 const EMPTY: usize = 64 << 10;
-/// The longest message of one who is not obeyed.
+/// The longest message of a peer without authority.
 pub const LONGEST: usize = 1 << 20;
-/// How many flows one context may have to what a program offers.
+/// The most flows that one context may have to handlers and hubs.
 const FLOWS: u32 = 256;
-/// How long nothing is said before nothing more is taken to come.
+/// The silence after which no more input is expected.
 const SILENCE: Duration = Duration::from_millis(1500);
 
 pub const WRITER: u8 = 0;
@@ -38,7 +37,7 @@ const COPY: u8 = 3;
 const VOID: u8 = 4;
 const CLOSED: u8 = 5;
 
-/// Does what `how` says.
+/// Runs the attack `how`.
 pub fn perform(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> Result<(), Over> {
     match how {
         "hub-greetings" => {
@@ -72,13 +71,13 @@ pub fn perform(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> 
                 numbers.flat_map(|number| record(kind, &number.to_le_bytes())).collect::<Vec<u8>>()
             };
             let said = [
-                // More than are taken.
+                // More than the limit.
                 about(COPY, 0..70_000),
-                // As many as are taken, and the ends of others.
+                // Up to the limit, and closing others.
                 [about(COPY, 0..65_000), about(VOID, 1 << 40..(1 << 40) + 60_000)].concat(),
-                // After its end.
+                // After the end of the flow.
                 [about(CLOSED, 0..9), about(VALUE, 0..9), about(COPY, 0..900), about(CLOSED, 0..9)].concat(),
-                // One that stays.
+                // A flow that stays open.
                 about(COPY, 0..60_000),
             ];
             let mut outs: Outs = (64..).zip(said).map(|(number, said)| (number, Out::new(said))).collect();
@@ -142,7 +141,7 @@ pub fn perform(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> 
         "chain-long" => {
             let chain = called(heard);
             answer(writer, &chain, Kind::Data, 0, &[0xFF; 5])?;
-            // It was reset by now, or will be.
+            // The flow is reset by now, or will be.
             flood(writer, 10_000, |writer, number| {
                 answer(writer, &chain, Kind::Data, 5 + u64::from(number) * 20, &[0; 20])
             })
@@ -159,7 +158,7 @@ pub fn perform(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> 
                 flags: Flags(Flags::OPENER.0 | Flags::END.0),
                 ..writer.header(Kind::Open, 0)
             };
-            // A whole list of bytes.
+            // A complete list of bytes.
             writer.frame(&header, &[&[0xFB, 0xE5, 3][..], &[1; 997]].concat())?;
             let header =
                 Header { handle: header.reply_to, flags: Flags::OPENER, ..writer.header(Kind::Reset, 0) };
@@ -187,7 +186,8 @@ pub fn greeting(role: u8, key: u64, copy: u64) -> Vec<u8> {
     [&[role][..], &key.to_le_bytes(), &copy.to_le_bytes()].concat()
 }
 
-/// What the arguments of a call of the suite end with: something of a hub of the root.
+/// Waits for a call of the suite and decodes the last argument, an end of a channel or pipe of the
+/// root.
 fn brought<T: serde::de::DeserializeOwned>(heard: &Receiver<Frame>, context: impl Fn(&T) -> ContextId) -> T {
     let calls =
         heard.iter().filter(|frame| (frame.header.kind, frame.header.handle) == (Kind::Open, Handle::CALL));
@@ -198,19 +198,19 @@ fn brought<T: serde::de::DeserializeOwned>(heard: &Receiver<Frame>, context: imp
     calls.filter_map(read).next().expect("the suite gives one away")
 }
 
-/// The hub of a sender that came along, and its key.
+/// Returns the hub and the key of a received sender.
 pub fn sender(heard: &Receiver<Frame>) -> (Handle, u64) {
     let ((_, hub, key), _) = brought(heard, |end: &(Address, u64)| end.0.0);
     (Handle(FIRST_HUB | hub), key)
 }
 
-/// The chain that the suite opens.
+/// Waits for the chain of the suite.
 fn chain(heard: &Receiver<Frame>) -> Frame {
     let is = |frame: &Frame| (frame.header.kind, frame.header.handle) == (Kind::Open, Handle::CHAIN);
     heard.iter().find(is).expect("the suite opens one")
 }
 
-/// The same when it has a call.
+/// Waits until the chain has a call.
 fn called(heard: &Receiver<Frame>) -> Frame {
     let chain = chain(heard);
     let is = |frame: &Frame| (frame.header.kind, frame.header.handle) == (Kind::Data, chain.header.reply_to);
@@ -218,7 +218,7 @@ fn called(heard: &Receiver<Frame>) -> Frame {
     chain
 }
 
-/// A flow of a context, and what is still to be said on it.
+/// A flow of a context, with the bytes still to be sent.
 pub struct Out {
     from: ContextId,
     said: usize,
@@ -233,7 +233,7 @@ impl Out {
         Out::of(ContextId::ROOT, rest)
     }
 
-    /// One of a context; of its own for the root, which this is not.
+    /// Opens a flow of a context.
     pub fn of(from: ContextId, rest: Vec<u8>) -> Out {
         Out { from, said: 0, limit: WINDOW, rest }
     }
@@ -256,7 +256,7 @@ impl Out {
         self.go_on(writer, number)
     }
 
-    /// Says as much as it may, and never that it is all.
+    /// Sends as much as the credit allows, without an end.
     fn go_on(&mut self, writer: &mut FrameWriter, number: u32) -> Result<(), Over> {
         while self.said < self.limit && !self.rest.is_empty() {
             let length = self.rest.len().min(self.limit - self.said).min(MAX_PAYLOAD / 16);
@@ -273,7 +273,7 @@ impl Out {
     }
 }
 
-/// Says everything on all flows, as there is credit, until nothing more is heard.
+/// Sends on all flows as credit arrives, until there is silence.
 pub fn go_on(writer: &mut FrameWriter, heard: &Receiver<Frame>, mut outs: Outs) -> Result<(), Over> {
     writer.flush()?;
     while let Ok(frame) = heard.recv_timeout(SILENCE) {

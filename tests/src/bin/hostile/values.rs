@@ -12,11 +12,11 @@ use super::attacks::News;
 use super::streams::{Address, FIRST_HUB, VALUE, WRITER, greeting, record};
 use super::wire::{FrameWriter, Over};
 
-/// Whose answer a function gives, and one whose value is a whole list.
+/// Reply tags of a function's value and of a function's error.
 const VALUE_OF: u8 = 0;
 const ERROR_OF: u8 = 1;
 
-/// Answers calls, of chains as well, until nobody is there any more.
+/// Answers calls, chained ones as well, until the link ends.
 pub fn perform(writer: &mut FrameWriter, heard: &Receiver<Frame>) -> Result<(), Over> {
     let (mut chain, mut said, mut number) = (None, 0, 64);
     while let Ok(frame) = heard.recv() {
@@ -51,7 +51,7 @@ fn say(
     writer.frame(&header, bytes)
 }
 
-/// The name of the function that is called, and its arguments.
+/// Splits a call into the function's name and its arguments.
 fn function(call: &[u8]) -> Option<(&str, &[u8])> {
     let (flags, rest) = call.split_first()?;
     let rest = if flags & 2 == 0 { rest } else { rest.get(4..)? };
@@ -64,12 +64,12 @@ fn answered(bytes: &[u8]) -> Vec<u8> {
     [&[VALUE_OF], bytes].concat()
 }
 
-/// The error of a function, without a text.
+/// Returns the reply of a function that failed without a text.
 fn failed(bytes: &[u8]) -> Vec<u8> {
     [&[ERROR_OF, 0, 0], bytes].concat()
 }
 
-/// What it replies to a call, and does before that.
+/// Runs the side effect of a call and returns the reply.
 fn reply(
     writer: &mut FrameWriter,
     heard: &Receiver<Frame>,

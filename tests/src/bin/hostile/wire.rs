@@ -10,29 +10,29 @@ use offshoot_proto::wire;
 use offshoot_proto::wire::{Frame, Header, Kind};
 use offshoot_proto::{ContextId, Handle};
 
-/// Milliseconds without room after which nobody is taken to read.
+/// Milliseconds without room after which the reader counts as blocked.
 const BLOCKED: u16 = 700;
-/// How many bytes are written at once.
+/// Bytes per write.
 const BATCH: usize = 64 << 10;
 
-/// Why nothing more can be said.
+/// The reason why sending has ended.
 #[derive(Copy, Clone, Debug)]
 pub enum Over {
-    /// All was said.
+    /// Everything was sent.
     Done,
-    /// Nobody reads it.
+    /// Nobody reads.
     Blocked,
-    /// The link is gone.
+    /// The link is closed.
     Closed,
 }
 
-/// What is said, and by whom.
+/// Writes frames to the parent.
 pub struct FrameWriter {
-    /// Its own number.
+    /// The child's own id.
     pub me: ContextId,
-    /// Its parent's.
+    /// The parent's id.
     pub parent: ContextId,
-    /// The payload of a good greeting.
+    /// The payload of a valid hello.
     pub hello: Vec<u8>,
     before: Vec<u8>,
     out: File,
@@ -41,7 +41,7 @@ pub struct FrameWriter {
 }
 
 impl FrameWriter {
-    /// One that has said nothing yet, not even the marker.
+    /// Creates a writer that has sent nothing yet, not even the marker.
     pub fn new(before: Vec<u8>, hello: Vec<u8>, boot: Frame) -> io::Result<FrameWriter> {
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let flags = OFlag::from_bits_retain(fcntl(&out, FcntlArg::F_GETFL)?);
@@ -50,13 +50,13 @@ impl FrameWriter {
         Ok(FrameWriter { me, parent, hello, before, out, sequence: 0, waiting: Vec::new() })
     }
 
-    /// The marker, behind which frames are expected.
+    /// Sends the marker, after which frames are expected.
     pub fn marker(&mut self) -> Result<(), Over> {
         let before = std::mem::take(&mut self.before);
         self.raw(&before)
     }
 
-    /// The marker and a good greeting.
+    /// Sends the marker and a valid hello.
     pub fn greet(&mut self) -> Result<(), Over> {
         self.marker()?;
         let hello = self.hello.clone();
@@ -64,17 +64,17 @@ impl FrameWriter {
         self.flush()
     }
 
-    /// A header in its own name.
+    /// Returns a header with the child's own source.
     pub fn header(&self, kind: Kind, dst: u32) -> Header {
         Header::new(kind, self.me, ContextId(dst))
     }
 
-    /// A frame that concerns the link.
+    /// Sends a link frame.
     pub fn link(&mut self, kind: Kind, payload: &[u8]) -> Result<(), Over> {
         self.frame(&self.header(kind, 0), payload)
     }
 
-    /// An `Open` in its own name.
+    /// Sends an `Open` with the child's own source.
     pub fn open(&mut self, dst: u32, service: u32, reply_to: u32, payload: &[u8]) -> Result<(), Over> {
         let header = Header {
             handle: Handle(service),
@@ -85,25 +85,25 @@ impl FrameWriter {
         self.frame(&header, payload)
     }
 
-    /// Any frame.
+    /// Sends any frame.
     pub fn frame(&mut self, header: &Header, payload: &[u8]) -> Result<(), Over> {
         wire::encode(header, payload, self.sequence, &mut self.waiting);
         self.sequence = self.sequence.wrapping_add(1);
         if self.waiting.len() < BATCH { Ok(()) } else { self.flush() }
     }
 
-    /// Any bytes.
+    /// Sends any bytes.
     pub fn raw(&mut self, bytes: &[u8]) -> Result<(), Over> {
         self.waiting.extend_from_slice(bytes);
         self.flush()
     }
 
-    /// The bytes of a frame that were not said.
+    /// Takes the unsent bytes.
     pub fn take_unsaid(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Says what waits.
+    /// Sends the buffered bytes.
     pub fn flush(&mut self) -> Result<(), Over> {
         let mut bytes = self.waiting.as_slice();
         while !bytes.is_empty() {
@@ -122,7 +122,7 @@ impl FrameWriter {
         Ok(())
     }
 
-    /// Closes the way to the parent for good.
+    /// Closes the output for good.
     pub fn close(&mut self) {
         let null = File::open("/dev/null").expect("it is there");
         for fd in [1, self.out.as_raw_fd()] {

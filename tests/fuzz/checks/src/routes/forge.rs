@@ -12,12 +12,12 @@ use offshoot_proto::wire::{Flags, HEADER_LEN, Header, Kind, MAX_PAYLOAD, encode}
 use offshoot_proto::{ContextId, FlowKey, Handle, LinkId};
 use offshoot_proto::{DeadLetter, Reason};
 
-/// How a forgery is done, by the byte that says so.
+/// The kinds of forgery.
 const MANY: std::ops::Range<u8> = 200..250;
 const BROKEN_OFF: std::ops::Range<u8> = 190..200;
 const NO_FRAME: std::ops::RangeInclusive<u8> = 250..=255;
 
-/// Puts a frame, or several that differ in their handles, on a link; or bytes that are none.
+/// Puts a frame, several with different handles, or invalid bytes on a link.
 pub fn inject(world: &mut World, input: &mut Input<'_>) {
     if world.cables.is_empty() {
         return;
@@ -70,7 +70,7 @@ fn deliver(world: &mut World, child: ContextId, up: bool, bytes: &[u8]) {
 fn frame(world: &mut World, input: &mut Input<'_>, child: ContextId, up: bool) -> (Header, Vec<u8>) {
     let kind = KINDS[input.below(KINDS.len())];
     let known = input.byte();
-    // A flow that there is, as its other end would speak of it; or anything.
+    // An existing flow, as its peer would address it; or anything.
     let flow = world.flows.iter().rev().nth(known.into()).copied();
     let (src, dst, key) = match flow {
         Some((at, flow)) if known < 128 => (flow.peer, at, Some(flow)),
@@ -106,7 +106,7 @@ fn frame(world: &mut World, input: &mut Input<'_>, child: ContextId, up: bool) -
 fn context(world: &World, input: &mut Input<'_>, child: ContextId) -> ContextId {
     match input.byte() {
         number @ 0..48 => ContextId(u32::from(number) % 14),
-        // One of those that were granted in blocks, or the next to be.
+        // An id from a granted block, or the next one.
         number @ 48..64 => {
             let last = world.names.last().map_or(0, |last| last.0);
             ContextId(last + u32::from(number - 48) * 9)

@@ -10,54 +10,52 @@ use offshoot_proto::node::Event;
 use offshoot_proto::{ContextId, FlowKey, Handle};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What forged bytes consist of.
+/// The value of forged bytes.
 pub const FORGED: u8 = 0xEE;
 /// The text of forged dead letters.
 pub const FORGED_TEXT: &str = "forged";
 
-/// One end of a flow, as it has been seen.
+/// One end of a flow, as observed.
 #[derive(Default)]
 struct End {
     delivered: u64,
     consumed: u64,
-    /// The end of what comes has come.
+    /// The end of the input has arrived.
     ended: bool,
-    /// It was closed, or given up here.
+    /// The flow was closed or cancelled here.
     closed: bool,
     sent: u64,
     sent_end: bool,
-    /// Nothing is ever sent from this end.
+    /// This end never sends.
     mute: bool,
 }
 
-/// Everything that is known about a run.
+/// The record of a run.
 #[derive(Default)]
 pub struct Record {
     ends: BTreeMap<(ContextId, FlowKey), End>,
-    /// The parent of every context that was ever up.
+    /// Parents of all contexts that were ever connected.
     parents: BTreeMap<ContextId, ContextId>,
-    /// Where each context was to be made.
+    /// Parents at which contexts were requested.
     pub ordered: BTreeMap<ContextId, ContextId>,
     up: BTreeSet<ContextId>,
-    /// Numbers that somebody claimed, or contexts that were told who they are by a forger.
+    /// Ids claimed by a forger, and contexts whose boot message was forged.
     tainted: BTreeSet<ContextId>,
-    /// On which links there were forgeries: the child, and whether they went up.
+    /// Links with forgeries: the child, and true for the upward direction.
     pub forged: BTreeSet<(ContextId, bool)>,
-    /// How many questions each context asked of the root, their streams counted as well; it takes
-    /// 16 at a time.
+    /// Requests of each context to the root, streams included; it accepts 16 at a time.
     pub questions: BTreeMap<ContextId, usize>,
-    /// Whom the root ever let talk.
+    /// Pairs that the root ever opened.
     pub paired: BTreeSet<(ContextId, ContextId)>,
-    /// Whether a forger let any talk.
+    /// True if a forger opened a pair.
     pub forged_pairs: bool,
-    /// Who was not allowed to send all it wanted, and was not told since that it may.
+    /// Flows that are blocked and have not been told of room since.
     pub starved: BTreeSet<(ContextId, FlowKey)>,
-    /// The numbers that the root has given out.
+    /// Ids granted by the root.
     handed_out: BTreeSet<ContextId>,
 }
 
-/// Bytes that count up, from a place that the seed says; copied and not computed, for there are
-/// many.
+/// Returns counting bytes from an offset given by the seed; copied for speed.
 fn honest(seed: u64, from: u64, length: usize) -> Vec<u8> {
     let start = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32).wrapping_add(from) & 0x7F;
     let mut cycle: [u8; 128] = std::array::from_fn(|at| at as u8);
@@ -67,7 +65,7 @@ fn honest(seed: u64, from: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// The first bytes of a request from a context: its flow has no number yet.
+/// Returns the first bytes of a request from a context, whose flow has no handle yet.
 pub fn opening(from: ContextId, length: usize) -> Vec<u8> {
     honest(u64::from(from.0), 0, length)
 }
@@ -76,19 +74,19 @@ fn seed(at: ContextId, flow: FlowKey) -> u64 {
     u64::from(at.0) << 40 | u64::from(flow.handle.0) << 1 | u64::from(flow.opener)
 }
 
-/// The flow as its other end knows it.
+/// Returns the flow as seen by its peer.
 pub fn mirrored(at: ContextId, flow: FlowKey) -> (ContextId, FlowKey) {
     (flow.peer, FlowKey { peer: at, handle: flow.handle, opener: !flow.opener })
 }
 
 impl Record {
-    /// What `at` sends next on a flow.
+    /// Returns the next bytes of `at` on a flow.
     pub fn bytes(&self, at: ContextId, flow: FlowKey, length: usize) -> Vec<u8> {
         let sent = self.ends.get(&(at, flow)).map_or(0, |end| end.sent);
         honest(seed(at, flow), sent, length)
     }
 
-    /// A number is given out once.
+    /// Asserts that an id is granted once.
     pub fn handed_out(&mut self, id: ContextId) {
         assert!(self.handed_out.insert(id), "{id} is given out twice");
     }
@@ -102,7 +100,7 @@ impl Record {
                 _ => answering & 1 << (stream - 1) != 0,
             };
             let before = self.ends.get(&(at, flow));
-            // What was said on a flow whose number a forger takes again is still under way.
+            // Bytes of a flow whose handle a forger reuses may still be in flight.
             let (sent, sent_end) = before.map_or((0, false), |before| (before.sent, before.sent_end));
             assert!(before.is_none() || !flow.opener, "a number of a flow is not used twice");
             self.ends.insert((at, flow), End { mute, sent, sent_end, ..End::default() });
@@ -133,7 +131,8 @@ impl Record {
         self.ends.entry((at, flow)).or_default().closed = true;
     }
 
-    /// Whether this child cannot come up here: its number was used, or it was ordered elsewhere.
+    /// Returns true if this child cannot connect here: its id was used, or it was requested
+    /// elsewhere.
     pub fn is_used(&self, child: ContextId, parent: ContextId) -> bool {
         self.parents.contains_key(&child) || self.ordered.get(&child).is_some_and(|other| *other != parent)
     }
@@ -162,16 +161,15 @@ impl Record {
         }
     }
 
-    /// Somebody who forges on the link of `child` says that `context` is where it is not, or is
-    /// gone.
+    /// Notes a forged claim on the link of `child` about the place or the loss of `context`.
     pub fn claimed(&mut self, context: ContextId, child: ContextId) {
         if !self.is_solid(context) || self.below(context, child) {
             self.tainted.insert(context);
         }
     }
 
-    /// A forger told `child` who it is: from now on nothing is sure that it, or anyone below it,
-    /// says or hears.
+    /// Notes a forged boot message for `child`: from now on nothing that it or its descendants send
+    /// or receive is checked.
     pub fn renamed(&mut self, child: ContextId) {
         let below = self.parents.keys().copied().filter(|context| self.below(*context, child));
         let below: Vec<_> = below.collect();
@@ -184,8 +182,8 @@ impl Record {
         exists && !self.tainted.contains(&context)
     }
 
-    /// Whether `at` may be told lies about `peer`: a forger sits between them, or nobody knows
-    /// where the peer is.
+    /// Returns true if `at` may receive lies about `peer`: a forger is between them, or the peer's
+    /// place is unknown.
     fn may_be_lied_to(&self, at: ContextId, peer: ContextId) -> bool {
         let between = |(child, up): &(ContextId, bool)| {
             self.below(peer, *child) == *up && self.below(at, *child) != *up
@@ -193,13 +191,14 @@ impl Record {
         !self.is_solid(peer) || !self.is_solid(at) || self.forged.iter().any(between)
     }
 
-    /// Whether these two may talk: one is above the other, or the root has let them.
+    /// Returns true if these two may talk: one is an ancestor of the other, or the root has opened
+    /// a path.
     fn may_talk(&self, one: ContextId, other: ContextId) -> bool {
         let related = self.below(one, other) || self.below(other, one);
         related || self.forged_pairs || self.paired.contains(&(one.min(other), one.max(other)))
     }
 
-    /// Checks what a node says has happened.
+    /// Checks an event of a node.
     pub fn event(&mut self, at: ContextId, event: &Event) {
         match event {
             Event::Opened { flow, streams, bytes, end, auth, .. } => {
@@ -267,8 +266,7 @@ impl Record {
         assert_eq!(honest(seed, offset, bytes.len()), bytes, "{at}: {flow:?} brings what was not sent");
     }
 
-    /// A node wants to close a link for what it brought: then somebody must have forged on it, or
-    /// above.
+    /// Checks that a link closed for a violation had a forgery on it or above it.
     pub fn blamed(&self, by: ContextId, cable: &Cable) {
         let sure = self.is_solid(cable.child) && self.is_solid(cable.parent);
         let who = if by == cable.parent { cable.child } else { cable.parent };
@@ -276,20 +274,20 @@ impl Record {
         assert!(forged || !sure, "{by} blames {who} for what another did");
     }
 
-    /// What has come to anyone and was not used.
+    /// Returns the received and unconsumed bytes of all nodes.
     pub fn unused(&self) -> impl Iterator<Item = (ContextId, FlowKey, usize)> + '_ {
         let held = |end: &End| if end.closed { 0 } else { (end.delivered - end.consumed) as usize };
         let ends = self.ends.iter().map(move |((at, flow), end)| (*at, *flow, held(end)));
         ends.filter(|(_, _, held)| *held > 0)
     }
 
-    /// The flows on which `at` has something to say.
+    /// Returns the flows on which `at` may send.
     pub fn to_send(&self, at: ContextId) -> impl Iterator<Item = FlowKey> + '_ {
         let open = self.ends.iter().filter(move |((here, _), end)| *here == at && !end.mute && !end.sent_end);
         open.map(|((_, flow), _)| *flow)
     }
 
-    /// The flows that `at` opened, that have not ended, and whose peer is gone.
+    /// Returns the unfinished flows that `at` opened to a lost peer.
     pub fn waiting_for_the_gone(&self, at: ContextId) -> impl Iterator<Item = FlowKey> + '_ {
         let gone = |peer: &ContextId| self.parents.contains_key(peer) && !self.up.contains(peer);
         let waiting = self
@@ -299,17 +297,17 @@ impl Record {
         waiting.map(|((_, flow), _)| *flow)
     }
 
-    /// Whether the root may have no room for another question of this context.
+    /// Returns true if the root may refuse another request of this context.
     pub fn may_be_crowded(&self, context: ContextId) -> bool {
         self.questions.get(&context).is_some_and(|asked| *asked > 16)
     }
 
-    /// How many flows were ever opened to this context.
+    /// Returns the number of flows ever opened to this context.
     pub fn flows_at(&self, context: ContextId) -> usize {
         self.ends.keys().filter(|(at, flow)| *at == context && !flow.opener).count()
     }
 
-    /// The contexts that are up and to whom nobody has lied.
+    /// Returns the connected contexts without forged boot messages.
     pub fn untouched(&self) -> Vec<ContextId> {
         let touched = |context| self.forged.iter().any(|(child, _)| self.below(context, *child));
         self.up.iter().copied().filter(|context| self.is_solid(*context) && !touched(*context)).collect()

@@ -14,25 +14,22 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub const UP: LinkId = LinkId(0);
 /// The most contexts of one run.
 const CONTEXTS: usize = 12;
-/// How many bytes go over a cable in its turn, while everything comes to rest.
+/// Bytes carried over a cable per turn while the tree settles.
 const TURN: usize = 2 * MAX_PAYLOAD;
-/// A service for everybody who can reach a node.
+/// A service with policy `Anyone`.
 pub const OPEN_TO_ALL: Handle = Handle(77);
-/// How long the first bytes of a request for numbers are.
+/// The length of a request for ids.
 const ASKED: usize = 3;
-/// What may wait for a connecting child, by the node's own promise; a boot and what goes again come
-/// on top.
+/// Bytes that may be queued for a connecting child, without the boot message and repeated frames.
 const CONNECTING: usize = (4 << 20) + (512 << 10);
 
-/// How many waits every node has for each of its children: what a frame costs is to be the same
-/// with them.
+/// Watches of every node on each of its children: the cost of a frame must not depend on them.
 const BALLAST: usize = 300;
-/// How many entries of its lists a node may look at for each frame that came, and for each event
-/// that came of it.
+/// List entries that a node may visit per received frame, and per event.
 const STEPS: u64 = 200;
 
-/// One direction of a cable. Frames are taken apart and numbered anew, so that others can be put
-/// between them.
+/// One direction of a cable. Frames are decoded and renumbered, so that forged ones can be
+/// inserted.
 #[derive(Default)]
 pub struct Lane {
     decoder: Decoder,
@@ -49,7 +46,7 @@ pub struct Cable {
     pub up: Lane,
 }
 
-/// A child that is being connected.
+/// A connecting child.
 struct Connecting {
     parent: ContextId,
     link: LinkId,
@@ -64,29 +61,27 @@ pub struct World {
     connecting: Vec<Connecting>,
     pub flows: Vec<(ContextId, FlowKey)>,
     pub record: Record,
-    /// Every context there was to be, in order of their numbers' use.
+    /// Every requested context, in order.
     pub names: Vec<ContextId>,
-    /// Numbers that contexts were granted and have not used.
+    /// Granted and unused ids by context.
     granted: BTreeMap<ContextId, VecDeque<ContextId>>,
-    /// What was granted in answer to a flow that has not arrived yet.
+    /// Ids granted on a flow whose reply has not arrived yet.
     answers: BTreeMap<(ContextId, FlowKey), (ContextId, u32)>,
-    /// What is not read from for now.
+    /// Links that are not read from at present.
     pub paused: BTreeSet<(ContextId, LinkId)>,
-    /// Milliseconds since the beginning.
+    /// Milliseconds since the start.
     now: u64,
     /// Seconds between heartbeats; 0 for none.
     heartbeat: u32,
-    /// When something came over a link for the last time, and how often it should.
+    /// Time of the last input and heartbeat interval of each link.
     heard: BTreeMap<(ContextId, LinkId), (u64, u64)>,
-    /// How many frames may still be forged by the dozen: one run is to be quick.
+    /// The remaining number of frames forged in bulk, for speed.
     pub forgeries: u32,
-    /// Bytes that were put in from outside or sent, and steps that were taken: what all that waits
-    /// is measured by.
+    /// Bytes injected or sent, and steps taken: the bound for everything queued.
     pub put_in: usize,
-    /// The waits of [`BALLAST`].
+    /// The watches of [`BALLAST`].
     ballast: BTreeSet<(ContextId, FlowKey)>,
-    /// What each node has looked at for what came, and how much that may be, since its events were
-    /// heard.
+    /// Entries visited by each node and the allowance, since its events were last handled.
     cost: BTreeMap<ContextId, (u64, u64)>,
 }
 
@@ -129,7 +124,7 @@ impl World {
         world
     }
 
-    /// A context by the order of their coming; or one that will never be.
+    /// Returns a context by its index, or a nonexistent one.
     pub fn name(&self, number: usize) -> ContextId {
         self.names.get(number).copied().unwrap_or(ContextId(1_000_000))
     }
@@ -184,12 +179,12 @@ impl World {
         }
     }
 
-    /// `from` asks the root for numbers.
+    /// `from` requests ids from the root.
     pub fn ask(&mut self, from: ContextId) {
         self.open(from, ContextId::ROOT, Handle::ALLOCATE, ASKED, Opening::default());
     }
 
-    /// The root's answer to a request for numbers.
+    /// The root answers a request for ids.
     fn grant(&mut self, flow: FlowKey) {
         let Some(root) = self.nodes.get_mut(&ContextId::ROOT) else { return };
         let Some((first, count)) = root.grant(flow.peer) else { return };
@@ -198,7 +193,7 @@ impl World {
         self.send(ContextId::ROOT, flow, 1, true);
     }
 
-    /// The root lets two contexts talk, or forbids it.
+    /// The root opens or closes a path.
     pub fn pair(&mut self, one: ContextId, other: ContextId, open: bool) {
         if one != other
             && let Some(root) = self.nodes.get_mut(&ContextId::ROOT)
@@ -208,7 +203,7 @@ impl World {
         }
     }
 
-    /// `from` orders `parent` to connect a new context.
+    /// `from` tells `parent` to connect a new context.
     pub fn order(&mut self, from: ContextId, parent: ContextId) {
         if self.names.len() >= CONTEXTS {
             return;
@@ -231,7 +226,7 @@ impl World {
         self.flows.push((from, flow));
     }
 
-    /// Time passes: nodes look after their links.
+    /// Advances the time: nodes check their links.
     pub fn pass(&mut self, milliseconds: u64) {
         self.now += milliseconds;
         for node in self.nodes.values_mut() {
@@ -250,7 +245,7 @@ impl World {
         }
     }
 
-    /// Bytes come over a link.
+    /// Delivers bytes over a link.
     pub fn read(&mut self, at: ContextId, link: LinkId, bytes: &[u8]) {
         let Some(node) = self.nodes.get_mut(&at).filter(|_| !bytes.is_empty()) else { return };
         let before = steps();
@@ -263,7 +258,7 @@ impl World {
         }
     }
 
-    /// The agent of a connecting child says hello.
+    /// The agent of a connecting child sends its hello.
     pub fn bring_up(&mut self, number: usize) {
         if self.connecting.is_empty() {
             return;
@@ -273,7 +268,7 @@ impl World {
             || self.record.is_used(child, parent)
             || !self.nodes.contains_key(&parent)
         {
-            // A number that was made up, or a parent that is gone: nobody comes up.
+            // With a made-up id or a lost parent no child connects.
             if let Some(node) = self.nodes.get_mut(&parent) {
                 node.link_lost(link, Reason::ConnectFailed, "nobody there");
             }
@@ -299,7 +294,7 @@ impl World {
         }
     }
 
-    /// The bootstrap of a connecting child begins anew.
+    /// Restarts the bootstrap of a connecting child.
     pub fn restart(&mut self, number: usize) {
         if !self.connecting.is_empty() {
             let at = number % self.connecting.len();
@@ -311,14 +306,14 @@ impl World {
         }
     }
 
-    /// A link is lost, and with it all processes below.
+    /// Loses a link and with it all processes below.
     pub fn cut(&mut self, number: usize) {
         if !self.cables.is_empty() {
             self.cut_at(number % self.cables.len());
         }
     }
 
-    /// The link to this child is lost, if it is there.
+    /// Loses the link to this child, if it exists.
     pub fn cut_child(&mut self, child: ContextId) {
         if let Some(at) = self.cables.iter().position(|cable| cable.child == child) {
             self.cut_at(at);
@@ -347,7 +342,7 @@ impl World {
         }
     }
 
-    /// Pings and log records.
+    /// Sends pings and log records.
     pub fn chat(&mut self, at: ContextId, what: u8) {
         let links: Vec<LinkId> =
             self.cables.iter().filter(|cable| cable.parent == at).map(|cable| cable.link).collect();
@@ -359,8 +354,8 @@ impl World {
         }
     }
 
-    /// Carries up to `count` frames over one cable, cut after `piece` bytes. Whether there were
-    /// any.
+    /// Carries up to `count` frames over one cable, split after `piece` bytes. Returns true if
+    /// there were any.
     pub fn carry(&mut self, number: usize, up: bool, count: usize, piece: usize) -> bool {
         if self.cables.is_empty() {
             return false;
@@ -370,7 +365,7 @@ impl World {
         let ends = [(cable.parent, cable.link), (cable.child, UP)];
         let (lane, [(from, outgoing), (to, link)]) =
             if up { (&mut cable.up, [ends[1], ends[0]]) } else { (&mut cable.down, ends) };
-        // A few frames come one by one, as many as are asked for.
+        // Small counts are carried one by one.
         let (few, enough) = (count < 16, if count < 16 { 1 } else { TURN });
         while lane.frames.len() < count && take(self.nodes.get_mut(&from), outgoing, lane, enough) && few {}
         if lane.frames.is_empty() || self.paused.contains(&(to, link)) {
@@ -387,7 +382,7 @@ impl World {
         true
     }
 
-    /// Carries everything until nothing moves.
+    /// Carries everything until the tree is idle.
     pub fn settle(&mut self) {
         for round in 0.. {
             assert!(round < 10_000, "it never comes to rest");
@@ -407,7 +402,7 @@ impl World {
         }
     }
 
-    /// Does what the broker of each node would, for all that has happened.
+    /// Handles all events as the broker of each node would.
     pub fn listen(&mut self) -> bool {
         let mut any = false;
         self.put_in += 1;
@@ -517,8 +512,8 @@ impl World {
         self.connecting.push(Connecting { parent, link, child, down: Lane::default() });
     }
 
-    /// Lets everything come to rest, and checks that nobody waits for ever, and that what forgers
-    /// did ends with them.
+    /// Lets the tree settle, and checks that nobody waits forever and that forgeries end with their
+    /// forgers.
     pub fn finish(&mut self) {
         self.settle();
         if self.record.forged.is_empty() {
@@ -536,8 +531,7 @@ impl World {
         }
     }
 
-    /// Nobody has forged anything: once all that came has been used, every flow may go on, or was
-    /// ended.
+    /// Without forgeries: once all input is consumed, every flow may continue or has ended.
     fn flows_on(&mut self) {
         while !self.connecting.is_empty() {
             self.bring_up(0);
@@ -578,8 +572,8 @@ impl World {
         self.cables.iter().any(|cable| cable.parent == at && cable.link == link)
     }
 
-    /// What waits is bounded: for a connecting child by the node's promise, in all by what was put
-    /// in.
+    /// Checks the bounds of queues: for a connecting child by the node's limit, in total by the
+    /// bytes injected.
     fn bounded(&self) {
         let mut all = 0;
         for connecting in &self.connecting {
@@ -605,12 +599,12 @@ impl World {
     }
 }
 
-/// A node that was told who it is: before that it says nothing of its own.
+/// Creates a node that has received its boot message.
 fn named(nodes: &mut BTreeMap<ContextId, Node>, at: ContextId) -> Option<&mut Node> {
     nodes.get_mut(&at).filter(|node| node.id() != ContextId(u32::MAX))
 }
 
-/// Takes what a node has to send over a link. Whether there was anything.
+/// Takes a node's output for a link. Returns true if there was any.
 fn take(node: Option<&mut Node>, link: LinkId, lane: &mut Lane, enough: usize) -> bool {
     let Some(node) = node else { return false };
     let mut bytes = Vec::new();
