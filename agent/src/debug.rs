@@ -5,7 +5,7 @@ use crate::call::function::Remote;
 use crate::call::reply::Reply;
 use crate::channel::pipe::Reader;
 use crate::channel::pipe::Writer;
-use crate::context::disconnect::Disconnected;
+use crate::context::disconnect::Disconnection;
 use crate::hop::Hop;
 use crate::hop::connecting::Connecting;
 use crate::program::command::Command;
@@ -31,7 +31,7 @@ shown! {
     Reply<F: Remote>: |reply| format!("{} of {}", F::NAME, reply.context());
     Chain: |chain| chain.context().to_string();
     Connecting: |connecting| connecting.context().to_string();
-    Disconnected: |disconnected| disconnected.context().to_string();
+    Disconnection: |disconnected| disconnected.context().to_string();
     Hop<M>: |hop| format!("from {}", hop.parent);
     Listener: |listener| listener.path().display().to_string();
     Command: |command| format!("in {}", command.context);

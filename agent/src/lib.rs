@@ -37,14 +37,14 @@ pub mod stock;
 pub mod testing;
 
 pub use call::chain::Chain;
-pub use call::error_form::Flattened;
+pub use call::error_form::ErrorText;
 pub use call::function::Remote;
-pub use call::handler::{Registration, Sent};
+pub use call::handler::{MessageOrigin, Registration};
 pub use call::reply::Reply;
 pub use channel::pipe::{Reader, Writer};
 pub use channel::{Messages, Receiver, Sender};
 pub use context::Context;
-pub use context::disconnect::{Departure, Disconnected};
+pub use context::disconnect::{DisconnectReason, Disconnection};
 pub use hop::Hop;
 pub use hop::connecting::Connecting;
 pub use hop::method;
@@ -75,15 +75,15 @@ pub use router::join::join;
 pub use router::listener::Listener;
 pub use router::pause::Pause;
 pub use runtime::image_store as images;
-pub use select::{IntoSource, Key, Late, Mapped, Select, Source};
+pub use select::{Elapsed, IntoSource, Key, Mapped, Select, Source};
 
 /// What the attribute's expansion refers to; not for use by hand.
 #[doc(hidden)]
 pub mod macro_support {
     pub use crate::call::decode::{run_encoded, run_encoded_locked};
     pub use crate::call::error_form::{
-        AsIoError, AsItself, CannotTravel, ErrorForm, Flat, FlatBox, FlatError, FlatLocalBox, FlatText,
-        Flattened, HasNoText, HasText,
+        AsIoError, AsItself, CannotTravel, ErrorForm, ErrorText, Flat, FlatBox, FlatError, FlatLocalBox,
+        FlatText, HasNoText, HasText,
     };
     pub use crate::call::function::{FUNCTIONS, Function, signature};
     pub use crate::call::mode::{block_on, concurrent, quick, serial, shared};

@@ -321,8 +321,8 @@ impl<T> Select<T> {
     /// The same, but waits no longer than `timeout`.
     ///
     /// # Errors
-    /// [`Late`] when nothing came in time.
-    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<T>, Late> {
+    /// [`Elapsed`] when nothing came in time.
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<T>, Elapsed> {
         // A time that cannot be written down is never up.
         self.wait_until(Instant::now().checked_add(timeout))
     }
@@ -333,7 +333,7 @@ impl<T> Select<T> {
         std::iter::from_fn(|| self.wait()).collect()
     }
 
-    fn wait_until(&self, until: Option<Instant>) -> Result<Option<T>, Late> {
+    fn wait_until(&self, until: Option<Instant>) -> Result<Option<T>, Elapsed> {
         loop {
             let changes = locked(&self.shared.bell.ready).changes;
             match self.poll_ready() {
@@ -347,7 +347,7 @@ impl<T> Select<T> {
                     Some(until) => {
                         let left = until.saturating_duration_since(Instant::now());
                         if left.is_zero() {
-                            return Err(Late);
+                            return Err(Elapsed);
                         }
                         self.shared
                             .bell
@@ -418,15 +418,15 @@ fn put_back<T>(
 
 /// Nothing came in time.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Late;
+pub struct Elapsed;
 
-impl std::fmt::Display for Late {
+impl std::fmt::Display for Elapsed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("nothing came in time")
     }
 }
 
-impl std::error::Error for Late {}
+impl std::error::Error for Elapsed {}
 
 /// Waits for each item; the end is where no sources are left.
 impl<T> Iterator for Select<T> {
@@ -501,13 +501,13 @@ mod tests {
         one.put(Some(1));
         let select = Select::new([first, second]);
         assert_eq!(select.wait(), Some(1));
-        assert_eq!(select.wait_timeout(Duration::ZERO), Err(Late));
+        assert_eq!(select.wait_timeout(Duration::ZERO), Err(Elapsed));
         other.put(Some(2));
         one.put(Some(3));
         other.put(Some(4));
         other.put(None);
         assert_eq!([select.wait(), select.wait(), select.wait()], [Some(2), Some(3), Some(4)]);
-        assert_eq!(select.wait_timeout(Duration::ZERO), Err(Late));
+        assert_eq!(select.wait_timeout(Duration::ZERO), Err(Elapsed));
         assert_eq!(select.len(), 1);
         one.put(None);
         assert_eq!((select.wait(), select.is_empty()), (None, true));

@@ -4,9 +4,9 @@ use crate::broker;
 use crate::channel::pipe::{Reader, Writer};
 use crate::channel::{Receiver, Sender};
 use crate::context::Context;
-use crate::context::disclosures::Memory;
+use crate::context::disclosures::DisclosureLog;
 use crate::context::transfer;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
 use crate::runtime::image_store::Images;
 use offshoot_proto::node::{Event, Node};
 use offshoot_proto::routing::Origin;
@@ -40,8 +40,8 @@ pub struct Read {
 impl Default for Reading {
     fn default() -> Reading {
         let images = Images::found(Box::new(|_| Err(Error::ShutDown)));
-        let shared = Shared::new(Node::root(), images).expect("the system has descriptors");
-        broker::dispatch::serve(&shared, &broker::Place::Root);
+        let shared = NodeHandle::new(Node::root(), images).expect("the system has descriptors");
+        broker::dispatch::serve(&shared, &broker::NodeRole::Root);
         shared.lock().node.show_frames(true);
         Reading(Context::new(&shared, ContextId::ROOT, "controller".into()))
     }
@@ -65,7 +65,7 @@ impl Reading {
 
     /// This process tells a context of another.
     pub fn tell(&self, who: ContextId, of: ContextId) {
-        let memory = Memory::of(&self.0);
+        let memory = DisclosureLog::of(&self.0);
         memory.tell(&self.0.node().lock(), who, of, None);
     }
 

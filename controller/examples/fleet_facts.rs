@@ -75,7 +75,7 @@ fn collect() -> Result<ExitCode, Box<dyn StdError>> {
     let router = Router::builder().own_image().start()?;
     let answers = Select::default();
     for host in &hosts {
-        let call = router.ssh(host).timeout(PATIENCE).open()?.context().within(PATIENCE).start(look {});
+        let call = router.ssh(host).timeout(PATIENCE).start()?.context().within(PATIENCE).start(look {});
         let host = host.clone();
         answers.add(call.map_items(move |(_, outcome)| (host.clone(), outcome)));
     }

@@ -92,7 +92,7 @@ fn top() -> Result<ExitCode, Box<dyn StdError>> {
     let mut calls = Vec::new();
     for host in &hosts {
         let (to, received) = router.channel::<Vec<Process>>()?;
-        let place = router.ssh(host).open()?.context();
+        let place = router.ssh(host).start()?.context();
         // Kept, because dropping the reply would cancel the call.
         calls.push((host, place.start(watch { every: EVERY, lines, to })));
         let host = host.clone();

@@ -8,8 +8,8 @@ fn main() -> offshoot::Result<()> {
         // Start every hop before waiting for the first one.
         let mut roots = Vec::new();
         for host in hosts {
-            let user = router.ssh(host).open()?.context();
-            roots.push(user.sudo().open()?);
+            let user = router.ssh(host).start()?.context();
+            roots.push(user.sudo().start()?);
         }
         for root in roots {
             let root = root.wait()?;

@@ -35,7 +35,7 @@ fn ping_pong() -> Result<(), Box<dyn StdError>> {
     };
     let count = count.first().map_or(Ok(1000), |count| count.parse())?;
     let router = Router::builder().own_image().start()?;
-    let (one, other) = (router.ssh(one).open()?, router.ssh(other).open()?);
+    let (one, other) = (router.ssh(one).start()?, router.ssh(other).start()?);
     let (one, other) = (one.wait()?, other.wait()?);
 
     if let Err(error) = one.call(play { other: other.clone(), count }) {

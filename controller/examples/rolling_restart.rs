@@ -101,8 +101,8 @@ fn roll() -> Result<ExitCode, Box<dyn StdError>> {
     // happened.
     let mut places = Vec::new();
     for host in hosts {
-        let user = router.ssh(host).open()?;
-        places.push((host, if sudo { user.context().sudo().open()? } else { user }));
+        let user = router.ssh(host).start()?;
+        places.push((host, if sudo { user.context().sudo().start()? } else { user }));
     }
     let mut up = Vec::new();
     for (host, connecting) in places {

@@ -118,8 +118,8 @@ fn roll_out() -> Result<ExitCode, Box<dyn StdError>> {
     let failed = thread::scope(|scope| -> offshoot::Result<usize> {
         let outcomes = Select::default();
         for host in hosts {
-            let user = router.ssh(host).open()?.context();
-            let place = if sudo { user.sudo().open()?.context() } else { user };
+            let user = router.ssh(host).start()?.context();
+            let place = if sudo { user.sudo().start()?.context() } else { user };
             let (writer, content) = router.pipe()?;
             let (call, host) = (place.start(install { wanted: wanted.clone(), content }), host.clone());
             outcomes.add(call.map_items(move |(_, done)| (host.clone(), done)));

@@ -111,6 +111,6 @@ fn main() -> ExitCode {
 
 fn act(host: &str, path: PathBuf) -> Result<Found, Box<dyn StdError>> {
     let router = Router::builder().own_image().start()?;
-    let root = router.ssh(host).open()?.context().sudo().connect()?;
+    let root = router.ssh(host).start()?.context().sudo().connect()?;
     Ok(root.call(unmount_idle { path })?)
 }

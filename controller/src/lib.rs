@@ -41,10 +41,10 @@ pub use log::{log_to_file, log_to_stderr, log_to_stderr_by, log_to_writer_by};
 pub use offshoot_agent::method as methods;
 pub use offshoot_agent::{
     Blob, Builder, CallError, Chain, Command, ConnectError, ConnectErrorKind, Connecting, Context, ContextId,
-    Departure, Disconnected, Dump, Error, ExitStatus, Filter, FilterError, Flattened, Handle, Hop,
-    IntoSource, Key, LOG_VARIABLE, Late, Listener, Mapped, Messages, Output, Pause, Policy, Process, Reader,
-    Reason, Receiver, RecvError, Registration, Remote, Reply, Result, Router, Secret, Select, Sender, Sent,
-    Signaller, Source, Writer, agent_main, harmless, init, stock,
+    DisconnectReason, Disconnection, Dump, Elapsed, Error, ErrorText, ExitStatus, Filter, FilterError,
+    Handle, Hop, IntoSource, Key, LOG_VARIABLE, Listener, Mapped, MessageOrigin, Messages, Output, Pause,
+    Policy, Process, Reader, Reason, Receiver, RecvError, Registration, Remote, Reply, Result, Router,
+    Secret, Select, Sender, Signaller, Source, Writer, agent_main, harmless, init, stock,
 };
 pub use offshoot_agent::{filter_from_env, join, remote};
 pub use run::run;

@@ -41,7 +41,7 @@ pub fn facts_of(context: &Context) -> Facts {
 }
 
 fn said(error: &Error) -> &[String] {
-    error.as_connect().map_or(&[], |error| &error.said)
+    error.as_connect().map_or(&[], |error| &error.output)
 }
 
 /// Returns the error of a hop that must fail with this kind.
@@ -55,7 +55,7 @@ pub fn refused(result: Result<Context>, kind: ConnectErrorKind) -> ConnectError 
         Err(Error::Connect(error)) => *error,
         Err(other) => panic!("not an error of a hop: {other}"),
     };
-    assert_eq!(error.kind, kind, "{error}\nsaid: {:#?}", error.said);
+    assert_eq!(error.kind, kind, "{error}\nsaid: {:#?}", error.output);
     error
 }
 

@@ -163,7 +163,7 @@ impl Attack {
         // Endless noise ends at the timeout, so it is short. Others come up, on a busy machine late.
         let timeout = Duration::from_secs(if how.starts_with("endless") { 3 } else { 10 });
         let hop = parent.local().shell_words(words).heartbeat(heartbeat).timeout(timeout);
-        let opened = hop.open().expect("the order can be sent");
+        let opened = hop.start().expect("the order can be sent");
         let hostile = opened.context();
         let pending = hostile.start(stock::echo { text: "?".repeat(10_000) });
         let refused = opened.wait().err().map(|error| error.to_string());

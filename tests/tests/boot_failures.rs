@@ -76,7 +76,7 @@ fn an_image_and_the_frames_after_it_may_arrive_in_small_pieces() {
     let router = router();
     for size in [1, 7, 4096] {
         let connecting =
-            router.local().shell_words(behind("pieces", size)).open().expect("the order is sent");
+            router.local().shell_words(behind("pieces", size)).start().expect("the order is sent");
         let text = "behind the image ".repeat(2_000);
         let reply = connecting.context().start(echo { text: text.clone() });
         assert!(reply.wait().expect("it arrives") == text, "pieces of {size}");
@@ -100,7 +100,7 @@ fn a_link_cut_right_after_the_image_fails_the_first_call() {
     let _leaks = Leaks::begin();
     let router = router();
     let connecting =
-        router.local().shell_words(behind("cut", image_length())).open().expect("the order is sent");
+        router.local().shell_words(behind("cut", image_length())).start().expect("the order is sent");
     let reply = connecting.context().start(ping {});
     let failed = reply.wait().expect_err("nobody is there").to_string();
     assert!(failed.starts_with("local: "), "{failed}");
@@ -215,9 +215,9 @@ fn calls_queued_for_a_failed_hop_return_its_error() {
     let _leaks = Leaks::begin();
     let router = router();
     let connecting =
-        router.local().shell_words(words(&["sh", "-c", "exit 5"])).open().expect("the order is sent");
+        router.local().shell_words(words(&["sh", "-c", "exit 5"])).start().expect("the order is sent");
     let call = connecting.context().start(ping {});
-    let below = connecting.context().local().open().expect("the order is sent").context().start(ping {});
+    let below = connecting.context().local().start().expect("the order is sent").context().start(ping {});
     for reply in [call, below] {
         let Err(CallError::Failed(Error::Undelivered { context, reason, detail })) = reply.wait() else {
             panic!("not returned");

@@ -70,7 +70,7 @@ fn hop(router: &Router, scene: &Scene, user: User, proof: &Path, what: &str) {
     let context = router.local().login_shell(login(scene, user, &scratch)).connect();
     assert_eq!(fs::read_to_string(proof).unwrap_or_default(), "", "{what}, {}", user.name);
     let context = context.unwrap_or_else(|error| {
-        let said = error.as_connect().map(|error| error.said.clone());
+        let said = error.as_connect().map(|error| error.output.clone());
         panic!("{what}, {}: {error}\nsaid: {said:#?}\nleft: {:#?}", user.name, scene.files())
     });
     assert_eq!(up(Ok(context.clone())).user, "root");

@@ -131,7 +131,7 @@ fn a_call_sent_with_the_wrong_image_is_answered_by_the_right_one() {
     }
     let router = router();
     let host = Host::called("aarch64");
-    let connecting = router.local().shell_words(host.words(&with_qemu())).open().expect("the order is sent");
+    let connecting = router.local().shell_words(host.words(&with_qemu())).start().expect("the order is sent");
     let reply = connecting.context().start(offshoot::stock::facts {});
     assert_eq!(reply.wait().expect("it is answered").platform, "aarch64");
     connecting.wait().expect("it has answered");

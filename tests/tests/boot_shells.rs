@@ -142,7 +142,7 @@ fn no_program_of_the_host_reads_the_image_or_the_bytes_after_it() {
         let shell = format!("{}/sh", tools.path());
         let words = ["env", "-i", path.as_str(), "HOME=/nonexistent", &shell].map(str::to_owned);
         // The call is sent right after the image: a program that reads too much would read it.
-        let connecting = router.local().shell_words(words.into()).open().expect("the order is sent");
+        let connecting = router.local().shell_words(words.into()).start().expect("the order is sent");
         let text: String = "behind the image ".repeat(20_000);
         let reply = connecting.context().start(echo { text: text.clone() });
         assert!(reply.wait().expect("the call arrives whole") == text, "the echo differs, {sh:?}");

@@ -119,7 +119,7 @@ fn a_call_sent_with_a_swallowed_image_is_sent_again_with_it() {
     let _leaks = Leaks::begin();
     let router = router();
     let noisy = Noisy::new("timeout 1 cat >/dev/null");
-    let connecting = router.local().shell_words(noisy.words()).open().expect("the order is sent");
+    let connecting = router.local().shell_words(noisy.words()).start().expect("the order is sent");
     let reply = connecting.context().start(offshoot::stock::echo { text: "once".into() });
     assert_eq!(reply.wait().expect("the call is answered"), "once");
     connecting.wait().expect("the call was answered");
@@ -155,7 +155,7 @@ fn the_last_hundred_lines_of_each_stream_are_kept_for_the_error() {
     let noisy = Noisy::new("for i in $(seq 1 250); do echo out $i; echo err $i >&2; done; exit 3");
     let error = refused(noisy.connect(&router), ConnectErrorKind::Exited);
     let expected = |name: &str| (151..=250).map(|i| format!("{name} {i}")).collect::<Vec<_>>();
-    assert_eq!(error.said, [expected("out"), expected("err")].concat());
+    assert_eq!(error.output, [expected("out"), expected("err")].concat());
 }
 
 #[test]

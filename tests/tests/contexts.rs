@@ -61,7 +61,7 @@ fn ask_at_once(parent: &Context, key: &str, program: &str) -> Vec<Connecting> {
         let words = vec![program.to_owned()];
         parent.local().shell_words(words).reuse(key).timeout(LIMIT)
     };
-    let asked: Vec<_> = (0..8).map(|_| hop()).map(|hop| thread::spawn(move || hop.open())).collect();
+    let asked: Vec<_> = (0..8).map(|_| hop()).map(|hop| thread::spawn(move || hop.start())).collect();
     asked.into_iter().map(|thread| thread.join().expect("it does not panic").expect("it is sent")).collect()
 }
 
@@ -113,7 +113,7 @@ fn all_waiters_of_a_shared_attempt_get_its_error_and_the_next_retries() {
     std::fs::remove_file(&shut).expect("it is there");
     for connecting in asked.iter().cloned() {
         let error = refused(connecting.wait());
-        assert_eq!(error.said.last().map(String::as_str), Some("closed"), "{error}");
+        assert_eq!(error.output.last().map(String::as_str), Some("closed"), "{error}");
     }
     let (told, heard) = channel();
     asked[0].on_arrival(move || told.send(()).expect("the test waits"));
@@ -137,7 +137,7 @@ fn all_waiters_of_a_shared_attempt_get_its_error_and_the_next_retries() {
 fn a_connecting_is_a_cloneable_future() {
     let _leaks = Leaks::begin();
     let router = router();
-    let opened = router.local().open().expect("it is sent");
+    let opened = router.local().start().expect("it is sent");
     let clone = opened.clone();
     assert_eq!(block_on(clone).expect("it is up"), opened.wait().expect("it is up"));
 }
@@ -191,7 +191,7 @@ fn disconnected_reports_why_a_context_ended() {
         assert_eq!(watch.expect("it is below").wait().reason, Reason::Lost);
     }
 
-    let failed = tree.router.local().shell("/nowhere/to/be/found").open().expect("it is sent");
+    let failed = tree.router.local().shell("/nowhere/to/be/found").start().expect("it is sent");
     let watch = failed.context().disconnected();
     assert_eq!(watch.expect("it was to be below").wait().reason, Reason::ConnectFailed);
     refused(failed.wait());

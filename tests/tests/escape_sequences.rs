@@ -59,10 +59,10 @@ fn output_of_a_failed_hop_is_sanitized_in_every_form_of_its_error() {
             assert_harmless(&error.to_string());
             assert_harmless(&format!("{error:?}"));
             let connect = error.as_connect().expect("it is about a hop");
-            assert!(connect.said.iter().any(|line| line.contains("txt.exe")), "{connect:?}");
-            connect.said.iter().for_each(|line| assert_harmless(line));
+            assert!(connect.output.iter().any(|line| line.contains("txt.exe")), "{connect:?}");
+            connect.output.iter().for_each(|line| assert_harmless(line));
             // A call sent along returns the same text.
-            let hop = place.local().shell_words(words).open().unwrap_or_else(|error| panic!("{error}"));
+            let hop = place.local().shell_words(words).start().unwrap_or_else(|error| panic!("{error}"));
             let error = hop.context().call(own::zeros { count: 1 }).expect_err("no agent comes up");
             assert_harmless(&error.to_string());
         }

@@ -284,7 +284,7 @@ fn an_error_is_flattened_with_its_sources() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
-    let texts = |error: CallError<offshoot::Flattened>| match error {
+    let texts = |error: CallError<offshoot::ErrorText>| match error {
         CallError::Function(error) => attributes::texts(&error),
         CallError::Failed(error) => panic!("{error}"),
     };

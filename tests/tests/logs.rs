@@ -145,7 +145,7 @@ fn a_new_filter_applies_to_connected_connecting_and_later_contexts() {
     let [host, below] = far(&router, &server);
     let mut contexts = vec![host.clone(), below];
     for text in ["debug", "off", "my_agent::disk=trace,info", "warn,other=trace", "error"] {
-        let connecting = up(host.local().shell("/bin/sh").open());
+        let connecting = up(host.local().shell("/bin/sh").start());
         router.set_log_filter(&filter(text));
         contexts.push(up(connecting.wait()));
         contexts.push(up(contexts[1].local().connect()));

@@ -80,10 +80,10 @@ fn nested_hops_and_a_call_behind_them_are_sent_without_waiting() {
     let _leaks = Leaks::begin();
     let (one, _two) = (Sshd::start("one"), Sshd::start("two"));
     let router = router();
-    let first = opened(hop(&router, &one, NOPASS).open());
-    let second = opened(first.context().ssh("two").user(PW.name).open());
-    let third = opened(second.context().sudo().password(PASSWORD).open());
-    let fourth = opened(third.context().sudo().user(PLAIN.name).open());
+    let first = opened(hop(&router, &one, NOPASS).start());
+    let second = opened(first.context().ssh("two").user(PW.name).start());
+    let third = opened(second.context().sudo().password(PASSWORD).start());
+    let fourth = opened(third.context().sudo().user(PLAIN.name).start());
     let reply = fourth.context().start(stock::facts {});
     let output = opened(fourth.context().command("id").arg("-un").output());
     assert_eq!(String::from_utf8_lossy(&output.stdout), "plain\n");
@@ -98,10 +98,10 @@ fn a_failed_hop_is_named_in_the_errors_of_everything_behind_it() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
-    let first = opened(hop(&router, &server, NOPASS).open());
-    let failing = opened(first.context().sudo().user("ghost").open());
-    let behind = opened(failing.context().local().open());
-    let last = opened(behind.context().local().open());
+    let first = opened(hop(&router, &server, NOPASS).start());
+    let failing = opened(first.context().sudo().user("ghost").start());
+    let behind = opened(failing.context().local().start());
+    let last = opened(behind.context().local().start());
     let reply = last.context().start(stock::facts {});
     let program = opened(last.context().command("true").spawn());
     let why = "ssh.web1.sudo.ghost (sudo:ghost): the user to become does not exist there";
@@ -137,8 +137,8 @@ fn thirty_children_of_one_remote_host_connect_at_once() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
-    let web1 = opened(hop(&router, &server, NOPASS).open());
-    let children: Vec<Connecting> = (0..30).map(|_| opened(web1.context().local().open())).collect();
+    let web1 = opened(hop(&router, &server, NOPASS).start());
+    let children: Vec<Connecting> = (0..30).map(|_| opened(web1.context().local().start())).collect();
     let replies: Vec<_> = children.iter().map(|child| child.context().start(stock::facts {})).collect();
     let processes: BTreeSet<u32> =
         replies.into_iter().map(|reply| opened(reply.wait().map_err(Error::from)).process).collect();

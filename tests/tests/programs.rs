@@ -193,20 +193,23 @@ fn a_nul_byte_in_any_setting_of_a_hop_is_rejected() {
     let here = Here::new();
     let place = &here.context;
     let outcomes = [
-        (place.local().shell("/bin/sh\0").open().err(), "a word of its command"),
-        (place.local().shell_words(vec!["env".into(), "A=\0".into(), "sh".into()]).open().err(), "\"A=\\0\""),
-        (place.ssh("ho\0st").open().err(), "a word of its command"),
-        (place.ssh("host").user("de\0ploy").open().err(), "\"de\\0ploy\""),
-        (place.ssh("host").option("Port\0 1").open().err(), "a word of its command"),
-        (place.ssh("host").identity("/key\0").open().err(), "a word of its command"),
-        (place.ssh("host").config("\0").open().err(), "a word of its command"),
-        (place.ssh("host").program("ssh\0").open().err(), "a word of its command"),
-        (place.sudo().program("su\0do").open().err(), "a word of its command"),
-        (place.sudo().role("r\0").open().err(), "a word of its command"),
-        (place.sudo().password("hu\0sh").open().err(), "its password"),
-        (place.local().name("na\0me").open().err(), "its name"),
-        (place.local().remote_name("ti\0tle").open().err(), "its title"),
-        (here._router.local().name("na\0me").open().err(), "its name"),
+        (place.local().shell("/bin/sh\0").start().err(), "a word of its command"),
+        (
+            place.local().shell_words(vec!["env".into(), "A=\0".into(), "sh".into()]).start().err(),
+            "\"A=\\0\"",
+        ),
+        (place.ssh("ho\0st").start().err(), "a word of its command"),
+        (place.ssh("host").user("de\0ploy").start().err(), "\"de\\0ploy\""),
+        (place.ssh("host").option("Port\0 1").start().err(), "a word of its command"),
+        (place.ssh("host").identity("/key\0").start().err(), "a word of its command"),
+        (place.ssh("host").config("\0").start().err(), "a word of its command"),
+        (place.ssh("host").program("ssh\0").start().err(), "a word of its command"),
+        (place.sudo().program("su\0do").start().err(), "a word of its command"),
+        (place.sudo().role("r\0").start().err(), "a word of its command"),
+        (place.sudo().password("hu\0sh").start().err(), "its password"),
+        (place.local().name("na\0me").start().err(), "its name"),
+        (place.local().remote_name("ti\0tle").start().err(), "its title"),
+        (here._router.local().name("na\0me").start().err(), "its name"),
     ];
     for (error, expected) in outcomes {
         let error = error.expect("it is refused before anything is sent");

@@ -75,7 +75,7 @@ fn a_context_clone_in_another_thread_does_not_keep_the_tree_alive() {
     assert!(matches!(outcome, Ok(Ok(()))) && ended(process));
     let status = ended_at_last.recv_timeout(LIMIT).expect("its wait has ended");
     assert!(status.is_err() || status.is_ok_and(|status| !status.success()));
-    assert!(matches!(kept.local().open().map(drop), Err(Error::ShutDown)));
+    assert!(matches!(kept.local().start().map(drop), Err(Error::ShutDown)));
 }
 
 #[test]

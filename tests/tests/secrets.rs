@@ -63,7 +63,7 @@ fn no_agent_memory_holds_a_password_after_its_hop_is_done() {
     let silent = silent.to_str().expect("our own path");
     for end in [None, Some(Duration::from_secs(3))] {
         let hop = login.sudo().program(silent).password(PASSWORD).timeout(end.unwrap_or(SOON * 3));
-        let connecting = hop.open().unwrap_or_else(|error| panic!("{error}"));
+        let connecting = hop.start().unwrap_or_else(|error| panic!("{error}"));
         assert!(eventually(SOON, || !holders(&right).is_empty()), "it can be found at all");
         match end {
             None => drop(connecting.context().shutdown()),

@@ -248,7 +248,7 @@ fn a_request_from_a_descendant_has_a_size_limit() {
     let tree = Tree::new();
     let child = tree.child();
     let handler =
-        |_: &Context, sent: offshoot::Sent, text: String| ("root".to_owned(), sent.from, text.len());
+        |_: &Context, sent: offshoot::MessageOrigin, text: String| ("root".to_owned(), sent.from, text.len());
     let registration = tree.router.add_handler(Policy::Anyone, handler).expect("there are numbers");
     let handle = registration.handle();
     let ask = |length| child.call(services::request { other: ContextId::ROOT, handle, length });

@@ -240,7 +240,7 @@ fn one_thread_connects_and_calls_twenty_hosts_concurrently() {
     let server = Sshd::start("web1");
     let router = router();
     let opened: Vec<_> =
-        (0..20).map(|_| hop(&router, &server, NOPASS).open().expect("the order is sent")).collect();
+        (0..20).map(|_| hop(&router, &server, NOPASS).start().expect("the order is sent")).collect();
     let replies: Vec<_> = opened.iter().map(|hop| hop.context().start(stock::facts {})).collect();
     let processes: std::collections::BTreeSet<u32> =
         replies.into_iter().map(|reply| reply.wait().expect("it answers").process).collect();

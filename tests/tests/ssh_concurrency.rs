@@ -63,7 +63,7 @@ fn a_connection_dropped_before_login_is_retried() {
                 .config(config.as_str())
                 .user(NOPASS.name)
                 .handshakes(8)
-                .open()
+                .start()
                 .expect("it is sent")
         })
         .collect();

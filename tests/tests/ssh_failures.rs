@@ -16,7 +16,7 @@ use offshoot_tests::{Leaks, Sshd};
 /// Asserts the whole message: context, hop, reason and hint.
 #[track_caller]
 fn says(error: &ConnectError, kind: Kind, start: &str, way_out: &str) {
-    assert_eq!(error.kind, kind, "{error}\n{:#?}", error.said);
+    assert_eq!(error.kind, kind, "{error}\n{:#?}", error.output);
     let message = error.to_string();
     assert!(message.starts_with(start), "{message}");
     assert!(message.contains(way_out), "{message}");
@@ -68,7 +68,7 @@ fn a_closed_port_is_reported() {
     let error = refused(router.ssh("127.0.0.1").config("/dev/null").port(free).connect());
     let start = format!("ssh.127.0.0.1:{free} (ssh:127.0.0.1:{free}): nothing listens at that port");
     says(&error, Kind::Unreachable, &start, "check the name, the port and the network");
-    assert!(error.said.iter().any(|line| line.contains("Connection refused")), "{:?}", error.said);
+    assert!(error.output.iter().any(|line| line.contains("Connection refused")), "{:?}", error.output);
 }
 
 #[test]
@@ -141,7 +141,11 @@ fn the_complaint_of_ssh_about_a_bad_option_is_quoted() {
     let router = router();
     let error = refused(router.ssh("web1").config("/dev/null").option("NoSuchOption=yes").connect());
     assert_eq!(error.kind, Kind::Exited, "{error}");
-    assert!(error.said.iter().any(|line| line.to_lowercase().contains("nosuchoption")), "{:?}", error.said);
+    assert!(
+        error.output.iter().any(|line| line.to_lowercase().contains("nosuchoption")),
+        "{:?}",
+        error.output
+    );
 }
 
 #[test]
@@ -160,7 +164,7 @@ fn calls_to_a_host_whose_hop_fails_return_its_error() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").password_only().start();
     let router = router();
-    let opened = hop(&router, &server, PW).password("wrong").open().expect("the order is sent");
+    let opened = hop(&router, &server, PW).password("wrong").start().expect("the order is sent");
     let replies: Vec<_> = (0..10).map(|_| opened.context().start(stock::ping {})).collect();
     for reply in replies {
         let error = reply.wait().expect_err("the password is wrong").to_string();
@@ -200,7 +204,7 @@ fn a_failing_jump_host_is_named() {
         let config = config_for(&scratch, &[&good, &strict, &inner]).display().to_string();
         let router = router();
         let error = refused(router.ssh("inner").config(config).connect());
-        assert_eq!(error.kind, kind, "{jump}: {error}\n{:#?}", error.said);
+        assert_eq!(error.kind, kind, "{jump}: {error}\n{:#?}", error.output);
         assert!(error.detail.contains(part), "{jump}: {error}");
     }
 }
@@ -232,9 +236,9 @@ fn the_nologin_message_of_the_server_is_shown() {
         let router = router();
         let error = refused(hop(&router, &server, NOPASS).connect());
         assert!(
-            error.said.iter().any(|line| line.contains("maintenance until noon")),
+            error.output.iter().any(|line| line.contains("maintenance until noon")),
             "{pam}: {error}\n{:#?}",
-            error.said
+            error.output
         );
     }
     std::fs::remove_file("/etc/nologin").expect("it was made");

@@ -64,7 +64,7 @@ fn not_asked(bastion: &Sshd, inner: &Sshd, question: &str) {
     let config = config_for(&scratch, &[bastion, inner]).display().to_string();
     let router = router();
     let error = refused(router.ssh(inner.alias()).config(config).password(PASSWORD).connect());
-    assert_eq!(error.kind, Kind::Question, "{error}\n{:#?}", error.said);
+    assert_eq!(error.kind, Kind::Question, "{error}\n{:#?}", error.output);
     assert!(error.detail.ends_with(question), "{error}");
     assert!(!bastion.log().contains("password for"), "it was tried there: {}", bastion.log());
 }
@@ -121,7 +121,7 @@ fn a_key_with_a_passphrase_is_named_instead_of_asking_for_a_password() {
     let server = Sshd::named("web1").line(line).start();
     let router = router();
     let error = refused(with_key(&router, &server, &key).connect());
-    assert_eq!(error.kind, Kind::Denied, "{error}\n{:#?}", error.said);
+    assert_eq!(error.kind, Kind::Denied, "{error}\n{:#?}", error.output);
     assert!(error.detail.contains(&format!("is locked: {key}")), "{error}");
     assert!(error.hint.contains("ssh-add"), "{error}");
 }
@@ -150,7 +150,7 @@ fn a_missing_or_world_readable_key_file_is_the_reported_reason() {
     let router = router();
     for (key, part) in [(&open, "others may read"), (&missing, "no such key file")] {
         let error = refused(with_key(&router, &server, key).connect());
-        assert_eq!(error.kind, Kind::Denied, "{error}\n{:#?}", error.said);
+        assert_eq!(error.kind, Kind::Denied, "{error}\n{:#?}", error.output);
         assert!(error.detail.contains(part) && error.detail.ends_with(key.as_str()), "{error}");
     }
 }

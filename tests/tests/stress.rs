@@ -31,7 +31,7 @@ fn limit_in(context: &Context) -> String {
 
 /// Starts that many local contexts before waiting for the first.
 fn at_once(parent: &Context, count: usize) -> Vec<Context> {
-    let opened: Vec<Connecting> = (0..count).map(|_| up(parent.local().timeout(LIMIT).open())).collect();
+    let opened: Vec<Connecting> = (0..count).map(|_| up(parent.local().timeout(LIMIT).start())).collect();
     let replies: Vec<_> =
         opened.iter().map(|connecting| connecting.context().start(stock::ping {})).collect();
     for reply in replies {
@@ -150,7 +150,7 @@ fn a_thousand_fail(words: &[&str], timeout: Duration, kind: ConnectErrorKind) {
     up(router.local().connect());
     let before = resident(std::process::id());
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    let hop = || router.local().shell_words(words.clone()).timeout(timeout).open();
+    let hop = || router.local().shell_words(words.clone()).timeout(timeout).start();
     let opened: Vec<Connecting> = (0..1000).map(|_| up(hop())).collect();
     let mut grown = 0;
     for connecting in opened {

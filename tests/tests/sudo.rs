@@ -103,7 +103,7 @@ fn a_user_not_in_sudoers_is_denied_even_with_the_right_password() {
     let error = refused(Login::of(PLAIN).sudo().password(PASSWORD).connect());
     assert_eq!(error.kind, Kind::Denied, "{error}");
     assert!(error.detail.contains("may not use sudo"), "{error}");
-    assert!(error.said.iter().any(|line| line.contains("not in the sudoers file")), "{:?}", error.said);
+    assert!(error.output.iter().any(|line| line.contains("not in the sudoers file")), "{:?}", error.output);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_nonexistent_target_user_is_reported() {
         message.starts_with("ssh.web1.sudo.ghost (sudo:ghost): the user to become does not exist"),
         "{message}"
     );
-    assert!(error.said.iter().any(|line| line.contains("unknown user")), "{:?}", error.said);
+    assert!(error.output.iter().any(|line| line.contains("unknown user")), "{:?}", error.output);
 }
 
 #[test]

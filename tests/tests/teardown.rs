@@ -125,7 +125,7 @@ fn dropping_a_router_returns_once_everything_has_ended() {
     let contexts = chain(&router);
     let programs = contexts.each_ref().map(resisting);
     let (own, _) = running(&router, "echo $$; exec sleep 1000");
-    let unfinished = up(router.ssh("127.0.0.1").program("sleep").config("/dev/null").open());
+    let unfinished = up(router.ssh("127.0.0.1").program("sleep").config("/dev/null").start());
     assert!(below().len() >= 10, "agents, programs and their children: {:?}", below());
     drop(router);
     assert_eq!(below(), [], "left when drop has returned");
@@ -137,7 +137,7 @@ fn dropping_a_router_returns_once_everything_has_ended() {
     unfinished.wait().expect_err("the tree is gone");
     let error = contexts[2].call(stock::ping {}).expect_err("the tree is gone");
     assert_eq!(error, Error::ShutDown.into());
-    assert_eq!(contexts[2].local().open().err(), Some(Error::ShutDown));
+    assert_eq!(contexts[2].local().start().err(), Some(Error::ShutDown));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use futures_core::Stream;
-use offshoot::{CallError, Context, Error, IntoSource as _, Late, RecvError, Select};
+use offshoot::{CallError, Context, Elapsed, Error, IntoSource as _, RecvError, Select};
 use offshoot_test_agent::{self as own, long_running};
 use offshoot_tests::process::eventually;
 use offshoot_tests::scratch::ScratchDir;
@@ -430,7 +430,7 @@ fn select_yields_items_in_order_of_arrival() {
     let path = |number: usize| scratch.path().join(number.to_string());
     let start = |number: usize| contexts[number].start(own::wait_for_file { path: path(number) });
     let select = Select::new((0..3).map(start));
-    assert_eq!((select.len(), select.wait_timeout(Duration::from_millis(5)).err()), (3, Some(Late)));
+    assert_eq!((select.len(), select.wait_timeout(Duration::from_millis(5)).err()), (3, Some(Elapsed)));
     for number in [2, 0, 1] {
         fs::write(path(number), "").expect("the directory is ours");
         let (context, outcome) = select.wait().expect("it is waited for");
@@ -491,8 +491,8 @@ fn select_yields_contexts_as_they_connect_or_fail() {
     )
     .expect("it is ours");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    let slow = tree.router.ssh("slow").program(script.display().to_string()).open();
-    let quick = tree.router.local().name("quick").open();
+    let slow = tree.router.ssh("slow").program(script.display().to_string()).start();
+    let quick = tree.router.local().name("quick").start();
     let select = Select::new([slow, quick].map(|opened| opened.unwrap_or_else(|error| panic!("{error}"))));
     let (context, outcome) = select.wait().expect("one comes up");
     assert_eq!((context.name(), outcome), ("quick", Ok(())));

@@ -180,7 +180,7 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
     let support = quote!(#krate::macro_support);
     let (value, error) = outcome(krate, &signature.output);
     let falls = is_result(&signature.output);
-    let error = if *flatten { quote!(#support::Flattened) } else { error };
+    let error = if *flatten { quote!(#support::ErrorText) } else { error };
     let (name, visibility) = (&signature.ident, &function.vis);
     let docs = function.attrs.iter().filter(|attribute| attribute.path().is_ident("doc"));
     let fields = arguments.iter().map(|Argument { name, ty }| {

@@ -2,13 +2,13 @@
 
 use offshoot_bootstrap::{Mode, Nonce, Platform, agent_marker, exit};
 use offshoot_proto::ConnectErrorKind;
-use offshoot_proto::connect::bootstrap::{Boot, Progress, Verdict};
+use offshoot_proto::connect::bootstrap::{BootstrapWatcher, Progress, Retry};
 use offshoot_proto::connect::dialogue::Dialogue;
 
 const NONCE: [u8; 8] = *b"\x01\x23\x45\x67\x89\xab\xcd\xef";
 
-fn boot(mode: Mode) -> Boot {
-    let mut boot = Boot::new(mode, Platform::X86_64);
+fn boot(mode: Mode) -> BootstrapWatcher {
+    let mut boot = BootstrapWatcher::new(mode, Platform::X86_64);
     boot.begin(Platform::X86_64, mode, Dialogue::new(Vec::new()), &Nonce::new(NONCE), b"R1234".to_vec());
     boot
 }
@@ -17,10 +17,10 @@ fn marker() -> Vec<u8> {
     agent_marker(&Nonce::new(NONCE))
 }
 
-fn failure(verdict: Verdict) -> (ConnectErrorKind, String, Vec<String>) {
+fn failure(verdict: Retry) -> (ConnectErrorKind, String, Vec<String>) {
     match verdict {
-        Verdict::Failed(error) => (error.kind, error.detail.clone(), error.said.clone()),
-        Verdict::Again(platform) => panic!("it would go on, for {platform}"),
+        Retry::Failed(error) => (error.kind, error.detail.clone(), error.output.clone()),
+        Retry::Again(platform) => panic!("it would go on, for {platform}"),
     }
 }
 
@@ -71,7 +71,7 @@ fn only_the_last_lines_of_much_output_are_kept() {
 fn a_swallowed_image_is_retried_exactly_once() {
     for status in [exit::NO_IMAGE, exit::SHORT, exit::CORRUPT] {
         let mut first = boot(Mode::Optimistic);
-        assert!(matches!(first.exited(Some(status), None, ""), Verdict::Again(Platform::X86_64)), "{status}");
+        assert!(matches!(first.exited(Some(status), None, ""), Retry::Again(Platform::X86_64)), "{status}");
         let dialogue = Dialogue::new(Vec::new());
         first.begin(Platform::X86_64, Mode::Wait, dialogue, &Nonce::new(NONCE), b"R1234".to_vec());
         let (kind, detail, _) = failure(first.exited(Some(status), None, ""));
@@ -83,7 +83,7 @@ fn a_swallowed_image_is_retried_exactly_once() {
 #[test]
 fn a_known_platform_is_retried_and_an_unknown_one_named() {
     for stream in ["stdout", "stderr"] {
-        let tell = |boot: &mut Boot, text: &str| {
+        let tell = |boot: &mut BootstrapWatcher, text: &str| {
             if stream == "stdout" {
                 boot.stdout(text.as_bytes());
             } else {
@@ -92,7 +92,7 @@ fn a_known_platform_is_retried_and_an_unknown_one_named() {
         };
         let mut arm = boot(Mode::Optimistic);
         tell(&mut arm, "motd\noffshoot:platform:aarch64:\n");
-        assert!(matches!(arm.exited(Some(exit::PLATFORM), None, ""), Verdict::Again(Platform::Aarch64)));
+        assert!(matches!(arm.exited(Some(exit::PLATFORM), None, ""), Retry::Again(Platform::Aarch64)));
         let mut risc = boot(Mode::Optimistic);
         tell(&mut risc, "offshoot:platform:riscv64:\n");
         let (kind, detail, said) = failure(risc.exited(Some(exit::PLATFORM), None, ""));

@@ -34,7 +34,7 @@ fn both_readers_agree_on_messages_of_the_tree() {
     use offshoot_proto::{ConnectError, ConnectErrorKind, DeadLetter, Error, Reason};
 
     let mut connect = ConnectError::new(ConnectErrorKind::Denied, "it says no");
-    connect.said = vec!["one".into(), "two".into()];
+    connect.output = vec!["one".into(), "two".into()];
     let spawn = |errno| Error::Spawn { context: "c".into(), program: "p".into(), errno, detail: "d".into() };
     let errors = [
         connect.into(),

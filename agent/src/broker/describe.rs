@@ -3,8 +3,8 @@
 
 use crate::broker::Broker;
 use crate::broker::dispatch::answer;
-use crate::runtime::state::Core;
 use crate::runtime::state::Endpoint;
+use crate::runtime::state::NodeState;
 use offshoot_proto::ContextId;
 use offshoot_proto::FlowKey;
 use offshoot_proto::log::LogRecord;
@@ -55,7 +55,7 @@ impl Page {
 
     /// A line about a context, and a number that is about it.
     #[inline(never)]
-    fn about(&mut self, core: &Core, id: ContextId, name: &str, value: u32) {
+    fn about(&mut self, core: &NodeState, id: ContextId, name: &str, value: u32) {
         if !self.is_full() {
             let number = &[value.into()];
             self.line(id.0, &core.name_of(id), name, if name.is_empty() { &[] } else { number });
@@ -79,7 +79,7 @@ impl Page {
 
 impl Broker {
     /// Answers who asks for it.
-    pub(crate) fn dump(&mut self, core: &mut Core, flow: FlowKey) {
+    pub(crate) fn dump(&mut self, core: &mut NodeState, flow: FlowKey) {
         let text = self.describe(core);
         answer(core, flow, value(&text));
     }
@@ -97,7 +97,7 @@ impl Broker {
         });
     }
 
-    fn describe(&self, core: &Core) -> String {
+    fn describe(&self, core: &NodeState) -> String {
         let node = &core.node;
         let mut page = Page::default();
         page.section("context");
@@ -130,7 +130,7 @@ impl Broker {
                 Some(Endpoint::Program(..)) => "program",
                 Some(Endpoint::Image(..)) => "image",
                 Some(Endpoint::Chain(_)) => "chain",
-                Some(Endpoint::Station(_)) => "station",
+                Some(Endpoint::Handler(_)) => "station",
                 _ => "call",
             };
             page.line(flow.handle.0, what, FLOW, &numbers);

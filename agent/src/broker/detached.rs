@@ -1,13 +1,13 @@
 //! Letting go by name: of a program, or of this whole context.
 
 use crate::broker::Broker;
-use crate::broker::Place;
-use crate::broker::Role;
+use crate::broker::NodeRole;
+use crate::broker::Source;
 use crate::broker::Timer;
 use crate::broker::dispatch::answer;
 use crate::broker::dispatch::unreadable;
-use crate::runtime::state::Core;
 use crate::runtime::state::Endpoint;
+use crate::runtime::state::NodeState;
 use offshoot_codec as codec;
 use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
@@ -15,12 +15,12 @@ use offshoot_proto::Handle;
 use offshoot_proto::LinkId;
 use offshoot_proto::Reason;
 use offshoot_proto::log::Filter;
-use offshoot_proto::message::detach::DetachOrder;
+use offshoot_proto::message::detach::DetachRequest;
 use offshoot_proto::message::outcome::failed;
 use offshoot_proto::message::outcome::value;
 use offshoot_sys::descendants::let_go;
 use offshoot_sys::guard as life;
-use offshoot_sys::guard::Mark;
+use offshoot_sys::guard::DetachMark;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ const IDLE_LOOK: Duration = Duration::from_millis(500);
 
 impl Broker {
     /// The order to let something go.
-    pub(crate) fn detach(&mut self, core: &mut Core, flow: FlowKey, request: &[u8]) {
-        let order: DetachOrder = match codec::from_own(request) {
+    pub(crate) fn detach(&mut self, core: &mut NodeState, flow: FlowKey, request: &[u8]) {
+        let order: DetachRequest = match codec::from_own(request) {
             Ok(order) => order,
             Err(error) => return unreadable(core, flow, error),
         };
@@ -49,21 +49,21 @@ impl Broker {
         answer(core, flow, reply);
     }
 
-    fn detach_program(&mut self, core: &mut Core, flow: FlowKey) -> Result<u32, String> {
+    fn detach_program(&mut self, core: &mut NodeState, flow: FlowKey) -> Result<u32, String> {
         let Some(Endpoint::Program(number, u8::MAX)) = core.endpoints.get(&flow) else {
             return Err("it has ended".into());
         };
         let number = *number;
         let process = self.programs.get(&number).and_then(crate::program::service::Program::detachable);
         let process = process.ok_or("it has ended, or was not started as detachable")?;
-        let_go(process, Mark::PROGRAM).map_err(|error| error.to_string())?;
+        let_go(process, DetachMark::PROGRAM).map_err(|error| error.to_string())?;
         self.give_up(core, number);
         Ok(process)
     }
 
     /// This agent, its guard and all below them are let go. The link up is still there until the parent closes it.
     fn detach_self(&mut self) -> Result<u32, String> {
-        if !life::guarded() || !matches!(self.place, Place::Agent(_)) {
+        if !life::guarded() || !matches!(self.place, NodeRole::Agent(_)) {
             return Err("it is the controller, or has no guard".into());
         }
         if offshoot_sys::procfs::open("/dev/tty", offshoot_sys::open::O_RDONLY).is_ok() {
@@ -72,7 +72,7 @@ impl Broker {
             );
         }
         let guard = life::parent();
-        let_go(guard, Mark::context(guard)).map_err(|error| error.to_string())?;
+        let_go(guard, DetachMark::context(guard)).map_err(|error| error.to_string())?;
         self.let_go = true;
         Ok(std::process::id())
     }
@@ -80,10 +80,10 @@ impl Broker {
     /// The link up is over, and this agent goes on without it.
     pub(crate) fn leave(&mut self, up: LinkId) {
         self.say_the_rest(up);
-        self.place = Place::Alone;
+        self.place = NodeRole::Alone;
         // Nobody is there to read a log.
         self.shared.logs.set_filter(Filter::default());
-        self.unwatch(Role::Link(up));
+        self.unwatch(Source::Link(up));
         let shared = Arc::clone(&self.shared);
         shared.with(|core| {
             self.forget_output(core, up);

@@ -1,13 +1,13 @@
 //! What other contexts ask of this one, and what comes back to those who asked.
 
 use crate::broker::Broker;
-use crate::broker::Place;
+use crate::broker::NodeRole;
 use crate::call::chain_service as chains;
 use crate::call::chain_service::Chain;
 use crate::call::service as calls;
-use crate::runtime::handle::Shared;
-use crate::runtime::state::Core;
+use crate::runtime::handle::NodeHandle;
 use crate::runtime::state::Endpoint;
+use crate::runtime::state::NodeState;
 use crate::runtime::state::Request;
 use crate::runtime::state::Wake;
 use offshoot_codec::MAX_MESSAGE;
@@ -34,7 +34,7 @@ const QUESTION_LIMIT: usize = 64;
 const NAME_LIMIT: usize = 4 << 10;
 
 /// The most that a request to a service may hold.
-fn limit_of(core: &Core, request: &Request) -> usize {
+fn limit_of(core: &NodeState, request: &Request) -> usize {
     match request.service {
         Handle::CALL => longest_of(obeyed(core, request.auth)),
         Handle::CONNECT | Handle::EXEC => ORDER_LIMIT,
@@ -43,13 +43,13 @@ fn limit_of(core: &Core, request: &Request) -> usize {
     }
 }
 
-pub(crate) fn obeyed(core: &Core, auth: ContextId) -> bool {
+pub(crate) fn obeyed(core: &NodeState, auth: ContextId) -> bool {
     core.node.router.permits(Policy::Ancestors, auth, None)
 }
 
 impl Broker {
     /// Somebody opened a flow to a service.
-    pub(crate) fn opened(&mut self, core: &mut Core, flow: FlowKey, request: Request, end: bool) {
+    pub(crate) fn opened(&mut self, core: &mut NodeState, flow: FlowKey, request: Request, end: bool) {
         let length = request.bytes.len();
         if request.service == Handle::CHAIN {
             core.endpoints.insert(flow, Endpoint::Chain(Box::new(Chain::new(request.auth))));
@@ -74,7 +74,7 @@ impl Broker {
     }
 
     /// Bytes of a flow.
-    pub(crate) fn data(&mut self, core: &mut Core, flow: FlowKey, bytes: Vec<u8>, end: bool) {
+    pub(crate) fn data(&mut self, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool) {
         let length = bytes.len();
         match core.endpoints.get_mut(&flow) {
             Some(Endpoint::Reply(slot)) => {
@@ -86,19 +86,19 @@ impl Broker {
                     let context = core.name_of(flow.peer).to_string();
                     let detail = format!("the reply is over {longest} bytes");
                     let error = Error::Undelivered { context, reason: Reason::TooLarge, detail };
-                    return core.wakes.push(Wake::Slot(slot, Err(error)));
+                    return core.wakes.push(Wake::Reply(slot, Err(error)));
                 };
                 core.node.reuse(flow, spare);
                 if end {
                     core.unwatch(flow);
                     core.endpoints.remove(&flow);
-                    core.wakes.push(Wake::Slot(slot, Ok(whole)));
+                    core.wakes.push(Wake::Reply(slot, Ok(whole)));
                 } else {
                     core.node.consume(flow, length);
                 }
             }
             Some(Endpoint::Chain(_)) => chains::data(&self.shared, core, flow, &bytes, end),
-            Some(Endpoint::Station(station)) => {
+            Some(Endpoint::Handler(station)) => {
                 let station = Arc::clone(station);
                 station.data(&self.shared, core, flow, bytes, end);
             }
@@ -152,7 +152,7 @@ impl Broker {
         }
     }
 
-    fn whole(&mut self, core: &mut Core, flow: FlowKey, mut request: Request) {
+    fn whole(&mut self, core: &mut NodeState, flow: FlowKey, mut request: Request) {
         if self.stopping {
             return core.node.reset(flow, Reason::ShutDown, "");
         }
@@ -186,7 +186,7 @@ impl Broker {
     /// Fetches an image from the root for a child that connects over `link`.
     pub(crate) fn fetch_image(
         &mut self,
-        core: &mut Core,
+        core: &mut NodeState,
         link: LinkId,
         platform: offshoot_bootstrap::Platform,
     ) {
@@ -198,7 +198,7 @@ impl Broker {
 }
 
 /// Answers a request with a whole reply.
-pub(crate) fn answer(core: &mut Core, flow: FlowKey, reply: Vec<u8>) {
+pub(crate) fn answer(core: &mut NodeState, flow: FlowKey, reply: Vec<u8>) {
     core.endpoints.remove(&flow);
     if reply.len() > MAX_MESSAGE {
         return core.node.reset(flow, Reason::TooLarge, "the reply is too large to send");
@@ -211,7 +211,7 @@ pub(crate) fn can_leave(reply: &[u8]) -> bool {
     reply.len() <= MAX_MESSAGE
 }
 
-fn grant(core: &mut Core, owner: ContextId) -> Vec<u8> {
+fn grant(core: &mut NodeState, owner: ContextId) -> Vec<u8> {
     match core.node.grant(owner) {
         Some((first, count)) => value(&(first.0, count)),
         None => failed(&Error::System {
@@ -224,7 +224,7 @@ fn grant(core: &mut Core, owner: ContextId) -> Vec<u8> {
     }
 }
 
-fn give_image(core: &mut Core, machine: &[u8]) -> Arc<Vec<u8>> {
+fn give_image(core: &mut NodeState, machine: &[u8]) -> Arc<Vec<u8>> {
     let machine = String::from_utf8_lossy(machine);
     let reply = match offshoot_bootstrap::Platform::from_machine(&machine) {
         Some(platform) => core.images.as_reply(platform),
@@ -234,7 +234,7 @@ fn give_image(core: &mut Core, machine: &[u8]) -> Arc<Vec<u8>> {
 }
 
 /// The error of a request that cannot be read.
-pub(crate) fn unreadable(core: &mut Core, flow: FlowKey, error: offshoot_codec::CodecError) {
+pub(crate) fn unreadable(core: &mut NodeState, flow: FlowKey, error: offshoot_codec::CodecError) {
     let context = core.name_of(core.node.id());
     answer(core, flow, failed(&codec_error(&context, error)));
 }
@@ -255,10 +255,10 @@ const SERVICES: [(Handle, Policy, bool); 10] = [
 ];
 
 /// Which services a node offers, and to whom.
-pub(crate) fn serve(shared: &Shared, place: &Place) {
+pub(crate) fn serve(shared: &NodeHandle, place: &NodeRole) {
     let mut core = shared.lock();
     for (service, policy, everywhere) in SERVICES {
-        if everywhere || matches!(place, Place::Root) {
+        if everywhere || matches!(place, NodeRole::Root) {
             core.node.serve(service, policy);
         }
     }

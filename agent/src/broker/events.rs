@@ -1,14 +1,14 @@
 //! What the node wants done: requests, bytes, room, endings and orders, carried to whom they concern.
 
 use crate::broker::Broker;
-use crate::broker::Role;
+use crate::broker::Source;
 use crate::call::chain_service as chains;
 use crate::call::service as calls;
 use crate::runtime::log_queue::Entry;
-use crate::runtime::scope::Stand;
-use crate::runtime::state::Core;
+use crate::runtime::scope::CallState;
+use crate::runtime::state::BrokerTask;
 use crate::runtime::state::Endpoint;
-use crate::runtime::state::Order;
+use crate::runtime::state::NodeState;
 use crate::runtime::state::Wake;
 use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use tracing::Level;
 
 impl Broker {
-    pub(crate) fn handle_events(&mut self, core: &mut Core) {
+    pub(crate) fn handle_events(&mut self, core: &mut NodeState) {
         while let Some(event) = core.node.poll_event() {
             match event {
                 Event::Opened { flow, service, auth, streams, child, bytes, end } => {
@@ -40,7 +40,7 @@ impl Broker {
                             let (number, stream) = (*number, *stream);
                             self.program_room(core, number, stream);
                         }
-                        Some(Endpoint::Station(station)) => {
+                        Some(Endpoint::Handler(station)) => {
                             let station = Arc::clone(station);
                             station.room(&self.shared, core, flow);
                         }
@@ -74,7 +74,7 @@ impl Broker {
         }
     }
 
-    pub(crate) fn control(&mut self, core: &mut Core, link: LinkId, kind: Kind, bytes: &[u8]) {
+    pub(crate) fn control(&mut self, core: &mut NodeState, link: LinkId, kind: Kind, bytes: &[u8]) {
         match kind {
             Kind::Ping => core.node.control(link, Kind::Pong, Vec::new()),
             Kind::Hello => self.child_hello(core, link, bytes),
@@ -85,13 +85,13 @@ impl Broker {
     }
 
     /// The order to end, by the parent or because that is lost. The end of the link may be seen before it is carried out.
-    fn stopping_order(&mut self, core: &mut Core, reason: Reason, why: &str) {
+    fn stopping_order(&mut self, core: &mut NodeState, reason: Reason, why: &str) {
         self.why.get_or_insert_with(|| (reason, why.into()));
-        core.orders.push(Order::Stop);
+        core.orders.push(BrokerTask::Stop);
         core.unseen = true;
     }
 
-    pub(crate) fn boot(&mut self, core: &mut Core, boot: &offshoot_proto::message::boot::Boot) {
+    pub(crate) fn boot(&mut self, core: &mut NodeState, boot: &offshoot_proto::message::boot::BootInfo) {
         self.log_what(boot.filter.clone());
         core.names.insert(boot.id, boot.name.as_str().into());
         self.heartbeat = boot.heartbeat;
@@ -107,10 +107,10 @@ impl Broker {
     }
 
     /// A link brought nonsense, or nothing for too long: it is closed from this side.
-    pub(crate) fn link_broken(&mut self, core: &mut Core, link: LinkId, reason: Reason, why: &str) {
+    pub(crate) fn link_broken(&mut self, core: &mut NodeState, link: LinkId, reason: Reason, why: &str) {
         let text = format!("closing the link of {}: {why}", self.name_of_link(link));
         self.shared.say(Level::WARN, text);
-        self.unwatch(Role::Link(link));
+        self.unwatch(Source::Link(link));
         if self.place.up() == Some(link) {
             return self.stopping_order(core, reason, why);
         }
@@ -122,10 +122,15 @@ impl Broker {
             self.why.get_or_insert((Reason::Lost, String::new()));
             return self.stop();
         }
-        self.child_stream_ended(link, Role::Link(link));
+        self.child_stream_ended(link, Source::Link(link));
     }
 
-    pub(crate) fn flow_closed(&mut self, core: &mut Core, flow: FlowKey, letter: offshoot_proto::DeadLetter) {
+    pub(crate) fn flow_closed(
+        &mut self,
+        core: &mut NodeState,
+        flow: FlowKey,
+        letter: offshoot_proto::DeadLetter,
+    ) {
         let late = letter.reason == Reason::Late;
         let endpoint = core.forget(flow);
         if let Some(Endpoint::Program(number, stream)) = endpoint {
@@ -133,7 +138,7 @@ impl Broker {
         }
         let error = core.error_of(flow, letter);
         match endpoint {
-            Some(Endpoint::Reply(slot)) => core.wakes.push(Wake::Slot(slot, Err(error))),
+            Some(Endpoint::Reply(slot)) => core.wakes.push(Wake::Reply(slot, Err(error))),
             Some(Endpoint::Stream(stream)) => {
                 stream.fail(error);
                 core.wakes.push(Wake::Stream(stream));
@@ -146,14 +151,14 @@ impl Broker {
             }
             Some(Endpoint::Busy(scope)) => {
                 if let Some(scope) = scope {
-                    core.cancel(&scope, if late { Stand::Late } else { Stand::Cancelled });
+                    core.cancel(&scope, if late { CallState::Late } else { CallState::Cancelled });
                     self.shared.workers.forget(&scope);
                 } else {
                     self.give_up_hop(core, flow);
                 }
             }
             Some(Endpoint::Chain(chain)) => chains::closed(core, &chain),
-            Some(Endpoint::Station(station)) => station.closed(&self.shared, core, flow, &error),
+            Some(Endpoint::Handler(station)) => station.closed(&self.shared, core, flow, &error),
             _ => {}
         }
     }
@@ -174,15 +179,15 @@ impl Broker {
                     let name = core.name_of(flow.peer);
                     core.node.reset(flow, Reason::Late, "");
                     core.forget(flow);
-                    let error = slot.scope.as_ref().map(|scope| scope.error(&name, Stand::Late));
-                    core.wakes.push(Wake::Slot(slot, Err(error.unwrap_or(Error::ShutDown))));
+                    let error = slot.scope.as_ref().map(|scope| scope.error(&name, CallState::Late));
+                    core.wakes.push(Wake::Reply(slot, Err(error.unwrap_or(Error::ShutDown))));
                 }
                 Some(Endpoint::Busy(Some(scope))) => {
                     let scope = Arc::clone(scope);
                     calls::late(&shared, &mut core, flow, &scope);
                 }
                 Some(Endpoint::Chain(_)) => chains::overdue(&shared, &mut core, flow),
-                Some(Endpoint::Station(station)) => {
+                Some(Endpoint::Handler(station)) => {
                     let station = Arc::clone(station);
                     station.late(&shared, &mut core, flow);
                 }

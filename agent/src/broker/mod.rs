@@ -11,16 +11,16 @@ pub(crate) mod shutdown;
 
 use crate::hop::child::Child;
 use crate::program::service::Program;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
 use crate::runtime::handle::WAKER;
-use crate::runtime::link_writer::LinkIo;
-use crate::runtime::state::Core;
-use crate::runtime::state::Order;
+use crate::runtime::link_writer::LinkWriter;
+use crate::runtime::state::BrokerTask;
+use crate::runtime::state::NodeState;
 use offshoot_proto::Error;
 use offshoot_proto::LinkId;
 use offshoot_proto::Reason;
 use offshoot_proto::Result;
-use offshoot_proto::collections::sorted_map::Table;
+use offshoot_proto::collections::sorted_map::SortedMap;
 use offshoot_proto::message::exec::Cause;
 use offshoot_sys as sys;
 use offshoot_sys::epoll::EpollEvent;
@@ -42,7 +42,7 @@ const PATIENCE: Duration = Duration::from_millis(400);
 
 /// What a descriptor is to the broker.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Role {
+pub(crate) enum Source {
     /// Bytes of a link.
     Link(LinkId),
     /// Room to write to a link.
@@ -95,7 +95,7 @@ pub(crate) enum Timer {
 }
 
 /// What this node is.
-pub(crate) enum Place {
+pub(crate) enum NodeRole {
     /// The root, in somebody's program.
     Root,
     /// An agent, with the link to its parent.
@@ -107,30 +107,30 @@ pub(crate) enum Place {
     Joined(LinkId),
 }
 
-impl Place {
+impl NodeRole {
     /// Whether this process is an agent, and not somebody's program.
     pub(crate) fn is_agent(&self) -> bool {
-        matches!(self, Place::Agent(_) | Place::Alone)
+        matches!(self, NodeRole::Agent(_) | NodeRole::Alone)
     }
 
     /// The link to the parent.
     fn up(&self) -> Option<LinkId> {
         match self {
-            Place::Agent(up) | Place::Joined(up) => Some(*up),
-            Place::Root | Place::Alone => None,
+            NodeRole::Agent(up) | NodeRole::Joined(up) => Some(*up),
+            NodeRole::Root | NodeRole::Alone => None,
         }
     }
 }
 
 /// The broker's own state.
 pub(crate) struct Broker {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) place: Place,
-    pub(crate) sources: Table<u64, (Role, Option<OwnedFd>)>,
+    pub(crate) shared: Arc<NodeHandle>,
+    pub(crate) place: NodeRole,
+    pub(crate) sources: SortedMap<u64, (Source, Option<OwnedFd>)>,
     next_token: u64,
-    timers: Table<(Instant, u64), Timer>,
-    pub(crate) children: Table<LinkId, Child>,
-    pub(crate) programs: Table<u32, Program>,
+    timers: SortedMap<(Instant, u64), Timer>,
+    pub(crate) children: SortedMap<LinkId, Child>,
+    pub(crate) programs: SortedMap<u32, Program>,
     pub(crate) next_program: u32,
     /// Memory to read into, kept for the next time.
     pub(crate) buffer: Vec<u8>,
@@ -156,15 +156,15 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    pub fn new(shared: Arc<Shared>, place: Place) -> Broker {
+    pub fn new(shared: Arc<NodeHandle>, place: NodeRole) -> Broker {
         Broker {
             shared,
             place,
-            sources: Table::default(),
+            sources: SortedMap::default(),
             next_token: WAKER + 1,
-            timers: Table::default(),
-            children: Table::default(),
-            programs: Table::default(),
+            timers: SortedMap::default(),
+            children: SortedMap::default(),
+            programs: SortedMap::default(),
             next_program: 0,
             buffer: Vec::new(),
             read_secret: false,
@@ -185,7 +185,7 @@ impl Broker {
     }
 
     /// What this node's threads share.
-    pub fn shared(&self) -> &Shared {
+    pub fn shared(&self) -> &NodeHandle {
         &self.shared
     }
 
@@ -194,7 +194,7 @@ impl Broker {
         let failed = |error| Error::system("taking over the link to the parent", error);
         sys::set_nonblocking(&input).map_err(failed)?;
         sys::set_nonblocking(&output).map_err(failed)?;
-        self.watch(Role::Link(link), input)?;
+        self.watch(Source::Link(link), input)?;
         let shared = Arc::clone(&self.shared);
         self.attach_output(&mut shared.lock(), link, output);
         Ok(())
@@ -206,18 +206,18 @@ impl Broker {
         for fd in [&stdout, &stderr, &end, &child] {
             sys::set_nonblocking(fd).map_err(|error| Error::system("taking over stdio", error))?;
         }
-        self.watch(Role::OwnOutput(1), stdout)?;
-        self.watch(Role::OwnOutput(2), stderr)?;
-        self.watch(Role::Signal, end)?;
-        self.watch(Role::ChildSignal, child)
+        self.watch(Source::OwnOutput(1), stdout)?;
+        self.watch(Source::OwnOutput(2), stderr)?;
+        self.watch(Source::Signal, end)?;
+        self.watch(Source::ChildSignal, child)
     }
 
-    pub(crate) fn attach_output(&mut self, core: &mut Core, link: LinkId, output: OwnedFd) {
-        let token = self.token(Role::LinkRoom(link), None);
-        core.io.insert(link, LinkIo::new(output, token));
+    pub(crate) fn attach_output(&mut self, core: &mut NodeState, link: LinkId, output: OwnedFd) {
+        let token = self.token(Source::LinkRoom(link), None);
+        core.io.insert(link, LinkWriter::new(output, token));
     }
 
-    pub(crate) fn token(&mut self, role: Role, fd: Option<OwnedFd>) -> u64 {
+    pub(crate) fn token(&mut self, role: Source, fd: Option<OwnedFd>) -> u64 {
         let token = self.next_token;
         self.next_token += 1;
         self.sources.insert(token, (role, fd));
@@ -225,7 +225,7 @@ impl Broker {
     }
 
     /// Watches a descriptor for something to read.
-    pub(crate) fn watch(&mut self, role: Role, fd: OwnedFd) -> Result<()> {
+    pub(crate) fn watch(&mut self, role: Source, fd: OwnedFd) -> Result<()> {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, self.next_token);
         self.shared.epoll.add(&fd, event).map_err(|error| Error::system("watching a descriptor", error))?;
         self.token(role, Some(fd));
@@ -234,7 +234,7 @@ impl Broker {
 
     /// Watches for the end of a program; where the kernel gives no handles or does not watch them, by
     /// looking at all programs now and then.
-    pub(crate) fn watch_end(&mut self, role: Role, process: &Process) {
+    pub(crate) fn watch_end(&mut self, role: Source, process: &Process) {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, self.next_token);
         let watched = process.handle().map(|handle| self.shared.epoll.add(handle, event));
         match watched {
@@ -254,13 +254,13 @@ impl Broker {
     }
 
     /// Its end was seen.
-    pub(crate) fn unwatch_end(shared: &Shared, process: &Process) {
+    pub(crate) fn unwatch_end(shared: &NodeHandle, process: &Process) {
         if let Some(handle) = process.handle() {
             let _ = shared.epoll.delete(handle);
         }
     }
 
-    pub(crate) fn unwatch(&mut self, role: Role) {
+    pub(crate) fn unwatch(&mut self, role: Source) {
         let found = self.sources.iter().find(|(_, (other, _))| *other == role).map(|(token, _)| *token);
         if let Some(token) = found {
             self.unwatch_token(token);
@@ -323,16 +323,16 @@ impl Broker {
         let Some((role, fd)) = self.sources.get(&token) else { return };
         let role = *role;
         match role {
-            Role::LinkRoom(link) => {
+            Source::LinkRoom(link) => {
                 let shared = Arc::clone(&self.shared);
                 let mut core = shared.lock();
                 shared.flush_link(&mut core, link);
                 self.release(core);
             }
-            Role::ChildExit(link) => self.child_exited(link),
-            Role::ProgramExit(number) => self.program_exited(number),
-            Role::ProgramInput(number) => self.program_writable(number),
-            Role::ProgramOutput(number, stream) => self.program_readable(number, stream, buffer),
+            Source::ChildExit(link) => self.child_exited(link),
+            Source::ProgramExit(number) => self.program_exited(number),
+            Source::ProgramInput(number) => self.program_writable(number),
+            Source::ProgramOutput(number, stream) => self.program_readable(number, stream, buffer),
             _ => {
                 let read = fd.as_ref().map_or(Ok(Some(0)), |fd| sys::read(fd, buffer));
                 match read {
@@ -352,19 +352,19 @@ impl Broker {
         }
     }
 
-    fn input(&mut self, role: Role, bytes: &[u8]) {
+    fn input(&mut self, role: Source, bytes: &[u8]) {
         match role {
-            Role::Link(link) => self.link_input(link, bytes),
-            Role::ChildStderr(link) => self.child_stderr(link, bytes),
-            Role::ChildTerminal(link) => self.child_terminal(link, bytes),
-            Role::OwnOutput(stream) => self.own_output(stream, bytes, false),
-            Role::Signal => {
+            Source::Link(link) => self.link_input(link, bytes),
+            Source::ChildStderr(link) => self.child_stderr(link, bytes),
+            Source::ChildTerminal(link) => self.child_terminal(link, bytes),
+            Source::OwnOutput(stream) => self.own_output(stream, bytes, false),
+            Source::Signal => {
                 self.let_go = false;
                 self.why
                     .get_or_insert_with(|| (Reason::ShutDown, "its agent was told to end by SIGTERM".into()));
                 self.stop();
             }
-            Role::ChildSignal => {
+            Source::ChildSignal => {
                 self.reap_soon();
                 if self.unwatched {
                     self.poll_exits();
@@ -377,10 +377,10 @@ impl Broker {
         }
     }
 
-    fn ended(&mut self, role: Role) {
+    fn ended(&mut self, role: Source) {
         match role {
-            Role::Link(link) => self.link_ended(link),
-            Role::ChildStderr(link) | Role::ChildTerminal(link) => self.child_stream_ended(link, role),
+            Source::Link(link) => self.link_ended(link),
+            Source::ChildStderr(link) | Source::ChildTerminal(link) => self.child_stream_ended(link, role),
             _ => {}
         }
     }
@@ -407,14 +407,14 @@ impl Broker {
     }
 
     /// Begins to look after a link.
-    pub(crate) fn beat(&mut self, core: &mut Core, link: LinkId, seconds: u32) {
+    pub(crate) fn beat(&mut self, core: &mut NodeState, link: LinkId, seconds: u32) {
         core.node.set_time(self.now());
         core.node.beat(link, u64::from(seconds) * 1000);
         self.due = core.node.next_due();
     }
 
     /// Carries out what a change of the node has led to, sends what that makes, and releases the lock.
-    pub(crate) fn release(&mut self, mut core: MutexGuard<'_, Core>) {
+    pub(crate) fn release(&mut self, mut core: MutexGuard<'_, NodeState>) {
         let shared = Arc::clone(&self.shared);
         loop {
             self.handle_events(&mut core);
@@ -438,8 +438,8 @@ impl Broker {
             let idle = orders.is_empty();
             for order in orders {
                 match order {
-                    Order::Stop => self.stop(),
-                    Order::Run(work) => work(self),
+                    BrokerTask::Stop => self.stop(),
+                    BrokerTask::Run(work) => work(self),
                 }
             }
             if idle {
@@ -450,7 +450,7 @@ impl Broker {
 
     /// Reads from a link, or not for now.
     fn read_link(&mut self, link: LinkId, go_on: bool) {
-        let found = self.sources.iter().find(|(_, (role, _))| *role == Role::Link(link));
+        let found = self.sources.iter().find(|(_, (role, _))| *role == Source::Link(link));
         if let Some((token, (_, Some(fd)))) = found {
             let flags = if go_on { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
             let _ = self.shared.epoll.modify(fd, &mut EpollEvent::new(flags, *token));

@@ -1,7 +1,7 @@
 //! A broker that stands still for as long as its process is about to be stopped, is stopped, or has just gone on.
 
 use crate::broker::Broker;
-use crate::runtime::link_writer::LinkIo;
+use crate::runtime::link_writer::LinkWriter;
 use offshoot_sys::poll::PollFd;
 use offshoot_sys::poll::PollFlags;
 use offshoot_sys::poll::PollTimeout;
@@ -50,7 +50,7 @@ impl Broker {
             loop {
                 let blocked = shared.with(|core| {
                     shared.flush_link(core, link);
-                    core.io.get(&link).and_then(LinkIo::blocked)
+                    core.io.get(&link).and_then(LinkWriter::blocked)
                 });
                 let left = end.saturating_duration_since(Instant::now());
                 let Some(fd) = blocked.filter(|_| !left.is_zero()) else { break };

@@ -1,14 +1,14 @@
 //! The end of a node: children are told, programs are ended, and within a bound nothing is left.
 
 use crate::broker::Broker;
+use crate::broker::NodeRole;
 use crate::broker::PATIENCE;
-use crate::broker::Place;
 use crate::broker::READ_SIZE;
-use crate::broker::Role;
+use crate::broker::Source;
 use crate::broker::Timer;
 use crate::call::chain_service as chains;
-use crate::runtime::link_writer::LinkIo;
-use crate::runtime::scope::Stand;
+use crate::runtime::link_writer::LinkWriter;
+use crate::runtime::scope::CallState;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::Wake;
 use offshoot_proto::Error;
@@ -42,7 +42,7 @@ impl Broker {
     pub(crate) fn stop(&mut self) {
         if self.let_go {
             // The order and the end of the link that it came by may both be seen: it is for the link alone.
-            if let Place::Agent(up) = self.place {
+            if let NodeRole::Agent(up) = self.place {
                 self.leave(up);
             }
             return;
@@ -54,9 +54,9 @@ impl Broker {
         let mut core = shared.lock();
         core.stopped = true;
         shared.workers.give_up(&shared, &mut core, self.place.is_agent());
-        if let Place::Joined(up) = self.place {
+        if let NodeRole::Joined(up) = self.place {
             // Whoever waits for something above is told now, and those above are, while what is below ends in its own time.
-            self.unwatch(Role::Link(up));
+            self.unwatch(Source::Link(up));
             shared.flush_link(&mut core, up);
             self.forget_output(&mut core, up);
             core.node.link_lost(up, Reason::Lost, "this process has left the tree, or its parent has ended");
@@ -112,7 +112,7 @@ impl Broker {
     /// its guard ends, or if that is gone it itself.
     pub(crate) fn last_words(&mut self) {
         let shared = Arc::clone(&self.shared);
-        if let Place::Agent(up) = self.place {
+        if let NodeRole::Agent(up) = self.place {
             self.say_the_rest(up);
         }
         let mut core = shared.lock();
@@ -120,16 +120,16 @@ impl Broker {
         let endpoints: Vec<_> = core.endpoints.drain().collect();
         for (flow, endpoint) in endpoints {
             match endpoint {
-                Endpoint::Reply(slot) => core.wakes.push(Wake::Slot(slot, Err(Error::ShutDown))),
+                Endpoint::Reply(slot) => core.wakes.push(Wake::Reply(slot, Err(Error::ShutDown))),
                 Endpoint::Stream(stream) => {
                     stream.fail(Error::ShutDown);
                     core.wakes.push(Wake::Stream(stream));
                 }
                 Endpoint::Busy(Some(scope)) => {
-                    core.cancel(&scope, Stand::Cancelled);
+                    core.cancel(&scope, CallState::Cancelled);
                 }
                 Endpoint::Chain(chain) => chains::closed(&mut core, &chain),
-                Endpoint::Station(station) => station.closed(&shared, &mut core, flow, &Error::ShutDown),
+                Endpoint::Handler(station) => station.closed(&shared, &mut core, flow, &Error::ShutDown),
                 _ => {}
             }
         }
@@ -148,7 +148,7 @@ impl Broker {
     pub(crate) fn say_the_rest(&mut self, up: LinkId) {
         let mut buffer = vec![0; READ_SIZE];
         for stream in [1, 2] {
-            let own = self.sources.iter().find(|(_, (role, _))| *role == Role::OwnOutput(stream));
+            let own = self.sources.iter().find(|(_, (role, _))| *role == Source::OwnOutput(stream));
             let Some(own) = own.and_then(|(_, (_, fd))| fd.as_ref()?.try_clone().ok()) else { continue };
             // A pipe holds no more than that; and a function may go on printing for ever.
             let count = sys::read(&own, &mut buffer).ok().flatten().unwrap_or(0);
@@ -161,7 +161,7 @@ impl Broker {
             // What is left of the lock's time is the functions', which may hang: it is held for no wait.
             let blocked = shared.with(|core| {
                 shared.flush_link(core, up);
-                core.io.get(&up).and_then(LinkIo::blocked)
+                core.io.get(&up).and_then(LinkWriter::blocked)
             });
             let left = end.saturating_duration_since(Instant::now()).min(LAST_WORDS);
             let Some(fd) = blocked.filter(|_| !left.is_zero()) else { return };

@@ -1,9 +1,9 @@
 use crate::broker::dispatch::answer;
 use crate::broker::dispatch::can_leave;
 use crate::call::chain_service as chains;
-use crate::runtime::handle::Shared;
-use crate::runtime::state::Core;
+use crate::runtime::handle::NodeHandle;
 use crate::runtime::state::Endpoint;
+use crate::runtime::state::NodeState;
 use offshoot_proto::FlowKey;
 use offshoot_proto::message::outcome::Outcome;
 use offshoot_proto::message::outcome::failure_of;
@@ -22,7 +22,7 @@ pub(crate) enum Answer {
 }
 
 /// A call has an outcome. Whether it goes on its way: one that was given up, or whose time is over, has been answered.
-pub(crate) fn deliver(shared: &Arc<Shared>, core: &mut Core, to: Answer, reply: Vec<u8>) -> bool {
+pub(crate) fn deliver(shared: &Arc<NodeHandle>, core: &mut NodeState, to: Answer, reply: Vec<u8>) -> bool {
     let leaves = can_leave(&reply);
     // That it was given up with its context the caller is told by the end of that, with the reason.
     if core.stopped && reply.first() != Some(&(Outcome::Value as u8)) {
@@ -45,7 +45,7 @@ pub(crate) fn deliver(shared: &Arc<Shared>, core: &mut Core, to: Answer, reply: 
     }
 }
 
-pub(crate) fn log_failure(shared: &Shared, name: &str, reply: &[u8]) {
+pub(crate) fn log_failure(shared: &NodeHandle, name: &str, reply: &[u8]) {
     if let Some(text) = failure_of(reply) {
         shared.say(Level::WARN, format!("{name}, for which nobody waits, has failed: {text}"));
     }

@@ -6,14 +6,14 @@ use crate::call::function::Remote;
 use crate::call::reply::Reply;
 use crate::call::reply::Route;
 use crate::context::Context;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
+use crate::runtime::scope::CallState;
 use crate::runtime::scope::NEVER;
 use crate::runtime::scope::Scope;
-use crate::runtime::scope::Stand;
-use crate::runtime::slot::Slot;
-use crate::runtime::state::Core;
+use crate::runtime::slot::ReplySlot;
 use crate::runtime::state::Endpoint;
-use crate::runtime::state::Station;
+use crate::runtime::state::FlowHandler;
+use crate::runtime::state::NodeState;
 use crate::runtime::state::Wake;
 use offshoot_codec::MAX_MESSAGE;
 use offshoot_proto::CallError;
@@ -22,7 +22,7 @@ use offshoot_proto::FlowKey;
 use offshoot_proto::Handle;
 use offshoot_proto::Reason;
 use offshoot_proto::Result;
-use offshoot_proto::message::call::Head;
+use offshoot_proto::message::call::CallHeader;
 use offshoot_proto::message::chain::CALL;
 use offshoot_proto::message::chain::CANCEL;
 use offshoot_proto::message::chain::RESET;
@@ -40,12 +40,12 @@ use std::sync::PoisonError;
 /// A chain ends when it and all its replies are dropped; what it was given still runs.
 pub struct Chain {
     context: Context,
-    link: Arc<Link>,
+    link: Arc<ChainFlow>,
 }
 
 /// The flow of a chain, and those who wait for replies on it.
-pub(crate) struct Link {
-    shared: Arc<Shared>,
+pub(crate) struct ChainFlow {
+    shared: Arc<NodeHandle>,
     flow: FlowKey,
     replies: Arc<Replies>,
 }
@@ -57,7 +57,7 @@ struct Replies {
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Arc<Slot>>,
+    waiting: VecDeque<Arc<ReplySlot>>,
     /// The number of the next call.
     next: u32,
     partial: Vec<u8>,
@@ -69,14 +69,14 @@ impl Chain {
         let shared = Arc::clone(context.node());
         let replies = Arc::new(Replies { state: Mutex::default(), scope: context.scope().cloned() });
         let opening = Opening { more: true, ..Opening::default() };
-        let station: Arc<dyn Station> = Arc::clone(&replies) as _;
+        let station: Arc<dyn FlowHandler> = Arc::clone(&replies) as _;
         let flow = shared.with(|core| {
             if core.stopped {
                 return Err(Error::ShutDown);
             }
-            Ok(core.open(context.id(), Handle::CHAIN, Vec::new(), opening, |_| Endpoint::Station(station)))
+            Ok(core.open(context.id(), Handle::CHAIN, Vec::new(), opening, |_| Endpoint::Handler(station)))
         })?;
-        Ok(Chain { context: context.clone(), link: Arc::new(Link { shared, flow, replies }) })
+        Ok(Chain { context: context.clone(), link: Arc::new(ChainFlow { shared, flow, replies }) })
     }
 
     /// Runs a function after all that were started before, and waits for what it returns.
@@ -93,7 +93,7 @@ impl Chain {
         let reply = |route, slot| Reply::new(self.context.clone(), route, slot);
         match self.send(&function) {
             Ok((number, slot)) => reply(Route::Chain(Arc::clone(&self.link), number), slot),
-            Err(error) => reply(Route::None, Slot::filled(Err(error))),
+            Err(error) => reply(Route::None, ReplySlot::filled(Err(error))),
         }
     }
 
@@ -108,10 +108,10 @@ impl Chain {
         &self.context
     }
 
-    fn send<F: Remote>(&self, function: &F) -> Result<(u32, Arc<Slot>)> {
+    fn send<F: Remote>(&self, function: &F) -> Result<(u32, Arc<ReplySlot>)> {
         let scope = self.context.scope();
         let left_ms = scope.and_then(|scope| self.context.left_ms(scope));
-        let head = Head { name: F::NAME, cast: false, left_ms };
+        let head = CallHeader { name: F::NAME, cast: false, left_ms };
         // The length is not known before the end.
         let head = record(CALL, &head.encode());
         let leaving = crate::context::transfer::leave(head, function, (self.context.id(), true))
@@ -120,7 +120,7 @@ impl Chain {
         let mut bytes = leaving.message.into_bytes();
         let length = bytes.len() - record(CALL, &[]).len();
         bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
-        let slot = Slot::new(scope);
+        let slot = ReplySlot::new(scope);
         let (replies, flow) = (&self.link.replies, self.link.flow);
         let number = self.link.shared.with(|core| {
             if let Some(refusal) = scope.and_then(|scope| scope.refusal(self.context.name())) {
@@ -150,7 +150,7 @@ impl Chain {
     }
 }
 
-impl Link {
+impl ChainFlow {
     fn send(&self, record: Vec<u8>, end: bool) {
         self.shared.with(|core| core.append(self.flow, record, end, false));
     }
@@ -161,7 +161,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for ChainFlow {
     fn drop(&mut self) {
         self.send(Vec::new(), true);
     }
@@ -173,21 +173,21 @@ impl Replies {
     }
 
     /// Nothing more comes: all who wait are told why.
-    fn over(&self, core: &mut Core, error: &Error) {
+    fn over(&self, core: &mut NodeState, error: &Error) {
         let mut state = self.lock();
         state.over.get_or_insert(error.clone());
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        core.wakes.extend(waiting.into_iter().map(|slot| Wake::Slot(slot, Err(error.clone()))));
+        core.wakes.extend(waiting.into_iter().map(|slot| Wake::Reply(slot, Err(error.clone()))));
     }
 }
 
-impl Station for Replies {
+impl FlowHandler for Replies {
     fn is_timed(&self) -> bool {
         true
     }
 
-    fn data(&self, _: &Arc<Shared>, core: &mut Core, flow: FlowKey, bytes: Vec<u8>, end: bool) {
+    fn data(&self, _: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool) {
         core.node.consume(flow, bytes.len());
         let mut state = self.lock();
         state.partial.extend_from_slice(&bytes);
@@ -196,7 +196,7 @@ impl Station for Replies {
             let State { partial, waiting, .. } = &mut *state;
             match take_record(partial, &mut at, MAX_MESSAGE) {
                 Ok(Some((_, reply))) => match waiting.pop_front() {
-                    Some(slot) => core.wakes.push(Wake::Slot(slot, Ok(reply))),
+                    Some(slot) => core.wakes.push(Wake::Reply(slot, Ok(reply))),
                     None => break true,
                 },
                 Ok(None) => break false,
@@ -215,17 +215,17 @@ impl Station for Replies {
         }
     }
 
-    fn closed(&self, _: &Arc<Shared>, core: &mut Core, _: FlowKey, error: &Error) {
+    fn closed(&self, _: &Arc<NodeHandle>, core: &mut NodeState, _: FlowKey, error: &Error) {
         self.over(core, error);
     }
 
-    fn late(&self, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey) {
+    fn late(&self, shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey) {
         // Their replies still come, in their turn, and count for nobody.
         let name = core.name_of(flow.peer);
         let now = shared.now();
         for slot in &self.lock().waiting {
             if let Some(scope) = slot.scope.as_ref().filter(|scope| scope.deadline().0 <= now) {
-                core.wakes.push(Wake::Slot(Arc::clone(slot), Err(scope.error(&name, Stand::Late))));
+                core.wakes.push(Wake::Reply(Arc::clone(slot), Err(scope.error(&name, CallState::Late))));
             }
         }
     }

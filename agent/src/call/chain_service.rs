@@ -6,16 +6,16 @@ use crate::call::answer::Answer;
 use crate::call::service::Begun;
 use crate::call::service::Refusal;
 use crate::call::service::begin;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
+use crate::runtime::scope::CallState;
 use crate::runtime::scope::Scope;
-use crate::runtime::scope::Stand;
-use crate::runtime::state::Core;
 use crate::runtime::state::Endpoint;
+use crate::runtime::state::NodeState;
 use offshoot_proto::ContextId;
 use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
 use offshoot_proto::Reason;
-use offshoot_proto::message::call::Head;
+use offshoot_proto::message::call::CallHeader;
 use offshoot_proto::message::chain::CALL;
 use offshoot_proto::message::chain::CANCEL;
 use offshoot_proto::message::chain::{CallQueue, QueuedCall, RESET};
@@ -72,7 +72,7 @@ impl Chain {
     }
 }
 
-fn chain(core: &mut Core, flow: FlowKey) -> Option<&mut Chain> {
+fn chain(core: &mut NodeState, flow: FlowKey) -> Option<&mut Chain> {
     match core.endpoints.get_mut(&flow) {
         Some(Endpoint::Chain(chain)) => Some(chain),
         _ => None,
@@ -80,17 +80,17 @@ fn chain(core: &mut Core, flow: FlowKey) -> Option<&mut Chain> {
 }
 
 /// Bytes of a chain have come.
-pub(crate) fn data(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, bytes: &[u8], end: bool) {
+pub(crate) fn data(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, bytes: &[u8], end: bool) {
     let Some(chain) = chain(core, flow) else { return };
     match chain.take(bytes, end, shared.now()) {
-        Ok(true) => give_up(shared, core, flow, Stand::Cancelled),
+        Ok(true) => give_up(shared, core, flow, CallState::Cancelled),
         Ok(false) => {}
         Err(_) => return drop_chain(core, flow, Reason::TooLarge, "a call of the chain"),
     }
     advance(shared, core, flow);
 }
 
-fn drop_chain(core: &mut Core, flow: FlowKey, reason: Reason, text: &str) {
+fn drop_chain(core: &mut NodeState, flow: FlowKey, reason: Reason, text: &str) {
     core.node.reset(flow, reason, text);
     if let Some(Endpoint::Chain(chain)) = core.forget(flow) {
         closed(core, &chain);
@@ -98,16 +98,16 @@ fn drop_chain(core: &mut Core, flow: FlowKey, reason: Reason, text: &str) {
 }
 
 /// Nobody is there any more who would read the replies.
-pub(crate) fn closed(core: &mut Core, chain: &Chain) {
+pub(crate) fn closed(core: &mut NodeState, chain: &Chain) {
     if let Some(scope) = chain.running() {
-        core.cancel(scope, Stand::Cancelled);
+        core.cancel(scope, CallState::Cancelled);
     }
 }
 
 /// The call of this number has ended. Whether its outcome goes to its caller, who may have been answered before.
 pub(crate) fn go_on(
-    shared: &Arc<Shared>,
-    core: &mut Core,
+    shared: &Arc<NodeHandle>,
+    core: &mut NodeState,
     (flow, number): (FlowKey, u32),
     reply: Vec<u8>,
 ) -> bool {
@@ -123,7 +123,7 @@ pub(crate) fn go_on(
 
 /// The call that runs is given up or late. Its caller has an answer at once; the chain goes on when its function, which may
 /// see that or not, has ended.
-fn give_up(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, stand: Stand) {
+fn give_up(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, stand: CallState) {
     let Some(running) = chain(core, flow).and_then(|chain| chain.running.as_mut()) else { return };
     if std::mem::replace(&mut running.answered, true) {
         return;
@@ -142,7 +142,7 @@ fn give_up(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, stand: Stand) {
 }
 
 /// Sends what a call gave. If that is a failure, what follows is not run.
-fn outcome(core: &mut Core, flow: FlowKey, name: &str, mut reply: Vec<u8>) {
+fn outcome(core: &mut NodeState, flow: FlowKey, name: &str, mut reply: Vec<u8>) {
     if !can_leave(&reply) {
         let context = core.name_of(core.node.id()).to_string();
         let detail = "the reply is too large to send".into();
@@ -159,17 +159,17 @@ fn outcome(core: &mut Core, flow: FlowKey, name: &str, mut reply: Vec<u8>) {
 }
 
 /// The time of the call that runs is over.
-pub(crate) fn overdue(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey) {
-    give_up(shared, core, flow, Stand::Late);
+pub(crate) fn overdue(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey) {
+    give_up(shared, core, flow, CallState::Late);
     advance(shared, core, flow);
 }
 
-fn reply_to(core: &mut Core, flow: FlowKey, reply: Vec<u8>) {
+fn reply_to(core: &mut NodeState, flow: FlowKey, reply: Vec<u8>) {
     core.append(flow, record(CALL, &reply), false, offshoot_codec::was_written());
 }
 
 /// Starts calls until one runs, none is left, or the replies are not taken.
-pub(crate) fn advance(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey) {
+pub(crate) fn advance(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey) {
     loop {
         let untaken = core.waiting(flow) >= UNTAKEN;
         let Some(chain) = chain(core, flow) else { return };
@@ -194,7 +194,7 @@ pub(crate) fn advance(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey) {
             CALL => begin(shared, core, (flow, auth, came), Answer::Chain(flow, number), content),
             CANCEL => {
                 let context = core.name_of(core.node.id()).to_string();
-                let name = Head::decode(&content).map_or("", |(head, _)| head.name);
+                let name = CallHeader::decode(&content).map_or("", |(head, _)| head.name);
                 outcome(core, flow, name, failed(&Error::Cancelled { context }));
                 continue;
             }

@@ -175,36 +175,36 @@ impl<E> HasNoText<E> for ErrorForm<E> {
 /// An error of a type that does not travel: its text, and those of its sources. What a function marked `#[remote(flatten)]`
 /// gives to its callers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Flattened {
+pub struct ErrorText {
     #[serde(deserialize_with = "offshoot_proto::text::read")]
     text: String,
-    source: Option<Box<Flattened>>,
+    source: Option<Box<ErrorText>>,
 }
 
 /// How many sources of an error travel.
 const SOURCES: usize = 32;
 
-impl Flattened {
+impl ErrorText {
     /// An error with its sources.
-    pub fn new(error: &(dyn Error + 'static)) -> Flattened {
+    pub fn new(error: &(dyn Error + 'static)) -> ErrorText {
         let sources: Vec<_> =
             std::iter::successors(Some(error), |&error| error.source()).take(SOURCES).collect();
         let (first, rest) = sources.split_first().expect("the error itself is the first");
         let mut source = None;
         for error in rest.iter().rev() {
-            source = Some(Box::new(Flattened { text: error.to_string(), source }));
+            source = Some(Box::new(ErrorText { text: error.to_string(), source }));
         }
-        Flattened { text: first.to_string(), source }
+        ErrorText { text: first.to_string(), source }
     }
 }
 
-impl fmt::Display for Flattened {
+impl fmt::Display for ErrorText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl Error for Flattened {
+impl Error for ErrorText {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as &(dyn Error + 'static))
     }
@@ -216,48 +216,48 @@ pub struct Flat<'a, E>(pub &'a E);
 /// An error in the sense of the standard library.
 pub trait FlatError {
     /// Its texts.
-    fn flatten(&self) -> Flattened;
+    fn flatten(&self) -> ErrorText;
 }
 
 impl<E: Error + 'static> FlatError for &&&Flat<'_, E> {
-    fn flatten(&self) -> Flattened {
-        Flattened::new(self.0)
+    fn flatten(&self) -> ErrorText {
+        ErrorText::new(self.0)
     }
 }
 
 /// A box of any error that may be sent to other threads.
 pub trait FlatBox {
     /// Its texts.
-    fn flatten(&self) -> Flattened;
+    fn flatten(&self) -> ErrorText;
 }
 
 impl<E: AsRef<dyn Error + Send + Sync + 'static>> FlatBox for &&Flat<'_, E> {
-    fn flatten(&self) -> Flattened {
-        Flattened::new(self.0.as_ref())
+    fn flatten(&self) -> ErrorText {
+        ErrorText::new(self.0.as_ref())
     }
 }
 
 /// A box of any error.
 pub trait FlatLocalBox {
     /// Its texts.
-    fn flatten(&self) -> Flattened;
+    fn flatten(&self) -> ErrorText;
 }
 
 impl<E: AsRef<dyn Error + 'static>> FlatLocalBox for &Flat<'_, E> {
-    fn flatten(&self) -> Flattened {
-        Flattened::new(self.0.as_ref())
+    fn flatten(&self) -> ErrorText {
+        ErrorText::new(self.0.as_ref())
     }
 }
 
 /// Anything that has a text.
 pub trait FlatText {
     /// It.
-    fn flatten(&self) -> Flattened;
+    fn flatten(&self) -> ErrorText;
 }
 
 impl<E: fmt::Display> FlatText for Flat<'_, E> {
-    fn flatten(&self) -> Flattened {
-        Flattened { text: self.0.to_string(), source: None }
+    fn flatten(&self) -> ErrorText {
+        ErrorText { text: self.0.to_string(), source: None }
     }
 }
 
@@ -292,7 +292,7 @@ mod tests {
                     .map(<_>::to_string)
                     .collect();
             assert_eq!(sources, ["outer", "inner"]);
-            assert_eq!(codec::from_bytes::<Flattened>(&codec::to_bytes(&flat).unwrap()), Ok(flat));
+            assert_eq!(codec::from_bytes::<ErrorText>(&codec::to_bytes(&flat).unwrap()), Ok(flat));
         }
         assert_eq!((&&&&Flat(&"text")).flatten().to_string(), "text");
     }

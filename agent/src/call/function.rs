@@ -5,9 +5,9 @@ use crate::call::answer::Answer;
 use crate::call::mode::answer_all;
 use crate::context::Context;
 use crate::context::transfer as travel;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
+use crate::runtime::scope::CallState;
 use crate::runtime::scope::Scope;
-use crate::runtime::scope::Stand;
 use offshoot_codec::CodecError;
 use offshoot_proto::message::outcome::failed;
 use offshoot_proto::routing::Origin;
@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// How a function is started.
-pub type Way = fn(Run) -> Started;
+pub type ExecutionMode = fn(Run) -> Started;
 
 /// What came of it.
 pub enum Started {
@@ -31,7 +31,7 @@ pub enum Started {
 
 /// One call that is to be run.
 pub struct Run {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<NodeHandle>,
     pub(crate) function: &'static Function,
     /// Where it runs, within the scope of the call.
     pub(crate) context: Context,
@@ -64,7 +64,7 @@ impl Run {
 
     pub(crate) fn finish(mut self) {
         let (reply, fares) = travel::reply(self.origin.peer, || self.perform());
-        self.scope.end(Stand::Over);
+        self.scope.end(CallState::Over);
         answer_all(&self.shared, vec![self.answer], reply, fares);
     }
 }
@@ -111,7 +111,7 @@ pub struct Function {
     /// Whether its callers are answered before it runs.
     pub no_reply: bool,
     /// When and on which thread it runs.
-    pub way: Way,
+    pub way: ExecutionMode,
     /// Decodes the arguments from where they begin in a request of somebody, runs it, encodes the outcome.
     pub run: fn(&Context, Origin, Vec<u8>, usize) -> Vec<u8>,
 }

@@ -4,14 +4,14 @@ use crate::call::decode::read_value_from;
 use crate::context::Context;
 use crate::context::transfer as travel;
 use crate::router::Router;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
 use crate::runtime::scope::NEVER;
 use crate::runtime::scope::Scope;
-use crate::runtime::state::Core;
+use crate::runtime::state::CustomService;
 use crate::runtime::state::Endpoint;
-use crate::runtime::state::Offered;
+use crate::runtime::state::FlowHandler;
+use crate::runtime::state::NodeState;
 use crate::runtime::state::Request;
-use crate::runtime::state::Station;
 use offshoot_proto::ContextId;
 use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
@@ -38,7 +38,7 @@ use std::sync::Weak;
 
 /// Who has sent a message, to whom it is given.
 #[derive(Clone, Debug)]
-pub struct Sent {
+pub struct MessageOrigin {
     /// The context that has sent it.
     pub from: ContextId,
     /// The context on whose behalf.
@@ -64,14 +64,20 @@ impl<T, R, F> Handler<T, R, F>
 where
     T: DeserializeOwned + Send + 'static,
     R: Serialize + 'static,
-    F: Fn(&Context, Sent, T) -> R + Send + Sync + 'static,
+    F: Fn(&Context, MessageOrigin, T) -> R + Send + Sync + 'static,
 {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<FlowKey, Begun>> {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has `act` called for a whole message.
-    fn whole(self: Arc<Self>, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, mut request: Request) {
+    fn whole(
+        self: Arc<Self>,
+        shared: &Arc<NodeHandle>,
+        core: &mut NodeState,
+        flow: FlowKey,
+        mut request: Request,
+    ) {
         if core.stopped {
             core.forget(flow);
             return core.node.reset(flow, Reason::ShutDown, "");
@@ -82,7 +88,7 @@ where
         core.endpoints.insert(flow, Endpoint::Busy(Some(Arc::clone(&scope))));
         let (node, size, until) = (Arc::clone(shared), request.bytes.len(), Arc::clone(&scope));
         let work = move || {
-            let sent = Sent { from: flow.peer, auth: request.auth };
+            let sent = MessageOrigin { from: flow.peer, auth: request.auth };
             let from = (Origin { peer: flow.peer, auth: request.auth }, here.name());
             let bytes = Arc::new(std::mem::take(&mut request.bytes));
             let act = || match travel::arrive(&here, from, &bytes, 0) {
@@ -94,7 +100,7 @@ where
                 None => crate::call::service::contained(here.name(), act),
             };
             let (reply, fares) = travel::reply(flow.peer, perform);
-            scope.end(crate::runtime::scope::Stand::Over);
+            scope.end(crate::runtime::scope::CallState::Over);
             let to = crate::call::answer::Answer::Flow(flow);
             if !node.with(|core| crate::call::answer::deliver(&node, core, to, reply)) {
                 travel::stay(fares);
@@ -108,7 +114,7 @@ where
     }
 
     /// Looks at what has come of a message.
-    fn look(self: &Arc<Self>, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, end: bool) {
+    fn look(self: &Arc<Self>, shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, end: bool) {
         let mut begun = self.lock();
         let Some(theirs) = begun.get(&flow) else { return };
         let offered = core.offered.get(&theirs.request.service).is_some();
@@ -129,7 +135,7 @@ where
     }
 
     /// Gives credit to those that may go on.
-    fn pay(core: &mut Core, begun: &mut BTreeMap<FlowKey, Begun>) {
+    fn pay(core: &mut NodeState, begun: &mut BTreeMap<FlowKey, Begun>) {
         let longest = Longest::of(begun.iter().map(|(flow, begun)| (*flow, begun.request.bytes.len())));
         for (flow, begun) in begun {
             if begun.owed > 0 && longest.lets(*flow, begun.request.bytes.len()) {
@@ -139,16 +145,16 @@ where
     }
 }
 
-impl<T, R, F> Offered for Handler<T, R, F>
+impl<T, R, F> CustomService for Handler<T, R, F>
 where
     T: DeserializeOwned + Send + 'static,
     R: Serialize + 'static,
-    F: Fn(&Context, Sent, T) -> R + Send + Sync + 'static,
+    F: Fn(&Context, MessageOrigin, T) -> R + Send + Sync + 'static,
 {
     fn opened(
         self: Arc<Self>,
-        shared: &Arc<Shared>,
-        core: &mut Core,
+        shared: &Arc<NodeHandle>,
+        core: &mut NodeState,
         flow: FlowKey,
         request: Request,
         end: bool,
@@ -156,7 +162,7 @@ where
         let obeyed = core.node.permits(Policy::Ancestors, flow.peer, request.auth);
         let limit = longest_of(obeyed);
         let owed = request.bytes.len();
-        core.endpoints.insert(flow, Endpoint::Station(Arc::new(Gathering(Arc::clone(&self))) as _));
+        core.endpoints.insert(flow, Endpoint::Handler(Arc::new(Gathering(Arc::clone(&self))) as _));
         self.lock().insert(flow, Begun { request, owed, limit });
         self.look(shared, core, flow, end);
     }
@@ -165,13 +171,13 @@ where
 /// A handler as the one to whom the rest of a message comes.
 struct Gathering<T, R, F>(Arc<Handler<T, R, F>>);
 
-impl<T, R, F> Station for Gathering<T, R, F>
+impl<T, R, F> FlowHandler for Gathering<T, R, F>
 where
     T: DeserializeOwned + Send + 'static,
     R: Serialize + 'static,
-    F: Fn(&Context, Sent, T) -> R + Send + Sync + 'static,
+    F: Fn(&Context, MessageOrigin, T) -> R + Send + Sync + 'static,
 {
-    fn data(&self, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, bytes: Vec<u8>, end: bool) {
+    fn data(&self, shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool) {
         if let Some(begun) = self.0.lock().get_mut(&flow) {
             begun.request.bytes.extend_from_slice(&bytes);
             begun.owed += bytes.len();
@@ -180,7 +186,7 @@ where
         self.0.look(shared, core, flow, end);
     }
 
-    fn closed(&self, _: &Arc<Shared>, core: &mut Core, flow: FlowKey, _: &Error) {
+    fn closed(&self, _: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, _: &Error) {
         let mut begun = self.0.lock();
         begun.remove(&flow);
         Handler::<T, R, F>::pay(core, &mut begun);
@@ -191,7 +197,7 @@ where
 #[derive(Debug)]
 #[must_use = "dropping it takes the handle away"]
 pub struct Registration {
-    shared: Weak<Shared>,
+    shared: Weak<NodeHandle>,
     handle: Handle,
 }
 
@@ -222,7 +228,7 @@ impl Router {
     pub fn add_handler<T, R>(
         &self,
         policy: Policy,
-        act: impl Fn(&Context, Sent, T) -> R + Send + Sync + 'static,
+        act: impl Fn(&Context, MessageOrigin, T) -> R + Send + Sync + 'static,
     ) -> Result<Registration>
     where
         T: DeserializeOwned + Send + 'static,
@@ -239,7 +245,7 @@ impl Router {
         &self,
         handle: Handle,
         policy: Policy,
-        act: impl Fn(&Context, Sent, T) -> R + Send + Sync + 'static,
+        act: impl Fn(&Context, MessageOrigin, T) -> R + Send + Sync + 'static,
     ) -> Result<Registration>
     where
         T: DeserializeOwned + Send + 'static,
@@ -252,7 +258,7 @@ impl Router {
         &self,
         handle: Option<Handle>,
         policy: Policy,
-        act: impl Fn(&Context, Sent, T) -> R + Send + Sync + 'static,
+        act: impl Fn(&Context, MessageOrigin, T) -> R + Send + Sync + 'static,
     ) -> Result<Registration>
     where
         T: DeserializeOwned + Send + 'static,

@@ -1,12 +1,12 @@
 //! Waiting for one answer: by blocking, with a timeout, or as a `Future` under any executor.
 
-use crate::call::chain::Link;
+use crate::call::chain::ChainFlow;
 use crate::call::decode::read_reply;
 use crate::call::function::Remote;
 use crate::context::Context;
+use crate::runtime::scope::CallState;
 use crate::runtime::scope::NEVER;
-use crate::runtime::scope::Stand;
-use crate::runtime::slot::Slot;
+use crate::runtime::slot::ReplySlot;
 use offshoot_proto::CallError;
 use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
@@ -26,7 +26,7 @@ pub(crate) enum Route {
     /// On a flow of its own.
     Flow(FlowKey),
     /// On that of its chain, as so many-th.
-    Chain(Arc<Link>, u32),
+    Chain(Arc<ChainFlow>, u32),
 }
 
 /// The answer to a call that was started. Dropping it gives the call up, but for a call of a chain, which goes on.
@@ -34,13 +34,13 @@ pub(crate) enum Route {
 pub struct Reply<F: Remote> {
     context: Context,
     route: Route,
-    slot: Arc<Slot>,
+    slot: Arc<ReplySlot>,
     done: bool,
     function: PhantomData<fn() -> F>,
 }
 
 impl<F: Remote> Reply<F> {
-    pub(crate) fn new(context: Context, route: Route, slot: Arc<Slot>) -> Reply<F> {
+    pub(crate) fn new(context: Context, route: Route, slot: Arc<ReplySlot>) -> Reply<F> {
         Reply { context, route, slot, done: false, function: PhantomData }
     }
 
@@ -108,7 +108,7 @@ impl<F: Remote> Reply<F> {
 
     fn late(&self) -> Error {
         match self.context.scope() {
-            Some(scope) => scope.error(self.context.name(), Stand::Late),
+            Some(scope) => scope.error(self.context.name(), CallState::Late),
             None => Error::ShutDown,
         }
     }

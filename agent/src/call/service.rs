@@ -8,17 +8,17 @@ use crate::call::function::Function;
 use crate::call::function::Run;
 use crate::call::function::Started;
 use crate::context::Context;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
+use crate::runtime::scope::CallState;
 use crate::runtime::scope::NEVER;
 use crate::runtime::scope::Scope;
-use crate::runtime::scope::Stand;
-use crate::runtime::state::Core;
 use crate::runtime::state::Endpoint;
+use crate::runtime::state::NodeState;
 use offshoot_proto::ContextId;
 use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
 use offshoot_proto::Reason;
-use offshoot_proto::message::call::Head;
+use offshoot_proto::message::call::CallHeader;
 use offshoot_proto::message::outcome::failed;
 use offshoot_proto::message::outcome::value;
 use offshoot_proto::routing::Origin;
@@ -43,8 +43,8 @@ pub(crate) enum Refusal {
 
 /// Starts a call that came on `flow` on behalf of `auth`, at the time `came`. Its outcome goes to `answer`.
 pub(crate) fn begin(
-    shared: &Arc<Shared>,
-    core: &mut Core,
+    shared: &Arc<NodeHandle>,
+    core: &mut NodeState,
     (flow, auth, came): (FlowKey, ContextId, u64),
     answer: Answer,
     request: Vec<u8>,
@@ -52,7 +52,7 @@ pub(crate) fn begin(
     let Some(name) = core.names.get(&core.node.id()).cloned() else {
         return Err(Refusal::Reset(Reason::ShutDown, "it has no name yet"));
     };
-    let Some((head, at)) = Head::decode(&request) else {
+    let Some((head, at)) = CallHeader::decode(&request) else {
         return Err(Refusal::Reset(Reason::Violation, "a call that cannot be read"));
     };
     let Some(function) = FUNCTIONS.iter().find(|function| function.name == head.name) else {
@@ -75,7 +75,7 @@ pub(crate) fn begin(
     };
     let scope = Arc::new(Scope::new(Some(Arc::clone(&shared.life)), due, allowed));
     if due <= shared.now() {
-        return Ok(Begun::Reply(failed(&scope.error(&name, Stand::Late)), function.name));
+        return Ok(Begun::Reply(failed(&scope.error(&name, CallState::Late)), function.name));
     }
     let context = Context::new(shared, core.node.id(), name).in_scope(&scope);
     let answer = if cast { Answer::Log(function.name) } else { answer };
@@ -101,7 +101,13 @@ pub(crate) fn begin(
 }
 
 /// A call on a flow of its own.
-pub(crate) fn call(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, auth: ContextId, request: Vec<u8>) {
+pub(crate) fn call(
+    shared: &Arc<NodeHandle>,
+    core: &mut NodeState,
+    flow: FlowKey,
+    auth: ContextId,
+    request: Vec<u8>,
+) {
     match begin(shared, core, (flow, auth, shared.now()), Answer::Flow(flow), request) {
         Ok(Begun::Reply(reply, _)) => answer(core, flow, reply),
         Ok(Begun::Later(scope, _)) => {
@@ -120,10 +126,10 @@ pub(crate) fn call(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, auth: C
 }
 
 /// The time of a call is over: it is cancelled, and its caller is told.
-pub(crate) fn late(shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, scope: &Arc<Scope>) {
+pub(crate) fn late(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, scope: &Arc<Scope>) {
     let name = core.name_of(core.node.id());
-    let reply = failed(&scope.error(&name, Stand::Late));
-    core.cancel(scope, Stand::Late);
+    let reply = failed(&scope.error(&name, CallState::Late));
+    core.cancel(scope, CallState::Late);
     shared.workers.forget(scope);
     core.unwatch(flow);
     answer(core, flow, reply);
@@ -154,14 +160,14 @@ mod tests {
     fn a_call_header_round_trips_and_a_truncated_one_is_refused() {
         for cast in [false, true] {
             for left_ms in [None, Some(0), Some(u32::MAX)] {
-                let head = Head { name: "a::b", cast, left_ms };
+                let head = CallHeader { name: "a::b", cast, left_ms };
                 let mut request = head.encode();
                 let length = request.len();
                 for cut in 0..length {
-                    assert!(Head::decode(&request[..cut]).is_none(), "cut at {cut}");
+                    assert!(CallHeader::decode(&request[..cut]).is_none(), "cut at {cut}");
                 }
                 request.extend_from_slice(b"arguments");
-                let (read, at) = Head::decode(&request).unwrap();
+                let (read, at) = CallHeader::decode(&request).unwrap();
                 assert_eq!((read.name, read.cast, read.left_ms, at), ("a::b", cast, left_ms, length));
             }
         }

@@ -3,8 +3,8 @@
 use crate::call::function::FUNCTIONS;
 use crate::call::function::Function;
 use crate::runtime::build::BUILD;
-use crate::runtime::handle::Shared;
-use crate::runtime::image_store::Sent;
+use crate::runtime::handle::NodeHandle;
+use crate::runtime::image_store::AgentSource;
 use offshoot_bootstrap::Platform;
 use offshoot_proto::ConnectError;
 use offshoot_proto::ConnectErrorKind;
@@ -38,14 +38,16 @@ pub(crate) fn differing(theirs: &[u64]) -> (Vec<&'static Function>, Vec<&'static
 ///
 /// # Errors
 /// Which functions differ, and what can be done.
-pub(crate) fn compare(shared: &Shared, context: &str, theirs: &[u64]) -> Result<()> {
+pub(crate) fn compare(shared: &NodeHandle, context: &str, theirs: &[u64]) -> Result<()> {
     let (missing, other) = differing(theirs);
     let sent = shared.sent_agent.load(Ordering::Relaxed);
     let (what, which) = match (other.is_empty(), missing.is_empty()) {
         (false, _) => ("its agent was built with other arguments or another result of", other),
-        (true, false) if sent == Sent::Own as u8 => ("its agent was built without", missing),
+        (true, false) if sent == AgentSource::Own as u8 => ("its agent was built without", missing),
         (true, false) => {
-            if shared.sent_agent.swap(Sent::StockAndTold as u8, Ordering::Relaxed) == Sent::Stock as u8 {
+            if shared.sent_agent.swap(AgentSource::StockAndTold as u8, Ordering::Relaxed)
+                == AgentSource::Stock as u8
+            {
                 let text = format!(
                     "the agent of {context} has no {}: they run in this program only; for more, build an agent with them, or \
                      send this program itself (Builder::package, Builder::own_image)",
@@ -91,14 +93,14 @@ mod tests {
     use offshoot_proto::node::Node;
     use std::sync::Arc;
 
-    fn tree(sent: Sent) -> Arc<Shared> {
+    fn tree(sent: AgentSource) -> Arc<NodeHandle> {
         let images = Images::found(Box::new(|_| Err(offshoot_proto::Error::ShutDown)));
-        let shared = Shared::new(Node::root(), images).unwrap();
+        let shared = NodeHandle::new(Node::root(), images).unwrap();
         shared.sent_agent.store(sent as u8, Ordering::Relaxed);
         shared
     }
 
-    fn refused(sent: Sent, theirs: &[u64]) -> Option<ConnectError> {
+    fn refused(sent: AgentSource, theirs: &[u64]) -> Option<ConnectError> {
         let error = compare(&tree(sent), "web1", theirs).err()?;
         error.as_connect().cloned()
     }
@@ -109,7 +111,7 @@ mod tests {
         assert!(theirs.len() > 2);
         theirs.reverse();
         theirs.push(crate::call::function::signature("more", "()"));
-        for sent in [Sent::Stock, Sent::StockAndTold, Sent::Own] {
+        for sent in [AgentSource::Stock, AgentSource::StockAndTold, AgentSource::Own] {
             assert_eq!(refused(sent, &theirs), None);
         }
     }
@@ -121,7 +123,7 @@ mod tests {
         let changed = crate::call::function::signature(ping, "(text:String)");
         let replaced = |&signature: &u64| if signature == mine.signature { changed } else { signature };
         let theirs: Vec<u64> = signatures().iter().map(replaced).collect();
-        for sent in [Sent::Stock, Sent::StockAndTold, Sent::Own] {
+        for sent in [AgentSource::Stock, AgentSource::StockAndTold, AgentSource::Own] {
             let error = refused(sent, &theirs).expect("it is another function");
             assert_eq!((error.kind, error.context.as_str()), (ConnectErrorKind::Functions, "web1"));
             assert!(error.detail.contains("other arguments") && error.detail.ends_with(ping), "{error}");
@@ -130,13 +132,13 @@ mod tests {
 
     #[test]
     fn a_missing_function_is_refused_only_from_an_agent_of_the_program() {
-        let error = refused(Sent::Own, &signatures()[1..]).expect("one is missing");
+        let error = refused(AgentSource::Own, &signatures()[1..]).expect("one is missing");
         assert!(error.detail.starts_with("its agent was built without offshoot_agent::"), "{error}");
-        for sent in [Sent::Stock, Sent::StockAndTold] {
+        for sent in [AgentSource::Stock, AgentSource::StockAndTold] {
             assert_eq!(refused(sent, &signatures()[1..]), None);
         }
         // Many are not all named.
-        let error = refused(Sent::Own, &[]).expect("all are missing");
+        let error = refused(AgentSource::Own, &[]).expect("all are missing");
         let more = FUNCTIONS.len().saturating_sub(SHOWN);
         assert_eq!(error.detail.contains(&format!(" and {more} more")), more > 0, "{error}");
     }

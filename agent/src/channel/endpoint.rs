@@ -3,7 +3,7 @@
 use crate::channel::hub::Hub;
 use crate::context::Context;
 use crate::context::transfer::soon;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
 use crate::runtime::state::Endpoint;
 use crate::runtime::stream_state::StreamState;
 use offshoot_proto::Error;
@@ -11,9 +11,9 @@ use offshoot_proto::FlowKey;
 use offshoot_proto::Reason;
 use offshoot_proto::Result;
 use offshoot_proto::message::channel::Address;
-use offshoot_proto::message::channel::Role;
+use offshoot_proto::message::channel::EndpointRole;
 use offshoot_proto::node::Opening;
-use offshoot_proto::routing::Named;
+use offshoot_proto::routing::NameKind;
 use serde::Deserialize;
 use serde::Deserializer;
 use serde::de;
@@ -28,11 +28,11 @@ use std::sync::PoisonError;
 pub(crate) fn connect(
     context: &Context,
     address: Address,
-    role: Role,
+    role: EndpointRole,
     copy: u64,
 ) -> Result<(FlowKey, Arc<StreamState>)> {
     let state = StreamState::new(context.scope());
-    let opening = Opening { more: role == Role::Writer, ..Opening::default() };
+    let opening = Opening { more: role == EndpointRole::Writer, ..Opening::default() };
     let greeting = address.greeting(role, copy);
     context.node().with(|core| {
         if core.stopped {
@@ -45,12 +45,12 @@ pub(crate) fn connect(
 }
 
 /// An end that one process alone holds at a time: used here, or not used yet and free to travel.
-pub(crate) struct Socket {
-    bound: OnceLock<(Arc<Shared>, FlowKey, Arc<StreamState>)>,
+pub(crate) struct ChannelEnd {
+    bound: OnceLock<(Arc<NodeHandle>, FlowKey, Arc<StreamState>)>,
     /// What it is bound to when it is used.
     context: Option<Context>,
     /// Where it was made: the hub is told of an end that nobody has used.
-    home: Option<(Arc<Hub>, Role)>,
+    home: Option<(Arc<Hub>, EndpointRole)>,
     stage: Mutex<Stage>,
 }
 
@@ -62,18 +62,18 @@ enum Stage {
 }
 
 /// What is used where.
-pub(crate) type Bound<'a> = (&'a Arc<Shared>, FlowKey, &'a Arc<StreamState>);
+pub(crate) type Bound<'a> = (&'a Arc<NodeHandle>, FlowKey, &'a Arc<StreamState>);
 
-impl Socket {
+impl ChannelEnd {
     /// The two ends of a new pipe: the writer's and the reader's.
-    pub fn pair(context: &Context) -> Result<[Socket; 2]> {
+    pub fn pair(context: &Context) -> Result<[ChannelEnd; 2]> {
         let hub = Hub::open(context, false)?;
-        Ok([Role::Writer, Role::Reader].map(|role| Socket::of(context, &hub, role)))
+        Ok([EndpointRole::Writer, EndpointRole::Reader].map(|role| ChannelEnd::of(context, &hub, role)))
     }
 
     /// One end of what was made here.
-    pub fn of(context: &Context, hub: &Arc<Hub>, role: Role) -> Socket {
-        Socket {
+    pub fn of(context: &Context, hub: &Arc<Hub>, role: EndpointRole) -> ChannelEnd {
+        ChannelEnd {
             bound: OnceLock::new(),
             context: Some(context.clone()),
             home: Some((Arc::clone(hub), role)),
@@ -82,9 +82,9 @@ impl Socket {
     }
 
     /// One that is used here.
-    pub fn bound(shared: Arc<Shared>, flow: FlowKey, state: Arc<StreamState>) -> Socket {
+    pub fn bound(shared: Arc<NodeHandle>, flow: FlowKey, state: Arc<StreamState>) -> ChannelEnd {
         let bound = OnceLock::from((shared, flow, state));
-        Socket { bound, context: None, home: None, stage: Mutex::new(Stage::Used) }
+        ChannelEnd { bound, context: None, home: None, stage: Mutex::new(Stage::Used) }
     }
 
     /// Where it is.
@@ -100,7 +100,7 @@ impl Socket {
     ///
     /// # Errors
     /// When it has gone elsewhere, or the tree is shut down.
-    pub fn bind(&self, role: Role) -> Result<Bound<'_>> {
+    pub fn bind(&self, role: EndpointRole) -> Result<Bound<'_>> {
         if self.bound.get().is_none() {
             let mut stage = self.stage();
             let (Stage::Unused, Some(context), Some((hub, _))) = (*stage, &self.context, &self.home) else {
@@ -123,7 +123,7 @@ impl Socket {
     ///
     /// # Errors
     /// Where it is used here already, and outside of a frame.
-    pub fn leave<E: ser::Error>(&self, role: Role) -> std::result::Result<Address, E> {
+    pub fn leave<E: ser::Error>(&self, role: EndpointRole) -> std::result::Result<Address, E> {
         crate::context::transfer::departs("an end of a stream")?;
         let mut stage = self.stage();
         let (Stage::Unused, Some(context), Some((hub, _))) = (*stage, &self.context, &self.home) else {
@@ -143,12 +143,15 @@ impl Socket {
     /// When the bytes are no end of a stream, and outside of a frame.
     pub fn arrive<'de, D: Deserializer<'de>>(
         deserializer: D,
-        role: Role,
-    ) -> std::result::Result<Socket, D::Error> {
+        role: EndpointRole,
+    ) -> std::result::Result<ChannelEnd, D::Error> {
         let address = Address::deserialize(deserializer)?;
-        let (here, _) = crate::context::transfer::here("an end of a stream", Named::Hub, address.context)?;
+        let (here, _) = crate::context::transfer::here("an end of a stream", NameKind::Hub, address.context)?;
         let (flow, state) = connect(&here, address, role, 0).map_err(de::Error::custom)?;
-        Ok(Socket { context: Some(here.clone()), ..Socket::bound(Arc::clone(here.node()), flow, state) })
+        Ok(ChannelEnd {
+            context: Some(here.clone()),
+            ..ChannelEnd::bound(Arc::clone(here.node()), flow, state)
+        })
     }
 
     /// An end that is not used to its end.

@@ -5,13 +5,13 @@
 //! reader has been told. Nothing of it is in an agent whose functions use no streams of their own.
 
 use crate::context::Context;
-use crate::context::disclosures::Memory;
-use crate::runtime::handle::Shared;
-use crate::runtime::state::Core;
+use crate::context::disclosures::DisclosureLog;
+use crate::runtime::handle::NodeHandle;
+use crate::runtime::state::CustomService;
 use crate::runtime::state::Endpoint;
-use crate::runtime::state::Offered;
+use crate::runtime::state::FlowHandler;
+use crate::runtime::state::NodeState;
 use crate::runtime::state::Request;
-use crate::runtime::state::Station;
 use offshoot_proto::ContextId;
 use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
@@ -23,11 +23,11 @@ use offshoot_proto::flow::longest_of;
 use offshoot_proto::message::channel::Address;
 use offshoot_proto::message::channel::CLOSED;
 use offshoot_proto::message::channel::COPY;
+use offshoot_proto::message::channel::EndpointRole;
 use offshoot_proto::message::channel::FAILED;
 use offshoot_proto::message::channel::GREETING;
 use offshoot_proto::message::channel::LOSE;
 use offshoot_proto::message::channel::LOST;
-use offshoot_proto::message::channel::Role;
 use offshoot_proto::message::channel::VALUE;
 use offshoot_proto::message::channel::VOID;
 use offshoot_proto::message::channel::greeting;
@@ -137,14 +137,14 @@ pub(crate) struct Hub {
     /// Whether what is sent are messages, from any number of senders, or bytes from one writer.
     messages: bool,
     state: Mutex<State>,
-    told: Memory,
+    told: DisclosureLog,
 }
 
 impl Hub {
     /// A new one at the node of `context`.
     pub fn open(context: &Context, messages: bool) -> Result<Arc<Hub>> {
         let [key, reader_key] = [(); 2].map(|()| u64::from_le_bytes(offshoot_sys::random()));
-        let told = Memory::of(context);
+        let told = DisclosureLog::of(context);
         context.node().with(|core| {
             if core.stopped {
                 return Err(Error::ShutDown);
@@ -174,10 +174,10 @@ impl Hub {
     }
 
     /// What an end of it is told.
-    pub fn opens(&self, role: Role) -> Address {
+    pub fn opens(&self, role: EndpointRole) -> Address {
         match role {
-            Role::Writer => self.address,
-            Role::Reader => Address { key: self.reader_key, ..self.address },
+            EndpointRole::Writer => self.address,
+            EndpointRole::Reader => Address { key: self.reader_key, ..self.address },
         }
     }
 
@@ -192,7 +192,7 @@ impl Hub {
     }
 
     /// Sends the reader what there is for it, unless it has to take what was sent before.
-    fn flush(core: &mut Core, state: &mut State) {
+    fn flush(core: &mut NodeState, state: &mut State) {
         if let Output::Flow(flow) = state.output
             && !state.pending.is_empty()
             && core.waiting(flow) == 0
@@ -203,7 +203,7 @@ impl Hub {
 
     /// Ends the flow of a sender that has broken a rule, and tells the reader.
     fn lose(
-        core: &mut Core,
+        core: &mut NodeState,
         state: &mut State,
         flow: FlowKey,
         reason: Reason,
@@ -220,7 +220,7 @@ impl Hub {
     }
 
     /// Ends the flow of a sender whose call was given up, and of those that it has given to calls of its own.
-    fn give_up(core: &mut Core, state: &mut State, flow: FlowKey, after_ms: u64) {
+    fn give_up(core: &mut NodeState, state: &mut State, flow: FlowKey, after_ms: u64) {
         let mut flows = vec![flow];
         while let Some(flow) = flows.pop() {
             flows.extend(
@@ -235,7 +235,7 @@ impl Hub {
     }
 
     /// Gives writers credit for what has gone on.
-    fn pay(core: &mut Core, state: &mut State) {
+    fn pay(core: &mut NodeState, state: &mut State) {
         Self::flush(core, state);
         let waiting = match state.output {
             Output::Flow(flow) => state.pending.len() + core.waiting(flow),
@@ -254,7 +254,7 @@ impl Hub {
     }
 
     /// Tells the reader of a stream of bytes how that has broken off, once both are known.
-    fn break_off(core: &mut Core, state: &mut State) {
+    fn break_off(core: &mut NodeState, state: &mut State) {
         if let (Output::Flow(output), Some((reason, text))) = (&state.output, &state.broken) {
             core.node.reset(*output, *reason, text);
             core.forget(*output);
@@ -263,7 +263,7 @@ impl Hub {
     }
 
     /// Ends it where it has nothing more to do.
-    fn look(&self, core: &mut Core, state: &mut State) {
+    fn look(&self, core: &mut NodeState, state: &mut State) {
         Self::flush(core, state);
         let closed = state.inputs.iter().all(|input| input.closed);
         let done = state.begun && closed && state.copies == 0;
@@ -285,28 +285,28 @@ impl Hub {
     }
 
     /// An end was dropped here that nobody had used, or was taken along by a call that never did.
-    pub fn unused(&self, core: &mut Core, role: Role, why: &str) {
+    pub fn unused(&self, core: &mut NodeState, role: EndpointRole, why: &str) {
         let mut state = self.lock();
         match (role, &state.output) {
-            (Role::Writer, _) => {
+            (EndpointRole::Writer, _) => {
                 state.begun = true;
                 if !self.messages {
                     state.broken.get_or_insert_with(|| (Reason::Cancelled, why.into()));
                     Self::break_off(core, &mut state);
                 }
             }
-            (Role::Reader, Output::Expected) => state.output = Output::Gone,
-            (Role::Reader, _) => {}
+            (EndpointRole::Reader, Output::Expected) => state.output = Output::Gone,
+            (EndpointRole::Reader, _) => {}
         }
         self.look(core, &mut state);
     }
 
     fn greeted(
         self: &Arc<Self>,
-        core: &mut Core,
+        core: &mut NodeState,
         flow: FlowKey,
         request: &Request,
-    ) -> std::result::Result<Role, &'static str> {
+    ) -> std::result::Result<EndpointRole, &'static str> {
         let (role, key, copy) = greeting(&request.bytes).ok_or("it does not say who it is")?;
         if key != self.opens(role).key {
             return Err("it does not know the key");
@@ -315,7 +315,7 @@ impl Hub {
         if state.over {
             return Err("the receiver is gone");
         }
-        if role == Role::Reader {
+        if role == EndpointRole::Reader {
             if !matches!(state.output, Output::Expected) {
                 return Err("it has a reader");
             }
@@ -326,7 +326,7 @@ impl Hub {
             let pending = std::mem::take(&mut state.pending);
             core.append(flow, pending, false, false);
             Self::pay(core, &mut state);
-            return Ok(Role::Reader);
+            return Ok(EndpointRole::Reader);
         }
         if !self.messages && state.begun {
             return Err("it has a writer");
@@ -345,11 +345,11 @@ impl Hub {
         let parent = parent.filter(|_| is_of_call(copy));
         let (partial, copies) = (Vec::new(), BTreeSet::new());
         state.inputs.push(Input { flow, from, copy, parent, partial, owed: 0, limit, closed: false, copies });
-        Ok(Role::Writer)
+        Ok(EndpointRole::Writer)
     }
 
     /// A whole record of a sender.
-    fn take(core: &mut Core, state: &mut State, from: FlowKey, kind: u8, content: &[u8]) {
+    fn take(core: &mut NodeState, state: &mut State, from: FlowKey, kind: u8, content: &[u8]) {
         let Some(sender) = state.inputs.iter_mut().find(|input| input.flow == from) else { return };
         if sender.closed && kind != VOID && kind != LOSE {
             return;
@@ -423,8 +423,8 @@ impl State {
     }
 }
 
-impl Offered for Hub {
-    fn names(&self, core: &Core, contexts: &[ContextId]) {
+impl CustomService for Hub {
+    fn names(&self, core: &NodeState, contexts: &[ContextId]) {
         let mut state = self.lock();
         match state.output {
             Output::Flow(flow) => contexts.iter().for_each(|id| self.told.tell(core, flow.peer, *id, None)),
@@ -435,8 +435,8 @@ impl Offered for Hub {
 
     fn opened(
         self: Arc<Self>,
-        shared: &Arc<Shared>,
-        core: &mut Core,
+        shared: &Arc<NodeHandle>,
+        core: &mut NodeState,
         flow: FlowKey,
         request: Request,
         end: bool,
@@ -444,9 +444,9 @@ impl Offered for Hub {
         match self.greeted(core, flow, &request) {
             Err(why) => core.node.reset(flow, Reason::Refused, why),
             Ok(role) => {
-                core.endpoints.insert(flow, Endpoint::Station(Arc::clone(&self) as _));
+                core.endpoints.insert(flow, Endpoint::Handler(Arc::clone(&self) as _));
                 core.node.consume(flow, GREETING);
-                if role == Role::Writer {
+                if role == EndpointRole::Writer {
                     self.data(shared, core, flow, request.bytes[GREETING..].to_vec(), end);
                 } else {
                     let mut state = self.lock();
@@ -458,8 +458,8 @@ impl Offered for Hub {
     }
 }
 
-impl Station for Hub {
-    fn data(&self, _: &Arc<Shared>, core: &mut Core, flow: FlowKey, bytes: Vec<u8>, end: bool) {
+impl FlowHandler for Hub {
+    fn data(&self, _: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool) {
         let mut state = self.lock();
         let state = &mut *state;
         let Some(at) = state.inputs.iter().position(|input| input.flow == flow) else { return };
@@ -504,12 +504,12 @@ impl Station for Hub {
         }
     }
 
-    fn room(&self, _: &Arc<Shared>, core: &mut Core, flow: FlowKey) {
+    fn room(&self, _: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey) {
         core.go_on(flow);
         Self::pay(core, &mut self.lock());
     }
 
-    fn closed(&self, _: &Arc<Shared>, core: &mut Core, flow: FlowKey, error: &Error) {
+    fn closed(&self, _: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, error: &Error) {
         let mut state = self.lock();
         if matches!(state.output, Output::Flow(output) if output == flow) {
             state.output = Output::Gone;
@@ -536,11 +536,11 @@ impl Station for Hub {
 impl Hub {
     /// The call that an end left with is over, with this error if it came to one. If the end has not been heard of, it will not be;
     /// where the call was given up, nothing more comes or goes by it.
-    pub fn missed(&self, core: &mut Core, role: Role, error: Option<&Error>) {
+    pub fn missed(&self, core: &mut NodeState, role: EndpointRole, error: Option<&Error>) {
         let mut state = self.lock();
         let heard_of = match role {
-            Role::Writer => state.begun,
-            Role::Reader => !matches!(state.output, Output::Expected),
+            EndpointRole::Writer => state.begun,
+            EndpointRole::Reader => !matches!(state.output, Output::Expected),
         };
         if !heard_of {
             drop(state);
@@ -549,14 +549,14 @@ impl Hub {
         let Some((error, after_ms)) = error.and_then(|error| Some((error, given_up(error)?))) else { return };
         let reason = if after_ms == 0 { Reason::Cancelled } else { Reason::Late };
         let flows: Vec<FlowKey> = match (role, &state.output) {
-            (Role::Writer, _) => state.inputs.iter().map(|input| input.flow).collect(),
-            (Role::Reader, Output::Flow(flow)) => vec![*flow],
-            (Role::Reader, _) => Vec::new(),
+            (EndpointRole::Writer, _) => state.inputs.iter().map(|input| input.flow).collect(),
+            (EndpointRole::Reader, Output::Flow(flow)) => vec![*flow],
+            (EndpointRole::Reader, _) => Vec::new(),
         };
         for flow in flows {
             core.node.reset(flow, reason, GIVEN_UP);
             core.forget(flow);
-            if role == Role::Writer && state.remove(flow).is_some() {
+            if role == EndpointRole::Writer && state.remove(flow).is_some() {
                 state.broken = Some((reason, format!("the call that took its writer along: {error}")));
                 Self::break_off(core, &mut state);
             } else {

@@ -4,14 +4,14 @@ pub(crate) mod endpoint;
 pub(crate) mod hub;
 pub(crate) mod pipe;
 
-use crate::channel::endpoint::Socket;
+use crate::channel::endpoint::ChannelEnd;
 use crate::channel::endpoint::connect;
 use crate::channel::hub::Hub;
 use crate::channel::hub::given_up;
 use crate::channel::hub::new_copy;
 use crate::context::Context;
 use crate::context::transfer::soon;
-use crate::runtime::state::Core;
+use crate::runtime::state::NodeState;
 use crate::runtime::stream_state::StreamState;
 use futures_core::Stream;
 use offshoot_proto::ContextId;
@@ -22,17 +22,17 @@ use offshoot_proto::Result;
 use offshoot_proto::message::channel::Address;
 use offshoot_proto::message::channel::CLOSED;
 use offshoot_proto::message::channel::COPY;
+use offshoot_proto::message::channel::EndpointRole;
 use offshoot_proto::message::channel::FAILED;
 use offshoot_proto::message::channel::LOSE;
-use offshoot_proto::message::channel::Partial;
+use offshoot_proto::message::channel::MessageBuffer;
 use offshoot_proto::message::channel::Received;
 use offshoot_proto::message::channel::RecvError;
-use offshoot_proto::message::channel::Role;
 use offshoot_proto::message::channel::SENT;
 use offshoot_proto::message::channel::VALUE;
 use offshoot_proto::message::channel::VOID;
 use offshoot_proto::message::record::record;
-use offshoot_proto::routing::Named;
+use offshoot_proto::routing::NameKind;
 use offshoot_proto::routing::Origin;
 use offshoot_proto::routing::Policy;
 use serde::Deserialize;
@@ -90,7 +90,7 @@ impl Context {
         let hub = Hub::open(&here, true)?;
         let sender = Open::at(&here, hub.address, 0)?;
         let receiver = Receiver {
-            socket: Socket::of(&here, &hub, Role::Reader),
+            socket: ChannelEnd::of(&here, &hub, EndpointRole::Reader),
             partial: Mutex::default(),
             message: PhantomData,
         };
@@ -113,7 +113,7 @@ struct Open(Arc<Inner>);
 
 impl Open {
     fn at(context: &Context, address: Address, copy: u64) -> Result<Arc<Open>> {
-        let (flow, state) = connect(context, address, Role::Writer, copy)?;
+        let (flow, state) = connect(context, address, EndpointRole::Writer, copy)?;
         Ok(Arc::new(Open(Arc::new(Inner { context: context.clone(), address, flow, state }))))
     }
 }
@@ -141,7 +141,7 @@ struct Inner {
 
 impl Inner {
     /// Why nothing more can be sent.
-    fn gone(&self, core: &Core) -> Error {
+    fn gone(&self, core: &NodeState) -> Error {
         let detail = "the receiver is gone".into();
         let context = || core.name_of(self.address.context).to_string();
         match self.state.failure() {
@@ -276,7 +276,7 @@ impl<T> Serialize for Sender<T> {
 impl<'de, T> Deserialize<'de> for Sender<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Sender<T>, D::Error> {
         let (address, copy): (Address, u64) = Deserialize::deserialize(deserializer)?;
-        let (here, _) = crate::context::transfer::here("a Sender", Named::Hub, address.context)?;
+        let (here, _) = crate::context::transfer::here("a Sender", NameKind::Hub, address.context)?;
         let open = Open::at(&here, address, copy).map_err(de::Error::custom)?;
         Ok(Sender { open, message: PhantomData })
     }
@@ -284,8 +284,8 @@ impl<'de, T> Deserialize<'de> for Sender<T> {
 
 /// The end of a channel at which messages are received. Iterating over it ends when all senders are closed.
 pub struct Receiver<T> {
-    socket: Socket,
-    partial: Mutex<Partial>,
+    socket: ChannelEnd,
+    partial: Mutex<MessageBuffer>,
     message: PhantomData<fn() -> T>,
 }
 
@@ -309,7 +309,8 @@ impl<T: DeserializeOwned> Receiver<T> {
 
     fn recv_until(&self, until: Option<Instant>) -> Received<T> {
         let mut partial = self.lock();
-        let (shared, flow, state) = self.socket.bind(Role::Reader).map_err(|error| partial.refused(error))?;
+        let (shared, flow, state) =
+            self.socket.bind(EndpointRole::Reader).map_err(|error| partial.refused(error))?;
         loop {
             if let Some(found) = self.next(&mut partial) {
                 return found;
@@ -320,14 +321,14 @@ impl<T: DeserializeOwned> Receiver<T> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Partial> {
+    fn lock(&self) -> MutexGuard<'_, MessageBuffer> {
         self.partial.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next message as a `Future` asks; `Closed` at the end.
     pub(crate) fn poll(&self, waker: &Waker) -> Poll<Received<T>> {
         let mut partial = self.lock();
-        let (shared, flow, state) = match self.socket.bind(Role::Reader) {
+        let (shared, flow, state) = match self.socket.bind(EndpointRole::Reader) {
             Ok(bound) => bound,
             Err(error) => return Poll::Ready(Err(partial.refused(error))),
         };
@@ -346,7 +347,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     }
 
     /// What comes out of the bytes that are here.
-    fn next(&self, partial: &mut Partial) -> Option<Received<T>> {
+    fn next(&self, partial: &mut MessageBuffer) -> Option<Received<T>> {
         let read = |(from, content): (ContextId, Vec<u8>)| {
             let here = self.socket.context().ok_or(RecvError::Closed)?;
             let (origin, name) = {
@@ -412,13 +413,13 @@ impl<T: DeserializeOwned> Stream for Receiver<T> {
 
 impl<T> Serialize for Receiver<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        self.socket.leave(Role::Reader)?.serialize(serializer)
+        self.socket.leave(EndpointRole::Reader)?.serialize(serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Receiver<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Receiver<T>, D::Error> {
-        let socket = Socket::arrive(deserializer, Role::Reader)?;
+        let socket = ChannelEnd::arrive(deserializer, EndpointRole::Reader)?;
         Ok(Receiver { socket, partial: Mutex::default(), message: PhantomData })
     }
 }

@@ -1,14 +1,14 @@
 //! Byte streams to and from another context, with credit: a reader that stops reading stops its writer.
 
-use crate::channel::endpoint::Socket;
+use crate::channel::endpoint::ChannelEnd;
 use crate::context::Context;
 use crate::context::transfer::soon;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
 use crate::runtime::stream_state::StreamState;
 use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
 use offshoot_proto::Result;
-use offshoot_proto::message::channel::Role;
+use offshoot_proto::message::channel::EndpointRole;
 use serde::Deserialize;
 use serde::Deserializer;
 use serde::Serialize;
@@ -33,19 +33,19 @@ impl Context {
     /// # Errors
     /// When the tree is shut down.
     pub fn pipe(&self) -> Result<(Writer, Reader)> {
-        let [writer, reader] = Socket::pair(&self.own())?;
+        let [writer, reader] = ChannelEnd::pair(&self.own())?;
         Ok((Writer::of(writer), Reader { socket: reader }))
     }
 }
 
 /// The receiving end of a byte stream. It ends where the writer said so; a stream that breaks off gives an error.
 pub struct Reader {
-    socket: Socket,
+    socket: ChannelEnd,
 }
 
 impl Reader {
-    pub(crate) fn bound(shared: Arc<Shared>, flow: FlowKey, state: Arc<StreamState>) -> Reader {
-        Reader { socket: Socket::bound(shared, flow, state) }
+    pub(crate) fn bound(shared: Arc<NodeHandle>, flow: FlowKey, state: Arc<StreamState>) -> Reader {
+        Reader { socket: ChannelEnd::bound(shared, flow, state) }
     }
 
     /// The next piece as it came, or none at the end. Waits for it.
@@ -58,7 +58,9 @@ impl Reader {
 
     /// The next piece, or none at the end and where the stream broke off, as a `Future` asks.
     pub(crate) fn poll_chunk(&mut self, waker: &Waker) -> Poll<Option<Vec<u8>>> {
-        let Ok((shared, flow, state)) = self.socket.bind(Role::Reader) else { return Poll::Ready(None) };
+        let Ok((shared, flow, state)) = self.socket.bind(EndpointRole::Reader) else {
+            return Poll::Ready(None);
+        };
         let Poll::Ready(found) = state.poll(waker) else { return Poll::Pending };
         let chunk = found.ok().flatten();
         if let Some(chunk) = &chunk {
@@ -69,7 +71,7 @@ impl Reader {
 
     /// The next piece, or as much of it as is wanted; credit is given for what is taken and no more.
     fn take(&mut self, most: usize) -> io::Result<Option<Vec<u8>>> {
-        let (shared, flow, state) = self.socket.bind(Role::Reader).map_err(|error| broken(&error))?;
+        let (shared, flow, state) = self.socket.bind(EndpointRole::Reader).map_err(|error| broken(&error))?;
         match state.wait_for(most, None) {
             Some(Ok(Some(chunk))) => {
                 shared.with(|core| core.node.consume(flow, chunk.len()));
@@ -106,7 +108,7 @@ impl Drop for Reader {
 /// where its writer [fails](Writer::fail), is dropped by a panic or is lost with its context, the program is ended before
 /// it could see one, and whoever waits for it gets [`Error::Ended`].
 pub struct Writer {
-    socket: Socket,
+    socket: ChannelEnd,
     /// Whether there is nothing to be said any more when it is dropped.
     done: bool,
     /// Whether it is a program's stdin.
@@ -114,11 +116,11 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn bound(shared: Arc<Shared>, flow: FlowKey, state: Arc<StreamState>) -> Writer {
-        Writer { socket: Socket::bound(shared, flow, state), done: false, stdin: true }
+    pub(crate) fn bound(shared: Arc<NodeHandle>, flow: FlowKey, state: Arc<StreamState>) -> Writer {
+        Writer { socket: ChannelEnd::bound(shared, flow, state), done: false, stdin: true }
     }
 
-    fn of(socket: Socket) -> Writer {
+    fn of(socket: ChannelEnd) -> Writer {
         Writer { socket, done: false, stdin: false }
     }
 
@@ -128,7 +130,7 @@ impl Writer {
     /// When nobody reads any more, or the way there is lost.
     pub fn finish(mut self) -> io::Result<()> {
         self.done = true;
-        let (shared, flow, state) = self.socket.bind(Role::Writer).map_err(|error| broken(&error))?;
+        let (shared, flow, state) = self.socket.bind(EndpointRole::Writer).map_err(|error| broken(&error))?;
         let ended = shared.with(|core| {
             let ended = core.node.send(flow, &[], true, false).is_some();
             core.forget(flow);
@@ -154,7 +156,7 @@ impl Write for Writer {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let (shared, flow, state) = self.socket.bind(Role::Writer).map_err(|error| broken(&error))?;
+        let (shared, flow, state) = self.socket.bind(EndpointRole::Writer).map_err(|error| broken(&error))?;
         loop {
             let turn = state.turn();
             if let Some(error) = state.failure() {
@@ -193,24 +195,24 @@ impl Drop for Writer {
 
 impl Serialize for Reader {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        self.socket.leave(Role::Reader)?.serialize(serializer)
+        self.socket.leave(EndpointRole::Reader)?.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Reader {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Reader, D::Error> {
-        Ok(Reader { socket: Socket::arrive(deserializer, Role::Reader)? })
+        Ok(Reader { socket: ChannelEnd::arrive(deserializer, EndpointRole::Reader)? })
     }
 }
 
 impl Serialize for Writer {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        self.socket.leave(Role::Writer)?.serialize(serializer)
+        self.socket.leave(EndpointRole::Writer)?.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Writer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Writer, D::Error> {
-        Ok(Writer::of(Socket::arrive(deserializer, Role::Writer)?))
+        Ok(Writer::of(ChannelEnd::arrive(deserializer, EndpointRole::Writer)?))
     }
 }

@@ -1,30 +1,30 @@
 use crate::context::Context;
-use crate::runtime::state::Core;
+use crate::runtime::state::NodeState;
 use offshoot_proto::ContextId;
-use offshoot_proto::routing::Named;
+use offshoot_proto::routing::Disclosures;
+use offshoot_proto::routing::NameKind;
 use offshoot_proto::routing::Origin;
 use offshoot_proto::routing::Policy;
-use offshoot_proto::routing::Told;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
 /// What a process has told others of, as part of its node.
 #[derive(Clone, Default)]
-pub(crate) struct Memory(Arc<Mutex<Told>>);
+pub(crate) struct DisclosureLog(Arc<Mutex<Disclosures>>);
 
-impl Memory {
+impl DisclosureLog {
     /// That of the process of `cx`. Not to be asked for with the node locked.
-    pub fn of(cx: &Context) -> Memory {
-        Memory::clone(&cx.state::<Memory>())
+    pub fn of(cx: &Context) -> DisclosureLog {
+        DisclosureLog::clone(&cx.state::<DisclosureLog>())
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Told) -> T) -> T {
+    fn with<T>(&self, work: impl FnOnce(&mut Disclosures) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// This process tells a context of another, by the name that it has for that. Those whom it obeys need not be told.
-    pub fn tell(&self, core: &Core, who: ContextId, of: ContextId, name: Option<&str>) {
+    pub fn tell(&self, core: &NodeState, who: ContextId, of: ContextId, name: Option<&str>) {
         let routes = &core.node.router;
         if !routes.permits(Policy::Ancestors, who, None) {
             self.with(|told| {
@@ -47,7 +47,7 @@ impl Memory {
     }
 
     /// Whether a message from `origin` may name `id`.
-    pub fn may_name(&self, core: &Core, origin: Origin, named: Named, id: ContextId) -> bool {
+    pub fn may_name(&self, core: &NodeState, origin: Origin, named: NameKind, id: ContextId) -> bool {
         self.with(|told| told.permits(&core.node.router, origin, named, id))
     }
 }

@@ -1,9 +1,9 @@
 //! The end of a context as others see it: ended by order, or lost, and who is told.
 
 use crate::context::Context;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
 use crate::runtime::latch::Latch;
-use crate::runtime::slot::Slot;
+use crate::runtime::slot::ReplySlot;
 use crate::runtime::state::Endpoint;
 use offshoot_proto::ContextId;
 use offshoot_proto::DeadLetter;
@@ -30,14 +30,14 @@ pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 /// Why a context is gone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub struct Departure {
+pub struct DisconnectReason {
     /// What happened to it.
     pub reason: Reason,
     /// The particulars.
     pub detail: String,
 }
 
-impl fmt::Display for Departure {
+impl fmt::Display for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.detail.as_str() {
             "" => self.reason.fmt(f),
@@ -46,17 +46,17 @@ impl fmt::Display for Departure {
     }
 }
 
-impl Departure {
-    fn of(error: Error) -> Departure {
+impl DisconnectReason {
+    fn of(error: Error) -> DisconnectReason {
         match error {
-            Error::Undelivered { reason, detail, .. } => Departure { reason, detail },
-            error => Departure { reason: Reason::ShutDown, detail: error.to_string() },
+            Error::Undelivered { reason, detail, .. } => DisconnectReason { reason, detail },
+            error => DisconnectReason { reason: Reason::ShutDown, detail: error.to_string() },
         }
     }
 }
 
 /// The end of a context that may be still to come; see [`Context::disconnected`]. Dropping it ends nothing but the wait.
-pub struct Disconnected {
+pub struct Disconnection {
     context: Context,
     watch: Arc<Watch>,
     kept: bool,
@@ -65,9 +65,9 @@ pub struct Disconnected {
 /// One wait. Nothing here holds the node: it is part of that.
 struct Watch {
     id: ContextId,
-    shared: Weak<Shared>,
+    shared: Weak<NodeHandle>,
     flow: Mutex<Option<FlowKey>>,
-    departure: Latch<Departure>,
+    departure: Latch<DisconnectReason>,
 }
 
 impl Watch {
@@ -76,7 +76,7 @@ impl Watch {
     }
 
     /// Waits for the context that this is about; where it is gone, gives what is known of that.
-    fn begin(self: &Arc<Self>, shared: &Shared) -> Option<Error> {
+    fn begin(self: &Arc<Self>, shared: &NodeHandle) -> Option<Error> {
         let mut core = shared.lock();
         if core.stopped {
             return Some(Error::ShutDown);
@@ -87,7 +87,7 @@ impl Watch {
             let letter = DeadLetter { reason, by: core.node.id(), text: text.into() };
             return Some(letter.into_error(&core.name_of(self.id), &core.name_of(core.node.id())));
         }
-        let slot = Slot::new(None);
+        let slot = ReplySlot::new(None);
         let flow = core.node.watch(self.id);
         core.endpoints.insert(flow, Endpoint::Reply(Arc::clone(&slot)));
         *self.flow() = Some(flow);
@@ -99,23 +99,23 @@ impl Watch {
             let shared = watch.shared.upgrade();
             let gone = shared.map_or(Some(Error::ShutDown), |shared| watch.begin(&shared));
             if let Some(known) = gone {
-                watch.departure.set(Departure::of(told.err().unwrap_or(known)));
+                watch.departure.set(DisconnectReason::of(told.err().unwrap_or(known)));
             }
         });
         None
     }
 }
 
-impl Disconnected {
+impl Disconnection {
     /// Waits until the context is gone, and says why.
     #[must_use]
-    pub fn wait(&self) -> Departure {
+    pub fn wait(&self) -> DisconnectReason {
         self.watch.departure.wait()
     }
 
     /// The same, but not longer than `timeout`; none when the time is up.
     #[must_use]
-    pub fn wait_timeout(&self, timeout: Duration) -> Option<Departure> {
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<DisconnectReason> {
         self.watch.departure.wait_timeout(timeout)
     }
 
@@ -127,20 +127,20 @@ impl Disconnected {
 
     /// Has `notify` called when the context is gone, at once if it is: on whatever thread found out, which must not be held
     /// up. This is called even if nobody holds the context any more.
-    pub fn on_arrival(mut self, notify: impl FnOnce(Departure) + Send + 'static) {
+    pub fn on_arrival(mut self, notify: impl FnOnce(DisconnectReason) + Send + 'static) {
         self.kept = true;
         self.watch.departure.then(notify);
     }
 }
 
-impl Future for Disconnected {
-    type Output = Departure;
-    fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Departure> {
+impl Future for Disconnection {
+    type Output = DisconnectReason;
+    fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<DisconnectReason> {
         self.watch.departure.poll(cx.waker())
     }
 }
 
-impl Drop for Disconnected {
+impl Drop for Disconnection {
     fn drop(&mut self) {
         if self.kept {
             return;
@@ -161,7 +161,7 @@ impl Context {
     /// # Errors
     /// For contexts that are neither below this process nor its own, for it is not told of them. Its own is gone when the router
     /// has ended.
-    pub fn disconnected(&self) -> Result<Disconnected> {
+    pub fn disconnected(&self) -> Result<Disconnection> {
         let watch = Arc::new(Watch {
             id: self.id(),
             shared: Arc::downgrade(self.node()),
@@ -177,10 +177,10 @@ impl Context {
                             .into(),
                 });
             }
-            Some(error) => watch.departure.set(Departure::of(error)),
+            Some(error) => watch.departure.set(DisconnectReason::of(error)),
             None => {}
         }
-        Ok(Disconnected { context: self.clone(), watch, kept: false })
+        Ok(Disconnection { context: self.clone(), watch, kept: false })
     }
 
     /// Ends the context with everything below it, and returns when it is gone. A context that is gone already, by
@@ -236,7 +236,7 @@ impl Context {
         }
     }
 
-    fn order_end(&self, parent: ContextId) -> Result<(FlowKey, Arc<Slot>)> {
+    fn order_end(&self, parent: ContextId) -> Result<(FlowKey, Arc<ReplySlot>)> {
         let request = offshoot_codec::own(&self.id());
         self.node().request(parent, Handle::DISCONNECT, request, Opening::default(), |_, _| {})
     }

@@ -16,13 +16,13 @@ use crate::hop::method::Sudo;
 use crate::hop::method::{DEFAULT_HEARTBEAT, Method};
 use crate::program::command::Command;
 use crate::router::Router;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
+use crate::runtime::scope::CallState;
 use crate::runtime::scope::NEVER;
 use crate::runtime::scope::Scope;
-use crate::runtime::scope::Stand;
-use crate::runtime::slot::Slot;
-use crate::runtime::state::Core;
+use crate::runtime::slot::ReplySlot;
 use crate::runtime::state::Endpoint;
+use crate::runtime::state::NodeState;
 use offshoot_bootstrap::Platform;
 use offshoot_codec::Message;
 use offshoot_proto::CallError;
@@ -32,9 +32,9 @@ use offshoot_proto::FlowKey;
 use offshoot_proto::Handle;
 use offshoot_proto::Result;
 use offshoot_proto::connect::recipe::Recipe;
-use offshoot_proto::message::call::Head;
+use offshoot_proto::message::call::CallHeader;
 use offshoot_proto::message::connect::ConnectRequest;
-use offshoot_proto::message::detach::DetachOrder;
+use offshoot_proto::message::detach::DetachRequest;
 use offshoot_proto::message::outcome::read_value;
 use offshoot_proto::node::Opening;
 use std::ffi::OsStr;
@@ -45,14 +45,14 @@ use std::time::Duration;
 /// A process in the tree. Cheap to clone; holds nothing open over there.
 #[derive(Clone)]
 pub struct Context {
-    place: Arc<Place>,
+    place: Arc<Identity>,
     /// What it is used for. Every outstanding reply has a context: it is two words.
     scope: Option<Arc<Scope>>,
 }
 
 /// Which process it is.
-struct Place {
-    shared: Arc<Shared>,
+struct Identity {
+    shared: Arc<NodeHandle>,
     id: ContextId,
     name: Arc<str>,
     /// Where this process has started it.
@@ -80,8 +80,8 @@ impl fmt::Debug for Context {
 }
 
 impl Context {
-    pub(crate) fn new(shared: &Arc<Shared>, id: ContextId, name: Arc<str>) -> Context {
-        let place = Place { shared: Arc::clone(shared), id, name, parent: None };
+    pub(crate) fn new(shared: &Arc<NodeHandle>, id: ContextId, name: Arc<str>) -> Context {
+        let place = Identity { shared: Arc::clone(shared), id, name, parent: None };
         Context { place: Arc::new(place), scope: None }
     }
 
@@ -98,7 +98,7 @@ impl Context {
     }
 
     fn of_tree(&self, id: ContextId, name: Arc<str>, parent: Option<ContextId>) -> Context {
-        let place = Place { shared: Arc::clone(self.node()), id, name, parent };
+        let place = Identity { shared: Arc::clone(self.node()), id, name, parent };
         Context { place: Arc::new(place), scope: self.scope.clone() }
     }
 
@@ -111,7 +111,7 @@ impl Context {
         self.scope.as_ref()
     }
 
-    pub(crate) fn node(&self) -> &Arc<Shared> {
+    pub(crate) fn node(&self) -> &Arc<NodeHandle> {
         &self.place.shared
     }
 
@@ -122,8 +122,8 @@ impl Context {
         service: Handle,
         request: impl Into<Message>,
         opening: Opening,
-        also: impl FnOnce(&mut Core, FlowKey),
-    ) -> Result<(FlowKey, Arc<Slot>)> {
+        also: impl FnOnce(&mut NodeState, FlowKey),
+    ) -> Result<(FlowKey, Arc<ReplySlot>)> {
         self.node().request_in(self.scope.as_ref(), dst, service, request.into(), opening, also)
     }
 
@@ -178,7 +178,7 @@ impl Context {
     pub fn start<F: Remote>(&self, function: F) -> Reply<F> {
         match self.send(&function, false) {
             Ok((flow, slot)) => Reply::new(self.clone(), Route::Flow(flow), slot),
-            Err(error) => Reply::new(self.clone(), Route::None, Slot::filled(Err(error))),
+            Err(error) => Reply::new(self.clone(), Route::None, ReplySlot::filled(Err(error))),
         }
     }
 
@@ -191,9 +191,9 @@ impl Context {
         self.clone().unscoped().send(&function, true).map(|_| ())
     }
 
-    fn send<F: Remote>(&self, function: &F, cast: bool) -> Result<(FlowKey, Arc<Slot>)> {
+    fn send<F: Remote>(&self, function: &F, cast: bool) -> Result<(FlowKey, Arc<ReplySlot>)> {
         let left_ms = self.scope.as_ref().and_then(|scope| self.left_ms(scope));
-        let head = Head { name: F::NAME, cast, left_ms };
+        let head = CallHeader { name: F::NAME, cast, left_ms };
         let leaving =
             crate::context::transfer::leave(head.encode(), function, (self.id(), !cast && !F::NO_REPLY))
                 .map_err(|error| offshoot_proto::error::unsent(self.name(), error))?;
@@ -257,7 +257,7 @@ impl Context {
             return Err(refusal);
         }
         match scope.deadline() {
-            (due, _) if due <= self.node().now() => Err(scope.error(self.name(), Stand::Late)),
+            (due, _) if due <= self.node().now() => Err(scope.error(self.name(), CallState::Late)),
             _ => Ok(()),
         }
     }
@@ -283,7 +283,7 @@ impl Context {
     /// As [`Context::check`], as soon as it is so. On a context that is of no call, [`Error::ShutDown`] when the router has ended.
     pub fn sleep(&self, duration: Duration) -> Result<()> {
         let shared = self.node();
-        let slot = Slot::new(self.scope());
+        let slot = ReplySlot::new(self.scope());
         let flow = {
             let mut core = shared.lock();
             if core.stopped && self.scope.is_none() {
@@ -357,7 +357,7 @@ impl Context {
     /// # Errors
     /// When the context is the place where this program runs, is directly behind sudo, has no guard, or was lost.
     pub fn detach(&self, name: impl Into<String>) -> Result<u32> {
-        let order = DetachOrder::new(self.name(), Handle::NONE, name.into())?;
+        let order = DetachRequest::new(self.name(), Handle::NONE, name.into())?;
         let request = offshoot_codec::to_bytes(&order)
             .map_err(|error| offshoot_proto::error::unsent(self.name(), error))?;
         let (_, slot) =

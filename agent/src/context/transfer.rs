@@ -5,9 +5,9 @@
 //! they refuse. So they do where the message comes from somebody who may not name what they name ([`told`](crate::told)).
 
 use crate::context::Context;
-use crate::context::disclosures::Memory;
-use crate::runtime::handle::Shared;
-use crate::runtime::state::Core;
+use crate::context::disclosures::DisclosureLog;
+use crate::runtime::handle::NodeHandle;
+use crate::runtime::state::NodeState;
 use offshoot_codec as codec;
 use offshoot_codec::CodecError;
 use offshoot_codec::Message;
@@ -15,7 +15,7 @@ use offshoot_proto::ContextId;
 use offshoot_proto::Error;
 use offshoot_proto::Reason;
 use offshoot_proto::error::codec_error;
-use offshoot_proto::routing::Named;
+use offshoot_proto::routing::NameKind;
 use offshoot_proto::routing::Origin;
 use offshoot_proto::routing::Policy;
 use offshoot_proto::text::is_harmful;
@@ -35,7 +35,7 @@ const NAME_LIMIT: usize = 512;
 
 /// To be called when the call that a value left with has come to its end, with the error that it came to, if it did. What
 /// leaves otherwise has no such end.
-pub(crate) type Fare = Box<dyn FnOnce(Option<&Error>) + Send>;
+pub(crate) type DeliveryCallback = Box<dyn FnOnce(Option<&Error>) + Send>;
 
 thread_local! {
     static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
@@ -58,7 +58,7 @@ struct Departing {
     to: ContextId,
     /// Whether it is a call, with which what goes along with it ends.
     call: bool,
-    fares: Vec<Fare>,
+    fares: Vec<DeliveryCallback>,
     /// The contexts that it names.
     named: Vec<ContextId>,
 }
@@ -70,13 +70,13 @@ impl Departing {
 }
 
 /// A value that leaves.
-pub(crate) struct Leaving {
+pub(crate) struct Outgoing {
     /// What goes over the wire.
     pub message: Message,
     /// Whether a secret is in it.
     pub secret: bool,
     /// Whom to tell when it is known to have arrived, or not to.
-    pub fares: Vec<Fare>,
+    pub fares: Vec<DeliveryCallback>,
     /// The contexts that it names.
     pub named: Vec<ContextId>,
 }
@@ -89,13 +89,13 @@ pub(crate) fn leave<T: Serialize>(
     head: Vec<u8>,
     value: &T,
     to: (ContextId, bool),
-) -> Result<Leaving, CodecError> {
+) -> Result<Outgoing, CodecError> {
     let before = LEAVING.replace(Some(Departing::to(to)));
     offshoot_codec::was_written();
     let message = codec::to_message(head, value);
     let Departing { fares, named, .. } = LEAVING.replace(before).unwrap_or_else(|| Departing::to(to));
     match message {
-        Ok(message) => Ok(Leaving { message, secret: offshoot_codec::was_written(), fares, named }),
+        Ok(message) => Ok(Outgoing { message, secret: offshoot_codec::was_written(), fares, named }),
         Err(error) => {
             stay(fares);
             Err(error)
@@ -104,7 +104,7 @@ pub(crate) fn leave<T: Serialize>(
 }
 
 /// Runs `work`, which gives a reply to the context `to`; with it comes what is to be called if that does not leave.
-pub(crate) fn reply(to: ContextId, work: impl FnOnce() -> Vec<u8>) -> (Vec<u8>, Vec<Fare>) {
+pub(crate) fn reply(to: ContextId, work: impl FnOnce() -> Vec<u8>) -> (Vec<u8>, Vec<DeliveryCallback>) {
     let before = LEAVING.replace(Some(Departing::to((to, false))));
     let reply = work();
     let mut fares = LEAVING.replace(before).map_or_else(Vec::new, |leaving| leaving.fares);
@@ -129,7 +129,7 @@ pub(crate) fn locked<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// Changes the node because of something that is dropped, which may be in a quick function: there, as soon as that has ended.
-pub(crate) fn soon(node: &Arc<Shared>, work: impl FnOnce(&mut Core) + Send + 'static) {
+pub(crate) fn soon(node: &Arc<NodeHandle>, work: impl FnOnce(&mut NodeState) + Send + 'static) {
     if LOCKED.get() {
         let (workers, node) = (node.workers.hire(node), Arc::clone(node));
         let _taken_but_for_a_flood = workers.run(None, 0, Box::new(move || node.with(work)));
@@ -139,12 +139,12 @@ pub(crate) fn soon(node: &Arc<Shared>, work: impl FnOnce(&mut Core) + Send + 'st
 }
 
 /// What these were for has not left, or has come to its end. Not to be called with the node locked.
-pub(crate) fn stay(fares: Vec<Fare>) {
+pub(crate) fn stay(fares: Vec<DeliveryCallback>) {
     fares.into_iter().for_each(|fare| fare(None));
 }
 
 /// Notes something for whoever sends the value that is being written.
-pub(crate) fn note(fare: Fare) {
+pub(crate) fn note(fare: DeliveryCallback) {
     LEAVING.with_borrow_mut(|leaving| leaving.as_mut().map(|leaving| leaving.fares.push(fare)));
 }
 
@@ -175,7 +175,7 @@ fn tell(cx: &Context, of: ContextId, name: Option<&str>) {
         Some(leaving.to)
     });
     if let Some(to) = to {
-        let memory = Memory::of(cx);
+        let memory = DisclosureLog::of(cx);
         memory.tell(&cx.node().lock(), to, of, name);
     }
 }
@@ -232,12 +232,12 @@ pub(crate) fn arriving<T>(
 ///
 /// # Errors
 /// Where it reads none, and where whoever has sent it may not name that one.
-pub(crate) fn here<E: de::Error>(what: &str, named: Named, id: ContextId) -> Result<(Context, Origin), E> {
+pub(crate) fn here<E: de::Error>(what: &str, named: NameKind, id: ContextId) -> Result<(Context, Origin), E> {
     let found = HERE.with_borrow(|here| here.as_ref().map(|here| (here.cx.clone(), here.origin)));
     let Some((cx, origin)) = found else {
         return Err(E::custom(format_args!("{what} arrives only in a frame of the tree")));
     };
-    let memory = Memory::of(&cx);
+    let memory = DisclosureLog::of(&cx);
     let core = cx.node().lock();
     if memory.may_name(&core, origin, named, id) {
         drop(core);
@@ -256,7 +256,7 @@ pub(crate) fn here<E: de::Error>(what: &str, named: Named, id: ContextId) -> Res
 /// What a context is called that a message from `origin` calls `claimed`: as it is known here, and else as it is claimed, where
 /// that does not make it look like something of others.
 fn called(cx: &Context, origin: Origin, id: ContextId, claimed: &str) -> Arc<str> {
-    let memory = Memory::of(cx);
+    let memory = DisclosureLog::of(cx);
     let core = cx.node().lock();
     let known = core.names.get(&id).cloned().or_else(|| memory.name(id));
     let obeyed = core.node.permits(Policy::Ancestors, origin.peer, origin.auth);
@@ -280,7 +280,7 @@ impl Serialize for Context {
 impl<'de> Deserialize<'de> for Context {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Context, D::Error> {
         let (id, name) = <(ContextId, String)>::deserialize(deserializer)?;
-        let (here, origin) = here("a Context", Named::Context, id)?;
+        let (here, origin) = here("a Context", NameKind::Context, id)?;
         if name.len() > NAME_LIMIT || name.chars().any(is_harmful) {
             return Err(de::Error::custom("the name of a Context is too long or no text"));
         }

@@ -1,9 +1,9 @@
 //! A context on its way up, and who waits for it; contexts that several ask for by one key.
 
 use crate::context::Context;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
 use crate::runtime::latch::Latch;
-use crate::runtime::slot::Slot;
+use crate::runtime::slot::ReplySlot;
 use offshoot_proto::ContextId;
 use offshoot_proto::Error;
 use offshoot_proto::Result;
@@ -26,7 +26,7 @@ pub struct Connecting {
 
 impl Connecting {
     /// `slot` is where its parent's answer arrives.
-    pub(crate) fn new(context: Context, slot: Arc<Slot>) -> Connecting {
+    pub(crate) fn new(context: Context, slot: Arc<ReplySlot>) -> Connecting {
         let outcome = Arc::new(Latch::default());
         let (there, latch) = (context.clone().unscoped(), Arc::clone(&outcome));
         let arrived = Arc::clone(&slot);
@@ -97,7 +97,7 @@ impl Future for Connecting {
 
 /// Contexts that are there for whoever asks by the same key. Nothing here holds the node: it is part of that.
 #[derive(Default)]
-pub(crate) struct Reused(Mutex<Vec<Entry>>);
+pub(crate) struct ReusedContexts(Mutex<Vec<Entry>>);
 
 struct Entry {
     parent: ContextId,
@@ -109,7 +109,7 @@ struct Entry {
 
 impl Entry {
     /// Whether the next who asks may have it: it is on its way, or up and still there.
-    fn is_good(&self, shared: &Shared) -> bool {
+    fn is_good(&self, shared: &NodeHandle) -> bool {
         match self.outcome.get() {
             None => true,
             Some(Err(_)) => false,
@@ -124,12 +124,12 @@ impl Entry {
     }
 }
 
-impl Reused {
+impl ReusedContexts {
     fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The context that `key` means below `parent`; where there is none, or it failed or was lost, `open` begins a new one.
+    /// The context that `key` means below `parent`; where there is none, or it failed or was lost, `start` begins a new one.
     pub fn get(parent: &Context, key: &str, open: impl FnOnce() -> Result<Connecting>) -> Result<Connecting> {
         let shared = parent.node();
         // Held while a new one is begun, which takes no longer than a number for it: the next shall find this one.

@@ -5,7 +5,7 @@ pub mod method;
 
 use crate::context::Context;
 use crate::hop::connecting::Connecting;
-use crate::hop::connecting::Reused;
+use crate::hop::connecting::ReusedContexts;
 use crate::hop::method::HostKeys;
 use crate::hop::method::Local;
 use crate::hop::method::Method;
@@ -37,7 +37,7 @@ impl<M: Method> Hop<M> {
     /// # Errors
     /// [`Error::Connect`](offshoot_proto::Error::Connect) with the hop, the reason and what the remote said.
     pub fn connect(self) -> Result<Context> {
-        self.open()?.wait()
+        self.start()?.wait()
     }
 
     /// Takes the hop and returns at once. The context can be used at once, too: what is sent to it waits, and comes
@@ -45,7 +45,7 @@ impl<M: Method> Hop<M> {
     ///
     /// # Errors
     /// When the order cannot be sent.
-    pub fn open(self) -> Result<Connecting> {
+    pub fn start(self) -> Result<Connecting> {
         let Hop { parent, method, heartbeat, name, title, key } = self;
         let open = || {
             let nonce: [u8; 8] = sys::random();
@@ -54,7 +54,7 @@ impl<M: Method> Hop<M> {
             parent.open_recipe(method.recipe(&nonce), &name, title, heartbeat)
         };
         match key {
-            Some(key) => Reused::get(&parent, &key, open),
+            Some(key) => ReusedContexts::get(&parent, &key, open),
             None => open(),
         }
     }

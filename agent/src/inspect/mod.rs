@@ -3,8 +3,8 @@
 use crate::broker::describe::TARGET as DUMP_TARGET;
 use crate::context::Context;
 use crate::router::Router;
-use crate::runtime::handle::Shared;
-use crate::runtime::slot::Slot;
+use crate::runtime::handle::NodeHandle;
+use crate::runtime::slot::ReplySlot;
 use offshoot_proto::ContextId;
 use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
@@ -74,7 +74,7 @@ impl Context {
     }
 }
 
-fn ask(shared: &Arc<Shared>, id: ContextId) -> Result<(FlowKey, Arc<Slot>)> {
+fn ask(shared: &Arc<NodeHandle>, id: ContextId) -> Result<(FlowKey, Arc<ReplySlot>)> {
     shared.request(id, Handle::DUMP, Vec::new(), Opening::default(), |_, _| {})
 }
 
@@ -158,7 +158,7 @@ fn log_all(context: &Context) {
     }
 }
 
-fn give_up(shared: &Arc<Shared>, flow: FlowKey, name: &str) -> Error {
+fn give_up(shared: &Arc<NodeHandle>, flow: FlowKey, name: &str) -> Error {
     shared.with(|core| {
         core.node.reset(flow, Reason::Cancelled, "nobody waits for it");
         core.forget(flow);

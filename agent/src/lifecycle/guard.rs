@@ -8,7 +8,7 @@ use offshoot_sys as sys;
 use offshoot_sys::descendants::end_descendants;
 use offshoot_sys::guard as life;
 use offshoot_sys::guard::Change;
-use offshoot_sys::guard::Mark;
+use offshoot_sys::guard::DetachMark;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use std::time::Instant;
@@ -20,7 +20,7 @@ const GRACE: Duration = Duration::from_millis(750);
 pub(crate) fn watch(agent: u32, parent: u32, signals: &OwnedFd, safe: &OwnedFd) -> ! {
     sys::set_name(c"offshoot-guard");
     life::close_all_but(signals, safe);
-    let own = Some(Mark::context(std::process::id()));
+    let own = Some(DetachMark::context(std::process::id()));
     let (mut hung_up, mut orphaned, mut stopped) = (false, false, false);
     let mut end: Option<Instant> = None;
     loop {

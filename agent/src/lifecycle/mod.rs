@@ -3,12 +3,12 @@ pub(crate) mod guard;
 pub(crate) mod threads;
 
 use crate::broker::Broker;
-use crate::broker::Place;
+use crate::broker::NodeRole;
 use crate::broker::dispatch::serve;
 use crate::call::function::FUNCTIONS;
 use crate::call::signatures::hello;
 use crate::log::subscriber::Forward;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
 use crate::runtime::image_store::Images;
 use offshoot_bootstrap::Param;
 use offshoot_codec as codec;
@@ -18,7 +18,7 @@ use offshoot_proto::node::Node;
 use offshoot_proto::wire::Kind;
 use offshoot_sys as sys;
 use offshoot_sys::guard as life;
-use offshoot_sys::guard::Part;
+use offshoot_sys::guard::Fork;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::Weak;
@@ -47,23 +47,23 @@ pub fn agent_main() -> ! {
 #[doc(hidden)]
 pub fn stock_main(arguments: Vec<Vec<u8>>) -> ! {
     // What std keeps for a program's output and its last functions, there is none of.
-    const STOCK: Manner = Manner { log: |_| {}, exit: sys::exit };
+    const STOCK: ProgramKind = ProgramKind { log: |_| {}, exit: sys::exit };
     main_with(arguments, &STOCK, || Ok(()))
 }
 
 /// How agents with functions of their own differ from the stock agent.
-struct Manner {
+struct ProgramKind {
     /// Has what this process logs go up.
-    log: fn(Weak<Shared>),
+    log: fn(Weak<NodeHandle>),
     /// Ends the process.
     exit: fn(i32) -> !,
 }
 
 /// That of an agent whose functions log, print and have other things to do at their end.
-const OWN: Manner = Manner { log: Forward::install, exit: std::process::exit };
+const OWN: ProgramKind = ProgramKind { log: Forward::install, exit: std::process::exit };
 
-fn main_with(arguments: Vec<Vec<u8>>, manner: &Manner, fit: fn() -> Result<(), String>) -> ! {
-    if let Some(role) = Role::of(&arguments) {
+fn main_with(arguments: Vec<Vec<u8>>, manner: &ProgramKind, fit: fn() -> Result<(), String>) -> ! {
+    if let Some(role) = StartMode::of(&arguments) {
         play(role, &arguments, manner, fit());
     }
     say(
@@ -93,7 +93,7 @@ fn main_with(arguments: Vec<Vec<u8>>, manner: &Manner, fit: fn() -> Result<(), S
 /// # use offshoot_agent as offshoot;
 /// async fn work() -> offshoot::Result<()> {
 ///     let router = offshoot::Router::builder().own_image().start()?;
-///     let web = router.ssh("web1").open()?.await?;
+///     let web = router.ssh("web1").start()?.await?;
 ///     println!("{web} is up");
 ///     Ok(())
 /// }
@@ -110,7 +110,7 @@ fn main_with(arguments: Vec<Vec<u8>>, manner: &Manner, fit: fn() -> Result<(), S
 pub fn init() {
     let fit = threads::look();
     let arguments = sys::arguments();
-    if let Some(role) = Role::of(&arguments) {
+    if let Some(role) = StartMode::of(&arguments) {
         sys::pipes::survive();
         play(role, &arguments, &OWN, fit);
     }
@@ -120,37 +120,37 @@ pub fn init() {
 const UNFIT: i32 = 89;
 
 /// What a program was started for, when not by a person.
-enum Role {
+enum StartMode {
     /// To be an agent: by stages, with a title and this parameter.
     Agent(Param),
     /// To list its functions: by `build-agent`.
     List,
 }
 
-impl Role {
-    fn of(arguments: &[Vec<u8>]) -> Option<Role> {
+impl StartMode {
+    fn of(arguments: &[Vec<u8>]) -> Option<StartMode> {
         match arguments {
-            [_, first] if first == b"--offshoot-functions" => Some(Role::List),
+            [_, first] if first == b"--offshoot-functions" => Some(StartMode::List),
             [_, first, _] => {
-                offshoot_bootstrap::parse_param(std::str::from_utf8(first).ok()?).ok().map(Role::Agent)
+                offshoot_bootstrap::parse_param(std::str::from_utf8(first).ok()?).ok().map(StartMode::Agent)
             }
             _ => None,
         }
     }
 }
 
-fn play(role: Role, arguments: &[Vec<u8>], manner: &Manner, fit: Result<(), String>) -> ! {
+fn play(role: StartMode, arguments: &[Vec<u8>], manner: &ProgramKind, fit: Result<(), String>) -> ! {
     if let Err(reason) = fit {
         say(2, &format!("offshoot-agent: {reason}\n"));
         (manner.exit)(UNFIT)
     }
     let code = match role {
-        Role::List => {
+        StartMode::List => {
             let mut names: Vec<_> = FUNCTIONS.iter().map(|function| function.name).collect();
             names.push("");
             say(1, &names.join("\n"))
         }
-        Role::Agent(parameter) => match run(&parameter, arguments, manner.log) {
+        StartMode::Agent(parameter) => match run(&parameter, arguments, manner.log) {
             Ok(()) => 0,
             Err(NotAnAgent(error)) => {
                 say(2, &format!("offshoot-agent: {error}\n"));
@@ -176,7 +176,7 @@ impl<E: std::fmt::Display> From<E> for NotAnAgent {
     }
 }
 
-fn run(parameter: &Param, arguments: &[Vec<u8>], log: fn(Weak<Shared>)) -> Result<(), NotAnAgent> {
+fn run(parameter: &Param, arguments: &[Vec<u8>], log: fn(Weak<NodeHandle>)) -> Result<(), NotAnAgent> {
     let missing = || Error::Image("started without its image".into());
     // Passwords pass through it: nobody but root looks into it, and it leaves none of them in a file.
     sys::hide_memory();
@@ -191,7 +191,7 @@ fn run(parameter: &Param, arguments: &[Vec<u8>], log: fn(Weak<Shared>)) -> Resul
     // What was let go by one tree may grow another, and that one is not let go.
     let _ = life::set_mark(0, None);
     // A system that gives no second process gets an agent without a guard.
-    if let Ok(Part::Guard { agent, parent, signals, safe }) = life::part() {
+    if let Ok(Fork::Guard { agent, parent, signals, safe }) = life::part() {
         guard::watch(agent, parent, &signals, &safe);
     }
     sys::adopt_orphans();
@@ -215,9 +215,9 @@ fn run(parameter: &Param, arguments: &[Vec<u8>], log: fn(Weak<Shared>)) -> Resul
     sys::signal::report(end.1, child.1)?;
 
     let (node, up) = Node::agent();
-    let shared = Shared::new(node, Images::inherited(image, agent))?;
+    let shared = NodeHandle::new(node, Images::inherited(image, agent))?;
     log(Arc::downgrade(&shared));
-    let place = Place::Agent(up);
+    let place = NodeRole::Agent(up);
     serve(&shared, &place);
     let mut broker = Broker::new(Arc::clone(&shared), place);
     sys::write_all(&output, &offshoot_bootstrap::agent_marker(&parameter.nonce))?;

@@ -7,7 +7,7 @@
 
 use crate::log::root::arrived;
 use crate::log::root::frame;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
 use crate::runtime::log_queue::Entry;
 use crate::runtime::log_queue::OWN_TARGET;
 use crate::runtime::log_queue::Outlet;
@@ -57,7 +57,7 @@ pub(crate) struct Sink(Arc<Queue>);
 
 impl Sink {
     /// Has a node's log records go to this program's subscriber.
-    pub fn open(shared: &Shared) {
+    pub fn open(shared: &NodeHandle) {
         let _the_first_stays = shared.outlet.set(Box::new(Sink::default()));
     }
 
@@ -220,7 +220,7 @@ mod tests {
                 assert!(
                     !text.contains(&format!("tracing::{level}!")),
                     "{}: the stock agent has no subscriber, and a program's must not be called with the node locked: \
-                     log by Shared::say, in a Node by Node::say",
+                     log by NodeHandle::say, in a Node by Node::say",
                     file.display()
                 );
             }

@@ -3,7 +3,7 @@
 //! Whoever logs may hold the node's lock, so that nothing here may take it; and it may be any thread of a user's.
 
 use crate::log::spans::Spans;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
 use offshoot_proto::log::LogRecord;
 use offshoot_proto::log::TEXT_LIMIT;
 use offshoot_proto::log::number_of;
@@ -29,13 +29,13 @@ thread_local! {
 
 /// The subscriber of an agent: events go up, with the names and fields of the spans around them.
 pub(crate) struct Forward {
-    shared: Weak<Shared>,
+    shared: Weak<NodeHandle>,
     spans: Spans,
 }
 
 impl Forward {
     /// Has all that this process logs from now on go up.
-    pub fn install(shared: Weak<Shared>) {
+    pub fn install(shared: Weak<NodeHandle>) {
         if let Some(shared) = shared.upgrade() {
             shared.logs.refresh_by(tracing::callsite::rebuild_interest_cache);
         }
@@ -169,7 +169,7 @@ mod tests {
     /// What this work logs, where everything up to `filter` is wanted.
     fn logged_by(filter: &str, work: impl FnOnce()) -> Vec<LogRecord> {
         let images = Images::found(Box::new(|_| Err(offshoot_proto::Error::ShutDown)));
-        let shared = Shared::new(Node::agent().0, images).unwrap();
+        let shared = NodeHandle::new(Node::agent().0, images).unwrap();
         shared.logs.set_filter(filter.parse().unwrap());
         let forward = Forward { shared: Arc::downgrade(&shared), spans: Spans::default() };
         tracing::subscriber::with_default(forward, work);

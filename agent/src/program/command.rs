@@ -13,9 +13,9 @@ use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
 use offshoot_proto::Handle;
 use offshoot_proto::Result;
+use offshoot_proto::message::exec::ExecRequest;
 use offshoot_proto::message::exec::ExitStatus;
-use offshoot_proto::message::exec::Order;
-use offshoot_proto::message::exec::Tie;
+use offshoot_proto::message::exec::Lifetime;
 use offshoot_proto::message::outcome::read_value;
 use offshoot_proto::node::Opening;
 use std::ffi::OsStr;
@@ -28,17 +28,17 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Command {
     pub(crate) context: Context,
-    order: Order,
+    order: ExecRequest,
 }
 
 impl Command {
     pub(crate) fn new(context: &Context, program: &OsStr) -> Command {
-        let order = Order {
+        let order = ExecRequest {
             argv: vec![program.as_bytes().to_vec()],
             env: Vec::new(),
             clear_env: false,
             directory: None,
-            tie: Tie::Bound,
+            tie: Lifetime::Bound,
             end_all: false,
             wait_streams: 1000,
             grace: 400,
@@ -85,7 +85,7 @@ impl Command {
     /// undone while it runs; with, the agent's guard does so.
     #[must_use]
     pub fn detachable(mut self) -> Command {
-        self.order.tie = Tie::Loose;
+        self.order.tie = Lifetime::Loose;
         self
     }
 
@@ -125,7 +125,7 @@ impl Command {
         let context = self.context.name();
         let name = name.into();
         self.check(Some(&name))?;
-        let (place, order) = self.place(Tie::Free(name))?;
+        let (place, order) = self.place(Lifetime::Free(name))?;
         let request = offshoot_codec::to_bytes(&order)
             .map_err(|error| offshoot_proto::error::unsent(context, error))?;
         let (_, slot) = shared.request(place, Handle::EXEC, request, Opening::default(), |_, _| {})?;
@@ -135,7 +135,7 @@ impl Command {
 
     /// Refuses what no program can be given, which would be cut where it arrives.
     fn check(&self, name: Option<&str>) -> Result<()> {
-        let Order { argv, env, directory, .. } = &self.order;
+        let ExecRequest { argv, env, directory, .. } = &self.order;
         let cut = |text: &[u8]| text.contains(&0);
         let argument = argv.iter().position(|word| cut(word));
         let variable = env.iter().find_map(|(key, value)| {
@@ -178,8 +178,8 @@ impl Command {
 
     /// Where the program runs, and the order for that place. The programs of the root run below a child of it that has a
     /// guard, for a program like that may be killed as well; where there is no agent to be had they are its own children.
-    fn place(&self, tie: Tie) -> Result<(ContextId, Order)> {
-        let mut order = Order { tie, ..self.order.clone() };
+    fn place(&self, tie: Lifetime) -> Result<(ContextId, ExecRequest)> {
+        let mut order = ExecRequest { tie, ..self.order.clone() };
         let place = self.context.place_of_programs()?;
         if place != self.context.id() {
             order.directory = match (std::env::current_dir(), order.directory.take()) {

@@ -5,15 +5,15 @@ use crate::broker::Timer;
 use crate::broker::dispatch::answer;
 use crate::program::service::STDERR;
 use crate::program::service::STDOUT;
-use crate::runtime::state::Core;
-use offshoot_proto::message::exec::End;
-use offshoot_proto::message::exec::Order;
+use crate::runtime::state::NodeState;
+use offshoot_proto::message::exec::ExecReply;
+use offshoot_proto::message::exec::ExecRequest;
 use offshoot_proto::message::outcome::value;
 use offshoot_sys::descendants::Seen;
 use offshoot_sys::descendants::has_no_child_but;
 use offshoot_sys::descendants::let_go;
 use offshoot_sys::descendants::started_by;
-use offshoot_sys::guard::Mark;
+use offshoot_sys::guard::DetachMark;
 use offshoot_sys::procfs::Name;
 use offshoot_sys::procfs::holds;
 use offshoot_sys::procfs::text;
@@ -46,7 +46,7 @@ pub(crate) struct Left {
 }
 
 impl Left {
-    pub fn new(pipes: [Name; 3], order: &Order) -> Left {
+    pub fn new(pipes: [Name; 3], order: &ExecRequest) -> Left {
         let wait = Duration::from_millis(order.wait_streams.into());
         Left { pipes, wait, heard: Instant::now(), everything: order.end_all, looks: 0, done: false }
     }
@@ -54,7 +54,7 @@ impl Left {
 
 impl Broker {
     /// A program has ended. What was ended takes all along at once; of one that has ended by itself, the streams end first.
-    pub(crate) fn begin_left(&mut self, core: &mut Core, number: u32) {
+    pub(crate) fn begin_left(&mut self, core: &mut NodeState, number: u32) {
         let Some(program) = self.programs.get_mut(&number) else { return };
         let (wait, open) = (program.left.wait, program.outputs.iter().any(Option::is_some));
         if program.ended.is_some() || self.stopping {
@@ -100,7 +100,7 @@ impl Broker {
     }
 
     /// Ends the streams of a program, whoever holds them; what waits for credit goes its way.
-    fn end_streams(&mut self, core: &mut Core, number: u32) {
+    fn end_streams(&mut self, core: &mut NodeState, number: u32) {
         for stream in [STDOUT, STDERR] {
             let program = self.programs.get(&number);
             let output = program.and_then(|program| program.outputs[usize::from(stream - 1)].as_ref());
@@ -119,7 +119,7 @@ impl Broker {
     }
 
     /// Ends what is to end with a program that has ended, and lets go of what is to stay.
-    fn look(&mut self, core: &mut Core, number: u32) {
+    fn look(&mut self, core: &mut NodeState, number: u32) {
         let Some(program) = self.programs.get(&number).filter(|program| !program.left.done) else { return };
         let (process, looks) = (program.process.id(), program.left.looks);
         let everything = program.left.everything;
@@ -138,7 +138,7 @@ impl Broker {
             let stays = !everything && !sessions.contains(&seen.session);
             if stays {
                 // What it has no right to mark it has no right to end.
-                let _ = let_go(seen.pid, Mark::PROGRAM);
+                let _ = let_go(seen.pid, DetachMark::PROGRAM);
             }
             ending |= !stays;
             let due = everything || looks >= LOOKS;
@@ -159,7 +159,7 @@ impl Broker {
     }
 
     /// Nothing is left: whoever waits for the program is told how it ended.
-    fn finish_left(&mut self, core: &mut Core, number: u32) {
+    fn finish_left(&mut self, core: &mut NodeState, number: u32) {
         let Some(program) = self.programs.get_mut(&number) else { return };
         let Some(status) = program.status else { return };
         program.left.done = true;
@@ -171,13 +171,13 @@ impl Broker {
         // What was said of it comes before its end.
         self.shared.send_logs(core);
         if let Some(flow) = reply {
-            answer(core, flow, value(&End { status, ended }));
+            answer(core, flow, value(&ExecReply { status, ended }));
         }
         self.program_over(core, number);
     }
 
     /// Forgets a program that has ended, of which nothing is left and whose streams are at their end.
-    pub(crate) fn program_over(&mut self, core: &mut Core, number: u32) {
+    pub(crate) fn program_over(&mut self, core: &mut NodeState, number: u32) {
         let Some(program) = self.programs.get(&number).filter(|program| program.status.is_some()) else {
             return;
         };

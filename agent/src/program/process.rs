@@ -5,17 +5,17 @@ use crate::channel::pipe::Reader;
 use crate::channel::pipe::Writer;
 use crate::context::Context;
 use crate::program::start_error::Asked;
-use crate::runtime::handle::Shared;
-use crate::runtime::slot::Slot;
+use crate::runtime::handle::NodeHandle;
+use crate::runtime::slot::ReplySlot;
 use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
 use offshoot_proto::Handle;
 use offshoot_proto::Reason;
 use offshoot_proto::Result;
-use offshoot_proto::message::detach::DetachOrder;
-use offshoot_proto::message::exec::End;
+use offshoot_proto::message::detach::DetachRequest;
+use offshoot_proto::message::exec::ExecReply;
 use offshoot_proto::message::exec::ExitStatus;
-use offshoot_proto::message::exec::SignalOrder;
+use offshoot_proto::message::exec::SignalRequest;
 use offshoot_proto::message::outcome::read_value;
 use offshoot_proto::node::Opening;
 use std::future::poll_fn;
@@ -38,9 +38,9 @@ pub struct Output {
 pub struct Process {
     pub(crate) context: Context,
     asked: Asked,
-    shared: Arc<Shared>,
+    shared: Arc<NodeHandle>,
     flow: FlowKey,
-    slot: Arc<Slot>,
+    slot: Arc<ReplySlot>,
     waited: bool,
     /// Its stdin; dropping it is the end of input.
     pub stdin: Option<Writer>,
@@ -53,7 +53,7 @@ pub struct Process {
 /// Signals a program, from any thread; obtained by [`Process::signaller`].
 #[derive(Clone)]
 pub struct Signaller {
-    shared: Arc<Shared>,
+    shared: Arc<NodeHandle>,
     flow: FlowKey,
 }
 
@@ -64,7 +64,7 @@ impl Signaller {
     /// # Errors
     /// When the tree is shut down.
     pub fn signal(&self, signal: i32) -> Result<()> {
-        let order = SignalOrder { program: self.flow.handle, signal };
+        let order = SignalRequest { program: self.flow.handle, signal };
         let request =
             offshoot_codec::to_bytes(&order).map_err(|error| offshoot_proto::error::unsent("it", error))?;
         let opening = Opening::default();
@@ -83,7 +83,7 @@ impl Process {
     pub(crate) fn new(
         context: &Context,
         asked: Asked,
-        (flow, slot): (FlowKey, Arc<Slot>),
+        (flow, slot): (FlowKey, Arc<ReplySlot>),
         stdin: Writer,
         [stdout, stderr]: [Reader; 2],
     ) -> Process {
@@ -163,7 +163,7 @@ impl Process {
     /// It is dropped then, and thereby ended.
     pub fn detach(mut self, name: impl Into<String>) -> Result<u32> {
         let context = self.context.name();
-        let order = DetachOrder::new(context, self.flow.handle, name.into())?;
+        let order = DetachRequest::new(context, self.flow.handle, name.into())?;
         let request = offshoot_codec::to_bytes(&order)
             .map_err(|error| offshoot_proto::error::unsent(context, error))?;
         let (_, slot) =
@@ -180,7 +180,7 @@ impl Process {
         if let Some(refusal) = self.asked.refusal(name, &reply) {
             return Err(refusal);
         }
-        let End { status, ended } = read_value(name, &reply)?;
+        let ExecReply { status, ended } = read_value(name, &reply)?;
         match ended {
             Some((reason, text)) => Err(Error::Ended {
                 context: name.into(),

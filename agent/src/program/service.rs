@@ -1,9 +1,9 @@
 //! Programs that are run for other contexts: their streams as flows, their end as a reply.
 
 use crate::broker::Broker;
-use crate::broker::Place;
+use crate::broker::NodeRole;
 use crate::broker::READ_SIZE;
-use crate::broker::Role;
+use crate::broker::Source;
 use crate::broker::Timer;
 use crate::broker::dispatch::answer;
 use crate::broker::dispatch::unreadable;
@@ -12,8 +12,8 @@ use crate::program::leftovers::Left;
 use crate::program::start::not_started;
 use crate::program::start::start_program;
 use crate::program::start::unwatched;
-use crate::runtime::state::Core;
 use crate::runtime::state::Endpoint;
+use crate::runtime::state::NodeState;
 use crate::runtime::state::Request;
 use offshoot_codec as codec;
 use offshoot_proto::DeadLetter;
@@ -21,11 +21,11 @@ use offshoot_proto::FlowKey;
 use offshoot_proto::Handle;
 use offshoot_proto::Reason;
 use offshoot_proto::message::exec::Cause;
-use offshoot_proto::message::exec::End;
+use offshoot_proto::message::exec::ExecReply;
+use offshoot_proto::message::exec::ExecRequest;
 use offshoot_proto::message::exec::ExitStatus;
-use offshoot_proto::message::exec::Order;
-use offshoot_proto::message::exec::SignalOrder;
-use offshoot_proto::message::exec::Tie;
+use offshoot_proto::message::exec::Lifetime;
+use offshoot_proto::message::exec::SignalRequest;
 use offshoot_proto::message::outcome::value;
 use offshoot_sys as sys;
 use offshoot_sys::epoll::EpollEvent;
@@ -114,12 +114,12 @@ impl Program {
 
 impl Broker {
     /// The order to run a program.
-    pub(crate) fn exec(&mut self, core: &mut Core, flow: FlowKey, request: &Request) {
-        let order: Order = match codec::from_own(&request.bytes) {
+    pub(crate) fn exec(&mut self, core: &mut NodeState, flow: FlowKey, request: &Request) {
+        let order: ExecRequest = match codec::from_own(&request.bytes) {
             Ok(order) => order,
             Err(error) => return unreadable(core, flow, error),
         };
-        if let Tie::Free(name) = &order.tie {
+        if let Lifetime::Free(name) = &order.tie {
             let reply = match self.start_free(&order) {
                 Ok(process) => {
                     let text = format!("let go: {name} (process {process})");
@@ -158,7 +158,7 @@ impl Broker {
     fn start(
         &mut self,
         number: u32,
-        order: &Order,
+        order: &ExecRequest,
         stream: impl Fn(u8) -> FlowKey,
     ) -> Result<Program, NotStarted> {
         let (child_in, stdin) = sys::pipe()?;
@@ -169,7 +169,7 @@ impl Broker {
         }
         // All that can fail is done before there is a program that somebody would have to end again.
         let outputs = [(stdout, STDOUT), (stderr, STDERR)].map(|(fd, index)| {
-            let token = self.token(Role::ProgramOutput(number, index), None);
+            let token = self.token(Source::ProgramOutput(number, index), None);
             Output { fd, token, flow: stream(index), watched: true }
         });
         let watched = outputs.iter().try_for_each(|output| {
@@ -191,19 +191,19 @@ impl Broker {
         let pipes = pipes.map(|fd| sys::procfs::name_of("self", fd.as_raw_fd() as u32));
         let left = Left::new(pipes, order);
         let outputs = outputs.map(Some);
-        let token = self.token(Role::ProgramInput(number), None);
+        let token = self.token(Source::ProgramInput(number), None);
         let queue = VecDeque::new();
         let input =
             Some(Input { fd: stdin, token, flow: stream(STDIN), queue, at: 0, end: false, watched: false });
-        self.watch_end(Role::ProgramExit(number), &process);
-        let bound = order.tie == Tie::Bound;
+        self.watch_end(Source::ProgramExit(number), &process);
+        let bound = order.tie == Lifetime::Bound;
         let grace = Duration::from_millis(order.grace.into());
         let (reply, status, ended) = (None, None, None);
         Ok(Program { process, reply, input, outputs, status, bound, ended, grace, left })
     }
 
     /// Starts a program that is none of ours from its first instruction on. It is collected as orphans are.
-    fn start_free(&self, order: &Order) -> Result<u32, NotStarted> {
+    fn start_free(&self, order: &ExecRequest) -> Result<u32, NotStarted> {
         if !self.place.is_agent() {
             return Err(io::Error::from_raw_os_error(offshoot_sys::errno::EOPNOTSUPP).into());
         }
@@ -213,7 +213,7 @@ impl Broker {
     }
 
     /// Bytes for a program's stdin.
-    pub(crate) fn program_input(&mut self, core: &mut Core, number: u32, bytes: Vec<u8>, end: bool) {
+    pub(crate) fn program_input(&mut self, core: &mut NodeState, number: u32, bytes: Vec<u8>, end: bool) {
         let Some(input) = self.programs.get_mut(&number).and_then(|program| program.input.as_mut()) else {
             return;
         };
@@ -232,7 +232,7 @@ impl Broker {
     }
 
     /// Writes to a program's stdin as far as it goes.
-    fn feed(&mut self, core: &mut Core, number: u32) {
+    fn feed(&mut self, core: &mut NodeState, number: u32) {
         let Some(program) = self.programs.get_mut(&number) else { return };
         let Some(input) = &mut program.input else { return };
         let mut blocked = false;
@@ -293,7 +293,7 @@ impl Broker {
     }
 
     /// There is credit again for a stream of a program, or room on its link.
-    pub(crate) fn program_room(&mut self, core: &mut Core, number: u32, stream: u8) {
+    pub(crate) fn program_room(&mut self, core: &mut NodeState, number: u32, stream: u8) {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(READ_SIZE, 0);
         let program = self.programs.get(&number).filter(|program| program.status.is_some());
@@ -308,21 +308,21 @@ impl Broker {
     }
 
     /// Reads a program's output once, or all there is where the program has ended.
-    fn drain_output(&mut self, core: &mut Core, number: u32, stream: u8, buffer: &mut [u8]) {
+    fn drain_output(&mut self, core: &mut NodeState, number: u32, stream: u8, buffer: &mut [u8]) {
         while self.pump(core, number, stream, buffer)
             && self.programs.get(&number).is_some_and(|program| program.status.is_some())
         {}
     }
 
     /// Sends what a program has printed, as far as there is credit. Whether there can be more at once.
-    fn pump(&mut self, core: &mut Core, number: u32, stream: u8, buffer: &mut [u8]) -> bool {
+    fn pump(&mut self, core: &mut NodeState, number: u32, stream: u8, buffer: &mut [u8]) -> bool {
         let Some(program) = self.programs.get_mut(&number) else { return false };
         let slot = &mut program.outputs[usize::from(stream - 1)];
         let Some(output) = slot else { return false };
         let room = match core.node.room(output.flow) {
             Some(room) => room,
             // It goes on, and is not to be ended by what it prints: that is read and lost.
-            None if matches!(self.place, Place::Alone) => buffer.len(),
+            None if matches!(self.place, NodeRole::Alone) => buffer.len(),
             None => {
                 self.close_output(core, number, stream);
                 return false;
@@ -363,7 +363,7 @@ impl Broker {
 
     /// Gives a program up that goes on by itself: its streams end, and whoever waits for it is told that nobody knows how
     /// it ended.
-    pub(crate) fn give_up(&mut self, core: &mut Core, number: u32) {
+    pub(crate) fn give_up(&mut self, core: &mut NodeState, number: u32) {
         self.close_input(core, number);
         for stream in [STDOUT, STDERR] {
             if let Some(output) =
@@ -373,13 +373,17 @@ impl Broker {
                 self.close_output(core, number, stream);
             }
         }
-        self.unwatch(Role::ProgramExit(number));
+        self.unwatch(Source::ProgramExit(number));
         if let Some(flow) = self.programs.remove(&number).and_then(|program| program.reply) {
-            answer(core, flow, value(&End { status: ExitStatus { code: None, signal: None }, ended: None }));
+            answer(
+                core,
+                flow,
+                value(&ExecReply { status: ExitStatus { code: None, signal: None }, ended: None }),
+            );
         }
     }
 
-    pub(crate) fn close_output(&mut self, core: &mut Core, number: u32, stream: u8) {
+    pub(crate) fn close_output(&mut self, core: &mut NodeState, number: u32, stream: u8) {
         let Some(program) = self.programs.get_mut(&number) else { return };
         let Some(output) = program.outputs[usize::from(stream - 1)].take() else { return };
         if output.watched {
@@ -389,7 +393,7 @@ impl Broker {
         self.sources.remove(&output.token);
     }
 
-    pub(crate) fn close_input(&mut self, core: &mut Core, number: u32) {
+    pub(crate) fn close_input(&mut self, core: &mut NodeState, number: u32) {
         if let Some(input) = self.programs.get_mut(&number).and_then(|program| program.input.take()) {
             core.node.reset(input.flow, Reason::Cancelled, "the program has ended");
             core.forget(input.flow);
@@ -413,12 +417,12 @@ impl Broker {
     /// The other end has given a stream of a program up, or is lost.
     pub(crate) fn program_stream_closed(
         &mut self,
-        core: &mut Core,
+        core: &mut NodeState,
         number: u32,
         stream: u8,
         letter: DeadLetter,
     ) {
-        let alone = matches!(self.place, Place::Alone);
+        let alone = matches!(self.place, NodeRole::Alone);
         match stream {
             STDIN if alone => self.close_input(core, number),
             STDOUT | STDERR if alone => self.program_room(core, number, stream),
@@ -449,7 +453,7 @@ impl Broker {
         program.status = Some(exit_status(status));
         program.left.heard = Instant::now();
         let ended = program.ended.is_some();
-        self.unwatch(Role::ProgramExit(number));
+        self.unwatch(Source::ProgramExit(number));
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         // What was ended takes along what else reads its input, before that could see an end.
@@ -466,8 +470,8 @@ impl Broker {
     }
 
     /// The order to signal a program. One that has ended, or whose number was never a program's, is no error.
-    pub(crate) fn signal_program(&mut self, core: &mut Core, flow: FlowKey, request: &[u8]) {
-        let SignalOrder { program, signal } = match codec::from_own(request) {
+    pub(crate) fn signal_program(&mut self, core: &mut NodeState, flow: FlowKey, request: &[u8]) {
+        let SignalRequest { program, signal } = match codec::from_own(request) {
             Ok(order) => order,
             Err(error) => return unreadable(core, flow, error),
         };

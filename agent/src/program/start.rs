@@ -1,7 +1,7 @@
 //! Starting a program as it was ordered.
 
-use offshoot_proto::message::exec::Order;
-use offshoot_proto::message::exec::Tie;
+use offshoot_proto::message::exec::ExecRequest;
+use offshoot_proto::message::exec::Lifetime;
 use offshoot_proto::message::outcome::Outcome;
 use offshoot_proto::message::outcome::tagged;
 use offshoot_sys as sys;
@@ -17,7 +17,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 /// Starts what was ordered, with these as its streams.
-pub(crate) fn start_program(order: &Order, stdio: [OwnedFd; 3]) -> Result<Process, NotStarted> {
+pub(crate) fn start_program(order: &ExecRequest, stdio: [OwnedFd; 3]) -> Result<Process, NotStarted> {
     let refused = |error: io::Error| NotStarted::new(NotStarted::WORDS, &error);
     let words = |words: &[Vec<u8>]| words.iter().map(|word| sys::c_string(word)).collect::<io::Result<_>>();
     let argv: Vec<CString> = words(&order.argv).map_err(refused)?;
@@ -35,8 +35,8 @@ pub(crate) fn start_program(order: &Order, stdio: [OwnedFd; 3]) -> Result<Proces
         directory,
         stdio,
         terminal: None,
-        dies_with_parent: order.tie == Tie::Bound,
-        marked: if matches!(order.tie, Tie::Free(_)) { Marked::LetGo } else { Marked::Origin },
+        dies_with_parent: order.tie == Lifetime::Bound,
+        marked: if matches!(order.tie, Lifetime::Free(_)) { Marked::LetGo } else { Marked::Origin },
     })
 }
 
@@ -56,26 +56,26 @@ mod tests {
 
     #[test]
     fn invalid_arguments_and_variables_are_refused_by_the_receiver_too() {
-        let plain = Order {
+        let plain = ExecRequest {
             argv: vec![b"true".to_vec()],
             env: Vec::new(),
             clear_env: true,
             directory: None,
-            tie: Tie::Bound,
+            tie: Lifetime::Bound,
             end_all: false,
             wait_streams: 0,
             grace: 0,
         };
         let pair = |key: &[u8], value: &[u8]| vec![(key.to_vec(), value.to_vec())];
         let orders = [
-            Order { argv: Vec::new(), ..plain.clone() },
-            Order { argv: vec![b"tr\0ue".to_vec()], ..plain.clone() },
-            Order { argv: vec![b"true".to_vec(), b"\0".to_vec()], ..plain.clone() },
-            Order { env: pair(b"A", b"1\0"), ..plain.clone() },
-            Order { env: pair(b"A\0B", b"1"), ..plain.clone() },
-            Order { env: pair(b"", b"1"), ..plain.clone() },
-            Order { env: pair(b"A=1", b"x"), ..plain.clone() },
-            Order { directory: Some(b"/\0tmp".to_vec()), ..plain.clone() },
+            ExecRequest { argv: Vec::new(), ..plain.clone() },
+            ExecRequest { argv: vec![b"tr\0ue".to_vec()], ..plain.clone() },
+            ExecRequest { argv: vec![b"true".to_vec(), b"\0".to_vec()], ..plain.clone() },
+            ExecRequest { env: pair(b"A", b"1\0"), ..plain.clone() },
+            ExecRequest { env: pair(b"A\0B", b"1"), ..plain.clone() },
+            ExecRequest { env: pair(b"", b"1"), ..plain.clone() },
+            ExecRequest { env: pair(b"A=1", b"x"), ..plain.clone() },
+            ExecRequest { directory: Some(b"/\0tmp".to_vec()), ..plain.clone() },
         ];
         let null = || sys::procfs::open("/dev/null", offshoot_sys::open::O_RDWR).unwrap();
         for order in orders {

@@ -2,8 +2,8 @@
 
 use crate::router::Router;
 use crate::router::join::join_with;
+use crate::runtime::image_store::AgentSource;
 use crate::runtime::image_store::Find;
-use crate::runtime::image_store::Sent;
 use offshoot_bootstrap::Image;
 use offshoot_bootstrap::ImageError;
 use offshoot_proto::Error;
@@ -172,14 +172,18 @@ impl Builder {
     }
 
     /// Whose agents are sent, and where they are found.
-    fn settled(&self) -> Result<(Sent, Find)> {
+    fn settled(&self) -> Result<(AgentSource, Find)> {
         if let Some(error) = &self.damage {
             return Err(Error::Image(format!(
                 "what the program gave as an image: {error}; it has to be an .image file of `cargo xtask build-agent`"
             )));
         }
         let Search { package, given, own, .. } = &self.search;
-        let sent = if *own || !given.is_empty() || package.is_some() { Sent::Own } else { Sent::Stock };
+        let sent = if *own || !given.is_empty() || package.is_some() {
+            AgentSource::Own
+        } else {
+            AgentSource::Stock
+        };
         let find: Find = match FINDERS.first() {
             Some(finder) => finder(self.search.clone())?,
             None => Box::new(|platform| {

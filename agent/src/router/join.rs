@@ -1,7 +1,7 @@
 //! Joining the tree of another process of this user, over the socket that it listens on.
 
 use crate::broker::Broker;
-use crate::broker::Place;
+use crate::broker::NodeRole;
 use crate::broker::dispatch::serve;
 use crate::call::signatures::hello;
 use crate::context::Context;
@@ -9,14 +9,14 @@ use crate::log::sink::Sink;
 use crate::router::Router;
 use crate::router::listener::REFUSED;
 use crate::router::socket_file::address;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
+use crate::runtime::image_store::AgentSource;
 use crate::runtime::image_store::Find;
 use crate::runtime::image_store::Images;
-use crate::runtime::image_store::Sent;
 use offshoot_codec as codec;
 use offshoot_proto::Error;
 use offshoot_proto::Result;
-use offshoot_proto::message::boot::Boot;
+use offshoot_proto::message::boot::BootInfo;
 use offshoot_proto::node::Node;
 use offshoot_proto::text::one_line;
 use offshoot_proto::wire::Decoder;
@@ -55,7 +55,7 @@ pub fn join(path: impl AsRef<Path>) -> Result<Router> {
 }
 
 /// Joins at `path`, with a way to find images for children.
-pub(crate) fn join_with(path: &Path, find: Find, sent: Sent) -> Result<Router> {
+pub(crate) fn join_with(path: &Path, find: Find, sent: AgentSource) -> Result<Router> {
     let failed = |detail: &str| Error::System {
         action: format!("joining at {}", path.display()),
         detail: detail.into(),
@@ -85,10 +85,10 @@ pub(crate) fn join_with(path: &Path, find: Find, sent: Sent) -> Result<Router> {
     let _ = sys::write(&stream, &hello);
     let (boot, bytes) = read_boot(&mut stream).map_err(|why| failed(&why))?;
 
-    let shared = Shared::new(node, Images::found(find))?;
+    let shared = NodeHandle::new(node, Images::found(find))?;
     Sink::open(&shared);
     shared.sent_agent.store(sent as u8, Ordering::Relaxed);
-    let place = Place::Joined(up);
+    let place = NodeRole::Joined(up);
     serve(&shared, &place);
     let mut broker = Broker::new(Arc::clone(&shared), place);
     let input = OwnedFd::from(stream.try_clone().map_err(system)?);
@@ -99,7 +99,7 @@ pub(crate) fn join_with(path: &Path, find: Find, sent: Sent) -> Result<Router> {
 }
 
 /// Reads until the listener has said who this process is now: that, and all that was read.
-fn read_boot(stream: &mut UnixStream) -> Result<(Boot, Vec<u8>), String> {
+fn read_boot(stream: &mut UnixStream) -> Result<(BootInfo, Vec<u8>), String> {
     let end = Instant::now() + PATIENCE;
     let (mut bytes, mut decoder) = (Vec::new(), Decoder::default());
     let mut buffer = vec![0; 64 << 10];
@@ -130,7 +130,7 @@ fn read_boot(stream: &mut UnixStream) -> Result<(Boot, Vec<u8>), String> {
             if frame.header.kind != Kind::Boot {
                 continue;
             }
-            let boot = codec::from_own::<Boot>(&frame.payload).map_err(|error| error.to_string())?;
+            let boot = codec::from_own::<BootInfo>(&frame.payload).map_err(|error| error.to_string())?;
             return Ok((boot, bytes));
         }
         if Instant::now() >= end {

@@ -8,10 +8,10 @@ use crate::context::Context;
 use crate::router::Router;
 use crate::router::socket_file::Bound;
 use crate::runtime::build::BUILD;
-use crate::runtime::handle::Shared;
-use crate::runtime::slot::Slot;
+use crate::runtime::handle::NodeHandle;
+use crate::runtime::slot::ReplySlot;
+use crate::runtime::state::BrokerTask;
 use crate::runtime::state::Endpoint;
-use crate::runtime::state::Order;
 use offshoot_codec as codec;
 use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
@@ -146,7 +146,7 @@ impl Router {
         let inner = Arc::new(Inner { bound, end });
         let joined = Arc::new(Joined::default());
         let listener = Listener { inner: Arc::clone(&inner), joined: Arc::clone(&joined) };
-        let slot = Slot::new(None);
+        let slot = ReplySlot::new(None);
         let flow = self.node().with(|core| {
             if core.stopped {
                 return Err(Error::ShutDown);
@@ -166,7 +166,7 @@ impl Router {
                 shared.guests.turn_away();
             }
         });
-        let door = Door {
+        let door = Acceptor {
             socket,
             inner,
             place: Context::clone(self).unscoped(),
@@ -228,7 +228,7 @@ struct Pending {
 }
 
 /// What the listener's thread has.
-struct Door {
+struct Acceptor {
     socket: UnixListener,
     inner: Arc<Inner>,
     place: Context,
@@ -242,7 +242,7 @@ struct Door {
     closed: Option<Instant>,
 }
 
-impl Door {
+impl Acceptor {
     fn keep(mut self) {
         let mut buffer = vec![0; 64 << 10];
         loop {
@@ -400,11 +400,11 @@ type Guest = Box<dyn FnOnce(&mut Broker) + Send>;
 
 impl Guests {
     /// Has the broker do it; where it has stopped, the work is dropped.
-    pub fn order(&self, shared: &Arc<Shared>, work: Guest) {
+    pub fn order(&self, shared: &Arc<NodeHandle>, work: Guest) {
         shared.with(|core| {
             if !core.stopped {
                 self.lock().push(work);
-                core.orders.push(Order::Run(take_in));
+                core.orders.push(BrokerTask::Run(take_in));
                 core.unseen = true;
             }
         });

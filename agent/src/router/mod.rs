@@ -6,18 +6,18 @@ pub(crate) mod pause;
 pub(crate) mod socket_file;
 
 use crate::broker::Broker;
-use crate::broker::Place;
+use crate::broker::NodeRole;
 use crate::broker::dispatch::serve;
 use crate::context::Context;
-use crate::context::disclosures::Memory;
+use crate::context::disclosures::DisclosureLog;
 use crate::inspect::Debugging;
 use crate::log::sink::Sink;
 use crate::router::builder::Builder;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
+use crate::runtime::image_store::AgentSource;
 use crate::runtime::image_store::Find;
 use crate::runtime::image_store::Images;
-use crate::runtime::image_store::Sent;
-use crate::runtime::state::Order;
+use crate::runtime::state::BrokerTask;
 use offshoot_proto::ContextId;
 use offshoot_proto::Error;
 use offshoot_proto::Result;
@@ -60,11 +60,11 @@ const FUNCTIONS_PATIENCE: Duration = Duration::from_millis(500);
 #[must_use = "dropping it ends the tree"]
 pub struct Router {
     context: Context,
-    own: Option<Own>,
+    own: Option<Owner>,
 }
 
 /// What only the owner of a tree has.
-struct Own {
+struct Owner {
     broker: JoinHandle<()>,
     /// Waits for a signal to tell what the tree is about, where that was asked for.
     debugging: Mutex<Option<Debugging>>,
@@ -90,16 +90,16 @@ impl Router {
 
     /// Starts the root of a new tree, with a way to find images. This process may have as many open descriptors from now on as
     /// the system lets it (its hard limit); what a tree starts has the soft limit that was there before.
-    pub(crate) fn start(find: Find, filter: &Filter, sent: Sent) -> Result<Router> {
+    pub(crate) fn start(find: Find, filter: &Filter, sent: AgentSource) -> Result<Router> {
         offshoot_proto::collections::index_map::seed(offshoot_sys::random());
         offshoot_sys::limits::raise_descriptors();
-        let shared = Shared::new(Node::root(), Images::found(find))?;
+        let shared = NodeHandle::new(Node::root(), Images::found(find))?;
         Sink::open(&shared);
         shared.sent_agent.store(sent as u8, Ordering::Relaxed);
         let context = Context::new(&shared, ContextId::ROOT, "controller".into());
-        serve(&shared, &Place::Root);
+        serve(&shared, &NodeRole::Root);
         shared.lock().names.insert(ContextId::ROOT, context.name().into());
-        let broker = Broker::new(shared, Place::Root);
+        let broker = Broker::new(shared, NodeRole::Root);
         let router = Router::running(context, broker)?;
         router.set_log_filter(filter);
         Ok(router)
@@ -116,7 +116,7 @@ impl Router {
                 broker.run();
             })
             .map_err(|error| Error::system("starting the broker's thread", error))?;
-        Ok(Router { context, own: Some(Own { broker, debugging: Mutex::default(), ended }) })
+        Ok(Router { context, own: Some(Owner { broker, debugging: Mutex::default(), ended }) })
     }
 
     /// The router of the node that `context` was got at.
@@ -175,7 +175,7 @@ impl Router {
     }
 
     fn pair(&self, one: &Context, other: &Context, open: bool) {
-        let told = Memory::of(&self.context);
+        let told = DisclosureLog::of(&self.context);
         self.context.node().with(|core| {
             core.node.pair(one.id(), other.id(), open);
             for (who, of) in [(one.id(), other.id()), (other.id(), one.id())] {
@@ -200,7 +200,7 @@ impl Router {
     fn end(&mut self) -> Result<()> {
         let Some(own) = self.own.take() else { return Ok(()) };
         let shared = self.context.node();
-        shared.lock().orders.push(Order::Stop);
+        shared.lock().orders.push(BrokerTask::Stop);
         shared.wake();
         // The broker itself may let go of the last hold, in what it calls when a reply arrives; it does not wait for itself.
         let here = std::thread::current().id() == own.broker.thread().id();

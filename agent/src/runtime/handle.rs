@@ -3,7 +3,7 @@
 //! Whoever changes the node also flushes it, so that a frame leaves on the thread that made it and no other thread has
 //! to wake up for it. Reading is the broker's alone.
 
-use crate::hop::connecting::Reused;
+use crate::hop::connecting::ReusedContexts;
 use crate::router::listener::Guests;
 use crate::runtime::extensions::States;
 use crate::runtime::image_store::Images;
@@ -13,11 +13,11 @@ use crate::runtime::log_queue::OWN_TARGET;
 use crate::runtime::log_queue::Outlet;
 use crate::runtime::scope::NEVER;
 use crate::runtime::scope::Scope;
-use crate::runtime::slot::Slot;
-use crate::runtime::state::Core;
+use crate::runtime::slot::ReplySlot;
 use crate::runtime::state::Endpoint;
+use crate::runtime::state::NodeState;
 use crate::runtime::state::Wake;
-use crate::runtime::worker_pool::Crew;
+use crate::runtime::worker_pool::WorkerPool;
 use offshoot_codec::CodecError;
 use offshoot_codec::MAX_MESSAGE;
 use offshoot_codec::Message;
@@ -27,8 +27,8 @@ use offshoot_proto::FlowKey;
 use offshoot_proto::Handle;
 use offshoot_proto::Reason;
 use offshoot_proto::Result;
-use offshoot_proto::collections::index_map::Map;
-use offshoot_proto::collections::sorted_map::Table;
+use offshoot_proto::collections::index_map::IndexMap;
+use offshoot_proto::collections::sorted_map::SortedMap;
 use offshoot_proto::log::LogRecord;
 use offshoot_proto::node::Node;
 use offshoot_proto::node::Opening;
@@ -49,12 +49,12 @@ use std::time::Instant;
 use tracing::Level;
 
 /// One node, as its threads see it.
-pub(crate) struct Shared {
-    core: Mutex<Core>,
+pub(crate) struct NodeHandle {
+    core: Mutex<NodeState>,
     pub epoll: Epoll,
     pub waker: EventFd,
     /// The threads that functions run on.
-    pub workers: Crew,
+    pub workers: WorkerPool,
     /// What all calls that run here are within: it ends when the node does.
     pub life: Arc<Scope>,
     /// What functions keep from call to call.
@@ -67,7 +67,7 @@ pub(crate) struct Shared {
     pub logs: Logs,
     /// Where log records go in a program that is no agent: to its own subscriber.
     pub outlet: OnceLock<Box<dyn Outlet>>,
-    /// Whose agent is sent from here: a [`Sent`](crate::runtime::image_store::Sent).
+    /// Whose agent is sent from here: a [`AgentSource`](crate::runtime::image_store::Sent).
     pub sent_agent: AtomicU8,
     /// Bytes sent over all links, images included.
     pub sent: AtomicU64,
@@ -76,7 +76,7 @@ pub(crate) struct Shared {
     /// Processes that want to join.
     pub guests: Guests,
     /// Contexts that are asked for by a key.
-    pub reused: Reused,
+    pub reused: ReusedContexts,
     /// Held by whoever asks the root for numbers of contexts.
     pub asking: Mutex<()>,
 }
@@ -84,19 +84,19 @@ pub(crate) struct Shared {
 /// The poller's name for the waker.
 pub(crate) const WAKER: u64 = 0;
 
-impl Shared {
-    pub fn new(node: Node, images: Images) -> Result<Arc<Shared>> {
+impl NodeHandle {
+    pub fn new(node: Node, images: Images) -> Result<Arc<NodeHandle>> {
         let system = |error: offshoot_sys::errno::Errno| Error::system("setting up the broker", error);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(system)?;
         let waker = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(system)?;
         epoll.add(&waker, EpollEvent::new(EpollFlags::EPOLLIN, WAKER)).map_err(system)?;
-        let core = Core {
+        let core = NodeState {
             node,
-            io: Table::default(),
-            endpoints: Map::default(),
-            outboxes: Map::default(),
-            offered: Table::default(),
-            deadlines: Table::default(),
+            io: SortedMap::default(),
+            endpoints: IndexMap::default(),
+            outboxes: IndexMap::default(),
+            offered: SortedMap::default(),
+            deadlines: SortedMap::default(),
             next_offer: Handle::FIRST_CUSTOM.0,
             closing: Vec::new(),
             scratch: Vec::new(),
@@ -104,39 +104,39 @@ impl Shared {
             wakes: Vec::new(),
             withdrawn: Vec::new(),
             images,
-            names: Table::default(),
+            names: SortedMap::default(),
             granted: (0, 0),
             stopped: false,
             unseen: false,
         };
-        Ok(Arc::new(Shared {
+        Ok(Arc::new(NodeHandle {
             core: Mutex::new(core),
             epoll,
             waker,
-            workers: Crew::default(),
+            workers: WorkerPool::default(),
             life: Arc::new(Scope::new(None, NEVER, 0)),
             states: States::default(),
             began: Instant::now(),
             deadline: AtomicU64::new(NEVER),
             logs: Logs::default(),
             outlet: OnceLock::new(),
-            sent_agent: AtomicU8::new(crate::runtime::image_store::Sent::Own as u8),
+            sent_agent: AtomicU8::new(crate::runtime::image_store::AgentSource::Own as u8),
             sent: AtomicU64::new(0),
             programs: Mutex::new(None),
             guests: Guests::default(),
-            reused: Reused::default(),
+            reused: ReusedContexts::default(),
             asking: Mutex::default(),
         }))
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, Core> {
+    pub fn lock(&self) -> MutexGuard<'_, NodeState> {
         // A panic while the lock is held is a defect of this crate; going on with the state beats taking every other
         // thread down with it.
         self.core.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Changes the node and sends what that makes, on this thread.
-    pub fn with<T>(self: &Arc<Self>, work: impl FnOnce(&mut Core) -> T) -> T {
+    pub fn with<T>(self: &Arc<Self>, work: impl FnOnce(&mut NodeState) -> T) -> T {
         let mut core = self.lock();
         let result = work(&mut core);
         self.release(core);
@@ -154,7 +154,7 @@ impl Shared {
     }
 
     /// Sends what is to be sent, releases the lock, and wakes who is to be woken.
-    pub fn release(self: &Arc<Self>, mut core: MutexGuard<'_, Core>) {
+    pub fn release(self: &Arc<Self>, mut core: MutexGuard<'_, NodeState>) {
         while let Some((flow, station, error)) = core.closing.pop() {
             station.closed(self, &mut core, flow, &error);
         }
@@ -167,7 +167,7 @@ impl Shared {
         drop(core);
         for wake in wakes {
             let survived = crate::runtime::panics::survive(|| match wake {
-                Wake::Slot(slot, result) => slot.fill(result),
+                Wake::Reply(slot, result) => slot.fill(result),
                 Wake::Stream(stream) => stream.wake(),
             });
             if !survived {
@@ -205,7 +205,7 @@ impl Shared {
     }
 
     /// Hands a log record to the node, or keeps it while it is not known what is wanted.
-    pub fn log_now(&self, core: &mut Core, record: LogRecord) {
+    pub fn log_now(&self, core: &mut NodeState, record: LogRecord) {
         if self.logs.are_known() {
             core.node.log(record.encode());
         } else {
@@ -214,7 +214,7 @@ impl Shared {
     }
 
     /// Hands the kept log records to the node.
-    pub fn send_logs(&self, core: &mut Core) {
+    pub fn send_logs(&self, core: &mut NodeState) {
         for record in self.logs.take() {
             core.node.log(record.encode());
         }
@@ -227,8 +227,8 @@ impl Shared {
         service: Handle,
         request: Vec<u8>,
         opening: Opening,
-        also: impl FnOnce(&mut Core, FlowKey),
-    ) -> Result<(FlowKey, Arc<Slot>)> {
+        also: impl FnOnce(&mut NodeState, FlowKey),
+    ) -> Result<(FlowKey, Arc<ReplySlot>)> {
         self.request_in(None, dst, service, request.into(), opening, also)
     }
 
@@ -240,14 +240,14 @@ impl Shared {
         service: Handle,
         mut request: Message,
         opening: Opening,
-        also: impl FnOnce(&mut Core, FlowKey),
-    ) -> Result<(FlowKey, Arc<Slot>)> {
+        also: impl FnOnce(&mut NodeState, FlowKey),
+    ) -> Result<(FlowKey, Arc<ReplySlot>)> {
         if request.length() > MAX_MESSAGE {
             let context = self.lock().name_of(dst).to_string();
             let detail = CodecError::too_large(request.length()).0;
             return Err(Error::Undelivered { context, reason: Reason::TooLarge, detail });
         }
-        let slot = Slot::new(scope);
+        let slot = ReplySlot::new(scope);
         self.with(|core| {
             let refusal = match core.stopped {
                 true => Some(Error::ShutDown),

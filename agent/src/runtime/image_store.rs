@@ -13,19 +13,19 @@ use std::sync::Arc;
 pub type Find = Box<dyn Fn(Platform) -> Result<Image> + Send>;
 
 /// Makes the open descriptors of a program's own platform: [`open_own`]; not part of an agent, which has them already.
-type Open = fn(&Image) -> Result<Own>;
+type Open = fn(&Image) -> Result<OwnImage>;
 
 /// Where images come from.
 pub struct Images {
     known: Vec<Image>,
     find: Option<(Find, Open)>,
-    own: Option<Arc<Own>>,
+    own: Option<Arc<OwnImage>>,
     /// Images as they are sent to those who ask; many may ask at once.
     replies: Vec<(Platform, Arc<Vec<u8>>)>,
 }
 
 /// This node's own platform, ready to be executed without any shell.
-pub struct Own {
+pub struct OwnImage {
     /// The compressed image, handed on to children.
     pub image: OwnedFd,
     /// The unpacked agent.
@@ -43,7 +43,7 @@ impl Images {
         Images {
             known: Vec::new(),
             find: None,
-            own: Some(Arc::new(Own { image, agent })),
+            own: Some(Arc::new(OwnImage { image, agent })),
             replies: Vec::new(),
         }
     }
@@ -94,7 +94,7 @@ impl Images {
     ///
     /// # Errors
     /// When there is no image, or the kernel refuses executable memory files; a shell may still find a way then.
-    pub fn own(&mut self) -> Result<Arc<Own>> {
+    pub fn own(&mut self) -> Result<Arc<OwnImage>> {
         if let Some(own) = &self.own {
             return Ok(Arc::clone(own));
         }
@@ -111,13 +111,13 @@ impl Images {
 }
 
 /// Unpacks an image into an executable memory file.
-fn open_own(image: &Image) -> Result<Own> {
+fn open_own(image: &Image) -> Result<OwnImage> {
     let agent = image.unpack().map_err(|error| Error::Image(error.to_string()))?;
     let agent = sealed_memfd(c"offshoot-agent", &agent, Use::Execute)
         .map_err(|error| Error::system("making an executable memory file", error))?;
     let image = sealed_memfd(c"offshoot-image", image.bytes(), Use::Read)
         .map_err(|error| Error::system("making a memory file for the image", error))?;
-    Ok(Own { image, agent })
+    Ok(OwnImage { image, agent })
 }
 
 fn read_image(fd: &OwnedFd) -> Result<Image> {
@@ -129,7 +129,7 @@ fn read_image(fd: &OwnedFd) -> Result<Image> {
 /// Whose agent a tree sends.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub(crate) enum Sent {
+pub(crate) enum AgentSource {
     /// The stock one, which has none of the program's functions.
     Stock = 0,
     /// As before, and the program was told what that means.

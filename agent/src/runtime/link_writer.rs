@@ -1,7 +1,7 @@
 //! How bytes leave: gathered from the node, written as far as a link takes them, by whichever thread has made some.
 
-use crate::runtime::handle::Shared;
-use crate::runtime::state::Core;
+use crate::runtime::handle::NodeHandle;
+use crate::runtime::state::NodeState;
 use offshoot_proto::LinkId;
 use offshoot_sys as sys;
 use offshoot_sys::epoll::EpollEvent;
@@ -17,7 +17,7 @@ const BATCH: usize = 64 << 10;
 const WIDEN: (u64, usize) = (128 << 10, 256 << 10);
 
 /// The writing side of a link.
-pub(crate) struct LinkIo {
+pub(crate) struct LinkWriter {
     /// Where bytes go; none once it failed or was closed.
     pub fd: Option<OwnedFd>,
     /// An image that goes before all frames, and how much of it has gone.
@@ -37,9 +37,9 @@ pub(crate) struct LinkIo {
     pub close_when_empty: bool,
 }
 
-impl LinkIo {
-    pub fn new(fd: OwnedFd, token: u64) -> LinkIo {
-        LinkIo {
+impl LinkWriter {
+    pub fn new(fd: OwnedFd, token: u64) -> LinkWriter {
+        LinkWriter {
             fd: Some(fd),
             preamble: None,
             hold: false,
@@ -55,7 +55,7 @@ impl LinkIo {
     }
 }
 
-impl LinkIo {
+impl LinkWriter {
     /// Forgets what has been sent.
     fn empty(&mut self) {
         if std::mem::take(&mut self.secret) {
@@ -71,15 +71,15 @@ impl LinkIo {
     }
 }
 
-impl Drop for LinkIo {
+impl Drop for LinkWriter {
     fn drop(&mut self) {
         self.empty();
     }
 }
 
-impl Shared {
+impl NodeHandle {
     /// Writes to every link that has something to send, as far as it goes.
-    pub fn flush(&self, core: &mut Core) {
+    pub fn flush(&self, core: &mut NodeState) {
         loop {
             let dirty = core.node.take_dirty();
             if dirty.is_empty() {
@@ -93,8 +93,8 @@ impl Shared {
     }
 
     /// Writes to one link as far as it goes; the poller says when it goes on.
-    pub fn flush_link(&self, core: &mut Core, link: LinkId) {
-        let Core { node, io, scratch, .. } = core;
+    pub fn flush_link(&self, core: &mut NodeState, link: LinkId) {
+        let NodeState { node, io, scratch, .. } = core;
         let Some(io) = io.get_mut(&link) else { return };
         if io.hold {
             return;

@@ -2,12 +2,12 @@ use offshoot_codec::Blob;
 use std::collections::VecDeque;
 
 /// A message that waits for credit.
-pub(crate) struct Parcel {
+pub(crate) struct Chunk {
     pub(crate) bytes: Blob,
     pub(crate) secret: bool,
 }
 
-impl Parcel {
+impl Chunk {
     /// Overwrites a secret that nobody else holds.
     pub(crate) fn wipe(&mut self) {
         if self.secret {
@@ -19,7 +19,7 @@ impl Parcel {
 /// Bytes of one flow that wait for credit.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    pub(crate) first: VecDeque<Parcel>,
+    pub(crate) first: VecDeque<Chunk>,
     /// How much of the first has gone.
     pub(crate) at: usize,
     /// How many bytes there are, with what has gone of the first.
@@ -30,6 +30,6 @@ pub(crate) struct Outbox {
 
 impl Drop for Outbox {
     fn drop(&mut self) {
-        self.first.iter_mut().for_each(Parcel::wipe);
+        self.first.iter_mut().for_each(Chunk::wipe);
     }
 }

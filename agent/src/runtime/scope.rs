@@ -18,7 +18,7 @@ pub(crate) const NEVER: u64 = u64::MAX;
 /// Where a scope stands.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub(crate) enum Stand {
+pub(crate) enum CallState {
     /// The call goes on.
     Going = 0,
     /// The call has ended: whatever was made in it and is still there is nobody's but its holder's.
@@ -55,7 +55,7 @@ impl Scope {
             deadline: AtomicU64::new(deadline),
             allowed_ms,
             longest: MAX_MESSAGE,
-            stand: AtomicU8::new(Stand::Going as u8),
+            stand: AtomicU8::new(CallState::Going as u8),
             hook: OnceLock::new(),
         }
     }
@@ -76,19 +76,19 @@ impl Scope {
         let _only_once = self.hook.set(Box::new(hook));
     }
 
-    fn own_stand(&self) -> Stand {
+    fn own_stand(&self) -> CallState {
         match self.stand.load(Ordering::Acquire) {
-            0 => Stand::Going,
-            1 => Stand::Over,
-            2 => Stand::Cancelled,
-            3 => Stand::Late,
-            _ => Stand::Gone,
+            0 => CallState::Going,
+            1 => CallState::Over,
+            2 => CallState::Cancelled,
+            3 => CallState::Late,
+            _ => CallState::Gone,
         }
     }
 
     /// Ends it; the first end counts. Whether this was the first.
-    pub fn end(&self, stand: Stand) -> bool {
-        let (going, stand) = (Stand::Going as u8, stand as u8);
+    pub fn end(&self, stand: CallState) -> bool {
+        let (going, stand) = (CallState::Going as u8, stand as u8);
         self.stand.compare_exchange(going, stand, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
@@ -105,7 +105,7 @@ impl Scope {
     /// Those that count: this one and those around it, up to one that is over.
     fn around(&self) -> impl Iterator<Item = &Scope> {
         std::iter::successors(Some(self), |&scope| scope.parent.as_deref())
-            .take_while(|scope| scope.own_stand() != Stand::Over)
+            .take_while(|scope| scope.own_stand() != CallState::Over)
     }
 
     /// Whether it is `other`, or within it.
@@ -127,15 +127,15 @@ impl Scope {
 
     /// Why nothing more is to be done in it, if so: an error about the context called `name`.
     pub fn refusal(&self, name: &str) -> Option<Error> {
-        let ended = self.around().find(|scope| scope.own_stand() != Stand::Going)?;
+        let ended = self.around().find(|scope| scope.own_stand() != CallState::Going)?;
         Some(ended.error(name, ended.own_stand()))
     }
 
     /// What is said of the context called `name` when the scope was ended that way.
-    pub fn error(&self, name: &str, stand: Stand) -> Error {
+    pub fn error(&self, name: &str, stand: CallState) -> Error {
         match stand {
-            Stand::Late => Error::TimedOut { context: name.into(), after_ms: self.deadline().1 },
-            Stand::Gone => Error::ShutDown,
+            CallState::Late => Error::TimedOut { context: name.into(), after_ms: self.deadline().1 },
+            CallState::Gone => Error::ShutDown,
             _ => Error::Cancelled { context: name.into() },
         }
     }
@@ -151,7 +151,7 @@ mod tests {
         let inner = Scope::new(Some(Arc::clone(&outer)), 200, 90);
         assert_eq!(inner.deadline(), (100, 70));
         assert!(inner.is_within(&outer) && inner.is_within(&inner) && !outer.is_within(&inner));
-        assert!(outer.end(Stand::Over));
+        assert!(outer.end(CallState::Over));
         assert_eq!(inner.deadline(), (200, 90));
         assert!(!inner.is_within(&outer) && inner.refusal("x").is_none());
     }
@@ -161,11 +161,13 @@ mod tests {
         let outer = Arc::new(Scope::new(None, NEVER, 0));
         let inner = Scope::new(Some(Arc::clone(&outer)), NEVER, 0);
         assert!(inner.refusal("x").is_none());
-        assert!(outer.end(Stand::Cancelled) && !outer.end(Stand::Late) && !outer.end(Stand::Over));
+        assert!(
+            outer.end(CallState::Cancelled) && !outer.end(CallState::Late) && !outer.end(CallState::Over)
+        );
         assert_eq!(inner.refusal("x"), Some(Error::Cancelled { context: "x".into() }));
         let life = Arc::new(Scope::new(None, NEVER, 0));
         let call = Scope::new(Some(Arc::clone(&life)), 100, 70);
-        assert!(life.end(Stand::Gone) && call.deadline() == (100, 70));
+        assert!(life.end(CallState::Gone) && call.deadline() == (100, 70));
         assert_eq!(call.refusal("x"), Some(Error::ShutDown));
     }
 }

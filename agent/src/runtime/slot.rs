@@ -1,4 +1,4 @@
-use crate::context::transfer::Fare;
+use crate::context::transfer::DeliveryCallback;
 use crate::runtime::scope::Scope;
 use offshoot_proto::Error;
 use offshoot_proto::Result;
@@ -45,26 +45,26 @@ pub(crate) struct Expected {
     so_far: Vec<u8>,
     waker: Option<Waker>,
     notify: Option<Box<dyn FnOnce() + Send>>,
-    fares: Vec<Fare>,
+    fares: Vec<DeliveryCallback>,
 }
 
 /// Where one answer arrives.
-pub(crate) struct Slot {
+pub(crate) struct ReplySlot {
     stage: Mutex<Stage>,
     arrived: Condvar,
     /// What the question was asked for.
     pub scope: Option<Arc<Scope>>,
 }
 
-impl Slot {
-    pub fn new(scope: Option<&Arc<Scope>>) -> Arc<Slot> {
+impl ReplySlot {
+    pub fn new(scope: Option<&Arc<Scope>>) -> Arc<ReplySlot> {
         let stage = Mutex::new(Stage::Coming(None));
-        Arc::new(Slot { stage, arrived: Condvar::new(), scope: scope.cloned() })
+        Arc::new(ReplySlot { stage, arrived: Condvar::new(), scope: scope.cloned() })
     }
 
     /// One that has its answer.
-    pub fn filled(result: Result<Vec<u8>>) -> Arc<Slot> {
-        let slot = Slot::new(None);
+    pub fn filled(result: Result<Vec<u8>>) -> Arc<ReplySlot> {
+        let slot = ReplySlot::new(None);
         slot.fill(result);
         slot
     }
@@ -119,7 +119,7 @@ impl Slot {
     }
 
     /// Has somebody told when the answer is there.
-    pub fn carry(&self, fares: Vec<Fare>) {
+    pub fn carry(&self, fares: Vec<DeliveryCallback>) {
         if fares.is_empty() {
             return;
         }

@@ -1,13 +1,13 @@
 use crate::broker::Broker;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
 use crate::runtime::image_store::Images;
-use crate::runtime::link_writer::LinkIo;
+use crate::runtime::link_writer::LinkWriter;
+use crate::runtime::outbox::Chunk;
 use crate::runtime::outbox::Outbox;
-use crate::runtime::outbox::Parcel;
+use crate::runtime::scope::CallState;
 use crate::runtime::scope::NEVER;
 use crate::runtime::scope::Scope;
-use crate::runtime::scope::Stand;
-use crate::runtime::slot::Slot;
+use crate::runtime::slot::ReplySlot;
 use crate::runtime::stream_state::StreamState;
 use offshoot_codec::Message;
 use offshoot_codec::Written;
@@ -19,8 +19,8 @@ use offshoot_proto::Handle;
 use offshoot_proto::LinkId;
 use offshoot_proto::Reason;
 use offshoot_proto::Result;
-use offshoot_proto::collections::index_map::Map;
-use offshoot_proto::collections::sorted_map::Table;
+use offshoot_proto::collections::index_map::IndexMap;
+use offshoot_proto::collections::sorted_map::SortedMap;
 use offshoot_proto::node::Node;
 use offshoot_proto::node::Opening;
 use offshoot_proto::routing::Policy;
@@ -29,7 +29,7 @@ use std::sync::Arc;
 /// Where the bytes of a flow that come in go to.
 pub(crate) enum Endpoint {
     /// A reply that somebody waits for.
-    Reply(Arc<Slot>),
+    Reply(Arc<ReplySlot>),
     /// A stream that somebody reads or writes.
     Stream(Arc<StreamState>),
     /// A request that is not whole yet.
@@ -41,7 +41,7 @@ pub(crate) enum Endpoint {
     /// Calls that are run one after the other.
     Chain(Box<crate::call::chain_service::Chain>),
     /// Something that a program has put there.
-    Station(Arc<dyn Station>),
+    Handler(Arc<dyn FlowHandler>),
     /// An image from the root, for the child that connects over this link. Many flows have replies, and few this.
     Image(Box<(LinkId, Vec<u8>)>),
 }
@@ -64,15 +64,15 @@ impl Drop for Request {
 }
 
 /// What a flow belongs to that is not the tree's own business. It is called with the node locked, by the broker.
-pub(crate) trait Station: Send + Sync {
+pub(crate) trait FlowHandler: Send + Sync {
     /// Bytes came.
-    fn data(&self, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, bytes: Vec<u8>, end: bool);
+    fn data(&self, shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool);
     /// The flow may go on.
-    fn room(&self, _shared: &Arc<Shared>, _core: &mut Core, _flow: FlowKey) {}
+    fn room(&self, _shared: &Arc<NodeHandle>, _core: &mut NodeState, _flow: FlowKey) {}
     /// The flow is over before its time, and forgotten.
-    fn closed(&self, shared: &Arc<Shared>, core: &mut Core, flow: FlowKey, error: &Error);
+    fn closed(&self, shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, error: &Error);
     /// A time that was set for the flow has come.
-    fn late(&self, _shared: &Arc<Shared>, _core: &mut Core, _flow: FlowKey) {}
+    fn late(&self, _shared: &Arc<NodeHandle>, _core: &mut NodeState, _flow: FlowKey) {}
     /// Whether times may be set for the flow.
     fn is_timed(&self) -> bool {
         false
@@ -84,22 +84,22 @@ pub(crate) trait Station: Send + Sync {
 }
 
 /// A service that a program offers. It is called with the node locked, by the broker.
-pub(crate) trait Offered: Send + Sync {
+pub(crate) trait CustomService: Send + Sync {
     /// Somebody who may has opened a flow to it: the first bytes of the request, and whether they are all.
     fn opened(
         self: Arc<Self>,
-        shared: &Arc<Shared>,
-        core: &mut Core,
+        shared: &Arc<NodeHandle>,
+        core: &mut NodeState,
         flow: FlowKey,
         request: Request,
         end: bool,
     );
     /// This process sends to it what names these contexts.
-    fn names(&self, _core: &Core, _contexts: &[ContextId]) {}
+    fn names(&self, _core: &NodeState, _contexts: &[ContextId]) {}
 }
 
 /// What another thread wants the broker to do.
-pub(crate) enum Order {
+pub(crate) enum BrokerTask {
     /// End all children, then the broker.
     Stop,
     /// What only some programs want, and no code of an agent. What it works on waits in the node.
@@ -108,32 +108,32 @@ pub(crate) enum Order {
 
 /// Somebody to wake once the lock is released.
 pub(crate) enum Wake {
-    Slot(Arc<Slot>, Result<Vec<u8>>),
+    Reply(Arc<ReplySlot>, Result<Vec<u8>>),
     Stream(Arc<StreamState>),
 }
 
 /// The state behind the lock.
-pub(crate) struct Core {
+pub(crate) struct NodeState {
     pub node: Node,
-    pub io: Table<LinkId, LinkIo>,
-    pub endpoints: Map<FlowKey, Endpoint>,
-    pub(crate) outboxes: Map<FlowKey, Outbox>,
+    pub io: SortedMap<LinkId, LinkWriter>,
+    pub endpoints: IndexMap<FlowKey, Endpoint>,
+    pub(crate) outboxes: IndexMap<FlowKey, Outbox>,
     /// What programs offer.
-    pub offered: Table<Handle, Arc<dyn Offered>>,
+    pub offered: SortedMap<Handle, Arc<dyn CustomService>>,
     /// When somebody has to look at a flow.
-    pub(crate) deadlines: Table<(u64, FlowKey), ()>,
+    pub(crate) deadlines: SortedMap<(u64, FlowKey), ()>,
     /// The next number for what a program offers.
     pub(crate) next_offer: u32,
     /// Stations whose flows were given up here, still to be told.
-    pub(crate) closing: Vec<(FlowKey, Arc<dyn Station>, Error)>,
+    pub(crate) closing: Vec<(FlowKey, Arc<dyn FlowHandler>, Error)>,
     /// What frames are written from, where a link takes all at once.
     pub scratch: Vec<u8>,
-    pub orders: Vec<Order>,
+    pub orders: Vec<BrokerTask>,
     pub wakes: Vec<Wake>,
     /// What is offered no more, to be dropped once the lock is released: it may hold what needs the lock.
-    pub(crate) withdrawn: Vec<Arc<dyn Offered>>,
+    pub(crate) withdrawn: Vec<Arc<dyn CustomService>>,
     pub images: Images,
-    pub names: Table<ContextId, Arc<str>>,
+    pub names: SortedMap<ContextId, Arc<str>>,
     /// Numbers for contexts that were granted to this node: the next, and where they end.
     pub granted: (u32, u32),
     pub stopped: bool,
@@ -141,7 +141,7 @@ pub(crate) struct Core {
     pub unseen: bool,
 }
 
-impl Core {
+impl NodeState {
     /// Sends a whole message on a flow, now or as credit comes.
     pub fn send_all(&mut self, flow: FlowKey, bytes: Vec<u8>, secret: bool) {
         self.append(flow, bytes, true, secret);
@@ -149,12 +149,12 @@ impl Core {
 
     /// The same for bytes that are sent to many.
     pub fn send_shared(&mut self, flow: FlowKey, bytes: Arc<Vec<u8>>, secret: bool) {
-        self.queue(flow, Parcel { bytes: bytes.into(), secret }, 0, true);
+        self.queue(flow, Chunk { bytes: bytes.into(), secret }, 0, true);
     }
 
     /// Sends more on a flow, behind what waits there; with `end`, nothing follows.
     pub fn append(&mut self, flow: FlowKey, bytes: Vec<u8>, end: bool, secret: bool) {
-        self.queue(flow, Parcel { bytes: bytes.into(), secret }, 0, end);
+        self.queue(flow, Chunk { bytes: bytes.into(), secret }, 0, end);
     }
 
     /// How many bytes wait for credit on a flow.
@@ -162,7 +162,7 @@ impl Core {
         self.outboxes.get(&flow).map_or(0, |outbox| outbox.length - outbox.at)
     }
 
-    fn queue(&mut self, flow: FlowKey, mut parcel: Parcel, at: usize, end: bool) {
+    fn queue(&mut self, flow: FlowKey, mut parcel: Chunk, at: usize, end: bool) {
         if let Some(outbox) = self.outboxes.get_mut(&flow) {
             outbox.length += parcel.bytes.len();
             outbox.first.push_back(parcel);
@@ -194,13 +194,13 @@ impl Core {
         let endpoint = endpoint(flow);
         self.endpoints.insert(flow, endpoint);
         if taken < head.len() {
-            self.queue(flow, Parcel { bytes: head.into(), secret }, taken, !more);
+            self.queue(flow, Chunk { bytes: head.into(), secret }, taken, !more);
         } else if secret {
             offshoot_codec::zero(&mut head);
         }
         for bytes in rest {
             parts -= 1;
-            self.queue(flow, Parcel { bytes, secret }, 0, !opening.more && parts == 0);
+            self.queue(flow, Chunk { bytes, secret }, 0, !opening.more && parts == 0);
         }
         flow
     }
@@ -250,7 +250,7 @@ impl Core {
     }
 
     /// Offers something to those whom `policy` admits.
-    pub fn offer(&mut self, handle: Handle, policy: Policy, service: Arc<dyn Offered>) {
+    pub fn offer(&mut self, handle: Handle, policy: Policy, service: Arc<dyn CustomService>) {
         self.node.serve(handle, policy);
         self.offered.insert(handle, service);
     }
@@ -284,9 +284,9 @@ impl Core {
         let scope = match self.endpoints.get(&flow) {
             Some(Endpoint::Reply(slot)) => slot.scope.as_ref(),
             Some(Endpoint::Busy(scope)) => scope.as_ref(),
-            Some(Endpoint::Station(station)) if !station.is_timed() => None,
+            Some(Endpoint::Handler(station)) if !station.is_timed() => None,
             // These know more than one time.
-            Some(Endpoint::Chain(_) | Endpoint::Station(_)) => {
+            Some(Endpoint::Chain(_) | Endpoint::Handler(_)) => {
                 return self.deadlines.retain(|(_, other)| *other != flow);
             }
             _ => None,
@@ -308,19 +308,19 @@ impl Core {
     }
 
     /// Ends a scope: whoever waits in it is told, and whoever works for it elsewhere.
-    pub fn cancel(&mut self, scope: &Arc<Scope>, stand: Stand) {
+    pub fn cancel(&mut self, scope: &Arc<Scope>, stand: CallState) {
         self.end_scope(scope, stand, false);
     }
 
     /// The same, and with `unscoped` for those who wait in none as well.
-    pub fn end_scope(&mut self, scope: &Arc<Scope>, stand: Stand, unscoped: bool) {
+    pub fn end_scope(&mut self, scope: &Arc<Scope>, stand: CallState, unscoped: bool) {
         let mut next = scope.end(stand).then(|| Arc::clone(scope));
         while let Some(scope) = next {
             let within = |other: Option<&Arc<Scope>>| other.map_or(unscoped, |other| other.is_within(&scope));
             let is_in = |endpoint: &Endpoint| match endpoint {
                 Endpoint::Reply(slot) => within(slot.scope.as_ref()),
                 Endpoint::Stream(stream) => within(stream.scope()),
-                Endpoint::Station(station) => station.scope().is_some_and(|scope| within(Some(scope))),
+                Endpoint::Handler(station) => station.scope().is_some_and(|scope| within(Some(scope))),
                 _ => false,
             };
             let mut flows: Vec<FlowKey> = self
@@ -332,14 +332,14 @@ impl Core {
             flows.sort_unstable();
             for flow in flows {
                 match stand {
-                    Stand::Late => self.node.reset(flow, Reason::Late, ""),
-                    Stand::Gone => self.node.reset(flow, Reason::ShutDown, ""),
+                    CallState::Late => self.node.reset(flow, Reason::Late, ""),
+                    CallState::Gone => self.node.reset(flow, Reason::ShutDown, ""),
                     _ => self.node.reset(flow, Reason::Cancelled, "what it was for was given up"),
                 }
                 let error = scope.error(&self.name_of(flow.peer), stand);
                 match self.forget(flow) {
-                    Some(Endpoint::Reply(slot)) => self.wakes.push(Wake::Slot(slot, Err(error))),
-                    Some(Endpoint::Station(station)) => self.closing.push((flow, station, error)),
+                    Some(Endpoint::Reply(slot)) => self.wakes.push(Wake::Reply(slot, Err(error))),
+                    Some(Endpoint::Handler(station)) => self.closing.push((flow, station, error)),
                     Some(Endpoint::Stream(stream)) => {
                         stream.fail(error);
                         self.wakes.push(Wake::Stream(stream));

@@ -1,14 +1,14 @@
 //! Threads that run functions, so that none of them can hold up the broker. Started when needed, ended when idle.
 //!
-//! A node has them from the first function on that needs one. All that others do with them goes through [`Crew`], so that an agent
+//! A node has them from the first function on that needs one. All that others do with them goes through [`WorkerPool`], so that an agent
 //! whose functions are all quick, as the stock agent, has no code of threads.
 
-use crate::call::mode::Flight;
-use crate::call::mode::Turn;
-use crate::runtime::handle::Shared;
+use crate::call::mode::CoalescedCall;
+use crate::call::mode::SerialQueue;
+use crate::runtime::handle::NodeHandle;
+use crate::runtime::scope::CallState;
 use crate::runtime::scope::Scope;
-use crate::runtime::scope::Stand;
-use crate::runtime::state::Core;
+use crate::runtime::state::NodeState;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Condvar;
@@ -48,21 +48,21 @@ trait Hired: Send + Sync {
     fn forget(&self, scope: &Arc<Scope>) -> bool;
     fn are_idle(&self) -> bool;
     fn look(&self) -> (u32, [u64; 2]);
-    fn give_up(&self, shared: &Shared, core: &mut Core, agent: bool);
+    fn give_up(&self, shared: &NodeHandle, core: &mut NodeState, agent: bool);
     fn stop(&self, patience: Duration);
 }
 
 /// The workers of a node, or none yet; and whether functions still start.
 #[derive(Default)]
-pub(crate) struct Crew(Mutex<(Option<Arc<dyn Hired>>, bool)>);
+pub(crate) struct WorkerPool(Mutex<(Option<Arc<dyn Hired>>, bool)>);
 
-impl Crew {
+impl WorkerPool {
     fn hired(&self) -> Option<Arc<dyn Hired>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
     /// The workers of this node, from now on.
-    pub fn hire(&self, shared: &Arc<Shared>) -> Arc<Workers> {
+    pub fn hire(&self, shared: &Arc<NodeHandle>) -> Arc<Workers> {
         let mut crew = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (hired, stopped) = &mut *crew;
         let new = || {
@@ -89,7 +89,7 @@ impl Crew {
 
     /// The node ends: functions that run see that they are given up, with what they wait for, and no others start. In an agent
     /// nobody waits but for them. The broker is woken when the last of them has ended.
-    pub fn give_up(&self, shared: &Shared, core: &mut Core, agent: bool) {
+    pub fn give_up(&self, shared: &NodeHandle, core: &mut NodeState, agent: bool) {
         // Whoever is hired from now on starts nothing.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
         if let Some(workers) = self.hired() {
@@ -112,11 +112,11 @@ pub(crate) struct Workers {
     state: Mutex<State>,
     work: Condvar,
     /// Whose they are: its broker waits for the last of them at the end.
-    node: Weak<Shared>,
+    node: Weak<NodeHandle>,
     /// Functions of which one call runs at a time, with those that wait.
-    pub turns: Mutex<Vec<Turn>>,
+    pub turns: Mutex<Vec<SerialQueue>>,
     /// Runs that several wait for.
-    pub flights: Mutex<Vec<Flight>>,
+    pub flights: Mutex<Vec<CoalescedCall>>,
 }
 
 impl Workers {
@@ -223,10 +223,10 @@ impl Hired for Workers {
         ((state.threads - state.idle) as u32, [state.queue.len() as u64, state.threads as u64])
     }
 
-    fn give_up(&self, shared: &Shared, core: &mut Core, agent: bool) {
+    fn give_up(&self, shared: &NodeHandle, core: &mut NodeState, agent: bool) {
         // What waits for its turn finds itself given up when it has it: a program's values are not dropped with the node locked.
         drop(self.close());
-        core.end_scope(&shared.life, Stand::Gone, agent);
+        core.end_scope(&shared.life, CallState::Gone, agent);
     }
 
     fn stop(&self, patience: Duration) {
@@ -246,9 +246,10 @@ mod tests {
 
     #[test]
     fn an_idle_pool_has_no_threads_and_a_stopped_pool_runs_nothing() {
-        let node = Shared::new(Node::root(), Images::found(Box::new(|_| unreachable!("no hop is taken"))));
+        let node =
+            NodeHandle::new(Node::root(), Images::found(Box::new(|_| unreachable!("no hop is taken"))));
         let node = node.expect("there are descriptors");
-        let crew = Crew::default();
+        let crew = WorkerPool::default();
         assert!(crew.are_idle() && crew.look() == (0, [0, 0]));
         assert!(!crew.forget(&Arc::new(Scope::new(None, crate::runtime::scope::NEVER, 0))));
         assert!(crew.hired().is_none(), "questions hire nobody");
@@ -258,7 +259,7 @@ mod tests {
         crew.stop(Duration::from_secs(60));
         assert_eq!(crew.look(), (0, [0, 0]));
 
-        let stopped = Crew::default();
+        let stopped = WorkerPool::default();
         stopped.stop(Duration::ZERO);
         let (done, told) = channel::<()>();
         assert!(stopped.hire(&node).run(None, 0, Box::new(move || drop(done))));

@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering;
 /// whatever the process starts, stays when the program changes, and everybody can see it. A context that is let go
 /// has one of its own, so that its guard knows its own processes from those that it let go itself.
 #[derive(Copy, Clone, PartialEq, Eq)]
-pub struct Mark(libc::rlim_t);
+pub struct DetachMark(libc::rlim_t);
 
 /// What can be a mark: process numbers have at most 22 bits.
 const MARKS: std::ops::Range<libc::rlim_t> = 0x0ff5_4000_0000..0x0ff5_4040_0000;
@@ -28,19 +28,19 @@ const MARKS: std::ops::Range<libc::rlim_t> = 0x0ff5_4000_0000..0x0ff5_4040_0000;
 /// whatever is started inherits it.
 const ORIGINS: libc::rlim_t = 0x0ff5_8000_0000;
 
-impl Mark {
+impl DetachMark {
     /// The mark of programs.
-    pub const PROGRAM: Mark = Mark(MARKS.start);
+    pub const PROGRAM: DetachMark = DetachMark(MARKS.start);
 
     /// What the program in this process, which is about to begin, leaves on all that it starts.
-    pub fn origin() -> Mark {
+    pub fn origin() -> DetachMark {
         // SAFETY: takes nothing and cannot fail.
-        Mark(ORIGINS + unsafe { libc::getpid() } as libc::rlim_t)
+        DetachMark(ORIGINS + unsafe { libc::getpid() } as libc::rlim_t)
     }
 
     /// The mark of the context with this guard.
-    pub fn context(guard: u32) -> Mark {
-        Mark(MARKS.start + libc::rlim_t::from(guard))
+    pub fn context(guard: u32) -> DetachMark {
+        DetachMark(MARKS.start + libc::rlim_t::from(guard))
     }
 }
 
@@ -90,7 +90,7 @@ pub fn keep_open(fds: &[RawFd]) {
 }
 
 /// Which of two this process is after [`part`].
-pub enum Part {
+pub enum Fork {
     /// The one that goes on: the agent.
     Agent,
     /// Its parent, which stays as its guard.
@@ -112,7 +112,7 @@ pub enum Part {
 ///
 /// # Errors
 /// As the operating system gives them; then there still is one process.
-pub fn part() -> io::Result<Part> {
+pub fn part() -> io::Result<Fork> {
     let blocked = SignalsBlocked::all();
     // SAFETY: the set is initialised by the call that empties it; with one thread the new process may go on with
     // anything. The handler only makes calls that are allowed in one.
@@ -134,7 +134,7 @@ pub fn part() -> io::Result<Part> {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT);
                 // A guard takes signals from the descriptor alone.
                 std::mem::forget(blocked);
-                Ok(Part::Guard { agent: agent as u32, parent, signals, safe })
+                Ok(Fork::Guard { agent: agent as u32, parent, signals, safe })
             }
             Ok((_, safe, _)) => {
                 // Open for as long as this process lives.
@@ -147,7 +147,7 @@ pub fn part() -> io::Result<Part> {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT);
                 drop(blocked);
                 continued(0);
-                Ok(Part::Agent)
+                Ok(Fork::Agent)
             }
             Err(error) => Err(error),
         }
@@ -276,7 +276,7 @@ pub fn tell(text: &str) {
 ///
 /// # Errors
 /// As the operating system gives them: a process that has changed user cannot be marked by one that has not.
-pub fn set_mark(pid: u32, mark: Option<Mark>) -> io::Result<()> {
+pub fn set_mark(pid: u32, mark: Option<DetachMark>) -> io::Result<()> {
     // SAFETY: the places are of the type that is asked for.
     unsafe {
         let mut limit = zeroed::<libc::rlimit>();
@@ -291,8 +291,8 @@ pub fn set_mark(pid: u32, mark: Option<Mark>) -> io::Result<()> {
 }
 
 /// The mark of a process, 0 being this one; none where it cannot be seen or was not let go.
-pub fn mark_of(pid: u32) -> Option<Mark> {
-    limit_of(pid).filter(|soft| MARKS.contains(soft)).map(Mark)
+pub fn mark_of(pid: u32) -> Option<DetachMark> {
+    limit_of(pid).filter(|soft| MARKS.contains(soft)).map(DetachMark)
 }
 
 /// Whether a process was started by this program, itself or by others that it has started.

@@ -9,7 +9,7 @@ use crate::duplicate_above;
 use crate::duplicate_to;
 use crate::execute::NotStarted;
 use crate::execute::execute;
-use crate::guard::Mark;
+use crate::guard::DetachMark;
 use crate::guard::set_mark;
 use crate::limits as limit;
 use crate::new_session;
@@ -253,9 +253,9 @@ fn child(
         limit::restore()?;
         match start.marked {
             Marked::No => {}
-            Marked::LetGo => set_mark(0, Some(Mark::PROGRAM))?,
+            Marked::LetGo => set_mark(0, Some(DetachMark::PROGRAM))?,
             // Where this is not allowed, what daemonised itself ends with the context.
-            Marked::Origin => drop(set_mark(0, Some(Mark::origin()))),
+            Marked::Origin => drop(set_mark(0, Some(DetachMark::origin()))),
         }
         if start.dies_with_parent {
             die_with_parent(parent)?;

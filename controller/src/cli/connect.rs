@@ -46,7 +46,7 @@ impl Failure {
     pub fn said(&self) -> Vec<String> {
         self.error
             .as_connect()
-            .map(|error| error.said.iter().map(|line| harmless(line)).collect())
+            .map(|error| error.output.iter().map(|line| harmless(line)).collect())
             .unwrap_or_default()
     }
 }
@@ -381,5 +381,5 @@ fn begin(hop: &Hop, above: &Context, password: Option<Secret>, paths: &Paths) ->
     if let Some(seconds) = paths.heartbeat {
         taken = taken.heartbeat(seconds);
     }
-    taken.open()
+    taken.start()
 }

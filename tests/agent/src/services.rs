@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use offshoot::{CallError, Context, ContextId, Error, Handle, Policy, Registration, Sender, Sent, remote};
+use offshoot::{
+    CallError, Context, ContextId, Error, Handle, MessageOrigin, Policy, Registration, Sender, remote,
+};
 
 use crate::attributes::note;
 
@@ -101,7 +103,8 @@ struct Handles(Mutex<Vec<Registration>>);
 #[remote]
 pub fn offer(cx: &Context, policy: u8) -> Result<Handle, Error> {
     let policies = [Policy::Ancestors, Policy::Parent, Policy::Descendants, Policy::Children, Policy::Anyone];
-    let answer = |cx: &Context, sent: Sent, text: String| (cx.name().to_owned(), sent.from, text.len());
+    let answer =
+        |cx: &Context, sent: MessageOrigin, text: String| (cx.name().to_owned(), sent.from, text.len());
     let registration = cx.router().add_handler(policies[usize::from(policy)], answer)?;
     let handle = registration.handle();
     cx.state::<Handles>().0.lock().expect("nobody panics with it").push(registration);
@@ -111,7 +114,7 @@ pub fn offer(cx: &Context, policy: u8) -> Result<Handle, Error> {
 /// Adds a handler that forwards its messages to a sender.
 #[remote]
 pub fn offer_sender(cx: &Context, to: Sender<u64>) -> Result<Handle, Error> {
-    let act = move |_: &Context, _: Sent, number: u64| to.send(&number);
+    let act = move |_: &Context, _: MessageOrigin, number: u64| to.send(&number);
     let registration = cx.router().add_handler(Policy::Anyone, act)?;
     let handle = registration.handle();
     cx.state::<Handles>().0.lock().expect("nobody panics with it").push(registration);

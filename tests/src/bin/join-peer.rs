@@ -8,7 +8,9 @@ use std::io::{BufRead as _, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
-use offshoot::{Context, ContextId, Disconnected, Listener, Process, Receiver, Remote, Reply, Router, stock};
+use offshoot::{
+    Context, ContextId, Disconnection, Listener, Process, Receiver, Remote, Reply, Router, stock,
+};
 use offshoot_test_agent as own;
 use offshoot_tests::join_peer::{drop_privileges, wanted_user};
 
@@ -16,7 +18,7 @@ struct Node {
     router: Option<Router>,
     listener: Option<Listener>,
     programs: Vec<Process>,
-    watch: Option<Disconnected>,
+    watch: Option<Disconnection>,
 }
 
 type Outcome = Result<String, Box<dyn std::error::Error>>;

@@ -41,7 +41,7 @@ fn lose_trees(peer: &str, folder: &Path) -> Result<(), Box<dyn Error>> {
         let router = Router::builder().join(&path)?;
         listener.kill()?;
         // Each connect requests an id from the tree.
-        while router.local().open().is_ok() {}
+        while router.local().start().is_ok() {}
         listener.wait()?;
         std::fs::remove_file(&path)?;
     }

@@ -138,17 +138,17 @@ impl Cells {
 
 /// Where an entry lies, counted from 1.
 #[derive(Copy, Clone)]
-pub struct Place(NonZeroU32);
+pub struct Slot(NonZeroU32);
 
-impl Place {
+impl Slot {
     /// What it is as a number.
     pub fn number(self) -> u32 {
         self.0.get()
     }
 
     /// And back.
-    pub fn of(number: u32) -> Option<Place> {
-        NonZeroU32::new(number).map(Place)
+    pub fn of(number: u32) -> Option<Slot> {
+        NonZeroU32::new(number).map(Slot)
     }
 
     pub fn index(self) -> usize {
@@ -157,19 +157,19 @@ impl Place {
 }
 
 /// Entries by key.
-pub struct Map<K, V> {
+pub struct IndexMap<K, V> {
     cells: Cells,
     entries: Vec<Option<(K, V)>>,
     free: Vec<u32>,
 }
 
-impl<K, V> Default for Map<K, V> {
+impl<K, V> Default for IndexMap<K, V> {
     fn default() -> Self {
-        Map { cells: Cells::default(), entries: Vec::new(), free: Vec::new() }
+        IndexMap { cells: Cells::default(), entries: Vec::new(), free: Vec::new() }
     }
 }
 
-impl<K: Key, V> Map<K, V> {
+impl<K: Key, V> IndexMap<K, V> {
     fn cell(&self, key: &K) -> Option<usize> {
         crate::collections::steps::count(1);
         let is = |entry: u32| matches!(&self.entries[entry as usize], Some((other, _)) if other == key);
@@ -190,9 +190,9 @@ impl<K: Key, V> Map<K, V> {
     }
 
     /// The entry of a key, and its place.
-    pub fn find(&mut self, key: &K) -> Option<(Place, &mut V)> {
+    pub fn find(&mut self, key: &K) -> Option<(Slot, &mut V)> {
         let entry = self.entry(key)?;
-        let place = Place(NonZeroU32::MIN.saturating_add(entry as u32));
+        let place = Slot(NonZeroU32::MIN.saturating_add(entry as u32));
         self.entries[entry].as_mut().map(|(_, value)| (place, value))
     }
 
@@ -210,7 +210,7 @@ impl<K: Key, V> Map<K, V> {
     }
 
     /// Adds an entry that is not there yet; gives its place, which it keeps as long as it is there.
-    pub fn add(&mut self, key: K, value: V) -> Place {
+    pub fn add(&mut self, key: K, value: V) -> Slot {
         let entry = match self.free.pop() {
             Some(entry) => {
                 self.entries[entry as usize] = Some((key, value));
@@ -222,17 +222,17 @@ impl<K: Key, V> Map<K, V> {
             }
         };
         self.cells.add(hash(self.cells.seed, key.words()), entry);
-        Place(NonZeroU32::MIN.saturating_add(entry))
+        Slot(NonZeroU32::MIN.saturating_add(entry))
     }
 
     /// The entry at a place, with its key.
-    pub fn at(&self, place: Place) -> Option<&(K, V)> {
+    pub fn at(&self, place: Slot) -> Option<&(K, V)> {
         crate::collections::steps::count(1);
         self.entries[place.index()].as_ref()
     }
 
     /// The same, to be changed.
-    pub fn at_mut(&mut self, place: Place) -> Option<(&K, &mut V)> {
+    pub fn at_mut(&mut self, place: Slot) -> Option<(&K, &mut V)> {
         crate::collections::steps::count(1);
         self.entries[place.index()].as_mut().map(|(key, value)| (&*key, value))
     }
@@ -242,17 +242,17 @@ impl<K: Key, V> Map<K, V> {
     }
 
     /// The same, with the place that the entry has left.
-    pub fn take(&mut self, key: &K) -> Option<(Place, V)> {
+    pub fn take(&mut self, key: &K) -> Option<(Slot, V)> {
         let cell = self.cell(key)?;
         let entry = self.cells.take(cell);
         let (_, value) = self.entries[entry as usize].take()?;
         if self.cells.used == 0 {
             // What was needed once is not kept for ever.
-            *self = Map::default();
+            *self = IndexMap::default();
         } else {
             self.free.push(entry);
         }
-        Some((Place(NonZeroU32::MIN.saturating_add(entry)), value))
+        Some((Slot(NonZeroU32::MIN.saturating_add(entry)), value))
     }
 
     #[allow(clippy::len_without_is_empty, reason = "no caller asks")]
@@ -287,7 +287,7 @@ mod tests {
             random % below
         };
         for span in [4, 60, 5000] {
-            let (mut map, mut model) = (Map::default(), BTreeMap::new());
+            let (mut map, mut model) = (IndexMap::default(), BTreeMap::new());
             for step in 0..20_000 {
                 let key = ContextId(next(span) as u32);
                 if next(3) == 0 {
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn sequential_keys_spread_over_the_table() {
-        let mut map = Map::default();
+        let mut map = IndexMap::default();
         for handle in 1000..101_000 {
             map.insert(FlowKey { peer: ContextId(1), handle: Handle(handle), opener: true }, ());
         }

@@ -5,15 +5,15 @@
 use alloc::vec::Vec;
 
 /// Entries in the order of their keys.
-pub struct Table<K, V>(Vec<(K, V)>);
+pub struct SortedMap<K, V>(Vec<(K, V)>);
 
-impl<K, V> Default for Table<K, V> {
+impl<K, V> Default for SortedMap<K, V> {
     fn default() -> Self {
-        Table(Vec::new())
+        SortedMap(Vec::new())
     }
 }
 
-impl<K: Ord + Copy, V> Table<K, V> {
+impl<K: Ord + Copy, V> SortedMap<K, V> {
     fn place(&self, key: &K) -> Result<usize, usize> {
         crate::collections::steps::count(1);
         match self.0.last() {

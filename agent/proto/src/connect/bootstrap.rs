@@ -90,7 +90,7 @@ pub enum Progress {
 
 /// How a bootstrap that came to nothing goes on.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum Retry {
     /// Once more, waiting for the loader, with the image of this platform.
     Again(Platform),
     /// No.
@@ -98,7 +98,7 @@ pub enum Verdict {
 }
 
 /// One bootstrap, over all its attempts.
-pub struct Boot {
+pub struct BootstrapWatcher {
     /// What the dialogue is about.
     pub dialogue: Dialogue,
     mode: Mode,
@@ -116,10 +116,10 @@ pub struct Boot {
     stopped: bool,
 }
 
-impl Boot {
+impl BootstrapWatcher {
     /// Before the first attempt.
-    pub fn new(mode: Mode, platform: Platform) -> Boot {
-        Boot {
+    pub fn new(mode: Mode, platform: Platform) -> BootstrapWatcher {
+        BootstrapWatcher {
             dialogue: Dialogue::new(Vec::new()),
             mode,
             platform,
@@ -256,7 +256,7 @@ impl Boot {
 
     /// The attempt's program has ended and its streams are read to their end. `status` is its exit status, if it had
     /// one; `signal` what killed it.
-    pub fn exited(&mut self, status: Option<i32>, signal: Option<i32>, hint: &str) -> Verdict {
+    pub fn exited(&mut self, status: Option<i32>, signal: Option<i32>, hint: &str) -> Retry {
         let rest = core::mem::take(&mut self.pending);
         let mut lines = self.stdout.feed(&rest);
         lines.extend(self.stdout.feed(b"\n"));
@@ -266,7 +266,7 @@ impl Boot {
         }
         let swallowed = matches!(status, Some(exit::NO_IMAGE | exit::SHORT | exit::CORRUPT));
         if swallowed && self.mode == Mode::Optimistic && self.is_first() {
-            return Verdict::Again(self.platform);
+            return Retry::Again(self.platform);
         }
         let mut error = if let Some(why) = self.dialogue.explanation() {
             why.clone().into()
@@ -285,11 +285,11 @@ impl Boot {
         if error.hint.is_empty() {
             error.hint = hint.into();
         }
-        error.said = self.said();
-        Verdict::Failed(Box::new(error))
+        error.output = self.said();
+        Retry::Failed(Box::new(error))
     }
 
-    fn other_platform(&mut self, status: Option<i32>) -> Option<Verdict> {
+    fn other_platform(&mut self, status: Option<i32>) -> Option<Retry> {
         let machine = self
             .notice
             .take()
@@ -299,15 +299,15 @@ impl Boot {
             && platform != self.platform
             && self.is_first()
         {
-            return Some(Verdict::Again(platform));
+            return Some(Retry::Again(platform));
         }
         let mut error = ConnectError::new(
             ConnectErrorKind::Platform,
             format!("its machine is {machine}, for which there is no image"),
         );
         error.hint = "images exist for x86_64 and aarch64".into();
-        error.said = self.said();
-        Some(Verdict::Failed(Box::new(error)))
+        error.output = self.said();
+        Some(Retry::Failed(Box::new(error)))
     }
 
     /// Everything that was said, a stream after the other.

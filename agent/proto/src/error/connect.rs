@@ -63,7 +63,7 @@ pub struct ConnectError {
     pub hint: String,
     /// The last lines the remote and the hop's program said, oldest first.
     #[serde(deserialize_with = "text::read_all")]
-    pub said: Vec<String>,
+    pub output: Vec<String>,
 }
 
 impl ConnectError {
@@ -75,7 +75,7 @@ impl ConnectError {
             kind,
             detail: detail.into(),
             hint: String::new(),
-            said: Vec::new(),
+            output: Vec::new(),
         }
     }
 }
@@ -86,7 +86,7 @@ impl fmt::Display for ConnectError {
         if !self.hint.is_empty() {
             write!(f, "; {}", self.hint)?;
         }
-        if let Some(last) = self.said.last() {
+        if let Some(last) = self.output.last() {
             write!(f, "; it said: \"{last}\"")?;
         }
         Ok(())

@@ -256,7 +256,7 @@ mod tests {
         let text = || HOSTILE.to_owned();
         let mut connect = ConnectError::new(ConnectErrorKind::Exited, HOSTILE);
         (connect.context, connect.hop, connect.hint) = (text(), text(), text());
-        connect.said = vec![text(), text()];
+        connect.output = vec![text(), text()];
         let (context, detail) = (text, text);
         vec![
             connect.into(),
@@ -287,8 +287,8 @@ mod tests {
             assert_harmless(&format!("{arrived:?}"));
             assert_eq!(std::mem::discriminant(&arrived), std::mem::discriminant(&error));
             if let Error::Connect(connect) = &arrived {
-                connect.said.iter().for_each(|line| assert_harmless(line));
-                assert_eq!(connect.said.len(), 2);
+                connect.output.iter().for_each(|line| assert_harmless(line));
+                assert_eq!(connect.output.len(), 2);
                 for text in [&connect.context, &connect.hop, &connect.detail, &connect.hint] {
                     assert_harmless(text);
                 }

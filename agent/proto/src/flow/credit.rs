@@ -24,23 +24,23 @@ pub const GROWTH_OF_ALL: u64 = 16 << 20;
 
 /// The sending half of a flow.
 #[derive(Clone, Debug)]
-pub struct Outgoing {
+pub struct SendCredit {
     sent: u64,
     /// How far the limit lies ahead; no window is larger than this counts.
     room: u32,
     ended: bool,
 }
 
-impl Default for Outgoing {
+impl Default for SendCredit {
     fn default() -> Self {
-        Outgoing::new(INITIAL_WINDOW)
+        SendCredit::new(INITIAL_WINDOW)
     }
 }
 
-impl Outgoing {
+impl SendCredit {
     /// One that may send so much unasked.
     pub fn new(window: u64) -> Self {
-        Outgoing { sent: 0, room: window as u32, ended: false }
+        SendCredit { sent: 0, room: window as u32, ended: false }
     }
 
     /// How many bytes may be sent now.
@@ -48,7 +48,7 @@ impl Outgoing {
         if self.ended { 0 } else { self.room as usize }
     }
 
-    /// Records that `length` bytes go out (at most [`Outgoing::room`]); gives their offset.
+    /// Records that `length` bytes go out (at most [`SendCredit::room`]); gives their offset.
     pub fn send(&mut self, length: usize, end: bool) -> u64 {
         debug_assert!(length <= self.room() && !self.ended);
         let offset = self.sent;
@@ -120,7 +120,7 @@ impl core::fmt::Display for Violation {
 /// The receiving half of a flow. What it counts from where the sender is fits into half the space of an offset, and a node
 /// has many flows.
 #[derive(Clone, Debug)]
-pub struct Incoming {
+pub struct RecvCredit {
     received: u64,
     /// Of that, what was not consumed.
     held: u32,
@@ -134,22 +134,22 @@ pub struct Incoming {
     ended: bool,
 }
 
-impl Default for Incoming {
+impl Default for RecvCredit {
     fn default() -> Self {
-        Incoming::new(INITIAL_WINDOW)
+        RecvCredit::new(INITIAL_WINDOW)
     }
 }
 
-impl Incoming {
+impl RecvCredit {
     /// One whose peer may send so much unasked.
     pub fn new(window: u64) -> Self {
         let (room, initial) = (window as u32, (window >> 10) as u16);
-        Incoming { received: 0, held: 0, room, window: room, initial, full: false, ended: false }
+        RecvCredit { received: 0, held: 0, room, window: room, initial, full: false, ended: false }
     }
 
     /// One whose peer is lent most of its window.
     pub fn lent() -> Self {
-        Incoming { room: FIRST_WINDOW as u32, ..Incoming::new(LENT_WINDOW) }
+        RecvCredit { room: FIRST_WINDOW as u32, ..RecvCredit::new(LENT_WINDOW) }
     }
 
     /// Checks and records a piece that came.
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_sender_stops_at_its_limit_and_resumes_with_credit() {
-        let mut out = Outgoing::default();
+        let mut out = SendCredit::default();
         assert_eq!(out.send(INITIAL_WINDOW as usize, false), 0);
         assert_eq!(out.room(), 0);
         assert_eq!(out.grant(INITIAL_WINDOW + 10), Ok(true));
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn gaps_repeats_excess_and_late_bytes_are_violations() {
-        let mut incoming = Incoming::default();
+        let mut incoming = RecvCredit::default();
         incoming.receive(0, 10, false).unwrap();
         assert_eq!(incoming.receive(5, 1, false), Err(Violation::Gap(10, 5)));
         assert_eq!(incoming.receive(11, 1, false), Err(Violation::Gap(10, 11)));
@@ -289,7 +289,8 @@ mod tests {
     /// A path in steps: what was sent arrives `delay` steps later, and so does credit. A reader that takes all at once in
     /// pieces of 4 KiB. The window after a while.
     fn window_over(delay: usize, rate: u64) -> u64 {
-        let (mut out, mut incoming, mut spare) = (Outgoing::default(), Incoming::default(), GROWTH_OF_ALL);
+        let (mut out, mut incoming, mut spare) =
+            (SendCredit::default(), RecvCredit::default(), GROWTH_OF_ALL);
         let (mut data, mut credit) = (std::collections::VecDeque::new(), std::collections::VecDeque::new());
         for _ in 0..20_000 {
             let length = (out.room() as u64).min(rate);
@@ -334,7 +335,7 @@ mod tests {
 
     #[test]
     fn the_window_grows_only_while_the_reader_keeps_up() {
-        let mut incoming = Incoming::default();
+        let mut incoming = RecvCredit::default();
         let mut at = 0;
         let mut spare = GROWTH_OF_ALL;
         for _ in 0..10 {
@@ -347,7 +348,7 @@ mod tests {
         assert_eq!(u64::from(incoming.window), MAX_WINDOW);
         assert_eq!(spare, GROWTH_OF_ALL - incoming.growth());
 
-        let mut slow = Incoming::default();
+        let mut slow = RecvCredit::default();
         slow.receive(0, INITIAL_WINDOW as usize, false).unwrap();
         slow.full();
         for _ in 0..64 {
@@ -360,7 +361,7 @@ mod tests {
     #[test]
     fn a_window_shrinks_again_when_its_reader_falls_behind() {
         let mut spare = GROWTH_OF_ALL;
-        let mut incoming = Incoming::default();
+        let mut incoming = RecvCredit::default();
         let mut at = 0;
         while u64::from(incoming.window) < MAX_WINDOW {
             let length = incoming.limit() - at;
@@ -383,7 +384,7 @@ mod tests {
     #[test]
     fn windows_grow_only_within_the_budget_of_the_node() {
         let mut spare = INITIAL_WINDOW;
-        let mut flows = [Incoming::default(), Incoming::default()];
+        let mut flows = [RecvCredit::default(), RecvCredit::default()];
         for incoming in &mut flows {
             incoming.receive(0, INITIAL_WINDOW as usize, false).unwrap();
             incoming.full();
@@ -394,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_grant_beyond_any_window_is_a_violation() {
-        let mut out = Outgoing::default();
+        let mut out = SendCredit::default();
         out.send(10, false);
         assert_eq!(out.grant(10 + MAX_WINDOW), Ok(true));
         for limit in [11 + MAX_WINDOW, u64::MAX] {

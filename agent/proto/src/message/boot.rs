@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// The first thing a parent tells an agent: who it is.
 #[derive(Clone, Serialize, Deserialize, Debug)]
-pub struct Boot {
+pub struct BootInfo {
     /// Its number.
     pub id: ContextId,
     /// The contexts it obeys, nearest first.

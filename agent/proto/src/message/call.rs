@@ -8,7 +8,7 @@ pub const DEADLINE: u8 = 2;
 
 /// What stands before a call's arguments.
 #[derive(Copy, Clone, Default)]
-pub struct Head<'a> {
+pub struct CallHeader<'a> {
     /// The function's full name.
     pub name: &'a str,
     /// Whether nobody waits for what it gives.
@@ -17,7 +17,7 @@ pub struct Head<'a> {
     pub left_ms: Option<u32>,
 }
 
-impl<'a> Head<'a> {
+impl<'a> CallHeader<'a> {
     /// The head as bytes, after which the arguments come.
     pub fn encode(&self) -> Vec<u8> {
         let mut head = Vec::with_capacity(64 + self.name.len());
@@ -29,7 +29,7 @@ impl<'a> Head<'a> {
     }
 
     /// The head of a request, and where its arguments begin.
-    pub fn decode(request: &'a [u8]) -> Option<(Head<'a>, usize)> {
+    pub fn decode(request: &'a [u8]) -> Option<(CallHeader<'a>, usize)> {
         let (flags, mut rest) = request.split_first()?;
         let mut left_ms = None;
         if flags & DEADLINE != 0 {
@@ -39,6 +39,6 @@ impl<'a> Head<'a> {
         let (length, rest) = rest.split_first_chunk()?;
         let (name, arguments) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
         let name = core::str::from_utf8(name).ok()?;
-        Some((Head { name, cast: flags & CAST != 0, left_ms }, request.len() - arguments.len()))
+        Some((CallHeader { name, cast: flags & CAST != 0, left_ms }, request.len() - arguments.len()))
     }
 }

@@ -70,7 +70,7 @@ impl From<RecvError> for Error {
 
 /// What has come and was not received.
 #[derive(Default)]
-pub struct Partial {
+pub struct MessageBuffer {
     bytes: Vec<u8>,
     at: usize,
     over: bool,
@@ -78,11 +78,11 @@ pub struct Partial {
 
 pub type Received<T> = core::result::Result<T, RecvError>;
 
-impl Partial {
+impl MessageBuffer {
     /// The next message as bytes behind those that say who has sent it, or an error in its place; `Closed` at the end, and
     /// nothing where more has to come first.
     pub fn pop(&mut self) -> Option<Received<(ContextId, Vec<u8>)>> {
-        let Partial { bytes, at, over } = self;
+        let MessageBuffer { bytes, at, over } = self;
         loop {
             return Some(match take_record(bytes, at, MAX_MESSAGE + SENT) {
                 Ok(Some((VALUE, content))) => match content.first_chunk::<SENT>() {
@@ -163,7 +163,7 @@ pub const LOSE: u8 = 6;
 /// What an end is for.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub enum Role {
+pub enum EndpointRole {
     /// It sends.
     Writer = 0,
     /// It receives.
@@ -186,7 +186,7 @@ impl Address {
     }
 
     /// What an end says first.
-    pub fn greeting(&self, role: Role, copy: u64) -> Vec<u8> {
+    pub fn greeting(&self, role: EndpointRole, copy: u64) -> Vec<u8> {
         [&[role as u8][..], &self.key.to_le_bytes(), &copy.to_le_bytes()].concat()
     }
 }
@@ -194,11 +194,11 @@ impl Address {
 pub const GREETING: usize = 17;
 
 /// What an end says first: what it is, by what key, and which copy. None where that is no greeting.
-pub fn greeting(bytes: &[u8]) -> Option<(Role, u64, u64)> {
+pub fn greeting(bytes: &[u8]) -> Option<(EndpointRole, u64, u64)> {
     let (role, numbers) = bytes.first_chunk::<GREETING>()?.split_first()?;
     let role = match role {
-        0 => Role::Writer,
-        1 => Role::Reader,
+        0 => EndpointRole::Writer,
+        1 => EndpointRole::Reader,
         _ => return None,
     };
     let number = |at: usize| Some(u64::from_le_bytes(*numbers[at..].first_chunk()?));

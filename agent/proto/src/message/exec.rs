@@ -7,12 +7,12 @@ use serde::Serialize;
 
 /// The request to the service that runs programs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Order {
+pub struct ExecRequest {
     pub argv: Vec<Vec<u8>>,
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     pub clear_env: bool,
     pub directory: Option<Vec<u8>>,
-    pub tie: Tie,
+    pub tie: Lifetime,
     /// Whether it takes along what it has daemonised when it ends by itself.
     pub end_all: bool,
     /// How long after its end, in milliseconds, others may hold its streams in silence.
@@ -23,7 +23,7 @@ pub struct Order {
 
 /// What ties a program to its context.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Tie {
+pub enum Lifetime {
     /// It ends with it, by whatever means there are.
     Bound,
     /// It may be let go while it runs.
@@ -57,7 +57,7 @@ impl ExitStatus {
 
 /// The request to the service that signals programs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct SignalOrder {
+pub struct SignalRequest {
     /// The flow of the program.
     pub program: Handle,
     pub signal: i32,
@@ -65,7 +65,7 @@ pub struct SignalOrder {
 
 /// The reply of the service that runs programs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct End {
+pub struct ExecReply {
     pub status: ExitStatus,
     /// Why its agent has ended it, if it did: the status says nothing about its work then.
     pub ended: Option<Cause>,

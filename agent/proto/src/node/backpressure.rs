@@ -9,7 +9,7 @@
 //! A child that does not hold back, or that makes this node answer more than it takes, is not read from while more than
 //! [`CAUSED`] bytes wait because of it. That needs no good will. The parent is always read from.
 
-use crate::collections::index_map::Map;
+use crate::collections::index_map::IndexMap;
 use crate::id::ContextId;
 use crate::id::FlowKey;
 use crate::id::LinkId;
@@ -40,16 +40,16 @@ pub const CAUSED_BY_ALL: usize = 16 << 20;
 pub const CAUSED_EACH: usize = 64 << 10;
 
 /// Contexts for which a neighbour was asked to hold back.
-pub struct Told {
+pub struct ThrottledPeer {
     pub link: LinkId,
     pub all: bool,
     /// Each with 1 where it is looked at when the link has room; the others when what goes to them is taken again.
-    pub some: Map<ContextId, u32>,
+    pub some: IndexMap<ContextId, u32>,
     /// Those that are.
     open: Vec<ContextId>,
 }
 
-impl Told {
+impl ThrottledPeer {
     /// It is looked at when the link has room.
     fn look_at(&mut self, id: ContextId) {
         if let Some(open) = self.some.get_mut(&id).filter(|open| **open == 0) {
@@ -151,7 +151,12 @@ impl Node {
         }
         let at = known.unwrap_or(state.told.len());
         if known.is_none() {
-            state.told.push(Told { link: from, all: false, some: Map::default(), open: Vec::new() });
+            state.told.push(ThrottledPeer {
+                link: from,
+                all: false,
+                some: IndexMap::default(),
+                open: Vec::new(),
+            });
         }
         state.unsettled = true;
         let told = &mut state.told[at];

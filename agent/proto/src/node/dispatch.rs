@@ -6,7 +6,7 @@ use crate::id::ContextId;
 use crate::id::FlowKey;
 use crate::id::Handle;
 use crate::id::LinkId;
-use crate::message::boot::Boot;
+use crate::message::boot::BootInfo;
 use crate::message::routes::RouteNews;
 use crate::node::authority::Giver;
 use crate::node::authority::giver_of;
@@ -153,7 +153,7 @@ impl Node {
         let payload = &frame.payload;
         match frame.header.kind {
             Kind::Route => self.route_news(link, &frame),
-            Kind::Boot => match codec::from_own::<Boot>(payload) {
+            Kind::Boot => match codec::from_own::<BootInfo>(payload) {
                 Ok(boot) => {
                     self.router.become_context(boot.id, boot.ancestors.clone());
                     self.events.push_back(Event::Boot(boot));

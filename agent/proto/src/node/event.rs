@@ -4,7 +4,7 @@ use crate::id::ContextId;
 use crate::id::FlowKey;
 use crate::id::Handle;
 use crate::id::LinkId;
-use crate::message::boot::Boot;
+use crate::message::boot::BootInfo;
 use crate::wire::Header;
 use crate::wire::Kind;
 use alloc::string::String;
@@ -50,7 +50,7 @@ pub enum Event {
         letter: DeadLetter,
     },
     /// The parent said who this node is; it has taken the name already.
-    Boot(Boot),
+    Boot(BootInfo),
     /// A frame that concerns the link itself.
     Control {
         /// The link it came over.

@@ -1,11 +1,11 @@
 //! The flows of a node, found by their key and by the context at their other end, and what each of these has asked for.
 
-use crate::collections::index_map::Map;
-use crate::collections::index_map::Place;
+use crate::collections::index_map::IndexMap;
+use crate::collections::index_map::Slot;
 use crate::id::ContextId;
 use crate::id::FlowKey;
 use crate::node::machine::Flow;
-use crate::node::peer_chains::Chains;
+use crate::node::peer_chains::PeerLists;
 use alloc::vec::Vec;
 
 /// How often one context may be refused something in so many milliseconds; more is an offence.
@@ -15,16 +15,16 @@ const REFUSALS_IN: u64 = 16_000;
 
 /// Flows, those with one peer chained to each other: a peer that is lost costs what it had, not what there is.
 #[derive(Default)]
-pub struct Book {
-    flows: Map<FlowKey, Flow>,
-    chains: Chains,
+pub struct FlowTable {
+    flows: IndexMap<FlowKey, Flow>,
+    chains: PeerLists,
     /// Those that wait until what goes to their peer is taken again.
-    stuck: Chains,
+    stuck: PeerLists,
     /// How many flows those have open that are not obeyed: to services of the tree, and, in the upper half, to what programs
     /// offer.
-    asked: Map<ContextId, u32>,
+    asked: IndexMap<ContextId, u32>,
     /// How often each of them was refused something, and since when that is counted.
-    refused: (u64, Map<ContextId, u32>),
+    refused: (u64, IndexMap<ContextId, u32>),
 }
 
 /// One flow, as it is counted.
@@ -32,7 +32,7 @@ fn one(offered: bool) -> u32 {
     if offered { 1 << 16 } else { 1 }
 }
 
-impl Book {
+impl FlowTable {
     pub fn len(&self) -> usize {
         self.flows.len()
     }
@@ -85,7 +85,7 @@ impl Book {
     /// A context is refused something. Whether it may be.
     pub fn refused(&mut self, peer: ContextId, now: u64) -> bool {
         if now - self.refused.0 >= REFUSALS_IN {
-            self.refused = (now, Map::default());
+            self.refused = (now, IndexMap::default());
         }
         let count = self.refused.1.get(&peer).copied().unwrap_or(0);
         self.refused.1.insert(peer, count + 1);
@@ -102,7 +102,7 @@ impl Book {
 
     /// What goes to a context is taken again: the flows that have waited for that.
     pub fn unstick(&mut self, peer: ContextId) -> Vec<FlowKey> {
-        let places: Vec<Place> = self.stuck.of(peer).collect();
+        let places: Vec<Slot> = self.stuck.of(peer).collect();
         let mut flows = Vec::new();
         // The oldest first.
         for place in places.into_iter().rev() {

@@ -4,8 +4,8 @@ use crate::error::dead_letter::DeadLetter;
 use crate::error::reason::Reason;
 use crate::flow::FIRST_WINDOW;
 use crate::flow::INITIAL_WINDOW;
-use crate::flow::Incoming;
-use crate::flow::Outgoing;
+use crate::flow::RecvCredit;
+use crate::flow::SendCredit;
 use crate::flow::Violation;
 use crate::id::ContextId;
 use crate::id::FlowKey;
@@ -68,13 +68,13 @@ impl Node {
         };
         let taken = request.len().min(MAX_PAYLOAD).min(unasked as usize);
         let end = taken == request.len() && !opening.more;
-        let outgoing = Outgoing::new(unasked);
+        let outgoing = SendCredit::new(unasked);
         let mut state = Flow { streams: opening.streams, outgoing, ..Flow::default() };
         state.outgoing.send(taken, end);
         let full = state.outgoing.is_full();
         self.flows.insert(flow, state);
         for stream in 0..opening.streams {
-            let mut state = Flow { outgoing: Outgoing::new(unasked), ..Flow::default() };
+            let mut state = Flow { outgoing: SendCredit::new(unasked), ..Flow::default() };
             if opening.answering & 1 << stream != 0 {
                 state.outgoing.close();
             } else {
@@ -382,7 +382,7 @@ impl Node {
         let crowded = self.flows.len() + usize::from(header.streams) >= FLOWS_PER_NODE;
         let taken = (0..=header.streams.min(8)).any(|number| self.flows.contains(key(number)));
         let end = header.flags.has(Flags::END);
-        let incoming = || if question { Incoming::lent() } else { Incoming::default() };
+        let incoming = || if question { RecvCredit::lent() } else { RecvCredit::default() };
         let offered = is_offered(header.handle);
         let mut state = Flow { question: asked_by, incoming: incoming(), offered, ..Flow::default() };
         let too_much = state.incoming.receive(0, frame.payload.len(), end).is_err();

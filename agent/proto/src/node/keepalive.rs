@@ -23,7 +23,7 @@ use tracing::Level;
 pub const MISSED_HEARTBEATS: u8 = 3;
 
 /// The state of one link.
-pub struct Heart {
+pub struct Keepalive {
     every: u64,
     due: u64,
     /// The time of the last byte, or of what counts as one.
@@ -32,7 +32,7 @@ pub struct Heart {
     asked: u8,
 }
 
-impl Heart {
+impl Keepalive {
     /// Something came.
     pub fn heard(&mut self, now: u64) {
         (self.last, self.asked) = (now, 0);
@@ -49,7 +49,7 @@ impl Node {
     pub fn beat(&mut self, link: LinkId, every: u64) {
         let due = self.now + every;
         if let Some(state) = self.links.get_mut(&link).filter(|_| every > 0) {
-            state.heart = Some(Heart { every, due, last: self.now, asked: 0 });
+            state.heart = Some(Keepalive { every, due, last: self.now, asked: 0 });
             self.hearts.push(Reverse((due, link)));
         }
     }

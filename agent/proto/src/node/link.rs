@@ -4,13 +4,13 @@
 use crate::id::ContextId;
 use crate::id::FlowKey;
 use crate::id::LinkId;
-use crate::node::backpressure::Told;
-use crate::node::keepalive::Heart;
+use crate::node::backpressure::ThrottledPeer;
+use crate::node::keepalive::Keepalive;
 use crate::node::ledger::Ledger;
-use crate::node::send_queue::Choked;
-use crate::node::send_queue::Lanes;
+use crate::node::send_queue::Paused;
 use crate::node::send_queue::Pushed;
 use crate::node::send_queue::Queued;
+use crate::node::send_queue::SendQueue;
 use crate::wire::Decoder;
 use crate::wire::Flags;
 use crate::wire::Frame;
@@ -56,11 +56,11 @@ pub struct Link {
     /// What is held because of them.
     pub ledger: Ledger,
     /// What waits to go out.
-    pub lanes: Lanes,
+    pub lanes: SendQueue,
     /// What the neighbour does not take for now.
-    pub choked: Choked,
+    pub choked: Paused,
     /// Who was asked to hold back what goes over this link.
-    pub told: Vec<Told>,
+    pub told: Vec<ThrottledPeer>,
     /// Flows of this node that wait for room.
     pub waiting: Vec<FlowKey>,
     /// Whether some of these may go on when it has room. What the neighbour does not take is not looked at until it does.
@@ -70,13 +70,13 @@ pub struct Link {
     /// Whether nothing is read from it for now.
     pub paused: bool,
     /// Whether the neighbour is still there.
-    pub heart: Option<Heart>,
+    pub heart: Option<Keepalive>,
     /// Whether it has said that its process is about to be stopped.
     pub resting: bool,
     /// What it may log.
-    pub logs: Allowance,
+    pub logs: RateLimit,
     /// What numbers it may ask for.
-    pub numbers: Allowance,
+    pub numbers: RateLimit,
     /// How many log records did not fit and were not told of yet.
     pub lost_logs: u32,
     early: Vec<Frame>,
@@ -86,7 +86,7 @@ pub struct Link {
 
 /// How much of something may happen, over time.
 #[derive(Default)]
-pub struct Allowance {
+pub struct RateLimit {
     /// What is left, once it was counted at all.
     left: Option<u32>,
     at: u64,
@@ -94,7 +94,7 @@ pub struct Allowance {
     pub dropped: u32,
 }
 
-impl Allowance {
+impl RateLimit {
     /// Takes one of at most `burst`, which come back at `each_second`. Whether there was one.
     pub fn take(&mut self, now: u64, burst: u32, each_second: u32) -> bool {
         let back = now.saturating_sub(self.at).saturating_mul(each_second.into()) / 1000;
@@ -130,8 +130,8 @@ impl Link {
             refusals: 0,
             questions: 0,
             ledger: Ledger::default(),
-            lanes: Lanes::default(),
-            choked: Choked::default(),
+            lanes: SendQueue::default(),
+            choked: Paused::default(),
             told: Vec::new(),
             waiting: Vec::new(),
             unsettled: false,
@@ -139,8 +139,8 @@ impl Link {
             paused: false,
             heart: None,
             resting: false,
-            logs: Allowance::default(),
-            numbers: Allowance::default(),
+            logs: RateLimit::default(),
+            numbers: RateLimit::default(),
             lost_logs: 0,
             early: Vec::new(),
             early_bytes: 0,

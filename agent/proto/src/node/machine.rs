@@ -5,26 +5,26 @@
 //! [`Node::poll_event`] and, for each link of [`Node::take_dirty`], [`Node::transmit`]; it calls [`Node::expire`] when
 //! [`Node::next_due`] has come.
 
-use crate::collections::sorted_map::Table;
+use crate::collections::sorted_map::SortedMap;
 use crate::error::reason::Reason;
 use crate::flow::GROWTH_OF_ALL;
-use crate::flow::Incoming;
-use crate::flow::Outgoing;
+use crate::flow::RecvCredit;
+use crate::flow::SendCredit;
 use crate::id::ContextId;
 use crate::id::Handle;
 use crate::id::LinkId;
 use crate::log::LogRecord;
-use crate::message::boot::Boot;
+use crate::message::boot::BootInfo;
 use crate::message::routes::RouteNews;
 use crate::node::event::Event;
 use crate::node::event::ShownFrame;
-use crate::node::flow_table::Book;
+use crate::node::flow_table::FlowTable;
 use crate::node::link::Link;
 use crate::routing::BLOCKS_AT_ONCE;
 use crate::routing::BLOCKS_EACH_SECOND;
-use crate::routing::Grants;
+use crate::routing::IdGrants;
 use crate::routing::Policy;
-use crate::routing::Routes;
+use crate::routing::RoutingTable;
 use crate::wire::Frame;
 use crate::wire::Header;
 use crate::wire::Kind;
@@ -43,8 +43,8 @@ pub(crate) const OFFENCES: u32 = 64;
 
 #[derive(Default)]
 pub struct Flow {
-    pub(crate) outgoing: Outgoing,
-    pub(crate) incoming: Incoming,
+    pub(crate) outgoing: SendCredit,
+    pub(crate) incoming: RecvCredit,
     /// How many flows came with this one; they end with it when it breaks off.
     pub(crate) streams: u8,
     /// The link of a question from below.
@@ -81,16 +81,16 @@ pub struct Opening {
 /// One node.
 pub struct Node {
     /// The routes.
-    pub router: Routes,
-    pub(crate) links: Table<LinkId, Link>,
-    pub(crate) flows: Book,
-    pub(crate) services: Table<Handle, Policy>,
+    pub router: RoutingTable,
+    pub(crate) links: SortedMap<LinkId, Link>,
+    pub(crate) flows: FlowTable,
+    pub(crate) services: SortedMap<Handle, Policy>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) dirty: Vec<LinkId>,
     pub(crate) next_handle: u32,
     next_link: u32,
     /// The numbers of contexts that were granted to those below.
-    pub(crate) grants: Grants,
+    pub(crate) grants: IdGrants,
     /// By how much windows may still grow.
     pub(crate) spare: u64,
     /// How many bytes wait because of all children.
@@ -105,29 +105,29 @@ pub struct Node {
 impl Node {
     /// The root of a tree.
     pub fn root() -> Node {
-        Node::with_router(Routes::new(ContextId::ROOT, Vec::new(), None))
+        Node::with_router(RoutingTable::new(ContextId::ROOT, Vec::new(), None))
     }
 
     /// An agent, whose parent will say who it is; and its link to the parent.
     pub fn agent() -> (Node, LinkId) {
         let up = LinkId(0);
-        let mut node = Node::with_router(Routes::new(ContextId(u32::MAX), Vec::new(), Some(up)));
+        let mut node = Node::with_router(RoutingTable::new(ContextId(u32::MAX), Vec::new(), Some(up)));
         node.next_link = 1;
         node.links.insert(up, Link::new(None));
         (node, up)
     }
 
-    fn with_router(router: Routes) -> Node {
+    fn with_router(router: RoutingTable) -> Node {
         Node {
             router,
-            links: Table::default(),
-            flows: Book::default(),
-            services: Table::default(),
+            links: SortedMap::default(),
+            flows: FlowTable::default(),
+            services: SortedMap::default(),
             events: VecDeque::new(),
             dirty: Vec::new(),
             next_handle: Handle::FIRST_FLOW.0,
             next_link: 0,
-            grants: Grants::default(),
+            grants: IdGrants::default(),
             spare: GROWTH_OF_ALL,
             caused: 0,
             now: 0,
@@ -314,7 +314,7 @@ impl Node {
     }
 
     /// Tells a child who it is, before anything else that waits for it.
-    pub fn boot(&mut self, link: LinkId, boot: &Boot) {
+    pub fn boot(&mut self, link: LinkId, boot: &BootInfo) {
         let header = Header::new(Kind::Boot, self.id(), boot.id);
         let payload = codec::own(boot);
         if let Some(state) = self.links.get_mut(&link) {

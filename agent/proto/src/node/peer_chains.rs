@@ -1,8 +1,8 @@
 //! Entries of a map by something that many of them have in common, each chained to the next: all of a context's are found,
 //! and left, at the cost of what it has and not of what there is.
 
-use crate::collections::index_map::Map;
-use crate::collections::index_map::Place;
+use crate::collections::index_map::IndexMap;
+use crate::collections::index_map::Slot;
 use crate::id::ContextId;
 use alloc::vec::Vec;
 
@@ -11,21 +11,21 @@ const KEPT: usize = 64;
 
 /// The chains of one map, by context.
 #[derive(Default)]
-pub struct Chains {
+pub struct PeerLists {
     /// The place of the first of each, as a number: many maps have these, and share their code.
-    first: Map<ContextId, u32>,
+    first: IndexMap<ContextId, u32>,
     /// For each place, those before and behind it in its chain.
-    around: Vec<[Option<Place>; 2]>,
+    around: Vec<[Option<Slot>; 2]>,
 }
 
-impl Chains {
-    fn at(&mut self, place: Option<Place>) -> Option<&mut [Option<Place>; 2]> {
+impl PeerLists {
+    fn at(&mut self, place: Option<Slot>) -> Option<&mut [Option<Slot>; 2]> {
         self.around.get_mut(place?.index())
     }
 
     /// Adds an entry to the chain of `id`, as its first.
-    pub fn add(&mut self, id: ContextId, place: Place) {
-        let after = self.first.insert(id, place.number()).and_then(Place::of);
+    pub fn add(&mut self, id: ContextId, place: Slot) {
+        let after = self.first.insert(id, place.number()).and_then(Slot::of);
         if self.around.len() <= place.index() {
             self.around.resize(place.index() + 1, [None; 2]);
         }
@@ -38,7 +38,7 @@ impl Chains {
     }
 
     /// Takes an entry out of the chain of `id`.
-    pub fn remove(&mut self, id: ContextId, place: Place) {
+    pub fn remove(&mut self, id: ContextId, place: Slot) {
         let Some([before, after]) = self.at(Some(place)).map(core::mem::take) else { return };
         if let Some([its_before, _]) = self.at(after) {
             *its_before = before;
@@ -62,12 +62,12 @@ impl Chains {
     }
 
     /// The places of what is chained to `id`, the latest first.
-    pub fn of(&self, id: ContextId) -> impl Iterator<Item = Place> + '_ {
-        let behind = |place: &Place| {
+    pub fn of(&self, id: ContextId) -> impl Iterator<Item = Slot> + '_ {
+        let behind = |place: &Slot| {
             crate::collections::steps::count(1);
             self.around.get(place.index()).and_then(|around| around[1])
         };
-        core::iter::successors(self.first.get(&id).copied().and_then(Place::of), behind)
+        core::iter::successors(self.first.get(&id).copied().and_then(Slot::of), behind)
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
             random ^= random << 17;
             (random % u64::from(below)) as u32
         };
-        let (mut map, mut chains) = (Map::default(), Chains::default());
+        let (mut map, mut chains) = (IndexMap::default(), PeerLists::default());
         let mut model: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for round in 0..20_000 {
             // It grows, shrinks to nothing, and grows again.

@@ -4,12 +4,12 @@
 //! a small message overtakes bulk; after [`FRESH_RUN`] bytes of such the bulk gets its turn all the same. Lanes whose
 //! context the neighbour has choked are set aside, in order, until it frees them.
 
-use crate::collections::index_map::Map;
-use crate::collections::index_map::Place;
+use crate::collections::index_map::IndexMap;
+use crate::collections::index_map::Slot;
 use crate::id::ContextId;
 use crate::id::Handle;
 use crate::id::LinkId;
-use crate::node::peer_chains::Chains;
+use crate::node::peer_chains::PeerLists;
 use crate::wire::Flags;
 use crate::wire::Frame;
 use crate::wire::Kind;
@@ -66,12 +66,12 @@ impl State {
 
 /// What a neighbour does not take for now.
 #[derive(Default)]
-pub struct Choked {
+pub struct Paused {
     pub all: bool,
-    pub some: Map<ContextId, u32>,
+    pub some: IndexMap<ContextId, u32>,
 }
 
-impl Choked {
+impl Paused {
     pub fn holds(&self, dst: ContextId) -> bool {
         self.all || self.some.contains_key(&dst)
     }
@@ -79,15 +79,15 @@ impl Choked {
 
 /// The queue of one link.
 #[derive(Default)]
-pub struct Lanes {
+pub struct SendQueue {
     control: VecDeque<Queued>,
-    lanes: Map<Lane, State>,
+    lanes: IndexMap<Lane, State>,
     /// The lanes by what comes from where.
-    sources: Chains,
+    sources: PeerLists,
     fresh: VecDeque<Lane>,
     ring: VecDeque<Lane>,
     /// Lanes that are set aside, by where they lead.
-    aside: Chains,
+    aside: PeerLists,
     run: usize,
     /// Bytes of control frames.
     pub urgent: usize,
@@ -108,7 +108,7 @@ fn is_control(frame: &Frame) -> bool {
     }
 }
 
-impl Lanes {
+impl SendQueue {
     /// Takes a frame. Whether it is in a lane, and not before all of them. Log records beyond what may wait are dropped.
     pub fn push(&mut self, from: Option<LinkId>, frame: Frame) -> Pushed {
         let size = frame.size();
@@ -153,7 +153,7 @@ impl Lanes {
     }
 
     /// The next frame that may go.
-    pub fn pop(&mut self, choked: &Choked) -> Option<Queued> {
+    pub fn pop(&mut self, choked: &Paused) -> Option<Queued> {
         if let Some(queued) = self.control.pop_front() {
             self.urgent -= queued.frame.size();
             return Some(queued);
@@ -224,7 +224,7 @@ impl Lanes {
 
     /// The neighbour takes what goes to a context again.
     pub fn freed(&mut self, dst: ContextId) {
-        let places: Vec<Place> = self.aside.of(dst).collect();
+        let places: Vec<Slot> = self.aside.of(dst).collect();
         // The oldest first.
         for place in places.into_iter().rev() {
             self.aside.remove(dst, place);
@@ -241,7 +241,7 @@ impl Lanes {
     }
 
     /// How many bytes wait that the neighbour would take.
-    pub fn ready(&self, choked: &Choked) -> usize {
+    pub fn ready(&self, choked: &Paused) -> usize {
         if choked.all { 0 } else { self.bulk - self.held }
     }
 
@@ -251,7 +251,7 @@ impl Lanes {
         for (_, state) in self.lanes.drain() {
             all.extend(state.into_frames());
         }
-        *self = Lanes::default();
+        *self = SendQueue::default();
         all
     }
 }
@@ -276,15 +276,15 @@ mod tests {
         Frame::new(Header { handle, reply_to, streams, ..header }, vec![0; length])
     }
 
-    fn kinds(lanes: &mut Lanes) -> Vec<Kind> {
-        let choked = Choked::default();
+    fn kinds(lanes: &mut SendQueue) -> Vec<Kind> {
+        let choked = Paused::default();
         std::iter::from_fn(|| lanes.pop(&choked)).map(|queued| queued.frame.header.kind).collect()
     }
 
     #[test]
     fn a_lane_promoted_while_choked_and_restarted_is_counted_once() {
-        let mut lanes = Lanes::default();
-        let mut choked = Choked::default();
+        let mut lanes = SendQueue::default();
+        let mut choked = Paused::default();
         choked.some.insert(ContextId::ROOT, 0);
         let data = || frame(Kind::Data, 1000, 0, 500);
         for _ in 0..3 {
@@ -297,7 +297,7 @@ mod tests {
             lanes.push(None, data());
             lanes.push(None, data());
             lanes.freed(ContextId::ROOT);
-            let ready = lanes.ready(&Choked::default());
+            let ready = lanes.ready(&Paused::default());
             assert_eq!((lanes.held, ready), (0, 2 * data().size()));
             assert_eq!(kinds(&mut lanes).len(), 3);
             assert_eq!((lanes.held, lanes.bulk, lanes.urgent, lanes.count()), (0, 0, 0, 0));
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn choked_frames_resume_in_order_of_arrival() {
-        let (mut lanes, mut choked) = (Lanes::default(), Choked::default());
+        let (mut lanes, mut choked) = (SendQueue::default(), Paused::default());
         choked.some.insert(ContextId::ROOT, 0);
         for handle in 0..5 {
             lanes.push(None, frame(Kind::Data, 1000 + handle, 0, 500));
@@ -325,7 +325,7 @@ mod tests {
     fn no_stream_is_sent_before_the_request_that_opens_it() {
         // A long request and a short stream; and the other way round, when those that begin have had their run.
         for (fresh, request, stream) in [(0, 2 * SMALL, 7), (FRESH_RUN / SMALL + 1, 7, 2 * SMALL)] {
-            let mut lanes = Lanes::default();
+            let mut lanes = SendQueue::default();
             for handle in 0..fresh {
                 lanes.push(None, frame(Kind::Data, 5000 + handle as u32, 0, SMALL - 48));
             }

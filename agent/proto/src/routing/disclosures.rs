@@ -6,7 +6,7 @@
 
 use crate::id::ContextId;
 use crate::routing::policy::Policy;
-use crate::routing::routes::Routes;
+use crate::routing::routes::RoutingTable;
 use alloc::collections::BTreeMap;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
@@ -33,7 +33,7 @@ impl Origin {
 
 /// What a message names.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Named {
+pub enum NameKind {
     /// A context, to be used as such.
     Context,
     /// Where a hub is, to which an end has the key.
@@ -42,7 +42,7 @@ pub enum Named {
 
 /// Who was told of which context.
 #[derive(Default)]
-pub struct Told {
+pub struct Disclosures {
     pub pairs: BTreeSet<(ContextId, ContextId)>,
     /// What those were called of whom others were told.
     pub names: BTreeMap<ContextId, Arc<str>>,
@@ -50,8 +50,8 @@ pub struct Told {
     full: usize,
 }
 
-impl Told {
-    pub fn add(&mut self, who: ContextId, of: ContextId, routes: &Routes) {
+impl Disclosures {
+    pub fn add(&mut self, who: ContextId, of: ContextId, routes: &RoutingTable) {
         if self.pairs.len() >= self.full.max(CLEARED) {
             let is_there = |id| routes.link_to(id).is_some() && routes.lost.why(id).is_none();
             self.pairs.retain(|(who, of)| is_there(*who) && (is_there(*of) || *of == routes.id()));
@@ -69,14 +69,14 @@ impl Told {
     }
 }
 
-impl Told {
-    pub fn permits(&self, routes: &Routes, origin: Origin, named: Named, id: ContextId) -> bool {
+impl Disclosures {
+    pub fn permits(&self, routes: &RoutingTable, origin: Origin, named: NameKind, id: ContextId) -> bool {
         let whose = origin.peer;
         let is_above = || id == routes.id() || routes.ancestors().contains(&id);
         routes.permits(Policy::Ancestors, origin.auth, None)
             || id == whose
             || routes.between(id).any(|above| above == whose)
-            || named == Named::Hub && is_above()
+            || named == NameKind::Hub && is_above()
             // Nobody is there any more, nor will be.
             || routes.lost.why(id).is_some()
             || routes.path(whose, id) == Some(true)
@@ -96,15 +96,16 @@ mod tests {
     const B: LinkId = LinkId(2);
 
     /// 5, below 2 and the root; with 10 above 11 and 12 over one link, 20 above 21 over another.
-    fn routes() -> Routes {
-        let mut routes = Routes::new(ContextId(5), vec![ContextId(2), ContextId::ROOT], Some(LinkId(0)));
+    fn routes() -> RoutingTable {
+        let mut routes =
+            RoutingTable::new(ContextId(5), vec![ContextId(2), ContextId::ROOT], Some(LinkId(0)));
         for (id, link, parent) in [(10, A, 5), (11, A, 10), (12, A, 10), (20, B, 5), (21, B, 20)] {
             assert!(routes.add(ContextId(id), link, ContextId(parent)));
         }
         routes
     }
 
-    fn names(told: &Told, routes: &Routes, whose: u32, named: Named) -> Vec<u32> {
+    fn names(told: &Disclosures, routes: &RoutingTable, whose: u32, named: NameKind) -> Vec<u32> {
         let origin = Origin::of(ContextId(whose));
         let all = [0, 2, 5, 10, 11, 12, 20, 21, 77];
         all.into_iter().filter(|id| told.permits(routes, origin, named, ContextId(*id))).collect()
@@ -112,53 +113,53 @@ mod tests {
 
     #[test]
     fn a_peer_without_authority_may_name_its_descendants_and_what_it_was_told() {
-        let (mut told, routes) = (Told::default(), routes());
+        let (mut told, routes) = (Disclosures::default(), routes());
         for (whose, expected) in [(10, vec![10, 11, 12]), (11, vec![11]), (21, vec![21]), (77, vec![77])] {
-            assert_eq!(names(&told, &routes, whose, Named::Context), expected, "{whose}");
+            assert_eq!(names(&told, &routes, whose, NameKind::Context), expected, "{whose}");
             // The hubs of this process and of those above it have keys.
             let hubs = [vec![0, 2, 5], expected].concat();
-            assert_eq!(names(&told, &routes, whose, Named::Hub), hubs, "{whose}");
+            assert_eq!(names(&told, &routes, whose, NameKind::Hub), hubs, "{whose}");
         }
         // What one was told of, those below it may have been given.
         told.add(ContextId(10), ContextId(20), &routes);
         told.add(ContextId(11), ContextId(5), &routes);
-        assert_eq!(names(&told, &routes, 10, Named::Context), [10, 11, 12, 20]);
-        assert_eq!(names(&told, &routes, 11, Named::Context), [5, 11, 20]);
-        assert_eq!(names(&told, &routes, 12, Named::Context), [12, 20]);
-        assert_eq!(names(&told, &routes, 20, Named::Context), [20, 21]);
+        assert_eq!(names(&told, &routes, 10, NameKind::Context), [10, 11, 12, 20]);
+        assert_eq!(names(&told, &routes, 11, NameKind::Context), [5, 11, 20]);
+        assert_eq!(names(&told, &routes, 12, NameKind::Context), [12, 20]);
+        assert_eq!(names(&told, &routes, 20, NameKind::Context), [20, 21]);
     }
 
     #[test]
     fn a_peer_with_authority_may_name_any_context() {
-        let (told, routes) = (Told::default(), routes());
+        let (told, routes) = (Disclosures::default(), routes());
         for whose in [0, 2, 5] {
-            assert_eq!(names(&told, &routes, whose, Named::Context).len(), 9, "{whose}");
+            assert_eq!(names(&told, &routes, whose, NameKind::Context).len(), 9, "{whose}");
         }
         // One that has joined, with the authority of this process.
         let origin = Origin { peer: ContextId(20), auth: ContextId(5) };
-        assert!(told.permits(&routes, origin, Named::Context, ContextId(10)));
+        assert!(told.permits(&routes, origin, NameKind::Context, ContextId(10)));
         let origin = Origin { peer: ContextId(5), auth: ContextId(20) };
-        assert!(!told.permits(&routes, origin, Named::Context, ContextId(10)));
+        assert!(!told.permits(&routes, origin, NameKind::Context, ContextId(10)));
     }
 
     #[test]
     fn a_context_on_an_open_path_or_already_gone_may_be_named() {
-        let (told, mut routes) = (Told::default(), routes());
+        let (told, mut routes) = (Disclosures::default(), routes());
         routes.pair(ContextId(11), ContextId(21), true);
-        assert_eq!(names(&told, &routes, 11, Named::Context), [11, 21]);
-        assert_eq!(names(&told, &routes, 21, Named::Context), [11, 21]);
+        assert_eq!(names(&told, &routes, 11, NameKind::Context), [11, 21]);
+        assert_eq!(names(&told, &routes, 21, NameKind::Context), [11, 21]);
         // A guest's paths are nobody's but its own.
         routes.admit(ContextId(20));
         let header = crate::wire::Header::new(crate::wire::Kind::Open, ContextId(20), ContextId(12));
         routes.note(B, A, &header);
-        assert_eq!(names(&told, &routes, 12, Named::Context), [12]);
+        assert_eq!(names(&told, &routes, 12, NameKind::Context), [12]);
         routes.lost.remember(&[ContextId(77)], Reason::Lost, "");
-        assert_eq!(names(&told, &routes, 12, Named::Context), [12, 77]);
+        assert_eq!(names(&told, &routes, 12, NameKind::Context), [12, 77]);
     }
 
     #[test]
     fn what_lost_contexts_were_told_is_forgotten() {
-        let (mut told, mut routes) = (Told::default(), routes());
+        let (mut told, mut routes) = (Disclosures::default(), routes());
         for of in 0..CLEARED as u32 / 2 {
             told.add(ContextId(10), ContextId(of), &routes);
             told.add(ContextId(20), ContextId(of), &routes);

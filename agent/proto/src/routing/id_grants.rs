@@ -5,7 +5,7 @@
 //! all contexts of a block are gone, or its owner is. No subtree can hold more than [`LIVE_PER_LINK`] at once. A number
 //! is not used twice while there are others: a late message for a context must not reach another one.
 
-use crate::collections::sorted_map::Table;
+use crate::collections::sorted_map::SortedMap;
 use crate::id::ContextId;
 use crate::id::LinkId;
 use alloc::collections::VecDeque;
@@ -33,25 +33,25 @@ struct Block {
 }
 
 /// What was granted.
-pub struct Grants {
+pub struct IdGrants {
     next: u32,
-    blocks: Table<u32, Block>,
-    owners: Table<(ContextId, u32), ()>,
-    live: Table<LinkId, u32>,
+    blocks: SortedMap<u32, Block>,
+    owners: SortedMap<(ContextId, u32), ()>,
+    live: SortedMap<LinkId, u32>,
     returned: VecDeque<u32>,
 }
 
-impl Default for Grants {
+impl Default for IdGrants {
     fn default() -> Self {
-        Grants::from(1)
+        IdGrants::from(1)
     }
 }
 
-impl Grants {
+impl IdGrants {
     /// Numbers from `next` on; those below count as used.
-    pub fn from(next: u32) -> Grants {
-        let (blocks, owners, live) = (Table::default(), Table::default(), Table::default());
-        Grants { next, blocks, owners, live, returned: VecDeque::new() }
+    pub fn from(next: u32) -> IdGrants {
+        let (blocks, owners, live) = (SortedMap::default(), SortedMap::default(), SortedMap::default());
+        IdGrants { next, blocks, owners, live, returned: VecDeque::new() }
     }
 
     /// A number for a context that the root starts.
@@ -116,7 +116,7 @@ impl Grants {
         }
     }
 
-    /// A link is gone, and all that was behind it has [`Grants::ended`].
+    /// A link is gone, and all that was behind it has [`IdGrants::ended`].
     pub fn link_ended(&mut self, link: LinkId) {
         self.live.remove(&link);
     }
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_link_can_hold_a_limited_number_of_ids_freed_when_their_owner_ends() {
-        let mut grants = Grants::default();
+        let mut grants = IdGrants::default();
         assert_eq!(grants.one(), Some(ContextId(1)));
         let mut count = 0;
         while grants.block(ContextId(1), A).is_some() {
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_block_of_ids_is_returned_when_all_its_contexts_are_gone() {
-        let mut grants = Grants::default();
+        let mut grants = IdGrants::default();
         let (first, count) = grants.block(ContextId(1000), A).unwrap();
         for id in first.0..first.0 + count {
             assert!(grants.is_granted(ContextId(id), A) && !grants.is_granted(ContextId(id), B));
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn an_ended_id_is_not_granted_again_and_counts_once() {
-        let mut grants = Grants::default();
+        let mut grants = IdGrants::default();
         let (first, count) = grants.block(ContextId(1000), A).unwrap();
         for _ in 0..2 * count {
             grants.ended(first);
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn an_id_is_reused_only_when_all_others_are_used() {
-        let mut grants = Grants::from(u32::MAX - 2 * BLOCK - 2);
+        let mut grants = IdGrants::from(u32::MAX - 2 * BLOCK - 2);
         let (first, _) = grants.block(ContextId(1), A).unwrap();
         grants.ended(ContextId(1));
         let (second, _) = grants.block(ContextId(2), B).unwrap();

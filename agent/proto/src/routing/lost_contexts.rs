@@ -1,6 +1,6 @@
 //! Contexts that are no more, and why: a call that comes too late is told the same as one that was on its way.
 
-use crate::collections::index_map::Map;
+use crate::collections::index_map::IndexMap;
 use crate::error::reason::Reason;
 use crate::id::ContextId;
 use alloc::borrow::ToOwned;
@@ -22,16 +22,16 @@ struct Loss {
 
 /// The losses that a node has seen, the latest of them.
 #[derive(Default)]
-pub struct Lost {
+pub struct LostContexts {
     losses: VecDeque<Loss>,
     contexts: usize,
     /// How many losses were forgotten.
     before: u32,
     /// Which loss a context was in, the latest; all that were ever are counted.
-    whose: Map<ContextId, u32>,
+    whose: IndexMap<ContextId, u32>,
 }
 
-impl Lost {
+impl LostContexts {
     /// Remembers that `contexts` are gone. The oldest losses make room for it.
     pub fn remember(&mut self, contexts: &[ContextId], reason: Reason, text: &str) {
         let contexts = contexts[contexts.len().saturating_sub(REMEMBERED)..].to_vec();
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn the_latest_lost_contexts_are_remembered_with_their_reasons() {
-        let mut lost = Lost::default();
+        let mut lost = LostContexts::default();
         lost.remember(&[ContextId(1), ContextId(2)], Reason::Lost, "cut");
         lost.remember(&[ContextId(3)], Reason::ConnectFailed, &"é".repeat(1000));
         assert_eq!(lost.why(ContextId(2)), Some((Reason::Lost, "cut")));
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_context_lost_again_is_remembered_with_the_latest_reason() {
-        let mut lost = Lost::default();
+        let mut lost = LostContexts::default();
         for round in 0..3 * REMEMBERED as u32 {
             lost.remember(&[ContextId(7)], Reason::Lost, "again");
             lost.remember(&[ContextId(100 + round)], Reason::Lost, "once");

@@ -8,6 +8,6 @@ mod routes;
 
 pub use disclosures::*;
 pub use id_grants::*;
-pub use lost_contexts::Lost;
+pub use lost_contexts::LostContexts;
 pub use policy::Policy;
 pub use routes::*;

@@ -3,13 +3,13 @@
 //! Exact match, else up; never back over the link it came from; never from one child's link to another's, unless the
 //! root has opened that pair of contexts. A link is believed only for contexts that are reached over it.
 
-use crate::collections::index_map::Map;
-use crate::collections::sorted_map::Table;
+use crate::collections::index_map::IndexMap;
+use crate::collections::sorted_map::SortedMap;
 use crate::error::reason::Reason;
 use crate::id::ContextId;
 use crate::id::Handle;
 use crate::id::LinkId;
-use crate::routing::lost_contexts::Lost;
+use crate::routing::lost_contexts::LostContexts;
 use crate::routing::policy::Policy;
 use crate::wire::Header;
 use crate::wire::Kind;
@@ -47,24 +47,32 @@ struct Way {
 const DEEPEST: usize = 256;
 
 /// The routes of one node.
-pub struct Routes {
+pub struct RoutingTable {
     id: ContextId,
     ancestors: Vec<ContextId>,
     up: Option<LinkId>,
-    routes: Map<ContextId, Way>,
-    behind: Table<LinkId, Behind>,
+    routes: IndexMap<ContextId, Way>,
+    behind: SortedMap<LinkId, Behind>,
     /// Contexts below that may talk past this node: true where an ancestor has opened the path between the two, false where one is
     /// a guest and has begun. A guest itself is a pair with itself. Each is there in both orders, to be found by either.
-    pairs: Table<(ContextId, ContextId), bool>,
+    pairs: SortedMap<(ContextId, ContextId), bool>,
     /// Contexts that were reached from here and are not any more, and why.
-    pub lost: Lost,
+    pub lost: LostContexts,
 }
 
-impl Routes {
+impl RoutingTable {
     /// The router of the context `id`, whose `ancestors` are listed nearest first and reached over `up`.
-    pub fn new(id: ContextId, ancestors: Vec<ContextId>, up: Option<LinkId>) -> Routes {
-        let (routes, behind) = (Map::default(), Table::default());
-        Routes { id, ancestors, up, routes, behind, pairs: Table::default(), lost: Lost::default() }
+    pub fn new(id: ContextId, ancestors: Vec<ContextId>, up: Option<LinkId>) -> RoutingTable {
+        let (routes, behind) = (IndexMap::default(), SortedMap::default());
+        RoutingTable {
+            id,
+            ancestors,
+            up,
+            routes,
+            behind,
+            pairs: SortedMap::default(),
+            lost: LostContexts::default(),
+        }
     }
 
     /// This node.
@@ -274,8 +282,8 @@ mod tests {
     const A: LinkId = LinkId(1);
     const B: LinkId = LinkId(2);
 
-    fn middle() -> Routes {
-        let mut router = Routes::new(ContextId(5), vec![ContextId(2), ContextId::ROOT], Some(UP));
+    fn middle() -> RoutingTable {
+        let mut router = RoutingTable::new(ContextId(5), vec![ContextId(2), ContextId::ROOT], Some(UP));
         for (id, link, parent) in [(10, A, 5), (11, A, 10), (12, A, 11), (20, B, 5)] {
             assert!(router.add(ContextId(id), link, ContextId(parent)));
         }
@@ -383,7 +391,8 @@ mod tests {
     #[test]
     fn the_ancestors_between_a_context_and_this_node_are_listed_even_in_a_cycle() {
         let mut router = middle();
-        let between = |router: &Routes, id| router.between(ContextId(id)).map(|id| id.0).collect::<Vec<_>>();
+        let between =
+            |router: &RoutingTable, id| router.between(ContextId(id)).map(|id| id.0).collect::<Vec<_>>();
         assert_eq!(between(&router, 12), [11, 10]);
         assert!([10, 20, 5, 0, 99].into_iter().all(|id| between(&router, id).is_empty()));
         // A hostile child makes a context its own ancestor, by a number that comes back.
@@ -411,7 +420,7 @@ mod tests {
             frame(Kind::Reset, 11, Flags::default(), 1000),
         ];
         let let_through =
-            |router: &Routes, header: &Header| router.route(Some(A), header) == Verdict::Forward(B);
+            |router: &RoutingTable, header: &Header| router.route(Some(A), header) == Verdict::Forward(B);
         assert!(!kinds.iter().any(|header| let_through(&router, header)), "it has asked for nothing");
         // It speaks to 10, which may answer, and use its channels as those below may to whom it gave their ends.
         let asked = Header::new(Kind::Open, guest, ContextId(10));

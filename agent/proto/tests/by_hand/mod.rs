@@ -5,7 +5,7 @@
 
 use offshoot_proto::Reason;
 use offshoot_proto::log::Filter;
-use offshoot_proto::message::boot::Boot;
+use offshoot_proto::message::boot::BootInfo;
 use offshoot_proto::node::{Event, Node, Opening};
 use offshoot_proto::routing::Policy;
 use offshoot_proto::wire::{Decoder, Header, Kind, encode};
@@ -117,7 +117,7 @@ impl Tree {
         ancestors.extend_from_slice(parent_node.router.ancestors());
         parent_node.boot(
             link,
-            &Boot { id: child, ancestors, name: "test".into(), filter: Filter::default(), heartbeat: 0 },
+            &BootInfo { id: child, ancestors, name: "test".into(), filter: Filter::default(), heartbeat: 0 },
         );
         let (mut node, _) = Node::agent();
         services(&mut node);

@@ -6,7 +6,7 @@ use super::plan::Step;
 use offshoot_codec as codec;
 use offshoot_proto::Reason;
 use offshoot_proto::log::Filter;
-use offshoot_proto::message::boot::Boot;
+use offshoot_proto::message::boot::BootInfo;
 use offshoot_proto::node::{Event, Node, Opening};
 use offshoot_proto::routing::Policy;
 use offshoot_proto::wire::{Flags, Header, Kind};
@@ -250,8 +250,10 @@ impl Place {
         }
         let mut ancestors = vec![self.node.id()];
         ancestors.extend_from_slice(self.node.router.ancestors());
-        self.node
-            .boot(link, &Boot { id, ancestors, name: String::new(), filter: Filter::default(), heartbeat });
+        self.node.boot(
+            link,
+            &BootInfo { id, ancestors, name: String::new(), filter: Filter::default(), heartbeat },
+        );
     }
 
     pub fn link_up(&mut self, link: LinkId) {

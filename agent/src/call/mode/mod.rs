@@ -7,12 +7,12 @@ use crate::call::answer::deliver;
 use crate::call::function::Run;
 use crate::call::function::Started;
 use crate::context::transfer as travel;
-use crate::context::transfer::Fare;
+use crate::context::transfer::DeliveryCallback;
 use crate::context::transfer::stay;
-use crate::runtime::handle::Shared;
+use crate::runtime::handle::NodeHandle;
+use crate::runtime::scope::CallState;
 use crate::runtime::scope::NEVER;
 use crate::runtime::scope::Scope;
-use crate::runtime::scope::Stand;
 use crate::runtime::worker_pool::BYTES_WAITING;
 use crate::runtime::worker_pool::LIMIT_WAITING;
 use crate::runtime::worker_pool::Workers;
@@ -28,7 +28,12 @@ use std::task::Waker;
 use std::thread::Thread;
 
 /// Gives a reply to those who wait for it. What was to leave with it stays where none of them does any more.
-pub(crate) fn answer_all(shared: &Arc<Shared>, answers: Vec<Answer>, reply: Vec<u8>, fares: Vec<Fare>) {
+pub(crate) fn answer_all(
+    shared: &Arc<NodeHandle>,
+    answers: Vec<Answer>,
+    reply: Vec<u8>,
+    fares: Vec<DeliveryCallback>,
+) {
     let left = shared.with(|core| {
         let Some((last, others)) = answers.split_last() else { return false };
         let mut left = false;
@@ -67,7 +72,7 @@ pub fn concurrent(run: Run) -> Started {
 }
 
 /// The calls of one function that wait for those before them.
-pub(crate) struct Turn {
+pub(crate) struct SerialQueue {
     function: &'static str,
     waiting: VecDeque<Run>,
     /// How many bytes they are.
@@ -75,7 +80,7 @@ pub(crate) struct Turn {
 }
 
 /// Lets a call go that waits for its turn. Whether there was one in that scope.
-pub(crate) fn forget(turns: &Mutex<Vec<Turn>>, scope: &Arc<Scope>) -> bool {
+pub(crate) fn forget(turns: &Mutex<Vec<SerialQueue>>, scope: &Arc<Scope>) -> bool {
     let mut turns = locked(turns);
     for turn in turns.iter_mut() {
         if let Some(at) = turn.waiting.iter().position(|run| Arc::ptr_eq(&run.scope, scope)) {
@@ -104,7 +109,7 @@ pub fn serial(run: Run) -> Started {
         turn.waiting.push_back(run);
         return Started::Later;
     }
-    turns.push(Turn { function, waiting: VecDeque::new(), bytes: 0 });
+    turns.push(SerialQueue { function, waiting: VecDeque::new(), bytes: 0 });
     drop(turns);
     let (size, theirs) = (run.request.len(), Arc::clone(&workers));
     let started = on_worker(&workers, None, size, move || {
@@ -133,7 +138,7 @@ fn after(workers: &Workers, function: &'static str) -> Option<Run> {
 }
 
 /// A run that several wait for.
-pub(crate) struct Flight {
+pub(crate) struct CoalescedCall {
     function: &'static str,
     arguments: Vec<u8>,
     /// Whether it is on behalf of one who is obeyed: what others' arguments may name is less.
@@ -149,7 +154,7 @@ pub fn shared(run: Run) -> Started {
     let workers = shared.workers.hire(&shared);
     let mut flights = locked(&workers.flights);
     let arguments = &request[at..];
-    let same = |flight: &&mut Flight| {
+    let same = |flight: &&mut CoalescedCall| {
         flight.function == function.name && flight.obeyed == obeyed && flight.arguments == arguments
     };
     if let Some(flight) = flights.iter_mut().find(same) {
@@ -162,7 +167,7 @@ pub fn shared(run: Run) -> Started {
     }
     let scope = Arc::new(Scope::new(Some(Arc::clone(&shared.life)), NEVER, 0));
     leave_by_cancel(&workers, &asker, &scope);
-    flights.push(Flight {
+    flights.push(CoalescedCall {
         function: function.name,
         arguments: arguments.to_vec(),
         obeyed,
@@ -176,10 +181,10 @@ pub fn shared(run: Run) -> Started {
     let theirs = Arc::clone(&workers);
     let started = on_worker(&workers, None, size, move || {
         let (reply, fares) = travel::reply(run.origin.peer, || run.perform());
-        run.scope.end(Stand::Over);
+        run.scope.end(CallState::Over);
         let askers = land(&theirs, &run.scope).into_iter();
         let answers = askers.map(|(answer, scope)| {
-            scope.end(Stand::Over);
+            scope.end(CallState::Over);
             answer
         });
         answer_all(&run.shared, answers.collect(), reply, fares);

@@ -4,7 +4,7 @@
 use crate::broker::Broker;
 use crate::broker::Timer;
 use crate::hop::child::Child;
-use crate::runtime::state::Core;
+use crate::runtime::state::NodeState;
 use offshoot_proto::ConnectError;
 use offshoot_proto::LinkId;
 use offshoot_sys as sys;
@@ -20,7 +20,7 @@ const PAUSE: (u64, u64) = (500, 8000);
 
 /// Where a hop is, before its agent is up.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Turn {
+pub(crate) enum Admission {
     /// Its program has not told yet which way it would go.
     Asking,
     /// Its program waits, as too many are under way there.
@@ -34,10 +34,10 @@ pub(crate) enum Turn {
 impl Broker {
     /// The program of a hop has told which way it would go, and waits.
     pub(crate) fn would_go(&mut self, link: LinkId, way: Vec<u8>) {
-        let Some(child) = self.children.get_mut(&link).filter(|child| child.turn == Turn::Asking) else {
+        let Some(child) = self.children.get_mut(&link).filter(|child| child.turn == Admission::Asking) else {
             return;
         };
-        (child.way, child.turn) = (way, Turn::Waiting);
+        (child.way, child.turn) = (way, Admission::Waiting);
         self.turn_due(link);
     }
 
@@ -48,10 +48,10 @@ impl Broker {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         match child.turn {
-            Turn::Pausing if !child.over => self.attempt(&mut core, link, platform, mode),
-            Turn::Waiting if !child.over => {
+            Admission::Pausing if !child.over => self.attempt(&mut core, link, platform, mode),
+            Admission::Waiting if !child.over => {
                 let on_the_way = |(_, other): &&(LinkId, Child)| {
-                    other.turn == Turn::Taken && !other.up && !other.over && other.way == child.way
+                    other.turn == Admission::Taken && !other.up && !other.over && other.way == child.way
                 };
                 let under_way = self.children.iter().filter(on_the_way).count();
                 if child.way.is_empty() || under_way < child.order.recipe.at_once as usize {
@@ -65,7 +65,7 @@ impl Broker {
                         let _ = sys::write(fd, b"\n");
                     }
                     if let Some(child) = self.children.get_mut(&link) {
-                        child.turn = Turn::Taken;
+                        child.turn = Admission::Taken;
                     }
                     self.go(&mut core, link, mode);
                 }
@@ -80,7 +80,7 @@ impl Broker {
     pub(crate) fn next_turn(&mut self, link: LinkId) {
         let Some(child) = self.children.get(&link) else { return };
         let waits = |(_, other): &&(LinkId, Child)| {
-            other.turn == Turn::Waiting && !other.over && other.way == child.way
+            other.turn == Admission::Waiting && !other.over && other.way == child.way
         };
         let next = self.children.iter().find(waits).map(|(next, _)| *next);
         if let Some(next) = next {
@@ -89,7 +89,7 @@ impl Broker {
     }
 
     /// A hop was dropped on its way to the host, before anybody logged in.
-    pub(crate) fn drop_attempt(&mut self, core: &mut Core, link: LinkId, why: Box<ConnectError>) {
+    pub(crate) fn drop_attempt(&mut self, core: &mut NodeState, link: LinkId, why: Box<ConnectError>) {
         let Some(child) = self.children.get_mut(&link) else { return };
         let times = child.boot.drop_attempt();
         if times > TRIES {
@@ -100,7 +100,7 @@ impl Broker {
         let pause = pause / 2 + u64::from_le_bytes(sys::random()) % pause;
         self.shared.say(Level::INFO, format!("{}: {}", child.order.name, why.detail));
         child.dropped = Some(why);
-        child.turn = Turn::Pausing;
+        child.turn = Admission::Pausing;
         self.clear_attempt(core, link);
         self.after(Duration::from_millis(pause), Timer::Turn(link));
         self.next_turn(link);

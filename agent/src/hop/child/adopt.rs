@@ -2,7 +2,7 @@
 //! is its own.
 
 use crate::broker::Broker;
-use crate::broker::Role;
+use crate::broker::Source;
 use crate::hop::child::Child;
 use offshoot_bootstrap::Mode;
 use offshoot_bootstrap::Platform;
@@ -10,7 +10,7 @@ use offshoot_proto::ContextId;
 use offshoot_proto::Error;
 use offshoot_proto::Reason;
 use offshoot_proto::Result;
-use offshoot_proto::connect::bootstrap::Boot;
+use offshoot_proto::connect::bootstrap::BootstrapWatcher;
 use offshoot_proto::connect::recipe::Attach;
 use offshoot_proto::connect::recipe::Recipe;
 use offshoot_proto::message::connect::ConnectRequest;
@@ -59,11 +59,11 @@ impl Broker {
         let own = core.node.id();
         core.node.set_authority(link, own);
         self.announce(&mut core, link, id, &order);
-        let boot = Boot::new(Mode::Optimistic, Platform::host().unwrap_or(Platform::X86_64));
+        let boot = BootstrapWatcher::new(Mode::Optimistic, Platform::host().unwrap_or(Platform::X86_64));
         let mut child = Child::new(id, order, boot);
         (child.open_streams, child.up) = (1, true);
         self.children.insert(link, child);
-        if let Err(error) = self.watch(Role::Link(link), input.into()) {
+        if let Err(error) = self.watch(Source::Link(link), input.into()) {
             self.lose_child(&mut core, link, Reason::Lost, &error.to_string());
             self.release(core);
             return Err(error);

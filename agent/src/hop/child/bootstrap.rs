@@ -1,15 +1,15 @@
 //! The bootstraps of children: one attempt or two, watched until an agent is up or the reason is known why not.
 
 use crate::broker::Broker;
-use crate::broker::Role;
+use crate::broker::Source;
 use crate::broker::Timer;
 use crate::hop::child::Child;
-use crate::hop::child::admission::Turn;
-use crate::hop::child::spawn::Program;
+use crate::hop::child::admission::Admission;
+use crate::hop::child::spawn::HopProgram;
 use crate::hop::child::spawn::Spawned;
 use crate::hop::child::spawn::spawn;
-use crate::runtime::image_store::Own;
-use crate::runtime::state::Core;
+use crate::runtime::image_store::OwnImage;
+use crate::runtime::state::NodeState;
 use offshoot_bootstrap::Image;
 use offshoot_bootstrap::Mode;
 use offshoot_bootstrap::Nonce;
@@ -20,7 +20,7 @@ use offshoot_proto::ConnectErrorKind;
 use offshoot_proto::Error;
 use offshoot_proto::LinkId;
 use offshoot_proto::connect::bootstrap::Progress;
-use offshoot_proto::connect::bootstrap::Verdict;
+use offshoot_proto::connect::bootstrap::Retry;
 use offshoot_proto::connect::dialogue::Act;
 use offshoot_proto::connect::recipe::Attach;
 use offshoot_proto::message::outcome::read_value;
@@ -39,7 +39,7 @@ const LINE_ENDS: &[u8] = &[b'\n'; 32];
 
 impl Broker {
     /// Starts the program of a hop, with the bootstrap for `platform`.
-    pub(crate) fn attempt(&mut self, core: &mut Core, link: LinkId, platform: Platform, mode: Mode) {
+    pub(crate) fn attempt(&mut self, core: &mut NodeState, link: LinkId, platform: Platform, mode: Mode) {
         let nonce = fresh_nonce();
         let image = match core.images.get(platform) {
             Ok(Some(image)) => image,
@@ -56,10 +56,10 @@ impl Broker {
         let dialogue = child.boot.dialogue.anew();
         child.boot.begin(platform, mode, dialogue, &nonce, markers);
         child.exit = None;
-        child.turn = if recipe.at_once == 0 { Turn::Taken } else { Turn::Asking };
+        child.turn = if recipe.at_once == 0 { Admission::Taken } else { Admission::Asking };
         let own = if recipe.attach == Attach::Direct { core.images.own().ok() } else { None };
         let program = program_of(&recipe.argv, recipe.attach, &image, &nonce, mode, &title, own.as_deref());
-        let direct = matches!(program, Program::Agent { .. });
+        let direct = matches!(program, HopProgram::Agent { .. });
         let spawned = spawn(&program, recipe.terminal);
         drop(program);
         let spawned = match spawned {
@@ -80,19 +80,19 @@ impl Broker {
 
     pub(crate) fn adopt(
         &mut self,
-        core: &mut Core,
+        core: &mut NodeState,
         link: LinkId,
         spawned: Spawned,
         image: Option<&Image>,
         mode: Mode,
     ) -> offshoot_proto::Result<()> {
-        self.watch_end(Role::ChildExit(link), &spawned.process);
+        self.watch_end(Source::ChildExit(link), &spawned.process);
         if let Some(child) = self.children.get_mut(&link) {
             child.process = Some(spawned.process);
             child.open_streams = 2 + u8::from(spawned.terminal.is_some());
         }
-        self.watch(Role::Link(link), spawned.stdout)?;
-        self.watch(Role::ChildStderr(link), spawned.stderr)?;
+        self.watch(Source::Link(link), spawned.stdout)?;
+        self.watch(Source::ChildStderr(link), spawned.stderr)?;
         if let Some(terminal) = spawned.terminal {
             let writing =
                 terminal.try_clone().map_err(|error| Error::system("duplicating a terminal", error))?;
@@ -100,21 +100,21 @@ impl Broker {
                 child.terminal = Some(writing);
                 child.slave = spawned.slave;
             }
-            self.watch(Role::ChildTerminal(link), terminal)?;
+            self.watch(Source::ChildTerminal(link), terminal)?;
         }
         self.attach_output(core, link, spawned.stdin);
         if let Some(io) = core.io.get_mut(&link) {
             io.preamble = image.map(|image| (Arc::clone(image.bytes()), 0));
             io.hold = true;
         }
-        if self.children.get(&link).is_some_and(|child| child.turn == Turn::Taken) {
+        if self.children.get(&link).is_some_and(|child| child.turn == Admission::Taken) {
             self.go(core, link, mode);
         }
         Ok(())
     }
 
     /// The bytes for the program of an attempt, from now on.
-    pub(crate) fn go(&mut self, core: &mut Core, link: LinkId, mode: Mode) {
+    pub(crate) fn go(&mut self, core: &mut NodeState, link: LinkId, mode: Mode) {
         let Some(io) = core.io.get_mut(&link) else { return };
         io.hold = io.preamble.is_some() && mode == Mode::Wait;
         if io.hold
@@ -210,7 +210,7 @@ impl Broker {
             }
             Some(Act::Fail(why)) => {
                 let mut error = ConnectError::from(why);
-                error.said = child.boot.said();
+                error.output = child.boot.said();
                 let shared = Arc::clone(&self.shared);
                 let mut core = shared.lock();
                 self.fail(&mut core, link, error);
@@ -220,19 +220,19 @@ impl Broker {
     }
 
     /// If an attempt has come to its end, decides how it goes on.
-    pub(crate) fn attempt_over(&mut self, core: &mut Core, link: LinkId) {
+    pub(crate) fn attempt_over(&mut self, core: &mut NodeState, link: LinkId) {
         let Some(child) = self.children.get_mut(&link) else { return };
         let Some(status) = child.exit.filter(|_| !child.up && !child.over && child.is_read()) else { return };
-        if child.turn == Turn::Pausing {
+        if child.turn == Admission::Pausing {
             return;
         }
         let hint = child.order.recipe.hint.clone();
         match child.boot.exited(status.code, status.signal, &hint) {
-            Verdict::Failed(error) if error.kind == ConnectErrorKind::Dropped => {
+            Retry::Failed(error) if error.kind == ConnectErrorKind::Dropped => {
                 self.drop_attempt(core, link, error)
             }
-            Verdict::Failed(error) => self.fail(core, link, *error),
-            Verdict::Again(platform) => {
+            Retry::Failed(error) => self.fail(core, link, *error),
+            Retry::Again(platform) => {
                 let why = status.code.and_then(offshoot_bootstrap::exit::explain).unwrap_or_default();
                 let text = format!("{}: a second attempt, for {platform}: {why}", child.order.name);
                 self.shared.say(Level::INFO, text);
@@ -243,20 +243,20 @@ impl Broker {
     }
 
     /// Takes away what led to the program of an attempt.
-    pub(crate) fn clear_attempt(&mut self, core: &mut Core, link: LinkId) {
+    pub(crate) fn clear_attempt(&mut self, core: &mut NodeState, link: LinkId) {
         if let Some(child) = self.children.get_mut(&link) {
             child.terminal = None;
             child.slave = None;
         }
-        self.unwatch(Role::ChildTerminal(link));
-        self.unwatch(Role::ChildStderr(link));
-        self.unwatch(Role::Link(link));
+        self.unwatch(Source::ChildTerminal(link));
+        self.unwatch(Source::ChildStderr(link));
+        self.unwatch(Source::Link(link));
         self.forget_output(core, link);
         core.node.link_restart(link);
     }
 
     /// The image that a child waits for has come from the root.
-    pub(crate) fn image_arrived(&mut self, core: &mut Core, link: LinkId, reply: &[u8]) {
+    pub(crate) fn image_arrived(&mut self, core: &mut NodeState, link: LinkId, reply: &[u8]) {
         let image = read_value::<Vec<u8>>("controller", reply)
             .and_then(|bytes| Image::parse(bytes).map_err(|error| Error::Image(error.to_string())));
         match image {
@@ -270,13 +270,13 @@ impl Broker {
         }
     }
 
-    pub(crate) fn image_missing(&mut self, core: &mut Core, link: LinkId, error: &Error) {
+    pub(crate) fn image_missing(&mut self, core: &mut NodeState, link: LinkId, error: &Error) {
         self.fail(core, link, image_error(error));
     }
 
     pub(crate) fn connect_timed_out(&mut self, link: LinkId, asking: bool) {
         let Some(child) = self.children.get_mut(&link) else { return };
-        if child.reply.is_none() || child.over || asking && child.turn != Turn::Asking {
+        if child.reply.is_none() || child.over || asking && child.turn != Admission::Asking {
             return;
         }
         let allowed = child.order.recipe.timeout_ms;
@@ -292,7 +292,7 @@ impl Broker {
                 error
             }
         };
-        error.said.extend(child.boot.said());
+        error.output.extend(child.boot.said());
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         self.fail(&mut core, link, error);
@@ -322,14 +322,14 @@ fn program_of<'a>(
     nonce: &Nonce,
     mode: Mode,
     title: &str,
-    own: Option<&'a Own>,
-) -> Program<'a> {
+    own: Option<&'a OwnImage>,
+) -> HopProgram<'a> {
     if let Some(own) = own {
         let mut param = offshoot_bootstrap::param(image, nonce, mode);
         param.image_fd = Some(IMAGE_FD);
         param.agent_fd = Some(AGENT_FD);
         let title = offshoot_bootstrap::clean_title(title);
-        return Program::Agent {
+        return HopProgram::Agent {
             image: &own.image,
             agent: &own.agent,
             argv: [title, param.to_string(), String::new()],
@@ -343,5 +343,5 @@ fn program_of<'a>(
         Attach::Line => words.push(stage0.command()),
         Attach::Script => words.push(stage0.script()),
     }
-    Program::Words(words)
+    HopProgram::Words(words)
 }

@@ -5,14 +5,14 @@ pub(crate) mod bootstrap;
 pub(crate) mod spawn;
 
 use crate::broker::Broker;
-use crate::broker::Role;
+use crate::broker::Source;
 use crate::broker::Timer;
 use crate::broker::dispatch::answer;
 use crate::broker::dispatch::unreadable;
-use crate::hop::child::admission::Turn;
+use crate::hop::child::admission::Admission;
 use crate::program::exit_status;
 use crate::runtime::build::BUILD;
-use crate::runtime::state::Core;
+use crate::runtime::state::NodeState;
 use crate::runtime::state::Request;
 use offshoot_bootstrap::Mode;
 use offshoot_bootstrap::Platform;
@@ -23,7 +23,7 @@ use offshoot_proto::ContextId;
 use offshoot_proto::FlowKey;
 use offshoot_proto::LinkId;
 use offshoot_proto::Reason;
-use offshoot_proto::connect::bootstrap::Boot;
+use offshoot_proto::connect::bootstrap::BootstrapWatcher;
 use offshoot_proto::connect::dialogue::Dialogue;
 use offshoot_proto::connect::recipe::Attach;
 use offshoot_proto::message::connect::ConnectRequest;
@@ -32,7 +32,7 @@ use offshoot_proto::message::handshake::Connected;
 use offshoot_proto::message::handshake::Hello;
 use offshoot_proto::message::outcome::failed;
 use offshoot_proto::message::outcome::value;
-use offshoot_sys::guard::Mark;
+use offshoot_sys::guard::DetachMark;
 use offshoot_sys::guard::mark_of;
 use offshoot_sys::spawn::Process;
 use std::os::fd::OwnedFd;
@@ -49,7 +49,7 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 pub(crate) struct Child {
     context: ContextId,
     order: ConnectRequest,
-    boot: Boot,
+    boot: BootstrapWatcher,
     process: Option<Process>,
     terminal: Option<OwnedFd>,
     slave: Option<OwnedFd>,
@@ -61,7 +61,7 @@ pub(crate) struct Child {
     over: bool,
     /// Whether it was told to end.
     dismissed: bool,
-    turn: Turn,
+    turn: Admission,
     /// The way that its program has told it would go.
     way: Vec<u8>,
     /// How often it has written to its terminal.
@@ -73,7 +73,7 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    fn new(context: ContextId, mut order: ConnectRequest, mut boot: Boot) -> Child {
+    fn new(context: ContextId, mut order: ConnectRequest, mut boot: BootstrapWatcher) -> Child {
         boot.dialogue = Dialogue::new(std::mem::take(&mut order.recipe.rules));
         Child {
             context,
@@ -89,7 +89,7 @@ impl Child {
             up: false,
             over: false,
             dismissed: false,
-            turn: Turn::Taken,
+            turn: Admission::Taken,
             way: Vec::new(),
             written: 0,
             dropped: None,
@@ -125,7 +125,7 @@ impl Child {
 
 impl Broker {
     /// The order to connect: the child exists from now on.
-    pub(crate) fn connect(&mut self, core: &mut Core, flow: FlowKey, request: &Request) {
+    pub(crate) fn connect(&mut self, core: &mut NodeState, flow: FlowKey, request: &Request) {
         let Some((context, link)) = request.child else { return };
         let order: ConnectRequest = match codec::from_own(&request.bytes) {
             Ok(order) => order,
@@ -140,7 +140,7 @@ impl Broker {
             self.remembered.iter().find(|(key, _)| *key == order.recipe.key).map(|(_, platform)| *platform);
         let platform = remembered.or(Platform::host()).unwrap_or(Platform::X86_64);
         let mode = if remembered.is_some() { Mode::Wait } else { Mode::Optimistic };
-        let boot = Boot::new(mode, platform);
+        let boot = BootstrapWatcher::new(mode, platform);
         let asks = order.recipe.at_once > 0;
         self.after(Duration::from_millis(order.recipe.timeout_ms), Timer::Connect(link, asks));
         let mut child = Child::new(context, order, boot);
@@ -150,14 +150,14 @@ impl Broker {
     }
 
     /// Tells a child who it is, and those above of it.
-    fn announce(&self, core: &mut Core, link: LinkId, id: ContextId, order: &ConnectRequest) {
+    fn announce(&self, core: &mut NodeState, link: LinkId, id: ContextId, order: &ConnectRequest) {
         core.names.insert(id, order.name.as_str().into());
         if order.announce {
             core.node.announce(id);
         }
         let mut ancestors = vec![core.node.id()];
         ancestors.extend_from_slice(core.node.router.ancestors());
-        let boot = offshoot_proto::message::boot::Boot {
+        let boot = offshoot_proto::message::boot::BootInfo {
             id,
             ancestors,
             name: order.name.clone(),
@@ -168,7 +168,7 @@ impl Broker {
     }
 
     /// The agent has said who it is: the child is connected.
-    pub(crate) fn child_hello(&mut self, core: &mut Core, link: LinkId, bytes: &[u8]) {
+    pub(crate) fn child_hello(&mut self, core: &mut NodeState, link: LinkId, bytes: &[u8]) {
         let Some(child) = self.children.get_mut(&link) else { return };
         let hello: Hello = match codec::from_own(bytes) {
             Ok(hello) => hello,
@@ -204,7 +204,7 @@ impl Broker {
     }
 
     /// Gives a hop up before it was taken.
-    pub(crate) fn fail(&mut self, core: &mut Core, link: LinkId, mut error: ConnectError) {
+    pub(crate) fn fail(&mut self, core: &mut NodeState, link: LinkId, mut error: ConnectError) {
         let Some(child) = self.children.get_mut(&link) else { return };
         error.context = child.order.name.clone();
         error.hop = child.order.recipe.hop.clone();
@@ -217,7 +217,7 @@ impl Broker {
     }
 
     /// A child that was up is no more.
-    pub(crate) fn lose_child(&mut self, core: &mut Core, link: LinkId, reason: Reason, why: &str) {
+    pub(crate) fn lose_child(&mut self, core: &mut NodeState, link: LinkId, reason: Reason, why: &str) {
         if let Some(child) = self.children.get_mut(&link)
             && let Some(flow) = child.reply.take()
         {
@@ -233,10 +233,10 @@ impl Broker {
     }
 
     /// Closes what leads to a child and sees that its program ends.
-    fn let_go(&mut self, core: &mut Core, link: LinkId) {
-        self.unwatch(Role::Link(link));
-        self.unwatch(Role::ChildTerminal(link));
-        self.unwatch(Role::ChildStderr(link));
+    fn let_go(&mut self, core: &mut NodeState, link: LinkId) {
+        self.unwatch(Source::Link(link));
+        self.unwatch(Source::ChildTerminal(link));
+        self.unwatch(Source::ChildStderr(link));
         self.forget_output(core, link);
         let Some(child) = self.children.get_mut(&link) else { return };
         child.over = true;
@@ -251,7 +251,8 @@ impl Broker {
         match &child.process {
             // A context that was let go: its guard is none of ours to end any more, only to collect.
             Some(process)
-                if child.exit.is_none() && mark_of(process.id()) == Some(Mark::context(process.id())) =>
+                if child.exit.is_none()
+                    && mark_of(process.id()) == Some(DetachMark::context(process.id())) =>
             {
                 self.released.extend(child.process.take());
                 self.finish(core, link);
@@ -269,7 +270,7 @@ impl Broker {
         }
     }
 
-    pub(crate) fn forget_output(&mut self, core: &mut Core, link: LinkId) {
+    pub(crate) fn forget_output(&mut self, core: &mut NodeState, link: LinkId) {
         if let Some(io) = core.io.remove(&link) {
             if let Some(fd) = &io.fd {
                 let _ = self.shared.epoll.delete(fd);
@@ -278,12 +279,12 @@ impl Broker {
         }
     }
 
-    pub(crate) fn child_stream_ended(&mut self, link: LinkId, role: Role) {
+    pub(crate) fn child_stream_ended(&mut self, link: LinkId, role: Source) {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         let Some(child) = self.children.get_mut(&link) else { return };
         child.open_streams = child.open_streams.saturating_sub(1);
-        if child.up && !child.over && (child.parting || matches!(role, Role::Link(_))) {
+        if child.up && !child.over && (child.parting || matches!(role, Source::Link(_))) {
             // A guard says nothing, and takes its time to end what is below it.
             let may_speak = child.process.is_some() && child.order.recipe.attach != Attach::Direct;
             if child.dismissed || child.is_read() || !may_speak {
@@ -300,7 +301,7 @@ impl Broker {
     }
 
     /// The link of a child that was up has ended, and what its program has said was read.
-    fn part(&mut self, core: &mut Core, link: LinkId) {
+    fn part(&mut self, core: &mut NodeState, link: LinkId) {
         let Some(child) = self.children.get_mut(&link) else { return };
         if child.dismissed {
             return self.lose_child(core, link, Reason::ShutDown, "it was ended on purpose");
@@ -328,14 +329,14 @@ impl Broker {
 
     pub(crate) fn child_exited(&mut self, link: LinkId) {
         let Some(child) = self.children.get_mut(&link) else {
-            self.unwatch(Role::ChildExit(link));
+            self.unwatch(Source::ChildExit(link));
             return self.released.retain_mut(|process| process.try_wait().is_none());
         };
         let Some(process) = child.process.as_mut().filter(|_| child.exit.is_none()) else { return };
         let Some(status) = process.try_wait() else { return };
         Broker::unwatch_end(&self.shared, process);
         child.exit = Some(exit_status(status));
-        self.unwatch(Role::ChildExit(link));
+        self.unwatch(Source::ChildExit(link));
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         let (over, streams, attempt) = self
@@ -383,10 +384,10 @@ impl Broker {
     }
 
     /// A child's program has ended and nothing of it is left.
-    fn finish(&mut self, core: &mut Core, link: LinkId) {
+    fn finish(&mut self, core: &mut NodeState, link: LinkId) {
         let Some(child) = self.children.remove(&link) else { return };
         if child.process.is_some() {
-            self.unwatch(Role::ChildExit(link));
+            self.unwatch(Source::ChildExit(link));
         }
         for flow in child.waiting {
             answer(core, flow, value(&()));
@@ -394,7 +395,7 @@ impl Broker {
     }
 
     /// The order to end one child.
-    pub(crate) fn disconnect(&mut self, core: &mut Core, flow: FlowKey, request: &[u8]) {
+    pub(crate) fn disconnect(&mut self, core: &mut NodeState, flow: FlowKey, request: &[u8]) {
         let context: ContextId = match codec::from_own(request) {
             Ok(context) => context,
             Err(error) => return unreadable(core, flow, error),
@@ -407,7 +408,7 @@ impl Broker {
     }
 
     /// Nobody waits any more for a hop that is being taken.
-    pub(crate) fn give_up_hop(&mut self, core: &mut Core, order: FlowKey) {
+    pub(crate) fn give_up_hop(&mut self, core: &mut NodeState, order: FlowKey) {
         let link = self.children.iter().find(|(_, child)| child.reply == Some(order)).map(|(link, _)| *link);
         if let Some(link) = link {
             self.dismiss(core, link);
@@ -415,7 +416,7 @@ impl Broker {
     }
 
     /// Tells a child to end, and closes the way to it.
-    pub(crate) fn dismiss(&mut self, core: &mut Core, link: LinkId) {
+    pub(crate) fn dismiss(&mut self, core: &mut NodeState, link: LinkId) {
         let up = self.children.get(&link).is_some_and(Child::is_up);
         if !up {
             let error = ConnectError::new(ConnectErrorKind::Cancelled, "it was given up");

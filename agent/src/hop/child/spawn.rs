@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 /// What is started.
-pub enum Program<'a> {
+pub enum HopProgram<'a> {
     /// A program by its words.
     Words(Vec<String>),
     /// This node's own agent: its compressed image, the unpacked program, and the words.
@@ -48,14 +48,14 @@ pub struct Spawned {
 ///
 /// # Errors
 /// As the operating system gives them; for a program that does not exist that is `NotFound`.
-pub fn spawn(program: &Program<'_>, with_terminal: bool) -> io::Result<Spawned> {
+pub fn spawn(program: &HopProgram<'_>, with_terminal: bool) -> io::Result<Spawned> {
     let (child_in, stdin) = pipe()?;
     let (stdout, child_out) = pipe()?;
     let (stderr, child_err) = pipe()?;
     let (terminal, slave) = if with_terminal { Some(open_terminal()?).unzip() } else { (None, None) };
     let (image, words) = match program {
-        Program::Words(words) => (Image::Named, words.as_slice()),
-        Program::Agent { image, agent, argv } => (Image::Open { image, agent }, argv.as_slice()),
+        HopProgram::Words(words) => (Image::Named, words.as_slice()),
+        HopProgram::Agent { image, agent, argv } => (Image::Open { image, agent }, argv.as_slice()),
     };
     let argv = words.iter().map(|word| c_string(word.as_bytes())).collect::<io::Result<_>>()?;
     let started = start(&Start {
@@ -66,7 +66,7 @@ pub fn spawn(program: &Program<'_>, with_terminal: bool) -> io::Result<Spawned> 
         stdio: [child_in, child_out, child_err],
         terminal: slave.as_ref(),
         // A guard has a tie of its own. A program that changes user loses this one; its streams end it.
-        dies_with_parent: matches!(program, Program::Words(_)),
+        dies_with_parent: matches!(program, HopProgram::Words(_)),
         marked: Marked::No,
     });
     let process = started.map_err(|why| why.error())?;

@@ -57,7 +57,7 @@ fn measure(ping: &Ping, paths: &Paths, root: &Context) -> i32 {
     let failed = |sentence: String, said: Vec<String>| {
         if ping.json {
             let object = [("target", target.as_str().into()), ("error", Value::from(sentence))];
-            let said = (!said.is_empty()).then(|| ("said", said.into()));
+            let said = (!said.is_empty()).then(|| ("output", said.into()));
             // The exit status tells it as well.
             let _ = Outlet::stdout().and_then(|stdout| stdout.write_object(object.into_iter().chain(said)));
         } else {

@@ -398,7 +398,7 @@ impl Job {
         if self.json {
             let mut object = vec![("target", target.into()), ("error", Value::from(sentence))];
             if !said.is_empty() {
-                object.push(("said", said.to_vec().into()));
+                object.push(("output", said.to_vec().into()));
             }
             // The exit status tells it as well.
             let _ = self.stdout.write_object(object);

@@ -11,7 +11,7 @@ use offshoot_fuzz_checks::forms;
 use offshoot_proto::DeadLetter;
 use offshoot_proto::connect::recipe::Recipe;
 use offshoot_proto::log::Filter;
-use offshoot_proto::message::boot::Boot;
+use offshoot_proto::message::boot::BootInfo;
 use offshoot_proto::message::connect::ConnectRequest;
 use offshoot_proto::wire::{Flags, Header, Kind, encode};
 use offshoot_proto::{ContextId, Handle};
@@ -79,8 +79,8 @@ fn frames() -> Vec<Vec<u8>> {
     seeds
 }
 
-fn boot_of(ancestors: u32) -> Boot {
-    Boot {
+fn boot_of(ancestors: u32) -> BootInfo {
+    BootInfo {
         id: ContextId(7),
         ancestors: (0..ancestors).rev().map(ContextId).collect(),
         name: "ssh.web1.sudo.root".into(),
@@ -121,7 +121,7 @@ fn request(recipe: Recipe) -> Vec<u8> {
 
 fn messages() -> Vec<Vec<u8>> {
     let mut connect = ConnectError::new(ConnectErrorKind::PasswordIncorrect, "the password was not accepted");
-    connect.said = vec!["Sorry, try again.".into()];
+    connect.output = vec!["Sorry, try again.".into()];
     let letter = DeadLetter { reason: Reason::Lost, by: ContextId(3), text: "cut".into() };
     let errors = [Error::from(connect.clone()), Error::TimedOut { context: "web1".into(), after_ms: 1000 }];
     let bytes = |number: &str| match number {

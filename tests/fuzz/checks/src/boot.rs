@@ -7,7 +7,7 @@ use crate::messages::written_again;
 use offshoot_codec as codec;
 use offshoot_proto::Reason;
 use offshoot_proto::log::Filter;
-use offshoot_proto::message::boot::Boot;
+use offshoot_proto::message::boot::BootInfo;
 use offshoot_proto::node::{Event, Node};
 use offshoot_proto::wire::{Decoder, Header, Kind, MAX_PAYLOAD, encode};
 use offshoot_proto::{ContextId, LinkId};
@@ -37,7 +37,7 @@ fn agent_is_told(payload: &[u8]) {
     let mut stream = Vec::new();
     encode(&Header::new(Kind::Boot, ContextId(1), ContextId(0)), payload, 0, &mut stream);
     node.receive(up, &stream);
-    match (codec::from_bytes::<Boot>(payload), node.poll_event()) {
+    match (codec::from_bytes::<BootInfo>(payload), node.poll_event()) {
         (Ok(expected), Some(Event::Boot(boot))) => became(&node, &expected, &boot),
         (Err(_), Some(Event::Broken { link, reason, why })) => {
             assert_eq!((link, reason), (up, Reason::Violation));
@@ -53,7 +53,7 @@ fn agent_is_told(payload: &[u8]) {
 fn told_by_a_parent(input: &mut Input<'_>) {
     let mut parent = Node::root();
     let waiting = input.flag();
-    let boot = Boot {
+    let boot = BootInfo {
         id: ContextId(input.u32().max(1)),
         ancestors: (0..input.byte()).map(|_| ContextId(input.u32())).collect(),
         name: input.text(),
@@ -79,7 +79,7 @@ fn told_by_a_parent(input: &mut Input<'_>) {
     assert!(parent.add_child(boot.id) != Some(LinkId(0)), "a number is not used twice");
 }
 
-fn became(node: &Node, expected: &Boot, told: &Boot) {
+fn became(node: &Node, expected: &BootInfo, told: &BootInfo) {
     assert_eq!((node.id(), node.router.ancestors()), (expected.id, &expected.ancestors[..]));
     assert_eq!((told.id, &told.ancestors, &told.name), (expected.id, &expected.ancestors, &expected.name));
     assert_eq!((&told.filter, told.heartbeat), (&expected.filter, expected.heartbeat));

@@ -11,7 +11,7 @@ use offshoot_agent::method::Ssh;
 use offshoot_agent::method::Sudo;
 use offshoot_agent::{ConnectErrorKind, Secret};
 use offshoot_bootstrap::{Mode, Nonce, Platform, agent_marker};
-use offshoot_proto::connect::bootstrap::{Boot, Progress, Verdict};
+use offshoot_proto::connect::bootstrap::{BootstrapWatcher, Progress, Retry};
 use offshoot_proto::connect::dialogue::{Act, Dialogue, Explanation, Reaction, Rule, When, fact};
 
 const NONCE: [u8; 8] = *b"\x01\x23\x45\x67\x89\xab\xcd\xef";
@@ -254,8 +254,8 @@ fn course(
     lengths: &[u8],
     end: (Option<i32>, Option<i32>),
 ) -> (Course, u32) {
-    let mut boot = Boot::new(mode, Platform::X86_64);
-    let begin = |boot: &mut Boot, mode| {
+    let mut boot = BootstrapWatcher::new(mode, Platform::X86_64);
+    let begin = |boot: &mut BootstrapWatcher, mode| {
         let dialogue = Dialogue::new(rules.to_vec());
         boot.begin(Platform::X86_64, mode, dialogue, &Nonce::new(NONCE), READY.to_vec());
     };
@@ -287,14 +287,14 @@ fn course(
     assert!(ready == 0 || mode == Mode::Wait, "nobody waits for a loader that was not asked");
     if course.up.is_none() {
         let mut verdict = boot.exited(end.0, end.1, "hint");
-        if let Verdict::Again(_) = verdict {
+        if let Retry::Again(_) = verdict {
             begin(&mut boot, Mode::Wait);
             verdict = boot.exited(end.0, end.1, "hint");
         }
-        let Verdict::Failed(error) = verdict else { panic!("it would go on for ever") };
+        let Retry::Failed(error) = verdict else { panic!("it would go on for ever") };
         assert!(!error.detail.is_empty() || boot.dialogue.explanation().is_some());
-        assert!(error.said.len() <= 300 && error.said.iter().all(|line| line.len() <= 3 * 512));
-        course.end = Some((error.kind, error.detail, error.hint, error.said));
+        assert!(error.output.len() <= 300 && error.output.iter().all(|line| line.len() <= 3 * 512));
+        course.end = Some((error.kind, error.detail, error.hint, error.output));
     }
     (course, ready)
 }

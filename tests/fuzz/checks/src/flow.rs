@@ -1,7 +1,7 @@
 //! Credit: both halves of a flow against a plain model in numbers that cannot overflow.
 
 use crate::input::Input;
-use offshoot_proto::flow::{GROWTH_OF_ALL, INITIAL_WINDOW, Incoming, MAX_WINDOW, Outgoing, Violation};
+use offshoot_proto::flow::{GROWTH_OF_ALL, INITIAL_WINDOW, MAX_WINDOW, RecvCredit, SendCredit, Violation};
 
 /// Runs the check.
 pub fn run(bytes: &[u8]) {
@@ -34,7 +34,7 @@ fn spare(input: &mut Input<'_>) -> u64 {
 /// An honest sender and an honest receiver, with data and credit in flight; credit may be late or
 /// duplicated.
 fn pair(input: &mut Input<'_>) {
-    let (mut outgoing, mut incoming) = (Outgoing::default(), Incoming::default());
+    let (mut outgoing, mut incoming) = (SendCredit::default(), RecvCredit::default());
     let whole = spare(input);
     let mut spare = whole;
     let mut under_way: Vec<(u64, usize, bool, bool)> = Vec::new();
@@ -102,7 +102,7 @@ fn pair(input: &mut Input<'_>) {
 
 /// A receiver against an arbitrary peer.
 fn receiver(input: &mut Input<'_>) {
-    let mut incoming = Incoming::default();
+    let mut incoming = RecvCredit::default();
     let whole = spare(input);
     let mut spare = whole;
     let (mut received, mut consumed, mut ended) = (0u128, 0u128, false);
@@ -159,7 +159,7 @@ fn receiver(input: &mut Input<'_>) {
 
 /// A sender against a peer that grants arbitrary credit.
 fn sender(input: &mut Input<'_>) {
-    let mut outgoing = Outgoing::default();
+    let mut outgoing = SendCredit::default();
     let (mut sent, mut limit, mut ended) = (0u128, u128::from(INITIAL_WINDOW), false);
     while !input.is_empty() {
         match input.byte() % 4 {

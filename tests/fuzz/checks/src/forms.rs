@@ -4,12 +4,12 @@ use offshoot_agent::stock::Facts;
 use offshoot_codec::{self as codec, Secret};
 use offshoot_proto::connect::dialogue::Rule;
 use offshoot_proto::log::LogRecord;
-use offshoot_proto::message::boot::Boot;
-use offshoot_proto::message::call::Head;
-use offshoot_proto::message::channel::{Partial, RecvError, Role};
+use offshoot_proto::message::boot::BootInfo;
+use offshoot_proto::message::call::CallHeader;
+use offshoot_proto::message::channel::{EndpointRole, MessageBuffer, RecvError};
 use offshoot_proto::message::connect::ConnectRequest;
-use offshoot_proto::message::detach::DetachOrder;
-use offshoot_proto::message::exec::{End, Order, SignalOrder, Tie};
+use offshoot_proto::message::detach::DetachRequest;
+use offshoot_proto::message::exec::{ExecReply, ExecRequest, Lifetime, SignalRequest};
 use offshoot_proto::message::handshake::{Connected, Hello};
 use offshoot_proto::message::routes::RouteNews;
 use offshoot_proto::message::{chain, channel, outcome, record};
@@ -23,11 +23,11 @@ pub type Again = fn(&[u8]) -> Option<Vec<u8>>;
 /// Every message that travels, by name.
 pub const MESSAGES: &[(&str, Again)] = &[
     ("hello", own::<Hello>),
-    ("boot", own::<Boot>),
+    ("boot", own::<BootInfo>),
     ("connect", own::<ConnectRequest>),
     ("connected", own::<Connected>),
-    ("order", own::<Order>),
-    ("exit", own::<End>),
+    ("order", own::<ExecRequest>),
+    ("exit", own::<ExecReply>),
     ("dead letter", own::<DeadLetter>),
     ("error", own::<Error>),
     ("connect error", own::<ConnectError>),
@@ -37,8 +37,8 @@ pub const MESSAGES: &[(&str, Again)] = &[
     ("facts", again::<Facts>),
     ("strings", own::<Vec<String>>),
     ("log record", own::<LogRecord>),
-    ("detach", own::<DetachOrder>),
-    ("signal", own::<SignalOrder>),
+    ("detach", own::<DetachRequest>),
+    ("signal", own::<SignalRequest>),
     ("news", own::<RouteNews>),
     ("expel", own::<(ContextId, String)>),
 ];
@@ -72,12 +72,12 @@ pub fn connected(process: u32, machine: &str, attempts: u8) -> Vec<u8> {
 
 /// The bytes of an order to run a program.
 pub fn order(argv: Vec<Vec<u8>>, env: Vec<(Vec<u8>, Vec<u8>)>, directory: Option<Vec<u8>>) -> Vec<u8> {
-    let order = Order {
+    let order = ExecRequest {
         argv,
         env,
         clear_env: false,
         directory,
-        tie: Tie::Free("backup".into()),
+        tie: Lifetime::Free("backup".into()),
         end_all: false,
         wait_streams: 1000,
         grace: 400,
@@ -87,7 +87,7 @@ pub fn order(argv: Vec<Vec<u8>>, env: Vec<(Vec<u8>, Vec<u8>)>, directory: Option
 
 /// The bytes of an order to let a program go.
 pub fn detach(program: Handle, name: &str) -> Vec<u8> {
-    codec::to_bytes(&DetachOrder { program, name: name.into() }).expect("an order can be written")
+    codec::to_bytes(&DetachRequest { program, name: name.into() }).expect("an order can be written")
 }
 
 /// The news of a context that came to be.
@@ -103,7 +103,7 @@ pub fn gone(contexts: Vec<ContextId>, reason: Reason, text: &str) -> Vec<u8> {
 /// The bytes of a call.
 pub fn call(name: &str, arguments: &[u8]) -> Vec<u8> {
     let left_ms = (!arguments.is_empty()).then_some(1000);
-    [&Head { name, cast: false, left_ms }.encode(), arguments].concat()
+    [&CallHeader { name, cast: false, left_ms }.encode(), arguments].concat()
 }
 
 /// The bytes of a log record.
@@ -157,18 +157,18 @@ pub fn take_record(
 /// which copy.
 #[must_use]
 pub fn greeting(bytes: &[u8]) -> Option<(bool, u64, u64)> {
-    channel::greeting(bytes).map(|(role, key, copy)| (role == Role::Reader, key, copy))
+    channel::greeting(bytes).map(|(role, key, copy)| (role == EndpointRole::Reader, key, copy))
 }
 
 /// What an end of a channel says first.
 pub fn greet(receives: bool, key: u64, copy: u64) -> Vec<u8> {
-    let role = if receives { Role::Reader } else { Role::Writer };
+    let role = if receives { EndpointRole::Reader } else { EndpointRole::Writer };
     channel::Address { context: ContextId::ROOT, number: 256, key }.greeting(role, copy)
 }
 
 /// What a receiver has of its messages.
 #[derive(Default)]
-pub struct Receiving(Partial);
+pub struct Receiving(MessageBuffer);
 
 impl Receiving {
     /// Bytes that have come, or nothing more comes, or an error says why.

@@ -196,7 +196,7 @@ fn error(input: &mut Input<'_>) -> Error {
         0 => {
             let mut error = ConnectError::new(kind(input), clean(input));
             (error.context, error.hop, error.hint) = (clean(input), clean(input), clean(input));
-            error.said = input.some(clean);
+            error.output = input.some(clean);
             error.into()
         }
         1 => Error::Undelivered { context: clean(input), reason: reason(input), detail: clean(input) },

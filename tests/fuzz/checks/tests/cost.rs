@@ -7,7 +7,7 @@
 use offshoot_codec::to_bytes;
 use offshoot_proto::collections::steps::counted as steps;
 use offshoot_proto::log::Filter;
-use offshoot_proto::message::boot::Boot;
+use offshoot_proto::message::boot::BootInfo;
 use offshoot_proto::node::{Event, Node, Opening};
 use offshoot_proto::routing::Policy;
 use offshoot_proto::wire::{Flags, Header, Kind, encode};
@@ -68,7 +68,7 @@ impl AttackedNode {
             flows: Vec::new(),
         };
         if !root {
-            let boot = Boot {
+            let boot = BootInfo {
                 id: RELAY,
                 ancestors: vec![ContextId::ROOT],
                 name: "relay".into(),

@@ -38,9 +38,9 @@ fn main() {
 fn measure(words: &[&str]) -> Numbers {
     let mebibytes = |word: &str| (number(word) as u64) << 20;
     match words {
-        ["connect-local", count] => Ok(connects(number(count), |router| router.local().open())?),
+        ["connect-local", count] => Ok(connects(number(count), |router| router.local().start())?),
         ["connect-ssh", config, alias, count] => {
-            Ok(connects(number(count), |router| router.ssh(*alias).config(*config).open())?)
+            Ok(connects(number(count), |router| router.ssh(*alias).config(*config).start())?)
         }
         ["sudo", config, alias, count] => Ok(sudo(config, alias, number(count))?),
         ["call-local", count] => calls(number(count), |router| Ok(router.local().connect()?)),
@@ -97,7 +97,7 @@ fn sudo(config: &str, alias: &str, count: usize) -> Result<Vec<f64>> {
     let mut seconds = Vec::new();
     for _ in 0..=count {
         let begun = Instant::now();
-        let connecting = host.sudo().open()?;
+        let connecting = host.sudo().start()?;
         connecting.context().call(stock::ping {})?;
         seconds.push(begun.elapsed());
         connecting.wait()?.shutdown()?;

@@ -63,7 +63,7 @@ pub fn hold(count: usize) -> Numbers {
 
     let begun = Instant::now();
     let opened: Vec<Connecting> =
-        (0..count).map(|_| router.local().timeout(LIMIT).open()).collect::<Result<_>>()?;
+        (0..count).map(|_| router.local().timeout(LIMIT).start()).collect::<Result<_>>()?;
     let contexts: Vec<Context> = opened.into_iter().map(Connecting::wait).collect::<Result<_>>()?;
     let connect = begun.elapsed().as_secs_f64();
 

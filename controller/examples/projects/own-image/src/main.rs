@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     offshoot::init();
     let router = Router::builder().own_image().start()?;
     let hosts: Vec<String> = std::env::args().skip(1).collect();
-    let hops: Vec<_> = hosts.iter().map(|host| router.ssh(host).open()).collect();
+    let hops: Vec<_> = hosts.iter().map(|host| router.ssh(host).start()).collect();
     let calls: Vec<_> = hops
         .into_iter()
         .map(|hop| Ok(hop?.context().start(listening {})))

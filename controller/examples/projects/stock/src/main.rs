@@ -6,7 +6,7 @@ fn main() -> offshoot::Result<()> {
     let hosts: Vec<String> = std::env::args().skip(1).collect();
     offshoot::run(|router| {
         // Start every host before waiting for the first one.
-        let hops = hosts.iter().map(|host| router.ssh(host).open()).collect::<Vec<_>>();
+        let hops = hosts.iter().map(|host| router.ssh(host).start()).collect::<Vec<_>>();
         let mut rows = Vec::new();
         for hop in hops {
             let host = hop?.wait()?;

@@ -7,7 +7,7 @@ use crate::frames::KINDS;
 use crate::input::Input;
 use offshoot_codec as codec;
 use offshoot_proto::log::Filter;
-use offshoot_proto::message::boot::Boot;
+use offshoot_proto::message::boot::BootInfo;
 use offshoot_proto::wire::{Flags, HEADER_LEN, Header, Kind, MAX_PAYLOAD, encode};
 use offshoot_proto::{ContextId, FlowKey, Handle, LinkId};
 use offshoot_proto::{DeadLetter, Reason};
@@ -171,7 +171,7 @@ fn payload(world: &mut World, input: &mut Input<'_>, header: &Header, child: Con
         Kind::Boot if readable => {
             let (id, ancestors) =
                 (context(world, input, child), input.some(|input| context(world, input, child)));
-            codec::to_bytes(&Boot {
+            codec::to_bytes(&BootInfo {
                 id,
                 ancestors,
                 name: "forged".into(),

@@ -4,7 +4,7 @@ use super::record::{self, Record};
 use offshoot_proto::Reason;
 use offshoot_proto::collections::steps::counted as steps;
 use offshoot_proto::log::Filter;
-use offshoot_proto::message::boot::Boot;
+use offshoot_proto::message::boot::BootInfo;
 use offshoot_proto::node::{Event, FAVOUR, FAVOURED, LENT, Node, Opening};
 use offshoot_proto::routing::Policy;
 use offshoot_proto::wire::{Decoder, Frame, HEADER_LEN, Kind, MAX_PAYLOAD};
@@ -501,7 +501,7 @@ impl World {
         ancestors.extend_from_slice(node.router.ancestors());
         node.boot(
             link,
-            &Boot {
+            &BootInfo {
                 id: child,
                 ancestors,
                 name: "fuzz".into(),
