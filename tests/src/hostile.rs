@@ -160,7 +160,8 @@ impl Attack {
         let scratch = ScratchDir::new("attack");
         let status = scratch.path().join("status").display().to_string();
         let words = [program, how, &status, "/bin/sh"].map(str::to_owned).into();
-        // Endless noise ends at the timeout, so it is short. Others come up, on a busy machine late.
+        // Endless noise ends at the timeout, so it is short. Others come up, on a busy machine
+        // late.
         let timeout = Duration::from_secs(if how.starts_with("endless") { 3 } else { 10 });
         let hop = parent.local().shell_words(words).heartbeat(heartbeat).timeout(timeout);
         let opened = hop.start().expect("the order can be sent");

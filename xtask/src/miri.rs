@@ -10,8 +10,8 @@ use crate::workspace::{Outcome, workspace};
 /// The packages without system calls, whose unit tests Miri can run.
 const PACKAGES: [&str; 2] = ["offshoot-codec", "offshoot-proto"];
 
-/// The test programs of `offshoot-proto` that Miri runs in minutes, and the tests that are left out.
-/// The simulator and the others would take hours.
+/// The test programs of `offshoot-proto` that Miri runs in minutes, and the tests that are left
+/// out. The simulator and the others would take hours.
 const PROGRAMS: [(&str, &[&str]); 2] =
     [("tree", &[]), ("boot", &["only_the_last_lines_of_much_output_are_kept"])];
 

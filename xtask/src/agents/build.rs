@@ -145,7 +145,8 @@ impl Builder {
                         "-Cpanic=immediate-abort",
                         "-Zlocation-detail=none",
                         "-Zfmt-debug=none",
-                        // What one crate has made of a generic, or could be copied into another, is not made again in that.
+                        // What one crate has made of a generic, or could be copied into another, is
+                        // not made again in that.
                         "-Zshare-generics=yes",
                         "-Zcross-crate-inline-threshold=never",
                     ]

@@ -117,7 +117,7 @@ pub fn selection(known: &[String]) -> Result<Selection, Box<dyn std::error::Erro
     println!("{} files differ from {base}", files.len());
     let packages = packages(&graph()?, &files);
     let suites = reached(&files, known);
-    for (package, file) in &packages {
+    for (package, file) in packages.iter().filter(|(package, _)| *package != built::SUITES) {
         println!("  package {package}: {file}");
     }
     let everything = suites.len() == known.len();
