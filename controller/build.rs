@@ -1,5 +1,5 @@
-//! Embeds the agents' images where `OFFSHOOT_IMAGES` names a folder of them, laid out as `cargo xtask build-agent`
-//! leaves it; without it none are embedded, and the library looks for them when it runs.
+//! Embeds the images of agents from the folder in `OFFSHOOT_IMAGES`, laid out as `cargo xtask build-agent` leaves it.
+//! Without that variable no image is embedded, and the library searches for them when it runs.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};

@@ -1,7 +1,7 @@
-//! Run typed functions and programs behind any nesting of ssh and sudo, with nothing installed on the way.
+//! Typed functions and programs behind any nesting of ssh and sudo, with nothing installed on the way.
 //!
-//! One static agent is piped through the stdin of ssh and sudo and runs from memory; agents start further agents; when
-//! the controller ends, all of it is gone.
+//! One static agent is piped through the stdin of ssh and sudo and runs from memory. Agents start further agents. When
+//! the controller ends, all of them end.
 //!
 //! ```no_run
 //! use offshoot::prelude::*;
@@ -12,7 +12,7 @@
 //! }
 //!
 //! fn main() -> offshoot::Result<()> {
-//!     // On a host, where this program is the agent, it goes no further.
+//!     // Does not return on a host, where this program is the agent.
 //!     offshoot::init();
 //!     Router::builder().own_image().run(|router| {
 //!         let root = router.ssh("web1").connect()?.sudo().connect()?;
@@ -24,11 +24,11 @@
 //! }
 //! ```
 //!
-//! A function of your own runs where the agent was built with it. It reaches a
-//! target in this program itself, which is static and sent as its own image ([`Builder::own_image`]), or in an agent that
-//! `cargo xtask build-agent --manifest-path YOURS/Cargo.toml` builds ([`Builder::package`]). Programs that run programs and the functions of
-//! [`stock`] need neither: [`run`] sends the stock agent. A panic in a function is
-//! an error of its call there, with message and place; the stock agent, which is built for size, ends with a panic.
+//! A function of your own runs in an agent that was built with it. That agent is either this program, if it is static
+//! and sent as its own image ([`Builder::own_image`]), or one that
+//! `cargo xtask build-agent --manifest-path YOURS/Cargo.toml` builds ([`Builder::package`]). Running programs and the
+//! functions of [`stock`] needs neither: [`run`] sends the stock agent. A panic in a function of your own is an error of
+//! its call, with message and place. The stock agent is built for size and ends on a panic.
 
 mod images;
 #[cfg(feature = "log")]
@@ -52,7 +52,7 @@ pub use run::run;
 #[doc(hidden)]
 pub use offshoot_agent::macro_support;
 
-/// What most programs use.
+/// The types and macros that most programs use.
 pub mod prelude {
     pub use crate::methods::HostKeys;
     pub use crate::{

@@ -1,6 +1,7 @@
-//! Logging for programs that want no more than a file or their stderr: one subscriber, set up by the variable `OFFSHOOT_LOG`.
+//! Logging to a file or to stderr for programs without a subscriber of their own, configured by the environment
+//! variable `OFFSHOOT_LOG`.
 //!
-//! It decides nothing about what contexts send: that is filtered where it is logged, and what has arrived is written.
+//! Records of contexts are filtered in the context that logs them. Everything that arrives is written.
 
 use nix::libc;
 use offshoot_agent::{Error, Filter, Result};
@@ -14,14 +15,14 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime, uptime};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
-/// What is written where `OFFSHOOT_LOG` does not say it: warnings and errors.
-const UNSAID: u8 = 2;
-/// The target of what contexts have sent.
+/// The level without `OFFSHOOT_LOG`: warnings and errors.
+const DEFAULT_LEVEL: u8 = 2;
+/// The target of records that contexts send.
 const REMOTE: &str = "offshoot::remote";
 
-/// Writes what this program logs, and what contexts send, to the end of a file from now on. The file is made if need be, for this
-/// user alone. `OFFSHOOT_LOG` says what is written; without it, warnings and errors are. Gives the filter that is in force, for
-/// [`Builder::log_filter`](crate::Builder::log_filter): without that, contexts send no more than warnings and errors unless
+/// Appends the log records of this program and of all contexts to a file from now on. `OFFSHOOT_LOG` selects the
+/// records; without it, warnings and errors are written. Returns the filter in force, for
+/// [`Builder::log_filter`](crate::Builder::log_filter): without that, contexts send only warnings and errors unless
 /// `OFFSHOOT_LOG` is set.
 ///
 /// ```no_run
@@ -33,12 +34,13 @@ const REMOTE: &str = "offshoot::remote";
 /// }
 /// ```
 ///
-/// The file is for this user alone: it gets mode 600 also where it is there already. A link is not followed, and a file of
-/// another user is not taken.
+/// The file is created if it does not exist, and gets mode 600 in any case. Links are not followed, and a file of
+/// another user is refused.
 ///
 /// # Errors
-/// When the program has set a `tracing` subscriber before, this function included: that one stays and goes on getting the records of
-/// contexts, and nothing is written to the file. When `OFFSHOOT_LOG` cannot be read, or the file cannot be written.
+/// Returns an error if `OFFSHOOT_LOG` is not a filter, if the file cannot be opened, or if the program has a `tracing`
+/// subscriber already, for instance by an earlier call of this function. That subscriber stays and gets the records of
+/// contexts; the file gets none.
 pub fn log_to_file(path: impl AsRef<Path>) -> Result<Filter> {
     let path = path.as_ref();
     let (what, filter) = (format!("logging to {}", path.display()), environment()?);
@@ -48,28 +50,30 @@ pub fn log_to_file(path: impl AsRef<Path>) -> Result<Filter> {
     Ok(filter)
 }
 
-/// The same to this program's stderr, with the seconds since now instead of the time.
+/// Writes the log records of this program and of all contexts to stderr, with the seconds since this call instead of the
+/// time of day. `OFFSHOOT_LOG` selects the records, as for [`log_to_file`].
 ///
 /// # Errors
-/// As [`log_to_file`].
+/// Returns an error in the same cases as [`log_to_file`].
 pub fn log_to_stderr() -> Result<Filter> {
     let filter = environment()?;
     log_to_stderr_by(&filter)?;
     Ok(filter)
 }
 
-/// The same by a filter of the program's own; the variable has no say.
+/// Writes log records to stderr like [`log_to_stderr`], selected by a filter of the program instead of `OFFSHOOT_LOG`.
 ///
 /// # Errors
-/// As [`log_to_file`].
+/// Returns an error in the same cases as [`log_to_file`].
 pub fn log_to_stderr_by(filter: &Filter) -> Result<()> {
     write("logging to stderr", filter, std::io::stderr, uptime())
 }
 
-/// The same to what `writer` gives, asked once for each record, whose bytes it gets at once.
+/// Writes log records like [`log_to_stderr_by`] to the writer that `writer` returns. It is called once for each record,
+/// and its writer gets the bytes of the record in one piece.
 ///
 /// # Errors
-/// As [`log_to_file`].
+/// Returns an error in the same cases as [`log_to_file`].
 pub fn log_to_writer_by<W: Write>(
     filter: &Filter,
     writer: impl Fn() -> W + Send + Sync + 'static,
@@ -77,16 +81,16 @@ pub fn log_to_writer_by<W: Write>(
     write("logging", filter, writer, uptime())
 }
 
-/// Opens the file for this user alone, and makes it where there is none. What contexts say in it can be private, and the name may lie
-/// where others make links.
+/// Opens or creates the file for this user alone. Records can be private, and other users may be able to create links in
+/// its folder.
 fn open(path: &Path) -> std::io::Result<File> {
     let refused = |why: &str| Err(std::io::Error::other(why));
     let mut options = OpenOptions::new();
-    // A FIFO that nobody reads would keep it waiting.
+    // Opening a FIFO would block until somebody reads from it.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = match options.append(true).create(true).mode(0o600).custom_flags(flags).open(path) {
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
-            return refused("that is a link, which others may have made; name the file itself");
+            return refused("it is a link, which another user may have created; name the file itself");
         }
         file => file?,
     };
@@ -98,7 +102,9 @@ fn open(path: &Path) -> std::io::Result<File> {
         return refused("it belongs to another user; name another file");
     }
     if about.is_file() && about.nlink() != 1 {
-        return refused("it has another name as well, which others may have given it; name another file");
+        return refused(
+            "it has a second name (a hard link), which another user may have created; name another file",
+        );
     }
     if about.mode() & 0o077 != 0 {
         file.set_permissions(Permissions::from_mode(0o600))?;
@@ -106,10 +112,12 @@ fn open(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
+/// Returns the filter of `OFFSHOOT_LOG`, or the default.
 fn environment() -> Result<Filter> {
-    Ok(offshoot_agent::filter_from_env()?.unwrap_or_else(|| Filter::up_to(UNSAID)))
+    Ok(offshoot_agent::filter_from_env()?.unwrap_or_else(|| Filter::up_to(DEFAULT_LEVEL)))
 }
 
+/// Sets the subscriber of this process.
 fn write<W, T>(what: &str, filter: &Filter, writer: W, time: T) -> Result<()>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -118,12 +126,13 @@ where
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).with_timer(time);
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(targets(filter)));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| {
-        let detail = "this program has a tracing subscriber already, which gets what is logged".into();
+        let detail = "this program has a tracing subscriber already, which gets the records".into();
         Error::System { action: what.into(), detail }
     })
 }
 
-/// The filter as the subscriber's own. Whatever contexts have sent has passed it where it was logged, under its own target.
+/// Returns the filter in the subscriber's own form. Records of contexts pass in any case: the filter was applied where
+/// they were logged, and to their original targets.
 fn targets(filter: &Filter) -> Targets {
     let level = |level: u8| match level {
         0 => LevelFilter::OFF,
@@ -214,7 +223,7 @@ mod tests {
         assert!(refusal().contains("a link"));
         assert!(!folder.join("nothing").exists());
         fs::hard_link(&precious, &path).expect("it is ours");
-        assert!(refusal().contains("another name"));
+        assert!(refusal().contains("a second name"));
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("it is free");
         assert!(!refusal().is_empty());
         fs::write(&path, "").expect("it is ours");

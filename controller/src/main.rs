@@ -1,4 +1,4 @@
-//! The command line `offshoot`; all of it is in [`cli`].
+//! The program `offshoot`. Its code is in [`cli`].
 
 mod cli;
 

@@ -1,15 +1,16 @@
-//! `run`: a tree for as long as some work takes.
+//! `run`: a tree for the duration of a closure.
 
 use offshoot_agent::{Result, Router};
 
-/// Runs `work` with a new tree and ends the tree after it, whatever happened: an error, a panic, a clone of a context
-/// that another thread still has.
+/// Runs `work` with a new tree and ends the tree afterwards, also after an error or a panic, and also if another thread
+/// still holds a clone of a context.
 ///
-/// The stock agent is sent to hosts, which runs programs and has a few functions ([`stock`](crate::stock)). For functions of your own,
-/// [`Builder::run`](crate::Builder::run) does the same with settings: `Router::builder().own_image().run(...)`.
+/// Hosts get the stock agent, which runs programs and has a few functions ([`stock`](crate::stock)). For functions of
+/// your own, [`Builder::run`](crate::Builder::run) does the same with settings:
+/// `Router::builder().own_image().run(...)`.
 ///
 /// # Errors
-/// Those of `work`, and of [`Router::new`].
+/// Returns an error if `work` returns one, or if the tree cannot be started: see [`Router::new`].
 pub fn run<T>(work: impl FnOnce(&Router) -> Result<T>) -> Result<T> {
     Router::builder().run(work)
 }

@@ -199,7 +199,7 @@ fn threads_before_init_are_an_error_that_shows_a_correct_main() {
     }
     // Joined threads do not count; the next error is reported.
     let text = threaded(0).finish().expect_code(0).out();
-    assert!(text.contains("built dynamically") && text.contains("-unknown-linux-musl"), "{text}");
+    assert!(text.contains("linked dynamically") && text.contains("-unknown-linux-musl"), "{text}");
 }
 
 #[test]

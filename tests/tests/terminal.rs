@@ -131,9 +131,11 @@ fn a_target_named_twice_runs_once_with_a_notice() {
     let mut lines: Vec<_> = seen.out().lines().map(str::to_owned).collect();
     lines.sort_unstable();
     assert_eq!(lines, ["local: x".to_owned(), format!("{one}: x")]);
-    for part in
-        [format!("{other} is {one} again"), format!("{third} is {one} again"), "local is named twice".into()]
-    {
+    for part in [
+        format!("{other} is the same target as {one}"),
+        format!("{third} is the same target as {one}"),
+        "local is given twice".into(),
+    ] {
         assert!(seen.err().contains(&part), "{part} is missing: {}", seen.err());
     }
 }

@@ -1,7 +1,7 @@
-//! What all commands share: their log, and the tree in which they work until that is done or a signal ends it.
+//! The life of a command: its log, and its tree until the work is done or a signal ends it.
 //!
-//! The main thread holds the tree and waits for the end, whether the work's own or a signal's; the work is done by
-//! other threads, so nothing they wait for can keep the tree alive.
+//! The main thread owns the tree and waits for the end of the work or for a signal. Other threads do the work, so
+//! that a thread that blocks cannot keep the tree alive.
 
 use super::event::{Event, Events};
 use super::exit::{TRANSPORT, misused};
@@ -12,17 +12,17 @@ use std::process::exit;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// The longest that the end of the tree may take.
+/// The longest time for the end of the tree.
 const LONGEST_END: Duration = Duration::from_secs(10);
 
-/// Sends log records to stderr, and gives the filter for those of the agents: what `OFFSHOOT_LOG` says, and for all that it has no
-/// word about what the options say, but never less than these.
+/// Starts logging to stderr and returns the filter for the agents. It is that of `OFFSHOOT_LOG`, where `-v` sets the
+/// least level for all targets that the variable does not name. Without both, warnings are logged.
 pub fn start_log(verbose: u8) -> Filter {
-    let said = offshoot::filter_from_env().unwrap_or_else(|error| misused(error)).unwrap_or_default();
+    let environment = offshoot::filter_from_env().unwrap_or_else(|error| misused(error)).unwrap_or_default();
     let by_options = 2 + verbose.min(3);
-    let filter = match said.others() {
-        Some(others) if verbose == 0 || others >= by_options => said,
-        _ => said.with_others(by_options),
+    let filter = match environment.others() {
+        Some(others) if verbose == 0 || others >= by_options => environment,
+        _ => environment.with_others(by_options),
     };
     if let Err(error) = offshoot::log_to_writer_by(&filter, || notes::Notes) {
         misused(error);
@@ -30,8 +30,9 @@ pub fn start_log(verbose: u8) -> Filter {
     filter
 }
 
-/// Grows a tree, has the work done in it by another thread, and ends the program when the work is over or a signal comes that
-/// no program is left to answer within `grace`, in any case with the tree gone.
+/// Starts a tree, runs `work` on another thread, and ends this program when the work returns. The first signal is
+/// passed on to the running programs, which have `grace` to end. A second signal, or one while no program runs, ends
+/// the tree at once. The tree ends before this program does.
 pub fn with_tree(
     log: Filter,
     grace: Duration,
@@ -42,7 +43,7 @@ pub fn with_tree(
         notes::tell(&error.to_string());
         exit(TRANSPORT)
     };
-    // First, for threads take over which signals are blocked.
+    // Before other threads start, because threads inherit the mask of blocked signals.
     if let Err(error) = jobs::watch().and_then(|()| signals::watch(events.clone())) {
         failed(&error);
     }
@@ -51,10 +52,10 @@ pub fn with_tree(
         Err(error) => failed(&error),
     };
     let root: Context = (*router).clone();
-    jobs::tell(&root);
+    jobs::set_tree(&root);
     let worker = std::thread::Builder::new().name("work".into()).spawn(move || {
         let status = work(&root, &events);
-        // Where the main thread listens no more it is ending the program already.
+        // If the main thread no longer listens, it is ending this program already.
         let _ = events.send(Event::Finished(status));
     });
     if let Err(error) = worker {
@@ -74,24 +75,25 @@ pub fn with_tree(
             }
             Ok(Event::Signal(signal)) => {
                 signals::give_up();
-                notes::hush();
+                notes::silence();
                 break 128 + signal;
             }
             Err(RecvTimeoutError::Timeout) => {
                 let seconds = grace.as_secs();
                 signals::give_up();
                 notes::tell(&format!(
-                    "ended by force: not done {seconds} s after signal {passed}; --grace gives more time"
+                    "killed: still running {seconds} s after signal {passed}; --grace gives more time"
                 ));
-                notes::hush();
+                notes::silence();
                 break 128 + passed;
             }
-            // The worker has panicked, which it has said itself.
+            // The worker has panicked. Its panic message is on stderr.
             Err(RecvTimeoutError::Disconnected) => break TRANSPORT,
         }
     };
-    question::restore();
-    // The tree's own end is bounded; this holds should that ever fail. What is below ends with our side of its links.
+    question::remove();
+    // The end of the tree has its own time limits. This limit is for a bug in them: the agents end anyway when our side
+    // of their links closes.
     let watch = std::thread::Builder::new().spawn(move || {
         std::thread::sleep(LONGEST_END);
         exit(status)

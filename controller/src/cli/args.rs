@@ -1,10 +1,9 @@
-//! The options that all commands share: how targets are reached. What they mean for hops is in
-//! [`connect`](super::connect).
+//! The options that all commands share: connecting to targets. [`connect`](super::connect) applies them to hops.
 
 use clap::{ArgAction, Args};
 use offshoot::methods::{DEFAULT_HEARTBEAT, DEFAULT_TIMEOUT, HANDSHAKES};
 
-/// How targets are reached. What a hop says itself goes before what stands here.
+/// The options for connecting to targets. An option of a hop itself has priority.
 #[derive(Args, Debug)]
 pub struct Connection {
     /// Configuration file of the first ssh hop, as for ssh
@@ -28,17 +27,17 @@ pub struct Connection {
     /// Forward the ssh agent over the first ssh hop, as for ssh: -o ForwardAgent=yes
     #[arg(short = 'A')]
     pub forward_agent: bool,
-    /// Compress what goes over the first ssh hop, as for ssh
+    /// Compress the data of the first ssh hop, as for ssh
     #[arg(short = 'C')]
     pub compress: bool,
-    /// As for ssh: no terminal for the program, which it has not got anyhow
+    /// No terminal for the program, as for ssh; programs never have one
     #[arg(short = 'T', hide = true)]
     pub no_terminal: bool,
     #[arg(
         long,
         value_name = "SECONDS",
         value_parser = clap::value_parser!(u32).range(1..),
-        help = format!("The longest that each hop may take [default: {}]", DEFAULT_TIMEOUT.as_secs()),
+        help = format!("The longest time for each hop [default: {}]", DEFAULT_TIMEOUT.as_secs()),
     )]
     pub connect_timeout: Option<u32>,
     #[arg(
@@ -65,31 +64,31 @@ pub struct Connection {
     /// Ask for a password once for all hops of the same method and user, not once for each
     #[arg(long)]
     pub same_password: bool,
-    /// Log to stderr what happens: -v info, -vv debug, -vvv trace
+    /// Log to stderr: -v info, -vv debug, -vvv trace
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 }
 
-/// What options of ssh mean here that are not taken: the letters, and a sentence with the way out.
+/// Options of ssh that are not supported: their letters, and advice.
 const OF_SSH: [(&str, &str); 14] = [
-    ("t", "programs get no terminal; where one is needed, use ssh itself: ssh -t HOST CMD"),
-    ("LRDWw", "nothing is forwarded; for a tunnel use ssh itself, beside offshoot"),
-    ("N", "there is always a program to run; for a tunnel use ssh itself, beside offshoot"),
-    ("f", "to have the command in the background, put & behind it, or let the program go: --detach NAME"),
-    ("XY", "X11 is forwarded by a hop that asks ssh for it: -o ForwardX11=yes"),
-    ("q", "nothing is printed but output and failures, so leave it out"),
-    ("ax", "nothing is forwarded that was not asked for, so leave it out"),
-    ("MSO", "connections are not shared between commands, so leave it out"),
-    ("46", "name the family as an option of ssh: -o AddressFamily=inet, or inet6"),
-    ("cm", "name them as options of ssh: -o Ciphers=NAMES, -o MACs=NAMES"),
-    ("bBI", "name it as an option of ssh: -o BindAddress=, -o BindInterface=, -o PKCS11Provider="),
-    ("eEy", "there is neither an escape character nor a log of ssh's own; -v tells what ssh says"),
-    ("V", "`offshoot --version` tells the version"),
-    ("gGkKPQs", "leave it out, or name it as an option of ssh: -o NAME=VALUE"),
+    ("t", "programs get no terminal; if one is needed, use ssh itself: ssh -t HOST CMD"),
+    ("LRDWw", "ports are not forwarded; for a tunnel use ssh itself, beside offshoot"),
+    ("N", "a program to run is required; for a tunnel use ssh itself, beside offshoot"),
+    ("f", "to run in the background, put & behind the command, or detach the program: --detach NAME"),
+    ("XY", "to forward X11, set the option of ssh: -o ForwardX11=yes"),
+    ("q", "only output and failures are printed anyway; leave it out"),
+    ("ax", "neither the agent nor X11 is forwarded unless requested; leave it out"),
+    ("MSO", "commands do not share connections; leave it out"),
+    ("46", "set the option of ssh: -o AddressFamily=inet, or inet6"),
+    ("cm", "set the option of ssh: -o Ciphers=NAMES or -o MACs=NAMES"),
+    ("bBI", "set the option of ssh: -o BindAddress=, -o BindInterface= or -o PKCS11Provider="),
+    ("eEy", "there is no escape character and no separate log of ssh; -v shows its messages"),
+    ("V", "use `offshoot --version`"),
+    ("gGkKPQs", "leave it out, or set the option of ssh: -o NAME=VALUE"),
 ];
 
-/// What is said of an option of ssh that is not taken; none where ssh has none of that letter.
-pub fn of_ssh(option: &str) -> Option<&'static str> {
+/// Returns the advice for an option of ssh that is not supported, or `None` if ssh has no such option.
+pub fn advice_for_ssh_option(option: &str) -> Option<&'static str> {
     let letter = option.strip_prefix('-').filter(|letter| letter.chars().count() == 1)?;
     OF_SSH.iter().find(|(letters, _)| letters.contains(letter)).map(|(_, sentence)| *sentence)
 }

@@ -1,7 +1,7 @@
-//! From targets to contexts: all hops are taken at once, those that targets have in common once, and a hop that lacks
-//! a password is taken again when the person at the terminal has given it.
+//! From targets to contexts. All hops start at once, and a hop that several targets share starts once. A hop that needs
+//! a password starts again when the user has typed it at the terminal.
 //!
-//! It takes hops only through the library's builders and knows nothing of what is done at the targets.
+//! Hops start only through the library's builders. This file does not know the commands.
 
 use super::args::Connection;
 use super::targets::{Hop, Target, TargetError};
@@ -15,20 +15,20 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often a password is asked for.
+/// The number of times that a password is asked for.
 const TRIES: u32 = 3;
 
-/// A target that could not be reached.
+/// The reason why a target could not be reached.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Which of its hops failed, from 1, and how many it has.
+    /// The number of the hop that failed, from 1, and the number of hops.
     hop: (usize, usize),
-    /// Why.
+    /// The error of the hop.
     pub error: Error,
 }
 
 impl Failure {
-    /// What failed, why, and what can be done, as one sentence without its subject.
+    /// Returns the hop, the reason and the advice as one sentence without its subject.
     pub fn sentence(&self) -> String {
         let Error::Connect(error) = &self.error else { return harmless(&self.error.to_string()) };
         let mut sentence = match self.hop {
@@ -42,8 +42,8 @@ impl Failure {
         harmless(&sentence)
     }
 
-    /// The last lines that the remote said.
-    pub fn said(&self) -> Vec<String> {
+    /// Returns the last lines that the hop printed.
+    pub fn output(&self) -> Vec<String> {
         self.error
             .as_connect()
             .map(|error| error.output.iter().map(|line| harmless(line)).collect())
@@ -51,70 +51,70 @@ impl Failure {
     }
 }
 
-/// A hop that one or more of the targets go through.
+/// A hop that one or more targets share.
 struct Node {
-    /// The hops up to and including this one, as a person is told of them.
+    /// The hops up to and including this one, as messages show them.
     place: String,
     above: Option<usize>,
     depth: usize,
     hop: Hop,
     password: Mutex<Option<Secret>>,
-    /// Whose password it takes.
+    /// The account whose password the hop asks for.
     account: Account,
     state: Mutex<State>,
-    /// When it was last begun to be taken.
+    /// The start of the last attempt.
     begun: Mutex<Instant>,
 }
 
-/// A method, and the user whose password it asks for: the one to log in as, or the one who calls sudo. Where no hop names
-/// that user, none.
+/// A method, and the user whose password it asks for: the user to log in as, or the user who calls sudo. `None` if no
+/// hop names that user.
 type Account = (String, Option<String>);
 
-/// A password that is for all hops of an account, and the number of the question that it answered.
+/// A password for all hops of an account, and the number of the question that it answered.
 type Answer = (u64, Secret);
 
-/// What was tried at one hop.
+/// The attempts at one hop.
 #[derive(Default)]
 struct Tried {
     times: u32,
-    /// Of the password that was for all, its number.
+    /// The number of the last shared answer that was tried.
     answer: u64,
 }
 
 enum State {
-    /// Not tried.
+    /// Not started.
     Idle,
-    /// On its way, from the given context.
+    /// Started from this context.
     Opening(Connecting, Context),
-    /// Decided.
+    /// Finished.
     Done(Result<Context, Failure>),
 }
 
-/// The hops to all targets, as the tree that they are.
+/// The tree of hops to all targets.
 pub struct Paths {
     nodes: Vec<Node>,
-    /// Of each target, its last hop and how many it has.
+    /// The last hop of each target, and the number of its hops.
     ends: Vec<(usize, usize)>,
-    /// The targets as they were written, each once.
+    /// The targets as they were written, without repetitions.
     pub targets: Vec<String>,
-    /// Targets that lead where an earlier one does: how both were written, the earlier one last.
+    /// The targets that repeat an earlier one: how each was written, and how the earlier one was.
     pub repeated: Vec<(String, String)>,
     timeout: Option<Duration>,
     heartbeat: Option<u32>,
     handshakes: Option<u32>,
     terminal: Option<Mutex<Terminal>>,
-    /// Where one password is for all hops of an account: those that were given.
+    /// The shared answers, if one password is for all hops of an account.
     answers: Option<Mutex<HashMap<Account, Answer>>>,
 }
 
-/// Puts the options of the command line into the first ssh hop, where that does not say otherwise.
+/// Applies the options of the command line to the first ssh hop, where the hop has none of its own.
 fn complete(target: &mut Target, connection: &Connection) {
     let Some(ssh) = target.hops.iter_mut().find(|hop| hop.method() == "ssh") else { return };
     ssh.fill("config", connection.config.as_ref());
     ssh.fill("identity", connection.identity.as_ref());
     ssh.fill("user", connection.login.as_ref());
     ssh.fill("port", connection.port.map(|port| port.to_string()));
-    // The first value counts for ssh.
+    // ssh uses the first value of an option, so those of the hop itself come first.
     for option in &connection.option {
         ssh.push("option", option);
     }
@@ -128,14 +128,14 @@ fn complete(target: &mut Target, connection: &Connection) {
 }
 
 impl Paths {
-    /// Reads targets and the passwords in the files they name. Nothing is connected.
+    /// Reads the targets and their password files. Nothing is connected.
     ///
     /// # Errors
-    /// What is wrong with the first target that is not one, and with the first file that cannot be read.
+    /// Returns an error if a text is not a target, or if a password file cannot be read.
     pub fn plan<'a>(
         targets: impl IntoIterator<Item = &'a str>,
         connection: &Connection,
-        stdin_is_taken: bool,
+        stdin_is_forwarded: bool,
     ) -> Result<Paths, String> {
         let mut known: HashMap<String, usize> = HashMap::new();
         let mut paths = Paths {
@@ -160,7 +160,7 @@ impl Paths {
                     Some(index) => *index,
                     None => {
                         let password =
-                            hop.password_file().map(|file| read_password(text, file, stdin_is_taken));
+                            hop.password_file().map(|file| read_password(text, file, stdin_is_forwarded));
                         let (password, hop) = (password.transpose()?, hop.clone());
                         let (password, state) = (Mutex::new(password), Mutex::new(State::Idle));
                         let bare = Target { hops: target.hops[..=depth].iter().map(Hop::bare).collect() };
@@ -183,7 +183,7 @@ impl Paths {
                 };
                 above = Some(index);
             }
-            // A target has at least one hop, so the last is there.
+            // A target has at least one hop, so there is always a last one.
             let Some(end) = above else { continue };
             match paths.ends.iter().position(|(other, _)| *other == end) {
                 Some(first) => paths.repeated.push((text.to_owned(), paths.targets[first].clone())),
@@ -196,41 +196,42 @@ impl Paths {
         Ok(paths)
     }
 
-    /// Takes all hops, and waits for none of them.
+    /// Starts all hops without waiting for any.
     pub fn open(&self, root: &Context) {
         for node in &self.nodes {
             let above = match node.above {
                 None => Some(root.clone()),
                 Some(above) => self.nodes[above].expected(),
             };
-            // Below a hop that could not even be begun, its failure is found when the target is waited for.
+            // Below a hop that failed to start, `wait` reports the failure of that hop.
             if let Some(above) = above {
-                *node.lock() = self.take(node, &above, node.password());
+                *node.lock() = self.start(node, &above, node.password());
             }
         }
     }
 
-    /// The context at a target's end as it will be if every hop succeeds: what is sent to it waits there.
+    /// Returns the context that a target will have if every hop succeeds. Data for it is buffered until then.
     pub fn expected(&self, target: usize) -> Option<Context> {
         self.nodes[self.ends[target].0].expected()
     }
 
-    /// Waits until a target is reached.
+    /// Waits until a target is connected and returns its context.
     ///
     /// # Errors
-    /// Which hop failed, and why.
+    /// Returns the hop that failed, and the reason.
     pub fn wait(&self, target: usize, root: &Context) -> Result<Context, Failure> {
         let (end, hops) = self.ends[target];
         self.reach(end, root).map_err(|failure| Failure { hop: (failure.hop.0, hops), ..failure })
     }
 
+    /// Waits for a hop and all hops before it. Asks for a missing password.
     fn reach(&self, index: usize, root: &Context) -> Result<Context, Failure> {
         let node = &self.nodes[index];
         let above = match node.above {
             None => root.clone(),
             Some(above) => self.reach(above, root)?,
         };
-        // Whoever else goes through this hop waits here.
+        // Threads of other targets behind this hop wait here.
         let mut state = node.lock();
         let mut tried = Tried::default();
         loop {
@@ -240,18 +241,18 @@ impl Paths {
                     return result;
                 }
                 State::Opening(connecting, from) if from == above => connecting.wait(),
-                // The hop before was taken anew, and what was sent after the first attempt has come back.
+                // The hop before was restarted, so an attempt from its first context has failed.
                 State::Idle | State::Opening(..) => {
-                    *state = self.take(node, &above, node.password());
+                    *state = self.start(node, &above, node.password());
                     continue;
                 }
             };
             node.tell(&result);
             let again = result.as_ref().err().and_then(|error| self.password_after(node, error, &mut tried));
             *state = match again {
-                Some(password) => self.take(node, &above, Some(password)),
+                Some(password) => self.start(node, &above, Some(password)),
                 None => {
-                    // It is not asked for again.
+                    // The outcome is final, so the password is not needed any more.
                     node.secret().take();
                     State::Done(result.map_err(|error| Failure { hop: (node.depth, 0), error }))
                 }
@@ -259,8 +260,8 @@ impl Paths {
         }
     }
 
-    /// Takes a hop, and does not wait.
-    fn take(&self, node: &Node, above: &Context, password: Option<Secret>) -> State {
+    /// Starts a hop without waiting.
+    fn start(&self, node: &Node, above: &Context, password: Option<Secret>) -> State {
         *node.begun.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         verbose::note(|| format!("{}: connecting by {}", node.place, node.hop.method()));
         match begin(&node.hop, above, password, self) {
@@ -269,14 +270,15 @@ impl Paths {
         }
     }
 
-    /// A password from the person at the terminal, if it is one that is missing and there is such a person.
+    /// Asks the user at the terminal for a password if `error` says that one is missing or wrong. Returns `None` if there
+    /// is no terminal, no answer, or no attempt left.
     fn password_after(&self, node: &Node, error: &Error, tried: &mut Tried) -> Option<Secret> {
         match (error.as_connect()?.kind, tried.times) {
             (ConnectErrorKind::PasswordRequired, 0) => {}
             (ConnectErrorKind::PasswordIncorrect, 1..TRIES) => {}
             _ => return None,
         }
-        // Whoever else waits for the person may get the same answer meanwhile.
+        // While this thread waited for the terminal, another may have got an answer that is for this hop as well.
         let mut terminal = self.terminal.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         let answers = self.answers.as_ref().map(|all| all.lock().unwrap_or_else(PoisonError::into_inner));
         let given = answers.as_ref().and_then(|all| all.get(&node.account)).cloned();
@@ -285,7 +287,7 @@ impl Paths {
             return Some(password);
         }
         if tried.times > 0 {
-            terminal.say(&format!("[{}] the password was not accepted; try again", node.place));
+            terminal.write_line(&format!("[{}] the password was not accepted; try again", node.place));
         }
         tried.times += 1;
         let scope = match (&answers, &node.account.1) {
@@ -303,7 +305,7 @@ impl Paths {
     }
 }
 
-/// Whose password the last of these hops asks for.
+/// Returns the account whose password the last of these hops asks for.
 fn account(hops: &[Hop]) -> Account {
     let [before @ .., last] = hops else { return (String::new(), None) };
     let owned = |user: Option<&str>| user.map(str::to_owned);
@@ -311,7 +313,7 @@ fn account(hops: &[Hop]) -> Account {
     match last.password_of() {
         PasswordOf::Nobody => (method, None),
         PasswordOf::TargetUser => (method, owned(last.user().flatten())),
-        // On this machine it is the user of this program, whom no hop leads to.
+        // Without a hop to another user it is the user of this program.
         PasswordOf::CallingUser => match before.iter().rev().find_map(Hop::user) {
             Some(user) => (method, owned(user)),
             None => (format!("local {method}"), None),
@@ -320,13 +322,13 @@ fn account(hops: &[Hop]) -> Account {
 }
 
 impl Node {
-    /// Logs how an attempt to take this hop went.
+    /// Logs the outcome of an attempt.
     fn tell(&self, result: &Result<Context, Error>) {
         let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         let (place, ms) = (&self.place, begun.elapsed().as_millis());
         verbose::note(|| match result {
-            Ok(context) => format!("{place}: up after {ms} ms, as {context}"),
-            Err(error) => format!("{place}: not up after {ms} ms: {}", harmless(&error.to_string())),
+            Ok(context) => format!("{place}: connected after {ms} ms, as {context}"),
+            Err(error) => format!("{place}: failed after {ms} ms: {}", harmless(&error.to_string())),
         });
     }
 
@@ -351,18 +353,20 @@ impl Node {
     }
 }
 
-fn read_password(target: &str, file: &str, stdin_is_taken: bool) -> Result<Secret, String> {
+/// Reads the password of a hop from its file.
+fn read_password(target: &str, file: &str, stdin_is_forwarded: bool) -> Result<Secret, String> {
     let about = harmless(&format!("{target}: password-file={file}"));
-    if file == "-" && stdin_is_taken {
+    if file == "-" && stdin_is_forwarded {
         return Err(format!(
-            "{about}: stdin goes to the program; give -n to keep it for the password, or name a file"
+            "{about}: stdin goes to the program; pass -n to read the password from it, or name a file"
         ));
     }
-    password::from_file(file)
-        .map_err(|error| format!("{about}: {error}; a password is the first line of a file on this machine"))
+    password::from_file(file).map_err(|error| {
+        format!("{about}: {error}; the password is read from the first line of a file on this machine")
+    })
 }
 
-/// Takes a hop by the library's own builder.
+/// Starts a hop with the library's builder.
 fn begin(hop: &Hop, above: &Context, password: Option<Secret>, paths: &Paths) -> Result<Connecting, Error> {
     let mut method = hop.build().map_err(|error| Error::System {
         action: format!("describing a hop by {}", hop.method()),
@@ -371,15 +375,15 @@ fn begin(hop: &Hop, above: &Context, password: Option<Secret>, paths: &Paths) ->
     if let Some(count) = paths.handshakes {
         method.set_handshakes(count);
     }
-    let mut taken = above.hop(method);
+    let mut next = above.hop(method);
     if let Some(password) = password {
-        taken = taken.password(password);
+        next = next.password(password);
     }
     if let Some(timeout) = hop.timeout().map(Duration::from_secs).or(paths.timeout) {
-        taken = taken.timeout(timeout);
+        next = next.timeout(timeout);
     }
     if let Some(seconds) = paths.heartbeat {
-        taken = taken.heartbeat(seconds);
+        next = next.heartbeat(seconds);
     }
-    taken.start()
+    next.start()
 }

@@ -1,14 +1,14 @@
-//! What ends this program, as a message to the thread that holds the tree.
+//! Messages to the main thread that end this program.
 
 use std::sync::mpsc;
 
-/// What ends this program.
+/// A reason for the end of this program.
 pub enum Event {
-    /// The work is done, with this exit status.
+    /// The command has finished with this exit status.
     Finished(i32),
-    /// A signal asks for it.
+    /// This signal has arrived.
     Signal(i32),
 }
 
-/// Where the threads of the work say that all is over.
+/// The sending side, for the threads that do the work.
 pub type Events = mpsc::Sender<Event>;

@@ -1,19 +1,19 @@
-//! Exit statuses, and the end of a program that was called wrongly.
+//! Exit statuses, and the end of this program on a wrong command line.
 
 use std::process::exit;
 
-/// Exit status: the command line was wrong.
+/// Exit status of a wrong command line.
 pub const USAGE: i32 = 2;
-/// Exit status: a program was found and could not be executed.
+/// Exit status if the program was found but could not be executed, as in a shell.
 pub const NOT_EXECUTABLE: i32 = 126;
-/// Exit status: a program was not found.
+/// Exit status if the program was not found, as in a shell.
 pub const NOT_FOUND: i32 = 127;
-/// Exit status: nobody reads our stdout, as a program has that SIGPIPE ended.
+/// Exit status if nobody reads our stdout: that of a program ended by SIGPIPE.
 pub const NO_READER: i32 = 128 + 13;
-/// Exit status: a target could not be reached or was lost.
+/// Exit status if a target could not be reached or was lost.
 pub const TRANSPORT: i32 = 255;
 
-/// Ends because the command line is wrong.
+/// Ends this program because its command line is wrong.
 pub fn misused(message: impl std::fmt::Display) -> ! {
     eprintln!("offshoot: {message}");
     exit(USAGE)

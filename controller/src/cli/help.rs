@@ -1,4 +1,4 @@
-//! `offshoot help`: the commands and the grammar of targets.
+//! `offshoot help`: the help texts of the commands, and the grammar of targets.
 
 use super::command::COMMANDS;
 use super::exit::TRANSPORT;
@@ -9,23 +9,23 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, Command};
 use std::process::exit;
 
-/// The word that calls it.
+/// The name of the command.
 pub const NAME: &str = "help";
 const SUBJECT: &str = "subject";
 const SUBJECT_TARGETS: &str = "targets";
 
-/// Returns the command as clap knows it.
+/// Returns the command for clap.
 pub fn command() -> Command {
-    let targets = PossibleValue::new(SUBJECT_TARGETS).help("How targets are written");
+    let targets = PossibleValue::new(SUBJECT_TARGETS).help("The grammar of targets");
     let commands =
         COMMANDS.iter().map(|row| PossibleValue::new(row.name).help(format!("The command `{}`", row.name)));
     let subjects = PossibleValuesParser::new([targets].into_iter().chain(commands));
     Command::new(NAME)
-        .about("Explains a subject: `offshoot help targets` has the grammar of targets")
-        .arg(Arg::new(SUBJECT).value_name("SUBJECT").value_parser(subjects).help("What is to be explained"))
+        .about("Explain a subject: `offshoot help targets` has the grammar of targets")
+        .arg(Arg::new(SUBJECT).value_name("SUBJECT").value_parser(subjects).help("The subject to explain"))
 }
 
-/// Explains the subject that was named to the help command, or `program` as a whole.
+/// Prints the help text of the subject, or that of the whole program if no subject was given, and ends this program.
 pub fn explain(mut program: Command, matches: &clap::ArgMatches) -> ! {
     program.build();
     let text = match matches.get_one::<String>(SUBJECT).map(String::as_str) {
@@ -39,11 +39,11 @@ pub fn explain(mut program: Command, matches: &clap::ArgMatches) -> ! {
     print(text.trim_end())
 }
 
-/// Prints what was asked for, and ends.
+/// Prints a text and ends this program.
 pub fn print(text: &str) -> ! {
     let printed = Outlet::stdout().and_then(|stdout| stdout.write(format!("{text}\n").as_bytes()));
     match printed {
-        // A reader that has seen enough is no error.
+        // A reader such as `head` that closes early is not an error.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             notes::tell(&format!("writing the output: {error}"));
             exit(TRANSPORT)

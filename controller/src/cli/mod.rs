@@ -1,8 +1,8 @@
-//! The command line: what a person types, and what they see. It only uses the library's public parts.
+//! The command line. It uses only the public parts of the library.
 //!
-//! Nothing imports upward in this order: `exit` and `event`; `targets` (pure: the grammar of targets); `ui` (streams,
-//! terminal and signals of this process); `args` (shared options); `connect` (targets to contexts); `app` (the tree
-//! and its end); `command` (one file each); `help`; this file.
+//! A file or a folder imports only from those before it in this order: `exit` and `event`; `targets`, the grammar of
+//! targets, which is pure; `ui`, the streams, the terminal and the signals of this process; `args`, the shared options;
+//! `connect`, from targets to contexts; `app`, the tree and its end; `command`, one file for each; `help`; this file.
 
 mod app;
 mod args;
@@ -22,15 +22,15 @@ use std::process::exit;
 
 const EXAMPLES: &str = "\
 Examples:
-  offshoot run web1 -- uname -a               by ssh, as your ssh configuration says
+  offshoot run web1 -- uname -a               on a host, with your ssh configuration
   offshoot run deploy@web1/sudo -- id -u      as root, behind ssh and sudo
-  offshoot run web1 web2 web3 -- uptime       at several hosts at once
-  offshoot ping bastion/ssh:db7               how far away is it?
+  offshoot run web1 web2 web3 -- uptime       on several hosts at once
+  offshoot ping bastion/ssh:db7               the round trip time
 
-`offshoot run --help` says more, and `offshoot help targets` how targets are written.
-A target needs Linux and a POSIX shell. Nothing is installed there, and nothing is left.";
+`offshoot run --help` has the details, and `offshoot help targets` the grammar of targets.
+A target needs Linux and a POSIX shell. Nothing is installed there, and nothing is left behind.";
 
-/// The program.
+/// Reads the command line and runs its command.
 pub fn main() -> ! {
     let matches = words().try_get_matches().unwrap_or_else(|error| refuse(error));
     match matches.subcommand() {
@@ -43,7 +43,7 @@ pub fn main() -> ! {
     }
 }
 
-/// The words of the command line.
+/// Returns the command line as clap knows it.
 fn words() -> Command {
     let commands = COMMANDS.iter().map(|row| (row.describe)(Command::new(row.name)));
     Command::new("offshoot")
@@ -58,8 +58,8 @@ fn words() -> Command {
         .subcommand(help::command())
 }
 
-/// Ends with what clap has to say, and with what it cannot know: options of ssh, and that the words after a missing `--` look
-/// like options.
+/// Prints the error of clap and ends this program. Explains two mistakes that clap cannot know: options of ssh, and a
+/// missing `--`, after which the arguments of the program look like options.
 fn refuse(error: clap::Error) -> ! {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     let command = COMMANDS.iter().find(|row| words.first().is_some_and(|word| word == row.name));
@@ -70,27 +70,27 @@ fn refuse(error: clap::Error) -> ! {
             help::print(error.render().to_string().trim_end())
         }
         ErrorKind::UnknownArgument => {
-            let said = |kind| match error.get(kind) {
+            let context = |kind| match error.get(kind) {
                 Some(ContextValue::String(text)) => Some(offshoot::harmless(text)),
                 _ => None,
             };
-            let option = said(ContextKind::InvalidArg).unwrap_or_default();
-            let similar = said(ContextKind::SuggestedArg);
+            let option = context(ContextKind::InvalidArg).unwrap_or_default();
+            let similar = context(ContextKind::SuggestedArg);
             let verb =
                 words.first().map(|word| offshoot::harmless(&word.to_string_lossy())).unwrap_or_default();
             if let Some(command) = forgotten {
-                eprintln!("offshoot: {option} is no option of offshoot {command}.");
+                eprintln!("offshoot: unknown option {option} of offshoot {command}.");
                 forgot_separator(command)
             }
-            match (args::of_ssh(&option), similar) {
-                (Some(sentence), _) => misused(format!("{option}: {sentence}")),
-                (None, Some(similar)) => misused(format!("{option} is no option; is {similar} meant?")),
-                (None, None) => misused(format!("{option} is no option; see offshoot {verb} --help")),
+            match (args::advice_for_ssh_option(&option), similar) {
+                (Some(advice), _) => misused(format!("{option}: {advice}")),
+                (None, Some(similar)) => misused(format!("unknown option {option}; did you mean {similar}?")),
+                (None, None) => misused(format!("unknown option {option}; see offshoot {verb} --help")),
             }
         }
         ErrorKind::InvalidValue => {
             let Some(command) = forgotten else { error.exit() };
-            // clap writes to stderr itself; nothing can be done where it is closed.
+            // clap writes to stderr; if stderr is closed, nobody can be told.
             let _ = error.print();
             forgot_separator(command)
         }
@@ -98,7 +98,8 @@ fn refuse(error: clap::Error) -> ! {
     }
 }
 
+/// Explains the missing `--` and ends this program.
 fn forgot_separator(command: &str) -> ! {
-    eprintln!("\nThe program and its arguments stand after `--`: offshoot {command} web1 -- ls -l");
+    eprintln!("\nThe program and its arguments come after `--`: offshoot {command} web1 -- ls -l");
     exit(USAGE)
 }

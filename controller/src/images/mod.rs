@@ -1,5 +1,4 @@
-//! Where the controller finds the images of agents: given by the program, the program itself, embedded in it, or in a
-//! folder.
+//! The search for the images of agents: given by the program, the program itself, embedded in it, or in a folder.
 
 mod self_image;
 mod trusted_file;
@@ -16,16 +15,16 @@ mod embedded {
     include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 }
 
-/// The variable that names a folder of images, laid out as `cargo xtask build-agent` leaves it.
+/// The environment variable with a folder of images, laid out as `cargo xtask build-agent` leaves it.
 pub const FOLDER_VARIABLE: &str = "OFFSHOOT_AGENTS";
 
-/// The package of the stock agent.
+/// The name of the stock agent's package.
 const STOCK: &str = "offshoot-agent";
 
 #[linkme::distributed_slice(FINDERS)]
 #[linkme(crate = offshoot_agent::macro_support::linkme)]
 static FINDER: fn(Search) -> Result<Find, Error> = |mut search| {
-    // What takes time, and what may be wrong with it, before the tree is there.
+    // Packing takes time and can fail, so it happens before the tree starts.
     if search.own {
         let image = self_image::image(|platform| find(search.folder.as_deref(), STOCK, platform))?;
         search.given.push(image);
@@ -33,15 +32,16 @@ static FINDER: fn(Search) -> Result<Find, Error> = |mut search| {
     Ok(Box::new(move |platform| given_or_found(&search, platform)))
 };
 
+/// Returns the image for a platform: one that the program gave, or else one that is found.
 fn given_or_found(search: &Search, platform: Platform) -> Result<Image, Error> {
     if let Some(image) = search.given.iter().find(|image| image.platform() == platform) {
         return Ok(image.clone());
     }
-    // Another agent would not have the program's functions.
+    // A stock agent would lack the functions of the program.
     if let Some(other) = search.given.first() {
         return Err(Error::Image(format!(
-            "no agent for {platform}: this program has brought its own for {} only; build one with `cargo xtask build-agent \
-             --manifest-path ITS/Cargo.toml --target {}` and give it by Builder::image",
+            "no agent for {platform}: this program has one of its own for {} only; build one with `cargo xtask build-agent \
+             --manifest-path ITS/Cargo.toml --target {}` and pass it to Builder::image",
             other.platform(),
             platform.rust_target()
         )));
@@ -49,9 +49,9 @@ fn given_or_found(search: &Search, platform: Platform) -> Result<Image, Error> {
     find(search.folder.as_deref(), search.package.as_deref().unwrap_or(STOCK), platform)
 }
 
-/// Finds the image of a package's agent for a platform: in the given folder alone, or else in the folder that `OFFSHOOT_AGENTS` names,
-/// embedded in this program, or, for a program that was built in a workspace, in its `target/agents`. A file is read only where
-/// nobody else can have put it.
+/// Finds the image of a package's agent for a platform. With a given folder it looks only there. Otherwise it looks in
+/// the folder of `OFFSHOOT_AGENTS`, then in this program, and for a program that cargo built, in `target/agents`. Only
+/// files that no other user can have written are read.
 fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<Image, Error> {
     let absent = |file: &Path| {
         Error::Image(format!(
@@ -74,14 +74,14 @@ fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<Image
     {
         return Ok(image);
     }
-    // Whoever names a folder for the agents of offshoot does not want those of another build.
+    // A folder that was named holds the build that is wanted; one embedded here would be another.
     if let Some(file) = named.as_deref().filter(|_| package == STOCK) {
         return Err(absent(file));
     }
     if package == STOCK
         && let Some((_, bytes)) = embedded::EMBEDDED.iter().find(|(other, _)| *other == platform)
     {
-        return parse(bytes.to_vec(), "the one embedded in this program");
+        return parse(bytes.to_vec(), "embedded in this program");
     }
     let beside = built_in(&program).map(|target| file_in(&target.join("agents"), package, platform));
     if let Some(file) = &beside
@@ -95,31 +95,33 @@ fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<Image
     let elsewhere = if beside.is_some() {
         "and none in the program"
     } else {
-        "none in the program, and cargo did not build it where it lies"
+        "none in the program, and cargo did not build the program in its folder"
     };
     Err(Error::Image(format!("no agent {package} for {platform}: {tried}{elsewhere}; {}", way_out(package))))
 }
 
-/// What can be done where the agent of a package was not found.
+/// Returns the advice for a missing agent.
 fn way_out(package: &str) -> String {
     let whose = if package == STOCK { "" } else { " --manifest-path ITS/Cargo.toml" };
     format!(
-        "build it with `cargo xtask build-agent{whose}` and name the folder target/agents that this fills in {FOLDER_VARIABLE}"
+        "build it with `cargo xtask build-agent{whose}` and set {FOLDER_VARIABLE} to the folder target/agents that this fills"
     )
 }
 
+/// Returns the path of an image in a folder of images.
 fn file_in(folder: &Path, package: &str, platform: Platform) -> PathBuf {
     folder.join(platform.rust_target()).join(format!("{package}.image"))
 }
 
+/// Reads an image from a file that no other user can have written. Returns `None` if there is no such file.
 fn read(owners: Owners, file: &Path) -> Result<Option<Image>, Error> {
     match owners.read(file) {
         Ok(bytes) => parse(bytes, &file.display().to_string()).map(Some),
         Err(Refused::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(Refused::Io(error)) => Err(Error::Image(format!("{}: {error}", file.display()))),
         Err(Refused::Others(why)) => Err(Error::Image(format!(
-            "the agent's image {why}, and could have exchanged it; have it in a folder that only this user or root can change, and \
-             name that in {FOLDER_VARIABLE}"
+            "the agent's image {why}, and could have replaced it; put it in a folder that only this user or root can change, and \
+             set {FOLDER_VARIABLE} to that folder"
         ))),
     }
 }
@@ -127,7 +129,7 @@ fn read(owners: Owners, file: &Path) -> Result<Option<Image>, Error> {
 fn parse(bytes: Vec<u8>, place: &str) -> Result<Image, Error> {
     Image::parse(bytes).map_err(|error| {
         Error::Image(format!(
-            "the agent's image ({place}) is damaged: {error}; build it anew with `cargo xtask build-agent`"
+            "the agent's image ({place}) is damaged: {error}; build it again with `cargo xtask build-agent`"
         ))
     })
 }

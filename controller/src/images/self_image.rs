@@ -1,7 +1,7 @@
-//! This very program as an image, for a tree whose agents are to have its functions without being built apart from it.
+//! This program as an image, for a tree whose agents have the program's functions without a build of their own.
 //!
-//! That takes a static program, and one that becomes an agent when it is started as such: see [`init`](crate::init). The
-//! native stages in front of it come from a stock image. It is packed once in a process, however many trees it grows.
+//! The program has to be static, and has to become an agent when it is started as one: see [`init`](crate::init). The
+//! native stages in front of it come from a stock image. A process packs itself once, however many trees it starts.
 
 use offshoot_agent::macro_support::FUNCTIONS;
 use offshoot_agent::{Error, Result, initialised};
@@ -9,13 +9,16 @@ use offshoot_bootstrap::elf::{Elf, Linkage};
 use offshoot_bootstrap::{Image, Platform};
 use std::sync::{Mutex, PoisonError};
 
-/// Where the kernel has the program that runs, whatever has become of its file.
+/// The running program, even if its file was replaced or removed.
 const PROGRAM: &str = "/proc/self/exe";
 
-/// The image, once it was packed.
+/// The image, once it is packed.
 static PACKED: Mutex<Option<Image>> = Mutex::new(None);
 
-/// This program as an image; `stock` finds a stock image of a platform.
+/// Returns this program as an image. `stock` finds the stock image of a platform.
+///
+/// # Errors
+/// Returns an error if the program cannot be its own image, or if there is no stock image.
 pub(crate) fn image(stock: impl FnOnce(Platform) -> Result<Image>) -> Result<Image> {
     let mut packed = PACKED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(image) = &*packed {
@@ -32,7 +35,7 @@ pub(crate) fn image(stock: impl FnOnce(Platform) -> Result<Image>) -> Result<Ima
         .and_then(|stock| stock.with_agent(&program).map_err(|error| Error::Image(error.to_string())))
         .or_else(|error| match error {
             Error::Image(reason) => {
-                refused(&format!("what starts an agent comes from a stock image: {reason}"))
+                refused(&format!("the stages that start an agent come from a stock image: {reason}"))
             }
             other => Err(other),
         })?;
@@ -40,19 +43,20 @@ pub(crate) fn image(stock: impl FnOnce(Platform) -> Result<Image>) -> Result<Ima
     Ok(image)
 }
 
-/// A call finds its function by name alone. An agent with two of one name is not built; nobody looks when a program is.
+/// Refuses two functions of one name: a call finds its function by name alone. `cargo xtask build-agent` refuses such
+/// an agent, but a plain build of a program checks nothing.
 fn distinct(mut names: Vec<&str>) -> Result<()> {
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         None => Ok(()),
         Some(pair) => refused(&format!(
-            "it has two functions of the name {}; rename one or move it to another module",
+            "it has two functions named {}; rename one or move it to another module",
             pair[0]
         )),
     }
 }
 
-/// The platform of a program that can be an image.
+/// Returns the platform of a program that can be an image.
 fn fit(program: &[u8]) -> Result<Platform> {
     let Some(platform) = Platform::host() else {
         return refused("there are no agents for this kind of machine");
@@ -61,7 +65,7 @@ fn fit(program: &[u8]) -> Result<Platform> {
     match elf.and_then(|elf| elf.linkage()) {
         Some(Linkage::Static | Linkage::StaticPie) => Ok(platform),
         Some(Linkage::Dynamic) => refused(&format!(
-            "it was built dynamically, and a target need not have its libraries; build it with --target {}",
+            "it is linked dynamically, and a target may lack its libraries; build it with --target {}",
             platform.rust_target()
         )),
         None => refused(&format!("{PROGRAM} is not a program for {platform}")),
@@ -84,7 +88,7 @@ mod tests {
         }
         let error = fit(&program).expect_err("tests are linked dynamically").to_string();
         assert!(
-            error.contains("built dynamically") && error.contains("--target x86_64-unknown-linux-musl"),
+            error.contains("linked dynamically") && error.contains("--target x86_64-unknown-linux-musl"),
             "{error}"
         );
         assert!(fit(b"#!/bin/sh").is_err());
@@ -94,7 +98,7 @@ mod tests {
     fn two_functions_with_the_same_name_are_refused() {
         assert_eq!(distinct(vec!["b::one", "a::one", "a::two"]), Ok(()));
         let error = distinct(vec!["b::one", "a::one", "b::one"]).expect_err("one is there twice").to_string();
-        assert!(error.contains("of the name b::one;"), "{error}");
+        assert!(error.contains("named b::one;"), "{error}");
     }
 
     #[test]

@@ -1,38 +1,40 @@
-//! Which files can be taken for what they say: those that nobody else can have put there or changed.
+//! Files that can be trusted: no other user can have created, replaced or changed them.
 
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Everybody may write, the group may, and in a folder only owners may rename.
+/// Permission of everybody to write.
 const OTHERS: u32 = 0o002;
+/// Permission of the group to write.
 const GROUP: u32 = 0o020;
+/// In a folder with this bit only the owner of a file can rename or remove it.
 const STICKY: u32 = 0o1000;
 
-/// The kernel's number for users that a namespace has none for.
+/// The id that the kernel shows for users who are not mapped into a user namespace.
 const OVERFLOW: u32 = 65534;
 
-/// Whom a file may belong to.
+/// The users who may own a trusted file.
 #[derive(Clone, Copy)]
 pub struct Owners {
     user: u32,
-    /// The owner of the program that runs, who decides what it does anyway.
+    /// The owner of the running program, who controls it anyway.
     program: u32,
-    /// Whom a user namespace shows in place of all that it has no number for, the machine's root among them.
+    /// The id for all users that a user namespace does not map, the root of the machine among them.
     unmapped: Option<u32>,
 }
 
-/// Why a file is not read.
+/// The reason why a file is not read.
 pub enum Refused {
-    /// There is none, or it cannot be looked at.
+    /// The file does not exist, or cannot be examined.
     Io(io::Error),
-    /// Somebody else could have put it there: a sentence.
+    /// Another user could have written the file. The text is a sentence about which and where.
     Others(String),
 }
 
 impl Owners {
-    /// This user, root, and who could exchange the program at `program`.
+    /// Returns this user, root, and the owner of the program at `program`.
     pub fn of(program: &Path) -> Owners {
         let user = nix::unistd::geteuid().as_raw();
         let whole =
@@ -44,13 +46,13 @@ impl Owners {
         }
     }
 
-    /// Reads a file where the whole way to it is guarded: each folder, and the file itself, belongs to one of these, and
-    /// nobody else may write to it. In a folder with the sticky bit others may, for what is not theirs they cannot move.
+    /// Reads a file if the file and every folder above it belong to one of these users, and no other user may write to
+    /// them. A folder with the sticky bit may be open to others, who cannot rename or remove the files of their owners.
     ///
     /// # Errors
-    /// [`Refused`].
+    /// Returns an error if the file cannot be read, or if another user could have written it.
     pub fn read(self, path: &Path) -> Result<Vec<u8>, Refused> {
-        // Without links: what they pass through is looked at instead, and cannot be exchanged afterwards.
+        // Resolved once: the folders that links lead through are checked, and cannot be swapped after the check.
         let path = fs::canonicalize(path).map_err(Refused::Io)?;
         for part in path.ancestors() {
             let about = fs::symlink_metadata(part).map_err(Refused::Io)?;
@@ -62,18 +64,18 @@ impl Owners {
                 )));
             }
         }
-        // One that waits for a writer would hold everything up.
+        // Reading a FIFO would block until somebody writes to it.
         if !fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) {
-            return Err(Refused::Others(format!("{} is not used: it is no regular file", path.display())));
+            return Err(Refused::Others(format!("{} is not used: it is not a regular file", path.display())));
         }
         fs::read(&path).map_err(Refused::Io)
     }
 
-    /// Why others can change what this is about.
+    /// Returns why other users could change a file or a folder, as words that end before its path.
     fn objection(self, about: &Metadata) -> Option<String> {
         let (owner, mode) = (about.uid(), about.mode());
         let sticky = about.is_dir() && mode & STICKY != 0;
-        // A group of the number of its user is that user's alone, by the custom of all distributions.
+        // Distributions give each user a group with the same id, of which nobody else is a member.
         let shared = mode & GROUP != 0 && about.gid() != owner;
         if ![0, self.user, self.program].contains(&owner) && Some(owner) != self.unmapped {
             return Some(format!("user {owner} owns"));
@@ -91,7 +93,7 @@ impl Owners {
     }
 }
 
-/// The folder in which cargo has built `program`: the nearest above it that cargo has marked as made for what it builds.
+/// Returns the target folder of cargo in which `program` was built: the nearest folder above it with a mark of cargo.
 pub fn built_in(program: &Path) -> Option<PathBuf> {
     let mut above = program.ancestors().skip(1).take(4);
     let made =
@@ -137,7 +139,7 @@ mod tests {
         nix::unistd::mkfifo(&image, nix::sys::stat::Mode::S_IRUSR).expect("it is our folder");
         for place in ["target/agents/image", "target/agents"] {
             let why = refusal(&folder, place).expect("it is none");
-            assert!(why.ends_with("it is no regular file"), "{why}");
+            assert!(why.ends_with("it is not a regular file"), "{why}");
         }
         fs::remove_dir_all(&folder).expect("it is ours");
     }

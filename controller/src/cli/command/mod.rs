@@ -1,4 +1,4 @@
-//! The commands: one file has the arguments, the help and the code of one, and one row of [`COMMANDS`] makes it known.
+//! The commands. Each has one file with its arguments, its help text and its code, and one row in [`COMMANDS`].
 
 mod ping;
 mod run;
@@ -7,11 +7,11 @@ use clap::ArgMatches;
 use ping::Ping;
 use run::Run;
 
-/// A command of `offshoot`. The arguments and the help come from clap's derive.
+/// A command of `offshoot`. Its arguments and its help text come from clap's derive.
 pub trait Command: clap::Args {
-    /// The word that calls it.
+    /// The name on the command line.
     const NAME: &str;
-    /// True if a program and its arguments stand at the end of its words, behind `--`.
+    /// True if a program and its arguments come at the end, after `--`.
     const TAKES_PROGRAM: bool = false;
 
     /// Runs the command and ends this program.
@@ -20,17 +20,17 @@ pub trait Command: clap::Args {
 
 /// A row of the table of commands.
 pub struct Row {
-    /// The word that calls it.
+    /// The name on the command line.
     pub name: &'static str,
-    /// True if a program stands behind `--`.
+    /// True if a program comes after `--`.
     pub takes_program: bool,
-    /// Adds its arguments and its help to a command of clap.
+    /// Adds the arguments and the help text to a command of clap.
     pub describe: fn(clap::Command) -> clap::Command,
-    /// Runs it with what clap has read.
+    /// Runs the command with the arguments that clap has read.
     pub run: fn(&ArgMatches) -> !,
 }
 
-/// All commands, in the order in which help lists them.
+/// All commands, in the order of the help text.
 pub const COMMANDS: &[Row] = &[row::<Run>(), row::<Ping>()];
 
 const fn row<C: Command>() -> Row {

@@ -1,4 +1,4 @@
-//! `offshoot ping`: how long it takes to connect, and how long an empty call takes to go there and back.
+//! `offshoot ping`: the time to connect, and the round trip time of an empty call.
 
 use crate::cli::app::{start_log, with_tree};
 use crate::cli::args::Connection;
@@ -15,8 +15,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 const ABOUT: &str = "\
-Measures round trips to a target: how long it takes to connect, and then how long an empty call
-takes to go there and back.";
+Measure the round trip time to a target: first the time to connect, and then the time of an empty
+call and its reply.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,19 +24,19 @@ Examples:
   offshoot ping -c 100 deploy@web1/sudo
   offshoot ping --json local/sudo";
 
-/// Measures round trips to a target
+/// Measure the round trip time to a target
 #[derive(Args, Debug)]
 #[command(long_about = ABOUT, after_long_help = EXAMPLES)]
 pub struct Ping {
     #[command(flatten)]
     connection: Connection,
-    /// How many round trips to make
+    /// The number of round trips
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: u32,
     /// Print one JSON object: target, connect_ms, count, min_us, median_us, max_us
     #[arg(long)]
     json: bool,
-    /// A path of hops, see `offshoot help targets`
+    /// The target, a path of hops: see `offshoot help targets`
     #[arg(value_name = "TARGET")]
     target: String,
 }
@@ -52,17 +52,18 @@ impl super::Command for Ping {
     }
 }
 
+/// Connects, measures, prints the times, and returns the exit status.
 fn measure(ping: &Ping, paths: &Paths, root: &Context) -> i32 {
     let target = &ping.target;
-    let failed = |sentence: String, said: Vec<String>| {
+    let failed = |sentence: String, output: Vec<String>| {
         if ping.json {
             let object = [("target", target.as_str().into()), ("error", Value::from(sentence))];
-            let said = (!said.is_empty()).then(|| ("output", said.into()));
-            // The exit status tells it as well.
-            let _ = Outlet::stdout().and_then(|stdout| stdout.write_object(object.into_iter().chain(said)));
+            let output = (!output.is_empty()).then(|| ("output", output.into()));
+            // If this cannot be written, the exit status still reports it.
+            let _ = Outlet::stdout().and_then(|stdout| stdout.write_object(object.into_iter().chain(output)));
         } else {
-            let said: String = said.iter().map(|line| format!("\n    | {line}")).collect();
-            tell(&format!("{sentence}{said}"));
+            let output: String = output.iter().map(|line| format!("\n    | {line}")).collect();
+            tell(&format!("{sentence}{output}"));
         }
         TRANSPORT
     };
@@ -71,7 +72,7 @@ fn measure(ping: &Ping, paths: &Paths, root: &Context) -> i32 {
     let context = match paths.wait(0, root) {
         Ok(context) => context,
         Err(failure) => {
-            return failed(format!("cannot reach {target}: {}", failure.sentence()), failure.said());
+            return failed(format!("cannot reach {target}: {}", failure.sentence()), failure.output());
         }
     };
     let connected = begun.elapsed();
@@ -105,6 +106,7 @@ fn measure(ping: &Ping, paths: &Paths, root: &Context) -> i32 {
     }
 }
 
+/// Prints the shortest, the median and the longest round trip time.
 fn summarise(stdout: &Outlet, ping: &Ping, connected: Duration, trips: &mut [Duration]) -> io::Result<()> {
     trips.sort_unstable();
     let (Some(min), Some(max)) = (trips.first().copied(), trips.last().copied()) else { return Ok(()) };
@@ -127,13 +129,13 @@ fn summarise(stdout: &Outlet, ping: &Ping, connected: Duration, trips: &mut [Dur
     )
 }
 
-/// The middle of sorted times; the mean of the two in the middle where their number is even.
+/// Returns the median of sorted times.
 fn median(sorted: &[Duration]) -> Duration {
     let middle = sorted.len() / 2;
     if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2 }
 }
 
-/// A time as people read it, with three digits or more.
+/// Returns a time in a readable unit, with at least three digits.
 fn readable(time: Duration) -> String {
     match time.as_nanos() as f64 / 1e3 {
         us if us < 1e3 => format!("{us:.1} µs"),

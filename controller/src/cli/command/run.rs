@@ -1,4 +1,4 @@
-//! `offshoot run`: a program at one target, as ssh would run it, or at several, line by line.
+//! `offshoot run`: a program on one target, as ssh would run it, or on several, with labelled lines.
 
 use crate::cli::app::{start_log, with_tree};
 use crate::cli::args::Connection;
@@ -21,57 +21,57 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Returns the long help text.
 fn about() -> String {
     let silence = 3 * DEFAULT_HEARTBEAT;
     format!(
         "\
-Runs a program at one target or at several, as a careful `ssh TARGET CMD` would.
+Run a program on one or more targets, like a careful `ssh TARGET CMD`.
 
-The arguments arrive as they are given; no shell takes them apart. Where a shell is wanted, name
-one: `offshoot run web1 -- sh -c 'cd /srv && ls *.log | wc -l'`.
+The arguments arrive exactly as given: no shell splits or expands them. For the syntax of a shell,
+run one: `offshoot run web1 -- sh -c 'cd /srv && ls *.log | wc -l'`.
 
-At one target stdin is forwarded, output comes unchanged and at once, and the exit status is that
-of the program, or 128 and the number of the signal that ended it. Several targets are reached and
-run in parallel; each line has its target before it, stdin is not forwarded, and the exit status is
-0 where all succeeded and else the highest.
+With one target, stdin is forwarded, output is passed through unchanged and at once, and the exit
+status is that of the program, or 128 plus the number of the signal that ended it. Several targets
+run in parallel. Each line of output has its target as a prefix, stdin is not forwarded, and the
+exit status is 0 if all programs succeeded, and otherwise the highest one.
 
-Output goes on until all who hold it have ended, or have written nothing for a second when the
-program has ended; --wait-for-streams sets another time.
+Output is shown until all processes that hold it have ended. After the end of the program it is cut
+off once they have written nothing for one second; --wait-for-streams sets another time.
 
-The first Ctrl-C, SIGTERM or SIGHUP that this command gets is passed on to the program, which has
---grace seconds to end; its output is still shown, and its status is its own. The second one ends
-everything.
+The first Ctrl-C, SIGTERM or SIGHUP is passed on to the program, which has --grace seconds to end.
+Its output is still shown, and the exit status is its own. The second one ends everything.
 
-When the program ends by itself, daemons that it has started stay: what has a session of its own and
-holds none of its streams. All else that it has started is ended, and with --end-all daemons are as
-well. When this command is ended, or a host is lost, everything ends. -v tells what was ended and
-what goes on. With --detach NAME the program is started without streams and let go: it goes on by
-itself, and its process number is printed.
+When the program ends by itself, the daemons that it started keep running: processes with a session
+of their own that hold none of its streams. All other processes that it started are ended, and with
+--end-all the daemons as well. When this command ends, or a host is lost, everything ends. -v logs
+which processes were ended and which keep running. With --detach NAME the program starts detached
+and without streams: it outlives this command, which prints its process number.
 
-A host that vanishes without a word, or hangs, is noticed by its heartbeats: when nothing has come
-from it for three of them, {silence} s unless --heartbeat says otherwise, the target is lost."
+Heartbeats detect a host that disappears or hangs: a target is lost when nothing has arrived from it
+for three of them, {silence} s unless --heartbeat sets another interval."
     )
 }
 
 const EXAMPLES: &str = "\
 Exit status:
-  that of the program; 128 and the signal's number where one ended it
+  that of the program, or 128 plus the number of the signal that ended it
   126  the program was found but could not be executed
   127  the program was not found
-  255  a target could not be reached or was lost; stderr says at which hop, and why
+  255  a target could not be reached or was lost; stderr has the hop and the reason
   2    the command line was wrong
 
-The variable OFFSHOOT_LOG says more exactly than -v what is logged: pieces by commas, such as
-warn,offshoot_agent=debug; `io` logs the header of each frame of this process.
+The variable OFFSHOOT_LOG selects log records more exactly than -v, by directives separated by
+commas, such as warn,offshoot_agent=debug; `io` logs the header of each frame of this process.
 
-With --json, the stdout objects of a target put together are its output, byte for byte, and so for
-stderr; a piece that is not UTF-8 comes as stdout_base64 or stderr_base64. What a remote said before
-a failure comes with the error, as said.
+With --json, the stdout values of a target are, put together, its output, byte for byte, and so are
+the stderr values. A piece that is not UTF-8 is in stdout_base64 or stderr_base64. The lines that a
+hop printed before a failure come with the error, in the member output.
 
-Passwords are asked for on the terminal where one is needed, once for each hop, or read from the
-first line of the file that password-file=PATH on the hop names; with -n, PATH can be - for stdin.
-With --same-password one answer is for all hops of the same method and the same user: of ssh, the
-user to log in as (hops that name none count as of one), of sudo, the user who calls it.
+A password is asked for on the terminal when a hop needs it, once for each hop, or read from the
+first line of the file in password-file=PATH of the hop. With -n, PATH can be - for stdin. With
+--same-password one answer is used for all hops of the same method and the same user: for ssh, the
+user to log in as (hops without a user count as the same), for sudo, the user who calls it.
 
 Examples:
   offshoot run local -- uname -a
@@ -83,40 +83,40 @@ Examples:
   offshoot run --detach backup web1/sudo -- /usr/local/sbin/backup --all
   offshoot run --json web1 web2 -- df -P / | jq .";
 
-/// How long programs have to end after the first signal, in seconds.
+/// The time for programs to end after the first signal, in seconds.
 const GRACE: u32 = 10;
 
-/// The stack of a thread that only moves bytes: there may be two for each of a thousand targets.
+/// The stack size of a thread that only copies data. A thousand targets have two such threads each.
 const SMALL_STACK: usize = 256 << 10;
 
-/// The most of stdin that is read at once.
+/// The size of the buffer for stdin.
 const PIECE: usize = 64 << 10;
 
-/// Runs a program at one target or at several
+/// Run a program on one or more targets
 #[derive(Args, Debug)]
 #[command(long_about = about(), after_long_help = EXAMPLES, override_usage = "offshoot run [OPTIONS] TARGET... -- CMD [ARG]...")]
 pub struct Run {
     #[command(flatten)]
     connection: Connection,
-    /// Forward no stdin: the program reads an end at once
+    /// Do not forward stdin: the program reads end of file at once
     #[arg(short = 'n', long)]
     no_stdin: bool,
-    /// Start the program and let it go under this name: it outlives this command
+    /// Start the program detached under this name: it outlives this command
     #[arg(long, value_name = "NAME")]
     detach: Option<String>,
-    /// End with the program all that it has started, daemons as well
+    /// When the program ends, end all that it has started, daemons as well
     #[arg(long)]
     end_all: bool,
-    /// How long others may hold its output in silence when it has ended [default: 1]
+    /// Time without output until the streams of an ended program are closed [default: 1]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
     wait_for_streams: Option<u32>,
     /// Time for the program to end after the first Ctrl-C, SIGTERM or SIGHUP [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
     grace: Option<u32>,
-    /// Print JSON, one object a line: target with stdout, stderr, status, signal or error
+    /// Print JSON, one object per line: target with stdout, stderr, status, signal or error
     #[arg(long)]
     json: bool,
-    /// Where the program is to run: paths of hops, see `offshoot help targets`
+    /// The targets, each a path of hops: see `offshoot help targets`
     #[arg(required = true, value_name = "TARGET")]
     targets: Vec<String>,
     /// The program and its arguments, after `--`
@@ -138,7 +138,7 @@ impl super::Command for Run {
                 _ => format!("{} -- uname -a", targets.join(" ")),
             };
             misused(format!(
-                "what is to be run? The program and its arguments stand after `--`:\n    offshoot run {words}"
+                "no program to run; the program and its arguments come after `--`:\n    offshoot run {words}"
             ));
         }
         let log = start_log(connection.verbose);
@@ -148,15 +148,17 @@ impl super::Command for Run {
         for (again, first) in &paths.repeated {
             let (again, first) = (harmless(again), harmless(first));
             match again == first {
-                true => tell(&format!("{again} is named twice; the program runs there once")),
-                false => tell(&format!("{again} is {first} again; the program runs there once, as {first}")),
+                true => tell(&format!("{again} is given twice; the program runs there once")),
+                false => tell(&format!(
+                    "{again} is the same target as {first}; the program runs there once, as {first}"
+                )),
             }
         }
         let labels = distinct(&paths.targets);
         let several = targets.len() > 1;
         let (stdout, stderr) = match (Outlet::stdout(), Outlet::stderr()) {
             (Ok(stdout), Ok(stderr)) => (stdout, stderr),
-            (Err(error), _) | (_, Err(error)) => misused(format!("its own output: {error}")),
+            (Err(error), _) | (_, Err(error)) => misused(format!("opening the output: {error}")),
         };
         let job = Arc::new(Job {
             paths,
@@ -179,19 +181,19 @@ impl super::Command for Run {
                 if job.labels.len() == 1 { job.at(0, root, events) } else { job.everywhere(root, events) };
             let note_stdin = several && !no_stdin && job.detach.is_none();
             if note_stdin && Inlet::stdin().is_ok_and(|mut stdin| stdin.has_data()) {
-                tell("stdin was not forwarded, for there are several targets; -n says that this is meant");
+                tell("stdin is not forwarded to several targets; pass -n to silence this warning");
             }
             status
         })
     }
 }
 
-/// What all targets of one run share.
+/// The parts that all targets of one run share.
 struct Job {
     paths: Paths,
-    /// What each target is called where it is told from others.
+    /// The label of each target.
     labels: Vec<String>,
-    /// Whether several were named.
+    /// True if several targets were given.
     several: bool,
     command: Vec<OsString>,
     detach: Option<String>,
@@ -203,20 +205,20 @@ struct Job {
     stderr: Outlet,
 }
 
-/// Why there is no exit status of the program.
+/// The reason why there is no exit status of the program.
 enum Trouble {
     /// The target could not be reached.
     Unreached(Failure),
-    /// It was lost, or the program could not be started.
+    /// The target was lost, or the program could not be started.
     Failed(Error),
-    /// Our own output failed.
+    /// Writing our own output failed.
     Output(io::Error),
-    /// This signal came before it could run.
+    /// This signal arrived before the program started.
     Interrupted(i32),
 }
 
 impl Job {
-    /// Runs the program at all targets.
+    /// Runs the program on all targets and returns the exit status.
     fn everywhere(self: &Arc<Job>, root: &Context, events: &Events) -> i32 {
         let threads: Vec<_> = (0..self.labels.len())
             .map(|number| {
@@ -234,16 +236,17 @@ impl Job {
         threads.into_iter().map(status).max().unwrap_or(0)
     }
 
-    /// Runs the program at one target, shows all of it, and gives the exit status.
+    /// Runs the program on one target, shows its output and its end, and returns the exit status.
     fn at(&self, number: usize, root: &Context, events: &Events) -> i32 {
         if let Some(name) = &self.detach {
-            return self.let_go(number, root, name);
+            return self.detach(number, root, name);
         }
         let status = self.try_at(number, root, events);
         interrupts::finish(number, status, events);
         status
     }
 
+    /// Runs the program on one target, without detaching it.
     fn try_at(&self, number: usize, root: &Context, events: &Events) -> i32 {
         let target = &self.labels[number];
         let begun = Instant::now();
@@ -256,9 +259,9 @@ impl Job {
             }
             Err(Trouble::Output(error)) => self.output_failed(&error),
             Err(Trouble::Interrupted(signal)) => {
-                // At one target the exit status says it all.
+                // With one target the exit status is enough.
                 if self.several || self.json {
-                    let sentence = format!("given up by signal {signal} before the program was started");
+                    let sentence = format!("cancelled by signal {signal} before the program was started");
                     self.show_trouble(target, target, &sentence, &[]);
                 }
                 128 + signal
@@ -268,13 +271,14 @@ impl Job {
         }
     }
 
+    /// Reports a target that could not be reached and returns the exit status for it.
     fn unreached(&self, target: &str, failure: &Failure) -> i32 {
-        self.show_trouble(target, &format!("cannot reach {target}"), &failure.sentence(), &failure.said());
+        self.show_trouble(target, &format!("cannot reach {target}"), &failure.sentence(), &failure.output());
         TRANSPORT
     }
 
-    /// Starts the program at one target and lets it go.
-    fn let_go(&self, number: usize, root: &Context, name: &str) -> i32 {
+    /// Starts the program detached on one target and returns the exit status.
+    fn detach(&self, number: usize, root: &Context, name: &str) -> i32 {
         let target = &self.labels[number];
         let context = match self.paths.wait(number, root) {
             Ok(context) => context,
@@ -292,13 +296,14 @@ impl Job {
                 ("detached", name.into()),
                 ("process", process.into()),
             ]),
-            false => self.stdout.write(format!("{place}: let go: {name} (process {process})\n").as_bytes()),
+            false => self.stdout.write(format!("{place}: detached: {name} (process {process})\n").as_bytes()),
         };
         shown.map_or_else(|error| self.output_failed(&error), |()| 0)
     }
 
+    /// Runs the program on one target until it has ended and its output has been shown.
     fn attempt(&self, number: usize, root: &Context, events: &Events) -> Result<ExitStatus, Trouble> {
-        // The order to run it goes along with the hops, so that it is there when they are.
+        // Sent before the hops are up, so that the program starts without another round trip.
         let early = self.paths.expected(number).map(|context| (self.command_at(&context).spawn(), context));
         let context = self.paths.wait(number, root).map_err(Trouble::Unreached)?;
         let process = match early {
@@ -310,8 +315,9 @@ impl Job {
         self.follow(&self.labels[number], process, events)
     }
 
+    /// Returns the program to run in a context.
     fn command_at(&self, context: &Context) -> Command {
-        // Checked where the command line was read: there is at least the program.
+        // `Run::run` has checked that there is at least the program.
         let mut command = context.command(&self.command[0]).args(&self.command[1..]);
         if let Some(silence) = self.wait_streams {
             command = command.wait_streams(silence);
@@ -319,11 +325,11 @@ impl Job {
         if self.end_all { command.end_all() } else { command }
     }
 
-    /// Moves the streams of a program until it has ended and all it printed has been shown.
+    /// Copies the streams of a program until it has ended and all of its output has been shown.
     fn follow(&self, target: &str, mut process: Process, events: &Events) -> Result<ExitStatus, Trouble> {
         let stdin = process.stdin.take();
         if let Some(stdin) = stdin.filter(|_| self.forward_stdin) {
-            // Nobody waits for it: the program may end before our stdin does.
+            // Not joined, because the program may end before our stdin does.
             small_thread(move || forward(stdin)).map_err(Trouble::Output)?;
         }
         let stderr =
@@ -338,18 +344,19 @@ impl Job {
         let side = side.map_err(Trouble::Output)?;
         let broken = stdout.map_or(Ok(None), |(reader, stream)| show(reader, stream, events, true));
         let side = side.join().unwrap_or(Ok(None));
-        // Where our own output fails everything is ended for that, and no status says more.
+        // If our own output fails, everything ends for that reason, and the status of the program does not matter.
         let (broken, side) = (broken.map_err(Trouble::Output)?, side.map_err(Trouble::Output)?);
         let status = process.wait().map_err(Trouble::Failed)?;
         match (broken, side) {
             (None, None) => Ok(status),
             (Some(why), _) | (_, Some(why)) => {
-                let text = format!("the program has ended, but not all it printed has arrived: {why}");
+                let text = format!("the program has ended, but its output is incomplete: {why}");
                 Err(Trouble::Failed(Error::Function(text)))
             }
         }
     }
 
+    /// Returns the form in which a stream of a target is shown.
     fn stream(&self, target: &str, outlet: &Outlet, name: &'static str) -> Stream {
         let members =
             if name == "stdout" { ("stdout", "stdout_base64") } else { ("stderr", "stderr_base64") };
@@ -362,6 +369,7 @@ impl Job {
         }
     }
 
+    /// Shows the exit status of a program, unless our own exit status is enough.
     fn show_status(&self, target: &str, status: ExitStatus) -> io::Result<()> {
         if self.json {
             let end = match (status.code, status.signal) {
@@ -379,7 +387,7 @@ impl Job {
         Ok(())
     }
 
-    /// Tells of an error after the target was reached, and gives the exit status for it.
+    /// Reports an error after the target was reached, and returns the exit status for it.
     fn failed(&self, target: &str, error: &Error) -> i32 {
         let Error::Spawn { program, errno, detail, .. } = error else {
             let what = if matches!(error, Error::Ended { .. }) { "no status from" } else { "lost" };
@@ -387,27 +395,29 @@ impl Job {
             return TRANSPORT;
         };
         let not_found = *errno == nix::libc::ENOENT;
-        // What a shell has to do is said as it would be typed here.
+        // The advice of the library names a shell command. Here it comes after `--`.
         let detail = detail.replace("sh -c '...'", "-- sh -c '...'").replace(": env ", ": -- env ");
         let text = harmless(&format!("cannot run {program:?}: {detail}"));
         self.show_trouble(target, target, &text, &[]);
         if not_found { NOT_FOUND } else { NOT_EXECUTABLE }
     }
 
-    fn show_trouble(&self, target: &str, subject: &str, sentence: &str, said: &[String]) {
+    /// Reports a failure, as a message or as a JSON object.
+    fn show_trouble(&self, target: &str, subject: &str, sentence: &str, output: &[String]) {
         if self.json {
             let mut object = vec![("target", target.into()), ("error", Value::from(sentence))];
-            if !said.is_empty() {
-                object.push(("output", said.to_vec().into()));
+            if !output.is_empty() {
+                object.push(("output", output.to_vec().into()));
             }
-            // The exit status tells it as well.
+            // If this cannot be written, the exit status still reports it.
             let _ = self.stdout.write_object(object);
             return;
         }
-        let said: String = said.iter().map(|line| format!("\n    | {line}")).collect();
-        tell(&format!("{subject}: {sentence}{said}"));
+        let output: String = output.iter().map(|line| format!("\n    | {line}")).collect();
+        tell(&format!("{subject}: {sentence}{output}"));
     }
 
+    /// Reports that our own output failed, and returns the exit status for it.
     fn output_failed(&self, error: &io::Error) -> i32 {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return NO_READER;
@@ -417,24 +427,26 @@ impl Job {
     }
 }
 
-/// Shows a stream to its end. Gives why it broke off, where it did: the program's own end says more, if that is known.
+/// Shows a stream to its end. If the stream breaks off, returns the reason as text; the end of the program itself, if
+/// it is known, is the better explanation.
 ///
 /// # Errors
-/// When our own stream fails. If `vital`, one that nobody reads ends everything; otherwise it is drained.
+/// Returns an error if our own output fails. If nobody reads our output, a `vital` stream ends everything, and any other
+/// stream is read and discarded.
 fn show(mut reader: Reader, mut stream: Stream, events: &Events, vital: bool) -> io::Result<Option<String>> {
-    let mut deaf = false;
+    let mut discard = false;
     loop {
         let (result, more) = match reader.next_chunk() {
-            Ok(Some(_)) if deaf => (Ok(()), Ok(true)),
+            Ok(Some(_)) if discard => (Ok(()), Ok(true)),
             Ok(Some(bytes)) => (stream.piece(&bytes), Ok(true)),
             Ok(None) => (stream.end(), Ok(false)),
             Err(error) => (stream.end(), Err(error)),
         };
         match result {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && !vital => deaf = true,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && !vital => discard = true,
             Err(error) => {
                 if error.kind() == io::ErrorKind::BrokenPipe {
-                    // Where nobody listens any more the program is ending already.
+                    // If the main thread no longer listens, it is ending this program already.
                     let _ = events.send(Event::Finished(NO_READER));
                 }
                 return Err(error);
@@ -449,7 +461,7 @@ fn show(mut reader: Reader, mut stream: Stream, events: &Events, vital: bool) ->
     }
 }
 
-/// Moves our stdin to a program until either ends.
+/// Copies our stdin to a program until either ends.
 fn forward(mut stdin: Writer) {
     let Ok(mut source) = Inlet::stdin() else { return };
     let mut buffer = vec![0; PIECE];
@@ -461,13 +473,13 @@ fn forward(mut stdin: Writer) {
                     return;
                 }
             }
-            // The program must not take what it has read for the whole. It is ended, and its end tells why.
+            // End of file would make the program take a part for the whole, so it gets an error and is ended instead.
             Err(error) => return stdin.fail(&format!("reading stdin: {error}")),
         }
     }
 }
 
-/// Targets as they are shown, no two of them alike.
+/// Returns the labels of targets, no two of them the same.
 fn distinct(targets: &[String]) -> Vec<String> {
     let mut labels: Vec<String> = Vec::new();
     for target in targets {
@@ -478,6 +490,7 @@ fn distinct(targets: &[String]) -> Vec<String> {
     labels
 }
 
+/// Starts a thread with a small stack.
 fn small_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<std::thread::JoinHandle<T>> {

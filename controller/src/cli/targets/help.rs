@@ -6,36 +6,37 @@ use offshoot::methods::{DEFAULT_HEARTBEAT, Method};
 
 /// The longest line, in columns.
 const WIDTH: usize = 100;
-/// The columns of a method's options: where the keys begin and where their explanations begin.
+/// The column of the options.
 const KEYS: usize = 4;
+/// The column of their explanations.
 const EXPLANATIONS: usize = 29;
 
 const GRAMMAR: &str = "\
 A target is a path of hops, separated by /, that begins at this machine:
 
-    web1                              a host by ssh, under the name that your ssh knows
+    web1                              a host by ssh, under a name that your ssh knows
     deploy@web1:2222                  with user and port
-    web1/sudo                         root there, by sudo
-    ssh:bastion/ssh:db7/sudo:postgres two hosts, the second by the first's ssh, and a user there
+    web1/sudo                         root on that host, by sudo
+    ssh:bastion/ssh:db7/sudo:postgres a host behind another host, and a user there
     local, local/sudo                 this machine
 
-A hop is METHOD:ARGUMENT,KEY=VALUE,... and a word that is not a method is an ssh host; ssh:sudo is
-a host named sudo. Hops that several targets have in common, options included, are taken once.
+A hop is METHOD:ARGUMENT,KEY=VALUE,... A word that is not a method is an ssh host; ssh:sudo is a
+host named sudo. Hops that several targets share, options included, are connected once.
 
 ";
 
 const QUOTES: &str = "\
-The options -F, -i, -o, -l, -p, -C, -J and -A say the same for the first ssh hop of each target,
-where the hop does not say it itself; -J HOSTS is option=ProxyJump=HOSTS, which jumps with the keys
-of this machine, and -A is option=ForwardAgent=yes.
+The options -F, -i, -o, -l, -p, -C, -J and -A do the same for the first ssh hop of each target,
+where the hop has no such option itself. -J HOSTS is option=ProxyJump=HOSTS, which jumps with the
+keys of this machine, and -A is option=ForwardAgent=yes.
 
-Password files are read on this machine: the first line, without its end.
+A password file is read on this machine: its first line, without the line end.
 
-Text in square brackets is taken as it is, and outside of them %XX is a byte in hexadecimal, so
-that / and , and : can be written:
-    'sudo,password-file=[/etc/web1]'     the same: sudo,password-file=%2Fetc%2Fweb1
+Text in square brackets is literal, and outside of them %XX is a byte in hexadecimal, for values
+with / or , or : in them:
+    'sudo,password-file=[/etc/web1]'     the same as sudo,password-file=%2Fetc%2Fweb1
     'deploy@[2001:db8::7]:2222'          an IPv6 address
-Mind that [ and ] mean something to some shells, hence the quotes around.";
+Some shells expand [ and ], hence the quotes.";
 
 /// Returns the help text.
 pub fn text() -> String {
@@ -48,6 +49,7 @@ pub fn text() -> String {
     text
 }
 
+/// Adds the explanation of a method.
 fn method(text: &mut String, row: &Row) {
     let Spec { about, options, notes, .. } = row.spec;
     let default = match &row.spec.argument {
@@ -60,7 +62,7 @@ fn method(text: &mut String, row: &Row) {
     for option in *options {
         let form = option.to_string();
         text.push_str(&format!("{:KEYS$}{form}", ""));
-        // An explanation that does not fit behind its key stands below it.
+        // If the form is too long, its explanation begins on the next line.
         let column = KEYS + form.len();
         match column < EXPLANATIONS {
             true => text.push_str(&" ".repeat(EXPLANATIONS - column)),
@@ -89,7 +91,7 @@ fn form(spec: &Spec) -> String {
     }
 }
 
-/// Adds words as lines of [`WIDTH`] columns, of which the first begins at column `indent` already.
+/// Adds words as lines of at most [`WIDTH`] columns. Lines after the first are indented.
 fn wrap(text: &mut String, indent: usize, words: &str) {
     let mut column = text.chars().rev().take_while(|c| *c != '\n').count();
     let mut first = true;

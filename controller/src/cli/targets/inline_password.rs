@@ -1,13 +1,14 @@
-//! Passwords that somebody has written into a target. A command line is no place for them: they are refused before anything
-//! else is looked at, and never shown again.
+//! Detection of passwords in targets. Other users can see a command line, so such targets are refused before anything else
+//! is parsed, and the password is never shown.
 
 use super::parse::scheme;
 use super::registry;
 use offshoot::methods::spec::Argument;
 use std::ops::Range;
 
-/// Finds what is a password, or looks like one, in a text that is to be a target: `USER:PASSWORD@HOST`, also behind `ssh:` and
-/// `ssh://`, `sudo:USER:PASSWORD`, and `password=PASSWORD`. Gives its place in characters. More than the password may be in it, but not less.
+/// Finds a password, or a text that looks like one: `USER:PASSWORD@HOST`, also after `ssh:` and `ssh://`,
+/// `sudo:USER:PASSWORD`, and `password=PASSWORD`. Returns its position in characters, which includes the whole password
+/// and possibly more.
 pub(super) fn find(text: &str) -> Option<Range<usize>> {
     let glyphs = unquoted(text);
     if let Some(place) = option(&glyphs) {
@@ -20,7 +21,7 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
         let method = registry::METHODS.iter().find(|row| begins(&format!("{}:", row.spec.name)));
         let behind_name = method.map_or(0, |row| row.spec.name.len() + 1);
         let (head, length, is_user) = match method.map(|row| &row.spec.argument) {
-            // The first / of these ends no hop.
+            // The slashes of a URL do not end a hop.
             _ if begins(&scheme()) => {
                 let head = start + scheme().len();
                 let rest = &glyphs[head..];
@@ -31,7 +32,7 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
             Some(Argument::None) | None => (start, length, false),
         };
         let hop = &glyphs[head..head + length];
-        // An @ or a comma before it: what is behind it is a port or an option.
+        // After an @ or a comma, a colon is before a port or in an option.
         let colon = hop.iter().position(|c| matches!(c, ':' | '@' | ',')).filter(|at| hop[*at] == ':');
         if let Some(secret) = colon.map(|at| head + at + 1) {
             if is_user {
@@ -51,7 +52,7 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
     }
 }
 
-/// The value of a key that is none, but means one: `pass=`, `password=` and their like.
+/// Finds the value of a key that does not exist but begins like one for a password: `pass=`, `password=` and so on.
 fn option(glyphs: &[char]) -> Option<Range<usize>> {
     const FILE: &str = "password-file=";
     let begins = |at: usize, word: &str| word.chars().eq(glyphs[at..].iter().copied().take(word.len()));
@@ -59,11 +60,11 @@ fn option(glyphs: &[char]) -> Option<Range<usize>> {
     let key = keys.find(|at| begins(*at, "pass") && !begins(*at, FILE))?;
     let value =
         key + glyphs[key..].iter().take_while(|c| !matches!(c, ',' | '/')).position(|c| *c == '=')? + 1;
-    // It may have any character: all up to the end of the text.
+    // A password may have any character, so the rest of the text is part of it.
     Some(value..glyphs.len()).filter(|place| !place.is_empty())
 }
 
-/// The characters of a text, with those in brackets and the brackets themselves as such that mean nothing.
+/// Returns the characters of a text, with brackets and the text between them replaced by neutral characters.
 fn unquoted(text: &str) -> Vec<char> {
     let mut glyphs: Vec<char> = text.chars().collect();
     let mut at = 0;

@@ -1,7 +1,7 @@
-//! Targets: the path of hops to the place of a command, as an operator writes it.
+//! Targets: paths of hops, as an operator writes them.
 //!
-//! Pure: text in, values out, and back. It reads no file and takes no hop. `parse.rs` has the grammar; the methods with
-//! their arguments and options come from the [`registry`](offshoot::methods::registry).
+//! Pure: text to values and back. It reads no file and starts no hop. `parse.rs` has the grammar, `print.rs` the inverse,
+//! and the [`registry`](offshoot::methods::registry) the methods with their arguments and options.
 
 pub mod help;
 mod inline_password;
@@ -17,7 +17,7 @@ use offshoot::methods::registry::{self, Row};
 use offshoot::methods::spec::{Argument, BadOption, OptionSpec, PasswordOf, RunsAs, Spec, Value};
 use std::str::FromStr;
 
-/// A path of hops, at least one.
+/// A path of one or more hops.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Target {
     /// The hops, the nearest first.
@@ -32,13 +32,12 @@ impl FromStr for Target {
     }
 }
 
-/// One step of a path: a method with its argument and its options. Options that are missing are left to the command
-/// line's own options, or to the method.
+/// A hop: a method with its argument and its options. The options of the command line, or the method, supply missing ones.
 #[derive(Clone)]
 pub struct Hop {
     row: &'static Row,
-    /// Keys with their values, which the grammar has checked: those of the argument first, then in the order of the
-    /// method's options.
+    /// Keys with their values, checked by the parser: first those of the argument, then those of the options in the order
+    /// of the description.
     values: Vec<(&'static str, String)>,
 }
 
@@ -63,7 +62,7 @@ impl Hop {
         self.values.iter().find(|(other, _)| *other == key).map(|(_, value)| value.as_str())
     }
 
-    /// Adds a value behind others of the same key.
+    /// Adds a value after other values of the same key.
     pub fn push(&mut self, key: &'static str, value: impl Into<String>) {
         let rank = |key: &str| {
             let argument = argument_keys(self.row.spec).iter().position(|other| *other == key);
@@ -75,21 +74,21 @@ impl Hop {
         self.values.insert(at, (key, value.into()));
     }
 
-    /// Sets a value where the key has none.
+    /// Sets a value unless the key has one.
     pub fn fill(&mut self, key: &'static str, value: Option<impl Into<String>>) {
         if let Some(value) = value.filter(|_| self.get(key).is_none()) {
             self.push(key, value);
         }
     }
 
-    /// Returns the hop without its options: only where it leads to.
+    /// Returns the hop without its options.
     pub fn bare(&self) -> Hop {
         let mut hop = self.clone();
         hop.values.retain(|(key, _)| argument_keys(self.spec()).contains(key));
         hop
     }
 
-    /// Removes values that are the default. Hops that are equal after this are the same hop.
+    /// Removes values that equal the default. Two hops that are equal after this are the same hop.
     pub fn normalise(&mut self) {
         let spec = self.spec();
         self.values.retain(|(key, value)| match &spec.argument {
@@ -98,23 +97,24 @@ impl Hop {
         });
     }
 
-    /// Returns the file with the hop's password.
+    /// Returns the path of the password file.
     pub fn password_file(&self) -> Option<&str> {
         self.get_kind(|value| matches!(value, Value::PasswordFile))
     }
 
-    /// Returns the longest that the hop may take, in seconds.
+    /// Returns the longest time for the hop, in seconds.
     pub fn timeout(&self) -> Option<u64> {
         self.get_kind(|value| matches!(value, Value::Timeout)).and_then(|seconds| seconds.parse().ok())
     }
 
+    /// Returns the value of the option with a kind of value.
     fn get_kind(&self, kind: impl Fn(&Value) -> bool) -> Option<&str> {
         let option = self.spec().options.iter().find(|option| kind(&option.value))?;
         self.get(option.key)
     }
 
-    /// Returns the user as whom the agent behind the hop runs: `None` for that before the hop, `Some(None)` if only the
-    /// far end knows.
+    /// Returns the user as whom the agent behind the hop runs: `None` for the user before the hop, and `Some(None)` for a
+    /// user that the hop does not name.
     pub fn user(&self) -> Option<Option<&str>> {
         match (self.spec().runs_as, &self.spec().argument) {
             (RunsAs::SameUser, _) => None,
@@ -130,10 +130,10 @@ impl Hop {
         self.spec().password_of
     }
 
-    /// Returns the method with its argument and its options set, but for the timeout and the password.
+    /// Returns the method with its argument and its options set, except the timeout and the password.
     ///
     /// # Errors
-    /// Returns an error if the method does not take what its description lists.
+    /// Returns an error if the method does not take a key of its own description.
     pub fn build(&self) -> Result<Box<dyn Method>, BadOption> {
         let set = |key: &str| {
             !option(self.spec(), key)

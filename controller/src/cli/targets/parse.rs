@@ -1,15 +1,15 @@
-//! The grammar of targets, and its errors: each shows where in the text it is and what would be right.
+//! The grammar of targets, and its errors, which point at the place in the text and give advice.
 //!
-//! Hops are separated by `/`; a hop is `METHOD:ARGUMENT,KEY=VALUE,...`. One rule for what would be in the way: text in
-//! square brackets stands for itself, and outside of them `%XX` is a byte in hexadecimal. So `password-file=[/etc/x]`,
-//! `password-file=%2Fetc%2Fx` and `ssh:[::1]:22` say what they seem to.
+//! Hops are separated by `/`, and a hop is `METHOD:ARGUMENT,KEY=VALUE,...`. Text in square brackets is literal, and
+//! outside of them `%XX` is a byte in hexadecimal: `password-file=[/etc/x]` and `password-file=%2Fetc%2Fx` are the
+//! same, and `ssh:[::1]:22` is an IPv6 address with a port.
 
 use super::{Hop, Target, inline_password, registry};
 use offshoot::methods::spec::{Argument, OptionSpec, Spec, Value};
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
 
-/// A text that is not a target.
+/// The error for a text that is not a target.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TargetError {
     text: String,
@@ -20,10 +20,11 @@ pub struct TargetError {
 
 impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A character that moves the cursor must neither reach the terminal nor shift the mark; each is replaced by one.
+        // Each control character is replaced by one other, because it must not reach the terminal, and the marks below must
+        // stay in place.
         let text = offshoot::harmless(&self.text.replace('\t', "\u{fffd}"));
         let marks = "^".repeat(self.place.len().max(1));
-        writeln!(f, "this is not a target: {}", self.message)?;
+        writeln!(f, "invalid target: {}", self.message)?;
         writeln!(f, "    {text}")?;
         write!(f, "    {}{marks}", " ".repeat(self.place.start))?;
         if !self.hint.is_empty() {
@@ -35,7 +36,7 @@ impl fmt::Display for TargetError {
 
 impl std::error::Error for TargetError {}
 
-/// What is wrong with a piece, before it is known of which text.
+/// An error in a piece, without the text around it.
 struct Wrong {
     place: Range<usize>,
     message: String,
@@ -44,21 +45,21 @@ struct Wrong {
 
 type Result<T> = std::result::Result<T, Wrong>;
 
-/// A character; a quoted one never separates.
+/// A character of a target. A quoted one is never a separator.
 struct Glyph {
     c: char,
     quoted: bool,
     place: Range<usize>,
 }
 
-/// A part of the text; `place` is where it stands, in characters.
+/// A part of the text. `place` is its position there, in characters.
 #[derive(Clone)]
 struct Piece<'a> {
     glyphs: &'a [Glyph],
     place: Range<usize>,
 }
 
-/// Reads a target.
+/// Parses a target.
 pub(super) fn target(text: &str) -> std::result::Result<Target, TargetError> {
     if let Some(place) = inline_password::find(text) {
         return Err(with_password(text, place));
@@ -77,7 +78,7 @@ pub(super) fn target(text: &str) -> std::result::Result<Target, TargetError> {
     read().map_err(|Wrong { place, message, hint }| TargetError { text: text.into(), place, message, hint })
 }
 
-/// The error for a text with a password in it, which it does not show.
+/// Returns the error for a text with a password in it, with the password replaced.
 fn with_password(text: &str, place: Range<usize>) -> TargetError {
     let mut characters = text.chars();
     let mut shown: String = characters.by_ref().take(place.start).collect();
@@ -86,14 +87,14 @@ fn with_password(text: &str, place: Range<usize>) -> TargetError {
     TargetError {
         text: shown,
         place: place.start..place.start + 3,
-        message: "a password has no place on a command line, where others can read it".into(),
+        message: "a password on the command line is visible to other users".into(),
         hint: "Leave it out to be asked for it, or name a file: USER@HOST,password-file=PATH.\n\
-               If it is none: a port is a number, and an IPv6 address goes in brackets."
+               If this is not a password: a port is a number, and an IPv6 address goes in brackets."
             .into(),
     }
 }
 
-/// Takes `ssh://` for `ssh:` where a hop begins, and such a target's last `/` for nothing.
+/// Removes the `//` of `ssh://` at the beginning of a hop, and the last `/` of a target that begins with it.
 fn without_scheme(mut glyphs: Vec<Glyph>) -> Vec<Glyph> {
     let scheme = scheme();
     let is = |glyphs: &[Glyph]| {
@@ -118,12 +119,12 @@ fn without_scheme(mut glyphs: Vec<Glyph>) -> Vec<Glyph> {
     glyphs
 }
 
-/// Returns the beginning of a URL that is a hop: `ssh://`.
+/// Returns the prefix of a URL that is a hop: `ssh://`.
 pub(super) fn scheme() -> String {
     format!("{}://", registry::bare().spec.name)
 }
 
-/// Takes the quotes off.
+/// Resolves brackets and percent signs.
 fn glyphs(text: &str) -> Result<Vec<Glyph>> {
     let characters: Vec<char> = text.chars().collect();
     let wrong = |place: Range<usize>, message: &str, hint: &str| {
@@ -138,8 +139,8 @@ fn glyphs(text: &str) -> Result<Vec<Glyph>> {
                 let Some(length) = characters[at..].iter().position(|c| *c == ']') else {
                     return wrong(
                         at..characters.len(),
-                        "this [ is not closed",
-                        "Text between [ and ] is taken as it is.",
+                        "this [ has no ]",
+                        "Text between [ and ] is literal.",
                     );
                 };
                 at += length + 1;
@@ -150,7 +151,7 @@ fn glyphs(text: &str) -> Result<Vec<Glyph>> {
                 }));
             }
             ']' => {
-                return wrong(at..at + 1, "this ] closes nothing", "A ] of the text itself is written %5D.");
+                return wrong(at..at + 1, "this ] has no [", "A literal ] is written %5D.");
             }
             '%' => {
                 let mut bytes = Vec::new();
@@ -161,8 +162,9 @@ fn glyphs(text: &str) -> Result<Vec<Glyph>> {
                         Ok(byte) if plain => bytes.push(byte),
                         _ => {
                             let end = characters.len().min(at + 3);
-                            let hint = "After a % come two hexadecimal digits; a % of the text itself is written %25.";
-                            return wrong(at..end, "this is not a byte", hint);
+                            let hint =
+                                "A % is followed by two hexadecimal digits; a literal % is written %25.";
+                            return wrong(at..end, "not a byte in hexadecimal", hint);
                         }
                     }
                     at += 3;
@@ -170,8 +172,8 @@ fn glyphs(text: &str) -> Result<Vec<Glyph>> {
                 let Ok(decoded) = String::from_utf8(bytes) else {
                     return wrong(
                         begin..at,
-                        "this is not UTF-8",
-                        "Such a path cannot be written as a target.",
+                        "not UTF-8",
+                        "A path that is not UTF-8 cannot be part of a target.",
                     );
                 };
                 glyphs.extend(decoded.chars().map(|c| Glyph { c, quoted: true, place: begin..at }));
@@ -183,7 +185,7 @@ fn glyphs(text: &str) -> Result<Vec<Glyph>> {
         }
     }
     match glyphs.iter().find(|glyph| glyph.c.is_control()) {
-        Some(glyph) => wrong(glyph.place.clone(), "it has a control character", ""),
+        Some(glyph) => wrong(glyph.place.clone(), "control characters are not allowed", ""),
         None => Ok(glyphs),
     }
 }
@@ -197,10 +199,12 @@ impl<'a> Piece<'a> {
         Err(Wrong { place: self.place.clone(), message: message.into(), hint: hint.into() })
     }
 
+    /// Returns a test for an unquoted separator.
     fn is_at(separator: char) -> impl Fn(&Glyph) -> bool {
         move |glyph| glyph.c == separator && !glyph.quoted
     }
 
+    /// Splits at a separator, which belongs to neither part.
     fn cut(&self, index: usize) -> (Piece<'a>, Piece<'a>) {
         let place = &self.glyphs[index].place;
         let left = Piece { glyphs: &self.glyphs[..index], place: self.place.start..place.start };
@@ -226,13 +230,13 @@ impl<'a> Piece<'a> {
         pieces
     }
 
-    /// The text of a value that must not be empty.
+    /// Returns the text, which must not be empty.
     fn filled(&self, what: &str) -> Result<String> {
-        const WAY: &str = "A / ends a hop; that of a path goes in brackets, as in password-file=[/etc/x].";
+        const WAY: &str = "A / ends a hop; put a path in brackets, as in password-file=[/etc/x].";
         if self.glyphs.is_empty() { self.wrong(format!("{what} is empty"), WAY) } else { Ok(self.text()) }
     }
 
-    /// The text of a number, without leading zeros.
+    /// Returns the text of a number, without leading zeros.
     fn number(&self, what: &str, range: &RangeInclusive<u32>) -> Result<String> {
         let text = self.text();
         match text.parse::<u32>() {
@@ -247,21 +251,21 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// Reads a hop.
+/// Parses a hop.
 fn hop(piece: &Piece<'_>) -> Result<Hop> {
     let parts = piece.split(',');
     let (head, options) = (&parts[0], &parts[1..]);
     if head.glyphs.is_empty() {
         return head.wrong(
             "a hop is empty",
-            "Hops are separated by one /; the / of a path goes in brackets, as in sudo,password-file=[/etc/x].",
+            "Hops are separated by one /; put a path in brackets, as in sudo,password-file=[/etc/x].",
         );
     }
     let (word, argument) = match head.split_once(':') {
         Some((word, argument)) => (word, Some(argument)),
         None => (head.clone(), None),
     };
-    // A quoted word is a host also where a method has its name.
+    // A quoted word is a host, even if a method has the same name.
     let quoted = word.glyphs.iter().any(|glyph| glyph.quoted);
     let named = Some(word.text()).filter(|_| !quoted).and_then(|name| registry::find(&name));
     let (mut hop, argument) = match named {
@@ -278,7 +282,7 @@ fn hop(piece: &Piece<'_>) -> Result<Hop> {
     }
 }
 
-/// Reads the argument of a hop.
+/// Parses the argument of a hop.
 fn argument(hop: &mut Hop, argument: Option<Piece<'_>>, head: &Piece<'_>) -> Result<()> {
     let spec = hop.spec();
     let name = spec.name;
@@ -297,8 +301,8 @@ fn argument(hop: &mut Hop, argument: Option<Piece<'_>>, head: &Piece<'_>) -> Res
         }
         (Argument::Text { placeholder, noun, .. }, Some(argument)) if argument.split_once('=').is_some() => {
             argument.wrong(
-                format!("this is an option where {noun} would stand"),
-                format!("Options stand behind a comma: {name},KEY=VALUE or {name}:{placeholder},KEY=VALUE."),
+                format!("an option in place of {noun}"),
+                format!("Options come after a comma: {name},KEY=VALUE or {name}:{placeholder},KEY=VALUE."),
             )
         }
         (Argument::Text { key, noun, .. }, Some(argument)) => {
@@ -308,7 +312,7 @@ fn argument(hop: &mut Hop, argument: Option<Piece<'_>>, head: &Piece<'_>) -> Res
     }
 }
 
-/// Reads `[USER@]HOST[:PORT]`.
+/// Parses `[USER@]HOST[:PORT]`.
 fn host(hop: &mut Hop, argument: &Piece<'_>) -> Result<()> {
     let (user, address) = match argument.rsplit_once('@') {
         Some((user, address)) => (Some(user.filled("the user")?), address),
@@ -320,12 +324,12 @@ fn host(hop: &mut Hop, argument: &Piece<'_>) -> Result<()> {
     };
     if port.as_ref().is_some_and(|port| port.split_once(':').is_some()) {
         return address
-            .wrong("which : is before the port?", "An IPv6 address goes in brackets: [::1] or [::1]:22.");
+            .wrong("ambiguous ':' before the port", "An IPv6 address goes in brackets: [::1] or [::1]:22.");
     }
     let port = port.map(|port| {
         port.value("port", &Value::PORT).map_err(|wrong| Wrong {
             hint: format!(
-                "A host's port is a number from 1 to 65535; methods, which take other arguments, are {}.",
+                "A port is a number from 1 to 65535. Other arguments belong to the methods {}.",
                 methods()
             ),
             ..wrong
@@ -333,7 +337,7 @@ fn host(hop: &mut Hop, argument: &Piece<'_>) -> Result<()> {
     });
     let (name, port) = (host.filled("the host")?, port.transpose()?);
     if name.starts_with('-') {
-        return host.wrong("a host cannot begin with -", "Options stand before the targets.");
+        return host.wrong("a host cannot begin with -", "Options come before the targets.");
     }
     hop.fill("user", user);
     hop.push("host", name);
@@ -341,7 +345,7 @@ fn host(hop: &mut Hop, argument: &Piece<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Reads an option of a hop. One that takes yes or no means yes without a value.
+/// Parses an option of a hop. An option that takes yes or no means yes without a value.
 fn option(hop: &mut Hop, option: &Piece<'_>) -> Result<()> {
     let spec = hop.spec();
     let (key, value) = match option.split_once('=') {
@@ -363,14 +367,14 @@ fn option(hop: &mut Hop, option: &Piece<'_>) -> Result<()> {
         same || other.excludes == Some(known.key) || known.excludes == Some(other.key)
     };
     if given.into_iter().any(clashes) {
-        return option.wrong("this has been said before in the same hop", "Leave one of the two out.");
+        return option.wrong("already set in the same hop", "Remove one of the two.");
     }
     hop.push(known.key, value);
     Ok(())
 }
 
 impl Piece<'_> {
-    /// Returns the value of an option or of a part of the argument, in one form for all that mean the same.
+    /// Parses the value of an option or of a part of the argument. Returns its canonical form.
     fn value(&self, key: &str, kind: &Value) -> Result<String> {
         let text = self.text();
         match kind {
@@ -384,13 +388,13 @@ impl Piece<'_> {
             Value::Timeout => self.number("a number of seconds", &(1..=999_999)),
             Value::Choice { words, .. } if words.contains(&text.as_str()) => Ok(text),
             Value::Choice { noun, words } => {
-                self.wrong(format!("{text:?} is no {noun}"), format!("It is {}.", or(words)))
+                self.wrong(format!("{text:?} is not a {noun}"), format!("It is {}.", or(words)))
             }
         }
     }
 }
 
-/// Returns words as a list whose last part is an "or".
+/// Joins words with commas and a last "or".
 fn or(words: &[&str]) -> String {
     match words {
         [most @ .., last] if !most.is_empty() => format!("{} or {last}", most.join(", ")),
@@ -398,12 +402,13 @@ fn or(words: &[&str]) -> String {
     }
 }
 
+/// Returns the advice that lists the options of a method.
 fn options_of(spec: &Spec) -> String {
     let options: Vec<String> = spec.options.iter().map(OptionSpec::to_string).collect();
-    format!("{} takes {}; `offshoot help targets` explains them.", spec.name, options.join(", "))
+    format!("{} takes {}; see `offshoot help targets`.", spec.name, options.join(", "))
 }
 
-/// Returns the names of all methods.
+/// Returns the names of all methods, separated by commas.
 fn methods() -> String {
     let mut names: Vec<_> = registry::METHODS.iter().map(|row| row.spec.name).collect();
     names.sort_unstable();

@@ -1,4 +1,4 @@
-//! Targets as text, in the shortest form that reads as the same target.
+//! Targets as text, in the shortest form that parses as the same target.
 
 use super::{Hop, Target, argument_keys, registry};
 use offshoot::methods::spec::Argument;
@@ -41,12 +41,12 @@ impl Hop {
     fn write_host(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (user, host) = (self.get("user"), self.get("host").unwrap_or_default());
         let bare = self.method() == registry::bare().spec.name;
-        // A host with the name of a method would be read as that method.
+        // Without the prefix, a host with the name of a method would be parsed as that method.
         if !bare || (user.is_none() && registry::find(host).is_some()) {
             write!(f, "{}:", self.method())?;
         }
         if let Some(user) = user {
-            // The last @ counts, so those of the user need no quotes.
+            // The last @ ends the user, so an @ in the user needs no quotes.
             write!(f, "{}@", Quoted(user, ":=,/"))?;
         }
         write!(f, "{}", Quoted(host, "@:=,/"))?;

@@ -102,7 +102,7 @@ fn a_password_in_a_target_is_refused_and_not_shown() {
         assert!(!said.contains("hunter2"), "{said}");
     }
     assert!("web1,password-file=x/sudo,password-file=y".parse::<Target>().is_ok());
-    assert!(complaint("web1,password-file=/tmp/x").contains("goes in brackets"));
+    assert!(complaint("web1,password-file=/tmp/x").contains("in brackets"));
     assert!(complaint("deploy:1234@web1").contains("***"), "digits may be one as well");
     let quoted = hop("ssh", &[("user", "a:b"), ("host", "web1")]);
     assert_eq!(hops("[a:b]@web1"), [quoted], "whoever quotes a colon means it");
@@ -236,11 +236,11 @@ fn brackets_and_percent_escapes_quote() {
 fn an_error_points_at_its_position() {
     assert_eq!(
         complaint("web1/sudo,pasword-file=x"),
-        "this is not a target: sudo has no option \"pasword-file\"\n    \
+        "invalid target: sudo has no option \"pasword-file\"\n    \
              web1/sudo,pasword-file=x\n              \
                        ^^^^^^^^^^^^\n\
          sudo takes password-file=PATH, login, set-home, preserve-env, role=ROLE, type=TYPE, timeout=SECONDS; \
-         `offshoot help targets` explains them."
+         see `offshoot help targets`."
     );
 }
 
@@ -260,23 +260,23 @@ fn an_invalid_target_is_explained() {
         ("web1:0", "\"0\" is not a port"),
         ("web1:65536", "\"65536\" is not a port"),
         ("web1:+22", "\"+22\" is not a port"),
-        ("docker:app", "methods, which take other arguments, are local, ssh, sudo"),
+        ("docker:app", "belong to the methods local, ssh, sudo"),
         ("-oProxyCommand=x", "cannot begin with -"),
         ("sudo:", "the user to become is empty"),
         ("local:x", "local takes no argument"),
         ("local,shell", "shell needs a value"),
-        ("local,shell=a,login-shell=b", "said before"),
-        ("web1,port=1,port=2", "said before"),
-        ("me@web1,user=you", "said before"),
+        ("local,shell=a,login-shell=b", "already set"),
+        ("web1,port=1,port=2", "already set"),
+        ("me@web1,user=you", "already set"),
         ("sudo,login=maybe", "neither yes nor no"),
         ("web1,host-keys=never", "enforce, accept-new or ignore"),
         ("web1,connect-timeout=0", "from 1 to"),
         ("web1,identity=", "identity is empty"),
-        ("[web1", "is not closed"),
-        ("web1]", "closes nothing"),
-        ("web1%2", "is not a byte"),
-        ("web1%+f", "is not a byte"),
-        ("web1%FF", "is not UTF-8"),
+        ("[web1", "has no ]"),
+        ("web1]", "has no ["),
+        ("web1%2", "not a byte"),
+        ("web1%+f", "not a byte"),
+        ("web1%FF", "not UTF-8"),
         ("web1\n", "control character"),
         ("web%00", "control character"),
     ] {

@@ -1,4 +1,4 @@
-//! This program's stdin, or its terminal, read without a buffer.
+//! This program's stdin or its terminal, read without a buffer.
 
 use super::jobs;
 use super::shared_fd::{in_foreground, wait_or_fail};
@@ -8,28 +8,28 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// What this program reads, without a buffer: its stdin or its terminal.
+/// Our stdin or our terminal.
 pub struct Inlet {
     file: File,
-    /// Whether reading from it in the background stops a program.
+    /// True for a terminal, where reading in the background stops a program.
     terminal: bool,
-    /// Whether that may wait until there is something to read.
+    /// True if a read waits for input before it waits for the foreground.
     patient: bool,
 }
 
 impl Inlet {
-    /// This program's stdin.
+    /// Returns this program's stdin.
     ///
     /// # Errors
-    /// When the system gives no descriptor.
+    /// Returns an error if the descriptor cannot be duplicated.
     pub fn stdin() -> io::Result<Inlet> {
         Inlet::of(io::stdin().as_fd(), true)
     }
 
-    /// The terminal that this program belongs to, to be read from in the foreground alone.
+    /// Returns the controlling terminal, which is read only in the foreground.
     ///
     /// # Errors
-    /// When the system gives no descriptor.
+    /// Returns an error if the descriptor cannot be duplicated.
     pub fn terminal(terminal: &File) -> io::Result<Inlet> {
         Inlet::of(terminal.as_fd(), false)
     }
@@ -40,7 +40,7 @@ impl Inlet {
         Ok(Inlet { file, terminal, patient })
     }
 
-    /// Whether there is something to read that nobody has read.
+    /// Returns true if there is unread input. Takes one byte of it.
     pub fn has_data(&mut self) -> bool {
         let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
         let ready = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0);
@@ -62,7 +62,7 @@ impl Read for Inlet {
             }
             match self.file.read(buffer) {
                 Ok(count) => return Ok(count),
-                // It has come into the background meanwhile.
+                // This program has moved to the background since the check.
                 Err(_) if self.terminal && !in_foreground(&self.file) => {}
                 Err(error) => wait_or_fail(&self.file, PollFlags::POLLIN, error)?,
             }

@@ -1,5 +1,5 @@
-//! Signals that ask this program to end: the first is passed on to the programs that it runs, which have their time to end while
-//! their hosts are reached as ever; the next one ends everything.
+//! The first signal that tells this program to end, which is passed on to the programs that it runs. Their connections
+//! stay up while they end. The next signal ends everything.
 
 use crate::cli::event::{Event, Events};
 use offshoot::{Process, Signaller};
@@ -9,32 +9,32 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 struct Running {
     programs: Vec<(usize, Signaller)>,
     /// The signal that was passed on.
-    told: Option<i32>,
-    /// How many targets are not done.
+    signal: Option<i32>,
+    /// The number of unfinished targets.
     targets: usize,
-    /// The highest status of those that are.
+    /// The highest exit status of the finished targets.
     worst: i32,
 }
 
 static RUNNING: Mutex<Running> =
-    Mutex::new(Running { programs: Vec::new(), told: None, targets: 0, worst: 0 });
+    Mutex::new(Running { programs: Vec::new(), signal: None, targets: 0, worst: 0 });
 
 fn running() -> MutexGuard<'static, Running> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Tells how many targets there are.
+/// Sets the number of targets.
 pub fn expect(targets: usize) {
     running().targets = targets;
 }
 
-/// Has signals passed on to a program from now on.
+/// Registers a program for signals.
 ///
 /// # Errors
-/// Returns the signal that has come already: the program is not to run.
+/// Returns the signal that has arrived already. The program must not run.
 pub fn begin(number: usize, process: &Process) -> Result<(), i32> {
     let mut running = running();
-    match running.told {
+    match running.signal {
         Some(signal) => Err(signal),
         None => {
             running.programs.push((number, process.signaller()));
@@ -43,33 +43,35 @@ pub fn begin(number: usize, process: &Process) -> Result<(), i32> {
     }
 }
 
-/// Notes how a target has ended. Where programs were told to end and none is left, those that do not run yet never will.
+/// Records the end of a target. After a signal, when no program is left, ends this program: the programs that have not
+/// started must not run.
 pub fn finish(number: usize, status: i32, events: &Events) {
     let mut running = running();
     running.programs.retain(|(other, _)| *other != number);
     running.targets = running.targets.saturating_sub(1);
     running.worst = running.worst.max(status);
-    if let Some(signal) = running.told
+    if let Some(signal) = running.signal
         && running.programs.is_empty()
         && running.targets > 0
     {
-        // Where nobody listens any more this program is ending already.
+        // If the main thread no longer listens, it is ending this program already.
         let _ = events.send(Event::Finished(running.worst.max(128 + signal)));
     }
 }
 
-/// Passes the first signal on to all programs that run. Returns false if none does, or if it is not the first.
+/// Passes the first signal on to all running programs. Returns false if no program runs, or if a signal was passed on
+/// before.
 pub fn pass_on(signal: i32) -> bool {
     let programs = {
         let mut running = running();
-        if running.told.is_some() || running.programs.is_empty() {
+        if running.signal.is_some() || running.programs.is_empty() {
             return false;
         }
-        running.told = Some(signal);
+        running.signal = Some(signal);
         running.programs.clone()
     };
     for (_, program) in programs {
-        // Where the tree is gone its program is as well.
+        // Fails if the tree is gone, and then its programs are gone as well.
         let _ = program.signal(signal);
     }
     true

@@ -1,10 +1,10 @@
-//! Job control: Ctrl-Z, `fg` and `bg`. Before this program stops, the terminal gets its settings back and the tree is told,
-//! so that no context takes the controller for a lost one; when it goes on, both are undone.
+//! Job control: Ctrl-Z, `fg` and `bg`. Before this program stops, it restores the settings of the terminal and pauses the
+//! tree, so that no context takes the stopped controller for a lost one. When it continues, both are undone.
 //!
-//! The signals are blocked and read from a descriptor by a thread. The stop itself is the signal's own default action, so a
-//! shell sees which signal it was, and where there is no shell that could continue this program, it is not stopped.
-//! The price: the kernel does not stop whoever reads from a terminal or sets it in the background, so that
-//! [`wait_for_foreground`] has to be asked.
+//! The signals are blocked, and a thread reads them from a descriptor. The stop itself is the default action of the signal,
+//! so a shell sees the right signal, and without a shell that could continue this program the kernel does not stop it.
+//! The price: the kernel no longer stops a background process that reads from the terminal or changes its settings, so
+//! that code has to call [`wait_for_foreground`].
 
 use super::shared_fd::in_foreground;
 use super::{question, signals};
@@ -19,57 +19,58 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// The signals that stop a program, but for the one that nobody can take.
+/// The signals that stop a program, except SIGSTOP, which cannot be handled.
 const STOPS: [Signal; 3] = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU];
 
 struct Jobs {
-    /// Who is told.
+    /// The root of the tree to pause.
     root: Option<Context>,
-    /// Which signals stop this program: those that it was not started with as ignored.
+    /// The signals that stop this program: those that were not ignored when it started.
     stops: Vec<Signal>,
-    /// Whether this program has sent itself one that was not taken yet.
+    /// True while a signal that this program has sent to itself is pending.
     sent: bool,
-    /// Whether the last one that was taken did stop it.
+    /// True if the last handled signal did stop this program.
     stopped: bool,
 }
 
 static JOBS: Mutex<Jobs> = Mutex::new(Jobs { root: None, stops: Vec::new(), sent: false, stopped: false });
-static TAKEN: Condvar = Condvar::new();
+static HANDLED: Condvar = Condvar::new();
 
 fn jobs() -> MutexGuard<'static, Jobs> {
     JOBS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes the signals that stop this program, from now on and in all threads that this one starts.
+/// Handles the signals that stop this program. They are blocked in this thread and in all that it starts later.
 ///
 /// # Errors
-/// Returns an error if the system gives no descriptor or thread.
+/// Returns an error if there is no descriptor or thread left.
 pub fn watch() -> io::Result<()> {
     let ignored = signals::ignored();
     let stops: Vec<Signal> =
         STOPS.into_iter().filter(|signal| ignored & (1 << (*signal as i32 - 1)) == 0).collect();
-    let taken: SigSet = stops.iter().copied().chain([Signal::SIGCONT]).collect();
-    taken.thread_block()?;
-    let signals = SignalFd::with_flags(&taken, SfdFlags::SFD_CLOEXEC)?;
+    let handled: SigSet = stops.iter().copied().chain([Signal::SIGCONT]).collect();
+    handled.thread_block()?;
+    let signals = SignalFd::with_flags(&handled, SfdFlags::SFD_CLOEXEC)?;
     jobs().stops = stops;
     std::thread::Builder::new().name("jobs".into()).spawn(move || follow(&signals))?;
     Ok(())
 }
 
-/// Has a tree told before this program stops.
-pub fn tell(root: &Context) {
+/// Makes this program pause a tree before it stops.
+pub fn set_tree(root: &Context) {
     jobs().root = Some(root.clone());
 }
 
+/// Handles the signals one after another.
 fn follow(signals: &SignalFd) {
     let mut waiting = None;
     loop {
         match waiting.take().or_else(|| next(signals, PollTimeout::NONE)) {
-            // Somebody else had stopped this program, in a way that it was not told of.
+            // Another process has stopped this program with SIGSTOP, of which there is no notice.
             Some(Signal::SIGCONT) => {
-                question::ask_again();
-                // It takes away all signals to stop that were on their way.
-                taken(true);
+                question::show_again();
+                // SIGCONT discards all pending signals that stop a process.
+                handled(true);
             }
             Some(signal) => waiting = stop(signals, signal),
             None => {}
@@ -77,30 +78,32 @@ fn follow(signals: &SignalFd) {
     }
 }
 
+/// Returns the next signal, or `None` if none arrives in time.
 fn next(signals: &SignalFd, wait: PollTimeout) -> Option<Signal> {
     let mut ready = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
     if !matches!(poll(&mut ready, wait), Ok(1)) {
         return None;
     }
-    let taken = signals.read_signal().ok().flatten()?;
-    Signal::try_from(taken.ssi_signo as i32).ok()
+    let signal = signals.read_signal().ok().flatten()?;
+    Signal::try_from(signal.ssi_signo as i32).ok()
 }
 
-/// Stops this program, and returns when it goes on, with a signal that has come right after that.
+/// Stops this program. Returns when it continues, with a further signal if one has arrived since.
 fn stop(signals: &SignalFd, signal: Signal) -> Option<Signal> {
-    question::give_back();
+    question::suspend();
     let root = jobs().root.clone();
     let pause = root.map(|root| root.router().pause());
     let only = SigSet::from(signal);
-    // Whoever reads in the background may have come into the foreground while the tree was told.
+    // While the tree was being paused, this program may have moved to the foreground, where reading is allowed.
     let moot = signal != Signal::SIGTSTP && File::open("/dev/tty").is_ok_and(in_foreground);
     if !moot {
-        // Neither fails for a signal there is.
+        // Cannot fail for a valid signal.
         let _ = only.thread_unblock().and_then(|()| raise(signal));
         let _ = only.thread_block();
     }
     drop(pause);
-    // Only what was stopped is continued; a new signal that stops takes the place of the one that continues.
+    // A pending SIGCONT proves that this program was stopped. A new stop signal discards a pending SIGCONT, so it proves
+    // the same.
     let (mut stopped, mut more) = (moot, None);
     while let Some(signal) = next(signals, PollTimeout::ZERO) {
         match signal {
@@ -108,37 +111,38 @@ fn stop(signals: &SignalFd, signal: Signal) -> Option<Signal> {
             signal => (stopped, more) = (true, Some(signal)),
         }
     }
-    question::ask_again();
+    question::show_again();
     if more.is_none() && (stopped || signal != Signal::SIGTSTP) {
-        taken(stopped);
+        handled(stopped);
     }
     more
 }
 
-/// Nothing that this program has sent itself is on its way any more.
-fn taken(stopped: bool) {
+/// Records that no signal of this program to itself is pending any more, and wakes the threads that wait for that.
+fn handled(stopped: bool) {
     let mut jobs = jobs();
     (jobs.sent, jobs.stopped) = (false, stopped);
-    TAKEN.notify_all();
+    HANDLED.notify_all();
 }
 
-/// Has this program wait, stopped by `signal` with its whole process group, until it is in the foreground of a terminal: as
-/// the kernel does it to whoever reads there.
+/// Waits until this program is in the foreground of a terminal. Until then `signal` stops its whole process group, as the
+/// kernel does to a background process that reads from a terminal.
 ///
-/// Returns false if it is in the background and nothing stops it: the signal is ignored, or there is no shell.
+/// Returns false if this program is in the background and cannot be stopped, because the signal is ignored or there is
+/// no shell.
 pub fn wait_for_foreground(fd: impl AsFd, signal: Signal) -> bool {
     while !in_foreground(&fd) {
         let mut jobs = jobs();
         if !jobs.stops.contains(&signal) {
             return false;
         }
-        // Once for all who wait: a second one could come when the first has been dealt with.
+        // One signal for all threads that wait: a second one could arrive after the first was handled, and stop again.
         if !jobs.sent && killpg(getpgrp(), signal).is_err() {
             return false;
         }
         jobs.sent = true;
         while jobs.sent {
-            jobs = TAKEN.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+            jobs = HANDLED.wait(jobs).unwrap_or_else(PoisonError::into_inner);
         }
         if !jobs.stopped {
             return false;
@@ -147,11 +151,11 @@ pub fn wait_for_foreground(fd: impl AsFd, signal: Signal) -> bool {
     true
 }
 
-/// Has this program wait before it writes to a terminal that wants that of programs in the background (`stty tostop`).
+/// Waits for the foreground before a write, if the terminal stops background programs that write (`stty tostop`).
 pub fn before_writing(fd: impl AsFd) {
     if !in_foreground(&fd) && tcgetattr(&fd).is_ok_and(|modes| modes.local_flags.contains(LocalFlags::TOSTOP))
     {
-        // Where nothing stops it, the kernel lets it write.
+        // If this program cannot be stopped, the kernel allows the write.
         wait_for_foreground(fd, Signal::SIGTTOU);
     }
 }

@@ -1,6 +1,7 @@
-//! The lines of one stream among those of others, each with its label. A line whose end does not come is shown without it
-//! after a moment, and goes on where it stands unless somebody else's line came between: then it goes on with its label
-//! on a line of its own. No byte is left out.
+//! The lines of one stream among those of others, each with its label.
+//!
+//! A line that stays incomplete is shown after a short time. Its rest follows on the same line, or, if another stream has
+//! written since, on a new line with the label again. No byte is lost.
 
 use super::outlet::{Line, Outlet};
 use super::utf8::unfinished;
@@ -10,28 +11,29 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// How long the beginning of a line waits for its end.
+/// The time that an incomplete line is buffered.
 const PATIENCE: Duration = Duration::from_millis(400);
-/// The most of a line that waits for its end, in bytes.
+/// The longest incomplete line that is buffered, in bytes.
 const LONGEST: usize = 1 << 20;
 
-/// One stream, as lines with a label.
+/// A stream as lines with a label.
 pub struct Lines {
     outlet: Outlet,
     label: String,
-    /// Tells its lines from those of others at the outlet.
+    /// The number of the writer at the outlet.
     number: u64,
-    /// The beginning of a line that was not shown yet.
+    /// The buffered incomplete line.
     waiting: Vec<u8>,
-    /// Counts how often something was shown; and when it last was to be shown in time.
+    /// The number of times that something was shown.
     turn: u64,
+    /// The turn for which a timer was last set.
     reminded: Option<u64>,
-    /// Whether the last byte that was shown took the cursor back to the label.
+    /// True if the last byte shown was a carriage return, which moved the cursor back to the label.
     returned: bool,
 }
 
 impl Lines {
-    /// A stream that goes to `outlet`.
+    /// Returns a stream that is shown at `outlet`.
     pub fn new(outlet: Outlet, label: String) -> Arc<Mutex<Lines>> {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
@@ -40,10 +42,10 @@ impl Lines {
         Arc::new(Mutex::new(lines))
     }
 
-    /// Shows the whole lines of a piece of the stream; what is left waits for its end.
+    /// Shows the complete lines of a piece of the stream and buffers the rest.
     ///
     /// # Errors
-    /// As [`Outlet::put`].
+    /// Returns an error in the same cases as [`Outlet::put`].
     pub fn piece(lines: &Arc<Mutex<Lines>>, bytes: &[u8]) -> io::Result<()> {
         let mut this = locked(lines);
         this.waiting.extend_from_slice(bytes);
@@ -62,10 +64,10 @@ impl Lines {
         Ok(())
     }
 
-    /// Shows what is left, and ends its line.
+    /// Shows the buffered rest and ends its line.
     ///
     /// # Errors
-    /// As [`Outlet::put`].
+    /// Returns an error in the same cases as [`Outlet::put`].
     pub fn end(lines: &Mutex<Lines>) -> io::Result<()> {
         let mut this = locked(lines);
         let count = this.waiting.len();
@@ -73,6 +75,7 @@ impl Lines {
         this.outlet.put(this.number, |line| Cow::Borrowed(if line == Line::Own { b"\n" } else { b"" }))
     }
 
+    /// Shows the first bytes of the buffer.
     fn show(&mut self, count: usize) -> io::Result<()> {
         let rest = self.waiting.split_off(count);
         let bytes = std::mem::replace(&mut self.waiting, rest);
@@ -87,8 +90,9 @@ fn locked(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
     lines.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Bytes of a stream with the label where a line begins, and where the cursor is taken back to the beginning of one.
-/// `line` is whose line is open at the outlet; `returned` whether its own ended with a carriage return.
+/// Returns the bytes of a stream with the label inserted at the beginning of each line and after each carriage return.
+/// `line` is the state of the current line at the outlet, and `returned` is true if this stream ended with a carriage
+/// return.
 fn labelled(label: &str, bytes: &[u8], line: Line, returned: bool) -> Vec<u8> {
     let mut shown = Vec::with_capacity(bytes.len() + label.len());
     if bytes.is_empty() {
@@ -109,26 +113,28 @@ fn labelled(label: &str, bytes: &[u8], line: Line, returned: bool) -> Vec<u8> {
     shown
 }
 
-/// The beginning of a line that is to be shown at a time if it still waits, by the turn in which it began to.
+/// A timer for an incomplete line: its time, the stream, and the turn at which the timer is void.
 type Due = (Instant, Weak<Mutex<Lines>>, u64);
 
 static WAITING: Mutex<Vec<Due>> = Mutex::new(Vec::new());
 static MORE: Condvar = Condvar::new();
 
+/// Sets a timer.
 fn remind(due: Instant, lines: Weak<Mutex<Lines>>, turn: u64) {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
-        // Without it such lines wait for their ends, as long as that takes.
+        // Without this thread, incomplete lines are shown once they are complete.
         let _ = std::thread::Builder::new().name("lines".into()).spawn(show_in_time);
     });
     WAITING.lock().unwrap_or_else(PoisonError::into_inner).push((due, lines, turn));
     MORE.notify_one();
 }
 
+/// Shows incomplete lines when their timers expire.
 fn show_in_time() {
     let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        // All wait equally long, so the first is the first that is due.
+        // All timers have the same length, so the first one expires first.
         let Some((due, ..)) = waiting.first() else {
             waiting = MORE.wait(waiting).unwrap_or_else(PoisonError::into_inner);
             continue;
@@ -143,9 +149,9 @@ fn show_in_time() {
         if let Some(lines) = lines.upgrade() {
             let mut lines = locked(&lines);
             if lines.turn == turn {
-                // A character is shown whole.
+                // A character that is split between two pieces stays buffered.
                 let count = lines.waiting.len() - unfinished(&lines.waiting);
-                // Whoever reads the stream meets the same error.
+                // The thread that reads the stream will get the same error.
                 let _ = lines.show(count);
             }
         }

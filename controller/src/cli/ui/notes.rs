@@ -1,27 +1,27 @@
-//! Messages of this program to the person who started it.
+//! Messages of this program to its user, on stderr.
 
 use super::outlet::{Line, OWN, Outlet};
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Set when this program was told to end: what fails from then on is a consequence, and not worth a word.
-static HUSHED: AtomicBool = AtomicBool::new(false);
+/// True once this program is told to end. Later failures are consequences of that and are not reported.
+static SILENT: AtomicBool = AtomicBool::new(false);
 
-/// Says nothing more about failures.
-pub fn hush() {
-    HUSHED.store(true, Ordering::Relaxed);
+/// Discards all further messages.
+pub fn silence() {
+    SILENT.store(true, Ordering::Relaxed);
 }
 
-/// Tells the person at the terminal something, as lines that begin with the program's name.
+/// Writes a message, with the name of this program before it.
 pub fn tell(message: &str) {
-    if !HUSHED.load(Ordering::Relaxed) {
-        // Where stderr is gone there is nobody to tell.
+    if !SILENT.load(Ordering::Relaxed) {
+        // If stderr is closed, nobody can be told.
         let _ = Notes.write_all(format!("offshoot: {message}\n").as_bytes());
     }
 }
 
-/// What this program says itself, to stderr: on lines of its own.
+/// A writer for messages and log records. They start on a new line of stderr.
 pub struct Notes;
 
 impl Write for Notes {
@@ -38,11 +38,11 @@ impl Write for Notes {
     }
 }
 
-/// Ends the line that is open at the terminal: something else is to be written there.
+/// Ends the current line of the terminal, before something else is written there.
 pub fn end_line() {
     for outlet in [Outlet::stderr(), Outlet::stdout()].into_iter().flatten() {
         if outlet.terminal {
-            // The question that follows cannot be asked either, and that is told.
+            // The question that follows would fail as well, and that is reported.
             let _ = outlet.put(OWN, |line| Cow::Borrowed(if line == Line::None { b"" } else { b"\n" }));
         }
     }

@@ -1,5 +1,5 @@
-//! This program's stdout and stderr, written to without a buffer: whole pieces, lines of several writers, JSON objects.
-//! It knows nothing of hops or of the network.
+//! This program's stdout and stderr, written to without a buffer: pieces of bytes, lines of several writers, and JSON
+//! objects.
 
 use super::shared_fd::wait_or_fail;
 use super::{jobs, question, stdout_closed};
@@ -12,56 +12,57 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The line at which an outlet is.
+/// The state of the current line of an outlet.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Line {
-    /// A new one.
+    /// At the beginning of a line.
     None,
-    /// One that the writer has begun.
+    /// In a line that this writer has begun.
     Own,
-    /// One that somebody else has begun.
+    /// In a line that another writer has begun.
     Others,
 }
 
-/// The writer that is this program itself; those of programs' streams count up from 1.
+/// The writer for messages of this program. The streams of programs have numbers from 1.
 pub(super) const OWN: u64 = 0;
-/// All writers that write to one target alone.
+/// The writer for output without labels.
 const PLAIN: u64 = u64::MAX;
 
-/// One of our own streams, written to without a buffer. Clones are the same stream, and pieces of it do not mix.
+/// One of our own streams, written to without a buffer. Clones share the stream, and pieces do not mix.
 #[derive(Clone)]
 pub struct Outlet {
     file: Arc<File>,
     pub(super) terminal: bool,
-    /// Whether this program was started without it.
+    /// True if this program was started without the stream.
     missing: bool,
-    /// Who has begun the line that has no end yet; one for both streams where they are the same file.
+    /// The writer that has begun the current line. Shared by both streams if they are the same file.
     open: Arc<Mutex<Option<u64>>>,
 }
 
 impl Outlet {
-    /// This program's stdout.
+    /// Returns this program's stdout.
     ///
     /// # Errors
-    /// When the system gives no descriptor.
+    /// Returns an error if the descriptor cannot be duplicated.
     pub fn stdout() -> io::Result<Outlet> {
         Outlet::of(0)
     }
 
-    /// This program's stderr.
+    /// Returns this program's stderr.
     ///
     /// # Errors
-    /// When the system gives no descriptor.
+    /// Returns an error if the descriptor cannot be duplicated.
     pub fn stderr() -> io::Result<Outlet> {
         Outlet::of(1)
     }
 
+    /// Returns stdout (0) or stderr (1), which are opened once.
     fn of(which: usize) -> io::Result<Outlet> {
         static BOTH: Mutex<Option<[Outlet; 2]>> = Mutex::new(None);
         let mut both = BOTH.lock().unwrap_or_else(PoisonError::into_inner);
         if both.is_none() {
             let stdout = Outlet::new(io::stdout().as_fd(), stdout_closed::stdout_is_missing())?;
-            // Whoever closes stderr wants nothing of it.
+            // A closed stderr is not worth an error: messages are not wanted.
             let mut stderr = Outlet::new(io::stderr().as_fd(), false)?;
             let place = |outlet: &Outlet| outlet.file.metadata().map(|file| (file.dev(), file.ino())).ok();
             if place(&stdout).is_some_and(|place_of| place(&stderr) == Some(place_of)) {
@@ -69,7 +70,7 @@ impl Outlet {
             }
             *both = Some([stdout, stderr]);
         }
-        // It was just filled.
+        // Always there: it was filled above.
         both.as_ref().map(|both| both[which].clone()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
@@ -79,19 +80,18 @@ impl Outlet {
         Ok(Outlet { file: Arc::new(file), terminal, missing, open: Arc::default() })
     }
 
-    /// Writes all of it, as it is.
+    /// Writes all bytes unchanged. Waits if another program has made the descriptor non-blocking.
     ///
     /// # Errors
-    /// Those of `write(2)`, but for a descriptor that somebody made non-blocking: that is waited for. And an
-    /// error where this program was started without a stdout.
+    /// Returns an error if `write(2)` fails, or if this program was started without a stdout.
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
         self.put(PLAIN, |_| Cow::Borrowed(bytes))
     }
 
-    /// Writes what `make` gives for the line at which the outlet is. `writer` tells lines of one from those of others.
+    /// Writes the bytes that `make` returns for the state of the current line, as seen by the writer with this number.
     ///
     /// # Errors
-    /// As [`Outlet::write`].
+    /// Returns an error in the same cases as [`Outlet::write`].
     pub fn put<'a>(&self, writer: u64, make: impl FnOnce(Line) -> Cow<'a, [u8]>) -> io::Result<()> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = make(match *open {
@@ -107,7 +107,7 @@ impl Outlet {
         if !self.terminal {
             return self.write_all(&bytes);
         }
-        // Before the question is taken away, for whoever stops this program gives the terminal its settings back.
+        // Before the question is cleared, because stopping this program restores the settings of the terminal.
         jobs::before_writing(&self.file);
         let (written, ended) = question::write_beside(&bytes, || self.write_all(&bytes));
         if ended {
@@ -127,12 +127,12 @@ impl Outlet {
         Ok(())
     }
 
-    /// Writes one JSON object as a line.
+    /// Writes a JSON object as a line.
     ///
     /// # Errors
-    /// As [`Outlet::write`].
+    /// Returns an error in the same cases as [`Outlet::write`].
     pub fn write_object(&self, members: impl IntoIterator<Item = (&'static str, Value)>) -> io::Result<()> {
-        // A map would sort them, and a person reads the target first.
+        // In the order given: a map would sort the members, and readers expect the target first.
         let members: Vec<_> =
             members.into_iter().map(|(key, value)| format!("{}:{value}", Value::from(key))).collect();
         self.write(format!("{{{}}}\n", members.join(",")).as_bytes())

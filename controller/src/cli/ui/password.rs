@@ -1,5 +1,5 @@
-//! Passwords: from a file, or asked for on the terminal with the echo off. They are never printed, logged or kept
-//! anywhere but in a [`Secret`].
+//! Passwords, from a file or from the terminal with the echo off. They are never printed or logged, and are kept only in
+//! a [`Secret`].
 
 use super::inlet::Inlet;
 use super::notes::{end_line, tell};
@@ -10,15 +10,15 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 
-/// The longest password that is read, in bytes.
+/// The longest password, in bytes.
 const LONGEST: usize = 1024;
 
-/// The person at the terminal.
+/// The controlling terminal, for questions to the user.
 #[derive(Debug)]
 pub struct Terminal(File);
 
 impl Terminal {
-    /// The terminal that this process belongs to, if it has one.
+    /// Opens the controlling terminal, if there is one.
     pub fn open() -> Option<Terminal> {
         OpenOptions::new()
             .read(true)
@@ -29,37 +29,37 @@ impl Terminal {
             .map(Terminal)
     }
 
-    /// Asks for a password. None is given where the person gives up with an end of input.
+    /// Asks for a password. Returns `None` if the user enters end of file.
     ///
     /// # Errors
-    /// When the terminal cannot be used, or this program is in its background and nothing stops it.
+    /// Returns an error if the terminal cannot be used, or if this program is in the background and cannot be stopped.
     pub fn ask(&mut self, question: &str) -> io::Result<Option<Secret>> {
         if !jobs::wait_for_foreground(&self.0, Signal::SIGTTIN) {
-            return Err(io::Error::other("the terminal is another program's"));
+            return Err(io::Error::other("another program has the terminal"));
         }
         end_line();
         let shown = question::ask(&self.0, question);
         let answer = shown.and_then(|()| read_line(&mut Inlet::terminal(&self.0)?));
-        question::restore();
-        // The person's own end of line was not shown either.
+        question::remove();
+        // With the echo off, the end of line that the user typed was not shown.
         writeln!(self.0)?;
         answer
     }
 
-    /// Says something about the question.
-    pub fn say(&mut self, text: &str) {
-        // Where this cannot be said, the next question cannot be asked either, and that is told.
+    /// Writes a line before a question.
+    pub fn write_line(&mut self, text: &str) {
+        // If this fails, the next question fails as well, and that is reported.
         let _ = writeln!(self.0, "{text}");
     }
 }
 
-/// The password in a file: its first line.
+/// Reads a password from the first line of a file, or of stdin for the path `-`.
 ///
 /// # Errors
-/// When the file cannot be read, or its first line is empty, too long or not UTF-8.
+/// Returns an error if the file cannot be read, or if its first line is empty, too long or not UTF-8.
 pub fn from_file(path: &str) -> io::Result<Secret> {
     if path == "-" {
-        return read_line(&mut Inlet::stdin()?)?.ok_or_else(|| io::Error::other("stdin ended before it"));
+        return read_line(&mut Inlet::stdin()?)?.ok_or_else(|| io::Error::other("stdin is empty"));
     }
     let mut file = File::open(path)?;
     let about = file.metadata()?;
@@ -67,15 +67,15 @@ pub fn from_file(path: &str) -> io::Result<Secret> {
     if about.is_file() && mode & 0o077 != 0 {
         let mode = mode & 0o7777;
         tell(&format!(
-            "{path} has a password and is open to other users (mode {mode:04o}); chmod 600 keeps it to yours"
+            "{path} has a password and is accessible to other users (mode {mode:04o}); restrict it with chmod 600"
         ));
     }
-    read_line(&mut file)?.ok_or_else(|| io::Error::other("it is empty"))
+    read_line(&mut file)?.ok_or_else(|| io::Error::other("the file is empty"))
 }
 
-/// Reads a line byte by byte, so that nothing after it is taken.
+/// Reads a line byte by byte, so that the input after it stays unread. Returns `None` at end of file.
 fn read_line(source: &mut impl Read) -> io::Result<Option<Secret>> {
-    // It never grows, so no copy of the password is left behind in memory that was given back.
+    // The buffer never grows, so no copy of the password stays behind in freed memory.
     let mut line = Vec::with_capacity(LONGEST);
     let mut byte = [0];
     let ended = loop {
@@ -83,7 +83,7 @@ fn read_line(source: &mut impl Read) -> io::Result<Option<Secret>> {
             Ok(0) => break true,
             Ok(_) if byte[0] == b'\n' => break false,
             Ok(_) if line.len() == LONGEST => {
-                return Err(io::Error::other("it is longer than a password may be"));
+                return Err(io::Error::other("the password is too long"));
             }
             Ok(_) => line.push(byte[0]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -98,5 +98,5 @@ fn read_line(source: &mut impl Read) -> io::Result<Option<Secret>> {
     }
     String::from_utf8(line)
         .map(|line| Some(Secret::new(line)))
-        .map_err(|_| io::Error::other("it is not UTF-8"))
+        .map_err(|_| io::Error::other("the password is not UTF-8"))
 }

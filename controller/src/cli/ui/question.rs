@@ -1,5 +1,4 @@
-//! The question that a terminal is being asked, with the echo off. Other writers and job control take it away and show it
-//! again.
+//! The question that is shown on a terminal, with the echo off. Other output and job control clear it and show it again.
 
 use super::shared_fd::in_foreground;
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
@@ -7,40 +6,41 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Empties the line that the cursor is on.
+/// The control sequence that clears the current line.
 const CLEAR: &[u8] = b"\r\x1b[K";
 
-/// The question that a terminal is being asked.
+/// The current question.
 static ASKED: Mutex<Option<Asked>> = Mutex::new(None);
 
 struct Asked {
     terminal: File,
     question: String,
-    /// The settings that the terminal had.
+    /// The settings of the terminal before the question.
     before: Termios,
-    /// Whether its echo is off and the question stands on its last line.
+    /// True while the echo is off and the question is on the last line.
     shown: bool,
 }
 
 impl Asked {
-    /// Takes the echo off and shows the question, in this order: what is typed from the moment it shows is not seen.
+    /// Turns off the echo and shows the question, in this order, so that nothing typed after the question is visible.
     fn show(&mut self, clear: &str) -> io::Result<()> {
         let now = tcgetattr(&self.terminal)?;
-        // Where the echo was off before this, it is this program that has taken it off.
+        // If the echo is off already, this program has turned it off, and those settings are not the original ones.
         if now.local_flags.contains(LocalFlags::ECHO) || !self.shown {
             self.before = now;
         }
         let mut silent = self.before.clone();
         silent.local_flags.remove(LocalFlags::ECHO);
         self.shown = true;
-        // What was typed before the question is no answer to it.
+        // Flushes the input: text typed before the question is not an answer to it.
         tcsetattr(&self.terminal, SetArg::TCSAFLUSH, &silent)?;
         write!(self.terminal, "{clear}{}", self.question)
     }
 
-    fn give_back(&mut self) {
+    /// Restores the settings of the terminal.
+    fn restore(&mut self) {
         if std::mem::take(&mut self.shown) {
-            // There is nobody to tell. At once, for a terminal whose output is held up (Ctrl-S) would hold this up.
+            // Without waiting for output, because a terminal that is held by Ctrl-S would block. An error cannot be shown.
             let _ = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.before);
         }
     }
@@ -64,40 +64,40 @@ pub fn ask(terminal: &File, question: &str) -> io::Result<()> {
     shown
 }
 
-/// Gives a terminal that is being asked its settings back: on the way out, however that came.
-pub fn restore() {
+/// Removes the question and restores the settings of its terminal.
+pub fn remove() {
     if let Some(mut asked) = asked().take() {
-        asked.give_back();
+        asked.restore();
     }
 }
 
-/// Gives a terminal that is being asked its settings back before this program stops.
-pub fn give_back() {
+/// Restores the settings of the terminal before this program stops. The question stays, for [`show_again`].
+pub fn suspend() {
     if let Some(asked) = &mut *asked() {
-        asked.give_back();
+        asked.restore();
     }
 }
 
-/// Asks again what a terminal was being asked, for this program was stopped meanwhile, and others have set and used it.
-/// In the background nothing is asked: whoever waits for the answer is stopped until that changes.
-pub fn ask_again() {
+/// Shows the question again after this program was stopped, because other programs have used the terminal since. Does
+/// nothing in the background: the thread that waits for the answer shows it in the foreground.
+pub fn show_again() {
     if let Some(asked) = &mut *asked()
         && in_foreground(&asked.terminal)
     {
-        // A terminal that cannot be asked cannot be read from either, which is told.
+        // If this fails, reading the answer fails as well, and that is reported.
         let _ = asked.show("\r");
     }
 }
 
-/// Writes to the terminal that is being asked, if one is: the question is taken away and shown again behind it, on a new
-/// line. Returns whether that was done.
+/// Calls `write`, which writes these bytes to the terminal. If there is a question, clears it before and shows it again
+/// on a new line. Returns the result of `write`, and true if there was a question.
 pub fn write_beside<T>(bytes: &[u8], write: impl FnOnce() -> T) -> (T, bool) {
     let mut asked = asked();
     let Some(asked) = asked.as_mut().filter(|asked| asked.shown) else {
         drop(asked);
         return (write(), false);
     };
-    // What cannot be written is told by `write`, which writes to the same terminal.
+    // If this fails, `write` fails as well, because it writes to the same terminal.
     let _ = asked.terminal.write_all(CLEAR);
     let result = write();
     let end = if bytes.ends_with(b"\n") { "" } else { "\r\n" };

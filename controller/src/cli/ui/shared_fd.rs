@@ -1,16 +1,20 @@
-//! Descriptors that this program shares with others: who is in the foreground, and who has made them non-blocking.
+//! Descriptors that this program shares with other programs, such as a terminal.
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getpgrp, tcgetpgrp};
 use std::io;
 use std::os::fd::AsFd;
 
-/// Returns true if this program is in the foreground of a terminal, or `fd` is none that it belongs to.
+/// Returns true if this program is in the foreground of a terminal, or if `fd` is not its controlling terminal.
 pub fn in_foreground(fd: impl AsFd) -> bool {
     tcgetpgrp(fd).map_or(true, |group| group == getpgrp())
 }
 
-/// Whoever shares our terminal may have made it non-blocking for all.
+/// Handles an error of a read or a write. Waits until the descriptor is ready if another program has made it
+/// non-blocking for all.
+///
+/// # Errors
+/// Returns any other error.
 pub fn wait_or_fail(fd: impl AsFd, wanted: PollFlags, error: io::Error) -> io::Result<()> {
     match error.kind() {
         io::ErrorKind::Interrupted => Ok(()),

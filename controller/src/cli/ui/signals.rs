@@ -1,4 +1,4 @@
-//! Signals that ask this program to end. They become events, so that the tree is torn down by whoever holds it.
+//! Signals that tell this program to end. They become events for the main thread, which owns the tree.
 
 use super::question;
 use crate::cli::event::{Event, Events};
@@ -7,20 +7,20 @@ use signal_hook::iterator::Signals;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether everything is being ended already: one more interrupt ends this program at once.
+/// True while the tree is being ended. Another SIGINT then ends this program at once.
 static GIVEN_UP: AtomicBool = AtomicBool::new(false);
 
-/// Has the next interrupt end this program at once.
+/// Makes the next SIGINT end this program at once.
 pub fn give_up() {
     GIVEN_UP.store(true, Ordering::Relaxed);
 }
 
-/// Watches for signals for as long as the program lives.
+/// Handles signals on a thread of its own until this program ends.
 ///
 /// # Errors
-/// When the system gives no descriptors or threads.
+/// Returns an error if there is no descriptor or thread left.
 pub fn watch(events: Events) -> io::Result<()> {
-    // What was ignored on purpose, as by nohup, stays ignored.
+    // Signals that were ignored on purpose, as by nohup, stay ignored.
     let ignored = ignored();
     let wanted =
         [SIGINT, SIGTERM, SIGHUP, SIGQUIT].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
@@ -28,17 +28,17 @@ pub fn watch(events: Events) -> io::Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
             if signal == SIGINT && GIVEN_UP.load(Ordering::Relaxed) {
-                question::restore();
+                question::remove();
                 signal_hook::low_level::exit(128 + signal);
             }
-            // Where nobody listens any more the program is ending already.
+            // If the main thread no longer listens, it is ending this program already.
             let _ = events.send(Event::Signal(signal));
         }
     })?;
     Ok(())
 }
 
-/// The signals that this program was started with as ignored, a bit each; none where /proc is not mounted.
+/// Returns the signals that were ignored when this program started, as a bit mask. Empty if /proc is not mounted.
 pub fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,4 +1,4 @@
-//! One output stream of a program in the form in which it is shown: as it is, as labelled lines, or as JSON objects.
+//! An output stream of a program, shown unchanged, as labelled lines or as JSON objects.
 
 use super::lines::Lines;
 use super::outlet::Outlet;
@@ -8,21 +8,21 @@ use base64::prelude::BASE64_STANDARD;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-/// One stream of one program, in the form in which it is shown.
+/// An output stream of a program.
 pub enum Stream {
-    /// Byte for byte, at once.
+    /// Unchanged bytes, at once.
     Plain(Outlet),
-    /// Lines with the target before each.
+    /// Lines with the target as a prefix.
     Lines(Arc<Mutex<Lines>>),
-    /// Pieces as JSON objects.
+    /// JSON objects, one for each piece.
     Json {
-        /// Where to.
+        /// The destination.
         outlet: Outlet,
         /// The target's name.
         target: String,
-        /// The member for text, and the one for what is none.
+        /// The members for text and for bytes that are not UTF-8.
         members: (&'static str, &'static str),
-        /// The beginning of a character whose rest is still to come.
+        /// The first bytes of a character that is not complete yet.
         tail: Vec<u8>,
     },
 }
@@ -31,7 +31,7 @@ impl Stream {
     /// Shows a piece of the stream.
     ///
     /// # Errors
-    /// As [`Outlet::write`].
+    /// Returns an error in the same cases as [`Outlet::write`].
     pub fn piece(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Stream::Plain(outlet) => outlet.write(bytes),
@@ -46,10 +46,10 @@ impl Stream {
         }
     }
 
-    /// The stream has ended.
+    /// Shows the buffered rest at the end of the stream.
     ///
     /// # Errors
-    /// As [`Outlet::write`].
+    /// Returns an error in the same cases as [`Outlet::write`].
     pub fn end(&mut self) -> io::Result<()> {
         match self {
             Stream::Plain(_) => Ok(()),
@@ -61,6 +61,7 @@ impl Stream {
     }
 }
 
+/// Writes a piece as a JSON object.
 fn write_piece(
     outlet: &Outlet,
     target: &str,

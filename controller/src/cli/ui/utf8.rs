@@ -1,6 +1,6 @@
-//! Characters that are cut in two.
+//! Characters that are split between two pieces of a stream.
 
-/// How many bytes at the end begin a character whose rest is not there.
+/// Returns the number of bytes at the end that begin a character without completing it.
 pub fn unfinished(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => bytes.len() - error.valid_up_to(),
@@ -17,6 +17,6 @@ mod tests {
         assert_eq!(unfinished("a€".as_bytes()), 0);
         assert_eq!(unfinished(&"a€".as_bytes()[..3]), 2);
         assert_eq!(unfinished(&"a€".as_bytes()[..2]), 1);
-        assert_eq!(unfinished(b"a\xff"), 0, "this will never be a character");
+        assert_eq!(unfinished(b"a\xff"), 0, "never part of a character");
     }
 }

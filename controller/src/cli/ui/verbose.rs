@@ -1,35 +1,36 @@
-//! What `-v` tells of the command's own work. It is written by a thread of its own: whoever reads the log may take their time,
-//! and neither hops nor programs wait for that.
+//! Log records of the command's own work, shown with `-v`. A thread of its own writes them, so that a slow reader of the
+//! log delays neither hops nor programs.
 
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 use tracing::Level;
 
-/// How many notes may wait; further ones are left out.
+/// The number of records that are buffered. Further ones are dropped.
 const WAITING: usize = 1024;
-/// How long the end of the program waits for them to be written.
+/// The longest time that the end of this program waits for buffered records.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 enum Note {
     Text(String),
-    /// All before it are written.
+    /// A request for confirmation that all earlier records are written.
     End(SyncSender<()>),
 }
 
 static NOTES: OnceLock<Option<SyncSender<Note>>> = OnceLock::new();
 
+/// Writes the records, until the sending side is gone.
 fn write(notes: &Receiver<Note>) {
     for note in notes {
         match note {
             Note::Text(text) => tracing::info!("{text}"),
-            // Whoever waited may have lost patience.
+            // The waiting thread may have given up.
             Note::End(written) => drop(written.try_send(())),
         }
     }
 }
 
-/// Logs what `make` gives, where that is wanted.
+/// Logs the text that `make` returns, if level info is enabled.
 pub fn note(make: impl FnOnce() -> String) {
     if !tracing::enabled!(Level::INFO) {
         return;
@@ -44,7 +45,7 @@ pub fn note(make: impl FnOnce() -> String) {
     }
 }
 
-/// Waits a moment for what was noted to be written.
+/// Waits up to [`PATIENCE`] for the buffered records to be written.
 pub fn finish() {
     if let Some(Some(notes)) = NOTES.get() {
         let (written, end) = sync_channel(1);

@@ -40,11 +40,9 @@ fn points_into(text: &str, error: &TargetError) {
     // The name of a hop is quoted with escaped control characters, so none are left.
     let mut lines = message.split('\n');
     let first = lines.next().unwrap_or_default();
-    assert!(first.starts_with("this is not a target: ") && first.len() > 22, "{message}");
+    assert!(first.starts_with("invalid target: ") && first.len() > 16, "{message}");
     let shown = lines.next().and_then(|line| line.strip_prefix("    ")).expect("the text is shown");
-    let length = if first
-        == "this is not a target: a password has no place on a command line, where others can read it"
-    {
+    let length = if first == "invalid target: a password on the command line is visible to other users" {
         let (before, behind) = shown.split_once("***").expect("its place is marked");
         assert!(before.chars().count() + behind.chars().count() <= text.chars().count(), "{message}");
         shown.chars().count()
