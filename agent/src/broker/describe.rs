@@ -2,7 +2,7 @@
 //! and however much there is, the text has a limit.
 
 use crate::broker::Broker;
-use crate::broker::dispatch::answer;
+use crate::runtime::answer::answer;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
 use offshoot_proto::ContextId;

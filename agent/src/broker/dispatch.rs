@@ -5,6 +5,8 @@ use crate::broker::NodeRole;
 use crate::call::chain_service as chains;
 use crate::call::chain_service::Chain;
 use crate::call::service as calls;
+use crate::runtime::answer::answer;
+use crate::runtime::answer::obeyed;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
@@ -17,7 +19,6 @@ use offshoot_proto::FlowKey;
 use offshoot_proto::Handle;
 use offshoot_proto::LinkId;
 use offshoot_proto::Reason;
-use offshoot_proto::error::codec_error;
 use offshoot_proto::flow::longest_of;
 use offshoot_proto::message::outcome::failed;
 use offshoot_proto::message::outcome::value;
@@ -41,10 +42,6 @@ fn limit_of(core: &NodeState, request: &Request) -> usize {
         Handle::DETACH => NAME_LIMIT,
         _ => QUESTION_LIMIT,
     }
-}
-
-pub(crate) fn obeyed(core: &NodeState, auth: ContextId) -> bool {
-    core.node.router.permits(Policy::Ancestors, auth, None)
 }
 
 impl Broker {
@@ -197,20 +194,6 @@ impl Broker {
     }
 }
 
-/// Answers a request with a whole reply.
-pub(crate) fn answer(core: &mut NodeState, flow: FlowKey, reply: Vec<u8>) {
-    core.endpoints.remove(&flow);
-    if reply.len() > MAX_MESSAGE {
-        return core.node.reset(flow, Reason::TooLarge, "the reply is too large to send");
-    }
-    core.send_all(flow, reply, offshoot_codec::was_written());
-}
-
-/// Whether a reply goes on its way at all.
-pub(crate) fn can_leave(reply: &[u8]) -> bool {
-    reply.len() <= MAX_MESSAGE
-}
-
 fn grant(core: &mut NodeState, owner: ContextId) -> Vec<u8> {
     match core.node.grant(owner) {
         Some((first, count)) => value(&(first.0, count)),
@@ -231,12 +214,6 @@ fn give_image(core: &mut NodeState, machine: &[u8]) -> Arc<Vec<u8>> {
         None => Err(Error::Image(format!("there are no agents for {machine}"))),
     };
     reply.unwrap_or_else(|error| Arc::new(failed(&error)))
-}
-
-/// The error of a request that cannot be read.
-pub(crate) fn unreadable(core: &mut NodeState, flow: FlowKey, error: offshoot_codec::CodecError) {
-    let context = core.name_of(core.node.id());
-    answer(core, flow, failed(&codec_error(&context, error)));
 }
 
 /// Every service, who may open a flow to it, and whether all nodes have it or the root alone. What is not here is refused.

@@ -6,6 +6,7 @@ pub(crate) mod describe;
 pub(crate) mod detached;
 pub(crate) mod dispatch;
 pub(crate) mod events;
+pub(crate) mod inbox;
 pub(crate) mod rest;
 pub(crate) mod shutdown;
 

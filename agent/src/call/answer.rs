@@ -1,6 +1,6 @@
-use crate::broker::dispatch::answer;
-use crate::broker::dispatch::can_leave;
 use crate::call::chain_service as chains;
+use crate::runtime::answer::answer;
+use crate::runtime::answer::can_be_sent;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
@@ -23,7 +23,7 @@ pub(crate) enum Answer {
 
 /// A call has an outcome. Whether it goes on its way: one that was given up, or whose time is over, has been answered.
 pub(crate) fn deliver(shared: &Arc<NodeHandle>, core: &mut NodeState, to: Answer, reply: Vec<u8>) -> bool {
-    let leaves = can_leave(&reply);
+    let leaves = can_be_sent(&reply);
     // That it was given up with its context the caller is told by the end of that, with the reason.
     if core.stopped && reply.first() != Some(&(Outcome::Value as u8)) {
         return false;

@@ -34,6 +34,16 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
+impl Context {
+    /// Calls that run one after the other over there, sent without waiting for those before.
+    ///
+    /// # Errors
+    /// When the tree is shut down.
+    pub fn chain(&self) -> Result<Chain> {
+        Chain::open(self)
+    }
+}
+
 /// Calls to one context that run there in order, one at a time. After the first that fails, all later ones fail with
 /// [`Error::Chain`] and are not run, until [`reset`](Chain::reset). Different chains, and calls without one, run beside each other.
 ///

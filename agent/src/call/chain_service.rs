@@ -1,11 +1,11 @@
 //! Chains of calls that come in: one flow each, with requests one way and their replies the other, in order. One call of a
 //! chain runs at a time; after one that fails the others are answered with that failure and not run.
 
-use crate::broker::dispatch::can_leave;
 use crate::call::answer::Answer;
 use crate::call::service::Begun;
 use crate::call::service::Refusal;
 use crate::call::service::begin;
+use crate::runtime::answer::can_be_sent;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::scope::CallState;
 use crate::runtime::scope::Scope;
@@ -143,7 +143,7 @@ fn give_up(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, stand:
 
 /// Sends what a call gave. If that is a failure, what follows is not run.
 fn outcome(core: &mut NodeState, flow: FlowKey, name: &str, mut reply: Vec<u8>) {
-    if !can_leave(&reply) {
+    if !can_be_sent(&reply) {
         let context = core.name_of(core.node.id()).to_string();
         let detail = "the reply is too large to send".into();
         reply = failed(&Error::Undelivered { context, reason: Reason::TooLarge, detail });

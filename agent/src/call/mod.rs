@@ -6,6 +6,7 @@ pub(crate) mod error_form;
 pub(crate) mod function;
 pub(crate) mod handler;
 pub(crate) mod mode;
+pub(crate) mod outgoing;
 pub(crate) mod reply;
 pub(crate) mod service;
 pub(crate) mod signatures;

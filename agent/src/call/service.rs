@@ -1,6 +1,5 @@
 //! Calls that come in: found in the table, checked, started in the way that their function asks for, and answered.
 
-use crate::broker::dispatch::answer;
 use crate::call::answer::Answer;
 use crate::call::answer::log_failure;
 use crate::call::function::FUNCTIONS;
@@ -8,6 +7,7 @@ use crate::call::function::Function;
 use crate::call::function::Run;
 use crate::call::function::Started;
 use crate::context::Context;
+use crate::runtime::answer::answer;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::scope::CallState;
 use crate::runtime::scope::NEVER;
@@ -80,7 +80,7 @@ pub(crate) fn begin(
     let context = Context::new(shared, core.node.id(), name).in_scope(&scope);
     let answer = if cast { Answer::Log(function.name) } else { answer };
     let (shared, later) = (Arc::clone(shared), Arc::clone(&scope));
-    let (origin, obeyed) = (Origin { peer: flow.peer, auth }, crate::broker::dispatch::obeyed(core, auth));
+    let (origin, obeyed) = (Origin { peer: flow.peer, auth }, crate::runtime::answer::obeyed(core, auth));
     let mine = Arc::clone(&shared);
     let run = Run { shared: mine, function, context, scope, origin, obeyed, request, at, answer };
     let reply = match (function.way)(run) {

@@ -1,6 +1,7 @@
 //! The end of a context as others see it: ended by order, or lost, and who is told.
 
 use crate::context::Context;
+use crate::context::reused::ReusedContexts;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::latch::Latch;
 use crate::runtime::slot::ReplySlot;
@@ -207,7 +208,7 @@ impl Context {
             return Err(Error::System { action: format!("ending {}", self.name()), detail: detail.into() });
         };
         // Not by the broker: who asks for one anew has this locked until there is one.
-        self.node().reused.forget(self.id());
+        ReusedContexts::of(self.node()).forget(self.id());
         let (flow, slot) = self.order_end(parent)?;
         match slot.wait(Some(timeout)) {
             Some(Ok(reply)) => read_value(self.name(), &reply),

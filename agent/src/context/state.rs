@@ -1,9 +1,7 @@
 //! State that lives with a context: made once when it is first asked for, shared by all calls, dropped when the context ends.
 
 use crate::context::Context;
-use crate::runtime::extensions::{Cell, locked};
 use offshoot_proto::Result;
-use std::any::TypeId;
 use std::sync::Arc;
 
 impl Context {
@@ -43,22 +41,6 @@ impl Context {
         &self,
         make: impl FnOnce(&Context) -> Result<T>,
     ) -> Result<Arc<T>> {
-        let cell = {
-            let mut states = locked(&self.node().states.0);
-            match states.iter().find(|(of, _)| *of == TypeId::of::<T>()) {
-                Some((_, cell)) => Arc::clone(cell),
-                None => {
-                    let cell = Arc::new(Cell::default());
-                    states.push((TypeId::of::<T>(), Arc::clone(&cell)));
-                    cell
-                }
-            }
-        };
-        let mut state = locked(&cell.0);
-        if state.is_none() {
-            *state = Some(Arc::new(make(&self.own().unscoped())?));
-        }
-        let state = state.clone().and_then(|state| state.downcast::<T>().ok());
-        Ok(state.expect("it was made as this type, under a lock"))
+        self.node().states.get_or_else(|| make(&self.own().unscoped()))
     }
 }

@@ -7,6 +7,7 @@
 use crate::context::Context;
 use crate::context::disclosures::DisclosureLog;
 use crate::runtime::handle::NodeHandle;
+use crate::runtime::slot::DeliveryCallback;
 use crate::runtime::state::NodeState;
 use offshoot_codec as codec;
 use offshoot_codec::CodecError;
@@ -32,10 +33,6 @@ use std::sync::Arc;
 
 /// The longest name of a context that is believed.
 const NAME_LIMIT: usize = 512;
-
-/// To be called when the call that a value left with has come to its end, with the error that it came to, if it did. What
-/// leaves otherwise has no such end.
-pub(crate) type DeliveryCallback = Box<dyn FnOnce(Option<&Error>) + Send>;
 
 thread_local! {
     static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };

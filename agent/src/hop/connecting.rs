@@ -1,27 +1,49 @@
-//! A context on its way up, and who waits for it; contexts that several ask for by one key.
+//! A context that is being connected, and its waiters.
 
 use crate::context::Context;
-use crate::runtime::handle::NodeHandle;
 use crate::runtime::latch::Latch;
 use crate::runtime::slot::ReplySlot;
-use offshoot_proto::ContextId;
 use offshoot_proto::Error;
 use offshoot_proto::Result;
+use offshoot_proto::connect::recipe::Recipe;
+use offshoot_proto::message::connect::ConnectRequest;
 use offshoot_proto::message::handshake::Connected;
 use offshoot_proto::message::outcome::read_value;
+use offshoot_proto::node::Opening;
+use offshoot_proto::{ContextId, Handle};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::task::Poll;
 use std::time::Duration;
+
+impl Context {
+    pub(crate) fn open_recipe(
+        &self,
+        recipe: Recipe,
+        name: &str,
+        title: Option<String>,
+        heartbeat: u32,
+    ) -> Result<Connecting> {
+        let name: Arc<str> = self.name_below(name).into();
+        recipe.check(&name, title.as_deref())?;
+        let id = self.allocate()?;
+        let announce = self.node().lock().node.id() != ContextId::ROOT;
+        let order = ConnectRequest { name: name.to_string(), title, recipe, announce, heartbeat };
+        let request =
+            offshoot_codec::to_bytes(&order).map_err(|error| offshoot_proto::error::unsent(&name, error))?;
+        let opening = Opening { new_context: Some(id), secret: true, ..Opening::default() };
+        let (_, slot) = self.ask(self.id(), Handle::CONNECT, request, opening, |core, _| {
+            core.names.insert(id, Arc::clone(&name));
+        })?;
+        Ok(Connecting::new(self.child(id, name), slot))
+    }
+}
 
 /// A context that is being connected. Clones wait for the same attempt.
 #[derive(Clone)]
 pub struct Connecting {
-    context: Context,
-    outcome: Arc<Latch<Result<()>>>,
+    pub(crate) context: Context,
+    pub(crate) outcome: Arc<Latch<Result<()>>>,
 }
 
 impl Connecting {
@@ -92,66 +114,5 @@ impl Future for Connecting {
     type Output = Result<Context>;
     fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
         self.outcome.poll(cx.waker()).map(|outcome| outcome.map(|()| self.context()))
-    }
-}
-
-/// Contexts that are there for whoever asks by the same key. Nothing here holds the node: it is part of that.
-#[derive(Default)]
-pub(crate) struct ReusedContexts(Mutex<Vec<Entry>>);
-
-struct Entry {
-    parent: ContextId,
-    key: String,
-    id: ContextId,
-    name: Arc<str>,
-    outcome: Arc<Latch<Result<()>>>,
-}
-
-impl Entry {
-    /// Whether the next who asks may have it: it is on its way, or up and still there.
-    fn is_good(&self, shared: &NodeHandle) -> bool {
-        match self.outcome.get() {
-            None => true,
-            Some(Err(_)) => false,
-            Some(Ok(())) => {
-                let core = shared.lock();
-                let routes = &core.node.router;
-                // Of one that was connected from elsewhere this process is not told when it is lost.
-                let elsewhere = self.parent != core.node.id() && routes.link_down(self.parent).is_none();
-                routes.link_down(self.id).is_some() || elsewhere && routes.lost.why(self.parent).is_none()
-            }
-        }
-    }
-}
-
-impl ReusedContexts {
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The context that `key` means below `parent`; where there is none, or it failed or was lost, `start` begins a new one.
-    pub fn get(parent: &Context, key: &str, open: impl FnOnce() -> Result<Connecting>) -> Result<Connecting> {
-        let shared = parent.node();
-        // Held while a new one is begun, which takes no longer than a number for it: the next shall find this one.
-        let mut entries = shared.reused.lock();
-        entries.retain(|entry| entry.is_good(shared));
-        if let Some(entry) = entries.iter().find(|entry| entry.parent == parent.id() && entry.key == key) {
-            let context = parent.child(entry.id, Arc::clone(&entry.name));
-            return Ok(Connecting { context, outcome: Arc::clone(&entry.outcome) });
-        }
-        let opened = open()?;
-        entries.push(Entry {
-            parent: parent.id(),
-            key: key.to_owned(),
-            id: opened.context.id(),
-            name: opened.context.name().into(),
-            outcome: Arc::clone(&opened.outcome),
-        });
-        Ok(opened)
-    }
-
-    /// A context is about to be ended: the next who asks gets another.
-    pub fn forget(&self, id: ContextId) {
-        self.lock().retain(|entry| entry.id != id);
     }
 }

@@ -1,20 +1,27 @@
 //! A hop as a program describes it: the method's settings, how long it may take, how its link is looked after.
 pub(crate) mod child;
 pub(crate) mod connecting;
+pub(crate) mod ids;
 pub mod method;
+pub(crate) mod reuse;
+mod setters;
 
 use crate::context::Context;
 use crate::hop::connecting::Connecting;
-use crate::hop::connecting::ReusedContexts;
-use crate::hop::method::HostKeys;
-use crate::hop::method::Local;
 use crate::hop::method::Method;
-use crate::hop::method::Ssh;
-use crate::hop::method::Sudo;
+use crate::hop::reuse::reuse;
 use offshoot_codec::Secret;
 use offshoot_proto::Result;
 use offshoot_sys as sys;
 use std::time::Duration;
+
+impl Context {
+    /// A hop by any method, from there.
+    #[must_use]
+    pub fn hop<M: Method>(&self, method: M) -> Hop<M> {
+        Hop::new(self.clone(), method)
+    }
+}
 
 /// A hop that is being described; `connect` takes it.
 pub struct Hop<M> {
@@ -30,6 +37,11 @@ impl<M: Method> Hop<M> {
     pub(crate) fn new(parent: Context, method: M) -> Hop<M> {
         let heartbeat = method.heartbeat();
         Hop { parent, method, heartbeat, name: None, title: None, key: None }
+    }
+
+    /// Returns the method, to be changed.
+    pub(crate) fn method_mut(&mut self) -> &mut M {
+        &mut self.method
     }
 
     /// Takes the hop and waits until the context is up.
@@ -54,7 +66,7 @@ impl<M: Method> Hop<M> {
             parent.open_recipe(method.recipe(&nonce), &name, title, heartbeat)
         };
         match key {
-            Some(key) => ReusedContexts::get(&parent, &key, open),
+            Some(key) => reuse(&parent, &key, open),
             None => open(),
         }
     }
@@ -110,65 +122,3 @@ impl<M: Method> Hop<M> {
         self
     }
 }
-
-macro_rules! setters {
-    ($method:ty { $($(#[$doc:meta])* $name:ident: $type:ty => |$this:ident| $set:expr;)* }) => {
-        impl Hop<$method> {
-            $($(#[$doc])* #[must_use] pub fn $name(mut self, $name: $type) -> Self {
-                let $this = &mut self.method;
-                $set;
-                self
-            })*
-        }
-    };
-}
-
-setters!(Local {
-    /// Brings the child up through this shell, as on a remote host, instead of directly.
-    shell: impl Into<String> => |method| method.shell = vec![shell.into()];
-    /// As `shell`, where it is a login shell of any kind.
-    login_shell: impl Into<String> => |method| { method.shell = vec![login_shell.into()]; method.login = true };
-    /// As `shell`, with words before it that set the scene.
-    shell_words: Vec<String> => |method| method.shell = shell_words;
-});
-
-setters!(Ssh {
-    /// The user there.
-    user: impl Into<String> => |method| method.user = Some(user.into());
-    /// The port.
-    port: u16 => |method| method.port = Some(port);
-    /// A private key file.
-    identity: impl Into<String> => |method| method.identity = Some(identity.into());
-    /// Another configuration file, as `ssh -F`.
-    config: impl Into<String> => |method| method.config = Some(config.into());
-    /// One more option, as `ssh -o`.
-    option: impl Into<String> => |method| method.options.push(option.into());
-    /// Seconds between ssh's own keepalives.
-    keepalive: u32 => |method| method.keepalive = Some(keepalive);
-    /// How many hops may log in at once by the same way from one place, 10 unless set. The way is the address that `ssh -G` shows,
-    /// or its `ProxyJump` or `ProxyCommand`. The others wait for their turn, and their time begins with that.
-    handshakes: u32 => |method| method.handshakes = handshakes;
-    /// Whether ssh compresses.
-    compression: bool => |method| method.compression = Some(compression);
-    /// The program, where it is not `ssh`.
-    program: impl Into<String> => |method| method.program = program.into();
-    /// What is done about the host's key.
-    host_keys: HostKeys => |method| method.host_keys = host_keys;
-});
-
-setters!(Sudo {
-    /// The user to become.
-    user: impl Into<String> => |method| method.user = user.into();
-    /// Runs the user's login shell and start-up files.
-    login: bool => |method| method.login = login;
-    /// Sets HOME to the user's.
-    set_home: bool => |method| method.set_home = set_home;
-    /// Keeps the environment, where the policy allows it.
-    preserve_env: bool => |method| method.preserve_env = preserve_env;
-    /// The program, where it is not `sudo`.
-    program: impl Into<String> => |method| method.program = program.into();
-    /// SELinux role.
-    role: impl Into<String> => |method| method.role = Some(role.into());
-    /// SELinux type.
-    selinux_type: impl Into<String> => |method| method.selinux_type = Some(selinux_type.into());
-});

@@ -24,6 +24,14 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+impl Context {
+    /// A program to be run there.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        Command::new(self, program.as_ref())
+    }
+}
+
 /// A program to be run in a context; mirrors [`std::process::Command`]. No shell is involved.
 #[derive(Clone)]
 pub struct Command {

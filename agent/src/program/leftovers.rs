@@ -2,9 +2,9 @@
 
 use crate::broker::Broker;
 use crate::broker::Timer;
-use crate::broker::dispatch::answer;
 use crate::program::service::STDERR;
 use crate::program::service::STDOUT;
+use crate::runtime::answer::answer;
 use crate::runtime::state::NodeState;
 use offshoot_proto::message::exec::ExecReply;
 use offshoot_proto::message::exec::ExecRequest;

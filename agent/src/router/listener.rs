@@ -2,15 +2,14 @@
 //! hold up the node, nor each other.
 
 use crate::broker::Broker;
+use crate::broker::inbox::Inbox;
 use crate::call::signatures::differing;
 use crate::call::signatures::names;
 use crate::context::Context;
 use crate::router::Router;
 use crate::router::socket_file::Bound;
 use crate::runtime::build::BUILD;
-use crate::runtime::handle::NodeHandle;
 use crate::runtime::slot::ReplySlot;
-use crate::runtime::state::BrokerTask;
 use crate::runtime::state::Endpoint;
 use offshoot_codec as codec;
 use offshoot_proto::Error;
@@ -163,7 +162,7 @@ impl Router {
                 inner.stop();
             }
             if let Some(shared) = at_the_end.1.upgrade() {
-                shared.guests.turn_away();
+                Inbox::of(&shared).clear();
             }
         });
         let door = Acceptor {
@@ -388,43 +387,7 @@ impl Acceptor {
                 }
             }
         });
-        shared.guests.order(&shared, guest);
-    }
-}
-
-/// Work for the broker that waits for it: processes that have greeted and are to be taken in, and the order to rest.
-#[derive(Default)]
-pub(crate) struct Guests(Mutex<Vec<Guest>>);
-
-type Guest = Box<dyn FnOnce(&mut Broker) + Send>;
-
-impl Guests {
-    /// Has the broker do it; where it has stopped, the work is dropped.
-    pub fn order(&self, shared: &Arc<NodeHandle>, work: Guest) {
-        shared.with(|core| {
-            if !core.stopped {
-                self.lock().push(work);
-                core.orders.push(BrokerTask::Run(take_in));
-                core.unseen = true;
-            }
-        });
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Guest>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Those who still wait are not taken in any more.
-    pub fn turn_away(&self) {
-        let guests = std::mem::take(&mut *self.lock());
-        drop(guests);
-    }
-}
-
-fn take_in(broker: &mut Broker) {
-    let guests = std::mem::take(&mut *broker.shared().guests.lock());
-    for guest in guests {
-        guest(broker);
+        Inbox::of(&shared).put(&shared, guest);
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod socket_file;
 use crate::broker::Broker;
 use crate::broker::NodeRole;
 use crate::broker::dispatch::serve;
+use crate::broker::inbox::Inbox;
 use crate::context::Context;
 use crate::context::disclosures::DisclosureLog;
 use crate::inspect::Debugging;
@@ -70,6 +71,14 @@ struct Owner {
     debugging: Mutex<Option<Debugging>>,
     /// Hangs up when the broker has ended, in whatever way.
     ended: Receiver<()>,
+}
+
+impl Context {
+    /// This process's part in the tree: inside a function, that of the context where it runs. It does not own the tree, so
+    /// dropping it ends nothing.
+    pub fn router(&self) -> Router {
+        Router::of(self)
+    }
 }
 
 impl Router {
@@ -214,7 +223,7 @@ impl Router {
             core.stopped = true;
             core.io.clear();
         });
-        shared.guests.turn_away();
+        Inbox::of(&shared).clear();
         self.context.node().workers.stop(FUNCTIONS_PATIENCE);
         if let Some(outlet) = shared.outlet.get() {
             outlet.close();

@@ -1,5 +1,6 @@
 //! `Router::pause`: a process that is about to be stopped, as by Ctrl-Z, tells the tree first.
 
+use crate::broker::inbox::Inbox;
 use crate::router::Router;
 use std::sync::mpsc::Sender;
 use std::sync::mpsc::channel;
@@ -41,7 +42,7 @@ impl Router {
     pub fn pause(&self) -> Pause {
         let ((tell, told), (go_on, until)) = (sync_channel(1), channel());
         let shared = self.node();
-        shared.guests.order(shared, Box::new(move |broker| broker.rest(&tell, &until)));
+        Inbox::of(shared).put(shared, Box::new(move |broker| broker.rest(&tell, &until)));
         // Where the broker has ended, or is busy for too long, there is nobody to be told.
         let _ = told.recv_timeout(PATIENCE);
         Pause { _go_on: go_on }

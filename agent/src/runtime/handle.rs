@@ -3,9 +3,7 @@
 //! Whoever changes the node also flushes it, so that a frame leaves on the thread that made it and no other thread has
 //! to wake up for it. Reading is the broker's alone.
 
-use crate::hop::connecting::ReusedContexts;
-use crate::router::listener::Guests;
-use crate::runtime::extensions::States;
+use crate::runtime::extensions::Extensions;
 use crate::runtime::image_store::Images;
 use crate::runtime::log_queue::Entry;
 use crate::runtime::log_queue::Logs;
@@ -58,7 +56,9 @@ pub(crate) struct NodeHandle {
     /// What all calls that run here are within: it ends when the node does.
     pub life: Arc<Scope>,
     /// What functions keep from call to call.
-    pub states: States,
+    pub states: Extensions,
+    /// State of the rooms above, until the node is freed.
+    pub extensions: Extensions,
     /// When the node's own time began.
     pub began: Instant,
     /// The first time at which a flow has to be looked at.
@@ -71,14 +71,6 @@ pub(crate) struct NodeHandle {
     pub sent_agent: AtomicU8,
     /// Bytes sent over all links, images included.
     pub sent: AtomicU64,
-    /// In a root: the child that its programs run in, and for which user and group.
-    pub programs: Mutex<Option<(ContextId, (u32, u32))>>,
-    /// Processes that want to join.
-    pub guests: Guests,
-    /// Contexts that are asked for by a key.
-    pub reused: ReusedContexts,
-    /// Held by whoever asks the root for numbers of contexts.
-    pub asking: Mutex<()>,
 }
 
 /// The poller's name for the waker.
@@ -105,7 +97,6 @@ impl NodeHandle {
             withdrawn: Vec::new(),
             images,
             names: SortedMap::default(),
-            granted: (0, 0),
             stopped: false,
             unseen: false,
         };
@@ -115,17 +106,14 @@ impl NodeHandle {
             waker,
             workers: WorkerPool::default(),
             life: Arc::new(Scope::new(None, NEVER, 0)),
-            states: States::default(),
+            states: Extensions::default(),
+            extensions: Extensions::default(),
             began: Instant::now(),
             deadline: AtomicU64::new(NEVER),
             logs: Logs::default(),
             outlet: OnceLock::new(),
             sent_agent: AtomicU8::new(crate::runtime::image_store::AgentSource::Own as u8),
             sent: AtomicU64::new(0),
-            programs: Mutex::new(None),
-            guests: Guests::default(),
-            reused: ReusedContexts::default(),
-            asking: Mutex::default(),
         }))
     }
 

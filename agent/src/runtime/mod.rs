@@ -1,3 +1,4 @@
+pub(crate) mod answer;
 pub(crate) mod build;
 pub(crate) mod extensions;
 pub(crate) mod handle;

@@ -1,4 +1,5 @@
-use crate::context::transfer::DeliveryCallback;
+//! Where one reply arrives.
+
 use crate::runtime::scope::Scope;
 use offshoot_proto::Error;
 use offshoot_proto::Result;
@@ -10,6 +11,10 @@ use std::task::Poll;
 use std::task::Waker;
 use std::time::Duration;
 use std::time::Instant;
+
+/// Runs once the call that carried a value completes, with the error that ended it, if one did. Values sent in other messages
+/// have no completion callback.
+pub(crate) type DeliveryCallback = Box<dyn FnOnce(Option<&Error>) + Send>;
 
 /// How far an answer is. Many are outstanding at once, to be told to nobody but one who waits, and few come to an error.
 pub(crate) enum Stage {

@@ -1,4 +1,3 @@
-use crate::broker::Broker;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::image_store::Images;
 use crate::runtime::link_writer::LinkWriter;
@@ -24,6 +23,7 @@ use offshoot_proto::collections::sorted_map::SortedMap;
 use offshoot_proto::node::Node;
 use offshoot_proto::node::Opening;
 use offshoot_proto::routing::Policy;
+use std::any::Any;
 use std::sync::Arc;
 
 /// Where the bytes of a flow that come in go to.
@@ -102,8 +102,8 @@ pub(crate) trait CustomService: Send + Sync {
 pub(crate) enum BrokerTask {
     /// End all children, then the broker.
     Stop,
-    /// What only some programs want, and no code of an agent. What it works on waits in the node.
-    Run(fn(&mut Broker)),
+    /// Run work of a program that no agent has the code of. It gets the broker, whose type stands above this room.
+    Run(fn(&mut dyn Any)),
 }
 
 /// Somebody to wake once the lock is released.
@@ -134,8 +134,6 @@ pub(crate) struct NodeState {
     pub(crate) withdrawn: Vec<Arc<dyn CustomService>>,
     pub images: Images,
     pub names: SortedMap<ContextId, Arc<str>>,
-    /// Numbers for contexts that were granted to this node: the next, and where they end.
-    pub granted: (u32, u32),
     pub stopped: bool,
     /// Events are handled by the broker alone; others wake it when they made some.
     pub unseen: bool,

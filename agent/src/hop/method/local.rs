@@ -1,10 +1,22 @@
 //! A child on the same machine, as the same user.
 
 use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value};
-use super::{DEFAULT_TIMEOUT, Method};
+use super::traits::{DEFAULT_TIMEOUT, Method};
+use crate::context::Context;
+use crate::hop::Hop;
+use crate::hop::setters::setters;
 use offshoot_codec::Secret;
 use offshoot_proto::connect::recipe::{Attach, Recipe};
 use std::time::Duration;
+
+impl Context {
+    /// A child of that context on the same machine as the same user. It has the environment of its parent, whole: for one without that,
+    /// `shell_words(["env", "-i", "/bin/sh"].map(str::to_owned).into())`.
+    #[must_use]
+    pub fn local(&self) -> Hop<Local> {
+        self.hop(Local::default())
+    }
+}
 
 /// A child of this process: its own agent executed again, or, with a shell, brought up as on a remote host.
 #[derive(Clone, Debug)]
@@ -92,3 +104,12 @@ impl Described for Local {
         Ok(())
     }
 }
+
+setters!(Local {
+    /// Brings the child up through this shell, as on a remote host, instead of directly.
+    shell: impl Into<String> => |method| method.shell = vec![shell.into()];
+    /// As `shell`, where it is a login shell of any kind.
+    login_shell: impl Into<String> => |method| { method.shell = vec![login_shell.into()]; method.login = true };
+    /// As `shell`, with words before it that set the scene.
+    shell_words: Vec<String> => |method| method.shell = shell_words;
+});

@@ -1,8 +1,11 @@
 //! All methods that the command line can name, one row each. Its parser, its printer and its help text read nothing
 //! else. Only the command line refers to this file, so no agent carries it.
 
+use super::local::Local;
 use super::spec::{BadOption, Described, Spec};
-use super::{Local, Method, Ssh, Sudo};
+use super::ssh::Ssh;
+use super::sudo::Sudo;
+use super::traits::Method;
 
 /// The methods, in the order in which the help text explains them.
 ///

@@ -3,7 +3,7 @@
 //! Plain data. The parser, the printer and the help text that read it belong to the command line, so no agent refers
 //! to any of it, and no agent carries it.
 
-use super::Method;
+use super::traits::Method;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;

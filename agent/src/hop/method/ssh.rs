@@ -1,7 +1,11 @@
 //! A host by the system's OpenSSH client, with the user's own configuration.
 
 use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value, number};
-use super::{DEFAULT_TIMEOUT, Method, ssh_rules};
+use super::ssh_rules;
+use super::traits::{DEFAULT_TIMEOUT, Method};
+use crate::context::Context;
+use crate::hop::Hop;
+use crate::hop::setters::setters;
 use offshoot_codec::Secret;
 use offshoot_proto::connect::recipe::{Attach, Recipe};
 use std::time::Duration;
@@ -59,6 +63,14 @@ pub enum HostKeys {
     AcceptNew,
     /// Any key is accepted and none remembered: for machines that are made anew all the time.
     Ignore,
+}
+
+impl Context {
+    /// A host by ssh, from there.
+    #[must_use]
+    pub fn ssh(&self, host: impl Into<String>) -> Hop<Ssh> {
+        self.hop(Ssh::new(host))
+    }
 }
 
 /// A hop by ssh. What is not set is left to the user's ssh configuration.
@@ -308,3 +320,27 @@ impl Described for Ssh {
         Ok(())
     }
 }
+
+setters!(Ssh {
+    /// The user there.
+    user: impl Into<String> => |method| method.user = Some(user.into());
+    /// The port.
+    port: u16 => |method| method.port = Some(port);
+    /// A private key file.
+    identity: impl Into<String> => |method| method.identity = Some(identity.into());
+    /// Another configuration file, as `ssh -F`.
+    config: impl Into<String> => |method| method.config = Some(config.into());
+    /// One more option, as `ssh -o`.
+    option: impl Into<String> => |method| method.options.push(option.into());
+    /// Seconds between ssh's own keepalives.
+    keepalive: u32 => |method| method.keepalive = Some(keepalive);
+    /// How many hops may log in at once by the same way from one place, 10 unless set. The way is the address that `ssh -G` shows,
+    /// or its `ProxyJump` or `ProxyCommand`. The others wait for their turn, and their time begins with that.
+    handshakes: u32 => |method| method.handshakes = handshakes;
+    /// Whether ssh compresses.
+    compression: bool => |method| method.compression = Some(compression);
+    /// The program, where it is not `ssh`.
+    program: impl Into<String> => |method| method.program = program.into();
+    /// What is done about the host's key.
+    host_keys: HostKeys => |method| method.host_keys = host_keys;
+});

@@ -1,12 +1,23 @@
 //! Another user on the same host, by sudo.
 
 use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value};
-use super::{DEFAULT_TIMEOUT, Method};
+use super::traits::{DEFAULT_TIMEOUT, Method};
+use crate::context::Context;
+use crate::hop::Hop;
+use crate::hop::setters::setters;
 use offshoot_codec::Secret;
 use offshoot_proto::ConnectErrorKind as Kind;
 use offshoot_proto::connect::dialogue::{Reaction, Rule, When};
 use offshoot_proto::connect::recipe::{Attach, Recipe};
 use std::time::Duration;
+
+impl Context {
+    /// Another user by sudo, there; root unless said otherwise.
+    #[must_use]
+    pub fn sudo(&self) -> Hop<Sudo> {
+        self.hop(Sudo::default())
+    }
+}
 
 /// A hop by sudo. Its prompt is our own, so that no translation of it can be missed, and goes to a terminal that the
 /// payload never touches.
@@ -176,3 +187,20 @@ impl Described for Sudo {
         Ok(())
     }
 }
+
+setters!(Sudo {
+    /// The user to become.
+    user: impl Into<String> => |method| method.user = user.into();
+    /// Runs the user's login shell and start-up files.
+    login: bool => |method| method.login = login;
+    /// Sets HOME to the user's.
+    set_home: bool => |method| method.set_home = set_home;
+    /// Keeps the environment, where the policy allows it.
+    preserve_env: bool => |method| method.preserve_env = preserve_env;
+    /// The program, where it is not `sudo`.
+    program: impl Into<String> => |method| method.program = program.into();
+    /// SELinux role.
+    role: impl Into<String> => |method| method.role = Some(role.into());
+    /// SELinux type.
+    selinux_type: impl Into<String> => |method| method.selinux_type = Some(selinux_type.into());
+});

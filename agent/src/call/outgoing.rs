@@ -1,0 +1,55 @@
+//! Calls to a context: started, waited for, or cast.
+
+use crate::call::function::Remote;
+use crate::call::reply::{Reply, Route};
+use crate::context::{Context, transfer};
+use crate::runtime::slot::ReplySlot;
+use offshoot_proto::message::call::CallHeader;
+use offshoot_proto::node::Opening;
+use offshoot_proto::{CallError, FlowKey, Handle, Result};
+use std::sync::Arc;
+
+impl Context {
+    /// Runs a function there and waits for what it returns.
+    ///
+    /// # Errors
+    /// The function's own error, or why it did not run or its value did not arrive.
+    pub fn call<F: Remote>(&self, function: F) -> Result<F::Value, CallError<F::Error>> {
+        self.start(function).wait()
+    }
+
+    /// Starts a function there. The reply can be waited for, with a timeout or without, or awaited. Dropping it gives the
+    /// call up: a function that has not begun does not, one that runs sees it ([`Context::check`]), and what it has
+    /// started through its own context ends.
+    pub fn start<F: Remote>(&self, function: F) -> Reply<F> {
+        match self.send(&function, false) {
+            Ok((flow, slot)) => Reply::new(self.clone(), Route::Flow(flow), slot),
+            Err(error) => Reply::new(self.clone(), Route::None, ReplySlot::filled(Err(error))),
+        }
+    }
+
+    /// Starts a function there and does not wait for it, nor for what it gives: a failure is logged where it runs. It is not
+    /// given up with anything that is done here.
+    ///
+    /// # Errors
+    /// When the arguments cannot be sent.
+    pub fn cast<F: Remote>(&self, function: F) -> Result<()> {
+        self.clone().unscoped().send(&function, true).map(|_| ())
+    }
+
+    fn send<F: Remote>(&self, function: &F, cast: bool) -> Result<(FlowKey, Arc<ReplySlot>)> {
+        let left_ms = self.scope().and_then(|scope| self.left_ms(scope));
+        let head = CallHeader { name: F::NAME, cast, left_ms };
+        let leaving = transfer::leave(head.encode(), function, (self.id(), !cast && !F::NO_REPLY))
+            .map_err(|error| offshoot_proto::error::unsent(self.name(), error))?;
+        let opening = Opening { secret: leaving.secret, ..Opening::default() };
+        let sent = self.ask(self.id(), Handle::CALL, leaving.message, opening, |_, _| {});
+        match &sent {
+            // Where the answer comes before the function runs it says nothing about what went along.
+            Ok(_) if cast || F::NO_REPLY => {}
+            Ok((_, slot)) => slot.carry(leaving.fares),
+            Err(_) => transfer::stay(leaving.fares),
+        }
+        sent
+    }
+}
