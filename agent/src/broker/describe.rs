@@ -2,6 +2,7 @@
 //! and however much there is, the text has a limit.
 
 use crate::broker::Broker;
+pub(crate) use crate::inspect::TARGET;
 use crate::runtime::answer::answer;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
@@ -21,9 +22,6 @@ const LINES: usize = 64;
 
 /// The longest text, in bytes.
 const LIMIT: usize = 128 << 10;
-
-/// Where the records of dumps come from.
-pub(crate) const TARGET: &str = "offshoot::debug";
 
 /// The text as it grows.
 #[derive(Default)]

@@ -3,10 +3,10 @@
 use crate::broker::Broker;
 use crate::broker::NodeRole;
 use crate::call::chain_service as chains;
-use crate::call::chain_service::Chain;
 use crate::call::service as calls;
 use crate::runtime::answer::answer;
 use crate::runtime::answer::obeyed;
+use crate::runtime::chain_state::Chain;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
@@ -54,7 +54,7 @@ impl Broker {
         }
         if request.service >= Handle::FIRST_CUSTOM {
             return match core.offered.get(&request.service).cloned() {
-                Some(service) => service.opened(&self.shared, core, flow, request, end),
+                Some(service) => service.opened(core, flow, request, end),
                 // It has been withdrawn since the node let the request in.
                 None => core.node.reset(flow, Reason::NoHandle, "it is offered no more"),
             };
@@ -95,9 +95,9 @@ impl Broker {
                 }
             }
             Some(Endpoint::Chain(_)) => chains::data(&self.shared, core, flow, &bytes, end),
-            Some(Endpoint::Handler(station)) => {
-                let station = Arc::clone(station);
-                station.data(&self.shared, core, flow, bytes, end);
+            Some(Endpoint::Handler(handler)) => {
+                let handler = Arc::clone(handler);
+                handler.data(core, flow, bytes, end);
             }
             Some(Endpoint::Stream(stream)) => {
                 stream.push(bytes, end);

@@ -40,9 +40,9 @@ impl Broker {
                             let (number, stream) = (*number, *stream);
                             self.program_room(core, number, stream);
                         }
-                        Some(Endpoint::Handler(station)) => {
-                            let station = Arc::clone(station);
-                            station.room(&self.shared, core, flow);
+                        Some(Endpoint::Handler(handler)) => {
+                            let handler = Arc::clone(handler);
+                            handler.room(core, flow);
                         }
                         Some(Endpoint::Chain(_)) => chains::advance(&self.shared, core, flow),
                         _ => {}
@@ -158,7 +158,7 @@ impl Broker {
                 }
             }
             Some(Endpoint::Chain(chain)) => chains::closed(core, &chain),
-            Some(Endpoint::Handler(station)) => station.closed(&self.shared, core, flow, &error),
+            Some(Endpoint::Handler(handler)) => handler.closed(core, flow, &error),
             _ => {}
         }
     }
@@ -187,9 +187,9 @@ impl Broker {
                     calls::late(&shared, &mut core, flow, &scope);
                 }
                 Some(Endpoint::Chain(_)) => chains::overdue(&shared, &mut core, flow),
-                Some(Endpoint::Handler(station)) => {
-                    let station = Arc::clone(station);
-                    station.late(&shared, &mut core, flow);
+                Some(Endpoint::Handler(handler)) => {
+                    let handler = Arc::clone(handler);
+                    handler.late(&mut core, flow, shared.now());
                 }
                 _ => {}
             }

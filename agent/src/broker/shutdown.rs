@@ -129,7 +129,7 @@ impl Broker {
                     core.cancel(&scope, CallState::Cancelled);
                 }
                 Endpoint::Chain(chain) => chains::closed(&mut core, &chain),
-                Endpoint::Handler(station) => station.closed(&shared, &mut core, flow, &Error::ShutDown),
+                Endpoint::Handler(handler) => handler.closed(&mut core, flow, &Error::ShutDown),
                 _ => {}
             }
         }

@@ -1,7 +1,11 @@
+//! Where the outcome of a call goes, and its way there.
+
 use crate::call::chain_service as chains;
+use crate::context::transfer::stay;
 use crate::runtime::answer::answer;
 use crate::runtime::answer::can_be_sent;
 use crate::runtime::handle::NodeHandle;
+use crate::runtime::slot::DeliveryCallback;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
 use offshoot_proto::FlowKey;
@@ -48,5 +52,25 @@ pub(crate) fn deliver(shared: &Arc<NodeHandle>, core: &mut NodeState, to: Answer
 pub(crate) fn log_failure(shared: &NodeHandle, name: &str, reply: &[u8]) {
     if let Some(text) = failure_of(reply) {
         shared.say(Level::WARN, format!("{name}, for which nobody waits, has failed: {text}"));
+    }
+}
+
+/// Gives a reply to those who wait for it. What was to leave with it stays where none of them does any more.
+pub(crate) fn answer_all(
+    shared: &Arc<NodeHandle>,
+    answers: Vec<Answer>,
+    reply: Vec<u8>,
+    fares: Vec<DeliveryCallback>,
+) {
+    let left = shared.with(|core| {
+        let Some((last, others)) = answers.split_last() else { return false };
+        let mut left = false;
+        for to in others {
+            left |= deliver(shared, core, *to, reply.clone());
+        }
+        deliver(shared, core, *last, reply) || left
+    });
+    if !left {
+        stay(fares);
     }
 }

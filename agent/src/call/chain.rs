@@ -197,7 +197,7 @@ impl FlowHandler for Replies {
         true
     }
 
-    fn data(&self, _: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool) {
+    fn data(&self, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool) {
         core.node.consume(flow, bytes.len());
         let mut state = self.lock();
         state.partial.extend_from_slice(&bytes);
@@ -225,14 +225,13 @@ impl FlowHandler for Replies {
         }
     }
 
-    fn closed(&self, _: &Arc<NodeHandle>, core: &mut NodeState, _: FlowKey, error: &Error) {
+    fn closed(&self, core: &mut NodeState, _: FlowKey, error: &Error) {
         self.over(core, error);
     }
 
-    fn late(&self, shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey) {
+    fn late(&self, core: &mut NodeState, flow: FlowKey, now: u64) {
         // Their replies still come, in their turn, and count for nobody.
         let name = core.name_of(flow.peer);
-        let now = shared.now();
         for slot in &self.lock().waiting {
             if let Some(scope) = slot.scope.as_ref().filter(|scope| scope.deadline().0 <= now) {
                 core.wakes.push(Wake::Reply(Arc::clone(slot), Err(scope.error(&name, CallState::Late))));

@@ -6,19 +6,18 @@ use crate::call::service::Begun;
 use crate::call::service::Refusal;
 use crate::call::service::begin;
 use crate::runtime::answer::can_be_sent;
+use crate::runtime::chain_state::{Chain, Running};
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::scope::CallState;
-use crate::runtime::scope::Scope;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
-use offshoot_proto::ContextId;
 use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
 use offshoot_proto::Reason;
 use offshoot_proto::message::call::CallHeader;
 use offshoot_proto::message::chain::CALL;
 use offshoot_proto::message::chain::CANCEL;
-use offshoot_proto::message::chain::{CallQueue, QueuedCall, RESET};
+use offshoot_proto::message::chain::{QueuedCall, RESET};
 use offshoot_proto::message::outcome::failed;
 use offshoot_proto::message::outcome::failure_of;
 use offshoot_proto::message::record::record;
@@ -29,48 +28,6 @@ const UNTAKEN: usize = 256 << 10;
 
 /// So many bytes of whole calls may wait in a chain before its caller is held back.
 const WAITING: usize = 1 << 20;
-
-/// A chain, where its calls run.
-pub(crate) struct Chain {
-    auth: ContextId,
-    queue: CallQueue,
-    /// How many bytes have come for which no credit was given yet.
-    owed: usize,
-    running: Option<Running>,
-    /// The reply to all that follow one that failed.
-    failed: Option<Vec<u8>>,
-    ended: bool,
-}
-
-/// The call that runs.
-struct Running {
-    number: u32,
-    scope: Arc<Scope>,
-    function: &'static str,
-    /// Whether it was given up or late, so that its caller has an answer. What follows still waits for its end.
-    answered: bool,
-}
-
-impl Chain {
-    pub fn new(auth: ContextId) -> Chain {
-        Chain { auth, queue: CallQueue::default(), owed: 0, running: None, failed: None, ended: false }
-    }
-
-    /// Bytes that have come at a time. Whether the call that runs is given up.
-    ///
-    /// # Errors
-    /// When a record is longer than any may be.
-    fn take(&mut self, bytes: &[u8], end: bool, came: u64) -> Result<bool, usize> {
-        self.owed += bytes.len();
-        self.ended |= end;
-        self.queue.take(bytes, came, self.running.as_ref().map(|running| running.number))
-    }
-
-    /// The scope of the call that runs.
-    pub fn running(&self) -> Option<&Arc<Scope>> {
-        self.running.as_ref().map(|running| &running.scope)
-    }
-}
 
 fn chain(core: &mut NodeState, flow: FlowKey) -> Option<&mut Chain> {
     match core.endpoints.get_mut(&flow) {

@@ -2,7 +2,7 @@
 //! outcomes travel. How errors of each type travel is in [`error_form`](crate::error_form).
 
 use crate::call::answer::Answer;
-use crate::call::mode::answer_all;
+use crate::call::answer::answer_all;
 use crate::context::Context;
 use crate::context::transfer as travel;
 use crate::runtime::handle::NodeHandle;

@@ -3,7 +3,6 @@
 use crate::call::decode::read_value_from;
 use crate::context::Context;
 use crate::context::transfer as travel;
-use crate::router::Router;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::scope::NEVER;
 use crate::runtime::scope::Scope;
@@ -45,7 +44,9 @@ pub struct MessageOrigin {
     pub auth: ContextId,
 }
 
-struct Handler<T, R, F> {
+pub(crate) struct Handler<T, R, F> {
+    /// Weak, since the node holds the handler.
+    shared: Weak<NodeHandle>,
     act: F,
     /// Messages that are not whole yet.
     begun: Mutex<BTreeMap<FlowKey, Begun>>,
@@ -66,6 +67,11 @@ where
     R: Serialize + 'static,
     F: Fn(&Context, MessageOrigin, T) -> R + Send + Sync + 'static,
 {
+    /// Returns the handler that calls `act`.
+    pub(crate) fn new(shared: &Arc<NodeHandle>, act: F) -> Handler<T, R, F> {
+        Handler { shared: Arc::downgrade(shared), act, begun: Mutex::default(), message: PhantomData }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<FlowKey, Begun>> {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,7 +120,7 @@ where
     }
 
     /// Looks at what has come of a message.
-    fn look(self: &Arc<Self>, shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, end: bool) {
+    fn look(self: &Arc<Self>, core: &mut NodeState, flow: FlowKey, end: bool) {
         let mut begun = self.lock();
         let Some(theirs) = begun.get(&flow) else { return };
         let offered = core.offered.get(&theirs.request.service).is_some();
@@ -129,7 +135,11 @@ where
             core.node.take(flow, theirs.owed, theirs.request.bytes.len());
             Self::pay(core, &mut begun);
             drop(begun);
-            return Arc::clone(self).whole(shared, core, flow, theirs.request);
+            // The broker that brings the message holds the node.
+            if let Some(shared) = self.shared.upgrade() {
+                Arc::clone(self).whole(&shared, core, flow, theirs.request);
+            }
+            return;
         }
         Self::pay(core, &mut begun);
     }
@@ -151,20 +161,13 @@ where
     R: Serialize + 'static,
     F: Fn(&Context, MessageOrigin, T) -> R + Send + Sync + 'static,
 {
-    fn opened(
-        self: Arc<Self>,
-        shared: &Arc<NodeHandle>,
-        core: &mut NodeState,
-        flow: FlowKey,
-        request: Request,
-        end: bool,
-    ) {
+    fn opened(self: Arc<Self>, core: &mut NodeState, flow: FlowKey, request: Request, end: bool) {
         let obeyed = core.node.permits(Policy::Ancestors, flow.peer, request.auth);
         let limit = longest_of(obeyed);
         let owed = request.bytes.len();
         core.endpoints.insert(flow, Endpoint::Handler(Arc::new(Gathering(Arc::clone(&self))) as _));
         self.lock().insert(flow, Begun { request, owed, limit });
-        self.look(shared, core, flow, end);
+        self.look(core, flow, end);
     }
 }
 
@@ -177,16 +180,16 @@ where
     R: Serialize + 'static,
     F: Fn(&Context, MessageOrigin, T) -> R + Send + Sync + 'static,
 {
-    fn data(&self, shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool) {
+    fn data(&self, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool) {
         if let Some(begun) = self.0.lock().get_mut(&flow) {
             begun.request.bytes.extend_from_slice(&bytes);
             begun.owed += bytes.len();
         }
         core.node.reuse(flow, bytes);
-        self.0.look(shared, core, flow, end);
+        self.0.look(core, flow, end);
     }
 
-    fn closed(&self, _: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, _: &Error) {
+    fn closed(&self, core: &mut NodeState, flow: FlowKey, _: &Error) {
         let mut begun = self.0.lock();
         begun.remove(&flow);
         Handler::<T, R, F>::pay(core, &mut begun);
@@ -202,6 +205,10 @@ pub struct Registration {
 }
 
 impl Registration {
+    pub(crate) fn new(shared: &Arc<NodeHandle>, handle: Handle) -> Registration {
+        Registration { shared: Arc::downgrade(shared), handle }
+    }
+
     /// The number, by which others send to it. It may travel.
     #[must_use]
     pub fn handle(&self) -> Handle {
@@ -214,73 +221,6 @@ impl Drop for Registration {
         if let Some(shared) = self.shared.upgrade() {
             shared.with(|core| core.withdraw(self.handle));
         }
-    }
-}
-
-impl Router {
-    /// Has `act` called, on a worker, for each message that comes to a new handle of this process from those whom `policy`
-    /// admits; what it returns is the answer. Messages are sent by [`Context::request`]. There is no handle without a policy.
-    ///
-    /// A message of one that is not an ancestor may have 1 MiB, and is to be taken for a stranger's.
-    ///
-    /// # Errors
-    /// When the tree is shut down.
-    pub fn add_handler<T, R>(
-        &self,
-        policy: Policy,
-        act: impl Fn(&Context, MessageOrigin, T) -> R + Send + Sync + 'static,
-    ) -> Result<Registration>
-    where
-        T: DeserializeOwned + Send + 'static,
-        R: Serialize + 'static,
-    {
-        self.add(None, policy, act)
-    }
-
-    /// The same at a handle that both sides know, of a number from [`Handle::FIRST_CUSTOM`] on and below 2,147,483,648.
-    ///
-    /// # Errors
-    /// When the handle is taken or is one of the tree's own.
-    pub fn add_handler_at<T, R>(
-        &self,
-        handle: Handle,
-        policy: Policy,
-        act: impl Fn(&Context, MessageOrigin, T) -> R + Send + Sync + 'static,
-    ) -> Result<Registration>
-    where
-        T: DeserializeOwned + Send + 'static,
-        R: Serialize + 'static,
-    {
-        self.add(Some(handle), policy, act)
-    }
-
-    fn add<T, R>(
-        &self,
-        handle: Option<Handle>,
-        policy: Policy,
-        act: impl Fn(&Context, MessageOrigin, T) -> R + Send + Sync + 'static,
-    ) -> Result<Registration>
-    where
-        T: DeserializeOwned + Send + 'static,
-        R: Serialize + 'static,
-    {
-        self.node().with(|core| {
-            if core.stopped {
-                return Err(Error::ShutDown);
-            }
-            let handle = match handle {
-                None => Handle(core.new_number(Handle::NONE)),
-                Some(handle) if handle.is_handlers() && core.offered.get(&handle).is_none() => handle,
-                Some(Handle(number)) => {
-                    let (first, end) = (Handle::FIRST_CUSTOM.0, Handle::FIRST_HUB.0);
-                    let detail = format!("it is taken, or not from {first} to {}", end - 1);
-                    return Err(Error::System { action: format!("adding the handle {number}"), detail });
-                }
-            };
-            let handler = Handler { act, begun: Mutex::default(), message: PhantomData };
-            core.offer(handle, policy, Arc::new(handler));
-            Ok(Registration { shared: Arc::downgrade(self.node()), handle })
-        })
     }
 }
 

@@ -6,7 +6,6 @@
 
 use crate::context::Context;
 use crate::context::disclosures::DisclosureLog;
-use crate::runtime::handle::NodeHandle;
 use crate::runtime::state::CustomService;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::FlowHandler;
@@ -433,21 +432,14 @@ impl CustomService for Hub {
         }
     }
 
-    fn opened(
-        self: Arc<Self>,
-        shared: &Arc<NodeHandle>,
-        core: &mut NodeState,
-        flow: FlowKey,
-        request: Request,
-        end: bool,
-    ) {
+    fn opened(self: Arc<Self>, core: &mut NodeState, flow: FlowKey, request: Request, end: bool) {
         match self.greeted(core, flow, &request) {
             Err(why) => core.node.reset(flow, Reason::Refused, why),
             Ok(role) => {
                 core.endpoints.insert(flow, Endpoint::Handler(Arc::clone(&self) as _));
                 core.node.consume(flow, GREETING);
                 if role == EndpointRole::Writer {
-                    self.data(shared, core, flow, request.bytes[GREETING..].to_vec(), end);
+                    self.data(core, flow, request.bytes[GREETING..].to_vec(), end);
                 } else {
                     let mut state = self.lock();
                     Self::break_off(core, &mut state);
@@ -459,7 +451,7 @@ impl CustomService for Hub {
 }
 
 impl FlowHandler for Hub {
-    fn data(&self, _: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool) {
+    fn data(&self, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool) {
         let mut state = self.lock();
         let state = &mut *state;
         let Some(at) = state.inputs.iter().position(|input| input.flow == flow) else { return };
@@ -504,12 +496,12 @@ impl FlowHandler for Hub {
         }
     }
 
-    fn room(&self, _: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey) {
+    fn room(&self, core: &mut NodeState, flow: FlowKey) {
         core.go_on(flow);
         Self::pay(core, &mut self.lock());
     }
 
-    fn closed(&self, _: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, error: &Error) {
+    fn closed(&self, core: &mut NodeState, flow: FlowKey, error: &Error) {
         let mut state = self.lock();
         if matches!(state.output, Output::Flow(output) if output == flow) {
             state.output = Output::Gone;

@@ -1,5 +1,7 @@
 //! A program's hold on the tree: the node of this process with its broker thread, and the end of both.
 pub(crate) mod builder;
+pub(crate) mod debug_signal;
+pub(crate) mod handlers;
 pub(crate) mod join;
 pub(crate) mod listener;
 pub(crate) mod pause;
@@ -11,9 +13,9 @@ use crate::broker::dispatch::serve;
 use crate::broker::inbox::Inbox;
 use crate::context::Context;
 use crate::context::disclosures::DisclosureLog;
-use crate::inspect::Debugging;
 use crate::log::sink::Sink;
 use crate::router::builder::Builder;
+use crate::router::debug_signal::Debugging;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::image_store::AgentSource;
 use crate::runtime::image_store::Find;

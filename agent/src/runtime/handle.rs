@@ -143,8 +143,8 @@ impl NodeHandle {
 
     /// Sends what is to be sent, releases the lock, and wakes who is to be woken.
     pub fn release(self: &Arc<Self>, mut core: MutexGuard<'_, NodeState>) {
-        while let Some((flow, station, error)) = core.closing.pop() {
-            station.closed(self, &mut core, flow, &error);
+        while let Some((flow, handler, error)) = core.closing.pop() {
+            handler.closed(&mut core, flow, &error);
         }
         self.flush(&mut core);
         let due = core.deadlines.iter().next().map_or(NEVER, |((due, _), ())| *due);

@@ -1,5 +1,6 @@
 pub(crate) mod answer;
 pub(crate) mod build;
+pub(crate) mod chain_state;
 pub(crate) mod extensions;
 pub(crate) mod handle;
 pub mod image_store;

@@ -1,4 +1,3 @@
-use crate::runtime::handle::NodeHandle;
 use crate::runtime::image_store::Images;
 use crate::runtime::link_writer::LinkWriter;
 use crate::runtime::outbox::Chunk;
@@ -39,7 +38,7 @@ pub(crate) enum Endpoint {
     /// A request that is being carried out; a call's with its scope.
     Busy(Option<Arc<Scope>>),
     /// Calls that are run one after the other.
-    Chain(Box<crate::call::chain_service::Chain>),
+    Chain(Box<crate::runtime::chain_state::Chain>),
     /// Something that a program has put there.
     Handler(Arc<dyn FlowHandler>),
     /// An image from the root, for the child that connects over this link. Many flows have replies, and few this.
@@ -66,13 +65,13 @@ impl Drop for Request {
 /// What a flow belongs to that is not the tree's own business. It is called with the node locked, by the broker.
 pub(crate) trait FlowHandler: Send + Sync {
     /// Bytes came.
-    fn data(&self, shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool);
+    fn data(&self, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool);
     /// The flow may go on.
-    fn room(&self, _shared: &Arc<NodeHandle>, _core: &mut NodeState, _flow: FlowKey) {}
+    fn room(&self, _core: &mut NodeState, _flow: FlowKey) {}
     /// The flow is over before its time, and forgotten.
-    fn closed(&self, shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, error: &Error);
+    fn closed(&self, core: &mut NodeState, flow: FlowKey, error: &Error);
     /// A time that was set for the flow has come.
-    fn late(&self, _shared: &Arc<NodeHandle>, _core: &mut NodeState, _flow: FlowKey) {}
+    fn late(&self, _core: &mut NodeState, _flow: FlowKey, _now: u64) {}
     /// Whether times may be set for the flow.
     fn is_timed(&self) -> bool {
         false
@@ -86,14 +85,7 @@ pub(crate) trait FlowHandler: Send + Sync {
 /// A service that a program offers. It is called with the node locked, by the broker.
 pub(crate) trait CustomService: Send + Sync {
     /// Somebody who may has opened a flow to it: the first bytes of the request, and whether they are all.
-    fn opened(
-        self: Arc<Self>,
-        shared: &Arc<NodeHandle>,
-        core: &mut NodeState,
-        flow: FlowKey,
-        request: Request,
-        end: bool,
-    );
+    fn opened(self: Arc<Self>, core: &mut NodeState, flow: FlowKey, request: Request, end: bool);
     /// This process sends to it what names these contexts.
     fn names(&self, _core: &NodeState, _contexts: &[ContextId]) {}
 }
@@ -282,7 +274,7 @@ impl NodeState {
         let scope = match self.endpoints.get(&flow) {
             Some(Endpoint::Reply(slot)) => slot.scope.as_ref(),
             Some(Endpoint::Busy(scope)) => scope.as_ref(),
-            Some(Endpoint::Handler(station)) if !station.is_timed() => None,
+            Some(Endpoint::Handler(handler)) if !handler.is_timed() => None,
             // These know more than one time.
             Some(Endpoint::Chain(_) | Endpoint::Handler(_)) => {
                 return self.deadlines.retain(|(_, other)| *other != flow);
@@ -318,7 +310,7 @@ impl NodeState {
             let is_in = |endpoint: &Endpoint| match endpoint {
                 Endpoint::Reply(slot) => within(slot.scope.as_ref()),
                 Endpoint::Stream(stream) => within(stream.scope()),
-                Endpoint::Handler(station) => station.scope().is_some_and(|scope| within(Some(scope))),
+                Endpoint::Handler(handler) => handler.scope().is_some_and(|scope| within(Some(scope))),
                 _ => false,
             };
             let mut flows: Vec<FlowKey> = self
@@ -337,7 +329,7 @@ impl NodeState {
                 let error = scope.error(&self.name_of(flow.peer), stand);
                 match self.forget(flow) {
                     Some(Endpoint::Reply(slot)) => self.wakes.push(Wake::Reply(slot, Err(error))),
-                    Some(Endpoint::Handler(station)) => self.closing.push((flow, station, error)),
+                    Some(Endpoint::Handler(handler)) => self.closing.push((flow, handler, error)),
                     Some(Endpoint::Stream(stream)) => {
                         stream.fail(error);
                         self.wakes.push(Wake::Stream(stream));

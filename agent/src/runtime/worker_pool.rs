@@ -3,12 +3,12 @@
 //! A node has them from the first function on that needs one. All that others do with them goes through [`WorkerPool`], so that an agent
 //! whose functions are all quick, as the stock agent, has no code of threads.
 
-use crate::call::mode::CoalescedCall;
-use crate::call::mode::SerialQueue;
+use crate::runtime::extensions::locked;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::scope::CallState;
 use crate::runtime::scope::Scope;
 use crate::runtime::state::NodeState;
+use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Condvar;
@@ -106,6 +106,12 @@ impl WorkerPool {
     }
 }
 
+/// Calls that wait for something else than a thread, in a room above.
+pub(crate) trait Backlog: Any + Send + Sync {
+    /// Drops the call of a scope, if it waits here. Returns true if it did.
+    fn forget(&self, scope: &Arc<Scope>) -> bool;
+}
+
 /// The threads.
 #[derive(Default)]
 pub(crate) struct Workers {
@@ -113,10 +119,8 @@ pub(crate) struct Workers {
     work: Condvar,
     /// Whose they are: its broker waits for the last of them at the end.
     node: Weak<NodeHandle>,
-    /// Functions of which one call runs at a time, with those that wait.
-    pub turns: Mutex<Vec<SerialQueue>>,
-    /// Runs that several wait for.
-    pub flights: Mutex<Vec<CoalescedCall>>,
+    /// Calls that wait elsewhere, by the type of their queue.
+    backlogs: Mutex<Vec<Arc<dyn Backlog>>>,
 }
 
 impl Workers {
@@ -154,6 +158,20 @@ impl Workers {
             }
         }
         true
+    }
+
+    /// Returns the queue of type `T`, made when it is first asked for.
+    pub fn backlog<T: Backlog + Default>(&self) -> Arc<T> {
+        let mut backlogs = locked(&self.backlogs);
+        let known = backlogs.iter().find_map(|backlog| {
+            let any: Arc<dyn Any + Send + Sync> = Arc::clone(backlog) as _;
+            any.downcast::<T>().ok()
+        });
+        known.unwrap_or_else(|| {
+            let new = Arc::new(T::default());
+            backlogs.push(Arc::clone(&new) as _);
+            new
+        })
     }
 
     fn serve(&self) {
@@ -210,7 +228,8 @@ impl Hired for Workers {
             return true;
         }
         drop(state);
-        crate::call::mode::forget(&self.turns, scope)
+        let backlogs = locked(&self.backlogs).clone();
+        backlogs.iter().any(|backlog| backlog.forget(scope))
     }
 
     fn are_idle(&self) -> bool {
