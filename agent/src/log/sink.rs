@@ -192,7 +192,7 @@ mod tests {
         "log/root.rs",
         "log/subscriber.rs",
         "log/spans.rs",
-        "inspect/mod.rs",
+        "router/debug_signal.rs",
         "router/mod.rs",
     ];
 

@@ -225,7 +225,7 @@ impl Router {
             core.stopped = true;
             core.io.clear();
         });
-        Inbox::of(&shared).clear();
+        Inbox::of(shared).clear();
         self.context.node().workers.stop(FUNCTIONS_PATIENCE);
         if let Some(outlet) = shared.outlet.get() {
             outlet.close();
