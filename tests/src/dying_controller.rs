@@ -33,8 +33,8 @@ pub struct DyingController {
     child: Child,
     _stdout: BufReader<ChildStdout>,
     started: BTreeSet<u32>,
-    /// Detached programs, one in each context, with END `let-go`.
-    pub let_go: Vec<u32>,
+    /// Detached programs, one in each context, with END `detach`.
+    pub detached: Vec<u32>,
     /// The controller, and the three contexts of the chain below it.
     pub places: Vec<Place>,
     _server: Option<Sshd>,
@@ -56,7 +56,7 @@ impl DyingController {
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("it says what it has started");
-        let (words, let_go) = line.split_once(" ready").unwrap_or_else(|| panic!("it failed: {line:?}"));
+        let (words, detached) = line.split_once(" ready").unwrap_or_else(|| panic!("it failed: {line:?}"));
         let number = |word: &str| word.parse::<u32>().expect("a number");
         let places = words.split(' ').map(|word| {
             let (process, programs) = word.split_once(':').expect("process and programs");
@@ -64,9 +64,9 @@ impl DyingController {
             let guard = look_at(process).map_or(0, |seen| seen.parent);
             Place { process, guard, programs: programs.split(',').map(number).collect() }
         });
-        let let_go: Vec<u32> = let_go.split_ascii_whitespace().map(number).collect();
+        let detached: Vec<u32> = detached.split_ascii_whitespace().map(number).collect();
         let mut dying = DyingController {
-            let_go,
+            detached,
             places: places.collect(),
             child,
             _stdout: stdout,
@@ -79,11 +79,11 @@ impl DyingController {
             let everyone = all();
             let mut new = everyone.values().filter(|seen| !dying.started.contains(&seen.pid));
             new.all(|seen| !seen.arguments.contains("setsid"))
-                && dying.let_go.iter().all(|pid| everyone.values().any(|seen| seen.parent == *pid))
+                && dying.detached.iter().all(|pid| everyone.values().any(|seen| seen.parent == *pid))
         });
         assert!(settled, "its programs are not up");
         let spared: Vec<u32> =
-            dying.let_go.iter().flat_map(|pid| descendants(*pid)).map(|seen| seen.pid).collect();
+            dying.detached.iter().flat_map(|pid| descendants(*pid)).map(|seen| seen.pid).collect();
         assert_eq!(
             dying.places.iter().map(|place| place.programs.len()).collect::<Vec<_>>(),
             [6; 4],
@@ -97,7 +97,7 @@ impl DyingController {
         let before = std::mem::take(&mut dying.started);
         // A controller told to end at once may be gone by now; one told to wait may not.
         dying.started = all().into_keys().filter(|pid| !before.contains(pid)).collect();
-        dying.started.retain(|pid| !dying.let_go.contains(pid) && !spared.contains(pid));
+        dying.started.retain(|pid| !dying.detached.contains(pid) && !spared.contains(pid));
         dying
     }
 

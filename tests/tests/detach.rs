@@ -43,7 +43,7 @@ fn running(context: &Context, script: &str) -> (Process, Vec<u32>) {
 /// Asserts that detached processes are still running, then kills them.
 fn end(pids: &[u32]) {
     for pid in pids {
-        assert!(!ended(*pid), "{pid} was let go and is gone: {:#?}", all());
+        assert!(!ended(*pid), "{pid} was detached and is gone: {:#?}", all());
     }
     for pid in pids {
         signal(*pid, Signal::SIGKILL);
@@ -55,9 +55,9 @@ fn end(pids: &[u32]) {
 fn only_detached_programs_outlive_a_killed_controller() {
     let _leaks = Leaks::begin();
     for depth in ["locals", "ssh"] {
-        let controller = DyingController::start(env!("CARGO_BIN_EXE_dying-controller"), depth, "let-go");
+        let controller = DyingController::start(env!("CARGO_BIN_EXE_dying-controller"), depth, "detach");
         controller.expect_all_up();
-        let kept = controller.let_go.clone();
+        let kept = controller.detached.clone();
         assert_eq!(kept.len(), 4);
         let children = kept.iter().flat_map(|pid| descendants(*pid)).map(|seen| seen.pid);
         let with_children: Vec<u32> = children.chain(kept.iter().copied()).collect();
@@ -172,7 +172,7 @@ fn the_tree_of_a_detached_controller_is_not_detached_itself() {
     });
     assert!(grown, "{below:?}");
     drop(router);
-    assert!(!ended(pid) && below.iter().all(|pid| look_at(*pid).is_some()), "it is let go");
+    assert!(!ended(pid) && below.iter().all(|pid| look_at(*pid).is_some()), "it is detached");
     signal(pid, Signal::SIGKILL);
     let gone = eventually(PROMISE, || below.iter().all(|pid| ended(*pid)));
     assert!(gone, "{:#?}", all().into_values().filter(|seen| below.contains(&seen.pid)).collect::<Vec<_>>());
@@ -225,7 +225,7 @@ struct Free {
     scratch: ScratchDir,
 }
 
-fn let_go(context: &Context) -> Free {
+fn detach(context: &Context) -> Free {
     let scratch = ScratchDir::new("free");
     // The program may run as any user.
     up(std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o777)));
@@ -243,8 +243,8 @@ fn let_go(context: &Context) -> Free {
     }
     let waiting = context.start(wait_for_file { path: scratch.path().join("go") });
     assert_eq!(up(context.detach("a job")), agent);
-    waiting.wait().expect_err("its context is let go");
-    process.wait().expect_err("its context is let go");
+    waiting.wait().expect_err("its context is detached");
+    process.wait().expect_err("its context is detached");
     let record = format!("let go: a job (process {agent})");
     assert!(eventually(PROMISE, || records().with(&record).len() == 1), "{:?}", records().with(""));
     assert!(eventually(LIMIT, || printed.exists()), "its program waits for a reader");
@@ -272,7 +272,7 @@ fn a_detached_context_outlives_the_tree_and_ends_when_idle() {
     let router = Router::builder().package("offshoot-test-agent").log_level(3).start();
     let router = router.expect("the system has descriptors and threads");
     let chains = kinds(&router, &server);
-    let free = chains.each_ref().map(|chain| let_go(chain.last().expect("there is one")));
+    let free = chains.each_ref().map(|chain| detach(chain.last().expect("there is one")));
     for above in &chains[..2] {
         assert_eq!(facts(&above[0]).process, facts(&above[0]).process, "those above go on");
         let agent = facts(&above[0]).process;
@@ -282,7 +282,7 @@ fn a_detached_context_outlives_the_tree_and_ends_when_idle() {
     drop(router);
     for free in &free {
         for pid in [free.agent, free.guard, free.program] {
-            assert!(!ended(pid), "{pid} was let go and is gone: {:#?}", all());
+            assert!(!ended(pid), "{pid} was detached and is gone: {:#?}", all());
         }
         signal(free.program, Signal::SIGKILL);
         assert!(eventually(LIMIT, || ended(free.program)));
@@ -301,7 +301,7 @@ fn a_detached_context_that_is_killed_takes_its_programs_along() {
     for victim in 0..3 {
         let outer = up(router.local().connect());
         let inner = up(outer.local().connect());
-        let free = let_go(&inner);
+        let free = detach(&inner);
         up(outer.shutdown());
         assert!(!ended(free.program) && !ended(free.agent));
         match victim {

@@ -5,7 +5,7 @@
 //! one line with all their process ids, and ends as told. The line has a word
 //! `PROCESS:PROGRAM,PROGRAM,...` for each context, the controller itself first, then `ready`.
 //!
-//! END is `wait` (for a signal), `let-go` (the same, after detaching a program in each context:
+//! END is `wait` (for a signal), `detach` (the same, after detaching a program in each context:
 //! their ids follow `ready`), `return`, `exit` or `panic`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -51,13 +51,13 @@ fn main() {
             hanging.push(context.start(hang {}));
         }
     }
-    let mut let_go = String::new();
-    for context in [&*router].into_iter().chain(&contexts).filter(|_| end == "let-go") {
+    let mut detached = String::new();
+    for context in [&*router].into_iter().chain(&contexts).filter(|_| end == "detach") {
         let command = context.command("sh").args(["-c", "sleep 1000 & wait"]);
-        let process = command.detached("kept").expect("it is let go");
-        let_go.push_str(&format!(" {process}"));
+        let process = command.detached("kept").expect("it is detached");
+        detached.push_str(&format!(" {process}"));
     }
-    println!("{} ready{let_go}", places.join(" "));
+    println!("{} ready{detached}", places.join(" "));
     std::io::stdout().flush().expect("the suite reads it");
     match end {
         "return" => {}

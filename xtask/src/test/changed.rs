@@ -239,14 +239,14 @@ mod tests {
     }
 
     #[test]
-    fn a_suite_is_reached_by_its_own_file_and_by_what_all_stand_on() {
+    fn a_suite_is_affected_by_its_own_file_and_by_shared_fixtures() {
         assert_eq!(reached_by("tests/tests/sudo.rs"), ["sudo"]);
         assert_eq!(reached_by("tests/src/leaks.rs").len(), suites::all().unwrap().len());
         assert_eq!(reached_by("tests/bench/mitogen_bench.py"), [""; 0]);
     }
 
     #[test]
-    fn every_name_in_the_table_begins_that_of_a_suite() {
+    fn every_name_in_the_table_is_the_prefix_of_a_suite() {
         let all = suites::all().unwrap();
         for (place, reach) in PLACES {
             let Named(names) = reach else { continue };
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_reaches_the_packages_that_depend_on_it() {
+    fn a_change_affects_the_packages_that_depend_on_it() {
         let graph = graph().unwrap();
         let reached = |file: &str| packages(&graph, &[file.to_owned()]).into_keys().collect::<Vec<_>>();
         assert_eq!(reached("xtask/src/main.rs"), ["xtask"]);

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_suite_needs_is_read_from_its_program_and_those_that_it_starts() {
+    fn the_needs_of_a_suite_come_from_its_program_and_its_helpers() {
         let folder = std::env::temp_dir().join(format!("offshoot-needs-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let helper = program(&folder, "started", "offshoot-test-agent", true);

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_told_from_names() {
+    fn flags_are_distinguished_from_names() {
         let request = Request::parse(&words("ssh --jobs 3 --skip-build")).unwrap();
         let wanted = Request { skip_build: true, jobs: Some(3), changed: false, words: words("ssh") };
         assert_eq!(request, wanted);
@@ -141,14 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_suites_that_are_named_are_built() {
+    fn only_the_named_suites_are_built() {
         let selection = selected("ssh sudo");
         assert_eq!(selection.suites, Suites::Only(words("ssh sudo")));
         assert_eq!((selection.packages, selection.filters), (None, Vec::new()));
     }
 
     #[test]
-    fn a_word_that_is_no_suite_is_a_filter() {
+    fn a_word_that_names_no_suite_is_a_filter() {
         let selection = selected("ssh fla");
         assert_eq!((&selection.packages, &selection.suites), (&Some(Packages::All), &Suites::All));
         // A suite that a filter names runs whole.

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_without_authority_may_name_its_descendants_and_what_it_was_told() {
+    fn a_peer_without_authority_may_name_descendants_and_disclosed_contexts() {
         let (mut told, routes) = (Disclosures::default(), routes());
         for (whose, expected) in [(10, vec![10, 11, 12]), (11, vec![11]), (21, vec![21]), (77, vec![77])] {
             assert_eq!(names(&told, &routes, whose, NameKind::Context), expected, "{whose}");
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lost_contexts_were_told_is_forgotten() {
+    fn disclosures_to_lost_contexts_are_forgotten() {
         let (mut told, mut routes) = (Disclosures::default(), routes());
         for of in 0..CLEARED as u32 / 2 {
             told.add(ContextId(10), ContextId(of), &routes);
