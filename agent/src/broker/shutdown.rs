@@ -53,7 +53,7 @@ impl Broker {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         core.stopped = true;
-        shared.workers.give_up(&shared, &mut core, self.place.is_agent());
+        shared.workers.give_up(&shared.life, &mut core, self.place.is_agent());
         if let NodeRole::Joined(up) = self.place {
             // Whoever waits for something above is told now, and those above are, while what is below ends in its own time.
             self.unwatch(Source::Link(up));

@@ -1,6 +1,5 @@
 //! Where the outcome of a call goes, and its way there.
 
-use crate::call::chain_service as chains;
 use crate::context::transfer::stay;
 use crate::runtime::answer::answer;
 use crate::runtime::answer::can_be_sent;
@@ -14,13 +13,17 @@ use offshoot_proto::message::outcome::failure_of;
 use std::sync::Arc;
 use tracing::Level;
 
+/// Takes the outcome of a call of a chain and goes on with the next. Returns true if the outcome goes to its caller.
+pub(crate) type Continue = fn(&Arc<NodeHandle>, &mut NodeState, (FlowKey, u32), Vec<u8>) -> bool;
+
 /// Where the outcome of a call goes.
 #[derive(Copy, Clone)]
 pub(crate) enum Answer {
     /// Back on its own flow.
     Flow(FlowKey),
-    /// Back on the flow of its chain, as the answer to the call of this number; the chain then goes on.
-    Chain(FlowKey, u32),
+    /// Back on the flow of its chain, as the answer to the call of this number, by the function that then goes on with the
+    /// chain.
+    Chain(FlowKey, u32, Continue),
     /// Nowhere; a failure is logged, under the function's name.
     Log(&'static str),
 }
@@ -41,7 +44,7 @@ pub(crate) fn deliver(shared: &Arc<NodeHandle>, core: &mut NodeState, to: Answer
             }
             _ => false,
         },
-        Answer::Chain(flow, number) => chains::go_on(shared, core, (flow, number), reply) && leaves,
+        Answer::Chain(flow, number, go_on) => go_on(shared, core, (flow, number), reply) && leaves,
         Answer::Log(name) => {
             log_failure(shared, name, &reply);
             false

@@ -1,38 +1,27 @@
 //! Calls that run one after the other, sent without waiting: four steps that need each other cost one round trip.
 //!
-//! A chain is one flow. What runs at its other end is in `broker/chains.rs`; here are the replies that come back over it.
+//! A chain is one flow. What runs at its other end stands in `chain_service.rs`.
 
+use crate::call::chain_replies::{ChainFlow, Replies};
 use crate::call::function::Remote;
 use crate::call::reply::Reply;
 use crate::call::reply::Route;
 use crate::context::Context;
-use crate::runtime::handle::NodeHandle;
-use crate::runtime::scope::CallState;
 use crate::runtime::scope::NEVER;
-use crate::runtime::scope::Scope;
 use crate::runtime::slot::ReplySlot;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::FlowHandler;
-use crate::runtime::state::NodeState;
-use crate::runtime::state::Wake;
-use offshoot_codec::MAX_MESSAGE;
 use offshoot_proto::CallError;
 use offshoot_proto::Error;
-use offshoot_proto::FlowKey;
 use offshoot_proto::Handle;
-use offshoot_proto::Reason;
 use offshoot_proto::Result;
 use offshoot_proto::message::call::CallHeader;
 use offshoot_proto::message::chain::CALL;
-use offshoot_proto::message::chain::CANCEL;
 use offshoot_proto::message::chain::RESET;
 use offshoot_proto::message::record::record;
-use offshoot_proto::message::record::take_record;
 use offshoot_proto::node::Opening;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::PoisonError;
 
 impl Context {
     /// Calls that run one after the other over there, sent without waiting for those before.
@@ -51,27 +40,6 @@ impl Context {
 pub struct Chain {
     context: Context,
     link: Arc<ChainFlow>,
-}
-
-/// The flow of a chain, and those who wait for replies on it.
-pub(crate) struct ChainFlow {
-    shared: Arc<NodeHandle>,
-    flow: FlowKey,
-    replies: Arc<Replies>,
-}
-
-struct Replies {
-    state: Mutex<State>,
-    scope: Option<Arc<Scope>>,
-}
-
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<Arc<ReplySlot>>,
-    /// The number of the next call.
-    next: u32,
-    partial: Vec<u8>,
-    over: Option<Error>,
 }
 
 impl Chain {
@@ -157,89 +125,5 @@ impl Chain {
                 Err(error)
             }
         }
-    }
-}
-
-impl ChainFlow {
-    fn send(&self, record: Vec<u8>, end: bool) {
-        self.shared.with(|core| core.append(self.flow, record, end, false));
-    }
-
-    /// Gives one call up.
-    pub fn cancel(&self, number: u32) {
-        self.send(record(CANCEL, &number.to_le_bytes()), false);
-    }
-}
-
-impl Drop for ChainFlow {
-    fn drop(&mut self) {
-        self.send(Vec::new(), true);
-    }
-}
-
-impl Replies {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Nothing more comes: all who wait are told why.
-    fn over(&self, core: &mut NodeState, error: &Error) {
-        let mut state = self.lock();
-        state.over.get_or_insert(error.clone());
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        core.wakes.extend(waiting.into_iter().map(|slot| Wake::Reply(slot, Err(error.clone()))));
-    }
-}
-
-impl FlowHandler for Replies {
-    fn is_timed(&self) -> bool {
-        true
-    }
-
-    fn data(&self, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool) {
-        core.node.consume(flow, bytes.len());
-        let mut state = self.lock();
-        state.partial.extend_from_slice(&bytes);
-        let mut at = 0;
-        let broken = loop {
-            let State { partial, waiting, .. } = &mut *state;
-            match take_record(partial, &mut at, MAX_MESSAGE) {
-                Ok(Some((_, reply))) => match waiting.pop_front() {
-                    Some(slot) => core.wakes.push(Wake::Reply(slot, Ok(reply))),
-                    None => break true,
-                },
-                Ok(None) => break false,
-                Err(_) => break true,
-            }
-        };
-        drop(state);
-        if broken {
-            core.node.reset(flow, Reason::Cancelled, "replies that nobody asked for");
-        }
-        if broken || end {
-            core.forget(flow);
-            let context = core.name_of(flow.peer).to_string();
-            let detail = "the chain was ended over there".into();
-            self.over(core, &Error::Undelivered { context, reason: Reason::Cancelled, detail });
-        }
-    }
-
-    fn closed(&self, core: &mut NodeState, _: FlowKey, error: &Error) {
-        self.over(core, error);
-    }
-
-    fn late(&self, core: &mut NodeState, flow: FlowKey, now: u64) {
-        // Their replies still come, in their turn, and count for nobody.
-        let name = core.name_of(flow.peer);
-        for slot in &self.lock().waiting {
-            if let Some(scope) = slot.scope.as_ref().filter(|scope| scope.deadline().0 <= now) {
-                core.wakes.push(Wake::Reply(Arc::clone(slot), Err(scope.error(&name, CallState::Late))));
-            }
-        }
-    }
-
-    fn scope(&self) -> Option<&Arc<Scope>> {
-        self.scope.as_ref()
     }
 }

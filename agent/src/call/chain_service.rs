@@ -148,7 +148,7 @@ pub(crate) fn advance(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: Flow
             continue;
         }
         let begun = match kind {
-            CALL => begin(shared, core, (flow, auth, came), Answer::Chain(flow, number), content),
+            CALL => begin(shared, core, (flow, auth, came), Answer::Chain(flow, number, go_on), content),
             CANCEL => {
                 let context = core.name_of(core.node.id()).to_string();
                 let name = CallHeader::decode(&content).map_or("", |(head, _)| head.name);

@@ -3,6 +3,7 @@
 
 use crate::call::answer::Answer;
 use crate::call::answer::answer_all;
+use crate::call::contained::contained;
 use crate::context::Context;
 use crate::context::transfer as travel;
 use crate::runtime::handle::NodeHandle;
@@ -52,13 +53,7 @@ impl Run {
         let request = std::mem::take(&mut self.request);
         match self.context.check() {
             Err(error) => failed(&error),
-            Ok(()) => crate::call::service::run_contained(
-                self.function,
-                &self.context,
-                self.origin,
-                request,
-                self.at,
-            ),
+            Ok(()) => run_contained(self.function, &self.context, self.origin, request, self.at),
         }
     }
 
@@ -134,4 +129,15 @@ const fn sum(bytes: &[u8]) -> u32 {
         at += 1;
     }
     sum
+}
+
+/// A function's panic is its own: where the build unwinds, the caller is told and the context lives on.
+fn run_contained(
+    function: &Function,
+    context: &Context,
+    origin: Origin,
+    request: Vec<u8>,
+    at: usize,
+) -> Vec<u8> {
+    contained(context.name(), || (function.run)(context, origin, request, at))
 }

@@ -103,7 +103,7 @@ where
             };
             let perform = || match scope.refusal(here.name()) {
                 Some(error) => failed(&error),
-                None => crate::call::service::contained(here.name(), act),
+                None => crate::call::contained::contained(here.name(), act),
             };
             let (reply, fares) = travel::reply(flow.peer, perform);
             scope.end(crate::runtime::scope::CallState::Over);
@@ -113,7 +113,7 @@ where
             }
         };
         // One that is taken back does not keep its place among those that wait.
-        if !shared.workers.hire(shared).run(Some(&until), size, Box::new(work)) {
+        if !shared.workers.hire(&shared.waker).run(Some(&until), size, Box::new(work)) {
             core.node.reset(flow, Reason::QueueFull, "too many calls wait for their turn there");
             core.forget(flow);
         }

@@ -1,6 +1,8 @@
 pub(crate) mod answer;
 pub(crate) mod chain;
+pub(crate) mod chain_replies;
 pub(crate) mod chain_service;
+pub(crate) mod contained;
 pub(crate) mod decode;
 pub(crate) mod error_form;
 pub(crate) mod function;

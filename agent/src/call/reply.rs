@@ -1,6 +1,6 @@
 //! Waiting for one answer: by blocking, with a timeout, or as a `Future` under any executor.
 
-use crate::call::chain::ChainFlow;
+use crate::call::chain_replies::ChainFlow;
 use crate::call::decode::read_reply;
 use crate::call::function::Remote;
 use crate::context::Context;

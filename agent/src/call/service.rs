@@ -3,7 +3,6 @@
 use crate::call::answer::Answer;
 use crate::call::answer::log_failure;
 use crate::call::function::FUNCTIONS;
-use crate::call::function::Function;
 use crate::call::function::Run;
 use crate::call::function::Started;
 use crate::context::Context;
@@ -133,43 +132,4 @@ pub(crate) fn late(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey
     shared.workers.forget(scope);
     core.unwatch(flow);
     answer(core, flow, reply);
-}
-
-/// A function's panic is its own: where the build unwinds, the caller is told and the context lives on.
-pub(crate) fn run_contained(
-    function: &Function,
-    context: &Context,
-    origin: Origin,
-    request: Vec<u8>,
-    at: usize,
-) -> Vec<u8> {
-    contained(context.name(), || (function.run)(context, origin, request, at))
-}
-
-/// What `work` gives, or that it panicked in the context called `name`.
-pub(crate) fn contained(name: &str, work: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
-    crate::runtime::panics::catch(work)
-        .unwrap_or_else(|message| failed(&Error::Panicked { context: name.into(), message }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_header_round_trips_and_a_truncated_one_is_refused() {
-        for cast in [false, true] {
-            for left_ms in [None, Some(0), Some(u32::MAX)] {
-                let head = CallHeader { name: "a::b", cast, left_ms };
-                let mut request = head.encode();
-                let length = request.len();
-                for cut in 0..length {
-                    assert!(CallHeader::decode(&request[..cut]).is_none(), "cut at {cut}");
-                }
-                request.extend_from_slice(b"arguments");
-                let (read, at) = CallHeader::decode(&request).unwrap();
-                assert_eq!((read.name, read.cast, read.left_ms, at), ("a::b", cast, left_ms, length));
-            }
-        }
-    }
 }

@@ -128,7 +128,7 @@ pub(crate) fn locked<T>(work: impl FnOnce() -> T) -> T {
 /// Changes the node because of something that is dropped, which may be in a quick function: there, as soon as that has ended.
 pub(crate) fn soon(node: &Arc<NodeHandle>, work: impl FnOnce(&mut NodeState) + Send + 'static) {
     if LOCKED.get() {
-        let (workers, node) = (node.workers.hire(node), Arc::clone(node));
+        let (workers, node) = (node.workers.hire(&node.waker), Arc::clone(node));
         let _taken_but_for_a_flood = workers.run(None, 0, Box::new(move || node.with(work)));
     } else {
         node.with(work);

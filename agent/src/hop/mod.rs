@@ -8,7 +8,7 @@ mod setters;
 
 use crate::context::Context;
 use crate::hop::connecting::Connecting;
-use crate::hop::method::Method;
+use crate::hop::method::traits::Method;
 use crate::hop::reuse::reuse;
 use offshoot_codec::Secret;
 use offshoot_proto::Result;

@@ -2,3 +2,4 @@ pub(crate) mod root;
 pub(crate) mod sink;
 pub(crate) mod spans;
 pub(crate) mod subscriber;
+pub(crate) mod text;

@@ -2,7 +2,7 @@
 //!
 //! What a span's fields say is written before the lock is taken: a value's own code may begin spans of its own.
 
-use crate::log::subscriber::Text;
+use crate::log::text::Text;
 use offshoot_proto::log::SPAN_LIMIT;
 use offshoot_proto::text::shortened;
 use std::cell::Cell;

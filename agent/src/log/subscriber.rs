@@ -3,20 +3,16 @@
 //! Whoever logs may hold the node's lock, so that nothing here may take it; and it may be any thread of a user's.
 
 use crate::log::spans::Spans;
+use crate::log::text::Text;
 use crate::runtime::handle::NodeHandle;
 use offshoot_proto::log::LogRecord;
 use offshoot_proto::log::TEXT_LIMIT;
 use offshoot_proto::log::number_of;
-use offshoot_proto::text::shortened;
 use std::cell::Cell;
-use std::fmt;
-use std::fmt::Write;
 use std::sync::Weak;
 use tracing::Event;
 use tracing::Metadata;
 use tracing::Subscriber;
-use tracing::field::Field;
-use tracing::field::Visit;
 use tracing::span::Attributes;
 use tracing::span::Id;
 use tracing::span::Record;
@@ -95,75 +91,12 @@ impl Subscriber for Forward {
     }
 }
 
-/// What the fields of an event or a span say, up to a limit.
-pub(crate) struct Text {
-    pub message: String,
-    pub fields: String,
-    left: usize,
-}
-
-/// One of its texts, to be written to.
-struct Part<'a>(&'a mut String, &'a mut usize);
-
-impl Write for Part<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let part = shortened(text, *self.1);
-        self.0.push_str(part);
-        *self.1 -= part.len();
-        // Whatever is left of a value is not even written.
-        if part.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
-    }
-}
-
-impl Text {
-    pub fn of(limit: usize) -> Text {
-        Text { message: String::new(), fields: String::new(), left: limit }
-    }
-
-    fn part(&mut self, field: &Field) -> Part<'_> {
-        let Text { message, fields, left } = self;
-        let name = field.name();
-        if name == "message" {
-            return Part(message, left);
-        }
-        let separator = if fields.is_empty() { "" } else { " " };
-        let mut part = Part(fields, left);
-        for text in [separator, name, "="] {
-            let _full = part.write_str(text);
-        }
-        part
-    }
-}
-
-impl Visit for Text {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        let _full = self.part(field).write_str(value);
-    }
-    // Not by the library's exact formatting, which is larger than this whole module.
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        let millionths = (value.abs().fract() * 1e6) as u32;
-        let sign = if value < 0.0 { "-" } else { "" };
-        let _full = write!(self.part(field), "{sign}{}.{millionths:06}", value.abs() as u64);
-    }
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let _full = write!(self.part(field), "{}", Shown(value));
-    }
-}
-
-/// An agent is built without the code behind `{:?}`; what a value itself implements is still there.
-struct Shown<'a>(&'a dyn fmt::Debug);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::runtime::image_store::Images;
     use offshoot_proto::node::Node;
+    use std::fmt;
     use std::sync::Arc;
 
     /// What this work logs, where everything up to `filter` is wanted.

@@ -40,6 +40,23 @@ pub struct Builder {
     log_filter: Option<Filter>,
 }
 
+impl Router {
+    /// A tree with the usual settings: its agents' images are found in the folder that the variable `OFFSHOOT_AGENTS` names, in
+    /// this program, or in the `target/agents` of the workspace it was built in.
+    ///
+    /// # Errors
+    /// When the system gives no descriptors or threads.
+    pub fn new() -> Result<Router> {
+        Router::builder().start()
+    }
+
+    /// A tree with other than the usual settings.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
 impl Builder {
     /// The folder of the agents' images, laid out as `cargo xtask build-agent` leaves it.
     #[must_use]

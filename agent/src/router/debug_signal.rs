@@ -28,7 +28,7 @@ impl Router {
     /// When this router does not own its tree, or the system gives no descriptors or threads.
     pub fn enable_debug(&self) -> Result<()> {
         let context = Context::clone(self);
-        self.debug_by(move || Debugging::start(context))
+        self.debug_by(move || Ok(Box::new(Debugging::start(context)?)))
     }
 }
 

@@ -16,6 +16,7 @@ use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
 use offshoot_proto::Result;
 use offshoot_proto::message::handshake::Hello;
+use offshoot_proto::message::handshake::REFUSED;
 use offshoot_proto::wire::Decoder;
 use offshoot_proto::wire::Kind;
 use offshoot_sys as sys;
@@ -51,9 +52,6 @@ const UNSEEN: usize = 1024;
 
 /// How long is waited where the system gives no descriptor for a connection.
 const BREATH: Duration = Duration::from_millis(100);
-
-/// What a refusal begins with; its reason follows.
-pub(crate) const REFUSED: &str = "refused: ";
 
 /// A socket on which other processes of this user join the tree, for as long as this lives: see [`Router::listen`].
 /// Dropping it takes the socket away; who has joined stays.

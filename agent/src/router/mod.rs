@@ -14,8 +14,6 @@ use crate::broker::inbox::Inbox;
 use crate::context::Context;
 use crate::context::disclosures::DisclosureLog;
 use crate::log::sink::Sink;
-use crate::router::builder::Builder;
-use crate::router::debug_signal::Debugging;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::image_store::AgentSource;
 use crate::runtime::image_store::Find;
@@ -69,8 +67,8 @@ pub struct Router {
 /// What only the owner of a tree has.
 struct Owner {
     broker: JoinHandle<()>,
-    /// Waits for a signal to tell what the tree is about, where that was asked for.
-    debugging: Mutex<Option<Debugging>>,
+    /// Held until the tree ends: the wait for a signal that asks for dumps.
+    debugging: Mutex<Option<Box<dyn Send>>>,
     /// Hangs up when the broker has ended, in whatever way.
     ended: Receiver<()>,
 }
@@ -84,21 +82,6 @@ impl Context {
 }
 
 impl Router {
-    /// A tree with the usual settings: its agents' images are found in the folder that the variable `OFFSHOOT_AGENTS` names, in
-    /// this program, or in the `target/agents` of the workspace it was built in.
-    ///
-    /// # Errors
-    /// When the system gives no descriptors or threads.
-    pub fn new() -> Result<Router> {
-        Router::builder().start()
-    }
-
-    /// A tree with other than the usual settings.
-    #[must_use]
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     /// Starts the root of a new tree, with a way to find images. This process may have as many open descriptors from now on as
     /// the system lets it (its hard limit); what a tree starts has the soft limit that was there before.
     pub(crate) fn start(find: Find, filter: &Filter, sent: AgentSource) -> Result<Router> {
@@ -173,7 +156,7 @@ impl Router {
     }
 
     /// Has what `start` gives wait for a signal until the tree ends, once.
-    pub(crate) fn debug_by(&self, start: impl FnOnce() -> Result<Debugging>) -> Result<()> {
+    pub(crate) fn debug_by(&self, start: impl FnOnce() -> Result<Box<dyn Send>>) -> Result<()> {
         let Some(own) = &self.own else {
             let detail = "this router does not own its tree".into();
             return Err(Error::System { action: "waiting for the signal to debug".into(), detail });

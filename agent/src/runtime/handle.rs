@@ -23,6 +23,7 @@ use offshoot_proto::ContextId;
 use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
 use offshoot_proto::Handle;
+use offshoot_proto::LinkId;
 use offshoot_proto::Reason;
 use offshoot_proto::Result;
 use offshoot_proto::collections::index_map::IndexMap;
@@ -50,7 +51,7 @@ use tracing::Level;
 pub(crate) struct NodeHandle {
     core: Mutex<NodeState>,
     pub epoll: Epoll,
-    pub waker: EventFd,
+    pub waker: Arc<EventFd>,
     /// The threads that functions run on.
     pub workers: WorkerPool,
     /// What all calls that run here are within: it ends when the node does.
@@ -103,7 +104,7 @@ impl NodeHandle {
         Ok(Arc::new(NodeHandle {
             core: Mutex::new(core),
             epoll,
-            waker,
+            waker: Arc::new(waker),
             workers: WorkerPool::default(),
             life: Arc::new(Scope::new(None, NEVER, 0)),
             states: Extensions::default(),
@@ -164,6 +165,29 @@ impl NodeHandle {
         }
         if unseen {
             self.wake();
+        }
+    }
+
+    /// Writes to every link that has something to send, as far as it goes.
+    pub fn flush(&self, core: &mut NodeState) {
+        loop {
+            let dirty = core.node.take_dirty();
+            if dirty.is_empty() {
+                break;
+            }
+            for link in dirty {
+                self.flush_link(core, link);
+            }
+        }
+        core.unseen |= core.node.has_events();
+    }
+
+    /// Writes to one link as far as it goes.
+    pub fn flush_link(&self, core: &mut NodeState, link: LinkId) {
+        let NodeState { node, io, scratch, .. } = core;
+        if let Some(writer) = io.get_mut(&link) {
+            let written = writer.flush(node, link, &self.epoll, scratch);
+            self.sent.fetch_add(written, Ordering::Relaxed);
         }
     }
 

@@ -1,14 +1,13 @@
 //! How bytes leave: gathered from the node, written as far as a link takes them, by whichever thread has made some.
 
-use crate::runtime::handle::NodeHandle;
-use crate::runtime::state::NodeState;
 use offshoot_proto::LinkId;
+use offshoot_proto::node::Node;
 use offshoot_sys as sys;
+use offshoot_sys::epoll::Epoll;
 use offshoot_sys::epoll::EpollEvent;
 use offshoot_sys::epoll::EpollFlags;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// How many bytes of frames are gathered for one write. An urgent frame waits for as much.
 const BATCH: usize = 64 << 10;
@@ -77,63 +76,49 @@ impl Drop for LinkWriter {
     }
 }
 
-impl NodeHandle {
-    /// Writes to every link that has something to send, as far as it goes.
-    pub fn flush(&self, core: &mut NodeState) {
-        loop {
-            let dirty = core.node.take_dirty();
-            if dirty.is_empty() {
-                break;
-            }
-            for link in dirty {
-                self.flush_link(core, link);
-            }
+impl LinkWriter {
+    /// Writes what `link` of the node has to send, as far as it goes; the poller says when it goes on. `scratch` is memory
+    /// that links which take everything at once share. Returns the number of bytes written.
+    pub fn flush(&mut self, node: &mut Node, link: LinkId, epoll: &Epoll, scratch: &mut Vec<u8>) -> u64 {
+        if self.hold {
+            return 0;
         }
-        core.unseen |= core.node.has_events();
-    }
-
-    /// Writes to one link as far as it goes; the poller says when it goes on.
-    pub fn flush_link(&self, core: &mut NodeState, link: LinkId) {
-        let NodeState { node, io, scratch, .. } = core;
-        let Some(io) = io.get_mut(&link) else { return };
-        if io.hold {
-            return;
-        }
+        let mut written = 0;
         let blocked = loop {
-            if io.at == io.out.len() && io.preamble.is_none() && io.fd.is_some() {
-                if io.out.capacity() == 0 {
-                    io.out = std::mem::take(scratch);
+            if self.at == self.out.len() && self.preamble.is_none() && self.fd.is_some() {
+                if self.out.capacity() == 0 {
+                    self.out = std::mem::take(scratch);
                 }
-                io.empty();
-                io.secret |= node.transmit(link, &mut io.out, BATCH);
+                self.empty();
+                self.secret |= node.transmit(link, &mut self.out, BATCH);
             }
-            let Some(fd) = &io.fd else { break false };
-            let pending = match &io.preamble {
+            let Some(fd) = &self.fd else { break false };
+            let pending = match &self.preamble {
                 Some((image, at)) => &image[*at..],
-                None => &io.out[io.at..],
+                None => &self.out[self.at..],
             };
             if pending.is_empty() {
-                if io.close_when_empty {
-                    io.fd = None;
+                if self.close_when_empty {
+                    self.fd = None;
                 }
                 break false;
             }
             match sys::write(fd, pending) {
                 Ok(Some(count)) => {
                     let short = count < pending.len();
-                    io.sent += count as u64;
-                    if io.sent >= WIDEN.0 && io.sent - (count as u64) < WIDEN.0 {
+                    self.sent += count as u64;
+                    if self.sent >= WIDEN.0 && self.sent - (count as u64) < WIDEN.0 {
                         sys::widen_pipe(fd, WIDEN.1);
                     }
-                    self.sent.fetch_add(count as u64, Ordering::Relaxed);
-                    match &mut io.preamble {
+                    written += count as u64;
+                    match &mut self.preamble {
                         Some((image, at)) => {
                             *at += count;
                             if *at == image.len() {
-                                io.preamble = None;
+                                self.preamble = None;
                             }
                         }
-                        None => io.at += count,
+                        None => self.at += count,
                     }
                     if short {
                         break true;
@@ -142,27 +127,28 @@ impl NodeHandle {
                 Ok(None) => break true,
                 // The reading side tells how it ended; a failed write only means that nothing more goes.
                 Err(_) => {
-                    if io.polled {
-                        let _ = self.epoll.delete(fd);
-                        io.polled = false;
+                    if self.polled {
+                        let _ = epoll.delete(fd);
+                        self.polled = false;
                     }
-                    io.fd = None;
+                    self.fd = None;
                     break false;
                 }
             }
         };
         // A link that has nothing to send holds no memory.
         if !blocked {
-            io.empty();
-            *scratch = std::mem::take(&mut io.out);
+            self.empty();
+            *scratch = std::mem::take(&mut self.out);
         }
-        io.blocked = blocked;
+        self.blocked = blocked;
         if blocked
-            && !io.polled
-            && let Some(fd) = &io.fd
+            && !self.polled
+            && let Some(fd) = &self.fd
         {
-            let event = EpollEvent::new(EpollFlags::EPOLLOUT | EpollFlags::EPOLLET, io.token);
-            io.polled = self.epoll.add(fd, event).is_ok();
+            let event = EpollEvent::new(EpollFlags::EPOLLOUT | EpollFlags::EPOLLET, self.token);
+            self.polled = epoll.add(fd, event).is_ok();
         }
+        written
     }
 }

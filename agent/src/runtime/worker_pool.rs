@@ -4,10 +4,10 @@
 //! whose functions are all quick, as the stock agent, has no code of threads.
 
 use crate::runtime::extensions::locked;
-use crate::runtime::handle::NodeHandle;
 use crate::runtime::scope::CallState;
 use crate::runtime::scope::Scope;
 use crate::runtime::state::NodeState;
+use offshoot_sys::eventfd::EventFd;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ trait Hired: Send + Sync {
     fn forget(&self, scope: &Arc<Scope>) -> bool;
     fn are_idle(&self) -> bool;
     fn look(&self) -> (u32, [u64; 2]);
-    fn give_up(&self, shared: &NodeHandle, core: &mut NodeState, agent: bool);
+    fn give_up(&self, life: &Arc<Scope>, core: &mut NodeState, agent: bool);
     fn stop(&self, patience: Duration);
 }
 
@@ -62,12 +62,12 @@ impl WorkerPool {
     }
 
     /// The workers of this node, from now on.
-    pub fn hire(&self, shared: &Arc<NodeHandle>) -> Arc<Workers> {
+    pub fn hire(&self, waker: &Arc<EventFd>) -> Arc<Workers> {
         let mut crew = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (hired, stopped) = &mut *crew;
         let new = || {
             let state = Mutex::new(State { stopped: *stopped, ..State::default() });
-            Arc::new(Workers { state, node: Arc::downgrade(shared), ..Workers::default() })
+            Arc::new(Workers { state, waker: Arc::downgrade(waker), ..Workers::default() })
         };
         Arc::clone(hired.get_or_insert_with(|| new())).workers()
     }
@@ -89,11 +89,11 @@ impl WorkerPool {
 
     /// The node ends: functions that run see that they are given up, with what they wait for, and no others start. In an agent
     /// nobody waits but for them. The broker is woken when the last of them has ended.
-    pub fn give_up(&self, shared: &NodeHandle, core: &mut NodeState, agent: bool) {
+    pub fn give_up(&self, life: &Arc<Scope>, core: &mut NodeState, agent: bool) {
         // Whoever is hired from now on starts nothing.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
         if let Some(workers) = self.hired() {
-            workers.give_up(shared, core, agent);
+            workers.give_up(life, core, agent);
         }
     }
 
@@ -117,8 +117,8 @@ pub(crate) trait Backlog: Any + Send + Sync {
 pub(crate) struct Workers {
     state: Mutex<State>,
     work: Condvar,
-    /// Whose they are: its broker waits for the last of them at the end.
-    node: Weak<NodeHandle>,
+    /// Wakes the broker of the node, which waits for the last of them at the end.
+    waker: Weak<EventFd>,
     /// Calls that wait elsewhere, by the type of their queue.
     backlogs: Mutex<Vec<Arc<dyn Backlog>>>,
 }
@@ -199,8 +199,8 @@ impl Workers {
         let stopped = state.stopped;
         drop(state);
         self.work.notify_all();
-        if stopped && let Some(node) = self.node.upgrade() {
-            node.wake();
+        if stopped && let Some(waker) = self.waker.upgrade() {
+            let _ = waker.write(1);
         }
     }
 
@@ -242,10 +242,10 @@ impl Hired for Workers {
         ((state.threads - state.idle) as u32, [state.queue.len() as u64, state.threads as u64])
     }
 
-    fn give_up(&self, shared: &NodeHandle, core: &mut NodeState, agent: bool) {
+    fn give_up(&self, life: &Arc<Scope>, core: &mut NodeState, agent: bool) {
         // What waits for its turn finds itself given up when it has it: a program's values are not dropped with the node locked.
         drop(self.close());
-        core.end_scope(&shared.life, CallState::Gone, agent);
+        core.end_scope(life, CallState::Gone, agent);
     }
 
     fn stop(&self, patience: Duration) {
@@ -259,21 +259,18 @@ impl Hired for Workers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::image_store::Images;
-    use offshoot_proto::node::Node;
+    use offshoot_sys::eventfd::EfdFlags;
     use std::sync::mpsc::channel;
 
     #[test]
     fn an_idle_pool_has_no_threads_and_a_stopped_pool_runs_nothing() {
-        let node =
-            NodeHandle::new(Node::root(), Images::found(Box::new(|_| unreachable!("no hop is taken"))));
-        let node = node.expect("there are descriptors");
+        let waker = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC).expect("there are descriptors"));
         let crew = WorkerPool::default();
         assert!(crew.are_idle() && crew.look() == (0, [0, 0]));
         assert!(!crew.forget(&Arc::new(Scope::new(None, crate::runtime::scope::NEVER, 0))));
         assert!(crew.hired().is_none(), "questions hire nobody");
         let (done, told) = channel();
-        assert!(crew.hire(&node).run(None, 0, Box::new(move || done.send(7).unwrap())));
+        assert!(crew.hire(&waker).run(None, 0, Box::new(move || done.send(7).unwrap())));
         assert_eq!(told.recv(), Ok(7));
         crew.stop(Duration::from_secs(60));
         assert_eq!(crew.look(), (0, [0, 0]));
@@ -281,7 +278,7 @@ mod tests {
         let stopped = WorkerPool::default();
         stopped.stop(Duration::ZERO);
         let (done, told) = channel::<()>();
-        assert!(stopped.hire(&node).run(None, 0, Box::new(move || drop(done))));
+        assert!(stopped.hire(&waker).run(None, 0, Box::new(move || drop(done))));
         assert!(told.recv().is_err(), "what is never run is let go");
         assert_eq!(stopped.look(), (0, [0, 0]));
     }

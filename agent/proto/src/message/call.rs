@@ -42,3 +42,25 @@ impl<'a> CallHeader<'a> {
         Some((CallHeader { name, cast: flags & CAST != 0, left_ms }, request.len() - arguments.len()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_header_round_trips_and_a_truncated_one_is_refused() {
+        for cast in [false, true] {
+            for left_ms in [None, Some(0), Some(u32::MAX)] {
+                let head = CallHeader { name: "a::b", cast, left_ms };
+                let mut request = head.encode();
+                let length = request.len();
+                for cut in 0..length {
+                    assert!(CallHeader::decode(&request[..cut]).is_none(), "cut at {cut}");
+                }
+                request.extend_from_slice(b"arguments");
+                let (read, at) = CallHeader::decode(&request).unwrap();
+                assert_eq!((read.name, read.cast, read.left_ms, at), ("a::b", cast, left_ms, length));
+            }
+        }
+    }
+}

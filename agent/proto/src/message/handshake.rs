@@ -25,3 +25,6 @@ pub struct Connected {
     pub attempts: u8,
     pub functions: Vec<u64>,
 }
+
+/// First bytes of the answer to a process that may not join; the reason follows.
+pub const REFUSED: &str = "refused: ";

@@ -34,7 +34,7 @@ impl Backlog for CoalescedCalls {
 /// On a worker, once for all who ask with the same arguments while it runs. Nobody's giving up ends it but the last one's.
 pub fn shared(run: Run) -> Started {
     let Run { shared, function, context, scope: asker, origin, obeyed, request, at, answer } = run;
-    let workers = shared.workers.hire(&shared);
+    let workers = shared.workers.hire(&shared.waker);
     let all: Arc<CoalescedCalls> = workers.backlog();
     let mut flights = locked(&all.0);
     let arguments = &request[at..];

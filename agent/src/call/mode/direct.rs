@@ -25,6 +25,6 @@ pub fn quick(mut run: Run) -> Started {
 
 /// On a worker, beside others.
 pub fn concurrent(run: Run) -> Started {
-    let (workers, scope) = (run.shared.workers.hire(&run.shared), Arc::clone(&run.scope));
+    let (workers, scope) = (run.shared.workers.hire(&run.shared.waker), Arc::clone(&run.scope));
     on_worker(&workers, Some(&scope), run.request.len(), move || run.finish())
 }

@@ -34,7 +34,7 @@ impl Backlog for SerialQueues {
 
 /// On a worker, one call of the function at a time in this context, in the order in which they came.
 pub fn serial(run: Run) -> Started {
-    let workers = run.shared.workers.hire(&run.shared);
+    let workers = run.shared.workers.hire(&run.shared.waker);
     let all: Arc<SerialQueues> = workers.backlog();
     let mut queues = locked(&all.0);
     let function = run.function.name;

@@ -7,7 +7,7 @@ pub mod spec;
 mod ssh;
 mod ssh_rules;
 mod sudo;
-mod traits;
+pub(crate) mod traits;
 
 pub use local::Local;
 pub use ssh::{HANDSHAKES, HostKeys, Ssh};
