@@ -1,4 +1,4 @@
-//! A child on the same machine, as the same user.
+//! `local`: a child process on the same machine, as the same user.
 
 use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value};
 use super::traits::{DEFAULT_TIMEOUT, Method};
@@ -10,7 +10,8 @@ use offshoot_proto::connect::recipe::{Attach, Recipe};
 use std::time::Duration;
 
 impl Context {
-    /// A child of that context on the same machine as the same user. It has the environment of its parent, whole: for one without that,
+    /// Returns a hop to a child of this context: a process on the same machine, as the same user, with the whole
+    /// environment of its parent. For a child without that environment, use
     /// `shell_words(["env", "-i", "/bin/sh"].map(str::to_owned).into())`.
     #[must_use]
     pub fn local(&self) -> Hop<Local> {
@@ -18,15 +19,16 @@ impl Context {
     }
 }
 
-/// A child of this process: its own agent executed again, or, with a shell, brought up as on a remote host.
+/// A hop to a child process. The child executes the agent of its parent again, or, with a shell, is bootstrapped as on a
+/// remote host.
 #[derive(Clone, Debug)]
 pub struct Local {
-    /// The words of a shell, for instance `["/bin/dash"]`: the bootstrap goes through it as its `-c` script. A word
-    /// before it can set the scene, as in `["env", "-i", "/bin/sh"]`.
+    /// The shell that runs the bootstrap with `-c`, for instance `["/bin/dash"]`. Words before it can set up its
+    /// environment, as in `["env", "-i", "/bin/sh"]`.
     pub shell: Vec<String>,
-    /// Whether that shell is a login shell of any kind, which is given one line and not a POSIX script.
+    /// True for a login shell of any kind, which gets one line instead of a POSIX script.
     pub login: bool,
-    /// How long it may take.
+    /// The longest time for the hop.
     pub timeout: Duration,
 }
 
@@ -106,10 +108,10 @@ impl Described for Local {
 }
 
 setters!(Local {
-    /// Brings the child up through this shell, as on a remote host, instead of directly.
+    /// Bootstraps the child through this POSIX shell, as on a remote host.
     shell: impl Into<String> => |method| method.shell = vec![shell.into()];
-    /// As `shell`, where it is a login shell of any kind.
+    /// Bootstraps the child through this login shell, which may be of any kind.
     login_shell: impl Into<String> => |method| { method.shell = vec![login_shell.into()]; method.login = true };
-    /// As `shell`, with words before it that set the scene.
+    /// Bootstraps the child through a shell with words before it, such as `env -i`.
     shell_words: Vec<String> => |method| method.shell = shell_words;
 });

@@ -1,17 +1,16 @@
-//! All methods that the command line can name, one row each. Its parser, its printer and its help text read nothing
-//! else. Only the command line refers to this file, so no agent carries it.
+//! All methods that the command line can name, one row each.
+//!
+//! A new method is a file beside this one and a row here. The command line parses, prints and explains targets by
+//! these rows alone. Only the command line refers to this file, so no agent carries it.
 
-use super::local::Local;
 use super::spec::{BadOption, Described, Spec};
-use super::ssh::Ssh;
-use super::sudo::Sudo;
 use super::traits::Method;
 
 /// The methods, in the order in which the help text explains them.
 ///
-/// A constant, and the functions here inline: what refers to them is compiled where they are used, and an agent uses
-/// none of them.
-pub const METHODS: &[Row] = &[row::<Ssh>(), row::<Sudo>(), row::<Local>()];
+/// A constant, and the functions here are inline, so that they are compiled only in the programs that use them.
+pub const METHODS: &[Row] =
+    &[row::<super::ssh::Ssh>(), row::<super::sudo::Sudo>(), row::<super::local::Local>()];
 
 /// Returns the method of a hop that names none, such as `web1`.
 #[inline]

@@ -1,4 +1,4 @@
-//! A host by the system's OpenSSH client, with the user's own configuration.
+//! `ssh`: a host, by the OpenSSH client of the system with the configuration of the user.
 
 use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value, number};
 use super::ssh_rules;
@@ -10,7 +10,7 @@ use offshoot_codec::Secret;
 use offshoot_proto::connect::recipe::{Attach, Recipe};
 use std::time::Duration;
 
-/// See [`Ssh::script`].
+/// The script before ssh, up to the settings that it changes: see [`Ssh::script`].
 const BEFORE: &str = r#"n=$0 p=$1 u= h= t= a= j= c=
 shift
 say(){ printf '%s %s\n' "$n" "$1" >&2;}
@@ -27,7 +27,7 @@ for l in $("$p" -G "$@" </dev/null 2>/dev/null);do v=${l#* };case $l in
 'proxyjump '*)j=$v;;
 'proxycommand '*)c=$v;;
 "#;
-/// See [`Ssh::script`].
+/// The rest of the script: see [`Ssh::script`].
 const BEHIND: &str = r#"esac;done
 w=
 if [ "$h" ];then say "name $u@$h";say "name $h";[ "$a" ]&&say "name $u@$a"
@@ -35,11 +35,12 @@ if [ "$j" ];then w=$j;elif [ "$c" ];then w=$c;say command;else w="$h $t";say dir
 say "way $w"
 read -r l||exit
 exec "$p" "$@""#;
-/// How many hops log in at once by the same way unless set: as many as sshd takes without dropping any (`MaxStartups 10:30:100`).
+/// The number of hops that log in at once by the same route, unless set: the most that sshd accepts without dropping
+/// any (`MaxStartups 10:30:100`).
 pub const HANDSHAKES: u32 = 10;
 
-/// Settings of a configuration under which a link cannot be, or which ask somebody or give something away, as `ssh -G` shows them;
-/// with what is set in their place. They are younger than some clients, or not in all, so that only who shows them is told.
+/// Settings that break a link, ask the user or disclose credentials, as `ssh -G` prints them, with their replacements.
+/// Some clients do not know them, so a replacement is passed only to a client that prints the setting.
 const DISTURBING: [(&str, &str); 8] = [
     ("sessiontype none", "SessionType=default"),
     ("sessiontype subsystem", "SessionType=default"),
@@ -51,61 +52,62 @@ const DISTURBING: [(&str, &str); 8] = [
     ("gssapidelegatecredentials yes", "GSSAPIDelegateCredentials=no"),
 ];
 
-/// What is done about a host's key.
+/// The policy for host keys.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub enum HostKeys {
-    /// As the user's configuration says; where that would ask, the answer is no.
+    /// The policy of the user's configuration. A question is answered with no.
     #[default]
     Configured,
-    /// Only a key that is known already.
+    /// Accepts only a known key.
     Enforce,
-    /// A key that was never seen is accepted and remembered; a changed one is refused (OpenSSH 7.6).
+    /// Accepts and stores the key of a new host, and refuses a changed one (OpenSSH 7.6).
     AcceptNew,
-    /// Any key is accepted and none remembered: for machines that are made anew all the time.
+    /// Accepts any key and stores none, for machines that are reinstalled all the time.
     Ignore,
 }
 
 impl Context {
-    /// A host by ssh, from there.
+    /// Returns a hop by ssh from this context to a host.
     #[must_use]
     pub fn ssh(&self, host: impl Into<String>) -> Hop<Ssh> {
         self.hop(Ssh::new(host))
     }
 }
 
-/// A hop by ssh. What is not set is left to the user's ssh configuration.
+/// A hop by ssh. The user's ssh configuration supplies all that is not set.
 #[derive(Clone, Debug)]
 pub struct Ssh {
     /// The host or an alias of the configuration.
     pub host: String,
-    /// The user there.
+    /// The user to log in as.
     pub user: Option<String>,
     /// The port.
     pub port: Option<u16>,
-    /// A private key file.
+    /// A private key file, as `ssh -i`.
     pub identity: Option<String>,
     /// Another configuration file, as `ssh -F`.
     pub config: Option<String>,
-    /// More options, as `ssh -o`.
+    /// Further options, as `ssh -o`.
     pub options: Vec<String>,
-    /// How long the hop may take, from start to agent.
+    /// The longest time for the hop, from its start until its agent runs.
     pub timeout: Duration,
-    /// Seconds between ssh's own keepalives (three missed end it); none leaves it to the configuration.
+    /// Seconds between keepalives of ssh itself, of which three lost ones end it. `None` leaves this to the configuration.
     pub keepalive: Option<u32>,
-    /// Whether ssh compresses; none leaves it to the configuration.
+    /// True if ssh compresses. `None` leaves this to the configuration.
     pub compression: Option<bool>,
-    /// What is done about the host's key.
+    /// The policy for host keys.
     pub host_keys: HostKeys,
     /// The password, for password and keyboard-interactive authentication.
     pub password: Option<Secret>,
-    /// The program, `ssh` unless set.
+    /// The program; `ssh` unless set.
     pub program: String,
-    /// How many hops may log in at once by the same way (the address, or `ProxyJump`, that `ssh -G` shows) from one place.
+    /// The number of hops from one context that may log in at once by the same route: the address, or the `ProxyJump`, that
+    /// `ssh -G` shows.
     pub handshakes: u32,
 }
 
 impl Ssh {
-    /// A hop to `host`.
+    /// Returns a hop to `host`.
     pub fn new(host: impl Into<String>) -> Ssh {
         Ssh {
             host: host.into(),
@@ -124,18 +126,19 @@ impl Ssh {
         }
     }
 
-    /// Whether the user's own options set what this option sets.
+    /// Returns true if the user's options set the same setting as this option.
     fn sets(&self, option: &str) -> bool {
         let name = |text: &str| text.split(['=', ' ']).next().unwrap_or_default().to_ascii_lowercase();
         self.options.iter().any(|given| name(given.trim_start()) == name(option))
     }
 
-    /// What goes before ssh, which takes its place: it tells, by `ssh -G`, whom ssh means and which way it would go, sets what disturbs
-    /// otherwise, and waits for a line of stdin. `$0` is what its own lines begin with, the rest is ssh and its words.
+    /// Returns the script that runs before ssh. It prints the user, the host and the route that `ssh -G` shows, replaces
+    /// disturbing settings, waits for a line of stdin, and executes ssh. `$0` is the prefix of its own lines, and the
+    /// arguments are ssh and its arguments.
     fn script(&self) -> String {
         let mut script = String::new();
         if self.password.is_some() {
-            // The terminal that ssh asks on knows the password; a window that the environment wants does not.
+            // We answer on the terminal, so ssh must not ask in a window that the environment configures.
             script.push_str("SSH_ASKPASS_REQUIRE=never;export SSH_ASKPASS_REQUIRE\n");
         }
         script.push_str(BEFORE);
@@ -147,7 +150,7 @@ impl Ssh {
     }
 
     fn argv(&self) -> Vec<String> {
-        // The first value of an option wins in ssh: what must hold comes before what the user gives.
+        // ssh uses the first value of an option, so the required ones come before those of the user.
         let mut argv: Vec<String> = vec![self.program.clone(), "-T".into(), "-e".into(), "none".into()];
         let mut option = |text: &str| argv.extend(["-o".to_owned(), text.to_owned()]);
         for fixed in ["ControlMaster=no", "ControlPath=none", "RemoteCommand=none"] {
@@ -184,18 +187,18 @@ impl Ssh {
         }
         option(&format!("ConnectTimeout={}", self.timeout.as_secs().max(1)));
         for behind_what_is_given in [
-            // What leads from the host back here is for a person who has asked for it.
+            // A forwarding from the host back to this machine has to be requested.
             "ClearAllForwardings=yes",
             "ForwardAgent=no",
             "ForwardX11=no",
             "Tunnel=no",
-            // What a person wants to see or do here at the begin of a session would be on the link's own streams.
+            // Local commands and pictures at the start of a session would go to the streams of the link.
             "PermitLocalCommand=no",
             "VisualHostKey=no",
         ] {
             option(behind_what_is_given);
         }
-        // What it says tells how far it came; what is of no interest to a person is left out again.
+        // Debug messages show how far ssh came. The rules drop those that do not interest a user.
         option("LogLevel=DEBUG");
         let mut pair = |flag: &str, value: &Option<String>| {
             if let Some(value) = value {
@@ -259,7 +262,7 @@ impl Method for Ssh {
 }
 
 impl Default for Ssh {
-    /// A hop that still needs its host.
+    /// Returns a hop without a host, which still has to be set.
     fn default() -> Ssh {
         Ssh::new("")
     }
@@ -322,25 +325,26 @@ impl Described for Ssh {
 }
 
 setters!(Ssh {
-    /// The user there.
+    /// Sets the user to log in as.
     user: impl Into<String> => |method| method.user = Some(user.into());
-    /// The port.
+    /// Sets the port.
     port: u16 => |method| method.port = Some(port);
-    /// A private key file.
+    /// Sets a private key file, as `ssh -i`.
     identity: impl Into<String> => |method| method.identity = Some(identity.into());
-    /// Another configuration file, as `ssh -F`.
+    /// Sets another configuration file, as `ssh -F`.
     config: impl Into<String> => |method| method.config = Some(config.into());
-    /// One more option, as `ssh -o`.
+    /// Adds an option, as `ssh -o`.
     option: impl Into<String> => |method| method.options.push(option.into());
-    /// Seconds between ssh's own keepalives.
+    /// Sets the seconds between keepalives of ssh itself.
     keepalive: u32 => |method| method.keepalive = Some(keepalive);
-    /// How many hops may log in at once by the same way from one place, 10 unless set. The way is the address that `ssh -G` shows,
-    /// or its `ProxyJump` or `ProxyCommand`. The others wait for their turn, and their time begins with that.
+    /// Sets the number of hops from one context that may log in at once by the same route, 10 unless set. The route is the
+    /// address that `ssh -G` shows, or its `ProxyJump` or `ProxyCommand`. Further hops are queued, and their time limits
+    /// begin when they start.
     handshakes: u32 => |method| method.handshakes = handshakes;
-    /// Whether ssh compresses.
+    /// Turns compression on or off.
     compression: bool => |method| method.compression = Some(compression);
-    /// The program, where it is not `ssh`.
+    /// Sets the program, if it is not `ssh`.
     program: impl Into<String> => |method| method.program = program.into();
-    /// What is done about the host's key.
+    /// Sets the policy for host keys.
     host_keys: HostKeys => |method| method.host_keys = host_keys;
 });

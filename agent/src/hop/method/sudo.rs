@@ -1,4 +1,4 @@
-//! Another user on the same host, by sudo.
+//! `sudo`: another user of the same machine.
 
 use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value};
 use super::traits::{DEFAULT_TIMEOUT, Method};
@@ -12,34 +12,34 @@ use offshoot_proto::connect::recipe::{Attach, Recipe};
 use std::time::Duration;
 
 impl Context {
-    /// Another user by sudo, there; root unless said otherwise.
+    /// Returns a hop by sudo from this context to another user of the same machine, root unless set.
     #[must_use]
     pub fn sudo(&self) -> Hop<Sudo> {
         self.hop(Sudo::default())
     }
 }
 
-/// A hop by sudo. Its prompt is our own, so that no translation of it can be missed, and goes to a terminal that the
-/// payload never touches.
+/// A hop by sudo. It sets its own prompt, so that a translated one cannot be missed. The prompt goes to a terminal that
+/// carries no other data.
 #[derive(Clone, Debug)]
 pub struct Sudo {
     /// The user to become.
     pub user: String,
-    /// The password that sudo asks for.
+    /// The password of the user who calls sudo.
     pub password: Option<Secret>,
     /// Runs the user's login shell and start-up files (`-i`).
     pub login: bool,
     /// Sets HOME to the user's (`-H`).
     pub set_home: bool,
-    /// Keeps the environment, where the policy allows it (`-E`).
+    /// Keeps the environment if the policy allows it (`-E`).
     pub preserve_env: bool,
-    /// SELinux role (`-r`).
+    /// The SELinux role (`-r`).
     pub role: Option<String>,
-    /// SELinux type (`-t`).
+    /// The SELinux type (`-t`).
     pub selinux_type: Option<String>,
-    /// How long the hop may take.
+    /// The longest time for the hop.
     pub timeout: Duration,
-    /// The program, `sudo` unless set.
+    /// The program; `sudo` unless set.
     pub program: String,
 }
 
@@ -189,18 +189,18 @@ impl Described for Sudo {
 }
 
 setters!(Sudo {
-    /// The user to become.
+    /// Sets the user to become.
     user: impl Into<String> => |method| method.user = user.into();
-    /// Runs the user's login shell and start-up files.
+    /// Runs the user's login shell and start-up files (`-i`).
     login: bool => |method| method.login = login;
-    /// Sets HOME to the user's.
+    /// Sets HOME to the user's (`-H`).
     set_home: bool => |method| method.set_home = set_home;
-    /// Keeps the environment, where the policy allows it.
+    /// Keeps the environment if the policy allows it (`-E`).
     preserve_env: bool => |method| method.preserve_env = preserve_env;
-    /// The program, where it is not `sudo`.
+    /// Sets the program, if it is not `sudo`.
     program: impl Into<String> => |method| method.program = program.into();
-    /// SELinux role.
+    /// Sets the SELinux role (`-r`).
     role: impl Into<String> => |method| method.role = Some(role.into());
-    /// SELinux type.
+    /// Sets the SELinux type (`-t`).
     selinux_type: impl Into<String> => |method| method.selinux_type = Some(selinux_type.into());
 });

@@ -4,27 +4,27 @@ use offshoot_codec::Secret;
 use offshoot_proto::connect::recipe::Recipe;
 use std::time::Duration;
 
-/// How long a hop may take unless it says otherwise.
+/// The longest time for a hop, unless it sets another.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Seconds between heartbeats on a link, unless its method or its hop says otherwise.
+/// Seconds between heartbeats on a link, unless its method or its hop sets another number.
 pub const DEFAULT_HEARTBEAT: u32 = 15;
 
-/// What every method can do.
+/// A way to make a hop.
 pub trait Method {
-    /// This hop as data. `nonce` is text that no other program prints: for prompts of our own.
+    /// Returns the hop as data. `nonce` is a text that no other program prints, for prompts of our own.
     fn recipe(&self, nonce: &str) -> Recipe;
 
-    /// The last part of the new context's name, for instance `ssh.web1`.
+    /// Returns the last part of the new context's name, for instance `ssh.web1`.
     fn name(&self) -> String;
 
-    /// Sets the time the whole hop may take.
+    /// Sets the longest time for the whole hop.
     fn set_timeout(&mut self, timeout: Duration);
 
-    /// Sets the password, where the method knows one.
+    /// Sets the password. Ignored by a method that asks for none.
     fn set_password(&mut self, password: Secret);
 
-    /// Sets how many hops may log in at once by the same way, where the method limits that.
+    /// Sets the number of hops that may log in at once by the same route. Ignored by a method without such a limit.
     fn set_handshakes(&mut self, _count: u32) {}
 
     /// Returns the seconds between heartbeats on the link, unless the hop sets another number; 0 for none.
