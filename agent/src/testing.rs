@@ -8,6 +8,7 @@ use crate::context::disclosures::DisclosureLog;
 use crate::context::transfer;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::image_store::Images;
+use crate::runtime::role::NodeRole;
 use offshoot_proto::node::{Event, Node};
 use offshoot_proto::routing::Origin;
 use offshoot_proto::wire::Header;
@@ -41,7 +42,7 @@ impl Default for Reading {
     fn default() -> Reading {
         let images = Images::found(Box::new(|_| Err(Error::ShutDown)));
         let shared = NodeHandle::new(Node::root(), images).expect("the system has descriptors");
-        broker::dispatch::serve(&shared, &broker::NodeRole::Root);
+        broker::dispatch::serve(&shared, &NodeRole::Root);
         shared.lock().node.show_frames(true);
         Reading(Context::new(&shared, ContextId::ROOT, "controller".into()))
     }

@@ -143,7 +143,7 @@ impl Broker {
             page.line(*number, "process", "number", &[program.process().into()]);
         }
         page.section("timers");
-        page.line(self.timers.iter().count() as u32, "set", "", &[]);
+        page.line(self.reactor.timers() as u32, "set", "", &[]);
         page.section("calls");
         let (running, rest) = self.shared.workers.look();
         page.line(running, "running", "waiting threads", &rest);

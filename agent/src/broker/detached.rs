@@ -1,11 +1,11 @@
 //! Letting go by name: of a program, or of this whole context.
 
 use crate::broker::Broker;
-use crate::broker::NodeRole;
-use crate::broker::Source;
-use crate::broker::Timer;
 use crate::runtime::answer::answer;
 use crate::runtime::answer::unreadable;
+use crate::runtime::reactor::Source;
+use crate::runtime::reactor::Timer;
+use crate::runtime::role::NodeRole;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
 use offshoot_codec as codec;
@@ -63,7 +63,7 @@ impl Broker {
 
     /// This agent, its guard and all below them are let go. The link up is still there until the parent closes it.
     fn detach_self(&mut self) -> Result<u32, String> {
-        if !life::guarded() || !matches!(self.place, NodeRole::Agent(_)) {
+        if !life::guarded() || !matches!(self.role, NodeRole::Agent(_)) {
             return Err("it is the controller, or has no guard".into());
         }
         if offshoot_sys::procfs::open("/dev/tty", offshoot_sys::open::O_RDONLY).is_ok() {
@@ -80,13 +80,13 @@ impl Broker {
     /// The link up is over, and this agent goes on without it.
     pub(crate) fn leave(&mut self, up: LinkId) {
         self.say_the_rest(up);
-        self.place = NodeRole::Alone;
+        self.role = NodeRole::Alone;
         // Nobody is there to read a log.
         self.shared.logs.set_filter(Filter::default());
-        self.unwatch(Source::Link(up));
+        self.reactor.unwatch(Source::Link(up));
         let shared = Arc::clone(&self.shared);
         shared.with(|core| {
-            self.forget_output(core, up);
+            self.reactor.forget_output(core, up);
             core.node.pass_filter(Filter::default().bytes());
             core.node.link_lost(up, Reason::Lost, "let go");
         });
@@ -99,6 +99,6 @@ impl Broker {
             self.let_go = false;
             return self.stop();
         }
-        self.after(IDLE_LOOK, Timer::Idle);
+        self.reactor.after(IDLE_LOOK, Timer::Idle);
     }
 }

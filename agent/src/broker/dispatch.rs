@@ -1,13 +1,13 @@
 //! What other contexts ask of this one, and what comes back to those who asked.
 
 use crate::broker::Broker;
-use crate::broker::NodeRole;
 use crate::call::chain_service as chains;
 use crate::call::service as calls;
 use crate::runtime::answer::answer;
 use crate::runtime::answer::obeyed;
 use crate::runtime::chain_state::Chain;
 use crate::runtime::handle::NodeHandle;
+use crate::runtime::role::NodeRole;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
 use crate::runtime::state::Request;

@@ -1,10 +1,10 @@
 //! What the node wants done: requests, bytes, room, endings and orders, carried to whom they concern.
 
 use crate::broker::Broker;
-use crate::broker::Source;
 use crate::call::chain_service as chains;
 use crate::call::service as calls;
 use crate::runtime::log_queue::Entry;
+use crate::runtime::reactor::Source;
 use crate::runtime::scope::CallState;
 use crate::runtime::state::BrokerTask;
 use crate::runtime::state::Endpoint;
@@ -63,8 +63,8 @@ impl Broker {
                     }
                 }
                 Event::Broken { link, reason, why } => self.link_broken(core, link, reason, &why),
-                Event::Pause(link) => self.read_link(link, false),
-                Event::Resume(link) => self.read_link(link, true),
+                Event::Pause(link) => self.reactor.read_link(link, false),
+                Event::Resume(link) => self.reactor.read_link(link, true),
                 Event::Gone(contexts) => {
                     for context in contexts {
                         core.names.remove(&context);
@@ -94,9 +94,8 @@ impl Broker {
     pub(crate) fn boot(&mut self, core: &mut NodeState, boot: &offshoot_proto::message::boot::BootInfo) {
         self.log_what(boot.filter.clone());
         core.names.insert(boot.id, boot.name.as_str().into());
-        self.heartbeat = boot.heartbeat;
-        if let Some(up) = self.place.up() {
-            self.beat(core, up, boot.heartbeat);
+        if let Some(up) = self.role.up() {
+            self.reactor.keep_alive(core, up, boot.heartbeat);
         }
     }
 
@@ -110,15 +109,15 @@ impl Broker {
     pub(crate) fn link_broken(&mut self, core: &mut NodeState, link: LinkId, reason: Reason, why: &str) {
         let text = format!("closing the link of {}: {why}", self.name_of_link(link));
         self.shared.say(Level::WARN, text);
-        self.unwatch(Source::Link(link));
-        if self.place.up() == Some(link) {
+        self.reactor.unwatch(Source::Link(link));
+        if self.role.up() == Some(link) {
             return self.stopping_order(core, reason, why);
         }
         self.lose_child(core, link, reason, why);
     }
 
     pub(crate) fn link_ended(&mut self, link: LinkId) {
-        if self.place.up() == Some(link) {
+        if self.role.up() == Some(link) {
             self.why.get_or_insert((Reason::Lost, String::new()));
             return self.stop();
         }

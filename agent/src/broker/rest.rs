@@ -27,17 +27,12 @@ impl Broker {
         // Whoever asked may have lost patience; then the other channel has hung up as well.
         let _ = told.send(());
         while go_on.recv().is_ok() {}
-        let rested = begun.elapsed();
-        let timers: Vec<_> = self.timers.iter().copied().collect();
-        self.timers.clear();
-        for ((due, number), timer) in timers {
-            self.timers.insert((due + rested, number), timer);
-        }
+        self.reactor.postpone(begun.elapsed());
         let now = self.now();
-        self.due = shared.with(|core| {
+        shared.with(|core| {
             core.node.set_time(now);
             core.node.rest(false);
-            core.node.next_due()
+            self.reactor.set_keepalive(core);
         });
     }
 
@@ -46,7 +41,7 @@ impl Broker {
         let shared = Arc::clone(&self.shared);
         let up: Vec<_> =
             self.children.iter().filter(|(_, child)| child.is_up()).map(|(link, _)| *link).collect();
-        for link in up.into_iter().chain(self.place.up()) {
+        for link in up.into_iter().chain(self.role.up()) {
             loop {
                 let blocked = shared.with(|core| {
                     shared.flush_link(core, link);

@@ -1,13 +1,13 @@
 //! The end of a node: children are told, programs are ended, and within a bound nothing is left.
 
 use crate::broker::Broker;
-use crate::broker::NodeRole;
 use crate::broker::PATIENCE;
-use crate::broker::READ_SIZE;
-use crate::broker::Source;
-use crate::broker::Timer;
 use crate::call::chain_service as chains;
 use crate::runtime::link_writer::LinkWriter;
+use crate::runtime::reactor::READ_SIZE;
+use crate::runtime::reactor::Source;
+use crate::runtime::reactor::Timer;
+use crate::runtime::role::NodeRole;
 use crate::runtime::scope::CallState;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::Wake;
@@ -42,7 +42,7 @@ impl Broker {
     pub(crate) fn stop(&mut self) {
         if self.let_go {
             // The order and the end of the link that it came by may both be seen: it is for the link alone.
-            if let NodeRole::Agent(up) = self.place {
+            if let NodeRole::Agent(up) = self.role {
                 self.leave(up);
             }
             return;
@@ -53,12 +53,12 @@ impl Broker {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         core.stopped = true;
-        shared.workers.give_up(&shared.life, &mut core, self.place.is_agent());
-        if let NodeRole::Joined(up) = self.place {
+        shared.workers.give_up(&shared.life, &mut core, self.role.is_agent());
+        if let NodeRole::Joined(up) = self.role {
             // Whoever waits for something above is told now, and those above are, while what is below ends in its own time.
-            self.unwatch(Source::Link(up));
+            self.reactor.unwatch(Source::Link(up));
             shared.flush_link(&mut core, up);
-            self.forget_output(&mut core, up);
+            self.reactor.forget_output(&mut core, up);
             core.node.link_lost(up, Reason::Lost, "this process has left the tree, or its parent has ended");
         }
         let links = self.children.keys();
@@ -71,8 +71,8 @@ impl Broker {
             program.end(&why);
         }
         self.give_up_left();
-        let patience = if self.place.is_agent() { PATIENCE } else { ROOT_PATIENCE };
-        self.after(patience, Timer::Farewell);
+        let patience = if self.role.is_agent() { PATIENCE } else { ROOT_PATIENCE };
+        self.reactor.after(patience, Timer::Farewell);
     }
 
     /// Whether the end has come. An agent's process ends with it, so its functions are waited for; those of other programs by
@@ -81,7 +81,7 @@ impl Broker {
         if !self.stopping || !self.children.is_empty() || !self.programs.is_empty() {
             return;
         }
-        let may_clean_up = self.place.is_agent() && !self.forced;
+        let may_clean_up = self.role.is_agent() && !self.forced;
         if !may_clean_up || self.shared.workers.are_idle() {
             self.done = true;
         }
@@ -92,7 +92,7 @@ impl Broker {
         for program in self.programs.values() {
             program.signal(offshoot_sys::signal::SIGKILL);
         }
-        let agent = self.place.is_agent();
+        let agent = self.role.is_agent();
         if !agent || self.forced {
             let links = self.children.keys();
             for link in links {
@@ -104,7 +104,7 @@ impl Broker {
             self.done = true;
         } else {
             // What was killed is still collected, and children that used all of their time say their last words.
-            self.after(if agent { LAST_WORDS } else { ROOT_PATIENCE / 2 }, Timer::Farewell);
+            self.reactor.after(if agent { LAST_WORDS } else { ROOT_PATIENCE / 2 }, Timer::Farewell);
         }
     }
 
@@ -112,7 +112,7 @@ impl Broker {
     /// its guard ends, or if that is gone it itself.
     pub(crate) fn last_words(&mut self) {
         let shared = Arc::clone(&self.shared);
-        if let NodeRole::Agent(up) = self.place {
+        if let NodeRole::Agent(up) = self.role {
             self.say_the_rest(up);
         }
         let mut core = shared.lock();
@@ -134,12 +134,12 @@ impl Broker {
             }
         }
         core.withdraw_all();
-        if !self.place.is_agent() {
+        if !self.role.is_agent() {
             core.io.clear();
         }
         shared.release(core);
         shared.states.clear();
-        if self.place.is_agent() && !life::guarded() {
+        if self.role.is_agent() && !life::guarded() {
             end_descendants();
         }
     }
@@ -148,8 +148,7 @@ impl Broker {
     pub(crate) fn say_the_rest(&mut self, up: LinkId) {
         let mut buffer = vec![0; READ_SIZE];
         for stream in [1, 2] {
-            let own = self.sources.iter().find(|(_, (role, _))| *role == Source::OwnOutput(stream));
-            let Some(own) = own.and_then(|(_, (_, fd))| fd.as_ref()?.try_clone().ok()) else { continue };
+            let Some(own) = self.reactor.own_output(stream) else { continue };
             // A pipe holds no more than that; and a function may go on printing for ever.
             let count = sys::read(&own, &mut buffer).ok().flatten().unwrap_or(0);
             self.own_output(stream, &buffer[..count], true);
@@ -175,7 +174,7 @@ impl Broker {
     /// A child has ended: not each of them is worth a look at all processes.
     pub(crate) fn reap_soon(&mut self) {
         if !std::mem::replace(&mut self.reaping, true) {
-            self.after(REAP_DELAY, Timer::Reap);
+            self.reactor.after(REAP_DELAY, Timer::Reap);
         }
     }
 

@@ -3,13 +3,13 @@ pub(crate) mod guard;
 pub(crate) mod threads;
 
 use crate::broker::Broker;
-use crate::broker::NodeRole;
 use crate::broker::dispatch::serve;
 use crate::call::function::FUNCTIONS;
 use crate::call::signatures::hello;
 use crate::log::subscriber::Forward;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::image_store::Images;
+use crate::runtime::role::NodeRole;
 use offshoot_bootstrap::Param;
 use offshoot_codec as codec;
 use offshoot_proto::Error;

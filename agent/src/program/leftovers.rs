@@ -1,10 +1,10 @@
 //! What a program leaves when it ends: who holds its streams still, what is ended with it, and what stays.
 
 use crate::broker::Broker;
-use crate::broker::Timer;
 use crate::program::service::STDERR;
 use crate::program::service::STDOUT;
 use crate::runtime::answer::answer;
+use crate::runtime::reactor::Timer;
 use crate::runtime::state::NodeState;
 use offshoot_proto::message::exec::ExecReply;
 use offshoot_proto::message::exec::ExecRequest;
@@ -61,7 +61,7 @@ impl Broker {
             program.left.everything = true;
             self.look(core, number);
         } else if open {
-            self.after(wait, Timer::Left(number));
+            self.reactor.after(wait, Timer::Left(number));
         } else {
             self.program_over(core, number);
         }
@@ -88,7 +88,7 @@ impl Broker {
         let open = program.outputs.iter().flatten().any(|output| output.watched);
         if program.ended.is_none() && open {
             if !left.is_zero() {
-                return self.after(left, Timer::Left(number));
+                return self.reactor.after(left, Timer::Left(number));
             }
             for holder in started_by(process).iter().filter(|seen| holds(seen.pid, &pipes[1..])) {
                 self.tell_left(process, holder, "holds a stream in silence, which is at its end now");
@@ -127,7 +127,7 @@ impl Broker {
             self.programs.values().any(|program| program.is_process(pid))
                 || self.children.values().any(|child| child.is_process(pid))
         };
-        if self.stopping || !self.place.is_agent() || has_no_child_but(known) {
+        if self.stopping || !self.role.is_agent() || has_no_child_but(known) {
             return self.finish_left(core, number);
         }
         let left = started_by(process);
@@ -155,7 +155,7 @@ impl Broker {
         if let Some(program) = self.programs.get_mut(&number) {
             program.left.looks += 1;
         }
-        self.after(NEXT_LOOK, Timer::Left(number));
+        self.reactor.after(NEXT_LOOK, Timer::Left(number));
     }
 
     /// Nothing is left: whoever waits for the program is told how it ended.

@@ -1,17 +1,17 @@
 //! Programs that are run for other contexts: their streams as flows, their end as a reply.
 
 use crate::broker::Broker;
-use crate::broker::NodeRole;
-use crate::broker::READ_SIZE;
-use crate::broker::Source;
-use crate::broker::Timer;
-use crate::program::exit_status;
+
 use crate::program::leftovers::Left;
 use crate::program::start::not_started;
 use crate::program::start::start_program;
 use crate::program::start::unwatched;
 use crate::runtime::answer::answer;
 use crate::runtime::answer::unreadable;
+use crate::runtime::reactor::READ_SIZE;
+use crate::runtime::reactor::Source;
+use crate::runtime::reactor::Timer;
+use crate::runtime::role::NodeRole;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
 use crate::runtime::state::Request;
@@ -169,7 +169,7 @@ impl Broker {
         }
         // All that can fail is done before there is a program that somebody would have to end again.
         let outputs = [(stdout, STDOUT), (stderr, STDERR)].map(|(fd, index)| {
-            let token = self.token(Source::ProgramOutput(number, index), None);
+            let token = self.reactor.token(Source::ProgramOutput(number, index));
             Output { fd, token, flow: stream(index), watched: true }
         });
         let watched = outputs.iter().try_for_each(|output| {
@@ -182,7 +182,7 @@ impl Broker {
             Ok(process) => process,
             Err(why) => {
                 for output in outputs {
-                    self.sources.remove(&output.token);
+                    self.reactor.forget(output.token);
                 }
                 return Err(why);
             }
@@ -191,11 +191,11 @@ impl Broker {
         let pipes = pipes.map(|fd| sys::procfs::name_of("self", fd.as_raw_fd() as u32));
         let left = Left::new(pipes, order);
         let outputs = outputs.map(Some);
-        let token = self.token(Source::ProgramInput(number), None);
+        let token = self.reactor.token(Source::ProgramInput(number));
         let queue = VecDeque::new();
         let input =
             Some(Input { fd: stdin, token, flow: stream(STDIN), queue, at: 0, end: false, watched: false });
-        self.watch_end(Source::ProgramExit(number), &process);
+        self.reactor.watch_end(Source::ProgramExit(number), &process);
         let bound = order.tie == Lifetime::Bound;
         let grace = Duration::from_millis(order.grace.into());
         let (reply, status, ended) = (None, None, None);
@@ -204,7 +204,7 @@ impl Broker {
 
     /// Starts a program that is none of ours from its first instruction on. It is collected as orphans are.
     fn start_free(&self, order: &ExecRequest) -> Result<u32, NotStarted> {
-        if !self.place.is_agent() {
+        if !self.role.is_agent() {
             return Err(io::Error::from_raw_os_error(offshoot_sys::errno::EOPNOTSUPP).into());
         }
         let null = sys::procfs::open("/dev/null", offshoot_sys::open::O_RDWR)?;
@@ -276,7 +276,7 @@ impl Broker {
         }
         // A program that is being ended has not seen the end of its input: that could have it finish its work.
         if input.end && input.queue.is_empty() && program.ended.is_none() {
-            self.sources.remove(&input.token);
+            self.reactor.forget(input.token);
             core.endpoints.remove(&input.flow);
             program.input = None;
             self.keep_inputs();
@@ -300,7 +300,7 @@ impl Broker {
         let output = program.and_then(|program| program.outputs[usize::from(stream - 1)].as_ref());
         if output.is_some_and(|output| !output.watched) {
             // From now on silence counts.
-            self.after(Duration::ZERO, Timer::Left(number));
+            self.reactor.after(Duration::ZERO, Timer::Left(number));
         }
         self.drain_output(core, number, stream, &mut buffer);
         self.buffer = buffer;
@@ -322,7 +322,7 @@ impl Broker {
         let room = match core.node.room(output.flow) {
             Some(room) => room,
             // It goes on, and is not to be ended by what it prints: that is read and lost.
-            None if matches!(self.place, NodeRole::Alone) => buffer.len(),
+            None if matches!(self.role, NodeRole::Alone) => buffer.len(),
             None => {
                 self.close_output(core, number, stream);
                 return false;
@@ -373,7 +373,7 @@ impl Broker {
                 self.close_output(core, number, stream);
             }
         }
-        self.unwatch(Source::ProgramExit(number));
+        self.reactor.unwatch(Source::ProgramExit(number));
         if let Some(flow) = self.programs.remove(&number).and_then(|program| program.reply) {
             answer(
                 core,
@@ -390,7 +390,7 @@ impl Broker {
             let _ = self.shared.epoll.delete(&output.fd);
         }
         core.endpoints.remove(&output.flow);
-        self.sources.remove(&output.token);
+        self.reactor.forget(output.token);
     }
 
     pub(crate) fn close_input(&mut self, core: &mut NodeState, number: u32) {
@@ -400,7 +400,7 @@ impl Broker {
             if input.watched {
                 let _ = self.shared.epoll.delete(&input.fd);
             }
-            self.sources.remove(&input.token);
+            self.reactor.forget(input.token);
             drop(input);
             self.keep_inputs();
         }
@@ -422,7 +422,7 @@ impl Broker {
         stream: u8,
         letter: DeadLetter,
     ) {
-        let alone = matches!(self.place, NodeRole::Alone);
+        let alone = matches!(self.role, NodeRole::Alone);
         match stream {
             STDIN if alone => self.close_input(core, number),
             STDOUT | STDERR if alone => self.program_room(core, number, stream),
@@ -437,7 +437,7 @@ impl Broker {
                     // what it has read for the whole.
                     program.end(&(letter.reason, letter.text));
                     let grace = program.grace;
-                    self.after(grace, Timer::EndProgram(number));
+                    self.reactor.after(grace, Timer::EndProgram(number));
                 }
             }
         }
@@ -448,12 +448,12 @@ impl Broker {
         let Some(program) = self.programs.get_mut(&number).filter(|program| program.status.is_none()) else {
             return;
         };
-        let Some(status) = program.process.try_wait() else { return };
-        Broker::unwatch_end(&self.shared, &program.process);
-        program.status = Some(exit_status(status));
+        let Some(status) = self.reactor.take_end(Source::ProgramExit(number), &mut program.process) else {
+            return;
+        };
+        program.status = Some(status);
         program.left.heard = Instant::now();
         let ended = program.ended.is_some();
-        self.unwatch(Source::ProgramExit(number));
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         // What was ended takes along what else reads its input, before that could see an end.

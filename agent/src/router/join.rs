@@ -1,7 +1,6 @@
 //! Joining the tree of another process of this user, over the socket that it listens on.
 
 use crate::broker::Broker;
-use crate::broker::NodeRole;
 use crate::broker::dispatch::serve;
 use crate::call::signatures::hello;
 use crate::context::Context;
@@ -12,6 +11,7 @@ use crate::runtime::handle::NodeHandle;
 use crate::runtime::image_store::AgentSource;
 use crate::runtime::image_store::Find;
 use crate::runtime::image_store::Images;
+use crate::runtime::role::NodeRole;
 use offshoot_codec as codec;
 use offshoot_proto::Error;
 use offshoot_proto::Result;

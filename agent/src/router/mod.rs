@@ -8,7 +8,6 @@ pub(crate) mod pause;
 pub(crate) mod socket_file;
 
 use crate::broker::Broker;
-use crate::broker::NodeRole;
 use crate::broker::dispatch::serve;
 use crate::broker::inbox::Inbox;
 use crate::context::Context;
@@ -18,6 +17,7 @@ use crate::runtime::handle::NodeHandle;
 use crate::runtime::image_store::AgentSource;
 use crate::runtime::image_store::Find;
 use crate::runtime::image_store::Images;
+use crate::runtime::role::NodeRole;
 use crate::runtime::state::BrokerTask;
 use offshoot_proto::ContextId;
 use offshoot_proto::Error;

@@ -9,6 +9,8 @@ pub(crate) mod link_writer;
 pub(crate) mod log_queue;
 pub(crate) mod outbox;
 pub(crate) mod panics;
+pub(crate) mod reactor;
+pub(crate) mod role;
 pub(crate) mod scope;
 pub(crate) mod slot;
 pub(crate) mod state;

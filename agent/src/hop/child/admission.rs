@@ -2,8 +2,8 @@
 //! try again.
 
 use crate::broker::Broker;
-use crate::broker::Timer;
 use crate::hop::child::Child;
+use crate::runtime::reactor::Timer;
 use crate::runtime::state::NodeState;
 use offshoot_proto::ConnectError;
 use offshoot_proto::LinkId;
@@ -58,7 +58,7 @@ impl Broker {
                     // Its own time begins where it is its turn for the first time.
                     if child.dropped.is_none() {
                         let time = Duration::from_millis(child.order.recipe.timeout_ms);
-                        self.after(time, Timer::Connect(link, false));
+                        self.reactor.after(time, Timer::Connect(link, false));
                     }
                     if let Some(fd) = core.io.get(&link).and_then(|io| io.fd.as_ref()) {
                         // It reads this line, and no further. A new pipe has room.
@@ -84,7 +84,7 @@ impl Broker {
         };
         let next = self.children.iter().find(waits).map(|(next, _)| *next);
         if let Some(next) = next {
-            self.after(Duration::ZERO, Timer::Turn(next));
+            self.reactor.after(Duration::ZERO, Timer::Turn(next));
         }
     }
 
@@ -102,7 +102,7 @@ impl Broker {
         child.dropped = Some(why);
         child.turn = Admission::Pausing;
         self.clear_attempt(core, link);
-        self.after(Duration::from_millis(pause), Timer::Turn(link));
+        self.reactor.after(Duration::from_millis(pause), Timer::Turn(link));
         self.next_turn(link);
     }
 }

@@ -2,8 +2,8 @@
 //! is its own.
 
 use crate::broker::Broker;
-use crate::broker::Source;
 use crate::hop::child::Child;
+use crate::runtime::reactor::Source;
 use offshoot_bootstrap::Mode;
 use offshoot_bootstrap::Platform;
 use offshoot_proto::ContextId;
@@ -63,12 +63,12 @@ impl Broker {
         let mut child = Child::new(id, order, boot);
         (child.open_streams, child.up) = (1, true);
         self.children.insert(link, child);
-        if let Err(error) = self.watch(Source::Link(link), input.into()) {
+        if let Err(error) = self.reactor.watch(Source::Link(link), input.into()) {
             self.lose_child(&mut core, link, Reason::Lost, &error.to_string());
             self.release(core);
             return Err(error);
         }
-        self.attach_output(&mut core, link, OwnedFd::from(stream));
+        self.reactor.attach_output(&mut core, link, OwnedFd::from(stream));
         core.node.set_time(self.now());
         core.node.receive(link, hello);
         self.release(core);

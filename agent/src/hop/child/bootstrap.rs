@@ -1,14 +1,14 @@
 //! The bootstraps of children: one attempt or two, watched until an agent is up or the reason is known why not.
 
 use crate::broker::Broker;
-use crate::broker::Source;
-use crate::broker::Timer;
 use crate::hop::child::Child;
 use crate::hop::child::admission::Admission;
 use crate::hop::child::spawn::HopProgram;
 use crate::hop::child::spawn::Spawned;
 use crate::hop::child::spawn::spawn;
 use crate::runtime::image_store::OwnImage;
+use crate::runtime::reactor::Source;
+use crate::runtime::reactor::Timer;
 use crate::runtime::state::NodeState;
 use offshoot_bootstrap::Image;
 use offshoot_bootstrap::Mode;
@@ -86,13 +86,13 @@ impl Broker {
         image: Option<&Image>,
         mode: Mode,
     ) -> offshoot_proto::Result<()> {
-        self.watch_end(Source::ChildExit(link), &spawned.process);
+        self.reactor.watch_end(Source::ChildExit(link), &spawned.process);
         if let Some(child) = self.children.get_mut(&link) {
             child.process = Some(spawned.process);
             child.open_streams = 2 + u8::from(spawned.terminal.is_some());
         }
-        self.watch(Source::Link(link), spawned.stdout)?;
-        self.watch(Source::ChildStderr(link), spawned.stderr)?;
+        self.reactor.watch(Source::Link(link), spawned.stdout)?;
+        self.reactor.watch(Source::ChildStderr(link), spawned.stderr)?;
         if let Some(terminal) = spawned.terminal {
             let writing =
                 terminal.try_clone().map_err(|error| Error::system("duplicating a terminal", error))?;
@@ -100,9 +100,9 @@ impl Broker {
                 child.terminal = Some(writing);
                 child.slave = spawned.slave;
             }
-            self.watch(Source::ChildTerminal(link), terminal)?;
+            self.reactor.watch(Source::ChildTerminal(link), terminal)?;
         }
-        self.attach_output(core, link, spawned.stdin);
+        self.reactor.attach_output(core, link, spawned.stdin);
         if let Some(io) = core.io.get_mut(&link) {
             io.preamble = image.map(|image| (Arc::clone(image.bytes()), 0));
             io.hold = true;
@@ -182,7 +182,7 @@ impl Broker {
         child.written = child.written.wrapping_add(1);
         let (times, act) = (child.written, child.boot.dialogue.terminal(bytes));
         if act.is_none() && child.boot.dialogue.question().is_some() {
-            self.after(ANSWERED, Timer::Unanswered(link, times));
+            self.reactor.after(ANSWERED, Timer::Unanswered(link, times));
         }
         self.act(link, act);
     }
@@ -248,10 +248,10 @@ impl Broker {
             child.terminal = None;
             child.slave = None;
         }
-        self.unwatch(Source::ChildTerminal(link));
-        self.unwatch(Source::ChildStderr(link));
-        self.unwatch(Source::Link(link));
-        self.forget_output(core, link);
+        self.reactor.unwatch(Source::ChildTerminal(link));
+        self.reactor.unwatch(Source::ChildStderr(link));
+        self.reactor.unwatch(Source::Link(link));
+        self.reactor.forget_output(core, link);
         core.node.link_restart(link);
     }
 

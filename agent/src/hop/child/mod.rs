@@ -5,13 +5,12 @@ pub(crate) mod bootstrap;
 pub(crate) mod spawn;
 
 use crate::broker::Broker;
-use crate::broker::Source;
-use crate::broker::Timer;
 use crate::hop::child::admission::Admission;
-use crate::program::exit_status;
 use crate::runtime::answer::answer;
 use crate::runtime::answer::unreadable;
 use crate::runtime::build::BUILD;
+use crate::runtime::reactor::Source;
+use crate::runtime::reactor::Timer;
 use crate::runtime::state::NodeState;
 use crate::runtime::state::Request;
 use offshoot_bootstrap::Mode;
@@ -142,7 +141,7 @@ impl Broker {
         let mode = if remembered.is_some() { Mode::Wait } else { Mode::Optimistic };
         let boot = BootstrapWatcher::new(mode, platform);
         let asks = order.recipe.at_once > 0;
-        self.after(Duration::from_millis(order.recipe.timeout_ms), Timer::Connect(link, asks));
+        self.reactor.after(Duration::from_millis(order.recipe.timeout_ms), Timer::Connect(link, asks));
         let mut child = Child::new(context, order, boot);
         child.reply = Some(flow);
         self.children.insert(link, child);
@@ -195,7 +194,7 @@ impl Broker {
             answer(core, flow, value(&Connected { process, machine, attempts, functions }));
         }
         let seconds = child.order.heartbeat;
-        self.beat(core, link, seconds);
+        self.reactor.keep_alive(core, link, seconds);
     }
 
     /// Who is at the other end of a link, for messages.
@@ -234,10 +233,10 @@ impl Broker {
 
     /// Closes what leads to a child and sees that its program ends.
     fn let_go(&mut self, core: &mut NodeState, link: LinkId) {
-        self.unwatch(Source::Link(link));
-        self.unwatch(Source::ChildTerminal(link));
-        self.unwatch(Source::ChildStderr(link));
-        self.forget_output(core, link);
+        self.reactor.unwatch(Source::Link(link));
+        self.reactor.unwatch(Source::ChildTerminal(link));
+        self.reactor.unwatch(Source::ChildStderr(link));
+        self.reactor.forget_output(core, link);
         let Some(child) = self.children.get_mut(&link) else { return };
         child.over = true;
         if !child.up {
@@ -264,37 +263,28 @@ impl Broker {
                 // An agent that was up has a guard, which ends it in time and must not be killed before it has.
                 let patience = if child.up { EXIT_PATIENCE * 2 } else { EXIT_PATIENCE };
                 let attempt = child.boot.attempts();
-                self.after(patience, Timer::Kill(link, attempt));
+                self.reactor.after(patience, Timer::Kill(link, attempt));
             }
             _ => self.finish(core, link),
         }
     }
 
-    pub(crate) fn forget_output(&mut self, core: &mut NodeState, link: LinkId) {
-        if let Some(io) = core.io.remove(&link) {
-            if let Some(fd) = &io.fd {
-                let _ = self.shared.epoll.delete(fd);
-            }
-            self.sources.remove(&io.token);
-        }
-    }
-
-    pub(crate) fn child_stream_ended(&mut self, link: LinkId, role: Source) {
+    pub(crate) fn child_stream_ended(&mut self, link: LinkId, source: Source) {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         let Some(child) = self.children.get_mut(&link) else { return };
         child.open_streams = child.open_streams.saturating_sub(1);
-        if child.up && !child.over && (child.parting || matches!(role, Source::Link(_))) {
+        if child.up && !child.over && (child.parting || matches!(source, Source::Link(_))) {
             // A guard says nothing, and takes its time to end what is below it.
             let may_speak = child.process.is_some() && child.order.recipe.attach != Attach::Direct;
             if child.dismissed || child.is_read() || !may_speak {
                 self.part(&mut core, link);
             } else if !std::mem::replace(&mut child.parting, true) {
-                self.after(LAST_WORDS, Timer::Lost(link));
+                self.reactor.after(LAST_WORDS, Timer::Lost(link));
             }
         } else if !child.over && child.exit.is_none() && child.open_streams == 0 {
             let attempt = child.boot.attempts();
-            self.after(EXIT_PATIENCE, Timer::Kill(link, attempt));
+            self.reactor.after(EXIT_PATIENCE, Timer::Kill(link, attempt));
         }
         self.attempt_over(&mut core, link);
         shared.release(core);
@@ -329,14 +319,12 @@ impl Broker {
 
     pub(crate) fn child_exited(&mut self, link: LinkId) {
         let Some(child) = self.children.get_mut(&link) else {
-            self.unwatch(Source::ChildExit(link));
+            self.reactor.unwatch(Source::ChildExit(link));
             return self.released.retain_mut(|process| process.try_wait().is_none());
         };
         let Some(process) = child.process.as_mut().filter(|_| child.exit.is_none()) else { return };
-        let Some(status) = process.try_wait() else { return };
-        Broker::unwatch_end(&self.shared, process);
-        child.exit = Some(exit_status(status));
-        self.unwatch(Source::ChildExit(link));
+        let Some(status) = self.reactor.take_end(Source::ChildExit(link), process) else { return };
+        child.exit = Some(status);
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         let (over, streams, attempt) = self
@@ -349,7 +337,7 @@ impl Broker {
             self.part(&mut core, link);
         } else if streams > 0 {
             // What is left in its streams is read first; but something else may hold them open for ever.
-            self.after(EXIT_PATIENCE, Timer::Kill(link, attempt));
+            self.reactor.after(EXIT_PATIENCE, Timer::Kill(link, attempt));
         }
         self.attempt_over(&mut core, link);
         shared.release(core);
@@ -387,7 +375,7 @@ impl Broker {
     fn finish(&mut self, core: &mut NodeState, link: LinkId) {
         let Some(child) = self.children.remove(&link) else { return };
         if child.process.is_some() {
-            self.unwatch(Source::ChildExit(link));
+            self.reactor.unwatch(Source::ChildExit(link));
         }
         for flow in child.waiting {
             answer(core, flow, value(&()));
@@ -430,12 +418,12 @@ impl Broker {
             io.close_when_empty = true;
         }
         let attempt = self.children.get(&link).map_or(0, |child| child.boot.attempts());
-        self.after(EXIT_PATIENCE * 3, Timer::Kill(link, attempt));
+        self.reactor.after(EXIT_PATIENCE * 3, Timer::Kill(link, attempt));
     }
 
     /// For kernels without pidfds: looks at every program.
     pub(crate) fn poll_exits(&mut self) {
-        self.polling = false;
+        self.reactor.polled();
         let links = self.children.keys();
         for link in links {
             self.child_exited(link);
@@ -445,7 +433,7 @@ impl Broker {
             self.program_exited(program);
         }
         if !self.children.is_empty() || !self.programs.is_empty() {
-            self.poll_soon();
+            self.reactor.poll_soon();
         }
     }
 }

@@ -1,0 +1,30 @@
+use offshoot_proto::LinkId;
+
+/// What this node is.
+#[derive(Copy, Clone)]
+pub(crate) enum NodeRole {
+    /// The root, in a program that uses this crate.
+    Root,
+    /// An agent, with the link to its parent.
+    Agent(LinkId),
+    /// A detached agent: it has no parent any more.
+    Alone,
+    /// A process that has joined the tree, with the link to its parent. It outlives its place in the tree: when
+    /// that ends, only what the process has started through the tree ends with it.
+    Joined(LinkId),
+}
+
+impl NodeRole {
+    /// Returns true if this process is an agent, and not a program that uses this crate.
+    pub(crate) fn is_agent(&self) -> bool {
+        matches!(self, NodeRole::Agent(_) | NodeRole::Alone)
+    }
+
+    /// Returns the link to the parent.
+    pub(crate) fn up(&self) -> Option<LinkId> {
+        match self {
+            NodeRole::Agent(up) | NodeRole::Joined(up) => Some(*up),
+            NodeRole::Root | NodeRole::Alone => None,
+        }
+    }
+}
