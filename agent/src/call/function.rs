@@ -5,7 +5,7 @@ use crate::call::answer::Answer;
 use crate::call::answer::answer_all;
 use crate::call::contained::contained;
 use crate::context::Context;
-use crate::context::transfer as travel;
+use crate::context::transfer;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::scope::CallState;
 use crate::runtime::scope::Scope;
@@ -58,7 +58,7 @@ impl Run {
     }
 
     pub(crate) fn finish(mut self) {
-        let (reply, fares) = travel::reply(self.origin.peer, || self.perform());
+        let (reply, fares) = transfer::reply(self.origin.peer, || self.perform());
         self.scope.end(CallState::Over);
         answer_all(&self.shared, vec![self.answer], reply, fares);
     }

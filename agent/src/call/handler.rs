@@ -2,7 +2,7 @@
 
 use crate::call::decode::read_value_from;
 use crate::context::Context;
-use crate::context::transfer as travel;
+use crate::context::transfer;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::scope::NEVER;
 use crate::runtime::scope::Scope;
@@ -97,7 +97,7 @@ where
             let sent = MessageOrigin { from: flow.peer, auth: request.auth };
             let from = (Origin { peer: flow.peer, auth: request.auth }, here.name());
             let bytes = Arc::new(std::mem::take(&mut request.bytes));
-            let act = || match travel::arrive(&here, from, &bytes, 0) {
+            let act = || match transfer::arrive(&here, from, &bytes, 0) {
                 Ok(message) => value(&(self.act)(&here, sent, message)),
                 Err(error) => failed(&error),
             };
@@ -105,11 +105,11 @@ where
                 Some(error) => failed(&error),
                 None => crate::call::contained::contained(here.name(), act),
             };
-            let (reply, fares) = travel::reply(flow.peer, perform);
+            let (reply, fares) = transfer::reply(flow.peer, perform);
             scope.end(crate::runtime::scope::CallState::Over);
             let to = crate::call::answer::Answer::Flow(flow);
             if !node.with(|core| crate::call::answer::deliver(&node, core, to, reply)) {
-                travel::stay(fares);
+                transfer::stay(fares);
             }
         };
         // One that is taken back does not keep its place among those that wait.
@@ -238,13 +238,13 @@ impl Context {
                 detail: format!("no handler can have the number {}", handle.0),
             });
         }
-        let leaving = travel::leave(Vec::new(), message, (self.id(), true))
+        let leaving = transfer::leave(Vec::new(), message, (self.id(), true))
             .map_err(|error| unsent(self.name(), error))?;
         let opening = Opening { secret: leaving.secret, ..Opening::default() };
         let (_, slot) = match self.ask(self.id(), handle, leaving.message, opening, |_, _| {}) {
             Ok(sent) => sent,
             Err(error) => {
-                travel::stay(leaving.fares);
+                transfer::stay(leaving.fares);
                 return Err(error);
             }
         };

@@ -3,7 +3,7 @@
 use crate::call::answer::{Answer, answer_all};
 use crate::call::function::{Run, Started};
 use crate::call::mode::direct::on_worker;
-use crate::context::transfer as travel;
+use crate::context::transfer;
 use crate::runtime::extensions::locked;
 use crate::runtime::scope::{CallState, NEVER, Scope};
 use crate::runtime::worker_pool::{Backlog, LIMIT_WAITING};
@@ -64,7 +64,7 @@ pub fn shared(run: Run) -> Started {
     let mut run = Run { shared, function, context, scope, origin, obeyed, request, at, answer };
     let theirs = Arc::clone(&all);
     let started = on_worker(&workers, None, size, move || {
-        let (reply, fares) = travel::reply(run.origin.peer, || run.perform());
+        let (reply, fares) = transfer::reply(run.origin.peer, || run.perform());
         run.scope.end(CallState::Over);
         let askers = land(&theirs, &run.scope).into_iter();
         let answers = askers.map(|(answer, scope)| {
