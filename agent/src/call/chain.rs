@@ -92,7 +92,7 @@ impl Chain {
         let head = CallHeader { name: F::NAME, cast: false, left_ms };
         // The length is not known before the end.
         let head = record(CALL, &head.encode());
-        let leaving = crate::context::transfer::leave(head, function, (self.context.id(), true))
+        let leaving = crate::context::transfer::encode_outgoing(head, function, (self.context.id(), true))
             .map_err(|error| offshoot_proto::error::unsent(self.context.name(), error))?;
         // The codec's limit is that of a record with its head, which is short of the one for its content.
         let mut bytes = leaving.message.into_bytes();

@@ -238,7 +238,7 @@ impl Context {
                 detail: format!("no handler can have the number {}", handle.0),
             });
         }
-        let leaving = transfer::leave(Vec::new(), message, (self.id(), true))
+        let leaving = transfer::encode_outgoing(Vec::new(), message, (self.id(), true))
             .map_err(|error| unsent(self.name(), error))?;
         let opening = Opening { secret: leaving.secret, ..Opening::default() };
         let (_, slot) = match self.ask(self.id(), handle, leaving.message, opening, |_, _| {}) {

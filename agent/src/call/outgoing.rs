@@ -40,7 +40,7 @@ impl Context {
     fn send<F: Remote>(&self, function: &F, cast: bool) -> Result<(FlowKey, Arc<ReplySlot>)> {
         let left_ms = self.scope().and_then(|scope| self.left_ms(scope));
         let head = CallHeader { name: F::NAME, cast, left_ms };
-        let leaving = transfer::leave(head.encode(), function, (self.id(), !cast && !F::NO_REPLY))
+        let leaving = transfer::encode_outgoing(head.encode(), function, (self.id(), !cast && !F::NO_REPLY))
             .map_err(|error| offshoot_proto::error::unsent(self.name(), error))?;
         let opening = Opening { secret: leaving.secret, ..Opening::default() };
         let sent = self.ask(self.id(), Handle::CALL, leaving.message, opening, |_, _| {});

@@ -236,7 +236,7 @@ impl<T: Serialize> Sender<T> {
     pub fn send(&self, message: &T) -> Result<()> {
         let inner = &self.open.0;
         let to = inner.address.context;
-        let leaving = crate::context::transfer::leave(record(VALUE, &[]), message, (to, false))
+        let leaving = crate::context::transfer::encode_outgoing(record(VALUE, &[]), message, (to, false))
             .map_err(|error| offshoot_proto::error::unsent("this context", error))?;
         if !leaving.named.is_empty() {
             inner.context.node().with(|core| {

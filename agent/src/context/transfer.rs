@@ -82,7 +82,7 @@ pub(crate) struct Outgoing {
 ///
 /// # Errors
 /// When it does not serialise or is too large.
-pub(crate) fn leave<T: Serialize>(
+pub(crate) fn encode_outgoing<T: Serialize>(
     head: Vec<u8>,
     value: &T,
     to: (ContextId, bool),
