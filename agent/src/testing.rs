@@ -76,12 +76,12 @@ impl Reading {
         let from = (Origin::of(from), "whoever says it");
         let ids = |contexts: Vec<Context>| contexts.iter().map(Context::id).collect();
         let contexts = match how {
-            0 => transfer::arrive(&self.0, from, &message, 0).map(|context| ids(vec![context])),
-            1 => transfer::arrive::<Sender<u8>>(&self.0, from, &message, 0).map(|_| Vec::new()),
-            2 => transfer::arrive::<Receiver<u8>>(&self.0, from, &message, 0).map(|_| Vec::new()),
-            3 => transfer::arrive::<Writer>(&self.0, from, &message, 0).map(|_| Vec::new()),
-            4 => transfer::arrive::<Reader>(&self.0, from, &message, 0).map(|_| Vec::new()),
-            _ => transfer::arrive::<Vec<(Context, Option<Sender<u8>>)>>(&self.0, from, &message, 0)
+            0 => transfer::decode_incoming(&self.0, from, &message, 0).map(|context| ids(vec![context])),
+            1 => transfer::decode_incoming::<Sender<u8>>(&self.0, from, &message, 0).map(|_| Vec::new()),
+            2 => transfer::decode_incoming::<Receiver<u8>>(&self.0, from, &message, 0).map(|_| Vec::new()),
+            3 => transfer::decode_incoming::<Writer>(&self.0, from, &message, 0).map(|_| Vec::new()),
+            4 => transfer::decode_incoming::<Reader>(&self.0, from, &message, 0).map(|_| Vec::new()),
+            _ => transfer::decode_incoming::<Vec<(Context, Option<Sender<u8>>)>>(&self.0, from, &message, 0)
                 .map(|all| ids(all.into_iter().map(|(context, _)| context).collect())),
         };
         let mut core = self.0.node().lock();

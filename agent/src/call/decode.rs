@@ -22,7 +22,7 @@ pub(crate) const TEXT_LIMIT: usize = 4 << 10;
 /// Runs a function from its table entry. Used by the attribute.
 #[must_use]
 pub fn run_encoded<F: Remote>(cx: &Context, origin: Origin, request: Vec<u8>, at: usize) -> Vec<u8> {
-    let call = transfer::arrive::<F>(cx, (origin, cx.name()), &Arc::new(request), at);
+    let call = transfer::decode_incoming::<F>(cx, (origin, cx.name()), &Arc::new(request), at);
     outcome(cx, call.map_err(|error| of_what(error, "the arguments of ", F::NAME)))
 }
 
@@ -73,14 +73,14 @@ pub(crate) fn read_reply<F: Remote>(
     let from = (Origin::of(context.id()), context.name());
     match reply.split_first() {
         Some((&tag, bytes)) if tag == Outcome::Error as u8 => {
-            let error = transfer::arriving(context, from, || {
+            let error = transfer::decode_incoming_with(context, from, || {
                 let (_, error) = split_error(bytes).ok_or_else(|| CodecError("a cut error".into()))?;
                 F::decode_error(error)
             });
             Err(error.map_or_else(CallError::Failed, CallError::Function))
         }
         Some((&tag, _)) if tag == Outcome::Value as u8 => {
-            let value = transfer::arrive(context, from, &Arc::new(reply), 1);
+            let value = transfer::decode_incoming(context, from, &Arc::new(reply), 1);
             Ok(value.map_err(|error| of_what(error, "the result of ", F::NAME))?)
         }
         _ => read_value(context.name(), &reply).map_err(|error| error.naming(context.name()).into()),
@@ -92,7 +92,7 @@ pub(crate) fn read_value_from<T: DeserializeOwned>(context: &Context, reply: &[u
     match reply.split_first() {
         Some((&tag, bytes)) if tag == Outcome::Value as u8 => {
             let from = (Origin::of(context.id()), context.name());
-            transfer::arriving(context, from, || codec::from_bytes(bytes))
+            transfer::decode_incoming_with(context, from, || codec::from_bytes(bytes))
         }
         _ => read_value(context.name(), reply).map_err(|error| error.naming(context.name())),
     }

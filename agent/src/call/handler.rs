@@ -97,7 +97,7 @@ where
             let sent = MessageOrigin { from: flow.peer, auth: request.auth };
             let from = (Origin { peer: flow.peer, auth: request.auth }, here.name());
             let bytes = Arc::new(std::mem::take(&mut request.bytes));
-            let act = || match transfer::arrive(&here, from, &bytes, 0) {
+            let act = || match transfer::decode_incoming(&here, from, &bytes, 0) {
                 Ok(message) => value(&(self.act)(&here, sent, message)),
                 Err(error) => failed(&error),
             };

@@ -359,7 +359,7 @@ impl<T: DeserializeOwned> Receiver<T> {
                 (origin, core.name_of(origin.peer))
             };
             // What is read is all but who has sent it.
-            crate::context::transfer::arrive(&here, (origin, &name), &Arc::new(content), SENT)
+            crate::context::transfer::decode_incoming(&here, (origin, &name), &Arc::new(content), SENT)
                 .map_err(RecvError::Unreadable)
         };
         Some(partial.pop()?.and_then(read))

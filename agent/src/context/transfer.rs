@@ -189,20 +189,20 @@ pub(crate) fn tell_of_hub(cx: &Context, at: ContextId) {
 ///
 /// # Errors
 /// When the bytes are no `T`, or name what is not the sender's to name.
-pub(crate) fn arrive<T: DeserializeOwned>(
+pub(crate) fn decode_incoming<T: DeserializeOwned>(
     cx: &Context,
     (origin, whose): (Origin, &str),
     message: &Arc<Vec<u8>>,
     at: usize,
 ) -> Result<T, Error> {
-    arriving(cx, (origin, whose), || codec::from_message(message, at))
+    decode_incoming_with(cx, (origin, whose), || codec::from_message(message, at))
 }
 
 /// Does what reads values in the context `cx`.
 ///
 /// # Errors
-/// As [`arrive`].
-pub(crate) fn arriving<T>(
+/// As [`decode_incoming`].
+pub(crate) fn decode_incoming_with<T>(
     cx: &Context,
     (origin, whose): (Origin, &str),
     work: impl FnOnce() -> Result<T, CodecError>,
