@@ -1,6 +1,6 @@
 //! Where the outcome of a call goes, and its way there.
 
-use crate::context::transfer::stay;
+use crate::context::transfer::abandon;
 use crate::runtime::answer::answer;
 use crate::runtime::answer::can_be_sent;
 use crate::runtime::handle::NodeHandle;
@@ -74,6 +74,6 @@ pub(crate) fn answer_all(
         deliver(shared, core, *last, reply) || left
     });
     if !left {
-        stay(fares);
+        abandon(fares);
     }
 }

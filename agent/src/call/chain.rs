@@ -121,7 +121,7 @@ impl Chain {
                 Ok((number, slot))
             }
             Err(error) => {
-                crate::context::transfer::stay(leaving.fares);
+                crate::context::transfer::abandon(leaving.fares);
                 Err(error)
             }
         }

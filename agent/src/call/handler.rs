@@ -109,7 +109,7 @@ where
             scope.end(crate::runtime::scope::CallState::Over);
             let to = crate::call::answer::Answer::Flow(flow);
             if !node.with(|core| crate::call::answer::deliver(&node, core, to, reply)) {
-                transfer::stay(fares);
+                transfer::abandon(fares);
             }
         };
         // One that is taken back does not keep its place among those that wait.
@@ -244,7 +244,7 @@ impl Context {
         let (_, slot) = match self.ask(self.id(), handle, leaving.message, opening, |_, _| {}) {
             Ok(sent) => sent,
             Err(error) => {
-                transfer::stay(leaving.fares);
+                transfer::abandon(leaving.fares);
                 return Err(error);
             }
         };

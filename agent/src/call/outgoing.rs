@@ -48,7 +48,7 @@ impl Context {
             // Where the answer comes before the function runs it says nothing about what went along.
             Ok(_) if cast || F::NO_REPLY => {}
             Ok((_, slot)) => slot.carry(leaving.fares),
-            Err(_) => transfer::stay(leaving.fares),
+            Err(_) => transfer::abandon(leaving.fares),
         }
         sent
     }

@@ -94,7 +94,7 @@ pub(crate) fn encode_outgoing<T: Serialize>(
     match message {
         Ok(message) => Ok(Outgoing { message, secret: offshoot_codec::was_written(), fares, named }),
         Err(error) => {
-            stay(fares);
+            abandon(fares);
             Err(error)
         }
     }
@@ -107,7 +107,7 @@ pub(crate) fn reply(to: ContextId, work: impl FnOnce() -> Vec<u8>) -> (Vec<u8>, 
     let mut fares = LEAVING.replace(before).map_or_else(Vec::new, |leaving| leaving.fares);
     if offshoot_proto::message::outcome::is_failed(&reply) {
         // What the function gave did not serialise, or not all of it.
-        stay(std::mem::take(&mut fares));
+        abandon(std::mem::take(&mut fares));
     }
     (reply, fares)
 }
@@ -136,7 +136,7 @@ pub(crate) fn soon(node: &Arc<NodeHandle>, work: impl FnOnce(&mut NodeState) + S
 }
 
 /// What these were for has not left, or has come to its end. Not to be called with the node locked.
-pub(crate) fn stay(fares: Vec<DeliveryCallback>) {
+pub(crate) fn abandon(fares: Vec<DeliveryCallback>) {
     fares.into_iter().for_each(|fare| fare(None));
 }
 
