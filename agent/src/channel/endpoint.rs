@@ -124,7 +124,7 @@ impl ChannelEnd {
     /// # Errors
     /// Where it is used here already, and outside of a frame.
     pub fn leave<E: ser::Error>(&self, role: EndpointRole) -> std::result::Result<Address, E> {
-        crate::context::transfer::departs("an end of a stream")?;
+        crate::context::transfer::err_outside_frame("an end of a stream")?;
         let mut stage = self.stage();
         let (Stage::Unused, Some(context), Some((hub, _))) = (*stage, &self.context, &self.home) else {
             return Err(E::custom("an end of a stream that was used or sent stays where it is"));

@@ -258,7 +258,7 @@ impl<T: Serialize> Sender<T> {
 
 impl<T> Serialize for Sender<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        crate::context::transfer::departs("a Sender")?;
+        crate::context::transfer::err_outside_frame("a Sender")?;
         // The receiver is told of the copy before the copy can be at work.
         let copy = new_copy(crate::context::transfer::is_in_call());
         let inner = Arc::clone(&self.open.0);

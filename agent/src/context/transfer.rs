@@ -154,7 +154,7 @@ pub(crate) fn is_in_call() -> bool {
 ///
 /// # Errors
 /// Where nothing is written for another context, and in the reply of a function that runs with the node locked.
-pub(crate) fn departs<E: ser::Error>(what: &str) -> Result<(), E> {
+pub(crate) fn err_outside_frame<E: ser::Error>(what: &str) -> Result<(), E> {
     match (offshoot_codec::is_in_frame(), LEAVING.with_borrow(Option::is_some)) {
         (true, true) => Ok(()),
         (true, false) => Err(E::custom(format_args!(
@@ -268,7 +268,7 @@ fn called(cx: &Context, origin: Origin, id: ContextId, claimed: &str) -> Arc<str
 /// Contexts travel as number and name; where they arrive they are contexts of the tree there.
 impl Serialize for Context {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        departs("a Context")?;
+        err_outside_frame("a Context")?;
         tell(self, self.id(), Some(self.name()));
         (self.id(), self.name()).serialize(serializer)
     }
