@@ -131,7 +131,7 @@ impl ChannelEnd {
         };
         *stage = Stage::Sent;
         let (shared, theirs) = (Arc::clone(context.node()), Arc::clone(hub));
-        crate::context::transfer::note(Box::new(move |error| {
+        crate::context::transfer::on_delivery(Box::new(move |error| {
             shared.with(|core| theirs.missed(core, role, error))
         }));
         Ok(hub.opens(role))

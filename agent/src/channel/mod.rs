@@ -265,7 +265,7 @@ impl<T> Serialize for Sender<T> {
         let address = inner.address;
         crate::context::transfer::tell_of_hub(&inner.context, address.context);
         inner.tell(COPY, &[copy]);
-        crate::context::transfer::note(Box::new(move |error| match error.and_then(given_up) {
+        crate::context::transfer::on_delivery(Box::new(move |error| match error.and_then(given_up) {
             Some(after_ms) => inner.tell(LOSE, &[copy, after_ms]),
             None => inner.tell(VOID, &[copy]),
         }));

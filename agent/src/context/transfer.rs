@@ -141,7 +141,7 @@ pub(crate) fn abandon(fares: Vec<DeliveryCallback>) {
 }
 
 /// Notes something for whoever sends the value that is being written.
-pub(crate) fn note(fare: DeliveryCallback) {
+pub(crate) fn on_delivery(fare: DeliveryCallback) {
     LEAVING.with_borrow_mut(|leaving| leaving.as_mut().map(|leaving| leaving.fares.push(fare)));
 }
 
