@@ -146,7 +146,8 @@ impl ChannelEnd {
         role: EndpointRole,
     ) -> std::result::Result<ChannelEnd, D::Error> {
         let address = Address::deserialize(deserializer)?;
-        let (here, _) = crate::context::transfer::here("an end of a stream", NameKind::Hub, address.context)?;
+        let (here, _) =
+            crate::context::transfer::current_context("an end of a stream", NameKind::Hub, address.context)?;
         let (flow, state) = connect(&here, address, role, 0).map_err(de::Error::custom)?;
         Ok(ChannelEnd {
             context: Some(here.clone()),

@@ -276,7 +276,8 @@ impl<T> Serialize for Sender<T> {
 impl<'de, T> Deserialize<'de> for Sender<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Sender<T>, D::Error> {
         let (address, copy): (Address, u64) = Deserialize::deserialize(deserializer)?;
-        let (here, _) = crate::context::transfer::here("a Sender", NameKind::Hub, address.context)?;
+        let (here, _) =
+            crate::context::transfer::current_context("a Sender", NameKind::Hub, address.context)?;
         let open = Open::at(&here, address, copy).map_err(de::Error::custom)?;
         Ok(Sender { open, message: PhantomData })
     }

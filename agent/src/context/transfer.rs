@@ -229,7 +229,11 @@ pub(crate) fn decode_incoming_with<T>(
 ///
 /// # Errors
 /// Where it reads none, and where whoever has sent it may not name that one.
-pub(crate) fn here<E: de::Error>(what: &str, named: NameKind, id: ContextId) -> Result<(Context, Origin), E> {
+pub(crate) fn current_context<E: de::Error>(
+    what: &str,
+    named: NameKind,
+    id: ContextId,
+) -> Result<(Context, Origin), E> {
     let found = HERE.with_borrow(|here| here.as_ref().map(|here| (here.cx.clone(), here.origin)));
     let Some((cx, origin)) = found else {
         return Err(E::custom(format_args!("{what} arrives only in a frame of the tree")));
@@ -277,7 +281,7 @@ impl Serialize for Context {
 impl<'de> Deserialize<'de> for Context {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Context, D::Error> {
         let (id, name) = <(ContextId, String)>::deserialize(deserializer)?;
-        let (here, origin) = here("a Context", NameKind::Context, id)?;
+        let (here, origin) = current_context("a Context", NameKind::Context, id)?;
         if name.len() > NAME_LIMIT || name.chars().any(is_harmful) {
             return Err(de::Error::custom("the name of a Context is too long or no text"));
         }
