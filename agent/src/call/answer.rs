@@ -63,7 +63,7 @@ pub(crate) fn answer_all(
     shared: &Arc<NodeHandle>,
     answers: Vec<Answer>,
     reply: Vec<u8>,
-    fares: Vec<DeliveryCallback>,
+    callbacks: Vec<DeliveryCallback>,
 ) {
     let left = shared.with(|core| {
         let Some((last, others)) = answers.split_last() else { return false };
@@ -74,6 +74,6 @@ pub(crate) fn answer_all(
         deliver(shared, core, *last, reply) || left
     });
     if !left {
-        abandon(fares);
+        abandon(callbacks);
     }
 }

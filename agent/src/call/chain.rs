@@ -117,11 +117,11 @@ impl Chain {
         });
         match number {
             Ok(number) => {
-                slot.carry(leaving.fares);
+                slot.carry(leaving.callbacks);
                 Ok((number, slot))
             }
             Err(error) => {
-                crate::context::transfer::abandon(leaving.fares);
+                crate::context::transfer::abandon(leaving.callbacks);
                 Err(error)
             }
         }

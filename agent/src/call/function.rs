@@ -58,9 +58,9 @@ impl Run {
     }
 
     pub(crate) fn finish(mut self) {
-        let (reply, fares) = transfer::reply(self.origin.peer, || self.perform());
+        let (reply, callbacks) = transfer::reply(self.origin.peer, || self.perform());
         self.scope.end(CallState::Over);
-        answer_all(&self.shared, vec![self.answer], reply, fares);
+        answer_all(&self.shared, vec![self.answer], reply, callbacks);
     }
 }
 

@@ -105,11 +105,11 @@ where
                 Some(error) => failed(&error),
                 None => crate::call::contained::contained(here.name(), act),
             };
-            let (reply, fares) = transfer::reply(flow.peer, perform);
+            let (reply, callbacks) = transfer::reply(flow.peer, perform);
             scope.end(crate::runtime::scope::CallState::Over);
             let to = crate::call::answer::Answer::Flow(flow);
             if !node.with(|core| crate::call::answer::deliver(&node, core, to, reply)) {
-                transfer::abandon(fares);
+                transfer::abandon(callbacks);
             }
         };
         // One that is taken back does not keep its place among those that wait.
@@ -244,11 +244,11 @@ impl Context {
         let (_, slot) = match self.ask(self.id(), handle, leaving.message, opening, |_, _| {}) {
             Ok(sent) => sent,
             Err(error) => {
-                transfer::abandon(leaving.fares);
+                transfer::abandon(leaving.callbacks);
                 return Err(error);
             }
         };
-        slot.carry(leaving.fares);
+        slot.carry(leaving.callbacks);
         let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));
         let reply = reply.map_err(|error| error.naming(self.name()))?;
         read_value_from(self, &reply)

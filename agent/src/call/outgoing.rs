@@ -47,8 +47,8 @@ impl Context {
         match &sent {
             // Where the answer comes before the function runs it says nothing about what went along.
             Ok(_) if cast || F::NO_REPLY => {}
-            Ok((_, slot)) => slot.carry(leaving.fares),
-            Err(_) => transfer::abandon(leaving.fares),
+            Ok((_, slot)) => slot.carry(leaving.callbacks),
+            Err(_) => transfer::abandon(leaving.callbacks),
         }
         sent
     }

@@ -250,7 +250,7 @@ impl<T: Serialize> Sender<T> {
         bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
         let sent = inner.send(bytes, leaving.secret);
         if sent.is_err() {
-            crate::context::transfer::abandon(leaving.fares);
+            crate::context::transfer::abandon(leaving.callbacks);
         }
         sent
     }

@@ -55,14 +55,14 @@ struct Departing {
     to: ContextId,
     /// Whether it is a call, with which what goes along with it ends.
     call: bool,
-    fares: Vec<DeliveryCallback>,
+    callbacks: Vec<DeliveryCallback>,
     /// The contexts that it names.
     named: Vec<ContextId>,
 }
 
 impl Departing {
     fn to((to, call): (ContextId, bool)) -> Departing {
-        Departing { to, call, fares: Vec::new(), named: Vec::new() }
+        Departing { to, call, callbacks: Vec::new(), named: Vec::new() }
     }
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Outgoing {
     /// Whether a secret is in it.
     pub secret: bool,
     /// Whom to tell when it is known to have arrived, or not to.
-    pub fares: Vec<DeliveryCallback>,
+    pub callbacks: Vec<DeliveryCallback>,
     /// The contexts that it names.
     pub named: Vec<ContextId>,
 }
@@ -90,11 +90,11 @@ pub(crate) fn encode_outgoing<T: Serialize>(
     let before = LEAVING.replace(Some(Departing::to(to)));
     offshoot_codec::was_written();
     let message = codec::to_message(head, value);
-    let Departing { fares, named, .. } = LEAVING.replace(before).unwrap_or_else(|| Departing::to(to));
+    let Departing { callbacks, named, .. } = LEAVING.replace(before).unwrap_or_else(|| Departing::to(to));
     match message {
-        Ok(message) => Ok(Outgoing { message, secret: offshoot_codec::was_written(), fares, named }),
+        Ok(message) => Ok(Outgoing { message, secret: offshoot_codec::was_written(), callbacks, named }),
         Err(error) => {
-            abandon(fares);
+            abandon(callbacks);
             Err(error)
         }
     }
@@ -104,12 +104,12 @@ pub(crate) fn encode_outgoing<T: Serialize>(
 pub(crate) fn reply(to: ContextId, work: impl FnOnce() -> Vec<u8>) -> (Vec<u8>, Vec<DeliveryCallback>) {
     let before = LEAVING.replace(Some(Departing::to((to, false))));
     let reply = work();
-    let mut fares = LEAVING.replace(before).map_or_else(Vec::new, |leaving| leaving.fares);
+    let mut callbacks = LEAVING.replace(before).map_or_else(Vec::new, |leaving| leaving.callbacks);
     if offshoot_proto::message::outcome::is_failed(&reply) {
         // What the function gave did not serialise, or not all of it.
-        abandon(std::mem::take(&mut fares));
+        abandon(std::mem::take(&mut callbacks));
     }
-    (reply, fares)
+    (reply, callbacks)
 }
 
 /// Does `work` where the node is locked by this thread.
@@ -136,13 +136,13 @@ pub(crate) fn soon(node: &Arc<NodeHandle>, work: impl FnOnce(&mut NodeState) + S
 }
 
 /// What these were for has not left, or has come to its end. Not to be called with the node locked.
-pub(crate) fn abandon(fares: Vec<DeliveryCallback>) {
-    fares.into_iter().for_each(|fare| fare(None));
+pub(crate) fn abandon(callbacks: Vec<DeliveryCallback>) {
+    callbacks.into_iter().for_each(|callback| callback(None));
 }
 
 /// Notes something for whoever sends the value that is being written.
-pub(crate) fn on_delivery(fare: DeliveryCallback) {
-    LEAVING.with_borrow_mut(|leaving| leaving.as_mut().map(|leaving| leaving.fares.push(fare)));
+pub(crate) fn on_delivery(callback: DeliveryCallback) {
+    LEAVING.with_borrow_mut(|leaving| leaving.as_mut().map(|leaving| leaving.callbacks.push(callback)));
 }
 
 /// Whether what is being written is a call with which all ends that go along with it.

@@ -50,7 +50,7 @@ pub(crate) struct Expected {
     so_far: Vec<u8>,
     waker: Option<Waker>,
     notify: Option<Box<dyn FnOnce() + Send>>,
-    fares: Vec<DeliveryCallback>,
+    callbacks: Vec<DeliveryCallback>,
 }
 
 /// Where one answer arrives.
@@ -109,11 +109,12 @@ impl ReplySlot {
         let mut stage = self.lock();
         let Stage::Coming(expected) = &mut *stage else { return };
         let expected = expected.take();
-        let Expected { waker, notify, fares, .. } = expected.map(|expected| *expected).unwrap_or_default();
-        let error = result.as_ref().err().filter(|_| !fares.is_empty()).cloned();
+        let Expected { waker, notify, callbacks, .. } =
+            expected.map(|expected| *expected).unwrap_or_default();
+        let error = result.as_ref().err().filter(|_| !callbacks.is_empty()).cloned();
         *stage = Stage::Here(result.map_err(Box::new));
         drop(stage);
-        fares.into_iter().for_each(|fare| fare(error.as_ref()));
+        callbacks.into_iter().for_each(|callback| callback(error.as_ref()));
         self.arrived.notify_all();
         if let Some(waker) = waker {
             waker.wake();
@@ -124,31 +125,31 @@ impl ReplySlot {
     }
 
     /// Has somebody told when the answer is there.
-    pub fn carry(&self, fares: Vec<DeliveryCallback>) {
-        if fares.is_empty() {
+    pub fn carry(&self, callbacks: Vec<DeliveryCallback>) {
+        if callbacks.is_empty() {
             return;
         }
         let mut stage = self.lock();
         if let Some(expected) = stage.expected() {
-            expected.fares = fares;
+            expected.callbacks = callbacks;
         } else {
             let error = match &*stage {
                 Stage::Here(Err(error)) => Some(Error::clone(error)),
                 _ => None,
             };
             drop(stage);
-            fares.into_iter().for_each(|fare| fare(error.as_ref()));
+            callbacks.into_iter().for_each(|callback| callback(error.as_ref()));
         }
     }
 
     /// Nobody waits any more for an answer of the context called `name`.
     pub fn give_up(&self, name: &str) {
-        let fares = match &mut *self.lock() {
-            Stage::Coming(Some(expected)) => std::mem::take(&mut expected.fares),
+        let callbacks = match &mut *self.lock() {
+            Stage::Coming(Some(expected)) => std::mem::take(&mut expected.callbacks),
             _ => return,
         };
         let error = Error::Cancelled { context: name.into() };
-        fares.into_iter().for_each(|fare| fare(Some(&error)));
+        callbacks.into_iter().for_each(|callback| callback(Some(&error)));
     }
 
     /// Has `notify` called when the answer is there, at once if it is.
