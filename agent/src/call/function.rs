@@ -58,7 +58,7 @@ impl Run {
     }
 
     pub(crate) fn finish(mut self) {
-        let (reply, callbacks) = transfer::reply(self.origin.peer, || self.perform());
+        let (reply, callbacks) = transfer::encode_reply(self.origin.peer, || self.perform());
         self.scope.end(CallState::Over);
         answer_all(&self.shared, vec![self.answer], reply, callbacks);
     }

@@ -105,7 +105,7 @@ where
                 Some(error) => failed(&error),
                 None => crate::call::contained::contained(here.name(), act),
             };
-            let (reply, callbacks) = transfer::reply(flow.peer, perform);
+            let (reply, callbacks) = transfer::encode_reply(flow.peer, perform);
             scope.end(crate::runtime::scope::CallState::Over);
             let to = crate::call::answer::Answer::Flow(flow);
             if !node.with(|core| crate::call::answer::deliver(&node, core, to, reply)) {

@@ -35,15 +35,15 @@ use std::sync::Arc;
 const NAME_LIMIT: usize = 512;
 
 thread_local! {
-    static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
+    static DECODING: RefCell<Option<Decoding>> = const { RefCell::new(None) };
     /// Of the message that is being written, if one is.
-    static LEAVING: RefCell<Option<Departing>> = const { RefCell::new(None) };
+    static ENCODING: RefCell<Option<Encoding>> = const { RefCell::new(None) };
     /// Whether a function runs that has the node locked.
     static LOCKED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Where a message is read, and whose it is.
-struct Here {
+struct Decoding {
     cx: Context,
     origin: Origin,
     /// What in it may not be named by the one it comes from.
@@ -51,7 +51,7 @@ struct Here {
 }
 
 /// A message that is being written.
-struct Departing {
+struct Encoding {
     to: ContextId,
     /// Whether it is a call, with which what goes along with it ends.
     call: bool,
@@ -60,9 +60,9 @@ struct Departing {
     named: Vec<ContextId>,
 }
 
-impl Departing {
-    fn to((to, call): (ContextId, bool)) -> Departing {
-        Departing { to, call, callbacks: Vec::new(), named: Vec::new() }
+impl Encoding {
+    fn to((to, call): (ContextId, bool)) -> Encoding {
+        Encoding { to, call, callbacks: Vec::new(), named: Vec::new() }
     }
 }
 
@@ -87,10 +87,10 @@ pub(crate) fn encode_outgoing<T: Serialize>(
     value: &T,
     to: (ContextId, bool),
 ) -> Result<Outgoing, CodecError> {
-    let before = LEAVING.replace(Some(Departing::to(to)));
+    let before = ENCODING.replace(Some(Encoding::to(to)));
     offshoot_codec::was_written();
     let message = codec::to_message(head, value);
-    let Departing { callbacks, named, .. } = LEAVING.replace(before).unwrap_or_else(|| Departing::to(to));
+    let Encoding { callbacks, named, .. } = ENCODING.replace(before).unwrap_or_else(|| Encoding::to(to));
     match message {
         Ok(message) => Ok(Outgoing { message, secret: offshoot_codec::was_written(), callbacks, named }),
         Err(error) => {
@@ -101,10 +101,13 @@ pub(crate) fn encode_outgoing<T: Serialize>(
 }
 
 /// Runs `work`, which gives a reply to the context `to`; with it comes what is to be called if that does not leave.
-pub(crate) fn reply(to: ContextId, work: impl FnOnce() -> Vec<u8>) -> (Vec<u8>, Vec<DeliveryCallback>) {
-    let before = LEAVING.replace(Some(Departing::to((to, false))));
+pub(crate) fn encode_reply(
+    to: ContextId,
+    work: impl FnOnce() -> Vec<u8>,
+) -> (Vec<u8>, Vec<DeliveryCallback>) {
+    let before = ENCODING.replace(Some(Encoding::to((to, false))));
     let reply = work();
-    let mut callbacks = LEAVING.replace(before).map_or_else(Vec::new, |leaving| leaving.callbacks);
+    let mut callbacks = ENCODING.replace(before).map_or_else(Vec::new, |encoding| encoding.callbacks);
     if offshoot_proto::message::outcome::is_failed(&reply) {
         // What the function gave did not serialise, or not all of it.
         abandon(std::mem::take(&mut callbacks));
@@ -142,12 +145,12 @@ pub(crate) fn abandon(callbacks: Vec<DeliveryCallback>) {
 
 /// Notes something for whoever sends the value that is being written.
 pub(crate) fn on_delivery(callback: DeliveryCallback) {
-    LEAVING.with_borrow_mut(|leaving| leaving.as_mut().map(|leaving| leaving.callbacks.push(callback)));
+    ENCODING.with_borrow_mut(|encoding| encoding.as_mut().map(|encoding| encoding.callbacks.push(callback)));
 }
 
 /// Whether what is being written is a call with which all ends that go along with it.
 pub(crate) fn is_in_call() -> bool {
-    LEAVING.with_borrow(|leaving| leaving.as_ref().is_some_and(|leaving| leaving.call))
+    ENCODING.with_borrow(|encoding| encoding.as_ref().is_some_and(|encoding| encoding.call))
 }
 
 /// Whether a value is being written that may hold what is bound to a place.
@@ -155,7 +158,7 @@ pub(crate) fn is_in_call() -> bool {
 /// # Errors
 /// Where nothing is written for another context, and in the reply of a function that runs with the node locked.
 pub(crate) fn err_outside_frame<E: ser::Error>(what: &str) -> Result<(), E> {
-    match (offshoot_codec::is_in_frame(), LEAVING.with_borrow(Option::is_some)) {
+    match (offshoot_codec::is_in_frame(), ENCODING.with_borrow(Option::is_some)) {
         (true, true) => Ok(()),
         (true, false) => Err(E::custom(format_args!(
             "{what} cannot be what a quick function gives, which runs while its context is locked: leave out `quick`"
@@ -166,10 +169,10 @@ pub(crate) fn err_outside_frame<E: ser::Error>(what: &str) -> Result<(), E> {
 
 /// The message that is being written at `cx` tells its receiver of a context, by name if it has one.
 fn tell(cx: &Context, of: ContextId, name: Option<&str>) {
-    let to = LEAVING.with_borrow_mut(|leaving| {
-        let leaving = leaving.as_mut()?;
-        leaving.named.push(of);
-        Some(leaving.to)
+    let to = ENCODING.with_borrow_mut(|encoding| {
+        let encoding = encoding.as_mut()?;
+        encoding.named.push(of);
+        Some(encoding.to)
     });
     if let Some(to) = to {
         let memory = DisclosureLog::of(cx);
@@ -208,16 +211,17 @@ pub(crate) fn decode_incoming_with<T>(
     work: impl FnOnce() -> Result<T, CodecError>,
 ) -> Result<T, Error> {
     /// Puts back what was there, whatever happens: what a program has written may panic.
-    struct Before(Option<Here>);
+    struct Before(Option<Decoding>);
     impl Drop for Before {
         fn drop(&mut self) {
-            HERE.replace(self.0.take());
+            DECODING.replace(self.0.take());
         }
     }
-    let here = Here { cx: cx.clone(), origin, refused: None };
-    let before = Before(HERE.replace(Some(here)));
+    let decoding = Decoding { cx: cx.clone(), origin, refused: None };
+    let before = Before(DECODING.replace(Some(decoding)));
     let outcome = work();
-    let refused = HERE.with_borrow_mut(|here| here.as_mut().and_then(|here| here.refused.take()));
+    let refused =
+        DECODING.with_borrow_mut(|decoding| decoding.as_mut().and_then(|decoding| decoding.refused.take()));
     drop(before);
     outcome.map_err(|error| match refused {
         Some(detail) => Error::Undelivered { context: whose.into(), reason: Reason::Refused, detail },
@@ -234,7 +238,8 @@ pub(crate) fn current_context<E: de::Error>(
     named: NameKind,
     id: ContextId,
 ) -> Result<(Context, Origin), E> {
-    let found = HERE.with_borrow(|here| here.as_ref().map(|here| (here.cx.clone(), here.origin)));
+    let found = DECODING
+        .with_borrow(|decoding| decoding.as_ref().map(|decoding| (decoding.cx.clone(), decoding.origin)));
     let Some((cx, origin)) = found else {
         return Err(E::custom(format_args!("{what} arrives only in a frame of the tree")));
     };
@@ -250,7 +255,9 @@ pub(crate) fn current_context<E: de::Error>(
         "its message holds {what} of {id}{name}, which is neither itself nor below it, and of which this process has not told it; \
          where that is meant, let it send the number, and use Context::by_id"
     );
-    HERE.with_borrow_mut(|here| here.as_mut().map(|here| here.refused.get_or_insert(text).len()));
+    DECODING.with_borrow_mut(|decoding| {
+        decoding.as_mut().map(|decoding| decoding.refused.get_or_insert(text).len())
+    });
     Err(E::custom("it names what it may not"))
 }
 
@@ -281,11 +288,11 @@ impl Serialize for Context {
 impl<'de> Deserialize<'de> for Context {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Context, D::Error> {
         let (id, name) = <(ContextId, String)>::deserialize(deserializer)?;
-        let (here, origin) = current_context("a Context", NameKind::Context, id)?;
+        let (cx, origin) = current_context("a Context", NameKind::Context, id)?;
         if name.len() > NAME_LIMIT || name.chars().any(is_harmful) {
             return Err(de::Error::custom("the name of a Context is too long or no text"));
         }
-        let name = called(&here, origin, id, &name);
-        Ok(here.rebound(id, &name))
+        let name = called(&cx, origin, id, &name);
+        Ok(cx.rebound(id, &name))
     }
 }

@@ -64,7 +64,7 @@ pub fn shared(run: Run) -> Started {
     let mut run = Run { shared, function, context, scope, origin, obeyed, request, at, answer };
     let theirs = Arc::clone(&all);
     let started = on_worker(&workers, None, size, move || {
-        let (reply, callbacks) = transfer::reply(run.origin.peer, || run.perform());
+        let (reply, callbacks) = transfer::encode_reply(run.origin.peer, || run.perform());
         run.scope.end(CallState::Over);
         let askers = land(&theirs, &run.scope).into_iter();
         let answers = askers.map(|(answer, scope)| {
