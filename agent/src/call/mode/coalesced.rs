@@ -45,12 +45,12 @@ pub fn shared(run: Run) -> Started {
         if flight.askers.len() >= LIMIT_WAITING {
             return Started::Full;
         }
-        leave_by_cancel(&all, &asker, &flight.scope);
+        detach_on_cancel(&all, &asker, &flight.scope);
         flight.askers.push((answer, asker));
         return Started::Later;
     }
     let scope = Arc::new(Scope::new(Some(Arc::clone(&shared.life)), NEVER, 0));
-    leave_by_cancel(&all, &asker, &scope);
+    detach_on_cancel(&all, &asker, &scope);
     flights.push(CoalescedCall {
         function: function.name,
         arguments: arguments.to_vec(),
@@ -66,7 +66,7 @@ pub fn shared(run: Run) -> Started {
     let started = on_worker(&workers, None, size, move || {
         let (reply, callbacks) = transfer::encode_reply(run.origin.peer, || run.perform());
         run.scope.end(CallState::Over);
-        let askers = land(&theirs, &run.scope).into_iter();
+        let askers = finish(&theirs, &run.scope).into_iter();
         let answers = askers.map(|(answer, scope)| {
             scope.end(CallState::Over);
             answer
@@ -74,20 +74,20 @@ pub fn shared(run: Run) -> Started {
         answer_all(&run.shared, answers.collect(), reply, callbacks);
     });
     if matches!(started, Started::Full) {
-        land(&all, &flight);
+        finish(&all, &flight);
     }
     started
 }
 
 /// Takes a flight off the list, with those who wait for it.
-fn land(all: &CoalescedCalls, scope: &Arc<Scope>) -> Vec<(Answer, Arc<Scope>)> {
+fn finish(all: &CoalescedCalls, scope: &Arc<Scope>) -> Vec<(Answer, Arc<Scope>)> {
     let mut flights = locked(&all.0);
     let at = flights.iter().position(|flight| Arc::ptr_eq(&flight.scope, scope));
     at.map(|at| flights.swap_remove(at).askers).unwrap_or_default()
 }
 
 /// One who gives up is asked about no more; the last one ends the run.
-fn leave_by_cancel(all: &Arc<CoalescedCalls>, asker: &Arc<Scope>, run: &Arc<Scope>) {
+fn detach_on_cancel(all: &Arc<CoalescedCalls>, asker: &Arc<Scope>, run: &Arc<Scope>) {
     let (all, run, me) = (Arc::downgrade(all), Arc::downgrade(run), Arc::downgrade(asker));
     asker.set_hook(move || {
         let (all, run) = (all.upgrade()?, run.upgrade()?);
