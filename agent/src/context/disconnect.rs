@@ -209,7 +209,7 @@ impl Context {
         };
         // Not by the broker: who asks for one anew has this locked until there is one.
         ReusedContexts::of(self.node()).forget(self.id());
-        let (flow, slot) = self.order_end(parent)?;
+        let (flow, slot) = self.send_disconnect(parent)?;
         match slot.wait(Some(timeout)) {
             Some(Ok(reply)) => read_value(self.name(), &reply),
             // It went with its parent.
@@ -230,14 +230,14 @@ impl Context {
     }
 
     /// Has the context ended, and does not wait.
-    pub(crate) fn dismiss(&self) {
+    pub(crate) fn request_shutdown(&self) {
         if let Some(parent) = self.parent() {
             // Where the order cannot be sent there is no tree any more.
-            let _ = self.order_end(parent);
+            let _ = self.send_disconnect(parent);
         }
     }
 
-    fn order_end(&self, parent: ContextId) -> Result<(FlowKey, Arc<ReplySlot>)> {
+    fn send_disconnect(&self, parent: ContextId) -> Result<(FlowKey, Arc<ReplySlot>)> {
         let request = offshoot_codec::own(&self.id());
         self.node().request(parent, Handle::DISCONNECT, request, Opening::default(), |_, _| {})
     }

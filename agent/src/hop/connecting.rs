@@ -71,7 +71,7 @@ impl Connecting {
                 let agreed =
                     crate::call::signatures::compare(there.node(), there.name(), &connected.functions);
                 if agreed.is_err() {
-                    there.dismiss();
+                    there.request_shutdown();
                 }
                 agreed
             }));
