@@ -150,7 +150,7 @@ impl Broker {
             }
             Some(Endpoint::Busy(scope)) => {
                 if let Some(scope) = scope {
-                    core.cancel(&scope, if late { CallState::Late } else { CallState::Cancelled });
+                    core.cancel(&scope, if late { CallState::TimedOut } else { CallState::Cancelled });
                     self.shared.workers.forget(&scope);
                 } else {
                     self.give_up_hop(core, flow);
@@ -178,7 +178,7 @@ impl Broker {
                     let name = core.name_of(flow.peer);
                     core.node.reset(flow, Reason::Late, "");
                     core.forget(flow);
-                    let error = slot.scope.as_ref().map(|scope| scope.error(&name, CallState::Late));
+                    let error = slot.scope.as_ref().map(|scope| scope.error(&name, CallState::TimedOut));
                     core.wakes.push(Wake::Reply(slot, Err(error.unwrap_or(Error::ShutDown))));
                 }
                 Some(Endpoint::Busy(Some(scope))) => {

@@ -107,7 +107,7 @@ impl FlowHandler for Replies {
         let name = core.name_of(flow.peer);
         for slot in &self.lock().waiting {
             if let Some(scope) = slot.scope.as_ref().filter(|scope| scope.deadline().0 <= now) {
-                core.wakes.push(Wake::Reply(Arc::clone(slot), Err(scope.error(&name, CallState::Late))));
+                core.wakes.push(Wake::Reply(Arc::clone(slot), Err(scope.error(&name, CallState::TimedOut))));
             }
         }
     }

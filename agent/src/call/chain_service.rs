@@ -117,7 +117,7 @@ fn outcome(core: &mut NodeState, flow: FlowKey, name: &str, mut reply: Vec<u8>) 
 
 /// The time of the call that runs is over.
 pub(crate) fn overdue(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey) {
-    give_up(shared, core, flow, CallState::Late);
+    give_up(shared, core, flow, CallState::TimedOut);
     advance(shared, core, flow);
 }
 

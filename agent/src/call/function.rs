@@ -59,7 +59,7 @@ impl Run {
 
     pub(crate) fn finish(mut self) {
         let (reply, callbacks) = transfer::encode_reply(self.origin.peer, || self.perform());
-        self.scope.end(CallState::Over);
+        self.scope.end(CallState::Finished);
         answer_all(&self.shared, vec![self.answer], reply, callbacks);
     }
 }

@@ -106,7 +106,7 @@ where
                 None => crate::call::contained::contained(here.name(), act),
             };
             let (reply, callbacks) = transfer::encode_reply(flow.peer, perform);
-            scope.end(crate::runtime::scope::CallState::Over);
+            scope.end(crate::runtime::scope::CallState::Finished);
             let to = crate::call::answer::Answer::Flow(flow);
             if !node.with(|core| crate::call::answer::deliver(&node, core, to, reply)) {
                 transfer::abandon(callbacks);

@@ -108,7 +108,7 @@ impl<F: Remote> Reply<F> {
 
     fn late(&self) -> Error {
         match self.context.scope() {
-            Some(scope) => scope.error(self.context.name(), CallState::Late),
+            Some(scope) => scope.error(self.context.name(), CallState::TimedOut),
             None => Error::ShutDown,
         }
     }

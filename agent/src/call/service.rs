@@ -74,7 +74,7 @@ pub(crate) fn begin(
     };
     let scope = Arc::new(Scope::new(Some(Arc::clone(&shared.life)), due, allowed));
     if due <= shared.now() {
-        return Ok(Begun::Reply(failed(&scope.error(&name, CallState::Late)), function.name));
+        return Ok(Begun::Reply(failed(&scope.error(&name, CallState::TimedOut)), function.name));
     }
     let context = Context::new(shared, core.node.id(), name).in_scope(&scope);
     let answer = if cast { Answer::Log(function.name) } else { answer };
@@ -127,8 +127,8 @@ pub(crate) fn call(
 /// The time of a call is over: it is cancelled, and its caller is told.
 pub(crate) fn late(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, scope: &Arc<Scope>) {
     let name = core.name_of(core.node.id());
-    let reply = failed(&scope.error(&name, CallState::Late));
-    core.cancel(scope, CallState::Late);
+    let reply = failed(&scope.error(&name, CallState::TimedOut));
+    core.cancel(scope, CallState::TimedOut);
     shared.workers.forget(scope);
     core.unwatch(flow);
     answer(core, flow, reply);

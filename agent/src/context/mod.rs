@@ -180,7 +180,7 @@ impl Context {
             return Err(refusal);
         }
         match scope.deadline() {
-            (due, _) if due <= self.node().now() => Err(scope.error(self.name(), CallState::Late)),
+            (due, _) if due <= self.node().now() => Err(scope.error(self.name(), CallState::TimedOut)),
             _ => Ok(()),
         }
     }

@@ -20,13 +20,13 @@ pub(crate) const NEVER: u64 = u64::MAX;
 #[repr(u8)]
 pub(crate) enum CallState {
     /// The call goes on.
-    Going = 0,
+    Running = 0,
     /// The call has ended: whatever was made in it and is still there is nobody's but its holder's.
-    Over = 1,
+    Finished = 1,
     /// The caller has given it up.
     Cancelled = 2,
     /// Its time is over.
-    Late = 3,
+    TimedOut = 3,
     /// The context in which it runs ends.
     Gone = 4,
 }
@@ -55,7 +55,7 @@ impl Scope {
             deadline: AtomicU64::new(deadline),
             allowed_ms,
             longest: MAX_MESSAGE,
-            stand: AtomicU8::new(CallState::Going as u8),
+            stand: AtomicU8::new(CallState::Running as u8),
             hook: OnceLock::new(),
         }
     }
@@ -78,17 +78,17 @@ impl Scope {
 
     fn own_stand(&self) -> CallState {
         match self.stand.load(Ordering::Acquire) {
-            0 => CallState::Going,
-            1 => CallState::Over,
+            0 => CallState::Running,
+            1 => CallState::Finished,
             2 => CallState::Cancelled,
-            3 => CallState::Late,
+            3 => CallState::TimedOut,
             _ => CallState::Gone,
         }
     }
 
     /// Ends it; the first end counts. Whether this was the first.
     pub fn end(&self, stand: CallState) -> bool {
-        let (going, stand) = (CallState::Going as u8, stand as u8);
+        let (going, stand) = (CallState::Running as u8, stand as u8);
         self.stand.compare_exchange(going, stand, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
@@ -105,7 +105,7 @@ impl Scope {
     /// Those that count: this one and those around it, up to one that is over.
     fn around(&self) -> impl Iterator<Item = &Scope> {
         std::iter::successors(Some(self), |&scope| scope.parent.as_deref())
-            .take_while(|scope| scope.own_stand() != CallState::Over)
+            .take_while(|scope| scope.own_stand() != CallState::Finished)
     }
 
     /// Whether it is `other`, or within it.
@@ -127,14 +127,14 @@ impl Scope {
 
     /// Why nothing more is to be done in it, if so: an error about the context called `name`.
     pub fn refusal(&self, name: &str) -> Option<Error> {
-        let ended = self.around().find(|scope| scope.own_stand() != CallState::Going)?;
+        let ended = self.around().find(|scope| scope.own_stand() != CallState::Running)?;
         Some(ended.error(name, ended.own_stand()))
     }
 
     /// What is said of the context called `name` when the scope was ended that way.
     pub fn error(&self, name: &str, stand: CallState) -> Error {
         match stand {
-            CallState::Late => Error::TimedOut { context: name.into(), after_ms: self.deadline().1 },
+            CallState::TimedOut => Error::TimedOut { context: name.into(), after_ms: self.deadline().1 },
             CallState::Gone => Error::ShutDown,
             _ => Error::Cancelled { context: name.into() },
         }
@@ -151,7 +151,7 @@ mod tests {
         let inner = Scope::new(Some(Arc::clone(&outer)), 200, 90);
         assert_eq!(inner.deadline(), (100, 70));
         assert!(inner.is_within(&outer) && inner.is_within(&inner) && !outer.is_within(&inner));
-        assert!(outer.end(CallState::Over));
+        assert!(outer.end(CallState::Finished));
         assert_eq!(inner.deadline(), (200, 90));
         assert!(!inner.is_within(&outer) && inner.refusal("x").is_none());
     }
@@ -162,7 +162,9 @@ mod tests {
         let inner = Scope::new(Some(Arc::clone(&outer)), NEVER, 0);
         assert!(inner.refusal("x").is_none());
         assert!(
-            outer.end(CallState::Cancelled) && !outer.end(CallState::Late) && !outer.end(CallState::Over)
+            outer.end(CallState::Cancelled)
+                && !outer.end(CallState::TimedOut)
+                && !outer.end(CallState::Finished)
         );
         assert_eq!(inner.refusal("x"), Some(Error::Cancelled { context: "x".into() }));
         let life = Arc::new(Scope::new(None, NEVER, 0));

@@ -322,7 +322,7 @@ impl NodeState {
             flows.sort_unstable();
             for flow in flows {
                 match stand {
-                    CallState::Late => self.node.reset(flow, Reason::Late, ""),
+                    CallState::TimedOut => self.node.reset(flow, Reason::Late, ""),
                     CallState::Gone => self.node.reset(flow, Reason::ShutDown, ""),
                     _ => self.node.reset(flow, Reason::Cancelled, "what it was for was given up"),
                 }

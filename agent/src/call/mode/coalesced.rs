@@ -65,10 +65,10 @@ pub fn shared(run: Run) -> Started {
     let theirs = Arc::clone(&all);
     let started = on_worker(&workers, None, size, move || {
         let (reply, callbacks) = transfer::encode_reply(run.origin.peer, || run.perform());
-        run.scope.end(CallState::Over);
+        run.scope.end(CallState::Finished);
         let askers = finish(&theirs, &run.scope).into_iter();
         let answers = askers.map(|(answer, scope)| {
-            scope.end(CallState::Over);
+            scope.end(CallState::Finished);
             answer
         });
         answer_all(&run.shared, answers.collect(), reply, callbacks);
