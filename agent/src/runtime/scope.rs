@@ -98,7 +98,7 @@ impl Scope {
     }
 
     /// The scope that ends because this one was cancelled.
-    pub fn heir(&self) -> Option<Arc<Scope>> {
+    pub fn linked_scope(&self) -> Option<Arc<Scope>> {
         self.hook.get().and_then(|hook| hook())
     }
 

@@ -337,9 +337,9 @@ impl NodeState {
                     _ => {}
                 }
             }
-            next = scope.heir();
-            if let Some(heir) = &next
-                && !heir.end(stand)
+            next = scope.linked_scope();
+            if let Some(linked) = &next
+                && !linked.end(stand)
             {
                 next = None;
             }
