@@ -103,19 +103,20 @@ impl Scope {
     }
 
     /// Those that count: this one and those around it, up to one that is over.
-    fn around(&self) -> impl Iterator<Item = &Scope> {
+    fn active_ancestors(&self) -> impl Iterator<Item = &Scope> {
         std::iter::successors(Some(self), |&scope| scope.parent.as_deref())
             .take_while(|scope| scope.own_stand() != CallState::Finished)
     }
 
     /// Whether it is `other`, or within it.
     pub fn is_within(&self, other: &Scope) -> bool {
-        self.around().any(|scope| std::ptr::eq(scope, other))
+        self.active_ancestors().any(|scope| std::ptr::eq(scope, other))
     }
 
     /// When everything in it must have ended, and how long that was.
     pub fn deadline(&self) -> (u64, u64) {
-        let times = self.around().map(|scope| (scope.deadline.load(Ordering::Relaxed), scope.allowed_ms));
+        let times =
+            self.active_ancestors().map(|scope| (scope.deadline.load(Ordering::Relaxed), scope.allowed_ms));
         times.min().unwrap_or((NEVER, 0))
     }
 
@@ -127,7 +128,7 @@ impl Scope {
 
     /// Why nothing more is to be done in it, if so: an error about the context called `name`.
     pub fn refusal(&self, name: &str) -> Option<Error> {
-        let ended = self.around().find(|scope| scope.own_stand() != CallState::Running)?;
+        let ended = self.active_ancestors().find(|scope| scope.own_stand() != CallState::Running)?;
         Some(ended.error(name, ended.own_stand()))
     }
 
