@@ -18,7 +18,7 @@ use offshoot_proto::log::Filter;
 use offshoot_proto::message::detach::DetachRequest;
 use offshoot_proto::message::outcome::failed;
 use offshoot_proto::message::outcome::value;
-use offshoot_sys::descendants::let_go;
+use offshoot_sys::descendants::detach;
 use offshoot_sys::guard as life;
 use offshoot_sys::guard::DetachMark;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl Broker {
         let number = *number;
         let process = self.programs.get(&number).and_then(crate::program::service::Program::detachable);
         let process = process.ok_or("it has ended, or was not started as detachable")?;
-        let_go(process, DetachMark::PROGRAM).map_err(|error| error.to_string())?;
+        detach(process, DetachMark::PROGRAM).map_err(|error| error.to_string())?;
         self.give_up(core, number);
         Ok(process)
     }
@@ -72,8 +72,8 @@ impl Broker {
             );
         }
         let guard = life::parent();
-        let_go(guard, DetachMark::context(guard)).map_err(|error| error.to_string())?;
-        self.let_go = true;
+        detach(guard, DetachMark::context(guard)).map_err(|error| error.to_string())?;
+        self.detached = true;
         Ok(std::process::id())
     }
 
@@ -96,7 +96,7 @@ impl Broker {
     /// An agent that was let go ends when nothing is left of what it does.
     pub(crate) fn look_for_work(&mut self) {
         if self.programs.is_empty() && self.children.is_empty() && self.shared.workers.are_idle() {
-            self.let_go = false;
+            self.detached = false;
             return self.stop();
         }
         self.reactor.after(IDLE_LOOK, Timer::Idle);

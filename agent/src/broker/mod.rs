@@ -54,7 +54,7 @@ pub(crate) struct Broker {
     own_lines: [offshoot_proto::log::Lines; 2],
     reaping: bool,
     pub(crate) released: Vec<Process>,
-    let_go: bool,
+    detached: bool,
     /// Why this node ends, where it does.
     why: Option<Cause>,
     pub(crate) stopping: bool,
@@ -77,7 +77,7 @@ impl Broker {
             own_lines: Default::default(),
             reaping: false,
             released: Vec::new(),
-            let_go: false,
+            detached: false,
             why: None,
             stopping: false,
             forced: false,
@@ -182,7 +182,7 @@ impl Broker {
             Source::ChildTerminal(link) => self.child_terminal(link, bytes),
             Source::OwnOutput(stream) => self.own_output(stream, bytes, false),
             Source::Signal => {
-                self.let_go = false;
+                self.detached = false;
                 self.why
                     .get_or_insert_with(|| (Reason::ShutDown, "its agent was told to end by SIGTERM".into()));
                 self.stop();

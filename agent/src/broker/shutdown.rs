@@ -40,7 +40,7 @@ const ROOT_PATIENCE: Duration = Duration::from_millis(2000);
 impl Broker {
     /// Begins the end: everything below is told, nothing new is taken.
     pub(crate) fn stop(&mut self) {
-        if self.let_go {
+        if self.detached {
             // The order and the end of the link that it came by may both be seen: it is for the link alone.
             if let NodeRole::Agent(up) = self.role {
                 self.leave(up);

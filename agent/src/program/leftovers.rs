@@ -10,8 +10,8 @@ use offshoot_proto::message::exec::ExecReply;
 use offshoot_proto::message::exec::ExecRequest;
 use offshoot_proto::message::outcome::value;
 use offshoot_sys::descendants::Seen;
+use offshoot_sys::descendants::detach;
 use offshoot_sys::descendants::has_no_child_but;
-use offshoot_sys::descendants::let_go;
 use offshoot_sys::descendants::started_by;
 use offshoot_sys::guard::DetachMark;
 use offshoot_sys::procfs::Name;
@@ -138,7 +138,7 @@ impl Broker {
             let stays = !everything && !sessions.contains(&seen.session);
             if stays {
                 // What it has no right to mark it has no right to end.
-                let _ = let_go(seen.pid, DetachMark::PROGRAM);
+                let _ = detach(seen.pid, DetachMark::PROGRAM);
             }
             ending |= !stays;
             let due = everything || looks >= LOOKS;

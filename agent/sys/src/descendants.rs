@@ -66,7 +66,7 @@ pub fn end_descendants() {
 ///
 /// # Errors
 /// Where the process itself cannot be marked.
-pub fn let_go(pid: u32, mark: DetachMark) -> io::Result<()> {
+pub fn detach(pid: u32, mark: DetachMark) -> io::Result<()> {
     life::set_mark(pid, Some(mark))?;
     // What it starts from now on has the mark from the start. What it had started is looked for until none is new.
     let mut known = vec![pid];
