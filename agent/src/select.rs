@@ -5,6 +5,7 @@ use crate::call::reply::Reply;
 use crate::channel::Receiver;
 use crate::context::Context;
 use crate::hop::connecting::Connecting;
+use crate::runtime::wait::{deadline, wait_until};
 use futures_core::Stream;
 use offshoot_proto::CallError;
 use offshoot_proto::Error;
@@ -323,8 +324,7 @@ impl<T> Select<T> {
     /// # Errors
     /// [`Elapsed`] when nothing came in time.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<T>, Elapsed> {
-        // A time that cannot be written down is never up.
-        self.wait_until(Instant::now().checked_add(timeout))
+        self.wait_until(deadline(timeout))
     }
 
     /// All items until no source is left, in the order in which they come.
@@ -340,24 +340,9 @@ impl<T> Select<T> {
                 Poll::Ready(item) => return Ok(item),
                 Poll::Pending => {}
             }
-            let mut ready = locked(&self.shared.bell.ready);
-            while ready.keys.is_empty() && ready.changes == changes {
-                ready = match until {
-                    None => self.shared.bell.rung.wait(ready).unwrap_or_else(PoisonError::into_inner),
-                    Some(until) => {
-                        let left = until.saturating_duration_since(Instant::now());
-                        if left.is_zero() {
-                            return Err(Elapsed);
-                        }
-                        self.shared
-                            .bell
-                            .rung
-                            .wait_timeout(ready, left)
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .0
-                    }
-                };
-            }
+            let bell = &self.shared.bell;
+            let rung = |ready: &mut Ready| (!ready.keys.is_empty() || ready.changes != changes).then_some(());
+            wait_until(&bell.rung, locked(&bell.ready), until, rung).ok_or(Elapsed)?;
         }
     }
 

@@ -2,7 +2,6 @@
 
 use crate::context::Context;
 use crate::runtime::extensions::locked;
-use offshoot_proto::message::outcome::read_value;
 use offshoot_proto::node::Opening;
 use offshoot_proto::{ContextId, Error, Handle, Result};
 use std::sync::{Arc, Mutex};
@@ -32,8 +31,7 @@ impl Context {
             let opening = Opening::default();
             let (_, slot) =
                 self.node().request(ContextId::ROOT, Handle::ALLOCATE, Vec::new(), opening, |_, _| {})?;
-            let (first, count): (u32, u32) =
-                read_value("controller", &slot.wait(None).unwrap_or(Err(Error::ShutDown))?)?;
+            let (first, count): (u32, u32) = slot.value("controller")?;
             *block = (first, first.saturating_add(count));
         }
         if block.0 == block.1 {

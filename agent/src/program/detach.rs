@@ -2,9 +2,7 @@
 
 use crate::context::Context;
 use offshoot_proto::message::detach::DetachRequest;
-use offshoot_proto::message::outcome::read_value;
-use offshoot_proto::node::Opening;
-use offshoot_proto::{Error, Handle, Result};
+use offshoot_proto::{Handle, Result};
 
 impl Context {
     /// Lets the context go, with everything below it: it outlives the tree, whoever is killed. Its functions go on and so do
@@ -19,12 +17,7 @@ impl Context {
     /// When the context is the place where this program runs, is directly behind sudo, has no guard, or was lost.
     pub fn detach(&self, name: impl Into<String>) -> Result<u32> {
         let order = DetachRequest::new(self.name(), Handle::NONE, name.into())?;
-        let request = offshoot_codec::to_bytes(&order)
-            .map_err(|error| offshoot_proto::error::unsent(self.name(), error))?;
-        let (_, slot) =
-            self.node().request(self.id(), Handle::DETACH, request, Opening::default(), |_, _| {})?;
-        let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));
-        let process = read_value(self.name(), &reply.map_err(|error| error.naming(self.name()))?)?;
+        let process = self.node().ask((self.id(), self.name()), Handle::DETACH, &order)?;
         self.shutdown().map(|()| process)
     }
 }

@@ -164,12 +164,7 @@ impl Process {
     pub fn detach(mut self, name: impl Into<String>) -> Result<u32> {
         let context = self.context.name();
         let order = DetachRequest::new(context, self.flow.handle, name.into())?;
-        let request = offshoot_codec::to_bytes(&order)
-            .map_err(|error| offshoot_proto::error::unsent(context, error))?;
-        let (_, slot) =
-            self.shared.request(self.flow.peer, Handle::DETACH, request, Opening::default(), |_, _| {})?;
-        let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown));
-        let process = read_value(context, &reply.map_err(|error| error.naming(context))?)?;
+        let process = self.shared.ask((self.flow.peer, context), Handle::DETACH, &order)?;
         self.waited = true;
         Ok(process)
     }

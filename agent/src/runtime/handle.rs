@@ -37,6 +37,8 @@ use offshoot_sys::epoll::EpollEvent;
 use offshoot_sys::epoll::EpollFlags;
 use offshoot_sys::eventfd::EfdFlags;
 use offshoot_sys::eventfd::EventFd;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -242,6 +244,21 @@ impl NodeHandle {
         also: impl FnOnce(&mut NodeState, FlowKey),
     ) -> Result<(FlowKey, Arc<ReplySlot>)> {
         self.request_in(None, dst, service, request.into(), opening, also)
+    }
+
+    /// Sends a request to a service of the context called `name` and waits for the value of the answer.
+    ///
+    /// # Errors
+    /// Returns the error in the answer, under the context's name, or why there is none.
+    pub fn ask<R: Serialize, T: DeserializeOwned>(
+        self: &Arc<Self>,
+        (dst, name): (ContextId, &str),
+        service: Handle,
+        request: &R,
+    ) -> Result<T> {
+        let request = offshoot_codec::own(request);
+        let (_, slot) = self.request(dst, service, request, Opening::default(), |_, _| {})?;
+        slot.value(name)
     }
 
     /// The same, on behalf of a call.

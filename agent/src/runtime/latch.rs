@@ -1,5 +1,6 @@
 //! One outcome that any number wait for: by blocking, with a timeout, by a call, or as a `Future`. It stays.
 
+use crate::runtime::wait::{deadline, wait_until};
 use std::sync::Condvar;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -7,7 +8,6 @@ use std::sync::PoisonError;
 use std::task::Poll;
 use std::task::Waker;
 use std::time::Duration;
-use std::time::Instant;
 
 type Call<T> = Box<dyn FnOnce(T) + Send>;
 
@@ -72,30 +72,13 @@ impl<T: Clone> Latch<T> {
 
     /// Waits for the outcome.
     pub fn wait(&self) -> T {
-        let mut state = self.lock();
-        loop {
-            if let Some(outcome) = &state.outcome {
-                return outcome.clone();
-            }
-            state = self.set.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        let outcome = wait_until(&self.set, self.lock(), None, |state| state.outcome.clone());
+        outcome.expect("without a deadline it comes")
     }
 
     /// Waits for the outcome; none when the time is up.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<T> {
-        // A time that cannot be written down is never up.
-        let Some(deadline) = Instant::now().checked_add(timeout) else { return Some(self.wait()) };
-        let mut state = self.lock();
-        loop {
-            if state.outcome.is_some() {
-                return state.outcome.clone();
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            state = self.set.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        wait_until(&self.set, self.lock(), deadline(timeout), |state| state.outcome.clone())
     }
 
     /// As a `Future` asks.

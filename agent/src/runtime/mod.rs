@@ -15,4 +15,5 @@ pub(crate) mod scope;
 pub(crate) mod slot;
 pub(crate) mod state;
 pub(crate) mod stream_state;
+pub(crate) mod wait;
 pub(crate) mod worker_pool;

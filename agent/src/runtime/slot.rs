@@ -1,8 +1,11 @@
 //! Where one reply arrives.
 
 use crate::runtime::scope::Scope;
+use crate::runtime::wait::{deadline, wait_until};
 use offshoot_proto::Error;
 use offshoot_proto::Result;
+use offshoot_proto::message::outcome::read_value;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::sync::Condvar;
 use std::sync::Mutex;
@@ -10,7 +13,6 @@ use std::sync::PoisonError;
 use std::task::Poll;
 use std::task::Waker;
 use std::time::Duration;
-use std::time::Instant;
 
 /// Runs once the call that carried a value completes, with the error that ended it, if one did. Values sent in other messages
 /// have no completion callback.
@@ -168,24 +170,18 @@ impl ReplySlot {
 
     /// Waits for the answer and takes it; none when the time is up.
     pub fn wait(&self, timeout: Option<Duration>) -> Option<Result<Vec<u8>>> {
-        // A time that cannot be written down is never up.
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut stage = self.lock();
-        loop {
-            if !matches!(*stage, Stage::Coming(_)) {
-                return Some(stage.take().unwrap_or(Err(Error::ShutDown)));
-            }
-            stage = match deadline {
-                None => self.arrived.wait(stage).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return None;
-                    }
-                    self.arrived.wait_timeout(stage, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
+        wait_until(&self.arrived, self.lock(), timeout.and_then(deadline), |stage| {
+            (!matches!(stage, Stage::Coming(_))).then(|| stage.take().unwrap_or(Err(Error::ShutDown)))
+        })
+    }
+
+    /// Waits for the answer of the context called `name` and decodes its value.
+    ///
+    /// # Errors
+    /// Returns the error in the answer, under the context's name, or why there is none.
+    pub fn value<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        let reply = self.wait(None).unwrap_or(Err(Error::ShutDown));
+        read_value(name, &reply.map_err(|error| error.naming(name))?)
     }
 
     /// The answer, if it is there; nobody else gets it.

@@ -1,4 +1,5 @@
 use crate::runtime::scope::Scope;
+use crate::runtime::wait::wait_until;
 use offshoot_proto::Error;
 use offshoot_proto::Result;
 use std::collections::VecDeque;
@@ -88,10 +89,7 @@ impl StreamState {
 
     /// Waits for the next wake-up after `turn`.
     pub fn wait_after(&self, turn: u64) {
-        let mut state = self.lock();
-        while state.turn == turn {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        wait_until(&self.changed, self.lock(), None, |state| (state.turn != turn).then_some(()));
     }
 
     /// The next piece, or as much of it as is wanted: none where nothing is there for now, `Some(None)` at the end.
@@ -116,19 +114,7 @@ impl StreamState {
             if let Some(found) = self.take(most) {
                 return Some(found);
             }
-            let mut state = self.lock();
-            while state.turn == turn {
-                state = match until {
-                    None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                    Some(until) => {
-                        let left = until.saturating_duration_since(Instant::now());
-                        if left.is_zero() {
-                            return None;
-                        }
-                        self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
-                    }
-                };
-            }
+            wait_until(&self.changed, self.lock(), until, |state| (state.turn != turn).then_some(()))?;
         }
     }
 

@@ -1,0 +1,34 @@
+//! Waiting for a state behind a lock, with a deadline.
+
+use std::sync::{Condvar, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Returns the time that is `timeout` from now; none where no clock can show it, so that it never comes.
+pub(crate) fn deadline(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}
+
+/// Waits until `take` finds a value in the state, asked again whenever `changed` is notified. Returns none once `until` has
+/// passed.
+pub(crate) fn wait_until<S, T>(
+    changed: &Condvar,
+    mut state: MutexGuard<'_, S>,
+    until: Option<Instant>,
+    mut take: impl FnMut(&mut S) -> Option<T>,
+) -> Option<T> {
+    loop {
+        if let Some(found) = take(&mut state) {
+            return Some(found);
+        }
+        state = match until {
+            None => changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return None;
+                }
+                changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+    }
+}
