@@ -53,7 +53,7 @@ pub enum Argument {
         key: &'static str,
         /// The placeholder in the help text, in capitals.
         placeholder: &'static str,
-        /// The noun for error messages, as in "the user to become".
+        /// The noun for error messages, with its article, as in "the user to become".
         noun: &'static str,
         /// The value without an argument. A method without one needs its argument.
         default: Option<&'static str>,

@@ -297,7 +297,7 @@ fn argument(hop: &mut Hop, argument: Option<Piece<'_>>, head: &Piece<'_>) -> Res
             head.wrong(format!("{name} needs a host"), format!("Write {name}:HOST{short}."))
         }
         (Argument::Text { placeholder, noun, .. }, None) => {
-            head.wrong(format!("{name} needs {noun}"), format!("Write {name}:{placeholder}."))
+            head.wrong(format!("{name} needs an argument: {noun}"), format!("Write {name}:{placeholder}."))
         }
         (Argument::Text { placeholder, noun, .. }, Some(argument)) if argument.split_once('=').is_some() => {
             argument.wrong(

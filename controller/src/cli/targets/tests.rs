@@ -2,7 +2,7 @@
 
 use super::{Hop, Target, argument_keys};
 use offshoot::methods::registry::{METHODS, Row, find};
-use offshoot::methods::spec::{OptionSpec, Value};
+use offshoot::methods::spec::{Argument, OptionSpec, Value};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
@@ -260,7 +260,7 @@ fn an_invalid_target_is_explained() {
         ("web1:0", "\"0\" is not a port"),
         ("web1:65536", "\"65536\" is not a port"),
         ("web1:+22", "\"+22\" is not a port"),
-        ("docker:app", "belong to the methods local, ssh, sudo"),
+        ("no-method:app", "belong to the methods "),
         ("-oProxyCommand=x", "cannot begin with -"),
         ("sudo:", "the user to become is empty"),
         ("local:x", "local takes no argument"),
@@ -352,6 +352,9 @@ impl Dice {
         let mut hop = Hop::new(row);
         for key in argument_keys(row.spec) {
             match *key {
+                _ if matches!(row.spec.argument, Argument::Text { default: None, .. }) => {
+                    hop.push(key, self.text());
+                }
                 // A host must not look like an option.
                 "host" => hop.push(key, self.host()),
                 "port" => hop.fill(key, (self.below(2) == 0).then(|| (1 + self.below(65_535)).to_string())),

@@ -9,7 +9,7 @@ mod grammar;
 use crate::input::Input;
 use grammar::{Hop, Target, TargetError, argument_keys};
 use offshoot::methods::registry::METHODS;
-use offshoot::methods::spec::{OptionSpec, Value};
+use offshoot::methods::spec::{Argument, OptionSpec, Value};
 
 /// Runs the check.
 pub fn run(bytes: &[u8]) {
@@ -94,6 +94,9 @@ fn hop(input: &mut Input<'_>) -> Hop {
     let mut hop = Hop::new(row);
     for key in argument_keys(row.spec) {
         match *key {
+            _ if matches!(row.spec.argument, Argument::Text { default: None, .. }) => {
+                hop.push(key, text(input));
+            }
             // A host name that begins with a dash would be an option of ssh.
             "host" => {
                 let host = Some(text(input)).filter(|host| !host.starts_with('-'));
