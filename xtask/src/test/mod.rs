@@ -44,7 +44,9 @@ pub fn run(words: &[String]) -> Outcome {
         let reason = packages::require().map_or_else(|error| format!(", {error}"), |()| String::new());
         skipped.push(format!("end-to-end suites: namespaces and users need root{reason}"));
     }
-    let selection = Selection::of(&request, &suites::all()?)?;
+    let known = suites::all()?;
+    let selection =
+        if request.changed { changed::selection(&known)? } else { Selection::of(&request, &known) };
     let built = built::build(&selection, root)?;
     let mut jobs = unit_jobs(&selection, built.units, root)?;
     let notes = target_directory().join("test-skips");

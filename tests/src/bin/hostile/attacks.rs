@@ -50,6 +50,7 @@ pub fn perform(
     writer: &mut FrameWriter,
     heard: &Receiver<Frame>,
     status: &mut File,
+    more: fn(&str, &mut FrameWriter, &Receiver<Frame>) -> Result<(), Over>,
 ) -> Result<(), Over> {
     match how {
         "early" => {
@@ -307,11 +308,7 @@ pub fn perform(
             let _ = writeln!(status, "over gone");
             std::process::exit(0)
         }
-        "values" => super::values::perform(writer, heard),
-        "crowd-blind" | "crowd-calls" | "crowd-handles" | "crowd-senders" => {
-            super::contexts::perform(how, writer, heard)
-        }
-        other => super::streams::perform(other, writer, heard),
+        other => more(other, writer, heard),
     }
 }
 

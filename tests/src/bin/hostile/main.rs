@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut writer = FrameWriter::new(before, hello, first(&heard)?)?;
     writeln!(status, "begun {}", std::process::id())?;
-    let over = match attacks::perform(how, &mut writer, &heard, &mut status) {
+    let over = match attacks::perform(how, &mut writer, &heard, &mut status, perform_other) {
         Ok(()) => writer.flush().err().unwrap_or(Over::Done),
         Err(over) => over,
     };
@@ -133,5 +133,16 @@ fn relay(there: ChildStdin, tell: &Sender<Frame>) {
         while let Ok(Some(frame)) = decoder.next_frame(&mut bytes) {
             let _ = tell.send(frame);
         }
+    }
+}
+
+/// Attacks that need a conversation of their own.
+fn perform_other(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> Result<(), Over> {
+    match how {
+        "values" => values::perform(writer, heard),
+        "crowd-blind" | "crowd-calls" | "crowd-handles" | "crowd-senders" => {
+            contexts::perform(how, writer, heard)
+        }
+        other => streams::perform(other, writer, heard),
     }
 }
