@@ -5,7 +5,7 @@ mod by_hand;
 
 use by_hand::Tree;
 use offshoot_proto::node::Event;
-use offshoot_proto::wire::{Flags, Header, Kind};
+use offshoot_proto::wire::{Flags, Giver, Header, Kind, Scope};
 use offshoot_proto::{ContextId, Handle};
 use offshoot_proto::{DeadLetter, Reason};
 
@@ -105,9 +105,8 @@ fn a_child_opens_flows_only_under_its_own_name_and_to_permitted_services() {
 #[test]
 fn orders_or_a_second_hello_from_a_child_are_violations() {
     for by in POSITIONS {
-        for kind in
-            [Kind::Boot, Kind::Shutdown, Kind::Pair, Kind::Expel, Kind::Grant, Kind::Filter, Kind::Hello]
-        {
+        let orders = Kind::ALL.iter().copied().filter(|kind| kind.scope() == Scope::Link(Giver::Parent));
+        for kind in orders.chain([Kind::Hello]) {
             let header = Header::new(kind, ContextId(by), ContextId(0));
             let payload = [6, 0, 0, 0, 3, 0, 0, 0, 1];
             let (happened, logged, mut tree) = played(by, |tree| tree.forge(by, header, &payload));

@@ -6,7 +6,7 @@ mod by_hand;
 use by_hand::Tree;
 use offshoot_proto::Reason;
 use offshoot_proto::node::{Event, Opening};
-use offshoot_proto::wire::{Flags, Header, Kind};
+use offshoot_proto::wire::{Flags, Giver, Header, Kind, Scope};
 use offshoot_proto::{ContextId, FlowKey, Handle};
 use std::collections::VecDeque;
 
@@ -134,7 +134,7 @@ fn frames_with_a_forged_source_are_dropped() {
 #[test]
 fn orders_reserved_to_a_parent_are_ignored_from_a_child() {
     let mut tree = Tree::grown(&[(0, 1)]);
-    for kind in [Kind::Boot, Kind::Shutdown] {
+    for kind in Kind::ALL.iter().copied().filter(|kind| kind.scope() == Scope::Link(Giver::Parent)) {
         tree.forge(1, Header::new(kind, ContextId(1), ContextId(0)), b"");
     }
     assert!(tree.events(0).is_empty());

@@ -26,7 +26,6 @@ impl Random {
     }
 
     fn frame(&mut self) -> Frame {
-        const KINDS: [Kind; 6] = [Kind::Open, Kind::Data, Kind::Credit, Kind::Reset, Kind::Dead, Kind::Ping];
         let id = |random: &mut Random| ContextId(random.below(usize::MAX) as u32);
         let header = Header {
             flags: Flags(self.below(4) as u16),
@@ -36,7 +35,7 @@ impl Random {
             streams: self.below(9) as u8,
             answering: self.below(256) as u8,
             offset: self.below(usize::MAX) as u64,
-            ..Header::new(KINDS[self.below(KINDS.len())], id(self), id(self))
+            ..Header::new(Kind::ALL[self.below(Kind::ALL.len())], id(self), id(self))
         };
         let length = match self.below(10) {
             0 => MAX_PAYLOAD,

@@ -8,8 +8,6 @@ use crate::id::Handle;
 use crate::id::LinkId;
 use crate::message::boot::BootInfo;
 use crate::message::routes::RouteNews;
-use crate::node::authority::Giver;
-use crate::node::authority::giver_of;
 use crate::node::event::Event;
 use crate::node::event::ShownFrame;
 use crate::node::machine::Node;
@@ -19,8 +17,10 @@ use crate::routing::Verdict;
 use crate::text::shortened;
 use crate::wire::Flags;
 use crate::wire::Frame;
+use crate::wire::Giver;
 use crate::wire::Header;
 use crate::wire::Kind;
+use crate::wire::Scope;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
@@ -101,7 +101,7 @@ impl Node {
         if state.child.is_some() && !state.greeted && header.kind != Kind::Hello {
             return self.offence(link, "a frame before its greeting", &header);
         }
-        if let Some(giver) = giver_of(header.kind) {
+        if let Scope::Link(giver) = header.kind.scope() {
             let parents = state.child.is_none();
             if giver != Giver::Either && parents != (giver == Giver::Parent) {
                 return self.offence(link, "an order or news that is not its to give", &header);

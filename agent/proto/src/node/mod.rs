@@ -1,6 +1,5 @@
 //! One node of the tree as a pure state machine.
 
-mod authority;
 mod backpressure;
 mod dispatch;
 mod event;

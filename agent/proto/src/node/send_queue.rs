@@ -13,6 +13,7 @@ use crate::node::peer_chains::PeerLists;
 use crate::wire::Flags;
 use crate::wire::Frame;
 use crate::wire::Kind;
+use crate::wire::Lane;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -33,7 +34,7 @@ const MANY: usize = 1024;
 const LOG_LANE: usize = 256 << 10;
 
 /// What tells one flow from another on a link: source, destination, handle, and which end speaks.
-type Lane = (ContextId, ContextId, Handle, bool);
+type FlowLane = (ContextId, ContextId, Handle, bool);
 
 /// A frame, and the link whose neighbour has caused it.
 pub struct Queued {
@@ -81,11 +82,11 @@ impl Paused {
 #[derive(Default)]
 pub struct SendQueue {
     control: VecDeque<Queued>,
-    lanes: IndexMap<Lane, State>,
+    lanes: IndexMap<FlowLane, State>,
     /// The lanes by what comes from where.
     sources: PeerLists,
-    fresh: VecDeque<Lane>,
-    ring: VecDeque<Lane>,
+    fresh: VecDeque<FlowLane>,
+    ring: VecDeque<FlowLane>,
     /// Lanes that are set aside, by where they lead.
     aside: PeerLists,
     run: usize,
@@ -99,12 +100,12 @@ pub struct SendQueue {
 
 fn is_control(frame: &Frame) -> bool {
     let header = &frame.header;
-    match header.kind {
-        Kind::Data | Kind::Log => false,
+    match header.kind.lane() {
+        Lane::Control => true,
+        Lane::Flow => false,
         // Frames for the new context, or on the flows that come with this one, follow on other lanes and must not come
         // first.
-        Kind::Open => header.handle == Handle::CONNECT || header.streams > 0,
-        _ => true,
+        Lane::Opening => header.handle == Handle::CONNECT || header.streams > 0,
     }
 }
 
@@ -198,7 +199,7 @@ impl SendQueue {
         }
     }
 
-    fn end(&mut self, lane: &Lane) -> Option<State> {
+    fn end(&mut self, lane: &FlowLane) -> Option<State> {
         let (place, state) = self.lanes.take(lane)?;
         self.sources.remove(lane.0, place);
         if state.aside {
@@ -210,7 +211,7 @@ impl SendQueue {
     /// Lets all that comes from a context go first.
     pub fn promote(&mut self, source: ContextId) {
         let theirs = self.sources.of(source).filter_map(|place| self.lanes.at(place));
-        let lanes: Vec<Lane> = theirs.map(|(lane, _)| *lane).collect();
+        let lanes: Vec<FlowLane> = theirs.map(|(lane, _)| *lane).collect();
         // The oldest first.
         for lane in lanes.iter().rev() {
             let Some(state) = self.end(lane) else { continue };

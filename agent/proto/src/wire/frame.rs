@@ -45,76 +45,105 @@ pub const VERSION: u8 = 1;
 
 pub(crate) const MAGIC: u16 = 0x0F5B;
 
-/// What a frame is for.
+/// The neighbour from which a link-local frame is accepted.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Kind {
-    /// Child to parent, first: versions and limits. Never forwarded.
-    Hello = 1,
-    /// Parent to child, first: who it is. Never forwarded.
-    Boot = 2,
-    /// Are you there. Never forwarded.
-    Ping = 3,
-    /// I am. Never forwarded.
-    Pong = 4,
-    /// Parent to child: end yourself and everything below. Never forwarded.
-    Shutdown = 5,
-    /// Child to parent: contexts that came to be or ceased below. Never forwarded.
-    Route = 6,
-    /// To a neighbour: hold back what goes to these contexts over this link (none named: to any). Never forwarded.
-    Choke = 7,
-    /// To a neighbour: what was choked may go on. Never forwarded.
-    Free = 8,
-    /// Parent to child: two contexts may, or may no longer, talk past their ancestors. Never forwarded.
-    Pair = 9,
-    /// Parent to child: end the link of this context, it broke the rules. Never forwarded.
-    Expel = 10,
-    /// Parent to child: the root has granted a block of numbers to a context. Never forwarded.
-    Grant = 11,
-    /// Parent to child: which log records are wanted from now on, from it and from all below it. Never forwarded.
-    Filter = 12,
-    /// Opens a flow to a service and carries the first bytes of the request.
-    Open = 16,
-    /// Bytes of a flow.
-    Data = 17,
-    /// The receiving end of a flow lets the other send up to `offset`.
-    Credit = 18,
-    /// One end gives a flow up.
-    Reset = 19,
-    /// A frame of a flow could not be delivered, by the word of a node on its way.
-    Dead = 20,
-    /// A log record for the root.
-    Log = 21,
+pub enum Giver {
+    /// The parent only.
+    Parent,
+    /// A child only.
+    Child,
+    /// Either end of the link.
+    Either,
+}
+
+/// The nodes that frames of a kind reach.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// The frame concerns one link and is never forwarded; accepted from this neighbour only.
+    Link(Giver),
+    /// The frame is forwarded to its destination.
+    Routed,
+}
+
+/// The part of a link's send queue in which frames of a kind wait.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Lane {
+    /// Before all flows.
+    Control,
+    /// Among the other flows, in turn with them.
+    Flow,
+    /// Before all flows, unless frames that must not overtake it follow in other lanes.
+    Opening,
+}
+
+/// Defines [`Kind`] and everything that is known of a kind, from one row for each.
+macro_rules! kinds {
+    ($($name:ident $number:literal $scope:expr, $lane:ident, $purpose:literal;)*) => {
+        /// The purpose of a frame.
+        #[derive(Copy, Clone, PartialEq, Eq, Debug)]
+        #[repr(u8)]
+        pub enum Kind {
+            $(#[doc = $purpose] $name = $number,)*
+        }
+
+        impl Kind {
+            /// Every kind, in the order of the table.
+            pub const ALL: &[Kind] = &[$(Kind::$name),*];
+
+            /// Returns the kind with this number on the wire.
+            pub(crate) fn from_u8(number: u8) -> Option<Kind> {
+                match number {
+                    $($number => Some(Kind::$name),)*
+                    _ => None,
+                }
+            }
+
+            /// Returns the nodes that frames of this kind reach.
+            pub fn scope(self) -> Scope {
+                use Giver::{Child, Either, Parent};
+                use Scope::{Link, Routed};
+                match self {
+                    $(Kind::$name => $scope,)*
+                }
+            }
+
+            /// Returns the part of a send queue in which frames of this kind wait.
+            pub fn lane(self) -> Lane {
+                match self {
+                    $(Kind::$name => Lane::$lane,)*
+                }
+            }
+        }
+    };
+}
+
+// A new kind is a row at the end of this table, and its handling in `node/dispatch.rs`. Recorded
+// inputs of the simulator and the fuzzers name a kind by its row.
+kinds! {
+    Hello    1 Link(Child),  Control, "Versions and limits; the first frame of a child.";
+    Boot     2 Link(Parent), Control, "Identity of the child; the first frame of a parent.";
+    Ping     3 Link(Either), Control, "Asks for a `Pong`.";
+    Pong     4 Link(Either), Control, "Answers a `Ping`.";
+    Shutdown 5 Link(Parent), Control, "Ends the child and everything below it.";
+    Route    6 Link(Child),  Control, "Reports contexts added or removed below the child.";
+    Open    16 Routed,       Opening, "Opens a flow to a service; carries the first bytes of the request.";
+    Data    17 Routed,       Flow,    "Carries bytes of a flow.";
+    Credit  18 Routed,       Control, "Allows the peer of a flow to send up to `offset`.";
+    Reset   19 Routed,       Control, "Cancels a flow from one of its ends.";
+    Dead    20 Routed,       Control, "Reports, from a node on the path, that a frame was undeliverable.";
+    Log     21 Routed,       Flow,    "Carries a log record to the root.";
+    Choke    7 Link(Either), Control, "Pauses frames to these contexts over this link; to all if none is named.";
+    Free     8 Link(Either), Control, "Resumes frames that a `Choke` paused.";
+    Pair     9 Link(Parent), Control, "Allows or forbids two contexts to talk past their ancestors.";
+    Expel   10 Link(Parent), Control, "Ends the link of a context that violated the protocol.";
+    Grant   11 Link(Parent), Control, "Grants a block of context numbers to a context.";
+    Filter  12 Link(Parent), Control, "Sets the log filter of the child and of everything below it.";
 }
 
 impl Kind {
-    pub(crate) fn from_u8(byte: u8) -> Option<Kind> {
-        Some(match byte {
-            1 => Kind::Hello,
-            2 => Kind::Boot,
-            3 => Kind::Ping,
-            4 => Kind::Pong,
-            5 => Kind::Shutdown,
-            6 => Kind::Route,
-            7 => Kind::Choke,
-            8 => Kind::Free,
-            9 => Kind::Pair,
-            10 => Kind::Expel,
-            11 => Kind::Grant,
-            12 => Kind::Filter,
-            16 => Kind::Open,
-            17 => Kind::Data,
-            18 => Kind::Credit,
-            19 => Kind::Reset,
-            20 => Kind::Dead,
-            21 => Kind::Log,
-            _ => return None,
-        })
-    }
-
-    /// Whether frames of this kind stay on one link.
+    /// Returns true if frames of this kind are never forwarded.
     pub fn is_link_local(self) -> bool {
-        (self as u8) < Kind::Open as u8
+        self.scope() != Scope::Routed
     }
 }
 

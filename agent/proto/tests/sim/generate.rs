@@ -1,9 +1,10 @@
 //! Plans from seeds. What is drawn keeps an idea of the tree that it makes, so that most steps make sense; that some do
 //! not is part of the game.
 
-use super::place::{KINDS, OPEN, ROUTE};
+use super::place::{OPEN, ROUTE};
 use super::plan::{Answer, Fate, Forgery, OF_ITS_OWN, Reader, Step, Wire};
 use super::rng::Rng;
+use offshoot_proto::wire::Kind;
 
 /// How trees grow.
 #[derive(Clone, Copy)]
@@ -26,8 +27,7 @@ struct Drawing {
 
 /// Whether a forged frame is one of those that go on and carry bytes.
 fn up_and_on(frame: &Forgery) -> bool {
-    let kind = usize::from(frame.kind);
-    kind >= usize::from(OPEN) && KINDS.get(kind).is_some_and(|kind| !kind.is_link_local())
+    Kind::ALL.get(usize::from(frame.kind)).is_some_and(|kind| !kind.is_link_local())
 }
 
 /// The plan of a seed.
@@ -204,7 +204,7 @@ impl Drawing {
             0 => drawing.rng.below(8) as u32,
             _ => 1000 + drawing.rng.below(u64::from(drawing.requests) * 2 + 2) as u32,
         };
-        let kind = self.rng.below(KINDS.len() as u64) as u8;
+        let kind = self.rng.below(Kind::ALL.len() as u64) as u8;
         let mut frame = Forgery {
             kind,
             flags: self.rng.below(16) as u16,

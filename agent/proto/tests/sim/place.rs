@@ -20,31 +20,19 @@ pub const VISIT: Handle = Handle(99);
 /// The link of every agent to its parent.
 pub const UP: LinkId = LinkId(0);
 
-/// All kinds of frames, for forgers. A new kind is added at the end, so that old plans stay what they are.
-pub const KINDS: [Kind; 18] = [
-    Kind::Hello,
-    Kind::Boot,
-    Kind::Ping,
-    Kind::Pong,
-    Kind::Shutdown,
-    Kind::Route,
-    Kind::Open,
-    Kind::Data,
-    Kind::Credit,
-    Kind::Reset,
-    Kind::Dead,
-    Kind::Log,
-    Kind::Choke,
-    Kind::Free,
-    Kind::Pair,
-    Kind::Expel,
-    Kind::Grant,
-    Kind::Filter,
-];
-/// Where `Route` is among them: its payload has to be one to be worth anything.
-pub const ROUTE: u8 = 5;
-/// And `Open`.
-pub const OPEN: u8 = 6;
+/// The row of `Route` in the table of kinds: its payload has to be one to be worth anything.
+pub const ROUTE: u8 = row(Kind::Route);
+/// The row of `Open`.
+pub const OPEN: u8 = row(Kind::Open);
+
+/// The row of a kind in the table; plans name a kind by it.
+const fn row(kind: Kind) -> u8 {
+    let mut row = 0;
+    while Kind::ALL[row] as u8 != kind as u8 {
+        row += 1;
+    }
+    row as u8
+}
 
 /// What a node tells its owner, as far as the simulator acts on it.
 #[derive(Clone)]
@@ -335,7 +323,7 @@ enum Claim {
 /// A forger's frame.
 pub fn forged(frame: &super::plan::Forgery, mark: &[u8]) -> (Header, Vec<u8>) {
     let header = Header {
-        kind: KINDS[usize::from(frame.kind) % KINDS.len()],
+        kind: Kind::ALL[usize::from(frame.kind) % Kind::ALL.len()],
         flags: Flags(frame.flags & 15),
         dst: ContextId(frame.dst),
         src: ContextId(frame.src),

@@ -91,7 +91,7 @@ impl Wire {
 /// As the `offset` of a forgery: the first of the numbers that were granted to the forger itself.
 pub const OF_ITS_OWN: u64 = 1 << 40;
 
-/// A frame by a forger's hand; `kind` is an index into `place::KINDS`. The payload of one for routes claims the number
+/// A frame by a forger's hand; `kind` is an index into `Kind::ALL`. The payload of one for routes claims the number
 /// `offset`, any other carries the forger's mark.
 #[derive(Copy, Clone, PartialEq, Debug)]
 pub struct Forgery {

@@ -3,13 +3,13 @@
 use super::check::Bounds;
 use super::held::FLIGHT;
 use super::ledger::Outcome;
-use super::place::KINDS;
 use super::plan::{Answer, Reader, Step};
 use super::replay;
 use super::run::{Options, Run, run};
 use super::steps::{call, connect, connect_by, connect_slowly, forge, hostile, visit, wait};
 use super::world::BEAT;
 use offshoot_proto::node::CAUSED;
+use offshoot_proto::wire::Kind;
 
 const QUICK: Answer = Answer::Reply { ms: 1, size: 8 };
 
@@ -148,7 +148,7 @@ fn a_clock_jump_closes_no_link() {
 #[test]
 fn no_kind_of_forged_frame_harms_a_sibling() {
     let honest = [call(0, 3), call(0, 1), call(0, 2), wait(20)];
-    for kind in 0..KINDS.len() as u8 {
+    for kind in 0..Kind::ALL.len() as u8 {
         for flags in [0, 1, 3] {
             let forged = |at: u32, other: u32| {
                 let about = |dst: u32, offset: u64| {
@@ -172,7 +172,7 @@ fn no_kind_of_forged_frame_harms_a_sibling() {
                 outcomes(&run, 4),
                 [Some(Outcome::Value); 6],
                 "{:?} {flags}",
-                KINDS[usize::from(kind)]
+                Kind::ALL[usize::from(kind)]
             );
         }
     }

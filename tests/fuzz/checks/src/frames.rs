@@ -9,28 +9,6 @@ use offshoot_proto::wire::{
 };
 use offshoot_proto::{ContextId, Handle};
 
-/// Every kind of frame.
-pub const KINDS: [Kind; 18] = [
-    Kind::Hello,
-    Kind::Boot,
-    Kind::Ping,
-    Kind::Pong,
-    Kind::Shutdown,
-    Kind::Route,
-    Kind::Open,
-    Kind::Data,
-    Kind::Credit,
-    Kind::Reset,
-    Kind::Dead,
-    Kind::Log,
-    Kind::Choke,
-    Kind::Free,
-    Kind::Pair,
-    Kind::Expel,
-    Kind::Grant,
-    Kind::Filter,
-];
-
 /// The outcome of decoding a stream.
 #[derive(PartialEq, Debug)]
 struct Reading {
@@ -148,7 +126,7 @@ fn structured(input: &mut Input<'_>, lengths: &[u8]) {
 }
 
 fn frame(input: &mut Input<'_>) -> Frame {
-    let kind = KINDS[input.below(KINDS.len())];
+    let kind = Kind::ALL[input.below(Kind::ALL.len())];
     let (src, dst, auth) = (ContextId(input.u32()), ContextId(input.u32()), ContextId(input.u32()));
     let header = Header {
         flags: Flags(u16::from(input.byte() & 15)),

@@ -8,7 +8,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use offshoot_codec::to_bytes;
-use offshoot_proto::wire::{Flags, Frame, HEADER_LEN, Header, Kind, MAX_PAYLOAD};
+use offshoot_proto::wire::{Flags, Frame, Giver, HEADER_LEN, Header, Kind, MAX_PAYLOAD, Scope};
 use offshoot_proto::{ContextId, Handle};
 use offshoot_proto::{DeadLetter, Reason};
 use serde::Serialize;
@@ -196,10 +196,13 @@ pub fn perform(
             };
             writer.frame(&header, &bytes(&letter))
         }),
-        "orders" => flood(writer, MANY, |writer, number| {
-            let orders = [Kind::Boot, Kind::Shutdown, Kind::Pair, Kind::Expel, Kind::Grant, Kind::Filter];
-            writer.link(orders[number as usize % orders.len()], &[1; 40])
-        }),
+        "orders" => {
+            let of_parent = |kind: &&Kind| kind.scope() == Scope::Link(Giver::Parent);
+            let orders: Vec<Kind> = Kind::ALL.iter().filter(of_parent).copied().collect();
+            flood(writer, MANY, |writer, number| {
+                writer.link(orders[number as usize % orders.len()], &[1; 40])
+            })
+        }
         "hellos" => flood(writer, MANY, |writer, _| {
             let hello = writer.hello.clone();
             writer.link(Kind::Hello, &hello)

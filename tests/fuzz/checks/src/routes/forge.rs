@@ -3,7 +3,6 @@
 use super::record::{FORGED, FORGED_TEXT};
 use super::world::{UP, World};
 use crate::forms;
-use crate::frames::KINDS;
 use crate::input::Input;
 use offshoot_codec as codec;
 use offshoot_proto::log::Filter;
@@ -68,7 +67,7 @@ fn deliver(world: &mut World, child: ContextId, up: bool, bytes: &[u8]) {
 }
 
 fn frame(world: &mut World, input: &mut Input<'_>, child: ContextId, up: bool) -> (Header, Vec<u8>) {
-    let kind = KINDS[input.below(KINDS.len())];
+    let kind = Kind::ALL[input.below(Kind::ALL.len())];
     let known = input.byte();
     // An existing flow, as its peer would address it; or anything.
     let flow = world.flows.iter().rev().nth(known.into()).copied();
