@@ -7,9 +7,9 @@
 #![no_std]
 #![no_main]
 
-#[path = "../src/filter.rs"]
+#[path = "../src/branch_filter.rs"]
 #[allow(dead_code)]
-mod filter;
+mod branch_filter;
 #[path = "../src/layout.rs"]
 #[allow(dead_code)]
 mod layout;
@@ -72,9 +72,9 @@ unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
             sys::exit(DAMAGED);
         }
         #[cfg(target_arch = "x86_64")]
-        filter::undo(filter::Filter::X86, program);
+        branch_filter::undo(branch_filter::Filter::X86, program);
         #[cfg(target_arch = "aarch64")]
-        filter::undo(filter::Filter::Arm64, program);
+        branch_filter::undo(branch_filter::Filter::Arm64, program);
         if layout::fnv1a(program) != trailer.raw_checksum {
             sys::exit(DAMAGED);
         }

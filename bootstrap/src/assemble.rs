@@ -3,12 +3,12 @@
 use std::{error::Error, fmt};
 
 use crate::{
-    Image, Platform,
+    branch_filter,
     elf::Elf,
-    filter,
-    image::{SEGMENT_LENGTHS, check_program},
+    fast_encoder,
+    image::{Image, SEGMENT_LENGTHS, check_program},
     layout::{self, TRAILER, Trailer},
-    squeeze::squeeze,
+    platform::Platform,
 };
 
 impl Image {
@@ -20,8 +20,9 @@ impl Image {
     pub fn with_agent(&self, agent: &[u8]) -> Result<Image, PackError> {
         let part = PackError::Part("agent", self.platform());
         let agent = Elf::read(agent).and_then(|elf| elf.loaded()).ok_or(part)?;
-        let image =
-            assemble(self.platform(), &agent, self.loader(), &self.unpacker(), |data| Ok(squeeze(data)))?;
+        let image = assemble(self.platform(), &agent, self.loader(), &self.unpacker(), |data| {
+            Ok(fast_encoder::encode(data))
+        })?;
         Image::parse(image).map_err(|error| PackError::Compressor(error.to_string()))
     }
 
@@ -58,7 +59,7 @@ pub(crate) fn assemble(
     }
 
     let mut filtered = agent.to_vec();
-    filter::apply(platform.filter(), &mut filtered);
+    branch_filter::apply(platform.filter(), &mut filtered);
     let payload = compress(&filtered)?;
 
     let length = unpacker.len() + loader.len() + payload.len() + TRAILER;

@@ -2,7 +2,7 @@
 //!
 //! Must never panic, whatever the file holds.
 
-use crate::Platform;
+use crate::platform::Platform;
 
 const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;

@@ -3,9 +3,10 @@
 use std::{error::Error, fmt, sync::Arc};
 
 use crate::{
-    Platform, filter,
+    branch_filter,
     layout::{self, Trailer},
     lzma,
+    platform::Platform,
 };
 
 /// A self-extracting agent for one platform. Cloning it copies a pointer.
@@ -75,7 +76,7 @@ impl Image {
         let mut agent = vec![0; self.trailer.raw_length as usize];
         let mut probabilities = Box::new([0; lzma::PROBABILITIES]);
         lzma::decode(payload, &mut probabilities, &mut agent).map_err(|_| ImageError::Payload)?;
-        filter::undo(self.platform.filter(), &mut agent);
+        branch_filter::undo(self.platform.filter(), &mut agent);
         if layout::fnv1a(&agent) != self.trailer.raw_checksum {
             return Err(ImageError::Payload);
         }

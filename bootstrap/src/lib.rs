@@ -17,10 +17,12 @@
 
 mod assemble;
 #[doc(hidden)]
+pub mod branch_filter;
+#[doc(hidden)]
 pub mod elf;
 pub mod exit;
 #[doc(hidden)]
-pub mod filter;
+pub mod fast_encoder;
 mod image;
 #[doc(hidden)]
 pub mod layout;
@@ -32,8 +34,6 @@ pub mod native;
 mod pack;
 mod param;
 mod platform;
-#[doc(hidden)]
-pub mod squeeze;
 mod stage0;
 
 pub use assemble::PackError;

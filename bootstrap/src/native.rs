@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-use crate::Platform;
+use crate::platform::Platform;
 
 /// The native stages of one platform.
 #[derive(Clone, Debug, PartialEq, Eq)]

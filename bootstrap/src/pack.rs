@@ -8,8 +8,8 @@ use xz2::{
 };
 
 use crate::{
-    Platform,
     assemble::{PackError, assemble},
+    platform::Platform,
 };
 
 /// Packs `agent`, an ELF file for `platform`, with the two native stages of that platform into an image.

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use crate::Image;
+use crate::image::Image;
 
 /// Sixteen hexadecimal digits that tell one bootstrap's markers from everything else on the stream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

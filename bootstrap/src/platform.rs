@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::filter::Filter;
+use crate::branch_filter::Filter;
 
 /// What stage 0 prints on both streams when the machine is not the one that was expected: this, the machine's name,
 /// `:`.

@@ -6,7 +6,12 @@
 
 use std::fmt::Write;
 
-use crate::{Image, Mode, Nonce, PLATFORM_NOTICE, Param, Platform, exit, param};
+use crate::{
+    exit,
+    image::Image,
+    param::{Mode, Nonce, Param, param},
+    platform::{PLATFORM_NOTICE, Platform},
+};
 
 /// The longest command that [`Stage0::command`] may give: within what dropbear and tinyssh take, with room for
 /// prefixes.

@@ -5,10 +5,8 @@
 use std::io::Write;
 
 use offshoot_bootstrap::{
-    elf,
-    filter::{self, Filter},
-    lzma,
-    squeeze::squeeze,
+    branch_filter::{self as filter, Filter},
+    elf, fast_encoder, lzma,
 };
 use xz2::{
     stream::{Action, LzmaOptions, Stream},
@@ -122,7 +120,7 @@ fn output_of_the_fast_encoder_is_decoded_here_and_by_liblzma() {
     for round in 0..200 {
         let length = if round < 20 { round } else { random.below(80_000) };
         let data = random.data(length);
-        let packed = squeeze(&data);
+        let packed = fast_encoder::encode(&data);
         assert_eq!(decode(&packed, length).as_deref(), Ok(data.as_slice()), "{length} bytes");
         assert!(unpack_by_liblzma(&packed, length) == data, "{length} bytes");
     }
@@ -130,7 +128,7 @@ fn output_of_the_fast_encoder_is_decoded_here_and_by_liblzma() {
     for data in
         [vec![0; 1 << 20], vec![0xff; 100_000], [random.data(1 << 20), vec![7; 300]].concat().repeat(2)]
     {
-        let packed = squeeze(&data);
+        let packed = fast_encoder::encode(&data);
         assert!(decode(&packed, data.len()).as_deref() == Ok(data.as_slice()), "{} bytes", data.len());
     }
 }
@@ -140,7 +138,7 @@ fn the_fast_encoder_compresses_a_program_nearly_as_well_as_liblzma() {
     let program = std::fs::read("/proc/self/exe").unwrap();
     let program = elf::Elf::read(&program).and_then(|elf| elf.loaded()).unwrap();
     let begun = std::time::Instant::now();
-    let (ours, theirs) = (squeeze(&program).len(), compress(&program, 3, 0, 0).len());
+    let (ours, theirs) = (fast_encoder::encode(&program).len(), compress(&program, 3, 0, 0).len());
     println!("{} bytes: {ours} ours, {theirs} theirs; both took {:?}", program.len(), begun.elapsed());
     assert!(ours < theirs + theirs / 5, "{ours} against {theirs}");
 }

@@ -2,9 +2,13 @@
 
 use crate::owned;
 use crate::read;
-use crate::spawn::environ;
 use std::ffi::CStr;
 use std::io;
+
+unsafe extern "C" {
+    /// The environment of this process, which ends in a null pointer.
+    pub static mut environ: *const *const libc::c_char;
+}
 
 /// The most of a program's file that is reported where it did not run: the first line of a script,
 /// or what a program was built for.

@@ -8,6 +8,7 @@ use crate::die_with_parent;
 use crate::duplicate_above;
 use crate::duplicate_to;
 use crate::execute::NotStarted;
+use crate::execute::environ;
 use crate::execute::execute;
 use crate::guard::DetachMark;
 use crate::guard::set_mark;
@@ -27,10 +28,6 @@ use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
-
-unsafe extern "C" {
-    pub static mut environ: *const *const libc::c_char;
-}
 
 /// What is executed.
 #[derive(Copy, Clone)]

@@ -41,11 +41,11 @@ const LIMIT: usize = 4096;
 /// logged as well. What an agent prints is at level `info`, with the targets `stdout` and `stderr`.
 ///
 /// ```
-/// # use offshoot_agent::Filter;
+/// # use offshoot_proto::log::Filter;
 /// let filter: Filter = "warn,my_agent::disk=debug,other=off".parse()?;
 /// assert_eq!(filter.to_string(), "my_agent::disk=debug,other=off,warn");
 /// assert!("warn,disk=loud".parse::<Filter>().is_err());
-/// # Ok::<(), offshoot_agent::FilterError>(())
+/// # Ok::<(), offshoot_proto::log::FilterError>(())
 /// ```
 // The text as it travels: `TARGET=NUMBER` by commas, longest target first.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -16,6 +16,7 @@ use crate::id::LinkId;
 use crate::node::event::Event;
 use crate::node::machine::Node;
 use crate::node::send_queue::Pushed;
+use crate::node::throttled_peer::ThrottledPeer;
 use crate::wire::Frame;
 use crate::wire::Kind;
 use alloc::vec;
@@ -38,26 +39,6 @@ pub const CAUSED_BY_ALL: usize = 16 << 20;
 
 /// See [`CAUSED_BY_ALL`].
 pub const CAUSED_EACH: usize = 64 << 10;
-
-/// Contexts for which a neighbour was asked to hold back.
-pub struct ThrottledPeer {
-    pub link: LinkId,
-    pub all: bool,
-    /// Each with 1 where it is looked at when the link has room; the others when what goes to them is taken again.
-    pub some: IndexMap<ContextId, u32>,
-    /// Those that are.
-    open: Vec<ContextId>,
-}
-
-impl ThrottledPeer {
-    /// It is looked at when the link has room.
-    fn look_at(&mut self, id: ContextId) {
-        if let Some(open) = self.some.get_mut(&id).filter(|open| **open == 0) {
-            *open = 1;
-            self.open.push(id);
-        }
-    }
-}
 
 /// The most contexts that one frame names.
 const NAMES: usize = 8192;

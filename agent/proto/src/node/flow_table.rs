@@ -4,7 +4,7 @@ use crate::collections::index_map::IndexMap;
 use crate::collections::index_map::Slot;
 use crate::id::ContextId;
 use crate::id::FlowKey;
-use crate::node::machine::Flow;
+use crate::node::flow::Flow;
 use crate::node::peer_chains::PeerLists;
 use alloc::vec::Vec;
 

@@ -1,117 +1,21 @@
-//! Whether the neighbours are still there: asked in every interval, and given up when nothing has come for three.
-//!
-//! Time is what the owner says it is, in milliseconds. Silence is counted from the last byte, so that it is noticed after
-//! three intervals in whatever phase it begins. A clock that jumps ahead, or an owner that slept, has seen no silence: it
-//! asks again. A neighbour that rests, because its process is about to be stopped, has said so and is not asked.
-
-use crate::error::reason::Reason;
-use crate::id::ContextId;
-use crate::id::LinkId;
-use crate::node::event::Event;
-use crate::node::machine::Node;
-use crate::wire::Flags;
-use crate::wire::Frame;
-use crate::wire::Header;
-use crate::wire::Kind;
-use alloc::format;
-use alloc::string::String;
-use alloc::vec::Vec;
-use core::cmp::Reverse;
-use tracing::Level;
+//! The heartbeat of one link, as this node keeps it.
 
 /// For how many intervals a neighbour may be silent.
 pub const MISSED_HEARTBEATS: u8 = 3;
 
 /// The state of one link.
 pub struct Keepalive {
-    every: u64,
-    due: u64,
+    pub every: u64,
+    pub due: u64,
     /// The time of the last byte, or of what counts as one.
-    last: u64,
+    pub last: u64,
     /// How many questions were asked since.
-    asked: u8,
+    pub asked: u8,
 }
 
 impl Keepalive {
     /// Something came.
     pub fn heard(&mut self, now: u64) {
         (self.last, self.asked) = (now, 0);
-    }
-}
-
-impl Node {
-    /// Tells the node what time it is: milliseconds that never go back.
-    pub fn set_time(&mut self, now: u64) {
-        self.now = self.now.max(now);
-    }
-
-    /// Begins to look after a link, every so many milliseconds; never for 0.
-    pub fn beat(&mut self, link: LinkId, every: u64) {
-        let due = self.now + every;
-        if let Some(state) = self.links.get_mut(&link).filter(|_| every > 0) {
-            state.heart = Some(Keepalive { every, due, last: self.now, asked: 0 });
-            self.hearts.push(Reverse((due, link)));
-        }
-    }
-
-    /// Tells all neighbours that this process is about to be stopped, so that they expect nothing of it until they are
-    /// told that it goes on.
-    pub fn rest(&mut self, resting: bool) {
-        for link in self.links.keys() {
-            let flags = Flags::default().with(Flags::END, resting);
-            let header = Header { flags, ..Header::new(Kind::Ping, self.id(), ContextId(0)) };
-            let _always_fits = self.enqueue(None, link, Frame::new(header, Vec::new()));
-        }
-    }
-
-    /// When [`Node::expire`] has something to do next.
-    pub fn next_due(&self) -> Option<u64> {
-        self.hearts.peek().map(|Reverse((due, _))| *due)
-    }
-
-    /// Looks after the links whose time has come.
-    pub fn expire(&mut self, now: u64) {
-        self.set_time(now);
-        let now = self.now;
-        while let Some(Reverse((due, link))) = self.hearts.peek().copied().filter(|entry| entry.0.0 <= now) {
-            self.hearts.pop();
-            let Some(state) = self.links.get_mut(&link).filter(|state| !state.condemned) else { continue };
-            if let Some(text) = state.child.and_then(|child| state.logs.tell(child)) {
-                self.say(Level::WARN, text);
-            }
-            let Some(state) = self.links.get_mut(&link) else { continue };
-            let (resting, unheard) = (state.resting, state.resting || state.paused);
-            let Some(heart) = state.heart.as_mut().filter(|heart| heart.due == due) else { continue };
-            // Whoever is not read from cannot be heard.
-            if unheard {
-                heart.heard(now);
-            }
-            let (every, silent) = (heart.every, now - heart.last);
-            if silent < every || now - due >= every {
-                heart.asked = 0;
-            } else if heart.asked + 1 == MISSED_HEARTBEATS {
-                let why = format!("its heartbeat has stopped: nothing came for {}", seconds(silent));
-                state.heart = None;
-                state.condemned = true;
-                self.events.push_back(Event::Broken { link, reason: Reason::Silent, why });
-                continue;
-            }
-            heart.asked += u8::from(silent >= every);
-            // Counted from the last byte: that each look is a little late adds up to nothing.
-            let next = heart.last + every * (u64::from(heart.asked) + 1);
-            heart.due = if next > now { next } else { now + every };
-            self.hearts.push(Reverse((heart.due, link)));
-            // Asked in any case, for it needs to hear from us as well: its own questions may wait behind much else.
-            if !resting {
-                self.control(link, Kind::Ping, Vec::new());
-            }
-        }
-    }
-}
-
-fn seconds(milliseconds: u64) -> String {
-    match (milliseconds / 1000, milliseconds % 1000 / 100) {
-        (whole, 0) => format!("{whole} s"),
-        (whole, tenths) => format!("{whole}.{tenths} s"),
     }
 }

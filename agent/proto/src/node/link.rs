@@ -4,20 +4,19 @@
 use crate::id::ContextId;
 use crate::id::FlowKey;
 use crate::id::LinkId;
-use crate::node::backpressure::ThrottledPeer;
 use crate::node::keepalive::Keepalive;
 use crate::node::ledger::Ledger;
+use crate::node::rate_limit::RateLimit;
 use crate::node::send_queue::Paused;
 use crate::node::send_queue::Pushed;
 use crate::node::send_queue::Queued;
 use crate::node::send_queue::SendQueue;
+use crate::node::throttled_peer::ThrottledPeer;
 use crate::wire::Decoder;
 use crate::wire::Flags;
 use crate::wire::Frame;
 use crate::wire::Header;
 use crate::wire::RECYCLED;
-use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 /// How many bytes may go to a child before it has said hello, kept so that they can go again when its bootstrap has to
@@ -82,39 +81,6 @@ pub struct Link {
     early: Vec<Frame>,
     early_bytes: usize,
     sequence: u32,
-}
-
-/// How much of something may happen, over time.
-#[derive(Default)]
-pub struct RateLimit {
-    /// What is left, once it was counted at all.
-    left: Option<u32>,
-    at: u64,
-    /// What was refused since it was last told.
-    pub dropped: u32,
-}
-
-impl RateLimit {
-    /// Takes one of at most `burst`, which come back at `each_second`. Whether there was one.
-    pub fn take(&mut self, now: u64, burst: u32, each_second: u32) -> bool {
-        let back = now.saturating_sub(self.at).saturating_mul(each_second.into()) / 1000;
-        let left = self.left.unwrap_or(burst).saturating_add(back.min(burst.into()) as u32).min(burst);
-        if back > 0 || self.left.is_none() {
-            self.at = now;
-        }
-        self.left = Some(left.saturating_sub(1));
-        left > 0
-    }
-
-    /// Takes the count of log records of a child that were refused, as a text; none where there are none.
-    pub fn tell(&mut self, child: ContextId) -> Option<String> {
-        match core::mem::take(&mut self.dropped) {
-            0 => None,
-            dropped => {
-                Some(format!("{dropped} log records from the link of {child} were too many and are dropped"))
-            }
-        }
-    }
 }
 
 impl Link {

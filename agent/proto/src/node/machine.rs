@@ -8,8 +8,6 @@
 use crate::collections::sorted_map::SortedMap;
 use crate::error::reason::Reason;
 use crate::flow::GROWTH_OF_ALL;
-use crate::flow::RecvCredit;
-use crate::flow::SendCredit;
 use crate::id::ContextId;
 use crate::id::Handle;
 use crate::id::LinkId;
@@ -40,28 +38,6 @@ use tracing::Level;
 
 /// How many forged or senseless frames a link may bring before it is ended.
 pub(crate) const OFFENCES: u32 = 64;
-
-#[derive(Default)]
-pub struct Flow {
-    pub(crate) outgoing: SendCredit,
-    pub(crate) incoming: RecvCredit,
-    /// How many flows came with this one; they end with it when it breaks off.
-    pub(crate) streams: u8,
-    /// The link of a question from below.
-    pub(crate) question: Option<LinkId>,
-    /// Whether it is to something that a program offers.
-    pub(crate) offered: bool,
-    /// Whether it is told when its link has room.
-    pub(crate) waits: bool,
-    /// Whether that is when the neighbour takes what goes to its peer.
-    pub(crate) stuck: bool,
-    /// What its user has taken and still holds; counted where it is a question.
-    pub(crate) kept: u32,
-    /// Whether it waits until credit can be lent to it.
-    pub(crate) starves: bool,
-    /// Whether a secret has come on it.
-    pub(crate) secret: bool,
-}
 
 /// What an opened flow is to carry.
 #[derive(Copy, Clone, Default)]

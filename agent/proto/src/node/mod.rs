@@ -3,15 +3,20 @@
 mod backpressure;
 mod dispatch;
 mod event;
+mod flow;
 mod flow_table;
 mod flows;
+mod heartbeats;
 mod inspect;
 mod keepalive;
 mod ledger;
+mod lending;
 mod link;
 mod machine;
 mod peer_chains;
+mod rate_limit;
 mod send_queue;
+mod throttled_peer;
 
 pub use backpressure::{CAUSED, CAUSED_BY_ALL, CAUSED_EACH, HIGH, LOW, OWN};
 pub use event::{Event, ShownFrame};

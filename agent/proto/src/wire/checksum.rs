@@ -1,4 +1,4 @@
-use crate::wire::frame::SEED;
+const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The sum of a payload, and what tells a damaged one from a whole one: a 64-bit multiplicative hash, folded. It guards
 /// against lost and flipped bytes in transports that are known to lose some; it is no defence against a forger.

@@ -281,5 +281,3 @@ fn encode_with(header: &Header, payload: &[u8], sum: u32, sequence: u32, out: &m
     out.extend_from_slice(&header_sum.to_le_bytes());
     out.extend_from_slice(payload);
 }
-
-pub(crate) const SEED: u64 = 0x9E37_79B9_7F4A_7C15;

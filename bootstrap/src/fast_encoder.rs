@@ -24,7 +24,7 @@ const HASH_BITS: u32 = 16;
 const NONE: u32 = u32::MAX;
 
 /// `data` as a `.lzma` file with its length in the header and without an end marker.
-pub fn squeeze(data: &[u8]) -> Vec<u8> {
+pub fn encode(data: &[u8]) -> Vec<u8> {
     let dictionary = (data.len() as u32).checked_next_power_of_two().unwrap_or(1 << 31).max(1 << 16);
     let mut coder = Coder::new(data.len() / 2);
     coder.output.push(LITERAL_CONTEXT_BITS as u8);
