@@ -17,9 +17,9 @@ use offshoot_proto::Result;
 use offshoot_proto::node::Node;
 use offshoot_proto::wire::Kind;
 use offshoot_sys as sys;
+use offshoot_sys::StdStream;
 use offshoot_sys::guard as life;
 use offshoot_sys::guard::Fork;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::Weak;
 
@@ -67,7 +67,7 @@ fn main_with(arguments: Vec<Vec<u8>>, manner: &ProgramKind, fit: fn() -> Result<
         play(role, &arguments, manner, fit());
     }
     say(
-        2,
+        StdStream::Err,
         "offshoot-agent: this is the part of offshoot that a controller sends; it is not started by hand\n",
     );
     (manner.exit)(64)
@@ -111,7 +111,7 @@ pub fn init() {
     let fit = threads::look();
     let arguments = sys::arguments();
     if let Some(role) = StartMode::of(&arguments) {
-        sys::pipes::survive();
+        sys::sigpipe::suppress();
         play(role, &arguments, &OWN, fit);
     }
 }
@@ -141,19 +141,19 @@ impl StartMode {
 
 fn play(role: StartMode, arguments: &[Vec<u8>], manner: &ProgramKind, fit: Result<(), String>) -> ! {
     if let Err(reason) = fit {
-        say(2, &format!("offshoot-agent: {reason}\n"));
+        say(StdStream::Err, &format!("offshoot-agent: {reason}\n"));
         (manner.exit)(UNFIT)
     }
     let code = match role {
         StartMode::List => {
             let mut names: Vec<_> = FUNCTIONS.iter().map(|function| function.name).collect();
             names.push("");
-            say(1, &names.join("\n"))
+            say(StdStream::Out, &names.join("\n"))
         }
         StartMode::Agent(parameter) => match run(&parameter, arguments, manner.log) {
             Ok(()) => 0,
             Err(NotAnAgent(error)) => {
-                say(2, &format!("offshoot-agent: {error}\n"));
+                say(StdStream::Err, &format!("offshoot-agent: {error}\n"));
                 UNFIT
             }
         },
@@ -162,7 +162,7 @@ fn play(role: StartMode, arguments: &[Vec<u8>], manner: &ProgramKind, fit: Resul
 }
 
 /// Without std's buffered streams, which an agent needs for nothing else.
-fn say(stream: i32, text: &str) -> i32 {
+fn say(stream: StdStream, text: &str) -> i32 {
     let written = sys::take_stdio(stream).and_then(|fd| sys::write_all(&fd, text.as_bytes()));
     i32::from(written.is_err())
 }
@@ -191,7 +191,7 @@ fn run(parameter: &Param, arguments: &[Vec<u8>], log: fn(Weak<NodeHandle>)) -> R
     // What was let go by one tree may grow another, and that one is not let go.
     let _ = life::set_mark(0, None);
     // A system that gives no second process gets an agent without a guard.
-    if let Ok(Fork::Guard { agent, parent, signals, safe }) = life::part() {
+    if let Ok(Fork::Guard { agent, parent, signals, safe }) = life::split() {
         guard::watch(agent, parent, &signals, &safe);
     }
     sys::adopt_orphans();
@@ -200,14 +200,14 @@ fn run(parameter: &Param, arguments: &[Vec<u8>], log: fn(Weak<NodeHandle>)) -> R
     let agent = sys::inherited(parameter.agent_fd.ok_or_else(missing)?)?;
 
     // From here on stdin and stdout are the link alone; whatever is printed goes to the root as log records.
-    let (input, output) = (sys::take_stdio(0)?, sys::take_stdio(1)?);
+    let (input, output) = (sys::take_stdio(StdStream::In)?, sys::take_stdio(StdStream::Out)?);
     // A jail without devices: an empty pipe reads as nothing just as well.
     let null = sys::procfs::open("/dev/null", offshoot_sys::open::O_RDWR)
         .or_else(|_| sys::pipe().map(|(read, _)| read))?;
     let (stdout, own_stdout) = sys::pipe()?;
     let (stderr, own_stderr) = sys::pipe()?;
-    for (from, to) in [(&null, 0), (&own_stdout, 1), (&own_stderr, 2)] {
-        sys::duplicate_to(from.as_raw_fd(), to)?;
+    for (from, to) in [(&null, StdStream::In), (&own_stdout, StdStream::Out), (&own_stderr, StdStream::Err)] {
+        sys::replace_stdio(from, to)?;
     }
     drop((null, own_stdout, own_stderr));
 

@@ -36,7 +36,7 @@ pub(crate) fn start_program(order: &ExecRequest, stdio: [OwnedFd; 3]) -> Result<
         stdio,
         terminal: None,
         dies_with_parent: order.tie == Lifetime::Bound,
-        marked: if matches!(order.tie, Lifetime::Free(_)) { Marked::LetGo } else { Marked::Origin },
+        marked: if matches!(order.tie, Lifetime::Free(_)) { Marked::Detached } else { Marked::Origin },
     })
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn join_with(path: &Path, find: Find, sent: AgentSource) -> Result<Ro
     node.transmit(up, &mut hello, usize::MAX);
     stream.set_write_timeout(Some(PATIENCE)).map_err(system)?;
     // What was refused at once may have closed it already, and says why.
-    sys::pipes::survive();
+    sys::sigpipe::suppress();
     let _ = sys::write(&stream, &hello);
     let (boot, bytes) = read_boot(&mut stream).map_err(|why| failed(&why))?;
 

@@ -101,7 +101,7 @@ impl Router {
 
     /// A router that owns its tree, with a thread for its broker.
     pub(crate) fn running(context: Context, broker: Broker) -> Result<Router> {
-        offshoot_sys::pipes::survive();
+        offshoot_sys::sigpipe::suppress();
         let (end, ended) = sync_channel(0);
         let broker = std::thread::Builder::new()
             .name("offshoot".into())

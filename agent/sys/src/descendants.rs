@@ -1,55 +1,67 @@
-//! The processes below this one, as /proc shows them, and their end.
+//! The descendants of this process, as /proc shows them: finding, ending and detaching them.
 
-use crate as sys;
-use crate::guard as life;
+use crate::guard;
 use crate::guard::DetachMark;
-use crate::procfs as files;
+use crate::process::kill;
+use crate::process::pidfd_open;
+use crate::process::pidfd_signal;
+use crate::process::reap_all;
+use crate::procfs;
 use std::io;
 use std::time::Duration;
 use std::time::Instant;
 
-/// How many looks in a row have to find no process below this one.
+/// Number of consecutive scans that must find no descendant before the search stops.
 const EMPTY_LOOKS: u8 = 3;
 
-/// How long is tried: what changed its user cannot be killed by one who has not.
+/// Time limit of [`end_descendants`]. A process that has changed its user cannot be killed by an
+/// agent without root, so waiting longer is futile.
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// One process as it was seen.
+/// One process at the moment of a scan.
 #[derive(Copy, Clone)]
 pub struct Seen {
+    /// Process number.
     pub pid: u32,
+    /// Process number of the parent.
     pub parent: u32,
+    /// Session number, which is the process number of the session's leader.
     pub session: u32,
+    /// True if the process is a zombie: it has ended and was not collected.
     pub ended: bool,
-    /// When it was started, in ticks since boot: another process with its number was not.
+    /// Start time in clock ticks since boot; tells this process from a later one with its number.
     started: u64,
 }
 
 impl Seen {
-    /// Sends it a signal, unless its number is another process's by now, or its parent is another.
+    /// Sends a signal to the process, unless its number now belongs to another process or its
+    /// parent has changed.
     pub fn signal(&self, signal: i32) {
-        let handle = sys::pidfd_open(self.pid);
+        let handle = pidfd_open(self.pid);
         let same = |now: Seen| (now.parent, now.started) == (self.parent, self.started);
         if !look_at(self.pid).is_some_and(same) {
             return;
         }
-        // What the handle is for is what was looked at; without handles there is the moment between.
+        // The pidfd refers to the process that was just compared. Without pidfds a short race
+        // remains.
         match handle {
-            Ok(handle) => drop(sys::pidfd_signal(&handle, signal, 0)),
-            Err(_) => drop(sys::kill(self.pid as i32, signal)),
+            Ok(handle) => drop(pidfd_signal(&handle, signal, 0)),
+            Err(_) => drop(kill(self.pid as i32, signal)),
         }
     }
 }
 
-/// Ends every process below this one, however it detached itself, but for those that were let go. Orphans have become
-/// our children: where there is no child, there is nothing below, and /proc is not even looked at, which a thousand
-/// agents that end at once would all do. Where those that were let go remain, several looks in a row have to find
-/// nobody else, for a process whose parent ends while /proc is read can be missed by one.
+/// Kills every descendant that is not detached, including daemonised ones.
+///
+/// Orphans are reparented to this process, so without a child there is no descendant. /proc is not
+/// read in that case, which matters when a thousand agents end at once. If detached processes
+/// remain, several consecutive scans must find nothing else, because one scan can miss a process
+/// whose parent ends meanwhile.
 pub fn end_descendants() {
     let me = std::process::id();
     let begun = Instant::now();
     let mut empty_looks = 0;
-    while empty_looks < EMPTY_LOOKS && sys::reap_all() {
+    while empty_looks < EMPTY_LOOKS && reap_all() {
         let all = processes();
         let below = descendants(&all, me);
         below.iter().for_each(|seen| seen.signal(libc::SIGKILL));
@@ -61,14 +73,14 @@ pub fn end_descendants() {
     }
 }
 
-/// Lets a process go, with all that is below it or in its session: no sweep of others sees any of them from now on. What
-/// was let go before keeps its own mark.
+/// Detaches a process, its descendants and its session: scans by any guard skip them from now on.
+/// Processes that already have a mark keep it.
 ///
 /// # Errors
-/// Where the process itself cannot be marked.
+/// Returns an error if the process itself cannot be marked.
 pub fn detach(pid: u32, mark: DetachMark) -> io::Result<()> {
-    life::set_mark(pid, Some(mark))?;
-    // What it starts from now on has the mark from the start. What it had started is looked for until none is new.
+    guard::set_mark(pid, Some(mark))?;
+    // New children inherit the mark. Repeat until a scan finds no unmarked older descendant.
     let mut known = vec![pid];
     loop {
         let all = processes();
@@ -82,48 +94,49 @@ pub fn detach(pid: u32, mark: DetachMark) -> io::Result<()> {
             return Ok(());
         }
         for pid in new {
-            // One that is gone, or another user's: that one is out of reach of a sweep as well.
-            if life::mark_of(pid).is_none() {
-                let _ = life::set_mark(pid, Some(mark));
+            // Errors are ignored: a process of another user cannot be killed by a scan either.
+            if guard::mark_of(pid).is_none() {
+                let _ = guard::set_mark(pid, Some(mark));
             }
             known.push(pid);
         }
     }
 }
 
-/// What a program of this process has started and what was not let go, by its session, by what it is marked with, or from
-/// parent to child; itself not among it.
+/// Returns the living descendants of a program that are not detached, without the program itself:
+/// found by parent, by session and by origin mark.
 pub fn started_by(program: u32) -> Vec<Seen> {
     let mut found: Vec<Seen> = Vec::new();
     let all = processes();
     for seen in descendants(&all, std::process::id()) {
         let below = found.iter().any(|other| other.pid == seen.parent);
-        if seen.pid != program && (below || seen.session == program || life::has_origin(seen.pid, program)) {
+        if seen.pid != program && (below || seen.session == program || guard::has_origin(seen.pid, program)) {
             found.push(*seen);
         }
     }
     found
 }
 
-/// Whether this process has no child but those that are `known`, as far as the kernel tells.
+/// Returns true if the kernel reports no child of this process other than those in `known`.
 pub fn has_no_child_but(known: impl Fn(u32) -> bool) -> bool {
     let me = std::process::id();
-    let children = files::content(&format!("/proc/self/task/{me}/children"));
+    let children = procfs::content(&format!("/proc/self/task/{me}/children"));
     children.is_ok_and(|children| {
         let mut children = children.split(|byte| *byte == b' ').filter(|child| !child.is_empty());
         children.all(|child| std::str::from_utf8(child).is_ok_and(|child| child.parse().is_ok_and(&known)))
     })
 }
 
-/// All processes; none where /proc is not mounted.
+/// Returns all processes of the machine; empty if /proc is not mounted.
 pub fn processes() -> Vec<Seen> {
-    files::numbers("/proc").into_iter().filter_map(look_at).collect()
+    procfs::numbers("/proc").into_iter().filter_map(look_at).collect()
 }
 
-/// One process, if there is one of that number.
+/// Returns the process with this number, if there is one.
 fn look_at(pid: u32) -> Option<Seen> {
-    let stat = files::content(&format!("/proc/{pid}/stat")).ok()?;
-    // pid (name) state parent group session ...: the name may hold anything, so the fields are counted from its end.
+    let stat = procfs::content(&format!("/proc/{pid}/stat")).ok()?;
+    // Format: pid (name) state parent group session ... The name may contain any byte, so the
+    // fields are counted from its last parenthesis.
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let mut fields = stat[end + 1..].split(|byte| *byte == b' ').filter(|field| !field.is_empty());
     let state = fields.next()?;
@@ -132,9 +145,9 @@ fn look_at(pid: u32) -> Option<Seen> {
     Some(Seen { pid, parent, session, ended: state == b"Z", started })
 }
 
-/// All living processes below `root` but for those that were let go, and what is below those.
+/// Returns the living descendants of `root`, without detached processes and their descendants.
 fn descendants(all: &[Seen], root: u32) -> Vec<&Seen> {
-    let own = life::mark_of(0);
+    let own = guard::mark_of(0);
     let mut found: Vec<&Seen> = Vec::new();
     let mut parent = Some(root);
     let mut at = 0;
@@ -143,7 +156,7 @@ fn descendants(all: &[Seen], root: u32) -> Vec<&Seen> {
             seen.parent == number && !seen.ended && !found.iter().any(|other| other.pid == seen.pid)
         };
         let below = all.iter().filter(is_new);
-        let bound = below.filter(|seen| life::mark_of(seen.pid).is_none_or(|mark| Some(mark) == own));
+        let bound = below.filter(|seen| guard::mark_of(seen.pid).is_none_or(|mark| Some(mark) == own));
         let bound: Vec<&Seen> = bound.collect();
         found.extend(bound);
         parent = found.get(at).map(|seen| seen.pid);

@@ -1,16 +1,18 @@
-//! The first function of the stock agent, in place of std's, which does much that an agent does not need.
+//! The entry point of the stock agent. Replaces std's, which does much that an agent does not need.
 
 use std::ffi::{CStr, c_char, c_int};
 
-/// Prepares the process as std would, as far as an agent relies on it, and runs `start` with the arguments: descriptors
-/// 0 to 2 are open, and writing into a closed pipe is an error and no signal.
+/// Prepares the process as std would, as far as an agent relies on it, and runs `start` with the
+/// arguments. Descriptors 0 to 2 are open, and writing to a closed pipe is an error instead of a
+/// signal.
 ///
 /// # Safety
-/// `count` and `arguments` are those that the C library gives to `main`.
+/// `count` and `arguments` are those that the C library passes to `main`.
 pub unsafe fn run(count: c_int, arguments: *const *const c_char, start: fn(Vec<Vec<u8>>) -> !) -> c_int {
     let null = c"/dev/null".as_ptr();
     for fd in 0..3 {
-        // SAFETY: plain numbers, and a text that lives as long as the program. `open` takes the lowest free number: this.
+        // SAFETY: plain numbers, and a string with the lifetime of the program. `open` takes the
+        // lowest free number, which is this one.
         unsafe {
             if libc::fcntl(fd, libc::F_GETFD) < 0 && libc::open(null, libc::O_RDWR) < 0 {
                 return 1;
@@ -20,15 +22,15 @@ pub unsafe fn run(count: c_int, arguments: *const *const c_char, start: fn(Vec<V
     // SAFETY: ignoring a signal runs nothing.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     let all = (0..usize::try_from(count).unwrap_or(0)).map(|at| {
-        // SAFETY: the C library gives so many texts, each with its end.
+        // SAFETY: the C library passes `count` strings, each ending in NUL.
         unsafe { CStr::from_ptr(*arguments.add(at)) }.to_bytes().to_vec()
     });
     start(all.collect())
 }
 
-/// Makes a program of `start`, with the heap and the entry of this crate in place of the C library's and std's.
+/// Defines the entry point of the stock agent, which runs `start` on the allocator of this crate.
 ///
-/// For the stock agent alone: memory and start of other agents are for their own programs to choose.
+/// Other agents use the allocator and the entry point that their authors choose.
 #[macro_export]
 macro_rules! stock_program {
     ($start:path) => {
@@ -37,7 +39,7 @@ macro_rules! stock_program {
 
         #[unsafe(no_mangle)]
         extern "C" fn main(count: i32, arguments: *const *const std::ffi::c_char) -> i32 {
-            // SAFETY: the C library calls it so.
+            // SAFETY: the C library passes the arguments of `main`.
             unsafe { $crate::entry::run(count, arguments, $start) }
         }
 
@@ -63,7 +65,8 @@ macro_rules! stock_program {
             unsafe { HEAP.c_realloc(given, length) }
         }
 
-        // No code of a stock agent calls the next two, but the C library's would bring its whole heap along.
+        // Agent code calls neither of the next two. Without them the linker would pull in the whole
+        // allocator of the C library.
         #[unsafe(no_mangle)]
         extern "C" fn aligned_alloc(align: usize, length: usize) -> *mut u8 {
             HEAP.c_aligned_alloc(align, length)

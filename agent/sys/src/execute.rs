@@ -1,7 +1,7 @@
-//! The last step of a process that becomes a program, and what it reports where that fails.
+//! Execution of a program in a forked process, with a report of why it failed.
 
-use crate::owned;
-use crate::read;
+use crate::fd::owned;
+use crate::fd::read;
 use std::ffi::CStr;
 use std::io;
 
@@ -10,39 +10,41 @@ unsafe extern "C" {
     pub static mut environ: *const *const libc::c_char;
 }
 
-/// The most of a program's file that is reported where it did not run: the first line of a script,
-/// or what a program was built for.
+/// Maximum number of bytes of the program's file in a report: the first line of a script, or the
+/// header that names the machine a program was built for.
 pub const HEAD: usize = 112;
 
-/// Why a program did not start, as far as the process that was to become it has seen. It travels as
-/// it is to where the program was asked for and is explained there.
+/// Report of a program that did not start, as seen by the forked process. Sent unchanged to the
+/// caller's node, which explains it.
 #[derive(Debug)]
 pub struct NotStarted {
+    /// Error number (4 bytes, native order), step, file flags, then the beginning of the file.
     pub bytes: [u8; NotStarted::START + HEAD],
+    /// Length of the report in bytes.
     pub length: u8,
 }
 
 impl NotStarted {
-    /// Where the program's file begins, behind the error's number, what was tried and what there is.
+    /// Offset of the beginning of the file in a report.
     pub const START: usize = 6;
-    /// Tried last: something that is this agent's business.
+    /// Step: the agent's own preparations.
     pub const AGENT: u8 = 0;
-    /// Tried last: to make words, environment and directory such as the system takes.
+    /// Step: conversion of arguments, environment and directory to C strings.
     pub const WORDS: u8 = 1;
-    /// Tried last: to go to its directory.
+    /// Step: changing the directory.
     pub const DIRECTORY: u8 = 2;
-    /// Tried last: to execute it.
+    /// Step: executing the program.
     pub const PROGRAM: u8 = 3;
-    /// There is: its file.
+    /// Flag: the path is a regular file.
     pub const FILE: u8 = 1;
-    /// There is: a folder in its place.
+    /// Flag: the path is a directory.
     pub const FOLDER: u8 = 2;
-    /// There is: somebody who may execute the file, by its mode.
+    /// Flag: the mode of the file lets somebody execute it.
     pub const EXECUTABLE: u8 = 4;
-    /// There is: a mount that forbids to execute anything.
+    /// Flag: the file system is mounted noexec.
     pub const NOEXEC: u8 = 8;
 
-    /// What failed while `tried` was tried.
+    /// Creates a report for a step that failed with `error`, without a file.
     pub fn new(tried: u8, error: &io::Error) -> NotStarted {
         let mut bytes = [0; NotStarted::START + HEAD];
         bytes[..4].copy_from_slice(&error.raw_os_error().unwrap_or(libc::EINVAL).to_le_bytes());
@@ -50,20 +52,20 @@ impl NotStarted {
         NotStarted { bytes, length: NotStarted::START as u8 }
     }
 
-    /// As it travels.
+    /// Returns the report as bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
     }
 
-    /// The operating system's reason.
+    /// Returns the system error.
     pub fn error(&self) -> io::Error {
         let [a, b, c, d, ..] = self.bytes;
         io::Error::from_raw_os_error(i32::from_le_bytes([a, b, c, d]))
     }
 
-    /// Notes what there is at a path. Whether it is a file.
+    /// Records what is at a path. Returns true if it is a regular file.
     fn look_at(&mut self, path: &CStr) -> bool {
-        // SAFETY: places of the types that the calls fill, and a C string.
+        // SAFETY: each call fills a variable of the type that it expects, and `path` is a C string.
         unsafe {
             let mut about = std::mem::zeroed::<libc::stat>();
             if libc::stat(path.as_ptr(), &mut about) != 0 {
@@ -77,7 +79,7 @@ impl NotStarted {
                 | is(NotStarted::FOLDER, kind == libc::S_IFDIR)
                 | is(NotStarted::EXECUTABLE, about.st_mode & 0o111 != 0)
                 | is(NotStarted::NOEXEC, mount.f_flag & libc::ST_NOEXEC != 0);
-            // Only a file: to open anything else may wait, or do something.
+            // Opening anything but a regular file may block or have side effects.
             if kind != libc::S_IFREG {
                 return false;
             }
@@ -96,17 +98,19 @@ impl From<io::Error> for NotStarted {
     }
 }
 
-/// Where programs are looked for without a PATH.
+/// Search path if the environment has no PATH.
 const USUAL_PATH: &CStr = c"/usr/local/bin:/bin:/usr/bin";
 
-/// Executes the program that the first word names, looked for in the folders of the PATH where it
-/// has no slash. Not the C library's way, which tells neither a missing interpreter nor a folder
-/// that may not be entered from a missing program.
+/// Executes the program that the first argument names, searching PATH if the name has no slash.
+/// Returns only on failure.
+///
+/// Replaces `execvp`, which reports a missing interpreter and an inaccessible directory like a
+/// missing program.
 ///
 /// # Safety
-/// `argv` ends in a null pointer and so does `environ`; this is a process that has just been forked.
+/// `argv` and `environ` end in a null pointer, and this process has just been forked.
 pub unsafe fn execute(argv: &[*const libc::c_char]) -> NotStarted {
-    // SAFETY: C strings that live on; the buffer is as long as is said.
+    // SAFETY: the C strings outlive the call; the buffer has the length that is passed.
     unsafe {
         let name = CStr::from_ptr(argv[0]).to_bytes();
         let path = libc::getenv(c"PATH".as_ptr());
@@ -118,7 +122,7 @@ pub unsafe fn execute(argv: &[*const libc::c_char]) -> NotStarted {
             let slash = if folder.is_empty() { b"".as_slice() } else { b"/" };
             let mut at = 0;
             for part in [folder, slash, name, b"\0"] {
-                // One that is too long for the system is passed over, as it would say so itself.
+                // Paths longer than PATH_MAX are skipped; the kernel would refuse them.
                 if let Some(place) = buffer.get_mut(at..at + part.len()) {
                     place.copy_from_slice(part);
                 }
@@ -128,7 +132,7 @@ pub unsafe fn execute(argv: &[*const libc::c_char]) -> NotStarted {
             libc::execve(file.as_ptr(), argv.as_ptr(), environ);
             let error = io::Error::last_os_error();
             let mut here = NotStarted::new(NotStarted::PROGRAM, &error);
-            // The first that is there is the one that was meant, should none be better.
+            // Report the first existing candidate, unless a later one can be executed.
             if (here.look_at(file) && why.bytes[5] == 0) || name.contains(&b'/') {
                 why = here;
             }

@@ -1,9 +1,10 @@
-//! The system calls about life and death: guards and the ties between processes, signals, and the mark of what is let go.
+//! Guards: the fork of an agent and its guard, what a guard waits for, and detach marks.
 
-use crate::SignalsBlocked;
-use crate::owned;
-use crate::procfs as files;
-use crate::result;
+use crate::errno::result;
+use crate::fd::owned;
+use crate::fd::write;
+use crate::procfs;
+use crate::signal::SignalsBlocked;
 use crate::wait_status::WaitStatus;
 use std::io;
 use std::mem::zeroed;
@@ -15,48 +16,52 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering;
 
-/// The mark of a process that is let go: a soft limit on a resource that no Linux since 2.6 counts. It is inherited by
-/// whatever the process starts, stays when the program changes, and everybody can see it. A context that is let go
-/// has one of its own, so that its guard knows its own processes from those that it let go itself.
+/// Mark of a detached process: a soft limit on a resource that Linux has not counted since 2.6.
+///
+/// Children inherit the mark, it survives exec, and every process can read it. A detached context
+/// has a mark of its own, which lets its guard tell its own processes from those that it has
+/// detached.
 #[derive(Copy, Clone, PartialEq, Eq)]
 pub struct DetachMark(libc::rlim_t);
 
-/// What can be a mark: process numbers have at most 22 bits.
+/// Values of marks; process numbers have at most 22 bits.
 const MARKS: std::ops::Range<libc::rlim_t> = 0x0ff5_4000_0000..0x0ff5_4040_0000;
 
-/// What marks that a process was started by a program, itself or by others: these and the program's number. As with marks,
-/// whatever is started inherits it.
+/// Base of origin marks: adding a program's process number marks everything that it started,
+/// directly or indirectly. Inherited like other marks.
 const ORIGINS: libc::rlim_t = 0x0ff5_8000_0000;
 
 impl DetachMark {
-    /// The mark of programs.
+    /// Mark of detached programs.
     pub const PROGRAM: DetachMark = DetachMark(MARKS.start);
 
-    /// What the program in this process, which is about to begin, leaves on all that it starts.
+    /// Returns the mark for everything that the program of this process will start.
     pub fn origin() -> DetachMark {
-        // SAFETY: takes nothing and cannot fail.
+        // SAFETY: takes no arguments and cannot fail.
         DetachMark(ORIGINS + unsafe { libc::getpid() } as libc::rlim_t)
     }
 
-    /// The mark of the context with this guard.
+    /// Returns the mark of the detached context with this guard.
     pub fn context(guard: u32) -> DetachMark {
         DetachMark(MARKS.start + libc::rlim_t::from(guard))
     }
 }
 
-/// The guard of this process, where it has one.
+/// Process number of this process's guard; 0 if it has none.
 static GUARD: AtomicI32 = AtomicI32::new(0);
 
-/// In an agent, the two ends of the socket to which a guard holds the one end as well.
+/// Both ends of an agent's socket for open descriptors, of which its guard holds one as well.
 static SAFE: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
 
-/// Whether there is something in it.
+/// True if the socket holds a message.
 static FILLED: AtomicBool = AtomicBool::new(false);
 
-/// Has the guard keep these descriptors open beyond the end of this process, and none of those before: what is in a message that
-/// nobody has received is open as long as the socket is.
+/// Has the guard keep these descriptors open until it ends, in place of those of an earlier call.
+/// At most 253 are kept.
+///
+/// A descriptor in a message that nobody has received stays open as long as its socket does.
 pub fn keep_open(fds: &[RawFd]) {
-    /// The most that one message takes.
+    /// Maximum number of descriptors in one message.
     const MOST: usize = 253;
     let [inlet, outlet] = [&SAFE[0], &SAFE[1]].map(|fd| fd.load(Ordering::Relaxed));
     let fds = fds.get(..MOST).unwrap_or(fds);
@@ -66,8 +71,8 @@ pub fn keep_open(fds: &[RawFd]) {
         let mut control = [0_usize; 8 + MOST / 2];
         let mut byte = 0_u8;
         let mut piece = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
-        // SAFETY: the message points to places that outlive the call; the control buffer is aligned, and has room for a header
-        // and as many descriptors as are sent.
+        // SAFETY: the message points to variables that outlive the call. The control buffer is
+        // aligned and has room for a header and the descriptors.
         sent = unsafe {
             let mut message = zeroed::<libc::msghdr>();
             message.msg_iov = &mut piece;
@@ -84,38 +89,56 @@ pub fn keep_open(fds: &[RawFd]) {
     }
     if FILLED.swap(sent, Ordering::Relaxed) {
         let mut byte = 0_u8;
-        // SAFETY: a place of one byte. What came along with it is closed, for there is no room for it.
+        // SAFETY: the buffer has one byte. The kernel closes the descriptors of the message,
+        // because no room is given for them.
         unsafe { libc::recv(outlet, (&raw mut byte).cast(), 1, 0) };
     }
 }
 
-/// Which of two this process is after [`part`].
+/// The role of a process after [`split`].
 pub enum Fork {
-    /// The one that goes on: the agent.
+    /// The new process, which becomes the agent.
     Agent,
-    /// Its parent, which stays as its guard.
+    /// The parent of the agent, which becomes its guard.
     Guard {
-        /// The agent.
+        /// Process number of the agent.
         agent: u32,
-        /// Who started this process.
+        /// Process number of the parent of the guard.
         parent: u32,
-        /// Gives the signals that concern a guard.
+        /// Descriptor that delivers SIGCHLD, SIGTERM and SIGCONT.
         signals: OwnedFd,
-        /// Keeps open what the agent has put there, until the guard ends.
+        /// Socket that holds the descriptors given to [`keep_open`].
         safe: OwnedFd,
     },
 }
 
-/// Makes two processes of this one. None of its threads but this one may exist.
-///
-/// A tie to a parent is the signal SIGCONT: it wakes a stopped process, and who gets it looks whether the parent is there.
+/// Forks this process into an agent and its guard.
 ///
 /// # Errors
-/// As the operating system gives them; then there still is one process.
-pub fn part() -> io::Result<Fork> {
+/// Returns an error if the process has other threads or the system refuses the fork. There is still
+/// one process then.
+pub fn split() -> io::Result<Fork> {
+    if procfs::numbers("/proc/self/task").len() > 1 {
+        return Err(io::ErrorKind::ResourceBusy.into());
+    }
+    // SAFETY: this is the only thread.
+    unsafe { fork_guard() }
+}
+
+/// Forks this process into an agent and its guard.
+///
+/// The kernel sends each of them SIGCONT when its parent ends. That signal also wakes a stopped
+/// process, whose handler then checks whether the parent is still there.
+///
+/// # Errors
+/// Returns an error if the system refuses the fork. There is still one process then.
+///
+/// # Safety
+/// The calling thread is the only one of this process.
+unsafe fn fork_guard() -> io::Result<Fork> {
     let blocked = SignalsBlocked::all();
-    // SAFETY: the set is initialised by the call that empties it; with one thread the new process may go on with
-    // anything. The handler only makes calls that are allowed in one.
+    // SAFETY: the set is initialised by `sigemptyset`. The process has one thread, so the child may
+    // run any code. The handler makes only async-signal-safe calls.
     unsafe {
         let parent = libc::getppid() as u32;
         let mut known = zeroed();
@@ -132,12 +155,12 @@ pub fn part() -> io::Result<Fork> {
         match parted {
             Ok((signals, safe, agent)) if agent > 0 => {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT);
-                // A guard takes signals from the descriptor alone.
+                // A guard receives signals through the descriptor only.
                 std::mem::forget(blocked);
                 Ok(Fork::Guard { agent: agent as u32, parent, signals, safe })
             }
             Ok((_, safe, _)) => {
-                // Open for as long as this process lives.
+                // Stays open for the lifetime of the agent.
                 std::mem::forget(safe);
                 for (place, end) in SAFE.iter().zip(ends) {
                     place.store(end, Ordering::Relaxed);
@@ -154,10 +177,10 @@ pub fn part() -> io::Result<Fork> {
     }
 }
 
-/// Perhaps the guard has ended: then this agent is to end as well.
+/// Handler of SIGCONT in an agent: ends the agent if its guard has ended.
 extern "C" fn continued(_signal: libc::c_int) {
-    // SAFETY: plain numbers, and allowed in a handler; the place of errno is this thread's own. Whatever this has
-    // interrupted may be about to look at it.
+    // SAFETY: plain numbers and async-signal-safe calls. errno belongs to this thread and is
+    // restored for the interrupted code.
     unsafe {
         let errno = *libc::__errno_location();
         if !guarded() {
@@ -167,10 +190,10 @@ extern "C" fn continued(_signal: libc::c_int) {
     }
 }
 
-/// Whether this process has a guard that lives. One that is stopped is continued.
+/// Returns true if this process has a living guard. Continues a stopped guard.
 pub fn guarded() -> bool {
     let guard = GUARD.load(Ordering::Relaxed);
-    // SAFETY: plain numbers, and allowed in a handler.
+    // SAFETY: plain numbers and async-signal-safe calls.
     unsafe {
         let lives = guard != 0 && libc::getppid() == guard;
         if lives {
@@ -180,18 +203,18 @@ pub fn guarded() -> bool {
     }
 }
 
-/// This process's parent.
+/// Returns the process number of this process's parent.
 pub fn parent() -> u32 {
-    // SAFETY: takes nothing and cannot fail.
+    // SAFETY: takes no arguments and cannot fail.
     unsafe { libc::getppid() as u32 }
 }
 
-/// Closes everything but these two and what the process has as 0 and 2.
+/// Closes all descriptors but these two, stdin and stderr.
 pub fn close_all_but(one: &OwnedFd, other: &OwnedFd) {
     let (one, other) = (one.as_raw_fd(), other.as_raw_fd());
     let (first, second) = (one.min(other), one.max(other));
     let ranges = [(3, first - 1), (first + 1, second - 1), (second + 1, libc::c_int::MAX)];
-    // SAFETY: plain numbers. A guard calls this, which uses no descriptor but those it keeps.
+    // SAFETY: plain numbers. Called by a guard, which uses no other descriptors.
     unsafe {
         libc::close(1);
         for (from, to) in ranges {
@@ -204,15 +227,16 @@ pub fn close_all_but(one: &OwnedFd, other: &OwnedFd) {
     }
 }
 
-/// What has woken a guard.
+/// Reason why [`wait`] has returned; both false if the time was up or a child has changed.
 pub struct Woken {
-    /// It was told to end.
+    /// True if the guard has received SIGTERM.
     pub told: bool,
-    /// Its stdin was hung up.
+    /// True if the peer of the link on stdin has closed it.
     pub hung_up: bool,
 }
 
-/// Waits for a signal, for the hang-up of stdin if `link`, and not longer than `patience` in milliseconds; -1 is for ever.
+/// Waits for a signal and, if `link`, for the end of the link on stdin, at most `patience`
+/// milliseconds; -1 waits without limit.
 pub fn wait(signals: &OwnedFd, link: bool, patience: i32) -> Woken {
     let hang_up = libc::POLLRDHUP;
     let mut polled = [
@@ -220,7 +244,7 @@ pub fn wait(signals: &OwnedFd, link: bool, patience: i32) -> Woken {
         libc::pollfd { fd: if link { 0 } else { -1 }, events: hang_up, revents: 0 },
     ];
     let mut told = false;
-    // SAFETY: the pointers are to places of the sizes that are given.
+    // SAFETY: the pointers are to variables of the sizes that are passed.
     unsafe {
         libc::poll(polled.as_mut_ptr(), 2, patience);
         let mut info = zeroed::<libc::signalfd_siginfo>();
@@ -233,22 +257,22 @@ pub fn wait(signals: &OwnedFd, link: bool, patience: i32) -> Woken {
     Woken { told, hung_up: polled[1].revents & over != 0 }
 }
 
-/// What has become of a child.
+/// Change of state of a child.
 #[derive(Copy, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// It has ended, and is collected.
+    /// The child has ended and was collected.
     Ended(WaitStatus),
-    /// It was stopped.
+    /// The child was stopped by a signal.
     Stopped,
-    /// It goes on.
+    /// The child was continued.
     Continued,
 }
 
-/// The next child of which there is news.
+/// Returns the next change of state of a child, if there is one.
 pub fn next_change() -> Option<(u32, Change)> {
     let mut status = 0;
     let news = libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED;
-    // SAFETY: `status` is a place for the result.
+    // SAFETY: `status` is a variable for the result.
     let pid = unsafe { libc::waitpid(-1, &mut status, news) };
     let change = if libc::WIFSTOPPED(status) {
         Change::Stopped
@@ -261,23 +285,24 @@ pub fn next_change() -> Option<(u32, Change)> {
     (pid > 0).then_some((pid as u32, change))
 }
 
-/// Writes to stderr if there is room for it at once.
+/// Writes to stderr, unless that would block.
 pub fn tell(text: &str) {
     let mut polled = libc::pollfd { fd: 2, events: libc::POLLOUT, revents: 0 };
-    // SAFETY: the pointer is to one entry; a closed descriptor is an error and no more.
+    // SAFETY: the pointer is to one entry; a closed descriptor is reported in it.
     let ready = unsafe { libc::poll(&mut polled, 1, 0) };
     if ready == 1 && polled.revents == libc::POLLOUT {
-        // SAFETY: the descriptor is a plain number that is borrowed for one call.
-        let _ = crate::write(unsafe { BorrowedFd::borrow_raw(2 as RawFd) }, text.as_bytes());
+        // SAFETY: no value closes stderr, and the borrow ends with the statement.
+        let _ = write(unsafe { BorrowedFd::borrow_raw(2 as RawFd) }, text.as_bytes());
     }
 }
 
-/// Sets the mark of a process, or takes it off; of this process where `pid` is 0.
+/// Sets or removes the mark of a process; `pid` 0 is this process.
 ///
 /// # Errors
-/// As the operating system gives them: a process that has changed user cannot be marked by one that has not.
+/// Returns an error if the system refuses: an agent without root cannot mark a process of another
+/// user.
 pub fn set_mark(pid: u32, mark: Option<DetachMark>) -> io::Result<()> {
-    // SAFETY: the places are of the type that is asked for.
+    // SAFETY: the variables have the type that the calls expect.
     unsafe {
         let mut limit = zeroed::<libc::rlimit>();
         let pid = pid as libc::pid_t;
@@ -290,20 +315,20 @@ pub fn set_mark(pid: u32, mark: Option<DetachMark>) -> io::Result<()> {
     Ok(())
 }
 
-/// The mark of a process, 0 being this one; none where it cannot be seen or was not let go.
+/// Returns the detach mark of a process, 0 being this one; `None` if it has none or cannot be read.
 pub fn mark_of(pid: u32) -> Option<DetachMark> {
     limit_of(pid).filter(|soft| MARKS.contains(soft)).map(DetachMark)
 }
 
-/// Whether a process was started by this program, itself or by others that it has started.
+/// Returns true if a process was started by the program with this number, directly or indirectly.
 pub fn has_origin(pid: u32, program: u32) -> bool {
     limit_of(pid) == Some(ORIGINS + libc::rlim_t::from(program))
 }
 
 fn limit_of(pid: u32) -> Option<libc::rlim_t> {
     let limits = match pid {
-        0 => files::text("/proc/self/limits"),
-        pid => files::text(&format!("/proc/{pid}/limits")),
+        0 => procfs::text("/proc/self/limits"),
+        pid => procfs::text(&format!("/proc/{pid}/limits")),
     };
     let line = limits.lines().find_map(|line| line.strip_prefix("Max file locks"))?;
     line.split_ascii_whitespace().next()?.parse().ok()

@@ -1,8 +1,9 @@
-//! The heap of the stock agent, in place of the C library's, which is larger by 4,700 bytes of the image.
+//! The allocator of the stock agent. Replaces the C library's, which adds 4,700 bytes to the image.
 //!
-//! Small pieces are cut off chunks and kept by size for the next who asks; those from [`LARGE`] on are mappings of their own.
-//! A few of these are kept as well, for frames come and go in that size, and the rest goes back to the system at once. So an
-//! agent that has had much to do keeps what its small pieces took at most, and [`KEPT`].
+//! Small pieces are cut from chunks and kept in free lists by size. Pieces from [`LARGE`] on are
+//! mappings of their own. Up to [`KEPT`] bytes of these are kept as well, because frames come and
+//! go in that size; the rest returns to the system at once. An agent that was busy therefore keeps
+//! the peak of its small pieces, and [`KEPT`].
 
 use std::alloc::GlobalAlloc;
 use std::alloc::Layout;
@@ -12,32 +13,32 @@ use std::ptr::null_mut;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
-/// What every piece is a multiple of. With less, a counter could lie across two cache lines, and processors that refuse
-/// to lock two of them stop the process for milliseconds each time.
+/// Granularity of pieces in bytes. With less, an atomic counter could span two cache lines, and
+/// processors that trap split locks stop the process for milliseconds each time.
 const GRAIN: usize = 16;
 
-/// From this length on a piece is a mapping of its own.
+/// Length in bytes from which on a piece is a mapping of its own.
 const LARGE: usize = 32 << 10;
 
-/// How much is asked of the system for small pieces at a time.
+/// Length in bytes of a chunk for small pieces.
 const CHUNK: usize = 64 << 10;
 
-/// The most bytes of large pieces that are kept for the next who asks.
+/// Maximum number of bytes in kept large pieces.
 const KEPT: usize = 1 << 20;
 
-/// Up to this length a large piece is kept.
+/// Maximum length in bytes of a large piece that is kept.
 const KEPT_EACH: usize = 128 << 10;
 
-/// Sizes from one grain to [`KEPT_EACH`], four for each doubling.
+/// Number of size classes from one grain to [`KEPT_EACH`], four for each doubling.
 const SIZES: usize = 48;
 
-/// A heap.
+/// An allocator.
 pub struct Heap {
     busy: AtomicBool,
     pieces: UnsafeCell<Pieces>,
 }
 
-// SAFETY: `pieces` is only touched by who has set `busy`.
+// SAFETY: `pieces` is accessed only by the thread that has set `busy`.
 unsafe impl Sync for Heap {}
 
 struct Piece {
@@ -51,7 +52,8 @@ struct Pieces {
     kept: usize,
 }
 
-/// The number of a size, and the length of its pieces: the next of four steps to the next power of two.
+/// Returns the size class of a length and the length of its pieces: the next of four steps between
+/// powers of two.
 const fn size_of(length: usize) -> (usize, usize) {
     let grains = if length == 0 { 0 } else { (length - 1) / GRAIN };
     if grains < 4 {
@@ -64,7 +66,7 @@ const fn size_of(length: usize) -> (usize, usize) {
 
 fn mapped(length: usize) -> *mut u8 {
     let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a new mapping, wherever there is room.
+    // SAFETY: a new mapping at an address of the kernel's choice.
     let place = unsafe { libc::mmap(null_mut(), length, access, kind, -1, 0) };
     if place == libc::MAP_FAILED { null_mut() } else { place.cast() }
 }
@@ -75,7 +77,7 @@ impl Pieces {
         if let Some(slot) = self.free.get_mut(size)
             && let Some(piece) = NonNull::new(*slot)
         {
-            // SAFETY: what is in the list is nobody's, and begins with the next.
+            // SAFETY: a piece in the list is unused and begins with the pointer to the next one.
             *slot = unsafe { piece.as_ref().next };
             if length >= LARGE {
                 self.kept -= length;
@@ -90,7 +92,7 @@ impl Pieces {
             if chunk == 0 {
                 return null_mut();
             }
-            // What is left of the one before, at most one such piece in it, stays unused.
+            // The rest of the previous chunk, shorter than one piece, stays unused.
             (self.next, self.end) = (chunk, chunk + CHUNK);
         }
         let piece = self.next;
@@ -98,13 +100,15 @@ impl Pieces {
         piece as *mut u8
     }
 
+    /// Puts a piece into its free list, or unmaps it.
+    ///
     /// # Safety
-    /// The piece was taken with this length, and is not used any more.
+    /// The piece was taken with this length and is not used any more.
     unsafe fn give(&mut self, piece: *mut u8, length: usize) {
         let (size, length) = size_of(length);
         if length >= LARGE {
             if length > KEPT_EACH || self.kept + length > KEPT {
-                // SAFETY: a mapping of its own, of that length.
+                // SAFETY: a mapping of its own with that length.
                 unsafe { libc::munmap(piece.cast(), length) };
                 return;
             }
@@ -112,7 +116,7 @@ impl Pieces {
         }
         if let Some(slot) = self.free.get_mut(size) {
             let piece: *mut Piece = piece.cast();
-            // SAFETY: it is ours again, a grain long at least and aligned to one.
+            // SAFETY: the piece is unused, at least one grain long, and aligned to a grain.
             unsafe { (*piece).next = *slot };
             *slot = piece;
         }
@@ -120,7 +124,7 @@ impl Pieces {
 }
 
 impl Heap {
-    /// A heap with nothing in it.
+    /// Creates an allocator without memory.
     #[must_use]
     pub const fn empty() -> Heap {
         let pieces = Pieces { free: [null_mut(); SIZES], next: 0, end: 0, kept: 0 };
@@ -131,26 +135,27 @@ impl Heap {
         while self.busy.swap(true, Ordering::Acquire) {
             std::hint::spin_loop();
         }
-        // SAFETY: nobody else is here.
+        // SAFETY: `busy` excludes other threads.
         let done = work(unsafe { &mut *self.pieces.get() });
         self.busy.store(false, Ordering::Release);
         done
     }
 }
 
-/// The length that a layout takes: what wants to lie at a multiple of more than a grain gets pages.
+/// Returns the length of a piece for a layout. Alignments above a grain get whole pages.
 fn length_of(layout: Layout) -> usize {
     if layout.align() <= GRAIN { layout.size() } else { layout.size().max(LARGE) }
 }
 
-// SAFETY: pieces are as long as was asked, do not overlap, and lie at multiples of a grain, large ones at pages.
+// SAFETY: pieces have the requested length, do not overlap, and are aligned to a grain, large ones
+// to a page.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.with(|pieces| pieces.take(length_of(layout)))
     }
 
     unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
-        // SAFETY: the caller says so.
+        // SAFETY: the caller guarantees it.
         self.with(|pieces| unsafe { pieces.give(piece, length_of(layout)) });
     }
 
@@ -161,11 +166,13 @@ unsafe impl GlobalAlloc for Heap {
             return piece;
         }
         if had >= LARGE && gets >= LARGE && layout.align() <= GRAIN {
-            // SAFETY: a mapping of its own of that length; its pages move, nothing is copied.
+            // SAFETY: a mapping of its own with that length. The kernel moves its pages without
+            // copying.
             let moved = unsafe { libc::mremap(piece.cast(), had, gets, libc::MREMAP_MAYMOVE) };
             return if moved == libc::MAP_FAILED { null_mut() } else { moved.cast() };
         }
-        // SAFETY: the caller says that the layout is the piece's and the new length is in bounds.
+        // SAFETY: the caller guarantees that the layout is the piece's and the new length is in
+        // bounds.
         unsafe {
             let new = self.alloc(Layout::from_size_align_unchecked(length, layout.align()));
             if !new.is_null() {
@@ -177,19 +184,20 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
-/// Length in bytes of the header of a piece that the C library's functions give: its size.
+/// Length in bytes of the header in front of each piece of the C functions: its size.
 const HEAD: usize = GRAIN;
 
 fn with_head(length: usize) -> Option<Layout> {
     Layout::from_size_align(length.checked_add(HEAD)?, GRAIN).ok()
 }
 
-/// The C library's functions, for [`stock_program`](crate::stock_program): it and std ask for memory by these as well.
+/// The C library's functions, for [`stock_program`](crate::stock_program); the C library and std
+/// allocate through them as well.
 impl Heap {
     /// Returns `length` bytes, or null.
     pub fn c_malloc(&self, length: usize) -> *mut u8 {
         let Some(layout) = with_head(length) else { return null_mut() };
-        // SAFETY: it is never empty, and there is room for its length in front of what is given.
+        // SAFETY: the layout is never empty and includes the header.
         unsafe {
             let piece = self.alloc(layout);
             if piece.is_null() {
@@ -200,13 +208,13 @@ impl Heap {
         }
     }
 
-    /// Takes back a piece.
+    /// Frees a piece; null is allowed.
     ///
     /// # Safety
-    /// `given` is null, or comes from one of these functions and was not given back.
+    /// `given` is null, or was returned by one of these functions and not freed.
     pub unsafe fn c_free(&self, given: *mut u8) {
         if !given.is_null() {
-            // SAFETY: the caller has it from `c_malloc`.
+            // SAFETY: the caller got the piece from `c_malloc`.
             unsafe {
                 let piece = given.sub(HEAD);
                 self.dealloc(
@@ -217,25 +225,26 @@ impl Heap {
         }
     }
 
-    /// Returns `count` times `each` bytes of 0, or null.
+    /// Returns `count` times `each` zero bytes, or null.
     pub fn c_calloc(&self, count: usize, each: usize) -> *mut u8 {
         let Some(length) = count.checked_mul(each) else { return null_mut() };
         let given = self.c_malloc(length);
         if !given.is_null() {
-            // SAFETY: it is that long.
+            // SAFETY: the piece has that length.
             unsafe { given.write_bytes(0, length) };
         }
         given
     }
 
-    /// Returns a piece of another length with the same bytes, or null.
+    /// Returns a piece of another length with the same bytes and frees the old one, or returns
+    /// null.
     ///
     /// # Safety
     /// As for [`c_free`](Heap::c_free).
     pub unsafe fn c_realloc(&self, given: *mut u8, length: usize) -> *mut u8 {
         let new = self.c_malloc(length);
         if !given.is_null() && !new.is_null() {
-            // SAFETY: the caller has it from `c_malloc`, with its length in front.
+            // SAFETY: the caller got the piece from `c_malloc`, with its length in front.
             unsafe {
                 let had = given.sub(HEAD).cast::<usize>().read();
                 new.copy_from_nonoverlapping(given, had.min(length));
@@ -245,21 +254,21 @@ impl Heap {
         new
     }
 
-    /// Returns `length` bytes at a multiple of `align`, or null where that is more than 16.
+    /// Returns `length` bytes aligned to `align`, or null if `align` is more than 16.
     pub fn c_aligned_alloc(&self, align: usize, length: usize) -> *mut u8 {
         if align <= GRAIN { self.c_malloc(length) } else { null_mut() }
     }
 
-    /// Stores `length` bytes at a multiple of `align` in `place`; returns 0, or `ENOMEM`.
+    /// Stores a piece of `length` bytes aligned to `align` in `place`. Returns 0 or `ENOMEM`.
     ///
     /// # Safety
-    /// `place` can be written to.
+    /// `place` is valid for writes.
     pub unsafe fn c_posix_memalign(&self, place: *mut *mut u8, align: usize, length: usize) -> i32 {
         let given = self.c_aligned_alloc(align, length);
         if given.is_null() {
             return libc::ENOMEM;
         }
-        // SAFETY: the caller gives a place for it.
+        // SAFETY: the caller guarantees that `place` is valid.
         unsafe { place.write(given) };
         0
     }
@@ -286,7 +295,7 @@ mod tests {
         const { assert!(CHUNK >= 2 * LARGE) };
     }
 
-    /// Takes, fills, grows and gives back pieces by a generator's numbers, and sees that no byte of one changes by another.
+    /// Allocates, fills, resizes and frees random pieces. No piece changes the bytes of another.
     #[test]
     fn allocations_do_not_overlap_keep_their_content_and_are_bounded_when_freed() {
         let heap = Heap::empty();

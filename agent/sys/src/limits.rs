@@ -1,9 +1,10 @@
-//! Limits of this process that are not those of what it starts: open descriptors, of which a node takes what the system
-//! lets it have, and core files, of which an agent leaves none. What they start gets the limits that they were given.
+//! Resource limits that apply to this process but not to its children.
 //!
-//! The usual soft limit of 1,024 descriptors is there for programs that use `select`; a node does not, and a child costs it
-//! several.
+//! A node raises its limit of open descriptors as far as the system allows, because each child
+//! takes several; the usual 1,024 protect programs that use `select`. An agent leaves no core file.
+//! Children get the original limits.
 
+use crate::errno::result;
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -11,7 +12,7 @@ use std::sync::atomic::Ordering;
 /// A resource whose soft limit this process may have changed.
 struct Changed {
     resource: libc::c_int,
-    /// The soft limit before, and after; the same where it was not changed.
+    /// Soft limit before and after the change; equal if it was not changed.
     before: AtomicU64,
     after: AtomicU64,
 }
@@ -23,17 +24,18 @@ impl Changed {
 
     fn limit(&self) -> io::Result<libc::rlimit> {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: `limit` is a place for the result. The C libraries differ in the type of the resource alone.
-        crate::result(unsafe { libc::getrlimit(self.resource as _, &mut limit) }.into())?;
+        // SAFETY: `limit` is a variable for the result. C libraries differ in the type of the
+        // resource.
+        result(unsafe { libc::getrlimit(self.resource as _, &mut limit) }.into())?;
         Ok(limit)
     }
 
     fn set(&self, limit: &libc::rlimit) -> io::Result<()> {
-        // SAFETY: a whole limit that is only read.
-        crate::result(unsafe { libc::setrlimit(self.resource as _, limit) }.into()).map(drop)
+        // SAFETY: the limit is only read.
+        result(unsafe { libc::setrlimit(self.resource as _, limit) }.into()).map(drop)
     }
 
-    /// Changes the soft limit. Where the system refuses, it stays.
+    /// Changes the soft limit; keeps it if the system refuses.
     fn change(&self, to: impl FnOnce(&libc::rlimit) -> libc::rlim_t) {
         let Ok(found) = self.limit() else { return };
         let changed = libc::rlimit { rlim_cur: to(&found), ..found };
@@ -57,18 +59,21 @@ static DESCRIPTORS: Changed = Changed::new(libc::RLIMIT_NOFILE as libc::c_int);
 
 static CORE: Changed = Changed::new(libc::RLIMIT_CORE as libc::c_int);
 
-/// Raises the soft limit of descriptors of this process to the hard one.
+/// Raises the soft limit of open descriptors to the hard limit.
 pub fn raise_descriptors() {
     DESCRIPTORS.change(|found| found.rlim_max);
 }
 
-/// Has this process leave no core file.
+/// Prevents core files of this process.
 pub fn leave_no_core() {
     CORE.change(|_| 0);
 }
 
-/// Gives a new process the limits that this one was started with, unless somebody has set others since. For the moment
-/// between fork and exec.
+/// Restores the limits that this process was started with, unless they were changed again since.
+/// Called between fork and exec.
+///
+/// # Errors
+/// Returns an error if the system refuses.
 pub fn restore() -> io::Result<()> {
     DESCRIPTORS.restore()?;
     CORE.restore()

@@ -1,18 +1,18 @@
 //! Memory files: sealed copies of images and agents.
 
-use crate::owned;
+use crate::fd::owned;
 use memfd::{FileSeal, Memfd};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 
-/// What may be done with a memory file.
+/// The use of a memory file.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Use {
-    /// It is read.
+    /// Reading only.
     Read,
-    /// It is read and executed.
+    /// Reading and execution.
     Execute,
 }
 
@@ -21,7 +21,8 @@ pub enum Use {
 /// # Errors
 /// Returns an error if the kernel refuses the file, the memory or the seals.
 pub fn sealed_memfd(name: &CStr, bytes: &[u8], purpose: Use) -> io::Result<OwnedFd> {
-    // The crate `memfd` does not know this flag, without which `vm.memfd_noexec=1` makes a file that cannot be executed.
+    // The crate `memfd` lacks this flag. Without it, `vm.memfd_noexec=1` makes the file
+    // non-executable.
     const MFD_EXEC: libc::c_uint = 0x10;
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     let create = |flags: libc::c_uint| {
@@ -31,7 +32,7 @@ pub fn sealed_memfd(name: &CStr, bytes: &[u8], purpose: Use) -> io::Result<Owned
     let fd = match purpose {
         Use::Read => create(flags)?,
         Use::Execute => match create(flags | MFD_EXEC) {
-            // Kernels before 6.3 do not know it and do not need it.
+            // Kernels before 6.3 neither know nor need the flag.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => create(flags)?,
             other => other?,
         },

@@ -1,29 +1,30 @@
-//! Reading files and folders of the system's own.
+//! Reading of small files and directories, mostly under /proc.
 //!
-//! Not std's: its error texts, escapes and buffers are a fortieth of an agent, which reads a handful of short files.
+//! Replaces std's functions, whose error texts, escapes and buffers take a fortieth of an agent.
 
-use crate::c_string;
-use crate::owned;
-use crate::read;
+use crate::c_string::c_string;
+use crate::errno::result;
+use crate::fd::owned;
+use crate::fd::read;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 
-/// Opens a file that is there, closed on exec; `mode` is one of `O_RDONLY` and `O_RDWR`.
+/// Opens an existing file, closed on exec. `mode` is `O_RDONLY` or `O_RDWR`.
 ///
 /// # Errors
-/// As the operating system gives them.
+/// Returns an error if the file cannot be opened.
 pub fn open(path: &str, mode: libc::c_int) -> io::Result<OwnedFd> {
     let path = c_string(path.as_bytes())?;
     // SAFETY: a C string for the length of the call, and plain numbers.
     owned(unsafe { libc::open(path.as_ptr(), mode | libc::O_CLOEXEC) }.into())
 }
 
-/// The whole content of a file, however long it says it is.
+/// Returns the whole content of a file, whatever its reported length.
 ///
 /// # Errors
-/// As the operating system gives them.
+/// Returns an error if the file cannot be read.
 pub fn content(path: &str) -> io::Result<Vec<u8>> {
     let file = open(path, libc::O_RDONLY)?;
     let mut bytes = Vec::new();
@@ -38,36 +39,36 @@ pub fn content(path: &str) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The content of a file that is text; nothing where it cannot be read or is none.
+/// Returns the content of a text file; empty if it cannot be read or is not UTF-8.
 pub fn text(path: &str) -> String {
     content(path).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
 }
 
-/// What an open file is called, as far as that is short; pipes are by their numbers.
+/// Name of an open file, truncated to 32 bytes; for a pipe, its number.
 pub type Name = [u8; 32];
 
-/// What a descriptor of a process is open for.
+/// Returns the name of the file behind a descriptor of a process.
 pub fn name_of(process: &str, fd: u32) -> Name {
     let mut name = [0; 32];
     if let Ok(path) = c_string(format!("/proc/{process}/fd/{fd}").as_bytes()) {
-        // SAFETY: a C string, and a place of that length.
+        // SAFETY: a C string, and a buffer of the length that is passed.
         unsafe { libc::readlink(path.as_ptr(), name.as_mut_ptr().cast(), name.len()) };
     }
     name
 }
 
-/// Whether a process holds one of these; no where it cannot be looked into.
+/// Returns true if a process has one of these files open; false if it cannot be inspected.
 pub fn holds(pid: u32, names: &[Name]) -> bool {
     let process = pid.to_string();
     numbers(&format!("/proc/{pid}/fd")).into_iter().any(|fd| names.contains(&name_of(&process, fd)))
 }
 
-/// The entries of a folder whose names are numbers; none where it cannot be read.
+/// Returns the entries of a directory whose names are numbers; empty if it cannot be read.
 pub fn numbers(folder: &str) -> Vec<u32> {
     let mut numbers = Vec::new();
     let Ok(folder) = c_string(folder.as_bytes()) else { return numbers };
-    // SAFETY: a C string; the stream is this function's own until it is closed, and each entry is used before the next is
-    // asked for.
+    // SAFETY: `folder` is a C string. The stream belongs to this function until it is closed, and
+    // each entry is used before the next is requested.
     unsafe {
         let entries = libc::opendir(folder.as_ptr());
         if entries.is_null() {
@@ -82,25 +83,25 @@ pub fn numbers(folder: &str) -> Vec<u32> {
     numbers
 }
 
-/// A copy of an open file's whole content, from its start.
+/// Returns the whole content of an open file, from its start.
 ///
 /// # Errors
-/// As the operating system gives them, and when the file is shorter than it says.
+/// Returns an error if the file cannot be read or is shorter than its reported length.
 pub fn copy_of(fd: &OwnedFd) -> io::Result<Vec<u8>> {
-    // SAFETY: `about` is a place for the result.
+    // SAFETY: `about` is a variable for the result.
     let size = unsafe {
         let mut about = std::mem::zeroed::<libc::stat>();
-        crate::result(libc::fstat(fd.as_raw_fd(), &mut about).into())?;
+        result(libc::fstat(fd.as_raw_fd(), &mut about).into())?;
         about.st_size as usize
     };
     let mut bytes = vec![0; size];
     let mut at = 0;
     while at < size {
         let rest = &mut bytes[at..];
-        // SAFETY: the rest of the buffer is ours for its length.
+        // SAFETY: the rest of the buffer is exclusively borrowed for its length.
         let count =
             unsafe { libc::pread(fd.as_raw_fd(), rest.as_mut_ptr().cast(), rest.len(), at as libc::off_t) };
-        match crate::result(count as libc::c_long)? {
+        match result(count as libc::c_long)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             count => at += count as usize,
         }

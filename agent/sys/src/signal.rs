@@ -1,7 +1,9 @@
-//! The signals of an agent, each told to its broker over a pipe.
+//! Signals: those of an agent, reported to its broker over a pipe, and signal masks.
 //!
-//! Not by a crate: an agent takes its signals once, before it runs anything else, and never gives them back.
+//! An agent takes its signals once, before anything else runs, and never gives them back. That
+//! needs no crate.
 
+use crate::fd::set_nonblocking;
 pub use libc::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR2};
 use std::io;
 use std::os::fd::IntoRawFd;
@@ -10,38 +12,38 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering;
 
-/// The pipe for the order to end, and the one for everything else.
+/// Write ends of the pipe for SIGTERM and of the pipe for all other signals; -1 before [`report`].
 static PIPES: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
 
-/// Whether a dump was asked for.
+/// True if SIGUSR2 has requested a dump.
 static DUMP: AtomicBool = AtomicBool::new(false);
 
-/// Has SIGTERM reported as a byte on `end`, SIGCHLD and SIGUSR2 on `child`; SIGHUP, SIGINT and SIGQUIT do nothing from now on.
-/// All of these are at their default again in what this process executes.
+/// Reports SIGTERM as a byte on `end`, SIGCHLD and SIGUSR2 on `child`. SIGHUP, SIGINT and SIGQUIT
+/// have no effect from now on. Executed programs have all of these at their defaults.
 ///
 /// # Errors
-/// As the operating system gives them.
+/// Returns an error if the system refuses.
 pub fn report(end: OwnedFd, child: OwnedFd) -> io::Result<()> {
     for (pipe, fd) in PIPES.iter().zip([end, child]) {
-        crate::set_nonblocking(&fd)?;
+        set_nonblocking(&fd)?;
         pipe.store(fd.into_raw_fd(), Ordering::Relaxed);
     }
     for signal in [
         libc::SIGTERM,
         libc::SIGUSR2,
         libc::SIGCHLD,
-        // A handler that does nothing, and not "ignore", which would be inherited.
+        // A handler that does nothing: children would inherit "ignore".
         libc::SIGHUP,
         libc::SIGINT,
         libc::SIGQUIT,
     ] {
-        // SAFETY: the handler only makes calls that are allowed in one.
+        // SAFETY: the handler makes only async-signal-safe calls.
         unsafe { libc::signal(signal, arrived as *const () as libc::sighandler_t) };
     }
     Ok(())
 }
 
-/// Whether SIGUSR2 has come since this was last asked.
+/// Returns true if SIGUSR2 has arrived since the last call.
 pub fn take_dump() -> bool {
     DUMP.swap(false, Ordering::Relaxed)
 }
@@ -52,9 +54,10 @@ extern "C" fn arrived(signal: libc::c_int) {
         libc::SIGUSR2 | libc::SIGCHLD => &PIPES[1],
         _ => return,
     };
-    // Before the byte, which says that there is something to look at.
+    // Set before the byte is written that wakes the reader.
     DUMP.fetch_or(signal == libc::SIGUSR2, Ordering::Relaxed);
-    // SAFETY: the byte is ours; whoever was interrupted finds its error number as it was. A full pipe will wake as well.
+    // SAFETY: the byte is a local variable, and errno is restored for the interrupted code. A full
+    // pipe wakes its reader as well.
     unsafe {
         let errno = libc::__errno_location();
         let before = *errno;
@@ -63,10 +66,10 @@ extern "C" fn arrived(signal: libc::c_int) {
     }
 }
 
-/// A signal that is reported on a pipe. Dropped, it is reported no longer, and the pipe is closed.
+/// A signal that is reported on a pipe. Dropping it ends the reports and closes the pipe.
 pub struct Notification(signal_hook::SigId);
 
-/// Writes a byte to `end` for each signal of that number to this process.
+/// Writes a byte to `end` for each signal of this number that the process receives.
 ///
 /// # Errors
 /// Returns an error if the system refuses the handler.
@@ -77,5 +80,58 @@ pub fn notify(signal: i32, end: OwnedFd) -> io::Result<Notification> {
 impl Drop for Notification {
     fn drop(&mut self) {
         signal_hook::low_level::unregister(self.0);
+    }
+}
+
+/// Blocks all signals in this thread until it is dropped, so that no handler runs in a process that
+/// is forked meanwhile.
+pub struct SignalsBlocked(libc::sigset_t);
+
+impl SignalsBlocked {
+    /// Blocks all signals.
+    pub fn all() -> SignalsBlocked {
+        // SAFETY: both sets are initialised by the calls that fill them.
+        unsafe {
+            let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+            libc::sigfillset(&mut all);
+            libc::sigprocmask(libc::SIG_BLOCK, &all, &mut before);
+            SignalsBlocked(before)
+        }
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        // SAFETY: the set is the one that was in force before.
+        unsafe { libc::sigprocmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
+    }
+}
+
+/// Resets all signals to their defaults and unblocks them, as a login does. In this order, so that
+/// no handler of the parent runs.
+pub fn default_signals() {
+    for signal in 1..=64 {
+        default_signal(signal);
+    }
+    unblock_signals();
+}
+
+/// Resets a signal to its default. Bypasses the C library, which refuses the signals that it uses
+/// itself; another library may have ignored them in the parent.
+pub fn default_signal(signal: i32) {
+    // Layout of the kernel's structure: handler, flags, restorer, mask.
+    let default = [libc::SIG_DFL; 4];
+    let nowhere = std::ptr::null_mut::<usize>();
+    // SAFETY: a complete action that is only read, and the size of its mask.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), nowhere, 8) };
+}
+
+/// Unblocks all signals in this thread.
+pub fn unblock_signals() {
+    // SAFETY: the set is initialised before it is used.
+    unsafe {
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
     }
 }

@@ -1,7 +1,7 @@
-//! Unix sockets between processes of one machine: who is at the other end, and a connect that does not wait for ever.
+//! Unix sockets: credentials of the peer, and connecting with a time limit.
 
-use crate::owned;
-use crate::result;
+use crate::errno::result;
+use crate::fd::owned;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
@@ -10,26 +10,26 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// The longest path that a socket's address holds, its closing NUL not counted.
+/// Maximum length of a socket's path in bytes, without the closing NUL.
 pub const LONGEST: usize = 107;
 
-/// The process at the other end of a connected socket, as the kernel noted it when that was connected, or listened on.
+/// The process at the other end of a socket, as of when it connected or began to listen.
 pub struct Peer {
-    /// Its number.
+    /// Process number.
     pub process: u32,
-    /// Its effective user.
+    /// Number of the effective user.
     pub user: u32,
 }
 
-/// Who is at the other end of a socket.
+/// Returns the peer of a connected socket.
 ///
 /// # Errors
-/// As the operating system gives them.
+/// Returns an error if the system knows no peer.
 pub fn peer(socket: impl AsFd) -> io::Result<Peer> {
     let mut found = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
     let mut size = size_of_val(&found) as libc::socklen_t;
     let fd = socket.as_fd().as_raw_fd();
-    // SAFETY: `found` is a place of the size that is given.
+    // SAFETY: `found` is a variable of the size that is passed.
     let done = unsafe {
         libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut found).cast(), &mut size)
     };
@@ -37,16 +37,17 @@ pub fn peer(socket: impl AsFd) -> io::Result<Peer> {
     Ok(Peer { process: found.pid as u32, user: found.uid })
 }
 
-/// Connects to the socket at `path`, and waits for whoever listens no longer than `patience`.
+/// Connects to the socket at `path`, waiting at most `patience` for the listener.
 ///
 /// # Errors
-/// As the operating system gives them, `WouldBlock` when the time is up.
+/// Returns `InvalidInput` if the path is longer than [`LONGEST`] or contains NUL, `WouldBlock` if
+/// the time is up, and otherwise the error of the system.
 pub fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
     let bytes = path.as_os_str().as_bytes();
     if bytes.len() > LONGEST || bytes.contains(&0) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    // SAFETY: takes plain numbers.
+    // SAFETY: plain numbers.
     let socket =
         owned(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) }.into())?;
     let stream = UnixStream::from(socket);
@@ -56,7 +57,7 @@ pub fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
     for (to, from) in address.sun_path.iter_mut().zip(bytes) {
         *to = *from as libc::c_char;
     }
-    // SAFETY: a whole address that is only read, with its size.
+    // SAFETY: a complete address that is only read, with its size.
     let done = unsafe {
         libc::connect(
             stream.as_raw_fd(),

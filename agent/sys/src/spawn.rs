@@ -1,25 +1,26 @@
-//! Starting programs: fork, wire, exec, with nothing left to chance between fork and exec.
+//! Starting programs: fork, descriptors, exec.
 //!
-//! Not std's `Command`: its bookkeeping for environments is a tenth of an agent, and it cannot execute a descriptor.
+//! Replaces std's `Command`, whose handling of environments takes a tenth of an agent, and which
+//! cannot execute a descriptor.
 
-use crate::SignalsBlocked;
-use crate::default_signals;
-use crate::die_with_parent;
-use crate::duplicate_above;
-use crate::duplicate_to;
+use crate::errno::result;
 use crate::execute::NotStarted;
 use crate::execute::environ;
 use crate::execute::execute;
+use crate::fd::duplicate_above;
+use crate::fd::duplicate_to;
+use crate::fd::pipe;
+use crate::fd::read;
 use crate::guard::DetachMark;
 use crate::guard::set_mark;
-use crate::limits as limit;
-use crate::new_session;
-use crate::owned;
-use crate::pidfd_open;
-use crate::pidfd_signal;
-use crate::pipe;
-use crate::read;
-use crate::result;
+use crate::limits;
+use crate::process::die_with_parent;
+use crate::process::kill;
+use crate::process::new_session;
+use crate::process::pidfd_open;
+use crate::process::pidfd_signal;
+use crate::signal::SignalsBlocked;
+use crate::signal::default_signals;
 use crate::wait_status::WaitStatus;
 use std::ffi::CString;
 use std::io;
@@ -29,80 +30,83 @@ use std::os::fd::OwnedFd;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 
-/// What is executed.
+/// The program to execute.
 #[derive(Copy, Clone)]
 pub enum Image<'a> {
-    /// The first word, looked up on the path of the new environment.
+    /// The first argument, searched in PATH of the new environment.
     Named,
-    /// An open program; it and its compressed image are handed on as the descriptors 4 and 3.
+    /// An open file. The program finds its compressed image as descriptor 3, and itself as 4.
     Open {
-        /// Becomes descriptor 3.
+        /// The compressed image; becomes descriptor 3.
         image: &'a OwnedFd,
-        /// Is executed and becomes descriptor 4.
+        /// The program; becomes descriptor 4.
         agent: &'a OwnedFd,
     },
 }
 
-/// The descriptors a directly started agent finds its image and itself at.
+/// Descriptor of the image in an agent that was executed directly.
 pub const IMAGE_FD: RawFd = 3;
 
-/// See [`IMAGE_FD`].
+/// Descriptor of the agent itself; see [`IMAGE_FD`].
 pub const AGENT_FD: RawFd = 4;
 
-/// How a new process is marked, and with it whatever it starts.
+/// Mark of a new process, inherited by everything that it starts.
 #[derive(Copy, Clone, PartialEq, Eq)]
 pub enum Marked {
-    /// Not at all.
+    /// No mark.
     No,
-    /// As let go.
-    LetGo,
-    /// As what others are told by that it has started them.
+    /// The mark of detached programs.
+    Detached,
+    /// The origin mark with the program's own number, by which its descendants are found.
     Origin,
 }
 
-/// A program to be started, in a session of its own.
+/// Parameters of a program to start. It gets a session of its own.
 pub struct Start<'a> {
-    /// What is executed.
+    /// Program to execute.
     pub image: Image<'a>,
-    /// Its words.
+    /// Arguments, beginning with the name.
     pub argv: Vec<CString>,
-    /// Its environment; this process's own unless set.
+    /// Environment as `NAME=value`; if `None`, the environment of this process.
     pub env: Option<Vec<CString>>,
-    /// Its directory; this process's own unless set.
+    /// Working directory; if `None`, the directory of this process.
     pub directory: Option<CString>,
-    /// Its stdin, stdout and stderr.
+    /// Standard input, output and error.
     pub stdio: [OwnedFd; 3],
-    /// Its controlling terminal.
+    /// Controlling terminal.
     pub terminal: Option<&'a OwnedFd>,
-    /// Whether the kernel kills it when the thread that started it ends.
+    /// True if the kernel kills the program when the thread that started it ends.
     pub dies_with_parent: bool,
-    /// How it is marked from its first instruction on.
+    /// Mark that the program has from its first instruction on.
     pub marked: Marked,
 }
 
-/// A started program. Its number is its own until this is dropped, which collects it: so long no other process has it.
+/// A started program. Its process number is not reused until this value is dropped, which collects
+/// the process.
 pub struct Process {
     pid: u32,
-    /// How the kernel knows it, whoever collects it; none before Linux 5.3.
+    /// Pidfd of the process; none before Linux 5.3.
     handle: Option<OwnedFd>,
     ended: Option<WaitStatus>,
 }
 
-/// Signals a process group by a pidfd of its leader, also after that was collected; from Linux 6.9 on.
+/// Flag that signals the process group of a pidfd's leader, also after the leader was collected;
+/// Linux 6.9.
 const GROUP: libc::c_uint = 4;
 
 impl Process {
-    /// Its number; also that of its process group.
+    /// Returns the process number, which is also the number of the process group.
     pub fn id(&self) -> u32 {
         self.pid
     }
 
-    /// A descriptor that becomes readable when it ends, where the kernel gives one.
+    /// Returns a descriptor that becomes readable when the process ends; `None` if the kernel has
+    /// no pidfds.
     pub fn handle(&self) -> Option<&OwnedFd> {
         self.handle.as_ref()
     }
 
-    /// How it ended, if it has. It is not collected by that.
+    /// Returns the status of the process if it has ended, without collecting it.
     pub fn try_wait(&mut self) -> Option<WaitStatus> {
         if self.ended.is_none() {
             self.ended = self.look(libc::WNOWAIT);
@@ -110,10 +114,11 @@ impl Process {
         self.ended
     }
 
-    /// Looks whether it has ended. Where somebody else has collected it nobody knows how.
+    /// Returns the status of the process if it has ended. The status is empty if another process
+    /// has collected it.
     fn look(&self, also: libc::c_int) -> Option<WaitStatus> {
         let options = libc::WEXITED | libc::WNOHANG | also;
-        // SAFETY: `info` is a place for the result, and holds what the call is about to write where it succeeds.
+        // SAFETY: `info` is a variable for the result, and initialised if the call succeeds.
         unsafe {
             let mut info = std::mem::zeroed::<libc::siginfo_t>();
             let mut ask = |kind, id| libc::waitid(kind, id, &mut info, options) == 0;
@@ -121,7 +126,7 @@ impl Process {
             let number = (libc::P_PID, self.pid as libc::id_t);
             let (kind, id) = self.handle.as_ref().map_or(number, by_handle);
             let known = ask(kind, id)
-                // Linux 5.3 has pidfds, and waits by number.
+                // Linux 5.3 has pidfds but cannot wait for them.
                 || io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) && ask(number.0, number.1);
             if known && info.si_pid() == 0 {
                 return None;
@@ -132,12 +137,14 @@ impl Process {
         }
     }
 
-    /// Sends a signal to it alone. Whether that was allowed; one that has ended is no error.
+    /// Sends a signal to the process only. Returns true if that was permitted, also if it has
+    /// ended.
     pub fn signal(&self, signal: i32) -> bool {
         self.send(signal, 0)
     }
 
-    /// Sends a signal to its process group, also after it has ended itself.
+    /// Sends a signal to the process group, also if the process itself has ended. Returns true if
+    /// that was permitted.
     pub fn signal_group(&self, signal: i32) -> bool {
         self.send(signal, GROUP)
     }
@@ -147,9 +154,9 @@ impl Process {
         match sent.map(|sent| sent.map_err(|error| error.raw_os_error())) {
             Some(Ok(())) => true,
             Some(Err(Some(number @ (libc::EPERM | libc::ESRCH)))) => number != libc::EPERM,
-            // By its number, which is that of a group as well, as long as the kernel keeps it for this process.
+            // The number is safe to use only while the kernel reserves it for this process.
             _ if self.look(libc::WNOWAIT) == Some(WaitStatus { code: None, signal: None }) => true,
-            _ => crate::kill(if flags == GROUP { -(self.pid as i32) } else { self.pid as i32 }, signal),
+            _ => kill(if flags == GROUP { -(self.pid as i32) } else { self.pid as i32 }, signal),
         }
     }
 }
@@ -160,7 +167,8 @@ impl Drop for Process {
     }
 }
 
-/// The environment of a program: this process's own unless `clear`, but for what is set. None where nothing is different.
+/// Returns the environment of a program: `set`, and unless `clear` the rest of this process's own.
+/// Returns `None` if it equals that of this process.
 pub fn environment(set: &[(Vec<u8>, Vec<u8>)], clear: bool) -> Option<Vec<Vec<u8>>> {
     if set.is_empty() && !clear {
         return None;
@@ -179,14 +187,15 @@ pub fn environment(set: &[(Vec<u8>, Vec<u8>)], clear: bool) -> Option<Vec<Vec<u8
 /// Starts a program.
 ///
 /// # Errors
-/// Also for what failed in the new process before the program ran.
+/// Returns a report if a system call fails, in this process or in the new one before the program
+/// runs.
 pub fn start(start: &Start<'_>) -> Result<Process, NotStarted> {
     let pointers = |words: &[CString]| -> Vec<*const libc::c_char> {
         words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect()
     };
     let argv = pointers(&start.argv);
     let env = start.env.as_deref().map(pointers);
-    // What the new process needs, moved out of the way of the numbers it is to have.
+    // Moved above 10, because the new process assigns the numbers from 0 on.
     let mut high = Vec::new();
     for fd in &start.stdio {
         high.push(duplicate_above(fd.as_fd(), 10)?);
@@ -200,12 +209,13 @@ pub fn start(start: &Start<'_>) -> Result<Process, NotStarted> {
     let failed = duplicate_above(low.as_fd(), 10)?;
     drop(low);
     let blocked = SignalsBlocked::all();
-    // SAFETY: the child only makes system calls until it executes the program or exits; it neither allocates nor locks.
+    // SAFETY: the child makes only system calls until it executes the program or exits. It neither
+    // allocates nor locks.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         let why = child(start, parent, &high, &argv, env.as_deref());
         let why = why.as_bytes();
-        // SAFETY: the child of a fork; nothing of the parent's may run on its way out.
+        // SAFETY: in a forked child, no exit handler of the parent may run.
         unsafe {
             libc::write(failed.as_raw_fd(), why.as_ptr().cast(), why.len());
             libc::_exit(127)
@@ -220,7 +230,7 @@ pub fn start(start: &Start<'_>) -> Result<Process, NotStarted> {
     match read(&report, &mut why.bytes)? {
         Some(count) if count >= NotStarted::START => {
             let mut status = 0;
-            // SAFETY: `status` is a place for the result; the child is about to exit.
+            // SAFETY: `status` is a variable for the result; the child is about to exit.
             unsafe { libc::waitpid(pid as libc::pid_t, &mut status, 0) };
             why.length = count as u8;
             Err(why)
@@ -229,7 +239,7 @@ pub fn start(start: &Start<'_>) -> Result<Process, NotStarted> {
     }
 }
 
-/// The new process up to its program. Returns why it did not get there.
+/// Runs the new process up to its program. Returns only on failure.
 fn child(
     start: &Start<'_>,
     parent: u32,
@@ -240,18 +250,20 @@ fn child(
     let mut tried = NotStarted::AGENT;
     let mut prepare = || -> io::Result<()> {
         new_session(start.terminal.map(AsRawFd::as_raw_fd))?;
-        // SAFETY: plain calls. An older kernel has no close_range and keeps what others have left open.
+        // SAFETY: plain numbers. Older kernels have no close_range; descriptors without
+        // close-on-exec then stay open.
         unsafe {
             libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
         }
         for (fd, number) in high.iter().zip([0, 1, 2, IMAGE_FD, AGENT_FD]) {
-            duplicate_to(fd.as_raw_fd(), number)?;
+            // SAFETY: the process has just been forked, and nothing in it owns these numbers.
+            unsafe { duplicate_to(fd.as_raw_fd(), number)? };
         }
-        limit::restore()?;
+        limits::restore()?;
         match start.marked {
             Marked::No => {}
-            Marked::LetGo => set_mark(0, Some(DetachMark::PROGRAM))?,
-            // Where this is not allowed, what daemonised itself ends with the context.
+            Marked::Detached => set_mark(0, Some(DetachMark::PROGRAM))?,
+            // Marking may be forbidden; daemonised descendants then end with the context.
             Marked::Origin => drop(set_mark(0, Some(DetachMark::origin()))),
         }
         if start.dies_with_parent {
@@ -262,15 +274,16 @@ fn child(
             // SAFETY: a C string.
             result(unsafe { libc::chdir(directory.as_ptr()) }.into())?;
         }
-        // Last: a signal that came meanwhile ends it here, and no handler of the parent's ever runs.
+        // Last, because a pending signal then ends this process without running a handler of the
+        // parent.
         default_signals();
         Ok(())
     };
     if let Err(error) = prepare() {
         return NotStarted::new(tried, &error);
     }
-    // SAFETY: both vectors end in a null pointer and their strings live on in the parent's copy of memory; no other
-    // thread exists in this process that could change `environ`.
+    // SAFETY: both vectors end in a null pointer, and their strings live in the copied memory. No
+    // other thread of this process could change `environ`.
     unsafe {
         if let Some(env) = env {
             environ = env.as_ptr();
@@ -287,7 +300,7 @@ fn child(
                     libc::AT_EMPTY_PATH,
                 );
                 if io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
-                    // Emulators know no execveat.
+                    // Emulators lack execveat.
                     libc::execve(c"/proc/self/fd/4".as_ptr(), argv.as_ptr(), environ);
                 }
                 io::Error::last_os_error().into()
@@ -296,32 +309,11 @@ fn child(
     }
 }
 
-/// A pseudo terminal without echo: the controlling end, and the program's end.
-///
-/// # Errors
-/// As the operating system gives them: no terminals are mounted, or all are in use.
-pub fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
-    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-    let unlocked: libc::c_int = 0;
-    // SAFETY: C strings and places of the right type for each call; TIOCGPTPEER takes the flags as its argument.
-    unsafe {
-        let master = owned(libc::open(c"/dev/ptmx".as_ptr(), flags).into())?;
-        result(libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &unlocked).into())?;
-        let slave = owned(libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags).into())?;
-        let mut attributes = std::mem::zeroed::<libc::termios>();
-        if libc::tcgetattr(slave.as_raw_fd(), &mut attributes) == 0 {
-            attributes.c_lflag &= !libc::ECHO;
-            libc::tcsetattr(slave.as_raw_fd(), libc::TCSANOW, &attributes);
-        }
-        Ok((master, slave))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::procfs as files;
     use crate::procfs::content;
-    use crate::{SignalsBlocked, kill, procfs as files};
     use std::io::{PipeReader, Read};
     use std::process::{Child, Command};
     use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -406,15 +398,15 @@ mod tests {
         let (mut seen, elsewhere) = std::io::pipe().unwrap();
         OWN.store(std::process::id() as i32, Ordering::Relaxed);
         ELSEWHERE.store(elsewhere.as_raw_fd(), Ordering::Relaxed);
-        // SAFETY: the handler only makes calls that are allowed in one. By default this signal does nothing, so that
-        // nobody else of this process group is harmed by it.
+        // SAFETY: the handler makes only async-signal-safe calls. The default of the signal is to do
+        // nothing, so it does not harm the rest of the process group.
         unsafe { libc::signal(libc::SIGURG, catch as *const () as libc::sighandler_t) };
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    // The group of this process, in which the new one is until it has a session of its own.
-                    crate::kill(0, libc::SIGURG);
+                    // The new process is in this group until it has a session of its own.
+                    kill(0, libc::SIGURG);
                 }
             });
             for _ in 0..50 {
@@ -423,7 +415,7 @@ mod tests {
             }
             done.store(true, Ordering::Relaxed);
         });
-        crate::default_signal(libc::SIGURG);
+        crate::signal::default_signal(libc::SIGURG);
         drop(elsewhere);
         let mut told = Vec::new();
         seen.read_to_end(&mut told).unwrap();

@@ -7,8 +7,8 @@ use offshoot_sys::spawn::Image;
 use offshoot_sys::spawn::Marked;
 use offshoot_sys::spawn::Process;
 use offshoot_sys::spawn::Start;
-use offshoot_sys::spawn::open_terminal;
 use offshoot_sys::spawn::start;
+use offshoot_sys::terminal::open_terminal;
 use std::io;
 use std::os::fd::OwnedFd;
 

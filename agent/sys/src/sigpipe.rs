@@ -1,8 +1,8 @@
-//! Writing where nobody may read any more, in programs that SIGPIPE would end.
+//! Writing to a closed pipe without SIGPIPE.
 //!
-//! Rust's start-up code ignores that signal, and so it is ignored in agents. A program may have set it
-//! back, as command lines do, or may not have been started by Rust at all: the end of a host is not to
-//! be the end of it.
+//! Rust's start-up code ignores the signal, so agents do as well. A controller may have restored
+//! it, as command-line tools do, or may not have been started by Rust. The end of a host must not
+//! end the controller.
 
 use std::io;
 use std::mem::zeroed;
@@ -11,16 +11,16 @@ use std::sync::OnceLock;
 
 type Write = fn(RawFd, &[u8]) -> isize;
 
-/// How this process writes, where not by the mere call. Agents that have no functions of a program's
-/// have nothing but that.
+/// Function that writes for this process, if not the plain system call. Stock agents only have the
+/// latter.
 static WRITE: OnceLock<Write> = OnceLock::new();
 
-/// Keeps SIGPIPE away from whatever thread writes, whatever it does in this process.
-pub fn survive() {
+/// Suppresses SIGPIPE in all writes of this crate, in every thread.
+pub fn suppress() {
     WRITE.get_or_init(|| without_signal);
 }
 
-/// Writes once, as the call does it.
+/// Writes once, with the result and errno of the system call.
 pub fn write(fd: RawFd, bytes: &[u8]) -> isize {
     match WRITE.get() {
         Some(write) => write(fd, bytes),
@@ -29,14 +29,15 @@ pub fn write(fd: RawFd, bytes: &[u8]) -> isize {
 }
 
 fn plainly(fd: RawFd, bytes: &[u8]) -> isize {
-    // SAFETY: the bytes are ours for their length.
+    // SAFETY: the bytes are borrowed for their length.
     unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) }
 }
 
-/// Holds the signal back from this thread meanwhile, and takes the one that the call has made, but none
-/// that was pending before. It goes to the thread that writes, so no other is ever concerned.
+/// Writes with SIGPIPE blocked in this thread, and consumes the signal that the write has raised,
+/// but none that was pending before. The kernel sends it to the writing thread only.
 fn without_signal(fd: RawFd, bytes: &[u8]) -> isize {
-    // SAFETY: the sets are initialised by the calls that fill them; the place of errno is this thread's.
+    // SAFETY: the sets are initialised by the calls that fill them, and errno belongs to this
+    // thread.
     unsafe {
         let (mut pipe, mut before, mut pending) = (zeroed(), zeroed(), zeroed());
         libc::sigemptyset(&mut pipe);
@@ -68,7 +69,7 @@ mod tests {
 
     /// Both kinds of what a link goes over, with nobody who reads.
     fn broken() -> [OwnedFd; 2] {
-        let (_, pipe) = crate::pipe().unwrap();
+        let (_, pipe) = crate::fd::pipe().unwrap();
         let (socket, _) = UnixStream::pair().unwrap();
         [pipe, socket.into()]
     }
@@ -93,7 +94,7 @@ mod tests {
             assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::EPIPE));
         }
         assert_eq!(SEEN.get(), 0);
-        let (read, pipe) = crate::pipe().unwrap();
+        let (read, pipe) = crate::fd::pipe().unwrap();
         assert_eq!(without_signal(pipe.as_raw_fd(), b"all of it"), 9);
         drop(read);
         // A thread that has it blocked, without and with one that is its own business.

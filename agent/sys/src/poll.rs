@@ -1,0 +1,3 @@
+//! Waiting once for a few descriptors.
+
+pub use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
