@@ -18,6 +18,8 @@
 //! }
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod broker;
 mod call;
 mod channel;
@@ -65,6 +67,8 @@ pub use offshoot_proto::text::harmless;
 pub use offshoot_proto::{
     CallError, ConnectError, ConnectErrorKind, ContextId, Error, Handle, Reason, Result,
 };
+#[doc(hidden)]
+pub use offshoot_sys::before_main;
 pub use program::command::Command;
 pub use program::process::{Output, Process, Signaller};
 pub use router::Router;

@@ -30,6 +30,8 @@
 //! functions of [`stock`] needs neither: [`run`] sends the stock agent. A panic in a function of your own is an error of
 //! its call, with message and place. The stock agent is built for size and ends on a panic.
 
+#![forbid(unsafe_code)]
+
 mod images;
 #[cfg(feature = "log")]
 mod log;

@@ -1,6 +1,8 @@
 //! `#[remote]`: leaves a function as it is and adds a type of the same name whose fields are its arguments, so that
 //! `f(x)` runs here and `context.call(f { x })` runs there.
 
+#![forbid(unsafe_code)]
+
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
 use quote::{format_ident, quote, quote_spanned};

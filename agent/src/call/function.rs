@@ -111,9 +111,10 @@ pub struct Function {
     pub run: fn(&Context, Origin, Vec<u8>, usize) -> Vec<u8>,
 }
 
-/// All functions that are compiled into this program.
-#[linkme::distributed_slice]
-pub static FUNCTIONS: [Function];
+offshoot_sys::distributed_slice! {
+    /// All functions that are compiled into this program.
+    pub static FUNCTIONS: [Function]
+}
 
 /// The sum of a function's name in the upper half, of its signature's text in the lower. Used by the attribute.
 #[must_use]

@@ -26,10 +26,11 @@ pub struct Search {
     pub own: bool,
 }
 
-/// How a program finds images: the crate `offshoot` puts its way in here when it is linked. An agent has none, and needs none.
-#[doc(hidden)]
-#[linkme::distributed_slice]
-pub static FINDERS: [fn(Search) -> Result<Find>];
+offshoot_sys::distributed_slice! {
+    /// How a program finds images: the crate `offshoot` puts its way in here when it is linked. An agent has none, and needs none.
+    #[doc(hidden)]
+    pub static FINDERS: [fn(Search) -> Result<Find>]
+}
 
 /// The settings of a tree.
 #[derive(Clone, Debug, Default)]

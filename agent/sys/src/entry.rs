@@ -79,3 +79,33 @@ macro_rules! stock_program {
         }
     };
 }
+
+/// Has a function called before `main`, and before std opens standard streams that are missing.
+///
+/// The function can use the C library alone: it must not panic, start threads or rely on std's own start.
+#[macro_export]
+macro_rules! before_main {
+    ($run:path) => {
+        // SAFETY: the section holds pointers to functions that the C library calls once each before `main`, after its
+        // own initialization. The function keeps what is asked of it above.
+        #[used]
+        #[unsafe(link_section = ".init_array")]
+        static BEFORE_MAIN: extern "C" fn() = {
+            extern "C" fn run() {
+                $run()
+            }
+            run
+        };
+    };
+}
+
+/// Declares a slice whose elements are collected from all crates of a program by its linker.
+#[macro_export]
+macro_rules! distributed_slice {
+    ($(#[$doc:meta])* $vis:vis static $name:ident: [$element:ty]) => {
+        $(#[$doc])*
+        #[$crate::linkme::distributed_slice]
+        #[linkme(crate = $crate::linkme)]
+        $vis static $name: [$element];
+    };
+}

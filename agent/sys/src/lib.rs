@@ -42,3 +42,6 @@ pub use signal::{default_signal, default_signals, unblock_signals};
 
 /// Hash of the sources of this crate, in hexadecimal.
 pub const SOURCES: &str = env!("OFFSHOOT_SOURCES");
+
+#[doc(hidden)]
+pub use linkme;

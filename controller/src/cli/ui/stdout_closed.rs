@@ -6,13 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static MISSING: AtomicBool = AtomicBool::new(false);
 
-// SAFETY: the section holds pointers to functions that the C library calls once each before `main`, after its own
-// initialization. This function needs only the C library: it reads two links and sets a flag, and it cannot panic.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static BEFORE_MAIN: extern "C" fn() = look;
+offshoot_agent::before_main!(look);
 
-extern "C" fn look() {
+fn look() {
     // Without /proc nothing is known, and stdout is assumed to be open.
     let known = read_link("/proc/self/exe").is_ok();
     MISSING.store(known && read_link("/proc/self/fd/1").is_err(), Ordering::Relaxed);
