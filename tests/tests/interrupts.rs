@@ -111,7 +111,7 @@ fn a_second_signal_or_the_end_of_the_grace_period_ends_everything() {
         running.signal(Signal::SIGINT);
         let (code, _, said) = running.end();
         assert_eq!(code, Some(130), "{said}");
-        assert!(said.contains(&format!("not done {grace} s after signal 2")), "{said}");
+        assert!(said.contains(&format!("still running {grace} s after signal 2")), "{said}");
         assert!(eventually(SOON, || ended(program)));
     }
 }
@@ -244,7 +244,7 @@ fn a_target_that_connects_after_the_signal_does_not_start_its_program() {
         assert!(running.line().contains("up"));
         running.signal(Signal::SIGTERM);
         up(std::fs::write(&gate, ""));
-        let said = "given up by signal 15 before the program was started";
+        let said = "cancelled by signal 15 before the program was started";
         let seen = if json {
             running.line()
         } else {
