@@ -1,4 +1,4 @@
-//! The options that all commands share: connecting to targets. [`connect`](super::connect) applies them to hops.
+//! The options that all commands share: connecting to targets. `connect.rs` applies them to hops.
 
 use clap::{ArgAction, Args};
 use offshoot::methods::{DEFAULT_HEARTBEAT, DEFAULT_TIMEOUT, HANDSHAKES};

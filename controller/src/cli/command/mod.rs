@@ -2,6 +2,7 @@
 
 mod ping;
 mod run;
+mod streams;
 
 use clap::ArgMatches;
 use ping::Ping;

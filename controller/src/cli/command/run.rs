@@ -1,9 +1,10 @@
 //! `offshoot run`: a program on one target, as ssh would run it, or on several, with labelled lines.
 
+use super::streams::{forward, show, small_thread};
 use crate::cli::app::{start_log, with_tree};
 use crate::cli::args::Connection;
 use crate::cli::connect::{Failure, Paths};
-use crate::cli::event::{Event, Events};
+use crate::cli::event::Events;
 use crate::cli::exit::{NO_READER, NOT_EXECUTABLE, NOT_FOUND, TRANSPORT, misused};
 use crate::cli::ui::inlet::Inlet;
 use crate::cli::ui::lines::Lines;
@@ -14,10 +15,10 @@ use crate::cli::ui::{interrupts, verbose};
 use clap::Args;
 use offshoot::harmless;
 use offshoot::methods::DEFAULT_HEARTBEAT;
-use offshoot::{Command, Context, Error, ExitStatus, Process, Reader, Writer};
+use offshoot::{Command, Context, Error, ExitStatus, Process};
 use serde_json::Value;
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -85,12 +86,6 @@ Examples:
 
 /// The time for programs to end after the first signal, in seconds.
 const GRACE: u32 = 10;
-
-/// The stack size of a thread that only copies data. A thousand targets have two such threads each.
-const SMALL_STACK: usize = 256 << 10;
-
-/// The size of the buffer for stdin.
-const PIECE: usize = 64 << 10;
 
 /// Run a program on one or more targets
 #[derive(Args, Debug)]
@@ -427,58 +422,6 @@ impl Job {
     }
 }
 
-/// Shows a stream to its end. If the stream breaks off, returns the reason as text; the end of the program itself, if
-/// it is known, is the better explanation.
-///
-/// # Errors
-/// Returns an error if our own output fails. If nobody reads our output, a `vital` stream ends everything, and any other
-/// stream is read and discarded.
-fn show(mut reader: Reader, mut stream: Stream, events: &Events, vital: bool) -> io::Result<Option<String>> {
-    let mut discard = false;
-    loop {
-        let (result, more) = match reader.next_chunk() {
-            Ok(Some(_)) if discard => (Ok(()), Ok(true)),
-            Ok(Some(bytes)) => (stream.piece(&bytes), Ok(true)),
-            Ok(None) => (stream.end(), Ok(false)),
-            Err(error) => (stream.end(), Err(error)),
-        };
-        match result {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && !vital => discard = true,
-            Err(error) => {
-                if error.kind() == io::ErrorKind::BrokenPipe {
-                    // If the main thread no longer listens, it is ending this program already.
-                    let _ = events.send(Event::Finished(NO_READER));
-                }
-                return Err(error);
-            }
-            Ok(()) => {}
-        }
-        match more {
-            Ok(true) => {}
-            Ok(false) => return Ok(None),
-            Err(error) => return Ok(Some(error.to_string())),
-        }
-    }
-}
-
-/// Copies our stdin to a program until either ends.
-fn forward(mut stdin: Writer) {
-    let Ok(mut source) = Inlet::stdin() else { return };
-    let mut buffer = vec![0; PIECE];
-    loop {
-        match source.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(count) => {
-                if stdin.write_all(&buffer[..count]).is_err() {
-                    return;
-                }
-            }
-            // End of file would make the program take a part for the whole, so it gets an error and is ended instead.
-            Err(error) => return stdin.fail(&format!("reading stdin: {error}")),
-        }
-    }
-}
-
 /// Returns the labels of targets, no two of them the same.
 fn distinct(targets: &[String]) -> Vec<String> {
     let mut labels: Vec<String> = Vec::new();
@@ -488,11 +431,4 @@ fn distinct(targets: &[String]) -> Vec<String> {
         labels.push(if others == 0 { label } else { format!("{label} ({})", others + 1) });
     }
     labels
-}
-
-/// Starts a thread with a small stack.
-fn small_thread<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<std::thread::JoinHandle<T>> {
-    std::thread::Builder::new().stack_size(SMALL_STACK).spawn(work)
 }

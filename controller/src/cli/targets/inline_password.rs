@@ -1,8 +1,7 @@
 //! Detection of passwords in targets. Other users can see a command line, so such targets are refused before anything else
 //! is parsed, and the password is never shown.
 
-use super::parse::scheme;
-use super::registry;
+use offshoot::methods::registry;
 use offshoot::methods::spec::Argument;
 use std::ops::Range;
 
@@ -50,6 +49,11 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
             return None;
         }
     }
+}
+
+/// Returns the prefix of a URL that is a hop: `ssh://`.
+pub(super) fn scheme() -> String {
+    format!("{}://", registry::bare().spec.name)
 }
 
 /// Finds the value of a key that does not exist but begins like one for a password: `pass=`, `password=` and so on.

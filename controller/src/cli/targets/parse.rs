@@ -4,10 +4,14 @@
 //! outside of them `%XX` is a byte in hexadecimal: `password-file=[/etc/x]` and `password-file=%2Fetc%2Fx` are the
 //! same, and `ssh:[::1]:22` is an IPv6 address with a port.
 
-use super::{Hop, Target, inline_password, registry};
+use super::hop::{self, Hop, Target};
+use super::inline_password;
+use super::pieces::{Piece, Result, Wrong, glyphs, without_scheme};
+use offshoot::methods::registry;
 use offshoot::methods::spec::{Argument, OptionSpec, Spec, Value};
 use std::fmt;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
+use std::str::FromStr;
 
 /// The error for a text that is not a target.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,31 +40,16 @@ impl fmt::Display for TargetError {
 
 impl std::error::Error for TargetError {}
 
-/// An error in a piece, without the text around it.
-struct Wrong {
-    place: Range<usize>,
-    message: String,
-    hint: String,
-}
+impl FromStr for Target {
+    type Err = TargetError;
 
-type Result<T> = std::result::Result<T, Wrong>;
-
-/// A character of a target. A quoted one is never a separator.
-struct Glyph {
-    c: char,
-    quoted: bool,
-    place: Range<usize>,
-}
-
-/// A part of the text. `place` is its position there, in characters.
-#[derive(Clone)]
-struct Piece<'a> {
-    glyphs: &'a [Glyph],
-    place: Range<usize>,
+    fn from_str(text: &str) -> std::result::Result<Target, TargetError> {
+        target(text)
+    }
 }
 
 /// Parses a target.
-pub(super) fn target(text: &str) -> std::result::Result<Target, TargetError> {
+fn target(text: &str) -> std::result::Result<Target, TargetError> {
     if let Some(place) = inline_password::find(text) {
         return Err(with_password(text, place));
     }
@@ -91,163 +80,6 @@ fn with_password(text: &str, place: Range<usize>) -> TargetError {
         hint: "Leave it out to be asked for it, or name a file: USER@HOST,password-file=PATH.\n\
                If this is not a password: a port is a number, and an IPv6 address goes in brackets."
             .into(),
-    }
-}
-
-/// Removes the `//` of `ssh://` at the beginning of a hop, and the last `/` of a target that begins with it.
-fn without_scheme(mut glyphs: Vec<Glyph>) -> Vec<Glyph> {
-    let scheme = scheme();
-    let is = |glyphs: &[Glyph]| {
-        glyphs.len() >= scheme.len()
-            && glyphs.iter().zip(scheme.chars()).all(|(glyph, c)| glyph.c == c && !glyph.quoted)
-    };
-    if is(&glyphs)
-        && glyphs.len() > scheme.len()
-        && glyphs.last().is_some_and(|last| last.c == '/' && !last.quoted)
-    {
-        glyphs.pop();
-    }
-    let mut at = 0;
-    while at < glyphs.len() {
-        if is(&glyphs[at..]) {
-            let slashes = at + scheme.len() - 2;
-            glyphs.drain(slashes..slashes + 2);
-        }
-        let next = glyphs[at..].iter().position(|glyph| glyph.c == '/' && !glyph.quoted);
-        at = next.map_or(glyphs.len(), |next| at + next + 1);
-    }
-    glyphs
-}
-
-/// Returns the prefix of a URL that is a hop: `ssh://`.
-pub(super) fn scheme() -> String {
-    format!("{}://", registry::bare().spec.name)
-}
-
-/// Resolves brackets and percent signs.
-fn glyphs(text: &str) -> Result<Vec<Glyph>> {
-    let characters: Vec<char> = text.chars().collect();
-    let wrong = |place: Range<usize>, message: &str, hint: &str| {
-        Err(Wrong { place, message: message.into(), hint: hint.into() })
-    };
-    let mut glyphs = Vec::new();
-    let mut at = 0;
-    while let Some(&c) = characters.get(at) {
-        let begin = at;
-        match c {
-            '[' => {
-                let Some(length) = characters[at..].iter().position(|c| *c == ']') else {
-                    return wrong(
-                        at..characters.len(),
-                        "this [ has no ]",
-                        "Text between [ and ] is literal.",
-                    );
-                };
-                at += length + 1;
-                let inner = characters[begin + 1..at - 1].iter().enumerate();
-                glyphs.extend(inner.map(|(number, &c)| {
-                    let place = begin + 1 + number;
-                    Glyph { c, quoted: true, place: place..place + 1 }
-                }));
-            }
-            ']' => {
-                return wrong(at..at + 1, "this ] has no [", "A literal ] is written %5D.");
-            }
-            '%' => {
-                let mut bytes = Vec::new();
-                while characters.get(at) == Some(&'%') {
-                    let digits: String = characters[at + 1..].iter().take(2).collect();
-                    let plain = digits.len() == 2 && digits.chars().all(|c| c.is_ascii_hexdigit());
-                    match u8::from_str_radix(&digits, 16) {
-                        Ok(byte) if plain => bytes.push(byte),
-                        _ => {
-                            let end = characters.len().min(at + 3);
-                            let hint =
-                                "A % is followed by two hexadecimal digits; a literal % is written %25.";
-                            return wrong(at..end, "not a byte in hexadecimal", hint);
-                        }
-                    }
-                    at += 3;
-                }
-                let Ok(decoded) = String::from_utf8(bytes) else {
-                    return wrong(
-                        begin..at,
-                        "not UTF-8",
-                        "A path that is not UTF-8 cannot be part of a target.",
-                    );
-                };
-                glyphs.extend(decoded.chars().map(|c| Glyph { c, quoted: true, place: begin..at }));
-            }
-            c => {
-                at += 1;
-                glyphs.push(Glyph { c, quoted: false, place: begin..at });
-            }
-        }
-    }
-    match glyphs.iter().find(|glyph| glyph.c.is_control()) {
-        Some(glyph) => wrong(glyph.place.clone(), "control characters are not allowed", ""),
-        None => Ok(glyphs),
-    }
-}
-
-impl<'a> Piece<'a> {
-    fn text(&self) -> String {
-        self.glyphs.iter().map(|glyph| glyph.c).collect()
-    }
-
-    fn wrong<T>(&self, message: impl Into<String>, hint: impl Into<String>) -> Result<T> {
-        Err(Wrong { place: self.place.clone(), message: message.into(), hint: hint.into() })
-    }
-
-    /// Returns a test for an unquoted separator.
-    fn is_at(separator: char) -> impl Fn(&Glyph) -> bool {
-        move |glyph| glyph.c == separator && !glyph.quoted
-    }
-
-    /// Splits at a separator, which belongs to neither part.
-    fn cut(&self, index: usize) -> (Piece<'a>, Piece<'a>) {
-        let place = &self.glyphs[index].place;
-        let left = Piece { glyphs: &self.glyphs[..index], place: self.place.start..place.start };
-        (left, Piece { glyphs: &self.glyphs[index + 1..], place: place.end..self.place.end })
-    }
-
-    fn split_once(&self, separator: char) -> Option<(Piece<'a>, Piece<'a>)> {
-        self.glyphs.iter().position(Self::is_at(separator)).map(|index| self.cut(index))
-    }
-
-    fn rsplit_once(&self, separator: char) -> Option<(Piece<'a>, Piece<'a>)> {
-        self.glyphs.iter().rposition(Self::is_at(separator)).map(|index| self.cut(index))
-    }
-
-    fn split(&self, separator: char) -> Vec<Piece<'a>> {
-        let mut pieces = Vec::new();
-        let mut rest = self.clone();
-        while let Some((piece, after)) = rest.split_once(separator) {
-            pieces.push(piece);
-            rest = after;
-        }
-        pieces.push(rest);
-        pieces
-    }
-
-    /// Returns the text, which must not be empty.
-    fn filled(&self, what: &str) -> Result<String> {
-        const WAY: &str = "A / ends a hop; put a path in brackets, as in password-file=[/etc/x].";
-        if self.glyphs.is_empty() { self.wrong(format!("{what} is empty"), WAY) } else { Ok(self.text()) }
-    }
-
-    /// Returns the text of a number, without leading zeros.
-    fn number(&self, what: &str, range: &RangeInclusive<u32>) -> Result<String> {
-        let text = self.text();
-        match text.parse::<u32>() {
-            Ok(number) if range.contains(&number) && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Ok(number.to_string())
-            }
-            _ => self.wrong(
-                format!("{text:?} is not {what}"),
-                format!("It is a number from {} to {}.", range.start(), range.end()),
-            ),
-        }
     }
 }
 
@@ -353,7 +185,7 @@ fn option(hop: &mut Hop, option: &Piece<'_>) -> Result<()> {
         None => (option.clone(), None),
     };
     let name = key.text();
-    let Some(known) = super::option(spec, &name) else {
+    let Some(known) = hop::option(spec, &name) else {
         return key.wrong(format!("{} has no option {name:?}", spec.name), options_of(spec));
     };
     let value = match (value, &known.value) {

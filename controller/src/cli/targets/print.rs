@@ -1,6 +1,7 @@
 //! Targets as text, in the shortest form that parses as the same target.
 
-use super::{Hop, Target, argument_keys, registry};
+use super::hop::{Hop, Target};
+use offshoot::methods::registry;
 use offshoot::methods::spec::Argument;
 use std::fmt;
 
@@ -29,7 +30,7 @@ impl fmt::Display for Hop {
                 }
             }
         }
-        let argument = argument_keys(self.spec());
+        let argument = self.argument_keys();
         for (key, value) in self.values.iter().filter(|(key, _)| !argument.contains(key)) {
             write!(f, ",{key}={}", Quoted(value, ",/"))?;
         }

@@ -1,6 +1,6 @@
 //! What targets mean, what is none, and that each is written as it is read.
 
-use super::{Hop, Target, argument_keys};
+use super::{Hop, Target};
 use offshoot::methods::registry::{METHODS, Row, find};
 use offshoot::methods::spec::{Argument, OptionSpec, Value};
 use std::collections::hash_map::RandomState;
@@ -350,7 +350,7 @@ impl Dice {
     fn hop(&mut self) -> Hop {
         let row: &'static Row = &METHODS[self.below(METHODS.len() as u64) as usize];
         let mut hop = Hop::new(row);
-        for key in argument_keys(row.spec) {
+        for key in hop.argument_keys() {
             match *key {
                 _ if matches!(row.spec.argument, Argument::Text { default: None, .. }) => {
                     hop.push(key, self.text());

@@ -7,7 +7,7 @@
 mod grammar;
 
 use crate::input::Input;
-use grammar::{Hop, Target, TargetError, argument_keys};
+use grammar::{Hop, Target, TargetError};
 use offshoot::methods::registry::METHODS;
 use offshoot::methods::spec::{Argument, OptionSpec, Value};
 
@@ -92,7 +92,7 @@ fn value(input: &mut Input<'_>, option: &OptionSpec) -> String {
 fn hop(input: &mut Input<'_>) -> Hop {
     let row = &METHODS[input.below(METHODS.len())];
     let mut hop = Hop::new(row);
-    for key in argument_keys(row.spec) {
+    for key in hop.argument_keys() {
         match *key {
             _ if matches!(row.spec.argument, Argument::Text { default: None, .. }) => {
                 hop.push(key, text(input));

@@ -1,0 +1,158 @@
+//! Targets and hops as values, with the methods of the registry.
+
+use offshoot::methods::Method;
+use offshoot::methods::registry::Row;
+use offshoot::methods::spec::{Argument, BadOption, OptionSpec, PasswordOf, RunsAs, Spec, Value};
+
+/// A path of one or more hops.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// The hops, the nearest first.
+    pub hops: Vec<Hop>,
+}
+
+/// A hop: a method with its argument and its options. The options of the command line, or the method, supply missing ones.
+#[derive(Clone)]
+pub struct Hop {
+    row: &'static Row,
+    /// Keys with their values, checked by the parser: first those of the argument, then those of the options in the order
+    /// of the description.
+    pub(super) values: Vec<(&'static str, String)>,
+}
+
+impl Hop {
+    /// Returns a hop without an argument and options.
+    pub fn new(row: &'static Row) -> Hop {
+        Hop { row, values: Vec::new() }
+    }
+
+    /// Returns the description of the method.
+    pub fn spec(&self) -> &'static Spec {
+        self.row.spec
+    }
+
+    /// Returns the method's name.
+    pub fn method(&self) -> &'static str {
+        self.spec().name
+    }
+
+    /// Returns the keys that the argument of the method sets, in their order.
+    pub fn argument_keys(&self) -> &'static [&'static str] {
+        match &self.row.spec.argument {
+            Argument::None => &[],
+            Argument::Host => &["user", "host", "port"],
+            Argument::Text { key, .. } => std::slice::from_ref(key),
+        }
+    }
+
+    /// Returns the value of a key, the first one if there are several.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.values.iter().find(|(other, _)| *other == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Adds a value after other values of the same key.
+    pub fn push(&mut self, key: &'static str, value: impl Into<String>) {
+        let rank = |key: &str| {
+            let argument = self.argument_keys().iter().position(|other| *other == key);
+            let option = || self.row.spec.options.iter().position(|option| option.key == key);
+            // Keys of the argument stand before all options.
+            argument.map_or_else(|| (1, option()), |place| (0, Some(place)))
+        };
+        let at = self.values.partition_point(|(other, _)| rank(other) <= rank(key));
+        self.values.insert(at, (key, value.into()));
+    }
+
+    /// Sets a value unless the key has one.
+    pub fn fill(&mut self, key: &'static str, value: Option<impl Into<String>>) {
+        if let Some(value) = value.filter(|_| self.get(key).is_none()) {
+            self.push(key, value);
+        }
+    }
+
+    /// Returns the hop without its options.
+    pub fn bare(&self) -> Hop {
+        let mut hop = self.clone();
+        let keys = hop.argument_keys();
+        hop.values.retain(|(key, _)| keys.contains(key));
+        hop
+    }
+
+    /// Removes values that equal the default. Two hops that are equal after this are the same hop.
+    pub fn normalise(&mut self) {
+        let spec = self.spec();
+        self.values.retain(|(key, value)| match &spec.argument {
+            Argument::Text { key: argument, default, .. } if argument == key => *default != Some(value),
+            _ => !matches!(option(spec, key), Some(OptionSpec { value: Value::Flag, .. })) || value != "no",
+        });
+    }
+
+    /// Returns the path of the password file.
+    pub fn password_file(&self) -> Option<&str> {
+        self.get_kind(|value| matches!(value, Value::PasswordFile))
+    }
+
+    /// Returns the longest time for the hop, in seconds.
+    pub fn timeout(&self) -> Option<u64> {
+        self.get_kind(|value| matches!(value, Value::Timeout)).and_then(|seconds| seconds.parse().ok())
+    }
+
+    /// Returns the value of the option with a kind of value.
+    fn get_kind(&self, kind: impl Fn(&Value) -> bool) -> Option<&str> {
+        let option = self.spec().options.iter().find(|option| kind(&option.value))?;
+        self.get(option.key)
+    }
+
+    /// Returns the user as whom the agent behind the hop runs: `None` for the user before the hop, and `Some(None)` for a
+    /// user that the hop does not name.
+    pub fn user(&self) -> Option<Option<&str>> {
+        match (self.spec().runs_as, &self.spec().argument) {
+            (RunsAs::SameUser, _) => None,
+            (RunsAs::NamedUser, Argument::Text { key: "user", default, .. }) => {
+                Some(self.get("user").or(*default))
+            }
+            (RunsAs::NamedUser, _) => Some(self.get("user")),
+        }
+    }
+
+    /// Returns the user whose password the method asks for.
+    pub fn password_of(&self) -> PasswordOf {
+        self.spec().password_of
+    }
+
+    /// Returns the method with its argument and its options set, except the timeout and the password.
+    ///
+    /// # Errors
+    /// Returns an error if the method does not take a key of its own description.
+    pub fn build(&self) -> Result<Box<dyn Method>, BadOption> {
+        let set = |key: &str| {
+            !option(self.spec(), key)
+                .is_some_and(|option| matches!(option.value, Value::Timeout | Value::PasswordFile))
+        };
+        let values: Vec<_> = self
+            .values
+            .iter()
+            .map(|(key, value)| (*key, value.as_str()))
+            .filter(|(key, _)| set(key))
+            .collect();
+        self.row.build(&values)
+    }
+}
+
+impl PartialEq for Hop {
+    fn eq(&self, other: &Hop) -> bool {
+        (self.method(), &self.values) == (other.method(), &other.values)
+    }
+}
+
+impl Eq for Hop {}
+
+impl std::fmt::Debug for Hop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?}", self.method(), self.values)
+    }
+}
+
+/// Returns the option of this key.
+pub(super) fn option(spec: &'static Spec, key: &str) -> Option<&'static OptionSpec> {
+    spec.options.iter().find(|option| option.key == key)
+}
