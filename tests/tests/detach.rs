@@ -185,7 +185,7 @@ fn run_detach_prints_which_program_was_detached() {
     let seen = run.finish().expect_code(0);
     let text = seen.out();
     let number =
-        text.strip_prefix("local: let go: backup (process ").and_then(|rest| rest.strip_suffix(")\n"));
+        text.strip_prefix("local: detached: backup (process ").and_then(|rest| rest.strip_suffix(")\n"));
     let pid: u32 = number.unwrap_or_else(|| panic!("{text:?}")).parse().expect("a number");
     let run = Run::offshoot(["run", "--json", "--detach", "backup", "local/local", "--", "sleep", "1000"]);
     let seen = run.finish().expect_code(0);
