@@ -1,4 +1,4 @@
-//! What a program holds, as `{:?}` shows it: by the context that it is about, and by nothing that travels.
+//! The `Debug` form of public types: the context that a value is about, and no content.
 
 use crate::call::chain::Chain;
 use crate::call::function::Remote;
@@ -15,7 +15,7 @@ use crate::router::listener::Listener;
 use crate::select::Select;
 use std::fmt;
 
-/// Types with what is in their brackets.
+/// Implements `Debug` for types, with a text in brackets.
 macro_rules! shown {
     ($($name:ident $(<$type:ident $(: $bound:ident)?>)?: $about:expr;)*) => {$(
         impl$(<$type $(: $bound)?>)? fmt::Debug for $name$(<$type>)? {

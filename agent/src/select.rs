@@ -1,4 +1,5 @@
-//! Waiting for many things at once: replies, receivers, contexts on their way up and other selects, in the order in which something comes of them.
+//! Waiting for many sources at once: replies, receivers, contexts that are being connected, and
+//! other selects. Items come in the order in which they arrive.
 
 use crate::call::function::Remote;
 use crate::call::reply::Reply;
@@ -27,19 +28,21 @@ use std::task::Waker;
 use std::time::Duration;
 use std::time::Instant;
 
-/// Something that can be waited for beside others.
+/// A source of items for a [`Select`].
 pub trait Source: Send {
-    /// What comes of it.
+    /// The type of the items.
     type Item;
-    /// The next item, none when nothing more comes, or later: `waker` is woken then.
+    /// Returns the next item, or none at the end. If no item is there yet, `waker` is woken when
+    /// one arrives.
     fn poll_item(&mut self, waker: &Waker) -> Poll<Option<Self::Item>>;
-    /// Whether it is known already that nothing more comes, without asking for it.
+    /// Returns true if the source is known to have ended, without polling it.
     fn is_over(&self) -> bool {
         false
     }
 }
 
-/// What comes of something that gives one item, with the context that it is about; nothing when it has given that.
+/// Polls a future that is dropped once it has completed. Returns its output with the context that
+/// the output is about, and none after that.
 fn poll_once<W: Future + Unpin>(
     waiting: &mut Option<W>,
     waker: &Waker,
@@ -55,7 +58,7 @@ fn poll_once<W: Future + Unpin>(
     Poll::Ready(Some((context, outcome)))
 }
 
-/// A reply gives one item: the context it is from, and the outcome.
+/// A reply is a source of one item: the context that answered, and the outcome.
 impl<F: Remote> Source for Option<Reply<F>> {
     type Item = (Context, Result<F::Value, CallError<F::Error>>);
     fn poll_item(&mut self, waker: &Waker) -> Poll<Option<Self::Item>> {
@@ -66,7 +69,7 @@ impl<F: Remote> Source for Option<Reply<F>> {
     }
 }
 
-/// A context on its way up gives one item: the context, and whether it is up.
+/// A hop is a source of one item: the new context, and whether it is connected.
 impl Source for Option<Connecting> {
     type Item = (Context, Result<(), Error>);
     fn poll_item(&mut self, waker: &Waker) -> Poll<Option<Self::Item>> {
@@ -89,7 +92,8 @@ impl<T: DeserializeOwned> Source for Receiver<T> {
     }
 }
 
-/// A source whose items are turned into something else, so that sources of different types can be waited for together.
+/// A source whose items are converted by a function, so that sources of different types can share a
+/// [`Select`].
 pub struct Mapped<S, G>(S, G);
 
 impl<S: Source, T, G: FnMut(S::Item) -> T + Send> Source for Mapped<S, G> {
@@ -105,15 +109,15 @@ impl<S: Source, T, G: FnMut(S::Item) -> T + Send> Source for Mapped<S, G> {
     }
 }
 
-/// What becomes a source when it is added to a [`Select`].
+/// A value that becomes a source when it is added to a [`Select`].
 pub trait IntoSource {
-    /// What comes of it.
+    /// The type of the items.
     type Item;
-    /// The source.
+    /// The type of the source.
     type Source: Source<Item = Self::Item>;
-    /// Makes it one.
+    /// Converts the value into a source.
     fn into_source(self) -> Self::Source;
-    /// Makes it one whose items are turned into something else.
+    /// Converts the value into a source, and each of its items by `turn`.
     fn map_items<T, G: FnMut(Self::Item) -> T + Send>(self, turn: G) -> Mapped<Self::Source, G>
     where
         Self: Sized,
@@ -146,12 +150,14 @@ impl<S: Source> IntoSource for S {
     }
 }
 
-/// By what a source in a [`Select`] is known.
+/// The key of a source in a [`Select`], by which it can be removed.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Key(u64);
 
-/// Many sources as one. Items come in the order in which they arrive; a source that has nothing more to give is removed. Clones are the
-/// same select, so that sources can be added and removed while somebody waits.
+/// Many sources as one. Items come in the order in which they arrive, and a source is removed when
+/// it ends. Clones share the sources, so that one thread can add and remove sources while another
+/// waits. Dropping the last clone drops the sources: calls whose replies are among them are
+/// cancelled, and hops that are not complete are given up.
 ///
 /// ```no_run
 /// # use offshoot_agent as offshoot;
@@ -181,14 +187,14 @@ struct State<T> {
 }
 
 struct Entry<T> {
-    /// None while it is being asked.
+    /// None while a thread polls it.
     source: Option<Box<dyn Source<Item = T>>>,
-    /// Whether it has woken while it was being asked.
+    /// True if the source has woken while a thread polled it.
     again: bool,
     ring: Arc<Ring>,
 }
 
-/// Who has woken, in order, and who waits for that.
+/// The sources that have woken, in order, and the wakers of those that wait for one.
 #[derive(Default)]
 struct Bell {
     ready: Mutex<Ready>,
@@ -199,15 +205,15 @@ struct Bell {
 struct Ready {
     keys: VecDeque<Key>,
     wakers: Vec<Waker>,
-    /// Counts additions and removals, after which those who wait look again.
+    /// The number of additions and removals; threads that wait look again after each.
     changes: u64,
 }
 
-/// One source's way to wake.
+/// The waker of one source.
 struct Ring {
     bell: Arc<Bell>,
     key: Key,
-    /// Whether it stands in the list already.
+    /// True if the key is in the list already.
     listed: AtomicBool,
 }
 
@@ -238,7 +244,7 @@ impl Bell {
         }
     }
 
-    /// Has somebody woken at the next change.
+    /// Registers `waker` for the next change.
     fn wake_later(&self, waker: &Waker) {
         let mut ready = locked(&self.ready);
         if !ready.wakers.iter().any(|other| other.will_wake(waker)) {
@@ -261,7 +267,7 @@ impl<T> Default for Select<T> {
 }
 
 impl<T> Select<T> {
-    /// A select over these sources.
+    /// Returns a select over these sources.
     pub fn new<S>(sources: impl IntoIterator<Item = S>) -> Select<T>
     where
         S: IntoSource<Item = T>,
@@ -274,8 +280,9 @@ impl<T> Select<T> {
         select
     }
 
-    /// Adds a source; what it has already counts as well. The key removes it. A select must not be a source of itself, nor of one
-    /// that it waits for: they would wait for each other.
+    /// Adds a source; items that it has already are returned as well. Returns the key that removes
+    /// the source. A select must not contain itself, directly or through another select: both would
+    /// wait for ever.
     pub fn add<S>(&self, source: S) -> Key
     where
         S: IntoSource<Item = T>,
@@ -289,45 +296,46 @@ impl<T> Select<T> {
         let source = Some(Box::new(source.into_source()) as _);
         state.sources.insert(key, Entry { source, again: false, ring: Arc::clone(&ring) });
         drop(state);
-        // It is asked for the first time by whoever waits.
+        // The first poll happens on the thread that waits.
         ring.wake();
         key
     }
 
-    /// Removes a source. Whether it was there: one that has given all it had is not.
+    /// Removes a source. Returns false if the source has ended or was removed before.
     pub fn remove(&self, key: Key) -> bool {
         let removed = locked(&self.shared.state).sources.remove(&key);
         self.shared.bell.ring(None);
         removed.is_some()
     }
 
-    /// How many sources there are.
+    /// Returns the number of sources.
     #[must_use]
     pub fn len(&self) -> usize {
         locked(&self.shared.state).sources.len()
     }
 
-    /// Whether there are no sources, so that nothing can come.
+    /// Returns true if there are no sources, so that no item can arrive.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The next item; waits for it. None where there are no sources (any more).
+    /// Waits for the next item. Returns none if there are no sources left.
     #[must_use]
     pub fn wait(&self) -> Option<T> {
         self.wait_until(None).unwrap_or_default()
     }
 
-    /// The same, but waits no longer than `timeout`.
+    /// Waits for the next item, at most for `timeout`. Returns none if there are no sources left.
     ///
     /// # Errors
-    /// [`Elapsed`] when nothing came in time.
+    /// Returns [`Elapsed`] if no item arrived within `timeout`.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<T>, Elapsed> {
         self.wait_until(deadline(timeout))
     }
 
-    /// All items until no source is left, in the order in which they come.
+    /// Waits until all sources have ended, and returns their items in the order in which they
+    /// arrived. All of them are kept in memory.
     #[must_use]
     pub fn all(&self) -> Vec<T> {
         std::iter::from_fn(|| self.wait()).collect()
@@ -346,13 +354,13 @@ impl<T> Select<T> {
         }
     }
 
-    /// Asks those who have woken, in the order in which they did.
+    /// Polls the sources that have woken, in that order.
     fn poll_ready(&self) -> Poll<Option<T>> {
         loop {
             let Some(key) = locked(&self.shared.bell.ready).keys.pop_front() else { break };
             let taken = locked(&self.shared.state).sources.get_mut(&key).and_then(|entry| {
                 entry.ring.listed.store(false, Ordering::Release);
-                // Another thread asks it just now, and will ask again.
+                // Another thread polls it just now, and polls it again.
                 entry.again = entry.source.is_none();
                 Some((entry.source.take()?, Arc::clone(&entry.ring)))
             });
@@ -363,7 +371,7 @@ impl<T> Select<T> {
                 Poll::Ready(item) if item.is_none() || source.is_over() => {
                     state.sources.remove(&key);
                     drop(state);
-                    // Others may wait for a source that is no more.
+                    // Other threads may wait, and now no source may be left.
                     self.shared.bell.ring(None);
                     if item.is_some() {
                         return Poll::Ready(item);
@@ -372,7 +380,7 @@ impl<T> Select<T> {
                 Poll::Ready(item) => {
                     let _after_the_lock = put_back(&mut state, key, source);
                     drop(state);
-                    // There may be more where that came from; others have their turn first.
+                    // The source may have more items; other sources have their turn first.
                     ring.wake();
                     return Poll::Ready(item);
                 }
@@ -389,8 +397,8 @@ impl<T> Select<T> {
     }
 }
 
-/// Puts a source back that was asked, and says whether it has woken meanwhile; gives it where it was removed, to be dropped
-/// without the lock.
+/// Puts a source back after a poll, and returns whether it has woken meanwhile. If the source was
+/// removed, it is returned instead, to be dropped without the lock.
 fn put_back<T>(
     state: &mut State<T>,
     key: Key,
@@ -401,19 +409,19 @@ fn put_back<T>(
     Ok(std::mem::take(&mut entry.again))
 }
 
-/// Nothing came in time.
+/// The error of a wait that took as long as it was allowed to.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Elapsed;
 
 impl std::fmt::Display for Elapsed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("nothing came in time")
+        f.write_str("timed out waiting")
     }
 }
 
 impl std::error::Error for Elapsed {}
 
-/// Waits for each item; the end is where no sources are left.
+/// Waits for each item. The iteration ends when no sources are left.
 impl<T> Iterator for Select<T> {
     type Item = T;
     fn next(&mut self) -> Option<T> {
@@ -429,7 +437,7 @@ impl<T> Stream for Select<T> {
     }
 }
 
-/// A select within another: what comes of it comes of that.
+/// A select as a source of another one.
 impl<T: 'static> Source for Select<T> {
     type Item = T;
     fn poll_item(&mut self, waker: &Waker) -> Poll<Option<T>> {
@@ -442,7 +450,7 @@ impl<T: 'static> Source for Select<T> {
 mod tests {
     use super::*;
 
-    /// A source that gives what is put into it.
+    /// A source of the items that a [`Tap`] puts into it.
     struct Queue<T>(Arc<Mutex<Line<T>>>);
 
     type Line<T> = (VecDeque<Option<T>>, Option<Waker>);

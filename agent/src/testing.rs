@@ -1,4 +1,5 @@
-//! Parts of the agent that are not pure, opened to fuzz targets; compiled with the feature `testing` alone.
+//! Access for fuzz targets to parts of the agent that are not pure; compiled with the feature
+//! `testing` only.
 
 use crate::broker;
 use crate::channel::pipe::{Reader, Writer};
@@ -20,21 +21,20 @@ pub fn log_arrived(bytes: &[u8]) {
     crate::log::root::arrived("fuzz", ContextId(7), bytes);
 }
 
-/// A root that reads what others say, and does nothing of it: it has no broker.
+/// A root that decodes messages and acts on none: it has no broker.
 pub struct Reading(Context);
 
-/// What a message is read as.
+/// The number of types that a message can be decoded as.
 pub const READINGS: usize = 6;
 
-/// What came of reading a message: the contexts that it gave, the frames that went out with the lengths of what they carry, and the
-/// services of the root itself that were opened.
+/// The outcome of decoding a message.
 #[derive(Debug)]
 pub struct Read {
-    /// The contexts.
+    /// The contexts in the message.
     pub contexts: Result<Vec<ContextId>, Error>,
-    /// The frames.
+    /// The headers of the frames that were sent, with the lengths of their payloads.
     pub sent: Vec<(Header, usize)>,
-    /// The services.
+    /// The services of the root itself that were opened.
     pub opened: Vec<Handle>,
 }
 
@@ -49,7 +49,7 @@ impl Default for Reading {
 }
 
 impl Reading {
-    /// A context, as a child of another; its name, if it is known.
+    /// Adds a context as a child of another, with its name if there is one.
     pub fn add(&self, id: ContextId, parent: ContextId, name: Option<&str>) {
         let mut core = self.0.node().lock();
         if parent == ContextId::ROOT {
@@ -64,13 +64,13 @@ impl Reading {
         }
     }
 
-    /// This process tells a context of another.
+    /// Records that this process has disclosed the context `of` to `who`.
     pub fn tell(&self, who: ContextId, of: ContextId) {
         let memory = DisclosureLog::of(&self.0);
         memory.tell(&self.0.node().lock(), who, of, None);
     }
 
-    /// Reads a message from a context, by one of the [`READINGS`], and lets go of what it gave.
+    /// Decodes a message from a context as one of the [`READINGS`] types, and drops the value.
     pub fn read(&self, how: usize, from: ContextId, bytes: &[u8]) -> Read {
         let message = Arc::new(bytes.to_vec());
         let from = (Origin::of(from), "whoever says it");

@@ -1,6 +1,6 @@
-//! Log records on their way to the root: kept by an agent until it may send them, and made events of the program's own at the root.
+//! Log records at the root: each becomes an event of the program's own subscriber.
 //!
-//! Nothing here may take the node's lock: whoever logs may hold it.
+//! Nothing here may take the node's lock: the thread that logs may hold it.
 
 use offshoot_codec as codec;
 use offshoot_proto::ContextId;
@@ -16,7 +16,7 @@ use offshoot_proto::text::harmless;
 use offshoot_proto::text::shortened;
 use offshoot_proto::wire::Header;
 
-/// The most of the name of its origin that is shown.
+/// The most characters of a record's target that are shown.
 const TARGET_LIMIT: usize = 256;
 
 /// Returns the filter in the variable [`LOG_VARIABLE`], where that is set and not empty.
@@ -34,14 +34,14 @@ pub fn filter_from_env() -> Result<Option<Filter>, Error> {
     Ok(Some(filter))
 }
 
-/// A record has reached the root: it becomes an event of the program's own subscriber, under the context's name.
+/// Logs a record that has reached the root, under the name of its context.
 pub(crate) fn arrived(context: &str, id: ContextId, bytes: &[u8]) {
     let context_id = id.0;
     let Ok(LogRecord { level, target, message, fields, span }) = codec::from_own::<LogRecord>(bytes) else {
         tracing::warn!(target: "offshoot::remote", context, context_id, "a log record that cannot be read");
         return;
     };
-    // Who sends it need not have kept to the limits, nor to what harms no terminal.
+    // The sender is not trusted to keep the limits, nor to leave out control characters.
     let mut left = TEXT_LIMIT;
     let mut shown = |text: &str, limit: usize| {
         let text = shortened(text, limit.min(left));
@@ -67,7 +67,7 @@ pub(crate) fn arrived(context: &str, id: ContextId, bytes: &[u8]) {
     }
 }
 
-/// A frame of this process has come or gone. Its payload is nobody's business.
+/// Logs the header of a frame that this process has sent or received. The payload is never logged.
 pub(crate) fn frame(shown: &ShownFrame) {
     let ShownFrame { came, link, header, length } = *shown;
     let Header { kind, flags, dst, src, auth, handle, reply_to, streams, answering, offset } = header;
@@ -135,7 +135,7 @@ mod tests {
         fn exit(&self, _: &Id) {}
     }
 
-    /// What becomes of a record at the root.
+    /// Returns the event that a record becomes at the root.
     fn event_of(bytes: &[u8]) -> (Level, Vec<(String, String)>) {
         let seen = Seen::default();
         tracing::subscriber::with_default(Capture(Arc::clone(&seen)), || {
@@ -182,7 +182,7 @@ mod tests {
         assert!(!fields.iter().any(|(name, _)| name == "fields" || name == "span"), "{fields:?}");
     }
 
-    /// Bytes that are a record with texts of every kind and length, or nearly one, or none.
+    /// Returns a record with texts of every kind and length, which may be damaged.
     fn hostile(seed: u64) -> Vec<u8> {
         const PIECES: [&str; 12] = [
             "a",
@@ -232,7 +232,7 @@ mod tests {
                     ["context", "context_id", "origin", "message", "fields", "span"].contains(&name.as_str())
                 );
                 assert!(!value.chars().any(|c| c.is_control() && c != '\t'), "{seed}: {name}: {value:?}");
-                // Made harmless, a character of one byte takes three.
+                // A replaced character takes three bytes instead of one.
                 sum += if name == "origin" {
                     0
                 } else {

@@ -1,9 +1,9 @@
-//! The log of a program that is no agent: what contexts send, and what this crate itself has to say,
-//! goes to the program's `tracing` subscriber from a thread of its own.
+//! The log of a controller: records of contexts and of this crate go to the program's `tracing`
+//! subscriber on a thread of its own.
 //!
-//! A subscriber may take its time, call back, or block for ever because nobody reads stderr. So it is
-//! never called by a thread that holds the node's lock, nor by the broker: records wait here, in
-//! bounded size, and those that find no room are counted.
+//! A subscriber may be slow, call this crate, or block for ever because stderr is not read. So no
+//! thread that holds the node's lock calls it, nor does the broker: records wait here, within a
+//! limit, and records that exceed the limit are counted and dropped.
 
 use crate::log::root::arrived;
 use crate::log::root::frame;
@@ -24,13 +24,13 @@ use std::time::Duration;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
-/// The most that may wait, in bytes.
+/// The most bytes that may wait.
 const WAITING: usize = 2 << 20;
 
-/// What each record counts beside its text.
+/// The bytes that each record counts in addition to its text.
 const OVERHEAD: usize = 128;
 
-/// How long the end of a tree waits for records that are still to be written.
+/// The longest that the end of a tree waits for records to be written.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
@@ -38,7 +38,7 @@ struct State {
     waiting: VecDeque<Entry>,
     bytes: usize,
     lost: u64,
-    /// The thread, from the first record on.
+    /// The thread; none before the first record.
     thread: Option<ThreadId>,
     closed: bool,
     /// True once the thread has ended.
@@ -56,12 +56,12 @@ struct Queue {
 pub(crate) struct Sink(Arc<Queue>);
 
 impl Sink {
-    /// Has a node's log records go to this program's subscriber.
+    /// Sends a node's log records to this program's subscriber.
     pub fn open(shared: &NodeHandle) {
         let _the_first_stays = shared.outlet.set(Box::new(Sink::default()));
     }
 
-    /// Adds a record; true if the thread has to be started for it.
+    /// Adds a record. Returns true if the thread has to be started for it.
     fn push(&self, entry: Entry) -> bool {
         let mut state = self.0.lock();
         let size = OVERHEAD + entry.length();
@@ -82,7 +82,7 @@ impl Sink {
 impl Outlet for Sink {
     fn put(&self, entry: Entry) {
         let wanted = match &entry {
-            // Its level is in its bytes; what the root wants was said to whoever sent it.
+            // The level is inside the record, and the sender has already applied the root's filter.
             Entry::Remote(..) => tracing::dispatcher::has_been_set(),
             Entry::Own(level, _) => *level <= LevelFilter::current(),
             Entry::Frame(_) => Level::TRACE <= LevelFilter::current(),
@@ -126,7 +126,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what waits, until it is closed and nothing waits.
+    /// Writes the records, until the queue is closed and empty.
     fn write_all(&self) {
         loop {
             let mut state = self.lock();
@@ -148,7 +148,7 @@ impl Queue {
             if lost > 0 {
                 say_lost(lost);
             }
-            // A subscriber is a program's own, and may panic.
+            // A subscriber is the program's own code and may panic.
             survive(|| write(&entry));
         }
     }
@@ -186,7 +186,7 @@ mod tests {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    /// Files of code that only programs have, or that hands records over.
+    /// Files with code that only controllers have, or that passes records on.
     const OTHERS: [&str; 6] = [
         "log/sink.rs",
         "log/root.rs",

@@ -1,6 +1,6 @@
-//! The spans of an agent, as far as its log records need them: names, fields, and who is inside of whom.
+//! The spans of an agent, as far as its log records need them: names, fields, and nesting.
 //!
-//! What a span's fields say is written before the lock is taken: a value's own code may begin spans of its own.
+//! Fields are formatted before the lock is taken: the `Debug` code of a value may begin spans.
 
 use crate::log::text::Text;
 use offshoot_proto::log::SPAN_LIMIT;
@@ -16,10 +16,10 @@ use tracing::span::Id;
 use tracing::span::Record;
 use tracing_core::span::Current;
 
-/// How many spans are known at once. Further ones have no name, and what is inside of them no path.
+/// The most spans that are known at once. Further ones have no name, and no path inside them.
 const KNOWN: usize = 4096;
 
-/// The number of those.
+/// The number of every span beyond [`KNOWN`].
 const UNKNOWN: u64 = KNOWN as u64 + 1;
 
 /// The number of no span.
@@ -30,20 +30,20 @@ struct Span {
     metadata: &'static Metadata<'static>,
     fields: String,
     parent: u64,
-    /// How many handles and spans inside of it there are; at 0 its place is free.
+    /// The number of handles on it and of spans inside it; at 0 the entry is free.
     users: usize,
 }
 
-/// All of this process: the span with number n is at n - 1.
+/// All spans of this process. The span with number n is at index n - 1.
 #[derive(Default)]
 pub(crate) struct Spans(Mutex<Vec<Span>>);
 
 thread_local! {
-    /// The spans that this thread is in, the innermost last.
+    /// The spans that this thread has entered, the innermost last.
     static ENTERED: Cell<Vec<u64>> = const { Cell::new(Vec::new()) };
 }
 
-/// A thread at its very end is in no span any more.
+/// Changes the spans of this thread; a thread that has dropped its locals is in none.
 fn entered<T: Default>(work: impl FnOnce(&mut Vec<u64>) -> T) -> T {
     let look = |entered: &Cell<Vec<u64>>| {
         let mut spans = entered.take();
@@ -76,7 +76,7 @@ impl Spans {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A span begins, with one handle on it.
+    /// Begins a span, with one handle on it.
     pub fn begin(&self, attributes: &Attributes<'_>) -> Id {
         let mut text = Text::of(SPAN_LIMIT);
         attributes.record(&mut text);
@@ -102,7 +102,7 @@ impl Spans {
         Id::from_u64(at as u64 + 1)
     }
 
-    /// More fields of a span.
+    /// Adds fields to a span.
     pub fn record(&self, id: &Id, values: &Record<'_>) {
         let mut text = Text::of(SPAN_LIMIT);
         values.record(&mut text);
@@ -117,12 +117,12 @@ impl Spans {
         }
     }
 
-    /// This thread goes into a span.
+    /// Records that this thread has entered a span.
     pub fn enter(&self, id: &Id) {
         entered(|entered| entered.push(number_of(id)));
     }
 
-    /// This thread comes out of a span.
+    /// Records that this thread has left a span.
     pub fn exit(&self, id: &Id) {
         entered(|entered| {
             if let Some(at) = entered.iter().rposition(|number| *number == number_of(id)) {
@@ -131,7 +131,7 @@ impl Spans {
         });
     }
 
-    /// One more handle on a span.
+    /// Counts one more handle on a span.
     pub fn more(&self, id: &Id) -> Id {
         if let Some(span) = span_of(&mut self.lock(), number_of(id)) {
             span.users += 1;
@@ -139,12 +139,12 @@ impl Spans {
         id.clone()
     }
 
-    /// One handle less. Returns true if that was the last one.
+    /// Counts one handle less. Returns true if the span has ended.
     pub fn less(&self, id: &Id) -> bool {
         let mut spans = self.lock();
         let mut number = number_of(id);
         let mut over = false;
-        // With the last of what is inside of them, those around it may be over as well.
+        // The end of a span may also end those around it.
         while let Some(span) = span_of(&mut spans, number).filter(|span| span.users > 0) {
             span.users -= 1;
             if span.users > 0 {
@@ -157,7 +157,7 @@ impl Spans {
         over
     }
 
-    /// The innermost span that this thread is in.
+    /// Returns the innermost span of this thread.
     pub fn current(&self) -> Current {
         let number = innermost();
         match span_of(&mut self.lock(), number) {
@@ -166,7 +166,7 @@ impl Spans {
         }
     }
 
-    /// The spans around an event: `outer{x=1}:inner`.
+    /// Returns the spans around an event as a path: `outer{x=1}:inner`.
     pub fn around(&self, event: &Event<'_>) -> String {
         let mut number = match event.parent() {
             Some(parent) => number_of(parent),
@@ -180,7 +180,7 @@ impl Spans {
             let separator = if path.is_empty() { "" } else { ":" };
             let piece = [span.metadata.name(), open, &span.fields, close, separator].concat();
             if path.len() + piece.len() > SPAN_LIMIT {
-                // Of too many the innermost.
+                // A path that is too long keeps the innermost spans.
                 let rest = if path.is_empty() { shortened(&piece, SPAN_LIMIT) } else { "" };
                 path.push_str(rest);
                 break;

@@ -1,6 +1,7 @@
-//! The subscriber of an agent: what is logged there becomes records, with the names and fields of the spans around it.
+//! The subscriber of an agent: events become log records, with the names and fields of their spans.
 //!
-//! Whoever logs may hold the node's lock, so that nothing here may take it; and it may be any thread of a user's.
+//! Nothing here may take the node's lock: the thread that logs may hold it, and may be any thread
+//! of a user's function.
 
 use crate::log::spans::Spans;
 use crate::log::text::Text;
@@ -23,19 +24,19 @@ thread_local! {
     static SENDING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The subscriber of an agent: events go up, with the names and fields of the spans around them.
+/// The subscriber of an agent, which sends events to the root.
 pub(crate) struct Forward {
     shared: Weak<NodeHandle>,
     spans: Spans,
 }
 
 impl Forward {
-    /// Has all that this process logs from now on go up.
+    /// Sends everything that this process logs from now on to the root.
     pub fn install(shared: Weak<NodeHandle>) {
         if let Some(shared) = shared.upgrade() {
             shared.logs.refresh_by(tracing::callsite::rebuild_interest_cache);
         }
-        // A program's own agent may have a subscriber of its own already, which is then the one that counts.
+        // An agent of a program may have installed a subscriber already, which then stays.
         let _ = tracing::subscriber::set_global_default(Forward { shared, spans: Spans::default() });
     }
 }
@@ -55,7 +56,7 @@ impl Subscriber for Forward {
     }
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn event(&self, event: &Event<'_>) {
-        // An event that is made while another's fields are written would never end.
+        // An event inside the formatting of an event's fields would recurse without end.
         if SENDING.replace(true) {
             return;
         }
@@ -99,7 +100,7 @@ mod tests {
     use std::fmt;
     use std::sync::Arc;
 
-    /// What this work logs, where everything up to `filter` is wanted.
+    /// Returns the records that `work` logs under `filter`.
     fn logged_by(filter: &str, work: impl FnOnce()) -> Vec<LogRecord> {
         let images = Images::found(Box::new(|_| Err(offshoot_proto::Error::ShutDown)));
         let shared = NodeHandle::new(Node::agent().0, images).unwrap();
@@ -149,7 +150,7 @@ mod tests {
             });
             drop((outer, kept));
             tracing::info!("eight");
-            // The place of one that is over is used again.
+            // The entry of a span that has ended is used again.
             tracing::info_span!("next").in_scope(|| tracing::info!("nine"));
         });
         let (outer, inner) = ("outer{x=1 y=2}", "outer{x=1 y=2}:inner");

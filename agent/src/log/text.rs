@@ -4,14 +4,14 @@ use offshoot_proto::text::shortened;
 use std::fmt::{self, Write};
 use tracing::field::{Field, Visit};
 
-/// What the fields of an event or a span say, up to a limit.
+/// The text of the fields of an event or a span, up to a limit.
 pub(crate) struct Text {
     pub message: String,
     pub fields: String,
     left: usize,
 }
 
-/// One of its texts, to be written to.
+/// A writer to one of the texts.
 struct Part<'a>(&'a mut String, &'a mut usize);
 
 impl Write for Part<'_> {
@@ -19,7 +19,7 @@ impl Write for Part<'_> {
         let part = shortened(text, *self.1);
         self.0.push_str(part);
         *self.1 -= part.len();
-        // Whatever is left of a value is not even written.
+        // The rest of a value is not even formatted.
         if part.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
     }
 }
@@ -48,7 +48,7 @@ impl Visit for Text {
     fn record_str(&mut self, field: &Field, value: &str) {
         let _full = self.part(field).write_str(value);
     }
-    // Not by the library's exact formatting, which is larger than this whole module.
+    // The exact formatting of the standard library is larger than this whole module.
     fn record_f64(&mut self, field: &Field, value: f64) {
         let millionths = (value.abs().fract() * 1e6) as u32;
         let sign = if value < 0.0 { "-" } else { "" };
@@ -59,7 +59,7 @@ impl Visit for Text {
     }
 }
 
-/// An agent is built without the code behind `{:?}`; what a value itself implements is still there.
+/// Formats a value by its own `Debug`: an agent is built without the code behind `{:?}`.
 struct Shown<'a>(&'a dyn fmt::Debug);
 
 impl fmt::Display for Shown<'_> {
