@@ -1,4 +1,4 @@
-//! One end of a channel or pipe, as the process has it that uses it or has not sent it away yet.
+//! One end of a channel or pipe, in the process that uses it or has not sent it yet.
 
 use crate::channel::hub::Hub;
 use crate::context::Context;
@@ -24,7 +24,7 @@ use std::sync::MutexGuard;
 use std::sync::OnceLock;
 use std::sync::PoisonError;
 
-/// Opens an end's flow to a hub.
+/// Opens the flow of an end to its hub.
 pub(crate) fn connect(
     context: &Context,
     address: Address,
@@ -44,12 +44,12 @@ pub(crate) fn connect(
     })
 }
 
-/// An end that one process alone holds at a time: used here, or not used yet and free to travel.
+/// An end that only one process holds at a time: used here, or unused and free to be sent.
 pub(crate) struct ChannelEnd {
     bound: OnceLock<(Arc<NodeHandle>, FlowKey, Arc<StreamState>)>,
-    /// What it is bound to when it is used.
+    /// The context that it is bound to when it is used.
     context: Option<Context>,
-    /// Where it was made: the hub is told of an end that nobody has used.
+    /// The hub, in the process that created it; the hub is told if the end is never used.
     home: Option<(Arc<Hub>, EndpointRole)>,
     stage: Mutex<Stage>,
 }
@@ -61,17 +61,17 @@ enum Stage {
     Sent,
 }
 
-/// What is used where.
+/// The node, the flow and the stream of an end that is used here.
 pub(crate) type Bound<'a> = (&'a Arc<NodeHandle>, FlowKey, &'a Arc<StreamState>);
 
 impl ChannelEnd {
-    /// The two ends of a new pipe: the writer's and the reader's.
+    /// Creates a pipe and returns its ends: the writer and the reader.
     pub fn pair(context: &Context) -> Result<[ChannelEnd; 2]> {
         let hub = Hub::open(context, false)?;
         Ok([EndpointRole::Writer, EndpointRole::Reader].map(|role| ChannelEnd::of(context, &hub, role)))
     }
 
-    /// One end of what was made here.
+    /// Returns an unused end of a hub of this process.
     pub fn of(context: &Context, hub: &Arc<Hub>, role: EndpointRole) -> ChannelEnd {
         ChannelEnd {
             bound: OnceLock::new(),
@@ -81,13 +81,13 @@ impl ChannelEnd {
         }
     }
 
-    /// One that is used here.
+    /// Returns an end that is used here.
     pub fn bound(shared: Arc<NodeHandle>, flow: FlowKey, state: Arc<StreamState>) -> ChannelEnd {
         let bound = OnceLock::from((shared, flow, state));
         ChannelEnd { bound, context: None, home: None, stage: Mutex::new(Stage::Used) }
     }
 
-    /// Where it is.
+    /// Returns the context that the end is bound to.
     pub fn context(&self) -> Option<Context> {
         self.context.clone()
     }
@@ -96,10 +96,10 @@ impl ChannelEnd {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on it is used here.
+    /// Binds the end to this process, if it was not before.
     ///
     /// # Errors
-    /// When it has gone elsewhere, or the tree is shut down.
+    /// Returns an error if the end was sent to another context, or the tree is shut down.
     pub fn bind(&self, role: EndpointRole) -> Result<Bound<'_>> {
         if self.bound.get().is_none() {
             let mut stage = self.stage();
@@ -114,20 +114,20 @@ impl ChannelEnd {
         Ok((shared, *flow, state))
     }
 
-    /// What is used here, if it is.
+    /// Returns the flow of the end, if it is used here.
     pub fn used(&self) -> Option<Bound<'_>> {
         self.bound.get().map(|(shared, flow, state)| (shared, *flow, state))
     }
 
-    /// It leaves with the value that is being written.
+    /// Marks the end as sent with the value that is being encoded, and returns its address.
     ///
     /// # Errors
-    /// Where it is used here already, and outside of a frame.
+    /// Returns an error if the end was used or sent before, and outside a frame.
     pub fn leave<E: ser::Error>(&self, role: EndpointRole) -> std::result::Result<Address, E> {
         crate::context::transfer::err_outside_frame("an end of a stream")?;
         let mut stage = self.stage();
         let (Stage::Unused, Some(context), Some((hub, _))) = (*stage, &self.context, &self.home) else {
-            return Err(E::custom("an end of a stream that was used or sent stays where it is"));
+            return Err(E::custom("an end of a stream that was used or sent cannot be sent again"));
         };
         *stage = Stage::Sent;
         let (shared, theirs) = (Arc::clone(context.node()), Arc::clone(hub));
@@ -137,10 +137,10 @@ impl ChannelEnd {
         Ok(hub.opens(role))
     }
 
-    /// It arrives with the value that is being read, and is used from now on.
+    /// Decodes an end, which is bound to this process from now on.
     ///
     /// # Errors
-    /// When the bytes are no end of a stream, and outside of a frame.
+    /// Returns an error if the bytes are not an end of a stream, and outside a frame.
     pub fn arrive<'de, D: Deserializer<'de>>(
         deserializer: D,
         role: EndpointRole,
@@ -155,7 +155,8 @@ impl ChannelEnd {
         })
     }
 
-    /// An end that is not used to its end.
+    /// Resets the flow of an end that is not finished, or tells the hub that the end was never
+    /// used.
     pub fn give_up(&self, why: &str) {
         match self.used() {
             Some((shared, flow, state)) if !state.is_over() => {

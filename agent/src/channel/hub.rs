@@ -1,8 +1,10 @@
-//! Where a channel or a pipe was made: what its writers send comes together here and goes on to its reader. Each end is a
-//! flow to here, wherever that end is, so that ends travel by telling where the hub is and by what key it opens.
+//! The hub of a channel or pipe, in the process that created it: receives from the writers and
+//! forwards to the reader. Each end is a flow to the hub from any context, so that sending an end
+//! means sending the address of the hub and the key that opens it.
 //!
-//! A hub belongs to nobody's call. It is there from when it is made until its reader has gone, or all writers have ended and the
-//! reader has been told. Nothing of it is in an agent whose functions use no streams of their own.
+//! A hub outlives the call that created it. It is dropped when the reader closes, or when every
+//! writer has closed and the reader has received end of stream. An agent whose functions use no
+//! channels or pipes does not contain this code.
 
 use crate::context::Context;
 use crate::context::disclosures::DisclosureLog;
@@ -40,10 +42,11 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
-/// What is said to an end whose call was given up by those who made it.
+/// The reset text for ends whose call was cancelled.
 const GIVEN_UP: &str = "the call that it came with was given up";
 
-/// A number for a copy of a sender, which shows whether it goes along with a call that has an end.
+/// Returns a new number for a copy of a sender. Its lowest bit says that the copy belongs to a
+/// call.
 pub(crate) fn new_copy(of_call: bool) -> u64 {
     u64::from_le_bytes(offshoot_sys::random()) & !1 | u64::from(of_call)
 }
@@ -52,7 +55,7 @@ fn is_of_call(copy: u64) -> bool {
     copy & 1 == 1
 }
 
-/// What a receiver is told of a message.
+/// Returns the record of a message for the receiver.
 fn message(from: ContextId, content: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(9 + content.len());
     message.extend_from_slice(&(4 + content.len() as u32).to_le_bytes());
@@ -62,8 +65,8 @@ fn message(from: ContextId, content: &[u8]) -> Vec<u8> {
     message
 }
 
-/// How a call was given up that has come to this error: after how many milliseconds its time was over, 0 where it was for another
-/// reason. None for calls that have ended in another way.
+/// Returns how a call with this error was cancelled: the milliseconds of its deadline, or 0 for
+/// another reason. None for calls that ended in another way.
 pub(crate) fn given_up(error: &Error) -> Option<u64> {
     match error {
         Error::TimedOut { after_ms, .. } => Some(*after_ms),
@@ -72,36 +75,37 @@ pub(crate) fn given_up(error: &Error) -> Option<u64> {
     }
 }
 
-/// So many bytes may wait for the reader before writers are held back.
+/// The bytes that may wait for the reader before writers get no more credit.
 const HIGH: usize = 256 << 10;
 
-/// The longest error text.
+/// The most bytes of an error text.
 const TEXT_LIMIT: usize = 4 << 10;
 
-/// How many copies of senders may be on their way.
+/// The most copies of senders that may be in transit.
 const COPIES: usize = 1 << 16;
 
-/// One writer.
+/// A writer that is connected.
 struct Input {
     flow: FlowKey,
-    /// On whose behalf: an ancestor's, or its own.
+    /// The context that messages come from: the ancestor on whose behalf they are sent, or the
+    /// peer.
     from: ContextId,
-    /// The copy as which it has come, and whose that was.
+    /// The number of its copy, and the writer that the copy was made of.
     copy: u64,
     parent: Option<FlowKey>,
     partial: Vec<u8>,
-    /// Bytes that have come for which no credit was given yet.
+    /// Bytes that have arrived and were not credited yet.
     owed: usize,
-    /// The longest message it may send.
+    /// The most bytes of one message.
     limit: usize,
-    /// Whether it sends nothing more.
+    /// True if it sends no more messages.
     closed: bool,
-    /// Its copies that are on their way.
+    /// Its copies in transit.
     copies: BTreeSet<u64>,
 }
 
 enum Output {
-    /// The reader has not been heard of.
+    /// The reader has not connected yet.
     Expected,
     Flow(FlowKey),
     Gone,
@@ -110,37 +114,37 @@ enum Output {
 struct State {
     inputs: Vec<Input>,
     output: Output,
-    /// What waits for a reader that has not been heard of, or behind what waits for its credit.
+    /// Bytes for a reader that has not connected, or that has no credit.
     pending: Vec<u8>,
-    /// How many copies of all senders are on their way.
+    /// The number of copies in transit, of all senders.
     copies: usize,
-    /// Those of them whose senders have ended.
+    /// The copies in transit whose senders have ended.
     left: BTreeSet<u64>,
-    /// Copies that have come before they were announced.
+    /// Copies that connected before they were announced.
     early: BTreeSet<u64>,
-    /// Whether there has been a writer.
+    /// True if there has been a writer.
     begun: bool,
-    /// How a stream of bytes has broken off, for a reader that has not been heard of.
+    /// The way a byte stream broke off, for a reader that has not connected.
     broken: Option<(Reason, String)>,
-    /// The contexts that messages of this process name, for a reader that has not been heard of.
+    /// The contexts that messages of this process name, for a reader that has not connected.
     named: BTreeSet<ContextId>,
     over: bool,
 }
 
-/// One channel or pipe.
+/// The hub of one channel or pipe.
 pub(crate) struct Hub {
-    /// What its writers are told.
+    /// The address for its writers.
     pub address: Address,
-    /// By what it opens for its reader: whoever may send is not to receive what others send.
+    /// The key of the reader: a sender must not be able to receive the messages of others.
     reader_key: u64,
-    /// Whether what is sent are messages, from any number of senders, or bytes from one writer.
+    /// True for messages from any number of senders, false for bytes from one writer.
     messages: bool,
     state: Mutex<State>,
     told: DisclosureLog,
 }
 
 impl Hub {
-    /// A new one at the node of `context`.
+    /// Creates a hub at the node of `context`.
     pub fn open(context: &Context, messages: bool) -> Result<Arc<Hub>> {
         let [key, reader_key] = [(); 2].map(|()| u64::from_le_bytes(offshoot_sys::random()));
         let told = DisclosureLog::of(context);
@@ -172,7 +176,7 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What an end of it is told.
+    /// Returns the address for an end.
     pub fn opens(&self, role: EndpointRole) -> Address {
         match role {
             EndpointRole::Writer => self.address,
@@ -180,17 +184,17 @@ impl Hub {
         }
     }
 
-    /// Hands something on to the reader, with the next [`flush`](Self::flush).
+    /// Queues bytes for the reader, until the next [`flush`](Self::flush).
     fn forward(state: &mut State, bytes: Vec<u8>) {
         match state.output {
             Output::Gone => {}
             _ if state.pending.is_empty() => state.pending = bytes,
-            // In one piece: what waits costs what it is long, however small the records are.
+            // One buffer: many small records cost no more memory than their bytes.
             _ => state.pending.extend_from_slice(&bytes),
         }
     }
 
-    /// Sends the reader what there is for it, unless it has to take what was sent before.
+    /// Sends the queued bytes to the reader, if it has taken the earlier ones.
     fn flush(core: &mut NodeState, state: &mut State) {
         if let Output::Flow(flow) = state.output
             && !state.pending.is_empty()
@@ -200,7 +204,7 @@ impl Hub {
         }
     }
 
-    /// Ends the flow of a sender that has broken a rule, and tells the reader.
+    /// Resets the flow of a sender that violated a rule, and tells the reader.
     fn lose(
         core: &mut NodeState,
         state: &mut State,
@@ -218,7 +222,8 @@ impl Hub {
         }
     }
 
-    /// Ends the flow of a sender whose call was given up, and of those that it has given to calls of its own.
+    /// Resets the flow of a sender whose call was cancelled, and those of the copies that it passed
+    /// to calls of its own.
     fn give_up(core: &mut NodeState, state: &mut State, flow: FlowKey, after_ms: u64) {
         let mut flows = vec![flow];
         while let Some(flow) = flows.pop() {
@@ -233,13 +238,14 @@ impl Hub {
         }
     }
 
-    /// Gives writers credit for what has gone on.
+    /// Gives writers credit for the bytes that were forwarded.
     fn pay(core: &mut NodeState, state: &mut State) {
         Self::flush(core, state);
         let waiting = match state.output {
             Output::Flow(flow) => state.pending.len() + core.waiting(flow),
             _ => state.pending.len(),
         };
+        // Writers wait until the reader has caught up.
         if waiting >= HIGH {
             return;
         }
@@ -252,7 +258,7 @@ impl Hub {
         }
     }
 
-    /// Tells the reader of a stream of bytes how that has broken off, once both are known.
+    /// Tells the reader how a byte stream broke off, once both are known.
     fn break_off(core: &mut NodeState, state: &mut State) {
         if let (Output::Flow(output), Some((reason, text))) = (&state.output, &state.broken) {
             core.node.reset(*output, *reason, text);
@@ -261,7 +267,7 @@ impl Hub {
         }
     }
 
-    /// Ends it where it has nothing more to do.
+    /// Removes the hub if it has nothing left to do.
     fn look(&self, core: &mut NodeState, state: &mut State) {
         Self::flush(core, state);
         let closed = state.inputs.iter().all(|input| input.closed);
@@ -283,7 +289,7 @@ impl Hub {
         }
     }
 
-    /// An end was dropped here that nobody had used, or was taken along by a call that never did.
+    /// Handles an end that was never used: dropped here, or sent with a call that ignored it.
     pub fn unused(&self, core: &mut NodeState, role: EndpointRole, why: &str) {
         let mut state = self.lock();
         match (role, &state.output) {
@@ -347,9 +353,10 @@ impl Hub {
         Ok(EndpointRole::Writer)
     }
 
-    /// A whole record of a sender.
+    /// Handles a whole record of a sender.
     fn take(core: &mut NodeState, state: &mut State, from: FlowKey, kind: u8, content: &[u8]) {
         let Some(sender) = state.inputs.iter_mut().find(|input| input.flow == from) else { return };
+        // Reports about copies still count after the sender has closed.
         if sender.closed && kind != VOID && kind != LOSE {
             return;
         }
@@ -379,7 +386,7 @@ impl Hub {
             COPY | VOID => {
                 let copy = content.try_into().map_or(0, u64::from_le_bytes);
                 if state.early.remove(&copy) {
-                    // It has come already.
+                    // The copy connected before this announcement.
                     if let Some(input) = state.inputs.iter_mut().find(|input| input.copy == copy) {
                         input.parent = Some(from).filter(|_| is_of_call(copy));
                     }
@@ -403,7 +410,7 @@ impl Hub {
 }
 
 impl State {
-    /// Takes a sender out, and with it what it has said of copies: nobody will say what becomes of them.
+    /// Removes a sender and its copies in transit, about which nobody will report any more.
     fn remove(&mut self, flow: FlowKey) -> Option<Input> {
         let at = self.inputs.iter().position(|input| input.flow == flow)?;
         let input = self.inputs.remove(at);
@@ -411,7 +418,7 @@ impl State {
         Some(input)
     }
 
-    /// A sender of the context that has the most copies on their way.
+    /// Returns a sender of the context that has the most copies in transit.
     fn with_most_copies(&self) -> Option<FlowKey> {
         let mut all = BTreeMap::new();
         for input in &self.inputs {
@@ -474,7 +481,7 @@ impl FlowHandler for Hub {
                 let error = |context| Error::Undelivered { context, reason: Reason::TooLarge, detail };
                 Self::lose(core, state, flow, Reason::TooLarge, said, error);
             }
-            // What it said may have been its end.
+            // The record may have ended the sender.
             let Some(input) = state.inputs.iter_mut().find(|input| input.flow == flow) else {
                 Self::pay(core, state);
                 return self.look(core, state);
@@ -485,7 +492,7 @@ impl FlowHandler for Hub {
         }
         Self::pay(core, state);
         if end && let Some(input) = state.remove(flow) {
-            // What it sent in a message may still be on its way.
+            // Copies inside its messages may still be in transit.
             state.copies += input.copies.len();
             state.left.extend(input.copies);
             core.send_all(flow, Vec::new(), false);
@@ -507,12 +514,12 @@ impl FlowHandler for Hub {
             state.output = Output::Gone;
         } else if let Some(input) = state.remove(flow) {
             if self.messages && input.closed {
-                // All it had to say was said.
+                // It was closed before, so that nothing is lost.
             } else if self.messages {
                 let lost = offshoot_codec::own(error);
                 Self::forward(&mut state, record(LOST, &lost));
             } else {
-                // A stream of bytes has no place for an error but its end.
+                // A byte stream can report an error only as its end.
                 state.broken = Some(match error {
                     Error::Undelivered { reason, detail, .. } => (*reason, detail.clone()),
                     error => (Reason::Lost, error.to_string()),
@@ -526,8 +533,9 @@ impl FlowHandler for Hub {
 }
 
 impl Hub {
-    /// The call that an end left with is over, with this error if it came to one. If the end has not been heard of, it will not be;
-    /// where the call was given up, nothing more comes or goes by it.
+    /// Handles the end of the call that an end was sent with, and the error of the call if it
+    /// failed. An end that has not connected by now never will; if the call was cancelled, the end
+    /// is reset.
     pub fn missed(&self, core: &mut NodeState, role: EndpointRole, error: Option<&Error>) {
         let mut state = self.lock();
         let heard_of = match role {

@@ -1,5 +1,5 @@
-//! Typed channels between contexts: any number of senders, wherever they are, and one receiver. Messages of one sender arrive
-//! in order; a receiver that does not receive holds its senders back.
+//! Typed channels between contexts: any number of senders in any contexts, and one receiver. The
+//! messages of one sender arrive in order; a receiver that does not receive makes its senders wait.
 pub(crate) mod endpoint;
 pub(crate) mod hub;
 pub(crate) mod pipe;
@@ -53,13 +53,17 @@ use std::task::Waker;
 use std::time::Duration;
 use std::time::Instant;
 
-/// So many bytes may wait for credit before a sender waits, too.
+/// The bytes that may wait for credit before a sender blocks.
 const AHEAD: usize = 64 << 10;
 
 impl Context {
-    /// A channel that is made in this process, whichever context this is: what is sent by the one end, or by any clone of it
-    /// anywhere, is received at the other. Both ends may travel as arguments or results; the receiver as long as it was
-    /// not used. Whoever has a sender may send, if the tree lets its context reach this one at all.
+    /// Creates a channel in this process, whichever context this is. A message that is sent by the
+    /// sender, or by any of its clones in any context, is received by the receiver.
+    ///
+    /// Both ends can be sent to other contexts as arguments or results; the receiver only before it
+    /// was used. A context that has a sender can send, provided that the tree lets it reach this
+    /// process. All messages pass through this process, which keeps those that wait for the
+    /// receiver, up to a limit.
     ///
     /// ```no_run
     /// # use offshoot_agent as offshoot;
@@ -84,7 +88,7 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// When the tree is shut down.
+    /// Returns an error if the tree is shut down.
     pub fn channel<T>(&self) -> Result<(Sender<T>, Receiver<T>)> {
         let here = self.own();
         let hub = Hub::open(&here, true)?;
@@ -98,17 +102,18 @@ impl Context {
     }
 }
 
-/// The end of a channel by which messages are sent. Clones send to the same receiver. When the last clone everywhere is dropped, the
-/// receiver is at its end; one that a panic drops is an error among the messages first.
+/// The sending end of a channel. Clones send to the same receiver. When the last clone in all
+/// contexts is dropped, the receiver reaches the end of the channel; a clone that is dropped by a
+/// panic first causes an error among the messages.
 ///
-/// Messages of one sender come in the order in which they were sent, but the answer to a call may overtake them: that a receiver
-/// has all that a function has sent it is told by its end.
+/// The messages of one sender arrive in order, but the reply to a call may arrive before messages
+/// that its function sent. Only the end of the channel tells a receiver that it has them all.
 pub struct Sender<T> {
     open: Arc<Open>,
     message: PhantomData<fn(T)>,
 }
 
-/// What all clones of a sender have together.
+/// The part that all clones of a sender share.
 struct Open(Arc<Inner>);
 
 impl Open {
@@ -124,14 +129,15 @@ impl Drop for Open {
             let (flow, failed) = (self.0.flow, record(FAILED, b"a panic has dropped a sender"));
             soon(self.0.context.node(), move |core| core.append(flow, failed, false, false));
         }
-        // Otherwise the flow itself ends now.
+        // Without delivery callbacks the flow itself ends now, which says the same.
         if Arc::strong_count(&self.0) > 1 {
             self.0.tell(CLOSED, &[]);
         }
     }
 }
 
-/// The flow of a sender. Calls that have taken copies of it along hold it as well, to say what has become of them.
+/// The flow of a sender. The delivery callbacks of copies that were sent along with calls hold it
+/// as well, to report what became of the copies.
 struct Inner {
     context: Context,
     address: Address,
@@ -140,12 +146,12 @@ struct Inner {
 }
 
 impl Inner {
-    /// Why nothing more can be sent.
+    /// Returns the error of a sender that cannot send any more.
     fn gone(&self, core: &NodeState) -> Error {
         let detail = "the receiver is gone".into();
         let context = || core.name_of(self.address.context).to_string();
         match self.state.failure() {
-            // Where it was, nobody remembers it.
+            // The process that the hub was in has forgotten the channel.
             Some(Error::Undelivered { reason: reason @ Reason::NoHandle, .. }) => {
                 Error::Undelivered { context: context(), reason, detail }
             }
@@ -154,7 +160,7 @@ impl Inner {
         }
     }
 
-    /// Sends a record when those before it have left but for little.
+    /// Sends a record, once few bytes of earlier records are left to be sent.
     fn send(&self, record: Vec<u8>, secret: bool) -> Result<()> {
         let mut record = Some(record);
         loop {
@@ -176,11 +182,11 @@ impl Inner {
         }
     }
 
-    /// Says something about the sender itself, in order with its messages and at once.
+    /// Sends a record about the sender itself, in order with its messages and without waiting.
     fn tell(&self, kind: u8, numbers: &[u64]) {
         let numbers: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         let told = record(kind, &numbers);
-        // Where the receiver is gone nobody needs to know.
+        // If the receiver is gone, the record is of no use.
         let flow = self.flow;
         soon(self.context.node(), move |core| core.append(flow, told, false, false));
     }
@@ -209,30 +215,30 @@ impl<T> fmt::Debug for Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Has the receiver get an error with this text, among the messages. More may be sent after it.
+    /// Sends an error with this text to the receiver, among the messages. More messages may follow.
     ///
     /// # Errors
-    /// As [`send`](Sender::send).
+    /// Returns an error as [`send`](Sender::send) does.
     pub fn fail(&self, why: &str) -> Result<()> {
         self.open.0.send(record(FAILED, why.as_bytes()), false)
     }
 
-    /// Whether the receiver is known to be gone, so that nothing more can be sent.
+    /// Returns true if the receiver is known to be gone, so that nothing more can be sent.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         let inner = &self.open.0;
-        // The node knows before those who wait are told.
+        // The node knows it before waiting threads are woken.
         inner.state.failure().is_some() || !inner.context.node().lock().node.knows(inner.flow)
     }
 }
 
 impl<T: Serialize> Sender<T> {
-    /// Sends a message; waits while the receiver has too many that it has not received (by bytes: a window that grows with
-    /// the path, see the rules of flows).
+    /// Sends a message. Blocks while the receiver has too many bytes that it has not received; the
+    /// limit is a window that grows with the path, beginning with that of every flow.
     ///
     /// # Errors
-    /// [`Error::Undelivered`] when the receiver is gone or does not take messages that long, and when the message does not
-    /// serialise.
+    /// Returns [`Error::Undelivered`] if the receiver is gone or does not accept messages of this
+    /// length, and an error if the message does not serialise.
     pub fn send(&self, message: &T) -> Result<()> {
         let inner = &self.open.0;
         let to = inner.address.context;
@@ -240,7 +246,8 @@ impl<T: Serialize> Sender<T> {
             .map_err(|error| offshoot_proto::error::unsent("this context", error))?;
         if !leaving.named.is_empty() {
             inner.context.node().with(|core| {
-                // It goes on from here to whoever receives.
+                // The hub of this process forwards the message to the receiver, which learns the
+                // names as well.
                 let hub = core.offered.get(&inner.address.door()).filter(|_| to == core.node.id()).cloned();
                 hub.inspect(|hub| hub.names(core, &leaving.named));
             });
@@ -259,7 +266,7 @@ impl<T: Serialize> Sender<T> {
 impl<T> Serialize for Sender<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         crate::context::transfer::err_outside_frame("a Sender")?;
-        // The receiver is told of the copy before the copy can be at work.
+        // The receiver has to know the copy before the copy can be used.
         let copy = new_copy(crate::context::transfer::is_in_call());
         let inner = Arc::clone(&self.open.0);
         let address = inner.address;
@@ -283,7 +290,8 @@ impl<'de, T> Deserialize<'de> for Sender<T> {
     }
 }
 
-/// The end of a channel at which messages are received. Iterating over it ends when all senders are closed.
+/// The receiving end of a channel. Iterating over it ends when all senders are closed. Dropping it
+/// ends the channel: senders get an error.
 pub struct Receiver<T> {
     socket: ChannelEnd,
     partial: Mutex<MessageBuffer>,
@@ -291,20 +299,21 @@ pub struct Receiver<T> {
 }
 
 impl<T: DeserializeOwned> Receiver<T> {
-    /// The next message; waits for it.
+    /// Waits for the next message.
     ///
     /// # Errors
-    /// When there is none, or an error comes in its place.
+    /// Returns [`RecvError::Closed`] if all senders are closed, and the error that arrived in place
+    /// of a message.
     pub fn recv(&self) -> Received<T> {
         self.recv_until(None)
     }
 
-    /// The same, but waits no longer than `timeout`.
+    /// Waits for the next message, at most for `timeout`.
     ///
     /// # Errors
-    /// As [`recv`](Receiver::recv), and [`RecvError::TimedOut`].
+    /// Returns the errors of [`recv`](Receiver::recv), and [`RecvError::TimedOut`].
     pub fn recv_timeout(&self, timeout: Duration) -> Received<T> {
-        // A time that cannot be written down is never up.
+        // A deadline beyond the range of the clock never arrives.
         self.recv_until(Instant::now().checked_add(timeout))
     }
 
@@ -326,7 +335,7 @@ impl<T: DeserializeOwned> Receiver<T> {
         self.partial.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next message as a `Future` asks; `Closed` at the end.
+    /// Polls for the next message; `Closed` at the end.
     pub(crate) fn poll(&self, waker: &Waker) -> Poll<Received<T>> {
         let mut partial = self.lock();
         let (shared, flow, state) = match self.socket.bind(EndpointRole::Reader) {
@@ -347,19 +356,19 @@ impl<T: DeserializeOwned> Receiver<T> {
         }
     }
 
-    /// What comes out of the bytes that are here.
+    /// Returns the next message from the bytes that have arrived.
     fn next(&self, partial: &mut MessageBuffer) -> Option<Received<T>> {
         let read = |(from, content): (ContextId, Vec<u8>)| {
             let here = self.socket.context().ok_or(RecvError::Closed)?;
             let (origin, name) = {
                 let core = here.node().lock();
                 let hub = self.socket.used().map_or(from, |(_, flow, _)| flow.peer);
-                // Another's hub may say of its senders what it likes.
+                // A hub in another context is not trusted to name the senders.
                 let believed = core.node.router.permits(Policy::Ancestors, hub, None);
                 let origin = Origin::of(if believed { from } else { hub });
                 (origin, core.name_of(origin.peer))
             };
-            // What is read is all but who has sent it.
+            // The first bytes name the sender, the rest is the message.
             crate::context::transfer::decode_incoming(&here, (origin, &name), &Arc::new(content), SENT)
                 .map_err(RecvError::Unreadable)
         };
@@ -367,7 +376,6 @@ impl<T: DeserializeOwned> Receiver<T> {
     }
 }
 
-/// So many bytes before a message say who has sent it.
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.socket.give_up("the receiver was dropped");
@@ -380,7 +388,7 @@ impl<T> fmt::Debug for Receiver<T> {
     }
 }
 
-/// The messages of a receiver, with the errors among them, until all senders are closed.
+/// The messages of a receiver and the errors among them, until all senders are closed.
 pub struct Messages<'a, T>(&'a Receiver<T>);
 
 impl<T: DeserializeOwned> Iterator for Messages<'_, T> {

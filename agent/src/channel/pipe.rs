@@ -1,4 +1,4 @@
-//! Byte streams to and from another context, with credit: a reader that stops reading stops its writer.
+//! Byte streams between contexts, with credit: a reader that stops reading makes its writer wait.
 
 use crate::channel::endpoint::ChannelEnd;
 use crate::context::Context;
@@ -21,24 +21,25 @@ use std::task::Poll;
 use std::task::Waker;
 
 fn broken(error: &Error) -> io::Error {
-    // Not its text: std's error of a text knows how to show it escaped, by tables of Unicode.
+    // An error made of a text would link the Unicode tables by which std escapes it.
     io::Error::new(io::ErrorKind::ConnectionAborted, error.clone())
 }
 
 impl Context {
-    /// A byte stream that is made in this process, whichever context this is: what is written to the one end is read at the
-    /// other. Either end, or both, may travel to other contexts as an argument or a result, as long as it was not used. The
-    /// writer says that it is done by [`finish`](Writer::finish).
+    /// Creates a byte stream in this process, whichever context this is: the reader reads what the
+    /// writer writes. Both ends can be sent to other contexts, as an argument or a result, before
+    /// they are used. A writer has to be [finished](Writer::finish).
     ///
     /// # Errors
-    /// When the tree is shut down.
+    /// Returns an error if the tree is shut down.
     pub fn pipe(&self) -> Result<(Writer, Reader)> {
         let [writer, reader] = ChannelEnd::pair(&self.own())?;
         Ok((Writer::of(writer), Reader { socket: reader }))
     }
 }
 
-/// The receiving end of a byte stream. It ends where the writer said so; a stream that breaks off gives an error.
+/// The receiving end of a byte stream. A finished stream ends; a stream that breaks off gives an
+/// error. Dropping the reader resets the stream: writes fail from then on.
 pub struct Reader {
     socket: ChannelEnd,
 }
@@ -48,15 +49,15 @@ impl Reader {
         Reader { socket: ChannelEnd::bound(shared, flow, state) }
     }
 
-    /// The next piece as it came, or none at the end. Waits for it.
+    /// Waits for the next chunk of bytes. Returns none at the end.
     ///
     /// # Errors
-    /// When the stream broke off.
+    /// Returns an error if the stream broke off.
     pub fn next_chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         self.take(usize::MAX)
     }
 
-    /// The next piece, or none at the end and where the stream broke off, as a `Future` asks.
+    /// Polls for the next chunk; none at the end, and if the stream broke off.
     pub(crate) fn poll_chunk(&mut self, waker: &Waker) -> Poll<Option<Vec<u8>>> {
         let Ok((shared, flow, state)) = self.socket.bind(EndpointRole::Reader) else {
             return Poll::Ready(None);
@@ -69,7 +70,8 @@ impl Reader {
         Poll::Ready(chunk)
     }
 
-    /// The next piece, or as much of it as is wanted; credit is given for what is taken and no more.
+    /// Returns the next chunk, at most `most` bytes of it. Credit is given only for the bytes
+    /// returned.
     fn take(&mut self, most: usize) -> io::Result<Option<Vec<u8>>> {
         let (shared, flow, state) = self.socket.bind(EndpointRole::Reader).map_err(|error| broken(&error))?;
         match state.wait_for(most, None) {
@@ -100,18 +102,20 @@ impl Drop for Reader {
     }
 }
 
-/// The sending end of a byte stream.
+/// The sending end of a byte stream. Writing blocks while the reader does not read.
 ///
-/// A pipe's has to be [finished](Writer::finish): one that is dropped before, by a `?` on the way or by a panic, gives the
-/// reader an error where it expects the end, so that half a file is not taken for a whole one. The stdin of a
-/// [program](crate::program::process::Process) ends when its writer is dropped, as it does everywhere. But a program knows nothing but an end:
-/// where its writer [fails](Writer::fail), is dropped by a panic or is lost with its context, the program is ended before
-/// it could see one, and whoever waits for it gets [`Error::Ended`].
+/// The writer of a [pipe](Context::pipe) has to be [finished](Writer::finish): if it is dropped
+/// earlier, by a `?` or a panic, the reader gets an error where it expects the end, so that half a
+/// file is not taken for a whole one. The stdin of a [program](crate::program::process::Process)
+/// ends when its writer is dropped, as in the standard library. A program cannot tell an error from
+/// an end: if its writer [fails](Writer::fail), is dropped by a panic or is lost with its context,
+/// the program is ended before it sees the end of its stdin, and [`wait`](crate::Process::wait)
+/// returns [`Error::Ended`].
 pub struct Writer {
     socket: ChannelEnd,
-    /// Whether there is nothing to be said any more when it is dropped.
+    /// True if dropping it sends nothing.
     done: bool,
-    /// Whether it is a program's stdin.
+    /// True if it is the stdin of a program.
     stdin: bool,
 }
 
@@ -124,10 +128,10 @@ impl Writer {
         Writer { socket, done: false, stdin: false }
     }
 
-    /// Says that the stream is whole: the reader comes to its end.
+    /// Ends the stream: the reader reaches its end after the bytes written so far.
     ///
     /// # Errors
-    /// When nobody reads any more, or the way there is lost.
+    /// Returns an error if the reader is gone or the route to it was lost.
     pub fn finish(mut self) -> io::Result<()> {
         self.done = true;
         let (shared, flow, state) = self.socket.bind(EndpointRole::Writer).map_err(|error| broken(&error))?;
@@ -143,8 +147,8 @@ impl Writer {
         }
     }
 
-    /// Ends the stream before its time: the reader gets an error with this text instead of an end. The program whose stdin it
-    /// is is ended.
+    /// Breaks the stream off: the reader gets an error with this text instead of an end. A program
+    /// whose stdin this is is ended.
     pub fn fail(mut self, why: &str) {
         self.done = true;
         self.socket.give_up(why);

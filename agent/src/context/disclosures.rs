@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-/// What a process has told others of, as part of its node.
+/// The contexts that a process has disclosed to others, as part of its node.
 #[derive(Clone, Default)]
 pub(crate) struct DisclosureLog(Arc<Mutex<Disclosures>>);
 
 impl DisclosureLog {
-    /// That of the process of `cx`. Not to be asked for with the node locked.
+    /// Returns the log of the process of `cx`. Must not be called with the node locked.
     pub fn of(cx: &Context) -> DisclosureLog {
         DisclosureLog::clone(&cx.state::<DisclosureLog>())
     }
@@ -23,7 +23,8 @@ impl DisclosureLog {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// This process tells a context of another, by the name that it has for that. Those whom it obeys need not be told.
+    /// Records that this process discloses the context `of` to `who`, by the name that it has for
+    /// it. Ancestors may name every context and are not recorded.
     pub fn tell(&self, core: &NodeState, who: ContextId, of: ContextId, name: Option<&str>) {
         let routes = &core.node.router;
         if !routes.permits(Policy::Ancestors, who, None) {
@@ -36,17 +37,17 @@ impl DisclosureLog {
         }
     }
 
-    /// What a context was called when somebody was told of it.
+    /// Returns the name by which a context was disclosed.
     pub fn name(&self, of: ContextId) -> Option<Arc<str>> {
         self.with(|told| told.names.get(&of).cloned())
     }
 
-    /// It may not be named any more.
+    /// Withdraws a disclosure.
     pub fn forget(&self, who: ContextId, of: ContextId) {
         self.with(|told| told.pairs.remove(&(who, of)));
     }
 
-    /// Whether a message from `origin` may name `id`.
+    /// Returns true if a message from `origin` may name `id`.
     pub fn may_name(&self, core: &NodeState, origin: Origin, named: NameKind, id: ContextId) -> bool {
         self.with(|told| told.permits(&core.node.router, origin, named, id))
     }

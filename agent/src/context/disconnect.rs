@@ -1,4 +1,4 @@
-//! The end of a context as others see it: ended by order, or lost, and who is told.
+//! The end of a context, as other contexts see it: shut down or lost.
 
 use crate::context::Context;
 use crate::context::reused::ReusedContexts;
@@ -25,16 +25,16 @@ use std::sync::Weak;
 use std::task::Poll;
 use std::time::Duration;
 
-/// How long [`Context::shutdown`] waits.
+/// The longest that [`Context::shutdown`] waits.
 pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why a context is gone.
+/// The reason why a context is gone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct DisconnectReason {
-    /// What happened to it.
+    /// The kind of the reason.
     pub reason: Reason,
-    /// The particulars.
+    /// The details, or an empty text.
     pub detail: String,
 }
 
@@ -56,14 +56,14 @@ impl DisconnectReason {
     }
 }
 
-/// The end of a context that may be still to come; see [`Context::disconnected`]. Dropping it ends nothing but the wait.
+/// The future end of a context; see [`Context::disconnected`]. Dropping it only ends the wait.
 pub struct Disconnection {
     context: Context,
     watch: Arc<Watch>,
     kept: bool,
 }
 
-/// One wait. Nothing here holds the node: it is part of that.
+/// One wait. It is part of the node, so it must not hold the node.
 struct Watch {
     id: ContextId,
     shared: Weak<NodeHandle>,
@@ -76,7 +76,7 @@ impl Watch {
         self.flow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the context that this is about; where it is gone, gives what is known of that.
+    /// Starts to wait for the end of the context. Returns the reason if it is gone already.
     fn begin(self: &Arc<Self>, shared: &NodeHandle) -> Option<Error> {
         let mut core = shared.lock();
         if core.stopped {
@@ -96,7 +96,7 @@ impl Watch {
         let (watch, arrived) = (Arc::clone(self), Arc::clone(&slot));
         slot.on_arrival(move || {
             let told = arrived.wait(Some(Duration::ZERO)).unwrap_or(Err(Error::ShutDown));
-            // Only the node knows that a context is gone: what the context itself says to end the flow is not the end of it.
+            // A context may end the flow itself: only the node knows whether the context is gone.
             let shared = watch.shared.upgrade();
             let gone = shared.map_or(Some(Error::ShutDown), |shared| watch.begin(&shared));
             if let Some(known) = gone {
@@ -108,26 +108,27 @@ impl Watch {
 }
 
 impl Disconnection {
-    /// Waits until the context is gone, and says why.
+    /// Waits until the context is gone, and returns the reason.
     #[must_use]
     pub fn wait(&self) -> DisconnectReason {
         self.watch.departure.wait()
     }
 
-    /// The same, but not longer than `timeout`; none when the time is up.
+    /// Waits until the context is gone, at most for `timeout`. Returns none if it is still there.
     #[must_use]
     pub fn wait_timeout(&self, timeout: Duration) -> Option<DisconnectReason> {
         self.watch.departure.wait_timeout(timeout)
     }
 
-    /// The context this is about.
+    /// Returns the context.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
     }
 
-    /// Has `notify` called when the context is gone, at once if it is: on whatever thread found out, which must not be held
-    /// up. This is called even if nobody holds the context any more.
+    /// Calls `notify` when the context is gone, at once if it is gone already. The thread that
+    /// calls it is one of the tree and must not be blocked. `notify` is called even if all other
+    /// references to the context were dropped.
     pub fn on_arrival(mut self, notify: impl FnOnce(DisconnectReason) + Send + 'static) {
         self.kept = true;
         self.watch.departure.then(notify);
@@ -156,12 +157,13 @@ impl Drop for Disconnection {
 }
 
 impl Context {
-    /// What says when this context is gone, and why: lost, ended on purpose by whoever, never connected. A context that is gone
-    /// already says so at once, and every one does when the router ends.
+    /// Returns the future end of this context, with the reason: lost, shut down by any context, or
+    /// never connected. For a context that is gone already it is ready at once. Every context is
+    /// gone when the router ends.
     ///
     /// # Errors
-    /// For contexts that are neither below this process nor its own, for it is not told of them. Its own is gone when the router
-    /// has ended.
+    /// Returns an error for contexts that are not below this process, which is not told of their
+    /// end. The context of this process itself is gone when the router has ended.
     pub fn disconnected(&self) -> Result<Disconnection> {
         let watch = Arc::new(Watch {
             id: self.id(),
@@ -184,19 +186,22 @@ impl Context {
         Ok(Disconnection { context: self.clone(), watch, kept: false })
     }
 
-    /// Ends the context with everything below it, and returns when it is gone. A context that is gone already, by
-    /// itself or with its parent, is no error. The place where this program runs cannot be ended this way.
+    /// Shuts down the context and everything below it: its functions are cancelled, and its
+    /// programs end unless they are detached. Returns when the context is gone. A context that is
+    /// gone already is no error. The context of this process cannot be shut down this way.
     ///
     /// # Errors
-    /// When the order cannot be sent or its parent refuses it; [`Error::TimedOut`] after ten seconds.
+    /// Returns an error if the request cannot be sent or the parent of the context refuses it, and
+    /// [`Error::TimedOut`] after ten seconds.
     pub fn shutdown(&self) -> Result<()> {
         self.shutdown_within(SHUTDOWN_PATIENCE)
     }
 
-    /// The same with another bound. The order stands when the time is up.
+    /// Shuts down the context and waits at most for `timeout`. After a timeout the shutdown
+    /// continues.
     ///
     /// # Errors
-    /// As [`Context::shutdown`].
+    /// Returns an error as [`Context::shutdown`] does.
     pub fn shutdown_within(&self, timeout: Duration) -> Result<()> {
         let Some(parent) = self.parent() else {
             let detail = match self.own() == *self {
@@ -207,12 +212,12 @@ impl Context {
             };
             return Err(Error::System { action: format!("ending {}", self.name()), detail: detail.into() });
         };
-        // Not by the broker: who asks for one anew has this locked until there is one.
+        // Here and not in the broker: a caller that connects the context again holds this lock.
         ReusedContexts::of(self.node()).forget(self.id());
         let (flow, slot) = self.send_disconnect(parent)?;
         match slot.wait(Some(timeout)) {
             Some(Ok(reply)) => read_value(self.name(), &reply),
-            // It went with its parent.
+            // The context ended with its parent.
             Some(Err(
                 Error::Undelivered { reason: Reason::NoRoute | Reason::Lost | Reason::ShutDown, .. }
                 | Error::ShutDown,
@@ -229,10 +234,10 @@ impl Context {
         }
     }
 
-    /// Has the context ended, and does not wait.
+    /// Requests the shutdown of the context without waiting for it.
     pub(crate) fn request_shutdown(&self) {
         if let Some(parent) = self.parent() {
-            // Where the order cannot be sent there is no tree any more.
+            // If the request cannot be sent, the tree has ended.
             let _ = self.send_disconnect(parent);
         }
     }

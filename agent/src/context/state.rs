@@ -1,13 +1,14 @@
-//! State that lives with a context: made once when it is first asked for, shared by all calls, dropped when the context ends.
+//! State of a context: created on first use, shared by all calls, dropped when the context ends.
 
 use crate::context::Context;
 use offshoot_proto::Result;
 use std::sync::Arc;
 
 impl Context {
-    /// This process's state of type `T`, made by `T::default()` when it is first asked for. It is the same for all calls that run
-    /// in this process and tree, and is dropped when the context ends: behind its functions, which are given up then, or with the last of them
-    /// that holds it.
+    /// Returns the state of type `T` of this process, created by `T::default()` on first use. All
+    /// calls that run in this process and tree share it. It is dropped when the context ends, after
+    /// its functions, which are cancelled then; a function that still holds it keeps it until it
+    /// returns.
     ///
     /// ```no_run
     /// # use offshoot_agent as offshoot;
@@ -29,14 +30,16 @@ impl Context {
         }
     }
 
-    /// The same for a state that has to be made in some way that may fail, as by connecting a context of its own. Others who ask for
-    /// it meanwhile wait. After a failure the next to ask makes it anew.
+    /// Returns the state of type `T`, created by `make` on first use, which may fail, for instance
+    /// while it connects a context of its own. Other callers wait meanwhile. After a failure the
+    /// next caller runs its own `make`.
     ///
-    /// What is made belongs to no call: a context that `make` is given is not given up with the one that asked first. `make` must not
-    /// ask for the same state: it would wait for itself.
+    /// The state belongs to no call: cancelling the first caller does not end contexts that `make`
+    /// connects with the context it is given. `make` must not ask for the same state, which would
+    /// wait for itself.
     ///
     /// # Errors
-    /// That of `make`.
+    /// Returns the error of `make`.
     pub fn state_or_else<T: Send + Sync + 'static>(
         &self,
         make: impl FnOnce(&Context) -> Result<T>,

@@ -1,8 +1,8 @@
-//! What happens to values that are more than bytes when they leave this process and when they arrive: contexts, senders and
-//! streams are bound to the place where they arrive, and what leaves is noted by whoever sends it.
+//! Encoding and decoding of values that are bound to a process: contexts, senders and streams.
 //!
-//! A value's own `Serialize` and `Deserialize` find here where they are; outside of a frame there is no such place, and
-//! they refuse. So they do where the message comes from somebody who may not name what they name ([`told`](crate::told)).
+//! Their `Serialize` and `Deserialize` find the current message here. Outside a frame there is
+//! none, and both fail. Decoding also fails if the sender of a message may not name what it names
+//! ([`disclosures`](crate::context::disclosures)).
 
 use crate::context::Context;
 use crate::context::disclosures::DisclosureLog;
@@ -31,32 +31,32 @@ use std::cell::Cell;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-/// The longest name of a context that is believed.
+/// The most bytes of a context's name that are accepted from a peer.
 const NAME_LIMIT: usize = 512;
 
 thread_local! {
     static DECODING: RefCell<Option<Decoding>> = const { RefCell::new(None) };
-    /// Of the message that is being written, if one is.
+    /// The message that this thread encodes, if any.
     static ENCODING: RefCell<Option<Encoding>> = const { RefCell::new(None) };
-    /// Whether a function runs that has the node locked.
+    /// True while this thread runs a function with the node locked.
     static LOCKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Where a message is read, and whose it is.
+/// The message that this thread decodes: the context that decodes it, and its origin.
 struct Decoding {
     cx: Context,
     origin: Origin,
-    /// What in it may not be named by the one it comes from.
+    /// The error text if the message names what its sender may not name.
     refused: Option<String>,
 }
 
-/// A message that is being written.
+/// The message that this thread encodes.
 struct Encoding {
     to: ContextId,
-    /// Whether it is a call, with which what goes along with it ends.
+    /// True for a call, whose completion runs the delivery callbacks.
     call: bool,
     callbacks: Vec<DeliveryCallback>,
-    /// The contexts that it names.
+    /// The contexts that the message names.
     named: Vec<ContextId>,
 }
 
@@ -66,22 +66,23 @@ impl Encoding {
     }
 }
 
-/// A value that leaves.
+/// An encoded message.
 pub(crate) struct Outgoing {
-    /// What goes over the wire.
+    /// The bytes for the wire.
     pub message: Message,
-    /// Whether a secret is in it.
+    /// True if it contains a secret.
     pub secret: bool,
-    /// Whom to tell when it is known to have arrived, or not to.
+    /// The callbacks for its delivery.
     pub callbacks: Vec<DeliveryCallback>,
-    /// The contexts that it names.
+    /// The contexts that the message names.
     pub named: Vec<ContextId>,
 }
 
-/// Writes a value behind `head` for a context, and says whether that is a call whose end is waited for.
+/// Encodes a value behind `head`, for a context; the flag says that the message is a call whose
+/// completion is awaited.
 ///
 /// # Errors
-/// When it does not serialise or is too large.
+/// Returns an error if the value does not serialise or is too large.
 pub(crate) fn encode_outgoing<T: Serialize>(
     head: Vec<u8>,
     value: &T,
@@ -100,7 +101,8 @@ pub(crate) fn encode_outgoing<T: Serialize>(
     }
 }
 
-/// Runs `work`, which gives a reply to the context `to`; with it comes what is to be called if that does not leave.
+/// Encodes a reply to the context `to` by `work`. Returns it with the callbacks to abandon if the
+/// reply is not sent.
 pub(crate) fn encode_reply(
     to: ContextId,
     work: impl FnOnce() -> Vec<u8>,
@@ -109,13 +111,13 @@ pub(crate) fn encode_reply(
     let reply = work();
     let mut callbacks = ENCODING.replace(before).map_or_else(Vec::new, |encoding| encoding.callbacks);
     if offshoot_proto::message::outcome::is_failed(&reply) {
-        // What the function gave did not serialise, or not all of it.
+        // The result did not serialise, or only a part of it.
         abandon(std::mem::take(&mut callbacks));
     }
     (reply, callbacks)
 }
 
-/// Does `work` where the node is locked by this thread.
+/// Runs `work`, while this thread has the node locked.
 pub(crate) fn locked<T>(work: impl FnOnce() -> T) -> T {
     struct Unlocked;
     impl Drop for Unlocked {
@@ -128,7 +130,8 @@ pub(crate) fn locked<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Changes the node because of something that is dropped, which may be in a quick function: there, as soon as that has ended.
+/// Changes the node for a value that is dropped. If that happens in a quick function, which has the
+/// node locked, a worker does it afterwards.
 pub(crate) fn soon(node: &Arc<NodeHandle>, work: impl FnOnce(&mut NodeState) + Send + 'static) {
     if LOCKED.get() {
         let (workers, node) = (node.workers.hire(&node.waker), Arc::clone(node));
@@ -138,36 +141,36 @@ pub(crate) fn soon(node: &Arc<NodeHandle>, work: impl FnOnce(&mut NodeState) + S
     }
 }
 
-/// What these were for has not left, or has come to its end. Not to be called with the node locked.
+/// Runs the callbacks of values that were not delivered. Must not be called with the node locked.
 pub(crate) fn abandon(callbacks: Vec<DeliveryCallback>) {
     callbacks.into_iter().for_each(|callback| callback(None));
 }
 
-/// Notes something for whoever sends the value that is being written.
+/// Adds a delivery callback to the message that is being encoded.
 pub(crate) fn on_delivery(callback: DeliveryCallback) {
     ENCODING.with_borrow_mut(|encoding| encoding.as_mut().map(|encoding| encoding.callbacks.push(callback)));
 }
 
-/// Whether what is being written is a call with which all ends that go along with it.
+/// Returns true if the message being encoded is a call whose completion is awaited.
 pub(crate) fn is_in_call() -> bool {
     ENCODING.with_borrow(|encoding| encoding.as_ref().is_some_and(|encoding| encoding.call))
 }
 
-/// Whether a value is being written that may hold what is bound to a place.
+/// Checks that `what` is being encoded for another context.
 ///
 /// # Errors
-/// Where nothing is written for another context, and in the reply of a function that runs with the node locked.
+/// Returns an error outside a frame, and in the reply of a quick function.
 pub(crate) fn err_outside_frame<E: ser::Error>(what: &str) -> Result<(), E> {
     match (offshoot_codec::is_in_frame(), ENCODING.with_borrow(Option::is_some)) {
         (true, true) => Ok(()),
         (true, false) => Err(E::custom(format_args!(
-            "{what} cannot be what a quick function gives, which runs while its context is locked: leave out `quick`"
+            "a quick function cannot return {what}: its context is locked while it runs; remove `quick`"
         ))),
-        (false, _) => Err(E::custom(format_args!("{what} travels only in a frame of the tree"))),
+        (false, _) => Err(E::custom(format_args!("{what} can be encoded only in a message to a context"))),
     }
 }
 
-/// The message that is being written at `cx` tells its receiver of a context, by name if it has one.
+/// Discloses a context to the receiver of the message being encoded, with its name if there is one.
 fn tell(cx: &Context, of: ContextId, name: Option<&str>) {
     let to = ENCODING.with_borrow_mut(|encoding| {
         let encoding = encoding.as_mut()?;
@@ -180,18 +183,18 @@ fn tell(cx: &Context, of: ContextId, name: Option<&str>) {
     }
 }
 
-/// The same for the place of a hub; that of this process is told by its key alone.
+/// Discloses the context of a hub. A hub of this process is disclosed by its key alone.
 pub(crate) fn tell_of_hub(cx: &Context, at: ContextId) {
     if cx.node().lock().node.id() != at {
         tell(cx, at, None);
     }
 }
 
-/// Reads a value from `at` on that came from `origin`, called `whose`, in the context `cx`, to which what is in it is bound. Large
-/// blobs keep the message's memory.
+/// Decodes a value of `message` from `at` on, bound to the context `cx`. The message came from
+/// `origin`, called `whose` in errors. Large blobs keep the memory of the message.
 ///
 /// # Errors
-/// When the bytes are no `T`, or name what is not the sender's to name.
+/// Returns an error if the bytes are not a `T`, or name what the sender may not name.
 pub(crate) fn decode_incoming<T: DeserializeOwned>(
     cx: &Context,
     (origin, whose): (Origin, &str),
@@ -201,16 +204,16 @@ pub(crate) fn decode_incoming<T: DeserializeOwned>(
     decode_incoming_with(cx, (origin, whose), || codec::from_message(message, at))
 }
 
-/// Does what reads values in the context `cx`.
+/// Decodes values by `work`, bound to the context `cx`.
 ///
 /// # Errors
-/// As [`decode_incoming`].
+/// Returns an error as [`decode_incoming`] does.
 pub(crate) fn decode_incoming_with<T>(
     cx: &Context,
     (origin, whose): (Origin, &str),
     work: impl FnOnce() -> Result<T, CodecError>,
 ) -> Result<T, Error> {
-    /// Puts back what was there, whatever happens: what a program has written may panic.
+    /// Restores the previous state, also after a panic in the `Deserialize` of a user's type.
     struct Before(Option<Decoding>);
     impl Drop for Before {
         fn drop(&mut self) {
@@ -229,10 +232,11 @@ pub(crate) fn decode_incoming_with<T>(
     })
 }
 
-/// Where this thread is reading `what`, a value that names the context `id`; and from whom it comes.
+/// Returns the context that decodes `what`, which names the context `id`, and the origin of the
+/// message.
 ///
 /// # Errors
-/// Where it reads none, and where whoever has sent it may not name that one.
+/// Returns an error if this thread decodes no message, and if its sender may not name `id`.
 pub(crate) fn current_context<E: de::Error>(
     what: &str,
     named: NameKind,
@@ -241,7 +245,7 @@ pub(crate) fn current_context<E: de::Error>(
     let found = DECODING
         .with_borrow(|decoding| decoding.as_ref().map(|decoding| (decoding.cx.clone(), decoding.origin)));
     let Some((cx, origin)) = found else {
-        return Err(E::custom(format_args!("{what} arrives only in a frame of the tree")));
+        return Err(E::custom(format_args!("{what} can be decoded only from a message of a context")));
     };
     let memory = DisclosureLog::of(&cx);
     let core = cx.node().lock();
@@ -261,8 +265,8 @@ pub(crate) fn current_context<E: de::Error>(
     Err(E::custom("it names what it may not"))
 }
 
-/// What a context is called that a message from `origin` calls `claimed`: as it is known here, and else as it is claimed, where
-/// that does not make it look like something of others.
+/// Returns the name for a context that a message from `origin` calls `claimed`: the known name, or
+/// the claimed one if it cannot be mistaken for the name of a context of others.
 fn called(cx: &Context, origin: Origin, id: ContextId, claimed: &str) -> Arc<str> {
     let memory = DisclosureLog::of(cx);
     let core = cx.node().lock();
@@ -276,7 +280,7 @@ fn called(cx: &Context, origin: Origin, id: ContextId, claimed: &str) -> Arc<str
     }
 }
 
-/// Contexts travel as number and name; where they arrive they are contexts of the tree there.
+/// A context is sent as its id and name, and becomes a context of the receiver's tree.
 impl Serialize for Context {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         err_outside_frame("a Context")?;
