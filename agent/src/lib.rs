@@ -1,7 +1,8 @@
-//! What every node of an offshoot tree is made of, as a library; and the stock agent.
+//! The parts of every node of an offshoot tree, as a library; and the stock agent.
 //!
-//! A parent is an agent with children, so the controller is built from the same parts. The parts that decide are pure
-//! and stand in the crate `offshoot-proto`. One broker thread moves bytes; everything else talks to it through the node.
+//! A parent is an agent with children, so the controller is built from the same parts. The parts
+//! that decide are pure and are in the crate `offshoot-proto`. One broker thread moves bytes; all
+//! other threads reach it through the node.
 //!
 //! Most programs use the crate `offshoot`; this one is for agents with functions of their own:
 //!
@@ -81,7 +82,7 @@ pub use router::pause::Pause;
 pub use runtime::image_store as images;
 pub use select::{Elapsed, IntoSource, Key, Mapped, Select, Source};
 
-/// What the attribute's expansion refers to; not for use by hand.
+/// The items that the expansion of the attribute refers to; not a part of the API.
 #[doc(hidden)]
 pub mod macro_support {
     pub use crate::call::decode::{run_encoded, run_encoded_locked};
@@ -90,27 +91,27 @@ pub mod macro_support {
         FlatLocalBox, FlatText, HasNoText, HasText,
     };
     pub use crate::call::function::{FUNCTIONS, Function, signature};
-    pub use crate::call::mode::{block_on, concurrent, quick, serial, shared};
+    pub use crate::call::mode::{block_on, coalesced, concurrent, quick, serial};
     pub use linkme;
     pub use offshoot_codec::CodecError;
     pub use offshoot_proto::routing::Origin;
     pub use offshoot_proto::routing::Policy;
     pub use serde;
 
-    /// What a function gives that is answered before it runs.
+    /// The value of a function that is answered before it runs.
     #[diagnostic::on_unimplemented(
-        message = "a function that is answered before it runs cannot give `{Self}`",
-        label = "its callers have no use for a value",
-        note = "let it return nothing, or a Result<(), _> whose error is logged; or leave `no_reply` out"
+        message = "a function with `no_reply` cannot return `{Self}`",
+        label = "its callers are answered before it runs",
+        note = "return nothing, or a Result<(), _> whose error is logged; or remove `no_reply`"
     )]
     pub trait Nothing {}
     impl Nothing for () {}
 
-    /// Reads the two types of a `Result` under whatever alias it is written.
+    /// The two types of a `Result`, under any alias.
     pub trait ResultTypes {
-        /// Of `Ok`.
+        /// The type of `Ok`.
         type Value;
-        /// Of `Err`.
+        /// The type of `Err`.
         type Error;
     }
     impl<T, E> ResultTypes for Result<T, E> {
@@ -118,33 +119,33 @@ pub mod macro_support {
         type Error = E;
     }
 
-    /// Finds out whether a type is a `Result`, or is bound to a place in the tree, by a name that does not show it.
+    /// Tells whether a type is a `Result`, or bound to a process of the tree, under any name.
     pub struct Probe<T>(std::marker::PhantomData<T>);
     impl<T, E> Probe<Result<T, E>> {
-        /// Comes before the trait's.
+        /// Takes precedence over the constant of the trait.
         pub const IS_RESULT: bool = true;
     }
 
     macro_rules! bound {
         ($($of:ty $(: $message:ident)?),*) => {
             $(impl$(<$message>)? Probe<$of> {
-                /// Comes before the trait's.
+                /// Takes precedence over the constant of the trait.
                 pub const IS_BOUND: bool = true;
             })*
         };
     }
     bound!(crate::Context, crate::Reader, crate::Writer, crate::Sender<T>: T, crate::Receiver<T>: T);
 
-    /// What is said of all other types.
+    /// The default for all other types.
     pub trait IsNotBound {
-        /// Whether it arrives and leaves by the node.
+        /// True if encoding and decoding it needs the node.
         const IS_BOUND: bool = false;
     }
     impl<T> IsNotBound for Probe<T> {}
 
-    /// What is said of all other types.
+    /// The default for all other types.
     pub trait IsNoResult {
-        /// Whether it is one.
+        /// True if it is a `Result`.
         const IS_RESULT: bool = false;
     }
     impl<T> IsNoResult for Probe<T> {}

@@ -208,7 +208,7 @@ fn an_unused_receiver_or_both_ends_can_be_passed_on() {
     let Err(CallError::Failed(error)) = child.call(long_running::drain { from }) else {
         panic!("it travels")
     };
-    assert!(error.to_string().contains("stays where it is"), "{error}");
+    assert!(error.to_string().contains("cannot be sent again"), "{error}");
 }
 
 #[test]

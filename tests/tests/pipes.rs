@@ -73,7 +73,7 @@ fn both_ends_of_a_pipe_can_be_passed_to_other_contexts() {
     let Err(CallError::Failed(error)) = one.call(channel_ends::write_and { to, bytes: 1, fail: None }) else {
         panic!("it travels")
     };
-    assert!(error.to_string().contains("stays where it is"), "{error}");
+    assert!(error.to_string().contains("cannot be sent again"), "{error}");
 }
 
 #[test]

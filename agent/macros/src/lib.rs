@@ -1,5 +1,6 @@
-//! `#[remote]`: leaves a function as it is and adds a type of the same name whose fields are its arguments, so that
-//! `f(x)` runs here and `context.call(f { x })` runs there.
+//! The attribute `#[remote]`, which adds a type with the name of the function and with its
+//! arguments as fields: `f(x)` runs the function here, and `context.call(f { x })` runs it in
+//! another context.
 
 #![forbid(unsafe_code)]
 
@@ -11,21 +12,27 @@ use syn::{Error, FnArg, ItemFn, Pat, PathArguments, ReturnType, Token, Type, par
 
 /// Makes a function callable in other contexts.
 ///
-/// The function may take `&Context` first: the context it runs in. Its other arguments and its result are types that
-/// serialise; it may return a `Result` whose error serialises or is a `std::io::Error`. It may be `async`: it is driven on a thread of its
-/// own then, without a runtime, so that it can await replies, receivers and selects, and nothing that needs a reactor.
+/// The function may take `&Context` as its first argument: the context that it runs in. All other
+/// arguments and the result are types that serialise; the error of a `Result` serialises or is a
+/// `std::io::Error`. An `async` function runs on a thread of its own without a runtime: it can
+/// await replies, receivers and selects, but nothing that needs a reactor.
 ///
-/// In brackets, separated by commas:
+/// Options in brackets, separated by commas:
 ///
-/// | | |
-/// |---|---|
-/// | `quick` | It never waits for anything: it runs on the thread that serves the whole context, which saves a switch of threads, and would hold up everything else if it did wait. |
-/// | `serial` | One call of it runs at a time in a context, in the order in which they came. |
-/// | `shared` | Calls with the same arguments that come while one runs get that one's outcome. |
-/// | `no_reply` | Its callers are answered before it runs, and its failure is logged. It returns `()` or a `Result<(), _>`. |
-/// | `flatten` | Its error travels as text, with the texts of its sources: for errors that do not serialise. |
-/// | `policy = P` | Who may call it, beside the context itself: `ancestors` (if nothing is said), `parent`, `descendants`, `children`, or `anyone` who gets through: contexts above and below, and those to which the root has opened a path. Where these are more than the ancestors, it must treat its arguments as a stranger's. |
-/// | `crate = path` | The crate to refer to, where it is not `offshoot`. |
+/// * `quick`: runs on the thread that serves the whole context, which saves a thread switch. The
+///   function must not wait for anything: all other work of the context waits for it.
+/// * `serial`: one call of the function at a time in a context, in the order in which the calls
+///   arrived.
+/// * `shared`: calls with the same arguments that arrive while one runs get its outcome.
+/// * `no_reply`: callers are answered before the function runs, and its failure is logged. It
+///   returns `()` or a `Result<(), _>`.
+/// * `flatten`: the error is sent as its text and the texts of its sources, for errors that do not
+///   serialise.
+/// * `policy = P`: the contexts that may call the function, in addition to its own. `ancestors` is
+///   the default; the others are `parent`, `descendants`, `children`, and `anyone` for every
+///   context with a route to this one: those above and below, and those to which the root has
+///   opened a path. A function that more than its ancestors may call must not trust its arguments.
+/// * `crate = path`: the path of the crate, if it is not `offshoot`.
 #[proc_macro_attribute]
 pub fn remote(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let settings = parse_macro_input!(attribute with settings);
@@ -33,12 +40,12 @@ pub fn remote(attribute: TokenStream, item: TokenStream) -> TokenStream {
     expand(&settings, &function).unwrap_or_else(Error::into_compile_error).into()
 }
 
-/// When a function runs and on which thread: the words of the attribute, which are names of the crate's as well.
-const WAYS: [&str; 3] = ["quick", "serial", "shared"];
+/// The words for the thread and the order in which a function runs.
+const MODES: [&str; 3] = ["quick", "serial", "shared"];
 
 struct Settings {
     krate: Tokens,
-    way: syn::Ident,
+    mode: syn::Ident,
     policy: syn::Ident,
     no_reply: Option<syn::Ident>,
     flatten: bool,
@@ -50,7 +57,7 @@ const EXPECTED: &str =
 fn settings(input: syn::parse::ParseStream<'_>) -> syn::Result<Settings> {
     let mut settings = Settings {
         krate: quote!(::offshoot),
-        way: format_ident!("concurrent"),
+        mode: format_ident!("concurrent"),
         policy: format_ident!("Ancestors"),
         no_reply: None,
         flatten: false,
@@ -64,12 +71,12 @@ fn settings(input: syn::parse::ParseStream<'_>) -> syn::Result<Settings> {
         } else {
             let word: syn::Ident = input.parse().map_err(|error| Error::new(error.span(), EXPECTED))?;
             match word.to_string().as_str() {
-                name if WAYS.contains(&name) => {
-                    if settings.way != "concurrent" {
-                        let text = format!("a function cannot be both `{}` and `{word}`", settings.way);
+                name if MODES.contains(&name) => {
+                    if settings.mode != "concurrent" {
+                        let text = format!("a function cannot be both `{}` and `{word}`", settings.mode);
                         return Err(Error::new(word.span(), text));
                     }
-                    settings.way = word;
+                    settings.mode = word;
                 }
                 "no_reply" => settings.no_reply = Some(word),
                 "flatten" => settings.flatten = true,
@@ -107,21 +114,24 @@ struct Argument {
     ty: Type,
 }
 
-/// The arguments, and whether a context comes first.
+/// Returns the arguments, and true if a context comes first.
 fn arguments(settings: &Settings, function: &ItemFn) -> syn::Result<(bool, Vec<Argument>)> {
     let refuse = |span: &dyn quote::ToTokens, text: &str| Err(Error::new_spanned(span, text));
     let mut takes_context = false;
     let mut arguments = Vec::new();
     for (index, input) in function.sig.inputs.iter().enumerate() {
         let FnArg::Typed(input) = input else {
-            return refuse(input, "a remote function cannot be a method: its `self` would have to travel");
+            return refuse(
+                input,
+                "a remote function cannot be a method: `self` cannot be sent to another context",
+            );
         };
         if let Type::Reference(reference) = &*input.ty {
             if index == 0 && is_context(&reference.elem) && reference.mutability.is_none() {
-                if settings.way == "quick" {
+                if settings.mode == "quick" {
                     return refuse(
                         &input.ty,
-                        "a quick function cannot use its context: it runs while that is locked; leave out `quick`, or keep what it reads in a static",
+                        "a quick function cannot take its context, which is locked while it runs: remove `quick`, or keep its state in a static",
                     );
                 }
                 takes_context = true;
@@ -129,11 +139,14 @@ fn arguments(settings: &Settings, function: &ItemFn) -> syn::Result<(bool, Vec<A
             }
             return refuse(
                 &input.ty,
-                "an argument cannot be a reference: it travels; use String, Vec or PathBuf (a `&Context` can only come first)",
+                "an argument cannot be a reference, because it is sent to another process: use String, Vec or PathBuf (a `&Context` can only be the first argument)",
             );
         }
         if matches!(&*input.ty, Type::ImplTrait(_)) {
-            return refuse(&input.ty, "a remote function cannot be generic: it is found by its name alone");
+            return refuse(
+                &input.ty,
+                "a remote function cannot be generic: it is looked up by its name alone",
+            );
         }
         let Pat::Ident(name) = &*input.pat else {
             return refuse(&input.pat, "an argument needs a plain name: it becomes a field");
@@ -146,13 +159,13 @@ fn arguments(settings: &Settings, function: &ItemFn) -> syn::Result<(bool, Vec<A
 fn check(settings: &Settings, function: &ItemFn) -> syn::Result<()> {
     let signature = &function.sig;
     let refuse = |span: &dyn quote::ToTokens, text: &str| Err(Error::new_spanned(span, text));
-    if let Some(asyncness) = signature.asyncness.filter(|_| settings.way == "quick") {
+    if let Some(asyncness) = signature.asyncness.filter(|_| settings.mode == "quick") {
         return refuse(&asyncness, "a quick function cannot be async: it must not wait for anything");
     }
     if !signature.generics.params.is_empty() {
         return refuse(
             &signature.generics,
-            "a remote function cannot be generic: it is found by its name alone",
+            "a remote function cannot be generic: it is looked up by its name alone",
         );
     }
     if let Some(variadic) = &signature.variadic {
@@ -161,25 +174,35 @@ fn check(settings: &Settings, function: &ItemFn) -> syn::Result<()> {
     if let ReturnType::Type(_, ty) = &signature.output
         && matches!(&**ty, Type::Reference(_))
     {
-        return refuse(ty, "a result cannot be a reference: it travels; use String or Vec");
+        return refuse(
+            ty,
+            "a result cannot be a reference, because it is sent to another process: use String or Vec",
+        );
     }
     if let ReturnType::Type(_, ty) = &signature.output
         && matches!(&**ty, Type::ImplTrait(_))
     {
-        return refuse(ty, "a result cannot be `impl Trait`: it travels, and needs a type that serialises");
+        return refuse(
+            ty,
+            "a result cannot be `impl Trait`: it is sent to another process, and needs a named type that serialises",
+        );
     }
     if settings.flatten && !is_result(&signature.output) {
-        return refuse(&signature.ident, "`flatten` is for a function that returns a `Result`");
+        return refuse(&signature.ident, "`flatten` needs a function that returns a `Result`");
     }
     Ok(())
 }
 
 fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
-    let Settings { krate, way, policy, no_reply, flatten } = settings;
+    let Settings { krate, mode, policy, no_reply, flatten } = settings;
     check(settings, function)?;
     let (takes_context, arguments) = arguments(settings, function)?;
     let signature = &function.sig;
     let support = quote!(#krate::macro_support);
+    let mode = match mode.to_string().as_str() {
+        "shared" => syn::Ident::new("coalesced", mode.span()),
+        _ => mode.clone(),
+    };
     let (value, error) = outcome(krate, &signature.output);
     let falls = is_result(&signature.output);
     let error = if *flatten { quote!(#support::ErrorText) } else { error };
@@ -204,12 +227,12 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
             })
         },
     };
-    let runner = format_ident!("{}", if way == "quick" { "run_encoded_locked" } else { "run_encoded" });
+    let runner = format_ident!("{}", if mode == "quick" { "run_encoded_locked" } else { "run_encoded" });
     let table = format_ident!("__OFFSHOOT_{}", name);
     let serde = format!("{krate}::macro_support::serde").replace(' ', "");
     let text = text_of(function);
     let no_reply = match no_reply {
-        // The value of a call that is answered before it runs can only be this one.
+        // Callers that are answered before the function runs can get no value of it.
         Some(word) => quote_spanned!(word.span()=> {
             const fn answered_before_it_runs<T: #support::Nothing>() -> bool { true }
             answered_before_it_runs::<#value>()
@@ -224,7 +247,7 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
         ReturnType::Type(_, ty) => ty.span(),
         ReturnType::Default => signature.ident.span(),
     };
-    // Its errors would be values, and a chain would go on after them.
+    // Its errors would count as values, and a chain would continue after them.
     let hidden_result = match &signature.output {
         ReturnType::Type(_, ty) if !falls => quote_spanned!(ty.span()=>
             const _: () = {
@@ -232,13 +255,13 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
                 use #support::IsNoResult as _;
                 ::core::assert!(
                     !#support::Probe::<#ty>::IS_RESULT,
-                    "this is a Result, but does not look like one: write `Result<VALUE, ERROR>`, or an alias of that name with its types"
+                    "this type is a Result under another name: write `Result<VALUE, ERROR>`, or an alias called `Result` with its types"
                 );
             };
         ),
         _ => Tokens::new(),
     };
-    let bound = if way == "quick" { refuse_bound(&support, function) } else { Tokens::new() };
+    let bound = if mode == "quick" { refuse_bound(&support, function) } else { Tokens::new() };
     let (encode, decode) = if falls {
         (
             quote_spanned!(span=>
@@ -301,14 +324,15 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
             signature: <#name as #krate::Remote>::SIGNATURE,
             policy: #support::Policy::#policy,
             no_reply: <#name as #krate::Remote>::NO_REPLY,
-            way: #support::#way,
+            mode: #support::#mode,
             run: #support::#runner::<#name>,
         };
     })
 }
 
-/// What refuses types that arrive and leave by the node, where that is locked: those of the arguments and the result
-/// themselves, by whatever name, and those within them that have such a name.
+/// Returns assertions that a quick function neither takes nor returns types that need the node,
+/// which is locked while it runs: the types of the arguments and the result under any name, and the
+/// types inside them that are written with such a name.
 fn refuse_bound(support: &Tokens, function: &ItemFn) -> Tokens {
     let mut types = Vec::new();
     for input in &function.sig.inputs {
@@ -328,7 +352,7 @@ fn refuse_bound(support: &Tokens, function: &ItemFn) -> Tokens {
                 use #support::IsNotBound as _;
                 ::core::assert!(
                     !#support::Probe::<#ty>::IS_BOUND,
-                    "a quick function can neither take nor give this: it runs while its context is locked; leave out `quick`"
+                    "a quick function can neither take nor return this type, because its context is locked while it runs: remove `quick`"
                 );
             };
         )
@@ -336,7 +360,7 @@ fn refuse_bound(support: &Tokens, function: &ItemFn) -> Tokens {
     quote!(#(#refused)*)
 }
 
-/// The types within one that are written with the name of one that is bound to a place.
+/// Collects the types inside `ty` that have the name of a type that is bound to a process.
 fn within<'a>(ty: &'a Type, found: &mut Vec<&'a Type>) {
     const BOUND: [&str; 5] = ["Context", "Reader", "Receiver", "Sender", "Writer"];
     let mut look = |inner: &'a Type| {
@@ -369,8 +393,8 @@ fn within<'a>(ty: &'a Type, found: &mut Vec<&'a Type>) {
     }
 }
 
-/// The text of a signature by which two builds are compared: names and types of the arguments, and the result, without
-/// spaces, which may be written in any number.
+/// Returns the text of a signature, by which two builds are compared: names and types of the
+/// arguments, and the result. Spaces are left out, because their number carries no meaning.
 fn text_of(function: &ItemFn) -> String {
     let (inputs, output) = (&function.sig.inputs, &function.sig.output);
     quote!((#inputs) #output).to_string().split_whitespace().collect()

@@ -16,17 +16,18 @@ use offshoot_proto::text::shortened;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
-/// The most of an error's text that goes beside the error itself.
+/// The most bytes of an error's text that are sent beside the error itself.
 pub(crate) const TEXT_LIMIT: usize = 4 << 10;
 
-/// Runs a function from its table entry. Used by the attribute.
+/// Decodes the arguments of a function, runs it, and encodes the outcome. Used by the attribute.
 #[must_use]
 pub fn run_encoded<F: Remote>(cx: &Context, origin: Origin, request: Vec<u8>, at: usize) -> Vec<u8> {
     let call = transfer::decode_incoming::<F>(cx, (origin, cx.name()), &Arc::new(request), at);
     outcome(cx, call.map_err(|error| of_what(error, "the arguments of ", F::NAME)))
 }
 
-/// The same where the node is locked: contexts and ends of streams cannot arrive there.
+/// Does the same with the node locked, where contexts and ends of streams cannot be decoded. Used
+/// by the attribute.
 #[must_use]
 pub fn run_encoded_locked<F: Remote>(cx: &Context, _: Origin, request: Vec<u8>, at: usize) -> Vec<u8> {
     transfer::locked(|| {
@@ -54,7 +55,7 @@ pub(crate) fn outcome<F: Remote>(cx: &Context, call: Result<F, Error>) -> Vec<u8
     }
 }
 
-/// An error about a value, with what that is of which function.
+/// Adds to a decoding error which value of which function it is about.
 pub(crate) fn of_what(error: Error, what: &str, function: &str) -> Error {
     match error {
         Error::Codec { context, detail } => match detail.strip_prefix("a value ") {
@@ -65,7 +66,7 @@ pub(crate) fn of_what(error: Error, what: &str, function: &str) -> Error {
     }
 }
 
-/// What a reply says that has come to `context`, for a function.
+/// Decodes the reply of a function.
 pub(crate) fn read_reply<F: Remote>(
     context: &Context,
     reply: Vec<u8>,
@@ -87,7 +88,7 @@ pub(crate) fn read_reply<F: Remote>(
     }
 }
 
-/// What a reply says, where only this crate's errors are possible and the value may be bound to where it arrives.
+/// Decodes a reply that can hold no error but those of this crate.
 pub(crate) fn read_value_from<T: DeserializeOwned>(context: &Context, reply: &[u8]) -> Result<T, Error> {
     match reply.split_first() {
         Some((&tag, bytes)) if tag == Outcome::Value as u8 => {

@@ -1,6 +1,7 @@
-//! How the error of a function travels, picked at compile time by its type: as itself where it serialises, as kind and
-//! text where it is an [`io::Error`], as its text with those of its sources where the function is marked `flatten`. Used by the
-//! attribute, which finds the right one by auto-referencing: the impl for the most references is tried first.
+//! The encoding of a function's error, chosen at compile time by its type: as itself if it
+//! serialises; as kind and text if it is an [`io::Error`]; as text with the texts of its sources if
+//! the function is marked `flatten`. The attribute chooses by auto-referencing: the compiler tries
+//! the impl for the most references first.
 
 use offshoot_codec as codec;
 use offshoot_codec::CodecError;
@@ -13,11 +14,11 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 
-/// The chooser for an error of type `E`.
+/// The selector of the encoding for errors of type `E`.
 pub struct ErrorForm<E>(PhantomData<E>);
 
 impl<E> ErrorForm<E> {
-    /// The chooser for `E`.
+    /// Returns the selector for `E`.
     #[must_use]
     pub fn new() -> Self {
         ErrorForm(PhantomData)
@@ -30,19 +31,19 @@ impl<E> Default for ErrorForm<E> {
     }
 }
 
-/// Errors that serialise travel as they are.
+/// The encoding of errors that serialise.
 pub trait AsItself {
-    /// The error.
+    /// The type of the error.
     type Error;
-    /// To bytes.
+    /// Encodes the error.
     ///
     /// # Errors
-    /// When it does not serialise after all.
+    /// Returns an error if `Serialize` fails.
     fn encode(&self, error: &Self::Error) -> Result<Vec<u8>, CodecError>;
-    /// From bytes.
+    /// Decodes the error.
     ///
     /// # Errors
-    /// When they are no such error.
+    /// Returns an error if the bytes are not an error of this type.
     fn decode(&self, bytes: &[u8]) -> Result<Self::Error, CodecError>;
 }
 
@@ -56,21 +57,21 @@ impl<E: Serialize + DeserializeOwned> AsItself for &&ErrorForm<E> {
     }
 }
 
-/// An [`io::Error`] travels as the system's number, or as kind and text.
+/// The encoding of an [`io::Error`]: the number of the system's error, or kind and text.
 pub trait AsIoError {
-    /// To bytes.
+    /// Encodes the error.
     ///
     /// # Errors
-    /// When it is too large.
+    /// Returns an error if it is too large.
     fn encode(&self, error: &io::Error) -> Result<Vec<u8>, CodecError>;
-    /// From bytes.
+    /// Decodes the error.
     ///
     /// # Errors
-    /// When they are no such error.
+    /// Returns an error if the bytes are not an error of this type.
     fn decode(&self, bytes: &[u8]) -> Result<io::Error, CodecError>;
 }
 
-/// The kinds that keep their meaning on the way; any other arrives as `Other` with its text.
+/// The kinds that are preserved; any other arrives as `Other` with its text.
 const KINDS: [io::ErrorKind; 16] = [
     io::ErrorKind::Other,
     io::ErrorKind::NotFound,
@@ -107,27 +108,27 @@ impl AsIoError for &ErrorForm<io::Error> {
     }
 }
 
-/// What an error is that can travel; never implemented by hand.
+/// A marker for errors that can be sent. It is never implemented; it gives the compiler its text.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot travel as the error of a remote function",
-    label = "neither serialises nor is a std::io::Error",
+    message = "`{Self}` cannot be sent as the error of a remote function",
+    label = "does not serialise and is not a std::io::Error",
     note = "derive serde::Serialize and serde::Deserialize for it, or write #[remote(flatten)] to send its text and those of its sources"
 )]
 pub trait ErrorTravels {}
 
-/// The last resort, which does not compile and says why.
+/// The selection for all other errors, which does not compile and explains why.
 pub trait CannotTravel<E> {
-    /// Never.
+    /// Never called.
     ///
     /// # Errors
-    /// Never.
+    /// Never called.
     fn encode(&self, error: &E) -> Result<Vec<u8>, CodecError>
     where
         E: ErrorTravels;
-    /// Never.
+    /// Never called.
     ///
     /// # Errors
-    /// Never.
+    /// Never called.
     fn decode(&self, bytes: &[u8]) -> Result<E, CodecError>
     where
         E: ErrorTravels;
@@ -148,9 +149,9 @@ impl<E> CannotTravel<E> for ErrorForm<E> {
     }
 }
 
-/// The text of an error that has one.
+/// The text of an error with `Display`.
 pub trait HasText<E> {
-    /// The text.
+    /// Returns the text.
     fn text(&self, error: &E) -> String;
 }
 
@@ -160,9 +161,9 @@ impl<E: fmt::Display> HasText<E> for &ErrorForm<E> {
     }
 }
 
-/// What is said of an error that has no text.
+/// The text of an error without `Display`.
 pub trait HasNoText<E> {
-    /// Always the same.
+    /// Returns a fixed text.
     fn text(&self, error: &E) -> String;
 }
 
@@ -172,8 +173,8 @@ impl<E> HasNoText<E> for ErrorForm<E> {
     }
 }
 
-/// An error of a type that does not travel: its text, and those of its sources. What a function marked `#[remote(flatten)]`
-/// gives to its callers.
+/// The text of an error and the texts of its sources, for errors that do not serialise: the error
+/// of a function marked `#[remote(flatten)]`, as its callers get it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ErrorText {
     #[serde(deserialize_with = "offshoot_proto::text::read")]
@@ -181,11 +182,11 @@ pub struct ErrorText {
     source: Option<Box<ErrorText>>,
 }
 
-/// How many sources of an error travel.
+/// The most texts of an error and its sources.
 const SOURCES: usize = 32;
 
 impl ErrorText {
-    /// An error with its sources.
+    /// Returns the texts of an error and its sources, up to 32.
     pub fn new(error: &(dyn Error + 'static)) -> ErrorText {
         let sources: Vec<_> =
             std::iter::successors(Some(error), |&error| error.source()).take(SOURCES).collect();
@@ -210,12 +211,12 @@ impl Error for ErrorText {
     }
 }
 
-/// The chooser of how an error is flattened.
+/// The selector of the conversion of an error to text.
 pub struct Flat<'a, E>(pub &'a E);
 
-/// An error in the sense of the standard library.
+/// Errors that implement `std::error::Error`.
 pub trait FlatError {
-    /// Its texts.
+    /// Returns its texts.
     fn flatten(&self) -> ErrorText;
 }
 
@@ -225,9 +226,9 @@ impl<E: Error + 'static> FlatError for &&&Flat<'_, E> {
     }
 }
 
-/// A box of any error that may be sent to other threads.
+/// Boxed errors that can be sent to other threads.
 pub trait FlatBox {
-    /// Its texts.
+    /// Returns its texts.
     fn flatten(&self) -> ErrorText;
 }
 
@@ -237,9 +238,9 @@ impl<E: AsRef<dyn Error + Send + Sync + 'static>> FlatBox for &&Flat<'_, E> {
     }
 }
 
-/// A box of any error.
+/// Boxed errors.
 pub trait FlatLocalBox {
-    /// Its texts.
+    /// Returns its texts.
     fn flatten(&self) -> ErrorText;
 }
 
@@ -249,9 +250,9 @@ impl<E: AsRef<dyn Error + 'static>> FlatLocalBox for &Flat<'_, E> {
     }
 }
 
-/// Anything that has a text.
+/// Other types with `Display`.
 pub trait FlatText {
-    /// It.
+    /// Returns its text.
     fn flatten(&self) -> ErrorText;
 }
 

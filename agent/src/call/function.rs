@@ -1,5 +1,6 @@
-//! Functions that can be called from another context: the trait the attribute implements, the table of an image, and how
-//! outcomes travel. How errors of each type travel is in [`error_form`](crate::error_form).
+//! Functions that can be called from another context: the trait that the attribute implements, and
+//! the table of functions in an image. [`error_form`](crate::call::error_form) encodes their
+//! errors.
 
 use crate::call::answer::Answer;
 use crate::call::answer::answer_all;
@@ -17,38 +18,38 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
-/// How a function is started.
+/// A way to run a function, chosen by the attribute.
 pub type ExecutionMode = fn(Run) -> Started;
 
-/// What came of it.
+/// The outcome of starting a function.
 pub enum Started {
-    /// It has run; its reply.
+    /// The reply of a function that has run.
     Now(Vec<u8>),
-    /// It runs, or waits for its turn.
+    /// The function runs or is queued.
     Later,
-    /// Too much waits already.
+    /// The queue is full.
     Full,
 }
 
-/// One call that is to be run.
+/// A call that is ready to run.
 pub struct Run {
     pub(crate) shared: Arc<NodeHandle>,
     pub(crate) function: &'static Function,
-    /// Where it runs, within the scope of the call.
+    /// The context that it runs in, with the scope of the call.
     pub(crate) context: Context,
     pub(crate) scope: Arc<Scope>,
-    /// Whose it is.
+    /// The context that it came from, and the one on whose behalf.
     pub(crate) origin: Origin,
-    /// Whether that is one whom this context obeys.
+    /// True if the origin has authority over this context.
     pub(crate) obeyed: bool,
-    /// The whole request, and where its arguments begin.
+    /// The whole request, and the offset of the arguments.
     pub(crate) request: Vec<u8>,
     pub(crate) at: usize,
     pub(crate) answer: Answer,
 }
 
 impl Run {
-    /// Runs the function, unless it was given up while it waited; its request is of no more use then.
+    /// Runs the function, unless it was cancelled while it waited. The request is consumed.
     pub(crate) fn perform(&mut self) -> Vec<u8> {
         let request = std::mem::take(&mut self.request);
         match self.context.check() {
@@ -64,65 +65,70 @@ impl Run {
     }
 }
 
-/// A call of one function: its arguments, and how it runs. Implemented by `#[offshoot::remote]`.
+/// A call of one function: its arguments, and the code that runs it. Implemented by
+/// `#[offshoot::remote]`.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no call of a remote function",
+    message = "`{Self}` is not a call of a remote function",
     label = "not a call",
     note = "mark the function with #[offshoot::remote] and give its arguments as fields: context.call(name {{ argument: value }})"
 )]
 pub trait Remote: Serialize + DeserializeOwned + Send + 'static {
-    /// What the function returns.
+    /// The type of the function's value.
     type Value: Serialize + DeserializeOwned + Send + 'static;
-    /// Its own error; [`std::convert::Infallible`] for one that cannot fail.
+    /// The type of the function's error; [`std::convert::Infallible`] for a function that cannot
+    /// fail.
     type Error: Send + 'static;
-    /// The function's full name, by which an image knows it.
+    /// The full path of the function, by which an image finds it.
     const NAME: &'static str;
-    /// Sums of its name and of its signature's text, by which both sides see whether they mean the same.
+    /// Hashes of the name and of the signature, by which both sides check that they mean the same
+    /// function.
     const SIGNATURE: u64;
-    /// Whether its callers are answered before it runs.
+    /// True if callers are answered before the function runs.
     const NO_REPLY: bool;
     /// Runs the function in the context `cx`.
     ///
     /// # Errors
-    /// The function's own.
+    /// Returns the function's own error.
     fn run(self, cx: &Context) -> Result<Self::Value, Self::Error>;
-    /// The function's error as it travels: its text, and itself.
+    /// Encodes the function's error: its text, and the error itself.
     fn encode_error(error: &Self::Error) -> Result<(String, Vec<u8>), CodecError>;
-    /// The function's error as it arrives.
+    /// Decodes the function's error.
     ///
     /// # Errors
-    /// When the bytes are no such error.
+    /// Returns an error if the bytes are not an error of the function.
     fn decode_error(bytes: &[u8]) -> Result<Self::Error, CodecError>;
 }
 
-/// One entry of the table.
+/// An entry of the function table.
 pub struct Function {
-    /// The full name.
+    /// The full path.
     pub name: &'static str,
     /// See [`Remote::SIGNATURE`].
     pub signature: u64,
-    /// Who may call it, beside the context itself.
+    /// The contexts that may call it, in addition to its own.
     pub policy: Policy,
-    /// Whether its callers are answered before it runs.
+    /// True if callers are answered before the function runs.
     pub no_reply: bool,
-    /// When and on which thread it runs.
-    pub way: ExecutionMode,
-    /// Decodes the arguments from where they begin in a request of somebody, runs it, encodes the outcome.
+    /// The thread and the order in which it runs.
+    pub mode: ExecutionMode,
+    /// Decodes the arguments from an offset in a request, runs the function, and encodes the
+    /// outcome.
     pub run: fn(&Context, Origin, Vec<u8>, usize) -> Vec<u8>,
 }
 
 offshoot_sys::distributed_slice! {
-    /// All functions that are compiled into this program.
+    /// All functions in this program.
     pub static FUNCTIONS: [Function]
 }
 
-/// The sum of a function's name in the upper half, of its signature's text in the lower. Used by the attribute.
+/// Returns the hash of a function's name in the upper half and of its signature in the lower. Used
+/// by the attribute.
 #[must_use]
 pub const fn signature(name: &str, text: &str) -> u64 {
     (sum(name.as_bytes()) as u64) << 32 | sum(text.as_bytes()) as u64
 }
 
-/// FNV-1a, 32 bits.
+/// Returns the 32-bit FNV-1a hash.
 const fn sum(bytes: &[u8]) -> u32 {
     let (mut sum, mut at) = (0x811c_9dc5_u32, 0);
     while at < bytes.len() {
@@ -132,7 +138,8 @@ const fn sum(bytes: &[u8]) -> u32 {
     sum
 }
 
-/// A function's panic is its own: where the build unwinds, the caller is told and the context lives on.
+/// A function's panic is its own: where the build unwinds, the caller is told and the context lives
+/// on.
 fn run_contained(
     function: &Function,
     context: &Context,

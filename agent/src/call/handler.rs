@@ -1,4 +1,5 @@
-//! Handles of a program's own: messages of any type that come to a number in this process, and what they are answered with.
+//! Handlers of a program: messages of any type, addressed to a handle of this process, and their
+//! replies.
 
 use crate::call::decode::read_value_from;
 use crate::context::Context;
@@ -35,29 +36,29 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::Weak;
 
-/// Who has sent a message, to whom it is given.
+/// The origin of a message, as its handler gets it.
 #[derive(Clone, Debug)]
 pub struct MessageOrigin {
-    /// The context that has sent it.
+    /// The context that sent the message.
     pub from: ContextId,
-    /// The context on whose behalf.
+    /// The context on whose behalf it was sent.
     pub auth: ContextId,
 }
 
 pub(crate) struct Handler<T, R, F> {
-    /// Weak, since the node holds the handler.
+    /// The node, which holds the handler.
     shared: Weak<NodeHandle>,
     act: F,
-    /// Messages that are not whole yet.
+    /// Messages of which only a part has arrived.
     begun: Mutex<BTreeMap<FlowKey, Begun>>,
     message: PhantomData<fn(T) -> R>,
 }
 
 struct Begun {
     request: Request,
-    /// Bytes that have come for which no credit was given yet.
+    /// Bytes that have arrived and were not credited yet.
     owed: usize,
-    /// The longest that it may become.
+    /// The most bytes of the message.
     limit: usize,
 }
 
@@ -76,7 +77,7 @@ where
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has `act` called for a whole message.
+    /// Calls `act` on a worker for a whole message.
     fn whole(
         self: Arc<Self>,
         shared: &Arc<NodeHandle>,
@@ -112,14 +113,14 @@ where
                 transfer::abandon(callbacks);
             }
         };
-        // One that is taken back does not keep its place among those that wait.
+        // The scope removes a cancelled message from the queue.
         if !shared.workers.hire(&shared.waker).run(Some(&until), size, Box::new(work)) {
             core.node.reset(flow, Reason::QueueFull, "too many calls wait for their turn there");
             core.forget(flow);
         }
     }
 
-    /// Looks at what has come of a message.
+    /// Handles a part of a message that has arrived.
     fn look(self: &Arc<Self>, core: &mut NodeState, flow: FlowKey, end: bool) {
         let mut begun = self.lock();
         let Some(theirs) = begun.get(&flow) else { return };
@@ -135,7 +136,7 @@ where
             core.node.take(flow, theirs.owed, theirs.request.bytes.len());
             Self::pay(core, &mut begun);
             drop(begun);
-            // The broker that brings the message holds the node.
+            // The broker that delivers the message holds the node.
             if let Some(shared) = self.shared.upgrade() {
                 Arc::clone(self).whole(&shared, core, flow, theirs.request);
             }
@@ -144,7 +145,7 @@ where
         Self::pay(core, &mut begun);
     }
 
-    /// Gives credit to those that may go on.
+    /// Gives credit to the messages that may grow.
     fn pay(core: &mut NodeState, begun: &mut BTreeMap<FlowKey, Begun>) {
         let longest = Longest::of(begun.iter().map(|(flow, begun)| (*flow, begun.request.bytes.len())));
         for (flow, begun) in begun {
@@ -171,7 +172,7 @@ where
     }
 }
 
-/// A handler as the one to whom the rest of a message comes.
+/// A handler as the receiver of the rest of a message.
 struct Gathering<T, R, F>(Arc<Handler<T, R, F>>);
 
 impl<T, R, F> FlowHandler for Gathering<T, R, F>
@@ -196,9 +197,10 @@ where
     }
 }
 
-/// A handle that a program has added. Dropping it takes the handle away.
+/// A handle that a program has added. Dropping it removes the handle; messages that are being
+/// handled still get their replies.
 #[derive(Debug)]
-#[must_use = "dropping it takes the handle away"]
+#[must_use = "dropping it removes the handle"]
 pub struct Registration {
     shared: Weak<NodeHandle>,
     handle: Handle,
@@ -209,7 +211,7 @@ impl Registration {
         Registration { shared: Arc::downgrade(shared), handle }
     }
 
-    /// The number, by which others send to it. It may travel.
+    /// Returns the handle, by which other contexts send messages. It can be sent to them.
     #[must_use]
     pub fn handle(&self) -> Handle {
         self.handle
@@ -225,11 +227,13 @@ impl Drop for Registration {
 }
 
 impl Context {
-    /// Sends a message to a handle of that context that was added by [`Router::add_handler`], and waits for the answer.
+    /// Sends a message to a handle of the context, added by [`Router::add_handler`], and waits for
+    /// the reply.
     ///
     /// # Errors
-    /// When there is no such handle, it is not for this context, or the answer is none of type `R`. A number that no handler
-    /// can have is refused here: it may have come from somebody who would like a service of the tree's own to get the message.
+    /// Returns an error if there is no such handle, this context may not use it, or the reply is
+    /// not an `R`. A number that no handler can have is refused here: it may come from a peer that
+    /// wants the message to reach a service of the tree itself.
     pub fn request<T: Serialize, R: DeserializeOwned>(&self, handle: Handle, message: &T) -> Result<R> {
         if !handle.is_handlers() {
             return Err(Error::Undelivered {

@@ -1,4 +1,5 @@
-//! Waiting for one answer: by blocking, with a timeout, or as a `Future` under any executor.
+//! The reply to a call: waited for by blocking, with a timeout, or as a `Future` under any
+//! executor.
 
 use crate::call::chain_replies::ChainFlow;
 use crate::call::decode::read_reply;
@@ -19,18 +20,19 @@ use std::task::Poll;
 use std::task::Waker;
 use std::time::Duration;
 
-/// How the answer to a call comes back.
+/// The route of a reply.
 pub(crate) enum Route {
-    /// It is there already.
+    /// The reply is here already.
     None,
     /// On a flow of its own.
     Flow(FlowKey),
-    /// On that of its chain, as so many-th.
+    /// On the flow of its chain, with this number.
     Chain(Arc<ChainFlow>, u32),
 }
 
-/// The answer to a call that was started. Dropping it gives the call up, but for a call of a chain, which goes on.
-#[must_use = "dropping the reply gives the call up, unless it is one of a chain; `cast` starts one that goes on"]
+/// The future reply to a call. Dropping it cancels the call, except a call of a chain, which
+/// continues.
+#[must_use = "dropping the reply cancels the call, unless it is part of a chain; `cast` starts a call that continues"]
 pub struct Reply<F: Remote> {
     context: Context,
     route: Route,
@@ -44,19 +46,20 @@ impl<F: Remote> Reply<F> {
         Reply { context, route, slot, done: false, function: PhantomData }
     }
 
-    /// Waits for it.
+    /// Waits for the reply.
     ///
     /// # Errors
-    /// As [`Context::call`].
+    /// Returns an error as [`Context::call`] does.
     pub fn wait(mut self) -> Result<F::Value, CallError<F::Error>> {
         let reply = self.slot.wait(self.time_left()).unwrap_or_else(|| Err(self.late()));
         self.finish(reply)
     }
 
-    /// Waits for it, but not longer than `timeout`. The call goes on after that; the reply can be waited for again.
+    /// Waits for the reply, at most for `timeout`. After a timeout the call continues, and the
+    /// reply can be waited for again.
     ///
     /// # Errors
-    /// As [`Context::call`]; [`Error::TimedOut`] when the time is up.
+    /// Returns an error as [`Context::call`] does, and [`Error::TimedOut`] after `timeout`.
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<F::Value, CallError<F::Error>> {
         let left = self.time_left().filter(|left| *left <= timeout);
         match self.slot.wait(Some(left.unwrap_or(timeout))) {
@@ -72,8 +75,9 @@ impl<F: Remote> Reply<F> {
         }
     }
 
-    /// Gives the call up. A function that has not begun does not; one that runs sees it, and what it has started through its
-    /// own context ends, wherever that is.
+    /// Cancels the call. A function that has not begun does not run. A running function is not
+    /// interrupted: [`Context::check`] tells it that it was cancelled, and everything that it has
+    /// started through its own context ends, in any context.
     pub fn cancel(self) {
         if let Route::Chain(chain, number) = &self.route {
             chain.cancel(*number);
@@ -81,25 +85,27 @@ impl<F: Remote> Reply<F> {
         }
     }
 
-    /// The context it comes from.
+    /// Returns the context that was called.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
     }
 
-    /// Whether it is there and was not taken, so that waiting for it takes no time.
+    /// Returns true if the reply has arrived and was not taken, so that waiting for it takes no
+    /// time.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.slot.is_filled()
     }
 
-    /// Has `notify` called once the reply is there, at once if it is: on whatever thread brings it, which must not be held up. One
-    /// at a time: a later one takes the place of an earlier.
+    /// Calls `notify` when the reply arrives, at once if it is here. The thread that calls it is
+    /// one of the tree and must not be blocked. A later `notify` replaces an earlier one.
     pub fn on_arrival(&self, notify: impl FnOnce() + Send + 'static) {
         self.slot.on_arrival(notify);
     }
 
-    /// How long may be waited here; what ends other calls in time is the broker.
+    /// Returns the time left for a call of a chain; the broker ends all other calls at their
+    /// deadline.
     fn time_left(&self) -> Option<Duration> {
         let Route::Chain(..) = &self.route else { return None };
         let (due, _) = self.context.scope()?.deadline();
@@ -137,7 +143,7 @@ impl<F: Remote> Drop for Reply<F> {
             return;
         }
         if let Route::Flow(flow) = self.route {
-            // A reply nobody waits for must leave nothing behind here.
+            // A reply that is dropped must leave nothing behind in the node.
             self.slot.give_up(self.context.name());
             let nothing_came = self.context.node().with(|core| {
                 core.node.reset(flow, Reason::Cancelled, "nobody waits for the reply");
@@ -147,7 +153,8 @@ impl<F: Remote> Drop for Reply<F> {
                 return;
             }
         }
-        // What has come, or comes over a chain, may hold ends of streams and senders: they are let go as if it had been taken.
+        // A reply that has arrived, or arrives over a chain, may hold ends of streams and senders:
+        // decoding and dropping it closes them.
         let (context, slot) = (self.context.clone(), Arc::clone(&self.slot));
         self.slot.on_arrival(move || {
             if let Some(Ok(reply)) = slot.take() {

@@ -82,7 +82,7 @@ pub(crate) fn begin(
     let (origin, obeyed) = (Origin { peer: flow.peer, auth }, crate::runtime::answer::obeyed(core, auth));
     let mine = Arc::clone(&shared);
     let run = Run { shared: mine, function, context, scope, origin, obeyed, request, at, answer };
-    let reply = match (function.way)(run) {
+    let reply = match (function.mode)(run) {
         Started::Later if !cast => return Ok(Begun::Later(later, function.name)),
         Started::Later => value(&()),
         Started::Now(reply) if !cast => reply,

@@ -1,4 +1,4 @@
-//! Futures on a thread of their own.
+//! Futures that run on a thread of their own.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,8 +13,9 @@ impl Wake for Unpark {
     }
 }
 
-/// Drives a future to its end on this thread. There is no reactor: futures that need one of a runtime's do not get it here, but
-/// replies, receivers, selects and whatever else wakes by itself do.
+/// Runs a future to completion on this thread. There is no reactor: futures of a runtime's timers
+/// and sockets do not work here, but replies, receivers, selects and all others that wake
+/// themselves do.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut future = pin!(future);

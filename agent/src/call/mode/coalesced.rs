@@ -1,4 +1,4 @@
-//! One run of a function for all callers that ask for the same while it runs.
+//! One run of a function for all callers that send the same arguments while it runs.
 
 use crate::call::answer::{Answer, answer_all};
 use crate::call::function::{Run, Started};
@@ -9,14 +9,14 @@ use crate::runtime::scope::{CallState, NEVER, Scope};
 use crate::runtime::worker_pool::{Backlog, LIMIT_WAITING};
 use std::sync::{Arc, Mutex};
 
-/// A run that several wait for.
+/// A run that several callers wait for.
 struct CoalescedCall {
     function: &'static str,
     arguments: Vec<u8>,
-    /// Whether it is on behalf of one who is obeyed: what others' arguments may name is less.
+    /// True if the callers have authority here: the arguments of others may name fewer contexts.
     obeyed: bool,
-    /// Whose answer it makes. Nobody is left where all have given up.
-    askers: Vec<(Answer, Arc<Scope>)>,
+    /// The callers that wait; empty once all have cancelled.
+    callers: Vec<(Answer, Arc<Scope>)>,
     scope: Arc<Scope>,
 }
 
@@ -31,73 +31,74 @@ impl Backlog for CoalescedCalls {
     }
 }
 
-/// On a worker, once for all who ask with the same arguments while it runs. Nobody's giving up ends it but the last one's.
-pub fn shared(run: Run) -> Started {
-    let Run { shared, function, context, scope: asker, origin, obeyed, request, at, answer } = run;
+/// Runs the function on a worker, once for all callers with the same arguments. A caller that
+/// cancels does not end the run, unless it is the last one.
+pub fn coalesced(run: Run) -> Started {
+    let Run { shared, function, context, scope: caller, origin, obeyed, request, at, answer } = run;
     let workers = shared.workers.hire(&shared.waker);
     let all: Arc<CoalescedCalls> = workers.backlog();
-    let mut flights = locked(&all.0);
+    let mut runs = locked(&all.0);
     let arguments = &request[at..];
-    let same = |flight: &&mut CoalescedCall| {
-        flight.function == function.name && flight.obeyed == obeyed && flight.arguments == arguments
+    let same = |running: &&mut CoalescedCall| {
+        running.function == function.name && running.obeyed == obeyed && running.arguments == arguments
     };
-    if let Some(flight) = flights.iter_mut().find(same) {
-        if flight.askers.len() >= LIMIT_WAITING {
+    if let Some(running) = runs.iter_mut().find(same) {
+        if running.callers.len() >= LIMIT_WAITING {
             return Started::Full;
         }
-        detach_on_cancel(&all, &asker, &flight.scope);
-        flight.askers.push((answer, asker));
+        detach_on_cancel(&all, &caller, &running.scope);
+        running.callers.push((answer, caller));
         return Started::Later;
     }
     let scope = Arc::new(Scope::new(Some(Arc::clone(&shared.life)), NEVER, 0));
-    detach_on_cancel(&all, &asker, &scope);
-    flights.push(CoalescedCall {
+    detach_on_cancel(&all, &caller, &scope);
+    runs.push(CoalescedCall {
         function: function.name,
         arguments: arguments.to_vec(),
         obeyed,
-        askers: vec![(answer, asker)],
+        callers: vec![(answer, caller)],
         scope: Arc::clone(&scope),
     });
-    drop(flights);
-    let (flight, size) = (Arc::clone(&scope), request.len());
+    drop(runs);
+    let (running, size) = (Arc::clone(&scope), request.len());
     let context = context.in_scope(&scope);
     let mut run = Run { shared, function, context, scope, origin, obeyed, request, at, answer };
     let theirs = Arc::clone(&all);
     let started = on_worker(&workers, None, size, move || {
         let (reply, callbacks) = transfer::encode_reply(run.origin.peer, || run.perform());
         run.scope.end(CallState::Finished);
-        let askers = finish(&theirs, &run.scope).into_iter();
-        let answers = askers.map(|(answer, scope)| {
+        let callers = finish(&theirs, &run.scope).into_iter();
+        let answers = callers.map(|(answer, scope)| {
             scope.end(CallState::Finished);
             answer
         });
         answer_all(&run.shared, answers.collect(), reply, callbacks);
     });
     if matches!(started, Started::Full) {
-        finish(&all, &flight);
+        finish(&all, &running);
     }
     started
 }
 
-/// Takes a flight off the list, with those who wait for it.
+/// Removes a finished run from the list, and returns its callers.
 fn finish(all: &CoalescedCalls, scope: &Arc<Scope>) -> Vec<(Answer, Arc<Scope>)> {
-    let mut flights = locked(&all.0);
-    let at = flights.iter().position(|flight| Arc::ptr_eq(&flight.scope, scope));
-    at.map(|at| flights.swap_remove(at).askers).unwrap_or_default()
+    let mut runs = locked(&all.0);
+    let at = runs.iter().position(|running| Arc::ptr_eq(&running.scope, scope));
+    at.map(|at| runs.swap_remove(at).callers).unwrap_or_default()
 }
 
-/// One who gives up is asked about no more; the last one ends the run.
-fn detach_on_cancel(all: &Arc<CoalescedCalls>, asker: &Arc<Scope>, run: &Arc<Scope>) {
-    let (all, run, me) = (Arc::downgrade(all), Arc::downgrade(run), Arc::downgrade(asker));
-    asker.set_hook(move || {
+/// Makes a caller that cancels leave the run; the last one ends it.
+fn detach_on_cancel(all: &Arc<CoalescedCalls>, caller: &Arc<Scope>, run: &Arc<Scope>) {
+    let (all, run, me) = (Arc::downgrade(all), Arc::downgrade(run), Arc::downgrade(caller));
+    caller.set_hook(move || {
         let (all, run) = (all.upgrade()?, run.upgrade()?);
-        let mut flights = locked(&all.0);
-        let at = flights.iter().position(|flight| Arc::ptr_eq(&flight.scope, &run))?;
-        flights[at].askers.retain(|(_, scope)| !std::ptr::eq(Arc::as_ptr(scope), me.as_ptr()));
-        if !flights[at].askers.is_empty() {
+        let mut runs = locked(&all.0);
+        let at = runs.iter().position(|running| Arc::ptr_eq(&running.scope, &run))?;
+        runs[at].callers.retain(|(_, scope)| !std::ptr::eq(Arc::as_ptr(scope), me.as_ptr()));
+        if !runs[at].callers.is_empty() {
             return None;
         }
-        flights.swap_remove(at);
+        runs.swap_remove(at);
         Some(run)
     });
 }

@@ -1,6 +1,6 @@
-//! When a called function runs, and on which thread: at once on the broker's, on a worker beside others, on a worker after
-//! those before it, or once for all who ask for the same. The attribute picks one for each function, so that an image has
-//! the code of those ways only that its functions take.
+//! The modes in which a called function runs: at once on the broker's thread, on a worker, on a
+//! worker after earlier calls of the function, or once for all callers with the same arguments. The
+//! attribute names the mode of each function, so that an image contains only the modes it uses.
 
 mod block_on;
 mod coalesced;
@@ -8,6 +8,6 @@ mod direct;
 mod serial;
 
 pub use block_on::block_on;
-pub use coalesced::shared;
+pub use coalesced::coalesced;
 pub use direct::{concurrent, quick};
 pub use serial::serial;

@@ -1,4 +1,4 @@
-//! One call of a function at a time in a context, in the order in which they came.
+//! One call of a function at a time in a context, in the order in which the calls arrived.
 
 use crate::call::function::{Run, Started};
 use crate::call::mode::direct::on_worker;
@@ -8,11 +8,11 @@ use crate::runtime::worker_pool::{BYTES_WAITING, Backlog, LIMIT_WAITING};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-/// The calls of one function that wait for those before them.
+/// The calls of one function that wait for earlier ones.
 struct SerialQueue {
     function: &'static str,
     waiting: VecDeque<Run>,
-    /// How many bytes they are.
+    /// The bytes of their requests.
     bytes: usize,
 }
 
@@ -32,7 +32,8 @@ impl Backlog for SerialQueues {
     }
 }
 
-/// On a worker, one call of the function at a time in this context, in the order in which they came.
+/// Runs the function on a worker, one call at a time in this context, in the order in which the
+/// calls arrived.
 pub fn serial(run: Run) -> Started {
     let workers = run.shared.workers.hire(&run.shared.waker);
     let all: Arc<SerialQueues> = workers.backlog();
@@ -52,6 +53,8 @@ pub fn serial(run: Run) -> Started {
     let (size, theirs) = (run.request.len(), Arc::clone(&all));
     let started = on_worker(&workers, None, size, move || {
         let mut next = Some(run);
+        // The worker keeps the whole queue, so that no second call of the function can start beside
+        // it.
         while let Some(run) = next {
             run.finish();
             next = after(&theirs, function);
@@ -63,7 +66,7 @@ pub fn serial(run: Run) -> Started {
     started
 }
 
-/// The call whose turn it is now; none, and no queue, where nobody waits.
+/// Returns the next call. If none waits, the queue is removed.
 fn after(all: &SerialQueues, function: &'static str) -> Option<Run> {
     let mut queues = locked(&all.0);
     let at = queues.iter().position(|queue| queue.function == function)?;
