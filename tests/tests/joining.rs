@@ -204,7 +204,7 @@ fn a_listener_replaces_only_stale_sockets_and_removes_its_own() {
     drop(first);
     assert!(fs::symlink_metadata(&path).expect("it was left").file_type().is_socket());
     let error = JoinPeer::start(PROGRAM, None, &["join", words[1]]).first.clone();
-    assert!(error.contains("nobody listens there any more"), "{error}");
+    assert!(error.contains("no process listens there any more"), "{error}");
     let tree = router();
     let listener = tree.listen(&path).expect("it is stale");
     let (mut peer, context) = join(&listener);
@@ -298,7 +298,7 @@ fn processes_of_different_users_cannot_join_each_other() {
     let as_plain = |words: &[&str]| JoinPeer::start(program, Some(PLAIN), words).first.clone();
     let roots = path.to_str().expect("our own path");
     let error = as_plain(&["join", roots]);
-    assert!(error.contains("it is for another user"), "{error}");
+    assert!(error.contains("the socket belongs to another user"), "{error}");
     // Even with a mode that admits everybody, both sides refuse.
     fs::set_permissions(&path, Permissions::from_mode(0o666)).expect("it is ours");
     let error = as_plain(&["join", roots]);
@@ -312,7 +312,7 @@ fn processes_of_different_users_cannot_join_each_other() {
     let listening = JoinPeer::start(program, Some(PLAIN), &["listen", plains]);
     assert!(listening.first.starts_with("listening"), "{}", listening.first);
     let error = JoinPeer::start(program, None, &["join", plains]).first.clone();
-    assert!(error.contains("listens there, and this process is user 0's"), "{error}");
+    assert!(error.contains("listens there, and this process runs as user 0"), "{error}");
     let heard = JoinPeer::start(program, None, &["knock", plains, "anything"]).first.clone();
     assert_eq!(heard, "heard refused: only processes of the same user can join");
     let error = tree.listen(plains).expect_err("it is another's").to_string();
@@ -354,7 +354,7 @@ fn silent_or_invalid_connections_block_nobody_from_joining() {
         codec::to_bytes(&(1_u64, 1_u32, "x86_64", "0.1.0", Vec::<u64>::new())).expect("it serialises");
     assert_eq!(
         refused(&frame(Kind::Hello, &hello)),
-        "refused: it was built from other sources; build both anew from the same\n"
+        "refused: it was built from other sources; build both programs from the same sources\n"
     );
     // The last silent connection times out, too.
     let last = silent.last_mut().expect("there are some");
@@ -401,13 +401,13 @@ fn joining_or_listening_at_a_wrong_path_says_what_is_there() {
     let folder = folder();
     let nowhere = folder.path().join("nowhere");
     let said = |path: &Path| offshoot::join(path).expect_err("nobody is there").to_string();
-    assert!(said(&nowhere).contains("nobody listens there"));
+    assert!(said(&nowhere).contains("no process listens there"));
     assert!(said(&nowhere).contains(&nowhere.display().to_string()));
     let file = folder.file("file", "precious", 0o600);
-    assert!(said(&file).contains("nobody listens there any more"));
+    assert!(said(&file).contains("no process listens there any more"));
     let tree = router();
     let error = tree.listen(&file).expect_err("a file is there").to_string();
-    assert!(error.contains("no socket"), "{error}");
+    assert!(error.contains("not a socket"), "{error}");
     assert_eq!(fs::read(&file).expect("it is left alone"), b"precious");
     assert!(tree.listen(folder.path().join("no/folder")).is_err());
 }

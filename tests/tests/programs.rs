@@ -179,7 +179,7 @@ fn a_nul_byte_in_any_setting_of_a_command_is_rejected_before_sending() {
         }
     }
     let error = here.command("true").detached("na\0me").expect_err("a name is refused as well");
-    assert!(error.to_string().contains("under which it is let go has a NUL byte"), "{error}");
+    assert!(error.to_string().contains("detached name has a NUL byte"), "{error}");
     let process = done(here.command("sleep").arg("1000").detachable().spawn());
     let error = process.detach("na\0me").expect_err("a name is refused as well");
     assert!(error.to_string().contains("has a NUL byte"), "{error}");

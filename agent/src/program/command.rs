@@ -1,4 +1,4 @@
-//! Running a program in a context: its arguments as given, its streams as they come, its end as it was.
+//! A program to run in a context, with its arguments, environment, directory and lifetime.
 
 use crate::channel::pipe::Reader;
 use crate::channel::pipe::Writer;
@@ -25,14 +25,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Context {
-    /// A program to be run there.
+    /// Returns a builder for a program that runs in the context. Nothing is started yet.
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         Command::new(self, program.as_ref())
     }
 }
 
-/// A program to be run in a context; mirrors [`std::process::Command`]. No shell is involved.
+/// A program to run in a context, after [`std::process::Command`]. No shell is involved: arguments
+/// reach the program unchanged.
+///
+/// The program runs on the context's machine as the user of the context, for instance the user of a
+/// `sudo` hop. Its environment and directory are those of the context's agent unless they are set:
+/// a login by ssh decides both on a remote host, and a program of the root context gets those of
+/// this process. `PATH` is searched on the context's machine.
 #[derive(Clone)]
 pub struct Command {
     pub(crate) context: Context,
@@ -54,80 +60,85 @@ impl Command {
         Command { context: context.clone(), order }
     }
 
-    /// Adds an argument, given to the program as it is.
+    /// Adds an argument, which is passed unchanged.
     #[must_use]
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Command {
         self.order.argv.push(argument.as_ref().as_bytes().to_vec());
         self
     }
 
-    /// Adds arguments.
+    /// Adds arguments, which are passed unchanged.
     #[must_use]
     pub fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, arguments: I) -> Command {
         self.order.argv.extend(arguments.into_iter().map(|argument| argument.as_ref().as_bytes().to_vec()));
         self
     }
 
-    /// Sets a variable of its environment, beside those the agent has.
+    /// Sets a variable of the program's environment, in addition to those of the agent.
     #[must_use]
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Command {
         self.order.env.push((key.as_ref().as_bytes().to_vec(), value.as_ref().as_bytes().to_vec()));
         self
     }
 
-    /// Starts from an empty environment.
+    /// Starts with an empty environment, to which [`env`](Command::env) adds.
     #[must_use]
     pub fn env_clear(mut self) -> Command {
         self.order.clear_env = true;
         self
     }
 
-    /// Sets the directory it starts in.
+    /// Sets the directory that the program starts in. A relative path begins at the agent's
+    /// directory.
     #[must_use]
     pub fn current_dir(mut self, directory: impl AsRef<OsStr>) -> Command {
         self.order.directory = Some(directory.as_ref().as_bytes().to_vec());
         self
     }
 
-    /// Allows for [`Process::detach`]. Without, the kernel itself kills the program with its agent, which cannot be
-    /// undone while it runs; with, the agent's guard does so.
+    /// Allows [`Process::detach`]. The program is then ended by the agent's guard if the agent is
+    /// killed; otherwise the kernel does that, which cannot be undone for a running program.
     #[must_use]
     pub fn detachable(mut self) -> Command {
         self.order.tie = Lifetime::Loose;
         self
     }
 
-    /// Has it take along all that it has started when it ends, daemons as well. Without, what it has put into a session of its
-    /// own that holds none of its streams, as daemons do, stays when the program ends by itself, and outlives its context;
-    /// everything else ends with it. A program that is ended takes all along in either case.
+    /// Ends all processes that the program has started when it ends, daemons included. By default a
+    /// process in a session of its own that holds none of the program's streams, as a daemon does,
+    /// stays when the program ends by itself, and outlives its context; all others end with the
+    /// program. A program that is ended from outside always takes all of its processes along.
     #[must_use]
     pub fn end_all(mut self) -> Command {
         self.order.end_all = true;
         self
     }
 
-    /// Sets how long after its end what it has started may hold its stdout and stderr without writing to them, before they
-    /// are at their end; one second unless set. As long as somebody writes they go on, and nobody who holds one is ended.
+    /// Sets how long stdout and stderr stay open after the program has ended, while processes that
+    /// it started hold them and write nothing; one second unless set. They stay open as long as one
+    /// of these processes writes, and no process is ended for it.
     #[must_use]
     pub fn wait_streams(mut self, silence: Duration) -> Command {
         self.order.wait_streams = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
         self
     }
 
-    /// Sets how long it may take to end when it is given up, by a deadline or because it is dropped, from SIGTERM to SIGKILL;
-    /// 400 ms unless set. The end of its context gives what that gives.
+    /// Sets the time between SIGTERM and SIGKILL for a program that is cancelled, by a deadline or
+    /// because its [`Process`] is dropped; 400 ms unless set. A program that ends with its context
+    /// gets the time that the end of the context allows.
     #[must_use]
     pub fn grace(mut self, time: Duration) -> Command {
         self.order.grace = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         self
     }
 
-    /// Starts it let go: it outlives its context and the tree, whoever is killed, with all that it starts. Its stdin,
-    /// stdout and stderr are /dev/null; nobody learns how it ends. A log record of level info says under the context's name
-    /// that `name` was let go. Gives its process number.
+    /// Starts the program detached: it and all processes that it starts outlive its context and the
+    /// tree, even if those are killed. Its stdin, stdout and stderr are /dev/null, and its exit
+    /// status is not reported. A log record of level info, under the context's name, reports `name`
+    /// and the process id. Returns the process id.
     ///
     /// # Errors
-    /// When it could not be started or the context was lost.
+    /// Returns an error if the program could not be started or the context was lost.
     pub fn detached(&self, name: impl Into<String>) -> Result<u32> {
         let shared = Arc::clone(self.context.node());
         let context = self.context.name();
@@ -141,7 +152,7 @@ impl Command {
         self.asked().refusal(context, &reply).map_or_else(|| read_value(context, &reply), Err)
     }
 
-    /// Refuses what no program can be given, which would be cut where it arrives.
+    /// Refuses values that the system would cut off at a NUL byte.
     fn check(&self, name: Option<&str>) -> Result<()> {
         let ExecRequest { argv, env, directory, .. } = &self.order;
         let cut = |text: &[u8]| text.contains(&0);
@@ -161,7 +172,7 @@ impl Command {
             Some(at) => Some(format!("its argument {at} has a NUL byte")),
             None if directory.as_deref().is_some_and(cut) => Some("its directory has a NUL byte".into()),
             None if name.is_some_and(|name| cut(name.as_bytes())) => {
-                Some("the name under which it is let go has a NUL byte".into())
+                Some("its detached name has a NUL byte".into())
             }
             None => variable,
         };
@@ -170,11 +181,11 @@ impl Command {
             context: self.context.name().into(),
             program: self.asked().program.replace('\0', "\\0"),
             errno: offshoot_sys::errno::EINVAL,
-            detail: format!("{wrong}, which no program can be given"),
+            detail: format!("{wrong}, which cannot be passed to a program"),
         })
     }
 
-    /// What was asked for, in words.
+    /// Returns the request as text, for errors.
     fn asked(&self) -> Asked {
         let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
         Asked {
@@ -184,8 +195,9 @@ impl Command {
         }
     }
 
-    /// Where the program runs, and the order for that place. The programs of the root run below a child of it that has a
-    /// guard, for a program like that may be killed as well; where there is no agent to be had they are its own children.
+    /// Returns the context that runs the program, and the request to it. Programs of the root run
+    /// below a child of it that has a guard, because the root may be killed as well; without an
+    /// agent for this machine they are children of the root.
     fn place(&self, tie: Lifetime) -> Result<(ContextId, ExecRequest)> {
         let mut order = ExecRequest { tie, ..self.order.clone() };
         let place = self.context.place_of_programs()?;
@@ -197,6 +209,8 @@ impl Command {
                 (Ok(here), None) => Some(here.into_os_string().into_vec()),
                 (Err(_), given) => given,
             };
+            // The child has an environment of its own, and the program is to get that of this
+            // process.
             if !std::mem::replace(&mut order.clear_env, true) {
                 let given = std::mem::take(&mut order.env);
                 let own = std::env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec()));
@@ -207,11 +221,13 @@ impl Command {
         Ok((place, order))
     }
 
-    /// Starts it. Returns at once: that it could not be started is said by [`Process::wait`].
+    /// Starts the program. Returns at once: [`Process::wait`] reports a program that could not
+    /// start.
     ///
     /// # Errors
-    /// When the order cannot be sent: [`Error::Spawn`] for a NUL byte in the program, an argument, a variable or the
-    /// directory, and for a variable without a name or with a `=` in it.
+    /// Returns [`Error::Spawn`] for a NUL byte in the program, an argument, a variable or the
+    /// directory, and for a variable without a name or with a `=` in its name; another error if the
+    /// request cannot be sent.
     pub fn spawn(&self) -> Result<Process> {
         let shared = Arc::clone(self.context.node());
         let context = self.context.name();
@@ -237,18 +253,22 @@ impl Command {
         Ok(Process::new(&self.context, self.asked(), (flow, slot), stdin, outputs))
     }
 
-    /// Runs it with empty stdin, and gives its status alone: what it prints is read and lost.
+    /// Runs the program with empty stdin and returns its exit status. Its output is read and
+    /// discarded.
     ///
     /// # Errors
-    /// As [`Process::wait`].
+    /// Returns an error as [`Process::wait`] does.
     pub fn status(&self) -> Result<ExitStatus> {
         self.spawn()?.wait()
     }
 
-    /// Runs it with empty stdin and gives all it printed.
+    /// Runs the program with empty stdin and returns its exit status and its whole output. The
+    /// output is kept in memory without a limit, so that a program that prints a gigabyte takes a
+    /// gigabyte here; to read it as it arrives, [`spawn`](Command::spawn) and take
+    /// [`stdout`](Process::stdout).
     ///
     /// # Errors
-    /// As [`Process::wait`].
+    /// Returns an error as [`Process::wait`] does.
     pub fn output(&self) -> Result<Output> {
         self.spawn()?.output()
     }

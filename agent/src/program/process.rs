@@ -1,4 +1,4 @@
-//! A program that runs in a context: waited for, read, let go.
+//! A program that runs in a context: waiting, output, signals, detaching.
 
 use crate::call::mode::block_on;
 use crate::channel::pipe::Reader;
@@ -23,18 +23,23 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-/// What a program printed and how it ended.
+/// The output and exit status of a program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Output {
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// All of its stdout.
+    /// The whole stdout.
     pub stdout: Vec<u8>,
-    /// All of its stderr.
+    /// The whole stderr.
     pub stderr: Vec<u8>,
 }
 
-/// A program that runs in a context. Dropping it ends the program.
+/// A program that runs in a context. Dropping it ends the program, unlike [`std::process::Child`]:
+/// SIGTERM to its process group and, after its [grace](crate::program::command::Command::grace),
+/// SIGKILL to all processes that it has started. Dropping does not wait for that.
+///
+/// A program that fills stdout or stderr waits until they are read: take both and read them, or
+/// leave them to [`wait`](Process::wait) and [`output`](crate::program::command::Command::output).
 pub struct Process {
     pub(crate) context: Context,
     asked: Asked,
@@ -42,7 +47,7 @@ pub struct Process {
     flow: FlowKey,
     slot: Arc<ReplySlot>,
     waited: bool,
-    /// Its stdin; dropping it is the end of input.
+    /// Its stdin. Dropping the writer ends the program's input.
     pub stdin: Option<Writer>,
     /// Its stdout.
     pub stdout: Option<Reader>,
@@ -50,7 +55,7 @@ pub struct Process {
     pub stderr: Option<Reader>,
 }
 
-/// Signals a program, from any thread; obtained by [`Process::signaller`].
+/// A handle to send signals to a program from any thread, returned by [`Process::signaller`].
 #[derive(Clone)]
 pub struct Signaller {
     shared: Arc<NodeHandle>,
@@ -58,11 +63,13 @@ pub struct Signaller {
 }
 
 impl Signaller {
-    /// Sends a signal to the program's process group. Returns at once; one that has ended is no error. A program that gets SIGHUP,
-    /// SIGINT, SIGQUIT, SIGTERM or SIGKILL this way takes along all that it has started when it ends, and its status is its own.
+    /// Sends a signal to the program's process group. Returns at once; a program that has ended is
+    /// no error. A program that gets SIGHUP, SIGINT, SIGQUIT, SIGTERM or SIGKILL this way takes all
+    /// processes that it has started along when it ends, and its exit status is reported as its
+    /// own.
     ///
     /// # Errors
-    /// When the tree is shut down.
+    /// Returns an error if the tree is shut down.
     pub fn signal(&self, signal: i32) -> Result<()> {
         let order = SignalRequest { program: self.flow.handle, signal };
         let request =
@@ -73,13 +80,13 @@ impl Signaller {
 }
 
 impl Process {
-    /// What signals it, also while somebody waits for it.
+    /// Returns a handle to send signals to the program, also while another thread waits for it.
     #[must_use]
     pub fn signaller(&self) -> Signaller {
         Signaller { shared: Arc::clone(&self.shared), flow: self.flow }
     }
 
-    /// One that was asked for, with stdout and stderr.
+    /// Returns the program of a request.
     pub(crate) fn new(
         context: &Context,
         asked: Asked,
@@ -92,18 +99,19 @@ impl Process {
         Process { context, asked, shared, flow, slot, waited: false, stdin, stdout, stderr }
     }
 
-    /// Waits for its end. Its stdin is closed first; what it prints on streams that were not taken is read and lost.
+    /// Closes stdin and waits until the program has ended. Output on streams that were not taken is
+    /// read and discarded.
     ///
     /// # Errors
-    /// When it could not be started or the context was lost; [`Error::Ended`] where it did not end by itself, whatever
-    /// status it gave.
+    /// Returns an error if the program could not be started or the context was lost, and
+    /// [`Error::Ended`] if the program was ended from outside, whatever its exit status.
     pub fn wait(mut self) -> Result<ExitStatus> {
         drop(self.stdin.take());
         self.read_outputs(|_, _| {});
         self.end()
     }
 
-    /// Closes its stdin, and gives all it prints on streams that were not taken.
+    /// Closes stdin and returns the output on streams that were not taken.
     pub(crate) fn output(mut self) -> Result<Output> {
         drop(self.stdin.take());
         let mut printed = [Vec::new(), Vec::new()];
@@ -112,7 +120,8 @@ impl Process {
         Ok(Output { status: self.end()?, stdout, stderr })
     }
 
-    /// Reads the streams that were not taken to their ends. One that breaks off is told by the status, with the reason.
+    /// Reads the streams that were not taken to their ends. The reason for a stream that breaks off
+    /// is part of the exit status.
     fn read_outputs(&mut self, mut take: impl FnMut(usize, &[u8])) {
         let mut readers = [self.stdout.take(), self.stderr.take()];
         block_on(poll_fn(|cx| {
@@ -137,10 +146,11 @@ impl Process {
         }
     }
 
-    /// Waits for its end, but not longer than `timeout`; none when it still runs.
+    /// Waits until the program has ended, at most for `timeout`. Returns none if it still runs. It
+    /// does not close stdin and does not read output: a program that waits for either does not end.
     ///
     /// # Errors
-    /// As [`Process::wait`].
+    /// Returns an error as [`Process::wait`] does.
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<ExitStatus>> {
         match self.slot.wait(Some(timeout)) {
             Some(reply) => {
@@ -151,16 +161,20 @@ impl Process {
         }
     }
 
-    /// Lets it go: it outlives its context and the tree, whoever is killed, with all that it has started and will start.
-    /// A log record of level info says under the context's name that `name` was let go. Gives its process number.
+    /// Detaches the program: it and all processes that it has started or will start outlive its
+    /// context and the tree, even if those are killed. A log record of level info, under the
+    /// context's name, reports `name` and the process id. Returns the process id.
     ///
-    /// Nobody reads what it prints any more and nobody learns how it ends: its stdin is at its end, and what it writes to
-    /// stdout and stderr fails as with a closed pipe, which ends most programs by SIGPIPE. One that is to outlive that has
-    /// both in files, or ignores the signal; [`Command::detached`](crate::program::command::Command::detached) starts one without streams.
+    /// The output is not read any more and the exit status is not reported: stdin is at its end,
+    /// and writes to stdout and stderr fail as on a closed pipe, which ends most programs by
+    /// SIGPIPE. A program that is to survive this has both in files or ignores the signal;
+    /// [`Command::detached`](crate::program::command::Command::detached) starts one without
+    /// streams.
     ///
     /// # Errors
-    /// When it was not started as [detachable](crate::program::command::Command::detachable), has ended, has changed user, or the context was lost.
-    /// It is dropped then, and thereby ended.
+    /// Returns an error if the program was not started as
+    /// [detachable](crate::program::command::Command::detachable), has ended, has changed its user,
+    /// or if the context was lost. The program is dropped then, which ends it.
     pub fn detach(mut self, name: impl Into<String>) -> Result<u32> {
         let context = self.context.name();
         let order = DetachRequest::new(context, self.flow.handle, name.into())?;

@@ -1,4 +1,4 @@
-//! The settings of a tree, before it is started.
+//! The settings of a tree that is not started yet.
 
 use crate::router::Router;
 use crate::router::join::join_with;
@@ -12,22 +12,23 @@ use offshoot_proto::log::Filter;
 use std::path::Path;
 use std::path::PathBuf;
 
-/// Where images are looked for, other than in the usual places.
+/// The places where images are searched, in addition to the usual ones.
 #[doc(hidden)]
 #[derive(Clone, Debug, Default)]
 pub struct Search {
     /// The folder.
     pub folder: Option<PathBuf>,
-    /// The package whose agent is wanted.
+    /// The package whose agent is sent.
     pub package: Option<String>,
-    /// What the program has brought along, which is all that counts then.
+    /// The images that the program contains; if there are any, no others are used.
     pub given: Vec<Image>,
-    /// Whether the program itself is one of them.
+    /// True if the program itself is one of the images.
     pub own: bool,
 }
 
 offshoot_sys::distributed_slice! {
-    /// How a program finds images: the crate `offshoot` puts its way in here when it is linked. An agent has none, and needs none.
+    /// The way in which a program finds images, added by the crate `offshoot`. An agent has none and
+    /// needs none.
     #[doc(hidden)]
     pub static FINDERS: [fn(Search) -> Result<Find>]
 }
@@ -36,22 +37,23 @@ offshoot_sys::distributed_slice! {
 #[derive(Clone, Debug, Default)]
 pub struct Builder {
     search: Search,
-    /// What is wrong with an image that was given.
+    /// The error of an image that was given.
     damage: Option<ImageError>,
     log_filter: Option<Filter>,
 }
 
 impl Router {
-    /// A tree with the usual settings: its agents' images are found in the folder that the variable `OFFSHOOT_AGENTS` names, in
-    /// this program, or in the `target/agents` of the workspace it was built in.
+    /// Starts a tree with the usual settings. The images of its agents are searched in the folder
+    /// that the variable `OFFSHOOT_AGENTS` names, in this program, and in the `target/agents` of
+    /// the workspace that it was built in.
     ///
     /// # Errors
-    /// When the system gives no descriptors or threads.
+    /// Returns an error if the system has no descriptors or threads left.
     pub fn new() -> Result<Router> {
         Router::builder().start()
     }
 
-    /// A tree with other than the usual settings.
+    /// Returns the settings of a tree, to be changed before it is started.
     #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
@@ -59,24 +61,26 @@ impl Router {
 }
 
 impl Builder {
-    /// The folder of the agents' images, laid out as `cargo xtask build-agent` leaves it.
+    /// Sets the folder of the agents' images, with the layout of `cargo xtask build-agent`.
     #[must_use]
     pub fn agents(mut self, folder: impl Into<PathBuf>) -> Builder {
         self.search.folder = Some(folder.into());
         self
     }
 
-    /// The package whose agent is sent, where it is not the stock one: what `cargo xtask build-agent --manifest-path` (or
-    /// `--package`, in offshoot's own workspace) was given. Its functions are those that can be called.
+    /// Sets the package whose agent is sent instead of the stock agent: the one that `cargo xtask
+    /// build-agent --manifest-path` (or `--package`, in offshoot's own workspace) built. Its
+    /// functions are those that can be called.
     #[must_use]
     pub fn package(mut self, package: impl Into<String>) -> Builder {
         self.search.package = Some(package.into());
         self
     }
 
-    /// An image that the program has brought along, for the platform that it was built for: one for each platform may be
-    /// given. Platforms without one are an error then, for the stock agent does not have the program's functions. The file is
-    /// one of those that `cargo xtask build-agent` leaves in `target/agents`; [`Builder::start`] says when it is not.
+    /// Adds an image that the program contains, one for each platform. Targets of other platforms
+    /// are an error then, because the stock agent does not have the program's functions. The bytes
+    /// are a file that `cargo xtask build-agent` writes to `target/agents`; [`Builder::start`]
+    /// returns an error if they are not.
     ///
     /// ```no_run
     /// # use offshoot_agent as offshoot;
@@ -96,12 +100,14 @@ impl Builder {
         self
     }
 
-    /// This very program is what is sent to targets of its own platform, so that all its functions are there: no agent is built
-    /// for it. It has to be static (`--target x86_64-unknown-linux-musl`), and its `main` has to begin with
-    /// [`init`](crate::lifecycle::init), which turns its copy into an agent. [`Builder::start`] packs it, once in a process: about a third
-    /// of a second for a release build of 1.5 MB, several for one that is not optimised. What starts it on the target comes from
-    /// a stock image, which has to be found as always. Targets of another platform are an error unless they have their own by
-    /// [`Builder::image`].
+    /// Sends this program itself to targets of its own platform, so that all its functions are
+    /// there without a separate agent. The program has to be static (`--target
+    /// x86_64-unknown-linux-musl`), and its `main` has to begin with
+    /// [`init`](crate::lifecycle::init), which turns the copy into an agent. [`Builder::start`]
+    /// packs the program, once in a process: this takes about a third of a second for a release
+    /// build of 1.5 MB, and several seconds for one that is not optimised. The code that starts it
+    /// on a target comes from a stock image, which is searched as usual. Targets of another
+    /// platform are an error unless [`Builder::image`] adds an image for it.
     ///
     /// ```no_run
     /// # use offshoot_agent as offshoot;
@@ -123,16 +129,19 @@ impl Builder {
         self
     }
 
-    /// Which log records contexts send to this program, whose `tracing` subscriber gets them as events. Without this it is what
-    /// the variable `OFFSHOOT_LOG` says; where that is not set, warnings and errors as far as the subscriber of this program takes
-    /// any when the tree is started, and none without one. [`Router::set_log_filter`] changes it.
+    /// Sets the log records that contexts send to this program, whose `tracing` subscriber gets
+    /// them as events. Without it the variable `OFFSHOOT_LOG` decides; if that is not set, contexts
+    /// send the warnings and errors that this program's subscriber accepts when the tree is
+    /// started, and nothing without a subscriber. [`Router::set_log_filter`] changes the filter
+    /// later.
     #[must_use]
     pub fn log_filter(mut self, filter: Filter) -> Builder {
         self.log_filter = Some(filter);
         self
     }
 
-    /// The same by the most detailed level alone: 0 none, 1 error, 2 warn, 3 info, 4 debug, 5 trace.
+    /// Sets the log filter to one level and all more important ones: 0 none, 1 error, 2 warn, 3
+    /// info, 4 debug, 5 trace.
     #[must_use]
     pub fn log_level(self, level: u8) -> Builder {
         self.log_filter(Filter::up_to(level))
@@ -141,8 +150,8 @@ impl Builder {
     /// Starts the tree.
     ///
     /// # Errors
-    /// When the system gives no descriptors or threads, an image that the program brings along is of no use, or
-    /// `OFFSHOOT_LOG` counts and cannot be read.
+    /// Returns an error if the system has no descriptors or threads left, if an image of the
+    /// program is not valid, or if `OFFSHOOT_LOG` applies and is not a filter.
     pub fn start(self) -> Result<Router> {
         let (sent, find) = self.settled()?;
         let filter = match self.log_filter {
@@ -152,8 +161,8 @@ impl Builder {
         Router::start(find, &filter, sent)
     }
 
-    /// Runs `work` with the tree and ends the tree after it, whatever happened: an error, a panic, a clone of a context that
-    /// another thread still has.
+    /// Runs `work` with the tree and shuts the tree down afterwards in any case: after an error,
+    /// after a panic, and while another thread holds a clone of a context.
     ///
     /// ```no_run
     /// # use offshoot_agent as offshoot;
@@ -173,27 +182,28 @@ impl Builder {
     /// ```
     ///
     /// # Errors
-    /// Those of `work`, and of [`Builder::start`].
+    /// Returns the errors of `work` and of [`Builder::start`].
     pub fn run<T>(self, work: impl FnOnce(&Router) -> Result<T>) -> Result<T> {
         let router = self.start()?;
         work(&router)
     }
 
-    /// Joins the tree of the process that listens at `path`, with these settings for what is started from here: see
-    /// [`join`](crate::router::join). The log filter is that of the tree.
+    /// Joins the tree of the process that listens at `path`, with these settings for contexts that
+    /// are started from here: see [`join`](crate::router::join). The log filter is that of the
+    /// tree.
     ///
     /// # Errors
-    /// As [`join`](crate::router::join) and [`Builder::start`].
+    /// Returns an error as [`join`](crate::router::join) and [`Builder::start`] do.
     pub fn join(self, path: impl AsRef<Path>) -> Result<Router> {
         let (sent, find) = self.settled()?;
         join_with(path.as_ref(), find, sent)
     }
 
-    /// Whose agents are sent, and where they are found.
+    /// Returns whose agents are sent, and the way to find them.
     fn settled(&self) -> Result<(AgentSource, Find)> {
         if let Some(error) = &self.damage {
             return Err(Error::Image(format!(
-                "what the program gave as an image: {error}; it has to be an .image file of `cargo xtask build-agent`"
+                "an image of the program is not valid: {error}; it has to be an .image file of `cargo xtask build-agent`"
             )));
         }
         let Search { package, given, own, .. } = &self.search;
@@ -206,7 +216,7 @@ impl Builder {
             Some(finder) => finder(self.search.clone())?,
             None => Box::new(|platform| {
                 Err(Error::Image(format!(
-                    "no agent for {platform}: this program is made without the crate offshoot, which finds them"
+                    "no agent for {platform}: this program was built without the crate offshoot, which finds agents"
                 )))
             }),
         };
@@ -214,7 +224,7 @@ impl Builder {
     }
 }
 
-/// What contexts send where nobody has said it: what is wrong, if somebody is there to be told.
+/// Returns the filter of a tree without one: warnings and errors, if the subscriber accepts them.
 fn unsaid() -> Filter {
     let heard = tracing::level_filters::LevelFilter::current();
     Filter::up_to(if heard >= tracing::Level::WARN { 2 } else { u8::from(heard >= tracing::Level::ERROR) })

@@ -1,4 +1,4 @@
-//! Joining the tree of another process of this user, over the socket that it listens on.
+//! Joins the tree of another process of this user, over the socket that it listens on.
 
 use crate::broker::Broker;
 use crate::broker::dispatch::serve;
@@ -34,22 +34,23 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
-/// How long the listener may take to answer.
+/// The longest that the listener may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The most of a refusal that is read.
+/// The most bytes of a refusal that are read.
 const REFUSAL_LIMIT: usize = 1024;
 
-/// Joins the tree of the process that listens at `path` ([`Router::listen`]), as a child of its context and with its authority.
-/// That process must be the same user's. Whoever is above may call the functions that are compiled into this program, and do
-/// here what this user may.
+/// Joins the tree of the process that listens at `path` ([`Router::listen`]), as a child of its
+/// context and with the authority of a child. That process must run as the same user. Contexts
+/// above this one may call the functions of this program, and can do here whatever this user can.
 ///
-/// What this process starts through the router are children of its own. Dropping the router leaves the tree: they end, and
-/// this process goes on. So it does when the listener's process ends: whatever waits is told then.
+/// Contexts that this process starts through the router are its children. Dropping the router
+/// leaves the tree: the children end, and this process continues. The end of the listener's process
+/// has the same effect, and pending calls get an error.
 ///
 /// # Errors
-/// When nobody listens there, or another user does, when the two programs were built from other sources, or when the other does
-/// not answer.
+/// Returns an error if no process listens there or one of another user does, if the two programs
+/// were built from other sources, or if the other one does not answer.
 pub fn join(path: impl AsRef<Path>) -> Result<Router> {
     Router::builder().join(path)
 }
@@ -65,23 +66,31 @@ pub(crate) fn join_with(path: &Path, find: Find, sent: AgentSource) -> Result<Ro
     offshoot_sys::limits::raise_descriptors();
     let (short, _folder) = address(path).map_err(system)?;
     let mut stream = connect(&short, PATIENCE).map_err(|error| match error.kind() {
-        ErrorKind::ConnectionRefused => failed("nobody listens there any more"),
-        ErrorKind::NotFound => failed("nobody listens there"),
-        ErrorKind::PermissionDenied => failed("it is for another user"),
+        ErrorKind::ConnectionRefused => failed("no process listens there any more"),
+        ErrorKind::NotFound => failed("no process listens there"),
+        ErrorKind::PermissionDenied => failed("the socket belongs to another user"),
         _ => system(error),
     })?;
     let (own, other) = (offshoot_sys::user::effective(), peer(&stream).map_err(system)?.user);
     if own != other {
-        // Joining is obeying: a process of root must not be had by whoever makes a socket.
-        return Err(failed(&format!("user {other} listens there, and this process is user {own}'s")));
+        // The parent has authority over this process: root must not obey a socket of any other
+        // user.
+        return Err(failed(&format!(
+            "a process of user {other} listens there, and this process runs as user {own}"
+        )));
     }
     let (mut node, up) = Node::agent();
     node.control(up, Kind::Hello, codec::own(&hello()));
     let mut hello = Vec::new();
     node.transmit(up, &mut hello, usize::MAX);
     stream.set_write_timeout(Some(PATIENCE)).map_err(system)?;
+<<<<<<< HEAD
     // What was refused at once may have closed it already, and says why.
     sys::sigpipe::suppress();
+=======
+    // A peer that refused at once may have closed the socket; the reason is still there to read.
+    sys::pipes::survive();
+>>>>>>> 7ba7e1a (Say programs and joining in plain English)
     let _ = sys::write(&stream, &hello);
     let (boot, bytes) = read_boot(&mut stream).map_err(|why| failed(&why))?;
 
@@ -98,7 +107,7 @@ pub(crate) fn join_with(path: &Path, find: Find, sent: AgentSource) -> Result<Ro
     Router::running(context, broker)
 }
 
-/// Reads until the listener has said who this process is now: that, and all that was read.
+/// Reads until the listener has sent this process's identity. Returns it with all bytes read.
 fn read_boot(stream: &mut UnixStream) -> Result<(BootInfo, Vec<u8>), String> {
     let end = Instant::now() + PATIENCE;
     let (mut bytes, mut decoder) = (Vec::new(), Decoder::default());

@@ -1,5 +1,5 @@
-//! A socket on which other processes of this user join the tree. A thread of its own answers it: nobody who connects can
-//! hold up the node, nor each other.
+//! A socket on which other processes of this user join the tree. A thread of its own serves it, so
+//! that no connection can hold up the node or another connection.
 
 use crate::broker::Broker;
 use crate::broker::inbox::Inbox;
@@ -41,29 +41,29 @@ use std::time::Duration;
 use std::time::Instant;
 use tracing::Level;
 
-/// How many connections may be there that have not said yet who they are. One more ends the oldest.
+/// The most connections without a complete handshake. One more closes the oldest.
 const PENDING: usize = 16;
 
-/// How long each has for that.
+/// The longest time for a handshake.
 const GREETING: Duration = Duration::from_secs(5);
 
-/// How many who have joined may wait for [`Listener::accept`]; more are not told of.
+/// The most contexts that wait for [`Listener::accept`]; further ones join without being returned.
 const UNSEEN: usize = 1024;
 
-/// How long is waited where the system gives no descriptor for a connection.
+/// The pause after the system had no descriptor for a connection.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// A socket on which other processes of this user join the tree, for as long as this lives: see [`Router::listen`].
-/// Dropping it takes the socket away; who has joined stays.
+/// A socket on which other processes of this user join the tree, until it is dropped: see
+/// [`Router::listen`]. Dropping it removes the socket; processes that have joined stay.
 pub struct Listener {
     inner: Arc<Inner>,
     joined: Arc<Joined>,
 }
 
-/// Those who have joined and whom nobody has been told of. Any number of threads may wait here, each as long as it likes.
+/// Contexts that have joined and were not returned by `accept`. Any number of threads may wait.
 #[derive(Default)]
 struct Joined {
-    /// And whether nobody comes any more.
+    /// The contexts, and true if no more can join.
     waiting: Mutex<(VecDeque<Context>, bool)>,
     came: Condvar,
 }
@@ -86,7 +86,7 @@ impl Joined {
         self.came.notify_all();
     }
 
-    /// The next, an error where there is none any more, and nothing where the time is up.
+    /// Returns the next context, an error if no more can join, or none after `timeout`.
     fn take(&self, timeout: Option<Duration>) -> Option<Result<Context>> {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut waiting = self.lock();
@@ -111,14 +111,14 @@ impl Joined {
     }
 }
 
-/// What the listener's thread and its owner share.
+/// The part that the listener's thread and its owner share.
 struct Inner {
     bound: Bound,
     end: EventFd,
 }
 
 impl Inner {
-    /// The socket is taken away while it is still listened on; then its thread ends.
+    /// Removes the socket while it still listens, and then ends the thread.
     fn stop(&self) {
         self.bound.unlink();
         let _ = self.end.write(1);
@@ -126,15 +126,18 @@ impl Inner {
 }
 
 impl Router {
-    /// Listens at `path` for other processes of this user that want to [`join`](crate::router::join) the tree. Each that does becomes
-    /// a child of this process's context, and has its authority: it may do to those below what this process may, and to
-    /// this process, too. It is called like any other context.
+    /// Listens at `path` for other processes of this user that [`join`](crate::router::join) the
+    /// tree. Each of them becomes a child of this process's context, with the authority of this
+    /// process: it can do to the contexts below, and to this process, whatever this process can. It
+    /// is called like any other context.
     ///
-    /// The socket is for this user alone, and the user of whoever connects is checked as well. A socket that was left over is
-    /// replaced. It is gone when the listener is dropped or the router ends.
+    /// The socket has mode 0600, and the user of each connecting process is checked as well. A
+    /// stale socket at `path` is replaced. The socket is removed when the listener is dropped or
+    /// the router ends.
     ///
     /// # Errors
-    /// When another process listens there, something else is there, or the system does not let it be made.
+    /// Returns an error if another process listens there, if another file is there, or if the
+    /// system does not allow the socket.
     pub fn listen(&self, path: impl AsRef<Path>) -> Result<Listener> {
         let action = "watching a descriptor";
         let end = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
@@ -148,7 +151,7 @@ impl Router {
             if core.stopped {
                 return Err(Error::ShutDown);
             }
-            // It ends with the node.
+            // Ends with the node.
             let own = core.node.id();
             let flow = core.node.watch(own);
             core.endpoints.insert(flow, Endpoint::Reply(Arc::clone(&slot)));
@@ -182,24 +185,25 @@ impl Router {
 }
 
 impl Listener {
-    /// Where the socket is.
+    /// Returns the path of the socket.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.inner.bound.path()
     }
 
-    /// Waits for the next process that joins, and gives its context. Processes join whether or not anybody calls this.
+    /// Waits for the next process that joins, and returns its context. Processes join whether or
+    /// not this is called.
     ///
     /// # Errors
-    /// [`Error::ShutDown`] when the router has ended.
+    /// Returns [`Error::ShutDown`] if the router has ended.
     pub fn accept(&self) -> Result<Context> {
         self.joined.take(None).unwrap_or(Err(Error::ShutDown))
     }
 
-    /// The same, but waits not longer than `timeout`.
+    /// Waits for the next process that joins, at most for `timeout`.
     ///
     /// # Errors
-    /// As [`Listener::accept`]; [`Error::TimedOut`] when the time is up.
+    /// Returns an error as [`Listener::accept`] does, and [`Error::TimedOut`] after `timeout`.
     pub fn accept_timeout(&self, timeout: Duration) -> Result<Context> {
         let late = || {
             let context = self.path().display().to_string();
@@ -215,7 +219,7 @@ impl Drop for Listener {
     }
 }
 
-/// A connection that has not said yet who it is.
+/// A connection without a complete handshake.
 struct Pending {
     stream: UnixStream,
     process: u32,
@@ -224,7 +228,7 @@ struct Pending {
     until: Instant,
 }
 
-/// What the listener's thread has.
+/// The state of the listener's thread.
 struct Acceptor {
     socket: UnixListener,
     inner: Arc<Inner>,
@@ -233,9 +237,9 @@ struct Acceptor {
     flow: FlowKey,
     joined: Arc<Joined>,
     pending: Vec<Pending>,
-    /// Whom the kernel shows to those who connect: the user of the moment when it was listened.
+    /// The user that connecting processes see as the owner: the one at the time of `listen`.
     user: u32,
-    /// Until when nobody is let in, for want of descriptors.
+    /// The end of a pause after the system had no descriptor.
     closed: Option<Instant>,
 }
 
@@ -292,14 +296,14 @@ impl Acceptor {
         self.place.node().say(Level::WARN, text);
     }
 
-    /// Lets in who is at the door.
+    /// Accepts all waiting connections.
     fn open(&mut self) {
         loop {
             let stream = match self.socket.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 Err(error) => {
-                    self.say(format!("letting a process join: {error}"));
+                    self.say(format!("accepting a process that joins: {error}"));
                     self.closed = Some(Instant::now() + BREATH);
                     return;
                 }
@@ -307,10 +311,10 @@ impl Acceptor {
             let own = offshoot_sys::user::effective();
             if own != self.user {
                 self.say(format!(
-                    "nobody may join: the socket is user {}'s, and this is user {own}",
+                    "no process can join: the socket belongs to user {}, and this process runs as user {own}",
                     self.user
                 ));
-                refuse(&stream, "the process that listens has changed its user since; have it listen anew");
+                refuse(&stream, "the listening process has changed its user and has to listen again");
                 continue;
             }
             match peer(&stream).and_then(|found| stream.set_nonblocking(true).map(|()| found)) {
@@ -324,17 +328,17 @@ impl Acceptor {
                 }
                 Ok(found) => {
                     self.say(format!(
-                        "process {} of user {} may not join: this is user {own}",
+                        "process {} of user {} may not join: this process runs as user {own}",
                         found.process, found.user
                     ));
                     refuse(&stream, "only processes of the same user can join");
                 }
-                Err(error) => self.say(format!("who wants to join cannot be found out: {error}")),
+                Err(error) => self.say(format!("cannot identify a process that wants to join: {error}")),
             }
         }
     }
 
-    /// Hears what a connection says; gives it back if that is not all yet.
+    /// Reads from a connection. Returns it if the handshake is not complete yet.
     fn hear(&mut self, mut pending: Pending, buffer: &mut [u8]) -> Option<Pending> {
         let mut bytes = match sys::read(&pending.stream, buffer) {
             Ok(Some(count @ 1..)) => &buffer[..count],
@@ -342,7 +346,7 @@ impl Acceptor {
             _ => return None,
         };
         pending.bytes.extend_from_slice(bytes);
-        // The decoder holds a frame's length against its limit before anything is kept.
+        // The decoder checks the length of a frame before any of it is kept.
         match pending.decoder.next_frame(&mut bytes) {
             Ok(None) => return Some(pending),
             Ok(Some(frame)) if frame.header.kind == Kind::Hello => {
@@ -356,7 +360,7 @@ impl Acceptor {
                     },
                     _ => refuse(
                         &pending.stream,
-                        "it was built from other sources; build both anew from the same",
+                        "it was built from other sources; build both programs from the same sources",
                     ),
                 }
             }
@@ -365,7 +369,7 @@ impl Acceptor {
         None
     }
 
-    /// The broker takes over who has said hello.
+    /// Hands a connection with a complete handshake to the broker.
     fn admit(&self, pending: Pending) {
         let Pending { stream, process, bytes, .. } = pending;
         let id = match self.place.allocate() {
@@ -378,7 +382,7 @@ impl Acceptor {
         let shared = Arc::clone(self.place.node());
         let guest = Box::new(move |broker: &mut Broker| {
             match broker.take_in(stream, context.id(), context.name(), &bytes) {
-                // Where nobody listens to the news any more they are still in.
+                // The context stays, also if the listener was dropped meanwhile.
                 Ok(()) => joined.put(context),
                 Err(error) => {
                     broker.shared().say(Level::WARN, format!("{context} could not join: {error}"));
@@ -389,7 +393,7 @@ impl Acceptor {
     }
 }
 
-/// Says why, as far as the other side reads.
+/// Sends the reason, without waiting for the peer to read it.
 fn refuse(stream: &UnixStream, why: &str) {
     let _ = sys::write(stream, format!("{REFUSED}{why}\n").as_bytes());
 }

@@ -1,9 +1,11 @@
-//! A socket's place in the file system: for this user alone from its first moment, in the way of nobody who lives, gone at
-//! the end.
+//! Creates a Unix socket at a path: mode 0600 from creation, replaces a stale socket but never a
+//! live one, and removes it on request.
 //!
-//! It is made in a fresh folder that only this user can enter, gets its mode there, and is linked into place, which replaces
-//! nothing. Others may write to the folder around it, and exchange there what they like while this goes on: folders are opened
-//! once, looked at, and then known by their descriptors. The process's umask is not touched: other threads make files, too.
+//! The socket is created in a new folder that only this user can enter, gets its mode there, and is
+//! linked to its path; a link replaces no file. Other users may be able to write to the folder of
+//! the path and exchange files there meanwhile: folders are opened once, checked, and then used by
+//! their descriptors. The umask of the process is not changed, because other threads create files,
+//! too.
 
 use offshoot_proto::Error;
 use offshoot_proto::Result;
@@ -31,18 +33,18 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-/// How long others may leave a connect unanswered. It takes no time when all is well.
+/// The longest that a process may leave a connection unanswered. A live one answers at once.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Held by the thread of this process that is about to put a socket somewhere.
+/// Held by the thread of this process that creates a socket.
 static ONE_BY_ONE: Mutex<()> = Mutex::new(());
 
-/// A socket in the file system that this process has put there.
+/// A socket in the file system that this process has created.
 pub(crate) struct Bound {
     path: PathBuf,
-    /// The folder in which it is, whatever is done to the names on the way there.
+    /// The folder of the socket, also if a part of its path is renamed.
     folder: File,
-    /// Device and number, by which it is known again.
+    /// Device and inode, which identify the socket.
     file: (u64, u64),
 }
 
@@ -52,8 +54,10 @@ impl Bound {
         let failed =
             |detail: String| Error::System { action: format!("listening at {}", path.display()), detail };
         let system = |error: io::Error| failed(error.to_string());
-        let Some(name) = path.file_name() else { return Err(failed("that is no name of a file".into())) };
-        // As it is now: this process may change its working directory.
+        let Some(name) = path.file_name() else {
+            return Err(failed("the path does not end in a file name".into()));
+        };
+        // Resolved now, because this process may change its working directory.
         let around = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.canonicalize(),
             _ => std::env::current_dir(),
@@ -79,12 +83,13 @@ impl Bound {
         Ok((Bound { path: around.join(name), folder, file }, listener))
     }
 
-    /// Where it is.
+    /// Returns the absolute path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Takes it away, if what is there is still it. To be called while it is listened on: nobody takes it for stale then.
+    /// Removes the socket, unless another file has replaced it. It must still listen, so that no
+    /// other process takes it for stale.
     pub fn unlink(&self) {
         let Some(name) = self.path.file_name() else { return };
         let place = within(&self.folder).join(name);
@@ -94,7 +99,7 @@ impl Bound {
     }
 }
 
-/// Opens a folder, and nothing else of that name.
+/// Opens a folder, and no other type of file.
 fn open(path: &Path, how: i32) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
@@ -102,17 +107,17 @@ fn open(path: &Path, how: i32) -> io::Result<File> {
         .open(path)
 }
 
-/// A folder that is open, as a path: whatever is done to its name.
+/// Returns a path to an open folder that does not depend on its name.
 fn within(folder: &File) -> PathBuf {
     Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string())
 }
 
-/// Device and number of what is there, of a link those of the link.
+/// Returns device and inode of a file; of a symbolic link those of the link.
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|seen| (seen.dev(), seen.ino()))
 }
 
-/// A new folder that only this user can enter; gone when it is dropped.
+/// A new folder that only this user can enter, removed on drop.
 struct Fresh {
     folder: File,
     path: PathBuf,
@@ -125,14 +130,14 @@ impl Fresh {
         let path = within(around).join(name);
         DirBuilder::new().mode(0o700).create(&path)?;
         let made = open(&path, 0).and_then(|folder| {
-            // Somebody may have put another in its place. One of this user's that nobody else can enter and nothing is
-            // in is as good.
+            // Another user may have exchanged the folder. Any empty folder of this user that only
+            // this user can enter is as good.
             let about = folder.metadata()?;
             let own = about.uid() == offshoot_sys::user::effective() && about.mode() & 0o077 == 0;
             if !own || fs::read_dir(within(&folder))?.next().is_some() {
-                return Err(io::Error::other("somebody exchanges what is made in its folder"));
+                return Err(io::Error::other("another process exchanges files in its folder"));
             }
-            // A umask may have taken the owner's rights.
+            // The umask may have removed the owner's permissions.
             folder.set_permissions(Permissions::from_mode(0o700))?;
             Ok(folder)
         });
@@ -145,7 +150,7 @@ impl Fresh {
         }
     }
 
-    /// The socket in it.
+    /// Returns the path of the socket in it.
     fn own(&self) -> PathBuf {
         within(&self.folder).join("s")
     }
@@ -158,15 +163,15 @@ impl Fresh {
         Ok(listener)
     }
 
-    /// Puts its socket in the place of a stale one. That is moved away first and looked at again: where it was another's turn
-    /// meanwhile, what was moved is put back.
+    /// Replaces a stale socket. The old one is moved away and checked again: if another process has
+    /// created a live one meanwhile, it is moved back.
     fn replace(&self, place: &Path, stale: (u64, u64)) -> io::Result<()> {
         let old = within(&self.folder).join("old");
         fs::rename(place, &old)?;
         if identity(&old)? != stale {
             let back = fs::hard_link(&old, place);
             fs::remove_file(&old)?;
-            return back.and(Err(io::Error::other("another process listens there since a moment ago")));
+            return back.and(Err(io::Error::other("another process has just begun to listen there")));
         }
         fs::remove_file(&old)?;
         fs::hard_link(self.own(), place)
@@ -180,12 +185,12 @@ impl Drop for Fresh {
     }
 }
 
-/// Who is at a path.
+/// The file at a path.
 enum Occupant {
     Nobody,
-    /// A socket of this user that nobody listens on; which.
+    /// A socket of this user without a listener: its device and inode.
     Stale((u64, u64)),
-    /// Something that stays; what that is.
+    /// A file that must stay, with a description.
     Other(String),
 }
 
@@ -195,7 +200,7 @@ fn occupant(path: &Path) -> io::Result<Occupant> {
         seen => seen?,
     };
     if !seen.file_type().is_socket() {
-        return Ok(Occupant::Other("something else is there already, which is no socket".into()));
+        return Ok(Occupant::Other("a file that is not a socket is there already".into()));
     }
     if seen.uid() != offshoot_sys::user::effective() {
         return Ok(Occupant::Other(format!("a socket of user {} is there already", seen.uid())));
@@ -204,14 +209,15 @@ fn occupant(path: &Path) -> io::Result<Occupant> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             Ok(Occupant::Stale((seen.dev(), seen.ino())))
         }
-        Err(error) => Ok(Occupant::Other(format!("a socket is there already, and does not answer: {error}"))),
+        Err(error) => Ok(Occupant::Other(format!("a socket that does not answer is there already: {error}"))),
         Ok(stream) => {
             Ok(Occupant::Other(format!("process {} listens there already", peer(&stream)?.process)))
         }
     }
 }
 
-/// How the kernel is told of a path: one that is too long for an address goes by way of its folder, which is to be held.
+/// Returns a path that fits into a socket address. A long path goes through its folder's
+/// descriptor, which has to stay open.
 pub(crate) fn address(path: &Path) -> io::Result<(PathBuf, Option<File>)> {
     match (path.parent(), path.file_name()) {
         (Some(folder), Some(name)) if path.as_os_str().as_bytes().len() > LONGEST => {
@@ -271,7 +277,7 @@ mod tests {
         bound.unlink();
         fs::write(&path, "precious").expect("it is ours");
         let error = Bound::new(&path).err().expect("a file is there").to_string();
-        assert!(error.contains("no socket"), "{error}");
+        assert!(error.contains("not a socket"), "{error}");
         assert_eq!(fs::read(&path).expect("it is left alone"), b"precious");
         fs::remove_file(&path).expect("it is ours");
         fs::remove_dir(&folder).expect("nothing else was left");
@@ -316,7 +322,8 @@ mod tests {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                // Whatever appears becomes a link, or the victim itself under another name, as soon as it is seen.
+                // Whatever appears becomes a link, or the victim itself under another name, as soon
+                // as it is seen.
                 while !over.load(Ordering::Relaxed) {
                     for name in names(&around).into_iter().filter(|name| name.starts_with(".o")) {
                         let _ = fs::rename(around.join(&name), folder.join("moved"));

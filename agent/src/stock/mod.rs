@@ -4,26 +4,26 @@ use crate::remote;
 use serde::Deserialize;
 use serde::Serialize;
 
-/// Does nothing: what a round trip costs.
+/// Does nothing; measures a round trip.
 #[remote(crate = crate, quick)]
 pub fn ping() {}
 
-/// Gives back what it was given.
+/// Returns its argument.
 #[remote(crate = crate, quick)]
 pub fn echo(text: String) -> String {
     text
 }
 
-/// What a context knows about where it runs.
+/// Facts about the machine and the process of a context.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Facts {
     /// The host's name.
     pub host: String,
-    /// The user's name, or its number where it has none.
+    /// The user's name, or the user id if it has none.
     pub user: String,
-    /// The effective user's number.
+    /// The effective user id.
     pub uid: u32,
-    /// The agent's process number.
+    /// The process id of the agent.
     pub process: u32,
     /// The agent's platform, for instance `x86_64`.
     pub platform: String,
@@ -31,7 +31,7 @@ pub struct Facts {
     pub kernel: String,
 }
 
-/// Where the context runs, and as whom.
+/// Returns the machine and the user of the context.
 #[remote(crate = crate, quick)]
 pub fn facts() -> Facts {
     let [system, host, release, machine] = offshoot_sys::user::uname();
@@ -48,7 +48,8 @@ pub fn facts() -> Facts {
     }
 }
 
-/// The name of a user by the host's own file: a static program cannot ask the host's name services.
+/// Returns the name of a user from /etc/passwd: a static program cannot ask the host's name
+/// services.
 fn user_name(uid: u32) -> String {
     let users = offshoot_sys::procfs::text("/etc/passwd");
     users
@@ -58,10 +59,11 @@ fn user_name(uid: u32) -> String {
         .map_or_else(|| uid.to_string(), |fields| fields[0].to_owned())
 }
 
-/// The agent's environment, sorted; what is not text is given lossily.
+/// Returns the agent's environment, sorted by name. Bytes that are not UTF-8 are replaced.
 ///
-/// That of a `local` context is its parent's, whole: what a controller has there, tokens and passwords of other programs included, is in
-/// each of its local agents, and any ancestor of one is told it. Behind ssh and sudo it is what these let through.
+/// A `local` context has the whole environment of its parent: each local agent of a controller
+/// knows the tokens and passwords in the controller's environment, and every ancestor can ask for
+/// them. Behind ssh and sudo it is the environment that these let through.
 #[remote(crate = crate, quick)]
 pub fn environment() -> Vec<(String, String)> {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
