@@ -98,11 +98,11 @@ fn the_exit_status_is_that_of_the_program() {
     }
     assert!(run(&["no-such-program-here"]).err().contains("no-such-program-here"));
     for (words, part) in [
-        (&["cd", "/tmp"][..], "cd is a word of the shell and no program: -- sh -c '...'"),
+        (&["cd", "/tmp"][..], "cd is a shell builtin and not a program; use a shell: -- sh -c '...'"),
         (&["ulimit", "-n"], "-- sh -c '...'"),
         (&["FOO=1", "env"], "-- env FOO=1 ..."),
-        (&["ls -l /tmp"], "no shell takes it apart: -- sh -c '...'"),
-        (&["no-such-program-here"], "in no folder of the PATH there"),
+        (&["ls -l /tmp"], "no shell splits it into words; use one: -- sh -c '...'"),
+        (&["no-such-program-here"], "not found in PATH on the target"),
     ] {
         let seen = run(words).expect_code(127);
         assert!(seen.err().contains(part), "{words:?}: {}", seen.err());

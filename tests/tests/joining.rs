@@ -424,7 +424,7 @@ fn a_listener_that_has_changed_its_uid_refuses_to_be_joined() {
     assert!(joined.starts_with("joined"), "{joined}");
     listening.does(&format!("become {}", PLAIN.name)).expect("root may");
     let error = JoinPeer::start(PROGRAM, None, &["join", path]).first.clone();
-    assert!(error.contains("has changed its user since"), "{error}");
+    assert!(error.contains("has changed its user and has to"), "{error}");
     let heard = JoinPeer::start(PROGRAM, None, &["knock", path, "anything"]).first.clone();
-    assert!(heard.contains("has changed its user since"), "{heard}");
+    assert!(heard.contains("has changed its user and has to"), "{heard}");
 }

@@ -254,20 +254,20 @@ fn a_program_that_cannot_start_reports_errno_and_an_explanation() {
     // A file on a noexec file system.
     let noexec = std::path::PathBuf::from("/proc/version");
     for (program, expected, words) in [
-        ("no-such-program".to_owned(), libc::ENOENT, "in no folder of the PATH"),
+        ("no-such-program".to_owned(), libc::ENOENT, "not found in PATH"),
         ("/no/such/program".to_owned(), libc::ENOENT, "No such file"),
         (text(&plain), libc::EACCES, "it is not executable (chmod +x"),
         (text(scratch.path()), libc::EACCES, "it is a folder"),
         (text(&empty), libc::ENOEXEC, "a program for another kind of machine"),
         (text(&foreign), libc::ENOEXEC, "a program for s390x"),
         (text(&bare), libc::ENOEXEC, "#!/bin/sh"),
-        (text(&lost), libc::ENOENT, "its interpreter /no/such/interpreter is not there"),
+        (text(&lost), libc::ENOENT, "its interpreter /no/such/interpreter does not exist"),
         (text(&windows), libc::ENOENT, "carriage return"),
-        (format!("{}/x", text(&plain)), libc::ENOTDIR, "takes for a folder is none"),
+        (format!("{}/x", text(&plain)), libc::ENOTDIR, "of its path is not a folder"),
         (text(&noexec), libc::EACCES, "noexec"),
-        ("cd".to_owned(), libc::ENOENT, "cd is a word of the shell"),
+        ("cd".to_owned(), libc::ENOENT, "cd is a shell builtin"),
         ("FOO=1".to_owned(), libc::ENOENT, "env FOO=1 ..."),
-        ("ls -l /".to_owned(), libc::ENOENT, "no shell takes it apart"),
+        ("ls -l /".to_owned(), libc::ENOENT, "no shell splits it into words"),
     ] {
         let mut process = done(here.command(&program).spawn());
         let mut stdout = Vec::new();

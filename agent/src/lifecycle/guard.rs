@@ -1,7 +1,9 @@
-//! The guard of an agent: its parent process, which outlives it for as long as it takes to end whatever it has left.
+//! The guard of an agent: its parent process, which lives on after the agent until it has ended
+//! everything that the agent left.
 //!
-//! A guard adopts what is orphaned below it, so nothing escapes it by forking. It does nothing by itself: it waits for
-//! the end of the agent, of its own parent, or of the link. It never reads from the link and holds nothing of the tree.
+//! The guard adopts orphaned processes below it, so that no process escapes by forking. It only
+//! waits for the end of the agent, of its own parent, or of the link. It never reads from the link
+//! and knows nothing of the tree.
 
 use offshoot_proto::connect::bootstrap::{CONTINUED, STOPPED};
 use offshoot_sys as sys;
@@ -13,10 +15,10 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 use std::time::Instant;
 
-/// How long an agent may take to end by itself. One that is stopped gets no time.
+/// The longest that an agent may take to end by itself. A stopped agent gets no time.
 const GRACE: Duration = Duration::from_millis(750);
 
-/// Watches over `agent` until it has ended, and everything below with it.
+/// Watches `agent` until it and everything below have ended, and then exits.
 pub(crate) fn watch(agent: u32, parent: u32, signals: &OwnedFd, safe: &OwnedFd) -> ! {
     sys::set_name(c"offshoot-guard");
     life::close_all_but(signals, safe);
@@ -28,9 +30,11 @@ pub(crate) fn watch(agent: u32, parent: u32, signals: &OwnedFd, safe: &OwnedFd) 
             end.map_or(-1, |end| end.saturating_duration_since(Instant::now()).as_millis() as i32 + 1);
         let woken = life::wait(signals, !hung_up, patience);
         hung_up |= woken.hung_up;
-        // A tie that was cut on purpose is none. Who is below a context that was let go has a mark as well, another's.
+        // A detached agent is not tied to its parent or its link any more. A process below a
+        // detached context has a mark as well, but that of its context.
         let tied = |broken: bool| broken && life::mark_of(0) != own;
         let alone = tied(life::parent() != parent);
+        // SIGTERM once, so that the agent can end its children in order.
         if woken.told || (alone && !orphaned) {
             sys::kill(agent as i32, offshoot_sys::signal::SIGTERM);
         }
@@ -51,6 +55,7 @@ pub(crate) fn watch(agent: u32, parent: u32, signals: &OwnedFd, safe: &OwnedFd) 
         if end.is_none() && (woken.told || orphaned || tied(hung_up)) {
             end = Some(Instant::now() + GRACE);
         }
+        // A stopped agent cannot handle SIGTERM: waiting for it would only take time.
         if end.is_some_and(|end| stopped || end <= Instant::now()) {
             end_descendants();
             sys::exit(128 + offshoot_sys::signal::SIGKILL);

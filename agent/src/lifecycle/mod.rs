@@ -1,4 +1,4 @@
-//! The life of an agent process, from its first instruction to its last.
+//! The life of an agent process, from its start to its end.
 pub(crate) mod guard;
 pub(crate) mod threads;
 
@@ -23,10 +23,11 @@ use offshoot_sys::guard::Fork;
 use std::sync::Arc;
 use std::sync::Weak;
 
-/// The `main` of an agent binary with a program's own functions.
+/// The `main` function of an agent binary with a program's own functions.
 ///
-/// Never returns. Started by hand it explains itself; with `--offshoot-functions` it lists what can be called in it. It refuses
-/// to become an agent where other threads run, as under `#[tokio::main]`.
+/// Never returns. An agent that is started by hand prints an explanation; with
+/// `--offshoot-functions` it prints the functions that can be called. It does not become an agent
+/// if other threads run, as under `#[tokio::main]`.
 ///
 /// ```no_run
 /// #[offshoot_agent::remote(crate = offshoot_agent)]
@@ -42,24 +43,25 @@ pub fn agent_main() -> ! {
     main_with(sys::arguments(), &OWN, threads::look)
 }
 
-/// The `main` of the stock agent, which has no function that logs: this crate's own records need no
+/// The `main` function of the stock agent. It has no function that logs, so that it needs no
 /// subscriber.
 #[doc(hidden)]
 pub fn stock_main(arguments: Vec<Vec<u8>>) -> ! {
-    // What std keeps for a program's output and its last functions, there is none of.
+    // `std::process::exit` would flush buffers and run exit handlers, of which the stock agent has
+    // none.
     const STOCK: ProgramKind = ProgramKind { log: |_| {}, exit: sys::exit };
     main_with(arguments, &STOCK, || Ok(()))
 }
 
-/// How agents with functions of their own differ from the stock agent.
+/// The differences between agents with functions of their own and the stock agent.
 struct ProgramKind {
-    /// Has what this process logs go up.
+    /// Sends the log records of this process to the root.
     log: fn(Weak<NodeHandle>),
     /// Ends the process.
     exit: fn(i32) -> !,
 }
 
-/// That of an agent whose functions log, print and have other things to do at their end.
+/// The kind of an agent with functions of its own, which may log, print, and have exit handlers.
 const OWN: ProgramKind = ProgramKind { log: Forward::install, exit: std::process::exit };
 
 fn main_with(arguments: Vec<Vec<u8>>, manner: &ProgramKind, fit: fn() -> Result<(), String>) -> ! {
@@ -73,10 +75,12 @@ fn main_with(arguments: Vec<Vec<u8>>, manner: &ProgramKind, fit: fn() -> Result<
     (manner.exit)(64)
 }
 
-/// Makes this program one that can be its own image: to be called first in `main`, before threads, output and arguments.
+/// Makes this program able to be its own image. It has to be called first in `main`, before
+/// threads, output and arguments are used.
 ///
-/// Where the program was started as an agent it becomes one and this never returns; else it returns at once and does
-/// nothing. What stands in front of it in `main` would also run on every target.
+/// If the program was started as an agent, it becomes one and this function never returns.
+/// Otherwise it returns at once and does nothing. Any code before it in `main` would also run on
+/// every target.
 ///
 /// ```no_run
 /// # use offshoot_agent as offshoot;
@@ -86,8 +90,9 @@ fn main_with(arguments: Vec<Vec<u8>>, manner: &ProgramKind, fit: fn() -> Result<
 /// }
 /// ```
 ///
-/// No other thread may run yet, for an agent takes its process over. `#[tokio::main]` and its like start a runtime with
-/// threads in front of the first line of `main`; write `fn main() { offshoot::init(); runtime.block_on(...) }` in their place:
+/// No other thread may run yet, because an agent takes over the whole process. `#[tokio::main]` and
+/// similar attributes start a runtime with threads before the first line of `main`; write `fn
+/// main() { offshoot::init(); runtime.block_on(...) }` instead:
 ///
 /// ```no_run
 /// # use offshoot_agent as offshoot;
@@ -105,8 +110,10 @@ fn main_with(arguments: Vec<Vec<u8>>, manner: &ProgramKind, fit: fn() -> Result<
 /// # mod smol { pub fn block_on<F: Future>(_: F) -> F::Output { unimplemented!() } }
 /// ```
 ///
-/// Where threads do run, this returns all the same, and [`Builder::start`](crate::router::builder::Builder::start) refuses to send the program
-/// with an error that says so; a program that has them only where it was started as an agent ends with that text.
+/// If other threads run, this function still returns in the controller, and
+/// [`Builder::start`](crate::router::builder::Builder::start) refuses to send the program, with an
+/// error that explains the reason. A program that has other threads only when it is started as an
+/// agent ends with that text.
 pub fn init() {
     let fit = threads::look();
     let arguments = sys::arguments();
@@ -116,14 +123,14 @@ pub fn init() {
     }
 }
 
-/// The status of an agent that did not come up.
+/// The exit status of an agent that could not start.
 const UNFIT: i32 = 89;
 
-/// What a program was started for, when not by a person.
+/// The purpose of a start that is not by a person.
 enum StartMode {
-    /// To be an agent: by stages, with a title and this parameter.
+    /// As an agent, by the bootstrap stages, with this parameter and a title.
     Agent(Param),
-    /// To list its functions: by `build-agent`.
+    /// To list its functions, by `build-agent`.
     List,
 }
 
@@ -161,13 +168,13 @@ fn play(role: StartMode, arguments: &[Vec<u8>], manner: &ProgramKind, fit: Resul
     (manner.exit)(code)
 }
 
-/// Without std's buffered streams, which an agent needs for nothing else.
+/// Prints without the buffered streams of std, which an agent does not need otherwise.
 fn say(stream: StdStream, text: &str) -> i32 {
     let written = sys::take_stdio(stream).and_then(|fd| sys::write_all(&fd, text.as_bytes()));
     i32::from(written.is_err())
 }
 
-/// Why this process does not become an agent: a text, since nobody but its parent reads it.
+/// The reason why this process cannot become an agent: a text, because only its parent reads it.
 struct NotAnAgent(String);
 
 impl<E: std::fmt::Display> From<E> for NotAnAgent {
@@ -178,19 +185,20 @@ impl<E: std::fmt::Display> From<E> for NotAnAgent {
 
 fn run(parameter: &Param, arguments: &[Vec<u8>], log: fn(Weak<NodeHandle>)) -> Result<(), NotAnAgent> {
     let missing = || Error::Image("started without its image".into());
-    // Passwords pass through it: nobody but root looks into it, and it leaves none of them in a file.
+    // Passwords pass through the agent: only root may read its memory, and it writes no core file.
     sys::hide_memory();
     sys::limits::leave_no_core();
     offshoot_proto::collections::index_map::seed(sys::random());
     sys::hide_arguments(arguments);
     sys::set_name(c"offshoot");
-    // Whatever the hop's program blocked or ignored: an ignored SIGCHLD would hide every end from guard and agent.
+    // The hop's program may have changed signals: an ignored SIGCHLD would hide every exit of a
+    // child.
     sys::unblock_signals();
     sys::default_signal(offshoot_sys::signal::SIGCHLD);
     sys::adopt_orphans();
-    // What was let go by one tree may grow another, and that one is not let go.
+    // An agent that a detached process started is not detached itself.
     let _ = life::set_mark(0, None);
-    // A system that gives no second process gets an agent without a guard.
+    // If the system has no process left, the agent runs without a guard.
     if let Ok(Fork::Guard { agent, parent, signals, safe }) = life::split() {
         guard::watch(agent, parent, &signals, &safe);
     }
@@ -199,9 +207,10 @@ fn run(parameter: &Param, arguments: &[Vec<u8>], log: fn(Weak<NodeHandle>)) -> R
     let image = sys::inherited(parameter.image_fd.ok_or_else(missing)?)?;
     let agent = sys::inherited(parameter.agent_fd.ok_or_else(missing)?)?;
 
-    // From here on stdin and stdout are the link alone; whatever is printed goes to the root as log records.
+    // From here on stdin and stdout are the link only; output of functions goes to the root as log
+    // records.
     let (input, output) = (sys::take_stdio(StdStream::In)?, sys::take_stdio(StdStream::Out)?);
-    // A jail without devices: an empty pipe reads as nothing just as well.
+    // In a jail without devices an empty pipe serves as well: it reads as nothing.
     let null = sys::procfs::open("/dev/null", offshoot_sys::open::O_RDWR)
         .or_else(|_| sys::pipe().map(|(read, _)| read))?;
     let (stdout, own_stdout) = sys::pipe()?;

@@ -1,30 +1,31 @@
-//! The threads of this process: only one without others can become an agent.
+//! The threads of this process: only a process with one thread can become an agent.
 //!
-//! An agent takes over its process: standard streams, descriptors, signals, memory that a guard is forked from. Threads that
-//! were there before go on with what was theirs, and abort. That depends on which of them is first, so it is looked for, here
-//! before anything is sent and there before anything is taken over.
+//! An agent takes over its process: standard streams, descriptors, signals, and the memory that its
+//! guard is forked from. Threads that exist before would continue with all of these, and abort or
+//! corrupt the agent, depending on timing. So threads are counted in the controller before anything
+//! is sent, and in the agent before anything is taken over.
 
 use offshoot_sys::procfs as files;
 use std::fmt::Write as _;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// The threads found when `init` was first called.
+/// The outcome of the first count.
 static FOUND: OnceLock<Result<(), String>> = OnceLock::new();
 
-/// A thread that was joined may be seen for a moment after it: so often it is looked again, with a millisecond between.
+/// The number of counts, with a millisecond between: a joined thread may be visible for a moment.
 const LOOKS: u32 = 20;
 
-/// Looks, once in a process.
+/// Counts the threads, once in a process.
 pub fn look() -> Result<(), String> {
     FOUND.get_or_init(|| check(&names)).clone()
 }
 
-/// Why this program must not be sent as an image: its copy would not become an agent, but do once more what the program
-/// does, or abort. Nothing is wrong where [`init`](crate::lifecycle::init) was called as it should be.
+/// Checks that this program can be sent as an image: that [`init`](crate::lifecycle::init) was
+/// called first in `main`, so that a copy becomes an agent instead of running the program again.
 ///
 /// # Errors
-/// The reason, with the way out.
+/// Returns the reason why it cannot be sent, and the solution.
 pub fn initialised() -> Result<(), String> {
     match FOUND.get() {
         Some(found) => found.clone(),
@@ -35,11 +36,11 @@ pub fn initialised() -> Result<(), String> {
     }
 }
 
-/// The names of the threads of this process; none where there is no /proc.
+/// Returns the names of the threads of this process; none without /proc.
 fn names() -> Vec<String> {
     let own = std::process::id();
     let mut threads = files::numbers("/proc/self/task");
-    // What the thread that asks is called is of no interest; it is the first where `init` stands in a plain `main`.
+    // The main thread comes first, because its name tells nothing.
     threads.sort_unstable_by_key(|thread| (*thread != own, *thread));
     threads
         .iter()
@@ -64,8 +65,8 @@ fn check(names: &dyn Fn() -> Vec<String>) -> Result<(), String> {
         let _ = write!(text, ", one of them {:?}", offshoot_proto::text::harmless(other));
     }
     text.push_str(
-        ", and an agent takes its process over, which no other thread survives. Call it first in a plain main, and start \
-         runtimes and threads behind it: `fn main() { offshoot::init(); runtime.block_on(...) }`, without #[tokio::main]",
+        ", but an agent takes over its process, which no other thread survives. Call it first in a plain main, and start \
+         runtimes and threads after it: `fn main() { offshoot::init(); runtime.block_on(...) }`, without #[tokio::main]",
     );
     Err(text)
 }

@@ -209,8 +209,7 @@ impl Command {
                 (Ok(here), None) => Some(here.into_os_string().into_vec()),
                 (Err(_), given) => given,
             };
-            // The child has an environment of its own, and the program is to get that of this
-            // process.
+            // The child has an environment of its own, but the program gets that of this process.
             if !std::mem::replace(&mut order.clear_env, true) {
                 let given = std::mem::take(&mut order.env);
                 let own = std::env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec()));

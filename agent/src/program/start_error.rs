@@ -1,8 +1,8 @@
-//! Explains why a program did not start: from the error's number, what was tried, and what the
-//! agent has seen of its file.
+//! Explains why a program did not start, from the system's error, the step that failed, and what
+//! the agent saw of the file.
 //!
-//! Done where the program was asked for, so that no agent carries these texts. What an agent reports
-//! is data: whatever it says, the result is a sentence.
+//! The caller does this, so that no agent contains these texts. The report of an agent is data:
+//! whatever it contains, the result is a sentence.
 
 use offshoot_proto::Error;
 use offshoot_proto::message::outcome::Outcome;
@@ -10,7 +10,7 @@ use offshoot_proto::text::harmless;
 use offshoot_sys::execute::NotStarted;
 use std::io;
 
-/// Words that shells take themselves, and of which there is usually no program.
+/// Words that are builtins of shells, and usually not programs.
 const WORDS_OF_SHELLS: [&str; 45] = [
     ".", ":", "[[", "alias", "bg", "bind", "break", "builtin", "case", "cd", "command", "continue",
     "declare", "dirs", "eval", "exec", "exit", "export", "fg", "for", "function", "getopts", "hash",
@@ -18,18 +18,18 @@ const WORDS_OF_SHELLS: [&str; 45] = [
     "shopt", "source", "times", "trap", "type", "typeset", "ulimit", "umask", "until", "while",
 ];
 
-/// A program that was asked for.
+/// A program as it was requested.
 pub(crate) struct Asked {
-    /// Its first word.
+    /// The program's name.
     pub program: String,
-    /// Whether that is all.
+    /// True if it has no arguments.
     pub alone: bool,
-    /// Its directory, where one was set.
+    /// The directory, if one was set.
     pub directory: Option<String>,
 }
 
 impl Asked {
-    /// The error that the reply of `context` is about, if it says that this program did not start.
+    /// Returns the error in a reply of `context`, if the reply says that the program did not start.
     pub fn refusal(&self, context: &str, reply: &[u8]) -> Option<Error> {
         let (tag, report) = reply.split_first()?;
         if *tag != Outcome::Error as u8 {
@@ -41,14 +41,14 @@ impl Asked {
 
     fn explain(&self, report: &[u8]) -> (i32, String) {
         let Some((start, head)) = report.split_first_chunk::<{ NotStarted::START }>() else {
-            return (0, "its context gave no reason".into());
+            return (0, "the context gave no reason".into());
         };
         let [a, b, c, d, tried, there] = *start;
         let errno = i32::from_le_bytes([a, b, c, d]);
         let system = reason(errno);
         let detail = match (tried, &self.directory) {
             (NotStarted::WORDS, _) => {
-                "a word, or a variable of its environment, cannot be given to a program".into()
+                "an argument, or a variable of its environment, cannot be passed to a program".into()
             }
             (NotStarted::DIRECTORY, Some(directory)) => {
                 format!("it cannot start in the folder {directory}: {system}")
@@ -60,7 +60,7 @@ impl Asked {
         (errno, detail)
     }
 
-    /// What is wrong with the program's file; none where the system's own words say it.
+    /// Returns the problem of the program's file; none if the system's own text says it.
     fn file(&self, errno: i32, there: u8, head: &[u8]) -> Option<String> {
         let is = |flag: u8| there & flag != 0;
         let script = interpreter(head);
@@ -68,10 +68,10 @@ impl Asked {
             offshoot_sys::errno::ENOENT if is(NotStarted::FILE) => match script {
                 Some((name, true)) => format!(
                     "its first line ends in a carriage return, as on Windows, and so names the interpreter \"{name}\\r\"; \
-                     take these off (sed -i 's/\\r$//' FILE)"
+                     remove them (sed -i 's/\\r$//' FILE)"
                 ),
-                Some((name, false)) => format!("its interpreter {name} is not there"),
-                None => "it is there, and the loader that it names is not: it was built for another system".into(),
+                Some((name, false)) => format!("its interpreter {name} does not exist"),
+                None => "the file exists, but the loader that it names does not: it was built for another system".into(),
             },
             offshoot_sys::errno::ENOENT => return self.missing(),
             offshoot_sys::errno::EACCES if is(NotStarted::FOLDER) => "it is a folder".into(),
@@ -79,17 +79,17 @@ impl Asked {
                 "this user may not enter a folder on the way to it".into()
             }
             offshoot_sys::errno::EACCES if is(NotStarted::NOEXEC) => {
-                "it lies on a file system that is mounted noexec, from which nothing is executed".into()
+                "it is on a file system that is mounted noexec".into()
             }
             offshoot_sys::errno::EACCES if !is(NotStarted::EXECUTABLE) => "it is not executable (chmod +x FILE)".into(),
             offshoot_sys::errno::EACCES => match script {
                 Some((name, _)) => format!("this user may not execute it, or its interpreter {name}"),
                 None => "this user may not execute it".into(),
             },
-            offshoot_sys::errno::ENOTDIR => "what its path takes for a folder is none".into(),
+            offshoot_sys::errno::ENOTDIR => "a part of its path is not a folder".into(),
             offshoot_sys::errno::ENOEXEC => match machine(head) {
                 Some(machine) => {
-                    format!("it is a program for {machine}, which this machine is not, or it is damaged")
+                    format!("it is a program for {machine}, unlike this machine, or it is damaged")
                 }
                 None => "it is neither a program nor a script that names its interpreter (#!/bin/sh) in its first \
                          line"
@@ -99,35 +99,35 @@ impl Asked {
         })
     }
 
-    /// What may have been meant by a program that is not there.
+    /// Returns a hint for a program that does not exist.
     fn missing(&self) -> Option<String> {
         let program = self.program.as_str();
         let assigned = program.split_once('=').map(|(name, _)| name);
         let named = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         Some(if WORDS_OF_SHELLS.contains(&program) {
-            format!("{program} is a word of the shell and no program: sh -c '...' has a shell take it")
+            format!("{program} is a shell builtin and not a program; use a shell: sh -c '...'")
         } else if assigned.is_some_and(|name| !name.is_empty() && named(name)) {
-            format!("a variable is set by a shell, or by a program: env {program} ...")
+            format!("a shell sets variables like this; use env: env {program} ...")
         } else if self.alone && program.contains([' ', ';', '|', '&', '$', '>', '<', '*', '`']) {
-            "no shell takes it apart: sh -c '...' has one do so".into()
+            "no shell splits it into words; use one: sh -c '...'".into()
         } else if program.starts_with('~') || program.contains('$') {
-            "no shell replaces ~ and $ in it: sh -c '...' has one do so".into()
+            "no shell expands ~ and $ in it; use one: sh -c '...'".into()
         } else if !program.contains('/') {
-            "it is in no folder of the PATH there, so name it with its whole path".into()
+            "not found in PATH on the target; give an absolute path".into()
         } else {
             return None;
         })
     }
 }
 
-/// The operating system's text, without its number.
+/// Returns the operating system's text without its number.
 fn reason(errno: i32) -> String {
     let text = io::Error::from_raw_os_error(errno).to_string();
     text.rsplit_once('(').map_or(text.as_str(), |(text, _)| text.trim_end()).to_owned()
 }
 
-/// The interpreter that a script names, and whether a carriage return makes that another; none
-/// where the file is no script.
+/// Returns the interpreter that a script names, and true if a carriage return is part of its name;
+/// none if the file is not a script.
 fn interpreter(head: &[u8]) -> Option<(String, bool)> {
     let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let line = String::from_utf8_lossy(line);
@@ -137,7 +137,7 @@ fn interpreter(head: &[u8]) -> Option<(String, bool)> {
     Some((harmless(whole.unwrap_or(name)), whole.is_some()))
 }
 
-/// The kind of machine that an ELF program is for; none where the file is none.
+/// Returns the machine that an ELF program is for; none if the file is not an ELF program.
 fn machine(head: &[u8]) -> Option<&'static str> {
     head.strip_prefix(b"\x7fELF")?;
     let number = head.get(18..20).map_or([0; 2], |bytes| [bytes[0], bytes[1]]);
@@ -186,13 +186,13 @@ mod tests {
                 "folder /srv/none: No such file or directory",
             ),
             (N::DIRECTORY, offshoot_sys::errno::EACCES, 0, vec![], "folder /srv/none: Permission denied"),
-            (N::PROGRAM, offshoot_sys::errno::ENOENT, 0, vec![], "no folder of the PATH"),
+            (N::PROGRAM, offshoot_sys::errno::ENOENT, 0, vec![], "not found in PATH"),
             (
                 N::PROGRAM,
                 offshoot_sys::errno::ENOENT,
                 runs,
                 b"#!/no/such -x\n".to_vec(),
-                "its interpreter /no/such is not there",
+                "its interpreter /no/such does not exist",
             ),
             (N::PROGRAM, offshoot_sys::errno::ENOENT, runs, b"#! /bin/sh\r\nx".to_vec(), "carriage return"),
             (N::PROGRAM, offshoot_sys::errno::ENOENT, runs, elf(62), "the loader that it names"),
@@ -208,7 +208,7 @@ mod tests {
                 "its interpreter /root/sh",
             ),
             (N::PROGRAM, offshoot_sys::errno::EACCES, runs, vec![], "this user may not execute it"),
-            (N::PROGRAM, offshoot_sys::errno::ENOTDIR, 0, vec![], "is none"),
+            (N::PROGRAM, offshoot_sys::errno::ENOTDIR, 0, vec![], "not a folder"),
             (N::PROGRAM, offshoot_sys::errno::ENOEXEC, runs, b"echo hi\n".to_vec(), "#!/bin/sh"),
             (N::PROGRAM, offshoot_sys::errno::ENOEXEC, runs, vec![], "#!/bin/sh"),
             (N::PROGRAM, offshoot_sys::errno::ENOEXEC, runs, elf(183), "aarch64"),
@@ -222,7 +222,7 @@ mod tests {
             ),
             (N::PROGRAM, offshoot_sys::errno::E2BIG, runs, vec![], "Argument list too long"),
             (N::AGENT, offshoot_sys::errno::EMFILE, 0, vec![], "Too many open files"),
-            (N::WORDS, offshoot_sys::errno::EINVAL, 0, vec![], "cannot be given"),
+            (N::WORDS, offshoot_sys::errno::EINVAL, 0, vec![], "cannot be passed"),
             (9, 12345, 255, vec![0xff; 300], "12345"),
         ] {
             let detail = told("tool", tried, errno, there, &head);
@@ -233,15 +233,15 @@ mod tests {
     #[test]
     fn a_missing_program_that_is_shell_syntax_gets_a_hint() {
         for (program, expected) in [
-            ("cd", "cd is a word of the shell"),
+            ("cd", "cd is a shell builtin"),
             ("ulimit", "sh -c '...'"),
             ("export", "sh -c '...'"),
             ("source", "sh -c '...'"),
             ("FOO=1", "env FOO=1 ..."),
             ("_x2=a b", "env _x2=a b ..."),
-            ("=x", "no folder of the PATH"),
-            ("~/bin/x", "replaces ~"),
-            ("$HOME/bin/x", "replaces ~ and $"),
+            ("=x", "not found in PATH"),
+            ("~/bin/x", "expands ~"),
+            ("$HOME/bin/x", "expands ~ and $"),
             ("/no/such", "No such file or directory"),
         ] {
             let detail = told(program, NotStarted::PROGRAM, offshoot_sys::errno::ENOENT, 0, &[]);
@@ -249,7 +249,7 @@ mod tests {
         }
         let asked = Asked { program: "ls -l /tmp".into(), alone: true, directory: None };
         let (_, detail) = asked.explain(&[2, 0, 0, 0, NotStarted::PROGRAM, 0]);
-        assert!(detail.contains("no shell takes it apart"), "{detail}");
+        assert!(detail.contains("no shell splits it"), "{detail}");
     }
 
     #[test]

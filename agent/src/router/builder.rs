@@ -27,8 +27,8 @@ pub struct Search {
 }
 
 offshoot_sys::distributed_slice! {
-    /// The way in which a program finds images, added by the crate `offshoot`. An agent has none and
-    /// needs none.
+    /// The way in which a program finds images, added by the crate `offshoot`. An agent has none
+    /// and needs none.
     #[doc(hidden)]
     pub static FINDERS: [fn(Search) -> Result<Find>]
 }

@@ -10,13 +10,14 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 impl Router {
-    /// Has `act` called, on a worker, for each message that comes to a new handle of this process from those whom `policy`
-    /// admits; what it returns is the answer. Messages are sent by [`Context::request`]. There is no handle without a policy.
+    /// Calls `act` on a worker for each message to a new handle of this process, from contexts that
+    /// `policy` admits. The value that `act` returns is the reply. Other contexts send messages
+    /// with [`Context::request`]. Every handle has a policy.
     ///
-    /// A message of one that is not an ancestor may have 1 MiB, and is to be taken for a stranger's.
+    /// A message from a context that is not an ancestor has at most 1 MiB, and must not be trusted.
     ///
     /// # Errors
-    /// When the tree is shut down.
+    /// Returns an error if the tree is shut down.
     pub fn add_handler<T, R>(
         &self,
         policy: Policy,
@@ -29,10 +30,11 @@ impl Router {
         self.add(None, policy, act)
     }
 
-    /// The same at a handle that both sides know, of a number from [`Handle::FIRST_CUSTOM`] on and below 2,147,483,648.
+    /// Adds a handler at a handle that both sides know, with a number from [`Handle::FIRST_CUSTOM`]
+    /// to 2,147,483,647.
     ///
     /// # Errors
-    /// When the handle is taken or is one of the tree's own.
+    /// Returns an error if the handle is taken or reserved for the tree.
     pub fn add_handler_at<T, R>(
         &self,
         handle: Handle,

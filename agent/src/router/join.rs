@@ -84,13 +84,8 @@ pub(crate) fn join_with(path: &Path, find: Find, sent: AgentSource) -> Result<Ro
     let mut hello = Vec::new();
     node.transmit(up, &mut hello, usize::MAX);
     stream.set_write_timeout(Some(PATIENCE)).map_err(system)?;
-<<<<<<< HEAD
-    // What was refused at once may have closed it already, and says why.
-    sys::sigpipe::suppress();
-=======
     // A peer that refused at once may have closed the socket; the reason is still there to read.
-    sys::pipes::survive();
->>>>>>> 7ba7e1a (Say programs and joining in plain English)
+    sys::sigpipe::suppress();
     let _ = sys::write(&stream, &hello);
     let (boot, bytes) = read_boot(&mut stream).map_err(|why| failed(&why))?;
 
