@@ -1,9 +1,10 @@
 //! Stage 1: reads an image of known length and checksum from stdin, exactly, and becomes it.
 //!
-//! Started by stage 0 as `<file> <title> <param> <dir> <folder> <back>`: files can be made in `dir`, `<file>` lies alone
-//! in the folder, and the agent is to run in `back`, which the unpacker sees to. An interpreter that has it in memory
-//! gives no more than an empty `dir`. See `offshoot_bootstrap::Param` for the 35 characters of `param`. Its own text
-//! travels inside a shell command, so every byte counts. It must never read past the image: frames follow it.
+//! Started by stage 0 as `<file> <title> <param> <dir> <folder> <back>`: files can be created in
+//! `dir`, `<file>` is alone in `folder`, and `back` is the agent's working directory, to which the
+//! unpacker changes. An interpreter that holds the stage in memory passes an empty `dir` and no
+//! more. See `offshoot_bootstrap::Param` for `param`. The stage is sent inside a shell command, so
+//! every byte counts. It must never read past the image, because frames follow.
 
 #![no_std]
 #![no_main]
@@ -13,25 +14,26 @@ mod sys;
 
 use place::place;
 
-/// Probed by stage 0: this file can be executed here.
+/// Exit code: probed by stage 0, which shows that the file can be executed here.
 const PROBE: usize = 42;
-/// Nothing came on stdin in time.
+/// Exit code: no byte arrived on stdin.
 const NO_IMAGE: usize = 93;
-/// How many seconds an image that has begun may pause: a link that is slow or asleep is not an error.
+/// Number of seconds for which an image may pause: a slow or sleeping link is no error.
 const STALL: usize = 600;
-/// Stdin ended inside the image.
+/// Exit code: stdin ended inside the image.
 const SHORT: usize = 94;
-/// What came is not the image that was promised.
+/// Exit code: the bytes are not the expected image.
 const CORRUPT: usize = 95;
-/// Neither memory nor an executable file to hold the image.
+/// Exit code: neither memory nor an executable file for the image.
 const NO_FILE: usize = 96;
-/// The kernel would not execute the image.
+/// Exit code: the kernel refused to execute the image.
 const REFUSED: usize = 97;
 
-/// SIGTERM: the last of the signals that are put back. SIGXFSZ stays ignored, so that a low limit is an error.
+/// SIGTERM, the last signal to restore. SIGXFSZ stays ignored, so that a file size limit is an
+/// error.
 const LAST_SIGNAL: usize = 15;
 
-/// Places in `param`.
+/// Offsets in `param`.
 const IMAGE_FD: usize = 0;
 const MODE: usize = 2;
 const LENGTH: usize = 3;
@@ -40,7 +42,7 @@ const END: usize = 35;
 
 const FNV_START: u32 = 0x811c_9dc5;
 const FNV_PRIME: u32 = 0x0100_0193;
-/// The FNV-1a hash of the four bytes that every ELF file starts with.
+/// FNV-1a hash of the first four bytes of every ELF file.
 const FNV_OF_ELF: u32 = elf_hash();
 
 const fn elf_hash() -> u32 {
@@ -53,7 +55,7 @@ const fn elf_hash() -> u32 {
     hash
 }
 
-/// The sixteen hexadecimal digits of length and checksum, as one number.
+/// Reads the sixteen hexadecimal digits of length and checksum as one number.
 ///
 /// # Safety
 /// `digits` must be readable for sixteen bytes.
@@ -69,13 +71,14 @@ unsafe fn hex(mut digits: *const u8) -> u64 {
     value
 }
 
-/// Runs the stage; called by `_start` with the stack as the kernel left it.
+/// Runs the stage; called by `_start` with the initial stack.
 ///
 /// # Safety
-/// `stack` must point to argc, argv and the environment as the kernel lays them out.
+/// `stack` must point to argc, argv and the environment in the kernel's layout.
 unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
-    // SAFETY: the kernel's layout; argv has four entries once argc says so, and what ends it where there is no fifth; stage 0 wrote `param` with 35
-    // characters, and the stack that holds it is writable. Memory from `map` is read and written only below `length`.
+    // SAFETY: the stack has the kernel's layout. argv has four entries if argc says so, and a null
+    // pointer behind the last. Stage 0 wrote `param` with 35 characters, and its memory is
+    // writable. Memory from `map` is accessed below `length` only.
     unsafe {
         if (stack as *const usize).read() < 4 {
             sys::exit(PROBE);
@@ -83,7 +86,7 @@ unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
         let argv = stack.add(1);
         sys::unlink(sys::AT_FDCWD, *argv, 0);
         sys::unlink(sys::AT_FDCWD, *argv.add(4), sys::AT_REMOVEDIR);
-        // What stage 0 ignored until here, where nothing can be left behind any more.
+        // Stage 0 has ignored these signals. From here on nothing can be left behind.
         let mut signal = LAST_SIGNAL;
         while signal > 0 {
             sys::set_default(signal);
@@ -112,7 +115,8 @@ unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
             if sys::wait_for_stdin(seconds) == 0 {
                 sys::exit(NO_IMAGE);
             }
-            // The first byte alone: line ends before the image are left over from what a start-up file was given.
+            // One byte only: line ends before the image are left over from input for a start-up
+            // file.
             let want = if at == memory { 1 } else { end as usize - at as usize };
             let got = sys::read(0, at, want);
             if got <= 0 {
@@ -129,7 +133,8 @@ unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
             while at < stop {
                 hash = (hash ^ *at as u32).wrapping_mul(FNV_PRIME);
                 at = at.add(1);
-                // Known at once when a start-up file took the beginning: the missing bytes would never come.
+                // Detected at once if a start-up file has read the beginning; the missing bytes
+                // would never come.
                 if at == memory.add(4) && hash != FNV_OF_ELF {
                     sys::exit(CORRUPT);
                 }

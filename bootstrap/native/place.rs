@@ -1,13 +1,13 @@
-//! Puts a program where it can be executed although nobody else can name or change it.
+//! Placement of a program where it can be executed, and no other process can name or change it.
 //!
-//! A sealed memfd where the kernel allows one that is executable, else a file that loses its name before anything is
-//! written to it. Must never leave a name behind, and must never touch stdin.
+//! A sealed memfd if the kernel allows executable ones, else a file that is unlinked before
+//! anything is written to it. Must never leave a name behind, and must never touch stdin.
 
 use crate::sys;
 
-/// Stores `length` bytes at `from` and returns a read-only or sealed descriptor that survives exec, or a negative
-/// number. `title` is what /proc shows of a memfd; `folder` is where a file may be made, and `name` what it is
-/// called for as long as it takes to unlink it.
+/// Stores `length` bytes at `from`. Returns a read-only or sealed descriptor that survives exec, or
+/// a negative number. /proc shows `title` for a memfd. Files are created in `folder`, where they
+/// are called `name` until they are unlinked.
 ///
 /// # Safety
 /// `from` must be readable for `length` bytes; `title`, `folder` and `name` must be C strings.
@@ -19,7 +19,7 @@ pub unsafe fn place(
     folder: *const u8,
     name: *const u8,
 ) -> isize {
-    // SAFETY: the caller's promises, passed on; every descriptor here is this function's own.
+    // SAFETY: as promised by the caller; all descriptors belong to this function.
     unsafe {
         let mut writer = sys::memfd(title, sys::MFD_EXEC | sys::MFD_SEALABLE);
         if writer == sys::EINVAL {
@@ -27,8 +27,9 @@ pub unsafe fn place(
         }
         let mut reader = writer;
         if writer < 0 {
-            // memfd unknown, or forbidden to be executable: a file, opened twice because a file that is open for
-            // writing cannot be executed. O_TMPFILE would need /proc for the second opening.
+            // memfd is unknown or must not be executable: use a file, opened twice because a file
+            // that is open for writing cannot be executed. O_TMPFILE would need /proc for the
+            // second opening.
             let at = sys::open(sys::AT_FDCWD, folder, sys::O_FOLDER);
             writer = sys::open(at, name, sys::O_NEW);
             if writer < 0 {

@@ -1,11 +1,12 @@
-//! The system calls and the entry point that the native stages share.
+//! System calls and entry point of the native stages.
 //!
-//! For programs without a C library. Must never allocate, keep state or decide anything: what a call's failure means
-//! is the stage's business. Results are the kernel's own, with errors as small negative numbers.
+//! For programs without a C library. Must never allocate, keep state or decide anything: stages
+//! handle the failures of calls. Results are the kernel's own, with errors as small negative
+//! numbers.
 
 use core::arch::{asm, global_asm};
 
-// The kernel starts a program with argc at the stack pointer, argv behind it and the environment behind that.
+// The kernel starts a program with argc at the stack pointer, followed by argv and the environment.
 #[cfg(target_arch = "x86_64")]
 global_asm!(".section .text._start,\"ax\"", ".globl _start", "_start:", "mov rdi, rsp", "call {}", sym crate::entry);
 #[cfg(target_arch = "aarch64")]
@@ -47,35 +48,35 @@ mod number {
     pub const EXECVEAT: usize = 281;
 }
 
-/// Interrupted by a signal: try again.
+/// Interrupted by a signal; to be repeated.
 pub const EINTR: isize = -4;
-/// Nothing there yet on a descriptor that does not block.
+/// No data yet on a non-blocking descriptor.
 pub const EAGAIN: isize = -11;
-/// An argument the kernel does not know.
+/// Invalid argument, such as a flag that the kernel does not know.
 pub const EINVAL: isize = -22;
-/// A system call the kernel (or qemu-user) does not know.
+/// System call that the kernel or qemu-user does not know.
 pub const ENOSYS: isize = -38;
 
-/// "Relative to the working directory".
+/// The working directory, as a directory descriptor.
 pub const AT_FDCWD: isize = -100;
-/// Remove a directory.
+/// Flag: remove a directory.
 pub const AT_REMOVEDIR: usize = 0x200;
 const AT_EMPTY_PATH: usize = 0x1000;
 const O_CLOEXEC: usize = 0o2_000_000;
-/// The flags that name `open`'s modes; the two architectures differ in none of these.
+/// Flags of `open`, which are equal on both architectures.
 pub const O_RDONLY: usize = 0;
-/// Create a file that nobody else has, for writing.
+/// Flags: create a new file for writing.
 pub const O_NEW: usize = 0o301;
-/// A place to name files in (`O_PATH`), gone at exec.
+/// Flags: a directory for relative paths (`O_PATH`), closed on exec.
 pub const O_FOLDER: usize = 0o10_000_000 | O_CLOEXEC;
-/// A memfd that can be sealed.
+/// Flag: a memfd that can be sealed.
 pub const MFD_SEALABLE: usize = 2;
-/// A memfd that can be executed, said explicitly (Linux 6.3 and later).
+/// Flag: a memfd that can be executed (Linux 6.3).
 pub const MFD_EXEC: usize = 16;
 
-/// Performs a system call; registers of arguments that are not given are left as they are, which is shorter.
+/// Performs a system call. Registers of omitted arguments keep their values, which saves code.
 ///
-/// Unsafe: pointers among the arguments must be valid for what the call does with them.
+/// Unsafe: pointers among the arguments must be valid for the call.
 #[cfg(target_arch = "x86_64")]
 macro_rules! call {
     ($n:expr $(, $a:expr $(, $b:expr $(, $c:expr $(, $d:expr $(, $e:expr $(, $f:expr)?)?)?)?)?)?) => {{
@@ -87,7 +88,7 @@ macro_rules! call {
     }};
 }
 
-/// Performs a system call, as above.
+/// Performs a system call, as on x86_64.
 #[cfg(target_arch = "aarch64")]
 macro_rules! call {
     ($n:expr $(, $a:expr $(, $b:expr $(, $c:expr $(, $d:expr $(, $e:expr $(, $f:expr)?)?)?)?)?)?) => {{
@@ -118,7 +119,7 @@ pub fn exit(code: usize) -> ! {
 /// `to` must be writable for `length` bytes.
 #[inline(always)]
 pub unsafe fn read(fd: isize, to: *mut u8, length: usize) -> isize {
-    // SAFETY: the caller's promise.
+    // SAFETY: as promised by the caller.
     unsafe { call!(number::READ, fd, to, length) }
 }
 
@@ -128,95 +129,97 @@ pub unsafe fn read(fd: isize, to: *mut u8, length: usize) -> isize {
 /// `from` must be readable for `length` bytes.
 #[inline(always)]
 pub unsafe fn write(fd: isize, from: *const u8, length: usize) -> isize {
-    // SAFETY: the caller's promise.
+    // SAFETY: as promised by the caller.
     unsafe { call!(number::WRITE, fd, from, length) }
 }
 
-/// Closes a descriptor of the stage's own.
+/// Closes a descriptor of the stage.
 #[inline(always)]
 pub fn close(fd: isize) {
-    // SAFETY: takes no pointer; nobody else in this process holds the descriptor.
+    // SAFETY: takes no pointer; nothing else in this process uses the descriptor.
     unsafe { call!(number::CLOSE, fd) };
 }
 
-/// Opens `path` (a C string) below the directory `at`; a new file is for its owner alone, executable.
+/// Opens `path` (a C string) relative to the directory `at`. A new file is executable and
+/// accessible by its owner only.
 ///
 /// # Safety
 /// `path` must point to a C string.
 #[inline(always)]
 pub unsafe fn open(at: isize, path: *const u8, flags: usize) -> isize {
-    // SAFETY: the caller's promise.
+    // SAFETY: as promised by the caller.
     unsafe { call!(number::OPENAT, at, path, flags, 0o700usize) }
 }
 
-/// Removes `path` (a C string) below the directory `at`, if it is there; with [`AT_REMOVEDIR`] an empty directory.
+/// Removes `path` (a C string) relative to the directory `at`, if it exists; with [`AT_REMOVEDIR`]
+/// an empty directory.
 ///
 /// # Safety
 /// `path` must point to a C string.
 #[inline(always)]
 pub unsafe fn unlink(at: isize, path: *const u8, flags: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: as promised by the caller.
     unsafe { call!(number::UNLINKAT, at, path, flags) };
 }
 
-/// Makes `path` (a C string) the working directory, if it can be.
+/// Makes `path` (a C string) the working directory, if possible.
 ///
 /// # Safety
 /// `path` must point to a C string.
 #[inline(always)]
 pub unsafe fn change_directory(path: *const u8) {
-    // SAFETY: the caller's promise.
+    // SAFETY: as promised by the caller.
     unsafe { call!(number::CHDIR, path) };
 }
 
-/// Has the kernel do with a signal what it does when nobody has said anything.
+/// Resets a signal to its default action.
 #[inline(always)]
 pub fn set_default(signal: usize) {
     let action = [0usize; 4]; // the kernel's struct sigaction: SIG_DFL, no flags, no signals blocked meanwhile
-    // SAFETY: the structure lives until the call returns; what was set before is not asked for.
+    // SAFETY: the structure outlives the call; the previous action is not requested.
     unsafe { call!(number::RT_SIGACTION, signal, &raw const action, 0usize, 8usize) };
 }
 
-/// Waits at most `seconds` until stdin has something to read or has ended. Returns 0 when the time is over.
+/// Waits at most `seconds` until stdin is readable or has ended. Returns 0 if the time is up.
 #[inline(always)]
 pub fn wait_for_stdin(seconds: usize) -> isize {
     let mut poll: u64 = 1 << 32; // struct pollfd { fd: 0, events: POLLIN, revents: 0 }
     let mut time = [seconds, 0];
-    // SAFETY: both structures live until the call returns; without a signal mask its size is not looked at.
+    // SAFETY: both structures outlive the call; the size of a null signal mask is ignored.
     unsafe { call!(number::PPOLL, &raw mut poll, 1usize, &raw mut time, 0usize) }
 }
 
-/// Maps fresh, zeroed memory; a small negative number when there is none.
+/// Maps new zeroed memory. Returns a small negative number if there is none.
 #[inline(always)]
 pub fn map(length: usize) -> isize {
-    // SAFETY: the kernel picks an address that nothing uses.
+    // SAFETY: the kernel chooses an unused address.
     unsafe { call!(number::MMAP, 0usize, length, 3usize, 0x22usize, -1isize, 0usize) }
 }
 
-/// Creates a memfd under the name that `/proc` shows.
+/// Creates a memfd with the name that `/proc` shows.
 ///
 /// # Safety
 /// `name` must point to a C string.
 #[inline(always)]
 pub unsafe fn memfd(name: *const u8, flags: usize) -> isize {
-    // SAFETY: the caller's promise.
+    // SAFETY: as promised by the caller.
     unsafe { call!(number::MEMFD_CREATE, name, flags) }
 }
 
-/// Makes a memfd final: not written, grown, shrunk or unsealed again.
+/// Seals a memfd: it cannot be written, resized or unsealed.
 #[inline(always)]
 pub fn seal(fd: isize) {
     // SAFETY: takes no pointer.
     unsafe { call!(number::FCNTL, fd, 1033usize, 15usize) };
 }
 
-/// Becomes the program that `fd` holds. Returns only if that was refused.
+/// Executes the program in `fd`. Returns only on failure.
 ///
 /// # Safety
 /// `argv` and `envp` must be arrays of C strings that end in a null pointer.
 #[inline(always)]
 pub unsafe fn exec(fd: isize, argv: *const *const u8, envp: *const *const u8) -> isize {
-    // SAFETY: the caller's promise, and an empty path that is a C string.
+    // SAFETY: as promised by the caller; the empty path is a C string.
     let refused = unsafe { call!(number::EXECVEAT, fd, c"".as_ptr(), argv, envp, AT_EMPTY_PATH) };
     if refused != ENOSYS {
         return refused;
@@ -229,11 +232,11 @@ pub unsafe fn exec(fd: isize, argv: *const *const u8, envp: *const *const u8) ->
         path[14] = b'0' + fd / 10;
         path[15] = b'0' + fd % 10;
     }
-    // SAFETY: the caller's promise, and a path that is a C string.
+    // SAFETY: as promised by the caller; the path is a C string.
     unsafe { call!(number::EXECVE, path.as_ptr(), argv, envp) }
 }
 
-/// Nothing in a stage may panic; should the compiler see a way, this is what it gets.
+/// Required by the compiler. No stage panics.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
     exit(99)

@@ -1,8 +1,9 @@
-//! Stage 2: the first part of every image. Unpacks the agent that the same file carries, and becomes it.
+//! Stage 2: the first part of every image. Unpacks the agent in the same file and becomes it.
 //!
-//! Started with `title`, `param` and `dir`, which it hands on, and where a shell had the loader in a file with its
-//! folder and the agent's working directory: stage 0 may have gone to where files can be made. It finds everything else in its own memory, so it
-//! needs neither /proc nor its own path. It must never touch stdin or stdout.
+//! Started with `title`, `param` and `dir`, which it passes on, and if a shell had the loader in a
+//! file, with the file's directory and the agent's working directory, because stage 0 may have
+//! changed to a directory for files. Everything else is in its own memory, so it needs neither
+//! /proc nor its path. It must never touch stdin or stdout.
 
 #![no_std]
 #![no_main]
@@ -21,18 +22,18 @@ mod sys;
 
 use core::slice;
 
-/// Started by hand, without the arguments.
+/// Exit code: started by hand, without arguments.
 const PROBE: usize = 42;
-/// The payload is not what was packed.
+/// Exit code: the payload is damaged.
 const DAMAGED: usize = 98;
-/// No memory, no file to hold the agent, or the kernel would not execute it.
+/// Exit code: no memory, no file for the agent, or the kernel refused to execute it.
 const NO_MEMORY: usize = 99;
 
-/// Places in `param`.
+/// Offsets in `param`.
 const AGENT_FD: usize = 1;
 const NONCE: usize = 19;
 
-/// Where the program header keeps the file's length.
+/// Offset of the file's length in the program header.
 const FILE_LENGTH: usize = 64 + 32;
 
 unsafe extern "C" {
@@ -40,14 +41,14 @@ unsafe extern "C" {
     static BASE: u8;
 }
 
-/// Runs the stage; called by `_start` with the stack as the kernel left it.
+/// Runs the stage; called by `_start` with the initial stack.
 ///
 /// # Safety
-/// `stack` must point to argc, argv and the environment as the kernel lays them out.
+/// `stack` must point to argc, argv and the environment in the kernel's layout.
 unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
-    // SAFETY: the kernel's layout; the loader passes its arguments on, `param` in writable memory. The segment
-    // that starts at BASE is mapped for the length its header gives, and what `map` returns for as long as it was
-    // asked for.
+    // SAFETY: the stack has the kernel's layout; the loader passes its arguments on, `param` in
+    // writable memory. The segment at BASE is mapped for the length in its header, memory from
+    // `map` for the requested length.
     unsafe {
         let argc = (stack as *const usize).read();
         if argc < 3 {

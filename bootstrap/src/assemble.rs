@@ -1,4 +1,4 @@
-//! Puts images together from their parts. The same parts always give the same bytes.
+//! Assembly of images from their parts. The same parts always give the same bytes.
 
 use std::{error::Error, fmt};
 
@@ -12,11 +12,13 @@ use crate::{
 };
 
 impl Image {
-    /// An image of the same platform with another agent in it, an ELF file, packed by a fast encoder of this crate: for
-    /// a program that becomes its own image while it runs. Symbols and what only a debugger reads stay out of it.
+    /// Returns an image of the same platform with another agent, an ELF file, compressed by the
+    /// fast encoder of this crate: for a controller that becomes its own image at run time. Symbols
+    /// and debugging data are removed.
     ///
     /// # Errors
-    /// When `agent` is not a program of the platform, or is over the limits of the format.
+    /// Returns an error if `agent` is not a program for the platform, or exceeds the limits of the
+    /// format.
     pub fn with_agent(&self, agent: &[u8]) -> Result<Image, PackError> {
         let part = PackError::Part("agent", self.platform());
         let agent = Elf::read(agent).and_then(|elf| elf.loaded()).ok_or(part)?;
@@ -26,12 +28,12 @@ impl Image {
         Image::parse(image).map_err(|error| PackError::Compressor(error.to_string()))
     }
 
-    /// Stage 2 as it was compiled, without the image behind it.
+    /// Returns stage 2 as compiled, without the image behind it.
     fn unpacker(&self) -> Vec<u8> {
         let mut unpacker = self.before_loader().to_vec();
         let length = unpacker.len() as u64;
         for place in SEGMENT_LENGTHS {
-            // Present: an image was parsed by these fields.
+            // Present, because `parse` has checked these fields.
             if let Some(field) = unpacker.get_mut(place) {
                 field.copy_from_slice(&length.to_le_bytes());
             }
@@ -40,8 +42,8 @@ impl Image {
     }
 }
 
-/// Makes an image of `agent`, an ELF file for `platform`, and the two native stages of that platform, and unpacks it once
-/// for comparison. `compress` gives a `.lzma` stream.
+/// Assembles an image of `agent`, an ELF file for `platform`, with the two native stages of that
+/// platform, and unpacks it once for comparison. `compress` returns a `.lzma` stream.
 pub(crate) fn assemble(
     platform: Platform,
     agent: &[u8],
@@ -84,15 +86,15 @@ pub(crate) fn assemble(
     }
 }
 
-/// Why an image could not be written.
+/// The reason why an image could not be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PackError {
     /// The named part is not a program for the platform.
     Part(&'static str, Platform),
-    /// The agent, the loader or the result is over the format's limits.
+    /// The agent, the loader or the result exceeds a limit of the format.
     TooLarge,
-    /// The compressor failed, with its words.
+    /// The compressor failed; its message.
     Compressor(String),
 }
 

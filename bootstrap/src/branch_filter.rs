@@ -1,13 +1,14 @@
-//! Branch filters: relative jump targets made absolute before compression, so that calls of one function look alike.
+//! Branch filters: relative jump targets are made absolute before compression, so that all calls of
+//! one function look alike.
 //!
-//! Applied to a whole program from position 0. The one for aarch64 is that of the xz format; the one for x86_64 takes in
-//! more than xz's does, and needs less code to be undone. Must never allocate or panic: the unpacker on a target
-//! includes this file as it is.
+//! Applied to a whole program from position 0. The filter for aarch64 is that of the xz format. The
+//! one for x86_64 converts more than xz's and takes less code to undo. Must never allocate or
+//! panic: the unpacker on a target includes this file unchanged.
 
-/// Which branch filter a payload went through.
+/// The branch filter of a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filter {
-    /// None: the payload is the program itself.
+    /// No filter: the payload is the program itself.
     None,
     /// Calls and jumps of x86_64, and operands relative to the instruction.
     X86,
@@ -15,12 +16,12 @@ pub enum Filter {
     Arm64,
 }
 
-/// Turns relative targets into absolute ones, in place: what is done before compressing.
+/// Converts relative targets to absolute ones in place, before compression.
 pub fn apply(filter: Filter, program: &mut [u8]) {
     convert(filter, program, true);
 }
 
-/// Turns absolute targets back into relative ones, in place: what is done after decompressing.
+/// Converts absolute targets to relative ones in place, after decompression.
 pub fn undo(filter: Filter, program: &mut [u8]) {
     convert(filter, program, false);
 }
@@ -34,21 +35,23 @@ fn convert(filter: Filter, program: &mut [u8], forward: bool) {
     }
 }
 
-/// Where the operand of an x86_64 instruction begins whose first bytes are these, if it is a relative target.
+/// Returns the offset of the operand of an x86_64 instruction that begins with these bytes, if it
+/// is a relative target.
 #[inline(always)]
 fn x86_operand(first: u8, second: u8) -> Option<usize> {
     match (first, second) {
         (0xe8 | 0xe9, _) => Some(1),
         (0x0f, 0x80..=0x8f) => Some(2),
-        // The usual opcodes with an operand in memory relative to the next instruction.
+        // Common opcodes with a memory operand relative to the next instruction.
         (0x80..=0x8f | 0xff, _) if second & 0xc7 == 5 => Some(2),
         _ => None,
     }
 }
 
-/// The x86_64 filter. Targets within the program and its zeroed data (up to twice the program's length) become absolute
-/// and big-endian, so that what they have in common comes first. Nothing is called in the first 256 bytes, the headers:
-/// what looks like a target there is a small number that is left alone.
+/// Applies the x86_64 filter. Targets within the program and its zeroed data (up to twice the
+/// program's length) become absolute and big-endian, so that their common bytes come first. The
+/// first 256 bytes, the headers, hold no calls; a relative target to there is a small number that
+/// stays unchanged.
 #[inline(always)]
 fn x86(program: &mut [u8], forward: bool) {
     let reach = program.len() as u32 * 2;
@@ -60,7 +63,8 @@ fn x86(program: &mut [u8], forward: bool) {
         let Some(operand) = window.get_mut(skipped..).and_then(|rest| rest.first_chunk_mut()) else {
             continue;
         };
-        // Also what is no target is passed over: operands that overlap could not be told apart when undone.
+        // Unconverted operands are skipped as well: undoing could not tell overlapping operands
+        // apart.
         at += skipped + 3;
         let here = at as u32;
         let target = |code: u32| Some(code.wrapping_add(here)).filter(within).map(u32::swap_bytes);
@@ -71,8 +75,9 @@ fn x86(program: &mut [u8], forward: bool) {
     }
 }
 
-/// What `there` makes of a value, or of one that it leaves alone but would also make of another, what `back` makes of
-/// that other, and so on. Undone with the two exchanged; ends because neither makes the same of two.
+/// Converts a value by `there`. If that leaves the value unchanged although another value maps to
+/// it, follows `back` to a free value. Undone with both functions exchanged; terminates because
+/// both are injective.
 #[inline(always)]
 fn exchange(mut value: u32, there: impl Fn(u32) -> Option<u32>, back: impl Fn(u32) -> Option<u32>) -> u32 {
     if let Some(other) = there(value) {
@@ -89,7 +94,7 @@ fn at_most_six(program: &mut [u8], at: usize) -> Option<&mut [u8; 6]> {
     program.get_mut(at..)?.first_chunk_mut()
 }
 
-/// The ARM64 filter: `BL` over its whole range, `ADRP` within 512 MiB.
+/// Applies the aarch64 filter: `BL` over its whole range, `ADRP` within 512 MiB.
 #[inline(always)]
 fn arm64(program: &mut [u8], forward: bool) {
     let (words, _) = program.as_chunks_mut::<4>();

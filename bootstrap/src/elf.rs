@@ -1,6 +1,6 @@
-//! 64-bit little-endian ELF files, read with every place checked: is a program static, what of it is loaded.
+//! 64-bit little-endian ELF files: linkage, and the part that is loaded.
 //!
-//! Must never panic, whatever the file holds.
+//! Must never panic, whatever the file contains.
 
 use crate::platform::Platform;
 
@@ -11,29 +11,29 @@ const PT_INTERP: u32 = 3;
 /// An ELF file.
 pub struct Elf<'a>(&'a [u8]);
 
-/// What a program needs from the machine that it is to run on.
+/// Requirements of a program on its machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Linkage {
-    /// Nothing: it lies where it was linked to.
+    /// None: the program is loaded where it was linked to.
     Static,
-    /// Nothing: it moves itself to where it was loaded.
+    /// None: the program relocates itself to where it was loaded.
     StaticPie,
-    /// An interpreter and the libraries that this one finds.
+    /// An interpreter, and the libraries that it finds.
     Dynamic,
 }
 
 impl<'a> Elf<'a> {
-    /// Takes `bytes` for an ELF file.
+    /// Reads the header of `bytes`; `None` if they are not a 64-bit little-endian ELF file.
     pub fn read(bytes: &'a [u8]) -> Option<Elf<'a>> {
         bytes.starts_with(b"\x7fELF\x02\x01").then_some(Elf(bytes))
     }
 
-    /// Whether its machine is that of `platform`.
+    /// Returns true if the program is for the machine of `platform`.
     pub fn is_for(&self, platform: Platform) -> bool {
         self.number::<2>(18) == Some(u64::from(platform.elf_machine()))
     }
 
-    /// What it needs; `None` where its program headers are damaged.
+    /// Returns the linkage; `None` if the program headers are damaged.
     pub fn linkage(&self) -> Option<Linkage> {
         let kinds: Vec<u32> = self.segments()?.iter().map(|segment| segment.kind).collect();
         Some(if kinds.contains(&PT_INTERP) {
@@ -45,8 +45,8 @@ impl<'a> Elf<'a> {
         })
     }
 
-    /// The file up to the end of its last loaded segment and without section headers: no symbols and nothing that only a
-    /// debugger reads. It runs as it did. `None` where its headers are damaged.
+    /// Returns the file up to the end of its last loaded segment, without section headers: no
+    /// symbols and no debugging data. It runs like the original. `None` if the headers are damaged.
     pub fn loaded(&self) -> Option<Vec<u8>> {
         let segments = self.segments()?;
         let loaded = segments.iter().filter(|segment| segment.kind == PT_LOAD);
@@ -57,7 +57,7 @@ impl<'a> Elf<'a> {
         Some(bytes)
     }
 
-    /// The length of the section of that name.
+    /// Returns the length in bytes of the section with this name.
     pub fn section(&self, name: &str) -> Option<u64> {
         let (start, size, count) = (self.number::<8>(40)?, self.number::<2>(58)?, self.number::<2>(60)?);
         let names = self.number::<8>(start.checked_add(self.number::<2>(62)? * size)?.checked_add(24)?)?;
@@ -89,7 +89,7 @@ impl<'a> Elf<'a> {
     }
 }
 
-/// One program header: where in the file its segment is.
+/// A program header: the location of a segment in the file.
 struct Segment {
     kind: u32,
     start: u64,

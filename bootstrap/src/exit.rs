@@ -1,33 +1,33 @@
-//! The exit codes of the stages, and what they mean to a person.
+//! Exit codes of the stages, with explanations.
 //!
-//! The numbers are also in `bootstrap/native/`. They lie above those that shells and tools commonly use and below
-//! 125, where shells, containers and signals begin.
+//! The numbers are repeated in `bootstrap/native/`. They are above those of shells and common
+//! tools, and below 125, where those of shells, containers and signals begin.
 
-/// The loader was probed: it can be executed where it is. Stage 0 never ends with it.
+/// The loader was probed and can be executed in its place. Stage 0 never ends with this code.
 pub const PROBE: i32 = 42;
 /// Stage 0 found neither a place for the loader nor an interpreter.
 pub const NO_PLACE: i32 = 90;
-/// The machine is of another platform than the image.
+/// The machine has another platform than the image.
 pub const PLATFORM: i32 = 91;
-/// An interpreter was there but could not execute the loader from memory.
+/// An interpreter was found but could not execute the loader from memory.
 pub const INTERPRETER: i32 = 92;
-/// Nothing came on stdin in time.
+/// No byte arrived on stdin in time.
 pub const NO_IMAGE: i32 = 93;
 /// Stdin ended inside the image.
 pub const SHORT: i32 = 94;
-/// What came on stdin is not the image.
+/// The bytes on stdin are not the image.
 pub const CORRUPT: i32 = 95;
 /// The loader found neither memory nor a file for the image.
 pub const NO_FILE: i32 = 96;
-/// The kernel would not execute the image.
+/// The kernel refused to execute the image.
 pub const REFUSED: i32 = 97;
-/// The image's payload is damaged.
+/// The payload of the image is damaged.
 pub const DAMAGED: i32 = 98;
-/// The unpacker found neither memory nor a file for the agent, or the kernel would not execute it.
+/// The unpacker found neither memory nor a file for the agent, or the kernel refused to execute it.
 pub const NO_MEMORY: i32 = 99;
 
-/// What exit code `code` of a bootstrap means and what helps, as the end of a sentence; `None` when it is not one of
-/// its codes.
+/// Returns the meaning of a bootstrap's exit code with advice, as the end of a sentence; `None` for
+/// other codes.
 pub fn explain(code: i32) -> Option<&'static str> {
     Some(match code {
         NO_PLACE => {

@@ -1,29 +1,31 @@
-//! Writes `.lzma` streams quickly: for a program that becomes its own image while somebody waits for it.
+//! A fast encoder of `.lzma` streams, for a controller that becomes its own image while its user
+//! waits.
 //!
-//! It finds matches by chains of three-byte hashes and takes the better of two neighbouring ones, as the fast modes of
-//! other encoders do; `pack` has liblzma, which is slower, needs a C compiler and packs a tenth smaller. The probabilities
-//! are laid out by [`lzma`](crate::lzma), which decodes what is written here. Must never panic, whatever is packed.
+//! Finds matches with chains of three-byte hashes and chooses the better of two neighbouring ones,
+//! as the fast modes of other encoders do. `pack` uses liblzma, which is slower, needs a C compiler
+//! and compresses a tenth better. [`lzma`](crate::lzma), which decodes the streams, defines the
+//! layout of the probabilities. Must never panic, whatever the input.
 
 use crate::lzma::{
     ALIGN, IS_MATCH, IS_REP, IS_REP_G0, IS_REP_G1, IS_REP_G2, IS_REP0_LONG, LENGTH_HIGH, LENGTH_LOW,
     LENGTH_MIDDLE, LITERAL, MATCH_LENGTH, PROBABILITIES, REP_LENGTH, SLOT, SPECIAL,
 };
 
-/// Three bits of the byte before decide how a literal is coded; the position decides nothing.
+/// The upper three bits of the previous byte select the coding of a literal; the position does not.
 const LITERAL_CONTEXT_BITS: u32 = 3;
-/// The longest match that the format can say.
+/// Maximum length of a match in the format.
 const LONGEST: usize = 273;
-/// A match of this length is taken without looking for a better one.
+/// Length from which on a match is taken without a search for a better one.
 const NICE: usize = 96;
-/// How many places with the same hash are compared.
+/// Number of positions with the same hash that are compared.
 const DEPTH: u32 = 8;
-/// A match of three bytes from farther away costs more than the bytes themselves.
+/// Maximum distance at which a match of three bytes is cheaper than literals.
 const NEAR: u32 = 1 << 12;
 const HASH_BITS: u32 = 16;
-/// The end of a chain.
+/// End of a chain.
 const NONE: u32 = u32::MAX;
 
-/// `data` as a `.lzma` file with its length in the header and without an end marker.
+/// Returns `data` as a `.lzma` file with its length in the header and without an end marker.
 pub fn encode(data: &[u8]) -> Vec<u8> {
     let dictionary = (data.len() as u32).checked_next_power_of_two().unwrap_or(1 << 31).max(1 << 16);
     let mut coder = Coder::new(data.len() / 2);
@@ -61,22 +63,22 @@ pub fn encode(data: &[u8]) -> Vec<u8> {
     symbols.coder.finish()
 }
 
-/// A place with the same bytes.
+/// A match with earlier bytes.
 #[derive(Clone, Copy, Default)]
 struct Match {
-    /// How many are the same; 0 for none.
+    /// Length in bytes; 0 for no match.
     length: usize,
-    /// How far back it is, minus one.
+    /// Distance in bytes, minus one.
     distance: u32,
 }
 
-/// How many bytes from `at` and from `from`, which is before it, are the same.
+/// Returns the number of equal bytes at `at` and at the earlier position `from`.
 fn same(data: &[u8], from: usize, at: usize) -> usize {
     let (Some(old), Some(new)) = (data.get(from..), data.get(at..)) else { return 0 };
     old.iter().zip(new).take(LONGEST).take_while(|(old, new)| old == new).count()
 }
 
-/// The longest match at one of the last distances.
+/// Returns the longest match at one of the last distances.
 fn best_repeat(data: &[u8], at: usize, reps: &[u32; 4]) -> (usize, usize) {
     let mut best = (0, 0);
     for (index, &rep) in reps.iter().enumerate() {
@@ -89,19 +91,21 @@ fn best_repeat(data: &[u8], at: usize, reps: &[u32; 4]) -> (usize, usize) {
     best
 }
 
-/// Whether a match at one of the last distances says more for its bits than one that has to say its distance.
+/// Returns true if a match at one of the last distances encodes more bytes per bit than `found`,
+/// which needs its distance.
 fn is_cheaper(repeated: usize, found: Match) -> bool {
     repeated + 1 >= found.length
         || repeated + 2 >= found.length && found.distance >= 1 << 9
         || repeated + 3 >= found.length && found.distance >= 1 << 15
 }
 
-/// Finds matches: for each hash of three bytes the chain of places where it was seen, the latest first.
+/// The match finder: for each hash of three bytes, a chain of the positions where it occurred,
+/// latest first.
 struct Finder<'a> {
     data: &'a [u8],
     heads: Vec<u32>,
     before: Vec<u32>,
-    /// Everything in front of here is in a chain.
+    /// All positions before this one are in a chain.
     entered: usize,
 }
 
@@ -116,7 +120,7 @@ impl<'a> Finder<'a> {
         Some((word.wrapping_mul(0x9E37_79B1) >> (32 - HASH_BITS)) as usize)
     }
 
-    /// The best match at `at`, which is never before the last one that was asked about.
+    /// Returns the best match at `at`, which never decreases between calls.
     fn next(&mut self, at: usize) -> Match {
         while self.entered < at {
             if let Some(hash) = self.hash(self.entered) {
@@ -133,7 +137,7 @@ impl<'a> Finder<'a> {
                 break;
             }
             let from = place as usize;
-            // A longer one has to be the same where the best one so far ends.
+            // A longer match must be equal at the end of the best one so far.
             if self.data.get(from + best.length) == self.data.get(at + best.length) {
                 let length = same(self.data, from, at);
                 if length > best.length {
@@ -146,7 +150,7 @@ impl<'a> Finder<'a> {
     }
 }
 
-/// What the decoder remembers between symbols, and the coder.
+/// The decoder's state between symbols, and the coder.
 struct Symbols {
     coder: Coder,
     state: usize,
@@ -203,7 +207,8 @@ impl Symbols {
 struct Coder {
     low: u64,
     range: u32,
-    /// The last byte that is certain but for a carry, and how many bytes of ones follow it, plus one.
+    /// The last byte that only a carry can change, and the number of 0xFF bytes behind it, plus
+    /// one.
     pending: (u8, u64),
     output: Vec<u8>,
     probabilities: Vec<u16>,
@@ -264,7 +269,7 @@ impl Coder {
         self.normalize();
     }
 
-    /// Encodes the low `bits` bits of `value`, most significant first, through the tree at `base`.
+    /// Encodes the low `bits` bits of `value`, most significant first, with the tree at `base`.
     fn tree(&mut self, base: usize, bits: u32, value: usize) {
         let mut node = 1;
         for place in (0..bits).rev() {
@@ -274,7 +279,7 @@ impl Coder {
         }
     }
 
-    /// The same, least significant first.
+    /// Encodes the low `bits` bits of `value`, least significant first, with the tree at `base`.
     fn reverse_tree(&mut self, base: usize, bits: u32, value: u32) {
         let mut node = 1;
         for place in 0..bits {
@@ -284,7 +289,7 @@ impl Coder {
         }
     }
 
-    /// Bits of equal probability.
+    /// Encodes bits of equal probability.
     fn direct(&mut self, bits: u32, value: u32) {
         for place in (0..bits).rev() {
             self.range >>= 1;
@@ -295,7 +300,7 @@ impl Coder {
         }
     }
 
-    /// A length, 0 for the shortest.
+    /// Encodes a length, 0 for the shortest.
     fn length(&mut self, base: usize, length: usize) {
         self.bit(base, length >= 8);
         if length < 8 {
@@ -309,7 +314,7 @@ impl Coder {
         }
     }
 
-    /// The distance, minus one, of a match whose length is `length`, 0 for the shortest.
+    /// Encodes the distance, minus one, of a match whose length is `length`, 0 for the shortest.
     fn distance(&mut self, length: usize, distance: u32) {
         let slot = match distance {
             0..4 => distance,
@@ -333,7 +338,8 @@ impl Coder {
         }
     }
 
-    /// A literal; `shadow` is the byte at the last distance when the previous symbol was a match.
+    /// Encodes a literal; `shadow` is the byte at the last distance if the previous symbol was a
+    /// match.
     fn literal(&mut self, base: usize, byte: u8, shadow: Option<u8>) {
         let Some(shadow) = shadow else { return self.tree(base, 8, byte as usize) };
         let (mut node, mut offset, mut shadow) = (1, 0x100, (shadow as usize) << 1);

@@ -1,4 +1,4 @@
-//! An image in memory: what is sent to a target, and what a parent needs to know of it.
+//! An image in memory, with its properties.
 
 use std::{error::Error, fmt, sync::Arc};
 
@@ -9,9 +9,9 @@ use crate::{
     platform::Platform,
 };
 
-/// A self-extracting agent for one platform. Cloning it copies a pointer.
+/// A self-extracting agent for one platform. Clones share the memory.
 ///
-/// Its format is in `bootstrap/src/layout.rs`.
+/// The module `layout` documents the format.
 #[derive(Clone)]
 pub struct Image {
     bytes: Arc<[u8]>,
@@ -21,11 +21,11 @@ pub struct Image {
 }
 
 impl Image {
-    /// Takes `bytes` for an image.
+    /// Reads an image.
     ///
     /// # Errors
-    /// When they are not one, or one of another version. Nothing is allocated on the word of an image; the agent in
-    /// it is looked at by [`Image::unpack`] only.
+    /// Returns an error if `bytes` are not an image of this version. Lengths are checked before
+    /// memory is allocated. Only [`Image::unpack`] checks the agent inside.
     pub fn parse(bytes: impl Into<Arc<[u8]>>) -> Result<Image, ImageError> {
         let bytes = bytes.into();
         let trailer = Trailer::read(&bytes).ok_or(ImageError::Trailer)?;
@@ -41,36 +41,36 @@ impl Image {
         Ok(Image { trailer, platform, checksum, bytes })
     }
 
-    /// The platform that it runs on.
+    /// Returns the platform.
     pub fn platform(&self) -> Platform {
         self.platform
     }
 
-    /// Stage 1 for the same platform: an ELF file of less than 2 KiB.
+    /// Returns stage 1 for the same platform: an ELF file of less than 2 KiB.
     pub fn loader(&self) -> &[u8] {
-        // Present: `parse` looked.
+        // Present, because `parse` has checked it.
         self.trailer.loader(&self.bytes).unwrap_or_default()
     }
 
-    /// Stage 2, whose headers say that the whole image belongs to it.
+    /// Returns stage 2, whose headers claim the whole image.
     pub(crate) fn before_loader(&self) -> &[u8] {
         self.bytes.get(..self.trailer.loader_offset as usize).unwrap_or_default()
     }
 
-    /// The whole image, as it is sent.
+    /// Returns the whole image.
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.bytes
     }
 
-    /// FNV-1a-32 of the whole image.
+    /// Returns the FNV-1a-32 hash of the whole image.
     pub fn checksum(&self) -> u32 {
         self.checksum
     }
 
-    /// The agent inside, as an ELF file.
+    /// Returns the agent inside, an ELF file.
     ///
     /// # Errors
-    /// When the payload is damaged. At most 64 MiB are allocated.
+    /// Returns an error if the payload is damaged. At most 64 MiB are allocated.
     pub fn unpack(&self) -> Result<Vec<u8>, ImageError> {
         let payload = self.trailer.payload(&self.bytes).ok_or(ImageError::Trailer)?;
         let mut agent = vec![0; self.trailer.raw_length as usize];
@@ -90,11 +90,11 @@ impl fmt::Debug for Image {
     }
 }
 
-/// Where an ELF file of one segment keeps that segment's length, in the file and in memory.
+/// Offsets of the segment's length, in the file and in memory, in an ELF file of one segment.
 pub(crate) const SEGMENT_LENGTHS: [std::ops::Range<usize>; 2] = [96..104, 104..112];
 
-/// Whether `program` is (the beginning of) a stage for `platform`: an ELF file whose one segment is `length` bytes
-/// from the start.
+/// Checks that `program` is (the beginning of) a stage for `platform`: an ELF file whose only
+/// segment is the first `length` bytes.
 pub(crate) fn check_program(program: &[u8], platform: Platform, length: usize) -> Option<()> {
     let header = program.first_chunk::<120>()?;
     let machine = u16::from_le_bytes([header[18], header[19]]);
@@ -105,15 +105,15 @@ pub(crate) fn check_program(program: &[u8], platform: Platform, length: usize) -
     (right && one_header && from_start && whole).then_some(())
 }
 
-/// Why bytes are not an image.
+/// The reason why bytes are not an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ImageError {
     /// The trailer is missing, of another version, or contradicts the rest.
     Trailer,
-    /// The image is for a platform that this version does not know.
+    /// Unknown platform.
     Platform(u8),
-    /// A native stage in it is not a program for its platform.
+    /// The named native stage is not a program for the platform.
     Program(&'static str),
     /// The agent inside is damaged.
     Payload,

@@ -1,17 +1,17 @@
-//! Where everything is in an image: the self-extracting file that is sent.
+//! The layout of an image, the self-extracting file that is sent.
 //!
-//! | part | length | what it is |
+//! | part | length | content |
 //! |---|---|---|
-//! | unpacker | `loader_offset` | an ELF file; its one segment covers the whole image |
-//! | loader | `loader_length` | stage 1 for the same platform, so that whoever holds an image can start a machine with it |
-//! | payload | to the trailer | the agent: through its platform's branch filter, then a `.lzma` stream |
-//! | trailer | 36 | the table below, little-endian |
+//! | unpacker | `loader_offset` | an ELF file whose only segment covers the whole image |
+//! | loader | `loader_length` | stage 1 for the same platform, for starting further machines |
+//! | payload | to the trailer | the agent, branch-filtered for its platform, as a `.lzma` stream |
+//! | trailer | 36 | see below, little-endian |
 //!
 //! | offset | field | |
 //! |---|---|---|
 //! | 0 | magic | `offshoot` |
 //! | 8 | version | 2 |
-//! | 9 | platform | 1 x86_64, 2 aarch64; it decides the filter |
+//! | 9 | platform | 1 x86_64, 2 aarch64; selects the filter |
 //! | 10 | zero | two bytes |
 //! | 12 | loader offset | |
 //! | 16 | loader length | |
@@ -20,41 +20,41 @@
 //! | 28 | raw checksum | FNV-1a-32 of the agent |
 //! | 32 | trailer checksum | FNV-1a-32 of the 32 bytes before |
 //!
-//! Must never allocate or panic: the unpacker on a target includes this file as it is.
+//! Must never allocate or panic: the unpacker on a target includes this file unchanged.
 
-/// The trailer's length.
+/// Length of the trailer in bytes.
 pub const TRAILER: usize = 36;
-/// What a trailer starts with.
+/// First bytes of a trailer.
 pub const MAGIC: [u8; 8] = *b"offshoot";
-/// The version of this layout.
+/// Version of this layout.
 pub const VERSION: u8 = 2;
-/// The longest image that is taken for one, 16 MiB.
+/// Maximum length of an image: 16 MiB.
 pub const MAX_IMAGE: usize = 16 << 20;
-/// The longest agent that is unpacked, 64 MiB.
+/// Maximum length of an agent: 64 MiB.
 pub const MAX_RAW: u32 = 64 << 20;
-/// The longest loader that is taken for one: more would not fit a command.
+/// Maximum length of a loader in bytes; longer ones would not fit the command.
 pub const MAX_LOADER: u32 = 2048;
 
-/// What an image's last bytes say, checked against the image's length.
+/// The trailer of an image, checked against the image's length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trailer {
-    /// The number of the platform.
+    /// Number of the platform.
     pub platform: u8,
-    /// Where the loader starts and the unpacker ends.
+    /// Offset in bytes at which the loader begins and the unpacker ends.
     pub loader_offset: u32,
-    /// The loader's length.
+    /// Length of the loader in bytes.
     pub loader_length: u32,
-    /// The length of the whole image.
+    /// Length of the whole image in bytes.
     pub image_length: u32,
-    /// The agent's length.
+    /// Length of the agent in bytes.
     pub raw_length: u32,
-    /// The agent's FNV-1a-32.
+    /// FNV-1a-32 hash of the agent.
     pub raw_checksum: u32,
 }
 
 impl Trailer {
-    /// Reads the trailer of `image`; `None` when it is not one of this version, or contradicts the image or the
-    /// limits.
+    /// Reads the trailer of `image`; `None` if it is not of this version, or contradicts the image
+    /// or the limits.
     pub fn read(image: &[u8]) -> Option<Trailer> {
         if image.len() > MAX_IMAGE {
             return None;
@@ -92,7 +92,7 @@ impl Trailer {
         fits.then_some(trailer)
     }
 
-    /// The trailer's bytes.
+    /// Returns the encoded trailer.
     pub fn write(&self) -> [u8; TRAILER] {
         let mut bytes = [0; TRAILER];
         let mut at = 0;
@@ -117,19 +117,20 @@ impl Trailer {
         bytes
     }
 
-    /// The loader within `image`.
+    /// Returns the loader within `image`.
     pub fn loader<'a>(&self, image: &'a [u8]) -> Option<&'a [u8]> {
         image.get(self.loader_offset as usize..)?.get(..self.loader_length as usize)
     }
 
-    /// The compressed agent within `image`.
+    /// Returns the compressed agent within `image`.
     pub fn payload<'a>(&self, image: &'a [u8]) -> Option<&'a [u8]> {
         let start = self.loader_offset as usize + self.loader_length as usize;
         image.get(start..image.len().checked_sub(TRAILER)?)
     }
 }
 
-/// FNV-1a, 32 bits. It notices accidents, not attacks: whoever can change an image in transit owns the transport.
+/// Returns the FNV-1a-32 hash of `bytes`. Detects accidents, not attacks: whoever can change an
+/// image in transit controls the transport.
 pub fn fnv1a(bytes: &[u8]) -> u32 {
     let mut hash: u32 = 0x811c_9dc5;
     for &byte in bytes {

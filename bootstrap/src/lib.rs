@@ -1,17 +1,18 @@
-//! From a byte stream to a running agent.
+//! The bootstrap: from a byte stream to a running agent.
 //!
-//! This crate holds the shell text that starts a machine ([`Stage0`]), the loader inside that text, the
-//! self-extracting file that is sent after it ([`Image`]), and the few words that both sides agree on. It sends and
-//! receives nothing itself: no file, socket, process or clock is touched here, and it knows nothing of frames or
-//! contexts.
+//! This crate holds the shell text that starts a machine ([`Stage0`]), the loader inside that text,
+//! the self-extracting file that follows it ([`Image`]), and the markers that both sides agree on.
+//! It sends and receives nothing itself, uses no file, socket, process or clock, and knows nothing
+//! of frames or contexts.
 //!
 //! ```text
-//! parent                                          target
-//!   command ──────────────────────────────────────▶ login shell: exec sh -c '<stage 0>'
-//!                                                   stage 0 puts the loader where it can be executed
-//!   image, then the first frames, in one write ───▶ loader reads exactly the image, checks it, becomes it
-//!                                                   image unpacks the agent from itself, becomes it
-//!                              ◀─── agent_marker ── agent
+//! parent                                        target
+//!   command ──────────────────────────────────▶ login shell: exec sh -c '<stage 0>'
+//!                                               stage 0 makes the loader executable
+//!   image and first frames, in one write ─────▶ loader reads exactly the image, checks it,
+//!                                               becomes it
+//!                                               image unpacks the agent and becomes it
+//!                           ◀── agent_marker ── agent
 //! ```
 #![forbid(unsafe_code)]
 

@@ -1,27 +1,28 @@
-//! Decodes a `.lzma` stream into memory of known size: small enough to be sent uncompressed with every image.
+//! A decoder of `.lzma` streams into memory of known size, small enough to be sent uncompressed
+//! with every image.
 //!
-//! Must never allocate, never panic and never loop for ever, whatever the input: the controller decodes with this
-//! code too. It checks neither the dictionary size nor the length in the stream's header, because the caller knows
-//! the result's length; the caller also compares a checksum.
+//! Must never allocate, panic or loop forever, whatever the input: the controller uses this decoder
+//! too. The dictionary size and length in the stream's header are not checked, because the caller
+//! knows the length of the result and compares a checksum.
 
-/// Why a stream could not be decoded.
+/// The reason why a stream could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
     /// The header is not that of an LZMA stream with `lc + lp <= 4`.
     Header,
-    /// The stream ends before the program does.
+    /// The stream ends before the result is complete.
     Short,
-    /// The stream refers to bytes before the program's first, or says something no encoder says.
+    /// The stream refers to bytes before the first one, or contains an impossible symbol.
     Invalid,
 }
 
-/// How many probabilities [`decode`] works with. They need no initial value.
+/// Number of probabilities that [`decode`] needs. They need no initial value.
 pub const PROBABILITIES: usize = 1 << 14;
 
-/// The `.lzma` header: properties, dictionary size, length.
+/// Length of the `.lzma` header in bytes: properties, dictionary size, length.
 const HEADER: usize = 13;
 
-// Where each set of probabilities begins; the encoder has the same.
+// Offsets of the sets of probabilities; the encoder uses the same.
 pub(crate) const IS_MATCH: usize = 0;
 pub(crate) const IS_REP: usize = IS_MATCH + (STATES << 4);
 pub(crate) const IS_REP_G0: usize = IS_REP + STATES;
@@ -42,7 +43,8 @@ pub(crate) const LENGTH_HIGH: usize = LENGTH_MIDDLE + (16 << 3);
 const STATES: usize = 12;
 const _: () = assert!(LITERAL + (0x300 << 4) <= PROBABILITIES);
 
-/// The range decoder and its probabilities. Reading past the end yields zeros and is noticed by [`Coder::is_short`].
+/// The range decoder and its probabilities. Reads zeros past the end, which [`Coder::is_short`]
+/// reports.
 struct Coder<'a> {
     range: u32,
     code: u32,
@@ -80,7 +82,7 @@ impl Coder<'_> {
     #[inline(never)]
     fn bit(&mut self, index: usize) -> usize {
         self.normalize();
-        // The mask is what makes an index that cannot be out of range one that provably is not.
+        // The mask proves to the compiler that the index is in range.
         let probability = &mut self.probabilities[index & (PROBABILITIES - 1)];
         let p = *probability as u32;
         let bound = (self.range >> 11) * p;
@@ -96,7 +98,7 @@ impl Coder<'_> {
         }
     }
 
-    /// Decodes `bits` bits, most significant first, through the tree at `base`.
+    /// Decodes `bits` bits, most significant first, with the tree at `base`.
     #[inline(never)]
     fn tree(&mut self, base: usize, bits: u32) -> usize {
         let mut node = 1;
@@ -106,7 +108,7 @@ impl Coder<'_> {
         node - (1 << bits)
     }
 
-    /// Decodes `bits` bits, least significant first, through the tree at `base`.
+    /// Decodes `bits` bits, least significant first, with the tree at `base`.
     #[inline(never)]
     fn reverse_tree(&mut self, base: usize, bits: u32) -> u32 {
         let (mut node, mut value) = (1, 0);
@@ -145,7 +147,7 @@ impl Coder<'_> {
         }
     }
 
-    /// The distance of a match whose length is `length` (0 for the shortest), minus one.
+    /// Decodes the distance, minus one, of a match whose length is `length`, 0 for the shortest.
     #[inline(always)]
     fn distance(&mut self, length: usize) -> u32 {
         let slot = self.tree(SLOT + (length.min(3) << 6), 6) as u32;
@@ -155,7 +157,7 @@ impl Coder<'_> {
         let bits = (slot >> 1) - 1;
         let base = (2 | slot & 1) << bits;
         if slot < 14 {
-            // The trees of these slots overlap so that each begins at its base minus its slot.
+            // The trees of these slots overlap, so that each begins at its base minus its slot.
             base + self.reverse_tree(SPECIAL + (base - slot) as usize, bits)
         } else {
             let high = self.direct(bits - 4) << 4;
@@ -163,7 +165,8 @@ impl Coder<'_> {
         }
     }
 
-    /// Moves the distance that is used again to the front; whether just one byte is taken from there.
+    /// Moves the distance that is repeated to the front. Returns true if only one byte is copied
+    /// from there.
     #[inline(always)]
     fn repeats_once(&mut self, reps: &mut [u32; 4], state: usize, pos_state: usize) -> bool {
         let [first, second, third, fourth] = *reps;
@@ -180,7 +183,8 @@ impl Coder<'_> {
         false
     }
 
-    /// Decodes a literal; `shadow` is the byte at the last distance when the previous symbol was a match.
+    /// Decodes a literal; `shadow` is the byte at the last distance if the previous symbol was a
+    /// match.
     #[inline(always)]
     fn literal(&mut self, base: usize, shadow: Option<u8>) -> u8 {
         let mut node = 1;
@@ -203,12 +207,13 @@ impl Coder<'_> {
     }
 }
 
-/// Decodes a `.lzma` file into `output`, which must have the result's exact length.
+/// Decodes a `.lzma` file into `output`, which must have the exact length of the result.
 ///
-/// What follows the last byte of the result (an end marker, or anything else) is not looked at.
+/// Bytes after the end of the result, such as an end marker, are ignored.
 ///
 /// # Errors
-/// See [`Broken`]. `output` may have been written to by then.
+/// Returns an error if the stream is damaged; see [`Broken`]. Parts of `output` may be overwritten
+/// then.
 #[inline(always)]
 pub fn decode(
     stream: &[u8],
@@ -279,7 +284,7 @@ pub fn decode(
     if coder.is_short() { Err(Broken::Short) } else { Ok(()) }
 }
 
-/// Repeats `length` bytes from `distance + 1` bytes back; the new end.
+/// Copies `length` bytes from `distance + 1` bytes back. Returns the new end.
 #[inline(always)]
 fn copy(output: &mut [u8], at: usize, distance: u32, length: usize) -> Result<usize, Broken> {
     let Some(from) = at.checked_sub(distance as usize + 1) else {

@@ -1,7 +1,7 @@
-//! Compiles the two native stages, with nothing but `rustc` and the linker that comes with it.
+//! Compilation of the two native stages, with only `rustc` and its linker.
 //!
-//! They are no cargo packages because their few flags decide their size. This module must never leave anything
-//! outside the directory it is given.
+//! The stages are not cargo packages, because their few compiler flags decide their size. This
+//! module must never leave anything outside the directory it is given.
 
 use std::{
     error::Error,
@@ -15,17 +15,17 @@ use crate::platform::Platform;
 /// The native stages of one platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stages {
-    /// Stage 1, which travels inside the shell command.
+    /// Stage 1, which is sent inside the shell command.
     pub loader: Vec<u8>,
     /// Stage 2, the first part of every image.
     pub unpacker: Vec<u8>,
 }
 
-/// Compiles the stages of `platform` with `rustc` (a name or path), which must have the platform's target installed.
-/// Intermediate files go to `scratch`, which must exist.
+/// Compiles the stages of `platform` with `rustc` (a name or path), which must have the platform's
+/// target installed. Intermediate files are written to `scratch`, which must exist.
 ///
 /// # Errors
-/// When a tool is missing or fails, with its words.
+/// Returns an error if a tool is missing or fails, with its message.
 pub fn compile(platform: Platform, rustc: &Path, scratch: &Path) -> Result<Stages, NativeError> {
     Ok(Stages {
         loader: stage("loader", "z", platform, rustc, scratch)?,
@@ -33,7 +33,7 @@ pub fn compile(platform: Platform, rustc: &Path, scratch: &Path) -> Result<Stage
     })
 }
 
-/// Where the stages' sources are.
+/// Returns the directory of the stages' sources.
 fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("native")
 }
@@ -71,10 +71,10 @@ fn stage(
     cut(bytes).ok_or(NativeError::Form(program))
 }
 
-/// The `rust-lld` of the toolchain that `rustc` belongs to.
+/// Returns the path of `rust-lld` in the toolchain of `rustc`.
 ///
 /// # Errors
-/// When `rustc` cannot be run.
+/// Returns an error if `rustc` cannot be run.
 pub fn linker(rustc: &Path) -> Result<PathBuf, NativeError> {
     let sysroot = run(Command::new(rustc).args(["--print", "sysroot"]))?;
     let host = run(Command::new(rustc).args(["--print", "host-tuple"]))?;
@@ -93,7 +93,7 @@ fn run(command: &mut Command) -> Result<String, NativeError> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Leaves the one segment that the program header describes, and forgets the section headers behind it.
+/// Returns the one segment that the program header describes, without section headers.
 fn cut(mut program: Vec<u8>) -> Option<Vec<u8>> {
     let header = program.first_chunk_mut::<120>()?;
     header[40..48].fill(0); // where the section headers are
@@ -107,15 +107,15 @@ fn cut(mut program: Vec<u8>) -> Option<Vec<u8>> {
     Some(program)
 }
 
-/// Why the native stages could not be compiled.
+/// The reason why the native stages could not be compiled.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NativeError {
-    /// The tool could not be started, or its result not be read.
+    /// The tool could not be started, or its output could not be read.
     Start(PathBuf, io::Error),
-    /// The tool failed, with its words.
+    /// The tool failed; its message.
     Failed(PathBuf, String),
-    /// The linker's result is not of the form that stages have.
+    /// The output of the linker does not have the form of a stage.
     Form(PathBuf),
 }
 

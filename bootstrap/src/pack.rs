@@ -1,4 +1,4 @@
-//! Packs an agent as small as can be, for images that are built once and sent often.
+//! Packing of agents at maximum compression, for images that are built once and sent often.
 
 use std::{fmt, io::Write};
 
@@ -12,18 +12,19 @@ use crate::{
     platform::Platform,
 };
 
-/// Packs `agent`, an ELF file for `platform`, with the two native stages of that platform into an image.
+/// Packs `agent`, an ELF file for `platform`, with the two native stages of that platform into an
+/// image.
 ///
-/// The stages come from [`crate::native::compile`]. Several settings of the compressor are tried, the smallest result
-/// is kept, and the image is unpacked once for comparison.
+/// The stages come from [`crate::native::compile`]. Several settings of the compressor are tried
+/// and the smallest result is kept. The image is unpacked once for comparison.
 ///
 /// # Errors
-/// When a part is not for `platform` or is too large, or the compressor fails.
+/// Returns an error if a part is not for `platform` or too large, or if the compressor fails.
 pub fn pack(platform: Platform, agent: &[u8], loader: &[u8], unpacker: &[u8]) -> Result<Vec<u8>, PackError> {
     assemble(platform, agent, loader, unpacker, compress)
 }
 
-/// The smallest `.lzma` stream of `data` among the settings that suit machine code.
+/// Returns the smallest `.lzma` stream of `data` among settings that suit machine code.
 fn compress(data: &[u8]) -> Result<Vec<u8>, PackError> {
     let dictionary = (data.len() as u32).next_power_of_two().max(1 << 16);
     let mut best: Option<Vec<u8>> = None;

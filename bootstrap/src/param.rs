@@ -1,15 +1,16 @@
-//! The words that parent, stages and agent agree on: the parameter, the nonce and the markers.
+//! The strings that parent, stages and agent agree on: parameter, nonce and markers.
 
 use std::{error::Error, fmt};
 
 use crate::image::Image;
 
-/// Sixteen hexadecimal digits that tell one bootstrap's markers from everything else on the stream.
+/// Sixteen hexadecimal digits that distinguish one bootstrap's markers from everything else on the
+/// stream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Nonce([u8; 16]);
 
 impl Nonce {
-    /// The nonce for eight random bytes.
+    /// Creates a nonce from eight random bytes.
     pub fn new(random: [u8; 8]) -> Nonce {
         let mut digits = [0; 16];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(random) {
@@ -18,15 +19,15 @@ impl Nonce {
         Nonce(digits)
     }
 
-    /// The nonce that `text` is; `None` unless it is sixteen lower-case hexadecimal digits.
+    /// Reads a nonce; `None` unless `text` is sixteen lower-case hexadecimal digits.
     pub fn parse(text: &str) -> Option<Nonce> {
         let digits: [u8; 16] = text.as_bytes().try_into().ok()?;
         digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')).then_some(Nonce(digits))
     }
 
-    /// The sixteen digits.
+    /// Returns the sixteen digits.
     pub fn as_str(&self) -> &str {
-        // Made of hexadecimal digits only, by both constructors.
+        // Both constructors make hexadecimal digits only.
         str::from_utf8(&self.0).unwrap_or_default()
     }
 }
@@ -47,52 +48,53 @@ impl fmt::Debug for Nonce {
     }
 }
 
-/// Whether the parent sends the image without waiting.
+/// The time at which the parent sends the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// The image follows the command at once: no round trip, but a start-up file that reads stdin can spoil it. The
-    /// loader gives up after 10 seconds without a byte.
+    /// Directly behind the command: saves a round trip, but a start-up file that reads stdin breaks
+    /// it. The loader gives up after 10 seconds without a byte.
     Optimistic,
-    /// The image is sent when the loader has printed [`ready_marker`]. The loader gives up after 60 seconds without
-    /// a byte. A start-up file that reads lines has to be given some to come that far: the loader skips line ends
+    /// After the loader has printed [`ready_marker`]. The loader gives up after 60 seconds without
+    /// a byte. A start-up file that reads lines must be given some; the loader skips line ends
     /// before the image.
     Wait,
 }
 
-/// What every stage gets as its second argument, 35 characters.
+/// The second argument of every stage, 35 characters.
 ///
-/// | place | what | filled in by |
+/// | offset | content | set by |
 /// |---|---|---|
-/// | 0 | the character `0` + the image's descriptor, `.` while there is none | loader |
-/// | 1 | the character `0` + the agent's descriptor, `.` while there is none | unpacker |
+/// | 0 | the character `0` + the image's descriptor, `.` before that | loader |
+/// | 1 | the character `0` + the agent's descriptor, `.` before that | unpacker |
 /// | 2 | `o` optimistic, `w` wait | parent |
-/// | 3 | the image's length, eight hexadecimal digits | parent |
-/// | 11 | the image's FNV-1a-32, eight hexadecimal digits | parent |
-/// | 19 | the nonce | parent |
+/// | 3 | length of the image, eight hexadecimal digits | parent |
+/// | 11 | FNV-1a-32 hash of the image, eight hexadecimal digits | parent |
+/// | 19 | nonce | parent |
 ///
-/// Its `Display` gives the 35 characters.
+/// `Display` prints the 35 characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Param {
-    /// The descriptor on which the agent holds its own image, to start children with.
+    /// Descriptor of the agent's own image, from which it starts children.
     pub image_fd: Option<i32>,
-    /// The descriptor that the agent was executed from.
+    /// Descriptor that the agent was executed from.
     pub agent_fd: Option<i32>,
-    /// Whether the parent waited.
+    /// Mode of the bootstrap.
     pub mode: Mode,
-    /// The nonce of this bootstrap.
+    /// Nonce of the bootstrap.
     pub nonce: Nonce,
-    /// The image's length in bytes.
+    /// Length of the image in bytes.
     pub length: u32,
-    /// The image's FNV-1a-32.
+    /// FNV-1a-32 hash of the image.
     pub checksum: u32,
 }
 
-/// The number of characters of a parameter.
+/// Length of a parameter in characters.
 const LENGTH: usize = 35;
-/// The largest descriptor that one printable character can say.
+/// Maximum descriptor that fits one printable character.
 const MAX_FD: i32 = (b'~' - b'0') as i32;
 
-/// The parameter that starts an agent from `image`; no stage has filled in its descriptors yet.
+/// Returns the parameter that starts an agent from `image`, before any stage has set its
+/// descriptors.
 pub fn param(image: &Image, nonce: &Nonce, mode: Mode) -> Param {
     Param {
         image_fd: None,
@@ -107,7 +109,7 @@ pub fn param(image: &Image, nonce: &Nonce, mode: Mode) -> Param {
 /// Reads a parameter.
 ///
 /// # Errors
-/// When `text` is not a parameter, with the part that is wrong.
+/// Returns an error that names the invalid part if `text` is not a parameter.
 pub fn parse_param(text: &str) -> Result<Param, ParamError> {
     let bytes: &[u8; LENGTH] = text.as_bytes().try_into().map_err(|_| ParamError("its length is not 35"))?;
     if !text.is_ascii() {
@@ -158,7 +160,7 @@ impl fmt::Display for Param {
     }
 }
 
-/// Why a text is not a parameter.
+/// The error for a text that is not a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParamError(&'static str);
 
@@ -170,14 +172,15 @@ impl fmt::Display for ParamError {
 
 impl Error for ParamError {}
 
-/// What the loader prints in [`Mode::Wait`] when it is about to read the image. It never stands in the command line
-/// itself, so a shell or terminal that echoes the command cannot be taken for it. No newline follows.
+/// Returns the marker that the loader prints in [`Mode::Wait`] before it reads the image. The
+/// marker is not part of the command line, so that an echoed command cannot be mistaken for it. No
+/// newline follows.
 pub fn ready_marker(nonce: &Nonce, image: &Image) -> Vec<u8> {
     let text = param(image, nonce, Mode::Wait).to_string();
     format!("R{}", &text[3..]).into_bytes()
 }
 
-/// What the agent prints when it has started and before its first frame.
+/// Returns the marker that the agent prints before its first frame.
 pub fn agent_marker(nonce: &Nonce) -> Vec<u8> {
     format!("offshoot:{nonce}:up\n").into_bytes()
 }

@@ -1,11 +1,11 @@
-//! The kinds of machine that have an image.
+//! The platforms that have images.
 
 use std::fmt;
 
 use crate::branch_filter::Filter;
 
-/// What stage 0 prints on both streams when the machine is not the one that was expected: this, the machine's name,
-/// `:`.
+/// Prefix of the line that stage 0 prints on both streams if the machine has another platform than
+/// expected: this, the machine's name, `:`.
 pub const PLATFORM_NOTICE: &str = "offshoot:platform:";
 
 /// A kind of machine that agents are built for.
@@ -18,20 +18,20 @@ pub enum Platform {
 }
 
 impl Platform {
-    /// Every platform, the more usual first.
+    /// Every platform, the most common first.
     pub const ALL: [Platform; 2] = [Platform::X86_64, Platform::Aarch64];
 
-    /// The platform that `uname -m` calls `machine`.
+    /// Returns the platform that `uname -m` calls `machine`.
     pub fn from_machine(machine: &str) -> Option<Platform> {
         Platform::ALL.into_iter().find(|platform| platform.machines().contains(&machine))
     }
 
-    /// The name that Linux gives it in `uname -m`.
+    /// Returns the name of the platform in Linux's `uname -m`.
     pub fn machine(self) -> &'static str {
         self.machines()[0]
     }
 
-    /// Every name that systems give it in `uname -m`, Linux's own first.
+    /// Returns all names of the platform in `uname -m`, Linux's own first.
     pub(crate) fn machines(self) -> [&'static str; 2] {
         match self {
             Platform::X86_64 => ["x86_64", "amd64"],
@@ -39,7 +39,7 @@ impl Platform {
         }
     }
 
-    /// The Rust target that its agents are built for.
+    /// Returns the Rust target of the platform's agents.
     pub fn rust_target(self) -> &'static str {
         match self {
             Platform::X86_64 => "x86_64-unknown-linux-musl",
@@ -47,12 +47,12 @@ impl Platform {
         }
     }
 
-    /// The platform that this program was compiled for, when it has agents.
+    /// Returns the platform that this program was compiled for, if it has agents.
     pub fn host() -> Option<Platform> {
         if cfg!(target_os = "linux") { Platform::from_machine(std::env::consts::ARCH) } else { None }
     }
 
-    /// Its number in an image's trailer.
+    /// Returns the number of the platform in an image's trailer.
     pub(crate) fn number(self) -> u8 {
         match self {
             Platform::X86_64 => 1,
@@ -60,7 +60,7 @@ impl Platform {
         }
     }
 
-    /// Its number in an ELF header.
+    /// Returns the number of the platform in an ELF header.
     pub(crate) fn elf_machine(self) -> u16 {
         match self {
             Platform::X86_64 => 62,
@@ -68,7 +68,7 @@ impl Platform {
         }
     }
 
-    /// The number of its `memfd_create`.
+    /// Returns the number of the platform's system call `memfd_create`.
     pub(crate) fn memfd_create(self) -> u16 {
         match self {
             Platform::X86_64 => 319,
@@ -76,7 +76,7 @@ impl Platform {
         }
     }
 
-    /// The filter that its agents are packed with.
+    /// Returns the filter of the platform's agents.
     pub(crate) fn filter(self) -> Filter {
         match self {
             Platform::X86_64 => Filter::X86,
@@ -91,9 +91,10 @@ impl fmt::Display for Platform {
     }
 }
 
-/// The machine's name in a line that stage 0 printed because it met another platform; may be any text, even empty.
+/// Returns the machine's name in a line that stage 0 has printed on another platform. It may be any
+/// text, even empty.
 pub fn platform_notice(line: &str) -> Option<&str> {
-    // By hand: the standard search for texts is a hundredth of an agent.
+    // std's text search would take a hundredth of an agent.
     let at = line
         .as_bytes()
         .windows(PLATFORM_NOTICE.len())

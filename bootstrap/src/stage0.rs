@@ -1,8 +1,9 @@
-//! Stage 0: the shell text that puts the loader where it can be executed.
+//! Stage 0: the shell text that makes the loader executable.
 //!
-//! The text passes unharmed through the login shells that people have (sh-like ones, fish, tcsh, rc) because it
-//! stands in one pair of single quotes and holds no single quote, newline, `!` or pair of backslashes. It must work
-//! in every POSIX shell, must not read stdin, and must leave no file behind.
+//! The text passes unchanged through all common login shells (POSIX-like ones, fish, tcsh, rc),
+//! because it is one single-quoted string without single quotes, newlines, `!` and pairs of
+//! backslashes. It must work in every POSIX shell, must not read stdin, and must leave no file
+//! behind.
 
 use std::fmt::Write;
 
@@ -13,19 +14,19 @@ use crate::{
     platform::{PLATFORM_NOTICE, Platform},
 };
 
-/// The longest command that [`Stage0::command`] may give: within what dropbear and tinyssh take, with room for
-/// prefixes.
+/// Maximum length in bytes of [`Stage0::command`]: within the limits of dropbear and tinyssh, with
+/// room for prefixes.
 pub const MAX_COMMAND: usize = 4096;
-/// The longest title, in bytes.
+/// Maximum length of a title in bytes.
 pub const MAX_TITLE: usize = 80;
 
-/// The directories that are tried, in this order: memory first.
+/// Directories that are tried, in this order: memory first.
 const PLACES: &str = r#""${TMPDIR:-/dev/shm}" /dev/shm /tmp /run /var/tmp "$HOME" /dev ."#;
 
-/// Those of them where only root decides what a name means, so that they can be used by their names.
+/// Those among them in which only root can rename files, so that files can be addressed by name.
 const SYSTEM: &str = "/dev|/dev/shm|/run|/tmp|/var/tmp";
 
-/// The text that starts one agent on a machine with a POSIX shell.
+/// The shell text that starts one agent on a machine with a POSIX shell.
 #[derive(Clone, Debug)]
 pub struct Stage0 {
     platform: Platform,
@@ -35,7 +36,7 @@ pub struct Stage0 {
 }
 
 impl Stage0 {
-    /// The text that starts the agent in `image`. `title` is what `ps` shows; see [`clean_title`].
+    /// Creates the text that starts the agent in `image`. `ps` shows `title`; see [`clean_title`].
     pub fn new(image: &Image, nonce: &Nonce, mode: Mode, title: &str) -> Stage0 {
         Stage0 {
             platform: image.platform(),
@@ -45,7 +46,8 @@ impl Stage0 {
         }
     }
 
-    /// What to give `sh -c` as its argument. It contains no single quote, newline, `!` or double backslash.
+    /// Returns the argument for `sh -c`. It contains no single quote, newline, `!` or double
+    /// backslash.
     pub fn script(&self) -> String {
         let [machine, other_name] = self.platform.machines();
         let memfd = self.platform.memfd_create();
@@ -53,23 +55,25 @@ impl Stage0 {
         let (probe, no_place, platform, interpreter) =
             (exit::PROBE, exit::NO_PLACE, exit::PLATFORM, exit::INTERPRETER);
         [
-            // A known state first: no option of the caller's may end the shell half way. Nothing goes to /dev/null, which
-            // may be missing, and would then be made.
-            // Another platform: say which, on both streams because some transports merge or drop one.
+            // Resets the shell's options, because the caller's could end the script early. Nothing
+            // is written to /dev/null, which may be missing and would be created. On another
+            // platform, says which one on both streams, because some transports merge or drop one.
             format!(
                 r#"set +aefuC;m=$(uname -m 2>&-);case $m in {machine}|{other_name}|"");;*)m={PLATFORM_NOTICE}$m:;echo $m;echo $m>&2;exit {platform};;esac;"#
             ),
-            // Until the loader runs, signals that would end the shell and leave something behind are ignored; the
-            // loader puts them back. `rm` is tried before anything is made that it would have
-            // to remove, between as many redirections as are needed from there on: with too few descriptors for them
-            // busybox ends at once. No subshell from here: ksh93 makes them without a process, and takes signals in them.
-            // The umask, not `mkdir -m`, which here and there makes the folder first and closes it then.
+            // Signals that would end the shell and leave files behind are ignored until the loader
+            // restores them. `rm` is tried before anything is created that it must remove, with as
+            // many redirections as are needed later: with too few descriptors for them, busybox
+            // exits at once. No subshells from here on: ksh93 runs them without a process and
+            // handles signals in them. Uses umask because some versions of `mkdir -m` create the
+            // directory first and restrict it later.
             format!(
                 r#"u=$(umask);umask 77;trap "" 1 2 3 15 25;l="{loader}";p={param};t="{title}";w=$PWD;b=.;{{ {{ rm -f "";}} >&2;}} >&2&&for d in {PLACES};do f=;"#
             ),
-            // A name that others could give another meaning is never used: to a place that is not the system's the shell
-            // goes first, and takes it only if it is this user's own. From there it names it by way of /proc, for bash
-            // would put its idea of the working directory before a relative name that it is to `exec`.
+            // Names that others could redirect are not used: outside the system's directories the
+            // shell changes to the directory, and accepts it only if it belongs to this user. It
+            // then addresses the directory through /proc, because bash would put its idea of the
+            // working directory in front of a relative name in `exec`.
             format!(
                 r#"{{ case $d in {SYSTEM});;*)cd "$w"&&b=$w&&cd "$d"&&[ -O . ]&&d=/proc/self/cwd;;esac&&mkdir "$d/.o$$"&&f=$d/.o$$&&trap "exec rm -rf \"\$f\"" 0&&"#
             ),
@@ -87,8 +91,8 @@ impl Stage0 {
         .concat()
     }
 
-    /// As [`Stage0::script`], without a dollar sign: for programs that have a shell expand what looks like a variable on
-    /// the way, as `sudo -i` does.
+    /// Returns [`Stage0::script`] without dollar signs, for programs that have a shell expand
+    /// variables, such as `sudo -i`.
     pub fn guarded_script(&self) -> String {
         let mut text = "eval \"`printf '".to_owned();
         for c in self.script().chars() {
@@ -102,30 +106,31 @@ impl Stage0 {
         text + "'`\""
     }
 
-    /// What to give a login shell, over ssh for example: at most [`MAX_COMMAND`] bytes.
+    /// Returns the command for a login shell, for example over ssh: at most [`MAX_COMMAND`] bytes.
     pub fn command(&self) -> String {
         format!("exec sh -c '{}'", self.script())
     }
 
-    /// The parameter inside, 35 characters.
+    /// Returns the parameter, 35 characters.
     pub fn param(&self) -> String {
         self.param.to_string()
     }
 }
 
-/// What may stand in a process title: printable ASCII without quotes, backslash, `!`, `$` and backquote, at most
-/// [`MAX_TITLE`] bytes. Other characters become `_`.
+/// Returns a valid process title: printable ASCII without quotes, backslash, `!`, `$` and
+/// backquote, at most [`MAX_TITLE`] bytes. Other characters become `_`.
 pub fn clean_title(title: &str) -> String {
     let allowed = |c: char| matches!(c, ' '..='~') && !r#"'"\!$`"#.contains(c);
     title.chars().take(MAX_TITLE).map(|c| if allowed(c) { c } else { '_' }).collect()
 }
 
-/// `bytes` for `printf` inside double quotes: what is printable as it is, the rest as the shortest octal escapes.
-/// The same text is a string literal of perl and python3, which is why `@` is escaped as well.
+/// Escapes `bytes` for `printf` inside double quotes: printable characters as they are, others as
+/// the shortest octal escapes. The text is also a string literal of perl and python3; `@` is
+/// escaped for perl.
 fn escape(bytes: &[u8]) -> String {
     let mut text = String::new();
-    // Whether the last escape would go on with a further octal digit. Shells differ on `\0` and three more digits,
-    // so the digit is escaped as well instead of filling up with zeros.
+    // True if a following octal digit would extend the last escape. Shells disagree on `\0` with
+    // three more digits, so the digit is escaped as well instead of padding with zeros.
     let mut open = false;
     for &byte in bytes {
         let plain = matches!(byte, b' '..=b'~') && !br#"%'"\!$`@"#.contains(&byte);

@@ -175,7 +175,7 @@ fn the_timeout_error_quotes_the_output_of_a_hanging_hop_program() {
     let router = router();
     let script = "echo 'Enter your token:' >&2; exec tail -f /dev/null";
     let hop = router.local().shell_words(words(&["sh", "-c", script, "sh"])).timeout(SHORT);
-    assert_says(&refused(hop.connect(), Kind::TimedOut), &["it said: \"Enter your token:\""]);
+    assert_says(&refused(hop.connect(), Kind::TimedOut), &["last output: \"Enter your token:\""]);
 }
 
 #[test]

@@ -218,7 +218,7 @@ fn sleep_ends_with_cancellation_deadline_and_router() {
     let call = child.start(doze { dir: scratch.path().into(), ms: long });
     assert!(eventually(LIMIT, || scratch.path().join("begun-doze").exists()));
     call.cancel();
-    assert_eq!(told(&scratch), "local: given up before it was done");
+    assert_eq!(told(&scratch), "local: cancelled");
 
     let scratch = begin();
     let allowed = Duration::from_millis(200);

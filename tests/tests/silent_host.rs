@@ -49,9 +49,9 @@ fn cut_off(words: &[&str]) -> String {
 fn a_command_reports_a_vanished_host_after_three_heartbeats() {
     let _leaks = Leaks::begin();
     let said = cut_off(&["run", "-n", "--", "sleep", "1000"]);
-    assert!(said.contains("ssh.far") && said.contains("nothing came for 3 s"), "{said}");
+    assert!(said.contains("ssh.far") && said.contains("nothing received for 3 s"), "{said}");
     let said = cut_off(&["ping", "-c", "1000000"]);
-    assert!(said.contains("ssh.far") && said.contains("nothing came for 3 s"), "{said}");
+    assert!(said.contains("ssh.far") && said.contains("nothing received for 3 s"), "{said}");
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_context_behind_a_stopped_ssh_is_lost_after_three_heartbeats() {
     signal(ssh, Signal::SIGSTOP);
     let mut reply = host.start(stock::ping {});
     let error = reply.wait_timeout(NOTICED).expect_err("nobody answers").to_string();
-    assert!(error.starts_with(host.name()) && error.contains("nothing came for 3 s"), "{error}");
+    assert!(error.starts_with(host.name()) && error.contains("nothing received for 3 s"), "{error}");
     match host.call(stock::ping {}).expect_err("it is gone").into() {
         Error::Undelivered { reason: Reason::Silent, .. } => {}
         other => panic!("{other:?}"),

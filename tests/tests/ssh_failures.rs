@@ -100,7 +100,7 @@ fn a_session_that_starts_no_agent_times_out() {
     let router = router();
     let error = refused(hop(&router, &server, NOPASS).timeout(Duration::from_millis(1500)).connect());
     let start = "ssh.web1 (ssh:nopass@web1): no agent was up within 1500 ms";
-    says(&error, Kind::TimedOut, start, "it said: \"still here\"");
+    says(&error, Kind::TimedOut, start, "last output: \"still here\"");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn the_output_of_a_forced_command_is_quoted() {
     let router = router();
     let error = refused(hop(&router, &server, NOPASS).connect());
     let start = "ssh.web1 (ssh:nopass@web1): its program ended with status 3 before an agent was up";
-    says(&error, Kind::Exited, start, "it said: \"only backups here\"");
+    says(&error, Kind::Exited, start, "last output: \"only backups here\"");
 }
 
 #[test]

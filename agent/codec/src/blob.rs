@@ -1,4 +1,4 @@
-//! Many bytes as one value: they travel in one piece, where a list would go element by element.
+//! Large byte strings as single values; a list would be encoded element by element.
 
 use serde::Deserialize;
 use serde::Deserializer;
@@ -11,41 +11,43 @@ use std::ops::Deref;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// From which length on a blob stays where it is: it is not copied into the message that carries it, nor out of it. A
-/// shorter one would hold a whole message for little.
+/// Length in bytes from which on a blob is not copied into or out of the message that carries it. A
+/// shorter one would keep a whole message in memory.
 const LARGE: usize = 16 << 10;
 
-/// Bytes that travel as they are: the argument or result to use for a file's contents and anything else that is large. It
-/// derefs to a slice, and prints as its size. A clone is the same memory, also while it is being sent.
+/// A byte string that is encoded as it is: for the contents of files and other large arguments and
+/// results. Derefs to a slice, and prints as its size. Clones share the memory, also while one is
+/// sent.
 ///
 /// ```
-/// let blob = offshoot_agent::Blob::from(vec![0; 3 << 20]);
+/// # use offshoot_codec::Blob;
+/// let blob = Blob::from(vec![0; 3 << 20]);
 /// assert_eq!((blob.len(), format!("{blob}")), (3 << 20, "3 MiB".to_owned()));
 /// ```
 #[derive(Clone, Default)]
 pub struct Blob {
-    /// What it is a part of: its own memory, or the message that it came with.
+    /// Memory that contains the blob: its own, or a message.
     whole: Arc<Vec<u8>>,
     part: Range<usize>,
 }
 
 thread_local! {
-    /// The message that is just being read.
+    /// The message that this thread is decoding.
     static READ: RefCell<Option<Arc<Vec<u8>>>> = const { RefCell::new(None) };
-    /// The blob that is just being written.
+    /// The blob that this thread is encoding.
     static WRITTEN: RefCell<Option<Blob>> = const { RefCell::new(None) };
 }
 
-/// Lets a blob that `read` makes of bytes of `whole` keep that memory.
-pub fn read<T>(whole: Option<&Arc<Vec<u8>>>, read: impl FnOnce() -> T) -> T {
+/// Runs `read`, in which blobs of bytes of `whole` share that memory.
+pub(crate) fn read<T>(whole: Option<&Arc<Vec<u8>>>, read: impl FnOnce() -> T) -> T {
     READ.set(whole.cloned());
     let value = read();
     READ.set(None);
     value
 }
 
-/// The blob of which `bytes` are just being written, if it is to stay where it is.
-pub fn written(bytes: &[u8]) -> Option<Blob> {
+/// Returns the blob whose `bytes` are being encoded, if it is not to be copied.
+pub(crate) fn written(bytes: &[u8]) -> Option<Blob> {
     if bytes.len() < LARGE {
         return None;
     }
@@ -53,8 +55,8 @@ pub fn written(bytes: &[u8]) -> Option<Blob> {
 }
 
 impl Blob {
-    /// The bytes, without a copy where no other blob is of the same memory. What came with a message is moved to the
-    /// beginning of its memory.
+    /// Returns the bytes, without copying if no other blob shares the memory. A part of a message
+    /// is moved to the beginning of its memory.
     #[must_use]
     pub fn into_vec(self) -> Vec<u8> {
         match Arc::try_unwrap(self.whole) {
@@ -67,14 +69,14 @@ impl Blob {
         }
     }
 
-    /// Overwrites the bytes where no other blob is of the same memory.
+    /// Zeroes the bytes if no other blob shares the memory.
     pub fn wipe(&mut self) {
         if let Some(bytes) = Arc::get_mut(&mut self.whole) {
             crate::secret::zero(bytes);
         }
     }
 
-    /// A part of what is being read, as a blob of that memory.
+    /// Returns a part of the message that is being decoded, as a blob that shares its memory.
     fn of_message(bytes: &[u8]) -> Option<Blob> {
         if bytes.len() < LARGE {
             return None;
@@ -150,7 +152,7 @@ impl fmt::Debug for Blob {
 
 impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Who writes it takes it from there, or copies the bytes.
+        // The writer takes the blob from there, or copies the bytes.
         if self.len() >= LARGE && crate::secret::is_in_frame() {
             WRITTEN.set(Some(self.clone()));
         }

@@ -1,4 +1,4 @@
-//! Writing and reading of values, and the checks of a whole message.
+//! Encoding and decoding of values, with checks of whole messages.
 
 use crate::error::{CodecError, MAX_MESSAGE, unwritten};
 use crate::message::Message;
@@ -9,22 +9,22 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
-/// A value as bytes.
+/// Encodes a value.
 ///
 /// # Errors
-/// When the value does not serialise or is larger than [`MAX_MESSAGE`].
+/// Returns an error if the value cannot be serialised or takes more than [`MAX_MESSAGE`] bytes.
 pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
     append(Vec::new(), value)
 }
 
-/// Adds a value to what is there.
+/// Appends an encoded value to `bytes`.
 ///
 /// # Errors
-/// As [`to_bytes`].
+/// Returns an error in the cases of [`to_bytes`].
 #[inline(never)]
 pub fn append<T: Serialize + ?Sized>(bytes: Vec<u8>, value: &T) -> Result<Vec<u8>, CodecError> {
     let mut written = crate::secret::Written(bytes);
-    // Without a limit of bincode's: that would serialise twice, once to count.
+    // bincode's own limit would serialise twice, once to count.
     crate::secret::in_frame(|| bincode::DefaultOptions::new().serialize_into(&mut written, &Whole(value)))
         .map_err(|error| unwritten(*error))?;
     let bytes = written.0;
@@ -34,10 +34,10 @@ pub fn append<T: Serialize + ?Sized>(bytes: Vec<u8>, value: &T) -> Result<Vec<u8
     Ok(bytes)
 }
 
-/// A value as a message, behind what is there already; large blobs stay where they are.
+/// Encodes a value as a message that begins with `head`. Large blobs are not copied.
 ///
 /// # Errors
-/// As [`to_bytes`].
+/// Returns an error in the cases of [`to_bytes`].
 #[inline(never)]
 pub fn to_message<T: Serialize + ?Sized>(head: Vec<u8>, value: &T) -> Result<Message, CodecError> {
     let mut message = Message::from(head);
@@ -51,21 +51,21 @@ pub fn to_message<T: Serialize + ?Sized>(head: Vec<u8>, value: &T) -> Result<Mes
     Ok(message)
 }
 
-/// Bytes as a value; all of them must be used.
+/// Decodes a value, which must use all bytes.
 ///
 /// # Errors
-/// When the bytes are not a `T`.
+/// Returns an error if the bytes are not a `T`.
 pub fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     read_from(bytes, None)
 }
 
-/// A message of the tree's own as bytes: never too large, and of a type that is written whole.
+/// Encodes a message of the tree itself, which is never too large and can always be serialised.
 #[inline(never)]
 pub fn own<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     own_behind(Vec::new(), value)
 }
 
-/// The same behind what is there.
+/// Appends an encoded message of the tree itself to `bytes`.
 #[inline(never)]
 pub fn own_behind<T: Serialize + ?Sized>(bytes: Vec<u8>, value: &T) -> Vec<u8> {
     let mut written = crate::secret::Written(bytes);
@@ -73,19 +73,20 @@ pub fn own_behind<T: Serialize + ?Sized>(bytes: Vec<u8>, value: &T) -> Vec<u8> {
     written.0
 }
 
-/// Bytes as a message of the tree's own, which has neither floating-point numbers nor types that object to their bytes.
+/// Decodes a message of the tree itself. Its type has neither floating-point numbers nor checks of
+/// its own.
 ///
 /// # Errors
-/// When the bytes are no `T`.
+/// Returns an error if the bytes are not a `T`.
 #[inline(never)]
 pub fn from_own<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     plain::read(bytes)
 }
 
-/// The same as [`from_bytes`] for a message, from `at` on; large blobs keep its memory.
+/// Decodes a value that begins at `at` in a message. Large blobs share the message's memory.
 ///
 /// # Errors
-/// As [`from_bytes`].
+/// Returns an error in the cases of [`from_bytes`].
 pub fn from_message<T: DeserializeOwned>(message: &Arc<Vec<u8>>, at: usize) -> Result<T, CodecError> {
     read_from(&message[at..], Some(message))
 }

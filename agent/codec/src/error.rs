@@ -1,14 +1,14 @@
-//! Errors of the codec, and the limit that every message has.
+//! The error of the codec, and the size limit of messages.
 
 use std::fmt;
 
-/// The most bytes that one message (an argument list, a result) may take: 128 MiB.
+/// Maximum size of one message, such as an argument list or a result, in bytes: 128 MiB.
 pub const MAX_MESSAGE: usize = 128 << 20;
 
-/// Text for a type that cannot be sent, whatever its bytes are.
-pub const UNTOLD: &str = "a type that does not say what comes";
+/// Text for a type that cannot be decoded, whatever its bytes are.
+pub(crate) const UNTOLD: &str = "a type that does not say what comes";
 
-/// A value could not be turned into bytes or back.
+/// The error for a value that cannot be encoded or decoded; a text for the reader.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CodecError(pub String);
 
@@ -21,33 +21,35 @@ impl fmt::Display for CodecError {
 impl std::error::Error for CodecError {}
 
 impl CodecError {
-    /// A value of so many bytes is larger than a message may be.
+    /// Returns the error for a value of `length` bytes that exceeds [`MAX_MESSAGE`].
     pub fn too_large(length: usize) -> CodecError {
         CodecError(format!("{length}{TOO_LARGE}"))
     }
 
-    /// Whether it is the fault of a type, however well both sides agree. The stock agent's own types have no such fault.
+    /// Returns true if the type is at fault, even between equal builds. Types of the stock agent
+    /// are not.
     pub fn is_of_type(&self) -> bool {
         cfg!(panic = "unwind") && self.0.ends_with(UNTOLD)
     }
 
-    /// Whether that is what it says.
+    /// Returns true if the value exceeds [`MAX_MESSAGE`].
     pub fn is_too_large(&self) -> bool {
         self.0.ends_with(TOO_LARGE)
     }
 }
 
-/// The end of what is said of a value that is too large.
-pub const TOO_LARGE: &str = " bytes, the limit is 134217728; a Reader or Writer carries more";
+/// End of the text for a value that is too large.
+pub(crate) const TOO_LARGE: &str = " bytes, the limit is 134217728; a Reader or Writer carries more";
 
 const _: () = assert!(MAX_MESSAGE == 134_217_728);
 
-/// Why bincode did not write a value. Its own texts for all that can be wrong when one is read would come along with `to_string`.
+/// Returns the error for a value that bincode did not encode. `to_string` would add bincode's texts
+/// for all decoding errors to an agent.
 #[cold]
-pub fn unwritten(error: bincode::ErrorKind) -> CodecError {
+pub(crate) fn unwritten(error: bincode::ErrorKind) -> CodecError {
     CodecError(match error {
         bincode::ErrorKind::Custom(text) => text,
-        // Memory never refuses, and there is no limit.
+        // Writing to memory cannot fail, and there is no limit.
         _ => "a list or map that does not know its length cannot be sent: collect it first".into(),
     })
 }

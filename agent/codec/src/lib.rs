@@ -1,9 +1,9 @@
-//! Values to bytes and back: the only crate that names the serialisation format.
+//! Encoding and decoding of values. No other crate names the serialisation format.
 //!
-//! bincode 1.3's format with variable-length integers writes values. A reader of our own checks every length against
-//! the rest of the message before it allocates, so that no message can take more memory than a few times its length.
+//! Values are encoded by bincode 1.3 with variable-length integers. The decoder is this crate's
+//! own: it checks each length against the rest of the message before it allocates, so that no
+//! message takes more memory than a few times its size.
 #![forbid(unsafe_code)]
-#![allow(missing_docs)]
 
 mod blob;
 mod codec;
@@ -19,7 +19,7 @@ pub use codec::{append, from_bytes, from_message, from_own, own, own_behind, to_
 pub use error::{CodecError, MAX_MESSAGE};
 pub use message::Message;
 pub use read::DEPTH;
-pub use secret::{Secret, Written, in_frame, is_in_frame, reserve, was_written, zero};
+pub use secret::{Secret, Written, is_in_frame, reserve, was_written, zero};
 
-/// Sum over the sources of this crate, as hexadecimal digits.
+/// Hash of the sources of this crate, in hexadecimal.
 pub const SOURCES: &str = env!("OFFSHOOT_SOURCES");

@@ -1,16 +1,18 @@
-//! A message on its way out: bytes, and large blobs that stay where they are.
+//! An encoded message whose large blobs are not copied.
 
 use crate::blob;
 use crate::blob::Blob;
 use crate::secret::Written;
 use std::io;
 
-/// The first bytes of a message, and what follows them.
+/// The first bytes of a message, and the blobs that follow.
 #[derive(Default)]
 pub struct Message {
+    /// First bytes.
     pub head: Written,
+    /// Blobs and the bytes between them, in order.
     pub rest: Vec<Blob>,
-    /// What follows the last blob, while it is being written.
+    /// Bytes after the last blob, while the message is being written.
     tail: Written,
 }
 
@@ -21,18 +23,18 @@ impl From<Vec<u8>> for Message {
 }
 
 impl Message {
-    /// How many bytes it has.
+    /// Returns the size in bytes.
     pub fn length(&self) -> usize {
         self.head.0.len() + self.rest.iter().map(|blob| blob.len()).sum::<usize>() + self.tail.0.len()
     }
 
-    /// Nothing more is written to it.
+    /// Ends writing.
     pub fn finish(mut self) -> Message {
         self.end_tail();
         self
     }
 
-    /// All of it in one piece.
+    /// Returns the whole message in one piece.
     pub fn into_bytes(mut self) -> Vec<u8> {
         self.rest.iter().for_each(|blob| self.head.0.extend_from_slice(blob));
         self.head.0

@@ -1,9 +1,9 @@
-//! Reads what bincode has written, in its form with variable-length integers.
+//! Decoder of bincode's format with variable-length integers.
 //!
-//! It is here and not bincode's own reader for two reasons. What comes may be hostile: lengths are held against what is
-//! left of the message, and nesting against [`DEPTH`], before anything is allocated or called. And serde's texts about
-//! values of the wrong type bring the formatting of floating-point numbers and Unicode tables along, a twentieth of an
-//! agent; this reader's errors say where, and no more.
+//! Replaces bincode's for two reasons. Messages may be hostile: lengths are checked against the
+//! rest of the message, and nesting against [`DEPTH`], before anything is allocated or called. And
+//! serde's texts about wrong types need the formatting of floating-point numbers and Unicode
+//! tables, a twentieth of an agent; the errors of this decoder say only where decoding failed.
 
 use crate::blob;
 use crate::error::{CodecError, MAX_MESSAGE, UNTOLD};
@@ -20,32 +20,34 @@ use serde::de::Visitor;
 use std::cell::Cell;
 use std::sync::Arc;
 
-/// How deep values may lie in each other.
+/// Maximum nesting depth of values.
 pub const DEPTH: u32 = 256;
 
-/// How much memory the elements of all lists of a message may take: so much, and so often the length of the message. An
-/// element that is one byte of the message may take much more, as an empty text does.
+/// Maximum memory for the elements of all lists of a message: a constant in bytes, plus a multiple
+/// of the size of the message. An element of one byte, such as an empty text, may take much more
+/// memory.
 const LISTS: (usize, usize) = (16 << 20, 8);
 
-/// The bytes that are left, and how deep the value lies that is being read.
+/// The bytes that are left, and the state of decoding.
 pub struct Reader<'a> {
+    /// Bytes that were not decoded yet.
     pub left: &'a [u8],
-    /// The message that they are from, where its memory may be kept.
+    /// Message that contains the bytes, if blobs may share its memory.
     whole: Option<&'a Arc<Vec<u8>>>,
     depth: u32,
-    /// The named type that is being read, for messages; of no use to an agent that reads none but this crate's.
+    /// Name of the type that is being decoded, for errors of user types.
     #[cfg(panic = "unwind")]
     inside: &'static str,
-    /// How much memory the elements of its lists may still take.
+    /// Memory in bytes that elements of lists may still take.
     memory: usize,
 }
 
-/// What is wrong, without anything to drop: this type is in every line of what serde derives.
+/// A decoding error without a destructor, because serde's derived code handles it in every line.
 #[derive(Debug)]
 pub struct Wrong(&'static str);
 
 thread_local! {
-    /// What a type itself says against its bytes.
+    /// Error of a type that rejects its bytes itself.
     static OBJECTION: Cell<Option<String>> = const { Cell::new(None) };
 }
 
@@ -99,8 +101,9 @@ impl Error for Wrong {
 }
 
 impl<'a> Reader<'a> {
+    /// Creates a decoder of `bytes`, which are part of `whole` if blobs may share its memory.
     pub fn new(bytes: &'a [u8], whole: Option<&'a Arc<Vec<u8>>>) -> Reader<'a> {
-        // One that was made and not used is no later value's.
+        // An unused error of an earlier value must not be reported for this one.
         OBJECTION.set(None);
         Reader {
             left: bytes,
@@ -112,7 +115,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What is wrong, with the type in which it is where that is the type's own fault.
+    /// Returns the error as text, with the type if the type is at fault.
     #[cold]
     #[inline(never)]
     pub fn tell(&self, wrong: Wrong) -> CodecError {
@@ -123,7 +126,7 @@ impl<'a> Reader<'a> {
         wrong.into()
     }
 
-    /// Reads what is in a named type.
+    /// Decodes the content of a named type.
     #[cfg(panic = "unwind")]
     fn within<T>(
         &mut self,
@@ -163,7 +166,8 @@ impl<'a> Reader<'a> {
         Ok(u128::from_le_bytes(bytes))
     }
 
-    /// An unsigned integer of at most so many bytes: itself below 251, else what kind follows.
+    /// Decodes an unsigned integer of at most `most` bytes: a byte below 251 is the value, others
+    /// give the width.
     #[inline(never)]
     fn unsigned(&mut self, most: usize) -> Result<u128> {
         let count = match self.byte()? {
@@ -180,7 +184,7 @@ impl<'a> Reader<'a> {
         self.little_endian(count)
     }
 
-    /// A signed one: even numbers are positive, odd ones negative.
+    /// Decodes a signed integer: even numbers are positive, odd ones negative.
     #[inline(never)]
     fn signed(&mut self, most: usize) -> Result<i128> {
         let number = self.unsigned(most)?;
@@ -363,14 +367,14 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     }
 }
 
-/// Elements of a list, or keys and values in turn.
+/// The elements of a list, or the keys and values of a map in turn.
 struct Several<'a, 'de> {
     reader: &'a mut Reader<'de>,
     count: usize,
 }
 
 impl Several<'_, '_> {
-    /// Whether there is another, which takes so much memory.
+    /// Returns true if there is another element, which takes `size` bytes of memory.
     fn one(&mut self, size: usize) -> Result<bool> {
         let more = self.count > 0;
         self.count -= usize::from(more);
@@ -385,7 +389,7 @@ impl Several<'_, '_> {
         Ok(())
     }
 
-    /// No more than the bytes that are left can hold, and so no more than is worth allocating at once.
+    /// Returns a lower bound of the number of elements, limited by the bytes that are left.
     fn hint(&self) -> usize {
         self.count.min(self.reader.left.len())
     }

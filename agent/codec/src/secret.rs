@@ -1,4 +1,4 @@
-//! A text that must not be seen: masked wherever it might be printed, zeroed when it is dropped.
+//! Secret texts: masked when printed, zeroed when dropped.
 
 use serde::Deserialize;
 use serde::Deserializer;
@@ -9,18 +9,18 @@ use serde::ser;
 use std::cell::Cell;
 use std::fmt;
 
-/// A password or another secret text. `Debug` and `Display` print a mask; the memory is zeroed on drop; it serialises
-/// only into frames of the tree, not into whatever other format a program may use serde for.
+/// A password or another secret text. `Debug` and `Display` print a mask, and the memory is zeroed
+/// on drop. It can be serialised into messages of the tree only, not into other serde formats.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
-    /// Takes a text over.
+    /// Creates a secret from a text.
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(text.into().into_bytes())
     }
 
-    /// The text itself. Whoever calls this is responsible for where it goes.
+    /// Returns the text. The caller is responsible for its use.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -56,7 +56,7 @@ impl From<&str> for Secret {
     }
 }
 
-/// Overwrites bytes so that the compiler cannot leave it out.
+/// Zeroes bytes in a way that the compiler cannot remove.
 pub fn zero(bytes: &mut [u8]) {
     for byte in bytes.iter_mut() {
         *byte = 0;
@@ -64,8 +64,7 @@ pub fn zero(bytes: &mut [u8]) {
     std::hint::black_box(bytes);
 }
 
-/// Makes room for `more` bytes behind those that are there, so that no copy of these stays where
-/// they were.
+/// Reserves room for `more` bytes, and zeroes the old memory if the bytes move.
 pub fn reserve(bytes: &mut Vec<u8>, more: usize) {
     if bytes.capacity() - bytes.len() < more {
         let mut moved = Vec::with_capacity((bytes.len() + more).max(bytes.capacity() * 2));
@@ -75,12 +74,12 @@ pub fn reserve(bytes: &mut Vec<u8>, more: usize) {
     }
 }
 
-/// Bytes that a value is written into, some of which may be secret.
+/// A buffer for an encoded value, parts of which may be secret.
 #[derive(Default)]
 pub struct Written(pub Vec<u8>);
 
 impl Written {
-    /// Adds bytes. Where there is a secret among those before, nothing of it stays in the memory that was too small.
+    /// Appends bytes. If the buffer may hold a secret and must move, zeroes its old memory.
     pub fn add(&mut self, bytes: &[u8]) {
         if WRITTEN.get() {
             reserve(&mut self.0, bytes.len());
@@ -105,19 +104,19 @@ thread_local! {
     static WRITTEN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is writing a frame of the tree.
+/// Returns true if this thread is encoding a message of the tree.
 pub fn is_in_frame() -> bool {
     IN_FRAME.get()
 }
 
-/// Whether this thread has written a secret into a frame since this was last asked.
+/// Returns true if this thread has encoded a secret since the last call.
 pub fn was_written() -> bool {
     WRITTEN.replace(false)
 }
 
-/// Runs `work` with secrets allowed to serialise: only the frame codec does this.
-pub fn in_frame<T>(work: impl FnOnce() -> T) -> T {
-    /// Puts back what was there, whatever happens: what a program has written may panic.
+/// Runs `work` with secrets allowed to serialise. Used by the codec only.
+pub(crate) fn in_frame<T>(work: impl FnOnce() -> T) -> T {
+    /// Restores the previous state when dropped, also if user code panics.
     struct Before(bool);
     impl Drop for Before {
         fn drop(&mut self) {

@@ -1,5 +1,6 @@
-//! The writer: the format's own, and what it does not say. A field is known by its place alone, so one that is left out would be
-//! read as the next: serde tells of those, and bincode does not mind.
+//! Encoder with a check that bincode lacks. Fields are identified by position only, so that a
+//! skipped field would be decoded as the next one. serde reports skipped fields, and bincode
+//! ignores that.
 
 use serde::ser::Error;
 use serde::ser::Serialize;
@@ -12,8 +13,8 @@ use serde::ser::SerializeTupleStruct;
 use serde::ser::SerializeTupleVariant;
 use serde::ser::Serializer;
 
-/// A value of which nothing is left out.
-pub struct Whole<'a, T: ?Sized>(pub &'a T);
+/// A value to serialise without skipped fields.
+pub(crate) struct Whole<'a, T: ?Sized>(pub &'a T);
 
 impl<T: Serialize + ?Sized> Serialize for Whole<'_, T> {
     #[inline]
@@ -22,10 +23,10 @@ impl<T: Serialize + ?Sized> Serialize for Whole<'_, T> {
     }
 }
 
-/// Passes everything on, and every value within as a whole one.
+/// A serialiser that passes everything on and checks all values within.
 struct Writer<S>(S);
 
-/// The same for what has parts; with its name, for messages.
+/// A serialiser of the parts of a compound value, with its type's name for errors.
 struct Parts<C> {
     to: C,
     name: &'static str,

@@ -1,17 +1,18 @@
-//! The names of things in a tree: contexts, the handles within them, and the links between them.
+//! Identifiers in a tree: contexts, handles within them, and links between them.
 //!
-//! These are types and not integers so that one cannot be given where another is meant.
+//! They are distinct types, so that one cannot be passed for another.
 
 use core::fmt;
 use serde::Deserialize;
 use serde::Serialize;
 
-/// A process in the tree. The root is 0; every other number is granted by the root and never used twice.
+/// Number of a context, which is a process of the tree. The root is 0; the root grants all other
+/// numbers, and none is used twice.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ContextId(pub u32);
 
 impl ContextId {
-    /// The controller.
+    /// The root: the controller.
     pub const ROOT: ContextId = ContextId(0);
 }
 
@@ -27,61 +28,63 @@ impl fmt::Debug for ContextId {
     }
 }
 
-/// What is addressed within a context: a service with a fixed number, or one end of a flow.
+/// Address within a context: a service with a fixed number, or one end of a flow.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Handle(pub u32);
 
 impl Handle {
-    /// No handle: what a frame carries where it addresses nothing.
+    /// No handle, in frames that address nothing within a context.
     pub const NONE: Handle = Handle(0);
-    /// Runs a registered function.
+    /// Service that calls functions.
     pub const CALL: Handle = Handle(1);
-    /// Starts a child context.
+    /// Service that starts child contexts.
     pub const CONNECT: Handle = Handle(2);
-    /// Runs a program with its streams.
+    /// Service that runs programs.
     pub const EXEC: Handle = Handle(3);
-    /// The root's grant of context ids to contexts that start children of their own.
+    /// Service of the root that grants context numbers.
     pub const ALLOCATE: Handle = Handle(4);
-    /// The root's store of images for other platforms.
+    /// Service of the root that provides images for other platforms.
     pub const IMAGE: Handle = Handle(5);
-    /// Log records on their way to the root.
+    /// Destination of log records at the root.
     pub const LOG: Handle = Handle(6);
-    /// Ends one child, with everything below it.
+    /// Service that ends a child and everything below it.
     pub const DISCONNECT: Handle = Handle(7);
-    /// Lets a program, or the context itself, go.
+    /// Service that detaches a program, or the context itself.
     pub const DETACH: Handle = Handle(8);
-    /// Runs calls one after the other.
+    /// Service that runs chains of calls.
     pub const CHAIN: Handle = Handle(9);
-    /// What the context is about right now, for who debugs it.
+    /// Service that returns a dump for debugging.
     pub const DUMP: Handle = Handle(10);
-    /// Signals for programs.
+    /// Service that sends signals to programs.
     pub const SIGNAL: Handle = Handle(11);
-    /// The handlers of programs are numbered from here; below are the tree's own services.
+    /// First handle of handlers of programs; lower handles are services of the tree.
     pub const FIRST_CUSTOM: Handle = Handle(256);
-    /// The hubs of channels and pipes are numbered from here. Whoever opens an end of one can reach nothing else with it.
+    /// First handle of hubs of channels and pipes. Senders and receivers can open flows to hubs
+    /// only.
     pub const FIRST_HUB: Handle = Handle(1 << 31);
-    /// Flows are numbered from here, by whoever opens them.
+    /// First handle of flows, allocated by their openers.
     pub const FIRST_FLOW: Handle = Handle(1000);
 }
 
 impl Handle {
-    /// Whether it is one that handlers of programs have.
+    /// Returns true for handles of programs' handlers.
     pub fn is_handlers(self) -> bool {
         (Handle::FIRST_CUSTOM..Handle::FIRST_HUB).contains(&self)
     }
 }
 
-/// A byte stream to a neighbour, numbered by the node that holds it. Numbers are not used twice.
+/// Number of a link, assigned by the node that holds it and never used twice.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct LinkId(pub u32);
 
-/// One flow as one of its two ends knows it.
+/// Identity of a flow at one of its ends.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct FlowKey {
-    /// The context at the other end.
+    /// Context at the other end.
     pub peer: ContextId,
-    /// The number the opener chose.
+    /// Handle that the opener has chosen.
     pub handle: Handle,
-    /// Whether this end opened it; both ends number their flows alike, so the pair alone is ambiguous.
+    /// True if this end has opened the flow. Both ends allocate the same handles, so peer and
+    /// handle alone are ambiguous.
     pub opener: bool,
 }

@@ -1,16 +1,15 @@
-//! The protocol of offshoot: everything that decides, and nothing that touches the world.
+//! The protocol of offshoot as pure state machines.
 //!
-//! Bytes, events and the time go in; bytes and events come out. This crate is `no_std`, so it cannot name a clock, a
-//! thread, a lock, a file or a socket, and whole trees of nodes run in one test.
+//! Inputs are bytes, events and the time; outputs are bytes and events. The crate is `no_std`, so
+//! it cannot name a clock, thread, lock, file or socket, and whole trees of nodes run in one test.
 //!
 //! **The rule for callers:** after every call to a [`Node`](node::Node), drain
-//! [`Node::poll_event`](node::Node::poll_event), write what [`Node::transmit`](node::Node::transmit) gives for each link
-//! of [`Node::take_dirty`](node::Node::take_dirty), and call [`Node::expire`](node::Node::expire) once
-//! [`Node::next_due`](node::Node::next_due) has come.
-// Unit tests and the count of steps have std; nothing that is shipped has.
+//! [`Node::poll_event`](node::Node::poll_event), call [`Node::transmit`](node::Node::transmit) for
+//! each link of [`Node::take_dirty`](node::Node::take_dirty) and write its bytes, and call
+//! [`Node::expire`](node::Node::expire) at the time of [`Node::next_due`](node::Node::next_due).
+// Unit tests and the step counter use std; nothing that is shipped does.
 #![cfg_attr(not(any(test, feature = "count-steps")), no_std)]
 #![forbid(unsafe_code)]
-#![allow(missing_docs)]
 
 extern crate alloc;
 
@@ -33,5 +32,5 @@ pub use error::reason::Reason;
 pub use error::{Error, Result};
 pub use id::{ContextId, FlowKey, Handle, LinkId};
 
-/// A sum over the sources of this crate, as hexadecimal digits.
+/// Hash of the sources of this crate, in hexadecimal.
 pub const SOURCES: &str = env!("OFFSHOOT_SOURCES");

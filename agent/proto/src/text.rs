@@ -1,18 +1,19 @@
-//! Text that came from elsewhere: cut to a length, and made harmless for terminals and logs.
+//! Foreign text: truncation, and replacement of characters that harm terminals and logs.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::Deserialize;
 use serde::Deserializer;
 
-/// Returns the beginning of a text, of at most `limit` bytes.
+/// Returns the beginning of a text, at most `limit` bytes without splitting a character.
 pub fn shortened(text: &str, limit: usize) -> &str {
     let end = (0..=text.len().min(limit)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     &text[..end]
 }
 
-/// The characters of Unicode 16's category Cf (format: they join, hide or reverse what stands beside
-/// them), the two separators of lines and paragraphs, and the interlinear marks; first and last.
+/// First and last characters of each range that is replaced: category Cf of Unicode 16 (format
+/// characters, which join, hide or reverse their neighbours), line and paragraph separators, and
+/// interlinear annotation marks.
 const FORMAT: [(char, char); 22] = [
     ('\u{ad}', '\u{ad}'),
     ('\u{600}', '\u{605}'),
@@ -34,41 +35,47 @@ const FORMAT: [(char, char); 22] = [
     ('\u{1d173}', '\u{1d17a}'),
     ('\u{e0001}', '\u{e0001}'),
     ('\u{e0020}', '\u{e007f}'),
-    // Not assigned, but treated as format characters by those who draw them.
+    // Unassigned, but renderers treat them as format characters.
     ('\u{e0000}', '\u{e0000}'),
     ('\u{e0080}', '\u{e0fff}'),
 ];
 
-/// Returns true if a character could steer a terminal, start a line, or change the order or the look
-/// of its neighbours. A tab does not count.
+/// Returns true if a character could control a terminal, start a line, or change the order or
+/// appearance of its neighbours. A tab is harmless.
 pub fn is_harmful(c: char) -> bool {
     let within = |(first, last): &(char, char)| (*first..=*last).contains(&c);
     c != '\t' && (c.is_control() || c >= '\u{ad}' && FORMAT.iter().any(within))
 }
 
-/// Returns a text that can be shown: each control or format character is replaced by U+FFFD.
+/// Returns a text with U+FFFD for each control or format character.
 ///
-/// Everything that a remote, or a program that takes a hop, has said goes through here before it is
-/// in an error, a log record or a dump.
+/// Every text of a remote, or of a program that takes a hop, passes through here before it becomes
+/// part of an error, a log record or a dump.
 #[must_use]
 pub fn harmless(text: &str) -> String {
     text.chars().map(|c| if is_harmful(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// Returns a text as one line that can be shown: as [`harmless`], with a space for each line break.
-/// The message of a panic has some.
+/// Returns a text as one harmless line: like [`harmless`], with a space for each line break, which
+/// messages of panics contain.
 pub fn one_line(text: &str) -> String {
     harmless(&text.replace('\n', " "))
 }
 
-/// Reads a text that another context has written into an error, as [`one_line`]: whoever shows the
-/// error, by whatever means, cannot forget to make it harmless.
+/// Reads a text of an error from another context and makes it one harmless line, so that no display
+/// of the error can skip that.
+///
+/// # Errors
+/// Returns an error if there is no text to read.
 pub fn read<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| one_line(&text))
 }
 
-/// Reads such texts.
-pub fn read_all<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+/// Reads several such texts.
+///
+/// # Errors
+/// Returns an error if there are no texts to read.
+pub(crate) fn read_all<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     Vec::deserialize(from).map(|texts: Vec<String>| texts.iter().map(|text| one_line(text)).collect())
 }
 

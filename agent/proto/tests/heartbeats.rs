@@ -89,7 +89,7 @@ fn a_paused_neighbour_is_kept_and_a_silent_one_disconnected() {
         let broken = pair.pass(60 * EVERY);
         match broken.as_slice() {
             [] => assert!(told),
-            [(1, Reason::Silent, why)] => assert!(!told && why.contains("nothing came for 3 s"), "{why}"),
+            [(1, Reason::Silent, why)] => assert!(!told && why.contains("nothing received for 3 s"), "{why}"),
             other => panic!("{other:?}"),
         }
     }

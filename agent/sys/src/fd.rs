@@ -53,7 +53,7 @@ pub fn replace_stdio(from: impl AsFd, stream: StdStream) -> io::Result<()> {
 ///
 /// # Errors
 /// Returns an error if the process has no free descriptor.
-pub fn duplicate_above(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn duplicate_above(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: a valid descriptor and plain numbers.
     owned(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) }.into())
 }

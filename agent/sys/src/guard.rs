@@ -321,7 +321,7 @@ pub fn mark_of(pid: u32) -> Option<DetachMark> {
 }
 
 /// Returns true if a process was started by the program with this number, directly or indirectly.
-pub fn has_origin(pid: u32, program: u32) -> bool {
+pub(crate) fn has_origin(pid: u32, program: u32) -> bool {
     limit_of(pid) == Some(ORIGINS + libc::rlim_t::from(program))
 }
 

@@ -1,9 +1,9 @@
 //! The allocator of the stock agent. Replaces the C library's, which adds 4,700 bytes to the image.
 //!
-//! Small pieces are cut from chunks and kept in free lists by size. Pieces from [`LARGE`] on are
-//! mappings of their own. Up to [`KEPT`] bytes of these are kept as well, because frames come and
+//! Small pieces are cut from chunks and kept in free lists by size. Pieces from `LARGE` on are
+//! mappings of their own. Up to `KEPT` bytes of these are kept as well, because frames come and
 //! go in that size; the rest returns to the system at once. An agent that was busy therefore keeps
-//! the peak of its small pieces, and [`KEPT`].
+//! the peak of its small pieces, and `KEPT`.
 
 use std::alloc::GlobalAlloc;
 use std::alloc::Layout;
@@ -29,7 +29,7 @@ const KEPT: usize = 1 << 20;
 /// Maximum length in bytes of a large piece that is kept.
 const KEPT_EACH: usize = 128 << 10;
 
-/// Number of size classes from one grain to [`KEPT_EACH`], four for each doubling.
+/// Number of size classes from one grain to `KEPT_EACH`, four for each doubling.
 const SIZES: usize = 48;
 
 /// An allocator.

@@ -43,7 +43,7 @@ pub fn reap(pid: u32) {
 }
 
 /// Collects all children that have ended. Returns true if any child is left.
-pub fn reap_all() -> bool {
+pub(crate) fn reap_all() -> bool {
     loop {
         // SAFETY: a null status pointer is allowed.
         match unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) } {

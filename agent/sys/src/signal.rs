@@ -109,7 +109,7 @@ impl Drop for SignalsBlocked {
 
 /// Resets all signals to their defaults and unblocks them, as a login does. In this order, so that
 /// no handler of the parent runs.
-pub fn default_signals() {
+pub(crate) fn default_signals() {
     for signal in 1..=64 {
         default_signal(signal);
     }

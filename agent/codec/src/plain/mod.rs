@@ -1,13 +1,15 @@
-//! Reads and writes the messages of the tree itself.
+//! Codec of the messages of the tree itself.
 //!
-//! By the same format as [`read`](crate::read), but without an error at each step: what does not fit is remembered, everything
-//! behind it reads as nothing, and the end tells. An agent reads a dozen of these messages and never goes on with one in the middle,
-//! so all of the branches that serde's derived code has for errors are for nothing; here they are not even compiled. Types of users
-//! are read by the other reader, which says what is wrong, and whose values may object. The same goes for writing: memory never refuses.
+//! Same format as [`read`](crate::read), but without an error at each step: the decoder records the
+//! first mismatch, returns zeros from there on, and reports the mismatch at the end. An agent
+//! decodes a dozen such messages and uses none before its end, so that the error branches of
+//! serde's derived code would be dead weight; here they are not compiled. User types have the other
+//! decoder, which says what is wrong and lets types reject their bytes. Encoding needs no errors
+//! either, because writing to memory cannot fail.
 
 mod never;
 mod read;
 mod write;
 
-pub use read::read;
-pub use write::write;
+pub(crate) use read::read;
+pub(crate) use write::write;

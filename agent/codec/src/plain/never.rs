@@ -1,7 +1,8 @@
-//! The error that neither reader nor writer of the tree's own messages has.
+//! The error type of steps that cannot fail.
 
-/// There is none of it. A message that asked for one all the same, as a float or a type with checks of its own would, is no
-/// message: the first test that reads it ends here.
+/// An error that does not occur. Floating-point numbers and types with checks of their own would
+/// need one, so they cannot be part of a message of the tree; the first test that decodes one fails
+/// here.
 #[derive(Debug)]
 pub enum Never {}
 
@@ -28,4 +29,4 @@ impl serde::ser::Error for Never {
 }
 
 /// Result of a step that cannot fail.
-pub type Result<T> = std::result::Result<T, Never>;
+pub(crate) type Result<T> = std::result::Result<T, Never>;

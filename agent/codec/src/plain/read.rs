@@ -1,4 +1,4 @@
-//! The reading half: what does not fit is remembered, and everything behind it reads as nothing.
+//! Decoder: records the first mismatch and returns zeros from there on.
 
 use crate::error::CodecError;
 use crate::error::MAX_MESSAGE;
@@ -11,17 +11,17 @@ use serde::de::VariantAccess;
 use serde::de::Visitor;
 use serde::forward_to_deserialize_any;
 
-/// What is left, or nothing once something did not fit.
+/// The bytes that are left; none after a mismatch.
 struct Plain<'a> {
     left: &'a [u8],
     fits: bool,
 }
 
-/// Bytes as a message of the tree's own; all of them must be used.
+/// Decodes a message of the tree itself, which must use all bytes.
 ///
 /// # Errors
-/// When they are none.
-pub fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, CodecError> {
+/// Returns an error if the bytes are not a `T`.
+pub(crate) fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, CodecError> {
     let mut plain = Plain { left: bytes, fits: true };
     let Ok(value) = T::deserialize(&mut plain);
     if plain.fits && plain.left.is_empty() { Ok(value) } else { Err(unfit()) }
@@ -59,7 +59,8 @@ impl<'a> Plain<'a> {
         self.take(count).iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 
-    /// A number up to `most`, of at most so many bytes: itself below 251, else how many bytes follow.
+    /// Decodes a number of at most `width` bytes, up to `most`: a byte below 251 is the value,
+    /// others give the width.
     #[inline(never)]
     fn unsigned(&mut self, width: usize, most: u64) -> u64 {
         let number = match self.little_endian(1) {
@@ -191,7 +192,7 @@ impl<'de> Deserializer<'de> for &mut Plain<'de> {
     }
 }
 
-/// As many elements as were announced, as far as they are there.
+/// The announced number of elements, as far as there are bytes for them.
 struct Elements<'a, 'de> {
     plain: &'a mut Plain<'de>,
     count: usize,
@@ -211,7 +212,7 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
     }
 }
 
-/// As many as are asked for.
+/// As many fields as are requested.
 struct Fields<'a, 'de>(&'a mut Plain<'de>);
 
 impl<'de> SeqAccess<'de> for Fields<'_, 'de> {

@@ -1,4 +1,4 @@
-//! The writing half: memory never refuses.
+//! Encoder. Writing to memory cannot fail.
 
 use crate::plain::never::{Never, Result};
 use crate::secret::Written;
@@ -11,8 +11,8 @@ use serde::ser::SerializeTuple;
 use serde::ser::SerializeTupleVariant;
 use serde::ser::Serializer;
 
-/// Adds a message of the tree's own to what is there.
-pub fn write<T: Serialize + ?Sized>(bytes: &mut Written, value: &T) {
+/// Appends an encoded message of the tree itself to `bytes`.
+pub(crate) fn write<T: Serialize + ?Sized>(bytes: &mut Written, value: &T) {
     let Ok(()) = value.serialize(Sink(bytes));
 }
 

@@ -1,9 +1,9 @@
-//! A hash map whose search is compiled once for all types of entries.
+//! A hash map whose lookup is compiled once for all types of entries.
 //!
-//! An agent is sent over the wire, and std's map costs two kilobytes of code for each pair of types. Here the table of
-//! cells knows numbers only; keys and values lie in a list beside it, and are gone through in that list's order, so that
-//! what a node does depends on nothing random. Keys may be chosen by a hostile child: the hash has a seed of the
-//! process's own.
+//! std's map costs two kilobytes of code for each pair of types, and agents are sent over the wire.
+//! Here the hash table holds numbers only. Keys and values are in a list beside it and are iterated
+//! in the list's order, so that a node's behaviour is deterministic. A hostile child may choose
+//! keys; the hash is therefore seeded per process.
 
 use crate::id::ContextId;
 use crate::id::FlowKey;
@@ -17,15 +17,15 @@ use core::sync::atomic::Ordering;
 const UNSEEDED: u64 = 0x243F_6A88_85A3_08D3;
 static SEED: AtomicU64 = AtomicU64::new(UNSEEDED);
 
-/// Sets the seed of the hashes of all maps made from now on: random bytes of this process, once.
+/// Sets the seed of all maps created from now on. Called once with random bytes.
 pub fn seed(random: [u8; 8]) {
     let _set_before =
         SEED.compare_exchange(UNSEEDED, u64::from_le_bytes(random), Ordering::Relaxed, Ordering::Relaxed);
 }
 
-/// What can be looked up: numbers, of which a hash is made.
+/// A key: a small copyable value that is hashed as two words.
 pub trait Key: Copy + Eq {
-    /// The whole of it.
+    /// Returns the whole key as two words.
     fn words(&self) -> [u64; 2];
 }
 
@@ -48,7 +48,8 @@ impl Key for (ContextId, ContextId, Handle, bool) {
 }
 
 fn hash(seed: u64, words: [u64; 2]) -> u32 {
-    // Two full multiplications, folded: every bit of key and seed reaches the low bits that choose the cell.
+    // Two full multiplications, folded, carry every bit of key and seed to the low bits, which
+    // choose the cell.
     let fold = |one: u64, other: u64| {
         let product = u128::from(one) * u128::from(other);
         (product as u64) ^ (product >> 64) as u64
@@ -61,7 +62,7 @@ fn hash(seed: u64, words: [u64; 2]) -> u32 {
 /// A cell: the hash, and the number of the entry counted from 1; 0 is empty.
 type Cell = (u32, u32);
 
-/// The cells: open addressing, next cell next, no more than three quarters full.
+/// The cells: open addressing with linear probing, at most three quarters full.
 struct Cells {
     cells: Vec<Cell>,
     used: usize,
@@ -112,7 +113,7 @@ impl Cells {
         self.cells[at] = (hash, entry);
     }
 
-    /// Empties a cell and moves those behind it that were pushed past it.
+    /// Empties a cell, moves displaced cells behind it back, and returns its entry.
     fn take(&mut self, at: usize) -> u32 {
         let mask = self.cells.len() - 1;
         let entry = self.cells[at].1 - 1;
@@ -124,7 +125,7 @@ impl Cells {
                 break;
             }
             let home = hash as usize & mask;
-            // Whether its home lies at or before the hole, going round.
+            // True if the cell's home position is at or before the hole, modulo the table.
             if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
                 self.cells[hole] = (hash, other);
                 hole = at;
@@ -136,27 +137,28 @@ impl Cells {
     }
 }
 
-/// Where an entry lies, counted from 1.
+/// The position of an entry, counted from 1.
 #[derive(Copy, Clone)]
 pub struct Slot(NonZeroU32);
 
 impl Slot {
-    /// What it is as a number.
+    /// Returns the position as a number.
     pub fn number(self) -> u32 {
         self.0.get()
     }
 
-    /// And back.
+    /// Returns the position with this number; `None` for 0.
     pub fn of(number: u32) -> Option<Slot> {
         NonZeroU32::new(number).map(Slot)
     }
 
+    /// Returns the position counted from 0.
     pub fn index(self) -> usize {
         self.0.get() as usize - 1
     }
 }
 
-/// Entries by key.
+/// A hash map.
 pub struct IndexMap<K, V> {
     cells: Cells,
     entries: Vec<Option<(K, V)>>,
@@ -180,27 +182,30 @@ impl<K: Key, V> IndexMap<K, V> {
         self.cell(key).map(|cell| self.cells.cells[cell].1 as usize - 1)
     }
 
+    /// Returns the value of a key.
     pub fn get(&self, key: &K) -> Option<&V> {
         self.entries[self.entry(key)?].as_ref().map(|(_, value)| value)
     }
 
+    /// Returns the value of a key for modification.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let entry = self.entry(key)?;
         self.entries[entry].as_mut().map(|(_, value)| value)
     }
 
-    /// The entry of a key, and its place.
+    /// Returns the value of a key and its slot.
     pub fn find(&mut self, key: &K) -> Option<(Slot, &mut V)> {
         let entry = self.entry(key)?;
         let place = Slot(NonZeroU32::MIN.saturating_add(entry as u32));
         self.entries[entry].as_mut().map(|(_, value)| (place, value))
     }
 
+    /// Returns true if the key is present.
     pub fn contains_key(&self, key: &K) -> bool {
         self.cell(key).is_some()
     }
 
-    /// Puts an entry in place of what was there.
+    /// Inserts an entry. Returns the previous value of the key.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         if let Some(there) = self.get_mut(&key) {
             return Some(core::mem::replace(there, value));
@@ -209,7 +214,8 @@ impl<K: Key, V> IndexMap<K, V> {
         None
     }
 
-    /// Adds an entry that is not there yet; gives its place, which it keeps as long as it is there.
+    /// Adds an entry whose key must not be present. Returns its slot, which stays the same until
+    /// the entry is removed.
     pub fn add(&mut self, key: K, value: V) -> Slot {
         let entry = match self.free.pop() {
             Some(entry) => {
@@ -225,29 +231,30 @@ impl<K: Key, V> IndexMap<K, V> {
         Slot(NonZeroU32::MIN.saturating_add(entry))
     }
 
-    /// The entry at a place, with its key.
+    /// Returns the entry at a slot.
     pub fn at(&self, place: Slot) -> Option<&(K, V)> {
         crate::collections::steps::count(1);
         self.entries[place.index()].as_ref()
     }
 
-    /// The same, to be changed.
-    pub fn at_mut(&mut self, place: Slot) -> Option<(&K, &mut V)> {
+    /// Returns the entry at a slot for modification.
+    pub(crate) fn at_mut(&mut self, place: Slot) -> Option<(&K, &mut V)> {
         crate::collections::steps::count(1);
         self.entries[place.index()].as_mut().map(|(key, value)| (&*key, value))
     }
 
+    /// Removes a key. Returns its value.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         self.take(key).map(|(_, value)| value)
     }
 
-    /// The same, with the place that the entry has left.
+    /// Removes a key. Returns its value and the slot that has become free.
     pub fn take(&mut self, key: &K) -> Option<(Slot, V)> {
         let cell = self.cell(key)?;
         let entry = self.cells.take(cell);
         let (_, value) = self.entries[entry as usize].take()?;
         if self.cells.used == 0 {
-            // What was needed once is not kept for ever.
+            // Releases the memory of an earlier peak.
             *self = IndexMap::default();
         } else {
             self.free.push(entry);
@@ -255,17 +262,20 @@ impl<K: Key, V> IndexMap<K, V> {
         Some((Slot(NonZeroU32::MIN.saturating_add(entry)), value))
     }
 
+    /// Returns the number of entries.
     #[allow(clippy::len_without_is_empty, reason = "no caller asks")]
     pub fn len(&self) -> usize {
         self.cells.used
     }
 
-    /// In the order of the list, which is that of their coming where none has gone.
+    /// Returns all entries in the order of the list: that of insertion, unless entries were
+    /// removed.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         crate::collections::steps::count(self.entries.len());
         self.entries.iter().flatten().map(|(key, value)| (key, value))
     }
 
+    /// Removes and returns all entries.
     pub fn drain(&mut self) -> impl Iterator<Item = (K, V)> + use<K, V> {
         crate::collections::steps::count(self.entries.len());
         core::mem::take(self).entries.into_iter().flatten()

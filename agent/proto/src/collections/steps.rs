@@ -1,13 +1,14 @@
-//! Counts what a node looks at, for the fuzz targets and the tests of what a frame may cost; nothing at all elsewhere.
+//! A counter of the entries that a node looks at, for tests of the cost of a frame. Compiled only
+//! for these.
 //!
-//! One step is one entry of a map, a table or a list that is looked at. Time would tell the same, and differ from run to run.
+//! One step is one entry of a map, table or list. Unlike time, steps are the same in every run.
 
 #[cfg(feature = "count-steps")]
 std::thread_local! {
     static STEPS: core::cell::Cell<u64> = const { core::cell::Cell::new(0) };
 }
 
-/// So many entries are looked at.
+/// Counts `entries` steps.
 #[inline(always)]
 pub fn count(entries: usize) {
     #[cfg(feature = "count-steps")]
@@ -16,7 +17,7 @@ pub fn count(entries: usize) {
     let _ = entries;
 }
 
-/// How many there were on this thread, ever.
+/// Returns the number of steps of this thread so far.
 #[cfg(feature = "count-steps")]
 pub fn counted() -> u64 {
     STEPS.with(core::cell::Cell::get)

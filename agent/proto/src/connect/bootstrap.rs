@@ -1,5 +1,5 @@
-//! Watches one bootstrap: finds the markers in what the other side prints, keeps the rest for messages, and explains
-//! how it ended. Pure.
+//! The watcher of one bootstrap: finds markers in the output of the hop, keeps the rest for
+//! messages, and explains failures. Pure.
 
 use crate::connect::dialogue::Dialogue;
 use crate::error::connect::ConnectError;
@@ -16,16 +16,16 @@ use offshoot_bootstrap::Platform;
 use offshoot_bootstrap::exit;
 use offshoot_bootstrap::platform_notice;
 
-/// What a guard says on stderr when its agent is stopped, and when it goes on. Nobody but the parent sees it.
+/// Notice of a guard on stderr that its agent was stopped. Only its parent sees the notice.
 pub const STOPPED: &str = "[offshoot agent: stopped]";
 
-/// See [`STOPPED`].
+/// Notice of a guard on stderr that its agent was continued; see [`STOPPED`].
 pub const CONTINUED: &str = "[offshoot agent: continued]";
 
-/// How many lines of each stream are kept for messages.
+/// Maximum number of lines of each stream that are kept for messages.
 const KEPT_LINES: usize = 100;
 
-/// The most of one line that is kept.
+/// Maximum length in bytes of a kept line.
 const LINE_LIMIT: usize = 512;
 
 /// The last lines of a stream.
@@ -36,7 +36,7 @@ pub struct History {
 }
 
 impl History {
-    /// Takes bytes and gives the lines they finish.
+    /// Takes bytes. Returns the lines that they complete.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
         let finished = self.split(bytes);
         for line in &finished {
@@ -45,7 +45,7 @@ impl History {
         finished
     }
 
-    /// The same, without keeping them.
+    /// Takes bytes and returns the lines that they complete, without keeping these.
     fn split(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
         let mut finished = Vec::new();
         for byte in bytes {
@@ -67,7 +67,7 @@ impl History {
         self.lines.push_back(String::from_utf8_lossy(line).trim_end().to_owned());
     }
 
-    /// Everything kept, an unfinished line included.
+    /// Removes and returns all kept lines, including an incomplete one.
     pub fn take(&mut self) -> Vec<String> {
         if !self.partial.is_empty() {
             let line = core::mem::take(&mut self.partial);
@@ -77,29 +77,29 @@ impl History {
     }
 }
 
-/// What stdout brought.
+/// The meaning of bytes on stdout.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Nothing yet.
+    /// No progress.
     Noise,
     /// The loader waits for the image.
     Ready,
-    /// The agent is up; what follows the marker.
+    /// The agent is up; these bytes follow its marker.
     Up(Vec<u8>),
 }
 
-/// How a bootstrap that came to nothing goes on.
+/// The decision after a failed attempt.
 #[derive(Debug)]
 pub enum Retry {
-    /// Once more, waiting for the loader, with the image of this platform.
+    /// Another attempt with the image of this platform, sent once the loader is ready.
     Again(Platform),
-    /// No.
+    /// Failure of the hop.
     Failed(Box<ConnectError>),
 }
 
-/// One bootstrap, over all its attempts.
+/// The state of one bootstrap over all its attempts.
 pub struct BootstrapWatcher {
-    /// What the dialogue is about.
+    /// Dialogue with the program of the hop.
     pub dialogue: Dialogue,
     mode: Mode,
     platform: Platform,
@@ -117,7 +117,7 @@ pub struct BootstrapWatcher {
 }
 
 impl BootstrapWatcher {
-    /// Before the first attempt.
+    /// Creates the watcher before the first attempt.
     pub fn new(mode: Mode, platform: Platform) -> BootstrapWatcher {
         BootstrapWatcher {
             dialogue: Dialogue::new(Vec::new()),
@@ -137,7 +137,7 @@ impl BootstrapWatcher {
         }
     }
 
-    /// Begins an attempt; what was said in the one before is kept.
+    /// Begins an attempt. Keeps the output of earlier ones.
     pub fn begin(
         &mut self,
         platform: Platform,
@@ -157,38 +157,39 @@ impl BootstrapWatcher {
         self.pending.clear();
     }
 
-    /// The mode of the present attempt.
+    /// Returns the mode of the current attempt.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// The platform of the present attempt.
+    /// Returns the platform of the current attempt.
     pub fn platform(&self) -> Platform {
         self.platform
     }
 
-    /// How many attempts there were, without those that were dropped on their way.
+    /// Returns the number of attempts, without those that were dropped on their way.
     pub fn bootstraps(&self) -> u8 {
         self.attempts - self.dropped
     }
 
-    /// How many attempts there were.
+    /// Returns the number of attempts.
     pub fn attempts(&self) -> u8 {
         self.attempts
     }
 
-    /// The last attempt was dropped on its way to the host, so that nothing is known of the bootstrap by it. How many were.
+    /// Records that the current attempt was dropped on its way to the host, so that it says nothing
+    /// about the bootstrap. Returns the number of dropped attempts.
     pub fn drop_attempt(&mut self) -> u8 {
         self.dropped += 1;
         self.dropped
     }
 
-    /// Whether the bootstrap has got no further than its first attempt.
+    /// Returns true if no attempt but the first has reached the host.
     fn is_first(&self) -> bool {
         self.bootstraps() == 1
     }
 
-    /// Bytes of stdout. The markers may stand anywhere, also right behind an unfinished line.
+    /// Takes bytes of stdout. Markers may begin anywhere, also behind an incomplete line.
     pub fn stdout(&mut self, bytes: &[u8]) -> Progress {
         self.pending.extend_from_slice(bytes);
         if let Some(at) = position(&self.pending, &self.agent_marker) {
@@ -228,7 +229,8 @@ impl BootstrapWatcher {
         }
     }
 
-    /// Bytes of stderr; gives the finished lines, but for what a guard says and what is of no interest.
+    /// Takes bytes of stderr. Returns the lines that they complete, except for notices of the guard
+    /// and uninteresting ones.
     pub fn stderr(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
         let mut lines = self.stderr.split(bytes);
         lines.retain(|line| {
@@ -244,18 +246,18 @@ impl BootstrapWatcher {
         lines
     }
 
-    /// Whether the agent's guard has said that its process is stopped.
+    /// Returns true if the guard has reported that its agent is stopped.
     pub fn is_stopped(&self) -> bool {
         self.stopped
     }
 
-    /// Bytes of the terminal, for messages only.
+    /// Takes bytes of the terminal, for messages only. Returns the lines that they complete.
     pub fn terminal(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
         self.terminal.feed(bytes)
     }
 
-    /// The attempt's program has ended and its streams are read to their end. `status` is its exit status, if it had
-    /// one; `signal` what killed it.
+    /// Decides after the program of the current attempt has exited and its streams are read to
+    /// their ends. `status` is its exit code, `signal` the signal that killed it.
     pub fn exited(&mut self, status: Option<i32>, signal: Option<i32>, hint: &str) -> Retry {
         let rest = core::mem::take(&mut self.pending);
         let mut lines = self.stdout.feed(&rest);
@@ -310,15 +312,15 @@ impl BootstrapWatcher {
         Some(Retry::Failed(Box::new(error)))
     }
 
-    /// Everything that was said, a stream after the other.
+    /// Removes and returns the kept lines of all streams.
     pub fn said(&mut self) -> Vec<String> {
-        // What might still have become a marker was said as well.
+        // The beginning of a possible marker was output as well.
         let rest = core::mem::take(&mut self.pending);
         self.stdout.feed(&rest);
         let mut said = self.stdout.take();
         said.extend(self.terminal.take());
         said.extend(self.stderr.take());
-        // Our own words are no news.
+        // Notices of offshoot itself explain nothing.
         said.retain(|line| platform_notice(line).is_none() && !line.starts_with("[offshoot "));
         said
     }

@@ -1,4 +1,5 @@
-//! What a hop's program asks and says before the agent is up, and what is done about it. Pure.
+//! The dialogue with the program of a hop before the agent is up: its questions and messages, and
+//! the reactions to them. Pure.
 
 use crate::error::connect::ConnectError;
 use crate::error::connect::ConnectErrorKind;
@@ -9,112 +10,115 @@ use offshoot_codec::Secret;
 use serde::Deserialize;
 use serde::Serialize;
 
-/// The most of an unfinished line that is kept. Of a longer one the end counts, where a prompt would stand.
+/// Maximum length in bytes of a kept incomplete line. Longer ones keep their end, where a prompt
+/// is.
 const LINE_LIMIT: usize = 4096;
 
-/// The most of a question that is quoted.
+/// Maximum length in bytes of a quoted question.
 const QUOTED: usize = 200;
 
-/// What is known of a dialogue so far, a bit each. Rules name further ones of their own.
+/// Facts about a dialogue, one bit each. Rules define further ones.
 pub mod fact {
     /// An answer was given.
     pub const ANSWERED: u8 = 1;
-    /// There is a reason, should the program end.
+    /// The reason is known in case the program exits.
     pub const EXPLAINED: u8 = 2;
 }
 
-/// Why a hop comes to nothing.
+/// The reason why a hop fails.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Explanation {
-    /// The kind of failure.
+    /// Kind of failure.
     pub kind: ConnectErrorKind,
-    /// The reason, as a fragment of a sentence. A `%` at its end stands for what the line has before the last of the texts, or behind the only one.
+    /// Reason, as a fragment of a sentence. A `%` at its end is replaced by the part of the line
+    /// before the last text of the rule, or behind its only text.
     pub detail: String,
-    /// The way out.
+    /// Advice.
     pub hint: String,
 }
 
-/// What is done.
+/// The reaction to a line or question.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Reaction {
-    /// Send this and a newline, once. Asked again, the answer was wrong; with no answer to give, one was needed.
+    /// Sends the answer and a newline, once. If asked again, the answer was wrong; if there is
+    /// none, one was required.
     Answer(Option<Secret>),
-    /// Send an empty line to a question, as often as asked. A line is left as it is.
+    /// Sends an empty line to a question, as often as it is asked. Has no effect on a line.
     Skip,
-    /// Remember this as the reason, should the program end; to a question there is no answer, and it is the reason at once.
+    /// Records the reason in case the program exits. For a question, fails with it at once.
     Explain(Explanation),
-    /// Nothing, and the line is of no interest to anybody.
+    /// Ignores the line, which is of no interest to the user.
     Ignore,
-    /// The same, and what was the reason so far is none any more.
+    /// Ignores the line, and forgets the recorded reason.
     Forget,
-    /// A name that the program goes by.
+    /// Records a name of the program itself.
     Name,
-    /// The way that the program would go.
+    /// Records the path that the program is going to take.
     Way,
 }
 
-/// When a rule applies: which facts have to be known, and which must not be.
+/// Condition of a rule: facts that must be known, and facts that must not be.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct When {
-    /// All of these are known.
+    /// Facts that must all be known.
     pub needs: u8,
-    /// None of these is.
+    /// Facts of which none may be known.
     pub lacks: u8,
 }
 
 impl When {
-    /// At any time.
+    /// No condition.
     pub const ALWAYS: When = When { needs: 0, lacks: 0 };
-    /// After an answer was given.
+    /// After an answer.
     pub const ANSWERED: When = When { needs: fact::ANSWERED, lacks: 0 };
-    /// Before any answer was given.
+    /// Before any answer.
     pub const UNANSWERED: When = When { needs: 0, lacks: fact::ANSWERED };
 }
 
-/// One line of a dialogue. The first that fits a text is the one that acts.
+/// A rule of a dialogue. The first rule that matches a text applies.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Rule {
-    /// Whether it is about a question: an unfinished line on the terminal that ends as one does, with no echoed stars. Else it is about
-    /// a finished line, on the terminal or stderr.
+    /// True if the rule is about a question: an incomplete line on the terminal that ends in `:` or
+    /// `?`, without echoed stars. False if it is about a complete line on the terminal or stderr.
     pub asked: bool,
-    /// What is looked for: texts that stand one behind the other, any case. One that begins with a `^` stands right where the one
-    /// before it ends, or at the begin of the line; the text `@` is one of the names that the program was heard to go by, and
-    /// stands so as well. A question with a name is the first that there is since the last answer, for a host may ask in several lines,
-    /// with another's name in the last.
+    /// Texts to find in this order, ignoring case. A text that begins with `^` must follow the one
+    /// before it directly, or begin the line. The text `@` stands for any recorded name of the
+    /// program, and must follow directly as well. Of a question in several lines, the first with a
+    /// name since the last answer counts, because a host may end its question with another name.
     pub texts: Vec<String>,
-    /// When.
+    /// Condition.
     pub when: When,
-    /// What is known from then on.
+    /// Facts that are known once the rule has applied.
     pub sets: u8,
-    /// What is done.
+    /// Reaction.
     pub reaction: Reaction,
 }
 
 impl Rule {
-    /// A finished line with these texts.
+    /// Creates a rule for a complete line with these texts.
     pub fn line(when: When, texts: &[&str], reaction: Reaction) -> Rule {
         let texts = texts.iter().map(|text| (*text).to_owned()).collect();
         Rule { asked: false, texts, when, sets: 0, reaction }
     }
 
-    /// A question with these texts.
+    /// Creates a rule for a question with these texts.
     pub fn asked(when: When, texts: &[&str], reaction: Reaction) -> Rule {
         Rule { asked: true, ..Rule::line(when, texts, reaction) }
     }
 
-    /// A finished line with these texts explains the end of the program.
+    /// Creates a rule for a complete line with these texts that explains why the program exits.
     pub fn explain(when: When, texts: &[&str], kind: ConnectErrorKind, detail: &str, hint: &str) -> Rule {
         let explanation = Explanation { kind, detail: detail.into(), hint: hint.into() };
         Rule::line(when, texts, Reaction::Explain(explanation))
     }
 }
 
-/// What the owner of a dialogue has to do.
+/// A request to the owner of a dialogue.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Act {
     /// Write this to the terminal.
     Type(Secret),
-    /// Give the hop up for this reason.
+    /// Fail the hop for this reason.
     Fail(Explanation),
 }
 
@@ -124,14 +128,14 @@ pub struct Dialogue {
     names: Vec<Vec<u8>>,
     way: Option<Vec<u8>>,
     tail: Vec<u8>,
-    /// Whether something stands on the terminal in front of the line that is not finished.
+    /// True if the terminal shows text before the incomplete line.
     behind: bool,
     facts: u8,
     explained: Option<Explanation>,
 }
 
 impl Dialogue {
-    /// A dialogue by these rules.
+    /// Creates a dialogue with these rules.
     pub fn new(rules: Vec<Rule>) -> Dialogue {
         Dialogue {
             rules,
@@ -144,17 +148,17 @@ impl Dialogue {
         }
     }
 
-    /// A dialogue from the beginning, by the rules of this one.
+    /// Creates a dialogue with the rules of this one, which loses them.
     pub fn anew(&mut self) -> Dialogue {
         Dialogue::new(core::mem::take(&mut self.rules))
     }
 
-    /// Forgets what was to be answered: no password stays where none is asked for any more.
+    /// Forgets all answers, so that passwords are not kept longer than needed.
     pub fn forget(&mut self) {
         self.rules.retain(|rule| rule.reaction == Reaction::Ignore);
     }
 
-    /// Bytes that came on the terminal.
+    /// Takes bytes of the terminal.
     pub fn terminal(&mut self, bytes: &[u8]) -> Option<Act> {
         for byte in bytes {
             if matches!(byte, b'\n' | b'\r') {
@@ -164,7 +168,7 @@ impl Dialogue {
             } else {
                 if self.tail.len() == LINE_LIMIT {
                     self.tail.drain(..LINE_LIMIT / 2);
-                    // What has lost its begin has none that anything could stand at.
+                    // A truncated line has no beginning that a text could match.
                     self.tail.iter_mut().take(1).for_each(|first| *first = 0);
                 }
                 self.tail.push(*byte);
@@ -173,7 +177,7 @@ impl Dialogue {
         self.prompt()
     }
 
-    /// A finished line of stderr. Whether it may be of interest to somebody.
+    /// Takes a complete line of stderr. Returns false if it is of no interest to the user.
     pub fn line(&mut self, line: &[u8]) -> bool {
         let Some((rule, quoted)) = find(&self.rules, &self.names, self.facts, line, false) else {
             return true;
@@ -190,7 +194,7 @@ impl Dialogue {
             Reaction::Explain(why) => {
                 self.explained = Some(why.about(quoted));
                 self.facts |= fact::EXPLAINED;
-                // What ssh says for these rules alone is in the reason.
+                // Debug output of ssh is there for these rules only; the reason quotes it.
                 return !line.starts_with(b"debug1: ");
             }
             Reaction::Answer(_) | Reaction::Skip => return true,
@@ -198,21 +202,21 @@ impl Dialogue {
         false
     }
 
-    /// The way that the program would go, once, when it has told that.
+    /// Removes and returns the path that the program is going to take, if it has reported one.
     pub fn take_way(&mut self) -> Option<Vec<u8>> {
         self.way.take()
     }
 
-    /// Why the program ended, where it has said so.
+    /// Returns the reason why the program exits, if it has given one.
     pub fn explanation(&self) -> Option<&Explanation> {
         self.explained.as_ref()
     }
 
-    /// What is asked and was neither answered nor understood, as the reason why it goes on no more.
+    /// Returns the open question that no rule answers, as a reason why the hop fails.
     pub fn question(&self) -> Option<Explanation> {
         let from = self.tail.len().saturating_sub(QUOTED);
         let asked = self.tail.get(from..).unwrap_or_default().trim_ascii();
-        // Stars and steps back are the echo of an answer.
+        // Stars and backspaces are the echo of an answer.
         asked.iter().any(|byte| !b"* \x08".contains(byte)).then(|| {
             Explanation {
                 kind: ConnectErrorKind::Question,
@@ -256,7 +260,7 @@ impl Dialogue {
     }
 }
 
-/// The first rule that fits, and what the line says of it.
+/// Returns the first rule that matches, and the part of the line that it quotes.
 fn find<'a>(
     rules: &'a [Rule],
     names: &[Vec<u8>],
@@ -273,7 +277,8 @@ fn find<'a>(
     })
 }
 
-/// What a line has before the last of these texts, or behind the only one, if they stand in it.
+/// Returns the part of a line before the last of these texts, or behind the only one, if the line
+/// contains them.
 fn quoted<'a>(names: &[Vec<u8>], line: &'a [u8], texts: &[String], asked: bool) -> Option<&'a [u8]> {
     let (mut rest, mut between) = (line, line);
     for text in texts {
@@ -286,7 +291,7 @@ fn quoted<'a>(names: &[Vec<u8>], line: &'a [u8], texts: &[String], asked: bool) 
         between = rest.get(..place)?;
         rest = rest.get(place + length..)?;
     }
-    // A question ends as one does, and stars behind it are the echo of an answer.
+    // A question ends in `:` or `?`; stars behind it are the echo of an answer.
     if asked && (rest.contains(&b'*') || !matches!(line.trim_ascii_end().last(), Some(b':' | b'?'))) {
         return None;
     }

@@ -1,5 +1,6 @@
-//! Hops as data, and the state machines that carry them out: a [`Recipe`](recipe::Recipe) says which program to start,
-//! [`dialogue`] talks to it, [`bootstrap`] follows the agent's start and explains its failures.
+//! Hops as data, and the state machines that carry them out: a [`Recipe`](recipe::Recipe) names the
+//! program to start, [`dialogue`] answers its questions, [`bootstrap`] follows the start of the
+//! agent.
 
 pub mod bootstrap;
 pub mod dialogue;

@@ -10,51 +10,52 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde::Serialize;
 
-/// How the bootstrap follows the words of a recipe.
+/// The form in which the bootstrap follows the arguments of a recipe.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Attach {
-    /// The parent executes its own agent: no program, no shell.
+    /// No program and no shell: the parent executes its own agent.
     Direct,
-    /// As the words `sh`, `-c`, script.
+    /// As the arguments `sh`, `-c`, script.
     Words,
-    /// As the words `sh`, `-c`, script, with no dollar sign in any of them.
+    /// As the arguments `sh`, `-c`, script, none of which contains a dollar sign.
     GuardedWords,
-    /// As one word, a line for whatever login shell is there.
+    /// As one argument: a line for any login shell.
     Line,
-    /// As the one word script, where the words end in a shell and `-c`.
+    /// As one argument, the script; the arguments before it end in a shell and `-c`.
     Script,
 }
 
-/// One way to take one hop.
+/// Instructions for one hop.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Recipe {
     /// The hop as an operator writes it, for messages.
     pub hop: String,
-    /// Tells this target from others where the parent remembers how its bootstrap has to go.
+    /// Identity of the target, under which the parent remembers the mode of its bootstrap.
     pub key: String,
-    /// The program and its words, up to where the bootstrap follows.
+    /// The program and its arguments, up to where the bootstrap follows.
     pub argv: Vec<String>,
-    /// Where not 0, the program tells the way that it would go, and waits for a line of its stdin before it goes: so many may be under
-    /// way at once on the same one, before their agents are up.
+    /// Maximum number of hops on the same path whose agents are not up yet. If not 0, the program
+    /// reports its path and then waits for a line on stdin.
     pub at_once: u32,
-    /// How it follows.
+    /// Form of the bootstrap.
     pub attach: Attach,
-    /// Whether the program gets a terminal of its own to ask for passwords on; its stdio stay pipes.
+    /// True if the program gets a terminal of its own for password prompts. Its standard streams
+    /// are pipes in any case.
     pub terminal: bool,
-    /// What is expected on its terminal and stderr, and what to do then.
+    /// Expected lines and questions, and the reactions to them.
     pub rules: Vec<Rule>,
-    /// How long everything may take, in milliseconds.
+    /// Time limit for the whole hop in milliseconds.
     pub timeout_ms: u64,
-    /// What a reader can try when it fails without saying why.
+    /// Advice if the hop fails without a reason.
     pub hint: String,
 }
 
 impl Recipe {
-    /// Refuses what the program of the hop cannot be given, which would be cut where it arrives: for the context `name`
-    /// whose process shows `title`.
+    /// Checks that the program can be given its arguments without truncation, for the context
+    /// `name` whose process shows `title`.
     ///
     /// # Errors
-    /// [`Error::Connect`](crate::error::Error::Connect) that names it.
+    /// Returns [`Error::Connect`](crate::error::Error::Connect) if an argument contains NUL.
     pub fn check(&self, name: &str, title: Option<&str>) -> crate::error::Result<()> {
         let cut = |text: &&str| text.contains('\0');
         let word = self.argv.iter().map(String::as_str).find(cut);

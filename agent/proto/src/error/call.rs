@@ -1,3 +1,5 @@
+//! Errors of calls.
+
 use crate::error::Error;
 use alloc::string::ToString;
 use core::convert::Infallible;
@@ -5,18 +7,18 @@ use core::fmt;
 use serde::Deserialize;
 use serde::Serialize;
 
-/// Why a call has no value: the function returned its own error, or the call itself failed. It can be sent on, as a part of a result for
-/// instance.
+/// The reason why a call has no value: the function returned its own error, or the call itself
+/// failed. Can be sent, for instance as a part of a result.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum CallError<E = Infallible> {
-    /// The function ran and returned this.
+    /// The error that the function returned.
     Function(E),
-    /// The function did not run, or what it returned did not arrive.
+    /// The function did not run, or its result did not arrive.
     Failed(Error),
 }
 
 impl<E> CallError<E> {
-    /// The function's own error, if it is that.
+    /// Returns the function's own error, if it returned one.
     pub fn function(self) -> Option<E> {
         match self {
             CallError::Function(error) => Some(error),
@@ -34,7 +36,8 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
     }
 }
 
-// Not for errors alone: a function may fail with a text.
+// No bound `E: Error`, because functions may fail with a text. No `source` either: the text is that
+// of the wrapped error, and reports that print all sources would repeat it.
 impl<E: fmt::Debug + fmt::Display> core::error::Error for CallError<E> {}
 
 impl<E> From<Error> for CallError<E> {

@@ -1,3 +1,5 @@
+//! Errors of hops.
+
 use crate::text;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -5,69 +7,69 @@ use core::fmt;
 use serde::Deserialize;
 use serde::Serialize;
 
-/// What went wrong while a hop was taken.
+/// The kind of a failure to take a hop.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ConnectErrorKind {
     /// The program of the hop (ssh, sudo) could not be started.
     Start,
-    /// A password was asked for and none was given.
+    /// A password was required and none was given.
     PasswordRequired,
-    /// The password was given and not accepted.
+    /// The password was not accepted.
     PasswordIncorrect,
-    /// The other side does not accept who we are, and asked for no password.
+    /// The remote rejected the user without asking for a password.
     Denied,
     /// The host's key is unknown or has changed.
     HostKey,
     /// The host or its service could not be reached.
     Unreachable,
-    /// The hop's program ended before an agent was up.
+    /// The program of the hop exited before an agent was up.
     Exited,
-    /// The bootstrap on the target failed at a named step.
+    /// The bootstrap on the target failed at a known step.
     Bootstrap,
-    /// Nothing was decided within the time allowed.
+    /// The deadline was exceeded.
     TimedOut,
-    /// No image for the target's platform is at hand.
+    /// There is no image for the target's platform.
     Platform,
-    /// The agent there does not speak our protocol.
+    /// The agent speaks another protocol.
     Protocol,
-    /// It was given up from this side.
+    /// The hop was cancelled from this side.
     Cancelled,
-    /// The agent there has not the functions of this program, or others by their names.
+    /// The agent lacks functions of this program, or has others with the same names.
     Functions,
-    /// The user to become does not exist there.
+    /// The user to become does not exist on the target.
     NoSuchUser,
-    /// It asked something that no answer was given for.
+    /// The remote asked a question for which there is no answer.
     Question,
-    /// The connection was dropped before anybody logged in, as a service does that has too many at once.
+    /// The connection was dropped before login, as by a service with too many connections.
     Dropped,
 }
 
-/// A hop that could not be taken: which, why, what the remote said, and what can be done.
+/// A hop that failed: its names, the reason, the remote's last output, and advice.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ConnectError {
-    /// The name of the context that was to be, for instance `ssh.web1.sudo.root`.
+    /// Name of the intended context, for instance `ssh.web1.sudo.root`.
     #[serde(deserialize_with = "text::read")]
     pub context: String,
     /// The hop as an operator writes it, for instance `sudo:postgres`.
     #[serde(deserialize_with = "text::read")]
     pub hop: String,
-    /// What kind of failure.
+    /// Kind of failure.
     pub kind: ConnectErrorKind,
-    /// The reason, as a fragment of a sentence.
+    /// Reason, as a fragment of a sentence.
     #[serde(deserialize_with = "text::read")]
     pub detail: String,
-    /// What the reader can do, where that is known.
+    /// Advice; empty if there is none.
     #[serde(deserialize_with = "text::read")]
     pub hint: String,
-    /// The last lines the remote and the hop's program said, oldest first.
+    /// Last lines of output of the remote and the hop's program, oldest first.
     #[serde(deserialize_with = "text::read_all")]
     pub output: Vec<String>,
 }
 
 impl ConnectError {
-    /// An error for a hop that is not named yet; whoever knows the names fills them in.
+    /// Creates an error without names, which a caller fills in.
     pub fn new(kind: ConnectErrorKind, detail: impl Into<String>) -> ConnectError {
         ConnectError {
             context: String::new(),
@@ -87,7 +89,7 @@ impl fmt::Display for ConnectError {
             write!(f, "; {}", self.hint)?;
         }
         if let Some(last) = self.output.last() {
-            write!(f, "; it said: \"{last}\"")?;
+            write!(f, "; last output: \"{last}\"")?;
         }
         Ok(())
     }

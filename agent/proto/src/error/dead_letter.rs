@@ -1,3 +1,5 @@
+//! Returned messages.
+
 use crate::error::Error;
 use crate::error::reason::Reason;
 use crate::id::ContextId;
@@ -7,25 +9,27 @@ use alloc::string::String;
 use serde::Deserialize;
 use serde::Serialize;
 
-/// A message that came back, as it travels.
+/// A returned message.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// Why.
+    /// Reason.
     pub reason: Reason,
-    /// The context that decided.
+    /// Context that has returned the message.
     pub by: ContextId,
-    /// The particulars.
+    /// Details.
     #[serde(deserialize_with = "text::read")]
     pub text: String,
 }
 
 impl DeadLetter {
-    /// This dead letter as an error about `context`; `by` is what the one is called who decided.
+    /// Returns an error about `context`; `by` is the name of the context that has returned the
+    /// message.
     pub fn into_error(self, context: &str, by: &str) -> Error {
         let by = if self.by == ContextId::ROOT { "the controller" } else { by };
-        // A letter of this node's own may quote a program that has taken a hop.
+        // A dead letter of this node may quote a program that has taken a hop.
         let text = text::one_line(&self.text);
-        let detail = if text.is_empty() { format!("said {by}") } else { format!("{text} (said {by})") };
+        let detail =
+            if text.is_empty() { format!("reported by {by}") } else { format!("{text} (reported by {by})") };
         Error::Undelivered { context: context.into(), reason: self.reason, detail }
     }
 }

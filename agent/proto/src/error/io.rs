@@ -1,13 +1,14 @@
-//! Errors of std's input and output, for `?` in functions that read and write streams.
+//! Conversion of std's I/O errors, for `?` in functions that read and write streams.
 //!
-//! The one file of this crate that can name std: `extern crate` here binds the name for this module alone.
+//! The only file of this crate that can name std: `extern crate` binds the name in this module
+//! only.
 
 extern crate std;
 
 use crate::error::Error;
 use alloc::string::ToString;
 
-/// Becomes [`Error::System`].
+/// Converts to [`Error::System`].
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Error {
         Error::System { action: "reading or writing".into(), detail: error.to_string() }

@@ -1,5 +1,4 @@
-//! What can go wrong, said once: every message names the context or hop, the reason, and where there is one, the way
-//! out.
+//! Errors. Each text names the context or hop, the reason, and the way out if there is one.
 pub mod call;
 pub mod connect;
 pub mod dead_letter;
@@ -17,131 +16,132 @@ use offshoot_codec::CodecError;
 use serde::Deserialize;
 use serde::Serialize;
 
-/// The result of most things here.
+/// Result with [`Error`] as the default error.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
-/// Why something could not be done. Travels between contexts as it is. `{:?}` shows the same sentence as `{}`: it is what a `main` prints that
-/// returns it.
+/// An error, which is sent between contexts unchanged.
+///
+/// `{:?}` prints the same sentence as `{}`, because that is the format in which Rust prints an
+/// error that `main` returns.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Error {
-    /// A hop could not be taken.
+    /// A hop failed.
     Connect(Box<ConnectError>),
-    /// A message came back: its context could not be reached or did not want it.
+    /// A message was returned: its context could not be reached or refused the message.
     Undelivered {
-        /// The context it was for, by name and number.
+        /// Destination, by name and number.
         #[serde(deserialize_with = "text::read")]
         context: String,
-        /// Which rule or event returned it.
+        /// Rule or event that returned the message.
         reason: Reason,
-        /// The context that decided, and the particulars.
+        /// Details, and the context that has returned the message.
         #[serde(deserialize_with = "text::read")]
         detail: String,
     },
-    /// The function is not compiled into the agent that runs in the context.
+    /// The agent of the context does not contain the function.
     NoSuchFunction {
-        /// The context that was asked.
+        /// Context that was called.
         #[serde(deserialize_with = "text::read")]
         context: String,
-        /// The full name of the function.
+        /// Full name of the function.
         #[serde(deserialize_with = "text::read")]
         function: String,
     },
-    /// The function panicked; the context lives on.
+    /// The function panicked. Its context continues.
     Panicked {
-        /// The context in which it ran.
+        /// Context in which the function ran.
         #[serde(deserialize_with = "text::read")]
         context: String,
-        /// What it said, with the place.
+        /// Message of the panic, with its location.
         #[serde(deserialize_with = "text::read")]
         message: String,
     },
-    /// A value could not be sent or understood.
+    /// A value could not be encoded or decoded.
     Codec {
-        /// The context of the other side.
+        /// Context at the other end.
         #[serde(deserialize_with = "text::read")]
         context: String,
-        /// Which of the two, and what the codec found.
+        /// Direction, and the error of the codec.
         #[serde(deserialize_with = "text::read")]
         detail: String,
     },
-    /// A wait ended before its answer came.
+    /// The deadline was exceeded before the reply arrived.
     TimedOut {
-        /// The context that did not answer.
+        /// Context that did not reply.
         #[serde(deserialize_with = "text::read")]
         context: String,
-        /// How long was waited, in milliseconds.
+        /// Time limit in milliseconds.
         after_ms: u64,
     },
-    /// It was given up: by whoever had asked for it, or by this program itself.
+    /// The operation was cancelled, by its caller or by this program itself.
     Cancelled {
-        /// The context that was asked, or that was doing it.
+        /// Context of the operation.
         #[serde(deserialize_with = "text::read")]
         context: String,
     },
-    /// An earlier call of the same chain has failed, so this one was not run.
+    /// The call did not run, because an earlier call of the same chain failed.
     Chain {
-        /// The context.
+        /// Context of the chain.
         #[serde(deserialize_with = "text::read")]
         context: String,
-        /// The function that failed.
+        /// Function that failed.
         #[serde(deserialize_with = "text::read")]
         function: String,
-        /// How it failed.
+        /// Text of its error.
         #[serde(deserialize_with = "text::read")]
         detail: String,
     },
-    /// A program could not be started in a context.
+    /// A program could not be started.
     Spawn {
-        /// The context in which it was tried.
+        /// Context in which it was to run.
         #[serde(deserialize_with = "text::read")]
         context: String,
-        /// The program.
+        /// Program.
         #[serde(deserialize_with = "text::read")]
         program: String,
-        /// The operating system's number for the reason.
+        /// Error number of the system.
         errno: i32,
-        /// The operating system's text for the reason.
+        /// Error text of the system.
         #[serde(deserialize_with = "text::read")]
         detail: String,
     },
-    /// A program did not end by itself but was ended by the agent of its context. Whatever status it gave says nothing about
-    /// its work.
+    /// A program was ended by the agent of its context. Its status says nothing about its work.
     Ended {
-        /// The context in which it ran.
+        /// Context in which the program ran.
         #[serde(deserialize_with = "text::read")]
         context: String,
-        /// Why.
+        /// Reason.
         reason: Reason,
-        /// The particulars, if there are any.
+        /// Details; may be empty.
         #[serde(deserialize_with = "text::read")]
         detail: String,
     },
-    /// The router has been shut down.
+    /// The router was shut down.
     ShutDown,
-    /// The images of the agent are missing or damaged.
+    /// Images of the agent are missing or damaged.
     Image(#[serde(deserialize_with = "text::read")] String),
     /// A system call failed on this side.
     System {
-        /// What was tried.
+        /// Action that failed.
         #[serde(deserialize_with = "text::read")]
         action: String,
-        /// The operating system's text for the reason.
+        /// Error text of the system.
         #[serde(deserialize_with = "text::read")]
         detail: String,
     },
-    /// The error of a function, flattened to its text where its type is not known.
+    /// The error of a function as text, where its type is unknown.
     Function(#[serde(deserialize_with = "text::read")] String),
 }
 
 impl Error {
-    /// A system call failed on this side while `action` was tried.
+    /// Returns the error for a system call that failed on this side during `action`.
     pub fn system(action: impl Into<String>, error: impl fmt::Display) -> Error {
         Error::System { action: action.into(), detail: error.to_string() }
     }
 
-    /// This error as one about the context called `name`, from which or about which it came: the node that returned a message
-    /// may have forgotten the name, and whoever failed to answer may give another's.
+    /// Returns this error about the context called `name`. The node that returned a message may
+    /// have forgotten the name, and a context that failed to reply may give another's.
     pub fn naming(mut self, name: &str) -> Error {
         match &mut self {
             Error::Undelivered { context, .. }
@@ -159,7 +159,7 @@ impl Error {
         self
     }
 
-    /// The details, where this is about a hop that could not be taken.
+    /// Returns the details of a failed hop.
     pub fn as_connect(&self) -> Option<&ConnectError> {
         match self {
             Error::Connect(error) => Some(error),
@@ -168,7 +168,7 @@ impl Error {
     }
 }
 
-/// What can be done about a missing function, for whoever reads the error: that is never a small agent.
+/// Advice for a missing function. Omitted from stock agents, whose errors no user reads.
 const WAY_TO_A_FUNCTION: &str = match cfg!(panic = "immediate-abort") {
     true => "",
     false => {
@@ -188,9 +188,9 @@ impl fmt::Display for Error {
             Error::Panicked { context, message } => write!(f, "{context}: the function panicked: {message}"),
             Error::Codec { context, detail } => write!(f, "{context}: {detail}"),
             Error::TimedOut { context, after_ms } => write!(f, "{context}: no answer within {after_ms} ms"),
-            Error::Cancelled { context } => write!(f, "{context}: given up before it was done"),
+            Error::Cancelled { context } => write!(f, "{context}: cancelled"),
             Error::Chain { context, function, detail } => {
-                write!(f, "{context}: not run, for {function} failed before it in the same chain: {detail}")
+                write!(f, "{context}: not run, because {function} failed earlier in the same chain: {detail}")
             }
             Error::Spawn { context, program, detail, .. } => write!(f, "{context}: {program}: {detail}"),
             Error::Ended { context, reason, detail } => {
@@ -219,7 +219,7 @@ impl From<ConnectError> for Error {
     }
 }
 
-/// A codec error about what `context` sent.
+/// Returns the error for a value from `context` that could not be decoded.
 pub fn codec_error(context: &str, error: CodecError) -> Error {
     let after = match error.is_of_type() {
         true => {
@@ -231,7 +231,7 @@ pub fn codec_error(context: &str, error: CodecError) -> Error {
     of_codec(context, error, "a value could not be understood: ", after)
 }
 
-/// A codec error about what was to be sent from or to `context`.
+/// Returns the error for a value from or to `context` that could not be encoded.
 pub fn unsent(context: &str, error: CodecError) -> Error {
     of_codec(context, error, "a value could not be sent: ", "")
 }
@@ -315,9 +315,9 @@ mod tests {
     #[test]
     fn a_dead_letter_names_the_node_that_sent_it() {
         for (by, text, expected) in [
-            (4, "", "ssh.web1: its time is over: said ssh.web1"),
-            (4, "too late", "ssh.web1: its time is over: too late (said ssh.web1)"),
-            (0, "", "ssh.web1: its time is over: said the controller"),
+            (4, "", "ssh.web1: deadline exceeded: reported by ssh.web1"),
+            (4, "too late", "ssh.web1: deadline exceeded: too late (reported by ssh.web1)"),
+            (0, "", "ssh.web1: deadline exceeded: reported by the controller"),
         ] {
             let letter = DeadLetter { reason: Reason::Late, by: ContextId(by), text: text.into() };
             assert_eq!(letter.into_error("ssh.web1", "ssh.web1").to_string(), expected);

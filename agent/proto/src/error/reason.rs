@@ -1,38 +1,41 @@
+//! Reasons for returned messages.
+
 use core::fmt;
 use serde::Deserialize;
 use serde::Serialize;
 
-/// Why a message was returned instead of delivered.
+/// The reason why a message was returned.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Reason {
-    /// No context of that number is known where the message stopped.
+    /// The destination is unknown at the node where the message stopped.
     NoRoute,
-    /// Contexts that are not each other's ancestors may not talk.
+    /// Neither context is an ancestor of the other, and no path between them is open.
     Isolated,
-    /// Nothing listens at that handle.
+    /// There is no service or flow with this handle.
     NoHandle,
-    /// What listens there does not take messages from this sender.
+    /// The service's policy does not admit the sender.
     Refused,
-    /// The link to it is lost.
+    /// The link to the context is lost.
     Lost,
-    /// Its connection could not be made.
+    /// The context could not be connected.
     ConnectFailed,
-    /// More waited for it than may wait.
+    /// A queue on the path is full.
     QueueFull,
-    /// The other end gave it up.
+    /// The peer has cancelled the operation.
     Cancelled,
-    /// Nothing came from it for too long.
+    /// Heartbeats of the link were missed.
     Silent,
-    /// It broke a rule of the protocol.
+    /// The context violated the protocol.
     Violation,
-    /// It is larger than a message may be.
+    /// The message is too large.
     TooLarge,
-    /// The context was ended, or is ending.
+    /// The context was shut down, or is shutting down.
     ShutDown,
-    /// The link to it is given up: its process is stopped, as by SIGSTOP. It has been ended.
+    /// The process of the context was stopped, as by SIGSTOP. Its link was closed and the process
+    /// ended.
     Stopped,
-    /// Its time is over.
+    /// The deadline was exceeded.
     Late,
 }
 
@@ -45,14 +48,14 @@ impl fmt::Display for Reason {
             Reason::Refused => "refused by policy",
             Reason::Lost => "connection lost",
             Reason::ConnectFailed => "not connected",
-            Reason::QueueFull => "too much was waiting for it",
-            Reason::Cancelled => "given up by the other end",
+            Reason::QueueFull => "queue full",
+            Reason::Cancelled => "cancelled by the peer",
             Reason::Silent => "silent",
-            Reason::Violation => "it broke the protocol",
+            Reason::Violation => "protocol violation",
             Reason::TooLarge => "message too large",
             Reason::ShutDown => "shut down",
             Reason::Stopped => "its process is stopped",
-            Reason::Late => "its time is over",
+            Reason::Late => "deadline exceeded",
         })
     }
 }

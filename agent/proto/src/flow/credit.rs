@@ -1,32 +1,33 @@
-//! Credit: how much one end of a flow may send before the other has consumed it.
+//! Credit: the number of bytes that one end of a flow may send before the other has consumed them.
 //!
-//! Pure arithmetic on stream offsets. A receiver lets its peer send up to a limit; the limit moves as the receiver's
-//! user consumes, each time half a window is free. A sender that has used up its credit says so with the last bytes; if a
-//! reader has taken all up to these, the sender waits for news that is on its way: half a window is less than the path
-//! carries in one round trip. So the window doubles until it is a few times the bandwidth-delay product, measured by its effect and
-//! without a clock. A reader that leaves most of a window lying gets half of it back: a long path fills, a slow reader
-//! stays cheap.
+//! Pure arithmetic on offsets. A receiver lets its peer send up to a limit, which it moves once
+//! half a window was consumed. A sender that has used up its credit says so in its last frame. If
+//! the reader has then consumed everything, half a window is less than the path carries in one
+//! round trip, and the window doubles, until it is a few times the bandwidth-delay product. That is
+//! measured by its effect, without a clock. A reader that leaves most of a window unread loses half
+//! of it. So long paths are filled, and slow readers stay cheap.
 
-/// What a sender may send unasked, in bytes.
+/// Initial window in bytes.
 pub const INITIAL_WINDOW: u64 = 256 << 10;
 
-/// The same where the receiver does not obey the sender: there may be very many of these, from those who mean no good.
+/// Initial window in bytes if the receiver does not obey the sender. Hostile senders may open very
+/// many flows.
 pub const FIRST_WINDOW: u64 = 2 << 10;
 
-/// What these may send once the receiver has taken the first of it.
-pub const LENT_WINDOW: u64 = 64 << 10;
+/// Window in bytes of such a sender once the receiver has consumed its first bytes.
+pub(crate) const LENT_WINDOW: u64 = 64 << 10;
 
-/// The most a flow may hold at its receiver, in bytes.
+/// Maximum window in bytes.
 pub const MAX_WINDOW: u64 = 8 << 20;
 
-/// What the windows of all flows of a node together may grow beyond their initial size, in bytes.
+/// Maximum number of bytes by which all receive windows of a node together may grow.
 pub const GROWTH_OF_ALL: u64 = 16 << 20;
 
 /// The sending half of a flow.
 #[derive(Clone, Debug)]
 pub struct SendCredit {
     sent: u64,
-    /// How far the limit lies ahead; no window is larger than this counts.
+    /// Distance to the limit in bytes; no window exceeds 32 bits.
     room: u32,
     ended: bool,
 }
@@ -38,17 +39,17 @@ impl Default for SendCredit {
 }
 
 impl SendCredit {
-    /// One that may send so much unasked.
+    /// Creates a sender with this initial window in bytes.
     pub fn new(window: u64) -> Self {
         SendCredit { sent: 0, room: window as u32, ended: false }
     }
 
-    /// How many bytes may be sent now.
+    /// Returns the number of bytes that may be sent now.
     pub fn room(&self) -> usize {
         if self.ended { 0 } else { self.room as usize }
     }
 
-    /// Records that `length` bytes go out (at most [`SendCredit::room`]); gives their offset.
+    /// Records that `length` bytes are sent, at most [`SendCredit::room`]. Returns their offset.
     pub fn send(&mut self, length: usize, end: bool) -> u64 {
         debug_assert!(length <= self.room() && !self.ended);
         let offset = self.sent;
@@ -58,15 +59,15 @@ impl SendCredit {
         offset
     }
 
-    /// Whether nothing more may be sent for now.
+    /// Returns true if no credit is left.
     pub fn is_full(&self) -> bool {
         self.room == 0 && !self.ended
     }
 
-    /// The receiver allows up to `limit`. Whether that is news.
+    /// Moves the limit to `limit`. Returns true if that adds credit.
     ///
     /// # Errors
-    /// When no window reaches that far: a receiver cannot have consumed what was not sent.
+    /// Returns an error if no window reaches that far: a receiver cannot consume unsent bytes.
     pub fn grant(&mut self, limit: u64) -> Result<bool, Violation> {
         let room = limit.saturating_sub(self.sent);
         if room > MAX_WINDOW {
@@ -77,32 +78,32 @@ impl SendCredit {
         Ok(more)
     }
 
-    /// Ends this direction without a frame: both ends know that it is not used.
+    /// Ends this direction without a frame, because both ends know that it is unused.
     pub fn close(&mut self) {
         self.ended = true;
     }
 
-    /// How many bytes were sent, and how many may be.
+    /// Returns the number of bytes sent, and the limit.
     pub fn position(&self) -> [u64; 2] {
         [self.sent, self.sent + u64::from(self.room)]
     }
 
-    /// Whether the end was sent.
+    /// Returns true if the end was sent.
     pub fn ended(&self) -> bool {
         self.ended
     }
 }
 
-/// A peer that does not keep to the rules of a flow.
+/// A violation of the rules of a flow by the peer.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Violation {
-    /// Bytes are missing or came twice: expected and seen offset.
+    /// Missing or repeated bytes; expected and received offset.
     Gap(u64, u64),
-    /// More was sent than was allowed.
+    /// More bytes than there was credit for.
     BeyondCredit,
     /// Bytes after the end.
     AfterEnd,
-    /// It lets us send more than it can mean.
+    /// A limit beyond the maximum window.
     BeyondWindow,
 }
 
@@ -117,19 +118,19 @@ impl core::fmt::Display for Violation {
     }
 }
 
-/// The receiving half of a flow. What it counts from where the sender is fits into half the space of an offset, and a node
-/// has many flows.
+/// The receiving half of a flow. Stored as distances from the received offset, which fit 32 bits,
+/// because a node has many flows.
 #[derive(Clone, Debug)]
 pub struct RecvCredit {
     received: u64,
-    /// Of that, what was not consumed.
+    /// Number of received bytes that were not consumed.
     held: u32,
-    /// How much more may come.
+    /// Number of bytes that may still arrive.
     room: u32,
     window: u32,
-    /// What that was at first, in KiB.
+    /// Initial window in KiB.
     initial: u16,
-    /// Whether its sender may send no more, by the word that came with the last byte.
+    /// True if the sender has used up its credit, according to its last frame.
     full: bool,
     ended: bool,
 }
@@ -141,21 +142,21 @@ impl Default for RecvCredit {
 }
 
 impl RecvCredit {
-    /// One whose peer may send so much unasked.
+    /// Creates a receiver with this initial window in bytes.
     pub fn new(window: u64) -> Self {
         let (room, initial) = (window as u32, (window >> 10) as u16);
         RecvCredit { received: 0, held: 0, room, window: room, initial, full: false, ended: false }
     }
 
-    /// One whose peer is lent most of its window.
+    /// Creates a receiver for a peer that is not obeyed.
     pub fn lent() -> Self {
         RecvCredit { room: FIRST_WINDOW as u32, ..RecvCredit::new(LENT_WINDOW) }
     }
 
-    /// Checks and records a piece that came.
+    /// Checks and records received bytes.
     ///
     /// # Errors
-    /// When the peer broke a rule; the flow is of no use any more.
+    /// Returns an error if the peer violated a rule. The flow is unusable then.
     pub fn receive(&mut self, offset: u64, length: usize, end: bool) -> Result<(), Violation> {
         if self.ended {
             return Err(Violation::AfterEnd);
@@ -174,19 +175,21 @@ impl RecvCredit {
         Ok(())
     }
 
-    /// With what it sent last the sender has used up its credit, as far as it knew then.
+    /// Records that the sender has used up the credit that it knew of.
     pub fn full(&mut self) {
         self.full = true;
     }
 
-    /// The user took `length` bytes. The new limit to tell the peer, when it is time to. The window grows at the cost
-    /// of `spare`, which all flows of a node share, and gives back to it.
+    /// Records that `length` bytes were consumed. Returns the new limit if it is time to send it.
+    /// Growth of the window is taken from `spare`, which all flows of a node share, and given back
+    /// to it.
     pub fn consume(&mut self, length: usize, spare: &mut u64) -> Option<u64> {
         self.consume_within(length, spare, u32::MAX)
     }
 
-    /// The same where no more than `most` can be lent to the peer.
-    pub fn consume_within(&mut self, length: usize, spare: &mut u64, most: u32) -> Option<u64> {
+    /// Records that `length` bytes were consumed, if at most `most` bytes can be lent to the peer.
+    /// Returns the new limit if it is time to send it.
+    pub(crate) fn consume_within(&mut self, length: usize, spare: &mut u64, most: u32) -> Option<u64> {
         self.held = self.held.saturating_sub(length.min(u32::MAX as usize) as u32);
         if self.ended {
             return None;
@@ -198,8 +201,8 @@ impl RecvCredit {
             self.window *= 2;
         }
         let room = self.window.saturating_sub(self.held).min(self.room.saturating_add(most));
-        // Where little can be lent that is better than nothing. A sender that takes itself to have no more credit, and has, was
-        // obeyed without knowing it.
+        // If little can be lent, that is better than nothing. A sender that has reported to be out
+        // of credit may have received some since.
         let little = self.room == 0 && most < self.window;
         let enough = if little { FIRST_WINDOW as u32 / 2 } else { self.window / 2 };
         let unaware = waits && self.room > 0 && self.received <= FIRST_WINDOW;
@@ -209,50 +212,50 @@ impl RecvCredit {
         let all_here = self.room == 0;
         self.room = room;
         if all_here && self.held > 0 && self.growth() > 0 {
-            // All that was granted lies here before half of it was read. What is granted stays granted; from the next
-            // time on it is less.
+            // Everything granted is here before half of it was read. Granted credit stays; later
+            // limits are lower.
             self.window /= 2;
             *spare += u64::from(self.window);
         }
         Some(self.limit())
     }
 
-    /// How much more may come.
+    /// Returns the number of bytes that may still arrive.
     pub fn room(&self) -> usize {
         self.room as usize
     }
 
-    /// Whether its peer may send nothing though there is a place for it.
-    pub fn is_starving(&self) -> bool {
+    /// Returns true if the peer has no credit although its window has room.
+    pub(crate) fn is_starving(&self) -> bool {
         self.room == 0 && !self.ended && self.held <= self.window / 2
     }
 
-    /// Up to where the peer may send.
+    /// Returns the offset up to which the peer may send.
     fn limit(&self) -> u64 {
         self.received + u64::from(self.room)
     }
 
-    /// What this flow's window has taken from the spare of its node.
+    /// Returns the bytes by which the window has grown.
     pub fn growth(&self) -> u64 {
         u64::from(self.window) - (u64::from(self.initial) << 10)
     }
 
-    /// How many bytes have come, were consumed, and may come, and the window.
+    /// Returns the number of bytes received and consumed, the limit, and the window.
     pub fn position(&self) -> [u64; 4] {
         [self.received, self.received - u64::from(self.held), self.limit(), self.window.into()]
     }
 
-    /// Bytes that came and were not consumed.
+    /// Returns the number of received bytes that were not consumed.
     pub fn held(&self) -> u64 {
         self.held.into()
     }
 
-    /// Ends this direction without a frame: both ends know that it is not used.
+    /// Ends this direction without a frame, because both ends know that it is unused.
     pub fn close(&mut self) {
         self.ended = true;
     }
 
-    /// Whether the peer said that nothing follows.
+    /// Returns true if the peer has sent the end.
     pub fn ended(&self) -> bool {
         self.ended
     }

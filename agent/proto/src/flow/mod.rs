@@ -1,4 +1,4 @@
-//! Flow control: credit of each byte stream, and messages that come in pieces.
+//! Flow control: the credit of each flow, and the reassembly of messages.
 
 mod credit;
 mod reassembly;

@@ -1,7 +1,8 @@
-//! Which log records are wanted: by where they come from, and how important they are.
+//! The log filter, by target and level.
 //!
-//! A filter is read from text where it is made, and travels in a form that is read with a handful of instructions where records
-//! are made: an agent holds no parser. It never fails there: what it cannot read admits nothing.
+//! A filter is parsed where it is created. Its encoded form is evaluated with few instructions
+//! where records are made, because agents have no parser. Evaluation never fails: unreadable parts
+//! admit nothing.
 
 use crate::error::Error;
 use alloc::format;
@@ -14,31 +15,33 @@ use core::str::FromStr;
 use serde::Deserialize;
 use serde::Serialize;
 
-/// The words for levels, by their numbers.
+/// Names of the levels, by number.
 const LEVELS: [&str; 7] = ["off", "error", "warn", "info", "debug", "trace", "io"];
 
-/// The number of the most detailed level of records.
+/// Number of the most detailed level of records.
 const TRACE: u8 = 5;
 
-/// The number of the level at which the frames of this process show as well.
+/// Number of the level that includes the frames of the process.
 const IO: u8 = 6;
 
-/// Where the records of frames come from.
+/// Target of the records of frames.
 pub const IO_TARGET: &str = "offshoot::io";
 
-/// The variable that says what is logged, where a program does not.
+/// Environment variable with the filter for controllers that set none.
 pub const LOG_VARIABLE: &str = "OFFSHOOT_LOG";
 
-/// The longest text, in bytes: it travels in one frame with other things.
+/// Maximum length of a filter's text in bytes; it shares a frame with other fields.
 const LIMIT: usize = 4096;
 
-/// Which log records are wanted, in the usual syntax: `warn,my_agent::disk=debug,other=off`.
+/// Log filter in the usual syntax: `warn,my_agent::disk=debug,other=off`.
 ///
-/// Pieces are separated by commas. `TARGET=LEVEL` is about the records whose target begins with `TARGET`; the longest that fits
-/// one decides. A `LEVEL` alone is about all others, which without one are off; a `TARGET` alone means all of its records. The
-/// levels are `off`, `error`, `warn`, `info`, `debug`, `trace`, and `io`: as `trace`, and where that is the level of the target
-/// `offshoot::io`, as in `io` or `warn,offshoot::io=io`, the header of each frame that this process sends and receives is
-/// logged as well. What an agent prints is at level `info`, with the targets `stdout` and `stderr`.
+/// A filter consists of directives, separated by commas. `TARGET=LEVEL` applies to records whose
+/// target begins with `TARGET`; the longest match decides. A `LEVEL` alone applies to all other
+/// records, which are off without it. A `TARGET` alone admits all of its records. The levels are
+/// `off`, `error`, `warn`, `info`, `debug`, `trace` and `io`. `io` equals `trace`, and as the level
+/// of the target `offshoot::io`, as in `io` or `warn,offshoot::io=io`, also logs the header of each
+/// frame that the process sends and receives. The output of an agent has level `info` and the
+/// targets `stdout` and `stderr`.
 ///
 /// ```
 /// # use offshoot_proto::log::Filter;
@@ -47,19 +50,20 @@ const LIMIT: usize = 4096;
 /// assert!("warn,disk=loud".parse::<Filter>().is_err());
 /// # Ok::<(), offshoot_proto::log::FilterError>(())
 /// ```
-// The text as it travels: `TARGET=NUMBER` by commas, longest target first.
+// Encoded as `TARGET=NUMBER`, separated by commas, longest target first.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Filter(String);
 
 impl Filter {
-    /// Records of all targets up to a level: 0 none, 1 error, 2 warn, 3 info, 4 debug, 5 trace; from 6 on frames as well.
+    /// Creates a filter for all targets up to a level: 0 off, 1 error, 2 warn, 3 info, 4 debug, 5
+    /// trace, 6 and above trace with frames.
     #[must_use]
     pub fn up_to(level: u8) -> Filter {
         let level = char::from(b'0' + level.min(IO));
         Filter(String::from_iter(['=', level]))
     }
 
-    /// The number of the most detailed level that is wanted from a target.
+    /// Returns the number of the most detailed level that is admitted for a target.
     #[must_use]
     pub fn level_of(&self, target: &str) -> u8 {
         for piece in self.0.as_bytes().split(|byte| *byte == b',') {
@@ -72,28 +76,28 @@ impl Filter {
         0
     }
 
-    /// As it travels.
+    /// Returns the encoded filter as text.
     pub fn text(&self) -> &str {
         &self.0
     }
 
-    /// The same, in bytes.
+    /// Returns the encoded filter as bytes.
     pub fn bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
 
-    /// One that has travelled.
+    /// Decodes a filter. Invalid UTF-8 admits nothing.
     pub fn from_bytes(bytes: Vec<u8>) -> Filter {
         Filter(String::from_utf8(bytes).unwrap_or_default())
     }
 
-    /// The level of what no target of it fits, where it says one.
+    /// Returns the level for all other targets, if the filter has one.
     #[must_use]
     pub fn others(&self) -> Option<u8> {
         self.directives().find(|(target, _)| target.is_empty()).map(|(_, level)| level)
     }
 
-    /// The same with another level for what none of its targets fits.
+    /// Returns this filter with another level for all other targets.
     #[must_use]
     pub fn with_others(&self, level: u8) -> Filter {
         let mut pieces: Vec<String> = self
@@ -105,7 +109,8 @@ impl Filter {
         Filter(pieces.join(","))
     }
 
-    /// Its targets with the numbers of their levels, the longest first; at last the empty one for all others, if it has one.
+    /// Returns the targets and their levels, longest first. The level for all other targets comes
+    /// last, with an empty target.
     pub fn directives(&self) -> impl Iterator<Item = (&str, u8)> {
         self.0.split(',').filter_map(|piece| {
             let (target, level) = piece.rsplit_once('=')?;
@@ -113,7 +118,7 @@ impl Filter {
         })
     }
 
-    /// Whether the frames of this process are to be logged.
+    /// Returns true if the frames of the process are logged.
     #[must_use]
     pub fn shows_frames(&self) -> bool {
         self.level_of(IO_TARGET) >= IO
@@ -144,18 +149,18 @@ fn level_named(word: &str) -> Option<u8> {
     named.or_else(|| word.parse().ok().filter(|level| *level <= TRACE))
 }
 
-/// Returns true if a word is one of the levels with a letter or two too many, too few, wrong or exchanged.
+/// Returns true if a word differs from a level by one or two typing errors.
 fn is_misspelt(word: &str, level: &str) -> bool {
     let (word, level) = (word.to_ascii_lowercase().into_bytes(), level.as_bytes());
     if level.len() < 3 || !word.iter().all(u8::is_ascii_alphabetic) || word.len() > 16 {
         return false;
     }
-    // A word that begins with a level is its plural, its noun or the like.
+    // The word is a longer form of the level, such as its plural.
     if level.len() > 3 && word.len() > level.len() && word.starts_with(level) {
         return true;
     }
     let most = if level.len() > 4 { 2 } else { 1 };
-    // How many such steps lead from each beginning of the one to each of the other.
+    // Edit distance between each beginning of the word and each beginning of the level.
     let mut rows = vec![vec![0; level.len() + 1]; word.len() + 1];
     for at in 0..=word.len() {
         for to in 0..=level.len() {
@@ -229,7 +234,7 @@ impl FromStr for Filter {
     }
 }
 
-/// Why a text is no filter.
+/// The error for a text that is not a filter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FilterError {
     piece: String,
@@ -237,7 +242,7 @@ pub struct FilterError {
 }
 
 impl FilterError {
-    /// The piece that is wrong.
+    /// Returns the invalid directive.
     #[must_use]
     pub fn piece(&self) -> &str {
         &self.piece

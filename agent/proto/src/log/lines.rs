@@ -1,18 +1,21 @@
+//! Splitting of output into lines.
+
 use crate::log::record::TEXT_LIMIT;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// The lines that this process prints to one of its streams, of whatever bytes. A line that is too long comes in pieces.
+/// The lines of one of this process's output streams, which may contain any bytes. Long lines are
+/// split.
 #[derive(Default)]
 pub struct Lines(Vec<u8>);
 
 impl Lines {
-    /// Takes bytes, and gives the lines that they finish.
+    /// Takes bytes. Returns the lines that they complete.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         for byte in bytes {
             let ends = matches!(byte, b'\n' | b'\r');
-            // No character is cut in two where there are characters.
+            // UTF-8 characters are not split.
             let length = self.0.len();
             let full = length > TEXT_LIMIT - 4 && (byte & 0xC0 != 0x80 || length == TEXT_LIMIT);
             if ends || full {
@@ -25,7 +28,7 @@ impl Lines {
         lines
     }
 
-    /// What no end of a line has come for.
+    /// Removes and returns the incomplete line.
     pub fn rest(&mut self) -> Option<String> {
         let line = core::mem::take(&mut self.0);
         Some(String::from_utf8_lossy(&line).into_owned()).filter(|line| !line.is_empty())

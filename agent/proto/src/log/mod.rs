@@ -1,4 +1,4 @@
-//! Log records as they travel, the filter that decides which do, and the lines that programs print.
+//! Log records, the log filter, and lines of output.
 
 mod filter;
 mod lines;

@@ -1,3 +1,5 @@
+//! Log records, and their encoding.
+
 use crate::log::filter::Filter;
 use crate::text::shortened;
 use alloc::format;
@@ -8,25 +10,28 @@ use serde::Deserialize;
 use serde::Serialize;
 use tracing::Level;
 
-/// A log record as it travels.
+/// A log record.
 #[derive(Serialize, Deserialize)]
 pub struct LogRecord {
+    /// Level: 1 error to 5 trace.
     pub level: u8,
+    /// Target.
     pub target: String,
+    /// Message.
     pub message: String,
-    /// `a=1 b=2`.
+    /// Fields, as `a=1 b=2`.
     pub fields: String,
-    /// `outer{x=1}:inner`.
+    /// Spans, as `outer{x=1}:inner`.
     pub span: String,
 }
 
-/// The most of one record's texts that travels, in bytes.
+/// Maximum total length in bytes of a record's texts.
 pub const TEXT_LIMIT: usize = 8 << 10;
 
-/// The most of its spans.
+/// Maximum length in bytes of a record's spans.
 pub const SPAN_LIMIT: usize = 1 << 10;
 
-/// The number of a level: 1 error to 5 trace.
+/// Returns the number of a level: 1 error to 5 trace.
 #[must_use]
 pub fn number_of(level: Level) -> u8 {
     match level {
@@ -39,7 +44,7 @@ pub fn number_of(level: Level) -> u8 {
 }
 
 impl LogRecord {
-    /// A record that is a text alone.
+    /// Creates a record with a message only.
     pub fn of(level: Level, target: &str, text: &str) -> LogRecord {
         LogRecord {
             level: number_of(level),
@@ -50,16 +55,18 @@ impl LogRecord {
         }
     }
 
-    /// That records were lost.
+    /// Creates a record that reports lost records.
     pub fn of_lost(count: u32) -> LogRecord {
         let text = format!("{count} log records were too many here and are dropped");
         LogRecord::of(Level::WARN, module_path!(), &text)
     }
 
+    /// Returns the encoded record.
     pub fn encode(&self) -> Vec<u8> {
         codec::own(self)
     }
 
+    /// Returns true if `filter` admits the record.
     pub fn is_wanted(&self, filter: &Filter) -> bool {
         self.level <= filter.level_of(&self.target)
     }

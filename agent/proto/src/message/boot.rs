@@ -1,3 +1,5 @@
+//! The identity that a parent sends to a new agent.
+
 use crate::id::ContextId;
 use crate::log::Filter;
 use alloc::string::String;
@@ -5,16 +7,16 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde::Serialize;
 
-/// The first thing a parent tells an agent: who it is.
+/// Identity of an agent; the first message from its parent.
 #[derive(Clone, Serialize, Deserialize, Debug)]
 pub struct BootInfo {
-    /// Its number.
+    /// Number of the context.
     pub id: ContextId,
-    /// The contexts it obeys, nearest first.
+    /// Contexts that the agent obeys, nearest first.
     pub ancestors: Vec<ContextId>,
-    /// Its name, for messages and the process title.
+    /// Name, for messages and the process title.
     pub name: String,
-    /// Which of its log records travel. It passes the same on to its own children.
+    /// Log filter, which the agent passes on to its own children.
     pub filter: Filter,
     /// Seconds between heartbeats; 0 for none.
     pub heartbeat: u32,

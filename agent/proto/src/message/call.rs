@@ -1,24 +1,26 @@
+//! The header of a call.
+
 use alloc::vec::Vec;
 
-/// Nobody waits for what the call gives; failures are logged where it runs.
-pub const CAST: u8 = 1;
+/// Flag: nobody waits for the reply. Failures are logged where the function runs.
+pub(crate) const CAST: u8 = 1;
 
-/// Four more bytes: how many milliseconds are left for it.
-pub const DEADLINE: u8 = 2;
+/// Flag: four more bytes with the remaining time in milliseconds.
+pub(crate) const DEADLINE: u8 = 2;
 
-/// What stands before a call's arguments.
+/// The header of a call, before its arguments.
 #[derive(Copy, Clone, Default)]
 pub struct CallHeader<'a> {
-    /// The function's full name.
+    /// Full name of the function.
     pub name: &'a str,
-    /// Whether nobody waits for what it gives.
+    /// True if nobody waits for the reply.
     pub cast: bool,
-    /// How many milliseconds are left for it, if they are counted.
+    /// Remaining time in milliseconds; `None` without a deadline.
     pub left_ms: Option<u32>,
 }
 
 impl<'a> CallHeader<'a> {
-    /// The head as bytes, after which the arguments come.
+    /// Returns the encoded header, to which the arguments are appended.
     pub fn encode(&self) -> Vec<u8> {
         let mut head = Vec::with_capacity(64 + self.name.len());
         head.push((u8::from(self.cast) * CAST) | (u8::from(self.left_ms.is_some()) * DEADLINE));
@@ -28,7 +30,8 @@ impl<'a> CallHeader<'a> {
         head
     }
 
-    /// The head of a request, and where its arguments begin.
+    /// Decodes the header of a request. Returns it with the offset of the arguments; `None` if it
+    /// is invalid.
     pub fn decode(request: &'a [u8]) -> Option<(CallHeader<'a>, usize)> {
         let (flags, mut rest) = request.split_first()?;
         let mut left_ms = None;

@@ -1,48 +1,49 @@
-//! Chains of calls: the kinds of their records, and the queue of the calls that have come and not run.
+//! Chains of calls: the kinds of their records, and the queue of calls that did not run yet.
 
 use crate::message::record::take_record;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use offshoot_codec::MAX_MESSAGE;
 
-/// Kind of a record that is a call; its request follows.
+/// Record kind: a call, followed by its request.
 pub const CALL: u8 = 0;
 
-/// Kind of a record that has the chain forget an earlier failure.
+/// Record kind: forgets an earlier failure.
 pub const RESET: u8 = 1;
 
-/// Kind of a record that cancels the call with the number that follows, counted from 0.
+/// Record kind: cancels the call with the number that follows, counted from 0.
 pub const CANCEL: u8 = 2;
 
-/// Record of a chain that waits for the records before it.
+/// A queued record of a chain.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct QueuedCall {
     /// Number of the call, counted from 0.
     pub number: u32,
-    /// [`CALL`], [`RESET`] or [`CANCEL`]; any other number that a peer has sent.
+    /// [`CALL`], [`RESET`] or [`CANCEL`], or any other number from a faulty peer.
     pub kind: u8,
     /// Content of the record.
     pub content: Vec<u8>,
-    /// Time at which the record came, in milliseconds of the node.
+    /// Time of arrival in milliseconds of the node.
     pub came: u64,
 }
 
-/// Calls of one chain that have come, in order.
+/// The queue of one chain, in order of arrival.
 #[derive(Default, Debug)]
 pub struct CallQueue {
-    /// Bytes that are not a whole record yet.
+    /// Bytes of an incomplete record.
     partial: Vec<u8>,
     waiting: VecDeque<QueuedCall>,
-    /// Length in bytes of the contents that wait.
+    /// Length in bytes of the queued contents.
     length: usize,
     next: u32,
 }
 
 impl CallQueue {
-    /// Takes bytes that came at the time `came`, while the call `running` runs. Returns true if that call is cancelled.
+    /// Takes bytes that arrive at the time `came` while the call `running` runs. Returns true if
+    /// they cancel that call.
     ///
     /// # Errors
-    /// Returns the length of a record that is longer than any may be.
+    /// Returns the length of a record that exceeds the limit.
     pub fn take(&mut self, bytes: &[u8], came: u64, running: Option<u32>) -> Result<bool, usize> {
         self.partial.extend_from_slice(bytes);
         let (mut cancelled, mut at) = (false, 0);
@@ -70,19 +71,19 @@ impl CallQueue {
         next
     }
 
-    /// Returns the length in bytes of the contents that wait.
+    /// Returns the length in bytes of the queued contents.
     #[must_use]
     pub fn length(&self) -> usize {
         self.length
     }
 
-    /// Returns true if no whole record waits.
+    /// Returns true if no complete record is queued.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Returns the records that wait.
+    /// Returns the queued records.
     pub fn iter(&self) -> impl Iterator<Item = &QueuedCall> {
         self.waiting.iter()
     }

@@ -1,4 +1,4 @@
-//! Messages of channels: the records between a hub and its ends, and their addresses.
+//! Messages of channels: records between a hub and its senders and receiver, and addresses of hubs.
 
 use crate::error::Error;
 use crate::error::Result;
@@ -16,32 +16,33 @@ use offshoot_codec::MAX_MESSAGE;
 use serde::Deserialize;
 use serde::Serialize;
 
-/// Length in bytes of the number of a sender's context, with which every message to a receiver begins.
+/// Length in bytes of the sender's context number, which begins every message to a receiver.
 pub const SENT: usize = 4;
 
-/// Returns the error for a message of a sender that cannot be read.
+/// Returns the error for a message that cannot be decoded.
 pub fn unreadable(error: CodecError) -> RecvError {
     RecvError::Unreadable(crate::error::codec_error("a sender", error))
 }
 
-/// Why a receiver has no message.
+/// The reason why a receiver has no message.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RecvError {
-    /// All senders are closed. Nothing more comes.
+    /// All senders are closed. Nothing follows.
     Closed,
-    /// A sender says that something went wrong, by `Sender::fail`. More may come.
+    /// A sender has reported an error with `Sender::fail`. Messages may follow.
     Failed {
-        /// The context it is in.
+        /// Context of the sender.
         context: String,
-        /// What it says.
+        /// Text of the error.
         text: String,
     },
-    /// The context of a sender was lost before the sender was closed, or broke the rules. More may come from others.
+    /// The context of a sender was lost before it closed the sender, or violated the protocol.
+    /// Messages of other senders may follow.
     Lost(Error),
-    /// A message came that is none of this type. More may come.
+    /// A message is not of the channel's type. Messages may follow.
     Unreadable(Error),
-    /// Nothing came in time.
+    /// No message arrived before the deadline.
     TimedOut,
 }
 
@@ -68,7 +69,7 @@ impl From<RecvError> for Error {
     }
 }
 
-/// What has come and was not received.
+/// Buffered messages of a receiver.
 #[derive(Default)]
 pub struct MessageBuffer {
     bytes: Vec<u8>,
@@ -76,11 +77,12 @@ pub struct MessageBuffer {
     over: bool,
 }
 
+/// A message, or the reason why there is none.
 pub type Received<T> = core::result::Result<T, RecvError>;
 
 impl MessageBuffer {
-    /// The next message as bytes behind those that say who has sent it, or an error in its place; `Closed` at the end, and
-    /// nothing where more has to come first.
+    /// Removes and returns the next message with its sender, or an error in its place: `Closed` at
+    /// the end. Returns `None` if more bytes are needed.
     pub fn pop(&mut self) -> Option<Received<(ContextId, Vec<u8>)>> {
         let MessageBuffer { bytes, at, over } = self;
         loop {
@@ -111,12 +113,13 @@ impl MessageBuffer {
         }
     }
 
-    /// Nothing can be received here: that is said once, and is the end.
+    /// Ends the buffer because the receiver was refused by its hub. Returns the error, once.
     pub fn refused(&mut self, error: Error) -> RecvError {
         if core::mem::replace(&mut self.over, true) { RecvError::Closed } else { RecvError::Lost(error) }
     }
 
-    /// Adds what came, and says how much. A stream that broke off says so once, and is at its end then.
+    /// Appends a chunk of the stream. Returns its length. A broken stream is reported once, and
+    /// then ends.
     pub fn take(&mut self, chunk: Result<Option<Vec<u8>>>) -> usize {
         match chunk {
             Ok(Some(chunk)) => {
@@ -128,7 +131,7 @@ impl MessageBuffer {
                 0
             }
             Err(error) => {
-                // What was not whole is lost.
+                // The incomplete message is lost.
                 self.bytes.truncate(self.at);
                 self.bytes.extend(record(LOST, &offshoot_codec::own(&error)));
                 self.over = true;
@@ -138,62 +141,68 @@ impl MessageBuffer {
     }
 }
 
-/// What a writer's record is: a value.
+/// Record kind, from a sender: a value.
 pub const VALUE: u8 = 0;
 
-/// An error that a sender wants its receiver to have: a text from a sender; to a receiver, with who said it.
+/// Record kind: an error that a sender reports, as text. To a receiver, the sender's context
+/// precedes it.
 pub const FAILED: u8 = 1;
 
-/// To a receiver: a sender was lost, and how.
+/// Record kind, to a receiver: a sender was lost; its reason.
 pub const LOST: u8 = 2;
 
-/// From a sender: a copy of it is on its way; its number.
+/// Record kind, from a sender: a copy of the sender is under way; its number.
 pub const COPY: u8 = 3;
 
-/// From a sender: the call that took the copy along has ended. If it has not been heard of, it will not be.
+/// Record kind, from a sender: the call with the copy has completed. A copy that has not appeared
+/// by then will not appear.
 pub const VOID: u8 = 4;
 
-/// From a sender: it sends nothing more, but for what becomes of its copies.
+/// Record kind, from a sender: closed, except for the fate of its copies.
 pub const CLOSED: u8 = 5;
 
-/// From a sender: the call that took the copy along was given up, after so many milliseconds where its time was over. Whether it has
-/// been heard of or not, nothing more comes from the copy.
+/// Record kind, from a sender: the call with the copy was cancelled; if its deadline was exceeded,
+/// the time limit in milliseconds follows. Nothing more comes from the copy, whether or not it has
+/// appeared.
 pub const LOSE: u8 = 6;
 
-/// What an end is for.
+/// The role of an endpoint of a channel.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum EndpointRole {
-    /// It sends.
+    /// Sender.
     Writer = 0,
-    /// It receives.
+    /// Receiver.
     Reader = 1,
 }
 
-/// Where a hub is, and by what it opens.
+/// The address of a hub, with the key to open it.
 #[derive(Copy, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
+    /// Context of the hub.
     pub context: ContextId,
-    /// Its number among the hubs there.
+    /// Number of the hub within its context.
     pub number: u32,
+    /// Key, chosen at random for each role.
     pub key: u64,
 }
 
 impl Address {
-    /// Where an end of it knocks: at a hub, whatever the number is that has come.
+    /// Returns the handle of the hub. Any number yields a handle of hubs only.
     pub fn door(&self) -> Handle {
         Handle(self.number | Handle::FIRST_HUB.0)
     }
 
-    /// What an end says first.
+    /// Returns the greeting with which an endpoint opens its flow to the hub.
     pub fn greeting(&self, role: EndpointRole, copy: u64) -> Vec<u8> {
         [&[role as u8][..], &self.key.to_le_bytes(), &copy.to_le_bytes()].concat()
     }
 }
 
+/// Length of a greeting in bytes.
 pub const GREETING: usize = 17;
 
-/// What an end says first: what it is, by what key, and which copy. None where that is no greeting.
+/// Decodes a greeting: role, key, and number of the copy. Returns `None` if it is invalid.
 pub fn greeting(bytes: &[u8]) -> Option<(EndpointRole, u64, u64)> {
     let (role, numbers) = bytes.first_chunk::<GREETING>()?.split_first()?;
     let role = match role {

@@ -1,18 +1,21 @@
+//! The request to connect a child context.
+
 use crate::connect::recipe::Recipe;
 use alloc::string::String;
 use serde::Deserialize;
 use serde::Serialize;
 
-/// The request to the service that connects.
+/// Request to the connect service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ConnectRequest {
-    /// The name of the context to be.
+    /// Name of the new context.
     pub name: String,
-    /// What its process title shows in place of the name; of an empty one nothing.
+    /// Process title in place of the name; if empty, none.
     pub title: Option<String>,
-    /// How to get there.
+    /// Instructions for the hop.
     pub recipe: Recipe,
-    /// Whether the ancestors have not seen this order pass and have to be told of the new context.
+    /// True if the request did not pass the ancestors, so that they must be told of the new
+    /// context.
     pub announce: bool,
     /// Seconds between heartbeats; 0 for none.
     pub heartbeat: u32,

@@ -1,3 +1,5 @@
+//! The request to detach a program or a context.
+
 use crate::error::Error;
 use crate::error::Result;
 use crate::id::Handle;
@@ -6,16 +8,20 @@ use alloc::string::String;
 use serde::Deserialize;
 use serde::Serialize;
 
-/// The request to the service that lets go.
+/// Request to the detach service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DetachRequest {
-    /// The flow of the program; [`Handle::NONE`] for the context itself.
+    /// Flow of the program; [`Handle::NONE`] for the context itself.
     pub program: Handle,
+    /// Name under which the program or context continues.
     pub name: String,
 }
 
 impl DetachRequest {
-    /// The order to let a program of `context` go, or that itself.
+    /// Creates the request to detach a program of `context`, or `context` itself.
+    ///
+    /// # Errors
+    /// Returns an error if the name is empty.
     pub fn new(context: &str, program: Handle, name: String) -> Result<DetachRequest> {
         if name.contains('\0') {
             let action = format!("letting go of {context}");

@@ -1,3 +1,5 @@
+//! Messages about programs: start, signals, status.
+
 use crate::error::reason::Reason;
 use crate::id::Handle;
 use alloc::string::String;
@@ -5,71 +7,80 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde::Serialize;
 
-/// The request to the service that runs programs.
+/// Request to the service that runs programs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ExecRequest {
+    /// Arguments, beginning with the program.
     pub argv: Vec<Vec<u8>>,
+    /// Environment variables to set, as names and values.
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    /// True if the program gets no other variables.
     pub clear_env: bool,
+    /// Working directory; that of the agent if `None`.
     pub directory: Option<Vec<u8>>,
+    /// Lifetime of the program.
     pub tie: Lifetime,
-    /// Whether it takes along what it has daemonised when it ends by itself.
+    /// True if daemonised descendants end with the program.
     pub end_all: bool,
-    /// How long after its end, in milliseconds, others may hold its streams in silence.
+    /// Time in milliseconds after the program's exit for which descendants may hold its streams
+    /// silently.
     pub wait_streams: u32,
-    /// How long it may take, in milliseconds, when it is told to end.
+    /// Time in milliseconds between SIGTERM and SIGKILL.
     pub grace: u32,
 }
 
-/// What ties a program to its context.
+/// The relation of a program's lifetime to that of its context.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Lifetime {
-    /// It ends with it, by whatever means there are.
+    /// Ends with the context.
     Bound,
-    /// It may be let go while it runs.
+    /// Ends with the context, unless it is detached while it runs.
     Loose,
-    /// It is let go from its start, under this name.
+    /// Detached from the start, under this name.
     Free(String),
 }
 
-/// How a program ended: exactly one of the two is there.
+/// The status of a program that has ended; either field is set.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ExitStatus {
-    /// Its status, where it ended by itself.
+    /// Exit code, if the program exited by itself.
     pub code: Option<i32>,
-    /// The signal that ended it.
+    /// Number of the signal that ended the program.
     pub signal: Option<i32>,
 }
 
 impl ExitStatus {
-    /// Whether it ended by itself with status 0.
+    /// Returns true if the program exited with code 0.
     #[must_use]
     pub fn success(&self) -> bool {
         self.code == Some(0)
     }
 
-    /// As a shell says it: the status, or 128 and the signal.
+    /// Returns the status as shells report it: the exit code, or 128 plus the signal.
     #[must_use]
     pub fn shell_code(&self) -> i32 {
         self.code.or(self.signal.map(|signal| 128 + signal)).unwrap_or(255)
     }
 }
 
-/// The request to the service that signals programs.
+/// Request to the service that signals programs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SignalRequest {
-    /// The flow of the program.
+    /// Flow of the program.
     pub program: Handle,
+    /// Number of the signal.
     pub signal: i32,
 }
 
-/// The reply of the service that runs programs.
+/// Reply of the service that runs programs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ExecReply {
+    /// Status of the program.
     pub status: ExitStatus,
-    /// Why its agent has ended it, if it did: the status says nothing about its work then.
+    /// Reason why the agent has ended the program, if it did. The status then says nothing about
+    /// the program's work.
     pub ended: Option<Cause>,
 }
 
-/// Why an agent ends a program: the kind, and the particulars.
+/// A reason with details.
 pub type Cause = (Reason, String);

@@ -1,4 +1,5 @@
-//! Messages between nodes, one file for each conversation. The frames that carry them are in [`wire`](crate::wire).
+//! Messages between nodes, one file for each conversation. [`wire`](crate::wire) has the frames
+//! that carry them.
 
 pub mod boot;
 pub mod call;

@@ -1,3 +1,5 @@
+//! Replies: a value, an error of the function, or a failure of the call.
+
 use crate::error::Error;
 use crate::error::codec_error;
 use alloc::string::String;
@@ -13,34 +15,37 @@ use serde::de::DeserializeOwned;
 #[derive(Copy, Clone, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Outcome {
+    /// The encoded value.
     Value = 0,
-    /// The function's own error: the length of its text, the text, the error.
+    /// An error of the function: length of its text, the text, the encoded error.
     Error = 1,
+    /// The encoded error of a call that failed itself.
     Failed = 2,
 }
 
+/// Returns a reply of this kind with these bytes.
 pub fn tagged(outcome: Outcome, bytes: Vec<u8>) -> Vec<u8> {
     let mut reply = bytes;
     reply.insert(0, outcome as u8);
     reply
 }
 
-/// A reply that says the call itself failed.
+/// Returns the reply for a call that failed itself.
 pub fn failed(error: &Error) -> Vec<u8> {
     codec::own_behind(vec![Outcome::Failed as u8], error)
 }
 
-/// Whether that is what a reply says.
+/// Returns true if a reply says that the call itself failed.
 pub fn is_failed(reply: &[u8]) -> bool {
     reply.first() == Some(&(Outcome::Failed as u8))
 }
 
-/// A reply with a value that is not a function's.
+/// Returns a reply with a value of a service.
 pub fn value<T: Serialize>(value: &T) -> Vec<u8> {
     codec::own_behind(vec![Outcome::Value as u8], value)
 }
 
-/// Why a reply has no value, as a text; none where it has one.
+/// Returns the text of the error in a reply; `None` if it has a value.
 pub fn failure_of(reply: &[u8]) -> Option<String> {
     match reply.split_first() {
         Some((&tag, _)) if tag == Outcome::Value as u8 => None,
@@ -55,12 +60,16 @@ pub fn failure_of(reply: &[u8]) -> Option<String> {
     }
 }
 
+/// Splits an error of a function into its text and the encoded error.
 pub fn split_error(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<2>()?;
     rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))
 }
 
-/// What a reply says, where only this crate's errors are possible.
+/// Decodes the reply of a service of `context`.
+///
+/// # Errors
+/// Returns the error in the reply, or one if the reply cannot be decoded.
 pub fn read_value<T: DeserializeOwned>(context: &str, reply: &[u8]) -> Result<T, Error> {
     let codec = |error| codec_error(context, error);
     match reply.split_first() {

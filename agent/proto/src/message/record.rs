@@ -1,9 +1,11 @@
+//! Records: length, kind and content, several of which make up a stream.
+
 use alloc::vec::Vec;
 
-/// A record: four bytes of length, one that says what it is, and the rest.
+/// Length in bytes of a record's header: four bytes of length, one byte of kind.
 pub const HEAD: usize = 5;
 
-/// A record for a chain, to which its content is added.
+/// Returns the encoded record of a chain.
 pub fn record(kind: u8, content: &[u8]) -> Vec<u8> {
     let mut record = Vec::with_capacity(HEAD + content.len());
     record.extend_from_slice(&(content.len() as u32).to_le_bytes());
@@ -12,10 +14,11 @@ pub fn record(kind: u8, content: &[u8]) -> Vec<u8> {
     record
 }
 
-/// Takes the next whole record off the front of what has come: its kind and content. None where it is not whole.
+/// Removes the next complete record from the front of the bytes. Returns its kind and content;
+/// `None` if it is incomplete.
 ///
 /// # Errors
-/// When it is longer than `limit`.
+/// Returns the length of a record that exceeds `limit`.
 pub fn take_record(
     bytes: &mut Vec<u8>,
     at: &mut usize,

@@ -1,13 +1,15 @@
 //! Back-pressure between neighbours.
 //!
-//! A node does not stop reading a link because one of those behind another is slow: everybody else's frames come over
-//! the same link. It asks the neighbours from whom frames for the slow one come to hold those back (`Choke`), who ask
-//! theirs in turn when more arrives, up to the nodes where the flows begin; and it lets them go on (`Free`) when the
-//! link has drained. What a node holds for a link is then [`HIGH`] and what was on its way. The flows of this node
-//! itself stop earlier, at [`OWN`].
+//! A node keeps reading a link even if a context behind another link is slow, because the frames of
+//! all other contexts arrive over the same link. Instead it asks the neighbours that send frames
+//! for the slow context to pause them (`Choke`), who ask their own neighbours in turn, back to the
+//! nodes where the flows begin. When the link has drained it resumes them (`Free`). A node
+//! therefore queues at most [`HIGH`] for a link, plus the frames in transit. Its own flows stop
+//! earlier, at [`OWN`].
 //!
-//! A child that does not hold back, or that makes this node answer more than it takes, is not read from while more than
-//! [`CAUSED`] bytes wait because of it. That needs no good will. The parent is always read from.
+//! A child that ignores `Choke`, or requests more answers than it reads, is not read from while
+//! more than [`CAUSED`] bytes are queued because of it. That works without its cooperation. The
+//! parent is always read from.
 
 use crate::collections::index_map::IndexMap;
 use crate::id::ContextId;
@@ -22,25 +24,25 @@ use crate::wire::Kind;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// How much may wait for a link before neighbours are asked to hold back.
+/// Bytes queued for a link from which on neighbours are paused.
 pub const HIGH: usize = 1 << 20;
 
-/// How much may wait for a link when they are let go on.
-pub const LOW: usize = 256 << 10;
+/// Bytes queued for a link down to which paused neighbours are resumed.
+pub(crate) const LOW: usize = 256 << 10;
 
-/// How much may wait for a link before flows of this node wait instead.
+/// Bytes queued for a link from which on flows of this node wait.
 pub const OWN: usize = 256 << 10;
 
-/// How much may wait because of one child before it is not read from.
+/// Maximum number of bytes that may be queued because of one child before it is not read from.
 pub const CAUSED: usize = 2 << 20;
 
-/// How much may wait because of all children before each of them has only [`CAUSED_EACH`].
+/// Bytes queued because of all children from which on each child is limited to [`CAUSED_EACH`].
 pub const CAUSED_BY_ALL: usize = 16 << 20;
 
-/// See [`CAUSED_BY_ALL`].
+/// Limit for each child in bytes while [`CAUSED_BY_ALL`] is exceeded.
 pub const CAUSED_EACH: usize = 64 << 10;
 
-/// The most contexts that one frame names.
+/// Maximum number of contexts named in one frame.
 const NAMES: usize = 8192;
 
 fn names(contexts: &[ContextId]) -> impl Iterator<Item = Vec<u8>> {
@@ -48,9 +50,9 @@ fn names(contexts: &[ContextId]) -> impl Iterator<Item = Vec<u8>> {
 }
 
 impl Node {
-    /// Queues a frame for a link; gives it back with the reason where too much waits. `from` is the link whose neighbour
-    /// has caused it.
-    pub fn enqueue(
+    /// Queues a frame for a link, attributed to the neighbour at `from`. Returns the frame and the
+    /// reason if the queue is full.
+    pub(crate) fn enqueue(
         &mut self,
         from: Option<LinkId>,
         link: LinkId,
@@ -60,7 +62,7 @@ impl Node {
         let (size, dst, local) = (frame.size(), frame.header.dst, frame.header.src == self.id());
         let ending = matches!(frame.header.kind, Kind::Credit | Kind::Reset | Kind::Dead);
         let state = self.links.get_mut(&link)?;
-        // What a child is answered it has asked for: it is not read from while it does not read that.
+        // A child asks for its answers, so the answers count against the child until it reads them.
         let from = if ending && state.child.is_some() && state.up { Some(link) } else { from };
         let pushed = match state.push(from, frame) {
             Ok(pushed) => pushed,
@@ -98,8 +100,8 @@ impl Node {
         }
     }
 
-    /// What `from` had caused has gone on its way.
-    pub fn discharge(&mut self, from: LinkId, size: usize) {
+    /// Stops attributing `size` bytes to the neighbour at `from`, because their frame was sent.
+    pub(crate) fn discharge(&mut self, from: LinkId, size: usize) {
         let Some(state) = self.links.get_mut(&from).filter(|state| state.child.is_some()) else { return };
         state.caused -= size;
         self.caused -= size;
@@ -112,7 +114,7 @@ impl Node {
         }
     }
 
-    /// A frame for `dst` came over `from` and waits for `link`: asks the neighbour to hold back, where more is too much.
+    /// Pauses frames from `from` to `dst` if too much is queued for `link`.
     fn press(&mut self, from: LinkId, link: LinkId, dst: ContextId) {
         let Some(state) = self.links.get_mut(&link) else { return };
         let crowded = state.lanes.ready(&state.choked) > HIGH;
@@ -156,8 +158,8 @@ impl Node {
         }
     }
 
-    /// After something has gone over `link`, or its neighbour takes more: lets those go on who waited for that.
-    pub fn relieve(&mut self, link: LinkId) {
+    /// Resumes flows and neighbours that waited for `link`, if it has drained.
+    pub(crate) fn relieve(&mut self, link: LinkId) {
         let Some(state) = self.links.get_mut(&link).filter(|state| state.unsettled) else { return };
         let choked = &state.choked;
         if choked.all || state.lanes.ready(choked) > LOW {
@@ -197,8 +199,8 @@ impl Node {
         }
     }
 
-    /// The neighbour asks to hold back, or lets go on.
-    pub fn pressed(&mut self, link: LinkId, kind: Kind, payload: &[u8]) {
+    /// Handles a `Choke` or `Free` from a neighbour.
+    pub(crate) fn pressed(&mut self, link: LinkId, kind: Kind, payload: &[u8]) {
         let Some(state) = self.links.get_mut(&link) else { return };
         let ids =
             payload.chunks_exact(4).map(|id| ContextId(u32::from_le_bytes([id[0], id[1], id[2], id[3]])));
@@ -206,7 +208,7 @@ impl Node {
             state.choked.all = kind == Kind::Choke;
         }
         if kind == Kind::Choke {
-            // Only what goes over this link anyhow is worth remembering.
+            // Contexts that are not reached over this link would only take memory.
             for id in ids.filter(|id| self.router.link_to(*id) == Some(link)) {
                 state.choked.some.insert(id, 0);
             }
@@ -215,7 +217,8 @@ impl Node {
         }
     }
 
-    /// The neighbour takes again what goes to these, or they are gone.
+    /// Handles that a neighbour accepts frames to these contexts again, or that the contexts are
+    /// gone.
     pub fn freed(&mut self, link: LinkId, ids: impl Iterator<Item = ContextId>) {
         let Some(state) = self.links.get_mut(&link) else { return };
         for id in ids {
@@ -230,8 +233,9 @@ impl Node {
         self.relieve(link);
     }
 
-    /// Whether a flow of this node may send over its link now; if not, it is told when it may.
-    pub fn may_send(&mut self, flow: FlowKey) -> bool {
+    /// Returns true if a flow of this node may send over its link now. Otherwise [`Event::Room`]
+    /// follows.
+    pub(crate) fn may_send(&mut self, flow: FlowKey) -> bool {
         let Some(link) = self.router.link_to(flow.peer) else { return true };
         let Some(state) = self.links.get_mut(&link) else { return true };
         let stuck = state.choked.some.contains_key(&flow.peer);

@@ -1,4 +1,4 @@
-//! The ways of a node: what comes over a link and may, where it goes on to, what is returned, and who is gone.
+//! Frames on their way through a node: acceptance, forwarding, return, and news of lost contexts.
 
 use crate::error::dead_letter::DeadLetter;
 use crate::error::reason::Reason;
@@ -30,20 +30,20 @@ use alloc::vec::Vec;
 use offshoot_codec as codec;
 use tracing::Level;
 
-/// The most contexts that one piece of news names.
+/// Maximum number of contexts named in one `Route` frame.
 const NEWS: usize = 8192;
 
-/// The most of a reason's text that travels.
-pub const TEXT_LIMIT: usize = 4096;
+/// Maximum length in bytes of a reason's text in a frame.
+pub(crate) const TEXT_LIMIT: usize = 4096;
 
-/// How many log records a child may send at once.
+/// Number of log records that a child may send at once.
 const LOG_BURST: u32 = 2000;
 
-/// How many more it may send each second.
+/// Number of log records that a child may send each second after that.
 const LOG_RATE: u32 = 1000;
 
 impl Node {
-    /// Takes bytes of a link as they came. Returns true if there may be secrets among them.
+    /// Takes received bytes of a link. Returns true if they may contain a secret.
     pub fn receive(&mut self, link: LinkId, mut bytes: &[u8]) -> bool {
         let mut secret = false;
         if let Some(heart) = self.links.get_mut(&link).and_then(|state| state.heart.as_mut()) {
@@ -73,15 +73,17 @@ impl Node {
         }
     }
 
-    /// A link is to be closed from this side; nothing more is taken from it.
-    pub fn condemn(&mut self, link: LinkId, reason: Reason, why: String) {
+    /// Requests the end of a link with [`Event::Broken`]. Later frames of the link are ignored.
+    pub(crate) fn condemn(&mut self, link: LinkId, reason: Reason, why: String) {
         let Some(state) = self.links.get_mut(&link) else { return };
         if !core::mem::replace(&mut state.condemned, true) {
             self.events.push_back(Event::Broken { link, reason, why });
         }
     }
 
-    pub fn offence(&mut self, link: LinkId, what: &str, header: &Header) {
+    /// Counts a protocol violation of a link, logs it, and ends the link after [`OFFENCES`] of
+    /// them.
+    pub(crate) fn offence(&mut self, link: LinkId, what: &str, header: &Header) {
         let Some(state) = self.links.get_mut(&link) else { return };
         state.offences += 1;
         let (count, who) = (state.offences, state.child.or(self.router.ancestors().first().copied()));
@@ -108,7 +110,7 @@ impl Node {
             }
             return self.arrive_local(link, frame);
         }
-        // What is behind the neighbour has proved nothing.
+        // The authority applies to the neighbour only; contexts behind it did not authenticate.
         if let Some(authority) = state.authority.filter(|_| state.child == Some(header.src)) {
             frame.header.auth = header.src;
             if !self.router.believes(link, &frame.header) {
@@ -123,7 +125,7 @@ impl Node {
                 let about = ContextId(header.reply_to.0);
                 match self.router.link_down(about) {
                     Some(way) if way == link => {}
-                    // It was there until a moment ago, and everybody was told that it is gone.
+                    // The context was lost a moment ago, and everyone concerned was told.
                     None if about != self.id() && !self.router.ancestors().contains(&about) => return,
                     _ => return self.offence(link, "a dead letter about one that is not behind it", &header),
                 }
@@ -134,7 +136,7 @@ impl Node {
         self.dispatch(Some(link), frame);
     }
 
-    /// Whether a child may send one more log record now; what was dropped meanwhile is told first.
+    /// Returns true if a child may send one more log record now. Reports dropped ones first.
     fn may_log(&mut self, link: LinkId) -> bool {
         let now = self.now;
         let Some(state) = self.links.get_mut(&link) else { return false };
@@ -203,8 +205,8 @@ impl Node {
     fn route_news(&mut self, link: LinkId, frame: &Frame) {
         match codec::from_own(&frame.payload) {
             Ok(RouteNews::Added(id, parent)) => {
-                // Its order may have passed here before, or its number was granted to somebody behind that link. Its parent is
-                // behind that link as well.
+                // Either the connect request has passed this node, or the number was granted to a
+                // context behind the link. The parent must be behind the same link.
                 let known = self.router.link_down(id) == Some(link);
                 let theirs = self.router.link_down(parent) == Some(link) && self.grants.is_granted(id, link);
                 if known || (theirs && self.router.add(id, link, parent)) {
@@ -224,14 +226,15 @@ impl Node {
         }
     }
 
-    pub fn tell_parent(&mut self, news: &RouteNews) {
+    /// Sends route news to the parent, if there is one.
+    pub(crate) fn tell_parent(&mut self, news: &RouteNews) {
         if let Some(up) = self.router.up() {
             let payload = codec::own(news);
             self.control(up, Kind::Route, payload);
         }
     }
 
-    /// Ends every flow with the contexts (in order) that are gone and passes the news on.
+    /// Closes every flow with the lost contexts (sorted) and passes the news on.
     fn gone(&mut self, contexts: Vec<ContextId>, reason: Reason, text: &str) {
         if contexts.is_empty() {
             return;
@@ -242,7 +245,7 @@ impl Node {
         for id in &contexts {
             self.close_flows(self.flows.with_peer(*id), &letter);
             self.grants.ended(*id);
-            // What it has said still goes before the news that it is gone.
+            // Frames from the lost context must precede the news of its loss.
             if let Some(up) = self.router.up().and_then(|up| self.links.get_mut(&up)) {
                 up.lanes.promote(*id);
             }
@@ -256,14 +259,14 @@ impl Node {
         self.events.push_back(Event::Gone(contexts));
     }
 
-    /// Tells a context below that everything between it and another, which is not below it, is over.
+    /// Tells a context below that another one, which it has talked to past this node, is lost.
     pub fn part(&mut self, survivor: ContextId, lost: ContextId, reason: Reason, text: &str) {
         let letter = DeadLetter { reason, by: self.id(), text: text.into() };
         let header = Header { reply_to: Handle(lost.0), ..Header::new(Kind::Dead, self.id(), survivor) };
         self.dispatch(None, Frame::new(header, codec::own(&letter)));
     }
 
-    /// Has the link of a context ended that broke the rules, wherever it is below.
+    /// Has the link of a context that violated the protocol ended, wherever it is below.
     pub fn expel(&mut self, id: ContextId, why: &str) {
         let Some(link) = self.router.link_down(id) else { return };
         if self.links.get(&link).is_some_and(|state| state.child == Some(id)) {
@@ -273,7 +276,8 @@ impl Node {
         self.control(link, Kind::Expel, codec::own(&(id, why)));
     }
 
-    /// A link is no more. Everything behind it is gone; what waited for it is returned with `reason`.
+    /// Handles the loss of a link. Contexts behind it are gone, and queued frames are returned with
+    /// `reason`.
     pub fn link_lost(&mut self, link: LinkId, reason: Reason, text: &str) {
         let Some(mut state) = self.links.remove(&link) else { return };
         if let Some(text) = state.child.and_then(|child| state.logs.tell(child)) {
@@ -302,6 +306,7 @@ impl Node {
         self.grants.link_ended(link);
     }
 
+    /// Delivers, forwards or returns a frame from the link `from`, or from this node if `None`.
     pub fn dispatch(&mut self, from: Option<LinkId>, frame: Frame) {
         let header = frame.header;
         match self.router.route(from, &header) {
@@ -314,8 +319,8 @@ impl Node {
                 self.return_frame(from, &frame, reason, &text);
             }
             Verdict::Forward(link) => {
-                // The ancestors of a context to be learn its route from the order itself, so that frames for it can
-                // follow at once.
+                // Ancestors learn the route of a new context from the connect request itself, so
+                // that frames for it can follow at once.
                 let new = self.connected_by(&header).filter(|_| Some(link) != self.router.up());
                 let known = new.is_some_and(|id| self.router.link_down(id).is_some());
                 if new.is_some_and(|id| !self.router.add(id, link, header.dst)) {
@@ -334,15 +339,17 @@ impl Node {
         }
     }
 
-    /// The context that an order is to connect, if whoever gives it may do so here: a forged one changes no routes.
+    /// Returns the new context of a connect request, if its sender may connect here. A forged
+    /// request changes no routes.
     fn connected_by(&self, header: &Header) -> Option<ContextId> {
         let order = header.kind == Kind::Open && header.handle == Handle::CONNECT;
         let may = order && self.router.permits(Policy::Ancestors, header.auth, None);
         Some(ContextId(header.offset as u32)).filter(|id| may && id.0 != 0)
     }
 
-    /// Sends a frame back as a dead letter, unless it is itself an ending. `cause` is the link it came over.
-    pub fn return_frame(&mut self, cause: Option<LinkId>, frame: &Frame, reason: Reason, text: &str) {
+    /// Returns a frame to its source as a `Dead` frame, unless it ends a flow itself. `cause` is
+    /// the link that it came over.
+    pub(crate) fn return_frame(&mut self, cause: Option<LinkId>, frame: &Frame, reason: Reason, text: &str) {
         let header = &frame.header;
         let handle = match header.kind {
             Kind::Open => header.reply_to,
@@ -350,7 +357,7 @@ impl Node {
             _ => return,
         };
         if let Some(id) = self.connected_by(header).filter(|id| self.router.link_down(*id).is_none()) {
-            // The nodes that it has passed made a route for the new context.
+            // Nodes on the path have added a route for the new context.
             let text = shortened(text, TEXT_LIMIT).to_owned();
             self.tell_parent(&RouteNews::Gone { contexts: vec![id], reason, text });
         }
@@ -368,7 +375,8 @@ impl Node {
         };
         let dead = Frame::new(dead, codec::own(&letter));
         if let Verdict::Forward(link) = self.router.route(None, &dead.header) {
-            // What does not fit is one that nobody reads.
+            // If the queue is full, the source does not read its frames, and would not read this
+            // one.
             let _full = self.enqueue(cause, link, dead);
         }
     }

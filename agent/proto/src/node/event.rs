@@ -1,3 +1,5 @@
+//! Events that a node reports to its owner.
+
 use crate::error::dead_letter::DeadLetter;
 use crate::error::reason::Reason;
 use crate::id::ContextId;
@@ -11,92 +13,95 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use tracing::Level;
 
-/// Something the owner of a node has to act on.
+/// Something that the owner of a node must act on.
 #[derive(Debug)]
 pub enum Event {
-    /// A peer opened a flow to a service here; the first bytes of its request. More may come as [`Event::Data`].
+    /// A peer has opened a flow to a service. More of its request may follow as [`Event::Data`].
     Opened {
-        /// The flow on which to answer.
+        /// Flow of the request, on which the service answers.
         flow: FlowKey,
-        /// The service.
+        /// Service.
         service: Handle,
-        /// On whose behalf.
+        /// Context on whose behalf the peer asks.
         auth: ContextId,
-        /// The further flows it brought: handles count up from the flow's own.
+        /// Number of additional flows, whose handles count up from the request's.
         streams: u8,
-        /// For a connect: the new context, and the link that waits for it. Frames for it may be queued there already.
+        /// For a connect: the new context and its link, which may have frames queued already.
         child: Option<(ContextId, LinkId)>,
-        /// The first bytes.
+        /// First bytes of the request.
         bytes: Vec<u8>,
-        /// Whether these are all.
+        /// True if the request is complete.
         end: bool,
     },
-    /// Bytes of a flow came; they count as held until [`Node::consume`].
+    /// Bytes of a flow have arrived. They count against the window until
+    /// [`Node::consume`](crate::node::Node::consume).
     Data {
-        /// The flow.
+        /// Flow.
         flow: FlowKey,
-        /// The bytes.
+        /// Bytes.
         bytes: Vec<u8>,
-        /// Whether these are the last.
+        /// True if the peer sends nothing more.
         end: bool,
     },
-    /// A flow that stood at its limit may go on.
+    /// A flow that could not send may send again.
     Room(FlowKey),
-    /// A flow is over before its time; it is forgotten here.
+    /// A flow was closed early. The node has forgotten it.
     Closed {
-        /// The flow.
+        /// Flow.
         flow: FlowKey,
-        /// Why.
+        /// Reason.
         letter: DeadLetter,
     },
-    /// The parent said who this node is; it has taken the name already.
+    /// The parent has sent this node's identity, which is in effect already.
     Boot(BootInfo),
-    /// A frame that concerns the link itself.
+    /// A link-local frame has arrived.
     Control {
-        /// The link it came over.
+        /// Link.
         link: LinkId,
         /// `Hello`, `Ping`, `Pong`, `Shutdown` or `Filter`.
         kind: Kind,
-        /// Its payload.
+        /// Payload.
         bytes: Vec<u8>,
     },
-    /// A log record from below.
+    /// A log record has arrived from below.
     Log {
-        /// Whose it is.
+        /// Context that has logged it.
         from: ContextId,
-        /// The record.
+        /// Encoded record.
         bytes: Vec<u8>,
     },
-    /// A link brought damaged or forged frames, or nothing for too long, and must be closed. Nothing more is taken from it.
+    /// A link must be closed: it brought damaged or forged frames, or nothing for too long. Its
+    /// frames are ignored from now on.
     Broken {
-        /// The link.
+        /// Link.
         link: LinkId,
         /// [`Reason::Lost`], [`Reason::Violation`] or [`Reason::Silent`].
         reason: Reason,
-        /// What was wrong.
+        /// Description of the failure.
         why: String,
     },
-    /// Nothing is to be read from this link for now: too much waits because of it.
+    /// The owner must stop reading this link, because too much is queued because of it.
     Pause(LinkId),
-    /// The link may be read from again.
+    /// The owner may read this link again.
     Resume(LinkId),
-    /// Contexts that are gone, from whatever cause.
+    /// Contexts were lost.
     Gone(Vec<ContextId>),
-    /// Something for the log of this process.
+    /// A message for the log of this process.
     Say(Level, String),
-    /// A frame came or went; only where [`Node::show_frames`] asks for it.
+    /// A frame was sent or received; only after
+    /// [`Node::show_frames`](crate::node::Node::show_frames).
     Frame(ShownFrame),
 }
 
-/// A frame that came or went over a link, without its payload.
+/// A frame that was sent or received, without its payload.
 #[derive(Copy, Clone, Debug)]
 pub struct ShownFrame {
-    /// True if it came over the link, false if it left by it.
+    /// True if the frame was received, false if it was sent.
     pub came: bool,
-    /// The link.
+    /// Link.
     pub link: LinkId,
-    /// Its header.
+    /// Header.
     pub header: Header,
-    /// The length of its payload in bytes.
+    /// Length of the payload in bytes.
     pub length: usize,
 }

@@ -5,38 +5,41 @@ use crate::flow::RecvCredit;
 use crate::flow::SendCredit;
 use crate::id::LinkId;
 
-/// A flow as this node sees it.
+/// A flow, seen from this node.
 #[derive(Default)]
-pub struct Flow {
+pub(crate) struct Flow {
+    /// Credit for sending.
     pub(crate) outgoing: SendCredit,
+    /// Credit for receiving.
     pub(crate) incoming: RecvCredit,
-    /// How many flows came with this one; they end with it when it breaks off.
+    /// Number of additional flows that were opened with this one and end with it if it breaks off.
     pub(crate) streams: u8,
-    /// The link of a question from below.
+    /// Link of the peer, if the flow is a request from a context that this node does not obey.
     pub(crate) question: Option<LinkId>,
-    /// Whether it is to something that a program offers.
+    /// True if the flow belongs to a service of a program, false for a service of the tree.
     pub(crate) offered: bool,
-    /// Whether it is told when its link has room.
+    /// True if [`Event::Room`](crate::node::Event::Room) is due once the link has room.
     pub(crate) waits: bool,
-    /// Whether that is when the neighbour takes what goes to its peer.
+    /// True if that event is due only once the neighbour accepts frames to the peer again.
     pub(crate) stuck: bool,
-    /// What its user has taken and still holds; counted where it is a question.
+    /// Number of bytes that the user of the flow has consumed and still holds; counted for requests
+    /// from contexts that are not obeyed.
     pub(crate) kept: u32,
-    /// Whether it waits until credit can be lent to it.
+    /// True if the flow waits for credit from its link's account.
     pub(crate) starves: bool,
-    /// Whether a secret has come on it.
+    /// True if a secret has arrived on the flow.
     pub(crate) secret: bool,
 }
 
 impl Flow {
-    /// What may be there of it: come, or still to come, or kept.
-    pub fn sum(&self) -> usize {
+    /// Returns the number of bytes that this node holds or may receive for the flow.
+    pub(crate) fn sum(&self) -> usize {
         let room = if self.incoming.ended() { 0 } else { self.incoming.room() };
         self.incoming.held() as usize + room + self.kept as usize
     }
 
-    /// What of that is lent.
-    pub fn lent(&self) -> usize {
+    /// Returns the part of these bytes that counts against the link's account.
+    pub(crate) fn lent(&self) -> usize {
         self.sum().saturating_sub(FIRST_WINDOW as usize)
     }
 }

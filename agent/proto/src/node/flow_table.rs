@@ -1,4 +1,4 @@
-//! The flows of a node, found by their key and by the context at their other end, and what each of these has asked for.
+//! The flows of a node, by key and by peer, and the number of requests of each peer.
 
 use crate::collections::index_map::IndexMap;
 use crate::collections::index_map::Slot;
@@ -8,49 +8,55 @@ use crate::node::flow::Flow;
 use crate::node::peer_chains::PeerLists;
 use alloc::vec::Vec;
 
-/// How often one context may be refused something in so many milliseconds; more is an offence.
+/// Maximum number of refusals of one context in [`REFUSALS_IN`] milliseconds; more violate the
+/// protocol.
 const REFUSALS: u32 = 1 << 16;
 
 const REFUSALS_IN: u64 = 16_000;
 
-/// Flows, those with one peer chained to each other: a peer that is lost costs what it had, not what there is.
+/// Flows by key, with a list for each peer, so that losing a peer costs time for its own flows
+/// only.
 #[derive(Default)]
-pub struct FlowTable {
+pub(crate) struct FlowTable {
     flows: IndexMap<FlowKey, Flow>,
     chains: PeerLists,
-    /// Those that wait until what goes to their peer is taken again.
+    /// Flows that wait until their neighbour accepts frames to the peer again.
     stuck: PeerLists,
-    /// How many flows those have open that are not obeyed: to services of the tree, and, in the upper half, to what programs
-    /// offer.
+    /// Number of open requests by peer, for peers that are not obeyed: to services of the tree in
+    /// the lower 16 bits, to services of programs in the upper 16.
     asked: IndexMap<ContextId, u32>,
-    /// How often each of them was refused something, and since when that is counted.
+    /// Number of refusals by context, and the time in milliseconds at which counting began.
     refused: (u64, IndexMap<ContextId, u32>),
 }
 
-/// One flow, as it is counted.
+/// Returns one request in the format of `asked`.
 fn one(offered: bool) -> u32 {
     if offered { 1 << 16 } else { 1 }
 }
 
 impl FlowTable {
-    pub fn len(&self) -> usize {
+    /// Returns the number of flows.
+    pub(crate) fn len(&self) -> usize {
         self.flows.len()
     }
 
-    pub fn contains(&self, key: FlowKey) -> bool {
+    /// Returns true if the flow exists.
+    pub(crate) fn contains(&self, key: FlowKey) -> bool {
         self.flows.contains_key(&key)
     }
 
-    pub fn get(&self, key: FlowKey) -> Option<&Flow> {
+    /// Returns the flow with this key.
+    pub(crate) fn get(&self, key: FlowKey) -> Option<&Flow> {
         self.flows.get(&key)
     }
 
-    pub fn get_mut(&mut self, key: FlowKey) -> Option<&mut Flow> {
+    /// Returns the flow with this key for modification.
+    pub(crate) fn get_mut(&mut self, key: FlowKey) -> Option<&mut Flow> {
         self.flows.get_mut(&key)
     }
 
-    /// Adds a flow that is not there yet.
-    pub fn insert(&mut self, key: FlowKey, flow: Flow) {
+    /// Adds a flow, which must not exist yet.
+    pub(crate) fn insert(&mut self, key: FlowKey, flow: Flow) {
         if flow.question.is_some() {
             let asked = self.asked.get(&key.peer).copied().unwrap_or(0);
             self.asked.insert(key.peer, asked + one(flow.offered));
@@ -59,7 +65,8 @@ impl FlowTable {
         self.chains.add(key.peer, place);
     }
 
-    pub fn remove(&mut self, key: FlowKey) -> Option<Flow> {
+    /// Removes and returns a flow.
+    pub(crate) fn remove(&mut self, key: FlowKey) -> Option<Flow> {
         let (place, flow) = self.flows.take(&key)?;
         self.chains.remove(key.peer, place);
         if flow.stuck {
@@ -76,14 +83,15 @@ impl FlowTable {
         Some(flow)
     }
 
-    /// How many flows a context has open to services of the tree, or to what programs offer, without being obeyed.
-    pub fn asked_by(&self, peer: ContextId, offered: bool) -> usize {
+    /// Returns the number of open requests of a context that is not obeyed: to services of programs
+    /// if `offered`, else to services of the tree.
+    pub(crate) fn asked_by(&self, peer: ContextId, offered: bool) -> usize {
         let asked = self.asked.get(&peer).copied().unwrap_or(0);
         (if offered { asked >> 16 } else { asked & 0xFFFF }) as usize
     }
 
-    /// A context is refused something. Whether it may be.
-    pub fn refused(&mut self, peer: ContextId, now: u64) -> bool {
+    /// Counts a refusal of a context at the time `now`. Returns false if there were too many.
+    pub(crate) fn refused(&mut self, peer: ContextId, now: u64) -> bool {
         if now - self.refused.0 >= REFUSALS_IN {
             self.refused = (now, IndexMap::default());
         }
@@ -92,19 +100,20 @@ impl FlowTable {
         count < REFUSALS
     }
 
-    /// A flow waits until what goes to its peer is taken again.
-    pub fn stick(&mut self, key: FlowKey) {
+    /// Marks a flow as waiting until its neighbour accepts frames to the peer again.
+    pub(crate) fn stick(&mut self, key: FlowKey) {
         if let Some((place, flow)) = self.flows.find(&key).filter(|(_, flow)| !flow.stuck) {
             flow.stuck = true;
             self.stuck.add(key.peer, place);
         }
     }
 
-    /// What goes to a context is taken again: the flows that have waited for that.
-    pub fn unstick(&mut self, peer: ContextId) -> Vec<FlowKey> {
+    /// Returns the flows that waited for the neighbour to accept frames to a context, and unmarks
+    /// them.
+    pub(crate) fn unstick(&mut self, peer: ContextId) -> Vec<FlowKey> {
         let places: Vec<Slot> = self.stuck.of(peer).collect();
         let mut flows = Vec::new();
-        // The oldest first.
+        // Oldest first.
         for place in places.into_iter().rev() {
             self.stuck.remove(peer, place);
             if let Some((key, flow)) = self.flows.at_mut(place) {
@@ -115,21 +124,21 @@ impl FlowTable {
         flows
     }
 
-    /// The flows with one peer, in order.
-    pub fn with_peer(&self, peer: ContextId) -> Vec<FlowKey> {
+    /// Returns the flows with one peer, sorted.
+    pub(crate) fn with_peer(&self, peer: ContextId) -> Vec<FlowKey> {
         let mut keys: Vec<_> =
             self.chains.of(peer).filter_map(|place| self.flows.at(place)).map(|(key, _)| *key).collect();
         keys.sort_unstable();
         keys
     }
 
-    /// All flows with what is known of them, in no order that means anything.
-    pub fn iter(&self) -> impl Iterator<Item = (FlowKey, &Flow)> {
+    /// Returns all flows in arbitrary order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (FlowKey, &Flow)> {
         self.flows.iter().map(|(key, flow)| (*key, flow))
     }
 
-    /// All flows, in order.
-    pub fn keys(&self) -> Vec<FlowKey> {
+    /// Returns the keys of all flows, sorted.
+    pub(crate) fn keys(&self) -> Vec<FlowKey> {
         let mut keys: Vec<_> = self.flows.iter().map(|(key, _)| *key).collect();
         keys.sort_unstable();
         keys

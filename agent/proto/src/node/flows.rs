@@ -1,4 +1,4 @@
-//! The flows of a node: opened, sent on with credit, received in order, and ended for a reason.
+//! The flows of a node: opening, sending with credit, receiving, and closing.
 
 use crate::error::dead_letter::DeadLetter;
 use crate::error::reason::Reason;
@@ -34,16 +34,17 @@ use alloc::vec::Vec;
 use offshoot_codec as codec;
 use tracing::Level;
 
-/// How many flows a node takes part in.
+/// Maximum number of flows of one node.
 const FLOWS_PER_NODE: usize = 1 << 20;
 
-/// How many questions a node has open at once for each link; it answers them at once, so more means abuse.
+/// Maximum number of open requests of one link from contexts that are not obeyed. The node answers
+/// them at once, so more indicate abuse.
 const QUESTIONS: u32 = 4096;
 
-/// How many questions one context may have open.
+/// Maximum number of open requests of one context to services of the tree.
 const QUESTIONS_EACH: usize = 16;
 
-/// How many flows one context may have to what a program offers here.
+/// Maximum number of open requests of one context to services of a program.
 const OFFERED_EACH: usize = 256;
 
 fn is_offered(service: Handle) -> bool {
@@ -51,7 +52,8 @@ fn is_offered(service: Handle) -> bool {
 }
 
 impl Node {
-    /// Opens a flow to a service, with as much of the request as fits. Gives the flow and how much was taken.
+    /// Opens a flow to a service with as much of the request as the first frame may carry. Returns
+    /// the flow and the number of bytes sent.
     pub fn open(
         &mut self,
         dst: ContextId,
@@ -61,7 +63,7 @@ impl Node {
     ) -> (FlowKey, usize) {
         let handle = self.allocate(dst, 1 + u32::from(opening.streams));
         let flow = FlowKey { peer: dst, handle, opener: true };
-        // Only those below have to obey.
+        // Contexts below obey this node; others limit what they accept unasked.
         let unasked = match self.router.link_down(dst) {
             None if dst != self.id() => FIRST_WINDOW,
             _ => INITIAL_WINDOW,
@@ -99,7 +101,7 @@ impl Node {
         (flow, taken)
     }
 
-    /// A flow on which nothing is sent, ever, and whose end is that of `peer`.
+    /// Opens a flow that carries no bytes and is closed when `peer` is lost.
     pub fn watch(&mut self, peer: ContextId) -> FlowKey {
         let flow = FlowKey { peer, handle: self.allocate(peer, 1), opener: true };
         let mut state = Flow::default();
@@ -109,12 +111,13 @@ impl Node {
         flow
     }
 
-    /// Nobody waits for the end of [`Node::watch`] any more.
+    /// Closes a flow of [`Node::watch`].
     pub fn unwatch(&mut self, flow: FlowKey) {
         self.drop_flow(flow);
     }
 
-    /// Numbers for new flows with `peer`; after four billion of them, those that are free again.
+    /// Allocates `count` consecutive handles for new flows with `peer`, reusing closed ones after
+    /// four billion.
     fn allocate(&mut self, peer: ContextId, count: u32) -> Handle {
         loop {
             if self.next_handle > u32::MAX - 16 {
@@ -129,19 +132,20 @@ impl Node {
         }
     }
 
-    /// How many bytes may be sent on a flow now; none where it is over. Where that is 0, [`Event::Room`] follows.
+    /// Returns the number of bytes that may be sent on a flow now, `None` if it is closed. After 0,
+    /// [`Event::Room`] follows.
     pub fn room(&mut self, flow: FlowKey) -> Option<usize> {
         let room = self.flows.get(flow).map(|state| state.outgoing.room())?;
         Some(if room > 0 && !self.may_send(flow) { 0 } else { room })
     }
 
-    /// Whether a flow is known here.
+    /// Returns true if a flow exists.
     pub fn knows(&self, flow: FlowKey) -> bool {
         self.flows.contains(flow)
     }
 
-    /// Sends as much as there is credit for, and the end with the last byte if `end`. Gives how much was taken, or
-    /// none where the flow is over.
+    /// Sends as many bytes as there is credit for, and the end of the flow after the last one if
+    /// `end`. Returns the number of bytes sent, `None` if the flow is closed.
     pub fn send(&mut self, flow: FlowKey, bytes: &[u8], end: bool, secret: bool) -> Option<usize> {
         let mut taken = 0;
         loop {
@@ -180,7 +184,7 @@ impl Node {
         }
     }
 
-    /// Takes the memory of a flow's payload back, for those that come.
+    /// Takes back the buffer of a flow's payload, for later payloads.
     pub fn reuse(&mut self, flow: FlowKey, mut payload: Vec<u8>) {
         if self.flows.get(flow).is_none_or(|state| state.secret) {
             offshoot_codec::zero(&mut payload);
@@ -191,7 +195,7 @@ impl Node {
         }
     }
 
-    /// Gives a flow up, and tells the other end why.
+    /// Cancels a flow and tells the peer why.
     pub fn reset(&mut self, flow: FlowKey, reason: Reason, text: &str) {
         if self.drop_flow(flow).is_none() {
             return;
@@ -203,37 +207,40 @@ impl Node {
             ..Header::new(Kind::Reset, self.id(), flow.peer)
         };
         let frame = Frame::new(header, codec::own(&letter));
-        // Whoever opens flows that are refused has caused what is said to it.
+        // A reset of a refused flow is attributed to the peer that opened it.
         let cause = self.router.link_to(flow.peer).filter(|_| !flow.opener);
         if let Verdict::Forward(link) = self.router.route(None, &frame.header) {
-            // What does not fit is for one that nobody reads.
+            // If the queue is full, the peer does not read its frames, and would not read this one.
             let _full = self.enqueue(cause, link, frame);
         } else {
             self.dispatch(None, frame);
         }
     }
 
-    pub fn forget_if_over(&mut self, flow: FlowKey) {
+    /// Removes a flow whose directions have both ended.
+    pub(crate) fn forget_if_over(&mut self, flow: FlowKey) {
         if self.flows.get(flow).is_some_and(|state| state.outgoing.ended() && state.incoming.ended()) {
             self.drop_flow(flow);
         }
     }
 
-    pub fn drop_flow(&mut self, flow: FlowKey) -> Option<Flow> {
+    /// Removes and returns a flow, and gives its window back to the node.
+    pub(crate) fn drop_flow(&mut self, flow: FlowKey) -> Option<Flow> {
         let state = self.flows.remove(flow)?;
         self.spare += state.incoming.growth();
         self.repaid(flow, &state);
         Some(state)
     }
 
-    /// Ends flows that are over with the context or the link at their other end.
-    pub fn close_flows(&mut self, flows: Vec<FlowKey>, letter: &DeadLetter) {
+    /// Closes flows whose peer or link is lost.
+    pub(crate) fn close_flows(&mut self, flows: Vec<FlowKey>, letter: &DeadLetter) {
         for flow in flows {
             self.drop_flow(flow);
             self.events.push_back(Event::Closed { flow, letter: letter.clone() });
         }
     }
 
+    /// Closes a flow and, if this node has opened it, its additional flows.
     pub fn close(&mut self, flow: FlowKey, letter: DeadLetter) {
         let Some(state) = self.drop_flow(flow) else { return };
         if flow.opener {
@@ -242,7 +249,7 @@ impl Node {
         self.events.push_back(Event::Closed { flow, letter });
     }
 
-    /// Ends the flows that were opened beside `first`.
+    /// Closes the additional flows of `first`.
     fn close_streams(&mut self, first: FlowKey, streams: u8, letter: &DeadLetter) {
         for stream in 1..=u32::from(streams) {
             let handle = Handle(first.handle.0.wrapping_add(stream));
@@ -250,6 +257,7 @@ impl Node {
         }
     }
 
+    /// Handles a frame whose destination is this node.
     pub fn deliver(&mut self, from: Option<LinkId>, mut frame: Frame) {
         let header = frame.header;
         let end = header.flags.has(Flags::END);
@@ -291,7 +299,7 @@ impl Node {
                 self.close(flow, letter);
             }
             Kind::Dead => {
-                // That its sender lies on the way to the peer was seen to when it arrived.
+                // `arrive` has checked that the sender is on the path to the peer.
                 let peer = ContextId(header.reply_to.0);
                 let mut letter = read_letter(&frame, header.src);
                 if from.is_some() && self.router.link_to(letter.by) != from {
@@ -301,7 +309,8 @@ impl Node {
                     return self.close_flows(self.flows.with_peer(peer), &letter);
                 }
                 let flow = FlowKey { peer, handle: header.handle, opener: header.flags.has(Flags::OPENER) };
-                // An opening came back. Its own flow may have been given up meanwhile: those beside it are not.
+                // An `Open` was returned. Its own flow may be cancelled meanwhile; its additional
+                // flows are not.
                 self.close_streams(flow, header.streams, &letter);
                 self.close(flow, letter);
             }
@@ -313,7 +322,7 @@ impl Node {
         }
     }
 
-    /// Ends a flow that somebody opened who may not; says so.
+    /// Refuses a flow that its peer was not permitted to open, and logs that.
     pub fn refuse(&mut self, flow: FlowKey, auth: ContextId, what: &str) {
         self.tell_refusal(self.router.link_to(flow.peer), auth, what);
         self.reset(flow, Reason::Refused, &format!("{what} is for those above it"));
@@ -322,21 +331,21 @@ impl Node {
 
     fn tell_refusal(&mut self, from: Option<LinkId>, auth: ContextId, what: &str) {
         let Some(state) = from.and_then(|link| self.links.get_mut(&link)) else { return };
-        // Said often enough for a reader, and not as often as a child likes.
+        // Limited, because a child could flood the log.
         state.refusals = state.refusals.saturating_add(1);
         if state.refusals < OFFENCES {
             self.say(Level::WARN, format!("refused {auth} {what}"));
         }
     }
 
-    /// Whoever goes on asking for what it is refused loses its link: honest contexts read what they are answered.
+    /// Expels a context that keeps opening flows after refusals. A correct peer reads its answers.
     fn count_refusal(&mut self, peer: ContextId, auth: ContextId) {
         if !self.router.permits(Policy::Ancestors, auth, None) && !self.flows.refused(peer, self.now) {
             self.expel(peer, "it keeps asking for what it is refused");
         }
     }
 
-    /// A peer broke the rules of a flow: that ends the flow, and the peer's link wherever it is below.
+    /// Closes a flow whose peer violated its rules, and expels the peer if it is below.
     pub fn violated(&mut self, flow: FlowKey, violation: Violation) {
         let text = violation.to_string();
         self.reset(flow, Reason::Violation, &text);
@@ -346,7 +355,7 @@ impl Node {
         self.expel(flow.peer, &why);
     }
 
-    /// Whether somebody may open a flow to a service, now; or why not.
+    /// Checks that a flow to a service may be opened now. Returns the reason if not.
     fn admit(&mut self, from: Option<LinkId>, header: &Header) -> Result<(), (Reason, String)> {
         let service = || format!("service {}", header.handle.0);
         let Some(policy) = self.services.get(&header.handle) else {
@@ -367,13 +376,14 @@ impl Node {
         Ok(())
     }
 
-    pub fn deliver_open(&mut self, from: Option<LinkId>, mut frame: Frame) {
+    /// Handles a request to open a flow.
+    pub(crate) fn deliver_open(&mut self, from: Option<LinkId>, mut frame: Frame) {
         let header = frame.header;
         if let Err((reason, text)) = self.admit(from, &header) {
             self.return_frame(from, &frame, reason, &text);
             return self.count_refusal(header.src, header.auth);
         }
-        // Whom this node does not obey it serves, within bounds.
+        // Contexts that are not obeyed may use services as well, within limits.
         let question = !self.router.permits(Policy::Ancestors, header.auth, None);
         let asked_by = from.filter(|_| question);
         let first = FlowKey { peer: header.src, handle: header.reply_to, opener: false };

@@ -1,8 +1,9 @@
-//! Whether the neighbours are still there: asked in every interval, and given up when nothing has come for three.
+//! Heartbeats: a ping in every interval, and the end of a link after three intervals without bytes.
 //!
-//! Time is what the owner says it is, in milliseconds. Silence is counted from the last byte, so that it is noticed after
-//! three intervals in whatever phase it begins. A clock that jumps ahead, or an owner that slept, has seen no silence: it
-//! asks again. A neighbour that rests, because its process is about to be stopped, has said so and is not asked.
+//! The owner supplies the time in milliseconds. Silence counts from the last byte received, so that
+//! it is noticed after three intervals, whatever their phase. If the clock jumps ahead or the owner
+//! has slept, that is no silence of the neighbour: it is asked again. A neighbour that has
+//! announced a stop of its process is not asked.
 
 use crate::error::reason::Reason;
 use crate::id::ContextId;
@@ -22,12 +23,12 @@ use core::cmp::Reverse;
 use tracing::Level;
 
 impl Node {
-    /// Tells the node what time it is: milliseconds that never go back.
+    /// Sets the time in milliseconds. Earlier values are ignored.
     pub fn set_time(&mut self, now: u64) {
         self.now = self.now.max(now);
     }
 
-    /// Begins to look after a link, every so many milliseconds; never for 0.
+    /// Begins heartbeats on a link with an interval of `every` milliseconds; 0 means none.
     pub fn beat(&mut self, link: LinkId, every: u64) {
         let due = self.now + every;
         if let Some(state) = self.links.get_mut(&link).filter(|_| every > 0) {
@@ -36,8 +37,8 @@ impl Node {
         }
     }
 
-    /// Tells all neighbours that this process is about to be stopped, so that they expect nothing of it until they are
-    /// told that it goes on.
+    /// Announces to all neighbours that this process is about to be stopped, or that it continues.
+    /// Stopped processes are not expected to answer.
     pub fn rest(&mut self, resting: bool) {
         for link in self.links.keys() {
             let flags = Flags::default().with(Flags::END, resting);
@@ -46,12 +47,12 @@ impl Node {
         }
     }
 
-    /// When [`Node::expire`] has something to do next.
+    /// Returns the time in milliseconds at which [`Node::expire`] is due.
     pub fn next_due(&self) -> Option<u64> {
         self.hearts.peek().map(|Reverse((due, _))| *due)
     }
 
-    /// Looks after the links whose time has come.
+    /// Sends heartbeats that are due, and ends links that were silent for too long.
     pub fn expire(&mut self, now: u64) {
         self.set_time(now);
         let now = self.now;
@@ -64,7 +65,7 @@ impl Node {
             let Some(state) = self.links.get_mut(&link) else { continue };
             let (resting, unheard) = (state.resting, state.resting || state.paused);
             let Some(heart) = state.heart.as_mut().filter(|heart| heart.due == due) else { continue };
-            // Whoever is not read from cannot be heard.
+            // A neighbour that is not read from cannot be heard.
             if unheard {
                 heart.heard(now);
             }
@@ -72,18 +73,19 @@ impl Node {
             if silent < every || now - due >= every {
                 heart.asked = 0;
             } else if heart.asked + 1 == MISSED_HEARTBEATS {
-                let why = format!("its heartbeat has stopped: nothing came for {}", seconds(silent));
+                let why = format!("its heartbeat has stopped: nothing received for {}", seconds(silent));
                 state.heart = None;
                 state.condemned = true;
                 self.events.push_back(Event::Broken { link, reason: Reason::Silent, why });
                 continue;
             }
             heart.asked += u8::from(silent >= every);
-            // Counted from the last byte: that each look is a little late adds up to nothing.
+            // Counted from the last byte, so that delays of the owner do not add up.
             let next = heart.last + every * (u64::from(heart.asked) + 1);
             heart.due = if next > now { next } else { now + every };
             self.hearts.push(Reverse((heart.due, link)));
-            // Asked in any case, for it needs to hear from us as well: its own questions may wait behind much else.
+            // Sent even if the neighbour was heard, because the neighbour needs to hear from this
+            // node too, and its own pings may be queued behind other frames.
             if !resting {
                 self.control(link, Kind::Ping, Vec::new());
             }

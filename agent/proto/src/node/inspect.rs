@@ -1,4 +1,4 @@
-//! What a node looks like from inside, as plain numbers for who debugs it. It changes nothing and decides nothing.
+//! Numbers about links and flows for debugging. Nothing here changes the node.
 
 use crate::id::ContextId;
 use crate::id::FlowKey;
@@ -7,20 +7,29 @@ use crate::id::LinkId;
 use crate::node::machine::Node;
 use crate::routing::Policy;
 
-/// What the numbers of a link are. Whether the other end has said hello; whether nothing is read from it, because too much waits
-/// because of it; bytes of frames that go before all others, and of others, those included that the neighbour does not take for
-/// now; in how many lanes they wait; bytes of a frame that has come in part; bytes that wait anywhere because of what came over the
-/// link; whether the neighbour takes nothing for now, or for how many contexts; how many neighbours are asked to hold back what
-/// goes over the link; how many flows of this node wait for room.
+/// Names of the numbers of a link, in order:
+///
+/// - `up`: 1 if the neighbour has said hello
+/// - `paused`: 1 if the link is not read from, because too much is queued because of it
+/// - `control`: bytes of control frames in the send queue
+/// - `bulk`: bytes of other frames in the send queue
+/// - `held`: bytes among these that the neighbour has paused
+/// - `lanes`: number of flows in the send queue
+/// - `pending`: bytes of an incomplete incoming frame
+/// - `caused`: bytes queued anywhere because of frames from the link
+/// - `choked`: 1 if the neighbour has paused everything
+/// - `choked-for`: number of contexts that the neighbour has paused
+/// - `told`: number of neighbours that were asked to pause
+/// - `waiting`: number of flows of this node that wait for room
 pub const LINK: &str = "up paused control bulk held lanes pending caused choked choked-for told waiting";
 
-/// What the numbers of a flow are. The context at the other end; whether this end has opened it; how many bytes were sent, may be,
-/// and whether the end was; how many have come, were taken and may come, by how much that is to be ahead of what was taken, and
-/// whether the end has come.
+/// Names of the numbers of a flow, in order: the peer, 1 if this node has opened it; bytes sent,
+/// send limit, 1 if the end was sent; bytes received, bytes consumed, receive limit, window, 1 if
+/// the end was received.
 pub const FLOW: &str = "peer ours sent limit end received consumed limit window end";
 
 impl Node {
-    /// The links: what is at their other ends, none for the parent, and the numbers of [`LINK`].
+    /// Returns each link with its child, `None` for the parent, and the numbers of [`LINK`].
     pub fn look_at_links(&self) -> impl Iterator<Item = (LinkId, Option<ContextId>, [u64; 12])> {
         self.links.iter().map(|(link, state)| {
             let lanes = &state.lanes;
@@ -42,7 +51,7 @@ impl Node {
         })
     }
 
-    /// The flows with the numbers of [`FLOW`].
+    /// Returns each flow with the numbers of [`FLOW`].
     pub fn look_at_flows(&self) -> impl Iterator<Item = (FlowKey, [u64; 10])> {
         self.flows.iter().map(|(flow, state)| {
             let [sent, may_be_sent] = state.outgoing.position();
@@ -55,7 +64,7 @@ impl Node {
         })
     }
 
-    /// The services that are offered here, and to whom.
+    /// Returns the services of this node with their policies.
     pub fn services(&self) -> impl Iterator<Item = &(Handle, Policy)> {
         self.services.iter()
     }

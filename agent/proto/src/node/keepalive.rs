@@ -1,21 +1,23 @@
-//! The heartbeat of one link, as this node keeps it.
+//! The heartbeat state of one link.
 
-/// For how many intervals a neighbour may be silent.
-pub const MISSED_HEARTBEATS: u8 = 3;
+/// Number of intervals without bytes after which a link is ended.
+pub(crate) const MISSED_HEARTBEATS: u8 = 3;
 
-/// The state of one link.
-pub struct Keepalive {
+/// Heartbeat state of one link.
+pub(crate) struct Keepalive {
+    /// Interval in milliseconds.
     pub every: u64,
+    /// Time of the next check in milliseconds.
     pub due: u64,
-    /// The time of the last byte, or of what counts as one.
+    /// Time of the last byte in milliseconds, or of an event that counts as one.
     pub last: u64,
-    /// How many questions were asked since.
+    /// Number of unanswered pings since then.
     pub asked: u8,
 }
 
 impl Keepalive {
-    /// Something came.
-    pub fn heard(&mut self, now: u64) {
+    /// Records that bytes have arrived at the time `now`.
+    pub(crate) fn heard(&mut self, now: u64) {
         (self.last, self.asked) = (now, 0);
     }
 }

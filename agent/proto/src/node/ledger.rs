@@ -1,38 +1,41 @@
-//! What is held because of those behind one link who are not obeyed: one sum, however many contexts they make up.
+//! The account of one link: bytes held for all contexts behind it that this node does not obey.
 //!
-//! Each of their flows may bring [`FIRST_WINDOW`] unasked. All beyond that is lent: credit that was given and not used, bytes
-//! that have come and were not taken, and those that were taken and are still held, of messages that are not whole or not
-//! answered yet. Where as much is lent as may be, flows wait for credit; of some contexts one flow each is favoured and may go
-//! on all the same, so that messages that wait for their rest do not wait for each other.
+//! Each of their flows may bring [`FIRST_WINDOW`] unasked. Everything beyond that counts as lent:
+//! unused credit, bytes that were not consumed, and consumed bytes of messages that are incomplete
+//! or not answered yet. Once [`LENT`] is reached, flows wait for credit. One flow each of up to
+//! [`FAVOURED`] contexts is favoured and may continue, so that incomplete messages do not block
+//! each other.
 
 use crate::flow::FIRST_WINDOW;
 use crate::id::FlowKey;
 use alloc::vec::Vec;
 
-/// How much may be lent to those behind one link, in bytes.
+/// Maximum number of bytes lent to all contexts behind one link.
 pub const LENT: usize = 4 << 20;
 
-/// How many flows are favoured, and for how much each: a message of one that is not obeyed, and what it is told of at once.
+/// Maximum number of favoured flows.
 pub const FAVOURED: usize = 4;
 
-/// See [`FAVOURED`].
+/// Maximum number of bytes lent to one favoured flow: one message and its immediate reply.
 pub const FAVOUR: usize = (1 << 20) + (128 << 10);
 
-/// The least for which credit is given.
+/// Minimum number of bytes for which credit is granted.
 const LEAST: usize = FIRST_WINDOW as usize / 2;
 
-/// The account of a link.
+/// The account of one link.
 #[derive(Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
+    /// Bytes lent at present.
     pub lent: usize,
-    /// Flows that wait for credit.
+    /// Flows that wait for credit, oldest first.
     pub starving: Vec<FlowKey>,
     favoured: Vec<FlowKey>,
 }
 
 impl Ledger {
-    /// How much more may be lent to a flow of which so much is there. Unless it is its turn, those that wait come first.
-    pub fn left_for(&self, flow: FlowKey, sum: usize, turn: bool) -> usize {
+    /// Returns the number of bytes that may still be lent to a flow that holds `sum`. Waiting flows
+    /// come first, unless it is this flow's turn.
+    pub(crate) fn left_for(&self, flow: FlowKey, sum: usize, turn: bool) -> usize {
         if self.favoured.contains(&flow) {
             (LENT + FAVOURED * FAVOUR).saturating_sub(self.lent).min(FAVOUR.saturating_sub(sum))
         } else if turn || self.starving.is_empty() {
@@ -42,8 +45,8 @@ impl Ledger {
         }
     }
 
-    /// The next of those that wait to whom something may be lent.
-    pub fn next(&mut self) -> Option<FlowKey> {
+    /// Removes and returns the next waiting flow to which credit can be lent.
+    pub(crate) fn next(&mut self) -> Option<FlowKey> {
         if self.starving.is_empty() || self.lent + LEAST > LENT + FAVOURED * FAVOUR {
             return None;
         }
@@ -61,8 +64,8 @@ impl Ledger {
         Some(flow)
     }
 
-    /// A flow has got what it waited for, or is over.
-    pub fn settle(&mut self, flow: FlowKey) {
+    /// Ends the favour of a flow that has received its message or is closed.
+    pub(crate) fn settle(&mut self, flow: FlowKey) {
         self.favoured.retain(|other| *other != flow);
     }
 }

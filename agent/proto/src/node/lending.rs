@@ -1,4 +1,4 @@
-//! Credit for flows from contexts that this node does not obey, within the account of their link.
+//! Credit for flows of contexts that this node does not obey, limited by the account of their link.
 
 use crate::flow::FIRST_WINDOW;
 use crate::id::FlowKey;
@@ -12,12 +12,13 @@ use crate::wire::Kind;
 use alloc::vec::Vec;
 
 impl Node {
-    /// The user of a flow took `length` bytes.
+    /// Records that the user of a flow has consumed `length` bytes.
     pub fn consume(&mut self, flow: FlowKey, length: usize) {
         self.take(flow, length, 0);
     }
 
-    /// The user of a flow took `length` bytes; of all that it has taken it still holds `kept`.
+    /// Records that the user of a flow has consumed `length` bytes, and still holds `kept` of all
+    /// bytes that it has consumed.
     pub fn take(&mut self, flow: FlowKey, length: usize, kept: usize) {
         self.go_on(flow, length, kept, false);
     }
@@ -59,7 +60,7 @@ impl Node {
         self.lend(question);
     }
 
-    /// The last bytes of a flow have come: what it might still have brought is lent to others.
+    /// Handles the end of a flow's incoming bytes: lends its unused credit to others.
     pub fn whole(&mut self, flow: FlowKey, lent_before: usize) {
         let Some(state) = self.flows.get(flow) else { return };
         let (question, lent) = (state.question, state.lent());
@@ -70,8 +71,8 @@ impl Node {
         self.lend(question);
     }
 
-    /// A flow of one that is not obeyed is over.
-    pub fn repaid(&mut self, flow: FlowKey, state: &Flow) {
+    /// Closes the account of a flow that was removed.
+    pub(crate) fn repaid(&mut self, flow: FlowKey, state: &Flow) {
         if let Some(link) = state.question.and_then(|link| self.links.get_mut(&link)) {
             link.questions -= 1;
             link.ledger.lent -= state.lent();
@@ -83,7 +84,7 @@ impl Node {
         self.lend(state.question);
     }
 
-    /// Gives credit to those behind a link that wait for it, as far as there is any.
+    /// Grants credit to flows behind a link that wait for it, as far as there is any.
     fn lend(&mut self, link: Option<LinkId>) {
         while let Some(flow) =
             link.and_then(|link| self.links.get_mut(&link)).and_then(|link| link.ledger.next())
@@ -96,7 +97,7 @@ impl Node {
         }
     }
 
-    /// How much is lent to those behind a link, and how many flows they have.
+    /// Returns the number of bytes lent to contexts behind a link, and the number of their flows.
     #[cfg(feature = "count-steps")]
     pub fn lent(&self, link: LinkId) -> (usize, usize) {
         self.links.get(&link).map_or((0, 0), |link| (link.ledger.lent, link.questions as usize))

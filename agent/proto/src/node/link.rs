@@ -1,5 +1,4 @@
-//! One link of a node: its decoder, its queue, what has to go again when a bootstrap starts anew, and what is known of
-//! the neighbour's behaviour.
+//! One link of a node: decoder, send queue, early frames, and the state of the neighbour.
 
 use crate::id::ContextId;
 use crate::id::FlowKey;
@@ -19,64 +18,65 @@ use crate::wire::Header;
 use crate::wire::RECYCLED;
 use alloc::vec::Vec;
 
-/// How many bytes may go to a child before it has said hello, kept so that they can go again when its bootstrap has to
-/// start anew.
+/// Maximum number of bytes sent to a child before its hello. They are kept, because a new attempt
+/// of its bootstrap needs them again.
 const EARLY_LIMIT: usize = 128 << 10;
 
-/// How many bytes may wait for a child that is still connecting.
+/// Maximum number of bytes queued for a child that is still connecting.
 const CONNECTING_LIMIT: usize = 4 << 20;
 
-/// How many bytes may wait for a child that is up. Neighbours and this node's own flows hold back long before that.
+/// Maximum number of bytes queued for a child that is up. Back-pressure sets in long before.
 const QUEUE_LIMIT: usize = 64 << 20;
 
-/// How many payloads' memory is kept.
-pub const USED: usize = 2;
+/// Maximum number of payload buffers kept for reuse.
+pub(crate) const USED: usize = 2;
 
 /// One link of a node.
-pub struct Link {
-    /// The child at its other end; none for the link to the parent.
+pub(crate) struct Link {
+    /// Child at the other end; `None` for the link to the parent.
     pub child: Option<ContextId>,
-    /// Whose authority the neighbour has, where that is not its own.
+    /// Authority of the neighbour, if not its own.
     pub authority: Option<ContextId>,
-    /// What has come.
+    /// Decoder of received bytes.
     pub decoder: Decoder,
-    /// Whether the other end has said hello, and was answered.
+    /// True if the neighbour has said hello and was answered.
     pub up: bool,
-    /// Whether it has said hello.
+    /// True if the neighbour has said hello.
     pub greeted: bool,
-    /// Whether it is to be closed for what it brought; nothing more is taken from it.
+    /// True if the link is about to be closed; its frames are ignored.
     pub condemned: bool,
-    /// How many forged or senseless frames it has brought.
+    /// Number of protocol violations.
     pub offences: u32,
-    /// How many flows it was refused.
+    /// Number of refused flows.
     pub refusals: u32,
-    /// How many questions from it are open.
+    /// Number of open requests from contexts that are not obeyed.
     pub questions: u32,
-    /// What is held because of them.
+    /// Account of the bytes held for these requests.
     pub ledger: Ledger,
-    /// What waits to go out.
+    /// Frames to send.
     pub lanes: SendQueue,
-    /// What the neighbour does not take for now.
+    /// Destinations that the neighbour has paused (`Choke`).
     pub choked: Paused,
-    /// Who was asked to hold back what goes over this link.
+    /// Neighbours that were asked to pause frames for this link.
     pub told: Vec<ThrottledPeer>,
     /// Flows of this node that wait for room.
     pub waiting: Vec<FlowKey>,
-    /// Whether some of these may go on when it has room. What the neighbour does not take is not looked at until it does.
+    /// True if waiting flows or paused neighbours may be resumed once the link has room. Those for
+    /// destinations that the neighbour has paused are not looked at before it resumes them.
     pub unsettled: bool,
-    /// How many bytes wait anywhere in this node because of what came over this link.
+    /// Bytes queued anywhere in this node because of frames from this link.
     pub caused: usize,
-    /// Whether nothing is read from it for now.
+    /// True if the owner does not read the link for now.
     pub paused: bool,
-    /// Whether the neighbour is still there.
+    /// Heartbeat state, if there are heartbeats.
     pub heart: Option<Keepalive>,
-    /// Whether it has said that its process is about to be stopped.
+    /// True if the neighbour has announced a stop of its process.
     pub resting: bool,
-    /// What it may log.
+    /// Rate limit for log records.
     pub logs: RateLimit,
-    /// What numbers it may ask for.
+    /// Rate limit for blocks of context numbers.
     pub numbers: RateLimit,
-    /// How many log records did not fit and were not told of yet.
+    /// Number of log records that did not fit the queue and were not reported yet.
     pub lost_logs: u32,
     early: Vec<Frame>,
     early_bytes: usize,
@@ -84,7 +84,8 @@ pub struct Link {
 }
 
 impl Link {
-    pub fn new(child: Option<ContextId>) -> Link {
+    /// Creates the link to a child, or to the parent if `None`.
+    pub(crate) fn new(child: Option<ContextId>) -> Link {
         Link {
             child,
             authority: None,
@@ -114,8 +115,8 @@ impl Link {
         }
     }
 
-    /// Takes a frame, or gives it back where too much waits.
-    pub fn push(&mut self, from: Option<LinkId>, frame: Frame) -> Result<Pushed, Frame> {
+    /// Queues a frame. Returns it if the queue is full.
+    pub(crate) fn push(&mut self, from: Option<LinkId>, frame: Frame) -> Result<Pushed, Frame> {
         let limit = if self.up { QUEUE_LIMIT } else { CONNECTING_LIMIT };
         if self.queued() + frame.size() > limit && !frame.header.kind.is_link_local() {
             return Err(frame);
@@ -123,9 +124,9 @@ impl Link {
         Ok(self.lanes.push(from, frame))
     }
 
-    /// Moves frames into `out` until it holds at least `enough` bytes; tells `passed` of each whose it was and how long.
-    /// Whether secrets were among them.
-    pub fn transmit(
+    /// Moves frames into `out` until it holds at least `enough` bytes. Reports the origin and size
+    /// of each to `passed`. Returns true if any holds a secret.
+    pub(crate) fn transmit(
         &mut self,
         out: &mut Vec<u8>,
         enough: usize,
@@ -159,20 +160,20 @@ impl Link {
         secret
     }
 
-    /// How many bytes wait.
-    pub fn queued(&self) -> usize {
+    /// Returns the number of bytes queued.
+    pub(crate) fn queued(&self) -> usize {
         self.lanes.urgent + self.lanes.bulk
     }
 
-    /// The child has said hello: what was sent has arrived.
-    pub fn is_up(&mut self) {
+    /// Records that the child has said hello, so that everything sent has arrived.
+    pub(crate) fn is_up(&mut self) {
         self.up = true;
         self.early.clear();
         self.early_bytes = 0;
     }
 
-    /// The child's bootstrap starts anew: what was sent goes again.
-    pub fn restart(&mut self) {
+    /// Records a new attempt of the child's bootstrap, to which early frames are sent again.
+    pub(crate) fn restart(&mut self) {
         self.sequence = 0;
         self.decoder = Decoder::default();
         self.greeted = false;
@@ -182,8 +183,8 @@ impl Link {
         }
     }
 
-    /// All that waited or was sent without being heard of, oldest first.
-    pub fn take_all(&mut self) -> Vec<Queued> {
+    /// Removes and returns all frames that are queued or may not have arrived, oldest first.
+    pub(crate) fn take_all(&mut self) -> Vec<Queued> {
         let early = core::mem::take(&mut self.early);
         let mut all: Vec<Queued> = early.into_iter().map(|frame| Queued { from: None, frame }).collect();
         all.extend(self.lanes.drain());

@@ -1,9 +1,9 @@
-//! One node of the tree as a pure state machine: router, flows and links in one place.
+//! One node of the tree as a pure state machine: routes, flows and links.
 //!
-//! Bytes of links, the time and the wishes of this process go in; bytes for links and [`Event`]s come out. No descriptor,
-//! no clock, no thread, so that whole trees can run in one test. After every call the owner drains
-//! [`Node::poll_event`] and, for each link of [`Node::take_dirty`], [`Node::transmit`]; it calls [`Node::expire`] when
-//! [`Node::next_due`] has come.
+//! Inputs are received bytes, the time and the requests of this process. Outputs are bytes to send
+//! and [`Event`]s. There is no descriptor, clock or thread, so that whole trees run in one test.
+//! After every call the owner drains [`Node::poll_event`] and calls [`Node::transmit`] for each
+//! link of [`Node::take_dirty`]. It calls [`Node::expire`] at the time of [`Node::next_due`].
 
 use crate::collections::sorted_map::SortedMap;
 use crate::error::reason::Reason;
@@ -36,55 +36,64 @@ use core::cmp::Reverse;
 use offshoot_codec as codec;
 use tracing::Level;
 
-/// How many forged or senseless frames a link may bring before it is ended.
+/// Number of protocol violations after which a link is ended.
 pub(crate) const OFFENCES: u32 = 64;
 
-/// What an opened flow is to carry.
+/// Parameters of a flow to open.
 #[derive(Copy, Clone, Default)]
 pub struct Opening {
-    /// Further flows beside the request's own, each of one direction.
+    /// Number of additional flows, each of one direction; at most 8.
     pub streams: u8,
-    /// Bit n: the n-th of them carries bytes to the opener, not from it.
+    /// Bit n is set if the n-th additional flow carries bytes to the opener.
     pub answering: u8,
-    /// The number of the context that a connect is to make.
+    /// Number of the new context, for a connect.
     pub new_context: Option<ContextId>,
-    /// Whether the request holds a secret.
+    /// True if the request holds a secret.
     pub secret: bool,
-    /// Whether more of the request follows after what is given at first.
+    /// True if more of the request follows.
     pub more: bool,
 }
 
 /// One node.
 pub struct Node {
-    /// The routes.
+    /// Routes.
     pub router: RoutingTable,
+    /// Links.
     pub(crate) links: SortedMap<LinkId, Link>,
+    /// Flows.
     pub(crate) flows: FlowTable,
+    /// Services with their policies.
     pub(crate) services: SortedMap<Handle, Policy>,
+    /// Events that the owner has not polled yet.
     pub(crate) events: VecDeque<Event>,
+    /// Links with new frames to send; may contain duplicates.
     pub(crate) dirty: Vec<LinkId>,
+    /// Handle of the next flow.
     pub(crate) next_handle: u32,
     next_link: u32,
-    /// The numbers of contexts that were granted to those below.
+    /// Context numbers granted to contexts below.
     pub(crate) grants: IdGrants,
-    /// By how much windows may still grow.
+    /// Bytes by which all receive windows together may still grow.
     pub(crate) spare: u64,
-    /// How many bytes wait because of all children.
+    /// Bytes queued because of all children.
     pub(crate) caused: usize,
+    /// Time in milliseconds.
     pub(crate) now: u64,
-    /// Memory of payloads that have gone on, for the next ones.
+    /// Payload buffers for reuse.
     pub(crate) used: Vec<Vec<u8>>,
+    /// True if frames are reported as events.
     pub(crate) shows_frames: bool,
+    /// Times at which links are checked, earliest first.
     pub(crate) hearts: BinaryHeap<Reverse<(u64, LinkId)>>,
 }
 
 impl Node {
-    /// The root of a tree.
+    /// Creates the root of a tree.
     pub fn root() -> Node {
         Node::with_router(RoutingTable::new(ContextId::ROOT, Vec::new(), None))
     }
 
-    /// An agent, whose parent will say who it is; and its link to the parent.
+    /// Creates an agent, whose parent will send its identity, and its link to the parent.
     pub fn agent() -> (Node, LinkId) {
         let up = LinkId(0);
         let mut node = Node::with_router(RoutingTable::new(ContextId(u32::MAX), Vec::new(), Some(up)));
@@ -113,42 +122,42 @@ impl Node {
         }
     }
 
-    /// This node's number.
+    /// Returns the number of this context.
     pub fn id(&self) -> ContextId {
         self.router.id()
     }
 
-    /// Has every frame that comes or goes from now on shown as an event, or none.
+    /// Sets whether every frame sent or received is reported as an event.
     pub fn show_frames(&mut self, shown: bool) {
         self.shows_frames = shown;
     }
 
-    /// Leaves a text for the log of this process. It is no business of the node's who reads that,
-    /// or how long that takes.
+    /// Reports a message for the log of this process. The owner decides what becomes of it.
     pub fn say(&mut self, level: Level, text: String) {
         self.events.push_back(Event::Say(level, text));
     }
 
-    /// Offers a service to those whom `policy` admits. There is no service without a policy.
+    /// Offers a service to contexts that `policy` admits. There is no service without a policy.
     pub fn serve(&mut self, service: Handle, policy: Policy) {
         self.services.insert(service, policy);
     }
 
-    /// Offers a service no more.
+    /// Withdraws a service.
     pub fn withdraw(&mut self, service: Handle) {
         self.services.remove(&service);
     }
 
-    /// Whether `peer`, on behalf of `auth`, satisfies `policy` here.
+    /// Returns true if `peer`, on behalf of `auth`, satisfies `policy` at this node.
     pub fn permits(&self, policy: Policy, peer: ContextId, auth: ContextId) -> bool {
         let link = self.router.link_to(peer).and_then(|link| self.links.get(&link));
         self.router.permits(policy, auth, link.and_then(|link| link.child))
     }
 
-    /// A link to a child that is about to be connected; it is reachable from now on, frames for it wait.
+    /// Adds the link of a child that is about to connect. Frames for the child are queued from now
+    /// on. Returns `None` if the number is in use.
     pub fn add_child(&mut self, child: ContextId) -> Option<LinkId> {
         let link = LinkId(self.next_link);
-        // A connect that passed through here announced the child over another link only if its number was used twice.
+        // Another link can have announced the child only if its number was used twice.
         if !self.router.add(child, link, self.router.id()) {
             return None;
         }
@@ -157,8 +166,9 @@ impl Node {
         Some(link)
     }
 
-    /// Has what a neighbour sends act with the authority of `authority`, and not with its own, and go to all that is below: for
-    /// one that has proved to be that one's user. What is behind it has proved nothing, and stays what it is.
+    /// Gives the neighbour at `link` the authority of `authority`, and access to everything below.
+    /// Used for a process that has authenticated as that context's user. Contexts behind the
+    /// neighbour did not authenticate and keep their own authority.
     pub fn set_authority(&mut self, link: LinkId, authority: ContextId) {
         if let Some(state) = self.links.get_mut(&link) {
             state.authority = Some(authority);
@@ -168,13 +178,15 @@ impl Node {
         }
     }
 
-    /// A number for a context that the root itself starts; none at other nodes, and none when all are used.
+    /// Allocates the number of a context that the root starts itself. Returns `None` at other nodes
+    /// and if no numbers are left.
     pub fn new_context(&mut self) -> Option<ContextId> {
         self.router.up().is_none().then(|| self.grants.one())?
     }
 
-    /// Grants numbers to a context below: the first, and how many. None where it has too many, and at other nodes than the
-    /// root. Every node on the way learns of it first.
+    /// Grants a block of numbers to a context below. Returns the first number and their count;
+    /// `None` if the context holds too many, or at nodes other than the root. Every node on the
+    /// path learns of the grant first.
     pub fn grant(&mut self, owner: ContextId) -> Option<(ContextId, u32)> {
         let link = self.router.link_down(owner).filter(|_| self.router.up().is_none())?;
         let now = self.now;
@@ -185,8 +197,8 @@ impl Node {
         Some((first, count))
     }
 
-    /// Lets two contexts talk that are not each other's ancestors, or forbids it again. Only the root may want this; it
-    /// is carried out where their ways part.
+    /// Allows or forbids two contexts below to talk although neither is an ancestor of the other.
+    /// Used by the root; takes effect at the node where their paths part.
     pub fn pair(&mut self, one: ContextId, other: ContextId, open: bool) {
         let (Some(first), Some(second)) = (self.router.link_down(one), self.router.link_down(other)) else {
             return;
@@ -203,27 +215,28 @@ impl Node {
         }
     }
 
-    /// Tells the ancestors of a child whose connect they have not seen pass.
+    /// Tells the ancestors of a child about it, if its connect request has not passed them.
     pub fn announce(&mut self, child: ContextId) {
         self.tell_parent(&RouteNews::Added(child, self.id()));
     }
 
-    /// The next thing to act on.
+    /// Removes and returns the next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// Whether there is something to act on.
+    /// Returns true if there is an event.
     pub fn has_events(&self) -> bool {
         !self.events.is_empty()
     }
 
-    /// The links that have something to send since this was last asked.
+    /// Removes and returns the links with new frames to send.
     pub fn take_dirty(&mut self) -> Vec<LinkId> {
         core::mem::take(&mut self.dirty)
     }
 
-    /// Moves frames of `link` into `out` until it holds at least `enough` bytes. Whether secrets were among them.
+    /// Moves frames of `link` into `out` until it holds at least `enough` bytes. Returns true if
+    /// any holds a secret.
     pub fn transmit(&mut self, link: LinkId, out: &mut Vec<u8>, enough: usize) -> bool {
         let Some(state) = self.links.get_mut(&link) else { return false };
         let mut passed: Vec<(LinkId, usize)> = Vec::new();
@@ -246,22 +259,22 @@ impl Node {
         secret
     }
 
-    /// How many bytes wait to go out over `link`.
+    /// Returns the number of bytes queued for `link`.
     pub fn queued(&self, link: LinkId) -> usize {
         self.links.get(&link).map_or(0, Link::queued)
     }
 
-    /// How many bytes wait to go out over all links, and of frames that are not whole yet.
+    /// Returns the number of bytes queued for all links, incomplete incoming frames included.
     pub fn held(&self) -> usize {
         self.links.values().map(|state| state.queued() + state.decoder.pending()).sum()
     }
 
-    /// How many flows there are.
+    /// Returns the number of flows.
     pub fn flows(&self) -> usize {
         self.flows.len()
     }
 
-    /// The child has said hello.
+    /// Records that a child has said hello.
     pub fn link_up(&mut self, link: LinkId) {
         if let Some(link) = self.links.get_mut(&link) {
             link.is_up();
@@ -269,7 +282,7 @@ impl Node {
         self.dirty.push(link);
     }
 
-    /// The child's bootstrap starts anew: what was sent to it will be sent again.
+    /// Records that a child's bootstrap starts again, so that early frames are sent again.
     pub fn link_restart(&mut self, link: LinkId) {
         if let Some(link) = self.links.get_mut(&link) {
             link.restart();
@@ -277,19 +290,20 @@ impl Node {
         self.dirty.push(link);
     }
 
-    /// Sends a frame that concerns the link itself.
+    /// Sends a link-local frame.
     pub fn control(&mut self, link: LinkId, kind: Kind, payload: Vec<u8>) {
         if payload.len() > MAX_PAYLOAD {
             let text = format!("a {kind:?} of {} bytes does not fit a frame", payload.len());
             return self.say(Level::ERROR, text);
         }
         let header = Header::new(kind, self.id(), ContextId(0));
-        // A neighbour that asks, or has somebody behind it who is to go, and does not read is soon not read from either.
+        // Answers and expulsions are attributed to the neighbour, so that a neighbour that does not
+        // read them is soon not read from.
         let cause = matches!(kind, Kind::Pong | Kind::Expel).then_some(link);
         let _always_fits = self.enqueue(cause, link, Frame::new(header, payload));
     }
 
-    /// Tells a child who it is, before anything else that waits for it.
+    /// Sends a child its identity, before all queued frames.
     pub fn boot(&mut self, link: LinkId, boot: &BootInfo) {
         let header = Header::new(Kind::Boot, self.id(), boot.id);
         let payload = codec::own(boot);
@@ -299,7 +313,7 @@ impl Node {
         }
     }
 
-    /// Tells all children, those that are still connecting as well, which log records are wanted from now on.
+    /// Sends a log filter to all children, including those that are still connecting.
     pub fn pass_filter(&mut self, filter: &[u8]) {
         for link in self.links.keys() {
             if self.router.up() != Some(link) {
@@ -308,7 +322,7 @@ impl Node {
         }
     }
 
-    /// Sends a log record to the root.
+    /// Sends an encoded log record to the root.
     pub fn log(&mut self, payload: Vec<u8>) {
         if let Some(up) = self.router.up() {
             let header = Header { handle: Handle::LOG, ..Header::new(Kind::Log, self.id(), ContextId::ROOT) };
@@ -316,7 +330,7 @@ impl Node {
         }
     }
 
-    /// Says how many log records did not fit a link, as soon as that fits.
+    /// Reports log records that did not fit the queue of a link, as soon as the report fits.
     fn tell_lost(&mut self, link: LinkId) {
         let lost = self.links.get(&link).map_or(0, |state| state.lost_logs);
         if lost > 0 {

@@ -18,9 +18,8 @@ mod rate_limit;
 mod send_queue;
 mod throttled_peer;
 
-pub use backpressure::{CAUSED, CAUSED_BY_ALL, CAUSED_EACH, HIGH, LOW, OWN};
+pub use backpressure::{CAUSED, CAUSED_BY_ALL, CAUSED_EACH, HIGH, OWN};
 pub use event::{Event, ShownFrame};
 pub use inspect::{FLOW, LINK};
-pub use keepalive::MISSED_HEARTBEATS;
 pub use ledger::{FAVOUR, FAVOURED, LENT};
 pub use machine::{Node, Opening};

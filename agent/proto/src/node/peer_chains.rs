@@ -1,20 +1,20 @@
-//! Entries of a map by something that many of them have in common, each chained to the next: all of a context's are found,
-//! and left, at the cost of what it has and not of what there is.
+//! Doubly linked lists through the entries of an [`IndexMap`], one for each context: all entries of
+//! a context are found and removed in time proportional to their own number.
 
 use crate::collections::index_map::IndexMap;
 use crate::collections::index_map::Slot;
 use crate::id::ContextId;
 use alloc::vec::Vec;
 
-/// For how many entries memory is kept where there are none.
+/// Number of entries for which memory is kept when there are none.
 const KEPT: usize = 64;
 
-/// The chains of one map, by context.
+/// The lists of one map, by context.
 #[derive(Default)]
-pub struct PeerLists {
-    /// The place of the first of each, as a number: many maps have these, and share their code.
+pub(crate) struct PeerLists {
+    /// Number of each list's first slot. Not a [`Slot`], so that many maps share the code.
     first: IndexMap<ContextId, u32>,
-    /// For each place, those before and behind it in its chain.
+    /// Previous and next slot in the list, by slot.
     around: Vec<[Option<Slot>; 2]>,
 }
 
@@ -23,8 +23,8 @@ impl PeerLists {
         self.around.get_mut(place?.index())
     }
 
-    /// Adds an entry to the chain of `id`, as its first.
-    pub fn add(&mut self, id: ContextId, place: Slot) {
+    /// Adds an entry to the list of `id`, at its front.
+    pub(crate) fn add(&mut self, id: ContextId, place: Slot) {
         let after = self.first.insert(id, place.number()).and_then(Slot::of);
         if self.around.len() <= place.index() {
             self.around.resize(place.index() + 1, [None; 2]);
@@ -37,8 +37,8 @@ impl PeerLists {
         }
     }
 
-    /// Takes an entry out of the chain of `id`.
-    pub fn remove(&mut self, id: ContextId, place: Slot) {
+    /// Removes an entry from the list of `id`.
+    pub(crate) fn remove(&mut self, id: ContextId, place: Slot) {
         let Some([before, after]) = self.at(Some(place)).map(core::mem::take) else { return };
         if let Some([its_before, _]) = self.at(after) {
             *its_before = before;
@@ -61,8 +61,8 @@ impl PeerLists {
         }
     }
 
-    /// The places of what is chained to `id`, the latest first.
-    pub fn of(&self, id: ContextId) -> impl Iterator<Item = Slot> + '_ {
+    /// Returns the slots in the list of `id`, latest first.
+    pub(crate) fn of(&self, id: ContextId) -> impl Iterator<Item = Slot> + '_ {
         let behind = |place: &Slot| {
             crate::collections::steps::count(1);
             self.around.get(place.index()).and_then(|around| around[1])

@@ -1,22 +1,23 @@
-//! A token bucket: how often a child may do something.
+//! A token bucket: the rate at which a child may do something.
 
 use crate::id::ContextId;
 use alloc::format;
 use alloc::string::String;
 
-/// How much of something may happen, over time.
+/// A token bucket.
 #[derive(Default)]
-pub struct RateLimit {
-    /// What is left, once it was counted at all.
+pub(crate) struct RateLimit {
+    /// Number of tokens left; `None` before the first use.
     left: Option<u32>,
     at: u64,
-    /// What was refused since it was last told.
+    /// Number of refusals since the last report.
     pub dropped: u32,
 }
 
 impl RateLimit {
-    /// Takes one of at most `burst`, which come back at `each_second`. Whether there was one.
-    pub fn take(&mut self, now: u64, burst: u32, each_second: u32) -> bool {
+    /// Takes one token of at most `burst`, which are refilled at `each_second`. Returns false if
+    /// there is none.
+    pub(crate) fn take(&mut self, now: u64, burst: u32, each_second: u32) -> bool {
         let back = now.saturating_sub(self.at).saturating_mul(each_second.into()) / 1000;
         let left = self.left.unwrap_or(burst).saturating_add(back.min(burst.into()) as u32).min(burst);
         if back > 0 || self.left.is_none() {
@@ -26,8 +27,8 @@ impl RateLimit {
         left > 0
     }
 
-    /// Takes the count of log records of a child that were refused, as a text; none where there are none.
-    pub fn tell(&mut self, child: ContextId) -> Option<String> {
+    /// Takes the number of refused log records of a child as a message; `None` if there are none.
+    pub(crate) fn tell(&mut self, child: ContextId) -> Option<String> {
         match core::mem::take(&mut self.dropped) {
             0 => None,
             dropped => {

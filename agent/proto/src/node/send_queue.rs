@@ -1,8 +1,9 @@
-//! What waits to go out over one link: control first, then flows that have just begun, then the others in turn.
+//! The send queue of one link: control frames first, then new flows, then the other flows in turn.
 //!
-//! Each flow is a lane. A lane that comes up with little goes before those that come with more or have had their turn, so
-//! a small message overtakes bulk; after [`FRESH_RUN`] bytes of such the bulk gets its turn all the same. Lanes whose
-//! context the neighbour has choked are set aside, in order, until it frees them.
+//! Each flow is a lane. A lane that begins with a short frame goes before lanes that have begun
+//! with more or have had their turn, so that a small message overtakes bulk data; bulk data gets a
+//! turn at least every [`FRESH_RUN`] bytes. Lanes to contexts that the neighbour has paused are set
+//! aside, in order, until it resumes them.
 
 use crate::collections::index_map::IndexMap;
 use crate::collections::index_map::Slot;
@@ -18,40 +19,42 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-/// How many bytes a lane may send before it is the next one's turn.
+/// Bytes that a lane may send in its turn.
 const TURN: usize = 64 << 10;
 
-/// The longest frame with which a lane begins before others.
+/// Maximum size in bytes of a frame with which a lane begins as new.
 const SMALL: usize = 16 << 10;
 
-/// How many bytes of lanes that have just begun go before one that has waited.
+/// Bytes of new lanes that go before a waiting one.
 const FRESH_RUN: usize = 256 << 10;
 
-/// How many lanes that have just begun are remembered in memory that is kept.
+/// Number of new lanes for which memory is kept.
 const MANY: usize = 1024;
 
-/// How many bytes of one context's log records wait for a link; more are dropped.
+/// Maximum number of bytes of one context's log records in the queue; more are dropped.
 const LOG_LANE: usize = 256 << 10;
 
-/// What tells one flow from another on a link: source, destination, handle, and which end speaks.
+/// Identity of a flow on a link: source, destination, handle, and true if the opener sends.
 type FlowLane = (ContextId, ContextId, Handle, bool);
 
-/// A frame, and the link whose neighbour has caused it.
-pub struct Queued {
+/// A frame with its origin.
+pub(crate) struct Queued {
+    /// Link whose neighbour has caused the frame; `None` for this node.
     pub from: Option<LinkId>,
+    /// Frame.
     pub frame: Frame,
 }
 
-/// Frames of one flow, in order. Most lanes never hold more than the first, and there may be very many.
+/// Frames of one flow, in order. Most of very many lanes hold one frame only.
 struct State {
     first: Option<Queued>,
     #[expect(clippy::box_collection, reason = "most lanes have none, and an empty queue is four words")]
     rest: Option<Box<VecDeque<Queued>>>,
-    /// What waits; a link holds far less than this counts.
+    /// Bytes in the lane. The limits of a link keep this far below 4 GiB.
     bytes: u32,
-    /// What it has sent in its turn.
+    /// Bytes sent in the current turn.
     sent: u32,
-    /// Whether it is set aside.
+    /// True if the lane is set aside.
     aside: bool,
 }
 
@@ -65,36 +68,39 @@ impl State {
     }
 }
 
-/// What a neighbour does not take for now.
+/// Destinations that a neighbour has paused.
 #[derive(Default)]
-pub struct Paused {
+pub(crate) struct Paused {
+    /// True if all destinations are paused.
     pub all: bool,
+    /// Paused destinations; the values are not used.
     pub some: IndexMap<ContextId, u32>,
 }
 
 impl Paused {
-    pub fn holds(&self, dst: ContextId) -> bool {
+    /// Returns true if frames to `dst` are paused.
+    pub(crate) fn holds(&self, dst: ContextId) -> bool {
         self.all || self.some.contains_key(&dst)
     }
 }
 
 /// The queue of one link.
 #[derive(Default)]
-pub struct SendQueue {
+pub(crate) struct SendQueue {
     control: VecDeque<Queued>,
     lanes: IndexMap<FlowLane, State>,
-    /// The lanes by what comes from where.
+    /// Lanes by source.
     sources: PeerLists,
     fresh: VecDeque<FlowLane>,
     ring: VecDeque<FlowLane>,
-    /// Lanes that are set aside, by where they lead.
+    /// Lanes that are set aside, by destination.
     aside: PeerLists,
     run: usize,
     /// Bytes of control frames.
     pub urgent: usize,
     /// Bytes in lanes.
     pub bulk: usize,
-    /// Of these, what is set aside.
+    /// Bytes in lanes that are set aside.
     pub held: usize,
 }
 
@@ -103,23 +109,23 @@ fn is_control(frame: &Frame) -> bool {
     match header.kind.lane() {
         Lane::Control => true,
         Lane::Flow => false,
-        // Frames for the new context, or on the flows that come with this one, follow on other lanes and must not come
-        // first.
+        // Frames for the new context, or on the additional flows, follow in other lanes and must
+        // not overtake the request.
         Lane::Opening => header.handle == Handle::CONNECT || header.streams > 0,
     }
 }
 
 impl SendQueue {
-    /// Takes a frame. Whether it is in a lane, and not before all of them. Log records beyond what may wait are dropped.
-    pub fn push(&mut self, from: Option<LinkId>, frame: Frame) -> Pushed {
+    /// Queues a frame. Drops log records beyond the limit.
+    pub(crate) fn push(&mut self, from: Option<LinkId>, frame: Frame) -> Pushed {
         let size = frame.size();
         let header = &frame.header;
         let handle = if header.kind == Kind::Open { header.reply_to } else { header.handle };
         let lane = (header.src, header.dst, handle, header.flags.has(Flags::OPENER));
-        // A reset may not overtake what it ends.
+        // A reset must not overtake the data of its flow.
         let follows = header.kind == Kind::Reset && self.lanes.contains_key(&lane);
         if header.kind == Kind::Dead && header.handle == Handle::NONE {
-            // What the lost one has said goes before the news that it is lost.
+            // Frames from the lost context must precede the news of its loss.
             self.promote(ContextId(header.reply_to.0));
         }
         if is_control(&frame) && !follows {
@@ -147,14 +153,14 @@ impl SendQueue {
         Pushed::Lane
     }
 
-    /// Takes a frame that has to go before all others.
-    pub fn push_first(&mut self, frame: Frame) {
+    /// Queues a frame before all others.
+    pub(crate) fn push_first(&mut self, frame: Frame) {
         self.urgent += frame.size();
         self.control.push_front(Queued { from: None, frame });
     }
 
-    /// The next frame that may go.
-    pub fn pop(&mut self, choked: &Paused) -> Option<Queued> {
+    /// Removes and returns the next frame that may be sent.
+    pub(crate) fn pop(&mut self, choked: &Paused) -> Option<Queued> {
         if let Some(queued) = self.control.pop_front() {
             self.urgent -= queued.frame.size();
             return Some(queued);
@@ -167,7 +173,7 @@ impl SendQueue {
             let turn = if fresh { &mut self.fresh } else { &mut self.ring };
             let lane = turn.pop_front()?;
             let Some((place, state)) = self.lanes.find(&lane) else { continue };
-            // A lane that was promoted and begun anew may be named twice.
+            // A lane that was promoted and refilled may be listed twice.
             if state.aside {
                 continue;
             }
@@ -186,7 +192,7 @@ impl SendQueue {
             if state.bytes == 0 {
                 self.end(&lane);
                 if self.lanes.len() == 0 && self.fresh.capacity() > MANY {
-                    // What a burst of calls took is not kept for ever.
+                    // Releases the memory of a burst of calls.
                     self.fresh = VecDeque::new();
                 }
             } else if fresh || state.sent >= TURN as u32 {
@@ -208,11 +214,11 @@ impl SendQueue {
         Some(state)
     }
 
-    /// Lets all that comes from a context go first.
-    pub fn promote(&mut self, source: ContextId) {
+    /// Moves all frames from a context before other flows.
+    pub(crate) fn promote(&mut self, source: ContextId) {
         let theirs = self.sources.of(source).filter_map(|place| self.lanes.at(place));
         let lanes: Vec<FlowLane> = theirs.map(|(lane, _)| *lane).collect();
-        // The oldest first.
+        // Oldest first.
         for lane in lanes.iter().rev() {
             let Some(state) = self.end(lane) else { continue };
             let bytes = state.bytes as usize;
@@ -223,10 +229,10 @@ impl SendQueue {
         }
     }
 
-    /// The neighbour takes what goes to a context again.
-    pub fn freed(&mut self, dst: ContextId) {
+    /// Resumes lanes to a context.
+    pub(crate) fn freed(&mut self, dst: ContextId) {
         let places: Vec<Slot> = self.aside.of(dst).collect();
-        // The oldest first.
+        // Oldest first.
         for place in places.into_iter().rev() {
             self.aside.remove(dst, place);
             let Some((lane, state)) = self.lanes.at_mut(place) else { continue };
@@ -236,18 +242,18 @@ impl SendQueue {
         }
     }
 
-    /// How many lanes there are.
-    pub fn count(&self) -> usize {
+    /// Returns the number of lanes.
+    pub(crate) fn count(&self) -> usize {
         self.lanes.len()
     }
 
-    /// How many bytes wait that the neighbour would take.
-    pub fn ready(&self, choked: &Paused) -> usize {
+    /// Returns the number of bytes in lanes that are not paused.
+    pub(crate) fn ready(&self, choked: &Paused) -> usize {
         if choked.all { 0 } else { self.bulk - self.held }
     }
 
-    /// All that waits, oldest of each lane first.
-    pub fn drain(&mut self) -> Vec<Queued> {
+    /// Removes and returns all frames, those of each lane in order.
+    pub(crate) fn drain(&mut self) -> Vec<Queued> {
         let mut all: Vec<Queued> = core::mem::take(&mut self.control).into_iter().collect();
         for (_, state) in self.lanes.drain() {
             all.extend(state.into_frames());
@@ -257,9 +263,9 @@ impl SendQueue {
     }
 }
 
-/// What became of a frame that was given to a link.
+/// Outcome of queueing a frame.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Pushed {
+pub(crate) enum Pushed {
     Control,
     Lane,
     Dropped,

@@ -1,8 +1,10 @@
-//! Which contexts a message may name: what a process has told others of, and the rule for those that it does not obey.
+//! Disclosures: the contexts of which a process has told others, and the check of contexts that a
+//! message names.
 //!
-//! A context that is named in a message is acted on with the authority of whoever reads it. So whoever is not obeyed may name
-//! itself, what is below it, and what it was told of. The ends of a channel or pipe of this process, or of one above it,
-//! need no such rule: their hub asks for a key that only those have to whom it was given.
+//! A named context is used with the authority of the reader. A sender that is not obeyed may
+//! therefore name only itself, contexts below it, and contexts of which it was told. Senders and
+//! receivers of channels of this process and its ancestors need no such rule, because their hub
+//! asks for a key that only their owners have.
 
 use crate::id::ContextId;
 use crate::routing::policy::Policy;
@@ -11,46 +13,50 @@ use alloc::collections::BTreeMap;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 
-/// How often a process remembers that it has told a context of another.
+/// Maximum number of remembered disclosures.
 pub const REMEMBERED: usize = 1 << 20;
 
-/// From how many on those are looked for that have gone.
+/// Number of disclosures from which on those about lost contexts are removed.
 const CLEARED: usize = 1 << 10;
 
-/// By whom a message was sent, and on whose behalf.
+/// The sender of a message.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Origin {
+    /// Context that has sent the message.
     pub peer: ContextId,
+    /// Context on whose behalf it was sent.
     pub auth: ContextId,
 }
 
 impl Origin {
-    /// Of one that speaks for itself.
+    /// Returns the origin of a message that a context sends on its own behalf.
     pub fn of(peer: ContextId) -> Origin {
         Origin { peer, auth: peer }
     }
 }
 
-/// What a message names.
+/// The use of a context that a message names.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum NameKind {
-    /// A context, to be used as such.
+    /// The context itself.
     Context,
-    /// Where a hub is, to which an end has the key.
+    /// The hub of a channel, to which the message has a key.
     Hub,
 }
 
-/// Who was told of which context.
+/// The disclosures of a process.
 #[derive(Default)]
 pub struct Disclosures {
+    /// Pairs of a context and one of which it was told.
     pub pairs: BTreeSet<(ContextId, ContextId)>,
-    /// What those were called of whom others were told.
+    /// Names of the contexts of which others were told.
     pub names: BTreeMap<ContextId, Arc<str>>,
-    /// At how many those that have gone are taken out.
+    /// Number of disclosures at which those about lost contexts are removed next.
     full: usize,
 }
 
 impl Disclosures {
+    /// Records that `who` was told of the context `of`.
     pub fn add(&mut self, who: ContextId, of: ContextId, routes: &RoutingTable) {
         if self.pairs.len() >= self.full.max(CLEARED) {
             let is_there = |id| routes.link_to(id).is_some() && routes.lost.why(id).is_none();
@@ -64,12 +70,14 @@ impl Disclosures {
         }
     }
 
+    /// Returns true if `who` was told of the context `of`.
     pub fn knows(&self, who: ContextId, of: ContextId) -> bool {
         self.pairs.contains(&(who, of))
     }
 }
 
 impl Disclosures {
+    /// Returns true if the sender may name the context `id` for this use.
     pub fn permits(&self, routes: &RoutingTable, origin: Origin, named: NameKind, id: ContextId) -> bool {
         let whose = origin.peer;
         let is_above = || id == routes.id() || routes.ancestors().contains(&id);
@@ -77,11 +85,11 @@ impl Disclosures {
             || id == whose
             || routes.between(id).any(|above| above == whose)
             || named == NameKind::Hub && is_above()
-            // Nobody is there any more, nor will be.
+            // The context is gone for good.
             || routes.lost.why(id).is_some()
             || routes.path(whose, id) == Some(true)
             || self.knows(whose, id)
-            // Those above it see what goes to it, and can hand on what they were given.
+            // Contexts between see all frames to it, and may pass on what they were told.
             || routes.between(whose).any(|above| self.knows(above, id))
     }
 }

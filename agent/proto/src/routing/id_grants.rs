@@ -1,38 +1,40 @@
-//! The numbers of contexts, as the root gives them out, and as every node on the way learns of it: a route to a context
-//! is believed only from where its number was granted to.
+//! Granted context numbers: the root grants them, and every node on the path records them, because
+//! a route to a context is accepted only from where its number was granted to.
 //!
-//! The root takes numbers for what it starts itself; contexts that start others get blocks, and have them again when
-//! all contexts of a block are gone, or its owner is. No subtree can hold more than [`LIVE_PER_LINK`] at once. A number
-//! is not used twice while there are others: a late message for a context must not reach another one.
+//! The root takes single numbers for contexts that it starts itself. Other contexts get blocks,
+//! which return when all contexts of a block or its owner are gone. No subtree holds more than
+//! [`LIVE_PER_LINK`] at once. A number is not reused while there are unused ones, so that late
+//! messages reach no other context.
 
 use crate::collections::sorted_map::SortedMap;
 use crate::id::ContextId;
 use crate::id::LinkId;
 use alloc::collections::VecDeque;
 
-/// How many numbers are granted at once.
+/// Number of context numbers in a block.
 pub const BLOCK: u32 = 64;
 
-/// How many granted numbers, used or not, the contexts behind one link may hold.
+/// Maximum number of granted numbers, used or not, of all contexts behind one link.
 pub const LIVE_PER_LINK: u32 = 1 << 16;
 
-/// How many blocks those behind one link may ask for at once: all that they may hold.
-pub const BLOCKS_AT_ONCE: u32 = LIVE_PER_LINK / BLOCK;
+/// Maximum number of blocks that contexts behind one link get at once.
+pub(crate) const BLOCKS_AT_ONCE: u32 = LIVE_PER_LINK / BLOCK;
 
-/// How many more each second, so that all numbers there are last for months whatever a child does.
-pub const BLOCKS_EACH_SECOND: u32 = 4;
+/// Number of blocks that contexts behind one link get each second after that. All numbers together
+/// last for months.
+pub(crate) const BLOCKS_EACH_SECOND: u32 = 4;
 
-/// How many blocks that came back are kept for the time when all numbers have been used.
+/// Maximum number of returned blocks that are kept until all numbers have been used.
 const RETURNED: usize = 1 << 16;
 
 struct Block {
     owner: ContextId,
     link: LinkId,
-    /// Which of its contexts are gone, a bit for each: they are not to be had again.
+    /// Contexts of the block that are gone, one bit each; their numbers are not granted again.
     ended: u64,
 }
 
-/// What was granted.
+/// The grants that a node knows of.
 pub struct IdGrants {
     next: u32,
     blocks: SortedMap<u32, Block>,
@@ -48,23 +50,23 @@ impl Default for IdGrants {
 }
 
 impl IdGrants {
-    /// Numbers from `next` on; those below count as used.
+    /// Creates grants that begin at `next`; lower numbers count as used.
     pub fn from(next: u32) -> IdGrants {
         let (blocks, owners, live) = (SortedMap::default(), SortedMap::default(), SortedMap::default());
         IdGrants { next, blocks, owners, live, returned: VecDeque::new() }
     }
 
-    /// A number for a context that the root starts.
+    /// Allocates the number of a context that the root starts.
     pub fn one(&mut self) -> Option<ContextId> {
         if self.next < u32::MAX {
             self.next += 1;
             return Some(ContextId(self.next - 1));
         }
-        // The rest of a block that came back is not used by anybody else.
+        // The rest of a returned block remains unused.
         self.returned.pop_front().map(ContextId)
     }
 
-    /// A block for `owner`, a context behind `link`: its first number, and how many there are.
+    /// Grants a block to `owner`, a context behind `link`. Returns the first number and the count.
     pub fn block(&mut self, owner: ContextId, link: LinkId) -> Option<(ContextId, u32)> {
         let live = self.live.get(&link).copied().unwrap_or(0);
         if live + BLOCK > LIVE_PER_LINK {
@@ -85,7 +87,7 @@ impl IdGrants {
         (id.0 - first < BLOCK).then_some((first, block))
     }
 
-    /// The root has granted a block to `owner`, a context behind `link`.
+    /// Records that the root has granted a block to `owner`, a context behind `link`.
     pub fn learn(&mut self, first: ContextId, owner: ContextId, link: LinkId) {
         let live = self.live.get(&link).copied().unwrap_or(0);
         self.live.insert(link, live + BLOCK);
@@ -93,15 +95,15 @@ impl IdGrants {
         self.owners.insert((owner, first.0), ());
     }
 
-    /// Whether a context behind `link` may have this number.
-    pub fn is_granted(&self, id: ContextId, link: LinkId) -> bool {
+    /// Returns true if the number was granted to a context behind `link`.
+    pub(crate) fn is_granted(&self, id: ContextId, link: LinkId) -> bool {
         self.blocks.get_at_or_before(&id.0).is_some_and(|(first, block)| {
             let at = id.0 - first;
             at < BLOCK && block.link == link && block.ended >> at & 1 == 0
         })
     }
 
-    /// A context is gone.
+    /// Records that a context is gone.
     pub fn ended(&mut self, id: ContextId) {
         if let Some((first, block)) = self.block_of(id) {
             block.ended |= 1 << (id.0 - first);
@@ -116,7 +118,7 @@ impl IdGrants {
         }
     }
 
-    /// A link is gone, and all that was behind it has [`IdGrants::ended`].
+    /// Removes the grants of a link. [`IdGrants::ended`] was called for all contexts behind it.
     pub fn link_ended(&mut self, link: LinkId) {
         self.live.remove(&link);
     }

@@ -1,4 +1,5 @@
-//! Contexts that are no more, and why: a call that comes too late is told the same as one that was on its way.
+//! Lost contexts and the reasons of their loss, so that a late call gets the same error as one that
+//! was under way.
 
 use crate::collections::index_map::IndexMap;
 use crate::error::reason::Reason;
@@ -8,10 +9,10 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// How many contexts are remembered.
-pub const REMEMBERED: usize = 4096;
+/// Maximum number of remembered contexts.
+pub(crate) const REMEMBERED: usize = 4096;
 
-/// The most of a reason's text that is kept.
+/// Maximum length in bytes of a remembered reason.
 const TEXT_LIMIT: usize = 256;
 
 struct Loss {
@@ -20,20 +21,20 @@ struct Loss {
     text: String,
 }
 
-/// The losses that a node has seen, the latest of them.
+/// The latest losses that a node has seen.
 #[derive(Default)]
 pub struct LostContexts {
     losses: VecDeque<Loss>,
     contexts: usize,
-    /// How many losses were forgotten.
+    /// Number of forgotten losses.
     before: u32,
-    /// Which loss a context was in, the latest; all that were ever are counted.
+    /// The latest loss of each context, as a number that counts all losses.
     whose: IndexMap<ContextId, u32>,
 }
 
 impl LostContexts {
-    /// Remembers that `contexts` are gone. The oldest losses make room for it.
-    pub fn remember(&mut self, contexts: &[ContextId], reason: Reason, text: &str) {
+    /// Records that `contexts` are lost. Forgets the oldest losses to make room.
+    pub(crate) fn remember(&mut self, contexts: &[ContextId], reason: Reason, text: &str) {
         let contexts = contexts[contexts.len().saturating_sub(REMEMBERED)..].to_vec();
         self.contexts += contexts.len();
         let number = self.before.wrapping_add(self.losses.len() as u32);
@@ -46,7 +47,7 @@ impl LostContexts {
             let Some(oldest) = self.losses.pop_front() else { break };
             self.contexts -= oldest.contexts.len();
             for id in &oldest.contexts {
-                // It may have been there again, and lost once more.
+                // The context may have been reached again and lost once more.
                 if self.whose.get(id) == Some(&self.before) {
                     self.whose.remove(id);
                 }
@@ -55,7 +56,7 @@ impl LostContexts {
         }
     }
 
-    /// Why `id` is gone.
+    /// Returns the reason why `id` was lost.
     pub fn why(&self, id: ContextId) -> Option<(Reason, &str)> {
         let at = self.whose.get(&id)?.wrapping_sub(self.before);
         let loss = self.losses.get(at as usize)?;

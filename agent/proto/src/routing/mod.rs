@@ -1,4 +1,4 @@
-//! Where frames go, and who may do what: the table of routes, policies, granted ids, contexts that are gone.
+//! Routing: routes, policies, granted numbers, lost contexts.
 
 mod disclosures;
 mod id_grants;

@@ -1,14 +1,17 @@
-/// Who may open a flow to a service. There is no service without one of these.
+//! Policies of services.
+
+/// The contexts that may open flows to a service. There is no service without a policy.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Policy {
-    /// Only those this node obeys: its ancestors, and itself.
+    /// The contexts that this node obeys: its ancestors and itself.
     Ancestors,
-    /// The node above, and itself.
+    /// The parent, and this node itself.
     Parent,
-    /// Any context below, and itself.
+    /// The descendants, and this node itself.
     Descendants,
-    /// The contexts directly below, and itself.
+    /// The children, and this node itself.
     Children,
-    /// Whoever a frame may come from at all: ancestors, descendants, and those the root has opened a path to.
+    /// All contexts from which frames are accepted: ancestors, descendants, and those to which the
+    /// root has opened a path.
     Anyone,
 }

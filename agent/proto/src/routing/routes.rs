@@ -1,7 +1,8 @@
-//! Where a frame goes, and whether it may come from where it came: the rules of the tree, pure.
+//! The routing table of a node: where a frame goes, and whether its link may bring it.
 //!
-//! Exact match, else up; never back over the link it came from; never from one child's link to another's, unless the
-//! root has opened that pair of contexts. A link is believed only for contexts that are reached over it.
+//! A frame goes down if its destination is below, else up; never back over its link, and not from
+//! one child's link to another's unless the root has opened a path between the two contexts. A link
+//! is trusted only for contexts that are reached over it.
 
 use crate::collections::index_map::IndexMap;
 use crate::collections::sorted_map::SortedMap;
@@ -15,35 +16,35 @@ use crate::wire::Header;
 use crate::wire::Kind;
 use alloc::vec::Vec;
 
-/// Where a frame is to go.
+/// The routing decision for a frame.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// It is for this node.
+    /// The destination is this node.
     Here,
-    /// It goes on over this link.
+    /// The frame is forwarded over this link.
     Forward(LinkId),
-    /// It cannot go on.
+    /// The frame is returned to its source.
     Return(Reason),
 }
 
-/// The most contexts that may be reached over one link.
+/// Maximum number of contexts that may be reached over one link.
 pub const ROUTES_PER_LINK: usize = 1 << 17;
 
-/// What is reached over one link. Entries whose route is gone are left where they are until they are half of it.
+/// The contexts reached over one link. Removed ones stay in the list until they are half of it.
 #[derive(Default)]
 struct Behind {
     contexts: Vec<ContextId>,
     gone: usize,
 }
 
-/// How one context below is reached, and whose child it is by the word of those above it.
+/// The route to one context below, with its parent as reported by the contexts above it.
 #[derive(Copy, Clone)]
 struct Way {
     link: LinkId,
     parent: ContextId,
 }
 
-/// How far the ancestors of a context are followed, for a child can make up any number of them.
+/// Maximum number of ancestors that are followed. A child can report any number.
 const DEEPEST: usize = 256;
 
 /// The routes of one node.
@@ -53,15 +54,17 @@ pub struct RoutingTable {
     up: Option<LinkId>,
     routes: IndexMap<ContextId, Way>,
     behind: SortedMap<LinkId, Behind>,
-    /// Contexts below that may talk past this node: true where an ancestor has opened the path between the two, false where one is
-    /// a guest and has begun. A guest itself is a pair with itself. Each is there in both orders, to be found by either.
+    /// Pairs of contexts below that may talk past this node, stored in both orders: true if the
+    /// root has opened the path, false if one of them is a guest and has begun. A guest is a pair
+    /// with itself.
     pairs: SortedMap<(ContextId, ContextId), bool>,
-    /// Contexts that were reached from here and are not any more, and why.
+    /// Contexts that were reached from here and are lost.
     pub lost: LostContexts,
 }
 
 impl RoutingTable {
-    /// The router of the context `id`, whose `ancestors` are listed nearest first and reached over `up`.
+    /// Creates the table of the context `id`, whose `ancestors` are listed nearest first and
+    /// reached over `up`.
     pub fn new(id: ContextId, ancestors: Vec<ContextId>, up: Option<LinkId>) -> RoutingTable {
         let (routes, behind) = (IndexMap::default(), SortedMap::default());
         RoutingTable {
@@ -75,28 +78,29 @@ impl RoutingTable {
         }
     }
 
-    /// This node.
+    /// Returns the number of this node.
     pub fn id(&self) -> ContextId {
         self.id
     }
 
-    /// This node's ancestors, nearest first.
+    /// Returns the ancestors of this node, nearest first.
     pub fn ancestors(&self) -> &[ContextId] {
         &self.ancestors
     }
 
-    /// The link to the parent.
+    /// Returns the link to the parent; `None` at the root.
     pub fn up(&self) -> Option<LinkId> {
         self.up
     }
 
-    /// Sets who this node is: an agent learns it from its parent's first frame.
-    pub fn become_context(&mut self, id: ContextId, ancestors: Vec<ContextId>) {
+    /// Sets the identity of this node, which an agent learns from the first frame of its parent.
+    pub(crate) fn become_context(&mut self, id: ContextId, ancestors: Vec<ContextId>) {
         self.id = id;
         self.ancestors = ancestors;
     }
 
-    /// Makes `id`, a child of `parent`, reachable over `link`, unless it is this node, an ancestor, or already reached another way.
+    /// Adds a route over `link` to `id`, a child of `parent`. Returns false if `id` is this node,
+    /// an ancestor, or reached over another link, or if the link has too many routes.
     pub fn add(&mut self, id: ContextId, link: LinkId, parent: ContextId) -> bool {
         if id == self.id || self.ancestors.contains(&id) {
             return false;
@@ -116,7 +120,7 @@ impl RoutingTable {
         true
     }
 
-    /// Forgets `id`, if it is reached over `link`.
+    /// Removes the route to `id`. Returns false if it does not lead over `link`.
     pub fn remove(&mut self, id: ContextId, link: LinkId) -> bool {
         if self.link_down(id) != Some(link) {
             return false;
@@ -133,8 +137,8 @@ impl RoutingTable {
         true
     }
 
-    /// Forgets all that is reached over `link`, and says what that was, in order.
-    pub fn remove_link(&mut self, link: LinkId) -> Vec<ContextId> {
+    /// Removes all routes over `link`. Returns their contexts, sorted.
+    pub(crate) fn remove_link(&mut self, link: LinkId) -> Vec<ContextId> {
         let mut gone = self.behind(link);
         self.behind.remove(&link);
         gone.sort_unstable();
@@ -144,42 +148,43 @@ impl RoutingTable {
         gone
     }
 
-    /// The contexts that are reached over the link of a child.
+    /// Returns the contexts that are reached over the link of a child.
     pub fn behind(&self, link: LinkId) -> Vec<ContextId> {
         let contexts = self.behind.get(&link).map_or(&[][..], |behind| &behind.contexts);
         contexts.iter().filter(|id| self.link_down(**id) == Some(link)).copied().collect()
     }
 
-    /// The link over which `id` is reached, up included.
+    /// Returns the link over which `id` is reached, which may be that to the parent.
     pub fn link_to(&self, id: ContextId) -> Option<LinkId> {
         if id == self.id { None } else { self.link_down(id).or(self.up) }
     }
 
-    /// The link of the child over which `id` is reached, if it is below.
+    /// Returns the link over which `id` is reached, if it is below.
     pub fn link_down(&self, id: ContextId) -> Option<LinkId> {
         self.routes.get(&id).map(|way| way.link)
     }
 
-    /// The contexts below, with the link of each.
+    /// Returns the contexts below with their links.
     pub fn below(&self) -> impl Iterator<Item = (ContextId, LinkId)> + '_ {
         self.routes.iter().map(|(id, way)| (*id, way.link))
     }
 
-    /// The contexts between `id`, which is below, and this node, nearest to `id` first. What is said of them comes from the
-    /// neighbours on the way, each of which is believed for what lies behind it.
+    /// Returns the contexts between this node and `id`, which is below, nearest to `id` first. The
+    /// information comes from the neighbours on the path, each of which is trusted for contexts
+    /// behind it.
     pub fn between(&self, id: ContextId) -> impl Iterator<Item = ContextId> + '_ {
         let parent = |id: &ContextId| self.routes.get(id).map(|way| way.parent);
         core::iter::successors(parent(&id), parent).take_while(|id| *id != self.id).take(DEEPEST)
     }
 
-    /// Whether a frame with this header may come over `link`: both who sent it and on whose behalf must be reached
-    /// over that link.
-    pub fn believes(&self, link: LinkId, header: &Header) -> bool {
+    /// Returns true if `link` may bring a frame with this header: its source and authority must
+    /// both be reached over the link.
+    pub(crate) fn believes(&self, link: LinkId, header: &Header) -> bool {
         let reached = |id| self.link_to(id) == Some(link) && id != self.id;
         reached(header.src) && (header.auth == header.src || reached(header.auth))
     }
 
-    /// Lets two contexts below talk past this node, or forbids it again.
+    /// Opens or closes the path between two contexts below.
     pub fn pair(&mut self, one: ContextId, other: ContextId, open: bool) {
         for key in [(one, other), (other, one)] {
             if open {
@@ -190,19 +195,22 @@ impl RoutingTable {
         }
     }
 
-    /// Lets a context below talk to all others below, as this node itself may.
+    /// Lets a context below, a guest, talk to all others below, as this node may.
     pub fn admit(&mut self, guest: ContextId) {
         self.pair(guest, guest, true);
     }
 
-    /// What there is between two contexts below: true for a path that was opened, false where one is a guest and has begun.
+    /// Returns the kind of path between two contexts below: true if the root has opened it, false
+    /// if one of them is a guest and has begun.
     pub fn path(&self, one: ContextId, other: ContextId) -> Option<bool> {
         self.pairs.get(&(one, other)).copied()
     }
 
-    /// Whether a frame that is said by `party`, a context below, may go past this node to another one below. What goes to a guest
-    /// belongs to what that has asked for: to flows it has opened, and to channels and pipes of its own. Their ends are
-    /// used by those whom it has addressed, and by whom these have given them to below.
+    /// Returns true if a frame of `party`, a context below, may pass this node to another one
+    /// below.
+    ///
+    /// Frames to a guest are limited to flows that it has opened, and to its own channels and
+    /// pipes. Contexts that it has addressed use these, and may pass them on below.
     fn may_pass(&self, party: ContextId, header: &Header) -> bool {
         let dst = header.dst;
         let unasked = header.kind == Kind::Open && header.handle < Handle::FIRST_HUB;
@@ -212,8 +220,9 @@ impl RoutingTable {
             || !unasked && self.path(dst, dst).is_some() && (given(party) || self.between(party).any(given))
     }
 
-    /// A frame goes past this node, from one below to another: when one of them is gone, the other has to know. Paths that
-    /// the root has opened are known; those of guests come to be with what goes over them.
+    /// Records that a frame passes this node between two contexts below, because each must learn of
+    /// the other's loss. Paths that the root has opened are known; paths of guests arise with their
+    /// frames.
     pub fn note(&mut self, from: LinkId, to: LinkId, header: &Header) {
         let (one, other) = (header.src, header.dst);
         let past = Some(from) != self.up && Some(to) != self.up && header.kind != Kind::Dead;
@@ -223,8 +232,9 @@ impl RoutingTable {
         }
     }
 
-    /// Forgets the pairs of contexts that are `gone` (in order), and says who has lost whom.
-    pub fn widow(&mut self, gone: &[ContextId]) -> Vec<(ContextId, ContextId)> {
+    /// Removes the pairs of lost contexts (sorted). Returns each surviving context with the lost
+    /// one.
+    pub(crate) fn widow(&mut self, gone: &[ContextId]) -> Vec<(ContextId, ContextId)> {
         let mut lost = Vec::new();
         for id in gone {
             while let Some(((_, other), _)) =
@@ -239,7 +249,7 @@ impl RoutingTable {
         lost
     }
 
-    /// Where a frame with this header goes that came over `from` (or was made here).
+    /// Returns the decision for a frame that came over `from`, or from this node if `None`.
     pub fn route(&self, from: Option<LinkId>, header: &Header) -> Verdict {
         let dst = header.dst;
         if dst == self.id {
@@ -251,7 +261,7 @@ impl RoutingTable {
         if from == Some(to) {
             return Verdict::Return(Reason::NoRoute);
         }
-        // What is said about a context may go where that context's own frames may.
+        // News about a context may pass wherever its own frames may.
         let party = if header.kind == Kind::Dead { ContextId(header.reply_to.0) } else { header.src };
         if from.is_some() && from != self.up && Some(to) != self.up && !self.may_pass(party, header) {
             return Verdict::Return(Reason::Isolated);
@@ -259,8 +269,8 @@ impl RoutingTable {
         Verdict::Forward(to)
     }
 
-    /// Whether someone acting for `auth` satisfies `policy` here. `neighbour` is the context at the other end of the link
-    /// that it came over, if it came over one.
+    /// Returns true if a context with the authority of `auth` satisfies `policy` at this node.
+    /// `neighbour` is the context at the other end of the link that the request came over.
     pub fn permits(&self, policy: Policy, auth: ContextId, neighbour: Option<ContextId>) -> bool {
         auth == self.id
             || match policy {

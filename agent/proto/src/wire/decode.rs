@@ -1,4 +1,4 @@
-//! Bytes from a link, in whatever pieces they come, back into frames.
+//! Decoder of the bytes of a link, which may arrive in pieces of any size.
 
 use crate::id::ContextId;
 use crate::id::Handle;
@@ -17,22 +17,22 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Why the bytes on a link are no frame. Each of them ends the link: there is no way to find the next frame.
+/// A violation of the frame format. Ends the link, because the next frame cannot be found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum WireError {
-    /// Not the start of a frame; the first bytes that were seen instead.
+    /// Bytes that do not begin a frame; the first of them.
     NotAFrame(Vec<u8>),
-    /// A version that this build does not speak.
+    /// Unsupported wire version.
     Version(u8),
-    /// A kind that does not exist in this version.
+    /// Unknown kind.
     Kind(u8),
-    /// Flags that do not exist in this version.
+    /// Unknown flags.
     Flags(u16),
-    /// A length beyond [`MAX_PAYLOAD`].
+    /// Length above [`MAX_PAYLOAD`].
     Length(u32),
-    /// Frames were lost: the number that was due, and the one that came.
+    /// Lost frames: the expected and the received number.
     Lost(u32, u32),
-    /// Bytes were damaged.
+    /// Wrong checksum.
     Sum,
 }
 
@@ -52,18 +52,18 @@ impl fmt::Display for WireError {
             WireError::Lost(due, seen) => {
                 write!(f, "the transport lost bytes: frame {due} was due, frame {seen} came")
             }
-            WireError::Sum => write!(f, "the transport damaged bytes: a frame's sum does not fit"),
+            WireError::Sum => write!(f, "the transport damaged bytes: a checksum does not match"),
         }
     }
 }
 
-/// How many lost frames are told from damaged bytes, for the error's text.
+/// Maximum number of lost frames that are distinguished from damaged bytes.
 const LOOK_AHEAD: u32 = 64;
 
-/// How much of what is no frame is shown.
+/// Maximum number of foreign bytes in an error.
 const QUOTED: usize = 160;
 
-/// A header that has come, and what has come of its payload.
+/// A complete header with the received part of its payload.
 struct Begun {
     header: Header,
     length: usize,
@@ -71,11 +71,11 @@ struct Begun {
     payload: Vec<u8>,
 }
 
-/// Takes the bytes of one link and gives its frames. After an error it gives that error for ever. It holds at most one
-/// frame that is not whole yet.
+/// Decodes the bytes of one link. Holds at most one incomplete frame. After an error, every call
+/// returns the same error.
 #[derive(Default)]
 pub struct Decoder {
-    /// The beginning of a header.
+    /// Received part of a header.
     head: Vec<u8>,
     begun: Option<Begun>,
     sequence: u32,
@@ -83,26 +83,29 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// How many bytes wait for the rest of their frame.
+    /// Returns the number of bytes held for an incomplete frame.
     pub fn pending(&self) -> usize {
         self.head.len() + self.begun.as_ref().map_or(0, |begun| HEADER_LEN + begun.payload.len())
     }
 
-    /// Returns true if the frame that is not whole yet holds a secret.
-    pub fn is_secret(&self) -> bool {
+    /// Returns true if the incomplete frame holds a secret.
+    pub(crate) fn is_secret(&self) -> bool {
         self.begun.as_ref().is_some_and(|begun| begun.header.flags.has(Flags::SECRET))
     }
 
-    /// Takes bytes from the front of `bytes` until a frame is whole or none are left.
+    /// Consumes bytes from the front of `bytes` until a frame is complete or no bytes are left.
     ///
     /// # Errors
-    /// When the stream is damaged; the link is of no use any more.
+    /// Returns an error if the stream is damaged. The link is unusable then.
     pub fn next_frame(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, WireError> {
         self.next_frame_in(bytes, &mut Vec::new())
     }
 
-    /// The same, with memory for payloads that was used before.
-    pub fn next_frame_in(
+    /// Consumes bytes as [`Decoder::next_frame`] does, with buffers from `used` for large payloads.
+    ///
+    /// # Errors
+    /// Returns an error if the stream is damaged.
+    pub(crate) fn next_frame_in(
         &mut self,
         bytes: &mut &[u8],
         used: &mut Vec<Vec<u8>>,
@@ -151,7 +154,7 @@ impl Decoder {
         Ok(Some(frame))
     }
 
-    /// Checks a whole header, before anything is kept for its payload.
+    /// Checks a complete header before memory is allocated for its payload.
     fn begin(&self, used: &mut Vec<Vec<u8>>) -> Result<Begun, WireError> {
         let head = &self.head;
         let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);

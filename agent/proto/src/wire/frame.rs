@@ -1,27 +1,28 @@
-//! The unit on a link: a fixed header and at most 64 KiB of payload.
+//! Frames: a header of 48 bytes and a payload of at most 64 KiB.
 //!
-//! Pure: bytes in, frames out. It never allocates for a length it has not checked, and knows nothing of routes.
+//! Encoding is pure and knows nothing of routes.
 //!
 //! | offset | bytes | field | notes |
 //! |---|---|---|---|
-//! | 0 | 2 | magic | 0x0F5B; anything else is a damaged stream |
+//! | 0 | 2 | magic | 0x0F5B; other values mean a damaged stream |
 //! | 2 | 1 | version | 1 |
 //! | 3 | 1 | kind | [`Kind`] |
 //! | 4 | 4 | length | of the payload, at most [`MAX_PAYLOAD`] |
-//! | 8 | 4 | dst | the context it goes to |
-//! | 12 | 4 | src | the context that sent it |
-//! | 16 | 4 | auth | the context on whose behalf |
-//! | 20 | 4 | handle | what is addressed at dst |
-//! | 24 | 4 | reply to | the flow an answer goes to |
+//! | 8 | 4 | dst | destination context |
+//! | 12 | 4 | src | source context |
+//! | 16 | 4 | auth | context on whose behalf the source acts |
+//! | 20 | 4 | handle | service or flow at the destination |
+//! | 24 | 4 | reply to | flow for the answer; `Dead`: the unreachable context |
 //! | 28 | 2 | flags | [`Flags`] |
-//! | 30 | 1 | streams | how many flows an `Open` brings beside its own; of a `Dead`, those of the `Open` that comes back |
-//! | 31 | 1 | answering | bit n: the n-th of those carries bytes to the opener, not from it |
-//! | 32 | 8 | offset | of the payload in its flow; a `Credit`'s new limit; a connect's new context |
-//! | 40 | 4 | payload sum | see [`sum_of`]; made by the sender, checked at every hop, passed on as it is |
-//! | 44 | 4 | header sum | over the 44 bytes before it and the number of the frame on this link |
+//! | 30 | 1 | streams | additional flows of an `Open`, or of an `Open` that a `Dead` returns |
+//! | 31 | 1 | answering | bit n is set if additional flow n carries bytes to the opener |
+//! | 32 | 8 | offset | in the flow; `Credit`: new limit; connect: new context |
+//! | 40 | 4 | payload sum | see [`sum_of`]; from the source, checked and forwarded by relays |
+//! | 44 | 4 | header sum | of the 44 bytes before it and the number of the frame on its link |
 //!
-//! All numbers are little-endian. Frames are numbered from 0 on each link and in each direction; the number is not sent,
-//! but a header sum fits its own number only, so that a lost frame is noticed at the next one.
+//! Numbers are little-endian. The frames of each direction of a link are numbered from 0. The
+//! number is not sent, but a header sum is right for one number only, so that the frame after a
+//! lost one reveals the loss.
 
 use crate::id::ContextId;
 use crate::id::Handle;
@@ -32,17 +33,18 @@ use alloc::vec::Vec;
 /// Length of a header in bytes.
 pub const HEADER_LEN: usize = 48;
 
-/// The most a frame carries, in bytes. Larger messages travel as several frames, so that a relay can forward at once
-/// and no small message waits behind a large one.
+/// Maximum length of a payload in bytes. Longer messages take several frames, so that relays can
+/// forward early and short messages do not wait behind long ones.
 pub const MAX_PAYLOAD: usize = 65_536;
 
-/// From which length on the memory of a payload is used again. A C library that is made small gives memory of this size
-/// back to the system at once, and has to clear it when it is asked for more.
-pub const RECYCLED: usize = 16 << 10;
+/// Length in bytes from which on a payload's buffer is reused. Small allocators return buffers of
+/// this size to the system at once, and must clear new ones.
+pub(crate) const RECYCLED: usize = 16 << 10;
 
-/// The version of this layout.
+/// Wire version.
 pub const VERSION: u8 = 1;
 
+/// First two bytes of every frame.
 pub(crate) const MAGIC: u16 = 0x0F5B;
 
 /// The neighbour from which a link-local frame is accepted.
@@ -147,60 +149,61 @@ impl Kind {
     }
 }
 
-/// Bits that qualify a frame.
+/// Flags of a frame.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Flags(pub u16);
 
 impl Flags {
-    /// The sender is the end that opened the flow.
+    /// The opener of the flow has sent the frame.
     pub const OPENER: Flags = Flags(1);
-    /// Nothing follows in this direction of the flow.
+    /// The last frame in this direction of the flow.
     pub const END: Flags = Flags(2);
-    /// The payload holds a secret: it is zeroed with its frame, and so is what frames like it are written from.
+    /// The payload holds a secret: it and all buffers with copies of it are zeroed after use.
     pub const SECRET: Flags = Flags(4);
-    /// With this its sender has used up its credit.
+    /// The sender has used up its credit with this frame.
     pub const FULL: Flags = Flags(8);
+    /// All flags of this version.
     pub(crate) const KNOWN: u16 = 15;
 
-    /// Whether all bits of `other` are set.
+    /// Returns true if all flags of `other` are set.
     pub fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// These bits and those of `other`, if `condition`.
+    /// Returns these flags, and those of `other` if `condition`.
     #[must_use]
     pub fn with(self, other: Flags, condition: bool) -> Flags {
         if condition { Flags(self.0 | other.0) } else { self }
     }
 }
 
-/// Everything a frame says beside its payload. Sequence and check belong to the link and are not here.
+/// The header of a frame, without checksums.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Header {
-    /// What the frame is for.
+    /// Kind.
     pub kind: Kind,
-    /// Qualifying bits.
+    /// Flags.
     pub flags: Flags,
-    /// Where it goes.
+    /// Destination.
     pub dst: ContextId,
-    /// Who sent it.
+    /// Source.
     pub src: ContextId,
-    /// On whose behalf.
+    /// Context on whose behalf the source acts.
     pub auth: ContextId,
-    /// What is addressed at `dst`.
+    /// Service or flow at the destination.
     pub handle: Handle,
-    /// The flow an answer goes to; in a `Dead`, the context that could not be reached.
+    /// Flow for the answer; in a `Dead`, the unreachable context.
     pub reply_to: Handle,
-    /// How many further flows, each of one direction, an `Open` brings.
+    /// Number of additional flows, each of one direction, of an `Open`.
     pub streams: u8,
-    /// Bit n: the n-th of them carries bytes to the opener, not from it.
+    /// Bit n is set if the n-th additional flow carries bytes to the opener.
     pub answering: u8,
-    /// Stream offset, credit limit, or new context: see the table above.
+    /// Offset, credit limit or new context; see the table of this module.
     pub offset: u64,
 }
 
 impl Header {
-    /// A header of `kind` from `src` on its own behalf, all else empty.
+    /// Creates a header of `kind` from `src` on its own behalf, with all other fields empty.
     pub fn new(kind: Kind, src: ContextId, dst: ContextId) -> Header {
         Header {
             kind,
@@ -220,26 +223,27 @@ impl Header {
 /// A header with its payload.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
-    /// The header.
+    /// Header.
     pub header: Header,
-    /// At most [`MAX_PAYLOAD`] bytes.
+    /// Payload of at most [`MAX_PAYLOAD`] bytes.
     pub payload: Vec<u8>,
+    /// Checksum of the payload.
     pub(crate) sum: u32,
 }
 
 impl Frame {
-    /// A frame made here.
+    /// Creates a frame and computes its checksum.
     pub fn new(header: Header, payload: Vec<u8>) -> Frame {
         let sum = sum_of(&payload);
         Frame { header, payload, sum }
     }
 
-    /// How many bytes it takes on a link.
+    /// Returns the size on a link in bytes.
     pub fn size(&self) -> usize {
         HEADER_LEN + self.payload.len()
     }
 
-    /// Appends the frame to `out` as it goes over the link.
+    /// Appends the encoded frame to `out`, as number `sequence` of its link.
     pub fn encode(&self, sequence: u32, out: &mut Vec<u8>) {
         encode_with(&self.header, &self.payload, self.sum, sequence, out);
     }
@@ -253,7 +257,7 @@ impl Drop for Frame {
     }
 }
 
-/// Appends a frame to `out` as it goes over the link, as the frame of that number.
+/// Appends an encoded frame to `out`, as number `sequence` of its link.
 pub fn encode(header: &Header, payload: &[u8], sequence: u32, out: &mut Vec<u8>) {
     encode_with(header, payload, sum_of(payload), sequence, out);
 }

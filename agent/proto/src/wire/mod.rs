@@ -1,4 +1,4 @@
-//! Frames as bytes: layout, sums, and the decoder of a link.
+//! Frames as bytes: layout, checksums, and the decoder of a link.
 
 mod checksum;
 mod decode;

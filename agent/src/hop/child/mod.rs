@@ -302,7 +302,7 @@ impl Broker {
             why.push_str(&format!(", its program with status {}", status.shell_code()));
         }
         if let Some(last) = child.boot.said().pop() {
-            why.push_str(&format!("; it said: \"{last}\""));
+            why.push_str(&format!("; last output: \"{last}\""));
         }
         self.lose_child(core, link, Reason::Lost, &why);
     }
