@@ -14,7 +14,6 @@ use offshoot_proto::node::FLOW;
 use offshoot_proto::node::LINK;
 use offshoot_sys::procfs as files;
 use std::fmt::Write as _;
-use std::sync::Arc;
 use tracing::Level;
 
 /// How many lines each section has.
@@ -83,16 +82,13 @@ impl Broker {
     }
 
     /// Somebody on this machine asks for it by a signal: it goes into the log.
-    pub(crate) fn log_dump(&mut self) {
+    pub(crate) fn log_dump(&mut self, core: &mut NodeState) {
         if !self.shared.logs.wants(Level::INFO, TARGET) {
             return;
         }
-        let shared = Arc::clone(&self.shared);
-        shared.with(|core| {
-            for line in self.describe(core).lines() {
-                shared.log_now(core, LogRecord::of(Level::INFO, TARGET, line));
-            }
-        });
+        for line in self.describe(core).lines() {
+            self.shared.log_now(core, LogRecord::of(Level::INFO, TARGET, line));
+        }
     }
 
     fn describe(&self, core: &NodeState) -> String {

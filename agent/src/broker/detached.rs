@@ -85,11 +85,11 @@ impl Broker {
         self.shared.logs.set_filter(Filter::default());
         self.reactor.unwatch(Source::Link(up));
         let shared = Arc::clone(&self.shared);
-        shared.with(|core| {
-            self.reactor.forget_output(core, up);
-            core.node.pass_filter(Filter::default().bytes());
-            core.node.link_lost(up, Reason::Lost, "let go");
-        });
+        let mut core = shared.lock();
+        self.reactor.forget_output(&mut core, up);
+        core.node.pass_filter(Filter::default().bytes());
+        core.node.link_lost(up, Reason::Lost, "let go");
+        self.release(core);
         self.look_for_work();
     }
 

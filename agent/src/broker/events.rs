@@ -78,14 +78,15 @@ impl Broker {
         match kind {
             Kind::Ping => core.node.control(link, Kind::Pong, Vec::new()),
             Kind::Hello => self.child_hello(core, link, bytes),
-            Kind::Shutdown => self.stopping_order(core, Reason::ShutDown, ""),
+            Kind::Shutdown => self.order_stop(core, Reason::ShutDown, ""),
             Kind::Filter => self.log_what(Filter::from_bytes(bytes.to_vec())),
             _ => {}
         }
     }
 
-    /// The order to end, by the parent or because that is lost. The end of the link may be seen before it is carried out.
-    fn stopping_order(&mut self, core: &mut NodeState, reason: Reason, why: &str) {
+    /// Notes why this node is to end, and has the broker end it once the lock is released. The first reason counts: the end of
+    /// the link to the parent may be seen before the parent's order is carried out.
+    pub(crate) fn order_stop(&mut self, core: &mut NodeState, reason: Reason, why: &str) {
         self.why.get_or_insert_with(|| (reason, why.into()));
         core.orders.push(BrokerTask::Stop);
         core.unseen = true;
@@ -111,17 +112,9 @@ impl Broker {
         self.shared.say(Level::WARN, text);
         self.reactor.unwatch(Source::Link(link));
         if self.role.up() == Some(link) {
-            return self.stopping_order(core, reason, why);
+            return self.order_stop(core, reason, why);
         }
         self.lose_child(core, link, reason, why);
-    }
-
-    pub(crate) fn link_ended(&mut self, link: LinkId) {
-        if self.role.up() == Some(link) {
-            self.why.get_or_insert((Reason::Lost, String::new()));
-            return self.stop();
-        }
-        self.child_stream_ended(link, Source::Link(link));
     }
 
     pub(crate) fn flow_closed(

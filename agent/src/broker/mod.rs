@@ -139,89 +139,84 @@ impl Broker {
         self.last_words();
     }
 
+    /// Has whoever a descriptor belongs to do what it is ready for. What is read here is read before the node is locked.
     fn ready(&mut self, token: u64, buffer: &mut [u8]) {
         if token == WAKER {
             let _ = self.shared.waker.read();
             return;
         }
         let Some((source, fd)) = self.reactor.source(token) else { return };
-        match source {
-            Source::LinkRoom(link) => {
-                let shared = Arc::clone(&self.shared);
-                let mut core = shared.lock();
-                shared.flush_link(&mut core, link);
-                self.release(core);
+        let count = match fd.map(|fd| sys::read(fd, buffer)) {
+            None => 0,
+            Some(Ok(None)) => return,
+            Some(Ok(Some(count))) if count > 0 => count,
+            Some(Ok(_) | Err(_)) => {
+                self.reactor.forget(token);
+                0
             }
-            Source::ChildExit(link) => self.child_exited(link),
-            Source::ProgramExit(number) => self.program_exited(number),
-            Source::ProgramInput(number) => self.program_writable(number),
-            Source::ProgramOutput(number, stream) => self.program_readable(number, stream, buffer),
-            _ => {
-                let read = fd.map_or(Ok(Some(0)), |fd| sys::read(fd, buffer));
-                match read {
-                    Ok(None) => {}
-                    Ok(Some(0)) | Err(_) => {
-                        self.reactor.forget(token);
-                        self.ended(source);
-                    }
-                    Ok(Some(count)) => {
-                        self.input(source, &buffer[..count]);
-                        if std::mem::take(&mut self.read_secret) {
-                            offshoot_codec::zero(&mut buffer[..count]);
-                        }
-                    }
-                }
-            }
+        };
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        self.input(&mut core, source, buffer, count);
+        self.release(core);
+        if std::mem::take(&mut self.read_secret) {
+            offshoot_codec::zero(&mut buffer[..count]);
         }
     }
 
-    fn input(&mut self, source: Source, bytes: &[u8]) {
+    /// Hands on what was read from a descriptor; 0 bytes are its end, or nothing was read here.
+    fn input(&mut self, core: &mut NodeState, source: Source, buffer: &mut [u8], count: usize) {
+        let bytes = &buffer[..count];
         match source {
-            Source::Link(link) => self.link_input(link, bytes),
-            Source::ChildStderr(link) => self.child_stderr(link, bytes),
-            Source::ChildTerminal(link) => self.child_terminal(link, bytes),
-            Source::OwnOutput(stream) => self.own_output(stream, bytes, false),
-            Source::Signal => {
-                self.detached = false;
-                self.why
-                    .get_or_insert_with(|| (Reason::ShutDown, "its agent was told to end by SIGTERM".into()));
-                self.stop();
+            Source::LinkRoom(link) => self.shared.flush_link(core, link),
+            Source::ChildExit(link) => self.child_exited(core, link),
+            Source::ProgramExit(number) => self.program_exited(core, number),
+            Source::ProgramInput(number) => self.feed(core, number),
+            Source::ProgramOutput(number, stream) => self.program_readable(core, number, stream, buffer),
+            Source::OwnOutput(stream) => self.own_output(core, stream, bytes, false),
+            Source::Link(link) if count == 0 && self.role.up() == Some(link) => {
+                self.order_stop(core, Reason::Lost, "");
             }
-            Source::ChildSignal => {
+            Source::Link(link) | Source::ChildStderr(link) | Source::ChildTerminal(link) if count == 0 => {
+                self.child_stream_ended(core, link, source);
+            }
+            Source::Link(link) if self.children.get(&link).is_some_and(|child| !child.is_up()) => {
+                let frames = self.child_stdout(core, link, bytes);
+                self.receive(core, link, &frames);
+            }
+            Source::Link(link) => self.receive(core, link, bytes),
+            Source::ChildStderr(link) => self.child_stderr(core, link, bytes),
+            Source::ChildTerminal(link) => self.child_terminal(core, link, bytes),
+            Source::Signal if count > 0 => {
+                self.detached = false;
+                self.order_stop(core, Reason::ShutDown, "its agent was told to end by SIGTERM");
+            }
+            Source::ChildSignal if count > 0 => {
                 self.reap_soon();
                 if self.reactor.has_unwatched() {
-                    self.poll_exits();
+                    self.poll_exits(core);
                 }
                 if sys::signal::take_dump() {
-                    self.log_dump();
+                    self.log_dump(core);
                 }
             }
-            _ => {}
+            Source::Signal | Source::ChildSignal => {}
         }
-    }
-
-    fn ended(&mut self, source: Source) {
-        match source {
-            Source::Link(link) => self.link_ended(link),
-            Source::ChildStderr(link) | Source::ChildTerminal(link) => self.child_stream_ended(link, source),
-            _ => {}
-        }
-    }
-
-    fn link_input(&mut self, link: LinkId, bytes: &[u8]) {
-        if self.children.get(&link).is_some_and(|child| !child.is_up()) {
-            return self.child_stdout(link, bytes);
-        }
-        self.frames(link, bytes);
     }
 
     /// Takes bytes of a link, once there are frames on it.
     pub fn frames(&mut self, link: LinkId, bytes: &[u8]) {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
-        core.node.set_time(self.now());
-        self.read_secret |= core.node.receive(link, bytes);
+        self.receive(&mut core, link, bytes);
         self.release(core);
+    }
+
+    fn receive(&mut self, core: &mut NodeState, link: LinkId, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            core.node.set_time(self.now());
+            self.read_secret |= core.node.receive(link, bytes);
+        }
     }
 
     /// The time, as the node counts it.
@@ -276,19 +271,31 @@ impl Broker {
             self.release(core);
         }
         while let Some(timer) = self.reactor.take_due() {
-            match timer {
-                Timer::Connect(link, asking) => self.connect_timed_out(link, asking),
-                Timer::Turn(link) => self.turn_due(link),
-                Timer::Unanswered(link, times) => self.unanswered(link, times),
-                Timer::Lost(link) => self.child_gone(link),
-                Timer::Kill(link, attempt) => self.attempt_overdue(link, attempt),
-                Timer::Poll => self.poll_exits(),
-                Timer::Reap => self.reap_orphans(),
-                Timer::EndProgram(number) => self.end_program(number),
-                Timer::Left(number) => self.look_at_left(number),
-                Timer::Farewell => self.force(),
-                Timer::Idle => self.look_for_work(),
-            }
+            self.fire(timer);
         }
+    }
+
+    fn fire(&mut self, timer: Timer) {
+        match timer {
+            // These lock the node themselves, if at all, and not for long.
+            Timer::Reap => return self.reap_orphans(),
+            Timer::Farewell => return self.force(),
+            Timer::Idle => return self.look_for_work(),
+            _ => {}
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        match timer {
+            Timer::Connect(link, asking) => self.connect_timed_out(&mut core, link, asking),
+            Timer::Turn(link) => self.turn_due(&mut core, link),
+            Timer::Unanswered(link, times) => self.unanswered(&mut core, link, times),
+            Timer::Lost(link) => self.child_gone(&mut core, link),
+            Timer::Kill(link, attempt) => self.attempt_overdue(&mut core, link, attempt),
+            Timer::Poll => self.poll_exits(&mut core),
+            Timer::EndProgram(number) => self.end_program(number),
+            Timer::Left(number) => self.look_at_left(&mut core, number),
+            Timer::Reap | Timer::Farewell | Timer::Idle => {}
+        }
+        self.release(core);
     }
 }

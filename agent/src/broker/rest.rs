@@ -22,18 +22,19 @@ impl Broker {
     pub(crate) fn rest(&mut self, told: &SyncSender<()>, go_on: &Receiver<()>) {
         let begun = Instant::now();
         let shared = Arc::clone(&self.shared);
-        shared.with(|core| core.node.rest(true));
+        let mut core = shared.lock();
+        core.node.rest(true);
+        self.release(core);
         self.empty_links(begun + PATIENCE);
         // Whoever asked may have lost patience; then the other channel has hung up as well.
         let _ = told.send(());
         while go_on.recv().is_ok() {}
         self.reactor.postpone(begun.elapsed());
-        let now = self.now();
-        shared.with(|core| {
-            core.node.set_time(now);
-            core.node.rest(false);
-            self.reactor.set_keepalive(core);
-        });
+        let mut core = shared.lock();
+        core.node.set_time(self.now());
+        core.node.rest(false);
+        self.reactor.set_keepalive(&core);
+        self.release(core);
     }
 
     /// Writes what waits for children that are up, as far as they take it in time.
@@ -43,10 +44,10 @@ impl Broker {
             self.children.iter().filter(|(_, child)| child.is_up()).map(|(link, _)| *link).collect();
         for link in up.into_iter().chain(self.role.up()) {
             loop {
-                let blocked = shared.with(|core| {
-                    shared.flush_link(core, link);
-                    core.io.get(&link).and_then(LinkWriter::blocked)
-                });
+                let mut core = shared.lock();
+                shared.flush_link(&mut core, link);
+                let blocked = core.io.get(&link).and_then(LinkWriter::blocked);
+                self.release(core);
                 let left = end.saturating_duration_since(Instant::now());
                 let Some(fd) = blocked.filter(|_| !left.is_zero()) else { break };
                 let mut room = [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)];

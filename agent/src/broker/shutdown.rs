@@ -10,6 +10,7 @@ use crate::runtime::reactor::Timer;
 use crate::runtime::role::NodeRole;
 use crate::runtime::scope::CallState;
 use crate::runtime::state::Endpoint;
+use crate::runtime::state::NodeState;
 use crate::runtime::state::Wake;
 use offshoot_proto::Error;
 use offshoot_proto::LinkId;
@@ -67,10 +68,12 @@ impl Broker {
         }
         self.release(core);
         let why = self.why.take().unwrap_or((Reason::ShutDown, String::new()));
+        let mut core = shared.lock();
         for (_, program) in self.programs.iter_mut() {
             program.end(&why);
         }
-        self.give_up_left();
+        self.give_up_left(&mut core);
+        self.release(core);
         let patience = if self.role.is_agent() { PATIENCE } else { ROOT_PATIENCE };
         self.reactor.after(patience, Timer::Farewell);
     }
@@ -94,10 +97,12 @@ impl Broker {
         }
         let agent = self.role.is_agent();
         if !agent || self.forced {
-            let links = self.children.keys();
-            for link in links {
-                self.kill_child(link);
+            let shared = Arc::clone(&self.shared);
+            let mut core = shared.lock();
+            for link in self.children.keys() {
+                self.kill_child(&mut core, link);
             }
+            self.release(core);
         }
         if std::mem::replace(&mut self.forced, true) {
             // What cannot be killed is left to its closed streams, and to this agent's guard.
@@ -137,7 +142,7 @@ impl Broker {
         if !self.role.is_agent() {
             core.io.clear();
         }
-        shared.release(core);
+        self.release(core);
         shared.states.clear();
         if self.role.is_agent() && !life::guarded() {
             end_descendants();
@@ -147,21 +152,25 @@ impl Broker {
     /// Sends up what this process and its functions have printed and logged, as far as the parent reads.
     pub(crate) fn say_the_rest(&mut self, up: LinkId) {
         let mut buffer = vec![0; READ_SIZE];
+        let shared = Arc::clone(&self.shared);
+        let end = Instant::now() + LAST_WORDS * 2;
         for stream in [1, 2] {
             let Some(own) = self.reactor.own_output(stream) else { continue };
             // A pipe holds no more than that; and a function may go on printing for ever.
             let count = sys::read(&own, &mut buffer).ok().flatten().unwrap_or(0);
-            self.own_output(stream, &buffer[..count], true);
+            let mut core = shared.lock();
+            self.own_output(&mut core, stream, &buffer[..count], true);
+            self.release(core);
         }
-        let shared = Arc::clone(&self.shared);
-        let end = Instant::now() + LAST_WORDS * 2;
-        shared.with(|core| shared.send_logs(core));
+        let mut core = shared.lock();
+        shared.send_logs(&mut core);
+        self.release(core);
         loop {
             // What is left of the lock's time is the functions', which may hang: it is held for no wait.
-            let blocked = shared.with(|core| {
-                shared.flush_link(core, up);
-                core.io.get(&up).and_then(LinkWriter::blocked)
-            });
+            let mut core = shared.lock();
+            shared.flush_link(&mut core, up);
+            let blocked = core.io.get(&up).and_then(LinkWriter::blocked);
+            self.release(core);
             let left = end.saturating_duration_since(Instant::now()).min(LAST_WORDS);
             let Some(fd) = blocked.filter(|_| !left.is_zero()) else { return };
             let mut room = [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)];
@@ -194,7 +203,7 @@ impl Broker {
     }
 
     /// What this process itself prints goes to the root as log records, a line each; at last a line that has no end as well.
-    pub(crate) fn own_output(&mut self, stream: u8, bytes: &[u8], last: bool) {
+    pub(crate) fn own_output(&mut self, core: &mut NodeState, stream: u8, bytes: &[u8], last: bool) {
         let index = usize::from(stream == 2);
         let mut lines = self.own_lines[index].feed(bytes);
         if last {
@@ -202,17 +211,15 @@ impl Broker {
         }
         let name = if stream == 2 { "stderr" } else { "stdout" };
         if !lines.is_empty() && self.shared.logs.wants(tracing::Level::INFO, name) {
-            self.shared.with(|core| {
-                for line in lines {
-                    // What is no text is shown by characters that are longer.
-                    let mut rest = line.as_str();
-                    while !rest.is_empty() {
-                        let record = LogRecord::of(tracing::Level::INFO, name, rest);
-                        rest = &rest[record.message.len()..];
-                        self.shared.log_now(core, record);
-                    }
+            for line in lines {
+                // What is no text is shown by characters that are longer.
+                let mut rest = line.as_str();
+                while !rest.is_empty() {
+                    let record = LogRecord::of(tracing::Level::INFO, name, rest);
+                    rest = &rest[record.message.len()..];
+                    self.shared.log_now(core, record);
                 }
-            });
+            }
         }
     }
 }

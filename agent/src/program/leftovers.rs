@@ -17,7 +17,6 @@ use offshoot_sys::guard::DetachMark;
 use offshoot_sys::procfs::Name;
 use offshoot_sys::procfs::holds;
 use offshoot_sys::procfs::text;
-use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 use tracing::Level;
@@ -68,19 +67,14 @@ impl Broker {
     }
 
     /// Nobody waits any more for what programs have left: this node ends.
-    pub(crate) fn give_up_left(&mut self) {
-        let shared = Arc::clone(&self.shared);
-        let mut core = shared.lock();
+    pub(crate) fn give_up_left(&mut self, core: &mut NodeState) {
         for number in self.programs.keys() {
-            self.finish_left(&mut core, number);
+            self.finish_left(core, number);
         }
-        shared.release(core);
     }
 
     /// The time has come to look at it, or at who holds its streams in silence.
-    pub(crate) fn look_at_left(&mut self, number: u32) {
-        let shared = Arc::clone(&self.shared);
-        let mut core = shared.lock();
+    pub(crate) fn look_at_left(&mut self, core: &mut NodeState, number: u32) {
         let Some(program) = self.programs.get(&number) else { return };
         let quiet_until = program.left.heard + program.left.wait;
         let left = quiet_until.saturating_duration_since(Instant::now());
@@ -93,10 +87,9 @@ impl Broker {
             for holder in started_by(process).iter().filter(|seen| holds(seen.pid, &pipes[1..])) {
                 self.tell_left(process, holder, "holds a stream in silence, which is at its end now");
             }
-            self.end_streams(&mut core, number);
+            self.end_streams(core, number);
         }
-        self.look(&mut core, number);
-        shared.release(core);
+        self.look(core, number);
     }
 
     /// Ends the streams of a program, whoever holds them; what waits for credit goes its way.

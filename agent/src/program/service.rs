@@ -36,7 +36,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -224,15 +223,8 @@ impl Broker {
         self.feed(core, number);
     }
 
-    pub(crate) fn program_writable(&mut self, number: u32) {
-        let shared = Arc::clone(&self.shared);
-        let mut core = shared.lock();
-        self.feed(&mut core, number);
-        shared.release(core);
-    }
-
     /// Writes to a program's stdin as far as it goes.
-    fn feed(&mut self, core: &mut NodeState, number: u32) {
+    pub(crate) fn feed(&mut self, core: &mut NodeState, number: u32) {
         let Some(program) = self.programs.get_mut(&number) else { return };
         let Some(input) = &mut program.input else { return };
         let mut blocked = false;
@@ -284,12 +276,15 @@ impl Broker {
     }
 
     /// A program has printed something.
-    pub(crate) fn program_readable(&mut self, number: u32, stream: u8, buffer: &mut [u8]) {
-        let shared = Arc::clone(&self.shared);
-        let mut core = shared.lock();
-        self.pump(&mut core, number, stream, buffer);
-        self.program_over(&mut core, number);
-        self.release(core);
+    pub(crate) fn program_readable(
+        &mut self,
+        core: &mut NodeState,
+        number: u32,
+        stream: u8,
+        buffer: &mut [u8],
+    ) {
+        self.pump(core, number, stream, buffer);
+        self.program_over(core, number);
     }
 
     /// There is credit again for a stream of a program, or room on its link.
@@ -444,7 +439,7 @@ impl Broker {
         self.program_over(core, number);
     }
 
-    pub(crate) fn program_exited(&mut self, number: u32) {
+    pub(crate) fn program_exited(&mut self, core: &mut NodeState, number: u32) {
         let Some(program) = self.programs.get_mut(&number).filter(|program| program.status.is_none()) else {
             return;
         };
@@ -454,19 +449,16 @@ impl Broker {
         program.status = Some(status);
         program.left.heard = Instant::now();
         let ended = program.ended.is_some();
-        let shared = Arc::clone(&self.shared);
-        let mut core = shared.lock();
         // What was ended takes along what else reads its input, before that could see an end.
         if !ended {
-            self.close_input(&mut core, number);
+            self.close_input(core, number);
         }
         let mut buffer = vec![0; READ_SIZE];
         for stream in [STDOUT, STDERR] {
             // What is left follows as credit comes.
-            self.drain_output(&mut core, number, stream, &mut buffer);
+            self.drain_output(core, number, stream, &mut buffer);
         }
-        self.begin_left(&mut core, number);
-        shared.release(core);
+        self.begin_left(core, number);
     }
 
     /// The order to signal a program. One that has ended, or whose number was never a program's, is no error.

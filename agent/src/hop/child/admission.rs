@@ -8,7 +8,6 @@ use crate::runtime::state::NodeState;
 use offshoot_proto::ConnectError;
 use offshoot_proto::LinkId;
 use offshoot_sys as sys;
-use std::sync::Arc;
 use std::time::Duration;
 use tracing::Level;
 
@@ -33,22 +32,20 @@ pub(crate) enum Admission {
 
 impl Broker {
     /// The program of a hop has told which way it would go, and waits.
-    pub(crate) fn would_go(&mut self, link: LinkId, way: Vec<u8>) {
+    pub(crate) fn would_go(&mut self, core: &mut NodeState, link: LinkId, way: Vec<u8>) {
         let Some(child) = self.children.get_mut(&link).filter(|child| child.turn == Admission::Asking) else {
             return;
         };
         (child.way, child.turn) = (way, Admission::Waiting);
-        self.turn_due(link);
+        self.turn_due(core, link);
     }
 
     /// A hop that waits or pauses has its turn, unless too many are under way where it goes.
-    pub(crate) fn turn_due(&mut self, link: LinkId) {
+    pub(crate) fn turn_due(&mut self, core: &mut NodeState, link: LinkId) {
         let Some(child) = self.children.get(&link) else { return };
         let (platform, mode) = (child.boot.platform(), child.boot.mode());
-        let shared = Arc::clone(&self.shared);
-        let mut core = shared.lock();
         match child.turn {
-            Admission::Pausing if !child.over => self.attempt(&mut core, link, platform, mode),
+            Admission::Pausing if !child.over => self.attempt(core, link, platform, mode),
             Admission::Waiting if !child.over => {
                 let on_the_way = |(_, other): &&(LinkId, Child)| {
                     other.turn == Admission::Taken && !other.up && !other.over && other.way == child.way
@@ -67,13 +64,12 @@ impl Broker {
                     if let Some(child) = self.children.get_mut(&link) {
                         child.turn = Admission::Taken;
                     }
-                    self.go(&mut core, link, mode);
+                    self.go(core, link, mode);
                 }
             }
             // Somebody else waits as well.
             _ => self.next_turn(link),
         }
-        self.release(core);
     }
 
     /// A hop is under way no more: another one that goes where it did has its turn.

@@ -127,19 +127,16 @@ impl Broker {
         self.shared.flush_link(core, link);
     }
 
-    /// What a child's program prints before its agent is up.
-    pub(crate) fn child_stdout(&mut self, link: LinkId, bytes: &[u8]) {
-        let shared = Arc::clone(&self.shared);
-        let Some(child) = self.children.get_mut(&link) else { return };
+    /// Takes what a child's program prints before its agent is up. Returns the first bytes of frames when it is.
+    pub(crate) fn child_stdout(&mut self, core: &mut NodeState, link: LinkId, bytes: &[u8]) -> Vec<u8> {
+        let Some(child) = self.children.get_mut(&link) else { return Vec::new() };
         match child.boot.stdout(bytes) {
             Progress::Noise => {}
             Progress::Ready => {
-                let mut core = shared.lock();
                 if let Some(io) = core.io.get_mut(&link) {
                     io.hold = false;
                 }
-                shared.flush_link(&mut core, link);
-                shared.release(core);
+                self.shared.flush_link(core, link);
             }
             Progress::Up(rest) => {
                 child.up = true;
@@ -151,14 +148,13 @@ impl Broker {
                     self.remembered.push((key, platform));
                 }
                 self.next_turn(link);
-                if !rest.is_empty() {
-                    self.frames(link, &rest);
-                }
+                return rest;
             }
         }
+        Vec::new()
     }
 
-    pub(crate) fn child_stderr(&mut self, link: LinkId, bytes: &[u8]) {
+    pub(crate) fn child_stderr(&mut self, core: &mut NodeState, link: LinkId, bytes: &[u8]) {
         let Some(child) = self.children.get_mut(&link) else { return };
         let level = if child.up { Level::DEBUG } else { Level::INFO };
         for line in child.boot.stderr(bytes) {
@@ -166,11 +162,11 @@ impl Broker {
             self.shared.say(level, text);
         }
         if let Some(way) = child.boot.dialogue.take_way() {
-            self.would_go(link, way);
+            self.would_go(core, link, way);
         }
     }
 
-    pub(crate) fn child_terminal(&mut self, link: LinkId, bytes: &[u8]) {
+    pub(crate) fn child_terminal(&mut self, core: &mut NodeState, link: LinkId, bytes: &[u8]) {
         let Some(child) = self.children.get_mut(&link) else { return };
         for line in child.boot.terminal(bytes) {
             let text = format!("{}: {}", child.order.name, String::from_utf8_lossy(&line));
@@ -184,20 +180,20 @@ impl Broker {
         if act.is_none() && child.boot.dialogue.question().is_some() {
             self.reactor.after(ANSWERED, Timer::Unanswered(link, times));
         }
-        self.act(link, act);
+        self.act(core, link, act);
     }
 
     /// The question that stood on the terminal still stands there.
-    pub(crate) fn unanswered(&mut self, link: LinkId, times: u32) {
+    pub(crate) fn unanswered(&mut self, core: &mut NodeState, link: LinkId, times: u32) {
         let waits = |child: &&mut Child| child.written == times && !child.up && !child.over;
         let Some(child) = self.children.get_mut(&link).filter(waits) else { return };
         // It may have become clear meanwhile.
         let act = child.boot.dialogue.terminal(&[]);
         let act = act.or_else(|| child.boot.dialogue.question().map(Act::Fail));
-        self.act(link, act);
+        self.act(core, link, act);
     }
 
-    fn act(&mut self, link: LinkId, act: Option<Act>) {
+    fn act(&mut self, core: &mut NodeState, link: LinkId, act: Option<Act>) {
         let Some(child) = self.children.get_mut(&link) else { return };
         match act {
             None => {}
@@ -211,10 +207,7 @@ impl Broker {
             Some(Act::Fail(why)) => {
                 let mut error = ConnectError::from(why);
                 error.output = child.boot.said();
-                let shared = Arc::clone(&self.shared);
-                let mut core = shared.lock();
-                self.fail(&mut core, link, error);
-                shared.release(core);
+                self.fail(core, link, error);
             }
         }
     }
@@ -274,7 +267,7 @@ impl Broker {
         self.fail(core, link, image_error(error));
     }
 
-    pub(crate) fn connect_timed_out(&mut self, link: LinkId, asking: bool) {
+    pub(crate) fn connect_timed_out(&mut self, core: &mut NodeState, link: LinkId, asking: bool) {
         let Some(child) = self.children.get_mut(&link) else { return };
         if child.reply.is_none() || child.over || asking && child.turn != Admission::Asking {
             return;
@@ -293,16 +286,13 @@ impl Broker {
             }
         };
         error.output.extend(child.boot.said());
-        let shared = Arc::clone(&self.shared);
-        let mut core = shared.lock();
-        self.fail(&mut core, link, error);
-        shared.release(core);
+        self.fail(core, link, error);
     }
 
     /// The program of an attempt did not end in time; a later attempt's is left alone.
-    pub(crate) fn attempt_overdue(&mut self, link: LinkId, attempt: u8) {
+    pub(crate) fn attempt_overdue(&mut self, core: &mut NodeState, link: LinkId, attempt: u8) {
         if self.children.get(&link).is_some_and(|child| child.boot.attempts() == attempt) {
-            self.kill_child(link);
+            self.kill_child(core, link);
         }
     }
 }

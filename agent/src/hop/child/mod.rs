@@ -35,7 +35,6 @@ use offshoot_sys::guard::DetachMark;
 use offshoot_sys::guard::mark_of;
 use offshoot_sys::spawn::Process;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the program of a hop may take to end once its streams have.
@@ -269,16 +268,14 @@ impl Broker {
         }
     }
 
-    pub(crate) fn child_stream_ended(&mut self, link: LinkId, source: Source) {
-        let shared = Arc::clone(&self.shared);
-        let mut core = shared.lock();
+    pub(crate) fn child_stream_ended(&mut self, core: &mut NodeState, link: LinkId, source: Source) {
         let Some(child) = self.children.get_mut(&link) else { return };
         child.open_streams = child.open_streams.saturating_sub(1);
         if child.up && !child.over && (child.parting || matches!(source, Source::Link(_))) {
             // A guard says nothing, and takes its time to end what is below it.
             let may_speak = child.process.is_some() && child.order.recipe.attach != Attach::Direct;
             if child.dismissed || child.is_read() || !may_speak {
-                self.part(&mut core, link);
+                self.part(core, link);
             } else if !std::mem::replace(&mut child.parting, true) {
                 self.reactor.after(LAST_WORDS, Timer::Lost(link));
             }
@@ -286,8 +283,7 @@ impl Broker {
             let attempt = child.boot.attempts();
             self.reactor.after(EXIT_PATIENCE, Timer::Kill(link, attempt));
         }
-        self.attempt_over(&mut core, link);
-        shared.release(core);
+        self.attempt_over(core, link);
     }
 
     /// The link of a child that was up has ended, and what its program has said was read.
@@ -308,16 +304,13 @@ impl Broker {
     }
 
     /// The link of a child has ended, and it has had its time for last words.
-    pub(crate) fn child_gone(&mut self, link: LinkId) {
+    pub(crate) fn child_gone(&mut self, core: &mut NodeState, link: LinkId) {
         if self.children.get(&link).is_some_and(|child| child.parting && !child.over) {
-            let shared = Arc::clone(&self.shared);
-            let mut core = shared.lock();
-            self.part(&mut core, link);
-            self.release(core);
+            self.part(core, link);
         }
     }
 
-    pub(crate) fn child_exited(&mut self, link: LinkId) {
+    pub(crate) fn child_exited(&mut self, core: &mut NodeState, link: LinkId) {
         let Some(child) = self.children.get_mut(&link) else {
             self.reactor.unwatch(Source::ChildExit(link));
             return self.released.retain_mut(|process| process.try_wait().is_none());
@@ -325,49 +318,39 @@ impl Broker {
         let Some(process) = child.process.as_mut().filter(|_| child.exit.is_none()) else { return };
         let Some(status) = self.reactor.take_end(Source::ChildExit(link), process) else { return };
         child.exit = Some(status);
-        let shared = Arc::clone(&self.shared);
-        let mut core = shared.lock();
         let (over, streams, attempt) = self
             .children
             .get(&link)
             .map_or((true, 0, 0), |child| (child.over, child.open_streams, child.boot.attempts()));
         if over {
-            self.finish(&mut core, link);
+            self.finish(core, link);
         } else if self.children.get(&link).is_some_and(|child| child.parting && child.is_read()) {
-            self.part(&mut core, link);
+            self.part(core, link);
         } else if streams > 0 {
             // What is left in its streams is read first; but something else may hold them open for ever.
             self.reactor.after(EXIT_PATIENCE, Timer::Kill(link, attempt));
         }
-        self.attempt_over(&mut core, link);
-        shared.release(core);
+        self.attempt_over(core, link);
     }
 
     /// The program of a hop did not end by itself.
-    pub(crate) fn kill_child(&mut self, link: LinkId) {
+    pub(crate) fn kill_child(&mut self, core: &mut NodeState, link: LinkId) {
         let Some(child) = self.children.get_mut(&link) else { return };
         if child.process.is_none() && !child.over {
             // Nothing is known of it but its link.
-            let shared = Arc::clone(&self.shared);
-            let mut core = shared.lock();
-            self.lose_child(&mut core, link, Reason::ShutDown, "it did not leave when it was told to");
-            self.release(core);
+            self.lose_child(core, link, Reason::ShutDown, "it did not leave when it was told to");
         } else if child.exit.is_none() {
             // One that has changed user may not be ours to kill: its closed streams end it, if it was not let go.
             let killed =
                 child.process.as_ref().is_none_or(|process| process.signal(offshoot_sys::signal::SIGKILL));
             if !killed && child.over {
-                let shared = Arc::clone(&self.shared);
-                shared.with(|core| self.finish(core, link));
+                self.finish(core, link);
             }
         } else {
             child.open_streams = 0;
             child.terminal = None;
             child.slave = None;
-            let shared = Arc::clone(&self.shared);
-            let mut core = shared.lock();
-            self.attempt_over(&mut core, link);
-            shared.release(core);
+            self.attempt_over(core, link);
         }
     }
 
@@ -422,15 +405,15 @@ impl Broker {
     }
 
     /// For kernels without pidfds: looks at every program.
-    pub(crate) fn poll_exits(&mut self) {
+    pub(crate) fn poll_exits(&mut self, core: &mut NodeState) {
         self.reactor.polled();
         let links = self.children.keys();
         for link in links {
-            self.child_exited(link);
+            self.child_exited(core, link);
         }
         let programs = self.programs.keys();
         for program in programs {
-            self.program_exited(program);
+            self.program_exited(core, program);
         }
         if !self.children.is_empty() || !self.programs.is_empty() {
             self.reactor.poll_soon();
