@@ -104,7 +104,7 @@ impl Broker {
         page.line(0, self.shared.logs.filter().text(), "", &[]);
         page.section("links");
         for (link, _, numbers) in node.look_at_links() {
-            page.line(link.0, self.name_of_link(link), LINK, &numbers);
+            page.line(link.0, self.children.name_of(link), LINK, &numbers);
         }
         page.section("routes");
         for (id, link) in node.router.below() {

@@ -6,7 +6,6 @@ use crate::runtime::answer::unreadable;
 use crate::runtime::reactor::Source;
 use crate::runtime::reactor::Timer;
 use crate::runtime::role::NodeRole;
-use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
 use offshoot_codec as codec;
 use offshoot_proto::Error;
@@ -36,7 +35,7 @@ impl Broker {
         };
         let done = match order.program {
             Handle::NONE => self.detach_self(),
-            handle => self.detach_program(core, FlowKey { handle, ..flow }),
+            handle => self.programs.detach(&mut self.reactor, core, FlowKey { handle, ..flow }),
         };
         let reply = match done {
             Ok(process) => {
@@ -47,18 +46,6 @@ impl Broker {
             Err(detail) => failed(&Error::System { action: format!("letting {} go", order.name), detail }),
         };
         answer(core, flow, reply);
-    }
-
-    fn detach_program(&mut self, core: &mut NodeState, flow: FlowKey) -> Result<u32, String> {
-        let Some(Endpoint::Program(number, u8::MAX)) = core.endpoints.get(&flow) else {
-            return Err("it has ended".into());
-        };
-        let number = *number;
-        let process = self.programs.get(&number).and_then(crate::program::service::Program::detachable);
-        let process = process.ok_or("it has ended, or was not started as detachable")?;
-        detach(process, DetachMark::PROGRAM).map_err(|error| error.to_string())?;
-        self.give_up(core, number);
-        Ok(process)
     }
 
     /// This agent, its guard and all below them are let go. The link up is still there until the parent closes it.
@@ -81,6 +68,7 @@ impl Broker {
     pub(crate) fn leave(&mut self, up: LinkId) {
         self.say_the_rest(up);
         self.role = NodeRole::Alone;
+        self.programs.set_detached();
         // Nobody is there to read a log.
         self.shared.logs.set_filter(Filter::default());
         self.reactor.unwatch(Source::Link(up));

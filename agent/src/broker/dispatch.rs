@@ -17,7 +17,6 @@ use offshoot_proto::ContextId;
 use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
 use offshoot_proto::Handle;
-use offshoot_proto::LinkId;
 use offshoot_proto::Reason;
 use offshoot_proto::flow::longest_of;
 use offshoot_proto::message::outcome::failed;
@@ -136,13 +135,13 @@ impl Broker {
             }
             Some(Endpoint::Program(number, 0)) => {
                 let number = *number;
-                self.program_input(core, number, bytes, end);
+                self.programs.input(&mut self.reactor, core, number, bytes, end);
             }
             Some(Endpoint::Image(image)) => {
                 image.1.extend_from_slice(&bytes);
                 core.node.consume(flow, length);
                 if end && let Some(Endpoint::Image(image)) = core.endpoints.remove(&flow) {
-                    self.image_arrived(core, image.0, &image.1);
+                    self.children.image_arrived(&mut self.reactor, core, image.0, &image.1);
                 }
             }
             _ => core.node.reset(flow, Reason::Cancelled, "nobody reads it"),
@@ -158,8 +157,8 @@ impl Broker {
             Handle::CALL => {
                 calls::call(&self.shared, core, flow, request.auth, std::mem::take(&mut request.bytes))
             }
-            Handle::CONNECT => self.connect(core, flow, &request),
-            Handle::EXEC => self.exec(core, flow, &request),
+            Handle::CONNECT => self.children.connect(&mut self.reactor, core, flow, &request),
+            Handle::EXEC => self.programs.exec(&mut self.reactor, core, flow, &request),
             Handle::ALLOCATE => {
                 let reply = grant(core, flow.peer);
                 answer(core, flow, reply);
@@ -170,27 +169,14 @@ impl Broker {
                 core.send_shared(flow, reply, false);
             }
             Handle::DETACH => self.detach(core, flow, &request.bytes),
-            Handle::SIGNAL => self.signal_program(core, flow, &request.bytes),
-            Handle::DISCONNECT => self.disconnect(core, flow, &request.bytes),
+            Handle::SIGNAL => self.programs.signal(core, flow, &request.bytes),
+            Handle::DISCONNECT => self.children.disconnect(&mut self.reactor, core, flow, &request.bytes),
             Handle::DUMP => self.dump(core, flow),
             _ => {
                 core.node.reset(flow, Reason::NoHandle, "");
                 core.forget(flow);
             }
         }
-    }
-
-    /// Fetches an image from the root for a child that connects over `link`.
-    pub(crate) fn fetch_image(
-        &mut self,
-        core: &mut NodeState,
-        link: LinkId,
-        platform: offshoot_bootstrap::Platform,
-    ) {
-        let request = platform.machine().as_bytes().to_vec();
-        core.open(ContextId::ROOT, Handle::IMAGE, request, offshoot_proto::node::Opening::default(), |_| {
-            Endpoint::Image(Box::new((link, Vec::new())))
-        });
     }
 }
 

@@ -38,7 +38,8 @@ impl Broker {
                         }
                         Some(Endpoint::Program(number, stream @ (1 | 2))) => {
                             let (number, stream) = (*number, *stream);
-                            self.program_room(core, number, stream);
+                            self.programs.room(&mut self.reactor, core, number, stream);
+                            self.settle_program(core, number);
                         }
                         Some(Endpoint::Handler(handler)) => {
                             let handler = Arc::clone(handler);
@@ -77,7 +78,7 @@ impl Broker {
     pub(crate) fn control(&mut self, core: &mut NodeState, link: LinkId, kind: Kind, bytes: &[u8]) {
         match kind {
             Kind::Ping => core.node.control(link, Kind::Pong, Vec::new()),
-            Kind::Hello => self.child_hello(core, link, bytes),
+            Kind::Hello => self.children.hello(&mut self.reactor, core, link, bytes),
             Kind::Shutdown => self.order_stop(core, Reason::ShutDown, ""),
             Kind::Filter => self.log_what(Filter::from_bytes(bytes.to_vec())),
             _ => {}
@@ -108,13 +109,13 @@ impl Broker {
 
     /// A link brought nonsense, or nothing for too long: it is closed from this side.
     pub(crate) fn link_broken(&mut self, core: &mut NodeState, link: LinkId, reason: Reason, why: &str) {
-        let text = format!("closing the link of {}: {why}", self.name_of_link(link));
+        let text = format!("closing the link of {}: {why}", self.children.name_of(link));
         self.shared.say(Level::WARN, text);
         self.reactor.unwatch(Source::Link(link));
         if self.role.up() == Some(link) {
             return self.order_stop(core, reason, why);
         }
-        self.lose_child(core, link, reason, why);
+        self.children.lose(&mut self.reactor, core, link, reason, why);
     }
 
     pub(crate) fn flow_closed(
@@ -126,7 +127,8 @@ impl Broker {
         let late = letter.reason == Reason::Late;
         let endpoint = core.forget(flow);
         if let Some(Endpoint::Program(number, stream)) = endpoint {
-            return self.program_stream_closed(core, number, stream, letter);
+            self.programs.stream_closed(&mut self.reactor, core, number, stream, letter);
+            return self.settle_program(core, number);
         }
         let error = core.error_of(flow, letter);
         match endpoint {
@@ -135,7 +137,9 @@ impl Broker {
                 stream.fail(error);
                 core.wakes.push(Wake::Stream(stream));
             }
-            Some(Endpoint::Image(image)) => self.image_missing(core, image.0, &error),
+            Some(Endpoint::Image(image)) => {
+                self.children.image_missing(&mut self.reactor, core, image.0, &error)
+            }
             Some(Endpoint::Request(request)) => {
                 if let Some((_, link)) = request.child {
                     core.node.link_lost(link, Reason::ConnectFailed, "the order to connect broke off");
@@ -146,7 +150,7 @@ impl Broker {
                     core.cancel(&scope, if late { CallState::TimedOut } else { CallState::Cancelled });
                     self.shared.workers.forget(&scope);
                 } else {
-                    self.give_up_hop(core, flow);
+                    self.children.give_up_hop(&mut self.reactor, core, flow);
                 }
             }
             Some(Endpoint::Chain(chain)) => chains::closed(core, &chain),

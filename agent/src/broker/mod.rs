@@ -10,8 +10,8 @@ pub(crate) mod inbox;
 pub(crate) mod rest;
 pub(crate) mod shutdown;
 
-use crate::hop::child::Child;
-use crate::program::service::Program;
+use crate::hop::child::Children;
+use crate::program::service::Programs;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::handle::WAKER;
 use crate::runtime::reactor::READ_SIZE;
@@ -21,16 +21,16 @@ use crate::runtime::reactor::Timer;
 use crate::runtime::role::NodeRole;
 use crate::runtime::state::BrokerTask;
 use crate::runtime::state::NodeState;
+use offshoot_proto::ContextId;
 use offshoot_proto::Error;
 use offshoot_proto::LinkId;
 use offshoot_proto::Reason;
 use offshoot_proto::Result;
-use offshoot_proto::collections::sorted_map::SortedMap;
 use offshoot_proto::message::exec::Cause;
 use offshoot_sys as sys;
 use offshoot_sys::epoll::EpollEvent;
-use offshoot_sys::spawn::Process;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::MutexGuard;
 use std::time::Duration;
@@ -43,17 +43,12 @@ pub(crate) struct Broker {
     pub(crate) shared: Arc<NodeHandle>,
     pub(crate) role: NodeRole,
     pub(crate) reactor: Reactor,
-    pub(crate) children: SortedMap<LinkId, Child>,
-    pub(crate) programs: SortedMap<u32, Program>,
-    pub(crate) next_program: u32,
-    /// Memory to read into, kept for the next time.
-    pub(crate) buffer: Vec<u8>,
+    pub(crate) children: Children,
+    pub(crate) programs: Programs,
     /// There were secrets in what was read last.
     read_secret: bool,
-    pub(crate) remembered: Vec<(String, offshoot_bootstrap::Platform)>,
     own_lines: [offshoot_proto::log::Lines; 2],
     reaping: bool,
-    pub(crate) released: Vec<Process>,
     detached: bool,
     /// Why this node ends, where it does.
     why: Option<Cause>,
@@ -68,15 +63,11 @@ impl Broker {
             reactor: Reactor::new(Arc::clone(&shared), role.is_agent()),
             shared,
             role,
-            children: SortedMap::default(),
-            programs: SortedMap::default(),
-            next_program: 0,
-            buffer: Vec::new(),
+            children: Children::default(),
+            programs: Programs::new(role.is_agent()),
             read_secret: false,
-            remembered: Vec::new(),
             own_lines: Default::default(),
             reaping: false,
-            released: Vec::new(),
             detached: false,
             why: None,
             stopping: false,
@@ -169,24 +160,30 @@ impl Broker {
         let bytes = &buffer[..count];
         match source {
             Source::LinkRoom(link) => self.shared.flush_link(core, link),
-            Source::ChildExit(link) => self.child_exited(core, link),
-            Source::ProgramExit(number) => self.program_exited(core, number),
-            Source::ProgramInput(number) => self.feed(core, number),
-            Source::ProgramOutput(number, stream) => self.program_readable(core, number, stream, buffer),
+            Source::ChildExit(link) => self.children.exited(&mut self.reactor, core, link),
+            Source::ProgramExit(number) => {
+                self.programs.exited(&mut self.reactor, core, number);
+                self.settle_program(core, number);
+            }
+            Source::ProgramInput(number) => self.programs.feed(&mut self.reactor, core, number),
+            Source::ProgramOutput(number, stream) => {
+                self.programs.readable(&mut self.reactor, core, number, stream, buffer);
+                self.settle_program(core, number);
+            }
             Source::OwnOutput(stream) => self.own_output(core, stream, bytes, false),
             Source::Link(link) if count == 0 && self.role.up() == Some(link) => {
                 self.order_stop(core, Reason::Lost, "");
             }
             Source::Link(link) | Source::ChildStderr(link) | Source::ChildTerminal(link) if count == 0 => {
-                self.child_stream_ended(core, link, source);
+                self.children.stream_ended(&mut self.reactor, core, link, source);
             }
-            Source::Link(link) if self.children.get(&link).is_some_and(|child| !child.is_up()) => {
-                let frames = self.child_stdout(core, link, bytes);
+            Source::Link(link) if self.children.is_connecting(link) => {
+                let frames = self.children.stdout(&mut self.reactor, core, link, bytes);
                 self.receive(core, link, &frames);
             }
             Source::Link(link) => self.receive(core, link, bytes),
-            Source::ChildStderr(link) => self.child_stderr(core, link, bytes),
-            Source::ChildTerminal(link) => self.child_terminal(core, link, bytes),
+            Source::ChildStderr(link) => self.children.stderr(&mut self.reactor, core, link, bytes),
+            Source::ChildTerminal(link) => self.children.terminal(&mut self.reactor, core, link, bytes),
             Source::Signal if count > 0 => {
                 self.detached = false;
                 self.order_stop(core, Reason::ShutDown, "its agent was told to end by SIGTERM");
@@ -210,6 +207,24 @@ impl Broker {
         let mut core = shared.lock();
         self.receive(&mut core, link, bytes);
         self.release(core);
+    }
+
+    /// Takes a process in that has come over a socket of its own accord, as the child `id`; `hello` is what it has said so far.
+    ///
+    /// # Errors
+    /// Returns an error if this node is ending, or the system gives no descriptors.
+    pub(crate) fn take_in(
+        &mut self,
+        stream: UnixStream,
+        id: ContextId,
+        name: &str,
+        hello: &[u8],
+    ) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let mut core = shared.lock();
+        let taken = self.children.take_in(&mut self.reactor, &mut core, stream, id, name, hello);
+        self.release(core);
+        taken
     }
 
     fn receive(&mut self, core: &mut NodeState, link: LinkId, bytes: &[u8]) {
@@ -275,6 +290,26 @@ impl Broker {
         }
     }
 
+    /// Takes the next step with a program that has ended; to be called after anything has happened to it.
+    pub(crate) fn settle_program(&mut self, core: &mut NodeState, number: u32) {
+        self.programs.settle(&mut self.reactor, core, &self.children, number);
+    }
+
+    /// Polls for the ends of all child processes, as the kernel does not report all of them.
+    fn poll_exits(&mut self, core: &mut NodeState) {
+        self.reactor.polled();
+        for link in self.children.links() {
+            self.children.exited(&mut self.reactor, core, link);
+        }
+        for number in self.programs.numbers() {
+            self.programs.exited(&mut self.reactor, core, number);
+            self.settle_program(core, number);
+        }
+        if !self.children.is_empty() || !self.programs.is_empty() {
+            self.reactor.poll_soon();
+        }
+    }
+
     fn fire(&mut self, timer: Timer) {
         match timer {
             // These lock the node themselves, if at all, and not for long.
@@ -286,14 +321,23 @@ impl Broker {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         match timer {
-            Timer::Connect(link, asking) => self.connect_timed_out(&mut core, link, asking),
-            Timer::Turn(link) => self.turn_due(&mut core, link),
-            Timer::Unanswered(link, times) => self.unanswered(&mut core, link, times),
-            Timer::Lost(link) => self.child_gone(&mut core, link),
-            Timer::Kill(link, attempt) => self.attempt_overdue(&mut core, link, attempt),
+            Timer::Connect(link, asking) => {
+                self.children.connect_timed_out(&mut self.reactor, &mut core, link, asking)
+            }
+            Timer::Turn(link) => self.children.turn_due(&mut self.reactor, &mut core, link),
+            Timer::Unanswered(link, times) => {
+                self.children.unanswered(&mut self.reactor, &mut core, link, times)
+            }
+            Timer::Lost(link) => self.children.gone(&mut self.reactor, &mut core, link),
+            Timer::Kill(link, attempt) => {
+                self.children.attempt_overdue(&mut self.reactor, &mut core, link, attempt)
+            }
             Timer::Poll => self.poll_exits(&mut core),
-            Timer::EndProgram(number) => self.end_program(number),
-            Timer::Left(number) => self.look_at_left(&mut core, number),
+            Timer::EndProgram(number) => self.programs.kill(number),
+            Timer::Left(number) => {
+                self.programs.look_at_left(&mut self.reactor, &mut core, number);
+                self.settle_program(&mut core, number);
+            }
             Timer::Reap | Timer::Farewell | Timer::Idle => {}
         }
         self.release(core);

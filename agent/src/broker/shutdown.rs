@@ -62,17 +62,13 @@ impl Broker {
             self.reactor.forget_output(&mut core, up);
             core.node.link_lost(up, Reason::Lost, "this process has left the tree, or its parent has ended");
         }
-        let links = self.children.keys();
-        for link in links {
-            self.dismiss(&mut core, link);
+        for link in self.children.links() {
+            self.children.dismiss(&mut self.reactor, &mut core, link);
         }
         self.release(core);
         let why = self.why.take().unwrap_or((Reason::ShutDown, String::new()));
         let mut core = shared.lock();
-        for (_, program) in self.programs.iter_mut() {
-            program.end(&why);
-        }
-        self.give_up_left(&mut core);
+        self.programs.stop(&mut self.reactor, &mut core, &why);
         self.release(core);
         let patience = if self.role.is_agent() { PATIENCE } else { ROOT_PATIENCE };
         self.reactor.after(patience, Timer::Farewell);
@@ -92,15 +88,13 @@ impl Broker {
 
     /// The time for leaving in peace is over.
     pub(crate) fn force(&mut self) {
-        for program in self.programs.values() {
-            program.signal(offshoot_sys::signal::SIGKILL);
-        }
+        self.programs.kill_all();
         let agent = self.role.is_agent();
         if !agent || self.forced {
             let shared = Arc::clone(&self.shared);
             let mut core = shared.lock();
-            for link in self.children.keys() {
-                self.kill_child(&mut core, link);
+            for link in self.children.links() {
+                self.children.kill(&mut self.reactor, &mut core, link);
             }
             self.release(core);
         }
@@ -122,6 +116,7 @@ impl Broker {
         }
         let mut core = shared.lock();
         core.stopped = true;
+        self.stopping = true;
         let endpoints: Vec<_> = core.endpoints.drain().collect();
         for (flow, endpoint) in endpoints {
             match endpoint {
@@ -194,8 +189,7 @@ impl Broker {
         let me = std::process::id();
         for process in processes().into_iter().filter(|process| process.parent == me && process.ended) {
             let pid = process.pid;
-            let ours = self.children.values().any(|child| child.is_process(pid))
-                || self.programs.values().any(|program| program.is_process(pid));
+            let ours = self.children.has_process(pid) || self.programs.has_process(pid);
             if !ours && sys::in_other_session(pid) {
                 sys::reap(pid);
             }

@@ -1,9 +1,12 @@
 //! What a program leaves when it ends: who holds its streams still, what is ended with it, and what stays.
 
-use crate::broker::Broker;
+use crate::hop::child::Children;
+use crate::program::service::Program;
+use crate::program::service::Programs;
 use crate::program::service::STDERR;
 use crate::program::service::STDOUT;
 use crate::runtime::answer::answer;
+use crate::runtime::reactor::Reactor;
 use crate::runtime::reactor::Timer;
 use crate::runtime::state::NodeState;
 use offshoot_proto::message::exec::ExecReply;
@@ -41,87 +44,80 @@ pub(crate) struct Left {
     /// Whether nothing it has started stays.
     pub everything: bool,
     looks: u8,
+    /// Whether it is to be looked at now.
+    due: bool,
     done: bool,
 }
 
 impl Left {
     pub fn new(pipes: [Name; 3], order: &ExecRequest) -> Left {
         let wait = Duration::from_millis(order.wait_streams.into());
-        Left { pipes, wait, heard: Instant::now(), everything: order.end_all, looks: 0, done: false }
+        Left {
+            pipes,
+            wait,
+            heard: Instant::now(),
+            everything: order.end_all,
+            looks: 0,
+            due: false,
+            done: false,
+        }
     }
 }
 
-impl Broker {
+impl Programs {
     /// A program has ended. What was ended takes all along at once; of one that has ended by itself, the streams end first.
-    pub(crate) fn begin_left(&mut self, core: &mut NodeState, number: u32) {
-        let Some(program) = self.programs.get_mut(&number) else { return };
-        let (wait, open) = (program.left.wait, program.outputs.iter().any(Option::is_some));
-        if program.ended.is_some() || self.stopping {
+    pub(crate) fn begin_left(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32) {
+        let Some(program) = self.by_number.get_mut(&number) else { return };
+        if program.ended.is_some() || core.stopped {
             program.left.everything = true;
-            self.look(core, number);
-        } else if open {
-            self.reactor.after(wait, Timer::Left(number));
-        } else {
-            self.program_over(core, number);
-        }
-    }
-
-    /// Nobody waits any more for what programs have left: this node ends.
-    pub(crate) fn give_up_left(&mut self, core: &mut NodeState) {
-        for number in self.programs.keys() {
-            self.finish_left(core, number);
+            program.left.due = true;
+        } else if program.is_open() {
+            let wait = program.left.wait;
+            reactor.after(wait, Timer::Left(number));
         }
     }
 
     /// The time has come to look at it, or at who holds its streams in silence.
-    pub(crate) fn look_at_left(&mut self, core: &mut NodeState, number: u32) {
-        let Some(program) = self.programs.get(&number) else { return };
+    pub(crate) fn look_at_left(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32) {
+        let Some(program) = self.by_number.get(&number) else { return };
         let quiet_until = program.left.heard + program.left.wait;
         let left = quiet_until.saturating_duration_since(Instant::now());
         let (process, pipes) = (program.process.id(), program.left.pipes);
         let open = program.outputs.iter().flatten().any(|output| output.watched);
         if program.ended.is_none() && open {
             if !left.is_zero() {
-                return self.reactor.after(left, Timer::Left(number));
+                return reactor.after(left, Timer::Left(number));
             }
             for holder in started_by(process).iter().filter(|seen| holds(seen.pid, &pipes[1..])) {
-                self.tell_left(process, holder, "holds a stream in silence, which is at its end now");
+                tell_left(reactor, process, holder, "holds a stream in silence, which is at its end now");
             }
-            self.end_streams(core, number);
+            self.end_streams(reactor, core, number);
         }
-        self.look(core, number);
+        if let Some(program) = self.by_number.get_mut(&number) {
+            program.left.due = true;
+        }
     }
 
     /// Ends the streams of a program, whoever holds them; what waits for credit goes its way.
-    fn end_streams(&mut self, core: &mut NodeState, number: u32) {
+    fn end_streams(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32) {
         for stream in [STDOUT, STDERR] {
-            let program = self.programs.get(&number);
+            let program = self.by_number.get(&number);
             let output = program.and_then(|program| program.outputs[usize::from(stream - 1)].as_ref());
             if let Some(output) = output.filter(|output| output.watched) {
                 core.node.send(output.flow, &[], true, false);
-                self.close_output(core, number, stream);
+                self.close_output(reactor, core, number, stream);
             }
         }
     }
 
-    fn tell_left(&self, program: u32, seen: &Seen, what: &str) {
-        let pid = seen.pid;
-        let name = text(&format!("/proc/{pid}/comm"));
-        let text = format!("{} (process {pid}) of program {program}: {what}", name.trim_end());
-        self.shared.say(Level::INFO, text);
-    }
-
     /// Ends what is to end with a program that has ended, and lets go of what is to stay.
-    fn look(&mut self, core: &mut NodeState, number: u32) {
-        let Some(program) = self.programs.get(&number).filter(|program| !program.left.done) else { return };
+    fn look(&mut self, reactor: &mut Reactor, core: &mut NodeState, hops: &Children, number: u32) {
+        let Some(program) = self.by_number.get(&number).filter(|program| !program.left.done) else { return };
         let (process, looks) = (program.process.id(), program.left.looks);
         let everything = program.left.everything;
-        let known = |pid| {
-            self.programs.values().any(|program| program.is_process(pid))
-                || self.children.values().any(|child| child.is_process(pid))
-        };
-        if self.stopping || !self.role.is_agent() || has_no_child_but(known) {
-            return self.finish_left(core, number);
+        let known = |pid| self.has_process(pid) || hops.has_process(pid);
+        if core.stopped || !self.in_agent || has_no_child_but(known) {
+            return self.finish_left(reactor, core, number);
         }
         let left = started_by(process);
         let of_program = |seen: &&Seen| seen.session == process || holds(seen.pid, &program.left.pipes);
@@ -136,49 +132,66 @@ impl Broker {
             ending |= !stays;
             let due = everything || looks >= LOOKS;
             if stays || due && (looks == LOOKS || looks == 0) {
-                self.tell_left(process, seen, if stays { "goes on" } else { "was ended with it" });
+                tell_left(reactor, process, seen, if stays { "goes on" } else { "was ended with it" });
             }
             if !stays && due {
                 seen.signal(offshoot_sys::signal::SIGKILL);
             }
         }
         if !ending || looks > MOST_LOOKS {
-            return self.finish_left(core, number);
+            return self.finish_left(reactor, core, number);
         }
-        if let Some(program) = self.programs.get_mut(&number) {
+        if let Some(program) = self.by_number.get_mut(&number) {
             program.left.looks += 1;
         }
-        self.reactor.after(NEXT_LOOK, Timer::Left(number));
+        reactor.after(NEXT_LOOK, Timer::Left(number));
     }
 
     /// Nothing is left: whoever waits for the program is told how it ended.
-    fn finish_left(&mut self, core: &mut NodeState, number: u32) {
-        let Some(program) = self.programs.get_mut(&number) else { return };
+    pub(crate) fn finish_left(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32) {
+        let Some(program) = self.by_number.get_mut(&number) else { return };
         let Some(status) = program.status else { return };
         program.left.done = true;
         let (reply, ended) = (program.reply.take(), program.ended.take());
-        if self.stopping || ended.is_some() {
-            self.end_streams(core, number);
+        if core.stopped || ended.is_some() {
+            self.end_streams(reactor, core, number);
         }
-        self.close_input(core, number);
+        self.close_input(reactor, core, number);
         // What was said of it comes before its end.
-        self.shared.send_logs(core);
+        reactor.shared.send_logs(core);
         if let Some(flow) = reply {
             answer(core, flow, value(&ExecReply { status, ended }));
         }
-        self.program_over(core, number);
     }
 
     /// Forgets a program that has ended, of which nothing is left and whose streams are at their end.
-    pub(crate) fn program_over(&mut self, core: &mut NodeState, number: u32) {
-        let Some(program) = self.programs.get(&number).filter(|program| program.status.is_some()) else {
-            return;
-        };
-        let open = program.outputs.iter().any(Option::is_some);
-        match (open, program.left.done) {
-            (false, true) => drop(self.programs.remove(&number)),
-            (false, false) if program.left.looks == 0 => self.look(core, number),
-            _ => {}
+    pub(crate) fn forget_finished(&mut self, number: u32) {
+        if self.by_number.get(&number).is_some_and(|program| program.left.done && !program.is_open()) {
+            self.by_number.remove(&number);
         }
     }
+
+    /// Takes the next step with a program that has ended, whatever has happened to it: looks at what it has left, or forgets it.
+    pub(crate) fn settle(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        hops: &Children,
+        number: u32,
+    ) {
+        let ended = |program: &&mut Program| program.status.is_some();
+        let Some(program) = self.by_number.get_mut(&number).filter(ended) else { return };
+        let first = program.left.looks == 0 && !program.is_open();
+        if std::mem::take(&mut program.left.due) || first {
+            self.look(reactor, core, hops, number);
+        }
+        self.forget_finished(number);
+    }
+}
+
+fn tell_left(reactor: &Reactor, program: u32, seen: &Seen, what: &str) {
+    let pid = seen.pid;
+    let name = text(&format!("/proc/{pid}/comm"));
+    let text = format!("{} (process {pid}) of program {program}: {what}", name.trim_end());
+    reactor.shared.say(Level::INFO, text);
 }

@@ -1,7 +1,5 @@
 //! Programs that are run for other contexts: their streams as flows, their end as a reply.
 
-use crate::broker::Broker;
-
 use crate::program::leftovers::Left;
 use crate::program::start::not_started;
 use crate::program::start::start_program;
@@ -9,9 +7,9 @@ use crate::program::start::unwatched;
 use crate::runtime::answer::answer;
 use crate::runtime::answer::unreadable;
 use crate::runtime::reactor::READ_SIZE;
+use crate::runtime::reactor::Reactor;
 use crate::runtime::reactor::Source;
 use crate::runtime::reactor::Timer;
-use crate::runtime::role::NodeRole;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
 use crate::runtime::state::Request;
@@ -20,6 +18,7 @@ use offshoot_proto::DeadLetter;
 use offshoot_proto::FlowKey;
 use offshoot_proto::Handle;
 use offshoot_proto::Reason;
+use offshoot_proto::collections::sorted_map::SortedMap;
 use offshoot_proto::message::exec::Cause;
 use offshoot_proto::message::exec::ExecReply;
 use offshoot_proto::message::exec::ExecRequest;
@@ -28,9 +27,11 @@ use offshoot_proto::message::exec::Lifetime;
 use offshoot_proto::message::exec::SignalRequest;
 use offshoot_proto::message::outcome::value;
 use offshoot_sys as sys;
+use offshoot_sys::descendants::detach;
 use offshoot_sys::epoll::EpollEvent;
 use offshoot_sys::epoll::EpollFlags;
 use offshoot_sys::execute::NotStarted;
+use offshoot_sys::guard::DetachMark;
 use offshoot_sys::spawn::Process;
 use std::collections::VecDeque;
 use std::io;
@@ -91,11 +92,6 @@ impl Program {
         self.process.id()
     }
 
-    /// Whether it is this process.
-    pub fn is_process(&self, pid: u32) -> bool {
-        self.process.id() == pid
-    }
-
     /// Asks it and its process group to end. Whoever waits for it is told why, and of no status.
     pub fn end(&mut self, why: &Cause) {
         if self.process.try_wait().is_none() {
@@ -105,15 +101,92 @@ impl Program {
         self.signal(offshoot_sys::signal::SIGCONT);
     }
 
+    /// Returns true if something may still be read from it.
+    pub fn is_open(&self) -> bool {
+        self.outputs.iter().any(Option::is_some)
+    }
+
     /// Sends a signal to its process group.
     pub fn signal(&self, signal: i32) {
         self.process.signal_group(signal);
     }
 }
 
-impl Broker {
+/// The programs of a node.
+pub(crate) struct Programs {
+    pub(super) by_number: SortedMap<u32, Program>,
+    next_number: u32,
+    /// Memory to read into, kept for the next time.
+    buffer: Vec<u8>,
+    /// This process is an agent: what its programs leave becomes its own child processes.
+    pub(super) in_agent: bool,
+    /// The agent was detached: programs go on when those have gone who read what they print.
+    detached: bool,
+}
+
+impl Programs {
+    /// Makes the programs of a node that has none yet.
+    pub fn new(in_agent: bool) -> Programs {
+        Programs {
+            by_number: SortedMap::default(),
+            next_number: 0,
+            buffer: Vec::new(),
+            in_agent,
+            detached: false,
+        }
+    }
+
+    /// Returns true if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_number.is_empty()
+    }
+
+    /// Returns the numbers of all.
+    pub fn numbers(&self) -> Vec<u32> {
+        self.by_number.keys()
+    }
+
+    /// Returns all of them, by number.
+    pub fn iter(&self) -> impl Iterator<Item = &(u32, Program)> {
+        self.by_number.iter()
+    }
+
+    /// Returns true if this process is one of them.
+    pub fn has_process(&self, pid: u32) -> bool {
+        self.by_number.values().any(|program| program.process.id() == pid)
+    }
+
+    /// Notes that this agent was detached.
+    pub fn set_detached(&mut self) {
+        self.detached = true;
+    }
+
+    /// Asks all to end, as this node does, and waits no more for what those have left that have ended.
+    pub fn stop(&mut self, reactor: &mut Reactor, core: &mut NodeState, why: &Cause) {
+        for (_, program) in self.by_number.iter_mut() {
+            program.end(why);
+        }
+        for number in self.by_number.keys() {
+            self.finish_left(reactor, core, number);
+            self.forget_finished(number);
+        }
+    }
+
+    /// Kills all.
+    pub fn kill_all(&self) {
+        for program in self.by_number.values() {
+            program.signal(offshoot_sys::signal::SIGKILL);
+        }
+    }
+
     /// The order to run a program.
-    pub(crate) fn exec(&mut self, core: &mut NodeState, flow: FlowKey, request: &Request) {
+    pub(crate) fn exec(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        flow: FlowKey,
+        request: &Request,
+    ) {
         let order: ExecRequest = match codec::from_own(&request.bytes) {
             Ok(order) => order,
             Err(error) => return unreadable(core, flow, error),
@@ -122,7 +195,7 @@ impl Broker {
             let reply = match self.start_free(&order) {
                 Ok(process) => {
                     let text = format!("let go: {name} (process {process})");
-                    self.shared.say(tracing::Level::INFO, text);
+                    reactor.shared.say(tracing::Level::INFO, text);
                     value(&process)
                 }
                 Err(why) => not_started(&why),
@@ -133,16 +206,16 @@ impl Broker {
             return core.node.reset(flow, Reason::Violation, "a program has three streams");
         }
         let stream = |number: u8| FlowKey { handle: Handle(flow.handle.0 + 1 + u32::from(number)), ..flow };
-        let number = self.next_program;
-        match self.start(number, &order, stream) {
+        let number = self.next_number;
+        match Self::start(reactor, number, &order, stream) {
             Ok(mut program) => {
-                self.next_program = self.next_program.wrapping_add(1);
+                self.next_number = self.next_number.wrapping_add(1);
                 program.reply = Some(flow);
                 core.endpoints.insert(flow, Endpoint::Program(number, u8::MAX));
                 for index in [STDIN, STDOUT, STDERR] {
                     core.endpoints.insert(stream(index), Endpoint::Program(number, index));
                 }
-                self.programs.insert(number, program);
+                self.by_number.insert(number, program);
                 self.keep_inputs();
             }
             Err(why) => {
@@ -155,7 +228,7 @@ impl Broker {
     }
 
     fn start(
-        &mut self,
+        reactor: &mut Reactor,
         number: u32,
         order: &ExecRequest,
         stream: impl Fn(u8) -> FlowKey,
@@ -168,12 +241,12 @@ impl Broker {
         }
         // All that can fail is done before there is a program that somebody would have to end again.
         let outputs = [(stdout, STDOUT), (stderr, STDERR)].map(|(fd, index)| {
-            let token = self.reactor.token(Source::ProgramOutput(number, index));
+            let token = reactor.token(Source::ProgramOutput(number, index));
             Output { fd, token, flow: stream(index), watched: true }
         });
         let watched = outputs.iter().try_for_each(|output| {
             let event = EpollEvent::new(EpollFlags::EPOLLIN, output.token);
-            self.shared.epoll.add(&output.fd, event).map_err(io::Error::from)
+            reactor.shared.epoll.add(&output.fd, event).map_err(io::Error::from)
         });
         let started = watched.map_err(NotStarted::from);
         let started = started.and_then(|()| start_program(order, [child_in, child_out, child_err]));
@@ -181,7 +254,7 @@ impl Broker {
             Ok(process) => process,
             Err(why) => {
                 for output in outputs {
-                    self.reactor.forget(output.token);
+                    reactor.forget(output.token);
                 }
                 return Err(why);
             }
@@ -190,11 +263,11 @@ impl Broker {
         let pipes = pipes.map(|fd| sys::procfs::name_of("self", fd.as_raw_fd() as u32));
         let left = Left::new(pipes, order);
         let outputs = outputs.map(Some);
-        let token = self.reactor.token(Source::ProgramInput(number));
+        let token = reactor.token(Source::ProgramInput(number));
         let queue = VecDeque::new();
         let input =
             Some(Input { fd: stdin, token, flow: stream(STDIN), queue, at: 0, end: false, watched: false });
-        self.reactor.watch_end(Source::ProgramExit(number), &process);
+        reactor.watch_end(Source::ProgramExit(number), &process);
         let bound = order.tie == Lifetime::Bound;
         let grace = Duration::from_millis(order.grace.into());
         let (reply, status, ended) = (None, None, None);
@@ -203,7 +276,7 @@ impl Broker {
 
     /// Starts a program that is none of ours from its first instruction on. It is collected as orphans are.
     fn start_free(&self, order: &ExecRequest) -> Result<u32, NotStarted> {
-        if !self.role.is_agent() {
+        if !self.in_agent {
             return Err(io::Error::from_raw_os_error(offshoot_sys::errno::EOPNOTSUPP).into());
         }
         let null = sys::procfs::open("/dev/null", offshoot_sys::open::O_RDWR)?;
@@ -212,20 +285,27 @@ impl Broker {
     }
 
     /// Bytes for a program's stdin.
-    pub(crate) fn program_input(&mut self, core: &mut NodeState, number: u32, bytes: Vec<u8>, end: bool) {
-        let Some(input) = self.programs.get_mut(&number).and_then(|program| program.input.as_mut()) else {
+    pub(crate) fn input(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        number: u32,
+        bytes: Vec<u8>,
+        end: bool,
+    ) {
+        let Some(input) = self.by_number.get_mut(&number).and_then(|program| program.input.as_mut()) else {
             return;
         };
         if !bytes.is_empty() {
             input.queue.push_back(bytes);
         }
         input.end |= end;
-        self.feed(core, number);
+        self.feed(reactor, core, number);
     }
 
     /// Writes to a program's stdin as far as it goes.
-    pub(crate) fn feed(&mut self, core: &mut NodeState, number: u32) {
-        let Some(program) = self.programs.get_mut(&number) else { return };
+    pub(crate) fn feed(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32) {
+        let Some(program) = self.by_number.get_mut(&number) else { return };
         let Some(input) = &mut program.input else { return };
         let mut blocked = false;
         while let Some(front) = input.queue.front() {
@@ -253,9 +333,9 @@ impl Broker {
         }
         if blocked != input.watched {
             let done = if blocked {
-                self.shared.epoll.add(&input.fd, EpollEvent::new(EpollFlags::EPOLLOUT, input.token))
+                reactor.shared.epoll.add(&input.fd, EpollEvent::new(EpollFlags::EPOLLOUT, input.token))
             } else {
-                self.shared.epoll.delete(&input.fd)
+                reactor.shared.epoll.delete(&input.fd)
             };
             input.watched = blocked && done.is_ok();
             if let (true, Err(error)) = (blocked, done) {
@@ -268,7 +348,7 @@ impl Broker {
         }
         // A program that is being ended has not seen the end of its input: that could have it finish its work.
         if input.end && input.queue.is_empty() && program.ended.is_none() {
-            self.reactor.forget(input.token);
+            reactor.forget(input.token);
             core.endpoints.remove(&input.flow);
             program.input = None;
             self.keep_inputs();
@@ -276,66 +356,79 @@ impl Broker {
     }
 
     /// A program has printed something.
-    pub(crate) fn program_readable(
+    pub(crate) fn readable(
         &mut self,
+        reactor: &mut Reactor,
         core: &mut NodeState,
         number: u32,
         stream: u8,
         buffer: &mut [u8],
     ) {
-        self.pump(core, number, stream, buffer);
-        self.program_over(core, number);
+        self.pump(reactor, core, number, stream, buffer);
     }
 
     /// There is credit again for a stream of a program, or room on its link.
-    pub(crate) fn program_room(&mut self, core: &mut NodeState, number: u32, stream: u8) {
+    pub(crate) fn room(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32, stream: u8) {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(READ_SIZE, 0);
-        let program = self.programs.get(&number).filter(|program| program.status.is_some());
+        let program = self.by_number.get(&number).filter(|program| program.status.is_some());
         let output = program.and_then(|program| program.outputs[usize::from(stream - 1)].as_ref());
         if output.is_some_and(|output| !output.watched) {
             // From now on silence counts.
-            self.reactor.after(Duration::ZERO, Timer::Left(number));
+            reactor.after(Duration::ZERO, Timer::Left(number));
         }
-        self.drain_output(core, number, stream, &mut buffer);
+        self.drain_output(reactor, core, number, stream, &mut buffer);
         self.buffer = buffer;
-        self.program_over(core, number);
     }
 
     /// Reads a program's output once, or all there is where the program has ended.
-    fn drain_output(&mut self, core: &mut NodeState, number: u32, stream: u8, buffer: &mut [u8]) {
-        while self.pump(core, number, stream, buffer)
-            && self.programs.get(&number).is_some_and(|program| program.status.is_some())
+    fn drain_output(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        number: u32,
+        stream: u8,
+        buffer: &mut [u8],
+    ) {
+        while self.pump(reactor, core, number, stream, buffer)
+            && self.by_number.get(&number).is_some_and(|program| program.status.is_some())
         {}
     }
 
     /// Sends what a program has printed, as far as there is credit. Whether there can be more at once.
-    fn pump(&mut self, core: &mut NodeState, number: u32, stream: u8, buffer: &mut [u8]) -> bool {
-        let Some(program) = self.programs.get_mut(&number) else { return false };
+    fn pump(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        number: u32,
+        stream: u8,
+        buffer: &mut [u8],
+    ) -> bool {
+        let Some(program) = self.by_number.get_mut(&number) else { return false };
         let slot = &mut program.outputs[usize::from(stream - 1)];
         let Some(output) = slot else { return false };
         let room = match core.node.room(output.flow) {
             Some(room) => room,
             // It goes on, and is not to be ended by what it prints: that is read and lost.
-            None if matches!(self.role, NodeRole::Alone) => buffer.len(),
+            None if self.detached => buffer.len(),
             None => {
-                self.close_output(core, number, stream);
+                self.close_output(reactor, core, number, stream);
                 return false;
             }
         };
         let room = room.min(buffer.len());
         if room == 0 {
             if std::mem::take(&mut output.watched) {
-                let _ = self.shared.epoll.delete(&output.fd);
+                let _ = reactor.shared.epoll.delete(&output.fd);
             }
             return false;
         }
         if !output.watched
             && let Err(error) =
-                self.shared.epoll.add(&output.fd, EpollEvent::new(EpollFlags::EPOLLIN, output.token))
+                reactor.shared.epoll.add(&output.fd, EpollEvent::new(EpollFlags::EPOLLIN, output.token))
         {
             core.node.reset(output.flow, Reason::Lost, &unwatched(error));
-            self.close_output(core, number, stream);
+            self.close_output(reactor, core, number, stream);
             return false;
         }
         output.watched = true;
@@ -347,29 +440,50 @@ impl Broker {
                 true
             }
             // Others may hold it open; an agent that ends waits for none of them.
-            Ok(None) if program.status.is_none() || !self.stopping => false,
+            Ok(None) if program.status.is_none() || !core.stopped => false,
             Ok(_) | Err(_) => {
                 core.node.send(output.flow, &[], true, false);
-                self.close_output(core, number, stream);
+                self.close_output(reactor, core, number, stream);
                 false
             }
         }
     }
 
+    /// Detaches the program that the flow ran.
+    ///
+    /// # Errors
+    /// Returns the reason if there is no such program, or it cannot be detached.
+    pub fn detach(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        flow: FlowKey,
+    ) -> Result<u32, String> {
+        let Some(Endpoint::Program(number, u8::MAX)) = core.endpoints.get(&flow) else {
+            return Err("it has ended".into());
+        };
+        let number = *number;
+        let process = self.by_number.get(&number).and_then(Program::detachable);
+        let process = process.ok_or("it has ended, or was not started as detachable")?;
+        detach(process, DetachMark::PROGRAM).map_err(|error| error.to_string())?;
+        self.give_up(reactor, core, number);
+        Ok(process)
+    }
+
     /// Gives a program up that goes on by itself: its streams end, and whoever waits for it is told that nobody knows how
     /// it ended.
-    pub(crate) fn give_up(&mut self, core: &mut NodeState, number: u32) {
-        self.close_input(core, number);
+    pub(crate) fn give_up(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32) {
+        self.close_input(reactor, core, number);
         for stream in [STDOUT, STDERR] {
             if let Some(output) =
-                self.programs.get(&number).and_then(|one| one.outputs[usize::from(stream - 1)].as_ref())
+                self.by_number.get(&number).and_then(|one| one.outputs[usize::from(stream - 1)].as_ref())
             {
                 core.node.send(output.flow, &[], true, false);
-                self.close_output(core, number, stream);
+                self.close_output(reactor, core, number, stream);
             }
         }
-        self.reactor.unwatch(Source::ProgramExit(number));
-        if let Some(flow) = self.programs.remove(&number).and_then(|program| program.reply) {
+        reactor.unwatch(Source::ProgramExit(number));
+        if let Some(flow) = self.by_number.remove(&number).and_then(|program| program.reply) {
             answer(
                 core,
                 flow,
@@ -378,24 +492,30 @@ impl Broker {
         }
     }
 
-    pub(crate) fn close_output(&mut self, core: &mut NodeState, number: u32, stream: u8) {
-        let Some(program) = self.programs.get_mut(&number) else { return };
+    pub(crate) fn close_output(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        number: u32,
+        stream: u8,
+    ) {
+        let Some(program) = self.by_number.get_mut(&number) else { return };
         let Some(output) = program.outputs[usize::from(stream - 1)].take() else { return };
         if output.watched {
-            let _ = self.shared.epoll.delete(&output.fd);
+            let _ = reactor.shared.epoll.delete(&output.fd);
         }
         core.endpoints.remove(&output.flow);
-        self.reactor.forget(output.token);
+        reactor.forget(output.token);
     }
 
-    pub(crate) fn close_input(&mut self, core: &mut NodeState, number: u32) {
-        if let Some(input) = self.programs.get_mut(&number).and_then(|program| program.input.take()) {
+    pub(crate) fn close_input(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32) {
+        if let Some(input) = self.by_number.get_mut(&number).and_then(|program| program.input.take()) {
             core.node.reset(input.flow, Reason::Cancelled, "the program has ended");
             core.forget(input.flow);
             if input.watched {
-                let _ = self.shared.epoll.delete(&input.fd);
+                let _ = reactor.shared.epoll.delete(&input.fd);
             }
-            self.reactor.forget(input.token);
+            reactor.forget(input.token);
             drop(input);
             self.keep_inputs();
         }
@@ -404,26 +524,27 @@ impl Broker {
     /// Has the guard keep the inputs of programs open: if this agent is killed, none of them sees an end before it is ended.
     fn keep_inputs(&self) {
         let inputs =
-            self.programs.values().filter_map(|program| Some(program.input.as_ref()?.fd.as_raw_fd()));
+            self.by_number.values().filter_map(|program| Some(program.input.as_ref()?.fd.as_raw_fd()));
         let inputs: Vec<_> = inputs.collect();
         offshoot_sys::guard::keep_open(&inputs);
     }
 
     /// The other end has given a stream of a program up, or is lost.
-    pub(crate) fn program_stream_closed(
+    pub(crate) fn stream_closed(
         &mut self,
+        reactor: &mut Reactor,
         core: &mut NodeState,
         number: u32,
         stream: u8,
         letter: DeadLetter,
     ) {
-        let alone = matches!(self.role, NodeRole::Alone);
+        let alone = self.detached;
         match stream {
-            STDIN if alone => self.close_input(core, number),
-            STDOUT | STDERR if alone => self.program_room(core, number, stream),
-            STDOUT | STDERR => self.close_output(core, number, stream),
+            STDIN if alone => self.close_input(reactor, core, number),
+            STDOUT | STDERR if alone => self.room(reactor, core, number, stream),
+            STDOUT | STDERR => self.close_output(reactor, core, number, stream),
             _ => {
-                let Some(program) = self.programs.get_mut(&number) else { return };
+                let Some(program) = self.by_number.get_mut(&number) else { return };
                 if stream != STDIN {
                     program.reply = None;
                 }
@@ -432,18 +553,17 @@ impl Broker {
                     // what it has read for the whole.
                     program.end(&(letter.reason, letter.text));
                     let grace = program.grace;
-                    self.reactor.after(grace, Timer::EndProgram(number));
+                    reactor.after(grace, Timer::EndProgram(number));
                 }
             }
         }
-        self.program_over(core, number);
     }
 
-    pub(crate) fn program_exited(&mut self, core: &mut NodeState, number: u32) {
-        let Some(program) = self.programs.get_mut(&number).filter(|program| program.status.is_none()) else {
+    pub(crate) fn exited(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32) {
+        let Some(program) = self.by_number.get_mut(&number).filter(|program| program.status.is_none()) else {
             return;
         };
-        let Some(status) = self.reactor.take_end(Source::ProgramExit(number), &mut program.process) else {
+        let Some(status) = reactor.take_end(Source::ProgramExit(number), &mut program.process) else {
             return;
         };
         program.status = Some(status);
@@ -451,25 +571,25 @@ impl Broker {
         let ended = program.ended.is_some();
         // What was ended takes along what else reads its input, before that could see an end.
         if !ended {
-            self.close_input(core, number);
+            self.close_input(reactor, core, number);
         }
         let mut buffer = vec![0; READ_SIZE];
         for stream in [STDOUT, STDERR] {
             // What is left follows as credit comes.
-            self.drain_output(core, number, stream, &mut buffer);
+            self.drain_output(reactor, core, number, stream, &mut buffer);
         }
-        self.begin_left(core, number);
+        self.begin_left(reactor, core, number);
     }
 
     /// The order to signal a program. One that has ended, or whose number was never a program's, is no error.
-    pub(crate) fn signal_program(&mut self, core: &mut NodeState, flow: FlowKey, request: &[u8]) {
+    pub(crate) fn signal(&mut self, core: &mut NodeState, flow: FlowKey, request: &[u8]) {
         let SignalRequest { program, signal } = match codec::from_own(request) {
             Ok(order) => order,
             Err(error) => return unreadable(core, flow, error),
         };
         if let Some(Endpoint::Program(number, u8::MAX)) =
             core.endpoints.get(&FlowKey { handle: program, ..flow })
-            && let Some(program) = self.programs.get_mut(number)
+            && let Some(program) = self.by_number.get_mut(number)
         {
             program.signal(signal);
             if matches!(
@@ -489,8 +609,8 @@ impl Broker {
     }
 
     /// A program was asked to end and has had its time.
-    pub(crate) fn end_program(&mut self, number: u32) {
-        if let Some(program) = self.programs.get(&number) {
+    pub(crate) fn kill(&mut self, number: u32) {
+        if let Some(program) = self.by_number.get(&number) {
             program.signal(offshoot_sys::signal::SIGKILL);
         }
     }

@@ -1,9 +1,12 @@
 //! A process that has come over a socket of its own accord: a child like any other, but for its authority and its end, which
 //! is its own.
 
-use crate::broker::Broker;
 use crate::hop::child::Child;
+use crate::hop::child::Children;
+use crate::hop::child::announce;
+use crate::runtime::reactor::Reactor;
 use crate::runtime::reactor::Source;
+use crate::runtime::state::NodeState;
 use offshoot_bootstrap::Mode;
 use offshoot_bootstrap::Platform;
 use offshoot_proto::ContextId;
@@ -16,21 +19,21 @@ use offshoot_proto::connect::recipe::Recipe;
 use offshoot_proto::message::connect::ConnectRequest;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 
-impl Broker {
+impl Children {
     /// Takes a process of this user in as the child `id`; `hello` is what it has said so far.
     ///
     /// # Errors
     /// When this node is ending, or the system gives no descriptors.
     pub(crate) fn take_in(
         &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
         stream: UnixStream,
         id: ContextId,
         name: &str,
         hello: &[u8],
     ) -> Result<()> {
-        let shared = Arc::clone(&self.shared);
         let input = stream.try_clone().map_err(|error| Error::system("duplicating a socket", error))?;
         let order = ConnectRequest {
             name: name.into(),
@@ -49,7 +52,6 @@ impl Broker {
             announce: true,
             heartbeat: crate::hop::method::DEFAULT_HEARTBEAT,
         };
-        let mut core = shared.lock();
         if core.stopped {
             return Err(Error::ShutDown);
         }
@@ -58,20 +60,18 @@ impl Broker {
         let link = core.node.add_child(id).ok_or_else(used)?;
         let own = core.node.id();
         core.node.set_authority(link, own);
-        self.announce(&mut core, link, id, &order);
+        announce(reactor, core, link, id, &order);
         let boot = BootstrapWatcher::new(Mode::Optimistic, Platform::host().unwrap_or(Platform::X86_64));
         let mut child = Child::new(id, order, boot);
         (child.open_streams, child.up) = (1, true);
-        self.children.insert(link, child);
-        if let Err(error) = self.reactor.watch(Source::Link(link), input.into()) {
-            self.lose_child(&mut core, link, Reason::Lost, &error.to_string());
-            self.release(core);
+        self.by_link.insert(link, child);
+        if let Err(error) = reactor.watch(Source::Link(link), input.into()) {
+            self.lose(reactor, core, link, Reason::Lost, &error.to_string());
             return Err(error);
         }
-        self.reactor.attach_output(&mut core, link, OwnedFd::from(stream));
-        core.node.set_time(self.now());
+        reactor.attach_output(core, link, OwnedFd::from(stream));
+        core.node.set_time(reactor.shared.now());
         core.node.receive(link, hello);
-        self.release(core);
         Ok(())
     }
 }

@@ -1,14 +1,16 @@
 //! The bootstraps of children: one attempt or two, watched until an agent is up or the reason is known why not.
 
-use crate::broker::Broker;
 use crate::hop::child::Child;
+use crate::hop::child::Children;
 use crate::hop::child::admission::Admission;
 use crate::hop::child::spawn::HopProgram;
 use crate::hop::child::spawn::Spawned;
 use crate::hop::child::spawn::spawn;
 use crate::runtime::image_store::OwnImage;
+use crate::runtime::reactor::Reactor;
 use crate::runtime::reactor::Source;
 use crate::runtime::reactor::Timer;
+use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
 use offshoot_bootstrap::Image;
 use offshoot_bootstrap::Mode;
@@ -17,13 +19,16 @@ use offshoot_bootstrap::Platform;
 use offshoot_bootstrap::Stage0;
 use offshoot_proto::ConnectError;
 use offshoot_proto::ConnectErrorKind;
+use offshoot_proto::ContextId;
 use offshoot_proto::Error;
+use offshoot_proto::Handle;
 use offshoot_proto::LinkId;
 use offshoot_proto::connect::bootstrap::Progress;
 use offshoot_proto::connect::bootstrap::Retry;
 use offshoot_proto::connect::dialogue::Act;
 use offshoot_proto::connect::recipe::Attach;
 use offshoot_proto::message::outcome::read_value;
+use offshoot_proto::node::Opening;
 use offshoot_sys as sys;
 use offshoot_sys::spawn::AGENT_FD;
 use offshoot_sys::spawn::IMAGE_FD;
@@ -37,16 +42,23 @@ const ANSWERED: Duration = Duration::from_secs(2);
 /// What start-up files may read while the loader is waited for.
 const LINE_ENDS: &[u8] = &[b'\n'; 32];
 
-impl Broker {
+impl Children {
     /// Starts the program of a hop, with the bootstrap for `platform`.
-    pub(crate) fn attempt(&mut self, core: &mut NodeState, link: LinkId, platform: Platform, mode: Mode) {
+    pub(crate) fn attempt(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        link: LinkId,
+        platform: Platform,
+        mode: Mode,
+    ) {
         let nonce = fresh_nonce();
         let image = match core.images.get(platform) {
             Ok(Some(image)) => image,
-            Ok(None) => return self.fetch_image(core, link, platform),
-            Err(error) => return self.fail(core, link, image_error(&error)),
+            Ok(None) => return fetch_image(core, link, platform),
+            Err(error) => return self.fail(reactor, core, link, image_error(&error)),
         };
-        let Some(child) = self.children.get_mut(&link) else { return };
+        let Some(child) = self.by_link.get_mut(&link) else { return };
         let recipe = &child.order.recipe;
         let title = match child.order.title.as_ref().unwrap_or(&child.order.name).as_str() {
             "" => "offshoot".into(),
@@ -69,52 +81,55 @@ impl Broker {
                 let mut why =
                     ConnectError::new(ConnectErrorKind::Start, format!("{name} cannot be started: {error}"));
                 why.hint = format!("is {name} installed there?");
-                return self.fail(core, link, why);
+                return self.fail(reactor, core, link, why);
             }
         };
-        if let Err(error) = self.adopt(core, link, spawned, if direct { None } else { Some(&image) }, mode) {
+        if let Err(error) =
+            self.adopt(reactor, core, link, spawned, if direct { None } else { Some(&image) }, mode)
+        {
             let why = ConnectError::new(ConnectErrorKind::Start, error.to_string());
-            self.fail(core, link, why);
+            self.fail(reactor, core, link, why);
         }
     }
 
     pub(crate) fn adopt(
         &mut self,
+        reactor: &mut Reactor,
         core: &mut NodeState,
         link: LinkId,
         spawned: Spawned,
         image: Option<&Image>,
         mode: Mode,
     ) -> offshoot_proto::Result<()> {
-        self.reactor.watch_end(Source::ChildExit(link), &spawned.process);
-        if let Some(child) = self.children.get_mut(&link) {
+        reactor.watch_end(Source::ChildExit(link), &spawned.process);
+        if let Some(child) = self.by_link.get_mut(&link) {
             child.process = Some(spawned.process);
             child.open_streams = 2 + u8::from(spawned.terminal.is_some());
         }
-        self.reactor.watch(Source::Link(link), spawned.stdout)?;
-        self.reactor.watch(Source::ChildStderr(link), spawned.stderr)?;
+        reactor.watch(Source::Link(link), spawned.stdout)?;
+        reactor.watch(Source::ChildStderr(link), spawned.stderr)?;
         if let Some(terminal) = spawned.terminal {
             let writing =
                 terminal.try_clone().map_err(|error| Error::system("duplicating a terminal", error))?;
-            if let Some(child) = self.children.get_mut(&link) {
+            if let Some(child) = self.by_link.get_mut(&link) {
                 child.terminal = Some(writing);
                 child.slave = spawned.slave;
             }
-            self.reactor.watch(Source::ChildTerminal(link), terminal)?;
+            reactor.watch(Source::ChildTerminal(link), terminal)?;
         }
-        self.reactor.attach_output(core, link, spawned.stdin);
+        reactor.attach_output(core, link, spawned.stdin);
         if let Some(io) = core.io.get_mut(&link) {
             io.preamble = image.map(|image| (Arc::clone(image.bytes()), 0));
             io.hold = true;
         }
-        if self.children.get(&link).is_some_and(|child| child.turn == Admission::Taken) {
-            self.go(core, link, mode);
+        if self.by_link.get(&link).is_some_and(|child| child.turn == Admission::Taken) {
+            self.go(reactor, core, link, mode);
         }
         Ok(())
     }
 
     /// The bytes for the program of an attempt, from now on.
-    pub(crate) fn go(&mut self, core: &mut NodeState, link: LinkId, mode: Mode) {
+    pub(crate) fn go(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId, mode: Mode) {
         let Some(io) = core.io.get_mut(&link) else { return };
         io.hold = io.preamble.is_some() && mode == Mode::Wait;
         if io.hold
@@ -124,19 +139,25 @@ impl Broker {
             // it the loader skips. A new pipe has room.
             let _ = sys::write(fd, LINE_ENDS);
         }
-        self.shared.flush_link(core, link);
+        reactor.shared.flush_link(core, link);
     }
 
     /// Takes what a child's program prints before its agent is up. Returns the first bytes of frames when it is.
-    pub(crate) fn child_stdout(&mut self, core: &mut NodeState, link: LinkId, bytes: &[u8]) -> Vec<u8> {
-        let Some(child) = self.children.get_mut(&link) else { return Vec::new() };
+    pub(crate) fn stdout(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        link: LinkId,
+        bytes: &[u8],
+    ) -> Vec<u8> {
+        let Some(child) = self.by_link.get_mut(&link) else { return Vec::new() };
         match child.boot.stdout(bytes) {
             Progress::Noise => {}
             Progress::Ready => {
                 if let Some(io) = core.io.get_mut(&link) {
                     io.hold = false;
                 }
-                self.shared.flush_link(core, link);
+                reactor.shared.flush_link(core, link);
             }
             Progress::Up(rest) => {
                 child.up = true;
@@ -147,30 +168,36 @@ impl Broker {
                     self.remembered.retain(|(other, _)| *other != key);
                     self.remembered.push((key, platform));
                 }
-                self.next_turn(link);
+                self.next_turn(reactor, link);
                 return rest;
             }
         }
         Vec::new()
     }
 
-    pub(crate) fn child_stderr(&mut self, core: &mut NodeState, link: LinkId, bytes: &[u8]) {
-        let Some(child) = self.children.get_mut(&link) else { return };
+    pub(crate) fn stderr(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId, bytes: &[u8]) {
+        let Some(child) = self.by_link.get_mut(&link) else { return };
         let level = if child.up { Level::DEBUG } else { Level::INFO };
         for line in child.boot.stderr(bytes) {
             let text = format!("{}: {}", child.order.name, String::from_utf8_lossy(&line));
-            self.shared.say(level, text);
+            reactor.shared.say(level, text);
         }
         if let Some(way) = child.boot.dialogue.take_way() {
-            self.would_go(core, link, way);
+            self.would_go(reactor, core, link, way);
         }
     }
 
-    pub(crate) fn child_terminal(&mut self, core: &mut NodeState, link: LinkId, bytes: &[u8]) {
-        let Some(child) = self.children.get_mut(&link) else { return };
+    pub(crate) fn terminal(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        link: LinkId,
+        bytes: &[u8],
+    ) {
+        let Some(child) = self.by_link.get_mut(&link) else { return };
         for line in child.boot.terminal(bytes) {
             let text = format!("{}: {}", child.order.name, String::from_utf8_lossy(&line));
-            self.shared.say(Level::DEBUG, text);
+            reactor.shared.say(Level::DEBUG, text);
         }
         if child.up {
             return;
@@ -178,23 +205,29 @@ impl Broker {
         child.written = child.written.wrapping_add(1);
         let (times, act) = (child.written, child.boot.dialogue.terminal(bytes));
         if act.is_none() && child.boot.dialogue.question().is_some() {
-            self.reactor.after(ANSWERED, Timer::Unanswered(link, times));
+            reactor.after(ANSWERED, Timer::Unanswered(link, times));
         }
-        self.act(core, link, act);
+        self.act(reactor, core, link, act);
     }
 
     /// The question that stood on the terminal still stands there.
-    pub(crate) fn unanswered(&mut self, core: &mut NodeState, link: LinkId, times: u32) {
+    pub(crate) fn unanswered(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        link: LinkId,
+        times: u32,
+    ) {
         let waits = |child: &&mut Child| child.written == times && !child.up && !child.over;
-        let Some(child) = self.children.get_mut(&link).filter(waits) else { return };
+        let Some(child) = self.by_link.get_mut(&link).filter(waits) else { return };
         // It may have become clear meanwhile.
         let act = child.boot.dialogue.terminal(&[]);
         let act = act.or_else(|| child.boot.dialogue.question().map(Act::Fail));
-        self.act(core, link, act);
+        self.act(reactor, core, link, act);
     }
 
-    fn act(&mut self, core: &mut NodeState, link: LinkId, act: Option<Act>) {
-        let Some(child) = self.children.get_mut(&link) else { return };
+    fn act(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId, act: Option<Act>) {
+        let Some(child) = self.by_link.get_mut(&link) else { return };
         match act {
             None => {}
             Some(Act::Type(secret)) => {
@@ -207,14 +240,14 @@ impl Broker {
             Some(Act::Fail(why)) => {
                 let mut error = ConnectError::from(why);
                 error.output = child.boot.said();
-                self.fail(core, link, error);
+                self.fail(reactor, core, link, error);
             }
         }
     }
 
     /// If an attempt has come to its end, decides how it goes on.
-    pub(crate) fn attempt_over(&mut self, core: &mut NodeState, link: LinkId) {
-        let Some(child) = self.children.get_mut(&link) else { return };
+    pub(crate) fn attempt_over(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId) {
+        let Some(child) = self.by_link.get_mut(&link) else { return };
         let Some(status) = child.exit.filter(|_| !child.up && !child.over && child.is_read()) else { return };
         if child.turn == Admission::Pausing {
             return;
@@ -222,53 +255,71 @@ impl Broker {
         let hint = child.order.recipe.hint.clone();
         match child.boot.exited(status.code, status.signal, &hint) {
             Retry::Failed(error) if error.kind == ConnectErrorKind::Dropped => {
-                self.drop_attempt(core, link, error)
+                self.drop_attempt(reactor, core, link, error)
             }
-            Retry::Failed(error) => self.fail(core, link, *error),
+            Retry::Failed(error) => self.fail(reactor, core, link, *error),
             Retry::Again(platform) => {
                 let why = status.code.and_then(offshoot_bootstrap::exit::explain).unwrap_or_default();
                 let text = format!("{}: a second attempt, for {platform}: {why}", child.order.name);
-                self.shared.say(Level::INFO, text);
-                self.clear_attempt(core, link);
-                self.attempt(core, link, platform, Mode::Wait);
+                reactor.shared.say(Level::INFO, text);
+                self.clear_attempt(reactor, core, link);
+                self.attempt(reactor, core, link, platform, Mode::Wait);
             }
         }
     }
 
     /// Takes away what led to the program of an attempt.
-    pub(crate) fn clear_attempt(&mut self, core: &mut NodeState, link: LinkId) {
-        if let Some(child) = self.children.get_mut(&link) {
+    pub(crate) fn clear_attempt(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId) {
+        if let Some(child) = self.by_link.get_mut(&link) {
             child.terminal = None;
             child.slave = None;
         }
-        self.reactor.unwatch(Source::ChildTerminal(link));
-        self.reactor.unwatch(Source::ChildStderr(link));
-        self.reactor.unwatch(Source::Link(link));
-        self.reactor.forget_output(core, link);
+        reactor.unwatch(Source::ChildTerminal(link));
+        reactor.unwatch(Source::ChildStderr(link));
+        reactor.unwatch(Source::Link(link));
+        reactor.forget_output(core, link);
         core.node.link_restart(link);
     }
 
     /// The image that a child waits for has come from the root.
-    pub(crate) fn image_arrived(&mut self, core: &mut NodeState, link: LinkId, reply: &[u8]) {
+    pub(crate) fn image_arrived(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        link: LinkId,
+        reply: &[u8],
+    ) {
         let image = read_value::<Vec<u8>>("controller", reply)
             .and_then(|bytes| Image::parse(bytes).map_err(|error| Error::Image(error.to_string())));
         match image {
             Ok(image) => {
                 let platform = image.platform();
                 core.images.keep(image);
-                let mode = self.children.get(&link).map_or(Mode::Wait, |child| child.boot.mode());
-                self.attempt(core, link, platform, mode);
+                let mode = self.by_link.get(&link).map_or(Mode::Wait, |child| child.boot.mode());
+                self.attempt(reactor, core, link, platform, mode);
             }
-            Err(error) => self.image_missing(core, link, &error),
+            Err(error) => self.image_missing(reactor, core, link, &error),
         }
     }
 
-    pub(crate) fn image_missing(&mut self, core: &mut NodeState, link: LinkId, error: &Error) {
-        self.fail(core, link, image_error(error));
+    pub(crate) fn image_missing(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        link: LinkId,
+        error: &Error,
+    ) {
+        self.fail(reactor, core, link, image_error(error));
     }
 
-    pub(crate) fn connect_timed_out(&mut self, core: &mut NodeState, link: LinkId, asking: bool) {
-        let Some(child) = self.children.get_mut(&link) else { return };
+    pub(crate) fn connect_timed_out(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        link: LinkId,
+        asking: bool,
+    ) {
+        let Some(child) = self.by_link.get_mut(&link) else { return };
         if child.reply.is_none() || child.over || asking && child.turn != Admission::Asking {
             return;
         }
@@ -286,15 +337,29 @@ impl Broker {
             }
         };
         error.output.extend(child.boot.said());
-        self.fail(core, link, error);
+        self.fail(reactor, core, link, error);
     }
 
     /// The program of an attempt did not end in time; a later attempt's is left alone.
-    pub(crate) fn attempt_overdue(&mut self, core: &mut NodeState, link: LinkId, attempt: u8) {
-        if self.children.get(&link).is_some_and(|child| child.boot.attempts() == attempt) {
-            self.kill_child(core, link);
+    pub(crate) fn attempt_overdue(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        link: LinkId,
+        attempt: u8,
+    ) {
+        if self.by_link.get(&link).is_some_and(|child| child.boot.attempts() == attempt) {
+            self.kill(reactor, core, link);
         }
     }
+}
+
+/// Fetches an image from the root for a child that connects over `link`.
+fn fetch_image(core: &mut NodeState, link: LinkId, platform: Platform) {
+    let request = platform.machine().as_bytes().to_vec();
+    core.open(ContextId::ROOT, Handle::IMAGE, request, Opening::default(), |_| {
+        Endpoint::Image(Box::new((link, Vec::new())))
+    });
 }
 
 fn fresh_nonce() -> Nonce {
