@@ -239,7 +239,8 @@ impl Broker {
         self.shared.now()
     }
 
-    /// Carries out what a change of the node has led to, sends what that makes, and releases the lock.
+    /// Carries out what a change of the node has led to, sends what that makes, and releases the lock. The broker's thread
+    /// releases it in no other way.
     pub(crate) fn release(&mut self, mut core: MutexGuard<'_, NodeState>) {
         let shared = Arc::clone(&self.shared);
         loop {
@@ -310,9 +311,10 @@ impl Broker {
         }
     }
 
+    /// Has whoever a timer belongs to do what is due.
     fn fire(&mut self, timer: Timer) {
         match timer {
-            // These lock the node themselves, if at all, and not for long.
+            // These lock the node for parts of their work alone: they look at all processes, or wait.
             Timer::Reap => return self.reap_orphans(),
             Timer::Farewell => return self.force(),
             Timer::Idle => return self.look_for_work(),

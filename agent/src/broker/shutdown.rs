@@ -116,6 +116,7 @@ impl Broker {
         }
         let mut core = shared.lock();
         core.stopped = true;
+        // A request that still comes in is refused.
         self.stopping = true;
         let endpoints: Vec<_> = core.endpoints.drain().collect();
         for (flow, endpoint) in endpoints {
@@ -148,7 +149,6 @@ impl Broker {
     pub(crate) fn say_the_rest(&mut self, up: LinkId) {
         let mut buffer = vec![0; READ_SIZE];
         let shared = Arc::clone(&self.shared);
-        let end = Instant::now() + LAST_WORDS * 2;
         for stream in [1, 2] {
             let Some(own) = self.reactor.own_output(stream) else { continue };
             // A pipe holds no more than that; and a function may go on printing for ever.
@@ -157,6 +157,7 @@ impl Broker {
             self.own_output(&mut core, stream, &buffer[..count], true);
             self.release(core);
         }
+        let end = Instant::now() + LAST_WORDS * 2;
         let mut core = shared.lock();
         shared.send_logs(&mut core);
         self.release(core);

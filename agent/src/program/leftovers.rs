@@ -1,23 +1,21 @@
 //! What a program leaves when it ends: who holds its streams still, what is ended with it, and what stays.
 
 use crate::hop::child::Children;
-use crate::program::service::Program;
+use crate::program::running::Program;
+use crate::program::running::STDERR;
+use crate::program::running::STDOUT;
 use crate::program::service::Programs;
-use crate::program::service::STDERR;
-use crate::program::service::STDOUT;
 use crate::runtime::answer::answer;
 use crate::runtime::reactor::Reactor;
 use crate::runtime::reactor::Timer;
 use crate::runtime::state::NodeState;
 use offshoot_proto::message::exec::ExecReply;
-use offshoot_proto::message::exec::ExecRequest;
 use offshoot_proto::message::outcome::value;
 use offshoot_sys::descendants::Seen;
 use offshoot_sys::descendants::detach;
 use offshoot_sys::descendants::has_no_child_but;
 use offshoot_sys::descendants::started_by;
 use offshoot_sys::guard::DetachMark;
-use offshoot_sys::procfs::Name;
 use offshoot_sys::procfs::holds;
 use offshoot_sys::procfs::text;
 use std::time::Duration;
@@ -32,37 +30,6 @@ const LOOKS: u8 = 5;
 
 /// After how many looks what cannot be ended is left to its closed streams and to the end of the context.
 const MOST_LOOKS: u8 = 25;
-
-/// What is to be known of what one program leaves.
-pub(crate) struct Left {
-    /// The pipes that are its streams.
-    pipes: [Name; 3],
-    /// How long others may hold them in silence.
-    wait: Duration,
-    /// When something came last from one of them, or else when the program ended.
-    pub heard: Instant,
-    /// Whether nothing it has started stays.
-    pub everything: bool,
-    looks: u8,
-    /// Whether it is to be looked at now.
-    due: bool,
-    done: bool,
-}
-
-impl Left {
-    pub fn new(pipes: [Name; 3], order: &ExecRequest) -> Left {
-        let wait = Duration::from_millis(order.wait_streams.into());
-        Left {
-            pipes,
-            wait,
-            heard: Instant::now(),
-            everything: order.end_all,
-            looks: 0,
-            due: false,
-            done: false,
-        }
-    }
-}
 
 impl Programs {
     /// A program has ended. What was ended takes all along at once; of one that has ended by itself, the streams end first.

@@ -1,6 +1,12 @@
 //! Programs that are run for other contexts: their streams as flows, their end as a reply.
 
-use crate::program::leftovers::Left;
+use crate::program::running::Input;
+use crate::program::running::Left;
+use crate::program::running::Output;
+use crate::program::running::Program;
+use crate::program::running::STDERR;
+use crate::program::running::STDIN;
+use crate::program::running::STDOUT;
 use crate::program::start::not_started;
 use crate::program::start::start_program;
 use crate::program::start::unwatched;
@@ -32,85 +38,11 @@ use offshoot_sys::epoll::EpollEvent;
 use offshoot_sys::epoll::EpollFlags;
 use offshoot_sys::execute::NotStarted;
 use offshoot_sys::guard::DetachMark;
-use offshoot_sys::spawn::Process;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 use std::time::Instant;
-
-/// The streams of a program by number.
-pub(crate) const STDIN: u8 = 0;
-
-pub(crate) const STDOUT: u8 = 1;
-
-pub(crate) const STDERR: u8 = 2;
-
-pub(crate) struct Output {
-    fd: OwnedFd,
-    token: u64,
-    pub flow: FlowKey,
-    /// Whether what comes is read; not where there is no credit for it.
-    pub watched: bool,
-}
-
-struct Input {
-    fd: OwnedFd,
-    token: u64,
-    flow: FlowKey,
-    queue: VecDeque<Vec<u8>>,
-    at: usize,
-    end: bool,
-    watched: bool,
-}
-
-/// One program.
-pub(crate) struct Program {
-    pub process: Process,
-    pub reply: Option<FlowKey>,
-    input: Option<Input>,
-    pub outputs: [Option<Output>; 2],
-    /// How it has ended, if it has.
-    pub status: Option<ExitStatus>,
-    bound: bool,
-    /// Why it was told to end.
-    pub ended: Option<Cause>,
-    grace: Duration,
-    /// What is to be known of what it leaves.
-    pub left: Left,
-}
-
-impl Program {
-    /// Its process, where it may be let go: it runs, and nothing that cannot be undone ties it to this agent.
-    pub fn detachable(&self) -> Option<u32> {
-        (!self.bound && self.status.is_none()).then(|| self.process.id())
-    }
-
-    /// Its process.
-    pub fn process(&self) -> u32 {
-        self.process.id()
-    }
-
-    /// Asks it and its process group to end. Whoever waits for it is told why, and of no status.
-    pub fn end(&mut self, why: &Cause) {
-        if self.process.try_wait().is_none() {
-            self.ended.get_or_insert_with(|| why.clone());
-        }
-        self.signal(offshoot_sys::signal::SIGTERM);
-        self.signal(offshoot_sys::signal::SIGCONT);
-    }
-
-    /// Returns true if something may still be read from it.
-    pub fn is_open(&self) -> bool {
-        self.outputs.iter().any(Option::is_some)
-    }
-
-    /// Sends a signal to its process group.
-    pub fn signal(&self, signal: i32) {
-        self.process.signal_group(signal);
-    }
-}
 
 /// The programs of a node.
 pub(crate) struct Programs {

@@ -1,8 +1,9 @@
 //! Turns of hops: programs that have told which way they would go and wait for others on it, and those that were dropped there and
 //! try again.
 
-use crate::hop::child::Child;
 use crate::hop::child::Children;
+use crate::hop::child::state::Admission;
+use crate::hop::child::state::Child;
 use crate::runtime::reactor::Reactor;
 use crate::runtime::reactor::Timer;
 use crate::runtime::state::NodeState;
@@ -17,19 +18,6 @@ const TRIES: u8 = 6;
 
 /// About how long is waited before the first time, and the most that it grows to, in milliseconds.
 const PAUSE: (u64, u64) = (500, 8000);
-
-/// Where a hop is, before its agent is up.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Admission {
-    /// Its program has not told yet which way it would go.
-    Asking,
-    /// Its program waits, as too many are under way there.
-    Waiting,
-    /// It was dropped there, and tries again in a while.
-    Pausing,
-    /// It is under way.
-    Taken,
-}
 
 impl Children {
     /// The program of a hop has told which way it would go, and waits.

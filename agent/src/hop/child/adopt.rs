@@ -1,9 +1,9 @@
 //! A process that has come over a socket of its own accord: a child like any other, but for its authority and its end, which
 //! is its own.
 
-use crate::hop::child::Child;
 use crate::hop::child::Children;
 use crate::hop::child::announce;
+use crate::hop::child::state::Child;
 use crate::runtime::reactor::Reactor;
 use crate::runtime::reactor::Source;
 use crate::runtime::state::NodeState;

@@ -1,11 +1,11 @@
 //! The bootstraps of children: one attempt or two, watched until an agent is up or the reason is known why not.
 
-use crate::hop::child::Child;
 use crate::hop::child::Children;
-use crate::hop::child::admission::Admission;
 use crate::hop::child::spawn::HopProgram;
 use crate::hop::child::spawn::Spawned;
 use crate::hop::child::spawn::spawn;
+use crate::hop::child::state::Admission;
+use crate::hop::child::state::Child;
 use crate::runtime::image_store::OwnImage;
 use crate::runtime::reactor::Reactor;
 use crate::runtime::reactor::Source;

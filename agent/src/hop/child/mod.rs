@@ -3,8 +3,9 @@ pub(crate) mod admission;
 pub(crate) mod adopt;
 pub(crate) mod bootstrap;
 pub(crate) mod spawn;
+pub(crate) mod state;
 
-use crate::hop::child::admission::Admission;
+use crate::hop::child::state::Child;
 use crate::runtime::answer::answer;
 use crate::runtime::answer::unreadable;
 use crate::runtime::build::BUILD;
@@ -24,10 +25,8 @@ use offshoot_proto::LinkId;
 use offshoot_proto::Reason;
 use offshoot_proto::collections::sorted_map::SortedMap;
 use offshoot_proto::connect::bootstrap::BootstrapWatcher;
-use offshoot_proto::connect::dialogue::Dialogue;
 use offshoot_proto::connect::recipe::Attach;
 use offshoot_proto::message::connect::ConnectRequest;
-use offshoot_proto::message::exec::ExitStatus;
 use offshoot_proto::message::handshake::Connected;
 use offshoot_proto::message::handshake::Hello;
 use offshoot_proto::message::outcome::failed;
@@ -35,7 +34,6 @@ use offshoot_proto::message::outcome::value;
 use offshoot_sys::guard::DetachMark;
 use offshoot_sys::guard::mark_of;
 use offshoot_sys::spawn::Process;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// How long the program of a hop may take to end once its streams have.
@@ -43,79 +41,6 @@ const EXIT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long a link that has ended waits for the last words of its program.
 const LAST_WORDS: Duration = Duration::from_millis(300);
-
-/// One child.
-pub(crate) struct Child {
-    context: ContextId,
-    order: ConnectRequest,
-    boot: BootstrapWatcher,
-    process: Option<Process>,
-    terminal: Option<OwnedFd>,
-    slave: Option<OwnedFd>,
-    reply: Option<FlowKey>,
-    waiting: Vec<FlowKey>,
-    open_streams: u8,
-    exit: Option<ExitStatus>,
-    up: bool,
-    over: bool,
-    /// Whether it was told to end.
-    dismissed: bool,
-    turn: Admission,
-    /// The way that its program has told it would go.
-    way: Vec<u8>,
-    /// How often it has written to its terminal.
-    written: u32,
-    /// Why its last attempt was dropped.
-    dropped: Option<Box<ConnectError>>,
-    /// Its link has ended, and its last words may still come.
-    parting: bool,
-}
-
-impl Child {
-    fn new(context: ContextId, mut order: ConnectRequest, mut boot: BootstrapWatcher) -> Child {
-        boot.dialogue = Dialogue::new(std::mem::take(&mut order.recipe.rules));
-        Child {
-            context,
-            order,
-            boot,
-            process: None,
-            terminal: None,
-            slave: None,
-            reply: None,
-            waiting: Vec::new(),
-            open_streams: 0,
-            exit: None,
-            up: false,
-            over: false,
-            dismissed: false,
-            turn: Admission::Taken,
-            way: Vec::new(),
-            written: 0,
-            dropped: None,
-            parting: false,
-        }
-    }
-
-    /// Whether its program has ended and everything it said was read.
-    fn is_read(&self) -> bool {
-        self.exit.is_some() && self.open_streams <= u8::from(self.terminal.is_some())
-    }
-
-    pub fn is_up(&self) -> bool {
-        self.up
-    }
-
-    /// Its name; the process of its hop's program or 0, whether it is up, and how many attempts it has taken.
-    pub fn look(&self) -> (&str, [u64; 3]) {
-        let process = self.process.as_ref().map_or(0, Process::id);
-        (&self.order.name, [process.into(), self.up.into(), self.boot.attempts().into()])
-    }
-
-    /// Forgets what its dialogue knew, which is not needed again: no password stays here.
-    fn forget_secrets(&mut self) {
-        self.boot.dialogue.forget();
-    }
-}
 
 /// The children of a node.
 #[derive(Default)]
