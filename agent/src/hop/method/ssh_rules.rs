@@ -1,7 +1,9 @@
-//! What ssh asks and says, and what each means: a table for the dialogue of a hop. Data alone, made where the hop is described.
+//! The rules for the questions and messages of ssh: a table for the dialogue of a hop, which is
+//! plain data.
 //!
-//! A question is known by the words that ssh itself puts before it, with the user and the host that `ssh -G` has named. What
-//! explains a failure counts in ssh's own form alone, and only until ssh says that it is in: after that others write to its stderr.
+//! A question is recognised by the words that ssh itself puts before it, with the user and the host
+//! that `ssh -G` has named. A message explains a failure only in ssh's own form, and only until ssh
+//! has logged in: after that, programs on the host write to its stderr as well.
 
 use offshoot_codec::Secret;
 use offshoot_proto::ConnectErrorKind as Kind;
@@ -11,22 +13,23 @@ use offshoot_proto::connect::dialogue::Rule;
 use offshoot_proto::connect::dialogue::When;
 use offshoot_proto::connect::dialogue::fact;
 
-/// It goes to its host at once. Where this is not known, others may ask and speak as well.
+/// ssh connects to its host directly. Without this fact, hosts in between may ask and print as
+/// well.
 const DIRECT: u8 = 4;
 
-/// It goes by a command of the user's own.
+/// ssh connects through a command of the user.
 const COMMAND: u8 = 8;
 
 /// Authentication has succeeded.
 const IN: u8 = 16;
 
-/// A key was accepted, and the host wants something else as well.
+/// A key was accepted, and the host asks for a second factor.
 const PARTIAL: u8 = 32;
 
-/// There is a key that could not be used, and this is known to be the reason.
+/// A key could not be used, and the reason is known.
 const KEY: u8 = 64;
 
-/// The host has said how one may authenticate.
+/// The host has named its authentication methods.
 const BEGUN: u8 = 128;
 
 const GIVE: &str = "give one (password(), password-file=PATH on the command line), or a key (identity(), -i)";
@@ -44,10 +47,11 @@ const WAY: &str =
 
 const CHANGE: &str = "change it with plain ssh";
 
-/// One row: the texts, what has to be known and what must not be, what it sets, and the reason.
+/// A row: the texts, the facts that are needed, the facts that exclude it, the facts that it sets,
+/// and the reason.
 type Row = (&'static [&'static str], u8, u8, u8, Kind, &'static str, &'static str);
 
-/// Lines that explain why ssh ends, most special first.
+/// Lines that explain why ssh ends, the most specific first.
 const REASONS: &[Row] = &[
     (
         &["^debug1: Server accepts key: ", " SHA256:"],
@@ -225,10 +229,11 @@ const REASONS: &[Row] = &[
     ),
 ];
 
-/// Lines that say how far ssh came: the texts, what they set, and whether what came before explains nothing any more.
+/// Lines that tell how far ssh has come: the texts, the facts they set, and true if earlier lines
+/// do not explain a failure any more.
 const STEPS: &[(&[&str], u8, bool)] = &[
     (&["Authenticated to ", "@", "^ ("], IN, true),
-    // One on the way, whose ssh is told by a configuration to say so.
+    // The ssh of a jump host, whose own configuration makes it print this.
     (&["^Authenticated to "], 0, true),
     (&["^Authenticated using "], PARTIAL, true),
     (&["^debug1: Authentications that can continue: "], BEGUN, false),
@@ -238,8 +243,9 @@ const STEPS: &[(&[&str], u8, bool)] = &[
     (&["^Warning: Permanently added "], 0, false),
 ];
 
-/// All rules, where this password was given. `quiet` leaves out what ssh says only because it is asked to for these rules.
-/// `nonce` is what the lines of the script before ssh begin with, `program` the word for ssh.
+/// Returns all rules for a hop with this password. `quiet` leaves out the lines that ssh prints
+/// only because the rules need them. `nonce` begins the lines of the script before ssh, `program`
+/// is the name of ssh.
 pub(crate) fn rules(nonce: &str, program: &str, password: Option<&Secret>, quiet: bool) -> Vec<Rule> {
     let told = |what: &str, reaction, sets| Rule {
         sets,
@@ -267,7 +273,7 @@ pub(crate) fn rules(nonce: &str, program: &str, password: Option<&Secret>, quiet
         let reaction = if *forget { Reaction::Forget } else { Reaction::Ignore };
         Rule { sets: *sets, ..Rule::line(When::ALWAYS, texts, reaction) }
     }));
-    // Old clients do not say whom they mean; and a banner without an end may stand before it.
+    // Old clients do not name the host; and a banner without an end of line may precede the text.
     for (refused, known) in [
         (&["@", "^: Permission denied ("][..], 0),
         (&["^Permission denied ("], 0),
@@ -296,7 +302,7 @@ pub(crate) fn rules(nonce: &str, program: &str, password: Option<&Secret>, quiet
     rules
 }
 
-/// What ssh asks on its terminal.
+/// Adds the rules for the questions that ssh asks on its terminal.
 fn questions(rules: &mut Vec<Rule>, password: Option<&Secret>, quiet: bool) {
     let mut ask = |texts: &[&str], reaction| rules.push(Rule::asked(When::ALWAYS, texts, reaction));
     let fail = |kind, detail: &str, hint: &str| {
@@ -304,13 +310,13 @@ fn questions(rules: &mut Vec<Rule>, password: Option<&Secret>, quiet: bool) {
     };
     ask(&["continue connecting (yes/no"], fail(Kind::HostKey, "the host's key is unknown", LOOK));
     ask(&["continue connecting"], fail(Kind::HostKey, "the host's key is unknown", LOOK));
-    // A key that is locked is of no use here; ssh goes on to the next way.
+    // A locked key cannot be used here; ssh continues with the next method.
     ask(&["^Enter passphrase for key '"], Reaction::Skip);
     ask(&["^Enter PIN for "], Reaction::Skip);
     for new in ["new password", "old password", "current password", "(current)"] {
         ask(&[new], fail(Kind::Denied, "the host wants the password to be changed", CHANGE));
     }
-    // Other words of a host are another question, of which no password is the answer.
+    // A question in other words is a different one, which the password does not answer.
     for words in ["one-time", "one time"] {
         ask(&["^(", "@", "^) ", words], fail(Kind::Question, "the host asks for a one-time password", CODE));
     }
@@ -318,13 +324,13 @@ fn questions(rules: &mut Vec<Rule>, password: Option<&Secret>, quiet: bool) {
         let when = When { needs, lacks: 0 };
         rules.push(Rule::asked(when, texts, Reaction::Answer(password.cloned())));
     };
-    // A host on the way that goes by the same user and name asks before this one has said anything.
+    // A jump host with the same user and name asks before the target host has printed anything.
     let begun = if quiet { BEGUN } else { 0 };
     for needs in [DIRECT, begun] {
         answer(&["@", "^'s password:"], needs);
         answer(&["^(", "@", "^) ", "password"], needs);
     }
-    // Old clients do not say whose question it is, so it must be clear from the way.
+    // Old clients do not name the host of the question, so that the connection must be direct.
     answer(&["^password"], DIRECT);
 }
 
