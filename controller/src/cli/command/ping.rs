@@ -1,5 +1,6 @@
 //! `offshoot ping`: the time to connect, and the round trip time of an empty call.
 
+use super::contract::Command;
 use crate::cli::app::{start_log, with_tree};
 use crate::cli::args::Connection;
 use crate::cli::connect::Paths;
@@ -41,7 +42,7 @@ pub struct Ping {
     target: String,
 }
 
-impl super::Command for Ping {
+impl Command for Ping {
     const NAME: &str = "ping";
 
     fn run(self) -> ! {

@@ -1,5 +1,6 @@
 //! `offshoot run`: a program on one target, as ssh would run it, or on several, with labelled lines.
 
+use super::contract;
 use super::streams::{forward, show, small_thread};
 use crate::cli::app::{start_log, with_tree};
 use crate::cli::args::Connection;
@@ -119,7 +120,7 @@ pub struct Run {
     command: Vec<OsString>,
 }
 
-impl super::Command for Run {
+impl contract::Command for Run {
     const NAME: &str = "run";
     const TAKES_PROGRAM: bool = true;
 
