@@ -1,5 +1,5 @@
-//! Sums the sources of this crate up, so that a controller and an agent of different builds tell each other at once
-//! instead of misunderstanding each other later.
+//! Sums the sources of this crate up, so that a controller and an agent of different builds tell
+//! each other at once instead of misunderstanding each other later.
 
 use std::path::Path;
 use std::{env, fs};

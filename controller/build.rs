@@ -1,11 +1,14 @@
-//! Embeds the images of agents from the folder in `OFFSHOOT_IMAGES`, laid out as `cargo xtask build-agent` leaves it.
-//! Without that variable no image is embedded, and the library searches for them when it runs.
+//! Embeds the images of agents from the folder in `OFFSHOOT_IMAGES`, laid out as
+//! `cargo xtask build-agent` leaves it. Without that variable no image is embedded, and the library
+//! searches for them when it runs.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-const TARGETS: [(&str, &str); 2] =
-    [("X86_64", "x86_64-unknown-linux-musl"), ("Aarch64", "aarch64-unknown-linux-musl")];
+const TARGETS: [(&str, &str); 2] = [
+    ("X86_64", "x86_64-unknown-linux-musl"),
+    ("Aarch64", "aarch64-unknown-linux-musl"),
+];
 
 fn main() {
     println!("cargo::rerun-if-env-changed=OFFSHOOT_IMAGES");
@@ -24,5 +27,6 @@ fn main() {
     }
     let out = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts");
     let table = format!("pub(super) static EMBEDDED: &[(Platform, &[u8])] = &[{rows}];");
-    fs::write(Path::new(&out).join("embedded.rs"), table).expect("cargo's own folder can be written");
+    fs::write(Path::new(&out).join("embedded.rs"), table)
+        .expect("cargo's own folder can be written");
 }

@@ -87,8 +87,8 @@ pub use select::{Elapsed, IntoSource, Key, Mapped, Select, Source};
 pub mod macro_support {
     pub use crate::call::decode::{run_encoded, run_encoded_locked};
     pub use crate::call::error_form::{
-        AsIoError, AsItself, CannotTravel, ErrorForm, ErrorText, ErrorTravels, Flat, FlatBox, FlatError,
-        FlatLocalBox, FlatText, HasNoText, HasText,
+        AsIoError, AsItself, CannotTravel, ErrorForm, ErrorText, ErrorTravels, Flat, FlatBox,
+        FlatError, FlatLocalBox, FlatText, HasNoText, HasText,
     };
     pub use crate::call::function::{FUNCTIONS, Function, signature};
     pub use crate::call::mode::{block_on, coalesced, concurrent, quick, serial};

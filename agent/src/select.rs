@@ -48,7 +48,9 @@ fn poll_once<W: Future + Unpin>(
     waker: &Waker,
     about: impl FnOnce(&W) -> Context,
 ) -> Poll<Option<(Context, W::Output)>> {
-    let Some(one) = waiting else { return Poll::Ready(None) };
+    let Some(one) = waiting else {
+        return Poll::Ready(None);
+    };
     let outcome = match Pin::new(&mut *one).poll(&mut std::task::Context::from_waker(waker)) {
         Poll::Pending => return Poll::Pending,
         Poll::Ready(outcome) => outcome,
@@ -255,14 +257,24 @@ impl Bell {
 
 impl<T> Clone for Select<T> {
     fn clone(&self) -> Self {
-        Select { shared: Arc::clone(&self.shared) }
+        Select {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
 impl<T> Default for Select<T> {
     fn default() -> Self {
-        let state = Mutex::new(State { sources: BTreeMap::new(), next: 0 });
-        Select { shared: Arc::new(Shared { state, bell: Arc::default() }) }
+        let state = Mutex::new(State {
+            sources: BTreeMap::new(),
+            next: 0,
+        });
+        Select {
+            shared: Arc::new(Shared {
+                state,
+                bell: Arc::default(),
+            }),
+        }
     }
 }
 
@@ -292,9 +304,20 @@ impl<T> Select<T> {
         let key = Key(state.next);
         state.next += 1;
         let bell = Arc::clone(&self.shared.bell);
-        let ring = Arc::new(Ring { bell, key, listed: AtomicBool::new(false) });
+        let ring = Arc::new(Ring {
+            bell,
+            key,
+            listed: AtomicBool::new(false),
+        });
         let source = Some(Box::new(source.into_source()) as _);
-        state.sources.insert(key, Entry { source, again: false, ring: Arc::clone(&ring) });
+        state.sources.insert(
+            key,
+            Entry {
+                source,
+                again: false,
+                ring: Arc::clone(&ring),
+            },
+        );
         drop(state);
         // The first poll happens on the thread that waits.
         ring.wake();
@@ -349,7 +372,9 @@ impl<T> Select<T> {
                 Poll::Pending => {}
             }
             let bell = &self.shared.bell;
-            let rung = |ready: &mut Ready| (!ready.keys.is_empty() || ready.changes != changes).then_some(());
+            let rung = |ready: &mut Ready| {
+                (!ready.keys.is_empty() || ready.changes != changes).then_some(())
+            };
             wait_until(&bell.rung, locked(&bell.ready), until, rung).ok_or(Elapsed)?;
         }
     }
@@ -357,14 +382,21 @@ impl<T> Select<T> {
     /// Polls the sources that have woken, in that order.
     fn poll_ready(&self) -> Poll<Option<T>> {
         loop {
-            let Some(key) = locked(&self.shared.bell.ready).keys.pop_front() else { break };
-            let taken = locked(&self.shared.state).sources.get_mut(&key).and_then(|entry| {
-                entry.ring.listed.store(false, Ordering::Release);
-                // Another thread polls it just now, and polls it again.
-                entry.again = entry.source.is_none();
-                Some((entry.source.take()?, Arc::clone(&entry.ring)))
-            });
-            let Some((mut source, ring)) = taken else { continue };
+            let Some(key) = locked(&self.shared.bell.ready).keys.pop_front() else {
+                break;
+            };
+            let taken = locked(&self.shared.state)
+                .sources
+                .get_mut(&key)
+                .and_then(|entry| {
+                    entry.ring.listed.store(false, Ordering::Release);
+                    // Another thread polls it just now, and polls it again.
+                    entry.again = entry.source.is_none();
+                    Some((entry.source.take()?, Arc::clone(&entry.ring)))
+                });
+            let Some((mut source, ring)) = taken else {
+                continue;
+            };
             let found = source.poll_item(&Waker::from(Arc::clone(&ring)));
             let mut state = locked(&self.shared.state);
             match found {
@@ -393,7 +425,11 @@ impl<T> Select<T> {
                 }
             }
         }
-        if self.is_empty() { Poll::Ready(None) } else { Poll::Pending }
+        if self.is_empty() {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -404,7 +440,9 @@ fn put_back<T>(
     key: Key,
     source: Box<dyn Source<Item = T>>,
 ) -> Result<bool, Box<dyn Source<Item = T>>> {
-    let Some(entry) = state.sources.get_mut(&key) else { return Err(source) };
+    let Some(entry) = state.sources.get_mut(&key) else {
+        return Err(source);
+    };
     entry.source = Some(source);
     Ok(std::mem::take(&mut entry.again))
 }
@@ -499,7 +537,10 @@ mod tests {
         one.put(Some(3));
         other.put(Some(4));
         other.put(None);
-        assert_eq!([select.wait(), select.wait(), select.wait()], [Some(2), Some(3), Some(4)]);
+        assert_eq!(
+            [select.wait(), select.wait(), select.wait()],
+            [Some(2), Some(3), Some(4)]
+        );
         assert_eq!(select.wait_timeout(Duration::ZERO), Err(Elapsed));
         assert_eq!(select.len(), 1);
         one.put(None);

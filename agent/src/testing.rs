@@ -75,17 +75,30 @@ impl Reading {
         let message = Arc::new(bytes.to_vec());
         let from = (Origin::of(from), "whoever says it");
         let ids = |contexts: Vec<Context>| contexts.iter().map(Context::id).collect();
-        let contexts = match how {
-            0 => transfer::decode_incoming(&self.0, from, &message, 0).map(|context| ids(vec![context])),
-            1 => transfer::decode_incoming::<Sender<u8>>(&self.0, from, &message, 0).map(|_| Vec::new()),
-            2 => transfer::decode_incoming::<Receiver<u8>>(&self.0, from, &message, 0).map(|_| Vec::new()),
-            3 => transfer::decode_incoming::<Writer>(&self.0, from, &message, 0).map(|_| Vec::new()),
-            4 => transfer::decode_incoming::<Reader>(&self.0, from, &message, 0).map(|_| Vec::new()),
-            _ => transfer::decode_incoming::<Vec<(Context, Option<Sender<u8>>)>>(&self.0, from, &message, 0)
+        let contexts =
+            match how {
+                0 => transfer::decode_incoming(&self.0, from, &message, 0)
+                    .map(|context| ids(vec![context])),
+                1 => transfer::decode_incoming::<Sender<u8>>(&self.0, from, &message, 0)
+                    .map(|_| Vec::new()),
+                2 => transfer::decode_incoming::<Receiver<u8>>(&self.0, from, &message, 0)
+                    .map(|_| Vec::new()),
+                3 => transfer::decode_incoming::<Writer>(&self.0, from, &message, 0)
+                    .map(|_| Vec::new()),
+                4 => transfer::decode_incoming::<Reader>(&self.0, from, &message, 0)
+                    .map(|_| Vec::new()),
+                _ => transfer::decode_incoming::<Vec<(Context, Option<Sender<u8>>)>>(
+                    &self.0, from, &message, 0,
+                )
                 .map(|all| ids(all.into_iter().map(|(context, _)| context).collect())),
-        };
+            };
         let mut core = self.0.node().lock();
-        let links = core.node.router.below().map(|(_, link)| link).collect::<Vec<_>>();
+        let links = core
+            .node
+            .router
+            .below()
+            .map(|(_, link)| link)
+            .collect::<Vec<_>>();
         for link in links {
             core.node.transmit(link, &mut Vec::new(), usize::MAX);
         }
@@ -97,6 +110,10 @@ impl Reading {
                 _ => {}
             }
         }
-        Read { contexts, sent, opened }
+        Read {
+            contexts,
+            sent,
+            opened,
+        }
     }
 }

@@ -10,17 +10,27 @@ use offshoot_proto::connect::recipe::{Attach, Recipe};
 use std::time::Duration;
 
 fn has(recipe: &Recipe, words: &[&str]) -> bool {
-    recipe.argv.windows(words.len()).any(|window| window == words)
+    recipe
+        .argv
+        .windows(words.len())
+        .any(|window| window == words)
 }
 
 fn option(recipe: &Recipe, text: &str) -> bool {
     has(recipe, &["-o", text])
 }
 
-/// A dialogue that has heard what goes before ssh: that a host is reached at once, or some other way.
+/// A dialogue that has heard what goes before ssh: that a host is reached at once, or some other
+/// way.
 fn dialogue(recipe: &Recipe, way: &str) -> Dialogue {
     let mut dialogue = Dialogue::new(recipe.rules.clone());
-    for told in ["name deploy@web1", "name web1", "name deploy@farm", way, "way anything"] {
+    for told in [
+        "name deploy@web1",
+        "name web1",
+        "name deploy@farm",
+        way,
+        "way anything",
+    ] {
         dialogue.line(format!("[offshoot 5f] {told}").as_bytes());
     }
     dialogue
@@ -32,7 +42,9 @@ fn reason(recipe: &Recipe, way: &str, lines: &[&str]) -> Option<(ConnectErrorKin
     for line in lines {
         dialogue.line(line.as_bytes());
     }
-    dialogue.explanation().map(|why| (why.kind, why.detail.clone()))
+    dialogue
+        .explanation()
+        .map(|why| (why.kind, why.detail.clone()))
 }
 
 fn verdict(recipe: &Recipe, line: &str) -> Option<ConnectErrorKind> {
@@ -42,16 +54,35 @@ fn verdict(recipe: &Recipe, line: &str) -> Option<ConnectErrorKind> {
 #[test]
 fn ssh_leaves_unset_options_to_the_configuration() {
     let recipe = Ssh::new("web1").recipe("");
-    assert_eq!((recipe.argv[0].as_str(), recipe.argv[4].as_str()), ("sh", "ssh"));
+    assert_eq!(
+        (recipe.argv[0].as_str(), recipe.argv[4].as_str()),
+        ("sh", "ssh")
+    );
     assert!(recipe.argv.ends_with(&["--".into(), "web1".into()]));
     for flag in ["-l", "-p", "-i", "-F", "-J"] {
         assert!(!recipe.argv.iter().any(|word| word == flag), "{flag}");
     }
-    for setting in ["Compression=", "ServerAliveInterval=", "StrictHostKeyChecking=", "ProxyJump=", "User="] {
-        assert!(!recipe.argv.iter().any(|word| word.starts_with(setting)), "{setting}");
+    for setting in [
+        "Compression=",
+        "ServerAliveInterval=",
+        "StrictHostKeyChecking=",
+        "ProxyJump=",
+        "User=",
+    ] {
+        assert!(
+            !recipe.argv.iter().any(|word| word.starts_with(setting)),
+            "{setting}"
+        );
     }
-    assert_eq!(recipe.attach, Attach::Line, "the login shell there may be any");
-    assert!(!recipe.terminal, "terminals are scarce: only who may be asked gets one");
+    assert_eq!(
+        recipe.attach,
+        Attach::Line,
+        "the login shell there may be any"
+    );
+    assert!(
+        !recipe.terminal,
+        "terminals are scarce: only who may be asked gets one"
+    );
 }
 
 #[test]
@@ -95,32 +126,69 @@ fn every_ssh_setting_is_passed_on_the_command_line() {
     ] {
         assert!(option(&recipe, set), "{set}");
     }
-    let place = |text: &str| recipe.argv.iter().position(|word| word == text).expect("it is there");
-    for unasked in
-        ["ForwardAgent=no", "ForwardX11=no", "Tunnel=no", "PermitLocalCommand=no", "VisualHostKey=no"]
-    {
+    let place = |text: &str| {
+        recipe
+            .argv
+            .iter()
+            .position(|word| word == text)
+            .expect("it is there")
+    };
+    for unasked in [
+        "ForwardAgent=no",
+        "ForwardX11=no",
+        "Tunnel=no",
+        "PermitLocalCommand=no",
+        "VisualHostKey=no",
+    ] {
         assert!(place("ProxyJump=bastion") < place(unasked), "{unasked}");
     }
     assert!(
-        recipe.argv.iter().rposition(|word| word == "LogLevel=DEBUG") > Some(place("LogLevel=QUIET")),
+        recipe
+            .argv
+            .iter()
+            .rposition(|word| word == "LogLevel=DEBUG")
+            > Some(place("LogLevel=QUIET")),
         "the first value of an option wins in ssh"
     );
     assert!(
         place("ControlMaster=no") < place("ProxyJump=bastion"),
         "and what must hold comes before what is given"
     );
-    assert_eq!((recipe.hop.as_str(), recipe.timeout_ms), ("ssh:deploy@web1:2222", 7000));
+    assert_eq!(
+        (recipe.hop.as_str(), recipe.timeout_ms),
+        ("ssh:deploy@web1:2222", 7000)
+    );
 }
 
 #[test]
 fn host_key_policies_map_to_openssh_options() {
-    let with = |host_keys| Ssh { host_keys, ..Ssh::new("web1") }.recipe("");
-    assert!(!with(HostKeys::Configured).argv.iter().any(|word| word.starts_with("StrictHostKeyChecking")));
-    assert!(option(&with(HostKeys::Enforce), "StrictHostKeyChecking=yes"));
-    assert!(option(&with(HostKeys::AcceptNew), "StrictHostKeyChecking=accept-new"));
+    let with = |host_keys| {
+        Ssh {
+            host_keys,
+            ..Ssh::new("web1")
+        }
+        .recipe("")
+    };
+    assert!(
+        !with(HostKeys::Configured)
+            .argv
+            .iter()
+            .any(|word| word.starts_with("StrictHostKeyChecking"))
+    );
+    assert!(option(
+        &with(HostKeys::Enforce),
+        "StrictHostKeyChecking=yes"
+    ));
+    assert!(option(
+        &with(HostKeys::AcceptNew),
+        "StrictHostKeyChecking=accept-new"
+    ));
     let ignore = with(HostKeys::Ignore);
-    for set in ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "GlobalKnownHostsFile=/dev/null"]
-    {
+    for set in [
+        "StrictHostKeyChecking=no",
+        "UserKnownHostsFile=/dev/null",
+        "GlobalKnownHostsFile=/dev/null",
+    ] {
         assert!(option(&ignore, set), "{set}");
     }
 }
@@ -133,11 +201,17 @@ fn a_password_needs_a_terminal_and_is_never_an_argument() {
     sudo.set_password(Secret::from("hunter2"));
     for recipe in [ssh.recipe("5f"), sudo.recipe("5f")] {
         assert!(recipe.terminal);
-        assert!(!format!("{recipe:?}").contains("hunter2"), "masked wherever it is printed");
+        assert!(
+            !format!("{recipe:?}").contains("hunter2"),
+            "masked wherever it is printed"
+        );
         assert!(!recipe.argv.iter().any(|word| word.contains("hunter2")));
     }
     assert!(ssh.recipe("").argv[2].contains("SSH_ASKPASS_REQUIRE=never"));
-    assert!(option(&ssh.recipe(""), "BatchMode=no") && option(&ssh.recipe(""), "NumberOfPasswordPrompts=1"));
+    assert!(
+        option(&ssh.recipe(""), "BatchMode=no")
+            && option(&ssh.recipe(""), "NumberOfPasswordPrompts=1")
+    );
 }
 
 #[test]
@@ -146,13 +220,31 @@ fn ssh_error_lines_are_recognised() {
     let recipe = Ssh::new("web1").recipe("5f");
     for (line, kind) in [
         ("deploy@web1: Permission denied (publickey).", Denied),
-        ("deploy@web1: Permission denied (publickey,password).", PasswordRequired),
-        ("deploy@web1: Permission denied (publickey,keyboard-interactive).", PasswordRequired),
+        (
+            "deploy@web1: Permission denied (publickey,password).",
+            PasswordRequired,
+        ),
+        (
+            "deploy@web1: Permission denied (publickey,keyboard-interactive).",
+            PasswordRequired,
+        ),
         ("Host key verification failed.", HostKey),
-        ("ssh: connect to host web1 port 22: Connection refused", Unreachable),
-        ("ssh: connect to host web1 port 22: Connection timed out", Unreachable),
-        ("ssh: connect to host web1 port 22: No route to host", Unreachable),
-        ("ssh: Could not resolve hostname web1: Name or service not known", Unreachable),
+        (
+            "ssh: connect to host web1 port 22: Connection refused",
+            Unreachable,
+        ),
+        (
+            "ssh: connect to host web1 port 22: Connection timed out",
+            Unreachable,
+        ),
+        (
+            "ssh: connect to host web1 port 22: No route to host",
+            Unreachable,
+        ),
+        (
+            "ssh: Could not resolve hostname web1: Name or service not known",
+            Unreachable,
+        ),
     ] {
         assert_eq!(verdict(&recipe, line), Some(kind), "{line}");
     }
@@ -166,8 +258,12 @@ fn ssh_error_lines_are_recognised() {
 #[test]
 fn a_host_key_prompt_fails_the_hop_at_once() {
     let mut dialogue = dialogue(&Ssh::new("web1").recipe("5f"), DIRECT);
-    let asked = dialogue.terminal(b"Are you sure you want to continue connecting (yes/no/[fingerprint])? ");
-    assert!(matches!(&asked, Some(Act::Fail(why)) if why.kind == ConnectErrorKind::HostKey), "{asked:?}");
+    let asked =
+        dialogue.terminal(b"Are you sure you want to continue connecting (yes/no/[fingerprint])? ");
+    assert!(
+        matches!(&asked, Some(Act::Fail(why)) if why.kind == ConnectErrorKind::HostKey),
+        "{asked:?}"
+    );
 }
 
 const BEGUN: &str = "debug1: Authentications that can continue: publickey,password";
@@ -199,18 +295,43 @@ fn a_password_is_given_only_to_the_password_prompt_of_its_own_host() {
         (DIRECT, &[][..], "deploy@web1's password: ", "answered"),
         (DIRECT, &[], "DEPLOY@WEB1's password: ", "answered"),
         (DIRECT, &[], "(deploy@web1) Password: ", "answered"),
-        (DIRECT, &[], "(deploy@web1) Password for deploy@web1.example: ", "answered"),
+        (
+            DIRECT,
+            &[],
+            "(deploy@web1) Password for deploy@web1.example: ",
+            "answered",
+        ),
         (DIRECT, &[], "Password: ", "answered"),
         (DIRECT, &[], "(deploy@web1) Verification code: ", "told"),
-        (DIRECT, &[], "(deploy@web1) One-time password (OATH) for `deploy': ", "refused"),
+        (
+            DIRECT,
+            &[],
+            "(deploy@web1) One-time password (OATH) for `deploy': ",
+            "refused",
+        ),
         (DIRECT, &[], "(deploy@web1) New password: ", "refused"),
-        (DIRECT, &[], "(deploy@web1) (current) UNIX password: ", "refused"),
+        (
+            DIRECT,
+            &[],
+            "(deploy@web1) (current) UNIX password: ",
+            "refused",
+        ),
         (DIRECT, &[], "Enter deploy@web1's new password: ", "refused"),
         (DIRECT, &[], "root@web1's password: ", "told"),
         (DIRECT, &[], "(root@web1) Password: ", "told"),
-        (DIRECT, &[], "Enter passphrase for key '/home/me/.ssh/id': ", "skipped"),
+        (
+            DIRECT,
+            &[],
+            "Enter passphrase for key '/home/me/.ssh/id': ",
+            "skipped",
+        ),
         (DIRECT, &[], &long, "skipped"),
-        (DIRECT, &[], "Enter PIN for ED25519-SK key /home/me/.ssh/id: ", "skipped"),
+        (
+            DIRECT,
+            &[],
+            "Enter PIN for ED25519-SK key /home/me/.ssh/id: ",
+            "skipped",
+        ),
         (JUMP, &[], "me@bastion's password: ", "told"),
         (JUMP, &[], "(me@bastion) deploy@web1's password: ", "told"),
         (JUMP, &[], "Password: ", "told"),
@@ -221,7 +342,11 @@ fn a_password_is_given_only_to_the_password_prompt_of_its_own_host() {
         (COMMAND, &[BEGUN], "deploy@web10's password: ", "told"),
         (DIRECT, &[], "(deploy@farm) Password: ", "answered"),
     ] {
-        assert_eq!(asked(way, lines, question), done, "{way:?} {lines:?} {question:?}");
+        assert_eq!(
+            asked(way, lines, question),
+            done,
+            "{way:?} {lines:?} {question:?}"
+        );
     }
     // Who has told nothing may be anybody.
     let mut ssh = Ssh::new("web1");
@@ -241,20 +366,37 @@ fn the_reason_comes_from_ssh_itself_and_names_the_failing_host() {
     let inside = "Authenticated to web1 ([10.0.0.1]:22) using \"publickey\".";
     let partial = "Authenticated using \"publickey\" with partial success.";
     for (way, lines, kind, part) in [
-        (DIRECT, &[accepts, denied][..], Denied, "is locked: /home/me/.ssh/id ED25519"),
+        (
+            DIRECT,
+            &[accepts, denied][..],
+            Denied,
+            "is locked: /home/me/.ssh/id ED25519",
+        ),
         (
             "",
-            &[accepts, partial, "deploy@web1: Permission denied (keyboard-interactive)."],
+            &[
+                accepts,
+                partial,
+                "deploy@web1: Permission denied (keyboard-interactive).",
+            ],
             PasswordRequired,
             "the key was accepted; the host asks for more (keyboard-interactive)",
         ),
         (
             "",
-            &["Warning: Identity file /no/key not accessible: No such file or directory.", denied],
+            &[
+                "Warning: Identity file /no/key not accessible: No such file or directory.",
+                denied,
+            ],
             Denied,
             "/no/key",
         ),
-        (DIRECT, &["Permissions 0644 for '/my key' are too open.", denied], Denied, "/my key"),
+        (
+            DIRECT,
+            &["Permissions 0644 for '/my key' are too open.", denied],
+            Denied,
+            "/my key",
+        ),
         (
             "",
             &[
@@ -264,17 +406,33 @@ fn the_reason_comes_from_ssh_itself_and_names_the_failing_host() {
             Dropped,
             "before anybody logged in",
         ),
-        (DIRECT, &[BEGUN, "Connection closed by 10.0.0.1 port 22"], Denied, "while we logged in"),
-        (JUMP, &["me@bastion: Permission denied (publickey).", closed], Denied, "me@bastion"),
+        (
+            DIRECT,
+            &[BEGUN, "Connection closed by 10.0.0.1 port 22"],
+            Denied,
+            "while we logged in",
+        ),
         (
             JUMP,
-            &["ssh: connect to host bastion port 22: Connection refused", closed],
+            &["me@bastion: Permission denied (publickey).", closed],
+            Denied,
+            "me@bastion",
+        ),
+        (
+            JUMP,
+            &[
+                "ssh: connect to host bastion port 22: Connection refused",
+                closed,
+            ],
             Unreachable,
             "bastion port 22",
         ),
         (
             JUMP,
-            &["ssh: Could not resolve hostname bastion: Name or service not known", closed],
+            &[
+                "ssh: Could not resolve hostname bastion: Name or service not known",
+                closed,
+            ],
             Unreachable,
             "bastion",
         ),
@@ -298,15 +456,24 @@ fn the_reason_comes_from_ssh_itself_and_names_the_failing_host() {
             HostKey,
             "changed: bastion",
         ),
-        (JUMP, &["Connection closed by 10.0.0.1 port 22", closed], Dropped, "dropped"),
+        (
+            JUMP,
+            &["Connection closed by 10.0.0.1 port 22", closed],
+            Dropped,
+            "dropped",
+        ),
         (JUMP, &[closed], Dropped, "dropped"),
         (COMMAND, &[closed], Unreachable, "ProxyCommand"),
     ] {
         let found = reason(&recipe, way, lines);
         let (seen, detail) = found.unwrap_or_else(|| panic!("nothing is understood of {lines:?}"));
-        assert!(seen == kind && detail.contains(part), "{lines:?}: {seen:?} {detail}");
+        assert!(
+            seen == kind && detail.contains(part),
+            "{lines:?}: {seen:?} {detail}"
+        );
     }
-    // What comes from behind the login explains nothing about the way there, nor does what only looks like it.
+    // What comes from behind the login explains nothing about the way there, nor does what only
+    // looks like it.
     for line in [
         "curl: (7) Failed to connect to x port 80: Connection refused",
         "ssh: connect to host db port 22: Connection refused",
@@ -315,10 +482,18 @@ fn the_reason_comes_from_ssh_itself_and_names_the_failing_host() {
         "Connection closed by 10.0.0.2 port 22",
         "Permissions 0644 for '/key' are too open.",
     ] {
-        assert_eq!(reason(&recipe, DIRECT, &[accepts, inside, line]), None, "{line}");
+        assert_eq!(
+            reason(&recipe, DIRECT, &[accepts, inside, line]),
+            None,
+            "{line}"
+        );
     }
     assert_eq!(
-        reason(&recipe, DIRECT, &["curl: (7) Failed to connect to x port 80: Connection refused"]),
+        reason(
+            &recipe,
+            DIRECT,
+            &["curl: (7) Failed to connect to x port 80: Connection refused"]
+        ),
         None
     );
 }
@@ -327,13 +502,29 @@ fn the_reason_comes_from_ssh_itself_and_names_the_failing_host() {
 fn disturbing_settings_are_reset_unless_requested() {
     let script = |options: &[&str]| {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        Ssh { options, ..Ssh::new("web1") }.recipe("").argv[2].clone()
+        Ssh {
+            options,
+            ..Ssh::new("web1")
+        }
+        .recipe("")
+        .argv[2]
+            .clone()
     };
-    for option in ["SessionType=default", "StdinNull=no", "GSSAPIDelegateCredentials=no"] {
-        assert!(script(&[]).contains(&format!("set -- -o {option} ")), "{option}");
+    for option in [
+        "SessionType=default",
+        "StdinNull=no",
+        "GSSAPIDelegateCredentials=no",
+    ] {
+        assert!(
+            script(&[]).contains(&format!("set -- -o {option} ")),
+            "{option}"
+        );
     }
     let asked = script(&["gssapidelegatecredentials yes"]);
-    assert!(asked.contains("StdinNull=no") && !asked.contains("GSSAPIDelegateCredentials=no"), "{asked}");
+    assert!(
+        asked.contains("StdinNull=no") && !asked.contains("GSSAPIDelegateCredentials=no"),
+        "{asked}"
+    );
 }
 
 #[test]
@@ -380,8 +571,14 @@ fn sudo_error_lines_are_recognised() {
     use ConnectErrorKind::{Denied, NoSuchUser, PasswordRequired};
     let recipe = Sudo::default().recipe("5f");
     for (line, kind) in [
-        ("plain is not in the sudoers file.  This incident will be reported.", Denied),
-        ("Sorry, user plain is not allowed to execute '/bin/sh' as root on web1.", Denied),
+        (
+            "plain is not in the sudoers file.  This incident will be reported.",
+            Denied,
+        ),
+        (
+            "Sorry, user plain is not allowed to execute '/bin/sh' as root on web1.",
+            Denied,
+        ),
         ("sudo: you must have a tty to run sudo", Denied),
         ("sudo: unknown user nobody-here", NoSuchUser),
         ("sudo: a password is required", PasswordRequired),
@@ -393,8 +590,22 @@ fn sudo_error_lines_are_recognised() {
 #[test]
 fn local_executes_directly_unless_a_shell_is_given() {
     assert_eq!(Local::default().recipe("").attach, Attach::Direct);
-    let shell = Local { shell: vec!["env".into(), "-i".into(), "/bin/dash".into()], ..Local::default() };
+    let shell = Local {
+        shell: vec!["env".into(), "-i".into(), "/bin/dash".into()],
+        ..Local::default()
+    };
     let recipe = shell.recipe("");
-    assert_eq!((recipe.attach, recipe.argv.last().map(String::as_str)), (Attach::Script, Some("-c")));
-    assert_eq!(Local { login: true, ..shell }.recipe("").attach, Attach::Line);
+    assert_eq!(
+        (recipe.attach, recipe.argv.last().map(String::as_str)),
+        (Attach::Script, Some("-c"))
+    );
+    assert_eq!(
+        Local {
+            login: true,
+            ..shell
+        }
+        .recipe("")
+        .attach,
+        Attach::Line
+    );
 }

@@ -175,7 +175,8 @@ pub unsafe fn change_directory(path: *const u8) {
 /// Resets a signal to its default action.
 #[inline(always)]
 pub fn set_default(signal: usize) {
-    let action = [0usize; 4]; // the kernel's struct sigaction: SIG_DFL, no flags, no signals blocked meanwhile
+    // The kernel's struct sigaction: SIG_DFL, no flags, no signals blocked meanwhile.
+    let action = [0usize; 4];
     // SAFETY: the structure outlives the call; the previous action is not requested.
     unsafe { call!(number::RT_SIGACTION, signal, &raw const action, 0usize, 8usize) };
 }

@@ -22,9 +22,13 @@ impl Image {
     pub fn with_agent(&self, agent: &[u8]) -> Result<Image, PackError> {
         let part = PackError::Part("agent", self.platform());
         let agent = Elf::read(agent).and_then(|elf| elf.loaded()).ok_or(part)?;
-        let image = assemble(self.platform(), &agent, self.loader(), &self.unpacker(), |data| {
-            Ok(fast_encoder::encode(data))
-        })?;
+        let image = assemble(
+            self.platform(),
+            &agent,
+            self.loader(),
+            &self.unpacker(),
+            |data| Ok(fast_encoder::encode(data)),
+        )?;
         Image::parse(image).map_err(|error| PackError::Compressor(error.to_string()))
     }
 
@@ -55,7 +59,8 @@ pub(crate) fn assemble(
         return Err(PackError::Part("agent", platform));
     }
     check_program(loader, platform, loader.len()).ok_or(PackError::Part("loader", platform))?;
-    check_program(unpacker, platform, unpacker.len()).ok_or(PackError::Part("unpacker", platform))?;
+    check_program(unpacker, platform, unpacker.len())
+        .ok_or(PackError::Part("unpacker", platform))?;
     if loader.len() > layout::MAX_LOADER as usize || agent.len() > layout::MAX_RAW as usize {
         return Err(PackError::TooLarge);
     }
@@ -82,7 +87,9 @@ pub(crate) fn assemble(
     }
     match Image::parse(image.as_slice()).and_then(|image| image.unpack()) {
         Ok(unpacked) if unpacked == agent => Ok(image),
-        _ => Err(PackError::Compressor("what was packed does not unpack to the same bytes".into())),
+        _ => Err(PackError::Compressor(
+            "what was packed does not unpack to the same bytes".into(),
+        )),
     }
 }
 

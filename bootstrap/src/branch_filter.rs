@@ -59,19 +59,36 @@ fn x86(program: &mut [u8], forward: bool) {
     let mut at = 0;
     while let Some(window) = at_most_six(program, at) {
         at += 1;
-        let Some(skipped) = x86_operand(window[0], window[1]) else { continue };
-        let Some(operand) = window.get_mut(skipped..).and_then(|rest| rest.first_chunk_mut()) else {
+        let Some(skipped) = x86_operand(window[0], window[1]) else {
+            continue;
+        };
+        let Some(operand) = window
+            .get_mut(skipped..)
+            .and_then(|rest| rest.first_chunk_mut())
+        else {
             continue;
         };
         // Unconverted operands are skipped as well: undoing could not tell overlapping operands
         // apart.
         at += skipped + 3;
         let here = at as u32;
-        let target = |code: u32| Some(code.wrapping_add(here)).filter(within).map(u32::swap_bytes);
-        let code_of = |target: u32| Some(target.swap_bytes()).filter(within).map(|to| to.wrapping_sub(here));
+        let target = |code: u32| {
+            Some(code.wrapping_add(here))
+                .filter(within)
+                .map(u32::swap_bytes)
+        };
+        let code_of = |target: u32| {
+            Some(target.swap_bytes())
+                .filter(within)
+                .map(|to| to.wrapping_sub(here))
+        };
         let value = u32::from_le_bytes(*operand);
-        *operand = if forward { exchange(value, target, code_of) } else { exchange(value, code_of, target) }
-            .to_le_bytes();
+        *operand = if forward {
+            exchange(value, target, code_of)
+        } else {
+            exchange(value, code_of, target)
+        }
+        .to_le_bytes();
     }
 }
 
@@ -79,7 +96,11 @@ fn x86(program: &mut [u8], forward: bool) {
 /// it, follows `back` to a free value. Undone with both functions exchanged; terminates because
 /// both are injective.
 #[inline(always)]
-fn exchange(mut value: u32, there: impl Fn(u32) -> Option<u32>, back: impl Fn(u32) -> Option<u32>) -> u32 {
+fn exchange(
+    mut value: u32,
+    there: impl Fn(u32) -> Option<u32>,
+    back: impl Fn(u32) -> Option<u32>,
+) -> u32 {
     if let Some(other) = there(value) {
         return other;
     }

@@ -35,7 +35,11 @@ impl<'a> Elf<'a> {
 
     /// Returns the linkage; `None` if the program headers are damaged.
     pub fn linkage(&self) -> Option<Linkage> {
-        let kinds: Vec<u32> = self.segments()?.iter().map(|segment| segment.kind).collect();
+        let kinds: Vec<u32> = self
+            .segments()?
+            .iter()
+            .map(|segment| segment.kind)
+            .collect();
         Some(if kinds.contains(&PT_INTERP) {
             Linkage::Dynamic
         } else if kinds.contains(&PT_DYNAMIC) {
@@ -50,7 +54,9 @@ impl<'a> Elf<'a> {
     pub fn loaded(&self) -> Option<Vec<u8>> {
         let segments = self.segments()?;
         let loaded = segments.iter().filter(|segment| segment.kind == PT_LOAD);
-        let end = loaded.map(|segment| segment.start.checked_add(segment.length)).max()??;
+        let end = loaded
+            .map(|segment| segment.start.checked_add(segment.length))
+            .max()??;
         let mut bytes = self.0.get(..usize::try_from(end).ok()?)?.to_vec();
         bytes.get_mut(40..48)?.fill(0); // where the section headers are
         bytes.get_mut(58..64)?.fill(0); // how long, how many, which one has the names
@@ -59,13 +65,25 @@ impl<'a> Elf<'a> {
 
     /// Returns the length in bytes of the section with this name.
     pub fn section(&self, name: &str) -> Option<u64> {
-        let (start, size, count) = (self.number::<8>(40)?, self.number::<2>(58)?, self.number::<2>(60)?);
-        let names = self.number::<8>(start.checked_add(self.number::<2>(62)? * size)?.checked_add(24)?)?;
+        let (start, size, count) = (
+            self.number::<8>(40)?,
+            self.number::<2>(58)?,
+            self.number::<2>(60)?,
+        );
+        let names = self.number::<8>(
+            start
+                .checked_add(self.number::<2>(62)? * size)?
+                .checked_add(24)?,
+        )?;
         let wanted = [name.as_bytes(), b"\0"].concat();
         for i in 0..count {
             let header = start.checked_add(i * size)?;
             let place = usize::try_from(names.checked_add(self.number::<4>(header)?)?).ok()?;
-            if self.0.get(place..).is_some_and(|rest| rest.starts_with(&wanted)) {
+            if self
+                .0
+                .get(place..)
+                .is_some_and(|rest| rest.starts_with(&wanted))
+            {
                 return self.number::<8>(header.checked_add(32)?);
             }
         }
@@ -73,19 +91,39 @@ impl<'a> Elf<'a> {
     }
 
     fn segments(&self) -> Option<Vec<Segment>> {
-        let (start, size, count) = (self.number::<8>(32)?, self.number::<2>(54)?, self.number::<2>(56)?);
+        let (start, size, count) = (
+            self.number::<8>(32)?,
+            self.number::<2>(54)?,
+            self.number::<2>(56)?,
+        );
         let segment = |at: u64| {
             let kind = self.number::<4>(at)? as u32;
-            let (start, length) =
-                (self.number::<8>(at.checked_add(8)?)?, self.number::<8>(at.checked_add(32)?)?);
-            Some(Segment { kind, start, length })
+            let (start, length) = (
+                self.number::<8>(at.checked_add(8)?)?,
+                self.number::<8>(at.checked_add(32)?)?,
+            );
+            Some(Segment {
+                kind,
+                start,
+                length,
+            })
         };
-        (0..count).map(|i| segment(start.checked_add(i * size)?)).collect()
+        (0..count)
+            .map(|i| segment(start.checked_add(i * size)?))
+            .collect()
     }
 
     fn number<const N: usize>(&self, at: u64) -> Option<u64> {
-        let bytes = self.0.get(usize::try_from(at).ok()?..)?.first_chunk::<N>()?;
-        Some(bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+        let bytes = self
+            .0
+            .get(usize::try_from(at).ok()?..)?
+            .first_chunk::<N>()?;
+        Some(
+            bytes
+                .iter()
+                .rev()
+                .fold(0, |value, &byte| value << 8 | u64::from(byte)),
+        )
     }
 }
 
@@ -105,12 +143,19 @@ mod tests {
         let program = std::fs::read("/proc/self/exe").unwrap();
         let elf = Elf::read(&program).unwrap();
         let platform = Platform::host().unwrap();
-        assert!(Platform::ALL.into_iter().all(|other| elf.is_for(other) == (other == platform)));
+        assert!(
+            Platform::ALL
+                .into_iter()
+                .all(|other| elf.is_for(other) == (other == platform))
+        );
         let interpreted = cfg!(not(target_feature = "crt-static"));
         assert_eq!(elf.linkage() == Some(Linkage::Dynamic), interpreted);
         let loaded = elf.loaded().unwrap();
         assert!(loaded.len() < program.len());
-        assert!(elf.section(".text").is_some() && Elf::read(&loaded).unwrap().section(".text").is_none());
+        assert!(
+            elf.section(".text").is_some()
+                && Elf::read(&loaded).unwrap().section(".text").is_none()
+        );
         for place in 6..1024 {
             for wrong in [0, 0x7f, 0xff] {
                 let mut damaged = program[..program.len().min(1 << 16)].to_vec();

@@ -79,7 +79,11 @@ mod tests {
     #[test]
     fn exactly_the_exit_codes_of_the_stages_are_explained() {
         for code in 0..=255 {
-            assert_eq!(explain(code).is_some(), (NO_PLACE..=NO_MEMORY).contains(&code), "exit code {code}");
+            assert_eq!(
+                explain(code).is_some(),
+                (NO_PLACE..=NO_MEMORY).contains(&code),
+                "exit code {code}"
+            );
         }
     }
 
@@ -87,7 +91,10 @@ mod tests {
     fn explanations_finish_a_sentence() {
         for code in NO_PLACE..=NO_MEMORY {
             let text = explain(code).unwrap_or_default();
-            assert!(text.starts_with(char::is_lowercase) && !text.ends_with('.'), "{text}");
+            assert!(
+                text.starts_with(char::is_lowercase) && !text.ends_with('.'),
+                "{text}"
+            );
             assert!(!text.contains('\n') && !text.contains("  "), "{text}");
         }
     }

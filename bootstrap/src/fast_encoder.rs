@@ -7,8 +7,8 @@
 //! layout of the probabilities. Must never panic, whatever the input.
 
 use crate::lzma::{
-    ALIGN, IS_MATCH, IS_REP, IS_REP_G0, IS_REP_G1, IS_REP_G2, IS_REP0_LONG, LENGTH_HIGH, LENGTH_LOW,
-    LENGTH_MIDDLE, LITERAL, MATCH_LENGTH, PROBABILITIES, REP_LENGTH, SLOT, SPECIAL,
+    ALIGN, IS_MATCH, IS_REP, IS_REP_G0, IS_REP_G1, IS_REP_G2, IS_REP0_LONG, LENGTH_HIGH,
+    LENGTH_LOW, LENGTH_MIDDLE, LITERAL, MATCH_LENGTH, PROBABILITIES, REP_LENGTH, SLOT, SPECIAL,
 };
 
 /// The upper three bits of the previous byte select the coding of a literal; the position does not.
@@ -27,13 +27,22 @@ const NONE: u32 = u32::MAX;
 
 /// Returns `data` as a `.lzma` file with its length in the header and without an end marker.
 pub fn encode(data: &[u8]) -> Vec<u8> {
-    let dictionary = (data.len() as u32).checked_next_power_of_two().unwrap_or(1 << 31).max(1 << 16);
+    let dictionary = (data.len() as u32)
+        .checked_next_power_of_two()
+        .unwrap_or(1 << 31)
+        .max(1 << 16);
     let mut coder = Coder::new(data.len() / 2);
     coder.output.push(LITERAL_CONTEXT_BITS as u8);
     coder.output.extend_from_slice(&dictionary.to_le_bytes());
-    coder.output.extend_from_slice(&(data.len() as u64).to_le_bytes());
+    coder
+        .output
+        .extend_from_slice(&(data.len() as u64).to_le_bytes());
     let mut finder = Finder::new(data);
-    let mut symbols = Symbols { coder, state: 0, reps: [0; 4] };
+    let mut symbols = Symbols {
+        coder,
+        state: 0,
+        reps: [0; 4],
+    };
     let mut at = 0;
     let mut found = finder.next(at);
     while at < data.len() {
@@ -43,7 +52,11 @@ pub fn encode(data: &[u8]) -> Vec<u8> {
             symbols.repeat(repeat, repeated);
             length = repeated;
         } else if found.length >= 3 {
-            let after = if found.length < NICE { finder.next(at + 1) } else { Match::default() };
+            let after = if found.length < NICE {
+                finder.next(at + 1)
+            } else {
+                Match::default()
+            };
             let lazy = after.length > found.length
                 || after.length == found.length && after.distance < found.distance >> 7;
             if lazy {
@@ -74,15 +87,23 @@ struct Match {
 
 /// Returns the number of equal bytes at `at` and at the earlier position `from`.
 fn same(data: &[u8], from: usize, at: usize) -> usize {
-    let (Some(old), Some(new)) = (data.get(from..), data.get(at..)) else { return 0 };
-    old.iter().zip(new).take(LONGEST).take_while(|(old, new)| old == new).count()
+    let (Some(old), Some(new)) = (data.get(from..), data.get(at..)) else {
+        return 0;
+    };
+    old.iter()
+        .zip(new)
+        .take(LONGEST)
+        .take_while(|(old, new)| old == new)
+        .count()
 }
 
 /// Returns the longest match at one of the last distances.
 fn best_repeat(data: &[u8], at: usize, reps: &[u32; 4]) -> (usize, usize) {
     let mut best = (0, 0);
     for (index, &rep) in reps.iter().enumerate() {
-        let Some(from) = at.checked_sub(rep as usize + 1) else { continue };
+        let Some(from) = at.checked_sub(rep as usize + 1) else {
+            continue;
+        };
         let length = same(data, from, at);
         if length > best.1 {
             best = (index, length);
@@ -111,7 +132,12 @@ struct Finder<'a> {
 
 impl<'a> Finder<'a> {
     fn new(data: &'a [u8]) -> Finder<'a> {
-        Finder { data, heads: vec![NONE; 1 << HASH_BITS], before: vec![NONE; data.len()], entered: 0 }
+        Finder {
+            data,
+            heads: vec![NONE; 1 << HASH_BITS],
+            before: vec![NONE; data.len()],
+            entered: 0,
+        }
     }
 
     fn hash(&self, at: usize) -> Option<usize> {
@@ -130,7 +156,9 @@ impl<'a> Finder<'a> {
             self.entered += 1;
         }
         let mut best = Match::default();
-        let Some(hash) = self.hash(at) else { return best };
+        let Some(hash) = self.hash(at) else {
+            return best;
+        };
         let mut place = self.heads[hash];
         for _ in 0..DEPTH {
             if place == NONE || best.length >= NICE {
@@ -141,12 +169,19 @@ impl<'a> Finder<'a> {
             if self.data.get(from + best.length) == self.data.get(at + best.length) {
                 let length = same(self.data, from, at);
                 if length > best.length {
-                    best = Match { length, distance: (at - from - 1) as u32 };
+                    best = Match {
+                        length,
+                        distance: (at - from - 1) as u32,
+                    };
                 }
             }
             place = self.before[from];
         }
-        if best.length < 3 || best.length == 3 && best.distance >= NEAR { Match::default() } else { best }
+        if best.length < 3 || best.length == 3 && best.distance >= NEAR {
+            Match::default()
+        } else {
+            best
+        }
     }
 }
 
@@ -165,7 +200,9 @@ impl Symbols {
         let base = LITERAL + 0x300 * (before as usize >> (8 - LITERAL_CONTEXT_BITS));
         let shadow = match self.state {
             0..7 => None,
-            _ => at.checked_sub(self.reps[0] as usize + 1).map(|from| data[from]),
+            _ => at
+                .checked_sub(self.reps[0] as usize + 1)
+                .map(|from| data[from]),
         };
         self.coder.literal(base, byte, shadow);
         self.state = match self.state {
@@ -341,7 +378,9 @@ impl Coder {
     /// Encodes a literal; `shadow` is the byte at the last distance if the previous symbol was a
     /// match.
     fn literal(&mut self, base: usize, byte: u8, shadow: Option<u8>) {
-        let Some(shadow) = shadow else { return self.tree(base, 8, byte as usize) };
+        let Some(shadow) = shadow else {
+            return self.tree(base, 8, byte as usize);
+        };
         let (mut node, mut offset, mut shadow) = (1, 0x100, (shadow as usize) << 1);
         for place in (0..8).rev() {
             let bit = (byte >> place & 1) as usize;

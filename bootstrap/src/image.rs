@@ -34,11 +34,18 @@ impl Image {
             .find(|platform| platform.number() == trailer.platform)
             .ok_or(ImageError::Platform(trailer.platform))?;
         let loader = trailer.loader(&bytes).ok_or(ImageError::Trailer)?;
-        let unpacker = bytes.get(..trailer.loader_offset as usize).ok_or(ImageError::Trailer)?;
+        let unpacker = bytes
+            .get(..trailer.loader_offset as usize)
+            .ok_or(ImageError::Trailer)?;
         check_program(unpacker, platform, bytes.len()).ok_or(ImageError::Program("unpacker"))?;
         check_program(loader, platform, loader.len()).ok_or(ImageError::Program("loader"))?;
         let checksum = layout::fnv1a(&bytes);
-        Ok(Image { trailer, platform, checksum, bytes })
+        Ok(Image {
+            trailer,
+            platform,
+            checksum,
+            bytes,
+        })
     }
 
     /// Returns the platform.
@@ -54,7 +61,9 @@ impl Image {
 
     /// Returns stage 2, whose headers claim the whole image.
     pub(crate) fn before_loader(&self) -> &[u8] {
-        self.bytes.get(..self.trailer.loader_offset as usize).unwrap_or_default()
+        self.bytes
+            .get(..self.trailer.loader_offset as usize)
+            .unwrap_or_default()
     }
 
     /// Returns the whole image.
@@ -72,7 +81,10 @@ impl Image {
     /// # Errors
     /// Returns an error if the payload is damaged. At most 64 MiB are allocated.
     pub fn unpack(&self) -> Result<Vec<u8>, ImageError> {
-        let payload = self.trailer.payload(&self.bytes).ok_or(ImageError::Trailer)?;
+        let payload = self
+            .trailer
+            .payload(&self.bytes)
+            .ok_or(ImageError::Trailer)?;
         let mut agent = vec![0; self.trailer.raw_length as usize];
         let mut probabilities = Box::new([0; lzma::PROBABILITIES]);
         lzma::decode(payload, &mut probabilities, &mut agent).map_err(|_| ImageError::Payload)?;
@@ -86,7 +98,13 @@ impl Image {
 
 impl fmt::Debug for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Image({}, {} bytes, {:08x})", self.platform, self.bytes.len(), self.checksum)
+        write!(
+            f,
+            "Image({}, {} bytes, {:08x})",
+            self.platform,
+            self.bytes.len(),
+            self.checksum
+        )
     }
 }
 
@@ -100,7 +118,9 @@ pub(crate) fn check_program(program: &[u8], platform: Platform, length: usize) -
     let machine = u16::from_le_bytes([header[18], header[19]]);
     let one_header = header[32..40] == 64u64.to_le_bytes() && header[54..58] == [56, 0, 1, 0];
     let from_start = header[72..80] == [0; 8];
-    let whole = SEGMENT_LENGTHS.into_iter().all(|place| header[place] == (length as u64).to_le_bytes());
+    let whole = SEGMENT_LENGTHS
+        .into_iter()
+        .all(|place| header[place] == (length as u64).to_le_bytes());
     let right = header.starts_with(b"\x7fELF\x02\x01") && machine == platform.elf_machine();
     (right && one_header && from_start && whole).then_some(())
 }
@@ -126,10 +146,16 @@ impl fmt::Display for ImageError {
                 f.write_str("this is not an image of this version of offshoot, or it was cut short")
             }
             ImageError::Platform(number) => {
-                write!(f, "the image is for platform number {number}, which is unknown here")
+                write!(
+                    f,
+                    "the image is for platform number {number}, which is unknown here"
+                )
             }
             ImageError::Program(stage) => {
-                write!(f, "the image's {stage} is not a program for the image's platform")
+                write!(
+                    f,
+                    "the image's {stage} is not a program for the image's platform"
+                )
             }
             ImageError::Payload => f.write_str("the agent inside the image is damaged"),
         }

@@ -106,9 +106,13 @@ impl Trailer {
         };
         put(&MAGIC);
         put(&[VERSION, self.platform, 0, 0]);
-        for field in
-            [self.loader_offset, self.loader_length, self.image_length, self.raw_length, self.raw_checksum]
-        {
+        for field in [
+            self.loader_offset,
+            self.loader_length,
+            self.image_length,
+            self.raw_length,
+            self.raw_checksum,
+        ] {
             put(&field.to_le_bytes());
         }
         if let Some((head, checksum)) = bytes.split_last_chunk_mut::<4>() {
@@ -119,7 +123,9 @@ impl Trailer {
 
     /// Returns the loader within `image`.
     pub fn loader<'a>(&self, image: &'a [u8]) -> Option<&'a [u8]> {
-        image.get(self.loader_offset as usize..)?.get(..self.loader_length as usize)
+        image
+            .get(self.loader_offset as usize..)?
+            .get(..self.loader_length as usize)
     }
 
     /// Returns the compressed agent within `image`.

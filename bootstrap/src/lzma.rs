@@ -161,7 +161,8 @@ impl Coder<'_> {
             base + self.reverse_tree(SPECIAL + (base - slot) as usize, bits)
         } else {
             let high = self.direct(bits - 4) << 4;
-            base.wrapping_add(high).wrapping_add(self.reverse_tree(ALIGN, 4))
+            base.wrapping_add(high)
+                .wrapping_add(self.reverse_tree(ALIGN, 4))
         }
     }
 
@@ -234,7 +235,13 @@ pub fn decode(
     for probability in probabilities.iter_mut() {
         *probability = 1024;
     }
-    let mut coder = Coder { range: u32::MAX, code: 0, input: body.iter(), missing: 0, probabilities };
+    let mut coder = Coder {
+        range: u32::MAX,
+        code: 0,
+        input: body.iter(),
+        missing: 0,
+        probabilities,
+    };
     for _ in 0..5 {
         coder.shift_in();
     }
@@ -281,7 +288,11 @@ pub fn decode(
         }
         at = copy(output, at, reps[0], length)?;
     }
-    if coder.is_short() { Err(Broken::Short) } else { Ok(()) }
+    if coder.is_short() {
+        Err(Broken::Short)
+    } else {
+        Ok(())
+    }
 }
 
 /// Copies `length` bytes from `distance + 1` bytes back. Returns the new end.

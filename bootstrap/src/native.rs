@@ -48,7 +48,14 @@ fn stage(
     let object = scratch.join(format!("{name}-{platform}.o"));
     let program = scratch.join(format!("{name}-{platform}"));
     let mut compiler = Command::new(rustc);
-    compiler.current_dir(sources()).args(["--edition", "2024", "--crate-type", "lib", "--emit", "obj"]);
+    compiler.current_dir(sources()).args([
+        "--edition",
+        "2024",
+        "--crate-type",
+        "lib",
+        "--emit",
+        "obj",
+    ]);
     compiler.args([
         "--crate-name",
         name,
@@ -57,16 +64,29 @@ fn stage(
         "-C",
         &format!("opt-level={level}"),
     ]);
-    for flag in
-        ["panic=abort", "codegen-units=1", "relocation-model=static", "force-unwind-tables=no", "debuginfo=0"]
-    {
+    for flag in [
+        "panic=abort",
+        "codegen-units=1",
+        "relocation-model=static",
+        "force-unwind-tables=no",
+        "debuginfo=0",
+    ] {
         compiler.args(["-C", flag]);
     }
     run(compiler.arg("-o").arg(&object).arg(format!("{name}.rs")))?;
 
     let mut linker = Command::new(linker(rustc)?);
-    linker.current_dir(sources()).args(["-flavor", "gnu", "--nmagic", "--gc-sections", "--build-id=none"]);
-    run(linker.args(["-T", "link.ld", "-o"]).arg(&program).arg(&object))?;
+    linker.current_dir(sources()).args([
+        "-flavor",
+        "gnu",
+        "--nmagic",
+        "--gc-sections",
+        "--build-id=none",
+    ]);
+    run(linker
+        .args(["-T", "link.ld", "-o"])
+        .arg(&program)
+        .arg(&object))?;
     let bytes = fs::read(&program).map_err(|error| NativeError::Start(program.clone(), error))?;
     cut(bytes).ok_or(NativeError::Form(program))
 }
@@ -78,7 +98,10 @@ fn stage(
 pub fn linker(rustc: &Path) -> Result<PathBuf, NativeError> {
     let sysroot = run(Command::new(rustc).args(["--print", "sysroot"]))?;
     let host = run(Command::new(rustc).args(["--print", "host-tuple"]))?;
-    Ok(Path::new(sysroot.trim()).join("lib/rustlib").join(host.trim()).join("bin/rust-lld"))
+    Ok(Path::new(sysroot.trim())
+        .join("lib/rustlib")
+        .join(host.trim())
+        .join("bin/rust-lld"))
 }
 
 fn run(command: &mut Command) -> Result<String, NativeError> {
@@ -123,9 +146,15 @@ impl fmt::Display for NativeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NativeError::Start(path, error) => write!(f, "{}: {error}", path.display()),
-            NativeError::Failed(path, words) => write!(f, "{} failed: {}", path.display(), words.trim()),
+            NativeError::Failed(path, words) => {
+                write!(f, "{} failed: {}", path.display(), words.trim())
+            }
             NativeError::Form(path) => {
-                write!(f, "{} does not consist of one segment from its start", path.display())
+                write!(
+                    f,
+                    "{} does not consist of one segment from its start",
+                    path.display()
+                )
             }
         }
     }

@@ -22,7 +22,10 @@ impl Nonce {
     /// Reads a nonce; `None` unless `text` is sixteen lower-case hexadecimal digits.
     pub fn parse(text: &str) -> Option<Nonce> {
         let digits: [u8; 16] = text.as_bytes().try_into().ok()?;
-        digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')).then_some(Nonce(digits))
+        digits
+            .iter()
+            .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+            .then_some(Nonce(digits))
     }
 
     /// Returns the sixteen digits.
@@ -33,7 +36,11 @@ impl Nonce {
 }
 
 fn hex_digit(value: u8) -> u8 {
-    if value < 10 { b'0' + value } else { b'a' + value - 10 }
+    if value < 10 {
+        b'0' + value
+    } else {
+        b'a' + value - 10
+    }
 }
 
 impl fmt::Display for Nonce {
@@ -111,7 +118,10 @@ pub fn param(image: &Image, nonce: &Nonce, mode: Mode) -> Param {
 /// # Errors
 /// Returns an error that names the invalid part if `text` is not a parameter.
 pub fn parse_param(text: &str) -> Result<Param, ParamError> {
-    let bytes: &[u8; LENGTH] = text.as_bytes().try_into().map_err(|_| ParamError("its length is not 35"))?;
+    let bytes: &[u8; LENGTH] = text
+        .as_bytes()
+        .try_into()
+        .map_err(|_| ParamError("its length is not 35"))?;
     if !text.is_ascii() {
         return Err(ParamError("it is not plain text"));
     }
@@ -156,7 +166,11 @@ impl fmt::Display for Param {
             Mode::Wait => 'w',
         };
         let (image, agent) = (fd(self.image_fd), fd(self.agent_fd));
-        write!(f, "{image}{agent}{mode}{:08x}{:08x}{}", self.length, self.checksum, self.nonce)
+        write!(
+            f,
+            "{image}{agent}{mode}{:08x}{:08x}{}",
+            self.length, self.checksum, self.nonce
+        )
     }
 }
 
@@ -196,10 +210,20 @@ mod tests {
         let param = parse_param(TEXT).unwrap();
         assert_eq!(param.image_fd, Some(3));
         assert_eq!(param.agent_fd, Some(4));
-        assert_eq!((param.mode, param.length, param.checksum), (Mode::Wait, 0x1f3a8, 0xdeadbeef));
-        assert_eq!(param.nonce, Nonce::new([0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77]));
+        assert_eq!(
+            (param.mode, param.length, param.checksum),
+            (Mode::Wait, 0x1f3a8, 0xdeadbeef)
+        );
+        assert_eq!(
+            param.nonce,
+            Nonce::new([0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77])
+        );
         assert_eq!(param.to_string(), TEXT);
-        let fresh = Param { image_fd: None, agent_fd: Some(78), ..param };
+        let fresh = Param {
+            image_fd: None,
+            agent_fd: Some(78),
+            ..param
+        };
         assert_eq!(parse_param(&fresh.to_string()), Ok(fresh));
     }
 

@@ -23,7 +23,9 @@ impl Platform {
 
     /// Returns the platform that `uname -m` calls `machine`.
     pub fn from_machine(machine: &str) -> Option<Platform> {
-        Platform::ALL.into_iter().find(|platform| platform.machines().contains(&machine))
+        Platform::ALL
+            .into_iter()
+            .find(|platform| platform.machines().contains(&machine))
     }
 
     /// Returns the name of the platform in Linux's `uname -m`.
@@ -49,7 +51,11 @@ impl Platform {
 
     /// Returns the platform that this program was compiled for, if it has agents.
     pub fn host() -> Option<Platform> {
-        if cfg!(target_os = "linux") { Platform::from_machine(std::env::consts::ARCH) } else { None }
+        if cfg!(target_os = "linux") {
+            Platform::from_machine(std::env::consts::ARCH)
+        } else {
+            None
+        }
     }
 
     /// Returns the number of the platform in an image's trailer.
@@ -119,7 +125,10 @@ mod tests {
 
     #[test]
     fn the_platform_notice_is_found_after_other_text_on_its_line() {
-        assert_eq!(platform_notice("motd offshoot:platform:riscv64:"), Some("riscv64"));
+        assert_eq!(
+            platform_notice("motd offshoot:platform:riscv64:"),
+            Some("riscv64")
+        );
         assert_eq!(platform_notice("offshoot:platform:"), None);
         assert_eq!(platform_notice("offshoot: web1"), None);
     }

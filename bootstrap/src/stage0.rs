@@ -51,9 +51,18 @@ impl Stage0 {
     pub fn script(&self) -> String {
         let [machine, other_name] = self.platform.machines();
         let memfd = self.platform.memfd_create();
-        let Stage0 { loader, param, title, .. } = self;
-        let (probe, no_place, platform, interpreter) =
-            (exit::PROBE, exit::NO_PLACE, exit::PLATFORM, exit::INTERPRETER);
+        let Stage0 {
+            loader,
+            param,
+            title,
+            ..
+        } = self;
+        let (probe, no_place, platform, interpreter) = (
+            exit::PROBE,
+            exit::NO_PLACE,
+            exit::PLATFORM,
+            exit::INTERPRETER,
+        );
         [
             // Resets the shell's options, because the caller's could end the script early. Nothing
             // is written to /dev/null, which may be missing and would be created. On another
@@ -121,7 +130,11 @@ impl Stage0 {
 /// backquote, at most [`MAX_TITLE`] bytes. Other characters become `_`.
 pub fn clean_title(title: &str) -> String {
     let allowed = |c: char| matches!(c, ' '..='~') && !r#"'"\!$`"#.contains(c);
-    title.chars().take(MAX_TITLE).map(|c| if allowed(c) { c } else { '_' }).collect()
+    title
+        .chars()
+        .take(MAX_TITLE)
+        .map(|c| if allowed(c) { c } else { '_' })
+        .collect()
 }
 
 /// Escapes `bytes` for `printf` inside double quotes: printable characters as they are, others as

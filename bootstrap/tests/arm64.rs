@@ -1,6 +1,6 @@
-//! The stages of the other platform, under qemu: registered in a user namespace of its own, so nothing of this
-//! machine changes. Where perl or python3 start the loader is left out: they would be this machine's, with its
-//! system call numbers.
+//! The stages of the other platform, under qemu: registered in a user namespace of its own, so
+//! nothing of this machine changes. Where perl or python3 start the loader is left out: they would
+//! be this machine's, with its system call numbers.
 //!
 //! Skips where that is not possible: no qemu-user-static, or a kernel before 6.7.
 
@@ -31,8 +31,24 @@ fn the_stages_for_aarch64_start_an_agent() {
     let script = Stage0::new(image, &nonce(), Mode::Optimistic, "offshoot: web1").script();
     let script = format!("uname(){{ echo aarch64;}};{script}");
     let mut unshare = Command::new("unshare");
-    unshare.args(["-U", "-r", "-m", "-p", "-f", "--mount-proc", "sh", "-c", REGISTER, "sh", &script, QEMU]);
-    let result = start(unshare.env("HOME", "/nonexistent").env_remove("TMPDIR"), &input);
+    unshare.args([
+        "-U",
+        "-r",
+        "-m",
+        "-p",
+        "-f",
+        "--mount-proc",
+        "sh",
+        "-c",
+        REGISTER,
+        "sh",
+        &script,
+        QEMU,
+    ]);
+    let result = start(
+        unshare.env("HOME", "/nonexistent").env_remove("TMPDIR"),
+        &input,
+    );
     if result.code == Some(77) {
         eprintln!("skipped: binfmt_misc cannot be mounted here");
         return;

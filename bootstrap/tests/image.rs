@@ -38,7 +38,10 @@ fn an_image_unpacks_to_the_parts_packed_into_it() {
     let agent = image().unpack().unwrap();
     assert!(agent.starts_with(b"\x7fELF"));
     let again = pack(image().platform(), &agent, &stages.loader, &stages.unpacker).unwrap();
-    assert!(again == image().bytes()[..], "the same parts give the same image");
+    assert!(
+        again == image().bytes()[..],
+        "the same parts give the same image"
+    );
 }
 
 #[test]
@@ -48,7 +51,10 @@ fn the_agent_in_an_image_can_be_replaced() {
     let other = image().with_agent(&program).unwrap();
     let inside = other.unpack().unwrap();
     assert!(inside.len() < program.len() && other.loader() == image().loader());
-    assert!(inside[64..1000] == program[64..1000], "only what is not loaded is left out");
+    assert!(
+        inside[64..1000] == program[64..1000],
+        "only what is not loaded is left out"
+    );
     // And back again: both stages are what they were compiled to.
     let back = other.with_agent(&agent).unwrap().unpack().unwrap();
     assert!(back == image().with_agent(&agent).unwrap().unpack().unwrap());
@@ -67,14 +73,22 @@ fn a_byte_changed_anywhere_in_the_trailer_is_refused() {
     for place in trailer_at(bytes)..bytes.len() {
         let mut wrong = bytes.to_vec();
         wrong[place] ^= 0x10;
-        assert_eq!(parse(wrong).err(), Some(ImageError::Trailer), "byte {place}");
+        assert_eq!(
+            parse(wrong).err(),
+            Some(ImageError::Trailer),
+            "byte {place}"
+        );
     }
 }
 
 #[test]
 fn a_contradictory_field_is_refused_even_with_a_valid_checksum() {
     let numbers = [0, 1, 119, 0x7fff_ffff, u32::MAX];
-    for (name, field) in [("loader offset", 12), ("loader length", 16), ("image length", 20)] {
+    for (name, field) in [
+        ("loader offset", 12),
+        ("loader length", 16),
+        ("image length", 20),
+    ] {
         for number in numbers {
             let wrong = changed(|bytes| {
                 let at = trailer_at(bytes) + field;
@@ -109,7 +123,11 @@ fn a_length_over_the_limit_is_refused_before_anything_is_allocated() {
             let at = trailer_at(bytes) + 24;
             bytes[at..at + 4].copy_from_slice(&u32::to_le_bytes(number));
         });
-        assert_eq!(parse(wrong).err(), Some(ImageError::Trailer), "raw length {number}");
+        assert_eq!(
+            parse(wrong).err(),
+            Some(ImageError::Trailer),
+            "raw length {number}"
+        );
     }
 }
 
@@ -119,7 +137,10 @@ fn a_damaged_payload_is_detected_when_unpacked() {
         let at = trailer_at(bytes) + 24;
         bytes[at] ^= 1;
     });
-    assert_eq!(parse(raw_length).unwrap().unpack(), Err(ImageError::Payload));
+    assert_eq!(
+        parse(raw_length).unwrap().unpack(),
+        Err(ImageError::Payload)
+    );
     let middle = changed(|bytes| {
         let at = bytes.len() - 2000;
         bytes[at] ^= 1;
@@ -131,10 +152,15 @@ fn a_damaged_payload_is_detected_when_unpacked() {
 fn stages_that_are_not_executables_of_the_platform_are_refused() {
     let loader_at = Trailer::read(image().bytes()).unwrap().loader_offset as usize;
     for (start, stage) in [(0, "unpacker"), (loader_at, "loader")] {
-        // Magic, class, byte order, machine, header place, header size, segment offset, both lengths.
+        // Magic, class, byte order, machine, header place, header size, segment offset, both
+        // lengths.
         for place in [0, 4, 5, 18, 32, 54, 56, 72, 96, 104] {
             let wrong = changed(|bytes| bytes[start + place] ^= 0x40);
-            assert_eq!(parse(wrong).err(), Some(ImageError::Program(stage)), "byte {place} of the {stage}");
+            assert_eq!(
+                parse(wrong).err(),
+                Some(ImageError::Program(stage)),
+                "byte {place} of the {stage}"
+            );
         }
     }
 }
@@ -142,7 +168,10 @@ fn stages_that_are_not_executables_of_the_platform_are_refused() {
 #[test]
 fn truncated_empty_or_extended_bytes_are_not_an_image() {
     let bytes = image().bytes();
-    for length in (0..bytes.len()).step_by(97).chain([bytes.len() - 1, TRAILER, TRAILER - 1]) {
+    for length in (0..bytes.len())
+        .step_by(97)
+        .chain([bytes.len() - 1, TRAILER, TRAILER - 1])
+    {
         assert!(Image::parse(&bytes[..length]).is_err(), "{length} bytes");
     }
     let longer = [bytes, [0].as_slice()].concat();
@@ -166,18 +195,36 @@ fn command_and_stages_stay_within_their_budgets_on_every_platform() {
         for mode in [Mode::Optimistic, Mode::Wait] {
             let stage0 = Stage0::new(&image, &nonce(), mode, &title);
             let (script, command) = (stage0.script(), stage0.command());
-            println!("{platform}: command {} with a title of {MAX_TITLE}", command.len());
-            assert!(command.len() <= MAX_COMMAND, "{platform}: {} bytes", command.len());
+            println!(
+                "{platform}: command {} with a title of {MAX_TITLE}",
+                command.len()
+            );
+            assert!(
+                command.len() <= MAX_COMMAND,
+                "{platform}: {} bytes",
+                command.len()
+            );
             for forbidden in ["'", "\n", "!", "\\\\"] {
                 assert!(!script.contains(forbidden), "{platform}: {forbidden:?}");
             }
-            assert!(script.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{platform}: plain text");
+            assert!(
+                script.bytes().all(|byte| matches!(byte, b' '..=b'~')),
+                "{platform}: plain text"
+            );
             let param = stage0.param();
             assert!(param.len() == 35 && script.contains(&param));
             assert_eq!(parse_param(&param).map(|param| param.mode), Ok(mode));
         }
-        println!("{platform}: loader {}, unpacker {}", stages.loader.len(), stages.unpacker.len());
-        assert!(stages.loader.len() <= 1100, "{platform}: the loader has {} bytes", stages.loader.len());
+        println!(
+            "{platform}: loader {}, unpacker {}",
+            stages.loader.len(),
+            stages.unpacker.len()
+        );
+        assert!(
+            stages.loader.len() <= 1100,
+            "{platform}: the loader has {} bytes",
+            stages.loader.len()
+        );
         assert!(
             stages.unpacker.len() <= 6000,
             "{platform}: the unpacker has {} bytes",
@@ -220,6 +267,14 @@ fn a_program_for_another_platform_is_not_packed() {
     let stages = native::compile(Platform::X86_64, Path::new("rustc"), &folder()).unwrap();
     let agent = fs::read("/proc/self/exe").unwrap();
     assert!(pack(Platform::Aarch64, &agent, &stages.loader, &stages.unpacker).is_err());
-    assert!(pack(Platform::X86_64, b"not a program", &stages.loader, &stages.unpacker).is_err());
+    assert!(
+        pack(
+            Platform::X86_64,
+            b"not a program",
+            &stages.loader,
+            &stages.unpacker
+        )
+        .is_err()
+    );
     assert!(pack(Platform::X86_64, &agent[..1000], &stages.loader, b"").is_err());
 }

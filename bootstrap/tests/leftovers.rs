@@ -1,4 +1,5 @@
-//! Nothing is left of stage 0 wherever it is cut short: by signals at any moment, by limits, by options of the shell.
+//! Nothing is left of stage 0 wherever it is cut short: by signals at any moment, by limits, by
+//! options of the shell.
 
 mod machine;
 
@@ -11,7 +12,9 @@ use std::{
     time::Duration,
 };
 
-use machine::{MINIMUM, assert_up, folder, image, image_and_rest, nonce, path_of, read_until, script, shell};
+use machine::{
+    MINIMUM, assert_up, folder, image, image_and_rest, nonce, path_of, read_until, script, shell,
+};
 use offshoot_bootstrap::{Mode, ready_marker};
 
 /// What can stand behind the name `sh`.
@@ -25,7 +28,11 @@ fn tools(name: &str) -> PathBuf {
 /// Whatever the stage 0 of process `pid` has left where it may have been.
 fn left(pid: u32, tmpdir: &Path) -> Vec<PathBuf> {
     let name = format!(".o{pid}");
-    let mut left: Vec<PathBuf> = fs::read_dir(tmpdir).unwrap().flatten().map(|entry| entry.path()).collect();
+    let mut left: Vec<PathBuf> = fs::read_dir(tmpdir)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     for place in ["/dev/shm", "/tmp", "/run", "/var/tmp", "/dev"] {
         left.push(Path::new(place).join(&name));
     }
@@ -34,13 +41,19 @@ fn left(pid: u32, tmpdir: &Path) -> Vec<PathBuf> {
 }
 
 fn spawn(command: &mut Command) -> Child {
-    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let command = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command.spawn().expect("start")
 }
 
 fn kill(signal: &str, target: &str) {
     // One that has ended already is not there to be told.
-    let _ = Command::new("kill").args(["-s", signal, "--", target]).stderr(Stdio::null()).status();
+    let _ = Command::new("kill")
+        .args(["-s", signal, "--", target])
+        .stderr(Stdio::null())
+        .status();
 }
 
 #[test]
@@ -48,19 +61,27 @@ fn a_signal_at_any_moment_leaves_no_files() {
     for name in SHELLS {
         let (path, place) = (tools(name), folder());
         for signal in ["TERM", "HUP", "INT", "QUIT"] {
-            // From before the first command to behind the loader's start; to the shell alone, as the kernel does when
-            // its parent ends, and to all that it has started.
+            // From before the first command to behind the loader's start; to the shell alone, as
+            // the kernel does when its parent ends, and to all that it has started.
             for moment in 0..24u32 {
                 let mut shell = shell(&path);
                 std::os::unix::process::CommandExt::process_group(&mut shell, 0);
-                let mut child = spawn(shell.env("TMPDIR", &place).arg("-c").arg(script(Mode::Optimistic)));
+                let mut child = spawn(
+                    shell
+                        .env("TMPDIR", &place)
+                        .arg("-c")
+                        .arg(script(Mode::Optimistic)),
+                );
                 std::thread::sleep(Duration::from_micros(u64::from(moment) * 700));
                 let group = if moment % 2 == 0 { "" } else { "-" };
                 kill(signal, &format!("{group}{}", child.id()));
                 drop(child.stdin.take());
                 child.wait().unwrap();
                 let left = left(child.id(), &place);
-                assert!(left.is_empty(), "{name}, SIG{signal} after {moment} steps: {left:?}");
+                assert!(
+                    left.is_empty(),
+                    "{name}, SIG{signal} after {moment} steps: {left:?}"
+                );
             }
         }
     }
@@ -72,7 +93,11 @@ fn the_loader_restores_default_signal_handling() {
         for signal in ["TERM", "HUP", "INT", "QUIT"] {
             let mut child = spawn(shell(&tools(name)).arg("-c").arg(script(Mode::Wait)));
             let marker = ready_marker(&nonce(), image());
-            assert_eq!(read_until(child.stdout.as_mut().unwrap(), &marker), marker, "{name}");
+            assert_eq!(
+                read_until(child.stdout.as_mut().unwrap(), &marker),
+                marker,
+                "{name}"
+            );
             // Held, or the loader would end by the end of it.
             let _stdin = child.stdin.take();
             kill(signal, &child.id().to_string());
@@ -93,8 +118,10 @@ fn shell_options_do_not_break_stage_0_or_leave_files() {
     let (input, rest) = image_and_rest();
     for name in SHELLS {
         for options in ["-e", "-u", "-C", "-f", "-a", "-eu", "-euC", "-aefuC"] {
-            let (path, place) =
-                (path_of(&["mkdir", "chmod", "rm", "printf", &format!("sh={name}")]), folder());
+            let (path, place) = (
+                path_of(&["mkdir", "chmod", "rm", "printf", &format!("sh={name}")]),
+                folder(),
+            );
             let mut shell = shell(&path);
             shell
                 .env("TMPDIR", &place)
@@ -108,7 +135,13 @@ fn shell_options_do_not_break_stage_0_or_leave_files() {
         // Which executes nothing, and so leaves nothing.
         let place = folder();
         let mut shell = shell(&tools(name));
-        machine::start(shell.env("TMPDIR", &place).args(["-n", "-c"]).arg(script(Mode::Optimistic)), &input);
+        machine::start(
+            shell
+                .env("TMPDIR", &place)
+                .args(["-n", "-c"])
+                .arg(script(Mode::Optimistic)),
+            &input,
+        );
         assert_eq!(fs::read_dir(&place).unwrap().count(), 0, "{name} -n");
     }
 }
@@ -116,19 +149,28 @@ fn shell_options_do_not_break_stage_0_or_leave_files() {
 #[test]
 fn no_resource_limit_leaves_files() {
     let input = image_and_rest().0;
-    let mut limits: Vec<String> = (3..16).map(|number| format!("ulimit -n {number}")).collect();
+    let mut limits: Vec<String> = (3..16)
+        .map(|number| format!("ulimit -n {number}"))
+        .collect();
     limits.extend(["0", "1", "2", "8", "64"].map(|blocks| format!("ulimit -f {blocks}")));
     for name in SHELLS {
         for limit in &limits {
             let place = folder();
             let mut shell = shell(&tools(name));
-            shell.env("TMPDIR", &place).arg("-c").arg(format!("{limit};{}", script(Mode::Optimistic)));
+            shell
+                .env("TMPDIR", &place)
+                .arg("-c")
+                .arg(format!("{limit};{}", script(Mode::Optimistic)));
             let mut child = spawn(&mut shell);
             let _ = child.stdin.take().unwrap().write_all(&input);
             let pid = child.id();
             let output = child.wait_with_output().unwrap();
             let left = left(pid, &place);
-            assert!(left.is_empty(), "{name}, {limit}, {}: {left:?}", output.status);
+            assert!(
+                left.is_empty(),
+                "{name}, {limit}, {}: {left:?}",
+                output.status
+            );
         }
     }
 }
@@ -137,12 +179,16 @@ fn no_resource_limit_leaves_files() {
 fn a_failure_after_the_first_step_leaves_no_files() {
     let place = folder();
     fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).unwrap();
-    // Each stands for a host where something works no more in the midst of it: by its name, and what it does instead.
+    // Each stands for a host where something works no more in the midst of it: by its name, and
+    // what it does instead.
     for (tool, text) in [
         ("chmod", "exit 1"),
         ("chmod", "kill -9 $$"),
         ("printf", "exit 1"),
-        ("mkdir", "/usr/bin/mkdir \"$@\"; /usr/bin/prlimit --fsize=0 --pid $PPID"),
+        (
+            "mkdir",
+            "/usr/bin/mkdir \"$@\"; /usr/bin/prlimit --fsize=0 --pid $PPID",
+        ),
         ("rm", "exit 126"),
         ("mkdir", "exit 126"),
     ] {
@@ -152,19 +198,32 @@ fn a_failure_after_the_first_step_leaves_no_files() {
             fs::write(path.join(tool), format!("#!/bin/sh\n{text}\n")).unwrap();
             fs::set_permissions(path.join(tool), fs::Permissions::from_mode(0o755)).unwrap();
             let mut shell = shell(&path);
-            let mut child = spawn(shell.env("TMPDIR", &place).arg("-c").arg(script(Mode::Optimistic)));
+            let mut child = spawn(
+                shell
+                    .env("TMPDIR", &place)
+                    .arg("-c")
+                    .arg(script(Mode::Optimistic)),
+            );
             drop(child.stdin.take());
             let pid = child.id();
             let output = child.wait_with_output().unwrap();
             let left = left(pid, &place);
-            assert!(left.is_empty(), "{name}, {tool}: {text}, {}: {left:?}", output.status);
+            assert!(
+                left.is_empty(),
+                "{name}, {tool}: {text}, {}: {left:?}",
+                output.status
+            );
         }
     }
 }
 
 #[test]
 fn a_user_at_the_process_limit_leaves_no_files() {
-    if !Command::new("setpriv").args(["--reuid=4711", "true"]).status().is_ok_and(|status| status.success()) {
+    if !Command::new("setpriv")
+        .args(["--reuid=4711", "true"])
+        .status()
+        .is_ok_and(|status| status.success())
+    {
         eprintln!("skipped: this needs root and setpriv(1)");
         return;
     }
@@ -178,7 +237,10 @@ fn a_user_at_the_process_limit_leaves_no_files() {
 
 fn a_last_process(name: &str) {
     // Another user's own, below what that user can reach.
-    let place = PathBuf::from(format!("/tmp/offshoot-leftovers.{}.{name}", std::process::id()));
+    let place = PathBuf::from(format!(
+        "/tmp/offshoot-leftovers.{}.{name}",
+        std::process::id()
+    ));
     let (home, path) = (place.join("home"), place.join("path"));
     for folder in [&home, &path] {
         fs::create_dir_all(folder).unwrap();
@@ -193,8 +255,15 @@ fn a_last_process(name: &str) {
     fs::write(path.join("mkdir"), last).unwrap();
     fs::set_permissions(path.join("mkdir"), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new("/usr/bin/setpriv");
-    command.args(["--reuid=4711", "--clear-groups"]).arg(path.join("sh")).arg("-c");
-    command.arg(script(Mode::Optimistic)).env_clear().env("PATH", &path).env("TMPDIR", &home);
+    command
+        .args(["--reuid=4711", "--clear-groups"])
+        .arg(path.join("sh"))
+        .arg("-c");
+    command
+        .arg(script(Mode::Optimistic))
+        .env_clear()
+        .env("PATH", &path)
+        .env("TMPDIR", &home);
     let mut child = spawn(&mut command);
     drop(child.stdin.take());
     let pid = child.id();
@@ -202,7 +271,11 @@ fn a_last_process(name: &str) {
     let left = left(pid, &home);
     fs::remove_dir_all(&place).unwrap();
     assert!(left.is_empty(), "{name}, {}: {left:?}", output.status);
-    assert_ne!(output.status.code(), Some(93), "{name}: nothing was in its way");
+    assert_ne!(
+        output.status.code(),
+        Some(93),
+        "{name}: nothing was in its way"
+    );
 }
 
 #[test]
@@ -216,7 +289,12 @@ fn a_tmpdir_of_another_user_is_skipped_and_left_unchanged() {
     for name in SHELLS {
         let path = tools(name);
         let mut shell = shell(&path);
-        let mut child = spawn(shell.env("TMPDIR", &place).arg("-c").arg(script(Mode::Optimistic)));
+        let mut child = spawn(
+            shell
+                .env("TMPDIR", &place)
+                .arg("-c")
+                .arg(script(Mode::Optimistic)),
+        );
         let mut stdin = child.stdin.take().unwrap();
         let writer = std::thread::spawn({
             let input = input.clone();
@@ -227,7 +305,11 @@ fn a_tmpdir_of_another_user_is_skipped_and_left_unchanged() {
         writer.join().unwrap().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_up(
-            &machine::Result { code: output.status.code(), stdout: output.stdout, stderr },
+            &machine::Result {
+                code: output.status.code(),
+                stdout: output.stdout,
+                stderr,
+            },
             &rest,
             name,
         );

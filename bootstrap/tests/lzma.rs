@@ -18,9 +18,16 @@ struct Random(u64);
 
 impl Random {
     fn new(test: &str) -> Random {
-        let clock = || std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos() as u64);
-        let seed =
-            std::env::var("OFFSHOOT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(clock) | 1;
+        let clock = || {
+            std::time::SystemTime::UNIX_EPOCH
+                .elapsed()
+                .map_or(1, |time| time.as_nanos() as u64)
+        };
+        let seed = std::env::var("OFFSHOOT_SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok())
+            .unwrap_or_else(clock)
+            | 1;
         println!("{test}: OFFSHOOT_SEED={seed}");
         Random(seed)
     }
@@ -36,8 +43,8 @@ impl Random {
         (self.next() >> 11) as usize % limit
     }
 
-    /// Data that compresses: runs, repeats of earlier parts at all distances, noise, code-like words, and opcodes so
-    /// dense that their operands overlap.
+    /// Data that compresses: runs, repeats of earlier parts at all distances, noise, code-like
+    /// words, and opcodes so dense that their operands overlap.
     fn data(&mut self, length: usize) -> Vec<u8> {
         let mut data = Vec::with_capacity(length);
         while data.len() < length {
@@ -57,15 +64,15 @@ impl Random {
                         data.extend((self.next() as i32 >> (self.below(4) * 8)).to_le_bytes());
                     }
                 }
-                4 => data.extend(
-                    (0..count)
-                        .map(|_| [0xe8, 0xe9, 0, 0xff, 0x0f, 0x84, 5, self.next() as u8][self.below(8)]),
-                ),
+                4 => data.extend((0..count).map(|_| {
+                    [0xe8, 0xe9, 0, 0xff, 0x0f, 0x84, 5, self.next() as u8][self.below(8)]
+                })),
                 _ => {
                     for _ in 0..count / 4 {
                         let word = self.next() as u32 & 0x03ff_ffff;
                         data.extend(
-                            (word | [0x9400_0000, 0x9000_0000, 0xb000_0000][self.below(3)]).to_le_bytes(),
+                            (word | [0x9400_0000, 0x9000_0000, 0xb000_0000][self.below(3)])
+                                .to_le_bytes(),
                         );
                     }
                 }
@@ -78,8 +85,12 @@ impl Random {
 
 fn compress(data: &[u8], lc: u32, lp: u32, pb: u32) -> Vec<u8> {
     let mut options = LzmaOptions::new_preset(6).unwrap();
-    options.literal_context_bits(lc).literal_position_bits(lp).position_bits(pb);
-    let mut encoder = XzEncoder::new_stream(Vec::new(), Stream::new_lzma_encoder(&options).unwrap());
+    options
+        .literal_context_bits(lc)
+        .literal_position_bits(lp)
+        .position_bits(pb);
+    let mut encoder =
+        XzEncoder::new_stream(Vec::new(), Stream::new_lzma_encoder(&options).unwrap());
     encoder.write_all(data).unwrap();
     encoder.finish().unwrap()
 }
@@ -95,7 +106,11 @@ fn output_of_liblzma_is_decoded_for_all_settings() {
     for round in 0..120 {
         let (lc, pb) = (random.below(5), random.below(5));
         let lp = random.below(5 - lc);
-        let length = if round < 8 { round } else { random.below(60_000) };
+        let length = if round < 8 {
+            round
+        } else {
+            random.below(60_000)
+        };
         let data = random.data(length);
         let packed = compress(&data, lc as u32, lp as u32, pb as u32);
         assert_eq!(
@@ -110,7 +125,9 @@ fn output_of_liblzma_is_decoded_for_all_settings() {
 fn unpack_by_liblzma(packed: &[u8], length: usize) -> Vec<u8> {
     let mut output = Vec::with_capacity(length + 1);
     let mut stream = Stream::new_lzma_decoder(u64::MAX).unwrap();
-    stream.process_vec(packed, &mut output, Action::Finish).unwrap();
+    stream
+        .process_vec(packed, &mut output, Action::Finish)
+        .unwrap();
     output
 }
 
@@ -118,28 +135,51 @@ fn unpack_by_liblzma(packed: &[u8], length: usize) -> Vec<u8> {
 fn output_of_the_fast_encoder_is_decoded_here_and_by_liblzma() {
     let mut random = Random::new("squeeze");
     for round in 0..200 {
-        let length = if round < 20 { round } else { random.below(80_000) };
+        let length = if round < 20 {
+            round
+        } else {
+            random.below(80_000)
+        };
         let data = random.data(length);
         let packed = fast_encoder::encode(&data);
-        assert_eq!(decode(&packed, length).as_deref(), Ok(data.as_slice()), "{length} bytes");
+        assert_eq!(
+            decode(&packed, length).as_deref(),
+            Ok(data.as_slice()),
+            "{length} bytes"
+        );
         assert!(unpack_by_liblzma(&packed, length) == data, "{length} bytes");
     }
     // The longest match, the farthest distance, and bytes that carry through a long run of ones.
-    for data in
-        [vec![0; 1 << 20], vec![0xff; 100_000], [random.data(1 << 20), vec![7; 300]].concat().repeat(2)]
-    {
+    for data in [
+        vec![0; 1 << 20],
+        vec![0xff; 100_000],
+        [random.data(1 << 20), vec![7; 300]].concat().repeat(2),
+    ] {
         let packed = fast_encoder::encode(&data);
-        assert!(decode(&packed, data.len()).as_deref() == Ok(data.as_slice()), "{} bytes", data.len());
+        assert!(
+            decode(&packed, data.len()).as_deref() == Ok(data.as_slice()),
+            "{} bytes",
+            data.len()
+        );
     }
 }
 
 #[test]
 fn the_fast_encoder_compresses_a_program_nearly_as_well_as_liblzma() {
     let program = std::fs::read("/proc/self/exe").unwrap();
-    let program = elf::Elf::read(&program).and_then(|elf| elf.loaded()).unwrap();
+    let program = elf::Elf::read(&program)
+        .and_then(|elf| elf.loaded())
+        .unwrap();
     let begun = std::time::Instant::now();
-    let (ours, theirs) = (fast_encoder::encode(&program).len(), compress(&program, 3, 0, 0).len());
-    println!("{} bytes: {ours} ours, {theirs} theirs; both took {:?}", program.len(), begun.elapsed());
+    let (ours, theirs) = (
+        fast_encoder::encode(&program).len(),
+        compress(&program, 3, 0, 0).len(),
+    );
+    println!(
+        "{} bytes: {ours} ours, {theirs} theirs; both took {:?}",
+        program.len(),
+        begun.elapsed()
+    );
     assert!(ours < theirs + theirs / 5, "{ours} against {theirs}");
 }
 
@@ -148,9 +188,14 @@ fn every_truncated_stream_is_detected() {
     let mut random = Random::new("short");
     let data = random.data(3000);
     let packed = compress(&data, 3, 0, 2);
-    // The coder flushes five bytes and the end marker takes a few: those the result does not depend on.
+    // The coder flushes five bytes and the end marker takes a few: those the result does not depend
+    // on.
     for length in 0..packed.len() - 16 {
-        assert!(decode(&packed[..length], data.len()).is_err(), "{length} of {} bytes", packed.len());
+        assert!(
+            decode(&packed[..length], data.len()).is_err(),
+            "{length} of {} bytes",
+            packed.len()
+        );
     }
 }
 
@@ -189,8 +234,14 @@ fn a_header_with_invalid_settings_is_refused() {
 #[test]
 fn the_x86_filter_gives_equal_branch_targets_equal_bytes() {
     // Each is one instruction whose operand, relative to the next instruction, is 0x120.
-    let instructions: [&[u8]; 6] =
-        [&[0xe8], &[0xe9], &[0x0f, 0x84], &[0x48, 0x8d, 0x3d], &[0x8b, 0x05], &[0xff, 0x15]];
+    let instructions: [&[u8]; 6] = [
+        &[0xe8],
+        &[0xe9],
+        &[0x0f, 0x84],
+        &[0x48, 0x8d, 0x3d],
+        &[0x8b, 0x05],
+        &[0xff, 0x15],
+    ];
     let (mut code, mut places) = (Vec::new(), Vec::new());
     for instruction in instructions {
         code.extend(instruction);
@@ -214,7 +265,11 @@ fn both_filters_round_trip() {
     let mut random = Random::new("undo");
     for filter in [Filter::X86, Filter::Arm64, Filter::None] {
         for round in 0..300 {
-            let length = if round < 12 { round } else { random.below(20_000) };
+            let length = if round < 12 {
+                round
+            } else {
+                random.below(20_000)
+            };
             let data = random.data(length);
             let mut copy = data.clone();
             filter::apply(filter, &mut copy);
@@ -223,7 +278,10 @@ fn both_filters_round_trip() {
             // Undoing what was never applied must not panic either, and is undone by applying.
             filter::undo(filter, &mut copy);
             filter::apply(filter, &mut copy);
-            assert!(copy == data, "{filter:?} the other way round, {length} bytes");
+            assert!(
+                copy == data,
+                "{filter:?} the other way round, {length} bytes"
+            );
         }
     }
 }
@@ -232,7 +290,9 @@ fn both_filters_round_trip() {
 fn the_arm64_filter_gives_calls_of_one_function_equal_bytes() {
     // bl to 0x1000 from 0 and from 8; adrp of page 0x12345 from page 0 is unchanged.
     let word = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
-    let mut code = [0x9400_0400u32, 0xd503_201f, 0x9400_03fe, 0x9000_0001].map(u32::to_le_bytes).concat();
+    let mut code = [0x9400_0400u32, 0xd503_201f, 0x9400_03fe, 0x9000_0001]
+        .map(u32::to_le_bytes)
+        .concat();
     filter::apply(Filter::Arm64, &mut code);
     assert_eq!(word(&code, 0), 0x9400_0400);
     assert_eq!(word(&code, 8), 0x9400_0400);

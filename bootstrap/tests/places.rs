@@ -1,6 +1,6 @@
-//! Where the loader and the agent can be executed: noexec and read-only mounts, `vm.memfd_noexec`, no /proc, with and
-//! without an interpreter. Each case has its own mounts and process ids, so these tests need root and skip without
-//! it.
+//! Where the loader and the agent can be executed: noexec and read-only mounts, `vm.memfd_noexec`,
+//! no /proc, with and without an interpreter. Each case has its own mounts and process ids, so
+//! these tests need root and skip without it.
 
 mod machine;
 
@@ -21,13 +21,20 @@ struct Place<'a> {
     last: &'a str,
 }
 
-const PLAIN: Place<'static> = Place { mounts: "", memfd_noexec: 0, programs: &[], last: "" };
+const PLAIN: Place<'static> = Place {
+    mounts: "",
+    memfd_noexec: 0,
+    programs: &[],
+    last: "",
+};
 const PERL: &[&str] = &["perl"];
 const PYTHON: &[&str] = &["python3"];
 
 /// Runs stage 0 there; `None` where this user may not make such a place.
 fn run(place: &Place<'_>) -> Option<Result> {
-    let allowed = Command::new("unshare").args(["-m", "-p", "-f", "--mount-proc", "true"]).output();
+    let allowed = Command::new("unshare")
+        .args(["-m", "-p", "-f", "--mount-proc", "true"])
+        .output();
     if !allowed.is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: this needs root and unshare(1)");
         return None;
@@ -53,22 +60,47 @@ fn run(place: &Place<'_>) -> Option<Result> {
     let programs: Vec<String> = place
         .programs
         .iter()
-        .map(|&program| if program == "python3" { format!("python3={python}") } else { program.into() })
+        .map(|&program| {
+            if program == "python3" {
+                format!("python3={python}")
+            } else {
+                program.into()
+            }
+        })
         .collect();
     let programs: Vec<&str> = programs.iter().map(String::as_str).collect();
     let path = path_of(&[&MINIMUM[..], &["sh"], &programs].concat());
     let mut command = Command::new("unshare");
-    command.args(["-m", "-p", "-f", "--mount-proc", "/bin/sh", "-c", &arrange, "sh"]).arg(&path);
+    command
+        .args([
+            "-m",
+            "-p",
+            "-f",
+            "--mount-proc",
+            "/bin/sh",
+            "-c",
+            &arrange,
+            "sh",
+        ])
+        .arg(&path);
     command.env_remove("TMPDIR").env("HOME", "/nonexistent");
     // The arrangement needs the system's programs; stage 0 gets only its own.
-    let script = format!("PATH={};export PATH;{}", path.display(), script(Mode::Optimistic));
+    let script = format!(
+        "PATH={};export PATH;{}",
+        path.display(),
+        script(Mode::Optimistic)
+    );
     Some(start(command.arg(script), &image_and_rest().0))
 }
 
 /// The interpreter itself, not a wrapper script that needs a full PATH.
 fn real_python() -> String {
-    let output = Command::new("python3").args(["-c", "import sys;print(sys.executable)"]).output();
-    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string()).unwrap_or_default()
+    let output = Command::new("python3")
+        .args(["-c", "import sys;print(sys.executable)"])
+        .output();
+    output
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string())
+        .unwrap_or_default()
 }
 
 fn assert_starts(place: Place<'_>, what: &str) {
@@ -86,7 +118,13 @@ fn assert_ends(place: Place<'_>, code: i32, what: &str) {
 #[test]
 fn an_ordinary_machine_needs_no_interpreter_with_any_memfd_noexec() {
     for memfd_noexec in [0, 1, 2] {
-        assert_starts(Place { memfd_noexec, ..PLAIN }, &format!("memfd_noexec={memfd_noexec}"));
+        assert_starts(
+            Place {
+                memfd_noexec,
+                ..PLAIN
+            },
+            &format!("memfd_noexec={memfd_noexec}"),
+        );
     }
 }
 
@@ -95,7 +133,11 @@ fn loader_and_agent_start_without_proc() {
     for memfd_noexec in [0, 1, 2] {
         let last = "umount -l /proc";
         assert_starts(
-            Place { memfd_noexec, last, ..PLAIN },
+            Place {
+                memfd_noexec,
+                last,
+                ..PLAIN
+            },
             &format!("no /proc, memfd_noexec={memfd_noexec}"),
         );
     }
@@ -107,7 +149,15 @@ fn without_an_executable_directory_an_interpreter_starts_the_loader() {
         for programs in [PERL, PYTHON] {
             for memfd_noexec in [0, 1] {
                 let what = format!("{mounts}, {programs:?}, memfd_noexec={memfd_noexec}");
-                assert_starts(Place { mounts, memfd_noexec, programs, ..PLAIN }, &what);
+                assert_starts(
+                    Place {
+                        mounts,
+                        memfd_noexec,
+                        programs,
+                        ..PLAIN
+                    },
+                    &what,
+                );
             }
         }
     }
@@ -116,10 +166,23 @@ fn without_an_executable_directory_an_interpreter_starts_the_loader() {
 #[test]
 fn without_any_way_to_execute_the_exit_code_says_what_is_missing() {
     for mounts in ["noexec", "ro"] {
-        assert_ends(Place { mounts, ..PLAIN }, exit::NO_PLACE, &format!("{mounts}, no interpreter"));
+        assert_ends(
+            Place { mounts, ..PLAIN },
+            exit::NO_PLACE,
+            &format!("{mounts}, no interpreter"),
+        );
         for programs in [PERL, PYTHON] {
             let what = format!("{mounts}, {programs:?}, memfd_noexec=2");
-            assert_ends(Place { mounts, memfd_noexec: 2, programs, ..PLAIN }, exit::INTERPRETER, &what);
+            assert_ends(
+                Place {
+                    mounts,
+                    memfd_noexec: 2,
+                    programs,
+                    ..PLAIN
+                },
+                exit::INTERPRETER,
+                &what,
+            );
         }
     }
 }
@@ -128,7 +191,15 @@ fn without_any_way_to_execute_the_exit_code_says_what_is_missing() {
 fn one_executable_directory_among_many_is_found() {
     let last = "mount -t tmpfs none /var/tmp";
     for memfd_noexec in [0, 2] {
-        assert_starts(Place { mounts: "noexec", memfd_noexec, last, ..PLAIN }, "only /var/tmp is executable");
+        assert_starts(
+            Place {
+                mounts: "noexec",
+                memfd_noexec,
+                last,
+                ..PLAIN
+            },
+            "only /var/tmp is executable",
+        );
     }
 }
 
@@ -142,9 +213,21 @@ fn no_files_are_left_in_any_directory() {
         exit $?"#;
     let executable = format!("mount -t tmpfs none /dev/shm; {look}");
     let noexec = format!("mount -t tmpfs -o noexec none /dev/shm; {look}");
-    for (memfd_noexec, last) in [(0, &executable), (2, &executable), (0, &noexec), (2, &noexec)] {
-        if let Some(result) = run(&Place { memfd_noexec, last, ..PLAIN }) {
-            assert_eq!(result.stderr, "", "left behind with memfd_noexec={memfd_noexec} after {last}");
+    for (memfd_noexec, last) in [
+        (0, &executable),
+        (2, &executable),
+        (0, &noexec),
+        (2, &noexec),
+    ] {
+        if let Some(result) = run(&Place {
+            memfd_noexec,
+            last,
+            ..PLAIN
+        }) {
+            assert_eq!(
+                result.stderr, "",
+                "left behind with memfd_noexec={memfd_noexec} after {last}"
+            );
             assert_up(&result, &image_and_rest().1, "looked around afterwards");
         }
     }

@@ -1,4 +1,5 @@
-//! The stages in real shells: what is promised of stage 0, loader and unpacker, each shown by a process that does it.
+//! The stages in real shells: what is promised of stage 0, loader and unpacker, each shown by a
+//! process that does it.
 
 mod machine;
 
@@ -10,8 +11,8 @@ use std::{
 };
 
 use machine::{
-    MINIMUM, assert_up, command, folder, image, image_and_rest, nonce, path_of, read_until, script, shell,
-    start,
+    MINIMUM, assert_up, command, folder, image, image_and_rest, nonce, path_of, read_until, script,
+    shell, start,
 };
 use offshoot_bootstrap::{Mode, exit, parse_param, platform_notice, ready_marker};
 
@@ -33,7 +34,9 @@ fn every_posix_shell_starts_the_agent_and_leaves_the_following_bytes_unread() {
 fn the_command_passes_unchanged_through_every_login_shell() {
     let (input, rest) = image_and_rest();
     let path = path_of(&[&MINIMUM[..], &["sh", "printf"]].concat());
-    for login in ["bash", "dash", "zsh", "mksh", "ksh", "busybox", "fish", "tcsh", "rc"] {
+    for login in [
+        "bash", "dash", "zsh", "mksh", "ksh", "busybox", "fish", "tcsh", "rc",
+    ] {
         let mut shell = Command::new(format!("/usr/bin/{login}"));
         shell.env_clear().env("PATH", &path).env("HOME", folder());
         if login == "busybox" {
@@ -49,23 +52,39 @@ fn the_agent_gets_its_title_its_parameter_and_a_sealed_copy_of_its_image() {
     let place = folder();
     let path = path_of(&[&MINIMUM[..], &["sh"]].concat());
     let mut shell = shell(&path);
-    let result = start(shell.env("TMPDIR", &place).arg("-c").arg(script(Mode::Optimistic)), image().bytes());
+    let result = start(
+        shell
+            .env("TMPDIR", &place)
+            .arg("-c")
+            .arg(script(Mode::Optimistic)),
+        image().bytes(),
+    );
     let line = result.first_line();
     let words: Vec<&str> = line.split('"').collect();
     let param = parse_param(words[3]).unwrap();
     assert_eq!(words[1], "offshoot: web1");
     assert_eq!(words[5], "/proc/self/cwd", "the shell has gone there");
-    assert_eq!((param.nonce, param.mode, param.checksum), (nonce(), Mode::Optimistic, image().checksum()));
+    assert_eq!(
+        (param.nonce, param.mode, param.checksum),
+        (nonce(), Mode::Optimistic, image().checksum())
+    );
     assert_eq!(param.length as usize, image().bytes().len());
     assert!(
         param.image_fd.is_some() && param.agent_fd.is_some() && param.image_fd != param.agent_fd,
         "{line}"
     );
     assert!(
-        line.ends_with(&format!("Ok(\"yes\") image Some({}) changed false", image().checksum())),
+        line.ends_with(&format!(
+            "Ok(\"yes\") image Some({}) changed false",
+            image().checksum()
+        )),
         "{line}"
     );
-    assert_eq!(fs::read_dir(place).unwrap().count(), 0, "nothing is left where the loader was");
+    assert_eq!(
+        fs::read_dir(place).unwrap().count(),
+        0,
+        "nothing is left where the loader was"
+    );
 }
 
 #[test]
@@ -74,7 +93,13 @@ fn a_title_cannot_inject_shell_code() {
     let stage0 = offshoot_bootstrap::Stage0::new(image(), &nonce(), Mode::Optimistic, title);
     let path = path_of(&[&MINIMUM[..], &["sh"]].concat());
     let result = start(shell(&path).arg("-c").arg(stage0.script()), image().bytes());
-    assert!(result.first_line().contains("\"offshoot: a_b_c_(id)_id____d\""), "{}", result.first_line());
+    assert!(
+        result
+            .first_line()
+            .contains("\"offshoot: a_b_c_(id)_id____d\""),
+        "{}",
+        result.first_line()
+    );
 }
 
 #[test]
@@ -83,7 +108,10 @@ fn a_waiting_parent_is_told_when_to_send() {
     let marker = ready_marker(&nonce(), image());
     let command = command(Mode::Wait);
     assert!(
-        !command.as_bytes().windows(marker.len()).any(|part| part == marker),
+        !command
+            .as_bytes()
+            .windows(marker.len())
+            .any(|part| part == marker),
         "an echo of the command is no marker"
     );
     let mut child = Command::new("sh")
@@ -105,7 +133,11 @@ fn a_waiting_parent_is_told_when_to_send() {
     stdin.write_all(last).unwrap();
     drop(stdin);
     let line = read_until(&mut stdout, b"\n");
-    assert!(line.starts_with(b"up "), "{}", String::from_utf8_lossy(&line));
+    assert!(
+        line.starts_with(b"up "),
+        "{}",
+        String::from_utf8_lossy(&line)
+    );
     let mut echoed = Vec::new();
     std::io::Read::read_to_end(&mut stdout, &mut echoed).unwrap();
     assert!(echoed == rest);
@@ -115,7 +147,8 @@ fn a_waiting_parent_is_told_when_to_send() {
 #[test]
 fn a_truncated_or_damaged_image_is_never_executed() {
     let path = path_of(&[&MINIMUM[..], &["sh"]].concat());
-    let run = |input: &[u8]| start(shell(&path).arg("-c").arg(script(Mode::Optimistic)), input).code;
+    let run =
+        |input: &[u8]| start(shell(&path).arg("-c").arg(script(Mode::Optimistic)), input).code;
     let bytes = image().bytes();
     assert_eq!(run(&[]), Some(exit::SHORT));
     assert_eq!(run(&bytes[..3]), Some(exit::SHORT));
@@ -139,7 +172,8 @@ fn a_swallowed_first_line_is_detected_without_waiting_for_the_rest() {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let _ = stdin.write_all(image().bytes());
-    // stdin stays open: only the first bytes can tell. One that waited for the missing ones would end with another code.
+    // stdin stays open: only the first bytes can tell. One that waited for the missing ones would
+    // end with another code.
     assert_eq!(child.wait().unwrap().code(), Some(exit::CORRUPT));
     drop(stdin);
 }
@@ -147,8 +181,12 @@ fn a_swallowed_first_line_is_detected_without_waiting_for_the_rest() {
 #[test]
 fn the_loader_times_out_if_no_image_arrives() {
     let path = path_of(&[&MINIMUM[..], &["sh"]].concat());
-    let mut child =
-        shell(&path).arg("-c").arg(script(Mode::Optimistic)).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = shell(&path)
+        .arg("-c")
+        .arg(script(Mode::Optimistic))
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
     let stdin = child.stdin.take();
     assert_eq!(child.wait().unwrap().code(), Some(exit::NO_IMAGE));
     drop(stdin);
@@ -158,8 +196,13 @@ fn the_loader_times_out_if_no_image_arrives() {
 fn only_newlines_before_the_image_are_skipped() {
     let (input, rest) = image_and_rest();
     let path = path_of(&[&MINIMUM[..], &["sh"]].concat());
-    for (before, up) in [("\n", true), ("\n\n\n\n\n\n", true), ("\r\n", false), (" ", false), ("\n\0", false)]
-    {
+    for (before, up) in [
+        ("\n", true),
+        ("\n\n\n\n\n\n", true),
+        ("\r\n", false),
+        (" ", false),
+        ("\n\0", false),
+    ] {
         let input = [before.as_bytes(), input.as_slice()].concat();
         let result = start(shell(&path).arg("-c").arg(script(Mode::Optimistic)), &input);
         if up {
@@ -185,7 +228,10 @@ fn another_platform_is_reported_on_both_streams_before_stdin_is_read() {
 #[test]
 fn a_machine_without_uname_is_assumed_to_match_the_image() {
     let path = path_of(&["sh", "mkdir", "chmod", "rm"]);
-    let result = start(shell(&path).arg("-c").arg(script(Mode::Optimistic)), image().bytes());
+    let result = start(
+        shell(&path).arg("-c").arg(script(Mode::Optimistic)),
+        image().bytes(),
+    );
     assert_up(&result, &[], "no uname");
 }
 
@@ -195,9 +241,14 @@ fn an_existing_file_at_the_same_path_is_left_untouched() {
     let path = path_of(&[&MINIMUM[..], &["sh"]].concat());
     // The shell's own id is in the name, so the file is made by the same shell.
     let text = format!("echo mine>\"$TMPDIR/.o$$\";{}", script(Mode::Optimistic));
-    let result = start(shell(&path).env("TMPDIR", &place).arg("-c").arg(text), image().bytes());
+    let result = start(
+        shell(&path).env("TMPDIR", &place).arg("-c").arg(text),
+        image().bytes(),
+    );
     assert!(result.first_line().starts_with("up "), "{}", result.stderr);
-    let left: Vec<_> =
-        fs::read_dir(&place).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+    let left: Vec<_> = fs::read_dir(&place)
+        .unwrap()
+        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+        .collect();
     assert_eq!(left, [b"mine\n"]);
 }

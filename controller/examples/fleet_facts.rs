@@ -37,16 +37,29 @@ fn look() -> io::Result<Facts> {
         let text = fs::read_to_string(path);
         text.map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
     };
-    let first = |text: String| text.split_whitespace().next().unwrap_or_default().to_owned();
+    let first = |text: String| {
+        text.split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
     let system = read("/etc/os-release").unwrap_or_default();
-    let system = system.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("unknown");
+    let system = system
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="))
+        .unwrap_or("unknown");
     let memory = read("/proc/meminfo")?;
-    let memory = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default();
+    let memory = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .unwrap_or_default();
     let mounts = read("/proc/self/mounts")?;
     let mounts = mounts.lines().filter_map(|line| {
         let mut fields = line.split(' ');
         let (device, place, kind) = (fields.next()?, fields.next()?, fields.next()?);
-        device.starts_with('/').then(|| (place.to_owned(), kind.to_owned()))
+        device
+            .starts_with('/')
+            .then(|| (place.to_owned(), kind.to_owned()))
     });
     Ok(Facts {
         host: read("/proc/sys/kernel/hostname")?.trim_end().to_owned(),
@@ -75,7 +88,13 @@ fn collect() -> Result<ExitCode, Box<dyn StdError>> {
     let router = Router::builder().own_image().start()?;
     let answers = Select::default();
     for host in &hosts {
-        let call = router.ssh(host).timeout(PATIENCE).start()?.context().within(PATIENCE).start(look {});
+        let call = router
+            .ssh(host)
+            .timeout(PATIENCE)
+            .start()?
+            .context()
+            .within(PATIENCE)
+            .start(look {});
         let host = host.clone();
         answers.add(call.map_items(move |(_, outcome)| (host.clone(), outcome)));
     }
@@ -88,7 +107,14 @@ fn collect() -> Result<ExitCode, Box<dyn StdError>> {
                 (None, Some(error.to_string()))
             }
         };
-        println!("{}", serde_json::to_string(&Line { target: &target, facts, error })?);
+        println!(
+            "{}",
+            serde_json::to_string(&Line {
+                target: &target,
+                facts,
+                error
+            })?
+        );
     }
     Ok(status)
 }

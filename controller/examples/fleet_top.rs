@@ -27,26 +27,46 @@ struct Process {
 
 /// Sends the busiest processes of this host until the receiver is gone or the call is cancelled.
 #[offshoot::remote]
-fn watch(cx: &Context, every: Duration, lines: usize, to: Sender<Vec<Process>>) -> offshoot::Result<()> {
+fn watch(
+    cx: &Context,
+    every: Duration,
+    lines: usize,
+    to: Sender<Vec<Process>>,
+) -> offshoot::Result<()> {
     let mut before = BTreeMap::new();
     loop {
         let mut now = BTreeMap::new();
         let mut list: Vec<Process> = Vec::new();
         for entry in fs::read_dir("/proc")?.flatten() {
-            let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            let Some(number) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
                 continue;
             };
             // A process that has just ended is not an error.
-            let Some((name, ticks, memory_kib)) =
-                fs::read_to_string(entry.path().join("stat")).ok().and_then(read)
+            let Some((name, ticks, memory_kib)) = fs::read_to_string(entry.path().join("stat"))
+                .ok()
+                .and_then(read)
             else {
                 continue;
             };
             now.insert(number, ticks);
             let busy = ticks - before.get(&number).copied().unwrap_or(ticks).min(ticks);
-            list.push(Process { number, name, busy, memory_kib });
+            list.push(Process {
+                number,
+                name,
+                busy,
+                memory_kib,
+            });
         }
-        list.sort_by_key(|process| (std::cmp::Reverse((process.busy, process.memory_kib)), process.number));
+        list.sort_by_key(|process| {
+            (
+                std::cmp::Reverse((process.busy, process.memory_kib)),
+                process.number,
+            )
+        });
         list.truncate(lines);
         // The receiver is gone, or the call was cancelled.
         to.send(&list)?;
@@ -66,12 +86,29 @@ fn read(stat: String) -> Option<(String, u64, u64)> {
 }
 
 fn show(newest: &BTreeMap<String, Vec<Process>>, lines: usize) {
-    let mut all: Vec<(&str, &Process)> =
-        newest.iter().flat_map(|(host, list)| list.iter().map(|process| (host.as_str(), process))).collect();
+    let mut all: Vec<(&str, &Process)> = newest
+        .iter()
+        .flat_map(|(host, list)| list.iter().map(|process| (host.as_str(), process)))
+        .collect();
     all.sort_by_key(|(_, process)| std::cmp::Reverse((process.busy, process.memory_kib)));
-    println!("{:<12} {:>8} {:>5} {:>10}  NAME", "HOST", "PROCESS", "CPU%", "MEMORY");
-    for (host, Process { number, name, busy, memory_kib }) in all.into_iter().take(lines) {
-        let name: String = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    println!(
+        "{:<12} {:>8} {:>5} {:>10}  NAME",
+        "HOST", "PROCESS", "CPU%", "MEMORY"
+    );
+    for (
+        host,
+        Process {
+            number,
+            name,
+            busy,
+            memory_kib,
+        },
+    ) in all.into_iter().take(lines)
+    {
+        let name: String = name
+            .chars()
+            .map(|c| if c.is_control() { '?' } else { c })
+            .collect();
         println!("{host:<12} {number:>8} {busy:>5} {memory_kib:>6} KiB  {name}");
     }
 }
@@ -94,7 +131,14 @@ fn top() -> Result<ExitCode, Box<dyn StdError>> {
         let (to, received) = router.channel::<Vec<Process>>()?;
         let place = router.ssh(host).start()?.context();
         // Kept, because dropping the reply would cancel the call.
-        calls.push((host, place.start(watch { every: EVERY, lines, to })));
+        calls.push((
+            host,
+            place.start(watch {
+                every: EVERY,
+                lines,
+                to,
+            }),
+        ));
         let host = host.clone();
         lists.add(received.map_items(move |list: Result<_, RecvError>| (host.clone(), list)));
     }

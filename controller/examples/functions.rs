@@ -21,16 +21,25 @@ fn main() -> offshoot::Result<()> {
         // Called directly, and in the root context, which is this program: the same code, the same
         // types.
         assert_eq!(lines("a\nb".into()), 2);
-        println!("{} lines", router.call(lines { text: "a\nb\nc".into() })?);
+        println!(
+            "{} lines",
+            router.call(lines {
+                text: "a\nb\nc".into()
+            })?
+        );
 
         // The function's own error comes back as its own type.
-        let missing = router.call(first_line { path: "/nonexistent".into() });
+        let missing = router.call(first_line {
+            path: "/nonexistent".into(),
+        });
         let error = missing.err().and_then(CallError::function);
         println!("{:?}", error.map(|error: io::Error| error.kind()));
 
         // The stock agent was not built with this program's functions, and reports that.
         let child = router.local().connect()?;
-        match child.call(lines { text: String::new() }) {
+        match child.call(lines {
+            text: String::new(),
+        }) {
             Err(CallError::Failed(Error::NoSuchFunction { context, function })) => {
                 println!("{context} has no {function}");
             }

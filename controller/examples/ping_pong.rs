@@ -38,14 +38,24 @@ fn ping_pong() -> Result<(), Box<dyn StdError>> {
     let (one, other) = (router.ssh(one).start()?, router.ssh(other).start()?);
     let (one, other) = (one.wait()?, other.wait()?);
 
-    if let Err(error) = one.call(play { other: other.clone(), count }) {
+    if let Err(error) = one.call(play {
+        other: other.clone(),
+        count,
+    }) {
         println!("without a path: {error}");
     }
     router.open_path(&one, &other);
     for (from, to) in [(&one, &other), (&other, &one)] {
-        let took =
-            from.call(play { other: to.clone(), count }).map_err(|error| format!("{from}: {error}"))?;
-        println!("{from} and {to}: {count} rounds, {} µs each", took.as_micros() / u128::from(count.max(1)));
+        let took = from
+            .call(play {
+                other: to.clone(),
+                count,
+            })
+            .map_err(|error| format!("{from}: {error}"))?;
+        println!(
+            "{from} and {to}: {count} rounds, {} µs each",
+            took.as_micros() / u128::from(count.max(1))
+        );
     }
     Ok(())
 }

@@ -11,7 +11,11 @@ fn main() -> offshoot::Result<()> {
             Some(host) => router.ssh(host).connect()?,
             None => router.local().connect()?,
         };
-        let mut sort = context.command("sort").arg("-r").env("LC_ALL", "C").spawn()?;
+        let mut sort = context
+            .command("sort")
+            .arg("-r")
+            .env("LC_ALL", "C")
+            .spawn()?;
         if let Some(mut stdin) = sort.stdin.take() {
             // Dropped at the end of this block, which is the end of input.
             stdin.write_all(b"branch\nroot\nleaf\n")?;
@@ -24,7 +28,10 @@ fn main() -> offshoot::Result<()> {
         print!("{sorted}");
         match status.success() {
             true => Ok(()),
-            false => Err(Error::Function(format!("sort ended with {}", status.shell_code()))),
+            false => Err(Error::Function(format!(
+                "sort ended with {}",
+                status.shell_code()
+            ))),
         }
     })
 }

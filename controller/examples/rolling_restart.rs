@@ -30,7 +30,9 @@ enum Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Restart { status, said } => write!(f, "the restart ended with {status}: {said}"),
+            Trouble::Restart { status, said } => {
+                write!(f, "the restart ended with {status}: {said}")
+            }
             Trouble::Check { said } => write!(f, "it was restarted and has not come back: {said}"),
             Trouble::Offshoot(error) => error.fmt(f),
         }
@@ -77,7 +79,11 @@ fn restart_and_check(
 fn shell(cx: &Context, text: &str) -> offshoot::Result<(i32, String)> {
     let output = cx.command("sh").args(["-c", text]).output()?;
     let said = [output.stdout, output.stderr].concat();
-    let last = String::from_utf8_lossy(&said).lines().last().unwrap_or("it said nothing").to_owned();
+    let last = String::from_utf8_lossy(&said)
+        .lines()
+        .last()
+        .unwrap_or("it said nothing")
+        .to_owned();
     Ok((output.status.shell_code(), last))
 }
 
@@ -95,18 +101,32 @@ fn roll() -> Result<ExitCode, Box<dyn StdError>> {
             _ => return Err(USAGE.into()),
         }
     }
-    let [restart, check, hosts @ ..] = &words[..] else { return Err(USAGE.into()) };
+    let [restart, check, hosts @ ..] = &words[..] else {
+        return Err(USAGE.into());
+    };
     let router = Router::builder().own_image().start()?;
     // Connect all hosts before touching the first: an unreachable host is found before anything has
     // happened.
     let mut places = Vec::new();
     for host in hosts {
         let user = router.ssh(host).start()?;
-        places.push((host, if sudo { user.context().sudo().start()? } else { user }));
+        places.push((
+            host,
+            if sudo {
+                user.context().sudo().start()?
+            } else {
+                user
+            },
+        ));
     }
     let mut up = Vec::new();
     for (host, connecting) in places {
-        up.push((host, connecting.wait().map_err(|error| format!("{host}: {error}; no host was touched"))?));
+        up.push((
+            host,
+            connecting
+                .wait()
+                .map_err(|error| format!("{host}: {error}; no host was touched"))?,
+        ));
     }
 
     let mut left = &up[..];

@@ -37,14 +37,24 @@ enum Done {
 /// Writes a file with the expected properties.
 #[offshoot::remote]
 fn install(wanted: Wanted, content: Reader) -> io::Result<Done> {
-    let at = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", wanted.path.display()));
+    let at = |error: io::Error| {
+        io::Error::new(error.kind(), format!("{}: {error}", wanted.path.display()))
+    };
     if is_there(&wanted) {
         // The stream is not read any further: its writer notices.
         return Ok(Done::ThereAlready);
     }
-    let name = wanted.path.file_name().ok_or_else(|| at(io::ErrorKind::InvalidInput.into()))?;
-    let partial = wanted.path.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let written = write(&wanted, content, &partial).and_then(|()| fs::rename(&partial, &wanted.path));
+    let name = wanted
+        .path
+        .file_name()
+        .ok_or_else(|| at(io::ErrorKind::InvalidInput.into()))?;
+    let partial = wanted.path.with_file_name(format!(
+        ".{}.{}",
+        name.to_string_lossy(),
+        std::process::id()
+    ));
+    let written =
+        write(&wanted, content, &partial).and_then(|()| fs::rename(&partial, &wanted.path));
     if written.is_err() {
         // Remove the incomplete file, and report the first error.
         let _ = fs::remove_file(&partial);
@@ -53,17 +63,29 @@ fn install(wanted: Wanted, content: Reader) -> io::Result<Done> {
 }
 
 fn is_there(wanted: &Wanted) -> bool {
-    let found = File::open(&wanted.path)
-        .and_then(|file| Ok((file.metadata()?.permissions().mode(), summed(file, io::sink())?)));
-    found.is_ok_and(|(mode, found)| mode & 0o7777 == wanted.mode && found == (wanted.length, wanted.sum))
+    let found = File::open(&wanted.path).and_then(|file| {
+        Ok((
+            file.metadata()?.permissions().mode(),
+            summed(file, io::sink())?,
+        ))
+    });
+    found.is_ok_and(|(mode, found)| {
+        mode & 0o7777 == wanted.mode && found == (wanted.length, wanted.sum)
+    })
 }
 
 fn write(wanted: &Wanted, content: Reader, partial: &Path) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create_new(true).open(partial)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(partial)?;
     file.set_permissions(Permissions::from_mode(wanted.mode))?;
     let found = summed(content, &file)?;
     if found != (wanted.length, wanted.sum) {
-        let text = format!("{} bytes arrived that are not those that were sent", found.0);
+        let text = format!(
+            "{} bytes arrived that are not those that were sent",
+            found.0
+        );
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     file.sync_all()
@@ -107,21 +129,38 @@ fn roll_out() -> Result<ExitCode, Box<dyn StdError>> {
             _ => return Err(USAGE.into()),
         }
     }
-    let [file, destination, hosts @ ..] = &words[..] else { return Err(USAGE.into()) };
+    let [file, destination, hosts @ ..] = &words[..] else {
+        return Err(USAGE.into());
+    };
     let file = Path::new(file);
     let opened = File::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let mode = mode.unwrap_or(opened.metadata()?.permissions().mode() & 0o777);
     let (length, sum) = summed(opened, io::sink())?;
-    let wanted = Wanted { path: destination.into(), mode, length, sum };
+    let wanted = Wanted {
+        path: destination.into(),
+        mode,
+        length,
+        sum,
+    };
 
     let router = Router::builder().own_image().start()?;
     let failed = thread::scope(|scope| -> offshoot::Result<usize> {
         let outcomes = Select::default();
         for host in hosts {
             let user = router.ssh(host).start()?.context();
-            let place = if sudo { user.sudo().start()?.context() } else { user };
+            let place = if sudo {
+                user.sudo().start()?.context()
+            } else {
+                user
+            };
             let (writer, content) = router.pipe()?;
-            let (call, host) = (place.start(install { wanted: wanted.clone(), content }), host.clone());
+            let (call, host) = (
+                place.start(install {
+                    wanted: wanted.clone(),
+                    content,
+                }),
+                host.clone(),
+            );
             outcomes.add(call.map_items(move |(_, done)| (host.clone(), done)));
             // One thread for each host: a slow host delays only itself.
             scope.spawn(|| send(file, writer));
@@ -139,7 +178,11 @@ fn roll_out() -> Result<ExitCode, Box<dyn StdError>> {
         }
         Ok(failed)
     })?;
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn main() -> ExitCode {

@@ -39,7 +39,11 @@ fn unmount_idle(cx: &Context, path: PathBuf) -> offshoot::Result<Found> {
     let output = cx.command("umount").arg(&path).output()?;
     match output.status.success() {
         true => Ok(Found::Unmounted),
-        false => Err(Error::Function(String::from_utf8_lossy(&output.stderr).trim_end().to_owned())),
+        false => Err(Error::Function(
+            String::from_utf8_lossy(&output.stderr)
+                .trim_end()
+                .to_owned(),
+        )),
     }
 }
 
@@ -48,7 +52,12 @@ fn unescaped(mut text: &[u8]) -> PathBuf {
     let mut bytes = Vec::new();
     while let [first, rest @ ..] = text {
         match rest {
-            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] if *first == b'\\' => {
+            [
+                a @ b'0'..=b'3',
+                b @ b'0'..=b'7',
+                c @ b'0'..=b'7',
+                after @ ..,
+            ] if *first == b'\\' => {
                 bytes.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
                 text = after;
             }
@@ -65,12 +74,28 @@ fn unescaped(mut text: &[u8]) -> PathBuf {
 fn users(path: &Path) -> offshoot::Result<Vec<(u32, String)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {
-        let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Some(number) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
         let process = entry.path();
-        let open = fs::read_dir(process.join("fd")).into_iter().flatten().flatten().map(|entry| entry.path());
-        let links = ["cwd", "root", "exe"].map(|name| process.join(name)).into_iter().chain(open);
+        let open = fs::read_dir(process.join("fd"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
+        let links = ["cwd", "root", "exe"]
+            .map(|name| process.join(name))
+            .into_iter()
+            .chain(open);
         // A process that ends during this check uses nothing any more.
-        if links.filter_map(|link| fs::read_link(link).ok()).any(|target| is_below(&target, path)) {
+        if links
+            .filter_map(|link| fs::read_link(link).ok())
+            .any(|target| is_below(&target, path))
+        {
             let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
             found.push((number, name.trim_end().to_owned()));
         }
@@ -97,8 +122,10 @@ fn main() -> ExitCode {
         Ok(Found::NotMounted) => println!("{host}: nothing is mounted there"),
         Ok(Found::Unmounted) => println!("{host}: unmounted"),
         Ok(Found::InUse(users)) => {
-            let users: Vec<String> =
-                users.iter().map(|(number, name)| format!("{name} ({number})")).collect();
+            let users: Vec<String> = users
+                .iter()
+                .map(|(number, name)| format!("{name} ({number})"))
+                .collect();
             println!("{host}: in use by {}", users.join(", "));
         }
         Err(error) => {

@@ -1,7 +1,8 @@
-//! Typed functions and programs behind any nesting of ssh and sudo, with nothing installed on the way.
+//! Typed functions and programs behind any nesting of ssh and sudo, with nothing installed on the
+//! way.
 //!
-//! One static agent is piped through the stdin of ssh and sudo and runs from memory. Agents start further agents. When
-//! the controller ends, all of them end.
+//! One static agent is piped through the stdin of ssh and sudo and runs from memory. Agents start
+//! further agents. When the controller ends, all of them end.
 //!
 //! ```no_run
 //! use offshoot::prelude::*;
@@ -24,11 +25,12 @@
 //! }
 //! ```
 //!
-//! A function of your own runs in an agent that was built with it. That agent is either this program, if it is static
-//! and sent as its own image ([`Builder::own_image`]), or one that
-//! `cargo xtask build-agent --manifest-path YOURS/Cargo.toml` builds ([`Builder::package`]). Running programs and the
-//! functions of [`stock`] needs neither: [`run`] sends the stock agent. A panic in a function of your own is an error of
-//! its call, with message and place. The stock agent is built for size and ends on a panic.
+//! A function of your own runs in an agent that was built with it. That agent is either this
+//! program, if it is static and sent as its own image ([`Builder::own_image`]), or one that
+//! `cargo xtask build-agent --manifest-path YOURS/Cargo.toml` builds ([`Builder::package`]).
+//! Running programs and the functions of [`stock`] needs neither: [`run`] sends the stock agent. A
+//! panic in a function of your own is an error of its call, with message and place. The stock agent
+//! is built for size and ends on a panic.
 
 #![forbid(unsafe_code)]
 
@@ -42,11 +44,12 @@ pub use images::FOLDER_VARIABLE;
 pub use log::{log_to_file, log_to_stderr, log_to_stderr_by, log_to_writer_by};
 pub use offshoot_agent::method as methods;
 pub use offshoot_agent::{
-    Blob, Builder, CallError, Chain, Command, ConnectError, ConnectErrorKind, Connecting, Context, ContextId,
-    DisconnectReason, Disconnection, Dump, Elapsed, Error, ErrorText, ExitStatus, Filter, FilterError,
-    Handle, Hop, IntoSource, Key, LOG_VARIABLE, Listener, Mapped, MessageOrigin, Messages, Output, Pause,
-    Policy, Process, Reader, Reason, Receiver, RecvError, Registration, Remote, Reply, Result, Router,
-    Secret, Select, Sender, Signaller, Source, Writer, agent_main, harmless, init, stock,
+    Blob, Builder, CallError, Chain, Command, ConnectError, ConnectErrorKind, Connecting, Context,
+    ContextId, DisconnectReason, Disconnection, Dump, Elapsed, Error, ErrorText, ExitStatus,
+    Filter, FilterError, Handle, Hop, IntoSource, Key, LOG_VARIABLE, Listener, Mapped,
+    MessageOrigin, Messages, Output, Pause, Policy, Process, Reader, Reason, Receiver, RecvError,
+    Registration, Remote, Reply, Result, Router, Secret, Select, Sender, Signaller, Source, Writer,
+    agent_main, harmless, init, stock,
 };
 pub use offshoot_agent::{filter_from_env, join, remote};
 pub use run::run;
@@ -58,7 +61,7 @@ pub use offshoot_agent::macro_support;
 pub mod prelude {
     pub use crate::methods::HostKeys;
     pub use crate::{
-        Blob, CallError, Context, Error, IntoSource, Reader, Receiver, Router, Secret, Select, Sender,
-        Writer, remote,
+        Blob, CallError, Context, Error, IntoSource, Reader, Receiver, Router, Secret, Select,
+        Sender, Writer, remote,
     };
 }

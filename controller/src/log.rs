@@ -1,13 +1,16 @@
-//! Logging to a file or to stderr for programs without a subscriber of their own, configured by the environment
-//! variable `OFFSHOOT_LOG`.
+//! Logging to a file or to stderr for programs without a subscriber of their own, configured by the
+//! environment variable `OFFSHOOT_LOG`.
 //!
-//! Records of contexts are filtered in the context that logs them. Everything that arrives is written.
+//! Records of contexts are filtered in the context that logs them. Everything that arrives is
+//! written.
 
 use nix::libc;
 use offshoot_agent::{Error, Filter, Result};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::Path;
 use std::sync::Mutex;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -20,10 +23,10 @@ const DEFAULT_LEVEL: u8 = 2;
 /// The target of records that contexts send.
 const REMOTE: &str = "offshoot::remote";
 
-/// Appends the log records of this program and of all contexts to a file from now on. `OFFSHOOT_LOG` selects the
-/// records; without it, warnings and errors are written. Returns the filter in force, for
-/// [`Builder::log_filter`](crate::Builder::log_filter): without that, contexts send only warnings and errors unless
-/// `OFFSHOOT_LOG` is set.
+/// Appends the log records of this program and of all contexts to a file from now on.
+/// `OFFSHOOT_LOG` selects the records; without it, warnings and errors are written. Returns the
+/// filter in force, for [`Builder::log_filter`](crate::Builder::log_filter): without that, contexts
+/// send only warnings and errors unless `OFFSHOOT_LOG` is set.
 ///
 /// ```no_run
 /// fn main() -> offshoot::Result<()> {
@@ -34,24 +37,27 @@ const REMOTE: &str = "offshoot::remote";
 /// }
 /// ```
 ///
-/// The file is created if it does not exist, and gets mode 600 in any case. Links are not followed, and a file of
-/// another user is refused.
+/// The file is created if it does not exist, and gets mode 600 in any case. Links are not followed,
+/// and a file of another user is refused.
 ///
 /// # Errors
-/// Returns an error if `OFFSHOOT_LOG` is not a filter, if the file cannot be opened, or if the program has a `tracing`
-/// subscriber already, for instance by an earlier call of this function. That subscriber stays and gets the records of
-/// contexts; the file gets none.
+/// Returns an error if `OFFSHOOT_LOG` is not a filter, if the file cannot be opened, or if the
+/// program has a `tracing` subscriber already, for instance by an earlier call of this function.
+/// That subscriber stays and gets the records of contexts; the file gets none.
 pub fn log_to_file(path: impl AsRef<Path>) -> Result<Filter> {
     let path = path.as_ref();
     let (what, filter) = (format!("logging to {}", path.display()), environment()?);
-    let file =
-        open(path).map_err(|error| Error::System { action: what.clone(), detail: error.to_string() })?;
+    let file = open(path).map_err(|error| Error::System {
+        action: what.clone(),
+        detail: error.to_string(),
+    })?;
     write(&what, &filter, Mutex::new(file), SystemTime)?;
     Ok(filter)
 }
 
-/// Writes the log records of this program and of all contexts to stderr, with the seconds since this call instead of the
-/// time of day. `OFFSHOOT_LOG` selects the records, as for [`log_to_file`].
+/// Writes the log records of this program and of all contexts to stderr, with the seconds since
+/// this call instead of the time of day. `OFFSHOOT_LOG` selects the records, as for
+/// [`log_to_file`].
 ///
 /// # Errors
 /// Returns an error in the same cases as [`log_to_file`].
@@ -61,7 +67,8 @@ pub fn log_to_stderr() -> Result<Filter> {
     Ok(filter)
 }
 
-/// Writes log records to stderr like [`log_to_stderr`], selected by a filter of the program instead of `OFFSHOOT_LOG`.
+/// Writes log records to stderr like [`log_to_stderr`], selected by a filter of the program instead
+/// of `OFFSHOOT_LOG`.
 ///
 /// # Errors
 /// Returns an error in the same cases as [`log_to_file`].
@@ -69,8 +76,8 @@ pub fn log_to_stderr_by(filter: &Filter) -> Result<()> {
     write("logging to stderr", filter, std::io::stderr, uptime())
 }
 
-/// Writes log records like [`log_to_stderr_by`] to the writer that `writer` returns. It is called once for each record,
-/// and its writer gets the bytes of the record in one piece.
+/// Writes log records like [`log_to_stderr_by`] to the writer that `writer` returns. It is called
+/// once for each record, and its writer gets the bytes of the record in one piece.
 ///
 /// # Errors
 /// Returns an error in the same cases as [`log_to_file`].
@@ -81,16 +88,24 @@ pub fn log_to_writer_by<W: Write>(
     write("logging", filter, writer, uptime())
 }
 
-/// Opens or creates the file for this user alone. Records can be private, and other users may be able to create links in
-/// its folder.
+/// Opens or creates the file for this user alone. Records can be private, and other users may be
+/// able to create links in its folder.
 fn open(path: &Path) -> std::io::Result<File> {
     let refused = |why: &str| Err(std::io::Error::other(why));
     let mut options = OpenOptions::new();
     // Opening a FIFO would block until somebody reads from it.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let file = match options.append(true).create(true).mode(0o600).custom_flags(flags).open(path) {
+    let file = match options
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(path)
+    {
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
-            return refused("it is a link, which another user may have created; name the file itself");
+            return refused(
+                "it is a link, which another user may have created; name the file itself",
+            );
         }
         file => file?,
     };
@@ -123,16 +138,22 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
     T: FormatTime + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false).with_timer(time);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(false)
+        .with_timer(time);
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(targets(filter)));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| {
         let detail = "this program has a tracing subscriber already, which gets the records".into();
-        Error::System { action: what.into(), detail }
+        Error::System {
+            action: what.into(),
+            detail,
+        }
     })
 }
 
-/// Returns the filter in the subscriber's own form. Records of contexts pass in any case: the filter was applied where
-/// they were logged, and to their original targets.
+/// Returns the filter in the subscriber's own form. Records of contexts pass in any case: the
+/// filter was applied where they were logged, and to their original targets.
 fn targets(filter: &Filter) -> Targets {
     let level = |level: u8| match level {
         0 => LevelFilter::OFF,
@@ -143,10 +164,12 @@ fn targets(filter: &Filter) -> Targets {
         _ => LevelFilter::TRACE,
     };
     let others = Targets::new().with_target(REMOTE, LevelFilter::TRACE);
-    filter.directives().fold(others, |targets, (target, number)| match target {
-        "" => targets.with_default(level(number)),
-        target => targets.with_target(target, level(number)),
-    })
+    filter
+        .directives()
+        .fold(others, |targets, (target, number)| match target {
+            "" => targets.with_default(level(number)),
+            target => targets.with_target(target, level(number)),
+        })
 }
 
 #[cfg(test)]
@@ -158,18 +181,40 @@ mod tests {
 
     #[test]
     fn the_subscriber_filter_agrees_with_ours_and_passes_remote_records() {
-        for text in
-            ["warn,my_agent::disk=debug,my_agent=off", "off", "trace,a=error", "io", "offshoot=off,info", ""]
-        {
+        for text in [
+            "warn,my_agent::disk=debug,my_agent=off",
+            "off",
+            "trace,a=error",
+            "io",
+            "offshoot=off,info",
+            "",
+        ] {
             let filter: Filter = text.parse().unwrap();
             let targets = targets(&filter);
-            for target in ["my_agent", "my_agent::disk::raw", "a::b", "b", "offshoot", "offshoot::io"] {
-                for (number, level) in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE]
-                    .into_iter()
-                    .enumerate()
+            for target in [
+                "my_agent",
+                "my_agent::disk::raw",
+                "a::b",
+                "b",
+                "offshoot",
+                "offshoot::io",
+            ] {
+                for (number, level) in [
+                    Level::ERROR,
+                    Level::WARN,
+                    Level::INFO,
+                    Level::DEBUG,
+                    Level::TRACE,
+                ]
+                .into_iter()
+                .enumerate()
                 {
                     let wanted = (number as u8) < filter.level_of(target);
-                    assert_eq!(targets.would_enable(target, &level), wanted, "{text}: {target} {level}");
+                    assert_eq!(
+                        targets.would_enable(target, &level),
+                        wanted,
+                        "{text}: {target} {level}"
+                    );
                     assert!(targets.would_enable(REMOTE, &level), "{text}");
                 }
             }
@@ -177,7 +222,8 @@ mod tests {
     }
 
     fn scratch(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("offshoot-log-{}-{name}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("offshoot-log-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("there is a temporary directory");
         folder
@@ -186,7 +232,14 @@ mod tests {
     #[test]
     fn a_log_file_is_private_even_if_it_existed_before() {
         let folder = scratch("mode");
-        for before in [None, Some(0o644), Some(0o666), Some(0o640), Some(0o600), Some(0o400)] {
+        for before in [
+            None,
+            Some(0o644),
+            Some(0o666),
+            Some(0o640),
+            Some(0o600),
+            Some(0o400),
+        ] {
             let path = folder.join("log");
             if let Some(mode) = before {
                 fs::write(&path, "before\n").expect("it is ours");
@@ -200,7 +253,14 @@ mod tests {
             let mode = file.metadata().expect("it is open").mode() & 0o7777;
             assert_eq!(mode & 0o077, 0, "{before:?}");
             let text = fs::read_to_string(&path).expect("it is ours");
-            assert_eq!(text, if before.is_some() { "before\nafter\n" } else { "after\n" });
+            assert_eq!(
+                text,
+                if before.is_some() {
+                    "before\nafter\n"
+                } else {
+                    "after\n"
+                }
+            );
             fs::remove_file(&path).expect("it is ours");
         }
         fs::remove_dir_all(&folder).expect("it is ours");

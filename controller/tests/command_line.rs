@@ -1,4 +1,5 @@
-//! The command line where no tree is needed: what is refused, what is explained, and with which status.
+//! The command line where no tree is needed: what is refused, what is explained, and with which
+//! status.
 
 use std::process::{Command, Output, Stdio};
 
@@ -40,8 +41,14 @@ fn a_separator_without_a_target_is_refused() {
 #[test]
 fn a_bad_target_is_shown_with_the_position_of_the_error() {
     let message = refusal(&["run", "web1/sudo,pasword-file=x", "--", "ls"]);
-    assert!(message.contains("\n    web1/sudo,pasword-file=x\n              ^^^^^^^^^^^^\n"), "{message}");
-    assert!(message.contains("sudo takes password-file=PATH"), "{message}");
+    assert!(
+        message.contains("\n    web1/sudo,pasword-file=x\n              ^^^^^^^^^^^^\n"),
+        "{message}"
+    );
+    assert!(
+        message.contains("sudo takes password-file=PATH"),
+        "{message}"
+    );
     assert!(refusal(&["ping", "web1//sudo"]).contains("a hop is empty"));
 }
 
@@ -53,8 +60,16 @@ fn a_password_from_stdin_needs_stdin_for_itself() {
 
 #[test]
 fn a_missing_password_file_is_named() {
-    let message = refusal(&["run", "web1/sudo,password-file=[/nonexistent/x]", "--", "ls"]);
-    assert!(message.contains("password-file=/nonexistent/x: No such file"), "{message}");
+    let message = refusal(&[
+        "run",
+        "web1/sudo,password-file=[/nonexistent/x]",
+        "--",
+        "ls",
+    ]);
+    assert!(
+        message.contains("password-file=/nonexistent/x: No such file"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -74,21 +89,39 @@ fn ssh_options_are_accepted_or_refused_with_a_hint() {
         ("-c", "-o Ciphers="),
     ] {
         let message = refusal(&["run", option, "web1", "--", "ls"]);
-        assert!(message.contains(way_out) && message.lines().count() == 1, "{option}: {message}");
-        assert!(!message.contains(&format!("-- {option}")), "no advice runs it: {message}");
+        assert!(
+            message.contains(way_out) && message.lines().count() == 1,
+            "{option}: {message}"
+        );
+        assert!(
+            !message.contains(&format!("-- {option}")),
+            "no advice runs it: {message}"
+        );
     }
     assert!(refusal(&["ping", "-t", "web1"]).contains("ssh -t"));
     assert!(refusal(&["run", "-Z", "web1", "--", "ls"]).contains("unknown option -Z"));
-    assert!(refusal(&["run", "--heartbaet", "1", "web1", "--", "ls"]).contains("did you mean --heartbeat?"));
+    assert!(
+        refusal(&["run", "--heartbaet", "1", "web1", "--", "ls"])
+            .contains("did you mean --heartbeat?")
+    );
     // What is taken gets as far as the target.
     let taken = "-A -C -T -n -v -i key -p 22 -l me -F conf -o A=b -J bast";
-    let words: Vec<&str> = ["run"].into_iter().chain(taken.split(' ')).chain(["web1/", "--", "ls"]).collect();
+    let words: Vec<&str> = ["run"]
+        .into_iter()
+        .chain(taken.split(' '))
+        .chain(["web1/", "--", "ls"])
+        .collect();
     assert!(refusal(&words).contains("a hop is empty"));
 }
 
 #[test]
 fn a_password_in_a_target_is_never_shown_again() {
-    for target in ["me:hunter2@web1", "ssh://me:hunter2@web1/", "web1/sudo:me:hunter2", "me:hunter2/@web1"] {
+    for target in [
+        "me:hunter2@web1",
+        "ssh://me:hunter2@web1/",
+        "web1/sudo:me:hunter2",
+        "me:hunter2/@web1",
+    ] {
         for words in [
             &["run", target, "--", "ls"][..],
             &["run", "--json", "local", target, "--", "ls"],
@@ -96,7 +129,10 @@ fn a_password_in_a_target_is_never_shown_again() {
             &["ping", "--json", target],
         ] {
             let message = refusal(words);
-            assert!(!message.contains("hunter2") && message.contains("password-file=PATH"), "{message}");
+            assert!(
+                !message.contains("hunter2") && message.contains("password-file=PATH"),
+                "{message}"
+            );
         }
     }
 }
@@ -104,7 +140,10 @@ fn a_password_in_a_target_is_never_shown_again() {
 #[test]
 fn numbers_are_checked() {
     assert!(refusal(&["run", "-p", "0", "web1", "--", "ls"]).contains("-p"));
-    assert!(refusal(&["run", "--connect-timeout", "0", "web1", "--", "ls"]).contains("--connect-timeout"));
+    assert!(
+        refusal(&["run", "--connect-timeout", "0", "web1", "--", "ls"])
+            .contains("--connect-timeout")
+    );
     assert!(refusal(&["ping", "-c", "0", "web1"]).contains("--count"));
     assert!(refusal(&["ping", "--heartbeat", "90000", "web1"]).contains("--heartbeat"));
 }
@@ -126,7 +165,10 @@ fn help_has_examples_and_the_grammar() {
 fn help_fits_a_terminal() {
     for words in [["help", "targets"], ["help", "run"], ["help", "ping"]] {
         for line in explanation(&words).lines() {
-            assert!(line.chars().count() <= 100, "{words:?} has the long line {line:?}");
+            assert!(
+                line.chars().count() <= 100,
+                "{words:?} has the long line {line:?}"
+            );
         }
     }
 }

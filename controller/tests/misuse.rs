@@ -1,4 +1,5 @@
-//! What cannot be a remote function does not compile, and the message says why and what to write instead.
+//! What cannot be a remote function does not compile, and the message says why and what to write
+//! instead.
 
 #[test]
 fn each_misuse_of_the_attribute_is_explained() {

@@ -49,16 +49,23 @@ impl DelayedPath {
         let (near, far) = (NetNs::new(), NetNs::new());
         let one_way = round_trip / 2;
         let mut command = Command::new(program);
-        command.arg(near.path()).arg(Self::NEAR.to_string()).arg(far.path()).arg(Self::FAR.to_string());
+        command
+            .arg(near.path())
+            .arg(Self::NEAR.to_string())
+            .arg(far.path())
+            .arg(Self::FAR.to_string());
         command
             .arg(format!("{}", one_way.as_secs_f64() * 1000.0))
             .args(megabits.map(|rate| rate.to_string()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
-        let mut link = process::die_with_parent(&mut command).spawn().expect("delay-link is built");
+        let mut link = process::die_with_parent(&mut command)
+            .spawn()
+            .expect("delay-link is built");
         let mut ready = [0; 6];
         let pipe = link.stdout.as_mut().expect("stdout is piped");
-        pipe.read_exact(&mut ready).expect("delay-link says `ready` when both ends are up");
+        pipe.read_exact(&mut ready)
+            .expect("delay-link says `ready` when both ends are up");
         Self { near, far, link }
     }
 
@@ -67,7 +74,9 @@ impl DelayedPath {
     /// # Panics
     /// Panics if the kernel refuses it.
     pub fn cut(&self) {
-        self.far.within(|| interface::bring_down("delayed")).expect("root may take its own interface down");
+        self.far
+            .within(|| interface::bring_down("delayed"))
+            .expect("root may take its own interface down");
     }
 }
 

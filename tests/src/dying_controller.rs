@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::process::{Seen, all, descendants, die_with_parent, eventually, look_at, signal, wait_for};
+use crate::process::{
+    Seen, all, descendants, die_with_parent, eventually, look_at, signal, wait_for,
+};
 use crate::run::LIMIT;
 use crate::sshd::Sshd;
 use crate::tree::ended;
@@ -50,19 +52,34 @@ impl DyingController {
         let server = (depth == "ssh").then(|| Sshd::start("web1"));
         let before: BTreeSet<u32> = all().into_keys().collect();
         let mut command = Command::new(program);
-        command.args([depth, end]).args(server.as_ref().map(Sshd::config));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = die_with_parent(&mut command).spawn().expect("cargo builds it for this suite");
+        command
+            .args([depth, end])
+            .args(server.as_ref().map(Sshd::config));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = die_with_parent(&mut command)
+            .spawn()
+            .expect("cargo builds it for this suite");
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut line = String::new();
-        stdout.read_line(&mut line).expect("it says what it has started");
-        let (words, detached) = line.split_once(" ready").unwrap_or_else(|| panic!("it failed: {line:?}"));
+        stdout
+            .read_line(&mut line)
+            .expect("it says what it has started");
+        let (words, detached) = line
+            .split_once(" ready")
+            .unwrap_or_else(|| panic!("it failed: {line:?}"));
         let number = |word: &str| word.parse::<u32>().expect("a number");
         let places = words.split(' ').map(|word| {
             let (process, programs) = word.split_once(':').expect("process and programs");
             let process = number(process);
             let guard = look_at(process).map_or(0, |seen| seen.parent);
-            Place { process, guard, programs: programs.split(',').map(number).collect() }
+            Place {
+                process,
+                guard,
+                programs: programs.split(',').map(number).collect(),
+            }
         });
         let detached: Vec<u32> = detached.split_ascii_whitespace().map(number).collect();
         let mut dying = DyingController {
@@ -77,27 +94,47 @@ impl DyingController {
         // wait for both.
         let settled = eventually(LIMIT, || {
             let everyone = all();
-            let mut new = everyone.values().filter(|seen| !dying.started.contains(&seen.pid));
+            let mut new = everyone
+                .values()
+                .filter(|seen| !dying.started.contains(&seen.pid));
             new.all(|seen| !seen.arguments.contains("setsid"))
-                && dying.detached.iter().all(|pid| everyone.values().any(|seen| seen.parent == *pid))
+                && dying
+                    .detached
+                    .iter()
+                    .all(|pid| everyone.values().any(|seen| seen.parent == *pid))
         });
         assert!(settled, "its programs are not up");
-        let spared: Vec<u32> =
-            dying.detached.iter().flat_map(|pid| descendants(*pid)).map(|seen| seen.pid).collect();
+        let spared: Vec<u32> = dying
+            .detached
+            .iter()
+            .flat_map(|pid| descendants(*pid))
+            .map(|seen| seen.pid)
+            .collect();
         assert_eq!(
-            dying.places.iter().map(|place| place.programs.len()).collect::<Vec<_>>(),
+            dying
+                .places
+                .iter()
+                .map(|place| place.programs.len())
+                .collect::<Vec<_>>(),
             [6; 4],
             "{line}"
         );
         // The guard of the controller's programs is its child.
         let controller = dying.child.id();
         let children = all().into_values().filter(|seen| seen.parent == controller);
-        let guard = children.into_iter().find(|seen| seen.arguments == "offshoot: controller");
+        let guard = children
+            .into_iter()
+            .find(|seen| seen.arguments == "offshoot: controller");
         dying.places[0].guard = guard.map_or(0, |seen| seen.pid);
         let before = std::mem::take(&mut dying.started);
         // A controller told to end at once may be gone by now; one told to wait may not.
-        dying.started = all().into_keys().filter(|pid| !before.contains(pid)).collect();
-        dying.started.retain(|pid| !dying.detached.contains(pid) && !spared.contains(pid));
+        dying.started = all()
+            .into_keys()
+            .filter(|pid| !before.contains(pid))
+            .collect();
+        dying
+            .started
+            .retain(|pid| !dying.detached.contains(pid) && !spared.contains(pid));
         dying
     }
 
@@ -107,8 +144,15 @@ impl DyingController {
     /// Panics if something has.
     #[track_caller]
     pub fn expect_all_up(&self) {
-        assert!(self.started.len() > 40, "programs, their children and agents: {:?}", self.started);
-        assert!(self.started.iter().all(|pid| !ended(*pid)), "something ended by itself");
+        assert!(
+            self.started.len() > 40,
+            "programs, their children and agents: {:?}",
+            self.started
+        );
+        assert!(
+            self.started.iter().all(|pid| !ended(*pid)),
+            "something ended by itself"
+        );
         assert!(self.places.iter().all(|place| place.guard != 0));
     }
 
@@ -120,8 +164,15 @@ impl DyingController {
     /// Returns the started processes that are not descendants of the controller, because they run
     /// behind ssh.
     pub fn behind_ssh(&self) -> BTreeSet<u32> {
-        let near: BTreeSet<u32> = descendants(self.controller()).into_iter().map(|seen| seen.pid).collect();
-        self.started.iter().copied().filter(|pid| !near.contains(pid) && *pid != self.controller()).collect()
+        let near: BTreeSet<u32> = descendants(self.controller())
+            .into_iter()
+            .map(|seen| seen.pid)
+            .collect();
+        self.started
+            .iter()
+            .copied()
+            .filter(|pid| !near.contains(pid) && *pid != self.controller())
+            .collect()
     }
 
     /// Returns the processes that must end with the contexts from `first` on: guards, agents, their
@@ -130,7 +181,9 @@ impl DyingController {
         let places = &self.places[first..];
         let guards = places.iter().flat_map(|place| {
             let below = descendants(place.guard).into_iter().map(|seen| seen.pid);
-            below.chain([place.guard]).chain(place.programs.iter().copied())
+            below
+                .chain([place.guard])
+                .chain(place.programs.iter().copied())
         });
         guards.collect()
     }
@@ -143,8 +196,11 @@ impl DyingController {
     pub fn expect_gone(&self, processes: &BTreeSet<u32>, how: &str) {
         let gone = eventually(PROMISE, || processes.iter().all(|pid| ended(*pid)));
         let everyone = all();
-        let left: Vec<&Seen> =
-            processes.iter().filter_map(|pid| everyone.get(pid)).filter(|seen| !seen.zombie).collect();
+        let left: Vec<&Seen> = processes
+            .iter()
+            .filter_map(|pid| everyone.get(pid))
+            .filter(|seen| !seen.zombie)
+            .collect();
         assert!(gone, "{how}: left after {PROMISE:?}: {left:#?}");
     }
 
@@ -154,7 +210,8 @@ impl DyingController {
     /// Panics if something does not.
     #[track_caller]
     pub fn expect_nothing_left(mut self, how: &str) {
-        wait_for(&mut self.child, LIMIT).unwrap_or_else(|| panic!("{how}: the controller does not end"));
+        wait_for(&mut self.child, LIMIT)
+            .unwrap_or_else(|| panic!("{how}: the controller does not end"));
         self.expect_gone(&self.started, how);
     }
 

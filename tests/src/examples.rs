@@ -30,10 +30,17 @@ pub fn blocks(text: &str, language: &str) -> Vec<Block> {
     let mut lines = (1..).zip(text.lines());
     while let Some((number, line)) = lines.next() {
         if let Some(fence) = line.strip_prefix("```") {
-            let body: Vec<_> =
-                lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+            let body: Vec<_> = lines
+                .by_ref()
+                .map(|(_, line)| line)
+                .take_while(|line| *line != "```")
+                .collect();
             if fence == language {
-                found.push(Block { comment: before.to_owned(), body: body.join("\n") + "\n", line: number });
+                found.push(Block {
+                    comment: before.to_owned(),
+                    body: body.join("\n") + "\n",
+                    line: number,
+                });
             }
         }
         before = line;
@@ -45,7 +52,11 @@ pub fn blocks(text: &str, language: &str) -> Vec<Block> {
 #[must_use]
 pub fn hosts(comment: &str) -> Option<Vec<Sshd>> {
     let names = comment.strip_suffix("-->")?.split_once("runs: ")?.1;
-    let names = names.split(',').next().unwrap_or_default().split_whitespace();
+    let names = names
+        .split(',')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace();
     Some(names.filter(|name| *name != "local").map(host).collect())
 }
 
@@ -55,21 +66,30 @@ pub fn hosts(comment: &str) -> Option<Vec<Sshd>> {
 /// Panics if it does not start.
 #[must_use]
 pub fn host(name: &str) -> Sshd {
-    Sshd::named(name).client_line(format!("User {}", DEPLOY.name)).start()
+    Sshd::named(name)
+        .client_line(format!("User {}", DEPLOY.name))
+        .start()
 }
 
 /// Prepares a shell script with the finished `offshoot` and the programs of `folders` in its PATH.
 #[must_use]
 pub fn shell(text: &str, directory: &Path, folders: &[PathBuf]) -> Run {
     let binary = offshoot_binary();
-    let folders = folders.iter().map(|folder| format!(":{}", folder.display())).collect::<String>();
+    let folders = folders
+        .iter()
+        .map(|folder| format!(":{}", folder.display()))
+        .collect::<String>();
     let own = binary.parent().unwrap_or(Path::new("/")).display();
     // `cargo xtask VERB` becomes the program itself, which is in PATH.
     let before = "cargo() { shift; \"$@\"; }\n\
                   mkdir -p ~/.ssh; cp /var/lib/offshoot-fixtures/client_key ~/.ssh/id_ed25519; ";
     // First in PATH, because cargo may have left another binary in `folders`.
     let path = format!("{own}{folders}:/usr/sbin:/usr/bin:/sbin:/bin");
-    Run::program("sh").arg("-c").arg(format!("{before}{text}")).env("PATH", path).directory(directory)
+    Run::program("sh")
+        .arg("-c")
+        .arg(format!("{before}{text}"))
+        .env("PATH", path)
+        .directory(directory)
 }
 
 /// Removes the key that [`shell`] gives to root.
@@ -88,7 +108,10 @@ impl Drop for Key {
 /// # Errors
 /// Returns an error for the first command that fails, writes to stderr, or prints something else.
 pub fn run_console(block: &Block, directory: &Path, folders: &[PathBuf]) -> Result<usize, String> {
-    let body = block.body.strip_prefix("$ ").ok_or("a block of console begins with a command")?;
+    let body = block
+        .body
+        .strip_prefix("$ ")
+        .ok_or("a block of console begins with a command")?;
     let examples: Vec<&str> = body.trim_end().split("\n$ ").collect();
     for example in &examples {
         let (command, expected) = example.split_once('\n').unwrap_or((example, ""));
@@ -114,7 +137,9 @@ pub fn prints(seen: &str, expected: &str) -> bool {
 fn lines_match(seen: &[&str], expected: &[&str]) -> bool {
     match expected.split_first() {
         None => seen.is_empty(),
-        Some((&ANYTHING, rest)) => (0..=seen.len()).any(|skipped| lines_match(&seen[skipped..], rest)),
+        Some((&ANYTHING, rest)) => {
+            (0..=seen.len()).any(|skipped| lines_match(&seen[skipped..], rest))
+        }
         Some((line, rest)) => seen
             .split_first()
             .is_some_and(|(first, seen)| line_matches(first, line) && lines_match(seen, rest)),
@@ -122,9 +147,16 @@ fn lines_match(seen: &[&str], expected: &[&str]) -> bool {
 }
 
 fn line_matches(seen: &str, expected: &str) -> bool {
-    let Some((start, rest)) = expected.split_once(ANYTHING) else { return seen == expected };
-    let Some(seen) = seen.strip_prefix(start) else { return false };
-    (0..=seen.len()).any(|skipped| seen.get(skipped..).is_some_and(|seen| line_matches(seen, rest)))
+    let Some((start, rest)) = expected.split_once(ANYTHING) else {
+        return seen == expected;
+    };
+    let Some(seen) = seen.strip_prefix(start) else {
+        return false;
+    };
+    (0..=seen.len()).any(|skipped| {
+        seen.get(skipped..)
+            .is_some_and(|seen| line_matches(seen, rest))
+    })
 }
 
 #[cfg(test)]
@@ -134,21 +166,35 @@ mod tests {
     #[test]
     fn only_ellipses_match_varying_output() {
         assert!(prints("a\nb", "a\nb") && !prints("a\nb", "a") && !prints("a", "a\nb"));
-        assert!(prints("a 17 b", "a ... b") && !prints("a 17 c", "a ... b") && prints("ab", "a..."));
         assert!(
-            prints("a\nx\ny\nb", "a\n...\nb") && prints("a\nb", "a\n...\nb") && !prints("a\nx", "a\n...\nb")
+            prints("a 17 b", "a ... b") && !prints("a 17 c", "a ... b") && prints("ab", "a...")
+        );
+        assert!(
+            prints("a\nx\ny\nb", "a\n...\nb")
+                && prints("a\nb", "a\n...\nb")
+                && !prints("a\nx", "a\n...\nb")
         );
         assert!(prints("", "...") && prints("", "") && !prints("x", ""));
     }
 
     #[test]
     fn blocks_carry_their_comment_and_line_number() {
-        let text = "<!-- a -->\n```rust\n1\n```\n\n```text\n2\n```\n<!-- runs: local -->\n```rust\n```\n";
+        let text =
+            "<!-- a -->\n```rust\n1\n```\n\n```text\n2\n```\n<!-- runs: local -->\n```rust\n```\n";
         let found = blocks(text, "rust");
-        let [one, two] = &found[..] else { panic!("{}", found.len()) };
-        assert_eq!((one.comment.as_str(), one.body.as_str(), one.line), ("<!-- a -->", "1\n", 2));
+        let [one, two] = &found[..] else {
+            panic!("{}", found.len())
+        };
         assert_eq!(
-            (two.line, hosts(&one.comment).is_none(), hosts(&two.comment).map(|all| all.len())),
+            (one.comment.as_str(), one.body.as_str(), one.line),
+            ("<!-- a -->", "1\n", 2)
+        );
+        assert_eq!(
+            (
+                two.line,
+                hosts(&one.comment).is_none(),
+                hosts(&two.comment).map(|all| all.len())
+            ),
             (10, true, Some(0))
         );
     }

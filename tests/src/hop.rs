@@ -37,7 +37,9 @@ pub fn up(result: Result<Context>) -> Facts {
 /// Panics if the call fails.
 #[track_caller]
 pub fn facts_of(context: &Context) -> Facts {
-    context.call(facts {}).unwrap_or_else(|error| panic!("{context} does not answer: {error}"))
+    context
+        .call(facts {})
+        .unwrap_or_else(|error| panic!("{context} does not answer: {error}"))
 }
 
 fn said(error: &Error) -> &[String] {
@@ -67,7 +69,10 @@ pub fn refused(result: Result<Context>, kind: ConnectErrorKind) -> ConnectError 
 pub fn assert_says(error: &ConnectError, parts: &[&str]) {
     let text = error.to_string();
     let beginning = format!("{} ({}): {}", error.context, error.hop, error.detail);
-    assert!(text.starts_with(&beginning) && !error.context.is_empty() && !error.hop.is_empty(), "{text}");
+    assert!(
+        text.starts_with(&beginning) && !error.context.is_empty() && !error.hop.is_empty(),
+        "{text}"
+    );
     for part in parts {
         assert!(text.contains(part), "{part:?} is missing in: {text}");
     }
@@ -81,9 +86,16 @@ pub fn assert_says(error: &ConnectError, parts: &[&str]) {
 #[track_caller]
 pub fn agent_of(context: &Context) -> Seen {
     let title = format!("offshoot: {context}");
-    let mut found: Vec<Seen> = process::all().into_values().filter(|seen| seen.arguments == title).collect();
+    let mut found: Vec<Seen> = process::all()
+        .into_values()
+        .filter(|seen| seen.arguments == title)
+        .collect();
     found.retain(|seen| seen.name == "offshoot");
-    assert_eq!(found.len(), 1, "processes with the title {title:?}: {found:?}");
+    assert_eq!(
+        found.len(),
+        1,
+        "processes with the title {title:?}: {found:?}"
+    );
     found.remove(0)
 }
 
@@ -107,7 +119,11 @@ impl Counter {
     pub fn new() -> Self {
         let scratch = ScratchDir::new("counter");
         let mut script = "#!/bin/sh\n".to_owned();
-        let _ = writeln!(script, "echo started >>{}/starts\nexec \"$@\"", scratch.path().display());
+        let _ = writeln!(
+            script,
+            "echo started >>{}/starts\nexec \"$@\"",
+            scratch.path().display()
+        );
         scratch.file("count", script, 0o755);
         Self { scratch }
     }
@@ -115,12 +131,17 @@ impl Counter {
     /// Returns `words` with the counter before them.
     pub fn before<I: IntoIterator<Item = S>, S: Into<String>>(&self, words: I) -> Vec<String> {
         let program = self.scratch.path().join("count").display().to_string();
-        std::iter::once(program).chain(words.into_iter().map(Into::into)).collect()
+        std::iter::once(program)
+            .chain(words.into_iter().map(Into::into))
+            .collect()
     }
 
     /// Returns the number of starts.
     pub fn starts(&self) -> usize {
-        fs::read_to_string(self.scratch.path().join("starts")).unwrap_or_default().lines().count()
+        fs::read_to_string(self.scratch.path().join("starts"))
+            .unwrap_or_default()
+            .lines()
+            .count()
     }
 }
 
@@ -143,7 +164,10 @@ impl Traps {
     /// Panics if they cannot be written.
     pub fn named(names: &[&str]) -> Self {
         let scratch = ScratchDir::new("traps");
-        let script = format!("#!/bin/sh\necho \"$0\" >>{}/caught\nexit 1\n", scratch.path().display());
+        let script = format!(
+            "#!/bin/sh\necho \"$0\" >>{}/caught\nexit 1\n",
+            scratch.path().display()
+        );
         for name in names {
             scratch.file(name, &script, 0o755);
         }

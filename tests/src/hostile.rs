@@ -42,7 +42,11 @@ struct Tally {
     first: Vec<String>,
 }
 
-static TALLY: Mutex<Tally> = Mutex::new(Tally { records: 0, longest: 0, first: Vec::new() });
+static TALLY: Mutex<Tally> = Mutex::new(Tally {
+    records: 0,
+    longest: 0,
+    first: Vec::new(),
+});
 
 fn tally<T>(look: impl FnOnce(&mut Tally) -> T) -> T {
     look(&mut TALLY.lock().unwrap_or_else(PoisonError::into_inner))
@@ -115,7 +119,9 @@ pub struct Attack {
 
 fn watch_log() {
     static ONCE: OnceLock<()> = OnceLock::new();
-    ONCE.get_or_init(|| tracing::subscriber::set_global_default(Counting).expect("nobody else has a log"));
+    ONCE.get_or_init(|| {
+        tracing::subscriber::set_global_default(Counting).expect("nobody else has a log")
+    });
     tally(|tally| *tally = Tally::default());
 }
 
@@ -137,15 +143,27 @@ impl Attack {
         Attack::with(Some(crate::tree::own_agents()), program, how, place, 0)
     }
 
-    fn with(agents: Option<ScratchDir>, program: &str, how: &str, place: Place, heartbeat: u32) -> Attack {
+    fn with(
+        agents: Option<ScratchDir>,
+        program: &str,
+        how: &str,
+        place: Place,
+        heartbeat: u32,
+    ) -> Attack {
         watch_log();
         let builder = Router::builder().log_level(2);
         let builder = match &agents {
             Some(agents) => builder.agents(agents.path()),
             None => builder,
         };
-        let router = builder.start().expect("the system has descriptors and threads");
-        let child = |of: &Context| of.local().connect().unwrap_or_else(|error| panic!("{error}"));
+        let router = builder
+            .start()
+            .expect("the system has descriptors and threads");
+        let child = |of: &Context| {
+            of.local()
+                .connect()
+                .unwrap_or_else(|error| panic!("{error}"))
+        };
         let mut honest = vec![child(&router)];
         let parent = match place {
             Place::Below => (*router).clone(),
@@ -156,17 +174,26 @@ impl Attack {
             }
         };
         let pids = honest.iter().map(|context| facts(context).process);
-        let memory = pids.chain([std::process::id()]).map(|pid| (pid, resident(pid))).collect();
+        let memory = pids
+            .chain([std::process::id()])
+            .map(|pid| (pid, resident(pid)))
+            .collect();
         let scratch = ScratchDir::new("attack");
         let status = scratch.path().join("status").display().to_string();
         let words = [program, how, &status, "/bin/sh"].map(str::to_owned).into();
         // Endless noise ends at the timeout, so it is short. Others come up, on a busy machine
         // late.
         let timeout = Duration::from_secs(if how.starts_with("endless") { 3 } else { 10 });
-        let hop = parent.local().shell_words(words).heartbeat(heartbeat).timeout(timeout);
+        let hop = parent
+            .local()
+            .shell_words(words)
+            .heartbeat(heartbeat)
+            .timeout(timeout);
         let opened = hop.start().expect("the order can be sent");
         let hostile = opened.context();
-        let pending = hostile.start(stock::echo { text: "?".repeat(10_000) });
+        let pending = hostile.start(stock::echo {
+            text: "?".repeat(10_000),
+        });
         let refused = opened.wait().err().map(|error| error.to_string());
         let what = format!("{how} {place:?}");
         Attack {
@@ -195,7 +222,9 @@ impl Attack {
         let mut rounds = 0;
         let over = || {
             let status = self.status();
-            let process = status.lines().find_map(|line| line.strip_prefix("begun ")?.parse().ok());
+            let process = status
+                .lines()
+                .find_map(|line| line.strip_prefix("begun ")?.parse().ok());
             self.refused.is_some() || status.contains("over ") || process.is_some_and(ended)
         };
         while !over() || rounds < 20 {
@@ -206,11 +235,19 @@ impl Attack {
                     panic!(
                         "{}: {context:?}: {error}: {:?}",
                         self.what,
-                        self.memory.keys().map(|pid| (pid, resident(*pid))).collect::<Vec<_>>()
+                        self.memory
+                            .keys()
+                            .map(|pid| (pid, resident(*pid)))
+                            .collect::<Vec<_>>()
                     )
                 });
             }
-            assert!(self.begun.elapsed() < ACT, "{}: it goes on and on: {}", self.what, self.status());
+            assert!(
+                self.begun.elapsed() < ACT,
+                "{}: it goes on and on: {}",
+                self.what,
+                self.status()
+            );
         }
     }
 
@@ -224,30 +261,55 @@ impl Attack {
         let number = self.hostile.id().to_string();
         match outlook {
             Outlook::NotUp => {
-                let why = refused.clone().unwrap_or_else(|| panic!("{what}: it is up"));
+                let why = refused
+                    .clone()
+                    .unwrap_or_else(|| panic!("{what}: it is up"));
                 assert!(why.starts_with(self.hostile.name()), "{what}: {why}");
             }
             Outlook::Ends => {
                 assert_eq!(*refused, None, "{what}");
                 // The pending call fails, and so does a new one.
-                let error = pending.wait_timeout(ANSWER).map(|_| "a value").expect_err("nobody answers");
+                let error = pending
+                    .wait_timeout(ANSWER)
+                    .map(|_| "a value")
+                    .expect_err("nobody answers");
                 let error = error.to_string();
                 let gone = eventually(ANSWER, || {
-                    let again = self.hostile.start(stock::ping {}).wait_timeout(Duration::from_millis(20));
+                    let again = self
+                        .hostile
+                        .start(stock::ping {})
+                        .wait_timeout(Duration::from_millis(20));
                     again.is_err_and(|error| !error.to_string().contains("no answer"))
                 });
-                assert!(gone, "{what}: its link is still there; the first call gave {error}");
-                let named = |line: &String| line.contains(&number) || line.contains(self.hostile.name());
+                assert!(
+                    gone,
+                    "{what}: its link is still there; the first call gave {error}"
+                );
+                let named =
+                    |line: &String| line.contains(&number) || line.contains(self.hostile.name());
                 let said = self.said();
-                assert!(named(&error), "{what}: the error does not name {number}: {error}");
-                assert!(said.iter().all(named), "{what}: the log does not name {number}: {said:#?}");
+                assert!(
+                    named(&error),
+                    "{what}: the error does not name {number}: {error}"
+                );
+                assert!(
+                    said.iter().all(named),
+                    "{what}: the log does not name {number}: {said:#?}"
+                );
             }
             Outlook::Stays => {
                 assert_eq!(*refused, None, "{what}");
                 // It may answer or not, but it is still in the tree.
-                let still = self.hostile.start(stock::ping {}).wait_timeout(Duration::from_millis(100));
+                let still = self
+                    .hostile
+                    .start(stock::ping {})
+                    .wait_timeout(Duration::from_millis(100));
                 if let Err(error) = still {
-                    assert!(error.to_string().contains("no answer"), "{what}: {error}: {:#?}", self.said());
+                    assert!(
+                        error.to_string().contains("no answer"),
+                        "{what}: {error}: {:#?}",
+                        self.said()
+                    );
                 }
             }
         }
@@ -266,12 +328,22 @@ impl Attack {
         let what = &self.what;
         for (pid, before) in &self.memory {
             let now = resident(*pid);
-            assert!(now < before + GROWTH, "{what}: {pid} has grown from {before} to {now} bytes");
+            assert!(
+                now < before + GROWTH,
+                "{what}: {pid} has grown from {before} to {now} bytes"
+            );
         }
         let (records, longest) = tally(|tally| (tally.records, tally.longest));
         let allowed = RECORDS + (self.begun.elapsed().as_secs() + 1) * RECORDS_EACH_SECOND;
-        assert!(records <= allowed, "{what}: {records} records: {:#?}", self.said().first());
-        assert!(longest <= RECORD_BYTES, "{what}: a record of {longest} bytes");
+        assert!(
+            records <= allowed,
+            "{what}: {records} records: {:#?}",
+            self.said().first()
+        );
+        assert!(
+            longest <= RECORD_BYTES,
+            "{what}: a record of {longest} bytes"
+        );
         for pid in self.memory.keys() {
             // The last frames may still be processed.
             let idle = eventually(ANSWER, || {
@@ -297,7 +369,10 @@ impl Attack {
         let begun = Instant::now();
         drop(self.router);
         let took = begun.elapsed();
-        for pid in status.lines().filter_map(|line| line.strip_prefix("child ")?.parse().ok()) {
+        for pid in status
+            .lines()
+            .filter_map(|line| line.strip_prefix("child ")?.parse().ok())
+        {
             signal(pid, nix::sys::signal::Signal::SIGKILL);
         }
         assert!(took < END, "{}: the end took {took:?}", self.what);
@@ -308,12 +383,14 @@ impl Attack {
 /// an agent.
 fn broker_time(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
-    let broker = tasks
-        .flatten()
-        .map(|task| task.path())
-        .find(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "offshoot"));
+    let broker = tasks.flatten().map(|task| task.path()).find(|task| {
+        fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "offshoot")
+    });
     let statistics = fs::read_to_string(broker.expect("it has a broker").join("schedstat"));
     let statistics = statistics.expect("the kernel counts");
-    let nanoseconds = statistics.split(' ').next().and_then(|number| number.parse().ok());
+    let nanoseconds = statistics
+        .split(' ')
+        .next()
+        .and_then(|number| number.parse().ok());
     Duration::from_nanos(nanoseconds.expect("the kernel writes a number"))
 }

@@ -30,14 +30,24 @@ impl JoinPeer {
     /// Panics if it cannot be started.
     pub fn start(program: &str, user: Option<User>, words: &[&str]) -> Self {
         let mut command = Command::new(program);
-        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         if let Some(user) = user {
             command.env(USER, user.name);
         }
-        let mut child = die_with_parent(&mut command).spawn().expect("cargo builds it for this suite");
+        let mut child = die_with_parent(&mut command)
+            .spawn()
+            .expect("cargo builds it for this suite");
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut peer = Self { child, stdin, stdout, first: String::new() };
+        let mut peer = Self {
+            child,
+            stdin,
+            stdout,
+            first: String::new(),
+        };
         peer.first = peer.line();
         peer
     }
@@ -48,8 +58,16 @@ impl JoinPeer {
     /// Panics if it could not join.
     #[track_caller]
     pub fn joined(program: &str, path: &Path) -> (Self, u32) {
-        let peer = Self::start(program, None, &["join", path.to_str().expect("our own path")]);
-        let number = peer.first.split(' ').nth(1).and_then(|number| number.parse().ok());
+        let peer = Self::start(
+            program,
+            None,
+            &["join", path.to_str().expect("our own path")],
+        );
+        let number = peer
+            .first
+            .split(' ')
+            .nth(1)
+            .and_then(|number| number.parse().ok());
         let number = number.filter(|_| peer.first.starts_with("joined "));
         let number = number.unwrap_or_else(|| panic!("it did not join: {}", peer.first));
         (peer, number)
@@ -125,7 +143,9 @@ pub fn wanted_user() -> Option<String> {
 /// # Panics
 /// Panics if there is no such user, or it may not.
 pub fn drop_privileges(user: &str) {
-    let about = nix::unistd::User::from_name(user).expect("the file of users").expect("there is such a user");
+    let about = nix::unistd::User::from_name(user)
+        .expect("the file of users")
+        .expect("there is such a user");
     nix::unistd::setgroups(&[about.gid]).expect("root may");
     nix::unistd::setgid(Gid::from_raw(about.gid.as_raw())).expect("root may");
     nix::unistd::setuid(Uid::from_raw(about.uid.as_raw())).expect("root may");

@@ -18,8 +18,17 @@ use crate::{process, users};
 pub const GRACE: Duration = Duration::from_secs(2);
 
 /// Directories that are searched for new files; mounts below them are not entered.
-const WATCHED: [&str; 9] =
-    ["/tmp", "/dev/shm", "/dev/mqueue", "/dev/pts", "/dev", "/run", "/var/tmp", "/home", "/root"];
+const WATCHED: [&str; 9] = [
+    "/tmp",
+    "/dev/shm",
+    "/dev/mqueue",
+    "/dev/pts",
+    "/dev",
+    "/run",
+    "/var/tmp",
+    "/home",
+    "/root",
+];
 
 /// sudo's timestamp records, which are not a leak of the caller.
 const SUDO_RECORDS: &str = "/run/sudo";
@@ -35,11 +44,24 @@ pub struct Leaks {
 /// One thing that a test can leave behind; the derived order groups the report.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Thing {
-    Process { pid: u32, started: u64, zombie: bool },
-    Thread { id: u32 },
-    Descriptor { number: u32, target: PathBuf },
-    Mount { line: String },
-    File { path: PathBuf },
+    Process {
+        pid: u32,
+        started: u64,
+        zombie: bool,
+    },
+    Thread {
+        id: u32,
+    },
+    Descriptor {
+        number: u32,
+        target: PathBuf,
+    },
+    Mount {
+        line: String,
+    },
+    File {
+        path: PathBuf,
+    },
 }
 
 impl Leaks {
@@ -50,7 +72,10 @@ impl Leaks {
     pub fn begin() -> Self {
         crate::require_sandbox();
         users::prepare();
-        Self { before: snapshot(), checked: false }
+        Self {
+            before: snapshot(),
+            checked: false,
+        }
     }
 
     /// Compares with the snapshot for at most [`GRACE`].
@@ -97,12 +122,15 @@ fn report(left: &[Thing]) -> String {
         let _ = match thing {
             Thing::Process { pid, zombie, .. } => {
                 let seen = process::look_at(*pid);
-                let (name, arguments) = seen.map(|seen| (seen.name, seen.arguments)).unwrap_or_default();
+                let (name, arguments) = seen
+                    .map(|seen| (seen.name, seen.arguments))
+                    .unwrap_or_default();
                 let kind = if *zombie { "zombie" } else { "process" };
                 writeln!(text, "  {kind} {pid} ({name}) {arguments}")
             }
             Thing::Thread { id } => {
-                let name = fs::read_to_string(format!("/proc/self/task/{id}/comm")).unwrap_or_default();
+                let name =
+                    fs::read_to_string(format!("/proc/self/task/{id}/comm")).unwrap_or_default();
                 writeln!(text, "  thread {id} ({})", name.trim())
             }
             Thing::Descriptor { number, target } => {
@@ -118,7 +146,11 @@ fn report(left: &[Thing]) -> String {
 fn snapshot() -> BTreeSet<Thing> {
     let mut things = BTreeSet::new();
     for seen in process::all().into_values() {
-        things.insert(Thing::Process { pid: seen.pid, started: seen.started, zombie: seen.zombie });
+        things.insert(Thing::Process {
+            pid: seen.pid,
+            started: seen.started,
+            zombie: seen.zombie,
+        });
     }
     for id in numbers_in("/proc/self/task") {
         things.insert(Thing::Thread { id });
@@ -129,8 +161,13 @@ fn snapshot() -> BTreeSet<Thing> {
             things.insert(Thing::Descriptor { number, target });
         }
     }
-    for line in fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().lines() {
-        things.insert(Thing::Mount { line: line.to_owned() });
+    for line in fs::read_to_string("/proc/self/mountinfo")
+        .unwrap_or_default()
+        .lines()
+    {
+        things.insert(Thing::Mount {
+            line: line.to_owned(),
+        });
     }
     for root in WATCHED {
         collect_files(Path::new(root), &mut things);
@@ -140,20 +177,30 @@ fn snapshot() -> BTreeSet<Thing> {
 
 fn numbers_in(directory: &str) -> Vec<u32> {
     let listing = fs::read_dir(directory).expect("/proc is mounted in the sandbox");
-    listing.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    listing
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 fn collect_files(root: &Path, things: &mut BTreeSet<Thing>) {
-    let Ok(device) = fs::symlink_metadata(root).map(|about| about.dev()) else { return };
+    let Ok(device) = fs::symlink_metadata(root).map(|about| about.dev()) else {
+        return;
+    };
     let mut directories = vec![root.to_owned()];
     while let Some(directory) = directories.pop() {
-        let Ok(listing) = fs::read_dir(&directory) else { continue };
+        let Ok(listing) = fs::read_dir(&directory) else {
+            continue;
+        };
         for entry in listing.flatten() {
             let path = entry.path();
             if path.starts_with(SUDO_RECORDS) {
                 continue;
             }
-            if entry.metadata().is_ok_and(|about| about.is_dir() && about.dev() == device) {
+            if entry
+                .metadata()
+                .is_ok_and(|about| about.is_dir() && about.dev() == device)
+            {
                 directories.push(path.clone());
             }
             things.insert(Thing::File { path });

@@ -51,7 +51,10 @@ pub fn require_sandbox() {
 pub fn skip(reason: &str) {
     use std::io::Write as _;
     let notes = std::env::var_os("OFFSHOOT_SKIPS").expect("`cargo xtask test` sets OFFSHOOT_SKIPS");
-    let mut file =
-        std::fs::OpenOptions::new().create(true).append(true).open(notes).expect("the notes are writable");
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(notes)
+        .expect("the notes are writable");
     writeln!(file, "{reason}").expect("the notes are writable");
 }

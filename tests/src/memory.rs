@@ -29,16 +29,28 @@ impl Masked {
     /// # Panics
     /// Panics if the caller may not look into it.
     pub fn count_in(&self, process: u32) -> usize {
-        let Ok(maps) = fs::read_to_string(format!("/proc/{process}/maps")) else { return 0 };
-        let Ok(memory) = fs::File::open(format!("/proc/{process}/mem")) else { return 0 };
+        let Ok(maps) = fs::read_to_string(format!("/proc/{process}/maps")) else {
+            return 0;
+        };
+        let Ok(memory) = fs::File::open(format!("/proc/{process}/mem")) else {
+            return 0;
+        };
         let masked = &self.0;
         let mut buffer = vec![0; 1 << 20];
-        let own = if process == std::process::id() { buffer.as_ptr() as u64 } else { 0 };
+        let own = if process == std::process::id() {
+            buffer.as_ptr() as u64
+        } else {
+            0
+        };
         let mut count = 0;
         for line in maps.lines().filter(|line| line.contains(" rw")) {
-            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+            let range = line
+                .split(' ')
+                .next()
+                .and_then(|range| range.split_once('-'));
             let (from, to) = range.expect("the kernel writes a range");
-            let [mut at, to] = [from, to].map(|text| u64::from_str_radix(text, 16).expect("a number"));
+            let [mut at, to] =
+                [from, to].map(|text| u64::from_str_radix(text, 16).expect("a number"));
             while at < to {
                 let length = (buffer.len() as u64).min(to - at) as usize;
                 // Unreadable ranges are not memory.
@@ -46,12 +58,19 @@ impl Masked {
                 let here = (0..read.saturating_sub(masked.len() - 1)).filter(|start| {
                     buffer[*start] ^ MASK == masked[0]
                         && !(own..own + (1 << 20)).contains(&(at + *start as u64))
-                        && buffer[*start..].iter().zip(masked).all(|(byte, other)| byte ^ MASK == *other)
+                        && buffer[*start..]
+                            .iter()
+                            .zip(masked)
+                            .all(|(byte, other)| byte ^ MASK == *other)
                 });
                 count += here.count();
                 // Pieces overlap, so a copy across a border is found.
                 let next = read.saturating_sub(masked.len() - 1) as u64;
-                at += if read == length && at + (length as u64) < to { next } else { length as u64 };
+                at += if read == length && at + (length as u64) < to {
+                    next
+                } else {
+                    length as u64
+                };
             }
         }
         count

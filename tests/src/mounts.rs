@@ -16,11 +16,24 @@ use crate::shells::Tools;
 
 /// The directories in which an agent may start, besides `TMPDIR`; the home and the working
 /// directory are `/home/plain` and `/mnt`.
-pub const PLACES: [&str; 7] = ["/dev", "/dev/shm", "/tmp", "/run", "/var/tmp", "/home/plain", "/mnt"];
+pub const PLACES: [&str; 7] = [
+    "/dev",
+    "/dev/shm",
+    "/tmp",
+    "/run",
+    "/var/tmp",
+    "/home/plain",
+    "/mnt",
+];
 
 /// The devices of a scene's `/dev`: name, major and minor number.
-const DEVICES: [(&str, &str, &str); 5] =
-    [("null", "1", "3"), ("zero", "1", "5"), ("random", "1", "8"), ("urandom", "1", "9"), ("tty", "5", "0")];
+const DEVICES: [(&str, &str, &str); 5] = [
+    ("null", "1", "3"),
+    ("zero", "1", "5"),
+    ("random", "1", "8"),
+    ("urandom", "1", "9"),
+    ("tty", "5", "0"),
+];
 
 /// The directory for a scene's own files; none of [`PLACES`].
 const BACKING: &str = "/var/lib/offshoot-scene";
@@ -61,7 +74,14 @@ impl Scene {
         }
         let environment = vec![format!("PATH={TOOLS}"), "HOME=/home/plain".into()];
         let tools = tools.path().to_owned();
-        Self { backing, tools, options: "", unaffected: &[], more: String::new(), environment }
+        Self {
+            backing,
+            tools,
+            options: "",
+            unaffected: &[],
+            more: String::new(),
+            environment,
+        }
     }
 
     /// Mounts every directory with these options: `noexec` or `ro`.
@@ -105,8 +125,16 @@ impl Scene {
 
     /// Returns the words of its shell.
     pub fn words(&self) -> Vec<String> {
-        let unshare =
-            ["unshare", "-m", "-p", "-f", "--kill-child", "--mount-proc", "--propagation", "private"];
+        let unshare = [
+            "unshare",
+            "-m",
+            "-p",
+            "-f",
+            "--kill-child",
+            "--mount-proc",
+            "--propagation",
+            "private",
+        ];
         let mut words: Vec<String> = unshare.map(str::to_owned).into();
         words.extend(["/bin/sh", "-c", &self.arrangement(), "sh", "env", "-i"].map(str::to_owned));
         words.extend(self.environment.iter().cloned());
@@ -119,12 +147,20 @@ impl Scene {
         // Moved first: both lie in a directory that is about to be replaced. busybox is used
         // because mount(8) leaves files in /run.
         let _ = writeln!(text, "bind() {{ busybox mount -o bind $1 $2; }}");
-        let _ =
-            writeln!(text, "bind {} {BACKING}\nbind {} {TOOLS}", self.backing.path().display(), self.tools);
+        let _ = writeln!(
+            text,
+            "bind {} {BACKING}\nbind {} {TOOLS}",
+            self.backing.path().display(),
+            self.tools
+        );
         for place in PLACES {
             let _ = writeln!(text, "bind {BACKING}/{} {place}", name_of(place));
             if !self.options.is_empty() && !self.unaffected.contains(&place) {
-                let _ = writeln!(text, "busybox mount -o remount,bind,{} none {place}", self.options);
+                let _ = writeln!(
+                    text,
+                    "busybox mount -o remount,bind,{} none {place}",
+                    self.options
+                );
             }
         }
         let _ = write!(text, "{}cd /mnt\nexec \"$@\"", self.more);
@@ -140,7 +176,10 @@ impl Scene {
         for place in PLACES {
             let behind = self.backing.path().join(name_of(place));
             files.extend(
-                fs::read_dir(behind).expect("made with the scene").flatten().map(|entry| entry.path()),
+                fs::read_dir(behind)
+                    .expect("made with the scene")
+                    .flatten()
+                    .map(|entry| entry.path()),
             );
         }
         let dev = self.backing.path().join("dev");

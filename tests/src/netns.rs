@@ -32,14 +32,20 @@ impl NetNs {
             interface::bring_up("lo")?;
             File::open("/proc/thread-self/ns/net")
         });
-        let handle =
-            made.join().expect("the thread does not panic").expect("root may make a network namespace");
+        let handle = made
+            .join()
+            .expect("the thread does not panic")
+            .expect("root may make a network namespace");
         Self { handle }
     }
 
     /// Returns a path of the namespace for `nsenter --net=`, valid as long as this value lives.
     pub fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.handle.as_raw_fd()))
+        PathBuf::from(format!(
+            "/proc/{}/fd/{}",
+            std::process::id(),
+            self.handle.as_raw_fd()
+        ))
     }
 
     /// Makes `command` run inside.
@@ -57,7 +63,8 @@ impl NetNs {
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| {
             let inside = scope.spawn(|| {
-                setns(&self.handle, CloneFlags::CLONE_NEWNET).expect("root may enter its own namespace");
+                setns(&self.handle, CloneFlags::CLONE_NEWNET)
+                    .expect("root may enter its own namespace");
                 work()
             });
             inside.join().expect("the work does not panic")

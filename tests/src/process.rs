@@ -48,7 +48,8 @@ pub fn wait_for(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
 
 /// Rounds a duration up to the milliseconds that `poll` takes.
 pub fn poll_timeout(left: Duration) -> PollTimeout {
-    PollTimeout::try_from(left.as_millis().saturating_add(1).min(60_000) as u64).unwrap_or(PollTimeout::MAX)
+    PollTimeout::try_from(left.as_millis().saturating_add(1).min(60_000) as u64)
+        .unwrap_or(PollTimeout::MAX)
 }
 
 /// Makes the child die with the thread that started it.
@@ -57,10 +58,12 @@ pub fn die_with_parent(command: &mut Command) -> &mut Command {
     // SAFETY: the closure runs between fork and exec and makes one system call that allocates
     // nothing.
     unsafe {
-        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        })
+        command.pre_exec(
+            || match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            },
+        )
     }
 }
 
@@ -84,7 +87,9 @@ pub struct Seen {
 /// Returns every process of this pid namespace, zombies included.
 pub fn all() -> BTreeMap<u32, Seen> {
     let listing = fs::read_dir("/proc").expect("/proc is mounted in the sandbox");
-    let pids = listing.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let pids = listing
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter_map(|pid| Some((pid, look_at(pid)?))).collect()
 }
 
@@ -92,9 +97,13 @@ pub fn all() -> BTreeMap<u32, Seen> {
 pub fn look_at(pid: u32) -> Option<Seen> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let name = &stat[stat.find('(')? + 1..stat.rfind(')')?];
-    let rest: Vec<&str> = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().collect();
+    let rest: Vec<&str> = stat[stat.rfind(')')? + 1..]
+        .split_ascii_whitespace()
+        .collect();
     let raw = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let arguments = String::from_utf8_lossy(&raw).trim_end_matches('\0').replace('\0', " ");
+    let arguments = String::from_utf8_lossy(&raw)
+        .trim_end_matches('\0')
+        .replace('\0', " ");
     Some(Seen {
         pid,
         parent: rest.get(1)?.parse().ok()?,
@@ -155,7 +164,12 @@ pub fn must_run(program: &str, arguments: &[&str], stdin: &[u8]) -> String {
     drop(pipe);
     let output = child.wait_with_output().expect("waiting for our own child");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {}: {}: {said}", arguments.join(" "), output.status);
+    assert!(
+        output.status.success(),
+        "{program} {}: {}: {said}",
+        arguments.join(" "),
+        output.status
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

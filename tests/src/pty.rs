@@ -53,9 +53,16 @@ impl Terminal {
             });
         }
         process::die_with_parent(&mut command);
-        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let master = File::from(pair.master);
-        Self { child, master, transcript: Vec::new(), matched: 0 }
+        Self {
+            child,
+            master,
+            transcript: Vec::new(),
+            matched: 0,
+        }
     }
 
     /// The program's process.
@@ -72,12 +79,19 @@ impl Terminal {
         let deadline = Instant::now() + LIMIT;
         loop {
             let unmatched = &self.transcript[self.matched..];
-            if let Some(at) = unmatched.windows(text.len()).position(|window| window == text.as_bytes()) {
+            if let Some(at) = unmatched
+                .windows(text.len())
+                .position(|window| window == text.as_bytes())
+            {
                 let before = String::from_utf8_lossy(&unmatched[..at]).into_owned();
                 self.matched += at + text.len();
                 return before;
             }
-            assert!(self.read_more(deadline), "{text:?} did not appear:\n{}", self.transcript());
+            assert!(
+                self.read_more(deadline),
+                "{text:?} did not appear:\n{}",
+                self.transcript()
+            );
         }
     }
 
@@ -87,7 +101,9 @@ impl Terminal {
     /// Panics if the terminal is gone.
     pub fn type_line(&mut self, line: &str) {
         let typed = format!("{line}\n");
-        self.master.write_all(typed.as_bytes()).expect("the terminal is open");
+        self.master
+            .write_all(typed.as_bytes())
+            .expect("the terminal is open");
     }
 
     /// Presses a key that the terminal may take for a signal: 3 for Ctrl-C, 26 for Ctrl-Z, 28 for
@@ -134,10 +150,16 @@ impl Terminal {
     pub fn finish(mut self) -> (i32, String) {
         let deadline = Instant::now() + LIMIT;
         while self.read_more(deadline) {}
-        let status = process::wait_for(&mut self.child, deadline.saturating_duration_since(Instant::now()));
-        let status = status.unwrap_or_else(|| panic!("the program did not end:\n{}", self.transcript()));
-        let code =
-            status.code().or(status.signal().map(|signal| 128 + signal)).expect("it has ended one way");
+        let status = process::wait_for(
+            &mut self.child,
+            deadline.saturating_duration_since(Instant::now()),
+        );
+        let status =
+            status.unwrap_or_else(|| panic!("the program did not end:\n{}", self.transcript()));
+        let code = status
+            .code()
+            .or(status.signal().map(|signal| 128 + signal))
+            .expect("it has ended one way");
         (code, self.transcript())
     }
 
@@ -150,7 +172,9 @@ impl Terminal {
         }
         let mut buffer = [0; 4096];
         // EIO means that the other side is closed.
-        let Ok(length @ 1..) = self.master.read(&mut buffer) else { return false };
+        let Ok(length @ 1..) = self.master.read(&mut buffer) else {
+            return false;
+        };
         self.transcript.extend_from_slice(&buffer[..length]);
         true
     }

@@ -49,18 +49,27 @@ impl Records {
 
     /// Returns the events that contain this text, as lines of level and fields.
     pub fn with(&self, text: &str) -> Vec<String> {
-        self.lock().iter().filter(|seen| seen.line.contains(text)).map(|seen| seen.line.clone()).collect()
+        self.lock()
+            .iter()
+            .filter(|seen| seen.line.contains(text))
+            .map(|seen| seen.line.clone())
+            .collect()
     }
 
     /// Returns the records of a context so far, in order.
     pub fn of(&self, context: &str) -> Vec<Logged> {
-        let remote = |seen: &&Logged| seen.target == "offshoot::remote" && seen.field("context") == context;
+        let remote =
+            |seen: &&Logged| seen.target == "offshoot::remote" && seen.field("context") == context;
         self.lock().iter().filter(remote).cloned().collect()
     }
 
     /// Returns the events of a target so far.
     pub fn at(&self, target: &str) -> Vec<Logged> {
-        self.lock().iter().filter(|seen| seen.target == target).cloned().collect()
+        self.lock()
+            .iter()
+            .filter(|seen| seen.target == target)
+            .cloned()
+            .collect()
     }
 
     /// Discards the log so far.
@@ -79,12 +88,20 @@ impl Subscriber for Records {
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn event(&self, event: &Event<'_>) {
-        let (level, target) = (event.metadata().level().to_string(), event.metadata().target().to_owned());
+        let (level, target) = (
+            event.metadata().level().to_string(),
+            event.metadata().target().to_owned(),
+        );
         let mut line = Line(level.clone());
         event.record(&mut line);
         let mut fields = Fields(BTreeMap::new());
         event.record(&mut fields);
-        self.lock().push(Logged { level, target, fields: fields.0, line: line.0 });
+        self.lock().push(Logged {
+            level,
+            target,
+            fields: fields.0,
+            line: line.0,
+        });
     }
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}

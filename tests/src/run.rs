@@ -67,7 +67,11 @@ impl Run {
 
     /// Prepares a run of a command.
     pub fn command(command: Command) -> Self {
-        Self { command, stdin: Vec::new(), limit: LIMIT }
+        Self {
+            command,
+            stdin: Vec::new(),
+            limit: LIMIT,
+        }
     }
 
     /// Adds an argument.
@@ -113,29 +117,52 @@ impl Run {
     /// Panics if it cannot be started, or is not done (streams closed and process ended) within the
     /// limit.
     pub fn finish(mut self) -> Finished {
-        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         // SAFETY: the closure runs between fork and exec and makes one system call that allocates
         // nothing.
-        unsafe { self.command.pre_exec(|| Ok(nix::unistd::setsid().map(drop)?)) };
+        unsafe {
+            self.command
+                .pre_exec(|| Ok(nix::unistd::setsid().map(drop)?))
+        };
         process::die_with_parent(&mut self.command);
-        let mut child =
-            self.command.spawn().unwrap_or_else(|error| panic!("cannot start {:?}: {error}", self.command));
+        let mut child = self
+            .command
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {:?}: {error}", self.command));
         let mut streams = Streams::of(&mut child, self.stdin);
         let deadline = Instant::now() + self.limit;
         while !streams.closed() && Instant::now() < deadline {
             streams.step(deadline);
         }
-        let ended = process::wait_for(&mut child, deadline.saturating_duration_since(Instant::now()));
+        let ended = process::wait_for(
+            &mut child,
+            deadline.saturating_duration_since(Instant::now()),
+        );
         let (stdout, stderr) = (streams.stdout.bytes, streams.stderr.bytes);
         let Some(status) = ended.filter(|_| streams.stdout.pipe.is_none()) else {
             let _ = child.kill();
             let _ = child.wait();
-            let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-            panic!("{:?} was not done after {:?}\nstdout: {out}\nstderr: {err}", self.command, self.limit);
+            let (out, err) = (
+                String::from_utf8_lossy(&stdout),
+                String::from_utf8_lossy(&stderr),
+            );
+            panic!(
+                "{:?} was not done after {:?}\nstdout: {out}\nstderr: {err}",
+                self.command, self.limit
+            );
         };
-        let code =
-            status.code().or(status.signal().map(|signal| 128 + signal)).expect("it has ended one way");
-        Finished { code, stdout, stderr }
+        let code = status
+            .code()
+            .or(status.signal().map(|signal| 128 + signal))
+            .expect("it has ended one way");
+        Finished {
+            code,
+            stdout,
+            stderr,
+        }
     }
 }
 
@@ -157,7 +184,10 @@ impl Finished {
     #[track_caller]
     pub fn expect_code(self, code: i32) -> Self {
         let (out, err) = (self.out(), self.err());
-        assert_eq!(self.code, code, "unexpected exit code\nstdout: {out}\nstderr: {err}");
+        assert_eq!(
+            self.code, code,
+            "unexpected exit code\nstdout: {out}\nstderr: {err}"
+        );
         self
     }
 }
@@ -174,7 +204,10 @@ impl<P: Read + AsFd> Collected<P> {
         if let Some(pipe) = &pipe {
             do_not_block(pipe.as_fd());
         }
-        Self { pipe, bytes: Vec::new() }
+        Self {
+            pipe,
+            bytes: Vec::new(),
+        }
     }
 
     fn read(&mut self) {
@@ -203,8 +236,17 @@ impl Streams {
         if let Some(pipe) = &stdin {
             do_not_block(pipe.as_fd());
         }
-        let (stdout, stderr) = (Collected::new(child.stdout.take()), Collected::new(child.stderr.take()));
-        Self { stdin, unsent: input, sent: 0, stdout, stderr }
+        let (stdout, stderr) = (
+            Collected::new(child.stdout.take()),
+            Collected::new(child.stderr.take()),
+        );
+        Self {
+            stdin,
+            unsent: input,
+            sent: 0,
+            stdout,
+            stderr,
+        }
     }
 
     fn closed(&self) -> bool {
@@ -213,10 +255,27 @@ impl Streams {
 
     fn step(&mut self, deadline: Instant) {
         let mut polled = Vec::new();
-        polled.extend(self.stdin.iter().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)));
-        polled.extend(self.stdout.pipe.iter().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
-        polled.extend(self.stderr.pipe.iter().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
-        let _ = poll(&mut polled, process::poll_timeout(deadline.saturating_duration_since(Instant::now())));
+        polled.extend(
+            self.stdin
+                .iter()
+                .map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)),
+        );
+        polled.extend(
+            self.stdout
+                .pipe
+                .iter()
+                .map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)),
+        );
+        polled.extend(
+            self.stderr
+                .pipe
+                .iter()
+                .map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)),
+        );
+        let _ = poll(
+            &mut polled,
+            process::poll_timeout(deadline.saturating_duration_since(Instant::now())),
+        );
         drop(polled);
         self.stdout.read();
         self.stderr.read();

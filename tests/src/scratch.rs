@@ -20,7 +20,8 @@ impl ScratchDir {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = PathBuf::from(format!("/tmp/{label}.{}.{number}", std::process::id()));
-        fs::create_dir(&path).unwrap_or_else(|error| panic!("cannot make {}: {error}", path.display()));
+        fs::create_dir(&path)
+            .unwrap_or_else(|error| panic!("cannot make {}: {error}", path.display()));
         let mode = fs::Permissions::from_mode(0o755);
         fs::set_permissions(&path, mode)
             .unwrap_or_else(|error| panic!("cannot open {}: {error}", path.display()));
@@ -55,7 +56,7 @@ impl Drop for ScratchDir {
 /// # Panics
 /// Panics if it cannot be written.
 pub fn write_file(path: &Path, contents: impl AsRef<[u8]>, mode: u32) {
-    let written =
-        fs::write(path, contents).and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)));
+    let written = fs::write(path, contents)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)));
     written.unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
 }

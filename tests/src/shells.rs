@@ -47,11 +47,18 @@ impl Tools {
     /// # Panics
     /// Panics if the directory cannot be filled.
     pub fn of_system(sh: Sh, without: &[&str]) -> Self {
-        let tools = Self { directory: ScratchDir::new("tools") };
+        let tools = Self {
+            directory: ScratchDir::new("tools"),
+        };
         for source in ["/usr/bin", "/usr/sbin", "/bin"] {
-            for entry in fs::read_dir(source).expect("a system has programs").flatten() {
+            for entry in fs::read_dir(source)
+                .expect("a system has programs")
+                .flatten()
+            {
                 let name = entry.file_name().to_string_lossy().into_owned();
-                let left_out = without.iter().any(|word| name.strip_prefix(word).is_some_and(is_version));
+                let left_out = without
+                    .iter()
+                    .any(|word| name.strip_prefix(word).is_some_and(is_version));
                 if name != "sh" && !left_out && !tools.directory.path().join(&name).exists() {
                     let _ = symlink(entry.path(), tools.directory.path().join(&name));
                 }
@@ -65,7 +72,9 @@ impl Tools {
     /// # Panics
     /// Panics if busybox is missing.
     pub fn of_busybox(sh: Sh, without: &[&str]) -> Self {
-        let tools = Self { directory: ScratchDir::new("tools") };
+        let tools = Self {
+            directory: ScratchDir::new("tools"),
+        };
         for applet in must_run("/bin/busybox", &["--list"], b"").lines() {
             if applet != "sh" && !without.contains(&applet) {
                 let _ = symlink("/bin/busybox", tools.directory.path().join(applet));
@@ -79,7 +88,10 @@ impl Tools {
     /// # Panics
     /// Panics if one of them is missing.
     pub fn only(sh: Sh, programs: &[&str]) -> Self {
-        let mut tools = Self { directory: ScratchDir::new("tools") }.link("sh", sh.program());
+        let mut tools = Self {
+            directory: ScratchDir::new("tools"),
+        }
+        .link("sh", sh.program());
         for program in programs {
             let path = format!("/usr/bin/{program}");
             assert!(Path::new(&path).exists(), "{path} is missing");
@@ -95,16 +107,21 @@ impl Tools {
     pub fn link(self, name: &str, target: &str) -> Self {
         let link = self.directory.path().join(name);
         let _ = fs::remove_file(&link);
-        symlink(target, &link).unwrap_or_else(|error| panic!("cannot link {}: {error}", link.display()));
+        symlink(target, &link)
+            .unwrap_or_else(|error| panic!("cannot link {}: {error}", link.display()));
         self
     }
 
     /// Returns the value for `PATH`.
     pub fn path(&self) -> &str {
-        self.directory.path().to_str().expect("our own path is ASCII")
+        self.directory
+            .path()
+            .to_str()
+            .expect("our own path is ASCII")
     }
 }
 
 fn is_version(rest: &str) -> bool {
-    rest.chars().all(|letter| letter.is_ascii_digit() || matches!(letter, '.' | '-' | 'w'))
+    rest.chars()
+        .all(|letter| letter.is_ascii_digit() || matches!(letter, '.' | '-' | 'w'))
 }

@@ -44,7 +44,8 @@ impl<'a> SshdBuilder<'a> {
 
     /// Disables login by key.
     pub fn password_only(self) -> Self {
-        self.line("PubkeyAuthentication no").line("AuthenticationMethods password")
+        self.line("PubkeyAuthentication no")
+            .line("AuthenticationMethods password")
     }
 
     /// Listens on this address inside another network namespace.
@@ -100,36 +101,71 @@ impl Sshd {
         let key = scratch.path().join("host_key");
         must_run(
             "ssh-keygen",
-            &["-q", "-t", "ed25519", "-N", "", "-f", key.to_str().expect("our own path")],
+            &[
+                "-q",
+                "-t",
+                "ed25519",
+                "-N",
+                "",
+                "-f",
+                key.to_str().expect("our own path"),
+            ],
             b"",
         );
-        let port = if builder.namespace.is_some() { 22 } else { free_port() };
+        let port = if builder.namespace.is_some() {
+            22
+        } else {
+            free_port()
+        };
         let address = SocketAddrV4::new(builder.address, port);
-        let config = scratch.file("sshd_config", server_config(&builder.lines, &key, address), 0o644);
+        let config = scratch.file(
+            "sshd_config",
+            server_config(&builder.lines, &key, address),
+            0o644,
+        );
         let log = scratch.path().join("log");
 
         let mut command = Command::new("/usr/sbin/sshd");
         command.args(["-D", "-f"]).arg(&config).arg("-E").arg(&log);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         process::die_with_parent(&mut command);
         if let Some(namespace) = builder.namespace {
             namespace.enter_on_exec(&mut command);
         }
         let mut child = command.spawn().expect("openssh-server is installed");
         let up = process::eventually(Duration::from_secs(10), || {
-            answers(builder.namespace, address) || child.try_wait().is_ok_and(|ended| ended.is_some())
+            answers(builder.namespace, address)
+                || child.try_wait().is_ok_and(|ended| ended.is_some())
         });
         let alive = matches!(child.try_wait(), Ok(None));
-        assert!(up && alive, "sshd did not start:\n{}", fs::read_to_string(&log).unwrap_or_default());
+        assert!(
+            up && alive,
+            "sshd did not start:\n{}",
+            fs::read_to_string(&log).unwrap_or_default()
+        );
 
         let known = scratch.file("known_hosts", known_hosts(&key, address), 0o644);
         let client = client_config(&builder, address, &known);
-        let with_key =
-            format!("{client}  IdentityFile {}\n  IdentitiesOnly yes\n", users::client_key().display());
+        let with_key = format!(
+            "{client}  IdentityFile {}\n  IdentitiesOnly yes\n",
+            users::client_key().display()
+        );
         scratch.file("ssh_config", with_key, 0o644);
-        let system_alias = PathBuf::from(format!("/etc/ssh/ssh_config.d/offshoot-{}.conf", builder.alias));
+        let system_alias = PathBuf::from(format!(
+            "/etc/ssh/ssh_config.d/offshoot-{}.conf",
+            builder.alias
+        ));
         write_file(&system_alias, client, 0o644);
-        Self { alias: builder.alias, address, child, scratch, system_alias }
+        Self {
+            alias: builder.alias,
+            address,
+            child,
+            scratch,
+            system_alias,
+        }
     }
 
     /// Returns its alias for clients.
@@ -165,14 +201,24 @@ impl Sshd {
     /// Prepares a plain `ssh` as `user`, without the remote command: batch mode, no terminal.
     pub fn ssh(&self, user: &str) -> Command {
         let mut command = Command::new("ssh");
-        command.arg("-F").arg(self.config()).args(["-T", "-o", "BatchMode=yes", "-l", user, &self.alias]);
+        command.arg("-F").arg(self.config()).args([
+            "-T",
+            "-o",
+            "BatchMode=yes",
+            "-l",
+            user,
+            &self.alias,
+        ]);
         command
     }
 
     /// Kills the sshd processes of all sessions at once, as a crashing host would; the server stays
     /// up.
     pub fn cut_sessions(&self) {
-        for seen in process::descendants(self.pid()).iter().filter(|seen| seen.name.starts_with("sshd")) {
+        for seen in process::descendants(self.pid())
+            .iter()
+            .filter(|seen| seen.name.starts_with("sshd"))
+        {
             process::signal(seen.pid, Signal::SIGKILL);
         }
     }
@@ -196,15 +242,19 @@ impl Drop for Sshd {
 
 /// Writes an `ssh_config(5)` file with several servers into `scratch`.
 pub fn config_for(scratch: &ScratchDir, servers: &[&Sshd]) -> PathBuf {
-    let texts =
-        servers.iter().map(|server| fs::read_to_string(server.config()).expect("written at the start"));
+    let texts = servers
+        .iter()
+        .map(|server| fs::read_to_string(server.config()).expect("written at the start"));
     scratch.file("ssh_config", texts.collect::<String>(), 0o644)
 }
 
 fn server_config(lines: &[String], key: &Path, address: SocketAddrV4) -> String {
     // The first of repeated lines applies, so the caller's lines come first.
-    let mut text: String =
-        lines.iter().filter(|line| !is_block(line)).map(|line| format!("{line}\n")).collect();
+    let mut text: String = lines
+        .iter()
+        .filter(|line| !is_block(line))
+        .map(|line| format!("{line}\n"))
+        .collect();
     text.push_str(&format!(
         "ListenAddress {}\nPort {}\nHostKey {}\nPidFile none\nAuthorizedKeysFile {}\n",
         address.ip(),
@@ -221,7 +271,12 @@ fn server_config(lines: &[String], key: &Path, address: SocketAddrV4) -> String 
         text.push_str("MaxStartups 200\n");
     }
     // A Match block extends to the end of the file.
-    text.extend(lines.iter().filter(|line| is_block(line)).map(|line| format!("{line}\n")));
+    text.extend(
+        lines
+            .iter()
+            .filter(|line| is_block(line))
+            .map(|line| format!("{line}\n")),
+    );
     text
 }
 
@@ -231,7 +286,12 @@ fn is_block(line: &str) -> bool {
 
 fn client_config(builder: &SshdBuilder<'_>, address: SocketAddrV4, known: &Path) -> String {
     let mut text = format!("Host {}\n", builder.alias);
-    text.extend(builder.client_lines.iter().map(|line| format!("  {line}\n")));
+    text.extend(
+        builder
+            .client_lines
+            .iter()
+            .map(|line| format!("  {line}\n")),
+    );
     text.push_str(&format!(
         "  HostName {}\n  Port {}\n  UserKnownHostsFile {}\n  StrictHostKeyChecking yes\n",
         address.ip(),
@@ -242,7 +302,8 @@ fn client_config(builder: &SshdBuilder<'_>, address: SocketAddrV4, known: &Path)
 }
 
 fn known_hosts(key: &Path, address: SocketAddrV4) -> String {
-    let public = fs::read_to_string(key.with_extension("pub")).expect("ssh-keygen has just written it");
+    let public =
+        fs::read_to_string(key.with_extension("pub")).expect("ssh-keygen has just written it");
     match address.port() {
         22 => format!("{} {public}", address.ip()),
         port => format!("[{}]:{port} {public}", address.ip()),
@@ -251,11 +312,15 @@ fn known_hosts(key: &Path, address: SocketAddrV4) -> String {
 
 fn free_port() -> u16 {
     let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("lo is up in the sandbox");
-    probe.local_addr().expect("a bound socket has an address").port()
+    probe
+        .local_addr()
+        .expect("a bound socket has an address")
+        .port()
 }
 
 fn answers(namespace: Option<&NetNs>, address: SocketAddrV4) -> bool {
-    let connect = move || TcpStream::connect_timeout(&address.into(), Duration::from_secs(1)).is_ok();
+    let connect =
+        move || TcpStream::connect_timeout(&address.into(), Duration::from_secs(1)).is_ok();
     match namespace {
         Some(namespace) => namespace.within(connect),
         None => connect(),

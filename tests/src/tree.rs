@@ -30,8 +30,11 @@ pub fn own_agents() -> ScratchDir {
     let agents = ScratchDir::new("agents");
     fs::create_dir(agents.path().join(&target)).expect("the directory is ours");
     let image = format!("{built}/{target}/offshoot-test-agent.image");
-    fs::copy(&image, agents.path().join(&target).join("offshoot-agent.image"))
-        .unwrap_or_else(|error| panic!("{image}: {error}: build-agent --package offshoot-test-agent"));
+    fs::copy(
+        &image,
+        agents.path().join(&target).join("offshoot-agent.image"),
+    )
+    .unwrap_or_else(|error| panic!("{image}: {error}: build-agent --package offshoot-test-agent"));
     agents
 }
 
@@ -55,8 +58,14 @@ impl Tree {
     /// Panics if the agents were not built or the system gives no threads.
     pub fn new() -> Self {
         let agents = own_agents();
-        let router = Router::builder().agents(agents.path()).start().expect("there are threads");
-        Tree { router, _agents: agents }
+        let router = Router::builder()
+            .agents(agents.path())
+            .start()
+            .expect("there are threads");
+        Tree {
+            router,
+            _agents: agents,
+        }
     }
 
     /// Connects another local context.
@@ -64,7 +73,10 @@ impl Tree {
     /// # Panics
     /// Panics if it does not come up.
     pub fn child(&self) -> Context {
-        self.router.local().connect().unwrap_or_else(|error| panic!("{error}"))
+        self.router
+            .local()
+            .connect()
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 }
 
@@ -80,7 +92,9 @@ pub fn hop(place: &Context, server: &Sshd, user: User) -> Hop<Ssh> {
 /// Panics if it does not answer.
 #[track_caller]
 pub fn facts(context: &Context) -> Facts {
-    context.call(stock::facts {}).unwrap_or_else(|error| panic!("{context} does not answer: {error}"))
+    context
+        .call(stock::facts {})
+        .unwrap_or_else(|error| panic!("{context} does not answer: {error}"))
 }
 
 /// Returns the error of a hop that must fail.
@@ -116,7 +130,13 @@ pub fn ended(pid: u32) -> bool {
 /// Panics if there is no such process.
 pub fn resident(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a living process has memory");
-    let kib = line.split_ascii_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok());
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("a living process has memory");
+    let kib = line
+        .split_ascii_whitespace()
+        .nth(1)
+        .and_then(|number| number.parse::<u64>().ok());
     kib.expect("the kernel writes a number") * 1024
 }

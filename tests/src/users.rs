@@ -34,26 +34,41 @@ pub struct User {
 }
 
 const fn user(name: &'static str, shell: &'static str) -> User {
-    User { name, shell, sudoers: "", startup: None }
+    User {
+        name,
+        shell,
+        sudoers: "",
+        startup: None,
+    }
 }
 
 /// Not in sudoers.
 pub const PLAIN: User = user("plain", "/bin/bash");
 /// Passwordless sudo.
-pub const NOPASS: User =
-    User { sudoers: "nopass ALL=(ALL:ALL) NOPASSWD: ALL", ..user("nopass", "/bin/bash") };
+pub const NOPASS: User = User {
+    sudoers: "nopass ALL=(ALL:ALL) NOPASSWD: ALL",
+    ..user("nopass", "/bin/bash")
+};
 /// Passwordless sudo with `NOEXEC`: the program started may execute nothing else.
-pub const NOEXEC: User =
-    User { sudoers: "noexec ALL=(ALL:ALL) NOPASSWD: NOEXEC: ALL", ..user("noexec", "/bin/bash") };
+pub const NOEXEC: User = User {
+    sudoers: "noexec ALL=(ALL:ALL) NOPASSWD: NOEXEC: ALL",
+    ..user("noexec", "/bin/bash")
+};
 /// Passwordless sudo, like [`NOPASS`]: the user in README and guide.
-pub const DEPLOY: User =
-    User { sudoers: "deploy ALL=(ALL:ALL) NOPASSWD: ALL", ..user("deploy", "/bin/bash") };
+pub const DEPLOY: User = User {
+    sudoers: "deploy ALL=(ALL:ALL) NOPASSWD: ALL",
+    ..user("deploy", "/bin/bash")
+};
 /// sudo with [`PASSWORD`], prompted for each time.
-pub const PW: User =
-    User { sudoers: "Defaults:pw timestamp_timeout=0\npw ALL=(ALL:ALL) ALL", ..user("pw", "/bin/bash") };
+pub const PW: User = User {
+    sudoers: "Defaults:pw timestamp_timeout=0\npw ALL=(ALL:ALL) ALL",
+    ..user("pw", "/bin/bash")
+};
 /// Passwordless sudo with `requiretty`.
-pub const TTY: User =
-    User { sudoers: "Defaults:tty requiretty\ntty ALL=(ALL:ALL) NOPASSWD: ALL", ..user("tty", "/bin/bash") };
+pub const TTY: User = User {
+    sudoers: "Defaults:tty requiretty\ntty ALL=(ALL:ALL) NOPASSWD: ALL",
+    ..user("tty", "/bin/bash")
+};
 /// sudo with [`PASSWORD`] and `requiretty`.
 pub const TTYPW: User = User {
     sudoers: "Defaults:ttypw requiretty, timestamp_timeout=0\nttypw ALL=(ALL:ALL) ALL",
@@ -68,8 +83,10 @@ pub const NOISY: User = User {
     ..user("noisy", "/bin/bash")
 };
 /// Start-up file reads a line of stdin.
-pub const SWALLOW: User =
-    User { startup: Some((".bashrc", "read -r swallowed\n")), ..user("swallow", "/bin/bash") };
+pub const SWALLOW: User = User {
+    startup: Some((".bashrc", "read -r swallowed\n")),
+    ..user("swallow", "/bin/bash")
+};
 /// No login: the shell prints a message and exits with 1.
 pub const NOLOGIN: User = user("nologin", "/usr/sbin/nologin");
 
@@ -88,7 +105,9 @@ pub const SHELLS: [User; 9] = [
 
 /// Returns all users but root.
 pub fn everybody() -> Vec<User> {
-    let mut all = vec![PLAIN, NOPASS, NOEXEC, DEPLOY, PW, TTY, TTYPW, NOISY, SWALLOW, NOLOGIN];
+    let mut all = vec![
+        PLAIN, NOPASS, NOEXEC, DEPLOY, PW, TTY, TTYPW, NOISY, SWALLOW, NOLOGIN,
+    ];
     all.extend(SHELLS);
     all
 }
@@ -128,7 +147,21 @@ fn prepare_keys() {
     symlink("/bin/busybox", shells.join("ash")).expect("the directory is new");
     let key = client_key();
     let path = key.to_str().expect("the path is ours");
-    must_run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "offshoot-tests", "-f", path], b"");
+    must_run(
+        "ssh-keygen",
+        &[
+            "-q",
+            "-t",
+            "ed25519",
+            "-N",
+            "",
+            "-C",
+            "offshoot-tests",
+            "-f",
+            path,
+        ],
+        b"",
+    );
     let public = fs::read(key.with_extension("pub")).expect("ssh-keygen has just written it");
     write_file(&authorized_keys(), public, 0o644);
 }
@@ -138,7 +171,17 @@ fn prepare_accounts() {
     let mut sudoers = String::new();
     for user in everybody() {
         // Accounts get the shared group `users`: a group of the name `tty` exists already.
-        must_run("useradd", &["--create-home", "--no-user-group", "--shell", user.shell, user.name], b"");
+        must_run(
+            "useradd",
+            &[
+                "--create-home",
+                "--no-user-group",
+                "--shell",
+                user.shell,
+                user.name,
+            ],
+            b"",
+        );
         let _ = writeln!(passwords, "{}:{PASSWORD}", user.name);
         let _ = writeln!(sudoers, "{}", user.sudoers);
         let home = Path::new("/home").join(user.name);
@@ -153,14 +196,22 @@ fn prepare_accounts() {
         }
         fs::create_dir(home.join(".ssh")).expect("the home is new");
         let key = home.join(".ssh/id_ed25519");
-        write_file(&key, fs::read(client_key()).expect("made before the accounts"), 0o600);
+        write_file(
+            &key,
+            fs::read(client_key()).expect("made before the accounts"),
+            0o600,
+        );
         for path in [home.join(".ssh"), key] {
             std::os::unix::fs::chown(&path, Some(about.uid()), Some(about.gid()))
                 .expect("root may give files away");
         }
         if user.name == "fish" {
             // fish stores its universal variables at the first start, which is no leak.
-            must_run("setpriv", &fish_once(&about.uid().to_string(), &about.gid().to_string()), b"");
+            must_run(
+                "setpriv",
+                &fish_once(&about.uid().to_string(), &about.gid().to_string()),
+                b"",
+            );
         }
     }
     must_run("chpasswd", &[], passwords.as_bytes());

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use offshoot::{Context, Error, Process, Reason};
-use offshoot_tests::process::{all, descendants, die_with_parent, eventually, look_at, signal, wait_for};
+use offshoot_tests::process::{
+    all, descendants, die_with_parent, eventually, look_at, signal, wait_for,
+};
 use offshoot_tests::run::{LIMIT, offshoot_binary};
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{ended, facts, hop, router};
@@ -52,13 +54,20 @@ fn never_a_status(context: &Context, how: &str, end: impl FnOnce(u32)) {
     end(facts(context).process);
     for ((process, pid), script) in programs.into_iter().zip(ANSWERS) {
         match process.wait() {
-            Err(Error::Ended { context: name, reason: Reason::ShutDown | Reason::Lost, .. }) => {
+            Err(Error::Ended {
+                context: name,
+                reason: Reason::ShutDown | Reason::Lost,
+                ..
+            }) => {
                 assert_eq!(name, context.name(), "{how}: {script}");
             }
             Err(Error::Undelivered { .. }) => {}
             other => panic!("{how}: {script}: {other:?}"),
         }
-        assert!(eventually(SOON, || ended(pid)), "{how}: {script}: {pid} lives");
+        assert!(
+            eventually(SOON, || ended(pid)),
+            "{how}: {script}: {pid} lives"
+        );
     }
 }
 
@@ -74,10 +83,14 @@ fn terminating_an_agent_guard_or_relay_yields_no_exit_status() {
             });
             let one = up(router.local().connect());
             let two = up(one.local().connect());
-            never_a_status(&two, &format!("{how} of a relay, guard: {of_guard}"), |_| {
-                let relay = facts(&one).process;
-                signal(if of_guard { parent(relay) } else { relay }, signalled);
-            });
+            never_a_status(
+                &two,
+                &format!("{how} of a relay, guard: {of_guard}"),
+                |_| {
+                    let relay = facts(&one).process;
+                    signal(if of_guard { parent(relay) } else { relay }, signalled);
+                },
+            );
         }
     }
     let one = up(router.local().connect());
@@ -93,7 +106,9 @@ fn terminating_ssh_or_sudo_yields_no_exit_status() {
     let server = Sshd::start("web1");
     let router = router();
     let named = |name: &str| {
-        let found = descendants(std::process::id()).into_iter().find(|seen| seen.name == name);
+        let found = descendants(std::process::id())
+            .into_iter()
+            .find(|seen| seen.name == name);
         found.unwrap_or_else(|| panic!("no {name}")).pid
     };
     for (how, signalled) in [("SIGTERM", Signal::SIGTERM), ("SIGKILL", Signal::SIGKILL)] {
@@ -119,8 +134,21 @@ fn a_command_stopped_past_its_heartbeat_exits_255_and_explains_why() {
     let _leaks = Leaks::begin();
     for script in ANSWERS {
         let mut command = Command::new(offshoot_binary());
-        command.args(["run", "--heartbeat", "1", "-n", "local", "--", "sh", "-c", script]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args([
+            "run",
+            "--heartbeat",
+            "1",
+            "-n",
+            "local",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = up(die_with_parent(&mut command).spawn());
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
@@ -130,9 +158,13 @@ fn a_command_stopped_past_its_heartbeat_exits_255_and_explains_why() {
         assert!(eventually(LIMIT, || ended(program)), "{script}");
         signal(child.id(), Signal::SIGCONT);
         let status = wait_for(&mut child, LIMIT).expect("it ends");
-        let said = up(std::io::read_to_string(child.stderr.take().expect("it is piped")));
+        let said = up(std::io::read_to_string(
+            child.stderr.take().expect("it is piped"),
+        ));
         assert_eq!(status.code(), Some(255), "{script}: {said}");
-        let why = ["silent", "connection lost", "shut down"].iter().any(|why| said.contains(why));
+        let why = ["silent", "connection lost", "shut down"]
+            .iter()
+            .any(|why| said.contains(why));
         assert!(why && said.contains("local: "), "{script}: {said}");
     }
 }
@@ -153,7 +185,10 @@ fn committing(place: &str) -> [String; 4] {
 fn open_folder() -> ScratchDir {
     use std::os::unix::fs::PermissionsExt as _;
     let scratch = ScratchDir::new("commits");
-    up(std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o777)));
+    up(std::fs::set_permissions(
+        scratch.path(),
+        std::fs::Permissions::from_mode(0o777),
+    ));
     scratch
 }
 
@@ -183,19 +218,35 @@ fn failed_stdin_kills_the_program_before_it_sees_eof() {
                     stdin.fail("the disk is gone");
                 }
                 let error = process.wait().expect_err("its input has failed");
-                let Error::Ended { context: name, reason: Reason::Cancelled, detail } = &error else {
+                let Error::Ended {
+                    context: name,
+                    reason: Reason::Cancelled,
+                    detail,
+                } = &error
+                else {
                     panic!("{script}: {error}")
                 };
-                let why = if panics { "its writer has panicked" } else { "the disk is gone" };
+                let why = if panics {
+                    "its writer has panicked"
+                } else {
+                    "the disk is gone"
+                };
                 assert!(detail.contains(why) && name == context.name(), "{error}");
                 assert!(eventually(SOON, || ended(pid)), "{script}");
-                assert!(!scratch.path().join("done").exists(), "{script}: it took half for the whole");
+                assert!(
+                    !scratch.path().join("done").exists(),
+                    "{script}: it took half for the whole"
+                );
             }
         }
     }
     // Dropping a writer without a failure is an end of input.
     let mut process = up(two.command("cat").spawn());
-    up(process.stdin.take().expect("not taken yet").write_all(b"whole"));
+    up(process
+        .stdin
+        .take()
+        .expect("not taken yet")
+        .write_all(b"whole"));
     assert!(up(process.wait()).success());
 }
 
@@ -209,12 +260,21 @@ fn a_program_sees_no_eof_on_stdin_when_its_context_is_lost() {
     for script in committing(&place) {
         let host = up(hop(&router, &server, NOPASS).connect());
         let (mut process, pid) = running(&host, &script);
-        up(process.stdin.as_mut().expect("not taken yet").write_all(b"half of it"));
-        let ssh = all().into_values().find(|seen| seen.parent == std::process::id() && seen.name == "ssh");
+        up(process
+            .stdin
+            .as_mut()
+            .expect("not taken yet")
+            .write_all(b"half of it"));
+        let ssh = all()
+            .into_values()
+            .find(|seen| seen.parent == std::process::id() && seen.name == "ssh");
         signal(ssh.expect("it runs").pid, Signal::SIGKILL);
         process.wait().expect_err("the way there is lost");
         assert!(eventually(SOON, || ended(pid)), "{script}");
-        assert!(!scratch.path().join("done").exists(), "{script}: it took half for the whole");
+        assert!(
+            !scratch.path().join("done").exists(),
+            "{script}: it took half for the whole"
+        );
     }
 }
 
@@ -236,17 +296,27 @@ fn a_program_sees_no_eof_on_stdin_when_its_agent_is_killed() {
             command = command.detachable();
         }
         if round % 4 == 0 {
-            command = context.command("setsid").args(["-w", "python3", "-c", &script]).detachable();
+            command = context
+                .command("setsid")
+                .args(["-w", "python3", "-c", &script])
+                .detachable();
         }
         let mut process = up(command.spawn());
         let mut line = String::new();
         up(BufReader::new(process.stdout.take().expect("not taken yet")).read_line(&mut line));
         let pid = up(line.trim().parse());
-        up(process.stdin.as_mut().expect("not taken yet").write_all(b"half of it"));
+        up(process
+            .stdin
+            .as_mut()
+            .expect("not taken yet")
+            .write_all(b"half of it"));
         signal(facts(&context).process, Signal::SIGKILL);
         process.wait().expect_err("its agent is killed");
         assert!(eventually(SOON, || ended(pid)), "round {round}");
-        assert!(!scratch.path().join("done").exists(), "round {round}: it took half for the whole");
+        assert!(
+            !scratch.path().join("done").exists(),
+            "round {round}: it took half for the whole"
+        );
     }
     // Inputs still end normally, and independently of other programs.
     let context = up(router.local().connect());
@@ -267,15 +337,26 @@ fn unreadable_stdin_kills_the_program_and_exits_255() {
         for script in committing(&place) {
             let mut command = Command::new(offshoot_binary());
             command.args(["run", "-F", &config, &target, "--", "sh", "-c", &script]);
-            command.stdin(up(File::open("/"))).stdout(Stdio::piped()).stderr(Stdio::piped());
+            command
+                .stdin(up(File::open("/")))
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
             // SAFETY: the closure makes one system call that allocates nothing.
             unsafe { command.pre_exec(|| Ok(nix::unistd::setsid().map(drop)?)) };
             let mut child = up(die_with_parent(&mut command).spawn());
             let status = wait_for(&mut child, LIMIT).expect("it ends");
-            let said = up(std::io::read_to_string(child.stderr.take().expect("it is piped")));
+            let said = up(std::io::read_to_string(
+                child.stderr.take().expect("it is piped"),
+            ));
             assert_eq!(status.code(), Some(255), "{script}: {said}");
-            assert!(said.contains("reading stdin: Is a directory"), "{script}: {said}");
-            assert!(!scratch.path().join("done").exists(), "{script}: it took half for the whole");
+            assert!(
+                said.contains("reading stdin: Is a directory"),
+                "{script}: {said}"
+            );
+            assert!(
+                !scratch.path().join("done").exists(),
+                "{script}: it took half for the whole"
+            );
         }
     }
 }
@@ -299,10 +380,20 @@ fn wait_drains_output_that_the_caller_did_not_take() {
         // The caller reads stdout on another thread and leaves stderr alone.
         let mut process = up(command.spawn());
         let stdout = process.stdout.take().expect("not taken yet");
-        let reading = std::thread::spawn(move || std::io::copy(&mut { stdout }, &mut std::io::sink()));
+        let reading =
+            std::thread::spawn(move || std::io::copy(&mut { stdout }, &mut std::io::sink()));
         assert_eq!(up(process.wait()).code, Some(code), "{script}");
         up(reading.join().expect("no panic"));
     }
-    let seen = Run::offshoot(["run", "-n", "local", "--", "sh", "-c", &format!("{long}; exit 3")]).finish();
+    let seen = Run::offshoot([
+        "run",
+        "-n",
+        "local",
+        "--",
+        "sh",
+        "-c",
+        &format!("{long}; exit 3"),
+    ])
+    .finish();
     assert_eq!((seen.code, seen.stdout.len()), (3, 3_000_000));
 }

@@ -43,13 +43,18 @@ fn up<T, E: std::fmt::Display>(outcome: Result<T, E>) -> T {
 }
 
 fn numbers(text: &str) -> Vec<u32> {
-    let numbers: Vec<u32> = text.split_ascii_whitespace().map(|word| up(word.parse())).collect();
+    let numbers: Vec<u32> = text
+        .split_ascii_whitespace()
+        .map(|word| up(word.parse()))
+        .collect();
     assert_eq!(numbers.len(), 4, "{text}");
     numbers
 }
 
 fn shell(context: &Context, script: &str) -> Command {
-    context.command("sh").args(["-c", &format!("{START} {script}")])
+    context
+        .command("sh")
+        .args(["-c", &format!("{START} {script}")])
 }
 
 /// Asserts that a daemon is still running, then kills it.
@@ -64,7 +69,10 @@ fn lives(daemon: u32, how: &str) {
 
 #[track_caller]
 fn gone(pids: &[u32], how: &str) {
-    assert!(eventually(PROMISE * 5, || pids.iter().all(|pid| ended(*pid))), "{how}: {pids:?}");
+    assert!(
+        eventually(PROMISE * 5, || pids.iter().all(|pid| ended(*pid))),
+        "{how}: {pids:?}"
+    );
 }
 
 #[test]
@@ -90,7 +98,10 @@ fn a_daemon_outlives_a_program_that_exits_and_other_children_do_not() {
             let other = up(shell(context, "exit 4").output());
             let others = numbers(&String::from_utf8_lossy(&other.stdout));
             gone(&others[1..], "those of the other");
-            assert!(all.iter().all(|pid| !ended(*pid)), "the other has ended those of this one");
+            assert!(
+                all.iter().all(|pid| !ended(*pid)),
+                "the other has ended those of this one"
+            );
             drop(program);
             gone(&all, "those of one that was dropped");
             daemons.push((others[0], context.name().to_owned()));
@@ -117,7 +128,9 @@ fn a_daemon_survives_even_if_its_parent_exits_before_setsid() {
     let target = format!("{}@web1/sudo", NOPASS.name);
     for round in 0..6 {
         let target = if round % 2 == 0 { "local" } else { &target };
-        let words = ["run", "-n", "-F", &config, target, "--", "python3", "-c", DAEMON];
+        let words = [
+            "run", "-n", "-F", &config, target, "--", "python3", "-c", DAEMON,
+        ];
         let seen = Run::offshoot(words).finish().expect_code(0);
         lives(up(seen.out().trim().parse()), target);
     }
@@ -128,17 +141,24 @@ fn verbose_reports_which_child_processes_were_killed_and_which_survive() {
     let _leaks = Leaks::begin();
     let run = |options: &[&str]| {
         let script = format!("{START} exit 5");
-        Run::offshoot(["run", "-v"]).args(options).args(["local", "--", "sh", "-c", &script]).finish()
+        Run::offshoot(["run", "-v"])
+            .args(options)
+            .args(["local", "--", "sh", "-c", &script])
+            .finish()
     };
     let seen = run(&["-n"]).expect_code(5);
     let (said, all) = (seen.err(), numbers(&seen.out()));
     gone(&all[1..], &said);
     let told = |pid: u32, what: &str| {
         let part = format!("(process {pid}) of program");
-        said.lines().any(|line| line.contains(&part) && line.contains(what))
+        said.lines()
+            .any(|line| line.contains(&part) && line.contains(what))
     };
     assert!(told(all[0], "goes on"), "{all:?}: {said}");
-    assert!(all[1..].iter().all(|pid| told(*pid, "was ended with it")), "{all:?}: {said}");
+    assert!(
+        all[1..].iter().all(|pid| told(*pid, "was ended with it")),
+        "{all:?}: {said}"
+    );
     lives(all[0], "the command line");
     let seen = run(&["-n", "--end-all"]).expect_code(5);
     gone(&numbers(&seen.out()), "--end-all");
@@ -151,7 +171,9 @@ fn a_program_that_is_killed_takes_its_daemons_along() {
     let ends: [(&str, End); 5] = [
         ("drop", |_, process| drop(process)),
         ("shutdown", |context, _| up(context.shutdown())),
-        ("its input", |_, mut process| process.stdin.take().expect("not taken yet").fail("as told")),
+        ("its input", |_, mut process| {
+            process.stdin.take().expect("not taken yet").fail("as told")
+        }),
         ("its agent", |context, _| {
             signal(facts(context).process, Signal::SIGKILL);
         }),
@@ -174,5 +196,8 @@ fn a_program_that_is_killed_takes_its_daemons_along() {
     }
     let context = up(router.local().connect());
     let output = up(shell(&context, "exit 0").end_all().output());
-    gone(&numbers(&String::from_utf8_lossy(&output.stdout)), "end_all");
+    gone(
+        &numbers(&String::from_utf8_lossy(&output.stdout)),
+        "end_all",
+    );
 }

@@ -18,15 +18,25 @@ const SHORT: Duration = Duration::from_secs(1);
 
 /// Returns the length of the image for this machine.
 fn image_length() -> usize {
-    let agents = std::env::var_os("OFFSHOOT_AGENTS").expect("`cargo xtask test` sets OFFSHOOT_AGENTS");
+    let agents =
+        std::env::var_os("OFFSHOOT_AGENTS").expect("`cargo xtask test` sets OFFSHOOT_AGENTS");
     let folder = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let image = Path::new(&agents).join(folder).join("offshoot-agent.image");
-    fs::metadata(image).expect("`cargo xtask build-agent` has made it").len() as usize
+    fs::metadata(image)
+        .expect("`cargo xtask build-agent` has made it")
+        .len() as usize
 }
 
 /// Returns the words of a shell behind a faulty wire.
 fn behind(how: &str, number: usize) -> Vec<String> {
-    [env!("CARGO_BIN_EXE_mangle"), how, &number.to_string(), "/bin/sh"].map(str::to_owned).into()
+    [
+        env!("CARGO_BIN_EXE_mangle"),
+        how,
+        &number.to_string(),
+        "/bin/sh",
+    ]
+    .map(str::to_owned)
+    .into()
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -39,11 +49,16 @@ fn a_truncated_image_is_reported_after_a_second_attempt() {
     let router = router();
     for length in [0, 1, 1000, image_length() / 2, image_length() - 1] {
         let counter = Counter::new();
-        let hop = router.local().shell_words(counter.before(behind("cut", length)));
+        let hop = router
+            .local()
+            .shell_words(counter.before(behind("cut", length)));
         let error = refused(hop.connect(), Kind::Bootstrap);
         assert_says(
             &error,
-            &["stdin ended before the whole agent had arrived", "something on the way closed it"],
+            &[
+                "stdin ended before the whole agent had arrived",
+                "something on the way closed it",
+            ],
         );
         assert_eq!(counter.starts(), 2, "attempts when {length} bytes arrive");
     }
@@ -54,8 +69,17 @@ fn a_flipped_bit_anywhere_in_the_image_is_reported() {
     let _leaks = Leaks::begin();
     let router = router();
     for at in [0, 3, 4, 1000, image_length() / 2, image_length() - 1] {
-        let error = refused(router.local().shell_words(behind("flip", at)).connect(), Kind::Bootstrap);
-        assert_says(&error, &["what arrived is not what was sent", "the transport may change bytes"]);
+        let error = refused(
+            router.local().shell_words(behind("flip", at)).connect(),
+            Kind::Bootstrap,
+        );
+        assert_says(
+            &error,
+            &[
+                "what arrived is not what was sent",
+                "the transport may change bytes",
+            ],
+        );
     }
 }
 
@@ -65,7 +89,10 @@ fn a_lost_byte_of_the_image_is_reported() {
     let router = router();
     // The second attempt sends newlines before the image: byte 0 is one of them and may be lost.
     for at in [33, 1000, image_length() - 1] {
-        let error = refused(router.local().shell_words(behind("lose", at)).connect(), Kind::Bootstrap);
+        let error = refused(
+            router.local().shell_words(behind("lose", at)).connect(),
+            Kind::Bootstrap,
+        );
         assert_says(&error, &["what arrived is not what was sent"]);
     }
 }
@@ -75,11 +102,17 @@ fn an_image_and_the_frames_after_it_may_arrive_in_small_pieces() {
     let _leaks = Leaks::begin();
     let router = router();
     for size in [1, 7, 4096] {
-        let connecting =
-            router.local().shell_words(behind("pieces", size)).start().expect("the order is sent");
+        let connecting = router
+            .local()
+            .shell_words(behind("pieces", size))
+            .start()
+            .expect("the order is sent");
         let text = "behind the image ".repeat(2_000);
         let reply = connecting.context().start(echo { text: text.clone() });
-        assert!(reply.wait().expect("it arrives") == text, "pieces of {size}");
+        assert!(
+            reply.wait().expect("it arrives") == text,
+            "pieces of {size}"
+        );
         connecting.wait().expect("it has answered");
     }
 }
@@ -89,9 +122,15 @@ fn an_image_that_stops_arriving_times_out() {
     let _leaks = Leaks::begin();
     let router = router();
     for length in [0, 1000, image_length() - 1] {
-        let hop = router.local().shell_words(behind("stall", length)).timeout(SHORT);
+        let hop = router
+            .local()
+            .shell_words(behind("stall", length))
+            .timeout(SHORT);
         let error = refused(hop.connect(), Kind::TimedOut);
-        assert_says(&error, &["no agent was up within 1000 ms", "give it longer"]);
+        assert_says(
+            &error,
+            &["no agent was up within 1000 ms", "give it longer"],
+        );
     }
 }
 
@@ -99,8 +138,11 @@ fn an_image_that_stops_arriving_times_out() {
 fn a_link_cut_right_after_the_image_fails_the_first_call() {
     let _leaks = Leaks::begin();
     let router = router();
-    let connecting =
-        router.local().shell_words(behind("cut", image_length())).start().expect("the order is sent");
+    let connecting = router
+        .local()
+        .shell_words(behind("cut", image_length()))
+        .start()
+        .expect("the order is sent");
     let reply = connecting.context().start(ping {});
     let failed = reply.wait().expect_err("nobody is there").to_string();
     assert!(failed.starts_with("local: "), "{failed}");
@@ -113,13 +155,21 @@ fn a_damaged_first_frame_closes_the_link() {
     let router = router();
     // The first frame is the boot message: its header, then its payload.
     for behind_image in [0, 8, 40] {
-        let hop = router.local().shell_words(behind("flip", image_length() + behind_image));
+        let hop = router
+            .local()
+            .shell_words(behind("flip", image_length() + behind_image));
         // The hello may arrive before the damage is detected, but no call can be answered.
         let error = match hop.connect() {
-            Ok(context) => context.call(ping {}).expect_err("the agent has lost its parent").to_string(),
+            Ok(context) => context
+                .call(ping {})
+                .expect_err("the agent has lost its parent")
+                .to_string(),
             Err(error) => error.to_string(),
         };
-        assert!(error.starts_with("local") && error.contains("its link has ended"), "{error}");
+        assert!(
+            error.starts_with("local") && error.contains("its link has ended"),
+            "{error}"
+        );
     }
     up(router.local().connect());
 }
@@ -131,15 +181,24 @@ fn a_hop_program_that_exits_early_is_reported_with_its_exit_status() {
     let ends = [
         (words(&["true"]), "status 0"),
         (words(&["false"]), "status 1"),
-        (words(&["sh", "-c", "exit 126"]), "a command may not be executed"),
+        (
+            words(&["sh", "-c", "exit 126"]),
+            "a command may not be executed",
+        ),
         (words(&["sh", "-c", "exit 127"]), "a command was not found"),
         (words(&["sh", "-c", "kill -9 $$"]), "killed by signal 9"),
-        (words(&["sh", "-c", "exec 0<&- 1>&- 2>&-; exit 5"]), "status 5"),
+        (
+            words(&["sh", "-c", "exec 0<&- 1>&- 2>&-; exit 5"]),
+            "status 5",
+        ),
     ];
     for (words, says) in ends {
         let counter = Counter::new();
         let hop = router.local().shell_words(counter.before(words));
-        assert_says(&refused(hop.connect(), Kind::Exited), &["its program ", says, "before an agent was up"]);
+        assert_says(
+            &refused(hop.connect(), Kind::Exited),
+            &["its program ", says, "before an agent was up"],
+        );
         assert_eq!(counter.starts(), 1, "{says}");
     }
 }
@@ -152,18 +211,29 @@ fn a_hop_program_that_hangs_is_killed_with_its_children() {
         ("it waits", "exec tail -f /dev/null"),
         ("it reads and says nothing", "exec cat >/dev/null"),
         ("it ignores SIGTERM", "trap '' TERM; tail -f /dev/null"),
-        ("it has closed its streams", "exec 0<&- 1>&- 2>&-; exec tail -f /dev/null"),
+        (
+            "it has closed its streams",
+            "exec 0<&- 1>&- 2>&-; exec tail -f /dev/null",
+        ),
         ("its child holds the streams", "tail -f /dev/null & wait"),
     ];
     for (how, script) in hanging {
-        let hop = router.local().shell_words(words(&["sh", "-c", script, "sh"])).timeout(SHORT);
+        let hop = router
+            .local()
+            .shell_words(words(&["sh", "-c", script, "sh"]))
+            .timeout(SHORT);
         let error = hop.connect().expect_err("it hangs");
         let error = error.as_connect().expect("it is about the hop");
         // A program that has closed its streams is killed before the timeout.
-        assert!(matches!(error.kind, Kind::TimedOut | Kind::Exited), "{how}: {error}");
+        assert!(
+            matches!(error.kind, Kind::TimedOut | Kind::Exited),
+            "{how}: {error}"
+        );
         assert_says(error, &["local (local): "]);
         let gone = offshoot_tests::process::eventually(Duration::from_secs(20), || {
-            descendants(std::process::id()).iter().all(|seen| seen.name != "tail" && seen.name != "cat")
+            descendants(std::process::id())
+                .iter()
+                .all(|seen| seen.name != "tail" && seen.name != "cat")
         });
         assert!(gone, "{how}: {:?}", descendants(std::process::id()));
     }
@@ -174,8 +244,14 @@ fn the_timeout_error_quotes_the_output_of_a_hanging_hop_program() {
     let _leaks = Leaks::begin();
     let router = router();
     let script = "echo 'Enter your token:' >&2; exec tail -f /dev/null";
-    let hop = router.local().shell_words(words(&["sh", "-c", script, "sh"])).timeout(SHORT);
-    assert_says(&refused(hop.connect(), Kind::TimedOut), &["last output: \"Enter your token:\""]);
+    let hop = router
+        .local()
+        .shell_words(words(&["sh", "-c", script, "sh"]))
+        .timeout(SHORT);
+    assert_says(
+        &refused(hop.connect(), Kind::TimedOut),
+        &["last output: \"Enter your token:\""],
+    );
 }
 
 #[test]
@@ -186,12 +262,33 @@ fn a_missing_hop_program_is_named_and_asked_if_installed() {
     let error = refused(hop.connect(), Kind::Start);
     assert_says(
         &error,
-        &["/nonexistent/shell cannot be started: No such file", "is /nonexistent/shell installed"],
+        &[
+            "/nonexistent/shell cannot be started: No such file",
+            "is /nonexistent/shell installed",
+        ],
     );
-    let error = refused(router.ssh("web1").program("no-such-ssh").connect(), Kind::Start);
-    assert_says(&error, &["ssh.web1 (ssh:web1): no-such-ssh cannot be started", "is no-such-ssh installed"]);
-    let error = refused(router.local().shell_words(words(&["/etc/passwd"])).connect(), Kind::Start);
-    assert_says(&error, &["/etc/passwd cannot be started: Permission denied"]);
+    let error = refused(
+        router.ssh("web1").program("no-such-ssh").connect(),
+        Kind::Start,
+    );
+    assert_says(
+        &error,
+        &[
+            "ssh.web1 (ssh:web1): no-such-ssh cannot be started",
+            "is no-such-ssh installed",
+        ],
+    );
+    let error = refused(
+        router
+            .local()
+            .shell_words(words(&["/etc/passwd"]))
+            .connect(),
+        Kind::Start,
+    );
+    assert_says(
+        &error,
+        &["/etc/passwd cannot be started: Permission denied"],
+    );
 }
 
 #[test]
@@ -204,7 +301,11 @@ fn a_nologin_account_is_quoted_and_not_retried() {
     let error = refused(hop.connect(), Kind::Exited);
     assert_says(
         &error,
-        &["ssh.web1 (ssh:nologin@web1): ", "\"This account is currently not available.\"", "ssh -v"],
+        &[
+            "ssh.web1 (ssh:nologin@web1): ",
+            "\"This account is currently not available.\"",
+            "ssh -v",
+        ],
     );
     assert_eq!(sessions(&server), 1);
     up(router.ssh("web1").config(config).user(PLAIN.name).connect());
@@ -214,12 +315,26 @@ fn a_nologin_account_is_quoted_and_not_retried() {
 fn calls_queued_for_a_failed_hop_return_its_error() {
     let _leaks = Leaks::begin();
     let router = router();
-    let connecting =
-        router.local().shell_words(words(&["sh", "-c", "exit 5"])).start().expect("the order is sent");
+    let connecting = router
+        .local()
+        .shell_words(words(&["sh", "-c", "exit 5"]))
+        .start()
+        .expect("the order is sent");
     let call = connecting.context().start(ping {});
-    let below = connecting.context().local().start().expect("the order is sent").context().start(ping {});
+    let below = connecting
+        .context()
+        .local()
+        .start()
+        .expect("the order is sent")
+        .context()
+        .start(ping {});
     for reply in [call, below] {
-        let Err(CallError::Failed(Error::Undelivered { context, reason, detail })) = reply.wait() else {
+        let Err(CallError::Failed(Error::Undelivered {
+            context,
+            reason,
+            detail,
+        })) = reply.wait()
+        else {
             panic!("not returned");
         };
         assert!(context.starts_with("local"), "{context}");
@@ -233,9 +348,16 @@ fn calls_queued_for_a_failed_hop_return_its_error() {
 fn a_local_image_that_is_damaged_or_missing_is_named_by_its_path() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("agents");
-    let folder = scratch.path().join(format!("{}-unknown-linux-musl", std::env::consts::ARCH));
+    let folder = scratch
+        .path()
+        .join(format!("{}-unknown-linux-musl", std::env::consts::ARCH));
     let file = folder.join("offshoot-agent.image");
-    let agents = || Router::builder().agents(scratch.path()).start().expect("a router needs no image");
+    let agents = || {
+        Router::builder()
+            .agents(scratch.path())
+            .start()
+            .expect("a router needs no image")
+    };
     let named = file.display().to_string();
 
     let error = refused(agents().local().connect(), Kind::Platform);
@@ -250,7 +372,10 @@ fn a_local_image_that_is_damaged_or_missing_is_named_by_its_path() {
 fn a_damaged_image_payload_is_detected_on_the_target() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("agents");
-    let name = format!("{}-unknown-linux-musl/offshoot-agent.image", std::env::consts::ARCH);
+    let name = format!(
+        "{}-unknown-linux-musl/offshoot-agent.image",
+        std::env::consts::ARCH
+    );
     let whole = Path::new(&std::env::var_os("OFFSHOOT_AGENTS").expect("set by xtask")).join(&name);
     let mut bytes = fs::read(whole).expect("built");
     let middle = bytes.len() / 2;
@@ -258,9 +383,15 @@ fn a_damaged_image_payload_is_detected_on_the_target() {
     let file = scratch.path().join(&name);
     fs::create_dir(file.parent().expect("it has one")).expect("ours");
     fs::write(&file, bytes).expect("ours");
-    let router = Router::builder().agents(scratch.path()).start().expect("a router needs no image");
+    let router = Router::builder()
+        .agents(scratch.path())
+        .start()
+        .expect("a router needs no image");
     for hop in [router.local(), router.local().shell("/bin/sh")] {
         let error = refused(hop.connect(), Kind::Bootstrap);
-        assert_says(&error, &["does not match its checksum", "cargo xtask build-agent"]);
+        assert_says(
+            &error,
+            &["does not match its checksum", "cargo xtask build-agent"],
+        );
     }
 }

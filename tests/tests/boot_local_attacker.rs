@@ -25,8 +25,15 @@ struct LocalAttacker {
 impl LocalAttacker {
     fn begins(act: &str, proof: &Path, folders: &[PathBuf]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_local-attacker"));
-        command.args([PLAIN.name, act]).arg(proof).args(folders).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = die_with_parent(&mut command).spawn().expect("cargo builds it for this suite");
+        command
+            .args([PLAIN.name, act])
+            .arg(proof)
+            .args(folders)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = die_with_parent(&mut command)
+            .spawn()
+            .expect("cargo builds it for this suite");
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut line = String::new();
         let _ = stdout.read_line(&mut line);
@@ -47,7 +54,11 @@ impl LocalAttacker {
 /// Returns the tools of a host whose `sh` is the login shell of `user`, if that is a POSIX shell.
 fn tools(user: User) -> Tools {
     let tools = Tools::only(Sh::Dash, &["mkdir", "chmod", "rm", "printf", "id"]);
-    if matches!(user.name, "fish" | "tcsh" | "rc") { tools } else { tools.link("sh", user.shell) }
+    if matches!(user.name, "fish" | "tcsh" | "rc") {
+        tools
+    } else {
+        tools.link("sh", user.shell)
+    }
 }
 
 /// Writes a script that enters the scene with the user's login shell in place of its `sh`; returns
@@ -57,7 +68,10 @@ fn login(scene: &Scene, user: User, scratch: &ScratchDir) -> String {
     words.pop();
     words.push(format!("HOME=/home/{}", user.name));
     words.push(user.shell.to_owned());
-    let quoted: Vec<String> = words.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect();
+    let quoted: Vec<String> = words
+        .iter()
+        .map(|word| format!("'{}'", word.replace('\'', r"'\''")))
+        .collect();
     let script = format!("#!/bin/sh\nexec {} \"$@\"\n", quoted.join(" "));
     scratch.file(user.name, script, 0o755).display().to_string()
 }
@@ -67,15 +81,32 @@ fn login(scene: &Scene, user: User, scratch: &ScratchDir) -> String {
 #[track_caller]
 fn hop(router: &Router, scene: &Scene, user: User, proof: &Path, what: &str) {
     let scratch = ScratchDir::new("login");
-    let context = router.local().login_shell(login(scene, user, &scratch)).connect();
-    assert_eq!(fs::read_to_string(proof).unwrap_or_default(), "", "{what}, {}", user.name);
+    let context = router
+        .local()
+        .login_shell(login(scene, user, &scratch))
+        .connect();
+    assert_eq!(
+        fs::read_to_string(proof).unwrap_or_default(),
+        "",
+        "{what}, {}",
+        user.name
+    );
     let context = context.unwrap_or_else(|error| {
         let said = error.as_connect().map(|error| error.output.clone());
-        panic!("{what}, {}: {error}\nsaid: {said:#?}\nleft: {:#?}", user.name, scene.files())
+        panic!(
+            "{what}, {}: {error}\nsaid: {said:#?}\nleft: {:#?}",
+            user.name,
+            scene.files()
+        )
     });
     assert_eq!(up(Ok(context.clone())).user, "root");
     context.shutdown().expect("it is up");
-    assert_eq!(fs::read_to_string(proof).unwrap_or_default(), "", "{what}, {}", user.name);
+    assert_eq!(
+        fs::read_to_string(proof).unwrap_or_default(),
+        "",
+        "{what}, {}",
+        user.name
+    );
 }
 
 /// Creates a file that the attacker's program can write to from any namespace.
@@ -97,8 +128,11 @@ fn files_planted_by_another_user_are_left_untouched() {
             let scene = Scene::new(&tools);
             let (proof, _folder) = proof();
             // In every directory but one, which is the third from last that is tried.
-            let taken: Vec<PathBuf> =
-                PLACES.iter().filter(|place| **place != "/dev").map(|place| scene.behind(place)).collect();
+            let taken: Vec<PathBuf> = PLACES
+                .iter()
+                .filter(|place| **place != "/dev")
+                .map(|place| scene.behind(place))
+                .collect();
             let attacker = LocalAttacker::begins(kind, &proof, &taken);
             hop(&router, &scene, user, &proof, kind);
             attacker.has_nothing(&format!("{kind}, {}", user.name));
@@ -119,7 +153,13 @@ fn a_tmpdir_owned_by_another_user_is_skipped() {
             fs::create_dir(&his).expect("the scene is new");
             must_chown(&his, mode);
             let attacker = LocalAttacker::begins("exchange", &proof, std::slice::from_ref(&his));
-            hop(&router, &scene, user, &proof, &format!("TMPDIR of mode {mode:o}"));
+            hop(
+                &router,
+                &scene,
+                user,
+                &proof,
+                &format!("TMPDIR of mode {mode:o}"),
+            );
             attacker.has_nothing(&format!("mode {mode:o}, {}", user.name));
         }
     }
@@ -141,7 +181,12 @@ fn a_tmpdir_symlink_race_gains_the_attacker_nothing() {
         let theirs = scene.behind("/mnt").join("theirs");
         fs::create_dir(&theirs).expect("the scene is new");
         symlink("../theirs", his.join("theirs")).expect("the folder is new");
-        let folders = [his.join("link"), "theirs".into(), "own".into(), his.join("own")];
+        let folders = [
+            his.join("link"),
+            "theirs".into(),
+            "own".into(),
+            his.join("own"),
+        ];
         let attacker = LocalAttacker::begins("flip", &proof, &folders);
         for _ in 0..10 {
             hop(&router, &scene, user, &proof, "a link that flips");
@@ -151,7 +196,9 @@ fn a_tmpdir_symlink_race_gains_the_attacker_nothing() {
 }
 
 fn must_chown(path: &Path, mode: u32) {
-    let about = nix::unistd::User::from_name(PLAIN.name).expect("the file of users").expect("he is one");
+    let about = nix::unistd::User::from_name(PLAIN.name)
+        .expect("the file of users")
+        .expect("he is one");
     std::os::unix::fs::chown(path, Some(about.uid.as_raw()), None).expect("root may");
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("root may");
 }

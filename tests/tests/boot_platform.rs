@@ -38,19 +38,35 @@ impl Host {
         let uname = scratch.file("uname", format!("#!/bin/sh\necho {machine}\n"), 0o755);
         let tools = Tools::only(Sh::Dash, &["mkdir", "chmod", "rm"]);
         let tools = tools.link("uname", uname.to_str().expect("our own path"));
-        Self { tools, counter: Counter::new(), _uname: scratch }
+        Self {
+            tools,
+            counter: Counter::new(),
+            _uname: scratch,
+        }
     }
 
     /// Returns the words of its shell, after `before`.
     fn words(&self, before: &[&str]) -> Vec<String> {
-        let (path, shell) = (format!("PATH={}", self.tools.path()), format!("{}/sh", self.tools.path()));
+        let (path, shell) = (
+            format!("PATH={}", self.tools.path()),
+            format!("{}/sh", self.tools.path()),
+        );
         let host = ["env", "-i", &path, "HOME=/nonexistent", &shell];
         self.counter.before(before.iter().chain(&host).copied())
     }
 }
 
 fn with_qemu() -> Vec<&'static str> {
-    let mut words = vec!["unshare", "-U", "-r", "-m", "-p", "-f", "--kill-child", "--mount-proc"];
+    let mut words = vec![
+        "unshare",
+        "-U",
+        "-r",
+        "-m",
+        "-p",
+        "-f",
+        "--kill-child",
+        "--mount-proc",
+    ];
     words.extend(["sh", "-c", REGISTER, "sh"]);
     words
 }
@@ -59,7 +75,11 @@ fn with_qemu() -> Vec<&'static str> {
 fn can_run_aarch64() -> bool {
     let words = with_qemu();
     let able = Path::new(QEMU).exists()
-        && Command::new(words[0]).args(&words[1..]).arg("true").status().is_ok_and(|status| status.success());
+        && Command::new(words[0])
+            .args(&words[1..])
+            .arg("true")
+            .status()
+            .is_ok_and(|status| status.success());
     if !able {
         skip(
             "an aarch64 host: this needs qemu-user-static and a kernel whose user namespaces have binfmt_misc",
@@ -77,12 +97,29 @@ fn another_platform_gets_its_image_on_the_second_attempt_and_is_remembered() {
     let router = router();
     let host = Host::called("aarch64");
     let words = host.words(&with_qemu());
-    let context = router.local().shell_words(words.clone()).connect().expect("the other image is sent");
+    let context = router
+        .local()
+        .shell_words(words.clone())
+        .connect()
+        .expect("the other image is sent");
     assert_eq!(facts_of(&context).platform, "aarch64");
-    assert_eq!(host.counter.starts(), 2, "for this platform, then for its own");
+    assert_eq!(
+        host.counter.starts(),
+        2,
+        "for this platform, then for its own"
+    );
     let text = "over the other platform ".repeat(10_000);
-    assert!(context.call(echo { text: text.clone() }).expect("it answers") == text);
-    let again = router.local().shell_words(words).connect().expect("it is remembered");
+    assert!(
+        context
+            .call(echo { text: text.clone() })
+            .expect("it answers")
+            == text
+    );
+    let again = router
+        .local()
+        .shell_words(words)
+        .connect()
+        .expect("it is remembered");
     assert_eq!(facts_of(&again).platform, "aarch64");
     assert_eq!(host.counter.starts(), 3, "at the first attempt now");
 }
@@ -107,19 +144,27 @@ fn a_host_with_an_aarch64_userland_is_detected_and_connected() {
     }
     let path = root.path().display();
     // With a /proc, because this qemu does not support execveat.
-    let mounts = format!("busybox mount -o rbind /dev {path}/dev\nbusybox mount -o rbind /proc {path}/proc");
+    let mounts =
+        format!("busybox mount -o rbind /dev {path}/dev\nbusybox mount -o rbind /proc {path}/proc");
     let enter = format!("{mounts}\nexec env -i PATH=/bin /usr/sbin/chroot {path} \"$@\"");
     let mut words = with_qemu();
     words.extend(["sh", "-c", &enter, "sh", "/bin/sh"]);
     let counter = Counter::new();
     let router = router();
-    let context =
-        router.local().shell_words(counter.before(words)).connect().expect("the other image is sent");
+    let context = router
+        .local()
+        .shell_words(counter.before(words))
+        .connect()
+        .expect("the other image is sent");
     let facts = facts_of(&context);
     assert_eq!(facts.platform, "aarch64");
     assert!(facts.kernel.ends_with(" aarch64"), "{}", facts.kernel);
     assert_eq!(counter.starts(), 2, "for this platform, then for its own");
-    let output = context.command("/bin/busybox").args(["uname", "-m"]).output().expect("its programs run");
+    let output = context
+        .command("/bin/busybox")
+        .args(["uname", "-m"])
+        .output()
+        .expect("its programs run");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "aarch64\n");
 }
 
@@ -131,7 +176,11 @@ fn a_call_sent_with_the_wrong_image_is_answered_by_the_right_one() {
     }
     let router = router();
     let host = Host::called("aarch64");
-    let connecting = router.local().shell_words(host.words(&with_qemu())).start().expect("the order is sent");
+    let connecting = router
+        .local()
+        .shell_words(host.words(&with_qemu()))
+        .start()
+        .expect("the order is sent");
     let reply = connecting.context().start(offshoot::stock::facts {});
     assert_eq!(reply.wait().expect("it is answered").platform, "aarch64");
     connecting.wait().expect("it has answered");
@@ -145,13 +194,19 @@ fn an_agent_of_another_platform_starts_children_of_both_platforms() {
     }
     let router = router();
     let host = Host::called("aarch64");
-    let other =
-        router.local().shell_words(host.words(&with_qemu())).connect().expect("the other image is sent");
+    let other = router
+        .local()
+        .shell_words(host.words(&with_qemu()))
+        .connect()
+        .expect("the other image is sent");
     let same = other.local().connect().expect("from its own image");
     assert_eq!(facts_of(&same).platform, "aarch64");
     // The real `uname` of this machine: the image has to come from the root.
-    let ours =
-        other.local().shell_words(vec!["/usr/bin/env".into(), "PATH=/usr/bin:/bin".into(), "/bin/sh".into()]);
+    let ours = other.local().shell_words(vec![
+        "/usr/bin/env".into(),
+        "PATH=/usr/bin:/bin".into(),
+        "/bin/sh".into(),
+    ]);
     let ours = ours.connect().expect("from an image that is fetched");
     assert_eq!(facts_of(&ours).platform, std::env::consts::ARCH);
 }
@@ -165,14 +220,25 @@ fn a_descendant_fetches_the_other_image_from_the_root_once() {
     let router = router();
     let parent = router.local().connect().expect("a child of this program");
     let host = Host::called("aarch64");
-    let first = parent.local().shell_words(host.words(&with_qemu())).connect().expect("it is fetched");
+    let first = parent
+        .local()
+        .shell_words(host.words(&with_qemu()))
+        .connect()
+        .expect("it is fetched");
     assert_eq!(facts_of(&first).platform, "aarch64");
     let before = router.bytes_sent();
-    let second = parent.local().shell_words(host.words(&with_qemu())).connect().expect("it is at hand");
+    let second = parent
+        .local()
+        .shell_words(host.words(&with_qemu()))
+        .connect()
+        .expect("it is at hand");
     assert_eq!(facts_of(&second).platform, "aarch64");
     assert_eq!(host.counter.starts(), 3);
     let sent = router.bytes_sent() - before;
-    assert!(sent < 16 * 1024, "{sent} bytes for an order and a call: the image went down again");
+    assert!(
+        sent < 16 * 1024,
+        "{sent} bytes for an order and a call: the image went down again"
+    );
 }
 
 #[test]
@@ -181,9 +247,22 @@ fn an_unsupported_platform_is_named_with_the_supported_ones() {
     let router = router();
     for machine in ["riscv64", "armv7l", "vax"] {
         let host = Host::called(machine);
-        let error = refused(router.local().shell_words(host.words(&[])).connect(), Kind::Platform);
-        assert_says(&error, &[&format!("local (local): its machine is {machine}"), "x86_64 and aarch64"]);
-        assert_eq!(host.counter.starts(), 1, "{machine}: no second attempt can help");
+        let error = refused(
+            router.local().shell_words(host.words(&[])).connect(),
+            Kind::Platform,
+        );
+        assert_says(
+            &error,
+            &[
+                &format!("local (local): its machine is {machine}"),
+                "x86_64 and aarch64",
+            ],
+        );
+        assert_eq!(
+            host.counter.starts(),
+            1,
+            "{machine}: no second attempt can help"
+        );
     }
 }
 
@@ -191,12 +270,26 @@ fn an_unsupported_platform_is_named_with_the_supported_ones() {
 fn a_host_that_lies_about_its_platform_fails_after_two_attempts() {
     let _leaks = Leaks::begin();
     let router = router();
-    let other = if std::env::consts::ARCH == "x86_64" { "aarch64" } else { "x86_64" };
+    let other = if std::env::consts::ARCH == "x86_64" {
+        "aarch64"
+    } else {
+        "x86_64"
+    };
     let host = Host::called(other);
-    let error = refused(router.local().shell_words(host.words(&[])).connect(), Kind::Bootstrap);
-    assert_eq!(host.counter.starts(), 2, "for this platform, then for the one it names");
+    let error = refused(
+        router.local().shell_words(host.words(&[])).connect(),
+        Kind::Bootstrap,
+    );
+    assert_eq!(
+        host.counter.starts(),
+        2,
+        "for this platform, then for the one it names"
+    );
     // Its loader cannot be executed anywhere, which looks the same as a noexec mount.
-    assert_says(&error, &["no directory there is both writable and executable"]);
+    assert_says(
+        &error,
+        &["no directory there is both writable and executable"],
+    );
 }
 
 #[test]
@@ -204,9 +297,18 @@ fn a_host_without_uname_is_assumed_to_have_our_platform() {
     let _leaks = Leaks::begin();
     let router = router();
     let tools = Tools::only(Sh::Dash, &["mkdir", "chmod", "rm"]);
-    let words =
-        ["env", "-i", &format!("PATH={}", tools.path()), &format!("{}/sh", tools.path())].map(str::to_owned);
-    let context = router.local().shell_words(words.into()).connect().expect("the guess is right");
+    let words = [
+        "env",
+        "-i",
+        &format!("PATH={}", tools.path()),
+        &format!("{}/sh", tools.path()),
+    ]
+    .map(str::to_owned);
+    let context = router
+        .local()
+        .shell_words(words.into())
+        .connect()
+        .expect("the guess is right");
     assert_eq!(facts_of(&context).platform, std::env::consts::ARCH);
 }
 
@@ -218,11 +320,25 @@ fn an_agent_under_qemu_ends_with_its_tree() {
     }
     let router = router();
     let host = Host::called("aarch64");
-    let context =
-        router.local().shell_words(host.words(&with_qemu())).connect().expect("the other image is sent");
-    let program = context.command("/usr/bin/tail").args(["-f", "/dev/null"]).spawn().expect("it runs");
-    let running = || offshoot_tests::process::all().values().any(|seen| seen.name == "tail");
-    assert!(eventually(std::time::Duration::from_secs(20), running), "the program runs");
+    let context = router
+        .local()
+        .shell_words(host.words(&with_qemu()))
+        .connect()
+        .expect("the other image is sent");
+    let program = context
+        .command("/usr/bin/tail")
+        .args(["-f", "/dev/null"])
+        .spawn()
+        .expect("it runs");
+    let running = || {
+        offshoot_tests::process::all()
+            .values()
+            .any(|seen| seen.name == "tail")
+    };
+    assert!(
+        eventually(std::time::Duration::from_secs(20), running),
+        "the program runs"
+    );
     drop(program);
     drop((context, router, host));
     leaks.check().expect("all of it is gone");

@@ -2,7 +2,9 @@
 
 use offshoot::ConnectErrorKind;
 use offshoot::stock::echo;
-use offshoot_tests::hop::{Counter, Traps, agent_of, assert_says, facts_of, refused, router, sessions, up};
+use offshoot_tests::hop::{
+    Counter, Traps, agent_of, assert_says, facts_of, refused, router, sessions, up,
+};
 use offshoot_tests::mounts::Scene;
 use offshoot_tests::process::{look_at, must_run};
 use offshoot_tests::scratch::ScratchDir;
@@ -15,14 +17,22 @@ const LEAST: [&str; 3] = ["mkdir", "chmod", "rm"];
 
 /// Programs that a shell bootstrap could use to read its payload; many of them read too far.
 const READERS: [&str; 20] = [
-    "head", "tail", "dd", "cat", "tee", "od", "xxd", "hexdump", "base64", "uudecode", "gzip", "gunzip",
-    "zcat", "xz", "unxz", "lzma", "bzip2", "zstd", "tar", "sed",
+    "head", "tail", "dd", "cat", "tee", "od", "xxd", "hexdump", "base64", "uudecode", "gzip",
+    "gunzip", "zcat", "xz", "unxz", "lzma", "bzip2", "zstd", "tar", "sed",
 ];
 
 /// Returns the words of a shell with these tools as its whole environment.
 fn bare(tools: &Tools) -> Vec<String> {
     let shell = format!("{}/sh", tools.path());
-    ["env", "-i", &format!("PATH={}", tools.path()), "HOME=/nonexistent", &shell].map(str::to_owned).into()
+    [
+        "env",
+        "-i",
+        &format!("PATH={}", tools.path()),
+        "HOME=/nonexistent",
+        &shell,
+    ]
+    .map(str::to_owned)
+    .into()
 }
 
 #[test]
@@ -31,16 +41,32 @@ fn each_of_nine_login_shells_starts_an_agent_over_ssh_on_the_first_attempt() {
     let server = Sshd::start("web1");
     let router = router();
     for (number, user) in SHELLS.iter().enumerate() {
-        let context =
-            router.ssh("web1").config(server.config().display().to_string()).user(user.name).connect();
+        let context = router
+            .ssh("web1")
+            .config(server.config().display().to_string())
+            .user(user.name)
+            .connect();
         let context = context.unwrap_or_else(|error| panic!("login shell {}: {error}", user.name));
         let facts = facts_of(&context);
         assert_eq!(facts.user, user.name);
         let agent = look_at(facts.process).expect("the agent runs on this machine");
-        assert_eq!((agent.name.as_str(), agent.arguments.as_str()), ("offshoot", "offshoot: ssh.web1"));
+        assert_eq!(
+            (agent.name.as_str(), agent.arguments.as_str()),
+            ("offshoot", "offshoot: ssh.web1")
+        );
         context.shutdown().expect("it is up");
-        assert_eq!(look_at(facts.process), None, "the agent of {} outlived its context", user.name);
-        assert_eq!(sessions(&server), number + 1, "one attempt per login shell, {}", user.name);
+        assert_eq!(
+            look_at(facts.process),
+            None,
+            "the agent of {} outlived its context",
+            user.name
+        );
+        assert_eq!(
+            sessions(&server),
+            number + 1,
+            "one attempt per login shell, {}",
+            user.name
+        );
     }
 }
 
@@ -51,10 +77,17 @@ fn each_of_nine_login_shells_starts_an_agent_locally() {
     let scratch = ScratchDir::new("login");
     for user in SHELLS {
         // With a home that the shell has used before: fish creates files in a new one.
-        let script = format!("#!/bin/sh\nHOME=/home/{} exec {} \"$@\"\n", user.name, user.shell);
+        let script = format!(
+            "#!/bin/sh\nHOME=/home/{} exec {} \"$@\"\n",
+            user.name, user.shell
+        );
         let shell = scratch.file(user.name, script, 0o755);
-        let context = router.local().login_shell(shell.display().to_string()).connect();
-        let facts = facts_of(&context.unwrap_or_else(|error| panic!("login shell {}: {error}", user.name)));
+        let context = router
+            .local()
+            .login_shell(shell.display().to_string())
+            .connect();
+        let facts =
+            facts_of(&context.unwrap_or_else(|error| panic!("login shell {}: {error}", user.name)));
         assert_eq!(facts.user, "root", "login shell {}", user.name);
     }
 }
@@ -66,7 +99,10 @@ fn dash_bash_and_busybox_each_work_as_sh() {
     for sh in Sh::ALL {
         for tools in [Tools::of_system(sh, &[]), Tools::of_busybox(sh, &[])] {
             let counter = Counter::new();
-            up(router.local().shell_words(counter.before(bare(&tools))).connect());
+            up(router
+                .local()
+                .shell_words(counter.before(bare(&tools)))
+                .connect());
             assert_eq!(counter.starts(), 1, "attempts with {sh:?}");
         }
     }
@@ -77,7 +113,10 @@ fn neither_perl_nor_python_is_needed() {
     let _leaks = Leaks::begin();
     let router = router();
     for sh in Sh::ALL {
-        for tools in [Tools::of_system(sh, &INTERPRETERS), Tools::of_busybox(sh, &INTERPRETERS)] {
+        for tools in [
+            Tools::of_system(sh, &INTERPRETERS),
+            Tools::of_busybox(sh, &INTERPRETERS),
+        ] {
             up(router.local().shell_words(bare(&tools)).connect());
         }
     }
@@ -99,7 +138,10 @@ fn a_missing_mkdir_chmod_or_rm_is_named_in_the_error() {
     let router = router();
     for there in [&LEAST[..2], &LEAST[1..], &["mkdir", "rm"], &[]] {
         let tools = Tools::only(Sh::Dash, there);
-        let error = refused(router.local().shell_words(bare(&tools)).connect(), ConnectErrorKind::Bootstrap);
+        let error = refused(
+            router.local().shell_words(bare(&tools)).connect(),
+            ConnectErrorKind::Bootstrap,
+        );
         assert_says(&error, &["mkdir, chmod and rm"]);
     }
 }
@@ -142,10 +184,17 @@ fn no_program_of_the_host_reads_the_image_or_the_bytes_after_it() {
         let shell = format!("{}/sh", tools.path());
         let words = ["env", "-i", path.as_str(), "HOME=/nonexistent", &shell].map(str::to_owned);
         // The call is sent right after the image: a program that reads too much would read it.
-        let connecting = router.local().shell_words(words.into()).start().expect("the order is sent");
+        let connecting = router
+            .local()
+            .shell_words(words.into())
+            .start()
+            .expect("the order is sent");
         let text: String = "behind the image ".repeat(20_000);
         let reply = connecting.context().start(echo { text: text.clone() });
-        assert!(reply.wait().expect("the call arrives whole") == text, "the echo differs, {sh:?}");
+        assert!(
+            reply.wait().expect("the call arrives whole") == text,
+            "the echo differs, {sh:?}"
+        );
         connecting.wait().expect("the call was answered");
         assert_eq!(traps.caught(), "", "{sh:?}");
     }
@@ -155,6 +204,10 @@ fn no_program_of_the_host_reads_the_image_or_the_bytes_after_it() {
 fn the_agent_is_found_by_its_title() {
     let _leaks = Leaks::begin();
     let router = router();
-    let context = router.local().shell("/bin/sh").connect().expect("a shell is here");
+    let context = router
+        .local()
+        .shell("/bin/sh")
+        .connect()
+        .expect("a shell is here");
     assert_eq!(agent_of(&context).pid, facts_of(&context).process);
 }

@@ -21,7 +21,10 @@ impl Noisy {
     fn new(startup: &str) -> Self {
         let scratch = ScratchDir::new("noisy");
         scratch.file("startup", startup, 0o644);
-        Self { scratch, counter: Counter::new() }
+        Self {
+            scratch,
+            counter: Counter::new(),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -31,7 +34,8 @@ impl Noisy {
     fn words(&self) -> Vec<String> {
         let startup = self.path("startup").display().to_string();
         // `bash -c` reads the file named by BASH_ENV with the stdin and stdout of the command.
-        self.counter.before(["env", &format!("BASH_ENV={startup}"), "/bin/bash"])
+        self.counter
+            .before(["env", &format!("BASH_ENV={startup}"), "/bin/bash"])
     }
 
     fn connect(&self, router: &Router) -> Result<Context> {
@@ -45,7 +49,10 @@ fn output_of_a_startup_file_over_ssh_is_skipped_on_the_first_attempt() {
     let server = Sshd::start("web1");
     let router = router();
     let config = server.config().display().to_string();
-    assert_eq!(up(router.ssh("web1").config(config).user(NOISY.name).connect()).user, NOISY.name);
+    assert_eq!(
+        up(router.ssh("web1").config(config).user(NOISY.name).connect()).user,
+        NOISY.name
+    );
     assert_eq!(sessions(&server), 1, "printing is no reason to try again");
 }
 
@@ -55,20 +62,49 @@ fn startup_output_of_every_kind_is_skipped_on_the_first_attempt() {
     let router = router();
     let noises = [
         ("lines", "echo 'Welcome!'; echo 'quota: 93 %' >&2"),
-        ("no newline", "printf 'no newline here: '; printf 'nor here: ' >&2"),
-        ("a prompt", "printf 'Enter password: '; printf \"[sudo] password for you: \" >&2"),
-        ("half a marker", "printf 'offshoot:'; printf 'offshoot:0123456789abcdef:up'"),
-        ("a whole marker of somebody else", "printf 'offshoot:0123456789abcdef:up\\nOFFS'"),
-        ("bytes that are not text", "printf '\\000\\377\\376\\r\\r\\n\\033[2J'"),
-        ("a message of the day of 1 MiB", "head -c 1048576 /dev/zero | tr '\\0' m"),
-        ("a message of the day of 1 MiB in lines", "yes 'message of the day' | head -c 1048576"),
-        ("1 MiB on stderr", "yes 'message of the day' | head -c 1048576 >&2"),
+        (
+            "no newline",
+            "printf 'no newline here: '; printf 'nor here: ' >&2",
+        ),
+        (
+            "a prompt",
+            "printf 'Enter password: '; printf \"[sudo] password for you: \" >&2",
+        ),
+        (
+            "half a marker",
+            "printf 'offshoot:'; printf 'offshoot:0123456789abcdef:up'",
+        ),
+        (
+            "a whole marker of somebody else",
+            "printf 'offshoot:0123456789abcdef:up\\nOFFS'",
+        ),
+        (
+            "bytes that are not text",
+            "printf '\\000\\377\\376\\r\\r\\n\\033[2J'",
+        ),
+        (
+            "a message of the day of 1 MiB",
+            "head -c 1048576 /dev/zero | tr '\\0' m",
+        ),
+        (
+            "a message of the day of 1 MiB in lines",
+            "yes 'message of the day' | head -c 1048576",
+        ),
+        (
+            "1 MiB on stderr",
+            "yes 'message of the day' | head -c 1048576 >&2",
+        ),
         ("shell tracing", "set -x"),
-        ("a platform's name, in passing", "echo 'offshoot:platform:vax:'"),
+        (
+            "a platform's name, in passing",
+            "echo 'offshoot:platform:vax:'",
+        ),
     ];
     for (what, startup) in noises {
         let noisy = Noisy::new(startup);
-        let context = noisy.connect(&router).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let context = noisy
+            .connect(&router)
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(facts_of(&context).user, "root", "{what}");
         assert_eq!(noisy.counter.starts(), 1, "attempts with {what}");
         context.shutdown().expect("it is up");
@@ -82,7 +118,11 @@ fn a_startup_file_that_reads_stdin_over_ssh_costs_one_retry_only_once() {
     let router = router();
     let connect = || {
         let config = server.config().display().to_string();
-        router.ssh("web1").config(config).user(SWALLOW.name).connect()
+        router
+            .ssh("web1")
+            .config(config)
+            .user(SWALLOW.name)
+            .connect()
     };
     assert_eq!(up(connect()).user, SWALLOW.name);
     assert_eq!(sessions(&server), 2, "in one breath, then waiting");
@@ -98,17 +138,32 @@ fn bytes_read_by_startup_files_are_sent_again_on_the_second_attempt() {
     let listeners = [
         ("a line", "read -r -t 1 swallowed"),
         ("a byte", "read -r -t 1 -n 1 swallowed"),
-        ("4,096 bytes", "timeout 1 dd bs=4096 count=1 of=/dev/null 2>/dev/null"),
+        (
+            "4,096 bytes",
+            "timeout 1 dd bs=4096 count=1 of=/dev/null 2>/dev/null",
+        ),
         ("100,000 bytes", "timeout 1 head -c 100000 >/dev/null"),
         ("everything for a second", "timeout 1 cat >/dev/null"),
     ];
     for (what, startup) in listeners {
         let noisy = Noisy::new(startup);
-        let context = noisy.connect(&router).unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_eq!(noisy.counter.starts(), 2, "attempts with a file that reads {what}");
+        let context = noisy
+            .connect(&router)
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(
+            noisy.counter.starts(),
+            2,
+            "attempts with a file that reads {what}"
+        );
         context.shutdown().expect("it is up");
-        let context = noisy.connect(&router).unwrap_or_else(|error| panic!("{what}, remembered: {error}"));
-        assert_eq!(noisy.counter.starts(), 3, "attempts with a file that reads {what}, remembered");
+        let context = noisy
+            .connect(&router)
+            .unwrap_or_else(|error| panic!("{what}, remembered: {error}"));
+        assert_eq!(
+            noisy.counter.starts(),
+            3,
+            "attempts with a file that reads {what}, remembered"
+        );
         assert_eq!(facts_of(&context).user, "root", "{what}");
         context.shutdown().expect("it is up");
     }
@@ -119,8 +174,14 @@ fn a_call_sent_with_a_swallowed_image_is_sent_again_with_it() {
     let _leaks = Leaks::begin();
     let router = router();
     let noisy = Noisy::new("timeout 1 cat >/dev/null");
-    let connecting = router.local().shell_words(noisy.words()).start().expect("the order is sent");
-    let reply = connecting.context().start(offshoot::stock::echo { text: "once".into() });
+    let connecting = router
+        .local()
+        .shell_words(noisy.words())
+        .start()
+        .expect("the order is sent");
+    let reply = connecting.context().start(offshoot::stock::echo {
+        text: "once".into(),
+    });
     assert_eq!(reply.wait().expect("the call is answered"), "once");
     connecting.wait().expect("the call was answered");
     assert_eq!(noisy.counter.starts(), 2);
@@ -134,7 +195,10 @@ fn a_host_that_reads_stdin_is_remembered_separately_from_others() {
     up(swallowing.connect(&router));
     let before = router.bytes_sent();
     up(usual.connect(&router));
-    assert_eq!((swallowing.counter.starts(), usual.counter.starts()), (2, 1));
+    assert_eq!(
+        (swallowing.counter.starts(), usual.counter.starts()),
+        (2, 1)
+    );
     assert!(router.bytes_sent() > before, "the image was sent");
 }
 
@@ -144,7 +208,14 @@ fn output_of_a_startup_file_that_exits_is_quoted_and_not_retried() {
     let router = router();
     let noisy = Noisy::new("echo 'this account has moved to web2' >&2; exit 3");
     let error = refused(noisy.connect(&router), ConnectErrorKind::Exited);
-    assert_says(&error, &["local (local): ", "status 3", "\"this account has moved to web2\""]);
+    assert_says(
+        &error,
+        &[
+            "local (local): ",
+            "status 3",
+            "\"this account has moved to web2\"",
+        ],
+    );
     assert_eq!(noisy.counter.starts(), 1, "a refusal is not tried again");
 }
 
@@ -154,7 +225,11 @@ fn the_last_hundred_lines_of_each_stream_are_kept_for_the_error() {
     let router = router();
     let noisy = Noisy::new("for i in $(seq 1 250); do echo out $i; echo err $i >&2; done; exit 3");
     let error = refused(noisy.connect(&router), ConnectErrorKind::Exited);
-    let expected = |name: &str| (151..=250).map(|i| format!("{name} {i}")).collect::<Vec<_>>();
+    let expected = |name: &str| {
+        (151..=250)
+            .map(|i| format!("{name} {i}"))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(error.output, [expected("out"), expected("err")].concat());
 }
 
@@ -171,14 +246,28 @@ fn garbage_on_the_link_closes_only_that_link_and_is_quoted() {
         fifo.display()
     );
     fs::write(noisy.path("startup"), startup).expect("it is ours");
-    let other = router.local().shell("/bin/sh").connect().expect("another one");
+    let other = router
+        .local()
+        .shell("/bin/sh")
+        .connect()
+        .expect("another one");
     let context = noisy.connect(&router).expect("silent so far");
     // `wait` closes stdin, so `cat` could end before the link does.
-    let waiting = context.command("sleep").arg("1000").spawn().expect("it runs");
+    let waiting = context
+        .command("sleep")
+        .arg("1000")
+        .spawn()
+        .expect("it runs");
     fs::write(&fifo, "go\n").expect("somebody waits for it");
     let error = waiting.wait().expect_err("its context is lost").to_string();
-    assert!(error.starts_with("local: connection lost: ") && error.contains("\"cron: disk full"), "{error}");
-    let later = context.call(offshoot::stock::ping {}).expect_err("it stays lost").to_string();
+    assert!(
+        error.starts_with("local: connection lost: ") && error.contains("\"cron: disk full"),
+        "{error}"
+    );
+    let later = context
+        .call(offshoot::stock::ping {})
+        .expect_err("it stays lost")
+        .to_string();
     assert!(later.starts_with("local: "), "{later}");
     facts_of(&other);
     up(router.local().connect());

@@ -42,15 +42,31 @@ fn a_remote_call_returns_what_a_local_call_returns() {
     let child = tree.child();
     value(child.call(own::nothing {}));
     let parts = vec![Some(i64::MIN), None, Some(-1)];
-    let table: own::Table =
-        [("\u{1f980}.".to_owned(), (true, None)), (String::new(), (false, Some('\0')))].into();
+    let table: own::Table = [
+        ("\u{1f980}.".to_owned(), (true, None)),
+        (String::new(), (false, Some('\0'))),
+    ]
+    .into();
     let name = "two words\n".to_owned();
     let here = own::turn(7, name.clone(), parts.clone(), table.clone());
-    assert_eq!(value(child.call(own::turn { count: 7, name, parts, table })), here);
+    assert_eq!(
+        value(child.call(own::turn {
+            count: 7,
+            name,
+            parts,
+            table
+        })),
+        here
+    );
     assert_eq!(value(child.call(own::place {})), "local");
     assert_eq!(value(tree.router.call(own::place {})), "controller");
     assert_eq!(value(child.call(own::aliased::halve { number: 84 })), 42);
-    assert_eq!(value(child.call(own::shell { script: "echo $((6*7))".into() })), "42\n");
+    assert_eq!(
+        value(child.call(own::shell {
+            script: "echo $((6*7))".into()
+        })),
+        "42\n"
+    );
 }
 
 #[test]
@@ -59,11 +75,17 @@ fn a_function_error_arrives_with_its_own_type() {
     let tree = Tree::new();
     let child = tree.child();
     assert_eq!(value(child.call(own::parse { text: "255".into() })), 255);
-    let error = child.call(own::parse { text: "300".into() }).expect_err("it is too large");
+    let error = child
+        .call(own::parse { text: "300".into() })
+        .expect_err("it is too large");
     assert_eq!(error.function(), Some(own::Odd::TooLarge { by: 45 }));
-    let error = child.call(own::parse { text: "no".into() }).expect_err("it is no number");
+    let error = child
+        .call(own::parse { text: "no".into() })
+        .expect_err("it is no number");
     assert_eq!(error, CallError::Function(own::Odd::NoNumber("no".into())));
-    let error = child.call(own::aliased::halve { number: 3 }).expect_err("it is odd");
+    let error = child
+        .call(own::aliased::halve { number: 3 })
+        .expect_err("it is odd");
     assert_eq!(error.function(), Some(own::Odd::TooLarge { by: 1 }));
 }
 
@@ -73,13 +95,30 @@ fn an_io_error_keeps_its_errno_or_its_kind_and_text() {
     let tree = Tree::new();
     let child = tree.child();
     let path = "/etc/passwd".into();
-    assert_eq!(value(child.call(own::size_of { path })), fs::metadata("/etc/passwd").expect("there").len());
-    let error = child.call(own::size_of { path: "/no/such".into() }).expect_err("it is not there");
+    assert_eq!(
+        value(child.call(own::size_of { path })),
+        fs::metadata("/etc/passwd").expect("there").len()
+    );
+    let error = child
+        .call(own::size_of {
+            path: "/no/such".into(),
+        })
+        .expect_err("it is not there");
     let error = error.function().expect("the function ran");
-    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::NotFound, Some(libc::ENOENT)));
-    let error = child.call(own::refuse { why: "because".into() }).expect_err("it refuses");
+    assert_eq!(
+        (error.kind(), error.raw_os_error()),
+        (ErrorKind::NotFound, Some(libc::ENOENT))
+    );
+    let error = child
+        .call(own::refuse {
+            why: "because".into(),
+        })
+        .expect_err("it refuses");
     let error = error.function().expect("the function ran");
-    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::InvalidInput, "because"));
+    assert_eq!(
+        (error.kind(), error.to_string().as_str()),
+        (ErrorKind::InvalidInput, "because")
+    );
 }
 
 #[test]
@@ -87,16 +126,32 @@ fn a_call_error_can_be_returned_as_a_value() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
-    let [up, gone] = [(); 2].map(|()| child.local().connect().unwrap_or_else(|error| panic!("{error}")));
+    let [up, gone] = [(); 2].map(|()| {
+        child
+            .local()
+            .connect()
+            .unwrap_or_else(|error| panic!("{error}"))
+    });
     gone.shutdown().unwrap_or_else(|error| panic!("{error}"));
     let ask = |text: &str| {
         let contexts = vec![up.clone(), gone.clone()];
-        value(child.call(own::parse_everywhere { contexts, text: text.into() }))
+        value(child.call(own::parse_everywhere {
+            contexts,
+            text: text.into(),
+        }))
     };
-    let [good, lost] = &ask("7")[..] else { panic!("two were asked") };
+    let [good, lost] = &ask("7")[..] else {
+        panic!("two were asked")
+    };
     assert_eq!(good, &Ok(7));
-    assert!(matches!(lost, Err(CallError::Failed(Error::Undelivered { .. }))), "{lost:?}");
-    assert_eq!(ask("seven")[0], Err(CallError::Function(own::Odd::NoNumber("seven".into()))));
+    assert!(
+        matches!(lost, Err(CallError::Failed(Error::Undelivered { .. }))),
+        "{lost:?}"
+    );
+    assert_eq!(
+        ask("seven")[0],
+        Err(CallError::Function(own::Odd::NoNumber("seven".into())))
+    );
     // Call errors convert to boxed errors, also those with a text as error type.
     let boxed: Box<dyn std::error::Error> = CallError::Function("no space".to_owned()).into();
     assert_eq!(boxed.to_string(), "no space");
@@ -107,11 +162,25 @@ fn calling_a_function_missing_from_the_agent_names_it() {
     let _leaks = Leaks::begin();
     // This tree uses stock agents.
     let router = router();
-    let child = router.local().connect().unwrap_or_else(|error| panic!("{error}"));
+    let child = router
+        .local()
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
     let error = failure(child.call(own::parse { text: "1".into() }));
     let function = "offshoot_test_agent::parse".to_owned();
-    assert_eq!(error, Error::NoSuchFunction { context: "local".into(), function });
-    assert!(error.to_string().contains("cargo xtask build-agent --manifest-path"), "{error}");
+    assert_eq!(
+        error,
+        Error::NoSuchFunction {
+            context: "local".into(),
+            function
+        }
+    );
+    assert!(
+        error
+            .to_string()
+            .contains("cargo xtask build-agent --manifest-path"),
+        "{error}"
+    );
     value(child.call(stock::ping {}));
 }
 
@@ -120,13 +189,20 @@ fn twenty_mebibytes_pass_as_argument_and_result() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let tree = Tree::new();
-    let host = hop(&tree.router, &server, NOPASS).connect().unwrap_or_else(|error| panic!("{error}"));
-    let bytes: Vec<u8> = (0..20 << 20).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let host = hop(&tree.router, &server, NOPASS)
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
+    let bytes: Vec<u8> = (0..20 << 20)
+        .map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     let expected: Vec<u8> = bytes.iter().map(|byte| byte.wrapping_add(1)).collect();
     let reply = host.start(own::increment { bytes });
     // A small call does not wait behind a large one.
     value(host.call(stock::ping {}));
-    assert!(value(reply.wait()) == expected, "the bytes have changed on the way");
+    assert!(
+        value(reply.wait()) == expected,
+        "the bytes have changed on the way"
+    );
 }
 
 #[test]
@@ -134,13 +210,27 @@ fn a_blob_passes_as_argument_and_result_to_several_contexts_at_once() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (first, second) = (tree.child(), tree.child());
-    let below = first.local().connect().unwrap_or_else(|error| panic!("{error}"));
-    let bytes: Vec<u8> = (0..20 << 20).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let below = first
+        .local()
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
+    let bytes: Vec<u8> = (0..20 << 20)
+        .map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     let blob = Blob::from(bytes);
-    let replies: Vec<_> =
-        [first, second, below].iter().map(|child| child.start(own::mirror { bytes: blob.clone() })).collect();
+    let replies: Vec<_> = [first, second, below]
+        .iter()
+        .map(|child| {
+            child.start(own::mirror {
+                bytes: blob.clone(),
+            })
+        })
+        .collect();
     for reply in replies {
-        assert!(value(reply.wait()) == blob, "the bytes have changed on the way");
+        assert!(
+            value(reply.wait()) == blob,
+            "the bytes have changed on the way"
+        );
     }
 }
 
@@ -150,7 +240,10 @@ fn a_result_over_the_size_limit_is_an_error() {
     let tree = Tree::new();
     let child = tree.child();
     let error = failure(child.call(own::zeros { count: 129 << 20 })).to_string();
-    assert!(error.starts_with("local: ") && error.contains("large") || error.contains("limit"), "{error}");
+    assert!(
+        error.starts_with("local: ") && error.contains("large") || error.contains("limit"),
+        "{error}"
+    );
     assert_eq!(value(child.call(own::zeros { count: 3 })), [0, 0, 0]);
 }
 
@@ -159,9 +252,12 @@ fn within_bytes_limits_the_size_of_a_reply() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
-    for (most, count, fits) in
-        [(1000, 900, true), (1000, 1001, false), (100_000, 300_000, false), (0, 1, false)]
-    {
+    for (most, count, fits) in [
+        (1000, 900, true),
+        (1000, 1001, false),
+        (100_000, 300_000, false),
+        (0, 1, false),
+    ] {
         let within = child.within_bytes(most);
         match within.call(own::zeros { count }) {
             Ok(zeros) => assert!(fits && zeros.len() == count, "{most}: {count}"),
@@ -174,8 +270,14 @@ fn within_bytes_limits_the_size_of_a_reply() {
             }
         }
         // The smaller limit applies, and a timeout may be set as well.
-        let both = within.within_bytes(1 << 20).within(std::time::Duration::from_secs(60));
-        assert_eq!(both.call(own::zeros { count }).is_ok(), fits, "{most}: {count}");
+        let both = within
+            .within_bytes(1 << 20)
+            .within(std::time::Duration::from_secs(60));
+        assert_eq!(
+            both.call(own::zeros { count }).is_ok(),
+            fits,
+            "{most}: {count}"
+        );
     }
     assert_eq!(value(child.call(own::zeros { count: 2000 })).len(), 2000);
 }
@@ -185,11 +287,18 @@ fn a_function_can_connect_contexts_below_its_own() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let tree = Tree::new();
-    let host = hop(&tree.router, &server, NOPASS).connect().unwrap_or_else(|error| panic!("{error}"));
-    let other = host.sudo().user(PLAIN.name).connect().unwrap_or_else(|error| panic!("{error}"));
+    let host = hop(&tree.router, &server, NOPASS)
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
+    let other = host
+        .sudo()
+        .user(PLAIN.name)
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
     let places = value(other.call(own::grow { depth: 3 }));
     let base = "ssh.web1.sudo.plain";
-    let expected = ["", ".local", ".local.local", ".local.local.local"].map(|end| format!("{base}{end}"));
+    let expected =
+        ["", ".local", ".local.local", ".local.local.local"].map(|end| format!("{base}{end}"));
     assert_eq!(places, expected);
 }
 
@@ -203,10 +312,19 @@ fn a_wait_that_times_out_does_not_cancel_the_call() {
     let mut reply = child.start(own::wait_for_file { path: path.clone() });
     for _ in 0..2 {
         let error = failure(reply.wait_timeout(Duration::from_millis(20)));
-        assert_eq!(error, Error::TimedOut { context: "local".into(), after_ms: 20 });
+        assert_eq!(
+            error,
+            Error::TimedOut {
+                context: "local".into(),
+                after_ms: 20
+            }
+        );
     }
     fs::write(&path, "").expect("the directory is ours");
-    assert!(value(reply.wait_timeout(Duration::from_secs(20))), "the call went on");
+    assert!(
+        value(reply.wait_timeout(Duration::from_secs(20))),
+        "the call went on"
+    );
 }
 
 struct Unpark(Thread);
@@ -222,7 +340,10 @@ fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut future = pin!(future);
     loop {
-        match future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+        match future
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(&waker))
+        {
             Poll::Ready(output) => return output,
             Poll::Pending => std::thread::park(),
         }
@@ -244,7 +365,10 @@ fn a_reply_is_a_future_on_any_executor() {
         (first, second, late.await)
     });
     assert_eq!(value(first), 4);
-    assert_eq!(second.expect_err("it is odd").function(), Some(own::Odd::TooLarge { by: 1 }));
+    assert_eq!(
+        second.expect_err("it is odd").function(),
+        Some(own::Odd::TooLarge { by: 1 })
+    );
     assert!(value(third));
 }
 
@@ -253,9 +377,12 @@ fn a_thousand_concurrent_calls_get_their_own_replies() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let contexts = [tree.child(), tree.child()];
-    let number_of = |number: u32| own::aliased::halve { number: u64::from(number) };
-    let replies: Vec<_> =
-        (0..1000).map(|number| contexts[number as usize % 2].start(number_of(number))).collect();
+    let number_of = |number: u32| own::aliased::halve {
+        number: u64::from(number),
+    };
+    let replies: Vec<_> = (0..1000)
+        .map(|number| contexts[number as usize % 2].start(number_of(number)))
+        .collect();
     for (number, reply) in replies.into_iter().enumerate().rev() {
         match reply.wait() {
             Ok(half) => assert_eq!(half * 2, number as u64),
@@ -275,7 +402,10 @@ fn many_threads_can_call_one_context_at_once() {
             scope.spawn(move || {
                 for number in 0..100 {
                     let number = thread * 1000 + number * 2;
-                    assert_eq!(value(child.call(own::aliased::halve { number })), number / 2);
+                    assert_eq!(
+                        value(child.call(own::aliased::halve { number })),
+                        number / 2
+                    );
                 }
             });
         }
@@ -288,13 +418,16 @@ fn on_arrival_runs_when_the_reply_has_arrived() {
     let tree = Tree::new();
     let child = tree.child();
     let (tell, told) = channel();
-    let replies: Vec<_> =
-        (0..10_u64).map(|number| child.start(own::aliased::halve { number: number * 2 })).collect();
+    let replies: Vec<_> = (0..10_u64)
+        .map(|number| child.start(own::aliased::halve { number: number * 2 }))
+        .collect();
     for (number, reply) in replies.iter().enumerate() {
         let tell = tell.clone();
         reply.on_arrival(move || tell.send(number).expect("the suite listens"));
     }
-    let mut numbers: Vec<usize> = (0..10).map(|_| told.recv().expect("each is told")).collect();
+    let mut numbers: Vec<usize> = (0..10)
+        .map(|_| told.recv().expect("each is told"))
+        .collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (0..10).collect::<Vec<_>>());
     for (number, reply) in replies.into_iter().enumerate() {
@@ -311,7 +444,9 @@ fn dropped_replies_keep_no_memory() {
     let round = || {
         for _ in 0..200 {
             drop(child.start(own::zeros { count: 100_000 }));
-            drop(child.start(own::increment { bytes: vec![0; 50_000] }));
+            drop(child.start(own::increment {
+                bytes: vec![0; 50_000],
+            }));
         }
         value(child.call(stock::ping {}));
     };
@@ -327,8 +462,18 @@ fn dropped_replies_keep_no_memory() {
     }
     // If kept, the results would take 100 MB and the arguments 50 MB.
     let after = (resident(agent), resident(std::process::id()));
-    assert!(after.0 < before.0 + (24 << 20), "the agent grew from {} to {}", before.0, after.0);
-    assert!(after.1 < before.1 + (24 << 20), "this process grew from {} to {}", before.1, after.1);
+    assert!(
+        after.0 < before.0 + (24 << 20),
+        "the agent grew from {} to {}",
+        before.0,
+        after.0
+    );
+    assert!(
+        after.1 < before.1 + (24 << 20),
+        "this process grew from {} to {}",
+        before.1,
+        after.1
+    );
 }
 
 #[test]
@@ -339,10 +484,22 @@ fn calls_to_a_context_that_was_shut_down_fail_with_that_reason() {
     let waiting = child.start(own::hang {});
     child.shutdown().unwrap_or_else(|error| panic!("{error}"));
     let error = failure(waiting.wait());
-    assert!(matches!(&error, Error::Undelivered { context, .. } if context == "local"), "{error}");
+    assert!(
+        matches!(&error, Error::Undelivered { context, .. } if context == "local"),
+        "{error}"
+    );
     let error = failure(child.call(own::nothing {}));
-    let Error::Undelivered { context, reason, .. } = &error else { panic!("{error}") };
-    assert_eq!((context.as_str(), *reason), ("local", Reason::ShutDown), "{error}");
+    let Error::Undelivered {
+        context, reason, ..
+    } = &error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!(
+        (context.as_str(), *reason),
+        ("local", Reason::ShutDown),
+        "{error}"
+    );
 }
 
 #[test]
@@ -350,13 +507,21 @@ fn hanging_functions_delay_neither_other_calls_nor_shutdown() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
-    let grandchild = child.local().connect().unwrap_or_else(|error| panic!("{error}"));
+    let grandchild = child
+        .local()
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
     let contexts = [&child, &other, &grandchild];
-    let hanging: Vec<_> = (0..60).map(|number| contexts[number % 3].start(own::hang {})).collect();
+    let hanging: Vec<_> = (0..60)
+        .map(|number| contexts[number % 3].start(own::hang {}))
+        .collect();
     let pids = contexts.map(|context| facts(context).process);
     value(child.call(own::nothing {}));
     child.shutdown().unwrap_or_else(|error| panic!("{error}"));
-    assert!(ended(pids[0]) && ended(pids[2]), "hung functions keep agents");
+    assert!(
+        ended(pids[0]) && ended(pids[2]),
+        "hung functions keep agents"
+    );
     value(other.call(own::nothing {}));
     drop(tree);
     assert!(ended(pids[1]), "hung functions keep an agent");
@@ -370,24 +535,48 @@ fn a_panic_is_reported_with_its_location_and_the_context_lives_on() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
-    let grandchild = child.local().connect().unwrap_or_else(|error| panic!("{error}"));
+    let grandchild = child
+        .local()
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
     let scratch = ScratchDir::new("signals");
     // In the root's own process, and in agents built to unwind, which is how build-agent builds all
     // but the stock agent.
     for context in [&tree.router, &child, &grandchild] {
         let signal = scratch.path().join(context.name());
-        let busy = context.start(own::wait_for_file { path: signal.clone() });
-        let error = failure(context.call(own::panic_with { text: "out of cheese".into() }));
-        let Error::Panicked { context: name, message } = &error else { panic!("{error}") };
+        let busy = context.start(own::wait_for_file {
+            path: signal.clone(),
+        });
+        let error = failure(context.call(own::panic_with {
+            text: "out of cheese".into(),
+        }));
+        let Error::Panicked {
+            context: name,
+            message,
+        } = &error
+        else {
+            panic!("{error}")
+        };
         assert_eq!(name, context.name());
-        let place =
-            message.strip_prefix("out of cheese, at ").unwrap_or_else(|| panic!("no place: {message}"));
-        let [file, line, column] = place.split(':').collect::<Vec<_>>()[..] else { panic!("{place}") };
+        let place = message
+            .strip_prefix("out of cheese, at ")
+            .unwrap_or_else(|| panic!("no place: {message}"));
+        let [file, line, column] = place.split(':').collect::<Vec<_>>()[..] else {
+            panic!("{place}")
+        };
         assert_eq!(file, "tests/agent/src/lib.rs");
-        assert!(column.parse::<u32>().is_ok_and(|column| column > 0), "{place}");
+        assert!(
+            column.parse::<u32>().is_ok_and(|column| column > 0),
+            "{place}"
+        );
         let number: usize = line.parse().expect("a line has a number");
-        let source = fs::read_to_string("agent/src/lib.rs").expect("suites run in the folder tests");
-        assert_eq!(source.lines().nth(number - 1).map(str::trim), Some("panic!(\"{text}\");"), "{place}");
+        let source =
+            fs::read_to_string("agent/src/lib.rs").expect("suites run in the folder tests");
+        assert_eq!(
+            source.lines().nth(number - 1).map(str::trim),
+            Some("panic!(\"{text}\");"),
+            "{place}"
+        );
         // The context and its other calls are unaffected.
         assert_eq!(value(context.call(own::place {})), context.name());
         fs::write(signal, "").expect("the directory is ours");
@@ -400,13 +589,25 @@ fn an_aborted_agent_fails_its_calls_and_no_sibling() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
-    let below = child.local().connect().unwrap_or_else(|error| panic!("{error}"));
+    let below = child
+        .local()
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
     // The effect of a panic in an agent built to abort: an invalid instruction.
     let waiting = [child.start(own::hang {}), below.start(own::hang {})];
     kill(Pid::from_raw(facts(&child).process as i32), Signal::SIGILL).expect("it lives");
     for reply in waiting {
         let error = failure(reply.wait());
-        assert!(matches!(error, Error::Undelivered { reason: Reason::Lost, .. }), "{error}");
+        assert!(
+            matches!(
+                error,
+                Error::Undelivered {
+                    reason: Reason::Lost,
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
     value(other.call(own::nothing {}));
 }

@@ -35,11 +35,16 @@ impl Drop for Stopped {
 }
 
 fn late(context: &str) -> Error {
-    Error::TimedOut { context: context.into(), after_ms: ALLOWED_MS }
+    Error::TimedOut {
+        context: context.into(),
+        after_ms: ALLOWED_MS,
+    }
 }
 
 fn cancelled(context: &str) -> Error {
-    Error::Cancelled { context: context.into() }
+    Error::Cancelled {
+        context: context.into(),
+    }
 }
 
 /// Receives everything up to the end of a channel.
@@ -77,15 +82,28 @@ fn held<T>(
 fn the_deadline_of_a_call_fails_the_channel_whose_sender_it_carries() {
     let _leaks = Leaks::begin();
     let received = held(
-        |child, dir, to| child.within(ALLOWED).start(channel_ends::hold { dir: dir.into(), to }),
-        |reply| assert_eq!(reply.wait().expect_err("nobody answers").to_string(), late("local").to_string()),
+        |child, dir, to| {
+            child.within(ALLOWED).start(channel_ends::hold {
+                dir: dir.into(),
+                to,
+            })
+        },
+        |reply| {
+            assert_eq!(
+                reply.wait().expect_err("nobody answers").to_string(),
+                late("local").to_string()
+            )
+        },
     );
     assert_eq!(received, [Err(RecvError::Lost(late("local")))]);
     // The same in a chain, where nobody needs to wait for the reply.
     let received = held(
         |child, dir, to| {
             let chain = child.within(ALLOWED).chain().expect("the tree lives");
-            chain.start(channel_ends::hold { dir: dir.into(), to })
+            chain.start(channel_ends::hold {
+                dir: dir.into(),
+                to,
+            })
         },
         drop,
     );
@@ -96,11 +114,22 @@ fn the_deadline_of_a_call_fails_the_channel_whose_sender_it_carries() {
 fn cancelling_a_call_fails_the_channel_whose_sender_it_carries() {
     let _leaks = Leaks::begin();
     let lost = || [Err(RecvError::Lost(cancelled("local")))];
-    let start = |child: &Context, dir: &Path, to| child.start(channel_ends::hold { dir: dir.into(), to });
+    let start = |child: &Context, dir: &Path, to| {
+        child.start(channel_ends::hold {
+            dir: dir.into(),
+            to,
+        })
+    };
     assert_eq!(held(start, offshoot::Reply::cancel), lost());
     assert_eq!(held(start, drop), lost());
     let chained = |child: &Context, dir: &Path, to| {
-        child.chain().expect("the tree lives").start(channel_ends::hold { dir: dir.into(), to })
+        child
+            .chain()
+            .expect("the tree lives")
+            .start(channel_ends::hold {
+                dir: dir.into(),
+                to,
+            })
     };
     assert_eq!(held(chained, offshoot::Reply::cancel), lost());
 }
@@ -111,11 +140,21 @@ fn cancelling_a_call_fails_the_senders_it_passed_to_nested_calls_only() {
     let scratch = ScratchDir::new("others");
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
-    let below = child.local().connect().unwrap_or_else(|error| panic!("{error}"));
+    let below = child
+        .local()
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
     let (to, from) = tree.router.channel::<u64>().expect("the tree lives");
     let count = u64::MAX;
-    let reply = child.start(channel_ends::forward { other: below.clone(), count, to: to.clone() });
-    let held = other.start(channel_ends::hold { dir: scratch.path().into(), to: to.clone() });
+    let reply = child.start(channel_ends::forward {
+        other: below.clone(),
+        count,
+        to: to.clone(),
+    });
+    let held = other.start(channel_ends::hold {
+        dir: scratch.path().into(),
+        to: to.clone(),
+    });
     drop(to);
     let mut seen = [false; 2];
     while seen != [true; 2] {
@@ -148,15 +187,24 @@ fn cancelling_a_call_fails_a_channel_created_by_another_context() {
     let tree = Tree::new();
     let (child, other) = (tree.child(), tree.child());
     tree.router.open_path(&child, &other);
-    let to = other.call(channel_ends::collect { sum: sum.clone() }).unwrap_or_else(|error| panic!("{error}"));
-    let reply = child.start(channel_ends::hold { dir: scratch.path().into(), to });
+    let to = other
+        .call(channel_ends::collect { sum: sum.clone() })
+        .unwrap_or_else(|error| panic!("{error}"));
+    let reply = child.start(channel_ends::hold {
+        dir: scratch.path().into(),
+        to,
+    });
     assert!(eventually(LIMIT, || scratch.path().join("holds").exists()));
     let _stopped = Stopped::stop(&child);
     reply.cancel();
     let said = || std::fs::read_to_string(&sum).unwrap_or_default();
     // The reason of the loss, then the sum.
     assert!(eventually(LIMIT, || said().ends_with("7\n")), "{}", said());
-    assert!(said().contains("a sender was lost") && said().contains("cancelled"), "{}", said());
+    assert!(
+        said().contains("a sender was lost") && said().contains("cancelled"),
+        "{}",
+        said()
+    );
 }
 
 #[test]
@@ -167,11 +215,16 @@ fn cancelling_a_call_fails_the_pipes_and_receivers_it_carries() {
     let child = tree.child();
     let dir = || scratch.path().to_owned();
     let (to, mut read) = tree.router.pipe().expect("the tree lives");
-    let writes = child.within(ALLOWED).start(long_running::write_and_wait { dir: dir(), to });
+    let writes = child
+        .within(ALLOWED)
+        .start(long_running::write_and_wait { dir: dir(), to });
     let (mut written, from) = tree.router.pipe().expect("the tree lives");
     let reads = child.start(channel_ends::length_of { from });
     let (to, from) = tree.router.channel::<u64>().expect("the tree lives");
-    let neglects = child.start(channel_ends::neglect { dir: dir(), jobs: from });
+    let neglects = child.start(channel_ends::neglect {
+        dir: dir(),
+        jobs: from,
+    });
     written.write_all(b"some").expect("it is read");
     let mut first = [0; 4];
     read.read_exact(&mut first).expect("it is written");
@@ -186,7 +239,10 @@ fn cancelling_a_call_fails_the_pipes_and_receivers_it_carries() {
     };
     assert_eq!(refused.kind(), ErrorKind::BrokenPipe, "{refused}");
     assert!(eventually(LIMIT, || to.is_closed()), "its receiver is gone");
-    let error = read.read_to_end(&mut Vec::new()).expect_err("it is not whole").to_string();
+    let error = read
+        .read_to_end(&mut Vec::new())
+        .expect_err("it is not whole")
+        .to_string();
     assert!(
         error.contains("the call that took its writer along: local: no answer within 5000 ms"),
         "{error}"

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use offshoot::{
-    Blob, CallError, Context, ContextId, Error, Handle, Policy, Reason, Receiver, RecvError, Select, Sender,
+    Blob, CallError, Context, ContextId, Error, Handle, Policy, Reason, Receiver, RecvError,
+    Select, Sender,
 };
 use offshoot_test_agent::{self as own, channel_ends, long_running};
 use offshoot_tests::process::{eventually, signal};
@@ -23,7 +24,10 @@ fn value<T, E: std::fmt::Debug>(outcome: Result<T, CallError<E>>) -> T {
 }
 
 fn below(context: &Context) -> Context {
-    context.local().connect().unwrap_or_else(|error| panic!("{error}"))
+    context
+        .local()
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn channel<T>(context: &Context) -> (Sender<T>, Receiver<T>) {
@@ -36,7 +40,10 @@ fn becomes(what: &str, done: impl FnMut() -> bool) {
 }
 
 fn text(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+    fs::read_to_string(path)
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 /// Receives the next message or the end; panics if nothing arrives.
@@ -62,7 +69,10 @@ fn rest<T: serde::de::DeserializeOwned>(from: &Receiver<T>) -> Vec<Result<T, Rec
 
 #[track_caller]
 fn numbers(from: &Receiver<u64>) -> Vec<u64> {
-    rest(from).into_iter().map(|received| received.unwrap_or_else(|error| panic!("{error}"))).collect()
+    rest(from)
+        .into_iter()
+        .map(|received| received.unwrap_or_else(|error| panic!("{error}")))
+        .collect()
 }
 
 /// Returns the counts of state held by a node.
@@ -75,8 +85,13 @@ fn messages_from_a_sender_passed_as_argument_arrive_in_order() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let tree = Tree::new();
-    let host = hop(&tree.router, &server, NOPASS).connect().unwrap_or_else(|error| panic!("{error}"));
-    let root = host.sudo().connect().unwrap_or_else(|error| panic!("{error}"));
+    let host = hop(&tree.router, &server, NOPASS)
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
+    let root = host
+        .sudo()
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
     for context in [&tree.router, &host, &root] {
         let (to, from) = channel(&tree.router);
         let reply = context.start(channel_ends::count_to { count: 10_000, to });
@@ -92,18 +107,31 @@ fn cloned_senders_share_a_receiver_that_closes_with_the_last_clone() {
     let tree = Tree::new();
     let child = tree.child();
     let (to, from) = channel(&tree.router);
-    value(child.call(channel_ends::send_from_clones { clones: 16, each: 100, to: to.clone() }));
+    value(child.call(channel_ends::send_from_clones {
+        clones: 16,
+        each: 100,
+        to: to.clone(),
+    }));
     let clone = to.clone();
     drop(to);
-    let mut all: Vec<u64> = (0..1600).map(|_| next(&from).expect("all were sent")).collect();
+    let mut all: Vec<u64> = (0..1600)
+        .map(|_| next(&from).expect("all were sent"))
+        .collect();
     // Messages of one clone arrive in order.
     for number in 0..16 {
-        let theirs: Vec<u64> = all.iter().copied().filter(|value| value / 100 == number).collect();
+        let theirs: Vec<u64> = all
+            .iter()
+            .copied()
+            .filter(|value| value / 100 == number)
+            .collect();
         assert!(theirs.is_sorted());
     }
     all.sort_unstable();
     assert_eq!(all, (0..1600).collect::<Vec<_>>());
-    assert_eq!(from.recv_timeout(Duration::from_millis(20)), Err(RecvError::TimedOut));
+    assert_eq!(
+        from.recv_timeout(Duration::from_millis(20)),
+        Err(RecvError::TimedOut)
+    );
     clone.send(&7).expect("there is a receiver");
     drop(clone);
     assert_eq!(numbers(&from), [7]);
@@ -118,7 +146,10 @@ fn a_sender_can_be_returned_as_a_result() {
     let (to, from) = channel(&tree.router);
     let back = value(child.call(channel_ends::send_and_return { number: 1, to }));
     back.send(&2).expect("there is a receiver");
-    let again = value(below(&child).call(channel_ends::send_and_return { number: 3, to: back }));
+    let again = value(below(&child).call(channel_ends::send_and_return {
+        number: 3,
+        to: back,
+    }));
     again.send(&4).expect("there is a receiver");
     drop(again);
     assert_eq!(numbers(&from), [1, 2, 3, 4]);
@@ -138,7 +169,9 @@ fn a_sender_in_a_discarded_result_is_closed() {
     let scratch = ScratchDir::new("sum");
     let tree = Tree::new();
     let child = tree.child();
-    let collect = |name: &str| channel_ends::collect { sum: scratch.path().join(name) };
+    let collect = |name: &str| channel_ends::collect {
+        sum: scratch.path().join(name),
+    };
     let ended = |name: &str| text(&scratch.path().join(name)) == "0";
     let reply = child.start(collect("ready"));
     becomes("the reply is there", || reply.is_ready());
@@ -150,18 +183,31 @@ fn a_sender_in_a_discarded_result_is_closed() {
     drop(chain.start(collect("chain")));
     becomes("it is closed", || ended("chain"));
     // In a result that is too large, and in one cancelled while the function runs.
-    assert!(child.call(channel_ends::collect_with_ballast { sum: scratch.path().join("large") }).is_err());
+    assert!(
+        child
+            .call(channel_ends::collect_with_ballast {
+                sum: scratch.path().join("large")
+            })
+            .is_err()
+    );
     becomes("it is closed", || ended("large"));
     let gate = scratch.path().join("gate");
-    let late =
-        child.start(channel_ends::collect_late { sum: scratch.path().join("late"), gate: gate.clone() });
-    becomes("the function runs", || scratch.path().join("late.begun").exists());
+    let late = child.start(channel_ends::collect_late {
+        sum: scratch.path().join("late"),
+        gate: gate.clone(),
+    });
+    becomes("the function runs", || {
+        scratch.path().join("late.begun").exists()
+    });
     drop(late);
     value(child.call(own::nothing {}));
     fs::write(gate, "").expect("the directory is ours");
     becomes("it is closed", || scratch.path().join("late").exists());
-    let offers = |held: Vec<(String, usize)>| held.iter().find(|(what, _)| what == "offered").cloned();
-    becomes("none is left", || offers(offered(&child)) == Some(("offered".into(), 0)));
+    let offers =
+        |held: Vec<(String, usize)>| held.iter().find(|(what, _)| what == "offered").cloned();
+    becomes("none is left", || {
+        offers(offered(&child)) == Some(("offered".into(), 0))
+    });
 }
 
 #[test]
@@ -171,7 +217,11 @@ fn a_sender_can_be_forwarded_to_a_third_context() {
     let child = tree.child();
     let grandchild = below(&child);
     let (to, from) = channel(&tree.router);
-    let reply = child.start(channel_ends::forward { other: grandchild, count: 1000, to });
+    let reply = child.start(channel_ends::forward {
+        other: grandchild,
+        count: 1000,
+        to,
+    });
     assert_eq!(numbers(&from), (0..1000).collect::<Vec<_>>());
     value(reply.wait());
 }
@@ -208,7 +258,10 @@ fn an_unused_receiver_or_both_ends_can_be_passed_on() {
     let Err(CallError::Failed(error)) = child.call(long_running::drain { from }) else {
         panic!("it travels")
     };
-    assert!(error.to_string().contains("cannot be sent again"), "{error}");
+    assert!(
+        error.to_string().contains("cannot be sent again"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -220,7 +273,8 @@ fn a_message_can_carry_a_sender() {
     let work = child.start(channel_ends::work { jobs: queue });
     for number in 0..50 {
         let (answer, answers) = channel(&tree.router);
-        jobs.send(&channel_ends::Job { number, answer }).expect("there is a receiver");
+        jobs.send(&channel_ends::Job { number, answer })
+            .expect("there is a receiver");
         assert_eq!(numbers(&answers), [number * 2]);
     }
     drop(jobs);
@@ -238,16 +292,27 @@ fn senders_in_an_undeliverable_message_are_closed() {
     drop(queue);
     becomes("that is known", || jobs.is_closed());
     let (answer, answers) = channel::<u64>(&tree.router);
-    jobs.send(&channel_ends::Job { number: 1, answer }).expect_err("nobody is there");
+    jobs.send(&channel_ends::Job { number: 1, answer })
+        .expect_err("nobody is there");
     assert_eq!(rest(&answers), []);
     // A call that cannot be sent: too large, and to a context that was shut down.
     let (to, from) = channel::<u64>(&tree.router);
-    let too_large = own::channel_ends::with_ballast { ballast: vec![0; 129 << 20].into(), to };
+    let too_large = own::channel_ends::with_ballast {
+        ballast: vec![0; 129 << 20].into(),
+        to,
+    };
     assert!(child.call(too_large).is_err());
     assert_eq!(rest(&from), []);
     let chain = child.chain().expect("the tree lives");
     let (to, from) = channel::<u64>(&tree.router);
-    assert!(chain.call(own::channel_ends::with_ballast { ballast: vec![0; 129 << 20].into(), to }).is_err());
+    assert!(
+        chain
+            .call(own::channel_ends::with_ballast {
+                ballast: vec![0; 129 << 20].into(),
+                to
+            })
+            .is_err()
+    );
     assert_eq!(rest(&from), []);
     child.shutdown().unwrap_or_else(|error| panic!("{error}"));
     let (to, from) = channel::<u64>(&tree.router);
@@ -267,20 +332,37 @@ fn a_receiver_closes_when_the_call_with_its_sender_fails_or_is_cancelled() {
     assert_eq!(rest(&from), []);
     // With a function missing from the agent, and with a call that never starts.
     let stock = offshoot_tests::tree::router();
-    let stock_child = stock.local().connect().unwrap_or_else(|error| panic!("{error}"));
+    let stock_child = stock
+        .local()
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
     let (to, from) = channel(&stock);
-    assert!(stock_child.call(channel_ends::count_to { count: 1, to }).is_err());
+    assert!(
+        stock_child
+            .call(channel_ends::count_to { count: 1, to })
+            .is_err()
+    );
     assert_eq!(rest(&from), []);
     let busy: Vec<_> = (0..64)
-        .map(|_| child.start(long_running::begin_and_wait { dir: dir.into(), name: "busy".into() }))
+        .map(|_| {
+            child.start(long_running::begin_and_wait {
+                dir: dir.into(),
+                name: "busy".into(),
+            })
+        })
         .collect();
     let (to, from) = channel(&tree.router);
-    child.start(channel_ends::count_to { count: 1, to }).cancel();
+    child
+        .start(channel_ends::count_to { count: 1, to })
+        .cancel();
     assert_eq!(rest(&from), []);
     drop(busy);
     // With a running function: the loss is reported, then the channel closes.
     let (to, from) = channel(&tree.router);
-    let reply = child.start(channel_ends::hold { dir: dir.into(), to });
+    let reply = child.start(channel_ends::hold {
+        dir: dir.into(),
+        to,
+    });
     assert_eq!(next(&from), Ok(7));
     reply.cancel();
     let received = rest(&from);
@@ -296,15 +378,24 @@ fn loss_close_and_failure_of_a_sender_are_distinguished() {
     // A failure reported by the sender arrives among the messages, and more may follow.
     let (to, from) = channel(&tree.router);
     value(child.call(channel_ends::complain { to }));
-    let failed = RecvError::Failed { context: "local".into(), text: "something is wrong".into() };
+    let failed = RecvError::Failed {
+        context: "local".into(),
+        text: "something is wrong".into(),
+    };
     assert_eq!(rest(&from), [Ok(1), Err(failed), Ok(2)]);
     // A loss: the sender's context is killed. The other sender is unaffected.
     let (to, from) = channel(&tree.router);
-    let hold = child.start(channel_ends::hold { dir: scratch.path().into(), to: to.clone() });
+    let hold = child.start(channel_ends::hold {
+        dir: scratch.path().into(),
+        to: to.clone(),
+    });
     assert_eq!(next(&from), Ok(7));
     assert!(signal(facts(&child).process, Signal::SIGKILL));
     let received = next(&from);
-    let Err(RecvError::Lost(Error::Undelivered { context, reason, .. })) = &received else {
+    let Err(RecvError::Lost(Error::Undelivered {
+        context, reason, ..
+    })) = &received
+    else {
         panic!("{received:?}")
     };
     assert_eq!((context.as_str(), *reason), ("local", Reason::Lost));
@@ -321,8 +412,14 @@ fn a_panic_that_drops_a_sender_is_reported_before_the_channel_closes() {
     let child = tree.child();
     let (to, from) = channel(&tree.router);
     let outcome = child.call(channel_ends::send_and_panic { to });
-    assert!(matches!(outcome, Err(CallError::Failed(Error::Panicked { .. }))), "{outcome:?}");
-    let failed = RecvError::Failed { context: "local".into(), text: "a panic has dropped a sender".into() };
+    assert!(
+        matches!(outcome, Err(CallError::Failed(Error::Panicked { .. }))),
+        "{outcome:?}"
+    );
+    let failed = RecvError::Failed {
+        context: "local".into(),
+        text: "a panic has dropped a sender".into(),
+    };
     assert_eq!(rest(&from), [Ok(1), Ok(2), Err(failed)]);
 }
 
@@ -350,9 +447,18 @@ fn siblings_send_to_each_other_only_over_an_open_path() {
     let reply = one.start(long_running::drain { from });
     value(other.call(channel_ends::count_to { count: 10, to }));
     assert_eq!(value(reply.wait()).0, 10);
-    let offer = || one.call(channel_ends::offer_to_other { other: other.clone() });
+    let offer = || {
+        one.call(channel_ends::offer_to_other {
+            other: other.clone(),
+        })
+    };
     let outcome = offer();
-    assert!(outcome.as_ref().is_err_and(|error| error.to_string().contains("may not talk")), "{outcome:?}");
+    assert!(
+        outcome
+            .as_ref()
+            .is_err_and(|error| error.to_string().contains("may not talk")),
+        "{outcome:?}"
+    );
     tree.router.open_path(&one, &other);
     assert_eq!(value(offer()), [Ok(0), Ok(1), Ok(2)]);
 }
@@ -372,22 +478,37 @@ fn an_idle_receiver_applies_backpressure_to_its_senders() {
         if travels {
             // With receiver and sender in two contexts, the node between them does not buffer
             // either.
-            let neglect = channel_ends::neglect { dir: scratch.path().into(), jobs: from_number };
+            let neglect = channel_ends::neglect {
+                dir: scratch.path().into(),
+                jobs: from_number,
+            };
             let reply = child.start(neglect);
             becomes("it is there", || scratch.path().join("holds").exists());
-            let sending =
-                child.start(long_running::send_for_ever { to: to_number, dir: scratch.path().into() });
-            assert!(!eventually(Duration::from_secs(2), || grown(48 << 20)), "everything was sent");
+            let sending = child.start(long_running::send_for_ever {
+                to: to_number,
+                dir: scratch.path().into(),
+            });
+            assert!(
+                !eventually(Duration::from_secs(2), || grown(48 << 20)),
+                "everything was sent"
+            );
             fs::write(scratch.path().join("gate"), "").expect("the directory is ours");
             value(reply.wait());
             assert!(sending.wait().is_err());
             assert!(text(&scratch.path().join("sender-ended")).contains("the receiver"));
         } else {
-            let reply = child.start(channel_ends::send_blobs { count: 10_000, bytes: 100_000, to });
+            let reply = child.start(channel_ends::send_blobs {
+                count: 10_000,
+                bytes: 100_000,
+                to,
+            });
             for number in 0..10 {
                 assert_eq!(next(&from).expect("it is sent")[..], [number; 100_000]);
             }
-            assert!(!eventually(Duration::from_secs(2), || grown(48 << 20)), "everything was sent");
+            assert!(
+                !eventually(Duration::from_secs(2), || grown(48 << 20)),
+                "everything was sent"
+            );
             assert!(!reply.is_ready());
             drop(from);
             let error = reply.wait().expect_err("the receiver is gone").to_string();
@@ -412,7 +533,10 @@ fn sending_fails_once_the_receiver_is_dropped() {
         assert!(to.is_closed());
     }
     let (to, from) = channel(&tree.router);
-    let reply = child.start(long_running::send_for_ever { to, dir: scratch.path().into() });
+    let reply = child.start(long_running::send_for_ever {
+        to,
+        dir: scratch.path().into(),
+    });
     assert_eq!((next(&from), next(&from)), (Ok(0), Ok(1)));
     drop(from);
     let error = reply.wait().expect_err("nobody receives").to_string();
@@ -429,10 +553,17 @@ fn a_hundred_senders_send_at_once() {
         .iter()
         .flat_map(|context| {
             let to = &to;
-            (0..50).map(move |_| context.start(channel_ends::count_to { count: 100, to: to.clone() }))
+            (0..50).map(move |_| {
+                context.start(channel_ends::count_to {
+                    count: 100,
+                    to: to.clone(),
+                })
+            })
         })
         .collect();
-    let each = contexts[0].start(channel_ends::send_by_each { senders: vec![to.clone(); 100] });
+    let each = contexts[0].start(channel_ends::send_by_each {
+        senders: vec![to.clone(); 100],
+    });
     drop(to);
     let mut all = numbers(&from);
     all.sort_unstable();
@@ -450,21 +581,34 @@ fn large_messages_arrive_intact_from_several_senders() {
     let child = tree.child();
     // From an ancestor: up to the general limit.
     let (to, from) = channel::<Blob>(&tree.router);
-    let size =
-        |blob: Result<Blob, RecvError>| blob.map(|blob| (blob.len(), blob.iter().all(|byte| *byte == 3)));
+    let size = |blob: Result<Blob, RecvError>| {
+        blob.map(|blob| (blob.len(), blob.iter().all(|byte| *byte == 3)))
+    };
     let sending = std::thread::spawn(move || to.send(&vec![3; 100 << 20].into()));
     assert_eq!(size(next(&from)), Ok((100 << 20, true)));
-    sending.join().expect("it does not panic").expect("there is a receiver");
+    sending
+        .join()
+        .expect("it does not panic")
+        .expect("there is a receiver");
     assert_eq!(rest(&from).len(), 0);
     // From a descendant: up to the limit for peers without authority.
     let (to, from) = channel::<Blob>(&tree.router);
     let replies: Vec<_> = (0..8)
-        .map(|_| child.start(channel_ends::send_blobs { count: 20, bytes: 1_000_000, to: to.clone() }))
+        .map(|_| {
+            child.start(channel_ends::send_blobs {
+                count: 20,
+                bytes: 1_000_000,
+                to: to.clone(),
+            })
+        })
         .collect();
     drop(to);
     let all = rest(&from);
     assert!(
-        all.len() == 160 && all.iter().all(|blob| blob.as_ref().is_ok_and(|blob| blob.len() == 1_000_000))
+        all.len() == 160
+            && all
+                .iter()
+                .all(|blob| blob.as_ref().is_ok_and(|blob| blob.len() == 1_000_000))
     );
     replies.into_iter().for_each(|reply| value(reply.wait()));
 }
@@ -475,15 +619,22 @@ fn an_oversized_message_from_a_child_closes_only_its_sender() {
     let tree = Tree::new();
     let child = tree.child();
     let (to, from) = channel::<Blob>(&tree.router);
-    let reply = child.start(channel_ends::try_to_send { bytes: 2 << 20, to: to.clone() });
+    let reply = child.start(channel_ends::try_to_send {
+        bytes: 2 << 20,
+        to: to.clone(),
+    });
     let received = next(&from);
-    let Err(RecvError::Lost(Error::Undelivered { context, reason, .. })) = &received else {
+    let Err(RecvError::Lost(Error::Undelivered {
+        context, reason, ..
+    })) = &received
+    else {
         panic!("{received:?}")
     };
     assert_eq!((context.as_str(), *reason), ("local", Reason::TooLarge));
     let said = value(reply.wait());
     assert!(said.contains("too large"), "{said}");
-    to.send(&vec![0; 2 << 20].into()).expect("there is a receiver");
+    to.send(&vec![0; 2 << 20].into())
+        .expect("there is a receiver");
     assert_eq!(next(&from).map(|blob| blob.len()), Ok(2 << 20));
     drop(to);
     assert_eq!(rest(&from).len(), 0);
@@ -499,18 +650,30 @@ fn a_forged_sender_has_no_effect() {
     assert_eq!(next(&from), Ok(1));
     // A handler deserialises a forged sender with a guessed key.
     let act = |_: &Context, _, to: Sender<u64>| {
-        eventually(LIMIT, || to.send(&666).is_err()).then(|| to.send(&666).map_err(|error| error.to_string()))
+        eventually(LIMIT, || to.send(&666).is_err())
+            .then(|| to.send(&666).map_err(|error| error.to_string()))
     };
-    let handler = tree.router.add_handler(Policy::Anyone, act).expect("there are numbers");
+    let handler = tree
+        .router
+        .add_handler(Policy::Anyone, act)
+        .expect("there are numbers");
     let channel_and_others = (256..260).filter(|handle| *handle != handler.handle().0);
     for handle in channel_and_others {
         let forged = ((ContextId::ROOT, Handle(handle), 0x6bad_6bad_u64), 0_u64);
-        let said: Option<Result<(), String>> =
-            tree.router.request(handler.handle(), &forged).unwrap_or_else(|error| panic!("{error}"));
-        assert!(said.is_some_and(|said| said.is_err()), "it was taken at {handle}");
+        let said: Option<Result<(), String>> = tree
+            .router
+            .request(handler.handle(), &forged)
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert!(
+            said.is_some_and(|said| said.is_err()),
+            "it was taken at {handle}"
+        );
     }
     value(child.call(own::nothing {}));
-    assert_eq!(from.recv_timeout(Duration::from_millis(20)), Err(RecvError::TimedOut));
+    assert_eq!(
+        from.recv_timeout(Duration::from_millis(20)),
+        Err(RecvError::TimedOut)
+    );
     to.send(&2).expect("there is a receiver");
     drop(to);
     assert_eq!(numbers(&from), [2]);
@@ -521,11 +684,17 @@ fn a_message_of_another_type_is_an_error_and_the_channel_goes_on() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let act = |_: &Context, _, to: Sender<(String, u8)>| to.send(&("x".repeat(100), 7)).is_ok();
-    let handler = tree.router.add_handler(Policy::Anyone, act).expect("there are numbers");
+    let handler = tree
+        .router
+        .add_handler(Policy::Anyone, act)
+        .expect("there are numbers");
     let (to, from) = channel::<u64>(&tree.router);
     assert_eq!(tree.router.request(handler.handle(), &to), Ok(true));
     let received = next(&from);
-    assert!(matches!(received, Err(RecvError::Unreadable(_))), "{received:?}");
+    assert!(
+        matches!(received, Err(RecvError::Unreadable(_))),
+        "{received:?}"
+    );
     to.send(&2).expect("there is a receiver");
     drop(to);
     assert_eq!(numbers(&from), [2]);
@@ -547,7 +716,12 @@ fn select_waits_for_receivers_of_many_contexts() {
         .collect();
     let all = select.all();
     assert_eq!(all.len(), 3000);
-    assert_eq!(all.into_iter().map(|number| number.expect("nothing is lost")).sum::<u64>(), 3 * 499_500);
+    assert_eq!(
+        all.into_iter()
+            .map(|number| number.expect("nothing is lost"))
+            .sum::<u64>(),
+        3 * 499_500
+    );
     replies.into_iter().for_each(|reply| value(reply.wait()));
 }
 
@@ -561,7 +735,13 @@ fn a_channel_ends_with_its_router() {
     assert_eq!(next(&from_child), Ok(0));
     let waiting = std::thread::spawn(move || rest(&from));
     drop(tree);
-    assert!(waiting.join().expect("it does not panic").iter().all(channel_ends::is_loss));
+    assert!(
+        waiting
+            .join()
+            .expect("it does not panic")
+            .iter()
+            .all(channel_ends::is_loss)
+    );
     assert!(to.send(&1_u64).is_err());
     let last = rest(&from_child).pop().expect("that it is lost is said");
     assert!(channel_ends::is_loss(&last), "{last:?}");
@@ -573,7 +753,12 @@ fn closed_channels_leave_no_state_in_the_nodes() {
     let scratch = ScratchDir::new("leave");
     let tree = Tree::new();
     let child = tree.child();
-    let here = || tree.router.held().map(|(what, count)| (what.to_owned(), count)).to_vec();
+    let here = || {
+        tree.router
+            .held()
+            .map(|(what, count)| (what.to_owned(), count))
+            .to_vec()
+    };
     let before = (here(), offered(&child));
     for number in 0..100 {
         let (to, from) = channel(&tree.router);
@@ -586,7 +771,9 @@ fn closed_channels_leave_no_state_in_the_nodes() {
             _ => drop(value(child.call(channel_ends::subscribe { count: 10 }))),
         }
         let (_writer, _reader) = tree.router.pipe().expect("the tree lives");
-        drop(value(child.call(channel_ends::collect { sum: scratch.path().join("sum") })));
+        drop(value(child.call(channel_ends::collect {
+            sum: scratch.path().join("sum"),
+        })));
     }
     let mut after = (here(), offered(&child));
     let same = eventually(LIMIT, || {

@@ -22,7 +22,10 @@ const TAKES: [u64; 3] = [0, 50, 300];
 
 /// Waits for the end of a process, then returns the files that are still there.
 fn left(process: u32, files: &[PathBuf]) -> Vec<&PathBuf> {
-    assert!(eventually(LIMIT, || ended(process)), "the agent does not end");
+    assert!(
+        eventually(LIMIT, || ended(process)),
+        "the agent does not end"
+    );
     files.iter().filter(|file| file.exists()).collect()
 }
 
@@ -43,19 +46,36 @@ fn expect_clean(what: &str, takes: u64, attempt: impl Fn(&Path) -> Vec<String>) 
 }
 
 fn names(files: Vec<&PathBuf>) -> Vec<String> {
-    files.into_iter().filter_map(|file| Some(file.file_name()?.to_str()?.to_owned())).collect()
+    files
+        .into_iter()
+        .filter_map(|file| Some(file.file_name()?.to_str()?.to_owned()))
+        .collect()
 }
 
 /// Starts a controller in a process of its own that ends as told.
 fn start_controller(depth: u32, takes: u64, end: &str, folder: &Path) -> (Child, u32) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cleanup-controller"));
-    command.args([&depth.to_string(), &takes.to_string(), end]).arg(folder);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = die_with_parent(&mut command).spawn().expect("cargo builds it for this suite");
+    command
+        .args([&depth.to_string(), &takes.to_string(), end])
+        .arg(folder);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut child = die_with_parent(&mut command)
+        .spawn()
+        .expect("cargo builds it for this suite");
     let mut line = String::new();
     let stdout = child.stdout.take().expect("it is piped");
-    BufReader::new(stdout).read_line(&mut line).expect("it says where its functions run");
-    (child, line.trim_end().parse().unwrap_or_else(|_| panic!("it failed: {line:?}")))
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .expect("it says where its functions run");
+    (
+        child,
+        line.trim_end()
+            .parse()
+            .unwrap_or_else(|_| panic!("it failed: {line:?}")),
+    )
 }
 
 /// Returns the files that the functions of each kind must remove.
@@ -73,7 +93,9 @@ fn functions_run_destructors_however_the_controller_ends() {
     let _leaks = Leaks::begin();
     for depth in [1, 2] {
         for takes in TAKES {
-            for end in ["return", "exit", "panic", "drop", "SIGKILL", "SIGINT", "SIGTERM", "SIGHUP"] {
+            for end in [
+                "return", "exit", "panic", "drop", "SIGKILL", "SIGINT", "SIGTERM", "SIGHUP",
+            ] {
                 expect_clean(&format!("{end}, {depth} hops"), takes, |folder| {
                     let (mut child, process) = start_controller(depth, takes, end, folder);
                     if let Ok(fatal) = end.parse::<Signal>() {
@@ -112,9 +134,13 @@ fn functions_run_destructors_when_context_link_or_ancestor_ends() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     for takes in TAKES {
-        for end in
-            ["its own end", "that of its parent", "a signal to its agent", "the tree's end", "its link"]
-        {
+        for end in [
+            "its own end",
+            "that of its parent",
+            "a signal to its agent",
+            "the tree's end",
+            "its link",
+        ] {
             expect_clean(end, takes, |folder| {
                 let tree = Tree::new();
                 let parent = match end {
@@ -123,16 +149,25 @@ fn functions_run_destructors_when_context_link_or_ancestor_ends() {
                 };
                 let parent = parent.unwrap_or_else(|error| panic!("{error}"));
                 // The functions may run as any user.
-                std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o777))
-                    .expect("it is ours");
+                std::fs::set_permissions(
+                    folder,
+                    std::os::unix::fs::PermissionsExt::from_mode(0o777),
+                )
+                .expect("it is ours");
                 let there = match end {
                     "its link" => parent.clone(),
-                    _ => parent.local().connect().unwrap_or_else(|error| panic!("{error}")),
+                    _ => parent
+                        .local()
+                        .connect()
+                        .unwrap_or_else(|error| panic!("{error}")),
                 };
-                let begun = begin_all(&there, folder, takes).unwrap_or_else(|error| panic!("{error}"));
+                let begun =
+                    begin_all(&there, folder, takes).unwrap_or_else(|error| panic!("{error}"));
                 match end {
                     "its own end" => there.shutdown().unwrap_or_else(|error| panic!("{error}")),
-                    "that of its parent" => parent.shutdown().unwrap_or_else(|error| panic!("{error}")),
+                    "that of its parent" => {
+                        parent.shutdown().unwrap_or_else(|error| panic!("{error}"))
+                    }
                     "a signal to its agent" => assert!(signal(begun.process, Signal::SIGTERM)),
                     "the tree's end" => drop(tree),
                     _ => {
@@ -155,7 +190,8 @@ fn functions_in_the_controller_run_destructors_before_the_router_is_dropped() {
     for takes in TAKES {
         expect_clean("the controller's own", takes, |folder| {
             let tree = Tree::new();
-            let begun = begin_all(&tree.router, folder, takes).unwrap_or_else(|error| panic!("{error}"));
+            let begun =
+                begin_all(&tree.router, folder, takes).unwrap_or_else(|error| panic!("{error}"));
             drop(tree);
             names(begun.files.iter().filter(|file| file.exists()).collect())
         });
@@ -168,14 +204,26 @@ fn a_function_that_ignores_cancellation_still_ends_with_its_context() {
     let scratch = ScratchDir::new("away");
     let tree = Tree::new();
     let child = tree.child();
-    let calls: Vec<_> = (0..100).map(|_| child.start(look_away { dir: scratch.path().into() })).collect();
-    assert!(eventually(LIMIT, || scratch.path().join("begun-away").exists()));
+    let calls: Vec<_> = (0..100)
+        .map(|_| {
+            child.start(look_away {
+                dir: scratch.path().into(),
+            })
+        })
+        .collect();
+    assert!(eventually(LIMIT, || scratch
+        .path()
+        .join("begun-away")
+        .exists()));
     let process = facts(&child).process;
     child.shutdown().unwrap_or_else(|error| panic!("{error}"));
     assert!(ended(process));
     for call in calls {
         match call.wait() {
-            Err(CallError::Failed(Error::Undelivered { reason: Reason::ShutDown, .. })) => {}
+            Err(CallError::Failed(Error::Undelivered {
+                reason: Reason::ShutDown,
+                ..
+            })) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -188,11 +236,22 @@ fn the_caller_sees_the_shutdown_rather_than_the_error_of_the_function() {
     let tree = Tree::new();
     let child = tree.child();
     let (dir, way) = (scratch.path().to_path_buf(), "sleeps".to_owned());
-    let call = child.start(hold { dir, name: way.clone(), way, ms: 0 });
-    assert!(eventually(LIMIT, || scratch.path().join("begun-sleeps").exists()));
+    let call = child.start(hold {
+        dir,
+        name: way.clone(),
+        way,
+        ms: 0,
+    });
+    assert!(eventually(LIMIT, || scratch
+        .path()
+        .join("begun-sleeps")
+        .exists()));
     child.shutdown().unwrap_or_else(|error| panic!("{error}"));
     match call.wait() {
-        Err(CallError::Failed(Error::Undelivered { reason: Reason::ShutDown, .. })) => {}
+        Err(CallError::Failed(Error::Undelivered {
+            reason: Reason::ShutDown,
+            ..
+        })) => {}
         other => panic!("{other:?}"),
     }
 }
@@ -206,31 +265,60 @@ fn sleep_ends_with_cancellation_deadline_and_router() {
     let told = |scratch: &ScratchDir| {
         let file = scratch.path().join("dozed");
         assert!(eventually(LIMIT, || file.exists()), "it sleeps on");
-        std::fs::read_to_string(file).expect("it is there").trim_end().to_owned()
+        std::fs::read_to_string(file)
+            .expect("it is there")
+            .trim_end()
+            .to_owned()
     };
     let begin = || ScratchDir::new("doze");
 
     let scratch = begin();
-    child.call(doze { dir: scratch.path().into(), ms: 20 }).unwrap_or_else(|error| panic!("{error}"));
+    child
+        .call(doze {
+            dir: scratch.path().into(),
+            ms: 20,
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(told(&scratch), "slept");
 
     let scratch = begin();
-    let call = child.start(doze { dir: scratch.path().into(), ms: long });
-    assert!(eventually(LIMIT, || scratch.path().join("begun-doze").exists()));
+    let call = child.start(doze {
+        dir: scratch.path().into(),
+        ms: long,
+    });
+    assert!(eventually(LIMIT, || scratch
+        .path()
+        .join("begun-doze")
+        .exists()));
     call.cancel();
     assert_eq!(told(&scratch), "local: cancelled");
 
     let scratch = begin();
     let allowed = Duration::from_millis(200);
-    let late = child.within(allowed).call(doze { dir: scratch.path().into(), ms: long });
-    assert_eq!(late.map_err(|error| error.to_string()), Err("local: no answer within 200 ms".into()));
+    let late = child.within(allowed).call(doze {
+        dir: scratch.path().into(),
+        ms: long,
+    });
+    assert_eq!(
+        late.map_err(|error| error.to_string()),
+        Err("local: no answer within 200 ms".into())
+    );
     assert_eq!(told(&scratch), "local: no answer within 200 ms");
 
     // In this process, with a deadline and without one; no state is left.
     let held = tree.router.held();
     assert_eq!(tree.router.sleep(Duration::from_millis(1)), Ok(()));
-    let late = tree.router.within(Duration::from_millis(50)).sleep(Duration::from_secs(1000));
-    assert_eq!(late, Err(Error::TimedOut { context: "controller".into(), after_ms: 50 }));
+    let late = tree
+        .router
+        .within(Duration::from_millis(50))
+        .sleep(Duration::from_secs(1000));
+    assert_eq!(
+        late,
+        Err(Error::TimedOut {
+            context: "controller".into(),
+            after_ms: 50
+        })
+    );
     assert_eq!(tree.router.held(), held);
     let here = (*tree.router).clone();
     let (begun, has_begun) = std::sync::mpsc::channel();
@@ -240,5 +328,8 @@ fn sleep_ends_with_cancellation_deadline_and_router() {
     });
     has_begun.recv().expect("it has begun");
     drop(tree);
-    assert_eq!(sleeper.join().expect("it does not panic"), Err(Error::ShutDown));
+    assert_eq!(
+        sleeper.join().expect("it does not panic"),
+        Err(Error::ShutDown)
+    );
 }

@@ -24,7 +24,10 @@ fn records() -> &'static Records {
 
 fn router() -> Router {
     let _ = records();
-    Router::builder().log_level(3).start().expect("the system has descriptors and threads")
+    Router::builder()
+        .log_level(3)
+        .start()
+        .expect("the system has descriptors and threads")
 }
 
 #[track_caller]
@@ -34,10 +37,19 @@ fn up<T, E: std::fmt::Display>(outcome: Result<T, E>) -> T {
 
 /// Starts a detachable script; returns the program and the process ids it prints, its own first.
 fn running(context: &Context, script: &str) -> (Process, Vec<u32>) {
-    let mut process = up(context.command("sh").args(["-c", script]).detachable().spawn());
+    let mut process = up(context
+        .command("sh")
+        .args(["-c", script])
+        .detachable()
+        .spawn());
     let mut line = String::new();
     up(BufReader::new(process.stdout.take().expect("not taken yet")).read_line(&mut line));
-    (process, line.split_ascii_whitespace().map(|word| word.parse().expect("a number")).collect())
+    (
+        process,
+        line.split_ascii_whitespace()
+            .map(|word| word.parse().expect("a number"))
+            .collect(),
+    )
 }
 
 /// Asserts that detached processes are still running, then kills them.
@@ -48,18 +60,25 @@ fn end(pids: &[u32]) {
     for pid in pids {
         signal(*pid, Signal::SIGKILL);
     }
-    assert!(eventually(PROMISE, || pids.iter().all(|pid| look_at(*pid).is_none())), "it is not collected");
+    assert!(
+        eventually(PROMISE, || pids.iter().all(|pid| look_at(*pid).is_none())),
+        "it is not collected"
+    );
 }
 
 #[test]
 fn only_detached_programs_outlive_a_killed_controller() {
     let _leaks = Leaks::begin();
     for depth in ["locals", "ssh"] {
-        let controller = DyingController::start(env!("CARGO_BIN_EXE_dying-controller"), depth, "detach");
+        let controller =
+            DyingController::start(env!("CARGO_BIN_EXE_dying-controller"), depth, "detach");
         controller.expect_all_up();
         let kept = controller.detached.clone();
         assert_eq!(kept.len(), 4);
-        let children = kept.iter().flat_map(|pid| descendants(*pid)).map(|seen| seen.pid);
+        let children = kept
+            .iter()
+            .flat_map(|pid| descendants(*pid))
+            .map(|seen| seen.pid);
         let with_children: Vec<u32> = children.chain(kept.iter().copied()).collect();
         assert_eq!(with_children.len(), 8);
         controller.kill(depth);
@@ -82,7 +101,10 @@ fn a_detached_program_outlives_its_agent_guard_and_ancestors() {
         let agents = [&host, &root].map(|context| facts(context).process);
         let guards = agents.map(|agent| look_at(agent).expect("it runs").parent);
         let below: Vec<Seen> = descendants(guards[0]);
-        assert!(below.iter().any(|seen| seen.pid == pid), "it is among what a sweep finds");
+        assert!(
+            below.iter().any(|seen| seen.pid == pid),
+            "it is among what a sweep finds"
+        );
         match victim {
             0 => up(host.shutdown()),
             1 | 2 => drop(signal(agents[victim - 1], Signal::SIGKILL)),
@@ -91,7 +113,10 @@ fn a_detached_program_outlives_its_agent_guard_and_ancestors() {
         let last = agents[1];
         assert!(eventually(PROMISE, || ended(last)), "the agent is left");
         drop(router);
-        assert!(eventually(PROMISE, || agents.iter().chain(&guards).all(|pid| ended(*pid))));
+        assert!(eventually(PROMISE, || agents
+            .iter()
+            .chain(&guards)
+            .all(|pid| ended(*pid))));
         end(&[pid, child]);
     }
 }
@@ -110,10 +135,23 @@ fn detaching_a_running_program_keeps_its_children_and_is_logged() {
         let pid = up(process.detach("nightly job"));
         assert_eq!(pid, numbers[0]);
         // Its stdin is at EOF, so the script continues and starts another process.
-        assert!(eventually(PROMISE, || descendants(pid).len() == 3), "{:#?}", descendants(pid));
-        kept.extend(descendants(pid).into_iter().map(|seen| seen.pid).chain([pid]));
+        assert!(
+            eventually(PROMISE, || descendants(pid).len() == 3),
+            "{:#?}",
+            descendants(pid)
+        );
+        kept.extend(
+            descendants(pid)
+                .into_iter()
+                .map(|seen| seen.pid)
+                .chain([pid]),
+        );
         let record = format!("let go: nightly job (process {pid})");
-        assert!(eventually(PROMISE, || records().with(&record).len() == 1), "{:?}", records().with(""));
+        assert!(
+            eventually(PROMISE, || records().with(&record).len() == 1),
+            "{:?}",
+            records().with("")
+        );
         let record = records().with(&record).remove(0);
         assert!(
             record.starts_with("INFO") && record.contains(&format!("context={:?}", context.name())),
@@ -131,16 +169,33 @@ fn detaching_a_program_not_started_as_detachable_fails_and_kills_it() {
     let _leaks = Leaks::begin();
     let router = router();
     let context = up(router.local().connect());
-    let mut process = up(context.command("sh").args(["-c", "echo $$; exec sleep 1000"]).spawn());
+    let mut process = up(context
+        .command("sh")
+        .args(["-c", "echo $$; exec sleep 1000"])
+        .spawn());
     let mut line = String::new();
     up(BufReader::new(process.stdout.take().expect("not taken yet")).read_line(&mut line));
     let pid: u32 = line.trim().parse().expect("a number");
     let error = process.detach("no").expect_err("the kernel has tied it");
-    assert!(error.to_string().contains("not started as detachable"), "{error}");
+    assert!(
+        error.to_string().contains("not started as detachable"),
+        "{error}"
+    );
     assert!(eventually(PROMISE, || ended(pid)));
-    let error = context.command("/no/such/program").detached("none").expect_err("there is none");
-    let Error::Spawn { context, program, .. } = &error else { panic!("{error}") };
-    assert_eq!((context.as_str(), program.as_str()), ("local", "/no/such/program"));
+    let error = context
+        .command("/no/such/program")
+        .detached("none")
+        .expect_err("there is none");
+    let Error::Spawn {
+        context, program, ..
+    } = &error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!(
+        (context.as_str(), program.as_str()),
+        ("local", "/no/such/program")
+    );
 }
 
 #[test]
@@ -150,17 +205,27 @@ fn a_detached_program_that_exits_is_reaped() {
     let context = up(router.local().connect());
     let agent = facts(&context).process;
     let pid = up(context.command("true").detached("short"));
-    assert!(eventually(PROMISE, || look_at(pid).is_none()), "{:#?}", descendants(agent));
+    assert!(
+        eventually(PROMISE, || look_at(pid).is_none()),
+        "{:#?}",
+        descendants(agent)
+    );
     let (process, numbers) = running(&context, "echo $$; read line");
     assert_eq!(up(process.detach("short")), numbers[0]);
-    assert!(eventually(PROMISE, || look_at(numbers[0]).is_none()), "{:#?}", descendants(agent));
+    assert!(
+        eventually(PROMISE, || look_at(numbers[0]).is_none()),
+        "{:#?}",
+        descendants(agent)
+    );
 }
 
 #[test]
 fn the_tree_of_a_detached_controller_is_not_detached_itself() {
     let _leaks = Leaks::begin();
     let router = router();
-    let program = router.command(env!("CARGO_BIN_EXE_dying-controller")).args(["locals", "wait"]);
+    let program = router
+        .command(env!("CARGO_BIN_EXE_dying-controller"))
+        .args(["locals", "wait"]);
     let pid = up(program.detached("another controller"));
     // The controller, and in each of its four contexts an agent, its guard and at least six
     // programs. A daemon briefly has a parent: the tree is complete when two snapshots agree.
@@ -172,10 +237,20 @@ fn the_tree_of_a_detached_controller_is_not_detached_itself() {
     });
     assert!(grown, "{below:?}");
     drop(router);
-    assert!(!ended(pid) && below.iter().all(|pid| look_at(*pid).is_some()), "it is detached");
+    assert!(
+        !ended(pid) && below.iter().all(|pid| look_at(*pid).is_some()),
+        "it is detached"
+    );
     signal(pid, Signal::SIGKILL);
     let gone = eventually(PROMISE, || below.iter().all(|pid| ended(*pid)));
-    assert!(gone, "{:#?}", all().into_values().filter(|seen| below.contains(&seen.pid)).collect::<Vec<_>>());
+    assert!(
+        gone,
+        "{:#?}",
+        all()
+            .into_values()
+            .filter(|seen| below.contains(&seen.pid))
+            .collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -184,19 +259,38 @@ fn run_detach_prints_which_program_was_detached() {
     let run = Run::offshoot(["run", "--detach", "backup", "local", "--", "sleep", "1000"]);
     let seen = run.finish().expect_code(0);
     let text = seen.out();
-    let number =
-        text.strip_prefix("local: detached: backup (process ").and_then(|rest| rest.strip_suffix(")\n"));
-    let pid: u32 = number.unwrap_or_else(|| panic!("{text:?}")).parse().expect("a number");
-    let run = Run::offshoot(["run", "--json", "--detach", "backup", "local/local", "--", "sleep", "1000"]);
+    let number = text
+        .strip_prefix("local: detached: backup (process ")
+        .and_then(|rest| rest.strip_suffix(")\n"));
+    let pid: u32 = number
+        .unwrap_or_else(|| panic!("{text:?}"))
+        .parse()
+        .expect("a number");
+    let run = Run::offshoot([
+        "run",
+        "--json",
+        "--detach",
+        "backup",
+        "local/local",
+        "--",
+        "sleep",
+        "1000",
+    ]);
     let seen = run.finish().expect_code(0);
     let object: serde_json::Value = serde_json::from_str(&seen.out()).expect("one object");
     let expected = ("local/local", "local.local", "backup");
-    let members = ["target", "context", "detached"].map(|name| object[name].as_str().unwrap_or_default());
+    let members =
+        ["target", "context", "detached"].map(|name| object[name].as_str().unwrap_or_default());
     assert_eq!((members[0], members[1], members[2]), expected);
     let other = object["process"].as_u64().expect("a number") as u32;
     end(&[pid, other]);
     let run = Run::offshoot(["run", "--detach", "none", "local", "--", "/no/such/program"]);
-    assert!(run.finish().expect_code(127).err().contains("/no/such/program"));
+    assert!(
+        run.finish()
+            .expect_code(127)
+            .err()
+            .contains("/no/such/program")
+    );
 }
 
 /// Output printed before the detach has been read; the reader is at EOF.
@@ -205,8 +299,11 @@ fn the_streams_of_a_detached_program_are_at_eof() {
     let _leaks = Leaks::begin();
     let router = router();
     let context = up(router.local().connect());
-    let mut process =
-        up(context.command("sh").args(["-c", "trap '' PIPE; echo $$; exec sleep 1000"]).detachable().spawn());
+    let mut process = up(context
+        .command("sh")
+        .args(["-c", "trap '' PIPE; echo $$; exec sleep 1000"])
+        .detachable()
+        .spawn());
     let mut stdout = BufReader::new(process.stdout.take().expect("not taken yet"));
     let mut line = String::new();
     up(stdout.read_line(&mut line));
@@ -228,11 +325,17 @@ struct Free {
 fn detach(context: &Context) -> Free {
     let scratch = ScratchDir::new("free");
     // The program may run as any user.
-    up(std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o777)));
+    up(std::fs::set_permissions(
+        scratch.path(),
+        std::fs::Permissions::from_mode(0o777),
+    ));
     let agent = facts(context).process;
     let guard = look_at(agent).expect("it runs").parent;
     let printed = scratch.path().join("printed");
-    let script = format!("echo $$; head -c 2000000 /dev/zero && : >{} && exec sleep 1000", printed.display());
+    let script = format!(
+        "echo $$; head -c 2000000 /dev/zero && : >{} && exec sleep 1000",
+        printed.display()
+    );
     let mut process = up(context.command("sh").args(["-c", &script]).spawn());
     let mut number = String::new();
     let mut stdout = process.stdout.take().expect("not taken yet");
@@ -241,14 +344,28 @@ fn detach(context: &Context) -> Free {
         up(stdout.read_exact(&mut byte));
         number.push(char::from(byte[0]));
     }
-    let waiting = context.start(wait_for_file { path: scratch.path().join("go") });
+    let waiting = context.start(wait_for_file {
+        path: scratch.path().join("go"),
+    });
     assert_eq!(up(context.detach("a job")), agent);
     waiting.wait().expect_err("its context is detached");
     process.wait().expect_err("its context is detached");
     let record = format!("let go: a job (process {agent})");
-    assert!(eventually(PROMISE, || records().with(&record).len() == 1), "{:?}", records().with(""));
-    assert!(eventually(LIMIT, || printed.exists()), "its program waits for a reader");
-    Free { agent, guard, program: number.trim().parse().expect("a number"), scratch }
+    assert!(
+        eventually(PROMISE, || records().with(&record).len() == 1),
+        "{:?}",
+        records().with("")
+    );
+    assert!(
+        eventually(LIMIT, || printed.exists()),
+        "its program waits for a reader"
+    );
+    Free {
+        agent,
+        guard,
+        program: number.trim().parse().expect("a number"),
+        scratch,
+    }
 }
 
 /// Connects contexts of three kinds, each with its ancestors.
@@ -257,7 +374,10 @@ fn kinds(router: &Router, server: &Sshd) -> [Vec<Context>; 3] {
     let inner = up(outer.local().connect());
     let host = up(hop(router, server, NOPASS).connect());
     let root = up(host.sudo().connect());
-    let error = root.detach("no").expect_err("sudo would take it along").to_string();
+    let error = root
+        .detach("no")
+        .expect_err("sudo would take it along")
+        .to_string();
     assert!(error.contains("let a local child of it go"), "{error}");
     let below = up(root.local().connect());
     let other = up(hop(router, server, NOPASS).connect());
@@ -269,12 +389,21 @@ fn a_detached_context_outlives_the_tree_and_ends_when_idle() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let _ = records();
-    let router = Router::builder().package("offshoot-test-agent").log_level(3).start();
+    let router = Router::builder()
+        .package("offshoot-test-agent")
+        .log_level(3)
+        .start();
     let router = router.expect("the system has descriptors and threads");
     let chains = kinds(&router, &server);
-    let free = chains.each_ref().map(|chain| detach(chain.last().expect("there is one")));
+    let free = chains
+        .each_ref()
+        .map(|chain| detach(chain.last().expect("there is one")));
     for above in &chains[..2] {
-        assert_eq!(facts(&above[0]).process, facts(&above[0]).process, "those above go on");
+        assert_eq!(
+            facts(&above[0]).process,
+            facts(&above[0]).process,
+            "those above go on"
+        );
         let agent = facts(&above[0]).process;
         signal(agent, Signal::SIGKILL);
         assert!(eventually(PROMISE, || ended(agent)));
@@ -288,7 +417,10 @@ fn a_detached_context_outlives_the_tree_and_ends_when_idle() {
         assert!(eventually(LIMIT, || ended(free.program)));
         assert!(!ended(free.agent), "its function still waits");
         free.scratch.file("go", "", 0o644);
-        assert!(eventually(LIMIT, || ended(free.agent) && ended(free.guard)), "it has nothing left to do");
+        assert!(
+            eventually(LIMIT, || ended(free.agent) && ended(free.guard)),
+            "it has nothing left to do"
+        );
     }
 }
 
@@ -296,7 +428,10 @@ fn a_detached_context_outlives_the_tree_and_ends_when_idle() {
 fn a_detached_context_that_is_killed_takes_its_programs_along() {
     let _leaks = Leaks::begin();
     let _ = records();
-    let router = Router::builder().package("offshoot-test-agent").log_level(3).start();
+    let router = Router::builder()
+        .package("offshoot-test-agent")
+        .log_level(3)
+        .start();
     let router = router.expect("the system has descriptors and threads");
     for victim in 0..3 {
         let outer = up(router.local().connect());
@@ -309,8 +444,11 @@ fn a_detached_context_that_is_killed_takes_its_programs_along() {
             1 => signal(free.guard, Signal::SIGKILL),
             _ => signal(free.guard, Signal::SIGTERM),
         };
-        let gone =
-            eventually(PROMISE, || [free.agent, free.guard, free.program].iter().all(|pid| ended(*pid)));
+        let gone = eventually(PROMISE, || {
+            [free.agent, free.guard, free.program]
+                .iter()
+                .all(|pid| ended(*pid))
+        });
         assert!(gone, "{victim}: {:#?}", all());
     }
 }

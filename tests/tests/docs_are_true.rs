@@ -12,7 +12,10 @@ use offshoot_tests::examples::{Key, blocks, hosts, run_console, shell};
 use offshoot_tests::scratch::ScratchDir;
 
 fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a folder of the workspace").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests is a folder of the workspace")
+        .to_owned()
 }
 
 fn paper(name: &str) -> String {
@@ -26,8 +29,12 @@ fn the_readme_examples_print_the_shown_output() {
     let folder = ScratchDir::new("readme");
     let mut ran = 0;
     for block in blocks(&paper("README.md"), "console") {
-        let _hosts = hosts(&block.comment)
-            .unwrap_or_else(|| panic!("README.md:{}: this block is not marked as to be run", block.line));
+        let _hosts = hosts(&block.comment).unwrap_or_else(|| {
+            panic!(
+                "README.md:{}: this block is not marked as to be run",
+                block.line
+            )
+        });
         ran += run_console(&block, folder.path(), &[]).unwrap_or_else(|error| panic!("{error}"));
     }
     assert!(ran >= 5, "only {ran} examples were found");
@@ -38,18 +45,29 @@ fn the_readme_program_is_an_example_that_runs() {
     let _leaks = Leaks::begin();
     let _key = Key;
     let folder = ScratchDir::new("readme");
-    let [block] = &blocks(&paper("README.md"), "rust")[..] else { panic!("README shows one program") };
+    let [block] = &blocks(&paper("README.md"), "rust")[..] else {
+        panic!("README shows one program")
+    };
     assert_eq!(
         block.body,
         paper("controller/examples/hosts.rs"),
         "README and the example have drifted apart"
     );
     let _hosts = hosts(&block.comment).expect("it is marked as to be run");
-    let seen = shell(&format!("{} web1 web2", example("hosts")), folder.path(), &[]).finish().expect_code(0);
+    let seen = shell(
+        &format!("{} web1 web2", example("hosts")),
+        folder.path(),
+        &[],
+    )
+    .finish()
+    .expect_code(0);
     let lines: Vec<String> = seen.out().lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
     for (line, host) in lines.iter().zip(["web1", "web2"]) {
-        assert!(line.starts_with(&format!("ssh.{host}.sudo.root: root at sandbox, Linux ")), "{line}");
+        assert!(
+            line.starts_with(&format!("ssh.{host}.sudo.root: root at sandbox, Linux ")),
+            "{line}"
+        );
     }
 }
 
@@ -58,17 +76,28 @@ fn the_other_examples_run() {
     let _leaks = Leaks::begin();
     let _key = Key;
     let folder = ScratchDir::new("examples");
-    let seen = shell(&example("pipe"), folder.path(), &[]).finish().expect_code(0);
+    let seen = shell(&example("pipe"), folder.path(), &[])
+        .finish()
+        .expect_code(0);
     assert_eq!(seen.out(), "root\nleaf\nbranch\n");
-    let seen = shell(&example("functions"), folder.path(), &[]).finish().expect_code(0);
-    assert_eq!(seen.out(), "3 lines\nSome(NotFound)\nlocal has no functions::lines\n");
+    let seen = shell(&example("functions"), folder.path(), &[])
+        .finish()
+        .expect_code(0);
+    assert_eq!(
+        seen.out(),
+        "3 lines\nSome(NotFound)\nlocal has no functions::lines\n"
+    );
 }
 
 /// Returns an example of the library, as a word for the shell.
 fn example(name: &str) -> String {
     let folder = std::env::var_os("OFFSHOOT_EXAMPLES").expect("`cargo xtask test` sets it");
     let example = Path::new(&folder).join(name);
-    assert!(example.exists(), "{} is missing: cargo build --examples -p offshoot", example.display());
+    assert!(
+        example.exists(),
+        "{} is missing: cargo build --examples -p offshoot",
+        example.display()
+    );
     example.display().to_string()
 }
 
@@ -76,15 +105,24 @@ fn example(name: &str) -> String {
 fn sources() -> Vec<String> {
     let root = workspace();
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> =
-        ["agent", "bootstrap", "controller", "tests", "xtask"].map(|folder| root.join(folder)).into();
+    let mut folders: Vec<PathBuf> = ["agent", "bootstrap", "controller", "tests", "xtask"]
+        .map(|folder| root.join(folder))
+        .into();
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("it is a folder of the workspace").flatten() {
+        for entry in fs::read_dir(&folder)
+            .expect("it is a folder of the workspace")
+            .flatten()
+        {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path.strip_prefix(&root).expect("it is below").display().to_string());
+                found.push(
+                    path.strip_prefix(&root)
+                        .expect("it is below")
+                        .display()
+                        .to_string(),
+                );
             }
         }
     }
@@ -104,7 +142,10 @@ fn quoted(text: &str) -> Vec<&str> {
 fn every_test_named_in_the_specification_exists() {
     let text = paper("SPECIFICATION.md");
     let plain = |word: &str| {
-        !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        !word.is_empty()
+            && word
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
     };
     let named: BTreeSet<(&str, &str)> = quoted(&text)
         .into_iter()
@@ -112,14 +153,19 @@ fn every_test_named_in_the_specification_exists() {
         .filter(|(file, name)| plain(file) && plain(name))
         .collect();
     assert!(named.len() > 50, "only {} tests are named", named.len());
-    let files: Vec<(String, String)> =
-        sources().into_iter().map(|path| (path.clone(), paper(&path))).collect();
+    let files: Vec<(String, String)> = sources()
+        .into_iter()
+        .map(|path| (path.clone(), paper(&path)))
+        .collect();
     let missing: Vec<String> = named
         .into_iter()
         .filter(|(file, name)| {
-            let is =
-                |path: &str| path.ends_with(&format!("/{file}.rs")) || path.contains(&format!("/{file}/"));
-            !files.iter().any(|(path, text)| is(path) && text.contains(&format!("fn {name}(")))
+            let is = |path: &str| {
+                path.ends_with(&format!("/{file}.rs")) || path.contains(&format!("/{file}/"))
+            };
+            !files
+                .iter()
+                .any(|(path, text)| is(path) && text.contains(&format!("fn {name}(")))
         })
         .map(|(file, name)| format!("{file}::{name}"))
         .collect();
@@ -131,13 +177,20 @@ fn promises_are_numbered_uniquely_and_in_order() {
     let numbers: Vec<(u32, u32)> = paper("SPECIFICATION.md")
         .lines()
         .filter_map(|line| {
-            let (section, row) = line.strip_prefix("**")?.split_once("**")?.0.split_once('.')?;
+            let (section, row) = line
+                .strip_prefix("**")?
+                .split_once("**")?
+                .0
+                .split_once('.')?;
             Some((section.parse().ok()?, row.parse().ok()?))
         })
         .collect();
     assert!(numbers.len() > 100, "only {} promises", numbers.len());
     for (at, (section, row)) in numbers.iter().enumerate() {
-        let before = at.checked_sub(1).map(|at| numbers[at]).filter(|(before, _)| before == section);
+        let before = at
+            .checked_sub(1)
+            .map(|at| numbers[at])
+            .filter(|(before, _)| before == section);
         let expected = before.map_or(1, |(_, row)| row + 1);
         assert_eq!(
             (section, *row),
@@ -149,9 +202,17 @@ fn promises_are_numbered_uniquely_and_in_order() {
 
 #[test]
 fn no_line_of_a_document_is_wider_than_120_columns() {
-    let mut documents: Vec<PathBuf> =
-        ["README.md", "SPECIFICATION.md", "SECURITY.md", "CHANGELOG.md"].map(PathBuf::from).into();
-    let guide = fs::read_dir(workspace().join("docs/guide")).expect("there is a guide").flatten();
+    let mut documents: Vec<PathBuf> = [
+        "README.md",
+        "SPECIFICATION.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+    ]
+    .map(PathBuf::from)
+    .into();
+    let guide = fs::read_dir(workspace().join("docs/guide"))
+        .expect("there is a guide")
+        .flatten();
     documents.extend(guide.map(|entry| entry.path()));
     let mut wide = Vec::new();
     for document in documents {
@@ -162,13 +223,20 @@ fn no_line_of_a_document_is_wider_than_120_columns() {
             }
         }
     }
-    assert!(wide.is_empty(), "wider than 120 columns:\n{}", wide.join("\n"));
+    assert!(
+        wide.is_empty(),
+        "wider than 120 columns:\n{}",
+        wide.join("\n")
+    );
 }
 
 #[test]
 fn the_code_map_lists_exactly_the_folders_of_code() {
     let text = paper("ARCHITECTURE.md");
-    let map = text.split("## Code map").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let map = text
+        .split("## Code map")
+        .nth(1)
+        .and_then(|rest| rest.split("\n## ").next());
     let mapped: BTreeSet<String> = map
         .expect("there is a code map")
         .lines()
@@ -176,12 +244,20 @@ fn the_code_map_lists_exactly_the_folders_of_code() {
         .collect();
     // Tests and their fixtures are found by their names, examples by the guide.
     let is_code = |path: &String| {
-        let other = ["tests", "examples"].iter().any(|folder| path.split('/').any(|part| part == *folder));
+        let other = ["tests", "examples"]
+            .iter()
+            .any(|folder| path.split('/').any(|part| part == *folder));
         !other && !path.ends_with("/build.rs")
     };
-    let folder = |path: String| path.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned());
+    let folder = |path: String| {
+        path.rsplit_once('/')
+            .map_or(String::new(), |(folder, _)| folder.to_owned())
+    };
     let code: BTreeSet<String> = sources().into_iter().filter(is_code).map(folder).collect();
     let gone: Vec<_> = mapped.difference(&code).collect();
     let unmapped: Vec<_> = code.difference(&mapped).collect();
-    assert!(gone.is_empty() && unmapped.is_empty(), "gone: {gone:#?}\nnot in the map: {unmapped:#?}");
+    assert!(
+        gone.is_empty() && unmapped.is_empty(),
+        "gone: {gone:#?}\nnot in the map: {unmapped:#?}"
+    );
 }

@@ -18,7 +18,8 @@ const HOSTILE: &str =
 
 /// Returns true for characters that no displayed text may contain.
 fn is_harmful(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
 }
 
 #[track_caller]
@@ -41,7 +42,9 @@ fn shell(folder: &ScratchDir, name: &str, stream: u8) -> String {
 }
 
 fn local(of: &Context) -> Context {
-    of.local().connect().unwrap_or_else(|error| panic!("{error}"))
+    of.local()
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[test]
@@ -59,11 +62,21 @@ fn output_of_a_failed_hop_is_sanitized_in_every_form_of_its_error() {
             assert_harmless(&error.to_string());
             assert_harmless(&format!("{error:?}"));
             let connect = error.as_connect().expect("it is about a hop");
-            assert!(connect.output.iter().any(|line| line.contains("txt.exe")), "{connect:?}");
+            assert!(
+                connect.output.iter().any(|line| line.contains("txt.exe")),
+                "{connect:?}"
+            );
             connect.output.iter().for_each(|line| assert_harmless(line));
             // A call sent along returns the same text.
-            let hop = place.local().shell_words(words).start().unwrap_or_else(|error| panic!("{error}"));
-            let error = hop.context().call(own::zeros { count: 1 }).expect_err("no agent comes up");
+            let hop = place
+                .local()
+                .shell_words(words)
+                .start()
+                .unwrap_or_else(|error| panic!("{error}"));
+            let error = hop
+                .context()
+                .call(own::zeros { count: 1 })
+                .expect_err("no agent comes up");
             assert_harmless(&error.to_string());
         }
     }
@@ -75,22 +88,37 @@ fn texts_of_functions_senders_and_panics_are_sanitized_in_errors() {
     let router = tree();
     let context = local(&router);
     let evil = "\u{1b}[2J\u{202e}evil\u{9b}".to_owned();
-    let error = context.call(own::refuse { why: evil.clone() }).expect_err("it refuses");
+    let error = context
+        .call(own::refuse { why: evil.clone() })
+        .expect_err("it refuses");
     assert_harmless(&error.to_string());
     assert_harmless(&Error::from(error).to_string());
-    let error = context.call(own::panic_with { text: evil.clone() }).expect_err("it panics");
+    let error = context
+        .call(own::panic_with { text: evil.clone() })
+        .expect_err("it panics");
     assert_harmless(&error.to_string());
-    let (to, from) = router.channel::<u64>().unwrap_or_else(|error| panic!("{error}"));
+    let (to, from) = router
+        .channel::<u64>()
+        .unwrap_or_else(|error| panic!("{error}"));
     context
-        .call(own::channel_ends::complain_in_words { to, why: evil.clone() })
+        .call(own::channel_ends::complain_in_words {
+            to,
+            why: evil.clone(),
+        })
         .unwrap_or_else(|error| panic!("{error}"));
     match from.recv() {
         Err(error @ RecvError::Failed { .. }) => assert_harmless(&error.to_string()),
         other => panic!("{other:?}"),
     }
     let (to, mut from) = router.pipe().unwrap_or_else(|error| panic!("{error}"));
-    let call = context.start(own::channel_ends::write_and { to, bytes: 9, fail: Some(evil) });
-    let error = from.read_to_end(&mut Vec::new()).expect_err("its writer has failed it");
+    let call = context.start(own::channel_ends::write_and {
+        to,
+        bytes: 9,
+        fail: Some(evil),
+    });
+    let error = from
+        .read_to_end(&mut Vec::new())
+        .expect_err("its writer has failed it");
     assert_harmless(&error.to_string());
     call.wait().unwrap_or_else(|error| panic!("{error}"));
 }
@@ -101,7 +129,11 @@ fn the_command_line_prints_sanitized_text() {
     let folder = ScratchDir::new("harmless");
     let shell = shell(&folder, "shell", 2);
     let target = format!("local,shell=[{shell}]");
-    for words in [vec!["run", &target], vec!["run", "--json", &target], vec!["ping", &target]] {
+    for words in [
+        vec!["run", &target],
+        vec!["run", "--json", &target],
+        vec!["ping", &target],
+    ] {
         let mut run = Run::offshoot(&words);
         if words[0] == "run" {
             run = run.args(["--", "true"]);

@@ -22,22 +22,37 @@ fn kill_each_way(depth: &str, how: &str, find: impl Fn(&DyingController) -> (u32
     for stopped in [false, true] {
         let controller = start(depth);
         let (victim, below) = find(&controller);
-        assert!(below.len() > 8 && below.iter().all(|pid| !ended(*pid)), "{how}: {below:?}");
-        let how =
-            format!("{how} of {depth} killed, agents below {}", if stopped { "stopped" } else { "running" });
-        for place in controller.places[1..].iter().filter(|place| stopped && below.contains(&place.process)) {
+        assert!(
+            below.len() > 8 && below.iter().all(|pid| !ended(*pid)),
+            "{how}: {below:?}"
+        );
+        let how = format!(
+            "{how} of {depth} killed, agents below {}",
+            if stopped { "stopped" } else { "running" }
+        );
+        for place in controller.places[1..]
+            .iter()
+            .filter(|place| stopped && below.contains(&place.process))
+        {
             signal(place.process, Signal::SIGSTOP);
         }
         assert!(signal(victim, Signal::SIGKILL), "{how}");
         controller.expect_gone(&below, &how);
-        assert_eq!(ended(controller.controller()), victim == controller.controller(), "{how}");
+        assert_eq!(
+            ended(controller.controller()),
+            victim == controller.controller(),
+            "{how}"
+        );
         controller.kill(&how);
     }
 }
 
 fn everything(controller: &DyingController) -> (u32, BTreeSet<u32>) {
     let behind = controller.behind_ssh();
-    (controller.controller(), controller.from_on(0).into_iter().chain(behind).collect())
+    (
+        controller.controller(),
+        controller.from_on(0).into_iter().chain(behind).collect(),
+    )
 }
 
 #[test]
@@ -54,7 +69,10 @@ fn killing_an_agent_ends_everything_below_it() {
     for depth in ["locals", "ssh"] {
         for number in 1..4 {
             kill_each_way(depth, &format!("agent {number}"), |controller| {
-                (controller.places[number].process, controller.from_on(number))
+                (
+                    controller.places[number].process,
+                    controller.from_on(number),
+                )
             });
         }
     }
@@ -104,21 +122,36 @@ fn killing_an_agent_ends_everything_below_it_under_hidepid() {
     kill_each_way("ssh", "the controller", everything);
     for number in [1, 3] {
         kill_each_way("ssh", &format!("agent {number}"), |controller| {
-            (controller.places[number].process, controller.from_on(number))
+            (
+                controller.places[number].process,
+                controller.from_on(number),
+            )
         });
     }
     // Three nested contexts of one user, each with a daemon.
     let server = Sshd::start("web1");
     let router = router();
     for (stopped, of_guard) in [(false, false), (true, false), (false, true)] {
-        let first = offshoot_tests::tree::hop(&router, &server, offshoot_tests::users::PLAIN).connect();
+        let first =
+            offshoot_tests::tree::hop(&router, &server, offshoot_tests::users::PLAIN).connect();
         let first = first.unwrap_or_else(|error| panic!("{error}"));
-        let second = first.local().connect().unwrap_or_else(|error| panic!("{error}"));
-        let third = second.local().connect().unwrap_or_else(|error| panic!("{error}"));
+        let second = first
+            .local()
+            .connect()
+            .unwrap_or_else(|error| panic!("{error}"));
+        let third = second
+            .local()
+            .connect()
+            .unwrap_or_else(|error| panic!("{error}"));
         let (mut below, mut agents, mut programs) = (BTreeSet::new(), Vec::new(), Vec::new());
         for context in [&first, &second, &third] {
-            let script = "setsid sh -c 'sleep 1000 <&- >/dev/null 2>&1 & echo $!'; exec sleep 1000 >&-";
-            let program = context.command("sh").args(["-c", script]).detachable().spawn();
+            let script =
+                "setsid sh -c 'sleep 1000 <&- >/dev/null 2>&1 & echo $!'; exec sleep 1000 >&-";
+            let program = context
+                .command("sh")
+                .args(["-c", script])
+                .detachable()
+                .spawn();
             let mut program = program.unwrap_or_else(|error| panic!("{error}"));
             let text = std::io::read_to_string(program.stdout.take().expect("not taken yet"));
             below.extend(text.ok().and_then(|text| text.trim().parse::<u32>().ok()));
@@ -131,10 +164,17 @@ fn killing_an_agent_ends_everything_below_it_under_hidepid() {
             signal(*agent, Signal::SIGSTOP);
         }
         let agent = agents[0];
-        let victim = if of_guard { look_at(agent).expect("it lives").parent } else { agent };
+        let victim = if of_guard {
+            look_at(agent).expect("it lives").parent
+        } else {
+            agent
+        };
         assert!(signal(victim, Signal::SIGKILL));
         let gone = || below.iter().all(|pid| ended(*pid));
-        assert!(eventually(PROMISE * 5, gone), "stopped {stopped}, guard {of_guard}: {below:?}");
+        assert!(
+            eventually(PROMISE * 5, gone),
+            "stopped {stopped}, guard {of_guard}: {below:?}"
+        );
     }
 }
 
@@ -143,27 +183,52 @@ fn programs_of_the_controller_end_with_their_guard() {
     let _leaks = Leaks::begin();
     let own = |controller: &DyingController| {
         let guard = controller.places[0].guard;
-        let below = descendants(guard).into_iter().map(|seen| seen.pid).chain([guard]);
-        (guard, below.chain(controller.places[0].programs.iter().copied()).collect::<BTreeSet<u32>>())
+        let below = descendants(guard)
+            .into_iter()
+            .map(|seen| seen.pid)
+            .chain([guard]);
+        (
+            guard,
+            below
+                .chain(controller.places[0].programs.iter().copied())
+                .collect::<BTreeSet<u32>>(),
+        )
     };
     kill_each_way("locals", "the guard of the controller's programs", own);
-    kill_each_way("locals", "the agent of the controller's programs", |controller| {
-        let (guard, below) = own(controller);
-        (descendants(guard).into_iter().find(|seen| seen.parent == guard).expect("its agent").pid, below)
-    });
+    kill_each_way(
+        "locals",
+        "the agent of the controller's programs",
+        |controller| {
+            let (guard, below) = own(controller);
+            (
+                descendants(guard)
+                    .into_iter()
+                    .find(|seen| seen.parent == guard)
+                    .expect("its agent")
+                    .pid,
+                below,
+            )
+        },
+    );
 }
 
 #[test]
 fn killing_ssh_ends_everything_behind_it() {
     let _leaks = Leaks::begin();
     kill_each_way("ssh", "ssh", |controller| {
-        let ssh =
-            all().into_values().find(|seen| seen.parent == controller.controller() && seen.name == "ssh");
+        let ssh = all()
+            .into_values()
+            .find(|seen| seen.parent == controller.controller() && seen.name == "ssh");
         (ssh.expect("it runs").pid, controller.behind_ssh())
     });
     kill_each_way("ssh", "the server's session", |controller| {
         let guard = look_at(controller.places[1].guard).expect("it runs");
-        assert!(look_at(guard.parent).expect("it runs").name.starts_with("sshd"));
+        assert!(
+            look_at(guard.parent)
+                .expect("it runs")
+                .name
+                .starts_with("sshd")
+        );
         (guard.parent, controller.from_on(1))
     });
 }
@@ -198,7 +263,9 @@ fn a_stopped_agent_is_distinguished_from_a_silent_one() {
     let router = router();
     let hops = [
         router.local().heartbeat(1).connect(),
-        offshoot_tests::tree::hop(&router, &server, offshoot_tests::users::NOPASS).heartbeat(1).connect(),
+        offshoot_tests::tree::hop(&router, &server, offshoot_tests::users::NOPASS)
+            .heartbeat(1)
+            .connect(),
     ];
     for context in hops {
         let context = context.unwrap_or_else(|error| panic!("{error}"));
@@ -213,7 +280,13 @@ fn a_stopped_agent_is_distinguished_from_a_silent_one() {
             panic!("{error}")
         };
         assert_eq!(*reason, Reason::Stopped, "{error}");
-        assert!(error.to_string().contains("its process is stopped"), "{error}");
-        assert!(eventually(PROMISE, || ended(agent)), "the stopped agent is left");
+        assert!(
+            error.to_string().contains("its process is stopped"),
+            "{error}"
+        );
+        assert!(
+            eventually(PROMISE, || ended(agent)),
+            "the stopped agent is left"
+        );
     }
 }

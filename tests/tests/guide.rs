@@ -16,11 +16,15 @@ use serde_json::Value;
 
 /// Returns the list of programs and the directory they were built in.
 fn programs() -> (Vec<Value>, PathBuf) {
-    let folder = PathBuf::from(std::env::var_os("OFFSHOOT_GUIDE").expect("`cargo xtask test` sets it"));
-    let list = fs::read_to_string(folder.join("programs.json")).expect("`cargo xtask guide` writes it");
+    let folder =
+        PathBuf::from(std::env::var_os("OFFSHOOT_GUIDE").expect("`cargo xtask test` sets it"));
+    let list =
+        fs::read_to_string(folder.join("programs.json")).expect("`cargo xtask guide` writes it");
     let mut list: Value = serde_json::from_str(&list).expect("it is JSON");
     let built = list["folder"].as_str().expect("a path").into();
-    let Value::Array(programs) = list["programs"].take() else { panic!("it holds a list") };
+    let Value::Array(programs) = list["programs"].take() else {
+        panic!("it holds a list")
+    };
     (programs, built)
 }
 
@@ -34,15 +38,29 @@ fn guide() -> PathBuf {
 /// Returns the chapters of the guide by file name.
 fn chapters() -> BTreeMap<String, String> {
     let entries = fs::read_dir(guide()).expect("there is a guide").flatten();
-    let name = |path: &Path| path.file_name().expect("a file").to_string_lossy().into_owned();
-    let files =
-        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|kind| kind == "md"));
-    files.map(|path| (name(&path), fs::read_to_string(&path).expect("it is text"))).collect()
+    let name = |path: &Path| {
+        path.file_name()
+            .expect("a file")
+            .to_string_lossy()
+            .into_owned()
+    };
+    let files = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "md"));
+    files
+        .map(|path| (name(&path), fs::read_to_string(&path).expect("it is text")))
+        .collect()
 }
 
 /// Returns the strings of a JSON list.
 fn words(value: &Value) -> Vec<String> {
-    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Quotes a word for the shell.
@@ -62,9 +80,20 @@ fn run(program: &Value, built: &Path) -> Result<(), String> {
     let _hosts: Vec<Sshd> = words(&run["hosts"]).iter().map(|name| host(name)).collect();
     let (scratch, _key) = (ScratchDir::new("guide"), Key);
     let name = program["name"].as_str().expect("it has a name");
-    let env: String = words(&run["env"]).iter().map(|pair| format!("{} ", quoted_value(pair))).collect();
-    let args: String = words(&run["args"]).iter().map(|word| format!(" {}", quoted(word))).collect();
-    let seen = shell(&format!("{env}{name}{args}"), scratch.path(), &[built.to_owned()]).finish();
+    let env: String = words(&run["env"])
+        .iter()
+        .map(|pair| format!("{} ", quoted_value(pair)))
+        .collect();
+    let args: String = words(&run["args"])
+        .iter()
+        .map(|word| format!(" {}", quoted(word)))
+        .collect();
+    let seen = shell(
+        &format!("{env}{name}{args}"),
+        scratch.path(),
+        &[built.to_owned()],
+    )
+    .finish();
     let (mut out, err) = (seen.out(), seen.err());
     let told = format!("it ended with {} and printed:\n{out}{err}", seen.code);
     if i64::from(seen.code) != run["exit"].as_i64().unwrap_or(0) {
@@ -75,12 +104,18 @@ fn run(program: &Value, built: &Path) -> Result<(), String> {
         false if !err.is_empty() => return Err(told),
         false => {}
     }
-    let expected = run["prints"].as_str().expect("what it prints stands behind it");
+    let expected = run["prints"]
+        .as_str()
+        .expect("what it prints stands behind it");
     let right = match run["sorted"] == true {
         true => prints(&sorted(&out), &sorted(expected)),
         false => prints(out.trim_end(), expected),
     };
-    if right { Ok(()) } else { Err(format!("{told}and not:\n{expected}")) }
+    if right {
+        Ok(())
+    } else {
+        Err(format!("{told}and not:\n{expected}"))
+    }
 }
 
 fn quoted_value(pair: &str) -> String {
@@ -91,7 +126,11 @@ fn quoted_value(pair: &str) -> String {
 #[test]
 fn every_program_of_the_guide_prints_the_shown_output() {
     let (programs, built) = programs();
-    assert!(programs.len() >= 30, "only {} programs were found", programs.len());
+    assert!(
+        programs.len() >= 30,
+        "only {} programs were found",
+        programs.len()
+    );
     let mut wrong = String::new();
     for program in programs.iter().filter(|program| program["run"].is_object()) {
         let leaks = Leaks::begin();
@@ -100,7 +139,11 @@ fn every_program_of_the_guide_prints_the_shown_output() {
         let left = leaks.check();
         let outcome = outcome.and(left);
         if let Err(why) = outcome {
-            let place = format!("{}:{}", program["file"].as_str().unwrap_or_default(), program["line"]);
+            let place = format!(
+                "{}:{}",
+                program["file"].as_str().unwrap_or_default(),
+                program["line"]
+            );
             wrong.push_str(&format!("\n{place}: {}: {why}\n", program["name"]));
         }
     }
@@ -110,7 +153,10 @@ fn every_program_of_the_guide_prints_the_shown_output() {
 #[test]
 fn every_command_of_the_guide_prints_the_shown_output() {
     let slow_path = PathBuf::from(env!("CARGO_BIN_EXE_slow-path"));
-    let folders = [programs().1, slow_path.parent().expect("it is in a folder").to_owned()];
+    let folders = [
+        programs().1,
+        slow_path.parent().expect("it is in a folder").to_owned(),
+    ];
     // The directory that mount(8) creates at its first use is no leak.
     fs::create_dir_all("/run/mount").expect("/run is ours");
     let (mut ran, mut wrong) = (0, String::new());
@@ -119,7 +165,8 @@ fn every_command_of_the_guide_prints_the_shown_output() {
             let leaks = Leaks::begin();
             let outcome = {
                 let (folder, _key) = (ScratchDir::new("guide"), Key);
-                let hosts = hosts(&block.comment).ok_or_else(|| "it is not marked as to be run".to_owned());
+                let hosts =
+                    hosts(&block.comment).ok_or_else(|| "it is not marked as to be run".to_owned());
                 hosts.and_then(|_hosts| run_console(&block, folder.path(), &folders))
             };
             let left = leaks.check();
@@ -135,8 +182,14 @@ fn every_command_of_the_guide_prints_the_shown_output() {
 
 /// Returns the checksums of files, computed by sha256sum.
 fn sums(files: &[PathBuf]) -> Vec<String> {
-    let run = Run::program("sha256sum").args(files).finish().expect_code(0);
-    run.out().lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
+    let run = Run::program("sha256sum")
+        .args(files)
+        .finish()
+        .expect_code(0);
+    run.out()
+        .lines()
+        .map(|line| line.split(' ').next().unwrap_or_default().to_owned())
+        .collect()
 }
 
 #[test]
@@ -150,13 +203,19 @@ fn rollout_copies_a_file_to_all_hosts_and_continues_past_a_failure() {
         .iter()
         .zip(1..)
         .map(|(user, number)| {
-            Sshd::named(&format!("web{number}")).client_line(format!("User {}", user.name)).start()
+            Sshd::named(&format!("web{number}"))
+                .client_line(format!("User {}", user.name))
+                .start()
         })
         .collect();
-    let bytes: Vec<u8> = (0..20u32 << 20).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let bytes: Vec<u8> = (0..20u32 << 20)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     let source = folder.file("large", &bytes, 0o640);
-    let files: Vec<PathBuf> =
-        users.iter().map(|user| PathBuf::from(format!("/home/{}/in/large", user.name))).collect();
+    let files: Vec<PathBuf> = users
+        .iter()
+        .map(|user| PathBuf::from(format!("/home/{}/in/large", user.name)))
+        .collect();
     for file in &files[..3] {
         let parent = file.parent().expect("it is in a folder");
         fs::create_dir(parent).expect("the home is there");
@@ -164,13 +223,35 @@ fn rollout_copies_a_file_to_all_hosts_and_continues_past_a_failure() {
     }
     let command = "rollout large in/large web1 web2 web3 web4 | sort";
     let seen = shell(command, folder.path(), std::slice::from_ref(&built)).finish();
-    assert_eq!(seen.out(), "web1: written\nweb2: written\nweb3: written\n", "{}", seen.err());
-    assert!(seen.err().starts_with("web4: in/large: No such file or directory"), "{}", seen.err());
+    assert_eq!(
+        seen.out(),
+        "web1: written\nweb2: written\nweb3: written\n",
+        "{}",
+        seen.err()
+    );
+    assert!(
+        seen.err()
+            .starts_with("web4: in/large: No such file or directory"),
+        "{}",
+        seen.err()
+    );
     let expected = sums(&[source]).remove(0);
     assert!(sums(&files[..3]).iter().all(|sum| *sum == expected));
     for file in &files[..3] {
-        assert_eq!(fs::metadata(file).expect("it is there").permissions().mode() & 0o7777, 0o640);
-        assert_eq!(fs::read_dir(file.parent().expect("a folder")).expect("it is there").count(), 1);
+        assert_eq!(
+            fs::metadata(file)
+                .expect("it is there")
+                .permissions()
+                .mode()
+                & 0o7777,
+            0o640
+        );
+        assert_eq!(
+            fs::read_dir(file.parent().expect("a folder"))
+                .expect("it is there")
+                .count(),
+            1
+        );
     }
     let seen = shell(command, folder.path(), std::slice::from_ref(&built)).finish();
     assert_eq!(
@@ -189,10 +270,17 @@ fn every_chapter_is_linked_and_every_link_resolves() {
     let chapters = chapters();
     let first = &chapters["README.md"];
     for file in chapters.keys().filter(|file| *file != "README.md") {
-        assert!(first.contains(&format!("({file})")), "README.md of the guide does not lead to {file}");
+        assert!(
+            first.contains(&format!("({file})")),
+            "README.md of the guide does not lead to {file}"
+        );
     }
     for (file, text) in &chapters {
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split([')', '#']).next())
+        {
             let leads = link.is_empty() || link.contains("://") || guide().join(link).exists();
             assert!(leads, "{file}: {link} is not there");
         }

@@ -24,12 +24,20 @@ fn under_attack(outlook: Outlook, heartbeat: u32, acts: &[&str]) {
 
 #[test]
 fn a_child_with_an_invalid_handshake_is_refused() {
-    under_attack(NotUp, 0, &["early", "long-hello", "endless-hello", "endless-noise"]);
+    under_attack(
+        NotUp,
+        0,
+        &["early", "long-hello", "endless-hello", "endless-noise"],
+    );
 }
 
 #[test]
 fn floods_with_unread_replies_are_bounded() {
-    under_attack(Stays, 0, &["nowhere", "nowhere-small", "images", "pings", "calls"]);
+    under_attack(
+        Stays,
+        0,
+        &["nowhere", "nowhere-small", "images", "pings", "calls"],
+    );
 }
 
 #[test]

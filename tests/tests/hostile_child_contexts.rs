@@ -16,19 +16,34 @@ fn under_attack(how: &str, outlook: Outlook) {
         let _leaks = Leaks::begin();
         let mut attack = Attack::with_functions(env!("CARGO_BIN_EXE_hostile"), how, place);
         let act = |_: &Context, _, message: Vec<u8>| message.len();
-        let handle = attack.router.add_handler_at(Handle(300), Policy::Anyone, act).expect("it is free");
+        let handle = attack
+            .router
+            .add_handler_at(Handle(300), Policy::Anyone, act)
+            .expect("it is free");
         let (to, from) = attack.router.channel::<Blob>().expect("the tree lives");
-        let bait = attack.hostile.start(channel_ends::send_blobs { count: 0, bytes: 0, to });
+        let bait = attack.hostile.start(channel_ends::send_blobs {
+            count: 0,
+            bytes: 0,
+            to,
+        });
         attack.hold_out();
         attack.expect_bounds();
         // Contexts on other links are not delayed.
         let (to, honest) = attack.router.channel::<Blob>().expect("the tree lives");
-        let mut reply = attack.honest[0].start(channel_ends::send_blobs { count: COUNT, bytes: BYTES, to });
+        let mut reply = attack.honest[0].start(channel_ends::send_blobs {
+            count: COUNT,
+            bytes: BYTES,
+            to,
+        });
         for number in 0..COUNT {
-            let blob = honest.recv_timeout(ANSWER).unwrap_or_else(|error| panic!("{how}: {number}: {error}"));
+            let blob = honest
+                .recv_timeout(ANSWER)
+                .unwrap_or_else(|error| panic!("{how}: {number}: {error}"));
             assert_eq!(blob.len(), BYTES, "{how}");
         }
-        reply.wait_timeout(ANSWER).unwrap_or_else(|error| panic!("{how}: {error}"));
+        reply
+            .wait_timeout(ANSWER)
+            .unwrap_or_else(|error| panic!("{how}: {error}"));
         attack.expect(outlook);
         drop((handle, from, bait));
         attack.end();

@@ -19,7 +19,11 @@ const BYTES: usize = 300_000;
 /// Runs each attack at both places; after `play` the hostile child is shut down and no state of it
 /// may be left.
 #[track_caller]
-fn under_attack<Rest>(acts: &[&str], play: impl Fn(&str, &mut Attack) -> Rest, after: impl Fn(&str, Rest)) {
+fn under_attack<Rest>(
+    acts: &[&str],
+    play: impl Fn(&str, &mut Attack) -> Rest,
+    after: impl Fn(&str, Rest),
+) {
     for place in [Place::Below, Place::Behind] {
         for how in acts {
             let _leaks = Leaks::begin();
@@ -27,11 +31,23 @@ fn under_attack<Rest>(acts: &[&str], play: impl Fn(&str, &mut Attack) -> Rest, a
             let before = attack.router.held();
             let rest = play(how, &mut attack);
             attack.expect(Outlook::Stays);
-            attack.hostile.shutdown().unwrap_or_else(|error| panic!("{how}: {error}"));
+            attack
+                .hostile
+                .shutdown()
+                .unwrap_or_else(|error| panic!("{how}: {error}"));
             after(how, rest);
             let left = || attack.router.held();
-            let no_more = || left().iter().zip(&before).all(|((_, now), (_, then))| now <= then);
-            assert!(eventually(ANSWER, no_more), "{how} {place:?}: of {before:?} there is {:?}", left());
+            let no_more = || {
+                left()
+                    .iter()
+                    .zip(&before)
+                    .all(|((_, now), (_, then))| now <= then)
+            };
+            assert!(
+                eventually(ANSWER, no_more),
+                "{how} {place:?}: of {before:?} there is {:?}",
+                left()
+            );
             attack.end();
         }
     }
@@ -41,16 +57,31 @@ fn under_attack<Rest>(acts: &[&str], play: impl Fn(&str, &mut Attack) -> Rest, a
 #[track_caller]
 fn others_go_on(how: &str, honest: &Context, attack: &Attack) {
     let (writer, mut reader) = attack.router.pipe().expect("the tree lives");
-    let mut written = honest.start(channel_ends::write_and { to: writer, bytes: 1 << 20, fail: None });
+    let mut written = honest.start(channel_ends::write_and {
+        to: writer,
+        bytes: 1 << 20,
+        fail: None,
+    });
     let mut read = Vec::new();
-    reader.read_to_end(&mut read).unwrap_or_else(|error| panic!("{how}: {error}"));
+    reader
+        .read_to_end(&mut read)
+        .unwrap_or_else(|error| panic!("{how}: {error}"));
     assert_eq!(read.len(), 1 << 20, "{how}");
-    written.wait_timeout(ANSWER).unwrap_or_else(|error| panic!("{how}: {error}"));
+    written
+        .wait_timeout(ANSWER)
+        .unwrap_or_else(|error| panic!("{how}: {error}"));
     let chain = honest.chain().expect("the tree lives");
-    let replies: Vec<_> =
-        (0..20).map(|number| chain.start(stock::echo { text: format!("{number}") })).collect();
+    let replies: Vec<_> = (0..20)
+        .map(|number| {
+            chain.start(stock::echo {
+                text: format!("{number}"),
+            })
+        })
+        .collect();
     for (number, mut reply) in replies.into_iter().enumerate() {
-        let text = reply.wait_timeout(ANSWER).unwrap_or_else(|error| panic!("{how}: {error}"));
+        let text = reply
+            .wait_timeout(ANSWER)
+            .unwrap_or_else(|error| panic!("{how}: {error}"));
         assert_eq!(text, number.to_string(), "{how}");
     }
 }
@@ -62,18 +93,33 @@ fn with_a_sender(acts: &[&str], first_received: bool) {
     let play = |how: &str, attack: &mut Attack| {
         let (to, from) = attack.router.channel::<Blob>().expect("the tree lives");
         if first_received {
-            assert_eq!(from.recv_timeout(Duration::from_millis(1)), Err(RecvError::TimedOut), "{how}");
+            assert_eq!(
+                from.recv_timeout(Duration::from_millis(1)),
+                Err(RecvError::TimedOut),
+                "{how}"
+            );
         }
-        let bait = attack.hostile.start(channel_ends::send_blobs { count: 0, bytes: 0, to: to.clone() });
+        let bait = attack.hostile.start(channel_ends::send_blobs {
+            count: 0,
+            bytes: 0,
+            to: to.clone(),
+        });
         attack.hold_out();
         attack.expect_bounds();
         let honest = attack.honest.last().expect("there is one").clone();
-        let mut reply = honest.start(channel_ends::send_blobs { count: COUNT, bytes: BYTES, to });
+        let mut reply = honest.start(channel_ends::send_blobs {
+            count: COUNT,
+            bytes: BYTES,
+            to,
+        });
         let mut received = 0;
         while received < COUNT {
             match from.recv_timeout(ANSWER) {
                 Ok(blob) if blob.len() == BYTES => {
-                    assert!(blob.iter().all(|byte| *byte == received as u8), "{how}: {received}");
+                    assert!(
+                        blob.iter().all(|byte| *byte == received as u8),
+                        "{how}: {received}"
+                    );
                     received += 1;
                 }
                 Err(error @ (RecvError::TimedOut | RecvError::Closed)) => {
@@ -82,7 +128,9 @@ fn with_a_sender(acts: &[&str], first_received: bool) {
                 _ => {}
             }
         }
-        reply.wait_timeout(ANSWER).unwrap_or_else(|error| panic!("{how}: {error}"));
+        reply
+            .wait_timeout(ANSWER)
+            .unwrap_or_else(|error| panic!("{how}: {error}"));
         others_go_on(how, &honest, attack);
         (from, bait)
     };
@@ -122,7 +170,9 @@ fn a_reader_that_never_reads_blocks_only_its_writer() {
     let play = |how: &str, attack: &mut Attack| {
         let scratch = ScratchDir::new("miser");
         let (writer, reader) = attack.router.pipe().expect("the tree lives");
-        let bait = attack.hostile.start(channel_ends::length_of { from: reader });
+        let bait = attack
+            .hostile
+            .start(channel_ends::length_of { from: reader });
         let honest = attack.honest.last().expect("there is one").clone();
         let dir = scratch.path().to_owned();
         let reply = honest.start(channel_ends::write_for_ever { to: writer, dir });
@@ -150,14 +200,21 @@ fn invalid_replies_end_only_their_own_chain() {
         attack.hold_out();
         let late = |error: &String| error.contains("no answer");
         for mut reply in replies.into_iter().chain([start()]) {
-            let error = reply.wait_timeout(ANSWER).err().map(|error| error.to_string());
+            let error = reply
+                .wait_timeout(ANSWER)
+                .err()
+                .map(|error| error.to_string());
             assert!(error.filter(late).is_none(), "{how}: it waits for ever");
         }
         attack.expect_bounds();
         let honest = attack.honest.last().expect("there is one").clone();
         others_go_on(how, &honest, attack);
     };
-    under_attack(&["chain-early", "chain-twice", "chain-long", "chain-kinds"], play, |_, ()| {});
+    under_attack(
+        &["chain-early", "chain-twice", "chain-long", "chain-kinds"],
+        play,
+        |_, ()| {},
+    );
 }
 
 #[test]
@@ -167,10 +224,18 @@ fn withdrawn_requests_to_a_handle_leave_the_queue() {
         let theirs = Arc::clone(&gate);
         let act = move |_: &Context, _, message: Vec<u8>| {
             let open = theirs.0.lock().expect("nobody panics");
-            drop(theirs.1.wait_while(open, |open| !*open).expect("nobody panics"));
+            drop(
+                theirs
+                    .1
+                    .wait_while(open, |open| !*open)
+                    .expect("nobody panics"),
+            );
             message.len()
         };
-        let handle = attack.router.add_handler_at(Handle(300), Policy::Anyone, act).expect("it is free");
+        let handle = attack
+            .router
+            .add_handler_at(Handle(300), Policy::Anyone, act)
+            .expect("it is free");
         attack.hold_out();
         attack.expect_bounds();
         *gate.0.lock().expect("nobody panics") = true;

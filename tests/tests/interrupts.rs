@@ -13,8 +13,11 @@ use offshoot_tests::tree::{ended, router};
 use offshoot_tests::users::NOPASS;
 use offshoot_tests::{Leaks, Sshd};
 
-const SIGNALS: [(Signal, &str); 3] =
-    [(Signal::SIGINT, "INT"), (Signal::SIGTERM, "TERM"), (Signal::SIGHUP, "HUP")];
+const SIGNALS: [(Signal, &str); 3] = [
+    (Signal::SIGINT, "INT"),
+    (Signal::SIGTERM, "TERM"),
+    (Signal::SIGHUP, "HUP"),
+];
 
 /// The longest that an expected event may take.
 const SOON: Duration = Duration::from_secs(20);
@@ -33,7 +36,12 @@ struct Running {
 impl Running {
     fn start(words: &[&str]) -> Running {
         let mut command = Command::new(offshoot_binary());
-        command.arg("run").args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .arg("run")
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = up(die_with_parent(&mut command).spawn());
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         Running { child, stdout }
@@ -54,7 +62,12 @@ impl Running {
     fn end(mut self) -> (Option<i32>, String, String) {
         let (mut printed, mut said) = (String::new(), String::new());
         up(self.stdout.read_to_string(&mut printed));
-        up(self.child.stderr.take().expect("it is piped").read_to_string(&mut said));
+        up(self
+            .child
+            .stderr
+            .take()
+            .expect("it is piped")
+            .read_to_string(&mut said));
         let status = wait_for(&mut self.child, LIMIT).expect("it ends");
         (status.code(), printed, said)
     }
@@ -72,17 +85,23 @@ fn after_the_first_signal_a_program_may_finish_with_its_own_exit_status() {
             let script = format!(
                 "trap 'sleep 0.9; echo {name} done; echo said >&2; exit 7' {name}; echo up; while :; do sleep 1000 & wait; done"
             );
-            let mut running = Running::start(&["-n", "-F", &config, target, "--", "sh", "-c", &script]);
+            let mut running =
+                Running::start(&["-n", "-F", &config, target, "--", "sh", "-c", &script]);
             assert_eq!(running.line(), "up");
             running.signal(signalled);
             let (code, printed, said) = running.end();
             let seen = (code, printed.trim(), said.trim());
-            assert_eq!(seen, (Some(7), format!("{name} done").as_str(), "said"), "{target}");
+            assert_eq!(
+                seen,
+                (Some(7), format!("{name} done").as_str(), "said"),
+                "{target}"
+            );
         }
     }
     // A program that does not handle the signal has its status.
     for (signalled, _) in SIGNALS {
-        let mut running = Running::start(&["-n", "local", "--", "sh", "-c", "echo up; exec sleep 1000"]);
+        let mut running =
+            Running::start(&["-n", "local", "--", "sh", "-c", "echo up; exec sleep 1000"]);
         running.line();
         running.signal(signalled);
         assert_eq!(running.end().0, Some(128 + signalled as i32));
@@ -101,17 +120,25 @@ fn a_second_signal_or_the_end_of_the_grace_period_ends_everything() {
             assert_eq!(running.line(), "heard");
             assert!(!ended(program));
             running.signal(second);
-            assert_eq!(running.end().0, Some(128 + second as i32), "{first} {second}");
+            assert_eq!(
+                running.end().0,
+                Some(128 + second as i32),
+                "{first} {second}"
+            );
             assert!(eventually(SOON, || ended(program)));
         }
     }
     for grace in ["0", "1"] {
-        let mut running = Running::start(&["--grace", grace, "-n", "local", "--", "sh", "-c", script]);
+        let mut running =
+            Running::start(&["--grace", grace, "-n", "local", "--", "sh", "-c", script]);
         let program = up(running.line().parse());
         running.signal(Signal::SIGINT);
         let (code, _, said) = running.end();
         assert_eq!(code, Some(130), "{said}");
-        assert!(said.contains(&format!("still running {grace} s after signal 2")), "{said}");
+        assert!(
+            said.contains(&format!("still running {grace} s after signal 2")),
+            "{said}"
+        );
         assert!(eventually(SOON, || ended(program)));
     }
 }
@@ -122,14 +149,20 @@ fn with_several_targets_each_program_handles_the_signal_itself() {
     let server = Sshd::start("web1");
     let config = server.config().display().to_string();
     let user = format!("{}@web1", NOPASS.name);
-    let script = "trap 'sleep 0.5; echo done; exit 7' INT; echo up; while :; do sleep 1000 & wait; done";
-    let mut running = Running::start(&["-F", &config, "local", &user, "-n", "--", "sh", "-c", script]);
+    let script =
+        "trap 'sleep 0.5; echo done; exit 7' INT; echo up; while :; do sleep 1000 & wait; done";
+    let mut running = Running::start(&[
+        "-F", &config, "local", &user, "-n", "--", "sh", "-c", script,
+    ]);
     assert!(running.line().ends_with(": up") && running.line().ends_with(": up"));
     running.signal(Signal::SIGINT);
     let (code, printed, _) = running.end();
     let mut lines: Vec<&str> = printed.lines().collect();
     lines.sort_unstable();
-    assert_eq!((code, lines), (Some(7), vec!["local: done", &format!("{user}: done")]));
+    assert_eq!(
+        (code, lines),
+        (Some(7), vec!["local: done", &format!("{user}: done")])
+    );
     // A target that is still connecting is not waited for.
     let silent = up(std::net::TcpListener::bind("127.0.0.1:0"));
     let port = up(silent.local_addr()).port();
@@ -150,7 +183,11 @@ fn the_first_signal_ends_a_command_that_is_still_connecting() {
     for (signalled, _) in SIGNALS {
         let running = Running::start(&[&hung, "-n", "--", "true"]);
         let id = running.child.id();
-        let connecting = || all().into_values().any(|seen| seen.parent == id && seen.name == "ssh");
+        let connecting = || {
+            all()
+                .into_values()
+                .any(|seen| seen.parent == id && seen.name == "ssh")
+        };
         assert!(eventually(SOON, connecting));
         running.signal(signalled);
         assert_eq!(running.end().0, Some(128 + signalled as i32));
@@ -212,7 +249,11 @@ fn a_cancelled_program_gets_its_own_grace_period() {
     let is_done = |done: &str| scratch.path().join(done).exists();
     drop(begin(&context, &script("dropped"), Some(SOON)));
     assert!(eventually(SOON, || is_done("dropped")));
-    let late = begin(&context.within(Duration::from_secs(2)), &script("late"), Some(SOON));
+    let late = begin(
+        &context.within(Duration::from_secs(2)),
+        &script("late"),
+        Some(SOON),
+    );
     late.wait().expect_err("its time is over");
     assert!(eventually(SOON, || is_done("late")));
     let short = begin(&context, &script("short"), None);
@@ -231,10 +272,18 @@ fn a_target_that_connects_after_the_signal_does_not_start_its_program() {
         let at = |name: &str| scratch.path().join(name).display().to_string();
         let (gate, done, shell) = (at("gate"), at("done"), at("shell"));
         let wait = |file: &str| format!("while [ ! -e {file} ]; do sleep 0.05; done");
-        up(std::fs::write(&shell, format!("#!/bin/sh\n{}\nexec /bin/sh \"$@\"\n", wait(&gate))));
-        up(std::fs::set_permissions(&shell, std::os::unix::fs::PermissionsExt::from_mode(0o755)));
-        let script =
-            format!("trap '{}; exit 0' TERM; echo up; while :; do sleep 1000 & wait; done", wait(&done));
+        up(std::fs::write(
+            &shell,
+            format!("#!/bin/sh\n{}\nexec /bin/sh \"$@\"\n", wait(&gate)),
+        ));
+        up(std::fs::set_permissions(
+            &shell,
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        ));
+        let script = format!(
+            "trap '{}; exit 0' TERM; echo up; while :; do sleep 1000 & wait; done",
+            wait(&done)
+        );
         let late = format!("local,shell=[{shell}]");
         let mut words = vec!["-n", "local", &late, "--", "sh", "-c", &script];
         if json {

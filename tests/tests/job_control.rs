@@ -38,18 +38,29 @@ fn shell(words: &[&str]) -> Terminal {
     terminal
 }
 
-const SHELLS: [&[&str]; 3] =
-    [&["bash", "--norc", "--noprofile", "--noediting", "-i"], &["dash", "-i"], &["zsh", "-f", "-i", "+Z"]];
+const SHELLS: [&[&str]; 3] = [
+    &["bash", "--norc", "--noprofile", "--noediting", "-i"],
+    &["dash", "-i"],
+    &["zsh", "-f", "-i", "+Z"],
+];
 
 /// Returns the process id of the `offshoot` started by a shell.
 fn offshoot_below(shell: &Terminal) -> u32 {
     let binary = offshoot_binary();
-    let is = |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == binary);
+    let is =
+        |pid: u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == binary);
     let find = || {
         let below = descendants(shell.pid());
-        below.into_iter().find(|seen| seen.parent == shell.pid() && is(seen.pid)).map(|seen| seen.pid)
+        below
+            .into_iter()
+            .find(|seen| seen.parent == shell.pid() && is(seen.pid))
+            .map(|seen| seen.pid)
     };
-    assert!(eventually(SOON, || find().is_some()), "{}", shell.transcript());
+    assert!(
+        eventually(SOON, || find().is_some()),
+        "{}",
+        shell.transcript()
+    );
     find().expect("it was there")
 }
 
@@ -63,13 +74,21 @@ fn counted() -> ScratchDir {
 /// Returns the number of context switches of the main thread of a process.
 fn switches(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let counts = status.lines().filter_map(|line| line.split_once("ctxt_switches:"));
-    counts.filter_map(|(_, count)| count.trim().parse::<u64>().ok()).sum()
+    let counts = status
+        .lines()
+        .filter_map(|line| line.split_once("ctxt_switches:"));
+    counts
+        .filter_map(|(_, count)| count.trim().parse::<u64>().ok())
+        .sum()
 }
 
 /// Waits until the shell has reported its job as stopped.
 fn expect_stopped(terminal: &mut Terminal, shell: &[&str]) {
-    terminal.expect(if shell[0] == "zsh" { "suspended" } else { "Stopped" });
+    terminal.expect(if shell[0] == "zsh" {
+        "suspended"
+    } else {
+        "Stopped"
+    });
 }
 
 fn is_stopped(pid: u32) -> bool {
@@ -94,10 +113,16 @@ fn counting(file: &Path) -> String {
 fn a_command_stopped_past_three_heartbeats_resumes_unharmed() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
-    let far = format!("-F {} {}@web1/local", server.config().display(), NOPASS.name);
-    for (shell_words, target) in
-        [(SHELLS[0], far.as_str()), (SHELLS[1], "local/local"), (SHELLS[0], "-n local")]
-    {
+    let far = format!(
+        "-F {} {}@web1/local",
+        server.config().display(),
+        NOPASS.name
+    );
+    for (shell_words, target) in [
+        (SHELLS[0], far.as_str()),
+        (SHELLS[1], "local/local"),
+        (SHELLS[0], "-n local"),
+    ] {
         let scratch = counted();
         let file = scratch.path().join("count");
         let mut terminal = shell(shell_words);
@@ -109,10 +134,18 @@ fn a_command_stopped_past_three_heartbeats_resumes_unharmed() {
         terminal.press(CTRL_Z);
         terminal.expect("Stopped");
         let stopped = offshoot_below(&terminal);
-        assert!(eventually(SOON, || is_stopped(stopped)), "{}", terminal.transcript());
+        assert!(
+            eventually(SOON, || is_stopped(stopped)),
+            "{}",
+            terminal.transcript()
+        );
         // The program continues: its count shows that more than four seconds have passed.
         let before = lines(&file);
-        assert!(eventually(SOON, || lines(&file) >= (before + 45).min(60)), "{} of {before}", lines(&file));
+        assert!(
+            eventually(SOON, || lines(&file) >= (before + 45).min(60)),
+            "{} of {before}",
+            lines(&file)
+        );
         assert!(is_stopped(stopped));
         terminal.type_line("fg; echo ended with $?");
         terminal.expect("done\r\n");
@@ -129,7 +162,10 @@ fn in_the_background_output_and_exit_status_are_unchanged() {
         let scratch = counted();
         let file = scratch.path().join("count");
         let mut terminal = shell(shell_words);
-        terminal.type_line(&format!("offshoot run -n --heartbeat 1 local -- {}", counting(&file)));
+        terminal.type_line(&format!(
+            "offshoot run -n --heartbeat 1 local -- {}",
+            counting(&file)
+        ));
         terminal.expect("begun\r\n");
         terminal.press(CTRL_Z);
         expect_stopped(&mut terminal, shell_words);
@@ -147,7 +183,10 @@ fn killing_a_stopped_command_ends_everything() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let config = server.config();
-    for target in ["local/local".to_owned(), format!("-F {} {}@web1", config.display(), NOPASS.name)] {
+    for target in [
+        "local/local".to_owned(),
+        format!("-F {} {}@web1", config.display(), NOPASS.name),
+    ] {
         let mut terminal = shell(SHELLS[0]);
         terminal.type_line(&format!(
             "offshoot run -n --heartbeat 1 {target} -- sh -c 'echo begun; exec sleep 1000'"
@@ -157,12 +196,32 @@ fn killing_a_stopped_command_ends_everything() {
         terminal.expect("Stopped");
         let stopped = offshoot_below(&terminal);
         assert!(eventually(SOON, || is_stopped(stopped)));
-        let agents = || all().into_values().filter(|seen| seen.arguments.starts_with("offshoot: ")).count();
-        let programs = || all().into_values().filter(|seen| seen.arguments == "sleep 1000").count();
+        let agents = || {
+            all()
+                .into_values()
+                .filter(|seen| seen.arguments.starts_with("offshoot: "))
+                .count()
+        };
+        let programs = || {
+            all()
+                .into_values()
+                .filter(|seen| seen.arguments == "sleep 1000")
+                .count()
+        };
         let up = || agents() > 0 && programs() == 1;
-        assert!(eventually(SOON, up), "they live on: {} {}", agents(), programs());
+        assert!(
+            eventually(SOON, up),
+            "they live on: {} {}",
+            agents(),
+            programs()
+        );
         signal(stopped, Signal::SIGKILL);
-        assert!(eventually(SOON, || agents() + programs() == 0), "{} {}", agents(), programs());
+        assert!(
+            eventually(SOON, || agents() + programs() == 0),
+            "{} {}",
+            agents(),
+            programs()
+        );
         terminal.type_line("exit");
         terminal.expect("exit");
         terminal.type_line("exit");
@@ -177,21 +236,33 @@ fn ctrl_z_at_the_password_prompt_restores_echo_and_prompts_again() {
     for shell_words in SHELLS {
         let mut terminal = shell(shell_words);
         let target = format!("-F {} {}@web1/sudo", server.config().display(), PW.name);
-        terminal.type_line(&format!("offshoot run -n {target} -- id -u; echo status $?"));
+        terminal.type_line(&format!(
+            "offshoot run -n {target} -- id -u; echo status $?"
+        ));
         for _ in 0..2 {
             terminal.expect("password for sudo: ");
             assert!(eventually(SOON, || !terminal.echoes()), "the echo is off");
             terminal.press(CTRL_Z);
             expect_stopped(&mut terminal, shell_words);
-            assert!(eventually(SOON, || terminal.echoes()), "{shell_words:?} has its echo");
+            assert!(
+                eventually(SOON, || terminal.echoes()),
+                "{shell_words:?} has its echo"
+            );
             terminal.type_line("fg; echo ended with $?");
         }
         terminal.expect("password for sudo: ");
-        assert!(eventually(SOON, || !terminal.echoes()), "the echo is off again");
+        assert!(
+            eventually(SOON, || !terminal.echoes()),
+            "the echo is off again"
+        );
         terminal.type_line(PASSWORD);
         terminal.expect("0\r\n");
         terminal.expect("ended with 0");
-        assert!(!terminal.transcript().contains(PASSWORD), "{}", terminal.transcript());
+        assert!(
+            !terminal.transcript().contains(PASSWORD),
+            "{}",
+            terminal.transcript()
+        );
         terminal.type_line("exit");
         terminal.finish();
     }
@@ -206,7 +277,11 @@ fn a_password_prompt_in_the_background_waits_for_the_foreground() {
         let target = format!("-F {} {}@web1/sudo", server.config().display(), PW.name);
         terminal.type_line(&format!("offshoot run -n {target} -- id -u &"));
         let asking = offshoot_below(&terminal);
-        assert!(eventually(SOON, || is_stopped(asking)), "{}", terminal.transcript());
+        assert!(
+            eventually(SOON, || is_stopped(asking)),
+            "{}",
+            terminal.transcript()
+        );
         assert!(terminal.echoes() || shell_words[0] == "zsh");
         terminal.type_line("fg; echo ended with $?");
         terminal.expect("password for sudo: ");
@@ -254,7 +329,10 @@ fn after_sigstop_the_password_prompt_turns_echo_off_again() {
 fn asking(server: &Sshd) -> Terminal {
     let mut command = Command::new(offshoot_binary());
     let target = format!("{}@web1/sudo", PW.name);
-    command.args(["run", "-n", "-F"]).arg(server.config()).args([&target, "--", "id", "-u"]);
+    command
+        .args(["run", "-n", "-F"])
+        .arg(server.config())
+        .args([&target, "--", "id", "-u"]);
     Terminal::start(command, false)
 }
 

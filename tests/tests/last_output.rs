@@ -23,7 +23,10 @@ fn records() -> &'static Records {
 fn talkative() -> Router {
     let records = records();
     assert!(records.with("there is no such text").is_empty());
-    let router = Router::builder().package("offshoot-test-agent").log_level(3).start();
+    let router = Router::builder()
+        .package("offshoot-test-agent")
+        .log_level(3)
+        .start();
     router.expect("the system has descriptors and threads")
 }
 
@@ -47,7 +50,11 @@ fn output_and_log_records_written_right_before_shutdown_arrive() {
         for kind in ["printed", "complained", "logged"] {
             for number in 0..LINES {
                 let line = format!("{kind} {number} ");
-                let found = records().with("").split_off(before).iter().any(|seen| seen.contains(&line));
+                let found = records()
+                    .with("")
+                    .split_off(before)
+                    .iter()
+                    .any(|seen| seen.contains(&line));
                 assert!(found, "{line:?} is lost in round {round}");
             }
         }
@@ -64,7 +71,10 @@ fn output_still_queued_on_a_link_at_shutdown_arrives() {
     up(inner.call(chatter { count: 1200 }));
     up(inner.shutdown());
     let last = format!("{:->100} ", 1199);
-    assert!(eventually(PROMISE, || records().with(&last).len() == 1), "the last line is lost");
+    assert!(
+        eventually(PROMISE, || records().with(&last).len() == 1),
+        "the last line is lost"
+    );
 }
 
 #[test]
@@ -74,7 +84,8 @@ fn output_that_a_program_prints_on_sigterm_arrives() {
     let outer = up(router.local().connect());
     let inner = up(outer.local().connect());
     for context in [&*router, &outer, &inner] {
-        let script = "trap 'echo last words; exit 7' TERM; echo ready; while :; do sleep 1000 & wait; done";
+        let script =
+            "trap 'echo last words; exit 7' TERM; echo ready; while :; do sleep 1000 & wait; done";
         let mut process = up(context.command("sh").args(["-c", script]).spawn());
         let mut stdout = process.stdout.take().expect("not taken yet");
         let mut ready = [0; 6];
@@ -90,9 +101,21 @@ fn output_that_a_program_prints_on_sigterm_arrives() {
         assert_eq!(up(child.call(stock::echo { text: "up".into() })), "up");
         if context == &inner {
             up(outer.shutdown());
-            assert_eq!(up(up(Ok::<_, String>(reading.join().expect("no panic")))), "last words\n");
+            assert_eq!(
+                up(up(Ok::<_, String>(reading.join().expect("no panic")))),
+                "last words\n"
+            );
             let error = process.wait().expect_err("it did not end by itself");
-            assert!(matches!(error, Error::Ended { reason: Reason::ShutDown, .. }), "{error}");
+            assert!(
+                matches!(
+                    error,
+                    Error::Ended {
+                        reason: Reason::ShutDown,
+                        ..
+                    }
+                ),
+                "{error}"
+            );
         }
     }
 }
@@ -108,7 +131,10 @@ fn a_parent_that_does_not_read_does_not_delay_the_end_of_its_child() {
     // More than the pipe holds is queued in the inner agent and cannot be sent.
     let _speaking = inner.start(speak { count: 100 });
     signal(last, nix::sys::signal::Signal::SIGTERM);
-    assert!(eventually(PROMISE, || ended(last)), "the agent waits for its parent");
+    assert!(
+        eventually(PROMISE, || ended(last)),
+        "the agent waits for its parent"
+    );
     signal(middle, nix::sys::signal::Signal::SIGCONT);
     let mut reply = outer.start(stock::ping {});
     up(reply.wait_timeout(Duration::from_secs(10)));

@@ -59,7 +59,11 @@ impl Subscriber for Gated {
         self.0.came.fetch_add(1, Ordering::SeqCst);
         let mut shut = lock(&self.0.shut);
         while *shut {
-            shut = self.0.changed.wait(shut).unwrap_or_else(PoisonError::into_inner);
+            shut = self
+                .0
+                .changed
+                .wait(shut)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         drop(shut);
         if let Some(each) = &*lock(&self.0.each) {
@@ -81,7 +85,8 @@ impl Gate {
         static GATE: OnceLock<&'static Gate> = OnceLock::new();
         let gate = *GATE.get_or_init(|| {
             let gate: &'static Gate = Box::leak(Box::default());
-            tracing::subscriber::set_global_default(Gated(gate)).expect("a test program has one log");
+            tracing::subscriber::set_global_default(Gated(gate))
+                .expect("a test program has one log");
             gate
         });
         gate.shut(false);
@@ -100,21 +105,32 @@ impl Gate {
     /// Waits until that many records have passed.
     fn passed(&self, count: usize) {
         let seen = || self.passed.load(Ordering::SeqCst);
-        assert!(eventually(LIMIT, || seen() >= count), "{} of {count} records have passed", seen());
+        assert!(
+            eventually(LIMIT, || seen() >= count),
+            "{} of {count} records have passed",
+            seen()
+        );
     }
 }
 
 fn tree() -> Router {
-    let builder = Router::builder().package("offshoot-test-agent").log_level(3);
+    let builder = Router::builder()
+        .package("offshoot-test-agent")
+        .log_level(3);
     builder.start().unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn local(router: &Router) -> Context {
-    router.local().connect().unwrap_or_else(|error| panic!("{error}"))
+    router
+        .local()
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn log(context: &Context, count: usize) {
-    context.call(own::log_much { count }).unwrap_or_else(|error| panic!("{error}"));
+    context
+        .call(own::log_much { count })
+        .unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]
@@ -125,14 +141,23 @@ fn calls_and_hops_continue_while_the_subscriber_blocks() {
     let [talkative, quiet] = [local(&router), local(&router)];
     gate.shut(true);
     log(&talkative, 5);
-    assert!(eventually(LIMIT, || gate.came.load(Ordering::SeqCst) == 1), "the subscriber was called");
+    assert!(
+        eventually(LIMIT, || gate.came.load(Ordering::SeqCst) == 1),
+        "the subscriber was called"
+    );
     // The subscriber is blocked: each call would block too if it held the node's lock or thread.
     let others = std::thread::spawn(move || {
         for _ in 0..100 {
-            quiet.call(stock::ping {}).unwrap_or_else(|error| panic!("{error}"));
-            talkative.call(stock::ping {}).unwrap_or_else(|error| panic!("{error}"));
+            quiet
+                .call(stock::ping {})
+                .unwrap_or_else(|error| panic!("{error}"));
+            talkative
+                .call(stock::ping {})
+                .unwrap_or_else(|error| panic!("{error}"));
         }
-        local(&router).shutdown().unwrap_or_else(|error| panic!("{error}"));
+        local(&router)
+            .shutdown()
+            .unwrap_or_else(|error| panic!("{error}"));
         router
     });
     let went_on = eventually(LIMIT, || others.is_finished());
@@ -152,7 +177,9 @@ fn a_subscriber_may_call_into_the_tree() {
     *lock(&gate.each) = Some(Box::new(move || {
         let name = asked.router().by_id(id).name().to_owned();
         assert!(name.starts_with("local"), "{name}");
-        asked.call(stock::ping {}).unwrap_or_else(|error| panic!("{error}"));
+        asked
+            .call(stock::ping {})
+            .unwrap_or_else(|error| panic!("{error}"));
     }));
     log(&talkative, 3);
     gate.passed(3);
@@ -171,7 +198,9 @@ fn a_panicking_subscriber_stops_neither_the_tree_nor_the_log() {
     *lock(&gate.each) = None;
     log(&context, 1);
     gate.passed(1);
-    context.call(stock::ping {}).unwrap_or_else(|error| panic!("{error}"));
+    context
+        .call(stock::ping {})
+        .unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]
@@ -185,7 +214,11 @@ fn a_tree_ends_while_the_subscriber_blocks() {
     assert!(eventually(LIMIT, || gate.came.load(Ordering::SeqCst) == 1));
     let end = std::thread::spawn(move || drop((context, router)));
     let ended = eventually(LIMIT, || end.is_finished());
-    assert_eq!(gate.passed.load(Ordering::SeqCst), 0, "the subscriber has not gone on");
+    assert_eq!(
+        gate.passed.load(Ordering::SeqCst),
+        0,
+        "the subscriber has not gone on"
+    );
     gate.shut(false);
     assert!(ended, "the end of the tree waits for the subscriber");
     gate.passed(3);
@@ -202,7 +235,12 @@ fn records_dropped_while_the_subscriber_blocks_are_counted() {
     let line = "x".repeat(8000);
     for _ in 0..400 {
         let bytes = format!("{line}\n").into_bytes();
-        context.call(own::print { bytes, to_stderr: false }).unwrap_or_else(|error| panic!("{error}"));
+        context
+            .call(own::print {
+                bytes,
+                to_stderr: false,
+            })
+            .unwrap_or_else(|error| panic!("{error}"));
     }
     context.shutdown().unwrap_or_else(|error| panic!("{error}"));
     gate.shut(false);
@@ -211,7 +249,9 @@ fn records_dropped_while_the_subscriber_blocks_are_counted() {
     let counted: Vec<usize> = lock(&gate.notices)
         .iter()
         .filter_map(|text| {
-            text.strip_suffix(" log records were too many for the log of this program and are dropped")
+            text.strip_suffix(
+                " log records were too many for the log of this program and are dropped",
+            )
         })
         .map(|count| count.parse().expect("it says how many"))
         .collect();
@@ -223,10 +263,18 @@ fn records_dropped_while_the_subscriber_blocks_are_counted() {
 fn a_program_finishes_while_nobody_reads_the_log_of_the_command() {
     let _leaks = Leaks::begin();
     let mut command = Command::new(offshoot_binary());
-    command.args(["run", "local", "--", "cat"]).env("OFFSHOOT_LOG", "io");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(["run", "local", "--", "cat"])
+        .env("OFFSHOOT_LOG", "io");
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut offshoot = command.spawn().expect("it is there");
-    let (mut input, output) = (offshoot.stdin.take().unwrap(), offshoot.stdout.take().unwrap());
+    let (mut input, output) = (
+        offshoot.stdin.take().unwrap(),
+        offshoot.stdout.take().unwrap(),
+    );
     // Each line takes at least four frames, and the log of that many lines exceeds a pipe.
     let echoing = std::thread::spawn(move || {
         let mut output = BufReader::new(output);
@@ -242,9 +290,19 @@ fn a_program_finishes_while_nobody_reads_the_log_of_the_command() {
         offshoot.kill().expect("it is ours");
     }
     echoing.join().expect("every line came back");
-    assert!(eventually(LIMIT, || offshoot.try_wait().is_ok_and(|status| status.is_some())));
+    assert!(eventually(LIMIT, || offshoot
+        .try_wait()
+        .is_ok_and(|status| status.is_some())));
     assert_eq!(offshoot.wait().expect("it has ended").code(), Some(0));
     let mut log = [0; 4096];
-    let count = offshoot.stderr.take().unwrap().read(&mut log).expect("the log is there");
-    assert!(String::from_utf8_lossy(&log[..count]).contains("offshoot::io"), "it has logged");
+    let count = offshoot
+        .stderr
+        .take()
+        .unwrap()
+        .read(&mut log)
+        .expect("the log is there");
+    assert!(
+        String::from_utf8_lossy(&log[..count]).contains("offshoot::io"),
+        "it has logged"
+    );
 }

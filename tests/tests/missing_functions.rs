@@ -15,10 +15,18 @@ fn only_here() -> u32 {
 #[test]
 fn an_agent_built_without_a_function_of_the_program_is_refused_on_connect() {
     let _leaks = Leaks::begin();
-    let router = Router::builder().package("offshoot-test-agent").start().expect("there are threads");
+    let router = Router::builder()
+        .package("offshoot-test-agent")
+        .start()
+        .expect("there are threads");
     let error = refused(router.local().connect());
     assert_eq!(error.kind, ConnectErrorKind::Functions);
-    assert!(error.detail.contains("built without missing_functions::only_here"), "{error}");
+    assert!(
+        error
+            .detail
+            .contains("built without missing_functions::only_here"),
+        "{error}"
+    );
     assert!(error.hint.contains("build the agent anew"), "{error}");
 }
 
@@ -26,12 +34,21 @@ fn an_agent_built_without_a_function_of_the_program_is_refused_on_connect() {
 fn the_stock_agent_is_accepted_and_a_missing_function_is_named_at_the_call() {
     let _leaks = Leaks::begin();
     let router = router();
-    let child = router.local().connect().unwrap_or_else(|error| panic!("{error}"));
-    child.call(stock::ping {}).unwrap_or_else(|error| panic!("{error}"));
-    let outcomes = [child.call(only_here {}).map(drop), child.call(own::nothing {})];
-    for (outcome, name) in
-        outcomes.into_iter().zip(["missing_functions::only_here", "offshoot_test_agent::nothing"])
-    {
+    let child = router
+        .local()
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
+    child
+        .call(stock::ping {})
+        .unwrap_or_else(|error| panic!("{error}"));
+    let outcomes = [
+        child.call(only_here {}).map(drop),
+        child.call(own::nothing {}),
+    ];
+    for (outcome, name) in outcomes.into_iter().zip([
+        "missing_functions::only_here",
+        "offshoot_test_agent::nothing",
+    ]) {
         let Err(CallError::Failed(Error::NoSuchFunction { function, .. })) = outcome else {
             panic!("{outcome:?}")
         };

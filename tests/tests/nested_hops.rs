@@ -33,11 +33,18 @@ fn sudo_after_ssh_gets_its_image_from_the_remote_host() {
     let router = router();
     let web1 = opened(hop(&router, &server, NOPASS).connect());
     let before = router.bytes_sent();
-    assert!(before > image_size(), "the first hop's image went over the link: {before} bytes");
+    assert!(
+        before > image_size(),
+        "the first hop's image went over the link: {before} bytes"
+    );
     let root = opened(web1.sudo().connect());
     assert_eq!((facts(&root).uid, root.name()), (0, "ssh.web1.sudo.root"));
     let after = router.bytes_sent();
-    assert!(after - before < image_size() / 20, "{} bytes for the second hop", after - before);
+    assert!(
+        after - before < image_size() / 20,
+        "{} bytes for the second hop",
+        after - before
+    );
 }
 
 #[test]
@@ -49,9 +56,18 @@ fn ssh_ssh_sudo_ssh_sudo_transfers_one_image() {
     let before = router.bytes_sent();
     let second = opened(first.ssh("two").user(PW.name).connect());
     let third = opened(second.sudo().password(PASSWORD).connect());
-    let fourth = opened(third.ssh("three").user(NOPASS.name).identity(key()).connect());
+    let fourth = opened(
+        third
+            .ssh("three")
+            .user(NOPASS.name)
+            .identity(key())
+            .connect(),
+    );
     let fifth = opened(fourth.sudo().user(PLAIN.name).connect());
-    assert_eq!(fifth.name(), "ssh.one.ssh.two.sudo.root.ssh.three.sudo.plain");
+    assert_eq!(
+        fifth.name(),
+        "ssh.one.ssh.two.sudo.root.ssh.three.sudo.plain"
+    );
     let users = [&first, &second, &third, &fourth, &fifth].map(|context| facts(context).user);
     assert_eq!(users, ["nopass", "pw", "root", "nopass", "plain"]);
     let grown = router.bytes_sent() - before;
@@ -72,7 +88,14 @@ fn a_call_passes_through_ten_nested_contexts() {
     let processes: BTreeSet<u32> = chain.iter().map(|context| facts(context).process).collect();
     assert_eq!(processes.len(), 10);
     let text = "x".repeat(1 << 20);
-    assert_eq!(opened(chain[9].call(stock::echo { text: text.clone() }).map_err(Error::from)), text);
+    assert_eq!(
+        opened(
+            chain[9]
+                .call(stock::echo { text: text.clone() })
+                .map_err(Error::from)
+        ),
+        text
+    );
 }
 
 #[test]
@@ -108,8 +131,13 @@ fn a_failed_hop_is_named_in_the_errors_of_everything_behind_it() {
     let texts = [
         reply.wait().expect_err("its hop has failed").to_string(),
         program.wait().expect_err("its hop has failed").to_string(),
-        last.wait().expect_err("its parent's hop has failed").to_string(),
-        behind.wait().expect_err("its parent has failed").to_string(),
+        last.wait()
+            .expect_err("its parent's hop has failed")
+            .to_string(),
+        behind
+            .wait()
+            .expect_err("its parent has failed")
+            .to_string(),
     ];
     for text in &texts {
         assert!(text.contains(why), "{text}");
@@ -128,8 +156,14 @@ fn a_failed_hop_leaves_the_hops_before_it_usable() {
         assert_eq!(refused(web1.sudo().connect()).kind, Kind::PasswordRequired);
     }
     let error = refused(web1.ssh("nobody.invalid").connect());
-    assert_eq!((error.kind, error.context.as_str()), (Kind::Unreachable, "ssh.web1.ssh.nobody.invalid"));
-    assert_eq!(facts(&opened(web1.sudo().password(PASSWORD).connect())).user, "root");
+    assert_eq!(
+        (error.kind, error.context.as_str()),
+        (Kind::Unreachable, "ssh.web1.ssh.nobody.invalid")
+    );
+    assert_eq!(
+        facts(&opened(web1.sudo().password(PASSWORD).connect())).user,
+        "root"
+    );
 }
 
 #[test]
@@ -138,9 +172,16 @@ fn thirty_children_of_one_remote_host_connect_at_once() {
     let server = Sshd::start("web1");
     let router = router();
     let web1 = opened(hop(&router, &server, NOPASS).start());
-    let children: Vec<Connecting> = (0..30).map(|_| opened(web1.context().local().start())).collect();
-    let replies: Vec<_> = children.iter().map(|child| child.context().start(stock::facts {})).collect();
-    let processes: BTreeSet<u32> =
-        replies.into_iter().map(|reply| opened(reply.wait().map_err(Error::from)).process).collect();
+    let children: Vec<Connecting> = (0..30)
+        .map(|_| opened(web1.context().local().start()))
+        .collect();
+    let replies: Vec<_> = children
+        .iter()
+        .map(|child| child.context().start(stock::facts {}))
+        .collect();
+    let processes: BTreeSet<u32> = replies
+        .into_iter()
+        .map(|reply| opened(reply.wait().map_err(Error::from)).process)
+        .collect();
     assert_eq!(processes.len(), 30);
 }

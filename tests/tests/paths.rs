@@ -23,11 +23,17 @@ fn greeting(from: &Context, to: &Context) -> Result<String, String> {
 #[track_caller]
 fn cut_off(from: &Context, to: &Context) {
     let why = greeting(from, to).expect_err("they are cut off from each other");
-    assert!(why.contains("contexts below different parents may not talk without Router::open_path"), "{why}");
+    assert!(
+        why.contains("contexts below different parents may not talk without Router::open_path"),
+        "{why}"
+    );
 }
 
 fn below(context: &Context) -> Context {
-    context.local().connect().unwrap_or_else(|error| panic!("{error}"))
+    context
+        .local()
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[test]
@@ -83,8 +89,14 @@ fn a_wait_ends(over: impl FnOnce(&Tree, &Context, &Context)) -> String {
     tree.router.open_path(&one, &other);
     let scratch = ScratchDir::new("waits");
     let started = scratch.path().join("started");
-    let mut reply = one.start(own::wait_for_other { other: other.id(), started: started.clone() });
-    assert!(eventually(LIMIT, || started.exists()), "it does not begin to wait");
+    let mut reply = one.start(own::wait_for_other {
+        other: other.id(),
+        started: started.clone(),
+    });
+    assert!(
+        eventually(LIMIT, || started.exists()),
+        "it does not begin to wait"
+    );
     over(&tree, &one, &other);
     match reply.wait_timeout(Duration::from_secs(5)) {
         Err(CallError::Function(why)) => why,

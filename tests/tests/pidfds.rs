@@ -23,8 +23,15 @@ fn up(outcome: offshoot::Result<Context>) -> Context {
 fn timers(context: &Context) -> u32 {
     let dump = context.dump().unwrap_or_else(|error| panic!("{error}"));
     let text = dump.to_string();
-    let line = text.lines().skip_while(|line| !line.contains("timers:")).nth(1).unwrap_or_default();
-    let number = line.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
+    let line = text
+        .lines()
+        .skip_while(|line| !line.contains("timers:"))
+        .nth(1)
+        .unwrap_or_default();
+    let number = line
+        .split_ascii_whitespace()
+        .next()
+        .and_then(|word| word.parse().ok());
     number.unwrap_or_else(|| panic!("{text}"))
 }
 
@@ -33,8 +40,14 @@ fn timers(context: &Context) -> u32 {
 fn run_some(context: &Context, count: u32) {
     for number in 0..count {
         let code = (number % 3) as i32;
-        let output = context.command("sh").args(["-c", &format!("exit {code}")]).output();
-        assert_eq!(output.unwrap_or_else(|error| panic!("{error}")).status.code, Some(code));
+        let output = context
+            .command("sh")
+            .args(["-c", &format!("exit {code}")])
+            .output();
+        assert_eq!(
+            output.unwrap_or_else(|error| panic!("{error}")).status.code,
+            Some(code)
+        );
     }
 }
 
@@ -44,20 +57,38 @@ fn without_pidfds_an_agent_needs_no_timer_per_program() {
     let router = router();
     let words = [WITHOUT, "/bin/sh"].map(str::to_owned).into();
     let context = up(router.local().shell_words(words).connect());
-    let long = context.command("sleep").arg("1000").spawn().unwrap_or_else(|error| panic!("{error}"));
+    let long = context
+        .command("sleep")
+        .arg("1000")
+        .spawn()
+        .unwrap_or_else(|error| panic!("{error}"));
     run_some(&context, 1);
     let before = timers(&context);
     run_some(&context, 100);
-    assert!(timers(&context) <= before, "{} timers, {before} after the first", timers(&context));
+    assert!(
+        timers(&context) <= before,
+        "{} timers, {before} after the first",
+        timers(&context)
+    );
     // The ends of a dropped program, a signalled program and a killed hop are noticed.
     drop(long);
     let output = context.command("sh").args(["-c", "kill -KILL $$"]).output();
-    assert_eq!(output.unwrap_or_else(|error| panic!("{error}")).status.signal, Some(libc::SIGKILL));
+    assert_eq!(
+        output
+            .unwrap_or_else(|error| panic!("{error}"))
+            .status
+            .signal,
+        Some(libc::SIGKILL)
+    );
     let below = up(context.local().connect());
     let agent = facts(&below).process;
     signal(agent, Signal::SIGKILL);
     assert!(below.call(stock::ping {}).is_err() && eventually(SOON, || ended(agent)));
-    assert!(eventually(SOON, || timers(&context) <= before), "{} timers at last", timers(&context));
+    assert!(
+        eventually(SOON, || timers(&context) <= before),
+        "{} timers at last",
+        timers(&context)
+    );
 }
 
 #[test]
@@ -80,17 +111,26 @@ fn without_pidfds_a_root_needs_one_timer_for_all_hops() {
         assert!(eventually(SOON, || ended(agent)));
     }
     run_some(&kept, 3);
-    assert!(eventually(SOON, || timers(&router) <= before), "{} timers, {before} at first", timers(&router));
+    assert!(
+        eventually(SOON, || timers(&router) <= before),
+        "{} timers, {before} at first",
+        timers(&router)
+    );
 }
 
 #[test]
 fn the_command_line_works_without_pidfds() {
     let _leaks = Leaks::begin();
-    for (target, script, code) in
-        [("local", "exit 7", 7), ("local/local", "kill -9 $$", 137), ("local", "sleep 1000 & exit 0", 0)]
-    {
+    for (target, script, code) in [
+        ("local", "exit 7", 7),
+        ("local/local", "kill -9 $$", 137),
+        ("local", "sleep 1000 & exit 0", 0),
+    ] {
         let words = ["run", "-n", target, "--", "sh", "-c", script];
-        let seen = Run::program(WITHOUT).arg(offshoot_tests::run::offshoot_binary()).args(words).finish();
+        let seen = Run::program(WITHOUT)
+            .arg(offshoot_tests::run::offshoot_binary())
+            .args(words)
+            .finish();
         assert_eq!(seen.code, code, "{target}: {script}: {}", seen.err());
     }
 }

@@ -25,8 +25,14 @@ struct Here {
 impl Here {
     fn new() -> Self {
         let router = router();
-        let context = router.local().connect().unwrap_or_else(|error| panic!("{error}"));
-        Here { context, _router: router }
+        let context = router
+            .local()
+            .connect()
+            .unwrap_or_else(|error| panic!("{error}"));
+        Here {
+            context,
+            _router: router,
+        }
     }
 
     fn command(&self, program: &str) -> Command {
@@ -45,8 +51,16 @@ fn done<T>(outcome: offshoot::Result<T>) -> T {
 
 #[track_caller]
 fn printed(command: Command) -> Vec<u8> {
-    let Output { status, stdout, stderr } = done(command.output());
-    assert!(status.success() && stderr.is_empty(), "{status:?}: {}", String::from_utf8_lossy(&stderr));
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = done(command.output());
+    assert!(
+        status.success() && stderr.is_empty(),
+        "{status:?}: {}",
+        String::from_utf8_lossy(&stderr)
+    );
     stdout
 }
 
@@ -54,8 +68,12 @@ fn printed(command: Command) -> Vec<u8> {
 #[track_caller]
 fn first_number(output: &mut BufReader<Reader>) -> u32 {
     let mut line = String::new();
-    output.read_line(&mut line).expect("the program prints a line");
-    line.trim().parse().unwrap_or_else(|_| panic!("{line:?} is no number"))
+    output
+        .read_line(&mut line)
+        .expect("the program prints a line");
+    line.trim()
+        .parse()
+        .unwrap_or_else(|_| panic!("{line:?} is no number"))
 }
 
 fn stdout_of(process: &mut Process) -> BufReader<Reader> {
@@ -80,12 +98,26 @@ fn arguments_are_passed_verbatim() {
         b";reboot &",
         b"\x01\x1b[0m\x7f",
     ];
-    let seen = printed(here.command("printf").arg("%s\\0").args(words.map(OsStr::from_bytes)));
-    let expected: Vec<u8> = words.iter().flat_map(|word| word.iter().chain(b"\0")).copied().collect();
-    assert_eq!(String::from_utf8_lossy(&seen), String::from_utf8_lossy(&expected));
+    let seen = printed(
+        here.command("printf")
+            .arg("%s\\0")
+            .args(words.map(OsStr::from_bytes)),
+    );
+    let expected: Vec<u8> = words
+        .iter()
+        .flat_map(|word| word.iter().chain(b"\0"))
+        .copied()
+        .collect();
+    assert_eq!(
+        String::from_utf8_lossy(&seen),
+        String::from_utf8_lossy(&expected)
+    );
     assert_eq!(seen, expected);
     let long = "x".repeat(100_000);
-    assert_eq!(printed(here.command("printf").arg("%s").arg(&long)), long.as_bytes());
+    assert_eq!(
+        printed(here.command("printf").arg("%s").arg(&long)),
+        long.as_bytes()
+    );
 }
 
 #[test]
@@ -93,11 +125,24 @@ fn a_program_inherits_the_environment_of_its_agent_unless_cleared() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     let value = OsStr::from_bytes(b"a b=c\n\xff");
-    let seen = printed(here.command("env").arg("-0").env("MARK", value).env("HOME", "/elsewhere"));
+    let seen = printed(
+        here.command("env")
+            .arg("-0")
+            .env("MARK", value)
+            .env("HOME", "/elsewhere"),
+    );
     let entries: Vec<&[u8]> = seen.split(|byte| *byte == 0).collect();
-    assert!(entries.contains(&&b"MARK=a b=c\n\xff"[..]) && entries.contains(&&b"HOME=/elsewhere"[..]));
-    assert!(!entries.contains(&&b"HOME=/root"[..]), "the agent's own is replaced");
-    assert!(entries.contains(&&b"USER=root"[..]), "the agent's environment is kept");
+    assert!(
+        entries.contains(&&b"MARK=a b=c\n\xff"[..]) && entries.contains(&&b"HOME=/elsewhere"[..])
+    );
+    assert!(
+        !entries.contains(&&b"HOME=/root"[..]),
+        "the agent's own is replaced"
+    );
+    assert!(
+        entries.contains(&&b"USER=root"[..]),
+        "the agent's environment is kept"
+    );
     let seen = printed(here.command("env").arg("-0").env_clear().env("MARK", "x"));
     assert_eq!(String::from_utf8_lossy(&seen), "MARK=x\0");
 }
@@ -112,20 +157,51 @@ fn a_program_starts_in_the_given_directory() {
         printed(here.command("pwd").current_dir(directory)),
         format!("{}\n", directory.display()).as_bytes()
     );
-    let error =
-        done(here.command("pwd").current_dir("/nowhere").spawn()).wait().expect_err("no such directory");
-    let Error::Spawn { errno, .. } = &error else { panic!("{error}") };
+    let error = done(here.command("pwd").current_dir("/nowhere").spawn())
+        .wait()
+        .expect_err("no such directory");
+    let Error::Spawn { errno, .. } = &error else {
+        panic!("{error}")
+    };
     assert_eq!(*errno, libc::ENOENT, "{error}");
     let named = "local: pwd: it cannot start in the folder /nowhere: No such file or directory";
     assert_eq!(error.to_string(), named);
     let file = scratch.file("file", "", 0o644);
-    let error = here.command("ls").current_dir(&file).output().expect_err("it is no directory");
-    assert!(error.to_string().contains(&format!("in the folder {}: Not a", file.display())), "{error}");
+    let error = here
+        .command("ls")
+        .current_dir(&file)
+        .output()
+        .expect_err("it is no directory");
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("in the folder {}: Not a", file.display())),
+        "{error}"
+    );
     // The same for programs of the root, and for detached programs.
-    let error = here._router.command("ls").current_dir("/nowhere/../x").output().expect_err("none");
-    assert!(error.to_string().contains("the folder /nowhere/../x: No such file"), "{error}");
-    let error = here.command("ls").current_dir("/nowhere").detached("x").expect_err("none");
-    assert!(error.to_string().contains("the folder /nowhere: No such file"), "{error}");
+    let error = here
+        ._router
+        .command("ls")
+        .current_dir("/nowhere/../x")
+        .output()
+        .expect_err("none");
+    assert!(
+        error
+            .to_string()
+            .contains("the folder /nowhere/../x: No such file"),
+        "{error}"
+    );
+    let error = here
+        .command("ls")
+        .current_dir("/nowhere")
+        .detached("x")
+        .expect_err("none");
+    assert!(
+        error
+            .to_string()
+            .contains("the folder /nowhere: No such file"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -138,18 +214,35 @@ fn an_inaccessible_directory_is_distinguished_from_a_non_executable_file() {
     let closed = scratch.file("tool", "#!/bin/sh\n", 0o750);
     let locked = scratch.path().join("locked");
     std::fs::create_dir(&locked).expect("our own folder");
-    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o700)).expect("our own folder");
-    let error = context.command(locked.join("tool")).output().expect_err("it may not be entered");
-    assert!(error.to_string().contains("may not enter a folder on the way"), "{error}");
-    let error = context.command(&closed).output().expect_err("it is root's alone");
-    assert!(error.to_string().contains("this user may not execute it"), "{error}");
+    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o700))
+        .expect("our own folder");
+    let error = context
+        .command(locked.join("tool"))
+        .output()
+        .expect_err("it may not be entered");
+    assert!(
+        error
+            .to_string()
+            .contains("may not enter a folder on the way"),
+        "{error}"
+    );
+    let error = context
+        .command(&closed)
+        .output()
+        .expect_err("it is root's alone");
+    assert!(
+        error.to_string().contains("this user may not execute it"),
+        "{error}"
+    );
     // An inaccessible directory in PATH does not turn a missing program into a forbidden one.
     let error = context
         .command("no-such")
         .env("PATH", format!("{}:/usr/bin", locked.display()))
         .output()
         .expect_err("it is nowhere");
-    let Error::Spawn { errno, .. } = &error else { panic!("{error}") };
+    let Error::Spawn { errno, .. } = &error else {
+        panic!("{error}")
+    };
     assert_eq!(*errno, libc::ENOENT, "{error}");
 }
 
@@ -160,30 +253,74 @@ fn a_nul_byte_in_any_setting_of_a_command_is_rejected_before_sending() {
     let cases = [
         (here.command("echo\0x"), "echo\\0x: its name has a NUL byte"),
         (here.command("\0"), "its name"),
-        (here.command("printf").args(["%s|", "/srv/data\0.old", "b"]), "its argument 2 has a NUL byte"),
+        (
+            here.command("printf").args(["%s|", "/srv/data\0.old", "b"]),
+            "its argument 2 has a NUL byte",
+        ),
         (here.command("printf").arg("\0"), "its argument 1"),
-        (here.command("true").env("A", "1\0"), "the value of the variable A has a NUL byte"),
-        (here.command("true").env("B\0", "1"), "the name of the variable \"B\\0\" has a NUL byte"),
-        (here.command("true").env("A=1", "x"), "the name of the variable \"A=1\" has a '='"),
+        (
+            here.command("true").env("A", "1\0"),
+            "the value of the variable A has a NUL byte",
+        ),
+        (
+            here.command("true").env("B\0", "1"),
+            "the name of the variable \"B\\0\" has a NUL byte",
+        ),
+        (
+            here.command("true").env("A=1", "x"),
+            "the name of the variable \"A=1\" has a '='",
+        ),
         (here.command("true").env("=", "x"), "has a '='"),
         (here.command("true").env("", "x"), "no name"),
-        (here.command("true").current_dir("/tmp\0/x"), "its directory has a NUL byte"),
+        (
+            here.command("true").current_dir("/tmp\0/x"),
+            "its directory has a NUL byte",
+        ),
     ];
     for (command, expected) in cases {
-        let spawned = command.spawn().expect_err("it is refused when it is to be sent");
-        for error in [spawned, command.output().unwrap_err(), command.detached("x").unwrap_err()] {
-            let Error::Spawn { context, errno, .. } = &error else { panic!("{error}") };
-            assert_eq!((context.as_str(), *errno), ("local", libc::EINVAL), "{error}");
+        let spawned = command
+            .spawn()
+            .expect_err("it is refused when it is to be sent");
+        for error in [
+            spawned,
+            command.output().unwrap_err(),
+            command.detached("x").unwrap_err(),
+        ] {
+            let Error::Spawn { context, errno, .. } = &error else {
+                panic!("{error}")
+            };
+            assert_eq!(
+                (context.as_str(), *errno),
+                ("local", libc::EINVAL),
+                "{error}"
+            );
             let text = error.to_string();
-            assert!(text.contains(expected) && !text.contains('\0'), "{expected}: {text:?}");
+            assert!(
+                text.contains(expected) && !text.contains('\0'),
+                "{expected}: {text:?}"
+            );
         }
     }
-    let error = here.command("true").detached("na\0me").expect_err("a name is refused as well");
-    assert!(error.to_string().contains("detached name has a NUL byte"), "{error}");
+    let error = here
+        .command("true")
+        .detached("na\0me")
+        .expect_err("a name is refused as well");
+    assert!(
+        error.to_string().contains("detached name has a NUL byte"),
+        "{error}"
+    );
     let process = done(here.command("sleep").arg("1000").detachable().spawn());
-    let error = process.detach("na\0me").expect_err("a name is refused as well");
+    let error = process
+        .detach("na\0me")
+        .expect_err("a name is refused as well");
     assert!(error.to_string().contains("has a NUL byte"), "{error}");
-    assert!(here.context.detach("\0").expect_err("as above").to_string().contains("has a NUL byte"));
+    assert!(
+        here.context
+            .detach("\0")
+            .expect_err("as above")
+            .to_string()
+            .contains("has a NUL byte")
+    );
     assert_eq!(printed(here.command("echo").arg("still")), b"still\n");
 }
 
@@ -193,30 +330,70 @@ fn a_nul_byte_in_any_setting_of_a_hop_is_rejected() {
     let here = Here::new();
     let place = &here.context;
     let outcomes = [
-        (place.local().shell("/bin/sh\0").start().err(), "a word of its command"),
         (
-            place.local().shell_words(vec!["env".into(), "A=\0".into(), "sh".into()]).start().err(),
+            place.local().shell("/bin/sh\0").start().err(),
+            "a word of its command",
+        ),
+        (
+            place
+                .local()
+                .shell_words(vec!["env".into(), "A=\0".into(), "sh".into()])
+                .start()
+                .err(),
             "\"A=\\0\"",
         ),
         (place.ssh("ho\0st").start().err(), "a word of its command"),
-        (place.ssh("host").user("de\0ploy").start().err(), "\"de\\0ploy\""),
-        (place.ssh("host").option("Port\0 1").start().err(), "a word of its command"),
-        (place.ssh("host").identity("/key\0").start().err(), "a word of its command"),
-        (place.ssh("host").config("\0").start().err(), "a word of its command"),
-        (place.ssh("host").program("ssh\0").start().err(), "a word of its command"),
-        (place.sudo().program("su\0do").start().err(), "a word of its command"),
-        (place.sudo().role("r\0").start().err(), "a word of its command"),
-        (place.sudo().password("hu\0sh").start().err(), "its password"),
+        (
+            place.ssh("host").user("de\0ploy").start().err(),
+            "\"de\\0ploy\"",
+        ),
+        (
+            place.ssh("host").option("Port\0 1").start().err(),
+            "a word of its command",
+        ),
+        (
+            place.ssh("host").identity("/key\0").start().err(),
+            "a word of its command",
+        ),
+        (
+            place.ssh("host").config("\0").start().err(),
+            "a word of its command",
+        ),
+        (
+            place.ssh("host").program("ssh\0").start().err(),
+            "a word of its command",
+        ),
+        (
+            place.sudo().program("su\0do").start().err(),
+            "a word of its command",
+        ),
+        (
+            place.sudo().role("r\0").start().err(),
+            "a word of its command",
+        ),
+        (
+            place.sudo().password("hu\0sh").start().err(),
+            "its password",
+        ),
         (place.local().name("na\0me").start().err(), "its name"),
-        (place.local().remote_name("ti\0tle").start().err(), "its title"),
-        (here._router.local().name("na\0me").start().err(), "its name"),
+        (
+            place.local().remote_name("ti\0tle").start().err(),
+            "its title",
+        ),
+        (
+            here._router.local().name("na\0me").start().err(),
+            "its name",
+        ),
     ];
     for (error, expected) in outcomes {
         let error = error.expect("it is refused before anything is sent");
         let kind = error.as_connect().map(|error| error.kind);
         assert_eq!(kind, Some(offshoot::ConnectErrorKind::Start), "{error}");
         let text = error.to_string();
-        assert!(text.contains(expected) && text.contains("has a NUL byte; "), "{expected}: {text}");
+        assert!(
+            text.contains(expected) && text.contains("has a NUL byte; "),
+            "{expected}: {text}"
+        );
         assert!(!text.contains('\0') && !text.contains("hu\\0"), "{text:?}");
     }
     assert_eq!(printed(here.command("echo").arg("still")), b"still\n");
@@ -228,12 +405,24 @@ fn exit_codes_and_signals_are_reported_exactly() {
     let here = Here::new();
     for code in [0, 1, 7, 255] {
         let status = done(done(here.shell(&format!("exit {code}")).spawn()).wait());
-        assert_eq!(status, ExitStatus { code: Some(code), signal: None });
+        assert_eq!(
+            status,
+            ExitStatus {
+                code: Some(code),
+                signal: None
+            }
+        );
         assert_eq!(status.success(), code == 0);
     }
     for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGSEGV] {
         let status = done(done(here.shell(&format!("kill -{signal} $$")).spawn()).wait());
-        assert_eq!(status, ExitStatus { code: None, signal: Some(signal) });
+        assert_eq!(
+            status,
+            ExitStatus {
+                code: None,
+                signal: Some(signal)
+            }
+        );
         assert_eq!(status.shell_code(), 128 + signal);
     }
 }
@@ -249,36 +438,86 @@ fn a_program_that_cannot_start_reports_errno_and_an_explanation() {
     let text = |path: &std::path::Path| path.to_str().expect("our own path").to_owned();
     let windows = scratch.file("windows", "#!/bin/sh\r\necho hi\r\n", 0o755);
     let bare = scratch.file("bare", "echo hi\n", 0o755);
-    let foreign = [b"\x7fELF\x02\x01\x01".as_slice(), &[0; 9], &[2, 0, 22, 0], &[0; 44]].concat();
+    let foreign = [
+        b"\x7fELF\x02\x01\x01".as_slice(),
+        &[0; 9],
+        &[2, 0, 22, 0],
+        &[0; 44],
+    ]
+    .concat();
     let foreign = scratch.file("foreign", foreign, 0o755);
     // A file on a noexec file system.
     let noexec = std::path::PathBuf::from("/proc/version");
     for (program, expected, words) in [
-        ("no-such-program".to_owned(), libc::ENOENT, "not found in PATH"),
+        (
+            "no-such-program".to_owned(),
+            libc::ENOENT,
+            "not found in PATH",
+        ),
         ("/no/such/program".to_owned(), libc::ENOENT, "No such file"),
         (text(&plain), libc::EACCES, "it is not executable (chmod +x"),
         (text(scratch.path()), libc::EACCES, "it is a folder"),
-        (text(&empty), libc::ENOEXEC, "a program for another kind of machine"),
+        (
+            text(&empty),
+            libc::ENOEXEC,
+            "a program for another kind of machine",
+        ),
         (text(&foreign), libc::ENOEXEC, "a program for s390x"),
         (text(&bare), libc::ENOEXEC, "#!/bin/sh"),
-        (text(&lost), libc::ENOENT, "its interpreter /no/such/interpreter does not exist"),
+        (
+            text(&lost),
+            libc::ENOENT,
+            "its interpreter /no/such/interpreter does not exist",
+        ),
         (text(&windows), libc::ENOENT, "carriage return"),
-        (format!("{}/x", text(&plain)), libc::ENOTDIR, "of its path is not a folder"),
+        (
+            format!("{}/x", text(&plain)),
+            libc::ENOTDIR,
+            "of its path is not a folder",
+        ),
         (text(&noexec), libc::EACCES, "noexec"),
         ("cd".to_owned(), libc::ENOENT, "cd is a shell builtin"),
         ("FOO=1".to_owned(), libc::ENOENT, "env FOO=1 ..."),
-        ("ls -l /".to_owned(), libc::ENOENT, "no shell splits it into words"),
+        (
+            "ls -l /".to_owned(),
+            libc::ENOENT,
+            "no shell splits it into words",
+        ),
     ] {
         let mut process = done(here.command(&program).spawn());
         let mut stdout = Vec::new();
-        let read = process.stdout.take().expect("not taken yet").read_to_end(&mut stdout);
+        let read = process
+            .stdout
+            .take()
+            .expect("not taken yet")
+            .read_to_end(&mut stdout);
         assert!(read.is_err() || stdout.is_empty(), "nothing ran");
         let error = process.wait().expect_err("it cannot be started");
-        let Error::Spawn { context, program: named, errno, .. } = &error else { panic!("{error}") };
-        assert_eq!((context.as_str(), named, *errno), ("local", &program, expected), "{error}");
-        assert!(error.to_string().starts_with(&format!("local: {program}: ")), "{error}");
+        let Error::Spawn {
+            context,
+            program: named,
+            errno,
+            ..
+        } = &error
+        else {
+            panic!("{error}")
+        };
+        assert_eq!(
+            (context.as_str(), named, *errno),
+            ("local", &program, expected),
+            "{error}"
+        );
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("local: {program}: ")),
+            "{error}"
+        );
         assert!(error.to_string().contains(words), "{error}");
-        assert_eq!(here.command(&program).output().expect_err("as above"), error);
+        assert_eq!(
+            here.command(&program).output().expect_err("as above"),
+            error
+        );
     }
 }
 
@@ -301,8 +540,10 @@ fn fifty_mebibytes_pass_both_ways_unchanged() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     let mut process = done(here.command("cat").spawn());
-    let (mut stdin, mut stdout) =
-        (process.stdin.take().expect("there"), process.stdout.take().expect("there"));
+    let (mut stdin, mut stdout) = (
+        process.stdin.take().expect("there"),
+        process.stdout.take().expect("there"),
+    );
     std::thread::scope(|scope| {
         scope.spawn(move || {
             for number in 0..PIECES {
@@ -323,9 +564,14 @@ fn fifty_mebibytes_pass_both_ways_unchanged() {
 fn stdout_and_stderr_stay_separate_and_complete() {
     let _leaks = Leaks::begin();
     let here = Here::new();
-    let script = "i=0; while [ $i -lt 2000 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done; exit 3";
+    let script =
+        "i=0; while [ $i -lt 2000 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done; exit 3";
     let output = done(here.shell(script).output());
-    let lines = |name: &str| (0..2000).map(|number| format!("{name} {number}\n")).collect::<String>();
+    let lines = |name: &str| {
+        (0..2000)
+            .map(|number| format!("{name} {number}\n"))
+            .collect::<String>()
+    };
     assert_eq!(output.status.code, Some(3));
     assert!(output.stdout == lines("out").as_bytes() && output.stderr == lines("err").as_bytes());
 }
@@ -335,12 +581,18 @@ fn lines_are_exchanged_without_buffering_delay() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     let mut process = done(here.command("cat").spawn());
-    let (mut stdin, mut stdout) = (process.stdin.take().expect("there"), stdout_of(&mut process));
+    let (mut stdin, mut stdout) = (
+        process.stdin.take().expect("there"),
+        stdout_of(&mut process),
+    );
     for number in 0..100 {
         writeln!(stdin, "{number}").expect("cat reads");
         assert_eq!(first_number(&mut stdout), number);
     }
-    assert_eq!(process.wait_timeout(Duration::ZERO).expect("it is up"), None);
+    assert_eq!(
+        process.wait_timeout(Duration::ZERO).expect("it is up"),
+        None
+    );
     drop(stdin);
     assert!(done(process.wait()).success());
 }
@@ -350,9 +602,10 @@ fn closing_stdin_gives_the_writer_a_broken_pipe_and_keeps_the_exit_status() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     // One exits after reading a little; the other closes its stdin and runs until it is signalled.
-    for script in
-        ["head -c 10 >/dev/null; exit 4", "exec <&-; trap 'exit 4' TERM; while :; do sleep 0.01; done"]
-    {
+    for script in [
+        "head -c 10 >/dev/null; exit 4",
+        "exec <&-; trap 'exit 4' TERM; while :; do sleep 0.01; done",
+    ] {
         let mut process = done(here.shell(&format!("echo $$; {script}")).spawn());
         let pid = first_number(&mut stdout_of(&mut process));
         let mut stdin = process.stdin.take().expect("there");
@@ -365,7 +618,10 @@ fn closing_stdin_gives_the_writer_a_broken_pipe_and_keeps_the_exit_status() {
             assert!(written < 1 << 30, "the writer is never told");
         };
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);
-        here.command("kill").arg(pid.to_string()).output().expect("it has ended or ends now");
+        here.command("kill")
+            .arg(pid.to_string())
+            .output()
+            .expect("it has ended or ends now");
         assert_eq!(done(process.wait()).code, Some(4), "{script}");
     }
 }
@@ -396,9 +652,15 @@ fn a_program_that_does_not_read_blocks_its_writer() {
             }
             Ok::<(), std::io::Error>(())
         });
-        assert!(!held_more_than(8 << 20, &here, &written), "{written:?} bytes were taken");
+        assert!(
+            !held_more_than(8 << 20, &here, &written),
+            "{written:?} bytes were taken"
+        );
         drop(process);
-        let error = writer.join().expect("it does not panic").expect_err("the program is gone");
+        let error = writer
+            .join()
+            .expect("it does not panic")
+            .expect_err("the program is gone");
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);
     });
 }
@@ -408,11 +670,19 @@ fn unread_output_blocks_the_program() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     let mut process = done(here.command("cat").arg("/dev/zero").spawn());
-    assert!(!held_more_than(8 << 20, &here, &AtomicU64::new(0)), "what nobody reads piles up");
+    assert!(
+        !held_more_than(8 << 20, &here, &AtomicU64::new(0)),
+        "what nobody reads piles up"
+    );
     // Other programs are unaffected, and the output continues once it is read.
     assert_eq!(printed(here.command("echo").arg("still")), b"still\n");
     let mut some = vec![1; 32 << 20];
-    process.stdout.take().expect("there").read_exact(&mut some).expect("cat goes on");
+    process
+        .stdout
+        .take()
+        .expect("there")
+        .read_exact(&mut some)
+        .expect("cat goes on");
     assert!(some.iter().all(|byte| *byte == 0));
 }
 
@@ -420,7 +690,10 @@ fn unread_output_blocks_the_program() {
 fn a_background_child_that_holds_the_streams_open_delays_nobody() {
     let _leaks = Leaks::begin();
     let here = Here::new();
-    let output = done(here.shell("sleep 1000 & echo done; echo too >&2; exit 6").output());
+    let output = done(
+        here.shell("sleep 1000 & echo done; echo too >&2; exit 6")
+            .output(),
+    );
     assert_eq!(
         (output.status.code, &output.stdout[..], &output.stderr[..]),
         (Some(6), &b"done\n"[..], &b"too\n"[..])
@@ -450,22 +723,42 @@ fn the_pid_of_an_exited_program_is_not_reused_while_it_can_be_signalled() {
     let _leaks = Leaks::begin();
     let here = Here::new();
     // Unread output makes the agent keep the program after its exit.
-    let mut process = done(here.shell("echo $$; head -c 300000 /dev/zero; exit 4").spawn());
+    let mut process = done(
+        here.shell("echo $$; head -c 300000 /dev/zero; exit 4")
+            .spawn(),
+    );
     let mut stdout = stdout_of(&mut process);
     let number = first_number(&mut stdout);
-    assert_eq!(done(process.wait_timeout(SOON)).map(|status| status.code), Some(Some(4)));
+    assert_eq!(
+        done(process.wait_timeout(SOON)).map(|status| status.code),
+        Some(Some(4))
+    );
     let mut strangers = Vec::new();
     for _ in 0..20 {
-        std::fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string()).expect("the sandbox's own");
-        let stranger =
-            std::process::Command::new("setsid").args(["sleep", "1000"]).spawn().expect("there is");
-        assert_ne!(stranger.id(), number, "the number of a program was given to somebody else");
+        std::fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string())
+            .expect("the sandbox's own");
+        let stranger = std::process::Command::new("setsid")
+            .args(["sleep", "1000"])
+            .spawn()
+            .expect("there is");
+        assert_ne!(
+            stranger.id(),
+            number,
+            "the number of a program was given to somebody else"
+        );
         strangers.push(stranger);
     }
     drop((process, stdout));
-    assert!(eventually(SOON, || look_at(number).is_none()), "it is not collected");
+    assert!(
+        eventually(SOON, || look_at(number).is_none()),
+        "it is not collected"
+    );
     for mut stranger in strangers {
-        assert_eq!(stranger.try_wait().expect("it is ours"), None, "a stranger was ended");
+        assert_eq!(
+            stranger.try_wait().expect("it is ours"),
+            None,
+            "a stranger was ended"
+        );
         stranger.kill().expect("it is ours");
         stranger.wait().expect("it is ours");
     }
@@ -482,7 +775,12 @@ fn two_hundred_programs_run_at_once() {
     }
     for (number, mut process) in running.into_iter().enumerate() {
         let mut text = String::new();
-        process.stdout.take().expect("there").read_to_string(&mut text).expect("it ends");
+        process
+            .stdout
+            .take()
+            .expect("there")
+            .read_to_string(&mut text)
+            .expect("it ends");
         assert_eq!(text, format!("got {number}\n"));
         assert!(done(process.wait()).success());
     }

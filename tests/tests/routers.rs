@@ -15,7 +15,10 @@ use offshoot_tests::tree::{Tree, ended, facts, router};
 fn trees_in_one_process_are_independent() {
     let _leaks = Leaks::begin();
     let trees: Vec<Router> = (0..3).map(|_| router()).collect();
-    let children: Vec<Context> = trees.iter().map(|tree| tree.local().connect().expect("it is up")).collect();
+    let children: Vec<Context> = trees
+        .iter()
+        .map(|tree| tree.local().connect().expect("it is up"))
+        .collect();
     // The same id in each tree, and still three different contexts.
     assert!(children.iter().all(|child| child.id() == children[0].id()));
     assert!(children[0] != children[1] && children[0] == children[0].clone());
@@ -24,7 +27,9 @@ fn trees_in_one_process_are_independent() {
         assert!(processes[at..].iter().all(|process| !ended(*process)));
         drop(tree);
         assert!(ended(processes[at]));
-        let error = children[at].call(stock::facts {}).expect_err("its tree has ended");
+        let error = children[at]
+            .call(stock::facts {})
+            .expect_err("its tree has ended");
         assert!(error.to_string().contains("shut down"), "{error}");
     }
 }
@@ -65,17 +70,28 @@ fn a_context_clone_in_another_thread_does_not_keep_the_tree_alive() {
     let (outcome, process, kept) = run(|child| {
         let clone = child.clone();
         thread::spawn(move || {
-            let sleep = clone.command("sleep").arg("1000").spawn().expect("it is there");
+            let sleep = clone
+                .command("sleep")
+                .arg("1000")
+                .spawn()
+                .expect("it is there");
             waits.send(()).expect("the test waits");
             end.send(sleep.wait()).expect("the test waits");
         });
-        waiting.recv_timeout(LIMIT).expect("the program was started");
+        waiting
+            .recv_timeout(LIMIT)
+            .expect("the program was started");
         Ok(())
     });
     assert!(matches!(outcome, Ok(Ok(()))) && ended(process));
-    let status = ended_at_last.recv_timeout(LIMIT).expect("its wait has ended");
+    let status = ended_at_last
+        .recv_timeout(LIMIT)
+        .expect("its wait has ended");
     assert!(status.is_err() || status.is_ok_and(|status| !status.success()));
-    assert!(matches!(kept.local().start().map(drop), Err(Error::ShutDown)));
+    assert!(matches!(
+        kept.local().start().map(drop),
+        Err(Error::ShutDown)
+    ));
 }
 
 #[test]
@@ -106,8 +122,11 @@ fn a_router_can_be_dropped_in_a_callback_of_its_own_thread() {
         drop(owner);
         told.send(()).expect("the test waits");
     });
-    tell.recv_timeout(LIMIT).expect("it does not wait for itself");
-    assert!(offshoot_tests::process::eventually(LIMIT, || ended(process)));
+    tell.recv_timeout(LIMIT)
+        .expect("it does not wait for itself");
+    assert!(offshoot_tests::process::eventually(LIMIT, || ended(
+        process
+    )));
 }
 
 #[test]
@@ -118,7 +137,11 @@ fn a_function_can_use_the_router_of_its_own_process() {
     let (name, child) = place.call(own::grow_by_router {}).expect("it runs");
     assert_eq!(name, place.name());
     // The function's router is dropped; the context it connected is not.
-    let facts = tree.router.by_id(child).call(stock::facts {}).expect("it is up");
+    let facts = tree
+        .router
+        .by_id(child)
+        .call(stock::facts {})
+        .expect("it is up");
     assert!(!ended(facts.process));
     // Below its own context a function may open paths, like the root.
     let greeting = place.call(own::introduce {}).expect("they have a path");

@@ -27,7 +27,9 @@ fn up(outcome: offshoot::Result<Context>) -> Context {
 
 /// Returns the agents and guards whose memory contains a secret, with the number of copies.
 fn holders(secret: &Masked) -> Vec<(String, usize)> {
-    let agents = all().into_values().filter(|seen| seen.name.starts_with("offshoot") && !seen.zombie);
+    let agents = all()
+        .into_values()
+        .filter(|seen| seen.name.starts_with("offshoot") && !seen.zombie);
     let agents: Vec<_> = agents.collect();
     assert!(agents.len() > 1, "there are agents and guards");
     let found = agents.into_iter().map(|seen| {
@@ -40,7 +42,10 @@ fn holders(secret: &Masked) -> Vec<(String, usize)> {
 #[test]
 fn no_agent_memory_holds_a_password_after_its_hop_is_done() {
     let _leaks = Leaks::begin();
-    let (server, asking) = (Sshd::start("web1"), Sshd::named("web2").password_only().start());
+    let (server, asking) = (
+        Sshd::start("web1"),
+        Sshd::named("web2").password_only().start(),
+    );
     let router = router();
     let right = Masked::from(PASSWORD.bytes());
     // The connect requests pass through an agent.
@@ -53,7 +58,10 @@ fn no_agent_memory_holds_a_password_after_its_hop_is_done() {
     let option = format!("SetEnv=X={}", "x".repeat(100_000));
     let long = hop(&relay, &asking, PW).option(option).password(PASSWORD);
     let outcome = long.connect();
-    assert!(outcome.is_ok() || !outcome.unwrap_err().to_string().is_empty(), "whatever ssh says of it");
+    assert!(
+        outcome.is_ok() || !outcome.unwrap_err().to_string().is_empty(),
+        "whatever ssh says of it"
+    );
     assert_eq!(holders(&right), []);
 
     // A sudo that never prompts: the agent keeps the password until the hop is cancelled or times
@@ -62,18 +70,35 @@ fn no_agent_memory_holds_a_password_after_its_hop_is_done() {
     let silent = scratch.file("silent", "#!/bin/sh\nexec sleep 1000\n", 0o755);
     let silent = silent.to_str().expect("our own path");
     for end in [None, Some(Duration::from_secs(3))] {
-        let hop = login.sudo().program(silent).password(PASSWORD).timeout(end.unwrap_or(SOON * 3));
+        let hop = login
+            .sudo()
+            .program(silent)
+            .password(PASSWORD)
+            .timeout(end.unwrap_or(SOON * 3));
         let connecting = hop.start().unwrap_or_else(|error| panic!("{error}"));
-        assert!(eventually(SOON, || !holders(&right).is_empty()), "it can be found at all");
+        assert!(
+            eventually(SOON, || !holders(&right).is_empty()),
+            "it can be found at all"
+        );
         match end {
             None => drop(connecting.context().shutdown()),
             Some(_) => assert_eq!(refused(connecting.wait()).kind, Kind::TimedOut),
         }
-        assert!(eventually(SOON, || holders(&right).is_empty()), "{end:?}: {:?}", holders(&right));
+        assert!(
+            eventually(SOON, || holders(&right).is_empty()),
+            "{end:?}: {:?}",
+            holders(&right)
+        );
     }
     let wrong = "wrong horse, no battery";
-    assert_eq!(refused(login.sudo().password(wrong).connect()).kind, Kind::PasswordIncorrect);
-    assert_eq!(refused(hop(&relay, &asking, PW).password(wrong).connect()).kind, Kind::PasswordIncorrect);
+    assert_eq!(
+        refused(login.sudo().password(wrong).connect()).kind,
+        Kind::PasswordIncorrect
+    );
+    assert_eq!(
+        refused(hop(&relay, &asking, PW).password(wrong).connect()).kind,
+        Kind::PasswordIncorrect
+    );
     assert_eq!(holders(&Masked::from(wrong.bytes())), []);
     assert_eq!(facts(&root).uid, 0);
     assert_eq!(facts(&second).user, PW.name);
@@ -91,8 +116,12 @@ fn the_command_line_erases_a_password_once_its_target_is_connected() {
     terminal.expect("password for sudo:");
     terminal.type_line(PASSWORD);
     terminal.expect("it runs");
-    let controllers = all().into_values().filter(|seen| seen.arguments.contains("echo it runs"));
-    let controllers: Vec<_> = controllers.filter(|seen| seen.arguments.contains(&target)).collect();
+    let controllers = all()
+        .into_values()
+        .filter(|seen| seen.arguments.contains("echo it runs"));
+    let controllers: Vec<_> = controllers
+        .filter(|seen| seen.arguments.contains(&target))
+        .collect();
     assert_eq!(controllers.len(), 1, "{controllers:?}");
     let found = Masked::from(PASSWORD.bytes()).count_in(controllers[0].pid);
     signal(controllers[0].pid, Signal::SIGTERM);
@@ -111,19 +140,29 @@ fn only_root_can_inspect_an_agent_but_its_programs_stay_inspectable() {
     let said = |script: &str| {
         let output = context.command("sh").args(["-c", script]).output();
         let output = output.unwrap_or_else(|error| panic!("{error}"));
-        (output.status.code, String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+        (
+            output.status.code,
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        )
     };
     for process in [agent, guard] {
         for file in ["mem", "environ", "fd/0"] {
             let (code, text) = said(&format!("head -c 1 /proc/{process}/{file} >/dev/null"));
-            assert!(code != Some(0) && text.contains("Permission denied"), "{file}: {code:?} {text}");
+            assert!(
+                code != Some(0) && text.contains("Permission denied"),
+                "{file}: {code:?} {text}"
+            );
         }
         let (_, text) = said(&format!("readlink /proc/{process}/exe || echo none"));
         assert_eq!(text, "none\n");
         // The output of ps is public.
-        let script = format!("tr '\\0' ' ' </proc/{process}/cmdline; cut -d' ' -f2 /proc/{process}/stat");
+        let script =
+            format!("tr '\\0' ' ' </proc/{process}/cmdline; cut -d' ' -f2 /proc/{process}/stat");
         let (_, text) = said(&script);
-        assert!(text.starts_with("offshoot: ssh.web1 ") && text.contains("(offshoot"), "{text}");
+        assert!(
+            text.starts_with("offshoot: ssh.web1 ") && text.contains("(offshoot"),
+            "{text}"
+        );
     }
     let (code, text) = said("head -c 1 /proc/$$/environ >/dev/null && readlink /proc/$$/exe");
     assert_eq!(code, Some(0), "{text}");
@@ -147,13 +186,18 @@ fn agents_and_guards_write_no_core_files_but_programs_may() {
     let context = up(router.local().shell("/bin/sh").connect());
     let below = up(context.local().connect());
     for place in [&context, &below] {
-        let output = place.command("sh").args(["-c", "ulimit -Sc; ulimit -Hc"]).output();
+        let output = place
+            .command("sh")
+            .args(["-c", "ulimit -Sc; ulimit -Hc"])
+            .output();
         let text = String::from_utf8(output.unwrap_or_else(|error| panic!("{error}")).stdout);
         assert_eq!(text.as_deref(), Ok("unlimited\nunlimited\n"), "in {place}");
         let agent = facts(place).process;
         for process in [agent, look_at(agent).expect("it lives").parent] {
             let limits = fs::read_to_string(format!("/proc/{process}/limits")).expect("it lives");
-            let core = limits.lines().find(|line| line.starts_with("Max core file size"));
+            let core = limits
+                .lines()
+                .find(|line| line.starts_with("Max core file size"));
             let soft = core.expect("it is there").split_ascii_whitespace().nth(4);
             assert_eq!(soft, Some("0"), "{core:?}");
         }
@@ -165,9 +209,14 @@ fn agents_and_guards_write_no_core_files_but_programs_may() {
         assert_eq!(cores(scratch.path()), [""; 0]);
     }
     // A program leaves a core file if the system writes core files.
-    if fs::read_to_string("/proc/sys/kernel/core_pattern").is_ok_and(|pattern| pattern.starts_with("core")) {
+    if fs::read_to_string("/proc/sys/kernel/core_pattern")
+        .is_ok_and(|pattern| pattern.starts_with("core"))
+    {
         let context = up(router.local().connect());
-        let program = context.command("sh").args(["-c", "kill -ABRT $$"]).current_dir(scratch.path());
+        let program = context
+            .command("sh")
+            .args(["-c", "kill -ABRT $$"])
+            .current_dir(scratch.path());
         let output = program.output().unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(output.status.signal, Some(libc::SIGABRT));
         assert_eq!(cores(scratch.path()).len(), 1, "it leaves its core file");

@@ -40,7 +40,10 @@ fn an_alias_of_the_ssh_configuration_is_enough() {
     let server = Sshd::named("web1").client_line("User nopass").start();
     let _config = OwnConfig::write(&format!("Include {}\n", text(server.config())));
     let router = router();
-    let web1 = router.ssh("web1").connect().expect("everything is in the configuration");
+    let web1 = router
+        .ssh("web1")
+        .connect()
+        .expect("everything is in the configuration");
     assert_eq!(web1.name(), "ssh.web1");
     assert_eq!(facts(&web1).user, "nopass");
 }
@@ -50,12 +53,21 @@ fn user_port_identity_and_options_work_without_a_configuration() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
-    let host = router.ssh("somewhere").config("/dev/null").user(PLAIN.name).port(server.address().port());
-    let host = host.identity(text(client_key())).option("HostName=127.0.0.1");
+    let host = router
+        .ssh("somewhere")
+        .config("/dev/null")
+        .user(PLAIN.name)
+        .port(server.address().port());
+    let host = host
+        .identity(text(client_key()))
+        .option("HostName=127.0.0.1");
     let host = host.option(format!("UserKnownHostsFile={}", text(server.known_hosts())));
     let context = host.connect().expect("all is said by the options");
     assert_eq!(facts(&context).user, "plain");
-    assert_eq!(context.name(), format!("ssh.somewhere:{}", server.address().port()));
+    assert_eq!(
+        context.name(),
+        format!("ssh.somewhere:{}", server.address().port())
+    );
 }
 
 #[test]
@@ -64,7 +76,9 @@ fn every_login_shell_starts_an_agent() {
     let server = Sshd::start("web1");
     let router = router();
     for user in SHELLS {
-        let context = hop(&router, &server, user).connect().unwrap_or_else(|error| panic!("{error}"));
+        let context = hop(&router, &server, user)
+            .connect()
+            .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(facts(&context).user, user.name);
     }
 }
@@ -74,7 +88,9 @@ fn output_of_a_startup_file_does_no_harm() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
-    let context = hop(&router, &server, NOISY).connect().unwrap_or_else(|error| panic!("{error}"));
+    let context = hop(&router, &server, NOISY)
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(facts(&context).user, "noisy");
 }
 
@@ -88,7 +104,9 @@ fn an_unknown_host_key_is_refused_with_a_hint() {
     assert_eq!(error.kind, Kind::HostKey, "{error}");
     assert!(error.hint.contains("accept-new"), "{error}");
     assert!(
-        error.to_string().starts_with("ssh.web1 (ssh:nopass@web1): the host's key is unknown"),
+        error
+            .to_string()
+            .starts_with("ssh.web1 (ssh:nopass@web1): the host's key is unknown"),
         "{error}"
     );
 }
@@ -100,10 +118,15 @@ fn a_host_key_confirmation_prompt_is_declined() {
     fs::write(server.known_hosts(), "").expect("the scratch directory is ours");
     let router = router();
     // With a password ssh may prompt on its terminal, and it prompts about the key first.
-    let host = hop(&router, &server, PW).option("StrictHostKeyChecking=ask").password(PASSWORD);
+    let host = hop(&router, &server, PW)
+        .option("StrictHostKeyChecking=ask")
+        .password(PASSWORD);
     let error = refused(host.connect());
     assert_eq!(error.kind, Kind::HostKey, "{error}");
-    assert_eq!(fs::read_to_string(server.known_hosts()).expect("it is there"), "");
+    assert_eq!(
+        fs::read_to_string(server.known_hosts()).expect("it is there"),
+        ""
+    );
 }
 
 #[test]
@@ -113,12 +136,22 @@ fn accept_new_accepts_and_remembers_a_new_host_key() {
     let known = fs::read_to_string(server.known_hosts()).expect("the fixture wrote it");
     fs::write(server.known_hosts(), "").expect("the scratch directory is ours");
     let router = router();
-    let context = hop(&router, &server, NOPASS).host_keys(HostKeys::AcceptNew).connect();
-    assert_eq!(facts(&context.expect("a new key is accepted")).user, "nopass");
+    let context = hop(&router, &server, NOPASS)
+        .host_keys(HostKeys::AcceptNew)
+        .connect();
+    assert_eq!(
+        facts(&context.expect("a new key is accepted")).user,
+        "nopass"
+    );
     let remembered = fs::read_to_string(server.known_hosts()).expect("ssh keeps it");
-    let key = known.split_ascii_whitespace().nth(2).expect("a key in base64");
+    let key = known
+        .split_ascii_whitespace()
+        .nth(2)
+        .expect("a key in base64");
     assert!(remembered.contains(key), "{remembered}");
-    hop(&router, &server, NOPASS).connect().expect("it is known now");
+    hop(&router, &server, NOPASS)
+        .connect()
+        .expect("it is known now");
 }
 
 #[test]
@@ -130,9 +163,16 @@ fn accept_new_refuses_a_changed_host_key() {
     let forged = format!("[127.0.0.1]:{} {key}", server.address().port());
     fs::write(server.known_hosts(), &forged).expect("the scratch directory is ours");
     let router = router();
-    let error = refused(hop(&router, &server, NOPASS).host_keys(HostKeys::AcceptNew).connect());
+    let error = refused(
+        hop(&router, &server, NOPASS)
+            .host_keys(HostKeys::AcceptNew)
+            .connect(),
+    );
     assert_eq!(error.kind, Kind::HostKey, "{error}");
-    assert_eq!(fs::read_to_string(server.known_hosts()).expect("it is there"), forged);
+    assert_eq!(
+        fs::read_to_string(server.known_hosts()).expect("it is there"),
+        forged
+    );
 }
 
 #[test]
@@ -142,9 +182,14 @@ fn ignore_accepts_any_host_key_and_remembers_none() {
     let theirs = fs::read_to_string(other.known_hosts()).expect("the fixture wrote it");
     fs::write(server.known_hosts(), &theirs).expect("the scratch directory is ours");
     let router = router();
-    let context = hop(&router, &server, NOPASS).host_keys(HostKeys::Ignore).connect();
+    let context = hop(&router, &server, NOPASS)
+        .host_keys(HostKeys::Ignore)
+        .connect();
     assert_eq!(facts(&context.expect("no key is looked at")).user, "nopass");
-    assert_eq!(fs::read_to_string(server.known_hosts()).expect("it is there"), theirs);
+    assert_eq!(
+        fs::read_to_string(server.known_hosts()).expect("it is there"),
+        theirs
+    );
 }
 
 #[test]
@@ -152,7 +197,10 @@ fn a_password_logs_in_where_only_passwords_are_accepted() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").password_only().start();
     let router = router();
-    let context = hop(&router, &server, PW).password(PASSWORD).connect().expect("the password is right");
+    let context = hop(&router, &server, PW)
+        .password(PASSWORD)
+        .connect()
+        .expect("the password is right");
     assert_eq!(facts(&context).user, "pw");
 }
 
@@ -160,15 +208,30 @@ fn a_password_logs_in_where_only_passwords_are_accepted() {
 fn a_banner_that_looks_like_a_prompt_gets_no_password() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("banner");
-    for words in ["Enter no password: here\n", "Permission denied (password).\n", "password: "] {
+    for words in [
+        "Enter no password: here\n",
+        "Permission denied (password).\n",
+        "password: ",
+    ] {
         let banner = scratch.file("banner", words, 0o644);
-        let server = Sshd::named("web1").password_only().line(format!("Banner {}", text(banner))).start();
+        let server = Sshd::named("web1")
+            .password_only()
+            .line(format!("Banner {}", text(banner)))
+            .start();
         let router = router();
         // At ssh's default log level the banner is shown.
         let host = hop(&router, &server, PW).option("LogLevel=INFO");
-        let context = host.password(PASSWORD).connect().unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        let context = host
+            .password(PASSWORD)
+            .connect()
+            .unwrap_or_else(|error| panic!("{words:?}: {error}"));
         assert_eq!(facts(&context).user, "pw");
-        let error = refused(hop(&router, &server, PW).option("LogLevel=INFO").password("wrong").connect());
+        let error = refused(
+            hop(&router, &server, PW)
+                .option("LogLevel=INFO")
+                .password("wrong")
+                .connect(),
+        );
         assert_eq!(error.kind, Kind::PasswordIncorrect, "{words:?}: {error}");
     }
 }
@@ -177,13 +240,24 @@ fn a_banner_that_looks_like_a_prompt_gets_no_password() {
 fn a_configured_jump_host_is_used() {
     let _leaks = Leaks::begin();
     let bastion = Sshd::named("bastion").client_line("User plain").start();
-    let inner = Sshd::named("inner").client_line("User nopass").client_line("ProxyJump bastion").start();
+    let inner = Sshd::named("inner")
+        .client_line("User nopass")
+        .client_line("ProxyJump bastion")
+        .start();
     let scratch = ScratchDir::new("jump");
     let config = config_for(&scratch, &[&bastion, &inner]);
     let router = router();
-    let context = router.ssh("inner").config(text(config)).connect().expect("the jump is configured");
+    let context = router
+        .ssh("inner")
+        .config(text(config))
+        .connect()
+        .expect("the jump is configured");
     assert_eq!(facts(&context).user, "nopass");
-    assert!(bastion.log().contains("Accepted publickey for plain"), "{}", bastion.log());
+    assert!(
+        bastion.log().contains("Accepted publickey for plain"),
+        "{}",
+        bastion.log()
+    );
 }
 
 #[test]
@@ -192,9 +266,16 @@ fn configuration_for_interactive_sessions_does_no_harm() {
     let scratch = ScratchDir::new("master");
     let path = text(scratch.path().join("socket-%C"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("lo is up");
-    let forward = format!("LocalForward {} 127.0.0.1:1", taken.local_addr().expect("bound").port());
+    let forward = format!(
+        "LocalForward {} 127.0.0.1:1",
+        taken.local_addr().expect("bound").port()
+    );
     for setting in [
-        &["ControlMaster auto", "ControlPersist yes", &format!("ControlPath {path}")][..],
+        &[
+            "ControlMaster auto",
+            "ControlPersist yes",
+            &format!("ControlPath {path}"),
+        ][..],
         &["RemoteCommand echo not this one"],
         &["RequestTTY force"],
         &["EscapeChar Z"],
@@ -207,18 +288,32 @@ fn configuration_for_interactive_sessions_does_no_harm() {
         &["PermitLocalCommand yes", "LocalCommand echo password:"],
         &["VisualHostKey yes", "LogLevel DEBUG3"],
     ] {
-        let server =
-            setting.iter().fold(Sshd::named("web1"), |server, line| server.client_line(*line)).start();
+        let server = setting
+            .iter()
+            .fold(Sshd::named("web1"), |server, line| {
+                server.client_line(*line)
+            })
+            .start();
         let router = router();
         let context = hop(&router, &server, NOPASS).connect();
         let context = context.unwrap_or_else(|error| panic!("{setting:?}: {error}"));
         let words = "Z\r~.\nZ.\0".repeat(1000);
-        let echoed =
-            context.call(stock::echo { text: words.clone() }).unwrap_or_else(|error| panic!("{error}"));
-        assert!(echoed == words, "{setting:?}: bytes have changed on the way");
+        let echoed = context
+            .call(stock::echo {
+                text: words.clone(),
+            })
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert!(
+            echoed == words,
+            "{setting:?}: bytes have changed on the way"
+        );
         // The socket of a master vanishes with its server, so it is looked for while the server is
         // up.
-        assert_eq!(fs::read_dir(scratch.path()).expect("ours").count(), 0, "a master connection was opened");
+        assert_eq!(
+            fs::read_dir(scratch.path()).expect("ours").count(),
+            0,
+            "a master connection was opened"
+        );
     }
 }
 
@@ -227,11 +322,26 @@ fn compression_and_keepalives_reach_ssh() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
-    let context = hop(&router, &server, NOPASS).compression(true).keepalive(7).connect().expect("accepted");
+    let context = hop(&router, &server, NOPASS)
+        .compression(true)
+        .keepalive(7)
+        .connect()
+        .expect("accepted");
     assert_eq!(facts(&context).user, "nopass");
-    let ssh = below().into_iter().find(|seen| seen.name == "ssh").expect("the hop's program");
-    assert!(ssh.arguments.contains("Compression=yes"), "{}", ssh.arguments);
-    assert!(ssh.arguments.contains("ServerAliveInterval=7"), "{}", ssh.arguments);
+    let ssh = below()
+        .into_iter()
+        .find(|seen| seen.name == "ssh")
+        .expect("the hop's program");
+    assert!(
+        ssh.arguments.contains("Compression=yes"),
+        "{}",
+        ssh.arguments
+    );
+    assert!(
+        ssh.arguments.contains("ServerAliveInterval=7"),
+        "{}",
+        ssh.arguments
+    );
 }
 
 #[test]
@@ -239,11 +349,21 @@ fn one_thread_connects_and_calls_twenty_hosts_concurrently() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let router = router();
-    let opened: Vec<_> =
-        (0..20).map(|_| hop(&router, &server, NOPASS).start().expect("the order is sent")).collect();
-    let replies: Vec<_> = opened.iter().map(|hop| hop.context().start(stock::facts {})).collect();
-    let processes: std::collections::BTreeSet<u32> =
-        replies.into_iter().map(|reply| reply.wait().expect("it answers").process).collect();
+    let opened: Vec<_> = (0..20)
+        .map(|_| {
+            hop(&router, &server, NOPASS)
+                .start()
+                .expect("the order is sent")
+        })
+        .collect();
+    let replies: Vec<_> = opened
+        .iter()
+        .map(|hop| hop.context().start(stock::facts {}))
+        .collect();
+    let processes: std::collections::BTreeSet<u32> = replies
+        .into_iter()
+        .map(|reply| reply.wait().expect("it answers").process)
+        .collect();
     assert_eq!(processes.len(), 20);
     for hop in opened {
         hop.wait().expect("it has answered already");
@@ -257,22 +377,43 @@ fn a_crashed_host_ends_every_wait_for_it_and_no_other() {
     let router = router();
     let lost = hop(&router, &web1, NOPASS).connect().expect("web1");
     let kept = hop(&router, &web2, NOPASS).connect().expect("web2");
-    let mut waiting: Vec<_> =
-        (0..3).map(|_| lost.command("sleep").arg("1000").spawn().expect("the order is sent")).collect();
+    let mut waiting: Vec<_> = (0..3)
+        .map(|_| {
+            lost.command("sleep")
+                .arg("1000")
+                .spawn()
+                .expect("the order is sent")
+        })
+        .collect();
     let mut output = waiting[0].stdout.take().expect("not taken yet");
     assert_eq!(facts(&lost).user, "nopass");
     web1.cut_sessions();
     for process in waiting {
         let error = process.wait().expect_err("the host is gone");
-        let Error::Undelivered { context, reason, .. } = &error else { panic!("{error}") };
-        assert_eq!((context.as_str(), *reason), ("ssh.web1", Reason::Lost), "{error}");
+        let Error::Undelivered {
+            context, reason, ..
+        } = &error
+        else {
+            panic!("{error}")
+        };
+        assert_eq!(
+            (context.as_str(), *reason),
+            ("ssh.web1", Reason::Lost),
+            "{error}"
+        );
     }
     let error = output.next_chunk().expect_err("the stream has broken off");
     assert!(error.to_string().contains("ssh.web1"), "{error}");
     let error = lost.call(stock::ping {}).expect_err("it stays lost");
     assert!(error.to_string().contains("ssh.web1"), "{error}");
     assert_eq!(facts(&kept).user, "nopass");
-    let again = hop(&router, &web1, NOPASS).connect().expect("the server itself is up");
+    let again = hop(&router, &web1, NOPASS)
+        .connect()
+        .expect("the server itself is up");
     assert_eq!(facts(&again).user, "nopass");
-    assert!(descendants(web1.pid()).iter().any(|seen| seen.arguments == "offshoot: ssh.web1"));
+    assert!(
+        descendants(web1.pid())
+            .iter()
+            .any(|seen| seen.arguments == "offshoot: ssh.web1")
+    );
 }

@@ -17,16 +17,32 @@ const NAMES: usize = 30;
 /// Writes a configuration with thirty names for the last of these servers, each with these lines.
 fn names(scratch: &ScratchDir, servers: &[&Sshd], lines: &str) -> PathBuf {
     let known = fs::read_to_string(config_for(scratch, servers)).expect("it was just made");
-    let own = known.rsplit("Host ").next().and_then(|host| host.split_once('\n')).expect("it has lines").1;
+    let own = known
+        .rsplit("Host ")
+        .next()
+        .and_then(|host| host.split_once('\n'))
+        .expect("it has lines")
+        .1;
     let text = format!("Host h*\n{lines}{own}\n{known}");
     scratch.file("names", text, 0o644)
 }
 
 fn all_are_reached(server: &Sshd, config: &str) {
     let hosts: Vec<String> = (0..NAMES).map(|number| format!("h{number}")).collect();
-    let seen = Run::offshoot(["run", "-n", "-F", config]).args(&hosts).args(["--", "echo", "here"]).finish();
+    let seen = Run::offshoot(["run", "-n", "-F", config])
+        .args(&hosts)
+        .args(["--", "echo", "here"])
+        .finish();
     let seen = seen.expect_code(0);
-    assert_eq!(seen.out().lines().filter(|line| line.ends_with("here")).count(), NAMES, "{}", seen.out());
+    assert_eq!(
+        seen.out()
+            .lines()
+            .filter(|line| line.ends_with("here"))
+            .count(),
+        NAMES,
+        "{}",
+        seen.out()
+    );
     assert!(!server.log().contains("MaxStartups"), "{}", server.log());
 }
 
@@ -34,17 +50,28 @@ fn all_are_reached(server: &Sshd, config: &str) {
 fn concurrent_logins_to_one_address_stay_below_max_startups() {
     let _leaks = Leaks::begin();
     let user = format!("User {}", NOPASS.name);
-    let server = Sshd::named("web1").line("MaxStartups 11:100:11").client_line(user).start();
+    let server = Sshd::named("web1")
+        .line("MaxStartups 11:100:11")
+        .client_line(user)
+        .start();
     let scratch = ScratchDir::new("names");
-    all_are_reached(&server, &names(&scratch, &[&server], "").display().to_string());
+    all_are_reached(
+        &server,
+        &names(&scratch, &[&server], "").display().to_string(),
+    );
 }
 
 #[test]
 fn concurrent_logins_through_one_jump_host_stay_below_its_max_startups() {
     let _leaks = Leaks::begin();
     let user = format!("User {}", PLAIN.name);
-    let bastion = Sshd::named("bastion").line("MaxStartups 11:100:11").client_line(user).start();
-    let server = Sshd::named("web1").client_line(format!("User {}", NOPASS.name)).start();
+    let bastion = Sshd::named("bastion")
+        .line("MaxStartups 11:100:11")
+        .client_line(user)
+        .start();
+    let server = Sshd::named("web1")
+        .client_line(format!("User {}", NOPASS.name))
+        .start();
     let scratch = ScratchDir::new("names");
     let config = names(&scratch, &[&bastion, &server], "  ProxyJump bastion\n");
     all_are_reached(&bastion, &config.display().to_string());
@@ -67,10 +94,20 @@ fn a_connection_dropped_before_login_is_retried() {
                 .expect("it is sent")
         })
         .collect();
-    let contexts: Vec<Context> =
-        hops.into_iter().map(|hop| hop.wait().unwrap_or_else(|error| panic!("{error}"))).collect();
-    assert!(contexts.iter().all(|context| facts(context).user == "nopass"));
-    assert!(server.log().contains("MaxStartups"), "nobody was dropped: {}", server.log());
+    let contexts: Vec<Context> = hops
+        .into_iter()
+        .map(|hop| hop.wait().unwrap_or_else(|error| panic!("{error}")))
+        .collect();
+    assert!(
+        contexts
+            .iter()
+            .all(|context| facts(context).user == "nopass")
+    );
+    assert!(
+        server.log().contains("MaxStartups"),
+        "nobody was dropped: {}",
+        server.log()
+    );
 }
 
 #[test]
@@ -84,7 +121,10 @@ fn connections_dropped_until_the_timeout_explain_why() {
     let host = router.ssh("127.0.0.1").config("/dev/null").port(port);
     let error = refused(host.timeout(std::time::Duration::from_secs(1)).connect());
     assert_eq!(error.kind, Kind::Dropped, "{error}");
-    assert!(error.detail.contains("dropped before anybody logged in"), "{error}");
+    assert!(
+        error.detail.contains("dropped before anybody logged in"),
+        "{error}"
+    );
     assert!(error.hint.contains("MaxStartups"), "{error}");
     drop(std::net::TcpStream::connect(("127.0.0.1", port)));
     drop(std::net::TcpStream::connect(("127.0.0.1", port)));

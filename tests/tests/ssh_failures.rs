@@ -45,30 +45,67 @@ fn a_missing_password_is_distinguished_from_a_wrong_one() {
 #[test]
 fn a_refused_key_is_reported_where_no_password_would_help() {
     let _leaks = Leaks::begin();
-    let server = Sshd::named("web1").line("PasswordAuthentication no").start();
+    let server = Sshd::named("web1")
+        .line("PasswordAuthentication no")
+        .start();
     let scratch = ScratchDir::new("key");
     let key = scratch.path().join("other_key");
     let key = key.to_str().expect("our own path");
-    must_run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", key], b"");
+    must_run(
+        "ssh-keygen",
+        &["-q", "-t", "ed25519", "-N", "", "-f", key],
+        b"",
+    );
     let router = router();
-    let host = router.ssh("127.0.0.1").config("/dev/null").user(PLAIN.name).port(server.address().port());
-    let host = host.option(format!("UserKnownHostsFile={}", server.known_hosts().display()));
+    let host = router
+        .ssh("127.0.0.1")
+        .config("/dev/null")
+        .user(PLAIN.name)
+        .port(server.address().port());
+    let host = host.option(format!(
+        "UserKnownHostsFile={}",
+        server.known_hosts().display()
+    ));
     let error = refused(host.option("IdentitiesOnly=yes").identity(key).connect());
     let port = server.address().port();
-    let start =
-        format!("ssh.127.0.0.1:{port} (ssh:plain@127.0.0.1:{port}): the host accepted none of our keys");
+    let start = format!(
+        "ssh.127.0.0.1:{port} (ssh:plain@127.0.0.1:{port}): the host accepted none of our keys"
+    );
     says(&error, Kind::Denied, &start, "give one (identity(), -i)");
 }
 
 #[test]
 fn a_closed_port_is_reported() {
     let _leaks = Leaks::begin();
-    let free = TcpListener::bind("127.0.0.1:0").expect("lo is up").local_addr().expect("bound").port();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .expect("lo is up")
+        .local_addr()
+        .expect("bound")
+        .port();
     let router = router();
-    let error = refused(router.ssh("127.0.0.1").config("/dev/null").port(free).connect());
-    let start = format!("ssh.127.0.0.1:{free} (ssh:127.0.0.1:{free}): nothing listens at that port");
-    says(&error, Kind::Unreachable, &start, "check the name, the port and the network");
-    assert!(error.output.iter().any(|line| line.contains("Connection refused")), "{:?}", error.output);
+    let error = refused(
+        router
+            .ssh("127.0.0.1")
+            .config("/dev/null")
+            .port(free)
+            .connect(),
+    );
+    let start =
+        format!("ssh.127.0.0.1:{free} (ssh:127.0.0.1:{free}): nothing listens at that port");
+    says(
+        &error,
+        Kind::Unreachable,
+        &start,
+        "check the name, the port and the network",
+    );
+    assert!(
+        error
+            .output
+            .iter()
+            .any(|line| line.contains("Connection refused")),
+        "{:?}",
+        error.output
+    );
 }
 
 #[test]
@@ -90,15 +127,26 @@ fn a_host_that_accepts_but_stays_silent_times_out() {
     // ssh gets our timeout rounded down to seconds, so that it times out first and explains why.
     let error = refused(host.timeout(Duration::from_millis(1900)).connect());
     let start = format!("ssh.127.0.0.1:{port} (ssh:127.0.0.1:{port}): the host does not answer");
-    says(&error, Kind::Unreachable, &start, "check the name, the port and the network");
+    says(
+        &error,
+        Kind::Unreachable,
+        &start,
+        "check the name, the port and the network",
+    );
 }
 
 #[test]
 fn a_session_that_starts_no_agent_times_out() {
     let _leaks = Leaks::begin();
-    let server = Sshd::named("web1").line("ForceCommand echo still here; cat >/dev/null").start();
+    let server = Sshd::named("web1")
+        .line("ForceCommand echo still here; cat >/dev/null")
+        .start();
     let router = router();
-    let error = refused(hop(&router, &server, NOPASS).timeout(Duration::from_millis(1500)).connect());
+    let error = refused(
+        hop(&router, &server, NOPASS)
+            .timeout(Duration::from_millis(1500))
+            .connect(),
+    );
     let start = "ssh.web1 (ssh:nopass@web1): no agent was up within 1500 ms";
     says(&error, Kind::TimedOut, start, "last output: \"still here\"");
 }
@@ -106,11 +154,19 @@ fn a_session_that_starts_no_agent_times_out() {
 #[test]
 fn the_output_of_a_forced_command_is_quoted() {
     let _leaks = Leaks::begin();
-    let server = Sshd::named("web1").line("ForceCommand echo only backups here; exit 3").start();
+    let server = Sshd::named("web1")
+        .line("ForceCommand echo only backups here; exit 3")
+        .start();
     let router = router();
     let error = refused(hop(&router, &server, NOPASS).connect());
-    let start = "ssh.web1 (ssh:nopass@web1): its program ended with status 3 before an agent was up";
-    says(&error, Kind::Exited, start, "last output: \"only backups here\"");
+    let start =
+        "ssh.web1 (ssh:nopass@web1): its program ended with status 3 before an agent was up";
+    says(
+        &error,
+        Kind::Exited,
+        start,
+        "last output: \"only backups here\"",
+    );
 }
 
 #[test]
@@ -119,7 +175,12 @@ fn the_message_of_a_nologin_account_is_quoted() {
     let server = Sshd::start("web1");
     let router = router();
     let error = refused(hop(&router, &server, NOLOGIN).connect());
-    says(&error, Kind::Exited, "ssh.web1 (ssh:nologin@web1): ", "This account is currently not available");
+    says(
+        &error,
+        Kind::Exited,
+        "ssh.web1 (ssh:nologin@web1): ",
+        "This account is currently not available",
+    );
 }
 
 #[test]
@@ -139,10 +200,19 @@ fn a_missing_ssh_is_reported() {
 fn the_complaint_of_ssh_about_a_bad_option_is_quoted() {
     let _leaks = Leaks::begin();
     let router = router();
-    let error = refused(router.ssh("web1").config("/dev/null").option("NoSuchOption=yes").connect());
+    let error = refused(
+        router
+            .ssh("web1")
+            .config("/dev/null")
+            .option("NoSuchOption=yes")
+            .connect(),
+    );
     assert_eq!(error.kind, Kind::Exited, "{error}");
     assert!(
-        error.output.iter().any(|line| line.to_lowercase().contains("nosuchoption")),
+        error
+            .output
+            .iter()
+            .any(|line| line.to_lowercase().contains("nosuchoption")),
         "{:?}",
         error.output
     );
@@ -164,34 +234,64 @@ fn calls_to_a_host_whose_hop_fails_return_its_error() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").password_only().start();
     let router = router();
-    let opened = hop(&router, &server, PW).password("wrong").start().expect("the order is sent");
-    let replies: Vec<_> = (0..10).map(|_| opened.context().start(stock::ping {})).collect();
+    let opened = hop(&router, &server, PW)
+        .password("wrong")
+        .start()
+        .expect("the order is sent");
+    let replies: Vec<_> = (0..10)
+        .map(|_| opened.context().start(stock::ping {}))
+        .collect();
     for reply in replies {
         let error = reply.wait().expect_err("the password is wrong").to_string();
-        assert!(error.contains("ssh.web1") && error.contains("password was not accepted"), "{error}");
+        assert!(
+            error.contains("ssh.web1") && error.contains("password was not accepted"),
+            "{error}"
+        );
     }
     let error = refused(opened.wait());
     assert_eq!(error.kind, Kind::PasswordIncorrect);
     assert!(!format!("{error:?} {error}").contains(PASSWORD));
-    assert!(below().iter().all(|seen| seen.name != "ssh"), "ssh is left running");
+    assert!(
+        below().iter().all(|seen| seen.name != "ssh"),
+        "ssh is left running"
+    );
 }
 
 #[test]
 fn a_failing_jump_host_is_named() {
     let _leaks = Leaks::begin();
-    let free = TcpListener::bind("127.0.0.1:0").expect("lo is up").local_addr().expect("bound").port();
-    let good = Sshd::named("good").client_line(format!("User {}", PLAIN.name)).start();
-    let strict = Sshd::named("strict").password_only().client_line(format!("User {}", PLAIN.name)).start();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .expect("lo is up")
+        .local_addr()
+        .expect("bound")
+        .port();
+    let good = Sshd::named("good")
+        .client_line(format!("User {}", PLAIN.name))
+        .start();
+    let strict = Sshd::named("strict")
+        .password_only()
+        .client_line(format!("User {}", PLAIN.name))
+        .start();
     let scratch = ScratchDir::new("jump");
     for (jump, host, kind, part) in [
-        ("strict", "", Kind::Denied, "did not accept us: plain@127.0.0.1"),
+        (
+            "strict",
+            "",
+            Kind::Denied,
+            "did not accept us: plain@127.0.0.1",
+        ),
         (
             &format!("127.0.0.1:{free}"),
             "",
             Kind::Unreachable,
             &format!("connect to host 127.0.0.1 port {free}: Connection refused"),
         ),
-        ("nobody.invalid", "", Kind::Unreachable, "Could not resolve hostname nobody.invalid"),
+        (
+            "nobody.invalid",
+            "",
+            Kind::Unreachable,
+            "Could not resolve hostname nobody.invalid",
+        ),
         (
             "good",
             &format!("Port {free}"),
@@ -200,8 +300,13 @@ fn a_failing_jump_host_is_named() {
         ),
     ] {
         let inner = Sshd::named("inner").client_line(format!("User {}", NOPASS.name));
-        let inner = inner.client_line(format!("ProxyJump {jump}")).client_line(host).start();
-        let config = config_for(&scratch, &[&good, &strict, &inner]).display().to_string();
+        let inner = inner
+            .client_line(format!("ProxyJump {jump}"))
+            .client_line(host)
+            .start();
+        let config = config_for(&scratch, &[&good, &strict, &inner])
+            .display()
+            .to_string();
         let router = router();
         let error = refused(router.ssh("inner").config(config).connect());
         assert_eq!(error.kind, kind, "{jump}: {error}\n{:#?}", error.output);
@@ -220,9 +325,12 @@ fn output_after_login_is_not_mistaken_for_an_ssh_failure() {
         "kex_exchange_identification: Connection closed by remote host",
         "Connection closed by 10.0.0.1 port 22",
     ] {
-        let server = Sshd::named("web1").line(format!("ForceCommand echo '{line}' >&2; exit 7")).start();
+        let server = Sshd::named("web1")
+            .line(format!("ForceCommand echo '{line}' >&2; exit 7"))
+            .start();
         let error = refused(hop(&router, &server, NOPASS).connect());
-        let start = "ssh.web1 (ssh:nopass@web1): its program ended with status 7 before an agent was up";
+        let start =
+            "ssh.web1 (ssh:nopass@web1): its program ended with status 7 before an agent was up";
         says(&error, Kind::Exited, start, line);
     }
 }
@@ -236,7 +344,10 @@ fn the_nologin_message_of_the_server_is_shown() {
         let router = router();
         let error = refused(hop(&router, &server, NOPASS).connect());
         assert!(
-            error.output.iter().any(|line| line.contains("maintenance until noon")),
+            error
+                .output
+                .iter()
+                .any(|line| line.contains("maintenance until noon")),
             "{pam}: {error}\n{:#?}",
             error.output
         );
@@ -251,14 +362,27 @@ fn a_lost_link_quotes_the_last_output_of_ssh() {
     let router = router();
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         let context = hop(&router, &server, NOPASS).connect().expect("it is up");
-        let process = context.command("sleep").arg("1000").spawn().expect("the order is sent");
+        let process = context
+            .command("sleep")
+            .arg("1000")
+            .spawn()
+            .expect("the order is sent");
         context.call(stock::ping {}).expect("it answers");
-        for seen in descendants(server.pid()).iter().filter(|seen| seen.name.starts_with("sshd")) {
+        for seen in descendants(server.pid())
+            .iter()
+            .filter(|seen| seen.name.starts_with("sshd"))
+        {
             offshoot_tests::process::signal(seen.pid, signal);
         }
-        let error = process.wait().expect_err("the session has ended").to_string();
+        let error = process
+            .wait()
+            .expect_err("the session has ended")
+            .to_string();
         // The message depends on what ssh was doing at that moment.
         let said = ["closed by remote host", "client_loop: send disconnect"];
-        assert!(said.iter().any(|said| error.contains(said)), "{signal}: {error}");
+        assert!(
+            said.iter().any(|said| error.contains(said)),
+            "{signal}: {error}"
+        );
     }
 }

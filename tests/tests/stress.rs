@@ -25,19 +25,29 @@ fn descriptors() -> usize {
 
 /// Returns the descriptor limits of a shell in that context.
 fn limit_in(context: &Context) -> String {
-    let output = up(context.command("sh").args(["-c", "ulimit -Sn; ulimit -Hn"]).output());
+    let output = up(context
+        .command("sh")
+        .args(["-c", "ulimit -Sn; ulimit -Hn"])
+        .output());
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Starts that many local contexts before waiting for the first.
 fn at_once(parent: &Context, count: usize) -> Vec<Context> {
-    let opened: Vec<Connecting> = (0..count).map(|_| up(parent.local().timeout(LIMIT).start())).collect();
-    let replies: Vec<_> =
-        opened.iter().map(|connecting| connecting.context().start(stock::ping {})).collect();
+    let opened: Vec<Connecting> = (0..count)
+        .map(|_| up(parent.local().timeout(LIMIT).start()))
+        .collect();
+    let replies: Vec<_> = opened
+        .iter()
+        .map(|connecting| connecting.context().start(stock::ping {}))
+        .collect();
     for reply in replies {
         up(reply.wait());
     }
-    opened.into_iter().map(|connecting| up(connecting.wait())).collect()
+    opened
+        .into_iter()
+        .map(|connecting| up(connecting.wait()))
+        .collect()
 }
 
 #[test]
@@ -52,14 +62,23 @@ fn a_tree_exceeds_a_low_soft_descriptor_limit_and_programs_keep_it() {
     // The same below an agent, which was started with the low limit as well.
     let parent = &contexts[0];
     let deeper = at_once(parent, 100);
-    let held = fs::read_dir(format!("/proc/{}/fd", facts(parent).process)).expect("it lives").count();
-    assert!(held > 256, "an agent with {} children holds {held}", deeper.len());
+    let held = fs::read_dir(format!("/proc/{}/fd", facts(parent).process))
+        .expect("it lives")
+        .count();
+    assert!(
+        held > 256,
+        "an agent with {} children holds {held}",
+        deeper.len()
+    );
     for place in [&*router, parent, &deeper[99]] {
         assert_eq!(limit_in(place), format!("256\n{hard}\n"), "in {place}");
     }
     // A limit set explicitly is kept.
     setrlimit(Resource::RLIMIT_NOFILE, 5000, hard).expect("a soft limit may be lowered");
-    assert_eq!(limit_in(&up(router.local().connect())), format!("5000\n{hard}\n"));
+    assert_eq!(
+        limit_in(&up(router.local().connect())),
+        format!("5000\n{hard}\n")
+    );
     drop(router);
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).expect("as it was");
 }
@@ -69,7 +88,10 @@ fn one_thread_opens_and_calls_a_hundred_contexts_without_waiting() {
     let _leaks = Leaks::begin();
     let router = router();
     let contexts = at_once(&router, 100);
-    let mut processes: Vec<u32> = contexts.iter().map(|context| facts(context).process).collect();
+    let mut processes: Vec<u32> = contexts
+        .iter()
+        .map(|context| facts(context).process)
+        .collect();
     processes.sort_unstable();
     processes.dedup();
     assert_eq!(processes.len(), 100);
@@ -86,9 +108,14 @@ fn interrupted_system_calls_every_200_microseconds_do_no_harm() {
         let text = format!("round {round}");
         assert_eq!(up(child.call(stock::echo { text: text.clone() })), text);
     }
-    let bytes: Vec<u8> = (0..8 << 20).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let bytes: Vec<u8> = (0..8 << 20)
+        .map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     let mut cat = up(child.command("cat").spawn());
-    let (mut stdin, mut stdout) = (cat.stdin.take().expect("piped"), cat.stdout.take().expect("piped"));
+    let (mut stdin, mut stdout) = (
+        cat.stdin.take().expect("piped"),
+        cat.stdout.take().expect("piped"),
+    );
     let sent = bytes.clone();
     let writing = std::thread::spawn(move || stdin.write_all(&sent));
     let mut back = Vec::new();
@@ -102,7 +129,12 @@ fn interrupted_system_calls_every_200_microseconds_do_no_harm() {
         up(grandchild.shutdown());
         up(tree.child().shutdown());
     }
-    assert_eq!(up(child.call(own::increment { bytes: vec![1; 1 << 20] })), vec![2; 1 << 20]);
+    assert_eq!(
+        up(child.call(own::increment {
+            bytes: vec![1; 1 << 20]
+        })),
+        vec![2; 1 << 20]
+    );
     own::interrupt(0);
 }
 
@@ -112,10 +144,19 @@ fn a_stalled_child_with_full_pipes_delays_no_other() {
     let tree = Tree::new();
     let (stopped, other) = (tree.child(), tree.child());
     // Its stdout is filled with unread program output, and then its stdin with calls.
-    let flood = up(stopped.command("sh").args(["-c", "yes | head -c 4000000"]).spawn());
+    let flood = up(stopped
+        .command("sh")
+        .args(["-c", "yes | head -c 4000000"])
+        .spawn());
     let process = facts(&stopped).process;
     signal(process, Signal::SIGSTOP);
-    let calls: Vec<_> = (0..64).map(|_| stopped.start(own::increment { bytes: vec![1; 100_000] })).collect();
+    let calls: Vec<_> = (0..64)
+        .map(|_| {
+            stopped.start(own::increment {
+                bytes: vec![1; 100_000],
+            })
+        })
+        .collect();
     for _ in 0..100 {
         up(other.call(stock::ping {}));
     }
@@ -132,14 +173,36 @@ fn an_agent_out_of_memory_ends_alone_and_with_a_reason() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let other = tree.child();
-    let words = ["/bin/sh", "-c", "ulimit -v 65536; exec /bin/sh \"$@\"", "sh"].map(str::to_owned);
+    let words = [
+        "/bin/sh",
+        "-c",
+        "ulimit -v 65536; exec /bin/sh \"$@\"",
+        "sh",
+    ]
+    .map(str::to_owned);
     let small = up(tree.router.local().shell_words(words.into()).connect());
     assert_eq!(up(small.call(own::zeros { count: 1 << 20 })).len(), 1 << 20);
-    let error: Error = small.call(own::zeros { count: 100 << 20 }).expect_err("there is no room").into();
-    let Error::Undelivered { context, reason: Reason::Lost, .. } = &error else { panic!("{error}") };
+    let error: Error = small
+        .call(own::zeros { count: 100 << 20 })
+        .expect_err("there is no room")
+        .into();
+    let Error::Undelivered {
+        context,
+        reason: Reason::Lost,
+        ..
+    } = &error
+    else {
+        panic!("{error}")
+    };
     assert_eq!(context, "local");
-    assert_eq!(up(other.call(own::zeros { count: 100 << 20 })).len(), 100 << 20);
-    let error = small.call(stock::ping {}).expect_err("it is gone").to_string();
+    assert_eq!(
+        up(other.call(own::zeros { count: 100 << 20 })).len(),
+        100 << 20
+    );
+    let error = small
+        .call(stock::ping {})
+        .expect_err("it is gone")
+        .to_string();
     assert!(error.starts_with("local: "), "{error}");
 }
 
@@ -150,16 +213,30 @@ fn a_thousand_fail(words: &[&str], timeout: Duration, kind: ConnectErrorKind) {
     up(router.local().connect());
     let before = resident(std::process::id());
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    let hop = || router.local().shell_words(words.clone()).timeout(timeout).start();
+    let hop = || {
+        router
+            .local()
+            .shell_words(words.clone())
+            .timeout(timeout)
+            .start()
+    };
     let opened: Vec<Connecting> = (0..1000).map(|_| up(hop())).collect();
     let mut grown = 0;
     for connecting in opened {
         let error = connecting.wait().expect_err("there is no agent");
-        assert_eq!(error.as_connect().expect("it is about a hop").kind, kind, "{error}");
+        assert_eq!(
+            error.as_connect().expect("it is about a hop").kind,
+            kind,
+            "{error}"
+        );
         grown = grown.max(resident(std::process::id()).saturating_sub(before));
     }
     assert!(grown < 64 << 20, "a thousand hops cost {grown} bytes");
-    assert!(eventually(LIMIT, || below().len() <= 2), "left: {:?}", below());
+    assert!(
+        eventually(LIMIT, || below().len() <= 2),
+        "left: {:?}",
+        below()
+    );
     assert_eq!(facts(&up(router.local().connect())).user, "root");
 }
 
@@ -172,7 +249,11 @@ fn a_thousand_concurrent_failing_hops_each_return_an_error_and_leave_nothing() {
 #[test]
 fn a_thousand_concurrent_hanging_hops_each_time_out_and_leave_nothing() {
     let _leaks = Leaks::begin();
-    a_thousand_fail(&["sh", "-c", "exec sleep 1000"], Duration::from_secs(3), ConnectErrorKind::TimedOut);
+    a_thousand_fail(
+        &["sh", "-c", "exec sleep 1000"],
+        Duration::from_secs(3),
+        ConnectErrorKind::TimedOut,
+    );
 }
 
 #[test]
@@ -182,7 +263,9 @@ fn three_hundred_short_lived_contexts_leak_no_descriptor() {
     let parent = up(router.local().connect());
     let agent = facts(&parent).process;
     let held = || {
-        let theirs = fs::read_dir(format!("/proc/{agent}/fd")).expect("it lives").count();
+        let theirs = fs::read_dir(format!("/proc/{agent}/fd"))
+            .expect("it lives")
+            .count();
         (descriptors(), theirs)
     };
     let round = |place: &Context| {
@@ -202,5 +285,8 @@ fn three_hundred_short_lived_contexts_leak_no_descriptor() {
         after = held();
         after == before
     });
-    assert!(same, "descriptors here and there: {before:?} and then {after:?}");
+    assert!(
+        same,
+        "descriptors here and there: {before:?} and then {after:?}"
+    );
 }

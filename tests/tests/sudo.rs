@@ -24,8 +24,14 @@ impl Login {
     fn of(user: User) -> Self {
         let server = Sshd::start("web1");
         let router = router();
-        let context = hop(&router, &server, user).connect().unwrap_or_else(|error| panic!("{error}"));
-        Login { context, _router: router, _server: server }
+        let context = hop(&router, &server, user)
+            .connect()
+            .unwrap_or_else(|error| panic!("{error}"));
+        Login {
+            context,
+            _router: router,
+            _server: server,
+        }
     }
 
     fn sudo(&self) -> Hop<Sudo> {
@@ -42,7 +48,11 @@ fn is_root(outcome: offshoot::Result<Context>) -> Context {
 }
 
 fn environment(context: &Context) -> BTreeMap<String, String> {
-    context.call(stock::environment {}).unwrap_or_else(|error| panic!("{error}")).into_iter().collect()
+    context
+        .call(stock::environment {})
+        .unwrap_or_else(|error| panic!("{error}"))
+        .into_iter()
+        .collect()
 }
 
 #[test]
@@ -76,7 +86,10 @@ fn a_wrong_password_is_reported() {
     let error = refused(Login::of(PW).sudo().password("wrong").connect());
     assert_eq!(error.kind, Kind::PasswordIncorrect, "{error}");
     let message = error.to_string();
-    assert!(message.starts_with("ssh.web1.sudo.root (sudo): the password was not accepted"), "{message}");
+    assert!(
+        message.starts_with("ssh.web1.sudo.root (sudo): the password was not accepted"),
+        "{message}"
+    );
     assert!(message.contains("check the password"), "{message}");
 }
 
@@ -92,7 +105,9 @@ fn a_missing_password_is_distinguished_from_a_wrong_one() {
     );
     // The hint covers the library and the command line.
     assert!(
-        message.contains("password() in a program, password-file=PATH or a terminal on the command line"),
+        message.contains(
+            "password() in a program, password-file=PATH or a terminal on the command line"
+        ),
         "{message}"
     );
 }
@@ -103,7 +118,14 @@ fn a_user_not_in_sudoers_is_denied_even_with_the_right_password() {
     let error = refused(Login::of(PLAIN).sudo().password(PASSWORD).connect());
     assert_eq!(error.kind, Kind::Denied, "{error}");
     assert!(error.detail.contains("may not use sudo"), "{error}");
-    assert!(error.output.iter().any(|line| line.contains("not in the sudoers file")), "{:?}", error.output);
+    assert!(
+        error
+            .output
+            .iter()
+            .any(|line| line.contains("not in the sudoers file")),
+        "{:?}",
+        error.output
+    );
 }
 
 #[test]
@@ -115,7 +137,14 @@ fn a_nonexistent_target_user_is_reported() {
         message.starts_with("ssh.web1.sudo.ghost (sudo:ghost): the user to become does not exist"),
         "{message}"
     );
-    assert!(error.output.iter().any(|line| line.contains("unknown user")), "{:?}", error.output);
+    assert!(
+        error
+            .output
+            .iter()
+            .any(|line| line.contains("unknown user")),
+        "{:?}",
+        error.output
+    );
 }
 
 #[test]
@@ -123,7 +152,12 @@ fn a_missing_sudo_is_reported() {
     let _leaks = Leaks::begin();
     let error = refused(Login::of(PLAIN).sudo().program("no-such-sudo").connect());
     assert_eq!(error.kind, Kind::Start, "{error}");
-    assert!(error.to_string().contains("is no-such-sudo installed there?"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("is no-such-sudo installed there?"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -137,22 +171,45 @@ fn a_requiretty_rule_gets_a_terminal() {
 fn sudo_can_switch_to_a_user_other_than_root() {
     let _leaks = Leaks::begin();
     let login = Login::of(NOPASS);
-    let context = login.sudo().user(PLAIN.name).connect().unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((facts(&context).user.as_str(), context.name()), ("plain", "ssh.web1.sudo.plain"));
+    let context = login
+        .sudo()
+        .user(PLAIN.name)
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(
+        (facts(&context).user.as_str(), context.name()),
+        ("plain", "ssh.web1.sudo.plain")
+    );
 }
 
 #[test]
 fn login_runs_the_startup_files_of_the_user() {
     let _leaks = Leaks::begin();
     let profile = Path::new("/home/plain/.profile");
-    write_file(profile, "echo welcome\nexport FROM_PROFILE='read it'\n", 0o644);
+    write_file(
+        profile,
+        "echo welcome\nexport FROM_PROFILE='read it'\n",
+        0o644,
+    );
     let login = Login::of(NOPASS);
-    let without = login.sudo().user(PLAIN.name).connect().unwrap_or_else(|error| panic!("{error}"));
+    let without = login
+        .sudo()
+        .user(PLAIN.name)
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(environment(&without).get("FROM_PROFILE"), None);
-    let with = login.sudo().user(PLAIN.name).login(true).connect().unwrap_or_else(|error| panic!("{error}"));
+    let with = login
+        .sudo()
+        .user(PLAIN.name)
+        .login(true)
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
     let seen = environment(&with);
     fs::remove_file(profile).expect("it was there");
-    assert_eq!(seen.get("FROM_PROFILE").map(String::as_str), Some("read it"));
+    assert_eq!(
+        seen.get("FROM_PROFILE").map(String::as_str),
+        Some("read it")
+    );
     assert_eq!(seen.get("HOME").map(String::as_str), Some("/home/plain"));
 }
 
@@ -164,7 +221,9 @@ fn login_works_with_every_login_shell_but_rc() {
     // there.
     for user in SHELLS.iter().filter(|user| user.name != "rc") {
         let hop = login.sudo().user(user.name).login(true);
-        let context = hop.connect().unwrap_or_else(|error| panic!("{}: {error}", user.name));
+        let context = hop
+            .connect()
+            .unwrap_or_else(|error| panic!("{}: {error}", user.name));
         assert_eq!(facts(&context).user, user.name);
     }
 }
@@ -174,16 +233,27 @@ fn preserve_env_and_set_home_take_effect() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").line("AcceptEnv MARK").start();
     let router = router();
-    let login = hop(&router, &server, NOPASS).option("SetEnv=MARK=kept").connect();
+    let login = hop(&router, &server, NOPASS)
+        .option("SetEnv=MARK=kept")
+        .connect();
     let login = login.unwrap_or_else(|error| panic!("{error}"));
     let seen = |hop: Hop<Sudo>| {
         let mut seen = environment(&hop.connect().unwrap_or_else(|error| panic!("{error}")));
-        (seen.remove("MARK").unwrap_or_default(), seen.remove("HOME").unwrap_or_default())
+        (
+            seen.remove("MARK").unwrap_or_default(),
+            seen.remove("HOME").unwrap_or_default(),
+        )
     };
     let pair = |mark: &str, home: &str| (mark.to_owned(), home.to_owned());
     assert_eq!(seen(login.sudo()), pair("", "/root"));
-    assert_eq!(seen(login.sudo().preserve_env(true)), pair("kept", "/home/nopass"));
-    assert_eq!(seen(login.sudo().preserve_env(true).set_home(true)), pair("kept", "/root"));
+    assert_eq!(
+        seen(login.sudo().preserve_env(true)),
+        pair("kept", "/home/nopass")
+    );
+    assert_eq!(
+        seen(login.sudo().preserve_env(true).set_home(true)),
+        pair("kept", "/root")
+    );
 }
 
 #[test]
@@ -192,8 +262,10 @@ fn pwfeedback_stars_are_not_mistaken_for_a_prompt() {
     let rule = Path::new("/etc/sudoers.d/zz-stars");
     write_file(rule, "Defaults:pw pwfeedback\n", 0o440);
     let login = Login::of(PW);
-    let (right, wrong) =
-        (login.sudo().password(PASSWORD).connect(), login.sudo().password("wrong").connect());
+    let (right, wrong) = (
+        login.sudo().password(PASSWORD).connect(),
+        login.sudo().password("wrong").connect(),
+    );
     fs::remove_file(rule).expect("it was there");
     is_root(right);
     assert_eq!(refused(wrong).kind, Kind::PasswordIncorrect);
@@ -208,7 +280,11 @@ fn stub(scratch: &ScratchDir, ask: &str) -> String {
          [ \"$answer\" = '{PASSWORD}' ] && exec \"$@\"\necho 'sudo: Authentication failed, try again.' >/dev/tty\ndone\n\
          echo 'sudo: Maximum 3 incorrect authentication attempts' >&2\nexit 1\n"
     );
-    scratch.file("sudo", script, 0o755).to_str().expect("our own path").to_owned()
+    scratch
+        .file("sudo", script, 0o755)
+        .to_str()
+        .expect("our own path")
+        .to_owned()
 }
 
 #[test]
@@ -216,12 +292,26 @@ fn a_sudo_rs_prompt_that_wraps_ours_is_answered() {
     let _leaks = Leaks::begin();
     let scratch = ScratchDir::new("stub");
     // With the prompts of sudo-rs 0.2 in English and in a language with a non-breaking space.
-    for words in ["[sudo: %s] Password: ", "[sudo: %s] Mot de passe\\302\\240: ", "[sudo: authenticate] %s"] {
+    for words in [
+        "[sudo: %s] Password: ",
+        "[sudo: %s] Mot de passe\\302\\240: ",
+        "[sudo: authenticate] %s",
+    ] {
         let program = stub(&scratch, &format!("printf '{words}' \"$prompt\""));
         let router = router();
-        let context = router.sudo().program(program.as_str()).password(PASSWORD).connect();
+        let context = router
+            .sudo()
+            .program(program.as_str())
+            .password(PASSWORD)
+            .connect();
         is_root(context);
-        let wrong = refused(router.sudo().program(program.as_str()).password("wrong").connect());
+        let wrong = refused(
+            router
+                .sudo()
+                .program(program.as_str())
+                .password("wrong")
+                .connect(),
+        );
         assert_eq!(wrong.kind, Kind::PasswordIncorrect, "{words}: {wrong}");
         let none = refused(router.sudo().program(program.as_str()).connect());
         assert_eq!(none.kind, Kind::PasswordRequired, "{words}: {none}");
@@ -233,7 +323,10 @@ fn a_password_is_in_no_command_line_or_environment() {
     let _leaks = Leaks::begin();
     let login = Login::of(PW);
     let root = is_root(login.sudo().password(PASSWORD).connect());
-    let mut program = root.command("cat").spawn().unwrap_or_else(|error| panic!("{error}"));
+    let mut program = root
+        .command("cat")
+        .spawn()
+        .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(facts(&root).uid, 0);
     let mut looked_at = 0;
     for pid in all().into_keys() {
@@ -247,8 +340,17 @@ fn a_password_is_in_no_command_line_or_environment() {
     assert!(looked_at > 10, "nothing was looked at");
     drop(program.stdin.take());
     program.wait().unwrap_or_else(|error| panic!("{error}"));
-    let shown = format!("{:?}", Sudo { password: Some(PASSWORD.into()), ..Sudo::default() });
-    assert!(shown.contains("***") && !shown.contains(PASSWORD), "{shown}");
+    let shown = format!(
+        "{:?}",
+        Sudo {
+            password: Some(PASSWORD.into()),
+            ..Sudo::default()
+        }
+    );
+    assert!(
+        shown.contains("***") && !shown.contains(PASSWORD),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -258,12 +360,18 @@ fn a_wrong_password_is_in_no_error() {
     let login = Login::of(PW);
     let outcome = login.sudo().password(secret).connect();
     let shown = format!("{outcome:?} {:?}", refused(outcome.clone()));
-    assert!(shown.contains("PasswordIncorrect") && !shown.contains(secret), "{shown}");
+    assert!(
+        shown.contains("PasswordIncorrect") && !shown.contains(secret),
+        "{shown}"
+    );
     let server = Sshd::named("closed").password_only().start();
     let router = router();
     let outcome = hop(&router, &server, PW).password(secret).connect();
     let shown = format!("{outcome:?} {:?}", refused(outcome.clone()));
-    assert!(shown.contains("PasswordIncorrect") && !shown.contains(secret), "{shown}");
+    assert!(
+        shown.contains("PasswordIncorrect") && !shown.contains(secret),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -273,9 +381,16 @@ fn a_password_is_in_no_log() {
     let scratch = ScratchDir::new("password");
     let file = scratch.file("password", format!("{PASSWORD}\n"), 0o600);
     let target = format!("ssh:pw@web1/sudo:root,password-file=[{}]", file.display());
-    let run = Run::offshoot(["run", "-vvv", "-F"]).arg(server.config()).arg(target).args(["--", "id", "-u"]);
+    let run = Run::offshoot(["run", "-vvv", "-F"])
+        .arg(server.config())
+        .arg(target)
+        .args(["--", "id", "-u"]);
     let seen = run.finish().expect_code(0);
     assert_eq!(seen.out(), "0\n");
-    assert!(seen.err().contains("ssh.web1"), "the log is empty: {}", seen.err());
+    assert!(
+        seen.err().contains("ssh.web1"),
+        "the log is empty: {}",
+        seen.err()
+    );
     assert!(!seen.err().contains(PASSWORD), "{}", seen.err());
 }

@@ -17,7 +17,12 @@ fn start(depth: &str, end: &str) -> DyingController {
 #[test]
 fn a_local_tree_ends_when_any_signal_ends_its_controller() {
     let _leaks = Leaks::begin();
-    for deadly in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+    for deadly in [
+        Signal::SIGKILL,
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+    ] {
         let controller = start("locals", "wait");
         controller.expect_all_up();
         signal(controller.controller(), deadly);
@@ -61,7 +66,10 @@ fn chain(router: &Router) -> [Context; 3] {
 
 /// Starts a program that ignores signals; returns it and its process id.
 fn resisting(context: &Context) -> (Process, u32) {
-    running(context, "trap '' TERM HUP INT; echo $$; while :; do sleep 1000; done")
+    running(
+        context,
+        "trap '' TERM HUP INT; echo $$; while :; do sleep 1000; done",
+    )
 }
 
 /// Starts a script that prints its process id; returns the program and the id.
@@ -69,8 +77,13 @@ fn running(context: &Context, script: &str) -> (Process, u32) {
     let mut process = up(context.command("sh").arg("-c").arg(script).spawn());
     let mut line = String::new();
     let stdout = process.stdout.take().expect("not taken yet");
-    BufReader::new(stdout).read_line(&mut line).expect("the program prints its number");
-    let pid = line.trim().parse().unwrap_or_else(|_| panic!("{line:?} is no number"));
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .expect("the program prints its number");
+    let pid = line
+        .trim()
+        .parse()
+        .unwrap_or_else(|_| panic!("{line:?} is no number"));
     (process, pid)
 }
 
@@ -80,23 +93,39 @@ fn shutdown_returns_once_the_context_and_its_descendants_are_gone() {
     let router = router();
     let [one, two, three] = chain(&router);
     let pids: Vec<u32> = [&two, &three].map(|context| facts(context).process).into();
-    let (kept, (waiting, second), (_third, third)) = (resisting(&one), resisting(&two), resisting(&three));
+    let (kept, (waiting, second), (_third, third)) =
+        (resisting(&one), resisting(&two), resisting(&three));
     let waiting = std::thread::spawn(move || waiting.wait());
     up(two.shutdown());
     for pid in pids.iter().chain(&[second, third]) {
         assert!(ended(*pid), "{pid} lives after shutdown");
     }
-    let error = waiting.join().expect("it does not panic").expect_err("it did not end by itself");
-    let told = matches!(error, Error::Ended { reason: Reason::ShutDown, .. });
+    let error = waiting
+        .join()
+        .expect("it does not panic")
+        .expect_err("it did not end by itself");
+    let told = matches!(
+        error,
+        Error::Ended {
+            reason: Reason::ShutDown,
+            ..
+        }
+    );
     assert!(told, "its end is told before its context is gone: {error}");
     for gone in [&two, &three] {
-        let error = gone.call(stock::ping {}).expect_err("it is gone").to_string();
+        let error = gone
+            .call(stock::ping {})
+            .expect_err("it is gone")
+            .to_string();
         assert!(error.starts_with(&format!("{gone}: ")), "{error}");
         up(gone.shutdown());
     }
     assert!(!ended(kept.1), "what runs above goes on");
     assert_eq!(facts(&one).user, "root");
-    assert!(offshoot::Context::shutdown(&router).is_err(), "a program cannot end itself this way");
+    assert!(
+        offshoot::Context::shutdown(&router).is_err(),
+        "a program cannot end itself this way"
+    );
 }
 
 #[test]
@@ -125,17 +154,31 @@ fn dropping_a_router_returns_once_everything_has_ended() {
     let contexts = chain(&router);
     let programs = contexts.each_ref().map(resisting);
     let (own, _) = running(&router, "echo $$; exec sleep 1000");
-    let unfinished = up(router.ssh("127.0.0.1").program("sleep").config("/dev/null").start());
-    assert!(below().len() >= 10, "agents, programs and their children: {:?}", below());
+    let unfinished = up(router
+        .ssh("127.0.0.1")
+        .program("sleep")
+        .config("/dev/null")
+        .start());
+    assert!(
+        below().len() >= 10,
+        "agents, programs and their children: {:?}",
+        below()
+    );
     drop(router);
     assert_eq!(below(), [], "left when drop has returned");
-    for process in programs.into_iter().map(|(process, _)| process).chain([own]) {
+    for process in programs
+        .into_iter()
+        .map(|(process, _)| process)
+        .chain([own])
+    {
         // The wait normally ends before the tree is gone, except on a very busy machine.
         let error = process.wait().expect_err("it did not end by itself");
         assert!(!matches!(error, Error::Spawn { .. }), "{error}");
     }
     unfinished.wait().expect_err("the tree is gone");
-    let error = contexts[2].call(stock::ping {}).expect_err("the tree is gone");
+    let error = contexts[2]
+        .call(stock::ping {})
+        .expect_err("the tree is gone");
     assert_eq!(error, Error::ShutDown.into());
     assert_eq!(contexts[2].local().start().err(), Some(Error::ShutDown));
 }
@@ -150,17 +193,32 @@ fn killing_an_agent_in_the_middle_ends_everything_below_it() {
     let ((waiting, resisting), last_of) = (resisting(&three), all());
     signal(middle, Signal::SIGKILL);
     let error = plain.wait().expect_err("its agent is gone");
-    let Error::Undelivered { context, reason, .. } = &error else { panic!("{error}") };
-    assert_eq!((context.as_str(), *reason), ("local.local", Reason::Lost), "{error}");
+    let Error::Undelivered {
+        context, reason, ..
+    } = &error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!(
+        (context.as_str(), *reason),
+        ("local.local", Reason::Lost),
+        "{error}"
+    );
     let error = waiting.wait().expect_err("the way to its agent is gone");
-    assert!(error.to_string().starts_with("local.local.local: "), "{error}");
+    assert!(
+        error.to_string().starts_with("local.local.local: "),
+        "{error}"
+    );
     let children: Vec<u32> = last_of
         .values()
         .filter(|seen| seen.parent == middle || seen.parent == last)
         .map(|seen| seen.pid)
         .collect();
     assert!(children.contains(&resisting) && children.len() >= 3);
-    assert!(eventually(PROMISE, || children.iter().all(|pid| ended(*pid))), "left: {children:?}");
+    assert!(
+        eventually(PROMISE, || children.iter().all(|pid| ended(*pid))),
+        "left: {children:?}"
+    );
     assert_eq!(facts(&one).user, "root");
     assert_eq!(facts(&up(one.local().connect())).user, "root");
 }
@@ -175,8 +233,14 @@ fn a_stopped_agent_does_not_delay_shutdown() {
         let program = resisting(&contexts[2]);
         signal(pids[depth], Signal::SIGSTOP);
         drop(router);
-        let gone = eventually(PROMISE, || pids.iter().chain([&program.1]).all(|pid| ended(*pid)));
-        assert!(gone, "agent {depth} of three was stopped, left: {:#?}", all());
+        let gone = eventually(PROMISE, || {
+            pids.iter().chain([&program.1]).all(|pid| ended(*pid))
+        });
+        assert!(
+            gone,
+            "agent {depth} of three was stopped, left: {:#?}",
+            all()
+        );
     }
 }
 
@@ -188,8 +252,14 @@ fn missed_heartbeats_detect_a_silent_agent() {
     let agent = facts(&context).process;
     signal(agent, Signal::SIGSTOP);
     let error = context.call(stock::ping {}).expect_err("nobody answers");
-    assert!(error.to_string().contains("heartbeat has stopped"), "{error}");
-    assert!(eventually(PROMISE, || ended(agent)), "the silent agent is left");
+    assert!(
+        error.to_string().contains("heartbeat has stopped"),
+        "{error}"
+    );
+    assert!(
+        eventually(PROMISE, || ended(agent)),
+        "the silent agent is left"
+    );
 }
 
 #[test]
@@ -199,7 +269,12 @@ fn orphaned_processes_that_exit_are_reaped() {
     let context = up(router.local().connect());
     let agent = facts(&context).process;
     for _ in 0..20 {
-        let status = up(up(context.command("sh").arg("-c").arg("(setsid true &) ; exit 3").spawn()).wait());
+        let status = up(up(context
+            .command("sh")
+            .arg("-c")
+            .arg("(setsid true &) ; exit 3")
+            .spawn())
+        .wait());
         assert_eq!(status.code, Some(3));
     }
     let collected = eventually(PROMISE, || descendants(agent).is_empty());

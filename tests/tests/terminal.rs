@@ -25,7 +25,9 @@ fn run_at_terminal(words: &[&str]) -> Terminal {
 fn gate(scratch: &ScratchDir, name: &str) -> (String, impl Fn() + use<>) {
     let file = scratch.path().join(name);
     let wait = format!("while ! test -e {}; do sleep 0.05; done", file.display());
-    (wait, move || std::fs::write(&file, "").expect("the folder is ours"))
+    (wait, move || {
+        std::fs::write(&file, "").expect("the folder is ours")
+    })
 }
 
 #[test]
@@ -37,12 +39,18 @@ fn a_pending_prompt_is_reprinted_after_other_output() {
     let config = server.config().display().to_string();
     let asking = format!("{}@web1/sudo", PW.name);
     let script = format!("{wait}; echo done");
-    let mut terminal = run_at_terminal(&["-n", "-F", &config, "local", &asking, "--", "sh", "-c", &script]);
+    let mut terminal = run_at_terminal(&[
+        "-n", "-F", &config, "local", &asking, "--", "sh", "-c", &script,
+    ]);
     let question = format!("[{asking}] password for sudo: ");
     terminal.expect(&question);
     open();
     terminal.expect("local: done\r\n");
-    assert_eq!(terminal.expect(&question), "", "it stands on a line of its own");
+    assert_eq!(
+        terminal.expect(&question),
+        "",
+        "it stands on a line of its own"
+    );
     terminal.type_line(PASSWORD);
     terminal.expect(&format!("{asking}: done\r\n"));
     assert_eq!(terminal.finish().0, 0);
@@ -53,7 +61,8 @@ fn same_password_asks_once_for_all_hops_of_one_kind() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let config = server.config().display().to_string();
-    let targets = ["root", NOPASS.name, PW.name].map(|user| format!("{}@web1/sudo:{user}", PW.name));
+    let targets =
+        ["root", NOPASS.name, PW.name].map(|user| format!("{}@web1/sudo:{user}", PW.name));
     let mut words = vec!["-n", "--same-password", "-F", &config];
     words.extend(targets.iter().map(String::as_str));
     words.extend(["--", "id", "-un"]);
@@ -70,7 +79,11 @@ fn same_password_asks_once_for_all_hops_of_one_kind() {
         terminal.type_line(PASSWORD);
         let (code, text) = terminal.finish();
         assert_eq!(code, 0, "{text}");
-        assert_eq!(text.matches(&question).count(), 1 + usize::from(wrong), "{text}");
+        assert_eq!(
+            text.matches(&question).count(),
+            1 + usize::from(wrong),
+            "{text}"
+        );
         for user in ["root", NOPASS.name, PW.name] {
             assert!(text.contains(&format!("sudo:{user}: {user}\r\n")), "{text}");
         }
@@ -89,7 +102,10 @@ fn progress_without_a_newline_is_shown_under_its_label() {
     terminal.expect("20%");
     let before = terminal.transcript();
     for label in ["local: ", "local/local: "] {
-        assert!(before.contains(&format!("{label}10%\r{label}20%")), "{before:?}");
+        assert!(
+            before.contains(&format!("{label}10%\r{label}20%")),
+            "{before:?}"
+        );
     }
     assert!(before.contains("20%\r\n"), "{before:?}");
     open();
@@ -104,14 +120,28 @@ fn progress_without_a_newline_is_shown_under_its_label() {
 #[test]
 fn labelled_output_loses_and_changes_no_byte() {
     let _leaks = Leaks::begin();
-    let script =
-        "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); printf 'line %s of it\\n' $i; done; printf 'no end'";
-    let seen = Run::offshoot(["run", "-n", "local", "local/local", "--", "sh", "-c", script]).finish();
+    let script = "i=0; while [ $i -lt 2000 ]; do i=$((i+1)); printf 'line %s of it\\n' $i; done; printf 'no end'";
+    let seen = Run::offshoot([
+        "run",
+        "-n",
+        "local",
+        "local/local",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ])
+    .finish();
     let text = seen.expect_code(0).out();
     for label in ["local: ", "local/local: "] {
-        let own: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(label)).collect();
-        let expected: Vec<String> =
-            (1..=2000).map(|n| format!("line {n} of it")).chain(["no end".into()]).collect();
+        let own: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(label))
+            .collect();
+        let expected: Vec<String> = (1..=2000)
+            .map(|n| format!("line {n} of it"))
+            .chain(["no end".into()])
+            .collect();
         assert_eq!(own, expected);
     }
 }
@@ -126,7 +156,9 @@ fn a_target_named_twice_runs_once_with_a_notice() {
         format!("ssh:{}@web1", NOPASS.name),
         format!("web1,user={}", NOPASS.name),
     );
-    let words = ["run", "-n", "-F", &config, &one, &other, &third, "local", "local", "--", "echo", "x"];
+    let words = [
+        "run", "-n", "-F", &config, &one, &other, &third, "local", "local", "--", "echo", "x",
+    ];
     let seen = Run::offshoot(words).finish().expect_code(0);
     let mut lines: Vec<_> = seen.out().lines().map(str::to_owned).collect();
     lines.sort_unstable();
@@ -136,7 +168,11 @@ fn a_target_named_twice_runs_once_with_a_notice() {
         format!("{third} is the same target as {one}"),
         "local is given twice".into(),
     ] {
-        assert!(seen.err().contains(&part), "{part} is missing: {}", seen.err());
+        assert!(
+            seen.err().contains(&part),
+            "{part} is missing: {}",
+            seen.err()
+        );
     }
 }
 
@@ -160,11 +196,20 @@ fn unwritable_output_is_an_error() {
         "run --help >&-",
     ] {
         let said = status(words);
-        assert!(said.contains("writing the output") && said.ends_with("status 255\n"), "{words}: {said}");
+        assert!(
+            said.contains("writing the output") && said.ends_with("status 255\n"),
+            "{words}: {said}"
+        );
     }
-    assert!(status("run -n local -- true >&-").ends_with("status 0\n"), "there is nothing to write");
+    assert!(
+        status("run -n local -- true >&-").ends_with("status 0\n"),
+        "there is nothing to write"
+    );
     assert!(status("run -n local -- echo x >/dev/null").ends_with("status 0\n"));
-    assert!(status("run -n local -- sh -c 'echo x >&2' 2>&-").ends_with("status 0\n"), "nobody wants it");
+    assert!(
+        status("run -n local -- sh -c 'echo x >&2' 2>&-").ends_with("status 0\n"),
+        "nobody wants it"
+    );
 }
 
 #[test]
@@ -175,17 +220,32 @@ fn missing_standard_streams_are_replaced_by_dev_null() {
     let mut child = Command::new("sh")
         .args(["-c", "exec \"$@\" <&- >&- 2>&-", "sh"])
         .arg(offshoot_binary())
-        .args(["run", "local", "--", "sh", "-c", &format!("{wait}; cat; exit 5")])
+        .args([
+            "run",
+            "local",
+            "--",
+            "sh",
+            "-c",
+            &format!("{wait}; cat; exit 5"),
+        ])
         .stdin(Stdio::piped())
         .spawn()
         .expect("sh is there");
     let pid = child.id();
-    let program = || descendants(pid).iter().any(|seen| seen.arguments.starts_with("sh -c while"));
+    let program = || {
+        descendants(pid)
+            .iter()
+            .any(|seen| seen.arguments.starts_with("sh -c while"))
+    };
     assert!(eventually(SOON, program), "its program runs");
     for number in 0..3 {
         let open = std::fs::read_link(format!("/proc/{pid}/fd/{number}")).expect("it is open");
         assert_eq!(open.display().to_string(), "/dev/null", "{number}");
     }
     open();
-    assert_eq!(child.wait().expect("it is ours").code(), Some(5), "its stdin is at the end");
+    assert_eq!(
+        child.wait().expect("it is ours").code(),
+        Some(5),
+        "its stdin is at the end"
+    );
 }

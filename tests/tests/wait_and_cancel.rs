@@ -50,7 +50,10 @@ fn late<T: std::fmt::Debug>(outcome: Result<T, CallError<Error>>) -> String {
 }
 
 fn below(context: &Context) -> Context {
-    context.local().connect().unwrap_or_else(|error| panic!("{error}"))
+    context
+        .local()
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Creates a directory that every user may write to.
@@ -61,7 +64,10 @@ fn open_dir(label: &str) -> ScratchDir {
 }
 
 fn text(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+    fs::read_to_string(path)
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 #[track_caller]
@@ -71,8 +77,13 @@ fn becomes(what: &str, done: impl FnMut() -> bool) {
 
 /// Connects contexts behind ssh, behind sudo on it, and one more, for a call of `descend`.
 fn three_deep(tree: &Tree, server: &Sshd) -> (Context, Vec<Context>) {
-    let host = hop(&tree.router, server, NOPASS).connect().unwrap_or_else(|error| panic!("{error}"));
-    let root = host.sudo().connect().unwrap_or_else(|error| panic!("{error}"));
+    let host = hop(&tree.router, server, NOPASS)
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
+    let root = host
+        .sudo()
+        .connect()
+        .unwrap_or_else(|error| panic!("{error}"));
     let rest = vec![root.clone(), below(&root)];
     (host, rest)
 }
@@ -85,7 +96,9 @@ fn all_have_ended(dir: &Path, seen: &str) {
         becomes("the functions have ended", || ended.exists());
         assert_eq!(text(&ended), format!("{seen} / {seen}"), "at depth {depth}");
     }
-    let pid = text(&dir.join("pid")).parse().expect("the program has written its number");
+    let pid = text(&dir.join("pid"))
+        .parse()
+        .expect("the program has written its number");
     becomes("the program has ended", || ended(pid));
 }
 
@@ -98,7 +111,11 @@ fn cancelling_a_call_ends_everything_it_started_behind_ssh_and_sudo() {
     for drops in [false, true] {
         let scratch = open_dir("cancel");
         let dir = scratch.path();
-        let reply = host.start(long_running::descend { dir: dir.into(), depth: 0, rest: rest.clone() });
+        let reply = host.start(long_running::descend {
+            dir: dir.into(),
+            depth: 0,
+            rest: rest.clone(),
+        });
         becomes("the program runs", || dir.join("pid").exists());
         if drops {
             drop(reply)
@@ -123,10 +140,18 @@ fn a_deadline_applies_at_every_hop() {
     let dir = scratch.path();
     // Long enough for all three to start on any machine.
     let soon = host.within(Duration::from_secs(5));
-    let reply = soon.start(long_running::descend { dir: dir.into(), depth: 0, rest: rest.clone() });
+    let reply = soon.start(long_running::descend {
+        dir: dir.into(),
+        depth: 0,
+        rest: rest.clone(),
+    });
     assert_eq!(late(reply.wait()), "ssh.web1");
     all_have_ended(dir, "timed out");
-    let left = |depth: u32| text(&dir.join(format!("left-{depth}"))).parse::<u64>().expect("it is counted");
+    let left = |depth: u32| {
+        text(&dir.join(format!("left-{depth}")))
+            .parse::<u64>()
+            .expect("it is counted")
+    };
     assert!(left(0) <= 5000 && left(1) <= left(0) && left(2) <= left(1));
     // After the deadline no new call starts.
     let error = failure(soon.call(own::nothing {}));
@@ -144,9 +169,16 @@ fn nested_calls_inherit_the_remaining_time_and_may_shorten_it() {
     let child = tree.child();
     let grandchild = below(&child);
     let other = || grandchild.clone();
-    assert_eq!(value(child.call(long_running::time_left_there { other: other() })), (None, None));
+    assert_eq!(
+        value(child.call(long_running::time_left_there { other: other() })),
+        (None, None)
+    );
     let hour = Duration::from_secs(3600);
-    let (here, there) = value(child.within(hour).call(long_running::time_left_there { other: other() }));
+    let (here, there) = value(
+        child
+            .within(hour)
+            .call(long_running::time_left_there { other: other() }),
+    );
     assert!(here <= Some(hour) && there <= Some(hour) && here.is_some() && there.is_some());
     // With nested timeouts the shorter one applies.
     let short = child.within(hour).within(hour / 60).within(hour);
@@ -154,9 +186,15 @@ fn nested_calls_inherit_the_remaining_time_and_may_shorten_it() {
     assert_eq!(child.within(Duration::MAX).time_left(), None);
     // A function may pass on less time than it has.
     let dir = scratch.path();
-    let nested = child.call(long_running::nested_within { other: other(), dir: dir.into(), ms: 50 });
+    let nested = child.call(long_running::nested_within {
+        other: other(),
+        dir: dir.into(),
+        ms: 50,
+    });
     assert_eq!(late(nested), "local.local");
-    becomes("it has ended there too", || dir.join("ended-nested").exists());
+    becomes("it has ended there too", || {
+        dir.join("ended-nested").exists()
+    });
     assert_eq!(text(&dir.join("ended-nested")), "timed out");
 }
 
@@ -167,11 +205,24 @@ fn a_program_past_its_deadline_is_killed() {
     let tree = Tree::new();
     for context in [tree.child(), tree.router.by_id(tree.router.id())] {
         let pid = scratch.path().join("pid");
-        let script = format!("echo $$ > {0}.part; mv {0}.part {0}; exec sleep 1000", pid.display());
+        let script = format!(
+            "echo $$ > {0}.part; mv {0}.part {0}; exec sleep 1000",
+            pid.display()
+        );
         let soon = context.within(Duration::from_millis(1500));
-        let error = soon.command("sh").arg("-c").arg(script).output().expect_err("it is late");
-        assert!(matches!(error, Error::TimedOut { after_ms: 1500, .. }), "{error}");
-        let pid = text(&pid).parse().expect("the program has written its number");
+        let error = soon
+            .command("sh")
+            .arg("-c")
+            .arg(script)
+            .output()
+            .expect_err("it is late");
+        assert!(
+            matches!(error, Error::TimedOut { after_ms: 1500, .. }),
+            "{error}"
+        );
+        let pid = text(&pid)
+            .parse()
+            .expect("the program has written its number");
         becomes("the program has ended", || ended(pid));
         fs::remove_file(scratch.path().join("pid")).expect("it is ours");
     }
@@ -185,10 +236,18 @@ fn a_queued_call_that_is_cancelled_or_late_does_not_start() {
     let child = tree.child();
     let dir = scratch.path();
     // All worker threads run functions that ignore cancellation.
-    let insist = |number: u32| long_running::insist { dir: dir.into(), name: number.to_string() };
+    let insist = |number: u32| long_running::insist {
+        dir: dir.into(),
+        name: number.to_string(),
+    };
     let busy: Vec<_> = (0..64).map(|number| child.start(insist(number))).collect();
-    becomes("all of them run", || (0..64).all(|number| dir.join(format!("begun-{number}")).exists()));
-    let wait = |name: &str| long_running::begin_and_wait { dir: dir.into(), name: name.into() };
+    becomes("all of them run", || {
+        (0..64).all(|number| dir.join(format!("begun-{number}")).exists())
+    });
+    let wait = |name: &str| long_running::begin_and_wait {
+        dir: dir.into(),
+        name: name.into(),
+    };
     let (cancelled, dropped) = (child.start(wait("cancelled")), child.start(wait("dropped")));
     let late = child.within(Duration::from_millis(50)).start(wait("late"));
     let last = child.start(wait("last"));
@@ -204,7 +263,10 @@ fn a_queued_call_that_is_cancelled_or_late_does_not_start() {
         assert_eq!(value(reply.wait()), number.to_string());
     }
     for name in ["cancelled", "dropped", "late"] {
-        assert!(!dir.join(format!("begun-{name}")).exists(), "{name} has begun");
+        assert!(
+            !dir.join(format!("begun-{name}")).exists(),
+            "{name} has begun"
+        );
     }
 }
 
@@ -215,17 +277,29 @@ fn a_function_that_ignores_its_deadline_still_times_out_for_the_caller() {
     let tree = Tree::new();
     let child = tree.child();
     let dir = scratch.path();
-    let insist = long_running::insist { dir: dir.into(), name: "one".into() };
+    let insist = long_running::insist {
+        dir: dir.into(),
+        name: "one".into(),
+    };
     let error = failure(child.within(Duration::from_millis(300)).call(insist));
-    assert!(matches!(&error, Error::TimedOut { context, .. } if context == "local"), "{error}");
+    assert!(
+        matches!(&error, Error::TimedOut { context, .. } if context == "local"),
+        "{error}"
+    );
     fs::write(dir.join("gate"), "").expect("the directory is ours");
-    becomes("it has ended", || dir.join("ended-one").exists() || !dir.join("begun-one").exists());
+    becomes("it has ended", || {
+        dir.join("ended-one").exists() || !dir.join("begun-one").exists()
+    });
     value(child.call(own::nothing {}));
 }
 
 /// Returns the counts of state held for calls by root and child.
 fn held(tree: &Tree, child: &Context) -> [Vec<(String, usize)>; 2] {
-    let here = tree.router.held().map(|(what, count)| (what.to_owned(), count)).to_vec();
+    let here = tree
+        .router
+        .held()
+        .map(|(what, count)| (what.to_owned(), count))
+        .to_vec();
     [here, value(child.call(own::held {}))]
 }
 
@@ -266,17 +340,29 @@ fn cancelled_or_late_calls_leave_no_state() {
     let child = tree.child();
     let dir = scratch.path();
     let before = held(&tree, &child);
-    let sizes = || (resident(facts(&child).process), resident(std::process::id()));
+    let sizes = || {
+        (
+            resident(facts(&child).process),
+            resident(std::process::id()),
+        )
+    };
     let round = || {
-        let wait =
-            |number: u32| long_running::begin_and_wait { dir: dir.into(), name: format!("n{}", number % 8) };
+        let wait = |number: u32| long_running::begin_and_wait {
+            dir: dir.into(),
+            name: format!("n{}", number % 8),
+        };
         let chain = child.chain().expect("the tree lives");
         let soon = child.within(Duration::from_millis(5));
         let mut replies: Vec<_> = (0..200).map(|number| child.start(wait(number))).collect();
         replies.extend((0..50).map(|number| soon.start(wait(number))));
         replies.extend((0..50).map(|number| chain.start(wait(number))));
-        let large: Vec<_> =
-            (0..20).map(|_| child.start(own::increment { bytes: vec![0; 200_000] })).collect();
+        let large: Vec<_> = (0..20)
+            .map(|_| {
+                child.start(own::increment {
+                    bytes: vec![0; 200_000],
+                })
+            })
+            .collect();
         for (at, mut reply) in replies.into_iter().enumerate() {
             match at % 3 {
                 0 => drop(reply),
@@ -301,7 +387,10 @@ fn cancelled_or_late_calls_leave_no_state() {
     });
     assert!(same, "{before:?} became {after:?}");
     let now = sizes();
-    assert!(now.0 < size.0 + (24 << 20) && now.1 < size.1 + (24 << 20), "{size:?} became {now:?}");
+    assert!(
+        now.0 < size.0 + (24 << 20) && now.1 < size.1 + (24 << 20),
+        "{size:?} became {now:?}"
+    );
 }
 
 #[test]
@@ -312,7 +401,12 @@ fn ten_thousand_outstanding_replies_can_be_dropped() {
     let child = tree.child();
     let before = held(&tree, &child);
     let replies: Vec<_> = (0..10_000)
-        .map(|_| child.start(long_running::begin_and_wait { dir: scratch.path().into(), name: "any".into() }))
+        .map(|_| {
+            child.start(long_running::begin_and_wait {
+                dir: scratch.path().into(),
+                name: "any".into(),
+            })
+        })
         .collect();
     value(child.call(own::attributes::add { one: 1, other: 2 }));
     drop(replies);
@@ -324,12 +418,22 @@ fn a_timeout_of_duration_max_is_valid() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let child = tree.child();
-    assert_eq!(value(child.start(own::aliased::halve { number: 8 }).wait_timeout(Duration::MAX)), 4);
+    assert_eq!(
+        value(
+            child
+                .start(own::aliased::halve { number: 8 })
+                .wait_timeout(Duration::MAX)
+        ),
+        4
+    );
     let (to, from) = tree.router.channel::<u64>().expect("the tree lives");
     to.send(&3).expect("there is a receiver");
     assert_eq!(from.recv_timeout(Duration::MAX), Ok(3));
     let select = Select::new([child.start(own::aliased::halve { number: 2 })]);
-    let (_, half) = select.wait_timeout(Duration::MAX).expect("it is never late").expect("there is a source");
+    let (_, half) = select
+        .wait_timeout(Duration::MAX)
+        .expect("it is never late")
+        .expect("there is a source");
     assert_eq!(value(half), 1);
     assert_eq!(from.recv_timeout(Duration::ZERO), Err(RecvError::TimedOut));
 }
@@ -347,7 +451,10 @@ fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut future = pin!(future);
     loop {
-        match future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+        match future
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(&waker))
+        {
             Poll::Ready(output) => return output,
             Poll::Pending => std::thread::park(),
         }
@@ -366,13 +473,24 @@ async fn everything(child: Context) {
     let path = scratch.path().join("now");
     let late = child.start(own::wait_for_file { path: path.clone() });
     drop(child.start(own::hang {}));
-    assert_eq!(value(child.start(own::aliased::halve { number: 8 }).await), 4);
+    assert_eq!(
+        value(child.start(own::aliased::halve { number: 8 }).await),
+        4
+    );
     fs::write(&path, "").expect("the directory is ours");
     assert!(value(late.await));
-    let error = failure(child.within(Duration::from_millis(20)).start(own::hang {}).await);
+    let error = failure(
+        child
+            .within(Duration::from_millis(20))
+            .start(own::hang {})
+            .await,
+    );
     assert!(matches!(error, Error::TimedOut { .. }), "{error}");
     let chain = child.chain().expect("the tree lives");
-    assert_eq!(value(chain.start(own::aliased::halve { number: 6 }).await), 3);
+    assert_eq!(
+        value(chain.start(own::aliased::halve { number: 6 }).await),
+        3
+    );
     let (to, mut from) = child.channel::<u64>().expect("the tree lives");
     let sending = child.start(own::channel_ends::count_to { count: 100, to });
     let mut sum = 0;
@@ -401,8 +519,12 @@ fn replies_receivers_and_selects_are_awaited_without_a_runtime() {
 fn replies_receivers_and_selects_are_awaited_under_tokio() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("it needs nothing");
-    let tasks: Vec<_> = (0..4).map(|_| runtime.spawn(everything(tree.child()))).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("it needs nothing");
+    let tasks: Vec<_> = (0..4)
+        .map(|_| runtime.spawn(everything(tree.child())))
+        .collect();
     for task in tasks {
         runtime.block_on(task).expect("it does not panic");
     }
@@ -413,7 +535,9 @@ fn replies_receivers_and_selects_are_awaited_under_smol() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let executor = smol::LocalExecutor::new();
-    let tasks: Vec<_> = (0..4).map(|_| executor.spawn(everything(tree.child()))).collect();
+    let tasks: Vec<_> = (0..4)
+        .map(|_| executor.spawn(everything(tree.child())))
+        .collect();
     smol::future::block_on(executor.run(async {
         for task in tasks {
             task.await;
@@ -430,14 +554,24 @@ fn select_yields_items_in_order_of_arrival() {
     let path = |number: usize| scratch.path().join(number.to_string());
     let start = |number: usize| contexts[number].start(own::wait_for_file { path: path(number) });
     let select = Select::new((0..3).map(start));
-    assert_eq!((select.len(), select.wait_timeout(Duration::from_millis(5)).err()), (3, Some(Elapsed)));
+    assert_eq!(
+        (
+            select.len(),
+            select.wait_timeout(Duration::from_millis(5)).err()
+        ),
+        (3, Some(Elapsed))
+    );
     for number in [2, 0, 1] {
         fs::write(path(number), "").expect("the directory is ours");
         let (context, outcome) = select.wait().expect("it is waited for");
         assert!(value(outcome) && context == contexts[number], "{context}");
     }
     assert!(select.is_empty() && select.wait().is_none());
-    assert!(select.wait_timeout(Duration::ZERO).is_ok_and(|item| item.is_none()));
+    assert!(
+        select
+            .wait_timeout(Duration::ZERO)
+            .is_ok_and(|item| item.is_none())
+    );
 }
 
 #[test]
@@ -446,10 +580,15 @@ fn select_mixes_sources_of_every_kind_added_and_removed_at_any_time() {
     let tree = Tree::new();
     let child = tree.child();
     let (to, numbers) = tree.router.channel::<u64>().expect("the tree lives");
-    let inner = Select::new([child.start(own::place {}).map_items(|(_, place)| value(place))]);
+    let inner = Select::new([child
+        .start(own::place {})
+        .map_items(|(_, place)| value(place))]);
     let select = Select::default();
     let never = select.add(child.start(own::hang {}).map_items(|_| "never".to_owned()));
-    select.add(numbers.map_items(|number| number.map_or_else(|error| error.to_string(), |n| n.to_string())));
+    select.add(
+        numbers
+            .map_items(|number| number.map_or_else(|error| error.to_string(), |n| n.to_string())),
+    );
     select.add(inner);
     let (tell, told) = channel();
     let waiting = select.clone();
@@ -465,8 +604,11 @@ fn select_mixes_sources_of_every_kind_added_and_removed_at_any_time() {
         assert_eq!(item(), number.to_string());
     }
     // Added and removed during a wait.
-    select
-        .add(child.start(own::aliased::halve { number: 84 }).map_items(|(_, half)| value(half).to_string()));
+    select.add(
+        child
+            .start(own::aliased::halve { number: 84 })
+            .map_items(|(_, half)| value(half).to_string()),
+    );
     assert_eq!(item(), "42");
     drop(to);
     assert!(select.remove(never) && !select.remove(never));
@@ -487,20 +629,31 @@ fn select_yields_contexts_as_they_connect_or_fail() {
     let script = scratch.path().join("slow-ssh");
     fs::write(
         &script,
-        format!("#!/bin/sh\n[ \"$1\" = -G ] && exit\nread line < {}\nexit 7\n", fifo.display()),
+        format!(
+            "#!/bin/sh\n[ \"$1\" = -G ] && exit\nread line < {}\nexit 7\n",
+            fifo.display()
+        ),
     )
     .expect("it is ours");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
-    let slow = tree.router.ssh("slow").program(script.display().to_string()).start();
+    let slow = tree
+        .router
+        .ssh("slow")
+        .program(script.display().to_string())
+        .start();
     let quick = tree.router.local().name("quick").start();
-    let select = Select::new([slow, quick].map(|opened| opened.unwrap_or_else(|error| panic!("{error}"))));
+    let select =
+        Select::new([slow, quick].map(|opened| opened.unwrap_or_else(|error| panic!("{error}"))));
     let (context, outcome) = select.wait().expect("one comes up");
     assert_eq!((context.name(), outcome), ("quick", Ok(())));
     value(context.call(own::nothing {}));
     fs::write(&fifo, "go\n").expect("it is read");
     let (context, outcome) = select.wait().expect("the other fails");
     let error = outcome.expect_err("it ends");
-    assert_eq!(error.as_connect().map(|error| error.context.as_str()), Some(context.name()));
+    assert_eq!(
+        error.as_connect().map(|error| error.context.as_str()),
+        Some(context.name())
+    );
     assert!(error.to_string().contains("status 7"), "{error}");
     assert!(select.wait().is_none());
 }
@@ -510,11 +663,17 @@ fn select_all_returns_every_item() {
     let _leaks = Leaks::begin();
     let tree = Tree::new();
     let contexts = [tree.child(), tree.child()];
-    let replies =
-        (0..100_u64).map(|number| contexts[number as usize % 2].start(own::aliased::halve { number }));
+    let replies = (0..100_u64)
+        .map(|number| contexts[number as usize % 2].start(own::aliased::halve { number }));
     let outcomes = Select::new(replies).all();
-    let sum: u64 = outcomes.iter().filter_map(|(_, half)| half.as_ref().ok()).sum();
-    let failed = outcomes.iter().filter(|(context, half)| half.is_err() && *context == contexts[1]).count();
+    let sum: u64 = outcomes
+        .iter()
+        .filter_map(|(_, half)| half.as_ref().ok())
+        .sum();
+    let failed = outcomes
+        .iter()
+        .filter(|(context, half)| half.is_err() && *context == contexts[1])
+        .count();
     assert_eq!((outcomes.len(), sum, failed), (100, (0..50).sum(), 50));
 }
 
@@ -525,7 +684,8 @@ fn several_tasks_can_share_a_select() {
     let tree = Tree::new();
     let child = tree.child();
     let path = |number: u32| scratch.path().join(number.to_string());
-    let select = Select::new((0..2).map(|number| child.start(own::wait_for_file { path: path(number) })));
+    let select =
+        Select::new((0..2).map(|number| child.start(own::wait_for_file { path: path(number) })));
     let executor = smol::LocalExecutor::new();
     let tasks: Vec<_> = (0..2)
         .map(|_| {
@@ -551,9 +711,14 @@ fn a_function_in_the_controller_is_cancelled_when_its_tree_ends() {
     let scratch = open_dir("end");
     let tree = Tree::new();
     let dir = scratch.path();
-    let reply = tree.router.start(long_running::begin_and_wait { dir: dir.into(), name: "here".into() });
+    let reply = tree.router.start(long_running::begin_and_wait {
+        dir: dir.into(),
+        name: "here".into(),
+    });
     becomes("it runs", || dir.join("begun-here").exists());
     drop(tree);
-    becomes("it has seen it", || text(&dir.join("ended-here")) == "cancelled");
+    becomes("it has seen it", || {
+        text(&dir.join("ended-here")) == "cancelled"
+    });
     assert_eq!(failure(reply.wait()), Error::ShutDown);
 }

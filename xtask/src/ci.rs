@@ -49,7 +49,11 @@ pub fn run(words: &[String]) -> Outcome {
         println!(
             "test ci::{} ... {}",
             name.replace(' ', "_"),
-            if failed.contains(&name) { "FAILED" } else { "ok" }
+            if failed.contains(&name) {
+                "FAILED"
+            } else {
+                "ok"
+            }
         );
     }
     let verdict = if failed.is_empty() { "ok" } else { "FAILED" };
@@ -58,18 +62,27 @@ pub fn run(words: &[String]) -> Outcome {
         STEPS.len() - failed.len(),
         failed.len()
     );
-    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("failed: {}", failed.join(", ")).into())
+    }
 }
 
 /// Installs the components and targets of `rust-toolchain.toml`. rustup does so itself, except with
 /// `RUSTUP_AUTO_INSTALL=0`.
 fn install_toolchain() -> Outcome {
     let text = fs::read_to_string(workspace().join("rust-toolchain.toml"))?;
-    let channel =
-        quoted(&text, "channel").into_iter().next().ok_or("rust-toolchain.toml names no channel")?;
+    let channel = quoted(&text, "channel")
+        .into_iter()
+        .next()
+        .ok_or("rust-toolchain.toml names no channel")?;
     for (key, verb) in [("components", "component"), ("targets", "target")] {
         let names = quoted(&text, key);
-        let added = Command::new("rustup").args([verb, "add", "--toolchain", &channel]).args(&names).status();
+        let added = Command::new("rustup")
+            .args([verb, "add", "--toolchain", &channel])
+            .args(&names)
+            .status();
         // Without rustup, the distribution provides the toolchain; a step fails if it lacks
         // something.
         if added.is_ok_and(|status| !status.success()) {
@@ -81,8 +94,15 @@ fn install_toolchain() -> Outcome {
 
 /// Returns the quoted words on the line of `key`.
 fn quoted(text: &str, key: &str) -> Vec<String> {
-    let line = text.lines().find(|line| line.trim_start().starts_with(key)).unwrap_or_default();
-    line.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+    let line = text
+        .lines()
+        .find(|line| line.trim_start().starts_with(key))
+        .unwrap_or_default();
+    line.split('"')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The arguments for the workspace of the fuzz targets.
@@ -93,24 +113,44 @@ fn formatting() -> Outcome {
     succeed(cargo().arg("fmt").args(FUZZ).arg("--check"))?;
     for project in projects::all()? {
         let manifest = project.join("Cargo.toml");
-        succeed(cargo().args(["fmt", "--check", "--manifest-path"]).arg(manifest))?;
+        succeed(
+            cargo()
+                .args(["fmt", "--check", "--manifest-path"])
+                .arg(manifest),
+        )?;
     }
     Ok(())
 }
 
 fn clippy() -> Outcome {
-    succeed(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    succeed(cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 fn documentation() -> Outcome {
-    succeed(cargo().args(["doc", "--no-deps", "--workspace"]).env("RUSTDOCFLAGS", "-D warnings"))
+    succeed(
+        cargo()
+            .args(["doc", "--no-deps", "--workspace"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )
 }
 
 fn dependencies() -> Outcome {
     let deny = cargo_deny()?;
     let check = ["check", "bans", "licenses", "sources"];
     succeed(Command::new(&deny).current_dir(workspace()).args(check))?;
-    succeed(Command::new(&deny).current_dir(workspace()).args(FUZZ).args(check))
+    succeed(
+        Command::new(&deny)
+            .current_dir(workspace())
+            .args(FUZZ)
+            .args(check),
+    )
 }
 
 fn agent() -> Outcome {
@@ -129,8 +169,9 @@ fn fuzz() -> Outcome {
 /// necessary.
 fn cargo_deny() -> Result<PathBuf, Box<dyn std::error::Error>> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    if let Some(found) =
-        std::env::split_paths(&path).map(|folder| folder.join("cargo-deny")).find(|file| file.exists())
+    if let Some(found) = std::env::split_paths(&path)
+        .map(|folder| folder.join("cargo-deny"))
+        .find(|file| file.exists())
     {
         return Ok(found);
     }
@@ -138,7 +179,14 @@ fn cargo_deny() -> Result<PathBuf, Box<dyn std::error::Error>> {
     let built = tools.join("bin/cargo-deny");
     if !built.exists() {
         // Without optimization, it is compiled in half the time and still answers within seconds.
-        let install = ["install", "--locked", "--quiet", "--debug", "cargo-deny", "--root"];
+        let install = [
+            "install",
+            "--locked",
+            "--quiet",
+            "--debug",
+            "cargo-deny",
+            "--root",
+        ];
         succeed(cargo().args(install).arg(&tools))?;
     }
     Ok(built)

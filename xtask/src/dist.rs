@@ -46,8 +46,14 @@ fn build(quiet: bool) -> Result<PathBuf, Box<dyn std::error::Error>> {
     let target = workspace().join("target");
     let mut cargo = cargo();
     cargo.args(["build", "--package", "offshoot", "--bin", "offshoot"]);
-    cargo.args(["--profile", "dist", "--target", TARGET]).arg("--target-dir").arg(&target);
-    cargo.env("OFFSHOOT_IMAGES", agents::folder()).env_remove("CARGO_TARGET_DIR").stdout(Stdio::null());
+    cargo
+        .args(["--profile", "dist", "--target", TARGET])
+        .arg("--target-dir")
+        .arg(&target);
+    cargo
+        .env("OFFSHOOT_IMAGES", agents::folder())
+        .env_remove("CARGO_TARGET_DIR")
+        .stdout(Stdio::null());
     if quiet {
         cargo.arg("--quiet");
     }

@@ -12,8 +12,10 @@ const PACKAGES: [&str; 2] = ["offshoot-codec", "offshoot-proto"];
 
 /// The test programs of `offshoot-proto` that Miri runs in minutes, and the tests that are left
 /// out. The simulator and the others would take hours.
-const PROGRAMS: [(&str, &[&str]); 2] =
-    [("tree", &[]), ("boot", &["only_the_last_lines_of_much_output_are_kept"])];
+const PROGRAMS: [(&str, &[&str]); 2] = [
+    ("tree", &[]),
+    ("boot", &["only_the_last_lines_of_much_output_are_kept"]),
+];
 
 /// Runs the tests.
 ///
@@ -23,7 +25,12 @@ pub fn run(words: &[String]) -> Outcome {
     if let Some(word) = words.first() {
         return Err(format!("miri takes no arguments, got {word:?}").into());
     }
-    if !succeeds(miri().arg("--version").stdout(Stdio::null()).stderr(Stdio::null()))? {
+    if !succeeds(
+        miri()
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    )? {
         println!(
             "skipped: Miri is not installed; rustup component add --toolchain nightly miri rust-src adds it"
         );
@@ -37,7 +44,16 @@ pub fn run(words: &[String]) -> Outcome {
     for (program, left_out) in PROGRAMS {
         let left_out = left_out.iter().flat_map(|name| ["--skip", name]);
         let mut command = miri();
-        command.args(["test", "--package", "offshoot-proto", "--test", program, "--"]).args(left_out);
+        command
+            .args([
+                "test",
+                "--package",
+                "offshoot-proto",
+                "--test",
+                program,
+                "--",
+            ])
+            .args(left_out);
         if !succeeds(&mut command)? {
             return Err(format!("a test of {program} failed under Miri").into());
         }
@@ -47,11 +63,18 @@ pub fn run(words: &[String]) -> Outcome {
 
 fn miri() -> Command {
     let mut command = Command::new("rustup");
-    command.args(["run", "nightly", "cargo", "miri"]).current_dir(workspace());
+    command
+        .args(["run", "nightly", "cargo", "miri"])
+        .current_dir(workspace());
     // In the usual folder, each of the two compilers would invalidate the files of the other.
     command.env("CARGO_TARGET_DIR", workspace().join("target/miri"));
     // These describe the stable toolchain that runs this program.
-    for variable in ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN", "CARGO_ENCODED_RUSTFLAGS"] {
+    for variable in [
+        "CARGO",
+        "RUSTC",
+        "RUSTUP_TOOLCHAIN",
+        "CARGO_ENCODED_RUSTFLAGS",
+    ] {
         command.env_remove(variable);
     }
     command

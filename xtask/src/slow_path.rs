@@ -24,8 +24,20 @@ pub fn run(words: &[String]) -> Outcome {
         return Err("a sandbox with network namespaces and users needs root: try sudo".into());
     }
     packages::require()?;
-    let programs = ["--package", "offshoot-tests", "--bin", "slow-path", "--bin", "delay-link"];
-    if !cargo().args(["build", "--quiet"]).args(programs).status()?.success() {
+    let programs = [
+        "--package",
+        "offshoot-tests",
+        "--bin",
+        "slow-path",
+        "--bin",
+        "delay-link",
+    ];
+    if !cargo()
+        .args(["build", "--quiet"])
+        .args(programs)
+        .status()?
+        .success()
+    {
         return Err("the programs of the path do not compile".into());
     }
     let here = std::env::current_dir()?;
@@ -33,6 +45,9 @@ pub fn run(words: &[String]) -> Outcome {
     // The caller's agents take precedence over those of the sandbox.
     let agents = std::env::var_os("OFFSHOOT_AGENTS");
     let mut command = sandboxed::command_with(&[Path::new(&here)], &program)?;
-    command.args(words).current_dir(&here).envs(agents.map(|folder| ("OFFSHOOT_AGENTS", folder)));
+    command
+        .args(words)
+        .current_dir(&here)
+        .envs(agents.map(|folder| ("OFFSHOOT_AGENTS", folder)));
     Err(format!("{}: {}", program.display(), command.exec()).into())
 }

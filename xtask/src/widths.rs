@@ -30,8 +30,17 @@ struct Long {
 
 impl fmt::Display for Long {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, number, columns, most } = self;
-        write!(formatter, "{}:{number}: {columns} columns, at most {most} are allowed", file.display())
+        let Self {
+            file,
+            number,
+            columns,
+            most,
+        } = self;
+        write!(
+            formatter,
+            "{}:{number}: {columns} columns, at most {most} are allowed",
+            file.display()
+        )
     }
 }
 
@@ -51,7 +60,8 @@ pub fn run(words: &[String]) -> Outcome {
     files.sort();
     let mut count = 0;
     for file in &files {
-        let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let text =
+            fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
         let shown = file.strip_prefix(workspace()).unwrap_or(file);
         for long in long_lines(shown, &text) {
             println!("{long}");
@@ -80,7 +90,10 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
             if !skipped && !name.as_encoded_bytes().starts_with(b".") {
                 collect(&below, files)?;
             }
-        } else if below.extension().is_some_and(|kind| kind == "rs" || kind == "md") {
+        } else if below
+            .extension()
+            .is_some_and(|kind| kind == "rs" || kind == "md")
+        {
             files.push(below);
         }
     }
@@ -95,7 +108,12 @@ fn long_lines(file: &Path, text: &str) -> Vec<Long> {
     for (number, line) in (1..).zip(text.lines()) {
         let columns = line.chars().count();
         if columns > most && (!is_rust || has_comment(line)) && !is_excused(line, most) {
-            found.push(Long { file: file.to_owned(), number, columns, most });
+            found.push(Long {
+                file: file.to_owned(),
+                number,
+                columns,
+                most,
+            });
         }
     }
     found
@@ -104,18 +122,30 @@ fn long_lines(file: &Path, text: &str) -> Vec<Long> {
 /// Returns true if a line of Rust is a comment or ends in one. Two slashes in a string literal are
 /// none.
 fn has_comment(line: &str) -> bool {
-    let trails = || line.rsplit_once(" // ").is_some_and(|(_, comment)| !comment.contains('"'));
+    let trails = || {
+        line.rsplit_once(" // ")
+            .is_some_and(|(_, comment)| !comment.contains('"'))
+    };
     line.trim_start().starts_with("//") || trails()
 }
 
 /// Returns true if a line cannot be broken so that it fits.
 fn is_excused(line: &str, most: usize) -> bool {
-    let indent = line.chars().take_while(|letter| letter.is_whitespace()).count();
+    let indent = line
+        .chars()
+        .take_while(|letter| letter.is_whitespace())
+        .count();
     let is_mark = |word: &&str| ["//", "///", "//!", "-", "*", ">"].contains(word);
-    let marks: usize = line.split_whitespace().take_while(is_mark).map(|mark| mark.len() + 1).sum();
+    let marks: usize = line
+        .split_whitespace()
+        .take_while(is_mark)
+        .map(|mark| mark.len() + 1)
+        .sum();
     let mut words = line.split_whitespace().skip_while(is_mark);
     let alone = |word: &str| indent + marks + word.chars().count();
-    let address = words.clone().any(|word| word.contains("://") && alone(word) > most);
+    let address = words
+        .clone()
+        .any(|word| word.contains("://") && alone(word) > most);
     address || (words.next().is_some() && words.next().is_none())
 }
 
@@ -124,7 +154,10 @@ mod tests {
     use super::*;
 
     fn numbers(file: &str, text: &str) -> Vec<usize> {
-        long_lines(Path::new(file), text).iter().map(|long| long.number).collect()
+        long_lines(Path::new(file), text)
+            .iter()
+            .map(|long| long.number)
+            .collect()
     }
 
     #[test]
@@ -147,17 +180,30 @@ mod tests {
     #[test]
     fn markdown_has_more_room_but_for_tables_and_blocks_no_exception() {
         let line = |columns: usize| format!("{}y", "x ".repeat(columns / 2));
-        assert_eq!(numbers("a.md", &format!("{}\n{}\n", line(118), line(120))), [2]);
-        assert_eq!(numbers("a.md", &format!("```\n| {} |\n```\n", line(120))), [2]);
+        assert_eq!(
+            numbers("a.md", &format!("{}\n{}\n", line(118), line(120))),
+            [2]
+        );
+        assert_eq!(
+            numbers("a.md", &format!("```\n| {} |\n```\n", line(120))),
+            [2]
+        );
     }
 
     #[test]
     fn an_address_that_cannot_be_broken_is_excused() {
         let address = format!("https://example.org/{}", "x".repeat(100));
         assert_eq!(numbers("a.rs", &format!("/// See {address}\n")), [0; 0]);
-        assert_eq!(numbers("a.md", &format!("- [{}]({address})\n", "x".repeat(100))), [0; 0]);
+        assert_eq!(
+            numbers("a.md", &format!("- [{}]({address})\n", "x".repeat(100))),
+            [0; 0]
+        );
         // One that fits on a line of its own is not.
-        let short = format!("{} https://example.org/{}", "word ".repeat(15), "x".repeat(60));
+        let short = format!(
+            "{} https://example.org/{}",
+            "word ".repeat(15),
+            "x".repeat(60)
+        );
         assert_eq!(numbers("a.rs", &format!("// {short}\n")), [1]);
     }
 }

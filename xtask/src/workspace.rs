@@ -10,7 +10,10 @@ pub type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// Returns the root of the workspace, whatever the working directory is.
 pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
 }
 
 /// Returns the folder in which cargo builds the tests; `build-agent` and `dist` always use
@@ -33,10 +36,16 @@ pub fn cargo() -> Command {
 /// stderr.
 pub fn output_of(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| format!("{name}: {error}"))?;
+    let output = command
+        .output()
+        .map_err(|error| format!("{name}: {error}"))?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
-        let last = words.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no error message");
+        let last = words
+            .lines()
+            .rev()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or("no error message");
         return Err(format!("{name} failed: {last}"));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())

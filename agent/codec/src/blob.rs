@@ -90,13 +90,19 @@ impl Blob {
 
 impl From<Vec<u8>> for Blob {
     fn from(bytes: Vec<u8>) -> Blob {
-        Blob { part: 0..bytes.len(), whole: Arc::new(bytes) }
+        Blob {
+            part: 0..bytes.len(),
+            whole: Arc::new(bytes),
+        }
     }
 }
 
 impl From<Arc<Vec<u8>>> for Blob {
     fn from(whole: Arc<Vec<u8>>) -> Blob {
-        Blob { part: 0..whole.len(), whole }
+        Blob {
+            part: 0..whole.len(),
+            whole,
+        }
     }
 }
 
@@ -189,7 +195,10 @@ mod tests {
     #[test]
     fn debug_prints_only_the_size_of_a_blob() {
         let shown = |length| format!("{:?}", Blob::from(vec![b'x'; length]));
-        assert_eq!([0, 1, 1023].map(shown), ["Blob(0 bytes)", "Blob(1 byte)", "Blob(1023 bytes)"]);
+        assert_eq!(
+            [0, 1, 1023].map(shown),
+            ["Blob(0 bytes)", "Blob(1 byte)", "Blob(1023 bytes)"]
+        );
         assert_eq!(
             [3 << 10, 1025 << 10, 127 << 20].map(shown),
             ["Blob(3 KiB)", "Blob(1025 KiB)", "Blob(127 MiB)"]
@@ -211,12 +220,23 @@ mod tests {
     #[test]
     fn a_large_blob_is_encoded_and_decoded_without_a_copy() {
         let (one, other) = (Blob::from(vec![1; LARGE]), Blob::from(vec![2; 5 * LARGE]));
-        let value = (7_u8, one.clone(), "between".to_owned(), vec![other.clone(), vec![3; LARGE - 1].into()]);
+        let value = (
+            7_u8,
+            one.clone(),
+            "between".to_owned(),
+            vec![other.clone(), vec![3; LARGE - 1].into()],
+        );
         let message = to_message(vec![9], &value).unwrap();
         let places: Vec<_> = message.rest.iter().map(|part| part.as_ptr()).collect();
-        assert_eq!((message.rest.len(), places[0], places[2]), (4, one.as_ptr(), other.as_ptr()));
+        assert_eq!(
+            (message.rest.len(), places[0], places[2]),
+            (4, one.as_ptr(), other.as_ptr())
+        );
         let (length, whole) = (message.length(), Arc::new(message.into_bytes()));
-        assert_eq!((length, &whole[1..]), (whole.len(), &*to_bytes(&value).unwrap()));
+        assert_eq!(
+            (length, &whole[1..]),
+            (whole.len(), &*to_bytes(&value).unwrap())
+        );
 
         let memory = whole.as_ptr_range();
         let (_, read, _, list): (u8, Blob, String, Vec<Blob>) = from_message(&whole, 1).unwrap();

@@ -25,8 +25,10 @@ pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError>
 pub fn append<T: Serialize + ?Sized>(bytes: Vec<u8>, value: &T) -> Result<Vec<u8>, CodecError> {
     let mut written = crate::secret::Written(bytes);
     // bincode's own limit would serialise twice, once to count.
-    crate::secret::in_frame(|| bincode::DefaultOptions::new().serialize_into(&mut written, &Whole(value)))
-        .map_err(|error| unwritten(*error))?;
+    crate::secret::in_frame(|| {
+        bincode::DefaultOptions::new().serialize_into(&mut written, &Whole(value))
+    })
+    .map_err(|error| unwritten(*error))?;
     let bytes = written.0;
     if bytes.len() > MAX_MESSAGE {
         return Err(CodecError::too_large(bytes.len()));
@@ -41,8 +43,10 @@ pub fn append<T: Serialize + ?Sized>(bytes: Vec<u8>, value: &T) -> Result<Vec<u8
 #[inline(never)]
 pub fn to_message<T: Serialize + ?Sized>(head: Vec<u8>, value: &T) -> Result<Message, CodecError> {
     let mut message = Message::from(head);
-    crate::secret::in_frame(|| bincode::DefaultOptions::new().serialize_into(&mut message, &Whole(value)))
-        .map_err(|error| unwritten(*error))?;
+    crate::secret::in_frame(|| {
+        bincode::DefaultOptions::new().serialize_into(&mut message, &Whole(value))
+    })
+    .map_err(|error| unwritten(*error))?;
     let message = message.finish();
     let length = message.length();
     if length > MAX_MESSAGE {
@@ -87,12 +91,18 @@ pub fn from_own<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
 ///
 /// # Errors
 /// Returns an error in the cases of [`from_bytes`].
-pub fn from_message<T: DeserializeOwned>(message: &Arc<Vec<u8>>, at: usize) -> Result<T, CodecError> {
+pub fn from_message<T: DeserializeOwned>(
+    message: &Arc<Vec<u8>>,
+    at: usize,
+) -> Result<T, CodecError> {
     read_from(&message[at..], Some(message))
 }
 
 #[inline(never)]
-fn read_from<T: DeserializeOwned>(bytes: &[u8], whole: Option<&Arc<Vec<u8>>>) -> Result<T, CodecError> {
+fn read_from<T: DeserializeOwned>(
+    bytes: &[u8],
+    whole: Option<&Arc<Vec<u8>>>,
+) -> Result<T, CodecError> {
     if bytes.len() > MAX_MESSAGE {
         return Err(CodecError::too_large(bytes.len()));
     }
@@ -116,7 +126,13 @@ mod tests {
         Unit,
         New(Box<Form>),
         Tuple(u8, i8, u16, i16),
-        Struct { text: String, letter: char, flag: bool, none: Option<()>, some: Option<u64> },
+        Struct {
+            text: String,
+            letter: char,
+            flag: bool,
+            none: Option<()>,
+            some: Option<u64>,
+        },
     }
 
     #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -143,9 +159,19 @@ mod tests {
                     none: None,
                     some: Some(251),
                 },
-                Form::Struct { text, letter: '\u{e9}', flag: false, none: Some(()), some: None },
+                Form::Struct {
+                    text,
+                    letter: '\u{e9}',
+                    flag: false,
+                    none: Some(()),
+                    some: None,
+                },
             ],
-            table: [(String::new(), (f32::MIN, -0.0)), ("\0".into(), (1.5, f64::INFINITY))].into(),
+            table: [
+                (String::new(), (f32::MIN, -0.0)),
+                ("\0".into(), (1.5, f64::INFINITY)),
+            ]
+            .into(),
             small: [250, 251, u32::MAX],
             large: (u64::MAX, i64::MIN, u128::MAX, i128::MIN),
             ends: (i32::MAX, -1, 65_535, 127),
@@ -160,7 +186,10 @@ mod tests {
         let numbers = vec![0u64; 3_000_000];
         let bytes = to_bytes(&numbers).unwrap();
         assert_eq!(from_bytes::<Vec<u64>>(&bytes).unwrap(), numbers);
-        for error in [from_bytes::<Vec<String>>(&bytes).err(), from_bytes::<Vec<Vec<u8>>>(&bytes).err()] {
+        for error in [
+            from_bytes::<Vec<String>>(&bytes).err(),
+            from_bytes::<Vec<Vec<u8>>>(&bytes).err(),
+        ] {
             assert!(error.unwrap().to_string().contains("memory"));
         }
         // In many lists as in one, and in maps.
@@ -168,7 +197,10 @@ mod tests {
         assert!(from_bytes::<Vec<Vec<String>>>(&to_bytes(&lists).unwrap()).is_err());
         // Short lists may be of whatever.
         let texts = vec![String::new(); 500_000];
-        assert_eq!(from_bytes::<Vec<String>>(&to_bytes(&texts).unwrap()).unwrap(), texts);
+        assert_eq!(
+            from_bytes::<Vec<String>>(&to_bytes(&texts).unwrap()).unwrap(),
+            texts
+        );
     }
 
     #[test]
@@ -183,11 +215,18 @@ mod tests {
             for change in [1, 0x80, 0xff] {
                 let mut changed = bytes.clone();
                 changed[at] ^= change;
-                let theirs = bincode::DefaultOptions::new().with_limit(1 << 20).deserialize::<All>(&changed);
+                let theirs = bincode::DefaultOptions::new()
+                    .with_limit(1 << 20)
+                    .deserialize::<All>(&changed);
                 let ours = from_bytes::<All>(&changed);
                 match (ours, theirs) {
-                    (Ok(ours), Ok(theirs)) => assert_eq!(format!("{ours:?}"), format!("{theirs:?}")),
-                    (ours, theirs) => assert!(ours.is_err() && theirs.is_err(), "{at}: {ours:?} {theirs:?}"),
+                    (Ok(ours), Ok(theirs)) => {
+                        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"))
+                    }
+                    (ours, theirs) => assert!(
+                        ours.is_err() && theirs.is_err(),
+                        "{at}: {ours:?} {theirs:?}"
+                    ),
                 }
             }
         }
@@ -229,30 +268,63 @@ mod tests {
 
     fn job(priority: Option<Order>) -> Job {
         let priority = priority.map(Box::new);
-        Job { cached: None, retries: Some(0), port: 1, seven: 7, priority, last_one: (2, Form::Unit) }
+        Job {
+            cached: None,
+            retries: Some(0),
+            port: 1,
+            seven: 7,
+            priority,
+            last_one: (2, Form::Unit),
+        }
     }
 
     #[test]
     fn a_conditionally_skipped_field_is_an_error_when_encoding() {
         // What no value has is nothing, whatever its fields are called or default to.
-        let full = Job { cached: Some(3), ..job(Some(Order::Plain(4))) };
+        let full = Job {
+            cached: Some(3),
+            ..job(Some(Order::Plain(4)))
+        };
         let bytes = to_bytes(&full).unwrap();
-        assert_eq!(from_bytes(&bytes), Ok(Job { cached: None, ..full.clone() }));
-        let plain = (full.retries, full.port, full.priority.clone(), full.last_one.clone());
+        assert_eq!(
+            from_bytes(&bytes),
+            Ok(Job {
+                cached: None,
+                ..full.clone()
+            })
+        );
+        let plain = (
+            full.retries,
+            full.port,
+            full.priority.clone(),
+            full.last_one.clone(),
+        );
         assert_eq!(bytes, to_bytes(&plain).unwrap());
 
         let left_out = |error: CodecError, of: &str| {
-            assert!(error.0.starts_with(&format!("{of} is left out by `skip_serializing_if`")), "{error}");
+            assert!(
+                error
+                    .0
+                    .starts_with(&format!("{of} is left out by `skip_serializing_if`")),
+                "{error}"
+            );
         };
         left_out(to_bytes(&job(None)).unwrap_err(), "Job.priority");
-        let order = |jobs| Order::Now { jobs, seen: true, by: 9 };
+        let order = |jobs| Order::Now {
+            jobs,
+            seen: true,
+            by: 9,
+        };
         left_out(to_bytes(&order(Vec::new())).unwrap_err(), "now.jobs");
         // However deep within other values, and in messages as well.
         let nested = order(vec![job(Some(order(vec![job(None)])))]);
         left_out(to_bytes(&nested).unwrap_err(), "Job.priority");
         let within: BTreeMap<u8, Option<[(Order,); 1]>> = [(1, Some([(nested,)]))].into();
         left_out(to_bytes(&within).unwrap_err(), "Job.priority");
-        left_out(to_message(Vec::new(), &Some(&within)).err().unwrap(), "Job.priority");
+        left_out(
+            to_message(Vec::new(), &Some(&within)).err().unwrap(),
+            "Job.priority",
+        );
     }
 
     #[test]

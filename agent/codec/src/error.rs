@@ -39,7 +39,8 @@ impl CodecError {
 }
 
 /// End of the text for a value that is too large.
-pub(crate) const TOO_LARGE: &str = " bytes, the limit is 134217728; a Reader or Writer carries more";
+pub(crate) const TOO_LARGE: &str =
+    " bytes, the limit is 134217728; a Reader or Writer carries more";
 
 const _: () = assert!(MAX_MESSAGE == 134_217_728);
 

@@ -15,7 +15,9 @@ mod secret;
 mod write;
 
 pub use blob::Blob;
-pub use codec::{append, from_bytes, from_message, from_own, own, own_behind, to_bytes, to_message};
+pub use codec::{
+    append, from_bytes, from_message, from_own, own, own_behind, to_bytes, to_message,
+};
 pub use error::{CodecError, MAX_MESSAGE};
 pub use message::Message;
 pub use read::DEPTH;

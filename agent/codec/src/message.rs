@@ -18,14 +18,19 @@ pub struct Message {
 
 impl From<Vec<u8>> for Message {
     fn from(head: Vec<u8>) -> Message {
-        Message { head: Written(head), ..Message::default() }
+        Message {
+            head: Written(head),
+            ..Message::default()
+        }
     }
 }
 
 impl Message {
     /// Returns the size in bytes.
     pub fn length(&self) -> usize {
-        self.head.0.len() + self.rest.iter().map(|blob| blob.len()).sum::<usize>() + self.tail.0.len()
+        self.head.0.len()
+            + self.rest.iter().map(|blob| blob.len()).sum::<usize>()
+            + self.tail.0.len()
     }
 
     /// Ends writing.
@@ -36,7 +41,9 @@ impl Message {
 
     /// Returns the whole message in one piece.
     pub fn into_bytes(mut self) -> Vec<u8> {
-        self.rest.iter().for_each(|blob| self.head.0.extend_from_slice(blob));
+        self.rest
+            .iter()
+            .for_each(|blob| self.head.0.extend_from_slice(blob));
         self.head.0
     }
 

@@ -141,7 +141,11 @@ impl<'a> Reader<'a> {
 
     #[cfg(not(panic = "unwind"))]
     #[inline]
-    fn within<T>(&mut self, _: &'static str, read: impl FnOnce(&mut Reader<'a>) -> Result<T>) -> Result<T> {
+    fn within<T>(
+        &mut self,
+        _: &'static str,
+        read: impl FnOnce(&mut Reader<'a>) -> Result<T>,
+    ) -> Result<T> {
         read(self)
     }
 
@@ -313,12 +317,22 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         visitor.visit_unit()
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value> {
         visitor.visit_unit()
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value> {
-        self.within(name, |reader| reader.below(|reader| visitor.visit_newtype_struct(reader)))
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value> {
+        self.within(name, |reader| {
+            reader.below(|reader| visitor.visit_newtype_struct(reader))
+        })
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -350,7 +364,9 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        self.within(name, |reader| reader.deserialize_tuple(fields.len(), visitor))
+        self.within(name, |reader| {
+            reader.deserialize_tuple(fields.len(), visitor)
+        })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -359,7 +375,9 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        self.within(name, |reader| reader.below(|reader| visitor.visit_enum(reader)))
+        self.within(name, |reader| {
+            reader.below(|reader| visitor.visit_enum(reader))
+        })
     }
 
     fn is_human_readable(&self) -> bool {
@@ -378,7 +396,11 @@ impl Several<'_, '_> {
     fn one(&mut self, size: usize) -> Result<bool> {
         let more = self.count > 0;
         self.count -= usize::from(more);
-        if more { self.spend(size).map(|()| true) } else { Ok(false) }
+        if more {
+            self.spend(size).map(|()| true)
+        } else {
+            Ok(false)
+        }
     }
 
     fn spend(&mut self, size: usize) -> Result<()> {

@@ -130,7 +130,9 @@ pub(crate) fn in_frame<T>(work: impl FnOnce() -> T) -> T {
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if !IN_FRAME.get() {
-            return Err(ser::Error::custom("a Secret serialises only into a frame of the tree"));
+            return Err(ser::Error::custom(
+                "a Secret serialises only into a frame of the tree",
+            ));
         }
         WRITTEN.set(true);
         serializer.serialize_bytes(&self.0)

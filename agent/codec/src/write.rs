@@ -123,7 +123,8 @@ impl<S: Serializer> Serializer for Writer<S> {
         variant: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        self.0.serialize_newtype_variant(name, index, variant, &Whole(value))
+        self.0
+            .serialize_newtype_variant(name, index, variant, &Whole(value))
     }
 
     #[inline]

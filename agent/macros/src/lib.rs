@@ -37,7 +37,9 @@ use syn::{Error, FnArg, ItemFn, Pat, PathArguments, ReturnType, Token, Type, par
 pub fn remote(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let settings = parse_macro_input!(attribute with settings);
     let function = parse_macro_input!(item as ItemFn);
-    expand(&settings, &function).unwrap_or_else(Error::into_compile_error).into()
+    expand(&settings, &function)
+        .unwrap_or_else(Error::into_compile_error)
+        .into()
 }
 
 /// The words for the thread and the order in which a function runs.
@@ -69,11 +71,14 @@ fn settings(input: syn::parse::ParseStream<'_>) -> syn::Result<Settings> {
             let path = input.call(syn::Path::parse_mod_style)?;
             settings.krate = quote!(#path);
         } else {
-            let word: syn::Ident = input.parse().map_err(|error| Error::new(error.span(), EXPECTED))?;
+            let word: syn::Ident = input
+                .parse()
+                .map_err(|error| Error::new(error.span(), EXPECTED))?;
             match word.to_string().as_str() {
                 name if MODES.contains(&name) => {
                     if settings.mode != "concurrent" {
-                        let text = format!("a function cannot be both `{}` and `{word}`", settings.mode);
+                        let text =
+                            format!("a function cannot be both `{}` and `{word}`", settings.mode);
                         return Err(Error::new(word.span(), text));
                     }
                     settings.mode = word;
@@ -149,9 +154,15 @@ fn arguments(settings: &Settings, function: &ItemFn) -> syn::Result<(bool, Vec<A
             );
         }
         let Pat::Ident(name) = &*input.pat else {
-            return refuse(&input.pat, "an argument needs a plain name: it becomes a field");
+            return refuse(
+                &input.pat,
+                "an argument needs a plain name: it becomes a field",
+            );
         };
-        arguments.push(Argument { name: name.ident.clone(), ty: (*input.ty).clone() });
+        arguments.push(Argument {
+            name: name.ident.clone(),
+            ty: (*input.ty).clone(),
+        });
     }
     Ok((takes_context, arguments))
 }
@@ -160,7 +171,10 @@ fn check(settings: &Settings, function: &ItemFn) -> syn::Result<()> {
     let signature = &function.sig;
     let refuse = |span: &dyn quote::ToTokens, text: &str| Err(Error::new_spanned(span, text));
     if let Some(asyncness) = signature.asyncness.filter(|_| settings.mode == "quick") {
-        return refuse(&asyncness, "a quick function cannot be async: it must not wait for anything");
+        return refuse(
+            &asyncness,
+            "a quick function cannot be async: it must not wait for anything",
+        );
     }
     if !signature.generics.params.is_empty() {
         return refuse(
@@ -188,13 +202,22 @@ fn check(settings: &Settings, function: &ItemFn) -> syn::Result<()> {
         );
     }
     if settings.flatten && !is_result(&signature.output) {
-        return refuse(&signature.ident, "`flatten` needs a function that returns a `Result`");
+        return refuse(
+            &signature.ident,
+            "`flatten` needs a function that returns a `Result`",
+        );
     }
     Ok(())
 }
 
 fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
-    let Settings { krate, mode, policy, no_reply, flatten } = settings;
+    let Settings {
+        krate,
+        mode,
+        policy,
+        no_reply,
+        flatten,
+    } = settings;
     check(settings, function)?;
     let (takes_context, arguments) = arguments(settings, function)?;
     let signature = &function.sig;
@@ -205,17 +228,30 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
     };
     let (value, error) = outcome(krate, &signature.output);
     let falls = is_result(&signature.output);
-    let error = if *flatten { quote!(#support::ErrorText) } else { error };
+    let error = if *flatten {
+        quote!(#support::ErrorText)
+    } else {
+        error
+    };
     let (name, visibility) = (&signature.ident, &function.vis);
-    let docs = function.attrs.iter().filter(|attribute| attribute.path().is_ident("doc"));
+    let docs = function
+        .attrs
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("doc"));
     let fields = arguments.iter().map(|Argument { name, ty }| {
         let doc = format!("The argument `{name}`.");
         quote!(#[doc = #doc] pub #name: #ty)
     });
-    let given = arguments.iter().map(|Argument { name, .. }| quote!(self.#name));
+    let given = arguments
+        .iter()
+        .map(|Argument { name, .. }| quote!(self.#name));
     let context = takes_context.then(|| quote!(cx,));
     let run = quote!(#name(#context #(#given),*));
-    let run = if signature.asyncness.is_some() { quote!(#support::block_on(#run)) } else { run };
+    let run = if signature.asyncness.is_some() {
+        quote!(#support::block_on(#run))
+    } else {
+        run
+    };
     let run = match (falls, flatten) {
         (false, _) => quote!(::core::result::Result::Ok(#run)),
         (true, false) => run,
@@ -227,7 +263,14 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
             })
         },
     };
-    let runner = format_ident!("{}", if mode == "quick" { "run_encoded_locked" } else { "run_encoded" });
+    let runner = format_ident!(
+        "{}",
+        if mode == "quick" {
+            "run_encoded_locked"
+        } else {
+            "run_encoded"
+        }
+    );
     let table = format_ident!("__OFFSHOOT_{}", name);
     let serde = format!("{krate}::macro_support::serde").replace(' ', "");
     let text = text_of(function);
@@ -261,7 +304,11 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
         ),
         _ => Tokens::new(),
     };
-    let bound = if mode == "quick" { refuse_bound(&support, function) } else { Tokens::new() };
+    let bound = if mode == "quick" {
+        refuse_bound(&support, function)
+    } else {
+        Tokens::new()
+    };
     let (encode, decode) = if falls {
         (
             quote_spanned!(span=>
@@ -397,7 +444,10 @@ fn within<'a>(ty: &'a Type, found: &mut Vec<&'a Type>) {
 /// arguments, and the result. Spaces are left out, because their number carries no meaning.
 fn text_of(function: &ItemFn) -> String {
     let (inputs, output) = (&function.sig.inputs, &function.sig.output);
-    quote!((#inputs) #output).to_string().split_whitespace().collect()
+    quote!((#inputs) #output)
+        .to_string()
+        .split_whitespace()
+        .collect()
 }
 
 fn is_context(ty: &Type) -> bool {
@@ -405,8 +455,12 @@ fn is_context(ty: &Type) -> bool {
 }
 
 fn is_result(output: &ReturnType) -> bool {
-    let ReturnType::Type(_, ty) = output else { return false };
-    let Type::Path(path) = &**ty else { return false };
+    let ReturnType::Type(_, ty) = output else {
+        return false;
+    };
+    let Type::Path(path) = &**ty else {
+        return false;
+    };
     path.path.segments.last().is_some_and(|last| {
         last.ident == "Result" && matches!(last.arguments, PathArguments::AngleBracketed(_))
     })

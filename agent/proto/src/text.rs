@@ -7,7 +7,10 @@ use serde::Deserializer;
 
 /// Returns the beginning of a text, at most `limit` bytes without splitting a character.
 pub fn shortened(text: &str, limit: usize) -> &str {
-    let end = (0..=text.len().min(limit)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let end = (0..=text.len().min(limit))
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0);
     &text[..end]
 }
 
@@ -53,7 +56,15 @@ pub fn is_harmful(c: char) -> bool {
 /// part of an error, a log record or a dump.
 #[must_use]
 pub fn harmless(text: &str) -> String {
-    text.chars().map(|c| if is_harmful(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars()
+        .map(|c| {
+            if is_harmful(c) {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 /// Returns a text as one harmless line: like [`harmless`], with a space for each line break, which
@@ -76,7 +87,8 @@ pub fn read<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
 /// # Errors
 /// Returns an error if there are no texts to read.
 pub(crate) fn read_all<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    Vec::deserialize(from).map(|texts: Vec<String>| texts.iter().map(|text| one_line(text)).collect())
+    Vec::deserialize(from)
+        .map(|texts: Vec<String>| texts.iter().map(|text| one_line(text)).collect())
 }
 
 #[cfg(test)]
@@ -114,13 +126,16 @@ mod tests {
             assert!(!shown.chars().any(is_harmful), "{text:?}");
             assert_eq!(shown.chars().count(), text.chars().count(), "{text:?}");
         }
-        let plain = "tab\there, ümläut, 漢字, עברית, العربية, हिन्दी, e\u{301}, 🦀, \u{fe0f}, ~!\"§$%&/()=?";
+        let plain =
+            "tab\there, ümläut, 漢字, עברית, العربية, हिन्दी, e\u{301}, 🦀, \u{fe0f}, ~!\"§$%&/()=?";
         assert_eq!(harmless(plain), plain);
     }
 
     #[test]
     fn the_table_of_format_characters_covers_all_bidi_controls() {
-        for c in "\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\u{200e}".chars() {
+        for c in "\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\u{200e}"
+            .chars()
+        {
             assert!(is_harmful(c), "{c:?}");
         }
         assert!(FORMAT.iter().all(|(first, last)| first <= last));

@@ -1,5 +1,6 @@
-//! Everything that a context could say and may not, said from every position of a tree to every other: nothing of it is
-//! acted on, what is refused is logged with the offender's number, and the honest go on.
+//! Everything that a context could say and may not, said from every position of a tree to every
+//! other: nothing of it is acted on, what is refused is logged with the offender's number, and the
+//! honest go on.
 
 mod by_hand;
 
@@ -36,7 +37,8 @@ fn grown() -> Tree {
     tree
 }
 
-/// Plays `forge` in a fresh tree from `by`, and gives what happened at every other context, and what was logged.
+/// Plays `forge` in a fresh tree from `by`, and gives what happened at every other context, and
+/// what was logged.
 fn played(by: u32, forge: impl FnOnce(&mut Tree)) -> (Vec<(u32, Event)>, Vec<String>, Tree) {
     let mut tree = grown();
     forge(&mut tree);
@@ -50,7 +52,10 @@ fn played(by: u32, forge: impl FnOnce(&mut Tree)) -> (Vec<(u32, Event)>, Vec<Str
 
 /// That the tree is as it was: all of it answers the root, and each from where it is.
 fn all_answer(tree: &mut Tree, but: u32) {
-    for id in NAMES.iter().filter(|id| **id != 99 && **id != 0 && !below(but).contains(id)) {
+    for id in NAMES
+        .iter()
+        .filter(|id| **id != 99 && **id != 0 && !below(but).contains(id))
+    {
         let call = tree.call(0, *id);
         tree.settle();
         tree.echo(*id);
@@ -78,21 +83,30 @@ fn a_child_opens_flows_only_under_its_own_name_and_to_permitted_services() {
             let worth = |src: u32, auth: u32| src == auth || src == by || auth == by;
             for (src, auth) in names.filter(|(src, auth)| worth(*src, *auth)) {
                 for handle in 0..12 {
-                    let (happened, logged, _) =
-                        played(by, |tree| tree.forge(by, open(src, auth, dst, handle), b"evil"));
+                    let (happened, logged, _) = played(by, |tree| {
+                        tree.forge(by, open(src, auth, dst, handle), b"evil")
+                    });
                     let own = below(by).contains(&src) && below(by).contains(&auth);
                     let what = format!("{by} as {src} for {auth} to {dst} at {handle}");
                     for (at, event) in &happened {
-                        // What the root offers to those below, to a true name; the rest of the tree hears nothing.
+                        // What the root offers to those below, to a true name; the rest of the tree
+                        // hears nothing.
                         let offered = handle == Handle::ALLOCATE.0 && dst == 0 && own && *at == 0;
-                        assert!(offered && matches!(event, Event::Opened { .. }), "{what}: {event:?}");
+                        assert!(
+                            offered && matches!(event, Event::Opened { .. }),
+                            "{what}: {event:?}"
+                        );
                     }
                     if !own {
-                        let said = logged.iter().any(|line| line.contains(&format!("the link of #{by}")));
+                        let said = logged
+                            .iter()
+                            .any(|line| line.contains(&format!("the link of #{by}")));
                         assert!(said, "{what}: the offender is not named: {logged:?}");
                     } else if dst == 0 && [Handle::CALL.0, Handle::CONNECT.0].contains(&handle) {
                         assert!(
-                            logged.iter().any(|line| line.contains(&format!("refused #{auth}"))),
+                            logged
+                                .iter()
+                                .any(|line| line.contains(&format!("refused #{auth}"))),
                             "{what}"
                         );
                     }
@@ -105,13 +119,21 @@ fn a_child_opens_flows_only_under_its_own_name_and_to_permitted_services() {
 #[test]
 fn orders_or_a_second_hello_from_a_child_are_violations() {
     for by in POSITIONS {
-        let orders = Kind::ALL.iter().copied().filter(|kind| kind.scope() == Scope::Link(Giver::Parent));
+        let orders = Kind::ALL
+            .iter()
+            .copied()
+            .filter(|kind| kind.scope() == Scope::Link(Giver::Parent));
         for kind in orders.chain([Kind::Hello]) {
             let header = Header::new(kind, ContextId(by), ContextId(0));
             let payload = [6, 0, 0, 0, 3, 0, 0, 0, 1];
             let (happened, logged, mut tree) = played(by, |tree| tree.forge(by, header, &payload));
             assert!(happened.is_empty(), "{by} {kind:?}: {happened:?}");
-            assert!(logged.iter().any(|line| line.contains(&format!("the link of #{by}"))), "{by} {kind:?}");
+            assert!(
+                logged
+                    .iter()
+                    .any(|line| line.contains(&format!("the link of #{by}"))),
+                "{by} {kind:?}"
+            );
             all_answer(&mut tree, by);
         }
     }
@@ -122,9 +144,11 @@ fn news(added: Option<(u32, u32)>, gone: &[u32]) -> Vec<u8> {
     use offshoot_codec::to_bytes;
     // The layout of an enum: its number, then its fields.
     match added {
-        Some((id, parent)) => {
-            [to_bytes(&0_u32).unwrap(), to_bytes(&(ContextId(id), ContextId(parent))).unwrap()].concat()
-        }
+        Some((id, parent)) => [
+            to_bytes(&0_u32).unwrap(),
+            to_bytes(&(ContextId(id), ContextId(parent))).unwrap(),
+        ]
+        .concat(),
         None => {
             let contexts: Vec<ContextId> = gone.iter().copied().map(ContextId).collect();
             let fields = to_bytes(&(contexts, Reason::Lost, "evil".to_owned())).unwrap();
@@ -137,12 +161,19 @@ fn news(added: Option<(u32, u32)>, gone: &[u32]) -> Vec<u8> {
 fn routes_are_accepted_only_from_the_link_they_lead_to() {
     for by in POSITIONS {
         for about in NAMES.into_iter().filter(|about| !below(by).contains(about)) {
-            for payload in [news(Some((about, by)), &[]), news(None, &[about]), news(None, &NAMES[..2])] {
+            for payload in [
+                news(Some((about, by)), &[]),
+                news(None, &[about]),
+                news(None, &NAMES[..2]),
+            ] {
                 let header = Header::new(Kind::Route, ContextId(by), ContextId(0));
-                let (happened, logged, mut tree) = played(by, |tree| tree.forge(by, header, &payload));
+                let (happened, logged, mut tree) =
+                    played(by, |tree| tree.forge(by, header, &payload));
                 assert!(happened.is_empty(), "{by} about {about}: {happened:?}");
                 if payload[0] == 0 {
-                    let said = logged.iter().any(|line| line.contains(&format!("the link of #{by}")));
+                    let said = logged
+                        .iter()
+                        .any(|line| line.contains(&format!("the link of #{by}")));
                     assert!(said, "{by} claims {about}: {logged:?}");
                 }
                 all_answer(&mut tree, by);
@@ -162,32 +193,60 @@ fn a_granted_id_is_accepted_only_from_the_link_it_was_granted_to() {
         let elsewhere = NAMES.into_iter().filter(|id| !below(by).contains(id));
         for parent in elsewhere.chain([last, last - 1]) {
             let claim = news(Some((last, parent)), &[]);
-            tree.forge(by, Header::new(Kind::Route, ContextId(by), ContextId(0)), &claim);
-            assert!(tree.node(0).router.link_down(ContextId(last)).is_none(), "{by} {parent}");
+            tree.forge(
+                by,
+                Header::new(Kind::Route, ContextId(by), ContextId(0)),
+                &claim,
+            );
+            assert!(
+                tree.node(0).router.link_down(ContextId(last)).is_none(),
+                "{by} {parent}"
+            );
         }
         let claim = news(Some((last, by)), &[]);
-        tree.forge(by, Header::new(Kind::Route, ContextId(by), ContextId(0)), &claim);
+        tree.forge(
+            by,
+            Header::new(Kind::Route, ContextId(by), ContextId(0)),
+            &claim,
+        );
         let known = tree.node(0).router.link_down(ContextId(last)).is_some();
         assert_eq!(known, [1, 2].contains(&by), "{by}");
         // One beyond the block is nobody's.
         let claim = news(Some((last + 1, by)), &[]);
-        tree.forge(by, Header::new(Kind::Route, ContextId(by), ContextId(0)), &claim);
-        assert!(tree.node(0).router.link_down(ContextId(last + 1)).is_none(), "{by}");
+        tree.forge(
+            by,
+            Header::new(Kind::Route, ContextId(by), ContextId(0)),
+            &claim,
+        );
+        assert!(
+            tree.node(0).router.link_down(ContextId(last + 1)).is_none(),
+            "{by}"
+        );
     }
 }
 
 #[test]
 fn dead_letters_are_accepted_only_from_nodes_on_the_route() {
-    let letter = DeadLetter { reason: Reason::Lost, by: ContextId(0), text: "evil".into() };
+    let letter = DeadLetter {
+        reason: Reason::Lost,
+        by: ContextId(0),
+        text: "evil".into(),
+    };
     let payload = offshoot_codec::to_bytes(&letter).unwrap();
     for by in POSITIONS {
-        for about in [1, 2, 3, 4, 5, 6].into_iter().filter(|about| !below(by).contains(about)) {
+        for about in [1, 2, 3, 4, 5, 6]
+            .into_iter()
+            .filter(|about| !below(by).contains(about))
+        {
             let mut tree = grown();
             let call = tree.call(0, about);
             tree.settle();
-            for (src, handle) in
-                [(by, call.handle), (about, call.handle), (0, call.handle), (by, Handle::NONE)]
-            {
+            for (src, handle) in [
+                (by, call.handle),
+                (about, call.handle),
+                (0, call.handle),
+                (by, Handle::NONE),
+            ] {
                 let header = Header {
                     reply_to: Handle(about),
                     handle,
@@ -197,7 +256,11 @@ fn dead_letters_are_accepted_only_from_nodes_on_the_route() {
                 tree.forge(by, header, &payload);
             }
             tree.echo(about);
-            assert_eq!(tree.answers(0), [(call, b"hello".to_vec())], "{by} about {about}");
+            assert_eq!(
+                tree.answers(0),
+                [(call, b"hello".to_vec())],
+                "{by} about {about}"
+            );
         }
     }
 }
@@ -205,7 +268,10 @@ fn dead_letters_are_accepted_only_from_nodes_on_the_route() {
 #[test]
 fn data_credit_and_resets_are_accepted_only_from_the_called_context() {
     for by in POSITIONS {
-        for called in [1, 2, 3, 4, 5, 6].into_iter().filter(|called| !below(by).contains(called)) {
+        for called in [1, 2, 3, 4, 5, 6]
+            .into_iter()
+            .filter(|called| !below(by).contains(called))
+        {
             let mut tree = grown();
             let call = tree.call(0, called);
             tree.settle();
@@ -213,7 +279,11 @@ fn data_credit_and_resets_are_accepted_only_from_the_called_context() {
                 for src in [by, called] {
                     let header = Header {
                         handle: call.handle,
-                        flags: if kind == Kind::Data { Flags::END } else { Flags::default() },
+                        flags: if kind == Kind::Data {
+                            Flags::END
+                        } else {
+                            Flags::default()
+                        },
                         offset: if kind == Kind::Credit { u64::MAX } else { 0 },
                         ..Header::new(kind, ContextId(src), ContextId(0))
                     };
@@ -221,7 +291,11 @@ fn data_credit_and_resets_are_accepted_only_from_the_called_context() {
                 }
             }
             tree.echo(called);
-            assert_eq!(tree.answers(0), [(call, b"hello".to_vec())], "{by} for {called}");
+            assert_eq!(
+                tree.answers(0),
+                [(call, b"hello".to_vec())],
+                "{by} for {called}"
+            );
         }
     }
 }
@@ -230,11 +304,18 @@ fn data_credit_and_resets_are_accepted_only_from_the_called_context() {
 fn a_log_record_under_a_foreign_name_is_dropped_and_reported() {
     for by in POSITIONS {
         for src in NAMES.into_iter().filter(|src| !below(by).contains(src)) {
-            let header =
-                Header { handle: Handle::LOG, ..Header::new(Kind::Log, ContextId(src), ContextId::ROOT) };
+            let header = Header {
+                handle: Handle::LOG,
+                ..Header::new(Kind::Log, ContextId(src), ContextId::ROOT)
+            };
             let (happened, logged, _) = played(by, |tree| tree.forge(by, header, b"evil"));
             assert!(happened.is_empty(), "{by} as {src}: {happened:?}");
-            assert!(logged.iter().any(|line| line.contains(&format!("the link of #{by}"))), "{by} as {src}");
+            assert!(
+                logged
+                    .iter()
+                    .any(|line| line.contains(&format!("the link of #{by}"))),
+                "{by} as {src}"
+            );
         }
     }
 }
@@ -242,31 +323,50 @@ fn a_log_record_under_a_foreign_name_is_dropped_and_reported() {
 #[test]
 fn a_flow_control_violation_closes_only_the_link_of_the_offender() {
     // Credit that no window holds; bytes that were not due; bytes beyond the credit.
-    let abuses: [(Kind, u64, usize); 3] =
-        [(Kind::Credit, u64::MAX, 0), (Kind::Data, 77, 1), (Kind::Data, 1 << 40, 60_000)];
+    let abuses: [(Kind, u64, usize); 3] = [
+        (Kind::Credit, u64::MAX, 0),
+        (Kind::Data, 77, 1),
+        (Kind::Data, 1 << 40, 60_000),
+    ];
     for by in [1, 2, 3, 4, 6] {
         for (kind, offset, length) in abuses {
             let mut tree = grown();
             let call = tree.call(0, by);
             tree.settle();
-            let header =
-                Header { handle: call.handle, offset, ..Header::new(kind, ContextId(by), ContextId(0)) };
+            let header = Header {
+                handle: call.handle,
+                offset,
+                ..Header::new(kind, ContextId(by), ContextId(0))
+            };
             tree.forge(by, header, &vec![0; length]);
-            let (parent, link, _) = *tree.cables.iter().find(|cable| cable.2.0 == by).expect("it is there");
+            let (parent, link, _) = *tree
+                .cables
+                .iter()
+                .find(|cable| cable.2.0 == by)
+                .expect("it is there");
             for id in NAMES.iter().filter(|id| **id != 99) {
                 for event in tree.events(*id) {
-                    if let Event::Broken { link: broken, reason, .. } = event {
+                    if let Event::Broken {
+                        link: broken,
+                        reason,
+                        ..
+                    } = event
+                    {
                         assert_eq!(
                             (*id, broken, reason),
                             (parent.0, link, Reason::Violation),
                             "{by} {kind:?}"
                         );
-                        tree.node(*id).link_lost(broken, reason, "it broke the rules");
+                        tree.node(*id)
+                            .link_lost(broken, reason, "it broke the rules");
                     }
                 }
             }
             tree.settle();
-            assert!(tree.node(0).router.link_down(ContextId(by)).is_none(), "{by} {kind:?} is still there");
+            assert!(
+                tree.node(0).router.link_down(ContextId(by)).is_none(),
+                "{by} {kind:?} is still there"
+            );
             for id in NAMES {
                 if id != 99 {
                     tree.events(id);
@@ -280,20 +380,36 @@ fn a_flow_control_violation_closes_only_the_link_of_the_offender() {
 #[test]
 fn a_link_with_delegated_authority_still_cannot_forge_its_source() {
     let mut tree = grown();
-    let (parent, link, _) = *tree.cables.iter().find(|cable| cable.2.0 == 5).expect("it is there");
+    let (parent, link, _) = *tree
+        .cables
+        .iter()
+        .find(|cable| cable.2.0 == 5)
+        .expect("it is there");
     tree.node(parent.0).set_authority(link, ContextId::ROOT);
     tree.forge(5, open(1, 0, 0, Handle::CALL.0), b"evil");
     assert!(tree.events(0).is_empty(), "another's name");
     tree.forge(5, open(5, 5, 0, Handle::CALL.0), b"hello");
     let events = tree.events(0);
-    let opened = events.iter().any(|event| matches!(event, Event::Opened { auth: ContextId::ROOT, .. }));
+    let opened = events.iter().any(|event| {
+        matches!(
+            event,
+            Event::Opened {
+                auth: ContextId::ROOT,
+                ..
+            }
+        )
+    });
     assert!(opened, "it speaks for the root now: {events:?}");
 }
 
 /// A tree in which 5 has the authority of the root.
 fn with_a_guest() -> Tree {
     let mut tree = grown();
-    let (parent, link, _) = *tree.cables.iter().find(|cable| cable.2.0 == 5).expect("it is there");
+    let (parent, link, _) = *tree
+        .cables
+        .iter()
+        .find(|cable| cable.2.0 == 5)
+        .expect("it is there");
     tree.node(parent.0).set_authority(link, ContextId::ROOT);
     tree
 }
@@ -305,7 +421,11 @@ fn a_joined_context_reaches_all_descendants_and_is_told_when_they_are_gone() {
         let call = tree.call(5, below);
         tree.settle();
         tree.echo(below);
-        assert_eq!(tree.answers(5), [(call, b"hello".to_vec())], "context {below}");
+        assert_eq!(
+            tree.answers(5),
+            [(call, b"hello".to_vec())],
+            "context {below}"
+        );
     }
     // Those may answer it, and ask it nothing.
     let call = tree.call(3, 5);
@@ -314,7 +434,11 @@ fn a_joined_context_reaches_all_descendants_and_is_told_when_they_are_gone() {
     assert!(tree.events(5).is_empty());
     let (waits, waited_for) = (tree.call(5, 3), tree.call(5, 4));
     tree.settle();
-    let (parent, link, _) = *tree.cables.iter().find(|cable| cable.2.0 == 3).expect("it is there");
+    let (parent, link, _) = *tree
+        .cables
+        .iter()
+        .find(|cable| cable.2.0 == 3)
+        .expect("it is there");
     tree.node(parent.0).link_lost(link, Reason::Lost, "cut");
     tree.settle();
     assert_eq!(tree.reasons(5), [(waits, Reason::Lost, ContextId::ROOT)]);
@@ -322,7 +446,11 @@ fn a_joined_context_reaches_all_descendants_and_is_told_when_they_are_gone() {
     assert_eq!(tree.answers(5), [(waited_for, b"hello".to_vec())]);
     // And they when it is gone.
     tree.events(4);
-    let (parent, link, _) = *tree.cables.iter().find(|cable| cable.2.0 == 5).expect("it is there");
+    let (parent, link, _) = *tree
+        .cables
+        .iter()
+        .find(|cable| cable.2.0 == 5)
+        .expect("it is there");
     tree.call(5, 4);
     tree.settle();
     let opened = tree.events(4).into_iter().find_map(|event| match event {

@@ -1,4 +1,5 @@
-//! How a bootstrap is watched: markers in whatever pieces, noise of any kind, and what each end means.
+//! How a bootstrap is watched: markers in whatever pieces, noise of any kind, and what each end
+//! means.
 
 use offshoot_bootstrap::{Mode, Nonce, Platform, agent_marker, exit};
 use offshoot_proto::ConnectErrorKind;
@@ -9,7 +10,13 @@ const NONCE: [u8; 8] = *b"\x01\x23\x45\x67\x89\xab\xcd\xef";
 
 fn boot(mode: Mode) -> BootstrapWatcher {
     let mut boot = BootstrapWatcher::new(mode, Platform::X86_64);
-    boot.begin(Platform::X86_64, mode, Dialogue::new(Vec::new()), &Nonce::new(NONCE), b"R1234".to_vec());
+    boot.begin(
+        Platform::X86_64,
+        mode,
+        Dialogue::new(Vec::new()),
+        &Nonce::new(NONCE),
+        b"R1234".to_vec(),
+    );
     boot
 }
 
@@ -26,7 +33,13 @@ fn failure(verdict: Retry) -> (ConnectErrorKind, String, Vec<String>) {
 
 #[test]
 fn the_agent_marker_is_found_in_any_pieces_after_any_noise() {
-    for noise in ["", "motd\n", "no newline at the end", "password: ", "offshoot:offshoot:0123"] {
+    for noise in [
+        "",
+        "motd\n",
+        "no newline at the end",
+        "password: ",
+        "offshoot:offshoot:0123",
+    ] {
         let stream = [noise.as_bytes(), &marker(), b"frames"].concat();
         for cut in 0..stream.len() {
             let mut boot = boot(Mode::Optimistic);
@@ -63,7 +76,11 @@ fn only_the_last_lines_of_much_output_are_kept() {
         boot.stderr(format!("error {line}\n").as_bytes());
     }
     let said = boot.said();
-    assert!(said.len() <= 300 && said.iter().any(|line| line.starts_with("line 39990 ")), "{}", said.len());
+    assert!(
+        said.len() <= 300 && said.iter().any(|line| line.starts_with("line 39990 ")),
+        "{}",
+        said.len()
+    );
     assert!(!said.iter().any(|line| line.starts_with("line 5 ")));
 }
 
@@ -71,9 +88,21 @@ fn only_the_last_lines_of_much_output_are_kept() {
 fn a_swallowed_image_is_retried_exactly_once() {
     for status in [exit::NO_IMAGE, exit::SHORT, exit::CORRUPT] {
         let mut first = boot(Mode::Optimistic);
-        assert!(matches!(first.exited(Some(status), None, ""), Retry::Again(Platform::X86_64)), "{status}");
+        assert!(
+            matches!(
+                first.exited(Some(status), None, ""),
+                Retry::Again(Platform::X86_64)
+            ),
+            "{status}"
+        );
         let dialogue = Dialogue::new(Vec::new());
-        first.begin(Platform::X86_64, Mode::Wait, dialogue, &Nonce::new(NONCE), b"R1234".to_vec());
+        first.begin(
+            Platform::X86_64,
+            Mode::Wait,
+            dialogue,
+            &Nonce::new(NONCE),
+            b"R1234".to_vec(),
+        );
         let (kind, detail, _) = failure(first.exited(Some(status), None, ""));
         assert_eq!(kind, ConnectErrorKind::Bootstrap);
         assert!(!detail.is_empty());
@@ -92,12 +121,18 @@ fn a_known_platform_is_retried_and_an_unknown_one_named() {
         };
         let mut arm = boot(Mode::Optimistic);
         tell(&mut arm, "motd\noffshoot:platform:aarch64:\n");
-        assert!(matches!(arm.exited(Some(exit::PLATFORM), None, ""), Retry::Again(Platform::Aarch64)));
+        assert!(matches!(
+            arm.exited(Some(exit::PLATFORM), None, ""),
+            Retry::Again(Platform::Aarch64)
+        ));
         let mut risc = boot(Mode::Optimistic);
         tell(&mut risc, "offshoot:platform:riscv64:\n");
         let (kind, detail, said) = failure(risc.exited(Some(exit::PLATFORM), None, ""));
         assert_eq!(kind, ConnectErrorKind::Platform);
-        assert!(detail.contains("riscv64") && said.is_empty(), "{detail} {said:?}");
+        assert!(
+            detail.contains("riscv64") && said.is_empty(),
+            "{detail} {said:?}"
+        );
     }
 }
 
@@ -117,6 +152,9 @@ fn every_other_exit_is_explained_with_the_quoted_output() {
         let (kind, detail, said) = failure(boot.exited(status, signal, "try this"));
         assert_eq!(kind, expected, "{status:?} {signal:?}");
         assert!(!detail.is_empty());
-        assert_eq!(said, ["This account is currently not available.", "and more"]);
+        assert_eq!(
+            said,
+            ["This account is currently not available.", "and more"]
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Neighbours that rest, owners that sleep, and what is asked meanwhile, on a clock of the test's own.
+//! Neighbours that rest, owners that sleep, and what is asked meanwhile, on a clock of the test's
+//! own.
 
 mod by_hand;
 
@@ -22,10 +23,19 @@ struct Pair {
 impl Pair {
     fn new() -> Pair {
         let mut tree = Tree::grown(&[(0, 1)]);
-        let link = tree.node(0).router.link_down(ContextId(1)).expect("it is connected");
+        let link = tree
+            .node(0)
+            .router
+            .link_down(ContextId(1))
+            .expect("it is connected");
         tree.node(0).beat(link, EVERY);
         tree.node(1).beat(UP, EVERY);
-        Pair { tree, link, now: 0, stopped: false }
+        Pair {
+            tree,
+            link,
+            now: 0,
+            stopped: false,
+        }
     }
 
     /// Lets time pass; what broke, with its reason and text.
@@ -44,7 +54,11 @@ impl Pair {
                 while let Some(event) = self.tree.node(at).poll_event() {
                     match event {
                         Event::Broken { reason, why, .. } => broken.push((at, reason, why)),
-                        Event::Control { link, kind: Kind::Ping, .. } => {
+                        Event::Control {
+                            link,
+                            kind: Kind::Ping,
+                            ..
+                        } => {
                             self.tree.node(at).control(link, Kind::Pong, Vec::new());
                         }
                         _ => {}
@@ -89,7 +103,9 @@ fn a_paused_neighbour_is_kept_and_a_silent_one_disconnected() {
         let broken = pair.pass(60 * EVERY);
         match broken.as_slice() {
             [] => assert!(told),
-            [(1, Reason::Silent, why)] => assert!(!told && why.contains("nothing received for 3 s"), "{why}"),
+            [(1, Reason::Silent, why)] => {
+                assert!(!told && why.contains("nothing received for 3 s"), "{why}")
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -117,7 +133,10 @@ fn heartbeats_resume_after_a_pause() {
     // This time it is not told.
     pair.stop(false);
     let broken = pair.pass(10 * EVERY);
-    assert!(matches!(broken.as_slice(), [(1, Reason::Silent, _)]), "{broken:?}");
+    assert!(
+        matches!(broken.as_slice(), [(1, Reason::Silent, _)]),
+        "{broken:?}"
+    );
 }
 
 #[test]
@@ -144,5 +163,10 @@ fn a_pause_is_announced_to_a_child_that_is_still_connecting() {
     for now in 0..100 {
         tree.node(7).expire(now * EVERY);
     }
-    assert!(!tree.events(7).iter().any(|event| matches!(event, Event::Broken { .. })));
+    assert!(
+        !tree
+            .events(7)
+            .iter()
+            .any(|event| matches!(event, Event::Broken { .. }))
+    );
 }

@@ -1,4 +1,5 @@
-//! Log records and what is wanted of them, on their way through trees of nodes: who is told, and that what is lost is counted.
+//! Log records and what is wanted of them, on their way through trees of nodes: who is told, and
+//! that what is lost is counted.
 
 mod by_hand;
 
@@ -14,7 +15,11 @@ const PAIRS: [(u32, u32); 4] = [(0, 1), (0, 5), (1, 2), (2, 3)];
 /// The filters that a context has been given.
 fn filters(tree: &mut Tree, id: u32) -> Vec<String> {
     let filter = |event| match event {
-        Event::Control { kind: Kind::Filter, bytes, link: UP } => Some(String::from_utf8(bytes).unwrap()),
+        Event::Control {
+            kind: Kind::Filter,
+            bytes,
+            link: UP,
+        } => Some(String::from_utf8(bytes).unwrap()),
         _ => None,
     };
     tree.events(id).into_iter().filter_map(filter).collect()
@@ -46,10 +51,16 @@ fn arrived(tree: &mut Tree) -> (usize, usize) {
     const NOTICE: &str = " log records were too many here and are dropped";
     let (mut records, mut dropped) = (0, 0);
     for event in tree.events(0) {
-        let Event::Log { bytes, .. } = event else { continue };
+        let Event::Log { bytes, .. } = event else {
+            continue;
+        };
         // Level, target, message, fields and spans; what the tests log themselves is none.
         let record = codec::from_bytes::<(u8, String, String, String, String)>(&bytes);
-        match record.as_ref().ok().and_then(|record| record.2.strip_suffix(NOTICE)) {
+        match record
+            .as_ref()
+            .ok()
+            .and_then(|record| record.2.strip_suffix(NOTICE))
+        {
             Some(count) => dropped += count.parse::<usize>().expect("it says how many"),
             None => records += 1,
         }
@@ -82,8 +93,10 @@ fn records_over_the_rate_limit_of_a_link_are_counted_and_reported() {
         tree.node(0).set_time(1000);
         let link = tree.node(0).router.link_down(ContextId(1)).unwrap();
         tree.node(0).beat(link, 1000);
-        let header =
-            |src| Header { handle: Handle::LOG, ..Header::new(Kind::Log, ContextId(src), ContextId::ROOT) };
+        let header = |src| Header {
+            handle: Handle::LOG,
+            ..Header::new(Kind::Log, ContextId(src), ContextId::ROOT)
+        };
         for number in 0..2700 {
             tree.forge(1, header([1, 2, 3][number % 3]), b"much");
         }
@@ -94,13 +107,18 @@ fn records_over_the_rate_limit_of_a_link_are_counted_and_reported() {
                 tree.forge(1, header(2), b"more");
             }
             "beat" => tree.node(0).expire(2000),
-            _ => tree.node(0).link_lost(link, offshoot_proto::Reason::Lost, "gone"),
+            _ => tree
+                .node(0)
+                .link_lost(link, offshoot_proto::Reason::Lost, "gone"),
         }
         tree.settle();
         let logged = std::mem::take(&mut tree.said);
         let told = "700 log records from the link of #1 were too many and are dropped";
         assert_eq!(
-            logged.iter().filter(|line| line.contains("too many")).collect::<Vec<_>>(),
+            logged
+                .iter()
+                .filter(|line| line.contains("too many"))
+                .collect::<Vec<_>>(),
             [told],
             "{end}"
         );

@@ -35,10 +35,18 @@ fn both_readers_agree_on_messages_of_the_tree() {
 
     let mut connect = ConnectError::new(ConnectErrorKind::Denied, "it says no");
     connect.output = vec!["one".into(), "two".into()];
-    let spawn = |errno| Error::Spawn { context: "c".into(), program: "p".into(), errno, detail: "d".into() };
+    let spawn = |errno| Error::Spawn {
+        context: "c".into(),
+        program: "p".into(),
+        errno,
+        detail: "d".into(),
+    };
     let errors = [
         connect.into(),
-        Error::TimedOut { context: "web1".into(), after_ms: u64::MAX },
+        Error::TimedOut {
+            context: "web1".into(),
+            after_ms: u64::MAX,
+        },
         spawn(i32::MIN),
         spawn(-1),
         spawn(i32::MAX),
@@ -46,7 +54,11 @@ fn both_readers_agree_on_messages_of_the_tree() {
         Error::Function("x".repeat(300)),
     ];
     errors.iter().for_each(read_in_both_ways);
-    read_in_both_ways(&DeadLetter { reason: Reason::Late, by: ContextId(70_000), text: "late".into() });
+    read_in_both_ways(&DeadLetter {
+        reason: Reason::Late,
+        by: ContextId(70_000),
+        text: "late".into(),
+    });
     let rules = vec![dialogue::Rule::explain(
         dialogue::When::ALWAYS,
         &["a", "b"],
@@ -66,9 +78,17 @@ fn both_readers_agree_on_messages_of_the_tree() {
         hint: "look".into(),
     };
     read_in_both_ways(&recipe);
-    let request =
-        ConnectRequest { name: "n".into(), title: Some("t".into()), recipe, announce: true, heartbeat: 15 };
+    let request = ConnectRequest {
+        name: "n".into(),
+        title: Some("t".into()),
+        recipe,
+        announce: true,
+        heartbeat: 15,
+    };
     let bytes = to_bytes(&request).unwrap();
     assert_eq!(own(&request), bytes);
-    assert_eq!(from_own::<ConnectRequest>(&bytes).unwrap().recipe, request.recipe);
+    assert_eq!(
+        from_own::<ConnectRequest>(&bytes).unwrap().recipe,
+        request.recipe
+    );
 }

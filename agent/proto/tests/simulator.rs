@@ -1,4 +1,5 @@
-//! Random trees under random misfortune keep every promise; see `sim/mod.rs` for how, and for what to do with a seed.
+//! Random trees under random misfortune keep every promise; see `sim/mod.rs` for how, and for what
+//! to do with a seed.
 
 mod sim;
 
@@ -11,7 +12,10 @@ use sim::world::Sabotage;
 use std::collections::BTreeMap;
 
 fn number_from(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(otherwise)
 }
 
 #[test]
@@ -45,8 +49,14 @@ fn a_million_random_events_violate_no_check() {
         seed += 1;
     }
     // What never happens proves nothing: each kind of step, and steps that came too late.
-    assert!(wanted < 1_000_000 || steps.len() == 21, "not every kind of step was taken: {steps:#?}");
-    println!("seeds {first} to {}: {events} events, {bytes} bytes carried", seed - 1);
+    assert!(
+        wanted < 1_000_000 || steps.len() == 21,
+        "not every kind of step was taken: {steps:#?}"
+    );
+    println!(
+        "seeds {first} to {}: {events} events, {bytes} bytes carried",
+        seed - 1
+    );
     println!(
         "most held for links by one node: {held} bytes, {of_bound}% of what it may; most bulk before a call: {overtaken} bytes"
     );
@@ -58,10 +68,17 @@ fn the_same_seed_gives_the_same_trace() {
     for seed in 1..40 {
         let plan = generate::plan(seed);
         assert_eq!(plan, generate::plan(seed));
-        let options = Options { record: seed < 10, ..Options::of(seed) };
+        let options = Options {
+            record: seed < 10,
+            ..Options::of(seed)
+        };
         let (once, again) = (run(&plan, options), run(&plan, options));
         assert_eq!(once.lines, again.lines, "seed {seed}");
-        assert_eq!((once.events, once.sum), (again.events, again.sum), "seed {seed}");
+        assert_eq!(
+            (once.events, once.sum),
+            (again.events, again.sum),
+            "seed {seed}"
+        );
         assert!(once.events > 0 && once.lines.is_empty() != options.record);
     }
     let sum = |seed| run(&generate::plan(seed), Options::of(seed)).sum;
@@ -97,12 +114,27 @@ fn lie() -> Step {
         offset: 0,
         size: 64,
     };
-    Step::Forge { at: 4, times: 1, frame }
+    Step::Forge {
+        at: 4,
+        times: 1,
+        frame,
+    }
 }
 
 #[test]
 fn a_quiet_tree_violates_no_check_and_answers_everything() {
-    let plan = [quiet(), vec![hostile(0, 4), wait(20), lie(), call(2, 0), call(1, 3), call(0, 9)]].concat();
+    let plan = [
+        quiet(),
+        vec![
+            hostile(0, 4),
+            wait(20),
+            lie(),
+            call(2, 0),
+            call(1, 3),
+            call(0, 9),
+        ],
+    ]
+    .concat();
     let done = sim::replay(7, &plan);
     assert_eq!(done.totals.steps.get("passed over"), None);
     assert_eq!(done.totals.happened.get("broken"), None);
@@ -110,13 +142,32 @@ fn a_quiet_tree_violates_no_check_and_answers_everything() {
 
 /// A test of the tests: with one thing broken, exactly the promise that is about it has to break.
 fn notices(sabotage: Sabotage, check: Check, more: &[Step]) {
-    let bounds = Bounds { held: 1 << 20, events: 100_000, ..Options::of(7).bounds };
-    let options = Options { sabotage: Some(sabotage), bounds, ..Options::of(7) };
+    let bounds = Bounds {
+        held: 1 << 20,
+        events: 100_000,
+        ..Options::of(7).bounds
+    };
+    let options = Options {
+        sabotage: Some(sabotage),
+        bounds,
+        ..Options::of(7)
+    };
     let plan = [&quiet(), more].concat();
-    let honest = run(&plan, Options { sabotage: None, ..options }).failure;
+    let honest = run(
+        &plan,
+        Options {
+            sabotage: None,
+            ..options
+        },
+    )
+    .failure;
     assert!(honest.is_none(), "without sabotage: {honest:?}");
     let failure = run(&plan, options).failure;
-    assert_eq!(failure.as_ref().map(|failure| failure.check), Some(check), "{sabotage:?}: {failure:?}");
+    assert_eq!(
+        failure.as_ref().map(|failure| failure.check),
+        Some(check),
+        "{sabotage:?}: {failure:?}"
+    );
 }
 
 #[test]
@@ -141,7 +192,11 @@ fn a_request_with_two_outcomes_is_detected() {
 
 #[test]
 fn a_forged_source_is_detected() {
-    notices(Sabotage::BelieveForger, Check::Identity, &[hostile(0, 4), wait(20), lie()]);
+    notices(
+        Sabotage::BelieveForger,
+        Check::Identity,
+        &[hostile(0, 4), wait(20), lie()],
+    );
 }
 
 #[test]
@@ -151,31 +206,59 @@ fn obeying_a_non_ancestor_is_detected() {
 
 #[test]
 fn a_route_that_outlives_its_link_is_detected() {
-    let cut = Step::Cut { child: 1, keep: 100, parent_ms: 1, child_ms: 1 };
+    let cut = Step::Cut {
+        child: 1,
+        keep: 100,
+        parent_ms: 1,
+        child_ms: 1,
+    };
     notices(Sabotage::KeepRoute, Check::RouteAndLink, &[cut, wait(50)]);
 }
 
 #[test]
 fn a_context_without_a_route_is_detected() {
-    let sabotage = Options { sabotage: Some(Sabotage::ForgetRoute), ..Options::of(7) };
+    let sabotage = Options {
+        sabotage: Some(Sabotage::ForgetRoute),
+        ..Options::of(7)
+    };
     let failure = run(&[connect(0, 1)], sabotage).failure;
-    assert_eq!(failure.map(|failure| failure.check), Some(Check::RouteAndTruth));
+    assert_eq!(
+        failure.map(|failure| failure.check),
+        Some(Check::RouteAndTruth)
+    );
 }
 
 #[test]
 fn a_node_that_buffers_too_much_is_detected() {
-    notices(Sabotage::ReadWithoutReading, Check::Held, &[stream(1, 2_000_000)]);
+    notices(
+        Sabotage::ReadWithoutReading,
+        Check::Held,
+        &[stream(1, 2_000_000)],
+    );
 }
 
 #[test]
 fn a_call_that_waits_for_bulk_data_is_detected() {
-    notices(Sabotage::DelayCalls, Check::Overtaking, &[stream(1, 2_000_000), wait(1), call(0, 1)]);
+    notices(
+        Sabotage::DelayCalls,
+        Check::Overtaking,
+        &[stream(1, 2_000_000), wait(1), call(0, 1)],
+    );
 }
 
 #[test]
 fn a_leaked_flow_is_detected() {
-    let silent = Step::Call { from: 0, to: 1, size: 8, answer: Answer::Silent };
-    notices(Sabotage::KeepFlow, Check::Forgotten, &[silent, Step::Cancel { back: 0 }]);
+    let silent = Step::Call {
+        from: 0,
+        to: 1,
+        size: 8,
+        answer: Answer::Silent,
+    };
+    notices(
+        Sabotage::KeepFlow,
+        Check::Forgotten,
+        &[silent, Step::Cancel { back: 0 }],
+    );
 }
 
 #[test]
@@ -191,13 +274,26 @@ fn a_tree_that_never_settles_is_detected() {
 #[test]
 fn a_failing_plan_is_shrunk_to_a_minimum() {
     let seed = 3;
-    let options = Options { sabotage: Some(Sabotage::DeliverTwice), ..Options::of(seed) };
+    let options = Options {
+        sabotage: Some(Sabotage::DeliverTwice),
+        ..Options::of(seed)
+    };
     let plan = generate::plan(seed);
-    let failure = run(&plan, options).failure.expect("the sabotage is noticed");
+    let failure = run(&plan, options)
+        .failure
+        .expect("the sabotage is noticed");
     let (small, failure) = sim::shrunk(&plan, options, &failure);
-    assert!(plan.len() > 40 && small.len() <= 3, "{} steps became {}: {small:#?}", plan.len(), small.len());
+    assert!(
+        plan.len() > 40 && small.len() <= 3,
+        "{} steps became {}: {small:#?}",
+        plan.len(),
+        small.len()
+    );
     assert_eq!(failure.check, Check::InOrder);
     let test = sim::shrink::as_test(seed, &small, &failure);
-    assert!(test.contains("#[test]\nfn seed_3()") && test.contains("InOrder"), "{test}");
+    assert!(
+        test.contains("#[test]\nfn seed_3()") && test.contains("InOrder"),
+        "{test}"
+    );
     assert!(small.iter().all(|step| test.contains(&format!("{step:?}"))));
 }

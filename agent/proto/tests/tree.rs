@@ -1,5 +1,5 @@
-//! Whole trees of nodes in one thread: bytes are carried by the test, so every rule of routing, authority and credit is
-//! seen without a process.
+//! Whole trees of nodes in one thread: bytes are carried by the test, so every rule of routing,
+//! authority and credit is seen without a process.
 
 mod by_hand;
 
@@ -33,19 +33,27 @@ fn a_failed_connect_returns_everything_queued_with_the_reason() {
     let deeper = tree.order(2, 3);
     tree.settle();
     let (_, link, _) = tree.connecting.remove(0);
-    tree.node(1).link_lost(link, Reason::ConnectFailed, "no route to host");
+    tree.node(1)
+        .link_lost(link, Reason::ConnectFailed, "no route to host");
     tree.settle();
     let mut reasons = tree.reasons(0);
     reasons.sort_by_key(|(flow, ..)| *flow);
     assert_eq!(reasons.len(), 2, "{reasons:?}");
     for (flow, reason, by) in reasons {
         assert!(flow == call || flow == deeper);
-        assert!(flow != order, "the order itself is answered by whoever carries it out");
+        assert!(
+            flow != order,
+            "the order itself is answered by whoever carries it out"
+        );
         assert!(matches!(reason, Reason::ConnectFailed | Reason::Lost) && by != ContextId(2));
     }
     let late = tree.call(0, 2);
     tree.settle();
-    assert_eq!(tree.reasons(0), [(late, Reason::ConnectFailed, ContextId::ROOT)], "it is remembered why");
+    assert_eq!(
+        tree.reasons(0),
+        [(late, Reason::ConnectFailed, ContextId::ROOT)],
+        "it is remembered why"
+    );
 }
 
 #[test]
@@ -58,13 +66,23 @@ fn a_lost_link_ends_every_wait_for_contexts_behind_it() {
     assert_eq!(parent, ContextId(1));
     tree.node(1).link_lost(link, Reason::Lost, "cut");
     tree.settle();
-    let mut flows: Vec<_> = tree.reasons(0).into_iter().map(|(flow, reason, _)| (flow, reason)).collect();
+    let mut flows: Vec<_> = tree
+        .reasons(0)
+        .into_iter()
+        .map(|(flow, reason, _)| (flow, reason))
+        .collect();
     // The orders to connect were never answered in this test; they end with their contexts, too.
     flows.retain(|(flow, _)| flow.handle >= calls[0].handle);
     assert_eq!(flows, [(calls[1], Reason::Lost), (calls[2], Reason::Lost)]);
     tree.echo(1);
     tree.echo(4);
-    assert_eq!(tree.answers(0).into_iter().map(|(flow, _)| flow).collect::<Vec<_>>(), [calls[0], other]);
+    assert_eq!(
+        tree.answers(0)
+            .into_iter()
+            .map(|(flow, _)| flow)
+            .collect::<Vec<_>>(),
+        [calls[0], other]
+    );
 }
 
 #[test]
@@ -88,7 +106,10 @@ fn a_child_cannot_call_its_ancestors_but_may_use_services_of_the_root() {
         let (flow, reason, by) = tree.reasons(2).remove(0);
         assert_eq!((flow, reason, by), (call, Reason::Refused, ContextId(to)));
     }
-    let ask = tree.node(2).open(ContextId::ROOT, Handle::ALLOCATE, b"", Opening::default()).0;
+    let ask = tree
+        .node(2)
+        .open(ContextId::ROOT, Handle::ALLOCATE, b"", Opening::default())
+        .0;
     tree.settle();
     tree.echo(0);
     assert_eq!(tree.answers(2), [(ask, Vec::new())]);
@@ -117,7 +138,11 @@ fn frames_with_a_forged_source_are_dropped() {
         ..Header::new(Kind::Data, ContextId(2), ContextId(0))
     };
     tree.forge(1, reply, b"evil");
-    let own_name = Header { src: ContextId(1), auth: ContextId(1), ..reply };
+    let own_name = Header {
+        src: ContextId(1),
+        auth: ContextId(1),
+        ..reply
+    };
     tree.forge(1, own_name, b"evil");
     // That the other is gone, by the word of one that is not on the way.
     let dead = Header {
@@ -125,7 +150,14 @@ fn frames_with_a_forged_source_are_dropped() {
         flags: Flags::OPENER,
         ..Header::new(Kind::Dead, ContextId(1), ContextId(0))
     };
-    tree.forge(1, Header { handle: call.handle, ..dead }, b"");
+    tree.forge(
+        1,
+        Header {
+            handle: call.handle,
+            ..dead
+        },
+        b"",
+    );
     assert!(tree.events(0).is_empty(), "nothing forged is delivered");
     tree.echo(2);
     assert_eq!(tree.answers(0), [(call, b"hello".to_vec())]);
@@ -134,7 +166,11 @@ fn frames_with_a_forged_source_are_dropped() {
 #[test]
 fn orders_reserved_to_a_parent_are_ignored_from_a_child() {
     let mut tree = Tree::grown(&[(0, 1)]);
-    for kind in Kind::ALL.iter().copied().filter(|kind| kind.scope() == Scope::Link(Giver::Parent)) {
+    for kind in Kind::ALL
+        .iter()
+        .copied()
+        .filter(|kind| kind.scope() == Scope::Link(Giver::Parent))
+    {
         tree.forge(1, Header::new(kind, ContextId(1), ContextId(0)), b"");
     }
     assert!(tree.events(0).is_empty());
@@ -146,23 +182,41 @@ fn a_link_that_keeps_forging_is_closed() {
     for _ in 0..200 {
         tree.forge(1, Header::new(Kind::Data, ContextId(7), ContextId(0)), b"");
     }
-    let broken = tree.events(0).into_iter().filter(|event| matches!(event, Event::Broken { .. })).count();
+    let broken = tree
+        .events(0)
+        .into_iter()
+        .filter(|event| matches!(event, Event::Broken { .. }))
+        .count();
     assert_eq!(broken, 1, "said once");
 }
 
 #[test]
 fn a_flow_buffers_at_most_its_credit_and_resumes_as_it_is_read() {
     let mut tree = Tree::grown(&[(0, 1), (1, 2)]);
-    let opening = Opening { streams: 1, ..Opening::default() };
-    let flow = tree.node(0).open(ContextId(2), Handle::CALL, b"", opening).0;
-    let stream = FlowKey { handle: Handle(flow.handle.0 + 1), ..flow };
+    let opening = Opening {
+        streams: 1,
+        ..Opening::default()
+    };
+    let flow = tree
+        .node(0)
+        .open(ContextId(2), Handle::CALL, b"", opening)
+        .0;
+    let stream = FlowKey {
+        handle: Handle(flow.handle.0 + 1),
+        ..flow
+    };
     let bytes: Vec<u8> = (0..3_000_000u32).map(|n| n as u8).collect();
     let mut sent = 0;
     let mut received: VecDeque<u8> = VecDeque::new();
     let mut rounds = 0;
     while received.len() < bytes.len() {
         rounds += 1;
-        assert!(rounds < 1000, "it stands still at {} of {}", received.len(), bytes.len());
+        assert!(
+            rounds < 1000,
+            "it stands still at {} of {}",
+            received.len(),
+            bytes.len()
+        );
         // Its link takes some at a time, the flow as much as there is credit for.
         while let Some(taken @ 1..) = tree.node(0).send(stream, &bytes[sent..], true, false) {
             sent += taken;
@@ -179,20 +233,36 @@ fn a_flow_buffers_at_most_its_credit_and_resumes_as_it_is_read() {
         if rounds == 1 {
             assert_eq!(got as u64, offshoot_proto::flow::INITIAL_WINDOW);
         }
-        let theirs = FlowKey { peer: ContextId::ROOT, handle: stream.handle, opener: false };
+        let theirs = FlowKey {
+            peer: ContextId::ROOT,
+            handle: stream.handle,
+            opener: false,
+        };
         tree.node(2).consume(theirs, got);
         tree.settle();
     }
     assert!(received.iter().eq(bytes.iter()));
-    assert!(rounds < 12, "the window grows while the reader keeps up: {rounds} rounds");
+    assert!(
+        rounds < 12,
+        "the window grows while the reader keeps up: {rounds} rounds"
+    );
 }
 
 #[test]
 fn a_small_call_overtakes_bulk_data() {
     let mut tree = Tree::grown(&[(0, 1)]);
-    let opening = Opening { streams: 1, ..Opening::default() };
-    let flow = tree.node(0).open(ContextId(1), Handle::CALL, b"", opening).0;
-    let stream = FlowKey { handle: Handle(flow.handle.0 + 1), ..flow };
+    let opening = Opening {
+        streams: 1,
+        ..Opening::default()
+    };
+    let flow = tree
+        .node(0)
+        .open(ContextId(1), Handle::CALL, b"", opening)
+        .0;
+    let stream = FlowKey {
+        handle: Handle(flow.handle.0 + 1),
+        ..flow
+    };
     tree.node(0).send(stream, &[0; 250_000], false, false);
     tree.call(0, 1);
     let (_, link, child) = tree.cables[0];
@@ -220,7 +290,10 @@ fn a_watch_ends_with_its_context_and_data_on_it_is_a_violation() {
     let dropped = tree.node(0).watch(ContextId(2));
     tree.node(0).unwatch(dropped);
     tree.settle();
-    assert_eq!((tree.reasons(0), tree.node(0).flows()), (Vec::new(), before + 2));
+    assert_eq!(
+        (tree.reasons(0), tree.node(0).flows()),
+        (Vec::new(), before + 2)
+    );
     // A byte on it is one beyond the credit.
     let header = Header {
         handle: near.handle,
@@ -229,8 +302,18 @@ fn a_watch_ends_with_its_context_and_data_on_it_is_a_violation() {
     };
     tree.forge(3, header, b"x");
     let events = tree.events(0);
-    assert!(events.iter().any(|event| matches!(event, Event::Broken { reason: Reason::Violation, .. })));
-    let (_, link, _) = *tree.cables.iter().find(|cable| cable.2 == ContextId(2)).expect("it is there");
+    assert!(events.iter().any(|event| matches!(
+        event,
+        Event::Broken {
+            reason: Reason::Violation,
+            ..
+        }
+    )));
+    let (_, link, _) = *tree
+        .cables
+        .iter()
+        .find(|cable| cable.2 == ContextId(2))
+        .expect("it is there");
     tree.node(1).link_lost(link, Reason::Lost, "cut");
     tree.settle();
     assert_eq!(tree.reasons(0), [(far, Reason::Lost, ContextId(0))]);

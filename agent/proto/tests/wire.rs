@@ -1,7 +1,9 @@
-//! The frame decoder against whatever pieces and damage a stream can bring. Every run prints its seed;
-//! `OFFSHOOT_SEED` repeats one.
+//! The frame decoder against whatever pieces and damage a stream can bring. Every run prints its
+//! seed; `OFFSHOOT_SEED` repeats one.
 
-use offshoot_proto::wire::{Decoder, Flags, Frame, HEADER_LEN, Header, Kind, MAX_PAYLOAD, WireError, encode};
+use offshoot_proto::wire::{
+    Decoder, Flags, Frame, HEADER_LEN, Header, Kind, MAX_PAYLOAD, WireError, encode,
+};
 use offshoot_proto::{ContextId, Handle};
 
 struct Random(u64);
@@ -13,7 +15,10 @@ impl Random {
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(1, |now| now.as_nanos() as u64)
         };
-        let seed = std::env::var("OFFSHOOT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(now);
+        let seed = std::env::var("OFFSHOOT_SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok())
+            .unwrap_or_else(now);
         println!("{test}: OFFSHOOT_SEED={seed}");
         Random(seed | 1)
     }
@@ -101,7 +106,10 @@ fn a_flipped_bit_is_detected_and_nothing_after_it_is_accepted() {
         bytes.extend(std::iter::repeat_n(0, MAX_PAYLOAD));
         let (out, error) = decode(&mut random, &bytes);
         assert!(error.is_some(), "a damaged stream must not pass");
-        assert!(out.len() < 4 && out[..] == frames[..out.len()], "only whole frames before the damage");
+        assert!(
+            out.len() < 4 && out[..] == frames[..out.len()],
+            "only whole frames before the damage"
+        );
     }
 }
 
@@ -132,9 +140,15 @@ fn a_lost_frame_is_detected_by_its_sequence_number() {
 
 #[test]
 fn an_oversized_length_is_refused_before_anything_is_buffered() {
-    let mut bytes = stream(&[Frame::new(Header::new(Kind::Ping, ContextId(1), ContextId(2)), Vec::new())]);
+    let mut bytes = stream(&[Frame::new(
+        Header::new(Kind::Ping, ContextId(1), ContextId(2)),
+        Vec::new(),
+    )]);
     bytes[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
-    assert_eq!(decode(&mut Random(7), &bytes).1, Some(WireError::Length(u32::MAX)));
+    assert_eq!(
+        decode(&mut Random(7), &bytes).1,
+        Some(WireError::Length(u32::MAX))
+    );
 }
 
 #[test]
@@ -149,6 +163,8 @@ fn another_protocol_version_is_refused_and_named() {
 
 #[test]
 fn text_in_the_stream_is_quoted_in_the_error() {
-    let error = decode(&mut Random(7), b"bash: warning: setlocale\n").1.expect("it is no frame");
+    let error = decode(&mut Random(7), b"bash: warning: setlocale\n")
+        .1
+        .expect("it is no frame");
     assert!(error.to_string().contains("b") && matches!(error, WireError::NotAFrame(_)));
 }

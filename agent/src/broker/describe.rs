@@ -1,5 +1,5 @@
-//! What this node is about right now, as text for who debugs it. It is made while the node's lock is held: nothing here waits,
-//! and however much there is, the text has a limit.
+//! What this node is about right now, as text for who debugs it. It is made while the node's lock
+//! is held: nothing here waits, and however much there is, the text has a limit.
 
 use crate::broker::Broker;
 pub(crate) use crate::inspect::TARGET;
@@ -55,11 +55,17 @@ impl Page {
     fn about(&mut self, core: &NodeState, id: ContextId, name: &str, value: u32) {
         if !self.is_full() {
             let number = &[value.into()];
-            self.line(id.0, &core.name_of(id), name, if name.is_empty() { &[] } else { number });
+            self.line(
+                id.0,
+                &core.name_of(id),
+                name,
+                if name.is_empty() { &[] } else { number },
+            );
         }
     }
 
-    /// A line: the number and the name of what it is about, and what else there is to say, `names` by spaces.
+    /// A line: the number and the name of what it is about, and what else there is to say, `names`
+    /// by spaces.
     fn line(&mut self, number: u32, name: &str, names: &str, values: &[u64]) {
         if self.is_full() {
             return;
@@ -68,7 +74,11 @@ impl Page {
         let _ = write!(self.text, "  {number} {name}");
         let names = names.as_bytes().split(|byte| *byte == b' ');
         for (name, value) in names.zip(values) {
-            let _ = write!(self.text, " {} {value}", std::str::from_utf8(name).unwrap_or_default());
+            let _ = write!(
+                self.text,
+                " {} {value}",
+                std::str::from_utf8(name).unwrap_or_default()
+            );
         }
         self.text.push('\n');
     }
@@ -87,7 +97,8 @@ impl Broker {
             return;
         }
         for line in self.describe(core).lines() {
-            self.shared.log_now(core, LogRecord::of(Level::INFO, TARGET, line));
+            self.shared
+                .log_now(core, LogRecord::of(Level::INFO, TARGET, line));
         }
     }
 
@@ -112,7 +123,8 @@ impl Broker {
         }
         page.section("services");
         for (handle, policy) in node.services() {
-            let whom = ["ancestors", "parent", "descendants", "children", "anyone"][*policy as usize];
+            let whom =
+                ["ancestors", "parent", "descendants", "children", "anyone"][*policy as usize];
             page.line(handle.0, whom, "", &[]);
         }
         page.section("flows");
@@ -145,7 +157,8 @@ impl Broker {
         page.line(running, "running", "waiting threads", &rest);
         page.section("threads");
         for thread in files::numbers("/proc/self/task") {
-            let stat = files::content(&format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+            let stat =
+                files::content(&format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
             let name = stat.iter().position(|byte| *byte == b'(').unwrap_or(0);
             let end = stat.iter().rposition(|byte| *byte == b')').unwrap_or(0) + 3;
             let name = stat.get(name..end).unwrap_or_default();

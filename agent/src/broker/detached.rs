@@ -35,7 +35,9 @@ impl Broker {
         };
         let done = match order.program {
             Handle::NONE => self.detach_self(),
-            handle => self.programs.detach(&mut self.reactor, core, FlowKey { handle, ..flow }),
+            handle => self
+                .programs
+                .detach(&mut self.reactor, core, FlowKey { handle, ..flow }),
         };
         let reply = match done {
             Ok(process) => {
@@ -43,19 +45,24 @@ impl Broker {
                 self.shared.say(tracing::Level::INFO, text);
                 value(&process)
             }
-            Err(detail) => failed(&Error::System { action: format!("letting {} go", order.name), detail }),
+            Err(detail) => failed(&Error::System {
+                action: format!("letting {} go", order.name),
+                detail,
+            }),
         };
         answer(core, flow, reply);
     }
 
-    /// This agent, its guard and all below them are let go. The link up is still there until the parent closes it.
+    /// This agent, its guard and all below them are let go. The link up is still there until the
+    /// parent closes it.
     fn detach_self(&mut self) -> Result<u32, String> {
         if !life::guarded() || !matches!(self.role, NodeRole::Agent(_)) {
             return Err("it is the controller, or has no guard".into());
         }
         if offshoot_sys::procfs::open("/dev/tty", offshoot_sys::open::O_RDONLY).is_ok() {
             return Err(
-                "it has the terminal of its hop and ends with that; let a local child of it go".into()
+                "it has the terminal of its hop and ends with that; let a local child of it go"
+                    .into(),
             );
         }
         let guard = life::parent();

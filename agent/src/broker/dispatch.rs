@@ -24,7 +24,8 @@ use offshoot_proto::message::outcome::value;
 use offshoot_proto::routing::Policy;
 use std::sync::Arc;
 
-/// The longest order to connect or to run a program: more than a kernel takes as a program's arguments.
+/// The longest order to connect or to run a program: more than a kernel takes as a program's
+/// arguments.
 const ORDER_LIMIT: usize = 4 << 20;
 
 /// The longest request to a service that takes only a number or a name.
@@ -45,17 +46,26 @@ fn limit_of(core: &NodeState, request: &Request) -> usize {
 
 impl Broker {
     /// Somebody opened a flow to a service.
-    pub(crate) fn opened(&mut self, core: &mut NodeState, flow: FlowKey, request: Request, end: bool) {
+    pub(crate) fn opened(
+        &mut self,
+        core: &mut NodeState,
+        flow: FlowKey,
+        request: Request,
+        end: bool,
+    ) {
         let length = request.bytes.len();
         if request.service == Handle::CHAIN {
-            core.endpoints.insert(flow, Endpoint::Chain(Box::new(Chain::new(request.auth))));
+            core.endpoints
+                .insert(flow, Endpoint::Chain(Box::new(Chain::new(request.auth))));
             return chains::data(&self.shared, core, flow, &request.bytes, end);
         }
         if request.service >= Handle::FIRST_CUSTOM {
             return match core.offered.get(&request.service).cloned() {
                 Some(service) => service.opened(core, flow, request, end),
                 // It has been withdrawn since the node let the request in.
-                None => core.node.reset(flow, Reason::NoHandle, "it is offered no more"),
+                None => core
+                    .node
+                    .reset(flow, Reason::NoHandle, "it is offered no more"),
             };
         }
         if length > limit_of(core, &request) {
@@ -65,7 +75,8 @@ impl Broker {
         if end {
             self.whole(core, flow, request);
         } else {
-            core.endpoints.insert(flow, Endpoint::Request(Box::new(request)));
+            core.endpoints
+                .insert(flow, Endpoint::Request(Box::new(request)));
         }
     }
 
@@ -75,13 +86,20 @@ impl Broker {
         match core.endpoints.get_mut(&flow) {
             Some(Endpoint::Reply(slot)) => {
                 let slot = Arc::clone(slot);
-                let longest = slot.scope.as_ref().map_or(MAX_MESSAGE, |scope| scope.longest());
+                let longest = slot
+                    .scope
+                    .as_ref()
+                    .map_or(MAX_MESSAGE, |scope| scope.longest());
                 let Some([whole, spare]) = slot.gather(bytes, end, longest) else {
                     core.node.reset(flow, Reason::TooLarge, "the reply");
                     core.forget(flow);
                     let context = core.name_of(flow.peer).to_string();
                     let detail = format!("the reply is over {longest} bytes");
-                    let error = Error::Undelivered { context, reason: Reason::TooLarge, detail };
+                    let error = Error::Undelivered {
+                        context,
+                        reason: Reason::TooLarge,
+                        detail,
+                    };
                     return core.wakes.push(Wake::Reply(slot, Err(error)));
                 };
                 core.node.reuse(flow, spare);
@@ -122,7 +140,9 @@ impl Broker {
                 request.bytes.extend_from_slice(&bytes);
                 let length_so_far = request.bytes.len();
                 core.node.reuse(flow, bytes);
-                let Some(Endpoint::Request(request)) = core.endpoints.get(&flow) else { return };
+                let Some(Endpoint::Request(request)) = core.endpoints.get(&flow) else {
+                    return;
+                };
                 if length_so_far > limit_of(core, request) {
                     core.node.reset(flow, Reason::TooLarge, "the request");
                     core.forget(flow);
@@ -135,13 +155,15 @@ impl Broker {
             }
             Some(Endpoint::Program(number, 0)) => {
                 let number = *number;
-                self.programs.input(&mut self.reactor, core, number, bytes, end);
+                self.programs
+                    .input(&mut self.reactor, core, number, bytes, end);
             }
             Some(Endpoint::Image(image)) => {
                 image.1.extend_from_slice(&bytes);
                 core.node.consume(flow, length);
                 if end && let Some(Endpoint::Image(image)) = core.endpoints.remove(&flow) {
-                    self.children.image_arrived(&mut self.reactor, core, image.0, &image.1);
+                    self.children
+                        .image_arrived(&mut self.reactor, core, image.0, &image.1);
                 }
             }
             _ => core.node.reset(flow, Reason::Cancelled, "nobody reads it"),
@@ -154,10 +176,16 @@ impl Broker {
         }
         core.endpoints.insert(flow, Endpoint::Busy(None));
         match request.service {
-            Handle::CALL => {
-                calls::call(&self.shared, core, flow, request.auth, std::mem::take(&mut request.bytes))
-            }
-            Handle::CONNECT => self.children.connect(&mut self.reactor, core, flow, &request),
+            Handle::CALL => calls::call(
+                &self.shared,
+                core,
+                flow,
+                request.auth,
+                std::mem::take(&mut request.bytes),
+            ),
+            Handle::CONNECT => self
+                .children
+                .connect(&mut self.reactor, core, flow, &request),
             Handle::EXEC => self.programs.exec(&mut self.reactor, core, flow, &request),
             Handle::ALLOCATE => {
                 let reply = grant(core, flow.peer);
@@ -170,7 +198,10 @@ impl Broker {
             }
             Handle::DETACH => self.detach(core, flow, &request.bytes),
             Handle::SIGNAL => self.programs.signal(core, flow, &request.bytes),
-            Handle::DISCONNECT => self.children.disconnect(&mut self.reactor, core, flow, &request.bytes),
+            Handle::DISCONNECT => {
+                self.children
+                    .disconnect(&mut self.reactor, core, flow, &request.bytes)
+            }
             Handle::DUMP => self.dump(core, flow),
             _ => {
                 core.node.reset(flow, Reason::NoHandle, "");
@@ -202,7 +233,8 @@ fn give_image(core: &mut NodeState, machine: &[u8]) -> Arc<Vec<u8>> {
     reply.unwrap_or_else(|error| Arc::new(failed(&error)))
 }
 
-/// Every service, who may open a flow to it, and whether all nodes have it or the root alone. What is not here is refused.
+/// Every service, who may open a flow to it, and whether all nodes have it or the root alone. What
+/// is not here is refused.
 const SERVICES: [(Handle, Policy, bool); 10] = [
     // Whoever gets through; the function says whether it is for others than ancestors.
     (Handle::CALL, Policy::Anyone, true),

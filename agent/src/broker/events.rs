@@ -1,4 +1,5 @@
-//! What the node wants done: requests, bytes, room, endings and orders, carried to whom they concern.
+//! What the node wants done: requests, bytes, room, endings and orders, carried to whom they
+//! concern.
 
 use crate::broker::Broker;
 use crate::call::chain_service as chains;
@@ -24,8 +25,22 @@ impl Broker {
     pub(crate) fn handle_events(&mut self, core: &mut NodeState) {
         while let Some(event) = core.node.poll_event() {
             match event {
-                Event::Opened { flow, service, auth, streams, child, bytes, end } => {
-                    let request = crate::runtime::state::Request { service, auth, streams, child, bytes };
+                Event::Opened {
+                    flow,
+                    service,
+                    auth,
+                    streams,
+                    child,
+                    bytes,
+                    end,
+                } => {
+                    let request = crate::runtime::state::Request {
+                        service,
+                        auth,
+                        streams,
+                        child,
+                        bytes,
+                    };
                     self.opened(core, flow, request, end);
                 }
                 Event::Data { flow, bytes, end } => self.data(core, flow, bytes, end),
@@ -85,15 +100,20 @@ impl Broker {
         }
     }
 
-    /// Notes why this node is to end, and has the broker end it once the lock is released. The first reason counts: the end of
-    /// the link to the parent may be seen before the parent's order is carried out.
+    /// Notes why this node is to end, and has the broker end it once the lock is released. The
+    /// first reason counts: the end of the link to the parent may be seen before the parent's order
+    /// is carried out.
     pub(crate) fn order_stop(&mut self, core: &mut NodeState, reason: Reason, why: &str) {
         self.why.get_or_insert_with(|| (reason, why.into()));
         core.orders.push(BrokerTask::Stop);
         core.unseen = true;
     }
 
-    pub(crate) fn boot(&mut self, core: &mut NodeState, boot: &offshoot_proto::message::boot::BootInfo) {
+    pub(crate) fn boot(
+        &mut self,
+        core: &mut NodeState,
+        boot: &offshoot_proto::message::boot::BootInfo,
+    ) {
         self.log_what(boot.filter.clone());
         core.names.insert(boot.id, boot.name.as_str().into());
         if let Some(up) = self.role.up() {
@@ -101,21 +121,29 @@ impl Broker {
         }
     }
 
-    /// The parent has said which log records are wanted; what was kept until then goes up, or does not.
+    /// The parent has said which log records are wanted; what was kept until then goes up, or does
+    /// not.
     fn log_what(&mut self, filter: Filter) {
         self.shared.logs.set_filter(filter);
         self.shared.wake();
     }
 
     /// A link brought nonsense, or nothing for too long: it is closed from this side.
-    pub(crate) fn link_broken(&mut self, core: &mut NodeState, link: LinkId, reason: Reason, why: &str) {
+    pub(crate) fn link_broken(
+        &mut self,
+        core: &mut NodeState,
+        link: LinkId,
+        reason: Reason,
+        why: &str,
+    ) {
         let text = format!("closing the link of {}: {why}", self.children.name_of(link));
         self.shared.say(Level::WARN, text);
         self.reactor.unwatch(Source::Link(link));
         if self.role.up() == Some(link) {
             return self.order_stop(core, reason, why);
         }
-        self.children.lose(&mut self.reactor, core, link, reason, why);
+        self.children
+            .lose(&mut self.reactor, core, link, reason, why);
     }
 
     pub(crate) fn flow_closed(
@@ -127,7 +155,8 @@ impl Broker {
         let late = letter.reason == Reason::Late;
         let endpoint = core.forget(flow);
         if let Some(Endpoint::Program(number, stream)) = endpoint {
-            self.programs.stream_closed(&mut self.reactor, core, number, stream, letter);
+            self.programs
+                .stream_closed(&mut self.reactor, core, number, stream, letter);
             return self.settle_program(core, number);
         }
         let error = core.error_of(flow, letter);
@@ -138,16 +167,28 @@ impl Broker {
                 core.wakes.push(Wake::Stream(stream));
             }
             Some(Endpoint::Image(image)) => {
-                self.children.image_missing(&mut self.reactor, core, image.0, &error)
+                self.children
+                    .image_missing(&mut self.reactor, core, image.0, &error)
             }
             Some(Endpoint::Request(request)) => {
                 if let Some((_, link)) = request.child {
-                    core.node.link_lost(link, Reason::ConnectFailed, "the order to connect broke off");
+                    core.node.link_lost(
+                        link,
+                        Reason::ConnectFailed,
+                        "the order to connect broke off",
+                    );
                 }
             }
             Some(Endpoint::Busy(scope)) => {
                 if let Some(scope) = scope {
-                    core.cancel(&scope, if late { CallState::TimedOut } else { CallState::Cancelled });
+                    core.cancel(
+                        &scope,
+                        if late {
+                            CallState::TimedOut
+                        } else {
+                            CallState::Cancelled
+                        },
+                    );
                     self.shared.workers.forget(&scope);
                 } else {
                     self.children.give_up_hop(&mut self.reactor, core, flow);
@@ -169,14 +210,22 @@ impl Broker {
                 Some(Endpoint::Reply(slot)) => {
                     let slot = Arc::clone(slot);
                     // The call in which it was made has ended before: it is its holder's alone.
-                    if slot.scope.as_ref().is_some_and(|scope| scope.deadline().0 > now) {
+                    if slot
+                        .scope
+                        .as_ref()
+                        .is_some_and(|scope| scope.deadline().0 > now)
+                    {
                         continue;
                     }
                     let name = core.name_of(flow.peer);
                     core.node.reset(flow, Reason::Late, "");
                     core.forget(flow);
-                    let error = slot.scope.as_ref().map(|scope| scope.error(&name, CallState::TimedOut));
-                    core.wakes.push(Wake::Reply(slot, Err(error.unwrap_or(Error::ShutDown))));
+                    let error = slot
+                        .scope
+                        .as_ref()
+                        .map(|scope| scope.error(&name, CallState::TimedOut));
+                    core.wakes
+                        .push(Wake::Reply(slot, Err(error.unwrap_or(Error::ShutDown))));
                 }
                 Some(Endpoint::Busy(Some(scope))) => {
                     let scope = Arc::clone(scope);

@@ -1,5 +1,5 @@
-//! Work for the broker's thread that only some programs have: processes that join, and the order to pause. No agent carries
-//! code of it.
+//! Work for the broker's thread that only some programs have: processes that join, and the order to
+//! pause. No agent carries code of it.
 
 use crate::broker::Broker;
 use crate::runtime::extensions::locked;
@@ -39,7 +39,9 @@ impl Inbox {
 }
 
 fn run(broker: &mut dyn Any) {
-    let broker: &mut Broker = broker.downcast_mut().expect("the broker runs its own tasks");
+    let broker: &mut Broker = broker
+        .downcast_mut()
+        .expect("the broker runs its own tasks");
     let inbox = Inbox::of(broker.shared());
     let work = std::mem::take(&mut *locked(&inbox.0));
     for work in work {

@@ -1,7 +1,8 @@
-//! The one thread of a node that waits for the world: links, programs, terminals, signals and the clock.
+//! The one thread of a node that waits for the world: links, programs, terminals, signals and the
+//! clock.
 //!
-//! It decides nothing about frames: bytes go into the [`Node`](crate::node::Node), and what comes out is carried to
-//! whoever it concerns. Nothing here may block.
+//! It decides nothing about frames: bytes go into the [`Node`](crate::node::Node), and what comes
+//! out is carried to whoever it concerns. Nothing here may block.
 pub(crate) mod describe;
 pub(crate) mod detached;
 pub(crate) mod dispatch;
@@ -87,13 +88,18 @@ impl Broker {
         sys::set_nonblocking(&input).map_err(failed)?;
         sys::set_nonblocking(&output).map_err(failed)?;
         self.reactor.watch(Source::Link(link), input)?;
-        self.reactor.attach_output(&mut self.shared.lock(), link, output);
+        self.reactor
+            .attach_output(&mut self.shared.lock(), link, output);
         Ok(())
     }
 
-    /// Watches what this process itself prints, and the pipes on which SIGTERM and SIGCHLD are reported, SIGUSR2 on the
-    /// latter as well.
-    pub fn attach_own(&mut self, [stdout, stderr]: [OwnedFd; 2], [end, child]: [OwnedFd; 2]) -> Result<()> {
+    /// Watches what this process itself prints, and the pipes on which SIGTERM and SIGCHLD are
+    /// reported, SIGUSR2 on the latter as well.
+    pub fn attach_own(
+        &mut self,
+        [stdout, stderr]: [OwnedFd; 2],
+        [end, child]: [OwnedFd; 2],
+    ) -> Result<()> {
         for fd in [&stdout, &stderr, &end, &child] {
             sys::set_nonblocking(fd).map_err(|error| Error::system("taking over stdio", error))?;
         }
@@ -120,8 +126,8 @@ impl Broker {
                 self.ready(event.data(), &mut buffer);
             }
             self.expire();
-            // Whoever leaves something to settle wakes the broker: most turns need no second look at the node, and a
-            // caller that was just answered finds its lock free.
+            // Whoever leaves something to settle wakes the broker: most turns need no second look
+            // at the node, and a caller that was just answered finds its lock free.
             if events[..count].iter().any(|event| event.data() == WAKER) {
                 self.settle();
             }
@@ -130,13 +136,16 @@ impl Broker {
         self.last_words();
     }
 
-    /// Has whoever a descriptor belongs to do what it is ready for. What is read here is read before the node is locked.
+    /// Has whoever a descriptor belongs to do what it is ready for. What is read here is read
+    /// before the node is locked.
     fn ready(&mut self, token: u64, buffer: &mut [u8]) {
         if token == WAKER {
             let _ = self.shared.waker.read();
             return;
         }
-        let Some((source, fd)) = self.reactor.source(token) else { return };
+        let Some((source, fd)) = self.reactor.source(token) else {
+            return;
+        };
         let count = match fd.map(|fd| sys::read(fd, buffer)) {
             None => 0,
             Some(Ok(None)) => return,
@@ -167,15 +176,19 @@ impl Broker {
             }
             Source::ProgramInput(number) => self.programs.feed(&mut self.reactor, core, number),
             Source::ProgramOutput(number, stream) => {
-                self.programs.readable(&mut self.reactor, core, number, stream, buffer);
+                self.programs
+                    .readable(&mut self.reactor, core, number, stream, buffer);
                 self.settle_program(core, number);
             }
             Source::OwnOutput(stream) => self.own_output(core, stream, bytes, false),
             Source::Link(link) if count == 0 && self.role.up() == Some(link) => {
                 self.order_stop(core, Reason::Lost, "");
             }
-            Source::Link(link) | Source::ChildStderr(link) | Source::ChildTerminal(link) if count == 0 => {
-                self.children.stream_ended(&mut self.reactor, core, link, source);
+            Source::Link(link) | Source::ChildStderr(link) | Source::ChildTerminal(link)
+                if count == 0 =>
+            {
+                self.children
+                    .stream_ended(&mut self.reactor, core, link, source);
             }
             Source::Link(link) if self.children.is_connecting(link) => {
                 let frames = self.children.stdout(&mut self.reactor, core, link, bytes);
@@ -183,10 +196,16 @@ impl Broker {
             }
             Source::Link(link) => self.receive(core, link, bytes),
             Source::ChildStderr(link) => self.children.stderr(&mut self.reactor, core, link, bytes),
-            Source::ChildTerminal(link) => self.children.terminal(&mut self.reactor, core, link, bytes),
+            Source::ChildTerminal(link) => {
+                self.children.terminal(&mut self.reactor, core, link, bytes)
+            }
             Source::Signal if count > 0 => {
                 self.detached = false;
-                self.order_stop(core, Reason::ShutDown, "its agent was told to end by SIGTERM");
+                self.order_stop(
+                    core,
+                    Reason::ShutDown,
+                    "its agent was told to end by SIGTERM",
+                );
             }
             Source::ChildSignal if count > 0 => {
                 self.reap_soon();
@@ -209,7 +228,8 @@ impl Broker {
         self.release(core);
     }
 
-    /// Takes a process in that has come over a socket of its own accord, as the child `id`; `hello` is what it has said so far.
+    /// Takes a process in that has come over a socket of its own accord, as the child `id`; `hello`
+    /// is what it has said so far.
     ///
     /// # Errors
     /// Returns an error if this node is ending, or the system gives no descriptors.
@@ -222,7 +242,9 @@ impl Broker {
     ) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
-        let taken = self.children.take_in(&mut self.reactor, &mut core, stream, id, name, hello);
+        let taken = self
+            .children
+            .take_in(&mut self.reactor, &mut core, stream, id, name, hello);
         self.release(core);
         taken
     }
@@ -239,8 +261,8 @@ impl Broker {
         self.shared.now()
     }
 
-    /// Carries out what a change of the node has led to, sends what that makes, and releases the lock. The broker's thread
-    /// releases it in no other way.
+    /// Carries out what a change of the node has led to, sends what that makes, and releases the
+    /// lock. The broker's thread releases it in no other way.
     pub(crate) fn release(&mut self, mut core: MutexGuard<'_, NodeState>) {
         let shared = Arc::clone(&self.shared);
         loop {
@@ -276,7 +298,11 @@ impl Broker {
     }
 
     fn expire(&mut self) {
-        if self.shared.next_deadline().is_some_and(|due| due <= self.now()) {
+        if self
+            .shared
+            .next_deadline()
+            .is_some_and(|due| due <= self.now())
+        {
             self.deadlines();
         }
         if self.reactor.is_keepalive_due() {
@@ -291,9 +317,11 @@ impl Broker {
         }
     }
 
-    /// Takes the next step with a program that has ended; to be called after anything has happened to it.
+    /// Takes the next step with a program that has ended; to be called after anything has happened
+    /// to it.
     pub(crate) fn settle_program(&mut self, core: &mut NodeState, number: u32) {
-        self.programs.settle(&mut self.reactor, core, &self.children, number);
+        self.programs
+            .settle(&mut self.reactor, core, &self.children, number);
     }
 
     /// Polls for the ends of all child processes, as the kernel does not report all of them.
@@ -314,7 +342,8 @@ impl Broker {
     /// Has whoever a timer belongs to do what is due.
     fn fire(&mut self, timer: Timer) {
         match timer {
-            // These lock the node for parts of their work alone: they look at all processes, or wait.
+            // These lock the node for parts of their work alone: they look at all processes, or
+            // wait.
             Timer::Reap => return self.reap_orphans(),
             Timer::Farewell => return self.force(),
             Timer::Idle => return self.look_for_work(),
@@ -324,20 +353,24 @@ impl Broker {
         let mut core = shared.lock();
         match timer {
             Timer::Connect(link, asking) => {
-                self.children.connect_timed_out(&mut self.reactor, &mut core, link, asking)
+                self.children
+                    .connect_timed_out(&mut self.reactor, &mut core, link, asking)
             }
             Timer::Turn(link) => self.children.turn_due(&mut self.reactor, &mut core, link),
             Timer::Unanswered(link, times) => {
-                self.children.unanswered(&mut self.reactor, &mut core, link, times)
+                self.children
+                    .unanswered(&mut self.reactor, &mut core, link, times)
             }
             Timer::Lost(link) => self.children.gone(&mut self.reactor, &mut core, link),
             Timer::Kill(link, attempt) => {
-                self.children.attempt_overdue(&mut self.reactor, &mut core, link, attempt)
+                self.children
+                    .attempt_overdue(&mut self.reactor, &mut core, link, attempt)
             }
             Timer::Poll => self.poll_exits(&mut core),
             Timer::EndProgram(number) => self.programs.kill(number),
             Timer::Left(number) => {
-                self.programs.look_at_left(&mut self.reactor, &mut core, number);
+                self.programs
+                    .look_at_left(&mut self.reactor, &mut core, number);
                 self.settle_program(&mut core, number);
             }
             Timer::Reap | Timer::Farewell | Timer::Idle => {}

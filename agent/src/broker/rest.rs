@@ -1,4 +1,5 @@
-//! A broker that stands still for as long as its process is about to be stopped, is stopped, or has just gone on.
+//! A broker that stands still for as long as its process is about to be stopped, is stopped, or has
+//! just gone on.
 
 use crate::broker::Broker;
 use crate::runtime::link_writer::LinkWriter;
@@ -17,8 +18,9 @@ use std::time::Instant;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Broker {
-    /// Tells all neighbours that this node rests, says so to `told`, and stands still until `go_on` hangs up. What was to
-    /// happen at a time happens that much later: a hop that is being taken has its whole time.
+    /// Tells all neighbours that this node rests, says so to `told`, and stands still until `go_on`
+    /// hangs up. What was to happen at a time happens that much later: a hop that is being taken
+    /// has its whole time.
     pub(crate) fn rest(&mut self, told: &SyncSender<()>, go_on: &Receiver<()>) {
         let begun = Instant::now();
         let shared = Arc::clone(&self.shared);
@@ -40,8 +42,12 @@ impl Broker {
     /// Writes what waits for children that are up, as far as they take it in time.
     fn empty_links(&mut self, end: Instant) {
         let shared = Arc::clone(&self.shared);
-        let up: Vec<_> =
-            self.children.iter().filter(|(_, child)| child.is_up()).map(|(link, _)| *link).collect();
+        let up: Vec<_> = self
+            .children
+            .iter()
+            .filter(|(_, child)| child.is_up())
+            .map(|(link, _)| *link)
+            .collect();
         for link in up.into_iter().chain(self.role.up()) {
             loop {
                 let mut core = shared.lock();
@@ -49,9 +55,14 @@ impl Broker {
                 let blocked = core.io.get(&link).and_then(LinkWriter::blocked);
                 self.release(core);
                 let left = end.saturating_duration_since(Instant::now());
-                let Some(fd) = blocked.filter(|_| !left.is_zero()) else { break };
+                let Some(fd) = blocked.filter(|_| !left.is_zero()) else {
+                    break;
+                };
                 let mut room = [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)];
-                let _ = poll(&mut room, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO));
+                let _ = poll(
+                    &mut room,
+                    PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO),
+                );
             }
         }
     }

@@ -32,7 +32,8 @@ use std::time::Instant;
 /// How long ended orphans may wait for being collected.
 const REAP_DELAY: Duration = Duration::from_millis(500);
 
-/// How long an agent whose time is over waits for the last words of those below, and for its parent to read its own.
+/// How long an agent whose time is over waits for the last words of those below, and for its parent
+/// to read its own.
 const LAST_WORDS: Duration = Duration::from_millis(150);
 
 /// How long the root waits for its children before it uses force.
@@ -42,7 +43,8 @@ impl Broker {
     /// Begins the end: everything below is told, nothing new is taken.
     pub(crate) fn stop(&mut self) {
         if self.detached {
-            // The order and the end of the link that it came by may both be seen: it is for the link alone.
+            // The order and the end of the link that it came by may both be seen: it is for the
+            // link alone.
             if let NodeRole::Agent(up) = self.role {
                 self.leave(up);
             }
@@ -54,13 +56,20 @@ impl Broker {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         core.stopped = true;
-        shared.workers.give_up(&shared.life, &mut core, self.role.is_agent());
+        shared
+            .workers
+            .give_up(&shared.life, &mut core, self.role.is_agent());
         if let NodeRole::Joined(up) = self.role {
-            // Whoever waits for something above is told now, and those above are, while what is below ends in its own time.
+            // Whoever waits for something above is told now, and those above are, while what is
+            // below ends in its own time.
             self.reactor.unwatch(Source::Link(up));
             shared.flush_link(&mut core, up);
             self.reactor.forget_output(&mut core, up);
-            core.node.link_lost(up, Reason::Lost, "this process has left the tree, or its parent has ended");
+            core.node.link_lost(
+                up,
+                Reason::Lost,
+                "this process has left the tree, or its parent has ended",
+            );
         }
         for link in self.children.links() {
             self.children.dismiss(&mut self.reactor, &mut core, link);
@@ -70,12 +79,16 @@ impl Broker {
         let mut core = shared.lock();
         self.programs.stop(&mut self.reactor, &mut core, &why);
         self.release(core);
-        let patience = if self.role.is_agent() { PATIENCE } else { ROOT_PATIENCE };
+        let patience = if self.role.is_agent() {
+            PATIENCE
+        } else {
+            ROOT_PATIENCE
+        };
         self.reactor.after(patience, Timer::Farewell);
     }
 
-    /// Whether the end has come. An agent's process ends with it, so its functions are waited for; those of other programs by
-    /// who ends the tree.
+    /// Whether the end has come. An agent's process ends with it, so its functions are waited for;
+    /// those of other programs by who ends the tree.
     pub(crate) fn check_farewell(&mut self) {
         if !self.stopping || !self.children.is_empty() || !self.programs.is_empty() {
             return;
@@ -102,13 +115,17 @@ impl Broker {
             // What cannot be killed is left to its closed streams, and to this agent's guard.
             self.done = true;
         } else {
-            // What was killed is still collected, and children that used all of their time say their last words.
-            self.reactor.after(if agent { LAST_WORDS } else { ROOT_PATIENCE / 2 }, Timer::Farewell);
+            // What was killed is still collected, and children that used all of their time say
+            // their last words.
+            self.reactor.after(
+                if agent { LAST_WORDS } else { ROOT_PATIENCE / 2 },
+                Timer::Farewell,
+            );
         }
     }
 
-    /// After the loop: whoever still waits is told, and an agent says what it has not said yet. What is left below it
-    /// its guard ends, or if that is gone it itself.
+    /// After the loop: whoever still waits is told, and an agent says what it has not said yet.
+    /// What is left below it its guard ends, or if that is gone it itself.
     pub(crate) fn last_words(&mut self) {
         let shared = Arc::clone(&self.shared);
         if let NodeRole::Agent(up) = self.role {
@@ -145,12 +162,15 @@ impl Broker {
         }
     }
 
-    /// Sends up what this process and its functions have printed and logged, as far as the parent reads.
+    /// Sends up what this process and its functions have printed and logged, as far as the parent
+    /// reads.
     pub(crate) fn say_the_rest(&mut self, up: LinkId) {
         let mut buffer = vec![0; READ_SIZE];
         let shared = Arc::clone(&self.shared);
         for stream in [1, 2] {
-            let Some(own) = self.reactor.own_output(stream) else { continue };
+            let Some(own) = self.reactor.own_output(stream) else {
+                continue;
+            };
             // A pipe holds no more than that; and a function may go on printing for ever.
             let count = sys::read(&own, &mut buffer).ok().flatten().unwrap_or(0);
             let mut core = shared.lock();
@@ -162,15 +182,26 @@ impl Broker {
         shared.send_logs(&mut core);
         self.release(core);
         loop {
-            // What is left of the lock's time is the functions', which may hang: it is held for no wait.
+            // What is left of the lock's time is the functions', which may hang: it is held for no
+            // wait.
             let mut core = shared.lock();
             shared.flush_link(&mut core, up);
             let blocked = core.io.get(&up).and_then(LinkWriter::blocked);
             self.release(core);
-            let left = end.saturating_duration_since(Instant::now()).min(LAST_WORDS);
-            let Some(fd) = blocked.filter(|_| !left.is_zero()) else { return };
+            let left = end
+                .saturating_duration_since(Instant::now())
+                .min(LAST_WORDS);
+            let Some(fd) = blocked.filter(|_| !left.is_zero()) else {
+                return;
+            };
             let mut room = [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)];
-            if !matches!(poll(&mut room, PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)), Ok(1)) {
+            if !matches!(
+                poll(
+                    &mut room,
+                    PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)
+                ),
+                Ok(1)
+            ) {
                 return;
             }
         }
@@ -183,12 +214,16 @@ impl Broker {
         }
     }
 
-    /// Collects processes that became children of this agent when their parents ended. A user function's own children
-    /// are in the agent's session and are left to it; the hops' and programs' are collected by who started them.
+    /// Collects processes that became children of this agent when their parents ended. A user
+    /// function's own children are in the agent's session and are left to it; the hops' and
+    /// programs' are collected by who started them.
     pub(crate) fn reap_orphans(&mut self) {
         self.reaping = false;
         let me = std::process::id();
-        for process in processes().into_iter().filter(|process| process.parent == me && process.ended) {
+        for process in processes()
+            .into_iter()
+            .filter(|process| process.parent == me && process.ended)
+        {
             let pid = process.pid;
             let ours = self.children.has_process(pid) || self.programs.has_process(pid);
             if !ours && sys::in_other_session(pid) {
@@ -197,8 +232,15 @@ impl Broker {
         }
     }
 
-    /// What this process itself prints goes to the root as log records, a line each; at last a line that has no end as well.
-    pub(crate) fn own_output(&mut self, core: &mut NodeState, stream: u8, bytes: &[u8], last: bool) {
+    /// What this process itself prints goes to the root as log records, a line each; at last a line
+    /// that has no end as well.
+    pub(crate) fn own_output(
+        &mut self,
+        core: &mut NodeState,
+        stream: u8,
+        bytes: &[u8],
+        last: bool,
+    ) {
         let index = usize::from(stream == 2);
         let mut lines = self.own_lines[index].feed(bytes);
         if last {

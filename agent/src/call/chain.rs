@@ -1,4 +1,5 @@
-//! Calls that run one after the other, sent without waiting: four steps that need each other cost one round trip.
+//! Calls that run one after the other, sent without waiting: four steps that need each other cost
+//! one round trip.
 //!
 //! A chain is one flow. What runs at its other end stands in `chain_service.rs`.
 
@@ -33,8 +34,9 @@ impl Context {
     }
 }
 
-/// Calls to one context that run there in order, one at a time. After the first that fails, all later ones fail with
-/// [`Error::Chain`] and are not run, until [`reset`](Chain::reset). Different chains, and calls without one, run beside each other.
+/// Calls to one context that run there in order, one at a time. After the first that fails, all
+/// later ones fail with [`Error::Chain`] and are not run, until [`reset`](Chain::reset). Different
+/// chains, and calls without one, run beside each other.
 ///
 /// A chain ends when it and all its replies are dropped; what it was given still runs.
 pub struct Chain {
@@ -45,16 +47,33 @@ pub struct Chain {
 impl Chain {
     pub(crate) fn open(context: &Context) -> Result<Chain> {
         let shared = Arc::clone(context.node());
-        let replies = Arc::new(Replies { state: Mutex::default(), scope: context.scope().cloned() });
-        let opening = Opening { more: true, ..Opening::default() };
+        let replies = Arc::new(Replies {
+            state: Mutex::default(),
+            scope: context.scope().cloned(),
+        });
+        let opening = Opening {
+            more: true,
+            ..Opening::default()
+        };
         let station: Arc<dyn FlowHandler> = Arc::clone(&replies) as _;
         let flow = shared.with(|core| {
             if core.stopped {
                 return Err(Error::ShutDown);
             }
-            Ok(core.open(context.id(), Handle::CHAIN, Vec::new(), opening, |_| Endpoint::Handler(station)))
+            Ok(
+                core.open(context.id(), Handle::CHAIN, Vec::new(), opening, |_| {
+                    Endpoint::Handler(station)
+                }),
+            )
         })?;
-        Ok(Chain { context: context.clone(), link: Arc::new(ChainFlow { shared, flow, replies }) })
+        Ok(Chain {
+            context: context.clone(),
+            link: Arc::new(ChainFlow {
+                shared,
+                flow,
+                replies,
+            }),
+        })
     }
 
     /// Runs a function after all that were started before, and waits for what it returns.
@@ -65,8 +84,8 @@ impl Chain {
         self.start(function).wait()
     }
 
-    /// Has a function run after all that were started before. The reply may be dropped: the call runs all the same, and its
-    /// failure still stops those after it.
+    /// Has a function run after all that were started before. The reply may be dropped: the call
+    /// runs all the same, and its failure still stops those after it.
     pub fn start<F: Remote>(&self, function: F) -> Reply<F> {
         let reply = |route, slot| Reply::new(self.context.clone(), route, slot);
         match self.send(&function) {
@@ -89,12 +108,18 @@ impl Chain {
     fn send<F: Remote>(&self, function: &F) -> Result<(u32, Arc<ReplySlot>)> {
         let scope = self.context.scope();
         let left_ms = scope.and_then(|scope| self.context.left_ms(scope));
-        let head = CallHeader { name: F::NAME, cast: false, left_ms };
+        let head = CallHeader {
+            name: F::NAME,
+            cast: false,
+            left_ms,
+        };
         // The length is not known before the end.
         let head = record(CALL, &head.encode());
-        let leaving = crate::context::transfer::encode_outgoing(head, function, (self.context.id(), true))
-            .map_err(|error| offshoot_proto::error::unsent(self.context.name(), error))?;
-        // The codec's limit is that of a record with its head, which is short of the one for its content.
+        let leaving =
+            crate::context::transfer::encode_outgoing(head, function, (self.context.id(), true))
+                .map_err(|error| offshoot_proto::error::unsent(self.context.name(), error))?;
+        // The codec's limit is that of a record with its head, which is short of the one for its
+        // content.
         let mut bytes = leaving.message.into_bytes();
         let length = bytes.len() - record(CALL, &[]).len();
         bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());

@@ -35,7 +35,8 @@ pub(crate) struct State {
 
 impl ChainFlow {
     pub fn send(&self, record: Vec<u8>, end: bool) {
-        self.shared.with(|core| core.append(self.flow, record, end, false));
+        self.shared
+            .with(|core| core.append(self.flow, record, end, false));
     }
 
     /// Gives one call up.
@@ -61,7 +62,11 @@ impl Replies {
         state.over.get_or_insert(error.clone());
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        core.wakes.extend(waiting.into_iter().map(|slot| Wake::Reply(slot, Err(error.clone()))));
+        core.wakes.extend(
+            waiting
+                .into_iter()
+                .map(|slot| Wake::Reply(slot, Err(error.clone()))),
+        );
     }
 }
 
@@ -76,7 +81,9 @@ impl FlowHandler for Replies {
         state.partial.extend_from_slice(&bytes);
         let mut at = 0;
         let broken = loop {
-            let State { partial, waiting, .. } = &mut *state;
+            let State {
+                partial, waiting, ..
+            } = &mut *state;
             match take_record(partial, &mut at, MAX_MESSAGE) {
                 Ok(Some((_, reply))) => match waiting.pop_front() {
                     Some(slot) => core.wakes.push(Wake::Reply(slot, Ok(reply))),
@@ -88,13 +95,21 @@ impl FlowHandler for Replies {
         };
         drop(state);
         if broken {
-            core.node.reset(flow, Reason::Cancelled, "replies that nobody asked for");
+            core.node
+                .reset(flow, Reason::Cancelled, "replies that nobody asked for");
         }
         if broken || end {
             core.forget(flow);
             let context = core.name_of(flow.peer).to_string();
             let detail = "the chain was ended over there".into();
-            self.over(core, &Error::Undelivered { context, reason: Reason::Cancelled, detail });
+            self.over(
+                core,
+                &Error::Undelivered {
+                    context,
+                    reason: Reason::Cancelled,
+                    detail,
+                },
+            );
         }
     }
 
@@ -106,8 +121,15 @@ impl FlowHandler for Replies {
         // Their replies still come, in their turn, and count for nobody.
         let name = core.name_of(flow.peer);
         for slot in &self.lock().waiting {
-            if let Some(scope) = slot.scope.as_ref().filter(|scope| scope.deadline().0 <= now) {
-                core.wakes.push(Wake::Reply(Arc::clone(slot), Err(scope.error(&name, CallState::TimedOut))));
+            if let Some(scope) = slot
+                .scope
+                .as_ref()
+                .filter(|scope| scope.deadline().0 <= now)
+            {
+                core.wakes.push(Wake::Reply(
+                    Arc::clone(slot),
+                    Err(scope.error(&name, CallState::TimedOut)),
+                ));
             }
         }
     }

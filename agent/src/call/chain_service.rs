@@ -1,5 +1,6 @@
-//! Chains of calls that come in: one flow each, with requests one way and their replies the other, in order. One call of a
-//! chain runs at a time; after one that fails the others are answered with that failure and not run.
+//! Chains of calls that come in: one flow each, with requests one way and their replies the other,
+//! in order. One call of a chain runs at a time; after one that fails the others are answered with
+//! that failure and not run.
 
 use crate::call::answer::Answer;
 use crate::call::service::Begun;
@@ -23,7 +24,8 @@ use offshoot_proto::message::outcome::failure_of;
 use offshoot_proto::message::record::record;
 use std::sync::Arc;
 
-/// So many bytes of replies may wait for a caller that does not take them before no more of its calls are run.
+/// So many bytes of replies may wait for a caller that does not take them before no more of its
+/// calls are run.
 const UNTAKEN: usize = 256 << 10;
 
 /// So many bytes of whole calls may wait in a chain before its caller is held back.
@@ -37,8 +39,16 @@ fn chain(core: &mut NodeState, flow: FlowKey) -> Option<&mut Chain> {
 }
 
 /// Bytes of a chain have come.
-pub(crate) fn data(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, bytes: &[u8], end: bool) {
-    let Some(chain) = chain(core, flow) else { return };
+pub(crate) fn data(
+    shared: &Arc<NodeHandle>,
+    core: &mut NodeState,
+    flow: FlowKey,
+    bytes: &[u8],
+    end: bool,
+) {
+    let Some(chain) = chain(core, flow) else {
+        return;
+    };
     match chain.take(bytes, end, shared.now()) {
         Ok(true) => give_up(shared, core, flow, CallState::Cancelled),
         Ok(false) => {}
@@ -61,15 +71,20 @@ pub(crate) fn closed(core: &mut NodeState, chain: &Chain) {
     }
 }
 
-/// The call of this number has ended. Whether its outcome goes to its caller, who may have been answered before.
+/// The call of this number has ended. Whether its outcome goes to its caller, who may have been
+/// answered before.
 pub(crate) fn go_on(
     shared: &Arc<NodeHandle>,
     core: &mut NodeState,
     (flow, number): (FlowKey, u32),
     reply: Vec<u8>,
 ) -> bool {
-    let Some(chain) = chain(core, flow) else { return false };
-    let Some(running) = chain.running.take_if(|running| running.number == number) else { return false };
+    let Some(chain) = chain(core, flow) else {
+        return false;
+    };
+    let Some(running) = chain.running.take_if(|running| running.number == number) else {
+        return false;
+    };
     core.unwatch(flow);
     if !running.answered {
         outcome(core, flow, running.function, reply);
@@ -78,10 +93,12 @@ pub(crate) fn go_on(
     !running.answered
 }
 
-/// The call that runs is given up or late. Its caller has an answer at once; the chain goes on when its function, which may
-/// see that or not, has ended.
+/// The call that runs is given up or late. Its caller has an answer at once; the chain goes on when
+/// its function, which may see that or not, has ended.
 fn give_up(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, stand: CallState) {
-    let Some(running) = chain(core, flow).and_then(|chain| chain.running.as_mut()) else { return };
+    let Some(running) = chain(core, flow).and_then(|chain| chain.running.as_mut()) else {
+        return;
+    };
     if std::mem::replace(&mut running.answered, true) {
         return;
     }
@@ -90,7 +107,8 @@ fn give_up(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, stand:
     let name = core.name_of(core.node.id());
     outcome(core, flow, function, failed(&scope.error(&name, stand)));
     core.cancel(&scope, stand);
-    // One that has not begun does not, and one that runs for others as well does so without this one.
+    // One that has not begun does not, and one that runs for others as well does so without this
+    // one.
     if (shared.workers.forget(&scope) || scope.is_one_of_many())
         && let Some(chain) = chain(core, flow)
     {
@@ -103,11 +121,19 @@ fn outcome(core: &mut NodeState, flow: FlowKey, name: &str, mut reply: Vec<u8>) 
     if !can_be_sent(&reply) {
         let context = core.name_of(core.node.id()).to_string();
         let detail = "the reply is too large to send".into();
-        reply = failed(&Error::Undelivered { context, reason: Reason::TooLarge, detail });
+        reply = failed(&Error::Undelivered {
+            context,
+            reason: Reason::TooLarge,
+            detail,
+        });
     }
     if let Some(detail) = failure_of(&reply) {
         let context = core.name_of(core.node.id()).to_string();
-        let error = Error::Chain { context, function: name.into(), detail };
+        let error = Error::Chain {
+            context,
+            function: name.into(),
+            detail,
+        };
         if let Some(chain) = chain(core, flow) {
             chain.failed = Some(failed(&error));
         }
@@ -122,24 +148,43 @@ pub(crate) fn overdue(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: Flow
 }
 
 fn reply_to(core: &mut NodeState, flow: FlowKey, reply: Vec<u8>) {
-    core.append(flow, record(CALL, &reply), false, offshoot_codec::was_written());
+    core.append(
+        flow,
+        record(CALL, &reply),
+        false,
+        offshoot_codec::was_written(),
+    );
 }
 
 /// Starts calls until one runs, none is left, or the replies are not taken.
 pub(crate) fn advance(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey) {
     loop {
         let untaken = core.waiting(flow) >= UNTAKEN;
-        let Some(chain) = chain(core, flow) else { return };
+        let Some(chain) = chain(core, flow) else {
+            return;
+        };
         let auth = chain.auth;
         let may_run = chain.running.is_none() && !untaken;
         let next = if may_run { chain.queue.pop() } else { None };
-        let owed = if chain.queue.length() < WAITING { std::mem::take(&mut chain.owed) } else { 0 };
+        let owed = if chain.queue.length() < WAITING {
+            std::mem::take(&mut chain.owed)
+        } else {
+            0
+        };
         if next.as_ref().is_some_and(|record| record.kind == RESET) {
             chain.failed = None;
         }
         let failed_before = chain.failed.clone();
         core.node.consume(flow, owed);
-        let Some(QueuedCall { number, kind, content, came }) = next else { break };
+        let Some(QueuedCall {
+            number,
+            kind,
+            content,
+            came,
+        }) = next
+        else {
+            break;
+        };
         if kind == RESET {
             continue;
         }
@@ -148,21 +193,35 @@ pub(crate) fn advance(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: Flow
             continue;
         }
         let begun = match kind {
-            CALL => begin(shared, core, (flow, auth, came), Answer::Chain(flow, number, go_on), content),
+            CALL => begin(
+                shared,
+                core,
+                (flow, auth, came),
+                Answer::Chain(flow, number, go_on),
+                content,
+            ),
             CANCEL => {
                 let context = core.name_of(core.node.id()).to_string();
                 let name = CallHeader::decode(&content).map_or("", |(head, _)| head.name);
                 outcome(core, flow, name, failed(&Error::Cancelled { context }));
                 continue;
             }
-            _ => Err(Refusal::Reset(Reason::Violation, "a record of no known kind")),
+            _ => Err(Refusal::Reset(
+                Reason::Violation,
+                "a record of no known kind",
+            )),
         };
         match begun {
             Ok(Begun::Reply(reply, name)) => outcome(core, flow, name, reply),
             Ok(Begun::Later(scope, function)) => {
                 core.watch(scope.deadline().0, flow);
                 if let Some(chain) = self::chain(core, flow) {
-                    chain.running = Some(Running { number, scope, function, answered: false });
+                    chain.running = Some(Running {
+                        number,
+                        scope,
+                        function,
+                        answered: false,
+                    });
                 }
             }
             Err(Refusal::Reset(reason, text)) => return drop_chain(core, flow, reason, text),
@@ -173,7 +232,8 @@ pub(crate) fn advance(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: Flow
             }
         }
     }
-    let is_done = |chain: &mut Chain| chain.ended && chain.running.is_none() && chain.queue.is_empty();
+    let is_done =
+        |chain: &mut Chain| chain.ended && chain.running.is_none() && chain.queue.is_empty();
     if chain(core, flow).is_some_and(is_done) {
         core.append(flow, Vec::new(), true, false);
         core.endpoints.remove(&flow);

@@ -21,15 +21,28 @@ pub(crate) const TEXT_LIMIT: usize = 4 << 10;
 
 /// Decodes the arguments of a function, runs it, and encodes the outcome. Used by the attribute.
 #[must_use]
-pub fn run_encoded<F: Remote>(cx: &Context, origin: Origin, request: Vec<u8>, at: usize) -> Vec<u8> {
+pub fn run_encoded<F: Remote>(
+    cx: &Context,
+    origin: Origin,
+    request: Vec<u8>,
+    at: usize,
+) -> Vec<u8> {
     let call = transfer::decode_incoming::<F>(cx, (origin, cx.name()), &Arc::new(request), at);
-    outcome(cx, call.map_err(|error| of_what(error, "the arguments of ", F::NAME)))
+    outcome(
+        cx,
+        call.map_err(|error| of_what(error, "the arguments of ", F::NAME)),
+    )
 }
 
 /// Does the same with the node locked, where contexts and ends of streams cannot be decoded. Used
 /// by the attribute.
 #[must_use]
-pub fn run_encoded_locked<F: Remote>(cx: &Context, _: Origin, request: Vec<u8>, at: usize) -> Vec<u8> {
+pub fn run_encoded_locked<F: Remote>(
+    cx: &Context,
+    _: Origin,
+    request: Vec<u8>,
+    at: usize,
+) -> Vec<u8> {
     transfer::locked(|| {
         let call = codec::from_message::<F>(&Arc::new(request), at);
         outcome(cx, call.map_err(|error| codec_error(cx.name(), error)))
@@ -48,7 +61,13 @@ pub(crate) fn outcome<F: Remote>(cx: &Context, call: Result<F, Error>) -> Vec<u8
             Ok((text, error)) => {
                 let text = shortened(&text, TEXT_LIMIT);
                 let length = (text.len() as u16).to_le_bytes();
-                [&[Outcome::Error as u8], &length[..], text.as_bytes(), &error].concat()
+                [
+                    &[Outcome::Error as u8],
+                    &length[..],
+                    text.as_bytes(),
+                    &error,
+                ]
+                .concat()
             }
             Err(error) => failed(&unsent(cx.name(), error)),
         },
@@ -59,7 +78,10 @@ pub(crate) fn outcome<F: Remote>(cx: &Context, call: Result<F, Error>) -> Vec<u8
 pub(crate) fn of_what(error: Error, what: &str, function: &str) -> Error {
     match error {
         Error::Codec { context, detail } => match detail.strip_prefix("a value ") {
-            Some(rest) => Error::Codec { context, detail: [what, function, " ", rest].concat() },
+            Some(rest) => Error::Codec {
+                context,
+                detail: [what, function, " ", rest].concat(),
+            },
             None => Error::Codec { context, detail },
         },
         other => other,
@@ -75,7 +97,8 @@ pub(crate) fn read_reply<F: Remote>(
     match reply.split_first() {
         Some((&tag, bytes)) if tag == Outcome::Error as u8 => {
             let error = transfer::decode_incoming_with(context, from, || {
-                let (_, error) = split_error(bytes).ok_or_else(|| CodecError("a cut error".into()))?;
+                let (_, error) =
+                    split_error(bytes).ok_or_else(|| CodecError("a cut error".into()))?;
                 F::decode_error(error)
             });
             Err(error.map_or_else(CallError::Failed, CallError::Function))
@@ -84,12 +107,17 @@ pub(crate) fn read_reply<F: Remote>(
             let value = transfer::decode_incoming(context, from, &Arc::new(reply), 1);
             Ok(value.map_err(|error| of_what(error, "the result of ", F::NAME))?)
         }
-        _ => read_value(context.name(), &reply).map_err(|error| error.naming(context.name()).into()),
+        _ => {
+            read_value(context.name(), &reply).map_err(|error| error.naming(context.name()).into())
+        }
     }
 }
 
 /// Decodes a reply that can hold no error but those of this crate.
-pub(crate) fn read_value_from<T: DeserializeOwned>(context: &Context, reply: &[u8]) -> Result<T, Error> {
+pub(crate) fn read_value_from<T: DeserializeOwned>(
+    context: &Context,
+    reply: &[u8],
+) -> Result<T, Error> {
     match reply.split_first() {
         Some((&tag, bytes)) if tag == Outcome::Value as u8 => {
             let from = (Origin::of(context.id()), context.name());

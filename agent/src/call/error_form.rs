@@ -93,7 +93,10 @@ const KINDS: [io::ErrorKind; 16] = [
 
 impl AsIoError for &ErrorForm<io::Error> {
     fn encode(&self, error: &io::Error) -> Result<Vec<u8>, CodecError> {
-        let kind = KINDS.iter().position(|kind| *kind == error.kind()).unwrap_or(0) as u8;
+        let kind = KINDS
+            .iter()
+            .position(|kind| *kind == error.kind())
+            .unwrap_or(0) as u8;
         codec::to_bytes(&(error.raw_os_error(), kind, error.to_string()))
     }
     fn decode(&self, bytes: &[u8]) -> Result<io::Error, CodecError> {
@@ -101,7 +104,10 @@ impl AsIoError for &ErrorForm<io::Error> {
         Ok(match errno {
             Some(errno) => io::Error::from_raw_os_error(errno),
             None => {
-                let kind = KINDS.get(usize::from(kind)).copied().unwrap_or(io::ErrorKind::Other);
+                let kind = KINDS
+                    .get(usize::from(kind))
+                    .copied()
+                    .unwrap_or(io::ErrorKind::Other);
                 io::Error::new(kind, one_line(&text))
             }
         })
@@ -188,14 +194,23 @@ const SOURCES: usize = 32;
 impl ErrorText {
     /// Returns the texts of an error and its sources, up to 32.
     pub fn new(error: &(dyn Error + 'static)) -> ErrorText {
-        let sources: Vec<_> =
-            std::iter::successors(Some(error), |&error| error.source()).take(SOURCES).collect();
-        let (first, rest) = sources.split_first().expect("the error itself is the first");
+        let sources: Vec<_> = std::iter::successors(Some(error), |&error| error.source())
+            .take(SOURCES)
+            .collect();
+        let (first, rest) = sources
+            .split_first()
+            .expect("the error itself is the first");
         let mut source = None;
         for error in rest.iter().rev() {
-            source = Some(Box::new(ErrorText { text: error.to_string(), source }));
+            source = Some(Box::new(ErrorText {
+                text: error.to_string(),
+                source,
+            }));
         }
-        ErrorText { text: first.to_string(), source }
+        ErrorText {
+            text: first.to_string(),
+            source,
+        }
     }
 }
 
@@ -207,7 +222,9 @@ impl fmt::Display for ErrorText {
 
 impl Error for ErrorText {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
     }
 }
 
@@ -258,7 +275,10 @@ pub trait FlatText {
 
 impl<E: fmt::Display> FlatText for Flat<'_, E> {
     fn flatten(&self) -> ErrorText {
-        ErrorText { text: self.0.to_string(), source: None }
+        ErrorText {
+            text: self.0.to_string(),
+            source: None,
+        }
     }
 }
 
@@ -280,20 +300,29 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::needless_borrow, reason = "as the attribute writes it, whatever the type")]
+    #[expect(
+        clippy::needless_borrow,
+        reason = "as the attribute writes it, whatever the type"
+    )]
     fn an_error_is_flattened_with_its_sources_boxed_or_not() {
         let outer = || Outer(io::Error::other("inner"));
         let boxed: Box<dyn Error> = Box::new(outer());
         let sent: Box<dyn Error + Send + Sync> = Box::new(outer());
         let outer = outer();
-        for flat in [(&&&&Flat(&outer)).flatten(), (&&&&Flat(&boxed)).flatten(), (&&&&Flat(&sent)).flatten()]
-        {
+        for flat in [
+            (&&&&Flat(&outer)).flatten(),
+            (&&&&Flat(&boxed)).flatten(),
+            (&&&&Flat(&sent)).flatten(),
+        ] {
             let sources: Vec<String> =
                 std::iter::successors(Some(&flat as &dyn Error), |&error| error.source())
                     .map(<_>::to_string)
                     .collect();
             assert_eq!(sources, ["outer", "inner"]);
-            assert_eq!(codec::from_bytes::<ErrorText>(&codec::to_bytes(&flat).unwrap()), Ok(flat));
+            assert_eq!(
+                codec::from_bytes::<ErrorText>(&codec::to_bytes(&flat).unwrap()),
+                Ok(flat)
+            );
         }
         assert_eq!((&&&&Flat(&"text")).flatten().to_string(), "text");
     }

@@ -147,5 +147,7 @@ fn run_contained(
     request: Vec<u8>,
     at: usize,
 ) -> Vec<u8> {
-    contained(context.name(), || (function.run)(context, origin, request, at))
+    contained(context.name(), || {
+        (function.run)(context, origin, request, at)
+    })
 }

@@ -70,7 +70,12 @@ where
 {
     /// Returns the handler that calls `act`.
     pub(crate) fn new(shared: &Arc<NodeHandle>, act: F) -> Handler<T, R, F> {
-        Handler { shared: Arc::downgrade(shared), act, begun: Mutex::default(), message: PhantomData }
+        Handler {
+            shared: Arc::downgrade(shared),
+            act,
+            begun: Mutex::default(),
+            message: PhantomData,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<FlowKey, Begun>> {
@@ -92,11 +97,21 @@ where
         let id = core.node.id();
         let scope = Arc::new(Scope::new(Some(Arc::clone(&shared.life)), NEVER, 0));
         let here = Context::new(shared, id, core.name_of(id)).in_scope(&scope);
-        core.endpoints.insert(flow, Endpoint::Busy(Some(Arc::clone(&scope))));
+        core.endpoints
+            .insert(flow, Endpoint::Busy(Some(Arc::clone(&scope))));
         let (node, size, until) = (Arc::clone(shared), request.bytes.len(), Arc::clone(&scope));
         let work = move || {
-            let sent = MessageOrigin { from: flow.peer, auth: request.auth };
-            let from = (Origin { peer: flow.peer, auth: request.auth }, here.name());
+            let sent = MessageOrigin {
+                from: flow.peer,
+                auth: request.auth,
+            };
+            let from = (
+                Origin {
+                    peer: flow.peer,
+                    auth: request.auth,
+                },
+                here.name(),
+            );
             let bytes = Arc::new(std::mem::take(&mut request.bytes));
             let act = || match transfer::decode_incoming(&here, from, &bytes, 0) {
                 Ok(message) => value(&(self.act)(&here, sent, message)),
@@ -114,8 +129,16 @@ where
             }
         };
         // The scope removes a cancelled message from the queue.
-        if !shared.workers.hire(&shared.waker).run(Some(&until), size, Box::new(work)) {
-            core.node.reset(flow, Reason::QueueFull, "too many calls wait for their turn there");
+        if !shared
+            .workers
+            .hire(&shared.waker)
+            .run(Some(&until), size, Box::new(work))
+        {
+            core.node.reset(
+                flow,
+                Reason::QueueFull,
+                "too many calls wait for their turn there",
+            );
             core.forget(flow);
         }
     }
@@ -123,17 +146,22 @@ where
     /// Handles a part of a message that has arrived.
     fn look(self: &Arc<Self>, core: &mut NodeState, flow: FlowKey, end: bool) {
         let mut begun = self.lock();
-        let Some(theirs) = begun.get(&flow) else { return };
+        let Some(theirs) = begun.get(&flow) else {
+            return;
+        };
         let offered = core.offered.get(&theirs.request.service).is_some();
         if !offered || theirs.request.bytes.len() > theirs.limit {
             begun.remove(&flow);
             match offered {
                 true => core.node.reset(flow, Reason::TooLarge, "the request"),
-                false => core.node.reset(flow, Reason::NoHandle, "it is offered no more"),
+                false => core
+                    .node
+                    .reset(flow, Reason::NoHandle, "it is offered no more"),
             }
             core.forget(flow);
         } else if end && let Some(theirs) = begun.remove(&flow) {
-            core.node.take(flow, theirs.owed, theirs.request.bytes.len());
+            core.node
+                .take(flow, theirs.owed, theirs.request.bytes.len());
             Self::pay(core, &mut begun);
             drop(begun);
             // The broker that delivers the message holds the node.
@@ -147,10 +175,18 @@ where
 
     /// Gives credit to the messages that may grow.
     fn pay(core: &mut NodeState, begun: &mut BTreeMap<FlowKey, Begun>) {
-        let longest = Longest::of(begun.iter().map(|(flow, begun)| (*flow, begun.request.bytes.len())));
+        let longest = Longest::of(
+            begun
+                .iter()
+                .map(|(flow, begun)| (*flow, begun.request.bytes.len())),
+        );
         for (flow, begun) in begun {
             if begun.owed > 0 && longest.lets(*flow, begun.request.bytes.len()) {
-                core.node.take(*flow, std::mem::take(&mut begun.owed), begun.request.bytes.len());
+                core.node.take(
+                    *flow,
+                    std::mem::take(&mut begun.owed),
+                    begun.request.bytes.len(),
+                );
             }
         }
     }
@@ -163,11 +199,23 @@ where
     F: Fn(&Context, MessageOrigin, T) -> R + Send + Sync + 'static,
 {
     fn opened(self: Arc<Self>, core: &mut NodeState, flow: FlowKey, request: Request, end: bool) {
-        let obeyed = core.node.permits(Policy::Ancestors, flow.peer, request.auth);
+        let obeyed = core
+            .node
+            .permits(Policy::Ancestors, flow.peer, request.auth);
         let limit = longest_of(obeyed);
         let owed = request.bytes.len();
-        core.endpoints.insert(flow, Endpoint::Handler(Arc::new(Gathering(Arc::clone(&self))) as _));
-        self.lock().insert(flow, Begun { request, owed, limit });
+        core.endpoints.insert(
+            flow,
+            Endpoint::Handler(Arc::new(Gathering(Arc::clone(&self))) as _),
+        );
+        self.lock().insert(
+            flow,
+            Begun {
+                request,
+                owed,
+                limit,
+            },
+        );
         self.look(core, flow, end);
     }
 }
@@ -208,7 +256,10 @@ pub struct Registration {
 
 impl Registration {
     pub(crate) fn new(shared: &Arc<NodeHandle>, handle: Handle) -> Registration {
-        Registration { shared: Arc::downgrade(shared), handle }
+        Registration {
+            shared: Arc::downgrade(shared),
+            handle,
+        }
     }
 
     /// Returns the handle, by which other contexts send messages. It can be sent to them.
@@ -234,7 +285,11 @@ impl Context {
     /// Returns an error if there is no such handle, this context may not use it, or the reply is
     /// not an `R`. A number that no handler can have is refused here: it may come from a peer that
     /// wants the message to reach a service of the tree itself.
-    pub fn request<T: Serialize, R: DeserializeOwned>(&self, handle: Handle, message: &T) -> Result<R> {
+    pub fn request<T: Serialize, R: DeserializeOwned>(
+        &self,
+        handle: Handle,
+        message: &T,
+    ) -> Result<R> {
         if !handle.is_handlers() {
             return Err(Error::Undelivered {
                 context: self.name().into(),
@@ -244,7 +299,10 @@ impl Context {
         }
         let leaving = transfer::encode_outgoing(Vec::new(), message, (self.id(), true))
             .map_err(|error| unsent(self.name(), error))?;
-        let opening = Opening { secret: leaving.secret, ..Opening::default() };
+        let opening = Opening {
+            secret: leaving.secret,
+            ..Opening::default()
+        };
         let (_, slot) = match self.ask(self.id(), handle, leaving.message, opening, |_, _| {}) {
             Ok(sent) => sent,
             Err(error) => {

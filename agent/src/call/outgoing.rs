@@ -18,9 +18,9 @@ impl Context {
         self.start(function).wait()
     }
 
-    /// Starts a function there. The reply can be waited for, with a timeout or without, or awaited. Dropping it gives the
-    /// call up: a function that has not begun does not, one that runs sees it ([`Context::check`]), and what it has
-    /// started through its own context ends.
+    /// Starts a function there. The reply can be waited for, with a timeout or without, or awaited.
+    /// Dropping it gives the call up: a function that has not begun does not, one that runs sees it
+    /// ([`Context::check`]), and what it has started through its own context ends.
     pub fn start<F: Remote>(&self, function: F) -> Reply<F> {
         match self.send(&function, false) {
             Ok((flow, slot)) => Reply::new(self.clone(), Route::Flow(flow), slot),
@@ -28,8 +28,8 @@ impl Context {
         }
     }
 
-    /// Starts a function there and does not wait for it, nor for what it gives: a failure is logged where it runs. It is not
-    /// given up with anything that is done here.
+    /// Starts a function there and does not wait for it, nor for what it gives: a failure is logged
+    /// where it runs. It is not given up with anything that is done here.
     ///
     /// # Errors
     /// When the arguments cannot be sent.
@@ -39,13 +39,22 @@ impl Context {
 
     fn send<F: Remote>(&self, function: &F, cast: bool) -> Result<(FlowKey, Arc<ReplySlot>)> {
         let left_ms = self.scope().and_then(|scope| self.left_ms(scope));
-        let head = CallHeader { name: F::NAME, cast, left_ms };
-        let leaving = transfer::encode_outgoing(head.encode(), function, (self.id(), !cast && !F::NO_REPLY))
-            .map_err(|error| offshoot_proto::error::unsent(self.name(), error))?;
-        let opening = Opening { secret: leaving.secret, ..Opening::default() };
+        let head = CallHeader {
+            name: F::NAME,
+            cast,
+            left_ms,
+        };
+        let leaving =
+            transfer::encode_outgoing(head.encode(), function, (self.id(), !cast && !F::NO_REPLY))
+                .map_err(|error| offshoot_proto::error::unsent(self.name(), error))?;
+        let opening = Opening {
+            secret: leaving.secret,
+            ..Opening::default()
+        };
         let sent = self.ask(self.id(), Handle::CALL, leaving.message, opening, |_, _| {});
         match &sent {
-            // Where the answer comes before the function runs it says nothing about what went along.
+            // Where the answer comes before the function runs it says nothing about what went
+            // along.
             Ok(_) if cast || F::NO_REPLY => {}
             Ok((_, slot)) => slot.carry(leaving.callbacks),
             Err(_) => transfer::abandon(leaving.callbacks),

@@ -43,7 +43,13 @@ pub struct Reply<F: Remote> {
 
 impl<F: Remote> Reply<F> {
     pub(crate) fn new(context: Context, route: Route, slot: Arc<ReplySlot>) -> Reply<F> {
-        Reply { context, route, slot, done: false, function: PhantomData }
+        Reply {
+            context,
+            route,
+            slot,
+            done: false,
+            function: PhantomData,
+        }
     }
 
     /// Waits for the reply.
@@ -51,7 +57,10 @@ impl<F: Remote> Reply<F> {
     /// # Errors
     /// Returns an error as [`Context::call`] does.
     pub fn wait(mut self) -> Result<F::Value, CallError<F::Error>> {
-        let reply = self.slot.wait(self.time_left()).unwrap_or_else(|| Err(self.late()));
+        let reply = self
+            .slot
+            .wait(self.time_left())
+            .unwrap_or_else(|| Err(self.late()));
         self.finish(reply)
     }
 
@@ -70,7 +79,10 @@ impl<F: Remote> Reply<F> {
             }
             None => {
                 let after_ms = timeout.as_millis() as u64;
-                Err(CallError::Failed(Error::TimedOut { context: self.context.name().into(), after_ms }))
+                Err(CallError::Failed(Error::TimedOut {
+                    context: self.context.name().into(),
+                    after_ms,
+                }))
             }
         }
     }
@@ -107,7 +119,9 @@ impl<F: Remote> Reply<F> {
     /// Returns the time left for a call of a chain; the broker ends all other calls at their
     /// deadline.
     fn time_left(&self) -> Option<Duration> {
-        let Route::Chain(..) = &self.route else { return None };
+        let Route::Chain(..) = &self.route else {
+            return None;
+        };
         let (due, _) = self.context.scope()?.deadline();
         (due != NEVER).then(|| Duration::from_millis(due.saturating_sub(self.context.node().now())))
     }
@@ -146,7 +160,8 @@ impl<F: Remote> Drop for Reply<F> {
             // A reply that is dropped must leave nothing behind in the node.
             self.slot.give_up(self.context.name());
             let nothing_came = self.context.node().with(|core| {
-                core.node.reset(flow, Reason::Cancelled, "nobody waits for the reply");
+                core.node
+                    .reset(flow, Reason::Cancelled, "nobody waits for the reply");
                 core.forget(flow).is_some()
             });
             if nothing_came {

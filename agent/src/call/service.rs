@@ -1,4 +1,5 @@
-//! Calls that come in: found in the table, checked, started in the way that their function asks for, and answered.
+//! Calls that come in: found in the table, checked, started in the way that their function asks
+//! for, and answered.
 
 use crate::call::answer::Answer;
 use crate::call::answer::log_failure;
@@ -40,7 +41,8 @@ pub(crate) enum Refusal {
     Policy(&'static str),
 }
 
-/// Starts a call that came on `flow` on behalf of `auth`, at the time `came`. Its outcome goes to `answer`.
+/// Starts a call that came on `flow` on behalf of `auth`, at the time `came`. Its outcome goes to
+/// `answer`.
 pub(crate) fn begin(
     shared: &Arc<NodeHandle>,
     core: &mut NodeState,
@@ -52,10 +54,16 @@ pub(crate) fn begin(
         return Err(Refusal::Reset(Reason::ShutDown, "it has no name yet"));
     };
     let Some((head, at)) = CallHeader::decode(&request) else {
-        return Err(Refusal::Reset(Reason::Violation, "a call that cannot be read"));
+        return Err(Refusal::Reset(
+            Reason::Violation,
+            "a call that cannot be read",
+        ));
     };
     let Some(function) = FUNCTIONS.iter().find(|function| function.name == head.name) else {
-        let error = Error::NoSuchFunction { context: name.to_string(), function: head.name.to_owned() };
+        let error = Error::NoSuchFunction {
+            context: name.to_string(),
+            function: head.name.to_owned(),
+        };
         if head.cast {
             let text = format!("a call for which nobody waits has failed: {error}");
             shared.say(Level::WARN, text);
@@ -74,14 +82,37 @@ pub(crate) fn begin(
     };
     let scope = Arc::new(Scope::new(Some(Arc::clone(&shared.life)), due, allowed));
     if due <= shared.now() {
-        return Ok(Begun::Reply(failed(&scope.error(&name, CallState::TimedOut)), function.name));
+        return Ok(Begun::Reply(
+            failed(&scope.error(&name, CallState::TimedOut)),
+            function.name,
+        ));
     }
     let context = Context::new(shared, core.node.id(), name).in_scope(&scope);
-    let answer = if cast { Answer::Log(function.name) } else { answer };
+    let answer = if cast {
+        Answer::Log(function.name)
+    } else {
+        answer
+    };
     let (shared, later) = (Arc::clone(shared), Arc::clone(&scope));
-    let (origin, obeyed) = (Origin { peer: flow.peer, auth }, crate::runtime::answer::obeyed(core, auth));
+    let (origin, obeyed) = (
+        Origin {
+            peer: flow.peer,
+            auth,
+        },
+        crate::runtime::answer::obeyed(core, auth),
+    );
     let mine = Arc::clone(&shared);
-    let run = Run { shared: mine, function, context, scope, origin, obeyed, request, at, answer };
+    let run = Run {
+        shared: mine,
+        function,
+        context,
+        scope,
+        origin,
+        obeyed,
+        request,
+        at,
+        answer,
+    };
     let reply = match (function.mode)(run) {
         Started::Later if !cast => return Ok(Begun::Later(later, function.name)),
         Started::Later => value(&()),
@@ -93,7 +124,11 @@ pub(crate) fn begin(
         Started::Full => {
             let context = core.name_of(core.node.id()).to_string();
             let detail = "too many calls wait for their turn there".into();
-            failed(&Error::Undelivered { context, reason: Reason::QueueFull, detail })
+            failed(&Error::Undelivered {
+                context,
+                reason: Reason::QueueFull,
+                detail,
+            })
         }
     };
     Ok(Begun::Reply(reply, function.name))
@@ -107,7 +142,13 @@ pub(crate) fn call(
     auth: ContextId,
     request: Vec<u8>,
 ) {
-    match begin(shared, core, (flow, auth, shared.now()), Answer::Flow(flow), request) {
+    match begin(
+        shared,
+        core,
+        (flow, auth, shared.now()),
+        Answer::Flow(flow),
+        request,
+    ) {
         Ok(Begun::Reply(reply, _)) => answer(core, flow, reply),
         Ok(Begun::Later(scope, _)) => {
             core.watch(scope.deadline().0, flow);
@@ -125,7 +166,12 @@ pub(crate) fn call(
 }
 
 /// The time of a call is over: it is cancelled, and its caller is told.
-pub(crate) fn late(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, scope: &Arc<Scope>) {
+pub(crate) fn late(
+    shared: &Arc<NodeHandle>,
+    core: &mut NodeState,
+    flow: FlowKey,
+    scope: &Arc<Scope>,
+) {
     let name = core.name_of(core.node.id());
     let reply = failed(&scope.error(&name, CallState::TimedOut));
     core.cancel(scope, CallState::TimedOut);

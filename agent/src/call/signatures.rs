@@ -1,4 +1,5 @@
-//! Whether an agent that has just come up knows the functions of this program, and means the same by them.
+//! Whether an agent that has just come up knows the functions of this program, and means the same
+//! by them.
 
 use crate::call::function::FUNCTIONS;
 use crate::call::function::Function;
@@ -18,23 +19,34 @@ const SHOWN: usize = 8;
 
 /// The signatures of all functions in this image, as an agent tells them.
 pub(crate) fn signatures() -> Vec<u64> {
-    FUNCTIONS.iter().map(|function| function.signature).collect()
+    FUNCTIONS
+        .iter()
+        .map(|function| function.signature)
+        .collect()
 }
 
-/// The functions of this program that the other image does not have, and those that it has with another signature.
+/// The functions of this program that the other image does not have, and those that it has with
+/// another signature.
 pub(crate) fn differing(theirs: &[u64]) -> (Vec<&'static Function>, Vec<&'static Function>) {
     let (mut missing, mut other) = (Vec::new(), Vec::new());
     for function in FUNCTIONS {
         if !theirs.contains(&function.signature) {
-            let known = theirs.iter().any(|signature| signature >> 32 == function.signature >> 32);
-            if known { other.push(function) } else { missing.push(function) }
+            let known = theirs
+                .iter()
+                .any(|signature| signature >> 32 == function.signature >> 32);
+            if known {
+                other.push(function)
+            } else {
+                missing.push(function)
+            }
         }
     }
     (missing, other)
 }
 
-/// Holds the functions of this program against those of an agent. That one is missing is an error where the agent was built for
-/// this program, and else something to be told once; that one has another signature is always an error.
+/// Holds the functions of this program against those of an agent. That one is missing is an error
+/// where the agent was built for this program, and else something to be told once; that one has
+/// another signature is always an error.
 ///
 /// # Errors
 /// Which functions differ, and what can be done.
@@ -42,10 +54,15 @@ pub(crate) fn compare(shared: &NodeHandle, context: &str, theirs: &[u64]) -> Res
     let (missing, other) = differing(theirs);
     let sent = shared.sent_agent.load(Ordering::Relaxed);
     let (what, which) = match (other.is_empty(), missing.is_empty()) {
-        (false, _) => ("its agent was built with other arguments or another result of", other),
+        (false, _) => (
+            "its agent was built with other arguments or another result of",
+            other,
+        ),
         (true, false) if sent == AgentSource::Own as u8 => ("its agent was built without", missing),
         (true, false) => {
-            if shared.sent_agent.swap(AgentSource::StockAndTold as u8, Ordering::Relaxed)
+            if shared
+                .sent_agent
+                .swap(AgentSource::StockAndTold as u8, Ordering::Relaxed)
                 == AgentSource::Stock as u8
             {
                 let text = format!(
@@ -59,7 +76,10 @@ pub(crate) fn compare(shared: &NodeHandle, context: &str, theirs: &[u64]) -> Res
         }
         (true, true) => return Ok(()),
     };
-    let mut error = ConnectError::new(ConnectErrorKind::Functions, format!("{what} {}", names(&which)));
+    let mut error = ConnectError::new(
+        ConnectErrorKind::Functions,
+        format!("{what} {}", names(&which)),
+    );
     error.context = context.into();
     error.hop = "its functions".into();
     error.hint = "build the agent anew from the sources of this program".into();
@@ -67,7 +87,11 @@ pub(crate) fn compare(shared: &NodeHandle, context: &str, theirs: &[u64]) -> Res
 }
 
 pub(crate) fn names(functions: &[&Function]) -> String {
-    let shown: Vec<&str> = functions.iter().take(SHOWN).map(|function| function.name).collect();
+    let shown: Vec<&str> = functions
+        .iter()
+        .take(SHOWN)
+        .map(|function| function.name)
+        .collect();
     let more = match functions.len().saturating_sub(SHOWN) {
         0 => String::new(),
         more => format!(" and {more} more"),
@@ -111,7 +135,11 @@ mod tests {
         assert!(theirs.len() > 2);
         theirs.reverse();
         theirs.push(crate::call::function::signature("more", "()"));
-        for sent in [AgentSource::Stock, AgentSource::StockAndTold, AgentSource::Own] {
+        for sent in [
+            AgentSource::Stock,
+            AgentSource::StockAndTold,
+            AgentSource::Own,
+        ] {
             assert_eq!(refused(sent, &theirs), None);
         }
     }
@@ -119,34 +147,64 @@ mod tests {
     #[test]
     fn a_different_signature_is_refused_from_any_agent() {
         let ping = "offshoot_agent::stock::ping";
-        let mine = FUNCTIONS.iter().find(|function| function.name == ping).unwrap();
+        let mine = FUNCTIONS
+            .iter()
+            .find(|function| function.name == ping)
+            .unwrap();
         let changed = crate::call::function::signature(ping, "(text:String)");
-        let replaced = |&signature: &u64| if signature == mine.signature { changed } else { signature };
+        let replaced = |&signature: &u64| {
+            if signature == mine.signature {
+                changed
+            } else {
+                signature
+            }
+        };
         let theirs: Vec<u64> = signatures().iter().map(replaced).collect();
-        for sent in [AgentSource::Stock, AgentSource::StockAndTold, AgentSource::Own] {
+        for sent in [
+            AgentSource::Stock,
+            AgentSource::StockAndTold,
+            AgentSource::Own,
+        ] {
             let error = refused(sent, &theirs).expect("it is another function");
-            assert_eq!((error.kind, error.context.as_str()), (ConnectErrorKind::Functions, "web1"));
-            assert!(error.detail.contains("other arguments") && error.detail.ends_with(ping), "{error}");
+            assert_eq!(
+                (error.kind, error.context.as_str()),
+                (ConnectErrorKind::Functions, "web1")
+            );
+            assert!(
+                error.detail.contains("other arguments") && error.detail.ends_with(ping),
+                "{error}"
+            );
         }
     }
 
     #[test]
     fn a_missing_function_is_refused_only_from_an_agent_of_the_program() {
         let error = refused(AgentSource::Own, &signatures()[1..]).expect("one is missing");
-        assert!(error.detail.starts_with("its agent was built without offshoot_agent::"), "{error}");
+        assert!(
+            error
+                .detail
+                .starts_with("its agent was built without offshoot_agent::"),
+            "{error}"
+        );
         for sent in [AgentSource::Stock, AgentSource::StockAndTold] {
             assert_eq!(refused(sent, &signatures()[1..]), None);
         }
         // Many are not all named.
         let error = refused(AgentSource::Own, &[]).expect("all are missing");
         let more = FUNCTIONS.len().saturating_sub(SHOWN);
-        assert_eq!(error.detail.contains(&format!(" and {more} more")), more > 0, "{error}");
+        assert_eq!(
+            error.detail.contains(&format!(" and {more} more")),
+            more > 0,
+            "{error}"
+        );
     }
 
     #[test]
     fn a_signature_distinguishes_names_and_arguments() {
         let sums = [("a", "()"), ("a", "(x:u8)"), ("b", "()")]
             .map(|(name, text)| crate::call::function::signature(name, text));
-        assert!(sums[0] != sums[1] && sums[0] >> 32 == sums[1] >> 32 && sums[0] >> 32 != sums[2] >> 32);
+        assert!(
+            sums[0] != sums[1] && sums[0] >> 32 == sums[1] >> 32 && sums[0] >> 32 != sums[2] >> 32
+        );
     }
 }

@@ -32,14 +32,19 @@ pub(crate) fn connect(
     copy: u64,
 ) -> Result<(FlowKey, Arc<StreamState>)> {
     let state = StreamState::new(context.scope());
-    let opening = Opening { more: role == EndpointRole::Writer, ..Opening::default() };
+    let opening = Opening {
+        more: role == EndpointRole::Writer,
+        ..Opening::default()
+    };
     let greeting = address.greeting(role, copy);
     context.node().with(|core| {
         if core.stopped {
             return Err(Error::ShutDown);
         }
         let endpoint = Endpoint::Stream(Arc::clone(&state));
-        let flow = core.open(address.context, address.door(), greeting, opening, |_| endpoint);
+        let flow = core.open(address.context, address.door(), greeting, opening, |_| {
+            endpoint
+        });
         Ok((flow, state))
     })
 }
@@ -68,7 +73,8 @@ impl ChannelEnd {
     /// Creates a pipe and returns its ends: the writer and the reader.
     pub fn pair(context: &Context) -> Result<[ChannelEnd; 2]> {
         let hub = Hub::open(context, false)?;
-        Ok([EndpointRole::Writer, EndpointRole::Reader].map(|role| ChannelEnd::of(context, &hub, role)))
+        Ok([EndpointRole::Writer, EndpointRole::Reader]
+            .map(|role| ChannelEnd::of(context, &hub, role)))
     }
 
     /// Returns an unused end of a hub of this process.
@@ -84,7 +90,12 @@ impl ChannelEnd {
     /// Returns an end that is used here.
     pub fn bound(shared: Arc<NodeHandle>, flow: FlowKey, state: Arc<StreamState>) -> ChannelEnd {
         let bound = OnceLock::from((shared, flow, state));
-        ChannelEnd { bound, context: None, home: None, stage: Mutex::new(Stage::Used) }
+        ChannelEnd {
+            bound,
+            context: None,
+            home: None,
+            stage: Mutex::new(Stage::Used),
+        }
     }
 
     /// Returns the context that the end is bound to.
@@ -103,8 +114,12 @@ impl ChannelEnd {
     pub fn bind(&self, role: EndpointRole) -> Result<Bound<'_>> {
         if self.bound.get().is_none() {
             let mut stage = self.stage();
-            let (Stage::Unused, Some(context), Some((hub, _))) = (*stage, &self.context, &self.home) else {
-                return Err(Error::Function("this end was sent to another context".into()));
+            let (Stage::Unused, Some(context), Some((hub, _))) =
+                (*stage, &self.context, &self.home)
+            else {
+                return Err(Error::Function(
+                    "this end was sent to another context".into(),
+                ));
             };
             let (flow, state) = connect(context, hub.opens(role), role, 0)?;
             *stage = Stage::Used;
@@ -116,7 +131,9 @@ impl ChannelEnd {
 
     /// Returns the flow of the end, if it is used here.
     pub fn used(&self) -> Option<Bound<'_>> {
-        self.bound.get().map(|(shared, flow, state)| (shared, *flow, state))
+        self.bound
+            .get()
+            .map(|(shared, flow, state)| (shared, *flow, state))
     }
 
     /// Marks the end as sent with the value that is being encoded, and returns its address.
@@ -126,8 +143,11 @@ impl ChannelEnd {
     pub fn leave<E: ser::Error>(&self, role: EndpointRole) -> std::result::Result<Address, E> {
         crate::context::transfer::err_outside_frame("an end of a stream")?;
         let mut stage = self.stage();
-        let (Stage::Unused, Some(context), Some((hub, _))) = (*stage, &self.context, &self.home) else {
-            return Err(E::custom("an end of a stream that was used or sent cannot be sent again"));
+        let (Stage::Unused, Some(context), Some((hub, _))) = (*stage, &self.context, &self.home)
+        else {
+            return Err(E::custom(
+                "an end of a stream that was used or sent cannot be sent again",
+            ));
         };
         *stage = Stage::Sent;
         let (shared, theirs) = (Arc::clone(context.node()), Arc::clone(hub));
@@ -146,8 +166,11 @@ impl ChannelEnd {
         role: EndpointRole,
     ) -> std::result::Result<ChannelEnd, D::Error> {
         let address = Address::deserialize(deserializer)?;
-        let (here, _) =
-            crate::context::transfer::current_context("an end of a stream", NameKind::Hub, address.context)?;
+        let (here, _) = crate::context::transfer::current_context(
+            "an end of a stream",
+            NameKind::Hub,
+            address.context,
+        )?;
         let (flow, state) = connect(&here, address, role, 0).map_err(de::Error::custom)?;
         Ok(ChannelEnd {
             context: Some(here.clone()),
@@ -172,7 +195,8 @@ impl ChannelEnd {
     }
 
     fn tell_home(&self, why: &str) {
-        if let (Stage::Unused, Some(context), Some((hub, role))) = (*self.stage(), &self.context, &self.home)
+        if let (Stage::Unused, Some(context), Some((hub, role))) =
+            (*self.stage(), &self.context, &self.home)
         {
             let (hub, role, why) = (Arc::clone(hub), *role, why.to_owned());
             soon(context.node(), move |core| hub.unused(core, role, &why));

@@ -165,8 +165,18 @@ impl Hub {
                 named: BTreeSet::new(),
                 over: false,
             };
-            let address = Address { context: core.node.id(), number, key };
-            let hub = Arc::new(Hub { address, reader_key, messages, state: Mutex::new(state), told });
+            let address = Address {
+                context: core.node.id(),
+                number,
+                key,
+            };
+            let hub = Arc::new(Hub {
+                address,
+                reader_key,
+                messages,
+                state: Mutex::new(state),
+                told,
+            });
             core.offer(address.door(), Policy::Anyone, Arc::clone(&hub) as _);
             Ok(hub)
         })
@@ -180,7 +190,10 @@ impl Hub {
     pub fn opens(&self, role: EndpointRole) -> Address {
         match role {
             EndpointRole::Writer => self.address,
-            EndpointRole::Reader => Address { key: self.reader_key, ..self.address },
+            EndpointRole::Reader => Address {
+                key: self.reader_key,
+                ..self.address
+            },
         }
     }
 
@@ -213,7 +226,9 @@ impl Hub {
         said: &str,
         error: impl FnOnce(String) -> Error,
     ) {
-        let Some(input) = state.remove(flow) else { return };
+        let Some(input) = state.remove(flow) else {
+            return;
+        };
         core.node.reset(flow, reason, said);
         core.forget(flow);
         if !input.closed {
@@ -228,13 +243,22 @@ impl Hub {
         let mut flows = vec![flow];
         while let Some(flow) = flows.pop() {
             flows.extend(
-                state.inputs.iter().filter(|input| input.parent == Some(flow)).map(|input| input.flow),
+                state
+                    .inputs
+                    .iter()
+                    .filter(|input| input.parent == Some(flow))
+                    .map(|input| input.flow),
             );
             let (reason, error): (_, fn(String, u64) -> Error) = match after_ms {
                 0 => (Reason::Cancelled, |context, _| Error::Cancelled { context }),
-                _ => (Reason::Late, |context, after_ms| Error::TimedOut { context, after_ms }),
+                _ => (Reason::Late, |context, after_ms| Error::TimedOut {
+                    context,
+                    after_ms,
+                }),
             };
-            Self::lose(core, state, flow, reason, GIVEN_UP, |context| error(context, after_ms));
+            Self::lose(core, state, flow, reason, GIVEN_UP, |context| {
+                error(context, after_ms)
+            });
         }
     }
 
@@ -249,11 +273,18 @@ impl Hub {
         if waiting >= HIGH {
             return;
         }
-        let partials = state.inputs.iter().map(|input| (input.flow, input.partial.len()));
+        let partials = state
+            .inputs
+            .iter()
+            .map(|input| (input.flow, input.partial.len()));
         let longest = Longest::of(partials);
         for input in &mut state.inputs {
             if input.owed > 0 && longest.lets(input.flow, input.partial.len()) {
-                core.node.take(input.flow, std::mem::take(&mut input.owed), input.partial.len());
+                core.node.take(
+                    input.flow,
+                    std::mem::take(&mut input.owed),
+                    input.partial.len(),
+                );
             }
         }
     }
@@ -282,7 +313,8 @@ impl Hub {
         }
         if !std::mem::replace(&mut state.over, true) {
             for input in std::mem::take(&mut state.inputs) {
-                core.node.reset(input.flow, Reason::Cancelled, "the receiver is gone");
+                core.node
+                    .reset(input.flow, Reason::Cancelled, "the receiver is gone");
                 core.forget(input.flow);
             }
             core.withdraw(self.address.door());
@@ -296,7 +328,9 @@ impl Hub {
             (EndpointRole::Writer, _) => {
                 state.begun = true;
                 if !self.messages {
-                    state.broken.get_or_insert_with(|| (Reason::Cancelled, why.into()));
+                    state
+                        .broken
+                        .get_or_insert_with(|| (Reason::Cancelled, why.into()));
                     Self::break_off(core, &mut state);
                 }
             }
@@ -337,25 +371,41 @@ impl Hub {
             return Err("it has a writer");
         }
         state.begun = true;
-        let parent =
-            state.inputs.iter_mut().find_map(|input| input.copies.remove(&copy).then_some(input.flow));
+        let parent = state
+            .inputs
+            .iter_mut()
+            .find_map(|input| input.copies.remove(&copy).then_some(input.flow));
         if parent.is_some() || state.left.remove(&copy) {
             state.copies -= 1;
         } else if copy != 0 && state.early.len() < COPIES {
             state.early.insert(copy);
         }
-        let obeyed = core.node.permits(Policy::Ancestors, flow.peer, request.auth);
+        let obeyed = core
+            .node
+            .permits(Policy::Ancestors, flow.peer, request.auth);
         let limit = longest_of(obeyed);
         let from = if obeyed { request.auth } else { flow.peer };
         let parent = parent.filter(|_| is_of_call(copy));
         let (partial, copies) = (Vec::new(), BTreeSet::new());
-        state.inputs.push(Input { flow, from, copy, parent, partial, owed: 0, limit, closed: false, copies });
+        state.inputs.push(Input {
+            flow,
+            from,
+            copy,
+            parent,
+            partial,
+            owed: 0,
+            limit,
+            closed: false,
+            copies,
+        });
         Ok(EndpointRole::Writer)
     }
 
     /// Handles a whole record of a sender.
     fn take(core: &mut NodeState, state: &mut State, from: FlowKey, kind: u8, content: &[u8]) {
-        let Some(sender) = state.inputs.iter_mut().find(|input| input.flow == from) else { return };
+        let Some(sender) = state.inputs.iter_mut().find(|input| input.flow == from) else {
+            return;
+        };
         // Reports about copies still count after the sender has closed.
         if sender.closed && kind != VOID && kind != LOSE {
             return;
@@ -368,17 +418,24 @@ impl Hub {
             }
             FAILED => {
                 let text = String::from_utf8_lossy(content);
-                let said =
-                    (core.name_of(from.peer).to_string(), offshoot_proto::text::shortened(&text, TEXT_LIMIT));
+                let said = (
+                    core.name_of(from.peer).to_string(),
+                    offshoot_proto::text::shortened(&text, TEXT_LIMIT),
+                );
                 let said = offshoot_codec::own(&said);
                 Self::forward(state, record(FAILED, &said));
             }
             LOSE => {
-                let Some((copy, after_ms)) = content.split_first_chunk() else { return };
+                let Some((copy, after_ms)) = content.split_first_chunk() else {
+                    return;
+                };
                 let copy = u64::from_le_bytes(*copy);
                 let after_ms = after_ms.try_into().map_or(0, u64::from_le_bytes);
                 state.copies -= usize::from(sender.copies.remove(&copy));
-                let came = state.inputs.iter().find(|input| input.copy == copy && copy != 0);
+                let came = state
+                    .inputs
+                    .iter()
+                    .find(|input| input.copy == copy && copy != 0);
                 if let Some(flow) = came.map(|input| input.flow) {
                     Self::give_up(core, state, flow, after_ms);
                 }
@@ -398,9 +455,19 @@ impl Hub {
                         && let Some(most) = state.with_most_copies()
                     {
                         let detail = format!("over {COPIES} copies of senders at once");
-                        let error =
-                            |context| Error::Undelivered { context, reason: Reason::QueueFull, detail };
-                        Self::lose(core, state, most, Reason::QueueFull, "too many copies", error);
+                        let error = |context| Error::Undelivered {
+                            context,
+                            reason: Reason::QueueFull,
+                            detail,
+                        };
+                        Self::lose(
+                            core,
+                            state,
+                            most,
+                            Reason::QueueFull,
+                            "too many copies",
+                            error,
+                        );
                     }
                 }
             }
@@ -424,7 +491,10 @@ impl State {
         for input in &self.inputs {
             *all.entry(input.flow.peer).or_insert(0) += input.copies.len();
         }
-        let most = self.inputs.iter().max_by_key(|input| (all.get(&input.flow.peer), input.copies.len()));
+        let most = self
+            .inputs
+            .iter()
+            .max_by_key(|input| (all.get(&input.flow.peer), input.copies.len()));
         most.map(|input| input.flow)
     }
 }
@@ -433,7 +503,9 @@ impl CustomService for Hub {
     fn names(&self, core: &NodeState, contexts: &[ContextId]) {
         let mut state = self.lock();
         match state.output {
-            Output::Flow(flow) => contexts.iter().for_each(|id| self.told.tell(core, flow.peer, *id, None)),
+            Output::Flow(flow) => contexts
+                .iter()
+                .for_each(|id| self.told.tell(core, flow.peer, *id, None)),
             Output::Expected => state.named.extend(contexts),
             Output::Gone => {}
         }
@@ -443,7 +515,8 @@ impl CustomService for Hub {
         match self.greeted(core, flow, &request) {
             Err(why) => core.node.reset(flow, Reason::Refused, why),
             Ok(role) => {
-                core.endpoints.insert(flow, Endpoint::Handler(Arc::clone(&self) as _));
+                core.endpoints
+                    .insert(flow, Endpoint::Handler(Arc::clone(&self) as _));
                 core.node.consume(flow, GREETING);
                 if role == EndpointRole::Writer {
                     self.data(core, flow, request.bytes[GREETING..].to_vec(), end);
@@ -461,7 +534,9 @@ impl FlowHandler for Hub {
     fn data(&self, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool) {
         let mut state = self.lock();
         let state = &mut *state;
-        let Some(at) = state.inputs.iter().position(|input| input.flow == flow) else { return };
+        let Some(at) = state.inputs.iter().position(|input| input.flow == flow) else {
+            return;
+        };
         state.inputs[at].owed += bytes.len();
         if self.messages {
             let input = &mut state.inputs[at];
@@ -478,7 +553,11 @@ impl FlowHandler for Hub {
             if too_long {
                 let said = "the message is too large for its receiver";
                 let detail = format!("a message of over {limit} bytes");
-                let error = |context| Error::Undelivered { context, reason: Reason::TooLarge, detail };
+                let error = |context| Error::Undelivered {
+                    context,
+                    reason: Reason::TooLarge,
+                    detail,
+                };
                 Self::lose(core, state, flow, Reason::TooLarge, said, error);
             }
             // The record may have ended the sender.
@@ -544,10 +623,21 @@ impl Hub {
         };
         if !heard_of {
             drop(state);
-            return self.unused(core, role, "the call that took its writer along did not use it");
+            return self.unused(
+                core,
+                role,
+                "the call that took its writer along did not use it",
+            );
         }
-        let Some((error, after_ms)) = error.and_then(|error| Some((error, given_up(error)?))) else { return };
-        let reason = if after_ms == 0 { Reason::Cancelled } else { Reason::Late };
+        let Some((error, after_ms)) = error.and_then(|error| Some((error, given_up(error)?)))
+        else {
+            return;
+        };
+        let reason = if after_ms == 0 {
+            Reason::Cancelled
+        } else {
+            Reason::Late
+        };
         let flows: Vec<FlowKey> = match (role, &state.output) {
             (EndpointRole::Writer, _) => state.inputs.iter().map(|input| input.flow).collect(),
             (EndpointRole::Reader, Output::Flow(flow)) => vec![*flow],
@@ -557,7 +647,10 @@ impl Hub {
             core.node.reset(flow, reason, GIVEN_UP);
             core.forget(flow);
             if role == EndpointRole::Writer && state.remove(flow).is_some() {
-                state.broken = Some((reason, format!("the call that took its writer along: {error}")));
+                state.broken = Some((
+                    reason,
+                    format!("the call that took its writer along: {error}"),
+                ));
                 Self::break_off(core, &mut state);
             } else {
                 state.output = Output::Gone;

@@ -98,7 +98,13 @@ impl Context {
             partial: Mutex::default(),
             message: PhantomData,
         };
-        Ok((Sender { open: sender, message: PhantomData }, receiver))
+        Ok((
+            Sender {
+                open: sender,
+                message: PhantomData,
+            },
+            receiver,
+        ))
     }
 }
 
@@ -119,7 +125,12 @@ struct Open(Arc<Inner>);
 impl Open {
     fn at(context: &Context, address: Address, copy: u64) -> Result<Arc<Open>> {
         let (flow, state) = connect(context, address, EndpointRole::Writer, copy)?;
-        Ok(Arc::new(Open(Arc::new(Inner { context: context.clone(), address, flow, state }))))
+        Ok(Arc::new(Open(Arc::new(Inner {
+            context: context.clone(),
+            address,
+            flow,
+            state,
+        }))))
     }
 }
 
@@ -127,7 +138,9 @@ impl Drop for Open {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let (flow, failed) = (self.0.flow, record(FAILED, b"a panic has dropped a sender"));
-            soon(self.0.context.node(), move |core| core.append(flow, failed, false, false));
+            soon(self.0.context.node(), move |core| {
+                core.append(flow, failed, false, false)
+            });
         }
         // Without delivery callbacks the flow itself ends now, which says the same.
         if Arc::strong_count(&self.0) > 1 {
@@ -152,11 +165,20 @@ impl Inner {
         let context = || core.name_of(self.address.context).to_string();
         match self.state.failure() {
             // The process that the hub was in has forgotten the channel.
-            Some(Error::Undelivered { reason: reason @ Reason::NoHandle, .. }) => {
-                Error::Undelivered { context: context(), reason, detail }
-            }
+            Some(Error::Undelivered {
+                reason: reason @ Reason::NoHandle,
+                ..
+            }) => Error::Undelivered {
+                context: context(),
+                reason,
+                detail,
+            },
             Some(error) => error,
-            None => Error::Undelivered { context: context(), reason: Reason::Cancelled, detail },
+            None => Error::Undelivered {
+                context: context(),
+                reason: Reason::Cancelled,
+                detail,
+            },
         }
     }
 
@@ -184,11 +206,16 @@ impl Inner {
 
     /// Sends a record about the sender itself, in order with its messages and without waiting.
     fn tell(&self, kind: u8, numbers: &[u64]) {
-        let numbers: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let numbers: Vec<u8> = numbers
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect();
         let told = record(kind, &numbers);
         // If the receiver is gone, the record is of no use.
         let flow = self.flow;
-        soon(self.context.node(), move |core| core.append(flow, told, false, false));
+        soon(self.context.node(), move |core| {
+            core.append(flow, told, false, false)
+        });
     }
 }
 
@@ -204,7 +231,10 @@ impl Drop for Inner {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Sender { open: Arc::clone(&self.open), message: PhantomData }
+        Sender {
+            open: Arc::clone(&self.open),
+            message: PhantomData,
+        }
     }
 }
 
@@ -242,13 +272,18 @@ impl<T: Serialize> Sender<T> {
     pub fn send(&self, message: &T) -> Result<()> {
         let inner = &self.open.0;
         let to = inner.address.context;
-        let leaving = crate::context::transfer::encode_outgoing(record(VALUE, &[]), message, (to, false))
-            .map_err(|error| offshoot_proto::error::unsent("this context", error))?;
+        let leaving =
+            crate::context::transfer::encode_outgoing(record(VALUE, &[]), message, (to, false))
+                .map_err(|error| offshoot_proto::error::unsent("this context", error))?;
         if !leaving.named.is_empty() {
             inner.context.node().with(|core| {
                 // The hub of this process forwards the message to the receiver, which learns the
                 // names as well.
-                let hub = core.offered.get(&inner.address.door()).filter(|_| to == core.node.id()).cloned();
+                let hub = core
+                    .offered
+                    .get(&inner.address.door())
+                    .filter(|_| to == core.node.id())
+                    .cloned();
                 hub.inspect(|hub| hub.names(core, &leaving.named));
             });
         }
@@ -272,21 +307,28 @@ impl<T> Serialize for Sender<T> {
         let address = inner.address;
         crate::context::transfer::tell_of_hub(&inner.context, address.context);
         inner.tell(COPY, &[copy]);
-        crate::context::transfer::on_delivery(Box::new(move |error| match error.and_then(given_up) {
-            Some(after_ms) => inner.tell(LOSE, &[copy, after_ms]),
-            None => inner.tell(VOID, &[copy]),
+        crate::context::transfer::on_delivery(Box::new(move |error| {
+            match error.and_then(given_up) {
+                Some(after_ms) => inner.tell(LOSE, &[copy, after_ms]),
+                None => inner.tell(VOID, &[copy]),
+            }
         }));
         (address, copy).serialize(serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Sender<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Sender<T>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Sender<T>, D::Error> {
         let (address, copy): (Address, u64) = Deserialize::deserialize(deserializer)?;
         let (here, _) =
             crate::context::transfer::current_context("a Sender", NameKind::Hub, address.context)?;
         let open = Open::at(&here, address, copy).map_err(de::Error::custom)?;
-        Ok(Sender { open, message: PhantomData })
+        Ok(Sender {
+            open,
+            message: PhantomData,
+        })
     }
 }
 
@@ -319,13 +361,17 @@ impl<T: DeserializeOwned> Receiver<T> {
 
     fn recv_until(&self, until: Option<Instant>) -> Received<T> {
         let mut partial = self.lock();
-        let (shared, flow, state) =
-            self.socket.bind(EndpointRole::Reader).map_err(|error| partial.refused(error))?;
+        let (shared, flow, state) = self
+            .socket
+            .bind(EndpointRole::Reader)
+            .map_err(|error| partial.refused(error))?;
         loop {
             if let Some(found) = self.next(&mut partial) {
                 return found;
             }
-            let chunk = state.wait_for(usize::MAX, until).ok_or(RecvError::TimedOut)?;
+            let chunk = state
+                .wait_for(usize::MAX, until)
+                .ok_or(RecvError::TimedOut)?;
             let taken = partial.take(chunk);
             shared.with(|core| core.node.consume(flow, taken));
         }
@@ -369,8 +415,13 @@ impl<T: DeserializeOwned> Receiver<T> {
                 (origin, core.name_of(origin.peer))
             };
             // The first bytes name the sender, the rest is the message.
-            crate::context::transfer::decode_incoming(&here, (origin, &name), &Arc::new(content), SENT)
-                .map_err(RecvError::Unreadable)
+            crate::context::transfer::decode_incoming(
+                &here,
+                (origin, &name),
+                &Arc::new(content),
+                SENT,
+            )
+            .map_err(RecvError::Unreadable)
         };
         Some(partial.pop()?.and_then(read))
     }
@@ -411,7 +462,10 @@ impl<'a, T: DeserializeOwned> IntoIterator for &'a Receiver<T> {
 
 impl<T: DeserializeOwned> Stream for Receiver<T> {
     type Item = Received<T>;
-    fn poll_next(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Option<Received<T>>> {
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Received<T>>> {
         match self.poll(cx.waker()) {
             Poll::Ready(Err(RecvError::Closed)) => Poll::Ready(None),
             Poll::Ready(received) => Poll::Ready(Some(received)),
@@ -422,13 +476,21 @@ impl<T: DeserializeOwned> Stream for Receiver<T> {
 
 impl<T> Serialize for Receiver<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        self.socket.leave(EndpointRole::Reader)?.serialize(serializer)
+        self.socket
+            .leave(EndpointRole::Reader)?
+            .serialize(serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Receiver<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Receiver<T>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Receiver<T>, D::Error> {
         let socket = ChannelEnd::arrive(deserializer, EndpointRole::Reader)?;
-        Ok(Receiver { socket, partial: Mutex::default(), message: PhantomData })
+        Ok(Receiver {
+            socket,
+            partial: Mutex::default(),
+            message: PhantomData,
+        })
     }
 }

@@ -46,7 +46,9 @@ pub struct Reader {
 
 impl Reader {
     pub(crate) fn bound(shared: Arc<NodeHandle>, flow: FlowKey, state: Arc<StreamState>) -> Reader {
-        Reader { socket: ChannelEnd::bound(shared, flow, state) }
+        Reader {
+            socket: ChannelEnd::bound(shared, flow, state),
+        }
     }
 
     /// Waits for the next chunk of bytes. Returns none at the end.
@@ -62,7 +64,9 @@ impl Reader {
         let Ok((shared, flow, state)) = self.socket.bind(EndpointRole::Reader) else {
             return Poll::Ready(None);
         };
-        let Poll::Ready(found) = state.poll(waker) else { return Poll::Pending };
+        let Poll::Ready(found) = state.poll(waker) else {
+            return Poll::Pending;
+        };
         let chunk = found.ok().flatten();
         if let Some(chunk) = &chunk {
             shared.with(|core| core.node.consume(flow, chunk.len()));
@@ -73,7 +77,10 @@ impl Reader {
     /// Returns the next chunk, at most `most` bytes of it. Credit is given only for the bytes
     /// returned.
     fn take(&mut self, most: usize) -> io::Result<Option<Vec<u8>>> {
-        let (shared, flow, state) = self.socket.bind(EndpointRole::Reader).map_err(|error| broken(&error))?;
+        let (shared, flow, state) = self
+            .socket
+            .bind(EndpointRole::Reader)
+            .map_err(|error| broken(&error))?;
         match state.wait_for(most, None) {
             Some(Ok(Some(chunk))) => {
                 shared.with(|core| core.node.consume(flow, chunk.len()));
@@ -90,7 +97,9 @@ impl Read for Reader {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let Some(chunk) = self.take(buffer.len())? else { return Ok(0) };
+        let Some(chunk) = self.take(buffer.len())? else {
+            return Ok(0);
+        };
         buffer[..chunk.len()].copy_from_slice(&chunk);
         Ok(chunk.len())
     }
@@ -121,11 +130,19 @@ pub struct Writer {
 
 impl Writer {
     pub(crate) fn bound(shared: Arc<NodeHandle>, flow: FlowKey, state: Arc<StreamState>) -> Writer {
-        Writer { socket: ChannelEnd::bound(shared, flow, state), done: false, stdin: true }
+        Writer {
+            socket: ChannelEnd::bound(shared, flow, state),
+            done: false,
+            stdin: true,
+        }
     }
 
     fn of(socket: ChannelEnd) -> Writer {
-        Writer { socket, done: false, stdin: false }
+        Writer {
+            socket,
+            done: false,
+            stdin: false,
+        }
     }
 
     /// Ends the stream: the reader reaches its end after the bytes written so far.
@@ -134,7 +151,10 @@ impl Writer {
     /// Returns an error if the reader is gone or the route to it was lost.
     pub fn finish(mut self) -> io::Result<()> {
         self.done = true;
-        let (shared, flow, state) = self.socket.bind(EndpointRole::Writer).map_err(|error| broken(&error))?;
+        let (shared, flow, state) = self
+            .socket
+            .bind(EndpointRole::Writer)
+            .map_err(|error| broken(&error))?;
         let ended = shared.with(|core| {
             let ended = core.node.send(flow, &[], true, false).is_some();
             core.forget(flow);
@@ -160,7 +180,10 @@ impl Write for Writer {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let (shared, flow, state) = self.socket.bind(EndpointRole::Writer).map_err(|error| broken(&error))?;
+        let (shared, flow, state) = self
+            .socket
+            .bind(EndpointRole::Writer)
+            .map_err(|error| broken(&error))?;
         loop {
             let turn = state.turn();
             if let Some(error) = state.failure() {
@@ -192,31 +215,42 @@ impl Drop for Writer {
                 core.node.send(flow, &[], true, false);
                 core.forget(flow);
             }),
-            _ => self.socket.give_up("its writer was dropped before it was finished"),
+            _ => self
+                .socket
+                .give_up("its writer was dropped before it was finished"),
         }
     }
 }
 
 impl Serialize for Reader {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        self.socket.leave(EndpointRole::Reader)?.serialize(serializer)
+        self.socket
+            .leave(EndpointRole::Reader)?
+            .serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Reader {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Reader, D::Error> {
-        Ok(Reader { socket: ChannelEnd::arrive(deserializer, EndpointRole::Reader)? })
+        Ok(Reader {
+            socket: ChannelEnd::arrive(deserializer, EndpointRole::Reader)?,
+        })
     }
 }
 
 impl Serialize for Writer {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        self.socket.leave(EndpointRole::Writer)?.serialize(serializer)
+        self.socket
+            .leave(EndpointRole::Writer)?
+            .serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Writer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Writer, D::Error> {
-        Ok(Writer::of(ChannelEnd::arrive(deserializer, EndpointRole::Writer)?))
+        Ok(Writer::of(ChannelEnd::arrive(
+            deserializer,
+            EndpointRole::Writer,
+        )?))
     }
 }

@@ -48,7 +48,13 @@ impl DisclosureLog {
     }
 
     /// Returns true if a message from `origin` may name `id`.
-    pub fn may_name(&self, core: &NodeState, origin: Origin, named: NameKind, id: ContextId) -> bool {
+    pub fn may_name(
+        &self,
+        core: &NodeState,
+        origin: Origin,
+        named: NameKind,
+        id: ContextId,
+    ) -> bool {
         self.with(|told| told.permits(&core.node.router, origin, named, id))
     }
 }

@@ -51,7 +51,10 @@ impl DisconnectReason {
     fn of(error: Error) -> DisconnectReason {
         match error {
             Error::Undelivered { reason, detail, .. } => DisconnectReason { reason, detail },
-            error => DisconnectReason { reason: Reason::ShutDown, detail: error.to_string() },
+            error => DisconnectReason {
+                reason: Reason::ShutDown,
+                detail: error.to_string(),
+            },
         }
     }
 }
@@ -85,22 +88,31 @@ impl Watch {
         if core.node.router.link_down(self.id).is_none() && self.id != core.node.id() {
             let why = core.node.router.lost.why(self.id);
             let (reason, text) = why.map_or((Reason::NoRoute, ""), |(reason, text)| (reason, text));
-            let letter = DeadLetter { reason, by: core.node.id(), text: text.into() };
+            let letter = DeadLetter {
+                reason,
+                by: core.node.id(),
+                text: text.into(),
+            };
             return Some(letter.into_error(&core.name_of(self.id), &core.name_of(core.node.id())));
         }
         let slot = ReplySlot::new(None);
         let flow = core.node.watch(self.id);
-        core.endpoints.insert(flow, Endpoint::Reply(Arc::clone(&slot)));
+        core.endpoints
+            .insert(flow, Endpoint::Reply(Arc::clone(&slot)));
         *self.flow() = Some(flow);
         drop(core);
         let (watch, arrived) = (Arc::clone(self), Arc::clone(&slot));
         slot.on_arrival(move || {
-            let told = arrived.wait(Some(Duration::ZERO)).unwrap_or(Err(Error::ShutDown));
+            let told = arrived
+                .wait(Some(Duration::ZERO))
+                .unwrap_or(Err(Error::ShutDown));
             // A context may end the flow itself: only the node knows whether the context is gone.
             let shared = watch.shared.upgrade();
             let gone = shared.map_or(Some(Error::ShutDown), |shared| watch.begin(&shared));
             if let Some(known) = gone {
-                watch.departure.set(DisconnectReason::of(told.err().unwrap_or(known)));
+                watch
+                    .departure
+                    .set(DisconnectReason::of(told.err().unwrap_or(known)));
             }
         });
         None
@@ -172,7 +184,10 @@ impl Context {
             departure: Latch::default(),
         });
         match watch.begin(self.node()) {
-            Some(Error::Undelivered { reason: Reason::NoRoute, .. }) => {
+            Some(Error::Undelivered {
+                reason: Reason::NoRoute,
+                ..
+            }) => {
                 return Err(Error::System {
                     action: format!("waiting for the end of {}", self.name()),
                     detail:
@@ -183,7 +198,11 @@ impl Context {
             Some(error) => watch.departure.set(DisconnectReason::of(error)),
             None => {}
         }
-        Ok(Disconnection { context: self.clone(), watch, kept: false })
+        Ok(Disconnection {
+            context: self.clone(),
+            watch,
+            kept: false,
+        })
     }
 
     /// Shuts down the context and everything below it: its functions are cancelled, and its
@@ -210,7 +229,10 @@ impl Context {
                     "which context started it is not known here: end it by the context that connect gave"
                 }
             };
-            return Err(Error::System { action: format!("ending {}", self.name()), detail: detail.into() });
+            return Err(Error::System {
+                action: format!("ending {}", self.name()),
+                detail: detail.into(),
+            });
         };
         // Here and not in the broker: a caller that connects the context again holds this lock.
         ReusedContexts::of(self.node()).forget(self.id());
@@ -219,17 +241,24 @@ impl Context {
             Some(Ok(reply)) => read_value(self.name(), &reply),
             // The context ended with its parent.
             Some(Err(
-                Error::Undelivered { reason: Reason::NoRoute | Reason::Lost | Reason::ShutDown, .. }
+                Error::Undelivered {
+                    reason: Reason::NoRoute | Reason::Lost | Reason::ShutDown,
+                    ..
+                }
                 | Error::ShutDown,
             )) => Ok(()),
             Some(Err(error)) => Err(error.naming(self.name())),
             None => {
                 self.node().with(|core| {
-                    core.node.reset(flow, Reason::Cancelled, "nobody waits for the reply");
+                    core.node
+                        .reset(flow, Reason::Cancelled, "nobody waits for the reply");
                     core.forget(flow);
                 });
                 let after_ms = timeout.as_millis() as u64;
-                Err(Error::TimedOut { context: self.name().into(), after_ms })
+                Err(Error::TimedOut {
+                    context: self.name().into(),
+                    after_ms,
+                })
             }
         }
     }
@@ -244,6 +273,12 @@ impl Context {
 
     fn send_disconnect(&self, parent: ContextId) -> Result<(FlowKey, Arc<ReplySlot>)> {
         let request = offshoot_codec::own(&self.id());
-        self.node().request(parent, Handle::DISCONNECT, request, Opening::default(), |_, _| {})
+        self.node().request(
+            parent,
+            Handle::DISCONNECT,
+            request,
+            Opening::default(),
+            |_, _| {},
+        )
     }
 }

@@ -1,4 +1,5 @@
-//! A process in the tree, as a program holds it: something to call, and to start further contexts from.
+//! A process in the tree, as a program holds it: something to call, and to start further contexts
+//! from.
 pub(crate) mod disclosures;
 pub(crate) mod disconnect;
 pub(crate) mod reused;
@@ -62,8 +63,16 @@ impl fmt::Debug for Context {
 
 impl Context {
     pub(crate) fn new(shared: &Arc<NodeHandle>, id: ContextId, name: Arc<str>) -> Context {
-        let place = Identity { shared: Arc::clone(shared), id, name, parent: None };
-        Context { place: Arc::new(place), scope: None }
+        let place = Identity {
+            shared: Arc::clone(shared),
+            id,
+            name,
+            parent: None,
+        };
+        Context {
+            place: Arc::new(place),
+            scope: None,
+        }
     }
 
     /// The same context, for what is done within a scope.
@@ -74,18 +83,33 @@ impl Context {
 
     /// The context `id` of the same tree, for what is done in the same scope as here.
     pub(crate) fn rebound(&self, id: ContextId, name: &str) -> Context {
-        let name = if id == self.id() { Arc::clone(&self.place.name) } else { name.into() };
+        let name = if id == self.id() {
+            Arc::clone(&self.place.name)
+        } else {
+            name.into()
+        };
         self.of_tree(id, name, None)
     }
 
     fn of_tree(&self, id: ContextId, name: Arc<str>, parent: Option<ContextId>) -> Context {
-        let place = Identity { shared: Arc::clone(self.node()), id, name, parent };
-        Context { place: Arc::new(place), scope: self.scope.clone() }
+        let place = Identity {
+            shared: Arc::clone(self.node()),
+            id,
+            name,
+            parent,
+        };
+        Context {
+            place: Arc::new(place),
+            scope: self.scope.clone(),
+        }
     }
 
     /// The same context, for what belongs to no call.
     pub(crate) fn unscoped(self) -> Context {
-        Context { scope: None, ..self }
+        Context {
+            scope: None,
+            ..self
+        }
     }
 
     pub(crate) fn scope(&self) -> Option<&Arc<Scope>> {
@@ -105,7 +129,14 @@ impl Context {
         opening: Opening,
         also: impl FnOnce(&mut NodeState, FlowKey),
     ) -> Result<(FlowKey, Arc<ReplySlot>)> {
-        self.node().request_in(self.scope.as_ref(), dst, service, request.into(), opening, also)
+        self.node().request_in(
+            self.scope.as_ref(),
+            dst,
+            service,
+            request.into(),
+            opening,
+            also,
+        )
     }
 
     /// Its number in the tree.
@@ -125,8 +156,9 @@ impl Context {
         &self.place.name
     }
 
-    /// Another context of the tree, by its number. What it does for this one is decided over there: it obeys its
-    /// ancestors, and answers others where a function is for anyone and the root has opened a path.
+    /// Another context of the tree, by its number. What it does for this one is decided over there:
+    /// it obeys its ancestors, and answers others where a function is for anyone and the root has
+    /// opened a path.
     #[must_use]
     pub fn by_id(&self, id: ContextId) -> Context {
         let name = self.node().lock().name_of(id);
@@ -142,14 +174,20 @@ impl Context {
     /// How many milliseconds are left in a scope; none where they are not counted.
     pub(crate) fn left_ms(&self, scope: &Scope) -> Option<u32> {
         let (due, _) = scope.deadline();
-        (due != NEVER).then(|| due.saturating_sub(self.node().now()).try_into().unwrap_or(u32::MAX))
+        (due != NEVER).then(|| {
+            due.saturating_sub(self.node().now())
+                .try_into()
+                .unwrap_or(u32::MAX)
+        })
     }
 
-    /// The same context, for calls that must have their answers within `time` from now. What is left of it travels with each
-    /// call, and from there with those that its function makes through its own context; when it is over, the call fails
-    /// with [`Error::TimedOut`] and is given up, at every hop.
+    /// The same context, for calls that must have their answers within `time` from now. What is
+    /// left of it travels with each call, and from there with those that its function makes through
+    /// its own context; when it is over, the call fails with [`Error::TimedOut`] and is given up,
+    /// at every hop.
     ///
-    /// The time on the way there is not counted over there: a clock is never compared with another host's.
+    /// The time on the way there is not counted over there: a clock is never compared with another
+    /// host's.
     #[must_use]
     pub fn within(&self, time: Duration) -> Context {
         let ms = u64::try_from(time.as_millis()).unwrap_or(NEVER);
@@ -158,9 +196,10 @@ impl Context {
         self.clone().in_scope(&Arc::new(scope))
     }
 
-    /// The same context, for calls whose answers have at most so many bytes; a longer one is an error that says so
-    /// ([`Reason::TooLarge`](offshoot_proto::Reason::TooLarge)). Otherwise an answer may have 128 MiB, and take eight times that and 16 MiB
-    /// more once it is read: where it comes from one that you do not trust, say what you expect.
+    /// The same context, for calls whose answers have at most so many bytes; a longer one is an
+    /// error that says so ([`Reason::TooLarge`](offshoot_proto::Reason::TooLarge)). Otherwise an
+    /// answer may have 128 MiB, and take eight times that and 16 MiB more once it is read: where it
+    /// comes from one that you do not trust, say what you expect.
     ///
     /// It holds here and for no call that a function makes over there.
     #[must_use]
@@ -169,24 +208,31 @@ impl Context {
         self.clone().in_scope(&Arc::new(scope))
     }
 
-    /// In a function: whether its call still matters. To be asked now and then by a function that takes long.
+    /// In a function: whether its call still matters. To be asked now and then by a function that
+    /// takes long.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] when the caller has given it up, [`Error::TimedOut`] when its time is over, [`Error::ShutDown`] when the
-    /// context ends: what the function has to clean up it has 400 ms for, then the process ends.
+    /// [`Error::Cancelled`] when the caller has given it up, [`Error::TimedOut`] when its time is
+    /// over, [`Error::ShutDown`] when the context ends: what the function has to clean up it has
+    /// 400 ms for, then the process ends.
     pub fn check(&self) -> Result<()> {
-        let Some(scope) = &self.scope else { return Ok(()) };
+        let Some(scope) = &self.scope else {
+            return Ok(());
+        };
         if let Some(refusal) = scope.refusal(self.name()) {
             return Err(refusal);
         }
         match scope.deadline() {
-            (due, _) if due <= self.node().now() => Err(scope.error(self.name(), CallState::TimedOut)),
+            (due, _) if due <= self.node().now() => {
+                Err(scope.error(self.name(), CallState::TimedOut))
+            }
             _ => Ok(()),
         }
     }
 
-    /// In a function: does nothing for so long, but no longer than its call matters. To be used in the place of
-    /// [`std::thread::sleep`], which goes on when nobody wants the call any more, or its context ends.
+    /// In a function: does nothing for so long, but no longer than its call matters. To be used in
+    /// the place of [`std::thread::sleep`], which goes on when nobody wants the call any more, or
+    /// its context ends.
     ///
     /// ```no_run
     /// # use offshoot_agent as offshoot;
@@ -203,7 +249,8 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// As [`Context::check`], as soon as it is so. On a context that is of no call, [`Error::ShutDown`] when the router has ended.
+    /// As [`Context::check`], as soon as it is so. On a context that is of no call,
+    /// [`Error::ShutDown`] when the router has ended.
     pub fn sleep(&self, duration: Duration) -> Result<()> {
         let shared = self.node();
         let slot = ReplySlot::new(self.scope());
@@ -216,10 +263,13 @@ impl Context {
             self.check()?;
             let here = core.node.id();
             let flow = core.node.watch(here);
-            core.endpoints.insert(flow, Endpoint::Reply(Arc::clone(&slot)));
+            core.endpoints
+                .insert(flow, Endpoint::Reply(Arc::clone(&slot)));
             flow
         };
-        let ended = slot.wait(Some(self.time_left().map_or(duration, |left| left.min(duration))));
+        let ended = slot.wait(Some(
+            self.time_left().map_or(duration, |left| left.min(duration)),
+        ));
         let mut core = shared.lock();
         core.node.unwatch(flow);
         core.forget(flow);
@@ -240,7 +290,11 @@ impl Context {
 
     /// The name of a child of this one.
     pub(crate) fn name_below(&self, name: &str) -> String {
-        if self.id() == ContextId::ROOT { name.into() } else { format!("{}.{name}", self.name()) }
+        if self.id() == ContextId::ROOT {
+            name.into()
+        } else {
+            format!("{}.{name}", self.name())
+        }
     }
 
     /// A child of this one, as this process knows it.

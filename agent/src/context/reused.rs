@@ -1,4 +1,5 @@
-//! The list of contexts that callers share by a key. Here and not with the hops, since a context that ends leaves it.
+//! The list of contexts that callers share by a key. Here and not with the hops, since a context
+//! that ends leaves it.
 
 use crate::runtime::extensions::locked;
 use crate::runtime::handle::NodeHandle;
@@ -28,9 +29,12 @@ impl Entry {
             Some(Ok(())) => {
                 let core = shared.lock();
                 let routes = &core.node.router;
-                // This process is not told of the loss of a context that another process has started.
-                let elsewhere = self.parent != core.node.id() && routes.link_down(self.parent).is_none();
-                routes.link_down(self.id).is_some() || elsewhere && routes.lost.why(self.parent).is_none()
+                // This process is not told of the loss of a context that another process has
+                // started.
+                let elsewhere =
+                    self.parent != core.node.id() && routes.link_down(self.parent).is_none();
+                routes.link_down(self.id).is_some()
+                    || elsewhere && routes.lost.why(self.parent).is_none()
             }
         }
     }

@@ -44,6 +44,8 @@ impl Context {
         &self,
         make: impl FnOnce(&Context) -> Result<T>,
     ) -> Result<Arc<T>> {
-        self.node().states.get_or_else(|| make(&self.own().unscoped()))
+        self.node()
+            .states
+            .get_or_else(|| make(&self.own().unscoped()))
     }
 }

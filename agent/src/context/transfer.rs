@@ -62,7 +62,12 @@ struct Encoding {
 
 impl Encoding {
     fn to((to, call): (ContextId, bool)) -> Encoding {
-        Encoding { to, call, callbacks: Vec::new(), named: Vec::new() }
+        Encoding {
+            to,
+            call,
+            callbacks: Vec::new(),
+            named: Vec::new(),
+        }
     }
 }
 
@@ -91,9 +96,16 @@ pub(crate) fn encode_outgoing<T: Serialize>(
     let before = ENCODING.replace(Some(Encoding::to(to)));
     offshoot_codec::was_written();
     let message = codec::to_message(head, value);
-    let Encoding { callbacks, named, .. } = ENCODING.replace(before).unwrap_or_else(|| Encoding::to(to));
+    let Encoding {
+        callbacks, named, ..
+    } = ENCODING.replace(before).unwrap_or_else(|| Encoding::to(to));
     match message {
-        Ok(message) => Ok(Outgoing { message, secret: offshoot_codec::was_written(), callbacks, named }),
+        Ok(message) => Ok(Outgoing {
+            message,
+            secret: offshoot_codec::was_written(),
+            callbacks,
+            named,
+        }),
         Err(error) => {
             abandon(callbacks);
             Err(error)
@@ -109,7 +121,9 @@ pub(crate) fn encode_reply(
 ) -> (Vec<u8>, Vec<DeliveryCallback>) {
     let before = ENCODING.replace(Some(Encoding::to((to, false))));
     let reply = work();
-    let mut callbacks = ENCODING.replace(before).map_or_else(Vec::new, |encoding| encoding.callbacks);
+    let mut callbacks = ENCODING
+        .replace(before)
+        .map_or_else(Vec::new, |encoding| encoding.callbacks);
     if offshoot_proto::message::outcome::is_failed(&reply) {
         // The result did not serialise, or only a part of it.
         abandon(std::mem::take(&mut callbacks));
@@ -148,7 +162,11 @@ pub(crate) fn abandon(callbacks: Vec<DeliveryCallback>) {
 
 /// Adds a delivery callback to the message that is being encoded.
 pub(crate) fn on_delivery(callback: DeliveryCallback) {
-    ENCODING.with_borrow_mut(|encoding| encoding.as_mut().map(|encoding| encoding.callbacks.push(callback)));
+    ENCODING.with_borrow_mut(|encoding| {
+        encoding
+            .as_mut()
+            .map(|encoding| encoding.callbacks.push(callback))
+    });
 }
 
 /// Returns true if the message being encoded is a call whose completion is awaited.
@@ -161,12 +179,17 @@ pub(crate) fn is_in_call() -> bool {
 /// # Errors
 /// Returns an error outside a frame, and in the reply of a quick function.
 pub(crate) fn err_outside_frame<E: ser::Error>(what: &str) -> Result<(), E> {
-    match (offshoot_codec::is_in_frame(), ENCODING.with_borrow(Option::is_some)) {
+    match (
+        offshoot_codec::is_in_frame(),
+        ENCODING.with_borrow(Option::is_some),
+    ) {
         (true, true) => Ok(()),
         (true, false) => Err(E::custom(format_args!(
             "a quick function cannot return {what}: its context is locked while it runs; remove `quick`"
         ))),
-        (false, _) => Err(E::custom(format_args!("{what} can be encoded only in a message to a context"))),
+        (false, _) => Err(E::custom(format_args!(
+            "{what} can be encoded only in a message to a context"
+        ))),
     }
 }
 
@@ -220,14 +243,25 @@ pub(crate) fn decode_incoming_with<T>(
             DECODING.replace(self.0.take());
         }
     }
-    let decoding = Decoding { cx: cx.clone(), origin, refused: None };
+    let decoding = Decoding {
+        cx: cx.clone(),
+        origin,
+        refused: None,
+    };
     let before = Before(DECODING.replace(Some(decoding)));
     let outcome = work();
-    let refused =
-        DECODING.with_borrow_mut(|decoding| decoding.as_mut().and_then(|decoding| decoding.refused.take()));
+    let refused = DECODING.with_borrow_mut(|decoding| {
+        decoding
+            .as_mut()
+            .and_then(|decoding| decoding.refused.take())
+    });
     drop(before);
     outcome.map_err(|error| match refused {
-        Some(detail) => Error::Undelivered { context: whose.into(), reason: Reason::Refused, detail },
+        Some(detail) => Error::Undelivered {
+            context: whose.into(),
+            reason: Reason::Refused,
+            detail,
+        },
         None => codec_error(whose, error),
     })
 }
@@ -242,10 +276,15 @@ pub(crate) fn current_context<E: de::Error>(
     named: NameKind,
     id: ContextId,
 ) -> Result<(Context, Origin), E> {
-    let found = DECODING
-        .with_borrow(|decoding| decoding.as_ref().map(|decoding| (decoding.cx.clone(), decoding.origin)));
+    let found = DECODING.with_borrow(|decoding| {
+        decoding
+            .as_ref()
+            .map(|decoding| (decoding.cx.clone(), decoding.origin))
+    });
     let Some((cx, origin)) = found else {
-        return Err(E::custom(format_args!("{what} can be decoded only from a message of a context")));
+        return Err(E::custom(format_args!(
+            "{what} can be decoded only from a message of a context"
+        )));
     };
     let memory = DisclosureLog::of(&cx);
     let core = cx.node().lock();
@@ -253,14 +292,20 @@ pub(crate) fn current_context<E: de::Error>(
         drop(core);
         return Ok((cx, origin));
     }
-    let name = core.names.get(&id).map(|name| format!(" ({name})")).unwrap_or_default();
+    let name = core
+        .names
+        .get(&id)
+        .map(|name| format!(" ({name})"))
+        .unwrap_or_default();
     drop(core);
     let text = format!(
         "its message holds {what} of {id}{name}, which is neither itself nor below it, and of which this process has not told it; \
          where that is meant, let it send the number, and use Context::by_id"
     );
     DECODING.with_borrow_mut(|decoding| {
-        decoding.as_mut().map(|decoding| decoding.refused.get_or_insert(text).len())
+        decoding
+            .as_mut()
+            .map(|decoding| decoding.refused.get_or_insert(text).len())
     });
     Err(E::custom("it names what it may not"))
 }
@@ -271,8 +316,14 @@ fn called(cx: &Context, origin: Origin, id: ContextId, claimed: &str) -> Arc<str
     let memory = DisclosureLog::of(cx);
     let core = cx.node().lock();
     let known = core.names.get(&id).cloned().or_else(|| memory.name(id));
-    let obeyed = core.node.permits(Policy::Ancestors, origin.peer, origin.auth);
-    let within = |whose: &Arc<str>| claimed.strip_prefix(&**whose).is_some_and(|rest| rest.starts_with('.'));
+    let obeyed = core
+        .node
+        .permits(Policy::Ancestors, origin.peer, origin.auth);
+    let within = |whose: &Arc<str>| {
+        claimed
+            .strip_prefix(&**whose)
+            .is_some_and(|rest| rest.starts_with('.'))
+    };
     match (known, core.names.get(&origin.peer)) {
         (Some(known), _) => known,
         (None, Some(whose)) if !obeyed && !within(whose) => core.name_of(id),
@@ -294,7 +345,9 @@ impl<'de> Deserialize<'de> for Context {
         let (id, name) = <(ContextId, String)>::deserialize(deserializer)?;
         let (cx, origin) = current_context("a Context", NameKind::Context, id)?;
         if name.len() > NAME_LIMIT || name.chars().any(is_harmful) {
-            return Err(de::Error::custom("the name of a Context is too long or no text"));
+            return Err(de::Error::custom(
+                "the name of a Context is too long or no text",
+            ));
         }
         let name = called(&cx, origin, id, &name);
         Ok(cx.rebound(id, &name))

@@ -28,10 +28,20 @@ impl Context {
         recipe.check(&name, title.as_deref())?;
         let id = self.allocate()?;
         let announce = self.node().lock().node.id() != ContextId::ROOT;
-        let order = ConnectRequest { name: name.to_string(), title, recipe, announce, heartbeat };
-        let request =
-            offshoot_codec::to_bytes(&order).map_err(|error| offshoot_proto::error::unsent(&name, error))?;
-        let opening = Opening { new_context: Some(id), secret: true, ..Opening::default() };
+        let order = ConnectRequest {
+            name: name.to_string(),
+            title,
+            recipe,
+            announce,
+            heartbeat,
+        };
+        let request = offshoot_codec::to_bytes(&order)
+            .map_err(|error| offshoot_proto::error::unsent(&name, error))?;
+        let opening = Opening {
+            new_context: Some(id),
+            secret: true,
+            ..Opening::default()
+        };
         let (_, slot) = self.ask(self.id(), Handle::CONNECT, request, opening, |core, _| {
             core.names.insert(id, Arc::clone(&name));
         })?;
@@ -56,9 +66,10 @@ impl Connecting {
             let reply = arrived.take().unwrap_or(Err(Error::ShutDown));
             let reply = reply.map_err(|error| match error {
                 // It is this one that was waited for, and not the one that was to start it.
-                Error::TimedOut { after_ms, .. } => {
-                    Error::TimedOut { context: there.name().into(), after_ms }
-                }
+                Error::TimedOut { after_ms, .. } => Error::TimedOut {
+                    context: there.name().into(),
+                    after_ms,
+                },
                 error => error,
             });
             let connected = reply.and_then(|reply| read_value::<Connected>(there.name(), &reply));
@@ -68,8 +79,11 @@ impl Connecting {
                 error => error,
             });
             latch.set(connected.and_then(|connected| {
-                let agreed =
-                    crate::call::signatures::compare(there.node(), there.name(), &connected.functions);
+                let agreed = crate::call::signatures::compare(
+                    there.node(),
+                    there.name(),
+                    &connected.functions,
+                );
                 if agreed.is_err() {
                     there.request_shutdown();
                 }
@@ -93,18 +107,27 @@ impl Connecting {
         self.outcome.wait().map(|()| self.context)
     }
 
-    /// Waits until it is up, but not longer than `timeout`. The attempt goes on after that and can be waited for again.
+    /// Waits until it is up, but not longer than `timeout`. The attempt goes on after that and can
+    /// be waited for again.
     ///
     /// # Errors
     /// As [`Hop::connect`](crate::hop::Hop::connect); [`Error::TimedOut`] when the time is up.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Context> {
         let after_ms = timeout.as_millis() as u64;
-        let late = || Err(Error::TimedOut { context: self.context.name().into(), after_ms });
-        self.outcome.wait_timeout(timeout).unwrap_or_else(late).map(|()| self.context())
+        let late = || {
+            Err(Error::TimedOut {
+                context: self.context.name().into(),
+                after_ms,
+            })
+        };
+        self.outcome
+            .wait_timeout(timeout)
+            .unwrap_or_else(late)
+            .map(|()| self.context())
     }
 
-    /// Has `notify` called once it is up or has failed, at once if that is so: on whatever thread found out, which must not be
-    /// held up.
+    /// Has `notify` called once it is up or has failed, at once if that is so: on whatever thread
+    /// found out, which must not be held up.
     pub fn on_arrival(&self, notify: impl FnOnce() + Send + 'static) {
         self.outcome.then(|_| notify());
     }
@@ -113,6 +136,8 @@ impl Connecting {
 impl Future for Connecting {
     type Output = Result<Context>;
     fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
-        self.outcome.poll(cx.waker()).map(|outcome| outcome.map(|()| self.context()))
+        self.outcome
+            .poll(cx.waker())
+            .map(|outcome| outcome.map(|()| self.context()))
     }
 }

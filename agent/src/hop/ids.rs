@@ -6,8 +6,8 @@ use offshoot_proto::node::Opening;
 use offshoot_proto::{ContextId, Error, Handle, Result};
 use std::sync::{Arc, Mutex};
 
-/// Ids that the root has granted to this process: the next one, and the end of the block. Locked while more are asked for:
-/// blocks that several callers ask for at once would be lost.
+/// Ids that the root has granted to this process: the next one, and the end of the block. Locked
+/// while more are asked for: blocks that several callers ask for at once would be lost.
 #[derive(Default)]
 struct Granted(Mutex<(u32, u32)>);
 
@@ -17,8 +17,10 @@ impl Context {
     /// # Errors
     /// Returns an error if the root has no more, refuses to grant more, or cannot be reached.
     pub(crate) fn allocate(&self) -> Result<ContextId> {
-        let used =
-            || Error::System { action: "numbering a context".into(), detail: "all numbers are used".into() };
+        let used = || Error::System {
+            action: "numbering a context".into(),
+            detail: "all numbers are used".into(),
+        };
         {
             let mut core = self.node().lock();
             if core.node.id() == ContextId::ROOT {
@@ -29,8 +31,13 @@ impl Context {
         let mut block = locked(&granted.0);
         if block.0 == block.1 {
             let opening = Opening::default();
-            let (_, slot) =
-                self.node().request(ContextId::ROOT, Handle::ALLOCATE, Vec::new(), opening, |_, _| {})?;
+            let (_, slot) = self.node().request(
+                ContextId::ROOT,
+                Handle::ALLOCATE,
+                Vec::new(),
+                opening,
+                |_, _| {},
+            )?;
             let (first, count): (u32, u32) = slot.value("controller")?;
             *block = (first, first.saturating_add(count));
         }

@@ -1,4 +1,5 @@
-//! A hop as a program describes it: the method's settings, how long it may take, how its link is looked after.
+//! A hop as a program describes it: the method's settings, how long it may take, how its link is
+//! looked after.
 pub(crate) mod child;
 pub(crate) mod connecting;
 pub(crate) mod ids;
@@ -36,7 +37,14 @@ pub struct Hop<M> {
 impl<M: Method> Hop<M> {
     pub(crate) fn new(parent: Context, method: M) -> Hop<M> {
         let heartbeat = method.heartbeat();
-        Hop { parent, method, heartbeat, name: None, title: None, key: None }
+        Hop {
+            parent,
+            method,
+            heartbeat,
+            name: None,
+            title: None,
+            key: None,
+        }
     }
 
     /// Returns the method, to be changed.
@@ -47,18 +55,26 @@ impl<M: Method> Hop<M> {
     /// Takes the hop and waits until the context is up.
     ///
     /// # Errors
-    /// [`Error::Connect`](offshoot_proto::Error::Connect) with the hop, the reason and what the remote said.
+    /// [`Error::Connect`](offshoot_proto::Error::Connect) with the hop, the reason and what the
+    /// remote said.
     pub fn connect(self) -> Result<Context> {
         self.start()?.wait()
     }
 
-    /// Takes the hop and returns at once. The context can be used at once, too: what is sent to it waits, and comes
-    /// back with the reason if the hop fails.
+    /// Takes the hop and returns at once. The context can be used at once, too: what is sent to it
+    /// waits, and comes back with the reason if the hop fails.
     ///
     /// # Errors
     /// When the order cannot be sent.
     pub fn start(self) -> Result<Connecting> {
-        let Hop { parent, method, heartbeat, name, title, key } = self;
+        let Hop {
+            parent,
+            method,
+            heartbeat,
+            name,
+            title,
+            key,
+        } = self;
         let open = || {
             let nonce: [u8; 8] = sys::random();
             let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -71,7 +87,8 @@ impl<M: Method> Hop<M> {
         }
     }
 
-    /// Sets the last part of the context's name, which is else the method's and its target, as in `ssh.web1`.
+    /// Sets the last part of the context's name, which is else the method's and its target, as in
+    /// `ssh.web1`.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into()).filter(|name| !name.is_empty());
@@ -91,9 +108,10 @@ impl<M: Method> Hop<M> {
         self.remote_name("")
     }
 
-    /// Takes the hop only where the context it is taken from has none yet that was asked for by this key, in this process:
-    /// whoever asks again gets the same context, and whoever asks while it is being connected waits for the same attempt and
-    /// has its error. One that has failed, was lost or was shut down is not given again. The key alone decides, not what else is set.
+    /// Takes the hop only where the context it is taken from has none yet that was asked for by
+    /// this key, in this process: whoever asks again gets the same context, and whoever asks while
+    /// it is being connected waits for the same attempt and has its error. One that has failed, was
+    /// lost or was shut down is not given again. The key alone decides, not what else is set.
     #[must_use]
     pub fn reuse(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
@@ -107,8 +125,8 @@ impl<M: Method> Hop<M> {
         self
     }
 
-    /// Sets the seconds between heartbeats on the link; 0 for none. The link is lost when nothing has come over it for three
-    /// times as long.
+    /// Sets the seconds between heartbeats on the link; 0 for none. The link is lost when nothing
+    /// has come over it for three times as long.
     #[must_use]
     pub fn heartbeat(mut self, seconds: u32) -> Self {
         self.heartbeat = seconds;

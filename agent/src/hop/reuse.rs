@@ -6,8 +6,8 @@ use crate::hop::connecting::Connecting;
 use offshoot_proto::Result;
 use std::sync::Arc;
 
-/// Returns the context that `key` means below `parent`. Where there is none, or it failed or was lost, `start` begins a new
-/// one.
+/// Returns the context that `key` means below `parent`. Where there is none, or it failed or was
+/// lost, `start` begins a new one.
 ///
 /// # Errors
 /// Returns the error of `start`.
@@ -18,12 +18,19 @@ pub(crate) fn reuse(
 ) -> Result<Connecting> {
     let shared = parent.node();
     let reused = ReusedContexts::of(shared);
-    // Held while a new one is begun, which takes no longer than an id for it: the next caller shall find this one.
+    // Held while a new one is begun, which takes no longer than an id for it: the next caller shall
+    // find this one.
     let mut entries = reused.lock();
     entries.retain(|entry| entry.is_good(shared));
-    if let Some(entry) = entries.iter().find(|entry| entry.parent == parent.id() && entry.key == key) {
+    if let Some(entry) = entries
+        .iter()
+        .find(|entry| entry.parent == parent.id() && entry.key == key)
+    {
         let context = parent.child(entry.id, Arc::clone(&entry.name));
-        return Ok(Connecting { context, outcome: Arc::clone(&entry.outcome) });
+        return Ok(Connecting {
+            context,
+            outcome: Arc::clone(&entry.outcome),
+        });
     }
     let started = start()?;
     entries.push(Entry {

@@ -21,8 +21,9 @@ pub(crate) const TARGET: &str = "offshoot::debug";
 /// The longest text that is taken, in bytes.
 const LIMIT: usize = 256 << 10;
 
-/// What a context is about at one moment: its links and their queues, routes, services, flows with their credit, children,
-/// programs, calls, threads and names. Each section has at most 64 lines. Its form is for people and may change.
+/// What a context is about at one moment: its links and their queues, routes, services, flows with
+/// their credit, children, programs, calls, threads and names. Each section has at most 64 lines.
+/// Its form is for people and may change.
 #[derive(Clone, Debug)]
 pub struct Dump {
     pub(crate) text: String,
@@ -31,15 +32,23 @@ pub struct Dump {
 impl Dump {
     fn new(text: &str) -> Dump {
         let lines = shortened(text, LIMIT).split('\n').map(harmless);
-        Dump { text: lines.collect::<Vec<_>>().join("\n") }
+        Dump {
+            text: lines.collect::<Vec<_>>().join("\n"),
+        }
     }
 
-    /// The lines of one section: `context`, `ancestors`, `filter`, `links`, `routes`, `services`, `flows`, `children`, `programs`, `calls`, `threads` or
-    /// `names`.
+    /// The lines of one section: `context`, `ancestors`, `filter`, `links`, `routes`, `services`,
+    /// `flows`, `children`, `programs`, `calls`, `threads` or `names`.
     pub fn section(&self, title: &str) -> impl Iterator<Item = &str> {
         let head = move |line: &&str| line.strip_suffix(':') == Some(title);
-        let lines = self.text.lines().skip_while(move |line| !head(line)).skip(1);
-        lines.take_while(|line| line.starts_with("  ")).map(str::trim_start)
+        let lines = self
+            .text
+            .lines()
+            .skip_while(move |line| !head(line))
+            .skip(1);
+        lines
+            .take_while(|line| line.starts_with("  "))
+            .map(str::trim_start)
     }
 }
 
@@ -50,8 +59,8 @@ impl fmt::Display for Dump {
 }
 
 impl Context {
-    /// What the context is about right now. It is answered by the thread that moves its bytes, so that functions which hang are
-    /// no obstacle. A context answers itself and those above it.
+    /// What the context is about right now. It is answered by the thread that moves its bytes, so
+    /// that functions which hang are no obstacle. A context answers itself and those above it.
     ///
     /// # Errors
     /// When the context is not reached, or does not obey this one.

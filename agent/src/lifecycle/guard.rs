@@ -26,8 +26,9 @@ pub(crate) fn watch(agent: u32, parent: u32, signals: &OwnedFd, safe: &OwnedFd) 
     let (mut hung_up, mut orphaned, mut stopped) = (false, false, false);
     let mut end: Option<Instant> = None;
     loop {
-        let patience =
-            end.map_or(-1, |end| end.saturating_duration_since(Instant::now()).as_millis() as i32 + 1);
+        let patience = end.map_or(-1, |end| {
+            end.saturating_duration_since(Instant::now()).as_millis() as i32 + 1
+        });
         let woken = life::wait(signals, !hung_up, patience);
         hung_up |= woken.hung_up;
         // A detached agent is not tied to its parent or its link any more. A process below a

@@ -49,7 +49,10 @@ pub fn agent_main() -> ! {
 pub fn stock_main(arguments: Vec<Vec<u8>>) -> ! {
     // `std::process::exit` would flush buffers and run exit handlers, of which the stock agent has
     // none.
-    const STOCK: ProgramKind = ProgramKind { log: |_| {}, exit: sys::exit };
+    const STOCK: ProgramKind = ProgramKind {
+        log: |_| {},
+        exit: sys::exit,
+    };
     main_with(arguments, &STOCK, || Ok(()))
 }
 
@@ -62,7 +65,10 @@ struct ProgramKind {
 }
 
 /// The kind of an agent with functions of its own, which may log, print, and have exit handlers.
-const OWN: ProgramKind = ProgramKind { log: Forward::install, exit: std::process::exit };
+const OWN: ProgramKind = ProgramKind {
+    log: Forward::install,
+    exit: std::process::exit,
+};
 
 fn main_with(arguments: Vec<Vec<u8>>, manner: &ProgramKind, fit: fn() -> Result<(), String>) -> ! {
     if let Some(role) = StartMode::of(&arguments) {
@@ -138,15 +144,20 @@ impl StartMode {
     fn of(arguments: &[Vec<u8>]) -> Option<StartMode> {
         match arguments {
             [_, first] if first == b"--offshoot-functions" => Some(StartMode::List),
-            [_, first, _] => {
-                offshoot_bootstrap::parse_param(std::str::from_utf8(first).ok()?).ok().map(StartMode::Agent)
-            }
+            [_, first, _] => offshoot_bootstrap::parse_param(std::str::from_utf8(first).ok()?)
+                .ok()
+                .map(StartMode::Agent),
             _ => None,
         }
     }
 }
 
-fn play(role: StartMode, arguments: &[Vec<u8>], manner: &ProgramKind, fit: Result<(), String>) -> ! {
+fn play(
+    role: StartMode,
+    arguments: &[Vec<u8>],
+    manner: &ProgramKind,
+    fit: Result<(), String>,
+) -> ! {
     if let Err(reason) = fit {
         say(StdStream::Err, &format!("offshoot-agent: {reason}\n"));
         (manner.exit)(UNFIT)
@@ -183,7 +194,11 @@ impl<E: std::fmt::Display> From<E> for NotAnAgent {
     }
 }
 
-fn run(parameter: &Param, arguments: &[Vec<u8>], log: fn(Weak<NodeHandle>)) -> Result<(), NotAnAgent> {
+fn run(
+    parameter: &Param,
+    arguments: &[Vec<u8>],
+    log: fn(Weak<NodeHandle>),
+) -> Result<(), NotAnAgent> {
     let missing = || Error::Image("started without its image".into());
     // Passwords pass through the agent: only root may read its memory, and it writes no core file.
     sys::hide_memory();
@@ -199,7 +214,13 @@ fn run(parameter: &Param, arguments: &[Vec<u8>], log: fn(Weak<NodeHandle>)) -> R
     // An agent that a detached process started is not detached itself.
     let _ = life::set_mark(0, None);
     // If the system has no process left, the agent runs without a guard.
-    if let Ok(Fork::Guard { agent, parent, signals, safe }) = life::split() {
+    if let Ok(Fork::Guard {
+        agent,
+        parent,
+        signals,
+        safe,
+    }) = life::split()
+    {
         guard::watch(agent, parent, &signals, &safe);
     }
     sys::adopt_orphans();
@@ -209,13 +230,20 @@ fn run(parameter: &Param, arguments: &[Vec<u8>], log: fn(Weak<NodeHandle>)) -> R
 
     // From here on stdin and stdout are the link only; output of functions goes to the root as log
     // records.
-    let (input, output) = (sys::take_stdio(StdStream::In)?, sys::take_stdio(StdStream::Out)?);
+    let (input, output) = (
+        sys::take_stdio(StdStream::In)?,
+        sys::take_stdio(StdStream::Out)?,
+    );
     // In a jail without devices an empty pipe serves as well: it reads as nothing.
     let null = sys::procfs::open("/dev/null", offshoot_sys::open::O_RDWR)
         .or_else(|_| sys::pipe().map(|(read, _)| read))?;
     let (stdout, own_stdout) = sys::pipe()?;
     let (stderr, own_stderr) = sys::pipe()?;
-    for (from, to) in [(&null, StdStream::In), (&own_stdout, StdStream::Out), (&own_stderr, StdStream::Err)] {
+    for (from, to) in [
+        (&null, StdStream::In),
+        (&own_stdout, StdStream::Out),
+        (&own_stderr, StdStream::Err),
+    ] {
         sys::replace_stdio(from, to)?;
     }
     drop((null, own_stdout, own_stderr));

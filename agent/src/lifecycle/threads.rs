@@ -44,7 +44,11 @@ fn names() -> Vec<String> {
     threads.sort_unstable_by_key(|thread| (*thread != own, *thread));
     threads
         .iter()
-        .map(|thread| files::text(&format!("/proc/self/task/{thread}/comm")).trim_end().to_owned())
+        .map(|thread| {
+            files::text(&format!("/proc/self/task/{thread}/comm"))
+                .trim_end()
+                .to_owned()
+        })
         .collect()
 }
 
@@ -60,9 +64,16 @@ fn check(names: &dyn Fn() -> Vec<String>) -> Result<(), String> {
     if found.len() <= 1 {
         return Ok(());
     }
-    let mut text = format!("`offshoot::init()` was called with {} threads running", found.len());
+    let mut text = format!(
+        "`offshoot::init()` was called with {} threads running",
+        found.len()
+    );
     if let Some(other) = found.get(1).filter(|name| !name.is_empty()) {
-        let _ = write!(text, ", one of them {:?}", offshoot_proto::text::harmless(other));
+        let _ = write!(
+            text,
+            ", one of them {:?}",
+            offshoot_proto::text::harmless(other)
+        );
     }
     text.push_str(
         ", but an agent takes over its process, which no other thread survives. Call it first in a plain main, and start \
@@ -89,10 +100,20 @@ mod tests {
     #[test]
     fn more_threads_are_an_error_that_shows_a_correct_main() {
         let error = check(&|| named(&["main", "tokio-rt-w\u{1b}", "x"])).unwrap_err();
-        assert!(error.contains("with 3 threads running, one of them \"tokio-rt-w"), "{error}");
-        assert!(error.contains("fn main() { offshoot::init(); runtime.block_on(...) }"), "{error}");
+        assert!(
+            error.contains("with 3 threads running, one of them \"tokio-rt-w"),
+            "{error}"
+        );
+        assert!(
+            error.contains("fn main() { offshoot::init(); runtime.block_on(...) }"),
+            "{error}"
+        );
         assert!(!error.contains('\u{1b}'), "{error}");
-        assert!(!check(&|| named(&["", ""])).unwrap_err().contains("one of them"));
+        assert!(
+            !check(&|| named(&["", ""]))
+                .unwrap_err()
+                .contains("one of them")
+        );
     }
 
     #[test]
@@ -100,7 +121,11 @@ mod tests {
         let looks = Cell::new(0);
         let going = || {
             looks.set(looks.get() + 1);
-            named(if looks.get() < 5 { &["main", "gone"] } else { &["main"] })
+            named(if looks.get() < 5 {
+                &["main", "gone"]
+            } else {
+                &["main"]
+            })
         };
         assert_eq!(check(&going), Ok(()));
         assert_eq!(looks.get(), 5);
@@ -108,11 +133,23 @@ mod tests {
 
     #[test]
     fn the_threads_of_this_process_are_listed_by_name() {
-        let seen = std::thread::Builder::new().name("a thread".into()).spawn(names).unwrap().join().unwrap();
-        assert!(seen.len() > 1 && seen.iter().any(|name| name == "a thread"), "{seen:?}");
+        let seen = std::thread::Builder::new()
+            .name("a thread".into())
+            .spawn(names)
+            .unwrap()
+            .join()
+            .unwrap();
+        assert!(
+            seen.len() > 1 && seen.iter().any(|name| name == "a thread"),
+            "{seen:?}"
+        );
         assert_eq!(
             seen.first(),
-            Some(&files::text(&format!("/proc/self/task/{}/comm", std::process::id())).trim_end().to_owned())
+            Some(
+                &files::text(&format!("/proc/self/task/{}/comm", std::process::id()))
+                    .trim_end()
+                    .to_owned()
+            )
         );
     }
 }

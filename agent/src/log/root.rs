@@ -27,17 +27,27 @@ pub fn filter_from_env() -> Result<Option<Filter>, Error> {
     let Some(text) = std::env::var_os(LOG_VARIABLE).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
-    let filter = text.to_string_lossy().parse::<Filter>().map_err(|error| Error::System {
-        action: format!("reading the variable {LOG_VARIABLE}"),
-        detail: error.to_string(),
-    })?;
+    let filter = text
+        .to_string_lossy()
+        .parse::<Filter>()
+        .map_err(|error| Error::System {
+            action: format!("reading the variable {LOG_VARIABLE}"),
+            detail: error.to_string(),
+        })?;
     Ok(Some(filter))
 }
 
 /// Logs a record that has reached the root, under the name of its context.
 pub(crate) fn arrived(context: &str, id: ContextId, bytes: &[u8]) {
     let context_id = id.0;
-    let Ok(LogRecord { level, target, message, fields, span }) = codec::from_own::<LogRecord>(bytes) else {
+    let Ok(LogRecord {
+        level,
+        target,
+        message,
+        fields,
+        span,
+    }) = codec::from_own::<LogRecord>(bytes)
+    else {
         tracing::warn!(target: "offshoot::remote", context, context_id, "a log record that cannot be read");
         return;
     };
@@ -69,8 +79,24 @@ pub(crate) fn arrived(context: &str, id: ContextId, bytes: &[u8]) {
 
 /// Logs the header of a frame that this process has sent or received. The payload is never logged.
 pub(crate) fn frame(shown: &ShownFrame) {
-    let ShownFrame { came, link, header, length } = *shown;
-    let Header { kind, flags, dst, src, auth, handle, reply_to, streams, answering, offset } = header;
+    let ShownFrame {
+        came,
+        link,
+        header,
+        length,
+    } = *shown;
+    let Header {
+        kind,
+        flags,
+        dst,
+        src,
+        auth,
+        handle,
+        reply_to,
+        streams,
+        answering,
+        offset,
+    } = header;
     tracing::trace!(
         target: IO_TARGET,
         link = link.0,
@@ -128,7 +154,10 @@ mod tests {
         fn event(&self, event: &Event<'_>) {
             let mut fields = Fields(Vec::new());
             event.record(&mut fields);
-            let (target, level) = (event.metadata().target().to_owned(), *event.metadata().level());
+            let (target, level) = (
+                event.metadata().target().to_owned(),
+                *event.metadata().level(),
+            );
             self.0.lock().unwrap().push((target, level, fields.0));
         }
         fn enter(&self, _: &Id) {}
@@ -149,12 +178,21 @@ mod tests {
     }
 
     fn field<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
-        fields.iter().find(|(other, _)| other == name).map_or("", |(_, value)| value)
+        fields
+            .iter()
+            .find(|(other, _)| other == name)
+            .map_or("", |(_, value)| value)
     }
 
     #[test]
     fn a_record_becomes_an_event_with_its_level_and_context_name() {
-        let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+        let levels = [
+            Level::ERROR,
+            Level::WARN,
+            Level::INFO,
+            Level::DEBUG,
+            Level::TRACE,
+        ];
         for level in levels {
             let record = LogRecord {
                 level: number_of(level),
@@ -179,7 +217,12 @@ mod tests {
             assert_eq!(fields.len(), expected.len());
         }
         let (_, fields) = event_of(&LogRecord::of(Level::INFO, "stdout", "bare").encode());
-        assert!(!fields.iter().any(|(name, _)| name == "fields" || name == "span"), "{fields:?}");
+        assert!(
+            !fields
+                .iter()
+                .any(|(name, _)| name == "fields" || name == "span"),
+            "{fields:?}"
+        );
     }
 
     /// Returns a record with texts of every kind and length, which may be damaged.
@@ -200,15 +243,25 @@ mod tests {
         ];
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         let mut next = |limit: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) % limit
         };
         let mut text = || {
             let length = [0, 3, 40, 3000, 20_000][next(5) as usize];
-            (0..length).map(|_| PIECES[next(PIECES.len() as u64) as usize]).collect::<String>()
+            (0..length)
+                .map(|_| PIECES[next(PIECES.len() as u64) as usize])
+                .collect::<String>()
         };
         let (target, message, fields, span) = (text(), text(), text(), text());
-        let record = LogRecord { level: next(256) as u8, target, message, fields, span };
+        let record = LogRecord {
+            level: next(256) as u8,
+            target,
+            message,
+            fields,
+            span,
+        };
         let mut bytes = record.encode();
         match next(4) {
             0 => bytes.truncate(next(bytes.len() as u64 + 1) as usize),
@@ -229,14 +282,28 @@ mod tests {
             let mut sum = 0;
             for (name, value) in &fields {
                 assert!(
-                    ["context", "context_id", "origin", "message", "fields", "span"].contains(&name.as_str())
+                    [
+                        "context",
+                        "context_id",
+                        "origin",
+                        "message",
+                        "fields",
+                        "span"
+                    ]
+                    .contains(&name.as_str())
                 );
-                assert!(!value.chars().any(|c| c.is_control() && c != '\t'), "{seed}: {name}: {value:?}");
+                assert!(
+                    !value.chars().any(|c| c.is_control() && c != '\t'),
+                    "{seed}: {name}: {value:?}"
+                );
                 // A replaced character takes three bytes instead of one.
                 sum += if name == "origin" {
                     0
                 } else {
-                    value.chars().map(|c| if c == '\u{fffd}' { 1 } else { c.len_utf8() }).sum()
+                    value
+                        .chars()
+                        .map(|c| if c == '\u{fffd}' { 1 } else { c.len_utf8() })
+                        .sum()
                 };
             }
             assert!(sum <= TEXT_LIMIT + 16, "{seed}: {sum} bytes");

@@ -95,8 +95,9 @@ impl Outlet for Sink {
             return;
         }
         let queue = Arc::clone(&self.0);
-        let started =
-            std::thread::Builder::new().name("offshoot-log".into()).spawn(move || queue.write_all());
+        let started = std::thread::Builder::new()
+            .name("offshoot-log".into())
+            .spawn(move || queue.write_all());
         match started {
             Ok(thread) => state.thread = Some(thread.thread().id()),
             // The next record tries again.
@@ -131,7 +132,10 @@ impl Queue {
         loop {
             let mut state = self.lock();
             while state.waiting.is_empty() && state.lost == 0 && !state.closed {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
             let lost = std::mem::take(&mut state.lost);
             let Some(entry) = state.waiting.pop_front() else {
@@ -155,7 +159,8 @@ impl Queue {
 }
 
 fn say_lost(lost: u64) {
-    let text = format!("{lost} log records were too many for the log of this program and are dropped");
+    let text =
+        format!("{lost} log records were too many for the log of this program and are dropped");
     survive(|| write(&Entry::Own(Level::WARN, text)));
 }
 
@@ -211,10 +216,16 @@ mod tests {
     fn no_code_in_agents_calls_tracing() {
         let mut files = Vec::new();
         for folder in ["src", "codec/src", "proto/src", "sys/src"] {
-            sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut files);
+            sources(
+                &Path::new(env!("CARGO_MANIFEST_DIR")).join(folder),
+                &mut files,
+            );
         }
         assert!(files.len() > 100);
-        for file in files.iter().filter(|file| !OTHERS.iter().any(|other| file.ends_with(other))) {
+        for file in files
+            .iter()
+            .filter(|file| !OTHERS.iter().any(|other| file.ends_with(other)))
+        {
             let text = fs::read_to_string(file).unwrap();
             for level in ["error", "warn", "info", "debug", "trace", "event"] {
                 assert!(

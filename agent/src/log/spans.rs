@@ -67,7 +67,11 @@ fn span_of(spans: &mut [Span], number: u64) -> Option<&mut Span> {
 }
 
 fn say(text: Text) -> String {
-    let separator = if text.message.is_empty() || text.fields.is_empty() { "" } else { " " };
+    let separator = if text.message.is_empty() || text.fields.is_empty() {
+        ""
+    } else {
+        " "
+    };
     [text.message.as_str(), separator, &text.fields].concat()
 }
 
@@ -86,14 +90,22 @@ impl Spans {
             None => innermost(),
         };
         let mut spans = self.lock();
-        let at = spans.iter().position(|span| span.users == 0).unwrap_or(spans.len());
+        let at = spans
+            .iter()
+            .position(|span| span.users == 0)
+            .unwrap_or(spans.len());
         if at == KNOWN {
             return Id::from_u64(UNKNOWN);
         }
         if let Some(parent) = span_of(&mut spans, parent) {
             parent.users += 1;
         }
-        let span = Span { metadata: attributes.metadata(), fields: say(text), parent, users: 1 };
+        let span = Span {
+            metadata: attributes.metadata(),
+            fields: say(text),
+            parent,
+            users: 1,
+        };
         if at == spans.len() {
             spans.push(span);
         } else {
@@ -176,12 +188,20 @@ impl Spans {
         let mut path = String::new();
         let mut spans = self.lock();
         while let Some(span) = span_of(&mut spans, number) {
-            let (open, close) = if span.fields.is_empty() { ("", "") } else { ("{", "}") };
+            let (open, close) = if span.fields.is_empty() {
+                ("", "")
+            } else {
+                ("{", "}")
+            };
             let separator = if path.is_empty() { "" } else { ":" };
             let piece = [span.metadata.name(), open, &span.fields, close, separator].concat();
             if path.len() + piece.len() > SPAN_LIMIT {
                 // A path that is too long keeps the innermost spans.
-                let rest = if path.is_empty() { shortened(&piece, SPAN_LIMIT) } else { "" };
+                let rest = if path.is_empty() {
+                    shortened(&piece, SPAN_LIMIT)
+                } else {
+                    ""
+                };
                 path.push_str(rest);
                 break;
             }

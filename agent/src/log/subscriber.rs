@@ -34,19 +34,30 @@ impl Forward {
     /// Sends everything that this process logs from now on to the root.
     pub fn install(shared: Weak<NodeHandle>) {
         if let Some(shared) = shared.upgrade() {
-            shared.logs.refresh_by(tracing::callsite::rebuild_interest_cache);
+            shared
+                .logs
+                .refresh_by(tracing::callsite::rebuild_interest_cache);
         }
         // An agent of a program may have installed a subscriber already, which then stays.
-        let _ = tracing::subscriber::set_global_default(Forward { shared, spans: Spans::default() });
+        let _ = tracing::subscriber::set_global_default(Forward {
+            shared,
+            spans: Spans::default(),
+        });
     }
 }
 
 impl Subscriber for Forward {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.enabled(metadata) { Interest::always() } else { Interest::never() }
+        if self.enabled(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
     }
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.shared.upgrade().is_some_and(|shared| shared.logs.wants(*metadata.level(), metadata.target()))
+        self.shared
+            .upgrade()
+            .is_some_and(|shared| shared.logs.wants(*metadata.level(), metadata.target()))
     }
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
         self.spans.begin(attributes)
@@ -105,13 +116,19 @@ mod tests {
         let images = Images::found(Box::new(|_| Err(offshoot_proto::Error::ShutDown)));
         let shared = NodeHandle::new(Node::agent().0, images).unwrap();
         shared.logs.set_filter(filter.parse().unwrap());
-        let forward = Forward { shared: Arc::downgrade(&shared), spans: Spans::default() };
+        let forward = Forward {
+            shared: Arc::downgrade(&shared),
+            spans: Spans::default(),
+        };
         tracing::subscriber::with_default(forward, work);
         shared.logs.take()
     }
 
     fn texts(records: &[LogRecord]) -> Vec<(&str, &str, &str)> {
-        records.iter().map(|record| (&*record.message, &*record.fields, &*record.span)).collect()
+        records
+            .iter()
+            .map(|record| (&*record.message, &*record.fields, &*record.span))
+            .collect()
     }
 
     #[test]
@@ -127,8 +144,14 @@ mod tests {
             tracing::info!(alone = 1);
             tracing::debug!("not wanted");
         });
-        let fields = format!("a=1 b=-2 c=true d=1.250000 e=text f=shown g=own h={}", u128::MAX);
-        assert_eq!(texts(&records), [("1 of 2", fields.as_str(), ""), ("", "alone=1", "")]);
+        let fields = format!(
+            "a=1 b=-2 c=true d=1.250000 e=text f=shown g=own h={}",
+            u128::MAX
+        );
+        assert_eq!(
+            texts(&records),
+            [("1 of 2", fields.as_str(), ""), ("", "alone=1", "")]
+        );
     }
 
     #[test]
@@ -165,8 +188,10 @@ mod tests {
             ("eight", ""),
             ("nine", "next"),
         ];
-        let seen: Vec<(&str, &str)> =
-            records.iter().map(|record| (&*record.message, &*record.span)).collect();
+        let seen: Vec<(&str, &str)> = records
+            .iter()
+            .map(|record| (&*record.message, &*record.span))
+            .collect();
         assert_eq!(seen, expected);
     }
 
@@ -174,8 +199,10 @@ mod tests {
     fn a_thread_is_only_in_spans_that_it_entered() {
         let records = logged_by("info", || {
             tracing::info_span!("here").in_scope(|| {
-                let (dispatch, span) =
-                    (tracing::dispatcher::get_default(Clone::clone), tracing::Span::current());
+                let (dispatch, span) = (
+                    tracing::dispatcher::get_default(Clone::clone),
+                    tracing::Span::current(),
+                );
                 std::thread::scope(|threads| {
                     threads.spawn(|| {
                         tracing::dispatcher::with_default(&dispatch, || {
@@ -192,7 +219,9 @@ mod tests {
     #[test]
     fn the_number_and_length_of_spans_are_bounded() {
         let records = logged_by("info", || {
-            let all: Vec<_> = (0..5000).map(|number| tracing::info_span!("one", number)).collect();
+            let all: Vec<_> = (0..5000)
+                .map(|number| tracing::info_span!("one", number))
+                .collect();
             all[4095].in_scope(|| tracing::info!("known"));
             all[4999].in_scope(|| tracing::info!("unknown"));
             drop(all);
@@ -209,14 +238,25 @@ mod tests {
             }
             deeper(300);
         });
-        assert_eq!((&*records[0].span, &*records[1].span), ("one{number=4095}", ""));
+        assert_eq!(
+            (&*records[0].span, &*records[1].span),
+            ("one{number=4095}", "")
+        );
         for record in &records {
             assert!(record.message.len() + record.fields.len() + record.span.len() <= TEXT_LIMIT);
             assert!(record.span.len() <= offshoot_proto::log::SPAN_LIMIT);
         }
-        assert!(records[2].span.starts_with("long{long=xxx"), "{}", records[2].span);
+        assert!(
+            records[2].span.starts_with("long{long=xxx"),
+            "{}",
+            records[2].span
+        );
         assert_eq!(records[3].span, "below");
-        assert!(records[4].span.ends_with("level{depth=2}:level{depth=1}"), "{}", records[4].span);
+        assert!(
+            records[4].span.ends_with("level{depth=2}:level{depth=1}"),
+            "{}",
+            records[4].span
+        );
     }
 
     #[test]

@@ -20,17 +20,29 @@ impl Write for Part<'_> {
         self.0.push_str(part);
         *self.1 -= part.len();
         // The rest of a value is not even formatted.
-        if part.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
+        if part.len() == text.len() {
+            Ok(())
+        } else {
+            Err(fmt::Error)
+        }
     }
 }
 
 impl Text {
     pub fn of(limit: usize) -> Text {
-        Text { message: String::new(), fields: String::new(), left: limit }
+        Text {
+            message: String::new(),
+            fields: String::new(),
+            left: limit,
+        }
     }
 
     fn part(&mut self, field: &Field) -> Part<'_> {
-        let Text { message, fields, left } = self;
+        let Text {
+            message,
+            fields,
+            left,
+        } = self;
         let name = field.name();
         if name == "message" {
             return Part(message, left);
@@ -52,7 +64,11 @@ impl Visit for Text {
     fn record_f64(&mut self, field: &Field, value: f64) {
         let millionths = (value.abs().fract() * 1e6) as u32;
         let sign = if value < 0.0 { "-" } else { "" };
-        let _full = write!(self.part(field), "{sign}{}.{millionths:06}", value.abs() as u64);
+        let _full = write!(
+            self.part(field),
+            "{sign}{}.{millionths:06}",
+            value.abs() as u64
+        );
     }
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let _full = write!(self.part(field), "{}", Shown(value));

@@ -57,7 +57,10 @@ impl Command {
             wait_streams: 1000,
             grace: 400,
         };
-        Command { context: context.clone(), order }
+        Command {
+            context: context.clone(),
+            order,
+        }
     }
 
     /// Adds an argument, which is passed unchanged.
@@ -70,14 +73,21 @@ impl Command {
     /// Adds arguments, which are passed unchanged.
     #[must_use]
     pub fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, arguments: I) -> Command {
-        self.order.argv.extend(arguments.into_iter().map(|argument| argument.as_ref().as_bytes().to_vec()));
+        self.order.argv.extend(
+            arguments
+                .into_iter()
+                .map(|argument| argument.as_ref().as_bytes().to_vec()),
+        );
         self
     }
 
     /// Sets a variable of the program's environment, in addition to those of the agent.
     #[must_use]
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Command {
-        self.order.env.push((key.as_ref().as_bytes().to_vec(), value.as_ref().as_bytes().to_vec()));
+        self.order.env.push((
+            key.as_ref().as_bytes().to_vec(),
+            value.as_ref().as_bytes().to_vec(),
+        ));
         self
     }
 
@@ -147,30 +157,49 @@ impl Command {
         let (place, order) = self.place(Lifetime::Free(name))?;
         let request = offshoot_codec::to_bytes(&order)
             .map_err(|error| offshoot_proto::error::unsent(context, error))?;
-        let (_, slot) = shared.request(place, Handle::EXEC, request, Opening::default(), |_, _| {})?;
-        let reply = slot.wait(None).unwrap_or(Err(Error::ShutDown)).map_err(|error| error.naming(context))?;
-        self.asked().refusal(context, &reply).map_or_else(|| read_value(context, &reply), Err)
+        let (_, slot) =
+            shared.request(place, Handle::EXEC, request, Opening::default(), |_, _| {})?;
+        let reply = slot
+            .wait(None)
+            .unwrap_or(Err(Error::ShutDown))
+            .map_err(|error| error.naming(context))?;
+        self.asked()
+            .refusal(context, &reply)
+            .map_or_else(|| read_value(context, &reply), Err)
     }
 
     /// Refuses values that the system would cut off at a NUL byte.
     fn check(&self, name: Option<&str>) -> Result<()> {
-        let ExecRequest { argv, env, directory, .. } = &self.order;
+        let ExecRequest {
+            argv,
+            env,
+            directory,
+            ..
+        } = &self.order;
         let cut = |text: &[u8]| text.contains(&0);
         let argument = argv.iter().position(|word| cut(word));
         let variable = env.iter().find_map(|(key, value)| {
             let key_text = String::from_utf8_lossy(key);
             match key {
                 _ if key.is_empty() => Some("a variable of its environment has no name".into()),
-                _ if cut(key) => Some(format!("the name of the variable {key_text:?} has a NUL byte")),
-                _ if key.contains(&b'=') => Some(format!("the name of the variable {key_text:?} has a '='")),
-                _ if cut(value) => Some(format!("the value of the variable {key_text} has a NUL byte")),
+                _ if cut(key) => Some(format!(
+                    "the name of the variable {key_text:?} has a NUL byte"
+                )),
+                _ if key.contains(&b'=') => {
+                    Some(format!("the name of the variable {key_text:?} has a '='"))
+                }
+                _ if cut(value) => Some(format!(
+                    "the value of the variable {key_text} has a NUL byte"
+                )),
                 _ => None,
             }
         });
         let wrong = match argument {
             Some(0) => Some("its name has a NUL byte".into()),
             Some(at) => Some(format!("its argument {at} has a NUL byte")),
-            None if directory.as_deref().is_some_and(cut) => Some("its directory has a NUL byte".into()),
+            None if directory.as_deref().is_some_and(cut) => {
+                Some("its directory has a NUL byte".into())
+            }
             None if name.is_some_and(|name| cut(name.as_bytes())) => {
                 Some("its detached name has a NUL byte".into())
             }
@@ -199,21 +228,29 @@ impl Command {
     /// below a child of it that has a guard, because the root may be killed as well; without an
     /// agent for this machine they are children of the root.
     fn place(&self, tie: Lifetime) -> Result<(ContextId, ExecRequest)> {
-        let mut order = ExecRequest { tie, ..self.order.clone() };
+        let mut order = ExecRequest {
+            tie,
+            ..self.order.clone()
+        };
         let place = self.context.place_of_programs()?;
         if place != self.context.id() {
             order.directory = match (std::env::current_dir(), order.directory.take()) {
-                (Ok(here), Some(there)) => {
-                    Some(here.join(OsStr::from_bytes(&there)).into_os_string().into_vec())
-                }
+                (Ok(here), Some(there)) => Some(
+                    here.join(OsStr::from_bytes(&there))
+                        .into_os_string()
+                        .into_vec(),
+                ),
                 (Ok(here), None) => Some(here.into_os_string().into_vec()),
                 (Err(_), given) => given,
             };
             // The child has an environment of its own, but the program gets that of this process.
             if !std::mem::replace(&mut order.clear_env, true) {
                 let given = std::mem::take(&mut order.env);
-                let own = std::env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec()));
-                order.env = own.filter(|(key, _)| !given.iter().any(|(other, _)| other == key)).collect();
+                let own =
+                    std::env::vars_os().map(|(key, value)| (key.into_vec(), value.into_vec()));
+                order.env = own
+                    .filter(|(key, _)| !given.iter().any(|(other, _)| other == key))
+                    .collect();
                 order.env.extend(given);
             }
         }
@@ -234,22 +271,40 @@ impl Command {
         let (place, order) = self.place(self.order.tie.clone())?;
         let request = offshoot_codec::to_bytes(&order)
             .map_err(|error| offshoot_proto::error::unsent(context, error))?;
-        let opening = Opening { streams: 3, answering: 0b110, ..Opening::default() };
-        let states: [Arc<StreamState>; 3] = std::array::from_fn(|_| StreamState::new(self.context.scope()));
-        let stream =
-            |flow: FlowKey, number: u32| FlowKey { handle: Handle(flow.handle.0 + 1 + number), ..flow };
-        let (flow, slot) = self.context.ask(place, Handle::EXEC, request, opening, |core, flow| {
-            for (number, state) in (0..).zip(&states) {
-                core.endpoints.insert(stream(flow, number), Endpoint::Stream(Arc::clone(state)));
-            }
-        })?;
-        let mut streams = (0..).zip(states).map(|(number, state)| (stream(flow, number), state));
+        let opening = Opening {
+            streams: 3,
+            answering: 0b110,
+            ..Opening::default()
+        };
+        let states: [Arc<StreamState>; 3] =
+            std::array::from_fn(|_| StreamState::new(self.context.scope()));
+        let stream = |flow: FlowKey, number: u32| FlowKey {
+            handle: Handle(flow.handle.0 + 1 + number),
+            ..flow
+        };
+        let (flow, slot) =
+            self.context
+                .ask(place, Handle::EXEC, request, opening, |core, flow| {
+                    for (number, state) in (0..).zip(&states) {
+                        core.endpoints
+                            .insert(stream(flow, number), Endpoint::Stream(Arc::clone(state)));
+                    }
+                })?;
+        let mut streams = (0..)
+            .zip(states)
+            .map(|(number, state)| (stream(flow, number), state));
         let mut next = || streams.next().expect("there are three");
         let (stdin, stdout, stderr) = (next(), next(), next());
         let reader = |(flow, state)| Reader::bound(Arc::clone(&shared), flow, state);
         let stdin = Writer::bound(Arc::clone(&shared), stdin.0, stdin.1);
         let outputs = [reader(stdout), reader(stderr)];
-        Ok(Process::new(&self.context, self.asked(), (flow, slot), stdin, outputs))
+        Ok(Process::new(
+            &self.context,
+            self.asked(),
+            (flow, slot),
+            stdin,
+            outputs,
+        ))
     }
 
     /// Runs the program with empty stdin and returns its exit status. Its output is read and

@@ -12,16 +12,22 @@ use std::sync::{Arc, Mutex};
 struct Home(Mutex<Option<(ContextId, (u32, u32))>>);
 
 impl Context {
-    /// The context that programs of this one run in: for a program, which is no agent, it is a child, connected when first
-    /// needed and when the user of this process has changed; for any other, and one without an agent for this machine, it is itself.
+    /// The context that programs of this one run in: for a program, which is no agent, it is a
+    /// child, connected when first needed and when the user of this process has changed; for any
+    /// other, and one without an agent for this machine, it is itself.
     pub(crate) fn place_of_programs(&self) -> Result<ContextId> {
-        let user = (offshoot_sys::user::effective(), offshoot_sys::user::effective_group());
+        let user = (
+            offshoot_sys::user::effective(),
+            offshoot_sys::user::effective_group(),
+        );
         let home: Arc<Home> = self.node().extensions.get();
         let mut place = locked(&home.0);
         {
             let mut core = self.node().lock();
             let elsewhere = core.images.are_found() && core.node.id() == self.id() && !core.stopped;
-            let image = Platform::host().filter(|_| elsewhere).map(|host| core.images.get(host));
+            let image = Platform::host()
+                .filter(|_| elsewhere)
+                .map(|host| core.images.get(host));
             if !matches!(image, Some(Ok(Some(_)))) {
                 return Ok(self.id());
             }
@@ -34,8 +40,11 @@ impl Context {
         }
         let recipe = Local::default().recipe("");
         // It is for all that will run, and not for the call in which it is needed first.
-        let child =
-            self.clone().unscoped().open_recipe(recipe, self.name(), None, DEFAULT_HEARTBEAT)?.context();
+        let child = self
+            .clone()
+            .unscoped()
+            .open_recipe(recipe, self.name(), None, DEFAULT_HEARTBEAT)?
+            .context();
         *place = Some((child.id(), user));
         Ok(child.id())
     }

@@ -71,11 +71,16 @@ impl Signaller {
     /// # Errors
     /// Returns an error if the tree is shut down.
     pub fn signal(&self, signal: i32) -> Result<()> {
-        let order = SignalRequest { program: self.flow.handle, signal };
-        let request =
-            offshoot_codec::to_bytes(&order).map_err(|error| offshoot_proto::error::unsent("it", error))?;
+        let order = SignalRequest {
+            program: self.flow.handle,
+            signal,
+        };
+        let request = offshoot_codec::to_bytes(&order)
+            .map_err(|error| offshoot_proto::error::unsent("it", error))?;
         let opening = Opening::default();
-        self.shared.request(self.flow.peer, Handle::SIGNAL, request, opening, |_, _| {}).map(drop)
+        self.shared
+            .request(self.flow.peer, Handle::SIGNAL, request, opening, |_, _| {})
+            .map(drop)
     }
 }
 
@@ -83,7 +88,10 @@ impl Process {
     /// Returns a handle to send signals to the program, also while another thread waits for it.
     #[must_use]
     pub fn signaller(&self) -> Signaller {
-        Signaller { shared: Arc::clone(&self.shared), flow: self.flow }
+        Signaller {
+            shared: Arc::clone(&self.shared),
+            flow: self.flow,
+        }
     }
 
     /// Returns the program of a request.
@@ -96,7 +104,17 @@ impl Process {
     ) -> Process {
         let (context, shared) = (context.clone(), Arc::clone(context.node()));
         let (stdin, stdout, stderr) = (Some(stdin), Some(stdout), Some(stderr));
-        Process { context, asked, shared, flow, slot, waited: false, stdin, stdout, stderr }
+        Process {
+            context,
+            asked,
+            shared,
+            flow,
+            slot,
+            waited: false,
+            stdin,
+            stdout,
+            stderr,
+        }
     }
 
     /// Closes stdin and waits until the program has ended. Output on streams that were not taken is
@@ -117,7 +135,11 @@ impl Process {
         let mut printed = [Vec::new(), Vec::new()];
         self.read_outputs(|number, bytes| printed[number].extend_from_slice(bytes));
         let [stdout, stderr] = printed;
-        Ok(Output { status: self.end()?, stdout, stderr })
+        Ok(Output {
+            status: self.end()?,
+            stdout,
+            stderr,
+        })
     }
 
     /// Reads the streams that were not taken to their ends. The reason for a stream that breaks off
@@ -134,7 +156,11 @@ impl Process {
                     }
                 }
             }
-            if readers.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
+            if readers.iter().all(Option::is_none) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         }));
     }
 
@@ -178,7 +204,9 @@ impl Process {
     pub fn detach(mut self, name: impl Into<String>) -> Result<u32> {
         let context = self.context.name();
         let order = DetachRequest::new(context, self.flow.handle, name.into())?;
-        let process = self.shared.ask((self.flow.peer, context), Handle::DETACH, &order)?;
+        let process = self
+            .shared
+            .ask((self.flow.peer, context), Handle::DETACH, &order)?;
         self.waited = true;
         Ok(process)
     }
@@ -205,7 +233,8 @@ impl Drop for Process {
     fn drop(&mut self) {
         if !self.waited {
             self.shared.with(|core| {
-                core.node.reset(self.flow, Reason::Cancelled, "nobody waits for it");
+                core.node
+                    .reset(self.flow, Reason::Cancelled, "nobody waits for it");
                 core.forget(self.flow);
             });
         }

@@ -53,7 +53,8 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Its process, where it may be let go: it runs, and nothing that cannot be undone ties it to this agent.
+    /// Its process, where it may be let go: it runs, and nothing that cannot be undone ties it to
+    /// this agent.
     pub fn detachable(&self) -> Option<u32> {
         (!self.bound && self.status.is_none()).then(|| self.process.id())
     }

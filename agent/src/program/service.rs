@@ -85,7 +85,9 @@ impl Programs {
 
     /// Returns true if this process is one of them.
     pub fn has_process(&self, pid: u32) -> bool {
-        self.by_number.values().any(|program| program.process.id() == pid)
+        self.by_number
+            .values()
+            .any(|program| program.process.id() == pid)
     }
 
     /// Notes that this agent was detached.
@@ -93,7 +95,8 @@ impl Programs {
         self.detached = true;
     }
 
-    /// Asks all to end, as this node does, and waits no more for what those have left that have ended.
+    /// Asks all to end, as this node does, and waits no more for what those have left that have
+    /// ended.
     pub fn stop(&mut self, reactor: &mut Reactor, core: &mut NodeState, why: &Cause) {
         for (_, program) in self.by_number.iter_mut() {
             program.end(why);
@@ -135,24 +138,35 @@ impl Programs {
             return answer(core, flow, reply);
         }
         if request.streams != 3 {
-            return core.node.reset(flow, Reason::Violation, "a program has three streams");
+            return core
+                .node
+                .reset(flow, Reason::Violation, "a program has three streams");
         }
-        let stream = |number: u8| FlowKey { handle: Handle(flow.handle.0 + 1 + u32::from(number)), ..flow };
+        let stream = |number: u8| FlowKey {
+            handle: Handle(flow.handle.0 + 1 + u32::from(number)),
+            ..flow
+        };
         let number = self.next_number;
         match Self::start(reactor, number, &order, stream) {
             Ok(mut program) => {
                 self.next_number = self.next_number.wrapping_add(1);
                 program.reply = Some(flow);
-                core.endpoints.insert(flow, Endpoint::Program(number, u8::MAX));
+                core.endpoints
+                    .insert(flow, Endpoint::Program(number, u8::MAX));
                 for index in [STDIN, STDOUT, STDERR] {
-                    core.endpoints.insert(stream(index), Endpoint::Program(number, index));
+                    core.endpoints
+                        .insert(stream(index), Endpoint::Program(number, index));
                 }
                 self.by_number.insert(number, program);
                 self.keep_inputs();
             }
             Err(why) => {
                 for index in [STDIN, STDOUT, STDERR] {
-                    core.node.reset(stream(index), Reason::Cancelled, "the program did not start");
+                    core.node.reset(
+                        stream(index),
+                        Reason::Cancelled,
+                        "the program did not start",
+                    );
                 }
                 answer(core, flow, not_started(&why));
             }
@@ -171,14 +185,24 @@ impl Programs {
         for fd in [&stdin, &stdout, &stderr] {
             sys::set_nonblocking(fd)?;
         }
-        // All that can fail is done before there is a program that somebody would have to end again.
+        // All that can fail is done before there is a program that somebody would have to end
+        // again.
         let outputs = [(stdout, STDOUT), (stderr, STDERR)].map(|(fd, index)| {
             let token = reactor.token(Source::ProgramOutput(number, index));
-            Output { fd, token, flow: stream(index), watched: true }
+            Output {
+                fd,
+                token,
+                flow: stream(index),
+                watched: true,
+            }
         });
         let watched = outputs.iter().try_for_each(|output| {
             let event = EpollEvent::new(EpollFlags::EPOLLIN, output.token);
-            reactor.shared.epoll.add(&output.fd, event).map_err(io::Error::from)
+            reactor
+                .shared
+                .epoll
+                .add(&output.fd, event)
+                .map_err(io::Error::from)
         });
         let started = watched.map_err(NotStarted::from);
         let started = started.and_then(|()| start_program(order, [child_in, child_out, child_err]));
@@ -197,16 +221,34 @@ impl Programs {
         let outputs = outputs.map(Some);
         let token = reactor.token(Source::ProgramInput(number));
         let queue = VecDeque::new();
-        let input =
-            Some(Input { fd: stdin, token, flow: stream(STDIN), queue, at: 0, end: false, watched: false });
+        let input = Some(Input {
+            fd: stdin,
+            token,
+            flow: stream(STDIN),
+            queue,
+            at: 0,
+            end: false,
+            watched: false,
+        });
         reactor.watch_end(Source::ProgramExit(number), &process);
         let bound = order.tie == Lifetime::Bound;
         let grace = Duration::from_millis(order.grace.into());
         let (reply, status, ended) = (None, None, None);
-        Ok(Program { process, reply, input, outputs, status, bound, ended, grace, left })
+        Ok(Program {
+            process,
+            reply,
+            input,
+            outputs,
+            status,
+            bound,
+            ended,
+            grace,
+            left,
+        })
     }
 
-    /// Starts a program that is none of ours from its first instruction on. It is collected as orphans are.
+    /// Starts a program that is none of ours from its first instruction on. It is collected as
+    /// orphans are.
     fn start_free(&self, order: &ExecRequest) -> Result<u32, NotStarted> {
         if !self.in_agent {
             return Err(io::Error::from_raw_os_error(offshoot_sys::errno::EOPNOTSUPP).into());
@@ -225,7 +267,11 @@ impl Programs {
         bytes: Vec<u8>,
         end: bool,
     ) {
-        let Some(input) = self.by_number.get_mut(&number).and_then(|program| program.input.as_mut()) else {
+        let Some(input) = self
+            .by_number
+            .get_mut(&number)
+            .and_then(|program| program.input.as_mut())
+        else {
             return;
         };
         if !bytes.is_empty() {
@@ -237,8 +283,12 @@ impl Programs {
 
     /// Writes to a program's stdin as far as it goes.
     pub(crate) fn feed(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32) {
-        let Some(program) = self.by_number.get_mut(&number) else { return };
-        let Some(input) = &mut program.input else { return };
+        let Some(program) = self.by_number.get_mut(&number) else {
+            return;
+        };
+        let Some(input) = &mut program.input else {
+            return;
+        };
         let mut blocked = false;
         while let Some(front) = input.queue.front() {
             match sys::write(&input.fd, &front[input.at..]) {
@@ -256,7 +306,11 @@ impl Programs {
                 }
                 Err(_) => {
                     // It does not read any more. The sender learns it as from a pipe.
-                    core.node.reset(input.flow, Reason::Cancelled, "the program closed its stdin");
+                    core.node.reset(
+                        input.flow,
+                        Reason::Cancelled,
+                        "the program closed its stdin",
+                    );
                     core.forget(input.flow);
                     input.queue.clear();
                     input.end = true;
@@ -265,7 +319,10 @@ impl Programs {
         }
         if blocked != input.watched {
             let done = if blocked {
-                reactor.shared.epoll.add(&input.fd, EpollEvent::new(EpollFlags::EPOLLOUT, input.token))
+                reactor.shared.epoll.add(
+                    &input.fd,
+                    EpollEvent::new(EpollFlags::EPOLLOUT, input.token),
+                )
             } else {
                 reactor.shared.epoll.delete(&input.fd)
             };
@@ -278,7 +335,8 @@ impl Programs {
                 input.end = true;
             }
         }
-        // A program that is being ended has not seen the end of its input: that could have it finish its work.
+        // A program that is being ended has not seen the end of its input: that could have it
+        // finish its work.
         if input.end && input.queue.is_empty() && program.ended.is_none() {
             reactor.forget(input.token);
             core.endpoints.remove(&input.flow);
@@ -300,10 +358,19 @@ impl Programs {
     }
 
     /// There is credit again for a stream of a program, or room on its link.
-    pub(crate) fn room(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32, stream: u8) {
+    pub(crate) fn room(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        number: u32,
+        stream: u8,
+    ) {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(READ_SIZE, 0);
-        let program = self.by_number.get(&number).filter(|program| program.status.is_some());
+        let program = self
+            .by_number
+            .get(&number)
+            .filter(|program| program.status.is_some());
         let output = program.and_then(|program| program.outputs[usize::from(stream - 1)].as_ref());
         if output.is_some_and(|output| !output.watched) {
             // From now on silence counts.
@@ -323,11 +390,15 @@ impl Programs {
         buffer: &mut [u8],
     ) {
         while self.pump(reactor, core, number, stream, buffer)
-            && self.by_number.get(&number).is_some_and(|program| program.status.is_some())
+            && self
+                .by_number
+                .get(&number)
+                .is_some_and(|program| program.status.is_some())
         {}
     }
 
-    /// Sends what a program has printed, as far as there is credit. Whether there can be more at once.
+    /// Sends what a program has printed, as far as there is credit. Whether there can be more at
+    /// once.
     fn pump(
         &mut self,
         reactor: &mut Reactor,
@@ -336,7 +407,9 @@ impl Programs {
         stream: u8,
         buffer: &mut [u8],
     ) -> bool {
-        let Some(program) = self.by_number.get_mut(&number) else { return false };
+        let Some(program) = self.by_number.get_mut(&number) else {
+            return false;
+        };
         let slot = &mut program.outputs[usize::from(stream - 1)];
         let Some(output) = slot else { return false };
         let room = match core.node.room(output.flow) {
@@ -356,10 +429,13 @@ impl Programs {
             return false;
         }
         if !output.watched
-            && let Err(error) =
-                reactor.shared.epoll.add(&output.fd, EpollEvent::new(EpollFlags::EPOLLIN, output.token))
+            && let Err(error) = reactor.shared.epoll.add(
+                &output.fd,
+                EpollEvent::new(EpollFlags::EPOLLIN, output.token),
+            )
         {
-            core.node.reset(output.flow, Reason::Lost, &unwatched(error));
+            core.node
+                .reset(output.flow, Reason::Lost, &unwatched(error));
             self.close_output(reactor, core, number, stream);
             return false;
         }
@@ -402,24 +478,36 @@ impl Programs {
         Ok(process)
     }
 
-    /// Gives a program up that goes on by itself: its streams end, and whoever waits for it is told that nobody knows how
-    /// it ended.
+    /// Gives a program up that goes on by itself: its streams end, and whoever waits for it is told
+    /// that nobody knows how it ended.
     pub(crate) fn give_up(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32) {
         self.close_input(reactor, core, number);
         for stream in [STDOUT, STDERR] {
-            if let Some(output) =
-                self.by_number.get(&number).and_then(|one| one.outputs[usize::from(stream - 1)].as_ref())
+            if let Some(output) = self
+                .by_number
+                .get(&number)
+                .and_then(|one| one.outputs[usize::from(stream - 1)].as_ref())
             {
                 core.node.send(output.flow, &[], true, false);
                 self.close_output(reactor, core, number, stream);
             }
         }
         reactor.unwatch(Source::ProgramExit(number));
-        if let Some(flow) = self.by_number.remove(&number).and_then(|program| program.reply) {
+        if let Some(flow) = self
+            .by_number
+            .remove(&number)
+            .and_then(|program| program.reply)
+        {
             answer(
                 core,
                 flow,
-                value(&ExecReply { status: ExitStatus { code: None, signal: None }, ended: None }),
+                value(&ExecReply {
+                    status: ExitStatus {
+                        code: None,
+                        signal: None,
+                    },
+                    ended: None,
+                }),
             );
         }
     }
@@ -431,8 +519,12 @@ impl Programs {
         number: u32,
         stream: u8,
     ) {
-        let Some(program) = self.by_number.get_mut(&number) else { return };
-        let Some(output) = program.outputs[usize::from(stream - 1)].take() else { return };
+        let Some(program) = self.by_number.get_mut(&number) else {
+            return;
+        };
+        let Some(output) = program.outputs[usize::from(stream - 1)].take() else {
+            return;
+        };
         if output.watched {
             let _ = reactor.shared.epoll.delete(&output.fd);
         }
@@ -441,8 +533,13 @@ impl Programs {
     }
 
     pub(crate) fn close_input(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32) {
-        if let Some(input) = self.by_number.get_mut(&number).and_then(|program| program.input.take()) {
-            core.node.reset(input.flow, Reason::Cancelled, "the program has ended");
+        if let Some(input) = self
+            .by_number
+            .get_mut(&number)
+            .and_then(|program| program.input.take())
+        {
+            core.node
+                .reset(input.flow, Reason::Cancelled, "the program has ended");
             core.forget(input.flow);
             if input.watched {
                 let _ = reactor.shared.epoll.delete(&input.fd);
@@ -453,10 +550,13 @@ impl Programs {
         }
     }
 
-    /// Has the guard keep the inputs of programs open: if this agent is killed, none of them sees an end before it is ended.
+    /// Has the guard keep the inputs of programs open: if this agent is killed, none of them sees
+    /// an end before it is ended.
     fn keep_inputs(&self) {
-        let inputs =
-            self.by_number.values().filter_map(|program| Some(program.input.as_ref()?.fd.as_raw_fd()));
+        let inputs = self
+            .by_number
+            .values()
+            .filter_map(|program| Some(program.input.as_ref()?.fd.as_raw_fd()));
         let inputs: Vec<_> = inputs.collect();
         offshoot_sys::guard::keep_open(&inputs);
     }
@@ -476,13 +576,15 @@ impl Programs {
             STDOUT | STDERR if alone => self.room(reactor, core, number, stream),
             STDOUT | STDERR => self.close_output(reactor, core, number, stream),
             _ => {
-                let Some(program) = self.by_number.get_mut(&number) else { return };
+                let Some(program) = self.by_number.get_mut(&number) else {
+                    return;
+                };
                 if stream != STDIN {
                     program.reply = None;
                 }
                 if !alone && program.status.is_none() {
-                    // Nobody waits for its end any more: it is not to go on. Or its input has failed, and it would take
-                    // what it has read for the whole.
+                    // Nobody waits for its end any more: it is not to go on. Or its input has
+                    // failed, and it would take what it has read for the whole.
                     program.end(&(letter.reason, letter.text));
                     let grace = program.grace;
                     reactor.after(grace, Timer::EndProgram(number));
@@ -492,10 +594,15 @@ impl Programs {
     }
 
     pub(crate) fn exited(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32) {
-        let Some(program) = self.by_number.get_mut(&number).filter(|program| program.status.is_none()) else {
+        let Some(program) = self
+            .by_number
+            .get_mut(&number)
+            .filter(|program| program.status.is_none())
+        else {
             return;
         };
-        let Some(status) = reactor.take_end(Source::ProgramExit(number), &mut program.process) else {
+        let Some(status) = reactor.take_end(Source::ProgramExit(number), &mut program.process)
+        else {
             return;
         };
         program.status = Some(status);
@@ -513,15 +620,17 @@ impl Programs {
         self.begin_left(reactor, core, number);
     }
 
-    /// The order to signal a program. One that has ended, or whose number was never a program's, is no error.
+    /// The order to signal a program. One that has ended, or whose number was never a program's, is
+    /// no error.
     pub(crate) fn signal(&mut self, core: &mut NodeState, flow: FlowKey, request: &[u8]) {
         let SignalRequest { program, signal } = match codec::from_own(request) {
             Ok(order) => order,
             Err(error) => return unreadable(core, flow, error),
         };
-        if let Some(Endpoint::Program(number, u8::MAX)) =
-            core.endpoints.get(&FlowKey { handle: program, ..flow })
-            && let Some(program) = self.by_number.get_mut(number)
+        if let Some(Endpoint::Program(number, u8::MAX)) = core.endpoints.get(&FlowKey {
+            handle: program,
+            ..flow
+        }) && let Some(program) = self.by_number.get_mut(number)
         {
             program.signal(signal);
             if matches!(

@@ -17,16 +17,34 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 /// Starts what was ordered, with these as its streams.
-pub(crate) fn start_program(order: &ExecRequest, stdio: [OwnedFd; 3]) -> Result<Process, NotStarted> {
+pub(crate) fn start_program(
+    order: &ExecRequest,
+    stdio: [OwnedFd; 3],
+) -> Result<Process, NotStarted> {
     let refused = |error: io::Error| NotStarted::new(NotStarted::WORDS, &error);
-    let words = |words: &[Vec<u8>]| words.iter().map(|word| sys::c_string(word)).collect::<io::Result<_>>();
+    let words = |words: &[Vec<u8>]| {
+        words
+            .iter()
+            .map(|word| sys::c_string(word))
+            .collect::<io::Result<_>>()
+    };
     let argv: Vec<CString> = words(&order.argv).map_err(refused)?;
-    let directory = order.directory.as_deref().map(sys::c_string).transpose().map_err(refused)?;
-    let env = environment(&order.env, order.clear_env).map(|env| words(&env)).transpose().map_err(refused)?;
+    let directory = order
+        .directory
+        .as_deref()
+        .map(sys::c_string)
+        .transpose()
+        .map_err(refused)?;
+    let env = environment(&order.env, order.clear_env)
+        .map(|env| words(&env))
+        .transpose()
+        .map_err(refused)?;
     // What has no name, or whose name has an end in it, would be read as another variable.
     let unnamed = |name: &[u8]| name.get(1..).is_none_or(|rest| rest.contains(&b'='));
     if argv.is_empty() || order.env.iter().any(|(name, _)| unnamed(name)) {
-        return Err(refused(io::Error::from_raw_os_error(offshoot_sys::errno::EINVAL)));
+        return Err(refused(io::Error::from_raw_os_error(
+            offshoot_sys::errno::EINVAL,
+        )));
     }
     start(&Start {
         image: Image::Named,
@@ -36,7 +54,11 @@ pub(crate) fn start_program(order: &ExecRequest, stdio: [OwnedFd; 3]) -> Result<
         stdio,
         terminal: None,
         dies_with_parent: order.tie == Lifetime::Bound,
-        marked: if matches!(order.tie, Lifetime::Free(_)) { Marked::Detached } else { Marked::Origin },
+        marked: if matches!(order.tie, Lifetime::Free(_)) {
+            Marked::Detached
+        } else {
+            Marked::Origin
+        },
     })
 }
 
@@ -68,20 +90,50 @@ mod tests {
         };
         let pair = |key: &[u8], value: &[u8]| vec![(key.to_vec(), value.to_vec())];
         let orders = [
-            ExecRequest { argv: Vec::new(), ..plain.clone() },
-            ExecRequest { argv: vec![b"tr\0ue".to_vec()], ..plain.clone() },
-            ExecRequest { argv: vec![b"true".to_vec(), b"\0".to_vec()], ..plain.clone() },
-            ExecRequest { env: pair(b"A", b"1\0"), ..plain.clone() },
-            ExecRequest { env: pair(b"A\0B", b"1"), ..plain.clone() },
-            ExecRequest { env: pair(b"", b"1"), ..plain.clone() },
-            ExecRequest { env: pair(b"A=1", b"x"), ..plain.clone() },
-            ExecRequest { directory: Some(b"/\0tmp".to_vec()), ..plain.clone() },
+            ExecRequest {
+                argv: Vec::new(),
+                ..plain.clone()
+            },
+            ExecRequest {
+                argv: vec![b"tr\0ue".to_vec()],
+                ..plain.clone()
+            },
+            ExecRequest {
+                argv: vec![b"true".to_vec(), b"\0".to_vec()],
+                ..plain.clone()
+            },
+            ExecRequest {
+                env: pair(b"A", b"1\0"),
+                ..plain.clone()
+            },
+            ExecRequest {
+                env: pair(b"A\0B", b"1"),
+                ..plain.clone()
+            },
+            ExecRequest {
+                env: pair(b"", b"1"),
+                ..plain.clone()
+            },
+            ExecRequest {
+                env: pair(b"A=1", b"x"),
+                ..plain.clone()
+            },
+            ExecRequest {
+                directory: Some(b"/\0tmp".to_vec()),
+                ..plain.clone()
+            },
         ];
         let null = || sys::procfs::open("/dev/null", offshoot_sys::open::O_RDWR).unwrap();
         for order in orders {
-            let why = start_program(&order, [null(), null(), null()]).err().expect("it is refused");
+            let why = start_program(&order, [null(), null(), null()])
+                .err()
+                .expect("it is refused");
             let seen = (why.as_bytes()[4], why.error().raw_os_error());
-            assert_eq!(seen, (NotStarted::WORDS, Some(offshoot_sys::errno::EINVAL)), "{order:?}");
+            assert_eq!(
+                seen,
+                (NotStarted::WORDS, Some(offshoot_sys::errno::EINVAL)),
+                "{order:?}"
+            );
         }
         let mut fine = start_program(&plain, [null(), null(), null()]).expect("it starts");
         while fine.try_wait().is_none() {

@@ -206,7 +206,12 @@ impl Builder {
                 "an image of the program is not valid: {error}; it has to be an .image file of `cargo xtask build-agent`"
             )));
         }
-        let Search { package, given, own, .. } = &self.search;
+        let Search {
+            package,
+            given,
+            own,
+            ..
+        } = &self.search;
         let sent = if *own || !given.is_empty() || package.is_some() {
             AgentSource::Own
         } else {
@@ -227,5 +232,9 @@ impl Builder {
 /// Returns the filter of a tree without one: warnings and errors, if the subscriber accepts them.
 fn unsaid() -> Filter {
     let heard = tracing::level_filters::LevelFilter::current();
-    Filter::up_to(if heard >= tracing::Level::WARN { 2 } else { u8::from(heard >= tracing::Level::ERROR) })
+    Filter::up_to(if heard >= tracing::Level::WARN {
+        2
+    } else {
+        u8::from(heard >= tracing::Level::ERROR)
+    })
 }

@@ -20,9 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const ASKED: usize = 256;
 
 impl Router {
-    /// From now on until this tree ends, the signal SIGUSR2 to this process has dumps ([`Context::dump`]) of it and of all contexts
-    /// below logged: an event of level info for each line, with the target `offshoot::debug` and the field `context`. What does not
-    /// answer within two seconds is named. Agents need no such call: each logs its own dump when it gets that signal.
+    /// From now on until this tree ends, the signal SIGUSR2 to this process has dumps
+    /// ([`Context::dump`]) of it and of all contexts below logged: an event of level info for each
+    /// line, with the target `offshoot::debug` and the field `context`. What does not answer within
+    /// two seconds is named. Agents need no such call: each logs its own dump when it gets that
+    /// signal.
     ///
     /// # Errors
     /// When this router does not own its tree, or the system gives no descriptors or threads.
@@ -43,7 +45,10 @@ impl Debugging {
         let failed = |error| Error::system("waiting for the signal to debug", error);
         let (signals, end) = sys::pipe().map_err(failed)?;
         let signal = notify(SIGUSR2, end).map_err(failed)?;
-        let mut debugging = Debugging { signal: Some(signal), thread: None };
+        let mut debugging = Debugging {
+            signal: Some(signal),
+            thread: None,
+        };
         let mut signals = File::from(signals);
         let watch = move || {
             let mut some = [0; 64];
@@ -51,7 +56,10 @@ impl Debugging {
                 log_all(&context);
             }
         };
-        let thread = std::thread::Builder::new().name("debug".into()).spawn(watch).map_err(failed)?;
+        let thread = std::thread::Builder::new()
+            .name("debug".into())
+            .spawn(watch)
+            .map_err(failed)?;
         debugging.thread = Some(thread);
         Ok(debugging)
     }
@@ -59,7 +67,8 @@ impl Debugging {
 
 impl Drop for Debugging {
     fn drop(&mut self) {
-        // With its action the writing end of the pipe is gone, and so is the thread at the reading one.
+        // With its action the writing end of the pipe is gone, and so is the thread at the reading
+        // one.
         self.signal = None;
         if let Some(thread) = self.thread.take() {
             let _panicked_and_said_so = thread.join();
@@ -70,20 +79,32 @@ impl Drop for Debugging {
 /// Asks this context and all below it, and logs what they answer.
 fn log_all(context: &Context) {
     let shared = context.node();
-    let mut everyone: Vec<ContextId> = shared.lock().node.router.below().map(|(id, _)| id).collect();
+    let mut everyone: Vec<ContextId> = shared
+        .lock()
+        .node
+        .router
+        .below()
+        .map(|(id, _)| id)
+        .collect();
     everyone.push(context.id());
     everyone.sort_unstable();
     if everyone.len() > ASKED {
         tracing::info!(target: TARGET, "{} contexts more are not asked", everyone.len() - ASKED);
         everyone.truncate(ASKED);
     }
-    let asked: Vec<_> = everyone.into_iter().map(|id| (context.by_id(id), ask(shared, id))).collect();
+    let asked: Vec<_> = everyone
+        .into_iter()
+        .map(|id| (context.by_id(id), ask(shared, id)))
+        .collect();
     let end = Instant::now() + PATIENCE;
     for (of, asked) in asked {
         let name = of.name();
         let dump = asked.and_then(|(flow, slot)| {
             let left = end.saturating_duration_since(Instant::now());
-            slot.wait(Some(left)).map_or_else(|| Err(give_up(shared, flow, name)), |reply| read(name, reply))
+            slot.wait(Some(left)).map_or_else(
+                || Err(give_up(shared, flow, name)),
+                |reply| read(name, reply),
+            )
         });
         match dump {
             Ok(dump) => dump.text.lines().for_each(|line| {
@@ -96,8 +117,12 @@ fn log_all(context: &Context) {
 
 fn give_up(shared: &Arc<NodeHandle>, flow: FlowKey, name: &str) -> Error {
     shared.with(|core| {
-        core.node.reset(flow, Reason::Cancelled, "nobody waits for it");
+        core.node
+            .reset(flow, Reason::Cancelled, "nobody waits for it");
         core.forget(flow);
     });
-    Error::TimedOut { context: name.into(), after_ms: PATIENCE.as_millis() as u64 }
+    Error::TimedOut {
+        context: name.into(),
+        after_ms: PATIENCE.as_millis() as u64,
+    }
 }

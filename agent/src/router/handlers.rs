@@ -64,11 +64,16 @@ impl Router {
             }
             let handle = match handle {
                 None => Handle(core.new_number(Handle::NONE)),
-                Some(handle) if handle.is_handlers() && core.offered.get(&handle).is_none() => handle,
+                Some(handle) if handle.is_handlers() && core.offered.get(&handle).is_none() => {
+                    handle
+                }
                 Some(Handle(number)) => {
                     let (first, end) = (Handle::FIRST_CUSTOM.0, Handle::FIRST_HUB.0);
                     let detail = format!("it is taken, or not from {first} to {}", end - 1);
-                    return Err(Error::System { action: format!("adding the handle {number}"), detail });
+                    return Err(Error::System {
+                        action: format!("adding the handle {number}"),
+                        detail,
+                    });
                 }
             };
             let handler = Handler::new(self.node(), act);

@@ -71,7 +71,10 @@ pub(crate) fn join_with(path: &Path, find: Find, sent: AgentSource) -> Result<Ro
         ErrorKind::PermissionDenied => failed("the socket belongs to another user"),
         _ => system(error),
     })?;
-    let (own, other) = (offshoot_sys::user::effective(), peer(&stream).map_err(system)?.user);
+    let (own, other) = (
+        offshoot_sys::user::effective(),
+        peer(&stream).map_err(system)?.user,
+    );
     if own != other {
         // The parent has authority over this process: root must not obey a socket of any other
         // user.
@@ -109,8 +112,12 @@ fn read_boot(stream: &mut UnixStream) -> Result<(BootInfo, Vec<u8>), String> {
     let mut buffer = vec![0; 64 << 10];
     let mut refused = false;
     loop {
-        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        stream.set_read_timeout(Some(left)).map_err(|error| error.to_string())?;
+        let left = end
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1));
+        stream
+            .set_read_timeout(Some(left))
+            .map_err(|error| error.to_string())?;
         let count = match stream.read(&mut buffer) {
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -130,11 +137,15 @@ fn read_boot(stream: &mut UnixStream) -> Result<(BootInfo, Vec<u8>), String> {
             return Err("the other process has closed the connection".into());
         }
         let mut piece = &buffer[..count];
-        while let Some(frame) = decoder.next_frame(&mut piece).map_err(|error| error.to_string())? {
+        while let Some(frame) = decoder
+            .next_frame(&mut piece)
+            .map_err(|error| error.to_string())?
+        {
             if frame.header.kind != Kind::Boot {
                 continue;
             }
-            let boot = codec::from_own::<BootInfo>(&frame.payload).map_err(|error| error.to_string())?;
+            let boot =
+                codec::from_own::<BootInfo>(&frame.payload).map_err(|error| error.to_string())?;
             return Ok((boot, bytes));
         }
         if Instant::now() >= end {

@@ -98,13 +98,19 @@ impl Joined {
                 return Some(Err(Error::ShutDown));
             }
             waiting = match until {
-                None => self.came.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                None => self
+                    .came
+                    .wait(waiting)
+                    .unwrap_or_else(PoisonError::into_inner),
                 Some(until) => {
                     let left = until.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return None;
                     }
-                    self.came.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
+                    self.came
+                        .wait_timeout(waiting, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
                 }
             };
         }
@@ -145,7 +151,10 @@ impl Router {
         let (bound, socket) = Bound::new(path.as_ref())?;
         let inner = Arc::new(Inner { bound, end });
         let joined = Arc::new(Joined::default());
-        let listener = Listener { inner: Arc::clone(&inner), joined: Arc::clone(&joined) };
+        let listener = Listener {
+            inner: Arc::clone(&inner),
+            joined: Arc::clone(&joined),
+        };
         let slot = ReplySlot::new(None);
         let flow = self.node().with(|core| {
             if core.stopped {
@@ -154,7 +163,8 @@ impl Router {
             // Ends with the node.
             let own = core.node.id();
             let flow = core.node.watch(own);
-            core.endpoints.insert(flow, Endpoint::Reply(Arc::clone(&slot)));
+            core.endpoints
+                .insert(flow, Endpoint::Reply(Arc::clone(&slot)));
             Ok(flow)
         })?;
         let at_the_end = (Arc::downgrade(&inner), Arc::downgrade(self.node()));
@@ -207,7 +217,10 @@ impl Listener {
     pub fn accept_timeout(&self, timeout: Duration) -> Result<Context> {
         let late = || {
             let context = self.path().display().to_string();
-            Err(Error::TimedOut { context, after_ms: timeout.as_millis() as u64 })
+            Err(Error::TimedOut {
+                context,
+                after_ms: timeout.as_millis() as u64,
+            })
         };
         self.joined.take(Some(timeout)).unwrap_or_else(late)
     }
@@ -250,23 +263,39 @@ impl Acceptor {
             let now = Instant::now();
             self.closed = self.closed.filter(|until| *until > now);
             self.pending.retain(|pending| pending.until > now);
-            let next = self.pending.iter().map(|pending| pending.until).chain(self.closed).min();
+            let next = self
+                .pending
+                .iter()
+                .map(|pending| pending.until)
+                .chain(self.closed)
+                .min();
             let patience = next.map_or(PollTimeout::NONE, |next| {
                 let left = next.saturating_duration_since(now) + Duration::from_millis(1);
                 PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
             });
-            let wanted = if self.closed.is_some() { PollFlags::empty() } else { PollFlags::POLLIN };
+            let wanted = if self.closed.is_some() {
+                PollFlags::empty()
+            } else {
+                PollFlags::POLLIN
+            };
             let mut polled = vec![
                 PollFd::new(self.inner.end.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.socket.as_fd(), wanted),
             ];
             polled.extend(
-                self.pending.iter().map(|pending| PollFd::new(pending.stream.as_fd(), PollFlags::POLLIN)),
+                self.pending
+                    .iter()
+                    .map(|pending| PollFd::new(pending.stream.as_fd(), PollFlags::POLLIN)),
             );
-            if poll(&mut polled, patience).is_err_and(|error| error != offshoot_sys::errno::Errno::EINTR) {
+            if poll(&mut polled, patience)
+                .is_err_and(|error| error != offshoot_sys::errno::Errno::EINTR)
+            {
                 break;
             }
-            let ready: Vec<bool> = polled.iter().map(|polled| polled.any().unwrap_or(false)).collect();
+            let ready: Vec<bool> = polled
+                .iter()
+                .map(|polled| polled.any().unwrap_or(false))
+                .collect();
             drop(polled);
             if ready[0] {
                 break;
@@ -314,7 +343,10 @@ impl Acceptor {
                     "no process can join: the socket belongs to user {}, and this process runs as user {own}",
                     self.user
                 ));
-                refuse(&stream, "the listening process has changed its user and has to listen again");
+                refuse(
+                    &stream,
+                    "the listening process has changed its user and has to listen again",
+                );
                 continue;
             }
             match peer(&stream).and_then(|found| stream.set_nonblocking(true).map(|()| found)) {
@@ -324,7 +356,13 @@ impl Acceptor {
                     }
                     let (decoder, until) = (Decoder::default(), Instant::now() + GREETING);
                     let process = found.process;
-                    self.pending.push(Pending { stream, process, decoder, bytes: Vec::new(), until });
+                    self.pending.push(Pending {
+                        stream,
+                        process,
+                        decoder,
+                        bytes: Vec::new(),
+                        until,
+                    });
                 }
                 Ok(found) => {
                     self.say(format!(
@@ -333,7 +371,9 @@ impl Acceptor {
                     ));
                     refuse(&stream, "only processes of the same user can join");
                 }
-                Err(error) => self.say(format!("cannot identify a process that wants to join: {error}")),
+                Err(error) => self.say(format!(
+                    "cannot identify a process that wants to join: {error}"
+                )),
             }
         }
     }
@@ -351,13 +391,18 @@ impl Acceptor {
             Ok(None) => return Some(pending),
             Ok(Some(frame)) if frame.header.kind == Kind::Hello => {
                 match codec::from_own::<Hello>(&frame.payload) {
-                    Ok(hello) if hello.build == BUILD => match differing(&hello.functions).1.as_slice() {
-                        [] => self.admit(pending),
-                        others => refuse(
-                            &pending.stream,
-                            &format!("the two programs mean different things by {}", names(others)),
-                        ),
-                    },
+                    Ok(hello) if hello.build == BUILD => {
+                        match differing(&hello.functions).1.as_slice() {
+                            [] => self.admit(pending),
+                            others => refuse(
+                                &pending.stream,
+                                &format!(
+                                    "the two programs mean different things by {}",
+                                    names(others)
+                                ),
+                            ),
+                        }
+                    }
                     _ => refuse(
                         &pending.stream,
                         "it was built from other sources; build both programs from the same sources",
@@ -371,7 +416,12 @@ impl Acceptor {
 
     /// Hands a connection with a complete handshake to the broker.
     fn admit(&self, pending: Pending) {
-        let Pending { stream, process, bytes, .. } = pending;
+        let Pending {
+            stream,
+            process,
+            bytes,
+            ..
+        } = pending;
         let id = match self.place.allocate() {
             Ok(id) => id,
             Err(error) => return refuse(&stream, &error.to_string()),
@@ -385,7 +435,9 @@ impl Acceptor {
                 // The context stays, also if the listener was dropped meanwhile.
                 Ok(()) => joined.put(context),
                 Err(error) => {
-                    broker.shared().say(Level::WARN, format!("{context} could not join: {error}"));
+                    broker
+                        .shared()
+                        .say(Level::WARN, format!("{context} could not join: {error}"));
                 }
             }
         });

@@ -1,4 +1,5 @@
-//! A program's hold on the tree: the node of this process with its broker thread, and the end of both.
+//! A program's hold on the tree: the node of this process with its broker thread, and the end of
+//! both.
 pub(crate) mod builder;
 pub(crate) mod debug_signal;
 pub(crate) mod handlers;
@@ -35,19 +36,19 @@ use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long the end of a tree may take: more than the broker gives its children before it kills them, for what it does not
-/// look at while it works.
+/// How long the end of a tree may take: more than the broker gives its children before it kills
+/// them, for what it does not look at while it works.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long functions that still run at the end are waited for. They cannot be ended from outside.
 const FUNCTIONS_PATIENCE: Duration = Duration::from_millis(500);
 
-/// The tree as this process takes part in it. It is used as this process's own [`Context`]: what is started from it are this
-/// process's children.
+/// The tree as this process takes part in it. It is used as this process's own [`Context`]: what is
+/// started from it are this process's children.
 ///
-/// One that was started ([`Router::new`], [`Router::builder`]) owns its tree: dropping it ends all contexts and waits for
-/// that, for a few seconds at most. One from [`Context::router`] owns nothing. There may be any number of trees in one
-/// process; they share nothing.
+/// One that was started ([`Router::new`], [`Router::builder`]) owns its tree: dropping it ends all
+/// contexts and waits for that, for a few seconds at most. One from [`Context::router`] owns
+/// nothing. There may be any number of trees in one process; they share nothing.
 ///
 /// ```no_run
 /// # use offshoot_agent as offshoot;
@@ -74,16 +75,17 @@ struct Owner {
 }
 
 impl Context {
-    /// This process's part in the tree: inside a function, that of the context where it runs. It does not own the tree, so
-    /// dropping it ends nothing.
+    /// This process's part in the tree: inside a function, that of the context where it runs. It
+    /// does not own the tree, so dropping it ends nothing.
     pub fn router(&self) -> Router {
         Router::of(self)
     }
 }
 
 impl Router {
-    /// Starts the root of a new tree, with a way to find images. This process may have as many open descriptors from now on as
-    /// the system lets it (its hard limit); what a tree starts has the soft limit that was there before.
+    /// Starts the root of a new tree, with a way to find images. This process may have as many open
+    /// descriptors from now on as the system lets it (its hard limit); what a tree starts has the
+    /// soft limit that was there before.
     pub(crate) fn start(find: Find, filter: &Filter, sent: AgentSource) -> Result<Router> {
         offshoot_proto::collections::index_map::seed(offshoot_sys::random());
         offshoot_sys::limits::raise_descriptors();
@@ -92,7 +94,10 @@ impl Router {
         shared.sent_agent.store(sent as u8, Ordering::Relaxed);
         let context = Context::new(&shared, ContextId::ROOT, "controller".into());
         serve(&shared, &NodeRole::Root);
-        shared.lock().names.insert(ContextId::ROOT, context.name().into());
+        shared
+            .lock()
+            .names
+            .insert(ContextId::ROOT, context.name().into());
         let broker = Broker::new(shared, NodeRole::Root);
         let router = Router::running(context, broker)?;
         router.set_log_filter(filter);
@@ -110,47 +115,65 @@ impl Router {
                 broker.run();
             })
             .map_err(|error| Error::system("starting the broker's thread", error))?;
-        Ok(Router { context, own: Some(Owner { broker, debugging: Mutex::default(), ended }) })
+        Ok(Router {
+            context,
+            own: Some(Owner {
+                broker,
+                debugging: Mutex::default(),
+                ended,
+            }),
+        })
     }
 
     /// The router of the node that `context` was got at.
     pub(crate) fn of(context: &Context) -> Router {
-        Router { context: context.own(), own: None }
+        Router {
+            context: context.own(),
+            own: None,
+        }
     }
 
     /// Ends the tree and waits until all of it is gone, as dropping does.
     ///
     /// # Errors
-    /// [`Error::TimedOut`] when that takes longer than a few seconds, and an error when this router does not own its tree.
+    /// [`Error::TimedOut`] when that takes longer than a few seconds, and an error when this router
+    /// does not own its tree.
     pub fn shutdown(mut self) -> Result<()> {
         if self.own.is_some() {
             return self.end();
         }
         let detail = "this router does not own it: drop the one that was started".into();
-        Err(Error::System { action: "ending the tree".into(), detail })
+        Err(Error::System {
+            action: "ending the tree".into(),
+            detail,
+        })
     }
 
-    /// Opens a path between two contexts below this one that are not each other's ancestors, in both directions: each may
-    /// call the other's functions that are for anyone (`#[remote(policy = anyone)]`), by [`Context::by_id`]. Without this they are cut
-    /// off from each other. It takes effect before anything that is sent after it, and ends with either of them.
+    /// Opens a path between two contexts below this one that are not each other's ancestors, in
+    /// both directions: each may call the other's functions that are for anyone
+    /// (`#[remote(policy = anyone)]`), by [`Context::by_id`]. Without this they are cut off from
+    /// each other. It takes effect before anything that is sent after it, and ends with either of
+    /// them.
     pub fn open_path(&self, one: &Context, other: &Context) {
         self.pair(one, other, true);
     }
 
-    /// Closes a path that [`Router::open_path`] has opened. What is under way between the two ends with
-    /// [`Reason::Isolated`](offshoot_proto::Reason::Isolated).
+    /// Closes a path that [`Router::open_path`] has opened. What is under way between the two ends
+    /// with [`Reason::Isolated`](offshoot_proto::Reason::Isolated).
     pub fn close_path(&self, one: &Context, other: &Context) {
         self.pair(one, other, false);
     }
 
-    /// Changes which log records this context and all below it send, those that are up, those that are being connected and those
-    /// to come. Orders and calls that are given after it find it in force.
+    /// Changes which log records this context and all below it send, those that are up, those that
+    /// are being connected and those to come. Orders and calls that are given after it find it in
+    /// force.
     pub fn set_log_filter(&self, filter: &Filter) {
         let shared = self.context.node();
         shared.with(|core| {
             shared.logs.set_filter(filter.clone());
             // Frames of an agent that were logged would go up as frames.
-            core.node.show_frames(filter.shows_frames() && core.node.router.up().is_none());
+            core.node
+                .show_frames(filter.shows_frames() && core.node.router.up().is_none());
             core.node.pass_filter(filter.bytes());
         });
     }
@@ -159,7 +182,10 @@ impl Router {
     pub(crate) fn debug_by(&self, start: impl FnOnce() -> Result<Box<dyn Send>>) -> Result<()> {
         let Some(own) = &self.own else {
             let detail = "this router does not own its tree".into();
-            return Err(Error::System { action: "waiting for the signal to debug".into(), detail });
+            return Err(Error::System {
+                action: "waiting for the signal to debug".into(),
+                detail,
+            });
         };
         let mut debugging = own.debugging.lock().unwrap_or_else(PoisonError::into_inner);
         if debugging.is_none() {
@@ -173,7 +199,11 @@ impl Router {
         self.context.node().with(|core| {
             core.node.pair(one.id(), other.id(), open);
             for (who, of) in [(one.id(), other.id()), (other.id(), one.id())] {
-                if open { told.tell(core, who, of, None) } else { told.forget(who, of) }
+                if open {
+                    told.tell(core, who, of, None)
+                } else {
+                    told.forget(who, of)
+                }
             }
         });
     }
@@ -184,7 +214,8 @@ impl Router {
         self.context.node().sent.load(Ordering::Relaxed)
     }
 
-    /// What the node holds for calls and streams at the moment, for tests that look for what is left behind.
+    /// What the node holds for calls and streams at the moment, for tests that look for what is
+    /// left behind.
     #[doc(hidden)]
     #[must_use]
     pub fn held(&self) -> [(&'static str, usize); 5] {
@@ -192,18 +223,23 @@ impl Router {
     }
 
     fn end(&mut self) -> Result<()> {
-        let Some(own) = self.own.take() else { return Ok(()) };
+        let Some(own) = self.own.take() else {
+            return Ok(());
+        };
         let shared = self.context.node();
         shared.lock().orders.push(BrokerTask::Stop);
         shared.wake();
-        // The broker itself may let go of the last hold, in what it calls when a reply arrives; it does not wait for itself.
+        // The broker itself may let go of the last hold, in what it calls when a reply arrives; it
+        // does not wait for itself.
         let here = std::thread::current().id() == own.broker.thread().id();
-        let in_time = here || own.ended.recv_timeout(END_PATIENCE) != Err(RecvTimeoutError::Timeout);
+        let in_time =
+            here || own.ended.recv_timeout(END_PATIENCE) != Err(RecvTimeoutError::Timeout);
         if in_time && !here {
             // One that panicked has said so itself.
             let _ = own.broker.join();
         }
-        // Clones of contexts may live on elsewhere: nothing is kept open for them, whatever has become of the broker.
+        // Clones of contexts may live on elsewhere: nothing is kept open for them, whatever has
+        // become of the broker.
         shared.with(|core| {
             core.stopped = true;
             core.io.clear();
@@ -217,7 +253,10 @@ impl Router {
             return Ok(());
         }
         let after_ms = END_PATIENCE.as_millis() as u64;
-        Err(Error::TimedOut { context: self.context.name().into(), after_ms })
+        Err(Error::TimedOut {
+            context: self.context.name().into(),
+            after_ms,
+        })
     }
 }
 

@@ -51,8 +51,10 @@ pub(crate) struct Bound {
 impl Bound {
     /// Listens at `path`.
     pub fn new(path: &Path) -> Result<(Bound, UnixListener)> {
-        let failed =
-            |detail: String| Error::System { action: format!("listening at {}", path.display()), detail };
+        let failed = |detail: String| Error::System {
+            action: format!("listening at {}", path.display()),
+            detail,
+        };
         let system = |error: io::Error| failed(error.to_string());
         let Some(name) = path.file_name() else {
             return Err(failed("the path does not end in a file name".into()));
@@ -80,7 +82,14 @@ impl Bound {
                 Occupant::Other(what) => return Err(failed(what)),
             }
         }
-        Ok((Bound { path: around.join(name), folder, file }, listener))
+        Ok((
+            Bound {
+                path: around.join(name),
+                folder,
+                file,
+            },
+            listener,
+        ))
     }
 
     /// Returns the absolute path.
@@ -91,7 +100,9 @@ impl Bound {
     /// Removes the socket, unless another file has replaced it. It must still listen, so that no
     /// other process takes it for stale.
     pub fn unlink(&self) {
-        let Some(name) = self.path.file_name() else { return };
+        let Some(name) = self.path.file_name() else {
+            return;
+        };
         let place = within(&self.folder).join(name);
         if identity(&place).is_ok_and(|seen| seen == self.file) {
             let _ = fs::remove_file(place);
@@ -126,7 +137,9 @@ struct Fresh {
 impl Fresh {
     fn within(around: &File) -> io::Result<Fresh> {
         let random: [u8; 6] = sys::random();
-        let name = random.iter().fold(String::from(".o"), |name, byte| format!("{name}{byte:02x}"));
+        let name = random
+            .iter()
+            .fold(String::from(".o"), |name, byte| format!("{name}{byte:02x}"));
         let path = within(around).join(name);
         DirBuilder::new().mode(0o700).create(&path)?;
         let made = open(&path, 0).and_then(|folder| {
@@ -135,7 +148,9 @@ impl Fresh {
             let about = folder.metadata()?;
             let own = about.uid() == offshoot_sys::user::effective() && about.mode() & 0o077 == 0;
             if !own || fs::read_dir(within(&folder))?.next().is_some() {
-                return Err(io::Error::other("another process exchanges files in its folder"));
+                return Err(io::Error::other(
+                    "another process exchanges files in its folder",
+                ));
             }
             // The umask may have removed the owner's permissions.
             folder.set_permissions(Permissions::from_mode(0o700))?;
@@ -171,7 +186,9 @@ impl Fresh {
         if identity(&old)? != stale {
             let back = fs::hard_link(&old, place);
             fs::remove_file(&old)?;
-            return back.and(Err(io::Error::other("another process has just begun to listen there")));
+            return back.and(Err(io::Error::other(
+                "another process has just begun to listen there",
+            )));
         }
         fs::remove_file(&old)?;
         fs::hard_link(self.own(), place)
@@ -200,19 +217,27 @@ fn occupant(path: &Path) -> io::Result<Occupant> {
         seen => seen?,
     };
     if !seen.file_type().is_socket() {
-        return Ok(Occupant::Other("a file that is not a socket is there already".into()));
+        return Ok(Occupant::Other(
+            "a file that is not a socket is there already".into(),
+        ));
     }
     if seen.uid() != offshoot_sys::user::effective() {
-        return Ok(Occupant::Other(format!("a socket of user {} is there already", seen.uid())));
+        return Ok(Occupant::Other(format!(
+            "a socket of user {} is there already",
+            seen.uid()
+        )));
     }
     match connect(path, PATIENCE) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             Ok(Occupant::Stale((seen.dev(), seen.ino())))
         }
-        Err(error) => Ok(Occupant::Other(format!("a socket that does not answer is there already: {error}"))),
-        Ok(stream) => {
-            Ok(Occupant::Other(format!("process {} listens there already", peer(&stream)?.process)))
-        }
+        Err(error) => Ok(Occupant::Other(format!(
+            "a socket that does not answer is there already: {error}"
+        ))),
+        Ok(stream) => Ok(Occupant::Other(format!(
+            "process {} listens there already",
+            peer(&stream)?.process
+        ))),
     }
 }
 
@@ -222,7 +247,9 @@ pub(crate) fn address(path: &Path) -> io::Result<(PathBuf, Option<File>)> {
     match (path.parent(), path.file_name()) {
         (Some(folder), Some(name)) if path.as_os_str().as_bytes().len() > LONGEST => {
             let folder = File::open(folder)?;
-            let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
+            let short = Path::new("/proc/self/fd")
+                .join(folder.as_raw_fd().to_string())
+                .join(name);
             Ok((short, Some(folder)))
         }
         _ => Ok((path.into(), None)),
@@ -236,14 +263,23 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     fn scratch(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("offshoot-bound-{}-{name}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("offshoot-bound-{}-{name}", std::process::id()));
         fs::create_dir_all(&folder).expect("there is a temporary directory");
         folder
     }
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).expect("it is there");
-        entries.map(|entry| entry.expect("it is there").file_name().to_string_lossy().into_owned()).collect()
+        entries
+            .map(|entry| {
+                entry
+                    .expect("it is there")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect()
     }
 
     #[test]
@@ -251,7 +287,10 @@ mod tests {
         let folder = scratch("mode");
         let path = folder.join("socket");
         let (bound, listener) = Bound::new(&path).expect("nobody is there");
-        let mode = fs::symlink_metadata(&path).expect("it is there").permissions().mode();
+        let mode = fs::symlink_metadata(&path)
+            .expect("it is there")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o7777, 0o600);
         assert_eq!(names(&folder), ["socket"]);
         let mut client = UnixStream::connect(bound.path()).expect("it is listened on");
@@ -267,8 +306,14 @@ mod tests {
         let path = folder.join("socket");
         drop(Bound::new(&path).expect("nobody is there"));
         let (stale, listener) = Bound::new(&path).expect("the first is stale");
-        let error = Bound::new(&path).err().expect("the second lives").to_string();
-        assert!(error.contains(&format!("process {} listens", std::process::id())), "{error}");
+        let error = Bound::new(&path)
+            .err()
+            .expect("the second lives")
+            .to_string();
+        assert!(
+            error.contains(&format!("process {} listens", std::process::id())),
+            "{error}"
+        );
         drop(listener);
         let (bound, _listener) = Bound::new(&path).expect("the second is stale");
         // The end of one that was replaced is not that of its successor.
@@ -276,7 +321,10 @@ mod tests {
         assert!(path.exists());
         bound.unlink();
         fs::write(&path, "precious").expect("it is ours");
-        let error = Bound::new(&path).err().expect("a file is there").to_string();
+        let error = Bound::new(&path)
+            .err()
+            .expect("a file is there")
+            .to_string();
         assert!(error.contains("not a socket"), "{error}");
         assert_eq!(fs::read(&path).expect("it is left alone"), b"precious");
         fs::remove_file(&path).expect("it is ours");
@@ -325,7 +373,10 @@ mod tests {
                 // Whatever appears becomes a link, or the victim itself under another name, as soon
                 // as it is seen.
                 while !over.load(Ordering::Relaxed) {
-                    for name in names(&around).into_iter().filter(|name| name.starts_with(".o")) {
+                    for name in names(&around)
+                        .into_iter()
+                        .filter(|name| name.starts_with(".o"))
+                    {
                         let _ = fs::rename(around.join(&name), folder.join("moved"));
                         let _ = std::os::unix::fs::symlink(&victim, around.join(&name));
                         let _ = fs::remove_dir_all(folder.join("moved"));
@@ -342,9 +393,18 @@ mod tests {
             }
             over.store(true, Ordering::Relaxed);
         });
-        let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o7777;
+        let mode = |path: &Path| {
+            fs::metadata(path)
+                .expect("it is there")
+                .permissions()
+                .mode()
+                & 0o7777
+        };
         assert_eq!((mode(&victim), mode(&victim.join("s"))), (0o755, 0o644));
-        assert_eq!(fs::read(victim.join("s")).expect("it is there"), b"precious");
+        assert_eq!(
+            fs::read(victim.join("s")).expect("it is there"),
+            b"precious"
+        );
         fs::remove_dir_all(&folder).expect("it is ours");
     }
 
@@ -360,8 +420,10 @@ mod tests {
                     std::thread::spawn(move || Bound::new(&path).ok())
                 })
                 .collect();
-            let mut won: Vec<_> =
-                threads.into_iter().filter_map(|thread| thread.join().expect("no panic")).collect();
+            let mut won: Vec<_> = threads
+                .into_iter()
+                .filter_map(|thread| thread.join().expect("no panic"))
+                .collect();
             assert_eq!(won.len(), 1);
             let (bound, _listener) = won.remove(0);
             bound.unlink();

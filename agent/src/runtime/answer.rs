@@ -11,7 +11,9 @@ use offshoot_proto::{ContextId, FlowKey, Reason};
 pub(crate) fn answer(core: &mut NodeState, flow: FlowKey, reply: Vec<u8>) {
     core.endpoints.remove(&flow);
     if reply.len() > MAX_MESSAGE {
-        return core.node.reset(flow, Reason::TooLarge, "the reply is too large to send");
+        return core
+            .node
+            .reset(flow, Reason::TooLarge, "the reply is too large to send");
     }
     core.send_all(flow, reply, offshoot_codec::was_written());
 }

@@ -1,5 +1,5 @@
-//! A chain of calls as one of a node's flows: data alone. The service that runs its calls stands in a room above; an agent
-//! stays smaller by this than by a handler of its own.
+//! A chain of calls as one of a node's flows: data alone. The service that runs its calls stands in
+//! a room above; an agent stays smaller by this than by a handler of its own.
 
 use crate::runtime::scope::Scope;
 use offshoot_proto::ContextId;
@@ -23,13 +23,21 @@ pub(crate) struct Running {
     pub number: u32,
     pub scope: Arc<Scope>,
     pub function: &'static str,
-    /// Whether it was given up or late, so that its caller has an answer. What follows still waits for its end.
+    /// Whether it was given up or late, so that its caller has an answer. What follows still waits
+    /// for its end.
     pub answered: bool,
 }
 
 impl Chain {
     pub fn new(auth: ContextId) -> Chain {
-        Chain { auth, queue: CallQueue::default(), owed: 0, running: None, failed: None, ended: false }
+        Chain {
+            auth,
+            queue: CallQueue::default(),
+            owed: 0,
+            running: None,
+            failed: None,
+            ended: false,
+        }
     }
 
     /// Bytes that have come at a time. Whether the call that runs is given up.
@@ -39,7 +47,11 @@ impl Chain {
     pub fn take(&mut self, bytes: &[u8], end: bool, came: u64) -> Result<bool, usize> {
         self.owed += bytes.len();
         self.ended |= end;
-        self.queue.take(bytes, came, self.running.as_ref().map(|running| running.number))
+        self.queue.take(
+            bytes,
+            came,
+            self.running.as_ref().map(|running| running.number),
+        )
     }
 
     /// The scope of the call that runs.

@@ -1,10 +1,11 @@
-//! Values of a node by type: one of each type, made when it is first asked for. Rooms above keep their state here, so that
-//! the node names none of them.
+//! Values of a node by type: one of each type, made when it is first asked for. Rooms above keep
+//! their state here, so that the node names none of them.
 
 use std::any::{Any, TypeId};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Locks a mutex. A panic while it was held leaves a state that is as good as before: nothing here changes in two steps.
+/// Locks a mutex. A panic while it was held leaves a state that is as good as before: nothing here
+/// changes in two steps.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -26,7 +27,8 @@ impl Extensions {
         }
     }
 
-    /// Returns the value of type `T`, made by `make` where there is none. After a failure the next caller makes it.
+    /// Returns the value of type `T`, made by `make` where there is none. After a failure the next
+    /// caller makes it.
     ///
     /// # Errors
     /// Returns the error of `make`.

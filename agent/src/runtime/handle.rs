@@ -1,7 +1,8 @@
-//! What the threads of one node share: the state machine behind a lock, and the descriptors that its bytes leave by.
+//! What the threads of one node share: the state machine behind a lock, and the descriptors that
+//! its bytes leave by.
 //!
-//! Whoever changes the node also flushes it, so that a frame leaves on the thread that made it and no other thread has
-//! to wake up for it. Reading is the broker's alone.
+//! Whoever changes the node also flushes it, so that a frame leaves on the thread that made it and
+//! no other thread has to wake up for it. Reading is the broker's alone.
 
 use crate::runtime::extensions::Extensions;
 use crate::runtime::image_store::Images;
@@ -81,10 +82,14 @@ pub(crate) const WAKER: u64 = 0;
 
 impl NodeHandle {
     pub fn new(node: Node, images: Images) -> Result<Arc<NodeHandle>> {
-        let system = |error: offshoot_sys::errno::Errno| Error::system("setting up the broker", error);
+        let system =
+            |error: offshoot_sys::errno::Errno| Error::system("setting up the broker", error);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(system)?;
-        let waker = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(system)?;
-        epoll.add(&waker, EpollEvent::new(EpollFlags::EPOLLIN, WAKER)).map_err(system)?;
+        let waker =
+            EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(system)?;
+        epoll
+            .add(&waker, EpollEvent::new(EpollFlags::EPOLLIN, WAKER))
+            .map_err(system)?;
         let core = NodeState {
             node,
             io: SortedMap::default(),
@@ -121,9 +126,11 @@ impl NodeHandle {
     }
 
     pub fn lock(&self) -> MutexGuard<'_, NodeState> {
-        // A panic while the lock is held is a defect of this crate; going on with the state beats taking every other
-        // thread down with it.
-        self.core.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        // A panic while the lock is held is a defect of this crate; going on with the state beats
+        // taking every other thread down with it.
+        self.core
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Changes the node and sends what that makes, on this thread.
@@ -150,7 +157,11 @@ impl NodeHandle {
             handler.closed(&mut core, flow, &error);
         }
         self.flush(&mut core);
-        let due = core.deadlines.iter().next().map_or(NEVER, |((due, _), ())| *due);
+        let due = core
+            .deadlines
+            .iter()
+            .next()
+            .map_or(NEVER, |((due, _), ())| *due);
         self.deadline.store(due, Ordering::Relaxed);
         let wakes = std::mem::take(&mut core.wakes);
         let _dropped_at_last = std::mem::take(&mut core.withdrawn);
@@ -162,7 +173,10 @@ impl NodeHandle {
                 Wake::Stream(stream) => stream.wake(),
             });
             if !survived {
-                self.say(Level::ERROR, "what was to be told of an answer has panicked".into());
+                self.say(
+                    Level::ERROR,
+                    "what was to be told of an answer has panicked".into(),
+                );
             }
         }
         if unseen {
@@ -186,7 +200,9 @@ impl NodeHandle {
 
     /// Writes to one link as far as it goes.
     pub fn flush_link(&self, core: &mut NodeState, link: LinkId) {
-        let NodeState { node, io, scratch, .. } = core;
+        let NodeState {
+            node, io, scratch, ..
+        } = core;
         if let Some(writer) = io.get_mut(&link) {
             let written = writer.flush(node, link, &self.epoll, scratch);
             self.sent.fetch_add(written, Ordering::Relaxed);
@@ -234,7 +250,8 @@ impl NodeHandle {
         }
     }
 
-    /// Opens a flow whose reply somebody will wait for; `also` does what has to be done before anything can come.
+    /// Opens a flow whose reply somebody will wait for; `also` does what has to be done before
+    /// anything can come.
     pub fn request(
         self: &Arc<Self>,
         dst: ContextId,
@@ -246,7 +263,8 @@ impl NodeHandle {
         self.request_in(None, dst, service, request.into(), opening, also)
     }
 
-    /// Sends a request to a service of the context called `name` and waits for the value of the answer.
+    /// Sends a request to a service of the context called `name` and waits for the value of the
+    /// answer.
     ///
     /// # Errors
     /// Returns the error in the answer, under the context's name, or why there is none.
@@ -274,7 +292,11 @@ impl NodeHandle {
         if request.length() > MAX_MESSAGE {
             let context = self.lock().name_of(dst).to_string();
             let detail = CodecError::too_large(request.length()).0;
-            return Err(Error::Undelivered { context, reason: Reason::TooLarge, detail });
+            return Err(Error::Undelivered {
+                context,
+                reason: Reason::TooLarge,
+                detail,
+            });
         }
         let slot = ReplySlot::new(scope);
         self.with(|core| {

@@ -1,4 +1,5 @@
-//! The images this node can give to children: its own, and what it was given or has fetched for other platforms.
+//! The images this node can give to children: its own, and what it was given or has fetched for
+//! other platforms.
 
 use offshoot_bootstrap::Image;
 use offshoot_bootstrap::Platform;
@@ -9,10 +10,12 @@ use offshoot_sys::memory::{Use, sealed_memfd};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// Finds an image for a platform, in the controller: embedded, in a directory, or nowhere (an error that says so).
+/// Finds an image for a platform, in the controller: embedded, in a directory, or nowhere (an error
+/// that says so).
 pub type Find = Box<dyn Fn(Platform) -> Result<Image> + Send>;
 
-/// Makes the open descriptors of a program's own platform: [`open_own`]; not part of an agent, which has them already.
+/// Makes the open descriptors of a program's own platform: [`open_own`]; not part of an agent,
+/// which has them already.
 type Open = fn(&Image) -> Result<OwnImage>;
 
 /// Where images come from.
@@ -35,7 +38,12 @@ pub struct OwnImage {
 impl Images {
     /// The controller's: found when they are needed.
     pub fn found(find: Find) -> Images {
-        Images { known: Vec::new(), find: Some((find, open_own)), own: None, replies: Vec::new() }
+        Images {
+            known: Vec::new(),
+            find: Some((find, open_own)),
+            own: None,
+            replies: Vec::new(),
+        }
     }
 
     /// An agent's: what it was started with.
@@ -83,9 +91,12 @@ impl Images {
         if let Some((_, reply)) = self.replies.iter().find(|(other, _)| *other == platform) {
             return Ok(Arc::clone(reply));
         }
-        let image =
-            self.get(platform)?.ok_or_else(|| Error::Image(format!("there are no agents for {platform}")))?;
-        let reply = Arc::new(offshoot_proto::message::outcome::value(&image.bytes().to_vec()));
+        let image = self
+            .get(platform)?
+            .ok_or_else(|| Error::Image(format!("there are no agents for {platform}")))?;
+        let reply = Arc::new(offshoot_proto::message::outcome::value(
+            &image.bytes().to_vec(),
+        ));
         self.replies.push((platform, Arc::clone(&reply)));
         Ok(reply)
     }
@@ -93,14 +104,17 @@ impl Images {
     /// This node's own image as open descriptors, made when first needed.
     ///
     /// # Errors
-    /// When there is no image, or the kernel refuses executable memory files; a shell may still find a way then.
+    /// When there is no image, or the kernel refuses executable memory files; a shell may still
+    /// find a way then.
     pub fn own(&mut self) -> Result<Arc<OwnImage>> {
         if let Some(own) = &self.own {
             return Ok(Arc::clone(own));
         }
-        let platform =
-            Platform::host().ok_or_else(|| Error::Image("there are no agents for this machine".into()))?;
-        let image = self.get(platform)?.ok_or_else(|| Error::Image(format!("no image for {platform}")))?;
+        let platform = Platform::host()
+            .ok_or_else(|| Error::Image("there are no agents for this machine".into()))?;
+        let image = self
+            .get(platform)?
+            .ok_or_else(|| Error::Image(format!("no image for {platform}")))?;
         let Some((_, open)) = &self.find else {
             return Err(Error::Image("this agent has lost its own image".into()));
         };
@@ -112,7 +126,9 @@ impl Images {
 
 /// Unpacks an image into an executable memory file.
 fn open_own(image: &Image) -> Result<OwnImage> {
-    let agent = image.unpack().map_err(|error| Error::Image(error.to_string()))?;
+    let agent = image
+        .unpack()
+        .map_err(|error| Error::Image(error.to_string()))?;
     let agent = sealed_memfd(c"offshoot-agent", &agent, Use::Execute)
         .map_err(|error| Error::system("making an executable memory file", error))?;
     let image = sealed_memfd(c"offshoot-image", image.bytes(), Use::Read)
@@ -121,8 +137,8 @@ fn open_own(image: &Image) -> Result<OwnImage> {
 }
 
 fn read_image(fd: &OwnedFd) -> Result<Image> {
-    let bytes =
-        sys::procfs::copy_of(fd).map_err(|error| Error::system("reading this agent's own image", error))?;
+    let bytes = sys::procfs::copy_of(fd)
+        .map_err(|error| Error::system("reading this agent's own image", error))?;
     Image::parse(bytes).map_err(|error| Error::Image(format!("this agent's own image: {error}")))
 }
 

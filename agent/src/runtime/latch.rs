@@ -1,4 +1,5 @@
-//! One outcome that any number wait for: by blocking, with a timeout, by a call, or as a `Future`. It stays.
+//! One outcome that any number wait for: by blocking, with a timeout, by a call, or as a `Future`.
+//! It stays.
 
 use crate::runtime::wait::{deadline, wait_until};
 use std::sync::Condvar;
@@ -25,8 +26,15 @@ pub(crate) struct Latch<T> {
 
 impl<T> Default for Latch<T> {
     fn default() -> Self {
-        let state = State { outcome: None, wakers: Vec::new(), calls: Vec::new() };
-        Latch { state: Mutex::new(state), set: Condvar::new() }
+        let state = State {
+            outcome: None,
+            wakers: Vec::new(),
+            calls: Vec::new(),
+        };
+        Latch {
+            state: Mutex::new(state),
+            set: Condvar::new(),
+        }
     }
 }
 
@@ -42,7 +50,10 @@ impl<T: Clone> Latch<T> {
             return;
         }
         state.outcome = Some(outcome.clone());
-        let (wakers, calls) = (std::mem::take(&mut state.wakers), std::mem::take(&mut state.calls));
+        let (wakers, calls) = (
+            std::mem::take(&mut state.wakers),
+            std::mem::take(&mut state.calls),
+        );
         drop(state);
         self.set.notify_all();
         for waker in wakers {
@@ -78,7 +89,9 @@ impl<T: Clone> Latch<T> {
 
     /// Waits for the outcome; none when the time is up.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<T> {
-        wait_until(&self.set, self.lock(), deadline(timeout), |state| state.outcome.clone())
+        wait_until(&self.set, self.lock(), deadline(timeout), |state| {
+            state.outcome.clone()
+        })
     }
 
     /// As a `Future` asks.
@@ -103,7 +116,10 @@ mod tests {
     #[test]
     fn the_first_outcome_reaches_early_and_late_waiters() {
         let latch = Arc::new(Latch::default());
-        assert_eq!((latch.get(), latch.wait_timeout(Duration::ZERO)), (None, None));
+        assert_eq!(
+            (latch.get(), latch.wait_timeout(Duration::ZERO)),
+            (None, None)
+        );
         let (told, heard) = channel();
         let early = told.clone();
         latch.then(move |outcome| early.send(outcome).expect("it is read"));
@@ -119,6 +135,9 @@ mod tests {
         assert_eq!(heard.iter().collect::<Vec<_>>(), ["first", "first"]);
         assert_eq!(waiting.join().expect("it does not panic"), "first");
         assert_eq!(latch.poll(asking.waker()), Poll::Ready("first"));
-        assert_eq!((latch.get(), latch.wait_timeout(Duration::MAX)), (Some("first"), Some("first")));
+        assert_eq!(
+            (latch.get(), latch.wait_timeout(Duration::MAX)),
+            (Some("first"), Some("first"))
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! How bytes leave: gathered from the node, written as far as a link takes them, by whichever thread has made some.
+//! How bytes leave: gathered from the node, written as far as a link takes them, by whichever
+//! thread has made some.
 
 use offshoot_proto::LinkId;
 use offshoot_proto::node::Node;
@@ -12,7 +13,8 @@ use std::sync::Arc;
 /// How many bytes of frames are gathered for one write. An urgent frame waits for as much.
 const BATCH: usize = 64 << 10;
 
-/// After how many bytes a link's pipe is made larger, and how large: fewer switches between its two ends.
+/// After how many bytes a link's pipe is made larger, and how large: fewer switches between its two
+/// ends.
 const WIDEN: (u64, usize) = (128 << 10, 256 << 10);
 
 /// The writing side of a link.
@@ -27,7 +29,8 @@ pub(crate) struct LinkWriter {
     pub token: u64,
     out: Vec<u8>,
     at: usize,
-    /// Whether the poller tells of room: from the first time on that there was none, whenever it comes about.
+    /// Whether the poller tells of room: from the first time on that there was none, whenever it
+    /// comes about.
     polled: bool,
     blocked: bool,
     secret: bool,
@@ -77,9 +80,16 @@ impl Drop for LinkWriter {
 }
 
 impl LinkWriter {
-    /// Writes what `link` of the node has to send, as far as it goes; the poller says when it goes on. `scratch` is memory
-    /// that links which take everything at once share. Returns the number of bytes written.
-    pub fn flush(&mut self, node: &mut Node, link: LinkId, epoll: &Epoll, scratch: &mut Vec<u8>) -> u64 {
+    /// Writes what `link` of the node has to send, as far as it goes; the poller says when it goes
+    /// on. `scratch` is memory that links which take everything at once share. Returns the number
+    /// of bytes written.
+    pub fn flush(
+        &mut self,
+        node: &mut Node,
+        link: LinkId,
+        epoll: &Epoll,
+        scratch: &mut Vec<u8>,
+    ) -> u64 {
         if self.hold {
             return 0;
         }
@@ -125,7 +135,8 @@ impl LinkWriter {
                     }
                 }
                 Ok(None) => break true,
-                // The reading side tells how it ended; a failed write only means that nothing more goes.
+                // The reading side tells how it ended; a failed write only means that nothing more
+                // goes.
                 Err(_) => {
                     if self.polled {
                         let _ = epoll.delete(fd);

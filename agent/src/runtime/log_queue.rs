@@ -92,7 +92,10 @@ impl Logs {
 
     /// Whether records of this kind are wanted, as far as is known.
     pub fn wants(&self, level: Level, target: &str) -> bool {
-        self.lock().filter.as_ref().is_none_or(|filter| number_of(level) <= filter.level_of(target))
+        self.lock()
+            .filter
+            .as_ref()
+            .is_none_or(|filter| number_of(level) <= filter.level_of(target))
     }
 
     /// Keeps a record for the broker. Whether it has to be told.
@@ -107,10 +110,19 @@ impl Logs {
         room
     }
 
-    /// What is to go up now, and at last how much was lost. Nothing before it is known what is wanted.
+    /// What is to go up now, and at last how much was lost. Nothing before it is known what is
+    /// wanted.
     pub fn take(&self) -> Vec<LogRecord> {
         let mut state = self.lock();
-        let State { filter: Some(filter), waiting, lost, .. } = &mut *state else { return Vec::new() };
+        let State {
+            filter: Some(filter),
+            waiting,
+            lost,
+            ..
+        } = &mut *state
+        else {
+            return Vec::new();
+        };
         let mut records = std::mem::take(waiting);
         records.retain(|record| record.is_wanted(filter));
         match std::mem::take(lost) {
@@ -132,16 +144,26 @@ mod tests {
     #[test]
     fn records_logged_before_the_filter_is_known_are_kept_and_filtered_then() {
         let logs = Logs::default();
-        for (level, target) in
-            [(Level::TRACE, "a"), (Level::WARN, "b"), (Level::INFO, "a"), (Level::INFO, "b")]
-        {
+        for (level, target) in [
+            (Level::TRACE, "a"),
+            (Level::WARN, "b"),
+            (Level::INFO, "a"),
+            (Level::INFO, "b"),
+        ] {
             assert!(logs.wants(level, target));
-            logs.keep(LogRecord::of(level, target, &format!("{level} of {target}")));
+            logs.keep(LogRecord::of(
+                level,
+                target,
+                &format!("{level} of {target}"),
+            ));
         }
         assert!(!logs.are_known() && logs.take().is_empty());
         logs.set_filter("warn,a=info".parse().unwrap());
         let taken = logs.take();
-        assert_eq!(taken.iter().map(message).collect::<Vec<_>>(), ["WARN of b", "INFO of a"]);
+        assert_eq!(
+            taken.iter().map(message).collect::<Vec<_>>(),
+            ["WARN of b", "INFO of a"]
+        );
         assert!(logs.are_known() && logs.take().is_empty());
         assert!(logs.wants(Level::INFO, "a::b") && !logs.wants(Level::INFO, "b"));
         // What still waits when another filter comes is sorted out by that one.
@@ -160,7 +182,10 @@ mod tests {
         logs.set_filter(Filter::up_to(2));
         let taken = logs.take();
         assert_eq!(taken.len(), WAITING + 1);
-        assert_eq!(message(&taken[WAITING]), "44 log records were too many here and are dropped");
+        assert_eq!(
+            message(&taken[WAITING]),
+            "44 log records were too many here and are dropped"
+        );
         assert_eq!(taken[WAITING].level, number_of(Level::WARN));
         assert!(logs.take().is_empty());
     }

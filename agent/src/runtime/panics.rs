@@ -1,7 +1,8 @@
-//! Panics of functions: each is its own call's, where the build unwinds, and is told with the place where it began.
+//! Panics of functions: each is its own call's, where the build unwinds, and is told with the place
+//! where it began.
 //!
-//! In a build that aborts there is nothing of this: a panic ends the process. The hook that notes places never takes
-//! anything from the one before it, which says what it always says.
+//! In a build that aborts there is nothing of this: a panic ends the process. The hook that notes
+//! places never takes anything from the one before it, which says what it always says.
 
 use std::cell::Cell;
 use std::cell::RefCell;
@@ -19,7 +20,8 @@ thread_local! {
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs `work`, a remote function, and gives what it panicked with: the message, then the place as `file:line:column`.
+/// Runs `work`, a remote function, and gives what it panicked with: the message, then the place as
+/// `file:line:column`.
 ///
 /// # Errors
 /// That text.
@@ -47,8 +49,9 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Runs `work`, which may be a program's own: a closure that is to be called, a waker, a value that is read. What panics there ends
-/// nothing else; this is the thread on which everything here depends. Returns true if nothing did.
+/// Runs `work`, which may be a program's own: a closure that is to be called, a waker, a value that
+/// is read. What panics there ends nothing else; this is the thread on which everything here
+/// depends. Returns true if nothing did.
 pub(crate) fn survive(work: impl FnOnce()) -> bool {
     if !cfg!(panic = "unwind") {
         work();
@@ -77,7 +80,10 @@ mod tests {
         let line = line!() + 1;
         let told = catch(|| panic!("out of {}", "cheese")).map(|()| 0);
         let begins = format!("out of cheese, at {}:{line}:", file!());
-        assert!(told.as_ref().is_err_and(|told| told.starts_with(&begins)), "{told:?}");
+        assert!(
+            told.as_ref().is_err_and(|told| told.starts_with(&begins)),
+            "{told:?}"
+        );
         assert_eq!(catch(|| 8), Ok(8));
         let told = catch(|| std::panic::resume_unwind(Box::new(5))).map(|()| 0);
         assert_eq!(told, Err("without a text".to_owned()));

@@ -1,7 +1,7 @@
 //! The descriptors and times that the broker waits for.
 //!
-//! The reactor names what they belong to by number only: it never calls a child or a program, and it never locks the
-//! node. The broker asks it what is ready, or due, and passes that on.
+//! The reactor names what they belong to by number only: it never calls a child or a program, and
+//! it never locks the node. The broker asks it what is ready, or due, and passes that on.
 
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::handle::WAKER;
@@ -52,18 +52,21 @@ pub(crate) enum Source {
     OwnOutput(u8),
     /// SIGTERM: the order to end.
     Signal,
-    /// SIGCHLD: a child process has ended, perhaps an adopted one. Or SIGUSR2: a dump of this node's state is wanted.
+    /// SIGCHLD: a child process has ended, perhaps an adopted one. Or SIGUSR2: a dump of this
+    /// node's state is wanted.
     ChildSignal,
 }
 
 /// What is due at a time.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Timer {
-    /// A child must be up, over all its attempts; if true, its program must have reported its destination.
+    /// A child must be up, over all its attempts; if true, its program must have reported its
+    /// destination.
     Connect(LinkId, bool),
     /// A hop that waits for admission, or pauses before its next attempt, has its turn.
     Turn(LinkId),
-    /// No rule has answered the question that stood on the terminal of a child's program at its write of this number.
+    /// No rule has answered the question that stood on the terminal of a child's program at its
+    /// write of this number.
     Unanswered(LinkId, u32),
     /// The program of a child whose link has ended has had its time for last words.
     Lost(LinkId),
@@ -115,7 +118,8 @@ impl Reactor {
         }
     }
 
-    /// Waits until a descriptor is ready or a time has come. Returns how many of the events were filled in.
+    /// Waits until a descriptor is ready or a time has come. Returns how many of the events were
+    /// filled in.
     pub(crate) fn wait(&self, events: &mut [EpollEvent]) -> std::result::Result<usize, Errno> {
         let first = self.timers.iter().next().map(|((due, _), _)| *due);
         let node_time = |due| self.shared.began + Duration::from_millis(due);
@@ -134,7 +138,9 @@ impl Reactor {
 
     /// Returns what a token stands for, with the descriptor if it is kept here.
     pub(crate) fn source(&self, token: u64) -> Option<(Source, Option<&OwnedFd>)> {
-        self.sources.get(&token).map(|(source, fd)| (*source, fd.as_ref()))
+        self.sources
+            .get(&token)
+            .map(|(source, fd)| (*source, fd.as_ref()))
     }
 
     /// Returns another descriptor for what this process prints: 1 stdout, 2 stderr.
@@ -173,7 +179,10 @@ impl Reactor {
     /// Returns an error if the system cannot watch it.
     pub(crate) fn watch(&mut self, source: Source, fd: OwnedFd) -> Result<()> {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, self.next_token);
-        self.shared.epoll.add(&fd, event).map_err(|error| Error::system("watching a descriptor", error))?;
+        self.shared
+            .epoll
+            .add(&fd, event)
+            .map_err(|error| Error::system("watching a descriptor", error))?;
         self.insert(source, Some(fd));
         Ok(())
     }
@@ -188,8 +197,15 @@ impl Reactor {
     /// Reads from a link again, or pauses reading.
     pub(crate) fn read_link(&self, link: LinkId, go_on: bool) {
         if let Some((token, Some(fd))) = self.find(Source::Link(link)) {
-            let flags = if go_on { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
-            let _ = self.shared.epoll.modify(fd, &mut EpollEvent::new(flags, token));
+            let flags = if go_on {
+                EpollFlags::EPOLLIN
+            } else {
+                EpollFlags::empty()
+            };
+            let _ = self
+                .shared
+                .epoll
+                .modify(fd, &mut EpollEvent::new(flags, token));
         }
     }
 
@@ -209,10 +225,13 @@ impl Reactor {
         }
     }
 
-    /// Watches for the end of a process. A kernel that gives no pidfds, or cannot watch them, is polled instead.
+    /// Watches for the end of a process. A kernel that gives no pidfds, or cannot watch them, is
+    /// polled instead.
     pub(crate) fn watch_end(&mut self, source: Source, process: &Process) {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, self.next_token);
-        let watched = process.handle().map(|handle| self.shared.epoll.add(handle, event));
+        let watched = process
+            .handle()
+            .map(|handle| self.shared.epoll.add(handle, event));
         match watched {
             Some(Ok(())) => drop(self.token(source)),
             _ => {
@@ -229,7 +248,10 @@ impl Reactor {
             let _ = self.shared.epoll.delete(handle);
         }
         self.unwatch(source);
-        Some(ExitStatus { code: status.code, signal: status.signal })
+        Some(ExitStatus {
+            code: status.code,
+            signal: status.signal,
+        })
     }
 
     /// Returns true if SIGCHLD is the only report of some process's end.

@@ -9,8 +9,8 @@ pub(crate) enum NodeRole {
     Agent(LinkId),
     /// A detached agent: it has no parent any more.
     Alone,
-    /// A process that has joined the tree, with the link to its parent. It outlives its place in the tree: when
-    /// that ends, only what the process has started through the tree ends with it.
+    /// A process that has joined the tree, with the link to its parent. It outlives its place in
+    /// the tree: when that ends, only what the process has started through the tree ends with it.
     Joined(LinkId),
 }
 

@@ -1,8 +1,8 @@
-//! What a running call, and everything that is started on its behalf, have in common: whether it still matters to anyone,
-//! and until when.
+//! What a running call, and everything that is started on its behalf, have in common: whether it
+//! still matters to anyone, and until when.
 //!
-//! A scope never acts by itself. Whoever ends one (the broker, when the caller gives up or the time is over) says so here
-//! and then ends what belongs to it; functions and waits look here.
+//! A scope never acts by itself. Whoever ends one (the broker, when the caller gives up or the time
+//! is over) says so here and then ends what belongs to it; functions and waits look here.
 
 use offshoot_codec::MAX_MESSAGE;
 use offshoot_proto::Error;
@@ -48,7 +48,8 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    /// A scope within `parent`, that ends at `deadline` ([`NEVER`] for not at all), `allowed_ms` from now.
+    /// A scope within `parent`, that ends at `deadline` ([`NEVER`] for not at all), `allowed_ms`
+    /// from now.
     pub fn new(parent: Option<Arc<Scope>>, deadline: u64, allowed_ms: u64) -> Scope {
         Scope {
             parent,
@@ -62,7 +63,10 @@ impl Scope {
 
     /// A scope within `parent` that takes no longer answers than this.
     pub fn of_bytes(parent: Option<Arc<Scope>>, longest: usize) -> Scope {
-        Scope { longest, ..Scope::new(parent, NEVER, 0) }
+        Scope {
+            longest,
+            ..Scope::new(parent, NEVER, 0)
+        }
     }
 
     /// The longest answer that is taken in it.
@@ -89,7 +93,9 @@ impl Scope {
     /// Ends it; the first end counts. Whether this was the first.
     pub fn end(&self, stand: CallState) -> bool {
         let (going, stand) = (CallState::Running as u8, stand as u8);
-        self.stand.compare_exchange(going, stand, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.stand
+            .compare_exchange(going, stand, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
     }
 
     /// Whether others ask for the same run, so that the end of this one is not the end of that.
@@ -110,34 +116,45 @@ impl Scope {
 
     /// Whether it is `other`, or within it.
     pub fn is_within(&self, other: &Scope) -> bool {
-        self.active_ancestors().any(|scope| std::ptr::eq(scope, other))
+        self.active_ancestors()
+            .any(|scope| std::ptr::eq(scope, other))
     }
 
     /// When everything in it must have ended, and how long that was.
     pub fn deadline(&self) -> (u64, u64) {
-        let times =
-            self.active_ancestors().map(|scope| (scope.deadline.load(Ordering::Relaxed), scope.allowed_ms));
+        let times = self
+            .active_ancestors()
+            .map(|scope| (scope.deadline.load(Ordering::Relaxed), scope.allowed_ms));
         times.min().unwrap_or((NEVER, 0))
     }
 
     /// The same whoever of them is over: by when somebody was to look.
     pub fn due(&self) -> u64 {
         let all = std::iter::successors(Some(self), |&scope| scope.parent.as_deref());
-        all.map(|scope| scope.deadline.load(Ordering::Relaxed)).min().unwrap_or(NEVER)
+        all.map(|scope| scope.deadline.load(Ordering::Relaxed))
+            .min()
+            .unwrap_or(NEVER)
     }
 
     /// Why nothing more is to be done in it, if so: an error about the context called `name`.
     pub fn refusal(&self, name: &str) -> Option<Error> {
-        let ended = self.active_ancestors().find(|scope| scope.own_stand() != CallState::Running)?;
+        let ended = self
+            .active_ancestors()
+            .find(|scope| scope.own_stand() != CallState::Running)?;
         Some(ended.error(name, ended.own_stand()))
     }
 
     /// What is said of the context called `name` when the scope was ended that way.
     pub fn error(&self, name: &str, stand: CallState) -> Error {
         match stand {
-            CallState::TimedOut => Error::TimedOut { context: name.into(), after_ms: self.deadline().1 },
+            CallState::TimedOut => Error::TimedOut {
+                context: name.into(),
+                after_ms: self.deadline().1,
+            },
             CallState::Gone => Error::ShutDown,
-            _ => Error::Cancelled { context: name.into() },
+            _ => Error::Cancelled {
+                context: name.into(),
+            },
         }
     }
 }
@@ -167,7 +184,12 @@ mod tests {
                 && !outer.end(CallState::TimedOut)
                 && !outer.end(CallState::Finished)
         );
-        assert_eq!(inner.refusal("x"), Some(Error::Cancelled { context: "x".into() }));
+        assert_eq!(
+            inner.refusal("x"),
+            Some(Error::Cancelled {
+                context: "x".into()
+            })
+        );
         let life = Arc::new(Scope::new(None, NEVER, 0));
         let call = Scope::new(Some(Arc::clone(&life)), 100, 70);
         assert!(life.end(CallState::Gone) && call.deadline() == (100, 70));

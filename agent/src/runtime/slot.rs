@@ -14,11 +14,12 @@ use std::task::Poll;
 use std::task::Waker;
 use std::time::Duration;
 
-/// Runs once the call that carried a value completes, with the error that ended it, if one did. Values sent in other messages
-/// have no completion callback.
+/// Runs once the call that carried a value completes, with the error that ended it, if one did.
+/// Values sent in other messages have no completion callback.
 pub(crate) type DeliveryCallback = Box<dyn FnOnce(Option<&Error>) + Send>;
 
-/// How far an answer is. Many are outstanding at once, to be told to nobody but one who waits, and few come to an error.
+/// How far an answer is. Many are outstanding at once, to be told to nobody but one who waits, and
+/// few come to an error.
 pub(crate) enum Stage {
     Coming(Option<Box<Expected>>),
     Here(std::result::Result<Vec<u8>, Box<Error>>),
@@ -66,7 +67,11 @@ pub(crate) struct ReplySlot {
 impl ReplySlot {
     pub fn new(scope: Option<&Arc<Scope>>) -> Arc<ReplySlot> {
         let stage = Mutex::new(Stage::Coming(None));
-        Arc::new(ReplySlot { stage, arrived: Condvar::new(), scope: scope.cloned() })
+        Arc::new(ReplySlot {
+            stage,
+            arrived: Condvar::new(),
+            scope: scope.cloned(),
+        })
     }
 
     /// One that has its answer.
@@ -85,8 +90,8 @@ impl ReplySlot {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A piece of the answer, the last one with `end`: gives the whole of it then, and what the piece lay in if that is free. None
-    /// when it is longer than `limit`.
+    /// A piece of the answer, the last one with `end`: gives the whole of it then, and what the
+    /// piece lay in if that is free. None when it is longer than `limit`.
     pub fn gather(&self, piece: Vec<u8>, end: bool, limit: usize) -> Option<[Vec<u8>; 2]> {
         let mut stage = self.lock();
         let alone = matches!(*stage, Stage::Coming(None)) && end;
@@ -103,20 +108,39 @@ impl ReplySlot {
             expected.so_far.extend_from_slice(&piece);
             piece
         };
-        Some([if end { std::mem::take(&mut expected.so_far) } else { Vec::new() }, spare])
+        Some([
+            if end {
+                std::mem::take(&mut expected.so_far)
+            } else {
+                Vec::new()
+            },
+            spare,
+        ])
     }
 
     /// The answer is there. Only the first counts.
     pub fn fill(&self, result: Result<Vec<u8>>) {
         let mut stage = self.lock();
-        let Stage::Coming(expected) = &mut *stage else { return };
+        let Stage::Coming(expected) = &mut *stage else {
+            return;
+        };
         let expected = expected.take();
-        let Expected { waker, notify, callbacks, .. } =
-            expected.map(|expected| *expected).unwrap_or_default();
-        let error = result.as_ref().err().filter(|_| !callbacks.is_empty()).cloned();
+        let Expected {
+            waker,
+            notify,
+            callbacks,
+            ..
+        } = expected.map(|expected| *expected).unwrap_or_default();
+        let error = result
+            .as_ref()
+            .err()
+            .filter(|_| !callbacks.is_empty())
+            .cloned();
         *stage = Stage::Here(result.map_err(Box::new));
         drop(stage);
-        callbacks.into_iter().for_each(|callback| callback(error.as_ref()));
+        callbacks
+            .into_iter()
+            .for_each(|callback| callback(error.as_ref()));
         self.arrived.notify_all();
         if let Some(waker) = waker {
             waker.wake();
@@ -140,7 +164,9 @@ impl ReplySlot {
                 _ => None,
             };
             drop(stage);
-            callbacks.into_iter().for_each(|callback| callback(error.as_ref()));
+            callbacks
+                .into_iter()
+                .for_each(|callback| callback(error.as_ref()));
         }
     }
 
@@ -150,15 +176,20 @@ impl ReplySlot {
             Stage::Coming(Some(expected)) => std::mem::take(&mut expected.callbacks),
             _ => return,
         };
-        let error = Error::Cancelled { context: name.into() };
-        callbacks.into_iter().for_each(|callback| callback(Some(&error)));
+        let error = Error::Cancelled {
+            context: name.into(),
+        };
+        callbacks
+            .into_iter()
+            .for_each(|callback| callback(Some(&error)));
     }
 
     /// Has `notify` called when the answer is there, at once if it is.
     pub fn on_arrival(&self, notify: impl FnOnce() + Send + 'static) {
         let mut stage = self.lock();
         if let Some(expected) = stage.expected() {
-            // What is not called any more is dropped without the lock: it may hold what needs the node.
+            // What is not called any more is dropped without the lock: it may hold what needs the
+            // node.
             let before = expected.notify.replace(Box::new(notify));
             drop(stage);
             drop(before);
@@ -170,9 +201,15 @@ impl ReplySlot {
 
     /// Waits for the answer and takes it; none when the time is up.
     pub fn wait(&self, timeout: Option<Duration>) -> Option<Result<Vec<u8>>> {
-        wait_until(&self.arrived, self.lock(), timeout.and_then(deadline), |stage| {
-            (!matches!(stage, Stage::Coming(_))).then(|| stage.take().unwrap_or(Err(Error::ShutDown)))
-        })
+        wait_until(
+            &self.arrived,
+            self.lock(),
+            timeout.and_then(deadline),
+            |stage| {
+                (!matches!(stage, Stage::Coming(_)))
+                    .then(|| stage.take().unwrap_or(Err(Error::ShutDown)))
+            },
+        )
     }
 
     /// Waits for the answer of the context called `name` and decodes its value.
@@ -192,7 +229,9 @@ impl ReplySlot {
     /// As a `Future` asks.
     pub fn poll(&self, waker: &Waker) -> Poll<Result<Vec<u8>>> {
         let mut stage = self.lock();
-        let before = stage.expected().and_then(|expected| expected.waker.replace(waker.clone()));
+        let before = stage
+            .expected()
+            .and_then(|expected| expected.waker.replace(waker.clone()));
         let found = stage.take();
         drop(stage);
         drop(before);

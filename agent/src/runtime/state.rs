@@ -41,7 +41,8 @@ pub(crate) enum Endpoint {
     Chain(Box<crate::runtime::chain_state::Chain>),
     /// Something that a program has put there.
     Handler(Arc<dyn FlowHandler>),
-    /// An image from the root, for the child that connects over this link. Many flows have replies, and few this.
+    /// An image from the root, for the child that connects over this link. Many flows have replies,
+    /// and few this.
     Image(Box<(LinkId, Vec<u8>)>),
 }
 
@@ -62,7 +63,8 @@ impl Drop for Request {
     }
 }
 
-/// What a flow belongs to that is not the tree's own business. It is called with the node locked, by the broker.
+/// What a flow belongs to that is not the tree's own business. It is called with the node locked,
+/// by the broker.
 pub(crate) trait FlowHandler: Send + Sync {
     /// Bytes came.
     fn data(&self, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool);
@@ -84,7 +86,8 @@ pub(crate) trait FlowHandler: Send + Sync {
 
 /// A service that a program offers. It is called with the node locked, by the broker.
 pub(crate) trait CustomService: Send + Sync {
-    /// Somebody who may has opened a flow to it: the first bytes of the request, and whether they are all.
+    /// Somebody who may has opened a flow to it: the first bytes of the request, and whether they
+    /// are all.
     fn opened(self: Arc<Self>, core: &mut NodeState, flow: FlowKey, request: Request, end: bool);
     /// This process sends to it what names these contexts.
     fn names(&self, _core: &NodeState, _contexts: &[ContextId]) {}
@@ -94,7 +97,8 @@ pub(crate) trait CustomService: Send + Sync {
 pub(crate) enum BrokerTask {
     /// End all children, then the broker.
     Stop,
-    /// Run work of a program that no agent has the code of. It gets the broker, whose type stands above this room.
+    /// Run work of a program that no agent has the code of. It gets the broker, whose type stands
+    /// above this room.
     Run(fn(&mut dyn Any)),
 }
 
@@ -122,7 +126,8 @@ pub(crate) struct NodeState {
     pub scratch: Vec<u8>,
     pub orders: Vec<BrokerTask>,
     pub wakes: Vec<Wake>,
-    /// What is offered no more, to be dropped once the lock is released: it may hold what needs the lock.
+    /// What is offered no more, to be dropped once the lock is released: it may hold what needs the
+    /// lock.
     pub(crate) withdrawn: Vec<Arc<dyn CustomService>>,
     pub images: Images,
     pub names: SortedMap<ContextId, Arc<str>>,
@@ -139,17 +144,35 @@ impl NodeState {
 
     /// The same for bytes that are sent to many.
     pub fn send_shared(&mut self, flow: FlowKey, bytes: Arc<Vec<u8>>, secret: bool) {
-        self.queue(flow, Chunk { bytes: bytes.into(), secret }, 0, true);
+        self.queue(
+            flow,
+            Chunk {
+                bytes: bytes.into(),
+                secret,
+            },
+            0,
+            true,
+        );
     }
 
     /// Sends more on a flow, behind what waits there; with `end`, nothing follows.
     pub fn append(&mut self, flow: FlowKey, bytes: Vec<u8>, end: bool, secret: bool) {
-        self.queue(flow, Chunk { bytes: bytes.into(), secret }, 0, end);
+        self.queue(
+            flow,
+            Chunk {
+                bytes: bytes.into(),
+                secret,
+            },
+            0,
+            end,
+        );
     }
 
     /// How many bytes wait for credit on a flow.
     pub fn waiting(&self, flow: FlowKey) -> usize {
-        self.outboxes.get(&flow).map_or(0, |outbox| outbox.length - outbox.at)
+        self.outboxes
+            .get(&flow)
+            .map_or(0, |outbox| outbox.length - outbox.at)
     }
 
     fn queue(&mut self, flow: FlowKey, mut parcel: Chunk, at: usize, end: bool) {
@@ -160,9 +183,20 @@ impl NodeState {
             return;
         }
         let length = parcel.bytes.len();
-        match self.node.send(flow, &parcel.bytes[at..], end, parcel.secret) {
+        match self
+            .node
+            .send(flow, &parcel.bytes[at..], end, parcel.secret)
+        {
             Some(more) if at + more < parcel.bytes.len() => {
-                self.outboxes.insert(flow, Outbox { length, first: [parcel].into(), at: at + more, end });
+                self.outboxes.insert(
+                    flow,
+                    Outbox {
+                        length,
+                        first: [parcel].into(),
+                        at: at + more,
+                        end,
+                    },
+                );
             }
             _ => parcel.wipe(),
         }
@@ -177,31 +211,57 @@ impl NodeState {
         opening: Opening,
         endpoint: impl FnOnce(FlowKey) -> Endpoint,
     ) -> FlowKey {
-        let Message { head: Written(mut head), rest, .. } = request.into();
+        let Message {
+            head: Written(mut head),
+            rest,
+            ..
+        } = request.into();
         let (secret, mut parts) = (opening.secret, rest.len());
         let more = opening.more || parts > 0;
-        let (flow, taken) = self.node.open(dst, service, &head, Opening { more, ..opening });
+        let (flow, taken) = self
+            .node
+            .open(dst, service, &head, Opening { more, ..opening });
         let endpoint = endpoint(flow);
         self.endpoints.insert(flow, endpoint);
         if taken < head.len() {
-            self.queue(flow, Chunk { bytes: head.into(), secret }, taken, !more);
+            self.queue(
+                flow,
+                Chunk {
+                    bytes: head.into(),
+                    secret,
+                },
+                taken,
+                !more,
+            );
         } else if secret {
             offshoot_codec::zero(&mut head);
         }
         for bytes in rest {
             parts -= 1;
-            self.queue(flow, Chunk { bytes, secret }, 0, !opening.more && parts == 0);
+            self.queue(
+                flow,
+                Chunk { bytes, secret },
+                0,
+                !opening.more && parts == 0,
+            );
         }
         flow
     }
 
     /// A flow may go on: sends more of what waits for it.
     pub fn go_on(&mut self, flow: FlowKey) {
-        let Some(outbox) = self.outboxes.get_mut(&flow) else { return };
+        let Some(outbox) = self.outboxes.get_mut(&flow) else {
+            return;
+        };
         loop {
             let last = outbox.end && outbox.first.len() == 1;
-            let Some(parcel) = outbox.first.front_mut() else { break };
-            match self.node.send(flow, &parcel.bytes[outbox.at..], last, parcel.secret) {
+            let Some(parcel) = outbox.first.front_mut() else {
+                break;
+            };
+            match self
+                .node
+                .send(flow, &parcel.bytes[outbox.at..], last, parcel.secret)
+            {
                 Some(taken) if outbox.at + taken < parcel.bytes.len() => {
                     outbox.at += taken;
                     return;
@@ -282,15 +342,23 @@ impl NodeState {
             _ => None,
         };
         // When it was set, a scope around may have been over, or not yet.
-        for due in scope.map(|scope| [scope.due(), scope.deadline().0]).into_iter().flatten() {
+        for due in scope
+            .map(|scope| [scope.due(), scope.deadline().0])
+            .into_iter()
+            .flatten()
+        {
             self.deadlines.remove(&(due, flow));
         }
     }
 
     /// The flows whose time is over; they are watched no more.
     pub fn overdue(&mut self, now: u64) -> Vec<FlowKey> {
-        let due: Vec<(u64, FlowKey)> =
-            self.deadlines.iter().map(|(key, ())| *key).take_while(|(due, _)| *due <= now).collect();
+        let due: Vec<(u64, FlowKey)> = self
+            .deadlines
+            .iter()
+            .map(|(key, ())| *key)
+            .take_while(|(due, _)| *due <= now)
+            .collect();
         if !due.is_empty() {
             self.deadlines.retain(|(due, _)| *due > now);
         }
@@ -306,11 +374,15 @@ impl NodeState {
     pub fn end_scope(&mut self, scope: &Arc<Scope>, stand: CallState, unscoped: bool) {
         let mut next = scope.end(stand).then(|| Arc::clone(scope));
         while let Some(scope) = next {
-            let within = |other: Option<&Arc<Scope>>| other.map_or(unscoped, |other| other.is_within(&scope));
+            let within = |other: Option<&Arc<Scope>>| {
+                other.map_or(unscoped, |other| other.is_within(&scope))
+            };
             let is_in = |endpoint: &Endpoint| match endpoint {
                 Endpoint::Reply(slot) => within(slot.scope.as_ref()),
                 Endpoint::Stream(stream) => within(stream.scope()),
-                Endpoint::Handler(handler) => handler.scope().is_some_and(|scope| within(Some(scope))),
+                Endpoint::Handler(handler) => {
+                    handler.scope().is_some_and(|scope| within(Some(scope)))
+                }
                 _ => false,
             };
             let mut flows: Vec<FlowKey> = self
@@ -324,7 +396,9 @@ impl NodeState {
                 match stand {
                     CallState::TimedOut => self.node.reset(flow, Reason::Late, ""),
                     CallState::Gone => self.node.reset(flow, Reason::ShutDown, ""),
-                    _ => self.node.reset(flow, Reason::Cancelled, "what it was for was given up"),
+                    _ => self
+                        .node
+                        .reset(flow, Reason::Cancelled, "what it was for was given up"),
                 }
                 let error = scope.error(&self.name_of(flow.peer), stand);
                 match self.forget(flow) {

@@ -33,7 +33,10 @@ pub(crate) struct StreamState {
 impl StreamState {
     /// The state of a stream that is made within a scope.
     pub fn new(scope: Option<&Arc<Scope>>) -> Arc<StreamState> {
-        Arc::new(StreamState { scope: scope.cloned(), ..StreamState::default() })
+        Arc::new(StreamState {
+            scope: scope.cloned(),
+            ..StreamState::default()
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -89,10 +92,13 @@ impl StreamState {
 
     /// Waits for the next wake-up after `turn`.
     pub fn wait_after(&self, turn: u64) {
-        wait_until(&self.changed, self.lock(), None, |state| (state.turn != turn).then_some(()));
+        wait_until(&self.changed, self.lock(), None, |state| {
+            (state.turn != turn).then_some(())
+        });
     }
 
-    /// The next piece, or as much of it as is wanted: none where nothing is there for now, `Some(None)` at the end.
+    /// The next piece, or as much of it as is wanted: none where nothing is there for now,
+    /// `Some(None)` at the end.
     fn take(&self, most: usize) -> Option<Result<Option<Vec<u8>>>> {
         let mut state = self.lock();
         if let Some(mut chunk) = state.inbox.pop_front() {
@@ -114,7 +120,9 @@ impl StreamState {
             if let Some(found) = self.take(most) {
                 return Some(found);
             }
-            wait_until(&self.changed, self.lock(), until, |state| (state.turn != turn).then_some(()))?;
+            wait_until(&self.changed, self.lock(), until, |state| {
+                (state.turn != turn).then_some(())
+            })?;
         }
     }
 

@@ -3,13 +3,14 @@
 use std::sync::{Condvar, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Returns the time that is `timeout` from now; none where no clock can show it, so that it never comes.
+/// Returns the time that is `timeout` from now; none where no clock can show it, so that it never
+/// comes.
 pub(crate) fn deadline(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
 }
 
-/// Waits until `take` finds a value in the state, asked again whenever `changed` is notified. Returns none once `until` has
-/// passed.
+/// Waits until `take` finds a value in the state, asked again whenever `changed` is notified.
+/// Returns none once `until` has passed.
 pub(crate) fn wait_until<S, T>(
     changed: &Condvar,
     mut state: MutexGuard<'_, S>,
@@ -27,7 +28,10 @@ pub(crate) fn wait_until<S, T>(
                 if left.is_zero() {
                     return None;
                 }
-                changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                changed
+                    .wait_timeout(state, left)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
             }
         };
     }

@@ -1,7 +1,9 @@
-//! Threads that run functions, so that none of them can hold up the broker. Started when needed, ended when idle.
+//! Threads that run functions, so that none of them can hold up the broker. Started when needed,
+//! ended when idle.
 //!
-//! A node has them from the first function on that needs one. All that others do with them goes through [`WorkerPool`], so that an agent
-//! whose functions are all quick, as the stock agent, has no code of threads.
+//! A node has them from the first function on that needs one. All that others do with them goes
+//! through [`WorkerPool`], so that an agent whose functions are all quick, as the stock agent, has
+//! no code of threads.
 
 use crate::runtime::extensions::locked;
 use crate::runtime::scope::CallState;
@@ -58,7 +60,11 @@ pub(crate) struct WorkerPool(Mutex<(Option<Arc<dyn Hired>>, bool)>);
 
 impl WorkerPool {
     fn hired(&self) -> Option<Arc<dyn Hired>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .clone()
     }
 
     /// The workers of this node, from now on.
@@ -66,13 +72,21 @@ impl WorkerPool {
         let mut crew = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (hired, stopped) = &mut *crew;
         let new = || {
-            let state = Mutex::new(State { stopped: *stopped, ..State::default() });
-            Arc::new(Workers { state, waker: Arc::downgrade(waker), ..Workers::default() })
+            let state = Mutex::new(State {
+                stopped: *stopped,
+                ..State::default()
+            });
+            Arc::new(Workers {
+                state,
+                waker: Arc::downgrade(waker),
+                ..Workers::default()
+            })
         };
         Arc::clone(hired.get_or_insert_with(|| new())).workers()
     }
 
-    /// Nobody waits for the reply any more: what has not begun does not, and its arguments are let go. Whether that was so.
+    /// Nobody waits for the reply any more: what has not begun does not, and its arguments are let
+    /// go. Whether that was so.
     pub fn forget(&self, scope: &Arc<Scope>) -> bool {
         self.hired().is_some_and(|workers| workers.forget(scope))
     }
@@ -87,8 +101,9 @@ impl WorkerPool {
         self.hired().map_or((0, [0, 0]), |workers| workers.look())
     }
 
-    /// The node ends: functions that run see that they are given up, with what they wait for, and no others start. In an agent
-    /// nobody waits but for them. The broker is woken when the last of them has ended.
+    /// The node ends: functions that run see that they are given up, with what they wait for, and
+    /// no others start. In an agent nobody waits but for them. The broker is woken when the last of
+    /// them has ended.
     pub fn give_up(&self, life: &Arc<Scope>, core: &mut NodeState, agent: bool) {
         // Whoever is hired from now on starts nothing.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
@@ -97,7 +112,8 @@ impl WorkerPool {
         }
     }
 
-    /// Lets threads end as they become idle, and waits for those that are. Nothing starts after that.
+    /// Lets threads end as they become idle, and waits for those that are. Nothing starts after
+    /// that.
     pub fn stop(&self, patience: Duration) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
         if let Some(workers) = self.hired() {
@@ -124,7 +140,8 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// Has `job` run soon, a call of `size` bytes that is let go with `scope`. Whether it may wait for its turn.
+    /// Has `job` run soon, a call of `size` bytes that is let go with `scope`. Whether it may wait
+    /// for its turn.
     pub fn run(self: &Arc<Self>, scope: Option<&Arc<Scope>>, size: usize, job: Job) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.stopped {
@@ -145,7 +162,9 @@ impl Workers {
         state.threads += 1;
         drop(state);
         let workers = Arc::clone(self);
-        let started = std::thread::Builder::new().name("function".into()).spawn(move || workers.serve());
+        let started = std::thread::Builder::new()
+            .name("function".into())
+            .spawn(move || workers.serve());
         if started.is_err() {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.threads -= 1;
@@ -188,7 +207,10 @@ impl Workers {
                 break;
             }
             state.idle += 1;
-            let (next, waited) = self.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+            let (next, waited) = self
+                .work
+                .wait_timeout(state, IDLE)
+                .unwrap_or_else(PoisonError::into_inner);
             state = next;
             state.idle -= 1;
             if waited.timed_out() && state.queue.is_empty() {
@@ -219,11 +241,11 @@ impl Hired for Workers {
 
     fn forget(&self, scope: &Arc<Scope>) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = state
-            .queue
-            .iter()
-            .position(|(other, ..)| other.as_ref().is_some_and(|other| Arc::ptr_eq(other, scope)))
-        {
+        if let Some(at) = state.queue.iter().position(|(other, ..)| {
+            other
+                .as_ref()
+                .is_some_and(|other| Arc::ptr_eq(other, scope))
+        }) {
             state.bytes -= state.queue.remove(at).map_or(0, |(_, size, _)| size);
             return true;
         }
@@ -239,11 +261,15 @@ impl Hired for Workers {
 
     fn look(&self) -> (u32, [u64; 2]) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        ((state.threads - state.idle) as u32, [state.queue.len() as u64, state.threads as u64])
+        (
+            (state.threads - state.idle) as u32,
+            [state.queue.len() as u64, state.threads as u64],
+        )
     }
 
     fn give_up(&self, life: &Arc<Scope>, core: &mut NodeState, agent: bool) {
-        // What waits for its turn finds itself given up when it has it: a program's values are not dropped with the node locked.
+        // What waits for its turn finds itself given up when it has it: a program's values are not
+        // dropped with the node locked.
         drop(self.close());
         core.end_scope(life, CallState::Gone, agent);
     }
@@ -252,7 +278,9 @@ impl Hired for Workers {
         let mut state = self.close();
         state.queue.clear();
         state.bytes = 0;
-        let _unfinished = self.work.wait_timeout_while(state, patience, |state| state.threads > 0);
+        let _unfinished = self
+            .work
+            .wait_timeout_while(state, patience, |state| state.threads > 0);
     }
 }
 
@@ -264,13 +292,17 @@ mod tests {
 
     #[test]
     fn an_idle_pool_has_no_threads_and_a_stopped_pool_runs_nothing() {
-        let waker = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC).expect("there are descriptors"));
+        let waker =
+            Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC).expect("there are descriptors"));
         let crew = WorkerPool::default();
         assert!(crew.are_idle() && crew.look() == (0, [0, 0]));
         assert!(!crew.forget(&Arc::new(Scope::new(None, crate::runtime::scope::NEVER, 0))));
         assert!(crew.hired().is_none(), "questions hire nobody");
         let (done, told) = channel();
-        assert!(crew.hire(&waker).run(None, 0, Box::new(move || done.send(7).unwrap())));
+        assert!(
+            crew.hire(&waker)
+                .run(None, 0, Box::new(move || done.send(7).unwrap()))
+        );
         assert_eq!(told.recv(), Ok(7));
         crew.stop(Duration::from_secs(60));
         assert_eq!(crew.look(), (0, [0, 0]));
@@ -278,7 +310,11 @@ mod tests {
         let stopped = WorkerPool::default();
         stopped.stop(Duration::ZERO);
         let (done, told) = channel::<()>();
-        assert!(stopped.hire(&waker).run(None, 0, Box::new(move || drop(done))));
+        assert!(
+            stopped
+                .hire(&waker)
+                .run(None, 0, Box::new(move || drop(done)))
+        );
         assert!(told.recv().is_err(), "what is never run is let go");
         assert_eq!(stopped.look(), (0, [0, 0]));
     }

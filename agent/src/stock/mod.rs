@@ -67,7 +67,9 @@ fn user_name(uid: u32) -> String {
 #[remote(crate = crate, quick)]
 pub fn environment() -> Vec<(String, String)> {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-    let mut variables: Vec<_> = std::env::vars_os().map(|(key, value)| (text(key), text(value))).collect();
+    let mut variables: Vec<_> = std::env::vars_os()
+        .map(|(key, value)| (text(key), text(value)))
+        .collect();
     variables.sort_unstable();
     variables
 }

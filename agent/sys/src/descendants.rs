@@ -110,7 +110,9 @@ pub fn started_by(program: u32) -> Vec<Seen> {
     let all = processes();
     for seen in descendants(&all, std::process::id()) {
         let below = found.iter().any(|other| other.pid == seen.parent);
-        if seen.pid != program && (below || seen.session == program || guard::has_origin(seen.pid, program)) {
+        if seen.pid != program
+            && (below || seen.session == program || guard::has_origin(seen.pid, program))
+        {
             found.push(*seen);
         }
     }
@@ -122,14 +124,21 @@ pub fn has_no_child_but(known: impl Fn(u32) -> bool) -> bool {
     let me = std::process::id();
     let children = procfs::content(&format!("/proc/self/task/{me}/children"));
     children.is_ok_and(|children| {
-        let mut children = children.split(|byte| *byte == b' ').filter(|child| !child.is_empty());
-        children.all(|child| std::str::from_utf8(child).is_ok_and(|child| child.parse().is_ok_and(&known)))
+        let mut children = children
+            .split(|byte| *byte == b' ')
+            .filter(|child| !child.is_empty());
+        children.all(|child| {
+            std::str::from_utf8(child).is_ok_and(|child| child.parse().is_ok_and(&known))
+        })
     })
 }
 
 /// Returns all processes of the machine; empty if /proc is not mounted.
 pub fn processes() -> Vec<Seen> {
-    procfs::numbers("/proc").into_iter().filter_map(look_at).collect()
+    procfs::numbers("/proc")
+        .into_iter()
+        .filter_map(look_at)
+        .collect()
 }
 
 /// Returns the process with this number, if there is one.
@@ -138,11 +147,24 @@ fn look_at(pid: u32) -> Option<Seen> {
     // Format: pid (name) state parent group session ... The name may contain any byte, so the
     // fields are counted from its last parenthesis.
     let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = stat[end + 1..].split(|byte| *byte == b' ').filter(|field| !field.is_empty());
+    let mut fields = stat[end + 1..]
+        .split(|byte| *byte == b' ')
+        .filter(|field| !field.is_empty());
     let state = fields.next()?;
-    let mut number = |skipped| std::str::from_utf8(fields.nth(skipped)?).ok()?.parse::<u64>().ok();
+    let mut number = |skipped| {
+        std::str::from_utf8(fields.nth(skipped)?)
+            .ok()?
+            .parse::<u64>()
+            .ok()
+    };
     let (parent, session, started) = (number(0)? as u32, number(1)? as u32, number(15)?);
-    Some(Seen { pid, parent, session, ended: state == b"Z", started })
+    Some(Seen {
+        pid,
+        parent,
+        session,
+        ended: state == b"Z",
+        started,
+    })
 }
 
 /// Returns the living descendants of `root`, without detached processes and their descendants.
@@ -156,7 +178,8 @@ fn descendants(all: &[Seen], root: u32) -> Vec<&Seen> {
             seen.parent == number && !seen.ended && !found.iter().any(|other| other.pid == seen.pid)
         };
         let below = all.iter().filter(is_new);
-        let bound = below.filter(|seen| guard::mark_of(seen.pid).is_none_or(|mark| Some(mark) == own));
+        let bound =
+            below.filter(|seen| guard::mark_of(seen.pid).is_none_or(|mark| Some(mark) == own));
         let bound: Vec<&Seen> = bound.collect();
         found.extend(bound);
         parent = found.get(at).map(|seen| seen.pid);
@@ -175,10 +198,23 @@ mod tests {
     fn a_reused_pid_is_not_signalled() {
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         let seen = look_at(child.id()).unwrap();
-        let Seen { pid, parent, session, started, .. } = seen;
+        let Seen {
+            pid,
+            parent,
+            session,
+            started,
+            ..
+        } = seen;
         assert_eq!(parent, std::process::id());
         for (parent, started) in [(parent, started + 1), (parent + 1, started)] {
-            Seen { pid, parent, session, ended: false, started }.signal(libc::SIGKILL);
+            Seen {
+                pid,
+                parent,
+                session,
+                ended: false,
+                started,
+            }
+            .signal(libc::SIGKILL);
             assert_eq!(child.try_wait().unwrap(), None);
         }
         seen.signal(libc::SIGTERM);
@@ -189,14 +225,20 @@ mod tests {
     #[test]
     fn descendants_of_a_process_are_found_at_every_depth() {
         let script = "sh -c 'sleep 1000 & sleep 1000 & echo; wait' & wait";
-        let mut child =
-            Command::new("sh").args(["-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = [0];
         std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
         let all = processes();
         let below = descendants(&all, child.id());
         assert_eq!(below.len(), 3);
-        below.iter().rev().for_each(|seen| seen.signal(libc::SIGKILL));
+        below
+            .iter()
+            .rev()
+            .for_each(|seen| seen.signal(libc::SIGKILL));
         child.wait().unwrap();
     }
 }

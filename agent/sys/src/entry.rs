@@ -8,7 +8,11 @@ use std::ffi::{CStr, c_char, c_int};
 ///
 /// # Safety
 /// `count` and `arguments` are those that the C library passes to `main`.
-pub unsafe fn run(count: c_int, arguments: *const *const c_char, start: fn(Vec<Vec<u8>>) -> !) -> c_int {
+pub unsafe fn run(
+    count: c_int,
+    arguments: *const *const c_char,
+    start: fn(Vec<Vec<u8>>) -> !,
+) -> c_int {
     let null = c"/dev/null".as_ptr();
     for fd in 0..3 {
         // SAFETY: plain numbers, and a string with the lifetime of the program. `open` takes the
@@ -23,7 +27,9 @@ pub unsafe fn run(count: c_int, arguments: *const *const c_char, start: fn(Vec<V
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     let all = (0..usize::try_from(count).unwrap_or(0)).map(|at| {
         // SAFETY: the C library passes `count` strings, each ending in NUL.
-        unsafe { CStr::from_ptr(*arguments.add(at)) }.to_bytes().to_vec()
+        unsafe { CStr::from_ptr(*arguments.add(at)) }
+            .to_bytes()
+            .to_vec()
     });
     start(all.collect())
 }
@@ -73,7 +79,11 @@ macro_rules! stock_program {
         }
 
         #[unsafe(no_mangle)]
-        unsafe extern "C" fn posix_memalign(place: *mut *mut u8, align: usize, length: usize) -> i32 {
+        unsafe extern "C" fn posix_memalign(
+            place: *mut *mut u8,
+            align: usize,
+            length: usize,
+        ) -> i32 {
             // SAFETY: the caller's promise.
             unsafe { HEAP.c_posix_memalign(place, align, length) }
         }
@@ -82,12 +92,13 @@ macro_rules! stock_program {
 
 /// Has a function called before `main`, and before std opens standard streams that are missing.
 ///
-/// The function can use the C library alone: it must not panic, start threads or rely on std's own start.
+/// The function can use the C library alone: it must not panic, start threads or rely on std's own
+/// start.
 #[macro_export]
 macro_rules! before_main {
     ($run:path) => {
-        // SAFETY: the section holds pointers to functions that the C library calls once each before `main`, after its
-        // own initialization. The function keeps what is asked of it above.
+        // SAFETY: the section holds pointers to functions that the C library calls once each before
+        // `main`, after its own initialization. The function keeps what is asked of it above.
         #[used]
         #[unsafe(link_section = ".init_array")]
         static BEFORE_MAIN: extern "C" fn() = {

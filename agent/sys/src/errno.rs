@@ -7,5 +7,9 @@ pub use nix::errno::Errno;
 
 /// Returns the value of a system call, or its error if the value is negative.
 pub(crate) fn result(value: libc::c_long) -> io::Result<libc::c_long> {
-    if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+    if value < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(value)
+    }
 }

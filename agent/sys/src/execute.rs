@@ -49,7 +49,10 @@ impl NotStarted {
         let mut bytes = [0; NotStarted::START + HEAD];
         bytes[..4].copy_from_slice(&error.raw_os_error().unwrap_or(libc::EINVAL).to_le_bytes());
         bytes[4] = tried;
-        NotStarted { bytes, length: NotStarted::START as u8 }
+        NotStarted {
+            bytes,
+            length: NotStarted::START as u8,
+        }
     }
 
     /// Returns the report as bytes.
@@ -114,12 +117,24 @@ pub unsafe fn execute(argv: &[*const libc::c_char]) -> NotStarted {
     unsafe {
         let name = CStr::from_ptr(argv[0]).to_bytes();
         let path = libc::getenv(c"PATH".as_ptr());
-        let path = if path.is_null() { USUAL_PATH } else { CStr::from_ptr(path) }.to_bytes();
+        let path = if path.is_null() {
+            USUAL_PATH
+        } else {
+            CStr::from_ptr(path)
+        }
+        .to_bytes();
         let folders = if name.contains(&b'/') { b"" } else { path };
-        let mut why = NotStarted::new(NotStarted::PROGRAM, &io::Error::from_raw_os_error(libc::ENOENT));
+        let mut why = NotStarted::new(
+            NotStarted::PROGRAM,
+            &io::Error::from_raw_os_error(libc::ENOENT),
+        );
         let mut buffer = [0; libc::PATH_MAX as usize];
         for folder in folders.split(|byte| *byte == b':') {
-            let slash = if folder.is_empty() { b"".as_slice() } else { b"/" };
+            let slash = if folder.is_empty() {
+                b"".as_slice()
+            } else {
+                b"/"
+            };
             let mut at = 0;
             for part in [folder, slash, name, b"\0"] {
                 // Paths longer than PATH_MAX are skipped; the kernel would refuse them.
@@ -128,7 +143,9 @@ pub unsafe fn execute(argv: &[*const libc::c_char]) -> NotStarted {
                 }
                 at += part.len();
             }
-            let Ok(file) = CStr::from_bytes_until_nul(&buffer[..at.min(buffer.len())]) else { continue };
+            let Ok(file) = CStr::from_bytes_until_nul(&buffer[..at.min(buffer.len())]) else {
+                continue;
+            };
             libc::execve(file.as_ptr(), argv.as_ptr(), environ);
             let error = io::Error::last_os_error();
             let mut here = NotStarted::new(NotStarted::PROGRAM, &error);
@@ -149,7 +166,14 @@ mod tests {
 
     /// Why a program does not start, in `directory` and with this PATH.
     fn refused(word: &str, directory: &str, path: &str) -> NotStarted {
-        let null = || std::fs::File::options().read(true).write(true).open("/dev/null").unwrap().into();
+        let null = || {
+            std::fs::File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/null")
+                .unwrap()
+                .into()
+        };
         let outcome = start(&Start {
             image: Image::Named,
             argv: vec![CString::new(word).unwrap()],
@@ -160,7 +184,9 @@ mod tests {
             dies_with_parent: false,
             marked: crate::spawn::Marked::No,
         });
-        outcome.err().unwrap_or_else(|| panic!("{word} was started"))
+        outcome
+            .err()
+            .unwrap_or_else(|| panic!("{word} was started"))
     }
 
     #[test]
@@ -175,10 +201,18 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         };
-        file(second.join("lost"), "#!/no/such/interpreter -x\necho", 0o755);
+        file(
+            second.join("lost"),
+            "#!/no/such/interpreter -x\necho",
+            0o755,
+        );
         file(first.join("plain"), "#!/bin/sh\n", 0o644);
         file(first.join("text"), "echo\n", 0o755);
-        file(first.join("long"), &format!("#!/{}\n", "i".repeat(500)), 0o755);
+        file(
+            first.join("long"),
+            &format!("#!/{}\n", "i".repeat(500)),
+            0o755,
+        );
         let path = format!(
             "{}/none:{}:{}:{}",
             folder.display(),
@@ -190,8 +224,18 @@ mod tests {
         use NotStarted as N;
         let (file, runs) = (N::FILE, N::FILE | N::EXECUTABLE);
         for (word, errno, there, head) in [
-            ("lost", libc::ENOENT, runs, "#!/no/such/interpreter -x\necho"),
-            ("../two/lost", libc::ENOENT, runs, "#!/no/such/interpreter -x\necho"),
+            (
+                "lost",
+                libc::ENOENT,
+                runs,
+                "#!/no/such/interpreter -x\necho",
+            ),
+            (
+                "../two/lost",
+                libc::ENOENT,
+                runs,
+                "#!/no/such/interpreter -x\necho",
+            ),
             ("plain", libc::EACCES, file, "#!/bin/sh\n"),
             ("./plain", libc::EACCES, file, "#!/bin/sh\n"),
             ("text", libc::ENOEXEC, runs, "echo\n"),
@@ -210,9 +254,15 @@ mod tests {
             assert_eq!(report[5] & !N::NOEXEC, there, "{word}");
             assert_eq!(String::from_utf8_lossy(&report[N::START..]), head, "{word}");
         }
-        assert_eq!(refused("long", &one, &path).as_bytes().len(), N::START + HEAD);
+        assert_eq!(
+            refused("long", &one, &path).as_bytes().len(),
+            N::START + HEAD
+        );
         let why = refused("true", &folder.join("none").display().to_string(), "/bin");
-        assert_eq!((why.error().raw_os_error(), why.as_bytes()[4]), (Some(libc::ENOENT), N::DIRECTORY));
+        assert_eq!(
+            (why.error().raw_os_error(), why.as_bytes()[4]),
+            (Some(libc::ENOENT), N::DIRECTORY)
+        );
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

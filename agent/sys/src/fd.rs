@@ -108,7 +108,13 @@ pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
 /// descriptors.
 pub fn widen_pipe(fd: impl AsFd, size: usize) {
     // SAFETY: a valid descriptor and a plain number.
-    unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_SETPIPE_SZ, size as libc::c_int) };
+    unsafe {
+        libc::fcntl(
+            fd.as_fd().as_raw_fd(),
+            libc::F_SETPIPE_SZ,
+            size as libc::c_int,
+        )
+    };
 }
 
 /// Reads once. Returns `None` if no data is available yet, and 0 at end of file; a peer that
@@ -119,7 +125,13 @@ pub fn widen_pipe(fd: impl AsFd, size: usize) {
 pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     loop {
         // SAFETY: the buffer is exclusively borrowed for its length.
-        let count = unsafe { libc::read(fd.as_fd().as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+        let count = unsafe {
+            libc::read(
+                fd.as_fd().as_raw_fd(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+            )
+        };
         if count >= 0 {
             return Ok(Some(count as usize));
         }
@@ -161,7 +173,10 @@ pub fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
         match write(fd, bytes)? {
             Some(count) => bytes = &bytes[count..],
             None => {
-                let mut wait = [nix::poll::PollFd::new(fd.as_fd(), nix::poll::PollFlags::POLLOUT)];
+                let mut wait = [nix::poll::PollFd::new(
+                    fd.as_fd(),
+                    nix::poll::PollFlags::POLLOUT,
+                )];
                 nix::poll::poll(&mut wait, nix::poll::PollTimeout::NONE)?;
             }
         }

@@ -70,7 +70,10 @@ pub fn keep_open(fds: &[RawFd]) {
         let size = size_of_val(fds);
         let mut control = [0_usize; 8 + MOST / 2];
         let mut byte = 0_u8;
-        let mut piece = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+        let mut piece = libc::iovec {
+            iov_base: (&raw mut byte).cast(),
+            iov_len: 1,
+        };
         // SAFETY: the message points to variables that outlive the call. The control buffer is
         // aligned and has room for a header and the descriptors.
         sent = unsafe {
@@ -150,14 +153,26 @@ unsafe fn fork_guard() -> io::Result<Fork> {
         let flags = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         let mut ends = [-1; 2];
         libc::socketpair(libc::AF_UNIX, flags, 0, ends.as_mut_ptr());
-        let parted = owned(libc::signalfd(-1, &known, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK).into())
-            .and_then(|signals| Ok((signals, owned(ends[1].into())?, result(libc::fork().into())?)));
+        let parted =
+            owned(libc::signalfd(-1, &known, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK).into())
+                .and_then(|signals| {
+                    Ok((
+                        signals,
+                        owned(ends[1].into())?,
+                        result(libc::fork().into())?,
+                    ))
+                });
         match parted {
             Ok((signals, safe, agent)) if agent > 0 => {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT);
                 // A guard receives signals through the descriptor only.
                 std::mem::forget(blocked);
-                Ok(Fork::Guard { agent: agent as u32, parent, signals, safe })
+                Ok(Fork::Guard {
+                    agent: agent as u32,
+                    parent,
+                    signals,
+                    safe,
+                })
             }
             Ok((_, safe, _)) => {
                 // Stays open for the lifetime of the agent.
@@ -213,7 +228,11 @@ pub fn parent() -> u32 {
 pub fn close_all_but(one: &OwnedFd, other: &OwnedFd) {
     let (one, other) = (one.as_raw_fd(), other.as_raw_fd());
     let (first, second) = (one.min(other), one.max(other));
-    let ranges = [(3, first - 1), (first + 1, second - 1), (second + 1, libc::c_int::MAX)];
+    let ranges = [
+        (3, first - 1),
+        (first + 1, second - 1),
+        (second + 1, libc::c_int::MAX),
+    ];
     // SAFETY: plain numbers. Called by a guard, which uses no other descriptors.
     unsafe {
         libc::close(1);
@@ -240,8 +259,16 @@ pub struct Woken {
 pub fn wait(signals: &OwnedFd, link: bool, patience: i32) -> Woken {
     let hang_up = libc::POLLRDHUP;
     let mut polled = [
-        libc::pollfd { fd: signals.as_raw_fd(), events: libc::POLLIN, revents: 0 },
-        libc::pollfd { fd: if link { 0 } else { -1 }, events: hang_up, revents: 0 },
+        libc::pollfd {
+            fd: signals.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        },
+        libc::pollfd {
+            fd: if link { 0 } else { -1 },
+            events: hang_up,
+            revents: 0,
+        },
     ];
     let mut told = false;
     // SAFETY: the pointers are to variables of the sizes that are passed.
@@ -254,7 +281,10 @@ pub fn wait(signals: &OwnedFd, link: bool, patience: i32) -> Woken {
         }
     }
     let over = hang_up | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
-    Woken { told, hung_up: polled[1].revents & over != 0 }
+    Woken {
+        told,
+        hung_up: polled[1].revents & over != 0,
+    }
 }
 
 /// Change of state of a child.
@@ -280,19 +310,29 @@ pub fn next_change() -> Option<(u32, Change)> {
         Change::Continued
     } else {
         let code = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
-        Change::Ended(WaitStatus { code, signal: code.is_none().then(|| libc::WTERMSIG(status)) })
+        Change::Ended(WaitStatus {
+            code,
+            signal: code.is_none().then(|| libc::WTERMSIG(status)),
+        })
     };
     (pid > 0).then_some((pid as u32, change))
 }
 
 /// Writes to stderr, unless that would block.
 pub fn tell(text: &str) {
-    let mut polled = libc::pollfd { fd: 2, events: libc::POLLOUT, revents: 0 };
+    let mut polled = libc::pollfd {
+        fd: 2,
+        events: libc::POLLOUT,
+        revents: 0,
+    };
     // SAFETY: the pointer is to one entry; a closed descriptor is reported in it.
     let ready = unsafe { libc::poll(&mut polled, 1, 0) };
     if ready == 1 && polled.revents == libc::POLLOUT {
         // SAFETY: no value closes stderr, and the borrow ends with the statement.
-        let _ = write(unsafe { BorrowedFd::borrow_raw(2 as RawFd) }, text.as_bytes());
+        let _ = write(
+            unsafe { BorrowedFd::borrow_raw(2 as RawFd) },
+            text.as_bytes(),
+        );
     }
 }
 
@@ -317,7 +357,9 @@ pub fn set_mark(pid: u32, mark: Option<DetachMark>) -> io::Result<()> {
 
 /// Returns the detach mark of a process, 0 being this one; `None` if it has none or cannot be read.
 pub fn mark_of(pid: u32) -> Option<DetachMark> {
-    limit_of(pid).filter(|soft| MARKS.contains(soft)).map(DetachMark)
+    limit_of(pid)
+        .filter(|soft| MARKS.contains(soft))
+        .map(DetachMark)
 }
 
 /// Returns true if a process was started by the program with this number, directly or indirectly.
@@ -330,6 +372,8 @@ fn limit_of(pid: u32) -> Option<libc::rlim_t> {
         0 => procfs::text("/proc/self/limits"),
         pid => procfs::text(&format!("/proc/{pid}/limits")),
     };
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max file locks"))?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max file locks"))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }

@@ -65,10 +65,17 @@ const fn size_of(length: usize) -> (usize, usize) {
 }
 
 fn mapped(length: usize) -> *mut u8 {
-    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let (access, kind) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+    );
     // SAFETY: a new mapping at an address of the kernel's choice.
     let place = unsafe { libc::mmap(null_mut(), length, access, kind, -1, 0) };
-    if place == libc::MAP_FAILED { null_mut() } else { place.cast() }
+    if place == libc::MAP_FAILED {
+        null_mut()
+    } else {
+        place.cast()
+    }
 }
 
 impl Pieces {
@@ -127,8 +134,16 @@ impl Heap {
     /// Creates an allocator without memory.
     #[must_use]
     pub const fn empty() -> Heap {
-        let pieces = Pieces { free: [null_mut(); SIZES], next: 0, end: 0, kept: 0 };
-        Heap { busy: AtomicBool::new(false), pieces: UnsafeCell::new(pieces) }
+        let pieces = Pieces {
+            free: [null_mut(); SIZES],
+            next: 0,
+            end: 0,
+            kept: 0,
+        };
+        Heap {
+            busy: AtomicBool::new(false),
+            pieces: UnsafeCell::new(pieces),
+        }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Pieces) -> T) -> T {
@@ -144,7 +159,11 @@ impl Heap {
 
 /// Returns the length of a piece for a layout. Alignments above a grain get whole pages.
 fn length_of(layout: Layout) -> usize {
-    if layout.align() <= GRAIN { layout.size() } else { layout.size().max(LARGE) }
+    if layout.align() <= GRAIN {
+        layout.size()
+    } else {
+        layout.size().max(LARGE)
+    }
 }
 
 // SAFETY: pieces have the requested length, do not overlap, and are aligned to a grain, large ones
@@ -169,7 +188,11 @@ unsafe impl GlobalAlloc for Heap {
             // SAFETY: a mapping of its own with that length. The kernel moves its pages without
             // copying.
             let moved = unsafe { libc::mremap(piece.cast(), had, gets, libc::MREMAP_MAYMOVE) };
-            return if moved == libc::MAP_FAILED { null_mut() } else { moved.cast() };
+            return if moved == libc::MAP_FAILED {
+                null_mut()
+            } else {
+                moved.cast()
+            };
         }
         // SAFETY: the caller guarantees that the layout is the piece's and the new length is in
         // bounds.
@@ -196,7 +219,9 @@ fn with_head(length: usize) -> Option<Layout> {
 impl Heap {
     /// Returns `length` bytes, or null.
     pub fn c_malloc(&self, length: usize) -> *mut u8 {
-        let Some(layout) = with_head(length) else { return null_mut() };
+        let Some(layout) = with_head(length) else {
+            return null_mut();
+        };
         // SAFETY: the layout is never empty and includes the header.
         unsafe {
             let piece = self.alloc(layout);
@@ -227,7 +252,9 @@ impl Heap {
 
     /// Returns `count` times `each` zero bytes, or null.
     pub fn c_calloc(&self, count: usize, each: usize) -> *mut u8 {
-        let Some(length) = count.checked_mul(each) else { return null_mut() };
+        let Some(length) = count.checked_mul(each) else {
+            return null_mut();
+        };
         let given = self.c_malloc(length);
         if !given.is_null() {
             // SAFETY: the piece has that length.
@@ -256,7 +283,11 @@ impl Heap {
 
     /// Returns `length` bytes aligned to `align`, or null if `align` is more than 16.
     pub fn c_aligned_alloc(&self, align: usize, length: usize) -> *mut u8 {
-        if align <= GRAIN { self.c_malloc(length) } else { null_mut() }
+        if align <= GRAIN {
+            self.c_malloc(length)
+        } else {
+            null_mut()
+        }
     }
 
     /// Stores a piece of `length` bytes aligned to `align` in `place`. Returns 0 or `ENOMEM`.
@@ -285,11 +316,21 @@ mod tests {
         for length in (0..3 * KEPT_EACH).chain([128 << 20, usize::MAX >> 1]) {
             let (size, piece) = size_of(length);
             assert!(piece >= length && piece % GRAIN == 0, "{length}: {piece}");
-            assert!(piece <= length.max(1) + length / 4 + GRAIN, "{length}: {piece}");
-            assert_eq!(size_of(piece), (size, piece), "a piece given back goes where it came from");
+            assert!(
+                piece <= length.max(1) + length / 4 + GRAIN,
+                "{length}: {piece}"
+            );
+            assert_eq!(
+                size_of(piece),
+                (size, piece),
+                "a piece given back goes where it came from"
+            );
             assert!(size == last.0 && piece == last.1 || size > last.0 && piece > last.1);
             assert_eq!(piece <= KEPT_EACH, size < SIZES, "{length}");
-            assert!(piece < LARGE || piece % 4096 == 0, "{length} is not pages: {piece}");
+            assert!(
+                piece < LARGE || piece % 4096 == 0,
+                "{length} is not pages: {piece}"
+            );
             last = (size, piece);
         }
         const { assert!(CHUNK >= 2 * LARGE) };
@@ -309,7 +350,9 @@ mod tests {
         let mut held: Vec<(*mut u8, Layout, u8)> = Vec::new();
         let filled = |(place, layout, mark): &(*mut u8, Layout, u8)| {
             // SAFETY: taken from the heap with this layout, and written in whole.
-            unsafe { std::slice::from_raw_parts(*place, layout.size()) }.iter().all(|byte| byte == mark)
+            unsafe { std::slice::from_raw_parts(*place, layout.size()) }
+                .iter()
+                .all(|byte| byte == mark)
         };
         for round in 0..20_000 {
             let length = 1 + random() % [40, 300, 5000, 200_000][random() % 4];
@@ -328,17 +371,28 @@ mod tests {
                     // SAFETY: taken with this layout; what is looked at was there before.
                     let new = unsafe {
                         let new = heap.realloc(place, layout, length);
-                        assert!(std::slice::from_raw_parts(new, kept).iter().all(|byte| *byte == old));
+                        assert!(
+                            std::slice::from_raw_parts(new, kept)
+                                .iter()
+                                .all(|byte| *byte == old)
+                        );
                         new.write_bytes(mark, length);
                         new
                     };
-                    held[at] = (new, Layout::from_size_align(length, layout.align()).unwrap(), mark);
+                    held[at] = (
+                        new,
+                        Layout::from_size_align(length, layout.align()).unwrap(),
+                        mark,
+                    );
                 }
                 _ => {
                     let layout = Layout::from_size_align(length, 1 << (random() % 8)).unwrap();
                     // SAFETY: it is not empty.
                     let place = unsafe { heap.alloc(layout) };
-                    assert!(!place.is_null() && (place as usize).is_multiple_of(layout.align().max(GRAIN)));
+                    assert!(
+                        !place.is_null()
+                            && (place as usize).is_multiple_of(layout.align().max(GRAIN))
+                    );
                     // SAFETY: it is that long.
                     unsafe { place.write_bytes(mark, length) };
                     held.push((place, layout, mark));
@@ -356,7 +410,9 @@ mod tests {
     #[test]
     fn an_impossible_allocation_returns_null() {
         // SAFETY: it is not empty.
-        let place = unsafe { Heap::empty().alloc(Layout::from_size_align(isize::MAX as usize, 1).unwrap()) };
+        let place = unsafe {
+            Heap::empty().alloc(Layout::from_size_align(isize::MAX as usize, 1).unwrap())
+        };
         assert!(place.is_null());
     }
 }

@@ -30,11 +30,12 @@ pub mod wait_status;
 
 pub use c_string::c_string;
 pub use fd::{
-    StdStream, inherited, pipe, read, replace_stdio, set_nonblocking, take_stdio, widen_pipe, write,
-    write_all,
+    StdStream, inherited, pipe, read, replace_stdio, set_nonblocking, take_stdio, widen_pipe,
+    write, write_all,
 };
 pub use process::{
-    adopt_orphans, arguments, exit, hide_arguments, hide_memory, in_other_session, kill, reap, set_name,
+    adopt_orphans, arguments, exit, hide_arguments, hide_memory, in_other_session, kill, reap,
+    set_name,
 };
 pub use random::random;
 pub use signal::{default_signal, unblock_signals};

@@ -19,11 +19,18 @@ struct Changed {
 
 impl Changed {
     const fn new(resource: libc::c_int) -> Changed {
-        Changed { resource, before: AtomicU64::new(0), after: AtomicU64::new(0) }
+        Changed {
+            resource,
+            before: AtomicU64::new(0),
+            after: AtomicU64::new(0),
+        }
     }
 
     fn limit(&self) -> io::Result<libc::rlimit> {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
         // SAFETY: `limit` is a variable for the result. C libraries differ in the type of the
         // resource.
         result(unsafe { libc::getrlimit(self.resource as _, &mut limit) }.into())?;
@@ -38,7 +45,10 @@ impl Changed {
     /// Changes the soft limit; keeps it if the system refuses.
     fn change(&self, to: impl FnOnce(&libc::rlimit) -> libc::rlim_t) {
         let Ok(found) = self.limit() else { return };
-        let changed = libc::rlimit { rlim_cur: to(&found), ..found };
+        let changed = libc::rlimit {
+            rlim_cur: to(&found),
+            ..found
+        };
         if changed.rlim_cur != found.rlim_cur && self.set(&changed).is_ok() {
             self.before.store(found.rlim_cur, Ordering::Relaxed);
             self.after.store(changed.rlim_cur, Ordering::Relaxed);
@@ -46,12 +56,18 @@ impl Changed {
     }
 
     fn restore(&self) -> io::Result<()> {
-        let (before, after) = (self.before.load(Ordering::Relaxed), self.after.load(Ordering::Relaxed));
+        let (before, after) = (
+            self.before.load(Ordering::Relaxed),
+            self.after.load(Ordering::Relaxed),
+        );
         let found = self.limit()?;
         if before == after || found.rlim_cur != after {
             return Ok(());
         }
-        self.set(&libc::rlimit { rlim_cur: before.min(found.rlim_max), ..found })
+        self.set(&libc::rlimit {
+            rlim_cur: before.min(found.rlim_max),
+            ..found
+        })
     }
 }
 

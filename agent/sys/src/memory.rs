@@ -39,8 +39,14 @@ pub fn sealed_memfd(name: &CStr, bytes: &[u8], purpose: Use) -> io::Result<Owned
     };
     let mut file = File::from(fd);
     file.write_all(bytes)?;
-    let file = Memfd::try_from_file(file).map_err(|_| io::Error::from(io::ErrorKind::Unsupported))?;
-    file.add_seals(&[FileSeal::SealShrink, FileSeal::SealGrow, FileSeal::SealWrite, FileSeal::SealSeal])
-        .map_err(io::Error::other)?;
+    let file =
+        Memfd::try_from_file(file).map_err(|_| io::Error::from(io::ErrorKind::Unsupported))?;
+    file.add_seals(&[
+        FileSeal::SealShrink,
+        FileSeal::SealGrow,
+        FileSeal::SealWrite,
+        FileSeal::SealSeal,
+    ])
+    .map_err(io::Error::other)?;
     Ok(file.into_file().into())
 }

@@ -24,8 +24,16 @@ pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 pub(crate) fn pidfd_signal(pidfd: &OwnedFd, signal: i32, flags: libc::c_uint) -> io::Result<()> {
     let about = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: plain numbers; the null pointer leaves the details of the signal to the kernel.
-    result(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, about, flags) })
-        .map(drop)
+    result(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            about,
+            flags,
+        )
+    })
+    .map(drop)
 }
 
 /// Sends a signal to a process, or to a process group if `pid` is negative. Returns true if that
@@ -115,7 +123,9 @@ pub fn set_name(name: &CStr) {
 
 /// Returns the arguments of this process, beginning with its name.
 pub fn arguments() -> Vec<Vec<u8>> {
-    std::env::args_os().map(std::os::unix::ffi::OsStringExt::into_vec).collect()
+    std::env::args_os()
+        .map(std::os::unix::ffi::OsStringExt::into_vec)
+        .collect()
 }
 
 /// Overwrites the arguments of this process, except for its title, so that `ps` does not show them.
@@ -154,7 +164,10 @@ pub fn exit(code: i32) -> ! {
 /// agent. std names only the calling thread.
 #[cfg(target_env = "musl")]
 #[unsafe(no_mangle)]
-extern "C" fn pthread_setname_np(_thread: libc::pthread_t, name: *const libc::c_char) -> libc::c_int {
+extern "C" fn pthread_setname_np(
+    _thread: libc::pthread_t,
+    name: *const libc::c_char,
+) -> libc::c_int {
     // SAFETY: std passes a C string; the kernel copies at most 15 bytes.
     unsafe { libc::prctl(libc::PR_SET_NAME, name) }
 }

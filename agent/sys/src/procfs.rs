@@ -41,7 +41,10 @@ pub fn content(path: &str) -> io::Result<Vec<u8>> {
 
 /// Returns the content of a text file; empty if it cannot be read or is not UTF-8.
 pub fn text(path: &str) -> String {
-    content(path).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
+    content(path)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .unwrap_or_default()
 }
 
 /// Name of an open file, truncated to 32 bytes; for a pipe, its number.
@@ -60,13 +63,17 @@ pub fn name_of(process: &str, fd: u32) -> Name {
 /// Returns true if a process has one of these files open; false if it cannot be inspected.
 pub fn holds(pid: u32, names: &[Name]) -> bool {
     let process = pid.to_string();
-    numbers(&format!("/proc/{pid}/fd")).into_iter().any(|fd| names.contains(&name_of(&process, fd)))
+    numbers(&format!("/proc/{pid}/fd"))
+        .into_iter()
+        .any(|fd| names.contains(&name_of(&process, fd)))
 }
 
 /// Returns the entries of a directory whose names are numbers; empty if it cannot be read.
 pub fn numbers(folder: &str) -> Vec<u32> {
     let mut numbers = Vec::new();
-    let Ok(folder) = c_string(folder.as_bytes()) else { return numbers };
+    let Ok(folder) = c_string(folder.as_bytes()) else {
+        return numbers;
+    };
     // SAFETY: `folder` is a C string. The stream belongs to this function until it is closed, and
     // each entry is used before the next is requested.
     unsafe {
@@ -99,8 +106,14 @@ pub fn copy_of(fd: &OwnedFd) -> io::Result<Vec<u8>> {
     while at < size {
         let rest = &mut bytes[at..];
         // SAFETY: the rest of the buffer is exclusively borrowed for its length.
-        let count =
-            unsafe { libc::pread(fd.as_raw_fd(), rest.as_mut_ptr().cast(), rest.len(), at as libc::off_t) };
+        let count = unsafe {
+            libc::pread(
+                fd.as_raw_fd(),
+                rest.as_mut_ptr().cast(),
+                rest.len(),
+                at as libc::off_t,
+            )
+        };
         match result(count as libc::c_long)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             count => at += count as usize,
@@ -121,7 +134,10 @@ mod tests {
         assert_eq!(text("src/sys/none.rs"), "");
         // A file that says that it is empty.
         let status = text("/proc/self/status");
-        assert!(status.contains(&format!("Pid:\t{}\n", std::process::id())), "{status}");
+        assert!(
+            status.contains(&format!("Pid:\t{}\n", std::process::id())),
+            "{status}"
+        );
         let copy = copy_of(&open(path, libc::O_RDONLY).unwrap()).unwrap();
         assert_eq!(copy, std::fs::read(path).unwrap());
     }

@@ -44,12 +44,16 @@ fn without_signal(fd: RawFd, bytes: &[u8]) -> isize {
         libc::sigaddset(&mut pipe, libc::SIGPIPE);
         libc::pthread_sigmask(libc::SIG_BLOCK, &pipe, &mut before);
         let blocked = libc::sigismember(&before, libc::SIGPIPE) == 1;
-        let kept =
-            blocked && libc::sigpending(&mut pending) == 0 && libc::sigismember(&pending, libc::SIGPIPE) == 1;
+        let kept = blocked
+            && libc::sigpending(&mut pending) == 0
+            && libc::sigismember(&pending, libc::SIGPIPE) == 1;
         let count = plainly(fd, bytes);
         let error = io::Error::last_os_error().raw_os_error();
         if count < 0 && error == Some(libc::EPIPE) && !kept {
-            let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            let at_once = libc::timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
             libc::sigtimedwait(&pipe, std::ptr::null_mut(), &at_once);
         }
         if !blocked {
@@ -101,7 +105,8 @@ mod tests {
         for raised in [false, true] {
             // SAFETY: the sets are initialised by the calls that fill them.
             unsafe {
-                let (mut only, mut pending): (libc::sigset_t, libc::sigset_t) = (zeroed(), zeroed());
+                let (mut only, mut pending): (libc::sigset_t, libc::sigset_t) =
+                    (zeroed(), zeroed());
                 libc::sigemptyset(&mut only);
                 libc::sigaddset(&mut only, libc::SIGPIPE);
                 libc::pthread_sigmask(libc::SIG_BLOCK, &only, std::ptr::null_mut());

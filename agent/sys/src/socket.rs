@@ -26,15 +26,28 @@ pub struct Peer {
 /// # Errors
 /// Returns an error if the system knows no peer.
 pub fn peer(socket: impl AsFd) -> io::Result<Peer> {
-    let mut found = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut found = libc::ucred {
+        pid: 0,
+        uid: u32::MAX,
+        gid: u32::MAX,
+    };
     let mut size = size_of_val(&found) as libc::socklen_t;
     let fd = socket.as_fd().as_raw_fd();
     // SAFETY: `found` is a variable of the size that is passed.
     let done = unsafe {
-        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut found).cast(), &mut size)
+        libc::getsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut found).cast(),
+            &mut size,
+        )
     };
     result(done.into())?;
-    Ok(Peer { process: found.pid as u32, user: found.uid })
+    Ok(Peer {
+        process: found.pid as u32,
+        user: found.uid,
+    })
 }
 
 /// Connects to the socket at `path`, waiting at most `patience` for the listener.
@@ -48,12 +61,15 @@ pub fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     // SAFETY: plain numbers.
-    let socket =
-        owned(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) }.into())?;
+    let socket = owned(
+        unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) }.into(),
+    )?;
     let stream = UnixStream::from(socket);
     stream.set_write_timeout(Some(patience))?;
-    let mut address =
-        libc::sockaddr_un { sun_family: libc::AF_UNIX as libc::sa_family_t, sun_path: [0; LONGEST + 1] };
+    let mut address = libc::sockaddr_un {
+        sun_family: libc::AF_UNIX as libc::sa_family_t,
+        sun_path: [0; LONGEST + 1],
+    };
     for (to, from) in address.sun_path.iter_mut().zip(bytes) {
         *to = *from as libc::c_char;
     }

@@ -150,13 +150,30 @@ impl Process {
     }
 
     fn send(&self, signal: i32, flags: libc::c_uint) -> bool {
-        let sent = self.handle.as_ref().map(|fd| pidfd_signal(fd, signal, flags));
+        let sent = self
+            .handle
+            .as_ref()
+            .map(|fd| pidfd_signal(fd, signal, flags));
         match sent.map(|sent| sent.map_err(|error| error.raw_os_error())) {
             Some(Ok(())) => true,
             Some(Err(Some(number @ (libc::EPERM | libc::ESRCH)))) => number != libc::EPERM,
             // The number is safe to use only while the kernel reserves it for this process.
-            _ if self.look(libc::WNOWAIT) == Some(WaitStatus { code: None, signal: None }) => true,
-            _ => kill(if flags == GROUP { -(self.pid as i32) } else { self.pid as i32 }, signal),
+            _ if self.look(libc::WNOWAIT)
+                == Some(WaitStatus {
+                    code: None,
+                    signal: None,
+                }) =>
+            {
+                true
+            }
+            _ => kill(
+                if flags == GROUP {
+                    -(self.pid as i32)
+                } else {
+                    self.pid as i32
+                },
+                signal,
+            ),
         }
     }
 }
@@ -180,7 +197,10 @@ pub fn environment(set: &[(Vec<u8>, Vec<u8>)], clear: bool) -> Option<Vec<Vec<u8
             entries.push([key.as_bytes(), b"=", value.as_bytes()].concat());
         }
     }
-    entries.extend(set.iter().map(|(key, value)| [key.as_slice(), b"=", value].concat()));
+    entries.extend(
+        set.iter()
+            .map(|(key, value)| [key.as_slice(), b"=", value].concat()),
+    );
     Some(entries)
 }
 
@@ -191,7 +211,11 @@ pub fn environment(set: &[(Vec<u8>, Vec<u8>)], clear: bool) -> Option<Vec<Vec<u8
 /// runs.
 pub fn start(start: &Start<'_>) -> Result<Process, NotStarted> {
     let pointers = |words: &[CString]| -> Vec<*const libc::c_char> {
-        words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect()
+        words
+            .iter()
+            .map(|word| word.as_ptr())
+            .chain([std::ptr::null()])
+            .collect()
     };
     let argv = pointers(&start.argv);
     let env = start.env.as_deref().map(pointers);
@@ -235,7 +259,11 @@ pub fn start(start: &Start<'_>) -> Result<Process, NotStarted> {
             why.length = count as u8;
             Err(why)
         }
-        _ => Ok(Process { pid, handle, ended: None }),
+        _ => Ok(Process {
+            pid,
+            handle,
+            ended: None,
+        }),
     }
 }
 
@@ -253,7 +281,12 @@ fn child(
         // SAFETY: plain numbers. Older kernels have no close_range; descriptors without
         // close-on-exec then stay open.
         unsafe {
-            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            libc::syscall(
+                libc::SYS_close_range,
+                3,
+                libc::c_uint::MAX,
+                libc::CLOSE_RANGE_CLOEXEC,
+            );
         }
         for (fd, number) in high.iter().zip([0, 1, 2, IMAGE_FD, AGENT_FD]) {
             // SAFETY: the process has just been forked, and nothing in it owns these numbers.
@@ -320,7 +353,10 @@ mod tests {
 
     fn started(words: &[&str]) -> Process {
         let null = || files::open("/dev/null", libc::O_RDWR).unwrap();
-        let argv = words.iter().map(|word| CString::new(*word).unwrap()).collect();
+        let argv = words
+            .iter()
+            .map(|word| CString::new(*word).unwrap())
+            .collect();
         start(&Start {
             image: Image::Named,
             argv,
@@ -337,18 +373,32 @@ mod tests {
     /// Starts a program that prints; what it prints.
     fn printing(words: &[&str]) -> (Process, PipeReader) {
         let (output, child_out) = std::io::pipe().unwrap();
-        let null = std::fs::File::options().read(true).write(true).open("/dev/null").unwrap();
+        let null = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+            .unwrap();
         let process = start(&Start {
             image: Image::Named,
-            argv: words.iter().map(|word| CString::new(*word).unwrap()).collect(),
+            argv: words
+                .iter()
+                .map(|word| CString::new(*word).unwrap())
+                .collect(),
             env: None,
             directory: None,
-            stdio: [null.try_clone().unwrap().into(), child_out.into(), null.into()],
+            stdio: [
+                null.try_clone().unwrap().into(),
+                child_out.into(),
+                null.into(),
+            ],
             terminal: None,
             dies_with_parent: false,
             marked: Marked::No,
         });
-        (process.unwrap_or_else(|why| panic!("{}", why.error())), output)
+        (
+            process.unwrap_or_else(|why| panic!("{}", why.error())),
+            output,
+        )
     }
 
     fn ended(process: &mut Process) -> WaitStatus {
@@ -363,7 +413,13 @@ mod tests {
     #[test]
     fn a_program_starts_with_default_signals_whatever_its_parent_has_set() {
         extern "C" fn catch(_signal: libc::c_int) {}
-        let ignored = [libc::SIGHUP, libc::SIGALRM, libc::SIGQUIT, libc::SIGUSR1, libc::SIGRTMAX()];
+        let ignored = [
+            libc::SIGHUP,
+            libc::SIGALRM,
+            libc::SIGQUIT,
+            libc::SIGUSR1,
+            libc::SIGRTMAX(),
+        ];
         for signal in ignored {
             // SAFETY: nothing in this test program waits for these.
             unsafe { libc::signal(signal, libc::SIG_IGN) };
@@ -375,12 +431,18 @@ mod tests {
         let mut status = String::new();
         output.read_to_string(&mut status).unwrap();
         for set in ["SigBlk", "SigIgn", "SigCgt"] {
-            assert!(status.contains(&format!("{set}:\t0000000000000000\n")), "{status}");
+            assert!(
+                status.contains(&format!("{set}:\t0000000000000000\n")),
+                "{status}"
+            );
         }
         assert_eq!(ended(&mut process).code, Some(0));
         drop(blocked);
         let own = String::from_utf8(content("/proc/thread-self/status").unwrap()).unwrap();
-        assert!(own.contains("SigBlk:\t0000000000000000\n"), "this process has its own back: {own}");
+        assert!(
+            own.contains("SigBlk:\t0000000000000000\n"),
+            "this process has its own back: {own}"
+        );
     }
 
     #[test]
@@ -398,8 +460,8 @@ mod tests {
         let (mut seen, elsewhere) = std::io::pipe().unwrap();
         OWN.store(std::process::id() as i32, Ordering::Relaxed);
         ELSEWHERE.store(elsewhere.as_raw_fd(), Ordering::Relaxed);
-        // SAFETY: the handler makes only async-signal-safe calls. The default of the signal is to do
-        // nothing, so it does not harm the rest of the process group.
+        // SAFETY: the handler makes only async-signal-safe calls. The default of the signal is to
+        // do nothing, so it does not harm the rest of the process group.
         unsafe { libc::signal(libc::SIGURG, catch as *const () as libc::sighandler_t) };
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -419,7 +481,10 @@ mod tests {
         drop(elsewhere);
         let mut told = Vec::new();
         seen.read_to_end(&mut told).unwrap();
-        assert_eq!(told, b"", "a handler ran in a process that was about to become a program");
+        assert_eq!(
+            told, b"",
+            "a handler ran in a process that was about to become a program"
+        );
     }
 
     fn stranger() -> Child {
@@ -434,14 +499,24 @@ mod tests {
             assert_eq!(status.code.unwrap_or(0), code, "{script}");
             process
         });
-        assert_eq!(ends[1].try_wait(), Some(WaitStatus { code: None, signal: Some(libc::SIGKILL) }));
+        assert_eq!(
+            ends[1].try_wait(),
+            Some(WaitStatus {
+                code: None,
+                signal: Some(libc::SIGKILL)
+            })
+        );
         for process in ends {
             let stat = || files::text(&format!("/proc/{}/stat", process.id()));
             assert!(stat().contains(") Z "), "{}", stat());
             assert!(process.signal(libc::SIGTERM) && process.signal_group(libc::SIGTERM));
             let pid = process.id();
             drop(process);
-            assert_eq!(files::text(&format!("/proc/{pid}/stat")), "", "it is collected");
+            assert_eq!(
+                files::text(&format!("/proc/{pid}/stat")),
+                "",
+                "it is collected"
+            );
         }
     }
 
@@ -461,7 +536,9 @@ mod tests {
     /// Whether all processes of a group have ended.
     fn only_ended(group: u32) -> bool {
         let of_group = |stat: &String| stat.split(' ').nth(4) == Some(&group.to_string());
-        let all = files::numbers("/proc").into_iter().map(|pid| files::text(&format!("/proc/{pid}/stat")));
+        let all = files::numbers("/proc")
+            .into_iter()
+            .map(|pid| files::text(&format!("/proc/{pid}/stat")));
         all.filter(of_group).all(|stat| stat.contains(") Z "))
     }
 
@@ -475,16 +552,40 @@ mod tests {
         unsafe { libc::waitpid(gone.id() as i32, std::ptr::null_mut(), 0) };
         let handle = gone.handle.take();
         assert!(handle.is_some(), "this kernel has handles");
-        let known = Process { pid: stranger.id(), handle, ended: None };
+        let known = Process {
+            pid: stranger.id(),
+            handle,
+            ended: None,
+        };
         // Without a handle the number has to be that of a child; this one's parent has ended.
-        let orphan = Command::new("sh").args(["-c", "sleep 1000 >&- 2>&- & echo $!"]).output().unwrap();
-        let orphan: u32 = String::from_utf8(orphan.stdout).unwrap().trim().parse().unwrap();
-        let unknown = Process { pid: orphan, handle: None, ended: None };
+        let orphan = Command::new("sh")
+            .args(["-c", "sleep 1000 >&- 2>&- & echo $!"])
+            .output()
+            .unwrap();
+        let orphan: u32 = String::from_utf8(orphan.stdout)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
+        let unknown = Process {
+            pid: orphan,
+            handle: None,
+            ended: None,
+        };
         for mut process in [known, unknown] {
             assert!(process.signal(libc::SIGKILL) && process.signal_group(libc::SIGKILL));
-            assert_eq!(process.try_wait(), Some(WaitStatus { code: None, signal: None }));
+            assert_eq!(
+                process.try_wait(),
+                Some(WaitStatus {
+                    code: None,
+                    signal: None
+                })
+            );
         }
-        assert!(files::text(&format!("/proc/{orphan}/stat")).contains("(sleep) "), "the orphan lives");
+        assert!(
+            files::text(&format!("/proc/{orphan}/stat")).contains("(sleep) "),
+            "the orphan lives"
+        );
         assert_eq!(stranger.try_wait().unwrap(), None, "the stranger lives");
         kill(orphan as i32, libc::SIGKILL);
         stranger.kill().unwrap();

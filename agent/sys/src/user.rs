@@ -12,7 +12,15 @@ pub fn effective() -> u32 {
 pub fn uname() -> [String; 4] {
     let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
     nix::sys::utsname::uname()
-        .map(|names| [names.sysname(), names.nodename(), names.release(), names.machine()].map(text))
+        .map(|names| {
+            [
+                names.sysname(),
+                names.nodename(),
+                names.release(),
+                names.machine(),
+            ]
+            .map(text)
+        })
         .unwrap_or_default()
 }
 

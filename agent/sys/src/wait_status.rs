@@ -14,6 +14,8 @@ impl WaitStatus {
     /// unknown.
     #[must_use]
     pub fn shell_code(&self) -> i32 {
-        self.code.or(self.signal.map(|signal| 128 + signal)).unwrap_or(255)
+        self.code
+            .or(self.signal.map(|signal| 128 + signal))
+            .unwrap_or(255)
     }
 }

@@ -15,7 +15,8 @@ use std::{
 
 use offshoot_bootstrap::{Image, Mode, Nonce, Platform, Stage0, native, pack};
 
-/// The nonce of this test: every test has its own, because it also names a file for a moment where there is no memfd.
+/// The nonce of this test: every test has its own, because it also names a file for a moment where
+/// there is no memfd.
 pub fn nonce() -> Nonce {
     thread_local! {
         static NONCE: Nonce = {
@@ -40,14 +41,23 @@ pub fn image_for(platform: Platform) -> &'static Image {
         let agent = folder.join("payload");
         let linker = native::linker(Path::new("rustc")).unwrap();
         let built = Command::new("rustc")
-            .args(["--edition=2024", "-Copt-level=z", "-Cstrip=symbols", "-Cpanic=abort"])
+            .args([
+                "--edition=2024",
+                "-Copt-level=z",
+                "-Cstrip=symbols",
+                "-Cpanic=abort",
+            ])
             .args(["-Crelocation-model=static", "-Clinker-flavor=ld.lld"])
             .arg(format!("-Clinker={}", linker.display()))
             .args(["--target", platform.rust_target(), "-o"])
             .arg(&agent)
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/machine/payload.rs"))
             .status();
-        assert!(built.is_ok_and(|status| status.success()), "rustup target add {}", platform.rust_target());
+        assert!(
+            built.is_ok_and(|status| status.success()),
+            "rustup target add {}",
+            platform.rust_target()
+        );
         let stages = native::compile(platform, Path::new("rustc"), &folder).unwrap();
         let agent = fs::read(agent).unwrap();
         Image::parse(pack(platform, &agent, &stages.loader, &stages.unpacker).unwrap()).unwrap()
@@ -58,13 +68,15 @@ pub fn image_for(platform: Platform) -> &'static Image {
 pub fn folder() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{count}", std::process::id()));
+    let folder =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{count}", std::process::id()));
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     folder
 }
 
-/// A folder of links to the named programs, to be the whole PATH. `sh` can be another program: `sh=/bin/mksh`.
+/// A folder of links to the named programs, to be the whole PATH. `sh` can be another program:
+/// `sh=/bin/mksh`.
 pub fn path_of(programs: &[&str]) -> PathBuf {
     let folder = folder();
     for program in programs {
@@ -85,7 +97,11 @@ pub const MINIMUM: [&str; 4] = ["uname", "mkdir", "chmod", "rm"];
 /// The `sh` in `path`, which is also its whole PATH.
 pub fn shell(path: &Path) -> Command {
     let mut shell = Command::new(path.join("sh"));
-    shell.env_clear().env("PATH", path).env("HOME", "/nonexistent").env("KEPT", "yes");
+    shell
+        .env_clear()
+        .env("PATH", path)
+        .env("HOME", "/nonexistent")
+        .env("KEPT", "yes");
     shell
 }
 
@@ -109,7 +125,11 @@ pub struct Result {
 impl Result {
     /// The first line that the program printed.
     pub fn first_line(&self) -> String {
-        let line = self.stdout.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        let line = self
+            .stdout
+            .split(|&byte| byte == b'\n')
+            .next()
+            .unwrap_or_default();
         String::from_utf8_lossy(line).into_owned()
     }
 
@@ -124,17 +144,29 @@ impl Result {
 
 /// Starts `command`, writes `input` in one go, closes stdin and waits.
 pub fn start(command: &mut Command, input: &[u8]) -> Result {
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start");
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     let writer = std::thread::spawn(move || {
         // A stage that gives up early leaves a broken pipe; the exit code is what is looked at.
         let _ = stdin.write_all(&input);
     });
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = child.wait_with_output().unwrap();
     writer.join().unwrap();
-    Result { code: status.code(), stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() }
+    Result {
+        code: status.code(),
+        stdout,
+        stderr: String::from_utf8_lossy(&stderr).into_owned(),
+    }
 }
 
 /// The image and 100,000 bytes behind it that no stage may touch.
@@ -148,7 +180,8 @@ pub fn image_and_rest_of(image: &Image) -> (Vec<u8>, Vec<u8>) {
     ([image.bytes(), rest.as_slice()].concat(), rest)
 }
 
-/// Asserts that the agent runs with the right words and that the bytes behind the image reached it untouched.
+/// Asserts that the agent runs with the right words and that the bytes behind the image reached it
+/// untouched.
 pub fn assert_up(result: &Result, rest: &[u8], what: &str) {
     let line = result.first_line();
     assert!(
@@ -170,7 +203,10 @@ pub fn assert_up(result: &Result, rest: &[u8], what: &str) {
 pub fn read_until(reader: &mut impl Read, end: &[u8]) -> Vec<u8> {
     let mut seen = Vec::new();
     let mut byte = [0];
-    while !seen.ends_with(end) && seen.len() < 4096 && reader.read(&mut byte).is_ok_and(|count| count == 1) {
+    while !seen.ends_with(end)
+        && seen.len() < 4096
+        && reader.read(&mut byte).is_ok_and(|count| count == 1)
+    {
         seen.push(byte[0]);
     }
     seen

@@ -1,4 +1,5 @@
-//! The agent of these tests: says what it was started with and what it holds, then sends stdin back.
+//! The agent of these tests: says what it was started with and what it holds, then sends stdin
+//! back.
 
 use std::io::{Read, Write};
 

@@ -1,7 +1,7 @@
 //! The life of a command: its log, and its tree until the work is done or a signal ends it.
 //!
-//! The main thread owns the tree and waits for the end of the work or for a signal. Other threads do the work, so
-//! that a thread that blocks cannot keep the tree alive.
+//! The main thread owns the tree and waits for the end of the work or for a signal. Other threads
+//! do the work, so that a thread that blocks cannot keep the tree alive.
 
 use super::event::{Event, Events};
 use super::exit::{TRANSPORT, misused};
@@ -15,10 +15,13 @@ use std::time::{Duration, Instant};
 /// The longest time for the end of the tree.
 const LONGEST_END: Duration = Duration::from_secs(10);
 
-/// Starts logging to stderr and returns the filter for the agents. It is that of `OFFSHOOT_LOG`, where `-v` sets the
-/// least level for all targets that the variable does not name. Without both, warnings are logged.
+/// Starts logging to stderr and returns the filter for the agents. It is that of `OFFSHOOT_LOG`,
+/// where `-v` sets the least level for all targets that the variable does not name. Without both,
+/// warnings are logged.
 pub fn start_log(verbose: u8) -> Filter {
-    let environment = offshoot::filter_from_env().unwrap_or_else(|error| misused(error)).unwrap_or_default();
+    let environment = offshoot::filter_from_env()
+        .unwrap_or_else(|error| misused(error))
+        .unwrap_or_default();
     let by_options = 2 + verbose.min(3);
     let filter = match environment.others() {
         Some(others) if verbose == 0 || others >= by_options => environment,
@@ -30,9 +33,9 @@ pub fn start_log(verbose: u8) -> Filter {
     filter
 }
 
-/// Starts a tree, runs `work` on another thread, and ends this program when the work returns. The first signal is
-/// passed on to the running programs, which have `grace` to end. A second signal, or one while no program runs, ends
-/// the tree at once. The tree ends before this program does.
+/// Starts a tree, runs `work` on another thread, and ends this program when the work returns. The
+/// first signal is passed on to the running programs, which have `grace` to end. A second signal,
+/// or one while no program runs, ends the tree at once. The tree ends before this program does.
 pub fn with_tree(
     log: Filter,
     grace: Duration,
@@ -53,11 +56,13 @@ pub fn with_tree(
     };
     let root: Context = (*router).clone();
     jobs::set_tree(&root);
-    let worker = std::thread::Builder::new().name("work".into()).spawn(move || {
-        let status = work(&root, &events);
-        // If the main thread no longer listens, it is ending this program already.
-        let _ = events.send(Event::Finished(status));
-    });
+    let worker = std::thread::Builder::new()
+        .name("work".into())
+        .spawn(move || {
+            let status = work(&root, &events);
+            // If the main thread no longer listens, it is ending this program already.
+            let _ = events.send(Event::Finished(status));
+        });
     if let Err(error) = worker {
         failed(&error);
     }
@@ -92,8 +97,8 @@ pub fn with_tree(
         }
     };
     question::remove();
-    // The end of the tree has its own time limits. This limit is for a bug in them: the agents end anyway when our side
-    // of their links closes.
+    // The end of the tree has its own time limits. This limit is for a bug in them: the agents end
+    // anyway when our side of their links closes.
     let watch = std::thread::Builder::new().spawn(move || {
         std::thread::sleep(LONGEST_END);
         exit(status)

@@ -71,24 +71,66 @@ pub struct Connection {
 
 /// Options of ssh that are not supported: their letters, and advice.
 const OF_SSH: [(&str, &str); 14] = [
-    ("t", "programs get no terminal; if one is needed, use ssh itself: ssh -t HOST CMD"),
-    ("LRDWw", "ports are not forwarded; for a tunnel use ssh itself, beside offshoot"),
-    ("N", "a program to run is required; for a tunnel use ssh itself, beside offshoot"),
-    ("f", "to run in the background, put & behind the command, or detach the program: --detach NAME"),
-    ("XY", "to forward X11, set the option of ssh: -o ForwardX11=yes"),
-    ("q", "only output and failures are printed anyway; leave it out"),
-    ("ax", "neither the agent nor X11 is forwarded unless requested; leave it out"),
+    (
+        "t",
+        "programs get no terminal; if one is needed, use ssh itself: ssh -t HOST CMD",
+    ),
+    (
+        "LRDWw",
+        "ports are not forwarded; for a tunnel use ssh itself, beside offshoot",
+    ),
+    (
+        "N",
+        "a program to run is required; for a tunnel use ssh itself, beside offshoot",
+    ),
+    (
+        "f",
+        "to run in the background, put & behind the command, or detach the program: --detach NAME",
+    ),
+    (
+        "XY",
+        "to forward X11, set the option of ssh: -o ForwardX11=yes",
+    ),
+    (
+        "q",
+        "only output and failures are printed anyway; leave it out",
+    ),
+    (
+        "ax",
+        "neither the agent nor X11 is forwarded unless requested; leave it out",
+    ),
     ("MSO", "commands do not share connections; leave it out"),
-    ("46", "set the option of ssh: -o AddressFamily=inet, or inet6"),
-    ("cm", "set the option of ssh: -o Ciphers=NAMES or -o MACs=NAMES"),
-    ("bBI", "set the option of ssh: -o BindAddress=, -o BindInterface= or -o PKCS11Provider="),
-    ("eEy", "there is no escape character and no separate log of ssh; -v shows its messages"),
+    (
+        "46",
+        "set the option of ssh: -o AddressFamily=inet, or inet6",
+    ),
+    (
+        "cm",
+        "set the option of ssh: -o Ciphers=NAMES or -o MACs=NAMES",
+    ),
+    (
+        "bBI",
+        "set the option of ssh: -o BindAddress=, -o BindInterface= or -o PKCS11Provider=",
+    ),
+    (
+        "eEy",
+        "there is no escape character and no separate log of ssh; -v shows its messages",
+    ),
     ("V", "use `offshoot --version`"),
-    ("gGkKPQs", "leave it out, or set the option of ssh: -o NAME=VALUE"),
+    (
+        "gGkKPQs",
+        "leave it out, or set the option of ssh: -o NAME=VALUE",
+    ),
 ];
 
-/// Returns the advice for an option of ssh that is not supported, or `None` if ssh has no such option.
+/// Returns the advice for an option of ssh that is not supported, or `None` if ssh has no such
+/// option.
 pub fn advice_for_ssh_option(option: &str) -> Option<&'static str> {
-    let letter = option.strip_prefix('-').filter(|letter| letter.chars().count() == 1)?;
-    OF_SSH.iter().find(|(letters, _)| letters.contains(letter)).map(|(_, sentence)| *sentence)
+    let letter = option
+        .strip_prefix('-')
+        .filter(|letter| letter.chars().count() == 1)?;
+    OF_SSH
+        .iter()
+        .find(|(letters, _)| letters.contains(letter))
+        .map(|(_, sentence)| *sentence)
 }

@@ -1,5 +1,5 @@
-//! From targets to contexts. All hops start at once, and a hop that several targets share starts once. A hop that needs
-//! a password starts again when the user has typed it at the terminal.
+//! From targets to contexts. All hops start at once, and a hop that several targets share starts
+//! once. A hop that needs a password starts again when the user has typed it at the terminal.
 //!
 //! Hops start only through the library's builders. This file does not know the commands.
 
@@ -30,7 +30,9 @@ pub struct Failure {
 impl Failure {
     /// Returns the hop, the reason and the advice as one sentence without its subject.
     pub fn sentence(&self) -> String {
-        let Error::Connect(error) = &self.error else { return harmless(&self.error.to_string()) };
+        let Error::Connect(error) = &self.error else {
+            return harmless(&self.error.to_string());
+        };
         let mut sentence = match self.hop {
             (_, 1) => format!("{}: {}", error.hop, error.detail),
             (number, of) => format!("hop {number} of {of}, {}: {}", error.hop, error.detail),
@@ -66,8 +68,8 @@ struct Node {
     begun: Mutex<Instant>,
 }
 
-/// A method, and the user whose password it asks for: the user to log in as, or the user who calls sudo. `None` if no
-/// hop names that user.
+/// A method, and the user whose password it asks for: the user to log in as, or the user who calls
+/// sudo. `None` if no hop names that user.
 type Account = (String, Option<String>);
 
 /// A password for all hops of an account, and the number of the question that it answered.
@@ -109,7 +111,9 @@ pub struct Paths {
 
 /// Applies the options of the command line to the first ssh hop, where the hop has none of its own.
 fn complete(target: &mut Target, connection: &Connection) {
-    let Some(ssh) = target.hops.iter_mut().find(|hop| hop.method() == "ssh") else { return };
+    let Some(ssh) = target.hops.iter_mut().find(|hop| hop.method() == "ssh") else {
+        return;
+    };
     ssh.fill("config", connection.config.as_ref());
     ssh.fill("identity", connection.identity.as_ref());
     ssh.fill("user", connection.login.as_ref());
@@ -143,27 +147,41 @@ impl Paths {
             ends: Vec::new(),
             targets: Vec::new(),
             repeated: Vec::new(),
-            timeout: connection.connect_timeout.map(|seconds| Duration::from_secs(seconds.into())),
+            timeout: connection
+                .connect_timeout
+                .map(|seconds| Duration::from_secs(seconds.into())),
             heartbeat: connection.heartbeat,
             handshakes: connection.handshakes,
             answers: connection.same_password.then(Mutex::default),
-            terminal: if connection.no_ask { None } else { Terminal::open().map(Mutex::new) },
+            terminal: if connection.no_ask {
+                None
+            } else {
+                Terminal::open().map(Mutex::new)
+            },
         };
         for text in targets {
-            let mut target: Target = text.parse().map_err(|error: TargetError| error.to_string())?;
+            let mut target: Target = text
+                .parse()
+                .map_err(|error: TargetError| error.to_string())?;
             complete(&mut target, connection);
             target.hops.iter_mut().for_each(Hop::normalise);
             let mut above = None;
             for (depth, hop) in target.hops.iter().enumerate() {
-                let path = Target { hops: target.hops[..=depth].to_vec() }.to_string();
+                let path = Target {
+                    hops: target.hops[..=depth].to_vec(),
+                }
+                .to_string();
                 let index = match known.get(&path) {
                     Some(index) => *index,
                     None => {
-                        let password =
-                            hop.password_file().map(|file| read_password(text, file, stdin_is_forwarded));
+                        let password = hop
+                            .password_file()
+                            .map(|file| read_password(text, file, stdin_is_forwarded));
                         let (password, hop) = (password.transpose()?, hop.clone());
                         let (password, state) = (Mutex::new(password), Mutex::new(State::Idle));
-                        let bare = Target { hops: target.hops[..=depth].iter().map(Hop::bare).collect() };
+                        let bare = Target {
+                            hops: target.hops[..=depth].iter().map(Hop::bare).collect(),
+                        };
                         let place = harmless(&bare.to_string());
                         known.insert(path, paths.nodes.len());
                         let account = account(&target.hops[..=depth]);
@@ -186,7 +204,9 @@ impl Paths {
             // A target has at least one hop, so there is always a last one.
             let Some(end) = above else { continue };
             match paths.ends.iter().position(|(other, _)| *other == end) {
-                Some(first) => paths.repeated.push((text.to_owned(), paths.targets[first].clone())),
+                Some(first) => paths
+                    .repeated
+                    .push((text.to_owned(), paths.targets[first].clone())),
                 None => {
                     paths.ends.push((end, target.hops.len()));
                     paths.targets.push(text.to_owned());
@@ -210,7 +230,8 @@ impl Paths {
         }
     }
 
-    /// Returns the context that a target will have if every hop succeeds. Data for it is buffered until then.
+    /// Returns the context that a target will have if every hop succeeds. Data for it is buffered
+    /// until then.
     pub fn expected(&self, target: usize) -> Option<Context> {
         self.nodes[self.ends[target].0].expected()
     }
@@ -221,7 +242,10 @@ impl Paths {
     /// Returns the hop that failed, and the reason.
     pub fn wait(&self, target: usize, root: &Context) -> Result<Context, Failure> {
         let (end, hops) = self.ends[target];
-        self.reach(end, root).map_err(|failure| Failure { hop: (failure.hop.0, hops), ..failure })
+        self.reach(end, root).map_err(|failure| Failure {
+            hop: (failure.hop.0, hops),
+            ..failure
+        })
     }
 
     /// Waits for a hop and all hops before it. Asks for a missing password.
@@ -248,13 +272,19 @@ impl Paths {
                 }
             };
             node.tell(&result);
-            let again = result.as_ref().err().and_then(|error| self.password_after(node, error, &mut tried));
+            let again = result
+                .as_ref()
+                .err()
+                .and_then(|error| self.password_after(node, error, &mut tried));
             *state = match again {
                 Some(password) => self.start(node, &above, Some(password)),
                 None => {
                     // The outcome is final, so the password is not needed any more.
                     node.secret().take();
-                    State::Done(result.map_err(|error| Failure { hop: (node.depth, 0), error }))
+                    State::Done(result.map_err(|error| Failure {
+                        hop: (node.depth, 0),
+                        error,
+                    }))
                 }
             };
         }
@@ -266,28 +296,45 @@ impl Paths {
         verbose::note(|| format!("{}: connecting by {}", node.place, node.hop.method()));
         match begin(&node.hop, above, password, self) {
             Ok(connecting) => State::Opening(connecting, above.clone()),
-            Err(error) => State::Done(Err(Failure { hop: (node.depth, 0), error })),
+            Err(error) => State::Done(Err(Failure {
+                hop: (node.depth, 0),
+                error,
+            })),
         }
     }
 
-    /// Asks the user at the terminal for a password if `error` says that one is missing or wrong. Returns `None` if there
-    /// is no terminal, no answer, or no attempt left.
+    /// Asks the user at the terminal for a password if `error` says that one is missing or wrong.
+    /// Returns `None` if there is no terminal, no answer, or no attempt left.
     fn password_after(&self, node: &Node, error: &Error, tried: &mut Tried) -> Option<Secret> {
         match (error.as_connect()?.kind, tried.times) {
             (ConnectErrorKind::PasswordRequired, 0) => {}
             (ConnectErrorKind::PasswordIncorrect, 1..TRIES) => {}
             _ => return None,
         }
-        // While this thread waited for the terminal, another may have got an answer that is for this hop as well.
-        let mut terminal = self.terminal.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
-        let answers = self.answers.as_ref().map(|all| all.lock().unwrap_or_else(PoisonError::into_inner));
-        let given = answers.as_ref().and_then(|all| all.get(&node.account)).cloned();
+        // While this thread waited for the terminal, another may have got an answer that is for
+        // this hop as well.
+        let mut terminal = self
+            .terminal
+            .as_ref()?
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let answers = self
+            .answers
+            .as_ref()
+            .map(|all| all.lock().unwrap_or_else(PoisonError::into_inner));
+        let given = answers
+            .as_ref()
+            .and_then(|all| all.get(&node.account))
+            .cloned();
         if let Some((number, password)) = given.filter(|(number, _)| *number > tried.answer) {
             (tried.times, tried.answer) = (tried.times + 1, number);
             return Some(password);
         }
         if tried.times > 0 {
-            terminal.write_line(&format!("[{}] the password was not accepted; try again", node.place));
+            terminal.write_line(&format!(
+                "[{}] the password was not accepted; try again",
+                node.place
+            ));
         }
         tried.times += 1;
         let scope = match (&answers, &node.account.1) {
@@ -295,7 +342,11 @@ impl Paths {
             (Some(_), None) => ", for all targets".into(),
             (Some(_), Some(user)) => format!(" of {}, for all targets", harmless(user)),
         };
-        let password = terminal.ask(&format!("[{}] password for {}{scope}: ", node.place, node.hop.method()));
+        let password = terminal.ask(&format!(
+            "[{}] password for {}{scope}: ",
+            node.place,
+            node.hop.method()
+        ));
         let password = password.ok().flatten()?;
         if let Some(mut answers) = answers {
             tried.answer += 1;
@@ -307,7 +358,9 @@ impl Paths {
 
 /// Returns the account whose password the last of these hops asks for.
 fn account(hops: &[Hop]) -> Account {
-    let [before @ .., last] = hops else { return (String::new(), None) };
+    let [before @ .., last] = hops else {
+        return (String::new(), None);
+    };
     let owned = |user: Option<&str>| user.map(str::to_owned);
     let method = last.method().to_owned();
     match last.password_of() {
@@ -328,7 +381,10 @@ impl Node {
         let (place, ms) = (&self.place, begun.elapsed().as_millis());
         verbose::note(|| match result {
             Ok(context) => format!("{place}: connected after {ms} ms, as {context}"),
-            Err(error) => format!("{place}: failed after {ms} ms: {}", harmless(&error.to_string())),
+            Err(error) => format!(
+                "{place}: failed after {ms} ms: {}",
+                harmless(&error.to_string())
+            ),
         });
     }
 
@@ -362,12 +418,19 @@ fn read_password(target: &str, file: &str, stdin_is_forwarded: bool) -> Result<S
         ));
     }
     password::from_file(file).map_err(|error| {
-        format!("{about}: {error}; the password is read from the first line of a file on this machine")
+        format!(
+            "{about}: {error}; the password is read from the first line of a file on this machine"
+        )
     })
 }
 
 /// Starts a hop with the library's builder.
-fn begin(hop: &Hop, above: &Context, password: Option<Secret>, paths: &Paths) -> Result<Connecting, Error> {
+fn begin(
+    hop: &Hop,
+    above: &Context,
+    password: Option<Secret>,
+    paths: &Paths,
+) -> Result<Connecting, Error> {
     let mut method = hop.build().map_err(|error| Error::System {
         action: format!("describing a hop by {}", hop.method()),
         detail: error.to_string(),

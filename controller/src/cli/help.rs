@@ -17,15 +17,22 @@ const SUBJECT_TARGETS: &str = "targets";
 /// Returns the command for clap.
 pub fn command() -> Command {
     let targets = PossibleValue::new(SUBJECT_TARGETS).help("The grammar of targets");
-    let commands =
-        COMMANDS.iter().map(|row| PossibleValue::new(row.name).help(format!("The command `{}`", row.name)));
+    let commands = COMMANDS
+        .iter()
+        .map(|row| PossibleValue::new(row.name).help(format!("The command `{}`", row.name)));
     let subjects = PossibleValuesParser::new([targets].into_iter().chain(commands));
     Command::new(NAME)
         .about("Explain a subject: `offshoot help targets` has the grammar of targets")
-        .arg(Arg::new(SUBJECT).value_name("SUBJECT").value_parser(subjects).help("The subject to explain"))
+        .arg(
+            Arg::new(SUBJECT)
+                .value_name("SUBJECT")
+                .value_parser(subjects)
+                .help("The subject to explain"),
+        )
 }
 
-/// Prints the help text of the subject, or that of the whole program if no subject was given, and ends this program.
+/// Prints the help text of the subject, or that of the whole program if no subject was given, and
+/// ends this program.
 pub fn explain(mut program: Command, matches: &clap::ArgMatches) -> ! {
     program.build();
     let text = match matches.get_one::<String>(SUBJECT).map(String::as_str) {

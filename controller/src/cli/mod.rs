@@ -1,8 +1,9 @@
 //! The command line. It uses only the public parts of the library.
 //!
-//! A file or a folder imports only from those before it in this order: `exit` and `event`; `targets`, the grammar of
-//! targets, which is pure; `ui`, the streams, the terminal and the signals of this process; `args`, the shared options;
-//! `connect`, from targets to contexts; `app`, the tree and its end; `command`, one file for each; `help`; this file.
+//! A file or a folder imports only from those before it in this order: `exit` and `event`;
+//! `targets`, the grammar of targets, which is pure; `ui`, the streams, the terminal and the
+//! signals of this process; `args`, the shared options; `connect`, from targets to contexts; `app`,
+//! the tree and its end; `command`, one file for each; `help`; this file.
 
 mod app;
 mod args;
@@ -32,7 +33,9 @@ A target needs Linux and a POSIX shell. Nothing is installed there, and nothing 
 
 /// Reads the command line and runs its command.
 pub fn main() -> ! {
-    let matches = words().try_get_matches().unwrap_or_else(|error| refuse(error));
+    let matches = words()
+        .try_get_matches()
+        .unwrap_or_else(|error| refuse(error));
     match matches.subcommand() {
         Some((help::NAME, matches)) => help::explain(words(), matches),
         Some((name, matches)) => match COMMANDS.iter().find(|row| row.name == name) {
@@ -45,7 +48,9 @@ pub fn main() -> ! {
 
 /// Returns the command line as clap knows it.
 fn words() -> Command {
-    let commands = COMMANDS.iter().map(|row| (row.describe)(Command::new(row.name)));
+    let commands = COMMANDS
+        .iter()
+        .map(|row| (row.describe)(Command::new(row.name)));
     Command::new("offshoot")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Run programs behind any nesting of ssh and sudo, with nothing installed on the way")
@@ -58,13 +63,16 @@ fn words() -> Command {
         .subcommand(help::command())
 }
 
-/// Prints the error of clap and ends this program. Explains two mistakes that clap cannot know: options of ssh, and a
-/// missing `--`, after which the arguments of the program look like options.
+/// Prints the error of clap and ends this program. Explains two mistakes that clap cannot know:
+/// options of ssh, and a missing `--`, after which the arguments of the program look like options.
 fn refuse(error: clap::Error) -> ! {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
-    let command = COMMANDS.iter().find(|row| words.first().is_some_and(|word| word == row.name));
-    let forgotten =
-        command.filter(|row| row.takes_program && !words.iter().any(|word| word == "--")).map(|row| row.name);
+    let command = COMMANDS
+        .iter()
+        .find(|row| words.first().is_some_and(|word| word == row.name));
+    let forgotten = command
+        .filter(|row| row.takes_program && !words.iter().any(|word| word == "--"))
+        .map(|row| row.name);
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             help::print(error.render().to_string().trim_end())
@@ -76,20 +84,28 @@ fn refuse(error: clap::Error) -> ! {
             };
             let option = context(ContextKind::InvalidArg).unwrap_or_default();
             let similar = context(ContextKind::SuggestedArg);
-            let verb =
-                words.first().map(|word| offshoot::harmless(&word.to_string_lossy())).unwrap_or_default();
+            let verb = words
+                .first()
+                .map(|word| offshoot::harmless(&word.to_string_lossy()))
+                .unwrap_or_default();
             if let Some(command) = forgotten {
                 eprintln!("offshoot: unknown option {option} of offshoot {command}.");
                 forgot_separator(command)
             }
             match (args::advice_for_ssh_option(&option), similar) {
                 (Some(advice), _) => misused(format!("{option}: {advice}")),
-                (None, Some(similar)) => misused(format!("unknown option {option}; did you mean {similar}?")),
-                (None, None) => misused(format!("unknown option {option}; see offshoot {verb} --help")),
+                (None, Some(similar)) => {
+                    misused(format!("unknown option {option}; did you mean {similar}?"))
+                }
+                (None, None) => misused(format!(
+                    "unknown option {option}; see offshoot {verb} --help"
+                )),
             }
         }
         ErrorKind::InvalidValue => {
-            let Some(command) = forgotten else { error.exit() };
+            let Some(command) = forgotten else {
+                error.exit()
+            };
             // clap writes to stderr; if stderr is closed, nobody can be told.
             let _ = error.print();
             forgot_separator(command)

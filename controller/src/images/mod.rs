@@ -1,4 +1,5 @@
-//! The search for the images of agents: given by the program, the program itself, embedded in it, or in a folder.
+//! The search for the images of agents: given by the program, the program itself, embedded in it,
+//! or in a folder.
 
 mod self_image;
 mod trusted_file;
@@ -15,7 +16,8 @@ mod embedded {
     include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 }
 
-/// The environment variable with a folder of images, laid out as `cargo xtask build-agent` leaves it.
+/// The environment variable with a folder of images, laid out as `cargo xtask build-agent` leaves
+/// it.
 pub const FOLDER_VARIABLE: &str = "OFFSHOOT_AGENTS";
 
 /// The name of the stock agent's package.
@@ -34,7 +36,11 @@ static FINDER: fn(Search) -> Result<Find, Error> = |mut search| {
 
 /// Returns the image for a platform: one that the program gave, or else one that is found.
 fn given_or_found(search: &Search, platform: Platform) -> Result<Image, Error> {
-    if let Some(image) = search.given.iter().find(|image| image.platform() == platform) {
+    if let Some(image) = search
+        .given
+        .iter()
+        .find(|image| image.platform() == platform)
+    {
         return Ok(image.clone());
     }
     // A stock agent would lack the functions of the program.
@@ -46,12 +52,16 @@ fn given_or_found(search: &Search, platform: Platform) -> Result<Image, Error> {
             platform.rust_target()
         )));
     }
-    find(search.folder.as_deref(), search.package.as_deref().unwrap_or(STOCK), platform)
+    find(
+        search.folder.as_deref(),
+        search.package.as_deref().unwrap_or(STOCK),
+        platform,
+    )
 }
 
-/// Finds the image of a package's agent for a platform. With a given folder it looks only there. Otherwise it looks in
-/// the folder of `OFFSHOOT_AGENTS`, then in this program, and for a program that cargo built, in `target/agents`. Only
-/// files that no other user can have written are read.
+/// Finds the image of a package's agent for a platform. With a given folder it looks only there.
+/// Otherwise it looks in the folder of `OFFSHOOT_AGENTS`, then in this program, and for a program
+/// that cargo built, in `target/agents`. Only files that no other user can have written are read.
 fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<Image, Error> {
     let absent = |file: &Path| {
         Error::Image(format!(
@@ -67,8 +77,8 @@ fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<Image
         let file = file_in(folder, package, platform);
         return read(&file)?.ok_or_else(|| absent(&file));
     }
-    let named =
-        std::env::var_os(FOLDER_VARIABLE).map(|folder| file_in(Path::new(&folder), package, platform));
+    let named = std::env::var_os(FOLDER_VARIABLE)
+        .map(|folder| file_in(Path::new(&folder), package, platform));
     if let Some(file) = &named
         && let Some(image) = read(file)?
     {
@@ -79,30 +89,47 @@ fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<Image
         return Err(absent(file));
     }
     if package == STOCK
-        && let Some((_, bytes)) = embedded::EMBEDDED.iter().find(|(other, _)| *other == platform)
+        && let Some((_, bytes)) = embedded::EMBEDDED
+            .iter()
+            .find(|(other, _)| *other == platform)
     {
         return parse(bytes.to_vec(), "embedded in this program");
     }
-    let beside = built_in(&program).map(|target| file_in(&target.join("agents"), package, platform));
+    let beside =
+        built_in(&program).map(|target| file_in(&target.join("agents"), package, platform));
     if let Some(file) = &beside
         && let Some(image) = read(file)?
     {
         return Ok(image);
     }
-    let tried: Vec<String> = named.iter().chain(&beside).map(|file| file.display().to_string()).collect();
-    let tried =
-        if tried.is_empty() { String::new() } else { format!("there is no {}, ", tried.join(", nor ")) };
+    let tried: Vec<String> = named
+        .iter()
+        .chain(&beside)
+        .map(|file| file.display().to_string())
+        .collect();
+    let tried = if tried.is_empty() {
+        String::new()
+    } else {
+        format!("there is no {}, ", tried.join(", nor "))
+    };
     let elsewhere = if beside.is_some() {
         "and none in the program"
     } else {
         "none in the program, and cargo did not build the program in its folder"
     };
-    Err(Error::Image(format!("no agent {package} for {platform}: {tried}{elsewhere}; {}", way_out(package))))
+    Err(Error::Image(format!(
+        "no agent {package} for {platform}: {tried}{elsewhere}; {}",
+        way_out(package)
+    )))
 }
 
 /// Returns the advice for a missing agent.
 fn way_out(package: &str) -> String {
-    let whose = if package == STOCK { "" } else { " --manifest-path ITS/Cargo.toml" };
+    let whose = if package == STOCK {
+        ""
+    } else {
+        " --manifest-path ITS/Cargo.toml"
+    };
     format!(
         "build it with `cargo xtask build-agent{whose}` and set {FOLDER_VARIABLE} to the folder target/agents that this fills"
     )
@@ -110,10 +137,13 @@ fn way_out(package: &str) -> String {
 
 /// Returns the path of an image in a folder of images.
 fn file_in(folder: &Path, package: &str, platform: Platform) -> PathBuf {
-    folder.join(platform.rust_target()).join(format!("{package}.image"))
+    folder
+        .join(platform.rust_target())
+        .join(format!("{package}.image"))
 }
 
-/// Reads an image from a file that no other user can have written. Returns `None` if there is no such file.
+/// Reads an image from a file that no other user can have written. Returns `None` if there is no
+/// such file.
 fn read(owners: Owners, file: &Path) -> Result<Option<Image>, Error> {
     match owners.read(file) {
         Ok(bytes) => parse(bytes, &file.display().to_string()).map(Some),

@@ -1,7 +1,9 @@
-//! This program as an image, for a tree whose agents have the program's functions without a build of their own.
+//! This program as an image, for a tree whose agents have the program's functions without a build
+//! of their own.
 //!
-//! The program has to be static, and has to become an agent when it is started as one: see [`init`](crate::init). The
-//! native stages in front of it come from a stock image. A process packs itself once, however many trees it starts.
+//! The program has to be static, and has to become an agent when it is started as one: see
+//! [`init`](crate::init). The native stages in front of it come from a stock image. A process packs
+//! itself once, however many trees it starts.
 
 use offshoot_agent::macro_support::FUNCTIONS;
 use offshoot_agent::{Error, Result, initialised};
@@ -28,23 +30,27 @@ pub(crate) fn image(stock: impl FnOnce(Platform) -> Result<Image>) -> Result<Ima
         return refused(&reason);
     }
     distinct(FUNCTIONS.iter().map(|function| function.name).collect())?;
-    let program =
-        std::fs::read(PROGRAM).map_err(|error| Error::Image(format!("reading {PROGRAM}: {error}")))?;
+    let program = std::fs::read(PROGRAM)
+        .map_err(|error| Error::Image(format!("reading {PROGRAM}: {error}")))?;
     let platform = fit(&program)?;
     let image = stock(platform)
-        .and_then(|stock| stock.with_agent(&program).map_err(|error| Error::Image(error.to_string())))
+        .and_then(|stock| {
+            stock
+                .with_agent(&program)
+                .map_err(|error| Error::Image(error.to_string()))
+        })
         .or_else(|error| match error {
-            Error::Image(reason) => {
-                refused(&format!("the stages that start an agent come from a stock image: {reason}"))
-            }
+            Error::Image(reason) => refused(&format!(
+                "the stages that start an agent come from a stock image: {reason}"
+            )),
             other => Err(other),
         })?;
     *packed = Some(image.clone());
     Ok(image)
 }
 
-/// Refuses two functions of one name: a call finds its function by name alone. `cargo xtask build-agent` refuses such
-/// an agent, but a plain build of a program checks nothing.
+/// Refuses two functions of one name: a call finds its function by name alone.
+/// `cargo xtask build-agent` refuses such an agent, but a plain build of a program checks nothing.
 fn distinct(mut names: Vec<&str>) -> Result<()> {
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -73,7 +79,9 @@ fn fit(program: &[u8]) -> Result<Platform> {
 }
 
 fn refused<T>(reason: &str) -> Result<T> {
-    Err(Error::Image(format!("this program cannot be its own image: {reason}")))
+    Err(Error::Image(format!(
+        "this program cannot be its own image: {reason}"
+    )))
 }
 
 #[cfg(test)]
@@ -86,9 +94,12 @@ mod tests {
         if cfg!(target_feature = "crt-static") {
             return assert!(fit(&program).is_ok());
         }
-        let error = fit(&program).expect_err("tests are linked dynamically").to_string();
+        let error = fit(&program)
+            .expect_err("tests are linked dynamically")
+            .to_string();
         assert!(
-            error.contains("linked dynamically") && error.contains("--target x86_64-unknown-linux-musl"),
+            error.contains("linked dynamically")
+                && error.contains("--target x86_64-unknown-linux-musl"),
             "{error}"
         );
         assert!(fit(b"#!/bin/sh").is_err());
@@ -97,13 +108,16 @@ mod tests {
     #[test]
     fn two_functions_with_the_same_name_are_refused() {
         assert_eq!(distinct(vec!["b::one", "a::one", "a::two"]), Ok(()));
-        let error = distinct(vec!["b::one", "a::one", "b::one"]).expect_err("one is there twice").to_string();
+        let error = distinct(vec!["b::one", "a::one", "b::one"])
+            .expect_err("one is there twice")
+            .to_string();
         assert!(error.contains("named b::one;"), "{error}");
     }
 
     #[test]
     fn a_program_that_has_not_called_init_is_refused() {
-        let error = image(|_| unreachable!("it is not asked for")).expect_err("nobody has called init");
+        let error =
+            image(|_| unreachable!("it is not asked for")).expect_err("nobody has called init");
         assert!(error.to_string().contains("offshoot::init()"), "{error}");
     }
 }

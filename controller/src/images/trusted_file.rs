@@ -37,8 +37,8 @@ impl Owners {
     /// Returns this user, root, and the owner of the program at `program`.
     pub fn of(program: &Path) -> Owners {
         let user = nix::unistd::geteuid().as_raw();
-        let whole =
-            fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.trim_end().ends_with("4294967295"));
+        let whole = fs::read_to_string("/proc/self/uid_map")
+            .is_ok_and(|map| map.trim_end().ends_with("4294967295"));
         Owners {
             user,
             program: fs::metadata(program).map_or(user, |about| about.uid()),
@@ -46,13 +46,15 @@ impl Owners {
         }
     }
 
-    /// Reads a file if the file and every folder above it belong to one of these users, and no other user may write to
-    /// them. A folder with the sticky bit may be open to others, who cannot rename or remove the files of their owners.
+    /// Reads a file if the file and every folder above it belong to one of these users, and no
+    /// other user may write to them. A folder with the sticky bit may be open to others, who cannot
+    /// rename or remove the files of their owners.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, or if another user could have written it.
     pub fn read(self, path: &Path) -> Result<Vec<u8>, Refused> {
-        // Resolved once: the folders that links lead through are checked, and cannot be swapped after the check.
+        // Resolved once: the folders that links lead through are checked, and cannot be swapped
+        // after the check.
         let path = fs::canonicalize(path).map_err(Refused::Io)?;
         for part in path.ancestors() {
             let about = fs::symlink_metadata(part).map_err(Refused::Io)?;
@@ -66,7 +68,10 @@ impl Owners {
         }
         // Reading a FIFO would block until somebody writes to it.
         if !fs::symlink_metadata(&path).is_ok_and(|about| about.is_file()) {
-            return Err(Refused::Others(format!("{} is not used: it is not a regular file", path.display())));
+            return Err(Refused::Others(format!(
+                "{} is not used: it is not a regular file",
+                path.display()
+            )));
         }
         fs::read(&path).map_err(Refused::Io)
     }
@@ -93,11 +98,15 @@ impl Owners {
     }
 }
 
-/// Returns the target folder of cargo in which `program` was built: the nearest folder above it with a mark of cargo.
+/// Returns the target folder of cargo in which `program` was built: the nearest folder above it
+/// with a mark of cargo.
 pub fn built_in(program: &Path) -> Option<PathBuf> {
     let mut above = program.ancestors().skip(1).take(4);
-    let made =
-        |folder: &&Path| ["CACHEDIR.TAG", ".rustc_info.json"].iter().any(|name| folder.join(name).exists());
+    let made = |folder: &&Path| {
+        ["CACHEDIR.TAG", ".rustc_info.json"]
+            .iter()
+            .any(|name| folder.join(name).exists())
+    };
     above.find(made).map(Path::to_path_buf)
 }
 
@@ -107,15 +116,20 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn scratch(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("offshoot-guarded-{}-{name}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("offshoot-guarded-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(folder.join("target/agents")).expect("there is a temporary directory");
         fs::write(folder.join("target/agents/image"), "image").expect("it is ours");
         fs::write(folder.join("app"), "program").expect("it is ours");
-        for (path, mode) in
-            [("", 0o755), ("target", 0o755), ("target/agents", 0o755), ("target/agents/image", 0o644)]
-        {
-            fs::set_permissions(folder.join(path), fs::Permissions::from_mode(mode)).expect("it is ours");
+        for (path, mode) in [
+            ("", 0o755),
+            ("target", 0o755),
+            ("target/agents", 0o755),
+            ("target/agents/image", 0o644),
+        ] {
+            fs::set_permissions(folder.join(path), fs::Permissions::from_mode(mode))
+                .expect("it is ours");
         }
         folder
     }
@@ -160,14 +174,18 @@ mod tests {
         ] {
             let path = folder.join(path);
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("it is ours");
-            let why =
-                refusal(&folder, image).unwrap_or_else(|| panic!("{} of mode {mode:o}", path.display()));
+            let why = refusal(&folder, image)
+                .unwrap_or_else(|| panic!("{} of mode {mode:o}", path.display()));
             let part = path.components().as_path().display().to_string();
-            assert!(why.contains("everybody may write to") && why.ends_with(&part), "{why}");
+            assert!(
+                why.contains("everybody may write to") && why.ends_with(&part),
+                "{why}"
+            );
             fs::set_permissions(&path, fs::Permissions::from_mode(usual)).expect("it is ours");
         }
         for mode in [0o1777, 0o700, 0o555] {
-            fs::set_permissions(folder.join("target"), fs::Permissions::from_mode(mode)).expect("it is ours");
+            fs::set_permissions(folder.join("target"), fs::Permissions::from_mode(mode))
+                .expect("it is ours");
             assert_eq!(refusal(&folder, image), None, "mode {mode:o}");
         }
         fs::remove_dir_all(&folder).expect("it is ours");
@@ -197,7 +215,8 @@ mod tests {
         let folder = scratch("links");
         symlink("target", folder.join("good")).expect("it is ours");
         assert_eq!(refusal(&folder, "good/agents/image"), None);
-        fs::set_permissions(folder.join("target"), fs::Permissions::from_mode(0o777)).expect("it is ours");
+        fs::set_permissions(folder.join("target"), fs::Permissions::from_mode(0o777))
+            .expect("it is ours");
         assert!(refusal(&folder, "good/agents/image").is_some());
         fs::remove_dir_all(&folder).expect("it is ours");
     }
@@ -214,7 +233,11 @@ mod tests {
                 "target/debug/deps/app",
                 "target/x86_64-unknown-linux-musl/release/app",
             ] {
-                assert_eq!(built_in(&folder.join(program)), Some(folder.join("target")), "{tag}, {program}");
+                assert_eq!(
+                    built_in(&folder.join(program)),
+                    Some(folder.join("target")),
+                    "{tag}, {program}"
+                );
             }
             fs::remove_file(folder.join("target").join(tag)).expect("it is ours");
         }

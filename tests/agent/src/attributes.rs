@@ -13,7 +13,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Appends a line to a file.
 pub fn note(path: &Path, line: &str) {
     use std::io::Write as _;
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path);
     let written = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()));
     written.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
@@ -56,7 +59,11 @@ pub fn admitted(other: &Context) -> Vec<String> {
         ("children", refused(other.call(for_children {}))),
         ("anyone", refused(other.call(for_anyone {}))),
     ];
-    outcomes.into_iter().filter(|(_, refused)| !refused).map(|(name, _)| name.to_owned()).collect()
+    outcomes
+        .into_iter()
+        .filter(|(_, refused)| !refused)
+        .map(|(name, _)| name.to_owned())
+        .collect()
 }
 
 /// Returns true if a call was refused; panics on any other error.
@@ -96,7 +103,10 @@ pub fn once(cx: &Context, dir: PathBuf, key: u32) -> Result<usize, Error> {
         note(&dir.join("given-up"), &error.to_string());
         return Err(error);
     }
-    Ok(std::fs::read_to_string(log).unwrap_or_default().lines().count())
+    Ok(std::fs::read_to_string(log)
+        .unwrap_or_default()
+        .lines()
+        .count())
 }
 
 /// Without a reply: waits for `gate`, then writes to `ran`.
@@ -138,14 +148,21 @@ impl std::error::Error for Outer {
 /// An error that does not serialise, with its source.
 #[remote(flatten)]
 pub fn flat(fails: bool) -> Result<u8, Outer> {
-    if fails { Err(Outer(io::Error::other("the inner one"))) } else { Ok(7) }
+    if fails {
+        Err(Outer(io::Error::other("the inner one")))
+    } else {
+        Ok(7)
+    }
 }
 
 /// A boxed error of any kind.
 #[remote(flatten)]
 pub fn flat_box(path: PathBuf) -> Result<String, Box<dyn std::error::Error>> {
     let text = std::fs::read_to_string(path).map_err(Outer)?;
-    Ok(text.trim().parse::<u64>().map(|number| number.to_string())?)
+    Ok(text
+        .trim()
+        .parse::<u64>()
+        .map(|number| number.to_string())?)
 }
 
 /// A boxed error that is `Send`.
@@ -178,7 +195,12 @@ pub async fn relay(cx: &Context, other: Context, numbers: Vec<u64>) -> Result<u6
     let mut sum = 0;
     let _ = cx;
     for number in numbers {
-        let doubled = other.start(add { one: number, other: number }).await;
+        let doubled = other
+            .start(add {
+                one: number,
+                other: number,
+            })
+            .await;
         sum += doubled.map_err(|error| Error::Function(error.to_string()))?;
     }
     let mut rest = Select::new([other.start(add { one: sum, other: 1 })]);
@@ -232,13 +254,22 @@ pub fn fail_stubborn() -> Result<(), Stubborn> {
 /// Returns the Debug and Display texts of a received secret, and its length.
 #[remote]
 pub fn look_at_secret(secret: Secret) -> (String, String, usize) {
-    (format!("{secret:?}"), secret.to_string(), secret.expose().len())
+    (
+        format!("{secret:?}"),
+        secret.to_string(),
+        secret.expose().len(),
+    )
 }
 
 /// Returns the reversed text as a secret.
 #[remote]
 pub fn give_secret(text: Vec<u8>) -> Secret {
-    Secret::new(text.iter().rev().map(|byte| char::from(*byte)).collect::<String>())
+    Secret::new(
+        text.iter()
+            .rev()
+            .map(|byte| char::from(*byte))
+            .collect::<String>(),
+    )
 }
 
 /// Returns the context passed as argument, its name, whether it equals the context of its id, and
@@ -246,7 +277,9 @@ pub fn give_secret(text: Vec<u8>) -> Secret {
 #[remote]
 pub fn hand_back(cx: &Context, other: Context) -> Result<(Context, String, bool, u64), Error> {
     let same = cx.by_id(other.id()) == other;
-    let sum = other.call(add { one: 1, other: 2 }).map_err(|error| Error::Function(error.to_string()))?;
+    let sum = other
+        .call(add { one: 1, other: 2 })
+        .map_err(|error| Error::Function(error.to_string()))?;
     Ok((other.clone(), other.to_string(), same, sum))
 }
 
@@ -300,7 +333,12 @@ pub struct Task {
 /// Returns a task, by default one without retries.
 #[remote]
 pub fn return_task(task: Option<Task>) -> Task {
-    task.unwrap_or(Task { retries: None, seen: false, port: 0, priority: Some(0) })
+    task.unwrap_or(Task {
+        retries: None,
+        seen: false,
+        port: 0,
+        priority: Some(0),
+    })
 }
 
 /// An untagged enum.
@@ -329,5 +367,7 @@ pub fn take_loose(rules: Rules) {
 /// Returns a value that cannot be decoded.
 #[remote]
 pub fn give_loose() -> Rules {
-    Rules { first: Loose::Number(7) }
+    Rules {
+        first: Loose::Number(7),
+    }
 }

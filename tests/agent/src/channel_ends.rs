@@ -3,7 +3,9 @@
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 
-use offshoot::{Blob, CallError, Context, Error, Reader, Receiver, RecvError, Sender, Writer, remote};
+use offshoot::{
+    Blob, CallError, Context, Error, Reader, Receiver, RecvError, Sender, Writer, remote,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::attributes::{await_file, note};
@@ -64,10 +66,14 @@ pub fn send_from_clones(clones: u64, each: u64, to: Sender<u64>) -> Result<(), E
         let threads: Vec<_> = (0..clones)
             .map(|clone| {
                 let to = to.clone();
-                scope.spawn(move || (0..each).try_for_each(|number| to.send(&(clone * each + number))))
+                scope.spawn(move || {
+                    (0..each).try_for_each(|number| to.send(&(clone * each + number)))
+                })
             })
             .collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("it does not panic"))
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("it does not panic"))
     })
 }
 
@@ -81,7 +87,10 @@ pub fn forward(cx: &Context, other: Context, count: u64, to: Sender<u64>) -> Res
 /// Sends once from each of many senders, and drops it.
 #[remote]
 pub fn send_by_each(senders: Vec<Sender<u64>>) -> Result<(), Error> {
-    senders.into_iter().zip(0..).try_for_each(|(to, number)| to.send(&number))
+    senders
+        .into_iter()
+        .zip(0..)
+        .try_for_each(|(to, number)| to.send(&number))
 }
 
 /// A job: a number to double and a sender for the result.
@@ -195,7 +204,10 @@ pub fn send_to_other(cx: &Context, other: Context, bytes: usize) -> Result<Vec<S
 pub fn offer_to_other(cx: &Context, other: Context) -> Result<Vec<Result<u64, String>>, Error> {
     let (to, from) = cx.channel::<u64>()?;
     let reply = other.start(count_to { count: 3, to });
-    let seen = (&from).into_iter().map(|received| received.map_err(|error| error.to_string())).collect();
+    let seen = (&from)
+        .into_iter()
+        .map(|received| received.map_err(|error| error.to_string()))
+        .collect();
     reply.wait().map_err(flat)?;
     Ok(seen)
 }
@@ -210,7 +222,9 @@ pub fn increment_all(mut from: Reader, mut to: Writer) -> std::io::Result<u64> {
             to.finish()?;
             return Ok(total);
         }
-        buffer[..count].iter_mut().for_each(|byte| *byte = byte.wrapping_add(1));
+        buffer[..count]
+            .iter_mut()
+            .for_each(|byte| *byte = byte.wrapping_add(1));
         to.write_all(&buffer[..count])?;
         total += count as u64;
     }

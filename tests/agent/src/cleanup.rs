@@ -10,8 +10,9 @@ use crate::attributes::note;
 use crate::hang;
 
 /// The ways in which a function can wait, by name.
-pub const WAYS: [&str; 9] =
-    ["checks", "sleeps", "program", "reads", "call", "kept", "receives", "selects", "connects"];
+pub const WAYS: [&str; 9] = [
+    "checks", "sleeps", "program", "reads", "call", "kept", "receives", "selects", "connects",
+];
 
 /// A file whose destructor removes it after a while.
 struct Guard {
@@ -22,7 +23,10 @@ struct Guard {
 impl Guard {
     fn new(file: PathBuf, ms: u64) -> Guard {
         note(&file, "to be removed");
-        Guard { file, takes: Duration::from_millis(ms) }
+        Guard {
+            file,
+            takes: Duration::from_millis(ms),
+        }
     }
 }
 
@@ -66,7 +70,9 @@ fn wait(cx: &Context, way: &str) -> Result<(), Error> {
         }
         "receives" => {
             let (_to, from) = cx.router().channel::<u64>()?;
-            from.recv().map(drop).map_err(|error| Error::Function(error.to_string()))
+            from.recv()
+                .map(drop)
+                .map_err(|error| Error::Function(error.to_string()))
         }
         "selects" => {
             let select = Select::new([cx.local().connect()?.start(hang {})]);
@@ -86,7 +92,10 @@ fn wait(cx: &Context, way: &str) -> Result<(), Error> {
 fn guarded(cx: &Context, dir: &Path, name: &str, way: &str, ms: u64) -> Result<(), Error> {
     let state = cx.state_or_else(|_| Ok(Held(Guard::new(dir.join("state"), 0))))?;
     let _guard = Guard::new(dir.join(name), ms);
-    note(&dir.join(format!("begun-{name}")), &std::process::id().to_string());
+    note(
+        &dir.join(format!("begun-{name}")),
+        &std::process::id().to_string(),
+    );
     let outcome = wait(cx, way);
     drop(state);
     outcome
@@ -128,7 +137,12 @@ pub fn look_away(dir: PathBuf) {
 pub fn doze(cx: &Context, dir: PathBuf, ms: u64) -> Result<(), Error> {
     note(&dir.join("begun-doze"), "");
     let outcome = cx.sleep(Duration::from_millis(ms));
-    note(&dir.join("dozed.part"), &outcome.as_ref().map_or_else(Error::to_string, |()| "slept".into()));
+    note(
+        &dir.join("dozed.part"),
+        &outcome
+            .as_ref()
+            .map_or_else(Error::to_string, |()| "slept".into()),
+    );
     let _ = std::fs::rename(dir.join("dozed.part"), dir.join("dozed"));
     outcome
 }
@@ -152,23 +166,66 @@ pub struct Begun {
 /// Returns an error if one cannot be started.
 pub fn begin_all(there: &Context, dir: &Path, ms: u64) -> Result<Begun, Error> {
     let (name, own) = (|name: &str| name.to_owned(), || dir.to_owned());
-    let calls = WAYS.map(|way| there.start(hold { dir: own(), name: name(way), way: name(way), ms }));
-    let in_turn = there.start(hold_in_turn { dir: own(), name: name("in-turn"), ms });
-    let for_all = [(); 2].map(|()| there.start(hold_for_all { dir: own(), name: name("for-all"), ms }));
-    there.cast(hold { dir: own(), name: name("cast"), way: name("checks"), ms })?;
-    there.cast(hold_for_nobody { dir: own(), name: name("for-nobody"), ms })?;
+    let calls = WAYS.map(|way| {
+        there.start(hold {
+            dir: own(),
+            name: name(way),
+            way: name(way),
+            ms,
+        })
+    });
+    let in_turn = there.start(hold_in_turn {
+        dir: own(),
+        name: name("in-turn"),
+        ms,
+    });
+    let for_all = [(); 2].map(|()| {
+        there.start(hold_for_all {
+            dir: own(),
+            name: name("for-all"),
+            ms,
+        })
+    });
+    there.cast(hold {
+        dir: own(),
+        name: name("cast"),
+        way: name("checks"),
+        ms,
+    })?;
+    there.cast(hold_for_nobody {
+        dir: own(),
+        name: name("for-nobody"),
+        ms,
+    })?;
     let chain = there.chain()?;
-    drop(chain.start(hold { dir: own(), name: name("chained"), way: name("sleeps"), ms }));
-    let names = WAYS.into_iter().chain(["in-turn", "for-all", "cast", "for-nobody", "chained"]);
+    drop(chain.start(hold {
+        dir: own(),
+        name: name("chained"),
+        way: name("sleeps"),
+        ms,
+    }));
+    let names = WAYS
+        .into_iter()
+        .chain(["in-turn", "for-all", "cast", "for-nobody", "chained"]);
     let mut process = 0;
     for name in names.clone() {
         let begun = dir.join(format!("begun-{name}"));
         while process == 0 || !begun.exists() {
             let text = std::fs::read_to_string(&begun).unwrap_or_default();
-            process = text.strip_suffix('\n').and_then(|text| text.parse().ok()).unwrap_or(process);
+            process = text
+                .strip_suffix('\n')
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(process);
             thread::park_timeout(Duration::from_millis(2));
         }
     }
     let files = names.chain(["state"]).map(|name| dir.join(name)).collect();
-    Ok(Begun { _calls: calls.into(), _in_turn: in_turn, _for_all: for_all, _chain: chain, files, process })
+    Ok(Begun {
+        _calls: calls.into(),
+        _in_turn: in_turn,
+        _for_all: for_all,
+        _chain: chain,
+        files,
+        process,
+    })
 }

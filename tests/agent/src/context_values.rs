@@ -96,7 +96,9 @@ pub fn give_back(contexts: Vec<Context>, to: Sender<String>) -> (Vec<Context>, S
 #[remote]
 pub fn bring(cx: &Context, other: Context, sum: PathBuf) -> Result<Sender<u64>, Error> {
     let _ = cx;
-    other.call(crate::channel_ends::collect { sum }).map_err(flat)
+    other
+        .call(crate::channel_ends::collect { sum })
+        .map_err(flat)
 }
 
 /// Calls another context for a context; returns its name or the error.
@@ -107,7 +109,9 @@ pub fn fetch(cx: &Context, other: Context, tell: Option<Context>, say: Vec<u8>) 
         Some(tell) => other.call(told { other: tell, say }),
         None => other.call(context { say }),
     };
-    outcome.map(|context| context.name().to_owned()).map_err(|error| error.to_string())
+    outcome
+        .map(|context| context.name().to_owned())
+        .map_err(|error| error.to_string())
 }
 
 /// Returns the first context received.

@@ -45,8 +45,15 @@ pub fn turn(
     parts: Vec<Option<i64>>,
     table: Table,
 ) -> (Table, Vec<Option<i64>>, String, u32) {
-    let table = table.into_iter().map(|(key, (flag, letter))| (key.chars().rev().collect(), (!flag, letter)));
-    (table.collect(), parts.into_iter().rev().collect(), name.chars().rev().collect(), !count)
+    let table = table
+        .into_iter()
+        .map(|(key, (flag, letter))| (key.chars().rev().collect(), (!flag, letter)));
+    (
+        table.collect(),
+        parts.into_iter().rev().collect(),
+        name.chars().rev().collect(),
+        !count,
+    )
 }
 
 /// A result type by an alias of the standard library.
@@ -83,7 +90,10 @@ pub fn parse(text: String) -> Result<u8, Odd> {
 /// Calls [`parse`] in several contexts and returns every outcome.
 #[remote]
 pub fn parse_everywhere(contexts: Vec<Context>, text: String) -> Vec<Result<u8, CallError<Odd>>> {
-    contexts.iter().map(|context| context.call(parse { text: text.clone() })).collect()
+    contexts
+        .iter()
+        .map(|context| context.call(parse { text: text.clone() }))
+        .collect()
 }
 
 /// An alias with the error filled in.
@@ -98,7 +108,11 @@ pub mod aliased {
     /// Halves an even number.
     #[remote]
     pub fn halve(number: u64) -> Result<u64> {
-        if number.is_multiple_of(2) { Ok(number / 2) } else { Err(Odd::TooLarge { by: 1 }) }
+        if number.is_multiple_of(2) {
+            Ok(number / 2)
+        } else {
+            Err(Odd::TooLarge { by: 1 })
+        }
     }
 }
 
@@ -176,7 +190,10 @@ pub fn watch_others(cx: &Context) -> Result<(String, String), Error> {
     let watch = child.disconnected()?;
     child.shutdown()?;
     let above = cx.by_id(ContextId::ROOT).disconnected();
-    Ok((watch.wait().reason.to_string(), above.map_or_else(|error| error.to_string(), |_| String::new())))
+    Ok((
+        watch.wait().reason.to_string(),
+        above.map_or_else(|error| error.to_string(), |_| String::new()),
+    ))
 }
 
 /// The listeners of this process.
@@ -187,7 +204,11 @@ struct Doors(std::sync::Mutex<Vec<offshoot::Listener>>);
 #[remote]
 pub fn listen_at(cx: &Context, path: PathBuf) -> Result<(), Error> {
     let listener = cx.router().listen(path)?;
-    cx.state::<Doors>().0.lock().expect("nobody panics").push(listener);
+    cx.state::<Doors>()
+        .0
+        .lock()
+        .expect("nobody panics")
+        .push(listener);
     Ok(())
 }
 
@@ -295,7 +316,9 @@ pub fn print(bytes: Vec<u8>, to_stderr: bool) -> io::Result<()> {
     use std::io::Write as _;
     match to_stderr {
         true => io::stderr().write_all(&bytes),
-        false => io::stdout().write_all(&bytes).and_then(|()| io::stdout().flush()),
+        false => io::stdout()
+            .write_all(&bytes)
+            .and_then(|()| io::stdout().flush()),
     }
 }
 
@@ -311,15 +334,25 @@ pub fn print_when(bytes: Vec<u8>, files: [PathBuf; 3]) -> io::Result<()> {
 
 /// Returns the dumps of two other contexts, or the errors.
 #[remote]
-pub fn dump_others(cx: &Context, one: ContextId, other: ContextId) -> Result<(String, String), Error> {
-    let dump = |id| cx.by_id(id).dump().map_or_else(|error| error.to_string(), |dump| dump.to_string());
+pub fn dump_others(
+    cx: &Context,
+    one: ContextId,
+    other: ContextId,
+) -> Result<(String, String), Error> {
+    let dump = |id| {
+        cx.by_id(id)
+            .dump()
+            .map_or_else(|error| error.to_string(), |dump| dump.to_string())
+    };
     Ok((dump(one), dump(other)))
 }
 
 /// Tries to enable dumps of the whole tree; returns the error.
 #[remote]
 pub fn debug_there(cx: &Context) -> String {
-    cx.router().enable_debug().map_or_else(|error| error.to_string(), |()| String::new())
+    cx.router()
+        .enable_debug()
+        .map_or_else(|error| error.to_string(), |()| String::new())
 }
 
 /// Panics with this text.
@@ -375,8 +408,14 @@ pub fn storm(microseconds: u32) {
 
 /// Interrupts the calling process; see [`storm`].
 pub fn interrupt(microseconds: u32) {
-    let every = libc::timeval { tv_sec: 0, tv_usec: microseconds as _ };
-    let timer = libc::itimerval { it_interval: every, it_value: every };
+    let every = libc::timeval {
+        tv_sec: 0,
+        tv_usec: microseconds as _,
+    };
+    let timer = libc::itimerval {
+        it_interval: every,
+        it_value: every,
+    };
     // SAFETY: all zeroes is a valid sigaction; the handler touches nothing; both structures live
     // until the calls return.
     unsafe {
@@ -390,7 +429,10 @@ pub fn interrupt(microseconds: u32) {
 /// Returns the counts of state that its node holds.
 #[remote]
 pub fn held(cx: &Context) -> Vec<(String, usize)> {
-    cx.router().held().map(|(what, count)| (what.to_owned(), count)).to_vec()
+    cx.router()
+        .held()
+        .map(|(what, count)| (what.to_owned(), count))
+        .to_vec()
 }
 
 /// Returns its argument twice.

@@ -25,16 +25,29 @@ fn flat<E: std::fmt::Display>(error: CallError<E>) -> Error {
 /// Writes to `dir`: `begun-N` at the start, `left-N` the remaining time, `pid` the process id of
 /// the program, `ended-N` the outcome.
 #[remote]
-pub fn descend(cx: &Context, dir: PathBuf, depth: u32, mut rest: Vec<Context>) -> Result<(), Error> {
+pub fn descend(
+    cx: &Context,
+    dir: PathBuf,
+    depth: u32,
+    mut rest: Vec<Context>,
+) -> Result<(), Error> {
     note(&dir.join(format!("begun-{depth}")), cx.name());
     if let Some(left) = cx.time_left() {
-        note(&dir.join(format!("left-{depth}")), &left.as_millis().to_string());
+        note(
+            &dir.join(format!("left-{depth}")),
+            &left.as_millis().to_string(),
+        );
     }
     let outcome = if rest.is_empty() {
         run_for_ever(cx, &dir.join("pid"))
     } else {
         let next = rest.remove(0);
-        next.call(descend { dir: dir.clone(), depth: depth + 1, rest }).map_err(own)
+        next.call(descend {
+            dir: dir.clone(),
+            depth: depth + 1,
+            rest,
+        })
+        .map_err(own)
     };
     let seen = format!("{} / {}", ending(&outcome), ending(&cx.check()));
     let whole = dir.join(format!("ended-{depth}.part"));
@@ -54,7 +67,10 @@ fn ending(outcome: &Result<(), Error>) -> String {
 
 /// Runs a program that writes its process id to a file and does not end.
 fn run_for_ever(cx: &Context, pid: &Path) -> Result<(), Error> {
-    let script = format!("echo $$ > {0}.part && mv {0}.part {0} && exec sleep 1000", pid.display());
+    let script = format!(
+        "echo $$ > {0}.part && mv {0}.part {0} && exec sleep 1000",
+        pid.display()
+    );
     cx.command("sh").arg("-c").arg(script).output().map(|_| ())
 }
 
@@ -72,7 +88,10 @@ pub fn begin_and_wait(cx: &Context, dir: PathBuf, name: String) -> Result<String
 pub fn nested_within(cx: &Context, other: Context, dir: PathBuf, ms: u64) -> Result<String, Error> {
     let name = "nested".to_owned();
     let _ = cx;
-    other.within(Duration::from_millis(ms)).call(begin_and_wait { dir, name }).map_err(own)
+    other
+        .within(Duration::from_millis(ms))
+        .call(begin_and_wait { dir, name })
+        .map_err(own)
 }
 
 /// Returns the remaining time of its call.
@@ -83,7 +102,10 @@ pub fn time_left(cx: &Context) -> Option<Duration> {
 
 /// Returns the remaining time of its call and of a nested call to `other`.
 #[remote]
-pub fn time_left_there(cx: &Context, other: Context) -> Result<(Option<Duration>, Option<Duration>), Error> {
+pub fn time_left_there(
+    cx: &Context,
+    other: Context,
+) -> Result<(Option<Duration>, Option<Duration>), Error> {
     let there = other.call(time_left {}).map_err(flat)?;
     Ok((cx.time_left(), there))
 }
@@ -103,14 +125,22 @@ pub fn insist(dir: PathBuf, name: String) -> String {
 #[remote]
 pub fn step(dir: PathBuf, number: u32, fails: bool) -> Result<u32, String> {
     note(&dir.join("order"), &number.to_string());
-    if fails { Err(format!("step {number} fails")) } else { Ok(number) }
+    if fails {
+        Err(format!("step {number} fails"))
+    } else {
+        Ok(number)
+    }
 }
 
 /// Adds its number to the file `dir/sum`, without locking.
 #[remote]
 pub fn accumulate(dir: PathBuf, number: u64) -> std::io::Result<u64> {
     let path = dir.join("sum");
-    let sum = std::fs::read_to_string(&path)?.trim().parse::<u64>().unwrap_or(0) + number;
+    let sum = std::fs::read_to_string(&path)?
+        .trim()
+        .parse::<u64>()
+        .unwrap_or(0)
+        + number;
     std::fs::write(path, sum.to_string())?;
     Ok(sum)
 }

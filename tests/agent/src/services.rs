@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use offshoot::{
-    CallError, Context, ContextId, Error, Handle, MessageOrigin, Policy, Registration, Sender, remote,
+    CallError, Context, ContextId, Error, Handle, MessageOrigin, Policy, Registration, Sender,
+    remote,
 };
 
 use crate::attributes::note;
@@ -24,7 +25,10 @@ impl Default for Counter {
         MADE.fetch_add(1, Ordering::Relaxed);
         // Gives concurrent callers time to ask for it as well.
         std::thread::yield_now();
-        Counter { number: AtomicU64::new(0), dropped: Mutex::new(None) }
+        Counter {
+            number: AtomicU64::new(0),
+            dropped: Mutex::new(None),
+        }
     }
 }
 
@@ -40,7 +44,10 @@ impl Drop for Counter {
 #[remote]
 pub fn count(cx: &Context) -> (u64, u64) {
     let counter = cx.state::<Counter>();
-    (counter.number.fetch_add(1, Ordering::Relaxed) + 1, MADE.load(Ordering::Relaxed))
+    (
+        counter.number.fetch_add(1, Ordering::Relaxed) + 1,
+        MADE.load(Ordering::Relaxed),
+    )
 }
 
 /// Makes the counter write to a file when it is dropped.
@@ -92,7 +99,10 @@ pub fn helper(cx: &Context, dir: PathBuf) -> Result<String, Error> {
         cx.local().name("helper").connect().map(Helper)
     })?;
     // The helper belongs to no call; this request belongs to this call.
-    helper.0.call(crate::place {}).map_err(|error| Error::Function(error.to_string()))
+    helper
+        .0
+        .call(crate::place {})
+        .map_err(|error| Error::Function(error.to_string()))
 }
 
 /// The handlers added in this process.
@@ -102,12 +112,25 @@ struct Handles(Mutex<Vec<Registration>>);
 /// Adds a handler with this policy (0 ancestors, 1 parent, 2 descendants, 3 children, 4 anyone).
 #[remote]
 pub fn offer(cx: &Context, policy: u8) -> Result<Handle, Error> {
-    let policies = [Policy::Ancestors, Policy::Parent, Policy::Descendants, Policy::Children, Policy::Anyone];
-    let answer =
-        |cx: &Context, sent: MessageOrigin, text: String| (cx.name().to_owned(), sent.from, text.len());
-    let registration = cx.router().add_handler(policies[usize::from(policy)], answer)?;
+    let policies = [
+        Policy::Ancestors,
+        Policy::Parent,
+        Policy::Descendants,
+        Policy::Children,
+        Policy::Anyone,
+    ];
+    let answer = |cx: &Context, sent: MessageOrigin, text: String| {
+        (cx.name().to_owned(), sent.from, text.len())
+    };
+    let registration = cx
+        .router()
+        .add_handler(policies[usize::from(policy)], answer)?;
     let handle = registration.handle();
-    cx.state::<Handles>().0.lock().expect("nobody panics with it").push(registration);
+    cx.state::<Handles>()
+        .0
+        .lock()
+        .expect("nobody panics with it")
+        .push(registration);
     Ok(handle)
 }
 
@@ -117,14 +140,22 @@ pub fn offer_sender(cx: &Context, to: Sender<u64>) -> Result<Handle, Error> {
     let act = move |_: &Context, _: MessageOrigin, number: u64| to.send(&number);
     let registration = cx.router().add_handler(Policy::Anyone, act)?;
     let handle = registration.handle();
-    cx.state::<Handles>().0.lock().expect("nobody panics with it").push(registration);
+    cx.state::<Handles>()
+        .0
+        .lock()
+        .expect("nobody panics with it")
+        .push(registration);
     Ok(handle)
 }
 
 /// Removes all added handlers.
 #[remote]
 pub fn withdraw_all(cx: &Context) {
-    cx.state::<Handles>().0.lock().expect("nobody panics with it").clear();
+    cx.state::<Handles>()
+        .0
+        .lock()
+        .expect("nobody panics with it")
+        .clear();
 }
 
 /// Sends a text of that many bytes to a handler of another context; returns its reply: its name,

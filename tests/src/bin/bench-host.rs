@@ -21,7 +21,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let near = Sshd::named("near").client_line(&user).start();
     let round_trip = Duration::from_millis(round_trip.parse()?);
     let path = DelayedPath::with_rate(Path::new(link), round_trip, Some(rate.parse()?));
-    let far = Sshd::named("far").client_line(&user).inside(&path.far, DelayedPath::FAR).start();
+    let far = Sshd::named("far")
+        .client_line(&user)
+        .inside(&path.far, DelayedPath::FAR)
+        .start();
     let about = serde_json::json!({
         "near": near.config(),
         "far": far.config(),

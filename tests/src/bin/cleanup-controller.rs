@@ -13,7 +13,9 @@ use offshoot_test_agent::cleanup::begin_all;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [depth, ms, end, folder] = &words[..] else { return Err("see the source for the usage".into()) };
+    let [depth, ms, end, folder] = &words[..] else {
+        return Err("see the source for the usage".into());
+    };
     let router = Router::builder().package("offshoot-test-agent").start()?;
     let mut there = router.local().heartbeat(1).connect()?;
     for _ in 1..depth.parse()? {

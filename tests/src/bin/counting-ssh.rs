@@ -26,19 +26,32 @@ struct Counter {
 
 impl Counter {
     fn note(&self) -> io::Result<()> {
-        let (sent, received) = (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed));
-        let log = self.log.lock().map_err(|_| io::Error::other("a copying thread has panicked"))?;
+        let (sent, received) = (
+            self.sent.load(Ordering::Relaxed),
+            self.received.load(Ordering::Relaxed),
+        );
+        let log = self
+            .log
+            .lock()
+            .map_err(|_| io::Error::other("a copying thread has panicked"))?;
         // Fixed width, so that a shorter number overwrites a longer one.
-        log.write_all_at(format!("{:>12} {sent:>12} {received:>12}\n", self.command).as_bytes(), 0)
+        log.write_all_at(
+            format!("{:>12} {sent:>12} {received:>12}\n", self.command).as_bytes(),
+            0,
+        )
     }
 }
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let command =
-        remote_command(std::env::args().skip(1)).ok_or("usage: counting-ssh [OPTIONS] HOST COMMAND...")?;
+    let command = remote_command(std::env::args().skip(1))
+        .ok_or("usage: counting-ssh [OPTIONS] HOST COMMAND...")?;
     let log = File::create(std::env::var("COUNTING_SSH_LOG")?)?;
-    let mut child =
-        Command::new("sh").arg("-c").arg(&command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut child = Command::new("sh")
+        .arg("-c")
+        .arg(&command)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
     let (there, back) = (child.stdin.take(), child.stdout.take());
     let counter = Arc::new(Counter {
         command: command.len() as u64,
@@ -52,12 +65,22 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     std::thread::spawn(move || {
         let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         there.map_or(Ok(()), |there| {
-            copy(input, there, |length| upward.sent.fetch_add(length, Ordering::Relaxed), &upward)
+            copy(
+                input,
+                there,
+                |length| upward.sent.fetch_add(length, Ordering::Relaxed),
+                &upward,
+            )
         })
     });
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     if let Some(back) = back {
-        copy(back, output, |length| counter.received.fetch_add(length, Ordering::Relaxed), &counter)?;
+        copy(
+            back,
+            output,
+            |length| counter.received.fetch_add(length, Ordering::Relaxed),
+            &counter,
+        )?;
     }
     Ok(ExitCode::from(child.wait()?.code().unwrap_or(255) as u8))
 }
@@ -97,7 +120,14 @@ fn remote_command(words: impl Iterator<Item = String>) -> Option<String> {
                 }
             }
             _ if host.is_none() => host = Some(word),
-            _ => return Some(std::iter::once(word).chain(words).collect::<Vec<_>>().join(" ")),
+            _ => {
+                return Some(
+                    std::iter::once(word)
+                        .chain(words)
+                        .collect::<Vec<_>>()
+                        .join(" "),
+                );
+            }
         }
     }
     None

@@ -14,15 +14,33 @@ use offshoot_tests::delay::{interface, link};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [namespace_a, address_a, namespace_b, address_b, one_way, rate @ ..] = words.as_slice() else {
+    let [
+        namespace_a,
+        address_a,
+        namespace_b,
+        address_b,
+        one_way,
+        rate @ ..,
+    ] = words.as_slice()
+    else {
         return Err("usage: delay-link NS_A IP_A NS_B IP_B ONE_WAY_MS [MBIT]".into());
     };
-    let rate = rate.first().map(|megabits| megabits.parse::<f64>()).transpose()?;
+    let rate = rate
+        .first()
+        .map(|megabits| megabits.parse::<f64>())
+        .transpose()?;
     let one_way = Duration::from_secs_f64(one_way.parse::<f64>()? / 1000.0);
-    let ends = [end(namespace_a, address_a.parse()?)?, end(namespace_b, address_b.parse()?)?];
+    let ends = [
+        end(namespace_a, address_a.parse()?)?,
+        end(namespace_b, address_b.parse()?)?,
+    ];
     println!("ready");
     io::stdout().flush()?;
-    Ok(link::carry(ends, one_way, rate.map(|megabits| megabits * 125_000.0))?)
+    Ok(link::carry(
+        ends,
+        one_way,
+        rate.map(|megabits| megabits * 125_000.0),
+    )?)
 }
 
 fn end(namespace: &str, address: Ipv4Addr) -> io::Result<File> {

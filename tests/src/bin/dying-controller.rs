@@ -52,7 +52,11 @@ fn main() {
         }
     }
     let mut detached = String::new();
-    for context in [&*router].into_iter().chain(&contexts).filter(|_| end == "detach") {
+    for context in [&*router]
+        .into_iter()
+        .chain(&contexts)
+        .filter(|_| end == "detach")
+    {
         let command = context.command("sh").args(["-c", "sleep 1000 & wait"]);
         let process = command.detached("kept").expect("it is detached");
         detached.push_str(&format!(" {process}"));
@@ -84,9 +88,16 @@ fn behind_ssh(router: &Router, config: &str) -> offshoot::Result<Vec<Context>> {
 }
 
 fn start(context: &Context, script: &str) -> (Process, String) {
-    let mut process = context.command("sh").arg("-c").arg(script).spawn().expect("the tree is up");
+    let mut process = context
+        .command("sh")
+        .arg("-c")
+        .arg(script)
+        .spawn()
+        .expect("the tree is up");
     let stdout = process.stdout.take().expect("not taken yet");
     let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line).expect("the program prints a line");
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .expect("the program prints a line");
     (process, line.trim().to_owned())
 }

@@ -11,7 +11,12 @@ const OPERATION: u32 = 16 + 8;
 const DESCRIPTOR: u32 = 16 + 16;
 
 fn line(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
-    libc::sock_filter { code: u16::try_from(code).expect("codes are small"), jt, jf, k }
+    libc::sock_filter {
+        code: u16::try_from(code).expect("codes are small"),
+        jt,
+        jf,
+        k,
+    }
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -36,11 +41,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         line(libc::BPF_RET | libc::BPF_K, refused, 0, 0),
         line(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
     ];
-    let filter = libc::sock_fprog { len: u16::try_from(lines.len())?, filter: lines.as_mut_ptr() };
+    let filter = libc::sock_fprog {
+        len: u16::try_from(lines.len())?,
+        filter: lines.as_mut_ptr(),
+    };
     // SAFETY: plain numbers, and a filter whose lines live until it was taken.
     let set = unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) == 0
+            && libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const filter,
+            ) == 0
     };
     if !set {
         return Err(std::io::Error::last_os_error().into());

@@ -50,7 +50,15 @@ fn begin(words: &[&str]) -> Result<(String, Option<Node>), Box<dyn std::error::E
         ["join", path] => {
             let router = builder.join(path)?;
             let first = format!("joined {} {}", router.id().0, router.name());
-            (first, Some(Node { router: Some(router), listener: None, programs: Vec::new(), watch: None }))
+            (
+                first,
+                Some(Node {
+                    router: Some(router),
+                    listener: None,
+                    programs: Vec::new(),
+                    watch: None,
+                }),
+            )
         }
         ["listen", path] => {
             let router = builder.start()?;
@@ -72,7 +80,10 @@ fn begin(words: &[&str]) -> Result<(String, Option<Node>), Box<dyn std::error::E
             let _ = stream.write_all(text.as_bytes());
             let mut heard = Vec::new();
             let _ = stream.read_to_end(&mut heard);
-            (format!("heard {}", String::from_utf8_lossy(&heard).trim_end()), None)
+            (
+                format!("heard {}", String::from_utf8_lossy(&heard).trim_end()),
+                None,
+            )
         }
         _ => return Err("see the source for the usage".into()),
     })
@@ -93,7 +104,9 @@ fn received<F>(from: &Receiver<u64>, reply: Reply<F>) -> Outcome
 where
     F: Remote<Value = (), Error = offshoot::Error>,
 {
-    let numbers = from.into_iter().map(|number| number.map(|number| number.to_string()));
+    let numbers = from
+        .into_iter()
+        .map(|number| number.map(|number| number.to_string()));
     let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
     reply.wait()?;
     Ok(numbers.join(" "))
@@ -103,7 +116,10 @@ fn act(node: &mut Node, word: &str, rest: &str) -> Outcome {
     match word {
         // A process outside of the tree.
         "apart" => {
-            let child = Command::new("sleep").arg("1000").stdout(Stdio::null()).spawn()?;
+            let child = Command::new("sleep")
+                .arg("1000")
+                .stdout(Stdio::null())
+                .spawn()?;
             return Ok(child.id().to_string());
         }
         "leave" => {
@@ -146,15 +162,24 @@ fn act(node: &mut Node, word: &str, rest: &str) -> Outcome {
             let (to, from) = router.channel()?;
             let below = rest.split_once(' ').ok_or("to whom?")?.1.parse()?;
             let below = router.by_id(ContextId(below));
-            let reply = other()?.start(own::channel_ends::forward { other: below, count: 3, to });
+            let reply = other()?.start(own::channel_ends::forward {
+                other: below,
+                count: 3,
+                to,
+            });
             received(&from, reply)?
         }
         "shell" => {
-            let script = rest.split_once(' ').map_or("", |(_, script)| script).to_owned();
+            let script = rest
+                .split_once(' ')
+                .map_or("", |(_, script)| script)
+                .to_owned();
             other()?.call(own::shell { script })?.trim_end().to_owned()
         }
         "program" => {
-            let command = other()?.command("sh").args(["-c", "echo $$; exec sleep 1000"]);
+            let command = other()?
+                .command("sh")
+                .args(["-c", "echo $$; exec sleep 1000"]);
             let mut process = command.spawn()?;
             let mut line = String::new();
             let stdout = process.stdout.take().ok_or("it has a stdout")?;
@@ -163,7 +188,12 @@ fn act(node: &mut Node, word: &str, rest: &str) -> Outcome {
             line.trim().to_owned()
         }
         "local" => {
-            let child = if rest.is_empty() { router.local() } else { other()?.local() }.connect()?;
+            let child = if rest.is_empty() {
+                router.local()
+            } else {
+                other()?.local()
+            }
+            .connect()?;
             let process = child.call(stock::facts {})?.process;
             format!("{} {process} {child}", child.id().0)
         }
@@ -173,7 +203,12 @@ fn act(node: &mut Node, word: &str, rest: &str) -> Outcome {
             node.watch = Some(router.disconnected()?);
             String::new()
         }
-        "watched" => node.watch.take().ok_or("it does not watch")?.wait().to_string(),
+        "watched" => node
+            .watch
+            .take()
+            .ok_or("it does not watch")?
+            .wait()
+            .to_string(),
         _ => return Err(format!("{word} is not known").into()),
     })
 }

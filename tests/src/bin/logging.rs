@@ -13,8 +13,8 @@ fn main() -> offshoot::Result<()> {
         Some("stderr") => drop(log_to_stderr()?),
         Some("taken") => {
             let records = Records::keep();
-            let refused =
-                log_to_file(path).map_or_else(|error| error.to_string(), |_| "it was taken over".into());
+            let refused = log_to_file(path)
+                .map_or_else(|error| error.to_string(), |_| "it was taken over".into());
             builder = builder.log_level(2);
             let router = builder.start()?;
             let context = router.local().connect()?;
@@ -25,7 +25,11 @@ fn main() -> offshoot::Result<()> {
             println!("{refused}\n{}", records.of(&name).len());
             return Ok(());
         }
-        _ => return Err(offshoot::Error::Function("file PATH, stderr or taken PATH".into())),
+        _ => {
+            return Err(offshoot::Error::Function(
+                "file PATH, stderr or taken PATH".into(),
+            ));
+        }
     }
     let router = builder.start()?;
     let context = router.local().connect()?;

@@ -19,12 +19,20 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         return Err("usage: mangle cut|stall|flip|lose|pieces NUMBER COMMAND...".into());
     };
     let (how, number) = (how.clone(), number.parse()?);
-    let mut child = Command::new(program).args(arguments).stdin(Stdio::piped()).spawn()?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .spawn()?;
     let there = child.stdin.take().ok_or("stdin is piped")?;
     // Not joined: it may wait for input forever, and ends with the process.
     std::thread::spawn(move || copy(&how, number, there));
     let status = child.wait()?;
-    Ok(ExitCode::from(status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(255) as u8))
+    Ok(ExitCode::from(
+        status
+            .code()
+            .or(status.signal().map(|signal| 128 + signal))
+            .unwrap_or(255) as u8,
+    ))
 }
 
 /// Copies until the end of stdin; the command's stdin is closed when this returns.

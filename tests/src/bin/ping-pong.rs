@@ -21,8 +21,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
-    let (mut there, mut back) =
-        (child.stdin.take().ok_or("stdin is piped")?, child.stdout.take().ok_or("stdout is piped")?);
+    let (mut there, mut back) = (
+        child.stdin.take().ok_or("stdin is piped")?,
+        child.stdout.take().ok_or("stdout is piped")?,
+    );
     let mut message = [7; MESSAGE];
     let mut samples = Vec::with_capacity(count);
     for round in 0..count + count / 10 {
@@ -43,7 +45,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn echo() -> io::Result<()> {
     // Files without std's line buffering, as a protocol would use them.
-    let (mut input, mut output) = (std::fs::File::open("/dev/stdin")?, std::fs::File::create("/dev/stdout")?);
+    let (mut input, mut output) = (
+        std::fs::File::open("/dev/stdin")?,
+        std::fs::File::create("/dev/stdout")?,
+    );
     let mut message = [0; MESSAGE];
     loop {
         match input.read_exact(&mut message) {

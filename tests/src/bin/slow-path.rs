@@ -34,7 +34,10 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let link = std::env::current_exe()?.with_file_name("delay-link");
     let path = DelayedPath::with_rate(&link, Duration::from_millis(round_trip), rate);
     let user = format!("User {}", DEPLOY.name);
-    let _far = Sshd::named("far").client_line(user).inside(&path.far, DelayedPath::FAR).start();
+    let _far = Sshd::named("far")
+        .client_line(user)
+        .inside(&path.far, DelayedPath::FAR)
+        .start();
     if !Path::new(KEY).exists() {
         std::fs::create_dir_all(Path::new(KEY).with_file_name(""))?;
         write_file(Path::new(KEY), std::fs::read(client_key())?, 0o600);
@@ -45,6 +48,9 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         .enter_on_exec(command.args(arguments))
         .status()
         .map_err(|error| format!("{program}: {error}"))?;
-    let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(255);
+    let code = status
+        .code()
+        .or(status.signal().map(|signal| 128 + signal))
+        .unwrap_or(255);
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(255)))
 }

@@ -12,11 +12,13 @@ use offshoot::Router;
 fn main() -> Result<(), Box<dyn Error>> {
     let threads: usize = std::env::var("THREADS")?.parse()?;
     for number in 0..threads {
-        thread::Builder::new().name(format!("early-{number}")).spawn(|| {
-            loop {
-                thread::park();
-            }
-        })?;
+        thread::Builder::new()
+            .name(format!("early-{number}"))
+            .spawn(|| {
+                loop {
+                    thread::park();
+                }
+            })?;
     }
     let gone: Vec<_> = (0..threads).map(|_| thread::spawn(|| ())).collect();
     for thread in gone {
@@ -27,8 +29,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     offshoot::init();
     let router = Router::builder().own_image().start();
-    println!("{}", router.map_or_else(|error| error.to_string(), |_| "started".into()));
+    println!(
+        "{}",
+        router.map_or_else(|error| error.to_string(), |_| "started".into())
+    );
     // Only a program that sends itself must be single-threaded.
-    println!("{}", offshoot::run(|router| Ok(router.local().connect()?.name().to_owned()))?);
+    println!(
+        "{}",
+        offshoot::run(|router| Ok(router.local().connect()?.name().to_owned()))?
+    );
     Ok(())
 }

@@ -27,7 +27,12 @@ pub fn bring_down(name: &str) -> io::Result<()> {
 }
 
 fn set_flags(name: &str, flags: libc::c_int) -> io::Result<()> {
-    let control = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let control = socket(
+        AddressFamily::Inet,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
     let mut request = request(name);
     request.ifr_ifru.ifru_flags = flags as i16;
     configure(&control, libc::SIOCSIFFLAGS, &request)
@@ -39,8 +44,11 @@ fn set_flags(name: &str, flags: libc::c_int) -> io::Result<()> {
 /// # Errors
 /// Returns the errors of opening `/dev/net/tun` and of the ioctls.
 pub fn open_tun(name: &str, address: Ipv4Addr) -> io::Result<File> {
-    let tun =
-        OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+    let tun = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/dev/net/tun")?;
     let mut creation = request(name);
     creation.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as i16;
     // SAFETY: TUNSETIFF takes a pointer to an ifreq, which lives until the call returns.
@@ -48,7 +56,12 @@ pub fn open_tun(name: &str, address: Ipv4Addr) -> io::Result<File> {
     if made < 0 {
         return Err(io::Error::last_os_error());
     }
-    let control = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let control = socket(
+        AddressFamily::Inet,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
     let mut addressed = request(name);
     addressed.ifr_ifru.ifru_addr = socket_address(address);
     let mut masked = request(name);
@@ -76,7 +89,10 @@ fn configure(control: &OwnedFd, what: libc::Ioctl, request: &libc::ifreq) -> io:
 fn request(name: &str) -> libc::ifreq {
     // SAFETY: an ifreq is plain data for which all zeroes is a value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    assert!(name.len() < request.ifr_name.len(), "an interface name has at most 15 bytes");
+    assert!(
+        name.len() < request.ifr_name.len(),
+        "an interface name has at most 15 bytes"
+    );
     for (slot, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *slot = byte as libc::c_char;
     }
@@ -87,7 +103,9 @@ fn socket_address(address: Ipv4Addr) -> libc::sockaddr {
     let internet = libc::sockaddr_in {
         sin_family: libc::AF_INET as libc::sa_family_t,
         sin_port: 0,
-        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) },
+        sin_addr: libc::in_addr {
+            s_addr: u32::from_ne_bytes(address.octets()),
+        },
         sin_zero: [0; 8],
     };
     // SAFETY: sockaddr_in and sockaddr have the same size, and any bytes are a valid sockaddr.

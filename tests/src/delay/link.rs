@@ -30,16 +30,23 @@ struct Direction {
 
 impl Direction {
     fn new(one_way: Duration, rate: Option<f64>) -> Self {
-        Self { one_way, rate, free: None, waiting: VecDeque::new() }
+        Self {
+            one_way,
+            rate,
+            free: None,
+            waiting: VecDeque::new(),
+        }
     }
 
     /// Queues a packet: it is sent after the previous one at the rate, then delayed.
     fn take(&mut self, now: Instant, packet: &[u8]) {
         let begins = self.free.map_or(now, |free| free.max(now));
-        let sending =
-            self.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(packet.len() as f64 / rate));
+        let sending = self.rate.map_or(Duration::ZERO, |rate| {
+            Duration::from_secs_f64(packet.len() as f64 / rate)
+        });
         self.free = Some(begins + sending);
-        self.waiting.push_back((begins + sending + self.one_way, packet.to_vec()));
+        self.waiting
+            .push_back((begins + sending + self.one_way, packet.to_vec()));
     }
 }
 
@@ -51,10 +58,15 @@ pub fn carry(ends: [File; 2], one_way: Duration, rate: Option<f64>) -> io::Resul
     let mut directions = [Direction::new(one_way, rate), Direction::new(one_way, rate)];
     let mut buffer = vec![0; PACKET];
     loop {
-        let heads = directions.iter().filter_map(|direction| direction.waiting.front());
+        let heads = directions
+            .iter()
+            .filter_map(|direction| direction.waiting.front());
         let next = heads.map(|(due, _)| *due).min();
-        let timeout = next.map(|due| TimeSpec::from_duration(due.saturating_duration_since(Instant::now())));
-        let mut polled = ends.each_ref().map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN));
+        let timeout =
+            next.map(|due| TimeSpec::from_duration(due.saturating_duration_since(Instant::now())));
+        let mut polled = ends
+            .each_ref()
+            .map(|end| PollFd::new(end.as_fd(), PollFlags::POLLIN));
         match ppoll(&mut polled, timeout, None) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
@@ -98,7 +110,11 @@ mod tests {
             direction.take(now, &[0; 1000]);
             direction.take(now, &[0; 500]);
             direction.take(now + Duration::from_secs(2), &[0; 1000]);
-            direction.waiting.iter().map(|(due, _)| (*due - now).as_millis()).collect::<Vec<_>>()
+            direction
+                .waiting
+                .iter()
+                .map(|(due, _)| (*due - now).as_millis())
+                .collect::<Vec<_>>()
         };
         assert_eq!(due(None), [100, 100, 2100]);
         assert_eq!(due(Some(1000.0)), [1100, 1600, 3100]);

@@ -37,9 +37,18 @@ impl Builder {
     /// Returns an error if rustc cannot be started.
     pub fn new(project: Project, panic: Panic, quiet: bool) -> Result<Builder, String> {
         let rustc = PathBuf::from(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-        let sysroot =
-            output_of(Command::new(&rustc).args(["--print", "sysroot"]).current_dir(&project.root))?;
-        Ok(Builder { project, panic, rustc, sysroot: PathBuf::from(sysroot.trim()), quiet })
+        let sysroot = output_of(
+            Command::new(&rustc)
+                .args(["--print", "sysroot"])
+                .current_dir(&project.root),
+        )?;
+        Ok(Builder {
+            project,
+            panic,
+            rustc,
+            sysroot: PathBuf::from(sysroot.trim()),
+            quiet,
+        })
     }
 
     /// Returns the project whose agent is built.
@@ -63,9 +72,14 @@ impl Builder {
     /// Returns an error if the toolchain lacks the target, or cargo fails.
     pub fn build(&self, platform: Platform, folder: &str) -> Result<PathBuf, String> {
         let target = platform.rust_target();
-        self.need(target, &format!("lib/rustlib/{target}/lib"), &["target", "add", target])?;
+        self.need(
+            target,
+            &format!("lib/rustlib/{target}/lib"),
+            &["target", "add", target],
+        )?;
         let std_source = "lib/rustlib/src/rust/library/Cargo.lock";
-        let rebuild_std = match self.need("rust-src", std_source, &["component", "add", "rust-src"]) {
+        let rebuild_std = match self.need("rust-src", std_source, &["component", "add", "rust-src"])
+        {
             Ok(()) => true,
             Err(error) => {
                 eprintln!(
@@ -75,15 +89,25 @@ impl Builder {
             }
         };
 
-        let Project { root, package, target: built, .. } = &self.project;
+        let Project {
+            root,
+            package,
+            target: built,
+            ..
+        } = &self.project;
         // The two kinds have different flags; in one folder, each build would invalidate the other.
         let folder = match self.panic {
             Panic::Abort => built.join(folder),
             Panic::Unwind => built.join(format!("{folder}-unwind")),
         };
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(root).args(["rustc", "--profile", "agent", "--target", target]);
-        cargo.args(["--package", package, "--bin", package]).arg("--target-dir").arg(&folder);
+        cargo
+            .current_dir(root)
+            .args(["rustc", "--profile", "agent", "--target", target]);
+        cargo
+            .args(["--package", package, "--bin", package])
+            .arg("--target-dir")
+            .arg(&folder);
         for setting in self.project.profile() {
             cargo.args(["--config", &setting]);
         }
@@ -105,20 +129,31 @@ impl Builder {
         if rebuild_std {
             cargo.env("RUSTC_BOOTSTRAP", "1");
             cargo.args(match self.panic {
-                Panic::Abort => ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"],
-                Panic::Unwind => {
-                    ["-Zbuild-std=std,panic_unwind", "-Zbuild-std-features=optimize_for_size,panic-unwind"]
-                }
+                Panic::Abort => [
+                    "-Zbuild-std=std,panic_abort",
+                    "-Zbuild-std-features=optimize_for_size",
+                ],
+                Panic::Unwind => [
+                    "-Zbuild-std=std,panic_unwind",
+                    "-Zbuild-std-features=optimize_for_size,panic-unwind",
+                ],
             });
         }
-        cargo.env("CARGO_ENCODED_RUSTFLAGS", self.flags(rebuild_std)?.join("\x1f"));
+        cargo.env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            self.flags(rebuild_std)?.join("\x1f"),
+        );
         // The functions of a program may have to be fast; those of the stock agent wait.
         if self.panic == Panic::Abort {
-            cargo.arg("--").args(smaller::arguments(&self.rustc, platform));
+            cargo
+                .arg("--")
+                .args(smaller::arguments(&self.rustc, platform));
         }
         let status = cargo.status().map_err(|error| format!("cargo: {error}"))?;
         if !status.success() {
-            return Err(format!("cargo could not build {package} for {target}; its own messages are above"));
+            return Err(format!(
+                "cargo could not build {package} for {target}; its own messages are above"
+            ));
         }
         Ok(folder.join(target).join("agent").join(package))
     }
@@ -137,7 +172,9 @@ impl Builder {
         .into();
         flags.push(format!("-Clinker={}", linker.display()));
         if self.panic == Panic::Abort {
-            flags.extend(["-Cforce-unwind-tables=no", "-Clink-arg=--no-eh-frame-hdr"].map(String::from));
+            flags.extend(
+                ["-Cforce-unwind-tables=no", "-Clink-arg=--no-eh-frame-hdr"].map(String::from),
+            );
             if rebuild_std {
                 flags.extend(
                     [
@@ -161,18 +198,25 @@ impl Builder {
     /// What folders of this machine are called inside the binary, so that it is the same wherever
     /// it is built.
     fn names(&self) -> Vec<String> {
-        let cargo_home =
-            env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
+        let cargo_home = env::var_os("CARGO_HOME")
+            .map(PathBuf::from)
+            .or_else(|| Some(env::home_dir()?.join(".cargo")));
         let mut names = vec![(self.sysroot.clone(), "/rust")];
         names.extend(cargo_home.map(|home| (home, "/cargo")));
         if self.project.is_outside() {
-            names.extend([(workspace(), "/offshoot"), (self.project.root.clone(), "/program")]);
+            names.extend([
+                (workspace(), "/offshoot"),
+                (self.project.root.clone(), "/program"),
+            ]);
         } else {
             names.push((self.project.root.clone(), "/offshoot"));
         }
         // The last match wins, and one may lie within another.
         names.sort_by_key(|(folder, _)| folder.as_os_str().len());
-        names.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect()
+        names
+            .iter()
+            .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+            .collect()
     }
 
     /// Makes sure that `file` is in the toolchain, if need be by rustup.
@@ -181,12 +225,19 @@ impl Builder {
             return Ok(());
         }
         eprintln!("build-agent: rustup {}", rustup.join(" "));
-        output_of(Command::new("rustup").args(rustup).current_dir(&self.project.root))
-            .map_err(|error| format!("{what} is not installed and cannot be added ({error})"))?;
+        output_of(
+            Command::new("rustup")
+                .args(rustup)
+                .current_dir(&self.project.root),
+        )
+        .map_err(|error| format!("{what} is not installed and cannot be added ({error})"))?;
         if self.sysroot.join(file).exists() {
             return Ok(());
         }
-        Err(format!("{what} is not part of the toolchain at {}", self.sysroot.display()))
+        Err(format!(
+            "{what} is not part of the toolchain at {}",
+            self.sysroot.display()
+        ))
     }
 }
 
@@ -210,8 +261,12 @@ impl Drop for Copy {
 /// files.
 pub fn copy_of(root: &Path) -> Result<Copy, String> {
     let copy = Copy(env::temp_dir().join(format!("offshoot-verify-{}", std::process::id())));
-    copy_folder(root, &copy.path(), true)
-        .map_err(|error| format!("the workspace cannot be copied to {}: {error}", copy.0.display()))?;
+    copy_folder(root, &copy.path(), true).map_err(|error| {
+        format!(
+            "the workspace cannot be copied to {}: {error}",
+            copy.0.display()
+        )
+    })?;
     Ok(copy)
 }
 

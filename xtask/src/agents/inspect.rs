@@ -18,11 +18,14 @@ const FUNCTIONS: &str = "linkme_FUNCTIONS";
 /// Returns an error if the program is not static, or not a program.
 pub fn is_static(program: &[u8], platform: Platform) -> Result<(), String> {
     let elf = Elf::read(program).ok_or("the agent is not a 64-bit ELF file")?;
-    match elf.linkage().ok_or("the agent's program headers are damaged")? {
+    match elf
+        .linkage()
+        .ok_or("the agent's program headers are damaged")?
+    {
         Linkage::Static => Ok(()),
-        Linkage::StaticPie | Linkage::Dynamic => {
-            Err(format!("the agent for {platform} is not static: it has an interpreter or needs relocation"))
-        }
+        Linkage::StaticPie | Linkage::Dynamic => Err(format!(
+            "the agent for {platform} is not static: it has an interpreter or needs relocation"
+        )),
     }
 }
 
@@ -34,10 +37,13 @@ pub fn is_static(program: &[u8], platform: Platform) -> Result<(), String> {
 pub fn functions(agents: &[(Platform, &Path)]) -> Result<(), String> {
     let mut sizes = Vec::new();
     for &(platform, path) in agents {
-        let program = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let program =
+            std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let size = Elf::read(&program).and_then(|elf| elf.section(FUNCTIONS));
         let Some(size) = size else {
-            return Err(format!("the agent for {platform} has no function table (section {FUNCTIONS})"));
+            return Err(format!(
+                "the agent for {platform} has no function table (section {FUNCTIONS})"
+            ));
         };
         sizes.push((platform, size));
         if Some(platform) == Platform::host() {
@@ -56,9 +62,9 @@ pub fn functions(agents: &[(Platform, &Path)]) -> Result<(), String> {
         }
     }
     match sizes.as_slice() {
-        [(_, first), rest @ ..] if rest.iter().any(|(_, size)| size != first) => {
-            Err(format!("the agents do not have the same functions: {sizes:?}"))
-        }
+        [(_, first), rest @ ..] if rest.iter().any(|(_, size)| size != first) => Err(format!(
+            "the agents do not have the same functions: {sizes:?}"
+        )),
         _ => Ok(()),
     }
 }

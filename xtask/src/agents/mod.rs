@@ -50,7 +50,11 @@ impl Request {
                 "--check" => check = true,
                 "--verify" => verify = true,
                 "--quiet" | "-q" => quiet = true,
-                _ => return Err(format!("unknown argument {word:?}; `cargo xtask help` shows the usage")),
+                _ => {
+                    return Err(format!(
+                        "unknown argument {word:?}; `cargo xtask help` shows the usage"
+                    ));
+                }
             }
         }
         let project = match manifest {
@@ -58,16 +62,30 @@ impl Request {
             None => Project::inside(package),
         };
         if verify && project.is_outside() {
-            return Err("--verify works only for packages of this workspace, which it copies".into());
+            return Err(
+                "--verify works only for packages of this workspace, which it copies".into(),
+            );
         }
         if platforms.is_empty() {
             platforms = Platform::ALL.to_vec();
         }
         // Every host receives the stock agent, so each byte counts, and its functions do not panic.
         // The functions of a program may panic, and then the caller needs the message.
-        let panic = panic.unwrap_or(if project.is_stock() { Panic::Abort } else { Panic::Unwind });
+        let panic = panic.unwrap_or(if project.is_stock() {
+            Panic::Abort
+        } else {
+            Panic::Unwind
+        });
         let out = out.unwrap_or_else(|| project.images());
-        Ok(Request { project, platforms, panic, out, check, verify, quiet })
+        Ok(Request {
+            project,
+            platforms,
+            panic,
+            out,
+            check,
+            verify,
+            quiet,
+        })
     }
 }
 
@@ -80,11 +98,21 @@ fn parse_panic(text: &str) -> Result<Panic, String> {
 }
 
 fn parse_target(text: &str) -> Result<Platform, String> {
-    let by_target = Platform::ALL.into_iter().find(|platform| platform.rust_target() == text);
-    by_target.or_else(|| Platform::from_machine(text)).ok_or_else(|| {
-        let known: Vec<_> = Platform::ALL.iter().map(|platform| platform.rust_target()).collect();
-        format!("there is no agent for {text}; the targets are {}", known.join(" and "))
-    })
+    let by_target = Platform::ALL
+        .into_iter()
+        .find(|platform| platform.rust_target() == text);
+    by_target
+        .or_else(|| Platform::from_machine(text))
+        .ok_or_else(|| {
+            let known: Vec<_> = Platform::ALL
+                .iter()
+                .map(|platform| platform.rust_target())
+                .collect();
+            format!(
+                "there is no agent for {text}; the targets are {}",
+                known.join(" and ")
+            )
+        })
 }
 
 /// Builds agents and images.
@@ -93,15 +121,30 @@ fn parse_target(text: &str) -> Result<Platform, String> {
 /// Returns an error if something cannot be built, an agent lacks a function or is not static, an
 /// image is over its budget (`--check`), or a second build differs (`--verify`).
 pub fn run(words: &[String]) -> Outcome {
-    let Request { project, platforms, panic, out, check, verify: again, quiet } = Request::parse(words)?;
+    let Request {
+        project,
+        platforms,
+        panic,
+        out,
+        check,
+        verify: again,
+        quiet,
+    } = Request::parse(words)?;
     // The first build takes minutes, so even --quiet shows the progress of cargo on stderr.
-    let first = platforms.iter().any(|&platform| !agent_path(&out, &project.package, platform).exists());
+    let first = platforms
+        .iter()
+        .any(|&platform| !agent_path(&out, &project.package, platform).exists());
     let builder = Builder::new(project, panic, quiet && !first)?;
     let mut rows = Vec::new();
     for &platform in &platforms {
         rows.push(build_one(&builder, &out, platform)?);
     }
-    inspect::functions(&rows.iter().map(|row| (row.platform, row.agent.as_path())).collect::<Vec<_>>())?;
+    inspect::functions(
+        &rows
+            .iter()
+            .map(|row| (row.platform, row.agent.as_path()))
+            .collect::<Vec<_>>(),
+    )?;
     if again {
         verify(&builder, &rows, quiet)?;
     }
@@ -110,14 +153,18 @@ pub fn run(words: &[String]) -> Outcome {
     }
     for row in &rows {
         if row.stage0 > MAX_COMMAND {
-            return Err(
-                format!("stage 0 for {} is {} bytes, over {MAX_COMMAND}", row.platform, row.stage0).into()
-            );
+            return Err(format!(
+                "stage 0 for {} is {} bytes, over {MAX_COMMAND}",
+                row.platform, row.stage0
+            )
+            .into());
         }
         if check && row.wire > WIRE_BUDGET {
-            return Err(
-                format!("the image for {} is {} bytes, over {WIRE_BUDGET}", row.platform, row.wire).into()
-            );
+            return Err(format!(
+                "the image for {} is {} bytes, over {WIRE_BUDGET}",
+                row.platform, row.wire
+            )
+            .into());
         }
     }
     Ok(())
@@ -144,7 +191,11 @@ struct Row {
     hash: String,
 }
 
-fn build_one(builder: &Builder, out: &Path, platform: Platform) -> Result<Row, Box<dyn std::error::Error>> {
+fn build_one(
+    builder: &Builder,
+    out: &Path,
+    platform: Platform,
+) -> Result<Row, Box<dyn std::error::Error>> {
     let built = builder.build(platform, "agent-build")?;
     let program = fs::read(&built)?;
     inspect::is_static(&program, platform)?;
@@ -167,9 +218,22 @@ fn build_one(builder: &Builder, out: &Path, platform: Platform) -> Result<Row, B
     }
     let wire = bytes.len();
     let parsed = Image::parse(bytes)?;
-    let stage0 =
-        Stage0::new(&parsed, &Nonce::new([0; 8]), Mode::Wait, "offshoot: build-agent").command().len();
-    Ok(Row { platform, raw: program.len(), wire, stage0, hash: inspect::sha256(&image)?, agent })
+    let stage0 = Stage0::new(
+        &parsed,
+        &Nonce::new([0; 8]),
+        Mode::Wait,
+        "offshoot: build-agent",
+    )
+    .command()
+    .len();
+    Ok(Row {
+        platform,
+        raw: program.len(),
+        wire,
+        stage0,
+        hash: inspect::sha256(&image)?,
+        agent,
+    })
 }
 
 /// Returns the existing image if it consists of these parts. Packing takes longer than comparing.
@@ -187,7 +251,10 @@ fn current(agent: &Path, image: &Path, program: &[u8], stages: &native::Stages) 
     same.then_some(bytes)
 }
 
-fn stages(builder: &Builder, platform: Platform) -> Result<native::Stages, Box<dyn std::error::Error>> {
+fn stages(
+    builder: &Builder,
+    platform: Platform,
+) -> Result<native::Stages, Box<dyn std::error::Error>> {
     let scratch = builder.project().target.join("agent-build/stages");
     fs::create_dir_all(&scratch)?;
     Ok(native::compile(platform, builder.rustc(), &scratch)?)
@@ -196,7 +263,11 @@ fn stages(builder: &Builder, platform: Platform) -> Result<native::Stages, Box<d
 /// Builds the agents a second time, in another folder, and compares the bytes.
 fn verify(builder: &Builder, rows: &[Row], quiet: bool) -> Outcome {
     let elsewhere = build::copy_of(&builder.project().root)?;
-    let builder = Builder::new(builder.project().copied_to(&elsewhere.path()), builder.panic(), quiet)?;
+    let builder = Builder::new(
+        builder.project().copied_to(&elsewhere.path()),
+        builder.panic(),
+        quiet,
+    )?;
     for row in rows {
         let again = fs::read(builder.build(row.platform, "agent-verify")?)?;
         if again != fs::read(&row.agent)? {

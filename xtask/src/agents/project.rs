@@ -34,7 +34,12 @@ impl Project {
     pub fn inside(package: Option<String>) -> Project {
         let root = workspace();
         let target = root.join("target");
-        Project { root, package: package.unwrap_or_else(|| STOCK.into()), target, outside: false }
+        Project {
+            root,
+            package: package.unwrap_or_else(|| STOCK.into()),
+            target,
+            outside: false,
+        }
     }
 
     /// Returns the package of a manifest, or `package` of its workspace.
@@ -42,33 +47,64 @@ impl Project {
     /// # Errors
     /// Returns an error if the package does not exist, or has no binary of its own name.
     pub fn of(manifest: &str, package: Option<String>) -> Result<Project, String> {
-        let manifest = fs::canonicalize(manifest).map_err(|error| format!("{manifest}: {error}"))?;
+        let manifest =
+            fs::canonicalize(manifest).map_err(|error| format!("{manifest}: {error}"))?;
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(&manifest);
+        cargo
+            .args([
+                "metadata",
+                "--no-deps",
+                "--format-version",
+                "1",
+                "--manifest-path",
+            ])
+            .arg(&manifest);
         cargo.current_dir(manifest.parent().unwrap_or(Path::new("/")));
         let metadata: Value = serde_json::from_str(&output_of(&mut cargo)?)
             .map_err(|error| format!("cargo metadata: {error}"))?;
-        let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let packages = metadata["packages"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let found = match (&package, packages) {
             (Some(name), _) => packages.iter().find(|found| found["name"] == name.as_str()),
             (None, [only]) => Some(only),
-            (None, _) => packages
-                .iter()
-                .find(|found| found["manifest_path"].as_str().map(Path::new) == Some(manifest.as_path())),
+            (None, _) => packages.iter().find(|found| {
+                found["manifest_path"].as_str().map(Path::new) == Some(manifest.as_path())
+            }),
         };
         let names = |list: &[Value]| -> String {
-            let names: Vec<_> = list.iter().filter_map(|item| item["name"].as_str()).collect();
-            if names.is_empty() { "none".into() } else { names.join(", ") }
+            let names: Vec<_> = list
+                .iter()
+                .filter_map(|item| item["name"].as_str())
+                .collect();
+            if names.is_empty() {
+                "none".into()
+            } else {
+                names.join(", ")
+            }
         };
         let found = found.ok_or_else(|| {
             let packages = names(packages);
-            format!("{}: choose a package with --package: {packages}", manifest.display())
+            format!(
+                "{}: choose a package with --package: {packages}",
+                manifest.display()
+            )
         })?;
         let package = found["name"].as_str().unwrap_or_default().to_owned();
-        let targets = found["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let binaries: Vec<Value> =
-            targets.iter().filter(|target| target["kind"][0] == "bin").cloned().collect();
-        if !binaries.iter().any(|binary| binary["name"] == package.as_str()) {
+        let targets = found["targets"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let binaries: Vec<Value> = targets
+            .iter()
+            .filter(|target| target["kind"][0] == "bin")
+            .cloned()
+            .collect();
+        if !binaries
+            .iter()
+            .any(|binary| binary["name"] == package.as_str())
+        {
             let binaries = names(&binaries);
             return Err(format!(
                 "the agent of a package is its binary of the same name, and {package} has none (its binaries: {binaries}); \
@@ -80,13 +116,23 @@ impl Project {
         if root == workspace() {
             return Ok(Project::inside(Some(package)));
         }
-        Ok(Project { root, package, target, outside: true })
+        Ok(Project {
+            root,
+            package,
+            target,
+            outside: true,
+        })
     }
 
     /// Returns the same package in a copy of this workspace.
     pub fn copied_to(&self, root: &Path) -> Project {
         let (package, target) = (self.package.clone(), root.join("target"));
-        Project { root: root.into(), package, target, outside: self.outside }
+        Project {
+            root: root.into(),
+            package,
+            target,
+            outside: self.outside,
+        }
     }
 
     /// Returns true if the package is in another workspace.
@@ -107,7 +153,11 @@ impl Project {
     /// Returns the profile of the agents as values of `--config`; empty in this workspace, whose
     /// manifest has the profile.
     pub fn profile(&self) -> Vec<String> {
-        if self.outside { settings(MANIFEST, "profile.agent") } else { Vec::new() }
+        if self.outside {
+            settings(MANIFEST, "profile.agent")
+        } else {
+            Vec::new()
+        }
     }
 }
 
@@ -135,24 +185,50 @@ mod tests {
     #[test]
     fn the_agent_profile_is_read_from_the_manifest() {
         let found = settings(MANIFEST, "profile.agent");
-        assert!(found.contains(&"profile.agent.inherits=\"release\"".to_owned()), "{found:?}");
-        assert!(found.iter().all(|setting| setting.starts_with("profile.agent.")), "{found:?}");
+        assert!(
+            found.contains(&"profile.agent.inherits=\"release\"".to_owned()),
+            "{found:?}"
+        );
+        assert!(
+            found
+                .iter()
+                .all(|setting| setting.starts_with("profile.agent.")),
+            "{found:?}"
+        );
         let text = "[profile.a]\nx = 1\n# y = 2\n[profile.a.package.b]\nz=3\n[profile.ab]\nx = 4\n";
-        assert_eq!(settings(text, "profile.a"), ["profile.a.x=1", "profile.a.package.b.z=3"]);
+        assert_eq!(
+            settings(text, "profile.a"),
+            ["profile.a.x=1", "profile.a.package.b.z=3"]
+        );
     }
 
     #[test]
     fn a_package_is_found_by_its_manifest_and_must_contain_an_agent() {
-        let manifest = |folder: &str| workspace().join(folder).join("Cargo.toml").display().to_string();
+        let manifest = |folder: &str| {
+            workspace()
+                .join(folder)
+                .join("Cargo.toml")
+                .display()
+                .to_string()
+        };
         let own = Project::of(&manifest("tests/agent"), None).unwrap();
-        assert_eq!((own.package.as_str(), own.is_outside()), ("offshoot-test-agent", false));
-        let outside = Project::of(&manifest("controller/examples/projects/own-agent"), None).unwrap();
+        assert_eq!(
+            (own.package.as_str(), own.is_outside()),
+            ("offshoot-test-agent", false)
+        );
+        let outside =
+            Project::of(&manifest("controller/examples/projects/own-agent"), None).unwrap();
         assert!(outside.is_outside() && !outside.is_stock() && outside.package == "own-agent");
         assert_eq!(outside.images(), outside.root.join("target/agents"));
         let error = Project::of(&manifest("bootstrap"), None).err().unwrap();
         assert!(error.contains("offshoot-bootstrap has none"), "{error}");
-        let error = Project::of(&manifest("bootstrap"), Some("no-such".into())).err().unwrap();
-        assert!(error.contains("--package") && error.contains("offshoot-agent"), "{error}");
+        let error = Project::of(&manifest("bootstrap"), Some("no-such".into()))
+            .err()
+            .unwrap();
+        assert!(
+            error.contains("--package") && error.contains("offshoot-agent"),
+            "{error}"
+        );
         assert!(Project::of("no/such/Cargo.toml", None).is_err());
     }
 }

@@ -22,15 +22,47 @@ struct Code {
 /// Measured with rustc 1.95.0.
 const SMALLER: [Code; 8] = [
     // Takes the first free register instead of the best one, so most code uses the same few.
-    Code { option: "-regalloc=basic", x86_64: Some(1694), aarch64: Some(885) },
-    Code { option: "-disable-machine-licm", x86_64: Some(560), aarch64: Some(672) },
-    Code { option: "-disable-lsr", x86_64: Some(534), aarch64: Some(663) },
-    Code { option: "-disable-machine-cse", x86_64: Some(576), aarch64: Some(167) },
-    Code { option: "-enable-gvn-memdep=false", x86_64: Some(272), aarch64: Some(145) },
-    Code { option: "-disable-constant-hoisting", x86_64: Some(312), aarch64: Some(13) },
+    Code {
+        option: "-regalloc=basic",
+        x86_64: Some(1694),
+        aarch64: Some(885),
+    },
+    Code {
+        option: "-disable-machine-licm",
+        x86_64: Some(560),
+        aarch64: Some(672),
+    },
+    Code {
+        option: "-disable-lsr",
+        x86_64: Some(534),
+        aarch64: Some(663),
+    },
+    Code {
+        option: "-disable-machine-cse",
+        x86_64: Some(576),
+        aarch64: Some(167),
+    },
+    Code {
+        option: "-enable-gvn-memdep=false",
+        x86_64: Some(272),
+        aarch64: Some(145),
+    },
+    Code {
+        option: "-disable-constant-hoisting",
+        x86_64: Some(312),
+        aarch64: Some(13),
+    },
     // Keeps instructions in the order of the source.
-    Code { option: "-enable-misched=false", x86_64: Some(140), aarch64: Some(1047) },
-    Code { option: "-disable-x86-lea-opt", x86_64: Some(691), aarch64: None },
+    Code {
+        option: "-enable-misched=false",
+        x86_64: Some(140),
+        aarch64: Some(1047),
+    },
+    Code {
+        option: "-disable-x86-lea-opt",
+        x86_64: Some(691),
+        aarch64: None,
+    },
 ];
 
 /// Returns the arguments of rustc for the last crate of an agent, without those that this compiler
@@ -41,12 +73,16 @@ pub fn arguments(rustc: &Path, platform: Platform) -> Vec<String> {
         Platform::Aarch64 => code.aarch64,
     };
     let options = SMALLER.iter().filter(|code| gain(code).is_some());
-    let mut arguments: Vec<_> = options.map(|code| format!("-Cllvm-args={}", code.option)).collect();
+    let mut arguments: Vec<_> = options
+        .map(|code| format!("-Cllvm-args={}", code.option))
+        .collect();
     if !knows(rustc, platform, &arguments) {
         arguments.retain(|argument| {
             let known = knows(rustc, platform, std::slice::from_ref(argument));
             if !known {
-                eprintln!("build-agent: this compiler does not know {argument}; the image will be larger");
+                eprintln!(
+                    "build-agent: this compiler does not know {argument}; the image will be larger"
+                );
             }
             known
         });
@@ -55,7 +91,12 @@ pub fn arguments(rustc: &Path, platform: Platform) -> Vec<String> {
 }
 
 fn knows(rustc: &Path, platform: Platform, arguments: &[String]) -> bool {
-    let question = ["--print", "target-features", "--target", platform.rust_target()];
+    let question = [
+        "--print",
+        "target-features",
+        "--target",
+        platform.rust_target(),
+    ];
     output_of(Command::new(rustc).args(question).args(arguments)).is_ok()
 }
 
@@ -70,8 +111,15 @@ mod tests {
         let rustc = Path::new("rustc");
         for platform in Platform::ALL {
             let known = arguments(rustc, platform);
-            assert!(known.len() >= 7 && knows(rustc, platform, &known), "{platform}: {known:?}");
-            assert!(!knows(rustc, platform, &["-Cllvm-args=-no-such-option".to_owned()]));
+            assert!(
+                known.len() >= 7 && knows(rustc, platform, &known),
+                "{platform}: {known:?}"
+            );
+            assert!(!knows(
+                rustc,
+                platform,
+                &["-Cllvm-args=-no-such-option".to_owned()]
+            ));
         }
     }
 }

@@ -69,9 +69,15 @@ impl Bench<'_> {
         let mut samples = Samples::new();
         for _ in 0..rounds {
             if let Some(ours) = self.programs.ours(words) {
-                samples.entry("ours").or_default().extend(numbers(wrap(ours))?);
+                samples
+                    .entry("ours")
+                    .or_default()
+                    .extend(numbers(wrap(ours))?);
             }
-            samples.entry("mitogen").or_default().extend(numbers(wrap(self.programs.mitogen(words)))?);
+            samples
+                .entry("mitogen")
+                .or_default()
+                .extend(numbers(wrap(self.programs.mitogen(words)))?);
             extra(&mut samples)?;
         }
         Ok(samples)
@@ -84,7 +90,9 @@ impl Bench<'_> {
 
     /// Returns the numbers that a sub-command of offshoot prints; none if there is no such program.
     pub fn ours(&self, words: &[&str], wrap: impl Fn(Command) -> Command) -> Result<Vec<f64>> {
-        self.programs.ours(words).map_or(Ok(Vec::new()), |command| numbers(wrap(command)))
+        self.programs
+            .ours(words)
+            .map_or(Ok(Vec::new()), |command| numbers(wrap(command)))
     }
 }
 

@@ -40,7 +40,12 @@ impl Hosts {
         BufReader::new(child.stdout.take().ok_or("stdout is piped")?).read_line(&mut line)?;
         let about: Value = serde_json::from_str(&line).map_err(|_| "bench-host did not start")?;
         let field = |name: &str| about[name].as_str().unwrap_or_default().to_owned();
-        Ok(Self { near: field("near"), far: field("far"), far_namespace: field("far_namespace"), child })
+        Ok(Self {
+            near: field("near"),
+            far: field("far"),
+            far_namespace: field("far_namespace"),
+            child,
+        })
     }
 
     /// Stops the hosts.

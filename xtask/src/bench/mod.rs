@@ -25,8 +25,12 @@ pub const INSIDE: &str = "bench-inside";
 /// # Errors
 /// Returns an error if something cannot be built or a contender fails.
 pub fn run(words: &[String]) -> Outcome {
-    let (flags, chosen): (Vec<&String>, Vec<&String>) = words.iter().partition(|word| word.starts_with("--"));
-    if let Some(flag) = flags.iter().find(|flag| !["--json", "--skip-build"].contains(&flag.as_str())) {
+    let (flags, chosen): (Vec<&String>, Vec<&String>) =
+        words.iter().partition(|word| word.starts_with("--"));
+    if let Some(flag) = flags
+        .iter()
+        .find(|flag| !["--json", "--skip-build"].contains(&flag.as_str()))
+    {
         return Err(format!("bench knows --json and --skip-build, not {flag:?}").into());
     }
     cases::check_names(chosen.iter().copied())?;
@@ -37,7 +41,11 @@ pub fn run(words: &[String]) -> Outcome {
     let mut command = sandboxed::command(&std::env::current_exe()?)?;
     command.arg(INSIDE).arg(target_directory()).args(words);
     let status = command.status()?;
-    if status.success() { Ok(()) } else { Err("the bench did not finish".into()) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err("the bench did not finish".into())
+    }
 }
 
 /// Runs inside the sandbox: `TARGET_DIRECTORY [--json] [CASE...]`.
@@ -45,14 +53,22 @@ pub fn run(words: &[String]) -> Outcome {
 /// # Errors
 /// Returns an error if a contender fails.
 pub fn run_inside(words: &[String]) -> Outcome {
-    let (target, words) = words.split_first().ok_or("only xtask itself may run bench-inside")?;
-    let chosen: Vec<&String> = words.iter().filter(|word| !word.starts_with("--")).collect();
+    let (target, words) = words
+        .split_first()
+        .ok_or("only xtask itself may run bench-inside")?;
+    let chosen: Vec<&String> = words
+        .iter()
+        .filter(|word| !word.starts_with("--"))
+        .collect();
     let programs = programs::Programs::below(target.as_ref());
     let hosts = hosts::Hosts::start(&programs)?;
     let results = cases::measure(&programs, &hosts, &chosen)?;
     hosts.stop()?;
     let json = report::json(&results);
-    fs::write(programs.folder().join("results.json"), format!("{json:#}\n"))?;
+    fs::write(
+        programs.folder().join("results.json"),
+        format!("{json:#}\n"),
+    )?;
     if words.iter().any(|word| word == "--json") {
         println!("{json:#}");
     } else {

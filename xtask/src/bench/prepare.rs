@@ -28,25 +28,45 @@ pub fn everything(as_built: bool) -> Outcome {
         agents::run(&["--package", "offshoot-test-agent", "--target", &target].map(str::to_owned))?;
         dist::run(&[])?;
     }
-    let status =
-        cargo().args(["build", "--quiet", "--release", "--package", "offshoot-tests", "--bins"]).status()?;
-    if status.success() { Ok(()) } else { Err("the programs of the bench do not compile".into()) }
+    let status = cargo()
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--package",
+            "offshoot-tests",
+            "--bins",
+        ])
+        .status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err("the programs of the bench do not compile".into())
+    }
 }
 
 fn mitogen(venv: &Path) -> Outcome {
     let imports = |venv: &Path| {
-        let tried = Command::new(venv.join("bin/python")).args(["-c", "import mitogen"]).output();
+        let tried = Command::new(venv.join("bin/python"))
+            .args(["-c", "import mitogen"])
+            .output();
         tried.is_ok_and(|output| output.status.success())
     };
     if imports(venv) {
         return Ok(());
     }
-    let pip = Command::new(PYTHON).args(["-c", "import ensurepip"]).output()?;
+    let pip = Command::new(PYTHON)
+        .args(["-c", "import ensurepip"])
+        .output()?;
     if !pip.status.success() {
         packages::install(&["python3-venv"])?;
     }
     std::fs::create_dir_all(venv)?;
-    succeed(Command::new(PYTHON).args(["-m", "venv", "--clear"]).arg(venv))?;
+    succeed(
+        Command::new(PYTHON)
+            .args(["-m", "venv", "--clear"])
+            .arg(venv),
+    )?;
     succeed(Command::new(venv.join("bin/pip")).args([
         "install",
         "--quiet",
@@ -57,5 +77,9 @@ fn mitogen(venv: &Path) -> Outcome {
 
 fn succeed(command: &mut Command) -> Outcome {
     let status = command.status()?;
-    if status.success() { Ok(()) } else { Err(format!("{command:?} failed ({status})").into()) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{command:?} failed ({status})").into())
+    }
 }

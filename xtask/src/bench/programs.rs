@@ -21,7 +21,9 @@ pub struct Programs {
 impl Programs {
     /// Returns the programs below a target directory.
     pub fn below(target: &Path) -> Self {
-        Self { target: target.to_owned() }
+        Self {
+            target: target.to_owned(),
+        }
     }
 
     /// Returns the folder for the files of the bench.
@@ -37,7 +39,9 @@ impl Programs {
     /// Returns a sub-command of offshoot's program; `None` if the program does not exist.
     pub fn ours(&self, words: &[&str]) -> Option<Command> {
         let program = self.built("bench-ours");
-        program.exists().then(|| with_words(Command::new(program), words))
+        program
+            .exists()
+            .then(|| with_words(Command::new(program), words))
     }
 
     /// Returns the same sub-command of Mitogen's program.
@@ -57,7 +61,10 @@ fn with_words(mut command: Command, words: &[&str]) -> Command {
 /// Returns `command` inside another network namespace.
 pub fn in_namespace(namespace: &str, command: &Command) -> Command {
     let mut entering = Command::new("nsenter");
-    entering.arg(format!("--net={namespace}")).arg(command.get_program()).args(command.get_args());
+    entering
+        .arg(format!("--net={namespace}"))
+        .arg(command.get_program())
+        .args(command.get_args());
     entering
 }
 
@@ -73,7 +80,10 @@ pub fn ssh(config: &str, words: &[&str]) -> Command {
 /// # Errors
 /// Returns an error if the program fails or prints no array.
 pub fn numbers(mut command: Command) -> Result<Vec<f64>> {
-    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         return Err(format!("{} failed ({})", spelled(&command), output.status).into());
@@ -81,7 +91,13 @@ pub fn numbers(mut command: Command) -> Result<Vec<f64>> {
     let last = text.lines().last().unwrap_or_default();
     let array: Option<Vec<f64>> = serde_json::from_str::<serde_json::Value>(last)
         .ok()
-        .and_then(|value| value.as_array()?.iter().map(serde_json::Value::as_f64).collect());
+        .and_then(|value| {
+            value
+                .as_array()?
+                .iter()
+                .map(serde_json::Value::as_f64)
+                .collect()
+        });
     array.ok_or_else(|| format!("{} printed no array: {last:?}", spelled(&command)).into())
 }
 
@@ -92,7 +108,10 @@ pub fn numbers(mut command: Command) -> Result<Vec<f64>> {
 pub fn seconds_of(mut command: Command, bytes: usize, scratch: &Path) -> Result<f64> {
     let feed = scratch.join("feed");
     fs::write(&feed, noise(bytes))?;
-    command.stdin(fs::File::open(&feed)?).stdout(Stdio::null()).stderr(Stdio::inherit());
+    command
+        .stdin(fs::File::open(&feed)?)
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit());
     let begun = Instant::now();
     let status = command.status()?;
     let seconds = begun.elapsed().as_secs_f64();

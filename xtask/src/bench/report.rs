@@ -28,12 +28,19 @@ fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
+    if sorted.len() % 2 == 1 {
+        sorted[middle]
+    } else {
+        (sorted[middle - 1] + sorted[middle]) / 2.0
+    }
 }
 
 fn of(results: &[Measured], case: &str, contender: &str) -> Option<f64> {
     let measured = results.iter().find(|measured| measured.name == case)?;
-    measured.samples.get(contender).map(|samples| median(samples))
+    measured
+        .samples
+        .get(contender)
+        .map(|samples| median(samples))
 }
 
 /// Prints medians, ratios and aims.
@@ -44,14 +51,24 @@ pub fn print(results: &[Measured]) {
     );
     for measured in results {
         let value = |who: &str| measured.samples.get(who).map(|samples| median(samples));
-        let shown: Vec<String> = CONTENDERS.iter().map(|who| show(value(who), measured.unit)).collect();
+        let shown: Vec<String> = CONTENDERS
+            .iter()
+            .map(|who| show(value(who), measured.unit))
+            .collect();
         let ratio = |top: Option<f64>, bottom: Option<f64>| {
-            top.zip(bottom).map_or("-".to_owned(), |(top, bottom)| format!("{:.1}x", top / bottom))
+            top.zip(bottom).map_or("-".to_owned(), |(top, bottom)| {
+                format!("{:.1}x", top / bottom)
+            })
         };
-        let (to_mitogen, to_ssh) =
-            (ratio(value("mitogen"), value("ours")), ratio(value("ours"), value("ssh")));
+        let (to_mitogen, to_ssh) = (
+            ratio(value("mitogen"), value("ours")),
+            ratio(value("ours"), value("ssh")),
+        );
         print!("{:<40} {:>11} {:>11}", measured.title, shown[0], shown[1]);
-        println!(" {:>11} {:>11} {to_mitogen:>13} {to_ssh:>10}", shown[2], shown[3]);
+        println!(
+            " {:>11} {:>11} {to_mitogen:>13} {to_ssh:>10}",
+            shown[2], shown[3]
+        );
     }
     println!("\n{:<64} {:>14} {:>14}", "aim", "measured", "allowed");
     for aim in aims(results) {
@@ -123,7 +140,9 @@ fn aims(results: &[Measured]) -> Vec<Aim> {
     let mib = |bytes: f64| bytes / 1_048_576.0;
     let ratio = |top, bottom| Some(get(top, "ours")? / get(bottom, "ours")?);
     let larger = |one, other| Some(get(one, "ours")?.max(get(other, "ours")?));
-    let grown: Option<Vec<f64>> = scaled_pairs().map(|(small, large)| ratio(large, small)).collect();
+    let grown: Option<Vec<f64>> = scaled_pairs()
+        .map(|(small, large)| ratio(large, small))
+        .collect();
     let grown = grown.and_then(|ratios| ratios.into_iter().reduce(f64::max));
     let most = |bound: f64| Some(Allowed::AtMost(bound));
     let pairs = [
@@ -142,10 +161,16 @@ fn aims(results: &[Measured]) -> Vec<Aim> {
         (
             "ssh at 250 ms: one round trip after `cat` has swallowed as much",
             get("delayed", "ours").map(ms),
-            get("delayed", "ssh").map(|plain| Allowed::AtMost(ms(plain) + f64::from(ROUND_TRIP_MS))),
+            get("delayed", "ssh")
+                .map(|plain| Allowed::AtMost(ms(plain) + f64::from(ROUND_TRIP_MS))),
             "ms",
         ),
-        ("idle agent: 3 MiB resident", get("rss", "ours").map(mib), most(3.0), "MiB"),
+        (
+            "idle agent: 3 MiB resident",
+            get("rss", "ours").map(mib),
+            most(3.0),
+            "MiB",
+        ),
         (
             "empty local call: 2.5 times the pipe's ping-pong",
             get("call-local", "ours").map(|seconds| seconds * 1e6),
@@ -190,7 +215,9 @@ fn aims(results: &[Measured]) -> Vec<Aim> {
         ),
         (
             "empty call beside a stream, 3 hops: median 5 ms above idle",
-            larger("ping-down", "ping-up").zip(get("ping-idle", "ours")).map(|(busy, idle)| ms(busy - idle)),
+            larger("ping-down", "ping-up")
+                .zip(get("ping-idle", "ours"))
+                .map(|(busy, idle)| ms(busy - idle)),
             most(5.0),
             "ms",
         ),
@@ -208,11 +235,23 @@ fn aims(results: &[Measured]) -> Vec<Aim> {
             Some(Allowed::AtLeast(40.0)),
             "%",
         ),
-        ("cost of each of 1,000 contexts: 1.5 times that of each of 250", grown, most(1.5), "times"),
+        (
+            "cost of each of 1,000 contexts: 1.5 times that of each of 250",
+            grown,
+            most(1.5),
+            "times",
+        ),
     ];
-    let whole = pairs.into_iter().filter_map(|(text, measured, allowed, unit)| {
-        Some(Aim { text, measured: measured?, allowed: allowed?, unit })
-    });
+    let whole = pairs
+        .into_iter()
+        .filter_map(|(text, measured, allowed, unit)| {
+            Some(Aim {
+                text,
+                measured: measured?,
+                allowed: allowed?,
+                unit,
+            })
+        });
     whole.collect()
 }
 
@@ -246,7 +285,11 @@ mod tests {
         assert_eq!(aims.len(), 15);
         // All are alike: ten hops carry as much as one, and the thousandth context costs what the
         // first did.
-        let hit = |words: &str| aims.iter().find(|aim| aim.text.starts_with(words)).map(Aim::hit);
+        let hit = |words: &str| {
+            aims.iter()
+                .find(|aim| aim.text.starts_with(words))
+                .map(Aim::hit)
+        };
         assert_eq!(hit("one stream over 10 hops"), Some(true));
         assert_eq!(hit("cost of each of 1,000"), Some(true));
         assert_eq!(hit("local connect"), Some(false));
@@ -254,7 +297,12 @@ mod tests {
 
     #[test]
     fn a_bound_is_met_on_the_correct_side() {
-        let aim = |measured, allowed| Aim { text: "", measured, allowed, unit: "" };
+        let aim = |measured, allowed| Aim {
+            text: "",
+            measured,
+            allowed,
+            unit: "",
+        };
         assert!(aim(1.0, Allowed::AtMost(2.0)).hit() && !aim(3.0, Allowed::AtMost(2.0)).hit());
         assert!(aim(3.0, Allowed::AtLeast(2.0)).hit() && !aim(1.0, Allowed::AtLeast(2.0)).hit());
     }

@@ -34,7 +34,9 @@ pub fn merge(name: &str, program: &Path) -> Outcome {
         .args([&merged, &tree(name), &scratch(name)])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(fs::File::create(folder().join("logs").join(format!("{name}.merge")))?)
+        .stderr(fs::File::create(
+            folder().join("logs").join(format!("{name}.merge")),
+        )?)
         .status()?;
     if !status.success() {
         return Err(format!("{name}: libFuzzer could not merge its corpus: {status}").into());
@@ -45,9 +47,14 @@ pub fn merge(name: &str, program: &Path) -> Outcome {
     // Inputs of the tree stay, because coverage does not show why some of them were added. Of the
     // others, inputs of every size are taken: the smallest reach little of the code.
     let found = files(&merged)?;
-    let every = found.len().div_ceil(MOST.0.saturating_sub(kept.len()).max(1)).max(1);
+    let every = found
+        .len()
+        .div_ceil(MOST.0.saturating_sub(kept.len()).max(1))
+        .max(1);
     for (length, file) in found.into_iter().rev().step_by(every) {
-        let Some(file_name) = file.file_name() else { continue };
+        let Some(file_name) = file.file_name() else {
+            continue;
+        };
         let place = tree.join(file_name);
         if place.exists() || kept.len() >= MOST.0 || size + length > MOST.1 {
             continue;
@@ -56,7 +63,11 @@ pub fn merge(name: &str, program: &Path) -> Outcome {
         size += length;
         kept.push((length, place));
     }
-    println!("{name}: {} files with {size} bytes in {}", kept.len(), tree.display());
+    println!(
+        "{name}: {} files with {size} bytes in {}",
+        kept.len(),
+        tree.display()
+    );
     Ok(())
 }
 

@@ -17,8 +17,9 @@ use crate::workspace::{Outcome, cargo};
 use folders::{artifacts, folder, scratch, tree};
 
 /// The targets in the order in which they start: the slowest first.
-const TARGETS: [&str; 9] =
-    ["routes", "messages", "dialogue", "boot", "frames", "records", "names", "flow", "targets"];
+const TARGETS: [&str; 9] = [
+    "routes", "messages", "dialogue", "boot", "frames", "records", "names", "flow", "targets",
+];
 
 /// Seconds for each target without `--smoke`.
 const SECONDS: u64 = 300;
@@ -56,8 +57,13 @@ pub fn run(words: &[String]) -> Outcome {
     compiler()?;
     let programs = build(&wish.targets)?;
     if let Some(file) = &wish.reproduce {
-        let [(_, program)] = &programs[..] else { return Err("--reproduce takes one target".into()) };
-        let status = Command::new(program).arg("-timeout=60").arg(file).status()?;
+        let [(_, program)] = &programs[..] else {
+            return Err("--reproduce takes one target".into());
+        };
+        let status = Command::new(program)
+            .arg("-timeout=60")
+            .arg(file)
+            .status()?;
         return if status.success() {
             Ok(())
         } else {
@@ -72,15 +78,23 @@ pub fn run(words: &[String]) -> Outcome {
     }
     match findings.len() {
         0 => Ok(()),
-        count => {
-            Err(format!("{count} of {} targets found a failure: {}", programs.len(), findings.join(", "))
-                .into())
-        }
+        count => Err(format!(
+            "{count} of {} targets found a failure: {}",
+            programs.len(),
+            findings.join(", ")
+        )
+        .into()),
     }
 }
 
 fn wish(words: &[String]) -> Result<Wish, Box<dyn std::error::Error>> {
-    let mut wish = Wish { targets: Vec::new(), seconds: SECONDS, jobs: 2, minimize: false, reproduce: None };
+    let mut wish = Wish {
+        targets: Vec::new(),
+        seconds: SECONDS,
+        jobs: 2,
+        minimize: false,
+        reproduce: None,
+    };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -92,9 +106,11 @@ fn wish(words: &[String]) -> Result<Wish, Box<dyn std::error::Error>> {
             "--reproduce" => wish.reproduce = Some(std::env::current_dir()?.join(value()?)),
             name if TARGETS.contains(&name) => wish.targets.push(name.to_owned()),
             other => {
-                return Err(
-                    format!("there is no target {other:?}; the targets are {}", TARGETS.join(", ")).into()
-                );
+                return Err(format!(
+                    "there is no target {other:?}; the targets are {}",
+                    TARGETS.join(", ")
+                )
+                .into());
             }
         }
     }
@@ -119,18 +135,30 @@ fn compiler() -> Outcome {
 fn build(targets: &[String]) -> Result<Vec<(String, PathBuf)>, Box<dyn std::error::Error>> {
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut command = cargo();
-    command.args(["build", "--release", "--manifest-path", "tests/fuzz/Cargo.toml"]);
+    command.args([
+        "build",
+        "--release",
+        "--manifest-path",
+        "tests/fuzz/Cargo.toml",
+    ]);
     // With --target, the flags do not apply to build scripts and macros.
-    command.args(["--target", &triple, "--target-dir"]).arg(folder());
+    command
+        .args(["--target", &triple, "--target-dir"])
+        .arg(folder());
     for name in targets {
         command.args(["--bin", name]);
     }
-    command.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}")).env_remove("RUSTFLAGS");
+    command
+        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"))
+        .env_remove("RUSTFLAGS");
     if !command.status()?.success() {
         return Err("the fuzz targets do not compile".into());
     }
     let built = folder().join(triple).join("release");
-    Ok(targets.iter().map(|name| (name.clone(), built.join(name))).collect())
+    Ok(targets
+        .iter()
+        .map(|name| (name.clone(), built.join(name)))
+        .collect())
 }
 
 /// A running target.
@@ -142,13 +170,18 @@ struct Running {
 }
 
 /// Runs all targets, some at a time; returns the names of those that found a failure.
-fn all(programs: &[(String, PathBuf)], wish: &Wish) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+fn all(
+    programs: &[(String, PathBuf)],
+    wish: &Wish,
+) -> Result<Vec<String>, Box<dyn std::error::Error>> {
     let mut waiting = programs.iter();
     let mut running: Vec<Running> = Vec::new();
     let mut findings = Vec::new();
     loop {
         while running.len() < wish.jobs {
-            let Some((name, program)) = waiting.next() else { break };
+            let Some((name, program)) = waiting.next() else {
+                break;
+            };
             running.push(start(name, program, wish.seconds)?);
         }
         if running.is_empty() {
@@ -174,7 +207,12 @@ fn start(name: &str, program: &Path, seconds: u64) -> Result<Running, Box<dyn st
     // A seed has 32 bits, and 0 would make libFuzzer choose one that is not printed here.
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let seed = (now.as_nanos() as u32) | 1;
-    for folder in [scratch(name), artifacts(name), tree(name), folder().join("logs")] {
+    for folder in [
+        scratch(name),
+        artifacts(name),
+        tree(name),
+        folder().join("logs"),
+    ] {
         fs::create_dir_all(folder)?;
     }
     println!("{name}: {seconds} s, seed {seed}");
@@ -191,7 +229,12 @@ fn start(name: &str, program: &Path, seconds: u64) -> Result<Running, Box<dyn st
         .stdout(Stdio::null())
         .stderr(fs::File::create(&log)?)
         .spawn()?;
-    Ok(Running { name: name.into(), child, log, began: Instant::now() })
+    Ok(Running {
+        name: name.into(),
+        child,
+        log,
+        began: Instant::now(),
+    })
 }
 
 /// Prints the result of a run, and for a failure how to reproduce it. Returns true without a
@@ -199,23 +242,42 @@ fn start(name: &str, program: &Path, seconds: u64) -> Result<Running, Box<dyn st
 fn report(run: &Running, success: bool) -> Result<bool, Box<dyn std::error::Error>> {
     let log = String::from_utf8_lossy(&fs::read(&run.log)?).into_owned();
     let number = |key: &str| {
-        log.lines().rev().find_map(|line| line.strip_prefix(key)).map_or("?", str::trim).to_owned()
+        log.lines()
+            .rev()
+            .find_map(|line| line.strip_prefix(key))
+            .map_or("?", str::trim)
+            .to_owned()
     };
-    let (total, each) = (number("stat::number_of_executed_units:"), number("stat::average_exec_per_sec:"));
+    let (total, each) = (
+        number("stat::number_of_executed_units:"),
+        number("stat::average_exec_per_sec:"),
+    );
     let took = run.began.elapsed().as_secs();
     if success {
-        println!("{}: ok, {total} runs in {took} s, {each} a second", run.name);
+        println!(
+            "{}: ok, {total} runs in {took} s, {each} a second",
+            run.name
+        );
         return Ok(true);
     }
-    let told = log
-        .lines()
-        .filter(|line| line.contains("panicked at") || line.starts_with("==") || line.contains("ERROR"));
+    let told = log.lines().filter(|line| {
+        line.contains("panicked at") || line.starts_with("==") || line.contains("ERROR")
+    });
     told.take(6).for_each(|line| println!("  {line}"));
-    println!("{}: FAILURE found after {took} s; the whole output is in {}", run.name, run.log.display());
-    let file =
-        log.lines().rev().find_map(|line| line.split_once("Test unit written to ").map(|(_, file)| file));
+    println!(
+        "{}: FAILURE found after {took} s; the whole output is in {}",
+        run.name,
+        run.log.display()
+    );
+    let file = log.lines().rev().find_map(|line| {
+        line.split_once("Test unit written to ")
+            .map(|(_, file)| file)
+    });
     match file {
-        Some(file) => println!("  to reproduce: cargo xtask fuzz {} --reproduce {file}", run.name),
+        Some(file) => println!(
+            "  to reproduce: cargo xtask fuzz {} --reproduce {file}",
+            run.name
+        ),
         None => println!("  there is no file to reproduce the failure"),
     }
     Ok(false)
@@ -233,19 +295,33 @@ mod tests {
     #[test]
     fn without_names_all_targets_are_selected() {
         let wish = wish(&words("--smoke")).unwrap();
-        assert_eq!((wish.targets.len(), wish.seconds, wish.jobs), (TARGETS.len(), 60, 5));
+        assert_eq!(
+            (wish.targets.len(), wish.seconds, wish.jobs),
+            (TARGETS.len(), 60, 5)
+        );
     }
 
     #[test]
     fn an_unknown_target_is_named() {
-        assert!(wish(&words("flow --seconds 5 frame")).unwrap_err().to_string().contains("\"frame\""));
+        assert!(
+            wish(&words("flow --seconds 5 frame"))
+                .unwrap_err()
+                .to_string()
+                .contains("\"frame\"")
+        );
     }
 
     #[test]
     fn every_target_is_in_the_fuzz_crate_and_has_a_corpus() {
         for name in TARGETS {
-            let file = workspace().join("tests/fuzz/fuzz_targets").join(name).with_extension("rs");
-            assert!(file.exists() && tree(name).read_dir().unwrap().next().is_some(), "{name}");
+            let file = workspace()
+                .join("tests/fuzz/fuzz_targets")
+                .join(name)
+                .with_extension("rs");
+            assert!(
+                file.exists() && tree(name).read_dir().unwrap().next().is_some(),
+                "{name}"
+            );
         }
     }
 }

@@ -46,14 +46,19 @@ pub fn build(selection: &Selection, root: bool) -> Result<Built, Box<dyn std::er
     let mut built = Built::default();
     for arguments in builds(selection, root) {
         let programs = programs(&arguments)?;
-        let (suites, units): (Vec<_>, Vec<_>) =
-            programs.into_iter().partition(|program| program.package == SUITES);
+        let (suites, units): (Vec<_>, Vec<_>) = programs
+            .into_iter()
+            .partition(|program| program.package == SUITES);
         built.suites.extend(suites);
-        built
-            .units
-            .extend(units.into_iter().filter(|unit| !unit.helper && selection.has_package(&unit.package)));
+        built.units.extend(
+            units
+                .into_iter()
+                .filter(|unit| !unit.helper && selection.has_package(&unit.package)),
+        );
     }
-    built.suites.retain(|program| program.helper || selection.has_suite(&program.name));
+    built
+        .suites
+        .retain(|program| program.helper || selection.has_suite(&program.name));
     built.suites.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(built)
 }
@@ -64,12 +69,24 @@ fn builds(selection: &Selection, root: bool) -> Vec<Vec<String>> {
     match &selection.suites {
         Suites::All if root => return vec![packages_as_arguments(&Packages::All, root)],
         Suites::Only(names) if root && !names.is_empty() => {
-            let tests = names.iter().flat_map(|name| ["--test".to_owned(), name.clone()]);
-            builds.push(["--workspace".to_owned()].into_iter().chain(tests).collect());
+            let tests = names
+                .iter()
+                .flat_map(|name| ["--test".to_owned(), name.clone()]);
+            builds.push(
+                ["--workspace".to_owned()]
+                    .into_iter()
+                    .chain(tests)
+                    .collect(),
+            );
         }
         _ => {}
     }
-    builds.extend(selection.packages.as_ref().map(|packages| packages_as_arguments(packages, root)));
+    builds.extend(
+        selection
+            .packages
+            .as_ref()
+            .map(|packages| packages_as_arguments(packages, root)),
+    );
     builds
 }
 
@@ -78,23 +95,37 @@ fn builds(selection: &Selection, root: bool) -> Vec<Vec<String>> {
 pub fn packages_as_arguments(packages: &Packages, root: bool) -> Vec<String> {
     match packages {
         Packages::All if root => vec!["--workspace".to_owned()],
-        Packages::All => ["--workspace", "--exclude", SUITES].map(str::to_owned).into(),
-        Packages::Only(names) => {
-            names.iter().flat_map(|name| ["--package".to_owned(), name.clone()]).collect()
-        }
+        Packages::All => ["--workspace", "--exclude", SUITES]
+            .map(str::to_owned)
+            .into(),
+        Packages::Only(names) => names
+            .iter()
+            .flat_map(|name| ["--package".to_owned(), name.clone()])
+            .collect(),
     }
 }
 
 fn programs(arguments: &[String]) -> Result<Vec<TestProgram>, Box<dyn std::error::Error>> {
     let mut command = cargo();
-    command.args(["test", "--no-run", "--message-format", "json-render-diagnostics"]).args(arguments);
+    command
+        .args([
+            "test",
+            "--no-run",
+            "--message-format",
+            "json-render-diagnostics",
+        ])
+        .args(arguments);
     let output = command.stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err("the tests do not compile; the messages of cargo are above".into());
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    Ok(messages.filter_map(|message| test_program(&message)).collect())
+    let messages = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    Ok(messages
+        .filter_map(|message| test_program(&message))
+        .collect())
 }
 
 /// Returns the program that a message of cargo describes.
@@ -108,8 +139,16 @@ fn test_program(message: &Value) -> Option<TestProgram> {
         return None;
     }
     let name = message["target"]["name"].as_str()?.to_owned();
-    let folder = Path::new(message["manifest_path"].as_str()?).parent()?.to_owned();
-    Some(TestProgram { package, name, path, folder, helper })
+    let folder = Path::new(message["manifest_path"].as_str()?)
+        .parent()?
+        .to_owned();
+    Some(TestProgram {
+        package,
+        name,
+        path,
+        folder,
+        helper,
+    })
 }
 
 /// Returns the name in the id of a package: `path+file:///FOLDER#NAME@VERSION`, or without the name
@@ -139,9 +178,16 @@ mod tests {
     #[test]
     fn a_program_is_read_from_the_message_of_cargo() {
         let program = test_program(&message("test", true)).unwrap();
-        let names = (program.package.as_str(), program.name.as_str(), program.helper);
+        let names = (
+            program.package.as_str(),
+            program.name.as_str(),
+            program.helper,
+        );
         assert_eq!(names, ("offshoot-tests", "ssh", false));
-        assert_eq!((program.path, program.folder), ("/p/target/debug/deps/ssh-1".into(), "/p/tests".into()));
+        assert_eq!(
+            (program.path, program.folder),
+            ("/p/target/debug/deps/ssh-1".into(), "/p/tests".into())
+        );
         assert!(test_program(&message("bin", false)).unwrap().helper);
         assert!(test_program(&message("bin", true)).is_none());
         assert!(test_program(&message("example", false)).is_none());
@@ -150,14 +196,22 @@ mod tests {
 
     #[test]
     fn the_name_of_a_package_is_in_its_id() {
-        assert_eq!(package_of("path+file:///p/agent#offshoot-agent@0.1.0"), "offshoot-agent");
+        assert_eq!(
+            package_of("path+file:///p/agent#offshoot-agent@0.1.0"),
+            "offshoot-agent"
+        );
         assert_eq!(package_of("path+file:///p/xtask#0.1.0"), "xtask");
     }
 
     #[test]
     fn one_build_is_enough_for_all_tests_and_for_some_suites() {
-        let only = |names: &[&str]| Suites::Only(names.iter().map(|name| (*name).to_owned()).collect());
-        let select = |packages: Option<Packages>, suites| Selection { packages, suites, filters: Vec::new() };
+        let only =
+            |names: &[&str]| Suites::Only(names.iter().map(|name| (*name).to_owned()).collect());
+        let select = |packages: Option<Packages>, suites| Selection {
+            packages,
+            suites,
+            filters: Vec::new(),
+        };
         let all = select(Some(Packages::All), Suites::All);
         assert_eq!(builds(&all, true), [["--workspace"]]);
         assert_eq!(builds(&all, false), [["--workspace", "--exclude", SUITES]]);

@@ -37,13 +37,19 @@ const PLACES: [(&str, Reach); 26] = [
     ("tests/src/hostile.rs", Named(&["hostile_child"])),
     ("tests/src/bin/hostile", Named(&["hostile_child"])),
     ("tests/src/join_peer.rs", Named(&["joining"])),
-    ("tests/src/delay", Named(&["fixtures", "guide", "silent_host"])),
+    (
+        "tests/src/delay",
+        Named(&["fixtures", "guide", "silent_host"]),
+    ),
     ("tests/src/examples.rs", Named(&["docs_are_true", "guide"])),
     ("tests/src/bin/bench-", Named(&[])),
     ("tests/bench/", Named(&[])),
     ("tests/fuzz/", Named(&[])),
     ("docs/", Named(&["guide", "docs_are_true"])),
-    ("controller/examples/projects/", Named(&["agent_delivery", "docs_are_true"])),
+    (
+        "controller/examples/projects/",
+        Named(&["agent_delivery", "docs_are_true"]),
+    ),
     ("controller/examples/", Named(&["docs_are_true", "guide"])),
     ("controller/src/cli/", Named(&CLI)),
     ("controller/tests/", Named(&[])),
@@ -52,9 +58,18 @@ const PLACES: [(&str, Reach); 26] = [
     ("agent/codec/tests/", Named(&[])),
     ("agent/src/program/", Named(&PROGRAMS)),
     ("agent/src/channel/", Named(&CHANNELS)),
-    ("agent/src/log/", Named(&["logs", "log_subscriber", "last_output", "hostile_child"])),
-    ("agent/src/hop/method/ssh", Named(&["ssh", "boot_", "nested_hops", "cli", "silent_host"])),
-    ("agent/src/hop/method/sudo", Named(&["sudo", "nested_hops", "cli", "boot_local_attacker"])),
+    (
+        "agent/src/log/",
+        Named(&["logs", "log_subscriber", "last_output", "hostile_child"]),
+    ),
+    (
+        "agent/src/hop/method/ssh",
+        Named(&["ssh", "boot_", "nested_hops", "cli", "silent_host"]),
+    ),
+    (
+        "agent/src/hop/method/sudo",
+        Named(&["sudo", "nested_hops", "cli", "boot_local_attacker"]),
+    ),
     ("bootstrap/tests/", Named(&[])),
     ("xtask/", Named(&["fixtures", "docs_are_true"])),
     (".ci/", Named(&[])),
@@ -117,7 +132,10 @@ pub fn selection(known: &[String]) -> Result<Selection, Box<dyn std::error::Erro
     println!("{} files differ from {base}", files.len());
     let packages = packages(&graph()?, &files);
     let suites = reached(&files, known);
-    for (package, file) in packages.iter().filter(|(package, _)| *package != built::SUITES) {
+    for (package, file) in packages
+        .iter()
+        .filter(|(package, _)| *package != built::SUITES)
+    {
         println!("  package {package}: {file}");
     }
     let everything = suites.len() == known.len();
@@ -129,10 +147,17 @@ pub fn selection(known: &[String]) -> Result<Selection, Box<dyn std::error::Erro
             println!("  suite {suite}: {file}");
         }
     }
-    let units = packages.into_keys().filter(|name| name != built::SUITES).collect::<Vec<_>>();
+    let units = packages
+        .into_keys()
+        .filter(|name| name != built::SUITES)
+        .collect::<Vec<_>>();
     Ok(Selection {
         packages: (!units.is_empty()).then_some(Packages::Only(units)),
-        suites: if everything { Suites::All } else { Suites::Only(suites.into_keys().collect()) },
+        suites: if everything {
+            Suites::All
+        } else {
+            Suites::Only(suites.into_keys().collect())
+        },
         filters: Vec::new(),
     })
 }
@@ -140,13 +165,18 @@ pub fn selection(known: &[String]) -> Result<Selection, Box<dyn std::error::Erro
 /// Returns the name of the base and the files that differ from it, from the root of the workspace.
 fn files() -> Result<(String, Vec<String>), String> {
     let git = |words: &[&str]| output_of(Command::new("git").args(words).current_dir(workspace()));
-    let main = MAIN.into_iter().find(|name| git(&["rev-parse", "--verify", "--quiet", name]).is_ok());
+    let main = MAIN
+        .into_iter()
+        .find(|name| git(&["rev-parse", "--verify", "--quiet", name]).is_ok());
     let main = main.ok_or("git knows neither main nor HEAD")?;
     let base = git(&["merge-base", main, "HEAD"])?;
     let mut files = git(&["diff", "--name-only", "--no-renames", base.trim()])?;
     files += &git(&["ls-files", "--others", "--exclude-standard"])?;
     let short = base.get(..9).unwrap_or(&base);
-    Ok((format!("{main} ({})", short.trim()), files.lines().map(str::to_owned).collect()))
+    Ok((
+        format!("{main} ({})", short.trim()),
+        files.lines().map(str::to_owned).collect(),
+    ))
 }
 
 /// A package of the workspace: its folder, and the packages of the workspace that it depends on.
@@ -160,13 +190,33 @@ fn graph() -> Result<BTreeMap<String, Package>, Box<dyn std::error::Error>> {
     let metadata = output_of(cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
     let metadata: Value = serde_json::from_str(&metadata)?;
     let mut graph = BTreeMap::new();
-    for package in metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default() {
+    for package in metadata["packages"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+    {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let manifest = PathBuf::from(text(&package["manifest_path"]));
-        let folder = manifest.parent().unwrap_or(Path::new("")).strip_prefix(workspace())?.to_owned();
-        let all = package["dependencies"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let dependencies = all.iter().filter(|one| one["path"].is_string()).map(|one| text(&one["name"]));
-        graph.insert(text(&package["name"]), Package { folder, dependencies: dependencies.collect() });
+        let folder = manifest
+            .parent()
+            .unwrap_or(Path::new(""))
+            .strip_prefix(workspace())?
+            .to_owned();
+        let all = package["dependencies"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let dependencies = all
+            .iter()
+            .filter(|one| one["path"].is_string())
+            .map(|one| text(&one["name"]));
+        graph.insert(
+            text(&package["name"]),
+            Package {
+                folder,
+                dependencies: dependencies.collect(),
+            },
+        );
     }
     Ok(graph)
 }
@@ -177,7 +227,9 @@ fn graph() -> Result<BTreeMap<String, Package>, Box<dyn std::error::Error>> {
 fn packages(graph: &BTreeMap<String, Package>, files: &[String]) -> BTreeMap<String, String> {
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     for file in files.iter().filter(|file| !is_document(file)) {
-        let own = graph.iter().filter(|(_, package)| Path::new(file).starts_with(&package.folder));
+        let own = graph
+            .iter()
+            .filter(|(_, package)| Path::new(file).starts_with(&package.folder));
         match own.max_by_key(|(_, package)| package.folder.components().count()) {
             Some((name, _)) => drop(found.entry(name.clone()).or_insert_with(|| file.clone())),
             None if reach(file) != All => {}
@@ -235,13 +287,18 @@ mod tests {
     use super::*;
 
     fn reached_by(file: &str) -> Vec<String> {
-        reached(&[file.to_owned()], &suites::all().unwrap()).into_keys().collect()
+        reached(&[file.to_owned()], &suites::all().unwrap())
+            .into_keys()
+            .collect()
     }
 
     #[test]
     fn a_suite_is_affected_by_its_own_file_and_by_shared_fixtures() {
         assert_eq!(reached_by("tests/tests/sudo.rs"), ["sudo"]);
-        assert_eq!(reached_by("tests/src/leaks.rs").len(), suites::all().unwrap().len());
+        assert_eq!(
+            reached_by("tests/src/leaks.rs").len(),
+            suites::all().unwrap().len()
+        );
         assert_eq!(reached_by("tests/bench/mitogen_bench.py"), [""; 0]);
     }
 
@@ -251,7 +308,10 @@ mod tests {
         for (place, reach) in PLACES {
             let Named(names) = reach else { continue };
             for name in names {
-                assert!(all.iter().any(|suite| suite.starts_with(name)), "{place}: no suite {name}");
+                assert!(
+                    all.iter().any(|suite| suite.starts_with(name)),
+                    "{place}: no suite {name}"
+                );
             }
         }
     }
@@ -259,7 +319,11 @@ mod tests {
     #[test]
     fn a_change_affects_the_packages_that_depend_on_it() {
         let graph = graph().unwrap();
-        let reached = |file: &str| packages(&graph, &[file.to_owned()]).into_keys().collect::<Vec<_>>();
+        let reached = |file: &str| {
+            packages(&graph, &[file.to_owned()])
+                .into_keys()
+                .collect::<Vec<_>>()
+        };
         assert_eq!(reached("xtask/src/main.rs"), ["xtask"]);
         assert!(reached("bootstrap/src/lib.rs").contains(&"offshoot".to_owned()));
         assert_eq!(reached("Cargo.lock").len(), graph.len());

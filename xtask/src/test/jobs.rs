@@ -72,7 +72,8 @@ fn side_by_side(jobs: Vec<Job>, at_a_time: usize) -> std::io::Result<Vec<Finishe
             let (sender, waiting) = (sender.clone(), &waiting);
             scope.spawn(move || {
                 // The guard is dropped at once: jobs must not run one after the other.
-                while let Some(job) = { waiting.lock().ok().and_then(|mut jobs| jobs.pop_front()) } {
+                while let Some(job) = { waiting.lock().ok().and_then(|mut jobs| jobs.pop_front()) }
+                {
                     // Only one at a time can be shown as it runs.
                     if sender.send(run_one(job, at_a_time == 1)).is_err() {
                         return;
@@ -95,13 +96,22 @@ fn side_by_side(jobs: Vec<Job>, at_a_time: usize) -> std::io::Result<Vec<Finishe
 fn run_one(mut job: Job, live: bool) -> std::io::Result<(Finished, Vec<u8>)> {
     let mut printed = format!("\n     Running {}\n", job.name).into_bytes();
     let (reader, writer) = std::io::pipe()?;
-    job.command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    job.command
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
     let begun = Instant::now();
     let mut child = job.command.spawn()?;
     // The command holds the writing end of the pipe, which must be closed for the reader to see its
     // end.
     drop(job.command);
-    let mut watch = Watch { finished: Finished { name: job.name, ..Finished::default() }, since: begun };
+    let mut watch = Watch {
+        finished: Finished {
+            name: job.name,
+            ..Finished::default()
+        },
+        since: begun,
+    };
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
@@ -127,8 +137,13 @@ impl Watch {
     fn line(&mut self, line: &str, now: Instant) {
         if line.starts_with("running ") {
             self.since = now;
-        } else if let Some((name, _)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
-            self.finished.tests.push((name.to_owned(), now - self.since));
+        } else if let Some((name, _)) = line
+            .strip_prefix("test ")
+            .and_then(|rest| rest.split_once(" ... "))
+        {
+            self.finished
+                .tests
+                .push((name.to_owned(), now - self.since));
             self.since = now;
         }
         if let Some((_, result)) = line.split_once("test result: ") {
@@ -161,28 +176,49 @@ mod tests {
     fn job(name: &str, script: &str, seconds: u64) -> Job {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        Job { name: name.to_owned(), command, seconds, alone: false }
+        Job {
+            name: name.to_owned(),
+            command,
+            seconds,
+            alone: false,
+        }
     }
 
     #[test]
     fn counts_are_read_from_a_result_line() {
-        let line = "ok. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s";
-        assert_eq!((number_before(line, " passed"), number_before(line, " failed")), (12, 3));
+        let line =
+            "ok. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+        assert_eq!(
+            (
+                number_before(line, " passed"),
+                number_before(line, " failed")
+            ),
+            (12, 3)
+        );
     }
 
     #[test]
     fn each_test_has_the_time_between_two_results() {
         let begun = Instant::now();
         let at = |seconds| begun + Duration::from_secs(seconds);
-        let mut watch = Watch { finished: Finished::default(), since: begun };
+        let mut watch = Watch {
+            finished: Finished::default(),
+            since: begun,
+        };
         watch.line("running 2 tests\n", at(1));
         watch.line("test one ... ok\n", at(3));
         watch.line("what a program prints\n", at(4));
         watch.line("test two::three ... FAILED\n", at(8));
-        watch.line("test result: FAILED. 1 passed; 1 failed; 0 ignored\n", at(9));
+        watch.line(
+            "test result: FAILED. 1 passed; 1 failed; 0 ignored\n",
+            at(9),
+        );
         let finished = watch.end(ExitStatus::default(), Duration::from_secs(9));
         let tests = [("one", 2), ("two::three", 5)];
-        assert_eq!(finished.tests, tests.map(|(name, took)| (name.to_owned(), Duration::from_secs(took))));
+        assert_eq!(
+            finished.tests,
+            tests.map(|(name, took)| (name.to_owned(), Duration::from_secs(took)))
+        );
         assert_eq!((finished.passed, finished.failed), (1, 1));
     }
 
@@ -201,7 +237,10 @@ mod tests {
         let mut finished = run(jobs, Some(2)).unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
         finished.sort_by(|one, other| one.name.cmp(&other.name));
-        let seen: Vec<_> = finished.iter().map(|one| (one.name.as_str(), one.success)).collect();
+        let seen: Vec<_> = finished
+            .iter()
+            .map(|one| (one.name.as_str(), one.success))
+            .collect();
         assert_eq!(seen, [("a", true), ("b", false)]);
     }
 

@@ -34,7 +34,10 @@ pub enum Need {
 /// The texts by which a program that needs something is known.
 const MARKS: [(&str, &[Need]); 6] = [
     ("OFFSHOOT_BIN", &[Need::AllPlatforms, Need::CommandLine]),
-    ("OFFSHOOT_ARM64_BUSYBOX", &[Need::AllPlatforms, Need::Arm64Busybox]),
+    (
+        "OFFSHOOT_ARM64_BUSYBOX",
+        &[Need::AllPlatforms, Need::Arm64Busybox],
+    ),
     ("offshoot-test-agent", &[Need::TestAgent]),
     ("OFFSHOOT_PROJECTS", &[Need::AllPlatforms, Need::Projects]),
     ("OFFSHOOT_GUIDE", &[Need::AllPlatforms, Need::Guide]),
@@ -51,16 +54,29 @@ pub fn of(programs: &[TestProgram]) -> Result<BTreeSet<Need>, Box<dyn std::error
         return Ok(BTreeSet::new());
     }
     // A suite has the path of every program that it starts.
-    let paths: Vec<&str> = helpers.iter().filter_map(|helper| helper.path.to_str()).collect();
+    let paths: Vec<&str> = helpers
+        .iter()
+        .filter_map(|helper| helper.path.to_str())
+        .collect();
     let marks = MARKS.map(|(mark, _)| mark);
     let found = texts_in(&suites, &[&marks[..], &paths].concat())?;
     let started: Vec<_> = helpers
         .into_iter()
-        .filter(|helper| helper.path.to_str().is_some_and(|path| found.contains(path)))
+        .filter(|helper| {
+            helper
+                .path
+                .to_str()
+                .is_some_and(|path| found.contains(path))
+        })
         .collect();
     let indirect = texts_in(&started, &marks)?;
     let is_found = |mark: &str| found.contains(mark) || indirect.contains(mark);
-    Ok(MARKS.iter().filter(|(mark, _)| is_found(mark)).flat_map(|(_, needs)| *needs).copied().collect())
+    Ok(MARKS
+        .iter()
+        .filter(|(mark, _)| is_found(mark))
+        .flat_map(|(_, needs)| *needs)
+        .copied()
+        .collect())
 }
 
 /// Returns those of some texts that stand in one of the programs. These are large, and this program
@@ -70,15 +86,30 @@ fn texts_in(programs: &[&TestProgram], texts: &[&str]) -> Result<BTreeSet<String
         return Ok(BTreeSet::new());
     }
     let mut grep = Command::new("grep");
-    grep.args(["--text", "--only-matching", "--no-filename", "--fixed-strings"]);
-    grep.args(texts.iter().flat_map(|text| ["-e", text])).arg("--");
-    let output = grep.args(programs.iter().map(|program| &program.path)).env("LC_ALL", "C").output();
+    grep.args([
+        "--text",
+        "--only-matching",
+        "--no-filename",
+        "--fixed-strings",
+    ]);
+    grep.args(texts.iter().flat_map(|text| ["-e", text]))
+        .arg("--");
+    let output = grep
+        .args(programs.iter().map(|program| &program.path))
+        .env("LC_ALL", "C")
+        .output();
     let output = output.map_err(|error| format!("grep: {error}"))?;
     // Status 1 says that nothing was found.
     if output.status.code().is_none_or(|code| code > 1) {
-        return Err(format!("grep failed: {}", String::from_utf8_lossy(&output.stderr).trim()));
+        return Err(format!(
+            "grep failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        ));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+    Ok(String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect())
 }
 
 /// Builds what is needed, and the stock agent of this machine.
@@ -102,7 +133,9 @@ pub fn build(needs: &BTreeSet<Need>) -> Outcome {
                 }
             }
             Need::TestAgent => {
-                agents::run(&["--package", "offshoot-test-agent", "--target", &host].map(str::to_owned))?;
+                agents::run(
+                    &["--package", "offshoot-test-agent", "--target", &host].map(str::to_owned),
+                )?;
             }
             Need::CommandLine => dist::run(&[])?,
             // Built out here: the sandbox has neither toolchain nor registry.
@@ -112,7 +145,9 @@ pub fn build(needs: &BTreeSet<Need>) -> Outcome {
                 let mut examples = cargo();
                 examples.args(["build", "--quiet", "--package", "offshoot", "--examples"]);
                 if !examples.status()?.success() {
-                    return Err("the examples do not compile; the messages of cargo are above".into());
+                    return Err(
+                        "the examples do not compile; the messages of cargo are above".into(),
+                    );
                 }
             }
         }
@@ -130,7 +165,13 @@ mod tests {
     fn program(folder: &std::path::Path, name: &str, text: &str, helper: bool) -> TestProgram {
         let path = folder.join(name);
         fs::write(&path, format!("\0\u{1}{text}\0\n")).unwrap();
-        TestProgram { package: String::new(), name: name.to_owned(), path, folder: PathBuf::new(), helper }
+        TestProgram {
+            package: String::new(),
+            name: name.to_owned(),
+            path,
+            folder: PathBuf::new(),
+            helper,
+        }
     }
 
     #[test]
@@ -140,10 +181,20 @@ mod tests {
         let helper = program(&folder, "started", "offshoot-test-agent", true);
         let path = helper.path.display().to_string();
         let idle = program(&folder, "idle", "OFFSHOOT_GUIDE", true);
-        let suite = program(&folder, "suite", &format!("OFFSHOOT_BIN OFFSHOOT_EXAMPLES {path}"), false);
+        let suite = program(
+            &folder,
+            "suite",
+            &format!("OFFSHOOT_BIN OFFSHOOT_EXAMPLES {path}"),
+            false,
+        );
         let needs = of(&[helper, idle, suite]);
         fs::remove_dir_all(&folder).unwrap();
-        let wanted = [Need::AllPlatforms, Need::TestAgent, Need::CommandLine, Need::Examples];
+        let wanted = [
+            Need::AllPlatforms,
+            Need::TestAgent,
+            Need::CommandLine,
+            Need::Examples,
+        ];
         assert_eq!(needs.unwrap(), BTreeSet::from(wanted));
     }
 }

@@ -47,9 +47,10 @@ pub fn install(missing: &[&str]) -> Outcome {
     let list = missing.join(" ");
     let apt = Path::new("/usr/bin/apt-get").exists();
     if !apt || !nix::unistd::geteuid().is_root() {
-        return Err(
-            format!("missing: {list} (as root: apt-get install --no-install-recommends {list})").into()
-        );
+        return Err(format!(
+            "missing: {list} (as root: apt-get install --no-install-recommends {list})"
+        )
+        .into());
     }
     println!("installing {list}");
     apt_get(&["update", "-qq"])?;
@@ -88,14 +89,20 @@ pub fn arm64_busybox() -> Result<PathBuf, Box<dyn std::error::Error>> {
         "-oAcquire::Languages=none".into(),
     ];
     for words in [["update", "-qq"], ["download", "busybox-static"]] {
-        run(Command::new("apt-get").args(&options).args(words).current_dir(&folder))?;
+        run(Command::new("apt-get")
+            .args(&options)
+            .args(words)
+            .current_dir(&folder))?;
     }
     let package = std::fs::read_dir(&folder)?
         .flatten()
         .map(|entry| entry.path())
         .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
         .ok_or("apt-get downloaded no package")?;
-    run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&folder))?;
+    run(Command::new("dpkg-deb")
+        .arg("--extract")
+        .arg(package)
+        .arg(&folder))?;
     // Newer packages have the program below /usr.
     let merged = folder.join("usr/bin/busybox");
     if !busybox.exists() && merged.exists() {
@@ -112,7 +119,11 @@ pub fn arm64_folder() -> PathBuf {
 
 fn missing() -> Vec<&'static str> {
     let absent = |probe: &str| !Path::new(probe).exists();
-    NEEDED.iter().filter(|(probe, _)| absent(probe)).map(|(_, package)| *package).collect()
+    NEEDED
+        .iter()
+        .filter(|(probe, _)| absent(probe))
+        .map(|(_, package)| *package)
+        .collect()
 }
 
 fn apt_get(words: &[&str]) -> Outcome {

@@ -76,7 +76,11 @@ fn copy_project(from: &Path, to: &Path) -> Outcome {
     copy(from, to)?;
     let manifest = fs::read_to_string(from.join("Cargo.toml"))?;
     if !manifest.contains(LIBRARY) {
-        return Err(format!("{} does not depend on the library at {LIBRARY}", from.display()).into());
+        return Err(format!(
+            "{} does not depend on the library at {LIBRARY}",
+            from.display()
+        )
+        .into());
     }
     let library = format!("{:?}", workspace().join("controller"));
     fs::write(to.join("Cargo.toml"), manifest.replace(LIBRARY, &library))?;
@@ -105,23 +109,39 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
 /// Returns the commands in the `sh` blocks of a README.
 fn shell_blocks(readme: &str) -> Vec<String> {
     let blocks = readme.split("```sh\n").skip(1);
-    blocks.filter_map(|rest| Some(rest.split_once("```")?.0.to_owned())).collect()
+    blocks
+        .filter_map(|rest| Some(rest.split_once("```")?.0.to_owned()))
+        .collect()
 }
 
 /// Runs commands of a README in the folder of its project, with agents for this machine only.
 fn run(commands: &str, folder: &Path) -> Outcome {
     const BUILD_AGENT: &str = "cargo xtask build-agent";
-    let target = format!("{BUILD_AGENT} --quiet --target {}-unknown-linux-musl", env::consts::ARCH);
+    let target = format!(
+        "{BUILD_AGENT} --quiet --target {}-unknown-linux-musl",
+        env::consts::ARCH
+    );
     println!("{}", commands.trim_end());
     let mut shell = Command::new("sh");
-    shell.args(["-e", "-c", &commands.replace(BUILD_AGENT, &target)]).current_dir(folder);
+    shell
+        .args(["-e", "-c", &commands.replace(BUILD_AGENT, &target)])
+        .current_dir(folder);
     // With these, cargo would build into other folders, or images would come from other folders.
-    for inherited in ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "OFFSHOOT_IMAGES", "OFFSHOOT_AGENTS"] {
+    for inherited in [
+        "CARGO_TARGET_DIR",
+        "CARGO_BUILD_TARGET",
+        "OFFSHOOT_IMAGES",
+        "OFFSHOOT_AGENTS",
+    ] {
         shell.env_remove(inherited);
     }
     match shell.env("OFFSHOOT", workspace()).status()?.success() {
         true => Ok(()),
-        false => Err(format!("{} cannot be built by the commands in its README", folder.display()).into()),
+        false => Err(format!(
+            "{} cannot be built by the commands in its README",
+            folder.display()
+        )
+        .into()),
     }
 }
 

@@ -51,13 +51,36 @@ const PASSED: [&str; 5] = ["CI", "LANG", "RUST_BACKTRACE", "TERM", "RUST_LOG"];
 /// Returns an error if the path of this program is unknown.
 pub fn command(keep: &[&Path], program: &Path) -> std::io::Result<Command> {
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]);
-    command.args(["--propagation", "private"]).arg(std::env::current_exe()?).arg(VERB);
+    command.args([
+        "--mount",
+        "--pid",
+        "--net",
+        "--uts",
+        "--ipc",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]);
+    command
+        .args(["--propagation", "private"])
+        .arg(std::env::current_exe()?)
+        .arg(VERB);
     command.args(keep).arg("--").arg(program);
     command.env_clear();
-    command.envs(PASSED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-    command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    command.env("HOME", "/root").env("USER", "root").env("SHELL", "/bin/sh").env("OFFSHOOT_SANDBOX", "1");
+    command.envs(
+        PASSED
+            .iter()
+            .filter_map(|name| Some((name, std::env::var_os(name)?))),
+    );
+    command.env(
+        "PATH",
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    );
+    command
+        .env("HOME", "/root")
+        .env("USER", "root")
+        .env("SHELL", "/bin/sh")
+        .env("OFFSHOOT_SANDBOX", "1");
     // SAFETY: the closure runs between fork and exec and makes one system call that allocates
     // nothing.
     unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)) };
@@ -69,22 +92,35 @@ pub fn command(keep: &[&Path], program: &Path) -> std::io::Result<Command> {
 /// # Errors
 /// Returns an error if something cannot be mounted, or the program cannot be started.
 pub fn init(words: &[String]) -> Outcome {
-    let end = words.iter().position(|word| word == "--").ok_or("only xtask itself may run sandbox-init")?;
+    let end = words
+        .iter()
+        .position(|word| word == "--")
+        .ok_or("only xtask itself may run sandbox-init")?;
     if std::process::id() != 1 {
         return Err("only xtask itself may run sandbox-init, as process 1 of a sandbox".into());
     }
     let keep: Vec<PathBuf> = words[..end].iter().map(PathBuf::from).collect();
-    let (program, arguments) = words[end + 1..].split_first().ok_or("sandbox-init needs a program")?;
+    let (program, arguments) = words[end + 1..]
+        .split_first()
+        .ok_or("sandbox-init needs a program")?;
     lay_out(&keep)?;
     name_the_host()?;
-    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+    let status = Command::new("ip")
+        .args(["link", "set", "lo", "up"])
+        .status();
     if !status.is_ok_and(|status| status.success()) {
         return Err("cannot bring up the loopback: is iproute2 installed?".into());
     }
-    let child =
-        Command::new(program).args(arguments).spawn().map_err(|error| format!("{program}: {error}"))?;
+    let child = Command::new(program)
+        .args(arguments)
+        .spawn()
+        .map_err(|error| format!("{program}: {error}"))?;
     let status = reap_until(child.id())?;
-    std::process::exit(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
+    std::process::exit(
+        status
+            .code()
+            .unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+    );
 }
 
 fn lay_out(keep: &[PathBuf]) -> Outcome {
@@ -100,7 +136,11 @@ fn lay_out(keep: &[PathBuf]) -> Outcome {
         mount_tmpfs(Path::new(path), mode)?;
     }
     for (number, path) in keep.iter().enumerate() {
-        let hidden = FRESH.iter().map(|(path, _)| *path).chain(OVERLAID).any(|root| path.starts_with(root));
+        let hidden = FRESH
+            .iter()
+            .map(|(path, _)| *path)
+            .chain(OVERLAID)
+            .any(|root| path.starts_with(root));
         if hidden {
             bind(&stage.join(format!("keep{number}")), path)?;
         }
@@ -116,21 +156,37 @@ fn lay_out(keep: &[PathBuf]) -> Outcome {
     )
     .map_err(|error| format!("cannot mount /dev/pts: {error}"))?;
     // The overlays keep their layers alive after the unmount.
-    umount2(STAGE, MntFlags::MNT_DETACH).map_err(|error| format!("cannot unmount {STAGE}: {error}"))?;
+    umount2(STAGE, MntFlags::MNT_DETACH)
+        .map_err(|error| format!("cannot unmount {STAGE}: {error}"))?;
     Ok(())
 }
 
 fn mount_tmpfs(path: &Path, mode: u32) -> Outcome {
     let options = format!("mode={mode:o}");
-    mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::MS_NOSUID, Some(options.as_str()))
-        .map_err(|error| format!("cannot mount a tmpfs on {}: {error}", path.display()))?;
+    mount(
+        Some("tmpfs"),
+        path,
+        Some("tmpfs"),
+        MsFlags::MS_NOSUID,
+        Some(options.as_str()),
+    )
+    .map_err(|error| format!("cannot mount a tmpfs on {}: {error}", path.display()))?;
     Ok(())
 }
 
 fn bind(from: &Path, to: &Path) -> Outcome {
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(to)?;
-    mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
-        .map_err(|error| format!("cannot keep {}: {error}", from.display()))?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(to)?;
+    mount(
+        Some(from),
+        to,
+        None::<&str>,
+        MsFlags::MS_BIND | MsFlags::MS_REC,
+        None::<&str>,
+    )
+    .map_err(|error| format!("cannot keep {}: {error}", from.display()))?;
     Ok(())
 }
 
@@ -139,10 +195,20 @@ fn overlay(path: &Path, layers: &Path) -> Outcome {
     fs::create_dir_all(&upper)?;
     fs::create_dir_all(&work)?;
     fs::set_permissions(&upper, fs::Permissions::from_mode(0o755))?;
-    let options =
-        format!("lowerdir={},upperdir={},workdir={}", path.display(), upper.display(), work.display());
-    mount(Some("overlay"), path, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
-        .map_err(|error| format!("cannot mount an overlay on {}: {error}", path.display()))?;
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        path.display(),
+        upper.display(),
+        work.display()
+    );
+    mount(
+        Some("overlay"),
+        path,
+        Some("overlay"),
+        MsFlags::empty(),
+        Some(options.as_str()),
+    )
+    .map_err(|error| format!("cannot mount an overlay on {}: {error}", path.display()))?;
     Ok(())
 }
 

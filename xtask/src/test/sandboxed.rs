@@ -21,7 +21,10 @@ pub fn command(program: &Path) -> Result<Command, Box<dyn std::error::Error>> {
 ///
 /// # Errors
 /// Returns an error if the sandbox cannot be prepared.
-pub fn command_with(folders: &[&Path], program: &Path) -> Result<Command, Box<dyn std::error::Error>> {
+pub fn command_with(
+    folders: &[&Path],
+    program: &Path,
+) -> Result<Command, Box<dyn std::error::Error>> {
     let (target, workspace) = (target_directory(), workspace());
     fs::create_dir_all(&target)?;
     let keep = [folders, &[&workspace, &target]].concat();
@@ -33,7 +36,10 @@ pub fn command_with(folders: &[&Path], program: &Path) -> Result<Command, Box<dy
         .env("OFFSHOOT_PROJECTS", projects::folder())
         .env("OFFSHOOT_GUIDE", guide::folder())
         .env("OFFSHOOT_EXAMPLES", target.join("debug/examples"))
-        .env("OFFSHOOT_ARM64_BUSYBOX", packages::arm64_folder().join("bin/busybox"));
+        .env(
+            "OFFSHOOT_ARM64_BUSYBOX",
+            packages::arm64_folder().join("bin/busybox"),
+        );
     command.current_dir(workspace.join("tests"));
     Ok(command)
 }

@@ -49,18 +49,28 @@ impl Request {
     /// # Errors
     /// Returns an error if a flag is unknown or has no value, or if `--changed` comes with names.
     pub fn parse(words: &[String]) -> Result<Self, String> {
-        let mut request = Self { skip_build: false, jobs: None, changed: false, words: Vec::new() };
+        let mut request = Self {
+            skip_build: false,
+            jobs: None,
+            changed: false,
+            words: Vec::new(),
+        };
         let mut rest = words.iter();
         while let Some(word) = rest.next() {
             match word.as_str() {
                 "--skip-build" => request.skip_build = true,
                 "--changed" => request.changed = true,
                 "--jobs" | "-j" => {
-                    let number = rest.next().and_then(|text| text.parse().ok()).filter(|&number| number > 0);
+                    let number = rest
+                        .next()
+                        .and_then(|text| text.parse().ok())
+                        .filter(|&number| number > 0);
                     request.jobs = Some(number.ok_or("--jobs needs a number above 0")?);
                 }
                 flag if flag.starts_with('-') => {
-                    return Err(format!("test does not know {flag}; `cargo xtask help` lists its flags"));
+                    return Err(format!(
+                        "test does not know {flag}; `cargo xtask help` lists its flags"
+                    ));
                 }
                 name => request.words.push(name.to_owned()),
             }
@@ -79,10 +89,18 @@ impl Selection {
         if !request.words.is_empty() && request.words.iter().all(is_suite) {
             // Nothing else is compiled when only suites are named.
             let suites = Suites::Only(request.words.clone());
-            return Self { packages: None, suites, filters: Vec::new() };
+            return Self {
+                packages: None,
+                suites,
+                filters: Vec::new(),
+            };
         }
         let filters = request.words.clone();
-        Self { packages: Some(Packages::All), suites: Suites::All, filters }
+        Self {
+            packages: Some(Packages::All),
+            suites: Suites::All,
+            filters,
+        }
     }
 
     /// Returns true if the unit tests of a package are selected.
@@ -105,7 +123,10 @@ impl Selection {
     /// Returns the filters for the tests of one suite: none if a filter names the suite, which then
     /// runs whole.
     pub fn filters_of(&self, suite: &str) -> &[String] {
-        let named = self.filters.iter().any(|filter| suite.contains(filter.as_str()));
+        let named = self
+            .filters
+            .iter()
+            .any(|filter| suite.contains(filter.as_str()));
         if named { &[] } else { &self.filters }
     }
 }
@@ -119,17 +140,37 @@ mod tests {
     }
 
     fn selected(line: &str) -> Selection {
-        Selection::of(&Request::parse(&words(line)).unwrap(), &words("ssh ssh_many sudo"))
+        Selection::of(
+            &Request::parse(&words(line)).unwrap(),
+            &words("ssh ssh_many sudo"),
+        )
     }
 
     #[test]
     fn flags_are_distinguished_from_names() {
         let request = Request::parse(&words("ssh --jobs 3 --skip-build")).unwrap();
-        let wanted = Request { skip_build: true, jobs: Some(3), changed: false, words: words("ssh") };
+        let wanted = Request {
+            skip_build: true,
+            jobs: Some(3),
+            changed: false,
+            words: words("ssh"),
+        };
         assert_eq!(request, wanted);
-        assert!(Request::parse(&words("--skip-bild")).unwrap_err().contains("--skip-bild"));
-        assert!(Request::parse(&words("--jobs 0")).unwrap_err().contains("above 0"));
-        assert!(Request::parse(&words("--changed ssh")).unwrap_err().contains("no names"));
+        assert!(
+            Request::parse(&words("--skip-bild"))
+                .unwrap_err()
+                .contains("--skip-bild")
+        );
+        assert!(
+            Request::parse(&words("--jobs 0"))
+                .unwrap_err()
+                .contains("above 0")
+        );
+        assert!(
+            Request::parse(&words("--changed ssh"))
+                .unwrap_err()
+                .contains("no names")
+        );
     }
 
     #[test]
@@ -142,7 +183,10 @@ mod tests {
     #[test]
     fn a_word_that_names_no_suite_is_a_filter() {
         let selection = selected("ssh fla");
-        assert_eq!((&selection.packages, &selection.suites), (&Some(Packages::All), &Suites::All));
+        assert_eq!(
+            (&selection.packages, &selection.suites),
+            (&Some(Packages::All), &Suites::All)
+        );
         // A suite that a filter names runs whole.
         assert_eq!(selection.filters_of("ssh_many"), &words("")[..]);
         assert_eq!(selection.filters_of("sudo"), &words("ssh fla")[..]);

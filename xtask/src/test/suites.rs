@@ -19,7 +19,11 @@ pub struct About {
 }
 
 /// What holds for a suite that is not in [`TABLE`].
-const USUAL: About = About { name: "", seconds: 240, alone: false };
+const USUAL: About = About {
+    name: "",
+    seconds: 240,
+    alone: false,
+};
 
 /// The suites that are slow, or measure what the rest of the machine would change.
 const TABLE: [About; 11] = [
@@ -39,16 +43,27 @@ const TABLE: [About; 11] = [
 ];
 
 const fn slow(name: &'static str) -> About {
-    About { name, seconds: 480, alone: false }
+    About {
+        name,
+        seconds: 480,
+        alone: false,
+    }
 }
 
 const fn alone(name: &'static str) -> About {
-    About { name, seconds: 600, alone: true }
+    About {
+        name,
+        seconds: 600,
+        alone: true,
+    }
 }
 
 /// Returns what is known of a suite.
 pub fn about(name: &str) -> About {
-    TABLE.into_iter().find(|about| about.name == name).unwrap_or(USUAL)
+    TABLE
+        .into_iter()
+        .find(|about| about.name == name)
+        .unwrap_or(USUAL)
 }
 
 /// Returns the names of all suites.
@@ -60,7 +75,10 @@ pub fn all() -> std::io::Result<Vec<String>> {
     for entry in fs::read_dir(workspace().join("tests/tests"))? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "rs") {
-            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+            names.extend(
+                path.file_stem()
+                    .map(|stem| stem.to_string_lossy().into_owned()),
+            );
         }
     }
     names.sort();
@@ -75,7 +93,11 @@ mod tests {
     fn every_suite_in_the_table_exists() {
         let all = all().unwrap();
         for about in TABLE {
-            assert!(all.iter().any(|name| name == about.name), "no suite {}", about.name);
+            assert!(
+                all.iter().any(|name| name == about.name),
+                "no suite {}",
+                about.name
+            );
         }
         assert!(all.len() > 40, "{all:?}");
     }

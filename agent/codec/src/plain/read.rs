@@ -21,10 +21,19 @@ struct Plain<'a> {
 ///
 /// # Errors
 /// Returns an error if the bytes are not a `T`.
-pub(crate) fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, CodecError> {
-    let mut plain = Plain { left: bytes, fits: true };
+pub(crate) fn read<T: serde::de::DeserializeOwned>(
+    bytes: &[u8],
+) -> std::result::Result<T, CodecError> {
+    let mut plain = Plain {
+        left: bytes,
+        fits: true,
+    };
     let Ok(value) = T::deserialize(&mut plain);
-    if plain.fits && plain.left.is_empty() { Ok(value) } else { Err(unfit()) }
+    if plain.fits && plain.left.is_empty() {
+        Ok(value)
+    } else {
+        Err(unfit())
+    }
 }
 
 #[cold]
@@ -56,7 +65,10 @@ impl<'a> Plain<'a> {
     }
 
     fn little_endian(&mut self, count: usize) -> u64 {
-        self.take(count).iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+        self.take(count)
+            .iter()
+            .rev()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 
     /// Decodes a number of at most `width` bytes, up to `most`: a byte below 251 is the value,
@@ -144,10 +156,18 @@ impl<'de> Deserializer<'de> for &mut Plain<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        if self.flag() { visitor.visit_some(self) } else { visitor.visit_none() }
+        if self.flag() {
+            visitor.visit_some(self)
+        } else {
+            visitor.visit_none()
+        }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -176,7 +196,10 @@ impl<'de> Deserializer<'de> for &mut Plain<'de> {
         visitor: V,
     ) -> Result<V::Value> {
         let variant = self.unsigned(4, variants.len().saturating_sub(1) as u64) as u32;
-        visitor.visit_enum(Variant { plain: self, variant })
+        visitor.visit_enum(Variant {
+            plain: self,
+            variant,
+        })
     }
 
     fn is_human_readable(&self) -> bool {
@@ -248,7 +271,11 @@ impl<'de> VariantAccess<'de> for &mut Plain<'de> {
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value> {
         visitor.visit_seq(Fields(self))
     }
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
         visitor.visit_seq(Fields(self))
     }
 }

@@ -19,8 +19,12 @@ static SEED: AtomicU64 = AtomicU64::new(UNSEEDED);
 
 /// Sets the seed of all maps created from now on. Called once with random bytes.
 pub fn seed(random: [u8; 8]) {
-    let _set_before =
-        SEED.compare_exchange(UNSEEDED, u64::from_le_bytes(random), Ordering::Relaxed, Ordering::Relaxed);
+    let _set_before = SEED.compare_exchange(
+        UNSEEDED,
+        u64::from_le_bytes(random),
+        Ordering::Relaxed,
+        Ordering::Relaxed,
+    );
 }
 
 /// A key: a small copyable value that is hashed as two words.
@@ -37,13 +41,19 @@ impl Key for ContextId {
 
 impl Key for FlowKey {
     fn words(&self) -> [u64; 2] {
-        [u64::from(self.peer.0) << 32 | u64::from(self.handle.0), self.opener.into()]
+        [
+            u64::from(self.peer.0) << 32 | u64::from(self.handle.0),
+            self.opener.into(),
+        ]
     }
 }
 
 impl Key for (ContextId, ContextId, Handle, bool) {
     fn words(&self) -> [u64; 2] {
-        [u64::from(self.0.0) << 32 | u64::from(self.1.0), u64::from(self.2.0) << 1 | u64::from(self.3)]
+        [
+            u64::from(self.0.0) << 32 | u64::from(self.1.0),
+            u64::from(self.2.0) << 1 | u64::from(self.3),
+        ]
     }
 }
 
@@ -54,7 +64,10 @@ fn hash(seed: u64, words: [u64; 2]) -> u32 {
         let product = u128::from(one) * u128::from(other);
         (product as u64) ^ (product >> 64) as u64
     };
-    let sum = fold(words[0] ^ seed, words[1] ^ 0x9E37_79B9_7F4A_7C15 ^ seed.rotate_left(32));
+    let sum = fold(
+        words[0] ^ seed,
+        words[1] ^ 0x9E37_79B9_7F4A_7C15 ^ seed.rotate_left(32),
+    );
     let sum = fold(sum ^ seed, 0xD6E8_FEB8_6659_FD93);
     (sum ^ (sum >> 32)) as u32
 }
@@ -71,7 +84,11 @@ struct Cells {
 
 impl Default for Cells {
     fn default() -> Self {
-        Cells { cells: Vec::new(), used: 0, seed: SEED.load(Ordering::Relaxed) }
+        Cells {
+            cells: Vec::new(),
+            used: 0,
+            seed: SEED.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -167,24 +184,32 @@ pub struct IndexMap<K, V> {
 
 impl<K, V> Default for IndexMap<K, V> {
     fn default() -> Self {
-        IndexMap { cells: Cells::default(), entries: Vec::new(), free: Vec::new() }
+        IndexMap {
+            cells: Cells::default(),
+            entries: Vec::new(),
+            free: Vec::new(),
+        }
     }
 }
 
 impl<K: Key, V> IndexMap<K, V> {
     fn cell(&self, key: &K) -> Option<usize> {
         crate::collections::steps::count(1);
-        let is = |entry: u32| matches!(&self.entries[entry as usize], Some((other, _)) if other == key);
+        let is =
+            |entry: u32| matches!(&self.entries[entry as usize], Some((other, _)) if other == key);
         self.cells.find(hash(self.cells.seed, key.words()), &is)
     }
 
     fn entry(&self, key: &K) -> Option<usize> {
-        self.cell(key).map(|cell| self.cells.cells[cell].1 as usize - 1)
+        self.cell(key)
+            .map(|cell| self.cells.cells[cell].1 as usize - 1)
     }
 
     /// Returns the value of a key.
     pub fn get(&self, key: &K) -> Option<&V> {
-        self.entries[self.entry(key)?].as_ref().map(|(_, value)| value)
+        self.entries[self.entry(key)?]
+            .as_ref()
+            .map(|(_, value)| value)
     }
 
     /// Returns the value of a key for modification.
@@ -197,7 +222,9 @@ impl<K: Key, V> IndexMap<K, V> {
     pub fn find(&mut self, key: &K) -> Option<(Slot, &mut V)> {
         let entry = self.entry(key)?;
         let place = Slot(NonZeroU32::MIN.saturating_add(entry as u32));
-        self.entries[entry].as_mut().map(|(_, value)| (place, value))
+        self.entries[entry]
+            .as_mut()
+            .map(|(_, value)| (place, value))
     }
 
     /// Returns true if the key is present.
@@ -240,7 +267,9 @@ impl<K: Key, V> IndexMap<K, V> {
     /// Returns the entry at a slot for modification.
     pub(crate) fn at_mut(&mut self, place: Slot) -> Option<(&K, &mut V)> {
         crate::collections::steps::count(1);
-        self.entries[place.index()].as_mut().map(|(key, value)| (&*key, value))
+        self.entries[place.index()]
+            .as_mut()
+            .map(|(key, value)| (&*key, value))
     }
 
     /// Removes a key. Returns its value.
@@ -272,7 +301,10 @@ impl<K: Key, V> IndexMap<K, V> {
     /// removed.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         crate::collections::steps::count(self.entries.len());
-        self.entries.iter().flatten().map(|(key, value)| (key, value))
+        self.entries
+            .iter()
+            .flatten()
+            .map(|(key, value)| (key, value))
     }
 
     /// Removes and returns all entries.
@@ -322,12 +354,23 @@ mod tests {
     fn sequential_keys_spread_over_the_table() {
         let mut map = IndexMap::default();
         for handle in 1000..101_000 {
-            map.insert(FlowKey { peer: ContextId(1), handle: Handle(handle), opener: true }, ());
+            map.insert(
+                FlowKey {
+                    peer: ContextId(1),
+                    handle: Handle(handle),
+                    opener: true,
+                },
+                (),
+            );
         }
         let cells = &map.cells.cells;
         let mask = cells.len() - 1;
         let far = |(at, (hash, entry)): (usize, &Cell)| {
-            if *entry == 0 { 0 } else { at.wrapping_sub(*hash as usize) & mask }
+            if *entry == 0 {
+                0
+            } else {
+                at.wrapping_sub(*hash as usize) & mask
+            }
         };
         let steps: usize = cells.iter().enumerate().map(far).sum();
         assert!(steps < 400_000, "{steps} steps for 100,000 keys");

@@ -64,7 +64,8 @@ impl History {
         if self.lines.len() == KEPT_LINES {
             self.lines.pop_front();
         }
-        self.lines.push_back(String::from_utf8_lossy(line).trim_end().to_owned());
+        self.lines
+            .push_back(String::from_utf8_lossy(line).trim_end().to_owned());
     }
 
     /// Removes and returns all kept lines, including an incomplete one.
@@ -73,7 +74,10 @@ impl History {
             let line = core::mem::take(&mut self.partial);
             self.keep(&line);
         }
-        core::mem::take(&mut self.lines).into_iter().filter(|line| !line.is_empty()).collect()
+        core::mem::take(&mut self.lines)
+            .into_iter()
+            .filter(|line| !line.is_empty())
+            .collect()
     }
 }
 
@@ -282,7 +286,10 @@ impl BootstrapWatcher {
                 (None, Some(signal)) => format!("was killed by signal {signal}"),
                 (None, None) => "closed its streams".into(),
             };
-            ConnectError::new(ConnectErrorKind::Exited, format!("its program {how} before an agent was up"))
+            ConnectError::new(
+                ConnectErrorKind::Exited,
+                format!("its program {how} before an agent was up"),
+            )
         };
         if error.hint.is_empty() {
             error.hint = hint.into();
@@ -327,5 +334,6 @@ impl BootstrapWatcher {
 }
 
 fn position(text: &[u8], needle: &[u8]) -> Option<usize> {
-    text.windows(needle.len()).position(|window| window == needle)
+    text.windows(needle.len())
+        .position(|window| window == needle)
 }

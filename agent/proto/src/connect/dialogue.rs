@@ -70,9 +70,15 @@ impl When {
     /// No condition.
     pub const ALWAYS: When = When { needs: 0, lacks: 0 };
     /// After an answer.
-    pub const ANSWERED: When = When { needs: fact::ANSWERED, lacks: 0 };
+    pub const ANSWERED: When = When {
+        needs: fact::ANSWERED,
+        lacks: 0,
+    };
     /// Before any answer.
-    pub const UNANSWERED: When = When { needs: 0, lacks: fact::ANSWERED };
+    pub const UNANSWERED: When = When {
+        needs: 0,
+        lacks: fact::ANSWERED,
+    };
 }
 
 /// A rule of a dialogue. The first rule that matches a text applies.
@@ -98,17 +104,36 @@ impl Rule {
     /// Creates a rule for a complete line with these texts.
     pub fn line(when: When, texts: &[&str], reaction: Reaction) -> Rule {
         let texts = texts.iter().map(|text| (*text).to_owned()).collect();
-        Rule { asked: false, texts, when, sets: 0, reaction }
+        Rule {
+            asked: false,
+            texts,
+            when,
+            sets: 0,
+            reaction,
+        }
     }
 
     /// Creates a rule for a question with these texts.
     pub fn asked(when: When, texts: &[&str], reaction: Reaction) -> Rule {
-        Rule { asked: true, ..Rule::line(when, texts, reaction) }
+        Rule {
+            asked: true,
+            ..Rule::line(when, texts, reaction)
+        }
     }
 
     /// Creates a rule for a complete line with these texts that explains why the program exits.
-    pub fn explain(when: When, texts: &[&str], kind: ConnectErrorKind, detail: &str, hint: &str) -> Rule {
-        let explanation = Explanation { kind, detail: detail.into(), hint: hint.into() };
+    pub fn explain(
+        when: When,
+        texts: &[&str],
+        kind: ConnectErrorKind,
+        detail: &str,
+        hint: &str,
+    ) -> Rule {
+        let explanation = Explanation {
+            kind,
+            detail: detail.into(),
+            hint: hint.into(),
+        };
         Rule::line(when, texts, Reaction::Explain(explanation))
     }
 }
@@ -234,7 +259,11 @@ impl Dialogue {
             return None;
         }
         let wrong = |kind, detail: &str, hint: &str| {
-            Act::Fail(Explanation { kind, detail: detail.into(), hint: hint.into() })
+            Act::Fail(Explanation {
+                kind,
+                detail: detail.into(),
+                hint: hint.into(),
+            })
         };
         let act = match &rule.reaction {
             Reaction::Answer(Some(_)) if self.facts & fact::ANSWERED != 0 => wrong(
@@ -279,12 +308,27 @@ fn find<'a>(
 
 /// Returns the part of a line before the last of these texts, or behind the only one, if the line
 /// contains them.
-fn quoted<'a>(names: &[Vec<u8>], line: &'a [u8], texts: &[String], asked: bool) -> Option<&'a [u8]> {
+fn quoted<'a>(
+    names: &[Vec<u8>],
+    line: &'a [u8],
+    texts: &[String],
+    asked: bool,
+) -> Option<&'a [u8]> {
     let (mut rest, mut between) = (line, line);
     for text in texts {
-        let begins = |text: &[u8]| rest.get(..text.len()).is_some_and(|rest| rest.eq_ignore_ascii_case(text));
+        let begins = |text: &[u8]| {
+            rest.get(..text.len())
+                .is_some_and(|rest| rest.eq_ignore_ascii_case(text))
+        };
         let (place, length) = match text.as_bytes() {
-            b"@" => (0, names.iter().filter(|name| begins(name)).map(Vec::len).max()?),
+            b"@" => (
+                0,
+                names
+                    .iter()
+                    .filter(|name| begins(name))
+                    .map(Vec::len)
+                    .max()?,
+            ),
             [b'^', text @ ..] => (0, begins(text).then_some(text.len())?),
             text => (position(rest, text)?, text.len()),
         };
@@ -292,14 +336,16 @@ fn quoted<'a>(names: &[Vec<u8>], line: &'a [u8], texts: &[String], asked: bool) 
         rest = rest.get(place + length..)?;
     }
     // A question ends in `:` or `?`; stars behind it are the echo of an answer.
-    if asked && (rest.contains(&b'*') || !matches!(line.trim_ascii_end().last(), Some(b':' | b'?'))) {
+    if asked && (rest.contains(&b'*') || !matches!(line.trim_ascii_end().last(), Some(b':' | b'?')))
+    {
         return None;
     }
     Some(if texts.len() == 1 { rest } else { between }.trim_ascii())
 }
 
 fn position(text: &[u8], needle: &[u8]) -> Option<usize> {
-    text.windows(needle.len().max(1)).position(|window| window.eq_ignore_ascii_case(needle))
+    text.windows(needle.len().max(1))
+        .position(|window| window.eq_ignore_ascii_case(needle))
 }
 
 impl From<Explanation> for ConnectError {
@@ -338,8 +384,18 @@ mod tests {
 
     fn sudo(password: Option<&str>) -> Dialogue {
         let rules = vec![
-            asks(&["[offshoot 5f]"], When::ALWAYS, Reaction::Answer(password.map(Secret::from))),
-            Rule::explain(When::ALWAYS, &["not in the sudoers"], ConnectErrorKind::Denied, "no", ""),
+            asks(
+                &["[offshoot 5f]"],
+                When::ALWAYS,
+                Reaction::Answer(password.map(Secret::from)),
+            ),
+            Rule::explain(
+                When::ALWAYS,
+                &["not in the sudoers"],
+                ConnectErrorKind::Denied,
+                "no",
+                "",
+            ),
         ];
         Dialogue::new(rules)
     }
@@ -348,7 +404,10 @@ mod tests {
     fn a_prompt_that_arrives_in_pieces_is_answered_once() {
         let mut dialogue = sudo(Some("pw"));
         assert_eq!(dialogue.terminal(b"We trust you...\r\n[offsh"), None);
-        assert_eq!(dialogue.terminal(b"oot 5f] password: "), Some(Act::Type("pw".into())));
+        assert_eq!(
+            dialogue.terminal(b"oot 5f] password: "),
+            Some(Act::Type("pw".into()))
+        );
         assert_eq!(dialogue.terminal(b"\r\nSorry, try again.\r\n"), None);
         assert_eq!(
             kind(dialogue.terminal(b"[offshoot 5f] password: ")),
@@ -358,8 +417,14 @@ mod tests {
 
     #[test]
     fn a_wrapped_and_translated_prompt_of_sudo_rs_is_recognised() {
-        for prompt in ["[sudo: [offshoot 5f] ] Password: ", "[sudo: [offshoot 5f] ] Mot de passe\u{a0}: "] {
-            assert_eq!(sudo(Some("pw")).terminal(prompt.as_bytes()), Some(Act::Type("pw".into())));
+        for prompt in [
+            "[sudo: [offshoot 5f] ] Password: ",
+            "[sudo: [offshoot 5f] ] Mot de passe\u{a0}: ",
+        ] {
+            assert_eq!(
+                sudo(Some("pw")).terminal(prompt.as_bytes()),
+                Some(Act::Type("pw".into()))
+            );
         }
     }
 
@@ -375,10 +440,15 @@ mod tests {
     fn a_password_is_not_given_to_a_later_prompt_on_the_same_terminal() {
         let asked = |before: &str| {
             let name = Rule::line(When::ALWAYS, &["name "], Reaction::Name);
-            let answer = |texts: &[&str]| asks(texts, When::ALWAYS, Reaction::Answer(Some("pw".into())));
+            let answer =
+                |texts: &[&str]| asks(texts, When::ALWAYS, Reaction::Answer(Some("pw".into())));
             let locked = asks(&["^Enter passphrase"], When::ALWAYS, Reaction::Skip);
-            let rules =
-                vec![name, answer(&["@", "^'s password:"]), answer(&["^(", "@", "^) ", "password"]), locked];
+            let rules = vec![
+                name,
+                answer(&["@", "^'s password:"]),
+                answer(&["^(", "@", "^) ", "password"]),
+                locked,
+            ];
             let mut dialogue = Dialogue::new(rules);
             dialogue.line(b"name me@web1");
             if let Some(rest) = before.strip_prefix("Enter passphrase for key 'x': ") {
@@ -396,9 +466,14 @@ mod tests {
             let (act, _) = asked(before);
             assert!(matches!(act, Some(Act::Type(_))), "{before:?}: {act:?}");
         }
-        for before in
-            ["(me@evil) x\r\n", "(me@evil) x\n", "(me@evil) x\r", "(me@evil) \n", "(me@evil) 1\n\n2\n\n", "x"]
-        {
+        for before in [
+            "(me@evil) x\r\n",
+            "(me@evil) x\n",
+            "(me@evil) x\r",
+            "(me@evil) \n",
+            "(me@evil) 1\n\n2\n\n",
+            "x",
+        ] {
             let (act, question) = asked(before);
             assert_eq!(act, None, "{before:?}");
             assert!(question.is_some(), "{before:?}");
@@ -407,8 +482,14 @@ mod tests {
 
     #[test]
     fn echoed_stars_and_complete_lines_are_not_prompts() {
-        assert_eq!(sudo(Some("pw")).terminal(b"[offshoot 5f] password: ***"), None);
-        assert_eq!(sudo(Some("pw")).terminal(b"[offshoot 5f] password: \r\n"), None);
+        assert_eq!(
+            sudo(Some("pw")).terminal(b"[offshoot 5f] password: ***"),
+            None
+        );
+        assert_eq!(
+            sudo(Some("pw")).terminal(b"[offshoot 5f] password: \r\n"),
+            None
+        );
         // However much stands between the text and the end of the question.
         let long = [b"[offshoot 5f]".as_slice(), &[b'x'; 600]].concat();
         assert_eq!(sudo(Some("pw")).terminal(&long), None);
@@ -421,7 +502,10 @@ mod tests {
     #[test]
     fn the_last_of_several_prompts_on_a_line_counts() {
         let line = b"[offshoot 5f] is what will be asked, by a host that likes to talk a lot: [offshoot 5f] password: ";
-        assert_eq!(sudo(Some("pw")).terminal(line), Some(Act::Type("pw".into())));
+        assert_eq!(
+            sudo(Some("pw")).terminal(line),
+            Some(Act::Type("pw".into()))
+        );
     }
 
     #[test]
@@ -429,7 +513,11 @@ mod tests {
         let filler = |length: usize| vec![b'.'; length];
         for length in [LINE_LIMIT - 20, LINE_LIMIT, 3 * LINE_LIMIT + 7] {
             let asked = [&filler(length)[..], b"[offshoot 5f] password: "].concat();
-            assert_eq!(sudo(Some("pw")).terminal(&asked), Some(Act::Type("pw".into())), "{length}");
+            assert_eq!(
+                sudo(Some("pw")).terminal(&asked),
+                Some(Act::Type("pw".into())),
+                "{length}"
+            );
         }
         // The text ends where a buffer might, but the line goes on.
         let text = b"[offshoot 5f]";
@@ -450,7 +538,10 @@ mod tests {
     #[test]
     fn a_prompt_is_only_answered_when_its_rule_applies() {
         let rules = |when| vec![asks(&["code: "], when, Reaction::Answer(Some("pw".into())))];
-        assert_eq!(Dialogue::new(rules(When::ANSWERED)).terminal(b"code: "), None);
+        assert_eq!(
+            Dialogue::new(rules(When::ANSWERED)).terminal(b"code: "),
+            None
+        );
         let mut once = Dialogue::new(rules(When::UNANSWERED));
         assert_eq!(once.terminal(b"code: "), Some(Act::Type("pw".into())));
         assert_eq!(once.terminal(b"code: "), None);
@@ -460,14 +551,25 @@ mod tests {
     fn an_unknown_prompt_is_reported_and_quoted() {
         let mut dialogue = sudo(Some("pw"));
         for quiet in ["", "a line\r\n", "  ", "***", "\x08 \x08"] {
-            assert_eq!((dialogue.terminal(quiet.as_bytes()), dialogue.question()), (None, None), "{quiet:?}");
+            assert_eq!(
+                (dialogue.terminal(quiet.as_bytes()), dialogue.question()),
+                (None, None),
+                "{quiet:?}"
+            );
         }
         assert_eq!(dialogue.terminal(b"\nVerification "), None);
         assert_eq!(dialogue.terminal(b"code: "), None);
         let why = dialogue.question().expect("something is asked");
         assert_eq!(why.kind, ConnectErrorKind::Question);
-        assert!(why.detail.ends_with(": Verification code:"), "{}", why.detail);
-        assert_eq!((dialogue.terminal(b"\r\n"), dialogue.question()), (None, None));
+        assert!(
+            why.detail.ends_with(": Verification code:"),
+            "{}",
+            why.detail
+        );
+        assert_eq!(
+            (dialogue.terminal(b"\r\n"), dialogue.question()),
+            (None, None)
+        );
     }
 
     #[test]
@@ -483,9 +585,21 @@ mod tests {
                 &["@", "^: Permission denied ("],
                 Some("publickey)."),
             ),
-            ("me@web2: Permission denied (publickey).", &["@", "^: Permission denied ("], None),
-            ("some@web1: Permission denied (publickey).", &["@", "^: Permission denied ("], None),
-            ("(you@web2) me@web1's password: ", &["@", "^'s password:"], None),
+            (
+                "me@web2: Permission denied (publickey).",
+                &["@", "^: Permission denied ("],
+                None,
+            ),
+            (
+                "some@web1: Permission denied (publickey).",
+                &["@", "^: Permission denied ("],
+                None,
+            ),
+            (
+                "(you@web2) me@web1's password: ",
+                &["@", "^'s password:"],
+                None,
+            ),
             ("x: no", &["^", ": "], Some("x")),
             ("only: the rest", &["^Only:"], Some("the rest")),
             ("before only: the rest", &["^only:"], None),
@@ -497,7 +611,13 @@ mod tests {
             assert!(!dialogue.line(b"name me@web1") && !dialogue.line(b"name me@web10"));
             dialogue.line(line.as_bytes());
             let found = dialogue.explanation().map(|why| why.detail.as_str());
-            let quoted = quoted.map(|quoted| if texts.len() == 2 && texts[0] == "@" { "" } else { quoted });
+            let quoted = quoted.map(|quoted| {
+                if texts.len() == 2 && texts[0] == "@" {
+                    ""
+                } else {
+                    quoted
+                }
+            });
             assert_eq!(found, quoted, "{line:?} {texts:?}");
         }
     }
@@ -506,6 +626,9 @@ mod tests {
     fn a_known_line_explains_the_failure() {
         let mut dialogue = sudo(None);
         dialogue.line(b"mallory is not in the sudoers file.  This incident will be reported.");
-        assert_eq!(dialogue.explanation().map(|why| why.kind), Some(ConnectErrorKind::Denied));
+        assert_eq!(
+            dialogue.explanation().map(|why| why.kind),
+            Some(ConnectErrorKind::Denied)
+        );
     }
 }

@@ -66,11 +66,14 @@ impl Recipe {
         let wrong = match word {
             Some(word) => format!("{word:?}, a word of its command,"),
             None if cut(&name) => format!("its name {name:?}"),
-            None if title.as_ref().is_some_and(cut) => format!("its title {:?}", title.unwrap_or_default()),
+            None if title.as_ref().is_some_and(cut) => {
+                format!("its title {:?}", title.unwrap_or_default())
+            }
             None if secrets.any(|secret| secret.contains(&0)) => "its password".into(),
             None => return Ok(()),
         };
-        let mut error = ConnectError::new(ConnectErrorKind::Start, format!("{wrong} has a NUL byte"));
+        let mut error =
+            ConnectError::new(ConnectErrorKind::Start, format!("{wrong} has a NUL byte"));
         error.context = name.replace('\0', "\\0");
         error.hop = self.hop.replace('\0', "\\0");
         error.hint = "no program can be given one: leave it out".into();

@@ -25,11 +25,22 @@ impl DeadLetter {
     /// Returns an error about `context`; `by` is the name of the context that has returned the
     /// message.
     pub fn into_error(self, context: &str, by: &str) -> Error {
-        let by = if self.by == ContextId::ROOT { "the controller" } else { by };
+        let by = if self.by == ContextId::ROOT {
+            "the controller"
+        } else {
+            by
+        };
         // A dead letter of this node may quote a program that has taken a hop.
         let text = text::one_line(&self.text);
-        let detail =
-            if text.is_empty() { format!("reported by {by}") } else { format!("{text} (reported by {by})") };
-        Error::Undelivered { context: context.into(), reason: self.reason, detail }
+        let detail = if text.is_empty() {
+            format!("reported by {by}")
+        } else {
+            format!("{text} (reported by {by})")
+        };
+        Error::Undelivered {
+            context: context.into(),
+            reason: self.reason,
+            detail,
+        }
     }
 }

@@ -11,6 +11,9 @@ use alloc::string::ToString;
 /// Converts to [`Error::System`].
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Error {
-        Error::System { action: "reading or writing".into(), detail: error.to_string() }
+        Error::System {
+            action: "reading or writing".into(),
+            detail: error.to_string(),
+        }
     }
 }

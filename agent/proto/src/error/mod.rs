@@ -137,7 +137,10 @@ pub enum Error {
 impl Error {
     /// Returns the error for a system call that failed on this side during `action`.
     pub fn system(action: impl Into<String>, error: impl fmt::Display) -> Error {
-        Error::System { action: action.into(), detail: error.to_string() }
+        Error::System {
+            action: action.into(),
+            detail: error.to_string(),
+        }
     }
 
     /// Returns this error about the context called `name`. The node that returned a message may
@@ -181,21 +184,51 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Connect(error) => error.fmt(f),
-            Error::Undelivered { context, reason, detail } => write!(f, "{context}: {reason}: {detail}"),
+            Error::Undelivered {
+                context,
+                reason,
+                detail,
+            } => write!(f, "{context}: {reason}: {detail}"),
             Error::NoSuchFunction { context, function } => {
-                write!(f, "{context}: its agent has no function {function}{WAY_TO_A_FUNCTION}")
+                write!(
+                    f,
+                    "{context}: its agent has no function {function}{WAY_TO_A_FUNCTION}"
+                )
             }
-            Error::Panicked { context, message } => write!(f, "{context}: the function panicked: {message}"),
+            Error::Panicked { context, message } => {
+                write!(f, "{context}: the function panicked: {message}")
+            }
             Error::Codec { context, detail } => write!(f, "{context}: {detail}"),
-            Error::TimedOut { context, after_ms } => write!(f, "{context}: no answer within {after_ms} ms"),
-            Error::Cancelled { context } => write!(f, "{context}: cancelled"),
-            Error::Chain { context, function, detail } => {
-                write!(f, "{context}: not run, because {function} failed earlier in the same chain: {detail}")
+            Error::TimedOut { context, after_ms } => {
+                write!(f, "{context}: no answer within {after_ms} ms")
             }
-            Error::Spawn { context, program, detail, .. } => write!(f, "{context}: {program}: {detail}"),
-            Error::Ended { context, reason, detail } => {
+            Error::Cancelled { context } => write!(f, "{context}: cancelled"),
+            Error::Chain {
+                context,
+                function,
+                detail,
+            } => {
+                write!(
+                    f,
+                    "{context}: not run, because {function} failed earlier in the same chain: {detail}"
+                )
+            }
+            Error::Spawn {
+                context,
+                program,
+                detail,
+                ..
+            } => write!(f, "{context}: {program}: {detail}"),
+            Error::Ended {
+                context,
+                reason,
+                detail,
+            } => {
                 let colon = if detail.is_empty() { "" } else { ": " };
-                write!(f, "{context}: the program was ended by its agent: {reason}{colon}{detail}")
+                write!(
+                    f,
+                    "{context}: the program was ended by its agent: {reason}{colon}{detail}"
+                )
             }
             Error::ShutDown => f.write_str("the router has been shut down"),
             Error::Image(detail) => f.write_str(detail),
@@ -238,9 +271,16 @@ pub fn unsent(context: &str, error: CodecError) -> Error {
 
 fn of_codec(context: &str, error: CodecError, before: &str, after: &str) -> Error {
     if error.is_too_large() {
-        return Error::Undelivered { context: context.into(), reason: Reason::TooLarge, detail: error.0 };
+        return Error::Undelivered {
+            context: context.into(),
+            reason: Reason::TooLarge,
+            detail: error.0,
+        };
     }
-    Error::Codec { context: context.into(), detail: [before, &error.0, after].concat() }
+    Error::Codec {
+        context: context.into(),
+        detail: [before, &error.0, after].concat(),
+    }
 }
 
 #[cfg(test)]
@@ -260,17 +300,45 @@ mod tests {
         let (context, detail) = (text, text);
         vec![
             connect.into(),
-            Error::Undelivered { context: context(), reason: Reason::Lost, detail: detail() },
-            Error::NoSuchFunction { context: context(), function: text() },
-            Error::Panicked { context: context(), message: text() },
-            Error::Codec { context: context(), detail: detail() },
-            Error::TimedOut { context: context(), after_ms: 1 },
+            Error::Undelivered {
+                context: context(),
+                reason: Reason::Lost,
+                detail: detail(),
+            },
+            Error::NoSuchFunction {
+                context: context(),
+                function: text(),
+            },
+            Error::Panicked {
+                context: context(),
+                message: text(),
+            },
+            Error::Codec {
+                context: context(),
+                detail: detail(),
+            },
+            Error::TimedOut {
+                context: context(),
+                after_ms: 1,
+            },
             Error::Cancelled { context: context() },
-            Error::Chain { context: context(), function: text(), detail: detail() },
-            Error::Spawn { context: context(), program: text(), errno: 2, detail: detail() },
+            Error::Chain {
+                context: context(),
+                function: text(),
+                detail: detail(),
+            },
+            Error::Spawn {
+                context: context(),
+                program: text(),
+                errno: 2,
+                detail: detail(),
+            },
             Error::ShutDown,
             Error::Image(text()),
-            Error::System { action: text(), detail: detail() },
+            Error::System {
+                action: text(),
+                detail: detail(),
+            },
             Error::Function(text()),
         ]
     }
@@ -285,51 +353,91 @@ mod tests {
             let arrived: Error = codec::from_bytes(&codec::to_bytes(&error).unwrap()).unwrap();
             assert_harmless(&arrived.to_string());
             assert_harmless(&format!("{arrived:?}"));
-            assert_eq!(std::mem::discriminant(&arrived), std::mem::discriminant(&error));
+            assert_eq!(
+                std::mem::discriminant(&arrived),
+                std::mem::discriminant(&error)
+            );
             if let Error::Connect(connect) = &arrived {
                 connect.output.iter().for_each(|line| assert_harmless(line));
                 assert_eq!(connect.output.len(), 2);
-                for text in [&connect.context, &connect.hop, &connect.detail, &connect.hint] {
+                for text in [
+                    &connect.context,
+                    &connect.hop,
+                    &connect.detail,
+                    &connect.hint,
+                ] {
                     assert_harmless(text);
                 }
             }
             let call: CallError<Error> = CallError::Failed(error);
-            let arrived: CallError<Error> = codec::from_bytes(&codec::to_bytes(&call).unwrap()).unwrap();
+            let arrived: CallError<Error> =
+                codec::from_bytes(&codec::to_bytes(&call).unwrap()).unwrap();
             assert_harmless(&arrived.to_string());
         }
     }
 
     #[test]
     fn the_text_of_a_local_dead_letter_is_sanitized() {
-        let letter = DeadLetter { reason: Reason::Lost, by: ContextId::ROOT, text: HOSTILE.into() };
+        let letter = DeadLetter {
+            reason: Reason::Lost,
+            by: ContextId::ROOT,
+            text: HOSTILE.into(),
+        };
         assert_harmless(&letter.into_error("web1", "web1").to_string());
     }
 
     #[test]
     fn a_multi_line_text_becomes_one_readable_line() {
-        let error = Error::Panicked { context: "web1".into(), message: "left: 1\n right: 2".into() };
+        let error = Error::Panicked {
+            context: "web1".into(),
+            message: "left: 1\n right: 2".into(),
+        };
         let arrived: Error = codec::from_bytes(&codec::to_bytes(&error).unwrap()).unwrap();
-        assert_eq!(arrived.to_string(), "web1: the function panicked: left: 1  right: 2");
+        assert_eq!(
+            arrived.to_string(),
+            "web1: the function panicked: left: 1  right: 2"
+        );
     }
 
     #[test]
     fn a_dead_letter_names_the_node_that_sent_it() {
         for (by, text, expected) in [
             (4, "", "ssh.web1: deadline exceeded: reported by ssh.web1"),
-            (4, "too late", "ssh.web1: deadline exceeded: too late (reported by ssh.web1)"),
-            (0, "", "ssh.web1: deadline exceeded: reported by the controller"),
+            (
+                4,
+                "too late",
+                "ssh.web1: deadline exceeded: too late (reported by ssh.web1)",
+            ),
+            (
+                0,
+                "",
+                "ssh.web1: deadline exceeded: reported by the controller",
+            ),
         ] {
-            let letter = DeadLetter { reason: Reason::Late, by: ContextId(by), text: text.into() };
-            assert_eq!(letter.into_error("ssh.web1", "ssh.web1").to_string(), expected);
+            let letter = DeadLetter {
+                reason: Reason::Late,
+                by: ContextId(by),
+                text: text.into(),
+            };
+            assert_eq!(
+                letter.into_error("ssh.web1", "ssh.web1").to_string(),
+                expected
+            );
         }
     }
 
     #[test]
     fn a_codec_error_distinguishes_encoding_from_decoding() {
         let error = || CodecError("a bool of 7".into());
-        assert_eq!(unsent("web1", error()).to_string(), "web1: a value could not be sent: a bool of 7");
+        assert_eq!(
+            unsent("web1", error()).to_string(),
+            "web1: a value could not be sent: a bool of 7"
+        );
         let text = codec_error("web1", error()).to_string();
-        assert!(text.starts_with("web1: a value could not be understood: a bool of 7; are"), "{text}");
+        assert!(
+            text.starts_with("web1: a value could not be understood: a bool of 7; are"),
+            "{text}"
+        );
     }
 
     #[derive(Debug, Deserialize)]
@@ -365,19 +473,30 @@ mod tests {
         for told in told {
             let text = codec_error("web1", told.unwrap_err()).to_string();
             assert!(
-                text.starts_with("web1: a value could not be understood: Rules has a type that does"),
+                text.starts_with(
+                    "web1: a value could not be understood: Rules has a type that does"
+                ),
                 "{text}"
             );
-            assert!(text.contains("`untagged`") && !text.contains("same source"), "{text}");
+            assert!(
+                text.contains("`untagged`") && !text.contains("same source"),
+                "{text}"
+            );
         }
-        for told in
-            [codec::from_bytes::<Loose>(&bytes).map(drop), codec::from_bytes::<Tagged>(&bytes).map(drop)]
-        {
+        for told in [
+            codec::from_bytes::<Loose>(&bytes).map(drop),
+            codec::from_bytes::<Tagged>(&bytes).map(drop),
+        ] {
             let text = codec_error("web1", told.unwrap_err()).to_string();
-            assert!(text.contains("`untagged`") && !text.contains("same source"), "{text}");
+            assert!(
+                text.contains("`untagged`") && !text.contains("same source"),
+                "{text}"
+            );
         }
         // A named type that was read to its end has nothing to do with what follows.
-        let text = codec::from_bytes::<(Option<Error>, Loose)>(&[0, 7]).unwrap_err().to_string();
+        let text = codec::from_bytes::<(Option<Error>, Loose)>(&[0, 7])
+            .unwrap_err()
+            .to_string();
         assert_eq!(text, "a type that does not say what comes");
     }
 }

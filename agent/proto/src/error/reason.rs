@@ -43,7 +43,9 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Reason::NoRoute => "no such context",
-            Reason::Isolated => "contexts below different parents may not talk without Router::open_path",
+            Reason::Isolated => {
+                "contexts below different parents may not talk without Router::open_path"
+            }
             Reason::NoHandle => "nothing listens there",
             Reason::Refused => "refused by policy",
             Reason::Lost => "connection lost",

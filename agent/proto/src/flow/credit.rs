@@ -41,7 +41,11 @@ impl Default for SendCredit {
 impl SendCredit {
     /// Creates a sender with this initial window in bytes.
     pub fn new(window: u64) -> Self {
-        SendCredit { sent: 0, room: window as u32, ended: false }
+        SendCredit {
+            sent: 0,
+            room: window as u32,
+            ended: false,
+        }
     }
 
     /// Returns the number of bytes that may be sent now.
@@ -110,7 +114,9 @@ pub enum Violation {
 impl core::fmt::Display for Violation {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Violation::Gap(expected, seen) => write!(f, "byte {expected} was due, byte {seen} came"),
+            Violation::Gap(expected, seen) => {
+                write!(f, "byte {expected} was due, byte {seen} came")
+            }
             Violation::BeyondCredit => f.write_str("it sent more than it was allowed to"),
             Violation::AfterEnd => f.write_str("it sent more after its end"),
             Violation::BeyondWindow => f.write_str("it granted more than any window holds"),
@@ -145,12 +151,23 @@ impl RecvCredit {
     /// Creates a receiver with this initial window in bytes.
     pub fn new(window: u64) -> Self {
         let (room, initial) = (window as u32, (window >> 10) as u16);
-        RecvCredit { received: 0, held: 0, room, window: room, initial, full: false, ended: false }
+        RecvCredit {
+            received: 0,
+            held: 0,
+            room,
+            window: room,
+            initial,
+            full: false,
+            ended: false,
+        }
     }
 
     /// Creates a receiver for a peer that is not obeyed.
     pub fn lent() -> Self {
-        RecvCredit { room: FIRST_WINDOW as u32, ..RecvCredit::new(LENT_WINDOW) }
+        RecvCredit {
+            room: FIRST_WINDOW as u32,
+            ..RecvCredit::new(LENT_WINDOW)
+        }
     }
 
     /// Checks and records received bytes.
@@ -189,8 +206,15 @@ impl RecvCredit {
 
     /// Records that `length` bytes were consumed, if at most `most` bytes can be lent to the peer.
     /// Returns the new limit if it is time to send it.
-    pub(crate) fn consume_within(&mut self, length: usize, spare: &mut u64, most: u32) -> Option<u64> {
-        self.held = self.held.saturating_sub(length.min(u32::MAX as usize) as u32);
+    pub(crate) fn consume_within(
+        &mut self,
+        length: usize,
+        spare: &mut u64,
+        most: u32,
+    ) -> Option<u64> {
+        self.held = self
+            .held
+            .saturating_sub(length.min(u32::MAX as usize) as u32);
         if self.ended {
             return None;
         }
@@ -200,11 +224,18 @@ impl RecvCredit {
             *spare -= u64::from(self.window);
             self.window *= 2;
         }
-        let room = self.window.saturating_sub(self.held).min(self.room.saturating_add(most));
+        let room = self
+            .window
+            .saturating_sub(self.held)
+            .min(self.room.saturating_add(most));
         // If little can be lent, that is better than nothing. A sender that has reported to be out
         // of credit may have received some since.
         let little = self.room == 0 && most < self.window;
-        let enough = if little { FIRST_WINDOW as u32 / 2 } else { self.window / 2 };
+        let enough = if little {
+            FIRST_WINDOW as u32 / 2
+        } else {
+            self.window / 2
+        };
         let unaware = waits && self.room > 0 && self.received <= FIRST_WINDOW;
         if room.saturating_sub(self.room) < enough && !unaware {
             return None;
@@ -242,7 +273,12 @@ impl RecvCredit {
 
     /// Returns the number of bytes received and consumed, the limit, and the window.
     pub fn position(&self) -> [u64; 4] {
-        [self.received, self.received - u64::from(self.held), self.limit(), self.window.into()]
+        [
+            self.received,
+            self.received - u64::from(self.held),
+            self.limit(),
+            self.window.into(),
+        ]
     }
 
     /// Returns the number of received bytes that were not consumed.
@@ -284,20 +320,30 @@ mod tests {
         incoming.receive(0, 10, false).unwrap();
         assert_eq!(incoming.receive(5, 1, false), Err(Violation::Gap(10, 5)));
         assert_eq!(incoming.receive(11, 1, false), Err(Violation::Gap(10, 11)));
-        assert_eq!(incoming.receive(10, INITIAL_WINDOW as usize, false), Err(Violation::BeyondCredit));
+        assert_eq!(
+            incoming.receive(10, INITIAL_WINDOW as usize, false),
+            Err(Violation::BeyondCredit)
+        );
         incoming.receive(10, 0, true).unwrap();
         assert_eq!(incoming.receive(10, 0, false), Err(Violation::AfterEnd));
     }
 
-    /// A path in steps: what was sent arrives `delay` steps later, and so does credit. A reader that takes all at once in
-    /// pieces of 4 KiB. The window after a while.
+    /// A path in steps: what was sent arrives `delay` steps later, and so does credit. A reader
+    /// that takes all at once in pieces of 4 KiB. The window after a while.
     fn window_over(delay: usize, rate: u64) -> u64 {
         let (mut out, mut incoming, mut spare) =
             (SendCredit::default(), RecvCredit::default(), GROWTH_OF_ALL);
-        let (mut data, mut credit) = (std::collections::VecDeque::new(), std::collections::VecDeque::new());
+        let (mut data, mut credit) = (
+            std::collections::VecDeque::new(),
+            std::collections::VecDeque::new(),
+        );
         for _ in 0..20_000 {
             let length = (out.room() as u64).min(rate);
-            data.push_back((out.send(length as usize, false), length as usize, out.is_full()));
+            data.push_back((
+                out.send(length as usize, false),
+                length as usize,
+                out.is_full(),
+            ));
             let mut granted = None;
             if data.len() > delay
                 && let Some((offset, mut left, full)) = data.pop_front()
@@ -346,7 +392,10 @@ mod tests {
             incoming.receive(at, length as usize, false).unwrap();
             incoming.full();
             at += length;
-            assert_eq!(incoming.consume(length as usize, &mut spare), Some(at + u64::from(incoming.window)));
+            assert_eq!(
+                incoming.consume(length as usize, &mut spare),
+                Some(at + u64::from(incoming.window))
+            );
         }
         assert_eq!(u64::from(incoming.window), MAX_WINDOW);
         assert_eq!(spare, GROWTH_OF_ALL - incoming.growth());
@@ -393,7 +442,10 @@ mod tests {
             incoming.full();
             incoming.consume(INITIAL_WINDOW as usize, &mut spare);
         }
-        assert_eq!((flows[0].growth(), flows[1].growth(), spare), (INITIAL_WINDOW, 0, 0));
+        assert_eq!(
+            (flows[0].growth(), flows[1].growth(), spare),
+            (INITIAL_WINDOW, 0, 0)
+        );
     }
 
     #[test]

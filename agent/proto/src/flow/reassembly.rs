@@ -13,7 +13,11 @@ const STRANGER_MESSAGE: usize = 1 << 20;
 
 /// Returns the maximum length in bytes of a message from a context that is obeyed or not.
 pub fn longest_of(obeyed: bool) -> usize {
-    if obeyed { MAX_MESSAGE } else { STRANGER_MESSAGE }
+    if obeyed {
+        MAX_MESSAGE
+    } else {
+        STRANGER_MESSAGE
+    }
 }
 
 /// The incomplete messages that may continue: all of them, or if they exceed their limit together,
@@ -35,6 +39,10 @@ impl Longest {
 
     /// Returns true if the message of this flow, of this length, may continue.
     pub fn lets(&self, flow: FlowKey, length: usize) -> bool {
-        length == 0 || self.0.get(&flow.peer).is_none_or(|(_, longest)| flow == *longest)
+        length == 0
+            || self
+                .0
+                .get(&flow.peer)
+                .is_none_or(|(_, longest)| flow == *longest)
     }
 }

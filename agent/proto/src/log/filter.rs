@@ -94,7 +94,9 @@ impl Filter {
     /// Returns the level for all other targets, if the filter has one.
     #[must_use]
     pub fn others(&self) -> Option<u8> {
-        self.directives().find(|(target, _)| target.is_empty()).map(|(_, level)| level)
+        self.directives()
+            .find(|(target, _)| target.is_empty())
+            .map(|(_, level)| level)
     }
 
     /// Returns this filter with another level for all other targets.
@@ -134,7 +136,11 @@ impl fmt::Display for Filter {
             write!(f, "{separator}{target}{equals}{level}")?;
             separator = ",";
         }
-        if separator.is_empty() { f.write_str("off") } else { Ok(()) }
+        if separator.is_empty() {
+            f.write_str("off")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -145,7 +151,10 @@ impl fmt::Debug for Filter {
 }
 
 fn level_named(word: &str) -> Option<u8> {
-    let named = LEVELS.iter().position(|level| level.eq_ignore_ascii_case(word)).map(|level| level as u8);
+    let named = LEVELS
+        .iter()
+        .position(|level| level.eq_ignore_ascii_case(word))
+        .map(|level| level as u8);
     named.or_else(|| word.parse().ok().filter(|level| *level <= TRACE))
 }
 
@@ -188,8 +197,17 @@ impl FromStr for Filter {
 
     fn from_str(text: &str) -> Result<Filter, FilterError> {
         let mut wanted: Vec<(&str, u8)> = Vec::new();
-        for piece in text.split(',').map(str::trim).filter(|piece| !piece.is_empty()) {
-            let wrong = |why| Err(FilterError { piece: crate::text::shortened(piece, 80).into(), why });
+        for piece in text
+            .split(',')
+            .map(str::trim)
+            .filter(|piece| !piece.is_empty())
+        {
+            let wrong = |why| {
+                Err(FilterError {
+                    piece: crate::text::shortened(piece, 80).into(),
+                    why,
+                })
+            };
             let (target, level) = match piece.split_once('=') {
                 Some((target, word)) => match level_named(word.trim()) {
                     Some(level) => (target.trim(), level),
@@ -221,10 +239,16 @@ impl FromStr for Filter {
             wanted.push((target, level));
         }
         wanted.sort_by_key(|(target, _)| core::cmp::Reverse(target.len()));
-        let pieces: Vec<String> = wanted.iter().map(|(target, level)| format!("{target}={level}")).collect();
+        let pieces: Vec<String> = wanted
+            .iter()
+            .map(|(target, level)| format!("{target}={level}"))
+            .collect();
         let text = pieces.join(",");
         if text.len() > LIMIT {
-            let piece = wanted.first().map_or("", |(target, _)| crate::text::shortened(target, 80)).into();
+            let piece = wanted
+                .first()
+                .map_or("", |(target, _)| crate::text::shortened(target, 80))
+                .into();
             return Err(FilterError {
                 piece,
                 why: "all of it together is longer than 4096 bytes; its longest target",
@@ -259,7 +283,10 @@ impl core::error::Error for FilterError {}
 
 impl From<FilterError> for Error {
     fn from(error: FilterError) -> Error {
-        Error::System { action: "reading a log filter".into(), detail: error.to_string() }
+        Error::System {
+            action: "reading a log filter".into(),
+            detail: error.to_string(),
+        }
     }
 }
 
@@ -273,7 +300,8 @@ mod tests {
 
     #[test]
     fn the_longest_matching_target_decides() {
-        let filter = filter("warn, my_agent=info ,my_agent::disk=debug,other=off,my_agent::disk::raw=error");
+        let filter =
+            filter("warn, my_agent=info ,my_agent::disk=debug,other=off,my_agent::disk::raw=error");
         for (target, level) in [
             ("anything", 2),
             ("my", 2),
@@ -293,8 +321,14 @@ mod tests {
     #[test]
     fn unnamed_targets_are_off_and_a_bare_target_means_trace() {
         let filter = filter("my_agent");
-        assert_eq!((filter.level_of("my_agent::disk"), filter.level_of("other")), (5, 0));
-        assert_eq!((filter.others(), filter.with_others(2).level_of("other")), (None, 2));
+        assert_eq!(
+            (filter.level_of("my_agent::disk"), filter.level_of("other")),
+            (5, 0)
+        );
+        assert_eq!(
+            (filter.others(), filter.with_others(2).level_of("other")),
+            (None, 2)
+        );
         assert_eq!(filter.with_others(2).level_of("my_agent"), 5);
         for nothing in ["", " , ,", "off", "0"] {
             assert_eq!(self::filter(nothing).level_of("my_agent"), 0, "{nothing:?}");
@@ -325,7 +359,10 @@ mod tests {
             "my_agent=info,errror",
         ] {
             let error = text.parse::<Filter>().expect_err(text).to_string();
-            assert!(error.contains("it is no level") && error.contains("NAME=trace"), "{error}");
+            assert!(
+                error.contains("it is no level") && error.contains("NAME=trace"),
+                "{error}"
+            );
         }
         for text in [
             "my_agent",
@@ -357,7 +394,10 @@ mod tests {
         }
         assert_eq!(filter("3").level_of("x"), 3);
         for level in 0..=6 {
-            assert_eq!(filter(&Filter::up_to(level).to_string()), Filter::up_to(level));
+            assert_eq!(
+                filter(&Filter::up_to(level).to_string()),
+                Filter::up_to(level)
+            );
         }
         assert_eq!(Filter::up_to(200), Filter::up_to(6));
     }
@@ -397,16 +437,24 @@ mod tests {
                 }
             }
         }
-        let long: String = (0..1000).map(|number| format!("target_{number}=info,")).collect();
-        assert!(long.parse::<Filter>().unwrap_err().to_string().contains("4096"));
+        let long: String = (0..1000)
+            .map(|number| format!("target_{number}=info,"))
+            .collect();
+        assert!(
+            long.parse::<Filter>()
+                .unwrap_err()
+                .to_string()
+                .contains("4096")
+        );
     }
 
-    /// Texts of every kind, by a small generator: reading never fails otherwise than with an error, and what was read is read
-    /// again from how it is shown.
+    /// Texts of every kind, by a small generator: reading never fails otherwise than with an error,
+    /// and what was read is read again from how it is shown.
     #[test]
     fn any_text_parses_or_fails_and_a_filter_round_trips() {
-        const PIECES: [&str; 14] =
-            ["warn", "=", ",", "a", "::", "a::b", "off", "io", "trace", " ", "[", "\u{e9}", "9", "="];
+        const PIECES: [&str; 14] = [
+            "warn", "=", ",", "a", "::", "a::b", "off", "io", "trace", " ", "[", "\u{e9}", "9", "=",
+        ];
         let mut seed = 7_u64;
         let mut read = 0;
         for _ in 0..20_000 {
@@ -417,7 +465,11 @@ mod tests {
             }
             if let Ok(filter) = text.parse::<Filter>() {
                 read += 1;
-                assert_eq!(filter.to_string().parse::<Filter>().as_ref(), Ok(&filter), "{text}");
+                assert_eq!(
+                    filter.to_string().parse::<Filter>().as_ref(),
+                    Ok(&filter),
+                    "{text}"
+                );
                 assert_eq!(Filter::from_bytes(filter.bytes().to_vec()), filter);
                 assert!(filter.level_of("a::b::c") <= IO && filter.level_of("") <= IO);
             }

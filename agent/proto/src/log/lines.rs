@@ -42,8 +42,14 @@ mod tests {
     #[test]
     fn lines_do_not_depend_on_how_their_bytes_are_split() {
         let long = "l\u{e4}ng ".repeat(3000);
-        let bytes =
-            [&b"one\ntwo\r\n\n\xff\xfe\n"[..], long.as_bytes(), b"\n", &[0x80; 9000], b"\n\r last"].concat();
+        let bytes = [
+            &b"one\ntwo\r\n\n\xff\xfe\n"[..],
+            long.as_bytes(),
+            b"\n",
+            &[0x80; 9000],
+            b"\n\r last",
+        ]
+        .concat();
         let whole = |sizes: &[usize]| {
             let (mut lines, mut found, mut rest) = (Lines::default(), Vec::new(), &bytes[..]);
             for size in sizes.iter().cycle() {
@@ -61,11 +67,22 @@ mod tests {
         let expected = whole(&[usize::MAX]);
         assert_eq!(expected[..3], ["one", "two", "\u{fffd}\u{fffd}"]);
         assert_eq!(expected.last().map(String::as_str), Some(" last"));
-        let (long_pieces, other): (Vec<_>, Vec<_>) =
-            expected.iter().partition(|line| line.starts_with('l') || line.contains("ng"));
+        let (long_pieces, other): (Vec<_>, Vec<_>) = expected
+            .iter()
+            .partition(|line| line.starts_with('l') || line.contains("ng"));
         assert_eq!(long_pieces.into_iter().cloned().collect::<String>(), long);
-        assert!(expected.iter().all(|line| line.chars().count() <= TEXT_LIMIT));
-        assert_eq!(other.iter().map(|line| line.matches('\u{fffd}').count()).sum::<usize>(), 9002);
+        assert!(
+            expected
+                .iter()
+                .all(|line| line.chars().count() <= TEXT_LIMIT)
+        );
+        assert_eq!(
+            other
+                .iter()
+                .map(|line| line.matches('\u{fffd}').count())
+                .sum::<usize>(),
+            9002
+        );
         for sizes in [&[1][..], &[2, 3], &[8191], &[8192], &[8193, 1], &[4096, 7]] {
             assert_eq!(whole(sizes), expected, "{sizes:?}");
         }

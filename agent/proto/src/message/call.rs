@@ -42,7 +42,14 @@ impl<'a> CallHeader<'a> {
         let (length, rest) = rest.split_first_chunk()?;
         let (name, arguments) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
         let name = core::str::from_utf8(name).ok()?;
-        Some((CallHeader { name, cast: flags & CAST != 0, left_ms }, request.len() - arguments.len()))
+        Some((
+            CallHeader {
+                name,
+                cast: flags & CAST != 0,
+                left_ms,
+            },
+            request.len() - arguments.len(),
+        ))
     }
 }
 
@@ -54,15 +61,25 @@ mod tests {
     fn a_call_header_round_trips_and_a_truncated_one_is_refused() {
         for cast in [false, true] {
             for left_ms in [None, Some(0), Some(u32::MAX)] {
-                let head = CallHeader { name: "a::b", cast, left_ms };
+                let head = CallHeader {
+                    name: "a::b",
+                    cast,
+                    left_ms,
+                };
                 let mut request = head.encode();
                 let length = request.len();
                 for cut in 0..length {
-                    assert!(CallHeader::decode(&request[..cut]).is_none(), "cut at {cut}");
+                    assert!(
+                        CallHeader::decode(&request[..cut]).is_none(),
+                        "cut at {cut}"
+                    );
                 }
                 request.extend_from_slice(b"arguments");
                 let (read, at) = CallHeader::decode(&request).unwrap();
-                assert_eq!((read.name, read.cast, read.left_ms, at), ("a::b", cast, left_ms, length));
+                assert_eq!(
+                    (read.name, read.cast, read.left_ms, at),
+                    ("a::b", cast, left_ms, length)
+                );
             }
         }
     }

@@ -50,7 +50,12 @@ impl CallQueue {
         while let Some((kind, content)) = take_record(&mut self.partial, &mut at, MAX_MESSAGE)? {
             if kind != CANCEL {
                 self.length += content.len();
-                self.waiting.push_back(QueuedCall { number: self.next, kind, content, came });
+                self.waiting.push_back(QueuedCall {
+                    number: self.next,
+                    kind,
+                    content,
+                    came,
+                });
                 self.next = self.next.wrapping_add(u32::from(kind == CALL));
                 continue;
             }

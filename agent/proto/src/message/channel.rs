@@ -89,12 +89,17 @@ impl MessageBuffer {
             return Some(match take_record(bytes, at, MAX_MESSAGE + SENT) {
                 Ok(Some((VALUE, content))) => match content.first_chunk::<SENT>() {
                     Some(from) => Ok((ContextId(u32::from_le_bytes(*from)), content)),
-                    None => Err(unreadable(CodecError("it does not say who has sent it".into()))),
+                    None => Err(unreadable(CodecError(
+                        "it does not say who has sent it".into(),
+                    ))),
                 },
                 Ok(Some((FAILED, content))) => match offshoot_codec::from_own(&content) {
                     Ok((context, text)) => {
                         let (context, text): (String, String) = (context, text);
-                        Err(RecvError::Failed { context: one_line(&context), text: one_line(&text) })
+                        Err(RecvError::Failed {
+                            context: one_line(&context),
+                            text: one_line(&text),
+                        })
                     }
                     Err(error) => Err(unreadable(error)),
                 },
@@ -107,7 +112,9 @@ impl MessageBuffer {
                 Ok(None) => return None,
                 Err(length) => {
                     (*over, *at) = (true, bytes.len());
-                    Err(unreadable(CodecError(format!("a message of {length} bytes"))))
+                    Err(unreadable(CodecError(format!(
+                        "a message of {length} bytes"
+                    ))))
                 }
             });
         }
@@ -115,7 +122,11 @@ impl MessageBuffer {
 
     /// Ends the buffer because the receiver was refused by its hub. Returns the error, once.
     pub fn refused(&mut self, error: Error) -> RecvError {
-        if core::mem::replace(&mut self.over, true) { RecvError::Closed } else { RecvError::Lost(error) }
+        if core::mem::replace(&mut self.over, true) {
+            RecvError::Closed
+        } else {
+            RecvError::Lost(error)
+        }
     }
 
     /// Appends a chunk of the stream. Returns its length. A broken stream is reported once, and
@@ -133,7 +144,8 @@ impl MessageBuffer {
             Err(error) => {
                 // The incomplete message is lost.
                 self.bytes.truncate(self.at);
-                self.bytes.extend(record(LOST, &offshoot_codec::own(&error)));
+                self.bytes
+                    .extend(record(LOST, &offshoot_codec::own(&error)));
                 self.over = true;
                 0
             }
@@ -195,7 +207,12 @@ impl Address {
 
     /// Returns the greeting with which an endpoint opens its flow to the hub.
     pub fn greeting(&self, role: EndpointRole, copy: u64) -> Vec<u8> {
-        [&[role as u8][..], &self.key.to_le_bytes(), &copy.to_le_bytes()].concat()
+        [
+            &[role as u8][..],
+            &self.key.to_le_bytes(),
+            &copy.to_le_bytes(),
+        ]
+        .concat()
     }
 }
 

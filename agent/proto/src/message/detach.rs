@@ -25,7 +25,10 @@ impl DetachRequest {
     pub fn new(context: &str, program: Handle, name: String) -> Result<DetachRequest> {
         if name.contains('\0') {
             let action = format!("letting go of {context}");
-            return Err(Error::system(action, format!("the name {name:?} has a NUL byte")));
+            return Err(Error::system(
+                action,
+                format!("the name {name:?} has a NUL byte"),
+            ));
         }
         Ok(DetachRequest { program, name })
     }

@@ -59,7 +59,9 @@ impl ExitStatus {
     /// Returns the status as shells report it: the exit code, or 128 plus the signal.
     #[must_use]
     pub fn shell_code(&self) -> i32 {
-        self.code.or(self.signal.map(|signal| 128 + signal)).unwrap_or(255)
+        self.code
+            .or(self.signal.map(|signal| 128 + signal))
+            .unwrap_or(255)
     }
 }
 

@@ -49,13 +49,14 @@ pub fn value<T: Serialize>(value: &T) -> Vec<u8> {
 pub fn failure_of(reply: &[u8]) -> Option<String> {
     match reply.split_first() {
         Some((&tag, _)) if tag == Outcome::Value as u8 => None,
-        Some((&tag, bytes)) if tag == Outcome::Error as u8 => Some(
-            split_error(bytes)
-                .map_or_else(String::new, |(text, _)| String::from_utf8_lossy(text).into_owned()),
-        ),
-        Some((_, bytes)) => {
-            Some(codec::from_own::<Error>(bytes).map_or_else(|error| error.0, |error| error.to_string()))
+        Some((&tag, bytes)) if tag == Outcome::Error as u8 => {
+            Some(split_error(bytes).map_or_else(String::new, |(text, _)| {
+                String::from_utf8_lossy(text).into_owned()
+            }))
         }
+        Some((_, bytes)) => Some(
+            codec::from_own::<Error>(bytes).map_or_else(|error| error.0, |error| error.to_string()),
+        ),
         None => Some(String::new()),
     }
 }
@@ -73,7 +74,9 @@ pub fn split_error(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 pub fn read_value<T: DeserializeOwned>(context: &str, reply: &[u8]) -> Result<T, Error> {
     let codec = |error| codec_error(context, error);
     match reply.split_first() {
-        Some((&tag, bytes)) if tag == Outcome::Value as u8 => codec::from_bytes(bytes).map_err(codec),
+        Some((&tag, bytes)) if tag == Outcome::Value as u8 => {
+            codec::from_bytes(bytes).map_err(codec)
+        }
         Some((&tag, bytes)) if tag == Outcome::Failed as u8 => {
             Err(codec::from_own::<Error>(bytes).map_err(codec)?)
         }

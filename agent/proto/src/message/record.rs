@@ -25,14 +25,18 @@ pub fn take_record(
     limit: usize,
 ) -> Result<Option<(u8, Vec<u8>)>, usize> {
     let rest = &bytes[*at..];
-    let next = rest.split_first_chunk::<HEAD>().and_then(|(head, content)| {
-        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        if length > limit {
-            Some(Err(length))
-        } else {
-            content.get(..length).map(|found| Ok((head[4], found.to_vec())))
-        }
-    });
+    let next = rest
+        .split_first_chunk::<HEAD>()
+        .and_then(|(head, content)| {
+            let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+            if length > limit {
+                Some(Err(length))
+            } else {
+                content
+                    .get(..length)
+                    .map(|found| Ok((head[4], found.to_vec())))
+            }
+        });
     match next {
         Some(Ok((kind, content))) => {
             *at += HEAD + content.len();

@@ -46,7 +46,9 @@ pub const CAUSED_EACH: usize = 64 << 10;
 const NAMES: usize = 8192;
 
 fn names(contexts: &[ContextId]) -> impl Iterator<Item = Vec<u8>> {
-    contexts.chunks(NAMES).map(|some| some.iter().flat_map(|id| id.0.to_le_bytes()).collect())
+    contexts
+        .chunks(NAMES)
+        .map(|some| some.iter().flat_map(|id| id.0.to_le_bytes()).collect())
 }
 
 impl Node {
@@ -59,16 +61,28 @@ impl Node {
         frame: Frame,
     ) -> Option<(Frame, &'static str)> {
         let log = frame.header.kind == Kind::Log;
-        let (size, dst, local) = (frame.size(), frame.header.dst, frame.header.src == self.id());
+        let (size, dst, local) = (
+            frame.size(),
+            frame.header.dst,
+            frame.header.src == self.id(),
+        );
         let ending = matches!(frame.header.kind, Kind::Credit | Kind::Reset | Kind::Dead);
         let state = self.links.get_mut(&link)?;
         // A child asks for its answers, so the answers count against the child until it reads them.
-        let from = if ending && state.child.is_some() && state.up { Some(link) } else { from };
+        let from = if ending && state.child.is_some() && state.up {
+            Some(link)
+        } else {
+            from
+        };
         let pushed = match state.push(from, frame) {
             Ok(pushed) => pushed,
             Err(_) if log => Pushed::Dropped,
             Err(frame) => {
-                let text = if state.up { "its link is full" } else { "it is still connecting" };
+                let text = if state.up {
+                    "its link is full"
+                } else {
+                    "it is still connecting"
+                };
                 return Some((frame, text));
             }
         };
@@ -89,11 +103,17 @@ impl Node {
     }
 
     fn charge(&mut self, from: LinkId, size: usize) {
-        let Some(state) = self.links.get_mut(&from) else { return };
+        let Some(state) = self.links.get_mut(&from) else {
+            return;
+        };
         let Some(_) = state.child else { return };
         state.caused += size;
         self.caused += size;
-        let limit = if self.caused > CAUSED_BY_ALL { CAUSED_EACH } else { CAUSED };
+        let limit = if self.caused > CAUSED_BY_ALL {
+            CAUSED_EACH
+        } else {
+            CAUSED
+        };
         if state.caused > limit && !state.paused {
             state.paused = true;
             self.events.push_back(Event::Pause(from));
@@ -102,7 +122,13 @@ impl Node {
 
     /// Stops attributing `size` bytes to the neighbour at `from`, because their frame was sent.
     pub(crate) fn discharge(&mut self, from: LinkId, size: usize) {
-        let Some(state) = self.links.get_mut(&from).filter(|state| state.child.is_some()) else { return };
+        let Some(state) = self
+            .links
+            .get_mut(&from)
+            .filter(|state| state.child.is_some())
+        else {
+            return;
+        };
         state.caused -= size;
         self.caused -= size;
         if state.paused && state.caused < CAUSED_EACH / 2 {
@@ -116,7 +142,9 @@ impl Node {
 
     /// Pauses frames from `from` to `dst` if too much is queued for `link`.
     fn press(&mut self, from: LinkId, link: LinkId, dst: ContextId) {
-        let Some(state) = self.links.get_mut(&link) else { return };
+        let Some(state) = self.links.get_mut(&link) else {
+            return;
+        };
         let crowded = state.lanes.ready(&state.choked) > HIGH;
         if !crowded && !state.choked.holds(dst) {
             return;
@@ -160,7 +188,9 @@ impl Node {
 
     /// Resumes flows and neighbours that waited for `link`, if it has drained.
     pub(crate) fn relieve(&mut self, link: LinkId) {
-        let Some(state) = self.links.get_mut(&link).filter(|state| state.unsettled) else { return };
+        let Some(state) = self.links.get_mut(&link).filter(|state| state.unsettled) else {
+            return;
+        };
         let choked = &state.choked;
         if choked.all || state.lanes.ready(choked) > LOW {
             return;
@@ -201,9 +231,12 @@ impl Node {
 
     /// Handles a `Choke` or `Free` from a neighbour.
     pub(crate) fn pressed(&mut self, link: LinkId, kind: Kind, payload: &[u8]) {
-        let Some(state) = self.links.get_mut(&link) else { return };
-        let ids =
-            payload.chunks_exact(4).map(|id| ContextId(u32::from_le_bytes([id[0], id[1], id[2], id[3]])));
+        let Some(state) = self.links.get_mut(&link) else {
+            return;
+        };
+        let ids = payload
+            .chunks_exact(4)
+            .map(|id| ContextId(u32::from_le_bytes([id[0], id[1], id[2], id[3]])));
         if payload.is_empty() {
             state.choked.all = kind == Kind::Choke;
         }
@@ -220,7 +253,9 @@ impl Node {
     /// Handles that a neighbour accepts frames to these contexts again, or that the contexts are
     /// gone.
     pub fn freed(&mut self, link: LinkId, ids: impl Iterator<Item = ContextId>) {
-        let Some(state) = self.links.get_mut(&link) else { return };
+        let Some(state) = self.links.get_mut(&link) else {
+            return;
+        };
         for id in ids {
             if state.choked.some.remove(&id).is_some() {
                 state.lanes.freed(id);
@@ -236,8 +271,12 @@ impl Node {
     /// Returns true if a flow of this node may send over its link now. Otherwise [`Event::Room`]
     /// follows.
     pub(crate) fn may_send(&mut self, flow: FlowKey) -> bool {
-        let Some(link) = self.router.link_to(flow.peer) else { return true };
-        let Some(state) = self.links.get_mut(&link) else { return true };
+        let Some(link) = self.router.link_to(flow.peer) else {
+            return true;
+        };
+        let Some(state) = self.links.get_mut(&link) else {
+            return true;
+        };
         let stuck = state.choked.some.contains_key(&flow.peer);
         if !stuck && !state.choked.all && state.lanes.ready(&state.choked) <= OWN {
             return true;

@@ -46,7 +46,11 @@ impl Node {
     /// Takes received bytes of a link. Returns true if they may contain a secret.
     pub fn receive(&mut self, link: LinkId, mut bytes: &[u8]) -> bool {
         let mut secret = false;
-        if let Some(heart) = self.links.get_mut(&link).and_then(|state| state.heart.as_mut()) {
+        if let Some(heart) = self
+            .links
+            .get_mut(&link)
+            .and_then(|state| state.heart.as_mut())
+        {
             heart.heard(self.now);
         }
         loop {
@@ -59,7 +63,12 @@ impl Node {
                     secret |= frame.header.flags.has(Flags::SECRET);
                     if self.shows_frames {
                         let (header, length) = (frame.header, frame.payload.len());
-                        let shown = ShownFrame { came: true, link, header, length };
+                        let shown = ShownFrame {
+                            came: true,
+                            link,
+                            header,
+                            length,
+                        };
                         self.events.push_back(Event::Frame(shown));
                     }
                     self.arrive(link, frame);
@@ -75,7 +84,9 @@ impl Node {
 
     /// Requests the end of a link with [`Event::Broken`]. Later frames of the link are ignored.
     pub(crate) fn condemn(&mut self, link: LinkId, reason: Reason, why: String) {
-        let Some(state) = self.links.get_mut(&link) else { return };
+        let Some(state) = self.links.get_mut(&link) else {
+            return;
+        };
         if !core::mem::replace(&mut state.condemned, true) {
             self.events.push_back(Event::Broken { link, reason, why });
         }
@@ -84,22 +95,34 @@ impl Node {
     /// Counts a protocol violation of a link, logs it, and ends the link after [`OFFENCES`] of
     /// them.
     pub(crate) fn offence(&mut self, link: LinkId, what: &str, header: &Header) {
-        let Some(state) = self.links.get_mut(&link) else { return };
+        let Some(state) = self.links.get_mut(&link) else {
+            return;
+        };
         state.offences += 1;
-        let (count, who) = (state.offences, state.child.or(self.router.ancestors().first().copied()));
+        let (count, who) = (
+            state.offences,
+            state.child.or(self.router.ancestors().first().copied()),
+        );
         let who = who.map_or_else(|| "the parent".into(), |who| who.to_string());
         if count == OFFENCES {
-            self.condemn(link, Reason::Violation, format!("{who} keeps sending {what}"));
+            self.condemn(
+                link,
+                Reason::Violation,
+                format!("{who} keeps sending {what}"),
+            );
         } else {
             let Header { src, auth, dst, .. } = header;
-            let text = format!("dropped {what} from the link of {who}: from {src} for {auth} to {dst}");
+            let text =
+                format!("dropped {what} from the link of {who}: from {src} for {auth} to {dst}");
             self.say(Level::WARN, text);
         }
     }
 
     fn arrive(&mut self, link: LinkId, mut frame: Frame) {
         let header = frame.header;
-        let Some(state) = self.links.get(&link) else { return };
+        let Some(state) = self.links.get(&link) else {
+            return;
+        };
         if state.child.is_some() && !state.greeted && header.kind != Kind::Hello {
             return self.offence(link, "a frame before its greeting", &header);
         }
@@ -126,8 +149,16 @@ impl Node {
                 match self.router.link_down(about) {
                     Some(way) if way == link => {}
                     // The context was lost a moment ago, and everyone concerned was told.
-                    None if about != self.id() && !self.router.ancestors().contains(&about) => return,
-                    _ => return self.offence(link, "a dead letter about one that is not behind it", &header),
+                    None if about != self.id() && !self.router.ancestors().contains(&about) => {
+                        return;
+                    }
+                    _ => {
+                        return self.offence(
+                            link,
+                            "a dead letter about one that is not behind it",
+                            &header,
+                        );
+                    }
                 }
             }
             Kind::Log if !self.may_log(link) => return,
@@ -139,8 +170,12 @@ impl Node {
     /// Returns true if a child may send one more log record now. Reports dropped ones first.
     fn may_log(&mut self, link: LinkId) -> bool {
         let now = self.now;
-        let Some(state) = self.links.get_mut(&link) else { return false };
-        let Some(child) = state.child else { return true };
+        let Some(state) = self.links.get_mut(&link) else {
+            return false;
+        };
+        let Some(child) = state.child else {
+            return true;
+        };
         if !state.logs.take(now, LOG_BURST, LOG_RATE) {
             state.logs.dropped = state.logs.dropped.saturating_add(1);
             return false;
@@ -164,7 +199,9 @@ impl Node {
             },
             kind @ (Kind::Choke | Kind::Free) => self.pressed(link, kind, payload),
             Kind::Grant => {
-                let (Some(first), Some(owner)) = (id_at(payload, 0), id_at(payload, 4)) else { return };
+                let (Some(first), Some(owner)) = (id_at(payload, 0), id_at(payload, 4)) else {
+                    return;
+                };
                 if let Some(link) = self.router.link_down(owner) {
                     self.grants.learn(first, owner, link);
                     let payload = core::mem::take(&mut frame.payload);
@@ -183,12 +220,18 @@ impl Node {
                 }
             }
             Kind::Hello => {
-                let Some(state) = self.links.get_mut(&link) else { return };
+                let Some(state) = self.links.get_mut(&link) else {
+                    return;
+                };
                 if core::mem::replace(&mut state.greeted, true) {
                     return self.offence(link, "a second greeting", &frame.header);
                 }
                 let bytes = core::mem::take(&mut frame.payload);
-                self.events.push_back(Event::Control { link, kind: Kind::Hello, bytes });
+                self.events.push_back(Event::Control {
+                    link,
+                    kind: Kind::Hello,
+                    bytes,
+                });
             }
             kind => {
                 let bytes = core::mem::take(&mut frame.payload);
@@ -208,14 +251,19 @@ impl Node {
                 // Either the connect request has passed this node, or the number was granted to a
                 // context behind the link. The parent must be behind the same link.
                 let known = self.router.link_down(id) == Some(link);
-                let theirs = self.router.link_down(parent) == Some(link) && self.grants.is_granted(id, link);
+                let theirs =
+                    self.router.link_down(parent) == Some(link) && self.grants.is_granted(id, link);
                 if known || (theirs && self.router.add(id, link, parent)) {
                     self.tell_parent(&RouteNews::Added(id, parent));
                 } else {
                     self.offence(link, "a route that is another's", &frame.header);
                 }
             }
-            Ok(RouteNews::Gone { mut contexts, reason, text }) => {
+            Ok(RouteNews::Gone {
+                mut contexts,
+                reason,
+                text,
+            }) => {
                 let neighbour = self.links.get(&link).and_then(|state| state.child);
                 contexts.retain(|id| Some(*id) != neighbour && self.router.remove(*id, link));
                 contexts.sort_unstable();
@@ -241,7 +289,11 @@ impl Node {
         }
         let text = shortened(text, TEXT_LIMIT);
         self.router.lost.remember(&contexts, reason, text);
-        let letter = DeadLetter { reason, by: self.id(), text: text.into() };
+        let letter = DeadLetter {
+            reason,
+            by: self.id(),
+            text: text.into(),
+        };
         for id in &contexts {
             self.close_flows(self.flows.with_peer(*id), &letter);
             self.grants.ended(*id);
@@ -251,7 +303,11 @@ impl Node {
             }
         }
         for part in contexts.chunks(NEWS) {
-            self.tell_parent(&RouteNews::Gone { contexts: part.to_vec(), reason, text: text.into() });
+            self.tell_parent(&RouteNews::Gone {
+                contexts: part.to_vec(),
+                reason,
+                text: text.into(),
+            });
         }
         for (survivor, lost) in self.router.widow(&contexts) {
             self.part(survivor, lost, reason, text);
@@ -261,15 +317,28 @@ impl Node {
 
     /// Tells a context below that another one, which it has talked to past this node, is lost.
     pub fn part(&mut self, survivor: ContextId, lost: ContextId, reason: Reason, text: &str) {
-        let letter = DeadLetter { reason, by: self.id(), text: text.into() };
-        let header = Header { reply_to: Handle(lost.0), ..Header::new(Kind::Dead, self.id(), survivor) };
+        let letter = DeadLetter {
+            reason,
+            by: self.id(),
+            text: text.into(),
+        };
+        let header = Header {
+            reply_to: Handle(lost.0),
+            ..Header::new(Kind::Dead, self.id(), survivor)
+        };
         self.dispatch(None, Frame::new(header, codec::own(&letter)));
     }
 
     /// Has the link of a context that violated the protocol ended, wherever it is below.
     pub fn expel(&mut self, id: ContextId, why: &str) {
-        let Some(link) = self.router.link_down(id) else { return };
-        if self.links.get(&link).is_some_and(|state| state.child == Some(id)) {
+        let Some(link) = self.router.link_down(id) else {
+            return;
+        };
+        if self
+            .links
+            .get(&link)
+            .is_some_and(|state| state.child == Some(id))
+        {
             return self.condemn(link, Reason::Violation, why.into());
         }
         let why = shortened(why, TEXT_LIMIT).to_owned();
@@ -279,7 +348,9 @@ impl Node {
     /// Handles the loss of a link. Contexts behind it are gone, and queued frames are returned with
     /// `reason`.
     pub fn link_lost(&mut self, link: LinkId, reason: Reason, text: &str) {
-        let Some(mut state) = self.links.remove(&link) else { return };
+        let Some(mut state) = self.links.remove(&link) else {
+            return;
+        };
         if let Some(text) = state.child.and_then(|child| state.logs.tell(child)) {
             self.say(Level::WARN, text);
         }
@@ -293,13 +364,21 @@ impl Node {
         }
         for told in &state.told {
             self.control(told.link, Kind::Free, Vec::new());
-            let names: Vec<u8> = told.some.iter().flat_map(|(id, _)| id.0.to_le_bytes()).collect();
+            let names: Vec<u8> = told
+                .some
+                .iter()
+                .flat_map(|(id, _)| id.0.to_le_bytes())
+                .collect();
             if !names.is_empty() {
                 self.control(told.link, Kind::Free, names);
             }
         }
         if state.child.is_none() {
-            let letter = DeadLetter { reason: Reason::Lost, by: self.id(), text: text.into() };
+            let letter = DeadLetter {
+                reason: Reason::Lost,
+                by: self.id(),
+                text: text.into(),
+            };
             self.close_flows(self.flows.keys(), &letter);
         }
         self.gone(contexts, reason, text);
@@ -321,10 +400,17 @@ impl Node {
             Verdict::Forward(link) => {
                 // Ancestors learn the route of a new context from the connect request itself, so
                 // that frames for it can follow at once.
-                let new = self.connected_by(&header).filter(|_| Some(link) != self.router.up());
+                let new = self
+                    .connected_by(&header)
+                    .filter(|_| Some(link) != self.router.up());
                 let known = new.is_some_and(|id| self.router.link_down(id).is_some());
                 if new.is_some_and(|id| !self.router.add(id, link, header.dst)) {
-                    return self.return_frame(from, &frame, Reason::Refused, "its number is in use");
+                    return self.return_frame(
+                        from,
+                        &frame,
+                        Reason::Refused,
+                        "its number is in use",
+                    );
                 }
                 if let Some(from) = from {
                     self.router.note(from, link, &header);
@@ -349,20 +435,41 @@ impl Node {
 
     /// Returns a frame to its source as a `Dead` frame, unless it ends a flow itself. `cause` is
     /// the link that it came over.
-    pub(crate) fn return_frame(&mut self, cause: Option<LinkId>, frame: &Frame, reason: Reason, text: &str) {
+    pub(crate) fn return_frame(
+        &mut self,
+        cause: Option<LinkId>,
+        frame: &Frame,
+        reason: Reason,
+        text: &str,
+    ) {
         let header = &frame.header;
         let handle = match header.kind {
             Kind::Open => header.reply_to,
             Kind::Data => header.handle,
             _ => return,
         };
-        if let Some(id) = self.connected_by(header).filter(|id| self.router.link_down(*id).is_none()) {
+        if let Some(id) = self
+            .connected_by(header)
+            .filter(|id| self.router.link_down(*id).is_none())
+        {
             // Nodes on the path have added a route for the new context.
             let text = shortened(text, TEXT_LIMIT).to_owned();
-            self.tell_parent(&RouteNews::Gone { contexts: vec![id], reason, text });
+            self.tell_parent(&RouteNews::Gone {
+                contexts: vec![id],
+                reason,
+                text,
+            });
         }
-        let letter = DeadLetter { reason, by: self.id(), text: shortened(text, TEXT_LIMIT).into() };
-        let flow = FlowKey { peer: header.dst, handle, opener: header.flags.has(Flags::OPENER) };
+        let letter = DeadLetter {
+            reason,
+            by: self.id(),
+            text: shortened(text, TEXT_LIMIT).into(),
+        };
+        let flow = FlowKey {
+            peer: header.dst,
+            handle,
+            opener: header.flags.has(Flags::OPENER),
+        };
         if header.src == self.id() {
             return self.close(flow, letter);
         }

@@ -34,7 +34,11 @@ pub(crate) struct Flow {
 impl Flow {
     /// Returns the number of bytes that this node holds or may receive for the flow.
     pub(crate) fn sum(&self) -> usize {
-        let room = if self.incoming.ended() { 0 } else { self.incoming.room() };
+        let room = if self.incoming.ended() {
+            0
+        } else {
+            self.incoming.room()
+        };
         self.incoming.held() as usize + room + self.kept as usize
     }
 

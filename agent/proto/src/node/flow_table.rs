@@ -126,8 +126,12 @@ impl FlowTable {
 
     /// Returns the flows with one peer, sorted.
     pub(crate) fn with_peer(&self, peer: ContextId) -> Vec<FlowKey> {
-        let mut keys: Vec<_> =
-            self.chains.of(peer).filter_map(|place| self.flows.at(place)).map(|(key, _)| *key).collect();
+        let mut keys: Vec<_> = self
+            .chains
+            .of(peer)
+            .filter_map(|place| self.flows.at(place))
+            .map(|(key, _)| *key)
+            .collect();
         keys.sort_unstable();
         keys
     }

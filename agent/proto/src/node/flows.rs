@@ -62,7 +62,11 @@ impl Node {
         opening: Opening,
     ) -> (FlowKey, usize) {
         let handle = self.allocate(dst, 1 + u32::from(opening.streams));
-        let flow = FlowKey { peer: dst, handle, opener: true };
+        let flow = FlowKey {
+            peer: dst,
+            handle,
+            opener: true,
+        };
         // Contexts below obey this node; others limit what they accept unasked.
         let unasked = match self.router.link_down(dst) {
             None if dst != self.id() => FIRST_WINDOW,
@@ -71,19 +75,33 @@ impl Node {
         let taken = request.len().min(MAX_PAYLOAD).min(unasked as usize);
         let end = taken == request.len() && !opening.more;
         let outgoing = SendCredit::new(unasked);
-        let mut state = Flow { streams: opening.streams, outgoing, ..Flow::default() };
+        let mut state = Flow {
+            streams: opening.streams,
+            outgoing,
+            ..Flow::default()
+        };
         state.outgoing.send(taken, end);
         let full = state.outgoing.is_full();
         self.flows.insert(flow, state);
         for stream in 0..opening.streams {
-            let mut state = Flow { outgoing: SendCredit::new(unasked), ..Flow::default() };
+            let mut state = Flow {
+                outgoing: SendCredit::new(unasked),
+                ..Flow::default()
+            };
             if opening.answering & 1 << stream != 0 {
                 state.outgoing.close();
             } else {
                 state.incoming.close();
             }
             let handle = Handle(handle.0 + 1 + u32::from(stream));
-            self.flows.insert(FlowKey { peer: dst, handle, opener: true }, state);
+            self.flows.insert(
+                FlowKey {
+                    peer: dst,
+                    handle,
+                    opener: true,
+                },
+                state,
+            );
         }
         let header = Header {
             handle: service,
@@ -103,7 +121,11 @@ impl Node {
 
     /// Opens a flow that carries no bytes and is closed when `peer` is lost.
     pub fn watch(&mut self, peer: ContextId) -> FlowKey {
-        let flow = FlowKey { peer, handle: self.allocate(peer, 1), opener: true };
+        let flow = FlowKey {
+            peer,
+            handle: self.allocate(peer, 1),
+            opener: true,
+        };
         let mut state = Flow::default();
         state.incoming.close();
         state.outgoing.close();
@@ -125,7 +147,11 @@ impl Node {
             }
             let first = self.next_handle;
             self.next_handle += count;
-            let key = |handle| FlowKey { peer, handle: Handle(handle), opener: true };
+            let key = |handle| FlowKey {
+                peer,
+                handle: Handle(handle),
+                opener: true,
+            };
             if (first..first + count).all(|handle| !self.flows.contains(key(handle))) {
                 return Handle(first);
             }
@@ -136,7 +162,11 @@ impl Node {
     /// [`Event::Room`] follows.
     pub fn room(&mut self, flow: FlowKey) -> Option<usize> {
         let room = self.flows.get(flow).map(|state| state.outgoing.room())?;
-        Some(if room > 0 && !self.may_send(flow) { 0 } else { room })
+        Some(if room > 0 && !self.may_send(flow) {
+            0
+        } else {
+            room
+        })
     }
 
     /// Returns true if a flow exists.
@@ -151,7 +181,8 @@ impl Node {
         loop {
             let left = bytes.len() - taken;
             if left > 0 && !self.may_send(flow) {
-                return Some(taken).filter(|_| self.flows.get(flow).is_some_and(|of| !of.outgoing.ended()));
+                return Some(taken)
+                    .filter(|_| self.flows.get(flow).is_some_and(|of| !of.outgoing.ended()));
             }
             let state = self.flows.get_mut(flow)?;
             if state.outgoing.ended() {
@@ -200,7 +231,11 @@ impl Node {
         if self.drop_flow(flow).is_none() {
             return;
         }
-        let letter = DeadLetter { reason, by: self.id(), text: text.into() };
+        let letter = DeadLetter {
+            reason,
+            by: self.id(),
+            text: text.into(),
+        };
         let header = Header {
             handle: flow.handle,
             flags: Flags::default().with(Flags::OPENER, flow.opener),
@@ -219,7 +254,11 @@ impl Node {
 
     /// Removes a flow whose directions have both ended.
     pub(crate) fn forget_if_over(&mut self, flow: FlowKey) {
-        if self.flows.get(flow).is_some_and(|state| state.outgoing.ended() && state.incoming.ended()) {
+        if self
+            .flows
+            .get(flow)
+            .is_some_and(|state| state.outgoing.ended() && state.incoming.ended())
+        {
             self.drop_flow(flow);
         }
     }
@@ -236,13 +275,18 @@ impl Node {
     pub(crate) fn close_flows(&mut self, flows: Vec<FlowKey>, letter: &DeadLetter) {
         for flow in flows {
             self.drop_flow(flow);
-            self.events.push_back(Event::Closed { flow, letter: letter.clone() });
+            self.events.push_back(Event::Closed {
+                flow,
+                letter: letter.clone(),
+            });
         }
     }
 
     /// Closes a flow and, if this node has opened it, its additional flows.
     pub fn close(&mut self, flow: FlowKey, letter: DeadLetter) {
-        let Some(state) = self.drop_flow(flow) else { return };
+        let Some(state) = self.drop_flow(flow) else {
+            return;
+        };
         if flow.opener {
             self.close_streams(flow, state.streams, &letter);
         }
@@ -261,8 +305,11 @@ impl Node {
     pub fn deliver(&mut self, from: Option<LinkId>, mut frame: Frame) {
         let header = frame.header;
         let end = header.flags.has(Flags::END);
-        let flow =
-            FlowKey { peer: header.src, handle: header.handle, opener: !header.flags.has(Flags::OPENER) };
+        let flow = FlowKey {
+            peer: header.src,
+            handle: header.handle,
+            opener: !header.flags.has(Flags::OPENER),
+        };
         match header.kind {
             Kind::Open => self.deliver_open(from, frame),
             Kind::Data => {
@@ -270,7 +317,11 @@ impl Node {
                     return self.return_frame(from, &frame, Reason::NoHandle, "the flow is over");
                 };
                 let lent = state.lent();
-                if let Err(violation) = state.incoming.receive(header.offset, frame.payload.len(), end) {
+                if let Err(violation) =
+                    state
+                        .incoming
+                        .receive(header.offset, frame.payload.len(), end)
+                {
                     return self.violated(flow, violation);
                 }
                 state.secret |= header.flags.has(Flags::SECRET);
@@ -287,7 +338,9 @@ impl Node {
                 self.forget_if_over(flow);
             }
             Kind::Credit => {
-                let Some(state) = self.flows.get_mut(flow) else { return };
+                let Some(state) = self.flows.get_mut(flow) else {
+                    return;
+                };
                 match state.outgoing.grant(header.offset) {
                     Ok(true) => self.events.push_back(Event::Room(flow)),
                     Ok(false) => {}
@@ -308,7 +361,11 @@ impl Node {
                 if header.handle == Handle::NONE {
                     return self.close_flows(self.flows.with_peer(peer), &letter);
                 }
-                let flow = FlowKey { peer, handle: header.handle, opener: header.flags.has(Flags::OPENER) };
+                let flow = FlowKey {
+                    peer,
+                    handle: header.handle,
+                    opener: header.flags.has(Flags::OPENER),
+                };
                 // An `Open` was returned. Its own flow may be cancelled meanwhile; its additional
                 // flows are not.
                 self.close_streams(flow, header.streams, &letter);
@@ -316,7 +373,10 @@ impl Node {
             }
             Kind::Log if self.router.up().is_none() => {
                 let bytes = core::mem::take(&mut frame.payload);
-                self.events.push_back(Event::Log { from: header.src, bytes });
+                self.events.push_back(Event::Log {
+                    from: header.src,
+                    bytes,
+                });
             }
             _ => {}
         }
@@ -325,12 +385,18 @@ impl Node {
     /// Refuses a flow that its peer was not permitted to open, and logs that.
     pub fn refuse(&mut self, flow: FlowKey, auth: ContextId, what: &str) {
         self.tell_refusal(self.router.link_to(flow.peer), auth, what);
-        self.reset(flow, Reason::Refused, &format!("{what} is for those above it"));
+        self.reset(
+            flow,
+            Reason::Refused,
+            &format!("{what} is for those above it"),
+        );
         self.count_refusal(flow.peer, auth);
     }
 
     fn tell_refusal(&mut self, from: Option<LinkId>, auth: ContextId, what: &str) {
-        let Some(state) = from.and_then(|link| self.links.get_mut(&link)) else { return };
+        let Some(state) = from.and_then(|link| self.links.get_mut(&link)) else {
+            return;
+        };
         // Limited, because a child could flood the log.
         state.refusals = state.refusals.saturating_add(1);
         if state.refusals < OFFENCES {
@@ -340,7 +406,9 @@ impl Node {
 
     /// Expels a context that keeps opening flows after refusals. A correct peer reads its answers.
     fn count_refusal(&mut self, peer: ContextId, auth: ContextId) {
-        if !self.router.permits(Policy::Ancestors, auth, None) && !self.flows.refused(peer, self.now) {
+        if !self.router.permits(Policy::Ancestors, auth, None)
+            && !self.flows.refused(peer, self.now)
+        {
             self.expel(peer, "it keeps asking for what it is refused");
         }
     }
@@ -349,7 +417,11 @@ impl Node {
     pub fn violated(&mut self, flow: FlowKey, violation: Violation) {
         let text = violation.to_string();
         self.reset(flow, Reason::Violation, &text);
-        let letter = DeadLetter { reason: Reason::Violation, by: self.id(), text };
+        let letter = DeadLetter {
+            reason: Reason::Violation,
+            by: self.id(),
+            text,
+        };
         let why = format!("{}: {}", flow.peer, letter.text);
         self.events.push_back(Event::Closed { flow, letter });
         self.expel(flow.peer, &why);
@@ -362,13 +434,22 @@ impl Node {
             return Err((Reason::NoHandle, service()));
         };
         let link = from.and_then(|link| self.links.get(&link));
-        if !self.router.permits(*policy, header.auth, link.and_then(|link| link.child)) {
+        if !self
+            .router
+            .permits(*policy, header.auth, link.and_then(|link| link.child))
+        {
             self.tell_refusal(from, header.auth, &service());
             return Err((Reason::Refused, service()));
         }
-        if let Some(link) = link.filter(|_| !self.router.permits(Policy::Ancestors, header.auth, None)) {
+        if let Some(link) =
+            link.filter(|_| !self.router.permits(Policy::Ancestors, header.auth, None))
+        {
             let offered = is_offered(header.handle);
-            let most = if offered { OFFERED_EACH } else { QUESTIONS_EACH };
+            let most = if offered {
+                OFFERED_EACH
+            } else {
+                QUESTIONS_EACH
+            };
             if link.questions >= QUESTIONS || self.flows.asked_by(header.src, offered) >= most {
                 return Err((Reason::QueueFull, "too many questions are open".into()));
             }
@@ -386,19 +467,44 @@ impl Node {
         // Contexts that are not obeyed may use services as well, within limits.
         let question = !self.router.permits(Policy::Ancestors, header.auth, None);
         let asked_by = from.filter(|_| question);
-        let first = FlowKey { peer: header.src, handle: header.reply_to, opener: false };
-        let key =
-            |number: u8| FlowKey { handle: Handle(first.handle.0.wrapping_add(number.into())), ..first };
+        let first = FlowKey {
+            peer: header.src,
+            handle: header.reply_to,
+            opener: false,
+        };
+        let key = |number: u8| FlowKey {
+            handle: Handle(first.handle.0.wrapping_add(number.into())),
+            ..first
+        };
         let crowded = self.flows.len() + usize::from(header.streams) >= FLOWS_PER_NODE;
         let taken = (0..=header.streams.min(8)).any(|number| self.flows.contains(key(number)));
         let end = header.flags.has(Flags::END);
-        let incoming = || if question { RecvCredit::lent() } else { RecvCredit::default() };
+        let incoming = || {
+            if question {
+                RecvCredit::lent()
+            } else {
+                RecvCredit::default()
+            }
+        };
         let offered = is_offered(header.handle);
-        let mut state = Flow { question: asked_by, incoming: incoming(), offered, ..Flow::default() };
+        let mut state = Flow {
+            question: asked_by,
+            incoming: incoming(),
+            offered,
+            ..Flow::default()
+        };
         let too_much = state.incoming.receive(0, frame.payload.len(), end).is_err();
         if header.streams > 8 || crowded || taken || too_much {
-            self.return_frame(from, &frame, Reason::Violation, "a flow that cannot be opened");
-            return self.expel(header.src, &format!("{} opens flows that cannot be", header.src));
+            self.return_frame(
+                from,
+                &frame,
+                Reason::Violation,
+                "a flow that cannot be opened",
+            );
+            return self.expel(
+                header.src,
+                &format!("{} opens flows that cannot be", header.src),
+            );
         }
         if header.flags.has(Flags::FULL) {
             state.incoming.full();
@@ -421,7 +527,12 @@ impl Node {
         }
         self.flows.insert(first, state);
         for stream in 0..header.streams {
-            let mut state = Flow { question: asked_by, incoming: incoming(), offered, ..Flow::default() };
+            let mut state = Flow {
+                question: asked_by,
+                incoming: incoming(),
+                offered,
+                ..Flow::default()
+            };
             if header.answering & 1 << stream != 0 {
                 state.incoming.close();
             } else {
@@ -430,14 +541,33 @@ impl Node {
             self.flows.insert(key(1 + stream), state);
         }
         let bytes = core::mem::take(&mut frame.payload);
-        let Header { handle: service, auth, streams, .. } = header;
-        self.events.push_back(Event::Opened { flow: first, service, auth, streams, child, bytes, end });
+        let Header {
+            handle: service,
+            auth,
+            streams,
+            ..
+        } = header;
+        self.events.push_back(Event::Opened {
+            flow: first,
+            service,
+            auth,
+            streams,
+            child,
+            bytes,
+            end,
+        });
     }
 }
 
 fn read_letter(frame: &Frame, by: ContextId) -> DeadLetter {
-    let unreadable = DeadLetter { reason: Reason::Violation, by, text: String::new() };
+    let unreadable = DeadLetter {
+        reason: Reason::Violation,
+        by,
+        text: String::new(),
+    };
     let mut letter = codec::from_own(&frame.payload).unwrap_or(unreadable);
-    letter.text.truncate(shortened(&letter.text, TEXT_LIMIT).len());
+    letter
+        .text
+        .truncate(shortened(&letter.text, TEXT_LIMIT).len());
     letter
 }

@@ -32,7 +32,12 @@ impl Node {
     pub fn beat(&mut self, link: LinkId, every: u64) {
         let due = self.now + every;
         if let Some(state) = self.links.get_mut(&link).filter(|_| every > 0) {
-            state.heart = Some(Keepalive { every, due, last: self.now, asked: 0 });
+            state.heart = Some(Keepalive {
+                every,
+                due,
+                last: self.now,
+                asked: 0,
+            });
             self.hearts.push(Reverse((due, link)));
         }
     }
@@ -42,7 +47,10 @@ impl Node {
     pub fn rest(&mut self, resting: bool) {
         for link in self.links.keys() {
             let flags = Flags::default().with(Flags::END, resting);
-            let header = Header { flags, ..Header::new(Kind::Ping, self.id(), ContextId(0)) };
+            let header = Header {
+                flags,
+                ..Header::new(Kind::Ping, self.id(), ContextId(0))
+            };
             let _always_fits = self.enqueue(None, link, Frame::new(header, Vec::new()));
         }
     }
@@ -56,15 +64,23 @@ impl Node {
     pub fn expire(&mut self, now: u64) {
         self.set_time(now);
         let now = self.now;
-        while let Some(Reverse((due, link))) = self.hearts.peek().copied().filter(|entry| entry.0.0 <= now) {
+        while let Some(Reverse((due, link))) =
+            self.hearts.peek().copied().filter(|entry| entry.0.0 <= now)
+        {
             self.hearts.pop();
-            let Some(state) = self.links.get_mut(&link).filter(|state| !state.condemned) else { continue };
+            let Some(state) = self.links.get_mut(&link).filter(|state| !state.condemned) else {
+                continue;
+            };
             if let Some(text) = state.child.and_then(|child| state.logs.tell(child)) {
                 self.say(Level::WARN, text);
             }
-            let Some(state) = self.links.get_mut(&link) else { continue };
+            let Some(state) = self.links.get_mut(&link) else {
+                continue;
+            };
             let (resting, unheard) = (state.resting, state.resting || state.paused);
-            let Some(heart) = state.heart.as_mut().filter(|heart| heart.due == due) else { continue };
+            let Some(heart) = state.heart.as_mut().filter(|heart| heart.due == due) else {
+                continue;
+            };
             // A neighbour that is not read from cannot be heard.
             if unheard {
                 heart.heard(now);
@@ -73,10 +89,17 @@ impl Node {
             if silent < every || now - due >= every {
                 heart.asked = 0;
             } else if heart.asked + 1 == MISSED_HEARTBEATS {
-                let why = format!("its heartbeat has stopped: nothing received for {}", seconds(silent));
+                let why = format!(
+                    "its heartbeat has stopped: nothing received for {}",
+                    seconds(silent)
+                );
                 state.heart = None;
                 state.condemned = true;
-                self.events.push_back(Event::Broken { link, reason: Reason::Silent, why });
+                self.events.push_back(Event::Broken {
+                    link,
+                    reason: Reason::Silent,
+                    why,
+                });
                 continue;
             }
             heart.asked += u8::from(silent >= every);

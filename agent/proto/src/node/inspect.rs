@@ -21,7 +21,8 @@ use crate::routing::Policy;
 /// - `choked-for`: number of contexts that the neighbour has paused
 /// - `told`: number of neighbours that were asked to pause
 /// - `waiting`: number of flows of this node that wait for room
-pub const LINK: &str = "up paused control bulk held lanes pending caused choked choked-for told waiting";
+pub const LINK: &str =
+    "up paused control bulk held lanes pending caused choked choked-for told waiting";
 
 /// Names of the numbers of a flow, in order: the peer, 1 if this node has opened it; bytes sent,
 /// send limit, 1 if the end was sent; bytes received, bytes consumed, receive limit, window, 1 if
@@ -56,10 +57,21 @@ impl Node {
         self.flows.iter().map(|(flow, state)| {
             let [sent, may_be_sent] = state.outgoing.position();
             let [received, consumed, may_come, window] = state.incoming.position();
-            let (sent_end, received_end) = (state.outgoing.ended().into(), state.incoming.ended().into());
+            let (sent_end, received_end) =
+                (state.outgoing.ended().into(), state.incoming.ended().into());
             let (peer, ours) = (flow.peer.0.into(), flow.opener.into());
-            let numbers =
-                [peer, ours, sent, may_be_sent, sent_end, received, consumed, may_come, window, received_end];
+            let numbers = [
+                peer,
+                ours,
+                sent,
+                may_be_sent,
+                sent_end,
+                received,
+                consumed,
+                may_come,
+                window,
+                received_end,
+            ];
             (flow, numbers)
         })
     }

@@ -37,7 +37,9 @@ impl Ledger {
     /// come first, unless it is this flow's turn.
     pub(crate) fn left_for(&self, flow: FlowKey, sum: usize, turn: bool) -> usize {
         if self.favoured.contains(&flow) {
-            (LENT + FAVOURED * FAVOUR).saturating_sub(self.lent).min(FAVOUR.saturating_sub(sum))
+            (LENT + FAVOURED * FAVOUR)
+                .saturating_sub(self.lent)
+                .min(FAVOUR.saturating_sub(sum))
         } else if turn || self.starving.is_empty() {
             LENT.saturating_sub(self.lent)
         } else {
@@ -53,7 +55,8 @@ impl Ledger {
         let full = self.lent + LEAST > LENT;
         let favoured = &self.favoured;
         let may = |flow: &FlowKey| {
-            let another = favoured.len() < FAVOURED && favoured.iter().all(|other| other.peer != flow.peer);
+            let another =
+                favoured.len() < FAVOURED && favoured.iter().all(|other| other.peer != flow.peer);
             !full || another || favoured.contains(flow)
         };
         let at = self.starving.iter().position(may)?;

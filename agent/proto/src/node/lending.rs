@@ -24,7 +24,9 @@ impl Node {
     }
 
     fn go_on(&mut self, flow: FlowKey, length: usize, kept: usize, turn: bool) {
-        let Some(state) = self.flows.get_mut(flow) else { return };
+        let Some(state) = self.flows.get_mut(flow) else {
+            return;
+        };
         let question = state.question;
         let limit = match question.and_then(|link| self.links.get_mut(&link)) {
             None => state.incoming.consume(length, &mut self.spare),
@@ -35,8 +37,11 @@ impl Node {
                 state.incoming.consume_within(length, &mut 0, 0);
                 ledger.lent = ledger.lent + state.lent() - before;
                 let (before, sum) = (state.lent(), state.sum());
-                let most = ledger.left_for(flow, sum, turn) + (FIRST_WINDOW as usize).saturating_sub(sum);
-                let limit = state.incoming.consume_within(0, &mut self.spare, most as u32);
+                let most =
+                    ledger.left_for(flow, sum, turn) + (FIRST_WINDOW as usize).saturating_sub(sum);
+                let limit = state
+                    .incoming
+                    .consume_within(0, &mut self.spare, most as u32);
                 ledger.lent = ledger.lent + state.lent() - before;
                 if limit.is_none() && state.incoming.is_starving() && !state.starves {
                     state.starves = true;
@@ -62,7 +67,9 @@ impl Node {
 
     /// Handles the end of a flow's incoming bytes: lends its unused credit to others.
     pub fn whole(&mut self, flow: FlowKey, lent_before: usize) {
-        let Some(state) = self.flows.get(flow) else { return };
+        let Some(state) = self.flows.get(flow) else {
+            return;
+        };
         let (question, lent) = (state.question, state.lent());
         if let Some(link) = question.and_then(|link| self.links.get_mut(&link)) {
             link.ledger.lent = link.ledger.lent + lent - lent_before;
@@ -86,8 +93,9 @@ impl Node {
 
     /// Grants credit to flows behind a link that wait for it, as far as there is any.
     fn lend(&mut self, link: Option<LinkId>) {
-        while let Some(flow) =
-            link.and_then(|link| self.links.get_mut(&link)).and_then(|link| link.ledger.next())
+        while let Some(flow) = link
+            .and_then(|link| self.links.get_mut(&link))
+            .and_then(|link| link.ledger.next())
         {
             if let Some(state) = self.flows.get_mut(flow) {
                 state.starves = false;
@@ -100,6 +108,8 @@ impl Node {
     /// Returns the number of bytes lent to contexts behind a link, and the number of their flows.
     #[cfg(feature = "count-steps")]
     pub fn lent(&self, link: LinkId) -> (usize, usize) {
-        self.links.get(&link).map_or((0, 0), |link| (link.ledger.lent, link.questions as usize))
+        self.links
+            .get(&link)
+            .map_or((0, 0), |link| (link.ledger.lent, link.questions as usize))
     }
 }

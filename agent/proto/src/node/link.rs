@@ -117,7 +117,11 @@ impl Link {
 
     /// Queues a frame. Returns it if the queue is full.
     pub(crate) fn push(&mut self, from: Option<LinkId>, frame: Frame) -> Result<Pushed, Frame> {
-        let limit = if self.up { QUEUE_LIMIT } else { CONNECTING_LIMIT };
+        let limit = if self.up {
+            QUEUE_LIMIT
+        } else {
+            CONNECTING_LIMIT
+        };
         if self.queued() + frame.size() > limit && !frame.header.kind.is_link_local() {
             return Err(frame);
         }
@@ -136,7 +140,9 @@ impl Link {
     ) -> bool {
         let mut secret = false;
         while out.len() < enough && (self.up || self.early_bytes < EARLY_LIMIT) {
-            let Some(Queued { from, mut frame }) = self.lanes.pop(&self.choked) else { break };
+            let Some(Queued { from, mut frame }) = self.lanes.pop(&self.choked) else {
+                break;
+            };
             if let Some(shown) = &mut shown {
                 shown.push((frame.header, frame.payload.len()));
             }
@@ -186,7 +192,10 @@ impl Link {
     /// Removes and returns all frames that are queued or may not have arrived, oldest first.
     pub(crate) fn take_all(&mut self) -> Vec<Queued> {
         let early = core::mem::take(&mut self.early);
-        let mut all: Vec<Queued> = early.into_iter().map(|frame| Queued { from: None, frame }).collect();
+        let mut all: Vec<Queued> = early
+            .into_iter()
+            .map(|frame| Queued { from: None, frame })
+            .collect();
         all.extend(self.lanes.drain());
         all
     }

@@ -96,7 +96,8 @@ impl Node {
     /// Creates an agent, whose parent will send its identity, and its link to the parent.
     pub fn agent() -> (Node, LinkId) {
         let up = LinkId(0);
-        let mut node = Node::with_router(RoutingTable::new(ContextId(u32::MAX), Vec::new(), Some(up)));
+        let mut node =
+            Node::with_router(RoutingTable::new(ContextId(u32::MAX), Vec::new(), Some(up)));
         node.next_link = 1;
         node.links.insert(up, Link::new(None));
         (node, up)
@@ -149,8 +150,12 @@ impl Node {
 
     /// Returns true if `peer`, on behalf of `auth`, satisfies `policy` at this node.
     pub fn permits(&self, policy: Policy, peer: ContextId, auth: ContextId) -> bool {
-        let link = self.router.link_to(peer).and_then(|link| self.links.get(&link));
-        self.router.permits(policy, auth, link.and_then(|link| link.child))
+        let link = self
+            .router
+            .link_to(peer)
+            .and_then(|link| self.links.get(&link));
+        self.router
+            .permits(policy, auth, link.and_then(|link| link.child))
     }
 
     /// Adds the link of a child that is about to connect. Frames for the child are queued from now
@@ -188,19 +193,31 @@ impl Node {
     /// `None` if the context holds too many, or at nodes other than the root. Every node on the
     /// path learns of the grant first.
     pub fn grant(&mut self, owner: ContextId) -> Option<(ContextId, u32)> {
-        let link = self.router.link_down(owner).filter(|_| self.router.up().is_none())?;
+        let link = self
+            .router
+            .link_down(owner)
+            .filter(|_| self.router.up().is_none())?;
         let now = self.now;
         let state = self.links.get_mut(&link)?;
-        state.numbers.take(now, BLOCKS_AT_ONCE, BLOCKS_EACH_SECOND).then_some(())?;
+        state
+            .numbers
+            .take(now, BLOCKS_AT_ONCE, BLOCKS_EACH_SECOND)
+            .then_some(())?;
         let (first, count) = self.grants.block(owner, link)?;
-        self.control(link, Kind::Grant, [first.0.to_le_bytes(), owner.0.to_le_bytes()].concat());
+        self.control(
+            link,
+            Kind::Grant,
+            [first.0.to_le_bytes(), owner.0.to_le_bytes()].concat(),
+        );
         Some((first, count))
     }
 
     /// Allows or forbids two contexts below to talk although neither is an ancestor of the other.
     /// Used by the root; takes effect at the node where their paths part.
     pub fn pair(&mut self, one: ContextId, other: ContextId, open: bool) {
-        let (Some(first), Some(second)) = (self.router.link_down(one), self.router.link_down(other)) else {
+        let (Some(first), Some(second)) =
+            (self.router.link_down(one), self.router.link_down(other))
+        else {
             return;
         };
         if first == second {
@@ -210,8 +227,18 @@ impl Node {
         }
         self.router.pair(one, other, open);
         if !open {
-            self.part(one, other, Reason::Isolated, "the path between them was closed");
-            self.part(other, one, Reason::Isolated, "the path between them was closed");
+            self.part(
+                one,
+                other,
+                Reason::Isolated,
+                "the path between them was closed",
+            );
+            self.part(
+                other,
+                one,
+                Reason::Isolated,
+                "the path between them was closed",
+            );
         }
     }
 
@@ -238,7 +265,9 @@ impl Node {
     /// Moves frames of `link` into `out` until it holds at least `enough` bytes. Returns true if
     /// any holds a secret.
     pub fn transmit(&mut self, link: LinkId, out: &mut Vec<u8>, enough: usize) -> bool {
-        let Some(state) = self.links.get_mut(&link) else { return false };
+        let Some(state) = self.links.get_mut(&link) else {
+            return false;
+        };
         let mut passed: Vec<(LinkId, usize)> = Vec::new();
         let mut note = |from, size| match passed.last_mut() {
             Some((last, sum)) if *last == from => *sum += size,
@@ -248,7 +277,12 @@ impl Node {
         let show = self.shows_frames.then_some(&mut shown);
         let secret = state.transmit(out, enough, &mut note, &mut self.used, show);
         for (header, length) in shown {
-            let frame = ShownFrame { came: false, link, header, length };
+            let frame = ShownFrame {
+                came: false,
+                link,
+                header,
+                length,
+            };
             self.events.push_back(Event::Frame(frame));
         }
         for (from, size) in passed {
@@ -266,7 +300,10 @@ impl Node {
 
     /// Returns the number of bytes queued for all links, incomplete incoming frames included.
     pub fn held(&self) -> usize {
-        self.links.values().map(|state| state.queued() + state.decoder.pending()).sum()
+        self.links
+            .values()
+            .map(|state| state.queued() + state.decoder.pending())
+            .sum()
     }
 
     /// Returns the number of flows.
@@ -325,7 +362,10 @@ impl Node {
     /// Sends an encoded log record to the root.
     pub fn log(&mut self, payload: Vec<u8>) {
         if let Some(up) = self.router.up() {
-            let header = Header { handle: Handle::LOG, ..Header::new(Kind::Log, self.id(), ContextId::ROOT) };
+            let header = Header {
+                handle: Handle::LOG,
+                ..Header::new(Kind::Log, self.id(), ContextId::ROOT)
+            };
             let _counted_where_too_much_waits = self.enqueue(None, up, Frame::new(header, payload));
         }
     }

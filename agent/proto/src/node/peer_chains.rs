@@ -39,7 +39,9 @@ impl PeerLists {
 
     /// Removes an entry from the list of `id`.
     pub(crate) fn remove(&mut self, id: ContextId, place: Slot) {
-        let Some([before, after]) = self.at(Some(place)).map(core::mem::take) else { return };
+        let Some([before, after]) = self.at(Some(place)).map(core::mem::take) else {
+            return;
+        };
         if let Some([its_before, _]) = self.at(after) {
             *its_before = before;
         }
@@ -94,7 +96,10 @@ mod tests {
             if map.contains_key(&key) && (!growing || next(3) == 0) {
                 let (place, ()) = map.take(&key).unwrap();
                 chains.remove(group, place);
-                model.get_mut(&group.0).unwrap().retain(|other| *other != key.0);
+                model
+                    .get_mut(&group.0)
+                    .unwrap()
+                    .retain(|other| *other != key.0);
             } else if growing && !map.contains_key(&key) {
                 chains.add(group, map.add(key, ()));
                 model.entry(group.0).or_default().insert(0, key.0);

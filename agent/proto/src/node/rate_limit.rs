@@ -18,8 +18,15 @@ impl RateLimit {
     /// Takes one token of at most `burst`, which are refilled at `each_second`. Returns false if
     /// there is none.
     pub(crate) fn take(&mut self, now: u64, burst: u32, each_second: u32) -> bool {
-        let back = now.saturating_sub(self.at).saturating_mul(each_second.into()) / 1000;
-        let left = self.left.unwrap_or(burst).saturating_add(back.min(burst.into()) as u32).min(burst);
+        let back = now
+            .saturating_sub(self.at)
+            .saturating_mul(each_second.into())
+            / 1000;
+        let left = self
+            .left
+            .unwrap_or(burst)
+            .saturating_add(back.min(burst.into()) as u32)
+            .min(burst);
         if back > 0 || self.left.is_none() {
             self.at = now;
         }
@@ -31,9 +38,9 @@ impl RateLimit {
     pub(crate) fn tell(&mut self, child: ContextId) -> Option<String> {
         match core::mem::take(&mut self.dropped) {
             0 => None,
-            dropped => {
-                Some(format!("{dropped} log records from the link of {child} were too many and are dropped"))
-            }
+            dropped => Some(format!(
+                "{dropped} log records from the link of {child} were too many and are dropped"
+            )),
         }
     }
 }

@@ -48,7 +48,10 @@ pub(crate) struct Queued {
 /// Frames of one flow, in order. Most of very many lanes hold one frame only.
 struct State {
     first: Option<Queued>,
-    #[expect(clippy::box_collection, reason = "most lanes have none, and an empty queue is four words")]
+    #[expect(
+        clippy::box_collection,
+        reason = "most lanes have none, and an empty queue is four words"
+    )]
     rest: Option<Box<VecDeque<Queued>>>,
     /// Bytes in the lane. The limits of a link keep this far below 4 GiB.
     bytes: u32,
@@ -60,11 +63,15 @@ struct State {
 
 impl State {
     fn pop(&mut self) -> Option<Queued> {
-        self.first.take().or_else(|| self.rest.as_mut()?.pop_front())
+        self.first
+            .take()
+            .or_else(|| self.rest.as_mut()?.pop_front())
     }
 
     fn into_frames(self) -> impl Iterator<Item = Queued> {
-        self.first.into_iter().chain(self.rest.into_iter().flat_map(|rest| *rest))
+        self.first
+            .into_iter()
+            .chain(self.rest.into_iter().flat_map(|rest| *rest))
     }
 }
 
@@ -120,8 +127,17 @@ impl SendQueue {
     pub(crate) fn push(&mut self, from: Option<LinkId>, frame: Frame) -> Pushed {
         let size = frame.size();
         let header = &frame.header;
-        let handle = if header.kind == Kind::Open { header.reply_to } else { header.handle };
-        let lane = (header.src, header.dst, handle, header.flags.has(Flags::OPENER));
+        let handle = if header.kind == Kind::Open {
+            header.reply_to
+        } else {
+            header.handle
+        };
+        let lane = (
+            header.src,
+            header.dst,
+            handle,
+            header.flags.has(Flags::OPENER),
+        );
         // A reset must not overtake the data of its flow.
         let follows = header.kind == Kind::Reset && self.lanes.contains_key(&lane);
         if header.kind == Kind::Dead && header.handle == Handle::NONE {
@@ -139,14 +155,27 @@ impl SendQueue {
             Some(state) => {
                 state.bytes += size as u32;
                 self.held += if state.aside { size } else { 0 };
-                state.rest.get_or_insert_default().push_back(Queued { from, frame });
+                state
+                    .rest
+                    .get_or_insert_default()
+                    .push_back(Queued { from, frame });
             }
             None => {
                 let first = Some(Queued { from, frame });
-                let state = State { first, rest: None, bytes: size as u32, sent: 0, aside: false };
+                let state = State {
+                    first,
+                    rest: None,
+                    bytes: size as u32,
+                    sent: 0,
+                    aside: false,
+                };
                 let place = self.lanes.add(lane, state);
                 self.sources.add(lane.0, place);
-                if size <= SMALL { self.fresh.push_back(lane) } else { self.ring.push_back(lane) }
+                if size <= SMALL {
+                    self.fresh.push_back(lane)
+                } else {
+                    self.ring.push_back(lane)
+                }
             }
         }
         self.bulk += size;
@@ -170,9 +199,15 @@ impl SendQueue {
         }
         loop {
             let fresh = !self.fresh.is_empty() && (self.run < FRESH_RUN || self.ring.is_empty());
-            let turn = if fresh { &mut self.fresh } else { &mut self.ring };
+            let turn = if fresh {
+                &mut self.fresh
+            } else {
+                &mut self.ring
+            };
             let lane = turn.pop_front()?;
-            let Some((place, state)) = self.lanes.find(&lane) else { continue };
+            let Some((place, state)) = self.lanes.find(&lane) else {
+                continue;
+            };
             // A lane that was promoted and refilled may be listed twice.
             if state.aside {
                 continue;
@@ -216,11 +251,16 @@ impl SendQueue {
 
     /// Moves all frames from a context before other flows.
     pub(crate) fn promote(&mut self, source: ContextId) {
-        let theirs = self.sources.of(source).filter_map(|place| self.lanes.at(place));
+        let theirs = self
+            .sources
+            .of(source)
+            .filter_map(|place| self.lanes.at(place));
         let lanes: Vec<FlowLane> = theirs.map(|(lane, _)| *lane).collect();
         // Oldest first.
         for lane in lanes.iter().rev() {
-            let Some(state) = self.end(lane) else { continue };
+            let Some(state) = self.end(lane) else {
+                continue;
+            };
             let bytes = state.bytes as usize;
             self.bulk -= bytes;
             self.held -= if state.aside { bytes } else { 0 };
@@ -235,7 +275,9 @@ impl SendQueue {
         // Oldest first.
         for place in places.into_iter().rev() {
             self.aside.remove(dst, place);
-            let Some((lane, state)) = self.lanes.at_mut(place) else { continue };
+            let Some((lane, state)) = self.lanes.at_mut(place) else {
+                continue;
+            };
             self.held -= state.bytes as usize;
             state.aside = false;
             self.ring.push_back(*lane);
@@ -278,14 +320,27 @@ mod tests {
 
     fn frame(kind: Kind, handle: u32, streams: u8, length: usize) -> Frame {
         let header = Header::new(kind, ContextId(3), ContextId::ROOT);
-        let (handle, reply_to) =
-            if kind == Kind::Open { (Handle::EXEC, Handle(handle)) } else { (Handle(handle), Handle::NONE) };
-        Frame::new(Header { handle, reply_to, streams, ..header }, vec![0; length])
+        let (handle, reply_to) = if kind == Kind::Open {
+            (Handle::EXEC, Handle(handle))
+        } else {
+            (Handle(handle), Handle::NONE)
+        };
+        Frame::new(
+            Header {
+                handle,
+                reply_to,
+                streams,
+                ..header
+            },
+            vec![0; length],
+        )
     }
 
     fn kinds(lanes: &mut SendQueue) -> Vec<Kind> {
         let choked = Paused::default();
-        std::iter::from_fn(|| lanes.pop(&choked)).map(|queued| queued.frame.header.kind).collect()
+        std::iter::from_fn(|| lanes.pop(&choked))
+            .map(|queued| queued.frame.header.kind)
+            .collect()
     }
 
     #[test]
@@ -307,7 +362,10 @@ mod tests {
             let ready = lanes.ready(&Paused::default());
             assert_eq!((lanes.held, ready), (0, 2 * data().size()));
             assert_eq!(kinds(&mut lanes).len(), 3);
-            assert_eq!((lanes.held, lanes.bulk, lanes.urgent, lanes.count()), (0, 0, 0, 0));
+            assert_eq!(
+                (lanes.held, lanes.bulk, lanes.urgent, lanes.count()),
+                (0, 0, 0, 0)
+            );
         }
     }
 
@@ -324,13 +382,15 @@ mod tests {
         choked.all = true;
         assert!(lanes.pop(&choked).is_none() && lanes.ready(&choked) == 0);
         choked.all = false;
-        let handles = std::iter::from_fn(|| lanes.pop(&choked)).map(|queued| queued.frame.header.handle.0);
+        let handles =
+            std::iter::from_fn(|| lanes.pop(&choked)).map(|queued| queued.frame.header.handle.0);
         assert!(handles.eq(1000..1005));
     }
 
     #[test]
     fn no_stream_is_sent_before_the_request_that_opens_it() {
-        // A long request and a short stream; and the other way round, when those that begin have had their run.
+        // A long request and a short stream; and the other way round, when those that begin have
+        // had their run.
         for (fresh, request, stream) in [(0, 2 * SMALL, 7), (FRESH_RUN / SMALL + 1, 7, 2 * SMALL)] {
             let mut lanes = SendQueue::default();
             for handle in 0..fresh {

@@ -60,7 +60,8 @@ impl Disclosures {
     pub fn add(&mut self, who: ContextId, of: ContextId, routes: &RoutingTable) {
         if self.pairs.len() >= self.full.max(CLEARED) {
             let is_there = |id| routes.link_to(id).is_some() && routes.lost.why(id).is_none();
-            self.pairs.retain(|(who, of)| is_there(*who) && (is_there(*of) || *of == routes.id()));
+            self.pairs
+                .retain(|(who, of)| is_there(*who) && (is_there(*of) || *of == routes.id()));
             self.full = self.pairs.len() * 2;
             let told: BTreeSet<ContextId> = self.pairs.iter().map(|(_, of)| *of).collect();
             self.names.retain(|of, _| told.contains(of));
@@ -78,7 +79,13 @@ impl Disclosures {
 
 impl Disclosures {
     /// Returns true if the sender may name the context `id` for this use.
-    pub fn permits(&self, routes: &RoutingTable, origin: Origin, named: NameKind, id: ContextId) -> bool {
+    pub fn permits(
+        &self,
+        routes: &RoutingTable,
+        origin: Origin,
+        named: NameKind,
+        id: ContextId,
+    ) -> bool {
         let whose = origin.peer;
         let is_above = || id == routes.id() || routes.ancestors().contains(&id);
         routes.permits(Policy::Ancestors, origin.auth, None)
@@ -105,9 +112,18 @@ mod tests {
 
     /// 5, below 2 and the root; with 10 above 11 and 12 over one link, 20 above 21 over another.
     fn routes() -> RoutingTable {
-        let mut routes =
-            RoutingTable::new(ContextId(5), vec![ContextId(2), ContextId::ROOT], Some(LinkId(0)));
-        for (id, link, parent) in [(10, A, 5), (11, A, 10), (12, A, 10), (20, B, 5), (21, B, 20)] {
+        let mut routes = RoutingTable::new(
+            ContextId(5),
+            vec![ContextId(2), ContextId::ROOT],
+            Some(LinkId(0)),
+        );
+        for (id, link, parent) in [
+            (10, A, 5),
+            (11, A, 10),
+            (12, A, 10),
+            (20, B, 5),
+            (21, B, 20),
+        ] {
             assert!(routes.add(ContextId(id), link, ContextId(parent)));
         }
         routes
@@ -116,14 +132,25 @@ mod tests {
     fn names(told: &Disclosures, routes: &RoutingTable, whose: u32, named: NameKind) -> Vec<u32> {
         let origin = Origin::of(ContextId(whose));
         let all = [0, 2, 5, 10, 11, 12, 20, 21, 77];
-        all.into_iter().filter(|id| told.permits(routes, origin, named, ContextId(*id))).collect()
+        all.into_iter()
+            .filter(|id| told.permits(routes, origin, named, ContextId(*id)))
+            .collect()
     }
 
     #[test]
     fn a_peer_without_authority_may_name_descendants_and_disclosed_contexts() {
         let (mut told, routes) = (Disclosures::default(), routes());
-        for (whose, expected) in [(10, vec![10, 11, 12]), (11, vec![11]), (21, vec![21]), (77, vec![77])] {
-            assert_eq!(names(&told, &routes, whose, NameKind::Context), expected, "{whose}");
+        for (whose, expected) in [
+            (10, vec![10, 11, 12]),
+            (11, vec![11]),
+            (21, vec![21]),
+            (77, vec![77]),
+        ] {
+            assert_eq!(
+                names(&told, &routes, whose, NameKind::Context),
+                expected,
+                "{whose}"
+            );
             // The hubs of this process and of those above it have keys.
             let hubs = [vec![0, 2, 5], expected].concat();
             assert_eq!(names(&told, &routes, whose, NameKind::Hub), hubs, "{whose}");
@@ -131,7 +158,10 @@ mod tests {
         // What one was told of, those below it may have been given.
         told.add(ContextId(10), ContextId(20), &routes);
         told.add(ContextId(11), ContextId(5), &routes);
-        assert_eq!(names(&told, &routes, 10, NameKind::Context), [10, 11, 12, 20]);
+        assert_eq!(
+            names(&told, &routes, 10, NameKind::Context),
+            [10, 11, 12, 20]
+        );
         assert_eq!(names(&told, &routes, 11, NameKind::Context), [5, 11, 20]);
         assert_eq!(names(&told, &routes, 12, NameKind::Context), [12, 20]);
         assert_eq!(names(&told, &routes, 20, NameKind::Context), [20, 21]);
@@ -141,12 +171,22 @@ mod tests {
     fn a_peer_with_authority_may_name_any_context() {
         let (told, routes) = (Disclosures::default(), routes());
         for whose in [0, 2, 5] {
-            assert_eq!(names(&told, &routes, whose, NameKind::Context).len(), 9, "{whose}");
+            assert_eq!(
+                names(&told, &routes, whose, NameKind::Context).len(),
+                9,
+                "{whose}"
+            );
         }
         // One that has joined, with the authority of this process.
-        let origin = Origin { peer: ContextId(20), auth: ContextId(5) };
+        let origin = Origin {
+            peer: ContextId(20),
+            auth: ContextId(5),
+        };
         assert!(told.permits(&routes, origin, NameKind::Context, ContextId(10)));
-        let origin = Origin { peer: ContextId(5), auth: ContextId(20) };
+        let origin = Origin {
+            peer: ContextId(5),
+            auth: ContextId(20),
+        };
         assert!(!told.permits(&routes, origin, NameKind::Context, ContextId(10)));
     }
 
@@ -158,7 +198,8 @@ mod tests {
         assert_eq!(names(&told, &routes, 21, NameKind::Context), [11, 21]);
         // A guest's paths are nobody's but its own.
         routes.admit(ContextId(20));
-        let header = crate::wire::Header::new(crate::wire::Kind::Open, ContextId(20), ContextId(12));
+        let header =
+            crate::wire::Header::new(crate::wire::Kind::Open, ContextId(20), ContextId(12));
         routes.note(B, A, &header);
         assert_eq!(names(&told, &routes, 12, NameKind::Context), [12]);
         routes.lost.remember(&[ContextId(77)], Reason::Lost, "");
@@ -177,10 +218,13 @@ mod tests {
         routes.lost.remember(&gone, Reason::Lost, "");
         told.add(ContextId(10), ContextId(5), &routes);
         assert!(told.pairs.len() <= CLEARED / 2 + 1);
-        assert!(told.knows(ContextId(10), ContextId(2)) && !told.knows(ContextId(20), ContextId(2)));
+        assert!(
+            told.knows(ContextId(10), ContextId(2)) && !told.knows(ContextId(20), ContextId(2))
+        );
         // And there is an end to it.
         told.full = usize::MAX;
-        told.pairs.extend((0..REMEMBERED as u32).map(|of| (ContextId(11), ContextId(of))));
+        told.pairs
+            .extend((0..REMEMBERED as u32).map(|of| (ContextId(11), ContextId(of))));
         told.add(ContextId(12), ContextId(5), &routes);
         assert!(!told.knows(ContextId(12), ContextId(5)));
     }

@@ -52,8 +52,18 @@ impl Default for IdGrants {
 impl IdGrants {
     /// Creates grants that begin at `next`; lower numbers count as used.
     pub fn from(next: u32) -> IdGrants {
-        let (blocks, owners, live) = (SortedMap::default(), SortedMap::default(), SortedMap::default());
-        IdGrants { next, blocks, owners, live, returned: VecDeque::new() }
+        let (blocks, owners, live) = (
+            SortedMap::default(),
+            SortedMap::default(),
+            SortedMap::default(),
+        );
+        IdGrants {
+            next,
+            blocks,
+            owners,
+            live,
+            returned: VecDeque::new(),
+        }
     }
 
     /// Allocates the number of a context that the root starts.
@@ -91,16 +101,25 @@ impl IdGrants {
     pub fn learn(&mut self, first: ContextId, owner: ContextId, link: LinkId) {
         let live = self.live.get(&link).copied().unwrap_or(0);
         self.live.insert(link, live + BLOCK);
-        self.blocks.insert(first.0, Block { owner, link, ended: 0 });
+        self.blocks.insert(
+            first.0,
+            Block {
+                owner,
+                link,
+                ended: 0,
+            },
+        );
         self.owners.insert((owner, first.0), ());
     }
 
     /// Returns true if the number was granted to a context behind `link`.
     pub(crate) fn is_granted(&self, id: ContextId, link: LinkId) -> bool {
-        self.blocks.get_at_or_before(&id.0).is_some_and(|(first, block)| {
-            let at = id.0 - first;
-            at < BLOCK && block.link == link && block.ended >> at & 1 == 0
-        })
+        self.blocks
+            .get_at_or_before(&id.0)
+            .is_some_and(|(first, block)| {
+                let at = id.0 - first;
+                at < BLOCK && block.link == link && block.ended >> at & 1 == 0
+            })
     }
 
     /// Records that a context is gone.
@@ -124,7 +143,9 @@ impl IdGrants {
     }
 
     fn take_back(&mut self, first: u32) {
-        let Some(block) = self.blocks.remove(&first) else { return };
+        let Some(block) = self.blocks.remove(&first) else {
+            return;
+        };
         self.owners.remove(&(block.owner, first));
         if let Some(live) = self.live.get_mut(&block.link) {
             *live -= BLOCK;
@@ -151,9 +172,15 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, LIVE_PER_LINK / BLOCK);
-        assert!(grants.block(ContextId(7), B).is_some(), "others are not touched");
+        assert!(
+            grants.block(ContextId(7), B).is_some(),
+            "others are not touched"
+        );
         grants.ended(ContextId(1));
-        assert!(grants.block(ContextId(8), A).is_some(), "with its owner a block is free");
+        assert!(
+            grants.block(ContextId(8), A).is_some(),
+            "with its owner a block is free"
+        );
         grants.ended(ContextId(8));
         grants.link_ended(A);
         assert_eq!(grants.live.get(&A), None);

@@ -42,9 +42,15 @@ impl LostContexts {
             self.whose.insert(*id, number);
         }
         let text = crate::text::shortened(text, TEXT_LIMIT).to_owned();
-        self.losses.push_back(Loss { contexts, reason, text });
+        self.losses.push_back(Loss {
+            contexts,
+            reason,
+            text,
+        });
         while self.contexts > REMEMBERED {
-            let Some(oldest) = self.losses.pop_front() else { break };
+            let Some(oldest) = self.losses.pop_front() else {
+                break;
+            };
             self.contexts -= oldest.contexts.len();
             for id in &oldest.contexts {
                 // The context may have been reached again and lost once more.
@@ -74,7 +80,10 @@ mod tests {
         lost.remember(&[ContextId(1), ContextId(2)], Reason::Lost, "cut");
         lost.remember(&[ContextId(3)], Reason::ConnectFailed, &"é".repeat(1000));
         assert_eq!(lost.why(ContextId(2)), Some((Reason::Lost, "cut")));
-        assert!(lost.why(ContextId(3)).is_some_and(|(_, text)| text.len() <= TEXT_LIMIT));
+        assert!(
+            lost.why(ContextId(3))
+                .is_some_and(|(_, text)| text.len() <= TEXT_LIMIT)
+        );
         assert_eq!(lost.why(ContextId(4)), None);
         for id in 10..10 + REMEMBERED as u32 {
             lost.remember(&[ContextId(id)], Reason::Lost, "");
@@ -84,7 +93,11 @@ mod tests {
         let many: Vec<_> = (0..10_000).map(ContextId).collect();
         lost.remember(&many, Reason::Lost, "all");
         assert_eq!((lost.contexts, lost.losses.len()), (REMEMBERED, 1));
-        assert_eq!(lost.whose.len(), REMEMBERED, "nothing is kept of what is forgotten");
+        assert_eq!(
+            lost.whose.len(),
+            REMEMBERED,
+            "nothing is kept of what is forgotten"
+        );
     }
 
     #[test]

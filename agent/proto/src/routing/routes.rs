@@ -111,7 +111,9 @@ impl RoutingTable {
         if self.behind.get(&link).is_none() {
             self.behind.insert(link, Behind::default());
         }
-        let Some(behind) = self.behind.get_mut(&link) else { return false };
+        let Some(behind) = self.behind.get_mut(&link) else {
+            return false;
+        };
         if behind.contexts.len() - behind.gone >= ROUTES_PER_LINK {
             return false;
         }
@@ -130,7 +132,9 @@ impl RoutingTable {
             behind.gone += 1;
             if behind.gone > behind.contexts.len() / 2 {
                 let routes = &self.routes;
-                behind.contexts.retain(|id| routes.get(id).is_some_and(|way| way.link == link));
+                behind
+                    .contexts
+                    .retain(|id| routes.get(id).is_some_and(|way| way.link == link));
                 behind.gone = 0;
             }
         }
@@ -150,13 +154,24 @@ impl RoutingTable {
 
     /// Returns the contexts that are reached over the link of a child.
     pub fn behind(&self, link: LinkId) -> Vec<ContextId> {
-        let contexts = self.behind.get(&link).map_or(&[][..], |behind| &behind.contexts);
-        contexts.iter().filter(|id| self.link_down(**id) == Some(link)).copied().collect()
+        let contexts = self
+            .behind
+            .get(&link)
+            .map_or(&[][..], |behind| &behind.contexts);
+        contexts
+            .iter()
+            .filter(|id| self.link_down(**id) == Some(link))
+            .copied()
+            .collect()
     }
 
     /// Returns the link over which `id` is reached, which may be that to the parent.
     pub fn link_to(&self, id: ContextId) -> Option<LinkId> {
-        if id == self.id { None } else { self.link_down(id).or(self.up) }
+        if id == self.id {
+            None
+        } else {
+            self.link_down(id).or(self.up)
+        }
     }
 
     /// Returns the link over which `id` is reached, if it is below.
@@ -174,7 +189,9 @@ impl RoutingTable {
     /// behind it.
     pub fn between(&self, id: ContextId) -> impl Iterator<Item = ContextId> + '_ {
         let parent = |id: &ContextId| self.routes.get(id).map(|way| way.parent);
-        core::iter::successors(parent(&id), parent).take_while(|id| *id != self.id).take(DEEPEST)
+        core::iter::successors(parent(&id), parent)
+            .take_while(|id| *id != self.id)
+            .take(DEEPEST)
     }
 
     /// Returns true if `link` may bring a frame with this header: its source and authority must
@@ -217,7 +234,9 @@ impl RoutingTable {
         let given = |one: ContextId| self.path(one, dst) == Some(false);
         self.path(party, dst) == Some(true)
             || self.path(party, party).is_some()
-            || !unasked && self.path(dst, dst).is_some() && (given(party) || self.between(party).any(given))
+            || !unasked
+                && self.path(dst, dst).is_some()
+                && (given(party) || self.between(party).any(given))
     }
 
     /// Records that a frame passes this node between two contexts below, because each must learn of
@@ -237,8 +256,10 @@ impl RoutingTable {
     pub(crate) fn widow(&mut self, gone: &[ContextId]) -> Vec<(ContextId, ContextId)> {
         let mut lost = Vec::new();
         for id in gone {
-            while let Some(((_, other), _)) =
-                self.pairs.get_at_or_before(&(*id, ContextId(u32::MAX))).filter(|((one, _), _)| one == id)
+            while let Some(((_, other), _)) = self
+                .pairs
+                .get_at_or_before(&(*id, ContextId(u32::MAX)))
+                .filter(|((one, _), _)| one == id)
             {
                 self.pair(*id, other, false);
                 if gone.binary_search(&other).is_err() {
@@ -262,8 +283,13 @@ impl RoutingTable {
             return Verdict::Return(Reason::NoRoute);
         }
         // News about a context may pass wherever its own frames may.
-        let party = if header.kind == Kind::Dead { ContextId(header.reply_to.0) } else { header.src };
-        if from.is_some() && from != self.up && Some(to) != self.up && !self.may_pass(party, header) {
+        let party = if header.kind == Kind::Dead {
+            ContextId(header.reply_to.0)
+        } else {
+            header.src
+        };
+        if from.is_some() && from != self.up && Some(to) != self.up && !self.may_pass(party, header)
+        {
             return Verdict::Return(Reason::Isolated);
         }
         Verdict::Forward(to)
@@ -293,7 +319,8 @@ mod tests {
     const B: LinkId = LinkId(2);
 
     fn middle() -> RoutingTable {
-        let mut router = RoutingTable::new(ContextId(5), vec![ContextId(2), ContextId::ROOT], Some(UP));
+        let mut router =
+            RoutingTable::new(ContextId(5), vec![ContextId(2), ContextId::ROOT], Some(UP));
         for (id, link, parent) in [(10, A, 5), (11, A, 10), (12, A, 11), (20, B, 5)] {
             assert!(router.add(ContextId(id), link, ContextId(parent)));
         }
@@ -309,16 +336,28 @@ mod tests {
         let router = middle();
         assert_eq!(router.route(Some(UP), &to(11)), Verdict::Forward(A));
         assert_eq!(router.route(Some(A), &to(0)), Verdict::Forward(UP));
-        assert_eq!(router.route(Some(UP), &to(99)), Verdict::Return(Reason::NoRoute));
-        assert_eq!(router.route(Some(A), &to(10)), Verdict::Return(Reason::NoRoute));
+        assert_eq!(
+            router.route(Some(UP), &to(99)),
+            Verdict::Return(Reason::NoRoute)
+        );
+        assert_eq!(
+            router.route(Some(A), &to(10)),
+            Verdict::Return(Reason::NoRoute)
+        );
         assert_eq!(router.route(Some(A), &to(5)), Verdict::Here);
         assert_eq!(router.route(None, &to(20)), Verdict::Forward(B));
     }
 
     #[test]
     fn siblings_are_isolated() {
-        assert_eq!(middle().route(Some(A), &to(20)), Verdict::Return(Reason::Isolated));
-        assert_eq!(middle().route(Some(B), &to(10)), Verdict::Return(Reason::Isolated));
+        assert_eq!(
+            middle().route(Some(A), &to(20)),
+            Verdict::Return(Reason::Isolated)
+        );
+        assert_eq!(
+            middle().route(Some(B), &to(10)),
+            Verdict::Return(Reason::Isolated)
+        );
     }
 
     #[test]
@@ -339,10 +378,17 @@ mod tests {
     #[test]
     fn a_route_cannot_be_taken_over_by_another_link() {
         let mut router = middle();
-        assert!([10, 2, 5].into_iter().all(|id| !router.add(ContextId(id), B, ContextId(5))));
+        assert!(
+            [10, 2, 5]
+                .into_iter()
+                .all(|id| !router.add(ContextId(id), B, ContextId(5)))
+        );
         assert!(!router.remove(ContextId(10), B));
         assert_eq!(router.remove_link(A), [10, 11, 12].map(ContextId));
-        assert_eq!(router.route(Some(UP), &to(10)), Verdict::Return(Reason::NoRoute));
+        assert_eq!(
+            router.route(Some(UP), &to(10)),
+            Verdict::Return(Reason::NoRoute)
+        );
     }
 
     #[test]
@@ -387,24 +433,44 @@ mod tests {
         let frame = |src, dst| Header::new(Kind::Data, ContextId(src), ContextId(dst));
         assert_eq!(router.route(Some(A), &frame(10, 20)), Verdict::Forward(B));
         assert_eq!(router.route(Some(B), &frame(20, 10)), Verdict::Forward(A));
-        assert_eq!(router.route(Some(A), &frame(11, 20)), Verdict::Return(Reason::Isolated));
+        assert_eq!(
+            router.route(Some(A), &frame(11, 20)),
+            Verdict::Return(Reason::Isolated)
+        );
         let dead = |about| Header {
             reply_to: crate::id::Handle(about),
             ..Header::new(Kind::Dead, ContextId(11), ContextId(20))
         };
         assert_eq!(router.route(Some(A), &dead(10)), Verdict::Forward(B));
-        assert_eq!(router.route(Some(A), &dead(11)), Verdict::Return(Reason::Isolated));
-        assert_eq!(router.widow(&[ContextId(10), ContextId(11)]), [(ContextId(20), ContextId(10))]);
-        assert_eq!(router.route(Some(B), &frame(20, 10)), Verdict::Return(Reason::Isolated));
+        assert_eq!(
+            router.route(Some(A), &dead(11)),
+            Verdict::Return(Reason::Isolated)
+        );
+        assert_eq!(
+            router.widow(&[ContextId(10), ContextId(11)]),
+            [(ContextId(20), ContextId(10))]
+        );
+        assert_eq!(
+            router.route(Some(B), &frame(20, 10)),
+            Verdict::Return(Reason::Isolated)
+        );
     }
 
     #[test]
     fn the_ancestors_between_a_context_and_this_node_are_listed_even_in_a_cycle() {
         let mut router = middle();
-        let between =
-            |router: &RoutingTable, id| router.between(ContextId(id)).map(|id| id.0).collect::<Vec<_>>();
+        let between = |router: &RoutingTable, id| {
+            router
+                .between(ContextId(id))
+                .map(|id| id.0)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(between(&router, 12), [11, 10]);
-        assert!([10, 20, 5, 0, 99].into_iter().all(|id| between(&router, id).is_empty()));
+        assert!(
+            [10, 20, 5, 0, 99]
+                .into_iter()
+                .all(|id| between(&router, id).is_empty())
+        );
         // A hostile child makes a context its own ancestor, by a number that comes back.
         assert!(router.remove(ContextId(11), A) && router.add(ContextId(11), A, ContextId(12)));
         assert_eq!(between(&router, 12).len(), DEEPEST);
@@ -429,17 +495,26 @@ mod tests {
             frame(Kind::Credit, 11, Flags::OPENER, 1000),
             frame(Kind::Reset, 11, Flags::default(), 1000),
         ];
-        let let_through =
-            |router: &RoutingTable, header: &Header| router.route(Some(A), header) == Verdict::Forward(B);
-        assert!(!kinds.iter().any(|header| let_through(&router, header)), "it has asked for nothing");
-        // It speaks to 10, which may answer, and use its channels as those below may to whom it gave their ends.
+        let let_through = |router: &RoutingTable, header: &Header| {
+            router.route(Some(A), header) == Verdict::Forward(B)
+        };
+        assert!(
+            !kinds.iter().any(|header| let_through(&router, header)),
+            "it has asked for nothing"
+        );
+        // It speaks to 10, which may answer, and use its channels as those below may to whom it
+        // gave their ends.
         let asked = Header::new(Kind::Open, guest, ContextId(10));
         assert_eq!(router.route(Some(B), &asked), Verdict::Forward(A));
         router.note(B, A, &asked);
         for src in [10, 11, 12] {
             for header in &kinds {
                 let unasked = header.kind == Kind::Open && header.handle.0 < hub;
-                let header = Header { src: ContextId(src), auth: ContextId(src), ..*header };
+                let header = Header {
+                    src: ContextId(src),
+                    auth: ContextId(src),
+                    ..*header
+                };
                 assert_eq!(let_through(&router, &header), !unasked, "{src}: {header:?}");
             }
         }
@@ -448,11 +523,25 @@ mod tests {
         router.admit(guest);
         router.note(B, A, &Header::new(Kind::Open, guest, ContextId(11)));
         for header in kinds {
-            assert!(!let_through(&router, &Header { src: ContextId(10), auth: ContextId(10), ..header }));
+            assert!(!let_through(
+                &router,
+                &Header {
+                    src: ContextId(10),
+                    auth: ContextId(10),
+                    ..header
+                }
+            ));
         }
         // A path that was opened is one for both.
         router.pair(guest, ContextId(10), true);
-        assert!(let_through(&router, &Header { src: ContextId(10), auth: ContextId(10), ..kinds[0] }));
+        assert!(let_through(
+            &router,
+            &Header {
+                src: ContextId(10),
+                auth: ContextId(10),
+                ..kinds[0]
+            }
+        ));
     }
 
     #[test]
@@ -465,6 +554,11 @@ mod tests {
             assert!(router.remove(ContextId(id), A));
         }
         assert_eq!(router.behind(A), [10, 11, 12].map(ContextId));
-        assert!(router.behind.get(&A).is_some_and(|behind| behind.contexts.len() < 8));
+        assert!(
+            router
+                .behind
+                .get(&A)
+                .is_some_and(|behind| behind.contexts.len() < 8)
+        );
     }
 }

@@ -27,8 +27,11 @@ pub(crate) fn mix(mut sum: u64, bytes: &[u8]) -> u64 {
     let (blocks, rest) = bytes.as_chunks::<32>();
     for block in blocks {
         let (words, _) = block.as_chunks::<8>();
-        let step =
-            |lane: u64, word: [u8; 8]| (lane ^ u64::from_le_bytes(word)).wrapping_mul(K).rotate_left(29);
+        let step = |lane: u64, word: [u8; 8]| {
+            (lane ^ u64::from_le_bytes(word))
+                .wrapping_mul(K)
+                .rotate_left(29)
+        };
         lanes = [
             step(lanes[0], words[0]),
             step(lanes[1], words[1]),

@@ -44,13 +44,21 @@ impl fmt::Display for WireError {
                 write!(f, "something else wrote into the stream: \"{seen}\"")
             }
             WireError::Version(seen) => {
-                write!(f, "the peer speaks wire version {seen}, this build {VERSION}")
+                write!(
+                    f,
+                    "the peer speaks wire version {seen}, this build {VERSION}"
+                )
             }
             WireError::Kind(seen) => write!(f, "a frame of unknown kind {seen}"),
             WireError::Flags(seen) => write!(f, "a frame with unknown flags {seen:#x}"),
-            WireError::Length(seen) => write!(f, "a frame of {seen} bytes, the limit is {MAX_PAYLOAD}"),
+            WireError::Length(seen) => {
+                write!(f, "a frame of {seen} bytes, the limit is {MAX_PAYLOAD}")
+            }
             WireError::Lost(due, seen) => {
-                write!(f, "the transport lost bytes: frame {due} was due, frame {seen} came")
+                write!(
+                    f,
+                    "the transport lost bytes: frame {due} was due, frame {seen} came"
+                )
             }
             WireError::Sum => write!(f, "the transport damaged bytes: a checksum does not match"),
         }
@@ -85,12 +93,18 @@ pub struct Decoder {
 impl Decoder {
     /// Returns the number of bytes held for an incomplete frame.
     pub fn pending(&self) -> usize {
-        self.head.len() + self.begun.as_ref().map_or(0, |begun| HEADER_LEN + begun.payload.len())
+        self.head.len()
+            + self
+                .begun
+                .as_ref()
+                .map_or(0, |begun| HEADER_LEN + begun.payload.len())
     }
 
     /// Returns true if the incomplete frame holds a secret.
     pub(crate) fn is_secret(&self) -> bool {
-        self.begun.as_ref().is_some_and(|begun| begun.header.flags.has(Flags::SECRET))
+        self.begun
+            .as_ref()
+            .is_some_and(|begun| begun.header.flags.has(Flags::SECRET))
     }
 
     /// Consumes bytes from the front of `bytes` until a frame is complete or no bytes are left.
@@ -120,7 +134,11 @@ impl Decoder {
         result
     }
 
-    fn parse(&mut self, bytes: &mut &[u8], used: &mut Vec<Vec<u8>>) -> Result<Option<Frame>, WireError> {
+    fn parse(
+        &mut self,
+        bytes: &mut &[u8],
+        used: &mut Vec<Vec<u8>>,
+    ) -> Result<Option<Frame>, WireError> {
         if self.begun.is_none() {
             let taken = (HEADER_LEN - self.head.len()).min(bytes.len());
             self.head.extend_from_slice(&bytes[..taken]);
@@ -138,15 +156,29 @@ impl Decoder {
             self.begun = Some(self.begin(used)?);
             self.head.clear();
         }
-        let Some(begun) = &mut self.begun else { return Ok(None) };
+        let Some(begun) = &mut self.begun else {
+            return Ok(None);
+        };
         let taken = (begun.length - begun.payload.len()).min(bytes.len());
         begun.payload.extend_from_slice(&bytes[..taken]);
         *bytes = &bytes[taken..];
         if begun.payload.len() < begun.length {
             return Ok(None);
         }
-        let Some(Begun { header, sum, payload, .. }) = self.begun.take() else { return Ok(None) };
-        let frame = Frame { header, payload, sum };
+        let Some(Begun {
+            header,
+            sum,
+            payload,
+            ..
+        }) = self.begun.take()
+        else {
+            return Ok(None);
+        };
+        let frame = Frame {
+            header,
+            payload,
+            sum,
+        };
         if sum_of(&frame.payload) != sum {
             return Err(WireError::Sum);
         }
@@ -157,7 +189,8 @@ impl Decoder {
     /// Checks a complete header before memory is allocated for its payload.
     fn begin(&self, used: &mut Vec<Vec<u8>>) -> Result<Begun, WireError> {
         let head = &self.head;
-        let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let word =
+            |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         if head[2] != VERSION {
             return Err(WireError::Version(head[2]));
         }
@@ -165,7 +198,8 @@ impl Decoder {
         if length as usize > MAX_PAYLOAD {
             return Err(WireError::Length(length));
         }
-        let fits = |ahead: u32| header_sum(&head[..44], self.sequence.wrapping_add(ahead)) == word(44);
+        let fits =
+            |ahead: u32| header_sum(&head[..44], self.sequence.wrapping_add(ahead)) == word(44);
         if !fits(0) {
             let seen = (1..LOOK_AHEAD).find(|ahead| fits(*ahead));
             return Err(seen.map_or(WireError::Sum, |ahead| {
@@ -192,7 +226,12 @@ impl Decoder {
         let length = length as usize;
         let payload = used.pop_if(|payload| length >= RECYCLED && payload.capacity() >= length);
         let payload = payload.unwrap_or_else(|| Vec::with_capacity(length));
-        Ok(Begun { header, length, sum: word(40), payload })
+        Ok(Begun {
+            header,
+            length,
+            sum: word(40),
+            payload,
+        })
     }
 }
 

@@ -173,7 +173,11 @@ impl Flags {
     /// Returns these flags, and those of `other` if `condition`.
     #[must_use]
     pub fn with(self, other: Flags, condition: bool) -> Flags {
-        if condition { Flags(self.0 | other.0) } else { self }
+        if condition {
+            Flags(self.0 | other.0)
+        } else {
+            self
+        }
     }
 }
 
@@ -235,7 +239,11 @@ impl Frame {
     /// Creates a frame and computes its checksum.
     pub fn new(header: Header, payload: Vec<u8>) -> Frame {
         let sum = sum_of(&payload);
-        Frame { header, payload, sum }
+        Frame {
+            header,
+            payload,
+            sum,
+        }
     }
 
     /// Returns the size on a link in bytes.
@@ -275,7 +283,9 @@ fn encode_with(header: &Header, payload: &[u8], sum: u32, sequence: u32, out: &m
         header.auth.0,
         header.handle.0,
         header.reply_to.0,
-        u32::from(header.flags.0) | u32::from(header.streams) << 16 | u32::from(header.answering) << 24,
+        u32::from(header.flags.0)
+            | u32::from(header.streams) << 16
+            | u32::from(header.answering) << 24,
     ] {
         out.extend_from_slice(&word.to_le_bytes());
     }

@@ -1,5 +1,5 @@
-//! A tree of nodes in one thread, carried by hand: for tests that look at one rule at a time. Whole lives of trees are the
-//! simulator's.
+//! A tree of nodes in one thread, carried by hand: for tests that look at one rule at a time. Whole
+//! lives of trees are the simulator's.
 
 #![allow(dead_code)] // Each test program uses its part of it.
 
@@ -45,18 +45,40 @@ impl Tree {
         let mut node = Node::root();
         services(&mut node);
         node.serve(Handle::ALLOCATE, Policy::Descendants);
-        let places = HashMap::from([(ContextId::ROOT, Place { node, events: Vec::new() })]);
-        Tree { places, cables: Vec::new(), connecting: Vec::new(), sent: HashMap::new(), said: Vec::new() }
+        let places = HashMap::from([(
+            ContextId::ROOT,
+            Place {
+                node,
+                events: Vec::new(),
+            },
+        )]);
+        Tree {
+            places,
+            cables: Vec::new(),
+            connecting: Vec::new(),
+            sent: HashMap::new(),
+            said: Vec::new(),
+        }
     }
 
     pub fn node(&mut self, id: u32) -> &mut Node {
-        &mut self.places.get_mut(&ContextId(id)).expect("the test made it").node
+        &mut self
+            .places
+            .get_mut(&ContextId(id))
+            .expect("the test made it")
+            .node
     }
 
     /// The root orders `parent` to connect `child`.
     pub fn order(&mut self, parent: u32, child: u32) -> FlowKey {
-        let opening = Opening { new_context: Some(ContextId(child)), secret: true, ..Opening::default() };
-        self.node(0).open(ContextId(parent), Handle::CONNECT, b"recipe", opening).0
+        let opening = Opening {
+            new_context: Some(ContextId(child)),
+            secret: true,
+            ..Opening::default()
+        };
+        self.node(0)
+            .open(ContextId(parent), Handle::CONNECT, b"recipe", opening)
+            .0
     }
 
     /// Carries bytes until nothing moves.
@@ -67,7 +89,11 @@ impl Tree {
             for id in ids {
                 let place = self.places.get_mut(&id).expect("it is there");
                 while let Some(event) = place.node.poll_event() {
-                    if let Event::Opened { child: Some((child, link)), .. } = &event {
+                    if let Event::Opened {
+                        child: Some((child, link)),
+                        ..
+                    } = &event
+                    {
                         self.connecting.push((id, *link, *child));
                     }
                     match event {
@@ -110,22 +136,42 @@ impl Tree {
     /// The agent of a context that is being connected comes up.
     pub fn bring_up(&mut self, child: u32) {
         let child = ContextId(child);
-        let at = self.connecting.iter().position(|(_, _, other)| *other == child).expect("it was ordered");
+        let at = self
+            .connecting
+            .iter()
+            .position(|(_, _, other)| *other == child)
+            .expect("it was ordered");
         let (parent, link, _) = self.connecting.remove(at);
         let parent_node = &mut self.places.get_mut(&parent).expect("it is there").node;
         let mut ancestors = vec![parent];
         ancestors.extend_from_slice(parent_node.router.ancestors());
         parent_node.boot(
             link,
-            &BootInfo { id: child, ancestors, name: "test".into(), filter: Filter::default(), heartbeat: 0 },
+            &BootInfo {
+                id: child,
+                ancestors,
+                name: "test".into(),
+                filter: Filter::default(),
+                heartbeat: 0,
+            },
         );
         let (mut node, _) = Node::agent();
         services(&mut node);
         node.control(UP, Kind::Hello, Vec::new());
-        self.places.insert(child, Place { node, events: Vec::new() });
+        self.places.insert(
+            child,
+            Place {
+                node,
+                events: Vec::new(),
+            },
+        );
         self.cables.push((parent, link, child));
         self.settle();
-        self.places.get_mut(&parent).expect("it is there").node.link_up(link);
+        self.places
+            .get_mut(&parent)
+            .expect("it is there")
+            .node
+            .link_up(link);
         self.settle();
     }
 
@@ -144,7 +190,13 @@ impl Tree {
     }
 
     pub fn events(&mut self, id: u32) -> Vec<Event> {
-        std::mem::take(&mut self.places.get_mut(&ContextId(id)).expect("it is there").events)
+        std::mem::take(
+            &mut self
+                .places
+                .get_mut(&ContextId(id))
+                .expect("it is there")
+                .events,
+        )
     }
 
     /// What context `id` was asked for, answered with the same bytes.
@@ -158,7 +210,9 @@ impl Tree {
     }
 
     pub fn call(&mut self, from: u32, to: u32) -> FlowKey {
-        self.node(from).open(ContextId(to), Handle::CALL, b"hello", Opening::default()).0
+        self.node(from)
+            .open(ContextId(to), Handle::CALL, b"hello", Opening::default())
+            .0
     }
 
     pub fn reasons(&mut self, id: u32) -> Vec<(FlowKey, Reason, ContextId)> {
@@ -171,7 +225,11 @@ impl Tree {
 
     pub fn answers(&mut self, id: u32) -> Vec<(FlowKey, Vec<u8>)> {
         let data = |event: Event| match event {
-            Event::Data { flow, bytes, end: true } => Some((flow, bytes)),
+            Event::Data {
+                flow,
+                bytes,
+                end: true,
+            } => Some((flow, bytes)),
             _ => None,
         };
         self.events(id).into_iter().filter_map(data).collect()
@@ -179,13 +237,20 @@ impl Tree {
 
     /// A frame made by hand comes over the link of `child` to its parent, as from a hostile agent.
     pub fn forge(&mut self, child: u32, header: Header, payload: &[u8]) {
-        let (parent, link, _) =
-            *self.cables.iter().find(|(_, _, id)| *id == ContextId(child)).expect("it is connected");
+        let (parent, link, _) = *self
+            .cables
+            .iter()
+            .find(|(_, _, id)| *id == ContextId(child))
+            .expect("it is connected");
         let (_, sequence) = self.sent.entry(ContextId(child)).or_default();
         let mut bytes = Vec::new();
         encode(&header, payload, *sequence, &mut bytes);
         *sequence += 1;
-        self.places.get_mut(&parent).expect("it is there").node.receive(link, &bytes);
+        self.places
+            .get_mut(&parent)
+            .expect("it is there")
+            .node
+            .receive(link, &bytes);
         self.settle();
     }
 }

@@ -12,7 +12,8 @@ pub const DOWN: usize = 0;
 /// From child to parent.
 pub const UPWARD: usize = 1;
 
-/// Bytes of a node that no pipe has taken yet. Always whole frames, of which some of the first may have gone.
+/// Bytes of a node that no pipe has taken yet. Always whole frames, of which some of the first may
+/// have gone.
 #[derive(Default)]
 pub struct Out {
     pub bytes: Vec<u8>,
@@ -37,7 +38,10 @@ pub struct Rewriter {
 
 impl Rewriter {
     pub fn delaying(delay: u64) -> Rewriter {
-        Rewriter { delay, ..Rewriter::default() }
+        Rewriter {
+            delay,
+            ..Rewriter::default()
+        }
     }
 
     fn put(&mut self, frame: &Frame, out: &mut Vec<u8>) {
@@ -57,9 +61,15 @@ impl Rewriter {
                 self.held.push((bulk + self.delay, frame));
                 continue;
             }
-            bulk += if glance.is_bulk() { glance.size as u64 } else { 0 };
+            bulk += if glance.is_bulk() {
+                glance.size as u64
+            } else {
+                0
+            };
             self.put(&frame, bytes);
-            let (due, held) = std::mem::take(&mut self.held).into_iter().partition(|(at, _)| *at <= bulk);
+            let (due, held) = std::mem::take(&mut self.held)
+                .into_iter()
+                .partition(|(at, _)| *at <= bulk);
             self.held = held;
             for (_, frame) in due {
                 self.put(&frame, bytes);
@@ -94,7 +104,8 @@ pub struct Cable {
     pub out: [Out; 2],
     pub pipes: [Pipe; 2],
     pub rewriters: [Option<Rewriter>; 2],
-    /// How many bytes of bulk went into each pipe, and how many had when each call that waits for it was queued.
+    /// How many bytes of bulk went into each pipe, and how many had when each call that waits for
+    /// it was queued.
     pub bulk: [u64; 2],
     pub waiting: [BTreeMap<(u32, u32), u64>; 2],
 }
@@ -127,8 +138,8 @@ impl Cable {
         }
     }
 
-    /// Looks at the frames that have just left a node. The most bytes of bulk that one of the calls among them had to
-    /// wait for.
+    /// Looks at the frames that have just left a node. The most bytes of bulk that one of the calls
+    /// among them had to wait for.
     pub fn look(&mut self, direction: usize) -> u64 {
         let bytes = &mut self.out[direction].bytes;
         if let Some(rewriter) = &mut self.rewriters[direction] {
@@ -138,7 +149,11 @@ impl Cable {
         while at < bytes.len() {
             let glance = Glance::at(&bytes[at..]);
             at += glance.size;
-            self.bulk[direction] += if glance.is_bulk() { glance.size as u64 } else { 0 };
+            self.bulk[direction] += if glance.is_bulk() {
+                glance.size as u64
+            } else {
+                0
+            };
             if glance.is_call()
                 && let Some(queued) = self.waiting[direction].remove(&(glance.src, glance.reply_to))
             {
@@ -146,8 +161,13 @@ impl Cable {
             }
             let pipe = &mut self.pipes[direction];
             pipe.written += glance.size as u64;
-            let call = glance.is_call().then_some((glance.src, glance.reply_to, glance.dst));
-            pipe.marks.push_back(Mark { end: pipe.written, call });
+            let call = glance
+                .is_call()
+                .then_some((glance.src, glance.reply_to, glance.dst));
+            pipe.marks.push_back(Mark {
+                end: pipe.written,
+                call,
+            });
         }
         most
     }
@@ -155,13 +175,18 @@ impl Cable {
     /// Puts a forged frame behind what waits to go up.
     pub fn forge(&mut self, frame: &Forgery, mark: &[u8]) {
         let (header, payload) = forged(frame, mark);
-        let Some(rewriter) = &mut self.rewriters[UPWARD] else { return };
+        let Some(rewriter) = &mut self.rewriters[UPWARD] else {
+            return;
+        };
         let bytes = &mut self.out[UPWARD].bytes;
         let before = bytes.len();
         encode(&header, &payload, rewriter.sequence, bytes);
         rewriter.sequence = rewriter.sequence.wrapping_add(1);
         let pipe = &mut self.pipes[UPWARD];
         pipe.written += (bytes.len() - before) as u64;
-        pipe.marks.push_back(Mark { end: pipe.written, call: None });
+        pipe.marks.push_back(Mark {
+            end: pipe.written,
+            call: None,
+        });
     }
 }

@@ -9,14 +9,19 @@ use super::world::World;
 pub struct Bounds {
     /// Bytes that one node holds for its links, where that is less than the formula in `held`.
     pub held: u64,
-    /// Bytes of bulk that may go over a link between a call's being queued for it and its being sent.
+    /// Bytes of bulk that may go over a link between a call's being queued for it and its being
+    /// sent.
     pub overtaken: u64,
     /// Events that one plan may take before it counts as one that never ends.
     pub events: u64,
 }
 
 /// The bounds that every run is held to unless a test says otherwise.
-pub const BOUNDS: Bounds = Bounds { held: u64::MAX, overtaken: 4 * 65_584, events: 3_000_000 };
+pub const BOUNDS: Bounds = Bounds {
+    held: u64::MAX,
+    overtaken: 4 * 65_584,
+    events: 3_000_000,
+};
 /// All places are looked at in depth after so many events, and whenever nothing is left to do.
 pub const DEEP_EVERY: u64 = 4096;
 
@@ -65,7 +70,12 @@ impl World {
     /// Notes that a promise was broken; the first one counts.
     pub fn fail(&mut self, check: Check, what: String) {
         if self.failure.is_none() {
-            self.failure = Some(Failure { check, what, now: self.now, event: self.events });
+            self.failure = Some(Failure {
+                check,
+                what,
+                now: self.now,
+                event: self.events,
+            });
         }
     }
 
@@ -88,8 +98,10 @@ impl World {
             for (other, via) in place.routes() {
                 seen += 1;
                 if !place.cables.contains_key(&via) {
-                    found =
-                        Some(format!("#{} has a route to #{other} over {via:?}, which is gone", place.id));
+                    found = Some(format!(
+                        "#{} has a route to #{other} over {via:?}, which is gone",
+                        place.id
+                    ));
                 }
             }
         }
@@ -128,11 +140,17 @@ impl World {
             ends.sort_unstable_by_key(|(flow, _)| **flow);
             for (flow, end) in ends {
                 if !end.over && !self.may_wait(end.request) {
-                    let what = format!("at #{} {flow:?} of request {} is still open", place.id, end.request);
+                    let what = format!(
+                        "at #{} {flow:?} of request {} is still open",
+                        place.id, end.request
+                    );
                     return Some((Check::Settled, what));
                 }
                 if end.over && place.knows(*flow) && !self.is_tainted(end.request) {
-                    let what = format!("#{} still knows {flow:?} of request {}", place.id, end.request);
+                    let what = format!(
+                        "#{} still knows {flow:?} of request {}",
+                        place.id, end.request
+                    );
                     return Some((Check::Forgotten, what));
                 }
             }
@@ -148,10 +166,15 @@ impl World {
         }
         let slow = match request.purpose {
             Purpose::Call(Answer::Silent) | Purpose::Visit(Answer::Silent) => true,
-            Purpose::Stream { reader: Reader::Stops { .. }, .. } => {
+            Purpose::Stream {
+                reader: Reader::Stops { .. },
+                ..
+            } => {
                 return self.both_there(request) || self.is_blocked(request);
             }
-            Purpose::Connect { fate: Fate::Hangs, .. } => true,
+            Purpose::Connect {
+                fate: Fate::Hangs, ..
+            } => true,
             _ => false,
         };
         let slow = slow && self.both_there(request);
@@ -166,12 +189,14 @@ impl World {
     /// Whether the two of a request are still there and may talk.
     fn both_there(&self, request: &Request) -> bool {
         let (from, to) = (request.from, request.to);
-        let related = from == to || self.ledger.is_below(from, to) || self.ledger.is_below(to, from);
+        let related =
+            from == to || self.ledger.is_below(from, to) || self.ledger.is_below(to, from);
         let may = related || self.ledger.paired(from, to).is_some_and(|(open, _)| open);
         may && self.place(from).is_some() && self.place(to).is_some()
     }
 
-    /// At rest every context that is there is known to its ancestors, over the right link, and nobody else is.
+    /// At rest every context that is there is known to its ancestors, over the right link, and
+    /// nobody else is.
     fn wrong_routes(&self) -> Option<(Check, String)> {
         for place in self.places.iter().flatten() {
             for (other, via) in place.routes() {
@@ -181,7 +206,10 @@ impl World {
                 let excused = || self.ledger.is_doubtful(other) || self.ledger.is_doubtful(child);
                 let wrong = !there || !right;
                 if wrong && !excused() {
-                    let what = format!("#{} has a route to #{other} over the link of #{child}", place.id);
+                    let what = format!(
+                        "#{} has a route to #{other} over the link of #{child}",
+                        place.id
+                    );
                     return Some((Check::RouteAndTruth, what));
                 }
             }
@@ -215,6 +243,8 @@ impl World {
 
     /// Whether `id` waits to be connected, perhaps by one that itself waits.
     fn hanging_above(&self, id: u32) -> bool {
-        self.ledger.chain(id).any(|other| self.hanging.contains(&other))
+        self.ledger
+            .chain(id)
+            .any(|other| self.hanging.contains(&other))
     }
 }

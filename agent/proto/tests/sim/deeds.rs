@@ -1,4 +1,5 @@
-//! What the root and others do beside calls: orders to connect with the numbers they need, pairs, clocks that jump.
+//! What the root and others do beside calls: orders to connect with the numbers they need, pairs,
+//! clocks that jump.
 
 use super::ledger::Purpose;
 use super::plan::{Forgery, OF_ITS_OWN, Step};
@@ -8,7 +9,8 @@ use super::world::World;
 const CLOSING: u64 = 5_000_000;
 
 impl World {
-    /// The number of what a plan names; what was never made keeps its name, which is nobody's number.
+    /// The number of what a plan names; what was never made keeps its name, which is nobody's
+    /// number.
     pub fn number(&self, name: u32) -> u32 {
         self.names.get(&name).copied().unwrap_or(name)
     }
@@ -22,7 +24,9 @@ impl World {
                 of(by);
                 of(parent);
             }
-            Step::Call { from, to, .. } | Step::Visit { from, to, .. } | Step::Stream { from, to, .. } => {
+            Step::Call { from, to, .. }
+            | Step::Visit { from, to, .. }
+            | Step::Stream { from, to, .. } => {
                 of(from);
                 of(to);
             }
@@ -30,14 +34,27 @@ impl World {
                 of(one);
                 of(other);
             }
-            Step::Ask { from: one } | Step::Log { from: one, .. } | Step::Jump { at: one } => of(one),
+            Step::Ask { from: one } | Step::Log { from: one, .. } | Step::Jump { at: one } => {
+                of(one)
+            }
             Step::Cut { child, .. }
             | Step::Vanish { child, .. }
             | Step::Shutdown { child }
             | Step::Stall { child, .. }
             | Step::Corrupt { child, .. }
             | Step::Truncate { child, .. } => of(child),
-            Step::Forge { at, frame: Forgery { dst, src, auth, offset, .. }, .. } => {
+            Step::Forge {
+                at,
+                frame:
+                    Forgery {
+                        dst,
+                        src,
+                        auth,
+                        offset,
+                        ..
+                    },
+                ..
+            } => {
                 of(at);
                 of(dst);
                 of(src);
@@ -57,10 +74,22 @@ impl World {
 
     /// An order to connect goes out, as soon as there is a number for the new context.
     pub fn start(&mut self, step: &Step) {
-        let Step::Connect { by, parent, child: name, fate, wire, hostile } = *step else { return };
+        let Step::Connect {
+            by,
+            parent,
+            child: name,
+            fate,
+            wire,
+            hostile,
+        } = *step
+        else {
+            return;
+        };
         let mut child = name;
         if by != 0 {
-            let Some(place) = self.place_mut(by) else { return };
+            let Some(place) = self.place_mut(by) else {
+                return;
+            };
             match place.pool.pop_front() {
                 Some(number) => child = number,
                 None => {
@@ -90,7 +119,9 @@ impl World {
     /// The answer of the root has come: numbers, unless there were none.
     pub fn has_numbers(&mut self, at: u32, request: u32) {
         let block = self.granted.remove(&request);
-        let Some(place) = self.place_mut(at) else { return };
+        let Some(place) = self.place_mut(at) else {
+            return;
+        };
         let wanting = std::mem::take(&mut place.wanting);
         let Some((first, count)) = block else { return };
         place.pool.extend(first..first + count);
@@ -101,8 +132,11 @@ impl World {
 
     /// The root opens or closes the way between two contexts that are not each other's ancestors.
     pub fn pair(&mut self, one: u32, other: u32, open: bool) -> bool {
-        let related = one == other || self.ledger.is_below(one, other) || self.ledger.is_below(other, one);
-        let Some(root) = self.place_mut(0).filter(|_| !related) else { return false };
+        let related =
+            one == other || self.ledger.is_below(one, other) || self.ledger.is_below(other, one);
+        let Some(root) = self.place_mut(0).filter(|_| !related) else {
+            return false;
+        };
         if root.way_to(one).is_none() || root.way_to(other).is_none() {
             return false;
         }
@@ -113,18 +147,28 @@ impl World {
         true
     }
 
-    /// Whether a visit to one that is no relative may have come through: the way is open, or was when it set out or not
-    /// much later.
+    /// Whether a visit to one that is no relative may have come through: the way is open, or was
+    /// when it set out or not much later.
     pub fn may_visit(&self, from: u32, to: u32, bytes: &[u8]) -> bool {
-        let name = bytes.first_chunk::<8>().map_or(u64::MAX, |name| u64::from_le_bytes(*name));
-        let asked = self.ledger.requests.get(name as usize).map_or(self.now, |request| request.asked);
-        self.ledger.paired(from, to).is_some_and(|(open, since)| open || asked < since + CLOSING)
+        let name = bytes
+            .first_chunk::<8>()
+            .map_or(u64::MAX, |name| u64::from_le_bytes(*name));
+        let asked = self
+            .ledger
+            .requests
+            .get(name as usize)
+            .map_or(self.now, |request| request.asked);
+        self.ledger
+            .paired(from, to)
+            .is_some_and(|(open, since)| open || asked < since + CLOSING)
     }
 
     /// A clock goes an hour ahead. Not again before the neighbours have had a chance to answer.
     pub fn jump(&mut self, at: u32) -> bool {
         let (ms, beat) = (self.now / 1000, self.beat);
-        let Some(place) = self.place_mut(at) else { return false };
+        let Some(place) = self.place_mut(at) else {
+            return false;
+        };
         if place.jumped.is_some_and(|before| ms < before + 4 * beat) {
             return false;
         }

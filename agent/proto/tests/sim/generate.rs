@@ -1,5 +1,5 @@
-//! Plans from seeds. What is drawn keeps an idea of the tree that it makes, so that most steps make sense; that some do
-//! not is part of the game.
+//! Plans from seeds. What is drawn keeps an idea of the tree that it makes, so that most steps make
+//! sense; that some do not is part of the game.
 
 use super::place::{OPEN, ROUTE};
 use super::plan::{Answer, Fate, Forgery, OF_ITS_OWN, Reader, Step, Wire};
@@ -27,18 +27,32 @@ struct Drawing {
 
 /// Whether a forged frame is one of those that go on and carry bytes.
 fn up_and_on(frame: &Forgery) -> bool {
-    Kind::ALL.get(usize::from(frame.kind)).is_some_and(|kind| !kind.is_link_local())
+    Kind::ALL
+        .get(usize::from(frame.kind))
+        .is_some_and(|kind| !kind.is_link_local())
 }
 
 /// The plan of a seed.
 pub fn plan(seed: u64) -> Vec<Step> {
     let mut rng = Rng::new(seed);
-    let shape = rng.pick(&[Shape::Chain, Shape::Star, Shape::Random, Shape::Random, Shape::Caterpillar]);
+    let shape = rng.pick(&[
+        Shape::Chain,
+        Shape::Star,
+        Shape::Random,
+        Shape::Random,
+        Shape::Caterpillar,
+    ]);
     let size = rng.between(1, 20);
     let steps = rng.between(20, 300);
     let hostility = rng.pick(&[0, 0, 10, 25]);
-    let mut drawing =
-        Drawing { rng, plan: Vec::new(), tree: vec![(0, 0)], next: 1, hostile: Vec::new(), requests: 0 };
+    let mut drawing = Drawing {
+        rng,
+        plan: Vec::new(),
+        tree: vec![(0, 0)],
+        next: 1,
+        hostile: Vec::new(),
+        requests: 0,
+    };
     let breath = drawing.rng.percent(30);
     for _ in 0..size {
         drawing.connect(shape, hostility);
@@ -59,7 +73,10 @@ impl Drawing {
     }
 
     fn parent(&self, id: u32) -> u32 {
-        self.tree.iter().find(|(other, _)| *other == id).map_or(0, |(_, parent)| *parent)
+        self.tree
+            .iter()
+            .find(|(other, _)| *other == id)
+            .map_or(0, |(_, parent)| *parent)
     }
 
     /// An ancestor of `id`, mostly the root.
@@ -74,7 +91,8 @@ impl Drawing {
         at
     }
 
-    /// A context is gone, with all below it. Some are kept in mind, to be asked for although they are gone.
+    /// A context is gone, with all below it. Some are kept in mind, to be asked for although they
+    /// are gone.
     fn fell(&mut self, id: u32) {
         let mut gone = vec![id];
         for (child, parent) in &self.tree {
@@ -83,7 +101,8 @@ impl Drawing {
             }
         }
         if self.rng.percent(85) {
-            self.tree.retain(|(other, _)| *other == 0 || !gone.contains(other));
+            self.tree
+                .retain(|(other, _)| *other == 0 || !gone.contains(other));
             self.hostile.retain(|other| !gone.contains(other));
         }
     }
@@ -96,10 +115,26 @@ impl Drawing {
     fn wire(&mut self) -> Wire {
         match self.rng.below(10) {
             0..6 => Wire::NEAR,
-            6 => Wire { latency_us: 30_000, us_per_kib: 20, capacity: 65_536 },
-            7 => Wire { latency_us: 1000, us_per_kib: 1000, capacity: 65_536 },
-            8 => Wire { latency_us: 5000, us_per_kib: 100, capacity: 4096 },
-            _ => Wire { latency_us: 100, us_per_kib: 5, capacity: 3777 },
+            6 => Wire {
+                latency_us: 30_000,
+                us_per_kib: 20,
+                capacity: 65_536,
+            },
+            7 => Wire {
+                latency_us: 1000,
+                us_per_kib: 1000,
+                capacity: 65_536,
+            },
+            8 => Wire {
+                latency_us: 5000,
+                us_per_kib: 100,
+                capacity: 4096,
+            },
+            _ => Wire {
+                latency_us: 100,
+                us_per_kib: 5,
+                capacity: 3777,
+            },
         }
     }
 
@@ -118,7 +153,10 @@ impl Drawing {
         let fate = match self.rng.below(20) {
             0..2 => Fate::Fails { ms },
             2 => Fate::Hangs,
-            3..5 => Fate::Again { ms, then_ms: self.rng.below(40) as u32 },
+            3..5 => Fate::Again {
+                ms,
+                then_ms: self.rng.below(40) as u32,
+            },
             _ => Fate::Up { ms },
         };
         let by = self.above(parent);
@@ -131,7 +169,14 @@ impl Drawing {
         }
         self.requests += 1;
         let wire = self.wire();
-        self.plan.push(Step::Connect { by, parent, child, fate, wire, hostile });
+        self.plan.push(Step::Connect {
+            by,
+            parent,
+            child,
+            fate,
+            wire,
+            hostile,
+        });
     }
 
     fn size(&mut self) -> u32 {
@@ -151,7 +196,11 @@ impl Drawing {
 
     fn pair(&mut self) -> (u32, u32) {
         let to = self.anyone();
-        let from = if self.rng.percent(85) { self.above(to) } else { self.anyone() };
+        let from = if self.rng.percent(85) {
+            self.above(to)
+        } else {
+            self.anyone()
+        };
         (from, to)
     }
 
@@ -164,36 +213,70 @@ impl Drawing {
         let answer = match self.rng.below(20) {
             0 => Answer::Silent,
             1..3 => Answer::Refuse { ms },
-            _ => Answer::Reply { ms, size: self.size() },
+            _ => Answer::Reply {
+                ms,
+                size: self.size(),
+            },
         };
         self.requests += 1;
-        self.plan.push(Step::Call { from, to, size, answer });
+        self.plan.push(Step::Call {
+            from,
+            to,
+            size,
+            answer,
+        });
     }
 
     fn visit(&mut self, from: u32, to: u32) {
         let (size, ms) = (self.size(), self.rng.below(50) as u32);
-        let answer =
-            if self.rng.percent(15) { Answer::Silent } else { Answer::Reply { ms, size: self.size() } };
+        let answer = if self.rng.percent(15) {
+            Answer::Silent
+        } else {
+            Answer::Reply {
+                ms,
+                size: self.size(),
+            }
+        };
         self.requests += 1;
-        self.plan.push(Step::Visit { from, to, size, answer });
+        self.plan.push(Step::Visit {
+            from,
+            to,
+            size,
+            answer,
+        });
     }
 
     fn stream(&mut self) {
         let (from, to) = self.pair();
-        let size =
-            if self.rng.percent(2) { self.rng.below(1_000_000) } else { self.rng.below(20_000) } as u32;
+        let size = if self.rng.percent(2) {
+            self.rng.below(1_000_000)
+        } else {
+            self.rng.below(20_000)
+        } as u32;
         let reader = match self.rng.below(10) {
-            0 => Reader::Stops { after: self.rng.below(u64::from(size) + 1) as u32 },
-            1..4 => Reader::Slow { per_ms: self.rng.between(500, 20_000) as u32 },
+            0 => Reader::Stops {
+                after: self.rng.below(u64::from(size) + 1) as u32,
+            },
+            1..4 => Reader::Slow {
+                per_ms: self.rng.between(500, 20_000) as u32,
+            },
             _ => Reader::Fast,
         };
         self.requests += 1;
         let up = self.rng.percent(50);
-        self.plan.push(Step::Stream { from, to, size, up, reader });
+        self.plan.push(Step::Stream {
+            from,
+            to,
+            size,
+            up,
+            reader,
+        });
     }
 
     fn forge(&mut self) {
-        let Some(at) = (!self.hostile.is_empty()).then(|| self.rng.pick(&self.hostile)) else { return };
+        let Some(at) = (!self.hostile.is_empty()).then(|| self.rng.pick(&self.hostile)) else {
+            return;
+        };
         let someone = |drawing: &mut Drawing| match drawing.rng.below(8) {
             0..3 => at,
             3 => 0,
@@ -215,7 +298,9 @@ impl Drawing {
             reply_to: handle(self),
             streams: self.rng.pick(&[0, 0, 0, 1, 9]),
             answering: self.rng.below(4) as u8,
-            offset: self.rng.pick(&[0, 8, 100, u64::MAX, 262_144, OF_ITS_OWN + 3]),
+            offset: self
+                .rng
+                .pick(&[0, 8, 100, u64::MAX, 262_144, OF_ITS_OWN + 3]),
             size: self.rng.pick(&[0, 8, 64, 5000]),
         };
         if self.rng.percent(60) {
@@ -255,11 +340,21 @@ impl Drawing {
     /// Much goes up from one context, and then it is no more.
     fn torrent(&mut self) {
         let from = self.anyone();
-        let most = if self.rng.percent(10) { 300_000 } else { 30_000 };
+        let most = if self.rng.percent(10) {
+            300_000
+        } else {
+            30_000
+        };
         for _ in 0..self.rng.between(2, 24) {
             let (size, reader) = (self.rng.between(1, most) as u32, Reader::Fast);
             self.requests += 1;
-            self.plan.push(Step::Stream { from: 0, to: from, size, up: true, reader });
+            self.plan.push(Step::Stream {
+                from: 0,
+                to: from,
+                size,
+                up: true,
+                reader,
+            });
         }
         self.wait(100);
         let ms = self.rng.below(20) as u32;
@@ -277,15 +372,24 @@ impl Drawing {
             8..42 => self.call(),
             42..52 => self.stream(),
             52..55 => self.plan.push(Step::Ask { from: child }),
-            55..57 => self.plan.push(Step::Log { from: child, size: ms }),
+            55..57 => self.plan.push(Step::Log {
+                from: child,
+                size: ms,
+            }),
             57..61 => {
                 let back = self.rng.below(6) as u32;
                 self.plan.push(Step::Cancel { back });
             }
             61 => {
                 let keep = self.rng.pick(&[0, 50, 99, 100]);
-                let (parent_ms, child_ms) = (self.rng.below(200) as u32, self.rng.below(200) as u32);
-                self.plan.push(Step::Cut { child, keep, parent_ms, child_ms });
+                let (parent_ms, child_ms) =
+                    (self.rng.below(200) as u32, self.rng.below(200) as u32);
+                self.plan.push(Step::Cut {
+                    child,
+                    keep,
+                    parent_ms,
+                    child_ms,
+                });
                 self.fell(child);
             }
             62 => {
@@ -317,7 +421,11 @@ impl Drawing {
             84 if up && ms < 100 => self.torrent(),
             85..88 => {
                 let (one, other) = (child, self.anyone());
-                self.plan.push(Step::Pair { one, other, open: ms > 40 });
+                self.plan.push(Step::Pair {
+                    one,
+                    other,
+                    open: ms > 40,
+                });
                 self.wait(60);
                 self.visit(one, other);
                 self.visit(other, one);

@@ -12,7 +12,9 @@ use offshoot_proto::{FlowKey, LinkId};
 impl World {
     /// An order to connect has come to the parent.
     pub fn connect(&mut self, at: u32, flow: FlowKey, child: u32, link: LinkId, fate: Fate) {
-        let Some((_, wire, waiting)) = self.orders.get_mut(&child) else { return };
+        let Some((_, wire, waiting)) = self.orders.get_mut(&child) else {
+            return;
+        };
         *waiting = Some(flow);
         let cable = self.cables.len();
         let mut made = Cable::new(at, link, child, *wire);
@@ -21,7 +23,9 @@ impl World {
         }
         self.cables.push(made);
         let beat = self.beat as u32;
-        let Some(place) = self.place_mut(at) else { return };
+        let Some(place) = self.place_mut(at) else {
+            return;
+        };
         place.cables.insert(link, cable);
         place.name_child(link, child, flow.peer.0 != 0, beat);
         match fate {
@@ -37,7 +41,12 @@ impl World {
     }
 
     pub fn hello(&mut self, at: u32, link: LinkId) {
-        let Some(cable) = self.place(at).and_then(|place| place.cables.get(&link).copied()) else { return };
+        let Some(cable) = self
+            .place(at)
+            .and_then(|place| place.cables.get(&link).copied())
+        else {
+            return;
+        };
         if self.cables[cable].state != State::Connecting {
             return;
         }
@@ -61,19 +70,35 @@ impl World {
     }
 
     pub fn broken(&mut self, at: u32, link: LinkId, reason: Reason, why: &str) {
-        let Some(cable) = self.place(at).and_then(|place| place.cables.get(&link).copied()) else { return };
+        let Some(cable) = self
+            .place(at)
+            .and_then(|place| place.cables.get(&link).copied())
+        else {
+            return;
+        };
         let direction = usize::from(link != UP || at == 0);
         let child = self.cables[cable].child;
         let cable_is = &self.cables[cable];
-        let other = if cable_is.child == at { cable_is.parent } else { child };
+        let other = if cable_is.child == at {
+            cable_is.parent
+        } else {
+            child
+        };
         let silent = reason == Reason::Silent && (cable_is.stood || self.place(other).is_none());
         let guilty = cable_is.damaged || silent || self.ledger.is_hostile(child);
         self.note(
-            if reason == Reason::Silent { "silent" } else { "broken" },
+            if reason == Reason::Silent {
+                "silent"
+            } else {
+                "broken"
+            },
             [u64::from(at), u64::from(child), 0],
         );
         if !guilty {
-            self.fail(Check::Innocence, format!("#{at} ends the link of #{child}: {why}"));
+            self.fail(
+                Check::Innocence,
+                format!("#{at} ends the link of #{child}: {why}"),
+            );
         }
         self.later(0, Job::Ended { cable, direction });
     }
@@ -106,8 +131,20 @@ impl World {
         for pipe in &mut self.cables[at].pipes {
             pipe.cut(keep);
         }
-        self.later(u64::from(parent_ms) * 1000, Job::Ended { cable: at, direction: UPWARD });
-        self.later(u64::from(child_ms) * 1000, Job::Ended { cable: at, direction: DOWN });
+        self.later(
+            u64::from(parent_ms) * 1000,
+            Job::Ended {
+                cable: at,
+                direction: UPWARD,
+            },
+        );
+        self.later(
+            u64::from(child_ms) * 1000,
+            Job::Ended {
+                cable: at,
+                direction: DOWN,
+            },
+        );
     }
 
     /// A parent sees that a link is lost, or gives a hop up.
@@ -122,14 +159,22 @@ impl World {
             pipe.cut(0);
         }
         self.hanging.remove(&child);
-        self.later(1000, Job::Ended { cable: at, direction: DOWN });
+        self.later(
+            1000,
+            Job::Ended {
+                cable: at,
+                direction: DOWN,
+            },
+        );
         self.note("lost", [u64::from(parent), u64::from(child), state as u64]);
         let order = self.orders.get_mut(&child).and_then(|order| order.2.take());
         if let Some(flow) = order {
             self.write_answer(parent, flow);
         }
         let keep = self.sabotaged(Sabotage::KeepRoute);
-        let Some(place) = self.place_mut(parent) else { return };
+        let Some(place) = self.place_mut(parent) else {
+            return;
+        };
         place.cables.remove(&link);
         place.lost(link, state == State::Connecting);
         if keep {
@@ -139,14 +184,21 @@ impl World {
         self.settle(parent);
     }
 
-    /// An agent sees that its parent is gone, or is told to end: it loses all its links and is no more.
+    /// An agent sees that its parent is gone, or is told to end: it loses all its links and is no
+    /// more.
     pub fn end(&mut self, id: u32) {
-        let Some(place) = self.place_mut(id) else { return };
+        let Some(place) = self.place_mut(id) else {
+            return;
+        };
         place.lost(UP, false);
         self.note("end", [u64::from(id), 0, 0]);
         self.settle(id);
-        let cables: Vec<_> =
-            self.place(id).map(|place| place.cables.clone()).unwrap_or_default().into_iter().collect();
+        let cables: Vec<_> = self
+            .place(id)
+            .map(|place| place.cables.clone())
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
         for (link, cable) in cables {
             if link != UP {
                 self.lose(cable);
@@ -154,14 +206,19 @@ impl World {
         }
         let left = self.waiting_at(id);
         if let Some(request) = left.into_iter().find(|request| !self.is_tainted(*request)) {
-            self.fail(Check::Settled, format!("#{id} ended and nobody told request {request}"));
+            self.fail(
+                Check::Settled,
+                format!("#{id} ended and nobody told request {request}"),
+            );
         }
         self.vanish(id, 1);
     }
 
     /// The requests that users of a place wait for.
     fn waiting_at(&self, id: u32) -> Vec<u32> {
-        let Some(place) = self.place(id) else { return Vec::new() };
+        let Some(place) = self.place(id) else {
+            return Vec::new();
+        };
         let mut left: Vec<_> = place
             .ends
             .values()
@@ -177,7 +234,9 @@ impl World {
         for request in self.waiting_at(id) {
             self.outcome(request, Outcome::Orphaned);
         }
-        let Some(place) = self.places.get_mut(id as usize).and_then(Option::take) else { return };
+        let Some(place) = self.places.get_mut(id as usize).and_then(Option::take) else {
+            return;
+        };
         self.note("gone", [u64::from(id), 0, 0]);
         for (link, cable) in place.cables {
             let direction = if link == UP { UPWARD } else { DOWN };

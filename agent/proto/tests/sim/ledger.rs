@@ -1,5 +1,6 @@
-//! What was asked for and what came of it, kept beside the nodes and without their help: who asked whom, what bytes have
-//! to come, whether there was an outcome. Also who is below whom in truth, and who may have been lied about.
+//! What was asked for and what came of it, kept beside the nodes and without their help: who asked
+//! whom, what bytes have to come, whether there was an outcome. Also who is below whom in truth,
+//! and who may have been lied about.
 
 use super::plan::{Answer, Fate, Reader};
 use super::rng::mixed;
@@ -9,7 +10,8 @@ use std::sync::OnceLock;
 
 /// What every forged payload consists of.
 pub const MARK: &[u8; 8] = b"FORGED!!";
-/// The content of every flow has this period: no frame is as long, so that a piece that comes twice does not fit.
+/// The content of every flow has this period: no frame is as long, so that a piece that comes twice
+/// does not fit.
 const PERIOD: usize = 65_521;
 
 /// What a request is for.
@@ -59,7 +61,8 @@ impl Request {
     /// How long its answer is.
     pub fn answer_size(&self) -> u32 {
         match self.purpose {
-            Purpose::Call(Answer::Reply { size, .. }) | Purpose::Visit(Answer::Reply { size, .. }) => size,
+            Purpose::Call(Answer::Reply { size, .. })
+            | Purpose::Visit(Answer::Reply { size, .. }) => size,
             Purpose::Call(_) | Purpose::Visit(_) => 0,
             _ => 8,
         }
@@ -79,7 +82,8 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn pair(&mut self, one: u32, other: u32, open: bool, now: u64) {
-        self.pairs.insert((one.min(other), one.max(other)), (open, now));
+        self.pairs
+            .insert((one.min(other), one.max(other)), (open, now));
     }
 
     /// Whether the root lets two contexts talk, and since when.
@@ -127,16 +131,24 @@ impl Ledger {
 
     /// The first number that was granted to `owner`.
     pub fn block_of(&self, owner: u32) -> Option<u32> {
-        self.blocks.iter().find(|(_, other)| **other == owner).map(|(first, _)| *first)
+        self.blocks
+            .iter()
+            .find(|(_, other)| **other == owner)
+            .map(|(first, _)| *first)
     }
 
-    /// Whether what is said in the name of `id` may be a forger's word without any rule being broken: a forger speaks
-    /// for all below it and for the numbers that were granted to those.
+    /// Whether what is said in the name of `id` may be a forger's word without any rule being
+    /// broken: a forger speaks for all below it and for the numbers that were granted to those.
     pub fn is_doubtful(&self, id: u32) -> bool {
         if self.hostile.is_empty() {
             return false;
         }
-        let owner = || self.blocks.range(..=id).next_back().filter(|(first, _)| id - **first < BLOCK);
+        let owner = || {
+            self.blocks
+                .range(..=id)
+                .next_back()
+                .filter(|(first, _)| id - **first < BLOCK)
+        };
         let known = match self.parent(id) {
             None if id != 0 => owner().map_or(id, |(_, owner)| *owner),
             _ => id,
@@ -158,7 +170,9 @@ impl Ledger {
 fn table() -> &'static [u8] {
     static TABLE: OnceLock<Vec<u8>> = OnceLock::new();
     TABLE.get_or_init(|| {
-        let once: Vec<u8> = (0..PERIOD as u64).map(|at| (mixed(at) >> 24) as u8).collect();
+        let once: Vec<u8> = (0..PERIOD as u64)
+            .map(|at| (mixed(at) >> 24) as u8)
+            .collect();
         // Twice, so that what begins anywhere in the first is in one piece.
         [once.as_slice(), once.as_slice()].concat()
     })
@@ -172,7 +186,8 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// What it carries from `offset` on: `length` bytes. The first eight of a request say which one it is.
+    /// What it carries from `offset` on: `length` bytes. The first eight of a request say which one
+    /// it is.
     pub fn content(self, offset: u64, length: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(length);
         if self.number == 0 && offset < 8 {

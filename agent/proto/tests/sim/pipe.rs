@@ -1,10 +1,11 @@
-//! What carries bytes from one end of a link to the other: like a pipe it holds so much and no more, and like a network
-//! it takes its time.
+//! What carries bytes from one end of a link to the other: like a pipe it holds so much and no
+//! more, and like a network it takes its time.
 
 use super::plan::Wire;
 use std::collections::VecDeque;
 
-/// The end of a frame on its way. When that of a call is read, the call waits at the reader for the next link.
+/// The end of a frame on its way. When that of a call is read, the call waits at the reader for the
+/// next link.
 #[derive(Clone, Copy)]
 pub struct Mark {
     pub end: u64,
@@ -65,7 +66,11 @@ impl Pipe {
     pub fn room(&self) -> usize {
         let capacity = self.wire.capacity as usize;
         let room = capacity.saturating_sub(self.inside);
-        if self.closed || room < capacity / 4 { 0 } else { room }
+        if self.closed || room < capacity / 4 {
+            0
+        } else {
+            room
+        }
     }
 
     /// Takes bytes, at most [`Pipe::room`]. Whether they were damaged.
@@ -85,7 +90,8 @@ impl Pipe {
             let takes = bytes.len() as u64 * u64::from(self.wire.us_per_kib) / 1024;
             self.clear_at = self.clear_at.max(now) + takes;
             self.inside += bytes.len();
-            self.chunks.push_back((self.clear_at + u64::from(self.wire.latency_us), bytes));
+            self.chunks
+                .push_back((self.clear_at + u64::from(self.wire.latency_us), bytes));
         }
         damaged
     }
@@ -101,14 +107,18 @@ impl Pipe {
 
     /// When there is something to read, if there will be.
     pub fn ready_at(&self) -> Option<u64> {
-        self.chunks.front().map(|(ready, _)| (*ready).max(self.stalled_until))
+        self.chunks
+            .front()
+            .map(|(ready, _)| (*ready).max(self.stalled_until))
     }
 
     /// At most `limit` of the bytes that have arrived by now.
     pub fn take(&mut self, now: u64, limit: usize) -> Vec<u8> {
         let mut taken = Vec::new();
         while taken.len() < limit {
-            let Some((ready, chunk)) = self.chunks.front() else { break };
+            let Some((ready, chunk)) = self.chunks.front() else {
+                break;
+            };
             if *ready > now {
                 break;
             }
@@ -136,11 +146,20 @@ impl Pipe {
             left -= stays;
             at = 0;
         }
-        if self.chunks.front().is_some_and(|(_, chunk)| chunk.len() == self.at) {
+        if self
+            .chunks
+            .front()
+            .is_some_and(|(_, chunk)| chunk.len() == self.at)
+        {
             self.at = 0;
             self.chunks.pop_front();
         }
         self.chunks.retain(|(_, chunk)| !chunk.is_empty());
-        self.inside = self.chunks.iter().map(|(_, chunk)| chunk.len()).sum::<usize>() - self.at;
+        self.inside = self
+            .chunks
+            .iter()
+            .map(|(_, chunk)| chunk.len())
+            .sum::<usize>()
+            - self.at;
     }
 }

@@ -1,5 +1,5 @@
-//! One context of the simulated tree. **All contact with `Node` is in this file**: when its interface changes, this is
-//! what changes with it.
+//! One context of the simulated tree. **All contact with `Node` is in this file**: when its
+//! interface changes, this is what changes with it.
 
 use super::end::End;
 use super::plan::Step;
@@ -37,8 +37,18 @@ const fn row(kind: Kind) -> u8 {
 /// What a node tells its owner, as far as the simulator acts on it.
 #[derive(Clone)]
 pub enum Happening {
-    Opened { flow: FlowKey, service: Handle, child: Option<(u32, LinkId)>, bytes: Vec<u8>, end: bool },
-    Data { flow: FlowKey, bytes: Vec<u8>, end: bool },
+    Opened {
+        flow: FlowKey,
+        service: Handle,
+        child: Option<(u32, LinkId)>,
+        bytes: Vec<u8>,
+        end: bool,
+    },
+    Data {
+        flow: FlowKey,
+        bytes: Vec<u8>,
+        end: bool,
+    },
     Room(FlowKey),
     Closed(FlowKey, Reason),
     Booted,
@@ -46,7 +56,10 @@ pub enum Happening {
     Shutdown,
     Broken(LinkId, Reason, String),
     Pause(LinkId, bool),
-    Log { from: u32, bytes: Vec<u8> },
+    Log {
+        from: u32,
+        bytes: Vec<u8>,
+    },
     Other,
 }
 
@@ -68,7 +81,8 @@ pub struct Place {
     /// Numbers that were granted to it, and what it wants to connect with them.
     pub pool: VecDeque<u32>,
     pub wanting: Vec<Step>,
-    /// When its heartbeats are due, as far as that is on the agenda, and how far its clock is ahead, in milliseconds.
+    /// When its heartbeats are due, as far as that is on the agenda, and how far its clock is
+    /// ahead, in milliseconds.
     pub beat_at: Option<u64>,
     pub ahead: u64,
     pub jumped: Option<u64>,
@@ -132,7 +146,9 @@ impl Place {
 
     /// When there is something to look after.
     pub fn next_due(&self) -> Option<u64> {
-        self.node.next_due().map(|due| due.saturating_sub(self.ahead))
+        self.node
+            .next_due()
+            .map(|due| due.saturating_sub(self.ahead))
     }
 
     /// Begins to look after the link of a child.
@@ -142,7 +158,9 @@ impl Place {
 
     /// Numbers for a context below.
     pub fn grant(&mut self, owner: u32) -> Option<(u32, u32)> {
-        self.node.grant(ContextId(owner)).map(|(first, count)| (first.0, count))
+        self.node
+            .grant(ContextId(owner))
+            .map(|(first, count)| (first.0, count))
     }
 
     pub fn pair(&mut self, one: u32, other: u32, open: bool) {
@@ -151,9 +169,20 @@ impl Place {
 
     pub fn next(&mut self) -> Option<Happening> {
         Some(match self.node.poll_event()? {
-            Event::Opened { flow, service, child, bytes, end, .. } => {
-                Happening::Opened { flow, service, child: child.map(|(id, link)| (id.0, link)), bytes, end }
-            }
+            Event::Opened {
+                flow,
+                service,
+                child,
+                bytes,
+                end,
+                ..
+            } => Happening::Opened {
+                flow,
+                service,
+                child: child.map(|(id, link)| (id.0, link)),
+                bytes,
+                end,
+            },
             Event::Data { flow, bytes, end } => Happening::Data { flow, bytes, end },
             Event::Room(flow) => Happening::Room(flow),
             Event::Closed { flow, letter } => Happening::Closed(flow, letter.reason),
@@ -161,16 +190,30 @@ impl Place {
                 self.node.beat(UP, boot.heartbeat.into());
                 Happening::Booted
             }
-            Event::Control { link, kind: Kind::Hello, .. } => Happening::Hello(link),
-            Event::Control { kind: Kind::Shutdown, .. } => Happening::Shutdown,
-            Event::Control { link, kind: Kind::Ping, .. } => {
+            Event::Control {
+                link,
+                kind: Kind::Hello,
+                ..
+            } => Happening::Hello(link),
+            Event::Control {
+                kind: Kind::Shutdown,
+                ..
+            } => Happening::Shutdown,
+            Event::Control {
+                link,
+                kind: Kind::Ping,
+                ..
+            } => {
                 self.node.control(link, Kind::Pong, Vec::new());
                 Happening::Other
             }
             Event::Broken { link, reason, why } => Happening::Broken(link, reason, why),
             Event::Pause(link) => Happening::Pause(link, true),
             Event::Resume(link) => Happening::Pause(link, false),
-            Event::Log { from, bytes } => Happening::Log { from: from.0, bytes },
+            Event::Log { from, bytes } => Happening::Log {
+                from: from.0,
+                bytes,
+            },
             _ => Happening::Other,
         })
     }
@@ -201,7 +244,13 @@ impl Place {
         self.node.receive(link, bytes);
     }
 
-    pub fn open(&mut self, dst: u32, service: Handle, bytes: &[u8], opening: Opening) -> (FlowKey, usize) {
+    pub fn open(
+        &mut self,
+        dst: u32,
+        service: Handle,
+        bytes: &[u8],
+        opening: Opening,
+    ) -> (FlowKey, usize) {
         self.node.open(ContextId(dst), service, bytes, opening)
     }
 
@@ -240,7 +289,13 @@ impl Place {
         ancestors.extend_from_slice(self.node.router.ancestors());
         self.node.boot(
             link,
-            &BootInfo { id, ancestors, name: String::new(), filter: Filter::default(), heartbeat },
+            &BootInfo {
+                id,
+                ancestors,
+                name: String::new(),
+                filter: Filter::default(),
+                heartbeat,
+            },
         );
     }
 
@@ -253,7 +308,11 @@ impl Place {
     }
 
     pub fn lost(&mut self, link: LinkId, connecting: bool) {
-        let reason = if connecting { Reason::ConnectFailed } else { Reason::Lost };
+        let reason = if connecting {
+            Reason::ConnectFailed
+        } else {
+            Reason::Lost
+        };
         self.node.link_lost(link, reason, "cut");
         self.weigh(link);
     }
@@ -265,7 +324,12 @@ impl Place {
 
     /// Everything below that has a route.
     pub fn routes(&self) -> Vec<(u32, LinkId)> {
-        let mut routes: Vec<_> = self.node.router.below().map(|(id, link)| (id.0, link)).collect();
+        let mut routes: Vec<_> = self
+            .node
+            .router
+            .below()
+            .map(|(id, link)| (id.0, link))
+            .collect();
         routes.sort_unstable();
         routes
     }
@@ -281,7 +345,8 @@ impl Place {
     }
 }
 
-/// What the relays see of a frame on the wire: taken from its bytes, as the table in `wire` has them.
+/// What the relays see of a frame on the wire: taken from its bytes, as the table in `wire` has
+/// them.
 pub struct Glance {
     pub kind: u8,
     pub size: usize,
@@ -293,7 +358,9 @@ pub struct Glance {
 
 impl Glance {
     pub fn at(bytes: &[u8]) -> Glance {
-        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let word = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
         Glance {
             kind: bytes[3],
             size: offshoot_proto::wire::HEADER_LEN + word(4) as usize,
@@ -317,7 +384,11 @@ impl Glance {
 #[derive(serde::Serialize)]
 enum Claim {
     Added(ContextId, ContextId),
-    Gone { contexts: Vec<ContextId>, reason: Reason, text: String },
+    Gone {
+        contexts: Vec<ContextId>,
+        reason: Reason,
+        text: String,
+    },
 }
 
 /// A forger's frame.
@@ -339,17 +410,32 @@ pub fn forged(frame: &super::plan::Forgery, mark: &[u8]) -> (Header, Vec<u8>) {
         Kind::Route if frame.flags & 1 == 0 => {
             codec::to_bytes(&Claim::Added(id, ContextId(frame.src))).unwrap_or_default()
         }
-        Kind::Route => {
-            codec::to_bytes(&Claim::Gone { contexts: vec![id], reason: Reason::Lost, text: "gone".into() })
-                .unwrap_or_default()
-        }
+        Kind::Route => codec::to_bytes(&Claim::Gone {
+            contexts: vec![id],
+            reason: Reason::Lost,
+            text: "gone".into(),
+        })
+        .unwrap_or_default(),
         Kind::Choke | Kind::Free if frame.flags & 1 == 0 => Vec::new(),
         Kind::Choke | Kind::Free | Kind::Pair | Kind::Grant => {
-            let names = [frame.dst, frame.src, frame.auth].map(u32::to_le_bytes).concat();
-            if header.kind == Kind::Pair { [&names[..8], &[1]].concat() } else { names }
+            let names = [frame.dst, frame.src, frame.auth]
+                .map(u32::to_le_bytes)
+                .concat();
+            if header.kind == Kind::Pair {
+                [&names[..8], &[1]].concat()
+            } else {
+                names
+            }
         }
-        Kind::Expel => codec::to_bytes(&(ContextId(frame.dst), String::from("expelled"))).unwrap_or_default(),
-        _ => mark.iter().copied().cycle().take(frame.size as usize).collect(),
+        Kind::Expel => {
+            codec::to_bytes(&(ContextId(frame.dst), String::from("expelled"))).unwrap_or_default()
+        }
+        _ => mark
+            .iter()
+            .copied()
+            .cycle()
+            .take(frame.size as usize)
+            .collect(),
     };
     (header, payload)
 }

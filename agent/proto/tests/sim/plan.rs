@@ -1,29 +1,59 @@
 //! A plan: what is done to a tree, as data. Printed with `{:?}` a step is the Rust that makes it.
 
-/// One thing that is done. A step that makes no sense any more (its context is gone, or was never made because the plan
-/// was shrunk) is passed over.
+/// One thing that is done. A step that makes no sense any more (its context is gone, or was never
+/// made because the plan was shrunk) is passed over.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Step {
-    /// `by` orders `parent` to connect `child`. A hostile one is honest but for the frames of `Forge`.
-    Connect { by: u32, parent: u32, child: u32, fate: Fate, wire: Wire, hostile: bool },
+    /// `by` orders `parent` to connect `child`. A hostile one is honest but for the frames of
+    /// `Forge`.
+    Connect {
+        by: u32,
+        parent: u32,
+        child: u32,
+        fate: Fate,
+        wire: Wire,
+        hostile: bool,
+    },
     /// `from` calls `to` with `size` bytes. Nobody asks whether it may.
-    Call { from: u32, to: u32, size: u32, answer: Answer },
+    Call {
+        from: u32,
+        to: u32,
+        size: u32,
+        answer: Answer,
+    },
     /// `from` calls a service of `to` that is there for anyone.
-    Visit { from: u32, to: u32, size: u32, answer: Answer },
+    Visit {
+        from: u32,
+        to: u32,
+        size: u32,
+        answer: Answer,
+    },
     /// The root lets two contexts talk, or no longer.
     Pair { one: u32, other: u32, open: bool },
     /// The clock of a context is an hour further from one moment to the next.
     Jump { at: u32 },
     /// `size` bytes flow between `from`, who opens, and `to`: down to it, or up from it.
-    Stream { from: u32, to: u32, size: u32, up: bool, reader: Reader },
+    Stream {
+        from: u32,
+        to: u32,
+        size: u32,
+        up: bool,
+        reader: Reader,
+    },
     /// `from` asks the root what only the root knows.
     Ask { from: u32 },
     /// `from` sends a log record.
     Log { from: u32, size: u32 },
     /// The request that was made `back` requests ago is given up by who made it.
     Cancel { back: u32 },
-    /// The link of `child` is cut: of what was on its way `keep` percent arrive, and each end sees it in its own time.
-    Cut { child: u32, keep: u32, parent_ms: u32, child_ms: u32 },
+    /// The link of `child` is cut: of what was on its way `keep` percent arrive, and each end sees
+    /// it in its own time.
+    Cut {
+        child: u32,
+        keep: u32,
+        parent_ms: u32,
+        child_ms: u32,
+    },
     /// The process is gone from one moment to the next; its neighbours see it later.
     Vanish { child: u32, ms: u32 },
     /// Its parent tells it to end.
@@ -85,14 +115,18 @@ pub struct Wire {
 
 impl Wire {
     /// A pipe between two processes of one machine.
-    pub const NEAR: Wire = Wire { latency_us: 20, us_per_kib: 1, capacity: 65_536 };
+    pub const NEAR: Wire = Wire {
+        latency_us: 20,
+        us_per_kib: 1,
+        capacity: 65_536,
+    };
 }
 
 /// As the `offset` of a forgery: the first of the numbers that were granted to the forger itself.
 pub const OF_ITS_OWN: u64 = 1 << 40;
 
-/// A frame by a forger's hand; `kind` is an index into `Kind::ALL`. The payload of one for routes claims the number
-/// `offset`, any other carries the forger's mark.
+/// A frame by a forger's hand; `kind` is an index into `Kind::ALL`. The payload of one for routes
+/// claims the number `offset`, any other carries the forger's mark.
 #[derive(Copy, Clone, PartialEq, Debug)]
 pub struct Forgery {
     pub kind: u8,
@@ -112,11 +146,20 @@ impl Step {
     /// The name under which it is counted.
     pub fn name(&self) -> &'static str {
         match self {
-            Step::Connect { fate: Fate::Fails { .. } | Fate::Hangs, .. } => "failing connect",
+            Step::Connect {
+                fate: Fate::Fails { .. } | Fate::Hangs,
+                ..
+            } => "failing connect",
             Step::Connect { .. } => "connect",
             Step::Call { .. } => "call",
-            Step::Stream { reader: Reader::Fast, .. } => "stream",
-            Step::Stream { reader: Reader::Slow { .. }, .. } => "stream, slow reader",
+            Step::Stream {
+                reader: Reader::Fast,
+                ..
+            } => "stream",
+            Step::Stream {
+                reader: Reader::Slow { .. },
+                ..
+            } => "stream, slow reader",
             Step::Stream { .. } => "stream, reader stops",
             Step::Visit { .. } => "visit",
             Step::Pair { .. } => "pair",
@@ -144,39 +187,154 @@ impl Step {
             }
         };
         match self.clone() {
-            Step::Connect { by, parent, child, fate, wire, hostile } => {
-                push(Step::Connect { by, parent, child, fate: Fate::Up { ms: 1 }, wire, hostile });
-                push(Step::Connect { by, parent, child, fate, wire: Wire::NEAR, hostile });
-                push(Step::Connect { by, parent, child, fate, wire, hostile: false });
-                push(Step::Connect { by: 0, parent, child, fate, wire, hostile });
+            Step::Connect {
+                by,
+                parent,
+                child,
+                fate,
+                wire,
+                hostile,
+            } => {
+                push(Step::Connect {
+                    by,
+                    parent,
+                    child,
+                    fate: Fate::Up { ms: 1 },
+                    wire,
+                    hostile,
+                });
+                push(Step::Connect {
+                    by,
+                    parent,
+                    child,
+                    fate,
+                    wire: Wire::NEAR,
+                    hostile,
+                });
+                push(Step::Connect {
+                    by,
+                    parent,
+                    child,
+                    fate,
+                    wire,
+                    hostile: false,
+                });
+                push(Step::Connect {
+                    by: 0,
+                    parent,
+                    child,
+                    fate,
+                    wire,
+                    hostile,
+                });
             }
-            Step::Call { from, to, size, answer } => {
+            Step::Call {
+                from,
+                to,
+                size,
+                answer,
+            } => {
                 let quick = Answer::Reply { ms: 1, size: 8 };
-                push(Step::Call { from, to, size: 8, answer });
-                push(Step::Call { from, to, size, answer: quick });
-                push(Step::Call { from, to, size: (size / 2).max(8), answer });
+                push(Step::Call {
+                    from,
+                    to,
+                    size: 8,
+                    answer,
+                });
+                push(Step::Call {
+                    from,
+                    to,
+                    size,
+                    answer: quick,
+                });
+                push(Step::Call {
+                    from,
+                    to,
+                    size: (size / 2).max(8),
+                    answer,
+                });
             }
-            Step::Stream { from, to, size, up, reader } => {
-                push(Step::Stream { from, to, size, up, reader: Reader::Fast });
-                push(Step::Stream { from, to, size: size / 16, up, reader });
-                push(Step::Stream { from, to, size: size / 2, up, reader });
+            Step::Stream {
+                from,
+                to,
+                size,
+                up,
+                reader,
+            } => {
+                push(Step::Stream {
+                    from,
+                    to,
+                    size,
+                    up,
+                    reader: Reader::Fast,
+                });
+                push(Step::Stream {
+                    from,
+                    to,
+                    size: size / 16,
+                    up,
+                    reader,
+                });
+                push(Step::Stream {
+                    from,
+                    to,
+                    size: size / 2,
+                    up,
+                    reader,
+                });
             }
-            Step::Visit { from, to, size, answer } => {
-                push(Step::Visit { from, to, size: 8, answer });
-                push(Step::Visit { from, to, size, answer: Answer::Reply { ms: 1, size: 8 } });
+            Step::Visit {
+                from,
+                to,
+                size,
+                answer,
+            } => {
+                push(Step::Visit {
+                    from,
+                    to,
+                    size: 8,
+                    answer,
+                });
+                push(Step::Visit {
+                    from,
+                    to,
+                    size,
+                    answer: Answer::Reply { ms: 1, size: 8 },
+                });
             }
-            Step::Cut { child, .. } => push(Step::Cut { child, keep: 100, parent_ms: 0, child_ms: 0 }),
+            Step::Cut { child, .. } => push(Step::Cut {
+                child,
+                keep: 100,
+                parent_ms: 0,
+                child_ms: 0,
+            }),
             Step::Vanish { child, .. } => push(Step::Vanish { child, ms: 0 }),
             Step::Wait { ms } => {
                 push(Step::Wait { ms: ms / 8 });
                 push(Step::Wait { ms: ms / 2 });
                 push(Step::Wait { ms: ms - ms.min(1) });
             }
-            Step::Stall { child, up, ms } => push(Step::Stall { child, up, ms: ms / 2 }),
+            Step::Stall { child, up, ms } => push(Step::Stall {
+                child,
+                up,
+                ms: ms / 2,
+            }),
             Step::Forge { at, times, frame } => {
-                push(Step::Forge { at, times: 1, frame });
-                push(Step::Forge { at, times: times.div_ceil(2), frame });
-                push(Step::Forge { at, times, frame: Forgery { size: 8, ..frame } });
+                push(Step::Forge {
+                    at,
+                    times: 1,
+                    frame,
+                });
+                push(Step::Forge {
+                    at,
+                    times: times.div_ceil(2),
+                    frame,
+                });
+                push(Step::Forge {
+                    at,
+                    times,
+                    frame: Forgery { size: 8, ..frame },
+                });
             }
             _ => {}
         }

@@ -23,7 +23,13 @@ pub struct Options {
 
 impl Options {
     pub fn of(seed: u64) -> Options {
-        Options { seed, sabotage: None, record: false, bounds: BOUNDS, beat: BEAT }
+        Options {
+            seed,
+            sabotage: None,
+            record: false,
+            bounds: BOUNDS,
+            beat: BEAT,
+        }
     }
 }
 
@@ -62,7 +68,12 @@ pub fn run(plan: &[Step], options: Options) -> Run {
             .ledger
             .requests
             .iter()
-            .map(|request| (request.outcome, request.settled.saturating_sub(request.asked)))
+            .map(|request| {
+                (
+                    request.outcome,
+                    request.settled.saturating_sub(request.asked),
+                )
+            })
             .collect(),
     }
 }
@@ -95,17 +106,35 @@ impl World {
                 self.names.insert(child, child);
                 self.start(step);
             }
-            Step::Pair { one, other, open } if self.place(one).is_some() && self.place(other).is_some() => {
+            Step::Pair { one, other, open }
+                if self.place(one).is_some() && self.place(other).is_some() =>
+            {
                 return self.pair(one, other, open);
             }
-            Step::Visit { from, to, size, answer } if self.ready(from) => {
+            Step::Visit {
+                from,
+                to,
+                size,
+                answer,
+            } if self.ready(from) => {
                 self.ask(from, to, size, Purpose::Visit(answer));
             }
             Step::Jump { at } if self.ready(at) => return self.jump(at),
-            Step::Call { from, to, size, answer } if self.ready(from) => {
+            Step::Call {
+                from,
+                to,
+                size,
+                answer,
+            } if self.ready(from) => {
                 self.ask(from, to, size, Purpose::Call(answer));
             }
-            Step::Stream { from, to, size, up, reader } if self.ready(from) => {
+            Step::Stream {
+                from,
+                to,
+                size,
+                up,
+                reader,
+            } if self.ready(from) => {
                 self.ask(from, to, 64, Purpose::Stream { size, up, reader });
             }
             Step::Ask { from } if self.ready(from) => self.ask(from, 0, 8, Purpose::Ask),
@@ -122,7 +151,9 @@ impl World {
                 }
                 self.cancel(count - 1 - back);
             }
-            Step::Vanish { child, ms } if child != 0 && self.place(child).is_some() => self.vanish(child, ms),
+            Step::Vanish { child, ms } if child != 0 && self.place(child).is_some() => {
+                self.vanish(child, ms)
+            }
             Step::Forge { at, times, frame } if self.ready(at) && self.ledger.is_hostile(at) => {
                 return self.forge(at, times, &frame);
             }
@@ -132,7 +163,9 @@ impl World {
             | Step::Stall { child, .. }
             | Step::Corrupt { child, .. }
             | Step::Truncate { child, .. } => {
-                let Some(cable) = self.cable_of(child) else { return false };
+                let Some(cable) = self.cable_of(child) else {
+                    return false;
+                };
                 self.harm(cable, step);
             }
             _ => return false,
@@ -143,7 +176,12 @@ impl World {
     /// What happens to one link.
     fn harm(&mut self, at: usize, step: &Step) {
         match *step {
-            Step::Cut { keep, parent_ms, child_ms, .. } => self.cut(at, keep, parent_ms, child_ms),
+            Step::Cut {
+                keep,
+                parent_ms,
+                child_ms,
+                ..
+            } => self.cut(at, keep, parent_ms, child_ms),
             Step::Shutdown { .. } => {
                 let (parent, link) = (self.cables[at].parent, self.cables[at].link);
                 if let Some(place) = self.place_mut(parent) {
@@ -158,23 +196,39 @@ impl World {
                 self.rough = true;
                 cable.stood |= longest > beat * 1000 * 3 / 2;
             }
-            Step::Corrupt { up, bit, .. } => self.cables[at].pipes[usize::from(up)].flip = Some(bit),
-            Step::Truncate { up, bytes, .. } => self.cables[at].pipes[usize::from(up)].drop += bytes,
+            Step::Corrupt { up, bit, .. } => {
+                self.cables[at].pipes[usize::from(up)].flip = Some(bit)
+            }
+            Step::Truncate { up, bytes, .. } => {
+                self.cables[at].pipes[usize::from(up)].drop += bytes
+            }
             _ => {}
         }
     }
 
     fn forge(&mut self, at: u32, times: u32, frame: &Forgery) -> bool {
-        let Some(cable) = self.cable_of(at).filter(|cable| self.cables[*cable].state == State::Up) else {
+        let Some(cable) = self
+            .cable_of(at)
+            .filter(|cable| self.cables[*cable].state == State::Up)
+        else {
             return false;
         };
         self.rough = true;
         for _ in 0..times {
             self.cables[cable].forge(frame, MARK);
         }
-        self.note("forge", [u64::from(at), u64::from(frame.kind), u64::from(times)]);
+        self.note(
+            "forge",
+            [u64::from(at), u64::from(frame.kind), u64::from(times)],
+        );
         if self.sabotaged(Sabotage::BelieveForger) {
-            self.happened(0, Happening::Log { from: frame.src, bytes: MARK.to_vec() });
+            self.happened(
+                0,
+                Happening::Log {
+                    from: frame.src,
+                    bytes: MARK.to_vec(),
+                },
+            );
         }
         self.pump(cable, UPWARD);
         true
@@ -186,8 +240,10 @@ impl World {
         if self.failure.is_none() {
             self.check_rest();
         }
-        let links: Vec<_> =
-            self.place(0).map(|root| root.cables.values().copied().collect()).unwrap_or_default();
+        let links: Vec<_> = self
+            .place(0)
+            .map(|root| root.cables.values().copied().collect())
+            .unwrap_or_default();
         for cable in links {
             if self.failure.is_none() {
                 self.lose(cable);
@@ -198,18 +254,28 @@ impl World {
             return;
         }
         if let Some(left) = self.places.iter().flatten().find(|place| place.id != 0) {
-            let what = format!("#{} outlives the tree (up: {})", left.id, left.cables.contains_key(&UP));
+            let what = format!(
+                "#{} outlives the tree (up: {})",
+                left.id,
+                left.cables.contains_key(&UP)
+            );
             return self.fail(Check::Settled, what);
         }
         let mut requests = self.ledger.requests.iter().enumerate();
         let waits = requests.find(|(_, request)| request.outcome.is_none() && request.to != 0);
         if let Some((number, request)) = waits {
-            let what = format!("request {number} ({:?}) waits although the tree is gone", request.purpose);
+            let what = format!(
+                "request {number} ({:?}) waits although the tree is gone",
+                request.purpose
+            );
             return self.fail(Check::Settled, what);
         }
         let held = self.place(0).map_or(0, |root| root.queued_sum);
         if held > 0 {
-            self.fail(Check::Forgotten, format!("a root without links has {held} bytes queued"));
+            self.fail(
+                Check::Forgotten,
+                format!("a root without links has {held} bytes queued"),
+            );
         }
     }
 }

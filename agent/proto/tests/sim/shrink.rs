@@ -47,7 +47,10 @@ pub fn shrink(plan: &[Step], mut fails: impl FnMut(&[Step]) -> bool) -> Vec<Step
 
 /// A test to be put into `simulator.rs` as it is.
 pub fn as_test(seed: u64, plan: &[Step], failure: &Failure) -> String {
-    let steps: String = plan.iter().map(|step| format!("            {step:?},\n")).collect();
+    let steps: String = plan
+        .iter()
+        .map(|step| format!("            {step:?},\n"))
+        .collect();
     format!(
         "// {:?}: {}\n#[test]\nfn seed_{seed}() {{\n    use sim::plan::{{Answer::*, Fate::*, Forgery, Reader::*, Step::*, Wire}};\n    sim::replay(\n        {seed},\n        &[\n{steps}        ],\n    );\n}}\n",
         failure.check, failure.what

@@ -1,4 +1,5 @@
-//! Trees of a hundred thousand contexts: they cost no more for each than small ones, and are lost as easily.
+//! Trees of a hundred thousand contexts: they cost no more for each than small ones, and are lost
+//! as easily.
 
 use super::plan::{Answer, Step};
 use super::steps::connect;
@@ -22,11 +23,17 @@ fn grow(world: &mut World, parent: u32, fans: &[u32], next: &mut u32) {
 }
 
 fn answered(world: &World) -> usize {
-    world.ledger.requests.iter().filter(|request| request.outcome.is_some()).count()
+    world
+        .ledger
+        .requests
+        .iter()
+        .filter(|request| request.outcome.is_some())
+        .count()
 }
 
-/// A tree with half of its contexts behind one link: how many there are, and events for each; and for each of the calls,
-/// of those that are lost one by one, and of those that are lost with the link.
+/// A tree with half of its contexts behind one link: how many there are, and events for each; and
+/// for each of the calls, of those that are lost one by one, and of those that are lost with the
+/// link.
 fn costs(one: &[u32], rest: &[u32], calls: u32) -> (u32, [f64; 4]) {
     let mut world = World::new(1, None, false);
     world.beat = 0;
@@ -43,35 +50,72 @@ fn costs(one: &[u32], rest: &[u32], calls: u32) -> (u32, [f64; 4]) {
     };
     let (quick, silent) = (Answer::Reply { ms: 1, size: 8 }, Answer::Silent);
     for number in 0..calls {
-        world.step(&Step::Call { from: 0, to: size - number, size: 8, answer: quick });
+        world.step(&Step::Call {
+            from: 0,
+            to: size - number,
+            size: 8,
+            answer: quick,
+        });
     }
     let called = since(&mut world);
     assert_eq!(answered(&world), world.ledger.requests.len());
 
     // Single ones, with a call open to each; all of them leaves.
     for number in 0..calls {
-        world.step(&Step::Call { from: 0, to: size - number, size: 8, answer: silent });
-        world.step(&Step::Call { from: 0, to: behind - number, size: 8, answer: silent });
+        world.step(&Step::Call {
+            from: 0,
+            to: size - number,
+            size: 8,
+            answer: silent,
+        });
+        world.step(&Step::Call {
+            from: 0,
+            to: behind - number,
+            size: 8,
+            answer: silent,
+        });
     }
     world.run(None);
-    assert_eq!(answered(&world) + 2 * calls as usize, world.ledger.requests.len());
+    assert_eq!(
+        answered(&world) + 2 * calls as usize,
+        world.ledger.requests.len()
+    );
     for number in 0..calls {
-        world.step(&Step::Vanish { child: size - number, ms: 1 });
+        world.step(&Step::Vanish {
+            child: size - number,
+            ms: 1,
+        });
     }
     let before = world.events;
     let single = since(&mut world) - before;
-    assert_eq!(answered(&world) + calls as usize, world.ledger.requests.len());
+    assert_eq!(
+        answered(&world) + calls as usize,
+        world.ledger.requests.len()
+    );
 
     // And one link with half of all behind it.
-    world.step(&Step::Cut { child: 1, keep: 100, parent_ms: 1, child_ms: 1 });
+    world.step(&Step::Cut {
+        child: 1,
+        keep: 100,
+        parent_ms: 1,
+        child_ms: 1,
+    });
     let before = world.events;
     let many = since(&mut world) - before;
     world.check_rest();
     assert!(world.failure.is_none(), "{:?}", world.failure);
     assert_eq!(answered(&world), world.ledger.requests.len());
-    assert_eq!(world.places.iter().flatten().count() as u32, size + 1 - behind - calls);
+    assert_eq!(
+        world.places.iter().flatten().count() as u32,
+        size + 1 - behind - calls
+    );
     let each = |events: u64, count: u32| events as f64 / f64::from(count);
-    let costs = [each(grown, size), each(called - grown, calls), each(single, calls), each(many, behind)];
+    let costs = [
+        each(grown, size),
+        each(called - grown, calls),
+        each(single, calls),
+        each(many, behind),
+    ];
     (size, costs)
 }
 

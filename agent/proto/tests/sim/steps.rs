@@ -3,19 +3,44 @@
 use super::plan::{Answer, Fate, Forgery, Reader, Step, Wire};
 
 pub fn connect(parent: u32, child: u32) -> Step {
-    Step::Connect { by: 0, parent, child, fate: Fate::Up { ms: 1 }, wire: Wire::NEAR, hostile: false }
+    Step::Connect {
+        by: 0,
+        parent,
+        child,
+        fate: Fate::Up { ms: 1 },
+        wire: Wire::NEAR,
+        hostile: false,
+    }
 }
 
 pub fn hostile(parent: u32, child: u32) -> Step {
-    Step::Connect { by: 0, parent, child, fate: Fate::Up { ms: 1 }, wire: Wire::NEAR, hostile: true }
+    Step::Connect {
+        by: 0,
+        parent,
+        child,
+        fate: Fate::Up { ms: 1 },
+        wire: Wire::NEAR,
+        hostile: true,
+    }
 }
 
 pub fn call(from: u32, to: u32) -> Step {
-    Step::Call { from, to, size: 5000, answer: Answer::Reply { ms: 5, size: 3000 } }
+    Step::Call {
+        from,
+        to,
+        size: 5000,
+        answer: Answer::Reply { ms: 5, size: 3000 },
+    }
 }
 
 pub fn stream(to: u32, size: u32) -> Step {
-    Step::Stream { from: 0, to, size, up: false, reader: Reader::Fast }
+    Step::Stream {
+        from: 0,
+        to,
+        size,
+        up: false,
+        reader: Reader::Fast,
+    }
 }
 
 pub fn wait(ms: u32) -> Step {
@@ -24,17 +49,40 @@ pub fn wait(ms: u32) -> Step {
 
 /// `by` orders it, with a number that the root has granted to it.
 pub fn connect_by(by: u32, parent: u32, child: u32) -> Step {
-    Step::Connect { by, parent, child, fate: Fate::Up { ms: 1 }, wire: Wire::NEAR, hostile: false }
+    Step::Connect {
+        by,
+        parent,
+        child,
+        fate: Fate::Up { ms: 1 },
+        wire: Wire::NEAR,
+        hostile: false,
+    }
 }
 
 /// A child whose link carries 200 KiB in a second.
 pub fn connect_slowly(parent: u32, child: u32) -> Step {
-    let wire = Wire { latency_us: 1000, us_per_kib: 5000, capacity: 65_536 };
-    Step::Connect { by: 0, parent, child, fate: Fate::Up { ms: 1 }, wire, hostile: false }
+    let wire = Wire {
+        latency_us: 1000,
+        us_per_kib: 5000,
+        capacity: 65_536,
+    };
+    Step::Connect {
+        by: 0,
+        parent,
+        child,
+        fate: Fate::Up { ms: 1 },
+        wire,
+        hostile: false,
+    }
 }
 
 pub fn visit(from: u32, to: u32, answer: Answer) -> Step {
-    Step::Visit { from, to, size: 100, answer }
+    Step::Visit {
+        from,
+        to,
+        size: 100,
+        answer,
+    }
 }
 
 /// A forged frame that an honest one could have sent to its parent or the root, but for its kind.

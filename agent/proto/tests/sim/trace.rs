@@ -1,4 +1,5 @@
-//! What has happened in a run, as a sum that two runs are compared by, and as text where a person wants to look.
+//! What has happened in a run, as a sum that two runs are compared by, and as text where a person
+//! wants to look.
 
 use super::rng::mixed;
 
@@ -12,7 +13,10 @@ pub struct Trace {
 impl Trace {
     /// A trace that keeps every line if `record`, and only their sum otherwise.
     pub fn new(record: bool) -> Trace {
-        Trace { sum: 0, lines: record.then(Vec::new) }
+        Trace {
+            sum: 0,
+            lines: record.then(Vec::new),
+        }
     }
 
     /// Notes that `what` happened at `now`, with up to three numbers.

@@ -1,4 +1,5 @@
-//! The users of flows: who asks, who answers, who reads and how fast. They hold every node to its word.
+//! The users of flows: who asks, who answers, who reads and how fast. They hold every node to its
+//! word.
 
 use super::check::Check;
 use super::end::End;
@@ -13,11 +14,17 @@ use offshoot_proto::{FlowKey, Handle, LinkId};
 const PIECE: u64 = 256 << 10;
 
 fn stream_of(flow: FlowKey) -> FlowKey {
-    FlowKey { handle: Handle(flow.handle.0 + 1), ..flow }
+    FlowKey {
+        handle: Handle(flow.handle.0 + 1),
+        ..flow
+    }
 }
 
 fn main_of(flow: FlowKey) -> FlowKey {
-    FlowKey { handle: Handle(flow.handle.0 - 1), ..flow }
+    FlowKey {
+        handle: Handle(flow.handle.0 - 1),
+        ..flow
+    }
 }
 
 impl World {
@@ -53,7 +60,9 @@ impl World {
                 Handle::CONNECT
             }
         };
-        let Some(place) = self.place_mut(from) else { return };
+        let Some(place) = self.place_mut(from) else {
+            return;
+        };
         let (flow, taken) = place.open(to, service, &content, opening);
         let mut end = End::new(request, true, true, Reader::Fast);
         end.expects = expects;
@@ -81,10 +90,24 @@ impl World {
 
     /// A request is given up by who made it.
     pub fn cancel(&mut self, request: u32) {
-        let Request { from, to, handle, outcome, .. } = self.ledger.requests[request as usize];
+        let Request {
+            from,
+            to,
+            handle,
+            outcome,
+            ..
+        } = self.ledger.requests[request as usize];
         let peer = offshoot_proto::ContextId(to);
-        let flow = FlowKey { peer, handle: Handle(handle), opener: true };
-        if outcome.is_some() || self.place(from).is_none_or(|place| !place.ends.contains_key(&flow)) {
+        let flow = FlowKey {
+            peer,
+            handle: Handle(handle),
+            opener: true,
+        };
+        if outcome.is_some()
+            || self
+                .place(from)
+                .is_none_or(|place| !place.ends.contains_key(&flow))
+        {
             return;
         }
         self.give_up(from, flow);
@@ -95,8 +118,12 @@ impl World {
     /// This side of a flow is given up, if it is still open.
     fn give_up(&mut self, at: u32, flow: FlowKey) {
         let keep = self.sabotaged(Sabotage::KeepFlow);
-        let Some(place) = self.place_mut(at) else { return };
-        let Some(end) = place.ends.get_mut(&flow).filter(|end| !end.over) else { return };
+        let Some(place) = self.place_mut(at) else {
+            return;
+        };
+        let Some(end) = place.ends.get_mut(&flow).filter(|end| !end.over) else {
+            return;
+        };
         end.over = true;
         end.by_us = true;
         place.unread -= std::mem::take(&mut end.unread);
@@ -111,7 +138,10 @@ impl World {
 
     /// The same for its stream, if it has one: the next number may be another's.
     fn give_up_stream(&mut self, at: u32, flow: FlowKey, request: u32) {
-        if matches!(self.ledger.requests[request as usize].purpose, Purpose::Stream { .. }) {
+        if matches!(
+            self.ledger.requests[request as usize].purpose,
+            Purpose::Stream { .. }
+        ) {
             self.give_up(at, stream_of(flow));
         }
     }
@@ -120,8 +150,14 @@ impl World {
     pub fn outcome(&mut self, request: u32, outcome: Outcome) {
         self.note("outcome", [u64::from(request), outcome as u64, 0]);
         self.ledger.requests[request as usize].settled = self.now;
-        if let Some(before) = self.ledger.requests[request as usize].outcome.replace(outcome) {
-            self.fail(Check::OneOutcome, format!("request {request}: {before:?}, and then {outcome:?}"));
+        if let Some(before) = self.ledger.requests[request as usize]
+            .outcome
+            .replace(outcome)
+        {
+            self.fail(
+                Check::OneOutcome,
+                format!("request {request}: {before:?}, and then {outcome:?}"),
+            );
         }
     }
 
@@ -131,16 +167,34 @@ impl World {
             Happening::Data { flow, bytes, end }
                 if self.sabotaged(Sabotage::DeliverTwice) && bytes.len() > 3 =>
             {
-                let first = Happening::Data { flow: *flow, bytes: bytes.clone(), end: false };
+                let first = Happening::Data {
+                    flow: *flow,
+                    bytes: bytes.clone(),
+                    end: false,
+                };
                 self.happened(at, first);
-                return self.happened(at, Happening::Data { flow: *flow, bytes: bytes.clone(), end: *end });
+                return self.happened(
+                    at,
+                    Happening::Data {
+                        flow: *flow,
+                        bytes: bytes.clone(),
+                        end: *end,
+                    },
+                );
             }
             Happening::Data { flow, bytes, end }
                 if self.sabotaged(Sabotage::SwapBytes) && bytes.len() > 999 =>
             {
                 let mut bytes = bytes.clone();
                 bytes.swap(100, 900);
-                return self.happened(at, Happening::Data { flow: *flow, bytes, end: *end });
+                return self.happened(
+                    at,
+                    Happening::Data {
+                        flow: *flow,
+                        bytes,
+                        end: *end,
+                    },
+                );
             }
             Happening::Closed(..) if self.sabotaged(Sabotage::LoseClosed) => return,
             Happening::Closed(..) if self.sabotaged(Sabotage::CloseTwice) => {
@@ -153,8 +207,17 @@ impl World {
 
     pub fn happened(&mut self, at: u32, happening: Happening) {
         match happening {
-            Happening::Opened { flow, service, child, bytes, end } => {
-                self.note("opened", [u64::from(at), u64::from(flow.peer.0), u64::from(service.0)]);
+            Happening::Opened {
+                flow,
+                service,
+                child,
+                bytes,
+                end,
+            } => {
+                self.note(
+                    "opened",
+                    [u64::from(at), u64::from(flow.peer.0), u64::from(service.0)],
+                );
                 self.opened(at, flow, service, child, &bytes, end);
             }
             Happening::Data { flow, bytes, end } => self.data(at, flow, &bytes, end),
@@ -163,7 +226,10 @@ impl World {
                 self.go_on(at, flow);
             }
             Happening::Closed(flow, reason) => {
-                self.note("closed", [u64::from(at), u64::from(flow.handle.0), reason as u64]);
+                self.note(
+                    "closed",
+                    [u64::from(at), u64::from(flow.handle.0), reason as u64],
+                );
                 self.closed(at, flow);
             }
             Happening::Booted => {
@@ -187,7 +253,10 @@ impl World {
         if bytes.starts_with(MARK) {
             self.totals.count("a forger's word in its own name");
             if !self.ledger.is_doubtful(from) {
-                self.fail(Check::Identity, format!("a forged frame reached #{at} in the name of #{from}"));
+                self.fail(
+                    Check::Identity,
+                    format!("a forged frame reached #{at} in the name of #{from}"),
+                );
             }
         }
     }
@@ -210,9 +279,14 @@ impl World {
             _ => below(at, from),
         };
         if !may && !self.ledger.is_doubtful(from) {
-            self.fail(Check::Authority, format!("#{at} obeys #{from}: service {}", service.0));
+            self.fail(
+                Check::Authority,
+                format!("#{at} obeys #{from}: service {}", service.0),
+            );
         }
-        let name = bytes.first_chunk::<8>().map_or(u64::MAX, |name| u64::from_le_bytes(*name));
+        let name = bytes
+            .first_chunk::<8>()
+            .map_or(u64::MAX, |name| u64::from_le_bytes(*name));
         let Some(request) = self.ledger.requests.get_mut(name as usize) else {
             // A forger's question in its own name is answered like any other.
             if service == Handle::ALLOCATE {
@@ -225,11 +299,15 @@ impl World {
         };
         let known = (request.from, request.to, request.handle) == (from, at, flow.handle.0);
         if !known || std::mem::replace(&mut request.delivered, true) {
-            return self
-                .fail(Check::OneOutcome, format!("#{at} is asked by #{from} what it was asked before"));
+            return self.fail(
+                Check::OneOutcome,
+                format!("#{at} is asked by #{from} what it was asked before"),
+            );
         }
         let (purpose, size) = (request.purpose, request.size);
-        let Some(place) = self.place_mut(at) else { return };
+        let Some(place) = self.place_mut(at) else {
+            return;
+        };
         let mut main = End::new(name as u32, false, true, Reader::Fast);
         main.expects = u64::from(size);
         place.ends.insert(flow, main);
@@ -252,21 +330,32 @@ impl World {
     fn data(&mut self, at: u32, flow: FlowKey, bytes: &[u8], last: bool) {
         self.note(
             "data",
-            [u64::from(at), u64::from(flow.peer.0) << 32 | u64::from(flow.handle.0), bytes.len() as u64],
+            [
+                u64::from(at),
+                u64::from(flow.peer.0) << 32 | u64::from(flow.handle.0),
+                bytes.len() as u64,
+            ],
         );
         self.check_forged(at, flow.peer.0, bytes);
         let hoard = self.sabotaged(Sabotage::ReadWithoutReading);
-        let of = self.place(at).and_then(|place| place.ends.get(&flow)).map(|end| end.request);
+        let of = self
+            .place(at)
+            .and_then(|place| place.ends.get(&flow))
+            .map(|end| end.request);
         let tainted = of.is_some_and(|request| self.is_tainted(request));
-        let Some(place) = self.places[at as usize].as_deref_mut() else { return };
+        let Some(place) = self.places[at as usize].as_deref_mut() else {
+            return;
+        };
         let Some(end) = place.ends.get_mut(&flow) else {
             place.consume(flow, bytes.len());
             return;
         };
         let request = end.request;
         if end.over && !end.by_us && !tainted {
-            return self
-                .fail(Check::OneOutcome, format!("#{at} gets bytes of request {request} after its end"));
+            return self.fail(
+                Check::OneOutcome,
+                format!("#{at} gets bytes of request {request} after its end"),
+            );
         }
         if end.over {
             return;
@@ -275,8 +364,11 @@ impl World {
         let whole = !last || end.got + bytes.len() as u64 == end.expects;
         let wrong = !fits || !whole;
         if wrong && !tainted {
-            let what =
-                format!("at #{at} request {request} gets {} bytes at {} (end: {last})", bytes.len(), end.got);
+            let what = format!(
+                "at #{at} request {request} gets {} bytes at {} (end: {last})",
+                bytes.len(),
+                end.got
+            );
             return self.fail(Check::InOrder, what);
         }
         end.got += bytes.len() as u64;
@@ -301,8 +393,12 @@ impl World {
 
     /// Reads until `limit` bytes have been read in all.
     fn read(&mut self, at: u32, flow: FlowKey, limit: u64) {
-        let Some(place) = self.place_mut(at) else { return };
-        let Some(end) = place.ends.get_mut(&flow) else { return };
+        let Some(place) = self.place_mut(at) else {
+            return;
+        };
+        let Some(end) = place.ends.get_mut(&flow) else {
+            return;
+        };
         let piece = end.unread.min(limit.saturating_sub(end.read));
         end.unread -= piece;
         end.read += piece;
@@ -311,11 +407,19 @@ impl World {
     }
 
     pub fn read_slowly(&mut self, at: u32, flow: FlowKey) {
-        let Some(end) = self.place(at).and_then(|place| place.ends.get(&flow)) else { return };
-        let Reader::Slow { per_ms } = end.reader else { return };
+        let Some(end) = self.place(at).and_then(|place| place.ends.get(&flow)) else {
+            return;
+        };
+        let Reader::Slow { per_ms } = end.reader else {
+            return;
+        };
         let limit = end.read + u64::from(per_ms.max(1));
         self.read(at, flow, limit);
-        if self.place(at).and_then(|place| place.ends.get(&flow)).is_some_and(|end| end.unread > 0) {
+        if self
+            .place(at)
+            .and_then(|place| place.ends.get(&flow))
+            .is_some_and(|end| end.unread > 0)
+        {
             self.later(1000, Job::Read { at, flow });
         }
         self.settle(at);
@@ -323,7 +427,12 @@ impl World {
 
     /// Whether something follows from the end of what came.
     fn ended(&mut self, at: u32, flow: FlowKey) {
-        let Some(end) = self.place_mut(at).and_then(|place| place.ends.get_mut(&flow)) else { return };
+        let Some(end) = self
+            .place_mut(at)
+            .and_then(|place| place.ends.get_mut(&flow))
+        else {
+            return;
+        };
         if !end.got_end {
             return;
         }
@@ -357,7 +466,11 @@ impl World {
     }
 
     pub fn answer(&mut self, at: u32, flow: FlowKey) {
-        let Some(end) = self.place(at).and_then(|place| place.ends.get(&flow)).filter(|end| !end.over) else {
+        let Some(end) = self
+            .place(at)
+            .and_then(|place| place.ends.get(&flow))
+            .filter(|end| !end.over)
+        else {
             return;
         };
         match self.ledger.requests[end.request as usize].purpose {
@@ -371,25 +484,49 @@ impl World {
 
     /// The asked begins to answer.
     pub fn write_answer(&mut self, at: u32, flow: FlowKey) {
-        let Some(place) = self.places.get_mut(at as usize).and_then(Option::as_deref_mut) else { return };
-        let Some(end) = place.ends.get_mut(&flow).filter(|end| !end.over && end.says.is_none()) else {
+        let Some(place) = self
+            .places
+            .get_mut(at as usize)
+            .and_then(Option::as_deref_mut)
+        else {
             return;
         };
-        end.says = Some(u64::from(self.ledger.requests[end.request as usize].answer_size()));
+        let Some(end) = place
+            .ends
+            .get_mut(&flow)
+            .filter(|end| !end.over && end.says.is_none())
+        else {
+            return;
+        };
+        end.says = Some(u64::from(
+            self.ledger.requests[end.request as usize].answer_size(),
+        ));
         self.go_on(at, flow);
     }
 
     /// A writer writes as much as it may.
     fn go_on(&mut self, at: u32, flow: FlowKey) {
         let mut done = false;
-        if let Some(place) = self.places.get_mut(at as usize).and_then(Option::as_deref_mut) {
-            while let Some(end) = place.ends.get(&flow).filter(|end| !end.over && !end.sent_end) {
+        if let Some(place) = self
+            .places
+            .get_mut(at as usize)
+            .and_then(Option::as_deref_mut)
+        {
+            while let Some(end) = place
+                .ends
+                .get(&flow)
+                .filter(|end| !end.over && !end.sent_end)
+            {
                 let Some(says) = end.says else { return };
                 let piece = (says - end.sent).min(PIECE);
                 let last = end.sent + piece == says;
                 let content = end.outgoing.content(end.sent, piece as usize);
-                let Some(taken) = place.send(flow, &content, last) else { return };
-                let Some(end) = place.ends.get_mut(&flow) else { return };
+                let Some(taken) = place.send(flow, &content, last) else {
+                    return;
+                };
+                let Some(end) = place.ends.get_mut(&flow) else {
+                    return;
+                };
                 end.sent += taken as u64;
                 end.sent_end = last && taken as u64 == piece;
                 done = end.sent_end;
@@ -405,7 +542,12 @@ impl World {
 
     /// A writer has written all.
     fn wrote(&mut self, at: u32, flow: FlowKey) {
-        let Some(end) = self.place_mut(at).and_then(|place| place.ends.get_mut(&flow)) else { return };
+        let Some(end) = self
+            .place_mut(at)
+            .and_then(|place| place.ends.get_mut(&flow))
+        else {
+            return;
+        };
         let (main, opener) = (end.main, end.opener);
         end.over |= !main || (!opener && end.got_end);
         if !main && !opener {
@@ -414,8 +556,12 @@ impl World {
     }
 
     fn closed(&mut self, at: u32, flow: FlowKey) {
-        let Some(place) = self.place_mut(at) else { return };
-        let Some(end) = place.ends.get_mut(&flow) else { return };
+        let Some(place) = self.place_mut(at) else {
+            return;
+        };
+        let Some(end) = place.ends.get_mut(&flow) else {
+            return;
+        };
         let (request, main, opener, by_us) = (end.request, end.main, end.opener, end.by_us);
         let was_over = std::mem::replace(&mut end.over, true);
         place.unread -= std::mem::take(&mut end.unread);
@@ -437,7 +583,11 @@ impl World {
             }
             (true, false) => self.give_up_stream(at, flow, request),
             // What is left of it makes no sense without its stream, if anything is left.
-            (false, _) if self.place(at).is_some_and(|place| place.knows(main_of(flow))) => {
+            (false, _)
+                if self
+                    .place(at)
+                    .is_some_and(|place| place.knows(main_of(flow))) =>
+            {
                 self.give_up(at, main_of(flow));
             }
             _ => {}

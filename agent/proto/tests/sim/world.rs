@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 /// How many bytes a node is asked for at a time, and the most that is read at a time.
 pub const BATCH: usize = 64 << 10;
-/// Where there are no heartbeats: after this time each end of a damaged link has seen that it is. In microseconds.
+/// Where there are no heartbeats: after this time each end of a damaged link has seen that it is.
+/// In microseconds.
 const SILENCE: u64 = 10_000_000;
 /// How often neighbours ask after each other unless a test says otherwise: in milliseconds.
 pub const BEAT: u64 = 500;
@@ -119,7 +120,8 @@ pub struct World {
     pub beating: bool,
     /// How much has happened beside bytes that went over links.
     loud: u64,
-    /// Whether somebody may not have held back when asked: a forger, or one whom the order reached late.
+    /// Whether somebody may not have held back when asked: a forger, or one whom the order reached
+    /// late.
     pub rough: bool,
     pub rng: Rng,
     pub trace: Trace,
@@ -137,7 +139,9 @@ impl World {
             events: 0,
             agenda: BinaryHeap::new(),
             sequence: 0,
-            places: vec![Some(Box::new(Place::root(sabotage == Some(Sabotage::ObeyAnyone))))],
+            places: vec![Some(Box::new(Place::root(
+                sabotage == Some(Sabotage::ObeyAnyone),
+            )))],
             cables: Vec::new(),
             ledger: Ledger::default(),
             orders: BTreeMap::new(),
@@ -168,7 +172,11 @@ impl World {
 
     /// The link of a context to its parent, if the agent is there.
     pub fn cable_of(&self, child: u32) -> Option<usize> {
-        self.place(child)?.cables.get(&UP).copied().filter(|_| child != 0)
+        self.place(child)?
+            .cables
+            .get(&UP)
+            .copied()
+            .filter(|_| child != 0)
     }
 
     pub fn sabotaged(&self, by: Sabotage) -> bool {
@@ -177,21 +185,29 @@ impl World {
 
     pub fn later(&mut self, after: u64, job: Job) {
         self.sequence += 1;
-        self.agenda.push(Reverse((self.now + after, self.sequence, job)));
+        self.agenda
+            .push(Reverse((self.now + after, self.sequence, job)));
     }
 
     /// Lets time pass until `until`, or until nothing is left to do.
     pub fn run(&mut self, until: Option<u64>) {
         while self.failure.is_none() {
-            let Some(Reverse((due, _, _))) = self.agenda.peek() else { break };
+            let Some(Reverse((due, _, _))) = self.agenda.peek() else {
+                break;
+            };
             if until.is_some_and(|until| *due > until) {
                 break;
             }
-            let Some(Reverse((due, _, job))) = self.agenda.pop() else { break };
+            let Some(Reverse((due, _, job))) = self.agenda.pop() else {
+                break;
+            };
             self.now = due;
             self.events += 1;
             if self.events > self.bounds.events {
-                self.fail(Check::Endless, format!("it goes on after {} events: {job:?}", self.events));
+                self.fail(
+                    Check::Endless,
+                    format!("it goes on after {} events: {job:?}", self.events),
+                );
             }
             if self.sabotaged(Sabotage::NeverRest) && matches!(job, Job::Carry { .. }) {
                 self.later(1, job);
@@ -208,7 +224,10 @@ impl World {
     fn perform(&mut self, job: Job) {
         match job {
             Job::Carry { cable, direction } => self.carry(cable, direction),
-            Job::Ended { cable, direction: DOWN } => {
+            Job::Ended {
+                cable,
+                direction: DOWN,
+            } => {
                 let (child, reading) = (self.cables[cable].child, self.cables[cable].reading);
                 if reading {
                     self.end(child);
@@ -254,7 +273,9 @@ impl World {
     pub fn settle(&mut self, id: u32) {
         let ms = self.now / 1000;
         loop {
-            let Some(place) = self.place_mut(id) else { return };
+            let Some(place) = self.place_mut(id) else {
+                return;
+            };
             place.set_time(ms);
             if let Some(happening) = place.next() {
                 self.happen(id, happening);
@@ -269,7 +290,9 @@ impl World {
                 return self.schedule_beat(id);
             }
             for link in dirty {
-                let cable = self.place(id).and_then(|place| place.cables.get(&link).copied());
+                let cable = self
+                    .place(id)
+                    .and_then(|place| place.cables.get(&link).copied());
                 if let Some(cable) = cable {
                     self.pump(cable, if link == UP && id != 0 { UPWARD } else { DOWN });
                 }
@@ -279,7 +302,9 @@ impl World {
 
     fn schedule_beat(&mut self, at: u32) {
         let (now, beating) = (self.now, self.beating);
-        let Some(place) = self.place_mut(at).filter(|_| beating) else { return };
+        let Some(place) = self.place_mut(at).filter(|_| beating) else {
+            return;
+        };
         if let Some(due) = place.next_due()
             && place.beat_at.is_none_or(|before| before > due)
         {
@@ -288,7 +313,8 @@ impl World {
         }
     }
 
-    /// Lets time pass until nothing happens any more but heartbeats, then without these until nothing is left.
+    /// Lets time pass until nothing happens any more but heartbeats, then without these until
+    /// nothing is left.
     pub fn rest(&mut self) {
         let window = 6 * self.beat * 1000;
         while self.beating && window > 0 && self.failure.is_none() {
@@ -310,9 +336,17 @@ impl World {
 
     /// Nothing is read from a link for now, or it is again.
     pub fn pause(&mut self, at: u32, link: LinkId, paused: bool) {
-        let Some(cable) = self.place(at).and_then(|place| place.cables.get(&link).copied()) else { return };
+        let Some(cable) = self
+            .place(at)
+            .and_then(|place| place.cables.get(&link).copied())
+        else {
+            return;
+        };
         let direction = if link == UP && at != 0 { DOWN } else { UPWARD };
-        self.note(if paused { "pause" } else { "resume" }, [u64::from(at), cable as u64, 0]);
+        self.note(
+            if paused { "pause" } else { "resume" },
+            [u64::from(at), cable as u64, 0],
+        );
         self.cables[cable].pipes[direction].paused = paused;
         self.schedule(cable, direction);
     }
@@ -320,14 +354,22 @@ impl World {
     /// Which place writes into a direction, and over which of its links.
     fn writer(&self, cable: usize, direction: usize) -> (u32, LinkId) {
         let cable = &self.cables[cable];
-        if direction == DOWN { (cable.parent, cable.link) } else { (cable.child, UP) }
+        if direction == DOWN {
+            (cable.parent, cable.link)
+        } else {
+            (cable.child, UP)
+        }
     }
 
     /// Moves bytes of a node into the pipe, as far as there is room.
     pub fn pump(&mut self, at: usize, direction: usize) {
         let (writer, link) = self.writer(at, direction);
         let mut damaged = false;
-        while let Some(place) = self.places.get_mut(writer as usize).and_then(Option::as_deref_mut) {
+        while let Some(place) = self
+            .places
+            .get_mut(writer as usize)
+            .and_then(Option::as_deref_mut)
+        {
             let cable = &mut self.cables[at];
             let room = cable.pipes[direction].room();
             if room == 0 {
@@ -342,7 +384,8 @@ impl World {
                 let overtaken = cable.look(direction);
                 self.totals.most_overtaken = self.totals.most_overtaken.max(overtaken);
                 if overtaken > self.bounds.overtaken {
-                    let what = format!("a call from #{writer} waited for {overtaken} bytes of bulk");
+                    let what =
+                        format!("a call from #{writer} waited for {overtaken} bytes of bulk");
                     self.fail(Check::Overtaking, what);
                     return;
                 }
@@ -371,7 +414,13 @@ impl World {
         if let Some(ready) = pipe.ready_at()
             && !std::mem::replace(&mut pipe.scheduled, true)
         {
-            self.later(ready.saturating_sub(now), Job::Carry { cable: at, direction });
+            self.later(
+                ready.saturating_sub(now),
+                Job::Carry {
+                    cable: at,
+                    direction,
+                },
+            );
         }
     }
 
@@ -386,9 +435,17 @@ impl World {
         let cable = &mut self.cables[at];
         let pipe = &mut cable.pipes[direction];
         pipe.scheduled = false;
-        let reader = if direction == DOWN { cable.child } else { cable.parent };
+        let reader = if direction == DOWN {
+            cable.child
+        } else {
+            cable.parent
+        };
         let link = if direction == DOWN { UP } else { cable.link };
-        let there = if direction == DOWN { cable.reading } else { cable.state != State::Gone };
+        let there = if direction == DOWN {
+            cable.reading
+        } else {
+            cable.state != State::Gone
+        };
         if !there || pipe.paused || self.places.get(reader as usize).is_none_or(Option::is_none) {
             return;
         }
@@ -397,7 +454,14 @@ impl World {
             if !bytes.is_empty() {
                 let sum = offshoot_proto::wire::sum_of(&bytes[..bytes.len().min(200)]);
                 self.totals.bytes += bytes.len() as u64;
-                self.note("carry", [(at * 2 + direction) as u64, bytes.len() as u64, u64::from(sum)]);
+                self.note(
+                    "carry",
+                    [
+                        (at * 2 + direction) as u64,
+                        bytes.len() as u64,
+                        u64::from(sum),
+                    ],
+                );
                 if let Some(place) = self.place_mut(reader) {
                     place.set_time(now / 1000);
                     place.receive(link, &bytes);
@@ -414,7 +478,12 @@ impl World {
     fn arrived(&mut self, at: usize, direction: usize, reader: u32) {
         let pipe = &mut self.cables[at].pipes[direction];
         let mut calls = Vec::new();
-        while let Some(mark) = pipe.marks.front().copied().filter(|mark| mark.end <= pipe.read) {
+        while let Some(mark) = pipe
+            .marks
+            .front()
+            .copied()
+            .filter(|mark| mark.end <= pipe.read)
+        {
             pipe.marks.pop_front();
             pipe.whole = mark.end;
             calls.extend(mark.call.filter(|(_, _, dst)| *dst != reader));
@@ -427,7 +496,12 @@ impl World {
     /// A call is queued at a place for the link to `dst`.
     pub fn will_wait(&mut self, at: u32, src: u32, handle: u32, dst: u32) {
         let Some(place) = self.place(at) else { return };
-        let Some(cable) = place.way_to(dst).and_then(|link| place.cables.get(&link).copied()) else { return };
+        let Some(cable) = place
+            .way_to(dst)
+            .and_then(|link| place.cables.get(&link).copied())
+        else {
+            return;
+        };
         let direction = usize::from(self.cables[cable].child == at);
         let cable = &mut self.cables[cable];
         if cable.state == State::Up {

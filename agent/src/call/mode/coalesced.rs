@@ -34,13 +34,25 @@ impl Backlog for CoalescedCalls {
 /// Runs the function on a worker, once for all callers with the same arguments. A caller that
 /// cancels does not end the run, unless it is the last one.
 pub fn coalesced(run: Run) -> Started {
-    let Run { shared, function, context, scope: caller, origin, obeyed, request, at, answer } = run;
+    let Run {
+        shared,
+        function,
+        context,
+        scope: caller,
+        origin,
+        obeyed,
+        request,
+        at,
+        answer,
+    } = run;
     let workers = shared.workers.hire(&shared.waker);
     let all: Arc<CoalescedCalls> = workers.backlog();
     let mut runs = locked(&all.0);
     let arguments = &request[at..];
     let same = |running: &&mut CoalescedCall| {
-        running.function == function.name && running.obeyed == obeyed && running.arguments == arguments
+        running.function == function.name
+            && running.obeyed == obeyed
+            && running.arguments == arguments
     };
     if let Some(running) = runs.iter_mut().find(same) {
         if running.callers.len() >= LIMIT_WAITING {
@@ -62,7 +74,17 @@ pub fn coalesced(run: Run) -> Started {
     drop(runs);
     let (running, size) = (Arc::clone(&scope), request.len());
     let context = context.in_scope(&scope);
-    let mut run = Run { shared, function, context, scope, origin, obeyed, request, at, answer };
+    let mut run = Run {
+        shared,
+        function,
+        context,
+        scope,
+        origin,
+        obeyed,
+        request,
+        at,
+        answer,
+    };
     let theirs = Arc::clone(&all);
     let started = on_worker(&workers, None, size, move || {
         let (reply, callbacks) = transfer::encode_reply(run.origin.peer, || run.perform());
@@ -83,18 +105,29 @@ pub fn coalesced(run: Run) -> Started {
 /// Removes a finished run from the list, and returns its callers.
 fn finish(all: &CoalescedCalls, scope: &Arc<Scope>) -> Vec<(Answer, Arc<Scope>)> {
     let mut runs = locked(&all.0);
-    let at = runs.iter().position(|running| Arc::ptr_eq(&running.scope, scope));
-    at.map(|at| runs.swap_remove(at).callers).unwrap_or_default()
+    let at = runs
+        .iter()
+        .position(|running| Arc::ptr_eq(&running.scope, scope));
+    at.map(|at| runs.swap_remove(at).callers)
+        .unwrap_or_default()
 }
 
 /// Makes a caller that cancels leave the run; the last one ends it.
 fn detach_on_cancel(all: &Arc<CoalescedCalls>, caller: &Arc<Scope>, run: &Arc<Scope>) {
-    let (all, run, me) = (Arc::downgrade(all), Arc::downgrade(run), Arc::downgrade(caller));
+    let (all, run, me) = (
+        Arc::downgrade(all),
+        Arc::downgrade(run),
+        Arc::downgrade(caller),
+    );
     caller.set_hook(move || {
         let (all, run) = (all.upgrade()?, run.upgrade()?);
         let mut runs = locked(&all.0);
-        let at = runs.iter().position(|running| Arc::ptr_eq(&running.scope, &run))?;
-        runs[at].callers.retain(|(_, scope)| !std::ptr::eq(Arc::as_ptr(scope), me.as_ptr()));
+        let at = runs
+            .iter()
+            .position(|running| Arc::ptr_eq(&running.scope, &run))?;
+        runs[at]
+            .callers
+            .retain(|(_, scope)| !std::ptr::eq(Arc::as_ptr(scope), me.as_ptr()));
         if !runs[at].callers.is_empty() {
             return None;
         }

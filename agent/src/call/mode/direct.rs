@@ -25,6 +25,11 @@ pub fn quick(mut run: Run) -> Started {
 
 /// Runs the function on a worker, in parallel with other calls.
 pub fn concurrent(run: Run) -> Started {
-    let (workers, scope) = (run.shared.workers.hire(&run.shared.waker), Arc::clone(&run.scope));
-    on_worker(&workers, Some(&scope), run.request.len(), move || run.finish())
+    let (workers, scope) = (
+        run.shared.workers.hire(&run.shared.waker),
+        Arc::clone(&run.scope),
+    );
+    on_worker(&workers, Some(&scope), run.request.len(), move || {
+        run.finish()
+    })
 }

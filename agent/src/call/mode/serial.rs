@@ -23,7 +23,11 @@ struct SerialQueues(Mutex<Vec<SerialQueue>>);
 impl Backlog for SerialQueues {
     fn forget(&self, scope: &Arc<Scope>) -> bool {
         for queue in locked(&self.0).iter_mut() {
-            if let Some(at) = queue.waiting.iter().position(|run| Arc::ptr_eq(&run.scope, scope)) {
+            if let Some(at) = queue
+                .waiting
+                .iter()
+                .position(|run| Arc::ptr_eq(&run.scope, scope))
+            {
                 queue.bytes -= queue.waiting.remove(at).map_or(0, |run| run.request.len());
                 return true;
             }
@@ -41,14 +45,20 @@ pub fn serial(run: Run) -> Started {
     let function = run.function.name;
     if let Some(queue) = queues.iter_mut().find(|queue| queue.function == function) {
         let bytes = queue.bytes + run.request.len();
-        if queue.waiting.len() >= LIMIT_WAITING || (bytes > BYTES_WAITING && !queue.waiting.is_empty()) {
+        if queue.waiting.len() >= LIMIT_WAITING
+            || (bytes > BYTES_WAITING && !queue.waiting.is_empty())
+        {
             return Started::Full;
         }
         queue.bytes = bytes;
         queue.waiting.push_back(run);
         return Started::Later;
     }
-    queues.push(SerialQueue { function, waiting: VecDeque::new(), bytes: 0 });
+    queues.push(SerialQueue {
+        function,
+        waiting: VecDeque::new(),
+        bytes: 0,
+    });
     drop(queues);
     let (size, theirs) = (run.request.len(), Arc::clone(&all));
     let started = on_worker(&workers, None, size, move || {

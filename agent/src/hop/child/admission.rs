@@ -1,5 +1,5 @@
-//! Turns of hops: programs that have told which way they would go and wait for others on it, and those that were dropped there and
-//! try again.
+//! Turns of hops: programs that have told which way they would go and wait for others on it, and
+//! those that were dropped there and try again.
 
 use crate::hop::child::Children;
 use crate::hop::child::state::Admission;
@@ -28,7 +28,11 @@ impl Children {
         link: LinkId,
         way: Vec<u8>,
     ) {
-        let Some(child) = self.by_link.get_mut(&link).filter(|child| child.turn == Admission::Asking) else {
+        let Some(child) = self
+            .by_link
+            .get_mut(&link)
+            .filter(|child| child.turn == Admission::Asking)
+        else {
             return;
         };
         (child.way, child.turn) = (way, Admission::Waiting);
@@ -37,13 +41,18 @@ impl Children {
 
     /// A hop that waits or pauses has its turn, unless too many are under way where it goes.
     pub(crate) fn turn_due(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId) {
-        let Some(child) = self.by_link.get(&link) else { return };
+        let Some(child) = self.by_link.get(&link) else {
+            return;
+        };
         let (platform, mode) = (child.boot.platform(), child.boot.mode());
         match child.turn {
             Admission::Pausing if !child.over => self.attempt(reactor, core, link, platform, mode),
             Admission::Waiting if !child.over => {
                 let on_the_way = |(_, other): &&(LinkId, Child)| {
-                    other.turn == Admission::Taken && !other.up && !other.over && other.way == child.way
+                    other.turn == Admission::Taken
+                        && !other.up
+                        && !other.over
+                        && other.way == child.way
                 };
                 let under_way = self.by_link.iter().filter(on_the_way).count();
                 if child.way.is_empty() || under_way < child.order.recipe.at_once as usize {
@@ -69,7 +78,9 @@ impl Children {
 
     /// A hop is under way no more: another one that goes where it did has its turn.
     pub(crate) fn next_turn(&self, reactor: &mut Reactor, link: LinkId) {
-        let Some(child) = self.by_link.get(&link) else { return };
+        let Some(child) = self.by_link.get(&link) else {
+            return;
+        };
         let waits = |(_, other): &&(LinkId, Child)| {
             other.turn == Admission::Waiting && !other.over && other.way == child.way
         };
@@ -87,7 +98,9 @@ impl Children {
         link: LinkId,
         why: Box<ConnectError>,
     ) {
-        let Some(child) = self.by_link.get_mut(&link) else { return };
+        let Some(child) = self.by_link.get_mut(&link) else {
+            return;
+        };
         let times = child.boot.drop_attempt();
         if times > TRIES {
             return self.fail(reactor, core, link, *why);
@@ -95,7 +108,9 @@ impl Children {
         // Those that were dropped together do not come again together.
         let pause = (PAUSE.0 << (times - 1)).min(PAUSE.1);
         let pause = pause / 2 + u64::from_le_bytes(sys::random()) % pause;
-        reactor.shared.say(Level::INFO, format!("{}: {}", child.order.name, why.detail));
+        reactor
+            .shared
+            .say(Level::INFO, format!("{}: {}", child.order.name, why.detail));
         child.dropped = Some(why);
         child.turn = Admission::Pausing;
         self.clear_attempt(reactor, core, link);

@@ -1,5 +1,5 @@
-//! A process that has come over a socket of its own accord: a child like any other, but for its authority and its end, which
-//! is its own.
+//! A process that has come over a socket of its own accord: a child like any other, but for its
+//! authority and its end, which is its own.
 
 use crate::hop::child::Children;
 use crate::hop::child::announce;
@@ -34,7 +34,9 @@ impl Children {
         name: &str,
         hello: &[u8],
     ) -> Result<()> {
-        let input = stream.try_clone().map_err(|error| Error::system("duplicating a socket", error))?;
+        let input = stream
+            .try_clone()
+            .map_err(|error| Error::system("duplicating a socket", error))?;
         let order = ConnectRequest {
             name: name.into(),
             title: None,
@@ -55,13 +57,18 @@ impl Children {
         if core.stopped {
             return Err(Error::ShutDown);
         }
-        let used =
-            || Error::System { action: "numbering a context".into(), detail: format!("{id} is in use") };
+        let used = || Error::System {
+            action: "numbering a context".into(),
+            detail: format!("{id} is in use"),
+        };
         let link = core.node.add_child(id).ok_or_else(used)?;
         let own = core.node.id();
         core.node.set_authority(link, own);
         announce(reactor, core, link, id, &order);
-        let boot = BootstrapWatcher::new(Mode::Optimistic, Platform::host().unwrap_or(Platform::X86_64));
+        let boot = BootstrapWatcher::new(
+            Mode::Optimistic,
+            Platform::host().unwrap_or(Platform::X86_64),
+        );
         let mut child = Child::new(id, order, boot);
         (child.open_streams, child.up) = (1, true);
         self.by_link.insert(link, child);

@@ -1,4 +1,5 @@
-//! The bootstraps of children: one attempt or two, watched until an agent is up or the reason is known why not.
+//! The bootstraps of children: one attempt or two, watched until an agent is up or the reason is
+//! known why not.
 
 use crate::hop::child::Children;
 use crate::hop::child::spawn::HopProgram;
@@ -58,9 +59,17 @@ impl Children {
             Ok(None) => return fetch_image(core, link, platform),
             Err(error) => return self.fail(reactor, core, link, image_error(&error)),
         };
-        let Some(child) = self.by_link.get_mut(&link) else { return };
+        let Some(child) = self.by_link.get_mut(&link) else {
+            return;
+        };
         let recipe = &child.order.recipe;
-        let title = match child.order.title.as_ref().unwrap_or(&child.order.name).as_str() {
+        let title = match child
+            .order
+            .title
+            .as_ref()
+            .unwrap_or(&child.order.name)
+            .as_str()
+        {
             "" => "offshoot".into(),
             name => format!("offshoot: {name}"),
         };
@@ -68,9 +77,25 @@ impl Children {
         let dialogue = child.boot.dialogue.anew();
         child.boot.begin(platform, mode, dialogue, &nonce, markers);
         child.exit = None;
-        child.turn = if recipe.at_once == 0 { Admission::Taken } else { Admission::Asking };
-        let own = if recipe.attach == Attach::Direct { core.images.own().ok() } else { None };
-        let program = program_of(&recipe.argv, recipe.attach, &image, &nonce, mode, &title, own.as_deref());
+        child.turn = if recipe.at_once == 0 {
+            Admission::Taken
+        } else {
+            Admission::Asking
+        };
+        let own = if recipe.attach == Attach::Direct {
+            core.images.own().ok()
+        } else {
+            None
+        };
+        let program = program_of(
+            &recipe.argv,
+            recipe.attach,
+            &image,
+            &nonce,
+            mode,
+            &title,
+            own.as_deref(),
+        );
         let direct = matches!(program, HopProgram::Agent { .. });
         let spawned = spawn(&program, recipe.terminal);
         drop(program);
@@ -78,15 +103,22 @@ impl Children {
             Ok(spawned) => spawned,
             Err(error) => {
                 let name = recipe.argv.first().map_or("the agent", String::as_str);
-                let mut why =
-                    ConnectError::new(ConnectErrorKind::Start, format!("{name} cannot be started: {error}"));
+                let mut why = ConnectError::new(
+                    ConnectErrorKind::Start,
+                    format!("{name} cannot be started: {error}"),
+                );
                 why.hint = format!("is {name} installed there?");
                 return self.fail(reactor, core, link, why);
             }
         };
-        if let Err(error) =
-            self.adopt(reactor, core, link, spawned, if direct { None } else { Some(&image) }, mode)
-        {
+        if let Err(error) = self.adopt(
+            reactor,
+            core,
+            link,
+            spawned,
+            if direct { None } else { Some(&image) },
+            mode,
+        ) {
             let why = ConnectError::new(ConnectErrorKind::Start, error.to_string());
             self.fail(reactor, core, link, why);
         }
@@ -109,8 +141,9 @@ impl Children {
         reactor.watch(Source::Link(link), spawned.stdout)?;
         reactor.watch(Source::ChildStderr(link), spawned.stderr)?;
         if let Some(terminal) = spawned.terminal {
-            let writing =
-                terminal.try_clone().map_err(|error| Error::system("duplicating a terminal", error))?;
+            let writing = terminal
+                .try_clone()
+                .map_err(|error| Error::system("duplicating a terminal", error))?;
             if let Some(child) = self.by_link.get_mut(&link) {
                 child.terminal = Some(writing);
                 child.slave = spawned.slave;
@@ -122,27 +155,40 @@ impl Children {
             io.preamble = image.map(|image| (Arc::clone(image.bytes()), 0));
             io.hold = true;
         }
-        if self.by_link.get(&link).is_some_and(|child| child.turn == Admission::Taken) {
+        if self
+            .by_link
+            .get(&link)
+            .is_some_and(|child| child.turn == Admission::Taken)
+        {
             self.go(reactor, core, link, mode);
         }
         Ok(())
     }
 
     /// The bytes for the program of an attempt, from now on.
-    pub(crate) fn go(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId, mode: Mode) {
-        let Some(io) = core.io.get_mut(&link) else { return };
+    pub(crate) fn go(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        link: LinkId,
+        mode: Mode,
+    ) {
+        let Some(io) = core.io.get_mut(&link) else {
+            return;
+        };
         io.hold = io.preamble.is_some() && mode == Mode::Wait;
         if io.hold
             && let Some(fd) = &io.fd
         {
-            // For start-up files that read lines: without any they would wait as long as we do. What they leave of
-            // it the loader skips. A new pipe has room.
+            // For start-up files that read lines: without any they would wait as long as we do.
+            // What they leave of it the loader skips. A new pipe has room.
             let _ = sys::write(fd, LINE_ENDS);
         }
         reactor.shared.flush_link(core, link);
     }
 
-    /// Takes what a child's program prints before its agent is up. Returns the first bytes of frames when it is.
+    /// Takes what a child's program prints before its agent is up. Returns the first bytes of
+    /// frames when it is.
     pub(crate) fn stdout(
         &mut self,
         reactor: &mut Reactor,
@@ -150,7 +196,9 @@ impl Children {
         link: LinkId,
         bytes: &[u8],
     ) -> Vec<u8> {
-        let Some(child) = self.by_link.get_mut(&link) else { return Vec::new() };
+        let Some(child) = self.by_link.get_mut(&link) else {
+            return Vec::new();
+        };
         match child.boot.stdout(bytes) {
             Progress::Noise => {}
             Progress::Ready => {
@@ -175,8 +223,16 @@ impl Children {
         Vec::new()
     }
 
-    pub(crate) fn stderr(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId, bytes: &[u8]) {
-        let Some(child) = self.by_link.get_mut(&link) else { return };
+    pub(crate) fn stderr(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        link: LinkId,
+        bytes: &[u8],
+    ) {
+        let Some(child) = self.by_link.get_mut(&link) else {
+            return;
+        };
         let level = if child.up { Level::DEBUG } else { Level::INFO };
         for line in child.boot.stderr(bytes) {
             let text = format!("{}: {}", child.order.name, String::from_utf8_lossy(&line));
@@ -194,7 +250,9 @@ impl Children {
         link: LinkId,
         bytes: &[u8],
     ) {
-        let Some(child) = self.by_link.get_mut(&link) else { return };
+        let Some(child) = self.by_link.get_mut(&link) else {
+            return;
+        };
         for line in child.boot.terminal(bytes) {
             let text = format!("{}: {}", child.order.name, String::from_utf8_lossy(&line));
             reactor.shared.say(Level::DEBUG, text);
@@ -219,7 +277,9 @@ impl Children {
         times: u32,
     ) {
         let waits = |child: &&mut Child| child.written == times && !child.up && !child.over;
-        let Some(child) = self.by_link.get_mut(&link).filter(waits) else { return };
+        let Some(child) = self.by_link.get_mut(&link).filter(waits) else {
+            return;
+        };
         // It may have become clear meanwhile.
         let act = child.boot.dialogue.terminal(&[]);
         let act = act.or_else(|| child.boot.dialogue.question().map(Act::Fail));
@@ -227,12 +287,15 @@ impl Children {
     }
 
     fn act(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId, act: Option<Act>) {
-        let Some(child) = self.by_link.get_mut(&link) else { return };
+        let Some(child) = self.by_link.get_mut(&link) else {
+            return;
+        };
         match act {
             None => {}
             Some(Act::Type(secret)) => {
                 if let Some(terminal) = &child.terminal {
-                    // A terminal takes a line at once; where it does not, the program asks again or times out.
+                    // A terminal takes a line at once; where it does not, the program asks again or
+                    // times out.
                     let _ = sys::write(terminal, secret.expose());
                     let _ = sys::write(terminal, b"\n");
                 }
@@ -246,9 +309,21 @@ impl Children {
     }
 
     /// If an attempt has come to its end, decides how it goes on.
-    pub(crate) fn attempt_over(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId) {
-        let Some(child) = self.by_link.get_mut(&link) else { return };
-        let Some(status) = child.exit.filter(|_| !child.up && !child.over && child.is_read()) else { return };
+    pub(crate) fn attempt_over(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        link: LinkId,
+    ) {
+        let Some(child) = self.by_link.get_mut(&link) else {
+            return;
+        };
+        let Some(status) = child
+            .exit
+            .filter(|_| !child.up && !child.over && child.is_read())
+        else {
+            return;
+        };
         if child.turn == Admission::Pausing {
             return;
         }
@@ -259,8 +334,14 @@ impl Children {
             }
             Retry::Failed(error) => self.fail(reactor, core, link, *error),
             Retry::Again(platform) => {
-                let why = status.code.and_then(offshoot_bootstrap::exit::explain).unwrap_or_default();
-                let text = format!("{}: a second attempt, for {platform}: {why}", child.order.name);
+                let why = status
+                    .code
+                    .and_then(offshoot_bootstrap::exit::explain)
+                    .unwrap_or_default();
+                let text = format!(
+                    "{}: a second attempt, for {platform}: {why}",
+                    child.order.name
+                );
                 reactor.shared.say(Level::INFO, text);
                 self.clear_attempt(reactor, core, link);
                 self.attempt(reactor, core, link, platform, Mode::Wait);
@@ -269,7 +350,12 @@ impl Children {
     }
 
     /// Takes away what led to the program of an attempt.
-    pub(crate) fn clear_attempt(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId) {
+    pub(crate) fn clear_attempt(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        link: LinkId,
+    ) {
         if let Some(child) = self.by_link.get_mut(&link) {
             child.terminal = None;
             child.slave = None;
@@ -295,7 +381,10 @@ impl Children {
             Ok(image) => {
                 let platform = image.platform();
                 core.images.keep(image);
-                let mode = self.by_link.get(&link).map_or(Mode::Wait, |child| child.boot.mode());
+                let mode = self
+                    .by_link
+                    .get(&link)
+                    .map_or(Mode::Wait, |child| child.boot.mode());
                 self.attempt(reactor, core, link, platform, mode);
             }
             Err(error) => self.image_missing(reactor, core, link, &error),
@@ -319,7 +408,9 @@ impl Children {
         link: LinkId,
         asking: bool,
     ) {
-        let Some(child) = self.by_link.get_mut(&link) else { return };
+        let Some(child) = self.by_link.get_mut(&link) else {
+            return;
+        };
         if child.reply.is_none() || child.over || asking && child.turn != Admission::Asking {
             return;
         }
@@ -348,7 +439,11 @@ impl Children {
         link: LinkId,
         attempt: u8,
     ) {
-        if self.by_link.get(&link).is_some_and(|child| child.boot.attempts() == attempt) {
+        if self
+            .by_link
+            .get(&link)
+            .is_some_and(|child| child.boot.attempts() == attempt)
+        {
             self.kill(reactor, core, link);
         }
     }
@@ -357,9 +452,13 @@ impl Children {
 /// Fetches an image from the root for a child that connects over `link`.
 fn fetch_image(core: &mut NodeState, link: LinkId, platform: Platform) {
     let request = platform.machine().as_bytes().to_vec();
-    core.open(ContextId::ROOT, Handle::IMAGE, request, Opening::default(), |_| {
-        Endpoint::Image(Box::new((link, Vec::new())))
-    });
+    core.open(
+        ContextId::ROOT,
+        Handle::IMAGE,
+        request,
+        Opening::default(),
+        |_| Endpoint::Image(Box::new((link, Vec::new()))),
+    );
 }
 
 fn fresh_nonce() -> Nonce {

@@ -1,4 +1,5 @@
-//! The children of a node: from the order to connect, over all attempts, to the end of the hop's program.
+//! The children of a node: from the order to connect, over all attempts, to the end of the hop's
+//! program.
 pub(crate) mod admission;
 pub(crate) mod adopt;
 pub(crate) mod bootstrap;
@@ -75,7 +76,12 @@ impl Children {
 
     /// Returns true if this process is the program of a child's hop.
     pub fn has_process(&self, pid: u32) -> bool {
-        let is_process = |child: &Child| child.process.as_ref().is_some_and(|process| process.id() == pid);
+        let is_process = |child: &Child| {
+            child
+                .process
+                .as_ref()
+                .is_some_and(|process| process.id() == pid)
+        };
         self.by_link.values().any(is_process)
     }
 
@@ -87,23 +93,36 @@ impl Children {
         flow: FlowKey,
         request: &Request,
     ) {
-        let Some((context, link)) = request.child else { return };
+        let Some((context, link)) = request.child else {
+            return;
+        };
         let order: ConnectRequest = match codec::from_own(&request.bytes) {
             Ok(order) => order,
             Err(error) => {
-                core.node.link_lost(link, Reason::ConnectFailed, "the order cannot be read");
+                core.node
+                    .link_lost(link, Reason::ConnectFailed, "the order cannot be read");
                 return unreadable(core, flow, error);
             }
         };
         announce(reactor, core, link, context, &order);
 
-        let remembered =
-            self.remembered.iter().find(|(key, _)| *key == order.recipe.key).map(|(_, platform)| *platform);
+        let remembered = self
+            .remembered
+            .iter()
+            .find(|(key, _)| *key == order.recipe.key)
+            .map(|(_, platform)| *platform);
         let platform = remembered.or(Platform::host()).unwrap_or(Platform::X86_64);
-        let mode = if remembered.is_some() { Mode::Wait } else { Mode::Optimistic };
+        let mode = if remembered.is_some() {
+            Mode::Wait
+        } else {
+            Mode::Optimistic
+        };
         let boot = BootstrapWatcher::new(mode, platform);
         let asks = order.recipe.at_once > 0;
-        reactor.after(Duration::from_millis(order.recipe.timeout_ms), Timer::Connect(link, asks));
+        reactor.after(
+            Duration::from_millis(order.recipe.timeout_ms),
+            Timer::Connect(link, asks),
+        );
         let mut child = Child::new(context, order, boot);
         child.reply = Some(flow);
         self.by_link.insert(link, child);
@@ -111,8 +130,16 @@ impl Children {
     }
 
     /// The agent has said who it is: the child is connected.
-    pub(crate) fn hello(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId, bytes: &[u8]) {
-        let Some(child) = self.by_link.get_mut(&link) else { return };
+    pub(crate) fn hello(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        link: LinkId,
+        bytes: &[u8],
+    ) {
+        let Some(child) = self.by_link.get_mut(&link) else {
+            return;
+        };
         let hello: Hello = match codec::from_own(bytes) {
             Ok(hello) => hello,
             Err(_) => Hello {
@@ -134,8 +161,22 @@ impl Children {
         core.node.link_up(link);
         if let Some(flow) = child.reply.take() {
             let attempts = child.boot.bootstraps();
-            let Hello { process, machine, functions, .. } = hello;
-            answer(core, flow, value(&Connected { process, machine, attempts, functions }));
+            let Hello {
+                process,
+                machine,
+                functions,
+                ..
+            } = hello;
+            answer(
+                core,
+                flow,
+                value(&Connected {
+                    process,
+                    machine,
+                    attempts,
+                    functions,
+                }),
+            );
         }
         let seconds = child.order.heartbeat;
         reactor.keep_alive(core, link, seconds);
@@ -143,7 +184,9 @@ impl Children {
 
     /// Who is at the other end of a link, for messages.
     pub(crate) fn name_of(&self, link: LinkId) -> &str {
-        self.by_link.get(&link).map_or("the parent", |child| &child.order.name)
+        self.by_link
+            .get(&link)
+            .map_or("the parent", |child| &child.order.name)
     }
 
     /// Gives a hop up before it was taken.
@@ -154,7 +197,9 @@ impl Children {
         link: LinkId,
         mut error: ConnectError,
     ) {
-        let Some(child) = self.by_link.get_mut(&link) else { return };
+        let Some(child) = self.by_link.get_mut(&link) else {
+            return;
+        };
         error.context = child.order.name.clone();
         error.hop = child.order.recipe.hop.clone();
         let text = error.to_string();
@@ -181,7 +226,11 @@ impl Children {
             (error.context, error.hop) = (child.order.name.clone(), child.order.recipe.hop.clone());
             answer(core, flow, failed(&error.into()));
         }
-        match self.by_link.get(&link).is_some_and(|child| child.boot.is_stopped()) {
+        match self
+            .by_link
+            .get(&link)
+            .is_some_and(|child| child.boot.is_stopped())
+        {
             true => core.node.link_lost(link, Reason::Stopped, why),
             false => core.node.link_lost(link, reason, why),
         }
@@ -194,18 +243,23 @@ impl Children {
         reactor.unwatch(Source::ChildTerminal(link));
         reactor.unwatch(Source::ChildStderr(link));
         reactor.forget_output(core, link);
-        let Some(child) = self.by_link.get_mut(&link) else { return };
+        let Some(child) = self.by_link.get_mut(&link) else {
+            return;
+        };
         child.over = true;
         if !child.up {
             self.next_turn(reactor, link);
         }
-        let Some(child) = self.by_link.get_mut(&link) else { return };
+        let Some(child) = self.by_link.get_mut(&link) else {
+            return;
+        };
         child.forget_secrets();
         child.terminal = None;
         child.slave = None;
         child.open_streams = 0;
         match &child.process {
-            // A context that was let go: its guard is none of ours to end any more, only to collect.
+            // A context that was let go: its guard is none of ours to end any more, only to
+            // collect.
             Some(process)
                 if child.exit.is_none()
                     && mark_of(process.id()) == Some(DetachMark::context(process.id())) =>
@@ -217,8 +271,13 @@ impl Children {
                 if !child.up {
                     process.signal(offshoot_sys::signal::SIGTERM);
                 }
-                // An agent that was up has a guard, which ends it in time and must not be killed before it has.
-                let patience = if child.up { EXIT_PATIENCE * 2 } else { EXIT_PATIENCE };
+                // An agent that was up has a guard, which ends it in time and must not be killed
+                // before it has.
+                let patience = if child.up {
+                    EXIT_PATIENCE * 2
+                } else {
+                    EXIT_PATIENCE
+                };
                 let attempt = child.boot.attempts();
                 reactor.after(patience, Timer::Kill(link, attempt));
             }
@@ -233,7 +292,9 @@ impl Children {
         link: LinkId,
         source: Source,
     ) {
-        let Some(child) = self.by_link.get_mut(&link) else { return };
+        let Some(child) = self.by_link.get_mut(&link) else {
+            return;
+        };
         child.open_streams = child.open_streams.saturating_sub(1);
         if child.up && !child.over && (child.parting || matches!(source, Source::Link(_))) {
             // A guard says nothing, and takes its time to end what is below it.
@@ -252,14 +313,25 @@ impl Children {
 
     /// The link of a child that was up has ended, and what its program has said was read.
     fn part(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId) {
-        let Some(child) = self.by_link.get_mut(&link) else { return };
+        let Some(child) = self.by_link.get_mut(&link) else {
+            return;
+        };
         if child.dismissed {
-            return self.lose(reactor, core, link, Reason::ShutDown, "it was ended on purpose");
+            return self.lose(
+                reactor,
+                core,
+                link,
+                Reason::ShutDown,
+                "it was ended on purpose",
+            );
         }
         let mut why = String::from("its link has ended");
         // A guard ends as its agent has: 139 is a function's bad access, 137 a kill.
         if let Some(status) = child.exit {
-            why.push_str(&format!(", its program with status {}", status.shell_code()));
+            why.push_str(&format!(
+                ", its program with status {}",
+                status.shell_code()
+            ));
         }
         if let Some(last) = child.boot.said().pop() {
             why.push_str(&format!("; last output: \"{last}\""));
@@ -269,7 +341,11 @@ impl Children {
 
     /// The link of a child has ended, and it has had its time for last words.
     pub(crate) fn gone(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId) {
-        if self.by_link.get(&link).is_some_and(|child| child.parting && !child.over) {
+        if self
+            .by_link
+            .get(&link)
+            .is_some_and(|child| child.parting && !child.over)
+        {
             self.part(reactor, core, link);
         }
     }
@@ -277,21 +353,31 @@ impl Children {
     pub(crate) fn exited(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId) {
         let Some(child) = self.by_link.get_mut(&link) else {
             reactor.unwatch(Source::ChildExit(link));
-            return self.released.retain_mut(|process| process.try_wait().is_none());
+            return self
+                .released
+                .retain_mut(|process| process.try_wait().is_none());
         };
-        let Some(process) = child.process.as_mut().filter(|_| child.exit.is_none()) else { return };
-        let Some(status) = reactor.take_end(Source::ChildExit(link), process) else { return };
+        let Some(process) = child.process.as_mut().filter(|_| child.exit.is_none()) else {
+            return;
+        };
+        let Some(status) = reactor.take_end(Source::ChildExit(link), process) else {
+            return;
+        };
         child.exit = Some(status);
-        let (over, streams, attempt) = self
-            .by_link
-            .get(&link)
-            .map_or((true, 0, 0), |child| (child.over, child.open_streams, child.boot.attempts()));
+        let (over, streams, attempt) = self.by_link.get(&link).map_or((true, 0, 0), |child| {
+            (child.over, child.open_streams, child.boot.attempts())
+        });
         if over {
             self.finish(reactor, core, link);
-        } else if self.by_link.get(&link).is_some_and(|child| child.parting && child.is_read()) {
+        } else if self
+            .by_link
+            .get(&link)
+            .is_some_and(|child| child.parting && child.is_read())
+        {
             self.part(reactor, core, link);
         } else if streams > 0 {
-            // What is left in its streams is read first; but something else may hold them open for ever.
+            // What is left in its streams is read first; but something else may hold them open for
+            // ever.
             reactor.after(EXIT_PATIENCE, Timer::Kill(link, attempt));
         }
         self.attempt_over(reactor, core, link);
@@ -299,14 +385,25 @@ impl Children {
 
     /// The program of a hop did not end by itself.
     pub(crate) fn kill(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId) {
-        let Some(child) = self.by_link.get_mut(&link) else { return };
+        let Some(child) = self.by_link.get_mut(&link) else {
+            return;
+        };
         if child.process.is_none() && !child.over {
             // Nothing is known of it but its link.
-            self.lose(reactor, core, link, Reason::ShutDown, "it did not leave when it was told to");
+            self.lose(
+                reactor,
+                core,
+                link,
+                Reason::ShutDown,
+                "it did not leave when it was told to",
+            );
         } else if child.exit.is_none() {
-            // One that has changed user may not be ours to kill: its closed streams end it, if it was not let go.
-            let killed =
-                child.process.as_ref().is_none_or(|process| process.signal(offshoot_sys::signal::SIGKILL));
+            // One that has changed user may not be ours to kill: its closed streams end it, if it
+            // was not let go.
+            let killed = child
+                .process
+                .as_ref()
+                .is_none_or(|process| process.signal(offshoot_sys::signal::SIGKILL));
             if !killed && child.over {
                 self.finish(reactor, core, link);
             }
@@ -320,7 +417,9 @@ impl Children {
 
     /// A child's program has ended and nothing of it is left.
     fn finish(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId) {
-        let Some(child) = self.by_link.remove(&link) else { return };
+        let Some(child) = self.by_link.remove(&link) else {
+            return;
+        };
         if child.process.is_some() {
             reactor.unwatch(Source::ChildExit(link));
         }
@@ -341,16 +440,30 @@ impl Children {
             Ok(context) => context,
             Err(error) => return unreadable(core, flow, error),
         };
-        let found = self.by_link.iter_mut().find(|(_, child)| child.context == context);
-        let Some((link, child)) = found else { return answer(core, flow, value(&())) };
+        let found = self
+            .by_link
+            .iter_mut()
+            .find(|(_, child)| child.context == context);
+        let Some((link, child)) = found else {
+            return answer(core, flow, value(&()));
+        };
         child.waiting.push(flow);
         let link = *link;
         self.dismiss(reactor, core, link);
     }
 
     /// Nobody waits any more for a hop that is being taken.
-    pub(crate) fn give_up_hop(&mut self, reactor: &mut Reactor, core: &mut NodeState, order: FlowKey) {
-        let link = self.by_link.iter().find(|(_, child)| child.reply == Some(order)).map(|(link, _)| *link);
+    pub(crate) fn give_up_hop(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        order: FlowKey,
+    ) {
+        let link = self
+            .by_link
+            .iter()
+            .find(|(_, child)| child.reply == Some(order))
+            .map(|(link, _)| *link);
         if let Some(link) = link {
             self.dismiss(reactor, core, link);
         }
@@ -366,17 +479,27 @@ impl Children {
         if let Some(child) = self.by_link.get_mut(&link) {
             child.dismissed = true;
         }
-        core.node.control(link, offshoot_proto::wire::Kind::Shutdown, Vec::new());
+        core.node
+            .control(link, offshoot_proto::wire::Kind::Shutdown, Vec::new());
         if let Some(io) = core.io.get_mut(&link) {
             io.close_when_empty = true;
         }
-        let attempt = self.by_link.get(&link).map_or(0, |child| child.boot.attempts());
+        let attempt = self
+            .by_link
+            .get(&link)
+            .map_or(0, |child| child.boot.attempts());
         reactor.after(EXIT_PATIENCE * 3, Timer::Kill(link, attempt));
     }
 }
 
 /// Tells a child who it is, and those above of it.
-fn announce(reactor: &Reactor, core: &mut NodeState, link: LinkId, id: ContextId, order: &ConnectRequest) {
+fn announce(
+    reactor: &Reactor,
+    core: &mut NodeState,
+    link: LinkId,
+    id: ContextId,
+    order: &ConnectRequest,
+) {
     core.names.insert(id, order.name.as_str().into());
     if order.announce {
         core.node.announce(id);

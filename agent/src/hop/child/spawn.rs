@@ -39,8 +39,8 @@ pub struct Spawned {
     pub stderr: OwnedFd,
     /// The controlling end of its terminal, if it has one.
     pub terminal: Option<OwnedFd>,
-    /// The other end, to be held while the program may still ask: ssh opens its terminal only then, and one that nobody
-    /// has open is hung up.
+    /// The other end, to be held while the program may still ask: ssh opens its terminal only then,
+    /// and one that nobody has open is hung up.
     pub slave: Option<OwnedFd>,
 }
 
@@ -52,12 +52,19 @@ pub fn spawn(program: &HopProgram<'_>, with_terminal: bool) -> io::Result<Spawne
     let (child_in, stdin) = pipe()?;
     let (stdout, child_out) = pipe()?;
     let (stderr, child_err) = pipe()?;
-    let (terminal, slave) = if with_terminal { Some(open_terminal()?).unzip() } else { (None, None) };
+    let (terminal, slave) = if with_terminal {
+        Some(open_terminal()?).unzip()
+    } else {
+        (None, None)
+    };
     let (image, words) = match program {
         HopProgram::Words(words) => (Image::Named, words.as_slice()),
         HopProgram::Agent { image, agent, argv } => (Image::Open { image, agent }, argv.as_slice()),
     };
-    let argv = words.iter().map(|word| c_string(word.as_bytes())).collect::<io::Result<_>>()?;
+    let argv = words
+        .iter()
+        .map(|word| c_string(word.as_bytes()))
+        .collect::<io::Result<_>>()?;
     let started = start(&Start {
         image,
         argv,
@@ -65,7 +72,8 @@ pub fn spawn(program: &HopProgram<'_>, with_terminal: bool) -> io::Result<Spawne
         directory: None,
         stdio: [child_in, child_out, child_err],
         terminal: slave.as_ref(),
-        // A guard has a tie of its own. A program that changes user loses this one; its streams end it.
+        // A guard has a tie of its own. A program that changes user loses this one; its streams end
+        // it.
         dies_with_parent: matches!(program, HopProgram::Words(_)),
         marked: Marked::No,
     });
@@ -73,5 +81,12 @@ pub fn spawn(program: &HopProgram<'_>, with_terminal: bool) -> io::Result<Spawne
     for fd in [&stdin, &stdout, &stderr].into_iter().chain(&terminal) {
         set_nonblocking(fd)?;
     }
-    Ok(Spawned { process, stdin, stdout, stderr, terminal, slave })
+    Ok(Spawned {
+        process,
+        stdin,
+        stdout,
+        stderr,
+        terminal,
+        slave,
+    })
 }

@@ -1,4 +1,5 @@
-//! One child of a node: what is known of it from the order to connect on, to the end of the hop's program.
+//! One child of a node: what is known of it from the order to connect on, to the end of the hop's
+//! program.
 
 use offshoot_proto::ConnectError;
 use offshoot_proto::ContextId;
@@ -51,7 +52,11 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    pub(super) fn new(context: ContextId, mut order: ConnectRequest, mut boot: BootstrapWatcher) -> Child {
+    pub(super) fn new(
+        context: ContextId,
+        mut order: ConnectRequest,
+        mut boot: BootstrapWatcher,
+    ) -> Child {
         boot.dialogue = Dialogue::new(std::mem::take(&mut order.recipe.rules));
         Child {
             context,
@@ -84,10 +89,14 @@ impl Child {
         self.up
     }
 
-    /// Its name; the process of its hop's program or 0, whether it is up, and how many attempts it has taken.
+    /// Its name; the process of its hop's program or 0, whether it is up, and how many attempts it
+    /// has taken.
     pub fn look(&self) -> (&str, [u64; 3]) {
         let process = self.process.as_ref().map_or(0, Process::id);
-        (&self.order.name, [process.into(), self.up.into(), self.boot.attempts().into()])
+        (
+            &self.order.name,
+            [process.into(), self.up.into(), self.boot.attempts().into()],
+        )
     }
 
     /// Forgets what its dialogue knew, which is not needed again: no password stays here.

@@ -10,8 +10,8 @@ use offshoot_proto::connect::recipe::{Attach, Recipe};
 use std::time::Duration;
 
 impl Context {
-    /// Returns a hop to a child of this context: a process on the same machine, as the same user, with the whole
-    /// environment of its parent. For a child without that environment, use
+    /// Returns a hop to a child of this context: a process on the same machine, as the same user,
+    /// with the whole environment of its parent. For a child without that environment, use
     /// `shell_words(["env", "-i", "/bin/sh"].map(str::to_owned).into())`.
     #[must_use]
     pub fn local(&self) -> Hop<Local> {
@@ -19,12 +19,12 @@ impl Context {
     }
 }
 
-/// A hop to a child process. The child executes the agent of its parent again, or, with a shell, is bootstrapped as on a
-/// remote host.
+/// A hop to a child process. The child executes the agent of its parent again, or, with a shell, is
+/// bootstrapped as on a remote host.
 #[derive(Clone, Debug)]
 pub struct Local {
-    /// The shell that runs the bootstrap with `-c`, for instance `["/bin/dash"]`. Words before it can set up its
-    /// environment, as in `["env", "-i", "/bin/sh"]`.
+    /// The shell that runs the bootstrap with `-c`, for instance `["/bin/dash"]`. Words before it
+    /// can set up its environment, as in `["env", "-i", "/bin/sh"]`.
     pub shell: Vec<String>,
     /// True for a login shell of any kind, which gets one line instead of a POSIX script.
     pub login: bool,
@@ -34,7 +34,11 @@ pub struct Local {
 
 impl Default for Local {
     fn default() -> Self {
-        Local { shell: Vec::new(), login: false, timeout: DEFAULT_TIMEOUT }
+        Local {
+            shell: Vec::new(),
+            login: false,
+            timeout: DEFAULT_TIMEOUT,
+        }
     }
 }
 
@@ -90,7 +94,11 @@ impl Described for Local {
                 Value::Text("PATH"),
                 "starts it through this login shell, which may be of any kind",
             ),
-            OptionSpec::new("timeout", Value::Timeout, "the longest that the hop may take"),
+            OptionSpec::new(
+                "timeout",
+                Value::Timeout,
+                "the longest that the hop may take",
+            ),
         ],
         notes: "",
         runs_as: RunsAs::SameUser,

@@ -1,5 +1,5 @@
-//! The ways to take a hop. Each is a builder in a file of its own that gives a [`Recipe`]; none of them
-//! does anything.
+//! The ways to take a hop. Each is a builder in a file of its own that gives a [`Recipe`]; none of
+//! them does anything.
 
 mod local;
 pub mod registry;

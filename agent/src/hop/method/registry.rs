@@ -1,16 +1,21 @@
 //! All methods that the command line can name, one row each.
 //!
-//! A new method is a file beside this one and a row here. The command line parses, prints and explains targets by
-//! these rows alone. Only the command line refers to this file, so no agent carries it.
+//! A new method is a file beside this one and a row here. The command line parses, prints and
+//! explains targets by these rows alone. Only the command line refers to this file, so no agent
+//! carries it.
 
 use super::spec::{BadOption, Described, Spec};
 use super::traits::Method;
 
 /// The methods, in the order in which the help text explains them.
 ///
-/// A constant, and the functions here are inline, so that they are compiled only in the programs that use them.
-pub const METHODS: &[Row] =
-    &[row::<super::ssh::Ssh>(), row::<super::sudo::Sudo>(), row::<super::local::Local>()];
+/// A constant, and the functions here are inline, so that they are compiled only in the programs
+/// that use them.
+pub const METHODS: &[Row] = &[
+    row::<super::ssh::Ssh>(),
+    row::<super::sudo::Sudo>(),
+    row::<super::local::Local>(),
+];
 
 /// Returns the method of a hop that names none, such as `web1`.
 #[inline]
@@ -46,7 +51,10 @@ impl Row {
 }
 
 const fn row<M: Described>() -> Row {
-    Row { spec: M::SPEC, build: build::<M> }
+    Row {
+        spec: M::SPEC,
+        build: build::<M>,
+    }
 }
 
 fn build<M: Described>(values: &[(&str, &str)]) -> Result<Box<dyn Method>, BadOption> {
@@ -87,13 +95,24 @@ mod tests {
             }
             for option in row.spec.options {
                 if let Some(value) = sample(option) {
-                    assert!(row.build(&[(option.key, &value)]).is_ok(), "{name}: {option}");
+                    assert!(
+                        row.build(&[(option.key, &value)]).is_ok(),
+                        "{name}: {option}"
+                    );
                 }
                 if let Value::Choice { words, .. } = option.value {
-                    assert!(words.iter().all(|word| row.build(&[(option.key, word)]).is_ok()), "{option}");
+                    assert!(
+                        words
+                            .iter()
+                            .all(|word| row.build(&[(option.key, word)]).is_ok()),
+                        "{option}"
+                    );
                 }
                 let known = |other| row.spec.options.iter().any(|option| option.key == other);
-                assert!(option.excludes.is_none_or(known), "{name}: {option} excludes an unknown option");
+                assert!(
+                    option.excludes.is_none_or(known),
+                    "{name}: {option} excludes an unknown option"
+                );
             }
             assert_eq!(
                 row.build(&[("nonsense", "x")]).err(),
@@ -106,10 +125,17 @@ mod tests {
     #[test]
     fn every_name_and_every_key_stands_once() {
         for (at, row) in METHODS.iter().enumerate() {
-            assert!(METHODS[..at].iter().all(|other| other.spec.name != row.spec.name));
+            assert!(
+                METHODS[..at]
+                    .iter()
+                    .all(|other| other.spec.name != row.spec.name)
+            );
             assert!(find(row.spec.name).is_some_and(|found| found.spec.name == row.spec.name));
             let keys: Vec<_> = row.spec.options.iter().map(|option| option.key).collect();
-            let repeated = keys.iter().enumerate().find(|(at, key)| keys[..*at].contains(key));
+            let repeated = keys
+                .iter()
+                .enumerate()
+                .find(|(at, key)| keys[..*at].contains(key));
             assert_eq!(repeated, None, "{}", row.spec.name);
         }
     }

@@ -1,7 +1,8 @@
-//! The description of a method for the command line: its name, its argument, its options and their help.
+//! The description of a method for the command line: its name, its argument, its options and their
+//! help.
 //!
-//! Plain data. The parser, the printer and the help text that read it belong to the command line, so no agent refers
-//! to any of it, and no agent carries it.
+//! Plain data. The parser, the printer and the help text that read it belong to the command line,
+//! so no agent refers to any of it, and no agent carries it.
 
 use super::traits::Method;
 use std::fmt;
@@ -13,8 +14,9 @@ pub trait Described: Method + Default + 'static {
     /// The description.
     const SPEC: &'static Spec;
 
-    /// Sets an option or a part of the argument by its key. The caller has checked the value against [`Self::SPEC`];
-    /// [`Value::Timeout`] and [`Value::PasswordFile`] are never passed, for [`Method`] has setters of its own.
+    /// Sets an option or a part of the argument by its key. The caller has checked the value
+    /// against [`Self::SPEC`]; [`Value::Timeout`] and [`Value::PasswordFile`] are never passed, for
+    /// [`Method`] has setters of its own.
     ///
     /// # Errors
     /// Returns an error if the method has no such key, or cannot read the value.
@@ -28,7 +30,8 @@ pub struct Spec {
     pub name: &'static str,
     /// The text after the colon.
     pub argument: Argument,
-    /// One sentence for the help text that goes on after the form of the hop, without its full stop.
+    /// One sentence for the help text that goes on after the form of the hop, without its full
+    /// stop.
     pub about: &'static str,
     /// The options, in the order in which they are listed and printed.
     pub options: &'static [OptionSpec],
@@ -45,7 +48,8 @@ pub struct Spec {
 pub enum Argument {
     /// No argument.
     None,
-    /// `[USER@]HOST[:PORT]`. Sets the keys `user`, `host` and `port`, of which `user` and `port` are options as well.
+    /// `[USER@]HOST[:PORT]`. Sets the keys `user`, `host` and `port`, of which `user` and `port`
+    /// are options as well.
     Host,
     /// One text, set as the value of `key`.
     Text {
@@ -65,7 +69,8 @@ pub enum Argument {
 pub enum RunsAs {
     /// The user before the hop.
     SameUser,
-    /// The value of the key `user` or its default; without both, a user that only the far end knows.
+    /// The value of the key `user` or its default; without both, a user that only the far end
+    /// knows.
     NamedUser,
 }
 
@@ -98,7 +103,8 @@ pub struct OptionSpec {
 pub enum Value {
     /// `yes` or `no`; no value means yes, and no option means no.
     Flag,
-    /// `yes` or `no`; no value means yes, and no option leaves the matter to the method's own configuration.
+    /// `yes` or `no`; no value means yes, and no option leaves the matter to the method's own
+    /// configuration.
     YesNo,
     /// A text that is not empty. The field is its placeholder.
     Text(&'static str),
@@ -128,22 +134,37 @@ pub enum Value {
 
 impl Value {
     /// A TCP port.
-    pub const PORT: Value = Value::Number { placeholder: "PORT", noun: "a port", range: 1..=65_535 };
+    pub const PORT: Value = Value::Number {
+        placeholder: "PORT",
+        noun: "a port",
+        range: 1..=65_535,
+    };
     /// A number of seconds, of which 0 means never.
-    pub const SECONDS_OR_NEVER: Value =
-        Value::Number { placeholder: "SECONDS", noun: "a number of seconds", range: 0..=999_999 };
+    pub const SECONDS_OR_NEVER: Value = Value::Number {
+        placeholder: "SECONDS",
+        noun: "a number of seconds",
+        range: 0..=999_999,
+    };
 }
 
 impl OptionSpec {
     /// An option that excludes no other.
     pub const fn new(key: &'static str, value: Value, help: &'static str) -> OptionSpec {
-        OptionSpec { key, value, help, excludes: None }
+        OptionSpec {
+            key,
+            value,
+            help,
+            excludes: None,
+        }
     }
 
     /// The same option, which cannot be given together with `other`.
     #[must_use]
     pub const fn excluding(self, other: &'static str) -> OptionSpec {
-        OptionSpec { excludes: Some(other), ..self }
+        OptionSpec {
+            excludes: Some(other),
+            ..self
+        }
     }
 }
 
@@ -154,7 +175,9 @@ impl fmt::Display for OptionSpec {
         match &self.value {
             Value::Flag => f.write_str(key),
             Value::YesNo => write!(f, "{key}=yes|no"),
-            Value::Text(placeholder) | Value::Texts(placeholder) | Value::Number { placeholder, .. } => {
+            Value::Text(placeholder)
+            | Value::Texts(placeholder)
+            | Value::Number { placeholder, .. } => {
                 write!(f, "{key}={placeholder}")
             }
             Value::Choice { words, .. } => write!(f, "{key}={}", words.join("|")),
@@ -176,7 +199,10 @@ pub struct BadOption {
 impl BadOption {
     /// Returns the error for a key and a value.
     pub fn new(key: &str, value: &str) -> BadOption {
-        BadOption { key: key.into(), value: value.into() }
+        BadOption {
+            key: key.into(),
+            value: value.into(),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! `ssh`: a host, by the OpenSSH client of the system with the configuration of the user.
 
-use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value, number};
+use super::spec::{
+    Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value, number,
+};
 use super::ssh_rules;
 use super::traits::{DEFAULT_TIMEOUT, Method};
 use crate::context::Context;
@@ -35,12 +37,13 @@ if [ "$j" ];then w=$j;elif [ "$c" ];then w=$c;say command;else w="$h $t";say dir
 say "way $w"
 read -r l||exit
 exec "$p" "$@""#;
-/// The number of hops that log in at once by the same route, unless set: the most that sshd accepts without dropping
-/// any (`MaxStartups 10:30:100`).
+/// The number of hops that log in at once by the same route, unless set: the most that sshd accepts
+/// without dropping any (`MaxStartups 10:30:100`).
 pub const HANDSHAKES: u32 = 10;
 
-/// Settings that break a link, ask the user or disclose credentials, as `ssh -G` prints them, with their replacements.
-/// Some clients do not know them, so a replacement is passed only to a client that prints the setting.
+/// Settings that break a link, ask the user or disclose credentials, as `ssh -G` prints them, with
+/// their replacements. Some clients do not know them, so a replacement is passed only to a client
+/// that prints the setting.
 const DISTURBING: [(&str, &str); 8] = [
     ("sessiontype none", "SessionType=default"),
     ("sessiontype subsystem", "SessionType=default"),
@@ -49,7 +52,10 @@ const DISTURBING: [(&str, &str); 8] = [
     ("updatehostkeys ask", "UpdateHostKeys=no"),
     ("addkeystoagent ask", "AddKeysToAgent=no"),
     ("channeltimeout ", "ChannelTimeout=none"),
-    ("gssapidelegatecredentials yes", "GSSAPIDelegateCredentials=no"),
+    (
+        "gssapidelegatecredentials yes",
+        "GSSAPIDelegateCredentials=no",
+    ),
 ];
 
 /// The policy for host keys.
@@ -91,7 +97,8 @@ pub struct Ssh {
     pub options: Vec<String>,
     /// The longest time for the hop, from its start until its agent runs.
     pub timeout: Duration,
-    /// Seconds between keepalives of ssh itself, of which three lost ones end it. `None` leaves this to the configuration.
+    /// Seconds between keepalives of ssh itself, of which three lost ones end it. `None` leaves
+    /// this to the configuration.
     pub keepalive: Option<u32>,
     /// True if ssh compresses. `None` leaves this to the configuration.
     pub compression: Option<bool>,
@@ -101,8 +108,8 @@ pub struct Ssh {
     pub password: Option<Secret>,
     /// The program; `ssh` unless set.
     pub program: String,
-    /// The number of hops from one context that may log in at once by the same route: the address, or the `ProxyJump`, that
-    /// `ssh -G` shows.
+    /// The number of hops from one context that may log in at once by the same route: the address,
+    /// or the `ProxyJump`, that `ssh -G` shows.
     pub handshakes: u32,
 }
 
@@ -128,17 +135,25 @@ impl Ssh {
 
     /// Returns true if the user's options set the same setting as this option.
     fn sets(&self, option: &str) -> bool {
-        let name = |text: &str| text.split(['=', ' ']).next().unwrap_or_default().to_ascii_lowercase();
-        self.options.iter().any(|given| name(given.trim_start()) == name(option))
+        let name = |text: &str| {
+            text.split(['=', ' '])
+                .next()
+                .unwrap_or_default()
+                .to_ascii_lowercase()
+        };
+        self.options
+            .iter()
+            .any(|given| name(given.trim_start()) == name(option))
     }
 
-    /// Returns the script that runs before ssh. It prints the user, the host and the route that `ssh -G` shows, replaces
-    /// disturbing settings, waits for a line of stdin, and executes ssh. `$0` is the prefix of its own lines, and the
-    /// arguments are ssh and its arguments.
+    /// Returns the script that runs before ssh. It prints the user, the host and the route that
+    /// `ssh -G` shows, replaces disturbing settings, waits for a line of stdin, and executes ssh.
+    /// `$0` is the prefix of its own lines, and the arguments are ssh and its arguments.
     fn script(&self) -> String {
         let mut script = String::new();
         if self.password.is_some() {
-            // We answer on the terminal, so ssh must not ask in a window that the environment configures.
+            // We answer on the terminal, so ssh must not ask in a window that the environment
+            // configures.
             script.push_str("SSH_ASKPASS_REQUIRE=never;export SSH_ASKPASS_REQUIRE\n");
         }
         script.push_str(BEFORE);
@@ -150,13 +165,23 @@ impl Ssh {
     }
 
     fn argv(&self) -> Vec<String> {
-        // ssh uses the first value of an option, so the required ones come before those of the user.
-        let mut argv: Vec<String> = vec![self.program.clone(), "-T".into(), "-e".into(), "none".into()];
+        // ssh uses the first value of an option, so the required ones come before those of the
+        // user.
+        let mut argv: Vec<String> = vec![
+            self.program.clone(),
+            "-T".into(),
+            "-e".into(),
+            "none".into(),
+        ];
         let mut option = |text: &str| argv.extend(["-o".to_owned(), text.to_owned()]);
         for fixed in ["ControlMaster=no", "ControlPath=none", "RemoteCommand=none"] {
             option(fixed);
         }
-        option(if self.password.is_some() { "BatchMode=no" } else { "BatchMode=yes" });
+        option(if self.password.is_some() {
+            "BatchMode=no"
+        } else {
+            "BatchMode=yes"
+        });
         if self.password.is_some() {
             option("NumberOfPasswordPrompts=1");
         }
@@ -183,7 +208,11 @@ impl Ssh {
             option("ServerAliveCountMax=3");
         }
         if let Some(compression) = self.compression {
-            option(if compression { "Compression=yes" } else { "Compression=no" });
+            option(if compression {
+                "Compression=yes"
+            } else {
+                "Compression=no"
+            });
         }
         option(&format!("ConnectTimeout={}", self.timeout.as_secs().max(1)));
         for behind_what_is_given in [
@@ -192,7 +221,8 @@ impl Ssh {
             "ForwardAgent=no",
             "ForwardX11=no",
             "Tunnel=no",
-            // Local commands and pictures at the start of a session would go to the streams of the link.
+            // Local commands and pictures at the start of a session would go to the streams of the
+            // link.
             "PermitLocalCommand=no",
             "VisualHostKey=no",
         ] {
@@ -235,7 +265,12 @@ impl Method for Ssh {
             at_once: self.handshakes.max(1),
             attach: Attach::Line,
             terminal: self.password.is_some(),
-            rules: ssh_rules::rules(&nonce, &self.program, self.password.as_ref(), !self.sets("LogLevel=")),
+            rules: ssh_rules::rules(
+                &nonce,
+                &self.program,
+                self.password.as_ref(),
+                !self.sets("LogLevel="),
+            ),
             timeout_ms: self.timeout.as_millis() as u64,
             hint: "ssh -v to the same host says more".into(),
         }
@@ -274,12 +309,28 @@ impl Described for Ssh {
         argument: Argument::Host,
         about: "is a host, reached by the ssh of the machine where the hop begins, with the configuration and the keys there",
         options: &[
-            OptionSpec::new("user", Value::Text("USER"), "the user to log in as, as ssh -l"),
+            OptionSpec::new(
+                "user",
+                Value::Text("USER"),
+                "the user to log in as, as ssh -l",
+            ),
             OptionSpec::new("port", Value::PORT, "the port, as ssh -p"),
             OptionSpec::new("identity", Value::Text("PATH"), "a private key, as ssh -i"),
-            OptionSpec::new("config", Value::Text("PATH"), "another configuration file, as ssh -F"),
-            OptionSpec::new("option", Value::Texts("NAME=VALUE"), "as ssh -o; may be given several times"),
-            OptionSpec::new("connect-timeout", Value::Timeout, "the longest that the hop may take"),
+            OptionSpec::new(
+                "config",
+                Value::Text("PATH"),
+                "another configuration file, as ssh -F",
+            ),
+            OptionSpec::new(
+                "option",
+                Value::Texts("NAME=VALUE"),
+                "as ssh -o; may be given several times",
+            ),
+            OptionSpec::new(
+                "connect-timeout",
+                Value::Timeout,
+                "the longest that the hop may take",
+            ),
             OptionSpec::new(
                 "keepalive",
                 Value::SECONDS_OR_NEVER,
@@ -288,11 +339,18 @@ impl Described for Ssh {
             OptionSpec::new("compression", Value::YesNo, "compresses, as ssh -C"),
             OptionSpec::new(
                 "host-keys",
-                Value::Choice { noun: "policy for host keys", words: &["enforce", "accept-new", "ignore"] },
+                Value::Choice {
+                    noun: "policy for host keys",
+                    words: &["enforce", "accept-new", "ignore"],
+                },
                 "enforce accepts only a key that is known; accept-new also accepts the key of a new host and keeps \
                  it; ignore accepts any key",
             ),
-            OptionSpec::new("password-file", Value::PasswordFile, "the password of the user to log in as"),
+            OptionSpec::new(
+                "password-file",
+                Value::PasswordFile,
+                "the password of the user to log in as",
+            ),
         ],
         notes: "A password answers the question of that host itself. The questions of a jump host, for a code or for \
                 the passphrase of a key get no answer.",
@@ -337,9 +395,9 @@ setters!(Ssh {
     option: impl Into<String> => |method| method.options.push(option.into());
     /// Sets the seconds between keepalives of ssh itself.
     keepalive: u32 => |method| method.keepalive = Some(keepalive);
-    /// Sets the number of hops from one context that may log in at once by the same route, 10 unless set. The route is the
-    /// address that `ssh -G` shows, or its `ProxyJump` or `ProxyCommand`. Further hops are queued, and their time limits
-    /// begin when they start.
+    /// Sets the number of hops from one context that may log in at once by the same route, 10
+    /// unless set. The route is the address that `ssh -G` shows, or its `ProxyJump` or
+    /// `ProxyCommand`. Further hops are queued, and their time limits begin when they start.
     handshakes: u32 => |method| method.handshakes = handshakes;
     /// Turns compression on or off.
     compression: bool => |method| method.compression = Some(compression);

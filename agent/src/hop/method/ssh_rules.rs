@@ -32,7 +32,8 @@ const KEY: u8 = 64;
 /// The host has named its authentication methods.
 const BEGUN: u8 = 128;
 
-const GIVE: &str = "give one (password(), password-file=PATH on the command line), or a key (identity(), -i)";
+const GIVE: &str =
+    "give one (password(), password-file=PATH on the command line), or a key (identity(), -i)";
 
 const LOOK: &str = "connect once with plain ssh to look at it, or use host-keys=accept-new";
 
@@ -42,14 +43,21 @@ const UNLOCK: &str = "ssh-add it, use another key (identity(), -i), or give a pa
 
 const BUSY: &str = "the host, or one on the way to it, takes no more connections at once (MaxStartups, PerSourcePenalties of sshd): take fewer at a time";
 
-const WAY: &str =
-    "the host named there is one on the way (ProxyJump, ProxyCommand): connect to it alone with plain ssh";
+const WAY: &str = "the host named there is one on the way (ProxyJump, ProxyCommand): connect to it alone with plain ssh";
 
 const CHANGE: &str = "change it with plain ssh";
 
 /// A row: the texts, the facts that are needed, the facts that exclude it, the facts that it sets,
 /// and the reason.
-type Row = (&'static [&'static str], u8, u8, u8, Kind, &'static str, &'static str);
+type Row = (
+    &'static [&'static str],
+    u8,
+    u8,
+    u8,
+    Kind,
+    &'static str,
+    &'static str,
+);
 
 /// Lines that explain why ssh ends, the most specific first.
 const REASONS: &[Row] = &[
@@ -98,7 +106,15 @@ const REASONS: &[Row] = &[
         "a host on the way did not accept us: %",
         WAY,
     ),
-    (&["^Received disconnect from "], 0, 0, 0, Kind::Denied, "the host has ended it: %", "ssh -v says more"),
+    (
+        &["^Received disconnect from "],
+        0,
+        0,
+        0,
+        Kind::Denied,
+        "the host has ended it: %",
+        "ssh -v says more",
+    ),
     (
         &["^No ", " host key is known for ", " and you have"],
         0,
@@ -126,7 +142,15 @@ const REASONS: &[Row] = &[
         "the host's key is unknown or has changed",
         LOOK,
     ),
-    (&["^ssh: "], 0, DIRECT, 0, Kind::Unreachable, "the way there fails: %", WAY),
+    (
+        &["^ssh: "],
+        0,
+        DIRECT,
+        0,
+        Kind::Unreachable,
+        "the way there fails: %",
+        WAY,
+    ),
     (
         &["^channel 0: open failed: "],
         0,
@@ -181,7 +205,15 @@ const REASONS: &[Row] = &[
         "there is no route to the host",
         REACH,
     ),
-    (&["^ssh: connect to host "], 0, 0, 0, Kind::Unreachable, "it cannot be reached: %", REACH),
+    (
+        &["^ssh: connect to host "],
+        0,
+        0,
+        0,
+        Kind::Unreachable,
+        "it cannot be reached: %",
+        REACH,
+    ),
     (
         &["^Connection ", " timed out"],
         0,
@@ -236,7 +268,11 @@ const STEPS: &[(&[&str], u8, bool)] = &[
     // The ssh of a jump host, whose own configuration makes it print this.
     (&["^Authenticated to "], 0, true),
     (&["^Authenticated using "], PARTIAL, true),
-    (&["^debug1: Authentications that can continue: "], BEGUN, false),
+    (
+        &["^debug1: Authentications that can continue: "],
+        BEGUN,
+        false,
+    ),
     (&["^debug1: "], 0, false),
     (&["^Transferred: sent "], 0, false),
     (&["^Bytes per second: sent "], 0, false),
@@ -246,7 +282,12 @@ const STEPS: &[(&[&str], u8, bool)] = &[
 /// Returns all rules for a hop with this password. `quiet` leaves out the lines that ssh prints
 /// only because the rules need them. `nonce` begins the lines of the script before ssh, `program`
 /// is the name of ssh.
-pub(crate) fn rules(nonce: &str, program: &str, password: Option<&Secret>, quiet: bool) -> Vec<Rule> {
+pub(crate) fn rules(
+    nonce: &str,
+    program: &str,
+    password: Option<&Secret>,
+    quiet: bool,
+) -> Vec<Rule> {
     let told = |what: &str, reaction, sets| Rule {
         sets,
         ..Rule::line(When::ALWAYS, &[&format!("^{nonce} {what}")], reaction)
@@ -265,13 +306,32 @@ pub(crate) fn rules(nonce: &str, program: &str, password: Option<&Secret>, quiet
     ];
     let reason = |row: &Row| {
         let (texts, needs, lacks, sets, kind, detail, hint) = *row;
-        Rule { sets, ..Rule::explain(When { needs, lacks: lacks | IN }, texts, kind, detail, hint) }
+        Rule {
+            sets,
+            ..Rule::explain(
+                When {
+                    needs,
+                    lacks: lacks | IN,
+                },
+                texts,
+                kind,
+                detail,
+                hint,
+            )
+        }
     };
     rules.extend(REASONS[..1].iter().map(reason));
     let steps = if quiet { STEPS } else { &STEPS[..4] };
     rules.extend(steps.iter().map(|(texts, sets, forget)| {
-        let reaction = if *forget { Reaction::Forget } else { Reaction::Ignore };
-        Rule { sets: *sets, ..Rule::line(When::ALWAYS, texts, reaction) }
+        let reaction = if *forget {
+            Reaction::Forget
+        } else {
+            Reaction::Ignore
+        };
+        Rule {
+            sets: *sets,
+            ..Rule::line(When::ALWAYS, texts, reaction)
+        }
     }));
     // Old clients do not name the host; and a banner without an end of line may precede the text.
     for (refused, known) in [
@@ -280,22 +340,45 @@ pub(crate) fn rules(nonce: &str, program: &str, password: Option<&Secret>, quiet
         (&[": Permission denied ("], DIRECT),
     ] {
         let mut add = |then: &[&str], needs, reaction| {
-            let when = When { needs: needs | known, lacks: IN };
+            let when = When {
+                needs: needs | known,
+                lacks: IN,
+            };
             rules.push(Rule::line(when, &[refused, then].concat(), reaction));
         };
         let why = |kind, detail: &str, hint: &str| {
-            Reaction::Explain(Explanation { kind, detail: detail.into(), hint: hint.into() })
+            Reaction::Explain(Explanation {
+                kind,
+                detail: detail.into(),
+                hint: hint.into(),
+            })
         };
         let wrong = "the password was not accepted";
-        add(&[], fact::ANSWERED, why(Kind::PasswordIncorrect, wrong, "check the password and the user"));
+        add(
+            &[],
+            fact::ANSWERED,
+            why(
+                Kind::PasswordIncorrect,
+                wrong,
+                "check the password and the user",
+            ),
+        );
         let more = "the key was accepted; the host asks for more (%";
         add(&["."], PARTIAL, why(Kind::PasswordRequired, more, GIVE));
         add(&[], KEY, Reaction::Skip);
         let none = "no key was accepted; the host would take a password";
         add(&["password"], 0, why(Kind::PasswordRequired, none, GIVE));
-        add(&["keyboard-interactive"], 0, why(Kind::PasswordRequired, none, GIVE));
+        add(
+            &["keyboard-interactive"],
+            0,
+            why(Kind::PasswordRequired, none, GIVE),
+        );
         let check = "check the user and the key, or give one (identity(), -i)";
-        add(&[], 0, why(Kind::Denied, "the host accepted none of our keys", check));
+        add(
+            &[],
+            0,
+            why(Kind::Denied, "the host accepted none of our keys", check),
+        );
     }
     rules.extend(REASONS[1..].iter().map(reason));
     questions(&mut rules, password, quiet);
@@ -306,23 +389,56 @@ pub(crate) fn rules(nonce: &str, program: &str, password: Option<&Secret>, quiet
 fn questions(rules: &mut Vec<Rule>, password: Option<&Secret>, quiet: bool) {
     let mut ask = |texts: &[&str], reaction| rules.push(Rule::asked(When::ALWAYS, texts, reaction));
     let fail = |kind, detail: &str, hint: &str| {
-        Reaction::Explain(Explanation { kind, detail: detail.into(), hint: hint.into() })
+        Reaction::Explain(Explanation {
+            kind,
+            detail: detail.into(),
+            hint: hint.into(),
+        })
     };
-    ask(&["continue connecting (yes/no"], fail(Kind::HostKey, "the host's key is unknown", LOOK));
-    ask(&["continue connecting"], fail(Kind::HostKey, "the host's key is unknown", LOOK));
+    ask(
+        &["continue connecting (yes/no"],
+        fail(Kind::HostKey, "the host's key is unknown", LOOK),
+    );
+    ask(
+        &["continue connecting"],
+        fail(Kind::HostKey, "the host's key is unknown", LOOK),
+    );
     // A locked key cannot be used here; ssh continues with the next method.
     ask(&["^Enter passphrase for key '"], Reaction::Skip);
     ask(&["^Enter PIN for "], Reaction::Skip);
-    for new in ["new password", "old password", "current password", "(current)"] {
-        ask(&[new], fail(Kind::Denied, "the host wants the password to be changed", CHANGE));
+    for new in [
+        "new password",
+        "old password",
+        "current password",
+        "(current)",
+    ] {
+        ask(
+            &[new],
+            fail(
+                Kind::Denied,
+                "the host wants the password to be changed",
+                CHANGE,
+            ),
+        );
     }
     // A question in other words is a different one, which the password does not answer.
     for words in ["one-time", "one time"] {
-        ask(&["^(", "@", "^) ", words], fail(Kind::Question, "the host asks for a one-time password", CODE));
+        ask(
+            &["^(", "@", "^) ", words],
+            fail(
+                Kind::Question,
+                "the host asks for a one-time password",
+                CODE,
+            ),
+        );
     }
     let mut answer = |texts: &[&str], needs| {
         let when = When { needs, lacks: 0 };
-        rules.push(Rule::asked(when, texts, Reaction::Answer(password.cloned())));
+        rules.push(Rule::asked(
+            when,
+            texts,
+            Reaction::Answer(password.cloned()),
+        ));
     };
     // A jump host with the same user and name asks before the target host has printed anything.
     let begun = if quiet { BEGUN } else { 0 };

@@ -12,15 +12,16 @@ use offshoot_proto::connect::recipe::{Attach, Recipe};
 use std::time::Duration;
 
 impl Context {
-    /// Returns a hop by sudo from this context to another user of the same machine, root unless set.
+    /// Returns a hop by sudo from this context to another user of the same machine, root unless
+    /// set.
     #[must_use]
     pub fn sudo(&self) -> Hop<Sudo> {
         self.hop(Sudo::default())
     }
 }
 
-/// A hop by sudo. It sets its own prompt, so that a translated one cannot be missed. The prompt goes to a terminal that
-/// carries no other data.
+/// A hop by sudo. It sets its own prompt, so that a translated one cannot be missed. The prompt
+/// goes to a terminal that carries no other data.
 #[derive(Clone, Debug)]
 pub struct Sudo {
     /// The user to become.
@@ -70,7 +71,11 @@ impl Method for Sudo {
             "-u".into(),
             self.user.clone(),
         ];
-        for (flag, wanted) in [("-i", self.login), ("-H", self.set_home), ("-E", self.preserve_env)] {
+        for (flag, wanted) in [
+            ("-i", self.login),
+            ("-H", self.set_home),
+            ("-E", self.preserve_env),
+        ] {
             if wanted {
                 argv.push(flag.into());
             }
@@ -86,10 +91,29 @@ impl Method for Sudo {
         };
         let allow = "its administrator has to allow it, see sudo -l there";
         let rules = vec![
-            Rule::asked(When::ALWAYS, &[&asks], Reaction::Answer(self.password.clone())),
-            explain(&["not in the sudoers file"], Kind::Denied, "this user may not use sudo there", allow),
-            explain(&["is not allowed to"], Kind::Denied, "sudo's policy does not allow this", allow),
-            explain(&["may not run sudo"], Kind::Denied, "this user may not use sudo there", allow),
+            Rule::asked(
+                When::ALWAYS,
+                &[&asks],
+                Reaction::Answer(self.password.clone()),
+            ),
+            explain(
+                &["not in the sudoers file"],
+                Kind::Denied,
+                "this user may not use sudo there",
+                allow,
+            ),
+            explain(
+                &["is not allowed to"],
+                Kind::Denied,
+                "sudo's policy does not allow this",
+                allow,
+            ),
+            explain(
+                &["may not run sudo"],
+                Kind::Denied,
+                "this user may not use sudo there",
+                allow,
+            ),
             explain(
                 &["not allowed to preserve"],
                 Kind::Denied,
@@ -102,7 +126,12 @@ impl Method for Sudo {
                 "the user to become does not exist there",
                 "check the name",
             ),
-            explain(&["have a tty"], Kind::Denied, "sudo wants a terminal and got none it accepts", allow),
+            explain(
+                &["have a tty"],
+                Kind::Denied,
+                "sudo wants a terminal and got none it accepts",
+                allow,
+            ),
             Rule::explain(
                 When::UNANSWERED,
                 &["password is required"],
@@ -118,14 +147,22 @@ impl Method for Sudo {
                 "sudo asks for the password of the user who calls it",
             ),
         ];
-        let hop = if self.user == "root" { "sudo".into() } else { format!("sudo:{}", self.user) };
+        let hop = if self.user == "root" {
+            "sudo".into()
+        } else {
+            format!("sudo:{}", self.user)
+        };
         Recipe {
             key: hop.clone(),
             hop,
             argv,
             at_once: 0,
             // With a login, sudo gives the words to a shell and escapes all but the dollar signs.
-            attach: if self.login { Attach::GuardedWords } else { Attach::Words },
+            attach: if self.login {
+                Attach::GuardedWords
+            } else {
+                Attach::Words
+            },
             terminal: true,
             rules,
             timeout_ms: self.timeout.as_millis() as u64,
@@ -157,9 +194,21 @@ impl Described for Sudo {
         },
         about: "is another user of the same machine",
         options: &[
-            OptionSpec::new("password-file", Value::PasswordFile, "the password of the user who calls sudo"),
-            OptionSpec::new("login", Value::Flag, "runs the start-up files of the user, as sudo -i"),
-            OptionSpec::new("set-home", Value::Flag, "sets HOME to that of the user, as sudo -H"),
+            OptionSpec::new(
+                "password-file",
+                Value::PasswordFile,
+                "the password of the user who calls sudo",
+            ),
+            OptionSpec::new(
+                "login",
+                Value::Flag,
+                "runs the start-up files of the user, as sudo -i",
+            ),
+            OptionSpec::new(
+                "set-home",
+                Value::Flag,
+                "sets HOME to that of the user, as sudo -H",
+            ),
             OptionSpec::new(
                 "preserve-env",
                 Value::Flag,
@@ -167,7 +216,11 @@ impl Described for Sudo {
             ),
             OptionSpec::new("role", Value::Text("ROLE"), "the SELinux role, as sudo -r"),
             OptionSpec::new("type", Value::Text("TYPE"), "the SELinux type, as sudo -t"),
-            OptionSpec::new("timeout", Value::Timeout, "the longest that the hop may take"),
+            OptionSpec::new(
+                "timeout",
+                Value::Timeout,
+                "the longest that the hop may take",
+            ),
         ],
         notes: "",
         runs_as: RunsAs::NamedUser,

@@ -12,7 +12,8 @@ pub const DEFAULT_HEARTBEAT: u32 = 15;
 
 /// A way to make a hop.
 pub trait Method {
-    /// Returns the hop as data. `nonce` is a text that no other program prints, for prompts of our own.
+    /// Returns the hop as data. `nonce` is a text that no other program prints, for prompts of our
+    /// own.
     fn recipe(&self, nonce: &str) -> Recipe;
 
     /// Returns the last part of the new context's name, for instance `ssh.web1`.
@@ -24,10 +25,12 @@ pub trait Method {
     /// Sets the password. Ignored by a method that asks for none.
     fn set_password(&mut self, password: Secret);
 
-    /// Sets the number of hops that may log in at once by the same route. Ignored by a method without such a limit.
+    /// Sets the number of hops that may log in at once by the same route. Ignored by a method
+    /// without such a limit.
     fn set_handshakes(&mut self, _count: u32) {}
 
-    /// Returns the seconds between heartbeats on the link, unless the hop sets another number; 0 for none.
+    /// Returns the seconds between heartbeats on the link, unless the hop sets another number; 0
+    /// for none.
     fn heartbeat(&self) -> u32 {
         DEFAULT_HEARTBEAT
     }

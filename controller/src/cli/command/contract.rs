@@ -31,6 +31,10 @@ pub const fn row<C: Command>() -> Row {
         name: C::NAME,
         takes_program: C::TAKES_PROGRAM,
         describe: C::augment_args,
-        run: |matches| C::from_arg_matches(matches).unwrap_or_else(|error| error.exit()).run(),
+        run: |matches| {
+            C::from_arg_matches(matches)
+                .unwrap_or_else(|error| error.exit())
+                .run()
+        },
     }
 }

@@ -1,4 +1,5 @@
-//! The commands. Each has one file with its arguments, its help text and its code, and one row in [`COMMANDS`].
+//! The commands. Each has one file with its arguments, its help text and its code, and one row in
+//! [`COMMANDS`].
 
 mod contract;
 mod ping;

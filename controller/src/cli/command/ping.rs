@@ -49,7 +49,9 @@ impl Command for Ping {
         let log = start_log(self.connection.verbose);
         let paths = Paths::plan([self.target.as_str()], &self.connection, false)
             .unwrap_or_else(|error| misused(error));
-        with_tree(log, Duration::ZERO, move |root, _: &Events| measure(&self, &paths, root))
+        with_tree(log, Duration::ZERO, move |root, _: &Events| {
+            measure(&self, &paths, root)
+        })
     }
 }
 
@@ -58,12 +60,19 @@ fn measure(ping: &Ping, paths: &Paths, root: &Context) -> i32 {
     let target = &ping.target;
     let failed = |sentence: String, output: Vec<String>| {
         if ping.json {
-            let object = [("target", target.as_str().into()), ("error", Value::from(sentence))];
+            let object = [
+                ("target", target.as_str().into()),
+                ("error", Value::from(sentence)),
+            ];
             let output = (!output.is_empty()).then(|| ("output", output.into()));
             // If this cannot be written, the exit status still reports it.
-            let _ = Outlet::stdout().and_then(|stdout| stdout.write_object(object.into_iter().chain(output)));
+            let _ = Outlet::stdout()
+                .and_then(|stdout| stdout.write_object(object.into_iter().chain(output)));
         } else {
-            let output: String = output.iter().map(|line| format!("\n    | {line}")).collect();
+            let output: String = output
+                .iter()
+                .map(|line| format!("\n    | {line}"))
+                .collect();
             tell(&format!("{sentence}{output}"));
         }
         TRANSPORT
@@ -73,7 +82,10 @@ fn measure(ping: &Ping, paths: &Paths, root: &Context) -> i32 {
     let context = match paths.wait(0, root) {
         Ok(context) => context,
         Err(failure) => {
-            return failed(format!("cannot reach {target}: {}", failure.sentence()), failure.output());
+            return failed(
+                format!("cannot reach {target}: {}", failure.sentence()),
+                failure.output(),
+            );
         }
     };
     let connected = begun.elapsed();
@@ -98,7 +110,10 @@ fn measure(ping: &Ping, paths: &Paths, root: &Context) -> i32 {
     };
     match shown() {
         Ok(Ok(())) => 0,
-        Ok(Err(error)) => failed(format!("lost {target}: {}", harmless(&error.to_string())), Vec::new()),
+        Ok(Err(error)) => failed(
+            format!("lost {target}: {}", harmless(&error.to_string())),
+            Vec::new(),
+        ),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => NO_READER,
         Err(error) => {
             tell(&format!("writing the output: {error}"));
@@ -108,9 +123,16 @@ fn measure(ping: &Ping, paths: &Paths, root: &Context) -> i32 {
 }
 
 /// Prints the shortest, the median and the longest round trip time.
-fn summarise(stdout: &Outlet, ping: &Ping, connected: Duration, trips: &mut [Duration]) -> io::Result<()> {
+fn summarise(
+    stdout: &Outlet,
+    ping: &Ping,
+    connected: Duration,
+    trips: &mut [Duration],
+) -> io::Result<()> {
     trips.sort_unstable();
-    let (Some(min), Some(max)) = (trips.first().copied(), trips.last().copied()) else { return Ok(()) };
+    let (Some(min), Some(max)) = (trips.first().copied(), trips.last().copied()) else {
+        return Ok(());
+    };
     let median = median(trips);
     if ping.json {
         let microseconds = |time: Duration| Value::from(time.as_nanos() as f64 / 1e3);
@@ -126,14 +148,19 @@ fn summarise(stdout: &Outlet, ping: &Ping, connected: Duration, trips: &mut [Dur
     let [min, median, max] = [min, median, max].map(readable);
     let (target, count) = (&ping.target, trips.len());
     stdout.write(
-        format!("{target}: {count} round trips: fastest {min}, median {median}, slowest {max}\n").as_bytes(),
+        format!("{target}: {count} round trips: fastest {min}, median {median}, slowest {max}\n")
+            .as_bytes(),
     )
 }
 
 /// Returns the median of sorted times.
 fn median(sorted: &[Duration]) -> Duration {
     let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2 }
+    if sorted.len() % 2 == 1 {
+        sorted[middle]
+    } else {
+        (sorted[middle - 1] + sorted[middle]) / 2
+    }
 }
 
 /// Returns a time in a readable unit, with at least three digits.
@@ -151,7 +178,11 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle() {
-        let times = |list: &[u64]| list.iter().map(|us| Duration::from_micros(*us)).collect::<Vec<_>>();
+        let times = |list: &[u64]| {
+            list.iter()
+                .map(|us| Duration::from_micros(*us))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(median(&times(&[1, 2, 9])), Duration::from_micros(2));
         assert_eq!(median(&times(&[1, 2, 4, 9])), Duration::from_micros(3));
     }

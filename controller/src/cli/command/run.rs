@@ -1,4 +1,5 @@
-//! `offshoot run`: a program on one target, as ssh would run it, or on several, with labelled lines.
+//! `offshoot run`: a program on one target, as ssh would run it, or on several, with labelled
+//! lines.
 
 use super::contract;
 use super::streams::{forward, show, small_thread};
@@ -125,12 +126,23 @@ impl contract::Command for Run {
     const TAKES_PROGRAM: bool = true;
 
     fn run(self) -> ! {
-        let Run { connection, no_stdin, detach, end_all, wait_for_streams, grace, json, targets, command } =
-            self;
+        let Run {
+            connection,
+            no_stdin,
+            detach,
+            end_all,
+            wait_for_streams,
+            grace,
+            json,
+            targets,
+            command,
+        } = self;
         let wait_streams = wait_for_streams.map(|seconds| Duration::from_secs(seconds.into()));
         if command.is_empty() {
             let words = match targets.as_slice() {
-                [target, words @ ..] if !words.is_empty() => format!("{target} -- {}", words.join(" ")),
+                [target, words @ ..] if !words.is_empty() => {
+                    format!("{target} -- {}", words.join(" "))
+                }
                 _ => format!("{} -- uname -a", targets.join(" ")),
             };
             misused(format!(
@@ -139,12 +151,18 @@ impl contract::Command for Run {
         }
         let log = start_log(connection.verbose);
         let forward_stdin = targets.len() == 1 && !no_stdin && detach.is_none();
-        let paths = Paths::plan(targets.iter().map(String::as_str), &connection, forward_stdin)
-            .unwrap_or_else(|error| misused(error));
+        let paths = Paths::plan(
+            targets.iter().map(String::as_str),
+            &connection,
+            forward_stdin,
+        )
+        .unwrap_or_else(|error| misused(error));
         for (again, first) in &paths.repeated {
             let (again, first) = (harmless(again), harmless(first));
             match again == first {
-                true => tell(&format!("{again} is given twice; the program runs there once")),
+                true => tell(&format!(
+                    "{again} is given twice; the program runs there once"
+                )),
                 false => tell(&format!(
                     "{again} is the same target as {first}; the program runs there once, as {first}"
                 )),
@@ -173,8 +191,11 @@ impl contract::Command for Run {
         interrupts::expect(job.labels.len());
         with_tree(log, grace, move |root, events| {
             job.paths.open(root);
-            let status =
-                if job.labels.len() == 1 { job.at(0, root, events) } else { job.everywhere(root, events) };
+            let status = if job.labels.len() == 1 {
+                job.at(0, root, events)
+            } else {
+                job.everywhere(root, events)
+            };
             let note_stdin = several && !no_stdin && job.detach.is_none();
             if note_stdin && Inlet::stdin().is_ok_and(|mut stdin| stdin.has_data()) {
                 tell("stdin is not forwarded to several targets; pass -n to silence this warning");
@@ -257,7 +278,8 @@ impl Job {
             Err(Trouble::Interrupted(signal)) => {
                 // With one target the exit status is enough.
                 if self.several || self.json {
-                    let sentence = format!("cancelled by signal {signal} before the program was started");
+                    let sentence =
+                        format!("cancelled by signal {signal} before the program was started");
                     self.show_trouble(target, target, &sentence, &[]);
                 }
                 128 + signal
@@ -269,7 +291,12 @@ impl Job {
 
     /// Reports a target that could not be reached and returns the exit status for it.
     fn unreached(&self, target: &str, failure: &Failure) -> i32 {
-        self.show_trouble(target, &format!("cannot reach {target}"), &failure.sentence(), &failure.output());
+        self.show_trouble(
+            target,
+            &format!("cannot reach {target}"),
+            &failure.sentence(),
+            &failure.output(),
+        );
         TRANSPORT
     }
 
@@ -292,15 +319,25 @@ impl Job {
                 ("detached", name.into()),
                 ("process", process.into()),
             ]),
-            false => self.stdout.write(format!("{place}: detached: {name} (process {process})\n").as_bytes()),
+            false => self
+                .stdout
+                .write(format!("{place}: detached: {name} (process {process})\n").as_bytes()),
         };
         shown.map_or_else(|error| self.output_failed(&error), |()| 0)
     }
 
     /// Runs the program on one target until it has ended and its output has been shown.
-    fn attempt(&self, number: usize, root: &Context, events: &Events) -> Result<ExitStatus, Trouble> {
+    fn attempt(
+        &self,
+        number: usize,
+        root: &Context,
+        events: &Events,
+    ) -> Result<ExitStatus, Trouble> {
         // Sent before the hops are up, so that the program starts without another round trip.
-        let early = self.paths.expected(number).map(|context| (self.command_at(&context).spawn(), context));
+        let early = self
+            .paths
+            .expected(number)
+            .map(|context| (self.command_at(&context).spawn(), context));
         let context = self.paths.wait(number, root).map_err(Trouble::Unreached)?;
         let process = match early {
             Some((process, expected)) if expected == context => process,
@@ -318,30 +355,53 @@ impl Job {
         if let Some(silence) = self.wait_streams {
             command = command.wait_streams(silence);
         }
-        if self.end_all { command.end_all() } else { command }
+        if self.end_all {
+            command.end_all()
+        } else {
+            command
+        }
     }
 
     /// Copies the streams of a program until it has ended and all of its output has been shown.
-    fn follow(&self, target: &str, mut process: Process, events: &Events) -> Result<ExitStatus, Trouble> {
+    fn follow(
+        &self,
+        target: &str,
+        mut process: Process,
+        events: &Events,
+    ) -> Result<ExitStatus, Trouble> {
         let stdin = process.stdin.take();
         if let Some(stdin) = stdin.filter(|_| self.forward_stdin) {
             // Not joined, because the program may end before our stdin does.
             small_thread(move || forward(stdin)).map_err(Trouble::Output)?;
         }
-        let stderr =
-            process.stderr.take().map(|reader| (reader, self.stream(target, &self.stderr, "stderr")));
-        let stdout =
-            process.stdout.take().map(|reader| (reader, self.stream(target, &self.stdout, "stdout")));
+        let stderr = process
+            .stderr
+            .take()
+            .map(|reader| (reader, self.stream(target, &self.stderr, "stderr")));
+        let stdout = process
+            .stdout
+            .take()
+            .map(|reader| (reader, self.stream(target, &self.stdout, "stdout")));
         let json = self.json;
         let side = small_thread({
             let events = events.clone();
-            move || stderr.map_or(Ok(None), |(reader, stream)| show(reader, stream, &events, json))
+            move || {
+                stderr.map_or(Ok(None), |(reader, stream)| {
+                    show(reader, stream, &events, json)
+                })
+            }
         });
         let side = side.map_err(Trouble::Output)?;
-        let broken = stdout.map_or(Ok(None), |(reader, stream)| show(reader, stream, events, true));
+        let broken = stdout.map_or(Ok(None), |(reader, stream)| {
+            show(reader, stream, events, true)
+        });
         let side = side.join().unwrap_or(Ok(None));
-        // If our own output fails, everything ends for that reason, and the status of the program does not matter.
-        let (broken, side) = (broken.map_err(Trouble::Output)?, side.map_err(Trouble::Output)?);
+        // If our own output fails, everything ends for that reason, and the status of the program
+        // does not matter.
+        let (broken, side) = (
+            broken.map_err(Trouble::Output)?,
+            side.map_err(Trouble::Output)?,
+        );
         let status = process.wait().map_err(Trouble::Failed)?;
         match (broken, side) {
             (None, None) => Ok(status),
@@ -354,12 +414,18 @@ impl Job {
 
     /// Returns the form in which a stream of a target is shown.
     fn stream(&self, target: &str, outlet: &Outlet, name: &'static str) -> Stream {
-        let members =
-            if name == "stdout" { ("stdout", "stdout_base64") } else { ("stderr", "stderr_base64") };
+        let members = if name == "stdout" {
+            ("stdout", "stdout_base64")
+        } else {
+            ("stderr", "stderr_base64")
+        };
         match (self.json, self.several) {
-            (true, _) => {
-                Stream::Json { outlet: self.stdout.clone(), target: target.into(), members, tail: Vec::new() }
-            }
+            (true, _) => Stream::Json {
+                outlet: self.stdout.clone(),
+                target: target.into(),
+                members,
+                tail: Vec::new(),
+            },
             (false, false) => Stream::Plain(outlet.clone()),
             _ => Stream::Lines(Lines::new(outlet.clone(), format!("{target}: "))),
         }
@@ -385,14 +451,31 @@ impl Job {
 
     /// Reports an error after the target was reached, and returns the exit status for it.
     fn failed(&self, target: &str, error: &Error) -> i32 {
-        let Error::Spawn { program, errno, detail, .. } = error else {
-            let what = if matches!(error, Error::Ended { .. }) { "no status from" } else { "lost" };
-            self.show_trouble(target, &format!("{what} {target}"), &harmless(&error.to_string()), &[]);
+        let Error::Spawn {
+            program,
+            errno,
+            detail,
+            ..
+        } = error
+        else {
+            let what = if matches!(error, Error::Ended { .. }) {
+                "no status from"
+            } else {
+                "lost"
+            };
+            self.show_trouble(
+                target,
+                &format!("{what} {target}"),
+                &harmless(&error.to_string()),
+                &[],
+            );
             return TRANSPORT;
         };
         let not_found = *errno == nix::libc::ENOENT;
         // The advice of the library names a shell command. Here it comes after `--`.
-        let detail = detail.replace("sh -c '...'", "-- sh -c '...'").replace(": env ", ": -- env ");
+        let detail = detail
+            .replace("sh -c '...'", "-- sh -c '...'")
+            .replace(": env ", ": -- env ");
         let text = harmless(&format!("cannot run {program:?}: {detail}"));
         self.show_trouble(target, target, &text, &[]);
         if not_found { NOT_FOUND } else { NOT_EXECUTABLE }
@@ -409,7 +492,10 @@ impl Job {
             let _ = self.stdout.write_object(object);
             return;
         }
-        let output: String = output.iter().map(|line| format!("\n    | {line}")).collect();
+        let output: String = output
+            .iter()
+            .map(|line| format!("\n    | {line}"))
+            .collect();
         tell(&format!("{subject}: {sentence}{output}"));
     }
 
@@ -428,8 +514,15 @@ fn distinct(targets: &[String]) -> Vec<String> {
     let mut labels: Vec<String> = Vec::new();
     for target in targets {
         let label = harmless(target);
-        let others = targets[..labels.len()].iter().filter(|other| harmless(other) == label).count();
-        labels.push(if others == 0 { label } else { format!("{label} ({})", others + 1) });
+        let others = targets[..labels.len()]
+            .iter()
+            .filter(|other| harmless(other) == label)
+            .count();
+        labels.push(if others == 0 {
+            label
+        } else {
+            format!("{label} ({})", others + 1)
+        });
     }
     labels
 }

@@ -13,12 +13,12 @@ const SMALL_STACK: usize = 256 << 10;
 /// The size of the buffer for stdin.
 const PIECE: usize = 64 << 10;
 
-/// Shows a stream to its end. If the stream breaks off, returns the reason as text; the end of the program itself, if
-/// it is known, is the better explanation.
+/// Shows a stream to its end. If the stream breaks off, returns the reason as text; the end of the
+/// program itself, if it is known, is the better explanation.
 ///
 /// # Errors
-/// Returns an error if our own output fails. If nobody reads our output, a `vital` stream ends everything, and any other
-/// stream is read and discarded.
+/// Returns an error if our own output fails. If nobody reads our output, a `vital` stream ends
+/// everything, and any other stream is read and discarded.
 pub fn show(
     mut reader: Reader,
     mut stream: Stream,
@@ -54,7 +54,9 @@ pub fn show(
 
 /// Copies our stdin to a program until either ends.
 pub fn forward(mut stdin: Writer) {
-    let Ok(mut source) = Inlet::stdin() else { return };
+    let Ok(mut source) = Inlet::stdin() else {
+        return;
+    };
     let mut buffer = vec![0; PIECE];
     loop {
         match source.read(&mut buffer) {
@@ -64,7 +66,8 @@ pub fn forward(mut stdin: Writer) {
                     return;
                 }
             }
-            // End of file would make the program take a part for the whole, so it gets an error and is ended instead.
+            // End of file would make the program take a part for the whole, so it gets an error and
+            // is ended instead.
             Err(error) => return stdin.fail(&format!("reading stdin: {error}")),
         }
     }
@@ -74,5 +77,7 @@ pub fn forward(mut stdin: Writer) {
 pub fn small_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<std::thread::JoinHandle<T>> {
-    std::thread::Builder::new().stack_size(SMALL_STACK).spawn(work)
+    std::thread::Builder::new()
+        .stack_size(SMALL_STACK)
+        .spawn(work)
 }

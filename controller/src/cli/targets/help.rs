@@ -51,9 +51,18 @@ pub fn text() -> String {
 
 /// Adds the explanation of a method.
 fn method(text: &mut String, row: &Row) {
-    let Spec { about, options, notes, .. } = row.spec;
+    let Spec {
+        about,
+        options,
+        notes,
+        ..
+    } = row.spec;
     let default = match &row.spec.argument {
-        Argument::Text { placeholder, default: Some(default), .. } => {
+        Argument::Text {
+            placeholder,
+            default: Some(default),
+            ..
+        } => {
             format!("; {placeholder} is {default} unless given")
         }
         _ => String::new(),
@@ -70,7 +79,9 @@ fn method(text: &mut String, row: &Row) {
         }
         wrap(text, EXPLANATIONS, option.help);
     }
-    let beat = row.build(&[]).map_or(DEFAULT_HEARTBEAT, |method| method.heartbeat());
+    let beat = row
+        .build(&[])
+        .map_or(DEFAULT_HEARTBEAT, |method| method.heartbeat());
     if beat != DEFAULT_HEARTBEAT {
         text.push_str(&format!("  Heartbeats go every {beat} seconds.\n"));
     }
@@ -86,8 +97,16 @@ fn form(spec: &Spec) -> String {
     match &spec.argument {
         Argument::None => name.into(),
         Argument::Host => format!("{name}:[USER@]HOST[:PORT]"),
-        Argument::Text { placeholder, default: None, .. } => format!("{name}:{placeholder}"),
-        Argument::Text { placeholder, default: Some(_), .. } => format!("{name} or {name}:{placeholder}"),
+        Argument::Text {
+            placeholder,
+            default: None,
+            ..
+        } => format!("{name}:{placeholder}"),
+        Argument::Text {
+            placeholder,
+            default: Some(_),
+            ..
+        } => format!("{name} or {name}:{placeholder}"),
     }
 }
 

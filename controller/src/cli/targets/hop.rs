@@ -11,19 +11,23 @@ pub struct Target {
     pub hops: Vec<Hop>,
 }
 
-/// A hop: a method with its argument and its options. The options of the command line, or the method, supply missing ones.
+/// A hop: a method with its argument and its options. The options of the command line, or the
+/// method, supply missing ones.
 #[derive(Clone)]
 pub struct Hop {
     row: &'static Row,
-    /// Keys with their values, checked by the parser: first those of the argument, then those of the options in the order
-    /// of the description.
+    /// Keys with their values, checked by the parser: first those of the argument, then those of
+    /// the options in the order of the description.
     pub(super) values: Vec<(&'static str, String)>,
 }
 
 impl Hop {
     /// Returns a hop without an argument and options.
     pub fn new(row: &'static Row) -> Hop {
-        Hop { row, values: Vec::new() }
+        Hop {
+            row,
+            values: Vec::new(),
+        }
     }
 
     /// Returns the description of the method.
@@ -47,18 +51,29 @@ impl Hop {
 
     /// Returns the value of a key, the first one if there are several.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.values.iter().find(|(other, _)| *other == key).map(|(_, value)| value.as_str())
+        self.values
+            .iter()
+            .find(|(other, _)| *other == key)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Adds a value after other values of the same key.
     pub fn push(&mut self, key: &'static str, value: impl Into<String>) {
         let rank = |key: &str| {
             let argument = self.argument_keys().iter().position(|other| *other == key);
-            let option = || self.row.spec.options.iter().position(|option| option.key == key);
+            let option = || {
+                self.row
+                    .spec
+                    .options
+                    .iter()
+                    .position(|option| option.key == key)
+            };
             // Keys of the argument stand before all options.
             argument.map_or_else(|| (1, option()), |place| (0, Some(place)))
         };
-        let at = self.values.partition_point(|(other, _)| rank(other) <= rank(key));
+        let at = self
+            .values
+            .partition_point(|(other, _)| rank(other) <= rank(key));
         self.values.insert(at, (key, value.into()));
     }
 
@@ -81,8 +96,20 @@ impl Hop {
     pub fn normalise(&mut self) {
         let spec = self.spec();
         self.values.retain(|(key, value)| match &spec.argument {
-            Argument::Text { key: argument, default, .. } if argument == key => *default != Some(value),
-            _ => !matches!(option(spec, key), Some(OptionSpec { value: Value::Flag, .. })) || value != "no",
+            Argument::Text {
+                key: argument,
+                default,
+                ..
+            } if argument == key => *default != Some(value),
+            _ => {
+                !matches!(
+                    option(spec, key),
+                    Some(OptionSpec {
+                        value: Value::Flag,
+                        ..
+                    })
+                ) || value != "no"
+            }
         });
     }
 
@@ -93,23 +120,33 @@ impl Hop {
 
     /// Returns the longest time for the hop, in seconds.
     pub fn timeout(&self) -> Option<u64> {
-        self.get_kind(|value| matches!(value, Value::Timeout)).and_then(|seconds| seconds.parse().ok())
+        self.get_kind(|value| matches!(value, Value::Timeout))
+            .and_then(|seconds| seconds.parse().ok())
     }
 
     /// Returns the value of the option with a kind of value.
     fn get_kind(&self, kind: impl Fn(&Value) -> bool) -> Option<&str> {
-        let option = self.spec().options.iter().find(|option| kind(&option.value))?;
+        let option = self
+            .spec()
+            .options
+            .iter()
+            .find(|option| kind(&option.value))?;
         self.get(option.key)
     }
 
-    /// Returns the user as whom the agent behind the hop runs: `None` for the user before the hop, and `Some(None)` for a
-    /// user that the hop does not name.
+    /// Returns the user as whom the agent behind the hop runs: `None` for the user before the hop,
+    /// and `Some(None)` for a user that the hop does not name.
     pub fn user(&self) -> Option<Option<&str>> {
         match (self.spec().runs_as, &self.spec().argument) {
             (RunsAs::SameUser, _) => None,
-            (RunsAs::NamedUser, Argument::Text { key: "user", default, .. }) => {
-                Some(self.get("user").or(*default))
-            }
+            (
+                RunsAs::NamedUser,
+                Argument::Text {
+                    key: "user",
+                    default,
+                    ..
+                },
+            ) => Some(self.get("user").or(*default)),
             (RunsAs::NamedUser, _) => Some(self.get("user")),
         }
     }
@@ -119,7 +156,8 @@ impl Hop {
         self.spec().password_of
     }
 
-    /// Returns the method with its argument and its options set, except the timeout and the password.
+    /// Returns the method with its argument and its options set, except the timeout and the
+    /// password.
     ///
     /// # Errors
     /// Returns an error if the method does not take a key of its own description.

@@ -1,7 +1,8 @@
 //! Targets: paths of hops, as an operator writes them.
 //!
-//! Pure: text to values and back. It reads no file and starts no hop. `parse.rs` has the grammar, `print.rs` the inverse,
-//! and the [`registry`](offshoot::methods::registry) the methods with their arguments and options.
+//! Pure: text to values and back. It reads no file and starts no hop. `parse.rs` has the grammar,
+//! `print.rs` the inverse, and the [`registry`](offshoot::methods::registry) the methods with their
+//! arguments and options.
 
 pub mod help;
 mod hop;

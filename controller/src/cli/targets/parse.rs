@@ -1,8 +1,8 @@
 //! The grammar of targets, and its errors, which point at the place in the text and give advice.
 //!
-//! Hops are separated by `/`, and a hop is `METHOD:ARGUMENT,KEY=VALUE,...`. Text in square brackets is literal, and
-//! outside of them `%XX` is a byte in hexadecimal: `password-file=[/etc/x]` and `password-file=%2Fetc%2Fx` are the
-//! same, and `ssh:[::1]:22` is an IPv6 address with a port.
+//! Hops are separated by `/`, and a hop is `METHOD:ARGUMENT,KEY=VALUE,...`. Text in square brackets
+//! is literal, and outside of them `%XX` is a byte in hexadecimal: `password-file=[/etc/x]` and
+//! `password-file=%2Fetc%2Fx` are the same, and `ssh:[::1]:22` is an IPv6 address with a port.
 
 use super::hop::{self, Hop, Target};
 use super::inline_password;
@@ -24,8 +24,8 @@ pub struct TargetError {
 
 impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Each control character is replaced by one other, because it must not reach the terminal, and the marks below must
-        // stay in place.
+        // Each control character is replaced by one other, because it must not reach the terminal,
+        // and the marks below must stay in place.
         let text = offshoot::harmless(&self.text.replace('\t', "\u{fffd}"));
         let marks = "^".repeat(self.place.len().max(1));
         writeln!(f, "invalid target: {}", self.message)?;
@@ -55,16 +55,32 @@ fn target(text: &str) -> std::result::Result<Target, TargetError> {
     }
     let read = || {
         let glyphs = without_scheme(glyphs(text)?);
-        let whole = Piece { glyphs: &glyphs, place: 0..text.chars().count() };
+        let whole = Piece {
+            glyphs: &glyphs,
+            place: 0..text.chars().count(),
+        };
         if whole.glyphs.is_empty() {
             return whole.wrong(
                 "it is empty",
                 "A target is a path of hops, for instance web1, local, or deploy@web1/sudo.",
             );
         }
-        Ok(Target { hops: whole.split('/').iter().map(hop).collect::<Result<_>>()? })
+        Ok(Target {
+            hops: whole.split('/').iter().map(hop).collect::<Result<_>>()?,
+        })
     };
-    read().map_err(|Wrong { place, message, hint }| TargetError { text: text.into(), place, message, hint })
+    read().map_err(
+        |Wrong {
+             place,
+             message,
+             hint,
+         }| TargetError {
+            text: text.into(),
+            place,
+            message,
+            hint,
+        },
+    )
 }
 
 /// Returns the error for a text with a password in it, with the password replaced.
@@ -99,7 +115,9 @@ fn hop(piece: &Piece<'_>) -> Result<Hop> {
     };
     // A quoted word is a host, even if a method has the same name.
     let quoted = word.glyphs.iter().any(|glyph| glyph.quoted);
-    let named = Some(word.text()).filter(|_| !quoted).and_then(|name| registry::find(&name));
+    let named = Some(word.text())
+        .filter(|_| !quoted)
+        .and_then(|name| registry::find(&name));
     let (mut hop, argument) = match named {
         Some(row) => (Hop::new(row), argument),
         None => (Hop::new(registry::bare()), Some(head.clone())),
@@ -119,24 +137,48 @@ fn argument(hop: &mut Hop, argument: Option<Piece<'_>>, head: &Piece<'_>) -> Res
     let spec = hop.spec();
     let name = spec.name;
     match (&spec.argument, argument) {
-        (Argument::None, None) | (Argument::Text { default: Some(_), .. }, None) => Ok(()),
+        (Argument::None, None)
+        | (
+            Argument::Text {
+                default: Some(_), ..
+            },
+            None,
+        ) => Ok(()),
         (Argument::None, Some(argument)) => {
             argument.wrong(format!("{name} takes no argument"), options_of(spec))
         }
         (Argument::Host, Some(argument)) => host(hop, &argument),
         (Argument::Host, None) => {
-            let short = if name == registry::bare().spec.name { ", or only HOST" } else { "" };
-            head.wrong(format!("{name} needs a host"), format!("Write {name}:HOST{short}."))
-        }
-        (Argument::Text { placeholder, noun, .. }, None) => {
-            head.wrong(format!("{name} needs an argument: {noun}"), format!("Write {name}:{placeholder}."))
-        }
-        (Argument::Text { placeholder, noun, .. }, Some(argument)) if argument.split_once('=').is_some() => {
-            argument.wrong(
-                format!("an option in place of {noun}"),
-                format!("Options come after a comma: {name},KEY=VALUE or {name}:{placeholder},KEY=VALUE."),
+            let short = if name == registry::bare().spec.name {
+                ", or only HOST"
+            } else {
+                ""
+            };
+            head.wrong(
+                format!("{name} needs a host"),
+                format!("Write {name}:HOST{short}."),
             )
         }
+        (
+            Argument::Text {
+                placeholder, noun, ..
+            },
+            None,
+        ) => head.wrong(
+            format!("{name} needs an argument: {noun}"),
+            format!("Write {name}:{placeholder}."),
+        ),
+        (
+            Argument::Text {
+                placeholder, noun, ..
+            },
+            Some(argument),
+        ) if argument.split_once('=').is_some() => argument.wrong(
+            format!("an option in place of {noun}"),
+            format!(
+                "Options come after a comma: {name},KEY=VALUE or {name}:{placeholder},KEY=VALUE."
+            ),
+        ),
         (Argument::Text { key, noun, .. }, Some(argument)) => {
             hop.push(key, argument.filled(noun)?);
             Ok(())
@@ -154,9 +196,14 @@ fn host(hop: &mut Hop, argument: &Piece<'_>) -> Result<()> {
         Some((host, port)) => (host, Some(port)),
         None => (address.clone(), None),
     };
-    if port.as_ref().is_some_and(|port| port.split_once(':').is_some()) {
-        return address
-            .wrong("ambiguous ':' before the port", "An IPv6 address goes in brackets: [::1] or [::1]:22.");
+    if port
+        .as_ref()
+        .is_some_and(|port| port.split_once(':').is_some())
+    {
+        return address.wrong(
+            "ambiguous ':' before the port",
+            "An IPv6 address goes in brackets: [::1] or [::1]:22.",
+        );
     }
     let port = port.map(|port| {
         port.value("port", &Value::PORT).map_err(|wrong| Wrong {
@@ -169,7 +216,10 @@ fn host(hop: &mut Hop, argument: &Piece<'_>) -> Result<()> {
     });
     let (name, port) = (host.filled("the host")?, port.transpose()?);
     if name.starts_with('-') {
-        return host.wrong("a host cannot begin with -", "Options come before the targets.");
+        return host.wrong(
+            "a host cannot begin with -",
+            "Options come before the targets.",
+        );
     }
     hop.fill("user", user);
     hop.push("host", name);
@@ -186,14 +236,22 @@ fn option(hop: &mut Hop, option: &Piece<'_>) -> Result<()> {
     };
     let name = key.text();
     let Some(known) = hop::option(spec, &name) else {
-        return key.wrong(format!("{} has no option {name:?}", spec.name), options_of(spec));
+        return key.wrong(
+            format!("{} has no option {name:?}", spec.name),
+            options_of(spec),
+        );
     };
     let value = match (value, &known.value) {
         (Some(value), kind) => value.value(&name, kind)?,
         (None, Value::Flag | Value::YesNo) => "yes".into(),
-        (None, _) => return option.wrong(format!("{name} needs a value"), format!("Write {known}.")),
+        (None, _) => {
+            return option.wrong(format!("{name} needs a value"), format!("Write {known}."));
+        }
     };
-    let given = spec.options.iter().filter(|other| hop.get(other.key).is_some());
+    let given = spec
+        .options
+        .iter()
+        .filter(|other| hop.get(other.key).is_some());
     let clashes = |other: &OptionSpec| {
         let same = other.key == known.key && !matches!(known.value, Value::Texts(_));
         same || other.excludes == Some(known.key) || known.excludes == Some(other.key)
@@ -219,9 +277,10 @@ impl Piece<'_> {
             Value::Number { noun, range, .. } => self.number(noun, range),
             Value::Timeout => self.number("a number of seconds", &(1..=999_999)),
             Value::Choice { words, .. } if words.contains(&text.as_str()) => Ok(text),
-            Value::Choice { noun, words } => {
-                self.wrong(format!("{text:?} is not a {noun}"), format!("It is {}.", or(words)))
-            }
+            Value::Choice { noun, words } => self.wrong(
+                format!("{text:?} is not a {noun}"),
+                format!("It is {}.", or(words)),
+            ),
         }
     }
 }
@@ -237,7 +296,11 @@ fn or(words: &[&str]) -> String {
 /// Returns the advice that lists the options of a method.
 fn options_of(spec: &Spec) -> String {
     let options: Vec<String> = spec.options.iter().map(OptionSpec::to_string).collect();
-    format!("{} takes {}; see `offshoot help targets`.", spec.name, options.join(", "))
+    format!(
+        "{} takes {}; see `offshoot help targets`.",
+        spec.name,
+        options.join(", ")
+    )
 }
 
 /// Returns the names of all methods, separated by commas.

@@ -26,16 +26,22 @@ pub(super) struct Piece<'a> {
     pub(super) place: Range<usize>,
 }
 
-/// Removes the `//` of `ssh://` at the beginning of a hop, and the last `/` of a target that begins with it.
+/// Removes the `//` of `ssh://` at the beginning of a hop, and the last `/` of a target that begins
+/// with it.
 pub(super) fn without_scheme(mut glyphs: Vec<Glyph>) -> Vec<Glyph> {
     let scheme = scheme();
     let is = |glyphs: &[Glyph]| {
         glyphs.len() >= scheme.len()
-            && glyphs.iter().zip(scheme.chars()).all(|(glyph, c)| glyph.c == c && !glyph.quoted)
+            && glyphs
+                .iter()
+                .zip(scheme.chars())
+                .all(|(glyph, c)| glyph.c == c && !glyph.quoted)
     };
     if is(&glyphs)
         && glyphs.len() > scheme.len()
-        && glyphs.last().is_some_and(|last| last.c == '/' && !last.quoted)
+        && glyphs
+            .last()
+            .is_some_and(|last| last.c == '/' && !last.quoted)
     {
         glyphs.pop();
     }
@@ -45,7 +51,9 @@ pub(super) fn without_scheme(mut glyphs: Vec<Glyph>) -> Vec<Glyph> {
             let slashes = at + scheme.len() - 2;
             glyphs.drain(slashes..slashes + 2);
         }
-        let next = glyphs[at..].iter().position(|glyph| glyph.c == '/' && !glyph.quoted);
+        let next = glyphs[at..]
+            .iter()
+            .position(|glyph| glyph.c == '/' && !glyph.quoted);
         at = next.map_or(glyphs.len(), |next| at + next + 1);
     }
     glyphs
@@ -55,7 +63,11 @@ pub(super) fn without_scheme(mut glyphs: Vec<Glyph>) -> Vec<Glyph> {
 pub(super) fn glyphs(text: &str) -> Result<Vec<Glyph>> {
     let characters: Vec<char> = text.chars().collect();
     let wrong = |place: Range<usize>, message: &str, hint: &str| {
-        Err(Wrong { place, message: message.into(), hint: hint.into() })
+        Err(Wrong {
+            place,
+            message: message.into(),
+            hint: hint.into(),
+        })
     };
     let mut glyphs = Vec::new();
     let mut at = 0;
@@ -74,7 +86,11 @@ pub(super) fn glyphs(text: &str) -> Result<Vec<Glyph>> {
                 let inner = characters[begin + 1..at - 1].iter().enumerate();
                 glyphs.extend(inner.map(|(number, &c)| {
                     let place = begin + 1 + number;
-                    Glyph { c, quoted: true, place: place..place + 1 }
+                    Glyph {
+                        c,
+                        quoted: true,
+                        place: place..place + 1,
+                    }
                 }));
             }
             ']' => {
@@ -89,8 +105,7 @@ pub(super) fn glyphs(text: &str) -> Result<Vec<Glyph>> {
                         Ok(byte) if plain => bytes.push(byte),
                         _ => {
                             let end = characters.len().min(at + 3);
-                            let hint =
-                                "A % is followed by two hexadecimal digits; a literal % is written %25.";
+                            let hint = "A % is followed by two hexadecimal digits; a literal % is written %25.";
                             return wrong(at..end, "not a byte in hexadecimal", hint);
                         }
                     }
@@ -103,16 +118,28 @@ pub(super) fn glyphs(text: &str) -> Result<Vec<Glyph>> {
                         "A path that is not UTF-8 cannot be part of a target.",
                     );
                 };
-                glyphs.extend(decoded.chars().map(|c| Glyph { c, quoted: true, place: begin..at }));
+                glyphs.extend(decoded.chars().map(|c| Glyph {
+                    c,
+                    quoted: true,
+                    place: begin..at,
+                }));
             }
             c => {
                 at += 1;
-                glyphs.push(Glyph { c, quoted: false, place: begin..at });
+                glyphs.push(Glyph {
+                    c,
+                    quoted: false,
+                    place: begin..at,
+                });
             }
         }
     }
     match glyphs.iter().find(|glyph| glyph.c.is_control()) {
-        Some(glyph) => wrong(glyph.place.clone(), "control characters are not allowed", ""),
+        Some(glyph) => wrong(
+            glyph.place.clone(),
+            "control characters are not allowed",
+            "",
+        ),
         None => Ok(glyphs),
     }
 }
@@ -124,8 +151,16 @@ impl<'a> Piece<'a> {
     }
 
     /// Returns an error at this piece.
-    pub(super) fn wrong<T>(&self, message: impl Into<String>, hint: impl Into<String>) -> Result<T> {
-        Err(Wrong { place: self.place.clone(), message: message.into(), hint: hint.into() })
+    pub(super) fn wrong<T>(
+        &self,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Result<T> {
+        Err(Wrong {
+            place: self.place.clone(),
+            message: message.into(),
+            hint: hint.into(),
+        })
     }
 
     /// Returns a test for an unquoted separator.
@@ -136,18 +171,33 @@ impl<'a> Piece<'a> {
     /// Splits at a separator, which belongs to neither part.
     fn cut(&self, index: usize) -> (Piece<'a>, Piece<'a>) {
         let place = &self.glyphs[index].place;
-        let left = Piece { glyphs: &self.glyphs[..index], place: self.place.start..place.start };
-        (left, Piece { glyphs: &self.glyphs[index + 1..], place: place.end..self.place.end })
+        let left = Piece {
+            glyphs: &self.glyphs[..index],
+            place: self.place.start..place.start,
+        };
+        (
+            left,
+            Piece {
+                glyphs: &self.glyphs[index + 1..],
+                place: place.end..self.place.end,
+            },
+        )
     }
 
     /// Splits at the first separator.
     pub(super) fn split_once(&self, separator: char) -> Option<(Piece<'a>, Piece<'a>)> {
-        self.glyphs.iter().position(Self::is_at(separator)).map(|index| self.cut(index))
+        self.glyphs
+            .iter()
+            .position(Self::is_at(separator))
+            .map(|index| self.cut(index))
     }
 
     /// Splits at the last separator.
     pub(super) fn rsplit_once(&self, separator: char) -> Option<(Piece<'a>, Piece<'a>)> {
-        self.glyphs.iter().rposition(Self::is_at(separator)).map(|index| self.cut(index))
+        self.glyphs
+            .iter()
+            .rposition(Self::is_at(separator))
+            .map(|index| self.cut(index))
     }
 
     /// Splits at every separator.
@@ -165,14 +215,20 @@ impl<'a> Piece<'a> {
     /// Returns the text, which must not be empty.
     pub(super) fn filled(&self, what: &str) -> Result<String> {
         const WAY: &str = "A / ends a hop; put a path in brackets, as in password-file=[/etc/x].";
-        if self.glyphs.is_empty() { self.wrong(format!("{what} is empty"), WAY) } else { Ok(self.text()) }
+        if self.glyphs.is_empty() {
+            self.wrong(format!("{what} is empty"), WAY)
+        } else {
+            Ok(self.text())
+        }
     }
 
     /// Returns the text of a number, without leading zeros.
     pub(super) fn number(&self, what: &str, range: &RangeInclusive<u32>) -> Result<String> {
         let text = self.text();
         match text.parse::<u32>() {
-            Ok(number) if range.contains(&number) && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(number)
+                if range.contains(&number) && text.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
                 Ok(number.to_string())
             }
             _ => self.wrong(

@@ -31,7 +31,11 @@ impl fmt::Display for Hop {
             }
         }
         let argument = self.argument_keys();
-        for (key, value) in self.values.iter().filter(|(key, _)| !argument.contains(key)) {
+        for (key, value) in self
+            .values
+            .iter()
+            .filter(|(key, _)| !argument.contains(key))
+        {
             write!(f, ",{key}={}", Quoted(value, ",/"))?;
         }
         Ok(())

@@ -7,7 +7,9 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
 fn hops(text: &str) -> Vec<Hop> {
-    text.parse::<Target>().unwrap_or_else(|error| panic!("{error}")).hops
+    text.parse::<Target>()
+        .unwrap_or_else(|error| panic!("{error}"))
+        .hops
 }
 
 fn hop(method: &str, values: &[(&'static str, &str)]) -> Hop {
@@ -32,17 +34,31 @@ fn complaint(text: &str) -> String {
 fn a_bare_word_is_an_ssh_host() {
     assert_eq!(hops("web1"), [ssh("web1")]);
     assert_eq!(hops("ssh:web1"), hops("web1"));
-    assert_eq!(hops("ssh:sudo"), [ssh("sudo")], "a host may be named as a method");
+    assert_eq!(
+        hops("ssh:sudo"),
+        [ssh("sudo")],
+        "a host may be named as a method"
+    );
     assert_eq!(hops("[sudo]"), [ssh("sudo")], "what is quoted is no method");
 }
 
 #[test]
 fn a_host_may_have_a_user_and_a_port() {
-    let all = hop("ssh", &[("user", "deploy"), ("host", "web1"), ("port", "2222")]);
+    let all = hop(
+        "ssh",
+        &[("user", "deploy"), ("host", "web1"), ("port", "2222")],
+    );
     assert_eq!(hops("deploy@web1:2222"), std::slice::from_ref(&all));
     assert_eq!(hops("ssh:deploy@web1:2222"), std::slice::from_ref(&all));
-    assert_eq!(hops("web1,user=deploy,port=2222"), std::slice::from_ref(&all));
-    assert_eq!(hops("web1:02222,user=deploy"), [all], "a number has one form");
+    assert_eq!(
+        hops("web1,user=deploy,port=2222"),
+        std::slice::from_ref(&all)
+    );
+    assert_eq!(
+        hops("web1:02222,user=deploy"),
+        [all],
+        "a number has one form"
+    );
     let at = hop("ssh", &[("user", "me@corp"), ("host", "web1")]);
     assert_eq!(hops("me@corp@web1"), [at], "the last @ counts");
 }
@@ -54,7 +70,10 @@ fn an_ssh_url_is_a_hop() {
         ("ssh://deploy@web1:2222", "deploy@web1:2222"),
         ("ssh://deploy@web1:2222/", "deploy@web1:2222"),
         ("ssh://[::1]:22", "[::1]:22"),
-        ("ssh://bastion/ssh://me@db7:22/sudo", "bastion/me@db7:22/sudo"),
+        (
+            "ssh://bastion/ssh://me@db7:22/sudo",
+            "bastion/me@db7:22/sudo",
+        ),
         ("ssh://sudo", "ssh:sudo"),
         ("local/ssh://web1,port=22", "local/web1,port=22"),
     ] {
@@ -62,7 +81,10 @@ fn an_ssh_url_is_a_hop() {
     }
     assert!(complaint("ssh://").contains("the host is empty"));
     assert!(complaint("ssh:///web1").contains("empty"));
-    assert!(complaint("web1//sudo").contains("a hop is empty"), "elsewhere two are one too many");
+    assert!(
+        complaint("web1//sudo").contains("a hop is empty"),
+        "elsewhere two are one too many"
+    );
 }
 
 #[test]
@@ -87,7 +109,10 @@ fn a_password_in_a_target_is_refused_and_not_shown() {
         "web1/sudo:root:hunter2,login/local",
     ] {
         let said = complaint(text);
-        assert!(said.contains("password-file=PATH") && said.contains(":***"), "{said}");
+        assert!(
+            said.contains("password-file=PATH") && said.contains(":***"),
+            "{said}"
+        );
         assert!(!said.contains("hunter2"), "{said}");
     }
     for text in [
@@ -98,17 +123,35 @@ fn a_password_in_a_target_is_refused_and_not_shown() {
         "web1,password-file=x,passphrase=hunter2",
     ] {
         let said = complaint(text);
-        assert!(said.contains("password-file=PATH") && said.contains("=***"), "{said}");
+        assert!(
+            said.contains("password-file=PATH") && said.contains("=***"),
+            "{said}"
+        );
         assert!(!said.contains("hunter2"), "{said}");
     }
-    assert!("web1,password-file=x/sudo,password-file=y".parse::<Target>().is_ok());
+    assert!(
+        "web1,password-file=x/sudo,password-file=y"
+            .parse::<Target>()
+            .is_ok()
+    );
     assert!(complaint("web1,password-file=/tmp/x").contains("in brackets"));
-    assert!(complaint("deploy:1234@web1").contains("***"), "digits may be one as well");
+    assert!(
+        complaint("deploy:1234@web1").contains("***"),
+        "digits may be one as well"
+    );
     let quoted = hop("ssh", &[("user", "a:b"), ("host", "web1")]);
-    assert_eq!(hops("[a:b]@web1"), [quoted], "whoever quotes a colon means it");
-    for text in
-        ["h1:22/me@h2", "me@h1:22/me@h2:23", "h1:22,option=a@b/me@h2", "sudo,role=a:b", "[::1]:22/u@h2"]
-    {
+    assert_eq!(
+        hops("[a:b]@web1"),
+        [quoted],
+        "whoever quotes a colon means it"
+    );
+    for text in [
+        "h1:22/me@h2",
+        "me@h1:22/me@h2:23",
+        "h1:22,option=a@b/me@h2",
+        "sudo,role=a:b",
+        "[::1]:22/u@h2",
+    ] {
         assert!(text.parse::<Target>().is_ok(), "{text}");
     }
 }
@@ -123,7 +166,10 @@ fn equivalent_hops_are_equal_once_defaults_are_removed() {
     for (one, other) in [
         ("web1/sudo", "ssh:web1/sudo:root"),
         ("u@web1", "web1,user=u"),
-        ("sudo,login=no,set-home=yes", "sudo,set-home,preserve-env=no"),
+        (
+            "sudo,login=no,set-home=yes",
+            "sudo,set-home,preserve-env=no",
+        ),
     ] {
         assert_eq!(normal(one), normal(other));
     }
@@ -134,7 +180,10 @@ fn equivalent_hops_are_equal_once_defaults_are_removed() {
 #[test]
 fn an_ipv6_address_stands_in_brackets() {
     assert_eq!(hops("[::1]"), [ssh("::1")]);
-    let all = hop("ssh", &[("user", "me"), ("host", "fe80::1%eth0"), ("port", "22")]);
+    let all = hop(
+        "ssh",
+        &[("user", "me"), ("host", "fe80::1%eth0"), ("port", "22")],
+    );
     assert_eq!(hops("me@[fe80::1%eth0]:22"), [all]);
     assert!(complaint("::1").contains("[::1]"));
     assert!(complaint("me@2001:db8::7").contains("IPv6"));
@@ -144,7 +193,11 @@ fn an_ipv6_address_stands_in_brackets() {
 fn hops_are_separated_by_slashes() {
     assert_eq!(
         hops("ssh:bastion/ssh:db7/sudo:postgres"),
-        [ssh("bastion"), ssh("db7"), hop("sudo", &[("user", "postgres")])]
+        [
+            ssh("bastion"),
+            ssh("db7"),
+            hop("sudo", &[("user", "postgres")])
+        ]
     );
     assert_eq!(hops("local/sudo"), [hop("local", &[]), hop("sudo", &[])]);
 }
@@ -172,8 +225,16 @@ fn every_option_of_ssh_arrives() {
                 option=ForwardAgent=no,connect-timeout=5,keepalive=0,compression=no,host-keys=accept-new,\
                 password-file=[/etc/x]";
     assert_eq!(hops(text), std::slice::from_ref(&all));
-    assert_eq!((all.timeout(), all.password_file()), (Some(5), Some("/etc/x")));
-    let words = all.build().expect("it is described").recipe("").argv.join(" ");
+    assert_eq!(
+        (all.timeout(), all.password_file()),
+        (Some(5), Some("/etc/x"))
+    );
+    let words = all
+        .build()
+        .expect("it is described")
+        .recipe("")
+        .argv
+        .join(" ");
     for part in [
         "-o ProxyJump=a,b -o ForwardAgent=no",
         "ServerAliveInterval=0",
@@ -202,26 +263,49 @@ fn every_option_of_sudo_arrives() {
     );
     let text = "sudo:postgres,password-file=[/etc/x],login,set-home=no,preserve-env=yes,role=sysadm_r,type=sysadm_t,timeout=9";
     assert_eq!(hops(text), std::slice::from_ref(&all));
-    assert_eq!((all.timeout(), all.password_file()), (Some(9), Some("/etc/x")));
-    let words = all.build().expect("it is described").recipe("").argv.join(" ");
-    assert!(words.contains("-u postgres -i -E -r sysadm_r -t sysadm_t --"), "{words}");
+    assert_eq!(
+        (all.timeout(), all.password_file()),
+        (Some(9), Some("/etc/x"))
+    );
+    let words = all
+        .build()
+        .expect("it is described")
+        .recipe("")
+        .argv
+        .join(" ");
+    assert!(
+        words.contains("-u postgres -i -E -r sysadm_r -t sysadm_t --"),
+        "{words}"
+    );
 }
 
 #[test]
 fn every_option_of_local_arrives() {
     let posix = hop("local", &[("shell", "/bin/dash"), ("timeout", "2")]);
-    assert_eq!(hops("local,timeout=2,shell=[/bin/dash]"), std::slice::from_ref(&posix));
+    assert_eq!(
+        hops("local,timeout=2,shell=[/bin/dash]"),
+        std::slice::from_ref(&posix)
+    );
     let recipe = |hop: &Hop| hop.build().expect("it is described").recipe("");
-    assert_eq!((recipe(&posix).argv, posix.timeout()), (vec!["/bin/dash".into(), "-c".into()], Some(2)));
+    assert_eq!(
+        (recipe(&posix).argv, posix.timeout()),
+        (vec!["/bin/dash".into(), "-c".into()], Some(2))
+    );
     let login = hop("local", &[("login-shell", "fish")]);
     assert_eq!(hops("local,login-shell=fish"), std::slice::from_ref(&login));
-    assert_ne!(recipe(&login).attach, recipe(&posix).attach, "one line, not a script");
+    assert_ne!(
+        recipe(&login).attach,
+        recipe(&posix).attach,
+        "one line, not a script"
+    );
 }
 
 #[test]
 fn a_bare_hop_shows_only_its_destination() {
     let target = hops("me@web1:22,config=c/sudo:postgres,login/local,timeout=5");
-    let bare = Target { hops: target.iter().map(Hop::bare).collect() };
+    let bare = Target {
+        hops: target.iter().map(Hop::bare).collect(),
+    };
     assert_eq!(bare.to_string(), "me@web1:22/sudo:postgres/local");
 }
 
@@ -295,7 +379,10 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
 
@@ -322,7 +409,9 @@ impl Dice {
             "\"",
             ".",
         ];
-        (0..=self.below(5)).map(|_| CHARACTERS[self.below(20) as usize]).collect()
+        (0..=self.below(5))
+            .map(|_| CHARACTERS[self.below(20) as usize])
+            .collect()
     }
 
     fn host(&mut self) -> String {
@@ -357,17 +446,20 @@ impl Dice {
                 }
                 // A host must not look like an option.
                 "host" => hop.push(key, self.host()),
-                "port" => hop.fill(key, (self.below(2) == 0).then(|| (1 + self.below(65_535)).to_string())),
+                "port" => hop.fill(
+                    key,
+                    (self.below(2) == 0).then(|| (1 + self.below(65_535)).to_string()),
+                ),
                 _ => hop.fill(key, (self.below(2) == 0).then(|| self.text())),
             }
         }
         for option in row.spec.options {
-            let excluded = option.excludes.is_some_and(|other| hop.get(other).is_some())
-                || row
-                    .spec
-                    .options
-                    .iter()
-                    .any(|other| other.excludes == Some(option.key) && hop.get(other.key).is_some());
+            let excluded = option
+                .excludes
+                .is_some_and(|other| hop.get(other).is_some())
+                || row.spec.options.iter().any(|other| {
+                    other.excludes == Some(option.key) && hop.get(other.key).is_some()
+                });
             if !excluded && self.below(2) == 0 {
                 let value = self.value(option);
                 hop.fill(option.key, Some(value));
@@ -387,7 +479,9 @@ fn a_printed_target_parses_to_the_same_target() {
     println!("seed {seed}");
     let mut dice = Dice(seed);
     for _ in 0..20_000 {
-        let target = Target { hops: (0..=dice.below(3)).map(|_| dice.hop()).collect() };
+        let target = Target {
+            hops: (0..=dice.below(3)).map(|_| dice.hop()).collect(),
+        };
         let text = target.to_string();
         match text.parse::<Target>() {
             Ok(read) => assert_eq!(read, target, "{text}"),

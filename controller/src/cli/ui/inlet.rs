@@ -37,7 +37,11 @@ impl Inlet {
     fn of(fd: BorrowedFd<'_>, patient: bool) -> io::Result<Inlet> {
         let file = File::from(fd.try_clone_to_owned()?);
         let terminal = file.is_terminal();
-        Ok(Inlet { file, terminal, patient })
+        Ok(Inlet {
+            file,
+            terminal,
+            patient,
+        })
     }
 
     /// Returns true if there is unread input. Takes one byte of it.
@@ -53,7 +57,9 @@ impl Read for Inlet {
         loop {
             if self.terminal {
                 let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
-                if self.patient && poll(&mut fds, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {
+                if self.patient
+                    && poll(&mut fds, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR)
+                {
                     continue;
                 }
                 if !jobs::wait_for_foreground(&self.file, Signal::SIGTTIN) {

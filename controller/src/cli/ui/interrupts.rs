@@ -1,5 +1,5 @@
-//! The first signal that tells this program to end, which is passed on to the programs that it runs. Their connections
-//! stay up while they end. The next signal ends everything.
+//! The first signal that tells this program to end, which is passed on to the programs that it
+//! runs. Their connections stay up while they end. The next signal ends everything.
 
 use crate::cli::event::{Event, Events};
 use offshoot::{Process, Signaller};
@@ -16,8 +16,12 @@ struct Running {
     worst: i32,
 }
 
-static RUNNING: Mutex<Running> =
-    Mutex::new(Running { programs: Vec::new(), signal: None, targets: 0, worst: 0 });
+static RUNNING: Mutex<Running> = Mutex::new(Running {
+    programs: Vec::new(),
+    signal: None,
+    targets: 0,
+    worst: 0,
+});
 
 fn running() -> MutexGuard<'static, Running> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
@@ -43,8 +47,8 @@ pub fn begin(number: usize, process: &Process) -> Result<(), i32> {
     }
 }
 
-/// Records the end of a target. After a signal, when no program is left, ends this program: the programs that have not
-/// started must not run.
+/// Records the end of a target. After a signal, when no program is left, ends this program: the
+/// programs that have not started must not run.
 pub fn finish(number: usize, status: i32, events: &Events) {
     let mut running = running();
     running.programs.retain(|(other, _)| *other != number);
@@ -59,8 +63,8 @@ pub fn finish(number: usize, status: i32, events: &Events) {
     }
 }
 
-/// Passes the first signal on to all running programs. Returns false if no program runs, or if a signal was passed on
-/// before.
+/// Passes the first signal on to all running programs. Returns false if no program runs, or if a
+/// signal was passed on before.
 pub fn pass_on(signal: i32) -> bool {
     let programs = {
         let mut running = running();

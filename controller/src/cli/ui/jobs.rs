@@ -1,10 +1,12 @@
-//! Job control: Ctrl-Z, `fg` and `bg`. Before this program stops, it restores the settings of the terminal and pauses the
-//! tree, so that no context takes the stopped controller for a lost one. When it continues, both are undone.
+//! Job control: Ctrl-Z, `fg` and `bg`. Before this program stops, it restores the settings of the
+//! terminal and pauses the tree, so that no context takes the stopped controller for a lost one.
+//! When it continues, both are undone.
 //!
-//! The signals are blocked, and a thread reads them from a descriptor. The stop itself is the default action of the signal,
-//! so a shell sees the right signal, and without a shell that could continue this program the kernel does not stop it.
-//! The price: the kernel no longer stops a background process that reads from the terminal or changes its settings, so
-//! that code has to call [`wait_for_foreground`].
+//! The signals are blocked, and a thread reads them from a descriptor. The stop itself is the
+//! default action of the signal, so a shell sees the right signal, and without a shell that could
+//! continue this program the kernel does not stop it. The price: the kernel no longer stops a
+//! background process that reads from the terminal or changes its settings, so that code has to
+//! call [`wait_for_foreground`].
 
 use super::shared_fd::in_foreground;
 use super::{question, signals};
@@ -33,26 +35,36 @@ struct Jobs {
     stopped: bool,
 }
 
-static JOBS: Mutex<Jobs> = Mutex::new(Jobs { root: None, stops: Vec::new(), sent: false, stopped: false });
+static JOBS: Mutex<Jobs> = Mutex::new(Jobs {
+    root: None,
+    stops: Vec::new(),
+    sent: false,
+    stopped: false,
+});
 static HANDLED: Condvar = Condvar::new();
 
 fn jobs() -> MutexGuard<'static, Jobs> {
     JOBS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Handles the signals that stop this program. They are blocked in this thread and in all that it starts later.
+/// Handles the signals that stop this program. They are blocked in this thread and in all that it
+/// starts later.
 ///
 /// # Errors
 /// Returns an error if there is no descriptor or thread left.
 pub fn watch() -> io::Result<()> {
     let ignored = signals::ignored();
-    let stops: Vec<Signal> =
-        STOPS.into_iter().filter(|signal| ignored & (1 << (*signal as i32 - 1)) == 0).collect();
+    let stops: Vec<Signal> = STOPS
+        .into_iter()
+        .filter(|signal| ignored & (1 << (*signal as i32 - 1)) == 0)
+        .collect();
     let handled: SigSet = stops.iter().copied().chain([Signal::SIGCONT]).collect();
     handled.thread_block()?;
     let signals = SignalFd::with_flags(&handled, SfdFlags::SFD_CLOEXEC)?;
     jobs().stops = stops;
-    std::thread::Builder::new().name("jobs".into()).spawn(move || follow(&signals))?;
+    std::thread::Builder::new()
+        .name("jobs".into())
+        .spawn(move || follow(&signals))?;
     Ok(())
 }
 
@@ -94,7 +106,8 @@ fn stop(signals: &SignalFd, signal: Signal) -> Option<Signal> {
     let root = jobs().root.clone();
     let pause = root.map(|root| root.router().pause());
     let only = SigSet::from(signal);
-    // While the tree was being paused, this program may have moved to the foreground, where reading is allowed.
+    // While the tree was being paused, this program may have moved to the foreground, where reading
+    // is allowed.
     let moot = signal != Signal::SIGTSTP && File::open("/dev/tty").is_ok_and(in_foreground);
     if !moot {
         // Cannot fail for a valid signal.
@@ -102,8 +115,8 @@ fn stop(signals: &SignalFd, signal: Signal) -> Option<Signal> {
         let _ = only.thread_block();
     }
     drop(pause);
-    // A pending SIGCONT proves that this program was stopped. A new stop signal discards a pending SIGCONT, so it proves
-    // the same.
+    // A pending SIGCONT proves that this program was stopped. A new stop signal discards a pending
+    // SIGCONT, so it proves the same.
     let (mut stopped, mut more) = (moot, None);
     while let Some(signal) = next(signals, PollTimeout::ZERO) {
         match signal {
@@ -118,25 +131,27 @@ fn stop(signals: &SignalFd, signal: Signal) -> Option<Signal> {
     more
 }
 
-/// Records that no signal of this program to itself is pending any more, and wakes the threads that wait for that.
+/// Records that no signal of this program to itself is pending any more, and wakes the threads that
+/// wait for that.
 fn handled(stopped: bool) {
     let mut jobs = jobs();
     (jobs.sent, jobs.stopped) = (false, stopped);
     HANDLED.notify_all();
 }
 
-/// Waits until this program is in the foreground of a terminal. Until then `signal` stops its whole process group, as the
-/// kernel does to a background process that reads from a terminal.
+/// Waits until this program is in the foreground of a terminal. Until then `signal` stops its whole
+/// process group, as the kernel does to a background process that reads from a terminal.
 ///
-/// Returns false if this program is in the background and cannot be stopped, because the signal is ignored or there is
-/// no shell.
+/// Returns false if this program is in the background and cannot be stopped, because the signal is
+/// ignored or there is no shell.
 pub fn wait_for_foreground(fd: impl AsFd, signal: Signal) -> bool {
     while !in_foreground(&fd) {
         let mut jobs = jobs();
         if !jobs.stops.contains(&signal) {
             return false;
         }
-        // One signal for all threads that wait: a second one could arrive after the first was handled, and stop again.
+        // One signal for all threads that wait: a second one could arrive after the first was
+        // handled, and stop again.
         if !jobs.sent && killpg(getpgrp(), signal).is_err() {
             return false;
         }
@@ -151,9 +166,11 @@ pub fn wait_for_foreground(fd: impl AsFd, signal: Signal) -> bool {
     true
 }
 
-/// Waits for the foreground before a write, if the terminal stops background programs that write (`stty tostop`).
+/// Waits for the foreground before a write, if the terminal stops background programs that write
+/// (`stty tostop`).
 pub fn before_writing(fd: impl AsFd) {
-    if !in_foreground(&fd) && tcgetattr(&fd).is_ok_and(|modes| modes.local_flags.contains(LocalFlags::TOSTOP))
+    if !in_foreground(&fd)
+        && tcgetattr(&fd).is_ok_and(|modes| modes.local_flags.contains(LocalFlags::TOSTOP))
     {
         // If this program cannot be stopped, the kernel allows the write.
         wait_for_foreground(fd, Signal::SIGTTOU);

@@ -1,7 +1,7 @@
 //! The lines of one stream among those of others, each with its label.
 //!
-//! A line that stays incomplete is shown after a short time. Its rest follows on the same line, or, if another stream has
-//! written since, on a new line with the label again. No byte is lost.
+//! A line that stays incomplete is shown after a short time. Its rest follows on the same line, or,
+//! if another stream has written since, on a new line with the label again. No byte is lost.
 
 use super::outlet::{Line, Outlet};
 use super::utf8::unfinished;
@@ -37,8 +37,15 @@ impl Lines {
     pub fn new(outlet: Outlet, label: String) -> Arc<Mutex<Lines>> {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let lines =
-            Lines { outlet, label, number, waiting: Vec::new(), turn: 0, reminded: None, returned: false };
+        let lines = Lines {
+            outlet,
+            label,
+            number,
+            waiting: Vec::new(),
+            turn: 0,
+            reminded: None,
+            returned: false,
+        };
         Arc::new(Mutex::new(lines))
     }
 
@@ -72,7 +79,9 @@ impl Lines {
         let mut this = locked(lines);
         let count = this.waiting.len();
         this.show(count)?;
-        this.outlet.put(this.number, |line| Cow::Borrowed(if line == Line::Own { b"\n" } else { b"" }))
+        this.outlet.put(this.number, |line| {
+            Cow::Borrowed(if line == Line::Own { b"\n" } else { b"" })
+        })
     }
 
     /// Shows the first bytes of the buffer.
@@ -82,7 +91,9 @@ impl Lines {
         self.turn += 1;
         let (label, returned) = (&self.label, self.returned);
         self.returned = bytes.last().map_or(returned, |last| *last == b'\r');
-        self.outlet.put(self.number, |line| Cow::Owned(labelled(label, &bytes, line, returned)))
+        self.outlet.put(self.number, |line| {
+            Cow::Owned(labelled(label, &bytes, line, returned))
+        })
     }
 }
 
@@ -90,9 +101,9 @@ fn locked(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
     lines.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the bytes of a stream with the label inserted at the beginning of each line and after each carriage return.
-/// `line` is the state of the current line at the outlet, and `returned` is true if this stream ended with a carriage
-/// return.
+/// Returns the bytes of a stream with the label inserted at the beginning of each line and after
+/// each carriage return. `line` is the state of the current line at the outlet, and `returned` is
+/// true if this stream ended with a carriage return.
 fn labelled(label: &str, bytes: &[u8], line: Line, returned: bool) -> Vec<u8> {
     let mut shown = Vec::with_capacity(bytes.len() + label.len());
     if bytes.is_empty() {
@@ -124,9 +135,14 @@ fn remind(due: Instant, lines: Weak<Mutex<Lines>>, turn: u64) {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
         // Without this thread, incomplete lines are shown once they are complete.
-        let _ = std::thread::Builder::new().name("lines".into()).spawn(show_in_time);
+        let _ = std::thread::Builder::new()
+            .name("lines".into())
+            .spawn(show_in_time);
     });
-    WAITING.lock().unwrap_or_else(PoisonError::into_inner).push((due, lines, turn));
+    WAITING
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push((due, lines, turn));
     MORE.notify_one();
 }
 
@@ -141,7 +157,9 @@ fn show_in_time() {
         };
         let left = due.saturating_duration_since(Instant::now());
         if !left.is_zero() {
-            (waiting, _) = MORE.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner);
+            (waiting, _) = MORE
+                .wait_timeout(waiting, left)
+                .unwrap_or_else(PoisonError::into_inner);
             continue;
         }
         let (_, lines, turn) = waiting.remove(0);
@@ -169,20 +187,32 @@ mod tests {
 
     #[test]
     fn each_line_is_labelled_once() {
-        assert_eq!(shown(b"one\ntwo\n\nfour", Line::None, false), "web1: one\nweb1: two\nweb1: \nweb1: four");
-        assert_eq!(shown(b" and the rest\nnext\n", Line::Own, false), " and the rest\nweb1: next\n");
+        assert_eq!(
+            shown(b"one\ntwo\n\nfour", Line::None, false),
+            "web1: one\nweb1: two\nweb1: \nweb1: four"
+        );
+        assert_eq!(
+            shown(b" and the rest\nnext\n", Line::Own, false),
+            " and the rest\nweb1: next\n"
+        );
         assert_eq!(shown(b"", Line::Others, true), "");
     }
 
     #[test]
     fn a_line_continued_after_another_target_is_labelled_again() {
-        assert_eq!(shown(b"the rest\n", Line::Others, false), "\nweb1: the rest\n");
+        assert_eq!(
+            shown(b"the rest\n", Line::Others, false),
+            "\nweb1: the rest\n"
+        );
         assert_eq!(shown(b"the rest\n", Line::None, true), "web1: the rest\n");
     }
 
     #[test]
     fn progress_that_overwrites_itself_keeps_its_label() {
-        assert_eq!(shown(b"10%\r20%\r\n", Line::None, false), "web1: 10%\rweb1: 20%\r\n");
+        assert_eq!(
+            shown(b"10%\r20%\r\n", Line::None, false),
+            "web1: 10%\rweb1: 20%\r\n"
+        );
         assert_eq!(shown(b"30%\r", Line::Own, true), "web1: 30%\r");
         assert_eq!(shown(b"\nnext", Line::Own, true), "\nweb1: next");
     }

@@ -1,4 +1,5 @@
-//! The streams, the terminal and the signals of this process. Independent of targets and of the network.
+//! The streams, the terminal and the signals of this process. Independent of targets and of the
+//! network.
 
 pub mod inlet;
 pub mod interrupts;

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// True once this program is told to end. Later failures are consequences of that and are not reported.
+/// True once this program is told to end. Later failures are consequences of that and are not
+/// reported.
 static SILENT: AtomicBool = AtomicBool::new(false);
 
 /// Discards all further messages.
@@ -43,7 +44,9 @@ pub fn end_line() {
     for outlet in [Outlet::stderr(), Outlet::stdout()].into_iter().flatten() {
         if outlet.terminal {
             // The question that follows would fail as well, and that is reported.
-            let _ = outlet.put(OWN, |line| Cow::Borrowed(if line == Line::None { b"" } else { b"\n" }));
+            let _ = outlet.put(OWN, |line| {
+                Cow::Borrowed(if line == Line::None { b"" } else { b"\n" })
+            });
         }
     }
 }

@@ -1,5 +1,5 @@
-//! This program's stdout and stderr, written to without a buffer: pieces of bytes, lines of several writers, and JSON
-//! objects.
+//! This program's stdout and stderr, written to without a buffer: pieces of bytes, lines of several
+//! writers, and JSON objects.
 
 use super::shared_fd::wait_or_fail;
 use super::{jobs, question, stdout_closed};
@@ -28,14 +28,16 @@ pub(super) const OWN: u64 = 0;
 /// The writer for output without labels.
 const PLAIN: u64 = u64::MAX;
 
-/// One of our own streams, written to without a buffer. Clones share the stream, and pieces do not mix.
+/// One of our own streams, written to without a buffer. Clones share the stream, and pieces do not
+/// mix.
 #[derive(Clone)]
 pub struct Outlet {
     file: Arc<File>,
     pub(super) terminal: bool,
     /// True if this program was started without the stream.
     missing: bool,
-    /// The writer that has begun the current line. Shared by both streams if they are the same file.
+    /// The writer that has begun the current line. Shared by both streams if they are the same
+    /// file.
     open: Arc<Mutex<Option<u64>>>,
 }
 
@@ -64,20 +66,33 @@ impl Outlet {
             let stdout = Outlet::new(io::stdout().as_fd(), stdout_closed::stdout_is_missing())?;
             // A closed stderr is not worth an error: messages are not wanted.
             let mut stderr = Outlet::new(io::stderr().as_fd(), false)?;
-            let place = |outlet: &Outlet| outlet.file.metadata().map(|file| (file.dev(), file.ino())).ok();
+            let place = |outlet: &Outlet| {
+                outlet
+                    .file
+                    .metadata()
+                    .map(|file| (file.dev(), file.ino()))
+                    .ok()
+            };
             if place(&stdout).is_some_and(|place_of| place(&stderr) == Some(place_of)) {
                 stderr.open = Arc::clone(&stdout.open);
             }
             *both = Some([stdout, stderr]);
         }
         // Always there: it was filled above.
-        both.as_ref().map(|both| both[which].clone()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        both.as_ref()
+            .map(|both| both[which].clone())
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn new(fd: BorrowedFd<'_>, missing: bool) -> io::Result<Outlet> {
         let file = File::from(fd.try_clone_to_owned()?);
         let terminal = file.is_terminal();
-        Ok(Outlet { file: Arc::new(file), terminal, missing, open: Arc::default() })
+        Ok(Outlet {
+            file: Arc::new(file),
+            terminal,
+            missing,
+            open: Arc::default(),
+        })
     }
 
     /// Writes all bytes unchanged. Waits if another program has made the descriptor non-blocking.
@@ -88,7 +103,8 @@ impl Outlet {
         self.put(PLAIN, |_| Cow::Borrowed(bytes))
     }
 
-    /// Writes the bytes that `make` returns for the state of the current line, as seen by the writer with this number.
+    /// Writes the bytes that `make` returns for the state of the current line, as seen by the
+    /// writer with this number.
     ///
     /// # Errors
     /// Returns an error in the same cases as [`Outlet::write`].
@@ -99,7 +115,9 @@ impl Outlet {
             Some(other) if other == writer => Line::Own,
             Some(_) => Line::Others,
         });
-        let Some(last) = bytes.last() else { return Ok(()) };
+        let Some(last) = bytes.last() else {
+            return Ok(());
+        };
         if self.missing {
             return Err(io::Error::other("stdout is closed"));
         }
@@ -107,7 +125,8 @@ impl Outlet {
         if !self.terminal {
             return self.write_all(&bytes);
         }
-        // Before the question is cleared, because stopping this program restores the settings of the terminal.
+        // Before the question is cleared, because stopping this program restores the settings of
+        // the terminal.
         jobs::before_writing(&self.file);
         let (written, ended) = question::write_beside(&bytes, || self.write_all(&bytes));
         if ended {
@@ -131,10 +150,15 @@ impl Outlet {
     ///
     /// # Errors
     /// Returns an error in the same cases as [`Outlet::write`].
-    pub fn write_object(&self, members: impl IntoIterator<Item = (&'static str, Value)>) -> io::Result<()> {
+    pub fn write_object(
+        &self,
+        members: impl IntoIterator<Item = (&'static str, Value)>,
+    ) -> io::Result<()> {
         // In the order given: a map would sort the members, and readers expect the target first.
-        let members: Vec<_> =
-            members.into_iter().map(|(key, value)| format!("{}:{value}", Value::from(key))).collect();
+        let members: Vec<_> = members
+            .into_iter()
+            .map(|(key, value)| format!("{}:{value}", Value::from(key)))
+            .collect();
         self.write(format!("{{{}}}\n", members.join(",")).as_bytes())
     }
 }

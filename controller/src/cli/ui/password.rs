@@ -1,5 +1,5 @@
-//! Passwords, from a file or from the terminal with the echo off. They are never printed or logged, and are kept only in
-//! a [`Secret`].
+//! Passwords, from a file or from the terminal with the echo off. They are never printed or logged,
+//! and are kept only in a [`Secret`].
 
 use super::inlet::Inlet;
 use super::notes::{end_line, tell};
@@ -32,7 +32,8 @@ impl Terminal {
     /// Asks for a password. Returns `None` if the user enters end of file.
     ///
     /// # Errors
-    /// Returns an error if the terminal cannot be used, or if this program is in the background and cannot be stopped.
+    /// Returns an error if the terminal cannot be used, or if this program is in the background and
+    /// cannot be stopped.
     pub fn ask(&mut self, question: &str) -> io::Result<Option<Secret>> {
         if !jobs::wait_for_foreground(&self.0, Signal::SIGTTIN) {
             return Err(io::Error::other("another program has the terminal"));
@@ -56,7 +57,8 @@ impl Terminal {
 /// Reads a password from the first line of a file, or of stdin for the path `-`.
 ///
 /// # Errors
-/// Returns an error if the file cannot be read, or if its first line is empty, too long or not UTF-8.
+/// Returns an error if the file cannot be read, or if its first line is empty, too long or not
+/// UTF-8.
 pub fn from_file(path: &str) -> io::Result<Secret> {
     if path == "-" {
         return read_line(&mut Inlet::stdin()?)?.ok_or_else(|| io::Error::other("stdin is empty"));
@@ -73,7 +75,8 @@ pub fn from_file(path: &str) -> io::Result<Secret> {
     read_line(&mut file)?.ok_or_else(|| io::Error::other("the file is empty"))
 }
 
-/// Reads a line byte by byte, so that the input after it stays unread. Returns `None` at end of file.
+/// Reads a line byte by byte, so that the input after it stays unread. Returns `None` at end of
+/// file.
 fn read_line(source: &mut impl Read) -> io::Result<Option<Secret>> {
     // The buffer never grows, so no copy of the password stays behind in freed memory.
     let mut line = Vec::with_capacity(LONGEST);

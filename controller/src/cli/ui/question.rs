@@ -1,4 +1,5 @@
-//! The question that is shown on a terminal, with the echo off. Other output and job control clear it and show it again.
+//! The question that is shown on a terminal, with the echo off. Other output and job control clear
+//! it and show it again.
 
 use super::shared_fd::in_foreground;
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
@@ -22,10 +23,12 @@ struct Asked {
 }
 
 impl Asked {
-    /// Turns off the echo and shows the question, in this order, so that nothing typed after the question is visible.
+    /// Turns off the echo and shows the question, in this order, so that nothing typed after the
+    /// question is visible.
     fn show(&mut self, clear: &str) -> io::Result<()> {
         let now = tcgetattr(&self.terminal)?;
-        // If the echo is off already, this program has turned it off, and those settings are not the original ones.
+        // If the echo is off already, this program has turned it off, and those settings are not
+        // the original ones.
         if now.local_flags.contains(LocalFlags::ECHO) || !self.shown {
             self.before = now;
         }
@@ -40,7 +43,8 @@ impl Asked {
     /// Restores the settings of the terminal.
     fn restore(&mut self) {
         if std::mem::take(&mut self.shown) {
-            // Without waiting for output, because a terminal that is held by Ctrl-S would block. An error cannot be shown.
+            // Without waiting for output, because a terminal that is held by Ctrl-S would block. An
+            // error cannot be shown.
             let _ = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.before);
         }
     }
@@ -53,11 +57,16 @@ fn asked() -> MutexGuard<'static, Option<Asked>> {
 /// Shows a question on a terminal that is in the foreground, with the echo off.
 ///
 /// # Errors
-/// Returns an error if the terminal's settings cannot be read or set, or the question cannot be written.
+/// Returns an error if the terminal's settings cannot be read or set, or the question cannot be
+/// written.
 pub fn ask(terminal: &File, question: &str) -> io::Result<()> {
     let before = tcgetattr(terminal)?;
-    let mut question =
-        Asked { terminal: terminal.try_clone()?, question: question.into(), before, shown: false };
+    let mut question = Asked {
+        terminal: terminal.try_clone()?,
+        question: question.into(),
+        before,
+        shown: false,
+    };
     let mut asked = asked();
     let shown = question.show("");
     *asked = Some(question);
@@ -71,15 +80,17 @@ pub fn remove() {
     }
 }
 
-/// Restores the settings of the terminal before this program stops. The question stays, for [`show_again`].
+/// Restores the settings of the terminal before this program stops. The question stays, for
+/// [`show_again`].
 pub fn suspend() {
     if let Some(asked) = &mut *asked() {
         asked.restore();
     }
 }
 
-/// Shows the question again after this program was stopped, because other programs have used the terminal since. Does
-/// nothing in the background: the thread that waits for the answer shows it in the foreground.
+/// Shows the question again after this program was stopped, because other programs have used the
+/// terminal since. Does nothing in the background: the thread that waits for the answer shows it in
+/// the foreground.
 pub fn show_again() {
     if let Some(asked) = &mut *asked()
         && in_foreground(&asked.terminal)
@@ -89,8 +100,9 @@ pub fn show_again() {
     }
 }
 
-/// Calls `write`, which writes these bytes to the terminal. If there is a question, clears it before and shows it again
-/// on a new line. Returns the result of `write`, and true if there was a question.
+/// Calls `write`, which writes these bytes to the terminal. If there is a question, clears it
+/// before and shows it again on a new line. Returns the result of `write`, and true if there was a
+/// question.
 pub fn write_beside<T>(bytes: &[u8], write: impl FnOnce() -> T) -> (T, bool) {
     let mut asked = asked();
     let Some(asked) = asked.as_mut().filter(|asked| asked.shown) else {

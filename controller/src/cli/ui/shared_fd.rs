@@ -5,13 +5,14 @@ use nix::unistd::{getpgrp, tcgetpgrp};
 use std::io;
 use std::os::fd::AsFd;
 
-/// Returns true if this program is in the foreground of a terminal, or if `fd` is not its controlling terminal.
+/// Returns true if this program is in the foreground of a terminal, or if `fd` is not its
+/// controlling terminal.
 pub fn in_foreground(fd: impl AsFd) -> bool {
     tcgetpgrp(fd).map_or(true, |group| group == getpgrp())
 }
 
-/// Handles an error of a read or a write. Waits until the descriptor is ready if another program has made it
-/// non-blocking for all.
+/// Handles an error of a read or a write. Waits until the descriptor is ready if another program
+/// has made it non-blocking for all.
 ///
 /// # Errors
 /// Returns any other error.

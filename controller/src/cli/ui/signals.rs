@@ -1,4 +1,5 @@
-//! Signals that tell this program to end. They become events for the main thread, which owns the tree.
+//! Signals that tell this program to end. They become events for the main thread, which owns the
+//! tree.
 
 use super::question;
 use crate::cli::event::{Event, Events};
@@ -22,25 +23,30 @@ pub fn give_up() {
 pub fn watch(events: Events) -> io::Result<()> {
     // Signals that were ignored on purpose, as by nohup, stay ignored.
     let ignored = ignored();
-    let wanted =
-        [SIGINT, SIGTERM, SIGHUP, SIGQUIT].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
+    let wanted = [SIGINT, SIGTERM, SIGHUP, SIGQUIT]
+        .into_iter()
+        .filter(|signal| ignored & (1 << (signal - 1)) == 0);
     let mut signals = Signals::new(wanted)?;
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in signals.forever() {
-            if signal == SIGINT && GIVEN_UP.load(Ordering::Relaxed) {
-                question::remove();
-                signal_hook::low_level::exit(128 + signal);
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if signal == SIGINT && GIVEN_UP.load(Ordering::Relaxed) {
+                    question::remove();
+                    signal_hook::low_level::exit(128 + signal);
+                }
+                // If the main thread no longer listens, it is ending this program already.
+                let _ = events.send(Event::Signal(signal));
             }
-            // If the main thread no longer listens, it is ending this program already.
-            let _ = events.send(Event::Signal(signal));
-        }
-    })?;
+        })?;
     Ok(())
 }
 
-/// Returns the signals that were ignored when this program started, as a bit mask. Empty if /proc is not mounted.
+/// Returns the signals that were ignored when this program started, as a bit mask. Empty if /proc
+/// is not mounted.
 pub fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }

@@ -36,7 +36,12 @@ impl Stream {
         match self {
             Stream::Plain(outlet) => outlet.write(bytes),
             Stream::Lines(lines) => Lines::piece(lines, bytes),
-            Stream::Json { outlet, target, members, tail } => {
+            Stream::Json {
+                outlet,
+                target,
+                members,
+                tail,
+            } => {
                 tail.extend_from_slice(bytes);
                 let bytes = std::mem::take(tail);
                 let (now, later) = bytes.split_at(bytes.len() - unfinished(&bytes));
@@ -54,9 +59,12 @@ impl Stream {
         match self {
             Stream::Plain(_) => Ok(()),
             Stream::Lines(lines) => Lines::end(lines),
-            Stream::Json { outlet, target, members, tail } => {
-                write_piece(outlet, target, *members, &std::mem::take(tail))
-            }
+            Stream::Json {
+                outlet,
+                target,
+                members,
+                tail,
+            } => write_piece(outlet, target, *members, &std::mem::take(tail)),
         }
     }
 }

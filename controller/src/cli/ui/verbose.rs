@@ -1,5 +1,5 @@
-//! Log records of the command's own work, shown with `-v`. A thread of its own writes them, so that a slow reader of the
-//! log delays neither hops nor programs.
+//! Log records of the command's own work, shown with `-v`. A thread of its own writes them, so that
+//! a slow reader of the log delays neither hops nor programs.
 
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -37,7 +37,9 @@ pub fn note(make: impl FnOnce() -> String) {
     }
     let notes = NOTES.get_or_init(|| {
         let (notes, receiver) = sync_channel(WAITING);
-        let writer = std::thread::Builder::new().name("verbose".into()).spawn(move || write(&receiver));
+        let writer = std::thread::Builder::new()
+            .name("verbose".into())
+            .spawn(move || write(&receiver));
         writer.is_ok().then_some(notes)
     });
     if let Some(notes) = notes {

@@ -56,11 +56,17 @@ fn frames() -> Vec<Vec<u8>> {
         offset: 65_536,
         ..Header::new(Kind::Data, ContextId(2), ContextId::ROOT)
     };
-    let credit = Header { offset: 1 << 20, ..Header::new(Kind::Credit, ContextId(3), ContextId(1)) };
+    let credit = Header {
+        offset: 1 << 20,
+        ..Header::new(Kind::Credit, ContextId(3), ContextId(1))
+    };
     let mut stream = Vec::new();
-    for (sequence, (header, payload)) in
-        (0..).zip([(open, &b"facts"[..]), (data, &[7; 500]), (credit, &[]), (data, &[])])
-    {
+    for (sequence, (header, payload)) in (0..).zip([
+        (open, &b"facts"[..]),
+        (data, &[7; 500]),
+        (credit, &[]),
+        (data, &[]),
+    ]) {
         encode(&header, payload, sequence, &mut stream);
     }
     let mut seeds: Vec<Vec<u8>> = Vec::new();
@@ -71,8 +77,15 @@ fn frames() -> Vec<Vec<u8>> {
         seeds.push([&[1], &cut[..], &stream[..100]].concat());
         // Made by the check itself: harm, place, then frames.
         for harm in 0..3 {
-            let frame =
-                [&[7][..], &[1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0], &[2], &[9; 18], &[40], &[5; 40]].concat();
+            let frame = [
+                &[7][..],
+                &[1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0],
+                &[2],
+                &[9; 18],
+                &[40],
+                &[5; 40],
+            ]
+            .concat();
             seeds.push([&[2], &cut[..], &[harm, 60, 1], &frame, &frame, &frame].concat());
         }
     }
@@ -95,9 +108,17 @@ fn boot() -> Vec<Vec<u8>> {
         [&[0], &hello[..]].concat(),
         [&[0], &hello[..hello.len() - 1]].concat(),
         [&[3][..], &[9; 12], &text("aarch64"), &text("0.1.0")].concat(),
-        [&[2, 1, 7, 0, 0, 0, 2][..], &[1, 0, 0, 0, 0, 0, 0, 0], &text("ssh.web1"), &[5, 30, 0, 0, 0, 60]]
-            .concat(),
-        [1, 0xFC, 255, 255, 255, 255, 0xFD, 255, 255, 255, 255, 255, 255, 255, 255].to_vec(),
+        [
+            &[2, 1, 7, 0, 0, 0, 2][..],
+            &[1, 0, 0, 0, 0, 0, 0, 0],
+            &text("ssh.web1"),
+            &[5, 30, 0, 0, 0, 60],
+        ]
+        .concat(),
+        [
+            1, 0xFC, 255, 255, 255, 255, 0xFD, 255, 255, 255, 255, 255, 255, 255, 255,
+        ]
+        .to_vec(),
     ];
     for ancestors in [0, 1, 3, 300] {
         let bytes = codec::to_bytes(&boot_of(ancestors)).expect("it can be written");
@@ -120,14 +141,33 @@ fn request(recipe: Recipe) -> Vec<u8> {
 }
 
 fn messages() -> Vec<Vec<u8>> {
-    let mut connect = ConnectError::new(ConnectErrorKind::PasswordIncorrect, "the password was not accepted");
+    let mut connect = ConnectError::new(
+        ConnectErrorKind::PasswordIncorrect,
+        "the password was not accepted",
+    );
     connect.output = vec!["Sorry, try again.".into()];
-    let letter = DeadLetter { reason: Reason::Lost, by: ContextId(3), text: "cut".into() };
-    let errors = [Error::from(connect.clone()), Error::TimedOut { context: "web1".into(), after_ms: 1000 }];
+    let letter = DeadLetter {
+        reason: Reason::Lost,
+        by: ContextId(3),
+        text: "cut".into(),
+    };
+    let errors = [
+        Error::from(connect.clone()),
+        Error::TimedOut {
+            context: "web1".into(),
+            after_ms: 1000,
+        },
+    ];
     let bytes = |number: &str| match number {
         "hello" => forms::hello(1, 2, "x86_64", "0.1.0"),
         "boot" => codec::to_bytes(&boot_of(3)).unwrap_or_default(),
-        "connect" => request(Sudo { password: Some("secret".into()), ..Sudo::default() }.recipe("5f")),
+        "connect" => request(
+            Sudo {
+                password: Some("secret".into()),
+                ..Sudo::default()
+            }
+            .recipe("5f"),
+        ),
         "connected" => forms::connected(4711, "x86_64", 2),
         "order" => forms::order(
             vec![b"ls".to_vec(), b"-l".to_vec()],
@@ -143,7 +183,9 @@ fn messages() -> Vec<Vec<u8>> {
         "connect error" => codec::to_bytes(&connect).unwrap_or_default(),
         "rule" => codec::to_bytes(&Ssh::new("web1").recipe("").rules[0]).unwrap_or_default(),
         "context" => vec![251, 7, 1],
-        "facts" => codec::to_bytes(&("web1", "root", 0u32, 4711u32, "x86_64", "Linux")).unwrap_or_default(),
+        "facts" => {
+            codec::to_bytes(&("web1", "root", 0u32, 4711u32, "x86_64", "Linux")).unwrap_or_default()
+        }
         "strings" => codec::to_bytes(&vec!["one", "two"]).unwrap_or_default(),
         _ => text("secret"),
     };
@@ -153,13 +195,27 @@ fn messages() -> Vec<Vec<u8>> {
         seeds.push([&[number], &bytes[..]].concat());
         // A list that claims to be as long as numbers go.
         seeds.push(
-            [&[number][..], &bytes[..bytes.len() / 2], &[253, 255, 255, 255, 255, 255, 255, 255, 127]]
-                .concat(),
+            [
+                &[number][..],
+                &bytes[..bytes.len() / 2],
+                &[253, 255, 255, 255, 255, 255, 255, 255, 127],
+            ]
+            .concat(),
         );
     }
     let after = forms::MESSAGES.len() as u8;
-    seeds.push([&[after], &forms::log_record("sshd", "a line\twith\x1b[2J")[..]].concat());
-    for reply in [forms::value(&vec!["yes".into()]), forms::failed(&errors[0]), forms::failed(&errors[1])] {
+    seeds.push(
+        [
+            &[after],
+            &forms::log_record("sshd", "a line\twith\x1b[2J")[..],
+        ]
+        .concat(),
+    );
+    for reply in [
+        forms::value(&vec!["yes".into()]),
+        forms::failed(&errors[0]),
+        forms::failed(&errors[1]),
+    ] {
         seeds.push([&[after + 1], &reply[..]].concat());
     }
     for number in after + 2..after + 5 {
@@ -226,10 +282,23 @@ mod steps {
 
     impl Forged {
         pub fn bytes(&self) -> Vec<u8> {
-            let mut bytes = vec![15, self.cable, self.up.into(), 210, self.kind, 255, self.src, self.dst];
+            let mut bytes = vec![
+                15,
+                self.cable,
+                self.up.into(),
+                210,
+                self.kind,
+                255,
+                self.src,
+                self.dst,
+            ];
             // An `Open` takes its service from one byte.
             let handle = self.handle.to_le_bytes();
-            bytes.extend_from_slice(if self.kind == 6 { &handle[..1] } else { &handle });
+            bytes.extend_from_slice(if self.kind == 6 {
+                &handle[..1]
+            } else {
+                &handle
+            });
             bytes.push(self.bits);
             bytes.extend_from_slice(&self.reply.to_le_bytes());
             bytes.extend_from_slice(&[self.streams, 1, self.offset]);
@@ -261,10 +330,29 @@ fn routes() -> Vec<Vec<u8>> {
     let (route, question, data, reset, dead) = (5, 6, 7, 9, 10);
     // Questions from the first child, and as many whose one stream has the number of one of those.
     let crowd = |first: u16, count| {
-        let open = |reply, streams| Forged { reply, streams, count, step: 2, cable: 0, ..forged(question) };
-        let close =
-            Forged { reply: 0, handle: first - 1, bits: 1, count, step: 2, cable: 0, ..forged(reset) };
-        [open(first, 0).bytes(), open(first - 1, 1).bytes(), close.bytes()].concat()
+        let open = |reply, streams| Forged {
+            reply,
+            streams,
+            count,
+            step: 2,
+            cable: 0,
+            ..forged(question)
+        };
+        let close = Forged {
+            reply: 0,
+            handle: first - 1,
+            bits: 1,
+            count,
+            step: 2,
+            cable: 0,
+            ..forged(reset)
+        };
+        [
+            open(first, 0).bytes(),
+            open(first - 1, 1).bytes(),
+            close.bytes(),
+        ]
+        .concat()
     };
     let scripts: Vec<Vec<Vec<u8>>> = vec![
         vec![
@@ -276,7 +364,14 @@ fn routes() -> Vec<Vec<u8>> {
             consume(0, 255),
             settle(),
         ],
-        vec![vec![1], open(0, 3, 1, 3, 6, 40), settle(), send(0, 60, true), send(1, 255, true), settle()],
+        vec![
+            vec![1],
+            open(0, 3, 1, 3, 6, 40),
+            settle(),
+            send(0, 60, true),
+            send(1, 255, true),
+            settle(),
+        ],
         vec![
             vec![2],
             order(0, 3),
@@ -298,7 +393,14 @@ fn routes() -> Vec<Vec<u8>> {
             vec![8, 0],
             settle(),
         ],
-        vec![vec![3], open(0, 3, 0, 0, 0, 1), open(3, 0, 2, 0, 0, 1), settle(), cut(1), settle()],
+        vec![
+            vec![3],
+            open(0, 3, 0, 0, 0, 1),
+            open(3, 0, 2, 0, 0, 1),
+            settle(),
+            cut(1),
+            settle(),
+        ],
         vec![
             vec![3],
             open(4, 5, 0, 2, 1, 210),
@@ -308,7 +410,13 @@ fn routes() -> Vec<Vec<u8>> {
             vec![5, 0],
             settle(),
         ],
-        vec![vec![2], open(3, 4, 0, 0, 0, 1), open(1, 2, 0, 0, 0, 1), open(3, 0, 0, 0, 0, 1), settle()],
+        vec![
+            vec![2],
+            open(3, 4, 0, 0, 0, 1),
+            open(1, 2, 0, 0, 0, 1),
+            open(3, 0, 0, 0, 0, 1),
+            settle(),
+        ],
         vec![
             vec![2],
             ask(1),
@@ -324,23 +432,48 @@ fn routes() -> Vec<Vec<u8>> {
         // the way.
         vec![
             vec![2],
-            Forged { src: 2, ..forged(data) }.bytes(),
-            Forged { src: 210, ..forged(question) }.bytes(),
+            Forged {
+                src: 2,
+                ..forged(data)
+            }
+            .bytes(),
+            Forged {
+                src: 210,
+                ..forged(question)
+            }
+            .bytes(),
             settle(),
         ],
         vec![
             vec![2],
             open(0, 2, 0, 1, 0, 9),
             settle(),
-            Forged { count: 9, ..forged(dead) }.bytes(),
+            Forged {
+                count: 9,
+                ..forged(dead)
+            }
+            .bytes(),
             settle(),
         ],
         // A child claims the number of a cousin, again and again.
-        vec![vec![2], Forged { payload: vec![0, 2], count: 100, ..forged(route) }.bytes(), settle()],
+        vec![
+            vec![2],
+            Forged {
+                payload: vec![0, 2],
+                count: 100,
+                ..forged(route)
+            }
+            .bytes(),
+            settle(),
+        ],
         // It claims and gives up numbers that are not there yet.
         vec![
             vec![2],
-            Forged { payload: vec![0, 6], ..forged(route) }.bytes(),
+            Forged {
+                payload: vec![0, 6],
+                ..forged(route)
+            }
+            .bytes(),
             order(0, 2),
             order(0, 2),
             settle(),
@@ -348,7 +481,11 @@ fn routes() -> Vec<Vec<u8>> {
         ],
         vec![
             vec![2],
-            Forged { payload: vec![1, 3], ..forged(route) }.bytes(),
+            Forged {
+                payload: vec![1, 3],
+                ..forged(route)
+            }
+            .bytes(),
             settle(),
             open(0, 3, 0, 0, 0, 3),
             settle(),
@@ -371,27 +508,71 @@ fn routes() -> Vec<Vec<u8>> {
         // A parent that lies.
         vec![
             vec![1],
-            Forged { cable: 0, up: false, src: 210, dst: 100, payload: vec![0, 70, 0], ..forged(1) }.bytes(),
+            Forged {
+                cable: 0,
+                up: false,
+                src: 210,
+                dst: 100,
+                payload: vec![0, 70, 0],
+                ..forged(1)
+            }
+            .bytes(),
             settle(),
         ],
         vec![
             vec![1],
-            Forged { cable: 1, up: false, src: 210, dst: 2, handle: 2, offset: 1, ..forged(question) }
-                .bytes(),
+            Forged {
+                cable: 1,
+                up: false,
+                src: 210,
+                dst: 2,
+                handle: 2,
+                offset: 1,
+                ..forged(question)
+            }
+            .bytes(),
             settle(),
         ],
         vec![
             vec![1],
-            Forged { cable: 1, up: false, src: 210, payload: vec![0, 3, 3, 2, 3], ..forged(12) }.bytes(),
+            Forged {
+                cable: 1,
+                up: false,
+                src: 210,
+                payload: vec![0, 3, 3, 2, 3],
+                ..forged(12)
+            }
+            .bytes(),
             open(3, 0, 2, 0, 0, 3),
             settle(),
-            Forged { cable: 1, up: false, src: 210, payload: vec![0, 1, 3], ..forged(13) }.bytes(),
+            Forged {
+                cable: 1,
+                up: false,
+                src: 210,
+                payload: vec![0, 1, 3],
+                ..forged(13)
+            }
+            .bytes(),
             settle(),
         ],
         vec![
             vec![1],
-            Forged { cable: 0, up: false, src: 210, payload: vec![0, 50, 2], ..forged(16) }.bytes(),
-            Forged { cable: 0, up: false, src: 210, payload: vec![0, 3], ..forged(15) }.bytes(),
+            Forged {
+                cable: 0,
+                up: false,
+                src: 210,
+                payload: vec![0, 50, 2],
+                ..forged(16)
+            }
+            .bytes(),
+            Forged {
+                cable: 0,
+                up: false,
+                src: 210,
+                payload: vec![0, 3],
+                ..forged(15)
+            }
+            .bytes(),
             settle(),
         ],
         // Two that the root lets talk, until it does not, or one of them ends.
@@ -437,14 +618,41 @@ fn routes() -> Vec<Vec<u8>> {
             vec![2],
             ask(4),
             settle(),
-            Forged { payload: vec![0, 50], ..forged(route) }.bytes(),
-            Forged { cable: 3, payload: vec![0, 50], ..forged(route) }.bytes(),
+            Forged {
+                payload: vec![0, 50],
+                ..forged(route)
+            }
+            .bytes(),
+            Forged {
+                cable: 3,
+                payload: vec![0, 50],
+                ..forged(route)
+            }
+            .bytes(),
             order(4, 4),
             settle(),
         ],
         // Heartbeats: answered, and then not.
-        vec![vec![129], pass(60), settle(), pass(60), settle(), pass(60), vec![12, 0, 0, 3, 90], settle()],
-        vec![vec![130], pass(60), pass(60), pass(60), pass(60), settle(), pass(60), settle()],
+        vec![
+            vec![129],
+            pass(60),
+            settle(),
+            pass(60),
+            settle(),
+            pass(60),
+            vec![12, 0, 0, 3, 90],
+            settle(),
+        ],
+        vec![
+            vec![130],
+            pass(60),
+            pass(60),
+            pass(60),
+            pass(60),
+            settle(),
+            pass(60),
+            settle(),
+        ],
         // More than a link takes at once: it waits in the middle.
         vec![
             vec![1],
@@ -496,8 +704,16 @@ fn dialogue() -> Vec<Vec<u8>> {
         seeds.push([&[0, 1], &cut[..], ssh.as_bytes()].concat());
         for mode in [1, 3] {
             let marker = [9, 0, 0];
-            let said =
-                [&[0][..], &text("motd\nno newline"), &[7], &[0], &text("x"), &marker, &[0], &text("frames")];
+            let said = [
+                &[0][..],
+                &text("motd\nno newline"),
+                &[7],
+                &[0],
+                &text("x"),
+                &marker,
+                &[0],
+                &text("frames"),
+            ];
             seeds.push([&[mode, 0][..], &cut, &[1, 66, 0], &said.concat()].concat());
             let failed = [
                 &[3][..],
@@ -533,9 +749,18 @@ fn targets() -> Vec<Vec<u8>> {
         "sudo,pasword-file=x",
         "-oProxyCommand=x",
     ];
-    let mut seeds: Vec<Vec<u8>> = texts.iter().map(|text| [&[0], text.as_bytes()].concat()).collect();
+    let mut seeds: Vec<Vec<u8>> = texts
+        .iter()
+        .map(|text| [&[0], text.as_bytes()].concat())
+        .collect();
     for first in 0..3 {
-        seeds.push([&[1, 2, first][..], &b"\x03a/b\x01\x04]%[,\x01\x02\xc3\xa9".repeat(8)].concat());
+        seeds.push(
+            [
+                &[1, 2, first][..],
+                &b"\x03a/b\x01\x04]%[,\x01\x02\xc3\xa9".repeat(8),
+            ]
+            .concat(),
+        );
     }
     seeds
 }
@@ -568,7 +793,11 @@ fn records() -> Vec<Vec<u8>> {
     for lengths in [&[][..], &[1], &[4, 2], &[5, 200, 1]] {
         let cut = [&[lengths.len() as u8], lengths].concat();
         for end in [&[][..], &[9, 0, 0, 0], &[255; 6]] {
-            for (mode, stream) in [(&[0, 0, 40][..], &calls), (&[0, 2], &messages), (&[1], &calls)] {
+            for (mode, stream) in [
+                (&[0, 0, 40][..], &calls),
+                (&[0, 2], &messages),
+                (&[1], &calls),
+            ] {
                 seeds.push([mode, &cut[..], stream, end].concat());
             }
             for ends in 0..3 {
@@ -576,8 +805,26 @@ fn records() -> Vec<Vec<u8>> {
             }
         }
     }
-    seeds.push([&[3, 1][..], &[9; 16], &[3, 1, 2, 3], &forms::greet(true, 7, 0)].concat());
-    seeds.push([&[4][..], &text("web1"), &text("no"), &text("gone"), &text("content"), &[255; 5]].concat());
+    seeds.push(
+        [
+            &[3, 1][..],
+            &[9; 16],
+            &[3, 1, 2, 3],
+            &forms::greet(true, 7, 0),
+        ]
+        .concat(),
+    );
+    seeds.push(
+        [
+            &[4][..],
+            &text("web1"),
+            &text("no"),
+            &text("gone"),
+            &text("content"),
+            &[255; 5],
+        ]
+        .concat(),
+    );
     seeds
 }
 
@@ -597,7 +844,9 @@ fn names() -> Vec<Vec<u8>> {
             // Messages from everyone of everyone, well-formed ones and others.
             for who in 0..4 {
                 for of in 0..6 {
-                    seed.extend([how, who, 1, of, 1, 9, 0, 0, 0, 1, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+                    seed.extend([
+                        how, who, 1, of, 1, 9, 0, 0, 0, 1, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0,
+                    ]);
                 }
                 seed.extend([how, who, 0, 4, who, 9, 251, 1]);
             }

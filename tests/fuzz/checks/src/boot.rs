@@ -35,7 +35,12 @@ fn agent_is_told(payload: &[u8]) {
     let payload = &payload[..payload.len().min(MAX_PAYLOAD)];
     let (mut node, up) = Node::agent();
     let mut stream = Vec::new();
-    encode(&Header::new(Kind::Boot, ContextId(1), ContextId(0)), payload, 0, &mut stream);
+    encode(
+        &Header::new(Kind::Boot, ContextId(1), ContextId(0)),
+        payload,
+        0,
+        &mut stream,
+    );
     node.receive(up, &stream);
     match (codec::from_bytes::<BootInfo>(payload), node.poll_event()) {
         (Ok(expected), Some(Event::Boot(boot))) => became(&node, &expected, &boot),
@@ -60,27 +65,51 @@ fn told_by_a_parent(input: &mut Input<'_>) {
         filter: Filter::up_to(input.byte()),
         heartbeat: input.u32(),
     };
-    let link = parent.add_child(boot.id).expect("nobody else has the number");
+    let link = parent
+        .add_child(boot.id)
+        .expect("nobody else has the number");
     if waiting {
-        parent.open(boot.id, offshoot_proto::Handle::CALL, b"early", Default::default());
+        parent.open(
+            boot.id,
+            offshoot_proto::Handle::CALL,
+            b"early",
+            Default::default(),
+        );
     }
     parent.boot(link, &boot);
     let mut stream = Vec::new();
     parent.transmit(link, &mut stream, usize::MAX);
     let mut decoder = Decoder::default();
-    let first = decoder.next_frame(&mut &stream[..]).expect("it is whole").expect("it is there");
+    let first = decoder
+        .next_frame(&mut &stream[..])
+        .expect("it is whole")
+        .expect("it is there");
     assert_eq!(first.header.kind, Kind::Boot, "nothing goes before it");
     let (mut node, up) = Node::agent();
     let cut = stream.len().min(input.byte().into());
     node.receive(up, &stream[..cut]);
     node.receive(up, &stream[cut..]);
-    let Some(Event::Boot(told)) = node.poll_event() else { panic!("it was not told who it is") };
+    let Some(Event::Boot(told)) = node.poll_event() else {
+        panic!("it was not told who it is")
+    };
     became(&node, &boot, &told);
-    assert!(parent.add_child(boot.id) != Some(LinkId(0)), "a number is not used twice");
+    assert!(
+        parent.add_child(boot.id) != Some(LinkId(0)),
+        "a number is not used twice"
+    );
 }
 
 fn became(node: &Node, expected: &BootInfo, told: &BootInfo) {
-    assert_eq!((node.id(), node.router.ancestors()), (expected.id, &expected.ancestors[..]));
-    assert_eq!((told.id, &told.ancestors, &told.name), (expected.id, &expected.ancestors, &expected.name));
-    assert_eq!((&told.filter, told.heartbeat), (&expected.filter, expected.heartbeat));
+    assert_eq!(
+        (node.id(), node.router.ancestors()),
+        (expected.id, &expected.ancestors[..])
+    );
+    assert_eq!(
+        (told.id, &told.ancestors, &told.name),
+        (expected.id, &expected.ancestors, &expected.name)
+    );
+    assert_eq!(
+        (&told.filter, told.heartbeat),
+        (&expected.filter, expected.heartbeat)
+    );
 }

@@ -70,9 +70,18 @@ impl Model<'_> {
                 self.overlong |= self.line.len() > REMEMBERED;
             }
         }
-        let rule = self.rules.iter().find(|rule| self.applies(rule.when) && self.asks(rule))?;
+        let rule = self
+            .rules
+            .iter()
+            .find(|rule| self.applies(rule.when) && self.asks(rule))?;
         let answered = self.facts & fact::ANSWERED != 0;
-        let fail = |kind| Act::Fail(Explanation { kind, detail: String::new(), hint: String::new() });
+        let fail = |kind| {
+            Act::Fail(Explanation {
+                kind,
+                detail: String::new(),
+                hint: String::new(),
+            })
+        };
         let act = match &rule.reaction {
             Reaction::Answer(Some(secret)) if !answered => {
                 self.facts |= fact::ANSWERED;
@@ -92,12 +101,17 @@ impl Model<'_> {
         let mut rest = self.line.clone();
         let mut before = rest.clone();
         for text in texts {
-            let starts =
-                |rest: &[u8], text: &[u8]| rest.to_ascii_lowercase().starts_with(&text.to_ascii_lowercase());
+            let starts = |rest: &[u8], text: &[u8]| {
+                rest.to_ascii_lowercase()
+                    .starts_with(&text.to_ascii_lowercase())
+            };
             let end = if text == "@" {
                 before.clear();
-                let mut fitting: Vec<&Vec<u8>> =
-                    self.names.iter().filter(|name| starts(&rest, name)).collect();
+                let mut fitting: Vec<&Vec<u8>> = self
+                    .names
+                    .iter()
+                    .filter(|name| starts(&rest, name))
+                    .collect();
                 fitting.sort_by_key(|name| name.len());
                 fitting.last()?.len()
             } else if let Some(text) = text.strip_prefix('^') {
@@ -119,16 +133,24 @@ impl Model<'_> {
     /// Returns true if the unfinished line is this prompt: its texts, the end of a prompt, and no
     /// echoed star.
     fn asks(&self, rule: &Rule) -> bool {
-        let Some((_, rest)) = self.parts(&rule.texts).filter(|_| rule.asked) else { return false };
+        let Some((_, rest)) = self.parts(&rule.texts).filter(|_| rule.asked) else {
+            return false;
+        };
         let line = self.line.trim_ascii_end();
         (line.ends_with(b":") || line.ends_with(b"?")) && !rest.contains(&b'*')
     }
 
     fn end_of_line(&mut self) {
-        let fits = |rule: &&Rule| !rule.asked && self.applies(rule.when) && self.parts(&rule.texts).is_some();
-        let Some(rule) = self.rules.iter().find(fits) else { return };
+        let fits = |rule: &&Rule| {
+            !rule.asked && self.applies(rule.when) && self.parts(&rule.texts).is_some()
+        };
+        let Some(rule) = self.rules.iter().find(fits) else {
+            return;
+        };
         let texts = &rule.texts;
-        let Some((before, behind)) = self.parts(texts) else { return };
+        let Some((before, behind)) = self.parts(texts) else {
+            return;
+        };
         let quoted = if texts.len() == 1 { behind } else { before };
         let quoted = quoted.trim_ascii();
         self.facts |= rule.sets;
@@ -170,7 +192,14 @@ fn gist(act: &Option<Act>) -> Option<Result<&Secret, ConnectErrorKind>> {
 fn prompts(rules: &[Rule], stream: &[u8], lengths: &[u8]) {
     let mut dialogue = Dialogue::new(rules.to_vec());
     let (line, names, explained) = (Vec::new(), Vec::new(), None);
-    let mut model = Model { rules, line, names, facts: 0, explained, overlong: false };
+    let mut model = Model {
+        rules,
+        line,
+        names,
+        facts: 0,
+        explained,
+        overlong: false,
+    };
     let mut acts = Vec::new();
     // The same stream without the splits at which nothing was done.
     let mut merged: Vec<Vec<u8>> = vec![Vec::new()];
@@ -181,9 +210,17 @@ fn prompts(rules: &[Rule], stream: &[u8], lengths: &[u8]) {
         if model.overlong {
             return;
         }
-        assert_eq!(gist(&act), gist(&expected), "at the piece {:?}", piece.escape_ascii().to_string());
+        assert_eq!(
+            gist(&act),
+            gist(&expected),
+            "at the piece {:?}",
+            piece.escape_ascii().to_string()
+        );
         answers += usize::from(model.facts & fact::ANSWERED != answered);
-        merged.last_mut().expect("there is one").extend_from_slice(piece);
+        merged
+            .last_mut()
+            .expect("there is one")
+            .extend_from_slice(piece);
         if act.is_some() {
             merged.push(Vec::new());
             acts.push(act);
@@ -194,7 +231,11 @@ fn prompts(rules: &[Rule], stream: &[u8], lengths: &[u8]) {
         assert_eq!(dialogue.explanation(), model.explained.as_ref());
     }
     let mut other = Dialogue::new(rules.to_vec());
-    let again: Vec<_> = merged.iter().map(|piece| other.terminal(piece)).filter(Option::is_some).collect();
+    let again: Vec<_> = merged
+        .iter()
+        .map(|piece| other.terminal(piece))
+        .filter(Option::is_some)
+        .collect();
     assert_eq!(again, acts, "cuts at which nothing was done");
     assert_eq!(other.explanation(), dialogue.explanation());
 }
@@ -216,9 +257,15 @@ struct Course {
 
 fn bootstrap(rules: &[Rule], mode: u8, stream: &[u8], lengths: &[u8]) {
     let mut input = Input(stream);
-    let (status, signal) =
-        (input.maybe(|input| i32::from(input.byte())), input.maybe(|input| i32::from(input.byte())));
-    let mode = if mode & 2 == 0 { Mode::Optimistic } else { Mode::Wait };
+    let (status, signal) = (
+        input.maybe(|input| i32::from(input.byte())),
+        input.maybe(|input| i32::from(input.byte())),
+    );
+    let mode = if mode & 2 == 0 {
+        Mode::Optimistic
+    } else {
+        Mode::Wait
+    };
     let marker = agent_marker(&Nonce::new(NONCE));
     let mut said = Vec::new();
     while !input.is_empty() {
@@ -230,7 +277,9 @@ fn bootstrap(rules: &[Rule], mode: u8, stream: &[u8], lengths: &[u8]) {
             7 => Said::Stdout(READY.to_vec()),
             8 => Said::Stdout([&b"offshoot:platform:"[..], input.bytes(), b":\n"].concat()),
             // The marker or a part of it.
-            _ => Said::Stdout(marker[..marker.len() - input.below(2) * input.below(marker.len())].to_vec()),
+            _ => Said::Stdout(
+                marker[..marker.len() - input.below(2) * input.below(marker.len())].to_vec(),
+            ),
         });
     }
     let whole = course(rules, mode, &said, &[255; 40], (status, signal));
@@ -239,12 +288,23 @@ fn bootstrap(rules: &[Rule], mode: u8, stream: &[u8], lengths: &[u8]) {
     assert!(cut.1 <= 1 && whole.1 <= cut.1, "the loader is ready once");
     let stdout: Vec<u8> = said
         .iter()
-        .filter_map(|said| if let Said::Stdout(bytes) = said { Some(bytes.as_slice()) } else { None })
+        .filter_map(|said| {
+            if let Said::Stdout(bytes) = said {
+                Some(bytes.as_slice())
+            } else {
+                None
+            }
+        })
         .collect::<Vec<_>>()
         .concat();
-    let at = stdout.windows(marker.len()).position(|window| window == marker);
+    let at = stdout
+        .windows(marker.len())
+        .position(|window| window == marker);
     let rest = at.map(|at| stdout[at + marker.len()..].to_vec());
-    assert_eq!(cut.0.up, rest, "all that follows the marker, and nothing before it");
+    assert_eq!(
+        cut.0.up, rest,
+        "all that follows the marker, and nothing before it"
+    );
 }
 
 fn course(
@@ -257,10 +317,20 @@ fn course(
     let mut boot = BootstrapWatcher::new(mode, Platform::X86_64);
     let begin = |boot: &mut BootstrapWatcher, mode| {
         let dialogue = Dialogue::new(rules.to_vec());
-        boot.begin(Platform::X86_64, mode, dialogue, &Nonce::new(NONCE), READY.to_vec());
+        boot.begin(
+            Platform::X86_64,
+            mode,
+            dialogue,
+            &Nonce::new(NONCE),
+            READY.to_vec(),
+        );
     };
     begin(&mut boot, mode);
-    let mut course = Course { up: None, lines: Vec::new(), end: None };
+    let mut course = Course {
+        up: None,
+        lines: Vec::new(),
+        end: None,
+    };
     let mut ready = 0;
     for said in said {
         match said {
@@ -277,21 +347,30 @@ fn course(
                 }
             }
             Said::Stderr(bytes) => {
-                pieces(bytes, lengths).iter().for_each(|piece| course.lines.extend(boot.stderr(piece)));
+                pieces(bytes, lengths)
+                    .iter()
+                    .for_each(|piece| course.lines.extend(boot.stderr(piece)));
             }
             Said::Terminal(bytes) => {
-                pieces(bytes, lengths).iter().for_each(|piece| course.lines.extend(boot.terminal(piece)));
+                pieces(bytes, lengths)
+                    .iter()
+                    .for_each(|piece| course.lines.extend(boot.terminal(piece)));
             }
         }
     }
-    assert!(ready == 0 || mode == Mode::Wait, "nobody waits for a loader that was not asked");
+    assert!(
+        ready == 0 || mode == Mode::Wait,
+        "nobody waits for a loader that was not asked"
+    );
     if course.up.is_none() {
         let mut verdict = boot.exited(end.0, end.1, "hint");
         if let Retry::Again(_) = verdict {
             begin(&mut boot, Mode::Wait);
             verdict = boot.exited(end.0, end.1, "hint");
         }
-        let Retry::Failed(error) = verdict else { panic!("it would go on for ever") };
+        let Retry::Failed(error) = verdict else {
+            panic!("it would go on for ever")
+        };
         assert!(!error.detail.is_empty() || boot.dialogue.explanation().is_some());
         assert!(error.output.len() <= 300 && error.output.iter().all(|line| line.len() <= 3 * 512));
         course.end = Some((error.kind, error.detail, error.hint, error.output));

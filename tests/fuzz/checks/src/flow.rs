@@ -1,7 +1,9 @@
 //! Credit: both halves of a flow against a plain model in numbers that cannot overflow.
 
 use crate::input::Input;
-use offshoot_proto::flow::{GROWTH_OF_ALL, INITIAL_WINDOW, MAX_WINDOW, RecvCredit, SendCredit, Violation};
+use offshoot_proto::flow::{
+    GROWTH_OF_ALL, INITIAL_WINDOW, MAX_WINDOW, RecvCredit, SendCredit, Violation,
+};
 
 /// Runs the check.
 pub fn run(bytes: &[u8]) {
@@ -55,7 +57,11 @@ fn pair(input: &mut Input<'_>) {
             2 if !under_way.is_empty() => {
                 // Data keeps its order: a link is a stream.
                 let (offset, piece, end, full) = under_way.remove(0);
-                assert_eq!(incoming.receive(offset, piece, end), Ok(()), "it kept to the rules");
+                assert_eq!(
+                    incoming.receive(offset, piece, end),
+                    Ok(()),
+                    "it kept to the rules"
+                );
                 if full {
                     incoming.full();
                 }
@@ -78,15 +84,30 @@ fn pair(input: &mut Input<'_>) {
             _ if !credits.is_empty() => {
                 let at = input.below(credits.len().min(256));
                 // Kept, so that it arrives again later, stale.
-                let limit = if input.flag() { credits.remove(at) } else { credits[at] };
-                assert_eq!(outgoing.grant(limit), Ok(limit > granted && !ended), "whether it is news");
+                let limit = if input.flag() {
+                    credits.remove(at)
+                } else {
+                    credits[at]
+                };
+                assert_eq!(
+                    outgoing.grant(limit),
+                    Ok(limit > granted && !ended),
+                    "whether it is news"
+                );
                 granted = granted.max(limit);
             }
             _ => {}
         }
-        assert!(outgoing.room() as u64 <= allowed - sent, "no room beyond what is allowed");
+        assert!(
+            outgoing.room() as u64 <= allowed - sent,
+            "no room beyond what is allowed"
+        );
         assert!(incoming.held() <= MAX_WINDOW);
-        assert_eq!(spare + incoming.growth(), whole, "what grows is taken from the spare");
+        assert_eq!(
+            spare + incoming.growth(),
+            whole,
+            "what grows is taken from the spare"
+        );
     }
     // No deadlock: once everything has arrived and was read, there is room, or the end.
     for (offset, piece, end, _) in under_way {
@@ -94,10 +115,15 @@ fn pair(input: &mut Input<'_>) {
     }
     credits.extend(incoming.consume(incoming.held() as usize, &mut spare));
     for limit in credits {
-        outgoing.grant(limit).expect("a limit that was told in good faith");
+        outgoing
+            .grant(limit)
+            .expect("a limit that was told in good faith");
     }
     assert_eq!(outgoing.ended(), ended);
-    assert!(ended || outgoing.room() as u64 >= INITIAL_WINDOW / 2, "an idle flow has room");
+    assert!(
+        ended || outgoing.room() as u64 >= INITIAL_WINDOW / 2,
+        "an idle flow has room"
+    );
 }
 
 /// A receiver against an arbitrary peer.
@@ -153,7 +179,11 @@ fn receiver(input: &mut Input<'_>) {
         assert_eq!(u128::from(incoming.held()), received - consumed);
         assert_eq!(incoming.ended(), ended);
         assert!(received <= limit && incoming.held() <= MAX_WINDOW);
-        assert_eq!(spare + incoming.growth(), whole, "what grows is taken from the spare");
+        assert_eq!(
+            spare + incoming.growth(),
+            whole,
+            "what grows is taken from the spare"
+        );
     }
 }
 
@@ -193,7 +223,10 @@ fn sender(input: &mut Input<'_>) {
             _ => {}
         }
         assert!(sent <= limit);
-        assert_eq!(outgoing.room() as u128, if ended { 0 } else { limit - sent });
+        assert_eq!(
+            outgoing.room() as u128,
+            if ended { 0 } else { limit - sent }
+        );
         assert_eq!(outgoing.ended(), ended);
         assert_eq!(outgoing.is_full(), !ended && sent == limit);
     }

@@ -51,7 +51,9 @@ fn again<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Vec<u8>> {
 /// The same for what the tree reads in a way of its own: both ways read the same, or neither does.
 fn own<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Vec<u8>> {
     let written = again::<T>(bytes);
-    let own = codec::from_own::<T>(bytes).ok().map(|value| codec::to_bytes(&value).expect("it was read"));
+    let own = codec::from_own::<T>(bytes)
+        .ok()
+        .map(|value| codec::to_bytes(&value).expect("it was read"));
     assert_eq!(own, written, "one way reads what the other does not");
     written
 }
@@ -59,19 +61,34 @@ fn own<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Vec<u8>> {
 /// A hello's bytes.
 pub fn hello(build: u64, process: u32, machine: &str, version: &str) -> Vec<u8> {
     let functions = vec![u64::from(process); 3];
-    let hello = Hello { build, process, machine: machine.into(), version: version.into(), functions };
+    let hello = Hello {
+        build,
+        process,
+        machine: machine.into(),
+        version: version.into(),
+        functions,
+    };
     codec::to_bytes(&hello).expect("a hello can be written")
 }
 
 /// The bytes of an answer to a connect.
 pub fn connected(process: u32, machine: &str, attempts: u8) -> Vec<u8> {
     let functions = vec![u64::from(process); 3];
-    let connected = Connected { process, machine: machine.into(), attempts, functions };
+    let connected = Connected {
+        process,
+        machine: machine.into(),
+        attempts,
+        functions,
+    };
     codec::to_bytes(&connected).expect("an answer can be written")
 }
 
 /// The bytes of an order to run a program.
-pub fn order(argv: Vec<Vec<u8>>, env: Vec<(Vec<u8>, Vec<u8>)>, directory: Option<Vec<u8>>) -> Vec<u8> {
+pub fn order(
+    argv: Vec<Vec<u8>>,
+    env: Vec<(Vec<u8>, Vec<u8>)>,
+    directory: Option<Vec<u8>>,
+) -> Vec<u8> {
     let order = ExecRequest {
         argv,
         env,
@@ -87,7 +104,11 @@ pub fn order(argv: Vec<Vec<u8>>, env: Vec<(Vec<u8>, Vec<u8>)>, directory: Option
 
 /// The bytes of an order to let a program go.
 pub fn detach(program: Handle, name: &str) -> Vec<u8> {
-    codec::to_bytes(&DetachRequest { program, name: name.into() }).expect("an order can be written")
+    codec::to_bytes(&DetachRequest {
+        program,
+        name: name.into(),
+    })
+    .expect("an order can be written")
 }
 
 /// The news of a context that came to be.
@@ -97,13 +118,27 @@ pub fn added(id: ContextId, parent: ContextId) -> Vec<u8> {
 
 /// The news of contexts that are no more.
 pub fn gone(contexts: Vec<ContextId>, reason: Reason, text: &str) -> Vec<u8> {
-    codec::to_bytes(&RouteNews::Gone { contexts, reason, text: text.into() }).expect("news can be written")
+    codec::to_bytes(&RouteNews::Gone {
+        contexts,
+        reason,
+        text: text.into(),
+    })
+    .expect("news can be written")
 }
 
 /// The bytes of a call.
 pub fn call(name: &str, arguments: &[u8]) -> Vec<u8> {
     let left_ms = (!arguments.is_empty()).then_some(1000);
-    [&CallHeader { name, cast: false, left_ms }.encode(), arguments].concat()
+    [
+        &CallHeader {
+            name,
+            cast: false,
+            left_ms,
+        }
+        .encode(),
+        arguments,
+    ]
+    .concat()
 }
 
 /// The bytes of a log record.
@@ -162,8 +197,17 @@ pub fn greeting(bytes: &[u8]) -> Option<(bool, u64, u64)> {
 
 /// What an end of a channel says first.
 pub fn greet(receives: bool, key: u64, copy: u64) -> Vec<u8> {
-    let role = if receives { EndpointRole::Reader } else { EndpointRole::Writer };
-    channel::Address { context: ContextId::ROOT, number: 256, key }.greeting(role, copy)
+    let role = if receives {
+        EndpointRole::Reader
+    } else {
+        EndpointRole::Writer
+    };
+    channel::Address {
+        context: ContextId::ROOT,
+        number: 256,
+        key,
+    }
+    .greeting(role, copy)
 }
 
 /// What a receiver has of its messages.
@@ -178,6 +222,8 @@ impl Receiving {
 
     /// The next message, or why there is none; nothing where more has to come first.
     pub fn receive(&mut self) -> Option<Result<Vec<u8>, RecvError>> {
-        self.0.pop().map(|received| received.map(|(_, content)| content))
+        self.0
+            .pop()
+            .map(|received| received.map(|(_, content)| content))
     }
 }

@@ -59,7 +59,9 @@ fn mended(stream: &[u8]) -> Vec<u8> {
     let mut stream = stream.to_vec();
     let mut at = 0;
     for sequence in 0u32.. {
-        let Some((header, rest)) = stream[at..].split_at_mut_checked(HEADER_LEN) else { break };
+        let Some((header, rest)) = stream[at..].split_at_mut_checked(HEADER_LEN) else {
+            break;
+        };
         header[..3].copy_from_slice(&[0x5B, 0x0F, 1]);
         let length = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
         if let Some(payload) = rest.get(..length) {
@@ -84,12 +86,24 @@ fn structured(input: &mut Input<'_>, lengths: &[u8]) {
     let mut stream = Vec::new();
     while !input.is_empty() && frames.len() < 8 {
         let frame = frame(input);
-        encode(&frame.header, &frame.payload, frames.len() as u32, &mut stream);
+        encode(
+            &frame.header,
+            &frame.payload,
+            frames.len() as u32,
+            &mut stream,
+        );
         frames.push(frame);
         starts.push(stream.len());
     }
     let reading = read(&stream, &pieces(&stream, lengths));
-    assert_eq!(reading, Reading { frames: frames.clone(), error: None, pending: 0 });
+    assert_eq!(
+        reading,
+        Reading {
+            frames: frames.clone(),
+            error: None,
+            pending: 0
+        }
+    );
     if frames.is_empty() {
         return;
     }
@@ -100,7 +114,10 @@ fn structured(input: &mut Input<'_>, lengths: &[u8]) {
             let whole = starts[1..].iter().filter(|start| **start <= end).count();
             let reading = read(&stream[..end], &pieces(&stream[..end], lengths));
             assert_eq!(reading.frames, frames[..whole]);
-            assert_eq!((reading.error, reading.pending), (None, end - starts[whole]));
+            assert_eq!(
+                (reading.error, reading.pending),
+                (None, end - starts[whole])
+            );
         }
         1 => {
             stream.drain(starts[hit]..starts[hit + 1]);
@@ -113,12 +130,19 @@ fn structured(input: &mut Input<'_>, lengths: &[u8]) {
             let at = starts[hit] + usize::from(harm) * 7 % (starts[hit + 1] - starts[hit]);
             stream[at] ^= 1 << (place >> 8 & 7);
             let (header, payload) = stream[starts[hit]..starts[hit + 1]].split_at(HEADER_LEN);
-            let sum = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("they are four"));
+            let sum = |at: usize| {
+                u32::from_le_bytes(header[at..at + 4].try_into().expect("they are four"))
+            };
             // A checksum is right by chance once in four thousand million times.
-            let chance = header_sum(&header[..44], hit as u32) == sum(44) && sum_of(payload) == sum(40);
+            let chance =
+                header_sum(&header[..44], hit as u32) == sum(44) && sum_of(payload) == sum(40);
             if !chance {
                 let reading = read(&stream, &pieces(&stream, lengths));
-                assert_eq!(reading.frames, frames[..hit], "nothing behind the damage is believed");
+                assert_eq!(
+                    reading.frames,
+                    frames[..hit],
+                    "nothing behind the damage is believed"
+                );
                 assert!(reading.error.is_some(), "damage is noticed at once");
             }
         }
@@ -127,7 +151,11 @@ fn structured(input: &mut Input<'_>, lengths: &[u8]) {
 
 fn frame(input: &mut Input<'_>) -> Frame {
     let kind = Kind::ALL[input.below(Kind::ALL.len())];
-    let (src, dst, auth) = (ContextId(input.u32()), ContextId(input.u32()), ContextId(input.u32()));
+    let (src, dst, auth) = (
+        ContextId(input.u32()),
+        ContextId(input.u32()),
+        ContextId(input.u32()),
+    );
     let header = Header {
         flags: Flags(u16::from(input.byte() & 15)),
         auth,
@@ -166,14 +194,29 @@ fn read(stream: &[u8], pieces: &[&[u8]]) -> Reading {
                 Err(error) => {
                     let again = decoder.next_frame(&mut piece);
                     assert_eq!(again, Err(error.clone()), "a broken stream stays broken");
-                    return Reading { frames, error: Some(error), pending: decoder.pending() };
+                    return Reading {
+                        frames,
+                        error: Some(error),
+                        pending: decoder.pending(),
+                    };
                 }
             }
         }
         assert!(piece.is_empty(), "it takes all that is no frame yet");
-        assert_eq!(decoder.pending(), fed - used, "what is kept is what came and was not given");
-        assert!(decoder.pending() < HEADER_LEN + MAX_PAYLOAD, "a whole frame is not kept");
+        assert_eq!(
+            decoder.pending(),
+            fed - used,
+            "what is kept is what came and was not given"
+        );
+        assert!(
+            decoder.pending() < HEADER_LEN + MAX_PAYLOAD,
+            "a whole frame is not kept"
+        );
     }
     assert_eq!(fed, stream.len());
-    Reading { frames, error: None, pending: decoder.pending() }
+    Reading {
+        frames,
+        error: None,
+        pending: decoder.pending(),
+    }
 }

@@ -10,7 +10,9 @@ impl<'a> Input<'a> {
     }
 
     pub fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        let Some((first, rest)) = self.0.split_first() else {
+            return 0;
+        };
         self.0 = rest;
         *first
     }
@@ -70,7 +72,11 @@ pub fn pieces<'a>(mut bytes: &'a [u8], lengths: &[u8]) -> Vec<&'a [u8]> {
             break;
         }
         // Large lengths are scaled: a frame has up to 64 KiB.
-        let length = if *length < 128 { usize::from(*length) } else { usize::from(*length - 127) << 7 };
+        let length = if *length < 128 {
+            usize::from(*length)
+        } else {
+            usize::from(*length - 127) << 7
+        };
         let (piece, rest) = bytes.split_at(length.clamp(1, bytes.len()));
         pieces.push(piece);
         bytes = rest;

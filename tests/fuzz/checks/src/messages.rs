@@ -39,7 +39,10 @@ pub fn run(bytes: &[u8]) {
                 let read: ConnectRequest =
                     codec::from_bytes(&written(&request)).expect("it was just written");
                 assert_eq!(read.recipe, request.recipe);
-                assert_eq!((&read.name, read.announce), (&request.name, request.announce));
+                assert_eq!(
+                    (&read.name, read.announce),
+                    (&request.name, request.announce)
+                );
                 assert_eq!(read.heartbeat, request.heartbeat);
             }
             3 => {
@@ -52,12 +55,17 @@ pub fn run(bytes: &[u8]) {
                 );
                 assert_eq!(forms::reply(&forms::failed(&error)), Err(error.clone()));
                 assert!(
-                    !error.to_string().is_empty() || matches!(error, Error::Image(_) | Error::Function(_))
+                    !error.to_string().is_empty()
+                        || matches!(error, Error::Image(_) | Error::Function(_))
                 );
             }
             _ => {
                 let reason = reason(&mut input);
-                arrives(&DeadLetter { reason, by: ContextId(input.u32()), text: clean(&mut input) });
+                arrives(&DeadLetter {
+                    reason,
+                    by: ContextId(input.u32()),
+                    text: clean(&mut input),
+                });
                 let texts = input.some(Input::text);
                 assert_eq!(forms::reply(&forms::value(&texts)), Ok(texts));
             }
@@ -74,12 +82,26 @@ fn bounded<T>(bytes: &[u8], work: impl FnOnce() -> T) -> T {
 
 /// Decodes bytes as the message of this name and encodes the value, which must then round-trip.
 pub fn written_again(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
-    let (_, again) = forms::MESSAGES.iter().find(|(other, _)| *other == name).expect("it is a message");
+    let (_, again) = forms::MESSAGES
+        .iter()
+        .find(|(other, _)| *other == name)
+        .expect("it is a message");
     let written = bounded(bytes, || again(bytes))?;
     // A forbidden character is replaced by one of three bytes.
-    let harmful = bytes.len() - String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).count();
-    assert!(written.len() <= bytes.len() + 2 * harmful, "what is written is the shortest form");
-    assert_eq!(bounded(&written, || again(&written)).as_ref(), Some(&written), "{name}");
+    let harmful = bytes.len()
+        - String::from_utf8_lossy(bytes)
+            .chars()
+            .filter(|c| !c.is_control())
+            .count();
+    assert!(
+        written.len() <= bytes.len() + 2 * harmful,
+        "what is written is the shortest form"
+    );
+    assert_eq!(
+        bounded(&written, || again(&written)).as_ref(),
+        Some(&written),
+        "{name}"
+    );
     Some(written)
 }
 
@@ -105,8 +127,13 @@ fn arrives<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
 }
 
 fn request(input: &mut Input<'_>) -> ConnectRequest {
-    const ATTACH: [Attach; 5] =
-        [Attach::Direct, Attach::Words, Attach::GuardedWords, Attach::Line, Attach::Script];
+    const ATTACH: [Attach; 5] = [
+        Attach::Direct,
+        Attach::Words,
+        Attach::GuardedWords,
+        Attach::Line,
+        Attach::Script,
+    ];
     let recipe = Recipe {
         hop: input.text(),
         key: input.text(),
@@ -131,7 +158,10 @@ fn request(input: &mut Input<'_>) -> ConnectRequest {
 pub fn rule(input: &mut Input<'_>) -> Rule {
     let texts = input.some(Input::text);
     let asked = input.flag();
-    let when = When { needs: input.byte() & 3, lacks: input.byte() & 3 };
+    let when = When {
+        needs: input.byte() & 3,
+        lacks: input.byte() & 3,
+    };
     let reaction = match input.below(8) {
         0 => Reaction::Answer(None),
         1 => Reaction::Answer(Some(Secret::new(input.text()))),
@@ -140,9 +170,19 @@ pub fn rule(input: &mut Input<'_>) -> Rule {
         4 => Reaction::Forget,
         5 => Reaction::Name,
         6 => Reaction::Way,
-        _ => Reaction::Explain(Explanation { kind: kind(input), detail: input.text(), hint: input.text() }),
+        _ => Reaction::Explain(Explanation {
+            kind: kind(input),
+            detail: input.text(),
+            hint: input.text(),
+        }),
     };
-    Rule { asked, texts, when, sets: input.byte(), reaction }
+    Rule {
+        asked,
+        texts,
+        when,
+        sets: input.byte(),
+        reaction,
+    }
 }
 
 fn kind(input: &mut Input<'_>) -> ConnectErrorKind {
@@ -199,11 +239,27 @@ fn error(input: &mut Input<'_>) -> Error {
             error.output = input.some(clean);
             error.into()
         }
-        1 => Error::Undelivered { context: clean(input), reason: reason(input), detail: clean(input) },
-        2 => Error::NoSuchFunction { context: clean(input), function: clean(input) },
-        3 => Error::Panicked { context: clean(input), message: clean(input) },
-        4 => Error::Codec { context: clean(input), detail: clean(input) },
-        5 => Error::TimedOut { context: clean(input), after_ms: input.u64() },
+        1 => Error::Undelivered {
+            context: clean(input),
+            reason: reason(input),
+            detail: clean(input),
+        },
+        2 => Error::NoSuchFunction {
+            context: clean(input),
+            function: clean(input),
+        },
+        3 => Error::Panicked {
+            context: clean(input),
+            message: clean(input),
+        },
+        4 => Error::Codec {
+            context: clean(input),
+            detail: clean(input),
+        },
+        5 => Error::TimedOut {
+            context: clean(input),
+            after_ms: input.u64(),
+        },
         6 => Error::Spawn {
             context: clean(input),
             program: clean(input),
@@ -212,7 +268,10 @@ fn error(input: &mut Input<'_>) -> Error {
         },
         7 => Error::ShutDown,
         8 => Error::Image(clean(input)),
-        9 => Error::System { action: clean(input), detail: clean(input) },
+        9 => Error::System {
+            action: clean(input),
+            detail: clean(input),
+        },
         _ => Error::Function(clean(input)),
     }
 }

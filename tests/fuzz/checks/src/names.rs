@@ -37,7 +37,9 @@ impl World {
             || id == who
             || is_below
             || (hub && id == ContextId::ROOT)
-            || heard.filter(|id| *id != ContextId::ROOT).any(|who| self.told.contains(&(who, id)))
+            || heard
+                .filter(|id| *id != ContextId::ROOT)
+                .any(|who| self.told.contains(&(who, id)))
     }
 }
 
@@ -54,16 +56,26 @@ type Named = Vec<(ContextId, bool)>;
 /// Returns a well-formed message of that kind, and the contexts it names in order.
 fn message(input: &mut Input<'_>, how: usize) -> (Vec<u8>, Named) {
     let end = |input: &mut Input<'_>| {
-        let service = if input.flag() { input.below(12) as u32 } else { input.u32() };
+        let service = if input.flag() {
+            input.below(12) as u32
+        } else {
+            input.u32()
+        };
         (number(input), service, input.u64())
     };
-    let bytes =
-        |value: &dyn Fn() -> Result<Vec<u8>, offshoot_codec::CodecError>| value().expect("it can be written");
+    let bytes = |value: &dyn Fn() -> Result<Vec<u8>, offshoot_codec::CodecError>| {
+        value().expect("it can be written")
+    };
     match how {
         0 => {
             let context = (
                 number(input),
-                input.text().chars().filter(|c| !c.is_control()).take(100).collect::<String>(),
+                input
+                    .text()
+                    .chars()
+                    .filter(|c| !c.is_control())
+                    .take(100)
+                    .collect::<String>(),
             );
             (bytes(&|| to_bytes(&context)), vec![(context.0, false)])
         }
@@ -81,7 +93,9 @@ fn message(input: &mut Input<'_>, how: usize) -> (Vec<u8>, Named) {
                 (context, input.maybe(|input| (end(input), input.u64())))
             });
             let named = all.iter().flat_map(|(context, sender)| {
-                [(context.0, false)].into_iter().chain(sender.iter().map(|sender| (sender.0.0, true)))
+                [(context.0, false)]
+                    .into_iter()
+                    .chain(sender.iter().map(|sender| (sender.0.0, true)))
             });
             (bytes(&|| to_bytes(&all)), named.collect())
         }
@@ -91,7 +105,13 @@ fn message(input: &mut Input<'_>, how: usize) -> (Vec<u8>, Named) {
 /// Runs the check.
 pub fn run(bytes: &[u8]) {
     let mut input = Input(bytes);
-    let (reading, mut world) = (testing::Reading::default(), World { parents: Vec::new(), told: Vec::new() });
+    let (reading, mut world) = (
+        testing::Reading::default(),
+        World {
+            parents: Vec::new(),
+            told: Vec::new(),
+        },
+    );
     for id in 1..=1 + input.below(8) as u32 {
         let parent = ContextId(input.below(id as usize) as u32);
         let name = input.flag().then(|| format!("c{id}"));
@@ -110,25 +130,48 @@ pub fn run(bytes: &[u8]) {
             false => (input.bytes().to_vec(), Vec::new()),
         };
         let read = reading.read(how, who, &said);
-        let refused = named.iter().any(|(id, hub)| !world.may_name(who, *id, *hub));
+        let refused = named
+            .iter()
+            .any(|(id, hub)| !world.may_name(who, *id, *hub));
         if refused {
-            let is = matches!(read.contexts, Err(Error::Undelivered { reason: Reason::Refused, .. }));
+            let is = matches!(
+                read.contexts,
+                Err(Error::Undelivered {
+                    reason: Reason::Refused,
+                    ..
+                })
+            );
             assert!(is, "{who} names {named:?}: {:?}", read.contexts);
         } else if !named.is_empty() {
-            let contexts: Vec<_> = named.iter().filter(|(_, hub)| !hub).map(|(id, _)| *id).collect();
+            let contexts: Vec<_> = named
+                .iter()
+                .filter(|(_, hub)| !hub)
+                .map(|(id, _)| *id)
+                .collect();
             assert_eq!(read.contexts, Ok(contexts), "{who} names {named:?}");
         }
         for id in read.contexts.iter().flatten() {
             assert!(world.may_name(who, *id, false), "{who} gives {id}");
         }
         for (header, length) in &read.sent {
-            assert!(world.may_name(who, header.dst, true), "{who} has {} reached", header.dst);
+            assert!(
+                world.may_name(who, header.dst, true),
+                "{who} has {} reached",
+                header.dst
+            );
             assert!(
                 header.kind != Kind::Open || header.handle >= Handle(HUBS) && *length == GREETING,
                 "{header:?}"
             );
-            assert!([Kind::Open, Kind::Data, Kind::Reset].contains(&header.kind), "{header:?}");
+            assert!(
+                [Kind::Open, Kind::Data, Kind::Reset].contains(&header.kind),
+                "{header:?}"
+            );
         }
-        assert!(read.opened.iter().all(|service| *service >= Handle(HUBS)), "{:?}", read.opened);
+        assert!(
+            read.opened.iter().all(|service| *service >= Handle(HUBS)),
+            "{:?}",
+            read.opened
+        );
     }
 }

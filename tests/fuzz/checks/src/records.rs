@@ -54,7 +54,10 @@ fn plain(mut bytes: &[u8], limit: usize) -> (Vec<Record<'_>>, Option<usize>) {
 
 fn bounded<T>(length: usize, for_a_byte: usize, beside: usize, work: impl FnOnce() -> T) -> T {
     let (done, held) = memory::most_during(work);
-    assert!(held <= beside + for_a_byte * length, "{held} bytes for records of {length}");
+    assert!(
+        held <= beside + for_a_byte * length,
+        "{held} bytes for records of {length}"
+    );
     done
 }
 
@@ -87,10 +90,18 @@ fn cut(input: &mut Input<'_>) {
         }
         (found, None)
     });
-    assert!(found.iter().map(|(kind, content)| (*kind, &content[..])).eq(expected.iter().copied()));
+    assert!(
+        found
+            .iter()
+            .map(|(kind, content)| (*kind, &content[..]))
+            .eq(expected.iter().copied())
+    );
     assert_eq!(refused, too_long);
     if refused.is_none() {
-        let taken: usize = expected.iter().map(|(_, content)| HEAD + content.len()).sum();
+        let taken: usize = expected
+            .iter()
+            .map(|(_, content)| HEAD + content.len())
+            .sum();
         assert_eq!(have, input.0[taken..], "what is not whole waits");
     }
 }
@@ -118,12 +129,22 @@ fn called(input: &mut Input<'_>) {
         let mut chain = CallQueue::default();
         let outcome = pieces.into_iter().try_for_each(|piece| {
             // No running call could be cancelled.
-            chain.take(piece, 0, None).map(|given_up| assert!(!given_up))
+            chain
+                .take(piece, 0, None)
+                .map(|given_up| assert!(!given_up))
         });
         assert_eq!(outcome.err(), too_long);
-        let waiting = chain.iter().map(|record| (record.number, record.kind, &record.content[..]));
+        let waiting = chain
+            .iter()
+            .map(|record| (record.number, record.kind, &record.content[..]));
         assert!(waiting.eq(expected.iter().copied()));
-        assert_eq!(chain.length(), expected.iter().map(|(_, _, content)| content.len()).sum::<usize>());
+        assert_eq!(
+            chain.length(),
+            expected
+                .iter()
+                .map(|(_, _, content)| content.len())
+                .sum::<usize>()
+        );
     });
 }
 
@@ -144,7 +165,11 @@ fn received(input: &mut Input<'_>) {
                 let over = message == Err(RecvError::Closed);
                 all.push(message);
                 if over {
-                    assert_eq!(receiving.receive(), Some(Err(RecvError::Closed)), "it stays at its end");
+                    assert_eq!(
+                        receiving.receive(),
+                        Some(Err(RecvError::Closed)),
+                        "it stays at its end"
+                    );
                     return all;
                 }
             }
@@ -163,11 +188,16 @@ fn received(input: &mut Input<'_>) {
         if ![value, failed, lost].contains(&kind) {
             continue;
         }
-        let message = said.next().expect("every record that is known is one message");
+        let message = said
+            .next()
+            .expect("every record that is known is one message");
         if kind == value && content.len() >= 4 {
             assert_eq!(message.as_deref(), Ok(content));
         } else if kind == value {
-            assert!(matches!(message, Err(RecvError::Unreadable(_))), "nobody has sent it");
+            assert!(
+                matches!(message, Err(RecvError::Unreadable(_))),
+                "nobody has sent it"
+            );
         } else {
             assert!(matches!(
                 message,
@@ -176,10 +206,17 @@ fn received(input: &mut Input<'_>) {
         }
     }
     if too_long.is_some() {
-        assert!(matches!(said.next(), Some(Err(RecvError::Unreadable(_)))), "a length that is too long");
+        assert!(
+            matches!(said.next(), Some(Err(RecvError::Unreadable(_)))),
+            "a length that is too long"
+        );
     } else if ends == 2 {
         let broken = Error::Function("it broke off".into());
-        assert_eq!(said.next(), Some(&Err(RecvError::Lost(broken))), "what broke off says so");
+        assert_eq!(
+            said.next(),
+            Some(&Err(RecvError::Lost(broken))),
+            "what broke off says so"
+        );
     }
     if too_long.is_some() || ends != 0 {
         assert_eq!(said.next(), Some(&Err(RecvError::Closed)));
@@ -194,7 +231,11 @@ fn greeted(input: &mut Input<'_>) {
     assert_eq!(forms::greeting(&greeting), Some((receives, key, copy)));
     assert_eq!(forms::greeting(&greeting[..greeting.len() - 1]), None);
     greeting.extend_from_slice(input.bytes());
-    assert_eq!(forms::greeting(&greeting), Some((receives, key, copy)), "its records may follow at once");
+    assert_eq!(
+        forms::greeting(&greeting),
+        Some((receives, key, copy)),
+        "its records may follow at once"
+    );
     if let Some((receives, key, copy)) = forms::greeting(input.0) {
         assert!(input.0.starts_with(&forms::greet(receives, key, copy)));
     }
@@ -206,7 +247,9 @@ fn written(input: &mut Input<'_>) {
     let [value, failed, lost] = forms::CHANNEL_KINDS;
     let error = Error::Function(as_arrived(&input.text()));
     let content = [&input.u32().to_le_bytes()[..], input.bytes()].concat();
-    let bytes = |value: &dyn Fn() -> Result<Vec<u8>, codec::CodecError>| value().expect("it can be written");
+    let bytes = |value: &dyn Fn() -> Result<Vec<u8>, codec::CodecError>| {
+        value().expect("it can be written")
+    };
     let records = [
         forms::record(value, &content),
         forms::record(failed, &bytes(&|| codec::to_bytes(&said))),
@@ -217,7 +260,10 @@ fn written(input: &mut Input<'_>) {
     assert_eq!(receiving.receive(), Some(Ok(content)));
     let (context, text) = said;
     let (context, text) = (as_arrived(&context), as_arrived(&text));
-    assert_eq!(receiving.receive(), Some(Err(RecvError::Failed { context, text })));
+    assert_eq!(
+        receiving.receive(),
+        Some(Err(RecvError::Failed { context, text }))
+    );
     assert_eq!(receiving.receive(), Some(Err(RecvError::Lost(error))));
     assert_eq!(receiving.receive(), None);
     let claim = [&input.u32().to_le_bytes()[..], &[input.byte()]].concat();

@@ -76,14 +76,23 @@ fn step(world: &mut World, input: &mut Input<'_>, budget: &mut usize) {
         14 => world.chat(context(world, input), input.byte()),
         15 => forge::inject(world, input),
         16 => world.ask(context(world, input)),
-        17 => world.pair(context(world, input), context(world, input), input.byte() & 3 != 3),
+        17 => world.pair(
+            context(world, input),
+            context(world, input),
+            input.byte() & 3 != 3,
+        ),
         _ => world.pass(u64::from(input.byte()) * 20),
     }
 }
 
 fn open(world: &mut World, input: &mut Input<'_>, budget: &mut usize) {
-    const SERVICES: [Handle; 5] =
-        [Handle::CALL, Handle::EXEC, Handle::ALLOCATE, Handle::DISCONNECT, OPEN_TO_ALL];
+    const SERVICES: [Handle; 5] = [
+        Handle::CALL,
+        Handle::EXEC,
+        Handle::ALLOCATE,
+        Handle::DISCONNECT,
+        OPEN_TO_ALL,
+    ];
     let (from, to) = (context(world, input), context(world, input));
     let service = SERVICES[input.below(SERVICES.len())];
     let opening = Opening {

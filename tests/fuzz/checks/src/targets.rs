@@ -2,7 +2,11 @@
 //! parsing and printing round-trip.
 
 // The command line is a program and not a library, so its module is compiled in by path.
-#[expect(dead_code, unreachable_pub, reason = "the check does not need all of the grammar's faces")]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the check does not need all of the grammar's faces"
+)]
 #[path = "../../../../controller/src/cli/targets/mod.rs"]
 mod grammar;
 
@@ -25,7 +29,11 @@ fn any(text: &str) {
         Ok(target) => {
             assert!(!target.hops.is_empty());
             let written = target.to_string();
-            assert_eq!(written.parse::<Target>().as_ref(), Ok(&target), "written as {written:?}");
+            assert_eq!(
+                written.parse::<Target>().as_ref(),
+                Ok(&target),
+                "written as {written:?}"
+            );
             for hop in &target.hops {
                 assert!(hop.bare().to_string().parse::<Target>().is_ok(), "{hop:?}");
             }
@@ -40,22 +48,44 @@ fn points_into(text: &str, error: &TargetError) {
     // The name of a hop is quoted with escaped control characters, so none are left.
     let mut lines = message.split('\n');
     let first = lines.next().unwrap_or_default();
-    assert!(first.starts_with("invalid target: ") && first.len() > 16, "{message}");
-    let shown = lines.next().and_then(|line| line.strip_prefix("    ")).expect("the text is shown");
-    let length = if first == "invalid target: a password on the command line is visible to other users" {
-        let (before, behind) = shown.split_once("***").expect("its place is marked");
-        assert!(before.chars().count() + behind.chars().count() <= text.chars().count(), "{message}");
-        shown.chars().count()
-    } else {
-        text.chars().count()
-    };
+    assert!(
+        first.starts_with("invalid target: ") && first.len() > 16,
+        "{message}"
+    );
+    let shown = lines
+        .next()
+        .and_then(|line| line.strip_prefix("    "))
+        .expect("the text is shown");
+    let length =
+        if first == "invalid target: a password on the command line is visible to other users" {
+            let (before, behind) = shown.split_once("***").expect("its place is marked");
+            assert!(
+                before.chars().count() + behind.chars().count() <= text.chars().count(),
+                "{message}"
+            );
+            shown.chars().count()
+        } else {
+            text.chars().count()
+        };
     assert_eq!(shown.chars().count(), length, "{message}");
-    let marks = lines.next().and_then(|line| line.strip_prefix("    ")).expect("the place is marked");
+    let marks = lines
+        .next()
+        .and_then(|line| line.strip_prefix("    "))
+        .expect("the place is marked");
     let start = marks.len() - marks.trim_start_matches(' ').len();
     let width = marks[start..].len();
-    assert!(width > 0 && marks[start..].bytes().all(|byte| byte == b'^'), "{message}");
-    assert!(start + width <= length || width == 1 && start == length, "it points beside the text: {message}");
-    assert!(!message.chars().any(|c| c.is_control() && c != '\n'), "{message:?}");
+    assert!(
+        width > 0 && marks[start..].bytes().all(|byte| byte == b'^'),
+        "{message}"
+    );
+    assert!(
+        start + width <= length || width == 1 && start == length,
+        "it points beside the text: {message}"
+    );
+    assert!(
+        !message.chars().any(|c| c.is_control() && c != '\n'),
+        "{message:?}"
+    );
 }
 
 fn structured(input: &mut Input<'_>) {
@@ -107,14 +137,23 @@ fn hop(input: &mut Input<'_>) -> Hop {
         }
     }
     for option in row.spec.options {
-        let clashes =
-            |other: &OptionSpec| other.excludes == Some(option.key) || option.excludes == Some(other.key);
-        if row.spec.options.iter().any(|other| clashes(other) && hop.get(other.key).is_some()) {
+        let clashes = |other: &OptionSpec| {
+            other.excludes == Some(option.key) || option.excludes == Some(other.key)
+        };
+        if row
+            .spec
+            .options
+            .iter()
+            .any(|other| clashes(other) && hop.get(other.key).is_some())
+        {
             continue;
         }
         let values = match option.value {
             Value::Texts(_) => input.some(|input| value(input, option)),
-            _ => input.maybe(|input| value(input, option)).into_iter().collect(),
+            _ => input
+                .maybe(|input| value(input, option))
+                .into_iter()
+                .collect(),
         };
         for value in values {
             if matches!(option.value, Value::Texts(_)) {

@@ -8,9 +8,15 @@ use std::path::{Path, PathBuf};
 const MOST: (usize, u64) = (100, 200_000);
 
 fn corpus(target: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus").join(target);
-    let entries = folder.read_dir().unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be listed").path()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../corpus")
+        .join(target);
+    let entries = folder
+        .read_dir()
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("it can be listed").path())
+        .collect();
     files.sort();
     files
 }
@@ -32,8 +38,15 @@ fn the_corpus_of_every_target_passes_its_check() {
 fn the_corpus_is_small() {
     for (target, _) in CHECKS {
         let files = corpus(target);
-        let size: u64 = files.iter().map(|file| file.metadata().map_or(0, |file| file.len())).sum();
-        assert!(files.len() <= MOST.0 && size <= MOST.1, "{target}: {} files, {size} bytes", files.len());
+        let size: u64 = files
+            .iter()
+            .map(|file| file.metadata().map_or(0, |file| file.len()))
+            .sum();
+        assert!(
+            files.len() <= MOST.0 && size <= MOST.1,
+            "{target}: {} files, {size} bytes",
+            files.len()
+        );
     }
 }
 

@@ -27,7 +27,11 @@ const OFFERED: Handle = Handle(Handle::FIRST_CUSTOM.0 + 5);
 #[derive(Serialize)]
 enum News {
     Added(ContextId, ContextId),
-    Gone { contexts: Vec<ContextId>, reason: Reason, text: String },
+    Gone {
+        contexts: Vec<ContextId>,
+        reason: Reason,
+        text: String,
+    },
 }
 
 /// A node with a hostile child, an honest one, and a parent unless it is the root.
@@ -75,7 +79,11 @@ impl AttackedNode {
                 filter: Filter::default(),
                 heartbeat: 0,
             };
-            world.say(UP, &Header::new(Kind::Boot, ContextId::ROOT, RELAY), &bytes(&boot));
+            world.say(
+                UP,
+                &Header::new(Kind::Boot, ContextId::ROOT, RELAY),
+                &bytes(&boot),
+            );
         }
         for (child, link) in [(HOSTILE, 0), (HONEST, 1)] {
             let up = world.node.add_child(child).expect("its number is free");
@@ -113,7 +121,11 @@ impl AttackedNode {
                 // A relay gets the grant from its parent.
                 let first = 1000 + self.sequences.get(&UP).copied().unwrap_or(0) * 64;
                 let grant = [first.to_le_bytes(), HOSTILE.0.to_le_bytes()].concat();
-                self.say(UP, &Header::new(Kind::Grant, ContextId::ROOT, RELAY), &grant);
+                self.say(
+                    UP,
+                    &Header::new(Kind::Grant, ContextId::ROOT, RELAY),
+                    &grant,
+                );
                 self.numbers = first..first + 64;
             }
         }
@@ -127,7 +139,11 @@ impl AttackedNode {
     }
 
     fn gone(&mut self, id: ContextId) -> u64 {
-        self.news(&News::Gone { contexts: vec![id], reason: Reason::Lost, text: String::new() })
+        self.news(&News::Gone {
+            contexts: vec![id],
+            reason: Reason::Lost,
+            text: String::new(),
+        })
     }
 
     /// Sends everything queued to the neighbours, which read it.
@@ -152,12 +168,28 @@ impl AttackedNode {
 
     fn choke(&mut self, kind: Kind, ids: &[ContextId]) -> u64 {
         let names: Vec<u8> = ids.iter().flat_map(|id| id.0.to_le_bytes()).collect();
-        self.say(self.hostile, &Header::new(kind, HOSTILE, ContextId(0)), &names).0
+        self.say(
+            self.hostile,
+            &Header::new(kind, HOSTILE, ContextId(0)),
+            &names,
+        )
+        .0
     }
 
     fn call(&mut self, to: ContextId) {
-        self.flows
-            .push(self.node.open(to, Handle::CALL, b"x", Opening { more: true, ..Opening::default() }).0);
+        self.flows.push(
+            self.node
+                .open(
+                    to,
+                    Handle::CALL,
+                    b"x",
+                    Opening {
+                        more: true,
+                        ..Opening::default()
+                    },
+                )
+                .0,
+        );
     }
 }
 
@@ -215,12 +247,17 @@ const LOADS: [Load; 12] = [
     }),
     ("contexts that are choked", |world, count| {
         let ids: Vec<_> = (0..count).map(|_| world.made_up()).collect();
-        ids.chunks(4000).for_each(|ids| _ = world.choke(Kind::Choke, ids));
+        ids.chunks(4000)
+            .for_each(|ids| _ = world.choke(Kind::Choke, ids));
         world.send_all();
     }),
     ("questions", |world, count| {
         for number in 0..count.min(4000) {
-            let from = if number % 16 == 0 { world.made_up() } else { ContextId(world.numbers.start - 1) };
+            let from = if number % 16 == 0 {
+                world.made_up()
+            } else {
+                ContextId(world.numbers.start - 1)
+            };
             world.open(from, Handle::CALL, world.node.id(), 200_000 + number);
         }
         world.send_all();
@@ -244,20 +281,42 @@ const LOADS: [Load; 12] = [
 /// Sends each kind of frame from the hostile child; returns the highest cost of each.
 fn attacks(world: &mut AttackedNode) -> Vec<(&'static str, u64)> {
     let (node, relayed) = (world.node.id(), world.node.id() != ContextId::ROOT);
-    let letter = bytes(&DeadLetter { reason: Reason::Lost, by: HOSTILE, text: String::new() });
+    let letter = bytes(&DeadLetter {
+        reason: Reason::Lost,
+        by: HOSTILE,
+        text: String::new(),
+    });
     let own = [world.made_up(), world.made_up()];
     let mut costs = Vec::new();
     for round in 0..3 {
         let mut cost = |what, steps| costs.push((what, steps));
         for number in 0..20 {
-            cost("a call", world.open(HOSTILE, Handle::CALL, node, 100 * round + number));
+            cost(
+                "a call",
+                world.open(HOSTILE, Handle::CALL, node, 100 * round + number),
+            );
         }
         for number in 0..3 {
-            cost("a service for others", world.open(HOSTILE, Handle::EXEC, node, 900 + number));
-            cost("a service that is none", world.open(HOSTILE, Handle(60), node, 900 + number));
-            cost("what a program offers", world.open(own[0], OFFERED, node, 100 * round + number));
-            cost("a context that is none", world.open(HOSTILE, Handle::CALL, ContextId(3_000_000), 1));
-            cost("the other child", world.open(HOSTILE, Handle::CALL, HONEST, 1));
+            cost(
+                "a service for others",
+                world.open(HOSTILE, Handle::EXEC, node, 900 + number),
+            );
+            cost(
+                "a service that is none",
+                world.open(HOSTILE, Handle(60), node, 900 + number),
+            );
+            cost(
+                "what a program offers",
+                world.open(own[0], OFFERED, node, 100 * round + number),
+            );
+            cost(
+                "a context that is none",
+                world.open(HOSTILE, Handle::CALL, ContextId(3_000_000), 1),
+            );
+            cost(
+                "the other child",
+                world.open(HOSTILE, Handle::CALL, HONEST, 1),
+            );
         }
         let mut say = |what, header: Header, payload: &[u8]| {
             cost(what, world.say(world.hostile, &header, payload).0);
@@ -270,16 +329,26 @@ fn attacks(world: &mut AttackedNode) -> Vec<(&'static str, u64)> {
         say("news of a lost flow", about(own[0], 1 << 20, node), &letter);
         say("news of a lost one", about(own[1], 0, node), &letter);
         for to in [HONEST, ContextId::ROOT] {
-            say("news of a lost one to another", about(own[1], 0, to), &letter);
+            say(
+                "news of a lost one to another",
+                about(own[1], 0, to),
+                &letter,
+            );
         }
         for kind in [Kind::Data, Kind::Credit, Kind::Reset] {
-            let header = Header { handle: Handle(1 << 21), ..Header::new(kind, HOSTILE, node) };
+            let header = Header {
+                handle: Handle(1 << 21),
+                ..Header::new(kind, HOSTILE, node)
+            };
             say("nothing of a flow", header, b"");
         }
         say("a ping", Header::new(Kind::Ping, HOSTILE, node), b"");
         say(
             "a log record",
-            Header { handle: Handle::LOG, ..Header::new(Kind::Log, HOSTILE, ContextId::ROOT) },
+            Header {
+                handle: Handle::LOG,
+                ..Header::new(Kind::Log, HOSTILE, ContextId::ROOT)
+            },
             b"",
         );
         // The first frame of a kind may undo the load, whose cost was counted there.
@@ -342,22 +411,43 @@ fn endlessly_repeated_refused_requests_close_the_link() {
         };
         let (_, events) = world.say(world.hostile, &header, b"");
         world.send_all();
-        events.into_iter().any(|event| matches!(event, Event::Broken { reason: Reason::Violation, .. }))
+        events.into_iter().any(|event| {
+            matches!(
+                event,
+                Event::Broken {
+                    reason: Reason::Violation,
+                    ..
+                }
+            )
+        })
     };
     let other = world.made_up();
     for number in 0..IN_16_SECONDS {
         // Every refusal counts: forbidden and missing services.
-        let service = if number % 2 == 0 { Handle::EXEC } else { Handle(60) };
+        let service = if number % 2 == 0 {
+            Handle::EXEC
+        } else {
+            Handle(60)
+        };
         assert!(!ask(&mut world, HOSTILE, service), "{number} were too many");
     }
-    assert!(!ask(&mut world, other, Handle::EXEC), "another behind the same link has its own");
+    assert!(
+        !ask(&mut world, other, Handle::EXEC),
+        "another behind the same link has its own"
+    );
     // Old refusals are forgotten.
     world.node.set_time(16_000);
     for number in 0..IN_16_SECONDS {
-        assert!(!ask(&mut world, HOSTILE, Handle::EXEC), "{number} were too many, later");
+        assert!(
+            !ask(&mut world, HOSTILE, Handle::EXEC),
+            "{number} were too many, later"
+        );
     }
     world.node.set_time(31_999);
-    assert!(ask(&mut world, HOSTILE, Handle::EXEC), "it goes on for ever");
+    assert!(
+        ask(&mut world, HOSTILE, Handle::EXEC),
+        "it goes on for ever"
+    );
 }
 
 #[test]

@@ -69,9 +69,10 @@ impl World {
         self.root.receive(self.link, &frame);
         while let Some(event) = self.root.poll_event() {
             let (flow, length, end) = match event {
-                Event::Opened { flow, bytes, end, .. } | Event::Data { flow, bytes, end } => {
-                    (flow, bytes.len(), end)
+                Event::Opened {
+                    flow, bytes, end, ..
                 }
+                | Event::Data { flow, bytes, end } => (flow, bytes.len(), end),
                 Event::Broken { why, .. } => panic!("{why}"),
                 _ => continue,
             };
@@ -102,7 +103,15 @@ impl World {
             self.say(&Header::new(Kind::Route, CHILD, ContextId::ROOT), &news);
             for number in 64..64 + each {
                 let limit = FIRST_WINDOW as usize;
-                self.messages.insert((id, number), Message { said: 0, limit, length, ends });
+                self.messages.insert(
+                    (id, number),
+                    Message {
+                        said: 0,
+                        limit,
+                        length,
+                        ends,
+                    },
+                );
             }
         }
     }
@@ -119,18 +128,29 @@ impl World {
                 let (first, offset) = (message.said == 0, message.said as u64);
                 message.said += piece;
                 let end = message.said == message.length && message.ends;
-                let flags =
-                    Flags::OPENER.with(Flags::END, end).with(Flags::FULL, message.said == message.limit);
+                let flags = Flags::OPENER
+                    .with(Flags::END, end)
+                    .with(Flags::FULL, message.said == message.limit);
                 if end {
                     self.messages.remove(&(id, number));
                 }
                 any = true;
                 let header = if first {
                     let (handle, reply_to) = (Handle::CALL, Handle(number));
-                    Header { handle, reply_to, flags, ..Header::new(Kind::Open, id, ContextId::ROOT) }
+                    Header {
+                        handle,
+                        reply_to,
+                        flags,
+                        ..Header::new(Kind::Open, id, ContextId::ROOT)
+                    }
                 } else {
                     let handle = Handle(number);
-                    Header { handle, flags, offset, ..Header::new(Kind::Data, id, ContextId::ROOT) }
+                    Header {
+                        handle,
+                        flags,
+                        offset,
+                        ..Header::new(Kind::Data, id, ContextId::ROOT)
+                    }
                 };
                 self.say(&header, &vec![7; piece]);
             }
@@ -145,7 +165,11 @@ impl World {
         self.root.take_dirty();
         self.root.transmit(self.link, &mut out, usize::MAX);
         let mut rest = &out[..];
-        while let Some(frame) = self.decoder.next_frame(&mut rest).expect("it says what can be read") {
+        while let Some(frame) = self
+            .decoder
+            .next_frame(&mut rest)
+            .expect("it says what can be read")
+        {
             let key = (frame.header.dst, frame.header.handle.0);
             match (frame.header.kind, self.messages.get_mut(&key)) {
                 (Kind::Credit, Some(message)) => {
@@ -170,21 +194,41 @@ fn bytes_held_for_a_link_are_bounded_for_any_number_of_contexts() {
     for _ in 0..50 {
         world.go_on();
     }
-    assert!(world.most <= BOUND, "{} bytes are held because of one link", world.most);
-    assert!(world.most >= LENT, "what may be lent is used: {}", world.most);
-    assert_eq!(world.refused, 300 * 16 - 4096, "those beyond what is open at once");
+    assert!(
+        world.most <= BOUND,
+        "{} bytes are held because of one link",
+        world.most
+    );
+    assert!(
+        world.most >= LENT,
+        "what may be lent is used: {}",
+        world.most
+    );
+    assert_eq!(
+        world.refused,
+        300 * 16 - 4096,
+        "those beyond what is open at once"
+    );
     let (lent, flows) = world.root.lent(world.link);
-    assert!(lent <= LENT + FAVOURED * FAVOUR && flows == 4096, "{lent} lent for {flows} flows");
+    assert!(
+        lent <= LENT + FAVOURED * FAVOUR && flows == 4096,
+        "{lent} lent for {flows} flows"
+    );
     // After the loss of the link everything is released.
-    world.root.link_lost(world.link, offshoot_proto::Reason::Lost, "cut");
+    world
+        .root
+        .link_lost(world.link, offshoot_proto::Reason::Lost, "cut");
     assert_eq!(world.root.flows(), 0);
 }
 
 #[test]
 fn incomplete_messages_do_not_block_each_other() {
-    for (contexts, each, length) in
-        [(100, 1, LONGEST), (20, 16, LONGEST), (250, 16, 100_000), (200, 16, 3000)]
-    {
+    for (contexts, each, length) in [
+        (100, 1, LONGEST),
+        (20, 16, LONGEST),
+        (250, 16, 100_000),
+        (200, 16, 3000),
+    ] {
         let mut world = World::new();
         world.crowd(contexts, each, length, true);
         while world.go_on() {}
@@ -194,7 +238,11 @@ fn incomplete_messages_do_not_block_each_other() {
             (all, 0),
             "{contexts} contexts, {each} of {length} bytes each"
         );
-        assert!(world.most <= BOUND, "{} bytes are held because of one link", world.most);
+        assert!(
+            world.most <= BOUND,
+            "{} bytes are held because of one link",
+            world.most
+        );
         assert_eq!(world.root.lent(world.link), (0, 0), "all was given back");
     }
 }

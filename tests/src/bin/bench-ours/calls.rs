@@ -42,7 +42,9 @@ pub fn argument(mebibytes: usize, rounds: usize) -> Numbers {
     let bytes = vec![b'x'; mebibytes << 20];
     let mut rates = Vec::new();
     for round in 0..=rounds {
-        let call = agent::weigh { bytes: Blob::from(bytes.clone()) };
+        let call = agent::weigh {
+            bytes: Blob::from(bytes.clone()),
+        };
         let begun = Instant::now();
         let length = context.call(call)?;
         let seconds = begun.elapsed().as_secs_f64();
@@ -63,7 +65,10 @@ pub fn outstanding(count: usize) -> Numbers {
     let context = router.local().connect()?;
     let process = context.call(stock::facts {})?.process;
     let resident = || -> Outcome<[f64; 2]> {
-        Ok([procfs::memory(std::process::id(), "Rss:")?, procfs::memory(process, "Rss:")?])
+        Ok([
+            procfs::memory(std::process::id(), "Rss:")?,
+            procfs::memory(process, "Rss:")?,
+        ])
     };
     let before = resident()?;
     let replies: Vec<_> = (0..count).map(|_| context.start(agent::hang {})).collect();
@@ -71,5 +76,9 @@ pub fn outstanding(count: usize) -> Numbers {
     context.call(stock::ping {})?;
     let after = resident()?;
     drop(replies);
-    Ok(after.iter().zip(before).map(|(after, before)| after - before).collect())
+    Ok(after
+        .iter()
+        .zip(before)
+        .map(|(after, before)| after - before)
+        .collect())
 }

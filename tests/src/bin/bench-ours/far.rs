@@ -63,11 +63,18 @@ fn timed(
 }
 
 /// What bounds a TCP connection besides the path: told with the figure, and left as they are.
-const LIMITS: [&str; 2] = ["/proc/sys/net/ipv4/tcp_rmem", "/proc/sys/net/ipv4/tcp_congestion_control"];
+const LIMITS: [&str; 2] = [
+    "/proc/sys/net/ipv4/tcp_rmem",
+    "/proc/sys/net/ipv4/tcp_congestion_control",
+];
 
 fn report_limits(far: &str) -> Outcome<()> {
     let near = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_wmem")?;
     let words = |text: &str| text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
-    eprintln!("  tcp_wmem here {}; tcp_rmem and congestion control there {}", words(&near), words(far));
+    eprintln!(
+        "  tcp_wmem here {}; tcp_rmem and congestion control there {}",
+        words(&near),
+        words(far)
+    );
     Ok(())
 }

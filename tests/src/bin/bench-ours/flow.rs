@@ -76,12 +76,17 @@ pub fn relay(hops: usize, bytes: u64) -> Numbers {
         let begun = Instant::now();
         match way {
             Way::Down => {
-                let mut program = context.command("sh").args(["-c", "exec cat >/dev/null"]).spawn()?;
+                let mut program = context
+                    .command("sh")
+                    .args(["-c", "exec cat >/dev/null"])
+                    .spawn()?;
                 feed(program.stdin.as_mut().ok_or("stdin is there")?, bytes)?;
                 program.wait()?;
             }
             Way::Up => {
-                let program = context.command("head").args(["-c", &bytes.to_string(), "/dev/zero"]);
+                let program = context
+                    .command("head")
+                    .args(["-c", &bytes.to_string(), "/dev/zero"]);
                 let mut program = program.spawn()?;
                 let came = swallow(program.stdout.as_mut().ok_or("stdout is there")?, u64::MAX)?;
                 if came != bytes {
@@ -101,18 +106,26 @@ pub fn stalled(way: Way) -> Numbers {
     const HOPS: usize = 4;
     let router = Router::new()?;
     let context = deepest(&router, HOPS)?;
-    let agents: Vec<u32> = descendants(std::process::id()).iter().map(|seen| seen.pid).collect();
+    let agents: Vec<u32> = descendants(std::process::id())
+        .iter()
+        .map(|seen| seen.pid)
+        .collect();
     let tree: Vec<u32> = agents.iter().copied().chain([std::process::id()]).collect();
     let resident = || -> Outcome<Vec<f64>> {
-        Ok(tree.iter().map(|pid| procfs::memory(*pid, "Rss:")).collect::<Result<_, _>>()?)
+        Ok(tree
+            .iter()
+            .map(|pid| procfs::memory(*pid, "Rss:"))
+            .collect::<Result<_, _>>()?)
     };
     let before = resident()?;
     let command = match way {
-        Way::Up => context.command("head").args(["-c", &STALLED.to_string(), "/dev/zero"]),
+        Way::Up => context
+            .command("head")
+            .args(["-c", &STALLED.to_string(), "/dev/zero"]),
         // The sleeper keeps stdin open and does not read it.
-        Way::Down => {
-            context.command("sh").args(["-c", &format!("head -c {WARM} >/dev/null; exec sleep 600")])
-        }
+        Way::Down => context
+            .command("sh")
+            .args(["-c", &format!("head -c {WARM} >/dev/null; exec sleep 600")]),
     };
     let mut program = command.spawn()?;
     match way {
@@ -126,9 +139,18 @@ pub fn stalled(way: Way) -> Numbers {
         }
     }
     until_still(&agents)?;
-    let through = agents.iter().map(|pid| procfs::moved(*pid)).sum::<Result<f64, _>>()? / 2.0 / HOPS as f64;
+    let through = agents
+        .iter()
+        .map(|pid| procfs::moved(*pid))
+        .sum::<Result<f64, _>>()?
+        / 2.0
+        / HOPS as f64;
     eprintln!("  at rest after {:.0} MiB {way:?}", through / 1_048_576.0);
-    let grown = resident()?.iter().zip(before).map(|(after, before)| after - before).fold(0.0, f64::max);
+    let grown = resident()?
+        .iter()
+        .zip(before)
+        .map(|(after, before)| after - before)
+        .fold(0.0, f64::max);
     Ok(vec![grown])
 }
 
@@ -137,7 +159,12 @@ pub fn stalled(way: Way) -> Numbers {
 fn until_still(agents: &[u32]) -> Outcome<()> {
     /// Heartbeats go on.
     const STILL: f64 = 16_384.0;
-    let moved = || agents.iter().map(|pid| procfs::moved(*pid).unwrap_or(0.0)).sum::<f64>();
+    let moved = || {
+        agents
+            .iter()
+            .map(|pid| procfs::moved(*pid).unwrap_or(0.0))
+            .sum::<f64>()
+    };
     let (mut last, mut since) = (moved(), Instant::now());
     let still = eventually(Duration::from_secs(120), || {
         let now = moved();
@@ -146,7 +173,11 @@ fn until_still(agents: &[u32]) -> Outcome<()> {
         }
         since.elapsed() > Duration::from_secs(1)
     });
-    if still { Ok(()) } else { Err("the stream has not come to rest".into()) }
+    if still {
+        Ok(())
+    } else {
+        Err("the stream has not come to rest".into())
+    }
 }
 
 /// Median and 99th percentile in seconds of empty calls over three hops: alone, beside a stream
@@ -162,11 +193,17 @@ pub fn ping_busy() -> Numbers {
 }
 
 fn beside(context: &Context, way: Way) -> Numbers {
-    let (moved, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let (moved, over) = (
+        Arc::new(AtomicU64::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
     let (counted, stop) = (Arc::clone(&moved), Arc::clone(&over));
     let (mut program, stream) = match way {
         Way::Down => {
-            let mut program = context.command("sh").args(["-c", "exec cat >/dev/null"]).spawn()?;
+            let mut program = context
+                .command("sh")
+                .args(["-c", "exec cat >/dev/null"])
+                .spawn()?;
             let mut stdin = program.stdin.take().ok_or("stdin is there")?;
             let stream = thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) && feed(&mut stdin, BLOCK as u64).is_ok() {
@@ -188,18 +225,27 @@ fn beside(context: &Context, way: Way) -> Numbers {
             (program, stream)
         }
     };
-    let running = eventually(Duration::from_secs(60), || moved.load(Ordering::Relaxed) >= WARM);
+    let running = eventually(Duration::from_secs(60), || {
+        moved.load(Ordering::Relaxed) >= WARM
+    });
     let begun = moved.load(Ordering::Relaxed);
     let figures = pings(context);
     let carried = moved.load(Ordering::Relaxed) - begun;
     over.store(true, Ordering::Relaxed);
-    stream.join().map_err(|_| "the stream's thread does not panic")?;
+    stream
+        .join()
+        .map_err(|_| "the stream's thread does not panic")?;
     // Neither stream is at an end by itself once nobody looks after it.
-    program.wait_timeout(Duration::from_secs(30))?.ok_or("the program did not end with its stream")?;
+    program
+        .wait_timeout(Duration::from_secs(30))?
+        .ok_or("the program did not end with its stream")?;
     if !running || carried == 0 {
         return Err(format!("nothing was streamed {way:?} while calls were made").into());
     }
-    eprintln!("  beside {:.0} MiB/s {way:?}", carried as f64 / PINGING.as_secs_f64() / 1_048_576.0);
+    eprintln!(
+        "  beside {:.0} MiB/s {way:?}",
+        carried as f64 / PINGING.as_secs_f64() / 1_048_576.0
+    );
     figures
 }
 
@@ -213,5 +259,8 @@ fn pings(context: &Context) -> Numbers {
         seconds.push(started.elapsed().as_secs_f64());
     }
     seconds.sort_unstable_by(f64::total_cmp);
-    Ok(vec![seconds[seconds.len() / 2], seconds[seconds.len() * 99 / 100]])
+    Ok(vec![
+        seconds[seconds.len() / 2],
+        seconds[seconds.len() * 99 / 100],
+    ])
 }

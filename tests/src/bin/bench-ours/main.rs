@@ -39,14 +39,14 @@ fn measure(words: &[&str]) -> Numbers {
     let mebibytes = |word: &str| (number(word) as u64) << 20;
     match words {
         ["connect-local", count] => Ok(connects(number(count), |router| router.local().start())?),
-        ["connect-ssh", config, alias, count] => {
-            Ok(connects(number(count), |router| router.ssh(*alias).config(*config).start())?)
-        }
+        ["connect-ssh", config, alias, count] => Ok(connects(number(count), |router| {
+            router.ssh(*alias).config(*config).start()
+        })?),
         ["sudo", config, alias, count] => Ok(sudo(config, alias, number(count))?),
         ["call-local", count] => calls(number(count), |router| Ok(router.local().connect()?)),
-        ["call-ssh", config, alias, count] => {
-            calls(number(count), |router| Ok(router.ssh(*alias).config(*config).connect()?))
-        }
+        ["call-ssh", config, alias, count] => calls(number(count), |router| {
+            Ok(router.ssh(*alias).config(*config).connect()?)
+        }),
         ["memory"] => memory(),
         ["bytes", program, log] => Ok(bytes(program, log)?),
         ["pipeline", count, window] => calls::pipeline(number(count), number(window)),
@@ -127,7 +127,10 @@ fn memory() -> Numbers {
     let router = Router::new()?;
     let context = router.local().connect()?;
     let process = context.call(stock::facts {})?.process;
-    Ok(vec![procfs::memory(process, "Rss:")?, procfs::memory(process, "Pss:")?])
+    Ok(vec![
+        procfs::memory(process, "Rss:")?,
+        procfs::memory(process, "Pss:")?,
+    ])
 }
 
 /// What went through a program that stands in for ssh and counts: command, stdin, and what came
@@ -137,8 +140,15 @@ fn bytes(program: &str, log: &str) -> Result<Vec<f64>> {
     unsafe { std::env::set_var("COUNTING_SSH_LOG", log) };
     {
         let router = Router::new()?;
-        router.ssh("counted").program(program).connect()?.call(stock::ping {})?;
+        router
+            .ssh("counted")
+            .program(program)
+            .connect()?
+            .call(stock::ping {})?;
     }
     let text = std::fs::read_to_string(log)?;
-    Ok(text.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect())
+    Ok(text
+        .split_ascii_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect())
 }

@@ -21,7 +21,13 @@ pub fn descriptors(pid: u32) -> io::Result<usize> {
 }
 
 fn field(text: &str, name: &str) -> io::Result<f64> {
-    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-    let number = line.split_ascii_whitespace().nth(1).and_then(|number| number.parse().ok());
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(name))
+        .unwrap_or_default();
+    let number = line
+        .split_ascii_whitespace()
+        .nth(1)
+        .and_then(|number| number.parse().ok());
     number.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("there is no {name}")))
 }

@@ -21,7 +21,10 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// process.
 pub fn measure(count: usize) -> Numbers {
     let mut holder = Command::new(std::env::current_exe()?);
-    holder.args(["hold", &count.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    holder
+        .args(["hold", &count.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
     let mut holder = process::die_with_parent(&mut holder).spawn()?;
     let mut line = String::new();
     BufReader::new(holder.stdout.take().ok_or("stdout is piped")?).read_line(&mut line)?;
@@ -34,7 +37,10 @@ pub fn measure(count: usize) -> Numbers {
     let shares = below.iter().map(|seen| procfs::memory(seen.pid, "Pss:"));
     let share = shares.sum::<std::io::Result<f64>>()?;
     // Opened before the kill: a number might be another's after it.
-    let ends = below.iter().map(|seen| process::pidfd(seen.pid)).collect::<std::io::Result<Vec<_>>>()?;
+    let ends = below
+        .iter()
+        .map(|seen| process::pidfd(seen.pid))
+        .collect::<std::io::Result<Vec<_>>>()?;
     let begun = Instant::now();
     holder.kill()?;
     for end in &ends {
@@ -46,8 +52,12 @@ pub fn measure(count: usize) -> Numbers {
     }
     let ended = begun.elapsed().as_secs_f64();
     holder.wait()?;
-    let [connect, call, resident, descriptors] = held[..] else { return Err("four were promised".into()) };
-    Ok([connect, call, share, resident, descriptors, ended].map(|sum| sum / count as f64).to_vec())
+    let [connect, call, resident, descriptors] = held[..] else {
+        return Err("four were promised".into());
+    };
+    Ok([connect, call, share, resident, descriptors, ended]
+        .map(|sum| sum / count as f64)
+        .to_vec())
 }
 
 /// The controller: connects, calls, prints seconds for both, and by how much its memory and its
@@ -62,13 +72,20 @@ pub fn hold(count: usize) -> Numbers {
     let (resident, open) = (procfs::memory(own, "Rss:")?, procfs::descriptors(own)?);
 
     let begun = Instant::now();
-    let opened: Vec<Connecting> =
-        (0..count).map(|_| router.local().timeout(LIMIT).start()).collect::<Result<_>>()?;
-    let contexts: Vec<Context> = opened.into_iter().map(Connecting::wait).collect::<Result<_>>()?;
+    let opened: Vec<Connecting> = (0..count)
+        .map(|_| router.local().timeout(LIMIT).start())
+        .collect::<Result<_>>()?;
+    let contexts: Vec<Context> = opened
+        .into_iter()
+        .map(Connecting::wait)
+        .collect::<Result<_>>()?;
     let connect = begun.elapsed().as_secs_f64();
 
     let begun = Instant::now();
-    let replies: Vec<_> = contexts.iter().map(|context| context.start(stock::ping {})).collect();
+    let replies: Vec<_> = contexts
+        .iter()
+        .map(|context| context.start(stock::ping {}))
+        .collect();
     for reply in replies {
         reply.wait()?;
     }

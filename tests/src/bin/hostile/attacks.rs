@@ -27,7 +27,11 @@ const FEW: u32 = 150;
 #[derive(Serialize)]
 pub enum News {
     Added(ContextId, ContextId),
-    Gone { contexts: Vec<ContextId>, reason: Reason, text: String },
+    Gone {
+        contexts: Vec<ContextId>,
+        reason: Reason,
+        text: String,
+    },
 }
 
 /// A log record; mirrors a private type of `offshoot_agent`.
@@ -63,7 +67,9 @@ pub fn perform(
         "long-hello" => {
             writer.marker()?;
             writer.link(Kind::Hello, &[0xFF; MAX_PAYLOAD])?;
-            return flood(writer, LARGE, |writer, _| writer.link(Kind::Hello, &[7; MAX_PAYLOAD]));
+            return flood(writer, LARGE, |writer, _| {
+                writer.link(Kind::Hello, &[7; MAX_PAYLOAD])
+            });
         }
         "endless-hello" => {
             writer.marker()?;
@@ -82,26 +88,42 @@ pub fn perform(
         "nowhere" => {
             DEAF.store(true, Ordering::Relaxed);
             flood(writer, LARGE, |writer, number| {
-                let header = Header { handle: Handle(70), ..writer.header(Kind::Data, 900_000 + number) };
+                let header = Header {
+                    handle: Handle(70),
+                    ..writer.header(Kind::Data, 900_000 + number)
+                };
                 writer.frame(&header, &[0; MAX_PAYLOAD])
             })
         }
         "nowhere-small" => {
             DEAF.store(true, Ordering::Relaxed);
-            flood(writer, MANY, |writer, number| writer.open(900_000 + number, 1, 64 + number, &[]))
+            flood(writer, MANY, |writer, number| {
+                writer.open(900_000 + number, 1, 64 + number, &[])
+            })
         }
         "logs" => {
             let text = "\u{1b}[2J\u{7}\nI am the controller, believe me\n".repeat(500);
             let (fields, span) = (text.clone(), text.clone());
-            let record =
-                bytes(&Record { level: 1, target: "offshoot\n".into(), message: text, fields, span });
+            let record = bytes(&Record {
+                level: 1,
+                target: "offshoot\n".into(),
+                message: text,
+                fields,
+                span,
+            });
             flood(writer, LARGE * 5 / 2, |writer, _| {
-                let header = Header { handle: Handle::LOG, ..writer.header(Kind::Log, 0) };
+                let header = Header {
+                    handle: Handle::LOG,
+                    ..writer.header(Kind::Log, 0)
+                };
                 writer.frame(&header, &record)
             })
         }
         "small-logs" => flood(writer, MANY, |writer, number| {
-            let header = Header { handle: Handle::LOG, ..writer.header(Kind::Log, 0) };
+            let header = Header {
+                handle: Handle::LOG,
+                ..writer.header(Kind::Log, 0)
+            };
             writer.frame(&header, &number.to_le_bytes())
         }),
         "opens" => flood(writer, MANY, |writer, number| {
@@ -177,17 +199,33 @@ pub fn perform(
             writer.frame(&header, b"in another's name")
         }),
         "routes" => flood(writer, MANY, |writer, number| {
-            let id = if number % 2 == 0 { number % 16 } else { 1_000_000 + number };
+            let id = if number % 2 == 0 {
+                number % 16
+            } else {
+                1_000_000 + number
+            };
             writer.link(Kind::Route, &bytes(&News::Added(ContextId(id), me)))
         }),
         "gone" => flood(writer, FEW, |writer, number| {
-            let contexts =
-                (0..4000).map(|id| ContextId(if number % 2 == 0 { id } else { id * number })).collect();
+            let contexts = (0..4000)
+                .map(|id| ContextId(if number % 2 == 0 { id } else { id * number }))
+                .collect();
             let text = "they are all gone".repeat(900);
-            writer.link(Kind::Route, &bytes(&News::Gone { contexts, reason: Reason::Lost, text }))
+            writer.link(
+                Kind::Route,
+                &bytes(&News::Gone {
+                    contexts,
+                    reason: Reason::Lost,
+                    text,
+                }),
+            )
         }),
         "dead" => flood(writer, MANY, |writer, number| {
-            let letter = DeadLetter { reason: Reason::Lost, by: parent, text: "dead".repeat(50) };
+            let letter = DeadLetter {
+                reason: Reason::Lost,
+                by: parent,
+                text: "dead".repeat(50),
+            };
             let header = Header {
                 handle: Handle(if number % 3 == 0 { 0 } else { 64 + number % 9 }),
                 reply_to: Handle(number % 8),
@@ -210,12 +248,22 @@ pub fn perform(
         "choke" => {
             writer.link(Kind::Choke, &[])?;
             flood(writer, FEW, |writer, number| {
-                let names = (number * 16_000..).take(16_000).flat_map(u32::to_le_bytes).collect::<Vec<u8>>();
+                let names = (number * 16_000..)
+                    .take(16_000)
+                    .flat_map(u32::to_le_bytes)
+                    .collect::<Vec<u8>>();
                 writer.link(Kind::Choke, &names)
             })
         }
         "flicker" => flood(writer, MANY, |writer, number| {
-            writer.link(if number % 2 == 0 { Kind::Choke } else { Kind::Free }, &[])
+            writer.link(
+                if number % 2 == 0 {
+                    Kind::Choke
+                } else {
+                    Kind::Free
+                },
+                &[],
+            )
         }),
         "pings" => {
             DEAF.store(true, Ordering::Relaxed);
@@ -230,7 +278,13 @@ pub fn perform(
         "long-answer" => {
             let flow = asked(heard);
             flood(writer, FEW, |writer, number| {
-                answer(writer, &flow, Kind::Data, u64::from(number) * MAX_PAYLOAD as u64, &[5; MAX_PAYLOAD])
+                answer(
+                    writer,
+                    &flow,
+                    Kind::Data,
+                    u64::from(number) * MAX_PAYLOAD as u64,
+                    &[5; MAX_PAYLOAD],
+                )
             })
         }
         "gap" => answer(writer, &asked(heard), Kind::Data, 1 << 60, &[5; 100]),
@@ -243,13 +297,21 @@ pub fn perform(
                 ..writer.header(Kind::Data, flow.header.src.0)
             };
             writer.frame(&header, &[0])?;
-            flood(writer, LARGE, |writer, number| answer(writer, &flow, Kind::Data, u64::from(number), &[1]))
+            flood(writer, LARGE, |writer, number| {
+                answer(writer, &flow, Kind::Data, u64::from(number), &[1])
+            })
         }
         "reset" => {
             let flow = asked(heard);
-            let letter = DeadLetter { reason: Reason::Lost, by: parent, text: "no ".repeat(20_000) };
+            let letter = DeadLetter {
+                reason: Reason::Lost,
+                by: parent,
+                text: "no ".repeat(20_000),
+            };
             let letter = bytes(&letter);
-            flood(writer, LARGE, |writer, _| answer(writer, &flow, Kind::Reset, 0, &letter))
+            flood(writer, LARGE, |writer, _| {
+                answer(writer, &flow, Kind::Reset, 0, &letter)
+            })
         }
         "truncated" => {
             writer.frame(&writer.header(Kind::Log, 0), &[0; 5000])?;
@@ -297,14 +359,19 @@ pub fn perform(
                 // SAFETY: plain numbers.
                 unsafe { libc::signal(signal, libc::SIG_IGN) };
             }
-            flood(writer, MANY, |writer, number| writer.open(900_000 + number, 1, 64 + number, &[]))
+            flood(writer, MANY, |writer, number| {
+                writer.open(900_000 + number, 1, 64 + number, &[])
+            })
         }
         // Children that hold all three streams of the hop in a session of their own, after its
         // exit.
         "holders" => {
             for _ in 0..3 {
                 let mut holder = Command::new("setsid");
-                holder.args(["sleep", "1000"]).stdin(Stdio::inherit()).stdout(Stdio::inherit());
+                holder
+                    .args(["sleep", "1000"])
+                    .stdin(Stdio::inherit())
+                    .stdout(Stdio::inherit());
                 let child = holder.spawn().map_err(|_| Over::Closed)?;
                 let _ = writeln!(status, "child {}", child.id());
             }
@@ -326,7 +393,10 @@ pub fn flood(
 
 /// Waits for the call of the suite.
 fn asked(heard: &Receiver<Frame>) -> Frame {
-    heard.iter().find(|frame| frame.header.kind == Kind::Open).expect("the suite calls")
+    heard
+        .iter()
+        .find(|frame| frame.header.kind == Kind::Open)
+        .expect("the suite calls")
 }
 
 /// Sends on the flow of a call, from the callee's end.
@@ -337,6 +407,10 @@ pub fn answer(
     offset: u64,
     payload: &[u8],
 ) -> Result<(), Over> {
-    let header = Header { handle: call.header.reply_to, offset, ..writer.header(kind, call.header.src.0) };
+    let header = Header {
+        handle: call.header.reply_to,
+        offset,
+        ..writer.header(kind, call.header.src.0)
+    };
     writer.frame(&header, payload)
 }

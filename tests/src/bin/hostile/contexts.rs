@@ -33,7 +33,12 @@ pub fn perform(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> 
     if how == "crowd-blind" {
         return blind(writer, &contexts);
     }
-    let message = [&(LONGEST as u32).to_le_bytes()[..], &[VALUE], &vec![7; LONGEST - 10]].concat();
+    let message = [
+        &(LONGEST as u32).to_le_bytes()[..],
+        &[VALUE],
+        &vec![7; LONGEST - 10],
+    ]
+    .concat();
     let mut outs = Outs::new();
     for (number, id) in (64..).zip(contexts.iter().flat_map(|id| [*id; EACH as usize])) {
         let mut out = Out::of(id, message.clone());
@@ -56,9 +61,12 @@ fn crowd(writer: &mut FrameWriter, heard: &Receiver<Frame>) -> Result<Vec<Contex
         };
         writer.frame(&header, &[])?;
         writer.flush()?;
-        let is = |frame: &Frame| (frame.header.kind, frame.header.handle) == (Kind::Data, header.reply_to);
+        let is = |frame: &Frame| {
+            (frame.header.kind, frame.header.handle) == (Kind::Data, header.reply_to)
+        };
         let reply = heard.iter().find(is).ok_or(Over::Closed)?;
-        let Ok((ContextId(first), count)) = from_bytes::<(ContextId, u32)>(&reply.payload[1..]) else {
+        let Ok((ContextId(first), count)) = from_bytes::<(ContextId, u32)>(&reply.payload[1..])
+        else {
             break;
         };
         for id in (first..first + count).map(ContextId) {
@@ -76,13 +84,34 @@ fn crowd(writer: &mut FrameWriter, heard: &Receiver<Frame>) -> Result<Vec<Contex
 /// Sends whole frames on every flow, ignoring credit.
 fn blind(writer: &mut FrameWriter, contexts: &[ContextId]) -> Result<(), Over> {
     let own = [writer.me; EACH as usize];
-    let all = contexts.iter().flat_map(|id| [*id; EACH as usize]).chain(own);
+    let all = contexts
+        .iter()
+        .flat_map(|id| [*id; EACH as usize])
+        .chain(own);
     for (number, id) in (64..).zip(all) {
-        let header = Header { flags: Flags::OPENER, ..Header::new(Kind::Open, id, ContextId::ROOT) };
-        writer.frame(&Header { handle: Handle::CALL, reply_to: Handle(number), ..header }, &[])?;
+        let header = Header {
+            flags: Flags::OPENER,
+            ..Header::new(Kind::Open, id, ContextId::ROOT)
+        };
+        writer.frame(
+            &Header {
+                handle: Handle::CALL,
+                reply_to: Handle(number),
+                ..header
+            },
+            &[],
+        )?;
         for piece in 0..16 {
             let (kind, handle, offset) = (Kind::Data, Handle(number), piece * MAX_PAYLOAD as u64);
-            writer.frame(&Header { kind, handle, offset, ..header }, &[7; MAX_PAYLOAD])?;
+            writer.frame(
+                &Header {
+                    kind,
+                    handle,
+                    offset,
+                    ..header
+                },
+                &[7; MAX_PAYLOAD],
+            )?;
         }
     }
     Ok(())

@@ -41,8 +41,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: hostile HOW STATUS SHELL...".into());
     };
     let mut status = OpenOptions::new().create(true).append(true).open(status)?;
-    let mut real =
-        Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut real = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
     let there = real.stdin.take().ok_or("stdin is piped")?;
     let (tell, heard) = channel();
     // Not joined: it reads until the process ends.
@@ -68,11 +71,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// Waits for the boot frame, which contains our id.
 fn first(heard: &Receiver<Frame>) -> Result<Frame, Box<dyn std::error::Error>> {
     let frame = heard.recv()?;
-    if frame.header.kind == Kind::Boot { Ok(frame) } else { Err("the first frame is not a boot".into()) }
+    if frame.header.kind == Kind::Boot {
+        Ok(frame)
+    } else {
+        Err("the first frame is not a boot".into())
+    }
 }
 
 /// Reads the agent's output up to its hello; returns the bytes before it and its payload.
-fn greeting(from: &mut impl std::io::Read) -> Result<(Vec<u8>, Vec<u8>), Box<dyn std::error::Error>> {
+fn greeting(
+    from: &mut impl std::io::Read,
+) -> Result<(Vec<u8>, Vec<u8>), Box<dyn std::error::Error>> {
     let mut seen = Vec::new();
     let mut byte = [0; 4096];
     loop {
@@ -89,18 +98,28 @@ fn greeting(from: &mut impl std::io::Read) -> Result<(Vec<u8>, Vec<u8>), Box<dyn
 
 /// Finds the first whole frame of a kind in a buffer.
 fn find(bytes: &[u8], kind: [u8; 4]) -> Option<(usize, Frame)> {
-    let places = bytes.windows(kind.len()).enumerate().filter(|(_, window)| *window == kind);
-    places.map(|(at, _)| at).find_map(|at| match Decoder::default().next_frame(&mut &bytes[at..]) {
-        Ok(Some(frame)) => Some((at, frame)),
-        _ => None,
-    })
+    let places = bytes
+        .windows(kind.len())
+        .enumerate()
+        .filter(|(_, window)| *window == kind);
+    places.map(|(at, _)| at).find_map(
+        |at| match Decoder::default().next_frame(&mut &bytes[at..]) {
+            Ok(Some(frame)) => Some((at, frame)),
+            _ => None,
+        },
+    )
 }
 
 /// Forwards the parent's bytes to the real agent while it exists, and reports each frame after the
 /// image.
 fn relay(there: ChildStdin, tell: &Sender<Frame>) {
     let mut there = Some(there);
-    let mut input = File::from(std::io::stdin().as_fd().try_clone_to_owned().expect("stdin is open"));
+    let mut input = File::from(
+        std::io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .expect("stdin is open"),
+    );
     let (mut early, mut decoder) = (Vec::new(), None);
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -125,7 +144,9 @@ fn relay(there: ChildStdin, tell: &Sender<Frame>) {
         }
         if decoder.is_none() {
             early.extend_from_slice(bytes);
-            let Some((at, _)) = find(&early, BOOT) else { continue };
+            let Some((at, _)) = find(&early, BOOT) else {
+                continue;
+            };
             early.drain(..at);
             bytes = &early;
         }

@@ -68,19 +68,34 @@ pub fn perform(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> 
         "hub-copies" => {
             let (to, key) = sender(heard);
             let about = |kind: u8, numbers: std::ops::Range<u64>| {
-                numbers.flat_map(|number| record(kind, &number.to_le_bytes())).collect::<Vec<u8>>()
+                numbers
+                    .flat_map(|number| record(kind, &number.to_le_bytes()))
+                    .collect::<Vec<u8>>()
             };
             let said = [
                 // More than the limit.
                 about(COPY, 0..70_000),
                 // Up to the limit, and closing others.
-                [about(COPY, 0..65_000), about(VOID, 1 << 40..(1 << 40) + 60_000)].concat(),
+                [
+                    about(COPY, 0..65_000),
+                    about(VOID, 1 << 40..(1 << 40) + 60_000),
+                ]
+                .concat(),
                 // After the end of the flow.
-                [about(CLOSED, 0..9), about(VALUE, 0..9), about(COPY, 0..900), about(CLOSED, 0..9)].concat(),
+                [
+                    about(CLOSED, 0..9),
+                    about(VALUE, 0..9),
+                    about(COPY, 0..900),
+                    about(CLOSED, 0..9),
+                ]
+                .concat(),
                 // A flow that stays open.
                 about(COPY, 0..60_000),
             ];
-            let mut outs: Outs = (64..).zip(said).map(|(number, said)| (number, Out::new(said))).collect();
+            let mut outs: Outs = (64..)
+                .zip(said)
+                .map(|(number, said)| (number, Out::new(said)))
+                .collect();
             for (number, out) in &mut outs {
                 out.begin(writer, to, *number, &greeting(WRITER, key, 0))?;
             }
@@ -91,12 +106,22 @@ pub fn perform(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> 
             flood(writer, 5000, |writer, number| {
                 let length = [u32::MAX, 128 << 20, (1 << 20) + 1, 3][number as usize % 4];
                 let record = [&length.to_le_bytes()[..], &[number as u8], b"abc"].concat();
-                writer.open(0, to.0, 64 + number, &[greeting(WRITER, key, 0), record].concat())
+                writer.open(
+                    0,
+                    to.0,
+                    64 + number,
+                    &[greeting(WRITER, key, 0), record].concat(),
+                )
             })
         }
         "hub-parts" => {
             let (to, key) = sender(heard);
-            let claim = [&(LONGEST as u32).to_le_bytes()[..], &[VALUE], &vec![7; LONGEST - 1]].concat();
+            let claim = [
+                &(LONGEST as u32).to_le_bytes()[..],
+                &[VALUE],
+                &vec![7; LONGEST - 1],
+            ]
+            .concat();
             let mut outs = Outs::new();
             for number in 64..64 + FLOWS - 1 {
                 let mut out = Out::new(claim.clone());
@@ -124,18 +149,35 @@ pub fn perform(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> 
             let parent = writer.parent.0;
             flood(writer, 20_000, |writer, number| {
                 let dst = if number % 2 == 0 { 0 } else { parent };
-                writer.open(dst, Handle::CHAIN.0, 64 + number, &record(0, b"\x04ping\0\0"))
+                writer.open(
+                    dst,
+                    Handle::CHAIN.0,
+                    64 + number,
+                    &record(0, b"\x04ping\0\0"),
+                )
             })
         }
         "chain-early" => {
             let chain = chain(heard);
-            answer(writer, &chain, Kind::Data, 0, &record(0, &[0, 2, b'h', b'i']))
+            answer(
+                writer,
+                &chain,
+                Kind::Data,
+                0,
+                &record(0, &[0, 2, b'h', b'i']),
+            )
         }
         "chain-twice" => {
             let chain = called(heard);
             let reply = record(0, &[0, 2, b'h', b'i']);
             flood(writer, 1000, |writer, number| {
-                answer(writer, &chain, Kind::Data, u64::from(number) * reply.len() as u64, &reply)
+                answer(
+                    writer,
+                    &chain,
+                    Kind::Data,
+                    u64::from(number) * reply.len() as u64,
+                    &reply,
+                )
             })
         }
         "chain-long" => {
@@ -143,12 +185,20 @@ pub fn perform(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> 
             answer(writer, &chain, Kind::Data, 0, &[0xFF; 5])?;
             // The flow is reset by now, or will be.
             flood(writer, 10_000, |writer, number| {
-                answer(writer, &chain, Kind::Data, 5 + u64::from(number) * 20, &[0; 20])
+                answer(
+                    writer,
+                    &chain,
+                    Kind::Data,
+                    5 + u64::from(number) * 20,
+                    &[0; 20],
+                )
             })
         }
         "chain-kinds" => {
             let chain = called(heard);
-            let replies = (1..=4u8).flat_map(|kind| record(kind * 60, &[kind; 50])).collect::<Vec<u8>>();
+            let replies = (1..=4u8)
+                .flat_map(|kind| record(kind * 60, &[kind; 50]))
+                .collect::<Vec<u8>>();
             answer(writer, &chain, Kind::Data, 0, &replies)
         }
         "requests-withdrawn" => flood(writer, 80_000, |writer, number| {
@@ -160,12 +210,19 @@ pub fn perform(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> 
             };
             // A complete list of bytes.
             writer.frame(&header, &[&[0xFB, 0xE5, 3][..], &[1; 997]].concat())?;
-            let header =
-                Header { handle: header.reply_to, flags: Flags::OPENER, ..writer.header(Kind::Reset, 0) };
+            let header = Header {
+                handle: header.reply_to,
+                flags: Flags::OPENER,
+                ..writer.header(Kind::Reset, 0)
+            };
             writer.frame(&header, &[])
         }),
         "requests-long" | "requests-endless" => {
-            let length = if how == "requests-long" { 2 * LONGEST } else { LONGEST - 1 };
+            let length = if how == "requests-long" {
+                2 * LONGEST
+            } else {
+                LONGEST - 1
+            };
             let mut outs = Outs::new();
             for number in 64..64 + FLOWS {
                 let mut out = Out::new(vec![1; length]);
@@ -188,14 +245,22 @@ pub fn greeting(role: u8, key: u64, copy: u64) -> Vec<u8> {
 
 /// Waits for a call of the suite and decodes the last argument, an end of a channel or pipe of the
 /// root.
-fn brought<T: serde::de::DeserializeOwned>(heard: &Receiver<Frame>, context: impl Fn(&T) -> ContextId) -> T {
-    let calls =
-        heard.iter().filter(|frame| (frame.header.kind, frame.header.handle) == (Kind::Open, Handle::CALL));
+fn brought<T: serde::de::DeserializeOwned>(
+    heard: &Receiver<Frame>,
+    context: impl Fn(&T) -> ContextId,
+) -> T {
+    let calls = heard
+        .iter()
+        .filter(|frame| (frame.header.kind, frame.header.handle) == (Kind::Open, Handle::CALL));
     let read = |frame: Frame| {
-        let ends = (0..frame.payload.len()).filter_map(|at| from_bytes::<T>(&frame.payload[at..]).ok());
+        let ends =
+            (0..frame.payload.len()).filter_map(|at| from_bytes::<T>(&frame.payload[at..]).ok());
         ends.filter(|end| context(end) == ContextId::ROOT).last()
     };
-    calls.filter_map(read).next().expect("the suite gives one away")
+    calls
+        .filter_map(read)
+        .next()
+        .expect("the suite gives one away")
 }
 
 /// Returns the hub and the key of a received sender.
@@ -206,14 +271,17 @@ pub fn sender(heard: &Receiver<Frame>) -> (Handle, u64) {
 
 /// Waits for the chain of the suite.
 fn chain(heard: &Receiver<Frame>) -> Frame {
-    let is = |frame: &Frame| (frame.header.kind, frame.header.handle) == (Kind::Open, Handle::CHAIN);
+    let is =
+        |frame: &Frame| (frame.header.kind, frame.header.handle) == (Kind::Open, Handle::CHAIN);
     heard.iter().find(is).expect("the suite opens one")
 }
 
 /// Waits until the chain has a call.
 fn called(heard: &Receiver<Frame>) -> Frame {
     let chain = chain(heard);
-    let is = |frame: &Frame| (frame.header.kind, frame.header.handle) == (Kind::Data, chain.header.reply_to);
+    let is = |frame: &Frame| {
+        (frame.header.kind, frame.header.handle) == (Kind::Data, chain.header.reply_to)
+    };
     heard.iter().find(is).expect("the suite calls");
     chain
 }
@@ -235,12 +303,24 @@ impl Out {
 
     /// Opens a flow of a context.
     pub fn of(from: ContextId, rest: Vec<u8>) -> Out {
-        Out { from, said: 0, limit: WINDOW, rest }
+        Out {
+            from,
+            said: 0,
+            limit: WINDOW,
+            rest,
+        }
     }
 
     fn header(&self, writer: &FrameWriter, kind: Kind) -> Header {
-        let from = if self.from == ContextId::ROOT { writer.me } else { self.from };
-        Header { flags: Flags::OPENER, ..Header::new(kind, from, ContextId::ROOT) }
+        let from = if self.from == ContextId::ROOT {
+            writer.me
+        } else {
+            self.from
+        };
+        Header {
+            flags: Flags::OPENER,
+            ..Header::new(kind, from, ContextId::ROOT)
+        }
     }
 
     pub fn begin(
@@ -250,7 +330,11 @@ impl Out {
         number: u32,
         first: &[u8],
     ) -> Result<(), Over> {
-        let header = Header { handle: to, reply_to: Handle(number), ..self.header(writer, Kind::Open) };
+        let header = Header {
+            handle: to,
+            reply_to: Handle(number),
+            ..self.header(writer, Kind::Open)
+        };
         writer.frame(&header, first)?;
         self.said = first.len();
         self.go_on(writer, number)
@@ -259,7 +343,11 @@ impl Out {
     /// Sends as much as the credit allows, without an end.
     fn go_on(&mut self, writer: &mut FrameWriter, number: u32) -> Result<(), Over> {
         while self.said < self.limit && !self.rest.is_empty() {
-            let length = self.rest.len().min(self.limit - self.said).min(MAX_PAYLOAD / 16);
+            let length = self
+                .rest
+                .len()
+                .min(self.limit - self.said)
+                .min(MAX_PAYLOAD / 16);
             let header = Header {
                 handle: Handle(number),
                 offset: self.said as u64,
@@ -274,14 +362,22 @@ impl Out {
 }
 
 /// Sends on all flows as credit arrives, until there is silence.
-pub fn go_on(writer: &mut FrameWriter, heard: &Receiver<Frame>, mut outs: Outs) -> Result<(), Over> {
+pub fn go_on(
+    writer: &mut FrameWriter,
+    heard: &Receiver<Frame>,
+    mut outs: Outs,
+) -> Result<(), Over> {
     writer.flush()?;
     while let Ok(frame) = heard.recv_timeout(SILENCE) {
         let number = frame.header.handle.0;
-        let Some(out) = outs.get_mut(&number) else { continue };
+        let Some(out) = outs.get_mut(&number) else {
+            continue;
+        };
         match frame.header.kind {
             Kind::Credit => {
-                out.limit = out.limit.max(usize::try_from(frame.header.offset).unwrap_or(usize::MAX));
+                out.limit = out
+                    .limit
+                    .max(usize::try_from(frame.header.offset).unwrap_or(usize::MAX));
                 out.go_on(writer, number)?;
                 writer.flush()?;
             }

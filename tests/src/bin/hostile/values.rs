@@ -47,7 +47,12 @@ fn say(
     offset: u64,
     bytes: &[u8],
 ) -> Result<(), Over> {
-    let header = Header { handle: flow, flags, offset, ..writer.header(Kind::Data, to.src.0) };
+    let header = Header {
+        handle: flow,
+        flags,
+        offset,
+        ..writer.header(Kind::Data, to.src.0)
+    };
     writer.frame(&header, bytes)
 }
 
@@ -57,7 +62,10 @@ fn function(call: &[u8]) -> Option<(&str, &[u8])> {
     let rest = if flags & 2 == 0 { rest } else { rest.get(4..)? };
     let (length, rest) = rest.split_first_chunk()?;
     let (name, arguments) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-    Some((std::str::from_utf8(name).ok()?.rsplit("::").next()?, arguments))
+    Some((
+        std::str::from_utf8(name).ok()?.rsplit("::").next()?,
+        arguments,
+    ))
 }
 
 fn answered(bytes: &[u8]) -> Vec<u8> {
@@ -76,7 +84,9 @@ fn reply(
     call: &[u8],
     number: &mut u32,
 ) -> Result<Vec<u8>, Over> {
-    let Some((name, arguments)) = function(call) else { return Ok(answered(&[])) };
+    let Some((name, arguments)) = function(call) else {
+        return Ok(answered(&[]));
+    };
     *number += 1;
     Ok(match name {
         "error" => {
@@ -91,7 +101,8 @@ fn reply(
             answered(&[])
         }
         "ask" => {
-            let (of, service, say): (u32, u32, Vec<u8>) = from_bytes(arguments).expect("the suite sends it");
+            let (of, service, say): (u32, u32, Vec<u8>) =
+                from_bytes(arguments).expect("the suite sends it");
             let header = Header {
                 handle: Handle(service),
                 reply_to: Handle(*number),
@@ -119,7 +130,8 @@ fn reply(
             answered(&[])
         }
         "told" => {
-            let (_, say): ((ContextId, String), Vec<u8>) = from_bytes(arguments).expect("the suite sends it");
+            let (_, say): ((ContextId, String), Vec<u8>) =
+                from_bytes(arguments).expect("the suite sends it");
             answered(&say)
         }
         _ => answered(&from_bytes::<Vec<u8>>(arguments).unwrap_or_default()),

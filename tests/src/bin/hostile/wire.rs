@@ -47,7 +47,15 @@ impl FrameWriter {
         let flags = OFlag::from_bits_retain(fcntl(&out, FcntlArg::F_GETFL)?);
         fcntl(&out, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         let (me, parent) = (boot.header.dst, boot.header.src);
-        Ok(FrameWriter { me, parent, hello, before, out, sequence: 0, waiting: Vec::new() })
+        Ok(FrameWriter {
+            me,
+            parent,
+            hello,
+            before,
+            out,
+            sequence: 0,
+            waiting: Vec::new(),
+        })
     }
 
     /// Sends the marker, after which frames are expected.
@@ -75,7 +83,13 @@ impl FrameWriter {
     }
 
     /// Sends an `Open` with the child's own source.
-    pub fn open(&mut self, dst: u32, service: u32, reply_to: u32, payload: &[u8]) -> Result<(), Over> {
+    pub fn open(
+        &mut self,
+        dst: u32,
+        service: u32,
+        reply_to: u32,
+        payload: &[u8],
+    ) -> Result<(), Over> {
         let header = Header {
             handle: Handle(service),
             reply_to: Handle(reply_to),
@@ -89,7 +103,11 @@ impl FrameWriter {
     pub fn frame(&mut self, header: &Header, payload: &[u8]) -> Result<(), Over> {
         wire::encode(header, payload, self.sequence, &mut self.waiting);
         self.sequence = self.sequence.wrapping_add(1);
-        if self.waiting.len() < BATCH { Ok(()) } else { self.flush() }
+        if self.waiting.len() < BATCH {
+            Ok(())
+        } else {
+            self.flush()
+        }
     }
 
     /// Sends any bytes.

@@ -30,13 +30,25 @@ pub(super) fn ten_hops(bench: &mut Bench<'_>) -> Result<Samples> {
 
 /// The rows of [`outstanding`], in the order in which the program of offshoot prints them.
 pub const OUTSTANDING: [Row; 2] = [
-    ("outstanding", "10,000 replies outstanding: caller's growth", Unit::ManyBytes),
-    ("outstanding-agent", "10,000 replies outstanding: agent's growth", Unit::ManyBytes),
+    (
+        "outstanding",
+        "10,000 replies outstanding: caller's growth",
+        Unit::ManyBytes,
+    ),
+    (
+        "outstanding-agent",
+        "10,000 replies outstanding: agent's growth",
+        Unit::ManyBytes,
+    ),
 ];
 
 /// Measures in one round: memory does not vary.
 pub(super) fn outstanding(bench: &mut Bench<'_>) -> Result<Vec<Samples>> {
     let mut rows = vec![Samples::new(); OUTSTANDING.len()];
-    spread(&mut rows, "ours", &bench.ours(&["outstanding", "10000"], |command| command)?);
+    spread(
+        &mut rows,
+        "ours",
+        &bench.ours(&["outstanding", "10000"], |command| command)?,
+    );
     Ok(rows)
 }

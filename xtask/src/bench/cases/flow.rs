@@ -14,8 +14,16 @@ const MITOGEN_MIB: &str = "128";
 
 /// The rows of [`stalled`].
 pub const STALLED: [Row; 2] = [
-    ("stalled-down", "unread stream, 4 hops down: growth", Unit::ManyBytes),
-    ("stalled-up", "unread stream, 4 hops up: growth", Unit::ManyBytes),
+    (
+        "stalled-down",
+        "unread stream, 4 hops down: growth",
+        Unit::ManyBytes,
+    ),
+    (
+        "stalled-up",
+        "unread stream, 4 hops up: growth",
+        Unit::ManyBytes,
+    ),
 ];
 
 /// Measures the growth of the process that grows most, in one round: memory does not vary.
@@ -31,16 +39,32 @@ pub(super) fn stalled(bench: &mut Bench<'_>) -> Result<Vec<Samples>> {
 pub const PING_BUSY: [Row; 6] = [
     ("ping-idle", "empty call, 3 hops, idle", Unit::Seconds),
     ("ping-idle-p99", "  its 99th percentile", Unit::Seconds),
-    ("ping-down", "empty call, 3 hops, beside a stream down", Unit::Seconds),
+    (
+        "ping-down",
+        "empty call, 3 hops, beside a stream down",
+        Unit::Seconds,
+    ),
     ("ping-down-p99", "  its 99th percentile", Unit::Seconds),
-    ("ping-up", "empty call, 3 hops, beside a stream up", Unit::Seconds),
+    (
+        "ping-up",
+        "empty call, 3 hops, beside a stream up",
+        Unit::Seconds,
+    ),
     ("ping-up-p99", "  its 99th percentile", Unit::Seconds),
 ];
 
 pub(super) fn ping_busy(bench: &mut Bench<'_>) -> Result<Vec<Samples>> {
     let mut rows = vec![Samples::new(); PING_BUSY.len()];
-    spread(&mut rows, "ours", &bench.ours(&["ping-busy"], |command| command)?);
-    spread(&mut rows, "mitogen", &numbers(bench.programs.mitogen(&["ping-busy"]))?);
+    spread(
+        &mut rows,
+        "ours",
+        &bench.ours(&["ping-busy"], |command| command)?,
+    );
+    spread(
+        &mut rows,
+        "mitogen",
+        &numbers(bench.programs.mitogen(&["ping-busy"]))?,
+    );
     Ok(rows)
 }
 
@@ -49,8 +73,9 @@ pub(super) fn far_stream(bench: &mut Bench<'_>) -> Result<Samples> {
     let (config, namespace) = (&bench.hosts.far, &bench.hosts.far_namespace);
     let mut samples = Samples::new();
     for (contender, verb) in [("ours", "far"), ("ssh", "far-ssh")] {
-        let rate =
-            bench.ours(&[verb, config, "far", FAR_MIB], |command| in_namespace(namespace, &command))?;
+        let rate = bench.ours(&[verb, config, "far", FAR_MIB], |command| {
+            in_namespace(namespace, &command)
+        })?;
         samples.insert(contender, rate);
     }
     Ok(samples)
@@ -69,8 +94,16 @@ pub(super) fn relay(bench: &mut Bench<'_>) -> Result<Vec<Samples>> {
     let mut rows = vec![Samples::new(); RELAY.len()];
     for _ in 0..2 {
         for (pair, (hops, size)) in rows.chunks_mut(2).zip(RELAYED_MIB) {
-            spread(pair, "ours", &bench.ours(&["relay", hops, size], |command| command)?);
-            spread(pair, "mitogen", &numbers(bench.programs.mitogen(&["relay", hops, MITOGEN_MIB]))?);
+            spread(
+                pair,
+                "ours",
+                &bench.ours(&["relay", hops, size], |command| command)?,
+            );
+            spread(
+                pair,
+                "mitogen",
+                &numbers(bench.programs.mitogen(&["relay", hops, MITOGEN_MIB]))?,
+            );
         }
     }
     Ok(rows)

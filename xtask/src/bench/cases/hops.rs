@@ -10,10 +10,17 @@ const ASSUMED_IMAGE: usize = 98_304;
 
 pub(super) fn bytes(bench: &mut Bench<'_>) -> Result<Samples> {
     let counting = bench.programs.built("counting-ssh");
-    let words = ["bytes", counting.to_str().ok_or("the path is not UTF-8")?, "/tmp/counted"];
+    let words = [
+        "bytes",
+        counting.to_str().ok_or("the path is not UTF-8")?,
+        "/tmp/counted",
+    ];
     let split = bench.duel(1, &words, |_| Ok(()))?;
     // The remote command and what is written to it; what comes back is not sent by us.
-    let sums: Samples = split.iter().map(|(who, parts)| (*who, vec![parts[0] + parts[1]])).collect();
+    let sums: Samples = split
+        .iter()
+        .map(|(who, parts)| (*who, vec![parts[0] + parts[1]]))
+        .collect();
     bench.ours_sends = sums.get("ours").map(|sum| sum[0] as usize);
     Ok(sums)
 }
@@ -26,7 +33,10 @@ pub(super) fn loopback(bench: &mut Bench<'_>) -> Result<Samples> {
     let config = &bench.hosts.near;
     bench.duel(ROUNDS, &["connect-ssh", config, "near", "2"], |samples| {
         for _ in 0..2 {
-            samples.entry("ssh").or_default().push(bench.timed(ssh(config, &["near", "true"]), 0)?);
+            samples
+                .entry("ssh")
+                .or_default()
+                .push(bench.timed(ssh(config, &["near", "true"]), 0)?);
         }
         Ok(())
     })
@@ -35,12 +45,24 @@ pub(super) fn loopback(bench: &mut Bench<'_>) -> Result<Samples> {
 pub(super) fn sudo(bench: &mut Bench<'_>) -> Result<Samples> {
     let config = &bench.hosts.near;
     let master = "ControlPath=/tmp/bench-master";
-    let open = ["-o", "ControlMaster=yes", "-o", master, "-o", "ControlPersist=60", "near", "true"];
+    let open = [
+        "-o",
+        "ControlMaster=yes",
+        "-o",
+        master,
+        "-o",
+        "ControlPersist=60",
+        "near",
+        "true",
+    ];
     bench.timed(ssh(config, &open), 0)?;
     let samples = bench.duel(ROUNDS, &["sudo", config, "near", "2"], |samples| {
         for _ in 0..2 {
             let plain = ssh(config, &["-o", master, "near", "sudo -n true"]);
-            samples.entry("ssh").or_default().push(bench.timed(plain, 0)?);
+            samples
+                .entry("ssh")
+                .or_default()
+                .push(bench.timed(plain, 0)?);
         }
         Ok(())
     })?;
@@ -58,7 +80,11 @@ pub(super) fn call_local(bench: &mut Bench<'_>) -> Result<Samples> {
 }
 
 pub(super) fn call_ssh(bench: &mut Bench<'_>) -> Result<Samples> {
-    bench.duel(ROUNDS, &["call-ssh", &bench.hosts.near, "near", "2000"], |_| Ok(()))
+    bench.duel(
+        ROUNDS,
+        &["call-ssh", &bench.hosts.near, "near", "2000"],
+        |_| Ok(()),
+    )
 }
 
 pub(super) fn resident(bench: &mut Bench<'_>) -> Result<Samples> {
@@ -71,16 +97,27 @@ pub(super) fn proportional(bench: &mut Bench<'_>) -> Result<Samples> {
 
 fn memory(bench: &Bench<'_>, which: usize) -> Result<Samples> {
     let both = bench.duel(1, &["memory"], |_| Ok(()))?;
-    Ok(both.iter().map(|(who, sizes)| (*who, vec![sizes[which]])).collect())
+    Ok(both
+        .iter()
+        .map(|(who, sizes)| (*who, vec![sizes[which]]))
+        .collect())
 }
 
 pub(super) fn delayed(bench: &mut Bench<'_>) -> Result<Samples> {
     let (config, namespace) = (&bench.hosts.far, &bench.hosts.far_namespace);
     let fed = bench.ours_sends.unwrap_or(ASSUMED_IMAGE);
     let wrap = |command: Command| in_namespace(namespace, &command);
-    bench.duel_through(ROUNDS, &["connect-ssh", config, "far", "1"], wrap, |samples| {
-        let plain = ssh(config, &["far", "cat >/dev/null"]);
-        samples.entry("ssh").or_default().push(bench.timed(wrap(plain), fed)?);
-        Ok(())
-    })
+    bench.duel_through(
+        ROUNDS,
+        &["connect-ssh", config, "far", "1"],
+        wrap,
+        |samples| {
+            let plain = ssh(config, &["far", "cat >/dev/null"]);
+            samples
+                .entry("ssh")
+                .or_default()
+                .push(bench.timed(wrap(plain), fed)?);
+            Ok(())
+        },
+    )
 }

@@ -39,22 +39,70 @@ enum Case {
 
 /// All cases. `bytes` comes first, because the delayed case feeds that number of bytes to ssh.
 const CASES: [Case; 18] = [
-    Case::Single(("bytes", "bytes sent to the first call", Unit::Bytes), hops::bytes),
-    Case::Single(("local", "local: connect + first call", Unit::Seconds), hops::local),
-    Case::Single(("ssh", "ssh on loopback: connect + first call", Unit::Seconds), hops::loopback),
-    Case::Single(("sudo", "sudo below a live ssh hop", Unit::Seconds), hops::sudo),
-    Case::Single(("call-local", "empty call, local", Unit::ShortSeconds), hops::call_local),
-    Case::Single(("call-ssh", "empty call, over ssh", Unit::ShortSeconds), hops::call_ssh),
+    Case::Single(
+        ("bytes", "bytes sent to the first call", Unit::Bytes),
+        hops::bytes,
+    ),
+    Case::Single(
+        ("local", "local: connect + first call", Unit::Seconds),
+        hops::local,
+    ),
+    Case::Single(
+        (
+            "ssh",
+            "ssh on loopback: connect + first call",
+            Unit::Seconds,
+        ),
+        hops::loopback,
+    ),
+    Case::Single(
+        ("sudo", "sudo below a live ssh hop", Unit::Seconds),
+        hops::sudo,
+    ),
+    Case::Single(
+        ("call-local", "empty call, local", Unit::ShortSeconds),
+        hops::call_local,
+    ),
+    Case::Single(
+        ("call-ssh", "empty call, over ssh", Unit::ShortSeconds),
+        hops::call_ssh,
+    ),
     Case::Single(("rss", "idle agent, resident", Unit::Bytes), hops::resident),
-    Case::Single(("pss", "idle agent, proportional share", Unit::Bytes), hops::proportional),
-    Case::Single(("delayed", "ssh at 250 ms: connect + first call", Unit::Seconds), hops::delayed),
-    Case::Single(("pipeline", "empty calls, 20,000 under way", Unit::Calls), calls::pipeline),
-    Case::Single(("argument", "argument of 127 MiB, local", Unit::Rate), calls::argument),
-    Case::Single(("ten-hops", "empty call, 10 hops", Unit::ShortSeconds), calls::ten_hops),
+    Case::Single(
+        ("pss", "idle agent, proportional share", Unit::Bytes),
+        hops::proportional,
+    ),
+    Case::Single(
+        (
+            "delayed",
+            "ssh at 250 ms: connect + first call",
+            Unit::Seconds,
+        ),
+        hops::delayed,
+    ),
+    Case::Single(
+        ("pipeline", "empty calls, 20,000 under way", Unit::Calls),
+        calls::pipeline,
+    ),
+    Case::Single(
+        ("argument", "argument of 127 MiB, local", Unit::Rate),
+        calls::argument,
+    ),
+    Case::Single(
+        ("ten-hops", "empty call, 10 hops", Unit::ShortSeconds),
+        calls::ten_hops,
+    ),
     Case::Several("outstanding", &calls::OUTSTANDING, calls::outstanding),
     Case::Several("stalled", &flow::STALLED, flow::stalled),
     Case::Several("ping-busy", &flow::PING_BUSY, flow::ping_busy),
-    Case::Single(("far-stream", "ssh at 250 ms, 1 Gbit/s: one stream", Unit::Rate), flow::far_stream),
+    Case::Single(
+        (
+            "far-stream",
+            "ssh at 250 ms, 1 Gbit/s: one stream",
+            Unit::Rate,
+        ),
+        flow::far_stream,
+    ),
     Case::Several("relay", &flow::RELAY, flow::relay),
     Case::Several("scale", &scale::ROWS, scale::scale),
 ];
@@ -79,12 +127,16 @@ impl Case {
             Case::Single(_, measure) => vec![measure(bench)?],
             Case::Several(_, _, measure) => measure(bench)?,
         };
-        let finished = self.rows().iter().zip(samples).map(|(&(name, title, unit), samples)| Measured {
-            name,
-            title,
-            unit,
-            samples,
-        });
+        let finished = self
+            .rows()
+            .iter()
+            .zip(samples)
+            .map(|(&(name, title, unit), samples)| Measured {
+                name,
+                title,
+                unit,
+                samples,
+            });
         Ok(finished.collect())
     }
 }
@@ -97,7 +149,11 @@ pub fn check_names<'a>(words: impl Iterator<Item = &'a String>) -> Result<()> {
     for word in words {
         if !CASES.iter().any(|case| case.name() == word) {
             let names: Vec<&str> = CASES.iter().map(Case::name).collect();
-            return Err(format!("there is no case {word:?}; the cases are {}", names.join(", ")).into());
+            return Err(format!(
+                "there is no case {word:?}; the cases are {}",
+                names.join(", ")
+            )
+            .into());
         }
     }
     Ok(())
@@ -108,7 +164,11 @@ pub fn check_names<'a>(words: impl Iterator<Item = &'a String>) -> Result<()> {
 /// # Errors
 /// Returns an error if a program fails.
 pub fn measure(programs: &Programs, hosts: &Hosts, chosen: &[&String]) -> Result<Vec<Measured>> {
-    let mut bench = Bench { programs, hosts, ours_sends: None };
+    let mut bench = Bench {
+        programs,
+        hosts,
+        ours_sends: None,
+    };
     let mut results = Vec::new();
     for case in &CASES {
         // The delayed case needs to know what ours sends, so the count is always taken.
@@ -125,8 +185,16 @@ pub fn measure(programs: &Programs, hosts: &Hosts, chosen: &[&String]) -> Result
 /// Returns every row, with the same single sample for each contender.
 #[cfg(test)]
 pub fn all_alike(sample: f64) -> Vec<Measured> {
-    let samples: Samples =
-        ["ours", "mitogen", "ssh", "pipe"].into_iter().map(|who| (who, vec![sample])).collect();
+    let samples: Samples = ["ours", "mitogen", "ssh", "pipe"]
+        .into_iter()
+        .map(|who| (who, vec![sample]))
+        .collect();
     let rows = CASES.iter().flat_map(Case::rows);
-    rows.map(|&(name, title, unit)| Measured { name, title, unit, samples: samples.clone() }).collect()
+    rows.map(|&(name, title, unit)| Measured {
+        name,
+        title,
+        unit,
+        samples: samples.clone(),
+    })
+    .collect()
 }

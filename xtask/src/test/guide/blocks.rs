@@ -55,8 +55,9 @@ pub fn programs(file: &str, text: &str) -> Result<Vec<Program>, String> {
         let wrong = |what: &str| format!("{file}:{}: {what}", block.line);
         match block.language.as_str() {
             "rust" if words(&block.comment, "goes on").is_some() => {
-                let (_, parts) =
-                    found.last_mut().ok_or_else(|| wrong("no program comes before this block"))?;
+                let (_, parts) = found
+                    .last_mut()
+                    .ok_or_else(|| wrong("no program comes before this block"))?;
                 parts.push(block);
             }
             "rust" => {
@@ -64,7 +65,12 @@ pub fn programs(file: &str, text: &str) -> Result<Vec<Program>, String> {
                     wrong("a block of Rust needs a comment before it: <!-- program: NAME, runs: HOST... -->")
                 })?;
                 let run = run(&block.comment).map_err(|what| wrong(&what))?;
-                let program = Program { name, line: block.line, run, source: String::new() };
+                let program = Program {
+                    name,
+                    line: block.line,
+                    run,
+                    source: String::new(),
+                };
                 found.push((program, vec![block]));
             }
             "text" => {
@@ -76,10 +82,17 @@ pub fn programs(file: &str, text: &str) -> Result<Vec<Program>, String> {
                 }
             }
             "console" | "sh" | "toml" => {}
-            other => return Err(wrong(&format!("a block of {other:?} is not allowed in the guide"))),
+            other => {
+                return Err(wrong(&format!(
+                    "a block of {other:?} is not allowed in the guide"
+                )));
+            }
         }
     }
-    found.into_iter().map(|(program, parts)| whole(file, program, &parts)).collect()
+    found
+        .into_iter()
+        .map(|(program, parts)| whole(file, program, &parts))
+        .collect()
 }
 
 fn blocks(file: &str, text: &str) -> Result<Vec<Block>, String> {
@@ -97,7 +110,12 @@ fn blocks(file: &str, text: &str) -> Result<Vec<Block>, String> {
                 return Err(format!("{file}:{number}: a block needs its language"));
             }
             let (comment, language) = (before.to_owned(), language.to_owned());
-            found.push(Block { comment, language, line: number, lines: body });
+            found.push(Block {
+                comment,
+                language,
+                line: number,
+                lines: body,
+            });
         }
         before = line;
     }
@@ -107,19 +125,31 @@ fn blocks(file: &str, text: &str) -> Result<Vec<Block>, String> {
 /// Returns the text after `key` in a comment, up to the next comma.
 fn words(comment: &str, key: &str) -> Option<String> {
     let inside = comment.strip_prefix("<!--")?.strip_suffix("-->")?;
-    inside.split(',').find_map(|part| Some(part.trim().strip_prefix(key)?.trim().to_owned()))
+    inside
+        .split(',')
+        .find_map(|part| Some(part.trim().strip_prefix(key)?.trim().to_owned()))
 }
 
 fn run(comment: &str) -> Result<Value, String> {
     let list = |key: &str| -> Vec<String> {
-        words(comment, key).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+        words(comment, key)
+            .unwrap_or_default()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect()
     };
     if words(comment, "compiles").is_some() {
         return Ok(Value::Null);
     }
-    let hosts = words(comment, "runs:").ok_or("its comment says neither `runs: HOST...` nor `compiles`")?;
-    let hosts: Vec<&str> = hosts.split_whitespace().filter(|host| *host != "local").collect();
-    let exit: i32 = words(comment, "exit:").map_or(Ok(0), |exit| exit.parse()).map_err(|_| "exit: NUMBER")?;
+    let hosts =
+        words(comment, "runs:").ok_or("its comment says neither `runs: HOST...` nor `compiles`")?;
+    let hosts: Vec<&str> = hosts
+        .split_whitespace()
+        .filter(|host| *host != "local")
+        .collect();
+    let exit: i32 = words(comment, "exit:")
+        .map_or(Ok(0), |exit| exit.parse())
+        .map_err(|_| "exit: NUMBER")?;
     Ok(json!({
         "hosts": hosts,
         "args": list("args:"),
@@ -135,9 +165,15 @@ fn run(comment: &str) -> Result<Value, String> {
 fn whole(file: &str, mut program: Program, parts: &[Block]) -> Result<Program, String> {
     let at = format!("{file}:{}", program.line);
     if program.run.is_object() && program.run["prints"].is_null() {
-        return Err(format!("{at}: no block of `text` with the output of {} follows it", program.name));
+        return Err(format!(
+            "{at}: no block of `text` with the output of {} follows it",
+            program.name
+        ));
     }
-    let framed = !parts.iter().flat_map(|part| &part.lines).any(|line| line.starts_with("fn main("));
+    let framed = !parts
+        .iter()
+        .flat_map(|part| &part.lines)
+        .any(|line| line.starts_with("fn main("));
     let mut lines: Vec<&str> = Vec::new();
     for (index, part) in parts.iter().enumerate() {
         lines.resize(part.line - 1, "");
@@ -179,14 +215,26 @@ let _ = 1;
     #[test]
     fn a_program_keeps_its_line_numbers_of_the_guide() {
         let found = programs("x.md", TEXT).unwrap();
-        let [one, two] = &found[..] else { panic!("{}", found.len()) };
-        let line =
-            |program: &Program, number: usize| program.source.lines().nth(number - 1).unwrap().to_owned();
+        let [one, two] = &found[..] else {
+            panic!("{}", found.len())
+        };
+        let line = |program: &Program, number: usize| {
+            program.source.lines().nth(number - 1).unwrap().to_owned()
+        };
         assert_eq!((one.name.as_str(), one.line), ("one", 3));
-        assert_eq!((line(one, 4), line(one, 9)), ("fn f() {}".into(), "fn main() { f() }".into()));
+        assert_eq!(
+            (line(one, 4), line(one, 9)),
+            ("fn f() {}".into(), "fn main() { f() }".into())
+        );
         assert_eq!(one.run["prints"], "out\n...");
-        assert_eq!((&one.run["hosts"], &one.run["args"]), (&json!(["web1"]), &json!(["a", "b"])));
-        assert_eq!((&one.run["sorted"], &one.run["both"]), (&json!(true), &json!(false)));
+        assert_eq!(
+            (&one.run["hosts"], &one.run["args"]),
+            (&json!(["web1"]), &json!(["a", "b"]))
+        );
+        assert_eq!(
+            (&one.run["sorted"], &one.run["both"]),
+            (&json!(true), &json!(false))
+        );
         assert_eq!(line(two, 17), "let _ = 1;");
         assert!(two.run.is_null() && line(two, 16) == HEAD && two.source.ends_with("\nOk(()) }\n"));
     }
@@ -195,9 +243,12 @@ let _ = 1;
     fn a_block_that_would_never_run_is_an_error_with_its_position() {
         let wrong = |text: &str| programs("x.md", text).err().unwrap();
         assert!(wrong("\n```rust\n```\n").starts_with("x.md:2: "));
-        assert!(wrong("<!-- program: a -->\n```rust\n```\n").contains("neither `runs: HOST...` nor"));
         assert!(
-            wrong("<!-- program: a, runs: local -->\n```rust\n```\n").contains("the output of a follows")
+            wrong("<!-- program: a -->\n```rust\n```\n").contains("neither `runs: HOST...` nor")
+        );
+        assert!(
+            wrong("<!-- program: a, runs: local -->\n```rust\n```\n")
+                .contains("the output of a follows")
         );
         assert!(wrong("<!-- goes on -->\n```rust\n```\n").contains("no program comes before"));
         assert!(wrong("```\n```\n").contains("needs its language"));

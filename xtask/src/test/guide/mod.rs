@@ -37,7 +37,11 @@ pub fn run(words: &[String]) -> Outcome {
     fs::create_dir_all(folder.join("src"))?;
     let mut programs = Vec::new();
     for (file, text) in chapters()? {
-        programs.extend(blocks::programs(&file, &text)?.into_iter().map(|program| (file.clone(), program)));
+        programs.extend(
+            blocks::programs(&file, &text)?
+                .into_iter()
+                .map(|program| (file.clone(), program)),
+        );
     }
     write_sources(&folder, &programs)?;
     let examples = examples()?;
@@ -49,8 +53,16 @@ pub fn run(words: &[String]) -> Outcome {
         .iter()
         .map(|(file, program)| json!({ "name": program.name, "file": file, "line": program.line, "run": program.run }))
         .collect();
-    fs::write(folder.join("programs.json"), json!({ "folder": built, "programs": list }).to_string())?;
-    println!("{} programs and {} examples in {}", programs.len(), examples.len(), built.display());
+    fs::write(
+        folder.join("programs.json"),
+        json!({ "folder": built, "programs": list }).to_string(),
+    )?;
+    println!(
+        "{} programs and {} examples in {}",
+        programs.len(),
+        examples.len(),
+        built.display()
+    );
     Ok(())
 }
 
@@ -85,7 +97,10 @@ fn examples() -> Result<Vec<PathBuf>, Box<dyn std::error::Error>> {
 }
 
 fn write_sources(folder: &Path, programs: &[(String, Program)]) -> Outcome {
-    let mut names: Vec<&str> = programs.iter().map(|(_, program)| program.name.as_str()).collect();
+    let mut names: Vec<&str> = programs
+        .iter()
+        .map(|(_, program)| program.name.as_str())
+        .collect();
     names.sort_unstable();
     if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(format!("two programs of the guide are named {}", twice[0]).into());
@@ -112,11 +127,18 @@ fn manifest(programs: &[(String, Program)], examples: &[PathBuf]) -> String {
         controller.display()
     );
     for (_, program) in programs {
-        text.push_str(&format!("\n[[bin]]\nname = \"{}\"\npath = \"{}\"\n", program.name, source(program)));
+        text.push_str(&format!(
+            "\n[[bin]]\nname = \"{}\"\npath = \"{}\"\n",
+            program.name,
+            source(program)
+        ));
     }
     for path in examples {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        text.push_str(&format!("\n[[bin]]\nname = \"{name}\"\npath = \"{}\"\n", path.display()));
+        text.push_str(&format!(
+            "\n[[bin]]\nname = \"{name}\"\npath = \"{}\"\n",
+            path.display()
+        ));
     }
     text
 }
@@ -124,26 +146,47 @@ fn manifest(programs: &[(String, Program)], examples: &[PathBuf]) -> String {
 /// Builds the package, and prints each message of the compiler with its place in the guide.
 fn build(folder: &Path, programs: &[(String, Program)]) -> Outcome {
     let mut command = cargo();
-    command.current_dir(folder).args(["build", "--release", "--bins", "--keep-going", "--target", TARGET]);
-    command.args(["--message-format", "json"]).arg("--target-dir").arg(folder.join("build"));
-    command.env_remove("RUSTFLAGS").env_remove("CARGO_TARGET_DIR");
+    command.current_dir(folder).args([
+        "build",
+        "--release",
+        "--bins",
+        "--keep-going",
+        "--target",
+        TARGET,
+    ]);
+    command
+        .args(["--message-format", "json"])
+        .arg("--target-dir")
+        .arg(folder.join("build"));
+    command
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_TARGET_DIR");
     let output = command.stderr(Stdio::inherit()).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut complaints = 0;
-    for message in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-        let Some(rendered) = message["message"]["rendered"].as_str() else { continue };
+    for message in text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+    {
+        let Some(rendered) = message["message"]["rendered"].as_str() else {
+            continue;
+        };
         complaints += 1;
         eprintln!("{}", in_the_guide(rendered, programs));
     }
     match (output.status.success(), complaints) {
         (true, 0) => Ok(()),
-        (true, _) => Err("programs of the guide compile with warnings, which a reader would see too".into()),
+        (true, _) => {
+            Err("programs of the guide compile with warnings, which a reader would see too".into())
+        }
         (false, _) => Err("programs of the guide do not compile".into()),
     }
 }
 
 fn in_the_guide(message: &str, programs: &[(String, Program)]) -> String {
-    let named = programs.iter().find(|(_, program)| message.contains(&source(program)));
+    let named = programs
+        .iter()
+        .find(|(_, program)| message.contains(&source(program)));
     match named {
         Some((file, program)) => message.replace(&source(program), file),
         None => message.to_owned(),

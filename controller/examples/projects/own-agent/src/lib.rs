@@ -11,9 +11,16 @@ pub fn largest(folder: PathBuf, count: usize) -> io::Result<Vec<(u64, PathBuf)>>
     let mut files = Vec::new();
     let mut entries: Vec<_> = std::fs::read_dir(folder)?.flatten().collect();
     while let Some(entry) = entries.pop() {
-        let Ok(found) = entry.metadata() else { continue };
+        let Ok(found) = entry.metadata() else {
+            continue;
+        };
         if found.is_dir() {
-            entries.extend(std::fs::read_dir(entry.path()).into_iter().flatten().flatten());
+            entries.extend(
+                std::fs::read_dir(entry.path())
+                    .into_iter()
+                    .flatten()
+                    .flatten(),
+            );
         } else {
             files.push((found.len(), entry.path()));
         }

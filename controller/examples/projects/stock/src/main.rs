@@ -6,7 +6,10 @@ fn main() -> offshoot::Result<()> {
     let hosts: Vec<String> = std::env::args().skip(1).collect();
     offshoot::run(|router| {
         // Start every host before waiting for the first one.
-        let hops = hosts.iter().map(|host| router.ssh(host).start()).collect::<Vec<_>>();
+        let hops = hosts
+            .iter()
+            .map(|host| router.ssh(host).start())
+            .collect::<Vec<_>>();
         let mut rows = Vec::new();
         for hop in hops {
             let host = hop?.wait()?;
@@ -26,5 +29,12 @@ fn main() -> offshoot::Result<()> {
 
 /// The percentage that `df -P` prints for one file system.
 fn capacity(printed: &str) -> Option<u8> {
-    printed.lines().nth(1)?.split_whitespace().nth(4)?.strip_suffix('%')?.parse().ok()
+    printed
+        .lines()
+        .nth(1)?
+        .split_whitespace()
+        .nth(4)?
+        .strip_suffix('%')?
+        .parse()
+        .ok()
 }

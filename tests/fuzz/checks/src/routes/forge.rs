@@ -30,12 +30,22 @@ pub fn inject(world: &mut World, input: &mut Input<'_>) {
         return deliver(world, child, up, input.bytes());
     }
     let (header, payload) = frame(world, input, child, up);
-    let count = if MANY.contains(&how) { u32::from(input.byte()).min(world.forgeries) } else { 1 };
+    let count = if MANY.contains(&how) {
+        u32::from(input.byte()).min(world.forgeries)
+    } else {
+        1
+    };
     world.forgeries = world.forgeries.saturating_sub(count);
     let step = u32::from(input.byte());
     for turn in 0..count {
-        let Some(cable) = world.cables.iter_mut().find(|cable| cable.child == child) else { return };
-        let end = if up { (cable.parent, cable.link) } else { (cable.child, UP) };
+        let Some(cable) = world.cables.iter_mut().find(|cable| cable.child == child) else {
+            return;
+        };
+        let end = if up {
+            (cable.parent, cable.link)
+        } else {
+            (cable.child, UP)
+        };
         if world.paused.contains(&end) {
             return;
         }
@@ -49,7 +59,12 @@ pub fn inject(world: &mut World, input: &mut Input<'_>) {
         encode(&header, &payload, lane.sequence, &mut bytes);
         lane.sequence = lane.sequence.wrapping_add(1);
         if BROKEN_OFF.contains(&how) {
-            deliver(world, child, up, &bytes[..HEADER_LEN.min(usize::from(how - BROKEN_OFF.start) * 6)]);
+            deliver(
+                world,
+                child,
+                up,
+                &bytes[..HEADER_LEN.min(usize::from(how - BROKEN_OFF.start) * 6)],
+            );
             return world.cut_child(child);
         }
         deliver(world, child, up, &bytes);
@@ -58,22 +73,37 @@ pub fn inject(world: &mut World, input: &mut Input<'_>) {
 }
 
 fn deliver(world: &mut World, child: ContextId, up: bool, bytes: &[u8]) {
-    let Some(cable) = world.cables.iter().find(|cable| cable.child == child) else { return };
-    let (to, link): (ContextId, LinkId) = if up { (cable.parent, cable.link) } else { (cable.child, UP) };
+    let Some(cable) = world.cables.iter().find(|cable| cable.child == child) else {
+        return;
+    };
+    let (to, link): (ContextId, LinkId) = if up {
+        (cable.parent, cable.link)
+    } else {
+        (cable.child, UP)
+    };
     if !world.paused.contains(&(to, link)) {
         world.put_in += 1 + bytes.len();
         world.read(to, link, bytes);
     }
 }
 
-fn frame(world: &mut World, input: &mut Input<'_>, child: ContextId, up: bool) -> (Header, Vec<u8>) {
+fn frame(
+    world: &mut World,
+    input: &mut Input<'_>,
+    child: ContextId,
+    up: bool,
+) -> (Header, Vec<u8>) {
     let kind = Kind::ALL[input.below(Kind::ALL.len())];
     let known = input.byte();
     // An existing flow, as its peer would address it; or anything.
     let flow = world.flows.iter().rev().nth(known.into()).copied();
     let (src, dst, key) = match flow {
         Some((at, flow)) if known < 128 => (flow.peer, at, Some(flow)),
-        _ => (context(world, input, child), context(world, input, child), None),
+        _ => (
+            context(world, input, child),
+            context(world, input, child),
+            None,
+        ),
     };
     let handle = match (kind, key) {
         (Kind::Open, _) => Handle(u32::from(input.byte()) % 9),
@@ -84,7 +114,11 @@ fn frame(world: &mut World, input: &mut Input<'_>, child: ContextId, up: bool) -
     let opener = key.map_or(bits & 1 == 1, |flow| !flow.opener);
     let header = Header {
         flags: Flags(u16::from(bits & 6) | u16::from(bits >> 1 & 8)).with(Flags::OPENER, opener),
-        auth: if bits & 8 == 0 { src } else { context(world, input, child) },
+        auth: if bits & 8 == 0 {
+            src
+        } else {
+            context(world, input, child)
+        },
         handle,
         reply_to: match kind {
             Kind::Dead => Handle(context(world, input, child).0),
@@ -127,18 +161,27 @@ fn offset(world: &World, input: &mut Input<'_>, flow: Option<(ContextId, FlowKey
     }
 }
 
-fn payload(world: &mut World, input: &mut Input<'_>, header: &Header, child: ContextId, up: bool) -> Vec<u8> {
+fn payload(
+    world: &mut World,
+    input: &mut Input<'_>,
+    header: &Header,
+    child: ContextId,
+    up: bool,
+) -> Vec<u8> {
     let shape = input.byte();
     let readable = shape < 200;
     if header.kind == Kind::Boot && !up {
         world.record.renamed(child);
     }
     world.record.forged_pairs |= header.kind == Kind::Pair && !up;
-    let ids = |ids: &[ContextId]| -> Vec<u8> { ids.iter().flat_map(|id| id.0.to_le_bytes()).collect() };
+    let ids =
+        |ids: &[ContextId]| -> Vec<u8> { ids.iter().flat_map(|id| id.0.to_le_bytes()).collect() };
     let written = match header.kind {
-        Kind::Dead | Kind::Reset if readable => {
-            codec::to_bytes(&DeadLetter { reason: Reason::Lost, by: header.src, text: FORGED_TEXT.into() })
-        }
+        Kind::Dead | Kind::Reset if readable => codec::to_bytes(&DeadLetter {
+            reason: Reason::Lost,
+            by: header.src,
+            text: FORGED_TEXT.into(),
+        }),
         Kind::Route if readable => {
             let context = context(world, input, child);
             let gone = shape % 2 == 1;
@@ -153,11 +196,17 @@ fn payload(world: &mut World, input: &mut Input<'_>, header: &Header, child: Con
             } else {
                 forms::added(
                     context,
-                    if shape.is_multiple_of(3) { self::context(world, input, child) } else { child },
+                    if shape.is_multiple_of(3) {
+                        self::context(world, input, child)
+                    } else {
+                        child
+                    },
                 )
             })
         }
-        Kind::Choke | Kind::Free if readable => Ok(ids(&input.some(|input| context(world, input, child)))),
+        Kind::Choke | Kind::Free if readable => {
+            Ok(ids(&input.some(|input| context(world, input, child))))
+        }
         Kind::Pair if readable => {
             let (one, other) = (context(world, input, child), context(world, input, child));
             Ok([ids(&[one, other]), vec![shape & 1]].concat())
@@ -168,8 +217,10 @@ fn payload(world: &mut World, input: &mut Input<'_>, header: &Header, child: Con
         }
         Kind::Expel if readable => codec::to_bytes(&(context(world, input, child), FORGED_TEXT)),
         Kind::Boot if readable => {
-            let (id, ancestors) =
-                (context(world, input, child), input.some(|input| context(world, input, child)));
+            let (id, ancestors) = (
+                context(world, input, child),
+                input.some(|input| context(world, input, child)),
+            );
             codec::to_bytes(&BootInfo {
                 id,
                 ancestors,
@@ -179,7 +230,14 @@ fn payload(world: &mut World, input: &mut Input<'_>, header: &Header, child: Con
             })
         }
         Kind::Boot => Ok(input.bytes().to_vec()),
-        _ => Ok(vec![FORGED; if shape == 255 { MAX_PAYLOAD } else { shape.into() }]),
+        _ => Ok(vec![
+            FORGED;
+            if shape == 255 {
+                MAX_PAYLOAD
+            } else {
+                shape.into()
+            }
+        ]),
     };
     written.unwrap_or_default()
 }

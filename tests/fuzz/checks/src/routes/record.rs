@@ -76,7 +76,14 @@ fn seed(at: ContextId, flow: FlowKey) -> u64 {
 
 /// Returns the flow as seen by its peer.
 pub fn mirrored(at: ContextId, flow: FlowKey) -> (ContextId, FlowKey) {
-    (flow.peer, FlowKey { peer: at, handle: flow.handle, opener: !flow.opener })
+    (
+        flow.peer,
+        FlowKey {
+            peer: at,
+            handle: flow.handle,
+            opener: !flow.opener,
+        },
+    )
 }
 
 impl Record {
@@ -93,17 +100,35 @@ impl Record {
 
     pub fn opened_here(&mut self, at: ContextId, flow: FlowKey, streams: u8, answering: u8) {
         for stream in 0..=u32::from(streams) {
-            let flow = FlowKey { handle: Handle(flow.handle.0.wrapping_add(stream)), ..flow };
+            let flow = FlowKey {
+                handle: Handle(flow.handle.0.wrapping_add(stream)),
+                ..flow
+            };
             let mute = match stream {
                 0 => false,
-                _ if !flow.opener => self.ends.get(&mirrored(at, flow)).is_some_and(|theirs| !theirs.mute),
+                _ if !flow.opener => self
+                    .ends
+                    .get(&mirrored(at, flow))
+                    .is_some_and(|theirs| !theirs.mute),
                 _ => answering & 1 << (stream - 1) != 0,
             };
             let before = self.ends.get(&(at, flow));
             // Bytes of a flow whose handle a forger reuses may still be in flight.
-            let (sent, sent_end) = before.map_or((0, false), |before| (before.sent, before.sent_end));
-            assert!(before.is_none() || !flow.opener, "a number of a flow is not used twice");
-            self.ends.insert((at, flow), End { mute, sent, sent_end, ..End::default() });
+            let (sent, sent_end) =
+                before.map_or((0, false), |before| (before.sent, before.sent_end));
+            assert!(
+                before.is_none() || !flow.opener,
+                "a number of a flow is not used twice"
+            );
+            self.ends.insert(
+                (at, flow),
+                End {
+                    mute,
+                    sent,
+                    sent_end,
+                    ..End::default()
+                },
+            );
         }
     }
 
@@ -118,7 +143,9 @@ impl Record {
     }
 
     pub fn held(&self, at: ContextId, flow: FlowKey) -> u64 {
-        self.ends.get(&(at, flow)).map_or(0, |end| end.delivered - end.consumed)
+        self.ends
+            .get(&(at, flow))
+            .map_or(0, |end| end.delivered - end.consumed)
     }
 
     pub fn consumed(&mut self, at: ContextId, flow: FlowKey, length: usize) {
@@ -134,7 +161,11 @@ impl Record {
     /// Returns true if this child cannot connect here: its id was used, or it was requested
     /// elsewhere.
     pub fn is_used(&self, child: ContextId, parent: ContextId) -> bool {
-        self.parents.contains_key(&child) || self.ordered.get(&child).is_some_and(|other| *other != parent)
+        self.parents.contains_key(&child)
+            || self
+                .ordered
+                .get(&child)
+                .is_some_and(|other| *other != parent)
     }
 
     pub fn alive(&mut self, child: ContextId, parent: ContextId) {
@@ -171,7 +202,11 @@ impl Record {
     /// Notes a forged boot message for `child`: from now on nothing that it or its descendants send
     /// or receive is checked.
     pub fn renamed(&mut self, child: ContextId) {
-        let below = self.parents.keys().copied().filter(|context| self.below(*context, child));
+        let below = self
+            .parents
+            .keys()
+            .copied()
+            .filter(|context| self.below(*context, child));
         let below: Vec<_> = below.collect();
         self.tainted.extend(below);
         self.forged.insert((child, true));
@@ -201,10 +236,21 @@ impl Record {
     /// Checks an event of a node.
     pub fn event(&mut self, at: ContextId, event: &Event) {
         match event {
-            Event::Opened { flow, streams, bytes, end, auth, .. } => {
+            Event::Opened {
+                flow,
+                streams,
+                bytes,
+                end,
+                auth,
+                ..
+            } => {
                 assert!(!flow.opener, "another opened it");
                 if !self.may_be_lied_to(at, flow.peer) {
-                    assert!(self.may_talk(at, flow.peer), "{at} is reached by {}", flow.peer);
+                    assert!(
+                        self.may_talk(at, flow.peer),
+                        "{at} is reached by {}",
+                        flow.peer
+                    );
                     assert_eq!(*auth, flow.peer, "nobody acts for another");
                 }
                 self.opened_here(at, *flow, *streams, 0);
@@ -238,7 +284,10 @@ impl Record {
             Event::Log { from, bytes } => {
                 assert!(at == ContextId::ROOT, "records are for the root");
                 let forged = bytes.contains(&FORGED);
-                assert!(!forged || self.may_be_lied_to(at, *from), "a record in the name of {from}");
+                assert!(
+                    !forged || self.may_be_lied_to(at, *from),
+                    "a record in the name of {from}"
+                );
             }
             _ => {}
         }
@@ -246,7 +295,10 @@ impl Record {
 
     fn arrived(&mut self, at: ContextId, flow: FlowKey, bytes: &[u8], end: bool, seed: u64) {
         let lies = self.may_be_lied_to(at, flow.peer);
-        let there = self.ends.get(&mirrored(at, flow)).map(|theirs| (theirs.sent, theirs.sent_end));
+        let there = self
+            .ends
+            .get(&mirrored(at, flow))
+            .map(|theirs| (theirs.sent, theirs.sent_end));
         let state = self.ends.entry((at, flow)).or_default();
         assert!(!state.closed, "{at}: {flow:?} is closed and brings more");
         assert!(!state.ended, "{at}: {flow:?} has ended and brings more");
@@ -254,62 +306,109 @@ impl Record {
         state.delivered += bytes.len() as u64;
         state.ended = end;
         let held = state.delivered - state.consumed;
-        let most = if state.consumed == 0 { INITIAL_WINDOW } else { MAX_WINDOW };
+        let most = if state.consumed == 0 {
+            INITIAL_WINDOW
+        } else {
+            MAX_WINDOW
+        };
         assert!(held <= most, "{at}: {flow:?} holds {held}");
         if lies {
             return;
         }
-        let Some((sent, sent_end)) = there else { panic!("{at}: {flow:?} was never opened by its peer") };
+        let Some((sent, sent_end)) = there else {
+            panic!("{at}: {flow:?} was never opened by its peer")
+        };
         let delivered = offset + bytes.len() as u64;
-        assert!(delivered <= sent, "{at}: {flow:?} brings more than was sent");
-        assert!(!end || sent_end && delivered == sent, "{at}: {flow:?} ends too early");
-        assert_eq!(honest(seed, offset, bytes.len()), bytes, "{at}: {flow:?} brings what was not sent");
+        assert!(
+            delivered <= sent,
+            "{at}: {flow:?} brings more than was sent"
+        );
+        assert!(
+            !end || sent_end && delivered == sent,
+            "{at}: {flow:?} ends too early"
+        );
+        assert_eq!(
+            honest(seed, offset, bytes.len()),
+            bytes,
+            "{at}: {flow:?} brings what was not sent"
+        );
     }
 
     /// Checks that a link closed for a violation had a forgery on it or above it.
     pub fn blamed(&self, by: ContextId, cable: &Cable) {
         let sure = self.is_solid(cable.child) && self.is_solid(cable.parent);
-        let who = if by == cable.parent { cable.child } else { cable.parent };
-        let forged = self.forged.iter().any(|(child, _)| self.below(cable.child, *child));
+        let who = if by == cable.parent {
+            cable.child
+        } else {
+            cable.parent
+        };
+        let forged = self
+            .forged
+            .iter()
+            .any(|(child, _)| self.below(cable.child, *child));
         assert!(forged || !sure, "{by} blames {who} for what another did");
     }
 
     /// Returns the received and unconsumed bytes of all nodes.
     pub fn unused(&self) -> impl Iterator<Item = (ContextId, FlowKey, usize)> + '_ {
-        let held = |end: &End| if end.closed { 0 } else { (end.delivered - end.consumed) as usize };
-        let ends = self.ends.iter().map(move |((at, flow), end)| (*at, *flow, held(end)));
+        let held = |end: &End| {
+            if end.closed {
+                0
+            } else {
+                (end.delivered - end.consumed) as usize
+            }
+        };
+        let ends = self
+            .ends
+            .iter()
+            .map(move |((at, flow), end)| (*at, *flow, held(end)));
         ends.filter(|(_, _, held)| *held > 0)
     }
 
     /// Returns the flows on which `at` may send.
     pub fn to_send(&self, at: ContextId) -> impl Iterator<Item = FlowKey> + '_ {
-        let open = self.ends.iter().filter(move |((here, _), end)| *here == at && !end.mute && !end.sent_end);
+        let open = self
+            .ends
+            .iter()
+            .filter(move |((here, _), end)| *here == at && !end.mute && !end.sent_end);
         open.map(|((_, flow), _)| *flow)
     }
 
     /// Returns the unfinished flows that `at` opened to a lost peer.
     pub fn waiting_for_the_gone(&self, at: ContextId) -> impl Iterator<Item = FlowKey> + '_ {
         let gone = |peer: &ContextId| self.parents.contains_key(peer) && !self.up.contains(peer);
-        let waiting = self
-            .ends
-            .iter()
-            .filter(move |((here, flow), end)| *here == at && flow.opener && gone(&flow.peer) && !end.closed);
+        let waiting = self.ends.iter().filter(move |((here, flow), end)| {
+            *here == at && flow.opener && gone(&flow.peer) && !end.closed
+        });
         waiting.map(|((_, flow), _)| *flow)
     }
 
     /// Returns true if the root may refuse another request of this context.
     pub fn may_be_crowded(&self, context: ContextId) -> bool {
-        self.questions.get(&context).is_some_and(|asked| *asked > 16)
+        self.questions
+            .get(&context)
+            .is_some_and(|asked| *asked > 16)
     }
 
     /// Returns the number of flows ever opened to this context.
     pub fn flows_at(&self, context: ContextId) -> usize {
-        self.ends.keys().filter(|(at, flow)| *at == context && !flow.opener).count()
+        self.ends
+            .keys()
+            .filter(|(at, flow)| *at == context && !flow.opener)
+            .count()
     }
 
     /// Returns the connected contexts without forged boot messages.
     pub fn untouched(&self) -> Vec<ContextId> {
-        let touched = |context| self.forged.iter().any(|(child, _)| self.below(context, *child));
-        self.up.iter().copied().filter(|context| self.is_solid(*context) && !touched(*context)).collect()
+        let touched = |context| {
+            self.forged
+                .iter()
+                .any(|(child, _)| self.below(context, *child))
+        };
+        self.up
+            .iter()
+            .copied()
+            .filter(|context| self.is_solid(*context) && !touched(*context))
+            .collect()
     }
 }

@@ -126,7 +126,10 @@ impl World {
 
     /// Returns a context by its index, or a nonexistent one.
     pub fn name(&self, number: usize) -> ContextId {
-        self.names.get(number).copied().unwrap_or(ContextId(1_000_000))
+        self.names
+            .get(number)
+            .copied()
+            .unwrap_or(ContextId(1_000_000))
     }
 
     pub fn open(
@@ -137,24 +140,40 @@ impl World {
         length: usize,
         opening: Opening,
     ) -> usize {
-        let Some(node) = named(&mut self.nodes, from) else { return 0 };
+        let Some(node) = named(&mut self.nodes, from) else {
+            return 0;
+        };
         let (flow, taken) = node.open(to, service, &record::opening(from, length), opening);
         self.put_in += taken;
         *self.record.questions.entry(from).or_default() += 1 + usize::from(opening.streams);
-        self.record.opened_here(from, flow, opening.streams, opening.answering);
+        self.record
+            .opened_here(from, flow, opening.streams, opening.answering);
         self.record.sent(from, flow, taken, taken == length);
         for stream in 0..=u32::from(opening.streams) {
-            self.flows.push((from, FlowKey { handle: Handle(flow.handle.0 + stream), ..flow }));
+            self.flows.push((
+                from,
+                FlowKey {
+                    handle: Handle(flow.handle.0 + stream),
+                    ..flow
+                },
+            ));
         }
         taken
     }
 
     pub fn send(&mut self, at: ContextId, flow: FlowKey, length: usize, end: bool) -> usize {
-        let Some(node) = self.nodes.get_mut(&at) else { return 0 };
+        let Some(node) = self.nodes.get_mut(&at) else {
+            return 0;
+        };
         let bytes = self.record.bytes(at, flow, length);
         let room = node.room(flow);
-        let Some(taken) = node.send(flow, &bytes, end, false) else { return 0 };
-        assert!(room.is_some_and(|room| taken <= room), "not beyond the credit");
+        let Some(taken) = node.send(flow, &bytes, end, false) else {
+            return 0;
+        };
+        assert!(
+            room.is_some_and(|room| taken <= room),
+            "not beyond the credit"
+        );
         self.put_in += taken;
         self.record.sent(at, flow, taken, end && taken == length);
         if taken < length {
@@ -181,15 +200,26 @@ impl World {
 
     /// `from` requests ids from the root.
     pub fn ask(&mut self, from: ContextId) {
-        self.open(from, ContextId::ROOT, Handle::ALLOCATE, ASKED, Opening::default());
+        self.open(
+            from,
+            ContextId::ROOT,
+            Handle::ALLOCATE,
+            ASKED,
+            Opening::default(),
+        );
     }
 
     /// The root answers a request for ids.
     fn grant(&mut self, flow: FlowKey) {
-        let Some(root) = self.nodes.get_mut(&ContextId::ROOT) else { return };
-        let Some((first, count)) = root.grant(flow.peer) else { return };
+        let Some(root) = self.nodes.get_mut(&ContextId::ROOT) else {
+            return;
+        };
+        let Some((first, count)) = root.grant(flow.peer) else {
+            return;
+        };
         (first.0..first.0 + count).for_each(|id| self.record.handed_out(ContextId(id)));
-        self.answers.insert(record::mirrored(ContextId::ROOT, flow), (first, count));
+        self.answers
+            .insert(record::mirrored(ContextId::ROOT, flow), (first, count));
         self.send(ContextId::ROOT, flow, 1, true);
     }
 
@@ -198,7 +228,9 @@ impl World {
         if one != other
             && let Some(root) = self.nodes.get_mut(&ContextId::ROOT)
         {
-            self.record.paired.extend(open.then_some((one.min(other), one.max(other))));
+            self.record
+                .paired
+                .extend(open.then_some((one.min(other), one.max(other))));
             root.pair(one, other, open);
         }
     }
@@ -208,17 +240,24 @@ impl World {
         if self.names.len() >= CONTEXTS {
             return;
         }
-        let Some(node) = named(&mut self.nodes, from) else { return };
+        let Some(node) = named(&mut self.nodes, from) else {
+            return;
+        };
         let child = if from == ContextId::ROOT {
             let child = node.new_context().expect("they do not run out");
             self.record.handed_out(child);
             child
         } else {
-            let Some(child) = self.granted.get_mut(&from).and_then(VecDeque::pop_front) else { return };
+            let Some(child) = self.granted.get_mut(&from).and_then(VecDeque::pop_front) else {
+                return;
+            };
             child
         };
         self.names.push(child);
-        let opening = Opening { new_context: Some(child), ..Opening::default() };
+        let opening = Opening {
+            new_context: Some(child),
+            ..Opening::default()
+        };
         let (flow, _) = node.open(parent, Handle::CONNECT, b"", opening);
         self.record.opened_here(from, flow, 0, 0);
         self.record.sent(from, flow, 0, true);
@@ -247,7 +286,9 @@ impl World {
 
     /// Delivers bytes over a link.
     pub fn read(&mut self, at: ContextId, link: LinkId, bytes: &[u8]) {
-        let Some(node) = self.nodes.get_mut(&at).filter(|_| !bytes.is_empty()) else { return };
+        let Some(node) = self.nodes.get_mut(&at).filter(|_| !bytes.is_empty()) else {
+            return;
+        };
         let before = steps();
         node.receive(link, bytes);
         let (cost, frames) = self.cost.entry(at).or_default();
@@ -263,7 +304,12 @@ impl World {
         if self.connecting.is_empty() {
             return;
         }
-        let Connecting { parent, link, child, down } = self.connecting.remove(number % self.connecting.len());
+        let Connecting {
+            parent,
+            link,
+            child,
+            down,
+        } = self.connecting.remove(number % self.connecting.len());
         if self.nodes.contains_key(&child)
             || self.record.is_used(child, parent)
             || !self.nodes.contains_key(&parent)
@@ -280,13 +326,23 @@ impl World {
         node.control(UP, Kind::Hello, Vec::new());
         self.nodes.insert(child, node);
         self.record.alive(child, parent);
-        self.cables.push(Cable { parent, link, child, down, up: Lane::default() });
+        self.cables.push(Cable {
+            parent,
+            link,
+            child,
+            down,
+            up: Lane::default(),
+        });
     }
 
     pub fn fail_connect(&mut self, number: usize, reason: Reason) {
         if !self.connecting.is_empty() {
-            let Connecting { parent, link, child, .. } =
-                self.connecting.remove(number % self.connecting.len());
+            let Connecting {
+                parent,
+                link,
+                child,
+                ..
+            } = self.connecting.remove(number % self.connecting.len());
             self.record.dead(child);
             if let Some(node) = self.nodes.get_mut(&parent) {
                 node.link_lost(link, reason, "it failed");
@@ -321,7 +377,12 @@ impl World {
     }
 
     fn cut_at(&mut self, at: usize) {
-        let Cable { parent, link, child, .. } = self.cables.swap_remove(at);
+        let Cable {
+            parent,
+            link,
+            child,
+            ..
+        } = self.cables.swap_remove(at);
         if let Some(node) = self.nodes.get_mut(&parent) {
             node.link_lost(link, Reason::Lost, "cut");
         }
@@ -335,7 +396,8 @@ impl World {
         }
         self.nodes.remove(&context);
         self.record.dead(context);
-        self.connecting.retain(|connecting| connecting.parent != context);
+        self.connecting
+            .retain(|connecting| connecting.parent != context);
         while let Some(at) = self.cables.iter().position(|cable| cable.parent == context) {
             let cable = self.cables.swap_remove(at);
             self.die(cable.child);
@@ -344,13 +406,21 @@ impl World {
 
     /// Sends pings and log records.
     pub fn chat(&mut self, at: ContextId, what: u8) {
-        let links: Vec<LinkId> =
-            self.cables.iter().filter(|cable| cable.parent == at).map(|cable| cable.link).collect();
-        let Some(node) = named(&mut self.nodes, at) else { return };
+        let links: Vec<LinkId> = self
+            .cables
+            .iter()
+            .filter(|cable| cable.parent == at)
+            .map(|cable| cable.link)
+            .collect();
+        let Some(node) = named(&mut self.nodes, at) else {
+            return;
+        };
         match what % 3 {
             0 => node.log(vec![0; usize::from(what)]),
             1 if at != ContextId::ROOT => node.control(UP, Kind::Ping, Vec::new()),
-            _ => links.into_iter().for_each(|link| node.control(link, Kind::Ping, Vec::new())),
+            _ => links
+                .into_iter()
+                .for_each(|link| node.control(link, Kind::Ping, Vec::new())),
         }
     }
 
@@ -363,11 +433,17 @@ impl World {
         let at = number % self.cables.len();
         let cable = &mut self.cables[at];
         let ends = [(cable.parent, cable.link), (cable.child, UP)];
-        let (lane, [(from, outgoing), (to, link)]) =
-            if up { (&mut cable.up, [ends[1], ends[0]]) } else { (&mut cable.down, ends) };
+        let (lane, [(from, outgoing), (to, link)]) = if up {
+            (&mut cable.up, [ends[1], ends[0]])
+        } else {
+            (&mut cable.down, ends)
+        };
         // Small counts are carried one by one.
         let (few, enough) = (count < 16, if count < 16 { 1 } else { TURN });
-        while lane.frames.len() < count && take(self.nodes.get_mut(&from), outgoing, lane, enough) && few {}
+        while lane.frames.len() < count
+            && take(self.nodes.get_mut(&from), outgoing, lane, enough)
+            && few
+        {}
         if lane.frames.is_empty() || self.paused.contains(&(to, link)) {
             return false;
         }
@@ -408,7 +484,9 @@ impl World {
         self.put_in += 1;
         loop {
             let contexts: Vec<ContextId> = self.nodes.keys().copied().collect();
-            let heard = contexts.into_iter().fold(false, |heard, context| self.hear(context) | heard);
+            let heard = contexts
+                .into_iter()
+                .fold(false, |heard, context| self.hear(context) | heard);
             if !heard {
                 break;
             }
@@ -431,7 +509,14 @@ impl World {
             }
             self.record.event(at, &event);
             match event {
-                Event::Opened { flow, streams, child, service, bytes, .. } => {
+                Event::Opened {
+                    flow,
+                    streams,
+                    child,
+                    service,
+                    bytes,
+                    ..
+                } => {
                     for stream in 0..=u32::from(streams) {
                         let handle = Handle(flow.handle.0.wrapping_add(stream));
                         self.flows.push((at, FlowKey { handle, ..flow }));
@@ -449,22 +534,36 @@ impl World {
                         self.granted.entry(at).or_default().extend(numbers);
                     }
                 }
-                Event::Control { link, kind: Kind::Hello, .. } => {
+                Event::Control {
+                    link,
+                    kind: Kind::Hello,
+                    ..
+                } => {
                     if let Some(node) = self.nodes.get_mut(&at) {
                         node.link_up(link);
-                        let child = self.cables.iter().find(|cable| (cable.parent, cable.link) == (at, link));
+                        let child = self
+                            .cables
+                            .iter()
+                            .find(|cable| (cable.parent, cable.link) == (at, link));
                         let child = child.map_or(at, |cable| cable.child);
-                        self.ballast.extend((0..BALLAST).map(|_| (at, node.watch(child))));
+                        self.ballast
+                            .extend((0..BALLAST).map(|_| (at, node.watch(child))));
                     }
                     self.beat(at, link, self.heartbeat);
                 }
-                Event::Control { link, kind: Kind::Ping, .. } => {
+                Event::Control {
+                    link,
+                    kind: Kind::Ping,
+                    ..
+                } => {
                     if let Some(node) = self.nodes.get_mut(&at) {
                         node.control(link, Kind::Pong, Vec::new());
                     }
                 }
                 Event::Boot(boot) => self.beat(at, UP, boot.heartbeat),
-                Event::Pause(link) => assert!(self.paused.insert((at, link)), "it is paused already"),
+                Event::Pause(link) => {
+                    assert!(self.paused.insert((at, link)), "it is paused already")
+                }
                 Event::Resume(link) => assert!(self.paused.remove(&(at, link)), "it is not paused"),
                 Event::Broken { link, reason, .. } => {
                     let cable = |cable: &Cable| match link == UP && at != ContextId::ROOT {
@@ -488,12 +587,17 @@ impl World {
         if let Some(node) = self.nodes.get_mut(&at) {
             node.take_dirty();
         }
-        assert!(cost <= STEPS * frames, "{at} has looked at {cost} entries for {frames} frames and events");
+        assert!(
+            cost <= STEPS * frames,
+            "{at} has looked at {cost} entries for {frames} frames and events"
+        );
         any
     }
 
     fn accept(&mut self, parent: ContextId, by: ContextId, child: ContextId, link: LinkId) {
-        let Some(node) = self.nodes.get_mut(&parent) else { return };
+        let Some(node) = self.nodes.get_mut(&parent) else {
+            return;
+        };
         if by != ContextId::ROOT {
             node.announce(child);
         }
@@ -509,7 +613,12 @@ impl World {
                 heartbeat: self.heartbeat,
             },
         );
-        self.connecting.push(Connecting { parent, link, child, down: Lane::default() });
+        self.connecting.push(Connecting {
+            parent,
+            link,
+            child,
+            down: Lane::default(),
+        });
     }
 
     /// Lets the tree settle, and checks that nobody waits forever and that forgeries end with their
@@ -524,10 +633,19 @@ impl World {
         self.settle();
         for context in self.record.untouched() {
             let before = self.record.flows_at(ContextId::ROOT);
-            self.open(context, ContextId::ROOT, Handle::ALLOCATE, 0, Opening::default());
+            self.open(
+                context,
+                ContextId::ROOT,
+                Handle::ALLOCATE,
+                0,
+                Opening::default(),
+            );
             self.settle();
             let heard = self.record.flows_at(ContextId::ROOT) > before;
-            assert!(heard || self.record.may_be_crowded(context), "{context} is heard no more");
+            assert!(
+                heard || self.record.may_be_crowded(context),
+                "{context} is heard no more"
+            );
         }
     }
 
@@ -538,27 +656,52 @@ impl World {
             self.settle();
         }
         loop {
-            let held: Vec<_> =
-                self.record.unused().filter(|(at, _, _)| self.nodes.contains_key(at)).collect();
+            let held: Vec<_> = self
+                .record
+                .unused()
+                .filter(|(at, _, _)| self.nodes.contains_key(at))
+                .collect();
             if held.is_empty() {
                 break;
             }
-            held.into_iter().for_each(|(at, flow, length)| self.consume(at, flow, length));
+            held.into_iter()
+                .for_each(|(at, flow, length)| self.consume(at, flow, length));
             self.settle();
         }
         for context in self.record.untouched() {
             let before = self.record.flows_at(context);
-            self.open(ContextId::ROOT, context, Handle::CALL, 0, Opening::default());
+            self.open(
+                ContextId::ROOT,
+                context,
+                Handle::CALL,
+                0,
+                Opening::default(),
+            );
             self.settle();
-            assert!(self.record.flows_at(context) > before, "the root does not reach {context}");
+            assert!(
+                self.record.flows_at(context) > before,
+                "the root does not reach {context}"
+            );
         }
-        assert!(self.paused.iter().all(|(at, link)| !self.is_live(*at, *link)), "nothing waits any more");
+        assert!(
+            self.paused
+                .iter()
+                .all(|(at, link)| !self.is_live(*at, *link)),
+            "nothing waits any more"
+        );
         for (context, node) in &mut self.nodes {
             for flow in self.record.waiting_for_the_gone(*context) {
-                assert!(!node.knows(flow), "{context} waits on {flow:?} for one that is gone");
+                assert!(
+                    !node.knows(flow),
+                    "{context} waits on {flow:?} for one that is gone"
+                );
             }
             for flow in self.record.to_send(*context) {
-                assert_ne!(node.room(flow), Some(0), "{context} may never send on {flow:?} again");
+                assert_ne!(
+                    node.room(flow),
+                    Some(0),
+                    "{context} may never send on {flow:?} again"
+                );
             }
             assert_eq!(node.held(), 0, "{context} keeps something");
         }
@@ -569,7 +712,9 @@ impl World {
     }
 
     fn is_live(&self, at: ContextId, link: LinkId) -> bool {
-        self.cables.iter().any(|cable| cable.parent == at && cable.link == link)
+        self.cables
+            .iter()
+            .any(|cable| cable.parent == at && cable.link == link)
     }
 
     /// Checks the bounds of queues: for a connecting child by the node's limit, in total by the
@@ -579,29 +724,51 @@ impl World {
         for connecting in &self.connecting {
             if let Some(node) = self.nodes.get(&connecting.parent) {
                 let queued = node.queued(connecting.link);
-                assert!(queued <= CONNECTING, "{queued} bytes wait for {}", connecting.child);
+                assert!(
+                    queued <= CONNECTING,
+                    "{queued} bytes wait for {}",
+                    connecting.child
+                );
                 all += queued;
             }
         }
         let lent = |at: ContextId, link| {
             let (lent, flows) = self.nodes.get(&at).map_or((0, 0), |node| node.lent(link));
-            assert!(lent <= LENT + FAVOURED * FAVOUR, "{at} has lent {lent} bytes over one link");
-            assert!(flows > 0 || lent == 0, "{at} has {lent} bytes lent to nobody");
+            assert!(
+                lent <= LENT + FAVOURED * FAVOUR,
+                "{at} has lent {lent} bytes over one link"
+            );
+            assert!(
+                flows > 0 || lent == 0,
+                "{at} has {lent} bytes lent to nobody"
+            );
         };
         for cable in &self.cables {
             lent(cable.parent, cable.link);
             lent(cable.child, UP);
-            all += self.nodes.get(&cable.parent).map_or(0, |node| node.queued(cable.link));
-            all += self.nodes.get(&cable.child).map_or(0, |node| node.queued(UP));
+            all += self
+                .nodes
+                .get(&cable.parent)
+                .map_or(0, |node| node.queued(cable.link));
+            all += self
+                .nodes
+                .get(&cable.child)
+                .map_or(0, |node| node.queued(UP));
         }
         let limit = (1 << 20) + 8 * self.put_in * (HEADER_LEN + 200);
-        assert!(all <= limit, "{all} bytes wait, {} were put in", self.put_in);
+        assert!(
+            all <= limit,
+            "{all} bytes wait, {} were put in",
+            self.put_in
+        );
     }
 }
 
 /// Creates a node that has received its boot message.
 fn named(nodes: &mut BTreeMap<ContextId, Node>, at: ContextId) -> Option<&mut Node> {
-    nodes.get_mut(&at).filter(|node| node.id() != ContextId(u32::MAX))
+    nodes
+        .get_mut(&at)
+        .filter(|node| node.id() != ContextId(u32::MAX))
 }
 
 /// Takes a node's output for a link. Returns true if there was any.
@@ -610,7 +777,11 @@ fn take(node: Option<&mut Node>, link: LinkId, lane: &mut Lane, enough: usize) -
     let mut bytes = Vec::new();
     node.transmit(link, &mut bytes, enough);
     let mut rest = &bytes[..];
-    while let Some(frame) = lane.decoder.next_frame(&mut rest).expect("a node sends what can be read") {
+    while let Some(frame) = lane
+        .decoder
+        .next_frame(&mut rest)
+        .expect("a node sends what can be read")
+    {
         lane.frames.push_back(frame);
     }
     assert_eq!(lane.decoder.pending(), 0, "a node sends whole frames");

@@ -6,10 +6,16 @@ use own_agent::largest;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut words = std::env::args().skip(1);
-    let (host, folder) = words.next().zip(words.next()).ok_or("usage: largest HOST FOLDER")?;
+    let (host, folder) = words
+        .next()
+        .zip(words.next())
+        .ok_or("usage: largest HOST FOLDER")?;
     let router = Router::builder().package("own-agent").start()?;
     let root = router.ssh(host).connect()?.sudo().connect()?;
-    for (length, path) in root.call(largest { folder: folder.into(), count: 10 })? {
+    for (length, path) in root.call(largest {
+        folder: folder.into(),
+        count: 10,
+    })? {
         println!("{length:>12} {}", path.display());
     }
     Ok(())
