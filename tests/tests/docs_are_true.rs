@@ -201,36 +201,6 @@ fn promises_are_numbered_uniquely_and_in_order() {
 }
 
 #[test]
-fn no_line_of_a_document_is_wider_than_120_columns() {
-    let mut documents: Vec<PathBuf> = [
-        "README.md",
-        "SPECIFICATION.md",
-        "SECURITY.md",
-        "CHANGELOG.md",
-    ]
-    .map(PathBuf::from)
-    .into();
-    let guide = fs::read_dir(workspace().join("docs/guide"))
-        .expect("there is a guide")
-        .flatten();
-    documents.extend(guide.map(|entry| entry.path()));
-    let mut wide = Vec::new();
-    for document in documents {
-        let text = fs::read_to_string(workspace().join(&document)).expect("it is a text");
-        for (number, line) in (1..).zip(text.lines()) {
-            if line.chars().count() > 120 {
-                wide.push(format!("{}:{number}: {line}", document.display()));
-            }
-        }
-    }
-    assert!(
-        wide.is_empty(),
-        "wider than 120 columns:\n{}",
-        wide.join("\n")
-    );
-}
-
-#[test]
 fn the_code_map_lists_exactly_the_folders_of_code() {
     let text = paper("ARCHITECTURE.md");
     let map = text

@@ -11,12 +11,13 @@ use std::time::Instant;
 
 use crate::test::projects;
 use crate::workspace::{Outcome, cargo, target_directory, workspace};
-use crate::{agents, fuzz, test};
+use crate::{agents, fuzz, test, widths};
 
 type Step = (&'static str, fn() -> Outcome);
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("formatting", formatting),
+    ("widths", widths),
     ("clippy", clippy),
     ("documentation", documentation),
     ("dependencies", dependencies),
@@ -120,6 +121,10 @@ fn formatting() -> Outcome {
         )?;
     }
     Ok(())
+}
+
+fn widths() -> Outcome {
+    widths::run(&[])
 }
 
 fn clippy() -> Outcome {
