@@ -1,4 +1,4 @@
-//! Sums the sources of this crate up, so that a controller and an agent of different builds tell
+//! Hashes the sources of this crate, so that a controller and an agent of different builds detect
 //! each other at once instead of misunderstanding each other later.
 
 use std::path::Path;
@@ -17,7 +17,7 @@ fn main() {
             sum = (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
         }
     }
-    // A package of another version is another build, whatever its sources say.
+    // A package of another version is another build, whatever its sources.
     for byte in env::var("CARGO_PKG_VERSION").unwrap_or_default().bytes() {
         sum = (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
     }

@@ -1,8 +1,8 @@
-//! The stages of the other platform, under qemu: registered in a user namespace of its own, so
-//! nothing of this machine changes. Where perl or python3 start the loader is left out: they would
-//! be this machine's, with its system call numbers.
+//! The stages of the other platform, under qemu, which is registered in a user namespace so that
+//! the machine is unchanged. Cases in which perl or python3 start the loader are left out, because
+//! these would use this machine's system call numbers.
 //!
-//! Skips where that is not possible: no qemu-user-static, or a kernel before 6.7.
+//! Skips without qemu-user-static, and on kernels before 6.7.
 
 mod machine;
 
@@ -11,10 +11,10 @@ use std::{path::Path, process::Command};
 use machine::{assert_up, image_and_rest_of, image_for, nonce, start};
 use offshoot_bootstrap::{Mode, Platform, Stage0};
 
-/// Where Debian keeps the interpreter under the name that its `P` flag asks for.
+/// Path of the interpreter in Debian, with the name that its `P` flag requires.
 const QEMU: &str = "/usr/libexec/qemu-binfmt/aarch64-binfmt-P";
 
-/// Registers the interpreter for aarch64 programs, then runs the text it is given.
+/// Registers the interpreter for aarch64 programs, then runs its argument.
 const REGISTER: &str = r#"mount -t binfmt_misc none /proc/sys/fs/binfmt_misc || exit 77
 printf ":qemu-aarch64:M::\\x7fELF\\x02\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00\\xb7\\x00:\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\x00\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xfe\\xff\\xff\\xff:$2:POCF" >/proc/sys/fs/binfmt_misc/register || exit 77
 exec sh -c "$1""#;
@@ -27,7 +27,7 @@ fn the_stages_for_aarch64_start_an_agent() {
     }
     let image = image_for(Platform::Aarch64);
     let (input, rest) = image_and_rest_of(image);
-    // The shell is this machine's, so `uname` says this machine's name.
+    // The shell is this machine's, so `uname` prints this machine's name.
     let script = Stage0::new(image, &nonce(), Mode::Optimistic, "offshoot: web1").script();
     let script = format!("uname(){{ echo aarch64;}};{script}");
     let mut unshare = Command::new("unshare");

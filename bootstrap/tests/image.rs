@@ -1,4 +1,4 @@
-//! Images and the text around them: what is refused, and what must stay within limits.
+//! Images and the text around them: what is rejected, and limits.
 
 mod machine;
 
@@ -15,7 +15,7 @@ fn trailer_at(bytes: &[u8]) -> usize {
     bytes.len() - TRAILER
 }
 
-/// The image's bytes after `change`, with the trailer's checksum made right again.
+/// Returns the bytes of the image after `change`, with a corrected checksum of the trailer.
 fn changed(change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut bytes = image().bytes().to_vec();
     change(&mut bytes);
@@ -55,7 +55,7 @@ fn the_agent_in_an_image_can_be_replaced() {
         inside[64..1000] == program[64..1000],
         "only what is not loaded is left out"
     );
-    // And back again: both stages are what they were compiled to.
+    // And back again: both stages are unchanged.
     let back = other.with_agent(&agent).unwrap().unpack().unwrap();
     assert!(back == image().with_agent(&agent).unwrap().unpack().unwrap());
     let stages = native::compile(image().platform(), Path::new("rustc"), &folder()).unwrap();
@@ -152,7 +152,7 @@ fn a_damaged_payload_is_detected_when_unpacked() {
 fn stages_that_are_not_executables_of_the_platform_are_refused() {
     let loader_at = Trailer::read(image().bytes()).unwrap().loader_offset as usize;
     for (start, stage) in [(0, "unpacker"), (loader_at, "loader")] {
-        // Magic, class, byte order, machine, header place, header size, segment offset, both
+        // Magic, class, byte order, machine, offset and size of the header, segment offset, both
         // lengths.
         for place in [0, 4, 5, 18, 32, 54, 56, 72, 96, 104] {
             let wrong = changed(|bytes| bytes[start + place] ^= 0x40);
@@ -178,7 +178,7 @@ fn truncated_empty_or_extended_bytes_are_not_an_image() {
     assert!(Image::parse(longer).is_err());
 }
 
-/// An image for `platform` that cannot run: only the texts around it are looked at.
+/// Returns an image for `platform` that cannot run, for tests of the text around it.
 fn image_for(platform: Platform) -> (Image, native::Stages) {
     let stages = native::compile(platform, Path::new("rustc"), &folder()).unwrap();
     let mut agent = image().unpack().unwrap();

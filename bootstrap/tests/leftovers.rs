@@ -1,5 +1,5 @@
-//! Nothing is left of stage 0 wherever it is cut short: by signals at any moment, by limits, by
-//! options of the shell.
+//! Stage 0 leaves nothing behind, wherever it is interrupted: by signals, limits, or options of the
+//! shell.
 
 mod machine;
 
@@ -17,15 +17,15 @@ use machine::{
 };
 use offshoot_bootstrap::{Mode, ready_marker};
 
-/// What can stand behind the name `sh`.
+/// Shells that may be called `sh`.
 const SHELLS: [&str; 6] = ["dash", "bash", "busybox", "mksh", "ksh", "zsh"];
 
-/// A `PATH` where `sh` is this shell.
+/// Returns a `PATH` in which `sh` is this shell.
 fn tools(name: &str) -> PathBuf {
     path_of(&[&MINIMUM[..], &["printf", &format!("sh={name}")]].concat())
 }
 
-/// Whatever the stage 0 of process `pid` has left where it may have been.
+/// Returns everything that the stage 0 of process `pid` has left behind.
 fn left(pid: u32, tmpdir: &Path) -> Vec<PathBuf> {
     let name = format!(".o{pid}");
     let mut left: Vec<PathBuf> = fs::read_dir(tmpdir)
@@ -49,7 +49,7 @@ fn spawn(command: &mut Command) -> Child {
 }
 
 fn kill(signal: &str, target: &str) {
-    // One that has ended already is not there to be told.
+    // A process that has ended cannot be signalled.
     let _ = Command::new("kill")
         .args(["-s", signal, "--", target])
         .stderr(Stdio::null())
@@ -61,8 +61,8 @@ fn a_signal_at_any_moment_leaves_no_files() {
     for name in SHELLS {
         let (path, place) = (tools(name), folder());
         for signal in ["TERM", "HUP", "INT", "QUIT"] {
-            // From before the first command to behind the loader's start; to the shell alone, as
-            // the kernel does when its parent ends, and to all that it has started.
+            // From before the first command until after the loader's start; to the shell only, as
+            // the kernel does when its parent ends, and to all processes that it has started.
             for moment in 0..24u32 {
                 let mut shell = shell(&path);
                 std::os::unix::process::CommandExt::process_group(&mut shell, 0);
@@ -98,7 +98,7 @@ fn the_loader_restores_default_signal_handling() {
                 marker,
                 "{name}"
             );
-            // Held, or the loader would end by the end of it.
+            // Kept open, because the loader would end at its end.
             let _stdin = child.stdin.take();
             kill(signal, &child.id().to_string());
             let ended = child.wait().unwrap();
@@ -132,7 +132,7 @@ fn shell_options_do_not_break_stage_0_or_leave_files() {
             assert_up(&result, &rest, &format!("{name} {options}"));
             assert_eq!(fs::read_dir(&place).unwrap().count(), 0, "{name} {options}");
         }
-        // Which executes nothing, and so leaves nothing.
+        // Executes nothing, and therefore leaves nothing.
         let place = folder();
         let mut shell = shell(&tools(name));
         machine::start(
@@ -179,8 +179,7 @@ fn no_resource_limit_leaves_files() {
 fn a_failure_after_the_first_step_leaves_no_files() {
     let place = folder();
     fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).unwrap();
-    // Each stands for a host where something works no more in the midst of it: by its name, and
-    // what it does instead.
+    // Hosts on which a tool fails midway: the tool's name, and its replacement.
     for (tool, text) in [
         ("chmod", "exit 1"),
         ("chmod", "kill -9 $$"),
@@ -228,7 +227,7 @@ fn a_user_at_the_process_limit_leaves_no_files() {
         return;
     }
     std::thread::scope(|scope| {
-        // At once: bash tries for a while. zsh gives up without its trap, and ksh93 tries for ever.
+        // At once: bash retries for a while, zsh exits without its trap, and ksh93 retries forever.
         for name in ["dash", "bash", "busybox", "mksh"] {
             scope.spawn(move || a_last_process(name));
         }
@@ -236,7 +235,7 @@ fn a_user_at_the_process_limit_leaves_no_files() {
 }
 
 fn a_last_process(name: &str) {
-    // Another user's own, below what that user can reach.
+    // Another user's directory, below one that the user can reach.
     let place = PathBuf::from(format!(
         "/tmp/offshoot-leftovers.{}.{name}",
         std::process::id()
@@ -250,7 +249,7 @@ fn a_last_process(name: &str) {
         std::os::unix::fs::symlink(Path::new("/usr/bin").join(tool), path.join(tool)).unwrap();
     }
     std::os::unix::fs::symlink(Path::new("/usr/bin").join(name), path.join("sh")).unwrap();
-    // From then on its caller can start nothing any more.
+    // From then on its caller can start no processes.
     let last = "#!/bin/sh\n/usr/bin/mkdir \"$@\" && exec /usr/bin/prlimit --nproc=0 --pid $PPID\n";
     fs::write(path.join("mkdir"), last).unwrap();
     fs::set_permissions(path.join("mkdir"), fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,4 +1,5 @@
-//! The decoder against liblzma, and the filters, on data of many kinds and on damaged streams.
+//! The decoder compared with liblzma, and the filters, on data of many kinds and on damaged
+//! streams.
 //!
 //! Each property prints its seed; `OFFSHOOT_SEED=<number>` repeats a run.
 
@@ -13,7 +14,7 @@ use xz2::{
     write::XzEncoder,
 };
 
-/// Marsaglia's xorshift: enough to vary tests, and the same everywhere.
+/// Marsaglia's xorshift: sufficient for tests, and the same on every machine.
 struct Random(u64);
 
 impl Random {
@@ -43,8 +44,8 @@ impl Random {
         (self.next() >> 11) as usize % limit
     }
 
-    /// Data that compresses: runs, repeats of earlier parts at all distances, noise, code-like
-    /// words, and opcodes so dense that their operands overlap.
+    /// Returns compressible data: runs, repetitions at all distances, noise, code-like words, and
+    /// opcodes so dense that their operands overlap.
     fn data(&mut self, length: usize) -> Vec<u8> {
         let mut data = Vec::with_capacity(length);
         while data.len() < length {
@@ -121,7 +122,7 @@ fn output_of_liblzma_is_decoded_for_all_settings() {
     }
 }
 
-/// What liblzma reads in a `.lzma` file.
+/// Unpacks a `.lzma` file with liblzma.
 fn unpack_by_liblzma(packed: &[u8], length: usize) -> Vec<u8> {
     let mut output = Vec::with_capacity(length + 1);
     let mut stream = Stream::new_lzma_decoder(u64::MAX).unwrap();
@@ -149,7 +150,7 @@ fn output_of_the_fast_encoder_is_decoded_here_and_by_liblzma() {
         );
         assert!(unpack_by_liblzma(&packed, length) == data, "{length} bytes");
     }
-    // The longest match, the farthest distance, and bytes that carry through a long run of ones.
+    // The longest match, the farthest distance, and a carry through a long run of ones.
     for data in [
         vec![0; 1 << 20],
         vec![0xff; 100_000],
@@ -188,8 +189,8 @@ fn every_truncated_stream_is_detected() {
     let mut random = Random::new("short");
     let data = random.data(3000);
     let packed = compress(&data, 3, 0, 2);
-    // The coder flushes five bytes and the end marker takes a few: those the result does not depend
-    // on.
+    // The coder flushes five bytes, and the end marker takes a few; the result does not depend on
+    // these.
     for length in 0..packed.len() - 16 {
         assert!(
             decode(&packed[..length], data.len()).is_err(),
@@ -248,7 +249,7 @@ fn the_x86_filter_gives_equal_branch_targets_equal_bytes() {
         places.push(code.len());
         code.extend((0x120 - (code.len() as i32 + 4)).to_le_bytes());
     }
-    // No target: it would lie far behind all that the program has.
+    // Not a target: far behind the end of the program.
     code.extend([0xe8, 1, 2, 3, 0x10, 0, 0]);
     let before = code.clone();
     filter::apply(Filter::X86, &mut code);
@@ -275,7 +276,8 @@ fn both_filters_round_trip() {
             filter::apply(filter, &mut copy);
             filter::undo(filter, &mut copy);
             assert!(copy == data, "{filter:?}, {length} bytes");
-            // Undoing what was never applied must not panic either, and is undone by applying.
+            // Undoing a filter that was never applied must not panic, and is reverted by applying
+            // it.
             filter::undo(filter, &mut copy);
             filter::apply(filter, &mut copy);
             assert!(

@@ -1,6 +1,6 @@
-//! Where the loader and the agent can be executed: noexec and read-only mounts, `vm.memfd_noexec`,
-//! no /proc, with and without an interpreter. Each case has its own mounts and process ids, so
-//! these tests need root and skip without it.
+//! Places for the loader and the agent: noexec and read-only mounts, `vm.memfd_noexec`, no /proc,
+//! with and without an interpreter. Each case has its own mounts and process ids, so these tests
+//! need root and skip without it.
 
 mod machine;
 
@@ -9,15 +9,15 @@ use std::process::Command;
 use machine::{MINIMUM, Result, assert_up, image_and_rest, path_of, script, start};
 use offshoot_bootstrap::{Mode, exit};
 
-/// A machine that is arranged by shell commands before stage 0 runs.
+/// A machine that shell commands prepare before stage 0 runs.
 struct Place<'a> {
     /// Mount options for every directory that stage 0 tries; empty for none.
     mounts: &'static str,
-    /// The value of `vm.memfd_noexec`.
+    /// Value of `vm.memfd_noexec`.
     memfd_noexec: u8,
-    /// Programs besides the least.
+    /// Additional programs.
     programs: &'static [&'static str],
-    /// What else to arrange.
+    /// Additional preparation.
     last: &'a str,
 }
 
@@ -30,7 +30,7 @@ const PLAIN: Place<'static> = Place {
 const PERL: &[&str] = &["perl"];
 const PYTHON: &[&str] = &["python3"];
 
-/// Runs stage 0 there; `None` where this user may not make such a place.
+/// Runs stage 0 there; `None` if this user may not prepare such a machine.
 fn run(place: &Place<'_>) -> Option<Result> {
     let allowed = Command::new("unshare")
         .args(["-m", "-p", "-f", "--mount-proc", "true"])
@@ -84,7 +84,7 @@ fn run(place: &Place<'_>) -> Option<Result> {
         ])
         .arg(&path);
     command.env_remove("TMPDIR").env("HOME", "/nonexistent");
-    // The arrangement needs the system's programs; stage 0 gets only its own.
+    // Preparation needs the system's programs; stage 0 gets only its own.
     let script = format!(
         "PATH={};export PATH;{}",
         path.display(),
@@ -93,7 +93,7 @@ fn run(place: &Place<'_>) -> Option<Result> {
     Some(start(command.arg(script), &image_and_rest().0))
 }
 
-/// The interpreter itself, not a wrapper script that needs a full PATH.
+/// Returns the interpreter itself, not a wrapper script that needs a full PATH.
 fn real_python() -> String {
     let output = Command::new("python3")
         .args(["-c", "import sys;print(sys.executable)"])
@@ -205,7 +205,8 @@ fn one_executable_directory_among_many_is_found() {
 
 #[test]
 fn no_files_are_left_in_any_directory() {
-    // Directories that no other test uses; the shell stays to look around when the agent has ended.
+    // Directories that no other test uses; the shell remains, to inspect them after the agent has
+    // ended.
     let look = r#"mount -t tmpfs none /var/tmp
         set +e
         trap 'ls -A /dev/shm /var/tmp | grep -v -e : -e "^$" >&2' EXIT

@@ -1,5 +1,4 @@
-//! The stages in real shells: what is promised of stage 0, loader and unpacker, each shown by a
-//! process that does it.
+//! The stages in real shells: each promise of stage 0, loader and unpacker, shown by a process.
 
 mod machine;
 
@@ -16,7 +15,7 @@ use machine::{
 };
 use offshoot_bootstrap::{Mode, exit, parse_param, platform_notice, ready_marker};
 
-/// What can stand behind the name `sh`.
+/// Shells that may be called `sh`.
 const SHELLS: [&str; 6] = ["dash", "bash", "busybox", "mksh", "ksh", "zsh"];
 
 #[test]
@@ -172,7 +171,7 @@ fn a_swallowed_first_line_is_detected_without_waiting_for_the_rest() {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let _ = stdin.write_all(image().bytes());
-    // stdin stays open: only the first bytes can tell. One that waited for the missing ones would
+    // stdin stays open: only the first bytes reveal the damage. Waiting for the missing ones would
     // end with another code.
     assert_eq!(child.wait().unwrap().code(), Some(exit::CORRUPT));
     drop(stdin);
@@ -239,7 +238,7 @@ fn a_machine_without_uname_is_assumed_to_match_the_image() {
 fn an_existing_file_at_the_same_path_is_left_untouched() {
     let place = folder();
     let path = path_of(&[&MINIMUM[..], &["sh"]].concat());
-    // The shell's own id is in the name, so the file is made by the same shell.
+    // The name contains the shell's own id, so the same shell creates the file.
     let text = format!("echo mine>\"$TMPDIR/.o$$\";{}", script(Mode::Optimistic));
     let result = start(
         shell(&path).env("TMPDIR", &place).arg("-c").arg(text),

@@ -1,6 +1,5 @@
-//! Everything that a context could say and may not, said from every position of a tree to every
-//! other: nothing of it is acted on, what is refused is logged with the offender's number, and the
-//! honest go on.
+//! Forged frames of every kind, sent from every position of a tree to every other. None has an
+//! effect, each is logged with the forger's number, and other contexts continue.
 
 mod by_hand;
 
@@ -12,9 +11,9 @@ use offshoot_proto::{DeadLetter, Reason};
 
 /// The tree: 0 over 1 and 5; 1 over 2 and 4; 2 over 3; 5 over 6.
 const PAIRS: [(u32, u32); 6] = [(0, 1), (0, 5), (1, 2), (1, 4), (2, 3), (5, 6)];
-/// Who forges.
+/// Contexts that forge.
 const POSITIONS: [u32; 6] = [1, 2, 3, 4, 5, 6];
-/// In whose name, and on whose behalf: every context there is, and one that is not.
+/// Forged sources and authorities: all contexts, and one that does not exist.
 const NAMES: [u32; 8] = [0, 1, 2, 3, 4, 5, 6, 99];
 
 fn below(context: u32) -> &'static [u32] {
@@ -37,8 +36,8 @@ fn grown() -> Tree {
     tree
 }
 
-/// Plays `forge` in a fresh tree from `by`, and gives what happened at every other context, and
-/// what was logged.
+/// Runs `forge` in a new tree as context `by`. Returns the events of all other contexts, and the
+/// log.
 fn played(by: u32, forge: impl FnOnce(&mut Tree)) -> (Vec<(u32, Event)>, Vec<String>, Tree) {
     let mut tree = grown();
     forge(&mut tree);
@@ -50,7 +49,7 @@ fn played(by: u32, forge: impl FnOnce(&mut Tree)) -> (Vec<(u32, Event)>, Vec<Str
     (happened, logged, tree)
 }
 
-/// That the tree is as it was: all of it answers the root, and each from where it is.
+/// Asserts that the tree is unharmed: every context answers the root from its place.
 fn all_answer(tree: &mut Tree, but: u32) {
     for id in NAMES
         .iter()
@@ -79,7 +78,7 @@ fn a_child_opens_flows_only_under_its_own_name_and_to_permitted_services() {
     for by in POSITIONS {
         for dst in NAMES {
             let names = NAMES.iter().flat_map(|src| NAMES.map(|auth| (*src, auth)));
-            // Two foreign names are no more than one.
+            // Two foreign names prove no more than one.
             let worth = |src: u32, auth: u32| src == auth || src == by || auth == by;
             for (src, auth) in names.filter(|(src, auth)| worth(*src, *auth)) {
                 for handle in 0..12 {
@@ -89,8 +88,8 @@ fn a_child_opens_flows_only_under_its_own_name_and_to_permitted_services() {
                     let own = below(by).contains(&src) && below(by).contains(&auth);
                     let what = format!("{by} as {src} for {auth} to {dst} at {handle}");
                     for (at, event) in &happened {
-                        // What the root offers to those below, to a true name; the rest of the tree
-                        // hears nothing.
+                        // A service that the root offers to descendants, under the true name;
+                        // nothing else is delivered.
                         let offered = handle == Handle::ALLOCATE.0 && dst == 0 && own && *at == 0;
                         assert!(
                             offered && matches!(event, Event::Opened { .. }),
@@ -139,10 +138,10 @@ fn orders_or_a_second_hello_from_a_child_are_violations() {
     }
 }
 
-/// The bytes of route news: a context that came to be, with its parent, or contexts that are gone.
+/// Returns encoded route news: a new context with its parent, or lost contexts.
 fn news(added: Option<(u32, u32)>, gone: &[u32]) -> Vec<u8> {
     use offshoot_codec::to_bytes;
-    // The layout of an enum: its number, then its fields.
+    // Layout of an enum: number of the variant, then its fields.
     match added {
         Some((id, parent)) => [
             to_bytes(&0_u32).unwrap(),
@@ -189,7 +188,7 @@ fn a_granted_id_is_accepted_only_from_the_link_it_was_granted_to() {
         let (first, count) = tree.node(0).grant(ContextId(2)).expect("it is below");
         tree.settle();
         let last = first.0 + count - 1;
-        // Nor is a parent believed that is elsewhere.
+        // A parent that is elsewhere is not accepted either.
         let elsewhere = NAMES.into_iter().filter(|id| !below(by).contains(id));
         for parent in elsewhere.chain([last, last - 1]) {
             let claim = news(Some((last, parent)), &[]);
@@ -211,7 +210,7 @@ fn a_granted_id_is_accepted_only_from_the_link_it_was_granted_to() {
         );
         let known = tree.node(0).router.link_down(ContextId(last)).is_some();
         assert_eq!(known, [1, 2].contains(&by), "{by}");
-        // One beyond the block is nobody's.
+        // The number behind the block is not granted.
         let claim = news(Some((last + 1, by)), &[]);
         tree.forge(
             by,
@@ -322,7 +321,7 @@ fn a_log_record_under_a_foreign_name_is_dropped_and_reported() {
 
 #[test]
 fn a_flow_control_violation_closes_only_the_link_of_the_offender() {
-    // Credit that no window holds; bytes that were not due; bytes beyond the credit.
+    // Credit beyond any window, bytes out of order, bytes beyond the credit.
     let abuses: [(Kind, u64, usize); 3] = [
         (Kind::Credit, u64::MAX, 0),
         (Kind::Data, 77, 1),
@@ -402,7 +401,7 @@ fn a_link_with_delegated_authority_still_cannot_forge_its_source() {
     assert!(opened, "it speaks for the root now: {events:?}");
 }
 
-/// A tree in which 5 has the authority of the root.
+/// Returns a tree in which 5 has the authority of the root.
 fn with_a_guest() -> Tree {
     let mut tree = grown();
     let (parent, link, _) = *tree
@@ -427,7 +426,7 @@ fn a_joined_context_reaches_all_descendants_and_is_told_when_they_are_gone() {
             "context {below}"
         );
     }
-    // Those may answer it, and ask it nothing.
+    // They may answer the guest, but not call it.
     let call = tree.call(3, 5);
     tree.settle();
     assert_eq!(tree.reasons(3), [(call, Reason::Isolated, ContextId::ROOT)]);
@@ -444,7 +443,7 @@ fn a_joined_context_reaches_all_descendants_and_is_told_when_they_are_gone() {
     assert_eq!(tree.reasons(5), [(waits, Reason::Lost, ContextId::ROOT)]);
     tree.echo(4);
     assert_eq!(tree.answers(5), [(waited_for, b"hello".to_vec())]);
-    // And they when it is gone.
+    // They learn of its loss as well.
     tree.events(4);
     let (parent, link, _) = *tree
         .cables
@@ -474,7 +473,7 @@ fn contexts_behind_a_joined_context_do_not_have_its_authority() {
     let call = tree.call(3, 6);
     tree.settle();
     assert_eq!(tree.reasons(3), [(call, Reason::Isolated, ContextId::ROOT)]);
-    // Nor by the guest's name, from further behind.
+    // Nor in the guest's name, from behind it.
     tree.forge(6, open(5, 5, 0, Handle::CALL.0), b"evil");
     tree.forge(6, open(5, 5, 3, Handle::CALL.0), b"evil");
     assert!(tree.events(0).is_empty() && tree.events(3).is_empty());

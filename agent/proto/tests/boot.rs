@@ -1,5 +1,4 @@
-//! How a bootstrap is watched: markers in whatever pieces, noise of any kind, and what each end
-//! means.
+//! The watcher of a bootstrap: markers in pieces, noise, and the explanation of each ending.
 
 use offshoot_bootstrap::{Mode, Nonce, Platform, agent_marker, exit};
 use offshoot_proto::ConnectErrorKind;

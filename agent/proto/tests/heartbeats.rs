@@ -1,5 +1,4 @@
-//! Neighbours that rest, owners that sleep, and what is asked meanwhile, on a clock of the test's
-//! own.
+//! Heartbeats of suspended neighbours and sleeping owners, on a virtual clock.
 
 mod by_hand;
 
@@ -11,12 +10,12 @@ use offshoot_proto::{ContextId, LinkId};
 
 const EVERY: u64 = 1000;
 
-/// A root and a child that look after each other from time 0 on.
+/// A root and a child that send each other heartbeats from time 0 on.
 struct Pair {
     tree: Tree,
     link: LinkId,
     now: u64,
-    /// Whether the root's process is stopped: it neither reads nor looks.
+    /// True if the root's process is stopped: it neither reads nor checks its links.
     stopped: bool,
 }
 
@@ -38,7 +37,7 @@ impl Pair {
         }
     }
 
-    /// Lets time pass; what broke, with its reason and text.
+    /// Advances the time. Returns the broken links with reason and text.
     fn pass(&mut self, ms: u64) -> Vec<(u32, Reason, String)> {
         let mut broken = Vec::new();
         for _ in 0..ms / 10 {
@@ -69,14 +68,14 @@ impl Pair {
         broken
     }
 
-    /// Carries what there is: a read of no bytes would be a sign of life.
+    /// Carries all bytes, if there are any: an empty read would count as a sign of life.
     fn carry(&mut self, from: ContextId, over: LinkId, to: ContextId, into: LinkId) {
         if self.tree.node(from.0).queued(over) > 0 {
             self.tree.carry(from, over, to, into);
         }
     }
 
-    /// The root's process is stopped, told or untold.
+    /// Stops the root's process, with or without announcement.
     fn stop(&mut self, told: bool) {
         if told {
             self.tree.node(0).rest(true);
@@ -130,7 +129,7 @@ fn heartbeats_resume_after_a_pause() {
     pair.pass(30 * EVERY);
     pair.go_on(true);
     assert_eq!(pair.pass(30 * EVERY), [], "both answer again");
-    // This time it is not told.
+    // Without announcement this time.
     pair.stop(false);
     let broken = pair.pass(10 * EVERY);
     assert!(

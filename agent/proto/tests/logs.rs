@@ -1,5 +1,4 @@
-//! Log records and what is wanted of them, on their way through trees of nodes: who is told, and
-//! that what is lost is counted.
+//! Log records and filters in trees of nodes: who receives them, and that lost records are counted.
 
 mod by_hand;
 
@@ -12,7 +11,7 @@ use offshoot_proto::{ContextId, Handle};
 /// The tree: 0 over 1 and 5; 1 over 2; 2 over 3.
 const PAIRS: [(u32, u32); 4] = [(0, 1), (0, 5), (1, 2), (2, 3)];
 
-/// The filters that a context has been given.
+/// Returns the filters that a context has received.
 fn filters(tree: &mut Tree, id: u32) -> Vec<String> {
     let filter = |event| match event {
         Event::Control {
@@ -38,7 +37,7 @@ fn a_filter_reaches_connected_and_connecting_contexts() {
     for id in [1, 2, 3, 5, 7] {
         assert_eq!(filters(&mut tree, id), ["=3", "a=5,=2"], "context {id}");
     }
-    // One in the middle changes it for those below it alone.
+    // A context in the middle changes the filter only for contexts below it.
     tree.node(2).pass_filter(b"=1");
     tree.settle();
     for (id, count) in [(1, 0), (2, 0), (3, 1), (5, 0), (7, 1)] {
@@ -46,7 +45,7 @@ fn a_filter_reaches_connected_and_connecting_contexts() {
     }
 }
 
-/// How many records have reached the root, and how many those among them say were dropped.
+/// Returns the number of records at the root, and the number of dropped ones that they report.
 fn arrived(tree: &mut Tree) -> (usize, usize) {
     const NOTICE: &str = " log records were too many here and are dropped";
     let (mut records, mut dropped) = (0, 0);
@@ -54,7 +53,7 @@ fn arrived(tree: &mut Tree) -> (usize, usize) {
         let Event::Log { bytes, .. } = event else {
             continue;
         };
-        // Level, target, message, fields and spans; what the tests log themselves is none.
+        // Level, target, message, fields and spans; records of the test's own have another form.
         let record = codec::from_bytes::<(u8, String, String, String, String)>(&bytes);
         match record
             .as_ref()

@@ -1,11 +1,11 @@
-//! The tree's own messages are read and written the same in both ways that the codec has.
+//! Both codecs encode and decode the messages of the tree alike.
 
 use offshoot_codec::{from_bytes, from_own, own, to_bytes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 
-/// Reads every beginning of a message, and it with each of its bytes changed, in both ways.
+/// Decodes every prefix of a message, and the message with each byte changed, with both decoders.
 fn read_in_both_ways<T: Clone + PartialEq + fmt::Debug + Serialize + DeserializeOwned>(value: &T) {
     let bytes = to_bytes(value).unwrap();
     assert_eq!(from_own::<T>(&bytes).as_ref(), Ok(value));

@@ -1,5 +1,5 @@
-//! Random trees under random misfortune keep every promise; see `sim/mod.rs` for how, and for what
-//! to do with a seed.
+//! Random trees with random failures violate no invariant. `sim/mod.rs` explains the simulator, and
+//! the use of a seed.
 
 mod sim;
 
@@ -48,7 +48,8 @@ fn a_million_random_events_violate_no_check() {
         }
         seed += 1;
     }
-    // What never happens proves nothing: each kind of step, and steps that came too late.
+    // An action that never happens proves nothing: every kind of step was taken, and some came too
+    // late.
     assert!(
         wanted < 1_000_000 || steps.len() == 21,
         "not every kind of step was taken: {steps:#?}"
@@ -85,7 +86,7 @@ fn the_same_seed_gives_the_same_trace() {
     assert_ne!(sum(1), sum(2));
 }
 
-/// A small plan in which everything is well.
+/// Returns a small plan without failures.
 fn quiet() -> Vec<Step> {
     vec![
         connect(0, 1),
@@ -99,7 +100,7 @@ fn quiet() -> Vec<Step> {
     ]
 }
 
-/// A log record of a hostile child that says it is of its sister.
+/// A log record of a hostile child in the name of its sibling.
 fn lie() -> Step {
     let frame = Forgery {
         kind: 11,
@@ -140,7 +141,7 @@ fn a_quiet_tree_violates_no_check_and_answers_everything() {
     assert_eq!(done.totals.happened.get("broken"), None);
 }
 
-/// A test of the tests: with one thing broken, exactly the promise that is about it has to break.
+/// Tests a check: with one thing sabotaged, exactly this invariant must be violated.
 fn notices(sabotage: Sabotage, check: Check, more: &[Step]) {
     let bounds = Bounds {
         held: 1 << 20,

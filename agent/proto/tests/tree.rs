@@ -1,5 +1,5 @@
-//! Whole trees of nodes in one thread: bytes are carried by the test, so every rule of routing,
-//! authority and credit is seen without a process.
+//! Trees of nodes in one thread. The test carries the bytes, so that every rule of routing,
+//! authority and credit is visible without processes.
 
 mod by_hand;
 
@@ -71,7 +71,7 @@ fn a_lost_link_ends_every_wait_for_contexts_behind_it() {
         .into_iter()
         .map(|(flow, reason, _)| (flow, reason))
         .collect();
-    // The orders to connect were never answered in this test; they end with their contexts, too.
+    // Connect requests are never answered in this test; they end with their contexts.
     flows.retain(|(flow, _)| flow.handle >= calls[0].handle);
     assert_eq!(flows, [(calls[1], Reason::Lost), (calls[2], Reason::Lost)]);
     tree.echo(1);
@@ -131,7 +131,7 @@ fn frames_with_a_forged_source_are_dropped() {
         };
         tree.forge(1, header, b"evil");
     }
-    // The answer to a call that was made to another.
+    // A reply to a call of another context.
     let reply = Header {
         handle: call.handle,
         flags: Flags::END,
@@ -144,7 +144,7 @@ fn frames_with_a_forged_source_are_dropped() {
         ..reply
     };
     tree.forge(1, own_name, b"evil");
-    // That the other is gone, by the word of one that is not on the way.
+    // News that another context is lost, from a context that is not on the path.
     let dead = Header {
         reply_to: Handle(2),
         flags: Flags::OPENER,
@@ -217,7 +217,7 @@ fn a_flow_buffers_at_most_its_credit_and_resumes_as_it_is_read() {
             received.len(),
             bytes.len()
         );
-        // Its link takes some at a time, the flow as much as there is credit for.
+        // The link takes some bytes at a time, the flow as much as there is credit for.
         while let Some(taken @ 1..) = tree.node(0).send(stream, &bytes[sent..], true, false) {
             sent += taken;
             tree.settle();
@@ -294,7 +294,7 @@ fn a_watch_ends_with_its_context_and_data_on_it_is_a_violation() {
         (tree.reasons(0), tree.node(0).flows()),
         (Vec::new(), before + 2)
     );
-    // A byte on it is one beyond the credit.
+    // One byte beyond the credit.
     let header = Header {
         handle: near.handle,
         flags: Flags::END,

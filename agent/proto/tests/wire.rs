@@ -1,5 +1,5 @@
-//! The frame decoder against whatever pieces and damage a stream can bring. Every run prints its
-//! seed; `OFFSHOOT_SEED` repeats one.
+//! The frame decoder with pieces and damage of all kinds. Every run prints its seed;
+//! `OFFSHOOT_SEED` repeats one.
 
 use offshoot_proto::wire::{
     Decoder, Flags, Frame, HEADER_LEN, Header, Kind, MAX_PAYLOAD, WireError, encode,
@@ -59,7 +59,7 @@ fn stream(frames: &[Frame]) -> Vec<u8> {
     bytes
 }
 
-/// All frames that a decoder gives for `bytes` in random pieces, and how it ended.
+/// Decodes `bytes` in random pieces. Returns the frames and the final error.
 fn decode(random: &mut Random, mut bytes: &[u8]) -> (Vec<Frame>, Option<WireError>) {
     let mut decoder = Decoder::default();
     let mut frames = Vec::new();
@@ -102,7 +102,7 @@ fn a_flipped_bit_is_detected_and_nothing_after_it_is_accepted() {
         let mut bytes = stream(&frames);
         let at = random.below(bytes.len());
         bytes[at] ^= 1 << random.below(8);
-        // Some padding, so that a longer length finds the bytes it claims.
+        // Padding, so that a longer length finds the bytes that it claims.
         bytes.extend(std::iter::repeat_n(0, MAX_PAYLOAD));
         let (out, error) = decode(&mut random, &bytes);
         assert!(error.is_some(), "a damaged stream must not pass");

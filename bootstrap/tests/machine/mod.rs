@@ -1,4 +1,5 @@
-//! What the end-to-end tests start: the real stages, packed around a small program, in real shells.
+//! Fixtures of the end-to-end tests: the real stages, packed around a small program, in real
+//! shells.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 
 use offshoot_bootstrap::{Image, Mode, Nonce, Platform, Stage0, native, pack};
 
-/// The nonce of this test: every test has its own, because it also names a file for a moment where
+/// Returns the nonce of this test. Each test has its own, because it briefly names a file where
 /// there is no memfd.
 pub fn nonce() -> Nonce {
     thread_local! {
@@ -28,12 +29,12 @@ pub fn nonce() -> Nonce {
     NONCE.with(|nonce| *nonce)
 }
 
-/// An image for this machine whose agent is `payload.rs`.
+/// Returns an image for this machine whose agent is `payload.rs`.
 pub fn image() -> &'static Image {
     image_for(Platform::host().expect("these tests run where agents run"))
 }
 
-/// An image for `platform` whose agent is `payload.rs`.
+/// Returns an image for `platform` whose agent is `payload.rs`.
 pub fn image_for(platform: Platform) -> &'static Image {
     static IMAGES: [OnceLock<Image>; 2] = [OnceLock::new(), OnceLock::new()];
     IMAGES[platform as usize].get_or_init(|| {
@@ -64,7 +65,7 @@ pub fn image_for(platform: Platform) -> &'static Image {
     })
 }
 
-/// A new, empty folder.
+/// Creates an empty directory.
 pub fn folder() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -75,8 +76,8 @@ pub fn folder() -> PathBuf {
     folder
 }
 
-/// A folder of links to the named programs, to be the whole PATH. `sh` can be another program:
-/// `sh=/bin/mksh`.
+/// Creates a directory of links to the named programs, to be the whole PATH. `sh` can be another
+/// program: `sh=/bin/mksh`.
 pub fn path_of(programs: &[&str]) -> PathBuf {
     let folder = folder();
     for program in programs {
@@ -91,10 +92,10 @@ pub fn path_of(programs: &[&str]) -> PathBuf {
     folder
 }
 
-/// All that stage 0 needs where one directory is writable and executable: no head, no dd, no gzip.
+/// Programs that stage 0 needs where one directory is writable and executable: no head, dd or gzip.
 pub const MINIMUM: [&str; 4] = ["uname", "mkdir", "chmod", "rm"];
 
-/// The `sh` in `path`, which is also its whole PATH.
+/// Returns the `sh` in `path`, which is also its whole PATH.
 pub fn shell(path: &Path) -> Command {
     let mut shell = Command::new(path.join("sh"));
     shell
@@ -105,17 +106,17 @@ pub fn shell(path: &Path) -> Command {
     shell
 }
 
-/// The text for `sh -c`.
+/// Returns the text for `sh -c`.
 pub fn script(mode: Mode) -> String {
     Stage0::new(image(), &nonce(), mode, "offshoot: web1").script()
 }
 
-/// The command for a login shell.
+/// Returns the command for a login shell.
 pub fn command(mode: Mode) -> String {
     Stage0::new(image(), &nonce(), mode, "offshoot: web1").command()
 }
 
-/// What a bootstrap came to.
+/// Result of a bootstrap.
 pub struct Result {
     pub code: Option<i32>,
     pub stdout: Vec<u8>,
@@ -123,7 +124,7 @@ pub struct Result {
 }
 
 impl Result {
-    /// The first line that the program printed.
+    /// Returns the first line that the program printed.
     pub fn first_line(&self) -> String {
         let line = self
             .stdout
@@ -133,7 +134,7 @@ impl Result {
         String::from_utf8_lossy(line).into_owned()
     }
 
-    /// Everything behind the first line.
+    /// Returns everything behind the first line.
     pub fn rest(&self) -> &[u8] {
         match self.stdout.iter().position(|&byte| byte == b'\n') {
             Some(end) => &self.stdout[end + 1..],
@@ -142,7 +143,7 @@ impl Result {
     }
 }
 
-/// Starts `command`, writes `input` in one go, closes stdin and waits.
+/// Starts `command`, writes `input` in one piece, closes stdin and waits.
 pub fn start(command: &mut Command, input: &[u8]) -> Result {
     let mut child = command
         .stdin(Stdio::piped())
@@ -153,7 +154,7 @@ pub fn start(command: &mut Command, input: &[u8]) -> Result {
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     let writer = std::thread::spawn(move || {
-        // A stage that gives up early leaves a broken pipe; the exit code is what is looked at.
+        // A stage that fails early leaves a broken pipe; only the exit code matters.
         let _ = stdin.write_all(&input);
     });
     let Output {
@@ -169,19 +170,19 @@ pub fn start(command: &mut Command, input: &[u8]) -> Result {
     }
 }
 
-/// The image and 100,000 bytes behind it that no stage may touch.
+/// Returns the image, and 100,000 bytes behind it that no stage may touch.
 pub fn image_and_rest() -> (Vec<u8>, Vec<u8>) {
     image_and_rest_of(image())
 }
 
-/// `image` and 100,000 bytes behind it.
+/// Returns `image`, and 100,000 bytes behind it.
 pub fn image_and_rest_of(image: &Image) -> (Vec<u8>, Vec<u8>) {
     let rest: Vec<u8> = (0..100_000u32).map(|i| (i * 7 + i / 251) as u8).collect();
     ([image.bytes(), rest.as_slice()].concat(), rest)
 }
 
-/// Asserts that the agent runs with the right words and that the bytes behind the image reached it
-/// untouched.
+/// Asserts that the agent runs with the right arguments and has received the bytes behind the
+/// image.
 pub fn assert_up(result: &Result, rest: &[u8], what: &str) {
     let line = result.first_line();
     assert!(
@@ -199,7 +200,7 @@ pub fn assert_up(result: &Result, rest: &[u8], what: &str) {
     assert_eq!(result.code, Some(0), "{what}");
 }
 
-/// Reads `reader` until `end` has come, at most 4 KiB.
+/// Reads `reader` until `end` has arrived, at most 4 KiB.
 pub fn read_until(reader: &mut impl Read, end: &[u8]) -> Vec<u8> {
     let mut seen = Vec::new();
     let mut byte = [0];

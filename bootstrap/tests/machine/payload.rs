@@ -1,5 +1,4 @@
-//! The agent of these tests: says what it was started with and what it holds, then sends stdin
-//! back.
+//! The agent of these tests: prints its arguments and descriptors, then echoes stdin.
 
 use std::io::{Read, Write};
 

@@ -198,10 +198,10 @@ impl RecvCredit {
     }
 
     /// Records that `length` bytes were consumed. Returns the new limit if it is time to send it.
-    /// Growth of the window is taken from `spare`, which all flows of a node share, and given back
+    /// Growth of the window is taken from `growth_left`, which all flows of a node share, and given back
     /// to it.
-    pub fn consume(&mut self, length: usize, spare: &mut u64) -> Option<u64> {
-        self.consume_within(length, spare, u32::MAX)
+    pub fn consume(&mut self, length: usize, growth_left: &mut u64) -> Option<u64> {
+        self.consume_within(length, growth_left, u32::MAX)
     }
 
     /// Records that `length` bytes were consumed, if at most `most` bytes can be lent to the peer.
@@ -209,7 +209,7 @@ impl RecvCredit {
     pub(crate) fn consume_within(
         &mut self,
         length: usize,
-        spare: &mut u64,
+        growth_left: &mut u64,
         most: u32,
     ) -> Option<u64> {
         self.held = self
@@ -220,8 +220,12 @@ impl RecvCredit {
         }
         let waits = self.held == 0 && self.full;
         let used = self.received >= u64::from(self.window);
-        if waits && used && self.window < MAX_WINDOW as u32 && u64::from(self.window) <= *spare {
-            *spare -= u64::from(self.window);
+        if waits
+            && used
+            && self.window < MAX_WINDOW as u32
+            && u64::from(self.window) <= *growth_left
+        {
+            *growth_left -= u64::from(self.window);
             self.window *= 2;
         }
         let room = self
@@ -246,7 +250,7 @@ impl RecvCredit {
             // Everything granted is here before half of it was read. Granted credit stays; later
             // limits are lower.
             self.window /= 2;
-            *spare += u64::from(self.window);
+            *growth_left += u64::from(self.window);
         }
         Some(self.limit())
     }
@@ -257,7 +261,7 @@ impl RecvCredit {
     }
 
     /// Returns true if the peer has no credit although its window has room.
-    pub(crate) fn is_starving(&self) -> bool {
+    pub(crate) fn needs_credit(&self) -> bool {
         self.room == 0 && !self.ended && self.held <= self.window / 2
     }
 
@@ -331,7 +335,7 @@ mod tests {
     /// A path in steps: what was sent arrives `delay` steps later, and so does credit. A reader
     /// that takes all at once in pieces of 4 KiB. The window after a while.
     fn window_over(delay: usize, rate: u64) -> u64 {
-        let (mut out, mut incoming, mut spare) =
+        let (mut out, mut incoming, mut growth_left) =
             (SendCredit::default(), RecvCredit::default(), GROWTH_OF_ALL);
         let (mut data, mut credit) = (
             std::collections::VecDeque::new(),
@@ -354,7 +358,7 @@ mod tests {
                 }
                 while left > 0 {
                     let piece = left.min(4096);
-                    granted = incoming.consume(piece, &mut spare).or(granted);
+                    granted = incoming.consume(piece, &mut growth_left).or(granted);
                     left -= piece;
                 }
             }
@@ -386,25 +390,25 @@ mod tests {
     fn the_window_grows_only_while_the_reader_keeps_up() {
         let mut incoming = RecvCredit::default();
         let mut at = 0;
-        let mut spare = GROWTH_OF_ALL;
+        let mut growth_left = GROWTH_OF_ALL;
         for _ in 0..10 {
             let length = incoming.limit() - at;
             incoming.receive(at, length as usize, false).unwrap();
             incoming.full();
             at += length;
             assert_eq!(
-                incoming.consume(length as usize, &mut spare),
+                incoming.consume(length as usize, &mut growth_left),
                 Some(at + u64::from(incoming.window))
             );
         }
         assert_eq!(u64::from(incoming.window), MAX_WINDOW);
-        assert_eq!(spare, GROWTH_OF_ALL - incoming.growth());
+        assert_eq!(growth_left, GROWTH_OF_ALL - incoming.growth());
 
         let mut slow = RecvCredit::default();
         slow.receive(0, INITIAL_WINDOW as usize, false).unwrap();
         slow.full();
         for _ in 0..64 {
-            slow.consume(1024, &mut spare);
+            slow.consume(1024, &mut growth_left);
         }
         assert_eq!(slow.growth(), 0);
         assert!(u64::from(slow.held + slow.room) <= INITIAL_WINDOW);
@@ -412,7 +416,7 @@ mod tests {
 
     #[test]
     fn a_window_shrinks_again_when_its_reader_falls_behind() {
-        let mut spare = GROWTH_OF_ALL;
+        let mut growth_left = GROWTH_OF_ALL;
         let mut incoming = RecvCredit::default();
         let mut at = 0;
         while u64::from(incoming.window) < MAX_WINDOW {
@@ -420,7 +424,7 @@ mod tests {
             incoming.receive(at, length as usize, false).unwrap();
             incoming.full();
             at += length;
-            incoming.consume(length as usize, &mut spare);
+            incoming.consume(length as usize, &mut growth_left);
         }
         // From now on the sender keeps the window full, and the reader takes a little at a time.
         for _ in 0..100_000 {
@@ -428,22 +432,22 @@ mod tests {
             incoming.receive(at, length as usize, false).unwrap();
             incoming.full();
             at += length;
-            incoming.consume(4096, &mut spare);
+            incoming.consume(4096, &mut growth_left);
         }
-        assert_eq!((incoming.growth(), spare), (0, GROWTH_OF_ALL));
+        assert_eq!((incoming.growth(), growth_left), (0, GROWTH_OF_ALL));
     }
 
     #[test]
     fn windows_grow_only_within_the_budget_of_the_node() {
-        let mut spare = INITIAL_WINDOW;
+        let mut growth_left = INITIAL_WINDOW;
         let mut flows = [RecvCredit::default(), RecvCredit::default()];
         for incoming in &mut flows {
             incoming.receive(0, INITIAL_WINDOW as usize, false).unwrap();
             incoming.full();
-            incoming.consume(INITIAL_WINDOW as usize, &mut spare);
+            incoming.consume(INITIAL_WINDOW as usize, &mut growth_left);
         }
         assert_eq!(
-            (flows[0].growth(), flows[1].growth(), spare),
+            (flows[0].growth(), flows[1].growth(), growth_left),
             (INITIAL_WINDOW, 0, 0)
         );
     }

@@ -8,7 +8,7 @@
 //! earlier, at [`OWN`].
 //!
 //! A child that ignores `Choke`, or requests more answers than it reads, is not read from while
-//! more than [`CAUSED`] bytes are queued because of it. That works without its cooperation. The
+//! more than [`ATTRIBUTED`] bytes are queued because of it. That works without its cooperation. The
 //! parent is always read from.
 
 use crate::collections::index_map::IndexMap;
@@ -34,13 +34,13 @@ pub(crate) const LOW: usize = 256 << 10;
 pub const OWN: usize = 256 << 10;
 
 /// Maximum number of bytes that may be queued because of one child before it is not read from.
-pub const CAUSED: usize = 2 << 20;
+pub const ATTRIBUTED: usize = 2 << 20;
 
-/// Bytes queued because of all children from which on each child is limited to [`CAUSED_EACH`].
-pub const CAUSED_BY_ALL: usize = 16 << 20;
+/// Bytes queued because of all children from which on each child is limited to [`ATTRIBUTED_EACH`].
+pub const ATTRIBUTED_TO_ALL: usize = 16 << 20;
 
-/// Limit for each child in bytes while [`CAUSED_BY_ALL`] is exceeded.
-pub const CAUSED_EACH: usize = 64 << 10;
+/// Limit for each child in bytes while [`ATTRIBUTED_TO_ALL`] is exceeded.
+pub const ATTRIBUTED_EACH: usize = 64 << 10;
 
 /// Maximum number of contexts named in one frame.
 const NAMES: usize = 8192;
@@ -96,7 +96,7 @@ impl Node {
         if let Some(from) = from {
             self.charge(from, size);
             if pushed == Pushed::Lane && !local {
-                self.press(from, link, dst);
+                self.throttle(from, link, dst);
             }
         }
         None
@@ -107,14 +107,14 @@ impl Node {
             return;
         };
         let Some(_) = state.child else { return };
-        state.caused += size;
-        self.caused += size;
-        let limit = if self.caused > CAUSED_BY_ALL {
-            CAUSED_EACH
+        state.bytes_attributed += size;
+        self.bytes_attributed += size;
+        let limit = if self.bytes_attributed > ATTRIBUTED_TO_ALL {
+            ATTRIBUTED_EACH
         } else {
-            CAUSED
+            ATTRIBUTED
         };
-        if state.caused > limit && !state.paused {
+        if state.bytes_attributed > limit && !state.paused {
             state.paused = true;
             self.events.push_back(Event::Pause(from));
         }
@@ -129,29 +129,34 @@ impl Node {
         else {
             return;
         };
-        state.caused -= size;
-        self.caused -= size;
-        if state.paused && state.caused < CAUSED_EACH / 2 {
+        state.bytes_attributed -= size;
+        self.bytes_attributed -= size;
+        if state.paused && state.bytes_attributed < ATTRIBUTED_EACH / 2 {
             state.paused = false;
-            if let Some(heart) = &mut state.heart {
-                heart.heard(self.now);
+            if let Some(keepalive) = &mut state.keepalive {
+                keepalive.heard(self.now);
             }
             self.events.push_back(Event::Resume(from));
         }
     }
 
     /// Pauses frames from `from` to `dst` if too much is queued for `link`.
-    fn press(&mut self, from: LinkId, link: LinkId, dst: ContextId) {
+    fn throttle(&mut self, from: LinkId, link: LinkId, dst: ContextId) {
         let Some(state) = self.links.get_mut(&link) else {
             return;
         };
-        let crowded = state.lanes.ready(&state.choked) > HIGH;
+        let crowded = state.queue.ready(&state.choked) > HIGH;
         if !crowded && !state.choked.holds(dst) {
             return;
         }
         let whole = self.router.up() == Some(link) && (crowded || state.choked.all);
-        let known = state.told.iter().position(|told| told.link == from);
-        if known.is_some_and(|at| state.told[at].all || state.told[at].some.contains_key(&dst)) {
+        let known = state
+            .throttled
+            .iter()
+            .position(|throttled| throttled.link == from);
+        if known.is_some_and(|at| {
+            state.throttled[at].all || state.throttled[at].some.contains_key(&dst)
+        }) {
             return;
         }
         let mut some = if whole { Vec::new() } else { vec![dst] };
@@ -160,22 +165,22 @@ impl Node {
         } else if !whole && known.is_none() {
             some.extend(state.choked.some.iter().map(|(id, _)| *id));
         }
-        let at = known.unwrap_or(state.told.len());
+        let at = known.unwrap_or(state.throttled.len());
         if known.is_none() {
-            state.told.push(ThrottledPeer {
+            state.throttled.push(ThrottledPeer {
                 link: from,
                 all: false,
                 some: IndexMap::default(),
                 open: Vec::new(),
             });
         }
-        state.unsettled = true;
-        let told = &mut state.told[at];
-        told.all |= whole;
+        state.may_resume = true;
+        let throttled = &mut state.throttled[at];
+        throttled.all |= whole;
         for id in &some {
-            told.some.insert(*id, 0);
+            throttled.some.insert(*id, 0);
             if !state.choked.some.contains_key(id) {
-                told.look_at(*id);
+                throttled.look_at(*id);
             }
         }
         if whole {
@@ -187,50 +192,50 @@ impl Node {
     }
 
     /// Resumes flows and neighbours that waited for `link`, if it has drained.
-    pub(crate) fn relieve(&mut self, link: LinkId) {
-        let Some(state) = self.links.get_mut(&link).filter(|state| state.unsettled) else {
+    pub(crate) fn resume_waiting(&mut self, link: LinkId) {
+        let Some(state) = self.links.get_mut(&link).filter(|state| state.may_resume) else {
             return;
         };
         let choked = &state.choked;
-        if choked.all || state.lanes.ready(choked) > LOW {
+        if choked.all || state.queue.ready(choked) > LOW {
             return;
         }
-        state.unsettled = false;
+        state.may_resume = false;
         let waiting = core::mem::take(&mut state.waiting);
         crate::collections::steps::count(waiting.len());
         for flow in waiting {
             if choked.holds(flow.peer) {
-                self.flows.stick(flow);
+                self.flows.block(flow);
             } else if let Some(of) = self.flows.get_mut(flow) {
                 of.waits = false;
                 self.events.push_back(Event::Room(flow));
             }
         }
         let mut orders = Vec::new();
-        for told in &mut state.told {
-            if core::mem::take(&mut told.all) {
-                orders.push((told.link, Vec::new()));
+        for throttled in &mut state.throttled {
+            if core::mem::take(&mut throttled.all) {
+                orders.push((throttled.link, Vec::new()));
             }
             let mut go = Vec::new();
-            crate::collections::steps::count(told.open.len());
-            for id in core::mem::take(&mut told.open) {
+            crate::collections::steps::count(throttled.open.len());
+            for id in core::mem::take(&mut throttled.open) {
                 if choked.holds(id) {
-                    told.some.insert(id, 0);
+                    throttled.some.insert(id, 0);
                 } else {
-                    told.some.remove(&id);
+                    throttled.some.remove(&id);
                     go.push(id);
                 }
             }
-            orders.extend(names(&go).map(|payload| (told.link, payload)));
+            orders.extend(names(&go).map(|payload| (throttled.link, payload)));
         }
-        state.told.retain(|told| told.some.len() > 0);
+        state.throttled.retain(|throttled| throttled.some.len() > 0);
         for (neighbour, payload) in orders {
             self.control(neighbour, Kind::Free, payload);
         }
     }
 
     /// Handles a `Choke` or `Free` from a neighbour.
-    pub(crate) fn pressed(&mut self, link: LinkId, kind: Kind, payload: &[u8]) {
+    pub(crate) fn handle_choke(&mut self, link: LinkId, kind: Kind, payload: &[u8]) {
         let Some(state) = self.links.get_mut(&link) else {
             return;
         };
@@ -258,14 +263,17 @@ impl Node {
         };
         for id in ids {
             if state.choked.some.remove(&id).is_some() {
-                state.lanes.freed(id);
-                state.waiting.extend(self.flows.unstick(id));
-                state.told.iter_mut().for_each(|told| told.look_at(id));
+                state.queue.freed(id);
+                state.waiting.extend(self.flows.unblock(id));
+                state
+                    .throttled
+                    .iter_mut()
+                    .for_each(|throttled| throttled.look_at(id));
             }
         }
-        state.unsettled = true;
+        state.may_resume = true;
         self.dirty.push(link);
-        self.relieve(link);
+        self.resume_waiting(link);
     }
 
     /// Returns true if a flow of this node may send over its link now. Otherwise [`Event::Room`]
@@ -277,17 +285,17 @@ impl Node {
         let Some(state) = self.links.get_mut(&link) else {
             return true;
         };
-        let stuck = state.choked.some.contains_key(&flow.peer);
-        if !stuck && !state.choked.all && state.lanes.ready(&state.choked) <= OWN {
+        let blocked = state.choked.some.contains_key(&flow.peer);
+        if !blocked && !state.choked.all && state.queue.ready(&state.choked) <= OWN {
             return true;
         }
         if let Some(of) = self.flows.get_mut(flow).filter(|of| !of.waits) {
             of.waits = true;
-            if stuck {
-                self.flows.stick(flow);
+            if blocked {
+                self.flows.block(flow);
             } else {
                 state.waiting.push(flow);
-                state.unsettled = true;
+                state.may_resume = true;
             }
         }
         false

@@ -46,15 +46,15 @@ impl Node {
     /// Takes received bytes of a link. Returns true if they may contain a secret.
     pub fn receive(&mut self, link: LinkId, mut bytes: &[u8]) -> bool {
         let mut secret = false;
-        if let Some(heart) = self
+        if let Some(keepalive) = self
             .links
             .get_mut(&link)
-            .and_then(|state| state.heart.as_mut())
+            .and_then(|state| state.keepalive.as_mut())
         {
-            heart.heard(self.now);
+            keepalive.heard(self.now);
         }
         loop {
-            let Some(state) = self.links.get_mut(&link).filter(|state| !state.condemned) else {
+            let Some(state) = self.links.get_mut(&link).filter(|state| !state.closing) else {
                 return secret;
             };
             secret |= state.decoder.is_secret();
@@ -75,7 +75,7 @@ impl Node {
                 }
                 Ok(None) => return secret | state.decoder.is_secret(),
                 Err(error) => {
-                    self.condemn(link, Reason::Lost, error.to_string());
+                    self.end_link(link, Reason::Lost, error.to_string());
                     return secret;
                 }
             }
@@ -83,11 +83,11 @@ impl Node {
     }
 
     /// Requests the end of a link with [`Event::Broken`]. Later frames of the link are ignored.
-    pub(crate) fn condemn(&mut self, link: LinkId, reason: Reason, why: String) {
+    pub(crate) fn end_link(&mut self, link: LinkId, reason: Reason, why: String) {
         let Some(state) = self.links.get_mut(&link) else {
             return;
         };
-        if !core::mem::replace(&mut state.condemned, true) {
+        if !core::mem::replace(&mut state.closing, true) {
             self.events.push_back(Event::Broken { link, reason, why });
         }
     }
@@ -105,7 +105,7 @@ impl Node {
         );
         let who = who.map_or_else(|| "the parent".into(), |who| who.to_string());
         if count == OFFENCES {
-            self.condemn(
+            self.end_link(
                 link,
                 Reason::Violation,
                 format!("{who} keeps sending {what}"),
@@ -123,7 +123,7 @@ impl Node {
         let Some(state) = self.links.get(&link) else {
             return;
         };
-        if state.child.is_some() && !state.greeted && header.kind != Kind::Hello {
+        if state.child.is_some() && !state.said_hello && header.kind != Kind::Hello {
             return self.offence(link, "a frame before its greeting", &header);
         }
         if let Scope::Link(giver) = header.kind.scope() {
@@ -195,9 +195,9 @@ impl Node {
                     self.router.become_context(boot.id, boot.ancestors.clone());
                     self.events.push_back(Event::Boot(boot));
                 }
-                Err(error) => self.condemn(link, Reason::Violation, format!("boot: {error}")),
+                Err(error) => self.end_link(link, Reason::Violation, format!("boot: {error}")),
             },
-            kind @ (Kind::Choke | Kind::Free) => self.pressed(link, kind, payload),
+            kind @ (Kind::Choke | Kind::Free) => self.handle_choke(link, kind, payload),
             Kind::Grant => {
                 let (Some(first), Some(owner)) = (id_at(payload, 0), id_at(payload, 4)) else {
                     return;
@@ -223,7 +223,7 @@ impl Node {
                 let Some(state) = self.links.get_mut(&link) else {
                     return;
                 };
-                if core::mem::replace(&mut state.greeted, true) {
+                if core::mem::replace(&mut state.said_hello, true) {
                     return self.offence(link, "a second greeting", &frame.header);
                 }
                 let bytes = core::mem::take(&mut frame.payload);
@@ -299,7 +299,7 @@ impl Node {
             self.grants.ended(*id);
             // Frames from the lost context must precede the news of its loss.
             if let Some(up) = self.router.up().and_then(|up| self.links.get_mut(&up)) {
-                up.lanes.promote(*id);
+                up.queue.promote(*id);
             }
         }
         for part in contexts.chunks(NEWS) {
@@ -309,7 +309,7 @@ impl Node {
                 text: text.into(),
             });
         }
-        for (survivor, lost) in self.router.widow(&contexts) {
+        for (survivor, lost) in self.router.remove_pairs(&contexts) {
             self.part(survivor, lost, reason, text);
         }
         self.events.push_back(Event::Gone(contexts));
@@ -339,7 +339,7 @@ impl Node {
             .get(&link)
             .is_some_and(|state| state.child == Some(id))
         {
-            return self.condemn(link, Reason::Violation, why.into());
+            return self.end_link(link, Reason::Violation, why.into());
         }
         let why = shortened(why, TEXT_LIMIT).to_owned();
         self.control(link, Kind::Expel, codec::own(&(id, why)));
@@ -355,22 +355,22 @@ impl Node {
             self.say(Level::WARN, text);
         }
         let contexts = self.router.remove_link(link);
-        self.caused -= state.caused;
+        self.bytes_attributed -= state.bytes_attributed;
         for queued in state.take_all() {
             if let Some(from) = queued.from {
                 self.discharge(from, queued.frame.size());
             }
             self.return_frame(queued.from, &queued.frame, reason, text);
         }
-        for told in &state.told {
-            self.control(told.link, Kind::Free, Vec::new());
-            let names: Vec<u8> = told
+        for throttled in &state.throttled {
+            self.control(throttled.link, Kind::Free, Vec::new());
+            let names: Vec<u8> = throttled
                 .some
                 .iter()
                 .flat_map(|(id, _)| id.0.to_le_bytes())
                 .collect();
             if !names.is_empty() {
-                self.control(told.link, Kind::Free, names);
+                self.control(throttled.link, Kind::Free, names);
             }
         }
         if state.child.is_none() {

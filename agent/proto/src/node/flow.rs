@@ -15,18 +15,18 @@ pub(crate) struct Flow {
     /// Number of additional flows that were opened with this one and end with it if it breaks off.
     pub(crate) streams: u8,
     /// Link of the peer, if the flow is a request from a context that this node does not obey.
-    pub(crate) question: Option<LinkId>,
+    pub(crate) unprivileged: Option<LinkId>,
     /// True if the flow belongs to a service of a program, false for a service of the tree.
     pub(crate) offered: bool,
     /// True if [`Event::Room`](crate::node::Event::Room) is due once the link has room.
     pub(crate) waits: bool,
     /// True if that event is due only once the neighbour accepts frames to the peer again.
-    pub(crate) stuck: bool,
+    pub(crate) blocked: bool,
     /// Number of bytes that the user of the flow has consumed and still holds; counted for requests
     /// from contexts that are not obeyed.
     pub(crate) kept: u32,
     /// True if the flow waits for credit from its link's account.
-    pub(crate) starves: bool,
+    pub(crate) awaits_credit: bool,
     /// True if a secret has arrived on the flow.
     pub(crate) secret: bool,
 }

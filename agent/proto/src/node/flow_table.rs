@@ -5,7 +5,7 @@ use crate::collections::index_map::Slot;
 use crate::id::ContextId;
 use crate::id::FlowKey;
 use crate::node::flow::Flow;
-use crate::node::peer_chains::PeerLists;
+use crate::node::peer_lists::PeerLists;
 use alloc::vec::Vec;
 
 /// Maximum number of refusals of one context in [`REFUSALS_IN`] milliseconds; more violate the
@@ -21,7 +21,7 @@ pub(crate) struct FlowTable {
     flows: IndexMap<FlowKey, Flow>,
     chains: PeerLists,
     /// Flows that wait until their neighbour accepts frames to the peer again.
-    stuck: PeerLists,
+    blocked: PeerLists,
     /// Number of open requests by peer, for peers that are not obeyed: to services of the tree in
     /// the lower 16 bits, to services of programs in the upper 16.
     asked: IndexMap<ContextId, u32>,
@@ -57,7 +57,7 @@ impl FlowTable {
 
     /// Adds a flow, which must not exist yet.
     pub(crate) fn insert(&mut self, key: FlowKey, flow: Flow) {
-        if flow.question.is_some() {
+        if flow.unprivileged.is_some() {
             let asked = self.asked.get(&key.peer).copied().unwrap_or(0);
             self.asked.insert(key.peer, asked + one(flow.offered));
         }
@@ -69,10 +69,10 @@ impl FlowTable {
     pub(crate) fn remove(&mut self, key: FlowKey) -> Option<Flow> {
         let (place, flow) = self.flows.take(&key)?;
         self.chains.remove(key.peer, place);
-        if flow.stuck {
-            self.stuck.remove(key.peer, place);
+        if flow.blocked {
+            self.blocked.remove(key.peer, place);
         }
-        if flow.question.is_some()
+        if flow.unprivileged.is_some()
             && let Some(asked) = self.asked.get_mut(&key.peer)
         {
             *asked -= one(flow.offered);
@@ -85,7 +85,7 @@ impl FlowTable {
 
     /// Returns the number of open requests of a context that is not obeyed: to services of programs
     /// if `offered`, else to services of the tree.
-    pub(crate) fn asked_by(&self, peer: ContextId, offered: bool) -> usize {
+    pub(crate) fn requests_of(&self, peer: ContextId, offered: bool) -> usize {
         let asked = self.asked.get(&peer).copied().unwrap_or(0);
         (if offered { asked >> 16 } else { asked & 0xFFFF }) as usize
     }
@@ -101,23 +101,23 @@ impl FlowTable {
     }
 
     /// Marks a flow as waiting until its neighbour accepts frames to the peer again.
-    pub(crate) fn stick(&mut self, key: FlowKey) {
-        if let Some((place, flow)) = self.flows.find(&key).filter(|(_, flow)| !flow.stuck) {
-            flow.stuck = true;
-            self.stuck.add(key.peer, place);
+    pub(crate) fn block(&mut self, key: FlowKey) {
+        if let Some((place, flow)) = self.flows.find(&key).filter(|(_, flow)| !flow.blocked) {
+            flow.blocked = true;
+            self.blocked.add(key.peer, place);
         }
     }
 
     /// Returns the flows that waited for the neighbour to accept frames to a context, and unmarks
     /// them.
-    pub(crate) fn unstick(&mut self, peer: ContextId) -> Vec<FlowKey> {
-        let places: Vec<Slot> = self.stuck.of(peer).collect();
+    pub(crate) fn unblock(&mut self, peer: ContextId) -> Vec<FlowKey> {
+        let places: Vec<Slot> = self.blocked.of(peer).collect();
         let mut flows = Vec::new();
         // Oldest first.
         for place in places.into_iter().rev() {
-            self.stuck.remove(peer, place);
+            self.blocked.remove(peer, place);
             if let Some((key, flow)) = self.flows.at_mut(place) {
-                flow.stuck = false;
+                flow.blocked = false;
                 flows.push(*key);
             }
         }

@@ -39,10 +39,10 @@ const FLOWS_PER_NODE: usize = 1 << 20;
 
 /// Maximum number of open requests of one link from contexts that are not obeyed. The node answers
 /// them at once, so more indicate abuse.
-const QUESTIONS: u32 = 4096;
+const UNPRIVILEGED_FLOWS: u32 = 4096;
 
 /// Maximum number of open requests of one context to services of the tree.
-const QUESTIONS_EACH: usize = 16;
+const UNPRIVILEGED_FLOWS_EACH: usize = 16;
 
 /// Maximum number of open requests of one context to services of a program.
 const OFFERED_EACH: usize = 256;
@@ -266,8 +266,8 @@ impl Node {
     /// Removes and returns a flow, and gives its window back to the node.
     pub(crate) fn drop_flow(&mut self, flow: FlowKey) -> Option<Flow> {
         let state = self.flows.remove(flow)?;
-        self.spare += state.incoming.growth();
-        self.repaid(flow, &state);
+        self.growth_left += state.incoming.growth();
+        self.close_account(flow, &state);
         Some(state)
     }
 
@@ -448,10 +448,12 @@ impl Node {
             let most = if offered {
                 OFFERED_EACH
             } else {
-                QUESTIONS_EACH
+                UNPRIVILEGED_FLOWS_EACH
             };
-            if link.questions >= QUESTIONS || self.flows.asked_by(header.src, offered) >= most {
-                return Err((Reason::QueueFull, "too many questions are open".into()));
+            if link.unprivileged_flows >= UNPRIVILEGED_FLOWS
+                || self.flows.requests_of(header.src, offered) >= most
+            {
+                return Err((Reason::QueueFull, "too many open requests".into()));
             }
         }
         Ok(())
@@ -465,8 +467,8 @@ impl Node {
             return self.count_refusal(header.src, header.auth);
         }
         // Contexts that are not obeyed may use services as well, within limits.
-        let question = !self.router.permits(Policy::Ancestors, header.auth, None);
-        let asked_by = from.filter(|_| question);
+        let unprivileged = !self.router.permits(Policy::Ancestors, header.auth, None);
+        let account = from.filter(|_| unprivileged);
         let first = FlowKey {
             peer: header.src,
             handle: header.reply_to,
@@ -480,7 +482,7 @@ impl Node {
         let taken = (0..=header.streams.min(8)).any(|number| self.flows.contains(key(number)));
         let end = header.flags.has(Flags::END);
         let incoming = || {
-            if question {
+            if unprivileged {
                 RecvCredit::lent()
             } else {
                 RecvCredit::default()
@@ -488,7 +490,7 @@ impl Node {
         };
         let offered = is_offered(header.handle);
         let mut state = Flow {
-            question: asked_by,
+            unprivileged: account,
             incoming: incoming(),
             offered,
             ..Flow::default()
@@ -522,13 +524,13 @@ impl Node {
             };
             child = Some((id, link));
         }
-        if let Some(state) = asked_by.and_then(|link| self.links.get_mut(&link)) {
-            state.questions += 1 + u32::from(header.streams);
+        if let Some(state) = account.and_then(|link| self.links.get_mut(&link)) {
+            state.unprivileged_flows += 1 + u32::from(header.streams);
         }
         self.flows.insert(first, state);
         for stream in 0..header.streams {
             let mut state = Flow {
-                question: asked_by,
+                unprivileged: account,
                 incoming: incoming(),
                 offered,
                 ..Flow::default()

@@ -32,13 +32,13 @@ impl Node {
     pub fn beat(&mut self, link: LinkId, every: u64) {
         let due = self.now + every;
         if let Some(state) = self.links.get_mut(&link).filter(|_| every > 0) {
-            state.heart = Some(Keepalive {
+            state.keepalive = Some(Keepalive {
                 every,
                 due,
                 last: self.now,
                 asked: 0,
             });
-            self.hearts.push(Reverse((due, link)));
+            self.heartbeat_queue.push(Reverse((due, link)));
         }
     }
 
@@ -57,18 +57,21 @@ impl Node {
 
     /// Returns the time in milliseconds at which [`Node::expire`] is due.
     pub fn next_due(&self) -> Option<u64> {
-        self.hearts.peek().map(|Reverse((due, _))| *due)
+        self.heartbeat_queue.peek().map(|Reverse((due, _))| *due)
     }
 
     /// Sends heartbeats that are due, and ends links that were silent for too long.
     pub fn expire(&mut self, now: u64) {
         self.set_time(now);
         let now = self.now;
-        while let Some(Reverse((due, link))) =
-            self.hearts.peek().copied().filter(|entry| entry.0.0 <= now)
+        while let Some(Reverse((due, link))) = self
+            .heartbeat_queue
+            .peek()
+            .copied()
+            .filter(|entry| entry.0.0 <= now)
         {
-            self.hearts.pop();
-            let Some(state) = self.links.get_mut(&link).filter(|state| !state.condemned) else {
+            self.heartbeat_queue.pop();
+            let Some(state) = self.links.get_mut(&link).filter(|state| !state.closing) else {
                 continue;
             };
             if let Some(text) = state.child.and_then(|child| state.logs.tell(child)) {
@@ -78,23 +81,27 @@ impl Node {
                 continue;
             };
             let (resting, unheard) = (state.resting, state.resting || state.paused);
-            let Some(heart) = state.heart.as_mut().filter(|heart| heart.due == due) else {
+            let Some(keepalive) = state
+                .keepalive
+                .as_mut()
+                .filter(|keepalive| keepalive.due == due)
+            else {
                 continue;
             };
             // A neighbour that is not read from cannot be heard.
             if unheard {
-                heart.heard(now);
+                keepalive.heard(now);
             }
-            let (every, silent) = (heart.every, now - heart.last);
+            let (every, silent) = (keepalive.every, now - keepalive.last);
             if silent < every || now - due >= every {
-                heart.asked = 0;
-            } else if heart.asked + 1 == MISSED_HEARTBEATS {
+                keepalive.asked = 0;
+            } else if keepalive.asked + 1 == MISSED_HEARTBEATS {
                 let why = format!(
                     "its heartbeat has stopped: nothing received for {}",
                     seconds(silent)
                 );
-                state.heart = None;
-                state.condemned = true;
+                state.keepalive = None;
+                state.closing = true;
                 self.events.push_back(Event::Broken {
                     link,
                     reason: Reason::Silent,
@@ -102,11 +109,11 @@ impl Node {
                 });
                 continue;
             }
-            heart.asked += u8::from(silent >= every);
+            keepalive.asked += u8::from(silent >= every);
             // Counted from the last byte, so that delays of the owner do not add up.
-            let next = heart.last + every * (u64::from(heart.asked) + 1);
-            heart.due = if next > now { next } else { now + every };
-            self.hearts.push(Reverse((heart.due, link)));
+            let next = keepalive.last + every * (u64::from(keepalive.asked) + 1);
+            keepalive.due = if next > now { next } else { now + every };
+            self.heartbeat_queue.push(Reverse((keepalive.due, link)));
             // Sent even if the neighbour was heard, because the neighbour needs to hear from this
             // node too, and its own pings may be queued behind other frames.
             if !resting {

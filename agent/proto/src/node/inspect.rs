@@ -33,19 +33,19 @@ impl Node {
     /// Returns each link with its child, `None` for the parent, and the numbers of [`LINK`].
     pub fn look_at_links(&self) -> impl Iterator<Item = (LinkId, Option<ContextId>, [u64; 12])> {
         self.links.iter().map(|(link, state)| {
-            let lanes = &state.lanes;
+            let queue = &state.queue;
             let numbers = [
                 state.up.into(),
                 state.paused.into(),
-                lanes.urgent as u64,
-                lanes.bulk as u64,
-                lanes.held as u64,
-                lanes.count() as u64,
+                queue.urgent as u64,
+                queue.bulk as u64,
+                queue.held as u64,
+                queue.count() as u64,
                 state.decoder.pending() as u64,
-                state.caused as u64,
+                state.bytes_attributed as u64,
                 state.choked.all.into(),
                 state.choked.some.len() as u64,
-                state.told.len() as u64,
+                state.throttled.len() as u64,
                 state.waiting.len() as u64,
             ];
             (*link, state.child, numbers)

@@ -28,7 +28,7 @@ pub(crate) struct Ledger {
     /// Bytes lent at present.
     pub lent: usize,
     /// Flows that wait for credit, oldest first.
-    pub starving: Vec<FlowKey>,
+    pub waiting_flows: Vec<FlowKey>,
     favoured: Vec<FlowKey>,
 }
 
@@ -40,7 +40,7 @@ impl Ledger {
             (LENT + FAVOURED * FAVOUR)
                 .saturating_sub(self.lent)
                 .min(FAVOUR.saturating_sub(sum))
-        } else if turn || self.starving.is_empty() {
+        } else if turn || self.waiting_flows.is_empty() {
             LENT.saturating_sub(self.lent)
         } else {
             0
@@ -49,7 +49,7 @@ impl Ledger {
 
     /// Removes and returns the next waiting flow to which credit can be lent.
     pub(crate) fn next(&mut self) -> Option<FlowKey> {
-        if self.starving.is_empty() || self.lent + LEAST > LENT + FAVOURED * FAVOUR {
+        if self.waiting_flows.is_empty() || self.lent + LEAST > LENT + FAVOURED * FAVOUR {
             return None;
         }
         let full = self.lent + LEAST > LENT;
@@ -59,8 +59,8 @@ impl Ledger {
                 favoured.len() < FAVOURED && favoured.iter().all(|other| other.peer != flow.peer);
             !full || another || favoured.contains(flow)
         };
-        let at = self.starving.iter().position(may)?;
-        let flow = self.starving.remove(at);
+        let at = self.waiting_flows.iter().position(may)?;
+        let flow = self.waiting_flows.remove(at);
         if full && !self.favoured.contains(&flow) {
             self.favoured.push(flow);
         }

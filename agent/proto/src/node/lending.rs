@@ -20,16 +20,16 @@ impl Node {
     /// Records that the user of a flow has consumed `length` bytes, and still holds `kept` of all
     /// bytes that it has consumed.
     pub fn take(&mut self, flow: FlowKey, length: usize, kept: usize) {
-        self.go_on(flow, length, kept, false);
+        self.settle_credit(flow, length, kept, false);
     }
 
-    fn go_on(&mut self, flow: FlowKey, length: usize, kept: usize, turn: bool) {
+    fn settle_credit(&mut self, flow: FlowKey, length: usize, kept: usize, turn: bool) {
         let Some(state) = self.flows.get_mut(flow) else {
             return;
         };
-        let question = state.question;
-        let limit = match question.and_then(|link| self.links.get_mut(&link)) {
-            None => state.incoming.consume(length, &mut self.spare),
+        let unprivileged = state.unprivileged;
+        let limit = match unprivileged.and_then(|link| self.links.get_mut(&link)) {
+            None => state.incoming.consume(length, &mut self.growth_left),
             Some(link) => {
                 let ledger = &mut link.ledger;
                 let before = state.lent();
@@ -41,11 +41,11 @@ impl Node {
                     ledger.left_for(flow, sum, turn) + (FIRST_WINDOW as usize).saturating_sub(sum);
                 let limit = state
                     .incoming
-                    .consume_within(0, &mut self.spare, most as u32);
+                    .consume_within(0, &mut self.growth_left, most as u32);
                 ledger.lent = ledger.lent + state.lent() - before;
-                if limit.is_none() && state.incoming.is_starving() && !state.starves {
-                    state.starves = true;
-                    ledger.starving.push(flow);
+                if limit.is_none() && state.incoming.needs_credit() && !state.awaits_credit {
+                    state.awaits_credit = true;
+                    ledger.waiting_flows.push(flow);
                 }
                 if state.sum() == state.incoming.room() {
                     ledger.settle(flow);
@@ -62,7 +62,7 @@ impl Node {
             };
             self.dispatch(None, Frame::new(header, Vec::new()));
         }
-        self.lend(question);
+        self.lend(unprivileged);
     }
 
     /// Handles the end of a flow's incoming bytes: lends its unused credit to others.
@@ -70,25 +70,28 @@ impl Node {
         let Some(state) = self.flows.get(flow) else {
             return;
         };
-        let (question, lent) = (state.question, state.lent());
-        if let Some(link) = question.and_then(|link| self.links.get_mut(&link)) {
+        let (unprivileged, lent) = (state.unprivileged, state.lent());
+        if let Some(link) = unprivileged.and_then(|link| self.links.get_mut(&link)) {
             link.ledger.lent = link.ledger.lent + lent - lent_before;
             link.ledger.settle(flow);
         }
-        self.lend(question);
+        self.lend(unprivileged);
     }
 
     /// Closes the account of a flow that was removed.
-    pub(crate) fn repaid(&mut self, flow: FlowKey, state: &Flow) {
-        if let Some(link) = state.question.and_then(|link| self.links.get_mut(&link)) {
-            link.questions -= 1;
+    pub(crate) fn close_account(&mut self, flow: FlowKey, state: &Flow) {
+        if let Some(link) = state
+            .unprivileged
+            .and_then(|link| self.links.get_mut(&link))
+        {
+            link.unprivileged_flows -= 1;
             link.ledger.lent -= state.lent();
             link.ledger.settle(flow);
-            if state.starves {
-                link.ledger.starving.retain(|other| *other != flow);
+            if state.awaits_credit {
+                link.ledger.waiting_flows.retain(|other| *other != flow);
             }
         }
-        self.lend(state.question);
+        self.lend(state.unprivileged);
     }
 
     /// Grants credit to flows behind a link that wait for it, as far as there is any.
@@ -98,9 +101,9 @@ impl Node {
             .and_then(|link| link.ledger.next())
         {
             if let Some(state) = self.flows.get_mut(flow) {
-                state.starves = false;
+                state.awaits_credit = false;
                 let kept = state.kept as usize;
-                self.go_on(flow, 0, kept, true);
+                self.settle_credit(flow, 0, kept, true);
             }
         }
     }
@@ -108,8 +111,8 @@ impl Node {
     /// Returns the number of bytes lent to contexts behind a link, and the number of their flows.
     #[cfg(feature = "count-steps")]
     pub fn lent(&self, link: LinkId) -> (usize, usize) {
-        self.links
-            .get(&link)
-            .map_or((0, 0), |link| (link.ledger.lent, link.questions as usize))
+        self.links.get(&link).map_or((0, 0), |link| {
+            (link.ledger.lent, link.unprivileged_flows as usize)
+        })
     }
 }

@@ -74,9 +74,9 @@ pub struct Node {
     /// Context numbers granted to contexts below.
     pub(crate) grants: IdGrants,
     /// Bytes by which all receive windows together may still grow.
-    pub(crate) spare: u64,
+    pub(crate) growth_left: u64,
     /// Bytes queued because of all children.
-    pub(crate) caused: usize,
+    pub(crate) bytes_attributed: usize,
     /// Time in milliseconds.
     pub(crate) now: u64,
     /// Payload buffers for reuse.
@@ -84,7 +84,7 @@ pub struct Node {
     /// True if frames are reported as events.
     pub(crate) shows_frames: bool,
     /// Times at which links are checked, earliest first.
-    pub(crate) hearts: BinaryHeap<Reverse<(u64, LinkId)>>,
+    pub(crate) heartbeat_queue: BinaryHeap<Reverse<(u64, LinkId)>>,
 }
 
 impl Node {
@@ -114,12 +114,12 @@ impl Node {
             next_handle: Handle::FIRST_FLOW.0,
             next_link: 0,
             grants: IdGrants::default(),
-            spare: GROWTH_OF_ALL,
-            caused: 0,
+            growth_left: GROWTH_OF_ALL,
+            bytes_attributed: 0,
             now: 0,
             used: Vec::new(),
             shows_frames: false,
-            hearts: BinaryHeap::new(),
+            heartbeat_queue: BinaryHeap::new(),
         }
     }
 
@@ -288,8 +288,8 @@ impl Node {
         for (from, size) in passed {
             self.discharge(from, size);
         }
-        self.relieve(link);
-        self.tell_lost(link);
+        self.resume_waiting(link);
+        self.report_lost_logs(link);
         secret
     }
 
@@ -345,7 +345,7 @@ impl Node {
         let header = Header::new(Kind::Boot, self.id(), boot.id);
         let payload = codec::own(boot);
         if let Some(state) = self.links.get_mut(&link) {
-            state.lanes.push_first(Frame::new(header, payload));
+            state.queue.push_first(Frame::new(header, payload));
             self.dirty.push(link);
         }
     }
@@ -371,7 +371,7 @@ impl Node {
     }
 
     /// Reports log records that did not fit the queue of a link, as soon as the report fits.
-    fn tell_lost(&mut self, link: LinkId) {
+    fn report_lost_logs(&mut self, link: LinkId) {
         let lost = self.links.get(&link).map_or(0, |state| state.lost_logs);
         if lost > 0 {
             self.log(LogRecord::of_lost(lost).encode());

@@ -13,12 +13,12 @@ mod ledger;
 mod lending;
 mod link;
 mod machine;
-mod peer_chains;
+mod peer_lists;
 mod rate_limit;
 mod send_queue;
 mod throttled_peer;
 
-pub use backpressure::{CAUSED, CAUSED_BY_ALL, CAUSED_EACH, HIGH, OWN};
+pub use backpressure::{ATTRIBUTED, ATTRIBUTED_EACH, ATTRIBUTED_TO_ALL, HIGH, OWN};
 pub use event::{Event, ShownFrame};
 pub use inspect::{FLOW, LINK};
 pub use ledger::{FAVOUR, FAVOURED, LENT};

@@ -10,7 +10,7 @@ use crate::collections::index_map::Slot;
 use crate::id::ContextId;
 use crate::id::Handle;
 use crate::id::LinkId;
-use crate::node::peer_chains::PeerLists;
+use crate::node::peer_lists::PeerLists;
 use crate::wire::Flags;
 use crate::wire::Frame;
 use crate::wire::Kind;

@@ -253,7 +253,7 @@ impl RoutingTable {
 
     /// Removes the pairs of lost contexts (sorted). Returns each surviving context with the lost
     /// one.
-    pub(crate) fn widow(&mut self, gone: &[ContextId]) -> Vec<(ContextId, ContextId)> {
+    pub(crate) fn remove_pairs(&mut self, gone: &[ContextId]) -> Vec<(ContextId, ContextId)> {
         let mut lost = Vec::new();
         for id in gone {
             while let Some(((_, other), _)) = self
@@ -447,7 +447,7 @@ mod tests {
             Verdict::Return(Reason::Isolated)
         );
         assert_eq!(
-            router.widow(&[ContextId(10), ContextId(11)]),
+            router.remove_pairs(&[ContextId(10), ContextId(11)]),
             [(ContextId(20), ContextId(10))]
         );
         assert_eq!(

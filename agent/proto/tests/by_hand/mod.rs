@@ -1,5 +1,5 @@
-//! A tree of nodes in one thread, carried by hand: for tests that look at one rule at a time. Whole
-//! lives of trees are the simulator's.
+//! A tree of nodes in one thread, driven by hand, for tests of single rules. The simulator runs
+//! whole lives of trees.
 
 #![allow(dead_code)] // Each test program uses its part of it.
 
@@ -12,22 +12,22 @@ use offshoot_proto::wire::{Decoder, Header, Kind, encode};
 use offshoot_proto::{ContextId, FlowKey, Handle, LinkId};
 use std::collections::HashMap;
 
-/// A context with what has happened at it.
+/// A context with its events.
 pub struct Place {
     pub node: Node,
     pub events: Vec<Event>,
 }
 
-/// A tree; each context has the number it is found by.
+/// A tree, indexed by context number.
 pub struct Tree {
     pub places: HashMap<ContextId, Place>,
-    /// From the parent's link to the child, and the child's only link up.
+    /// Each parent with its link, and the child at the other end, whose only link leads up.
     pub cables: Vec<(ContextId, LinkId, ContextId)>,
-    /// Contexts that nobody has brought up yet: the link that waits for each.
+    /// Contexts that are not up yet: parent, link, and child.
     pub connecting: Vec<(ContextId, LinkId, ContextId)>,
-    /// What each child has sent to its parent, decoded, and how many frames that were.
+    /// Decoded frames of each child to its parent, and their number.
     sent: HashMap<ContextId, (Decoder, u32)>,
-    /// What the nodes have left for their logs.
+    /// Log messages of the nodes.
     #[allow(dead_code, reason = "not every test looks at it")]
     pub said: Vec<String>,
 }
@@ -69,7 +69,7 @@ impl Tree {
             .node
     }
 
-    /// The root orders `parent` to connect `child`.
+    /// Has the root order `parent` to connect `child`.
     pub fn order(&mut self, parent: u32, child: u32) -> FlowKey {
         let opening = Opening {
             new_context: Some(ContextId(child)),
@@ -133,7 +133,7 @@ impl Tree {
         !bytes.is_empty()
     }
 
-    /// The agent of a context that is being connected comes up.
+    /// Brings up the agent of a context that is being connected.
     pub fn bring_up(&mut self, child: u32) {
         let child = ContextId(child);
         let at = self
@@ -175,7 +175,7 @@ impl Tree {
         self.settle();
     }
 
-    /// A tree in which each pair (parent, child) is connected.
+    /// Returns a tree in which each pair (parent, child) is connected.
     pub fn grown(pairs: &[(u32, u32)]) -> Tree {
         let mut tree = Tree::new();
         for &(parent, child) in pairs {
@@ -199,7 +199,7 @@ impl Tree {
         )
     }
 
-    /// What context `id` was asked for, answered with the same bytes.
+    /// Answers all requests to context `id` with the same bytes.
     pub fn echo(&mut self, id: u32) {
         for event in self.events(id) {
             if let Event::Opened { flow, bytes, .. } = event {
@@ -235,7 +235,7 @@ impl Tree {
         self.events(id).into_iter().filter_map(data).collect()
     }
 
-    /// A frame made by hand comes over the link of `child` to its parent, as from a hostile agent.
+    /// Sends a forged frame over the link of `child` to its parent, like a hostile agent.
     pub fn forge(&mut self, child: u32, header: Header, payload: &[u8]) {
         let (parent, link, _) = *self
             .cables

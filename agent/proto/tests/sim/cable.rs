@@ -1,4 +1,4 @@
-//! A link: two pipes, what waits before each of them, and what is counted while it goes by.
+//! A link: two pipes, the bytes that wait for them, and counters.
 
 use super::pipe::{Mark, Pipe};
 use super::place::{Glance, forged};
@@ -12,8 +12,8 @@ pub const DOWN: usize = 0;
 /// From child to parent.
 pub const UPWARD: usize = 1;
 
-/// Bytes of a node that no pipe has taken yet. Always whole frames, of which some of the first may
-/// have gone.
+/// Bytes of a node that no pipe has accepted yet: whole frames, the first of which may have gone in
+/// part.
 #[derive(Default)]
 pub struct Out {
     pub bytes: Vec<u8>,
@@ -26,12 +26,12 @@ impl Out {
     }
 }
 
-/// Numbers the frames of a direction anew, so that others can be put among them or be held back.
+/// Renumbers the frames of a direction, so that frames can be inserted or held back.
 #[derive(Default)]
 pub struct Rewriter {
     decoder: Decoder,
     sequence: u32,
-    /// How many bytes of bulk have to go before each call. A test of the tests.
+    /// Bytes of bulk data that must go before each call. Used to test the tests.
     delay: u64,
     held: Vec<(u64, Frame)>,
 }
@@ -78,34 +78,34 @@ impl Rewriter {
     }
 }
 
-/// How far a link has come.
+/// State of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
     /// The parent waits for a hello.
     Connecting,
     Up,
-    /// The parent has been told that it is lost.
+    /// The parent was told that the link is lost.
     Gone,
 }
 
-/// One link.
+/// A link.
 pub struct Cable {
     pub parent: u32,
     pub link: LinkId,
     pub child: u32,
     pub wire: Wire,
     pub state: State,
-    /// The agent is there and reads.
+    /// True if the agent reads.
     pub reading: bool,
-    /// Something was flipped or lost on it.
+    /// True if bytes were flipped or lost.
     pub damaged: bool,
-    /// It stood still for so long that an end may have taken the other for dead.
+    /// True if the link stalled for so long that an end may have given up the other.
     pub stood: bool,
     pub out: [Out; 2],
     pub pipes: [Pipe; 2],
     pub rewriters: [Option<Rewriter>; 2],
-    /// How many bytes of bulk went into each pipe, and how many had when each call that waits for
-    /// it was queued.
+    /// Bytes of bulk data that have entered each pipe, and their number when each pending call was
+    /// queued.
     pub bulk: [u64; 2],
     pub waiting: [BTreeMap<(u32, u32), u64>; 2],
 }
@@ -129,7 +129,7 @@ impl Cable {
         }
     }
 
-    /// The bootstrap starts anew: what went into the old program is lost with it.
+    /// Restarts the bootstrap: bytes to the old program are lost.
     pub fn restart(&mut self) {
         self.pipes[DOWN] = Pipe::new(self.wire);
         self.out[DOWN] = Out::default();
@@ -138,8 +138,8 @@ impl Cable {
         }
     }
 
-    /// Looks at the frames that have just left a node. The most bytes of bulk that one of the calls
-    /// among them had to wait for.
+    /// Inspects frames that have left a node. Returns the most bytes of bulk data that one of their
+    /// calls had to wait for.
     pub fn look(&mut self, direction: usize) -> u64 {
         let bytes = &mut self.out[direction].bytes;
         if let Some(rewriter) = &mut self.rewriters[direction] {
@@ -172,7 +172,7 @@ impl Cable {
         most
     }
 
-    /// Puts a forged frame behind what waits to go up.
+    /// Inserts a forged frame behind the bytes that wait to go up.
     pub fn forge(&mut self, frame: &Forgery, mark: &[u8]) {
         let (header, payload) = forged(frame, mark);
         let Some(rewriter) = &mut self.rewriters[UPWARD] else {

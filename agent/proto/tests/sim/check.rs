@@ -1,73 +1,73 @@
-//! What must hold, and how much of it. The bounds are in one place: tighten them here.
+//! The invariants, with their bounds in one place: tighten them here.
 
 use super::ledger::{Purpose, Request};
 use super::plan::{Answer, Fate, Reader};
 use super::world::World;
 
-/// What the nodes are held to.
+/// Bounds for all nodes.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Bytes that one node holds for its links, where that is less than the formula in `held`.
+    /// Maximum bytes that a node holds for its links, if less than the formula in `held`.
     pub held: u64,
-    /// Bytes of bulk that may go over a link between a call's being queued for it and its being
-    /// sent.
+    /// Maximum bytes of bulk data that a link carries between the queueing and the sending of a
+    /// call.
     pub overtaken: u64,
-    /// Events that one plan may take before it counts as one that never ends.
+    /// Maximum number of events of a plan; more count as endless.
     pub events: u64,
 }
 
-/// The bounds that every run is held to unless a test says otherwise.
+/// Bounds of every run, unless a test sets others.
 pub const BOUNDS: Bounds = Bounds {
     held: u64::MAX,
     overtaken: 4 * 65_584,
     events: 3_000_000,
 };
-/// All places are looked at in depth after so many events, and whenever nothing is left to do.
+/// Number of events after which all places are checked in depth, apart from the check at rest.
 pub const DEEP_EVERY: u64 = 4096;
 
-/// The promises.
+/// The invariants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Check {
     /// A request has one outcome and nothing after it.
     OneOutcome,
-    /// Bytes of a flow arrive once and in order, unchanged.
+    /// Bytes of a flow arrive once, in order and unchanged.
     InOrder,
-    /// Nothing is delivered in a name that its sender has no right to.
+    /// Nothing is delivered under a name that its sender may not use.
     Identity,
     /// Only ancestors are obeyed.
     Authority,
-    /// No route leads over a link that is gone.
+    /// No route leads over a lost link.
     RouteAndLink,
-    /// What has a route is there, and what is there has a route.
+    /// Contexts with a route exist, and existing contexts have a route.
     RouteAndTruth,
-    /// A node holds so much and no more.
+    /// A node holds no more than its bound.
     Held,
-    /// A call overtakes bulk.
+    /// A call overtakes bulk data.
     Overtaking,
-    /// When nothing moves any more, nobody waits for what could have come.
+    /// At rest, nobody waits for anything that could have arrived.
     Settled,
-    /// What is over is forgotten.
+    /// Finished flows and lost contexts are forgotten.
     Forgotten,
-    /// Nobody loses an honest link over another's deeds.
+    /// No context loses an honest link because of another's violation.
     Innocence,
     /// Nothing panics.
     Panic,
-    /// Whatever is begun comes to rest.
+    /// Every plan comes to rest.
     Endless,
 }
 
-/// A promise that was broken.
+/// A violated invariant.
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub check: Check,
     pub what: String,
-    /// When, in microseconds, and after how many events.
+    /// Time in microseconds, and number of events.
     pub now: u64,
     pub event: u64,
 }
 
 impl World {
-    /// Notes that a promise was broken; the first one counts.
+    /// Records a violation; the first one counts.
     pub fn fail(&mut self, check: Check, what: String) {
         if self.failure.is_none() {
             self.failure = Some(Failure {
@@ -79,7 +79,7 @@ impl World {
         }
     }
 
-    /// After a place has lost a link.
+    /// Checks a place that has lost a link.
     pub fn check_lost(&mut self, id: u32, link: offshoot_proto::LinkId) {
         let Some(place) = self.place(id) else { return };
         if let Some((other, _)) = place.routes().into_iter().find(|(_, via)| *via == link) {
@@ -90,7 +90,7 @@ impl World {
         }
     }
 
-    /// Now and then: every route of every place. How many that were.
+    /// Checks every route of every place. Returns their number.
     pub fn check_deep(&mut self) -> u64 {
         let mut seen = 0;
         let mut found = None;
@@ -111,7 +111,7 @@ impl World {
         seen
     }
 
-    /// When nothing is left to do.
+    /// Checks the tree at rest.
     pub fn check_rest(&mut self) {
         self.check_deep();
         if self.failure.is_some() {
@@ -158,7 +158,7 @@ impl World {
         None
     }
 
-    /// Whether a request may rightly still be open when nothing moves any more.
+    /// Returns true if a request may be open at rest.
     fn may_wait(&self, number: u32) -> bool {
         let request = &self.ledger.requests[number as usize];
         if self.is_tainted(number) {
@@ -181,12 +181,12 @@ impl World {
         request.outcome.is_none() && (slow || self.is_blocked(request))
     }
 
-    /// Whether the asked waits to be connected, perhaps for one that itself waits.
+    /// Returns true if the callee is being connected, or is below a context that is.
     fn is_blocked(&self, request: &Request) -> bool {
         self.hanging_above(request.to)
     }
 
-    /// Whether the two of a request are still there and may talk.
+    /// Returns true if caller and callee exist and may talk.
     fn both_there(&self, request: &Request) -> bool {
         let (from, to) = (request.from, request.to);
         let related =
@@ -195,8 +195,8 @@ impl World {
         may && self.place(from).is_some() && self.place(to).is_some()
     }
 
-    /// At rest every context that is there is known to its ancestors, over the right link, and
-    /// nobody else is.
+    /// Returns a wrong route at rest, when all ancestors of a context must know it over the right
+    /// link, and no other context may.
     fn wrong_routes(&self) -> Option<(Check, String)> {
         for place in self.places.iter().flatten() {
             for (other, via) in place.routes() {
@@ -236,12 +236,12 @@ impl World {
         None
     }
 
-    /// Whether a forger may have had its hands in a request.
+    /// Returns true if a forger may have interfered with a request.
     pub fn is_tainted(&self, number: u32) -> bool {
         self.ledger.is_tainted(number)
     }
 
-    /// Whether `id` waits to be connected, perhaps by one that itself waits.
+    /// Returns true if `id` is being connected, or is below a context that is.
     fn hanging_above(&self, id: u32) -> bool {
         self.ledger
             .chain(id)

@@ -1,21 +1,20 @@
-//! What the root and others do beside calls: orders to connect with the numbers they need, pairs,
-//! clocks that jump.
+//! Actions other than calls: connects with their numbers, pairs, clock jumps.
 
 use super::ledger::Purpose;
 use super::plan::{Forgery, OF_ITS_OWN, Step};
 use super::world::World;
 
-/// After this time nothing goes over a pair that was closed, in microseconds.
+/// Time in microseconds after which nothing passes between a pair that was closed.
 const CLOSING: u64 = 5_000_000;
 
 impl World {
-    /// The number of what a plan names; what was never made keeps its name, which is nobody's
-    /// number.
+    /// Returns the number of a name in the plan. Names that were never connected are returned
+    /// unchanged, and are no context's number.
     pub fn number(&self, name: u32) -> u32 {
         self.names.get(&name).copied().unwrap_or(name)
     }
 
-    /// The step with numbers for names. The child of a connect is not made yet and keeps its name.
+    /// Returns the step with numbers in place of names. The child of a connect keeps its name.
     pub fn named(&self, step: &Step) -> Step {
         let of = |name: &mut u32| *name = self.number(*name);
         let mut step = step.clone();
@@ -72,7 +71,7 @@ impl World {
         step
     }
 
-    /// An order to connect goes out, as soon as there is a number for the new context.
+    /// Sends a connect request as soon as there is a number for the new context.
     pub fn start(&mut self, step: &Step) {
         let Step::Connect {
             by,
@@ -108,7 +107,7 @@ impl World {
         }
     }
 
-    /// The root grants numbers to a context, if it may have more.
+    /// Has the root grant numbers to a context, if it may have more.
     pub fn grant(&mut self, owner: u32) -> Option<(u32, u32)> {
         let (first, count) = self.place_mut(0)?.grant(owner)?;
         self.ledger.blocks.insert(first, owner);
@@ -116,7 +115,7 @@ impl World {
         Some((first, count))
     }
 
-    /// The answer of the root has come: numbers, unless there were none.
+    /// Handles the root's reply: numbers, unless there were none.
     pub fn has_numbers(&mut self, at: u32, request: u32) {
         let block = self.granted.remove(&request);
         let Some(place) = self.place_mut(at) else {
@@ -130,7 +129,8 @@ impl World {
         }
     }
 
-    /// The root opens or closes the way between two contexts that are not each other's ancestors.
+    /// Has the root open or close the path between two contexts that are not each other's
+    /// ancestors.
     pub fn pair(&mut self, one: u32, other: u32, open: bool) -> bool {
         let related =
             one == other || self.ledger.is_below(one, other) || self.ledger.is_below(other, one);
@@ -147,8 +147,8 @@ impl World {
         true
     }
 
-    /// Whether a visit to one that is no relative may have come through: the way is open, or was
-    /// when it set out or not much later.
+    /// Returns true if a visit to an unrelated context may have been delivered: the path is open,
+    /// or was when the visit began or shortly after.
     pub fn may_visit(&self, from: u32, to: u32, bytes: &[u8]) -> bool {
         let name = bytes
             .first_chunk::<8>()
@@ -163,7 +163,8 @@ impl World {
             .is_some_and(|(open, since)| open || asked < since + CLOSING)
     }
 
-    /// A clock goes an hour ahead. Not again before the neighbours have had a chance to answer.
+    /// Advances a clock by an hour, unless the neighbours had no chance to answer since the last
+    /// time.
     pub fn jump(&mut self, at: u32) -> bool {
         let (ms, beat) = (self.now / 1000, self.beat);
         let Some(place) = self.place_mut(at) else {

@@ -1,4 +1,4 @@
-//! What the user of one end of a flow knows: what has come, what has gone, and whether it is over.
+//! The user of one end of a flow: bytes received, bytes sent, and whether it has ended.
 
 use super::ledger::Lane;
 use super::plan::Reader;
@@ -8,24 +8,24 @@ use super::plan::Reader;
 pub struct End {
     pub request: u32,
     pub opener: bool,
-    /// Whether the flow is the request's own and not a stream of it.
+    /// True for the flow of the request, false for its stream.
     pub main: bool,
     pub incoming: Lane,
     pub outgoing: Lane,
-    /// How many bytes came, whether they were all, and how many there are to be.
+    /// Number of bytes received, whether they are complete, and their expected number.
     pub got: u64,
     pub got_end: bool,
     pub expects: u64,
-    /// How many bytes went, of how many; none as long as there is nothing to say.
+    /// Number of bytes sent, and their total; none while there is nothing to send.
     pub sent: u64,
     pub says: Option<u64>,
     pub sent_end: bool,
     pub reader: Reader,
     pub read: u64,
     pub unread: u64,
-    /// Nothing is to come or to go any more.
+    /// True if neither direction continues.
     pub over: bool,
-    /// Because this side gave it up.
+    /// True if this side has cancelled the flow.
     pub by_us: bool,
 }
 

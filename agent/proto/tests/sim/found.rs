@@ -1,4 +1,4 @@
-//! Plans of bugs that were found, as small as they could be made.
+//! Minimal plans of bugs that the simulator has found.
 
 use super::check::Bounds;
 use super::held::FLIGHT;
@@ -6,7 +6,7 @@ use super::place::OPEN;
 use super::plan::{Fate, Forgery, Reader, Step, Wire};
 use super::run::{Options, run};
 use super::steps::{connect, forge, hostile, wait};
-use offshoot_proto::node::CAUSED;
+use offshoot_proto::node::ATTRIBUTED;
 
 #[test]
 fn a_request_sent_before_its_route_is_known_is_answered() {
@@ -210,7 +210,7 @@ fn nothing_piles_up_for_a_child_that_does_not_read() {
         wait(20_000),
     ];
     let bounds = Bounds {
-        held: (CAUSED + FLIGHT) as u64,
+        held: (ATTRIBUTED + FLIGHT) as u64,
         ..Options::of(1).bounds
     };
     let failure = run(

@@ -1,12 +1,12 @@
-//! Plans from seeds. What is drawn keeps an idea of the tree that it makes, so that most steps make
-//! sense; that some do not is part of the game.
+//! Plans from seeds. The generator keeps a model of the tree, so that most steps make sense; some
+//! deliberately do not.
 
 use super::place::{OPEN, ROUTE};
 use super::plan::{Answer, Fate, Forgery, OF_ITS_OWN, Reader, Step, Wire};
 use super::rng::Rng;
 use offshoot_proto::wire::Kind;
 
-/// How trees grow.
+/// Shape of a tree.
 #[derive(Clone, Copy)]
 enum Shape {
     Chain,
@@ -18,21 +18,21 @@ enum Shape {
 struct Drawing {
     rng: Rng,
     plan: Vec<Step>,
-    /// Each context that was ordered to come up, with its parent; the root is its own.
+    /// Every context that was ordered, with its parent; the root is its own parent.
     tree: Vec<(u32, u32)>,
     next: u32,
     hostile: Vec<u32>,
     requests: u32,
 }
 
-/// Whether a forged frame is one of those that go on and carry bytes.
+/// Returns true if a forged frame is forwarded and carries bytes.
 fn up_and_on(frame: &Forgery) -> bool {
     Kind::ALL
         .get(usize::from(frame.kind))
         .is_some_and(|kind| !kind.is_link_local())
 }
 
-/// The plan of a seed.
+/// Returns the plan of a seed.
 pub fn plan(seed: u64) -> Vec<Step> {
     let mut rng = Rng::new(seed);
     let shape = rng.pick(&[
@@ -79,7 +79,7 @@ impl Drawing {
             .map_or(0, |(_, parent)| *parent)
     }
 
-    /// An ancestor of `id`, mostly the root.
+    /// Returns an ancestor of `id`, usually the root.
     fn above(&mut self, id: u32) -> u32 {
         if self.rng.percent(60) {
             return 0;
@@ -91,8 +91,8 @@ impl Drawing {
         at
     }
 
-    /// A context is gone, with all below it. Some are kept in mind, to be asked for although they
-    /// are gone.
+    /// Removes a context and its descendants from the model. Some are remembered, to be called
+    /// although they are gone.
     fn fell(&mut self, id: u32) {
         let mut gone = vec![id];
         for (child, parent) in &self.tree {
@@ -304,12 +304,12 @@ impl Drawing {
             size: self.rng.pick(&[0, 8, 64, 5000]),
         };
         if self.rng.percent(60) {
-            // As an honest one would be, but for what is drawn after this.
+            // Like an honest frame, except for the changes below.
             (frame.src, frame.auth, frame.dst, frame.flags) = (at, at, self.parent(at), 1);
             (frame.offset, frame.size) = (self.rng.pick(&[0, 0, 8]), 64);
             match self.rng.below(7) {
                 6 => {
-                    // An order to connect one that somebody else may be about to connect.
+                    // A connect request for a context that another may be connecting.
                     (frame.kind, frame.handle) = (OPEN, 2);
                     (frame.dst, frame.offset) = (someone(self), u64::from(someone(self)));
                 }
@@ -337,7 +337,7 @@ impl Drawing {
         self.plan.push(Step::Forge { at, times, frame });
     }
 
-    /// Much goes up from one context, and then it is no more.
+    /// Draws a large upload from one context, which then vanishes.
     fn torrent(&mut self) {
         let from = self.anyone();
         let most = if self.rng.percent(10) {

@@ -1,25 +1,24 @@
-//! How much a node may hold, as a formula of its own constants.
+//! Maximum number of bytes that a node may hold, as a formula of its own constants.
 //!
-//! For each of its links: what makes it ask its neighbours to hold back ([`HIGH`]), what its own
-//! flows may add ([`OWN`]), and what was on its way when it asked ([`FLIGHT`]). For its readers:
-//! the first window of each flow, and what all windows may have grown. Only where somebody does not
-//! hold back, or the order to do so stands still on its way, what children may cause comes on top
-//! ([`CAUSED_BY_ALL`], and [`CAUSED_EACH`] for each link). What a parent sends meanwhile is bounded
-//! by the credit of its flows alone; no plan has so many.
+//! For each link: the bytes at which it pauses its neighbours ([`HIGH`]), the bytes of its own
+//! flows ([`OWN`]), and the bytes in transit when it pauses ([`FLIGHT`]). For its readers: the
+//! first window of each flow, and the growth of all windows. Bytes attributed to children
+//! ([`ATTRIBUTED_TO_ALL`], and [`ATTRIBUTED_EACH`] for each link) come on top only if a neighbour ignores
+//! the request to pause, or the request is delayed. Bytes from a parent are bounded by the credit
+//! of its flows only; no plan has that many flows.
 
 use super::check::Check;
 use super::place::UP;
 use super::world::{BATCH, World};
 use offshoot_proto::flow::{GROWTH_OF_ALL, INITIAL_WINDOW};
-use offshoot_proto::node::{CAUSED_BY_ALL, CAUSED_EACH, HIGH, OWN};
+use offshoot_proto::node::{ATTRIBUTED_EACH, ATTRIBUTED_TO_ALL, HIGH, OWN};
 
-/// What may come over a link from the moment that its neighbour is asked to hold back until it
-/// does: on each of the two ways a batch that has left the node, with a frame that is longer than
-/// it, and a full pipe; and half a frame.
+/// Maximum number of bytes that arrive between a request to pause and its effect: in each direction
+/// a batch from the node, with a frame that exceeds it, and a full pipe; and an incomplete frame.
 pub const FLIGHT: usize = 2 * (2 * BATCH + 65_536) + 65_536;
 
 impl World {
-    /// After everything that happened at a place.
+    /// Checks a place after every event.
     pub fn check_place(&mut self, id: u32) {
         let (held, bound) = (self.held(id), self.may_hold(id));
         if self.ledger.is_hostile(id) {
@@ -48,14 +47,14 @@ impl World {
         }
     }
 
-    /// What waits for the links of a place: queued, on the way out, and half a frame that came.
+    /// Returns the bytes held for the links of a place: queued, on the way out, and incomplete
+    /// frames.
     pub fn held(&self, id: u32) -> u64 {
         let Some(place) = self.place(id) else {
             return 0;
         };
         let mut held = place.queued_sum as u64;
-        // Places with very many links are those of the test of size; what lies in the cables is
-        // small.
+        // Only the test of size has places with more links; their cables hold little.
         for (link, cable) in place.cables.iter().take(64) {
             let cable = &self.cables[*cable];
             let own = usize::from(*link == UP && id != 0);
@@ -72,7 +71,7 @@ impl World {
         };
         let links = place.cables.len().max(1);
         let caused = if self.rough {
-            CAUSED_BY_ALL + links * CAUSED_EACH
+            ATTRIBUTED_TO_ALL + links * ATTRIBUTED_EACH
         } else {
             0
         };

@@ -1,4 +1,4 @@
-//! Links and agents come and go: orders to connect, bootstraps, cuts, ends.
+//! Arrival and loss of links and agents: connect requests, bootstraps, cuts, ends.
 
 use super::cable::{Cable, DOWN, Rewriter, State, UPWARD};
 use super::check::Check;
@@ -10,7 +10,7 @@ use offshoot_proto::Reason;
 use offshoot_proto::{FlowKey, LinkId};
 
 impl World {
-    /// An order to connect has come to the parent.
+    /// Handles a connect request at the parent.
     pub fn connect(&mut self, at: u32, flow: FlowKey, child: u32, link: LinkId, fate: Fate) {
         let Some((_, wire, waiting)) = self.orders.get_mut(&child) else {
             return;
@@ -123,7 +123,7 @@ impl World {
         self.schedule(at, DOWN);
     }
 
-    /// Both ends of a link are closed; each sees it in its own time.
+    /// Closes both ends of a link, which notice it at different times.
     pub fn cut(&mut self, at: usize, keep: u32, parent_ms: u32, child_ms: u32) {
         if self.cables[at].pipes[DOWN].closed {
             return;
@@ -147,7 +147,7 @@ impl World {
         );
     }
 
-    /// A parent sees that a link is lost, or gives a hop up.
+    /// Has a parent notice the loss of a link, or give up a hop.
     pub fn lose(&mut self, at: usize) {
         let cable = &mut self.cables[at];
         let (parent, link, child, state) = (cable.parent, cable.link, cable.child, cable.state);
@@ -184,8 +184,8 @@ impl World {
         self.settle(parent);
     }
 
-    /// An agent sees that its parent is gone, or is told to end: it loses all its links and is no
-    /// more.
+    /// Ends an agent that has noticed the loss of its parent or was shut down. All its links are
+    /// lost.
     pub fn end(&mut self, id: u32) {
         let Some(place) = self.place_mut(id) else {
             return;
@@ -214,7 +214,7 @@ impl World {
         self.vanish(id, 1);
     }
 
-    /// The requests that users of a place wait for.
+    /// Returns the requests for which users of a place wait.
     fn waiting_at(&self, id: u32) -> Vec<u32> {
         let Some(place) = self.place(id) else {
             return Vec::new();
@@ -229,7 +229,7 @@ impl World {
         left
     }
 
-    /// A process is gone; its neighbours will see it.
+    /// Removes a process; its neighbours notice that later.
     pub fn vanish(&mut self, id: u32, ms: u32) {
         for request in self.waiting_at(id) {
             self.outcome(request, Outcome::Orphaned);

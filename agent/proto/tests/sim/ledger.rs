@@ -1,6 +1,6 @@
-//! What was asked for and what came of it, kept beside the nodes and without their help: who asked
-//! whom, what bytes have to come, whether there was an outcome. Also who is below whom in truth,
-//! and who may have been lied about.
+//! Requests and their outcomes, recorded without the nodes: who called whom, which bytes must
+//! arrive, and how it ended. Also the true shape of the tree, and the contexts about which forgers
+//! may have lied.
 
 use super::plan::{Answer, Fate, Reader};
 use super::rng::mixed;
@@ -8,17 +8,16 @@ use offshoot_proto::routing::BLOCK;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-/// What every forged payload consists of.
+/// Content of every forged payload.
 pub const MARK: &[u8; 8] = b"FORGED!!";
-/// The content of every flow has this period: no frame is as long, so that a piece that comes twice
-/// does not fit.
+/// Period of the content of every flow. No frame is as long, so that repeated bytes differ.
 const PERIOD: usize = 65_521;
 
-/// What a request is for.
+/// Purpose of a request.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Purpose {
     Call(Answer),
-    /// A call to a service that is there for anyone.
+    /// A call to a service that admits every context.
     Visit(Answer),
     Stream {
         size: u32,
@@ -32,18 +31,18 @@ pub enum Purpose {
     },
 }
 
-/// How a request ended.
+/// Outcome of a request.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Outcome {
     Value,
     Closed,
-    /// Given up by who asked.
+    /// The caller has cancelled it.
     Cancelled,
-    /// Who asked is no more.
+    /// The caller has ended.
     Orphaned,
 }
 
-/// One request.
+/// A request.
 pub struct Request {
     pub from: u32,
     pub to: u32,
@@ -51,14 +50,14 @@ pub struct Request {
     pub size: u32,
     pub purpose: Purpose,
     pub outcome: Option<Outcome>,
-    /// When it was asked, in microseconds.
+    /// Time of the request in microseconds.
     pub asked: u64,
     pub settled: u64,
     pub delivered: bool,
 }
 
 impl Request {
-    /// How long its answer is.
+    /// Returns the length of the answer in bytes.
     pub fn answer_size(&self) -> u32 {
         match self.purpose {
             Purpose::Call(Answer::Reply { size, .. })
@@ -69,13 +68,13 @@ impl Request {
     }
 }
 
-/// All requests of a run, and the truth about the tree.
+/// All requests of a run, and the true tree.
 #[derive(Default)]
 pub struct Ledger {
     pub requests: Vec<Request>,
     parents: Vec<Option<u32>>,
     hostile: BTreeSet<u32>,
-    /// To whom blocks of numbers were granted, by the first of them.
+    /// Owners of blocks of numbers, by the first number.
     pub blocks: BTreeMap<u32, u32>,
     pairs: BTreeMap<(u32, u32), (bool, u64)>,
 }
@@ -86,7 +85,8 @@ impl Ledger {
             .insert((one.min(other), one.max(other)), (open, now));
     }
 
-    /// Whether the root lets two contexts talk, and since when.
+    /// Returns true if the root has opened the path between two contexts, and the time of the
+    /// change.
     pub fn paired(&self, one: u32, other: u32) -> Option<(bool, u64)> {
         self.pairs.get(&(one.min(other), one.max(other))).copied()
     }
@@ -96,7 +96,8 @@ impl Ledger {
         self.requests.len() as u32 - 1
     }
 
-    /// `child` was ordered below `parent`. Not if the number was used before.
+    /// Records that `child` was ordered below `parent`. Returns false if the number was used
+    /// before.
     pub fn order(&mut self, parent: u32, child: u32, hostile: bool) -> bool {
         let at = child as usize;
         if self.parents.len() <= at {
@@ -120,7 +121,7 @@ impl Ledger {
         self.hostile.contains(&id)
     }
 
-    /// `id` and its ancestors up to the root.
+    /// Returns `id` and its ancestors up to the root.
     pub fn chain(&self, id: u32) -> impl Iterator<Item = u32> + '_ {
         std::iter::successors(Some(id), |id| self.parent(*id))
     }
@@ -129,7 +130,7 @@ impl Ledger {
         id != ancestor && self.chain(id).any(|other| other == ancestor)
     }
 
-    /// The first number that was granted to `owner`.
+    /// Returns the first number that was granted to `owner`.
     pub fn block_of(&self, owner: u32) -> Option<u32> {
         self.blocks
             .iter()
@@ -137,8 +138,8 @@ impl Ledger {
             .map(|(first, _)| *first)
     }
 
-    /// Whether what is said in the name of `id` may be a forger's word without any rule being
-    /// broken: a forger speaks for all below it and for the numbers that were granted to those.
+    /// Returns true if frames in the name of `id` may come from a forger without a violation: a
+    /// forger speaks for all contexts below it, and for the numbers granted to them.
     pub fn is_doubtful(&self, id: u32) -> bool {
         if self.hostile.is_empty() {
             return false;
@@ -156,7 +157,7 @@ impl Ledger {
         self.chain(known).any(|other| self.hostile.contains(&other))
     }
 
-    /// Whether a forger may have had its hands in a request.
+    /// Returns true if a forger may have interfered with a request.
     pub fn is_tainted(&self, request: u32) -> bool {
         let request = &self.requests[request as usize];
         let child = match request.purpose {
@@ -173,12 +174,12 @@ fn table() -> &'static [u8] {
         let once: Vec<u8> = (0..PERIOD as u64)
             .map(|at| (mixed(at) >> 24) as u8)
             .collect();
-        // Twice, so that what begins anywhere in the first is in one piece.
+        // Twice, so that content from any offset in the first copy is contiguous.
         [once.as_slice(), once.as_slice()].concat()
     })
 }
 
-/// One direction of one flow of a request: 0 is the request itself, 1 its answer, 2 its stream.
+/// One direction of one flow of a request: 0 the request, 1 its answer, 2 its stream.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Lane {
     pub request: u32,
@@ -186,8 +187,8 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// What it carries from `offset` on: `length` bytes. The first eight of a request say which one
-    /// it is.
+    /// Returns `length` bytes of content from `offset` on. A request begins with its number in
+    /// eight bytes.
     pub fn content(self, offset: u64, length: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(length);
         if self.number == 0 && offset < 8 {

@@ -1,24 +1,23 @@
-//! A simulator: trees of any shape, with real nodes, a virtual clock, pipes that fill up, and
-//! everything that can go wrong, from one seed.
+//! A simulator: trees of any shape, with real nodes, a virtual clock, bounded pipes, and all kinds
+//! of failures, from one seed.
 //!
-//! A [`plan::Step`] is one thing that is done to a tree: a connect that succeeds or fails, a call,
-//! a stream with a slow reader, a cut, a stall, a forged frame, a flipped bit. [`generate::plan`]
-//! draws a plan from a seed, [`run::run`] carries it out, [`check::Check`] lists what has to hold
-//! all the while and [`check::BOUNDS`] how much of it. A run is the same every time: the clock is
-//! [`world::World`]'s agenda, and where reads are cut is drawn from the seed.
+//! A [`plan::Step`] is one action: a connect that succeeds or fails, a call, a stream with a slow
+//! reader, a cut, a stall, a forged frame, a flipped bit. [`generate::plan`] draws a plan from a
+//! seed, [`run::run`] executes it, [`check::Check`] lists the invariants and [`check::BOUNDS`]
+//! their bounds. Runs are deterministic: the clock is the agenda of [`world::World`], and the seed
+//! decides where reads are cut.
 //!
 //! # Using it
 //!
-//! A test that needs one situation writes the steps down and calls [`replay`], which panics when a
-//! promise breaks. A new thing that can happen to a tree is a new `Step`, drawn in `generate` and
-//! carried out in `run`; a new promise is a new `Check`, and a `Sabotage` with a test in
-//! `simulator.rs` that shows that it is noticed. Whoever changes `Node` changes `place.rs`, and no
-//! other file here touches it.
+//! A test of one situation lists its steps and calls [`replay`], which panics if an invariant is
+//! violated. A new kind of action is a new `Step`, drawn in `generate` and executed in `run`. A new
+//! invariant is a new `Check`, with a `Sabotage` and a test in `simulator.rs` which shows that the
+//! check works. Changes to `Node` concern `place.rs` only.
 //!
 //! # A seed that fails
 //!
 //! `a_million_random_events_violate_no_check` prints the seed, shrinks the plan and prints it as a
-//! test, to be put into `found.rs` until the bug is mended, and after that. By hand:
+//! test, which belongs into `found.rs`, also after the bug is fixed. By hand:
 //!
 //! ```text
 //! export OFFSHOOT_SIM_SEED=1234 OFFSHOOT_SIM_EVENTS=1
@@ -27,12 +26,11 @@
 //!
 //! # The files
 //!
-//! `place` a context, and all contact with `Node`; `cable` and `pipe` a link, `hops` how links come
-//! and go; `users` and `end` who opens, answers, reads and writes, `deeds` what else is done;
-//! `ledger` what was asked, what was promised and who is below whom, kept without the nodes' help;
-//! `world` the agenda; `check` the promises, `held` the formula of one of them; `plan`, `generate`,
-//! `run`, `shrink` what is done and in which order; `trace` what two runs are compared by; `rng`
-//! the numbers.
+//! `place`: a context, and all contact with `Node`. `cable` and `pipe`: a link. `hops`: arrival and
+//! loss of links. `users` and `end`: users of flows. `deeds`: other actions. `ledger`: requests,
+//! outcomes and the true tree. `world`: the agenda. `check`: the invariants; `held`: the formula of
+//! one of them. `plan`, `generate`, `run`, `shrink`: steps, and their order. `trace`: comparison of
+//! runs. `rng`: the random numbers.
 
 pub mod cable;
 pub mod check;
@@ -63,7 +61,7 @@ use check::Failure;
 use plan::Step;
 use run::{Options, Run, run};
 
-/// Carries a plan out and panics if it breaks a promise.
+/// Executes a plan. Panics if it violates an invariant.
 pub fn replay(seed: u64, plan: &[Step]) -> Run {
     let done = run(plan, Options::of(seed));
     if let Some(failure) = &done.failure {
@@ -75,7 +73,7 @@ pub fn replay(seed: u64, plan: &[Step]) -> Run {
     done
 }
 
-/// Makes the plan of a failed run small.
+/// Shrinks the plan of a failed run.
 pub fn shrunk(plan: &[Step], options: Options, failure: &Failure) -> (Vec<Step>, Failure) {
     let mut last = failure.clone();
     let small = shrink::shrink(plan, |candidate| match run(candidate, options).failure {

@@ -1,15 +1,14 @@
-//! What carries bytes from one end of a link to the other: like a pipe it holds so much and no
-//! more, and like a network it takes its time.
+//! One direction of a link: like a pipe it has a capacity, and like a network it has latency.
 
 use super::plan::Wire;
 use std::collections::VecDeque;
 
-/// The end of a frame on its way. When that of a call is read, the call waits at the reader for the
+/// The end of a frame under way. When a call's end is read, the call waits at the reader for the
 /// next link.
 #[derive(Clone, Copy)]
 pub struct Mark {
     pub end: u64,
-    /// Who calls, with which flow, and whom; none for all other frames.
+    /// Caller, flow and callee of a call; none for other frames.
     pub call: Option<(u32, u32, u32)>,
 }
 
@@ -17,26 +16,26 @@ pub struct Mark {
 pub struct Pipe {
     wire: Wire,
     chunks: VecDeque<(u64, Vec<u8>)>,
-    /// How far the first chunk is read.
+    /// Read position in the first chunk.
     at: usize,
     inside: usize,
     clear_at: u64,
     pub stalled_until: u64,
     stalled_from: u64,
-    /// A flip or a loss that is to happen to what is written next.
+    /// Flip or loss for the next bytes written.
     pub flip: Option<u32>,
     pub drop: u32,
-    /// Nothing goes in any more.
+    /// True if no more bytes are accepted.
     pub closed: bool,
-    /// A `Carry` for it is on the agenda.
+    /// True if a `Carry` is on the agenda.
     pub scheduled: bool,
-    /// The reader does not want any now.
+    /// True if the reader is paused.
     pub paused: bool,
     pub marks: VecDeque<Mark>,
-    /// Bytes that left the writer's node, and bytes that the reader's node got.
+    /// Bytes that have left the writer's node, and bytes that the reader's node has received.
     pub written: u64,
     pub read: u64,
-    /// The end of the last frame that was read whole.
+    /// End of the last frame that was read completely.
     pub whole: u64,
 }
 
@@ -62,7 +61,8 @@ impl Pipe {
         }
     }
 
-    /// How much may be written now: like a kernel, it does not wake a writer for a few bytes.
+    /// Returns the number of bytes that may be written. Like a kernel, does not wake a writer for a
+    /// few.
     pub fn room(&self) -> usize {
         let capacity = self.wire.capacity as usize;
         let room = capacity.saturating_sub(self.inside);
@@ -73,7 +73,7 @@ impl Pipe {
         }
     }
 
-    /// Takes bytes, at most [`Pipe::room`]. Whether they were damaged.
+    /// Takes at most [`Pipe::room`] bytes. Returns true if they were damaged.
     pub fn write(&mut self, now: u64, bytes: &[u8]) -> bool {
         let mut bytes = bytes.to_vec();
         let lost = bytes.len().min(self.drop as usize);
@@ -96,7 +96,7 @@ impl Pipe {
         damaged
     }
 
-    /// Carries nothing until then. For how long it will have stood.
+    /// Delivers nothing before `until`. Returns the length of the stall.
     pub fn stall(&mut self, now: u64, until: u64) -> u64 {
         if self.stalled_until <= now {
             self.stalled_from = now;
@@ -105,14 +105,14 @@ impl Pipe {
         self.stalled_until - self.stalled_from
     }
 
-    /// When there is something to read, if there will be.
+    /// Returns the time at which bytes can be read, if there will be any.
     pub fn ready_at(&self) -> Option<u64> {
         self.chunks
             .front()
             .map(|(ready, _)| (*ready).max(self.stalled_until))
     }
 
-    /// At most `limit` of the bytes that have arrived by now.
+    /// Returns at most `limit` of the bytes that have arrived.
     pub fn take(&mut self, now: u64, limit: usize) -> Vec<u8> {
         let mut taken = Vec::new();
         while taken.len() < limit {
@@ -135,7 +135,7 @@ impl Pipe {
         taken
     }
 
-    /// Nothing goes in any more, and of what is inside only `keep` percent arrive.
+    /// Accepts no more bytes, and delivers only `keep` percent of those inside.
     pub fn cut(&mut self, keep: u32) {
         self.closed = true;
         let mut left = self.inside * keep as usize / 100;

@@ -1,5 +1,5 @@
-//! One context of the simulated tree. **All contact with `Node` is in this file**: when its
-//! interface changes, this is what changes with it.
+//! One context of the simulated tree. **All contact with `Node` is in this file**: only this file
+//! depends on its interface.
 
 use super::end::End;
 use super::plan::Step;
@@ -13,19 +13,19 @@ use offshoot_proto::wire::{Flags, Header, Kind};
 use offshoot_proto::{ContextId, FlowKey, Handle, LinkId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-/// The first number that is granted to others: those before it are for what the root itself starts.
+/// First number that is granted to other contexts; the root uses lower ones itself.
 pub const FIRST_GRANT: u32 = 512;
-/// A service for anyone who comes through.
+/// A service that admits every context.
 pub const VISIT: Handle = Handle(99);
 /// The link of every agent to its parent.
 pub const UP: LinkId = LinkId(0);
 
-/// The row of `Route` in the table of kinds: its payload has to be one to be worth anything.
+/// Row of `Route` in the table of kinds; forged ones need a valid payload to have an effect.
 pub const ROUTE: u8 = row(Kind::Route);
-/// The row of `Open`.
+/// Row of `Open` in the table of kinds.
 pub const OPEN: u8 = row(Kind::Open);
 
-/// The row of a kind in the table; plans name a kind by it.
+/// Returns the row of a kind in the table. Plans name kinds by their rows.
 const fn row(kind: Kind) -> u8 {
     let mut row = 0;
     while Kind::ALL[row] as u8 != kind as u8 {
@@ -34,7 +34,7 @@ const fn row(kind: Kind) -> u8 {
     row as u8
 }
 
-/// What a node tells its owner, as far as the simulator acts on it.
+/// Event of a node, as far as the simulator acts on it.
 #[derive(Clone)]
 pub enum Happening {
     Opened {
@@ -67,22 +67,21 @@ pub enum Happening {
 pub struct Place {
     node: Node,
     pub id: u32,
-    /// Which cable each of its links is.
+    /// Cable of each link.
     pub cables: BTreeMap<LinkId, usize>,
-    /// Who uses its flows. Never gone through in its own order, which differs from run to run.
+    /// Users of flows. Never iterated, because its order differs between runs.
     pub ends: HashMap<FlowKey, End>,
-    /// Whether it knows who it is.
+    /// True if the context has received its identity.
     pub booted: bool,
-    /// How much each link has queued, and all together.
+    /// Bytes queued for each link, and in all.
     queued: BTreeMap<LinkId, usize>,
     pub queued_sum: usize,
-    /// How much its users hold unread.
+    /// Bytes that the users hold unread.
     pub unread: u64,
-    /// Numbers that were granted to it, and what it wants to connect with them.
+    /// Granted numbers, and connects that wait for a number.
     pub pool: VecDeque<u32>,
     pub wanting: Vec<Step>,
-    /// When its heartbeats are due, as far as that is on the agenda, and how far its clock is
-    /// ahead, in milliseconds.
+    /// Time of the next heartbeat check on the agenda, and lead of the clock, in milliseconds.
     pub beat_at: Option<u64>,
     pub ahead: u64,
     pub jumped: Option<u64>,
@@ -114,7 +113,7 @@ impl Place {
         }
     }
 
-    /// The root; one that obeys anyone is a test of the tests.
+    /// Creates the root. One that obeys everybody is used to test the tests.
     pub fn root(obey_anyone: bool) -> Place {
         let mut place = Place::new(0, Node::root(), obey_anyone);
         for _ in 1..FIRST_GRANT {
@@ -125,7 +124,7 @@ impl Place {
         place
     }
 
-    /// An agent that has just come up: it says hello and waits for its name.
+    /// Creates an agent that has just started: it says hello and waits for its identity.
     pub fn agent(id: u32) -> Place {
         let (node, up) = Node::agent();
         debug_assert_eq!(up, UP);
@@ -134,29 +133,29 @@ impl Place {
         place
     }
 
-    /// The virtual time, in milliseconds.
+    /// Sets the virtual time in milliseconds.
     pub fn set_time(&mut self, ms: u64) {
         self.node.set_time(ms + self.ahead);
     }
 
-    /// Looks after the links.
+    /// Checks heartbeats.
     pub fn expire(&mut self, ms: u64) {
         self.node.expire(ms + self.ahead);
     }
 
-    /// When there is something to look after.
+    /// Returns the time of the next heartbeat check.
     pub fn next_due(&self) -> Option<u64> {
         self.node
             .next_due()
             .map(|due| due.saturating_sub(self.ahead))
     }
 
-    /// Begins to look after the link of a child.
+    /// Begins heartbeats on the link of a child.
     pub fn beat(&mut self, link: LinkId, every: u64) {
         self.node.beat(link, every);
     }
 
-    /// Numbers for a context below.
+    /// Grants numbers to a context below.
     pub fn grant(&mut self, owner: u32) -> Option<(u32, u32)> {
         self.node
             .grant(ContextId(owner))
@@ -218,7 +217,7 @@ impl Place {
         })
     }
 
-    /// The links that have something to send.
+    /// Returns the links with bytes to send.
     pub fn dirty(&mut self) -> Vec<LinkId> {
         let mut links = self.node.take_dirty();
         links.sort_unstable();
@@ -226,7 +225,7 @@ impl Place {
         links
     }
 
-    /// Looks again at how much `link` has queued.
+    /// Updates the number of bytes queued for `link`.
     pub fn weigh(&mut self, link: LinkId) {
         let now = self.node.queued(link);
         let before = self.queued.insert(link, now).unwrap_or(0);
@@ -266,7 +265,7 @@ impl Place {
         self.node.reset(flow, Reason::Cancelled, "given up");
     }
 
-    /// Whether the node still holds anything for a flow.
+    /// Returns true if the node has state for a flow.
     pub fn knows(&self, flow: FlowKey) -> bool {
         self.node.knows(flow)
     }
@@ -279,7 +278,7 @@ impl Place {
         self.node.control(link, Kind::Shutdown, Vec::new());
     }
 
-    /// A child is about to be connected: it is told who it is, before anything else.
+    /// Sends a child its identity, before everything else.
     pub fn name_child(&mut self, link: LinkId, child: u32, announce: bool, heartbeat: u32) {
         let id = ContextId(child);
         if announce {
@@ -317,12 +316,12 @@ impl Place {
         self.weigh(link);
     }
 
-    /// The link over which `id` is reached.
+    /// Returns the link over which `id` is reached.
     pub fn way_to(&self, id: u32) -> Option<LinkId> {
         self.node.router.link_to(ContextId(id))
     }
 
-    /// Everything below that has a route.
+    /// Returns all routes to contexts below.
     pub fn routes(&self) -> Vec<(u32, LinkId)> {
         let mut routes: Vec<_> = self
             .node
@@ -334,19 +333,18 @@ impl Place {
         routes
     }
 
-    /// Breaks the router on purpose: a test of the tests.
+    /// Breaks the router to test the tests.
     pub fn forget_route(&mut self, id: u32, link: LinkId) {
         self.node.router.remove(ContextId(id), link);
     }
 
-    /// Breaks the router on purpose: a test of the tests.
+    /// Breaks the router to test the tests.
     pub fn keep_route(&mut self, id: u32, link: LinkId) {
         self.node.router.add(ContextId(id), link, self.node.id());
     }
 }
 
-/// What the relays see of a frame on the wire: taken from its bytes, as the table in `wire` has
-/// them.
+/// The parts of a frame that relays see, read from its bytes according to the table in `wire`.
 pub struct Glance {
     pub kind: u8,
     pub size: usize,
@@ -380,7 +378,7 @@ impl Glance {
     }
 }
 
-/// What a forger says about routes; must be spelled as the node spells it.
+/// Forged route news, with the encoding of the node's own.
 #[derive(serde::Serialize)]
 enum Claim {
     Added(ContextId, ContextId),
@@ -391,7 +389,7 @@ enum Claim {
     },
 }
 
-/// A forger's frame.
+/// Returns a forged frame.
 pub fn forged(frame: &super::plan::Forgery, mark: &[u8]) -> (Header, Vec<u8>) {
     let header = Header {
         kind: Kind::ALL[usize::from(frame.kind) % Kind::ALL.len()],

@@ -1,11 +1,11 @@
-//! A plan: what is done to a tree, as data. Printed with `{:?}` a step is the Rust that makes it.
+//! A plan: actions on a tree, as data. `{:?}` prints a step as the Rust that creates it.
 
-/// One thing that is done. A step that makes no sense any more (its context is gone, or was never
-/// made because the plan was shrunk) is passed over.
+/// One action. A step that makes no sense any more, because its context is gone or its connect was
+/// removed while shrinking, is skipped.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Step {
-    /// `by` orders `parent` to connect `child`. A hostile one is honest but for the frames of
-    /// `Forge`.
+    /// `by` orders `parent` to connect `child`. A hostile child is honest except for its `Forge`
+    /// steps.
     Connect {
         by: u32,
         parent: u32,
@@ -14,25 +14,25 @@ pub enum Step {
         wire: Wire,
         hostile: bool,
     },
-    /// `from` calls `to` with `size` bytes. Nobody asks whether it may.
+    /// `from` calls `to` with `size` bytes, whether or not it may.
     Call {
         from: u32,
         to: u32,
         size: u32,
         answer: Answer,
     },
-    /// `from` calls a service of `to` that is there for anyone.
+    /// `from` calls a service of `to` that admits every context.
     Visit {
         from: u32,
         to: u32,
         size: u32,
         answer: Answer,
     },
-    /// The root lets two contexts talk, or no longer.
+    /// The root opens or closes the path between two contexts.
     Pair { one: u32, other: u32, open: bool },
-    /// The clock of a context is an hour further from one moment to the next.
+    /// The clock of a context jumps ahead by an hour.
     Jump { at: u32 },
-    /// `size` bytes flow between `from`, who opens, and `to`: down to it, or up from it.
+    /// `from` opens a stream of `size` bytes: to `to`, or from it if `up`.
     Stream {
         from: u32,
         to: u32,
@@ -40,68 +40,68 @@ pub enum Step {
         up: bool,
         reader: Reader,
     },
-    /// `from` asks the root what only the root knows.
+    /// `from` makes a request that only the root can answer.
     Ask { from: u32 },
     /// `from` sends a log record.
     Log { from: u32, size: u32 },
-    /// The request that was made `back` requests ago is given up by who made it.
+    /// The caller of the request made `back` requests ago cancels it.
     Cancel { back: u32 },
-    /// The link of `child` is cut: of what was on its way `keep` percent arrive, and each end sees
-    /// it in its own time.
+    /// The link of `child` is cut: `keep` percent of the bytes in transit arrive, and each end
+    /// notices at its own time.
     Cut {
         child: u32,
         keep: u32,
         parent_ms: u32,
         child_ms: u32,
     },
-    /// The process is gone from one moment to the next; its neighbours see it later.
+    /// The process vanishes; its neighbours notice later.
     Vanish { child: u32, ms: u32 },
-    /// Its parent tells it to end.
+    /// Its parent shuts it down.
     Shutdown { child: u32 },
-    /// Nothing is carried on one direction of the child's link for a while.
+    /// One direction of the child's link stalls for a while.
     Stall { child: u32, up: bool, ms: u32 },
-    /// A bit of what goes over the child's link next is another.
+    /// A bit of the next bytes on the child's link is flipped.
     Corrupt { child: u32, up: bool, bit: u32 },
-    /// Some of the bytes that go over the child's link next do not arrive.
+    /// Some of the next bytes on the child's link are lost.
     Truncate { child: u32, up: bool, bytes: u32 },
-    /// A hostile context sends a frame that it should not, so many times.
+    /// A hostile context sends a forged frame `times` times.
     Forge { at: u32, times: u32, frame: Forgery },
     /// Time passes.
     Wait { ms: u32 },
 }
 
-/// What becomes of an order to connect.
+/// Outcome of a connect request.
 #[derive(Copy, Clone, PartialEq, Debug)]
 pub enum Fate {
     /// The agent is up after this time.
     Up { ms: u32 },
-    /// The first attempt ends, a second one succeeds.
+    /// The first attempt fails, the second succeeds.
     Again { ms: u32, then_ms: u32 },
-    /// It fails.
+    /// The hop fails.
     Fails { ms: u32 },
-    /// Nobody ever hears of it again.
+    /// Nothing happens, ever.
     Hangs,
 }
 
-/// What the called does.
+/// Behaviour of a callee.
 #[derive(Copy, Clone, PartialEq, Debug)]
 pub enum Answer {
-    /// Answers `size` bytes after a while.
+    /// Answers with `size` bytes after a while.
     Reply { ms: u32, size: u32 },
-    /// Gives the call up after a while.
+    /// Cancels the call after a while.
     Refuse { ms: u32 },
-    /// Never says anything.
+    /// Never answers.
     Silent,
 }
 
-/// How the bytes of a stream are taken.
+/// Behaviour of a stream's reader.
 #[derive(Copy, Clone, PartialEq, Debug)]
 pub enum Reader {
-    /// At once.
+    /// Reads at once.
     Fast,
-    /// So many in a millisecond.
+    /// Reads this many bytes per millisecond.
     Slow { per_ms: u32 },
-    /// At once, and after so many never again.
+    /// Reads at once, but nothing after this many bytes.
     Stops { after: u32 },
 }
 
@@ -122,11 +122,11 @@ impl Wire {
     };
 }
 
-/// As the `offset` of a forgery: the first of the numbers that were granted to the forger itself.
+/// As the `offset` of a forgery: the first number that was granted to the forger itself.
 pub const OF_ITS_OWN: u64 = 1 << 40;
 
-/// A frame by a forger's hand; `kind` is an index into `Kind::ALL`. The payload of one for routes
-/// claims the number `offset`, any other carries the forger's mark.
+/// A forged frame; `kind` is an index into `Kind::ALL`. Forged route news claim the number
+/// `offset`, other payloads carry the forger's mark.
 #[derive(Copy, Clone, PartialEq, Debug)]
 pub struct Forgery {
     pub kind: u8,
@@ -143,7 +143,7 @@ pub struct Forgery {
 }
 
 impl Step {
-    /// The name under which it is counted.
+    /// Returns the name under which the step is counted.
     pub fn name(&self) -> &'static str {
         match self {
             Step::Connect {
@@ -178,7 +178,7 @@ impl Step {
         }
     }
 
-    /// The same step with smaller numbers, most daring first; for a plan that is being shrunk.
+    /// Returns the step with smaller numbers, boldest first, for shrinking.
     pub fn smaller(&self) -> Vec<Step> {
         let mut found = Vec::new();
         let mut push = |step: Step| {

@@ -1,4 +1,4 @@
-//! Numbers that look random and are the same for the same seed, everywhere.
+//! Random numbers that are the same for the same seed on every machine.
 
 /// splitmix64: one word of state, no bad seeds.
 #[derive(Clone)]
@@ -14,12 +14,12 @@ impl Rng {
         mixed(self.0)
     }
 
-    /// A number below `bound`, which is not 0. The bias of the remainder does not matter here.
+    /// Returns a number below `bound`, which is not 0. The bias of the remainder does not matter.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.word() % bound
     }
 
-    /// A number from `low` to `high`, both included.
+    /// Returns a number from `low` to `high`, inclusive.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
@@ -33,7 +33,7 @@ impl Rng {
     }
 }
 
-/// One word, thoroughly stirred.
+/// Returns a well-mixed word.
 pub fn mixed(mut word: u64) -> u64 {
     word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

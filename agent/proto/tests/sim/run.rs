@@ -1,4 +1,4 @@
-//! Carries a plan out: step by step, then until nothing moves, then until nothing is left.
+//! Execution of a plan: step by step, then until nothing moves, then until nothing is left.
 
 use super::cable::{State, UPWARD};
 use super::check::{BOUNDS, Bounds, Check, Failure};
@@ -8,16 +8,16 @@ use super::plan::{Forgery, Step};
 use super::world::{BEAT, Sabotage, Totals, World};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// How a plan is carried out.
+/// Options of a run.
 #[derive(Clone, Copy)]
 pub struct Options {
     /// Decides where reads are cut.
     pub seed: u64,
     pub sabotage: Option<Sabotage>,
-    /// Whether every line of the trace is kept.
+    /// True if every line of the trace is kept.
     pub record: bool,
     pub bounds: Bounds,
-    /// How often neighbours ask after each other, in milliseconds; 0 for never.
+    /// Heartbeat interval in milliseconds; 0 for none.
     pub beat: u64,
 }
 
@@ -33,18 +33,18 @@ impl Options {
     }
 }
 
-/// What came of it.
+/// Result of a run.
 pub struct Run {
     pub failure: Option<Failure>,
     pub events: u64,
     pub sum: u64,
     pub lines: Vec<String>,
     pub totals: Totals,
-    /// How each request ended, and after how many microseconds.
+    /// Outcome of each request, and its time in microseconds.
     pub requests: Vec<(Option<Outcome>, u64)>,
 }
 
-/// Carries a plan out.
+/// Executes a plan.
 pub fn run(plan: &[Step], options: Options) -> Run {
     let mut world = World::new(options.seed, options.sabotage, options.record);
     world.bounds = options.bounds;
@@ -79,7 +79,7 @@ pub fn run(plan: &[Step], options: Options) -> Run {
 }
 
 impl World {
-    /// Takes one step of a plan, if it still makes sense.
+    /// Executes one step, if it still makes sense.
     pub fn step(&mut self, step: &Step) {
         if self.failure.is_some() {
             return;
@@ -173,7 +173,7 @@ impl World {
         true
     }
 
-    /// What happens to one link.
+    /// Damages, stalls or cuts a link.
     fn harm(&mut self, at: usize, step: &Step) {
         match *step {
             Step::Cut {

@@ -1,12 +1,12 @@
-//! From a plan that fails to the few steps that make it fail, and from those to a test.
+//! Shrinking of a failing plan to a small test.
 
 use super::check::Failure;
 use super::plan::Step;
 
-/// How many runs the search may take: a plan that is not quite small is better than none in time.
+/// Maximum number of runs of a search; a plan that is not minimal is better than none.
 const RUNS: u32 = 800;
 
-/// The smallest plan that was found for which `fails` still holds.
+/// Returns the smallest plan found for which `fails` holds.
 pub fn shrink(plan: &[Step], mut fails: impl FnMut(&[Step]) -> bool) -> Vec<Step> {
     let mut plan = plan.to_vec();
     let mut runs = 0;
@@ -45,7 +45,7 @@ pub fn shrink(plan: &[Step], mut fails: impl FnMut(&[Step]) -> bool) -> Vec<Step
     }
 }
 
-/// A test to be put into `simulator.rs` as it is.
+/// Returns the plan as a test for `simulator.rs`.
 pub fn as_test(seed: u64, plan: &[Step], failure: &Failure) -> String {
     let steps: String = plan
         .iter()

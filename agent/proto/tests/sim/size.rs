@@ -1,11 +1,12 @@
-//! Trees of a hundred thousand contexts: they cost no more for each than small ones, and are lost
-//! as easily.
+//! Trees of a hundred thousand contexts: their cost for each context is that of small trees, also
+//! when they are lost.
 
 use super::plan::{Answer, Step};
 use super::steps::connect;
 use super::world::World;
 
-/// Grows a tree below `parent`, level by level, each with so many children; numbers from `next` on.
+/// Grows a tree below `parent`, level by level with these numbers of children, numbered from `next`
+/// on.
 fn grow(world: &mut World, parent: u32, fans: &[u32], next: &mut u32) {
     let mut level = vec![parent];
     for fan in fans {
@@ -31,8 +32,8 @@ fn answered(world: &World) -> usize {
         .count()
 }
 
-/// A tree with half of its contexts behind one link: how many there are, and events for each; and
-/// for each of the calls, of those that are lost one by one, and of those that are lost with the
+/// Builds a tree with half of its contexts behind one link. Returns the number of contexts, and the
+/// events for each context, for each call, for each context lost alone, and for each lost with the
 /// link.
 fn costs(one: &[u32], rest: &[u32], calls: u32) -> (u32, [f64; 4]) {
     let mut world = World::new(1, None, false);
@@ -60,7 +61,7 @@ fn costs(one: &[u32], rest: &[u32], calls: u32) -> (u32, [f64; 4]) {
     let called = since(&mut world);
     assert_eq!(answered(&world), world.ledger.requests.len());
 
-    // Single ones, with a call open to each; all of them leaves.
+    // Single leaves, with a call open to each.
     for number in 0..calls {
         world.step(&Step::Call {
             from: 0,
@@ -93,7 +94,7 @@ fn costs(one: &[u32], rest: &[u32], calls: u32) -> (u32, [f64; 4]) {
         world.ledger.requests.len()
     );
 
-    // And one link with half of all behind it.
+    // One link, with half of all contexts behind it.
     world.step(&Step::Cut {
         child: 1,
         keep: 100,

@@ -1,4 +1,4 @@
-//! Steps as tests write them down.
+//! Short forms of steps for tests.
 
 use super::plan::{Answer, Fate, Forgery, Reader, Step, Wire};
 
@@ -47,7 +47,7 @@ pub fn wait(ms: u32) -> Step {
     Step::Wait { ms }
 }
 
-/// `by` orders it, with a number that the root has granted to it.
+/// `by` orders the connect, with a number that the root has granted.
 pub fn connect_by(by: u32, parent: u32, child: u32) -> Step {
     Step::Connect {
         by,
@@ -59,7 +59,7 @@ pub fn connect_by(by: u32, parent: u32, child: u32) -> Step {
     }
 }
 
-/// A child whose link carries 200 KiB in a second.
+/// A child whose link carries 200 KiB per second.
 pub fn connect_slowly(parent: u32, child: u32) -> Step {
     let wire = Wire {
         latency_us: 1000,
@@ -85,7 +85,8 @@ pub fn visit(from: u32, to: u32, answer: Answer) -> Step {
     }
 }
 
-/// A forged frame that an honest one could have sent to its parent or the root, but for its kind.
+/// A forged frame that, except for its kind, an honest context could send to its parent or the
+/// root.
 pub fn forge(at: u32, kind: u8, times: u32, change: impl Fn(&mut Forgery)) -> Step {
     let mut frame = Forgery {
         kind,

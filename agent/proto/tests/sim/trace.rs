@@ -1,5 +1,4 @@
-//! What has happened in a run, as a sum that two runs are compared by, and as text where a person
-//! wants to look.
+//! The trace of a run: a hash for comparing two runs, and text for people.
 
 use super::rng::mixed;
 
@@ -11,7 +10,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// A trace that keeps every line if `record`, and only their sum otherwise.
+    /// Creates a trace that keeps every line if `record`, and otherwise only their hash.
     pub fn new(record: bool) -> Trace {
         Trace {
             sum: 0,
@@ -19,7 +18,7 @@ impl Trace {
         }
     }
 
-    /// Notes that `what` happened at `now`, with up to three numbers.
+    /// Records that `what` happened at `now`, with up to three numbers.
     pub fn note(&mut self, now: u64, what: &'static str, numbers: [u64; 3]) {
         let mut sum = self.sum ^ now;
         for byte in what.bytes() {
@@ -35,12 +34,12 @@ impl Trace {
         }
     }
 
-    /// Equal for equal traces, and for no two others that one will see.
+    /// Returns the hash, which is equal for equal traces.
     pub fn sum(&self) -> u64 {
         self.sum
     }
 
-    /// The lines, if they were kept.
+    /// Returns the lines, if they were kept.
     pub fn lines(&self) -> &[String] {
         self.lines.as_deref().unwrap_or_default()
     }

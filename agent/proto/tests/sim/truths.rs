@@ -1,5 +1,4 @@
-//! Situations that a person thought of: pairs, heartbeats, clocks, forgers of all kinds, readers
-//! that stop.
+//! Situations designed by hand: pairs, heartbeats, clocks, all kinds of forgers, readers that stop.
 
 use super::check::Bounds;
 use super::held::FLIGHT;
@@ -9,7 +8,7 @@ use super::replay;
 use super::run::{Options, Run, run};
 use super::steps::{call, connect, connect_by, connect_slowly, forge, hostile, visit, wait};
 use super::world::BEAT;
-use offshoot_proto::node::CAUSED;
+use offshoot_proto::node::ATTRIBUTED;
 use offshoot_proto::wire::Kind;
 
 const QUICK: Answer = Answer::Reply { ms: 1, size: 8 };
@@ -18,7 +17,7 @@ fn count(run: &Run, what: &str) -> u64 {
     run.totals.happened.get(what).copied().unwrap_or(0)
 }
 
-/// How the requests after the first `skip` ended.
+/// Returns the outcomes of the requests after the first `skip`.
 fn outcomes(run: &Run, skip: usize) -> Vec<Option<Outcome>> {
     run.requests
         .iter()
@@ -155,7 +154,7 @@ fn a_link_survives_two_missed_heartbeats_but_not_five() {
     }
 }
 
-/// The time of a line of a trace in microseconds, and the rest of it.
+/// Splits a line of a trace into its time in microseconds and the rest.
 fn noted(line: &str) -> (u64, &str) {
     let (time, what) = line
         .trim_start()
@@ -203,7 +202,7 @@ fn silence_is_detected_three_heartbeats_after_the_last_byte_in_any_phase() {
             .expect("something came")
             .0;
         let silent = lines[at].0 - last;
-        // The nodes count in milliseconds.
+        // Nodes count in milliseconds.
         let beats = 3 * BEAT * 1000;
         assert!(
             (beats - 1000..=beats + 1000).contains(&silent),
@@ -301,7 +300,7 @@ fn a_flooding_child_that_ignores_choke_is_not_read_from() {
         wait(2000),
     ];
     let bounds = Bounds {
-        held: (CAUSED + FLIGHT) as u64,
+        held: (ATTRIBUTED + FLIGHT) as u64,
         ..Options::of(1).bounds
     };
     let run = run(
@@ -316,7 +315,7 @@ fn a_flooding_child_that_ignores_choke_is_not_read_from() {
     assert_eq!(outcomes(&run, 3), [Some(Outcome::Value)]);
 }
 
-/// What all together hold, links and readers, must not be more than this.
+/// Maximum number of bytes that all links and readers together may hold.
 const LITTLE: u64 = 16 << 20;
 
 fn chain() -> Vec<Step> {

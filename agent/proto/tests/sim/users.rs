@@ -1,5 +1,4 @@
-//! The users of flows: who asks, who answers, who reads and how fast. They hold every node to its
-//! word.
+//! Users of flows: callers, callees and readers. They check all data that nodes deliver.
 
 use super::check::Check;
 use super::end::End;
@@ -10,7 +9,7 @@ use super::world::{Job, Sabotage, World};
 use offshoot_proto::node::Opening;
 use offshoot_proto::{FlowKey, Handle, LinkId};
 
-/// The most that a writer gives a node at once.
+/// Maximum number of bytes that a writer gives to a node at once.
 const PIECE: u64 = 256 << 10;
 
 fn stream_of(flow: FlowKey) -> FlowKey {
@@ -28,7 +27,7 @@ fn main_of(flow: FlowKey) -> FlowKey {
 }
 
 impl World {
-    /// Somebody at `from` asks something of `to`.
+    /// Begins a request from `from` to `to`.
     pub fn ask(&mut self, from: u32, to: u32, size: u32, purpose: Purpose) {
         let size = size.max(8);
         let answer = Request {
@@ -88,7 +87,7 @@ impl World {
         self.settle(from);
     }
 
-    /// A request is given up by who made it.
+    /// Cancels a request at its caller.
     pub fn cancel(&mut self, request: u32) {
         let Request {
             from,
@@ -115,7 +114,7 @@ impl World {
         self.settle(from);
     }
 
-    /// This side of a flow is given up, if it is still open.
+    /// Cancels this end of a flow, if it is open.
     fn give_up(&mut self, at: u32, flow: FlowKey) {
         let keep = self.sabotaged(Sabotage::KeepFlow);
         let Some(place) = self.place_mut(at) else {
@@ -136,7 +135,7 @@ impl World {
         }
     }
 
-    /// The same for its stream, if it has one: the next number may be another's.
+    /// Cancels the stream of a request, if it has one; the next number may be another flow's.
     fn give_up_stream(&mut self, at: u32, flow: FlowKey, request: u32) {
         if matches!(
             self.ledger.requests[request as usize].purpose,
@@ -146,7 +145,7 @@ impl World {
         }
     }
 
-    /// Notes how a request ended, which it does once.
+    /// Records the outcome of a request, which has only one.
     pub fn outcome(&mut self, request: u32, outcome: Outcome) {
         self.note("outcome", [u64::from(request), outcome as u64, 0]);
         self.ledger.requests[request as usize].settled = self.now;
@@ -161,7 +160,7 @@ impl World {
         }
     }
 
-    /// What a node says, with the bugs that a test has put in.
+    /// Handles an event of a node, with the bugs that a test has added.
     pub fn happen(&mut self, at: u32, happening: Happening) {
         match &happening {
             Happening::Data { flow, bytes, end }
@@ -288,7 +287,7 @@ impl World {
             .first_chunk::<8>()
             .map_or(u64::MAX, |name| u64::from_le_bytes(*name));
         let Some(request) = self.ledger.requests.get_mut(name as usize) else {
-            // A forger's question in its own name is answered like any other.
+            // A forger's request in its own name is answered like any other.
             if service == Handle::ALLOCATE {
                 self.grant(from);
             }
@@ -376,7 +375,7 @@ impl World {
         end.unread += bytes.len() as u64;
         place.unread += bytes.len() as u64;
         if hoard {
-            // It says that it has read what it keeps.
+            // Reports everything kept as consumed.
             place.consume(flow, bytes.len());
         } else {
             match end.reader {
@@ -391,7 +390,7 @@ impl World {
         self.ended(at, flow);
     }
 
-    /// Reads until `limit` bytes have been read in all.
+    /// Reads until `limit` bytes were read in all.
     fn read(&mut self, at: u32, flow: FlowKey, limit: u64) {
         let Some(place) = self.place_mut(at) else {
             return;
@@ -425,7 +424,7 @@ impl World {
         self.settle(at);
     }
 
-    /// Whether something follows from the end of what came.
+    /// Handles the end of incoming bytes.
     fn ended(&mut self, at: u32, flow: FlowKey) {
         let Some(end) = self
             .place_mut(at)
@@ -482,7 +481,7 @@ impl World {
         self.settle(at);
     }
 
-    /// The asked begins to answer.
+    /// Begins the answer of a callee.
     pub fn write_answer(&mut self, at: u32, flow: FlowKey) {
         let Some(place) = self
             .places
@@ -504,7 +503,7 @@ impl World {
         self.go_on(at, flow);
     }
 
-    /// A writer writes as much as it may.
+    /// Writes as much as a writer may.
     fn go_on(&mut self, at: u32, flow: FlowKey) {
         let mut done = false;
         if let Some(place) = self
@@ -540,7 +539,7 @@ impl World {
         }
     }
 
-    /// A writer has written all.
+    /// Handles a writer that has written everything.
     fn wrote(&mut self, at: u32, flow: FlowKey) {
         let Some(end) = self
             .place_mut(at)
@@ -582,7 +581,7 @@ impl World {
                 self.outcome(request, Outcome::Closed);
             }
             (true, false) => self.give_up_stream(at, flow, request),
-            // What is left of it makes no sense without its stream, if anything is left.
+            // Without its stream, the rest of the request makes no sense.
             (false, _)
                 if self
                     .place(at)

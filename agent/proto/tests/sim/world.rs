@@ -1,4 +1,4 @@
-//! The tree, the virtual clock and the agenda: what happens when, and what it does to links.
+//! The tree, the virtual clock and the agenda.
 
 use super::cable::{Cable, DOWN, State, UPWARD};
 use super::check::{BOUNDS, Bounds, Check, DEEP_EVERY, Failure};
@@ -11,22 +11,22 @@ use offshoot_proto::{FlowKey, LinkId};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-/// How many bytes a node is asked for at a time, and the most that is read at a time.
+/// Number of bytes that a node is asked for at a time, and the maximum that is read at a time.
 pub const BATCH: usize = 64 << 10;
-/// Where there are no heartbeats: after this time each end of a damaged link has seen that it is.
-/// In microseconds.
+/// Time in microseconds after which each end of a damaged link notices the damage, if there are no
+/// heartbeats.
 const SILENCE: u64 = 10_000_000;
-/// How often neighbours ask after each other unless a test says otherwise: in milliseconds.
+/// Default heartbeat interval in milliseconds.
 pub const BEAT: u64 = 500;
 
-/// Something that is due at a time.
+/// An entry of the agenda.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Job {
     Carry {
         cable: usize,
         direction: usize,
     },
-    /// Who reads this direction sees its end.
+    /// The reader of a direction sees its end.
     Ended {
         cable: usize,
         direction: usize,
@@ -60,7 +60,7 @@ pub enum Job {
     },
 }
 
-/// A bug that is put in on purpose, to see that it is noticed.
+/// A deliberate bug, to test the checks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sabotage {
     DeliverTwice,
@@ -78,15 +78,15 @@ pub enum Sabotage {
     NeverRest,
 }
 
-/// What a run came to.
+/// Totals of a run.
 #[derive(Default, Clone, Debug)]
 pub struct Totals {
     pub steps: BTreeMap<&'static str, u64>,
     pub happened: BTreeMap<&'static str, u64>,
     pub most_held: u64,
-    /// With what its readers had not read.
+    /// Including bytes that its readers did not read.
     pub most_at_one: u64,
-    /// And in percent of what it may hold.
+    /// The same in percent of the bound.
     pub most_of_bound: u64,
     pub most_overtaken: u64,
     pub bytes: u64,
@@ -98,7 +98,7 @@ impl Totals {
     }
 }
 
-/// A tree in motion.
+/// A running tree.
 pub struct World {
     pub now: u64,
     pub events: u64,
@@ -107,20 +107,20 @@ pub struct World {
     pub places: Vec<Option<Box<Place>>>,
     pub cables: Vec<Cable>,
     pub ledger: Ledger,
-    /// What was ordered of each child: when it is up, and over what. And who waits for the answer.
+    /// Orders for children: fate, wire, and the flow that waits for the answer.
     pub orders: BTreeMap<u32, (Fate, Wire, Option<FlowKey>)>,
-    /// Children that are being connected and never will be.
+    /// Children whose connect hangs forever.
     pub hanging: BTreeSet<u32>,
-    /// The numbers of what plans name.
+    /// Numbers of the names in the plan.
     pub names: BTreeMap<u32, u32>,
-    /// What the root has granted, by the request for it.
+    /// Grants of the root, by request.
     pub granted: BTreeMap<u32, (u32, u32)>,
-    /// How often neighbours ask after each other, in milliseconds, and whether they do.
+    /// Heartbeat interval in milliseconds, and whether there are heartbeats.
     pub beat: u64,
     pub beating: bool,
-    /// How much has happened beside bytes that went over links.
+    /// Number of events other than bytes that move over links.
     loud: u64,
-    /// Whether somebody may not have held back when asked: a forger, or one whom the order reached
+    /// True if a context may have ignored a request to pause: a forger, or one that received it
     /// late.
     pub rough: bool,
     pub rng: Rng,
@@ -170,7 +170,7 @@ impl World {
         self.places.get_mut(id as usize)?.as_deref_mut()
     }
 
-    /// The link of a context to its parent, if the agent is there.
+    /// Returns the link of a context to its parent, if the agent is up.
     pub fn cable_of(&self, child: u32) -> Option<usize> {
         self.place(child)?
             .cables
@@ -269,7 +269,7 @@ impl World {
         self.trace.note(self.now, what, numbers);
     }
 
-    /// Acts on all that a node has to say, and writes what it has to send.
+    /// Handles all events of a node, and writes its output.
     pub fn settle(&mut self, id: u32) {
         let ms = self.now / 1000;
         loop {
@@ -313,8 +313,7 @@ impl World {
         }
     }
 
-    /// Lets time pass until nothing happens any more but heartbeats, then without these until
-    /// nothing is left.
+    /// Lets time pass until only heartbeats happen, then without heartbeats until nothing is left.
     pub fn rest(&mut self) {
         let window = 6 * self.beat * 1000;
         while self.beating && window > 0 && self.failure.is_none() {
@@ -334,7 +333,7 @@ impl World {
         self.run(None);
     }
 
-    /// Nothing is read from a link for now, or it is again.
+    /// Pauses or resumes reading of a link.
     pub fn pause(&mut self, at: u32, link: LinkId, paused: bool) {
         let Some(cable) = self
             .place(at)
@@ -351,7 +350,7 @@ impl World {
         self.schedule(cable, direction);
     }
 
-    /// Which place writes into a direction, and over which of its links.
+    /// Returns the place that writes into a direction, and its link.
     fn writer(&self, cable: usize, direction: usize) -> (u32, LinkId) {
         let cable = &self.cables[cable];
         if direction == DOWN {
@@ -424,7 +423,7 @@ impl World {
         }
     }
 
-    /// The reader of a direction reads, in pieces as they happen to come.
+    /// Reads a direction, in pieces of varying size.
     fn carry(&mut self, at: usize, direction: usize) {
         let limit = match self.rng.below(10) {
             0 => self.rng.between(1, 100),
@@ -474,7 +473,7 @@ impl World {
         self.schedule(at, direction);
     }
 
-    /// Calls that have come wait now for the link that they go on over.
+    /// Moves calls that have arrived to the queue of their next link.
     fn arrived(&mut self, at: usize, direction: usize, reader: u32) {
         let pipe = &mut self.cables[at].pipes[direction];
         let mut calls = Vec::new();
@@ -493,7 +492,7 @@ impl World {
         }
     }
 
-    /// A call is queued at a place for the link to `dst`.
+    /// Records that a call is queued at a place for the link to `dst`.
     pub fn will_wait(&mut self, at: u32, src: u32, handle: u32, dst: u32) {
         let Some(place) = self.place(at) else { return };
         let Some(cable) = place
