@@ -185,7 +185,7 @@ impl Builder {
                         // What one crate has made of a generic, or could be copied into another, is
                         // not made again in that.
                         "-Zshare-generics=yes",
-                        "-Zcross-crate-inline-threshold=never",
+                        "-Zcross-crate-inline-threshold=20",
                     ]
                     .map(String::from),
                 );
