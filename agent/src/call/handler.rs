@@ -278,8 +278,8 @@ impl Drop for Registration {
 }
 
 impl Context {
-    /// Sends a message to a handle of the context, added by [`Router::add_handler`], and waits for
-    /// the reply.
+    /// Sends a message to a handle of the context, added by
+    /// [`Router::add_handler`](crate::Router::add_handler), and waits for the reply.
     ///
     /// # Errors
     /// Returns an error if there is no such handle, this context may not use it, or the reply is

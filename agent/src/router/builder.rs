@@ -189,11 +189,11 @@ impl Builder {
     }
 
     /// Joins the tree of the process that listens at `path`, with these settings for contexts that
-    /// are started from here: see [`join`](crate::router::join). The log filter is that of the
+    /// are started from here: see [`join`](crate::join). The log filter is that of the
     /// tree.
     ///
     /// # Errors
-    /// Returns an error as [`join`](crate::router::join) and [`Builder::start`] do.
+    /// Returns an error as [`join`](crate::join) and [`Builder::start`] do.
     pub fn join(self, path: impl AsRef<Path>) -> Result<Router> {
         let (sent, find) = self.settled()?;
         join_with(path.as_ref(), find, sent)

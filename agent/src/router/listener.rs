@@ -132,7 +132,7 @@ impl Inner {
 }
 
 impl Router {
-    /// Listens at `path` for other processes of this user that [`join`](crate::router::join) the
+    /// Listens at `path` for other processes of this user that [`join`](crate::join) the
     /// tree. Each of them becomes a child of this process's context, with the authority of this
     /// process: it can do to the contexts below, and to this process, whatever this process can. It
     /// is called like any other context.

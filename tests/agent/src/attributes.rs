@@ -182,7 +182,7 @@ pub fn texts(error: &dyn std::error::Error) -> Vec<String> {
     texts
 }
 
-/// Returns the texts of the error of [`flat`] when called locally.
+/// Returns the texts of the error of `flat` when called locally.
 pub fn texts_here() -> Vec<String> {
     let outer = Outer(io::Error::other("the inner one"));
     assert!(outer.source().is_some());

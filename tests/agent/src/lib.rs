@@ -87,7 +87,7 @@ pub fn parse(text: String) -> Result<u8, Odd> {
     u8::try_from(number).map_err(|_| Odd::TooLarge { by: number - 255 })
 }
 
-/// Calls [`parse`] in several contexts and returns every outcome.
+/// Calls `parse` in several contexts and returns every outcome.
 #[remote]
 pub fn parse_everywhere(contexts: Vec<Context>, text: String) -> Vec<Result<u8, CallError<Odd>>> {
     contexts
@@ -377,7 +377,7 @@ fn text<T, E: std::fmt::Display>(outcome: Result<T, CallError<E>>) -> Result<T, 
     outcome.map_err(|error| error.to_string())
 }
 
-/// Calls [`greet`] in another context.
+/// Calls `greet` in another context.
 #[remote]
 pub fn greet_other(cx: &Context, other: ContextId) -> Result<String, String> {
     text(cx.by_id(other).call(greet {}))
@@ -406,7 +406,7 @@ pub fn storm(microseconds: u32) {
     interrupt(microseconds);
 }
 
-/// Interrupts the calling process; see [`storm`].
+/// Interrupts the calling process; see `storm`.
 pub fn interrupt(microseconds: u32) {
     let every = libc::timeval {
         tv_sec: 0,

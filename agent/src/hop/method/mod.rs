@@ -1,4 +1,4 @@
-//! The ways to take a hop. Each is a builder in a file of its own that gives a [`Recipe`]; none of
+//! The ways to take a hop. Each is a builder in a file of its own that gives a `Recipe`; none of
 //! them does anything.
 
 mod local;
