@@ -198,8 +198,8 @@ impl RecvCredit {
     }
 
     /// Records that `length` bytes were consumed. Returns the new limit if it is time to send it.
-    /// Growth of the window is taken from `growth_left`, which all flows of a node share, and given back
-    /// to it.
+    /// Growth of the window is taken from `growth_left`, which all flows of a node share, and given
+    /// back to it.
     pub fn consume(&mut self, length: usize, growth_left: &mut u64) -> Option<u64> {
         self.consume_within(length, growth_left, u32::MAX)
     }

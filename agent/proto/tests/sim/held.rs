@@ -3,9 +3,9 @@
 //! For each link: the bytes at which it pauses its neighbours ([`HIGH`]), the bytes of its own
 //! flows ([`OWN`]), and the bytes in transit when it pauses ([`FLIGHT`]). For its readers: the
 //! first window of each flow, and the growth of all windows. Bytes attributed to children
-//! ([`ATTRIBUTED_TO_ALL`], and [`ATTRIBUTED_EACH`] for each link) come on top only if a neighbour ignores
-//! the request to pause, or the request is delayed. Bytes from a parent are bounded by the credit
-//! of its flows only; no plan has that many flows.
+//! ([`ATTRIBUTED_TO_ALL`], and [`ATTRIBUTED_EACH`] for each link) come on top only if a neighbour
+//! ignores the request to pause, or the request is delayed. Bytes from a parent are bounded by the
+//! credit of its flows only; no plan has that many flows.
 
 use super::check::Check;
 use super::place::UP;
