@@ -258,7 +258,7 @@ fn a_shared_run_is_cancelled_only_when_its_last_caller_cancels() {
     drop(third);
     becomes("it is given up", || dir.join("given-up").exists());
     assert!(
-        lines(&dir.join("given-up"))[0].contains("given up"),
+        lines(&dir.join("given-up"))[0].contains("cancelled"),
         "{:?}",
         lines(&dir.join("given-up"))
     );
