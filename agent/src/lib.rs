@@ -92,10 +92,10 @@ pub mod macro_support {
     };
     pub use crate::call::function::{FUNCTIONS, Function, signature};
     pub use crate::call::mode::{block_on, coalesced, concurrent, quick, serial};
-    pub use linkme;
     pub use offshoot_codec::CodecError;
     pub use offshoot_proto::routing::Origin;
     pub use offshoot_proto::routing::Policy;
+    pub use offshoot_sys::linkme;
     pub use serde;
 
     /// The value of a function that is answered before it runs.

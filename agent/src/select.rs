@@ -6,6 +6,7 @@ use crate::call::reply::Reply;
 use crate::channel::Receiver;
 use crate::context::Context;
 use crate::hop::connecting::Connecting;
+use crate::runtime::extensions::locked;
 use crate::runtime::wait::{deadline, wait_until};
 use futures_core::Stream;
 use offshoot_proto::CallError;
@@ -18,8 +19,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Condvar;
 use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -225,10 +224,6 @@ impl Wake for Ring {
             self.bell.ring(Some(self.key));
         }
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Bell {

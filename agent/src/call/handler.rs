@@ -4,6 +4,7 @@
 use crate::call::decode::read_value_from;
 use crate::context::Context;
 use crate::context::transfer;
+use crate::runtime::extensions::locked;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::scope::NEVER;
 use crate::runtime::scope::Scope;
@@ -33,7 +34,6 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::sync::Weak;
 
 /// The origin of a message, as its handler gets it.
@@ -79,7 +79,7 @@ where
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<FlowKey, Begun>> {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.begun)
     }
 
     /// Calls `act` on a worker for a whole message.

@@ -3,6 +3,7 @@
 use crate::channel::hub::Hub;
 use crate::context::Context;
 use crate::context::transfer::soon;
+use crate::runtime::extensions::locked;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::state::Endpoint;
 use crate::runtime::stream_state::StreamState;
@@ -22,7 +23,6 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::OnceLock;
-use std::sync::PoisonError;
 
 /// Opens the flow of an end to its hub.
 pub(crate) fn connect(
@@ -104,7 +104,7 @@ impl ChannelEnd {
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.stage)
     }
 
     /// Binds the end to this process, if it was not before.

@@ -8,6 +8,7 @@
 
 use crate::context::Context;
 use crate::context::disclosures::DisclosureLog;
+use crate::runtime::extensions::locked;
 use crate::runtime::state::CustomService;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::FlowHandler;
@@ -40,7 +41,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
-use std::sync::PoisonError;
 
 /// The reset text for ends whose call was cancelled.
 const GIVEN_UP: &str = "the call that it came with was given up";
@@ -183,7 +183,7 @@ impl Hub {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 
     /// Returns the address for an end.

@@ -11,6 +11,7 @@ use crate::channel::hub::given_up;
 use crate::channel::hub::new_copy;
 use crate::context::Context;
 use crate::context::transfer::soon;
+use crate::runtime::extensions::locked;
 use crate::runtime::state::NodeState;
 use crate::runtime::stream_state::StreamState;
 use futures_core::Stream;
@@ -47,7 +48,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::task::Poll;
 use std::task::Waker;
 use std::time::Duration;
@@ -378,7 +378,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, MessageBuffer> {
-        self.partial.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.partial)
     }
 
     /// Polls for the next message; `Closed` at the end.

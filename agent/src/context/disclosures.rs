@@ -1,4 +1,5 @@
 use crate::context::Context;
+use crate::runtime::extensions::locked;
 use crate::runtime::state::NodeState;
 use offshoot_proto::ContextId;
 use offshoot_proto::routing::Disclosures;
@@ -7,7 +8,6 @@ use offshoot_proto::routing::Origin;
 use offshoot_proto::routing::Policy;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::PoisonError;
 
 /// The contexts that a process has disclosed to others, as part of its node.
 #[derive(Clone, Default)]
@@ -20,7 +20,7 @@ impl DisclosureLog {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Disclosures) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut locked(&self.0))
     }
 
     /// Records that this process discloses the context `of` to `who`, by the name that it has for

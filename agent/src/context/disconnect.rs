@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::context::reused::ReusedContexts;
+use crate::runtime::extensions::locked;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::latch::Latch;
 use crate::runtime::slot::ReplySlot;
@@ -20,7 +21,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::sync::Weak;
 use std::task::Poll;
 use std::time::Duration;
@@ -76,7 +76,7 @@ struct Watch {
 
 impl Watch {
     fn flow(&self) -> MutexGuard<'_, Option<FlowKey>> {
-        self.flow.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.flow)
     }
 
     /// Starts to wait for the end of the context. Returns the reason if it is gone already.

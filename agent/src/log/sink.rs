@@ -7,6 +7,7 @@
 
 use crate::log::root::arrived;
 use crate::log::root::frame;
+use crate::runtime::extensions::locked;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::log_queue::Entry;
 use crate::runtime::log_queue::OWN_TARGET;
@@ -124,7 +125,7 @@ impl Outlet for Sink {
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 
     /// Writes the records, until the queue is closed and empty.

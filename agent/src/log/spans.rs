@@ -3,12 +3,12 @@
 //! Fields are formatted before the lock is taken: the `Debug` code of a value may begin spans.
 
 use crate::log::text::Text;
+use crate::runtime::extensions::locked;
 use offshoot_proto::log::SPAN_LIMIT;
 use offshoot_proto::text::shortened;
 use std::cell::Cell;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use tracing::Event;
 use tracing::Metadata;
 use tracing::span::Attributes;
@@ -77,7 +77,7 @@ fn say(text: Text) -> String {
 
 impl Spans {
     fn lock(&self) -> MutexGuard<'_, Vec<Span>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 
     /// Begins a span, with one handle on it.

@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::router::Router;
 use crate::router::socket_file::Bound;
 use crate::runtime::build::BUILD;
+use crate::runtime::extensions::locked;
 use crate::runtime::slot::ReplySlot;
 use crate::runtime::state::Endpoint;
 use offshoot_codec as codec;
@@ -70,7 +71,7 @@ struct Joined {
 
 impl Joined {
     fn lock(&self) -> MutexGuard<'_, (VecDeque<Context>, bool)> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.waiting)
     }
 
     fn put(&self, context: Context) {

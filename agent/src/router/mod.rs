@@ -14,6 +14,7 @@ use crate::broker::inbox::Inbox;
 use crate::context::Context;
 use crate::context::disclosures::DisclosureLog;
 use crate::log::sink::Sink;
+use crate::runtime::extensions::locked;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::image_store::AgentSource;
 use crate::runtime::image_store::Find;
@@ -27,7 +28,6 @@ use offshoot_proto::log::Filter;
 use offshoot_proto::node::Node;
 use std::ops::Deref;
 use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::mpsc::RecvTimeoutError;
@@ -187,7 +187,7 @@ impl Router {
                 detail,
             });
         };
-        let mut debugging = own.debugging.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut debugging = locked(&own.debugging);
         if debugging.is_none() {
             *debugging = Some(start()?);
         }

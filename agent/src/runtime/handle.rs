@@ -50,7 +50,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tracing::Level;
 
-/// One node, as its threads see it.
+/// Handle of a node, shared by its threads.
 pub(crate) struct NodeHandle {
     core: Mutex<NodeState>,
     pub epoll: Epoll,

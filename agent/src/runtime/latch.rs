@@ -1,11 +1,11 @@
 //! One outcome that any number wait for: by blocking, with a timeout, by a call, or as a `Future`.
 //! It stays.
 
+use crate::runtime::extensions::locked;
 use crate::runtime::wait::{deadline, wait_until};
 use std::sync::Condvar;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::task::Poll;
 use std::task::Waker;
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl<T> Default for Latch<T> {
 
 impl<T: Clone> Latch<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 
     /// This is the outcome. Only the first counts.

@@ -1,3 +1,4 @@
+use crate::runtime::extensions::locked;
 use offshoot_proto::ContextId;
 use offshoot_proto::log::Filter;
 use offshoot_proto::log::LogRecord;
@@ -6,7 +7,6 @@ use offshoot_proto::node::ShownFrame;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use tracing::Level;
 
 /// How many records may wait for the broker.
@@ -61,7 +61,7 @@ pub(crate) struct State {
 
 impl Logs {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
 
     /// Says what is wanted from now on, of what waits as well.

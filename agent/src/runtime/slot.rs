@@ -1,5 +1,6 @@
 //! Where one reply arrives.
 
+use crate::runtime::extensions::locked;
 use crate::runtime::scope::Scope;
 use crate::runtime::wait::{deadline, wait_until};
 use offshoot_proto::Error;
@@ -9,7 +10,6 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::sync::Condvar;
 use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::task::Poll;
 use std::task::Waker;
 use std::time::Duration;
@@ -87,7 +87,7 @@ impl ReplySlot {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Stage> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.stage)
     }
 
     /// A piece of the answer, the last one with `end`: gives the whole of it then, and what the

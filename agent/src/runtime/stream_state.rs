@@ -1,3 +1,4 @@
+use crate::runtime::extensions::locked;
 use crate::runtime::scope::Scope;
 use crate::runtime::wait::wait_until;
 use offshoot_proto::Error;
@@ -7,7 +8,6 @@ use std::sync::Arc;
 use std::sync::Condvar;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::task::Poll;
 use std::task::Waker;
 use std::time::Instant;
@@ -40,7 +40,7 @@ impl StreamState {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 
     /// What it was made for.

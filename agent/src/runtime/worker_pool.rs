@@ -60,16 +60,12 @@ pub(crate) struct WorkerPool(Mutex<(Option<Arc<dyn Hired>>, bool)>);
 
 impl WorkerPool {
     fn hired(&self) -> Option<Arc<dyn Hired>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
-            .clone()
+        locked(&self.0).0.clone()
     }
 
     /// The workers of this node, from now on.
     pub fn hire(&self, waker: &Arc<EventFd>) -> Arc<Workers> {
-        let mut crew = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut crew = locked(&self.0);
         let (hired, stopped) = &mut *crew;
         let new = || {
             let state = Mutex::new(State {
@@ -105,8 +101,7 @@ impl WorkerPool {
     /// no others start. In an agent nobody waits but for them. The broker is woken when the last of
     /// them has ended.
     pub fn give_up(&self, life: &Arc<Scope>, core: &mut NodeState, agent: bool) {
-        // Whoever is hired from now on starts nothing.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        // Whoever is hired from now on starts locked(&nothing.self.0).1 = true;
         if let Some(workers) = self.hired() {
             workers.give_up(life, core, agent);
         }
@@ -115,7 +110,7 @@ impl WorkerPool {
     /// Lets threads end as they become idle, and waits for those that are. Nothing starts after
     /// that.
     pub fn stop(&self, patience: Duration) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        locked(&self.0).1 = true;
         if let Some(workers) = self.hired() {
             workers.stop(patience);
         }
@@ -143,7 +138,7 @@ impl Workers {
     /// Has `job` run soon, a call of `size` bytes that is let go with `scope`. Whether it may wait
     /// for its turn.
     pub fn run(self: &Arc<Self>, scope: Option<&Arc<Scope>>, size: usize, job: Job) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = locked(&self.state);
         if state.stopped {
             return true;
         }
@@ -166,7 +161,7 @@ impl Workers {
             .name("function".into())
             .spawn(move || workers.serve());
         if started.is_err() {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = locked(&self.state);
             state.threads -= 1;
             // Where no other thread will ever come to it, it is not taken.
             if state.threads == 0 {
@@ -194,13 +189,13 @@ impl Workers {
     }
 
     fn serve(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = locked(&self.state);
         loop {
             if let Some((_, size, job)) = state.queue.pop_front() {
                 state.bytes -= size;
                 drop(state);
                 job();
-                state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                state = locked(&self.state);
                 continue;
             }
             if state.stopped {
@@ -227,7 +222,7 @@ impl Workers {
     }
 
     fn close(&self) -> MutexGuard<'_, State> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = locked(&self.state);
         state.stopped = true;
         self.work.notify_all();
         state
@@ -240,7 +235,7 @@ impl Hired for Workers {
     }
 
     fn forget(&self, scope: &Arc<Scope>) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = locked(&self.state);
         if let Some(at) = state.queue.iter().position(|(other, ..)| {
             other
                 .as_ref()
@@ -255,12 +250,12 @@ impl Hired for Workers {
     }
 
     fn are_idle(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = locked(&self.state);
         state.queue.is_empty() && state.idle == state.threads
     }
 
     fn look(&self) -> (u32, [u64; 2]) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = locked(&self.state);
         (
             (state.threads - state.idle) as u32,
             [state.queue.len() as u64, state.threads as u64],

@@ -1,7 +1,8 @@
 //! A counter of the entries that a node looks at, for tests of the cost of a frame. Compiled only
 //! for these.
 //!
-//! One step is one entry of a map, table or list. Unlike time, steps are the same in every run.
+//! A step is a look at an entry of a map, table or list. Unlike time, steps are the same in every
+//! run.
 
 #[cfg(feature = "count-steps")]
 std::thread_local! {

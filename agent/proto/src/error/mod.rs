@@ -291,7 +291,7 @@ mod tests {
 
     const HOSTILE: &str = "a\u{1b}]52;c;AAAA\u{7}\u{9b}2J\u{202e}b\r\u{2028}\0\u{e0041}";
 
-    /// One error of each kind, with hostile text wherever a text can be.
+    /// Returns an error of each kind, with hostile text wherever a text can be.
     fn errors() -> Vec<Error> {
         let text = || HOSTILE.to_owned();
         let mut connect = ConnectError::new(ConnectErrorKind::Exited, HOSTILE);

@@ -329,7 +329,7 @@ impl Node {
         self.dispatch(None, Frame::new(header, codec::own(&letter)));
     }
 
-    /// Has the link of a context that violated the protocol ended, wherever it is below.
+    /// Ends the link of a context that violated the protocol, at whatever node below it is.
     pub fn expel(&mut self, id: ContextId, why: &str) {
         let Some(link) = self.router.link_down(id) else {
             return;

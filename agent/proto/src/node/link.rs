@@ -1,4 +1,5 @@
-//! One link of a node: decoder, send queue, early frames, and the state of the neighbour.
+//! Link of a node to a neighbour: decoder, send queue, early frames, and the state of the
+//! neighbour.
 
 use crate::id::ContextId;
 use crate::id::FlowKey;
@@ -31,7 +32,7 @@ const QUEUE_LIMIT: usize = 64 << 20;
 /// Maximum number of payload buffers kept for reuse.
 pub(crate) const USED: usize = 2;
 
-/// One link of a node.
+/// Link of a node to a neighbour.
 pub(crate) struct Link {
     /// Child at the other end; `None` for the link to the parent.
     pub child: Option<ContextId>,

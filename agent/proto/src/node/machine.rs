@@ -1,4 +1,4 @@
-//! One node of the tree as a pure state machine: routes, flows and links.
+//! State machine of a node, without any input or output: routes, flows and links.
 //!
 //! Inputs are received bytes, the time and the requests of this process. Outputs are bytes to send
 //! and [`Event`]s. There is no descriptor, clock or thread, so that whole trees run in one test.
@@ -54,7 +54,7 @@ pub struct Opening {
     pub more: bool,
 }
 
-/// One node.
+/// State machine of a node.
 pub struct Node {
     /// Routes.
     pub router: RoutingTable,

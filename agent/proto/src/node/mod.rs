@@ -1,4 +1,4 @@
-//! One node of the tree as a pure state machine.
+//! State machine of a node, without any input or output.
 
 mod backpressure;
 mod dispatch;
