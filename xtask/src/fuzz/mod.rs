@@ -52,7 +52,7 @@ struct Wish {
 ///
 /// # Errors
 /// Returns an error if a target finds a failure, or the targets cannot be built.
-pub fn run(words: &[String]) -> Outcome {
+pub(crate) fn run(words: &[String]) -> Outcome {
     let wish = wish(words)?;
     compiler()?;
     let programs = build(&wish.targets)?;
@@ -260,10 +260,7 @@ fn report(run: &Running, success: bool) -> Result<bool, Box<dyn std::error::Erro
         );
         return Ok(true);
     }
-    let told = log.lines().filter(|line| {
-        line.contains("panicked at") || line.starts_with("==") || line.contains("ERROR")
-    });
-    told.take(6).for_each(|line| println!("  {line}"));
+    failure(&log).for_each(|line| println!("  {line}"));
     println!(
         "{}: FAILURE found after {took} s; the whole output is in {}",
         run.name,
@@ -283,6 +280,19 @@ fn report(run: &Running, success: bool) -> Result<bool, Box<dyn std::error::Erro
     Ok(false)
 }
 
+/// Returns the lines of a fuzzer's output that say what has failed: the message of the panic, which
+/// stands below its place, and the summary of libFuzzer.
+fn failure(log: &str) -> impl Iterator<Item = &str> {
+    let lines = log.lines().enumerate();
+    let panics = log.lines().position(|line| line.contains("panicked at"));
+    let told = move |(number, line): &(usize, &str)| {
+        panics.is_some_and(|first| (first..first + 6).contains(number))
+            || line.starts_with("==")
+            || line.contains("ERROR")
+    };
+    lines.filter(told).map(|(_, line)| line).take(12)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,6 +308,18 @@ mod tests {
         assert_eq!(
             (wish.targets.len(), wish.seconds, wish.jobs),
             (TARGETS.len(), 60, 5)
+        );
+    }
+
+    #[test]
+    fn a_failure_shows_the_message_of_the_panic() {
+        let log = "#2 INITED\n#3 NEW\n\nthread '<unnamed>' panicked at a.rs:1:2:\nleft: 1\n right: 2\n\
+                   a\nb\nc\nd\n==7== ERROR: libFuzzer: deadly signal\nMS: 1";
+        let shown: Vec<&str> = failure(log).collect();
+        assert_eq!(shown.len(), 7, "{shown:?}");
+        assert!(
+            shown.contains(&" right: 2")
+                && shown.contains(&"==7== ERROR: libFuzzer: deadly signal")
         );
     }
 

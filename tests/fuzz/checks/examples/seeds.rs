@@ -227,44 +227,51 @@ fn messages() -> Vec<Vec<u8>> {
 
 /// The scripts of `routes`, one step each; see `step` there.
 mod steps {
-    pub fn open(from: u8, to: u8, service: u8, streams: u8, answering: u8, length: u8) -> Vec<u8> {
+    pub(crate) fn open(
+        from: u8,
+        to: u8,
+        service: u8,
+        streams: u8,
+        answering: u8,
+        length: u8,
+    ) -> Vec<u8> {
         vec![0, from, to, service, streams, answering, 0, length]
     }
 
-    pub fn send(flow: u8, length: u8, end: bool) -> Vec<u8> {
+    pub(crate) fn send(flow: u8, length: u8, end: bool) -> Vec<u8> {
         vec![2, flow, length, if end { 7 } else { 0 }]
     }
 
-    pub fn consume(flow: u8, length: u8) -> Vec<u8> {
+    pub(crate) fn consume(flow: u8, length: u8) -> Vec<u8> {
         vec![4, flow, length]
     }
 
-    pub fn order(from: u8, parent: u8) -> Vec<u8> {
+    pub(crate) fn order(from: u8, parent: u8) -> Vec<u8> {
         vec![6, from, parent]
     }
 
-    pub fn cut(number: u8) -> Vec<u8> {
+    pub(crate) fn cut(number: u8) -> Vec<u8> {
         vec![10, 3, number]
     }
 
-    pub fn ask(from: u8) -> Vec<u8> {
+    pub(crate) fn ask(from: u8) -> Vec<u8> {
         vec![16, from]
     }
 
-    pub fn pair(one: u8, other: u8, open: bool) -> Vec<u8> {
+    pub(crate) fn pair(one: u8, other: u8, open: bool) -> Vec<u8> {
         vec![17, one, other, if open { 0 } else { 3 }]
     }
 
-    pub fn pass(twentieths: u8) -> Vec<u8> {
+    pub(crate) fn pass(twentieths: u8) -> Vec<u8> {
         vec![18, twentieths]
     }
 
-    pub const SETTLE: [u8; 1] = [11];
-    pub const UP: [u8; 2] = [7, 0];
+    pub(crate) const SETTLE: [u8; 1] = [11];
+    pub(crate) const UP: [u8; 2] = [7, 0];
 
     /// Forged frames of `kind`, as many as `count`, whose reply-to begins at `reply` and goes up by
     /// `step`.
-    pub struct Forged {
+    pub(crate) struct Forged {
         pub cable: u8,
         pub up: bool,
         pub kind: u8,
@@ -281,7 +288,7 @@ mod steps {
     }
 
     impl Forged {
-        pub fn bytes(&self) -> Vec<u8> {
+        pub(crate) fn bytes(&self) -> Vec<u8> {
             let mut bytes = vec![
                 15,
                 self.cable,
@@ -853,5 +860,8 @@ fn names() -> Vec<Vec<u8>> {
             seeds.push(seed);
         }
     }
+    // A name that would turn the direction of the text around it.
+    let turned = [&[0, 0, 0, 0, 0, 0, 1, 0, 4][..], "a\u{202e}".as_bytes()].concat();
+    seeds.push(turned);
     seeds
 }

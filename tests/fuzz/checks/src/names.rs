@@ -4,6 +4,7 @@
 use crate::input::Input;
 use offshoot_agent::{Error, Reason, testing};
 use offshoot_codec::to_bytes;
+use offshoot_proto::text::is_harmful;
 use offshoot_proto::wire::Kind;
 use offshoot_proto::{ContextId, Handle};
 
@@ -73,7 +74,7 @@ fn message(input: &mut Input<'_>, how: usize) -> (Vec<u8>, Named) {
                 input
                     .text()
                     .chars()
-                    .filter(|c| !c.is_control())
+                    .filter(|c| !is_harmful(*c))
                     .take(100)
                     .collect::<String>(),
             );
