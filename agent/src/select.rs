@@ -129,16 +129,16 @@ pub trait IntoSource {
 
 impl<F: Remote> IntoSource for Reply<F> {
     type Item = (Context, Result<F::Value, CallError<F::Error>>);
-    type Source = Option<Reply<F>>;
-    fn into_source(self) -> Option<Reply<F>> {
+    type Source = Option<Self>;
+    fn into_source(self) -> Option<Self> {
         Some(self)
     }
 }
 
 impl IntoSource for Connecting {
     type Item = (Context, Result<(), Error>);
-    type Source = Option<Connecting>;
-    fn into_source(self) -> Option<Connecting> {
+    type Source = Option<Self>;
+    fn into_source(self) -> Option<Self> {
         Some(self)
     }
 }
@@ -252,7 +252,7 @@ impl Bell {
 
 impl<T> Clone for Select<T> {
     fn clone(&self) -> Self {
-        Select {
+        Self {
             shared: Arc::clone(&self.shared),
         }
     }
@@ -264,7 +264,7 @@ impl<T> Default for Select<T> {
             sources: BTreeMap::new(),
             next: 0,
         });
-        Select {
+        Self {
             shared: Arc::new(Shared {
                 state,
                 bell: Arc::default(),
@@ -275,12 +275,12 @@ impl<T> Default for Select<T> {
 
 impl<T> Select<T> {
     /// Returns a select over these sources.
-    pub fn new<S>(sources: impl IntoIterator<Item = S>) -> Select<T>
+    pub fn new<S>(sources: impl IntoIterator<Item = S>) -> Self
     where
         S: IntoSource<Item = T>,
         S::Source: 'static,
     {
-        let select = Select::default();
+        let select = Self::default();
         for source in sources {
             select.add(source);
         }

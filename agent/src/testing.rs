@@ -39,12 +39,12 @@ pub struct Read {
 }
 
 impl Default for Reading {
-    fn default() -> Reading {
+    fn default() -> Self {
         let images = Images::found(Box::new(|_| Err(Error::ShutDown)));
         let shared = NodeHandle::new(Node::root(), images).expect("the system has descriptors");
         broker::dispatch::serve(&shared, &NodeRole::Root);
         shared.lock().node.show_frames(true);
-        Reading(Context::new(&shared, ContextId::ROOT, "controller".into()))
+        Self(Context::new(&shared, ContextId::ROOT, "controller".into()))
     }
 }
 

@@ -19,7 +19,7 @@ impl Image {
     /// # Errors
     /// Returns an error if `agent` is not a program for the platform, or exceeds the limits of the
     /// format.
-    pub fn with_agent(&self, agent: &[u8]) -> Result<Image, PackError> {
+    pub fn with_agent(&self, agent: &[u8]) -> Result<Self, PackError> {
         let part = PackError::Part("agent", self.platform());
         let agent = Elf::read(agent).and_then(|elf| elf.loaded()).ok_or(part)?;
         let image = assemble(
@@ -29,7 +29,7 @@ impl Image {
             &self.unpacker(),
             |data| Ok(fast_encoder::encode(data)),
         )?;
-        Image::parse(image).map_err(|error| PackError::Compressor(error.to_string()))
+        Self::parse(image).map_err(|error| PackError::Compressor(error.to_string()))
     }
 
     /// Returns stage 2 as compiled, without the image behind it.
@@ -108,13 +108,13 @@ pub enum PackError {
 impl fmt::Display for PackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PackError::Part(part, platform) => {
+            Self::Part(part, platform) => {
                 write!(f, "the {part} is not a program of the right form for {platform}")
             }
-            PackError::TooLarge => f.write_str(
+            Self::TooLarge => f.write_str(
                 "the agent or its loader is over the limits of the image format (64 MiB before packing, 16 MiB after)",
             ),
-            PackError::Compressor(words) => write!(f, "the agent could not be compressed: {words}"),
+            Self::Compressor(words) => write!(f, "the agent could not be compressed: {words}"),
         }
     }
 }

@@ -24,7 +24,7 @@ pub enum Linkage {
 
 impl<'a> Elf<'a> {
     /// Reads the header of `bytes`; `None` if they are not a 64-bit little-endian ELF file.
-    pub fn read(bytes: &'a [u8]) -> Option<Elf<'a>> {
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
         bytes.starts_with(b"\x7fELF\x02\x01").then_some(Elf(bytes))
     }
 

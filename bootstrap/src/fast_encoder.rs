@@ -131,7 +131,7 @@ struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    fn new(data: &'a [u8]) -> Finder<'a> {
+    fn new(data: &'a [u8]) -> Self {
         Finder {
             data,
             heads: vec![NONE; 1 << HASH_BITS],
@@ -252,9 +252,9 @@ struct Coder {
 }
 
 impl Coder {
-    fn new(capacity: usize) -> Coder {
+    fn new(capacity: usize) -> Self {
         let probabilities = vec![1024; PROBABILITIES];
-        Coder {
+        Self {
             low: 0,
             range: u32::MAX,
             pending: (0, 1),

@@ -26,7 +26,7 @@ impl Image {
     /// # Errors
     /// Returns an error if `bytes` are not an image of this version. Lengths are checked before
     /// memory is allocated. Only [`Image::unpack`] checks the agent inside.
-    pub fn parse(bytes: impl Into<Arc<[u8]>>) -> Result<Image, ImageError> {
+    pub fn parse(bytes: impl Into<Arc<[u8]>>) -> Result<Self, ImageError> {
         let bytes = bytes.into();
         let trailer = Trailer::read(&bytes).ok_or(ImageError::Trailer)?;
         let platform = Platform::ALL
@@ -40,7 +40,7 @@ impl Image {
         check_program(unpacker, platform, bytes.len()).ok_or(ImageError::Program("unpacker"))?;
         check_program(loader, platform, loader.len()).ok_or(ImageError::Program("loader"))?;
         let checksum = layout::fnv1a(&bytes);
-        Ok(Image {
+        Ok(Self {
             trailer,
             platform,
             checksum,
@@ -142,22 +142,22 @@ pub enum ImageError {
 impl fmt::Display for ImageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ImageError::Trailer => {
+            Self::Trailer => {
                 f.write_str("this is not an image of this version of offshoot, or it was cut short")
             }
-            ImageError::Platform(number) => {
+            Self::Platform(number) => {
                 write!(
                     f,
                     "the image is for platform number {number}, which is unknown here"
                 )
             }
-            ImageError::Program(stage) => {
+            Self::Program(stage) => {
                 write!(
                     f,
                     "the image's {stage} is not a program for the image's platform"
                 )
             }
-            ImageError::Payload => f.write_str("the agent inside the image is damaged"),
+            Self::Payload => f.write_str("the agent inside the image is damaged"),
         }
     }
 }

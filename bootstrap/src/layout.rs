@@ -55,7 +55,7 @@ pub struct Trailer {
 impl Trailer {
     /// Reads the trailer of `image`; `None` if it is not of this version, or contradicts the image
     /// or the limits.
-    pub fn read(image: &[u8]) -> Option<Trailer> {
+    pub fn read(image: &[u8]) -> Option<Self> {
         if image.len() > MAX_IMAGE {
             return None;
         }
@@ -77,7 +77,7 @@ impl Trailer {
         else {
             return None;
         };
-        let trailer = Trailer {
+        let trailer = Self {
             platform,
             loader_offset: u32::from_le_bytes(loader_offset),
             loader_length: u32::from_le_bytes(loader_length),

@@ -145,11 +145,11 @@ pub enum NativeError {
 impl fmt::Display for NativeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NativeError::Start(path, error) => write!(f, "{}: {error}", path.display()),
-            NativeError::Failed(path, words) => {
+            Self::Start(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Failed(path, words) => {
                 write!(f, "{} failed: {}", path.display(), words.trim())
             }
-            NativeError::Form(path) => {
+            Self::Form(path) => {
                 write!(
                     f,
                     "{} does not consist of one segment from its start",
@@ -163,7 +163,7 @@ impl fmt::Display for NativeError {
 impl Error for NativeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            NativeError::Start(_, error) => Some(error),
+            Self::Start(_, error) => Some(error),
             _ => None,
         }
     }

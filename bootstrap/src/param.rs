@@ -11,21 +11,21 @@ pub struct Nonce([u8; 16]);
 
 impl Nonce {
     /// Creates a nonce from eight random bytes.
-    pub fn new(random: [u8; 8]) -> Nonce {
+    pub fn new(random: [u8; 8]) -> Self {
         let mut digits = [0; 16];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(random) {
             pair.copy_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 15)]);
         }
-        Nonce(digits)
+        Self(digits)
     }
 
     /// Reads a nonce; `None` unless `text` is sixteen lower-case hexadecimal digits.
-    pub fn parse(text: &str) -> Option<Nonce> {
+    pub fn parse(text: &str) -> Option<Self> {
         let digits: [u8; 16] = text.as_bytes().try_into().ok()?;
         digits
             .iter()
             .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
-            .then_some(Nonce(digits))
+            .then_some(Self(digits))
     }
 
     /// Returns the sixteen digits.

@@ -19,11 +19,11 @@ pub enum Platform {
 
 impl Platform {
     /// Every platform, the most common first.
-    pub const ALL: [Platform; 2] = [Platform::X86_64, Platform::Aarch64];
+    pub const ALL: [Self; 2] = [Self::X86_64, Self::Aarch64];
 
     /// Returns the platform that `uname -m` calls `machine`.
-    pub fn from_machine(machine: &str) -> Option<Platform> {
-        Platform::ALL
+    pub fn from_machine(machine: &str) -> Option<Self> {
+        Self::ALL
             .into_iter()
             .find(|platform| platform.machines().contains(&machine))
     }
@@ -36,23 +36,23 @@ impl Platform {
     /// Returns all names of the platform in `uname -m`, Linux's own first.
     pub(crate) fn machines(self) -> [&'static str; 2] {
         match self {
-            Platform::X86_64 => ["x86_64", "amd64"],
-            Platform::Aarch64 => ["aarch64", "arm64"],
+            Self::X86_64 => ["x86_64", "amd64"],
+            Self::Aarch64 => ["aarch64", "arm64"],
         }
     }
 
     /// Returns the Rust target of the platform's agents.
     pub fn rust_target(self) -> &'static str {
         match self {
-            Platform::X86_64 => "x86_64-unknown-linux-musl",
-            Platform::Aarch64 => "aarch64-unknown-linux-musl",
+            Self::X86_64 => "x86_64-unknown-linux-musl",
+            Self::Aarch64 => "aarch64-unknown-linux-musl",
         }
     }
 
     /// Returns the platform that this program was compiled for, if it has agents.
-    pub fn host() -> Option<Platform> {
+    pub fn host() -> Option<Self> {
         if cfg!(target_os = "linux") {
-            Platform::from_machine(std::env::consts::ARCH)
+            Self::from_machine(std::env::consts::ARCH)
         } else {
             None
         }
@@ -61,32 +61,32 @@ impl Platform {
     /// Returns the number of the platform in an image's trailer.
     pub(crate) fn number(self) -> u8 {
         match self {
-            Platform::X86_64 => 1,
-            Platform::Aarch64 => 2,
+            Self::X86_64 => 1,
+            Self::Aarch64 => 2,
         }
     }
 
     /// Returns the number of the platform in an ELF header.
     pub(crate) fn elf_machine(self) -> u16 {
         match self {
-            Platform::X86_64 => 62,
-            Platform::Aarch64 => 183,
+            Self::X86_64 => 62,
+            Self::Aarch64 => 183,
         }
     }
 
     /// Returns the number of the platform's system call `memfd_create`.
     pub(crate) fn memfd_create(self) -> u16 {
         match self {
-            Platform::X86_64 => 319,
-            Platform::Aarch64 => 279,
+            Self::X86_64 => 319,
+            Self::Aarch64 => 279,
         }
     }
 
     /// Returns the filter of the platform's agents.
     pub(crate) fn filter(self) -> Filter {
         match self {
-            Platform::X86_64 => Filter::X86,
-            Platform::Aarch64 => Filter::Arm64,
+            Self::X86_64 => Filter::X86,
+            Self::Aarch64 => Filter::Arm64,
         }
     }
 }

@@ -37,8 +37,8 @@ pub struct Stage0 {
 
 impl Stage0 {
     /// Creates the text that starts the agent in `image`. `ps` shows `title`; see [`clean_title`].
-    pub fn new(image: &Image, nonce: &Nonce, mode: Mode, title: &str) -> Stage0 {
-        Stage0 {
+    pub fn new(image: &Image, nonce: &Nonce, mode: Mode, title: &str) -> Self {
+        Self {
             platform: image.platform(),
             loader: escape(image.loader()),
             param: param(image, nonce, mode),
@@ -51,7 +51,7 @@ impl Stage0 {
     pub fn script(&self) -> String {
         let [machine, other_name] = self.platform.machines();
         let memfd = self.platform.memfd_create();
-        let Stage0 {
+        let Self {
             loader,
             param,
             title,

@@ -18,7 +18,7 @@ use xz2::{
 struct Random(u64);
 
 impl Random {
-    fn new(test: &str) -> Random {
+    fn new(test: &str) -> Self {
         let clock = || {
             std::time::SystemTime::UNIX_EPOCH
                 .elapsed()
@@ -30,7 +30,7 @@ impl Random {
             .unwrap_or_else(clock)
             | 1;
         println!("{test}: OFFSHOOT_SEED={seed}");
-        Random(seed)
+        Self(seed)
     }
 
     fn next(&mut self) -> u64 {

@@ -30,18 +30,18 @@ enum Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Restart { status, said } => {
+            Self::Restart { status, said } => {
                 write!(f, "the restart ended with {status}: {said}")
             }
-            Trouble::Check { said } => write!(f, "it was restarted and has not come back: {said}"),
-            Trouble::Offshoot(error) => error.fmt(f),
+            Self::Check { said } => write!(f, "it was restarted and has not come back: {said}"),
+            Self::Offshoot(error) => error.fmt(f),
         }
     }
 }
 
 impl From<Error> for Trouble {
-    fn from(error: Error) -> Trouble {
-        Trouble::Offshoot(error)
+    fn from(error: Error) -> Self {
+        Self::Offshoot(error)
     }
 }
 

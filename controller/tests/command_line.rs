@@ -3,6 +3,10 @@
 
 use std::process::{Command, Output, Stdio};
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test is the user of the program"
+)]
 fn offshoot(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_offshoot"))
         .args(words)

@@ -82,7 +82,7 @@ impl DyingController {
             }
         });
         let detached: Vec<u32> = detached.split_ascii_whitespace().map(number).collect();
-        let mut dying = DyingController {
+        let mut dying = Self {
             detached,
             places: places.collect(),
             child,

@@ -131,16 +131,16 @@ impl Attack {
     ///
     /// # Panics
     /// Panics if an honest one does not come up.
-    pub fn begin(program: &str, how: &str, place: Place, heartbeat: u32) -> Attack {
-        Attack::with(None, program, how, place, heartbeat)
+    pub fn begin(program: &str, how: &str, place: Place, heartbeat: u32) -> Self {
+        Self::with(None, program, how, place, heartbeat)
     }
 
     /// Like [`Attack::begin`], with agents that have the functions of `offshoot-test-agent`.
     ///
     /// # Panics
     /// Panics if an honest one does not come up.
-    pub fn with_functions(program: &str, how: &str, place: Place) -> Attack {
-        Attack::with(Some(crate::tree::own_agents()), program, how, place, 0)
+    pub fn with_functions(program: &str, how: &str, place: Place) -> Self {
+        Self::with(Some(crate::tree::own_agents()), program, how, place, 0)
     }
 
     fn with(
@@ -149,7 +149,7 @@ impl Attack {
         how: &str,
         place: Place,
         heartbeat: u32,
-    ) -> Attack {
+    ) -> Self {
         watch_log();
         let builder = Router::builder().log_level(2);
         let builder = match &agents {
@@ -196,7 +196,7 @@ impl Attack {
         });
         let refused = opened.wait().err().map(|error| error.to_string());
         let what = format!("{how} {place:?}");
-        Attack {
+        Self {
             router,
             honest,
             hostile,
@@ -257,7 +257,7 @@ impl Attack {
     /// Panics if something else has.
     pub fn expect(&mut self, outlook: Outlook) {
         let mut pending = self.pending.take().expect("asked once");
-        let Attack { what, refused, .. } = &*self;
+        let Self { what, refused, .. } = &*self;
         let number = self.hostile.id().to_string();
         match outlook {
             Outlook::NotUp => {

@@ -11,8 +11,8 @@ const MASK: u8 = 0x5a;
 pub struct Masked(Vec<u8>);
 
 impl<I: IntoIterator<Item = u8>> From<I> for Masked {
-    fn from(secret: I) -> Masked {
-        Masked(secret.into_iter().map(|byte| byte ^ MASK).collect())
+    fn from(secret: I) -> Self {
+        Self(secret.into_iter().map(|byte| byte ^ MASK).collect())
     }
 }
 

@@ -37,7 +37,7 @@ impl Records {
     /// # Panics
     /// Panics if somebody else keeps it already.
     pub fn keep() -> Self {
-        let records = Records::default();
+        let records = Self::default();
         let taken = tracing::subscriber::set_global_default(records.clone());
         taken.expect("a test program has one log");
         records

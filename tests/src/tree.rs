@@ -47,7 +47,7 @@ pub struct Tree {
 
 impl Default for Tree {
     fn default() -> Self {
-        Tree::new()
+        Self::new()
     }
 }
 
@@ -62,7 +62,7 @@ impl Tree {
             .agents(agents.path())
             .start()
             .expect("there are threads");
-        Tree {
+        Self {
             router,
             _agents: agents,
         }

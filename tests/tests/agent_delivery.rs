@@ -41,7 +41,7 @@ impl Project {
             .filter_map(|line| line.strip_prefix("$ "))
             .map(str::to_owned)
             .collect();
-        Project { folder, commands }
+        Self { folder, commands }
     }
 
     /// Runs the one command that the README shows, as the shell script that `around` returns.

@@ -270,9 +270,7 @@ fn within_bytes_limits_the_size_of_a_reply() {
             }
         }
         // The smaller limit applies, and a timeout may be set as well.
-        let both = within
-            .within_bytes(1 << 20)
-            .within(std::time::Duration::from_secs(60));
+        let both = within.within_bytes(1 << 20).within(Duration::from_secs(60));
         assert_eq!(
             both.call(own::zeros { count }).is_ok(),
             fits,

@@ -21,10 +21,10 @@ const ALLOWED_MS: u64 = 5000;
 struct Stopped(u32);
 
 impl Stopped {
-    fn stop(context: &Context) -> Stopped {
+    fn stop(context: &Context) -> Self {
         let pid = facts(context).process;
         assert!(signal(pid, Signal::SIGSTOP));
-        Stopped(pid)
+        Self(pid)
     }
 }
 

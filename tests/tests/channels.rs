@@ -297,7 +297,7 @@ fn senders_in_an_undeliverable_message_are_closed() {
     assert_eq!(rest(&answers), []);
     // A call that cannot be sent: too large, and to a context that was shut down.
     let (to, from) = channel::<u64>(&tree.router);
-    let too_large = own::channel_ends::with_ballast {
+    let too_large = channel_ends::with_ballast {
         ballast: vec![0; 129 << 20].into(),
         to,
     };
@@ -307,7 +307,7 @@ fn senders_in_an_undeliverable_message_are_closed() {
     let (to, from) = channel::<u64>(&tree.router);
     assert!(
         chain
-            .call(own::channel_ends::with_ballast {
+            .call(channel_ends::with_ballast {
                 ballast: vec![0; 129 << 20].into(),
                 to
             })

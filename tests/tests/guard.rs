@@ -103,15 +103,15 @@ impl HidingProc {
         );
     }
 
-    fn new() -> HidingProc {
-        HidingProc::mounted("2");
-        HidingProc
+    fn new() -> Self {
+        Self::mounted("2");
+        Self
     }
 }
 
 impl Drop for HidingProc {
     fn drop(&mut self) {
-        HidingProc::mounted("0");
+        Self::mounted("0");
     }
 }
 

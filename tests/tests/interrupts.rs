@@ -34,7 +34,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(words: &[&str]) -> Running {
+    fn start(words: &[&str]) -> Self {
         let mut command = Command::new(offshoot_binary());
         command
             .arg("run")
@@ -44,7 +44,7 @@ impl Running {
             .stderr(Stdio::piped());
         let mut child = up(die_with_parent(&mut command).spawn());
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        Running { child, stdout }
+        Self { child, stdout }
     }
 
     fn line(&mut self) -> String {

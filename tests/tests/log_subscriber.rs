@@ -81,10 +81,10 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Gate {
     /// Returns the gate of this program, open and with counters at zero.
-    fn open() -> &'static Gate {
+    fn open() -> &'static Self {
         static GATE: OnceLock<&'static Gate> = OnceLock::new();
         let gate = *GATE.get_or_init(|| {
-            let gate: &'static Gate = Box::leak(Box::default());
+            let gate: &'static Self = Box::leak(Box::default());
             tracing::subscriber::set_global_default(Gated(gate))
                 .expect("a test program has one log");
             gate

@@ -29,7 +29,7 @@ impl Here {
             .local()
             .connect()
             .unwrap_or_else(|error| panic!("{error}"));
-        Here {
+        Self {
             context,
             _router: router,
         }

@@ -24,7 +24,7 @@ impl OwnConfig {
     fn write(lines: &str) -> Self {
         fs::create_dir("/root/.ssh").expect("the sandbox's /root is empty");
         fs::write("/root/.ssh/config", lines).expect("it was just made");
-        OwnConfig
+        Self
     }
 }
 

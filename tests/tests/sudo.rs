@@ -27,7 +27,7 @@ impl Login {
         let context = hop(&router, &server, user)
             .connect()
             .unwrap_or_else(|error| panic!("{error}"));
-        Login {
+        Self {
             context,
             _router: router,
             _server: server,

@@ -123,7 +123,7 @@ fn shutdown_returns_once_the_context_and_its_descendants_are_gone() {
     assert!(!ended(kept.1), "what runs above goes on");
     assert_eq!(facts(&one).user, "root");
     assert!(
-        offshoot::Context::shutdown(&router).is_err(),
+        Context::shutdown(&router).is_err(),
         "a program cannot end itself this way"
     );
 }

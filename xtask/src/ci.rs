@@ -30,7 +30,7 @@ const STEPS: [Step; 8] = [
 ///
 /// # Errors
 /// Returns an error if a step fails.
-pub fn run(words: &[String]) -> Outcome {
+pub(crate) fn run(words: &[String]) -> Outcome {
     if let Some(word) = words.first() {
         return Err(format!("ci takes no arguments, got {word:?}").into());
     }

@@ -20,7 +20,7 @@ const TARGET: &str = "x86_64-unknown-linux-musl";
 ///
 /// # Errors
 /// Returns an error if something cannot be built.
-pub fn run(words: &[String]) -> Outcome {
+pub(crate) fn run(words: &[String]) -> Outcome {
     if let Some(word) = words.first() {
         return Err(format!("dist takes no arguments, got {word:?}").into());
     }
@@ -35,7 +35,7 @@ pub fn run(words: &[String]) -> Outcome {
 /// # Errors
 /// Returns an error if something cannot be built or started; otherwise the function does not
 /// return.
-pub fn run_offshoot(words: &[String]) -> Outcome {
+pub(crate) fn run_offshoot(words: &[String]) -> Outcome {
     agents::run(&["--quiet".into()])?;
     let file = build(workspace().join("target/dist/offshoot").exists())?;
     let error = Command::new(&file).args(words).exec();

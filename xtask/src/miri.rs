@@ -21,7 +21,7 @@ const PROGRAMS: [(&str, &[&str]); 2] = [
 ///
 /// # Errors
 /// Returns an error if a test fails or Miri finds undefined behaviour.
-pub fn run(words: &[String]) -> Outcome {
+pub(crate) fn run(words: &[String]) -> Outcome {
     if let Some(word) = words.first() {
         return Err(format!("miri takes no arguments, got {word:?}").into());
     }

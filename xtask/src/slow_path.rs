@@ -16,7 +16,7 @@ const USAGE: &str = "usage: cargo xtask slow-path [--round-trip MS] [--rate MBIT
 /// # Errors
 /// Returns an error if root, a package of the system or the command is missing; otherwise the
 /// function does not return.
-pub fn run(words: &[String]) -> Outcome {
+pub(crate) fn run(words: &[String]) -> Outcome {
     if !words.iter().any(|word| word == "--") {
         return Err(USAGE.into());
     }

@@ -49,7 +49,7 @@ impl fmt::Display for Long {
 /// # Errors
 /// Returns an error if a line is too long; each is printed with its file and number. Returns an
 /// error if a file cannot be read.
-pub fn run(words: &[String]) -> Outcome {
+pub(crate) fn run(words: &[String]) -> Outcome {
     let mut files = Vec::new();
     if words.is_empty() {
         collect(&workspace(), &mut files)?;

@@ -77,20 +77,20 @@ impl Blob {
     }
 
     /// Returns a part of the message that is being decoded, as a blob that shares its memory.
-    fn of_message(bytes: &[u8]) -> Option<Blob> {
+    fn of_message(bytes: &[u8]) -> Option<Self> {
         if bytes.len() < LARGE {
             return None;
         }
         let whole = READ.take()?;
         let start = (bytes.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
         let part = start..start + bytes.len();
-        (part.end <= whole.len()).then_some(Blob { whole, part })
+        (part.end <= whole.len()).then_some(Self { whole, part })
     }
 }
 
 impl From<Vec<u8>> for Blob {
-    fn from(bytes: Vec<u8>) -> Blob {
-        Blob {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self {
             part: 0..bytes.len(),
             whole: Arc::new(bytes),
         }
@@ -98,8 +98,8 @@ impl From<Vec<u8>> for Blob {
 }
 
 impl From<Arc<Vec<u8>>> for Blob {
-    fn from(whole: Arc<Vec<u8>>) -> Blob {
-        Blob {
+    fn from(whole: Arc<Vec<u8>>) -> Self {
+        Self {
             part: 0..whole.len(),
             whole,
         }
@@ -107,13 +107,13 @@ impl From<Arc<Vec<u8>>> for Blob {
 }
 
 impl From<&[u8]> for Blob {
-    fn from(bytes: &[u8]) -> Blob {
+    fn from(bytes: &[u8]) -> Self {
         bytes.to_vec().into()
     }
 }
 
 impl From<Blob> for Vec<u8> {
-    fn from(blob: Blob) -> Vec<u8> {
+    fn from(blob: Blob) -> Self {
         blob.into_vec()
     }
 }
@@ -126,7 +126,7 @@ impl Deref for Blob {
 }
 
 impl PartialEq for Blob {
-    fn eq(&self, other: &Blob) -> bool {
+    fn eq(&self, other: &Self) -> bool {
         **self == **other
     }
 }
@@ -169,7 +169,7 @@ impl Serialize for Blob {
 }
 
 impl<'de> Deserialize<'de> for Blob {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Blob, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Bytes;
         impl de::Visitor<'_> for Bytes {
             type Value = Blob;

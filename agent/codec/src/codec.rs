@@ -124,7 +124,7 @@ mod tests {
     #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
     enum Form {
         Unit,
-        New(Box<Form>),
+        New(Box<Self>),
         Tuple(u8, i8, u16, i16),
         Struct {
             text: String,

@@ -22,8 +22,8 @@ impl std::error::Error for CodecError {}
 
 impl CodecError {
     /// Returns the error for a value of `length` bytes that exceeds [`MAX_MESSAGE`].
-    pub fn too_large(length: usize) -> CodecError {
-        CodecError(format!("{length}{TOO_LARGE}"))
+    pub fn too_large(length: usize) -> Self {
+        Self(format!("{length}{TOO_LARGE}"))
     }
 
     /// Returns true if the type is at fault, even between equal builds. Types of the stock agent

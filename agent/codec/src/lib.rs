@@ -4,6 +4,7 @@
 //! own: it checks each length against the rest of the message before it allocates, so that no
 //! message takes more memory than a few times its size.
 #![forbid(unsafe_code)]
+#![warn(clippy::print_stdout)]
 
 mod blob;
 mod codec;

@@ -17,10 +17,10 @@ pub struct Message {
 }
 
 impl From<Vec<u8>> for Message {
-    fn from(head: Vec<u8>) -> Message {
-        Message {
+    fn from(head: Vec<u8>) -> Self {
+        Self {
             head: Written(head),
-            ..Message::default()
+            ..Self::default()
         }
     }
 }
@@ -34,7 +34,7 @@ impl Message {
     }
 
     /// Ends writing.
-    pub fn finish(mut self) -> Message {
+    pub fn finish(mut self) -> Self {
         self.end_tail();
         self
     }

@@ -52,8 +52,8 @@ thread_local! {
 }
 
 impl From<Wrong> for CodecError {
-    fn from(Wrong(text): Wrong) -> CodecError {
-        CodecError(OBJECTION.take().unwrap_or_else(|| text.into()))
+    fn from(Wrong(text): Wrong) -> Self {
+        Self(OBJECTION.take().unwrap_or_else(|| text.into()))
     }
 }
 
@@ -75,34 +75,34 @@ fn error<T>(text: &'static str) -> Result<T> {
 impl Error for Wrong {
     fn custom<T: std::fmt::Display>(text: T) -> Self {
         OBJECTION.set(Some(text.to_string()));
-        Wrong("its type refuses it")
+        Self("its type refuses it")
     }
     fn invalid_type(_: Unexpected<'_>, _: &dyn Expected) -> Self {
-        Wrong("a value of another type")
+        Self("a value of another type")
     }
     fn invalid_value(_: Unexpected<'_>, _: &dyn Expected) -> Self {
-        Wrong("a value that its type does not have")
+        Self("a value that its type does not have")
     }
     fn invalid_length(_: usize, _: &dyn Expected) -> Self {
-        Wrong("a list of another length")
+        Self("a list of another length")
     }
     fn unknown_variant(_: &str, _: &'static [&'static str]) -> Self {
-        Wrong("an unknown variant")
+        Self("an unknown variant")
     }
     fn unknown_field(_: &str, _: &'static [&'static str]) -> Self {
-        Wrong("an unknown field")
+        Self("an unknown field")
     }
     fn missing_field(_: &'static str) -> Self {
-        Wrong("a field is missing")
+        Self("a field is missing")
     }
     fn duplicate_field(_: &'static str) -> Self {
-        Wrong("a field comes twice")
+        Self("a field comes twice")
     }
 }
 
 impl<'a> Reader<'a> {
     /// Creates a decoder of `bytes`, which are part of `whole` if blobs may share its memory.
-    pub fn new(bytes: &'a [u8], whole: Option<&'a Arc<Vec<u8>>>) -> Reader<'a> {
+    pub fn new(bytes: &'a [u8], whole: Option<&'a Arc<Vec<u8>>>) -> Self {
         // An unused error of an earlier value must not be reported for this one.
         OBJECTION.set(None);
         Reader {
@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
     fn within<T>(
         &mut self,
         name: &'static str,
-        read: impl FnOnce(&mut Reader<'a>) -> Result<T>,
+        read: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
         let outer = std::mem::replace(&mut self.inside, name);
         let value = read(self)?;
@@ -211,7 +211,7 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(bytes).or_else(|_| error("a text that is not UTF-8"))
     }
 
-    fn below<T>(&mut self, read: impl FnOnce(&mut Reader<'a>) -> Result<T>) -> Result<T> {
+    fn below<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.depth == DEPTH {
             return error("values lie too deep in each other");
         }

@@ -16,8 +16,8 @@ pub struct Secret(Vec<u8>);
 
 impl Secret {
     /// Creates a secret from a text.
-    pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into().into_bytes())
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into().into_bytes())
     }
 
     /// Returns the text. The caller is responsible for its use.
@@ -45,14 +45,14 @@ impl fmt::Display for Secret {
 }
 
 impl From<String> for Secret {
-    fn from(text: String) -> Secret {
-        Secret::new(text)
+    fn from(text: String) -> Self {
+        Self::new(text)
     }
 }
 
 impl From<&str> for Secret {
-    fn from(text: &str) -> Secret {
-        Secret::new(text)
+    fn from(text: &str) -> Self {
+        Self::new(text)
     }
 }
 
@@ -140,7 +140,7 @@ impl Serialize for Secret {
 }
 
 impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Bytes;
         impl de::Visitor<'_> for Bytes {
             type Value = Vec<u8>;

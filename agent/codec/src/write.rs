@@ -33,8 +33,8 @@ struct Parts<C> {
 }
 
 impl<C> Parts<C> {
-    fn of<E>(name: &'static str, to: Result<C, E>) -> Result<Parts<C>, E> {
-        to.map(|to| Parts { to, name })
+    fn of<E>(name: &'static str, to: Result<C, E>) -> Result<Self, E> {
+        to.map(|to| Self { to, name })
     }
 }
 

@@ -13,7 +13,7 @@ pub struct ContextId(pub u32);
 
 impl ContextId {
     /// The root: the controller.
-    pub const ROOT: ContextId = ContextId(0);
+    pub const ROOT: Self = Self(0);
 }
 
 impl fmt::Display for ContextId {
@@ -34,42 +34,42 @@ pub struct Handle(pub u32);
 
 impl Handle {
     /// No handle, in frames that address nothing within a context.
-    pub const NONE: Handle = Handle(0);
+    pub const NONE: Self = Self(0);
     /// Service that calls functions.
-    pub const CALL: Handle = Handle(1);
+    pub const CALL: Self = Self(1);
     /// Service that starts child contexts.
-    pub const CONNECT: Handle = Handle(2);
+    pub const CONNECT: Self = Self(2);
     /// Service that runs programs.
-    pub const EXEC: Handle = Handle(3);
+    pub const EXEC: Self = Self(3);
     /// Service of the root that grants context numbers.
-    pub const ALLOCATE: Handle = Handle(4);
+    pub const ALLOCATE: Self = Self(4);
     /// Service of the root that provides images for other platforms.
-    pub const IMAGE: Handle = Handle(5);
+    pub const IMAGE: Self = Self(5);
     /// Destination of log records at the root.
-    pub const LOG: Handle = Handle(6);
+    pub const LOG: Self = Self(6);
     /// Service that ends a child and everything below it.
-    pub const DISCONNECT: Handle = Handle(7);
+    pub const DISCONNECT: Self = Self(7);
     /// Service that detaches a program, or the context itself.
-    pub const DETACH: Handle = Handle(8);
+    pub const DETACH: Self = Self(8);
     /// Service that runs chains of calls.
-    pub const CHAIN: Handle = Handle(9);
+    pub const CHAIN: Self = Self(9);
     /// Service that returns a dump for debugging.
-    pub const DUMP: Handle = Handle(10);
+    pub const DUMP: Self = Self(10);
     /// Service that sends signals to programs.
-    pub const SIGNAL: Handle = Handle(11);
+    pub const SIGNAL: Self = Self(11);
     /// First handle of handlers of programs; lower handles are services of the tree.
-    pub const FIRST_CUSTOM: Handle = Handle(256);
+    pub const FIRST_CUSTOM: Self = Self(256);
     /// First handle of hubs of channels and pipes. Senders and receivers can open flows to hubs
     /// only.
-    pub const FIRST_HUB: Handle = Handle(1 << 31);
+    pub const FIRST_HUB: Self = Self(1 << 31);
     /// First handle of flows, allocated by their openers.
-    pub const FIRST_FLOW: Handle = Handle(1000);
+    pub const FIRST_FLOW: Self = Self(1000);
 }
 
 impl Handle {
     /// Returns true for handles of programs' handlers.
     pub fn is_handlers(self) -> bool {
-        (Handle::FIRST_CUSTOM..Handle::FIRST_HUB).contains(&self)
+        (Self::FIRST_CUSTOM..Self::FIRST_HUB).contains(&self)
     }
 }
 

@@ -10,6 +10,7 @@
 // Unit tests and the step counter use std; nothing that is shipped does.
 #![cfg_attr(not(any(test, feature = "count-steps")), no_std)]
 #![forbid(unsafe_code)]
+#![warn(clippy::print_stdout)]
 
 extern crate alloc;
 

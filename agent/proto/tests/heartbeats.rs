@@ -20,7 +20,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn new() -> Pair {
+    fn new() -> Self {
         let mut tree = Tree::grown(&[(0, 1)]);
         let link = tree
             .node(0)
@@ -29,7 +29,7 @@ impl Pair {
             .expect("it is connected");
         tree.node(0).beat(link, EVERY);
         tree.node(1).beat(UP, EVERY);
-        Pair {
+        Self {
             tree,
             link,
             now: 0,

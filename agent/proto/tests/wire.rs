@@ -9,7 +9,7 @@ use offshoot_proto::{ContextId, Handle};
 struct Random(u64);
 
 impl Random {
-    fn seeded(test: &str) -> Random {
+    fn seeded(test: &str) -> Self {
         let now = || {
             std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
@@ -20,7 +20,7 @@ impl Random {
             .and_then(|seed| seed.parse().ok())
             .unwrap_or_else(now);
         println!("{test}: OFFSHOOT_SEED={seed}");
-        Random(seed | 1)
+        Self(seed | 1)
     }
 
     fn below(&mut self, limit: usize) -> usize {
@@ -31,7 +31,7 @@ impl Random {
     }
 
     fn frame(&mut self) -> Frame {
-        let id = |random: &mut Random| ContextId(random.below(usize::MAX) as u32);
+        let id = |random: &mut Self| ContextId(random.below(usize::MAX) as u32);
         let header = Header {
             flags: Flags(self.below(4) as u16),
             auth: id(self),

@@ -16,12 +16,12 @@ pub(crate) struct Inbox(Mutex<Vec<Work>>);
 
 impl Inbox {
     /// Returns the inbox of a node.
-    pub fn of(shared: &NodeHandle) -> Arc<Inbox> {
+    pub(crate) fn of(shared: &NodeHandle) -> Arc<Self> {
         shared.extensions.get()
     }
 
     /// Adds work. A node that has stopped drops it.
-    pub fn put(&self, shared: &Arc<NodeHandle>, work: Work) {
+    pub(crate) fn put(&self, shared: &Arc<NodeHandle>, work: Work) {
         shared.with(|core| {
             if !core.stopped {
                 locked(&self.0).push(work);
@@ -32,7 +32,7 @@ impl Inbox {
     }
 
     /// Drops all work that waits.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let work = std::mem::take(&mut *locked(&self.0));
         drop(work);
     }

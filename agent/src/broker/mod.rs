@@ -59,8 +59,8 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    pub fn new(shared: Arc<NodeHandle>, role: NodeRole) -> Broker {
-        Broker {
+    pub(crate) fn new(shared: Arc<NodeHandle>, role: NodeRole) -> Self {
+        Self {
             reactor: Reactor::new(Arc::clone(&shared), role.is_agent()),
             shared,
             role,
@@ -78,12 +78,17 @@ impl Broker {
     }
 
     /// What this node's threads share.
-    pub fn shared(&self) -> &NodeHandle {
+    pub(crate) fn shared(&self) -> &NodeHandle {
         &self.shared
     }
 
     /// Takes over the two ends of the link to the parent, and what this process prints.
-    pub fn attach_parent(&mut self, link: LinkId, input: OwnedFd, output: OwnedFd) -> Result<()> {
+    pub(crate) fn attach_parent(
+        &mut self,
+        link: LinkId,
+        input: OwnedFd,
+        output: OwnedFd,
+    ) -> Result<()> {
         let failed = |error| Error::system("taking over the link to the parent", error);
         sys::set_nonblocking(&input).map_err(failed)?;
         sys::set_nonblocking(&output).map_err(failed)?;
@@ -95,7 +100,7 @@ impl Broker {
 
     /// Watches what this process itself prints, and the pipes on which SIGTERM and SIGCHLD are
     /// reported, SIGUSR2 on the latter as well.
-    pub fn attach_own(
+    pub(crate) fn attach_own(
         &mut self,
         [stdout, stderr]: [OwnedFd; 2],
         [end, child]: [OwnedFd; 2],
@@ -110,7 +115,7 @@ impl Broker {
     }
 
     /// Runs until this node is to end. In an agent the process ends after it.
-    pub fn run(mut self) {
+    pub(crate) fn run(mut self) {
         let mut events = [EpollEvent::empty(); 64];
         let mut buffer = vec![0; READ_SIZE];
         while !self.done {
@@ -221,7 +226,7 @@ impl Broker {
     }
 
     /// Takes bytes of a link, once there are frames on it.
-    pub fn frames(&mut self, link: LinkId, bytes: &[u8]) {
+    pub(crate) fn frames(&mut self, link: LinkId, bytes: &[u8]) {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         self.receive(&mut core, link, bytes);

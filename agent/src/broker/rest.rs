@@ -3,6 +3,7 @@
 
 use crate::broker::Broker;
 use crate::runtime::link_writer::LinkWriter;
+use crate::runtime::wait;
 use offshoot_sys::poll::PollFd;
 use offshoot_sys::poll::PollFlags;
 use offshoot_sys::poll::PollTimeout;
@@ -22,7 +23,7 @@ impl Broker {
     /// hangs up. What was to happen at a time happens that much later: a hop that is being taken
     /// has its whole time.
     pub(crate) fn rest(&mut self, told: &SyncSender<()>, go_on: &Receiver<()>) {
-        let begun = Instant::now();
+        let begun = wait::now();
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         core.node.rest(true);
@@ -54,7 +55,7 @@ impl Broker {
                 shared.flush_link(&mut core, link);
                 let blocked = core.io.get(&link).and_then(LinkWriter::blocked);
                 self.release(core);
-                let left = end.saturating_duration_since(Instant::now());
+                let left = wait::left(end);
                 let Some(fd) = blocked.filter(|_| !left.is_zero()) else {
                     break;
                 };

@@ -12,6 +12,7 @@ use crate::runtime::scope::CallState;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
 use crate::runtime::state::Wake;
+use crate::runtime::wait;
 use offshoot_proto::Error;
 use offshoot_proto::LinkId;
 use offshoot_proto::Reason;
@@ -27,7 +28,6 @@ use offshoot_sys::poll::poll;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
-use std::time::Instant;
 
 /// How long ended orphans may wait for being collected.
 const REAP_DELAY: Duration = Duration::from_millis(500);
@@ -177,7 +177,7 @@ impl Broker {
             self.own_output(&mut core, stream, &buffer[..count], true);
             self.release(core);
         }
-        let end = Instant::now() + LAST_WORDS * 2;
+        let end = wait::now() + LAST_WORDS * 2;
         let mut core = shared.lock();
         shared.send_logs(&mut core);
         self.release(core);
@@ -188,9 +188,7 @@ impl Broker {
             shared.flush_link(&mut core, up);
             let blocked = core.io.get(&up).and_then(LinkWriter::blocked);
             self.release(core);
-            let left = end
-                .saturating_duration_since(Instant::now())
-                .min(LAST_WORDS);
+            let left = wait::left(end).min(LAST_WORDS);
             let Some(fd) = blocked.filter(|_| !left.is_zero()) else {
                 return;
             };

@@ -45,7 +45,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    pub(crate) fn open(context: &Context) -> Result<Chain> {
+    pub(crate) fn open(context: &Context) -> Result<Self> {
         let shared = Arc::clone(context.node());
         let replies = Arc::new(Replies {
             state: Mutex::default(),
@@ -66,7 +66,7 @@ impl Chain {
                 }),
             )
         })?;
-        Ok(Chain {
+        Ok(Self {
             context: context.clone(),
             link: Arc::new(ChainFlow {
                 shared,

@@ -34,13 +34,13 @@ pub(crate) struct State {
 }
 
 impl ChainFlow {
-    pub fn send(&self, record: Vec<u8>, end: bool) {
+    pub(crate) fn send(&self, record: Vec<u8>, end: bool) {
         self.shared
             .with(|core| core.append(self.flow, record, end, false));
     }
 
     /// Gives one call up.
-    pub fn cancel(&self, number: u32) {
+    pub(crate) fn cancel(&self, number: u32) {
         self.send(record(CANCEL, &number.to_le_bytes()), false);
     }
 }
@@ -52,7 +52,7 @@ impl Drop for ChainFlow {
 }
 
 impl Replies {
-    pub fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         locked(&self.state)
     }
 

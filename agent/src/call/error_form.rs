@@ -21,7 +21,7 @@ impl<E> ErrorForm<E> {
     /// Returns the selector for `E`.
     #[must_use]
     pub fn new() -> Self {
-        ErrorForm(PhantomData)
+        Self(PhantomData)
     }
 }
 
@@ -185,7 +185,7 @@ impl<E> HasNoText<E> for ErrorForm<E> {
 pub struct ErrorText {
     #[serde(deserialize_with = "offshoot_proto::text::read")]
     text: String,
-    source: Option<Box<ErrorText>>,
+    source: Option<Box<Self>>,
 }
 
 /// The most texts of an error and its sources.
@@ -193,7 +193,7 @@ const SOURCES: usize = 32;
 
 impl ErrorText {
     /// Returns the texts of an error and its sources, up to 32.
-    pub fn new(error: &(dyn Error + 'static)) -> ErrorText {
+    pub fn new(error: &(dyn Error + 'static)) -> Self {
         let sources: Vec<_> = std::iter::successors(Some(error), |&error| error.source())
             .take(SOURCES)
             .collect();
@@ -202,12 +202,12 @@ impl ErrorText {
             .expect("the error itself is the first");
         let mut source = None;
         for error in rest.iter().rev() {
-            source = Some(Box::new(ErrorText {
+            source = Some(Box::new(Self {
                 text: error.to_string(),
                 source,
             }));
         }
-        ErrorText {
+        Self {
             text: first.to_string(),
             source,
         }

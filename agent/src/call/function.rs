@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// A way to run a function, chosen by the attribute.
-pub type ExecutionMode = fn(Run) -> Started;
+pub(crate) type ExecutionMode = fn(Run) -> Started;
 
 /// The outcome of starting a function.
 pub enum Started {

@@ -69,8 +69,8 @@ where
     F: Fn(&Context, MessageOrigin, T) -> R + Send + Sync + 'static,
 {
     /// Returns the handler that calls `act`.
-    pub(crate) fn new(shared: &Arc<NodeHandle>, act: F) -> Handler<T, R, F> {
-        Handler {
+    pub(crate) fn new(shared: &Arc<NodeHandle>, act: F) -> Self {
+        Self {
             shared: Arc::downgrade(shared),
             act,
             begun: Mutex::default(),
@@ -255,8 +255,8 @@ pub struct Registration {
 }
 
 impl Registration {
-    pub(crate) fn new(shared: &Arc<NodeHandle>, handle: Handle) -> Registration {
-        Registration {
+    pub(crate) fn new(shared: &Arc<NodeHandle>, handle: Handle) -> Self {
+        Self {
             shared: Arc::downgrade(shared),
             handle,
         }

@@ -42,8 +42,8 @@ pub struct Reply<F: Remote> {
 }
 
 impl<F: Remote> Reply<F> {
-    pub(crate) fn new(context: Context, route: Route, slot: Arc<ReplySlot>) -> Reply<F> {
-        Reply {
+    pub(crate) fn new(context: Context, route: Route, slot: Arc<ReplySlot>) -> Self {
+        Self {
             context,
             route,
             slot,

@@ -71,15 +71,14 @@ pub(crate) type Bound<'a> = (&'a Arc<NodeHandle>, FlowKey, &'a Arc<StreamState>)
 
 impl ChannelEnd {
     /// Creates a pipe and returns its ends: the writer and the reader.
-    pub fn pair(context: &Context) -> Result<[ChannelEnd; 2]> {
+    pub(crate) fn pair(context: &Context) -> Result<[Self; 2]> {
         let hub = Hub::open(context, false)?;
-        Ok([EndpointRole::Writer, EndpointRole::Reader]
-            .map(|role| ChannelEnd::of(context, &hub, role)))
+        Ok([EndpointRole::Writer, EndpointRole::Reader].map(|role| Self::of(context, &hub, role)))
     }
 
     /// Returns an unused end of a hub of this process.
-    pub fn of(context: &Context, hub: &Arc<Hub>, role: EndpointRole) -> ChannelEnd {
-        ChannelEnd {
+    pub(crate) fn of(context: &Context, hub: &Arc<Hub>, role: EndpointRole) -> Self {
+        Self {
             bound: OnceLock::new(),
             context: Some(context.clone()),
             home: Some((Arc::clone(hub), role)),
@@ -88,9 +87,9 @@ impl ChannelEnd {
     }
 
     /// Returns an end that is used here.
-    pub fn bound(shared: Arc<NodeHandle>, flow: FlowKey, state: Arc<StreamState>) -> ChannelEnd {
+    pub(crate) fn bound(shared: Arc<NodeHandle>, flow: FlowKey, state: Arc<StreamState>) -> Self {
         let bound = OnceLock::from((shared, flow, state));
-        ChannelEnd {
+        Self {
             bound,
             context: None,
             home: None,
@@ -99,7 +98,7 @@ impl ChannelEnd {
     }
 
     /// Returns the context that the end is bound to.
-    pub fn context(&self) -> Option<Context> {
+    pub(crate) fn context(&self) -> Option<Context> {
         self.context.clone()
     }
 
@@ -111,7 +110,7 @@ impl ChannelEnd {
     ///
     /// # Errors
     /// Returns an error if the end was sent to another context, or the tree is shut down.
-    pub fn bind(&self, role: EndpointRole) -> Result<Bound<'_>> {
+    pub(crate) fn bind(&self, role: EndpointRole) -> Result<Bound<'_>> {
         if self.bound.get().is_none() {
             let mut stage = self.stage();
             let (Stage::Unused, Some(context), Some((hub, _))) =
@@ -130,7 +129,7 @@ impl ChannelEnd {
     }
 
     /// Returns the flow of the end, if it is used here.
-    pub fn used(&self) -> Option<Bound<'_>> {
+    pub(crate) fn used(&self) -> Option<Bound<'_>> {
         self.bound
             .get()
             .map(|(shared, flow, state)| (shared, *flow, state))
@@ -140,7 +139,10 @@ impl ChannelEnd {
     ///
     /// # Errors
     /// Returns an error if the end was used or sent before, and outside a frame.
-    pub fn leave<E: ser::Error>(&self, role: EndpointRole) -> std::result::Result<Address, E> {
+    pub(crate) fn leave<E: ser::Error>(
+        &self,
+        role: EndpointRole,
+    ) -> std::result::Result<Address, E> {
         crate::context::transfer::err_outside_frame("an end of a stream")?;
         let mut stage = self.stage();
         let (Stage::Unused, Some(context), Some((hub, _))) = (*stage, &self.context, &self.home)
@@ -161,10 +163,10 @@ impl ChannelEnd {
     ///
     /// # Errors
     /// Returns an error if the bytes are not an end of a stream, and outside a frame.
-    pub fn arrive<'de, D: Deserializer<'de>>(
+    pub(crate) fn arrive<'de, D: Deserializer<'de>>(
         deserializer: D,
         role: EndpointRole,
-    ) -> std::result::Result<ChannelEnd, D::Error> {
+    ) -> std::result::Result<Self, D::Error> {
         let address = Address::deserialize(deserializer)?;
         let (here, _) = crate::context::transfer::current_context(
             "an end of a stream",
@@ -172,15 +174,15 @@ impl ChannelEnd {
             address.context,
         )?;
         let (flow, state) = connect(&here, address, role, 0).map_err(de::Error::custom)?;
-        Ok(ChannelEnd {
+        Ok(Self {
             context: Some(here.clone()),
-            ..ChannelEnd::bound(Arc::clone(here.node()), flow, state)
+            ..Self::bound(Arc::clone(here.node()), flow, state)
         })
     }
 
     /// Resets the flow of an end that is not finished, or tells the hub that the end was never
     /// used.
-    pub fn give_up(&self, why: &str) {
+    pub(crate) fn give_up(&self, why: &str) {
         match self.used() {
             Some((shared, flow, state)) if !state.is_over() => {
                 let why = why.to_owned();

@@ -145,7 +145,7 @@ pub(crate) struct Hub {
 
 impl Hub {
     /// Creates a hub at the node of `context`.
-    pub fn open(context: &Context, messages: bool) -> Result<Arc<Hub>> {
+    pub(crate) fn open(context: &Context, messages: bool) -> Result<Arc<Self>> {
         let [key, reader_key] = [(); 2].map(|()| u64::from_le_bytes(offshoot_sys::random()));
         let told = DisclosureLog::of(context);
         context.node().with(|core| {
@@ -170,7 +170,7 @@ impl Hub {
                 number,
                 key,
             };
-            let hub = Arc::new(Hub {
+            let hub = Arc::new(Self {
                 address,
                 reader_key,
                 messages,
@@ -187,7 +187,7 @@ impl Hub {
     }
 
     /// Returns the address for an end.
-    pub fn opens(&self, role: EndpointRole) -> Address {
+    pub(crate) fn opens(&self, role: EndpointRole) -> Address {
         match role {
             EndpointRole::Writer => self.address,
             EndpointRole::Reader => Address {
@@ -322,7 +322,7 @@ impl Hub {
     }
 
     /// Handles an end that was never used: dropped here, or sent with a call that ignored it.
-    pub fn unused(&self, core: &mut NodeState, role: EndpointRole, why: &str) {
+    pub(crate) fn unused(&self, core: &mut NodeState, role: EndpointRole, why: &str) {
         let mut state = self.lock();
         match (role, &state.output) {
             (EndpointRole::Writer, _) => {
@@ -615,7 +615,7 @@ impl Hub {
     /// Handles the end of the call that an end was sent with, and the error of the call if it
     /// failed. An end that has not connected by now never will; if the call was cancelled, the end
     /// is reset.
-    pub fn missed(&self, core: &mut NodeState, role: EndpointRole, error: Option<&Error>) {
+    pub(crate) fn missed(&self, core: &mut NodeState, role: EndpointRole, error: Option<&Error>) {
         let mut state = self.lock();
         let heard_of = match role {
             EndpointRole::Writer => state.begun,

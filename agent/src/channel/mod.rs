@@ -14,6 +14,7 @@ use crate::context::transfer::soon;
 use crate::runtime::extensions::locked;
 use crate::runtime::state::NodeState;
 use crate::runtime::stream_state::StreamState;
+use crate::runtime::wait;
 use futures_core::Stream;
 use offshoot_proto::ContextId;
 use offshoot_proto::Error;
@@ -123,9 +124,9 @@ pub struct Sender<T> {
 struct Open(Arc<Inner>);
 
 impl Open {
-    fn at(context: &Context, address: Address, copy: u64) -> Result<Arc<Open>> {
+    fn at(context: &Context, address: Address, copy: u64) -> Result<Arc<Self>> {
         let (flow, state) = connect(context, address, EndpointRole::Writer, copy)?;
-        Ok(Arc::new(Open(Arc::new(Inner {
+        Ok(Arc::new(Self(Arc::new(Inner {
             context: context.clone(),
             address,
             flow,
@@ -231,7 +232,7 @@ impl Drop for Inner {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Sender {
+        Self {
             open: Arc::clone(&self.open),
             message: PhantomData,
         }
@@ -318,14 +319,12 @@ impl<T> Serialize for Sender<T> {
 }
 
 impl<'de, T> Deserialize<'de> for Sender<T> {
-    fn deserialize<D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> std::result::Result<Sender<T>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let (address, copy): (Address, u64) = Deserialize::deserialize(deserializer)?;
         let (here, _) =
             crate::context::transfer::current_context("a Sender", NameKind::Hub, address.context)?;
         let open = Open::at(&here, address, copy).map_err(de::Error::custom)?;
-        Ok(Sender {
+        Ok(Self {
             open,
             message: PhantomData,
         })
@@ -356,7 +355,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// Returns the errors of [`recv`](Receiver::recv), and [`RecvError::TimedOut`].
     pub fn recv_timeout(&self, timeout: Duration) -> Received<T> {
         // A deadline beyond the range of the clock never arrives.
-        self.recv_until(Instant::now().checked_add(timeout))
+        self.recv_until(wait::deadline(timeout))
     }
 
     fn recv_until(&self, until: Option<Instant>) -> Received<T> {
@@ -483,11 +482,9 @@ impl<T> Serialize for Receiver<T> {
 }
 
 impl<'de, T> Deserialize<'de> for Receiver<T> {
-    fn deserialize<D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> std::result::Result<Receiver<T>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let socket = ChannelEnd::arrive(deserializer, EndpointRole::Reader)?;
-        Ok(Receiver {
+        Ok(Self {
             socket,
             partial: Mutex::default(),
             message: PhantomData,

@@ -45,8 +45,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn bound(shared: Arc<NodeHandle>, flow: FlowKey, state: Arc<StreamState>) -> Reader {
-        Reader {
+    pub(crate) fn bound(shared: Arc<NodeHandle>, flow: FlowKey, state: Arc<StreamState>) -> Self {
+        Self {
             socket: ChannelEnd::bound(shared, flow, state),
         }
     }
@@ -129,16 +129,16 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn bound(shared: Arc<NodeHandle>, flow: FlowKey, state: Arc<StreamState>) -> Writer {
-        Writer {
+    pub(crate) fn bound(shared: Arc<NodeHandle>, flow: FlowKey, state: Arc<StreamState>) -> Self {
+        Self {
             socket: ChannelEnd::bound(shared, flow, state),
             done: false,
             stdin: true,
         }
     }
 
-    fn of(socket: ChannelEnd) -> Writer {
-        Writer {
+    fn of(socket: ChannelEnd) -> Self {
+        Self {
             socket,
             done: false,
             stdin: false,
@@ -231,8 +231,8 @@ impl Serialize for Reader {
 }
 
 impl<'de> Deserialize<'de> for Reader {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Reader, D::Error> {
-        Ok(Reader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        Ok(Self {
             socket: ChannelEnd::arrive(deserializer, EndpointRole::Reader)?,
         })
     }
@@ -247,8 +247,8 @@ impl Serialize for Writer {
 }
 
 impl<'de> Deserialize<'de> for Writer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Writer, D::Error> {
-        Ok(Writer::of(ChannelEnd::arrive(
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        Ok(Self::of(ChannelEnd::arrive(
             deserializer,
             EndpointRole::Writer,
         )?))

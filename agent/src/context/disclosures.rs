@@ -15,8 +15,8 @@ pub(crate) struct DisclosureLog(Arc<Mutex<Disclosures>>);
 
 impl DisclosureLog {
     /// Returns the log of the process of `cx`. Must not be called with the node locked.
-    pub fn of(cx: &Context) -> DisclosureLog {
-        DisclosureLog::clone(&cx.state::<DisclosureLog>())
+    pub(crate) fn of(cx: &Context) -> Self {
+        Self::clone(&cx.state::<Self>())
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Disclosures) -> T) -> T {
@@ -25,7 +25,7 @@ impl DisclosureLog {
 
     /// Records that this process discloses the context `of` to `who`, by the name that it has for
     /// it. Ancestors may name every context and are not recorded.
-    pub fn tell(&self, core: &NodeState, who: ContextId, of: ContextId, name: Option<&str>) {
+    pub(crate) fn tell(&self, core: &NodeState, who: ContextId, of: ContextId, name: Option<&str>) {
         let routes = &core.node.router;
         if !routes.permits(Policy::Ancestors, who, None) {
             self.with(|told| {
@@ -38,17 +38,17 @@ impl DisclosureLog {
     }
 
     /// Returns the name by which a context was disclosed.
-    pub fn name(&self, of: ContextId) -> Option<Arc<str>> {
+    pub(crate) fn name(&self, of: ContextId) -> Option<Arc<str>> {
         self.with(|told| told.names.get(&of).cloned())
     }
 
     /// Withdraws a disclosure.
-    pub fn forget(&self, who: ContextId, of: ContextId) {
+    pub(crate) fn forget(&self, who: ContextId, of: ContextId) {
         self.with(|told| told.pairs.remove(&(who, of)));
     }
 
     /// Returns true if a message from `origin` may name `id`.
-    pub fn may_name(
+    pub(crate) fn may_name(
         &self,
         core: &NodeState,
         origin: Origin,

@@ -26,7 +26,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 /// The longest that [`Context::shutdown`] waits.
-pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The reason why a context is gone.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,10 +48,10 @@ impl fmt::Display for DisconnectReason {
 }
 
 impl DisconnectReason {
-    fn of(error: Error) -> DisconnectReason {
+    fn of(error: Error) -> Self {
         match error {
-            Error::Undelivered { reason, detail, .. } => DisconnectReason { reason, detail },
-            error => DisconnectReason {
+            Error::Undelivered { reason, detail, .. } => Self { reason, detail },
+            error => Self {
                 reason: Reason::ShutDown,
                 detail: error.to_string(),
             },

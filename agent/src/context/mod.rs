@@ -42,7 +42,7 @@ struct Identity {
 }
 
 impl PartialEq for Context {
-    fn eq(&self, other: &Context) -> bool {
+    fn eq(&self, other: &Self) -> bool {
         self.id() == other.id() && Arc::ptr_eq(self.node(), other.node())
     }
 }
@@ -62,27 +62,27 @@ impl fmt::Debug for Context {
 }
 
 impl Context {
-    pub(crate) fn new(shared: &Arc<NodeHandle>, id: ContextId, name: Arc<str>) -> Context {
+    pub(crate) fn new(shared: &Arc<NodeHandle>, id: ContextId, name: Arc<str>) -> Self {
         let place = Identity {
             shared: Arc::clone(shared),
             id,
             name,
             parent: None,
         };
-        Context {
+        Self {
             place: Arc::new(place),
             scope: None,
         }
     }
 
     /// The same context, for what is done within a scope.
-    pub(crate) fn in_scope(mut self, scope: &Arc<Scope>) -> Context {
+    pub(crate) fn in_scope(mut self, scope: &Arc<Scope>) -> Self {
         self.scope = Some(Arc::clone(scope));
         self
     }
 
     /// The context `id` of the same tree, for what is done in the same scope as here.
-    pub(crate) fn rebound(&self, id: ContextId, name: &str) -> Context {
+    pub(crate) fn rebound(&self, id: ContextId, name: &str) -> Self {
         let name = if id == self.id() {
             Arc::clone(&self.place.name)
         } else {
@@ -91,22 +91,22 @@ impl Context {
         self.of_tree(id, name, None)
     }
 
-    fn of_tree(&self, id: ContextId, name: Arc<str>, parent: Option<ContextId>) -> Context {
+    fn of_tree(&self, id: ContextId, name: Arc<str>, parent: Option<ContextId>) -> Self {
         let place = Identity {
             shared: Arc::clone(self.node()),
             id,
             name,
             parent,
         };
-        Context {
+        Self {
             place: Arc::new(place),
             scope: self.scope.clone(),
         }
     }
 
     /// The same context, for what belongs to no call.
-    pub(crate) fn unscoped(self) -> Context {
-        Context {
+    pub(crate) fn unscoped(self) -> Self {
+        Self {
             scope: None,
             ..self
         }
@@ -160,13 +160,13 @@ impl Context {
     /// it obeys its ancestors, and answers others where a function is for anyone and the root has
     /// opened a path.
     #[must_use]
-    pub fn by_id(&self, id: ContextId) -> Context {
+    pub fn by_id(&self, id: ContextId) -> Self {
         let name = self.node().lock().name_of(id);
         self.rebound(id, &name)
     }
 
     /// The context of this process, whichever this one is.
-    pub(crate) fn own(&self) -> Context {
+    pub(crate) fn own(&self) -> Self {
         let id = self.node().lock().node.id();
         self.by_id(id)
     }
@@ -189,7 +189,7 @@ impl Context {
     /// The time on the way there is not counted over there: a clock is never compared with another
     /// host's.
     #[must_use]
-    pub fn within(&self, time: Duration) -> Context {
+    pub fn within(&self, time: Duration) -> Self {
         let ms = u64::try_from(time.as_millis()).unwrap_or(NEVER);
         let due = self.node().now().saturating_add(ms);
         let scope = Scope::new(self.scope.clone(), due, ms);
@@ -203,7 +203,7 @@ impl Context {
     ///
     /// It holds here and for no call that a function makes over there.
     #[must_use]
-    pub fn within_bytes(&self, most: usize) -> Context {
+    pub fn within_bytes(&self, most: usize) -> Self {
         let scope = Scope::of_bytes(self.scope.clone(), most);
         self.clone().in_scope(&Arc::new(scope))
     }
@@ -298,7 +298,7 @@ impl Context {
     }
 
     /// A child of this one, as this process knows it.
-    pub(crate) fn child(&self, id: ContextId, name: Arc<str>) -> Context {
+    pub(crate) fn child(&self, id: ContextId, name: Arc<str>) -> Self {
         self.of_tree(id, name, Some(self.id()))
     }
 }

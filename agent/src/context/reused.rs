@@ -22,7 +22,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// Returns true if the next caller may have it: it is being connected, or up and still there.
-    pub fn is_good(&self, shared: &NodeHandle) -> bool {
+    pub(crate) fn is_good(&self, shared: &NodeHandle) -> bool {
         match self.outcome.get() {
             None => true,
             Some(Err(_)) => false,
@@ -42,17 +42,17 @@ impl Entry {
 
 impl ReusedContexts {
     /// Returns the list of a node.
-    pub fn of(shared: &NodeHandle) -> Arc<ReusedContexts> {
+    pub(crate) fn of(shared: &NodeHandle) -> Arc<Self> {
         shared.extensions.get()
     }
 
     /// Locks the list.
-    pub fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
         locked(&self.0)
     }
 
     /// Removes a context that is about to be ended: the next caller gets another.
-    pub fn forget(&self, id: ContextId) {
+    pub(crate) fn forget(&self, id: ContextId) {
         self.lock().retain(|entry| entry.id != id);
     }
 }

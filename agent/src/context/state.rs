@@ -42,7 +42,7 @@ impl Context {
     /// Returns the error of `make`.
     pub fn state_or_else<T: Send + Sync + 'static>(
         &self,
-        make: impl FnOnce(&Context) -> Result<T>,
+        make: impl FnOnce(&Self) -> Result<T>,
     ) -> Result<Arc<T>> {
         self.node()
             .states

@@ -61,8 +61,8 @@ struct Encoding {
 }
 
 impl Encoding {
-    fn to((to, call): (ContextId, bool)) -> Encoding {
-        Encoding {
+    fn to((to, call): (ContextId, bool)) -> Self {
+        Self {
             to,
             call,
             callbacks: Vec::new(),
@@ -341,7 +341,7 @@ impl Serialize for Context {
 }
 
 impl<'de> Deserialize<'de> for Context {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Context, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (id, name) = <(ContextId, String)>::deserialize(deserializer)?;
         let (cx, origin) = current_context("a Context", NameKind::Context, id)?;
         if name.len() > NAME_LIMIT || name.chars().any(is_harmful) {

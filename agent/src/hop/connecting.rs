@@ -58,7 +58,7 @@ pub struct Connecting {
 
 impl Connecting {
     /// `slot` is where its parent's answer arrives.
-    pub(crate) fn new(context: Context, slot: Arc<ReplySlot>) -> Connecting {
+    pub(crate) fn new(context: Context, slot: Arc<ReplySlot>) -> Self {
         let outcome = Arc::new(Latch::default());
         let (there, latch) = (context.clone().unscoped(), Arc::clone(&outcome));
         let arrived = Arc::clone(&slot);
@@ -90,7 +90,7 @@ impl Connecting {
                 agreed
             }));
         });
-        Connecting { context, outcome }
+        Self { context, outcome }
     }
 
     /// The context, to be used already.

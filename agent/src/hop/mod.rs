@@ -35,9 +35,9 @@ pub struct Hop<M> {
 }
 
 impl<M: Method> Hop<M> {
-    pub(crate) fn new(parent: Context, method: M) -> Hop<M> {
+    pub(crate) fn new(parent: Context, method: M) -> Self {
         let heartbeat = method.heartbeat();
-        Hop {
+        Self {
             parent,
             method,
             heartbeat,
@@ -67,7 +67,7 @@ impl<M: Method> Hop<M> {
     /// # Errors
     /// When the order cannot be sent.
     pub fn start(self) -> Result<Connecting> {
-        let Hop {
+        let Self {
             parent,
             method,
             heartbeat,

@@ -30,9 +30,9 @@ pub struct Dump {
 }
 
 impl Dump {
-    fn new(text: &str) -> Dump {
+    fn new(text: &str) -> Self {
         let lines = shortened(text, LIMIT).split('\n').map(harmless);
-        Dump {
+        Self {
             text: lines.collect::<Vec<_>>().join("\n"),
         }
     }

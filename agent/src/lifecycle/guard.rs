@@ -5,6 +5,7 @@
 //! waits for the end of the agent, of its own parent, or of the link. It never reads from the link
 //! and knows nothing of the tree.
 
+use crate::runtime::wait;
 use offshoot_proto::connect::bootstrap::{CONTINUED, STOPPED};
 use offshoot_sys as sys;
 use offshoot_sys::descendants::end_descendants;
@@ -26,9 +27,7 @@ pub(crate) fn watch(agent: u32, parent: u32, signals: &OwnedFd, safe: &OwnedFd) 
     let (mut hung_up, mut orphaned, mut stopped) = (false, false, false);
     let mut end: Option<Instant> = None;
     loop {
-        let patience = end.map_or(-1, |end| {
-            end.saturating_duration_since(Instant::now()).as_millis() as i32 + 1
-        });
+        let patience = end.map_or(-1, |end| wait::left(end).as_millis() as i32 + 1);
         let woken = life::wait(signals, !hung_up, patience);
         hung_up |= woken.hung_up;
         // A detached agent is not tied to its parent or its link any more. A process below a
@@ -54,10 +53,10 @@ pub(crate) fn watch(agent: u32, parent: u32, signals: &OwnedFd, safe: &OwnedFd) 
             }
         }
         if end.is_none() && (woken.told || orphaned || tied(hung_up)) {
-            end = Some(Instant::now() + GRACE);
+            end = Some(wait::now() + GRACE);
         }
         // A stopped agent cannot handle SIGTERM: waiting for it would only take time.
-        if end.is_some_and(|end| stopped || end <= Instant::now()) {
+        if end.is_some_and(|end| stopped || end <= wait::now()) {
             end_descendants();
             sys::exit(128 + offshoot_sys::signal::SIGKILL);
         }

@@ -141,9 +141,9 @@ enum StartMode {
 }
 
 impl StartMode {
-    fn of(arguments: &[Vec<u8>]) -> Option<StartMode> {
+    fn of(arguments: &[Vec<u8>]) -> Option<Self> {
         match arguments {
-            [_, first] if first == b"--offshoot-functions" => Some(StartMode::List),
+            [_, first] if first == b"--offshoot-functions" => Some(Self::List),
             [_, first, _] => offshoot_bootstrap::parse_param(std::str::from_utf8(first).ok()?)
                 .ok()
                 .map(StartMode::Agent),
@@ -189,8 +189,8 @@ fn say(stream: StdStream, text: &str) -> i32 {
 struct NotAnAgent(String);
 
 impl<E: std::fmt::Display> From<E> for NotAnAgent {
-    fn from(error: E) -> NotAnAgent {
-        NotAnAgent(error.to_string())
+    fn from(error: E) -> Self {
+        Self(error.to_string())
     }
 }
 

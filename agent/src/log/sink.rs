@@ -58,8 +58,8 @@ pub(crate) struct Sink(Arc<Queue>);
 
 impl Sink {
     /// Sends a node's log records to this program's subscriber.
-    pub fn open(shared: &NodeHandle) {
-        let _the_first_stays = shared.outlet.set(Box::new(Sink::default()));
+    pub(crate) fn open(shared: &NodeHandle) {
+        let _the_first_stays = shared.outlet.set(Box::new(Self::default()));
     }
 
     /// Adds a record. Returns true if the thread has to be started for it.

@@ -81,7 +81,7 @@ impl Spans {
     }
 
     /// Begins a span, with one handle on it.
-    pub fn begin(&self, attributes: &Attributes<'_>) -> Id {
+    pub(crate) fn begin(&self, attributes: &Attributes<'_>) -> Id {
         let mut text = Text::of(SPAN_LIMIT);
         attributes.record(&mut text);
         let parent = match attributes.parent() {
@@ -115,7 +115,7 @@ impl Spans {
     }
 
     /// Adds fields to a span.
-    pub fn record(&self, id: &Id, values: &Record<'_>) {
+    pub(crate) fn record(&self, id: &Id, values: &Record<'_>) {
         let mut text = Text::of(SPAN_LIMIT);
         values.record(&mut text);
         let more = say(text);
@@ -130,12 +130,12 @@ impl Spans {
     }
 
     /// Records that this thread has entered a span.
-    pub fn enter(&self, id: &Id) {
+    pub(crate) fn enter(&self, id: &Id) {
         entered(|entered| entered.push(number_of(id)));
     }
 
     /// Records that this thread has left a span.
-    pub fn exit(&self, id: &Id) {
+    pub(crate) fn exit(&self, id: &Id) {
         entered(|entered| {
             if let Some(at) = entered.iter().rposition(|number| *number == number_of(id)) {
                 entered.remove(at);
@@ -144,7 +144,7 @@ impl Spans {
     }
 
     /// Counts one more handle on a span.
-    pub fn more(&self, id: &Id) -> Id {
+    pub(crate) fn more(&self, id: &Id) -> Id {
         if let Some(span) = span_of(&mut self.lock(), number_of(id)) {
             span.users += 1;
         }
@@ -152,7 +152,7 @@ impl Spans {
     }
 
     /// Counts one handle less. Returns true if the span has ended.
-    pub fn less(&self, id: &Id) -> bool {
+    pub(crate) fn less(&self, id: &Id) -> bool {
         let mut spans = self.lock();
         let mut number = number_of(id);
         let mut over = false;
@@ -170,7 +170,7 @@ impl Spans {
     }
 
     /// Returns the innermost span of this thread.
-    pub fn current(&self) -> Current {
+    pub(crate) fn current(&self) -> Current {
         let number = innermost();
         match span_of(&mut self.lock(), number) {
             Some(span) => Current::new(Id::from_u64(number), span.metadata),
@@ -179,7 +179,7 @@ impl Spans {
     }
 
     /// Returns the spans around an event as a path: `outer{x=1}:inner`.
-    pub fn around(&self, event: &Event<'_>) -> String {
+    pub(crate) fn around(&self, event: &Event<'_>) -> String {
         let mut number = match event.parent() {
             Some(parent) => number_of(parent),
             None if event.is_root() => NONE,

@@ -32,14 +32,14 @@ pub(crate) struct Forward {
 
 impl Forward {
     /// Sends everything that this process logs from now on to the root.
-    pub fn install(shared: Weak<NodeHandle>) {
+    pub(crate) fn install(shared: Weak<NodeHandle>) {
         if let Some(shared) = shared.upgrade() {
             shared
                 .logs
                 .refresh_by(tracing::callsite::rebuild_interest_cache);
         }
         // An agent of a program may have installed a subscriber already, which then stays.
-        let _ = tracing::subscriber::set_global_default(Forward {
+        let _ = tracing::subscriber::set_global_default(Self {
             shared,
             spans: Spans::default(),
         });

@@ -29,8 +29,8 @@ impl Write for Part<'_> {
 }
 
 impl Text {
-    pub fn of(limit: usize) -> Text {
-        Text {
+    pub(crate) fn of(limit: usize) -> Self {
+        Self {
             message: String::new(),
             fields: String::new(),
             left: limit,
@@ -38,7 +38,7 @@ impl Text {
     }
 
     fn part(&mut self, field: &Field) -> Part<'_> {
-        let Text {
+        let Self {
             message,
             fields,
             left,

@@ -46,7 +46,7 @@ pub struct Command {
 }
 
 impl Command {
-    pub(crate) fn new(context: &Context, program: &OsStr) -> Command {
+    pub(crate) fn new(context: &Context, program: &OsStr) -> Self {
         let order = ExecRequest {
             argv: vec![program.as_bytes().to_vec()],
             env: Vec::new(),
@@ -57,7 +57,7 @@ impl Command {
             wait_streams: 1000,
             grace: 400,
         };
-        Command {
+        Self {
             context: context.clone(),
             order,
         }
@@ -65,14 +65,14 @@ impl Command {
 
     /// Adds an argument, which is passed unchanged.
     #[must_use]
-    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Command {
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.order.argv.push(argument.as_ref().as_bytes().to_vec());
         self
     }
 
     /// Adds arguments, which are passed unchanged.
     #[must_use]
-    pub fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, arguments: I) -> Command {
+    pub fn args<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, arguments: I) -> Self {
         self.order.argv.extend(
             arguments
                 .into_iter()
@@ -83,7 +83,7 @@ impl Command {
 
     /// Sets a variable of the program's environment, in addition to those of the agent.
     #[must_use]
-    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Command {
+    pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.order.env.push((
             key.as_ref().as_bytes().to_vec(),
             value.as_ref().as_bytes().to_vec(),
@@ -93,7 +93,7 @@ impl Command {
 
     /// Starts with an empty environment, to which [`env`](Command::env) adds.
     #[must_use]
-    pub fn env_clear(mut self) -> Command {
+    pub fn env_clear(mut self) -> Self {
         self.order.clear_env = true;
         self
     }
@@ -101,7 +101,7 @@ impl Command {
     /// Sets the directory that the program starts in. A relative path begins at the agent's
     /// directory.
     #[must_use]
-    pub fn current_dir(mut self, directory: impl AsRef<OsStr>) -> Command {
+    pub fn current_dir(mut self, directory: impl AsRef<OsStr>) -> Self {
         self.order.directory = Some(directory.as_ref().as_bytes().to_vec());
         self
     }
@@ -109,7 +109,7 @@ impl Command {
     /// Allows [`Process::detach`]. The program is then ended by the agent's guard if the agent is
     /// killed; otherwise the kernel does that, which cannot be undone for a running program.
     #[must_use]
-    pub fn detachable(mut self) -> Command {
+    pub fn detachable(mut self) -> Self {
         self.order.tie = Lifetime::Loose;
         self
     }
@@ -119,7 +119,7 @@ impl Command {
     /// stays when the program ends by itself, and outlives its context; all others end with the
     /// program. A program that is ended from outside always takes all of its processes along.
     #[must_use]
-    pub fn end_all(mut self) -> Command {
+    pub fn end_all(mut self) -> Self {
         self.order.end_all = true;
         self
     }
@@ -128,7 +128,7 @@ impl Command {
     /// it started hold them and write nothing; one second unless set. They stay open as long as one
     /// of these processes writes, and no process is ended for it.
     #[must_use]
-    pub fn wait_streams(mut self, silence: Duration) -> Command {
+    pub fn wait_streams(mut self, silence: Duration) -> Self {
         self.order.wait_streams = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
         self
     }
@@ -137,7 +137,7 @@ impl Command {
     /// because its [`Process`] is dropped; 400 ms unless set. A program that ends with its context
     /// gets the time that the end of the context allows.
     #[must_use]
-    pub fn grace(mut self, time: Duration) -> Command {
+    pub fn grace(mut self, time: Duration) -> Self {
         self.order.grace = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         self
     }

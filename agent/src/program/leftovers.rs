@@ -10,6 +10,7 @@ use crate::runtime::answer::answer;
 use crate::runtime::reactor::Reactor;
 use crate::runtime::reactor::Timer;
 use crate::runtime::state::NodeState;
+use crate::runtime::wait;
 use offshoot_proto::message::exec::ExecReply;
 use offshoot_proto::message::outcome::value;
 use offshoot_sys::descendants::Seen;
@@ -20,7 +21,6 @@ use offshoot_sys::guard::DetachMark;
 use offshoot_sys::procfs::holds;
 use offshoot_sys::procfs::text;
 use std::time::Duration;
-use std::time::Instant;
 use tracing::Level;
 
 /// How long until the next look at what is left.
@@ -61,7 +61,7 @@ impl Programs {
             return;
         };
         let quiet_until = program.left.heard + program.left.wait;
-        let left = quiet_until.saturating_duration_since(Instant::now());
+        let left = wait::left(quiet_until);
         let (process, pipes) = (program.process.id(), program.left.pipes);
         let open = program
             .outputs

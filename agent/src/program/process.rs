@@ -101,10 +101,10 @@ impl Process {
         (flow, slot): (FlowKey, Arc<ReplySlot>),
         stdin: Writer,
         [stdout, stderr]: [Reader; 2],
-    ) -> Process {
+    ) -> Self {
         let (context, shared) = (context.clone(), Arc::clone(context.node()));
         let (stdin, stdout, stderr) = (Some(stdin), Some(stdout), Some(stderr));
-        Process {
+        Self {
             context,
             asked,
             shared,

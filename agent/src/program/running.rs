@@ -1,5 +1,6 @@
 //! One program that is run for another context.
 
+use crate::runtime::wait;
 use offshoot_proto::FlowKey;
 use offshoot_proto::message::exec::Cause;
 use offshoot_proto::message::exec::ExecRequest;
@@ -55,17 +56,17 @@ pub(crate) struct Program {
 impl Program {
     /// Its process, where it may be let go: it runs, and nothing that cannot be undone ties it to
     /// this agent.
-    pub fn detachable(&self) -> Option<u32> {
+    pub(crate) fn detachable(&self) -> Option<u32> {
         (!self.bound && self.status.is_none()).then(|| self.process.id())
     }
 
     /// Its process.
-    pub fn process(&self) -> u32 {
+    pub(crate) fn process(&self) -> u32 {
         self.process.id()
     }
 
     /// Asks it and its process group to end. Whoever waits for it is told why, and of no status.
-    pub fn end(&mut self, why: &Cause) {
+    pub(crate) fn end(&mut self, why: &Cause) {
         if self.process.try_wait().is_none() {
             self.ended.get_or_insert_with(|| why.clone());
         }
@@ -74,12 +75,12 @@ impl Program {
     }
 
     /// Returns true if something may still be read from it.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.outputs.iter().any(Option::is_some)
     }
 
     /// Sends a signal to its process group.
-    pub fn signal(&self, signal: i32) {
+    pub(crate) fn signal(&self, signal: i32) {
         self.process.signal_group(signal);
     }
 }
@@ -101,12 +102,12 @@ pub(super) struct Left {
 }
 
 impl Left {
-    pub(super) fn new(pipes: [Name; 3], order: &ExecRequest) -> Left {
+    pub(super) fn new(pipes: [Name; 3], order: &ExecRequest) -> Self {
         let wait = Duration::from_millis(order.wait_streams.into());
-        Left {
+        Self {
             pipes,
             wait,
-            heard: Instant::now(),
+            heard: wait::now(),
             everything: order.end_all,
             looks: 0,
             due: false,

@@ -19,6 +19,7 @@ use crate::runtime::reactor::Timer;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
 use crate::runtime::state::Request;
+use crate::runtime::wait;
 use offshoot_codec as codec;
 use offshoot_proto::DeadLetter;
 use offshoot_proto::FlowKey;
@@ -42,7 +43,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
-use std::time::Instant;
 
 /// The programs of a node.
 pub(crate) struct Programs {
@@ -58,8 +58,8 @@ pub(crate) struct Programs {
 
 impl Programs {
     /// Makes the programs of a node that has none yet.
-    pub fn new(in_agent: bool) -> Programs {
-        Programs {
+    pub(crate) fn new(in_agent: bool) -> Self {
+        Self {
             by_number: SortedMap::default(),
             next_number: 0,
             buffer: Vec::new(),
@@ -69,35 +69,35 @@ impl Programs {
     }
 
     /// Returns true if there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.by_number.is_empty()
     }
 
     /// Returns the numbers of all.
-    pub fn numbers(&self) -> Vec<u32> {
+    pub(crate) fn numbers(&self) -> Vec<u32> {
         self.by_number.keys()
     }
 
     /// Returns all of them, by number.
-    pub fn iter(&self) -> impl Iterator<Item = &(u32, Program)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(u32, Program)> {
         self.by_number.iter()
     }
 
     /// Returns true if this process is one of them.
-    pub fn has_process(&self, pid: u32) -> bool {
+    pub(crate) fn has_process(&self, pid: u32) -> bool {
         self.by_number
             .values()
             .any(|program| program.process.id() == pid)
     }
 
     /// Notes that this agent was detached.
-    pub fn set_detached(&mut self) {
+    pub(crate) fn set_detached(&mut self) {
         self.detached = true;
     }
 
     /// Asks all to end, as this node does, and waits no more for what those have left that have
     /// ended.
-    pub fn stop(&mut self, reactor: &mut Reactor, core: &mut NodeState, why: &Cause) {
+    pub(crate) fn stop(&mut self, reactor: &mut Reactor, core: &mut NodeState, why: &Cause) {
         for (_, program) in self.by_number.iter_mut() {
             program.end(why);
         }
@@ -108,7 +108,7 @@ impl Programs {
     }
 
     /// Kills all.
-    pub fn kill_all(&self) {
+    pub(crate) fn kill_all(&self) {
         for program in self.by_number.values() {
             program.signal(offshoot_sys::signal::SIGKILL);
         }
@@ -444,7 +444,7 @@ impl Programs {
         match read {
             Ok(Some(count)) if count > 0 => {
                 core.node.send(output.flow, &buffer[..count], false, false);
-                program.left.heard = Instant::now();
+                program.left.heard = wait::now();
                 true
             }
             // Others may hold it open; an agent that ends waits for none of them.
@@ -461,7 +461,7 @@ impl Programs {
     ///
     /// # Errors
     /// Returns the reason if there is no such program, or it cannot be detached.
-    pub fn detach(
+    pub(crate) fn detach(
         &mut self,
         reactor: &mut Reactor,
         core: &mut NodeState,
@@ -606,7 +606,7 @@ impl Programs {
             return;
         };
         program.status = Some(status);
-        program.left.heard = Instant::now();
+        program.left.heard = wait::now();
         let ended = program.ended.is_some();
         // What was ended takes along what else reads its input, before that could see an end.
         if !ended {

@@ -31,7 +31,7 @@ pub(crate) struct Asked {
 
 impl Asked {
     /// Returns the error in a reply of `context`, if the reply says that the program did not start.
-    pub fn refusal(&self, context: &str, reply: &[u8]) -> Option<Error> {
+    pub(crate) fn refusal(&self, context: &str, reply: &[u8]) -> Option<Error> {
         let (tag, report) = reply.split_first()?;
         if *tag != Outcome::Error as u8 {
             return None;

@@ -49,8 +49,8 @@ impl Router {
     ///
     /// # Errors
     /// Returns an error if the system has no descriptors or threads left.
-    pub fn new() -> Result<Router> {
-        Router::builder().start()
+    pub fn new() -> Result<Self> {
+        Self::builder().start()
     }
 
     /// Returns the settings of a tree, to be changed before it is started.
@@ -63,7 +63,7 @@ impl Router {
 impl Builder {
     /// Sets the folder of the agents' images, with the layout of `cargo xtask build-agent`.
     #[must_use]
-    pub fn agents(mut self, folder: impl Into<PathBuf>) -> Builder {
+    pub fn agents(mut self, folder: impl Into<PathBuf>) -> Self {
         self.search.folder = Some(folder.into());
         self
     }
@@ -72,7 +72,7 @@ impl Builder {
     /// build-agent --manifest-path` (or `--package`, in offshoot's own workspace) built. Its
     /// functions are those that can be called.
     #[must_use]
-    pub fn package(mut self, package: impl Into<String>) -> Builder {
+    pub fn package(mut self, package: impl Into<String>) -> Self {
         self.search.package = Some(package.into());
         self
     }
@@ -92,7 +92,7 @@ impl Builder {
     /// # Ok::<(), offshoot::Error>(())
     /// ```
     #[must_use]
-    pub fn image(mut self, bytes: impl Into<Vec<u8>>) -> Builder {
+    pub fn image(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         match Image::parse(bytes.into()) {
             Ok(image) => self.search.given.push(image),
             Err(error) => self.damage = Some(error),
@@ -124,7 +124,7 @@ impl Builder {
     /// }
     /// ```
     #[must_use]
-    pub fn own_image(mut self) -> Builder {
+    pub fn own_image(mut self) -> Self {
         self.search.own = true;
         self
     }
@@ -135,7 +135,7 @@ impl Builder {
     /// started, and nothing without a subscriber. [`Router::set_log_filter`] changes the filter
     /// later.
     #[must_use]
-    pub fn log_filter(mut self, filter: Filter) -> Builder {
+    pub fn log_filter(mut self, filter: Filter) -> Self {
         self.log_filter = Some(filter);
         self
     }
@@ -143,7 +143,7 @@ impl Builder {
     /// Sets the log filter to one level and all more important ones: 0 none, 1 error, 2 warn, 3
     /// info, 4 debug, 5 trace.
     #[must_use]
-    pub fn log_level(self, level: u8) -> Builder {
+    pub fn log_level(self, level: u8) -> Self {
         self.log_filter(Filter::up_to(level))
     }
 

@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::inspect::{TARGET, ask, read};
 use crate::router::Router;
 use crate::runtime::handle::NodeHandle;
+use crate::runtime::wait;
 use offshoot_proto::{ContextId, Error, FlowKey, Reason, Result};
 use offshoot_sys as sys;
 use offshoot_sys::signal::{Notification, SIGUSR2, notify};
@@ -11,7 +12,7 @@ use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long contexts may take to answer, all together, when a signal asks.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,11 +42,11 @@ pub(crate) struct Debugging {
 }
 
 impl Debugging {
-    fn start(context: Context) -> Result<Debugging> {
+    fn start(context: Context) -> Result<Self> {
         let failed = |error| Error::system("waiting for the signal to debug", error);
         let (signals, end) = sys::pipe().map_err(failed)?;
         let signal = notify(SIGUSR2, end).map_err(failed)?;
-        let mut debugging = Debugging {
+        let mut debugging = Self {
             signal: Some(signal),
             thread: None,
         };
@@ -96,11 +97,11 @@ fn log_all(context: &Context) {
         .into_iter()
         .map(|id| (context.by_id(id), ask(shared, id)))
         .collect();
-    let end = Instant::now() + PATIENCE;
+    let end = wait::now() + PATIENCE;
     for (of, asked) in asked {
         let name = of.name();
         let dump = asked.and_then(|(flow, slot)| {
-            let left = end.saturating_duration_since(Instant::now());
+            let left = wait::left(end);
             slot.wait(Some(left)).map_or_else(
                 || Err(give_up(shared, flow, name)),
                 |reply| read(name, reply),

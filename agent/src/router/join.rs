@@ -12,6 +12,7 @@ use crate::runtime::image_store::AgentSource;
 use crate::runtime::image_store::Find;
 use crate::runtime::image_store::Images;
 use crate::runtime::role::NodeRole;
+use crate::runtime::wait;
 use offshoot_codec as codec;
 use offshoot_proto::Error;
 use offshoot_proto::Result;
@@ -32,7 +33,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use std::time::Instant;
 
 /// The longest that the listener may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -107,14 +107,12 @@ pub(crate) fn join_with(path: &Path, find: Find, sent: AgentSource) -> Result<Ro
 
 /// Reads until the listener has sent this process's identity. Returns it with all bytes read.
 fn read_boot(stream: &mut UnixStream) -> Result<(BootInfo, Vec<u8>), String> {
-    let end = Instant::now() + PATIENCE;
+    let end = wait::now() + PATIENCE;
     let (mut bytes, mut decoder) = (Vec::new(), Decoder::default());
     let mut buffer = vec![0; 64 << 10];
     let mut refused = false;
     loop {
-        let left = end
-            .saturating_duration_since(Instant::now())
-            .max(Duration::from_millis(1));
+        let left = wait::left(end).max(Duration::from_millis(1));
         stream
             .set_read_timeout(Some(left))
             .map_err(|error| error.to_string())?;
@@ -148,7 +146,7 @@ fn read_boot(stream: &mut UnixStream) -> Result<(BootInfo, Vec<u8>), String> {
                 codec::from_own::<BootInfo>(&frame.payload).map_err(|error| error.to_string())?;
             return Ok((boot, bytes));
         }
-        if Instant::now() >= end {
+        if wait::now() >= end {
             return Err("no answer".into());
         }
     }

@@ -12,6 +12,7 @@ use crate::runtime::build::BUILD;
 use crate::runtime::extensions::locked;
 use crate::runtime::slot::ReplySlot;
 use crate::runtime::state::Endpoint;
+use crate::runtime::wait;
 use offshoot_codec as codec;
 use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
@@ -89,7 +90,7 @@ impl Joined {
 
     /// Returns the next context, an error if no more can join, or none after `timeout`.
     fn take(&self, timeout: Option<Duration>) -> Option<Result<Context>> {
-        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let until = timeout.and_then(wait::deadline);
         let mut waiting = self.lock();
         loop {
             if let Some(context) = waiting.0.pop_front() {
@@ -104,7 +105,7 @@ impl Joined {
                     .wait(waiting)
                     .unwrap_or_else(PoisonError::into_inner),
                 Some(until) => {
-                    let left = until.saturating_duration_since(Instant::now());
+                    let left = wait::left(until);
                     if left.is_zero() {
                         return None;
                     }
@@ -261,7 +262,7 @@ impl Acceptor {
     fn keep(mut self) {
         let mut buffer = vec![0; 64 << 10];
         loop {
-            let now = Instant::now();
+            let now = wait::now();
             self.closed = self.closed.filter(|until| *until > now);
             self.pending.retain(|pending| pending.until > now);
             let next = self
@@ -334,7 +335,7 @@ impl Acceptor {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 Err(error) => {
                     self.say(format!("accepting a process that joins: {error}"));
-                    self.closed = Some(Instant::now() + BREATH);
+                    self.closed = Some(wait::now() + BREATH);
                     return;
                 }
             };
@@ -355,7 +356,7 @@ impl Acceptor {
                     if self.pending.len() == PENDING {
                         self.pending.remove(0);
                     }
-                    let (decoder, until) = (Decoder::default(), Instant::now() + GREETING);
+                    let (decoder, until) = (Decoder::default(), wait::now() + GREETING);
                     let process = found.process;
                     self.pending.push(Pending {
                         stream,

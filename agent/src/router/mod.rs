@@ -86,7 +86,7 @@ impl Router {
     /// Starts the root of a new tree, with a way to find images. This process may have as many open
     /// descriptors from now on as the system lets it (its hard limit); what a tree starts has the
     /// soft limit that was there before.
-    pub(crate) fn start(find: Find, filter: &Filter, sent: AgentSource) -> Result<Router> {
+    pub(crate) fn start(find: Find, filter: &Filter, sent: AgentSource) -> Result<Self> {
         offshoot_proto::collections::index_map::seed(offshoot_sys::random());
         offshoot_sys::limits::raise_descriptors();
         let shared = NodeHandle::new(Node::root(), Images::found(find))?;
@@ -99,13 +99,13 @@ impl Router {
             .names
             .insert(ContextId::ROOT, context.name().into());
         let broker = Broker::new(shared, NodeRole::Root);
-        let router = Router::running(context, broker)?;
+        let router = Self::running(context, broker)?;
         router.set_log_filter(filter);
         Ok(router)
     }
 
     /// A router that owns its tree, with a thread for its broker.
-    pub(crate) fn running(context: Context, broker: Broker) -> Result<Router> {
+    pub(crate) fn running(context: Context, broker: Broker) -> Result<Self> {
         offshoot_sys::sigpipe::suppress();
         let (end, ended) = sync_channel(0);
         let broker = std::thread::Builder::new()
@@ -115,7 +115,7 @@ impl Router {
                 broker.run();
             })
             .map_err(|error| Error::system("starting the broker's thread", error))?;
-        Ok(Router {
+        Ok(Self {
             context,
             own: Some(Owner {
                 broker,
@@ -126,8 +126,8 @@ impl Router {
     }
 
     /// The router of the node that `context` was got at.
-    pub(crate) fn of(context: &Context) -> Router {
-        Router {
+    pub(crate) fn of(context: &Context) -> Self {
+        Self {
             context: context.own(),
             own: None,
         }

@@ -50,7 +50,7 @@ pub(crate) struct Bound {
 
 impl Bound {
     /// Listens at `path`.
-    pub fn new(path: &Path) -> Result<(Bound, UnixListener)> {
+    pub(crate) fn new(path: &Path) -> Result<(Self, UnixListener)> {
         let failed = |detail: String| Error::System {
             action: format!("listening at {}", path.display()),
             detail,
@@ -83,7 +83,7 @@ impl Bound {
             }
         }
         Ok((
-            Bound {
+            Self {
                 path: around.join(name),
                 folder,
                 file,
@@ -93,13 +93,13 @@ impl Bound {
     }
 
     /// Returns the absolute path.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Removes the socket, unless another file has replaced it. It must still listen, so that no
     /// other process takes it for stale.
-    pub fn unlink(&self) {
+    pub(crate) fn unlink(&self) {
         let Some(name) = self.path.file_name() else {
             return;
         };
@@ -135,7 +135,7 @@ struct Fresh {
 }
 
 impl Fresh {
-    fn within(around: &File) -> io::Result<Fresh> {
+    fn within(around: &File) -> io::Result<Self> {
         let random: [u8; 6] = sys::random();
         let name = random
             .iter()
@@ -157,7 +157,7 @@ impl Fresh {
             Ok(folder)
         });
         match made {
-            Ok(folder) => Ok(Fresh { folder, path }),
+            Ok(folder) => Ok(Self { folder, path }),
             Err(error) => {
                 let _ = fs::remove_dir(&path);
                 Err(error)

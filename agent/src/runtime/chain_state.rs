@@ -29,8 +29,8 @@ pub(crate) struct Running {
 }
 
 impl Chain {
-    pub fn new(auth: ContextId) -> Chain {
-        Chain {
+    pub(crate) fn new(auth: ContextId) -> Self {
+        Self {
             auth,
             queue: CallQueue::default(),
             owed: 0,
@@ -44,7 +44,7 @@ impl Chain {
     ///
     /// # Errors
     /// When a record is longer than any may be.
-    pub fn take(&mut self, bytes: &[u8], end: bool, came: u64) -> Result<bool, usize> {
+    pub(crate) fn take(&mut self, bytes: &[u8], end: bool, came: u64) -> Result<bool, usize> {
         self.owed += bytes.len();
         self.ended |= end;
         self.queue.take(
@@ -55,7 +55,7 @@ impl Chain {
     }
 
     /// The scope of the call that runs.
-    pub fn running(&self) -> Option<&Arc<Scope>> {
+    pub(crate) fn running(&self) -> Option<&Arc<Scope>> {
         self.running.as_ref().map(|running| &running.scope)
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Extensions(Mutex<Vec<(TypeId, Arc<Cell>)>>);
 
 impl Extensions {
     /// Returns the value of type `T`, made by `T::default()` when it is first asked for.
-    pub fn get<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+    pub(crate) fn get<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         match self.get_or_else(|| Ok::<T, std::convert::Infallible>(T::default())) {
             Ok(value) => value,
             Err(never) => match never {},
@@ -32,7 +32,7 @@ impl Extensions {
     ///
     /// # Errors
     /// Returns the error of `make`.
-    pub fn get_or_else<T: Send + Sync + 'static, E>(
+    pub(crate) fn get_or_else<T: Send + Sync + 'static, E>(
         &self,
         make: impl FnOnce() -> Result<T, E>,
     ) -> Result<Arc<T>, E> {
@@ -56,7 +56,7 @@ impl Extensions {
     }
 
     /// Drops all values; each is freed once the last function that holds it has returned.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let all = std::mem::take(&mut *locked(&self.0));
         drop(all);
     }

@@ -16,6 +16,7 @@ use crate::runtime::slot::ReplySlot;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
 use crate::runtime::state::Wake;
+use crate::runtime::wait;
 use crate::runtime::worker_pool::WorkerPool;
 use offshoot_codec::CodecError;
 use offshoot_codec::MAX_MESSAGE;
@@ -81,7 +82,7 @@ pub(crate) struct NodeHandle {
 pub(crate) const WAKER: u64 = 0;
 
 impl NodeHandle {
-    pub fn new(node: Node, images: Images) -> Result<Arc<NodeHandle>> {
+    pub(crate) fn new(node: Node, images: Images) -> Result<Arc<Self>> {
         let system =
             |error: offshoot_sys::errno::Errno| Error::system("setting up the broker", error);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(system)?;
@@ -108,7 +109,7 @@ impl NodeHandle {
             stopped: false,
             unseen: false,
         };
-        Ok(Arc::new(NodeHandle {
+        Ok(Arc::new(Self {
             core: Mutex::new(core),
             epoll,
             waker: Arc::new(waker),
@@ -116,7 +117,7 @@ impl NodeHandle {
             life: Arc::new(Scope::new(None, NEVER, 0)),
             states: Extensions::default(),
             extensions: Extensions::default(),
-            began: Instant::now(),
+            began: wait::now(),
             deadline: AtomicU64::new(NEVER),
             logs: Logs::default(),
             outlet: OnceLock::new(),
@@ -125,7 +126,7 @@ impl NodeHandle {
         }))
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, NodeState> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, NodeState> {
         // A panic while the lock is held is a defect of this crate; going on with the state beats
         // taking every other thread down with it.
         self.core
@@ -134,7 +135,7 @@ impl NodeHandle {
     }
 
     /// Changes the node and sends what that makes, on this thread.
-    pub fn with<T>(self: &Arc<Self>, work: impl FnOnce(&mut NodeState) -> T) -> T {
+    pub(crate) fn with<T>(self: &Arc<Self>, work: impl FnOnce(&mut NodeState) -> T) -> T {
         let mut core = self.lock();
         let result = work(&mut core);
         self.release(core);
@@ -142,17 +143,17 @@ impl NodeHandle {
     }
 
     /// The time, as the node counts it.
-    pub fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.began.elapsed().as_millis() as u64
     }
 
     /// When a flow has to be looked at, if at all.
-    pub fn next_deadline(&self) -> Option<u64> {
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
         Some(self.deadline.load(Ordering::Relaxed)).filter(|due| *due != NEVER)
     }
 
     /// Sends what is to be sent, releases the lock, and wakes who is to be woken.
-    pub fn release(self: &Arc<Self>, mut core: MutexGuard<'_, NodeState>) {
+    pub(crate) fn release(self: &Arc<Self>, mut core: MutexGuard<'_, NodeState>) {
         while let Some((flow, handler, error)) = core.closing.pop() {
             handler.closed(&mut core, flow, &error);
         }
@@ -185,7 +186,7 @@ impl NodeHandle {
     }
 
     /// Writes to every link that has something to send, as far as it goes.
-    pub fn flush(&self, core: &mut NodeState) {
+    pub(crate) fn flush(&self, core: &mut NodeState) {
         loop {
             let dirty = core.node.take_dirty();
             if dirty.is_empty() {
@@ -199,7 +200,7 @@ impl NodeHandle {
     }
 
     /// Writes to one link as far as it goes.
-    pub fn flush_link(&self, core: &mut NodeState, link: LinkId) {
+    pub(crate) fn flush_link(&self, core: &mut NodeState, link: LinkId) {
         let NodeState {
             node, io, scratch, ..
         } = core;
@@ -210,14 +211,14 @@ impl NodeHandle {
     }
 
     /// Has the broker look at the node.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         let _ = self.waker.write(1);
     }
 
     /// Logs a text of this crate's own. The caller may hold the node's lock: in an agent the text
     /// becomes a record that the broker sends, elsewhere a thread of its own hands it to the
     /// program's subscriber, which may take its time and may call back.
-    pub fn say(&self, level: Level, text: String) {
+    pub(crate) fn say(&self, level: Level, text: String) {
         match self.outlet.get() {
             Some(outlet) => outlet.put(Entry::Own(level, text)),
             None if self.logs.wants(level, OWN_TARGET) => {
@@ -228,14 +229,14 @@ impl NodeHandle {
     }
 
     /// Keeps a log record until the broker sends it: whoever logs may hold the lock.
-    pub fn log_later(&self, record: LogRecord) {
+    pub(crate) fn log_later(&self, record: LogRecord) {
         if self.logs.keep(record) {
             self.wake();
         }
     }
 
     /// Hands a log record to the node, or keeps it while it is not known what is wanted.
-    pub fn log_now(&self, core: &mut NodeState, record: LogRecord) {
+    pub(crate) fn log_now(&self, core: &mut NodeState, record: LogRecord) {
         if self.logs.are_known() {
             core.node.log(record.encode());
         } else {
@@ -244,7 +245,7 @@ impl NodeHandle {
     }
 
     /// Hands the kept log records to the node.
-    pub fn send_logs(&self, core: &mut NodeState) {
+    pub(crate) fn send_logs(&self, core: &mut NodeState) {
         for record in self.logs.take() {
             core.node.log(record.encode());
         }
@@ -252,7 +253,7 @@ impl NodeHandle {
 
     /// Opens a flow whose reply somebody will wait for; `also` does what has to be done before
     /// anything can come.
-    pub fn request(
+    pub(crate) fn request(
         self: &Arc<Self>,
         dst: ContextId,
         service: Handle,
@@ -268,7 +269,7 @@ impl NodeHandle {
     ///
     /// # Errors
     /// Returns the error in the answer, under the context's name, or why there is none.
-    pub fn ask<R: Serialize, T: DeserializeOwned>(
+    pub(crate) fn ask<R: Serialize, T: DeserializeOwned>(
         self: &Arc<Self>,
         (dst, name): (ContextId, &str),
         service: Handle,
@@ -280,7 +281,7 @@ impl NodeHandle {
     }
 
     /// The same, on behalf of a call.
-    pub fn request_in(
+    pub(crate) fn request_in(
         self: &Arc<Self>,
         scope: Option<&Arc<Scope>>,
         dst: ContextId,

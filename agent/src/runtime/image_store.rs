@@ -37,8 +37,8 @@ pub struct OwnImage {
 
 impl Images {
     /// The controller's: found when they are needed.
-    pub fn found(find: Find) -> Images {
-        Images {
+    pub fn found(find: Find) -> Self {
+        Self {
             known: Vec::new(),
             find: Some((find, open_own)),
             own: None,
@@ -47,8 +47,8 @@ impl Images {
     }
 
     /// An agent's: what it was started with.
-    pub fn inherited(image: OwnedFd, agent: OwnedFd) -> Images {
-        Images {
+    pub fn inherited(image: OwnedFd, agent: OwnedFd) -> Self {
+        Self {
             known: Vec::new(),
             find: None,
             own: Some(Arc::new(OwnImage { image, agent })),

@@ -31,7 +31,7 @@ impl<T> Default for Latch<T> {
             wakers: Vec::new(),
             calls: Vec::new(),
         };
-        Latch {
+        Self {
             state: Mutex::new(state),
             set: Condvar::new(),
         }
@@ -44,7 +44,7 @@ impl<T: Clone> Latch<T> {
     }
 
     /// This is the outcome. Only the first counts.
-    pub fn set(&self, outcome: T) {
+    pub(crate) fn set(&self, outcome: T) {
         let mut state = self.lock();
         if state.outcome.is_some() {
             return;
@@ -65,12 +65,12 @@ impl<T: Clone> Latch<T> {
     }
 
     /// The outcome, if it is there.
-    pub fn get(&self) -> Option<T> {
+    pub(crate) fn get(&self) -> Option<T> {
         self.lock().outcome.clone()
     }
 
     /// Has `call` called with the outcome, at once if it is there.
-    pub fn then(&self, call: impl FnOnce(T) + Send + 'static) {
+    pub(crate) fn then(&self, call: impl FnOnce(T) + Send + 'static) {
         let mut state = self.lock();
         match state.outcome.clone() {
             Some(outcome) => {
@@ -82,20 +82,20 @@ impl<T: Clone> Latch<T> {
     }
 
     /// Waits for the outcome.
-    pub fn wait(&self) -> T {
+    pub(crate) fn wait(&self) -> T {
         let outcome = wait_until(&self.set, self.lock(), None, |state| state.outcome.clone());
         outcome.expect("without a deadline it comes")
     }
 
     /// Waits for the outcome; none when the time is up.
-    pub fn wait_timeout(&self, timeout: Duration) -> Option<T> {
+    pub(crate) fn wait_timeout(&self, timeout: Duration) -> Option<T> {
         wait_until(&self.set, self.lock(), deadline(timeout), |state| {
             state.outcome.clone()
         })
     }
 
     /// As a `Future` asks.
-    pub fn poll(&self, waker: &Waker) -> Poll<T> {
+    pub(crate) fn poll(&self, waker: &Waker) -> Poll<T> {
         let mut state = self.lock();
         if let Some(outcome) = &state.outcome {
             return Poll::Ready(outcome.clone());

@@ -40,8 +40,8 @@ pub(crate) struct LinkWriter {
 }
 
 impl LinkWriter {
-    pub fn new(fd: OwnedFd, token: u64) -> LinkWriter {
-        LinkWriter {
+    pub(crate) fn new(fd: OwnedFd, token: u64) -> Self {
+        Self {
             fd: Some(fd),
             preamble: None,
             hold: false,
@@ -68,7 +68,7 @@ impl LinkWriter {
     }
 
     /// Where bytes wait for room, if they do.
-    pub fn blocked(&self) -> Option<OwnedFd> {
+    pub(crate) fn blocked(&self) -> Option<OwnedFd> {
         self.fd.as_ref().filter(|_| self.blocked)?.try_clone().ok()
     }
 }
@@ -83,7 +83,7 @@ impl LinkWriter {
     /// Writes what `link` of the node has to send, as far as it goes; the poller says when it goes
     /// on. `scratch` is memory that links which take everything at once share. Returns the number
     /// of bytes written.
-    pub fn flush(
+    pub(crate) fn flush(
         &mut self,
         node: &mut Node,
         link: LinkId,

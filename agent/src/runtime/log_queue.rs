@@ -27,11 +27,11 @@ pub(crate) enum Entry {
 
 impl Entry {
     /// Returns the length of its text in bytes.
-    pub fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         match self {
-            Entry::Remote(_, _, bytes) => bytes.len(),
-            Entry::Own(_, text) => text.len(),
-            Entry::Frame(_) => 0,
+            Self::Remote(_, _, bytes) => bytes.len(),
+            Self::Own(_, text) => text.len(),
+            Self::Frame(_) => 0,
         }
     }
 }
@@ -65,7 +65,7 @@ impl Logs {
     }
 
     /// Says what is wanted from now on, of what waits as well.
-    pub fn set_filter(&self, filter: Filter) {
+    pub(crate) fn set_filter(&self, filter: Filter) {
         let mut state = self.lock();
         state.filter = Some(filter);
         let refresh = state.refresh;
@@ -76,22 +76,22 @@ impl Logs {
     }
 
     /// Has `refresh` called when something else is wanted.
-    pub fn refresh_by(&self, refresh: fn()) {
+    pub(crate) fn refresh_by(&self, refresh: fn()) {
         self.lock().refresh = Some(refresh);
     }
 
     /// What is wanted.
-    pub fn filter(&self) -> Filter {
+    pub(crate) fn filter(&self) -> Filter {
         self.lock().filter.clone().unwrap_or_default()
     }
 
     /// Whether it is known what is wanted.
-    pub fn are_known(&self) -> bool {
+    pub(crate) fn are_known(&self) -> bool {
         self.lock().filter.is_some()
     }
 
     /// Whether records of this kind are wanted, as far as is known.
-    pub fn wants(&self, level: Level, target: &str) -> bool {
+    pub(crate) fn wants(&self, level: Level, target: &str) -> bool {
         self.lock()
             .filter
             .as_ref()
@@ -99,7 +99,7 @@ impl Logs {
     }
 
     /// Keeps a record for the broker. Whether it has to be told.
-    pub fn keep(&self, record: LogRecord) -> bool {
+    pub(crate) fn keep(&self, record: LogRecord) -> bool {
         let mut state = self.lock();
         let room = state.waiting.len() < WAITING;
         if room {
@@ -112,7 +112,7 @@ impl Logs {
 
     /// What is to go up now, and at last how much was lost. Nothing before it is known what is
     /// wanted.
-    pub fn take(&self) -> Vec<LogRecord> {
+    pub(crate) fn take(&self) -> Vec<LogRecord> {
         let mut state = self.lock();
         let State {
             filter: Some(filter),

@@ -7,6 +7,7 @@ use crate::runtime::handle::NodeHandle;
 use crate::runtime::handle::WAKER;
 use crate::runtime::link_writer::LinkWriter;
 use crate::runtime::state::NodeState;
+use crate::runtime::wait;
 use offshoot_proto::Error;
 use offshoot_proto::LinkId;
 use offshoot_proto::Result;
@@ -105,8 +106,8 @@ pub(crate) struct Reactor {
 
 impl Reactor {
     /// Makes a reactor; `has_signals` says that SIGCHLD is reported to this node.
-    pub(crate) fn new(shared: Arc<NodeHandle>, has_signals: bool) -> Reactor {
-        Reactor {
+    pub(crate) fn new(shared: Arc<NodeHandle>, has_signals: bool) -> Self {
+        Self {
             shared,
             sources: SortedMap::default(),
             next_token: WAKER + 1,
@@ -126,7 +127,7 @@ impl Reactor {
         let keepalive = self.keepalive.map(node_time);
         let deadline = self.shared.next_deadline().map(node_time);
         let due = [first, keepalive, deadline].into_iter().flatten().min();
-        let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
+        let timeout = due.map(wait::left);
         let timeout = timeout.map_or(EpollTimeout::NONE, |left| {
             EpollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(EpollTimeout::MAX)
         });
@@ -275,13 +276,13 @@ impl Reactor {
     pub(crate) fn after(&mut self, delay: Duration, timer: Timer) {
         let token = self.next_token;
         self.next_token += 1;
-        self.timers.insert((Instant::now() + delay, token), timer);
+        self.timers.insert((wait::now() + delay, token), timer);
     }
 
     /// Takes the next timer that is due.
     pub(crate) fn take_due(&mut self) -> Option<Timer> {
         let ((due, token), timer) = self.timers.iter().next().copied()?;
-        if due > Instant::now() {
+        if due > wait::now() {
             return None;
         }
         self.timers.remove(&(due, token));

@@ -17,14 +17,14 @@ pub(crate) enum NodeRole {
 impl NodeRole {
     /// Returns true if this process is an agent, and not a program that uses this crate.
     pub(crate) fn is_agent(&self) -> bool {
-        matches!(self, NodeRole::Agent(_) | NodeRole::Alone)
+        matches!(self, Self::Agent(_) | Self::Alone)
     }
 
     /// Returns the link to the parent.
     pub(crate) fn up(&self) -> Option<LinkId> {
         match self {
-            NodeRole::Agent(up) | NodeRole::Joined(up) => Some(*up),
-            NodeRole::Root | NodeRole::Alone => None,
+            Self::Agent(up) | Self::Joined(up) => Some(*up),
+            Self::Root | Self::Alone => None,
         }
     }
 }

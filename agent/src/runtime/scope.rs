@@ -36,7 +36,7 @@ type Hook = Box<dyn Fn() -> Option<Arc<Scope>> + Send + Sync>;
 
 /// A running call, or a span of time that a program has given to some of its own.
 pub(crate) struct Scope {
-    parent: Option<Arc<Scope>>,
+    parent: Option<Arc<Self>>,
     /// When it must have ended, in the node's own time.
     deadline: AtomicU64,
     /// How long that was when it was set, for messages.
@@ -50,8 +50,8 @@ pub(crate) struct Scope {
 impl Scope {
     /// A scope within `parent`, that ends at `deadline` ([`NEVER`] for not at all), `allowed_ms`
     /// from now.
-    pub fn new(parent: Option<Arc<Scope>>, deadline: u64, allowed_ms: u64) -> Scope {
-        Scope {
+    pub(crate) fn new(parent: Option<Arc<Self>>, deadline: u64, allowed_ms: u64) -> Self {
+        Self {
             parent,
             deadline: AtomicU64::new(deadline),
             allowed_ms,
@@ -62,21 +62,21 @@ impl Scope {
     }
 
     /// A scope within `parent` that takes no longer answers than this.
-    pub fn of_bytes(parent: Option<Arc<Scope>>, longest: usize) -> Scope {
-        Scope {
+    pub(crate) fn of_bytes(parent: Option<Arc<Self>>, longest: usize) -> Self {
+        Self {
             longest,
-            ..Scope::new(parent, NEVER, 0)
+            ..Self::new(parent, NEVER, 0)
         }
     }
 
     /// The longest answer that is taken in it.
-    pub fn longest(&self) -> usize {
+    pub(crate) fn longest(&self) -> usize {
         let all = std::iter::successors(Some(self), |&scope| scope.parent.as_deref());
         all.map(|scope| scope.longest).min().unwrap_or(MAX_MESSAGE)
     }
 
     /// For one of several who ask for the same: `hook` is asked whether the last of them has gone.
-    pub fn set_hook(&self, hook: impl Fn() -> Option<Arc<Scope>> + Send + Sync + 'static) {
+    pub(crate) fn set_hook(&self, hook: impl Fn() -> Option<Arc<Self>> + Send + Sync + 'static) {
         let _only_once = self.hook.set(Box::new(hook));
     }
 
@@ -91,7 +91,7 @@ impl Scope {
     }
 
     /// Ends it; the first end counts. Whether this was the first.
-    pub fn end(&self, stand: CallState) -> bool {
+    pub(crate) fn end(&self, stand: CallState) -> bool {
         let (going, stand) = (CallState::Running as u8, stand as u8);
         self.stand
             .compare_exchange(going, stand, Ordering::AcqRel, Ordering::Acquire)
@@ -99,29 +99,29 @@ impl Scope {
     }
 
     /// Whether others ask for the same run, so that the end of this one is not the end of that.
-    pub fn is_one_of_many(&self) -> bool {
+    pub(crate) fn is_one_of_many(&self) -> bool {
         self.hook.get().is_some()
     }
 
     /// The scope that ends because this one was cancelled.
-    pub fn linked_scope(&self) -> Option<Arc<Scope>> {
+    pub(crate) fn linked_scope(&self) -> Option<Arc<Self>> {
         self.hook.get().and_then(|hook| hook())
     }
 
     /// Those that count: this one and those around it, up to one that is over.
-    fn active_ancestors(&self) -> impl Iterator<Item = &Scope> {
+    fn active_ancestors(&self) -> impl Iterator<Item = &Self> {
         std::iter::successors(Some(self), |&scope| scope.parent.as_deref())
             .take_while(|scope| scope.own_stand() != CallState::Finished)
     }
 
     /// Whether it is `other`, or within it.
-    pub fn is_within(&self, other: &Scope) -> bool {
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
         self.active_ancestors()
             .any(|scope| std::ptr::eq(scope, other))
     }
 
     /// When everything in it must have ended, and how long that was.
-    pub fn deadline(&self) -> (u64, u64) {
+    pub(crate) fn deadline(&self) -> (u64, u64) {
         let times = self
             .active_ancestors()
             .map(|scope| (scope.deadline.load(Ordering::Relaxed), scope.allowed_ms));
@@ -129,7 +129,7 @@ impl Scope {
     }
 
     /// The same whoever of them is over: by when somebody was to look.
-    pub fn due(&self) -> u64 {
+    pub(crate) fn due(&self) -> u64 {
         let all = std::iter::successors(Some(self), |&scope| scope.parent.as_deref());
         all.map(|scope| scope.deadline.load(Ordering::Relaxed))
             .min()
@@ -137,7 +137,7 @@ impl Scope {
     }
 
     /// Why nothing more is to be done in it, if so: an error about the context called `name`.
-    pub fn refusal(&self, name: &str) -> Option<Error> {
+    pub(crate) fn refusal(&self, name: &str) -> Option<Error> {
         let ended = self
             .active_ancestors()
             .find(|scope| scope.own_stand() != CallState::Running)?;
@@ -145,7 +145,7 @@ impl Scope {
     }
 
     /// What is said of the context called `name` when the scope was ended that way.
-    pub fn error(&self, name: &str, stand: CallState) -> Error {
+    pub(crate) fn error(&self, name: &str, stand: CallState) -> Error {
         match stand {
             CallState::TimedOut => Error::TimedOut {
                 context: name.into(),

@@ -29,8 +29,8 @@ pub(crate) enum Stage {
 impl Stage {
     /// The answer, if it is there; nobody else gets it.
     fn take(&mut self) -> Option<Result<Vec<u8>>> {
-        match std::mem::replace(self, Stage::Taken) {
-            Stage::Here(result) => Some(result.map_err(|error| *error)),
+        match std::mem::replace(self, Self::Taken) {
+            Self::Here(result) => Some(result.map_err(|error| *error)),
             other => {
                 *self = other;
                 None
@@ -41,8 +41,8 @@ impl Stage {
     /// What is to be known when it comes, if it does.
     fn expected(&mut self) -> Option<&mut Expected> {
         match self {
-            Stage::Coming(expected) => Some(expected.get_or_insert_default()),
-            Stage::Here(_) | Stage::Taken => None,
+            Self::Coming(expected) => Some(expected.get_or_insert_default()),
+            Self::Here(_) | Self::Taken => None,
         }
     }
 }
@@ -65,9 +65,9 @@ pub(crate) struct ReplySlot {
 }
 
 impl ReplySlot {
-    pub fn new(scope: Option<&Arc<Scope>>) -> Arc<ReplySlot> {
+    pub(crate) fn new(scope: Option<&Arc<Scope>>) -> Arc<Self> {
         let stage = Mutex::new(Stage::Coming(None));
-        Arc::new(ReplySlot {
+        Arc::new(Self {
             stage,
             arrived: Condvar::new(),
             scope: scope.cloned(),
@@ -75,14 +75,14 @@ impl ReplySlot {
     }
 
     /// One that has its answer.
-    pub fn filled(result: Result<Vec<u8>>) -> Arc<ReplySlot> {
-        let slot = ReplySlot::new(None);
+    pub(crate) fn filled(result: Result<Vec<u8>>) -> Arc<Self> {
+        let slot = Self::new(None);
         slot.fill(result);
         slot
     }
 
     /// Whether the answer is there and was not taken.
-    pub fn is_filled(&self) -> bool {
+    pub(crate) fn is_filled(&self) -> bool {
         matches!(*self.lock(), Stage::Here(_))
     }
 
@@ -92,7 +92,7 @@ impl ReplySlot {
 
     /// A piece of the answer, the last one with `end`: gives the whole of it then, and what the
     /// piece lay in if that is free. None when it is longer than `limit`.
-    pub fn gather(&self, piece: Vec<u8>, end: bool, limit: usize) -> Option<[Vec<u8>; 2]> {
+    pub(crate) fn gather(&self, piece: Vec<u8>, end: bool, limit: usize) -> Option<[Vec<u8>; 2]> {
         let mut stage = self.lock();
         let alone = matches!(*stage, Stage::Coming(None)) && end;
         let Some(expected) = stage.expected().filter(|_| !alone) else {
@@ -119,7 +119,7 @@ impl ReplySlot {
     }
 
     /// The answer is there. Only the first counts.
-    pub fn fill(&self, result: Result<Vec<u8>>) {
+    pub(crate) fn fill(&self, result: Result<Vec<u8>>) {
         let mut stage = self.lock();
         let Stage::Coming(expected) = &mut *stage else {
             return;
@@ -151,7 +151,7 @@ impl ReplySlot {
     }
 
     /// Has somebody told when the answer is there.
-    pub fn carry(&self, callbacks: Vec<DeliveryCallback>) {
+    pub(crate) fn carry(&self, callbacks: Vec<DeliveryCallback>) {
         if callbacks.is_empty() {
             return;
         }
@@ -171,7 +171,7 @@ impl ReplySlot {
     }
 
     /// Nobody waits any more for an answer of the context called `name`.
-    pub fn give_up(&self, name: &str) {
+    pub(crate) fn give_up(&self, name: &str) {
         let callbacks = match &mut *self.lock() {
             Stage::Coming(Some(expected)) => std::mem::take(&mut expected.callbacks),
             _ => return,
@@ -185,7 +185,7 @@ impl ReplySlot {
     }
 
     /// Has `notify` called when the answer is there, at once if it is.
-    pub fn on_arrival(&self, notify: impl FnOnce() + Send + 'static) {
+    pub(crate) fn on_arrival(&self, notify: impl FnOnce() + Send + 'static) {
         let mut stage = self.lock();
         if let Some(expected) = stage.expected() {
             // What is not called any more is dropped without the lock: it may hold what needs the
@@ -200,7 +200,7 @@ impl ReplySlot {
     }
 
     /// Waits for the answer and takes it; none when the time is up.
-    pub fn wait(&self, timeout: Option<Duration>) -> Option<Result<Vec<u8>>> {
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> Option<Result<Vec<u8>>> {
         wait_until(
             &self.arrived,
             self.lock(),
@@ -216,18 +216,18 @@ impl ReplySlot {
     ///
     /// # Errors
     /// Returns the error in the answer, under the context's name, or why there is none.
-    pub fn value<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+    pub(crate) fn value<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let reply = self.wait(None).unwrap_or(Err(Error::ShutDown));
         read_value(name, &reply.map_err(|error| error.naming(name))?)
     }
 
     /// The answer, if it is there; nobody else gets it.
-    pub fn take(&self) -> Option<Result<Vec<u8>>> {
+    pub(crate) fn take(&self) -> Option<Result<Vec<u8>>> {
         self.lock().take()
     }
 
     /// As a `Future` asks.
-    pub fn poll(&self, waker: &Waker) -> Poll<Result<Vec<u8>>> {
+    pub(crate) fn poll(&self, waker: &Waker) -> Poll<Result<Vec<u8>>> {
         let mut stage = self.lock();
         let before = stage
             .expected()

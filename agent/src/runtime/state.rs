@@ -138,12 +138,12 @@ pub(crate) struct NodeState {
 
 impl NodeState {
     /// Sends a whole message on a flow, now or as credit comes.
-    pub fn send_all(&mut self, flow: FlowKey, bytes: Vec<u8>, secret: bool) {
+    pub(crate) fn send_all(&mut self, flow: FlowKey, bytes: Vec<u8>, secret: bool) {
         self.append(flow, bytes, true, secret);
     }
 
     /// The same for bytes that are sent to many.
-    pub fn send_shared(&mut self, flow: FlowKey, bytes: Arc<Vec<u8>>, secret: bool) {
+    pub(crate) fn send_shared(&mut self, flow: FlowKey, bytes: Arc<Vec<u8>>, secret: bool) {
         self.queue(
             flow,
             Chunk {
@@ -156,7 +156,7 @@ impl NodeState {
     }
 
     /// Sends more on a flow, behind what waits there; with `end`, nothing follows.
-    pub fn append(&mut self, flow: FlowKey, bytes: Vec<u8>, end: bool, secret: bool) {
+    pub(crate) fn append(&mut self, flow: FlowKey, bytes: Vec<u8>, end: bool, secret: bool) {
         self.queue(
             flow,
             Chunk {
@@ -169,7 +169,7 @@ impl NodeState {
     }
 
     /// How many bytes wait for credit on a flow.
-    pub fn waiting(&self, flow: FlowKey) -> usize {
+    pub(crate) fn waiting(&self, flow: FlowKey) -> usize {
         self.outboxes
             .get(&flow)
             .map_or(0, |outbox| outbox.length - outbox.at)
@@ -203,7 +203,7 @@ impl NodeState {
     }
 
     /// Opens a flow with a whole request.
-    pub fn open(
+    pub(crate) fn open(
         &mut self,
         dst: ContextId,
         service: Handle,
@@ -249,7 +249,7 @@ impl NodeState {
     }
 
     /// A flow may go on: sends more of what waits for it.
-    pub fn go_on(&mut self, flow: FlowKey) {
+    pub(crate) fn go_on(&mut self, flow: FlowKey) {
         let Some(outbox) = self.outboxes.get_mut(&flow) else {
             return;
         };
@@ -279,14 +279,14 @@ impl NodeState {
     }
 
     /// Forgets what waits on a flow that is over.
-    pub fn forget(&mut self, flow: FlowKey) -> Option<Endpoint> {
+    pub(crate) fn forget(&mut self, flow: FlowKey) -> Option<Endpoint> {
         self.outboxes.remove(&flow);
         self.unwatch(flow);
         self.endpoints.remove(&flow)
     }
 
     /// A number for something that a program offers, which nothing behind the same door has.
-    pub fn new_number(&mut self, door: Handle) -> u32 {
+    pub(crate) fn new_number(&mut self, door: Handle) -> u32 {
         loop {
             let number = self.next_offer;
             self.next_offer = number + 1;
@@ -300,26 +300,31 @@ impl NodeState {
     }
 
     /// Offers something to those whom `policy` admits.
-    pub fn offer(&mut self, handle: Handle, policy: Policy, service: Arc<dyn CustomService>) {
+    pub(crate) fn offer(
+        &mut self,
+        handle: Handle,
+        policy: Policy,
+        service: Arc<dyn CustomService>,
+    ) {
         self.node.serve(handle, policy);
         self.offered.insert(handle, service);
     }
 
     /// Offers it no more.
-    pub fn withdraw(&mut self, handle: Handle) {
+    pub(crate) fn withdraw(&mut self, handle: Handle) {
         self.node.withdraw(handle);
         self.withdrawn.extend(self.offered.remove(&handle));
     }
 
     /// Offers nothing more.
-    pub fn withdraw_all(&mut self) {
+    pub(crate) fn withdraw_all(&mut self) {
         for handle in self.offered.keys() {
             self.withdraw(handle);
         }
     }
 
     /// Has the broker look at a flow when its time is over.
-    pub fn watch(&mut self, due: u64, flow: FlowKey) {
+    pub(crate) fn watch(&mut self, due: u64, flow: FlowKey) {
         if due != NEVER {
             self.deadlines.insert((due, flow), ());
             self.unseen = true;
@@ -327,7 +332,7 @@ impl NodeState {
     }
 
     /// A flow's time does not matter any more.
-    pub fn unwatch(&mut self, flow: FlowKey) {
+    pub(crate) fn unwatch(&mut self, flow: FlowKey) {
         if self.deadlines.is_empty() {
             return;
         }
@@ -352,7 +357,7 @@ impl NodeState {
     }
 
     /// The flows whose time is over; they are watched no more.
-    pub fn overdue(&mut self, now: u64) -> Vec<FlowKey> {
+    pub(crate) fn overdue(&mut self, now: u64) -> Vec<FlowKey> {
         let due: Vec<(u64, FlowKey)> = self
             .deadlines
             .iter()
@@ -366,12 +371,12 @@ impl NodeState {
     }
 
     /// Ends a scope: whoever waits in it is told, and whoever works for it elsewhere.
-    pub fn cancel(&mut self, scope: &Arc<Scope>, stand: CallState) {
+    pub(crate) fn cancel(&mut self, scope: &Arc<Scope>, stand: CallState) {
         self.end_scope(scope, stand, false);
     }
 
     /// The same, and with `unscoped` for those who wait in none as well.
-    pub fn end_scope(&mut self, scope: &Arc<Scope>, stand: CallState, unscoped: bool) {
+    pub(crate) fn end_scope(&mut self, scope: &Arc<Scope>, stand: CallState, unscoped: bool) {
         let mut next = scope.end(stand).then(|| Arc::clone(scope));
         while let Some(scope) = next {
             let within = |other: Option<&Arc<Scope>>| {
@@ -421,7 +426,7 @@ impl NodeState {
     }
 
     /// How much there is of what comes and goes with calls and streams.
-    pub fn held(&self) -> [(&'static str, usize); 5] {
+    pub(crate) fn held(&self) -> [(&'static str, usize); 5] {
         [
             ("flows", self.node.flows()),
             ("endpoints", self.endpoints.len()),
@@ -432,7 +437,7 @@ impl NodeState {
     }
 
     /// The name of a context, for messages.
-    pub fn name_of(&self, id: ContextId) -> Arc<str> {
+    pub(crate) fn name_of(&self, id: ContextId) -> Arc<str> {
         match self.names.get(&id) {
             Some(name) => Arc::clone(name),
             None if id == ContextId::ROOT => "controller".into(),
@@ -441,7 +446,7 @@ impl NodeState {
     }
 
     /// A dead letter about a flow as an error for whoever waits.
-    pub fn error_of(&self, flow: FlowKey, letter: DeadLetter) -> Error {
+    pub(crate) fn error_of(&self, flow: FlowKey, letter: DeadLetter) -> Error {
         let by = self.name_of(letter.by);
         letter.into_error(&self.name_of(flow.peer), &by)
     }

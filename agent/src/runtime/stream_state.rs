@@ -32,10 +32,10 @@ pub(crate) struct StreamState {
 
 impl StreamState {
     /// The state of a stream that is made within a scope.
-    pub fn new(scope: Option<&Arc<Scope>>) -> Arc<StreamState> {
-        Arc::new(StreamState {
+    pub(crate) fn new(scope: Option<&Arc<Scope>>) -> Arc<Self> {
+        Arc::new(Self {
             scope: scope.cloned(),
-            ..StreamState::default()
+            ..Self::default()
         })
     }
 
@@ -44,12 +44,12 @@ impl StreamState {
     }
 
     /// What it was made for.
-    pub fn scope(&self) -> Option<&Arc<Scope>> {
+    pub(crate) fn scope(&self) -> Option<&Arc<Scope>> {
         self.scope.as_ref()
     }
 
     /// Bytes came.
-    pub fn push(&self, bytes: Vec<u8>, end: bool) {
+    pub(crate) fn push(&self, bytes: Vec<u8>, end: bool) {
         let mut state = self.lock();
         if !bytes.is_empty() {
             state.inbox.push_back(bytes);
@@ -58,23 +58,23 @@ impl StreamState {
     }
 
     /// The stream is over before its end.
-    pub fn fail(&self, why: Error) {
+    pub(crate) fn fail(&self, why: Error) {
         self.lock().failed.get_or_insert(why);
     }
 
     /// Why it is over before its end, if it is.
-    pub fn failure(&self) -> Option<Error> {
+    pub(crate) fn failure(&self) -> Option<Error> {
         self.lock().failed.clone()
     }
 
     /// Whether nothing more comes.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         let state = self.lock();
         state.ended || state.failed.is_some()
     }
 
     /// Something changed for whoever waits.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         let mut state = self.lock();
         state.turn += 1;
         let waker = state.waker.take();
@@ -86,12 +86,12 @@ impl StreamState {
     }
 
     /// How often somebody was woken so far.
-    pub fn turn(&self) -> u64 {
+    pub(crate) fn turn(&self) -> u64 {
         self.lock().turn
     }
 
     /// Waits for the next wake-up after `turn`.
-    pub fn wait_after(&self, turn: u64) {
+    pub(crate) fn wait_after(&self, turn: u64) {
         wait_until(&self.changed, self.lock(), None, |state| {
             (state.turn != turn).then_some(())
         });
@@ -114,7 +114,11 @@ impl StreamState {
     }
 
     /// The next piece, or none at the end. Waits for it, until `until` at the most: none then.
-    pub fn wait_for(&self, most: usize, until: Option<Instant>) -> Option<Result<Option<Vec<u8>>>> {
+    pub(crate) fn wait_for(
+        &self,
+        most: usize,
+        until: Option<Instant>,
+    ) -> Option<Result<Option<Vec<u8>>>> {
         loop {
             let turn = self.turn();
             if let Some(found) = self.take(most) {
@@ -127,7 +131,7 @@ impl StreamState {
     }
 
     /// The next piece, or none at the end, as a `Future` asks.
-    pub fn poll(&self, waker: &Waker) -> Poll<Result<Option<Vec<u8>>>> {
+    pub(crate) fn poll(&self, waker: &Waker) -> Poll<Result<Option<Vec<u8>>>> {
         let before = self.lock().waker.replace(waker.clone());
         drop(before);
         match self.take(usize::MAX) {

@@ -1,12 +1,27 @@
-//! Waiting for a state behind a lock, with a deadline.
+//! Deadlines, and waiting for a state behind a lock until one has passed. Only this module reads
+//! the clock (`clippy.toml`).
 
 use std::sync::{Condvar, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Returns the current time of the monotonic clock.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the clock"
+)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Returns the time left until a deadline; zero if it has passed.
+pub(crate) fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(now())
+}
+
 /// Returns the time that is `timeout` from now; none where no clock can show it, so that it never
 /// comes.
 pub(crate) fn deadline(timeout: Duration) -> Option<Instant> {
-    Instant::now().checked_add(timeout)
+    now().checked_add(timeout)
 }
 
 /// Waits until `take` finds a value in the state, asked again whenever `changed` is notified.
@@ -24,7 +39,7 @@ pub(crate) fn wait_until<S, T>(
         state = match until {
             None => changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             Some(until) => {
-                let left = until.saturating_duration_since(Instant::now());
+                let left = left(until);
                 if left.is_zero() {
                     return None;
                 }

@@ -64,7 +64,7 @@ impl WorkerPool {
     }
 
     /// The workers of this node, from now on.
-    pub fn hire(&self, waker: &Arc<EventFd>) -> Arc<Workers> {
+    pub(crate) fn hire(&self, waker: &Arc<EventFd>) -> Arc<Workers> {
         let mut crew = locked(&self.0);
         let (hired, stopped) = &mut *crew;
         let new = || {
@@ -83,24 +83,24 @@ impl WorkerPool {
 
     /// Nobody waits for the reply any more: what has not begun does not, and its arguments are let
     /// go. Whether that was so.
-    pub fn forget(&self, scope: &Arc<Scope>) -> bool {
+    pub(crate) fn forget(&self, scope: &Arc<Scope>) -> bool {
         self.hired().is_some_and(|workers| workers.forget(scope))
     }
 
     /// Whether no function runs or waits for its turn.
-    pub fn are_idle(&self) -> bool {
+    pub(crate) fn are_idle(&self) -> bool {
         self.hired().is_none_or(|workers| workers.are_idle())
     }
 
     /// How many functions run; how many wait for their turn, and how many threads there are.
-    pub fn look(&self) -> (u32, [u64; 2]) {
+    pub(crate) fn look(&self) -> (u32, [u64; 2]) {
         self.hired().map_or((0, [0, 0]), |workers| workers.look())
     }
 
     /// The node ends: functions that run see that they are given up, with what they wait for, and
     /// no others start. In an agent nobody waits but for them. The broker is woken when the last of
     /// them has ended.
-    pub fn give_up(&self, life: &Arc<Scope>, core: &mut NodeState, agent: bool) {
+    pub(crate) fn give_up(&self, life: &Arc<Scope>, core: &mut NodeState, agent: bool) {
         // Whoever is hired from now on starts locked(&nothing.self.0).1 = true;
         if let Some(workers) = self.hired() {
             workers.give_up(life, core, agent);
@@ -109,7 +109,7 @@ impl WorkerPool {
 
     /// Lets threads end as they become idle, and waits for those that are. Nothing starts after
     /// that.
-    pub fn stop(&self, patience: Duration) {
+    pub(crate) fn stop(&self, patience: Duration) {
         locked(&self.0).1 = true;
         if let Some(workers) = self.hired() {
             workers.stop(patience);
@@ -137,7 +137,7 @@ pub(crate) struct Workers {
 impl Workers {
     /// Has `job` run soon, a call of `size` bytes that is let go with `scope`. Whether it may wait
     /// for its turn.
-    pub fn run(self: &Arc<Self>, scope: Option<&Arc<Scope>>, size: usize, job: Job) -> bool {
+    pub(crate) fn run(self: &Arc<Self>, scope: Option<&Arc<Scope>>, size: usize, job: Job) -> bool {
         let mut state = locked(&self.state);
         if state.stopped {
             return true;
@@ -175,7 +175,7 @@ impl Workers {
     }
 
     /// Returns the queue of type `T`, made when it is first asked for.
-    pub fn backlog<T: Backlog + Default>(&self) -> Arc<T> {
+    pub(crate) fn backlog<T: Backlog + Default>(&self) -> Arc<T> {
         let mut backlogs = locked(&self.backlogs);
         let known = backlogs.iter().find_map(|backlog| {
             let any: Arc<dyn Any + Send + Sync> = Arc::clone(backlog) as _;

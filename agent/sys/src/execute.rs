@@ -19,7 +19,7 @@ pub const HEAD: usize = 112;
 #[derive(Debug)]
 pub struct NotStarted {
     /// Error number (4 bytes, native order), step, file flags, then the beginning of the file.
-    pub bytes: [u8; NotStarted::START + HEAD],
+    pub bytes: [u8; Self::START + HEAD],
     /// Length of the report in bytes.
     pub length: u8,
 }
@@ -45,13 +45,13 @@ impl NotStarted {
     pub const NOEXEC: u8 = 8;
 
     /// Creates a report for a step that failed with `error`, without a file.
-    pub fn new(tried: u8, error: &io::Error) -> NotStarted {
-        let mut bytes = [0; NotStarted::START + HEAD];
+    pub fn new(tried: u8, error: &io::Error) -> Self {
+        let mut bytes = [0; Self::START + HEAD];
         bytes[..4].copy_from_slice(&error.raw_os_error().unwrap_or(libc::EINVAL).to_le_bytes());
         bytes[4] = tried;
-        NotStarted {
+        Self {
             bytes,
-            length: NotStarted::START as u8,
+            length: Self::START as u8,
         }
     }
 
@@ -78,26 +78,26 @@ impl NotStarted {
             libc::statvfs(path.as_ptr(), &mut mount);
             let is = |flag: u8, so: bool| if so { flag } else { 0 };
             let kind = about.st_mode & libc::S_IFMT;
-            self.bytes[5] = is(NotStarted::FILE, kind == libc::S_IFREG)
-                | is(NotStarted::FOLDER, kind == libc::S_IFDIR)
-                | is(NotStarted::EXECUTABLE, about.st_mode & 0o111 != 0)
-                | is(NotStarted::NOEXEC, mount.f_flag & libc::ST_NOEXEC != 0);
+            self.bytes[5] = is(Self::FILE, kind == libc::S_IFREG)
+                | is(Self::FOLDER, kind == libc::S_IFDIR)
+                | is(Self::EXECUTABLE, about.st_mode & 0o111 != 0)
+                | is(Self::NOEXEC, mount.f_flag & libc::ST_NOEXEC != 0);
             // Opening anything but a regular file may block or have side effects.
             if kind != libc::S_IFREG {
                 return false;
             }
-            let head = &mut self.bytes[NotStarted::START..];
+            let head = &mut self.bytes[Self::START..];
             let file = owned(libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC).into());
             let count = file.and_then(|file| read(&file, head)).ok().flatten();
-            self.length = (NotStarted::START + count.unwrap_or(0)) as u8;
+            self.length = (Self::START + count.unwrap_or(0)) as u8;
             true
         }
     }
 }
 
 impl From<io::Error> for NotStarted {
-    fn from(error: io::Error) -> NotStarted {
-        NotStarted::new(NotStarted::AGENT, &error)
+    fn from(error: io::Error) -> Self {
+        Self::new(Self::AGENT, &error)
     }
 }
 

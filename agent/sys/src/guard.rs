@@ -33,17 +33,17 @@ const ORIGINS: libc::rlim_t = 0x0ff5_8000_0000;
 
 impl DetachMark {
     /// Mark of detached programs.
-    pub const PROGRAM: DetachMark = DetachMark(MARKS.start);
+    pub const PROGRAM: Self = Self(MARKS.start);
 
     /// Returns the mark for everything that the program of this process will start.
-    pub fn origin() -> DetachMark {
+    pub fn origin() -> Self {
         // SAFETY: takes no arguments and cannot fail.
-        DetachMark(ORIGINS + unsafe { libc::getpid() } as libc::rlim_t)
+        Self(ORIGINS + unsafe { libc::getpid() } as libc::rlim_t)
     }
 
     /// Returns the mark of the detached context with this guard.
-    pub fn context(guard: u32) -> DetachMark {
-        DetachMark(MARKS.start + libc::rlim_t::from(guard))
+    pub fn context(guard: u32) -> Self {
+        Self(MARKS.start + libc::rlim_t::from(guard))
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Heap {
 unsafe impl Sync for Heap {}
 
 struct Piece {
-    next: *mut Piece,
+    next: *mut Self,
 }
 
 struct Pieces {
@@ -133,14 +133,14 @@ impl Pieces {
 impl Heap {
     /// Creates an allocator without memory.
     #[must_use]
-    pub const fn empty() -> Heap {
+    pub const fn empty() -> Self {
         let pieces = Pieces {
             free: [null_mut(); SIZES],
             next: 0,
             end: 0,
             kept: 0,
         };
-        Heap {
+        Self {
             busy: AtomicBool::new(false),
             pieces: UnsafeCell::new(pieces),
         }

@@ -18,8 +18,8 @@ struct Changed {
 }
 
 impl Changed {
-    const fn new(resource: libc::c_int) -> Changed {
-        Changed {
+    const fn new(resource: libc::c_int) -> Self {
+        Self {
             resource,
             before: AtomicU64::new(0),
             after: AtomicU64::new(0),

@@ -29,13 +29,9 @@ pub fn report(end: OwnedFd, child: OwnedFd) -> io::Result<()> {
         pipe.store(fd.into_raw_fd(), Ordering::Relaxed);
     }
     for signal in [
-        libc::SIGTERM,
-        libc::SIGUSR2,
-        libc::SIGCHLD,
+        SIGTERM, SIGUSR2, SIGCHLD,
         // A handler that does nothing: children would inherit "ignore".
-        libc::SIGHUP,
-        libc::SIGINT,
-        libc::SIGQUIT,
+        SIGHUP, SIGINT, SIGQUIT,
     ] {
         // SAFETY: the handler makes only async-signal-safe calls.
         unsafe { libc::signal(signal, arrived as *const () as libc::sighandler_t) };
@@ -50,12 +46,12 @@ pub fn take_dump() -> bool {
 
 extern "C" fn arrived(signal: libc::c_int) {
     let pipe = match signal {
-        libc::SIGTERM => &PIPES[0],
-        libc::SIGUSR2 | libc::SIGCHLD => &PIPES[1],
+        SIGTERM => &PIPES[0],
+        SIGUSR2 | SIGCHLD => &PIPES[1],
         _ => return,
     };
     // Set before the byte is written that wakes the reader.
-    DUMP.fetch_or(signal == libc::SIGUSR2, Ordering::Relaxed);
+    DUMP.fetch_or(signal == SIGUSR2, Ordering::Relaxed);
     // SAFETY: the byte is a local variable, and errno is restored for the interrupted code. A full
     // pipe wakes its reader as well.
     unsafe {
@@ -89,13 +85,13 @@ pub struct SignalsBlocked(libc::sigset_t);
 
 impl SignalsBlocked {
     /// Blocks all signals.
-    pub fn all() -> SignalsBlocked {
+    pub fn all() -> Self {
         // SAFETY: both sets are initialised by the calls that fill them.
         unsafe {
             let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
             libc::sigfillset(&mut all);
             libc::sigprocmask(libc::SIG_BLOCK, &all, &mut before);
-            SignalsBlocked(before)
+            Self(before)
         }
     }
 }

@@ -343,6 +343,10 @@ fn child(
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "std starts a program to compare with"
+)]
 mod tests {
     use super::*;
     use crate::procfs as files;
@@ -372,7 +376,7 @@ mod tests {
 
     /// Starts a program that prints; what it prints.
     fn printing(words: &[&str]) -> (Process, PipeReader) {
-        let (output, child_out) = std::io::pipe().unwrap();
+        let (output, child_out) = io::pipe().unwrap();
         let null = std::fs::File::options()
             .read(true)
             .write(true)
@@ -457,7 +461,7 @@ mod tests {
                 }
             }
         }
-        let (mut seen, elsewhere) = std::io::pipe().unwrap();
+        let (mut seen, elsewhere) = io::pipe().unwrap();
         OWN.store(std::process::id() as i32, Ordering::Relaxed);
         ELSEWHERE.store(elsewhere.as_raw_fd(), Ordering::Relaxed);
         // SAFETY: the handler makes only async-signal-safe calls. The default of the signal is to

@@ -18,7 +18,7 @@ use offshoot_bootstrap::{Image, Mode, Nonce, Platform, Stage0, native, pack};
 
 /// Returns the nonce of this test. Each test has its own, because it briefly names a file where
 /// there is no memfd.
-pub fn nonce() -> Nonce {
+pub(crate) fn nonce() -> Nonce {
     thread_local! {
         static NONCE: Nonce = {
             static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -30,12 +30,12 @@ pub fn nonce() -> Nonce {
 }
 
 /// Returns an image for this machine whose agent is `payload.rs`.
-pub fn image() -> &'static Image {
+pub(crate) fn image() -> &'static Image {
     image_for(Platform::host().expect("these tests run where agents run"))
 }
 
 /// Returns an image for `platform` whose agent is `payload.rs`.
-pub fn image_for(platform: Platform) -> &'static Image {
+pub(crate) fn image_for(platform: Platform) -> &'static Image {
     static IMAGES: [OnceLock<Image>; 2] = [OnceLock::new(), OnceLock::new()];
     IMAGES[platform as usize].get_or_init(|| {
         let folder = folder();
@@ -66,7 +66,7 @@ pub fn image_for(platform: Platform) -> &'static Image {
 }
 
 /// Creates an empty directory.
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let folder =
@@ -78,7 +78,7 @@ pub fn folder() -> PathBuf {
 
 /// Creates a directory of links to the named programs, to be the whole PATH. `sh` can be another
 /// program: `sh=/bin/mksh`.
-pub fn path_of(programs: &[&str]) -> PathBuf {
+pub(crate) fn path_of(programs: &[&str]) -> PathBuf {
     let folder = folder();
     for program in programs {
         let (name, target) = program.split_once('=').unwrap_or((program, program));
@@ -93,10 +93,10 @@ pub fn path_of(programs: &[&str]) -> PathBuf {
 }
 
 /// Programs that stage 0 needs where one directory is writable and executable: no head, dd or gzip.
-pub const MINIMUM: [&str; 4] = ["uname", "mkdir", "chmod", "rm"];
+pub(crate) const MINIMUM: [&str; 4] = ["uname", "mkdir", "chmod", "rm"];
 
 /// Returns the `sh` in `path`, which is also its whole PATH.
-pub fn shell(path: &Path) -> Command {
+pub(crate) fn shell(path: &Path) -> Command {
     let mut shell = Command::new(path.join("sh"));
     shell
         .env_clear()
@@ -107,17 +107,17 @@ pub fn shell(path: &Path) -> Command {
 }
 
 /// Returns the text for `sh -c`.
-pub fn script(mode: Mode) -> String {
+pub(crate) fn script(mode: Mode) -> String {
     Stage0::new(image(), &nonce(), mode, "offshoot: web1").script()
 }
 
 /// Returns the command for a login shell.
-pub fn command(mode: Mode) -> String {
+pub(crate) fn command(mode: Mode) -> String {
     Stage0::new(image(), &nonce(), mode, "offshoot: web1").command()
 }
 
 /// Result of a bootstrap.
-pub struct Result {
+pub(crate) struct Result {
     pub code: Option<i32>,
     pub stdout: Vec<u8>,
     pub stderr: String,
@@ -125,7 +125,7 @@ pub struct Result {
 
 impl Result {
     /// Returns the first line that the program printed.
-    pub fn first_line(&self) -> String {
+    pub(crate) fn first_line(&self) -> String {
         let line = self
             .stdout
             .split(|&byte| byte == b'\n')
@@ -135,7 +135,7 @@ impl Result {
     }
 
     /// Returns everything behind the first line.
-    pub fn rest(&self) -> &[u8] {
+    pub(crate) fn rest(&self) -> &[u8] {
         match self.stdout.iter().position(|&byte| byte == b'\n') {
             Some(end) => &self.stdout[end + 1..],
             None => &[],
@@ -144,7 +144,7 @@ impl Result {
 }
 
 /// Starts `command`, writes `input` in one piece, closes stdin and waits.
-pub fn start(command: &mut Command, input: &[u8]) -> Result {
+pub(crate) fn start(command: &mut Command, input: &[u8]) -> Result {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -171,19 +171,19 @@ pub fn start(command: &mut Command, input: &[u8]) -> Result {
 }
 
 /// Returns the image, and 100,000 bytes behind it that no stage may touch.
-pub fn image_and_rest() -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn image_and_rest() -> (Vec<u8>, Vec<u8>) {
     image_and_rest_of(image())
 }
 
 /// Returns `image`, and 100,000 bytes behind it.
-pub fn image_and_rest_of(image: &Image) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn image_and_rest_of(image: &Image) -> (Vec<u8>, Vec<u8>) {
     let rest: Vec<u8> = (0..100_000u32).map(|i| (i * 7 + i / 251) as u8).collect();
     ([image.bytes(), rest.as_slice()].concat(), rest)
 }
 
 /// Asserts that the agent runs with the right arguments and has received the bytes behind the
 /// image.
-pub fn assert_up(result: &Result, rest: &[u8], what: &str) {
+pub(crate) fn assert_up(result: &Result, rest: &[u8], what: &str) {
     let line = result.first_line();
     assert!(
         line.starts_with("up [\"offshoot: web1\", \""),
@@ -201,7 +201,7 @@ pub fn assert_up(result: &Result, rest: &[u8], what: &str) {
 }
 
 /// Reads `reader` until `end` has arrived, at most 4 KiB.
-pub fn read_until(reader: &mut impl Read, end: &[u8]) -> Vec<u8> {
+pub(crate) fn read_until(reader: &mut impl Read, end: &[u8]) -> Vec<u8> {
     let mut seen = Vec::new();
     let mut byte = [0];
     while !seen.ends_with(end)

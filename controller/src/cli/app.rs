@@ -18,7 +18,7 @@ const LONGEST_END: Duration = Duration::from_secs(10);
 /// Starts logging to stderr and returns the filter for the agents. It is that of `OFFSHOOT_LOG`,
 /// where `-v` sets the least level for all targets that the variable does not name. Without both,
 /// warnings are logged.
-pub fn start_log(verbose: u8) -> Filter {
+pub(super) fn start_log(verbose: u8) -> Filter {
     let environment = offshoot::filter_from_env()
         .unwrap_or_else(|error| misused(error))
         .unwrap_or_default();
@@ -36,7 +36,7 @@ pub fn start_log(verbose: u8) -> Filter {
 /// Starts a tree, runs `work` on another thread, and ends this program when the work returns. The
 /// first signal is passed on to the running programs, which have `grace` to end. A second signal,
 /// or one while no program runs, ends the tree at once. The tree ends before this program does.
-pub fn with_tree(
+pub(super) fn with_tree(
     log: Filter,
     grace: Duration,
     work: impl FnOnce(&Context, &Events) -> i32 + Send + 'static,

@@ -5,7 +5,7 @@ use offshoot::methods::{DEFAULT_HEARTBEAT, DEFAULT_TIMEOUT, HANDSHAKES};
 
 /// The options for connecting to targets. An option of a hop itself has priority.
 #[derive(Args, Debug)]
-pub struct Connection {
+pub(super) struct Connection {
     /// Configuration file of the first ssh hop, as for ssh
     #[arg(short = 'F', value_name = "CONFIG")]
     pub config: Option<String>,
@@ -125,7 +125,7 @@ const OF_SSH: [(&str, &str); 14] = [
 
 /// Returns the advice for an option of ssh that is not supported, or `None` if ssh has no such
 /// option.
-pub fn advice_for_ssh_option(option: &str) -> Option<&'static str> {
+pub(super) fn advice_for_ssh_option(option: &str) -> Option<&'static str> {
     let letter = option
         .strip_prefix('-')
         .filter(|letter| letter.chars().count() == 1)?;

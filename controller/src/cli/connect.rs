@@ -20,7 +20,7 @@ const TRIES: u32 = 3;
 
 /// The reason why a target could not be reached.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub(super) struct Failure {
     /// The number of the hop that failed, from 1, and the number of hops.
     hop: (usize, usize),
     /// The error of the hop.
@@ -29,7 +29,7 @@ pub struct Failure {
 
 impl Failure {
     /// Returns the hop, the reason and the advice as one sentence without its subject.
-    pub fn sentence(&self) -> String {
+    pub(super) fn sentence(&self) -> String {
         let Error::Connect(error) = &self.error else {
             return harmless(&self.error.to_string());
         };
@@ -45,7 +45,7 @@ impl Failure {
     }
 
     /// Returns the last lines that the hop printed.
-    pub fn output(&self) -> Vec<String> {
+    pub(super) fn output(&self) -> Vec<String> {
         self.error
             .as_connect()
             .map(|error| error.output.iter().map(|line| harmless(line)).collect())
@@ -93,7 +93,7 @@ enum State {
 }
 
 /// The tree of hops to all targets.
-pub struct Paths {
+pub(super) struct Paths {
     nodes: Vec<Node>,
     /// The last hop of each target, and the number of its hops.
     ends: Vec<(usize, usize)>,
@@ -136,13 +136,13 @@ impl Paths {
     ///
     /// # Errors
     /// Returns an error if a text is not a target, or if a password file cannot be read.
-    pub fn plan<'a>(
+    pub(super) fn plan<'a>(
         targets: impl IntoIterator<Item = &'a str>,
         connection: &Connection,
         stdin_is_forwarded: bool,
-    ) -> Result<Paths, String> {
+    ) -> Result<Self, String> {
         let mut known: HashMap<String, usize> = HashMap::new();
-        let mut paths = Paths {
+        let mut paths = Self {
             nodes: Vec::new(),
             ends: Vec::new(),
             targets: Vec::new(),
@@ -217,7 +217,7 @@ impl Paths {
     }
 
     /// Starts all hops without waiting for any.
-    pub fn open(&self, root: &Context) {
+    pub(super) fn open(&self, root: &Context) {
         for node in &self.nodes {
             let above = match node.above {
                 None => Some(root.clone()),
@@ -232,7 +232,7 @@ impl Paths {
 
     /// Returns the context that a target will have if every hop succeeds. Data for it is buffered
     /// until then.
-    pub fn expected(&self, target: usize) -> Option<Context> {
+    pub(super) fn expected(&self, target: usize) -> Option<Context> {
         self.nodes[self.ends[target].0].expected()
     }
 
@@ -240,7 +240,7 @@ impl Paths {
     ///
     /// # Errors
     /// Returns the hop that failed, and the reason.
-    pub fn wait(&self, target: usize, root: &Context) -> Result<Context, Failure> {
+    pub(super) fn wait(&self, target: usize, root: &Context) -> Result<Context, Failure> {
         let (end, hops) = self.ends[target];
         self.reach(end, root).map_err(|failure| Failure {
             hop: (failure.hop.0, hops),

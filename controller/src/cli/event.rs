@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 
 /// A reason for the end of this program.
-pub enum Event {
+pub(super) enum Event {
     /// The command has finished with this exit status.
     Finished(i32),
     /// This signal has arrived.
@@ -11,4 +11,4 @@ pub enum Event {
 }
 
 /// The sending side, for the threads that do the work.
-pub type Events = mpsc::Sender<Event>;
+pub(super) type Events = mpsc::Sender<Event>;

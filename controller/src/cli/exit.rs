@@ -3,18 +3,18 @@
 use std::process::exit;
 
 /// Exit status of a wrong command line.
-pub const USAGE: i32 = 2;
+pub(super) const USAGE: i32 = 2;
 /// Exit status if the program was found but could not be executed, as in a shell.
-pub const NOT_EXECUTABLE: i32 = 126;
+pub(super) const NOT_EXECUTABLE: i32 = 126;
 /// Exit status if the program was not found, as in a shell.
-pub const NOT_FOUND: i32 = 127;
+pub(super) const NOT_FOUND: i32 = 127;
 /// Exit status if nobody reads our stdout: that of a program ended by SIGPIPE.
-pub const NO_READER: i32 = 128 + 13;
+pub(super) const NO_READER: i32 = 128 + 13;
 /// Exit status if a target could not be reached or was lost.
-pub const TRANSPORT: i32 = 255;
+pub(super) const TRANSPORT: i32 = 255;
 
 /// Ends this program because its command line is wrong.
-pub fn misused(message: impl std::fmt::Display) -> ! {
+pub(super) fn misused(message: impl std::fmt::Display) -> ! {
     eprintln!("offshoot: {message}");
     exit(USAGE)
 }

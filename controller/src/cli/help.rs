@@ -10,12 +10,12 @@ use clap::{Arg, Command};
 use std::process::exit;
 
 /// The name of the command.
-pub const NAME: &str = "help";
+pub(super) const NAME: &str = "help";
 const SUBJECT: &str = "subject";
 const SUBJECT_TARGETS: &str = "targets";
 
 /// Returns the command for clap.
-pub fn command() -> Command {
+pub(super) fn command() -> Command {
     let targets = PossibleValue::new(SUBJECT_TARGETS).help("The grammar of targets");
     let commands = COMMANDS
         .iter()
@@ -33,7 +33,7 @@ pub fn command() -> Command {
 
 /// Prints the help text of the subject, or that of the whole program if no subject was given, and
 /// ends this program.
-pub fn explain(mut program: Command, matches: &clap::ArgMatches) -> ! {
+pub(super) fn explain(mut program: Command, matches: &clap::ArgMatches) -> ! {
     program.build();
     let text = match matches.get_one::<String>(SUBJECT).map(String::as_str) {
         Some(SUBJECT_TARGETS) => targets::help::text(),
@@ -47,7 +47,7 @@ pub fn explain(mut program: Command, matches: &clap::ArgMatches) -> ! {
 }
 
 /// Prints a text and ends this program.
-pub fn print(text: &str) -> ! {
+pub(super) fn print(text: &str) -> ! {
     let printed = Outlet::stdout().and_then(|stdout| stdout.write(format!("{text}\n").as_bytes()));
     match printed {
         // A reader such as `head` that closes early is not an error.

@@ -32,7 +32,7 @@ Examples:
 A target needs Linux and a POSIX shell. Nothing is installed there, and nothing is left behind.";
 
 /// Reads the command line and runs its command.
-pub fn main() -> ! {
+pub(crate) fn main() -> ! {
     let matches = words()
         .try_get_matches()
         .unwrap_or_else(|error| refuse(error));

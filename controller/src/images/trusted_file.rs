@@ -17,7 +17,7 @@ const OVERFLOW: u32 = 65534;
 
 /// The users who may own a trusted file.
 #[derive(Clone, Copy)]
-pub struct Owners {
+pub(super) struct Owners {
     user: u32,
     /// The owner of the running program, who controls it anyway.
     program: u32,
@@ -26,7 +26,7 @@ pub struct Owners {
 }
 
 /// The reason why a file is not read.
-pub enum Refused {
+pub(super) enum Refused {
     /// The file does not exist, or cannot be examined.
     Io(io::Error),
     /// Another user could have written the file. The text is a sentence about which and where.
@@ -35,11 +35,11 @@ pub enum Refused {
 
 impl Owners {
     /// Returns this user, root, and the owner of the program at `program`.
-    pub fn of(program: &Path) -> Owners {
+    pub(super) fn of(program: &Path) -> Self {
         let user = nix::unistd::geteuid().as_raw();
         let whole = fs::read_to_string("/proc/self/uid_map")
             .is_ok_and(|map| map.trim_end().ends_with("4294967295"));
-        Owners {
+        Self {
             user,
             program: fs::metadata(program).map_or(user, |about| about.uid()),
             unmapped: (!whole).then_some(OVERFLOW),
@@ -52,7 +52,7 @@ impl Owners {
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, or if another user could have written it.
-    pub fn read(self, path: &Path) -> Result<Vec<u8>, Refused> {
+    pub(super) fn read(self, path: &Path) -> Result<Vec<u8>, Refused> {
         // Resolved once: the folders that links lead through are checked, and cannot be swapped
         // after the check.
         let path = fs::canonicalize(path).map_err(Refused::Io)?;
@@ -100,7 +100,7 @@ impl Owners {
 
 /// Returns the target folder of cargo in which `program` was built: the nearest folder above it
 /// with a mark of cargo.
-pub fn built_in(program: &Path) -> Option<PathBuf> {
+pub(super) fn built_in(program: &Path) -> Option<PathBuf> {
     let mut above = program.ancestors().skip(1).take(4);
     let made = |folder: &&Path| {
         ["CACHEDIR.TAG", ".rustc_info.json"]

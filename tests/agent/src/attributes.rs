@@ -228,8 +228,8 @@ impl Serialize for Stubborn {
 }
 
 impl<'de> Deserialize<'de> for Stubborn {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Stubborn, D::Error> {
-        Ok(Stubborn)
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Ok(Self)
     }
 }
 

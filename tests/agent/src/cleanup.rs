@@ -21,9 +21,9 @@ struct Guard {
 }
 
 impl Guard {
-    fn new(file: PathBuf, ms: u64) -> Guard {
+    fn new(file: PathBuf, ms: u64) -> Self {
         note(&file, "to be removed");
-        Guard {
+        Self {
             file,
             takes: Duration::from_millis(ms),
         }

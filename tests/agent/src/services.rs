@@ -21,11 +21,11 @@ pub struct Counter {
 }
 
 impl Default for Counter {
-    fn default() -> Counter {
+    fn default() -> Self {
         MADE.fetch_add(1, Ordering::Relaxed);
         // Gives concurrent callers time to ask for it as well.
         std::thread::yield_now();
-        Counter {
+        Self {
             number: AtomicU64::new(0),
             dropped: Mutex::new(None),
         }

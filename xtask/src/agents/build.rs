@@ -13,7 +13,7 @@ use crate::workspace::{output_of, workspace};
 
 /// The effect of a panic in an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Panic {
+pub(super) enum Panic {
     /// A panic aborts the agent without a message; tables and texts for messages are not in the
     /// image.
     Abort,
@@ -22,7 +22,7 @@ pub enum Panic {
 }
 
 /// Builds the agent of one project.
-pub struct Builder {
+pub(super) struct Builder {
     project: Project,
     panic: Panic,
     rustc: PathBuf,
@@ -35,14 +35,14 @@ impl Builder {
     ///
     /// # Errors
     /// Returns an error if rustc cannot be started.
-    pub fn new(project: Project, panic: Panic, quiet: bool) -> Result<Builder, String> {
+    pub(super) fn new(project: Project, panic: Panic, quiet: bool) -> Result<Self, String> {
         let rustc = PathBuf::from(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
         let sysroot = output_of(
             Command::new(&rustc)
                 .args(["--print", "sysroot"])
                 .current_dir(&project.root),
         )?;
-        Ok(Builder {
+        Ok(Self {
             project,
             panic,
             rustc,
@@ -52,17 +52,17 @@ impl Builder {
     }
 
     /// Returns the project whose agent is built.
-    pub fn project(&self) -> &Project {
+    pub(super) fn project(&self) -> &Project {
         &self.project
     }
 
     /// Returns the effect of a panic in the agent.
-    pub fn panic(&self) -> Panic {
+    pub(super) fn panic(&self) -> Panic {
         self.panic
     }
 
     /// Returns the path of the compiler.
-    pub fn rustc(&self) -> &Path {
+    pub(super) fn rustc(&self) -> &Path {
         &self.rustc
     }
 
@@ -70,7 +70,7 @@ impl Builder {
     ///
     /// # Errors
     /// Returns an error if the toolchain lacks the target, or cargo fails.
-    pub fn build(&self, platform: Platform, folder: &str) -> Result<PathBuf, String> {
+    pub(super) fn build(&self, platform: Platform, folder: &str) -> Result<PathBuf, String> {
         let target = platform.rust_target();
         self.need(
             target,
@@ -242,11 +242,11 @@ impl Builder {
 }
 
 /// A copy of the workspace, in a directory of its own that is removed when dropped.
-pub struct Copy(PathBuf);
+pub(super) struct Copy(PathBuf);
 
 impl Copy {
     /// Where it is.
-    pub fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.0.join("another/checkout")
     }
 }
@@ -259,7 +259,7 @@ impl Drop for Copy {
 
 /// Copies the sources of the workspace to a path of another length, without `target` and hidden
 /// files.
-pub fn copy_of(root: &Path) -> Result<Copy, String> {
+pub(super) fn copy_of(root: &Path) -> Result<Copy, String> {
     let copy = Copy(env::temp_dir().join(format!("offshoot-verify-{}", std::process::id())));
     copy_folder(root, &copy.path(), true).map_err(|error| {
         format!(

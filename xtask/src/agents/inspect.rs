@@ -16,7 +16,7 @@ const FUNCTIONS: &str = "linkme_FUNCTIONS";
 ///
 /// # Errors
 /// Returns an error if the program is not static, or not a program.
-pub fn is_static(program: &[u8], platform: Platform) -> Result<(), String> {
+pub(super) fn is_static(program: &[u8], platform: Platform) -> Result<(), String> {
     let elf = Elf::read(program).ok_or("the agent is not a 64-bit ELF file")?;
     match elf
         .linkage()
@@ -34,7 +34,7 @@ pub fn is_static(program: &[u8], platform: Platform) -> Result<(), String> {
 ///
 /// # Errors
 /// Returns an error if a table is missing, has another size, or has two functions of one name.
-pub fn functions(agents: &[(Platform, &Path)]) -> Result<(), String> {
+pub(super) fn functions(agents: &[(Platform, &Path)]) -> Result<(), String> {
     let mut sizes = Vec::new();
     for &(platform, path) in agents {
         let program =
@@ -86,7 +86,7 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), String> {
 ///
 /// # Errors
 /// Returns an error if the program is missing or cannot read the file.
-pub fn sha256(path: &Path) -> Result<String, String> {
+pub(super) fn sha256(path: &Path) -> Result<String, String> {
     let line = output_of(Command::new("sha256sum").arg(path))?;
     Ok(line.split_whitespace().next().unwrap_or_default().into())
 }

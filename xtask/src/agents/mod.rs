@@ -34,7 +34,7 @@ struct Request {
 }
 
 impl Request {
-    fn parse(words: &[String]) -> Result<Request, String> {
+    fn parse(words: &[String]) -> Result<Self, String> {
         let (mut manifest, mut package, mut panic, mut out) = (None, None, None, None);
         let mut platforms = Vec::new();
         let (mut check, mut verify, mut quiet) = (false, false, false);
@@ -77,7 +77,7 @@ impl Request {
             Panic::Unwind
         });
         let out = out.unwrap_or_else(|| project.images());
-        Ok(Request {
+        Ok(Self {
             project,
             platforms,
             panic,
@@ -120,7 +120,7 @@ fn parse_target(text: &str) -> Result<Platform, String> {
 /// # Errors
 /// Returns an error if something cannot be built, an agent lacks a function or is not static, an
 /// image is over its budget (`--check`), or a second build differs (`--verify`).
-pub fn run(words: &[String]) -> Outcome {
+pub(crate) fn run(words: &[String]) -> Outcome {
     let Request {
         project,
         platforms,
@@ -171,7 +171,7 @@ pub fn run(words: &[String]) -> Outcome {
 }
 
 /// Returns the folder of this workspace's images, an absolute path.
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     workspace().join("target/agents")
 }
 

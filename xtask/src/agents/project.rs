@@ -19,7 +19,7 @@ const STOCK: &str = "offshoot-agent";
 const MANIFEST: &str = include_str!("../../../Cargo.toml");
 
 /// A package with an agent.
-pub struct Project {
+pub(super) struct Project {
     /// The root of its workspace.
     pub root: PathBuf,
     /// The name of the package and of the binary that is the agent.
@@ -31,10 +31,10 @@ pub struct Project {
 
 impl Project {
     /// Returns `package` of this workspace, by default that of the stock agent.
-    pub fn inside(package: Option<String>) -> Project {
+    pub(super) fn inside(package: Option<String>) -> Self {
         let root = workspace();
         let target = root.join("target");
-        Project {
+        Self {
             root,
             package: package.unwrap_or_else(|| STOCK.into()),
             target,
@@ -46,7 +46,7 @@ impl Project {
     ///
     /// # Errors
     /// Returns an error if the package does not exist, or has no binary of its own name.
-    pub fn of(manifest: &str, package: Option<String>) -> Result<Project, String> {
+    pub(super) fn of(manifest: &str, package: Option<String>) -> Result<Self, String> {
         let manifest =
             fs::canonicalize(manifest).map_err(|error| format!("{manifest}: {error}"))?;
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -114,9 +114,9 @@ impl Project {
         let path = |key: &str| PathBuf::from(metadata[key].as_str().unwrap_or_default());
         let (root, target) = (path("workspace_root"), path("target_directory"));
         if root == workspace() {
-            return Ok(Project::inside(Some(package)));
+            return Ok(Self::inside(Some(package)));
         }
-        Ok(Project {
+        Ok(Self {
             root,
             package,
             target,
@@ -125,9 +125,9 @@ impl Project {
     }
 
     /// Returns the same package in a copy of this workspace.
-    pub fn copied_to(&self, root: &Path) -> Project {
+    pub(super) fn copied_to(&self, root: &Path) -> Self {
         let (package, target) = (self.package.clone(), root.join("target"));
-        Project {
+        Self {
             root: root.into(),
             package,
             target,
@@ -136,23 +136,23 @@ impl Project {
     }
 
     /// Returns true if the package is in another workspace.
-    pub fn is_outside(&self) -> bool {
+    pub(super) fn is_outside(&self) -> bool {
         self.outside
     }
 
     /// Returns true if this is the stock agent.
-    pub fn is_stock(&self) -> bool {
+    pub(super) fn is_stock(&self) -> bool {
         !self.outside && self.package == STOCK
     }
 
     /// Returns the default folder for the images.
-    pub fn images(&self) -> PathBuf {
+    pub(super) fn images(&self) -> PathBuf {
         self.target.join("agents")
     }
 
     /// Returns the profile of the agents as values of `--config`; empty in this workspace, whose
     /// manifest has the profile.
-    pub fn profile(&self) -> Vec<String> {
+    pub(super) fn profile(&self) -> Vec<String> {
         if self.outside {
             settings(MANIFEST, "profile.agent")
         } else {

@@ -67,7 +67,7 @@ const SMALLER: [Code; 8] = [
 
 /// Returns the arguments of rustc for the last crate of an agent, without those that this compiler
 /// does not know.
-pub fn arguments(rustc: &Path, platform: Platform) -> Vec<String> {
+pub(super) fn arguments(rustc: &Path, platform: Platform) -> Vec<String> {
     let gain = |code: &Code| match platform {
         Platform::X86_64 => code.x86_64,
         Platform::Aarch64 => code.aarch64,

@@ -7,14 +7,14 @@ use super::hosts::Hosts;
 use super::programs::{Programs, numbers, seconds_of};
 
 /// The result of a measurement.
-pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+pub(super) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Samples by contender: `ours`, `mitogen`, `ssh`, `pipe`.
-pub type Samples = BTreeMap<&'static str, Vec<f64>>;
+pub(super) type Samples = BTreeMap<&'static str, Vec<f64>>;
 
 /// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
+pub(super) enum Unit {
     /// Shown as milliseconds.
     Seconds,
     /// Shown as microseconds.
@@ -32,13 +32,13 @@ pub enum Unit {
 }
 
 /// A row of the table: its name in the results, its title, the unit of its figures.
-pub type Row = (&'static str, &'static str, Unit);
+pub(super) type Row = (&'static str, &'static str, Unit);
 
 /// The number of rounds in which the contenders of a case alternate.
-pub const ROUNDS: usize = 5;
+pub(super) const ROUNDS: usize = 5;
 
 /// The programs and hosts of a case, and what earlier cases have measured.
-pub struct Bench<'a> {
+pub(super) struct Bench<'a> {
     /// The measuring programs.
     pub programs: &'a Programs,
     /// The hosts on loopback and behind the delay.
@@ -49,7 +49,7 @@ pub struct Bench<'a> {
 
 impl Bench<'_> {
     /// Runs the same sub-command of both contenders in turns.
-    pub fn duel(
+    pub(super) fn duel(
         &self,
         rounds: usize,
         words: &[&str],
@@ -59,7 +59,7 @@ impl Bench<'_> {
     }
 
     /// Runs the same sub-command of both contenders in turns, each command as `wrap` returns it.
-    pub fn duel_through(
+    pub(super) fn duel_through(
         &self,
         rounds: usize,
         words: &[&str],
@@ -84,12 +84,16 @@ impl Bench<'_> {
     }
 
     /// Returns the seconds of a command that reads `bytes` of noise.
-    pub fn timed(&self, command: Command, bytes: usize) -> Result<f64> {
+    pub(super) fn timed(&self, command: Command, bytes: usize) -> Result<f64> {
         seconds_of(command, bytes, std::path::Path::new("/tmp"))
     }
 
     /// Returns the numbers that a sub-command of offshoot prints; none if there is no such program.
-    pub fn ours(&self, words: &[&str], wrap: impl Fn(Command) -> Command) -> Result<Vec<f64>> {
+    pub(super) fn ours(
+        &self,
+        words: &[&str],
+        wrap: impl Fn(Command) -> Command,
+    ) -> Result<Vec<f64>> {
         self.programs
             .ours(words)
             .map_or(Ok(Vec::new()), |command| numbers(wrap(command)))
@@ -97,7 +101,7 @@ impl Bench<'_> {
 }
 
 /// Adds one number to each row; a row without a number stays as it is.
-pub fn spread(rows: &mut [Samples], contender: &'static str, numbers: &[f64]) {
+pub(super) fn spread(rows: &mut [Samples], contender: &'static str, numbers: &[f64]) {
     for (row, number) in rows.iter_mut().zip(numbers) {
         row.entry(contender).or_default().push(*number);
     }

@@ -8,13 +8,13 @@ use serde_json::Value;
 use super::programs::Programs;
 
 /// The round trip of the delayed path, in milliseconds.
-pub const ROUND_TRIP_MS: u32 = 250;
+pub(super) const ROUND_TRIP_MS: u32 = 250;
 
 /// The rate of the delayed path, in megabits per second each way.
 const RATE_MBIT: u32 = 1000;
 
 /// Running hosts; [`Hosts::stop`] or the end of the sandbox stops them.
-pub struct Hosts {
+pub(super) struct Hosts {
     child: Child,
     /// The client configuration of the host on loopback, alias `near`.
     pub near: String,
@@ -29,7 +29,7 @@ impl Hosts {
     ///
     /// # Errors
     /// Returns an error if `bench-host` fails to start.
-    pub fn start(programs: &Programs) -> Result<Self, Box<dyn std::error::Error>> {
+    pub(super) fn start(programs: &Programs) -> Result<Self, Box<dyn std::error::Error>> {
         let mut child = Command::new(programs.built("bench-host"))
             .arg(programs.built("delay-link"))
             .args([ROUND_TRIP_MS.to_string(), RATE_MBIT.to_string()])
@@ -52,7 +52,7 @@ impl Hosts {
     ///
     /// # Errors
     /// Returns an error if `bench-host` cannot be waited for.
-    pub fn stop(mut self) -> Result<(), Box<dyn std::error::Error>> {
+    pub(super) fn stop(mut self) -> Result<(), Box<dyn std::error::Error>> {
         drop(self.child.stdin.take());
         self.child.wait()?;
         Ok(())

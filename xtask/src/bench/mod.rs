@@ -18,13 +18,13 @@ use crate::test::sandboxed;
 use crate::workspace::{Outcome, target_directory};
 
 /// The hidden verb of [`run_inside`].
-pub const INSIDE: &str = "bench-inside";
+pub(crate) const INSIDE: &str = "bench-inside";
 
 /// Runs `bench [--json] [--skip-build] [CASE...]`; results also go to `target/bench/results.json`.
 ///
 /// # Errors
 /// Returns an error if something cannot be built or a contender fails.
-pub fn run(words: &[String]) -> Outcome {
+pub(crate) fn run(words: &[String]) -> Outcome {
     let (flags, chosen): (Vec<&String>, Vec<&String>) =
         words.iter().partition(|word| word.starts_with("--"));
     if let Some(flag) = flags
@@ -52,7 +52,7 @@ pub fn run(words: &[String]) -> Outcome {
 ///
 /// # Errors
 /// Returns an error if a contender fails.
-pub fn run_inside(words: &[String]) -> Outcome {
+pub(crate) fn run_inside(words: &[String]) -> Outcome {
     let (target, words) = words
         .split_first()
         .ok_or("only xtask itself may run bench-inside")?;

@@ -18,7 +18,7 @@ const PYTHON: &str = "/usr/bin/python3";
 ///
 /// # Errors
 /// Returns an error if something cannot be built.
-pub fn everything(as_built: bool) -> Outcome {
+pub(super) fn everything(as_built: bool) -> Outcome {
     packages::require()?;
     mitogen(&target_directory().join("bench/venv"))?;
     if !as_built {

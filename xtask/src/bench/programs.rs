@@ -14,30 +14,30 @@ use crate::workspace::workspace;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The folders of the programs.
-pub struct Programs {
+pub(super) struct Programs {
     target: PathBuf,
 }
 
 impl Programs {
     /// Returns the programs below a target directory.
-    pub fn below(target: &Path) -> Self {
+    pub(super) fn below(target: &Path) -> Self {
         Self {
             target: target.to_owned(),
         }
     }
 
     /// Returns the folder for the files of the bench.
-    pub fn folder(&self) -> PathBuf {
+    pub(super) fn folder(&self) -> PathBuf {
         self.target.join("bench")
     }
 
     /// Returns the path of a program of `offshoot-tests`.
-    pub fn built(&self, name: &str) -> PathBuf {
+    pub(super) fn built(&self, name: &str) -> PathBuf {
         self.target.join("release").join(name)
     }
 
     /// Returns a sub-command of offshoot's program; `None` if the program does not exist.
-    pub fn ours(&self, words: &[&str]) -> Option<Command> {
+    pub(super) fn ours(&self, words: &[&str]) -> Option<Command> {
         let program = self.built("bench-ours");
         program
             .exists()
@@ -45,7 +45,7 @@ impl Programs {
     }
 
     /// Returns the same sub-command of Mitogen's program.
-    pub fn mitogen(&self, words: &[&str]) -> Command {
+    pub(super) fn mitogen(&self, words: &[&str]) -> Command {
         let mut command = Command::new(self.folder().join("venv/bin/python"));
         command.arg(workspace().join("tests/bench/mitogen_bench.py"));
         with_words(command, words)
@@ -59,7 +59,7 @@ fn with_words(mut command: Command, words: &[&str]) -> Command {
 }
 
 /// Returns `command` inside another network namespace.
-pub fn in_namespace(namespace: &str, command: &Command) -> Command {
+pub(super) fn in_namespace(namespace: &str, command: &Command) -> Command {
     let mut entering = Command::new("nsenter");
     entering
         .arg(format!("--net={namespace}"))
@@ -69,7 +69,7 @@ pub fn in_namespace(namespace: &str, command: &Command) -> Command {
 }
 
 /// Returns a plain ssh with the configuration of the hosts.
-pub fn ssh(config: &str, words: &[&str]) -> Command {
+pub(super) fn ssh(config: &str, words: &[&str]) -> Command {
     let mut command = Command::new("ssh");
     command.args(["-F", config, "-T", "-o", "BatchMode=yes"]);
     with_words(command, words)
@@ -79,7 +79,7 @@ pub fn ssh(config: &str, words: &[&str]) -> Command {
 ///
 /// # Errors
 /// Returns an error if the program fails or prints no array.
-pub fn numbers(mut command: Command) -> Result<Vec<f64>> {
+pub(super) fn numbers(mut command: Command) -> Result<Vec<f64>> {
     let output = command
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -105,7 +105,7 @@ pub fn numbers(mut command: Command) -> Result<Vec<f64>> {
 ///
 /// # Errors
 /// Returns an error if the command fails.
-pub fn seconds_of(mut command: Command, bytes: usize, scratch: &Path) -> Result<f64> {
+pub(super) fn seconds_of(mut command: Command, bytes: usize, scratch: &Path) -> Result<f64> {
     let feed = scratch.join("feed");
     fs::write(&feed, noise(bytes))?;
     command

@@ -44,7 +44,7 @@ fn of(results: &[Measured], case: &str, contender: &str) -> Option<f64> {
 }
 
 /// Prints medians, ratios and aims.
-pub fn print(results: &[Measured]) {
+pub(super) fn print(results: &[Measured]) {
     println!(
         "{:<40} {:>11} {:>11} {:>11} {:>11} {:>13} {:>10}",
         "median", "ours", "mitogen", "ssh", "pipe", "mitogen/ours", "ours/ssh"
@@ -83,7 +83,7 @@ pub fn print(results: &[Measured]) {
 }
 
 /// Returns medians, all samples and the aims as JSON.
-pub fn json(results: &[Measured]) -> Value {
+pub(super) fn json(results: &[Measured]) -> Value {
     let cases: Vec<Value> = results
         .iter()
         .map(|measured| {

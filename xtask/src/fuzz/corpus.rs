@@ -11,7 +11,7 @@ use crate::workspace::Outcome;
 const MOST: (usize, u64) = (95, 190_000);
 
 /// Returns the longest input of a target, in bytes. Long inputs make a target slow.
-pub fn longest(name: &str) -> usize {
+pub(super) fn longest(name: &str) -> usize {
     match name {
         "routes" => 2048,
         "frames" | "dialogue" => 8192,
@@ -24,7 +24,7 @@ pub fn longest(name: &str) -> usize {
 ///
 /// # Errors
 /// Returns an error if libFuzzer cannot merge the folders.
-pub fn merge(name: &str, program: &Path) -> Outcome {
+pub(super) fn merge(name: &str, program: &Path) -> Outcome {
     let merged = folder().join("merged").join(name);
     let _ = fs::remove_dir_all(&merged);
     fs::create_dir_all(&merged)?;

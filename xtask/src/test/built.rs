@@ -12,11 +12,11 @@ use super::selection::{Packages, Selection, Suites};
 use crate::workspace::cargo;
 
 /// The package of the end-to-end suites.
-pub const SUITES: &str = "offshoot-tests";
+pub(super) const SUITES: &str = "offshoot-tests";
 
 /// A finished program.
 #[derive(Debug)]
-pub struct TestProgram {
+pub(super) struct TestProgram {
     /// The name of the package.
     pub package: String,
     /// The name of the suite, or of another target of the package.
@@ -31,7 +31,7 @@ pub struct TestProgram {
 
 /// The programs of a selection.
 #[derive(Debug, Default)]
-pub struct Built {
+pub(super) struct Built {
     /// The programs with unit and property tests.
     pub units: Vec<TestProgram>,
     /// The suites, and the programs that they start.
@@ -42,7 +42,10 @@ pub struct Built {
 ///
 /// # Errors
 /// Returns an error if something does not compile.
-pub fn build(selection: &Selection, root: bool) -> Result<Built, Box<dyn std::error::Error>> {
+pub(super) fn build(
+    selection: &Selection,
+    root: bool,
+) -> Result<Built, Box<dyn std::error::Error>> {
     let mut built = Built::default();
     for arguments in builds(selection, root) {
         let programs = programs(&arguments)?;
@@ -92,7 +95,7 @@ fn builds(selection: &Selection, root: bool) -> Vec<Vec<String>> {
 
 /// Returns the arguments with which cargo chooses packages. Without root, no suite can run, so
 /// their package is left out.
-pub fn packages_as_arguments(packages: &Packages, root: bool) -> Vec<String> {
+pub(super) fn packages_as_arguments(packages: &Packages, root: bool) -> Vec<String> {
     match packages {
         Packages::All if root => vec!["--workspace".to_owned()],
         Packages::All => ["--workspace", "--exclude", SUITES]

@@ -124,7 +124,7 @@ const CHANNELS: [&str; 9] = [
 ///
 /// # Errors
 /// Returns an error if git or cargo cannot be asked, or nothing has changed.
-pub fn selection(known: &[String]) -> Result<Selection, Box<dyn std::error::Error>> {
+pub(super) fn selection(known: &[String]) -> Result<Selection, Box<dyn std::error::Error>> {
     let (base, files) = files()?;
     if files.is_empty() {
         return Err(format!("nothing differs from {base}").into());

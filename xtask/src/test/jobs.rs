@@ -17,7 +17,7 @@ const EACH_PROCESSOR: usize = 1;
 const TIMED_OUT: i32 = 124;
 
 /// A program that is to run.
-pub struct Job {
+pub(super) struct Job {
     /// Its name in the report.
     pub name: String,
     /// The program with its arguments.
@@ -30,7 +30,7 @@ pub struct Job {
 
 /// A job that has ended.
 #[derive(Debug, Default)]
-pub struct Finished {
+pub(super) struct Finished {
     /// The name of the job.
     pub name: String,
     /// How many tests passed.
@@ -51,7 +51,7 @@ pub struct Finished {
 ///
 /// # Errors
 /// Returns an error if a program cannot be started.
-pub fn run(
+pub(super) fn run(
     mut jobs: Vec<Job>,
     at_a_time: Option<usize>,
 ) -> Result<Vec<Finished>, Box<dyn std::error::Error>> {

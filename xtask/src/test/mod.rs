@@ -8,14 +8,14 @@
 
 mod built;
 mod changed;
-pub mod guide;
+pub(crate) mod guide;
 mod jobs;
 mod needs;
-pub mod packages;
-pub mod projects;
+pub(crate) mod packages;
+pub(crate) mod projects;
 mod report;
-pub mod sandbox;
-pub mod sandboxed;
+pub(crate) mod sandbox;
+pub(crate) mod sandboxed;
 mod selection;
 mod suites;
 
@@ -34,7 +34,7 @@ use selection::{Request, Selection};
 ///
 /// # Errors
 /// Returns an error if a test fails, no test is selected, or something cannot be built.
-pub fn run(words: &[String]) -> Outcome {
+pub(crate) fn run(words: &[String]) -> Outcome {
     let request = Request::parse(words)?;
     let root = nix::unistd::geteuid().is_root();
     let mut skipped = Vec::new();

@@ -14,7 +14,7 @@ use crate::{agents, dist};
 
 /// Something that is built, or fetched, before a suite runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Need {
+pub(super) enum Need {
     /// The stock agents of all platforms; each suite needs that of this machine.
     AllPlatforms,
     /// A busybox for aarch64.
@@ -48,7 +48,7 @@ const MARKS: [(&str, &[Need]); 6] = [
 ///
 /// # Errors
 /// Returns an error if `grep` cannot read the programs.
-pub fn of(programs: &[TestProgram]) -> Result<BTreeSet<Need>, Box<dyn std::error::Error>> {
+pub(super) fn of(programs: &[TestProgram]) -> Result<BTreeSet<Need>, Box<dyn std::error::Error>> {
     let (helpers, suites): (Vec<_>, Vec<_>) = programs.iter().partition(|program| program.helper);
     if suites.is_empty() {
         return Ok(BTreeSet::new());
@@ -117,7 +117,7 @@ fn texts_in(programs: &[&TestProgram], texts: &[&str]) -> Result<BTreeSet<String
 /// # Errors
 /// Returns an error if something cannot be built; a busybox that cannot be fetched is only
 /// reported.
-pub fn build(needs: &BTreeSet<Need>) -> Outcome {
+pub(super) fn build(needs: &BTreeSet<Need>) -> Outcome {
     let host = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     if needs.contains(&Need::AllPlatforms) {
         agents::run(&[])?;

@@ -30,7 +30,7 @@ const NEEDED: [(&str, &str); 16] = [
 /// # Errors
 /// Returns an error that names the missing packages if this is not Debian or the user is not root,
 /// or if apt-get fails.
-pub fn require() -> Outcome {
+pub(crate) fn require() -> Outcome {
     let missing = missing();
     if missing.is_empty() {
         return Ok(());
@@ -43,7 +43,7 @@ pub fn require() -> Outcome {
 /// # Errors
 /// Returns an error that names the packages if this is not Debian or the user is not root, or if
 /// apt-get fails.
-pub fn install(missing: &[&str]) -> Outcome {
+pub(crate) fn install(missing: &[&str]) -> Outcome {
     let list = missing.join(" ");
     let apt = Path::new("/usr/bin/apt-get").exists();
     if !apt || !nix::unistd::geteuid().is_root() {
@@ -65,7 +65,7 @@ pub fn install(missing: &[&str]) -> Outcome {
 ///
 /// # Errors
 /// Returns an error if the package cannot be fetched; suites then skip the tests that need it.
-pub fn arm64_busybox() -> Result<PathBuf, Box<dyn std::error::Error>> {
+pub(crate) fn arm64_busybox() -> Result<PathBuf, Box<dyn std::error::Error>> {
     let folder = arm64_folder();
     let busybox = folder.join("bin/busybox");
     if busybox.exists() {
@@ -113,7 +113,7 @@ pub fn arm64_busybox() -> Result<PathBuf, Box<dyn std::error::Error>> {
 }
 
 /// Returns the folder of the busybox for aarch64.
-pub fn arm64_folder() -> PathBuf {
+pub(crate) fn arm64_folder() -> PathBuf {
     target_directory().join("arm64")
 }
 

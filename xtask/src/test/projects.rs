@@ -18,7 +18,7 @@ use crate::workspace::{Outcome, target_directory, workspace};
 const LIBRARY: &str = "\"../../..\"";
 
 /// Returns the target directory of the projects.
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     target_directory().join("projects")
 }
 
@@ -26,7 +26,7 @@ pub fn folder() -> PathBuf {
 ///
 /// # Errors
 /// Returns an error if the folder of the examples cannot be read.
-pub fn all() -> std::io::Result<Vec<PathBuf>> {
+pub(crate) fn all() -> std::io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(workspace().join("controller/examples/projects"))?;
     let mut projects: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     projects.sort();
@@ -37,7 +37,7 @@ pub fn all() -> std::io::Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// Returns an error if a project cannot be copied, or one of its commands fails.
-pub fn build() -> Outcome {
+pub(crate) fn build() -> Outcome {
     let elsewhere = Elsewhere::new()?;
     for project in all()? {
         let name = project.file_name().unwrap_or_default();
@@ -56,9 +56,9 @@ pub fn build() -> Outcome {
 struct Elsewhere(PathBuf);
 
 impl Elsewhere {
-    fn new() -> std::io::Result<Elsewhere> {
+    fn new() -> std::io::Result<Self> {
         let mark = workspace().display().to_string().replace('/', "-");
-        let folder = Elsewhere(env::temp_dir().join(format!("offshoot-projects{mark}")));
+        let folder = Self(env::temp_dir().join(format!("offshoot-projects{mark}")));
         let _ = fs::remove_dir_all(&folder.0);
         // Fails if another user owns a folder of this name.
         fs::create_dir(&folder.0)?;

@@ -14,7 +14,7 @@ const SLOWEST: usize = 5;
 /// # Errors
 /// Returns an error if a job failed, or a test was skipped and `CI` is `true`, or the file with the
 /// seconds of every test cannot be written.
-pub fn print(finished: &[Finished], skipped: &[String]) -> Outcome {
+pub(super) fn print(finished: &[Finished], skipped: &[String]) -> Outcome {
     println!("\ncovered:");
     let mut rows: Vec<&Finished> = finished.iter().collect();
     rows.sort_by(|one, other| one.name.cmp(&other.name));

@@ -23,7 +23,7 @@ use nix::sys::wait::{WaitStatus, wait};
 use crate::workspace::Outcome;
 
 /// The hidden verb of [`init`].
-pub const VERB: &str = "sandbox-init";
+pub(crate) const VERB: &str = "sandbox-init";
 
 /// The directories that start empty, with their modes.
 const FRESH: [(&str, u32); 6] = [
@@ -49,7 +49,7 @@ const PASSED: [&str; 5] = ["CI", "LANG", "RUST_BACKTRACE", "TERM", "RUST_LOG"];
 ///
 /// # Errors
 /// Returns an error if the path of this program is unknown.
-pub fn command(keep: &[&Path], program: &Path) -> std::io::Result<Command> {
+pub(crate) fn command(keep: &[&Path], program: &Path) -> std::io::Result<Command> {
     let mut command = Command::new("unshare");
     command.args([
         "--mount",
@@ -91,7 +91,7 @@ pub fn command(keep: &[&Path], program: &Path) -> std::io::Result<Command> {
 ///
 /// # Errors
 /// Returns an error if something cannot be mounted, or the program cannot be started.
-pub fn init(words: &[String]) -> Outcome {
+pub(crate) fn init(words: &[String]) -> Outcome {
     let end = words
         .iter()
         .position(|word| word == "--")

@@ -12,7 +12,7 @@ use crate::workspace::{target_directory, workspace};
 ///
 /// # Errors
 /// Returns an error if the sandbox cannot be prepared.
-pub fn command(program: &Path) -> Result<Command, Box<dyn std::error::Error>> {
+pub(crate) fn command(program: &Path) -> Result<Command, Box<dyn std::error::Error>> {
     command_with(&[], program)
 }
 
@@ -21,7 +21,7 @@ pub fn command(program: &Path) -> Result<Command, Box<dyn std::error::Error>> {
 ///
 /// # Errors
 /// Returns an error if the sandbox cannot be prepared.
-pub fn command_with(
+pub(crate) fn command_with(
     folders: &[&Path],
     program: &Path,
 ) -> Result<Command, Box<dyn std::error::Error>> {

@@ -2,7 +2,7 @@
 
 /// The words of `cargo xtask test`.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Request {
+pub(super) struct Request {
     /// True if agents and programs are used as they were built before.
     pub skip_build: bool,
     /// How many programs run at a time; none leaves the choice to the scheduler.
@@ -15,7 +15,7 @@ pub struct Request {
 
 /// The packages whose unit tests run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Packages {
+pub(super) enum Packages {
     /// Every package but `offshoot-tests`.
     All,
     /// These.
@@ -24,7 +24,7 @@ pub enum Packages {
 
 /// The tests of one run.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Selection {
+pub(super) struct Selection {
     /// The packages whose unit, property and documentation tests run, if any do.
     pub packages: Option<Packages>,
     /// The suites that are built.
@@ -36,7 +36,7 @@ pub struct Selection {
 
 /// The suites of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Suites {
+pub(super) enum Suites {
     /// Every suite, and the unit tests of the package `offshoot-tests` itself.
     All,
     /// These.
@@ -48,7 +48,7 @@ impl Request {
     ///
     /// # Errors
     /// Returns an error if a flag is unknown or has no value, or if `--changed` comes with names.
-    pub fn parse(words: &[String]) -> Result<Self, String> {
+    pub(super) fn parse(words: &[String]) -> Result<Self, String> {
         let mut request = Self {
             skip_build: false,
             jobs: None,
@@ -84,7 +84,7 @@ impl Request {
 
 impl Selection {
     /// Returns what a request selects; `known` has the names of all suites.
-    pub fn of(request: &Request, known: &[String]) -> Self {
+    pub(super) fn of(request: &Request, known: &[String]) -> Self {
         let is_suite = |word: &String| known.contains(word);
         if !request.words.is_empty() && request.words.iter().all(is_suite) {
             // Nothing else is compiled when only suites are named.
@@ -104,7 +104,7 @@ impl Selection {
     }
 
     /// Returns true if the unit tests of a package are selected.
-    pub fn has_package(&self, name: &str) -> bool {
+    pub(super) fn has_package(&self, name: &str) -> bool {
         match &self.packages {
             Some(Packages::All) => true,
             Some(Packages::Only(names)) => names.iter().any(|known| known == name),
@@ -113,7 +113,7 @@ impl Selection {
     }
 
     /// Returns true if a suite is selected.
-    pub fn has_suite(&self, name: &str) -> bool {
+    pub(super) fn has_suite(&self, name: &str) -> bool {
         match &self.suites {
             Suites::All => true,
             Suites::Only(names) => names.iter().any(|known| known == name),
@@ -122,7 +122,7 @@ impl Selection {
 
     /// Returns the filters for the tests of one suite: none if a filter names the suite, which then
     /// runs whole.
-    pub fn filters_of(&self, suite: &str) -> &[String] {
+    pub(super) fn filters_of(&self, suite: &str) -> &[String] {
         let named = self
             .filters
             .iter()

@@ -5,11 +5,11 @@ use std::fs;
 use crate::workspace::workspace;
 
 /// Seconds after which a program of unit tests is killed.
-pub const UNIT_SECONDS: u64 = 600;
+pub(super) const UNIT_SECONDS: u64 = 600;
 
 /// What the scheduler knows of a suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct About {
+pub(super) struct About {
     /// Its name: that of its file in `tests/tests`.
     pub name: &'static str,
     /// Its budget: seconds after which it is killed. Suites with a large budget start first.
@@ -59,7 +59,7 @@ const fn alone(name: &'static str) -> About {
 }
 
 /// Returns what is known of a suite.
-pub fn about(name: &str) -> About {
+pub(super) fn about(name: &str) -> About {
     TABLE
         .into_iter()
         .find(|about| about.name == name)
@@ -70,7 +70,7 @@ pub fn about(name: &str) -> About {
 ///
 /// # Errors
 /// Returns an error if the folder of the suites cannot be read.
-pub fn all() -> std::io::Result<Vec<String>> {
+pub(super) fn all() -> std::io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(workspace().join("tests/tests"))? {
         let path = entry?.path();

@@ -16,14 +16,14 @@ impl std::error::Error for Never {}
 
 impl serde::de::Error for Never {
     #[cold]
-    fn custom<T: std::fmt::Display>(_: T) -> Never {
+    fn custom<T: std::fmt::Display>(_: T) -> Self {
         std::process::abort()
     }
 }
 
 impl serde::ser::Error for Never {
     #[cold]
-    fn custom<T: std::fmt::Display>(_: T) -> Never {
+    fn custom<T: std::fmt::Display>(_: T) -> Self {
         std::process::abort()
     }
 }

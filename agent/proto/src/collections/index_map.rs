@@ -84,7 +84,7 @@ struct Cells {
 
 impl Default for Cells {
     fn default() -> Self {
-        Cells {
+        Self {
             cells: Vec::new(),
             used: 0,
             seed: SEED.load(Ordering::Relaxed),
@@ -165,7 +165,7 @@ impl Slot {
     }
 
     /// Returns the position with this number; `None` for 0.
-    pub fn of(number: u32) -> Option<Slot> {
+    pub fn of(number: u32) -> Option<Self> {
         NonZeroU32::new(number).map(Slot)
     }
 
@@ -184,7 +184,7 @@ pub struct IndexMap<K, V> {
 
 impl<K, V> Default for IndexMap<K, V> {
     fn default() -> Self {
-        IndexMap {
+        Self {
             cells: Cells::default(),
             entries: Vec::new(),
             free: Vec::new(),
@@ -284,7 +284,7 @@ impl<K: Key, V> IndexMap<K, V> {
         let (_, value) = self.entries[entry as usize].take()?;
         if self.cells.used == 0 {
             // Releases the memory of an earlier peak.
-            *self = IndexMap::default();
+            *self = Self::default();
         } else {
             self.free.push(entry);
         }

@@ -10,7 +10,7 @@ pub struct SortedMap<K, V>(Vec<(K, V)>);
 
 impl<K, V> Default for SortedMap<K, V> {
     fn default() -> Self {
-        SortedMap(Vec::new())
+        Self(Vec::new())
     }
 }
 

@@ -122,8 +122,8 @@ pub struct BootstrapWatcher {
 
 impl BootstrapWatcher {
     /// Creates the watcher before the first attempt.
-    pub fn new(mode: Mode, platform: Platform) -> BootstrapWatcher {
-        BootstrapWatcher {
+    pub fn new(mode: Mode, platform: Platform) -> Self {
+        Self {
             dialogue: Dialogue::new(Vec::new()),
             mode,
             platform,

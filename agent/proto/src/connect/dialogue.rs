@@ -68,14 +68,14 @@ pub struct When {
 
 impl When {
     /// No condition.
-    pub const ALWAYS: When = When { needs: 0, lacks: 0 };
+    pub const ALWAYS: Self = Self { needs: 0, lacks: 0 };
     /// After an answer.
-    pub const ANSWERED: When = When {
+    pub const ANSWERED: Self = Self {
         needs: fact::ANSWERED,
         lacks: 0,
     };
     /// Before any answer.
-    pub const UNANSWERED: When = When {
+    pub const UNANSWERED: Self = Self {
         needs: 0,
         lacks: fact::ANSWERED,
     };
@@ -102,9 +102,9 @@ pub struct Rule {
 
 impl Rule {
     /// Creates a rule for a complete line with these texts.
-    pub fn line(when: When, texts: &[&str], reaction: Reaction) -> Rule {
+    pub fn line(when: When, texts: &[&str], reaction: Reaction) -> Self {
         let texts = texts.iter().map(|text| (*text).to_owned()).collect();
-        Rule {
+        Self {
             asked: false,
             texts,
             when,
@@ -114,10 +114,10 @@ impl Rule {
     }
 
     /// Creates a rule for a question with these texts.
-    pub fn asked(when: When, texts: &[&str], reaction: Reaction) -> Rule {
-        Rule {
+    pub fn asked(when: When, texts: &[&str], reaction: Reaction) -> Self {
+        Self {
             asked: true,
-            ..Rule::line(when, texts, reaction)
+            ..Self::line(when, texts, reaction)
         }
     }
 
@@ -128,13 +128,13 @@ impl Rule {
         kind: ConnectErrorKind,
         detail: &str,
         hint: &str,
-    ) -> Rule {
+    ) -> Self {
         let explanation = Explanation {
             kind,
             detail: detail.into(),
             hint: hint.into(),
         };
-        Rule::line(when, texts, Reaction::Explain(explanation))
+        Self::line(when, texts, Reaction::Explain(explanation))
     }
 }
 
@@ -161,8 +161,8 @@ pub struct Dialogue {
 
 impl Dialogue {
     /// Creates a dialogue with these rules.
-    pub fn new(rules: Vec<Rule>) -> Dialogue {
-        Dialogue {
+    pub fn new(rules: Vec<Rule>) -> Self {
+        Self {
             rules,
             names: Vec::new(),
             way: None,
@@ -174,8 +174,8 @@ impl Dialogue {
     }
 
     /// Creates a dialogue with the rules of this one, which loses them.
-    pub fn anew(&mut self) -> Dialogue {
-        Dialogue::new(core::mem::take(&mut self.rules))
+    pub fn anew(&mut self) -> Self {
+        Self::new(core::mem::take(&mut self.rules))
     }
 
     /// Forgets all answers, so that passwords are not kept longer than needed.
@@ -349,15 +349,15 @@ fn position(text: &[u8], needle: &[u8]) -> Option<usize> {
 }
 
 impl From<Explanation> for ConnectError {
-    fn from(why: Explanation) -> ConnectError {
-        let mut error = ConnectError::new(why.kind, why.detail);
+    fn from(why: Explanation) -> Self {
+        let mut error = Self::new(why.kind, why.detail);
         error.hint = why.hint;
         error
     }
 }
 
 impl Explanation {
-    fn about(&self, quoted: &[u8]) -> Explanation {
+    fn about(&self, quoted: &[u8]) -> Self {
         let mut why = self.clone();
         if why.detail.ends_with('%') {
             why.detail.pop();

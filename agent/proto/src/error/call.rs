@@ -21,8 +21,8 @@ impl<E> CallError<E> {
     /// Returns the function's own error, if it returned one.
     pub fn function(self) -> Option<E> {
         match self {
-            CallError::Function(error) => Some(error),
-            CallError::Failed(_) => None,
+            Self::Function(error) => Some(error),
+            Self::Failed(_) => None,
         }
     }
 }
@@ -30,8 +30,8 @@ impl<E> CallError<E> {
 impl<E: fmt::Display> fmt::Display for CallError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CallError::Function(error) => error.fmt(f),
-            CallError::Failed(error) => error.fmt(f),
+            Self::Function(error) => error.fmt(f),
+            Self::Failed(error) => error.fmt(f),
         }
     }
 }
@@ -42,14 +42,14 @@ impl<E: fmt::Debug + fmt::Display> core::error::Error for CallError<E> {}
 
 impl<E> From<Error> for CallError<E> {
     fn from(error: Error) -> Self {
-        CallError::Failed(error)
+        Self::Failed(error)
     }
 }
 
 impl<E: fmt::Display> From<CallError<E>> for Error {
-    fn from(error: CallError<E>) -> Error {
+    fn from(error: CallError<E>) -> Self {
         match error {
-            CallError::Function(error) => Error::Function(error.to_string()),
+            CallError::Function(error) => Self::Function(error.to_string()),
             CallError::Failed(error) => error,
         }
     }

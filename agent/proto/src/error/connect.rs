@@ -70,8 +70,8 @@ pub struct ConnectError {
 
 impl ConnectError {
     /// Creates an error without names, which a caller fills in.
-    pub fn new(kind: ConnectErrorKind, detail: impl Into<String>) -> ConnectError {
-        ConnectError {
+    pub fn new(kind: ConnectErrorKind, detail: impl Into<String>) -> Self {
+        Self {
             context: String::new(),
             hop: String::new(),
             kind,

@@ -10,8 +10,8 @@ use alloc::string::ToString;
 
 /// Converts to [`Error::System`].
 impl From<std::io::Error> for Error {
-    fn from(error: std::io::Error) -> Error {
-        Error::System {
+    fn from(error: std::io::Error) -> Self {
+        Self::System {
             action: "reading or writing".into(),
             detail: error.to_string(),
         }

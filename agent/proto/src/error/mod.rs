@@ -136,8 +136,8 @@ pub enum Error {
 
 impl Error {
     /// Returns the error for a system call that failed on this side during `action`.
-    pub fn system(action: impl Into<String>, error: impl fmt::Display) -> Error {
-        Error::System {
+    pub fn system(action: impl Into<String>, error: impl fmt::Display) -> Self {
+        Self::System {
             action: action.into(),
             detail: error.to_string(),
         }
@@ -145,19 +145,19 @@ impl Error {
 
     /// Returns this error about the context called `name`. The node that returned a message may
     /// have forgotten the name, and a context that failed to reply may give another's.
-    pub fn naming(mut self, name: &str) -> Error {
+    pub fn naming(mut self, name: &str) -> Self {
         match &mut self {
-            Error::Undelivered { context, .. }
-            | Error::NoSuchFunction { context, .. }
-            | Error::Panicked { context, .. }
-            | Error::Codec { context, .. }
-            | Error::TimedOut { context, .. }
-            | Error::Cancelled { context }
-            | Error::Chain { context, .. }
-            | Error::Ended { context, .. }
-            | Error::Spawn { context, .. } => *context = name.into(),
-            Error::Connect(error) => error.context = name.into(),
-            Error::ShutDown | Error::Image(_) | Error::System { .. } | Error::Function(_) => {}
+            Self::Undelivered { context, .. }
+            | Self::NoSuchFunction { context, .. }
+            | Self::Panicked { context, .. }
+            | Self::Codec { context, .. }
+            | Self::TimedOut { context, .. }
+            | Self::Cancelled { context }
+            | Self::Chain { context, .. }
+            | Self::Ended { context, .. }
+            | Self::Spawn { context, .. } => *context = name.into(),
+            Self::Connect(error) => error.context = name.into(),
+            Self::ShutDown | Self::Image(_) | Self::System { .. } | Self::Function(_) => {}
         }
         self
     }
@@ -165,7 +165,7 @@ impl Error {
     /// Returns the details of a failed hop.
     pub fn as_connect(&self) -> Option<&ConnectError> {
         match self {
-            Error::Connect(error) => Some(error),
+            Self::Connect(error) => Some(error),
             _ => None,
         }
     }
@@ -183,27 +183,27 @@ const WAY_TO_A_FUNCTION: &str = match cfg!(panic = "immediate-abort") {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Connect(error) => error.fmt(f),
-            Error::Undelivered {
+            Self::Connect(error) => error.fmt(f),
+            Self::Undelivered {
                 context,
                 reason,
                 detail,
             } => write!(f, "{context}: {reason}: {detail}"),
-            Error::NoSuchFunction { context, function } => {
+            Self::NoSuchFunction { context, function } => {
                 write!(
                     f,
                     "{context}: its agent has no function {function}{WAY_TO_A_FUNCTION}"
                 )
             }
-            Error::Panicked { context, message } => {
+            Self::Panicked { context, message } => {
                 write!(f, "{context}: the function panicked: {message}")
             }
-            Error::Codec { context, detail } => write!(f, "{context}: {detail}"),
-            Error::TimedOut { context, after_ms } => {
+            Self::Codec { context, detail } => write!(f, "{context}: {detail}"),
+            Self::TimedOut { context, after_ms } => {
                 write!(f, "{context}: no answer within {after_ms} ms")
             }
-            Error::Cancelled { context } => write!(f, "{context}: cancelled"),
-            Error::Chain {
+            Self::Cancelled { context } => write!(f, "{context}: cancelled"),
+            Self::Chain {
                 context,
                 function,
                 detail,
@@ -213,13 +213,13 @@ impl fmt::Display for Error {
                     "{context}: not run, because {function} failed earlier in the same chain: {detail}"
                 )
             }
-            Error::Spawn {
+            Self::Spawn {
                 context,
                 program,
                 detail,
                 ..
             } => write!(f, "{context}: {program}: {detail}"),
-            Error::Ended {
+            Self::Ended {
                 context,
                 reason,
                 detail,
@@ -230,10 +230,10 @@ impl fmt::Display for Error {
                     "{context}: the program was ended by its agent: {reason}{colon}{detail}"
                 )
             }
-            Error::ShutDown => f.write_str("the router has been shut down"),
-            Error::Image(detail) => f.write_str(detail),
-            Error::System { action, detail } => write!(f, "{action}: {detail}"),
-            Error::Function(text) => f.write_str(text),
+            Self::ShutDown => f.write_str("the router has been shut down"),
+            Self::Image(detail) => f.write_str(detail),
+            Self::System { action, detail } => write!(f, "{action}: {detail}"),
+            Self::Function(text) => f.write_str(text),
         }
     }
 }
@@ -247,8 +247,8 @@ impl fmt::Debug for Error {
 impl core::error::Error for Error {}
 
 impl From<ConnectError> for Error {
-    fn from(error: ConnectError) -> Error {
-        Error::Connect(Box::new(error))
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(Box::new(error))
     }
 }
 

@@ -42,22 +42,22 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Reason::NoRoute => "no such context",
-            Reason::Isolated => {
+            Self::NoRoute => "no such context",
+            Self::Isolated => {
                 "contexts below different parents may not talk without Router::open_path"
             }
-            Reason::NoHandle => "nothing listens there",
-            Reason::Refused => "refused by policy",
-            Reason::Lost => "connection lost",
-            Reason::ConnectFailed => "not connected",
-            Reason::QueueFull => "queue full",
-            Reason::Cancelled => "cancelled by the peer",
-            Reason::Silent => "silent",
-            Reason::Violation => "protocol violation",
-            Reason::TooLarge => "message too large",
-            Reason::ShutDown => "shut down",
-            Reason::Stopped => "its process is stopped",
-            Reason::Late => "deadline exceeded",
+            Self::NoHandle => "nothing listens there",
+            Self::Refused => "refused by policy",
+            Self::Lost => "connection lost",
+            Self::ConnectFailed => "not connected",
+            Self::QueueFull => "queue full",
+            Self::Cancelled => "cancelled by the peer",
+            Self::Silent => "silent",
+            Self::Violation => "protocol violation",
+            Self::TooLarge => "message too large",
+            Self::ShutDown => "shut down",
+            Self::Stopped => "its process is stopped",
+            Self::Late => "deadline exceeded",
         })
     }
 }

@@ -34,14 +34,14 @@ pub struct SendCredit {
 
 impl Default for SendCredit {
     fn default() -> Self {
-        SendCredit::new(INITIAL_WINDOW)
+        Self::new(INITIAL_WINDOW)
     }
 }
 
 impl SendCredit {
     /// Creates a sender with this initial window in bytes.
     pub fn new(window: u64) -> Self {
-        SendCredit {
+        Self {
             sent: 0,
             room: window as u32,
             ended: false,
@@ -114,12 +114,12 @@ pub enum Violation {
 impl core::fmt::Display for Violation {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Violation::Gap(expected, seen) => {
+            Self::Gap(expected, seen) => {
                 write!(f, "byte {expected} was due, byte {seen} came")
             }
-            Violation::BeyondCredit => f.write_str("it sent more than it was allowed to"),
-            Violation::AfterEnd => f.write_str("it sent more after its end"),
-            Violation::BeyondWindow => f.write_str("it granted more than any window holds"),
+            Self::BeyondCredit => f.write_str("it sent more than it was allowed to"),
+            Self::AfterEnd => f.write_str("it sent more after its end"),
+            Self::BeyondWindow => f.write_str("it granted more than any window holds"),
         }
     }
 }
@@ -143,7 +143,7 @@ pub struct RecvCredit {
 
 impl Default for RecvCredit {
     fn default() -> Self {
-        RecvCredit::new(INITIAL_WINDOW)
+        Self::new(INITIAL_WINDOW)
     }
 }
 
@@ -151,7 +151,7 @@ impl RecvCredit {
     /// Creates a receiver with this initial window in bytes.
     pub fn new(window: u64) -> Self {
         let (room, initial) = (window as u32, (window >> 10) as u16);
-        RecvCredit {
+        Self {
             received: 0,
             held: 0,
             room,
@@ -164,9 +164,9 @@ impl RecvCredit {
 
     /// Creates a receiver for a peer that is not obeyed.
     pub fn lent() -> Self {
-        RecvCredit {
+        Self {
             room: FIRST_WINDOW as u32,
-            ..RecvCredit::new(LENT_WINDOW)
+            ..Self::new(LENT_WINDOW)
         }
     }
 

@@ -26,7 +26,7 @@ pub struct Longest(BTreeMap<ContextId, (usize, FlowKey)>);
 
 impl Longest {
     /// Decides for incomplete messages, given as their flows and present lengths.
-    pub fn of(partials: impl Iterator<Item = (FlowKey, usize)> + Clone) -> Longest {
+    pub fn of(partials: impl Iterator<Item = (FlowKey, usize)> + Clone) -> Self {
         let mut longest = BTreeMap::new();
         if partials.clone().map(|(_, length)| length).sum::<usize>() >= PARTIAL {
             for (flow, length) in partials {
@@ -34,7 +34,7 @@ impl Longest {
                 *longest = (length, flow).max(*longest);
             }
         }
-        Longest(longest)
+        Self(longest)
     }
 
     /// Returns true if the message of this flow, of this length, may continue.

@@ -58,9 +58,9 @@ impl Filter {
     /// Creates a filter for all targets up to a level: 0 off, 1 error, 2 warn, 3 info, 4 debug, 5
     /// trace, 6 and above trace with frames.
     #[must_use]
-    pub fn up_to(level: u8) -> Filter {
+    pub fn up_to(level: u8) -> Self {
         let level = char::from(b'0' + level.min(IO));
-        Filter(String::from_iter(['=', level]))
+        Self(String::from_iter(['=', level]))
     }
 
     /// Returns the number of the most detailed level that is admitted for a target.
@@ -87,8 +87,8 @@ impl Filter {
     }
 
     /// Decodes a filter. Invalid UTF-8 admits nothing.
-    pub fn from_bytes(bytes: Vec<u8>) -> Filter {
-        Filter(String::from_utf8(bytes).unwrap_or_default())
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(String::from_utf8(bytes).unwrap_or_default())
     }
 
     /// Returns the level for all other targets, if the filter has one.
@@ -101,14 +101,14 @@ impl Filter {
 
     /// Returns this filter with another level for all other targets.
     #[must_use]
-    pub fn with_others(&self, level: u8) -> Filter {
+    pub fn with_others(&self, level: u8) -> Self {
         let mut pieces: Vec<String> = self
             .directives()
             .filter(|(target, _)| !target.is_empty())
             .map(|(target, level)| format!("{target}={level}"))
             .collect();
-        pieces.push(Filter::up_to(level).0);
-        Filter(pieces.join(","))
+        pieces.push(Self::up_to(level).0);
+        Self(pieces.join(","))
     }
 
     /// Returns the targets and their levels, longest first. The level for all other targets comes
@@ -195,7 +195,7 @@ fn is_misspelt(word: &str, level: &str) -> bool {
 impl FromStr for Filter {
     type Err = FilterError;
 
-    fn from_str(text: &str) -> Result<Filter, FilterError> {
+    fn from_str(text: &str) -> Result<Self, FilterError> {
         let mut wanted: Vec<(&str, u8)> = Vec::new();
         for piece in text
             .split(',')
@@ -254,7 +254,7 @@ impl FromStr for Filter {
                 why: "all of it together is longer than 4096 bytes; its longest target",
             });
         }
-        Ok(Filter(text))
+        Ok(Self(text))
     }
 }
 
@@ -282,8 +282,8 @@ impl fmt::Display for FilterError {
 impl core::error::Error for FilterError {}
 
 impl From<FilterError> for Error {
-    fn from(error: FilterError) -> Error {
-        Error::System {
+    fn from(error: FilterError) -> Self {
+        Self::System {
             action: "reading a log filter".into(),
             detail: error.to_string(),
         }

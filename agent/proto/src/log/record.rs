@@ -45,8 +45,8 @@ pub fn number_of(level: Level) -> u8 {
 
 impl LogRecord {
     /// Creates a record with a message only.
-    pub fn of(level: Level, target: &str, text: &str) -> LogRecord {
-        LogRecord {
+    pub fn of(level: Level, target: &str, text: &str) -> Self {
+        Self {
             level: number_of(level),
             target: target.into(),
             message: shortened(text, TEXT_LIMIT).into(),
@@ -56,9 +56,9 @@ impl LogRecord {
     }
 
     /// Creates a record that reports lost records.
-    pub fn of_lost(count: u32) -> LogRecord {
+    pub fn of_lost(count: u32) -> Self {
         let text = format!("{count} log records were too many here and are dropped");
-        LogRecord::of(Level::WARN, module_path!(), &text)
+        Self::of(Level::WARN, module_path!(), &text)
     }
 
     /// Returns the encoded record.

@@ -32,7 +32,7 @@ impl<'a> CallHeader<'a> {
 
     /// Decodes the header of a request. Returns it with the offset of the arguments; `None` if it
     /// is invalid.
-    pub fn decode(request: &'a [u8]) -> Option<(CallHeader<'a>, usize)> {
+    pub fn decode(request: &'a [u8]) -> Option<(Self, usize)> {
         let (flags, mut rest) = request.split_first()?;
         let mut left_ms = None;
         if flags & DEADLINE != 0 {

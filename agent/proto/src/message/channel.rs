@@ -49,11 +49,11 @@ pub enum RecvError {
 impl fmt::Display for RecvError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RecvError::Closed => f.write_str("all senders are closed"),
-            RecvError::Failed { context, text } => write!(f, "{context}: {text}"),
-            RecvError::Lost(error) => write!(f, "a sender was lost: {error}"),
-            RecvError::Unreadable(error) => error.fmt(f),
-            RecvError::TimedOut => f.write_str("nothing was sent in time"),
+            Self::Closed => f.write_str("all senders are closed"),
+            Self::Failed { context, text } => write!(f, "{context}: {text}"),
+            Self::Lost(error) => write!(f, "a sender was lost: {error}"),
+            Self::Unreadable(error) => error.fmt(f),
+            Self::TimedOut => f.write_str("nothing was sent in time"),
         }
     }
 }
@@ -61,10 +61,10 @@ impl fmt::Display for RecvError {
 impl core::error::Error for RecvError {}
 
 impl From<RecvError> for Error {
-    fn from(error: RecvError) -> Error {
+    fn from(error: RecvError) -> Self {
         match error {
             RecvError::Lost(error) | RecvError::Unreadable(error) => error,
-            error => Error::Function(error.to_string()),
+            error => Self::Function(error.to_string()),
         }
     }
 }
@@ -84,7 +84,7 @@ impl MessageBuffer {
     /// Removes and returns the next message with its sender, or an error in its place: `Closed` at
     /// the end. Returns `None` if more bytes are needed.
     pub fn pop(&mut self) -> Option<Received<(ContextId, Vec<u8>)>> {
-        let MessageBuffer { bytes, at, over } = self;
+        let Self { bytes, at, over } = self;
         loop {
             return Some(match take_record(bytes, at, MAX_MESSAGE + SENT) {
                 Ok(Some((VALUE, content))) => match content.first_chunk::<SENT>() {

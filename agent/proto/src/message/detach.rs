@@ -22,7 +22,7 @@ impl DetachRequest {
     ///
     /// # Errors
     /// Returns an error if the name is empty.
-    pub fn new(context: &str, program: Handle, name: String) -> Result<DetachRequest> {
+    pub fn new(context: &str, program: Handle, name: String) -> Result<Self> {
         if name.contains('\0') {
             let action = format!("letting go of {context}");
             return Err(Error::system(
@@ -30,6 +30,6 @@ impl DetachRequest {
                 format!("the name {name:?} has a NUL byte"),
             ));
         }
-        Ok(DetachRequest { program, name })
+        Ok(Self { program, name })
     }
 }

@@ -86,8 +86,8 @@ pub(crate) struct Link {
 
 impl Link {
     /// Creates the link to a child, or to the parent if `None`.
-    pub(crate) fn new(child: Option<ContextId>) -> Link {
-        Link {
+    pub(crate) fn new(child: Option<ContextId>) -> Self {
+        Self {
             child,
             authority: None,
             decoder: Decoder::default(),

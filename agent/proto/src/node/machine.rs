@@ -89,22 +89,22 @@ pub struct Node {
 
 impl Node {
     /// Creates the root of a tree.
-    pub fn root() -> Node {
-        Node::with_router(RoutingTable::new(ContextId::ROOT, Vec::new(), None))
+    pub fn root() -> Self {
+        Self::with_router(RoutingTable::new(ContextId::ROOT, Vec::new(), None))
     }
 
     /// Creates an agent, whose parent will send its identity, and its link to the parent.
-    pub fn agent() -> (Node, LinkId) {
+    pub fn agent() -> (Self, LinkId) {
         let up = LinkId(0);
         let mut node =
-            Node::with_router(RoutingTable::new(ContextId(u32::MAX), Vec::new(), Some(up)));
+            Self::with_router(RoutingTable::new(ContextId(u32::MAX), Vec::new(), Some(up)));
         node.next_link = 1;
         node.links.insert(up, Link::new(None));
         (node, up)
     }
 
-    fn with_router(router: RoutingTable) -> Node {
-        Node {
+    fn with_router(router: RoutingTable) -> Self {
+        Self {
             router,
             links: SortedMap::default(),
             flows: FlowTable::default(),

@@ -300,7 +300,7 @@ impl SendQueue {
         for (_, state) in self.lanes.drain() {
             all.extend(state.into_frames());
         }
-        *self = SendQueue::default();
+        *self = Self::default();
         all
     }
 }

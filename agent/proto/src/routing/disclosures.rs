@@ -30,8 +30,8 @@ pub struct Origin {
 
 impl Origin {
     /// Returns the origin of a message that a context sends on its own behalf.
-    pub fn of(peer: ContextId) -> Origin {
-        Origin { peer, auth: peer }
+    pub fn of(peer: ContextId) -> Self {
+        Self { peer, auth: peer }
     }
 }
 

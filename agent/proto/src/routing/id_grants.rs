@@ -45,19 +45,19 @@ pub struct IdGrants {
 
 impl Default for IdGrants {
     fn default() -> Self {
-        IdGrants::from(1)
+        Self::from(1)
     }
 }
 
 impl IdGrants {
     /// Creates grants that begin at `next`; lower numbers count as used.
-    pub fn from(next: u32) -> IdGrants {
+    pub fn from(next: u32) -> Self {
         let (blocks, owners, live) = (
             SortedMap::default(),
             SortedMap::default(),
             SortedMap::default(),
         );
-        IdGrants {
+        Self {
             next,
             blocks,
             owners,

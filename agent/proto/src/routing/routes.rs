@@ -65,9 +65,9 @@ pub struct RoutingTable {
 impl RoutingTable {
     /// Creates the table of the context `id`, whose `ancestors` are listed nearest first and
     /// reached over `up`.
-    pub fn new(id: ContextId, ancestors: Vec<ContextId>, up: Option<LinkId>) -> RoutingTable {
+    pub fn new(id: ContextId, ancestors: Vec<ContextId>, up: Option<LinkId>) -> Self {
         let (routes, behind) = (IndexMap::default(), SortedMap::default());
-        RoutingTable {
+        Self {
             id,
             ancestors,
             up,
@@ -438,7 +438,7 @@ mod tests {
             Verdict::Return(Reason::Isolated)
         );
         let dead = |about| Header {
-            reply_to: crate::id::Handle(about),
+            reply_to: Handle(about),
             ..Header::new(Kind::Dead, ContextId(11), ContextId(20))
         };
         assert_eq!(router.route(Some(A), &dead(10)), Verdict::Forward(B));

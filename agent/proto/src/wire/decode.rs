@@ -39,28 +39,28 @@ pub enum WireError {
 impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            WireError::NotAFrame(seen) => {
+            Self::NotAFrame(seen) => {
                 let seen = crate::text::harmless(&String::from_utf8_lossy(seen));
                 write!(f, "something else wrote into the stream: \"{seen}\"")
             }
-            WireError::Version(seen) => {
+            Self::Version(seen) => {
                 write!(
                     f,
                     "the peer speaks wire version {seen}, this build {VERSION}"
                 )
             }
-            WireError::Kind(seen) => write!(f, "a frame of unknown kind {seen}"),
-            WireError::Flags(seen) => write!(f, "a frame with unknown flags {seen:#x}"),
-            WireError::Length(seen) => {
+            Self::Kind(seen) => write!(f, "a frame of unknown kind {seen}"),
+            Self::Flags(seen) => write!(f, "a frame with unknown flags {seen:#x}"),
+            Self::Length(seen) => {
                 write!(f, "a frame of {seen} bytes, the limit is {MAX_PAYLOAD}")
             }
-            WireError::Lost(due, seen) => {
+            Self::Lost(due, seen) => {
                 write!(
                     f,
                     "the transport lost bytes: frame {due} was due, frame {seen} came"
                 )
             }
-            WireError::Sum => write!(f, "the transport damaged bytes: a checksum does not match"),
+            Self::Sum => write!(f, "the transport damaged bytes: a checksum does not match"),
         }
     }
 }

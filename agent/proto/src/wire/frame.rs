@@ -155,26 +155,26 @@ pub struct Flags(pub u16);
 
 impl Flags {
     /// The opener of the flow has sent the frame.
-    pub const OPENER: Flags = Flags(1);
+    pub const OPENER: Self = Self(1);
     /// The last frame in this direction of the flow.
-    pub const END: Flags = Flags(2);
+    pub const END: Self = Self(2);
     /// The payload holds a secret: it and all buffers with copies of it are zeroed after use.
-    pub const SECRET: Flags = Flags(4);
+    pub const SECRET: Self = Self(4);
     /// The sender has used up its credit with this frame.
-    pub const FULL: Flags = Flags(8);
+    pub const FULL: Self = Self(8);
     /// All flags of this version.
     pub(crate) const KNOWN: u16 = 15;
 
     /// Returns true if all flags of `other` are set.
-    pub fn has(self, other: Flags) -> bool {
+    pub fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
     /// Returns these flags, and those of `other` if `condition`.
     #[must_use]
-    pub fn with(self, other: Flags, condition: bool) -> Flags {
+    pub fn with(self, other: Self, condition: bool) -> Self {
         if condition {
-            Flags(self.0 | other.0)
+            Self(self.0 | other.0)
         } else {
             self
         }
@@ -208,8 +208,8 @@ pub struct Header {
 
 impl Header {
     /// Creates a header of `kind` from `src` on its own behalf, with all other fields empty.
-    pub fn new(kind: Kind, src: ContextId, dst: ContextId) -> Header {
-        Header {
+    pub fn new(kind: Kind, src: ContextId, dst: ContextId) -> Self {
+        Self {
             kind,
             flags: Flags::default(),
             dst,
@@ -237,9 +237,9 @@ pub struct Frame {
 
 impl Frame {
     /// Creates a frame and computes its checksum.
-    pub fn new(header: Header, payload: Vec<u8>) -> Frame {
+    pub fn new(header: Header, payload: Vec<u8>) -> Self {
         let sum = sum_of(&payload);
-        Frame {
+        Self {
             header,
             payload,
             sum,

@@ -13,13 +13,13 @@ use offshoot_proto::{ContextId, FlowKey, Handle, LinkId};
 use std::collections::HashMap;
 
 /// A context with its events.
-pub struct Place {
+pub(crate) struct Place {
     pub node: Node,
     pub events: Vec<Event>,
 }
 
 /// A tree, indexed by context number.
-pub struct Tree {
+pub(crate) struct Tree {
     pub places: HashMap<ContextId, Place>,
     /// Each parent with its link, and the child at the other end, whose only link leads up.
     pub cables: Vec<(ContextId, LinkId, ContextId)>,
@@ -32,7 +32,7 @@ pub struct Tree {
     pub said: Vec<String>,
 }
 
-pub const UP: LinkId = LinkId(0);
+pub(crate) const UP: LinkId = LinkId(0);
 
 fn services(node: &mut Node) {
     for service in [Handle::CALL, Handle::CONNECT] {
@@ -41,7 +41,7 @@ fn services(node: &mut Node) {
 }
 
 impl Tree {
-    pub fn new() -> Tree {
+    pub(crate) fn new() -> Self {
         let mut node = Node::root();
         services(&mut node);
         node.serve(Handle::ALLOCATE, Policy::Descendants);
@@ -52,7 +52,7 @@ impl Tree {
                 events: Vec::new(),
             },
         )]);
-        Tree {
+        Self {
             places,
             cables: Vec::new(),
             connecting: Vec::new(),
@@ -61,7 +61,7 @@ impl Tree {
         }
     }
 
-    pub fn node(&mut self, id: u32) -> &mut Node {
+    pub(crate) fn node(&mut self, id: u32) -> &mut Node {
         &mut self
             .places
             .get_mut(&ContextId(id))
@@ -70,7 +70,7 @@ impl Tree {
     }
 
     /// Has the root order `parent` to connect `child`.
-    pub fn order(&mut self, parent: u32, child: u32) -> FlowKey {
+    pub(crate) fn order(&mut self, parent: u32, child: u32) -> FlowKey {
         let opening = Opening {
             new_context: Some(ContextId(child)),
             secret: true,
@@ -82,7 +82,7 @@ impl Tree {
     }
 
     /// Carries bytes until nothing moves.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         loop {
             let mut moved = false;
             let ids: Vec<_> = self.places.keys().copied().collect();
@@ -115,7 +115,13 @@ impl Tree {
         }
     }
 
-    pub fn carry(&mut self, from: ContextId, over: LinkId, to: ContextId, into: LinkId) -> bool {
+    pub(crate) fn carry(
+        &mut self,
+        from: ContextId,
+        over: LinkId,
+        to: ContextId,
+        into: LinkId,
+    ) -> bool {
         let mut bytes = Vec::new();
         if let Some(place) = self.places.get_mut(&from) {
             place.node.transmit(over, &mut bytes, 4096);
@@ -134,7 +140,7 @@ impl Tree {
     }
 
     /// Brings up the agent of a context that is being connected.
-    pub fn bring_up(&mut self, child: u32) {
+    pub(crate) fn bring_up(&mut self, child: u32) {
         let child = ContextId(child);
         let at = self
             .connecting
@@ -176,8 +182,8 @@ impl Tree {
     }
 
     /// Returns a tree in which each pair (parent, child) is connected.
-    pub fn grown(pairs: &[(u32, u32)]) -> Tree {
-        let mut tree = Tree::new();
+    pub(crate) fn grown(pairs: &[(u32, u32)]) -> Self {
+        let mut tree = Self::new();
         for &(parent, child) in pairs {
             tree.order(parent, child);
             tree.settle();
@@ -189,7 +195,7 @@ impl Tree {
         tree
     }
 
-    pub fn events(&mut self, id: u32) -> Vec<Event> {
+    pub(crate) fn events(&mut self, id: u32) -> Vec<Event> {
         std::mem::take(
             &mut self
                 .places
@@ -200,7 +206,7 @@ impl Tree {
     }
 
     /// Answers all requests to context `id` with the same bytes.
-    pub fn echo(&mut self, id: u32) {
+    pub(crate) fn echo(&mut self, id: u32) {
         for event in self.events(id) {
             if let Event::Opened { flow, bytes, .. } = event {
                 self.node(id).send(flow, &bytes, true, false);
@@ -209,13 +215,13 @@ impl Tree {
         self.settle();
     }
 
-    pub fn call(&mut self, from: u32, to: u32) -> FlowKey {
+    pub(crate) fn call(&mut self, from: u32, to: u32) -> FlowKey {
         self.node(from)
             .open(ContextId(to), Handle::CALL, b"hello", Opening::default())
             .0
     }
 
-    pub fn reasons(&mut self, id: u32) -> Vec<(FlowKey, Reason, ContextId)> {
+    pub(crate) fn reasons(&mut self, id: u32) -> Vec<(FlowKey, Reason, ContextId)> {
         let closed = |event: Event| match event {
             Event::Closed { flow, letter } => Some((flow, letter.reason, letter.by)),
             _ => None,
@@ -223,7 +229,7 @@ impl Tree {
         self.events(id).into_iter().filter_map(closed).collect()
     }
 
-    pub fn answers(&mut self, id: u32) -> Vec<(FlowKey, Vec<u8>)> {
+    pub(crate) fn answers(&mut self, id: u32) -> Vec<(FlowKey, Vec<u8>)> {
         let data = |event: Event| match event {
             Event::Data {
                 flow,
@@ -236,7 +242,7 @@ impl Tree {
     }
 
     /// Sends a forged frame over the link of `child` to its parent, like a hostile agent.
-    pub fn forge(&mut self, child: u32, header: Header, payload: &[u8]) {
+    pub(crate) fn forge(&mut self, child: u32, header: Header, payload: &[u8]) {
         let (parent, link, _) = *self
             .cables
             .iter()

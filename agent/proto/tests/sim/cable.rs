@@ -8,27 +8,27 @@ use offshoot_proto::wire::{Decoder, Frame, encode};
 use std::collections::BTreeMap;
 
 /// From parent to child.
-pub const DOWN: usize = 0;
+pub(crate) const DOWN: usize = 0;
 /// From child to parent.
-pub const UPWARD: usize = 1;
+pub(crate) const UPWARD: usize = 1;
 
 /// Bytes of a node that no pipe has accepted yet: whole frames, the first of which may have gone in
 /// part.
 #[derive(Default)]
-pub struct Out {
+pub(crate) struct Out {
     pub bytes: Vec<u8>,
     pub at: usize,
 }
 
 impl Out {
-    pub fn rest(&self) -> usize {
+    pub(crate) fn rest(&self) -> usize {
         self.bytes.len() - self.at
     }
 }
 
 /// Renumbers the frames of a direction, so that frames can be inserted or held back.
 #[derive(Default)]
-pub struct Rewriter {
+pub(crate) struct Rewriter {
     decoder: Decoder,
     sequence: u32,
     /// Bytes of bulk data that must go before each call. Used to test the tests.
@@ -37,10 +37,10 @@ pub struct Rewriter {
 }
 
 impl Rewriter {
-    pub fn delaying(delay: u64) -> Rewriter {
-        Rewriter {
+    pub(crate) fn delaying(delay: u64) -> Self {
+        Self {
             delay,
-            ..Rewriter::default()
+            ..Self::default()
         }
     }
 
@@ -80,7 +80,7 @@ impl Rewriter {
 
 /// State of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum State {
+pub(crate) enum State {
     /// The parent waits for a hello.
     Connecting,
     Up,
@@ -89,7 +89,7 @@ pub enum State {
 }
 
 /// A link.
-pub struct Cable {
+pub(crate) struct Cable {
     pub parent: u32,
     pub link: LinkId,
     pub child: u32,
@@ -111,8 +111,8 @@ pub struct Cable {
 }
 
 impl Cable {
-    pub fn new(parent: u32, link: LinkId, child: u32, wire: Wire) -> Cable {
-        Cable {
+    pub(crate) fn new(parent: u32, link: LinkId, child: u32, wire: Wire) -> Self {
+        Self {
             parent,
             link,
             child,
@@ -130,7 +130,7 @@ impl Cable {
     }
 
     /// Restarts the bootstrap: bytes to the old program are lost.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.pipes[DOWN] = Pipe::new(self.wire);
         self.out[DOWN] = Out::default();
         if let Some(rewriter) = &mut self.rewriters[DOWN] {
@@ -140,7 +140,7 @@ impl Cable {
 
     /// Inspects frames that have left a node. Returns the most bytes of bulk data that one of their
     /// calls had to wait for.
-    pub fn look(&mut self, direction: usize) -> u64 {
+    pub(crate) fn look(&mut self, direction: usize) -> u64 {
         let bytes = &mut self.out[direction].bytes;
         if let Some(rewriter) = &mut self.rewriters[direction] {
             rewriter.rewrite(self.bulk[direction], bytes);
@@ -173,7 +173,7 @@ impl Cable {
     }
 
     /// Inserts a forged frame behind the bytes that wait to go up.
-    pub fn forge(&mut self, frame: &Forgery, mark: &[u8]) {
+    pub(crate) fn forge(&mut self, frame: &Forgery, mark: &[u8]) {
         let (header, payload) = forged(frame, mark);
         let Some(rewriter) = &mut self.rewriters[UPWARD] else {
             return;

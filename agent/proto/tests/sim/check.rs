@@ -6,7 +6,7 @@ use super::world::World;
 
 /// Bounds for all nodes.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Maximum bytes that a node holds for its links, if less than the formula in `held`.
     pub held: u64,
     /// Maximum bytes of bulk data that a link carries between the queueing and the sending of a
@@ -17,17 +17,17 @@ pub struct Bounds {
 }
 
 /// Bounds of every run, unless a test sets others.
-pub const BOUNDS: Bounds = Bounds {
+pub(crate) const BOUNDS: Bounds = Bounds {
     held: u64::MAX,
     overtaken: 4 * 65_584,
     events: 3_000_000,
 };
 /// Number of events after which all places are checked in depth, apart from the check at rest.
-pub const DEEP_EVERY: u64 = 4096;
+pub(crate) const DEEP_EVERY: u64 = 4096;
 
 /// The invariants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Check {
+pub(crate) enum Check {
     /// A request has one outcome and nothing after it.
     OneOutcome,
     /// Bytes of a flow arrive once, in order and unchanged.
@@ -58,7 +58,7 @@ pub enum Check {
 
 /// A violated invariant.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     pub check: Check,
     pub what: String,
     /// Time in microseconds, and number of events.
@@ -68,7 +68,7 @@ pub struct Failure {
 
 impl World {
     /// Records a violation; the first one counts.
-    pub fn fail(&mut self, check: Check, what: String) {
+    pub(crate) fn fail(&mut self, check: Check, what: String) {
         if self.failure.is_none() {
             self.failure = Some(Failure {
                 check,
@@ -80,7 +80,7 @@ impl World {
     }
 
     /// Checks a place that has lost a link.
-    pub fn check_lost(&mut self, id: u32, link: offshoot_proto::LinkId) {
+    pub(crate) fn check_lost(&mut self, id: u32, link: offshoot_proto::LinkId) {
         let Some(place) = self.place(id) else { return };
         if let Some((other, _)) = place.routes().into_iter().find(|(_, via)| *via == link) {
             self.fail(
@@ -91,7 +91,7 @@ impl World {
     }
 
     /// Checks every route of every place. Returns their number.
-    pub fn check_deep(&mut self) -> u64 {
+    pub(crate) fn check_deep(&mut self) -> u64 {
         let mut seen = 0;
         let mut found = None;
         for place in self.places.iter().flatten() {
@@ -112,7 +112,7 @@ impl World {
     }
 
     /// Checks the tree at rest.
-    pub fn check_rest(&mut self) {
+    pub(crate) fn check_rest(&mut self) {
         self.check_deep();
         if self.failure.is_some() {
             return;
@@ -237,7 +237,7 @@ impl World {
     }
 
     /// Returns true if a forger may have interfered with a request.
-    pub fn is_tainted(&self, number: u32) -> bool {
+    pub(crate) fn is_tainted(&self, number: u32) -> bool {
         self.ledger.is_tainted(number)
     }
 

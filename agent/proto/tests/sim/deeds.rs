@@ -10,12 +10,12 @@ const CLOSING: u64 = 5_000_000;
 impl World {
     /// Returns the number of a name in the plan. Names that were never connected are returned
     /// unchanged, and are no context's number.
-    pub fn number(&self, name: u32) -> u32 {
+    pub(crate) fn number(&self, name: u32) -> u32 {
         self.names.get(&name).copied().unwrap_or(name)
     }
 
     /// Returns the step with numbers in place of names. The child of a connect keeps its name.
-    pub fn named(&self, step: &Step) -> Step {
+    pub(crate) fn named(&self, step: &Step) -> Step {
         let of = |name: &mut u32| *name = self.number(*name);
         let mut step = step.clone();
         match &mut step {
@@ -72,7 +72,7 @@ impl World {
     }
 
     /// Sends a connect request as soon as there is a number for the new context.
-    pub fn start(&mut self, step: &Step) {
+    pub(crate) fn start(&mut self, step: &Step) {
         let Step::Connect {
             by,
             parent,
@@ -108,7 +108,7 @@ impl World {
     }
 
     /// Has the root grant numbers to a context, if it may have more.
-    pub fn grant(&mut self, owner: u32) -> Option<(u32, u32)> {
+    pub(crate) fn grant(&mut self, owner: u32) -> Option<(u32, u32)> {
         let (first, count) = self.place_mut(0)?.grant(owner)?;
         self.ledger.blocks.insert(first, owner);
         self.note("grant", [u64::from(owner), u64::from(first), 0]);
@@ -116,7 +116,7 @@ impl World {
     }
 
     /// Handles the root's reply: numbers, unless there were none.
-    pub fn has_numbers(&mut self, at: u32, request: u32) {
+    pub(crate) fn has_numbers(&mut self, at: u32, request: u32) {
         let block = self.granted.remove(&request);
         let Some(place) = self.place_mut(at) else {
             return;
@@ -131,7 +131,7 @@ impl World {
 
     /// Has the root open or close the path between two contexts that are not each other's
     /// ancestors.
-    pub fn pair(&mut self, one: u32, other: u32, open: bool) -> bool {
+    pub(crate) fn pair(&mut self, one: u32, other: u32, open: bool) -> bool {
         let related =
             one == other || self.ledger.is_below(one, other) || self.ledger.is_below(other, one);
         let Some(root) = self.place_mut(0).filter(|_| !related) else {
@@ -149,7 +149,7 @@ impl World {
 
     /// Returns true if a visit to an unrelated context may have been delivered: the path is open,
     /// or was when the visit began or shortly after.
-    pub fn may_visit(&self, from: u32, to: u32, bytes: &[u8]) -> bool {
+    pub(crate) fn may_visit(&self, from: u32, to: u32, bytes: &[u8]) -> bool {
         let name = bytes
             .first_chunk::<8>()
             .map_or(u64::MAX, |name| u64::from_le_bytes(*name));
@@ -165,7 +165,7 @@ impl World {
 
     /// Advances a clock by an hour, unless the neighbours had no chance to answer since the last
     /// time.
-    pub fn jump(&mut self, at: u32) -> bool {
+    pub(crate) fn jump(&mut self, at: u32) -> bool {
         let (ms, beat) = (self.now / 1000, self.beat);
         let Some(place) = self.place_mut(at) else {
             return false;

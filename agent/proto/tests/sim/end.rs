@@ -5,7 +5,7 @@ use super::plan::Reader;
 
 /// The user of one end of a flow.
 #[derive(Clone)]
-pub struct End {
+pub(crate) struct End {
     pub request: u32,
     pub opener: bool,
     /// True for the flow of the request, false for its stream.
@@ -30,14 +30,14 @@ pub struct End {
 }
 
 impl End {
-    pub fn new(request: u32, opener: bool, main: bool, reader: Reader) -> End {
+    pub(crate) fn new(request: u32, opener: bool, main: bool, reader: Reader) -> Self {
         let lane = |number| Lane { request, number };
         let (outgoing, incoming) = match (main, opener) {
             (true, true) => (lane(0), lane(1)),
             (true, false) => (lane(1), lane(0)),
             _ => (lane(2), lane(2)),
         };
-        End {
+        Self {
             request,
             opener,
             main,

@@ -33,7 +33,7 @@ fn up_and_on(frame: &Forgery) -> bool {
 }
 
 /// Returns the plan of a seed.
-pub fn plan(seed: u64) -> Vec<Step> {
+pub(crate) fn plan(seed: u64) -> Vec<Step> {
     let mut rng = Rng::new(seed);
     let shape = rng.pick(&[
         Shape::Chain,
@@ -277,13 +277,13 @@ impl Drawing {
         let Some(at) = (!self.hostile.is_empty()).then(|| self.rng.pick(&self.hostile)) else {
             return;
         };
-        let someone = |drawing: &mut Drawing| match drawing.rng.below(8) {
+        let someone = |drawing: &mut Self| match drawing.rng.below(8) {
             0..3 => at,
             3 => 0,
             4 => drawing.next + drawing.rng.below(3) as u32,
             _ => drawing.anyone(),
         };
-        let handle = |drawing: &mut Drawing| match drawing.rng.below(3) {
+        let handle = |drawing: &mut Self| match drawing.rng.below(3) {
             0 => drawing.rng.below(8) as u32,
             _ => 1000 + drawing.rng.below(u64::from(drawing.requests) * 2 + 2) as u32,
         };

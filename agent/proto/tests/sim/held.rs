@@ -15,11 +15,11 @@ use offshoot_proto::node::{ATTRIBUTED_EACH, ATTRIBUTED_TO_ALL, HIGH, OWN};
 
 /// Maximum number of bytes that arrive between a request to pause and its effect: in each direction
 /// a batch from the node, with a frame that exceeds it, and a full pipe; and an incomplete frame.
-pub const FLIGHT: usize = 2 * (2 * BATCH + 65_536) + 65_536;
+pub(crate) const FLIGHT: usize = 2 * (2 * BATCH + 65_536) + 65_536;
 
 impl World {
     /// Checks a place after every event.
-    pub fn check_place(&mut self, id: u32) {
+    pub(crate) fn check_place(&mut self, id: u32) {
         let (held, bound) = (self.held(id), self.may_hold(id));
         if self.ledger.is_hostile(id) {
             return;
@@ -49,7 +49,7 @@ impl World {
 
     /// Returns the bytes held for the links of a place: queued, on the way out, and incomplete
     /// frames.
-    pub fn held(&self, id: u32) -> u64 {
+    pub(crate) fn held(&self, id: u32) -> u64 {
         let Some(place) = self.place(id) else {
             return 0;
         };

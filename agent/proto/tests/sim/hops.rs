@@ -11,7 +11,7 @@ use offshoot_proto::{FlowKey, LinkId};
 
 impl World {
     /// Handles a connect request at the parent.
-    pub fn connect(&mut self, at: u32, flow: FlowKey, child: u32, link: LinkId, fate: Fate) {
+    pub(crate) fn connect(&mut self, at: u32, flow: FlowKey, child: u32, link: LinkId, fate: Fate) {
         let Some((_, wire, waiting)) = self.orders.get_mut(&child) else {
             return;
         };
@@ -40,7 +40,7 @@ impl World {
         }
     }
 
-    pub fn hello(&mut self, at: u32, link: LinkId) {
+    pub(crate) fn hello(&mut self, at: u32, link: LinkId) {
         let Some(cable) = self
             .place(at)
             .and_then(|place| place.cables.get(&link).copied())
@@ -69,7 +69,7 @@ impl World {
         }
     }
 
-    pub fn broken(&mut self, at: u32, link: LinkId, reason: Reason, why: &str) {
+    pub(crate) fn broken(&mut self, at: u32, link: LinkId, reason: Reason, why: &str) {
         let Some(cable) = self
             .place(at)
             .and_then(|place| place.cables.get(&link).copied())
@@ -103,7 +103,7 @@ impl World {
         self.later(0, Job::Ended { cable, direction });
     }
 
-    pub fn come_up(&mut self, at: usize) {
+    pub(crate) fn come_up(&mut self, at: usize) {
         let (parent, child) = (self.cables[at].parent, self.cables[at].child);
         if self.cables[at].state != State::Connecting || self.place(parent).is_none() {
             return;
@@ -124,7 +124,7 @@ impl World {
     }
 
     /// Closes both ends of a link, which notice it at different times.
-    pub fn cut(&mut self, at: usize, keep: u32, parent_ms: u32, child_ms: u32) {
+    pub(crate) fn cut(&mut self, at: usize, keep: u32, parent_ms: u32, child_ms: u32) {
         if self.cables[at].pipes[DOWN].closed {
             return;
         }
@@ -148,7 +148,7 @@ impl World {
     }
 
     /// Has a parent notice the loss of a link, or give up a hop.
-    pub fn lose(&mut self, at: usize) {
+    pub(crate) fn lose(&mut self, at: usize) {
         let cable = &mut self.cables[at];
         let (parent, link, child, state) = (cable.parent, cable.link, cable.child, cable.state);
         if state == State::Gone {
@@ -186,7 +186,7 @@ impl World {
 
     /// Ends an agent that has noticed the loss of its parent or was shut down. All its links are
     /// lost.
-    pub fn end(&mut self, id: u32) {
+    pub(crate) fn end(&mut self, id: u32) {
         let Some(place) = self.place_mut(id) else {
             return;
         };
@@ -230,7 +230,7 @@ impl World {
     }
 
     /// Removes a process; its neighbours notice that later.
-    pub fn vanish(&mut self, id: u32, ms: u32) {
+    pub(crate) fn vanish(&mut self, id: u32, ms: u32) {
         for request in self.waiting_at(id) {
             self.outcome(request, Outcome::Orphaned);
         }

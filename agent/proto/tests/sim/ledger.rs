@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 /// Content of every forged payload.
-pub const MARK: &[u8; 8] = b"FORGED!!";
+pub(crate) const MARK: &[u8; 8] = b"FORGED!!";
 /// Period of the content of every flow. No frame is as long, so that repeated bytes differ.
 const PERIOD: usize = 65_521;
 
 /// Purpose of a request.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     Call(Answer),
     /// A call to a service that admits every context.
     Visit(Answer),
@@ -33,7 +33,7 @@ pub enum Purpose {
 
 /// Outcome of a request.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Value,
     Closed,
     /// The caller has cancelled it.
@@ -43,7 +43,7 @@ pub enum Outcome {
 }
 
 /// A request.
-pub struct Request {
+pub(crate) struct Request {
     pub from: u32,
     pub to: u32,
     pub handle: u32,
@@ -58,7 +58,7 @@ pub struct Request {
 
 impl Request {
     /// Returns the length of the answer in bytes.
-    pub fn answer_size(&self) -> u32 {
+    pub(crate) fn answer_size(&self) -> u32 {
         match self.purpose {
             Purpose::Call(Answer::Reply { size, .. })
             | Purpose::Visit(Answer::Reply { size, .. }) => size,
@@ -70,7 +70,7 @@ impl Request {
 
 /// All requests of a run, and the true tree.
 #[derive(Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     pub requests: Vec<Request>,
     parents: Vec<Option<u32>>,
     hostile: BTreeSet<u32>,
@@ -80,25 +80,25 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub fn pair(&mut self, one: u32, other: u32, open: bool, now: u64) {
+    pub(crate) fn pair(&mut self, one: u32, other: u32, open: bool, now: u64) {
         self.pairs
             .insert((one.min(other), one.max(other)), (open, now));
     }
 
     /// Returns true if the root has opened the path between two contexts, and the time of the
     /// change.
-    pub fn paired(&self, one: u32, other: u32) -> Option<(bool, u64)> {
+    pub(crate) fn paired(&self, one: u32, other: u32) -> Option<(bool, u64)> {
         self.pairs.get(&(one.min(other), one.max(other))).copied()
     }
 
-    pub fn add(&mut self, request: Request) -> u32 {
+    pub(crate) fn add(&mut self, request: Request) -> u32 {
         self.requests.push(request);
         self.requests.len() as u32 - 1
     }
 
     /// Records that `child` was ordered below `parent`. Returns false if the number was used
     /// before.
-    pub fn order(&mut self, parent: u32, child: u32, hostile: bool) -> bool {
+    pub(crate) fn order(&mut self, parent: u32, child: u32, hostile: bool) -> bool {
         let at = child as usize;
         if self.parents.len() <= at {
             self.parents.resize(at + 1, None);
@@ -113,25 +113,25 @@ impl Ledger {
         true
     }
 
-    pub fn parent(&self, id: u32) -> Option<u32> {
+    pub(crate) fn parent(&self, id: u32) -> Option<u32> {
         self.parents.get(id as usize).copied().flatten()
     }
 
-    pub fn is_hostile(&self, id: u32) -> bool {
+    pub(crate) fn is_hostile(&self, id: u32) -> bool {
         self.hostile.contains(&id)
     }
 
     /// Returns `id` and its ancestors up to the root.
-    pub fn chain(&self, id: u32) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn chain(&self, id: u32) -> impl Iterator<Item = u32> + '_ {
         std::iter::successors(Some(id), |id| self.parent(*id))
     }
 
-    pub fn is_below(&self, id: u32, ancestor: u32) -> bool {
+    pub(crate) fn is_below(&self, id: u32, ancestor: u32) -> bool {
         id != ancestor && self.chain(id).any(|other| other == ancestor)
     }
 
     /// Returns the first number that was granted to `owner`.
-    pub fn block_of(&self, owner: u32) -> Option<u32> {
+    pub(crate) fn block_of(&self, owner: u32) -> Option<u32> {
         self.blocks
             .iter()
             .find(|(_, other)| **other == owner)
@@ -140,7 +140,7 @@ impl Ledger {
 
     /// Returns true if frames in the name of `id` may come from a forger without a violation: a
     /// forger speaks for all contexts below it, and for the numbers granted to them.
-    pub fn is_doubtful(&self, id: u32) -> bool {
+    pub(crate) fn is_doubtful(&self, id: u32) -> bool {
         if self.hostile.is_empty() {
             return false;
         }
@@ -158,7 +158,7 @@ impl Ledger {
     }
 
     /// Returns true if a forger may have interfered with a request.
-    pub fn is_tainted(&self, request: u32) -> bool {
+    pub(crate) fn is_tainted(&self, request: u32) -> bool {
         let request = &self.requests[request as usize];
         let child = match request.purpose {
             Purpose::Connect { child, .. } => child,
@@ -181,7 +181,7 @@ fn table() -> &'static [u8] {
 
 /// One direction of one flow of a request: 0 the request, 1 its answer, 2 its stream.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Lane {
+pub(crate) struct Lane {
     pub request: u32,
     pub number: u8,
 }
@@ -189,7 +189,7 @@ pub struct Lane {
 impl Lane {
     /// Returns `length` bytes of content from `offset` on. A request begins with its number in
     /// eight bytes.
-    pub fn content(self, offset: u64, length: usize) -> Vec<u8> {
+    pub(crate) fn content(self, offset: u64, length: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(length);
         if self.number == 0 && offset < 8 {
             let name = u64::from(self.request).to_le_bytes();
@@ -205,7 +205,7 @@ impl Lane {
         bytes
     }
 
-    pub fn fits(self, offset: u64, bytes: &[u8]) -> bool {
+    pub(crate) fn fits(self, offset: u64, bytes: &[u8]) -> bool {
         self.content(offset, bytes.len()) == bytes
     }
 }

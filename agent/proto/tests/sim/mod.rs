@@ -32,37 +32,37 @@
 //! one of them. `plan`, `generate`, `run`, `shrink`: steps, and their order. `trace`: comparison of
 //! runs. `rng`: the random numbers.
 
-pub mod cable;
-pub mod check;
-pub mod deeds;
-pub mod end;
+pub(crate) mod cable;
+pub(crate) mod check;
+pub(crate) mod deeds;
+pub(crate) mod end;
 #[cfg(test)]
 mod found;
-pub mod generate;
-pub mod held;
-pub mod hops;
-pub mod ledger;
-pub mod pipe;
-pub mod place;
-pub mod plan;
-pub mod rng;
-pub mod run;
-pub mod shrink;
+pub(crate) mod generate;
+pub(crate) mod held;
+pub(crate) mod hops;
+pub(crate) mod ledger;
+pub(crate) mod pipe;
+pub(crate) mod place;
+pub(crate) mod plan;
+pub(crate) mod rng;
+pub(crate) mod run;
+pub(crate) mod shrink;
 #[cfg(test)]
 mod size;
-pub mod steps;
-pub mod trace;
+pub(crate) mod steps;
+pub(crate) mod trace;
 #[cfg(test)]
 mod truths;
-pub mod users;
-pub mod world;
+pub(crate) mod users;
+pub(crate) mod world;
 
 use check::Failure;
 use plan::Step;
 use run::{Options, Run, run};
 
 /// Executes a plan. Panics if it violates an invariant.
-pub fn replay(seed: u64, plan: &[Step]) -> Run {
+pub(crate) fn replay(seed: u64, plan: &[Step]) -> Run {
     let done = run(plan, Options::of(seed));
     if let Some(failure) = &done.failure {
         panic!(
@@ -74,7 +74,7 @@ pub fn replay(seed: u64, plan: &[Step]) -> Run {
 }
 
 /// Shrinks the plan of a failed run.
-pub fn shrunk(plan: &[Step], options: Options, failure: &Failure) -> (Vec<Step>, Failure) {
+pub(crate) fn shrunk(plan: &[Step], options: Options, failure: &Failure) -> (Vec<Step>, Failure) {
     let mut last = failure.clone();
     let small = shrink::shrink(plan, |candidate| match run(candidate, options).failure {
         Some(found) if found.check == failure.check => {

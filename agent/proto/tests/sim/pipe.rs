@@ -6,14 +6,14 @@ use std::collections::VecDeque;
 /// The end of a frame under way. When a call's end is read, the call waits at the reader for the
 /// next link.
 #[derive(Clone, Copy)]
-pub struct Mark {
+pub(crate) struct Mark {
     pub end: u64,
     /// Caller, flow and callee of a call; none for other frames.
     pub call: Option<(u32, u32, u32)>,
 }
 
 /// One direction of a link.
-pub struct Pipe {
+pub(crate) struct Pipe {
     wire: Wire,
     chunks: VecDeque<(u64, Vec<u8>)>,
     /// Read position in the first chunk.
@@ -40,8 +40,8 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    pub fn new(wire: Wire) -> Pipe {
-        Pipe {
+    pub(crate) fn new(wire: Wire) -> Self {
+        Self {
             wire,
             chunks: VecDeque::new(),
             at: 0,
@@ -63,7 +63,7 @@ impl Pipe {
 
     /// Returns the number of bytes that may be written. Like a kernel, does not wake a writer for a
     /// few.
-    pub fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         let capacity = self.wire.capacity as usize;
         let room = capacity.saturating_sub(self.inside);
         if self.closed || room < capacity / 4 {
@@ -74,7 +74,7 @@ impl Pipe {
     }
 
     /// Takes at most [`Pipe::room`] bytes. Returns true if they were damaged.
-    pub fn write(&mut self, now: u64, bytes: &[u8]) -> bool {
+    pub(crate) fn write(&mut self, now: u64, bytes: &[u8]) -> bool {
         let mut bytes = bytes.to_vec();
         let lost = bytes.len().min(self.drop as usize);
         let mut damaged = lost > 0;
@@ -97,7 +97,7 @@ impl Pipe {
     }
 
     /// Delivers nothing before `until`. Returns the length of the stall.
-    pub fn stall(&mut self, now: u64, until: u64) -> u64 {
+    pub(crate) fn stall(&mut self, now: u64, until: u64) -> u64 {
         if self.stalled_until <= now {
             self.stalled_from = now;
         }
@@ -106,14 +106,14 @@ impl Pipe {
     }
 
     /// Returns the time at which bytes can be read, if there will be any.
-    pub fn ready_at(&self) -> Option<u64> {
+    pub(crate) fn ready_at(&self) -> Option<u64> {
         self.chunks
             .front()
             .map(|(ready, _)| (*ready).max(self.stalled_until))
     }
 
     /// Returns at most `limit` of the bytes that have arrived.
-    pub fn take(&mut self, now: u64, limit: usize) -> Vec<u8> {
+    pub(crate) fn take(&mut self, now: u64, limit: usize) -> Vec<u8> {
         let mut taken = Vec::new();
         while taken.len() < limit {
             let Some((ready, chunk)) = self.chunks.front() else {
@@ -136,7 +136,7 @@ impl Pipe {
     }
 
     /// Accepts no more bytes, and delivers only `keep` percent of those inside.
-    pub fn cut(&mut self, keep: u32) {
+    pub(crate) fn cut(&mut self, keep: u32) {
         self.closed = true;
         let mut left = self.inside * keep as usize / 100;
         let mut at = self.at;

@@ -14,16 +14,16 @@ use offshoot_proto::{ContextId, FlowKey, Handle, LinkId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// First number that is granted to other contexts; the root uses lower ones itself.
-pub const FIRST_GRANT: u32 = 512;
+pub(crate) const FIRST_GRANT: u32 = 512;
 /// A service that admits every context.
-pub const VISIT: Handle = Handle(99);
+pub(crate) const VISIT: Handle = Handle(99);
 /// The link of every agent to its parent.
-pub const UP: LinkId = LinkId(0);
+pub(crate) const UP: LinkId = LinkId(0);
 
 /// Row of `Route` in the table of kinds; forged ones need a valid payload to have an effect.
-pub const ROUTE: u8 = row(Kind::Route);
+pub(crate) const ROUTE: u8 = row(Kind::Route);
 /// Row of `Open` in the table of kinds.
-pub const OPEN: u8 = row(Kind::Open);
+pub(crate) const OPEN: u8 = row(Kind::Open);
 
 /// Returns the row of a kind in the table. Plans name kinds by their rows.
 const fn row(kind: Kind) -> u8 {
@@ -36,7 +36,7 @@ const fn row(kind: Kind) -> u8 {
 
 /// Event of a node, as far as the simulator acts on it.
 #[derive(Clone)]
-pub enum Happening {
+pub(crate) enum Happening {
     Opened {
         flow: FlowKey,
         service: Handle,
@@ -64,7 +64,7 @@ pub enum Happening {
 }
 
 /// A context: its node, its links, and the users of its flows.
-pub struct Place {
+pub(crate) struct Place {
     node: Node,
     pub id: u32,
     /// Cable of each link.
@@ -88,7 +88,7 @@ pub struct Place {
 }
 
 impl Place {
-    fn new(id: u32, mut node: Node, obey_anyone: bool) -> Place {
+    fn new(id: u32, mut node: Node, obey_anyone: bool) -> Self {
         node.serve(VISIT, Policy::Anyone);
         for service in [Handle::CALL, Handle::CONNECT, Handle::EXEC] {
             node.serve(service, Policy::Ancestors);
@@ -96,7 +96,7 @@ impl Place {
         if obey_anyone {
             node.serve(Handle::CALL, Policy::Descendants);
         }
-        Place {
+        Self {
             node,
             id,
             cables: BTreeMap::new(),
@@ -114,8 +114,8 @@ impl Place {
     }
 
     /// Creates the root. One that obeys everybody is used to test the tests.
-    pub fn root(obey_anyone: bool) -> Place {
-        let mut place = Place::new(0, Node::root(), obey_anyone);
+    pub(crate) fn root(obey_anyone: bool) -> Self {
+        let mut place = Self::new(0, Node::root(), obey_anyone);
         for _ in 1..FIRST_GRANT {
             place.node.new_context();
         }
@@ -125,48 +125,48 @@ impl Place {
     }
 
     /// Creates an agent that has just started: it says hello and waits for its identity.
-    pub fn agent(id: u32) -> Place {
+    pub(crate) fn agent(id: u32) -> Self {
         let (node, up) = Node::agent();
         debug_assert_eq!(up, UP);
-        let mut place = Place::new(id, node, false);
+        let mut place = Self::new(id, node, false);
         place.node.control(UP, Kind::Hello, Vec::new());
         place
     }
 
     /// Sets the virtual time in milliseconds.
-    pub fn set_time(&mut self, ms: u64) {
+    pub(crate) fn set_time(&mut self, ms: u64) {
         self.node.set_time(ms + self.ahead);
     }
 
     /// Checks heartbeats.
-    pub fn expire(&mut self, ms: u64) {
+    pub(crate) fn expire(&mut self, ms: u64) {
         self.node.expire(ms + self.ahead);
     }
 
     /// Returns the time of the next heartbeat check.
-    pub fn next_due(&self) -> Option<u64> {
+    pub(crate) fn next_due(&self) -> Option<u64> {
         self.node
             .next_due()
             .map(|due| due.saturating_sub(self.ahead))
     }
 
     /// Begins heartbeats on the link of a child.
-    pub fn beat(&mut self, link: LinkId, every: u64) {
+    pub(crate) fn beat(&mut self, link: LinkId, every: u64) {
         self.node.beat(link, every);
     }
 
     /// Grants numbers to a context below.
-    pub fn grant(&mut self, owner: u32) -> Option<(u32, u32)> {
+    pub(crate) fn grant(&mut self, owner: u32) -> Option<(u32, u32)> {
         self.node
             .grant(ContextId(owner))
             .map(|(first, count)| (first.0, count))
     }
 
-    pub fn pair(&mut self, one: u32, other: u32, open: bool) {
+    pub(crate) fn pair(&mut self, one: u32, other: u32, open: bool) {
         self.node.pair(ContextId(one), ContextId(other), open);
     }
 
-    pub fn next(&mut self) -> Option<Happening> {
+    pub(crate) fn next(&mut self) -> Option<Happening> {
         Some(match self.node.poll_event()? {
             Event::Opened {
                 flow,
@@ -218,7 +218,7 @@ impl Place {
     }
 
     /// Returns the links with bytes to send.
-    pub fn dirty(&mut self) -> Vec<LinkId> {
+    pub(crate) fn dirty(&mut self) -> Vec<LinkId> {
         let mut links = self.node.take_dirty();
         links.sort_unstable();
         links.dedup();
@@ -226,7 +226,7 @@ impl Place {
     }
 
     /// Updates the number of bytes queued for `link`.
-    pub fn weigh(&mut self, link: LinkId) {
+    pub(crate) fn weigh(&mut self, link: LinkId) {
         let now = self.node.queued(link);
         let before = self.queued.insert(link, now).unwrap_or(0);
         self.queued_sum = self.queued_sum + now - before;
@@ -235,15 +235,15 @@ impl Place {
         }
     }
 
-    pub fn transmit(&mut self, link: LinkId, out: &mut Vec<u8>, enough: usize) {
+    pub(crate) fn transmit(&mut self, link: LinkId, out: &mut Vec<u8>, enough: usize) {
         self.node.transmit(link, out, enough);
     }
 
-    pub fn receive(&mut self, link: LinkId, bytes: &[u8]) {
+    pub(crate) fn receive(&mut self, link: LinkId, bytes: &[u8]) {
         self.node.receive(link, bytes);
     }
 
-    pub fn open(
+    pub(crate) fn open(
         &mut self,
         dst: u32,
         service: Handle,
@@ -253,33 +253,33 @@ impl Place {
         self.node.open(ContextId(dst), service, bytes, opening)
     }
 
-    pub fn send(&mut self, flow: FlowKey, bytes: &[u8], end: bool) -> Option<usize> {
+    pub(crate) fn send(&mut self, flow: FlowKey, bytes: &[u8], end: bool) -> Option<usize> {
         self.node.send(flow, bytes, end, false)
     }
 
-    pub fn consume(&mut self, flow: FlowKey, length: usize) {
+    pub(crate) fn consume(&mut self, flow: FlowKey, length: usize) {
         self.node.consume(flow, length);
     }
 
-    pub fn reset(&mut self, flow: FlowKey) {
+    pub(crate) fn reset(&mut self, flow: FlowKey) {
         self.node.reset(flow, Reason::Cancelled, "given up");
     }
 
     /// Returns true if the node has state for a flow.
-    pub fn knows(&self, flow: FlowKey) -> bool {
+    pub(crate) fn knows(&self, flow: FlowKey) -> bool {
         self.node.knows(flow)
     }
 
-    pub fn log(&mut self, bytes: Vec<u8>) {
+    pub(crate) fn log(&mut self, bytes: Vec<u8>) {
         self.node.log(bytes);
     }
 
-    pub fn shut_down(&mut self, link: LinkId) {
+    pub(crate) fn shut_down(&mut self, link: LinkId) {
         self.node.control(link, Kind::Shutdown, Vec::new());
     }
 
     /// Sends a child its identity, before everything else.
-    pub fn name_child(&mut self, link: LinkId, child: u32, announce: bool, heartbeat: u32) {
+    pub(crate) fn name_child(&mut self, link: LinkId, child: u32, announce: bool, heartbeat: u32) {
         let id = ContextId(child);
         if announce {
             self.node.announce(id);
@@ -298,15 +298,15 @@ impl Place {
         );
     }
 
-    pub fn link_up(&mut self, link: LinkId) {
+    pub(crate) fn link_up(&mut self, link: LinkId) {
         self.node.link_up(link);
     }
 
-    pub fn restart(&mut self, link: LinkId) {
+    pub(crate) fn restart(&mut self, link: LinkId) {
         self.node.link_restart(link);
     }
 
-    pub fn lost(&mut self, link: LinkId, connecting: bool) {
+    pub(crate) fn lost(&mut self, link: LinkId, connecting: bool) {
         let reason = if connecting {
             Reason::ConnectFailed
         } else {
@@ -317,12 +317,12 @@ impl Place {
     }
 
     /// Returns the link over which `id` is reached.
-    pub fn way_to(&self, id: u32) -> Option<LinkId> {
+    pub(crate) fn way_to(&self, id: u32) -> Option<LinkId> {
         self.node.router.link_to(ContextId(id))
     }
 
     /// Returns all routes to contexts below.
-    pub fn routes(&self) -> Vec<(u32, LinkId)> {
+    pub(crate) fn routes(&self) -> Vec<(u32, LinkId)> {
         let mut routes: Vec<_> = self
             .node
             .router
@@ -334,18 +334,18 @@ impl Place {
     }
 
     /// Breaks the router to test the tests.
-    pub fn forget_route(&mut self, id: u32, link: LinkId) {
+    pub(crate) fn forget_route(&mut self, id: u32, link: LinkId) {
         self.node.router.remove(ContextId(id), link);
     }
 
     /// Breaks the router to test the tests.
-    pub fn keep_route(&mut self, id: u32, link: LinkId) {
+    pub(crate) fn keep_route(&mut self, id: u32, link: LinkId) {
         self.node.router.add(ContextId(id), link, self.node.id());
     }
 }
 
 /// The parts of a frame that relays see, read from its bytes according to the table in `wire`.
-pub struct Glance {
+pub(crate) struct Glance {
     pub kind: u8,
     pub size: usize,
     pub src: u32,
@@ -355,11 +355,11 @@ pub struct Glance {
 }
 
 impl Glance {
-    pub fn at(bytes: &[u8]) -> Glance {
+    pub(crate) fn at(bytes: &[u8]) -> Self {
         let word = |at: usize| {
             u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
         };
-        Glance {
+        Self {
             kind: bytes[3],
             size: offshoot_proto::wire::HEADER_LEN + word(4) as usize,
             dst: word(8),
@@ -369,11 +369,11 @@ impl Glance {
         }
     }
 
-    pub fn is_call(&self) -> bool {
+    pub(crate) fn is_call(&self) -> bool {
         self.kind == Kind::Open as u8 && self.handle == Handle::CALL.0
     }
 
-    pub fn is_bulk(&self) -> bool {
+    pub(crate) fn is_bulk(&self) -> bool {
         self.kind == Kind::Data as u8
     }
 }
@@ -390,7 +390,7 @@ enum Claim {
 }
 
 /// Returns a forged frame.
-pub fn forged(frame: &super::plan::Forgery, mark: &[u8]) -> (Header, Vec<u8>) {
+pub(crate) fn forged(frame: &super::plan::Forgery, mark: &[u8]) -> (Header, Vec<u8>) {
     let header = Header {
         kind: Kind::ALL[usize::from(frame.kind) % Kind::ALL.len()],
         flags: Flags(frame.flags & 15),

@@ -3,7 +3,7 @@
 /// One action. A step that makes no sense any more, because its context is gone or its connect was
 /// removed while shrinking, is skipped.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// `by` orders `parent` to connect `child`. A hostile child is honest except for its `Forge`
     /// steps.
     Connect {
@@ -72,7 +72,7 @@ pub enum Step {
 
 /// Outcome of a connect request.
 #[derive(Copy, Clone, PartialEq, Debug)]
-pub enum Fate {
+pub(crate) enum Fate {
     /// The agent is up after this time.
     Up { ms: u32 },
     /// The first attempt fails, the second succeeds.
@@ -85,7 +85,7 @@ pub enum Fate {
 
 /// Behaviour of a callee.
 #[derive(Copy, Clone, PartialEq, Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// Answers with `size` bytes after a while.
     Reply { ms: u32, size: u32 },
     /// Cancels the call after a while.
@@ -96,7 +96,7 @@ pub enum Answer {
 
 /// Behaviour of a stream's reader.
 #[derive(Copy, Clone, PartialEq, Debug)]
-pub enum Reader {
+pub(crate) enum Reader {
     /// Reads at once.
     Fast,
     /// Reads this many bytes per millisecond.
@@ -107,7 +107,7 @@ pub enum Reader {
 
 /// The two pipes of a link.
 #[derive(Copy, Clone, PartialEq, Debug)]
-pub struct Wire {
+pub(crate) struct Wire {
     pub latency_us: u32,
     pub us_per_kib: u32,
     pub capacity: u32,
@@ -115,7 +115,7 @@ pub struct Wire {
 
 impl Wire {
     /// A pipe between two processes of one machine.
-    pub const NEAR: Wire = Wire {
+    pub(crate) const NEAR: Self = Self {
         latency_us: 20,
         us_per_kib: 1,
         capacity: 65_536,
@@ -123,12 +123,12 @@ impl Wire {
 }
 
 /// As the `offset` of a forgery: the first number that was granted to the forger itself.
-pub const OF_ITS_OWN: u64 = 1 << 40;
+pub(crate) const OF_ITS_OWN: u64 = 1 << 40;
 
 /// A forged frame; `kind` is an index into `Kind::ALL`. Forged route news claim the number
 /// `offset`, other payloads carry the forger's mark.
 #[derive(Copy, Clone, PartialEq, Debug)]
-pub struct Forgery {
+pub(crate) struct Forgery {
     pub kind: u8,
     pub flags: u16,
     pub dst: u32,
@@ -144,50 +144,50 @@ pub struct Forgery {
 
 impl Step {
     /// Returns the name under which the step is counted.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
-            Step::Connect {
+            Self::Connect {
                 fate: Fate::Fails { .. } | Fate::Hangs,
                 ..
             } => "failing connect",
-            Step::Connect { .. } => "connect",
-            Step::Call { .. } => "call",
-            Step::Stream {
+            Self::Connect { .. } => "connect",
+            Self::Call { .. } => "call",
+            Self::Stream {
                 reader: Reader::Fast,
                 ..
             } => "stream",
-            Step::Stream {
+            Self::Stream {
                 reader: Reader::Slow { .. },
                 ..
             } => "stream, slow reader",
-            Step::Stream { .. } => "stream, reader stops",
-            Step::Visit { .. } => "visit",
-            Step::Pair { .. } => "pair",
-            Step::Jump { .. } => "jump",
-            Step::Ask { .. } => "ask",
-            Step::Log { .. } => "log",
-            Step::Cancel { .. } => "cancel",
-            Step::Cut { .. } => "cut",
-            Step::Vanish { .. } => "vanish",
-            Step::Shutdown { .. } => "shutdown",
-            Step::Stall { .. } => "stall",
-            Step::Corrupt { .. } => "corrupt",
-            Step::Truncate { .. } => "truncate",
-            Step::Forge { .. } => "forge",
-            Step::Wait { .. } => "wait",
+            Self::Stream { .. } => "stream, reader stops",
+            Self::Visit { .. } => "visit",
+            Self::Pair { .. } => "pair",
+            Self::Jump { .. } => "jump",
+            Self::Ask { .. } => "ask",
+            Self::Log { .. } => "log",
+            Self::Cancel { .. } => "cancel",
+            Self::Cut { .. } => "cut",
+            Self::Vanish { .. } => "vanish",
+            Self::Shutdown { .. } => "shutdown",
+            Self::Stall { .. } => "stall",
+            Self::Corrupt { .. } => "corrupt",
+            Self::Truncate { .. } => "truncate",
+            Self::Forge { .. } => "forge",
+            Self::Wait { .. } => "wait",
         }
     }
 
     /// Returns the step with smaller numbers, boldest first, for shrinking.
-    pub fn smaller(&self) -> Vec<Step> {
+    pub(crate) fn smaller(&self) -> Vec<Self> {
         let mut found = Vec::new();
-        let mut push = |step: Step| {
+        let mut push = |step: Self| {
             if step != *self {
                 found.push(step);
             }
         };
         match self.clone() {
-            Step::Connect {
+            Self::Connect {
                 by,
                 parent,
                 child,
@@ -195,7 +195,7 @@ impl Step {
                 wire,
                 hostile,
             } => {
-                push(Step::Connect {
+                push(Self::Connect {
                     by,
                     parent,
                     child,
@@ -203,7 +203,7 @@ impl Step {
                     wire,
                     hostile,
                 });
-                push(Step::Connect {
+                push(Self::Connect {
                     by,
                     parent,
                     child,
@@ -211,7 +211,7 @@ impl Step {
                     wire: Wire::NEAR,
                     hostile,
                 });
-                push(Step::Connect {
+                push(Self::Connect {
                     by,
                     parent,
                     child,
@@ -219,7 +219,7 @@ impl Step {
                     wire,
                     hostile: false,
                 });
-                push(Step::Connect {
+                push(Self::Connect {
                     by: 0,
                     parent,
                     child,
@@ -228,54 +228,54 @@ impl Step {
                     hostile,
                 });
             }
-            Step::Call {
+            Self::Call {
                 from,
                 to,
                 size,
                 answer,
             } => {
                 let quick = Answer::Reply { ms: 1, size: 8 };
-                push(Step::Call {
+                push(Self::Call {
                     from,
                     to,
                     size: 8,
                     answer,
                 });
-                push(Step::Call {
+                push(Self::Call {
                     from,
                     to,
                     size,
                     answer: quick,
                 });
-                push(Step::Call {
+                push(Self::Call {
                     from,
                     to,
                     size: (size / 2).max(8),
                     answer,
                 });
             }
-            Step::Stream {
+            Self::Stream {
                 from,
                 to,
                 size,
                 up,
                 reader,
             } => {
-                push(Step::Stream {
+                push(Self::Stream {
                     from,
                     to,
                     size,
                     up,
                     reader: Reader::Fast,
                 });
-                push(Step::Stream {
+                push(Self::Stream {
                     from,
                     to,
                     size: size / 16,
                     up,
                     reader,
                 });
-                push(Step::Stream {
+                push(Self::Stream {
                     from,
                     to,
                     size: size / 2,
@@ -283,54 +283,54 @@ impl Step {
                     reader,
                 });
             }
-            Step::Visit {
+            Self::Visit {
                 from,
                 to,
                 size,
                 answer,
             } => {
-                push(Step::Visit {
+                push(Self::Visit {
                     from,
                     to,
                     size: 8,
                     answer,
                 });
-                push(Step::Visit {
+                push(Self::Visit {
                     from,
                     to,
                     size,
                     answer: Answer::Reply { ms: 1, size: 8 },
                 });
             }
-            Step::Cut { child, .. } => push(Step::Cut {
+            Self::Cut { child, .. } => push(Self::Cut {
                 child,
                 keep: 100,
                 parent_ms: 0,
                 child_ms: 0,
             }),
-            Step::Vanish { child, .. } => push(Step::Vanish { child, ms: 0 }),
-            Step::Wait { ms } => {
-                push(Step::Wait { ms: ms / 8 });
-                push(Step::Wait { ms: ms / 2 });
-                push(Step::Wait { ms: ms - ms.min(1) });
+            Self::Vanish { child, .. } => push(Self::Vanish { child, ms: 0 }),
+            Self::Wait { ms } => {
+                push(Self::Wait { ms: ms / 8 });
+                push(Self::Wait { ms: ms / 2 });
+                push(Self::Wait { ms: ms - ms.min(1) });
             }
-            Step::Stall { child, up, ms } => push(Step::Stall {
+            Self::Stall { child, up, ms } => push(Self::Stall {
                 child,
                 up,
                 ms: ms / 2,
             }),
-            Step::Forge { at, times, frame } => {
-                push(Step::Forge {
+            Self::Forge { at, times, frame } => {
+                push(Self::Forge {
                     at,
                     times: 1,
                     frame,
                 });
-                push(Step::Forge {
+                push(Self::Forge {
                     at,
                     times: times.div_ceil(2),
                     frame,
                 });
-                push(Step::Forge {
+                push(Self::Forge {
                     at,
                     times,
                     frame: Forgery { size: 8, ..frame },

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Options of a run.
 #[derive(Clone, Copy)]
-pub struct Options {
+pub(crate) struct Options {
     /// Decides where reads are cut.
     pub seed: u64,
     pub sabotage: Option<Sabotage>,
@@ -22,8 +22,8 @@ pub struct Options {
 }
 
 impl Options {
-    pub fn of(seed: u64) -> Options {
-        Options {
+    pub(crate) fn of(seed: u64) -> Self {
+        Self {
             seed,
             sabotage: None,
             record: false,
@@ -34,7 +34,7 @@ impl Options {
 }
 
 /// Result of a run.
-pub struct Run {
+pub(crate) struct Run {
     pub failure: Option<Failure>,
     pub events: u64,
     pub sum: u64,
@@ -45,7 +45,7 @@ pub struct Run {
 }
 
 /// Executes a plan.
-pub fn run(plan: &[Step], options: Options) -> Run {
+pub(crate) fn run(plan: &[Step], options: Options) -> Run {
     let mut world = World::new(options.seed, options.sabotage, options.record);
     world.bounds = options.bounds;
     world.beat = options.beat;
@@ -80,7 +80,7 @@ pub fn run(plan: &[Step], options: Options) -> Run {
 
 impl World {
     /// Executes one step, if it still makes sense.
-    pub fn step(&mut self, step: &Step) {
+    pub(crate) fn step(&mut self, step: &Step) {
         if self.failure.is_some() {
             return;
         }

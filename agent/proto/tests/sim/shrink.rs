@@ -7,7 +7,7 @@ use super::plan::Step;
 const RUNS: u32 = 800;
 
 /// Returns the smallest plan found for which `fails` holds.
-pub fn shrink(plan: &[Step], mut fails: impl FnMut(&[Step]) -> bool) -> Vec<Step> {
+pub(crate) fn shrink(plan: &[Step], mut fails: impl FnMut(&[Step]) -> bool) -> Vec<Step> {
     let mut plan = plan.to_vec();
     let mut runs = 0;
     let mut try_it = |candidate: &[Step]| {
@@ -46,7 +46,7 @@ pub fn shrink(plan: &[Step], mut fails: impl FnMut(&[Step]) -> bool) -> Vec<Step
 }
 
 /// Returns the plan as a test for `simulator.rs`.
-pub fn as_test(seed: u64, plan: &[Step], failure: &Failure) -> String {
+pub(crate) fn as_test(seed: u64, plan: &[Step], failure: &Failure) -> String {
     let steps: String = plan
         .iter()
         .map(|step| format!("            {step:?},\n"))

@@ -2,7 +2,7 @@
 
 use super::plan::{Answer, Fate, Forgery, Reader, Step, Wire};
 
-pub fn connect(parent: u32, child: u32) -> Step {
+pub(crate) fn connect(parent: u32, child: u32) -> Step {
     Step::Connect {
         by: 0,
         parent,
@@ -13,7 +13,7 @@ pub fn connect(parent: u32, child: u32) -> Step {
     }
 }
 
-pub fn hostile(parent: u32, child: u32) -> Step {
+pub(crate) fn hostile(parent: u32, child: u32) -> Step {
     Step::Connect {
         by: 0,
         parent,
@@ -24,7 +24,7 @@ pub fn hostile(parent: u32, child: u32) -> Step {
     }
 }
 
-pub fn call(from: u32, to: u32) -> Step {
+pub(crate) fn call(from: u32, to: u32) -> Step {
     Step::Call {
         from,
         to,
@@ -33,7 +33,7 @@ pub fn call(from: u32, to: u32) -> Step {
     }
 }
 
-pub fn stream(to: u32, size: u32) -> Step {
+pub(crate) fn stream(to: u32, size: u32) -> Step {
     Step::Stream {
         from: 0,
         to,
@@ -43,12 +43,12 @@ pub fn stream(to: u32, size: u32) -> Step {
     }
 }
 
-pub fn wait(ms: u32) -> Step {
+pub(crate) fn wait(ms: u32) -> Step {
     Step::Wait { ms }
 }
 
 /// `by` orders the connect, with a number that the root has granted.
-pub fn connect_by(by: u32, parent: u32, child: u32) -> Step {
+pub(crate) fn connect_by(by: u32, parent: u32, child: u32) -> Step {
     Step::Connect {
         by,
         parent,
@@ -60,7 +60,7 @@ pub fn connect_by(by: u32, parent: u32, child: u32) -> Step {
 }
 
 /// A child whose link carries 200 KiB per second.
-pub fn connect_slowly(parent: u32, child: u32) -> Step {
+pub(crate) fn connect_slowly(parent: u32, child: u32) -> Step {
     let wire = Wire {
         latency_us: 1000,
         us_per_kib: 5000,
@@ -76,7 +76,7 @@ pub fn connect_slowly(parent: u32, child: u32) -> Step {
     }
 }
 
-pub fn visit(from: u32, to: u32, answer: Answer) -> Step {
+pub(crate) fn visit(from: u32, to: u32, answer: Answer) -> Step {
     Step::Visit {
         from,
         to,
@@ -87,7 +87,7 @@ pub fn visit(from: u32, to: u32, answer: Answer) -> Step {
 
 /// A forged frame that, except for its kind, an honest context could send to its parent or the
 /// root.
-pub fn forge(at: u32, kind: u8, times: u32, change: impl Fn(&mut Forgery)) -> Step {
+pub(crate) fn forge(at: u32, kind: u8, times: u32, change: impl Fn(&mut Forgery)) -> Step {
     let mut frame = Forgery {
         kind,
         flags: 1,

@@ -4,22 +4,22 @@ use super::rng::mixed;
 
 /// The trace of one run.
 #[derive(Default)]
-pub struct Trace {
+pub(crate) struct Trace {
     sum: u64,
     lines: Option<Vec<String>>,
 }
 
 impl Trace {
     /// Creates a trace that keeps every line if `record`, and otherwise only their hash.
-    pub fn new(record: bool) -> Trace {
-        Trace {
+    pub(crate) fn new(record: bool) -> Self {
+        Self {
             sum: 0,
             lines: record.then(Vec::new),
         }
     }
 
     /// Records that `what` happened at `now`, with up to three numbers.
-    pub fn note(&mut self, now: u64, what: &'static str, numbers: [u64; 3]) {
+    pub(crate) fn note(&mut self, now: u64, what: &'static str, numbers: [u64; 3]) {
         let mut sum = self.sum ^ now;
         for byte in what.bytes() {
             sum = (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
@@ -35,12 +35,12 @@ impl Trace {
     }
 
     /// Returns the hash, which is equal for equal traces.
-    pub fn sum(&self) -> u64 {
+    pub(crate) fn sum(&self) -> u64 {
         self.sum
     }
 
     /// Returns the lines, if they were kept.
-    pub fn lines(&self) -> &[String] {
+    pub(crate) fn lines(&self) -> &[String] {
         self.lines.as_deref().unwrap_or_default()
     }
 }

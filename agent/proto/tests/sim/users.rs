@@ -28,7 +28,7 @@ fn main_of(flow: FlowKey) -> FlowKey {
 
 impl World {
     /// Begins a request from `from` to `to`.
-    pub fn ask(&mut self, from: u32, to: u32, size: u32, purpose: Purpose) {
+    pub(crate) fn ask(&mut self, from: u32, to: u32, size: u32, purpose: Purpose) {
         let size = size.max(8);
         let answer = Request {
             from,
@@ -88,7 +88,7 @@ impl World {
     }
 
     /// Cancels a request at its caller.
-    pub fn cancel(&mut self, request: u32) {
+    pub(crate) fn cancel(&mut self, request: u32) {
         let Request {
             from,
             to,
@@ -146,7 +146,7 @@ impl World {
     }
 
     /// Records the outcome of a request, which has only one.
-    pub fn outcome(&mut self, request: u32, outcome: Outcome) {
+    pub(crate) fn outcome(&mut self, request: u32, outcome: Outcome) {
         self.note("outcome", [u64::from(request), outcome as u64, 0]);
         self.ledger.requests[request as usize].settled = self.now;
         if let Some(before) = self.ledger.requests[request as usize]
@@ -161,7 +161,7 @@ impl World {
     }
 
     /// Handles an event of a node, with the bugs that a test has added.
-    pub fn happen(&mut self, at: u32, happening: Happening) {
+    pub(crate) fn happen(&mut self, at: u32, happening: Happening) {
         match &happening {
             Happening::Data { flow, bytes, end }
                 if self.sabotaged(Sabotage::DeliverTwice) && bytes.len() > 3 =>
@@ -204,7 +204,7 @@ impl World {
         self.happened(at, happening);
     }
 
-    pub fn happened(&mut self, at: u32, happening: Happening) {
+    pub(crate) fn happened(&mut self, at: u32, happening: Happening) {
         match happening {
             Happening::Opened {
                 flow,
@@ -405,7 +405,7 @@ impl World {
         place.consume(flow, piece as usize);
     }
 
-    pub fn read_slowly(&mut self, at: u32, flow: FlowKey) {
+    pub(crate) fn read_slowly(&mut self, at: u32, flow: FlowKey) {
         let Some(end) = self.place(at).and_then(|place| place.ends.get(&flow)) else {
             return;
         };
@@ -464,7 +464,7 @@ impl World {
         }
     }
 
-    pub fn answer(&mut self, at: u32, flow: FlowKey) {
+    pub(crate) fn answer(&mut self, at: u32, flow: FlowKey) {
         let Some(end) = self
             .place(at)
             .and_then(|place| place.ends.get(&flow))
@@ -482,7 +482,7 @@ impl World {
     }
 
     /// Begins the answer of a callee.
-    pub fn write_answer(&mut self, at: u32, flow: FlowKey) {
+    pub(crate) fn write_answer(&mut self, at: u32, flow: FlowKey) {
         let Some(place) = self
             .places
             .get_mut(at as usize)

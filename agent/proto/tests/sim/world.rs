@@ -12,16 +12,16 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 /// Number of bytes that a node is asked for at a time, and the maximum that is read at a time.
-pub const BATCH: usize = 64 << 10;
+pub(crate) const BATCH: usize = 64 << 10;
 /// Time in microseconds after which each end of a damaged link notices the damage, if there are no
 /// heartbeats.
 const SILENCE: u64 = 10_000_000;
 /// Default heartbeat interval in milliseconds.
-pub const BEAT: u64 = 500;
+pub(crate) const BEAT: u64 = 500;
 
 /// An entry of the agenda.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Job {
+pub(crate) enum Job {
     Carry {
         cable: usize,
         direction: usize,
@@ -62,7 +62,7 @@ pub enum Job {
 
 /// A deliberate bug, to test the checks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sabotage {
+pub(crate) enum Sabotage {
     DeliverTwice,
     SwapBytes,
     LoseClosed,
@@ -80,7 +80,7 @@ pub enum Sabotage {
 
 /// Totals of a run.
 #[derive(Default, Clone, Debug)]
-pub struct Totals {
+pub(crate) struct Totals {
     pub steps: BTreeMap<&'static str, u64>,
     pub happened: BTreeMap<&'static str, u64>,
     pub most_held: u64,
@@ -93,13 +93,13 @@ pub struct Totals {
 }
 
 impl Totals {
-    pub fn count(&mut self, what: &'static str) {
+    pub(crate) fn count(&mut self, what: &'static str) {
         *self.happened.entry(what).or_default() += 1;
     }
 }
 
 /// A running tree.
-pub struct World {
+pub(crate) struct World {
     pub now: u64,
     pub events: u64,
     agenda: BinaryHeap<Reverse<(u64, u64, Job)>>,
@@ -133,8 +133,8 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, sabotage: Option<Sabotage>, record: bool) -> World {
-        World {
+    pub(crate) fn new(seed: u64, sabotage: Option<Sabotage>, record: bool) -> Self {
+        Self {
             now: 0,
             events: 0,
             agenda: BinaryHeap::new(),
@@ -162,16 +162,16 @@ impl World {
         }
     }
 
-    pub fn place(&self, id: u32) -> Option<&Place> {
+    pub(crate) fn place(&self, id: u32) -> Option<&Place> {
         self.places.get(id as usize)?.as_deref()
     }
 
-    pub fn place_mut(&mut self, id: u32) -> Option<&mut Place> {
+    pub(crate) fn place_mut(&mut self, id: u32) -> Option<&mut Place> {
         self.places.get_mut(id as usize)?.as_deref_mut()
     }
 
     /// Returns the link of a context to its parent, if the agent is up.
-    pub fn cable_of(&self, child: u32) -> Option<usize> {
+    pub(crate) fn cable_of(&self, child: u32) -> Option<usize> {
         self.place(child)?
             .cables
             .get(&UP)
@@ -179,18 +179,18 @@ impl World {
             .filter(|_| child != 0)
     }
 
-    pub fn sabotaged(&self, by: Sabotage) -> bool {
+    pub(crate) fn sabotaged(&self, by: Sabotage) -> bool {
         self.sabotage == Some(by)
     }
 
-    pub fn later(&mut self, after: u64, job: Job) {
+    pub(crate) fn later(&mut self, after: u64, job: Job) {
         self.sequence += 1;
         self.agenda
             .push(Reverse((self.now + after, self.sequence, job)));
     }
 
     /// Lets time pass until `until`, or until nothing is left to do.
-    pub fn run(&mut self, until: Option<u64>) {
+    pub(crate) fn run(&mut self, until: Option<u64>) {
         while self.failure.is_none() {
             let Some(Reverse((due, _, _))) = self.agenda.peek() else {
                 break;
@@ -263,14 +263,14 @@ impl World {
         }
     }
 
-    pub fn note(&mut self, what: &'static str, numbers: [u64; 3]) {
+    pub(crate) fn note(&mut self, what: &'static str, numbers: [u64; 3]) {
         self.totals.count(what);
         self.loud += u64::from(what != "carry");
         self.trace.note(self.now, what, numbers);
     }
 
     /// Handles all events of a node, and writes its output.
-    pub fn settle(&mut self, id: u32) {
+    pub(crate) fn settle(&mut self, id: u32) {
         let ms = self.now / 1000;
         loop {
             let Some(place) = self.place_mut(id) else {
@@ -314,7 +314,7 @@ impl World {
     }
 
     /// Lets time pass until only heartbeats happen, then without heartbeats until nothing is left.
-    pub fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         let window = 6 * self.beat * 1000;
         while self.beating && window > 0 && self.failure.is_none() {
             let before = self.loud;
@@ -334,7 +334,7 @@ impl World {
     }
 
     /// Pauses or resumes reading of a link.
-    pub fn pause(&mut self, at: u32, link: LinkId, paused: bool) {
+    pub(crate) fn pause(&mut self, at: u32, link: LinkId, paused: bool) {
         let Some(cable) = self
             .place(at)
             .and_then(|place| place.cables.get(&link).copied())
@@ -361,7 +361,7 @@ impl World {
     }
 
     /// Moves bytes of a node into the pipe, as far as there is room.
-    pub fn pump(&mut self, at: usize, direction: usize) {
+    pub(crate) fn pump(&mut self, at: usize, direction: usize) {
         let (writer, link) = self.writer(at, direction);
         let mut damaged = false;
         while let Some(place) = self
@@ -407,7 +407,7 @@ impl World {
         self.schedule(at, direction);
     }
 
-    pub fn schedule(&mut self, at: usize, direction: usize) {
+    pub(crate) fn schedule(&mut self, at: usize, direction: usize) {
         let now = self.now;
         let pipe = &mut self.cables[at].pipes[direction];
         if let Some(ready) = pipe.ready_at()
@@ -493,7 +493,7 @@ impl World {
     }
 
     /// Records that a call is queued at a place for the link to `dst`.
-    pub fn will_wait(&mut self, at: u32, src: u32, handle: u32, dst: u32) {
+    pub(crate) fn will_wait(&mut self, at: u32, src: u32, handle: u32, dst: u32) {
         let Some(place) = self.place(at) else { return };
         let Some(cable) = place
             .way_to(dst)

@@ -55,27 +55,27 @@ pub(crate) struct Children {
 
 impl Children {
     /// Returns true if there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.by_link.is_empty()
     }
 
     /// Returns the links of all.
-    pub fn links(&self) -> Vec<LinkId> {
+    pub(crate) fn links(&self) -> Vec<LinkId> {
         self.by_link.keys()
     }
 
     /// Returns all of them, by link.
-    pub fn iter(&self) -> impl Iterator<Item = &(LinkId, Child)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(LinkId, Child)> {
         self.by_link.iter()
     }
 
     /// Returns true if this is the link of a child whose agent is not up yet.
-    pub fn is_connecting(&self, link: LinkId) -> bool {
+    pub(crate) fn is_connecting(&self, link: LinkId) -> bool {
         self.by_link.get(&link).is_some_and(|child| !child.up)
     }
 
     /// Returns true if this process is the program of a child's hop.
-    pub fn has_process(&self, pid: u32) -> bool {
+    pub(crate) fn has_process(&self, pid: u32) -> bool {
         let is_process = |child: &Child| {
             child
                 .process

@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 /// What is started.
-pub enum HopProgram<'a> {
+pub(crate) enum HopProgram<'a> {
     /// A program by its words.
     Words(Vec<String>),
     /// This node's own agent: its compressed image, the unpacked program, and the words.
@@ -28,7 +28,7 @@ pub enum HopProgram<'a> {
 }
 
 /// A started program and our ends of its streams, all non-blocking.
-pub struct Spawned {
+pub(crate) struct Spawned {
     /// The program.
     pub process: Process,
     /// To write to.
@@ -48,7 +48,7 @@ pub struct Spawned {
 ///
 /// # Errors
 /// As the operating system gives them; for a program that does not exist that is `NotFound`.
-pub fn spawn(program: &HopProgram<'_>, with_terminal: bool) -> io::Result<Spawned> {
+pub(crate) fn spawn(program: &HopProgram<'_>, with_terminal: bool) -> io::Result<Spawned> {
     let (child_in, stdin) = pipe()?;
     let (stdout, child_out) = pipe()?;
     let (stderr, child_err) = pipe()?;

@@ -56,9 +56,9 @@ impl Child {
         context: ContextId,
         mut order: ConnectRequest,
         mut boot: BootstrapWatcher,
-    ) -> Child {
+    ) -> Self {
         boot.dialogue = Dialogue::new(std::mem::take(&mut order.recipe.rules));
-        Child {
+        Self {
             context,
             order,
             boot,
@@ -85,13 +85,13 @@ impl Child {
         self.exit.is_some() && self.open_streams <= u8::from(self.terminal.is_some())
     }
 
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.up
     }
 
     /// Its name; the process of its hop's program or 0, whether it is up, and how many attempts it
     /// has taken.
-    pub fn look(&self) -> (&str, [u64; 3]) {
+    pub(crate) fn look(&self) -> (&str, [u64; 3]) {
         let process = self.process.as_ref().map_or(0, Process::id);
         (
             &self.order.name,

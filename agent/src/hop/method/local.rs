@@ -34,7 +34,7 @@ pub struct Local {
 
 impl Default for Local {
     fn default() -> Self {
-        Local {
+        Self {
             shell: Vec::new(),
             login: false,
             timeout: DEFAULT_TIMEOUT,

@@ -134,13 +134,13 @@ pub enum Value {
 
 impl Value {
     /// A TCP port.
-    pub const PORT: Value = Value::Number {
+    pub const PORT: Self = Self::Number {
         placeholder: "PORT",
         noun: "a port",
         range: 1..=65_535,
     };
     /// A number of seconds, of which 0 means never.
-    pub const SECONDS_OR_NEVER: Value = Value::Number {
+    pub const SECONDS_OR_NEVER: Self = Self::Number {
         placeholder: "SECONDS",
         noun: "a number of seconds",
         range: 0..=999_999,
@@ -149,8 +149,8 @@ impl Value {
 
 impl OptionSpec {
     /// An option that excludes no other.
-    pub const fn new(key: &'static str, value: Value, help: &'static str) -> OptionSpec {
-        OptionSpec {
+    pub const fn new(key: &'static str, value: Value, help: &'static str) -> Self {
+        Self {
             key,
             value,
             help,
@@ -160,8 +160,8 @@ impl OptionSpec {
 
     /// The same option, which cannot be given together with `other`.
     #[must_use]
-    pub const fn excluding(self, other: &'static str) -> OptionSpec {
-        OptionSpec {
+    pub const fn excluding(self, other: &'static str) -> Self {
+        Self {
             excludes: Some(other),
             ..self
         }
@@ -198,8 +198,8 @@ pub struct BadOption {
 
 impl BadOption {
     /// Returns the error for a key and a value.
-    pub fn new(key: &str, value: &str) -> BadOption {
-        BadOption {
+    pub fn new(key: &str, value: &str) -> Self {
+        Self {
             key: key.into(),
             value: value.into(),
         }

@@ -115,8 +115,8 @@ pub struct Ssh {
 
 impl Ssh {
     /// Returns a hop to `host`.
-    pub fn new(host: impl Into<String>) -> Ssh {
-        Ssh {
+    pub fn new(host: impl Into<String>) -> Self {
+        Self {
             host: host.into(),
             user: None,
             port: None,
@@ -298,8 +298,8 @@ impl Method for Ssh {
 
 impl Default for Ssh {
     /// Returns a hop without a host, which still has to be set.
-    fn default() -> Ssh {
-        Ssh::new("")
+    fn default() -> Self {
+        Self::new("")
     }
 }
 

@@ -46,7 +46,7 @@ pub struct Sudo {
 
 impl Default for Sudo {
     fn default() -> Self {
-        Sudo {
+        Self {
             user: "root".into(),
             password: None,
             login: false,

@@ -3,7 +3,7 @@
 use clap::ArgMatches;
 
 /// A command of `offshoot`. Its arguments and its help text come from clap's derive.
-pub trait Command: clap::Args {
+pub(super) trait Command: clap::Args {
     /// The name on the command line.
     const NAME: &str;
     /// True if a program and its arguments come at the end, after `--`.
@@ -14,7 +14,7 @@ pub trait Command: clap::Args {
 }
 
 /// A row of the table of commands.
-pub struct Row {
+pub(crate) struct Row {
     /// The name on the command line.
     pub name: &'static str,
     /// True if a program comes after `--`.
@@ -26,7 +26,7 @@ pub struct Row {
 }
 
 /// Returns the row of a command.
-pub const fn row<C: Command>() -> Row {
+pub(super) const fn row<C: Command>() -> Row {
     Row {
         name: C::NAME,
         takes_program: C::TAKES_PROGRAM,

@@ -11,4 +11,4 @@ use ping::Ping;
 use run::Run;
 
 /// All commands, in the order of the help text.
-pub const COMMANDS: &[Row] = &[row::<Run>(), row::<Ping>()];
+pub(super) const COMMANDS: &[Row] = &[row::<Run>(), row::<Ping>()];

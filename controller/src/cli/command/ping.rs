@@ -28,7 +28,7 @@ Examples:
 /// Measure the round trip time to a target
 #[derive(Args, Debug)]
 #[command(long_about = ABOUT, after_long_help = EXAMPLES)]
-pub struct Ping {
+pub(super) struct Ping {
     #[command(flatten)]
     connection: Connection,
     /// The number of round trips

@@ -92,7 +92,7 @@ const GRACE: u32 = 10;
 /// Run a program on one or more targets
 #[derive(Args, Debug)]
 #[command(long_about = about(), after_long_help = EXAMPLES, override_usage = "offshoot run [OPTIONS] TARGET... -- CMD [ARG]...")]
-pub struct Run {
+pub(super) struct Run {
     #[command(flatten)]
     connection: Connection,
     /// Do not forward stdin: the program reads end of file at once
@@ -126,7 +126,7 @@ impl contract::Command for Run {
     const TAKES_PROGRAM: bool = true;
 
     fn run(self) -> ! {
-        let Run {
+        let Self {
             connection,
             no_stdin,
             detach,
@@ -236,7 +236,7 @@ enum Trouble {
 
 impl Job {
     /// Runs the program on all targets and returns the exit status.
-    fn everywhere(self: &Arc<Job>, root: &Context, events: &Events) -> i32 {
+    fn everywhere(self: &Arc<Self>, root: &Context, events: &Events) -> i32 {
         let threads: Vec<_> = (0..self.labels.len())
             .map(|number| {
                 let (job, root, events) = (Arc::clone(self), root.clone(), events.clone());

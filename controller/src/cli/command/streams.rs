@@ -19,7 +19,7 @@ const PIECE: usize = 64 << 10;
 /// # Errors
 /// Returns an error if our own output fails. If nobody reads our output, a `vital` stream ends
 /// everything, and any other stream is read and discarded.
-pub fn show(
+pub(super) fn show(
     mut reader: Reader,
     mut stream: Stream,
     events: &Events,
@@ -53,7 +53,7 @@ pub fn show(
 }
 
 /// Copies our stdin to a program until either ends.
-pub fn forward(mut stdin: Writer) {
+pub(super) fn forward(mut stdin: Writer) {
     let Ok(mut source) = Inlet::stdin() else {
         return;
     };
@@ -74,7 +74,7 @@ pub fn forward(mut stdin: Writer) {
 }
 
 /// Starts a thread with a small stack.
-pub fn small_thread<T: Send + 'static>(
+pub(super) fn small_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<std::thread::JoinHandle<T>> {
     std::thread::Builder::new()

@@ -39,7 +39,7 @@ with / or , or : in them:
 Some shells expand [ and ], hence the quotes.";
 
 /// Returns the help text.
-pub fn text() -> String {
+pub(crate) fn text() -> String {
     let mut text = GRAMMAR.to_owned();
     for row in METHODS {
         method(&mut text, row);

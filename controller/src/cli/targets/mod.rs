@@ -4,7 +4,7 @@
 //! `print.rs` the inverse, and the [`registry`](offshoot::methods::registry) the methods with their
 //! arguments and options.
 
-pub mod help;
+pub(super) mod help;
 mod hop;
 mod inline_password;
 mod parse;
@@ -13,5 +13,5 @@ mod print;
 #[cfg(test)]
 mod tests;
 
-pub use hop::{Hop, Target};
-pub use parse::TargetError;
+pub(super) use hop::{Hop, Target};
+pub(super) use parse::TargetError;

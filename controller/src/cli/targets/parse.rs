@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 /// The error for a text that is not a target.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TargetError {
+pub(crate) struct TargetError {
     text: String,
     place: Range<usize>,
     message: String,
@@ -43,7 +43,7 @@ impl std::error::Error for TargetError {}
 impl FromStr for Target {
     type Err = TargetError;
 
-    fn from_str(text: &str) -> std::result::Result<Target, TargetError> {
+    fn from_str(text: &str) -> std::result::Result<Self, TargetError> {
         target(text)
     }
 }

@@ -169,7 +169,7 @@ impl<'a> Piece<'a> {
     }
 
     /// Splits at a separator, which belongs to neither part.
-    fn cut(&self, index: usize) -> (Piece<'a>, Piece<'a>) {
+    fn cut(&self, index: usize) -> (Self, Self) {
         let place = &self.glyphs[index].place;
         let left = Piece {
             glyphs: &self.glyphs[..index],
@@ -185,7 +185,7 @@ impl<'a> Piece<'a> {
     }
 
     /// Splits at the first separator.
-    pub(super) fn split_once(&self, separator: char) -> Option<(Piece<'a>, Piece<'a>)> {
+    pub(super) fn split_once(&self, separator: char) -> Option<(Self, Self)> {
         self.glyphs
             .iter()
             .position(Self::is_at(separator))
@@ -193,7 +193,7 @@ impl<'a> Piece<'a> {
     }
 
     /// Splits at the last separator.
-    pub(super) fn rsplit_once(&self, separator: char) -> Option<(Piece<'a>, Piece<'a>)> {
+    pub(super) fn rsplit_once(&self, separator: char) -> Option<(Self, Self)> {
         self.glyphs
             .iter()
             .rposition(Self::is_at(separator))
@@ -201,7 +201,7 @@ impl<'a> Piece<'a> {
     }
 
     /// Splits at every separator.
-    pub(super) fn split(&self, separator: char) -> Vec<Piece<'a>> {
+    pub(super) fn split(&self, separator: char) -> Vec<Self> {
         let mut pieces = Vec::new();
         let mut rest = self.clone();
         while let Some((piece, after)) = rest.split_once(separator) {

@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// Our stdin or our terminal.
-pub struct Inlet {
+pub(crate) struct Inlet {
     file: File,
     /// True for a terminal, where reading in the background stops a program.
     terminal: bool,
@@ -22,22 +22,22 @@ impl Inlet {
     ///
     /// # Errors
     /// Returns an error if the descriptor cannot be duplicated.
-    pub fn stdin() -> io::Result<Inlet> {
-        Inlet::of(io::stdin().as_fd(), true)
+    pub(crate) fn stdin() -> io::Result<Self> {
+        Self::of(io::stdin().as_fd(), true)
     }
 
     /// Returns the controlling terminal, which is read only in the foreground.
     ///
     /// # Errors
     /// Returns an error if the descriptor cannot be duplicated.
-    pub fn terminal(terminal: &File) -> io::Result<Inlet> {
-        Inlet::of(terminal.as_fd(), false)
+    pub(crate) fn terminal(terminal: &File) -> io::Result<Self> {
+        Self::of(terminal.as_fd(), false)
     }
 
-    fn of(fd: BorrowedFd<'_>, patient: bool) -> io::Result<Inlet> {
+    fn of(fd: BorrowedFd<'_>, patient: bool) -> io::Result<Self> {
         let file = File::from(fd.try_clone_to_owned()?);
         let terminal = file.is_terminal();
-        Ok(Inlet {
+        Ok(Self {
             file,
             terminal,
             patient,
@@ -45,7 +45,7 @@ impl Inlet {
     }
 
     /// Returns true if there is unread input. Takes one byte of it.
-    pub fn has_data(&mut self) -> bool {
+    pub(crate) fn has_data(&mut self) -> bool {
         let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
         let ready = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0);
         ready && self.file.read(&mut [0]).is_ok_and(|count| count > 0)

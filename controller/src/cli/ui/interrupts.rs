@@ -28,7 +28,7 @@ fn running() -> MutexGuard<'static, Running> {
 }
 
 /// Sets the number of targets.
-pub fn expect(targets: usize) {
+pub(crate) fn expect(targets: usize) {
     running().targets = targets;
 }
 
@@ -36,7 +36,7 @@ pub fn expect(targets: usize) {
 ///
 /// # Errors
 /// Returns the signal that has arrived already. The program must not run.
-pub fn begin(number: usize, process: &Process) -> Result<(), i32> {
+pub(crate) fn begin(number: usize, process: &Process) -> Result<(), i32> {
     let mut running = running();
     match running.signal {
         Some(signal) => Err(signal),
@@ -49,7 +49,7 @@ pub fn begin(number: usize, process: &Process) -> Result<(), i32> {
 
 /// Records the end of a target. After a signal, when no program is left, ends this program: the
 /// programs that have not started must not run.
-pub fn finish(number: usize, status: i32, events: &Events) {
+pub(crate) fn finish(number: usize, status: i32, events: &Events) {
     let mut running = running();
     running.programs.retain(|(other, _)| *other != number);
     running.targets = running.targets.saturating_sub(1);
@@ -65,7 +65,7 @@ pub fn finish(number: usize, status: i32, events: &Events) {
 
 /// Passes the first signal on to all running programs. Returns false if no program runs, or if a
 /// signal was passed on before.
-pub fn pass_on(signal: i32) -> bool {
+pub(crate) fn pass_on(signal: i32) -> bool {
     let programs = {
         let mut running = running();
         if running.signal.is_some() || running.programs.is_empty() {

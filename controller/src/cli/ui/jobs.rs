@@ -52,7 +52,7 @@ fn jobs() -> MutexGuard<'static, Jobs> {
 ///
 /// # Errors
 /// Returns an error if there is no descriptor or thread left.
-pub fn watch() -> io::Result<()> {
+pub(crate) fn watch() -> io::Result<()> {
     let ignored = signals::ignored();
     let stops: Vec<Signal> = STOPS
         .into_iter()
@@ -69,7 +69,7 @@ pub fn watch() -> io::Result<()> {
 }
 
 /// Makes this program pause a tree before it stops.
-pub fn set_tree(root: &Context) {
+pub(crate) fn set_tree(root: &Context) {
     jobs().root = Some(root.clone());
 }
 
@@ -144,7 +144,7 @@ fn handled(stopped: bool) {
 ///
 /// Returns false if this program is in the background and cannot be stopped, because the signal is
 /// ignored or there is no shell.
-pub fn wait_for_foreground(fd: impl AsFd, signal: Signal) -> bool {
+pub(crate) fn wait_for_foreground(fd: impl AsFd, signal: Signal) -> bool {
     while !in_foreground(&fd) {
         let mut jobs = jobs();
         if !jobs.stops.contains(&signal) {
@@ -168,7 +168,7 @@ pub fn wait_for_foreground(fd: impl AsFd, signal: Signal) -> bool {
 
 /// Waits for the foreground before a write, if the terminal stops background programs that write
 /// (`stty tostop`).
-pub fn before_writing(fd: impl AsFd) {
+pub(crate) fn before_writing(fd: impl AsFd) {
     if !in_foreground(&fd)
         && tcgetattr(&fd).is_ok_and(|modes| modes.local_flags.contains(LocalFlags::TOSTOP))
     {

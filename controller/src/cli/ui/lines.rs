@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_millis(400);
 const LONGEST: usize = 1 << 20;
 
 /// A stream as lines with a label.
-pub struct Lines {
+pub(crate) struct Lines {
     outlet: Outlet,
     label: String,
     /// The number of the writer at the outlet.
@@ -34,10 +34,10 @@ pub struct Lines {
 
 impl Lines {
     /// Returns a stream that is shown at `outlet`.
-    pub fn new(outlet: Outlet, label: String) -> Arc<Mutex<Lines>> {
+    pub(crate) fn new(outlet: Outlet, label: String) -> Arc<Mutex<Self>> {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let lines = Lines {
+        let lines = Self {
             outlet,
             label,
             number,
@@ -53,7 +53,7 @@ impl Lines {
     ///
     /// # Errors
     /// Returns an error in the same cases as [`Outlet::put`].
-    pub fn piece(lines: &Arc<Mutex<Lines>>, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn piece(lines: &Arc<Mutex<Self>>, bytes: &[u8]) -> io::Result<()> {
         let mut this = locked(lines);
         this.waiting.extend_from_slice(bytes);
         let whole = match this.waiting.iter().rposition(|byte| *byte == b'\n') {
@@ -75,7 +75,7 @@ impl Lines {
     ///
     /// # Errors
     /// Returns an error in the same cases as [`Outlet::put`].
-    pub fn end(lines: &Mutex<Lines>) -> io::Result<()> {
+    pub(crate) fn end(lines: &Mutex<Self>) -> io::Result<()> {
         let mut this = locked(lines);
         let count = this.waiting.len();
         this.show(count)?;

@@ -1,17 +1,17 @@
 //! The streams, the terminal and the signals of this process. Independent of targets and of the
 //! network.
 
-pub mod inlet;
-pub mod interrupts;
-pub mod jobs;
-pub mod lines;
-pub mod notes;
-pub mod outlet;
-pub mod password;
-pub mod question;
+pub(super) mod inlet;
+pub(super) mod interrupts;
+pub(super) mod jobs;
+pub(super) mod lines;
+pub(super) mod notes;
+pub(super) mod outlet;
+pub(super) mod password;
+pub(super) mod question;
 mod shared_fd;
-pub mod signals;
+pub(super) mod signals;
 mod stdout_closed;
-pub mod stream;
+pub(super) mod stream;
 mod utf8;
-pub mod verbose;
+pub(super) mod verbose;

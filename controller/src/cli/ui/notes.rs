@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static SILENT: AtomicBool = AtomicBool::new(false);
 
 /// Discards all further messages.
-pub fn silence() {
+pub(crate) fn silence() {
     SILENT.store(true, Ordering::Relaxed);
 }
 
 /// Writes a message, with the name of this program before it.
-pub fn tell(message: &str) {
+pub(crate) fn tell(message: &str) {
     if !SILENT.load(Ordering::Relaxed) {
         // If stderr is closed, nobody can be told.
         let _ = Notes.write_all(format!("offshoot: {message}\n").as_bytes());
@@ -23,7 +23,7 @@ pub fn tell(message: &str) {
 }
 
 /// A writer for messages and log records. They start on a new line of stderr.
-pub struct Notes;
+pub(crate) struct Notes;
 
 impl Write for Notes {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -40,7 +40,7 @@ impl Write for Notes {
 }
 
 /// Ends the current line of the terminal, before something else is written there.
-pub fn end_line() {
+pub(crate) fn end_line() {
     for outlet in [Outlet::stderr(), Outlet::stdout()].into_iter().flatten() {
         if outlet.terminal {
             // The question that follows would fail as well, and that is reported.

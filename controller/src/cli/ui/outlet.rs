@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The state of the current line of an outlet.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Line {
+pub(crate) enum Line {
     /// At the beginning of a line.
     None,
     /// In a line that this writer has begun.
@@ -31,7 +31,7 @@ const PLAIN: u64 = u64::MAX;
 /// One of our own streams, written to without a buffer. Clones share the stream, and pieces do not
 /// mix.
 #[derive(Clone)]
-pub struct Outlet {
+pub(crate) struct Outlet {
     file: Arc<File>,
     pub(super) terminal: bool,
     /// True if this program was started without the stream.
@@ -46,27 +46,27 @@ impl Outlet {
     ///
     /// # Errors
     /// Returns an error if the descriptor cannot be duplicated.
-    pub fn stdout() -> io::Result<Outlet> {
-        Outlet::of(0)
+    pub(crate) fn stdout() -> io::Result<Self> {
+        Self::of(0)
     }
 
     /// Returns this program's stderr.
     ///
     /// # Errors
     /// Returns an error if the descriptor cannot be duplicated.
-    pub fn stderr() -> io::Result<Outlet> {
-        Outlet::of(1)
+    pub(crate) fn stderr() -> io::Result<Self> {
+        Self::of(1)
     }
 
     /// Returns stdout (0) or stderr (1), which are opened once.
-    fn of(which: usize) -> io::Result<Outlet> {
+    fn of(which: usize) -> io::Result<Self> {
         static BOTH: Mutex<Option<[Outlet; 2]>> = Mutex::new(None);
         let mut both = BOTH.lock().unwrap_or_else(PoisonError::into_inner);
         if both.is_none() {
-            let stdout = Outlet::new(io::stdout().as_fd(), stdout_closed::stdout_is_missing())?;
+            let stdout = Self::new(io::stdout().as_fd(), stdout_closed::stdout_is_missing())?;
             // A closed stderr is not worth an error: messages are not wanted.
-            let mut stderr = Outlet::new(io::stderr().as_fd(), false)?;
-            let place = |outlet: &Outlet| {
+            let mut stderr = Self::new(io::stderr().as_fd(), false)?;
+            let place = |outlet: &Self| {
                 outlet
                     .file
                     .metadata()
@@ -84,10 +84,10 @@ impl Outlet {
             .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn new(fd: BorrowedFd<'_>, missing: bool) -> io::Result<Outlet> {
+    fn new(fd: BorrowedFd<'_>, missing: bool) -> io::Result<Self> {
         let file = File::from(fd.try_clone_to_owned()?);
         let terminal = file.is_terminal();
-        Ok(Outlet {
+        Ok(Self {
             file: Arc::new(file),
             terminal,
             missing,
@@ -99,7 +99,7 @@ impl Outlet {
     ///
     /// # Errors
     /// Returns an error if `write(2)` fails, or if this program was started without a stdout.
-    pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<()> {
         self.put(PLAIN, |_| Cow::Borrowed(bytes))
     }
 
@@ -108,7 +108,11 @@ impl Outlet {
     ///
     /// # Errors
     /// Returns an error in the same cases as [`Outlet::write`].
-    pub fn put<'a>(&self, writer: u64, make: impl FnOnce(Line) -> Cow<'a, [u8]>) -> io::Result<()> {
+    pub(crate) fn put<'a>(
+        &self,
+        writer: u64,
+        make: impl FnOnce(Line) -> Cow<'a, [u8]>,
+    ) -> io::Result<()> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = make(match *open {
             None => Line::None,
@@ -150,7 +154,7 @@ impl Outlet {
     ///
     /// # Errors
     /// Returns an error in the same cases as [`Outlet::write`].
-    pub fn write_object(
+    pub(crate) fn write_object(
         &self,
         members: impl IntoIterator<Item = (&'static str, Value)>,
     ) -> io::Result<()> {

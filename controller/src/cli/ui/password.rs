@@ -15,11 +15,11 @@ const LONGEST: usize = 1024;
 
 /// The controlling terminal, for questions to the user.
 #[derive(Debug)]
-pub struct Terminal(File);
+pub(crate) struct Terminal(File);
 
 impl Terminal {
     /// Opens the controlling terminal, if there is one.
-    pub fn open() -> Option<Terminal> {
+    pub(crate) fn open() -> Option<Self> {
         OpenOptions::new()
             .read(true)
             .write(true)
@@ -34,7 +34,7 @@ impl Terminal {
     /// # Errors
     /// Returns an error if the terminal cannot be used, or if this program is in the background and
     /// cannot be stopped.
-    pub fn ask(&mut self, question: &str) -> io::Result<Option<Secret>> {
+    pub(crate) fn ask(&mut self, question: &str) -> io::Result<Option<Secret>> {
         if !jobs::wait_for_foreground(&self.0, Signal::SIGTTIN) {
             return Err(io::Error::other("another program has the terminal"));
         }
@@ -48,7 +48,7 @@ impl Terminal {
     }
 
     /// Writes a line before a question.
-    pub fn write_line(&mut self, text: &str) {
+    pub(crate) fn write_line(&mut self, text: &str) {
         // If this fails, the next question fails as well, and that is reported.
         let _ = writeln!(self.0, "{text}");
     }
@@ -59,7 +59,7 @@ impl Terminal {
 /// # Errors
 /// Returns an error if the file cannot be read, or if its first line is empty, too long or not
 /// UTF-8.
-pub fn from_file(path: &str) -> io::Result<Secret> {
+pub(crate) fn from_file(path: &str) -> io::Result<Secret> {
     if path == "-" {
         return read_line(&mut Inlet::stdin()?)?.ok_or_else(|| io::Error::other("stdin is empty"));
     }

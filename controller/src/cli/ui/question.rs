@@ -59,7 +59,7 @@ fn asked() -> MutexGuard<'static, Option<Asked>> {
 /// # Errors
 /// Returns an error if the terminal's settings cannot be read or set, or the question cannot be
 /// written.
-pub fn ask(terminal: &File, question: &str) -> io::Result<()> {
+pub(crate) fn ask(terminal: &File, question: &str) -> io::Result<()> {
     let before = tcgetattr(terminal)?;
     let mut question = Asked {
         terminal: terminal.try_clone()?,
@@ -74,7 +74,7 @@ pub fn ask(terminal: &File, question: &str) -> io::Result<()> {
 }
 
 /// Removes the question and restores the settings of its terminal.
-pub fn remove() {
+pub(crate) fn remove() {
     if let Some(mut asked) = asked().take() {
         asked.restore();
     }
@@ -82,7 +82,7 @@ pub fn remove() {
 
 /// Restores the settings of the terminal before this program stops. The question stays, for
 /// [`show_again`].
-pub fn suspend() {
+pub(crate) fn suspend() {
     if let Some(asked) = &mut *asked() {
         asked.restore();
     }
@@ -91,7 +91,7 @@ pub fn suspend() {
 /// Shows the question again after this program was stopped, because other programs have used the
 /// terminal since. Does nothing in the background: the thread that waits for the answer shows it in
 /// the foreground.
-pub fn show_again() {
+pub(crate) fn show_again() {
     if let Some(asked) = &mut *asked()
         && in_foreground(&asked.terminal)
     {
@@ -103,7 +103,7 @@ pub fn show_again() {
 /// Calls `write`, which writes these bytes to the terminal. If there is a question, clears it
 /// before and shows it again on a new line. Returns the result of `write`, and true if there was a
 /// question.
-pub fn write_beside<T>(bytes: &[u8], write: impl FnOnce() -> T) -> (T, bool) {
+pub(crate) fn write_beside<T>(bytes: &[u8], write: impl FnOnce() -> T) -> (T, bool) {
     let mut asked = asked();
     let Some(asked) = asked.as_mut().filter(|asked| asked.shown) else {
         drop(asked);

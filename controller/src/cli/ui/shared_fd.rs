@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 
 /// Returns true if this program is in the foreground of a terminal, or if `fd` is not its
 /// controlling terminal.
-pub fn in_foreground(fd: impl AsFd) -> bool {
+pub(super) fn in_foreground(fd: impl AsFd) -> bool {
     tcgetpgrp(fd).map_or(true, |group| group == getpgrp())
 }
 
@@ -16,7 +16,7 @@ pub fn in_foreground(fd: impl AsFd) -> bool {
 ///
 /// # Errors
 /// Returns any other error.
-pub fn wait_or_fail(fd: impl AsFd, wanted: PollFlags, error: io::Error) -> io::Result<()> {
+pub(super) fn wait_or_fail(fd: impl AsFd, wanted: PollFlags, error: io::Error) -> io::Result<()> {
     match error.kind() {
         io::ErrorKind::Interrupted => Ok(()),
         io::ErrorKind::WouldBlock => {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static GIVEN_UP: AtomicBool = AtomicBool::new(false);
 
 /// Makes the next SIGINT end this program at once.
-pub fn give_up() {
+pub(crate) fn give_up() {
     GIVEN_UP.store(true, Ordering::Relaxed);
 }
 
@@ -20,7 +20,7 @@ pub fn give_up() {
 ///
 /// # Errors
 /// Returns an error if there is no descriptor or thread left.
-pub fn watch(events: Events) -> io::Result<()> {
+pub(crate) fn watch(events: Events) -> io::Result<()> {
     // Signals that were ignored on purpose, as by nohup, stay ignored.
     let ignored = ignored();
     let wanted = [SIGINT, SIGTERM, SIGHUP, SIGQUIT]
@@ -44,7 +44,7 @@ pub fn watch(events: Events) -> io::Result<()> {
 
 /// Returns the signals that were ignored when this program started, as a bit mask. Empty if /proc
 /// is not mounted.
-pub fn ignored() -> u64 {
+pub(crate) fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())

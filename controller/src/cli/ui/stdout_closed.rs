@@ -19,6 +19,6 @@ fn look() {
 }
 
 /// Returns true if this program was started without a stdout.
-pub fn stdout_is_missing() -> bool {
+pub(super) fn stdout_is_missing() -> bool {
     MISSING.load(Ordering::Relaxed)
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 /// An output stream of a program.
-pub enum Stream {
+pub(crate) enum Stream {
     /// Unchanged bytes, at once.
     Plain(Outlet),
     /// Lines with the target as a prefix.
@@ -32,11 +32,11 @@ impl Stream {
     ///
     /// # Errors
     /// Returns an error in the same cases as [`Outlet::write`].
-    pub fn piece(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn piece(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Stream::Plain(outlet) => outlet.write(bytes),
-            Stream::Lines(lines) => Lines::piece(lines, bytes),
-            Stream::Json {
+            Self::Plain(outlet) => outlet.write(bytes),
+            Self::Lines(lines) => Lines::piece(lines, bytes),
+            Self::Json {
                 outlet,
                 target,
                 members,
@@ -55,11 +55,11 @@ impl Stream {
     ///
     /// # Errors
     /// Returns an error in the same cases as [`Outlet::write`].
-    pub fn end(&mut self) -> io::Result<()> {
+    pub(crate) fn end(&mut self) -> io::Result<()> {
         match self {
-            Stream::Plain(_) => Ok(()),
-            Stream::Lines(lines) => Lines::end(lines),
-            Stream::Json {
+            Self::Plain(_) => Ok(()),
+            Self::Lines(lines) => Lines::end(lines),
+            Self::Json {
                 outlet,
                 target,
                 members,

@@ -1,7 +1,7 @@
 //! Characters that are split between two pieces of a stream.
 
 /// Returns the number of bytes at the end that begin a character without completing it.
-pub fn unfinished(bytes: &[u8]) -> usize {
+pub(super) fn unfinished(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => bytes.len() - error.valid_up_to(),
         _ => 0,

@@ -31,7 +31,7 @@ fn write(notes: &Receiver<Note>) {
 }
 
 /// Logs the text that `make` returns, if level info is enabled.
-pub fn note(make: impl FnOnce() -> String) {
+pub(crate) fn note(make: impl FnOnce() -> String) {
     if !tracing::enabled!(Level::INFO) {
         return;
     }
@@ -48,7 +48,7 @@ pub fn note(make: impl FnOnce() -> String) {
 }
 
 /// Waits up to [`PATIENCE`] for the buffered records to be written.
-pub fn finish() {
+pub(crate) fn finish() {
     if let Some(Some(notes)) = NOTES.get() {
         let (written, end) = sync_channel(1);
         if notes.try_send(Note::End(written)).is_ok() {

@@ -65,7 +65,7 @@ impl<'a> Input<'a> {
 }
 
 /// Splits `bytes` into pieces with `lengths` in turn, at least one byte each.
-pub fn pieces<'a>(mut bytes: &'a [u8], lengths: &[u8]) -> Vec<&'a [u8]> {
+pub(crate) fn pieces<'a>(mut bytes: &'a [u8], lengths: &[u8]) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
     for length in lengths.iter().chain(&[255]).cycle() {
         if bytes.is_empty() {
@@ -85,6 +85,6 @@ pub fn pieces<'a>(mut bytes: &'a [u8], lengths: &[u8]) -> Vec<&'a [u8]> {
 }
 
 /// Returns a text as it is in a received error: one line, sanitized.
-pub fn as_arrived(text: &str) -> String {
+pub(crate) fn as_arrived(text: &str) -> String {
     offshoot_agent::harmless(&text.replace('\n', " "))
 }

@@ -55,7 +55,7 @@ fn bytes(value: &impl Serialize) -> Vec<u8> {
 }
 
 impl AttackedNode {
-    fn new(root: bool) -> AttackedNode {
+    fn new(root: bool) -> Self {
         let mut node = if root { Node::root() } else { Node::agent().0 };
         node.serve(Handle::CALL, Policy::Anyone);
         node.serve(Handle::ALLOCATE, Policy::Descendants);
@@ -63,7 +63,7 @@ impl AttackedNode {
         node.serve(OFFERED, Policy::Anyone);
         // The ids of the children, and more, are used.
         (0..100).for_each(|_| _ = node.new_context());
-        let mut world = AttackedNode {
+        let mut world = Self {
             node,
             hostile: UP,
             honest: UP,

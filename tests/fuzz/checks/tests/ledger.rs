@@ -42,11 +42,11 @@ struct World {
 }
 
 impl World {
-    fn new() -> World {
+    fn new() -> Self {
         let mut root = Node::root();
         root.serve(Handle::CALL, Policy::Anyone);
         let link = root.add_child(CHILD).expect("its number is free");
-        let mut world = World {
+        let mut world = Self {
             root,
             link,
             sequence: 0,

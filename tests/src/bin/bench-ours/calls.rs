@@ -10,7 +10,7 @@ use crate::{Numbers, Outcome};
 
 /// Empty calls per second: `window` are started, then all waited for, and again until there were
 /// `count`.
-pub fn pipeline(count: usize, window: usize) -> Numbers {
+pub(crate) fn pipeline(count: usize, window: usize) -> Numbers {
     let router = Router::new()?;
     let context = router.local().connect()?;
     pass(&context, window)?;
@@ -36,7 +36,7 @@ fn with_functions() -> offshoot::Result<Router> {
 
 /// Bytes per second of an argument of so many mebibytes to a function that returns its length, for
 /// each round; after one that is not counted.
-pub fn argument(mebibytes: usize, rounds: usize) -> Numbers {
+pub(crate) fn argument(mebibytes: usize, rounds: usize) -> Numbers {
     let router = with_functions()?;
     let context = router.local().connect()?;
     let bytes = vec![b'x'; mebibytes << 20];
@@ -60,7 +60,7 @@ pub fn argument(mebibytes: usize, rounds: usize) -> Numbers {
 
 /// By how many bytes the caller and the agent have grown when the agent has taken `count` calls and
 /// answered none.
-pub fn outstanding(count: usize) -> Numbers {
+pub(crate) fn outstanding(count: usize) -> Numbers {
     let router = with_functions()?;
     let context = router.local().connect()?;
     let process = context.call(stock::facts {})?.process;

@@ -20,7 +20,7 @@ const FEEDING: Duration = Duration::from_secs(30);
 const PART: u64 = 256 << 10;
 
 /// Bytes per second through a context over ssh.
-pub fn ours(config: &str, alias: &str, bytes: u64) -> Numbers {
+pub(crate) fn ours(config: &str, alias: &str, bytes: u64) -> Numbers {
     let router = Router::new()?;
     let host = router.ssh(alias).config(config).connect()?;
     let limits = host.command("cat").args(LIMITS).output()?;
@@ -32,7 +32,7 @@ pub fn ours(config: &str, alias: &str, bytes: u64) -> Numbers {
 }
 
 /// Bytes per second through ssh alone.
-pub fn plain(config: &str, alias: &str, bytes: u64) -> Numbers {
+pub(crate) fn plain(config: &str, alias: &str, bytes: u64) -> Numbers {
     let mut ssh = Command::new("ssh");
     ssh.args(["-F", config, "-T", "-o", "BatchMode=yes", alias, SINK]);
     let mut ssh = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;

@@ -15,7 +15,7 @@ use crate::{Numbers, Outcome};
 
 /// Where a stream goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub(crate) enum Way {
     /// From a program at the deepest context to the root.
     Up,
     /// From the root to that program.
@@ -35,7 +35,7 @@ const PINGING: Duration = Duration::from_secs(3);
 const BLOCK: usize = 64 << 10;
 
 /// The last of `hops` local contexts, each below the one before it, after a first call.
-pub fn deepest(router: &Router, hops: usize) -> Outcome<Context> {
+pub(crate) fn deepest(router: &Router, hops: usize) -> Outcome<Context> {
     let mut context = router.local().connect()?;
     for _ in 1..hops {
         context = context.local().connect()?;
@@ -45,7 +45,7 @@ pub fn deepest(router: &Router, hops: usize) -> Outcome<Context> {
 }
 
 /// Writes so many bytes.
-pub fn feed(writer: &mut impl Write, bytes: u64) -> std::io::Result<()> {
+pub(crate) fn feed(writer: &mut impl Write, bytes: u64) -> std::io::Result<()> {
     let block = [0x5a; BLOCK];
     let mut left = bytes;
     while left > 0 {
@@ -68,7 +68,7 @@ fn swallow(reader: &mut Reader, least: u64) -> std::io::Result<u64> {
 }
 
 /// Bytes per second of one stream through `hops`: down, up.
-pub fn relay(hops: usize, bytes: u64) -> Numbers {
+pub(crate) fn relay(hops: usize, bytes: u64) -> Numbers {
     let router = Router::new()?;
     let context = deepest(&router, hops)?;
     let mut rates = Vec::new();
@@ -102,7 +102,7 @@ pub fn relay(hops: usize, bytes: u64) -> Numbers {
 
 /// By how many bytes the process of a tree that grew most has grown when a stream through some hops
 /// is no longer read.
-pub fn stalled(way: Way) -> Numbers {
+pub(crate) fn stalled(way: Way) -> Numbers {
     const HOPS: usize = 4;
     let router = Router::new()?;
     let context = deepest(&router, HOPS)?;
@@ -182,7 +182,7 @@ fn until_still(agents: &[u32]) -> Outcome<()> {
 
 /// Median and 99th percentile in seconds of empty calls over three hops: alone, beside a stream
 /// down, beside one up.
-pub fn ping_busy() -> Numbers {
+pub(crate) fn ping_busy() -> Numbers {
     let router = Router::new()?;
     let context = deepest(&router, 3)?;
     let mut figures = pings(&context)?;

@@ -4,19 +4,19 @@ use std::fs;
 use std::io;
 
 /// A line of `smaps_rollup`, such as `Rss:` or `Pss:`, in bytes.
-pub fn memory(pid: u32, line: &str) -> io::Result<f64> {
+pub(crate) fn memory(pid: u32, line: &str) -> io::Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     field(&text, line).map(|kib| kib * 1024.0)
 }
 
 /// Bytes that a process has read and written so far, whatever from and to.
-pub fn moved(pid: u32) -> io::Result<f64> {
+pub(crate) fn moved(pid: u32) -> io::Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/io"))?;
     Ok(field(&text, "rchar:")? + field(&text, "wchar:")?)
 }
 
 /// How many descriptors a process has open.
-pub fn descriptors(pid: u32) -> io::Result<usize> {
+pub(crate) fn descriptors(pid: u32) -> io::Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }
 

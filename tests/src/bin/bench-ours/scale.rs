@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Each per context: seconds to connect, seconds to call, bytes of the agents, bytes of the
 /// controller, descriptors of the controller, seconds from its SIGKILL to the end of the last
 /// process.
-pub fn measure(count: usize) -> Numbers {
+pub(crate) fn measure(count: usize) -> Numbers {
     let mut holder = Command::new(std::env::current_exe()?);
     holder
         .args(["hold", &count.to_string()])
@@ -62,7 +62,7 @@ pub fn measure(count: usize) -> Numbers {
 
 /// The controller: connects, calls, prints seconds for both, and by how much its memory and its
 /// descriptors grew. Then it waits to be killed, or for the end of its stdin.
-pub fn hold(count: usize) -> Numbers {
+pub(crate) fn hold(count: usize) -> Numbers {
     let own = std::process::id();
     let router = Router::new()?;
     // The image is found and unpacked once, whatever the number.

@@ -25,7 +25,7 @@ const FEW: u32 = 150;
 
 /// The payload of a `Route` frame; mirrors a private type of `offshoot_agent`.
 #[derive(Serialize)]
-pub enum News {
+pub(crate) enum News {
     Added(ContextId, ContextId),
     Gone {
         contexts: Vec<ContextId>,
@@ -49,7 +49,7 @@ fn bytes(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// Runs the attack `how`.
-pub fn perform(
+pub(crate) fn perform(
     how: &str,
     writer: &mut FrameWriter,
     heard: &Receiver<Frame>,
@@ -383,7 +383,7 @@ pub fn perform(
 }
 
 /// Repeats an action.
-pub fn flood(
+pub(crate) fn flood(
     writer: &mut FrameWriter,
     count: u32,
     mut one: impl FnMut(&mut FrameWriter, u32) -> Result<(), Over>,
@@ -400,7 +400,7 @@ fn asked(heard: &Receiver<Frame>) -> Frame {
 }
 
 /// Sends on the flow of a call, from the callee's end.
-pub fn answer(
+pub(crate) fn answer(
     writer: &mut FrameWriter,
     call: &Frame,
     kind: Kind,

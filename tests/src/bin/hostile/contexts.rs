@@ -15,7 +15,11 @@ const CONTEXTS: u32 = 250;
 const EACH: u32 = 16;
 
 /// Runs the attack `how`.
-pub fn perform(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> Result<(), Over> {
+pub(crate) fn perform(
+    how: &str,
+    writer: &mut FrameWriter,
+    heard: &Receiver<Frame>,
+) -> Result<(), Over> {
     let (to, first) = match how {
         "crowd-senders" => {
             let (to, key) = sender(heard);

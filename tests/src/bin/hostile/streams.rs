@@ -12,33 +12,37 @@ use super::attacks::{answer, flood};
 use super::wire::{FrameWriter, Over};
 
 /// The address of a hub: context, handle and key; mirrors a private type of `offshoot_agent`.
-pub type Address = (ContextId, u32, u64);
+pub(crate) type Address = (ContextId, u32, u64);
 
 /// The lowest handle of a hub.
-pub const FIRST_HUB: u32 = 1 << 31;
+pub(crate) const FIRST_HUB: u32 = 1 << 31;
 
 /// The handle of the suite's handler.
-pub const OFFERED: Handle = Handle(300);
+pub(crate) const OFFERED: Handle = Handle(300);
 /// The initial credit of a peer without authority.
-pub const WINDOW: usize = 2 << 10;
+pub(crate) const WINDOW: usize = 2 << 10;
 /// Bytes of empty records sent on a flow.
 const EMPTY: usize = 64 << 10;
 /// The longest message of a peer without authority.
-pub const LONGEST: usize = 1 << 20;
+pub(crate) const LONGEST: usize = 1 << 20;
 /// The most flows that one context may have to handlers and hubs.
 const FLOWS: u32 = 256;
 /// The silence after which no more input is expected.
 const SILENCE: Duration = Duration::from_millis(1500);
 
-pub const WRITER: u8 = 0;
+pub(crate) const WRITER: u8 = 0;
 const READER: u8 = 1;
-pub const VALUE: u8 = 0;
+pub(crate) const VALUE: u8 = 0;
 const COPY: u8 = 3;
 const VOID: u8 = 4;
 const CLOSED: u8 = 5;
 
 /// Runs the attack `how`.
-pub fn perform(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> Result<(), Over> {
+pub(crate) fn perform(
+    how: &str,
+    writer: &mut FrameWriter,
+    heard: &Receiver<Frame>,
+) -> Result<(), Over> {
     match how {
         "hub-greetings" => {
             let (to, key) = sender(heard);
@@ -235,11 +239,11 @@ pub fn perform(how: &str, writer: &mut FrameWriter, heard: &Receiver<Frame>) -> 
     }
 }
 
-pub fn record(kind: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn record(kind: u8, content: &[u8]) -> Vec<u8> {
     [&(content.len() as u32).to_le_bytes()[..], &[kind], content].concat()
 }
 
-pub fn greeting(role: u8, key: u64, copy: u64) -> Vec<u8> {
+pub(crate) fn greeting(role: u8, key: u64, copy: u64) -> Vec<u8> {
     [&[role][..], &key.to_le_bytes(), &copy.to_le_bytes()].concat()
 }
 
@@ -264,7 +268,7 @@ fn brought<T: serde::de::DeserializeOwned>(
 }
 
 /// Returns the hub and the key of a received sender.
-pub fn sender(heard: &Receiver<Frame>) -> (Handle, u64) {
+pub(crate) fn sender(heard: &Receiver<Frame>) -> (Handle, u64) {
     let ((_, hub, key), _) = brought(heard, |end: &(Address, u64)| end.0.0);
     (Handle(FIRST_HUB | hub), key)
 }
@@ -287,23 +291,23 @@ fn called(heard: &Receiver<Frame>) -> Frame {
 }
 
 /// A flow of a context, with the bytes still to be sent.
-pub struct Out {
+pub(crate) struct Out {
     from: ContextId,
     said: usize,
     limit: usize,
     rest: Vec<u8>,
 }
 
-pub type Outs = HashMap<u32, Out>;
+pub(crate) type Outs = HashMap<u32, Out>;
 
 impl Out {
-    fn new(rest: Vec<u8>) -> Out {
-        Out::of(ContextId::ROOT, rest)
+    fn new(rest: Vec<u8>) -> Self {
+        Self::of(ContextId::ROOT, rest)
     }
 
     /// Opens a flow of a context.
-    pub fn of(from: ContextId, rest: Vec<u8>) -> Out {
-        Out {
+    pub(crate) fn of(from: ContextId, rest: Vec<u8>) -> Self {
+        Self {
             from,
             said: 0,
             limit: WINDOW,
@@ -323,7 +327,7 @@ impl Out {
         }
     }
 
-    pub fn begin(
+    pub(crate) fn begin(
         &mut self,
         writer: &mut FrameWriter,
         to: Handle,
@@ -362,7 +366,7 @@ impl Out {
 }
 
 /// Sends on all flows as credit arrives, until there is silence.
-pub fn go_on(
+pub(crate) fn go_on(
     writer: &mut FrameWriter,
     heard: &Receiver<Frame>,
     mut outs: Outs,

@@ -17,7 +17,7 @@ const VALUE_OF: u8 = 0;
 const ERROR_OF: u8 = 1;
 
 /// Answers calls, chained ones as well, until the link ends.
-pub fn perform(writer: &mut FrameWriter, heard: &Receiver<Frame>) -> Result<(), Over> {
+pub(crate) fn perform(writer: &mut FrameWriter, heard: &Receiver<Frame>) -> Result<(), Over> {
     let (mut chain, mut said, mut number) = (None, 0, 64);
     while let Ok(frame) = heard.recv() {
         let header = frame.header;

@@ -17,7 +17,7 @@ const BATCH: usize = 64 << 10;
 
 /// The reason why sending has ended.
 #[derive(Copy, Clone, Debug)]
-pub enum Over {
+pub(crate) enum Over {
     /// Everything was sent.
     Done,
     /// Nobody reads.
@@ -27,7 +27,7 @@ pub enum Over {
 }
 
 /// Writes frames to the parent.
-pub struct FrameWriter {
+pub(crate) struct FrameWriter {
     /// The child's own id.
     pub me: ContextId,
     /// The parent's id.
@@ -42,12 +42,12 @@ pub struct FrameWriter {
 
 impl FrameWriter {
     /// Creates a writer that has sent nothing yet, not even the marker.
-    pub fn new(before: Vec<u8>, hello: Vec<u8>, boot: Frame) -> io::Result<FrameWriter> {
+    pub(crate) fn new(before: Vec<u8>, hello: Vec<u8>, boot: Frame) -> io::Result<Self> {
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let flags = OFlag::from_bits_retain(fcntl(&out, FcntlArg::F_GETFL)?);
         fcntl(&out, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
         let (me, parent) = (boot.header.dst, boot.header.src);
-        Ok(FrameWriter {
+        Ok(Self {
             me,
             parent,
             hello,
@@ -59,13 +59,13 @@ impl FrameWriter {
     }
 
     /// Sends the marker, after which frames are expected.
-    pub fn marker(&mut self) -> Result<(), Over> {
+    pub(crate) fn marker(&mut self) -> Result<(), Over> {
         let before = std::mem::take(&mut self.before);
         self.raw(&before)
     }
 
     /// Sends the marker and a valid hello.
-    pub fn greet(&mut self) -> Result<(), Over> {
+    pub(crate) fn greet(&mut self) -> Result<(), Over> {
         self.marker()?;
         let hello = self.hello.clone();
         self.link(Kind::Hello, &hello)?;
@@ -73,17 +73,17 @@ impl FrameWriter {
     }
 
     /// Returns a header with the child's own source.
-    pub fn header(&self, kind: Kind, dst: u32) -> Header {
+    pub(crate) fn header(&self, kind: Kind, dst: u32) -> Header {
         Header::new(kind, self.me, ContextId(dst))
     }
 
     /// Sends a link frame.
-    pub fn link(&mut self, kind: Kind, payload: &[u8]) -> Result<(), Over> {
+    pub(crate) fn link(&mut self, kind: Kind, payload: &[u8]) -> Result<(), Over> {
         self.frame(&self.header(kind, 0), payload)
     }
 
     /// Sends an `Open` with the child's own source.
-    pub fn open(
+    pub(crate) fn open(
         &mut self,
         dst: u32,
         service: u32,
@@ -100,7 +100,7 @@ impl FrameWriter {
     }
 
     /// Sends any frame.
-    pub fn frame(&mut self, header: &Header, payload: &[u8]) -> Result<(), Over> {
+    pub(crate) fn frame(&mut self, header: &Header, payload: &[u8]) -> Result<(), Over> {
         wire::encode(header, payload, self.sequence, &mut self.waiting);
         self.sequence = self.sequence.wrapping_add(1);
         if self.waiting.len() < BATCH {
@@ -111,18 +111,18 @@ impl FrameWriter {
     }
 
     /// Sends any bytes.
-    pub fn raw(&mut self, bytes: &[u8]) -> Result<(), Over> {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<(), Over> {
         self.waiting.extend_from_slice(bytes);
         self.flush()
     }
 
     /// Takes the unsent bytes.
-    pub fn take_unsaid(&mut self) -> Vec<u8> {
+    pub(crate) fn take_unsaid(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.waiting)
     }
 
     /// Sends the buffered bytes.
-    pub fn flush(&mut self) -> Result<(), Over> {
+    pub(crate) fn flush(&mut self) -> Result<(), Over> {
         let mut bytes = self.waiting.as_slice();
         while !bytes.is_empty() {
             match self.out.write(bytes) {
@@ -141,7 +141,7 @@ impl FrameWriter {
     }
 
     /// Closes the output for good.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         let null = File::open("/dev/null").expect("it is there");
         for fd in [1, self.out.as_raw_fd()] {
             // SAFETY: plain numbers; both stay open, as something else.

@@ -29,7 +29,7 @@ pub(super) fn ten_hops(bench: &mut Bench<'_>) -> Result<Samples> {
 }
 
 /// The rows of [`outstanding`], in the order in which the program of offshoot prints them.
-pub const OUTSTANDING: [Row; 2] = [
+pub(super) const OUTSTANDING: [Row; 2] = [
     (
         "outstanding",
         "10,000 replies outstanding: caller's growth",

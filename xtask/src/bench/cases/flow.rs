@@ -13,7 +13,7 @@ const RELAYED_MIB: [(&str, &str); 2] = [("1", "512"), ("10", "128")];
 const MITOGEN_MIB: &str = "128";
 
 /// The rows of [`stalled`].
-pub const STALLED: [Row; 2] = [
+pub(super) const STALLED: [Row; 2] = [
     (
         "stalled-down",
         "unread stream, 4 hops down: growth",
@@ -36,7 +36,7 @@ pub(super) fn stalled(bench: &mut Bench<'_>) -> Result<Vec<Samples>> {
 }
 
 /// The rows of [`ping_busy`], in the order in which the programs print them.
-pub const PING_BUSY: [Row; 6] = [
+pub(super) const PING_BUSY: [Row; 6] = [
     ("ping-idle", "empty call, 3 hops, idle", Unit::Seconds),
     ("ping-idle-p99", "  its 99th percentile", Unit::Seconds),
     (
@@ -82,7 +82,7 @@ pub(super) fn far_stream(bench: &mut Bench<'_>) -> Result<Samples> {
 }
 
 /// The rows of [`relay`]: each number of hops, down and up.
-pub const RELAY: [Row; 4] = [
+pub(super) const RELAY: [Row; 4] = [
     ("relay-1-down", "one stream down, 1 hop", Unit::Rate),
     ("relay-1-up", "one stream up, 1 hop", Unit::Rate),
     ("relay-10-down", "one stream down, 10 hops", Unit::Rate),

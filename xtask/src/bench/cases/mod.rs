@@ -8,14 +8,14 @@ mod flow;
 mod hops;
 mod scale;
 
-pub use scale::pairs as scaled_pairs;
+pub(super) use scale::pairs as scaled_pairs;
 
 use super::fixture::{Bench, Result, Row, Samples, Unit};
 use super::hosts::Hosts;
 use super::programs::Programs;
 
 /// One finished row.
-pub struct Measured {
+pub(super) struct Measured {
     /// The name of the row; if a case has one row, the name of the case.
     pub name: &'static str,
     /// The title in the table.
@@ -111,21 +111,21 @@ impl Case {
     /// Returns the word that selects the case.
     fn name(&self) -> &'static str {
         match self {
-            Case::Single((name, ..), _) | Case::Several(name, ..) => name,
+            Self::Single((name, ..), _) | Self::Several(name, ..) => name,
         }
     }
 
     fn rows(&self) -> &[Row] {
         match self {
-            Case::Single(row, _) => std::slice::from_ref(row),
-            Case::Several(_, rows, _) => rows,
+            Self::Single(row, _) => std::slice::from_ref(row),
+            Self::Several(_, rows, _) => rows,
         }
     }
 
     fn measure(&self, bench: &mut Bench<'_>) -> Result<Vec<Measured>> {
         let samples = match self {
-            Case::Single(_, measure) => vec![measure(bench)?],
-            Case::Several(_, _, measure) => measure(bench)?,
+            Self::Single(_, measure) => vec![measure(bench)?],
+            Self::Several(_, _, measure) => measure(bench)?,
         };
         let finished = self
             .rows()
@@ -145,7 +145,7 @@ impl Case {
 ///
 /// # Errors
 /// Returns an error that lists the cases if a word names none.
-pub fn check_names<'a>(words: impl Iterator<Item = &'a String>) -> Result<()> {
+pub(super) fn check_names<'a>(words: impl Iterator<Item = &'a String>) -> Result<()> {
     for word in words {
         if !CASES.iter().any(|case| case.name() == word) {
             let names: Vec<&str> = CASES.iter().map(Case::name).collect();
@@ -163,7 +163,11 @@ pub fn check_names<'a>(words: impl Iterator<Item = &'a String>) -> Result<()> {
 ///
 /// # Errors
 /// Returns an error if a program fails.
-pub fn measure(programs: &Programs, hosts: &Hosts, chosen: &[&String]) -> Result<Vec<Measured>> {
+pub(super) fn measure(
+    programs: &Programs,
+    hosts: &Hosts,
+    chosen: &[&String],
+) -> Result<Vec<Measured>> {
     let mut bench = Bench {
         programs,
         hosts,
@@ -184,7 +188,7 @@ pub fn measure(programs: &Programs, hosts: &Hosts, chosen: &[&String]) -> Result
 
 /// Returns every row, with the same single sample for each contender.
 #[cfg(test)]
-pub fn all_alike(sample: f64) -> Vec<Measured> {
+pub(super) fn all_alike(sample: f64) -> Vec<Measured> {
     let samples: Samples = ["ours", "mitogen", "ssh", "pipe"]
         .into_iter()
         .map(|who| (who, vec![sample]))

@@ -5,7 +5,7 @@ use crate::bench::fixture::{Bench, Result, Row, Samples, Unit, spread};
 
 /// The rows of [`scale`]: the same six figures for each size, in the order in which the program of
 /// offshoot prints them.
-pub const ROWS: [Row; 12] = [
+pub(super) const ROWS: [Row; 12] = [
     (
         "connect-250",
         "250 contexts: connect, each",
@@ -69,7 +69,7 @@ pub const ROWS: [Row; 12] = [
 ];
 
 /// Returns the names of each figure at the smaller and at the larger size.
-pub fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
+pub(crate) fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
     let (small, large) = ROWS.split_at(ROWS.len() / 2);
     small
         .iter()

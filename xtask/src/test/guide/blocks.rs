@@ -25,7 +25,7 @@ const HEAD: &str = "#[allow(unused_imports)] use offshoot::prelude::*; fn main()
 const TAIL: &str = "Ok(()) }";
 
 /// One program of the guide.
-pub struct Program {
+pub(super) struct Program {
     /// The name of the program and of its crate.
     pub name: String,
     /// The line number of its first fence.
@@ -49,7 +49,7 @@ struct Block {
 ///
 /// # Errors
 /// Returns an error if a block is not marked correctly: `file:line` and the reason.
-pub fn programs(file: &str, text: &str) -> Result<Vec<Program>, String> {
+pub(super) fn programs(file: &str, text: &str) -> Result<Vec<Program>, String> {
     let mut found: Vec<(Program, Vec<Block>)> = Vec::new();
     for block in blocks(file, text)? {
         let wrong = |what: &str| format!("{file}:{}: {what}", block.line);

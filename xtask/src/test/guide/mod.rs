@@ -29,7 +29,7 @@ const TARGET: &str = "x86_64-unknown-linux-musl";
 ///
 /// # Errors
 /// Returns an error if a block of Rust is not marked, or compiles with a warning or not at all.
-pub fn run(words: &[String]) -> Outcome {
+pub(crate) fn run(words: &[String]) -> Outcome {
     if let Some(word) = words.first() {
         return Err(format!("guide takes no arguments, got {word:?}").into());
     }
@@ -67,7 +67,7 @@ pub fn run(words: &[String]) -> Outcome {
 }
 
 /// Returns the folder in which the suite finds the list of programs.
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     target_directory().join("guide")
 }
 

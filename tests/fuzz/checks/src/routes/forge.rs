@@ -17,7 +17,7 @@ const BROKEN_OFF: std::ops::Range<u8> = 190..200;
 const NO_FRAME: std::ops::RangeInclusive<u8> = 250..=255;
 
 /// Puts a frame, several with different handles, or invalid bytes on a link.
-pub fn inject(world: &mut World, input: &mut Input<'_>) {
+pub(super) fn inject(world: &mut World, input: &mut Input<'_>) {
     if world.cables.is_empty() {
         return;
     }

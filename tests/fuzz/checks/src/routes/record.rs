@@ -11,9 +11,9 @@ use offshoot_proto::{ContextId, FlowKey, Handle};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The value of forged bytes.
-pub const FORGED: u8 = 0xEE;
+pub(super) const FORGED: u8 = 0xEE;
 /// The text of forged dead letters.
-pub const FORGED_TEXT: &str = "forged";
+pub(super) const FORGED_TEXT: &str = "forged";
 
 /// One end of a flow, as observed.
 #[derive(Default)]
@@ -32,7 +32,7 @@ struct End {
 
 /// The record of a run.
 #[derive(Default)]
-pub struct Record {
+pub(super) struct Record {
     ends: BTreeMap<(ContextId, FlowKey), End>,
     /// Parents of all contexts that were ever connected.
     parents: BTreeMap<ContextId, ContextId>,
@@ -66,7 +66,7 @@ fn honest(seed: u64, from: u64, length: usize) -> Vec<u8> {
 }
 
 /// Returns the first bytes of a request from a context, whose flow has no handle yet.
-pub fn opening(from: ContextId, length: usize) -> Vec<u8> {
+pub(super) fn opening(from: ContextId, length: usize) -> Vec<u8> {
     honest(u64::from(from.0), 0, length)
 }
 
@@ -75,7 +75,7 @@ fn seed(at: ContextId, flow: FlowKey) -> u64 {
 }
 
 /// Returns the flow as seen by its peer.
-pub fn mirrored(at: ContextId, flow: FlowKey) -> (ContextId, FlowKey) {
+pub(super) fn mirrored(at: ContextId, flow: FlowKey) -> (ContextId, FlowKey) {
     (
         flow.peer,
         FlowKey {
@@ -88,17 +88,17 @@ pub fn mirrored(at: ContextId, flow: FlowKey) -> (ContextId, FlowKey) {
 
 impl Record {
     /// Returns the next bytes of `at` on a flow.
-    pub fn bytes(&self, at: ContextId, flow: FlowKey, length: usize) -> Vec<u8> {
+    pub(super) fn bytes(&self, at: ContextId, flow: FlowKey, length: usize) -> Vec<u8> {
         let sent = self.ends.get(&(at, flow)).map_or(0, |end| end.sent);
         honest(seed(at, flow), sent, length)
     }
 
     /// Asserts that an id is granted once.
-    pub fn handed_out(&mut self, id: ContextId) {
+    pub(super) fn handed_out(&mut self, id: ContextId) {
         assert!(self.handed_out.insert(id), "{id} is given out twice");
     }
 
-    pub fn opened_here(&mut self, at: ContextId, flow: FlowKey, streams: u8, answering: u8) {
+    pub(super) fn opened_here(&mut self, at: ContextId, flow: FlowKey, streams: u8, answering: u8) {
         for stream in 0..=u32::from(streams) {
             let flow = FlowKey {
                 handle: Handle(flow.handle.0.wrapping_add(stream)),
@@ -132,35 +132,35 @@ impl Record {
         }
     }
 
-    pub fn sent(&mut self, at: ContextId, flow: FlowKey, length: usize, end: bool) {
+    pub(super) fn sent(&mut self, at: ContextId, flow: FlowKey, length: usize, end: bool) {
         let state = self.ends.entry((at, flow)).or_default();
         state.sent += length as u64;
         state.sent_end |= end;
     }
 
-    pub fn delivered(&self, at: ContextId, flow: FlowKey) -> u64 {
+    pub(super) fn delivered(&self, at: ContextId, flow: FlowKey) -> u64 {
         self.ends.get(&(at, flow)).map_or(0, |end| end.delivered)
     }
 
-    pub fn held(&self, at: ContextId, flow: FlowKey) -> u64 {
+    pub(super) fn held(&self, at: ContextId, flow: FlowKey) -> u64 {
         self.ends
             .get(&(at, flow))
             .map_or(0, |end| end.delivered - end.consumed)
     }
 
-    pub fn consumed(&mut self, at: ContextId, flow: FlowKey, length: usize) {
+    pub(super) fn consumed(&mut self, at: ContextId, flow: FlowKey, length: usize) {
         if let Some(end) = self.ends.get_mut(&(at, flow)) {
             end.consumed += length as u64;
         }
     }
 
-    pub fn reset_here(&mut self, at: ContextId, flow: FlowKey) {
+    pub(super) fn reset_here(&mut self, at: ContextId, flow: FlowKey) {
         self.ends.entry((at, flow)).or_default().closed = true;
     }
 
     /// Returns true if this child cannot connect here: its id was used, or it was requested
     /// elsewhere.
-    pub fn is_used(&self, child: ContextId, parent: ContextId) -> bool {
+    pub(super) fn is_used(&self, child: ContextId, parent: ContextId) -> bool {
         self.parents.contains_key(&child)
             || self
                 .ordered
@@ -168,7 +168,7 @@ impl Record {
                 .is_some_and(|other| *other != parent)
     }
 
-    pub fn alive(&mut self, child: ContextId, parent: ContextId) {
+    pub(super) fn alive(&mut self, child: ContextId, parent: ContextId) {
         self.parents.insert(child, parent);
         self.up.insert(child);
         if !self.ordered.contains_key(&child) {
@@ -176,7 +176,7 @@ impl Record {
         }
     }
 
-    pub fn dead(&mut self, context: ContextId) {
+    pub(super) fn dead(&mut self, context: ContextId) {
         self.up.remove(&context);
         self.parents.entry(context).or_insert(context);
     }
@@ -193,7 +193,7 @@ impl Record {
     }
 
     /// Notes a forged claim on the link of `child` about the place or the loss of `context`.
-    pub fn claimed(&mut self, context: ContextId, child: ContextId) {
+    pub(super) fn claimed(&mut self, context: ContextId, child: ContextId) {
         if !self.is_solid(context) || self.below(context, child) {
             self.tainted.insert(context);
         }
@@ -201,7 +201,7 @@ impl Record {
 
     /// Notes a forged boot message for `child`: from now on nothing that it or its descendants send
     /// or receive is checked.
-    pub fn renamed(&mut self, child: ContextId) {
+    pub(super) fn renamed(&mut self, child: ContextId) {
         let below = self
             .parents
             .keys()
@@ -234,7 +234,7 @@ impl Record {
     }
 
     /// Checks an event of a node.
-    pub fn event(&mut self, at: ContextId, event: &Event) {
+    pub(super) fn event(&mut self, at: ContextId, event: &Event) {
         match event {
             Event::Opened {
                 flow,
@@ -335,7 +335,7 @@ impl Record {
     }
 
     /// Checks that a link closed for a violation had a forgery on it or above it.
-    pub fn blamed(&self, by: ContextId, cable: &Cable) {
+    pub(super) fn blamed(&self, by: ContextId, cable: &Cable) {
         let sure = self.is_solid(cable.child) && self.is_solid(cable.parent);
         let who = if by == cable.parent {
             cable.child
@@ -350,7 +350,7 @@ impl Record {
     }
 
     /// Returns the received and unconsumed bytes of all nodes.
-    pub fn unused(&self) -> impl Iterator<Item = (ContextId, FlowKey, usize)> + '_ {
+    pub(super) fn unused(&self) -> impl Iterator<Item = (ContextId, FlowKey, usize)> + '_ {
         let held = |end: &End| {
             if end.closed {
                 0
@@ -366,7 +366,7 @@ impl Record {
     }
 
     /// Returns the flows on which `at` may send.
-    pub fn to_send(&self, at: ContextId) -> impl Iterator<Item = FlowKey> + '_ {
+    pub(super) fn to_send(&self, at: ContextId) -> impl Iterator<Item = FlowKey> + '_ {
         let open = self
             .ends
             .iter()
@@ -375,7 +375,7 @@ impl Record {
     }
 
     /// Returns the unfinished flows that `at` opened to a lost peer.
-    pub fn waiting_for_the_gone(&self, at: ContextId) -> impl Iterator<Item = FlowKey> + '_ {
+    pub(super) fn waiting_for_the_gone(&self, at: ContextId) -> impl Iterator<Item = FlowKey> + '_ {
         let gone = |peer: &ContextId| self.parents.contains_key(peer) && !self.up.contains(peer);
         let waiting = self.ends.iter().filter(move |((here, flow), end)| {
             *here == at && flow.opener && gone(&flow.peer) && !end.closed
@@ -384,14 +384,14 @@ impl Record {
     }
 
     /// Returns true if the root may refuse another request of this context.
-    pub fn may_be_crowded(&self, context: ContextId) -> bool {
+    pub(super) fn may_be_crowded(&self, context: ContextId) -> bool {
         self.questions
             .get(&context)
             .is_some_and(|asked| *asked > 16)
     }
 
     /// Returns the number of flows ever opened to this context.
-    pub fn flows_at(&self, context: ContextId) -> usize {
+    pub(super) fn flows_at(&self, context: ContextId) -> usize {
         self.ends
             .keys()
             .filter(|(at, flow)| *at == context && !flow.opener)
@@ -399,7 +399,7 @@ impl Record {
     }
 
     /// Returns the connected contexts without forged boot messages.
-    pub fn untouched(&self) -> Vec<ContextId> {
+    pub(super) fn untouched(&self) -> Vec<ContextId> {
         let touched = |context| {
             self.forged
                 .iter()

@@ -11,13 +11,13 @@ use offshoot_proto::wire::{Decoder, Frame, HEADER_LEN, Kind, MAX_PAYLOAD};
 use offshoot_proto::{ContextId, FlowKey, Handle, LinkId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub const UP: LinkId = LinkId(0);
+pub(super) const UP: LinkId = LinkId(0);
 /// The most contexts of one run.
 const CONTEXTS: usize = 12;
 /// Bytes carried over a cable per turn while the tree settles.
 const TURN: usize = 2 * MAX_PAYLOAD;
 /// A service with policy `Anyone`.
-pub const OPEN_TO_ALL: Handle = Handle(77);
+pub(super) const OPEN_TO_ALL: Handle = Handle(77);
 /// The length of a request for ids.
 const ASKED: usize = 3;
 /// Bytes that may be queued for a connecting child, without the boot message and repeated frames.
@@ -31,14 +31,14 @@ const STEPS: u64 = 200;
 /// One direction of a cable. Frames are decoded and renumbered, so that forged ones can be
 /// inserted.
 #[derive(Default)]
-pub struct Lane {
+pub(super) struct Lane {
     decoder: Decoder,
     pub frames: VecDeque<Frame>,
     pub sequence: u32,
 }
 
 /// A link between two nodes.
-pub struct Cable {
+pub(super) struct Cable {
     pub parent: ContextId,
     pub link: LinkId,
     pub child: ContextId,
@@ -55,7 +55,7 @@ struct Connecting {
 }
 
 /// A whole tree.
-pub struct World {
+pub(super) struct World {
     pub nodes: BTreeMap<ContextId, Node>,
     pub cables: Vec<Cable>,
     connecting: Vec<Connecting>,
@@ -93,11 +93,11 @@ fn serve(node: &mut Node) {
 }
 
 impl World {
-    pub fn grown(pairs: &[(u32, u32)], heartbeat: u32) -> World {
+    pub(super) fn grown(pairs: &[(u32, u32)], heartbeat: u32) -> Self {
         let mut root = Node::root();
         serve(&mut root);
         root.serve(Handle::ALLOCATE, Policy::Descendants);
-        let mut world = World {
+        let mut world = Self {
             nodes: BTreeMap::from([(ContextId::ROOT, root)]),
             cables: Vec::new(),
             connecting: Vec::new(),
@@ -125,14 +125,14 @@ impl World {
     }
 
     /// Returns a context by its index, or a nonexistent one.
-    pub fn name(&self, number: usize) -> ContextId {
+    pub(super) fn name(&self, number: usize) -> ContextId {
         self.names
             .get(number)
             .copied()
             .unwrap_or(ContextId(1_000_000))
     }
 
-    pub fn open(
+    pub(super) fn open(
         &mut self,
         from: ContextId,
         to: ContextId,
@@ -161,7 +161,7 @@ impl World {
         taken
     }
 
-    pub fn send(&mut self, at: ContextId, flow: FlowKey, length: usize, end: bool) -> usize {
+    pub(super) fn send(&mut self, at: ContextId, flow: FlowKey, length: usize, end: bool) -> usize {
         let Some(node) = self.nodes.get_mut(&at) else {
             return 0;
         };
@@ -182,14 +182,14 @@ impl World {
         taken
     }
 
-    pub fn consume(&mut self, at: ContextId, flow: FlowKey, length: usize) {
+    pub(super) fn consume(&mut self, at: ContextId, flow: FlowKey, length: usize) {
         if let Some(node) = self.nodes.get_mut(&at) {
             node.consume(flow, length);
             self.record.consumed(at, flow, length);
         }
     }
 
-    pub fn reset(&mut self, at: ContextId, flow: FlowKey) {
+    pub(super) fn reset(&mut self, at: ContextId, flow: FlowKey) {
         if let Some(node) = self.nodes.get_mut(&at) {
             if node.knows(flow) {
                 self.record.reset_here(at, flow);
@@ -199,7 +199,7 @@ impl World {
     }
 
     /// `from` requests ids from the root.
-    pub fn ask(&mut self, from: ContextId) {
+    pub(super) fn ask(&mut self, from: ContextId) {
         self.open(
             from,
             ContextId::ROOT,
@@ -224,7 +224,7 @@ impl World {
     }
 
     /// The root opens or closes a path.
-    pub fn pair(&mut self, one: ContextId, other: ContextId, open: bool) {
+    pub(super) fn pair(&mut self, one: ContextId, other: ContextId, open: bool) {
         if one != other
             && let Some(root) = self.nodes.get_mut(&ContextId::ROOT)
         {
@@ -236,7 +236,7 @@ impl World {
     }
 
     /// `from` tells `parent` to connect a new context.
-    pub fn order(&mut self, from: ContextId, parent: ContextId) {
+    pub(super) fn order(&mut self, from: ContextId, parent: ContextId) {
         if self.names.len() >= CONTEXTS {
             return;
         }
@@ -266,7 +266,7 @@ impl World {
     }
 
     /// Advances the time: nodes check their links.
-    pub fn pass(&mut self, milliseconds: u64) {
+    pub(super) fn pass(&mut self, milliseconds: u64) {
         self.now += milliseconds;
         for node in self.nodes.values_mut() {
             node.set_time(self.now);
@@ -285,7 +285,7 @@ impl World {
     }
 
     /// Delivers bytes over a link.
-    pub fn read(&mut self, at: ContextId, link: LinkId, bytes: &[u8]) {
+    pub(super) fn read(&mut self, at: ContextId, link: LinkId, bytes: &[u8]) {
         let Some(node) = self.nodes.get_mut(&at).filter(|_| !bytes.is_empty()) else {
             return;
         };
@@ -300,7 +300,7 @@ impl World {
     }
 
     /// The agent of a connecting child sends its hello.
-    pub fn bring_up(&mut self, number: usize) {
+    pub(super) fn bring_up(&mut self, number: usize) {
         if self.connecting.is_empty() {
             return;
         }
@@ -335,7 +335,7 @@ impl World {
         });
     }
 
-    pub fn fail_connect(&mut self, number: usize, reason: Reason) {
+    pub(super) fn fail_connect(&mut self, number: usize, reason: Reason) {
         if !self.connecting.is_empty() {
             let Connecting {
                 parent,
@@ -351,7 +351,7 @@ impl World {
     }
 
     /// Restarts the bootstrap of a connecting child.
-    pub fn restart(&mut self, number: usize) {
+    pub(super) fn restart(&mut self, number: usize) {
         if !self.connecting.is_empty() {
             let at = number % self.connecting.len();
             let connecting = &mut self.connecting[at];
@@ -363,14 +363,14 @@ impl World {
     }
 
     /// Loses a link and with it all processes below.
-    pub fn cut(&mut self, number: usize) {
+    pub(super) fn cut(&mut self, number: usize) {
         if !self.cables.is_empty() {
             self.cut_at(number % self.cables.len());
         }
     }
 
     /// Loses the link to this child, if it exists.
-    pub fn cut_child(&mut self, child: ContextId) {
+    pub(super) fn cut_child(&mut self, child: ContextId) {
         if let Some(at) = self.cables.iter().position(|cable| cable.child == child) {
             self.cut_at(at);
         }
@@ -405,7 +405,7 @@ impl World {
     }
 
     /// Sends pings and log records.
-    pub fn chat(&mut self, at: ContextId, what: u8) {
+    pub(super) fn chat(&mut self, at: ContextId, what: u8) {
         let links: Vec<LinkId> = self
             .cables
             .iter()
@@ -426,7 +426,7 @@ impl World {
 
     /// Carries up to `count` frames over one cable, split after `piece` bytes. Returns true if
     /// there were any.
-    pub fn carry(&mut self, number: usize, up: bool, count: usize, piece: usize) -> bool {
+    pub(super) fn carry(&mut self, number: usize, up: bool, count: usize, piece: usize) -> bool {
         if self.cables.is_empty() {
             return false;
         }
@@ -459,7 +459,7 @@ impl World {
     }
 
     /// Carries everything until the tree is idle.
-    pub fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for round in 0.. {
             assert!(round < 10_000, "it never comes to rest");
             let mut moved = self.listen();
@@ -479,7 +479,7 @@ impl World {
     }
 
     /// Handles all events as the broker of each node would.
-    pub fn listen(&mut self) -> bool {
+    pub(super) fn listen(&mut self) -> bool {
         let mut any = false;
         self.put_in += 1;
         loop {
@@ -623,7 +623,7 @@ impl World {
 
     /// Lets the tree settle, and checks that nobody waits forever and that forgeries end with their
     /// forgers.
-    pub fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.settle();
         if self.record.forged.is_empty() {
             return self.flows_on();
