@@ -361,12 +361,14 @@ impl Broker {
                 self.children
                     .connect_timed_out(&mut self.reactor, &mut core, link, asking)
             }
-            Timer::Turn(link) => self.children.turn_due(&mut self.reactor, &mut core, link),
+            Timer::Turn(link) => self.children.admit(&mut self.reactor, &mut core, link),
             Timer::Unanswered(link, times) => {
                 self.children
                     .unanswered(&mut self.reactor, &mut core, link, times)
             }
-            Timer::Lost(link) => self.children.gone(&mut self.reactor, &mut core, link),
+            Timer::Lost(link) => self
+                .children
+                .output_overdue(&mut self.reactor, &mut core, link),
             Timer::Kill(link, attempt) => {
                 self.children
                     .attempt_overdue(&mut self.reactor, &mut core, link, attempt)

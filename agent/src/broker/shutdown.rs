@@ -72,7 +72,7 @@ impl Broker {
             );
         }
         for link in self.children.links() {
-            self.children.dismiss(&mut self.reactor, &mut core, link);
+            self.children.shut_down(&mut self.reactor, &mut core, link);
         }
         self.release(core);
         let why = self.why.take().unwrap_or((Reason::ShutDown, String::new()));

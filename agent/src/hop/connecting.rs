@@ -57,7 +57,7 @@ pub struct Connecting {
 }
 
 impl Connecting {
-    /// `slot` is where its parent's answer arrives.
+    /// `slot` receives the reply of the parent.
     pub(crate) fn new(context: Context, slot: Arc<ReplySlot>) -> Self {
         let outcome = Arc::new(Latch::default());
         let (there, latch) = (context.clone().unscoped(), Arc::clone(&outcome));
@@ -65,7 +65,7 @@ impl Connecting {
         slot.on_arrival(move || {
             let reply = arrived.take().unwrap_or(Err(Error::ShutDown));
             let reply = reply.map_err(|error| match error {
-                // It is this one that was waited for, and not the one that was to start it.
+                // The caller waited for this context, so the error names it, and not the parent.
                 Error::TimedOut { after_ms, .. } => Error::TimedOut {
                     context: there.name().into(),
                     after_ms,
@@ -73,7 +73,7 @@ impl Connecting {
                 error => error,
             });
             let connected = reply.and_then(|reply| read_value::<Connected>(there.name(), &reply));
-            // Whoever was to start it may give another's name.
+            // The parent may have put its own name into the error.
             let connected = connected.map_err(|error| match error {
                 Error::Connect(_) => error.naming(there.name()),
                 error => error,
@@ -93,25 +93,26 @@ impl Connecting {
         Self { context, outcome }
     }
 
-    /// The context, to be used already.
+    /// Returns the context. It can be used before the hop has succeeded.
     #[must_use]
     pub fn context(&self) -> Context {
         self.context.clone()
     }
 
-    /// Waits until it is up.
+    /// Waits until the context is connected.
     ///
     /// # Errors
-    /// As [`Hop::connect`](crate::hop::Hop::connect).
+    /// Returns an error as [`Hop::connect`](crate::hop::Hop::connect) does.
     pub fn wait(self) -> Result<Context> {
         self.outcome.wait().map(|()| self.context)
     }
 
-    /// Waits until it is up, but not longer than `timeout`. The attempt goes on after that and can
-    /// be waited for again.
+    /// Waits until the context is connected, at most for `timeout`. The attempt continues after
+    /// that and can be waited for again.
     ///
     /// # Errors
-    /// As [`Hop::connect`](crate::hop::Hop::connect); [`Error::TimedOut`] when the time is up.
+    /// Returns an error as [`Hop::connect`](crate::hop::Hop::connect) does, and [`Error::TimedOut`]
+    /// if the time is over.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Context> {
         let after_ms = timeout.as_millis() as u64;
         let late = || {
@@ -126,8 +127,8 @@ impl Connecting {
             .map(|()| self.context())
     }
 
-    /// Has `notify` called once it is up or has failed, at once if that is so: on whatever thread
-    /// found out, which must not be held up.
+    /// Calls `notify` once the context is connected or has failed, at once if that was before. It
+    /// runs on the thread that receives the reply, so it must not block.
     pub fn on_arrival(&self, notify: impl FnOnce() + Send + 'static) {
         self.outcome.then(|_| notify());
     }

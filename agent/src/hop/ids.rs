@@ -6,8 +6,9 @@ use offshoot_proto::node::Opening;
 use offshoot_proto::{ContextId, Error, Handle, Result};
 use std::sync::{Arc, Mutex};
 
-/// Ids that the root has granted to this process: the next one, and the end of the block. Locked
-/// while more are asked for: blocks that several callers ask for at once would be lost.
+/// Ids that the root has granted to this process: the next one, and the end of the block. The lock
+/// is held during a request for a block: without it, two callers could each request one and one of
+/// the blocks would be lost.
 #[derive(Default)]
 struct Granted(Mutex<(u32, u32)>);
 

@@ -1,5 +1,5 @@
-//! A hop as a program describes it: the method's settings, how long it may take, how its link is
-//! looked after.
+//! A hop as a program describes it: the method's settings, its time limit, the heartbeat of its
+//! link.
 pub(crate) mod child;
 pub(crate) mod connecting;
 pub(crate) mod ids;
@@ -17,14 +17,14 @@ use offshoot_sys as sys;
 use std::time::Duration;
 
 impl Context {
-    /// A hop by any method, from there.
+    /// Returns a hop from this context by any method.
     #[must_use]
     pub fn hop<M: Method>(&self, method: M) -> Hop<M> {
         Hop::new(self.clone(), method)
     }
 }
 
-/// A hop that is being described; `connect` takes it.
+/// A hop that is being described. [`connect`](Hop::connect) makes it.
 pub struct Hop<M> {
     pub(crate) parent: Context,
     method: M,
@@ -47,25 +47,25 @@ impl<M: Method> Hop<M> {
         }
     }
 
-    /// Returns the method, to be changed.
+    /// Returns the method, for changes.
     pub(crate) fn method_mut(&mut self) -> &mut M {
         &mut self.method
     }
 
-    /// Takes the hop and waits until the context is up.
+    /// Makes the hop and waits until the context is connected.
     ///
     /// # Errors
-    /// [`Error::Connect`](offshoot_proto::Error::Connect) with the hop, the reason and what the
-    /// remote said.
+    /// Returns [`Error::Connect`](offshoot_proto::Error::Connect) with the hop, the reason and the
+    /// last lines that the remote host printed.
     pub fn connect(self) -> Result<Context> {
         self.start()?.wait()
     }
 
-    /// Takes the hop and returns at once. The context can be used at once, too: what is sent to it
-    /// waits, and comes back with the reason if the hop fails.
+    /// Starts the hop and returns at once. The context can be used at once, too: messages to it are
+    /// queued, and fail with the reason if the hop fails.
     ///
     /// # Errors
-    /// When the order cannot be sent.
+    /// Returns an error if the request cannot be sent.
     pub fn start(self) -> Result<Connecting> {
         let Self {
             parent,
@@ -87,7 +87,7 @@ impl<M: Method> Hop<M> {
         }
     }
 
-    /// Sets the last part of the context's name, which is else the method's and its target, as in
+    /// Sets the last part of the context's name. The default is the method and its target, as in
     /// `ssh.web1`.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
@@ -95,45 +95,46 @@ impl<M: Method> Hop<M> {
         self
     }
 
-    /// Sets what `ps` shows there behind `offshoot: `, in place of the context's name.
+    /// Sets the title that `ps` shows on the remote host after `offshoot: `, instead of the
+    /// context's name.
     #[must_use]
     pub fn remote_name(mut self, title: impl Into<String>) -> Self {
         self.title = Some(title.into());
         self
     }
 
-    /// Has `ps` show no more there than `offshoot`.
+    /// Makes `ps` on the remote host show `offshoot` only.
     #[must_use]
     pub fn hide_name(self) -> Self {
         self.remote_name("")
     }
 
-    /// Takes the hop only where the context it is taken from has none yet that was asked for by
-    /// this key, in this process: whoever asks again gets the same context, and whoever asks while
-    /// it is being connected waits for the same attempt and has its error. One that has failed, was
-    /// lost or was shut down is not given again. The key alone decides, not what else is set.
+    /// Reuses a context: if this process has connected one from the same parent with the same key,
+    /// the hop returns that context. A caller that asks while it is being connected waits for the
+    /// same attempt and gets the same error. A context that failed, was lost or was shut down is
+    /// not reused. Only the key is compared, not the other settings.
     #[must_use]
     pub fn reuse(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// Sets how long the whole hop may take; 30 seconds unless set.
+    /// Sets the time limit of the whole hop; 30 seconds unless set.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.method.set_timeout(timeout);
         self
     }
 
-    /// Sets the seconds between heartbeats on the link; 0 for none. The link is lost when nothing
-    /// has come over it for three times as long.
+    /// Sets the seconds between heartbeats on the link; 0 for none. The link is lost if nothing
+    /// arrives over it for three times as long.
     #[must_use]
     pub fn heartbeat(mut self, seconds: u32) -> Self {
         self.heartbeat = seconds;
         self
     }
 
-    /// Sets the password, where the method knows one.
+    /// Sets the password. Ignored by a method that asks for none.
     #[must_use]
     pub fn password(mut self, password: impl Into<Secret>) -> Self {
         self.method.set_password(password.into());

@@ -1,4 +1,4 @@
-//! Contexts that several callers ask for by one key.
+//! Contexts that several callers share by a key.
 
 use crate::context::Context;
 use crate::context::reused::{Entry, ReusedContexts};
@@ -6,8 +6,8 @@ use crate::hop::connecting::Connecting;
 use offshoot_proto::Result;
 use std::sync::Arc;
 
-/// Returns the context that `key` means below `parent`. Where there is none, or it failed or was
-/// lost, `start` begins a new one.
+/// Returns the context with this `key` below `parent`. If there is none, or it failed or was lost,
+/// `start` begins a new one.
 ///
 /// # Errors
 /// Returns the error of `start`.
@@ -18,8 +18,8 @@ pub(crate) fn reuse(
 ) -> Result<Connecting> {
     let shared = parent.node();
     let reused = ReusedContexts::of(shared);
-    // Held while a new one is begun, which takes no longer than an id for it: the next caller shall
-    // find this one.
+    // The lock is held while a new context is begun, so that the next caller finds it. That takes
+    // no longer than the allocation of an id.
     let mut entries = reused.lock();
     entries.retain(|entry| entry.is_good(shared));
     if let Some(entry) = entries

@@ -1,5 +1,5 @@
-//! Turns of hops: programs that have told which way they would go and wait for others on it, and
-//! those that were dropped there and try again.
+//! Limits the number of hops that log in at once by the same route: further ones wait, and one
+//! whose connection was dropped tries again later.
 
 use crate::hop::child::Children;
 use crate::hop::child::state::Admission;
@@ -13,15 +13,15 @@ use offshoot_sys as sys;
 use std::time::Duration;
 use tracing::Level;
 
-/// How often a hop is begun again that was dropped on its way.
+/// The most retries of a hop whose connection was dropped during the login.
 const TRIES: u8 = 6;
 
-/// About how long is waited before the first time, and the most that it grows to, in milliseconds.
+/// The approximate pause before the first retry and the longest pause, in milliseconds.
 const PAUSE: (u64, u64) = (500, 8000);
 
 impl Children {
-    /// The program of a hop has told which way it would go, and waits.
-    pub(crate) fn would_go(
+    /// Notes the route that the program of a hop has printed, and queues the hop.
+    pub(crate) fn route_known(
         &mut self,
         reactor: &mut Reactor,
         core: &mut NodeState,
@@ -31,58 +31,58 @@ impl Children {
         let Some(child) = self
             .by_link
             .get_mut(&link)
-            .filter(|child| child.turn == Admission::Asking)
+            .filter(|child| child.admission == Admission::Asking)
         else {
             return;
         };
-        (child.way, child.turn) = (way, Admission::Waiting);
-        self.turn_due(reactor, core, link);
+        (child.way, child.admission) = (way, Admission::Waiting);
+        self.admit(reactor, core, link);
     }
 
-    /// A hop that waits or pauses has its turn, unless too many are under way where it goes.
-    pub(crate) fn turn_due(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId) {
+    /// Starts a hop that waits or pauses, unless too many hops by the same route are under way.
+    pub(crate) fn admit(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId) {
         let Some(child) = self.by_link.get(&link) else {
             return;
         };
         let (platform, mode) = (child.boot.platform(), child.boot.mode());
-        match child.turn {
+        match child.admission {
             Admission::Pausing if !child.over => self.attempt(reactor, core, link, platform, mode),
             Admission::Waiting if !child.over => {
                 let on_the_way = |(_, other): &&(LinkId, Child)| {
-                    other.turn == Admission::Taken
+                    other.admission == Admission::Admitted
                         && !other.up
                         && !other.over
                         && other.way == child.way
                 };
                 let under_way = self.by_link.iter().filter(on_the_way).count();
                 if child.way.is_empty() || under_way < child.order.recipe.at_once as usize {
-                    // Its own time begins where it is its turn for the first time.
+                    // The time limit excludes the wait in the queue; a retry does not restart it.
                     if child.dropped.is_none() {
                         let time = Duration::from_millis(child.order.recipe.timeout_ms);
                         reactor.after(time, Timer::Connect(link, false));
                     }
                     if let Some(fd) = core.io.get(&link).and_then(|io| io.fd.as_ref()) {
-                        // It reads this line, and no further. A new pipe has room.
+                        // The program reads this line and nothing more. A new pipe has room for it.
                         let _ = sys::write(fd, b"\n");
                     }
                     if let Some(child) = self.by_link.get_mut(&link) {
-                        child.turn = Admission::Taken;
+                        child.admission = Admission::Admitted;
                     }
-                    self.go(reactor, core, link, mode);
+                    self.open_output(reactor, core, link, mode);
                 }
             }
-            // Somebody else waits as well.
-            _ => self.next_turn(reactor, link),
+            // The hop has ended meanwhile, so its turn goes to the next one.
+            _ => self.admit_next(reactor, link),
         }
     }
 
-    /// A hop is under way no more: another one that goes where it did has its turn.
-    pub(crate) fn next_turn(&self, reactor: &mut Reactor, link: LinkId) {
+    /// Starts the next hop that waits for the route of this one, which is not under way any more.
+    pub(crate) fn admit_next(&self, reactor: &mut Reactor, link: LinkId) {
         let Some(child) = self.by_link.get(&link) else {
             return;
         };
         let waits = |(_, other): &&(LinkId, Child)| {
-            other.turn == Admission::Waiting && !other.over && other.way == child.way
+            other.admission == Admission::Waiting && !other.over && other.way == child.way
         };
         let next = self.by_link.iter().find(waits).map(|(next, _)| *next);
         if let Some(next) = next {
@@ -90,7 +90,7 @@ impl Children {
         }
     }
 
-    /// A hop was dropped on its way to the host, before anybody logged in.
+    /// Handles a connection that was dropped before the login: schedules a retry, or fails the hop.
     pub(crate) fn drop_attempt(
         &mut self,
         reactor: &mut Reactor,
@@ -105,16 +105,16 @@ impl Children {
         if times > TRIES {
             return self.fail(reactor, core, link, *why);
         }
-        // Those that were dropped together do not come again together.
+        // A random part: hops that were dropped together must not return together.
         let pause = (PAUSE.0 << (times - 1)).min(PAUSE.1);
         let pause = pause / 2 + u64::from_le_bytes(sys::random()) % pause;
         reactor
             .shared
             .say(Level::INFO, format!("{}: {}", child.order.name, why.detail));
         child.dropped = Some(why);
-        child.turn = Admission::Pausing;
+        child.admission = Admission::Pausing;
         self.clear_attempt(reactor, core, link);
         reactor.after(Duration::from_millis(pause), Timer::Turn(link));
-        self.next_turn(reactor, link);
+        self.admit_next(reactor, link);
     }
 }

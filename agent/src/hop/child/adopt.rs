@@ -1,5 +1,5 @@
-//! A process that has come over a socket of its own accord: a child like any other, but for its
-//! authority and its end, which is its own.
+//! Adds a process that connected over a socket as a child. It differs from a child behind a hop in
+//! its authority, and this node has not started it, so it cannot kill it.
 
 use crate::hop::child::Children;
 use crate::hop::child::announce;
@@ -21,10 +21,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 impl Children {
-    /// Takes a process of this user in as the child `id`; `hello` is what it has said so far.
+    /// Adds a process of this user as the child `id`. `hello` has the bytes that it has sent so
+    /// far.
     ///
     /// # Errors
-    /// When this node is ending, or the system gives no descriptors.
+    /// Returns an error if this node is ending, the id is in use, or the system has no descriptors
+    /// left.
     pub(crate) fn take_in(
         &mut self,
         reactor: &mut Reactor,

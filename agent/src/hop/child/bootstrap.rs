@@ -1,5 +1,5 @@
-//! The bootstraps of children: one attempt or two, watched until an agent is up or the reason is
-//! known why not.
+//! The bootstrap of a child: starts the program of the hop and watches it, until the agent is up or
+//! the reason for the failure is known.
 
 use crate::hop::child::Children;
 use crate::hop::child::spawn::HopProgram;
@@ -37,10 +37,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracing::Level;
 
-/// How long a question may stand that nobody answers.
+/// How long a question on the terminal may stay unanswered.
 const ANSWERED: Duration = Duration::from_secs(2);
 
-/// What start-up files may read while the loader is waited for.
+/// Input for start-up files that read stdin before the loader does.
 const LINE_ENDS: &[u8] = &[b'\n'; 32];
 
 impl Children {
@@ -77,8 +77,8 @@ impl Children {
         let dialogue = child.boot.dialogue.anew();
         child.boot.begin(platform, mode, dialogue, &nonce, markers);
         child.exit = None;
-        child.turn = if recipe.at_once == 0 {
-            Admission::Taken
+        child.admission = if recipe.at_once == 0 {
+            Admission::Admitted
         } else {
             Admission::Asking
         };
@@ -158,15 +158,15 @@ impl Children {
         if self
             .by_link
             .get(&link)
-            .is_some_and(|child| child.turn == Admission::Taken)
+            .is_some_and(|child| child.admission == Admission::Admitted)
         {
-            self.go(reactor, core, link, mode);
+            self.open_output(reactor, core, link, mode);
         }
         Ok(())
     }
 
-    /// The bytes for the program of an attempt, from now on.
-    pub(crate) fn go(
+    /// Lets the link write to the program of an attempt.
+    pub(crate) fn open_output(
         &mut self,
         reactor: &mut Reactor,
         core: &mut NodeState,
@@ -180,15 +180,15 @@ impl Children {
         if io.hold
             && let Some(fd) = &io.fd
         {
-            // For start-up files that read lines: without any they would wait as long as we do.
-            // What they leave of it the loader skips. A new pipe has room.
+            // Start-up files that read lines would otherwise wait as long as this node does. The
+            // loader skips the lines that they leave. A new pipe has room.
             let _ = sys::write(fd, LINE_ENDS);
         }
         reactor.shared.flush_link(core, link);
     }
 
-    /// Takes what a child's program prints before its agent is up. Returns the first bytes of
-    /// frames when it is.
+    /// Handles output of a child's program before its agent is up. Returns the first bytes of
+    /// frames once the agent is up.
     pub(crate) fn stdout(
         &mut self,
         reactor: &mut Reactor,
@@ -216,7 +216,7 @@ impl Children {
                     self.remembered.retain(|(other, _)| *other != key);
                     self.remembered.push((key, platform));
                 }
-                self.next_turn(reactor, link);
+                self.admit_next(reactor, link);
                 return rest;
             }
         }
@@ -239,7 +239,7 @@ impl Children {
             reactor.shared.say(level, text);
         }
         if let Some(way) = child.boot.dialogue.take_way() {
-            self.would_go(reactor, core, link, way);
+            self.route_known(reactor, core, link, way);
         }
     }
 
@@ -268,7 +268,7 @@ impl Children {
         self.act(reactor, core, link, act);
     }
 
-    /// The question that stood on the terminal still stands there.
+    /// Handles a question that is still unanswered on the terminal.
     pub(crate) fn unanswered(
         &mut self,
         reactor: &mut Reactor,
@@ -280,7 +280,7 @@ impl Children {
         let Some(child) = self.by_link.get_mut(&link).filter(waits) else {
             return;
         };
-        // It may have become clear meanwhile.
+        // The rest of the question may have arrived since.
         let act = child.boot.dialogue.terminal(&[]);
         let act = act.or_else(|| child.boot.dialogue.question().map(Act::Fail));
         self.act(reactor, core, link, act);
@@ -294,7 +294,7 @@ impl Children {
             None => {}
             Some(Act::Type(secret)) => {
                 if let Some(terminal) = &child.terminal {
-                    // A terminal takes a line at once; where it does not, the program asks again or
+                    // A terminal buffers a whole line. If it does not, the program asks again or
                     // times out.
                     let _ = sys::write(terminal, secret.expose());
                     let _ = sys::write(terminal, b"\n");
@@ -308,7 +308,7 @@ impl Children {
         }
     }
 
-    /// If an attempt has come to its end, decides how it goes on.
+    /// Retries or fails the hop, if the program of its attempt has ended and its output was read.
     pub(crate) fn attempt_over(
         &mut self,
         reactor: &mut Reactor,
@@ -324,7 +324,7 @@ impl Children {
         else {
             return;
         };
-        if child.turn == Admission::Pausing {
+        if child.admission == Admission::Pausing {
             return;
         }
         let hint = child.order.recipe.hint.clone();
@@ -349,7 +349,7 @@ impl Children {
         }
     }
 
-    /// Takes away what led to the program of an attempt.
+    /// Closes the streams of an attempt.
     pub(crate) fn clear_attempt(
         &mut self,
         reactor: &mut Reactor,
@@ -367,7 +367,7 @@ impl Children {
         core.node.link_restart(link);
     }
 
-    /// The image that a child waits for has come from the root.
+    /// Continues the hop of a child whose image has arrived from the root.
     pub(crate) fn image_arrived(
         &mut self,
         reactor: &mut Reactor,
@@ -411,7 +411,7 @@ impl Children {
         let Some(child) = self.by_link.get_mut(&link) else {
             return;
         };
-        if child.reply.is_none() || child.over || asking && child.turn != Admission::Asking {
+        if child.reply.is_none() || child.over || asking && child.admission != Admission::Asking {
             return;
         }
         let allowed = child.order.recipe.timeout_ms;
@@ -431,7 +431,8 @@ impl Children {
         self.fail(reactor, core, link, error);
     }
 
-    /// The program of an attempt did not end in time; a later attempt's is left alone.
+    /// Kills the program of an attempt that did not end in time. Does nothing if a later attempt
+    /// runs.
     pub(crate) fn attempt_overdue(
         &mut self,
         reactor: &mut Reactor,

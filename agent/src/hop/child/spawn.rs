@@ -1,4 +1,4 @@
-//! Starts the program of a recipe, with its stdio wired as the recipe says.
+//! Starts the program of a recipe.
 
 use offshoot_sys::c_string;
 use offshoot_sys::pipe;
@@ -12,42 +12,43 @@ use offshoot_sys::terminal::open_terminal;
 use std::io;
 use std::os::fd::OwnedFd;
 
-/// What is started.
+/// The program of a hop.
 pub(crate) enum HopProgram<'a> {
-    /// A program by its words.
+    /// A program and its arguments.
     Words(Vec<String>),
-    /// This node's own agent: its compressed image, the unpacked program, and the words.
+    /// The agent of this node, started again: its compressed image and the unpacked program.
     Agent {
-        /// Handed on, so that the child can start children.
+        /// Inherited, so that the child can start children of other platforms.
         image: &'a OwnedFd,
-        /// Executed, and handed on.
+        /// Executed, and inherited so that the child can start children itself.
         agent: &'a OwnedFd,
-        /// Title, parameter, directory.
+        /// The title, the parameter of the bootstrap, and the directory.
         argv: [String; 3],
     },
 }
 
-/// A started program and our ends of its streams, all non-blocking.
+/// A started program and this node's ends of its streams, all non-blocking.
 pub(crate) struct Spawned {
     /// The program.
     pub process: Process,
-    /// To write to.
+    /// The writing end of its stdin.
     pub stdin: OwnedFd,
-    /// To read from.
+    /// The reading end of its stdout.
     pub stdout: OwnedFd,
-    /// To read from.
+    /// The reading end of its stderr.
     pub stderr: OwnedFd,
-    /// The controlling end of its terminal, if it has one.
+    /// The master of its terminal, if it has one.
     pub terminal: Option<OwnedFd>,
-    /// The other end, to be held while the program may still ask: ssh opens its terminal only then,
-    /// and one that nobody has open is hung up.
+    /// The slave of its terminal, held open until the agent is up: ssh opens its terminal only to
+    /// ask, and a terminal that no process has open is hung up.
     pub slave: Option<OwnedFd>,
 }
 
-/// Starts a program in a session of its own, so that no Ctrl-C meant for us reaches it.
+/// Starts a program in a session of its own, so that a Ctrl-C on this process's terminal does not
+/// reach it.
 ///
 /// # Errors
-/// As the operating system gives them; for a program that does not exist that is `NotFound`.
+/// Returns the error of the operating system, `NotFound` for a program that does not exist.
 pub(crate) fn spawn(program: &HopProgram<'_>, with_terminal: bool) -> io::Result<Spawned> {
     let (child_in, stdin) = pipe()?;
     let (stdout, child_out) = pipe()?;
@@ -72,8 +73,8 @@ pub(crate) fn spawn(program: &HopProgram<'_>, with_terminal: bool) -> io::Result
         directory: None,
         stdio: [child_in, child_out, child_err],
         terminal: slave.as_ref(),
-        // A guard has a tie of its own. A program that changes user loses this one; its streams end
-        // it.
+        // A guard notices the end of its parent by itself. A program that changes its user loses
+        // this setting; then the end of its streams makes it exit.
         dies_with_parent: matches!(program, HopProgram::Words(_)),
         marked: Marked::No,
     });

@@ -1,5 +1,4 @@
-//! One child of a node: what is known of it from the order to connect on, to the end of the hop's
-//! program.
+//! The state of one child of a node, from the connect request to the end of the hop's program.
 
 use offshoot_proto::ConnectError;
 use offshoot_proto::ContextId;
@@ -11,17 +10,17 @@ use offshoot_proto::message::exec::ExitStatus;
 use offshoot_sys::spawn::Process;
 use std::os::fd::OwnedFd;
 
-/// Where a hop is, before its agent is up.
+/// The stage of a hop before its agent is up.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Admission {
-    /// Its program has not told yet which way it would go.
+    /// Its program has not printed its route yet.
     Asking,
-    /// Its program waits, as too many are under way there.
+    /// It waits because too many hops by its route are under way.
     Waiting,
-    /// It was dropped there, and tries again in a while.
+    /// Its connection was dropped; it waits for a retry.
     Pausing,
     /// It is under way.
-    Taken,
+    Admitted,
 }
 
 /// One child.
@@ -38,17 +37,17 @@ pub(crate) struct Child {
     pub(super) exit: Option<ExitStatus>,
     pub(super) up: bool,
     pub(super) over: bool,
-    /// Whether it was told to end.
-    pub(super) dismissed: bool,
-    pub(super) turn: Admission,
-    /// The way that its program has told it would go.
+    /// True if it was told to end.
+    pub(super) shutting_down: bool,
+    pub(super) admission: Admission,
+    /// The route that its program has printed.
     pub(super) way: Vec<u8>,
-    /// How often it has written to its terminal.
+    /// The number of times that its program has written to its terminal.
     pub(super) written: u32,
-    /// Why its last attempt was dropped.
+    /// The reason why the connection of its last attempt was dropped.
     pub(super) dropped: Option<Box<ConnectError>>,
-    /// Its link has ended, and its last words may still come.
-    pub(super) parting: bool,
+    /// True if its link has ended and its last output is still awaited.
+    pub(super) awaiting_output: bool,
 }
 
 impl Child {
@@ -71,16 +70,16 @@ impl Child {
             exit: None,
             up: false,
             over: false,
-            dismissed: false,
-            turn: Admission::Taken,
+            shutting_down: false,
+            admission: Admission::Admitted,
             way: Vec::new(),
             written: 0,
             dropped: None,
-            parting: false,
+            awaiting_output: false,
         }
     }
 
-    /// Whether its program has ended and everything it said was read.
+    /// Returns true if its program has ended and all of its output was read.
     pub(super) fn is_read(&self) -> bool {
         self.exit.is_some() && self.open_streams <= u8::from(self.terminal.is_some())
     }
@@ -89,8 +88,8 @@ impl Child {
         self.up
     }
 
-    /// Its name; the process of its hop's program or 0, whether it is up, and how many attempts it
-    /// has taken.
+    /// Returns its name; the process id of its hop's program or 0, 1 if it is up, and the number of
+    /// attempts.
     pub(crate) fn look(&self) -> (&str, [u64; 3]) {
         let process = self.process.as_ref().map_or(0, Process::id);
         (
@@ -99,7 +98,7 @@ impl Child {
         )
     }
 
-    /// Forgets what its dialogue knew, which is not needed again: no password stays here.
+    /// Drops the passwords of its dialogue, which are not needed again.
     pub(super) fn forget_secrets(&mut self) {
         self.boot.dialogue.forget();
     }

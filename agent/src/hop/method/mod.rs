@@ -1,5 +1,5 @@
-//! The ways to take a hop. Each is a builder in a file of its own that gives a `Recipe`; none of
-//! them does anything.
+//! The connection methods. Each is a builder in a file of its own that returns a `Recipe` and does
+//! nothing else.
 
 mod local;
 pub mod registry;
