@@ -146,7 +146,7 @@ fn detaching_a_running_program_keeps_its_children_and_is_logged() {
                 .map(|seen| seen.pid)
                 .chain([pid]),
         );
-        let record = format!("let go: nightly job (process {pid})");
+        let record = format!("detached: nightly job (process {pid})");
         assert!(
             eventually(PROMISE, || records().with(&record).len() == 1),
             "{:?}",
@@ -350,7 +350,7 @@ fn detach(context: &Context) -> Free {
     assert_eq!(up(context.detach("a job")), agent);
     waiting.wait().expect_err("its context is detached");
     process.wait().expect_err("its context is detached");
-    let record = format!("let go: a job (process {agent})");
+    let record = format!("detached: a job (process {agent})");
     assert!(
         eventually(PROMISE, || records().with(&record).len() == 1),
         "{:?}",
@@ -378,7 +378,7 @@ fn kinds(router: &Router, server: &Sshd) -> [Vec<Context>; 3] {
         .detach("no")
         .expect_err("sudo would take it along")
         .to_string();
-    assert!(error.contains("let a local child of it go"), "{error}");
+    assert!(error.contains("detach a local child of it"), "{error}");
     let below = up(root.local().connect());
     let other = up(hop(router, server, NOPASS).connect());
     [vec![outer, inner], vec![host, root, below], vec![other]]

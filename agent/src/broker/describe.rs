@@ -1,5 +1,5 @@
-//! What this node is about right now, as text for who debugs it. It is made while the node's lock
-//! is held: nothing here waits, and however much there is, the text has a limit.
+//! The debug dump of a node, as text. It is made while the node's lock is held, so nothing here
+//! waits, and the text has a limit.
 
 use crate::broker::Broker;
 pub(crate) use crate::inspect::TARGET;
@@ -16,13 +16,13 @@ use offshoot_sys::procfs as files;
 use std::fmt::Write as _;
 use tracing::Level;
 
-/// How many lines each section has.
+/// The most lines of a section.
 const LINES: usize = 64;
 
 /// The longest text, in bytes.
 const LIMIT: usize = 128 << 10;
 
-/// The text as it grows.
+/// The text under construction.
 #[derive(Default)]
 struct Page {
     text: String,
@@ -43,14 +43,14 @@ impl Page {
         self.lines = 0;
     }
 
-    /// Whether a section has all of its lines; counts what it does not show.
+    /// Returns true if the section has reached its limit. Counts the lines that are left out.
     fn is_full(&mut self) -> bool {
         let full = self.lines >= LINES || self.text.len() > LIMIT;
         self.lines += usize::from(full);
         full
     }
 
-    /// A line about a context, and a number that is about it.
+    /// Adds a line about a context, with one named value.
     #[inline(never)]
     fn about(&mut self, core: &NodeState, id: ContextId, name: &str, value: u32) {
         if !self.is_full() {
@@ -64,8 +64,8 @@ impl Page {
         }
     }
 
-    /// A line: the number and the name of what it is about, and what else there is to say, `names`
-    /// by spaces.
+    /// Adds a line: the number and the name of its subject, and values with their names. `names`
+    /// has the names, separated by spaces.
     fn line(&mut self, number: u32, name: &str, names: &str, values: &[u64]) {
         if self.is_full() {
             return;
@@ -85,13 +85,13 @@ impl Page {
 }
 
 impl Broker {
-    /// Answers who asks for it.
+    /// Answers the request for a dump.
     pub(crate) fn dump(&mut self, core: &mut NodeState, flow: FlowKey) {
         let text = self.describe(core);
         answer(core, flow, value(&text));
     }
 
-    /// Somebody on this machine asks for it by a signal: it goes into the log.
+    /// Writes the dump to the log, when a signal asks for it.
     pub(crate) fn log_dump(&mut self, core: &mut NodeState) {
         if !self.shared.logs.wants(Level::INFO, TARGET) {
             return;
@@ -136,7 +136,7 @@ impl Broker {
                 Some(Endpoint::Program(..)) => "program",
                 Some(Endpoint::Image(..)) => "image",
                 Some(Endpoint::Chain(_)) => "chain",
-                Some(Endpoint::Handler(_)) => "station",
+                Some(Endpoint::Handler(_)) => "handler",
                 _ => "call",
             };
             page.line(flow.handle.0, what, FLOW, &numbers);

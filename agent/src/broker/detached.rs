@@ -1,4 +1,4 @@
-//! Letting go by name: of a program, or of this whole context.
+//! The detach service, for programs and for this whole context.
 
 use crate::broker::Broker;
 use crate::runtime::answer::answer;
@@ -23,11 +23,11 @@ use offshoot_sys::guard::DetachMark;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often an agent that was let go looks whether it has ended.
+/// How often a detached agent checks whether it still has work.
 const IDLE_LOOK: Duration = Duration::from_millis(500);
 
 impl Broker {
-    /// The order to let something go.
+    /// Handles the request to detach a program or this context.
     pub(crate) fn detach(&mut self, core: &mut NodeState, flow: FlowKey, request: &[u8]) {
         let order: DetachRequest = match codec::from_own(request) {
             Ok(order) => order,
@@ -41,27 +41,27 @@ impl Broker {
         };
         let reply = match done {
             Ok(process) => {
-                let text = format!("let go: {} (process {process})", order.name);
+                let text = format!("detached: {} (process {process})", order.name);
                 self.shared.say(tracing::Level::INFO, text);
                 value(&process)
             }
             Err(detail) => failed(&Error::System {
-                action: format!("letting {} go", order.name),
+                action: format!("detaching {}", order.name),
                 detail,
             }),
         };
         answer(core, flow, reply);
     }
 
-    /// This agent, its guard and all below them are let go. The link up is still there until the
-    /// parent closes it.
+    /// Marks this agent, its guard and all processes below as detached. The link to the parent
+    /// stays until the parent closes it.
     fn detach_self(&mut self) -> Result<u32, String> {
         if !life::guarded() || !matches!(self.role, NodeRole::Agent(_)) {
             return Err("it is the controller, or has no guard".into());
         }
         if offshoot_sys::procfs::open("/dev/tty", offshoot_sys::open::O_RDONLY).is_ok() {
             return Err(
-                "it has the terminal of its hop and ends with that; let a local child of it go"
+                "it has the terminal of its hop and ends with it; detach a local child of it instead"
                     .into(),
             );
         }
@@ -71,24 +71,24 @@ impl Broker {
         Ok(std::process::id())
     }
 
-    /// The link up is over, and this agent goes on without it.
+    /// Continues without the link to the parent.
     pub(crate) fn leave(&mut self, up: LinkId) {
         self.say_the_rest(up);
         self.role = NodeRole::Alone;
         self.programs.set_detached();
-        // Nobody is there to read a log.
+        // Without a parent, records have no reader.
         self.shared.logs.set_filter(Filter::default());
         self.reactor.unwatch(Source::Link(up));
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
         self.reactor.forget_output(&mut core, up);
         core.node.pass_filter(Filter::default().bytes());
-        core.node.link_lost(up, Reason::Lost, "let go");
+        core.node.link_lost(up, Reason::Lost, "detached");
         self.release(core);
         self.look_for_work();
     }
 
-    /// An agent that was let go ends when nothing is left of what it does.
+    /// Ends a detached agent that has no program, child or running function left.
     pub(crate) fn look_for_work(&mut self) {
         if self.programs.is_empty() && self.children.is_empty() && self.shared.workers.are_idle() {
             self.detached = false;

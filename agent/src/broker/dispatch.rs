@@ -1,4 +1,4 @@
-//! What other contexts ask of this one, and what comes back to those who asked.
+//! The dispatch of flows: requests to their services, replies and bytes to their owners.
 
 use crate::broker::Broker;
 use crate::call::chain_service as chains;
@@ -24,7 +24,7 @@ use offshoot_proto::message::outcome::value;
 use offshoot_proto::routing::Policy;
 use std::sync::Arc;
 
-/// The longest order to connect or to run a program: more than a kernel takes as a program's
+/// The longest request to connect or to run a program: more than a kernel accepts as a program's
 /// arguments.
 const ORDER_LIMIT: usize = 4 << 20;
 
@@ -34,7 +34,7 @@ const QUESTION_LIMIT: usize = 64;
 /// The longest request to a service that takes a name that a person chose.
 const NAME_LIMIT: usize = 4 << 10;
 
-/// The most that a request to a service may hold.
+/// Returns the limit for a request to this service.
 fn limit_of(core: &NodeState, request: &Request) -> usize {
     match request.service {
         Handle::CALL => longest_of(obeyed(core, request.auth)),
@@ -45,7 +45,7 @@ fn limit_of(core: &NodeState, request: &Request) -> usize {
 }
 
 impl Broker {
-    /// Somebody opened a flow to a service.
+    /// Handles a flow that a peer has opened to a service.
     pub(crate) fn opened(
         &mut self,
         core: &mut NodeState,
@@ -62,7 +62,7 @@ impl Broker {
         if request.service >= Handle::FIRST_CUSTOM {
             return match core.offered.get(&request.service).cloned() {
                 Some(service) => service.opened(core, flow, request, end),
-                // It has been withdrawn since the node let the request in.
+                // The service was withdrawn after the node accepted the request.
                 None => core
                     .node
                     .reset(flow, Reason::NoHandle, "it is offered no more"),
@@ -80,7 +80,7 @@ impl Broker {
         }
     }
 
-    /// Bytes of a flow.
+    /// Hands the bytes of a flow to its owner.
     pub(crate) fn data(&mut self, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool) {
         let length = bytes.len();
         match core.endpoints.get_mut(&flow) {
@@ -120,7 +120,7 @@ impl Broker {
                 stream.push(bytes, end);
                 let stream = Arc::clone(stream);
                 if end && core.node.knows(flow) {
-                    // Only its reader ends a flow that is written to, and by giving it up.
+                    // Only the reader of a flow that is written to can end it, by a reset.
                     core.node.reset(flow, Reason::Cancelled, "");
                     core.forget(flow);
                     stream.fail(Error::Undelivered {
@@ -233,10 +233,10 @@ fn give_image(core: &mut NodeState, machine: &[u8]) -> Arc<Vec<u8>> {
     reply.unwrap_or_else(|error| Arc::new(failed(&error)))
 }
 
-/// Every service, who may open a flow to it, and whether all nodes have it or the root alone. What
-/// is not here is refused.
+/// The services, their policies, and whether every node has them or only the root. Requests to
+/// others are refused.
 const SERVICES: [(Handle, Policy, bool); 10] = [
-    // Whoever gets through; the function says whether it is for others than ancestors.
+    // A policy for each function follows: `call/service.rs` asks for it.
     (Handle::CALL, Policy::Anyone, true),
     (Handle::CHAIN, Policy::Ancestors, true),
     (Handle::CONNECT, Policy::Ancestors, true),
@@ -249,7 +249,7 @@ const SERVICES: [(Handle, Policy, bool); 10] = [
     (Handle::IMAGE, Policy::Descendants, false),
 ];
 
-/// Which services a node offers, and to whom.
+/// Offers the services of this node.
 pub(crate) fn serve(shared: &NodeHandle, place: &NodeRole) {
     let mut core = shared.lock();
     for (service, policy, everywhere) in SERVICES {

@@ -1,5 +1,4 @@
-//! What the node wants done: requests, bytes, room, endings and orders, carried to whom they
-//! concern.
+//! Carries out the events of the node: requests, bytes, credit, ends of flows, orders.
 
 use crate::broker::Broker;
 use crate::call::chain_service as chains;
@@ -100,7 +99,7 @@ impl Broker {
         }
     }
 
-    /// Notes why this node is to end, and has the broker end it once the lock is released. The
+    /// Notes the reason for the end of this node; the broker stops once the lock is released. The
     /// first reason counts: the end of the link to the parent may be seen before the parent's order
     /// is carried out.
     pub(crate) fn order_stop(&mut self, core: &mut NodeState, reason: Reason, why: &str) {
@@ -121,14 +120,14 @@ impl Broker {
         }
     }
 
-    /// The parent has said which log records are wanted; what was kept until then goes up, or does
-    /// not.
+    /// Sets the filter that the parent has sent. Records that were queued until now are sent or
+    /// dropped.
     fn log_what(&mut self, filter: Filter) {
         self.shared.logs.set_filter(filter);
         self.shared.wake();
     }
 
-    /// A link brought nonsense, or nothing for too long: it is closed from this side.
+    /// Closes a link that violated the protocol or was silent for too long.
     pub(crate) fn link_broken(
         &mut self,
         core: &mut NodeState,
@@ -200,7 +199,7 @@ impl Broker {
         }
     }
 
-    /// Calls whose time is over: those that were made here, and those that run here.
+    /// Cancels calls whose deadline is over, both outgoing and running ones.
     pub(crate) fn deadlines(&mut self) {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
@@ -209,7 +208,7 @@ impl Broker {
             match core.endpoints.get(&flow) {
                 Some(Endpoint::Reply(slot)) => {
                     let slot = Arc::clone(slot);
-                    // The call in which it was made has ended before: it is its holder's alone.
+                    // The scope has ended before its reply, which belongs to its holder alone now.
                     if slot
                         .scope
                         .as_ref()

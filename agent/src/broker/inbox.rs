@@ -1,5 +1,5 @@
-//! Work for the broker's thread that only some programs have: processes that join, and the order to
-//! pause. No agent carries code of it.
+//! Tasks for the broker that only programs with a router have: processes that join, and pauses.
+//! Agents do not contain this code.
 
 use crate::broker::Broker;
 use crate::runtime::extensions::locked;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 type Work = Box<dyn FnOnce(&mut Broker) + Send>;
 
-/// Work that waits for the broker's thread.
+/// The queued tasks.
 #[derive(Default)]
 pub(crate) struct Inbox(Mutex<Vec<Work>>);
 
@@ -20,7 +20,7 @@ impl Inbox {
         shared.extensions.get()
     }
 
-    /// Adds work. A node that has stopped drops it.
+    /// Adds a task. A node that has stopped drops it.
     pub(crate) fn put(&self, shared: &Arc<NodeHandle>, work: Work) {
         shared.with(|core| {
             if !core.stopped {
@@ -31,7 +31,7 @@ impl Inbox {
         });
     }
 
-    /// Drops all work that waits.
+    /// Drops all queued tasks.
     pub(crate) fn clear(&self) {
         let work = std::mem::take(&mut *locked(&self.0));
         drop(work);

@@ -1,8 +1,8 @@
-//! The one thread of a node that waits for the world: links, programs, terminals, signals and the
-//! clock.
+//! The broker: the one thread of a node that waits for events, of links, programs, terminals,
+//! signals and the clock.
 //!
-//! It decides nothing about frames: bytes go into the [`Node`](crate::node::Node), and what comes
-//! out is carried to whoever it concerns. Nothing here may block.
+//! It decides nothing about frames: bytes go into the [`Node`](crate::node::Node), and the events
+//! that come out are dispatched. Nothing here may block.
 pub(crate) mod describe;
 pub(crate) mod detached;
 pub(crate) mod dispatch;
@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::sync::MutexGuard;
 use std::time::Duration;
 
-/// How long the farewell of a node may take before force is used.
+/// How long an agent waits for its children and programs before it uses force.
 const PATIENCE: Duration = Duration::from_millis(400);
 
 /// The broker's own state.
@@ -46,12 +46,12 @@ pub(crate) struct Broker {
     pub(crate) reactor: Reactor,
     pub(crate) children: Children,
     pub(crate) programs: Programs,
-    /// There were secrets in what was read last.
+    /// True if the last bytes read contained secrets.
     read_secret: bool,
     own_lines: [offshoot_proto::log::Lines; 2],
     reaping: bool,
     detached: bool,
-    /// Why this node ends, where it does.
+    /// The reason for the end of this node.
     why: Option<Cause>,
     pub(crate) stopping: bool,
     forced: bool,
@@ -77,12 +77,12 @@ impl Broker {
         }
     }
 
-    /// What this node's threads share.
+    /// Returns the state that the threads of this node share.
     pub(crate) fn shared(&self) -> &NodeHandle {
         &self.shared
     }
 
-    /// Takes over the two ends of the link to the parent, and what this process prints.
+    /// Attaches the link to the parent, and the output of this process.
     pub(crate) fn attach_parent(
         &mut self,
         link: LinkId,
@@ -98,8 +98,8 @@ impl Broker {
         Ok(())
     }
 
-    /// Watches what this process itself prints, and the pipes on which SIGTERM and SIGCHLD are
-    /// reported, SIGUSR2 on the latter as well.
+    /// Watches the output of this process, and the pipes that report SIGTERM, and SIGCHLD with
+    /// SIGUSR2.
     pub(crate) fn attach_own(
         &mut self,
         [stdout, stderr]: [OwnedFd; 2],
@@ -114,7 +114,7 @@ impl Broker {
         self.reactor.watch(Source::ChildSignal, child)
     }
 
-    /// Runs until this node is to end. In an agent the process ends after it.
+    /// Runs until this node ends. The process of an agent exits after that.
     pub(crate) fn run(mut self) {
         let mut events = [EpollEvent::empty(); 64];
         let mut buffer = vec![0; READ_SIZE];
@@ -131,8 +131,8 @@ impl Broker {
                 self.ready(event.data(), &mut buffer);
             }
             self.expire();
-            // Whoever leaves something to settle wakes the broker: most turns need no second look
-            // at the node, and a caller that was just answered finds its lock free.
+            // A thread that leaves a task also wakes the broker. Without that the lock is left
+            // alone, so that a caller that was just answered finds it free.
             if events[..count].iter().any(|event| event.data() == WAKER) {
                 self.settle();
             }
@@ -141,8 +141,7 @@ impl Broker {
         self.last_words();
     }
 
-    /// Has whoever a descriptor belongs to do what it is ready for. What is read here is read
-    /// before the node is locked.
+    /// Handles a descriptor that is ready. It is read before the node is locked.
     fn ready(&mut self, token: u64, buffer: &mut [u8]) {
         if token == WAKER {
             let _ = self.shared.waker.read();
@@ -169,7 +168,8 @@ impl Broker {
         }
     }
 
-    /// Hands on what was read from a descriptor; 0 bytes are its end, or nothing was read here.
+    /// Hands on bytes that were read from a descriptor. 0 bytes mean its end, or a source that is
+    /// not read here.
     fn input(&mut self, core: &mut NodeState, source: Source, buffer: &mut [u8], count: usize) {
         let bytes = &buffer[..count];
         match source {
@@ -225,7 +225,7 @@ impl Broker {
         }
     }
 
-    /// Takes bytes of a link, once there are frames on it.
+    /// Passes bytes of a link to the node, once they are frames.
     pub(crate) fn frames(&mut self, link: LinkId, bytes: &[u8]) {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
@@ -233,11 +233,12 @@ impl Broker {
         self.release(core);
     }
 
-    /// Takes a process in that has come over a socket of its own accord, as the child `id`; `hello`
-    /// is what it has said so far.
+    /// Adds a process that connected over a socket as the child `id`. `hello` has the bytes that it
+    /// has sent so far.
     ///
     /// # Errors
-    /// Returns an error if this node is ending, or the system gives no descriptors.
+    /// Returns an error if this node is ending, the id is in use, or the system has no descriptors
+    /// left.
     pub(crate) fn take_in(
         &mut self,
         stream: UnixStream,
@@ -261,13 +262,13 @@ impl Broker {
         }
     }
 
-    /// The time, as the node counts it.
+    /// Returns the time of the node's clock.
     pub(crate) fn now(&self) -> u64 {
         self.shared.now()
     }
 
-    /// Carries out what a change of the node has led to, sends what that makes, and releases the
-    /// lock. The broker's thread releases it in no other way.
+    /// Handles the events of the node, sends the resulting frames, and releases the lock. The
+    /// broker's thread releases it in no other way.
     pub(crate) fn release(&mut self, mut core: MutexGuard<'_, NodeState>) {
         let shared = Arc::clone(&self.shared);
         loop {
@@ -281,7 +282,7 @@ impl Broker {
         shared.release(core);
     }
 
-    /// Carries out what other threads and this turn have left to do.
+    /// Carries out the tasks of other threads and of this turn of the loop.
     fn settle(&mut self) {
         let shared = Arc::clone(&self.shared);
         loop {
@@ -322,8 +323,8 @@ impl Broker {
         }
     }
 
-    /// Takes the next step with a program that has ended; to be called after anything has happened
-    /// to it.
+    /// Takes the next step with a program that has ended. Must be called after every event of a
+    /// program.
     pub(crate) fn settle_program(&mut self, core: &mut NodeState, number: u32) {
         self.programs
             .settle(&mut self.reactor, core, &self.children, number);
@@ -344,11 +345,11 @@ impl Broker {
         }
     }
 
-    /// Has whoever a timer belongs to do what is due.
+    /// Handles a timer that fires.
     fn fire(&mut self, timer: Timer) {
         match timer {
-            // These lock the node for parts of their work alone: they look at all processes, or
-            // wait.
+            // These wait, or look at all processes, so they lock the node only for parts of their
+            // work.
             Timer::Reap => return self.reap_orphans(),
             Timer::Farewell => return self.force(),
             Timer::Idle => return self.look_for_work(),

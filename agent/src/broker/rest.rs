@@ -1,5 +1,4 @@
-//! A broker that stands still for as long as its process is about to be stopped, is stopped, or has
-//! just gone on.
+//! The broker's pause, while the process is stopped by job control.
 
 use crate::broker::Broker;
 use crate::runtime::link_writer::LinkWriter;
@@ -15,13 +14,13 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 use std::time::Instant;
 
-/// How long a link that is full may hold up the stop.
+/// How long full links may delay the stop.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Broker {
-    /// Tells all neighbours that this node rests, says so to `told`, and stands still until `go_on`
-    /// hangs up. What was to happen at a time happens that much later: a hop that is being taken
-    /// has its whole time.
+    /// Tells all neighbours that this node pauses, reports that to `told`, and waits until `go_on`
+    /// hangs up. All timers move by the length of the pause, so that a hop under way keeps its
+    /// whole time limit.
     pub(crate) fn rest(&mut self, told: &SyncSender<()>, go_on: &Receiver<()>) {
         let begun = wait::now();
         let shared = Arc::clone(&self.shared);
@@ -29,7 +28,7 @@ impl Broker {
         core.node.rest(true);
         self.release(core);
         self.empty_links(begun + PATIENCE);
-        // Whoever asked may have lost patience; then the other channel has hung up as well.
+        // The caller may have stopped waiting. Then `go_on` has hung up as well.
         let _ = told.send(());
         while go_on.recv().is_ok() {}
         self.reactor.postpone(begun.elapsed());
@@ -40,7 +39,7 @@ impl Broker {
         self.release(core);
     }
 
-    /// Writes what waits for children that are up, as far as they take it in time.
+    /// Writes buffered frames to the parent and to children that are up, until `end`.
     fn empty_links(&mut self, end: Instant) {
         let shared = Arc::clone(&self.shared);
         let up: Vec<_> = self

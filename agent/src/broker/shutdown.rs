@@ -1,4 +1,4 @@
-//! The end of a node: children are told, programs are ended, and within a bound nothing is left.
+//! The shutdown of a node: ends its children and programs, within a time limit.
 
 use crate::broker::Broker;
 use crate::broker::PATIENCE;
@@ -29,22 +29,22 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long ended orphans may wait for being collected.
+/// How long orphans that have exited may remain zombies.
 const REAP_DELAY: Duration = Duration::from_millis(500);
 
-/// How long an agent whose time is over waits for the last words of those below, and for its parent
-/// to read its own.
+/// How long an agent, after its time limit, waits for the last output of its children, and for its
+/// parent to read its own.
 const LAST_WORDS: Duration = Duration::from_millis(150);
 
 /// How long the root waits for its children before it uses force.
 const ROOT_PATIENCE: Duration = Duration::from_millis(2000);
 
 impl Broker {
-    /// Begins the end: everything below is told, nothing new is taken.
+    /// Starts the shutdown: tells the children and programs to end, and refuses new requests.
     pub(crate) fn stop(&mut self) {
         if self.detached {
-            // The order and the end of the link that it came by may both be seen: it is for the
-            // link alone.
+            // After a detach, both the parent's order and the end of the link may arrive. They end
+            // only the link.
             if let NodeRole::Agent(up) = self.role {
                 self.leave(up);
             }
@@ -60,8 +60,8 @@ impl Broker {
             .workers
             .give_up(&shared.life, &mut core, self.role.is_agent());
         if let NodeRole::Joined(up) = self.role {
-            // Whoever waits for something above is told now, and those above are, while what is
-            // below ends in its own time.
+            // The root is told now, and callers that wait for contexts above fail now. Children end
+            // in their own time.
             self.reactor.unwatch(Source::Link(up));
             shared.flush_link(&mut core, up);
             self.reactor.forget_output(&mut core, up);
@@ -87,8 +87,8 @@ impl Broker {
         self.reactor.after(patience, Timer::Farewell);
     }
 
-    /// Whether the end has come. An agent's process ends with it, so its functions are waited for;
-    /// those of other programs by who ends the tree.
+    /// Ends the loop once the shutdown is complete. An agent's process exits then, so it waits for
+    /// its functions; in other programs, `Router` waits for them.
     pub(crate) fn check_farewell(&mut self) {
         if !self.stopping || !self.children.is_empty() || !self.programs.is_empty() {
             return;
@@ -99,7 +99,7 @@ impl Broker {
         }
     }
 
-    /// The time for leaving in peace is over.
+    /// Uses force, because the time for an orderly end is over.
     pub(crate) fn force(&mut self) {
         self.programs.kill_all();
         let agent = self.role.is_agent();
@@ -112,11 +112,12 @@ impl Broker {
             self.release(core);
         }
         if std::mem::replace(&mut self.forced, true) {
-            // What cannot be killed is left to its closed streams, and to this agent's guard.
+            // A process that cannot be killed is left to the end of its streams, and to this
+            // agent's guard.
             self.done = true;
         } else {
-            // What was killed is still collected, and children that used all of their time say
-            // their last words.
+            // Killed processes still have to be reaped, and children that used all of their time
+            // still send their last output.
             self.reactor.after(
                 if agent { LAST_WORDS } else { ROOT_PATIENCE / 2 },
                 Timer::Farewell,
@@ -124,8 +125,8 @@ impl Broker {
         }
     }
 
-    /// After the loop: whoever still waits is told, and an agent says what it has not said yet.
-    /// What is left below it its guard ends, or if that is gone it itself.
+    /// Runs after the loop: fails all waiters, and sends an agent's remaining output. Its guard
+    /// kills the processes that are left, or if there is no guard, the agent does.
     pub(crate) fn last_words(&mut self) {
         let shared = Arc::clone(&self.shared);
         if let NodeRole::Agent(up) = self.role {
@@ -133,7 +134,7 @@ impl Broker {
         }
         let mut core = shared.lock();
         core.stopped = true;
-        // A request that still comes in is refused.
+        // Later requests are refused.
         self.stopping = true;
         let endpoints: Vec<_> = core.endpoints.drain().collect();
         for (flow, endpoint) in endpoints {
@@ -162,8 +163,8 @@ impl Broker {
         }
     }
 
-    /// Sends up what this process and its functions have printed and logged, as far as the parent
-    /// reads.
+    /// Sends the remaining output and log records of this process to the parent, as far as the
+    /// parent reads them.
     pub(crate) fn say_the_rest(&mut self, up: LinkId) {
         let mut buffer = vec![0; READ_SIZE];
         let shared = Arc::clone(&self.shared);
@@ -171,7 +172,7 @@ impl Broker {
             let Some(own) = self.reactor.own_output(stream) else {
                 continue;
             };
-            // A pipe holds no more than that; and a function may go on printing for ever.
+            // One read only: a pipe holds no more, and a function may print without end.
             let count = sys::read(&own, &mut buffer).ok().flatten().unwrap_or(0);
             let mut core = shared.lock();
             self.own_output(&mut core, stream, &buffer[..count], true);
@@ -182,8 +183,7 @@ impl Broker {
         shared.send_logs(&mut core);
         self.release(core);
         loop {
-            // What is left of the lock's time is the functions', which may hang: it is held for no
-            // wait.
+            // Functions may still need the lock, so it is not held during the wait.
             let mut core = shared.lock();
             shared.flush_link(&mut core, up);
             let blocked = core.io.get(&up).and_then(LinkWriter::blocked);
@@ -205,16 +205,17 @@ impl Broker {
         }
     }
 
-    /// A child has ended: not each of them is worth a look at all processes.
+    /// Schedules a search for orphans. It looks at all processes, so it does not run for every exit
+    /// of a child.
     pub(crate) fn reap_soon(&mut self) {
         if !std::mem::replace(&mut self.reaping, true) {
             self.reactor.after(REAP_DELAY, Timer::Reap);
         }
     }
 
-    /// Collects processes that became children of this agent when their parents ended. A user
-    /// function's own children are in the agent's session and are left to it; the hops' and
-    /// programs' are collected by who started them.
+    /// Reaps processes that became children of this agent when their parents ended. Children that
+    /// user functions started are in the agent's session and are left to these functions; hops and
+    /// programs are reaped by their own code.
     pub(crate) fn reap_orphans(&mut self) {
         self.reaping = false;
         let me = std::process::id();
@@ -230,8 +231,8 @@ impl Broker {
         }
     }
 
-    /// What this process itself prints goes to the root as log records, a line each; at last a line
-    /// that has no end as well.
+    /// Sends output of this process to the root as log records, one for each line. `last` includes
+    /// an unfinished line.
     pub(crate) fn own_output(
         &mut self,
         core: &mut NodeState,
@@ -247,7 +248,7 @@ impl Broker {
         let name = if stream == 2 { "stderr" } else { "stdout" };
         if !lines.is_empty() && self.shared.logs.wants(tracing::Level::INFO, name) {
             for line in lines {
-                // What is no text is shown by characters that are longer.
+                // Replaced bytes become longer, so a line may need several records.
                 let mut rest = line.as_str();
                 while !rest.is_empty() {
                     let record = LogRecord::of(tracing::Level::INFO, name, rest);

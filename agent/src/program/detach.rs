@@ -5,18 +5,17 @@ use offshoot_proto::message::detach::DetachRequest;
 use offshoot_proto::{Handle, Result};
 
 impl Context {
-    /// Lets the context go, with everything below it: it outlives the tree, whoever is killed. Its
-    /// functions go on and so do its programs, whose stdin ends and whose output is lost; it ends
-    /// by itself when the last function, program and child is done. A log record of level info says
-    /// under the context's name that `name` was let go. Gives its process number; a signal to that
-    /// one ends it.
-    ///
-    /// The ssh that it was reached by ends. A sudo would take what it runs along, so that a context
-    /// directly behind one cannot be let go, but a [local](Context::local) child of that can.
+    /// Detaches the context and everything below it: they outlive the tree, even if its processes
+    /// are killed. Functions and programs continue; the programs' stdin ends and their output is
+    /// discarded. The agent exits when its last function, program and child has ended. A log record
+    /// of level info, under the context's name, reports `name` and the process id. Returns the
+    /// agent's process id; SIGTERM to that process ends the context.
+    /// An ssh that led to the context ends. sudo would end its command with itself, so a context
+    /// directly behind sudo cannot be detached; a [local](Context::local) child of it can.
     ///
     /// # Errors
-    /// When the context is the place where this program runs, is directly behind sudo, has no
-    /// guard, or was lost.
+    /// Returns an error if the context is the one that this program runs in, is directly behind
+    /// sudo, has no guard, or was lost.
     pub fn detach(&self, name: impl Into<String>) -> Result<u32> {
         let order = DetachRequest::new(self.name(), Handle::NONE, name.into())?;
         let process = self

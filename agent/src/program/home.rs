@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex};
 struct Home(Mutex<Option<(ContextId, (u32, u32))>>);
 
 impl Context {
-    /// The context that programs of this one run in: for a program, which is no agent, it is a
-    /// child, connected when first needed and when the user of this process has changed; for any
-    /// other, and one without an agent for this machine, it is itself.
+    /// Returns the context that runs the programs of this one. For the root it is a child, which is
+    /// connected at the first use and again if this process has changed its user. An agent runs
+    /// them itself, and so does a root without an agent for this machine.
     pub(crate) fn place_of_programs(&self) -> Result<ContextId> {
         let user = (
             offshoot_sys::user::effective(),
@@ -39,7 +39,8 @@ impl Context {
             }
         }
         let recipe = Local::default().recipe("");
-        // It is for all that will run, and not for the call in which it is needed first.
+        // Unscoped, because later programs use it too, after the call that needed it first has
+        // ended.
         let child = self
             .clone()
             .unscoped()

@@ -1,5 +1,5 @@
-//! What a program leaves when it ends: who holds its streams still, what is ended with it, and what
-//! stays.
+//! The processes that a program leaves when it ends: those that hold its streams, those that end
+//! with it, and those that stay.
 
 use crate::hop::child::Children;
 use crate::program::running::Program;
@@ -23,20 +23,21 @@ use offshoot_sys::procfs::text;
 use std::time::Duration;
 use tracing::Level;
 
-/// How long until the next look at what is left.
+/// The pause between two looks at the remaining processes.
 const NEXT_LOOK: Duration = Duration::from_millis(20);
 
-/// How many looks what is about to become a daemon has time for: it makes its session when its
-/// parent has ended.
+/// The number of looks during which a process may still become a daemon: it creates its session
+/// only after its parent has ended.
 const LOOKS: u8 = 5;
 
-/// After how many looks what cannot be ended is left to its closed streams and to the end of the
-/// context.
+/// The number of looks after which a process that cannot be killed is ignored. Its closed streams
+/// or the end of the context may still end it.
 const MOST_LOOKS: u8 = 25;
 
 impl Programs {
-    /// A program has ended. What was ended takes all along at once; of one that has ended by
-    /// itself, the streams end first.
+    /// Handles the end of a program. The processes of a program that was ended from outside are
+    /// killed at once; those of a program that ended by itself may write until its streams are
+    /// closed.
     pub(crate) fn begin_left(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32) {
         let Some(program) = self.by_number.get_mut(&number) else {
             return;
@@ -50,7 +51,8 @@ impl Programs {
         }
     }
 
-    /// The time has come to look at it, or at who holds its streams in silence.
+    /// Runs when the timer of the remaining processes fires: closes the program's streams if they
+    /// were silent long enough, and has the processes looked at.
     pub(crate) fn look_at_left(
         &mut self,
         reactor: &mut Reactor,
@@ -90,7 +92,8 @@ impl Programs {
         }
     }
 
-    /// Ends the streams of a program, whoever holds them; what waits for credit goes its way.
+    /// Closes the streams of a program, even if other processes hold them. Output that waits for
+    /// credit is sent first.
     fn end_streams(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32) {
         for stream in [STDOUT, STDERR] {
             let program = self.by_number.get(&number);
@@ -103,7 +106,7 @@ impl Programs {
         }
     }
 
-    /// Ends what is to end with a program that has ended, and lets go of what is to stay.
+    /// Kills the processes that end with a program, and marks those that stay as detached.
     fn look(&mut self, reactor: &mut Reactor, core: &mut NodeState, hops: &Children, number: u32) {
         let Some(program) = self
             .by_number
@@ -130,7 +133,8 @@ impl Programs {
         for seen in &left {
             let stays = !everything && !sessions.contains(&seen.session);
             if stays {
-                // What it has no right to mark it has no right to end.
+                // If the process belongs to another user, marking fails; it could not be killed
+                // either.
                 let _ = detach(seen.pid, DetachMark::PROGRAM);
             }
             ending |= !stays;
@@ -160,7 +164,7 @@ impl Programs {
         reactor.after(NEXT_LOOK, Timer::Left(number));
     }
 
-    /// Nothing is left: whoever waits for the program is told how it ended.
+    /// Answers the caller of a program with its exit status, once none of its processes is left.
     pub(crate) fn finish_left(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32) {
         let Some(program) = self.by_number.get_mut(&number) else {
             return;
@@ -172,15 +176,14 @@ impl Programs {
             self.end_streams(reactor, core, number);
         }
         self.close_input(reactor, core, number);
-        // What was said of it comes before its end.
+        // Log records about the program are sent before the reply.
         reactor.shared.send_logs(core);
         if let Some(flow) = reply {
             answer(core, flow, value(&ExecReply { status, ended }));
         }
     }
 
-    /// Forgets a program that has ended, of which nothing is left and whose streams are at their
-    /// end.
+    /// Removes a program that has ended, has left no process, and has no open stream.
     pub(crate) fn forget_finished(&mut self, number: u32) {
         if self
             .by_number
@@ -191,8 +194,8 @@ impl Programs {
         }
     }
 
-    /// Takes the next step with a program that has ended, whatever has happened to it: looks at
-    /// what it has left, or forgets it.
+    /// Takes the next step with a program that has ended: looks at its remaining processes, or
+    /// removes it. Must be called after every event of the program.
     pub(crate) fn settle(
         &mut self,
         reactor: &mut Reactor,

@@ -1,4 +1,4 @@
-//! One program that is run for another context.
+//! The state of one program that runs for another context.
 
 use crate::runtime::wait;
 use offshoot_proto::FlowKey;
@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 use std::time::Instant;
 
-/// The streams of a program by number.
+/// The numbers of a program's streams.
 pub(super) const STDIN: u8 = 0;
 
 pub(super) const STDOUT: u8 = 1;
@@ -23,7 +23,7 @@ pub(super) struct Output {
     pub(super) fd: OwnedFd,
     pub(super) token: u64,
     pub(super) flow: FlowKey,
-    /// Whether what comes is read; not where there is no credit for it.
+    /// True if the poller watches it. Without credit for the output it does not.
     pub(super) watched: bool,
 }
 
@@ -37,35 +37,36 @@ pub(super) struct Input {
     pub(super) watched: bool,
 }
 
-/// One program.
+/// A program.
 pub(crate) struct Program {
     pub(super) process: Process,
     pub(super) reply: Option<FlowKey>,
     pub(super) input: Option<Input>,
     pub(super) outputs: [Option<Output>; 2],
-    /// How it has ended, if it has.
+    /// Its exit status, once it has ended.
     pub(super) status: Option<ExitStatus>,
     pub(super) bound: bool,
-    /// Why it was told to end.
+    /// The reason, if it was ended from outside.
     pub(super) ended: Option<Cause>,
     pub(super) grace: Duration,
-    /// What is to be known of what it leaves.
+    /// The state of the processes that it leaves.
     pub(super) left: Left,
 }
 
 impl Program {
-    /// Its process, where it may be let go: it runs, and nothing that cannot be undone ties it to
-    /// this agent.
+    /// Returns its process id if it can be detached: it runs, and was not started with the kernel's
+    /// parent-death signal, which cannot be revoked.
     pub(crate) fn detachable(&self) -> Option<u32> {
         (!self.bound && self.status.is_none()).then(|| self.process.id())
     }
 
-    /// Its process.
+    /// Returns its process id.
     pub(crate) fn process(&self) -> u32 {
         self.process.id()
     }
 
-    /// Asks it and its process group to end. Whoever waits for it is told why, and of no status.
+    /// Sends SIGTERM to its process group. The reply will have this reason, unless the program has
+    /// ended by itself.
     pub(crate) fn end(&mut self, why: &Cause) {
         if self.process.try_wait().is_none() {
             self.ended.get_or_insert_with(|| why.clone());
@@ -74,7 +75,7 @@ impl Program {
         self.signal(offshoot_sys::signal::SIGCONT);
     }
 
-    /// Returns true if something may still be read from it.
+    /// Returns true if one of its outputs is still open.
     pub(crate) fn is_open(&self) -> bool {
         self.outputs.iter().any(Option::is_some)
     }
@@ -85,18 +86,18 @@ impl Program {
     }
 }
 
-/// What is to be known of what one program leaves.
+/// The state of the processes that a program leaves.
 pub(super) struct Left {
-    /// The pipes that are its streams.
+    /// The pipes of its three streams.
     pub(super) pipes: [Name; 3],
-    /// How long others may hold them in silence.
+    /// How long these processes may hold the streams without writing.
     pub(super) wait: Duration,
-    /// When something came last from one of them, or else when the program ended.
+    /// The time of the last output, or of the program's end.
     pub(super) heard: Instant,
-    /// Whether nothing it has started stays.
+    /// True if all processes that it started end with it.
     pub(super) everything: bool,
     pub(super) looks: u8,
-    /// Whether it is to be looked at now.
+    /// True if the processes are to be looked at now.
     pub(super) due: bool,
     pub(super) done: bool,
 }

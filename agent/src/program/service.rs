@@ -1,4 +1,5 @@
-//! Programs that are run for other contexts: their streams as flows, their end as a reply.
+//! The service that runs programs for other contexts: each stream is a flow, and the reply is the
+//! exit status.
 
 use crate::program::running::Input;
 use crate::program::running::Left;
@@ -48,16 +49,16 @@ use std::time::Duration;
 pub(crate) struct Programs {
     pub(super) by_number: SortedMap<u32, Program>,
     next_number: u32,
-    /// Memory to read into, kept for the next time.
+    /// The buffer for reading, reused.
     buffer: Vec<u8>,
-    /// This process is an agent: what its programs leave becomes its own child processes.
+    /// True if this process is an agent. Orphans of its programs become its own child processes.
     pub(super) in_agent: bool,
-    /// The agent was detached: programs go on when those have gone who read what they print.
+    /// True if the agent was detached. Its programs then run on without a reader for their output.
     detached: bool,
 }
 
 impl Programs {
-    /// Makes the programs of a node that has none yet.
+    /// Returns the empty list of programs.
     pub(crate) fn new(in_agent: bool) -> Self {
         Self {
             by_number: SortedMap::default(),
@@ -68,22 +69,22 @@ impl Programs {
         }
     }
 
-    /// Returns true if there are none.
+    /// Returns true if there is no program.
     pub(crate) fn is_empty(&self) -> bool {
         self.by_number.is_empty()
     }
 
-    /// Returns the numbers of all.
+    /// Returns the numbers of all programs.
     pub(crate) fn numbers(&self) -> Vec<u32> {
         self.by_number.keys()
     }
 
-    /// Returns all of them, by number.
+    /// Returns all programs, by number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(u32, Program)> {
         self.by_number.iter()
     }
 
-    /// Returns true if this process is one of them.
+    /// Returns true if this process is one of the programs.
     pub(crate) fn has_process(&self, pid: u32) -> bool {
         self.by_number
             .values()
@@ -95,8 +96,8 @@ impl Programs {
         self.detached = true;
     }
 
-    /// Asks all to end, as this node does, and waits no more for what those have left that have
-    /// ended.
+    /// Asks all programs to end, because this node ends. Does not wait any more for processes that
+    /// ended programs have left.
     pub(crate) fn stop(&mut self, reactor: &mut Reactor, core: &mut NodeState, why: &Cause) {
         for (_, program) in self.by_number.iter_mut() {
             program.end(why);
@@ -107,14 +108,14 @@ impl Programs {
         }
     }
 
-    /// Kills all.
+    /// Sends SIGKILL to all programs.
     pub(crate) fn kill_all(&self) {
         for program in self.by_number.values() {
             program.signal(offshoot_sys::signal::SIGKILL);
         }
     }
 
-    /// The order to run a program.
+    /// Handles the request to run a program.
     pub(crate) fn exec(
         &mut self,
         reactor: &mut Reactor,
@@ -129,7 +130,7 @@ impl Programs {
         if let Lifetime::Free(name) = &order.tie {
             let reply = match self.start_free(&order) {
                 Ok(process) => {
-                    let text = format!("let go: {name} (process {process})");
+                    let text = format!("detached: {name} (process {process})");
                     reactor.shared.say(tracing::Level::INFO, text);
                     value(&process)
                 }
@@ -185,8 +186,7 @@ impl Programs {
         for fd in [&stdin, &stdout, &stderr] {
             sys::set_nonblocking(fd)?;
         }
-        // All that can fail is done before there is a program that somebody would have to end
-        // again.
+        // Steps that can fail come before the start, so that no failure leaves a running program.
         let outputs = [(stdout, STDOUT), (stderr, STDERR)].map(|(fd, index)| {
             let token = reactor.token(Source::ProgramOutput(number, index));
             Output {
@@ -247,8 +247,7 @@ impl Programs {
         })
     }
 
-    /// Starts a program that is none of ours from its first instruction on. It is collected as
-    /// orphans are.
+    /// Starts a program detached. It is reaped as orphans are.
     fn start_free(&self, order: &ExecRequest) -> Result<u32, NotStarted> {
         if !self.in_agent {
             return Err(io::Error::from_raw_os_error(offshoot_sys::errno::EOPNOTSUPP).into());
@@ -258,7 +257,7 @@ impl Programs {
         Ok(start_program(order, streams)?.id())
     }
 
-    /// Bytes for a program's stdin.
+    /// Queues bytes for a program's stdin.
     pub(crate) fn input(
         &mut self,
         reactor: &mut Reactor,
@@ -281,7 +280,7 @@ impl Programs {
         self.feed(reactor, core, number);
     }
 
-    /// Writes to a program's stdin as far as it goes.
+    /// Writes queued bytes to a program's stdin until it blocks.
     pub(crate) fn feed(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32) {
         let Some(program) = self.by_number.get_mut(&number) else {
             return;
@@ -305,7 +304,7 @@ impl Programs {
                     break;
                 }
                 Err(_) => {
-                    // It does not read any more. The sender learns it as from a pipe.
+                    // The program has closed its stdin. The sender gets an error as from a pipe.
                     core.node.reset(
                         input.flow,
                         Reason::Cancelled,
@@ -328,15 +327,15 @@ impl Programs {
             };
             input.watched = blocked && done.is_ok();
             if let (true, Err(error)) = (blocked, done) {
-                // Nobody would ever say that it takes more.
+                // Without the poller, this node would never learn that the program reads again.
                 core.node.reset(input.flow, Reason::Lost, &unwatched(error));
                 core.forget(input.flow);
                 input.queue.clear();
                 input.end = true;
             }
         }
-        // A program that is being ended has not seen the end of its input: that could have it
-        // finish its work.
+        // A program that is being ended must not see the end of its input: it could take a part for
+        // the whole and finish its work.
         if input.end && input.queue.is_empty() && program.ended.is_none() {
             reactor.forget(input.token);
             core.endpoints.remove(&input.flow);
@@ -345,7 +344,7 @@ impl Programs {
         }
     }
 
-    /// A program has printed something.
+    /// Handles output of a program.
     pub(crate) fn readable(
         &mut self,
         reactor: &mut Reactor,
@@ -357,7 +356,7 @@ impl Programs {
         self.pump(reactor, core, number, stream, buffer);
     }
 
-    /// There is credit again for a stream of a program, or room on its link.
+    /// Handles new credit for a stream of a program, or room on its link.
     pub(crate) fn room(
         &mut self,
         reactor: &mut Reactor,
@@ -373,14 +372,14 @@ impl Programs {
             .filter(|program| program.status.is_some());
         let output = program.and_then(|program| program.outputs[usize::from(stream - 1)].as_ref());
         if output.is_some_and(|output| !output.watched) {
-            // From now on silence counts.
+            // The time of silence begins only now, because without credit nothing was read.
             reactor.after(Duration::ZERO, Timer::Left(number));
         }
         self.drain_output(reactor, core, number, stream, &mut buffer);
         self.buffer = buffer;
     }
 
-    /// Reads a program's output once, or all there is where the program has ended.
+    /// Reads a program's output: once, or up to its end if the program has ended.
     fn drain_output(
         &mut self,
         reactor: &mut Reactor,
@@ -397,8 +396,8 @@ impl Programs {
         {}
     }
 
-    /// Sends what a program has printed, as far as there is credit. Whether there can be more at
-    /// once.
+    /// Reads and sends a piece of a program's output, as far as there is credit. Returns true if
+    /// there may be more.
     fn pump(
         &mut self,
         reactor: &mut Reactor,
@@ -414,7 +413,7 @@ impl Programs {
         let Some(output) = slot else { return false };
         let room = match core.node.room(output.flow) {
             Some(room) => room,
-            // It goes on, and is not to be ended by what it prints: that is read and lost.
+            // A detached program must not fail at a write, so its output is read and discarded.
             None if self.detached => buffer.len(),
             None => {
                 self.close_output(reactor, core, number, stream);
@@ -447,7 +446,7 @@ impl Programs {
                 program.left.heard = wait::now();
                 true
             }
-            // Others may hold it open; an agent that ends waits for none of them.
+            // Another process may hold the pipe open. An agent that ends does not wait for it.
             Ok(None) if program.status.is_none() || !core.stopped => false,
             Ok(_) | Err(_) => {
                 core.node.send(output.flow, &[], true, false);
@@ -478,8 +477,8 @@ impl Programs {
         Ok(process)
     }
 
-    /// Gives a program up that goes on by itself: its streams end, and whoever waits for it is told
-    /// that nobody knows how it ended.
+    /// Removes a detached program: closes its streams, and answers its caller without an exit
+    /// status.
     pub(crate) fn give_up(&mut self, reactor: &mut Reactor, core: &mut NodeState, number: u32) {
         self.close_input(reactor, core, number);
         for stream in [STDOUT, STDERR] {
@@ -550,8 +549,8 @@ impl Programs {
         }
     }
 
-    /// Has the guard keep the inputs of programs open: if this agent is killed, none of them sees
-    /// an end before it is ended.
+    /// Passes the inputs of all programs to the guard, which holds them open. So if this agent is
+    /// killed, no program sees the end of its input before the guard ends it.
     fn keep_inputs(&self) {
         let inputs = self
             .by_number
@@ -561,7 +560,7 @@ impl Programs {
         offshoot_sys::guard::keep_open(&inputs);
     }
 
-    /// The other end has given a stream of a program up, or is lost.
+    /// Handles a stream of a program that the peer has reset or lost.
     pub(crate) fn stream_closed(
         &mut self,
         reactor: &mut Reactor,
@@ -583,8 +582,8 @@ impl Programs {
                     program.reply = None;
                 }
                 if !alone && program.status.is_none() {
-                    // Nobody waits for its end any more: it is not to go on. Or its input has
-                    // failed, and it would take what it has read for the whole.
+                    // The caller does not wait any more, so the program must not run on. Or its
+                    // input has failed, and it could take a part for the whole.
                     program.end(&(letter.reason, letter.text));
                     let grace = program.grace;
                     reactor.after(grace, Timer::EndProgram(number));
@@ -608,19 +607,20 @@ impl Programs {
         program.status = Some(status);
         program.left.heard = wait::now();
         let ended = program.ended.is_some();
-        // What was ended takes along what else reads its input, before that could see an end.
+        // The processes of a program that was ended from outside are killed before they could see
+        // the end of its input.
         if !ended {
             self.close_input(reactor, core, number);
         }
         let mut buffer = vec![0; READ_SIZE];
         for stream in [STDOUT, STDERR] {
-            // What is left follows as credit comes.
+            // Output beyond the credit is read when more credit arrives.
             self.drain_output(reactor, core, number, stream, &mut buffer);
         }
         self.begin_left(reactor, core, number);
     }
 
-    /// The order to signal a program. One that has ended, or whose number was never a program's, is
+    /// Handles the request to signal a program. A program that has ended and an unknown number are
     /// no error.
     pub(crate) fn signal(&mut self, core: &mut NodeState, flow: FlowKey, request: &[u8]) {
         let SignalRequest { program, signal } = match codec::from_own(request) {
@@ -641,7 +641,8 @@ impl Programs {
                     | offshoot_sys::signal::SIGTERM
                     | offshoot_sys::signal::SIGKILL
             ) {
-                // It is being ended, if it has not ended by itself before.
+                // A program that has not ended by itself counts as ended from outside, with all of
+                // its processes.
                 program.left.everything |= program.status.is_none();
                 program.signal(offshoot_sys::signal::SIGCONT);
             }
@@ -649,7 +650,7 @@ impl Programs {
         answer(core, flow, value(&()));
     }
 
-    /// A program was asked to end and has had its time.
+    /// Kills a program whose time after SIGTERM is over.
     pub(crate) fn kill(&mut self, number: u32) {
         if let Some(program) = self.by_number.get(&number) {
             program.signal(offshoot_sys::signal::SIGKILL);

@@ -1,4 +1,4 @@
-//! Starting a program as it was ordered.
+//! Starts a program as requested.
 
 use offshoot_proto::message::exec::ExecRequest;
 use offshoot_proto::message::exec::Lifetime;
@@ -16,7 +16,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
 
-/// Starts what was ordered, with these as its streams.
+/// Starts the program of a request with these streams.
 pub(crate) fn start_program(
     order: &ExecRequest,
     stdio: [OwnedFd; 3],
@@ -39,7 +39,7 @@ pub(crate) fn start_program(
         .map(|env| words(&env))
         .transpose()
         .map_err(refused)?;
-    // What has no name, or whose name has an end in it, would be read as another variable.
+    // A variable without a name, or with a `=` in its name, would be read as a different variable.
     let unnamed = |name: &[u8]| name.get(1..).is_none_or(|rest| rest.contains(&b'='));
     if argv.is_empty() || order.env.iter().any(|(name, _)| unnamed(name)) {
         return Err(refused(io::Error::from_raw_os_error(
@@ -62,12 +62,12 @@ pub(crate) fn start_program(
     })
 }
 
-/// Why a stream of a program goes on no more.
+/// Returns the error text for a stream that cannot be watched.
 pub(crate) fn unwatched(error: offshoot_sys::errno::Errno) -> String {
     format!("the system cannot watch a stream of the program: {error}")
 }
 
-/// Why a program did not start, for who asked, who explains it.
+/// Returns the reply for a program that did not start. The caller turns it into a text.
 pub(crate) fn not_started(why: &NotStarted) -> Vec<u8> {
     tagged(Outcome::Error, why.as_bytes().to_vec())
 }

@@ -24,7 +24,7 @@ impl DetachRequest {
     /// Returns an error if the name is empty.
     pub fn new(context: &str, program: Handle, name: String) -> Result<Self> {
         if name.contains('\0') {
-            let action = format!("letting go of {context}");
+            let action = format!("detaching {context}");
             return Err(Error::system(
                 action,
                 format!("the name {name:?} has a NUL byte"),
