@@ -1,9 +1,9 @@
-//! Threads that run functions, so that none of them can hold up the broker. Started when needed,
-//! ended when idle.
+//! The threads that run functions, so that no function blocks the broker. They are started on
+//! demand and end when idle.
 //!
-//! A node has them from the first function on that needs one. All that others do with them goes
-//! through [`WorkerPool`], so that an agent whose functions are all quick, as the stock agent, has
-//! no code of threads.
+//! A node has no pool before the first function that needs a thread. Callers use [`WorkerPool`]
+//! only, so that an agent whose functions are all quick, such as the stock agent, contains no code
+//! for threads.
 
 use crate::runtime::extensions::locked;
 use crate::runtime::scope::CallState;
@@ -20,23 +20,23 @@ use std::sync::PoisonError;
 use std::sync::Weak;
 use std::time::Duration;
 
-/// How many functions run at once in one context; further calls wait for their turn.
+/// The most functions that run at once in one context. Further calls are queued.
 const LIMIT: usize = 64;
 
-/// How many calls wait for their turn; more are refused.
+/// The most queued calls. Further ones are refused.
 pub(crate) const LIMIT_WAITING: usize = 1 << 16;
 
-/// How many bytes of them.
+/// The most bytes of queued calls.
 pub(crate) const BYTES_WAITING: usize = 256 << 20;
 
-/// How long a thread without work stays.
+/// How long an idle thread stays.
 const IDLE: Duration = Duration::from_secs(20);
 
 type Job = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 struct State {
-    /// The scope with which the call may be let go, how many bytes it has, and the call.
+    /// The scope that removes the call from the queue, the number of its bytes, and the call.
     queue: VecDeque<(Option<Arc<Scope>>, usize, Job)>,
     bytes: usize,
     idle: usize,
@@ -44,7 +44,7 @@ struct State {
     stopped: bool,
 }
 
-/// What a node does with its workers, if it has any.
+/// The operations of a pool that exists.
 trait Hired: Send + Sync {
     fn workers(self: Arc<Self>) -> Arc<Workers>;
     fn forget(&self, scope: &Arc<Scope>) -> bool;
@@ -54,7 +54,7 @@ trait Hired: Send + Sync {
     fn stop(&self, patience: Duration);
 }
 
-/// The workers of a node, or none yet; and whether functions still start.
+/// The workers of a node, if it has any yet; and true once no function may start.
 #[derive(Default)]
 pub(crate) struct WorkerPool(Mutex<(Option<Arc<dyn Hired>>, bool)>);
 
@@ -63,7 +63,7 @@ impl WorkerPool {
         locked(&self.0).0.clone()
     }
 
-    /// The workers of this node, from now on.
+    /// Returns the workers of this node, created at the first use.
     pub(crate) fn hire(&self, waker: &Arc<EventFd>) -> Arc<Workers> {
         let mut crew = locked(&self.0);
         let (hired, stopped) = &mut *crew;
@@ -81,34 +81,32 @@ impl WorkerPool {
         Arc::clone(hired.get_or_insert_with(|| new())).workers()
     }
 
-    /// Nobody waits for the reply any more: what has not begun does not, and its arguments are let
-    /// go. Whether that was so.
+    /// Removes a queued call whose caller does not wait any more. Returns true if it was queued.
     pub(crate) fn forget(&self, scope: &Arc<Scope>) -> bool {
         self.hired().is_some_and(|workers| workers.forget(scope))
     }
 
-    /// Whether no function runs or waits for its turn.
+    /// Returns true if no function runs or is queued.
     pub(crate) fn are_idle(&self) -> bool {
         self.hired().is_none_or(|workers| workers.are_idle())
     }
 
-    /// How many functions run; how many wait for their turn, and how many threads there are.
+    /// Returns the numbers of running functions, queued calls and threads.
     pub(crate) fn look(&self) -> (u32, [u64; 2]) {
         self.hired().map_or((0, [0, 0]), |workers| workers.look())
     }
 
-    /// The node ends: functions that run see that they are given up, with what they wait for, and
-    /// no others start. In an agent nobody waits but for them. The broker is woken when the last of
-    /// them has ended.
+    /// Cancels all running functions, because the node ends, and starts no others. In an agent,
+    /// waits outside a scope end too. The last function that returns wakes the broker.
     pub(crate) fn give_up(&self, life: &Arc<Scope>, core: &mut NodeState, agent: bool) {
-        // Whoever is hired from now on starts locked(&nothing.self.0).1 = true;
+        // A pool that is created from now on starts nothing.
+        locked(&self.0).1 = true;
         if let Some(workers) = self.hired() {
             workers.give_up(life, core, agent);
         }
     }
 
-    /// Lets threads end as they become idle, and waits for those that are. Nothing starts after
-    /// that.
+    /// Ends idle threads, and waits up to `patience` for running functions. Starts none after that.
     pub(crate) fn stop(&self, patience: Duration) {
         locked(&self.0).1 = true;
         if let Some(workers) = self.hired() {
@@ -117,7 +115,7 @@ impl WorkerPool {
     }
 }
 
-/// Calls that wait for something else than a thread, in a room above.
+/// A queue of calls in a room above, which wait for something other than a thread.
 pub(crate) trait Backlog: Any + Send + Sync {
     /// Drops the call of a scope, if it waits here. Returns true if it did.
     fn forget(&self, scope: &Arc<Scope>) -> bool;
@@ -128,15 +126,15 @@ pub(crate) trait Backlog: Any + Send + Sync {
 pub(crate) struct Workers {
     state: Mutex<State>,
     work: Condvar,
-    /// Wakes the broker of the node, which waits for the last of them at the end.
+    /// Wakes the broker, which waits for the last function when the node ends.
     waker: Weak<EventFd>,
-    /// Calls that wait elsewhere, by the type of their queue.
+    /// The queues of rooms above, by type.
     backlogs: Mutex<Vec<Arc<dyn Backlog>>>,
 }
 
 impl Workers {
-    /// Has `job` run soon, a call of `size` bytes that is let go with `scope`. Whether it may wait
-    /// for its turn.
+    /// Runs `job`, a call of `size` bytes, on a thread, or queues it until `scope` ends. Returns
+    /// false if the queue is full.
     pub(crate) fn run(self: &Arc<Self>, scope: Option<&Arc<Scope>>, size: usize, job: Job) -> bool {
         let mut state = locked(&self.state);
         if state.stopped {
@@ -163,7 +161,7 @@ impl Workers {
         if started.is_err() {
             let mut state = locked(&self.state);
             state.threads -= 1;
-            // Where no other thread will ever come to it, it is not taken.
+            // Without any thread nothing would ever take it from the queue.
             if state.threads == 0 {
                 let refused = state.queue.pop_back();
                 state.bytes -= refused.as_ref().map_or(0, |(_, size, _)| *size);
@@ -174,7 +172,7 @@ impl Workers {
         true
     }
 
-    /// Returns the queue of type `T`, made when it is first asked for.
+    /// Returns the queue of type `T`, created at the first use.
     pub(crate) fn backlog<T: Backlog + Default>(&self) -> Arc<T> {
         let mut backlogs = locked(&self.backlogs);
         let known = backlogs.iter().find_map(|backlog| {
@@ -263,8 +261,8 @@ impl Hired for Workers {
     }
 
     fn give_up(&self, life: &Arc<Scope>, core: &mut NodeState, agent: bool) {
-        // What waits for its turn finds itself given up when it has it: a program's values are not
-        // dropped with the node locked.
+        // Queued calls stay in the queue and are refused when they start: values of the program
+        // must not be dropped with the node locked.
         drop(self.close());
         core.end_scope(life, CallState::Gone, agent);
     }
