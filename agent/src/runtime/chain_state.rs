@@ -1,30 +1,31 @@
-//! A chain of calls as one of a node's flows: data alone. The service that runs its calls stands in
-//! a room above; an agent stays smaller by this than by a handler of its own.
+//! The state of one chain of calls, as a flow of the node. The service that runs the calls is in
+//! the room `call`. A chain is an endpoint of its own kind, because a `FlowHandler` would make
+//! every agent larger.
 
 use crate::runtime::scope::Scope;
 use offshoot_proto::ContextId;
 use offshoot_proto::message::chain::CallQueue;
 use std::sync::Arc;
 
-/// A chain, where its calls run.
+/// A chain at the node that runs its calls.
 pub(crate) struct Chain {
     pub auth: ContextId,
     pub queue: CallQueue,
-    /// How many bytes have come for which no credit was given yet.
+    /// The bytes that have arrived and were not credited yet.
     pub owed: usize,
     pub running: Option<Running>,
-    /// The reply to all that follow one that failed.
+    /// The reply to all later calls, once one has failed.
     pub failed: Option<Vec<u8>>,
     pub ended: bool,
 }
 
-/// The call that runs.
+/// The running call.
 pub(crate) struct Running {
     pub number: u32,
     pub scope: Arc<Scope>,
     pub function: &'static str,
-    /// Whether it was given up or late, so that its caller has an answer. What follows still waits
-    /// for its end.
+    /// True if its caller has an answer already, because the call was cancelled or late. Later
+    /// calls still wait for the function to return.
     pub answered: bool,
 }
 
@@ -40,10 +41,10 @@ impl Chain {
         }
     }
 
-    /// Bytes that have come at a time. Whether the call that runs is given up.
+    /// Adds bytes that arrived at the time `came`. Returns true if they cancel the running call.
     ///
     /// # Errors
-    /// When a record is longer than any may be.
+    /// Returns the length of a record that exceeds the limit.
     pub(crate) fn take(&mut self, bytes: &[u8], end: bool, came: u64) -> Result<bool, usize> {
         self.owed += bytes.len();
         self.ended |= end;
@@ -54,7 +55,7 @@ impl Chain {
         )
     }
 
-    /// The scope of the call that runs.
+    /// Returns the scope of the running call.
     pub(crate) fn running(&self) -> Option<&Arc<Scope>> {
         self.running.as_ref().map(|running| &running.scope)
     }

@@ -1,16 +1,16 @@
-//! Values of a node by type: one of each type, made when it is first asked for. Rooms above keep
-//! their state here, so that the node names none of them.
+//! The values of a node by type, one of each type, created at the first use. Rooms above keep their
+//! state here, so that the runtime names none of them.
 
 use std::any::{Any, TypeId};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Locks a mutex. A panic while it was held leaves a state that is as good as before: nothing here
-/// changes in two steps.
+/// Locks a mutex, also after a panic while it was held: every state here is changed in one step, so
+/// it is never half changed.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One value. The first caller makes it while others that ask for the same type wait.
+/// The place of one value. The first caller creates the value while others wait for it.
 #[derive(Default)]
 pub(crate) struct Cell(Mutex<Option<Arc<dyn Any + Send + Sync>>>);
 
@@ -19,7 +19,7 @@ pub(crate) struct Cell(Mutex<Option<Arc<dyn Any + Send + Sync>>>);
 pub(crate) struct Extensions(Mutex<Vec<(TypeId, Arc<Cell>)>>);
 
 impl Extensions {
-    /// Returns the value of type `T`, made by `T::default()` when it is first asked for.
+    /// Returns the value of type `T`, created by `T::default()` at the first use.
     pub(crate) fn get<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         match self.get_or_else(|| Ok::<T, std::convert::Infallible>(T::default())) {
             Ok(value) => value,
@@ -27,8 +27,8 @@ impl Extensions {
         }
     }
 
-    /// Returns the value of type `T`, made by `make` where there is none. After a failure the next
-    /// caller makes it.
+    /// Returns the value of type `T`, created by `make` if there is none. After a failure the next
+    /// caller calls its own `make`.
     ///
     /// # Errors
     /// Returns the error of `make`.
@@ -55,7 +55,7 @@ impl Extensions {
         Ok(value.expect("it was made as this type, under a lock"))
     }
 
-    /// Drops all values; each is freed once the last function that holds it has returned.
+    /// Drops all values. A function that holds one keeps it until it returns.
     pub(crate) fn clear(&self) {
         let all = std::mem::take(&mut *locked(&self.0));
         drop(all);

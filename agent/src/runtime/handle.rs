@@ -1,8 +1,8 @@
-//! What the threads of one node share: the state machine behind a lock, and the descriptors that
-//! its bytes leave by.
+//! The handle that the threads of a node share: the state machine behind a lock, and the writing
+//! ends of the links.
 //!
-//! Whoever changes the node also flushes it, so that a frame leaves on the thread that made it and
-//! no other thread has to wake up for it. Reading is the broker's alone.
+//! The thread that changes the node also flushes it, so that no other thread has to wake up for a
+//! frame. Only the broker reads.
 
 use crate::runtime::extensions::Extensions;
 use crate::runtime::image_store::Images;
@@ -56,29 +56,30 @@ pub(crate) struct NodeHandle {
     core: Mutex<NodeState>,
     pub epoll: Epoll,
     pub waker: Arc<EventFd>,
-    /// The threads that functions run on.
+    /// The threads that run functions.
     pub workers: WorkerPool,
-    /// What all calls that run here are within: it ends when the node does.
+    /// The scope around all calls that run here. It ends with the node.
     pub life: Arc<Scope>,
-    /// What functions keep from call to call.
+    /// The states of [`Context::state`](crate::Context::state).
     pub states: Extensions,
     /// State of the rooms above, until the node is freed.
     pub extensions: Extensions,
-    /// When the node's own time began.
+    /// The zero of the node's clock.
     pub began: Instant,
-    /// The first time at which a flow has to be looked at.
+    /// The earliest deadline of a flow.
     deadline: AtomicU64,
-    /// What this process has logged and not sent yet, and what of it travels.
+    /// The queued log records of this process, and the filter.
     pub logs: Logs,
-    /// Where log records go in a program that is no agent: to its own subscriber.
+    /// The receiver of log records in a program that is no agent: its own subscriber.
     pub outlet: OnceLock<Box<dyn Outlet>>,
-    /// Whose agent is sent from here: a [`AgentSource`](crate::runtime::image_store::Sent).
+    /// The origin of the agent's image, as an
+    /// [`AgentSource`](crate::runtime::image_store::AgentSource).
     pub sent_agent: AtomicU8,
     /// Bytes sent over all links, images included.
     pub sent: AtomicU64,
 }
 
-/// The poller's name for the waker.
+/// The poller's token for the waker.
 pub(crate) const WAKER: u64 = 0;
 
 impl NodeHandle {
@@ -127,14 +128,14 @@ impl NodeHandle {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, NodeState> {
-        // A panic while the lock is held is a defect of this crate; going on with the state beats
-        // taking every other thread down with it.
+        // A panic while the lock is held is a defect of this crate. A panic in every other thread
+        // would be worse than a state that may be wrong.
         self.core
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Changes the node and sends what that makes, on this thread.
+    /// Changes the node and sends the resulting frames on this thread.
     pub(crate) fn with<T>(self: &Arc<Self>, work: impl FnOnce(&mut NodeState) -> T) -> T {
         let mut core = self.lock();
         let result = work(&mut core);
@@ -142,17 +143,17 @@ impl NodeHandle {
         result
     }
 
-    /// The time, as the node counts it.
+    /// Returns the time of the node's clock.
     pub(crate) fn now(&self) -> u64 {
         self.began.elapsed().as_millis() as u64
     }
 
-    /// When a flow has to be looked at, if at all.
+    /// Returns the earliest deadline of a flow, if any.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         Some(self.deadline.load(Ordering::Relaxed)).filter(|due| *due != NEVER)
     }
 
-    /// Sends what is to be sent, releases the lock, and wakes who is to be woken.
+    /// Sends the frames of the node, releases the lock, and then wakes the waiters.
     pub(crate) fn release(self: &Arc<Self>, mut core: MutexGuard<'_, NodeState>) {
         while let Some((flow, handler, error)) = core.closing.pop() {
             handler.closed(&mut core, flow, &error);
@@ -185,7 +186,7 @@ impl NodeHandle {
         }
     }
 
-    /// Writes to every link that has something to send, as far as it goes.
+    /// Writes to every link that has frames, until it blocks.
     pub(crate) fn flush(&self, core: &mut NodeState) {
         loop {
             let dirty = core.node.take_dirty();
@@ -199,7 +200,7 @@ impl NodeHandle {
         core.unseen |= core.node.has_events();
     }
 
-    /// Writes to one link as far as it goes.
+    /// Writes to one link until it blocks.
     pub(crate) fn flush_link(&self, core: &mut NodeState, link: LinkId) {
         let NodeState {
             node, io, scratch, ..
@@ -210,14 +211,14 @@ impl NodeHandle {
         }
     }
 
-    /// Has the broker look at the node.
+    /// Makes the broker look at the node.
     pub(crate) fn wake(&self) {
         let _ = self.waker.write(1);
     }
 
-    /// Logs a text of this crate's own. The caller may hold the node's lock: in an agent the text
-    /// becomes a record that the broker sends, elsewhere a thread of its own hands it to the
-    /// program's subscriber, which may take its time and may call back.
+    /// Logs a text of this crate. The caller may hold the node's lock: an agent queues a record for
+    /// the broker, and in other programs a separate thread calls the subscriber, which may block or
+    /// call this crate.
     pub(crate) fn say(&self, level: Level, text: String) {
         match self.outlet.get() {
             Some(outlet) => outlet.put(Entry::Own(level, text)),
@@ -228,14 +229,14 @@ impl NodeHandle {
         }
     }
 
-    /// Keeps a log record until the broker sends it: whoever logs may hold the lock.
+    /// Queues a log record for the broker, because the caller may hold the node's lock.
     pub(crate) fn log_later(&self, record: LogRecord) {
         if self.logs.keep(record) {
             self.wake();
         }
     }
 
-    /// Hands a log record to the node, or keeps it while it is not known what is wanted.
+    /// Hands a log record to the node, or queues it until the filter is known.
     pub(crate) fn log_now(&self, core: &mut NodeState, record: LogRecord) {
         if self.logs.are_known() {
             core.node.log(record.encode());
@@ -244,15 +245,14 @@ impl NodeHandle {
         }
     }
 
-    /// Hands the kept log records to the node.
+    /// Hands the queued log records to the node.
     pub(crate) fn send_logs(&self, core: &mut NodeState) {
         for record in self.logs.take() {
             core.node.log(record.encode());
         }
     }
 
-    /// Opens a flow whose reply somebody will wait for; `also` does what has to be done before
-    /// anything can come.
+    /// Opens a flow for a request. `also` runs under the same lock, before a reply can arrive.
     pub(crate) fn request(
         self: &Arc<Self>,
         dst: ContextId,
@@ -264,11 +264,12 @@ impl NodeHandle {
         self.request_in(None, dst, service, request.into(), opening, also)
     }
 
-    /// Sends a request to a service of the context called `name` and waits for the value of the
-    /// answer.
+    /// Sends a request to a service of the context called `name`, and waits for the value of the
+    /// reply.
     ///
     /// # Errors
-    /// Returns the error in the answer, under the context's name, or why there is none.
+    /// Returns the error in the reply, under the context's name, or the reason why there is no
+    /// reply.
     pub(crate) fn ask<R: Serialize, T: DeserializeOwned>(
         self: &Arc<Self>,
         (dst, name): (ContextId, &str),
@@ -280,7 +281,7 @@ impl NodeHandle {
         slot.value(name)
     }
 
-    /// The same, on behalf of a call.
+    /// Sends a request that is cancelled together with a scope.
     pub(crate) fn request_in(
         self: &Arc<Self>,
         scope: Option<&Arc<Scope>>,

@@ -1,5 +1,5 @@
-//! The images this node can give to children: its own, and what it was given or has fetched for
-//! other platforms.
+//! The images that this node can send to children: its own, and those for other platforms that it
+//! was given or has fetched.
 
 use offshoot_bootstrap::Image;
 use offshoot_bootstrap::Platform;
@@ -10,33 +10,33 @@ use offshoot_sys::memory::{Use, sealed_memfd};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// Finds an image for a platform, in the controller: embedded, in a directory, or nowhere (an error
-/// that says so).
+/// A function of the controller that finds the image for a platform. Its error says where it
+/// looked.
 pub type Find = Box<dyn Fn(Platform) -> Result<Image> + Send>;
 
-/// Makes the open descriptors of a program's own platform: [`open_own`]; not part of an agent,
-/// which has them already.
+/// A function that opens the image of a program's own platform: [`open_own`]. Agents inherit the
+/// descriptors and do not contain it.
 type Open = fn(&Image) -> Result<OwnImage>;
 
-/// Where images come from.
+/// The source of images.
 pub struct Images {
     known: Vec<Image>,
     find: Option<(Find, Open)>,
     own: Option<Arc<OwnImage>>,
-    /// Images as they are sent to those who ask; many may ask at once.
+    /// The replies with images, kept because many nodes may ask for the same one.
     replies: Vec<(Platform, Arc<Vec<u8>>)>,
 }
 
-/// This node's own platform, ready to be executed without any shell.
+/// The image of this node's own platform, which can be executed without a shell.
 pub struct OwnImage {
-    /// The compressed image, handed on to children.
+    /// The compressed image, inherited by children.
     pub image: OwnedFd,
     /// The unpacked agent.
     pub agent: OwnedFd,
 }
 
 impl Images {
-    /// The controller's: found when they are needed.
+    /// Returns the images of a controller, which are found at the first use.
     pub fn found(find: Find) -> Self {
         Self {
             known: Vec::new(),
@@ -46,7 +46,7 @@ impl Images {
         }
     }
 
-    /// An agent's: what it was started with.
+    /// Returns the images of an agent, which it has inherited.
     pub fn inherited(image: OwnedFd, agent: OwnedFd) -> Self {
         Self {
             known: Vec::new(),
@@ -56,7 +56,7 @@ impl Images {
         }
     }
 
-    /// Whether this is a program that finds them, and not an agent.
+    /// Returns true in a controller, which finds images, and false in an agent.
     pub fn are_found(&self) -> bool {
         self.find.is_some()
     }
@@ -66,10 +66,10 @@ impl Images {
         self.known.push(image);
     }
 
-    /// The image for a platform, or none where only the root can have it.
+    /// Returns the image for a platform; none if it has to be fetched from the root.
     ///
     /// # Errors
-    /// In the controller, when there is none; in an agent, when its own is damaged.
+    /// Returns an error if a controller finds none, or if an agent's own image is damaged.
     pub fn get(&mut self, platform: Platform) -> Result<Option<Image>> {
         if let Some(image) = self.known.iter().find(|image| image.platform() == platform) {
             return Ok(Some(image.clone()));
@@ -83,10 +83,10 @@ impl Images {
         Ok(Some(image))
     }
 
-    /// The answer to one that asks for an image.
+    /// Returns the reply to a request for an image.
     ///
     /// # Errors
-    /// When there is none.
+    /// Returns an error if there is none.
     pub(crate) fn as_reply(&mut self, platform: Platform) -> Result<Arc<Vec<u8>>> {
         if let Some((_, reply)) = self.replies.iter().find(|(other, _)| *other == platform) {
             return Ok(Arc::clone(reply));
@@ -101,11 +101,11 @@ impl Images {
         Ok(reply)
     }
 
-    /// This node's own image as open descriptors, made when first needed.
+    /// Returns this node's own image as open descriptors, opened at the first use.
     ///
     /// # Errors
-    /// When there is no image, or the kernel refuses executable memory files; a shell may still
-    /// find a way then.
+    /// Returns an error if there is no image, or if the kernel refuses executable memory files. A
+    /// bootstrap through a shell may still work then.
     pub fn own(&mut self) -> Result<Arc<OwnImage>> {
         if let Some(own) = &self.own {
             return Ok(Arc::clone(own));
@@ -142,14 +142,14 @@ fn read_image(fd: &OwnedFd) -> Result<Image> {
     Image::parse(bytes).map_err(|error| Error::Image(format!("this agent's own image: {error}")))
 }
 
-/// Whose agent a tree sends.
+/// The origin of the agents that a tree sends.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(crate) enum AgentSource {
-    /// The stock one, which has none of the program's functions.
+    /// The stock agent, which has none of the program's functions.
     Stock = 0,
-    /// As before, and the program was told what that means.
+    /// The stock agent, after the program was warned that its functions are missing.
     StockAndTold = 1,
-    /// One that was built with the program's functions.
+    /// An agent with the program's functions.
     Own = 2,
 }

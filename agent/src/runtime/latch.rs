@@ -1,5 +1,5 @@
-//! One outcome that any number wait for: by blocking, with a timeout, by a call, or as a `Future`.
-//! It stays.
+//! A result that any number of waiters get: by blocking, with a timeout, by a callback, or as a
+//! `Future`.
 
 use crate::runtime::extensions::locked;
 use crate::runtime::wait::{deadline, wait_until};
@@ -18,7 +18,7 @@ struct State<T> {
     calls: Vec<Call<T>>,
 }
 
-/// The outcome, or the place where it will be.
+/// A result that is set once.
 pub(crate) struct Latch<T> {
     state: Mutex<State<T>>,
     set: Condvar,
@@ -43,7 +43,7 @@ impl<T: Clone> Latch<T> {
         locked(&self.state)
     }
 
-    /// This is the outcome. Only the first counts.
+    /// Sets the result and wakes all waiters. Later calls do nothing.
     pub(crate) fn set(&self, outcome: T) {
         let mut state = self.lock();
         if state.outcome.is_some() {
@@ -64,12 +64,12 @@ impl<T: Clone> Latch<T> {
         }
     }
 
-    /// The outcome, if it is there.
+    /// Returns the result, if it is set.
     pub(crate) fn get(&self) -> Option<T> {
         self.lock().outcome.clone()
     }
 
-    /// Has `call` called with the outcome, at once if it is there.
+    /// Calls `call` with the result, at once if it is set.
     pub(crate) fn then(&self, call: impl FnOnce(T) + Send + 'static) {
         let mut state = self.lock();
         match state.outcome.clone() {
@@ -81,20 +81,20 @@ impl<T: Clone> Latch<T> {
         }
     }
 
-    /// Waits for the outcome.
+    /// Waits for the result.
     pub(crate) fn wait(&self) -> T {
         let outcome = wait_until(&self.set, self.lock(), None, |state| state.outcome.clone());
         outcome.expect("without a deadline it comes")
     }
 
-    /// Waits for the outcome; none when the time is up.
+    /// Waits for the result; returns none after `timeout`.
     pub(crate) fn wait_timeout(&self, timeout: Duration) -> Option<T> {
         wait_until(&self.set, self.lock(), deadline(timeout), |state| {
             state.outcome.clone()
         })
     }
 
-    /// As a `Future` asks.
+    /// Polls for the result, as a `Future` does.
     pub(crate) fn poll(&self, waker: &Waker) -> Poll<T> {
         let mut state = self.lock();
         if let Some(outcome) = &state.outcome {

@@ -1,5 +1,4 @@
-//! How bytes leave: gathered from the node, written as far as a link takes them, by whichever
-//! thread has made some.
+//! The writing end of a link. The thread that has made frames writes them, until the link blocks.
 
 use offshoot_proto::LinkId;
 use offshoot_proto::node::Node;
@@ -10,32 +9,32 @@ use offshoot_sys::epoll::EpollFlags;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// How many bytes of frames are gathered for one write. An urgent frame waits for as much.
+/// The most bytes of frames in one write. An urgent frame waits for as many.
 const BATCH: usize = 64 << 10;
 
-/// After how many bytes a link's pipe is made larger, and how large: fewer switches between its two
-/// ends.
+/// The number of bytes after which a link's pipe is made larger, and its new size: fewer switches
+/// between the two processes.
 const WIDEN: (u64, usize) = (128 << 10, 256 << 10);
 
 /// The writing side of a link.
 pub(crate) struct LinkWriter {
-    /// Where bytes go; none once it failed or was closed.
+    /// The descriptor; none once it has failed or was closed.
     pub fd: Option<OwnedFd>,
-    /// An image that goes before all frames, and how much of it has gone.
+    /// The image that precedes all frames, and the number of its bytes that were written.
     pub preamble: Option<(Arc<[u8]>, usize)>,
-    /// Whether nothing may go yet.
+    /// True while nothing may be written.
     pub hold: bool,
-    /// What the poller calls it.
+    /// The poller's token.
     pub token: u64,
     out: Vec<u8>,
     at: usize,
-    /// Whether the poller tells of room: from the first time on that there was none, whenever it
-    /// comes about.
+    /// True once the poller watches it. It does so from the first time that the link blocks,
+    /// edge-triggered.
     polled: bool,
     blocked: bool,
     secret: bool,
     sent: u64,
-    /// Whether the link is to be closed when all has gone.
+    /// True if the link is closed once everything was written.
     pub close_when_empty: bool,
 }
 
@@ -58,7 +57,7 @@ impl LinkWriter {
 }
 
 impl LinkWriter {
-    /// Forgets what has been sent.
+    /// Resets the buffer.
     fn empty(&mut self) {
         if std::mem::take(&mut self.secret) {
             offshoot_codec::zero(&mut self.out);
@@ -67,7 +66,7 @@ impl LinkWriter {
         self.at = 0;
     }
 
-    /// Where bytes wait for room, if they do.
+    /// Returns the descriptor, if bytes wait for it.
     pub(crate) fn blocked(&self) -> Option<OwnedFd> {
         self.fd.as_ref().filter(|_| self.blocked)?.try_clone().ok()
     }
@@ -80,9 +79,9 @@ impl Drop for LinkWriter {
 }
 
 impl LinkWriter {
-    /// Writes what `link` of the node has to send, as far as it goes; the poller says when it goes
-    /// on. `scratch` is memory that links which take everything at once share. Returns the number
-    /// of bytes written.
+    /// Writes the frames that the node has for `link` until it blocks; the poller reports when it
+    /// can continue. `scratch` is a buffer that all links share that do not block. Returns the
+    /// number of bytes written.
     pub(crate) fn flush(
         &mut self,
         node: &mut Node,
@@ -135,8 +134,8 @@ impl LinkWriter {
                     }
                 }
                 Ok(None) => break true,
-                // The reading side tells how it ended; a failed write only means that nothing more
-                // goes.
+                // The reading side reports the end of the link. A failed write only means that no
+                // more can be written.
                 Err(_) => {
                     if self.polled {
                         let _ = epoll.delete(fd);
@@ -147,7 +146,7 @@ impl LinkWriter {
                 }
             }
         };
-        // A link that has nothing to send holds no memory.
+        // An idle link holds no buffer.
         if !blocked {
             self.empty();
             *scratch = std::mem::take(&mut self.out);

@@ -9,19 +9,19 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use tracing::Level;
 
-/// How many records may wait for the broker.
+/// The most records that may wait for the broker.
 pub(crate) const WAITING: usize = 256;
 
-/// The target of what this crate itself logs.
+/// The target of this crate's own log records.
 pub(crate) const OWN_TARGET: &str = "offshoot_agent";
 
-/// A log record for the subscriber of a program that is no agent.
+/// A log record for the subscriber of a controller.
 pub(crate) enum Entry {
-    /// A record of a context below, by the context's name and number, as it came.
+    /// A record of a context below, with the context's name and id.
     Remote(Arc<str>, ContextId, Vec<u8>),
-    /// A text of this crate's own.
+    /// A text of this crate.
     Own(Level, String),
-    /// A frame of this process.
+    /// A frame that this process has sent or received.
     Frame(ShownFrame),
 }
 
@@ -36,24 +36,24 @@ impl Entry {
     }
 }
 
-/// Where log records go in a program that is no agent. It is called with the node locked, so it
-/// neither waits nor calls anything of the program's.
+/// The receiver of log records in a program that is no agent. It is called with the node locked, so
+/// it neither waits nor calls the program's subscriber.
 pub(crate) trait Outlet: Send + Sync {
-    /// Takes a record, or counts it where there is no room.
+    /// Adds a record, or counts it as lost if there is no room.
     fn put(&self, entry: Entry);
-    /// Takes no more, and waits a short while for what it has taken to be written.
+    /// Refuses further records, and waits a short while until the queued ones are written.
     fn close(&self);
 }
 
-/// The records of this process that wait for its broker, and which of them are wanted.
+/// The queued log records of this process, and the filter for them.
 #[derive(Default)]
 pub(crate) struct Logs(Mutex<State>);
 
 #[derive(Default)]
 pub(crate) struct State {
-    /// None before the parent has said it: until then records are kept.
+    /// None until the parent has sent it; until then all records are kept.
     filter: Option<Filter>,
-    /// Has every place in the code that logs ask again whether that is wanted.
+    /// Makes `tracing` ask again which events are wanted.
     refresh: Option<fn()>,
     waiting: Vec<LogRecord>,
     lost: u32,
@@ -64,7 +64,7 @@ impl Logs {
         locked(&self.0)
     }
 
-    /// Says what is wanted from now on, of what waits as well.
+    /// Sets the filter, also for the queued records.
     pub(crate) fn set_filter(&self, filter: Filter) {
         let mut state = self.lock();
         state.filter = Some(filter);
@@ -75,22 +75,22 @@ impl Logs {
         }
     }
 
-    /// Has `refresh` called when something else is wanted.
+    /// Sets the function that is called when the filter changes.
     pub(crate) fn refresh_by(&self, refresh: fn()) {
         self.lock().refresh = Some(refresh);
     }
 
-    /// What is wanted.
+    /// Returns the filter.
     pub(crate) fn filter(&self) -> Filter {
         self.lock().filter.clone().unwrap_or_default()
     }
 
-    /// Whether it is known what is wanted.
+    /// Returns true if the filter is known.
     pub(crate) fn are_known(&self) -> bool {
         self.lock().filter.is_some()
     }
 
-    /// Whether records of this kind are wanted, as far as is known.
+    /// Returns true if such records are wanted, or the filter is not known yet.
     pub(crate) fn wants(&self, level: Level, target: &str) -> bool {
         self.lock()
             .filter
@@ -98,7 +98,7 @@ impl Logs {
             .is_none_or(|filter| number_of(level) <= filter.level_of(target))
     }
 
-    /// Keeps a record for the broker. Whether it has to be told.
+    /// Queues a record for the broker. Returns true if the broker has to be woken.
     pub(crate) fn keep(&self, record: LogRecord) -> bool {
         let mut state = self.lock();
         let room = state.waiting.len() < WAITING;
@@ -110,8 +110,8 @@ impl Logs {
         room
     }
 
-    /// What is to go up now, and at last how much was lost. Nothing before it is known what is
-    /// wanted.
+    /// Takes the queued records, with a record of the number of lost ones. Takes nothing until the
+    /// filter is known.
     pub(crate) fn take(&self) -> Vec<LogRecord> {
         let mut state = self.lock();
         let State {
@@ -166,7 +166,7 @@ mod tests {
         );
         assert!(logs.are_known() && logs.take().is_empty());
         assert!(logs.wants(Level::INFO, "a::b") && !logs.wants(Level::INFO, "b"));
-        // What still waits when another filter comes is sorted out by that one.
+        // A later filter also applies to queued records.
         logs.keep(LogRecord::of(Level::INFO, "a", "too late"));
         logs.set_filter(Filter::up_to(2));
         assert!(logs.take().is_empty());

@@ -8,7 +8,7 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
-    /// Overwrites a secret that nobody else holds.
+    /// Overwrites a secret, if this is its only copy.
     pub(crate) fn wipe(&mut self) {
         if self.secret {
             self.bytes.wipe();
@@ -16,15 +16,15 @@ impl Chunk {
     }
 }
 
-/// Bytes of one flow that wait for credit.
+/// The bytes of a flow that wait for credit.
 #[derive(Default)]
 pub(crate) struct Outbox {
     pub(crate) first: VecDeque<Chunk>,
-    /// How much of the first has gone.
+    /// The number of bytes of the first chunk that were sent.
     pub(crate) at: usize,
-    /// How many bytes there are, with what has gone of the first.
+    /// The number of bytes, including the sent ones of the first chunk.
     pub(crate) length: usize,
-    /// Whether the flow ends behind the last.
+    /// True if the flow ends after the last chunk.
     pub(crate) end: bool,
 }
 

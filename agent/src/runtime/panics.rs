@@ -1,8 +1,8 @@
-//! Panics of functions: each is its own call's, where the build unwinds, and is told with the place
-//! where it began.
+//! Panics of functions. If the build unwinds, a panic ends only its own call, whose error contains
+//! the message and the place.
 //!
-//! In a build that aborts there is nothing of this: a panic ends the process. The hook that notes
-//! places never takes anything from the one before it, which says what it always says.
+//! In a build that aborts, this module does nothing and a panic ends the process. The panic hook
+//! that notes the place also calls the previous hook.
 
 use std::cell::Cell;
 use std::cell::RefCell;
@@ -14,17 +14,16 @@ use std::panic::take_hook;
 use std::sync::Once;
 
 thread_local! {
-    /// Whether a function runs on this thread.
+    /// True while this thread runs a function.
     static RUNS: Cell<bool> = const { Cell::new(false) };
-    /// Where its last panic began.
+    /// The place of the last panic on this thread.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs `work`, a remote function, and gives what it panicked with: the message, then the place as
-/// `file:line:column`.
+/// Runs `work`, a remote function.
 ///
 /// # Errors
-/// That text.
+/// Returns the message and the place of its panic, as `message, at file:line:column`.
 pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     if !cfg!(panic = "unwind") {
         return Ok(work());
@@ -43,15 +42,14 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, String> {
             .unwrap_or_else(|| "without a text".into());
         match place {
             Some(place) => format!("{message}, at {place}"),
-            // A hook that the program has set later does not call this one.
+            // There is no place if the program has set another hook later.
             None => message,
         }
     })
 }
 
-/// Runs `work`, which may be a program's own: a closure that is to be called, a waker, a value that
-/// is read. What panics there ends nothing else; this is the thread on which everything here
-/// depends. Returns true if nothing did.
+/// Runs `work`, which may be code of the program: a callback, a waker, a `Deserialize`. Catches its
+/// panic, because this thread must continue. Returns true if there was no panic.
 pub(crate) fn survive(work: impl FnOnce()) -> bool {
     if !cfg!(panic = "unwind") {
         work();

@@ -1,7 +1,7 @@
-//! The descriptors and times that the broker waits for.
+//! The descriptors and timers that the broker waits for.
 //!
-//! The reactor names what they belong to by number only: it never calls a child or a program, and
-//! it never locks the node. The broker asks it what is ready, or due, and passes that on.
+//! The reactor names their owners by number only: it never calls a child or a program, and it never
+//! locks the node. The broker asks it for events and passes them on.
 
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::handle::WAKER;
@@ -24,16 +24,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
-/// The most bytes that are read from a descriptor at once.
+/// The most bytes of one read.
 pub(crate) const READ_SIZE: usize = 64 << 10;
 
-/// How often the ends of processes are polled for that the kernel does not report.
+/// The interval of polling for ends of processes that the kernel does not report.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What a descriptor belongs to.
+/// The owner of a descriptor.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Source {
-    /// Bytes of a link.
+    /// Input of a link.
     Link(LinkId),
     /// Room to write to a link.
     LinkRoom(LinkId),
@@ -49,63 +49,63 @@ pub(crate) enum Source {
     ProgramInput(u32),
     /// The end of a program.
     ProgramExit(u32),
-    /// What this process itself prints: 1 stdout, 2 stderr.
+    /// Output of this process itself: 1 stdout, 2 stderr.
     OwnOutput(u8),
-    /// SIGTERM: the order to end.
+    /// SIGTERM: the node has to end.
     Signal,
-    /// SIGCHLD: a child process has ended, perhaps an adopted one. Or SIGUSR2: a dump of this
-    /// node's state is wanted.
+    /// SIGCHLD: a child process has ended, perhaps an adopted one. Or SIGUSR2: a request for a
+    /// dump.
     ChildSignal,
 }
 
-/// What is due at a time.
+/// The action of a timer.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Timer {
-    /// A child must be up, over all its attempts; if true, its program must have reported its
-    /// destination.
+    /// The time limit of a hop, over all of its attempts. If true, the limit for its program to
+    /// report its route.
     Connect(LinkId, bool),
-    /// A hop that waits for admission, or pauses before its next attempt, has its turn.
+    /// A hop that is queued or pauses may start.
     Turn(LinkId),
-    /// No rule has answered the question that stood on the terminal of a child's program at its
-    /// write of this number.
+    /// No rule has answered the question on the terminal of a child's program. The number counts
+    /// the program's writes to it.
     Unanswered(LinkId, u32),
-    /// The program of a child whose link has ended has had its time for last words.
+    /// The wait for the last output of a child, whose link has ended, is over.
     Lost(LinkId),
-    /// The program of a child's attempt must have ended. The number of that attempt.
+    /// The time limit for the end of a child's program, in the attempt with this number.
     Kill(LinkId, u8),
-    /// Poll for the ends of processes that the kernel does not report.
+    /// Poll for ends of processes that the kernel does not report.
     Poll,
-    /// A program that was asked to end must have ended.
+    /// The time of a program after SIGTERM is over.
     EndProgram(u32),
-    /// Look at what a program that has ended has left.
+    /// Look at the processes that an ended program has left.
     Left(u32),
-    /// Collect adopted processes that have ended.
+    /// Reap orphans.
     Reap,
-    /// The node must have ended.
+    /// The time for an orderly end of the node is over.
     Farewell,
-    /// Look whether a detached agent has anything left to do.
+    /// Check whether a detached agent still has work.
     Idle,
 }
 
 /// The descriptors that are watched and the timers that are set.
 pub(crate) struct Reactor {
     pub(crate) shared: Arc<NodeHandle>,
-    /// By the poller's token. A descriptor that somebody else owns is not kept here.
+    /// By the poller's token. A descriptor with another owner is not kept here.
     sources: SortedMap<u64, (Source, Option<OwnedFd>)>,
     next_token: u64,
     timers: SortedMap<(Instant, u64), Timer>,
-    /// When the node's links are due for a keepalive, in the node's time.
+    /// The time of the next keepalive, on the node's clock.
     keepalive: Option<u64>,
-    /// SIGCHLD reports each end of a process here.
+    /// True if SIGCHLD reports each end of a process.
     has_signals: bool,
-    /// There are processes whose end the poller cannot report.
+    /// True if there are processes whose end the poller cannot report.
     unwatched: bool,
-    /// `Timer::Poll` is set.
+    /// True if `Timer::Poll` is set.
     polling: bool,
 }
 
 impl Reactor {
-    /// Makes a reactor; `has_signals` says that SIGCHLD is reported to this node.
+    /// Returns a reactor. `has_signals` is true if SIGCHLD is reported to this node.
     pub(crate) fn new(shared: Arc<NodeHandle>, has_signals: bool) -> Self {
         Self {
             shared,
@@ -119,8 +119,7 @@ impl Reactor {
         }
     }
 
-    /// Waits until a descriptor is ready or a time has come. Returns how many of the events were
-    /// filled in.
+    /// Waits until a descriptor is ready or a timer fires. Returns the number of events.
     pub(crate) fn wait(&self, events: &mut [EpollEvent]) -> std::result::Result<usize, Errno> {
         let first = self.timers.iter().next().map(|((due, _), _)| *due);
         let node_time = |due| self.shared.began + Duration::from_millis(due);
@@ -137,14 +136,14 @@ impl Reactor {
         }
     }
 
-    /// Returns what a token stands for, with the descriptor if it is kept here.
+    /// Returns the source of a token, with its descriptor if that is kept here.
     pub(crate) fn source(&self, token: u64) -> Option<(Source, Option<&OwnedFd>)> {
         self.sources
             .get(&token)
             .map(|(source, fd)| (*source, fd.as_ref()))
     }
 
-    /// Returns another descriptor for what this process prints: 1 stdout, 2 stderr.
+    /// Returns a duplicate of the descriptor for output of this process: 1 stdout, 2 stderr.
     pub(crate) fn own_output(&self, stream: u8) -> Option<OwnedFd> {
         let (_, fd) = self.find(Source::OwnOutput(stream))?;
         fd?.try_clone().ok()
@@ -226,8 +225,8 @@ impl Reactor {
         }
     }
 
-    /// Watches for the end of a process. A kernel that gives no pidfds, or cannot watch them, is
-    /// polled instead.
+    /// Watches for the end of a process, by polling if the kernel has no pidfds or cannot watch
+    /// them.
     pub(crate) fn watch_end(&mut self, source: Source, process: &Process) {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, self.next_token);
         let watched = process
@@ -242,7 +241,7 @@ impl Reactor {
         }
     }
 
-    /// Returns how a process has ended, if it has; then its end is not watched any more.
+    /// Returns the exit status of a process that has ended, and stops watching it.
     pub(crate) fn take_end(&mut self, source: Source, process: &mut Process) -> Option<ExitStatus> {
         let status = process.try_wait()?;
         if let Some(handle) = process.handle() {
@@ -255,19 +254,19 @@ impl Reactor {
         })
     }
 
-    /// Returns true if SIGCHLD is the only report of some process's end.
+    /// Returns true if only SIGCHLD reports the end of some process.
     pub(crate) fn has_unwatched(&self) -> bool {
         self.unwatched
     }
 
-    /// Sets the timer for the next poll, once. A node to which SIGCHLD is reported needs none.
+    /// Sets the timer for the next poll, once. Not needed if SIGCHLD is reported.
     pub(crate) fn poll_soon(&mut self) {
         if !self.has_signals && !std::mem::replace(&mut self.polling, true) {
             self.after(POLL_INTERVAL, Timer::Poll);
         }
     }
 
-    /// Notes that this poll is under way: the next one needs its own timer.
+    /// Notes that a poll runs, so that the next one gets its own timer.
     pub(crate) fn polled(&mut self) {
         self.polling = false;
     }
@@ -279,7 +278,7 @@ impl Reactor {
         self.timers.insert((wait::now() + delay, token), timer);
     }
 
-    /// Takes the next timer that is due.
+    /// Takes the next timer that has fired.
     pub(crate) fn take_due(&mut self) -> Option<Timer> {
         let ((due, token), timer) = self.timers.iter().next().copied()?;
         if due > wait::now() {
@@ -289,7 +288,7 @@ impl Reactor {
         Some(timer)
     }
 
-    /// Returns how many timers are set.
+    /// Returns the number of timers.
     pub(crate) fn timers(&self) -> usize {
         self.timers.iter().count()
     }
@@ -303,14 +302,14 @@ impl Reactor {
         }
     }
 
-    /// Begins to send keepalives on a link, and to expect them.
+    /// Starts keepalives on a link, in both directions.
     pub(crate) fn keep_alive(&mut self, core: &mut NodeState, link: LinkId, seconds: u32) {
         core.node.set_time(self.shared.now());
         core.node.beat(link, u64::from(seconds) * 1000);
         self.set_keepalive(core);
     }
 
-    /// Notes when the node's links are due for a keepalive.
+    /// Notes the time of the next keepalive.
     pub(crate) fn set_keepalive(&mut self, core: &NodeState) {
         self.keepalive = core.node.next_due();
     }

@@ -1,6 +1,6 @@
 use offshoot_proto::LinkId;
 
-/// What this node is.
+/// The role of this node.
 #[derive(Copy, Clone)]
 pub(crate) enum NodeRole {
     /// The root, in a program that uses this crate.
@@ -9,8 +9,8 @@ pub(crate) enum NodeRole {
     Agent(LinkId),
     /// A detached agent: it has no parent any more.
     Alone,
-    /// A process that has joined the tree, with the link to its parent. It outlives its place in
-    /// the tree: when that ends, only what the process has started through the tree ends with it.
+    /// A process that has joined the tree, with the link to its parent. It continues after it has
+    /// left the tree; only the contexts that it started end then.
     Joined(LinkId),
 }
 

@@ -1,8 +1,8 @@
-//! What a running call, and everything that is started on its behalf, have in common: whether it
-//! still matters to anyone, and until when.
+//! The scope of a running call and of everything that is started on its behalf: its state and its
+//! deadline.
 //!
-//! A scope never acts by itself. Whoever ends one (the broker, when the caller gives up or the time
-//! is over) says so here and then ends what belongs to it; functions and waits look here.
+//! A scope never acts by itself. The code that ends it (the broker, after a cancellation or a
+//! deadline) sets the state here and then ends its flows; functions and waits check the state.
 
 use offshoot_codec::MAX_MESSAGE;
 use offshoot_proto::Error;
@@ -15,41 +15,41 @@ use std::sync::atomic::Ordering;
 /// No deadline.
 pub(crate) const NEVER: u64 = u64::MAX;
 
-/// Where a scope stands.
+/// The state of a scope.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(crate) enum CallState {
     /// The call goes on.
     Running = 0,
-    /// The call has ended: whatever was made in it and is still there is nobody's but its holder's.
+    /// The call has ended. Values that it made and that still exist belong to their holders alone.
     Finished = 1,
-    /// The caller has given it up.
+    /// The caller has cancelled it.
     Cancelled = 2,
-    /// Its time is over.
+    /// Its deadline has passed.
     TimedOut = 3,
-    /// The context in which it runs ends.
+    /// The context that runs it ends.
     Gone = 4,
 }
 
-/// Asked when a scope is cancelled or late: the scope that now ends as well, if any.
+/// Called when a scope is cancelled or late. Returns another scope that now ends as well, if any.
 type Hook = Box<dyn Fn() -> Option<Arc<Scope>> + Send + Sync>;
 
-/// A running call, or a span of time that a program has given to some of its own.
+/// A running call, or a time limit that a program has set for its own calls.
 pub(crate) struct Scope {
     parent: Option<Arc<Self>>,
-    /// When it must have ended, in the node's own time.
+    /// The deadline, on the node's clock.
     deadline: AtomicU64,
-    /// How long that was when it was set, for messages.
+    /// The time limit that was set, for messages.
     allowed_ms: u64,
-    /// The longest answer that is taken in it.
+    /// The longest accepted reply, in bytes.
     longest: usize,
     stand: AtomicU8,
     hook: OnceLock<Hook>,
 }
 
 impl Scope {
-    /// A scope within `parent`, that ends at `deadline` ([`NEVER`] for not at all), `allowed_ms`
-    /// from now.
+    /// Returns a scope within `parent`. It ends at `deadline` ([`NEVER`] for none), which is
+    /// `allowed_ms` from now.
     pub(crate) fn new(parent: Option<Arc<Self>>, deadline: u64, allowed_ms: u64) -> Self {
         Self {
             parent,
@@ -61,7 +61,7 @@ impl Scope {
         }
     }
 
-    /// A scope within `parent` that takes no longer answers than this.
+    /// Returns a scope within `parent` that accepts no longer replies than this.
     pub(crate) fn of_bytes(parent: Option<Arc<Self>>, longest: usize) -> Self {
         Self {
             longest,
@@ -69,13 +69,14 @@ impl Scope {
         }
     }
 
-    /// The longest answer that is taken in it.
+    /// Returns the longest accepted reply, in bytes.
     pub(crate) fn longest(&self) -> usize {
         let all = std::iter::successors(Some(self), |&scope| scope.parent.as_deref());
         all.map(|scope| scope.longest).min().unwrap_or(MAX_MESSAGE)
     }
 
-    /// For one of several who ask for the same: `hook` is asked whether the last of them has gone.
+    /// Sets the hook of a caller that shares a run with others: it tells whether the last of them
+    /// has cancelled.
     pub(crate) fn set_hook(&self, hook: impl Fn() -> Option<Arc<Self>> + Send + Sync + 'static) {
         let _only_once = self.hook.set(Box::new(hook));
     }
@@ -90,7 +91,7 @@ impl Scope {
         }
     }
 
-    /// Ends it; the first end counts. Whether this was the first.
+    /// Ends the scope. Returns true if it was running; only the first end counts.
     pub(crate) fn end(&self, stand: CallState) -> bool {
         let (going, stand) = (CallState::Running as u8, stand as u8);
         self.stand
@@ -98,29 +99,29 @@ impl Scope {
             .is_ok()
     }
 
-    /// Whether others ask for the same run, so that the end of this one is not the end of that.
+    /// Returns true if others share its run, which then continues after the end of this scope.
     pub(crate) fn is_one_of_many(&self) -> bool {
         self.hook.get().is_some()
     }
 
-    /// The scope that ends because this one was cancelled.
+    /// Returns the scope that ends because this one was cancelled.
     pub(crate) fn linked_scope(&self) -> Option<Arc<Self>> {
         self.hook.get().and_then(|hook| hook())
     }
 
-    /// Those that count: this one and those around it, up to one that is over.
+    /// Returns this scope and those around it, up to the first that has finished.
     fn active_ancestors(&self) -> impl Iterator<Item = &Self> {
         std::iter::successors(Some(self), |&scope| scope.parent.as_deref())
             .take_while(|scope| scope.own_stand() != CallState::Finished)
     }
 
-    /// Whether it is `other`, or within it.
+    /// Returns true if it is `other` or within it.
     pub(crate) fn is_within(&self, other: &Self) -> bool {
         self.active_ancestors()
             .any(|scope| std::ptr::eq(scope, other))
     }
 
-    /// When everything in it must have ended, and how long that was.
+    /// Returns the earliest deadline of the active scopes, and its time limit.
     pub(crate) fn deadline(&self) -> (u64, u64) {
         let times = self
             .active_ancestors()
@@ -128,7 +129,7 @@ impl Scope {
         times.min().unwrap_or((NEVER, 0))
     }
 
-    /// The same whoever of them is over: by when somebody was to look.
+    /// Returns the earliest deadline of this scope and all around it, including finished ones.
     pub(crate) fn due(&self) -> u64 {
         let all = std::iter::successors(Some(self), |&scope| scope.parent.as_deref());
         all.map(|scope| scope.deadline.load(Ordering::Relaxed))
@@ -136,7 +137,7 @@ impl Scope {
             .unwrap_or(NEVER)
     }
 
-    /// Why nothing more is to be done in it, if so: an error about the context called `name`.
+    /// Returns the error of a scope that has ended, about the context called `name`.
     pub(crate) fn refusal(&self, name: &str) -> Option<Error> {
         let ended = self
             .active_ancestors()
@@ -144,7 +145,7 @@ impl Scope {
         Some(ended.error(name, ended.own_stand()))
     }
 
-    /// What is said of the context called `name` when the scope was ended that way.
+    /// Returns the error for a scope that ended this way, about the context called `name`.
     pub(crate) fn error(&self, name: &str, stand: CallState) -> Error {
         match stand {
             CallState::TimedOut => Error::TimedOut {

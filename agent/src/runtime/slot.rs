@@ -1,4 +1,4 @@
-//! Where one reply arrives.
+//! The slot for one reply.
 
 use crate::runtime::extensions::locked;
 use crate::runtime::scope::Scope;
@@ -18,8 +18,8 @@ use std::time::Duration;
 /// Values sent in other messages have no completion callback.
 pub(crate) type DeliveryCallback = Box<dyn FnOnce(Option<&Error>) + Send>;
 
-/// How far an answer is. Many are outstanding at once, to be told to nobody but one who waits, and
-/// few come to an error.
+/// The state of a reply. Many are pending at once, most with a single waiter and no callbacks, so
+/// the rest is boxed.
 pub(crate) enum Stage {
     Coming(Option<Box<Expected>>),
     Here(std::result::Result<Vec<u8>, Box<Error>>),
@@ -27,7 +27,7 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    /// The answer, if it is there; nobody else gets it.
+    /// Takes the reply, if it has arrived. Only one caller gets it.
     fn take(&mut self) -> Option<Result<Vec<u8>>> {
         match std::mem::replace(self, Self::Taken) {
             Self::Here(result) => Some(result.map_err(|error| *error)),
@@ -38,7 +38,7 @@ impl Stage {
         }
     }
 
-    /// What is to be known when it comes, if it does.
+    /// Returns the callbacks and partial data of a reply that is still pending.
     fn expected(&mut self) -> Option<&mut Expected> {
         match self {
             Self::Coming(expected) => Some(expected.get_or_insert_default()),
@@ -47,7 +47,7 @@ impl Stage {
     }
 }
 
-/// An answer that comes in pieces, or has to be told when it is there.
+/// The callbacks and partial data of a pending reply.
 #[derive(Default)]
 pub(crate) struct Expected {
     so_far: Vec<u8>,
@@ -56,11 +56,11 @@ pub(crate) struct Expected {
     callbacks: Vec<DeliveryCallback>,
 }
 
-/// Where one answer arrives.
+/// The slot for one reply.
 pub(crate) struct ReplySlot {
     stage: Mutex<Stage>,
     arrived: Condvar,
-    /// What the question was asked for.
+    /// The scope of the request.
     pub scope: Option<Arc<Scope>>,
 }
 
@@ -74,14 +74,14 @@ impl ReplySlot {
         })
     }
 
-    /// One that has its answer.
+    /// Returns a slot that has its reply.
     pub(crate) fn filled(result: Result<Vec<u8>>) -> Arc<Self> {
         let slot = Self::new(None);
         slot.fill(result);
         slot
     }
 
-    /// Whether the answer is there and was not taken.
+    /// Returns true if the reply has arrived and was not taken.
     pub(crate) fn is_filled(&self) -> bool {
         matches!(*self.lock(), Stage::Here(_))
     }
@@ -90,8 +90,8 @@ impl ReplySlot {
         locked(&self.stage)
     }
 
-    /// A piece of the answer, the last one with `end`: gives the whole of it then, and what the
-    /// piece lay in if that is free. None when it is longer than `limit`.
+    /// Adds a piece of the reply, the last one with `end`. Returns the whole reply then, and the
+    /// buffer of the piece if that is free. Returns none if the reply is longer than `limit`.
     pub(crate) fn gather(&self, piece: Vec<u8>, end: bool, limit: usize) -> Option<[Vec<u8>; 2]> {
         let mut stage = self.lock();
         let alone = matches!(*stage, Stage::Coming(None)) && end;
@@ -118,7 +118,7 @@ impl ReplySlot {
         ])
     }
 
-    /// The answer is there. Only the first counts.
+    /// Sets the reply and wakes the waiter. Later calls do nothing.
     pub(crate) fn fill(&self, result: Result<Vec<u8>>) {
         let mut stage = self.lock();
         let Stage::Coming(expected) = &mut *stage else {
@@ -150,7 +150,7 @@ impl ReplySlot {
         }
     }
 
-    /// Has somebody told when the answer is there.
+    /// Adds callbacks that run when the reply arrives.
     pub(crate) fn carry(&self, callbacks: Vec<DeliveryCallback>) {
         if callbacks.is_empty() {
             return;
@@ -170,7 +170,7 @@ impl ReplySlot {
         }
     }
 
-    /// Nobody waits any more for an answer of the context called `name`.
+    /// Drops the pending reply of the context called `name`, because nothing waits for it any more.
     pub(crate) fn give_up(&self, name: &str) {
         let callbacks = match &mut *self.lock() {
             Stage::Coming(Some(expected)) => std::mem::take(&mut expected.callbacks),
@@ -184,12 +184,11 @@ impl ReplySlot {
             .for_each(|callback| callback(Some(&error)));
     }
 
-    /// Has `notify` called when the answer is there, at once if it is.
+    /// Calls `notify` when the reply arrives, at once if it is here.
     pub(crate) fn on_arrival(&self, notify: impl FnOnce() + Send + 'static) {
         let mut stage = self.lock();
         if let Some(expected) = stage.expected() {
-            // What is not called any more is dropped without the lock: it may hold what needs the
-            // node.
+            // A replaced callback is dropped without the lock: its values may need the node.
             let before = expected.notify.replace(Box::new(notify));
             drop(stage);
             drop(before);
@@ -199,7 +198,7 @@ impl ReplySlot {
         }
     }
 
-    /// Waits for the answer and takes it; none when the time is up.
+    /// Waits for the reply and takes it. Returns none after `timeout`.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> Option<Result<Vec<u8>>> {
         wait_until(
             &self.arrived,
@@ -212,21 +211,22 @@ impl ReplySlot {
         )
     }
 
-    /// Waits for the answer of the context called `name` and decodes its value.
+    /// Waits for the reply of the context called `name`, and decodes its value.
     ///
     /// # Errors
-    /// Returns the error in the answer, under the context's name, or why there is none.
+    /// Returns the error in the reply, under the context's name, or the reason why there is no
+    /// reply.
     pub(crate) fn value<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let reply = self.wait(None).unwrap_or(Err(Error::ShutDown));
         read_value(name, &reply.map_err(|error| error.naming(name))?)
     }
 
-    /// The answer, if it is there; nobody else gets it.
+    /// Takes the reply, if it has arrived. Only one caller gets it.
     pub(crate) fn take(&self) -> Option<Result<Vec<u8>>> {
         self.lock().take()
     }
 
-    /// As a `Future` asks.
+    /// Polls for the reply, as a `Future` does.
     pub(crate) fn poll(&self, waker: &Waker) -> Poll<Result<Vec<u8>>> {
         let mut stage = self.lock();
         let before = stage

@@ -25,28 +25,28 @@ use offshoot_proto::routing::Policy;
 use std::any::Any;
 use std::sync::Arc;
 
-/// Where the bytes of a flow that come in go to.
+/// The receiver of a flow's bytes.
 pub(crate) enum Endpoint {
-    /// A reply that somebody waits for.
+    /// A reply that a caller waits for.
     Reply(Arc<ReplySlot>),
-    /// A stream that somebody reads or writes.
+    /// A stream of a program that uses this crate.
     Stream(Arc<StreamState>),
-    /// A request that is not whole yet.
+    /// A request that has not arrived completely.
     Request(Box<Request>),
-    /// A stream of a program that the broker runs: its number, and which stream.
+    /// A stream of a program that the broker runs: the number of the program and of the stream.
     Program(u32, u8),
-    /// A request that is being carried out; a call's with its scope.
+    /// A request that is being processed; for a call, with its scope.
     Busy(Option<Arc<Scope>>),
-    /// Calls that are run one after the other.
+    /// A chain of calls.
     Chain(Box<crate::runtime::chain_state::Chain>),
-    /// Something that a program has put there.
+    /// A handler of a room above.
     Handler(Arc<dyn FlowHandler>),
-    /// An image from the root, for the child that connects over this link. Many flows have replies,
-    /// and few this.
+    /// An image from the root, for the child that connects over this link. Boxed, because most
+    /// endpoints are replies.
     Image(Box<(LinkId, Vec<u8>)>),
 }
 
-/// A request as it comes in.
+/// A request, as far as it has arrived.
 pub(crate) struct Request {
     pub service: Handle,
     pub auth: ContextId,
@@ -63,86 +63,83 @@ impl Drop for Request {
     }
 }
 
-/// What a flow belongs to that is not the tree's own business. It is called with the node locked,
-/// by the broker.
+/// The handler of a flow, in a room above. The broker calls it with the node locked.
 pub(crate) trait FlowHandler: Send + Sync {
-    /// Bytes came.
+    /// Bytes have arrived.
     fn data(&self, core: &mut NodeState, flow: FlowKey, bytes: Vec<u8>, end: bool);
-    /// The flow may go on.
+    /// The flow has room again.
     fn room(&self, _core: &mut NodeState, _flow: FlowKey) {}
-    /// The flow is over before its time, and forgotten.
+    /// The flow has ended early and was removed.
     fn closed(&self, core: &mut NodeState, flow: FlowKey, error: &Error);
-    /// A time that was set for the flow has come.
+    /// A deadline of the flow has passed.
     fn late(&self, _core: &mut NodeState, _flow: FlowKey, _now: u64) {}
-    /// Whether times may be set for the flow.
+    /// Returns true if the flow may have deadlines.
     fn is_timed(&self) -> bool {
         false
     }
-    /// What it was made for.
+    /// Returns the scope of the flow.
     fn scope(&self) -> Option<&Arc<Scope>> {
         None
     }
 }
 
-/// A service that a program offers. It is called with the node locked, by the broker.
+/// A service of a room above. The broker calls it with the node locked.
 pub(crate) trait CustomService: Send + Sync {
-    /// Somebody who may has opened a flow to it: the first bytes of the request, and whether they
-    /// are all.
+    /// A peer that the policy admits has opened a flow: the first bytes of the request, and true if
+    /// that is all.
     fn opened(self: Arc<Self>, core: &mut NodeState, flow: FlowKey, request: Request, end: bool);
-    /// This process sends to it what names these contexts.
+    /// This process sends a message to the service that names these contexts.
     fn names(&self, _core: &NodeState, _contexts: &[ContextId]) {}
 }
 
-/// What another thread wants the broker to do.
+/// A task for the broker from another thread.
 pub(crate) enum BrokerTask {
     /// End all children, then the broker.
     Stop,
-    /// Run work of a program that no agent has the code of. It gets the broker, whose type stands
-    /// above this room.
+    /// Run code that agents do not contain. It gets the broker, whose type is in a room above.
     Run(fn(&mut dyn Any)),
 }
 
-/// Somebody to wake once the lock is released.
+/// A waiter to wake once the lock is released.
 pub(crate) enum Wake {
     Reply(Arc<ReplySlot>, Result<Vec<u8>>),
     Stream(Arc<StreamState>),
 }
 
-/// The state behind the lock.
+/// The state of a node, behind its lock.
 pub(crate) struct NodeState {
     pub node: Node,
     pub io: SortedMap<LinkId, LinkWriter>,
     pub endpoints: IndexMap<FlowKey, Endpoint>,
     pub(crate) outboxes: IndexMap<FlowKey, Outbox>,
-    /// What programs offer.
+    /// The services of rooms above.
     pub offered: SortedMap<Handle, Arc<dyn CustomService>>,
-    /// When somebody has to look at a flow.
+    /// The deadlines of flows.
     pub(crate) deadlines: SortedMap<(u64, FlowKey), ()>,
-    /// The next number for what a program offers.
+    /// The next number for a service.
     pub(crate) next_offer: u32,
-    /// Stations whose flows were given up here, still to be told.
+    /// Handlers whose flows were cancelled here and that were not called yet.
     pub(crate) closing: Vec<(FlowKey, Arc<dyn FlowHandler>, Error)>,
-    /// What frames are written from, where a link takes all at once.
+    /// The buffer for links that do not block.
     pub scratch: Vec<u8>,
     pub orders: Vec<BrokerTask>,
     pub wakes: Vec<Wake>,
-    /// What is offered no more, to be dropped once the lock is released: it may hold what needs the
-    /// lock.
+    /// Withdrawn services, to be dropped once the lock is released: their values may need the lock.
     pub(crate) withdrawn: Vec<Arc<dyn CustomService>>,
     pub images: Images,
     pub names: SortedMap<ContextId, Arc<str>>,
     pub stopped: bool,
-    /// Events are handled by the broker alone; others wake it when they made some.
+    /// True if there are events for the broker, which alone handles them.
     pub unseen: bool,
 }
 
 impl NodeState {
-    /// Sends a whole message on a flow, now or as credit comes.
+    /// Sends a whole message on a flow, as far as there is credit; the rest follows later.
     pub(crate) fn send_all(&mut self, flow: FlowKey, bytes: Vec<u8>, secret: bool) {
         self.append(flow, bytes, true, secret);
     }
 
-    /// The same for bytes that are sent to many.
+    /// Sends shared bytes in the same way.
     pub(crate) fn send_shared(&mut self, flow: FlowKey, bytes: Arc<Vec<u8>>, secret: bool) {
         self.queue(
             flow,
@@ -155,7 +152,7 @@ impl NodeState {
         );
     }
 
-    /// Sends more on a flow, behind what waits there; with `end`, nothing follows.
+    /// Appends bytes to a flow. With `end`, the flow ends after them.
     pub(crate) fn append(&mut self, flow: FlowKey, bytes: Vec<u8>, end: bool, secret: bool) {
         self.queue(
             flow,
@@ -168,7 +165,7 @@ impl NodeState {
         );
     }
 
-    /// How many bytes wait for credit on a flow.
+    /// Returns the number of bytes that wait for credit on a flow.
     pub(crate) fn waiting(&self, flow: FlowKey) -> usize {
         self.outboxes
             .get(&flow)
@@ -248,7 +245,7 @@ impl NodeState {
         flow
     }
 
-    /// A flow may go on: sends more of what waits for it.
+    /// Sends more of the bytes that wait on a flow.
     pub(crate) fn go_on(&mut self, flow: FlowKey) {
         let Some(outbox) = self.outboxes.get_mut(&flow) else {
             return;
@@ -278,14 +275,14 @@ impl NodeState {
         self.outboxes.remove(&flow);
     }
 
-    /// Forgets what waits on a flow that is over.
+    /// Removes a flow that is over, with its queued bytes.
     pub(crate) fn forget(&mut self, flow: FlowKey) -> Option<Endpoint> {
         self.outboxes.remove(&flow);
         self.unwatch(flow);
         self.endpoints.remove(&flow)
     }
 
-    /// A number for something that a program offers, which nothing behind the same door has.
+    /// Returns an unused number for a service behind this handle.
     pub(crate) fn new_number(&mut self, door: Handle) -> u32 {
         loop {
             let number = self.next_offer;
@@ -299,7 +296,7 @@ impl NodeState {
         }
     }
 
-    /// Offers something to those whom `policy` admits.
+    /// Offers a service to the contexts that `policy` admits.
     pub(crate) fn offer(
         &mut self,
         handle: Handle,
@@ -310,20 +307,20 @@ impl NodeState {
         self.offered.insert(handle, service);
     }
 
-    /// Offers it no more.
+    /// Withdraws a service.
     pub(crate) fn withdraw(&mut self, handle: Handle) {
         self.node.withdraw(handle);
         self.withdrawn.extend(self.offered.remove(&handle));
     }
 
-    /// Offers nothing more.
+    /// Withdraws all services.
     pub(crate) fn withdraw_all(&mut self) {
         for handle in self.offered.keys() {
             self.withdraw(handle);
         }
     }
 
-    /// Has the broker look at a flow when its time is over.
+    /// Sets a deadline for a flow.
     pub(crate) fn watch(&mut self, due: u64, flow: FlowKey) {
         if due != NEVER {
             self.deadlines.insert((due, flow), ());
@@ -331,7 +328,7 @@ impl NodeState {
         }
     }
 
-    /// A flow's time does not matter any more.
+    /// Removes the deadline of a flow.
     pub(crate) fn unwatch(&mut self, flow: FlowKey) {
         if self.deadlines.is_empty() {
             return;
@@ -340,13 +337,14 @@ impl NodeState {
             Some(Endpoint::Reply(slot)) => slot.scope.as_ref(),
             Some(Endpoint::Busy(scope)) => scope.as_ref(),
             Some(Endpoint::Handler(handler)) if !handler.is_timed() => None,
-            // These know more than one time.
+            // These may have several deadlines.
             Some(Endpoint::Chain(_) | Endpoint::Handler(_)) => {
                 return self.deadlines.retain(|(_, other)| *other != flow);
             }
             _ => None,
         };
-        // When it was set, a scope around may have been over, or not yet.
+        // When the deadline was set, an enclosing scope may have been active or not, so both are
+        // tried.
         for due in scope
             .map(|scope| [scope.due(), scope.deadline().0])
             .into_iter()
@@ -356,7 +354,7 @@ impl NodeState {
         }
     }
 
-    /// The flows whose time is over; they are watched no more.
+    /// Returns the flows whose deadline has passed, and removes these deadlines.
     pub(crate) fn overdue(&mut self, now: u64) -> Vec<FlowKey> {
         let due: Vec<(u64, FlowKey)> = self
             .deadlines
@@ -370,12 +368,12 @@ impl NodeState {
         due.into_iter().map(|(_, flow)| flow).collect()
     }
 
-    /// Ends a scope: whoever waits in it is told, and whoever works for it elsewhere.
+    /// Ends a scope with all of its flows: waiters get an error, and peers a reset.
     pub(crate) fn cancel(&mut self, scope: &Arc<Scope>, stand: CallState) {
         self.end_scope(scope, stand, false);
     }
 
-    /// The same, and with `unscoped` for those who wait in none as well.
+    /// Ends a scope in the same way; with `unscoped`, also the flows without a scope.
     pub(crate) fn end_scope(&mut self, scope: &Arc<Scope>, stand: CallState, unscoped: bool) {
         let mut next = scope.end(stand).then(|| Arc::clone(scope));
         while let Some(scope) = next {
@@ -425,7 +423,7 @@ impl NodeState {
         }
     }
 
-    /// How much there is of what comes and goes with calls and streams.
+    /// Returns the numbers of values that the node holds for calls and streams.
     pub(crate) fn held(&self) -> [(&'static str, usize); 5] {
         [
             ("flows", self.node.flows()),
@@ -436,7 +434,7 @@ impl NodeState {
         ]
     }
 
-    /// The name of a context, for messages.
+    /// Returns the name of a context, for messages.
     pub(crate) fn name_of(&self, id: ContextId) -> Arc<str> {
         match self.names.get(&id) {
             Some(name) => Arc::clone(name),
@@ -445,7 +443,7 @@ impl NodeState {
         }
     }
 
-    /// A dead letter about a flow as an error for whoever waits.
+    /// Returns the error for the waiters of a flow that has ended with this dead letter.
     pub(crate) fn error_of(&self, flow: FlowKey, letter: DeadLetter) -> Error {
         let by = self.name_of(letter.by);
         letter.into_error(&self.name_of(flow.peer), &by)

@@ -17,12 +17,12 @@ pub(crate) struct State {
     inbox: VecDeque<Vec<u8>>,
     ended: bool,
     failed: Option<Error>,
-    /// Counts wake-ups, so that none is missed between looking and waiting.
+    /// The number of wake-ups, so that none is missed between the check and the wait.
     turn: u64,
     waker: Option<Waker>,
 }
 
-/// What the broker and the two ends of a stream share.
+/// The state of a stream that the broker shares with the reader or writer.
 #[derive(Default)]
 pub(crate) struct StreamState {
     state: Mutex<State>,
@@ -31,7 +31,7 @@ pub(crate) struct StreamState {
 }
 
 impl StreamState {
-    /// The state of a stream that is made within a scope.
+    /// Returns the state of a new stream in a scope.
     pub(crate) fn new(scope: Option<&Arc<Scope>>) -> Arc<Self> {
         Arc::new(Self {
             scope: scope.cloned(),
@@ -43,12 +43,12 @@ impl StreamState {
         locked(&self.state)
     }
 
-    /// What it was made for.
+    /// Returns the scope of the stream.
     pub(crate) fn scope(&self) -> Option<&Arc<Scope>> {
         self.scope.as_ref()
     }
 
-    /// Bytes came.
+    /// Adds bytes that have arrived.
     pub(crate) fn push(&self, bytes: Vec<u8>, end: bool) {
         let mut state = self.lock();
         if !bytes.is_empty() {
@@ -57,23 +57,23 @@ impl StreamState {
         state.ended |= end;
     }
 
-    /// The stream is over before its end.
+    /// Ends the stream with an error.
     pub(crate) fn fail(&self, why: Error) {
         self.lock().failed.get_or_insert(why);
     }
 
-    /// Why it is over before its end, if it is.
+    /// Returns the error that ended the stream, if one did.
     pub(crate) fn failure(&self) -> Option<Error> {
         self.lock().failed.clone()
     }
 
-    /// Whether nothing more comes.
+    /// Returns true if no more bytes will arrive.
     pub(crate) fn is_over(&self) -> bool {
         let state = self.lock();
         state.ended || state.failed.is_some()
     }
 
-    /// Something changed for whoever waits.
+    /// Wakes all waiters after a change.
     pub(crate) fn wake(&self) {
         let mut state = self.lock();
         state.turn += 1;
@@ -85,7 +85,7 @@ impl StreamState {
         }
     }
 
-    /// How often somebody was woken so far.
+    /// Returns the number of wake-ups so far.
     pub(crate) fn turn(&self) -> u64 {
         self.lock().turn
     }
@@ -97,7 +97,7 @@ impl StreamState {
         });
     }
 
-    /// The next piece, or as much of it as is wanted: none where nothing is there for now,
+    /// Takes the next piece, or `most` bytes of it. Returns none if nothing is there yet, and
     /// `Some(None)` at the end.
     fn take(&self, most: usize) -> Option<Result<Option<Vec<u8>>>> {
         let mut state = self.lock();
@@ -113,7 +113,8 @@ impl StreamState {
         state.failed.clone().map(Err)
     }
 
-    /// The next piece, or none at the end. Waits for it, until `until` at the most: none then.
+    /// Waits for the next piece, at most until `until`. Returns none at the end and after a
+    /// timeout.
     pub(crate) fn wait_for(
         &self,
         most: usize,
@@ -130,7 +131,7 @@ impl StreamState {
         }
     }
 
-    /// The next piece, or none at the end, as a `Future` asks.
+    /// Polls for the next piece, as a `Future` does; none at the end.
     pub(crate) fn poll(&self, waker: &Waker) -> Poll<Result<Option<Vec<u8>>>> {
         let before = self.lock().waker.replace(waker.clone());
         drop(before);

@@ -18,14 +18,14 @@ pub(crate) fn left(until: Instant) -> Duration {
     until.saturating_duration_since(now())
 }
 
-/// Returns the time that is `timeout` from now; none where no clock can show it, so that it never
-/// comes.
+/// Returns the time that is `timeout` from now; none if it exceeds the range of the clock, so that
+/// it never comes.
 pub(crate) fn deadline(timeout: Duration) -> Option<Instant> {
     now().checked_add(timeout)
 }
 
-/// Waits until `take` finds a value in the state, asked again whenever `changed` is notified.
-/// Returns none once `until` has passed.
+/// Waits until `take` returns a value; it runs again whenever `changed` is notified. Returns none
+/// once `until` has passed.
 pub(crate) fn wait_until<S, T>(
     changed: &Condvar,
     mut state: MutexGuard<'_, S>,
