@@ -1,4 +1,4 @@
-//! Where the outcome of a call goes, and its way there.
+//! The reply to a call, and its route to the caller.
 
 use crate::context::transfer::abandon;
 use crate::runtime::answer::answer;
@@ -13,24 +13,24 @@ use offshoot_proto::message::outcome::failure_of;
 use std::sync::Arc;
 use tracing::Level;
 
-/// Takes the outcome of a call of a chain and goes on with the next. Returns true if the outcome
-/// goes to its caller.
+/// Takes the outcome of a call of a chain and starts the next call. Returns true if the outcome is
+/// sent to the caller.
 pub(crate) type Continue = fn(&Arc<NodeHandle>, &mut NodeState, (FlowKey, u32), Vec<u8>) -> bool;
 
-/// Where the outcome of a call goes.
+/// The route of a call's outcome.
 #[derive(Copy, Clone)]
 pub(crate) enum Answer {
-    /// Back on its own flow.
+    /// On the call's own flow.
     Flow(FlowKey),
-    /// Back on the flow of its chain, as the answer to the call of this number, by the function
-    /// that then goes on with the chain.
+    /// On the flow of its chain, as the reply to the call with this number. The function starts the
+    /// next call.
     Chain(FlowKey, u32, Continue),
-    /// Nowhere; a failure is logged, under the function's name.
+    /// Not sent; a failure is logged under the function's name.
     Log(&'static str),
 }
 
-/// A call has an outcome. Whether it goes on its way: one that was given up, or whose time is over,
-/// has been answered.
+/// Sends the outcome of a call. Returns false if it was not sent, because the call was cancelled or
+/// late and has been answered.
 pub(crate) fn deliver(
     shared: &Arc<NodeHandle>,
     core: &mut NodeState,
@@ -38,7 +38,7 @@ pub(crate) fn deliver(
     reply: Vec<u8>,
 ) -> bool {
     let leaves = can_be_sent(&reply);
-    // That it was given up with its context the caller is told by the end of that, with the reason.
+    // The end of this context reports the cancellation, with its reason.
     if core.stopped && reply.first() != Some(&(Outcome::Value as u8)) {
         return false;
     }
@@ -68,8 +68,8 @@ pub(crate) fn log_failure(shared: &NodeHandle, name: &str, reply: &[u8]) {
     }
 }
 
-/// Gives a reply to those who wait for it. What was to leave with it stays where none of them does
-/// any more.
+/// Sends a reply to all callers of a shared run. If none of them waits any more, the values in the
+/// reply are abandoned.
 pub(crate) fn answer_all(
     shared: &Arc<NodeHandle>,
     answers: Vec<Answer>,

@@ -1,7 +1,7 @@
-//! Calls that run one after the other, sent without waiting: four steps that need each other cost
-//! one round trip.
+//! Chains: calls that run one after the other and are sent without waiting, so that dependent steps
+//! cost one round trip.
 //!
-//! A chain is one flow. What runs at its other end stands in `chain_service.rs`.
+//! A chain is one flow. `chain_service.rs` has its other end.
 
 use crate::call::chain_replies::{ChainFlow, Replies};
 use crate::call::function::Remote;
@@ -25,20 +25,21 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 impl Context {
-    /// Calls that run one after the other over there, sent without waiting for those before.
+    /// Returns a new chain: its calls run there in order and are sent without waiting for earlier
+    /// ones.
     ///
     /// # Errors
-    /// When the tree is shut down.
+    /// Returns an error if the tree is shut down.
     pub fn chain(&self) -> Result<Chain> {
         Chain::open(self)
     }
 }
 
 /// Calls to one context that run there in order, one at a time. After the first that fails, all
-/// later ones fail with [`Error::Chain`] and are not run, until [`reset`](Chain::reset). Different
-/// chains, and calls without one, run beside each other.
+/// later ones fail with [`Error::Chain`] without running, until [`reset`](Chain::reset). Different
+/// chains run in parallel, also with calls outside a chain.
 ///
-/// A chain ends when it and all its replies are dropped; what it was given still runs.
+/// A chain ends when it and all its replies are dropped. Calls that were sent still run.
 pub struct Chain {
     context: Context,
     link: Arc<ChainFlow>,
@@ -76,16 +77,17 @@ impl Chain {
         })
     }
 
-    /// Runs a function after all that were started before, and waits for what it returns.
+    /// Runs a function after all earlier calls of the chain, and waits for its value.
     ///
     /// # Errors
-    /// As [`Context::call`]; [`Error::Chain`] where one before it has failed.
+    /// Returns an error as [`Context::call`] does, and [`Error::Chain`] if an earlier call has
+    /// failed.
     pub fn call<F: Remote>(&self, function: F) -> Result<F::Value, CallError<F::Error>> {
         self.start(function).wait()
     }
 
-    /// Has a function run after all that were started before. The reply may be dropped: the call
-    /// runs all the same, and its failure still stops those after it.
+    /// Starts a function after all earlier calls of the chain. The call runs even if the reply is
+    /// dropped, and its failure still stops later calls.
     pub fn start<F: Remote>(&self, function: F) -> Reply<F> {
         let reply = |route, slot| Reply::new(self.context.clone(), route, slot);
         match self.send(&function) {
@@ -94,12 +96,12 @@ impl Chain {
         }
     }
 
-    /// Forgets that a call has failed: those that are started from now on run again.
+    /// Clears a failure: calls that are started from now on run again.
     pub fn reset(&self) {
         self.link.send(record(RESET, &[]), false);
     }
 
-    /// The context in which its calls run.
+    /// Returns the context that runs the calls.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
@@ -113,13 +115,13 @@ impl Chain {
             cast: false,
             left_ms,
         };
-        // The length is not known before the end.
+        // The length is filled in below.
         let head = record(CALL, &head.encode());
         let leaving =
             crate::context::transfer::encode_outgoing(head, function, (self.context.id(), true))
                 .map_err(|error| offshoot_proto::error::unsent(self.context.name(), error))?;
-        // The codec's limit is that of a record with its head, which is short of the one for its
-        // content.
+        // The codec's limit includes the head of the record, so it is stricter than the limit of
+        // the content.
         let mut bytes = leaving.message.into_bytes();
         let length = bytes.len() - record(CALL, &[]).len();
         bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());

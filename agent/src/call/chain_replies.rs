@@ -1,4 +1,4 @@
-//! The flow of a chain of calls, and the replies that come back on it.
+//! The caller's end of a chain: its flow, and the pending replies.
 
 use crate::runtime::extensions::locked;
 use crate::runtime::handle::NodeHandle;
@@ -12,7 +12,7 @@ use offshoot_proto::{Error, FlowKey, Reason};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// The flow of a chain, and those who wait for replies on it.
+/// The flow of a chain, and the slots of its replies.
 pub(crate) struct ChainFlow {
     pub shared: Arc<NodeHandle>,
     pub flow: FlowKey,
@@ -39,7 +39,7 @@ impl ChainFlow {
             .with(|core| core.append(self.flow, record, end, false));
     }
 
-    /// Gives one call up.
+    /// Cancels one call.
     pub(crate) fn cancel(&self, number: u32) {
         self.send(record(CANCEL, &number.to_le_bytes()), false);
     }
@@ -56,7 +56,7 @@ impl Replies {
         locked(&self.state)
     }
 
-    /// Nothing more comes: all who wait are told why.
+    /// Fails all pending replies.
     fn over(&self, core: &mut NodeState, error: &Error) {
         let mut state = self.lock();
         state.over.get_or_insert(error.clone());
@@ -118,7 +118,7 @@ impl FlowHandler for Replies {
     }
 
     fn late(&self, core: &mut NodeState, flow: FlowKey, now: u64) {
-        // Their replies still come, in their turn, and count for nobody.
+        // Their late replies still arrive, in order, and are discarded.
         let name = core.name_of(flow.peer);
         for slot in &self.lock().waiting {
             if let Some(scope) = slot

@@ -1,6 +1,6 @@
-//! Chains of calls that come in: one flow each, with requests one way and their replies the other,
-//! in order. One call of a chain runs at a time; after one that fails the others are answered with
-//! that failure and not run.
+//! The service for chains: one flow for each, with requests in one direction and replies in the
+//! other, in order. One call of a chain runs at a time. After a failure, later calls get that
+//! failure without running.
 
 use crate::call::answer::Answer;
 use crate::call::service::Begun;
@@ -24,11 +24,10 @@ use offshoot_proto::message::outcome::failure_of;
 use offshoot_proto::message::record::record;
 use std::sync::Arc;
 
-/// So many bytes of replies may wait for a caller that does not take them before no more of its
-/// calls are run.
+/// The most bytes of unread replies. Beyond that, no further call of the chain is started.
 const UNTAKEN: usize = 256 << 10;
 
-/// So many bytes of whole calls may wait in a chain before its caller is held back.
+/// The most bytes of queued calls of a chain. Beyond that, its caller gets no credit.
 const WAITING: usize = 1 << 20;
 
 fn chain(core: &mut NodeState, flow: FlowKey) -> Option<&mut Chain> {
@@ -38,7 +37,7 @@ fn chain(core: &mut NodeState, flow: FlowKey) -> Option<&mut Chain> {
     }
 }
 
-/// Bytes of a chain have come.
+/// Handles bytes of a chain.
 pub(crate) fn data(
     shared: &Arc<NodeHandle>,
     core: &mut NodeState,
@@ -64,15 +63,15 @@ fn drop_chain(core: &mut NodeState, flow: FlowKey, reason: Reason, text: &str) {
     }
 }
 
-/// Nobody is there any more who would read the replies.
+/// Handles a chain whose caller is gone.
 pub(crate) fn closed(core: &mut NodeState, chain: &Chain) {
     if let Some(scope) = chain.running() {
         core.cancel(scope, CallState::Cancelled);
     }
 }
 
-/// The call of this number has ended. Whether its outcome goes to its caller, who may have been
-/// answered before.
+/// Handles the end of the call with this number. Returns true if its outcome is sent; a cancelled
+/// or late call was answered before.
 pub(crate) fn go_on(
     shared: &Arc<NodeHandle>,
     core: &mut NodeState,
@@ -93,8 +92,8 @@ pub(crate) fn go_on(
     !running.answered
 }
 
-/// The call that runs is given up or late. Its caller has an answer at once; the chain goes on when
-/// its function, which may see that or not, has ended.
+/// Cancels the running call, or ends it after its deadline. Its caller gets an answer at once; the
+/// next call starts only after the function has returned.
 fn give_up(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, stand: CallState) {
     let Some(running) = chain(core, flow).and_then(|chain| chain.running.as_mut()) else {
         return;
@@ -107,8 +106,8 @@ fn give_up(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, stand:
     let name = core.name_of(core.node.id());
     outcome(core, flow, function, failed(&scope.error(&name, stand)));
     core.cancel(&scope, stand);
-    // One that has not begun does not, and one that runs for others as well does so without this
-    // one.
+    // A queued call is removed, and a shared run continues without this caller. In both cases no
+    // function of this chain runs any more.
     if (shared.workers.forget(&scope) || scope.is_one_of_many())
         && let Some(chain) = chain(core, flow)
     {
@@ -116,7 +115,7 @@ fn give_up(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey, stand:
     }
 }
 
-/// Sends what a call gave. If that is a failure, what follows is not run.
+/// Sends the outcome of a call. After a failure, later calls do not run.
 fn outcome(core: &mut NodeState, flow: FlowKey, name: &str, mut reply: Vec<u8>) {
     if !can_be_sent(&reply) {
         let context = core.name_of(core.node.id()).to_string();
@@ -141,7 +140,7 @@ fn outcome(core: &mut NodeState, flow: FlowKey, name: &str, mut reply: Vec<u8>) 
     reply_to(core, flow, reply);
 }
 
-/// The time of the call that runs is over.
+/// Handles the deadline of the running call.
 pub(crate) fn overdue(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey) {
     give_up(shared, core, flow, CallState::TimedOut);
     advance(shared, core, flow);
@@ -156,7 +155,7 @@ fn reply_to(core: &mut NodeState, flow: FlowKey, reply: Vec<u8>) {
     );
 }
 
-/// Starts calls until one runs, none is left, or the replies are not taken.
+/// Starts calls until one runs, none is queued, or the caller does not read the replies.
 pub(crate) fn advance(shared: &Arc<NodeHandle>, core: &mut NodeState, flow: FlowKey) {
     loop {
         let untaken = core.waiting(flow) >= UNTAKEN;

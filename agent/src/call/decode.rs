@@ -34,8 +34,8 @@ pub fn run_encoded<F: Remote>(
     )
 }
 
-/// Does the same with the node locked, where contexts and ends of streams cannot be decoded. Used
-/// by the attribute.
+/// Does the same with the node locked, which excludes contexts and ends of streams. Used by the
+/// attribute.
 #[must_use]
 pub fn run_encoded_locked<F: Remote>(
     cx: &Context,
@@ -74,7 +74,7 @@ pub(crate) fn outcome<F: Remote>(cx: &Context, call: Result<F, Error>) -> Vec<u8
     }
 }
 
-/// Adds to a decoding error which value of which function it is about.
+/// Adds the value and the function to the text of a decoding error.
 pub(crate) fn of_what(error: Error, what: &str, function: &str) -> Error {
     match error {
         Error::Codec { context, detail } => match detail.strip_prefix("a value ") {
@@ -113,7 +113,7 @@ pub(crate) fn read_reply<F: Remote>(
     }
 }
 
-/// Decodes a reply that can hold no error but those of this crate.
+/// Decodes a reply whose error can only be one of this crate.
 pub(crate) fn read_value_from<T: DeserializeOwned>(
     context: &Context,
     reply: &[u8],

@@ -138,8 +138,8 @@ const fn sum(bytes: &[u8]) -> u32 {
     sum
 }
 
-/// A function's panic is its own: where the build unwinds, the caller is told and the context lives
-/// on.
+/// Runs a function and catches its panic, if the build unwinds: the caller gets an error, and the
+/// context continues.
 fn run_contained(
     function: &Function,
     context: &Context,

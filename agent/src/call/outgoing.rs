@@ -1,4 +1,4 @@
-//! Calls to a context: started, waited for, or cast.
+//! Outgoing calls: blocking, started, or cast.
 
 use crate::call::function::Remote;
 use crate::call::reply::{Reply, Route};
@@ -10,17 +10,19 @@ use offshoot_proto::{CallError, FlowKey, Handle, Result};
 use std::sync::Arc;
 
 impl Context {
-    /// Runs a function there and waits for what it returns.
+    /// Runs a function in the context and waits for its value.
     ///
     /// # Errors
-    /// The function's own error, or why it did not run or its value did not arrive.
+    /// Returns the function's own error, or the reason why it did not run or its value did not
+    /// arrive.
     pub fn call<F: Remote>(&self, function: F) -> Result<F::Value, CallError<F::Error>> {
         self.start(function).wait()
     }
 
-    /// Starts a function there. The reply can be waited for, with a timeout or without, or awaited.
-    /// Dropping it gives the call up: a function that has not begun does not, one that runs sees it
-    /// ([`Context::check`]), and what it has started through its own context ends.
+    /// Starts a function in the context. The reply can be waited for, with or without a timeout, or
+    /// awaited. Dropping it cancels the call: a function that has not begun does not run, a running
+    /// one sees it by [`Context::check`], and everything that it has started through its own
+    /// context ends.
     pub fn start<F: Remote>(&self, function: F) -> Reply<F> {
         match self.send(&function, false) {
             Ok((flow, slot)) => Reply::new(self.clone(), Route::Flow(flow), slot),
@@ -28,11 +30,11 @@ impl Context {
         }
     }
 
-    /// Starts a function there and does not wait for it, nor for what it gives: a failure is logged
-    /// where it runs. It is not given up with anything that is done here.
+    /// Starts a function in the context without a reply. Its failure is logged there. It is never
+    /// cancelled from here.
     ///
     /// # Errors
-    /// When the arguments cannot be sent.
+    /// Returns an error if the arguments cannot be sent.
     pub fn cast<F: Remote>(&self, function: F) -> Result<()> {
         self.clone().unscoped().send(&function, true).map(|_| ())
     }
@@ -53,8 +55,8 @@ impl Context {
         };
         let sent = self.ask(self.id(), Handle::CALL, leaving.message, opening, |_, _| {});
         match &sent {
-            // Where the answer comes before the function runs it says nothing about what went
-            // along.
+            // A reply that is sent before the function runs does not tell whether the values were
+            // used.
             Ok(_) if cast || F::NO_REPLY => {}
             Ok((_, slot)) => slot.carry(leaving.callbacks),
             Err(_) => transfer::abandon(leaving.callbacks),

@@ -1,5 +1,5 @@
-//! Calls that come in: found in the table, checked, started in the way that their function asks
-//! for, and answered.
+//! The service for calls: finds the function, checks the caller, starts the function in its mode,
+//! and answers.
 
 use crate::call::answer::Answer;
 use crate::call::answer::log_failure;
@@ -25,24 +25,24 @@ use offshoot_proto::routing::Origin;
 use std::sync::Arc;
 use tracing::Level;
 
-/// What became of a call that came in.
+/// The state of a call after it was started.
 pub(crate) enum Begun {
-    /// It is answered with this; the function's name.
+    /// The reply is known already; with the function's name.
     Reply(Vec<u8>, &'static str),
-    /// It runs, or waits for its turn, in this scope; the function's name.
+    /// It runs or is queued, in this scope; with the function's name.
     Later(Arc<Scope>, &'static str),
 }
 
-/// Why a call is not answered at all.
+/// The reason why a call gets no reply.
 pub(crate) enum Refusal {
-    /// It cannot be read, or comes before its time.
+    /// It cannot be decoded, or the context is not ready.
     Reset(Reason, &'static str),
-    /// Its function is not for the caller.
+    /// The caller may not call this function.
     Policy(&'static str),
 }
 
-/// Starts a call that came on `flow` on behalf of `auth`, at the time `came`. Its outcome goes to
-/// `answer`.
+/// Starts a call that arrived on `flow` on behalf of `auth`, at the time `came`. Its outcome is
+/// sent by `answer`.
 pub(crate) fn begin(
     shared: &Arc<NodeHandle>,
     core: &mut NodeState,
@@ -73,10 +73,10 @@ pub(crate) fn begin(
     if !core.node.permits(function.policy, flow.peer, auth) {
         return Err(Refusal::Policy(function.name));
     }
-    // In a chain all have their turn, and an outcome.
+    // In a chain, every call has its turn and an outcome.
     let cast = (head.cast || function.no_reply) && matches!(answer, Answer::Flow(_));
     let (due, allowed) = match head.left_ms {
-        // The time of a call that is answered before it runs is over by then.
+        // A call that is answered before it runs has no deadline.
         Some(ms) if !cast => (came.saturating_add(ms.into()), ms.into()),
         _ => (NEVER, 0),
     };
@@ -134,7 +134,7 @@ pub(crate) fn begin(
     Ok(Begun::Reply(reply, function.name))
 }
 
-/// A call on a flow of its own.
+/// Handles a call on a flow of its own.
 pub(crate) fn call(
     shared: &Arc<NodeHandle>,
     core: &mut NodeState,
@@ -165,7 +165,7 @@ pub(crate) fn call(
     }
 }
 
-/// The time of a call is over: it is cancelled, and its caller is told.
+/// Cancels a call after its deadline, and answers its caller.
 pub(crate) fn late(
     shared: &Arc<NodeHandle>,
     core: &mut NodeState,

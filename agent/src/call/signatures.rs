@@ -1,5 +1,4 @@
-//! Whether an agent that has just come up knows the functions of this program, and means the same
-//! by them.
+//! The comparison of an agent's functions with those of this program, after a hop.
 
 use crate::call::function::FUNCTIONS;
 use crate::call::function::Function;
@@ -14,10 +13,10 @@ use offshoot_proto::message::handshake::Hello;
 use std::sync::atomic::Ordering;
 use tracing::Level;
 
-/// How many names an error shows.
+/// The most names that an error lists.
 const SHOWN: usize = 8;
 
-/// The signatures of all functions in this image, as an agent tells them.
+/// Returns the signatures of all functions in this image, for the agent's `Hello`.
 pub(crate) fn signatures() -> Vec<u64> {
     FUNCTIONS
         .iter()
@@ -25,8 +24,8 @@ pub(crate) fn signatures() -> Vec<u64> {
         .collect()
 }
 
-/// The functions of this program that the other image does not have, and those that it has with
-/// another signature.
+/// Returns the functions of this program that the other image does not have, and those that it has
+/// with another signature.
 pub(crate) fn differing(theirs: &[u64]) -> (Vec<&'static Function>, Vec<&'static Function>) {
     let (mut missing, mut other) = (Vec::new(), Vec::new());
     for function in FUNCTIONS {
@@ -44,12 +43,12 @@ pub(crate) fn differing(theirs: &[u64]) -> (Vec<&'static Function>, Vec<&'static
     (missing, other)
 }
 
-/// Holds the functions of this program against those of an agent. That one is missing is an error
-/// where the agent was built for this program, and else something to be told once; that one has
-/// another signature is always an error.
+/// Compares the functions of this program with those of an agent. A missing function is an error if
+/// the agent was built for this program, and otherwise logged once. A different signature is always
+/// an error.
 ///
 /// # Errors
-/// Which functions differ, and what can be done.
+/// Returns an error that lists the functions that differ, with a solution.
 pub(crate) fn compare(shared: &NodeHandle, context: &str, theirs: &[u64]) -> Result<()> {
     let (missing, other) = differing(theirs);
     let sent = shared.sent_agent.load(Ordering::Relaxed);
@@ -189,7 +188,7 @@ mod tests {
         for sent in [AgentSource::Stock, AgentSource::StockAndTold] {
             assert_eq!(refused(sent, &signatures()[1..]), None);
         }
-        // Many are not all named.
+        // A long list is shortened.
         let error = refused(AgentSource::Own, &[]).expect("all are missing");
         let more = FUNCTIONS.len().saturating_sub(SHOWN);
         assert_eq!(

@@ -1,5 +1,5 @@
-//! A process in the tree, as a program holds it: something to call, and to start further contexts
-//! from.
+//! A context: a process in the tree, with the methods to call it and to start further contexts from
+//! it.
 pub(crate) mod disclosures;
 pub(crate) mod disconnect;
 pub(crate) mod reused;
@@ -24,20 +24,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A process in the tree. Cheap to clone; holds nothing open over there.
+/// A process in the tree. It is cheap to clone, and holds nothing open in that process.
 #[derive(Clone)]
 pub struct Context {
     place: Arc<Identity>,
-    /// What it is used for. Every outstanding reply has a context: it is two words.
+    /// The scope of its calls. Kept small, because every pending reply has a context.
     scope: Option<Arc<Scope>>,
 }
 
-/// Which process it is.
+/// The identity of the process.
 struct Identity {
     shared: Arc<NodeHandle>,
     id: ContextId,
     name: Arc<str>,
-    /// Where this process has started it.
+    /// Its parent, if this process has started it.
     parent: Option<ContextId>,
 }
 
@@ -75,13 +75,13 @@ impl Context {
         }
     }
 
-    /// The same context, for what is done within a scope.
+    /// Returns the same context with another scope for its calls.
     pub(crate) fn in_scope(mut self, scope: &Arc<Scope>) -> Self {
         self.scope = Some(Arc::clone(scope));
         self
     }
 
-    /// The context `id` of the same tree, for what is done in the same scope as here.
+    /// Returns the context `id` of the same tree, with the same scope.
     pub(crate) fn rebound(&self, id: ContextId, name: &str) -> Self {
         let name = if id == self.id() {
             Arc::clone(&self.place.name)
@@ -104,7 +104,7 @@ impl Context {
         }
     }
 
-    /// The same context, for what belongs to no call.
+    /// Returns the same context without a scope.
     pub(crate) fn unscoped(self) -> Self {
         Self {
             scope: None,
@@ -120,7 +120,7 @@ impl Context {
         &self.place.shared
     }
 
-    /// A question to the context, asked on behalf of whatever this is used for.
+    /// Sends a request to the context, in its scope.
     pub(crate) fn ask(
         &self,
         dst: ContextId,
@@ -139,39 +139,38 @@ impl Context {
         )
     }
 
-    /// Its number in the tree.
+    /// Returns its id in the tree.
     #[must_use]
     pub fn id(&self) -> ContextId {
         self.place.id
     }
 
-    /// The context that it is a child of, where this process has started it.
+    /// Returns its parent, if this process has started it.
     pub(crate) fn parent(&self) -> Option<ContextId> {
         self.place.parent
     }
 
-    /// Its name: the hops that lead to it, for instance `ssh.web1.sudo.root`.
+    /// Returns its name: the hops that lead to it, for instance `ssh.web1.sudo.root`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.place.name
     }
 
-    /// Another context of the tree, by its number. What it does for this one is decided over there:
-    /// it obeys its ancestors, and answers others where a function is for anyone and the root has
-    /// opened a path.
+    /// Returns another context of the tree, by its id. That context obeys its ancestors; others may
+    /// call only functions that are for anyone, and only if the root has opened a path.
     #[must_use]
     pub fn by_id(&self, id: ContextId) -> Self {
         let name = self.node().lock().name_of(id);
         self.rebound(id, &name)
     }
 
-    /// The context of this process, whichever this one is.
+    /// Returns the context of this process.
     pub(crate) fn own(&self) -> Self {
         let id = self.node().lock().node.id();
         self.by_id(id)
     }
 
-    /// How many milliseconds are left in a scope; none where they are not counted.
+    /// Returns the milliseconds left in a scope; none without a deadline.
     pub(crate) fn left_ms(&self, scope: &Scope) -> Option<u32> {
         let (due, _) = scope.deadline();
         (due != NEVER).then(|| {
@@ -181,13 +180,13 @@ impl Context {
         })
     }
 
-    /// The same context, for calls that must have their answers within `time` from now. What is
-    /// left of it travels with each call, and from there with those that its function makes through
-    /// its own context; when it is over, the call fails with [`Error::TimedOut`] and is given up,
-    /// at every hop.
+    /// Returns the same context with a time limit for calls: they must be answered within `time`
+    /// from now. The time left is sent with each call, and applies to the calls that the called
+    /// function makes through its own context. After that the call fails with [`Error::TimedOut`]
+    /// and is cancelled, at every hop.
     ///
-    /// The time on the way there is not counted over there: a clock is never compared with another
-    /// host's.
+    /// The remote host does not count the time in transit, because clocks of two hosts are never
+    /// compared.
     #[must_use]
     pub fn within(&self, time: Duration) -> Self {
         let ms = u64::try_from(time.as_millis()).unwrap_or(NEVER);
@@ -196,25 +195,25 @@ impl Context {
         self.clone().in_scope(&Arc::new(scope))
     }
 
-    /// The same context, for calls whose answers have at most so many bytes; a longer one is an
-    /// error that says so ([`Reason::TooLarge`](offshoot_proto::Reason::TooLarge)). Otherwise an
-    /// answer may have 128 MiB, and take eight times that and 16 MiB more once it is read: where it
-    /// comes from one that you do not trust, say what you expect.
+    /// Returns the same context with a limit for replies: a longer reply fails with
+    /// [`Reason::TooLarge`](offshoot_proto::Reason::TooLarge). The default limit is 128 MiB;
+    /// decoding a reply may take eight times its size and 16 MiB more. Set a limit for contexts
+    /// that you do not trust.
     ///
-    /// It holds here and for no call that a function makes over there.
+    /// The limit applies to calls from here, not to those that the called function makes.
     #[must_use]
     pub fn within_bytes(&self, most: usize) -> Self {
         let scope = Scope::of_bytes(self.scope.clone(), most);
         self.clone().in_scope(&Arc::new(scope))
     }
 
-    /// In a function: whether its call still matters. To be asked now and then by a function that
-    /// takes long.
+    /// Checks, inside a function, that its call was not cancelled. A function that takes long
+    /// should call this now and then.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] when the caller has given it up, [`Error::TimedOut`] when its time is
-    /// over, [`Error::ShutDown`] when the context ends: what the function has to clean up it has
-    /// 400 ms for, then the process ends.
+    /// Returns [`Error::Cancelled`] if the caller has cancelled the call, [`Error::TimedOut`] after
+    /// its deadline, and [`Error::ShutDown`] if the context ends: the function then has 400 ms to
+    /// clean up before the process exits.
     pub fn check(&self) -> Result<()> {
         let Some(scope) = &self.scope else {
             return Ok(());
@@ -230,9 +229,9 @@ impl Context {
         }
     }
 
-    /// In a function: does nothing for so long, but no longer than its call matters. To be used in
-    /// the place of [`std::thread::sleep`], which goes on when nobody wants the call any more, or
-    /// its context ends.
+    /// Sleeps, inside a function, for `duration` or until the call is cancelled. Use it instead of
+    /// [`std::thread::sleep`], which continues after a cancellation and after the end of the
+    /// context.
     ///
     /// ```no_run
     /// # use offshoot_agent as offshoot;
@@ -249,8 +248,8 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// As [`Context::check`], as soon as it is so. On a context that is of no call,
-    /// [`Error::ShutDown`] when the router has ended.
+    /// Returns an error as [`Context::check`] does, as soon as the call is cancelled. Outside a
+    /// call, returns [`Error::ShutDown`] once the router has ended.
     pub fn sleep(&self, duration: Duration) -> Result<()> {
         let shared = self.node();
         let slot = ReplySlot::new(self.scope());
@@ -259,7 +258,8 @@ impl Context {
             if core.stopped && self.scope.is_none() {
                 return Err(Error::ShutDown);
             }
-            // Whoever ends the call does so with this locked.
+            // Checked under the node's lock, which the code that ends a call holds, so that no end
+            // is missed.
             self.check()?;
             let here = core.node.id();
             let flow = core.node.watch(here);
@@ -280,15 +280,15 @@ impl Context {
         }
     }
 
-    /// In a function: how much time its call has left, where that is counted. On a context made by
-    /// [`within`](Context::within), how much is left of that.
+    /// Returns the time left for the call, inside a function that has a deadline, or for a context
+    /// returned by [`within`](Context::within).
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
         let left = self.scope.as_ref().and_then(|scope| self.left_ms(scope))?;
         Some(Duration::from_millis(left.into()))
     }
 
-    /// The name of a child of this one.
+    /// Returns the name of a child of this context.
     pub(crate) fn name_below(&self, name: &str) -> String {
         if self.id() == ContextId::ROOT {
             name.into()
@@ -297,7 +297,7 @@ impl Context {
         }
     }
 
-    /// A child of this one, as this process knows it.
+    /// Returns a child of this context.
     pub(crate) fn child(&self, id: ContextId, name: Arc<str>) -> Self {
         self.of_tree(id, name, Some(self.id()))
     }

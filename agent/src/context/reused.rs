@@ -1,5 +1,5 @@
-//! The list of contexts that callers share by a key. Here and not with the hops, since a context
-//! that ends leaves it.
+//! The list of contexts that callers share by a key. It is in this room and not in `hop`, because
+//! the shutdown of a context removes it from the list.
 
 use crate::runtime::extensions::locked;
 use crate::runtime::handle::NodeHandle;
@@ -21,7 +21,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Returns true if the next caller may have it: it is being connected, or up and still there.
+    /// Returns true if the context can be returned again: it is being connected, or is up.
     pub(crate) fn is_good(&self, shared: &NodeHandle) -> bool {
         match self.outcome.get() {
             None => true,
@@ -29,7 +29,7 @@ impl Entry {
             Some(Ok(())) => {
                 let core = shared.lock();
                 let routes = &core.node.router;
-                // This process is not told of the loss of a context that another process has
+                // This process is not notified of the loss of contexts that another process has
                 // started.
                 let elsewhere =
                     self.parent != core.node.id() && routes.link_down(self.parent).is_none();
@@ -51,7 +51,7 @@ impl ReusedContexts {
         locked(&self.0)
     }
 
-    /// Removes a context that is about to be ended: the next caller gets another.
+    /// Removes a context that is about to be shut down.
     pub(crate) fn forget(&self, id: ContextId) {
         self.lock().retain(|entry| entry.id != id);
     }

@@ -1,4 +1,4 @@
-//! Looking into contexts: what each of them is about right now, on demand and on a signal.
+//! Debug dumps of contexts, on request and on a signal.
 
 use crate::context::Context;
 use crate::runtime::handle::NodeHandle;
@@ -15,15 +15,15 @@ use offshoot_proto::text::shortened;
 use std::fmt;
 use std::sync::Arc;
 
-/// Where the records of dumps come from.
+/// The target of the log records of a dump.
 pub(crate) const TARGET: &str = "offshoot::debug";
 
-/// The longest text that is taken, in bytes.
+/// The longest dump that is accepted, in bytes.
 const LIMIT: usize = 256 << 10;
 
-/// What a context is about at one moment: its links and their queues, routes, services, flows with
+/// The state of a context at one moment: its links and their queues, routes, services, flows with
 /// their credit, children, programs, calls, threads and names. Each section has at most 64 lines.
-/// Its form is for people and may change.
+/// The format is for people and may change.
 #[derive(Clone, Debug)]
 pub struct Dump {
     pub(crate) text: String,
@@ -37,8 +37,8 @@ impl Dump {
         }
     }
 
-    /// The lines of one section: `context`, `ancestors`, `filter`, `links`, `routes`, `services`,
-    /// `flows`, `children`, `programs`, `calls`, `threads` or `names`.
+    /// Returns the lines of one section: `context`, `ancestors`, `filter`, `links`, `routes`,
+    /// `services`, `flows`, `children`, `programs`, `calls`, `threads` or `names`.
     pub fn section(&self, title: &str) -> impl Iterator<Item = &str> {
         let head = move |line: &&str| line.strip_suffix(':') == Some(title);
         let lines = self
@@ -59,23 +59,23 @@ impl fmt::Display for Dump {
 }
 
 impl Context {
-    /// What the context is about right now. It is answered by the thread that moves its bytes, so
-    /// that functions which hang are no obstacle. A context answers itself and those above it.
+    /// Returns the state of the context. The broker's thread answers, so that functions which hang
+    /// do not prevent it. A context answers itself and its ancestors.
     ///
     /// # Errors
-    /// When the context is not reached, or does not obey this one.
+    /// Returns an error if the context cannot be reached, or this context has no authority over it.
     pub fn dump(&self) -> Result<Dump> {
         let (_, slot) = ask(self.node(), self.id())?;
         read(self.name(), slot.wait(None).unwrap_or(Err(Error::ShutDown)))
     }
 }
 
-/// Asks a context for its dump.
+/// Requests the dump of a context.
 pub(crate) fn ask(shared: &Arc<NodeHandle>, id: ContextId) -> Result<(FlowKey, Arc<ReplySlot>)> {
     shared.request(id, Handle::DUMP, Vec::new(), Opening::default(), |_, _| {})
 }
 
-/// Reads the answer of the context called `name`.
+/// Decodes the reply of the context called `name`.
 pub(crate) fn read(name: &str, reply: Result<Vec<u8>>) -> Result<Dump> {
     let reply = reply.map_err(|error| error.naming(name))?;
     Ok(Dump::new(&read_value::<String>(name, &reply)?))

@@ -14,28 +14,28 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long contexts may take to answer, all together, when a signal asks.
+/// The time limit for the dumps of all contexts, after a signal.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How many contexts are asked then.
+/// The most contexts that are asked.
 const ASKED: usize = 256;
 
 impl Router {
-    /// From now on until this tree ends, the signal SIGUSR2 to this process has dumps
-    /// ([`Context::dump`]) of it and of all contexts below logged: an event of level info for each
-    /// line, with the target `offshoot::debug` and the field `context`. What does not answer within
-    /// two seconds is named. Agents need no such call: each logs its own dump when it gets that
-    /// signal.
+    /// Makes SIGUSR2 to this process log the dumps ([`Context::dump`]) of this context and all
+    /// below it, until the tree ends: an event of level info for each line, with the target
+    /// `offshoot::debug` and the field `context`. Contexts that do not answer within two seconds
+    /// are listed. Agents do not need this call: each logs its own dump when it gets the signal.
     ///
     /// # Errors
-    /// When this router does not own its tree, or the system gives no descriptors or threads.
+    /// Returns an error if this router does not own its tree, or if the system has no descriptors
+    /// or threads left.
     pub fn enable_debug(&self) -> Result<()> {
         let context = Context::clone(self);
         self.debug_by(move || Ok(Box::new(Debugging::start(context)?)))
     }
 }
 
-/// What waits for the signal.
+/// The thread that waits for the signal.
 pub(crate) struct Debugging {
     signal: Option<Notification>,
     thread: Option<JoinHandle<()>>,
@@ -68,8 +68,8 @@ impl Debugging {
 
 impl Drop for Debugging {
     fn drop(&mut self) {
-        // With its action the writing end of the pipe is gone, and so is the thread at the reading
-        // one.
+        // Dropping the action closes the writing end of the pipe, which ends the thread at the
+        // reading end.
         self.signal = None;
         if let Some(thread) = self.thread.take() {
             let _panicked_and_said_so = thread.join();
@@ -77,7 +77,7 @@ impl Drop for Debugging {
     }
 }
 
-/// Asks this context and all below it, and logs what they answer.
+/// Asks this context and all below it for their dumps, and logs them.
 fn log_all(context: &Context) {
     let shared = context.node();
     let mut everyone: Vec<ContextId> = shared

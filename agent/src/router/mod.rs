@@ -1,5 +1,4 @@
-//! A program's hold on the tree: the node of this process with its broker thread, and the end of
-//! both.
+//! The router: the node of this process with its broker thread, and the shutdown of both.
 pub(crate) mod builder;
 pub(crate) mod debug_signal;
 pub(crate) mod handlers;
@@ -36,19 +35,20 @@ use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long the end of a tree may take: more than the broker gives its children before it kills
-/// them, for what it does not look at while it works.
+/// The time limit for the end of a tree: more than the broker gives its children before it kills
+/// them, because each of its steps takes time as well.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long functions that still run at the end are waited for. They cannot be ended from outside.
+/// How long functions that still run at the end are waited for. They cannot be stopped from
+/// outside.
 const FUNCTIONS_PATIENCE: Duration = Duration::from_millis(500);
 
-/// The tree as this process takes part in it. It is used as this process's own [`Context`]: what is
-/// started from it are this process's children.
+/// The tree, seen from this process. It can be used as the [`Context`] of this process: contexts
+/// that are started from it are this process's children.
 ///
-/// One that was started ([`Router::new`], [`Router::builder`]) owns its tree: dropping it ends all
-/// contexts and waits for that, for a few seconds at most. One from [`Context::router`] owns
-/// nothing. There may be any number of trees in one process; they share nothing.
+/// A router that was started ([`Router::new`], [`Router::builder`]) owns its tree: dropping it ends
+/// all contexts and waits for that, a few seconds at most. A router from [`Context::router`] owns
+/// nothing. A process may have any number of trees; they share nothing.
 ///
 /// ```no_run
 /// # use offshoot_agent as offshoot;
@@ -65,17 +65,17 @@ pub struct Router {
     own: Option<Owner>,
 }
 
-/// What only the owner of a tree has.
+/// The parts of a router that owns its tree.
 struct Owner {
     broker: JoinHandle<()>,
-    /// Held until the tree ends: the wait for a signal that asks for dumps.
+    /// The signal handler for dumps, held until the tree ends.
     debugging: Mutex<Option<Box<dyn Send>>>,
-    /// Hangs up when the broker has ended, in whatever way.
+    /// Hangs up when the broker has ended, also after a panic.
     ended: Receiver<()>,
 }
 
 impl Context {
-    /// This process's part in the tree: inside a function, that of the context where it runs. It
+    /// Returns the router of this process: inside a function, that of the context that runs it. It
     /// does not own the tree, so dropping it ends nothing.
     pub fn router(&self) -> Router {
         Router::of(self)
@@ -83,9 +83,9 @@ impl Context {
 }
 
 impl Router {
-    /// Starts the root of a new tree, with a way to find images. This process may have as many open
-    /// descriptors from now on as the system lets it (its hard limit); what a tree starts has the
-    /// soft limit that was there before.
+    /// Starts the root of a new tree, with a function that finds images. Raises the limit of open
+    /// descriptors of this process to the hard limit; programs of the tree start with the old soft
+    /// limit.
     pub(crate) fn start(find: Find, filter: &Filter, sent: AgentSource) -> Result<Self> {
         offshoot_proto::collections::index_map::seed(offshoot_sys::random());
         offshoot_sys::limits::raise_descriptors();
@@ -104,7 +104,7 @@ impl Router {
         Ok(router)
     }
 
-    /// A router that owns its tree, with a thread for its broker.
+    /// Returns a router that owns its tree, with a thread for its broker.
     pub(crate) fn running(context: Context, broker: Broker) -> Result<Self> {
         offshoot_sys::sigpipe::suppress();
         let (end, ended) = sync_channel(0);
@@ -125,7 +125,7 @@ impl Router {
         })
     }
 
-    /// The router of the node that `context` was got at.
+    /// Returns the router of the node of `context`.
     pub(crate) fn of(context: &Context) -> Self {
         Self {
             context: context.own(),
@@ -133,11 +133,11 @@ impl Router {
         }
     }
 
-    /// Ends the tree and waits until all of it is gone, as dropping does.
+    /// Ends the tree and waits until all contexts are gone, as dropping does.
     ///
     /// # Errors
-    /// [`Error::TimedOut`] when that takes longer than a few seconds, and an error when this router
-    /// does not own its tree.
+    /// Returns [`Error::TimedOut`] after a few seconds, and an error if this router does not own
+    /// its tree.
     pub fn shutdown(mut self) -> Result<()> {
         if self.own.is_some() {
             return self.end();
@@ -149,36 +149,36 @@ impl Router {
         })
     }
 
-    /// Opens a path between two contexts below this one that are not each other's ancestors, in
-    /// both directions: each may call the other's functions that are for anyone
-    /// (`#[remote(policy = anyone)]`), by [`Context::by_id`]. Without this they are cut off from
-    /// each other. It takes effect before anything that is sent after it, and ends with either of
-    /// them.
+    /// Opens a path between two contexts below this one of which neither is an ancestor of the
+    /// other, in both directions: each may call the functions of the other that are for anyone
+    /// (`#[remote(policy = anyone)]`), by [`Context::by_id`]. Without a path they are isolated from
+    /// each other. The path exists before any later message is delivered, and ends with either
+    /// context.
     pub fn open_path(&self, one: &Context, other: &Context) {
         self.pair(one, other, true);
     }
 
-    /// Closes a path that [`Router::open_path`] has opened. What is under way between the two ends
-    /// with [`Reason::Isolated`](offshoot_proto::Reason::Isolated).
+    /// Closes a path that [`Router::open_path`] has opened. Flows between the two fail with
+    /// [`Reason::Isolated`](offshoot_proto::Reason::Isolated).
     pub fn close_path(&self, one: &Context, other: &Context) {
         self.pair(one, other, false);
     }
 
-    /// Changes which log records this context and all below it send, those that are up, those that
-    /// are being connected and those to come. Orders and calls that are given after it find it in
-    /// force.
+    /// Changes the filter of log records for this context and all below it, including those that
+    /// connect now or later. Later requests and calls find the new filter in force.
     pub fn set_log_filter(&self, filter: &Filter) {
         let shared = self.context.node();
         shared.with(|core| {
             shared.logs.set_filter(filter.clone());
-            // Frames of an agent that were logged would go up as frames.
+            // An agent does not show frames, because its records about frames would themselves be
+            // sent as frames.
             core.node
                 .show_frames(filter.shows_frames() && core.node.router.up().is_none());
             core.node.pass_filter(filter.bytes());
         });
     }
 
-    /// Has what `start` gives wait for a signal until the tree ends, once.
+    /// Starts the signal handler for dumps with `start`, once in a tree.
     pub(crate) fn debug_by(&self, start: impl FnOnce() -> Result<Box<dyn Send>>) -> Result<()> {
         let Some(own) = &self.own else {
             let detail = "this router does not own its tree".into();
@@ -208,14 +208,14 @@ impl Router {
         });
     }
 
-    /// How many bytes were sent over the links of this process, images included.
+    /// Returns the number of bytes sent over the links of this process, images included.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
         self.context.node().sent.load(Ordering::Relaxed)
     }
 
-    /// What the node holds for calls and streams at the moment, for tests that look for what is
-    /// left behind.
+    /// Returns the numbers of values that the node holds for calls and streams, for tests that look
+    /// for leaks.
     #[doc(hidden)]
     #[must_use]
     pub fn held(&self) -> [(&'static str, usize); 5] {
@@ -229,17 +229,17 @@ impl Router {
         let shared = self.context.node();
         shared.lock().orders.push(BrokerTask::Stop);
         shared.wake();
-        // The broker itself may let go of the last hold, in what it calls when a reply arrives; it
-        // does not wait for itself.
+        // A callback on the broker's thread may drop the last router; that thread must not wait for
+        // itself.
         let here = std::thread::current().id() == own.broker.thread().id();
         let in_time =
             here || own.ended.recv_timeout(END_PATIENCE) != Err(RecvTimeoutError::Timeout);
         if in_time && !here {
-            // One that panicked has said so itself.
+            // The panic hook has reported a panic.
             let _ = own.broker.join();
         }
-        // Clones of contexts may live on elsewhere: nothing is kept open for them, whatever has
-        // become of the broker.
+        // Clones of contexts may live on, even if the broker did not end. Nothing stays open for
+        // them.
         shared.with(|core| {
             core.stopped = true;
             core.io.clear();
