@@ -1,5 +1,6 @@
 //! State machine of a node, without any input or output.
 
+mod admission;
 mod backpressure;
 mod dispatch;
 mod event;
