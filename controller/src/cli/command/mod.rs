@@ -2,6 +2,7 @@
 //! [`COMMANDS`].
 
 mod contract;
+mod job;
 mod ping;
 mod run;
 mod streams;
