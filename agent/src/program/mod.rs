@@ -7,3 +7,4 @@ pub(crate) mod running;
 pub(crate) mod service;
 pub(crate) mod start;
 pub(crate) mod start_error;
+pub(crate) mod streams;
