@@ -2,6 +2,7 @@
 //! messages of one sender arrive in order; a receiver that does not receive makes its senders wait.
 pub(crate) mod endpoint;
 pub(crate) mod hub;
+mod hub_state;
 pub(crate) mod pipe;
 
 use crate::channel::endpoint::ChannelEnd;
