@@ -16,7 +16,7 @@ fn first_line(cx: &Context, path: String) -> io::Result<String> {
     Ok(format!("{cx}: {line}"))
 }
 
-fn main() -> offshoot::Result<()> {
+fn main() -> Result<(), offshoot::Report> {
     offshoot::run(|router| {
         // Called directly, and in the root context, which is this program: the same code, the same
         // types.
@@ -46,5 +46,6 @@ fn main() -> offshoot::Result<()> {
             other => println!("{other:?}"),
         }
         Ok(())
-    })
+    })?;
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use offshoot::stock::facts;
 
-fn main() -> offshoot::Result<()> {
+fn main() -> Result<(), offshoot::Report> {
     let hosts: Vec<String> = std::env::args().skip(1).collect();
     offshoot::run(|router| {
         // Start every hop before waiting for the first one.
@@ -17,5 +17,6 @@ fn main() -> offshoot::Result<()> {
             println!("{root}: {} at {}, {}", found.user, found.host, found.kernel);
         }
         Ok(())
-    })
+    })?;
+    Ok(())
 }

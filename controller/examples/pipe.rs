@@ -4,7 +4,7 @@
 use offshoot::prelude::*;
 use std::io::{Read, Write};
 
-fn main() -> offshoot::Result<()> {
+fn main() -> Result<(), offshoot::Report> {
     let host = std::env::args().nth(1);
     offshoot::run(|router| {
         let context = match host {
@@ -33,5 +33,6 @@ fn main() -> offshoot::Result<()> {
                 status.shell_code()
             ))),
         }
-    })
+    })?;
+    Ok(())
 }

@@ -12,7 +12,7 @@
 //!     std::fs::metadata(path).map(|found| found.len())
 //! }
 //!
-//! fn main() -> offshoot::Result<()> {
+//! fn main() -> Result<(), offshoot::Report> {
 //!     // Does not return on a host, where this program is the agent.
 //!     offshoot::init();
 //!     Router::builder().own_image().run(|router| {
@@ -21,7 +21,8 @@
 //!         let output = root.command("systemctl").args(["is-active", "nginx"]).output()?;
 //!         println!("{}", String::from_utf8_lossy(&output.stdout));
 //!         Ok(())
-//!     })
+//!     })?;
+//!     Ok(())
 //! }
 //! ```
 //!
@@ -37,6 +38,7 @@
 mod images;
 #[cfg(feature = "log")]
 mod log;
+mod report;
 mod run;
 
 pub use images::FOLDER_VARIABLE;
@@ -52,6 +54,7 @@ pub use offshoot_agent::{
     agent_main, harmless, init, stock,
 };
 pub use offshoot_agent::{filter_from_env, join, remote};
+pub use report::Report;
 pub use run::run;
 
 #[doc(hidden)]

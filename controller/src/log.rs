@@ -29,7 +29,7 @@ const REMOTE: &str = "offshoot::remote";
 /// send only warnings and errors unless `OFFSHOOT_LOG` is set.
 ///
 /// ```no_run
-/// fn main() -> offshoot::Result<()> {
+/// fn main() -> Result<(), offshoot::Report> {
 ///     let filter = offshoot::log_to_file("rollout.log")?;
 ///     let router = offshoot::Router::builder().log_filter(filter).start()?;
 ///     router.ssh("web1").connect()?;

@@ -36,8 +36,8 @@ impl<E: fmt::Display> fmt::Display for CallError<E> {
     }
 }
 
-// No bound `E: Error`, because functions may fail with a text. No `source` either: the text is that
-// of the wrapped error, and reports that print all sources would repeat it.
+// No bound `E: Error`, because functions may fail with a text. No `source()`: the text is that of
+// the wrapped error, and a report that prints all causes would repeat it.
 impl<E: fmt::Debug + fmt::Display> core::error::Error for CallError<E> {}
 
 impl<E> From<Error> for CallError<E> {

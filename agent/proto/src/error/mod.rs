@@ -21,9 +21,9 @@ pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 /// An error, which is sent between contexts unchanged.
 ///
-/// `{:?}` prints the same sentence as `{}`, because that is the format in which Rust prints an
-/// error that `main` returns.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `{}` prints a sentence for a person, `{:?}` the value. There is no `source()`: an error from
+/// another context arrives as text, and the sentence contains it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Error {
     /// A hop failed.
@@ -235,12 +235,6 @@ impl fmt::Display for Error {
             Self::System { action, detail } => write!(f, "{action}: {detail}"),
             Self::Function(text) => f.write_str(text),
         }
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

@@ -19,7 +19,7 @@
 use serde_json::{Value, json};
 
 /// The text before a program without a `main`, on the line of its fence.
-const HEAD: &str = "#[allow(unused_imports)] use offshoot::prelude::*; fn main() -> offshoot::Result<()> { offshoot::init(); \
+const HEAD: &str = "#[allow(unused_imports)] use offshoot::prelude::*; fn main() -> Result<(), offshoot::Report> { offshoot::init(); \
                     let router = offshoot::Router::builder().own_image().start()?;";
 /// The text after such a program.
 const TAIL: &str = "Ok(()) }";

@@ -22,7 +22,7 @@ fn listening() -> io::Result<BTreeSet<u16>> {
     Ok(ports)
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), offshoot::Report> {
     // On a host this program becomes the agent here, and never returns.
     offshoot::init();
     let router = Router::builder().own_image().start()?;

@@ -2,7 +2,7 @@
 //!
 //! It runs the hosts' own `df`, so only the stock agent is sent.
 
-fn main() -> offshoot::Result<()> {
+fn main() -> Result<(), offshoot::Report> {
     let hosts: Vec<String> = std::env::args().skip(1).collect();
     offshoot::run(|router| {
         // Start every host before waiting for the first one.
@@ -24,7 +24,8 @@ fn main() -> offshoot::Result<()> {
             }
         }
         Ok(())
-    })
+    })?;
+    Ok(())
 }
 
 /// The percentage that `df -P` prints for one file system.

@@ -4,7 +4,7 @@
 use offshoot::Router;
 use own_agent::largest;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), offshoot::Report> {
     let mut words = std::env::args().skip(1);
     let (host, folder) = words
         .next()
