@@ -1,4 +1,4 @@
-//! The words that each method gives to its program, and what it makes of what the program says.
+//! The arguments that each method gives to its program, and its reaction to the program's output.
 
 use offshoot_agent::method::Local;
 use offshoot_agent::method::Method;
@@ -20,8 +20,8 @@ fn option(recipe: &Recipe, text: &str) -> bool {
     has(recipe, &["-o", text])
 }
 
-/// A dialogue that has heard what goes before ssh: that a host is reached at once, or some other
-/// way.
+/// Returns a dialogue that has seen the lines before ssh, which tell whether the host is reached
+/// directly or by which other route.
 fn dialogue(recipe: &Recipe, way: &str) -> Dialogue {
     let mut dialogue = Dialogue::new(recipe.rules.clone());
     for told in [
@@ -36,7 +36,7 @@ fn dialogue(recipe: &Recipe, way: &str) -> Dialogue {
     dialogue
 }
 
-/// What ssh or sudo has said when it ends, as a kind of failure and its reason.
+/// Returns the kind of failure and the reason after these last lines of ssh or sudo.
 fn reason(recipe: &Recipe, way: &str, lines: &[&str]) -> Option<(ConnectErrorKind, String)> {
     let mut dialogue = dialogue(recipe, way);
     for line in lines {
@@ -271,7 +271,7 @@ const DIRECT: &str = "direct";
 const JUMP: &str = "";
 const COMMAND: &str = "command";
 
-/// What is done about a question, where ssh has said these lines before.
+/// Returns the reaction to a question of ssh, after these lines.
 fn asked(way: &str, lines: &[&str], question: &str) -> &'static str {
     let mut ssh = Ssh::new("web1");
     ssh.set_password(Secret::from("hunter2"));
@@ -348,7 +348,7 @@ fn a_password_is_given_only_to_the_password_prompt_of_its_own_host() {
             "{way:?} {lines:?} {question:?}"
         );
     }
-    // Who has told nothing may be anybody.
+    // A program that has printed no name could be any host.
     let mut ssh = Ssh::new("web1");
     ssh.set_password(Secret::from("hunter2"));
     let mut dialogue = Dialogue::new(ssh.recipe("5f").rules);
@@ -472,8 +472,8 @@ fn the_reason_comes_from_ssh_itself_and_names_the_failing_host() {
             "{lines:?}: {seen:?} {detail}"
         );
     }
-    // What comes from behind the login explains nothing about the way there, nor does what only
-    // looks like it.
+    // Output after the login explains no failure of the connection, nor does text that only
+    // resembles a message of ssh.
     for line in [
         "curl: (7) Failed to connect to x port 80: Connection refused",
         "ssh: connect to host db port 22: Connection refused",

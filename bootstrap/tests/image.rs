@@ -53,7 +53,7 @@ fn the_agent_in_an_image_can_be_replaced() {
     assert!(inside.len() < program.len() && other.loader() == image().loader());
     assert!(
         inside[64..1000] == program[64..1000],
-        "only what is not loaded is left out"
+        "only sections that are not loaded are left out"
     );
     // And back again: both stages are unchanged.
     let back = other.with_agent(&agent).unwrap().unpack().unwrap();

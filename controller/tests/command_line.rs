@@ -1,5 +1,4 @@
-//! The command line where no tree is needed: what is refused, what is explained, and with which
-//! status.
+//! The command line without a tree: refused words, explanations, and exit statuses.
 
 use std::process::{Command, Output, Stdio};
 
@@ -15,7 +14,7 @@ fn offshoot(words: &[&str]) -> Output {
         .expect("cargo has built it")
 }
 
-/// What is said about words that are refused.
+/// Returns the message for refused words.
 fn refusal(words: &[&str]) -> String {
     let output = offshoot(words);
     assert_eq!(output.status.code(), Some(2), "{words:?} gave {output:?}");

@@ -1,5 +1,5 @@
-//! What cannot be a remote function does not compile, and the message says why and what to write
-//! instead.
+//! Items that cannot be remote functions do not compile, and the message gives the reason and the
+//! solution.
 
 #[test]
 fn each_misuse_of_the_attribute_is_explained() {

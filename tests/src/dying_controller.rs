@@ -66,7 +66,7 @@ impl DyingController {
         let mut line = String::new();
         stdout
             .read_line(&mut line)
-            .expect("it says what it has started");
+            .expect("it prints the processes that it has started");
         let (words, detached) = line
             .split_once(" ready")
             .unwrap_or_else(|| panic!("it failed: {line:?}"));

@@ -120,7 +120,8 @@ pub struct Attack {
 fn watch_log() {
     static ONCE: OnceLock<()> = OnceLock::new();
     ONCE.get_or_init(|| {
-        tracing::subscriber::set_global_default(Counting).expect("nobody else has a log")
+        tracing::subscriber::set_global_default(Counting)
+            .expect("this program has set no other subscriber")
     });
     tally(|tally| *tally = Tally::default());
 }
@@ -272,7 +273,7 @@ impl Attack {
                 let error = pending
                     .wait_timeout(ANSWER)
                     .map(|_| "a value")
-                    .expect_err("nobody answers");
+                    .expect_err("the hostile child is gone");
                 let error = error.to_string();
                 let gone = eventually(ANSWER, || {
                     let again = self

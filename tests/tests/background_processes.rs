@@ -97,13 +97,13 @@ fn a_daemon_outlives_a_program_that_exits_and_other_children_do_not() {
             let (program, all) = begun(program);
             let other = up(shell(context, "exit 4").output());
             let others = numbers(&String::from_utf8_lossy(&other.stdout));
-            gone(&others[1..], "those of the other");
+            gone(&others[1..], "the processes of the other program");
             assert!(
                 all.iter().all(|pid| !ended(*pid)),
-                "the other has ended those of this one"
+                "the other program has ended processes of this one"
             );
             drop(program);
-            gone(&all, "those of one that was dropped");
+            gone(&all, "the processes of a program that was dropped");
             daemons.push((others[0], context.name().to_owned()));
         }
     }

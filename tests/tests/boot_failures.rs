@@ -76,7 +76,7 @@ fn a_flipped_bit_anywhere_in_the_image_is_reported() {
         assert_says(
             &error,
             &[
-                "what arrived is not what was sent",
+                "the image arrived damaged",
                 "the transport may change bytes",
             ],
         );
@@ -93,7 +93,7 @@ fn a_lost_byte_of_the_image_is_reported() {
             router.local().shell_words(behind("lose", at)).connect(),
             Kind::Bootstrap,
         );
-        assert_says(&error, &["what arrived is not what was sent"]);
+        assert_says(&error, &["the image arrived damaged"]);
     }
 }
 

@@ -424,7 +424,7 @@ fn on_arrival_runs_when_the_reply_has_arrived() {
         reply.on_arrival(move || tell.send(number).expect("the suite listens"));
     }
     let mut numbers: Vec<usize> = (0..10)
-        .map(|_| told.recv().expect("each is told"))
+        .map(|_| told.recv().expect("each caller is notified"))
         .collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (0..10).collect::<Vec<_>>());

@@ -244,7 +244,7 @@ fn cancelling_a_call_fails_the_pipes_and_receivers_it_carries() {
         .expect_err("it is not whole")
         .to_string();
     assert!(
-        error.contains("the call that took its writer along: local: no answer within 5000 ms"),
+        error.contains("the call that its writer was sent with: local: no answer within 5000 ms"),
         "{error}"
     );
     assert!(writes.wait().is_err());

@@ -97,7 +97,11 @@ fn messages_from_a_sender_passed_as_argument_arrive_in_order() {
         let reply = context.start(channel_ends::count_to { count: 10_000, to });
         assert_eq!(numbers(&from), (0..10_000).collect::<Vec<_>>());
         value(reply.wait());
-        assert_eq!(next(&from), Err(RecvError::Closed), "it stays at its end");
+        assert_eq!(
+            next(&from),
+            Err(RecvError::Closed),
+            "the end of stream is final"
+        );
     }
 }
 
@@ -160,7 +164,9 @@ fn a_sender_can_be_returned_as_a_result() {
         to.send(&number).expect("there is a receiver");
     }
     drop(to);
-    becomes("it has ended over there", || text(&sum) == "55");
+    becomes("the function has seen the end of stream", || {
+        text(&sum) == "55"
+    });
 }
 
 #[test]
@@ -529,7 +535,9 @@ fn sending_fails_once_the_receiver_is_dropped() {
             assert_eq!(from.recv_timeout(Duration::ZERO), Err(RecvError::TimedOut));
         }
         drop(from);
-        becomes("it is told", || to.send(&vec![0; 1000]).is_err());
+        becomes("the sender sees the loss", || {
+            to.send(&vec![0; 1000]).is_err()
+        });
         assert!(to.is_closed());
     }
     let (to, from) = channel(&tree.router);

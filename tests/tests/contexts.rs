@@ -269,7 +269,12 @@ fn disconnected_reports_why_a_context_ended() {
     signal(facts(&lost).process, Signal::SIGKILL);
     let why = watch.wait();
     assert_eq!(why.reason, Reason::Lost, "{why}");
-    assert_eq!(heard.recv_timeout(LIMIT).expect("it is told as well"), why);
+    assert_eq!(
+        heard
+            .recv_timeout(LIMIT)
+            .expect("the second waiter gets the reason"),
+        why
+    );
     assert_eq!(block_on(watch), why);
     // A late query returns the same reason at once.
     assert_eq!(

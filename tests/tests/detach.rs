@@ -402,7 +402,7 @@ fn a_detached_context_outlives_the_tree_and_ends_when_idle() {
         assert_eq!(
             facts(&above[0]).process,
             facts(&above[0]).process,
-            "those above go on"
+            "the contexts above continue"
         );
         let agent = facts(&above[0]).process;
         signal(agent, Signal::SIGKILL);

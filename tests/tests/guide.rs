@@ -104,9 +104,7 @@ fn run(program: &Value, built: &Path) -> Result<(), String> {
         false if !err.is_empty() => return Err(told),
         false => {}
     }
-    let expected = run["prints"]
-        .as_str()
-        .expect("what it prints stands behind it");
+    let expected = run["prints"].as_str().expect("its output follows it");
     let right = match run["sorted"] == true {
         true => prints(&sorted(&out), &sorted(expected)),
         false => prints(out.trim_end(), expected),

@@ -204,7 +204,10 @@ fn invalid_replies_end_only_their_own_chain() {
                 .wait_timeout(ANSWER)
                 .err()
                 .map(|error| error.to_string());
-            assert!(error.filter(late).is_none(), "{how}: it waits for ever");
+            assert!(
+                error.filter(late).is_none(),
+                "{how}: the call never returns"
+            );
         }
         attack.expect_bounds();
         let honest = attack.honest.last().expect("there is one").clone();

@@ -568,7 +568,7 @@ fn honest_contexts_may_return_and_forward_what_they_were_given() {
     drop(to);
     let text = |path: &PathBuf| std::fs::read_to_string(path).unwrap_or_default();
     assert!(eventually(LIMIT, || text(&sum).trim() == "5"));
-    // A receiver is told of contexts by messages.
+    // Messages disclose contexts to their receiver.
     let (jobs, queue) = root.channel::<Context>().expect("the tree lives");
     let reply = one.start(context_values::first { from: queue });
     jobs.send(&other).expect("there is a receiver");

@@ -230,7 +230,7 @@ fn a_joined_process_outlives_its_killed_tree_but_its_children_do_not() {
         } else {
             listening.does("leave").expect("its tree ends");
         }
-        let why = peer.answer().expect("it is told");
+        let why = peer.answer().expect("the peer gets the reason");
         assert!(why.contains("connection lost"), "{why}");
         assert!(eventually(LIMIT, || ended(child)));
         assert!(!ended(apart) && !ended(peer.process()));

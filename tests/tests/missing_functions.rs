@@ -27,7 +27,7 @@ fn an_agent_built_without_a_function_of_the_program_is_refused_on_connect() {
             .contains("built without missing_functions::only_here"),
         "{error}"
     );
-    assert!(error.hint.contains("build the agent anew"), "{error}");
+    assert!(error.hint.contains("rebuild the agent"), "{error}");
 }
 
 #[test]

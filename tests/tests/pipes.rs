@@ -56,7 +56,7 @@ fn fifty_mebibytes_pass_unchanged_through_a_function_behind_ssh_and_sudo() {
         .expect("it is read");
     assert!(
         back == expected,
-        "{} bytes came back, and not those",
+        "{} bytes came back, which are not those that were sent",
         back.len()
     );
     assert_eq!(value(reply.wait()), 50 << 20);

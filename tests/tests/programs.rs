@@ -672,7 +672,7 @@ fn unread_output_blocks_the_program() {
     let mut process = done(here.command("cat").arg("/dev/zero").spawn());
     assert!(
         !held_more_than(8 << 20, &here, &AtomicU64::new(0)),
-        "what nobody reads piles up"
+        "unread output is kept in memory"
     );
     // Other programs are unaffected, and the output continues once it is read.
     assert_eq!(printed(here.command("echo").arg("still")), b"still\n");

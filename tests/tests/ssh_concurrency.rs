@@ -105,7 +105,7 @@ fn a_connection_dropped_before_login_is_retried() {
     );
     assert!(
         server.log().contains("MaxStartups"),
-        "nobody was dropped: {}",
+        "no connection was dropped: {}",
         server.log()
     );
 }

@@ -111,7 +111,10 @@ fn shutdown_returns_once_the_context_and_its_descendants_are_gone() {
             ..
         }
     );
-    assert!(told, "its end is told before its context is gone: {error}");
+    assert!(
+        told,
+        "the end of the program is reported before the loss of its context: {error}"
+    );
     for gone in [&two, &three] {
         let error = gone
             .call(stock::ping {})

@@ -82,7 +82,7 @@ fn records_dropped_at_a_full_link_are_counted_and_reported() {
     }
     tree.node(3).log(b"one more".to_vec());
     tree.settle();
-    assert_eq!(arrived(&mut tree), (1, 0), "what was told is told once");
+    assert_eq!(arrived(&mut tree), (1, 0), "a loss is reported once");
 }
 
 #[test]

@@ -41,10 +41,7 @@ fn a_failed_connect_returns_everything_queued_with_the_reason() {
     assert_eq!(reasons.len(), 2, "{reasons:?}");
     for (flow, reason, by) in reasons {
         assert!(flow == call || flow == deeper);
-        assert!(
-            flow != order,
-            "the order itself is answered by whoever carries it out"
-        );
+        assert!(flow != order, "the service answers the request itself");
         assert!(matches!(reason, Reason::ConnectFailed | Reason::Lost) && by != ContextId(2));
     }
     let late = tree.call(0, 2);

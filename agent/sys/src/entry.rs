@@ -90,8 +90,7 @@ macro_rules! stock_program {
     };
 }
 
-/// Has a function called before `main`, and before std opens standard streams that are missing.
-///
+/// Makes a function run before `main`, and before std opens standard streams that are missing.
 /// The function can use the C library alone: it must not panic, start threads or rely on std's own
 /// start.
 #[macro_export]

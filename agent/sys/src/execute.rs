@@ -39,7 +39,7 @@ impl NotStarted {
     pub const FILE: u8 = 1;
     /// Flag: the path is a directory.
     pub const FOLDER: u8 = 2;
-    /// Flag: the mode of the file lets somebody execute it.
+    /// Flag: the mode of the file has an execute permission.
     pub const EXECUTABLE: u8 = 4;
     /// Flag: the file system is mounted noexec.
     pub const NOEXEC: u8 = 8;
@@ -164,7 +164,7 @@ mod tests {
     use crate::spawn::{Image, Start, start};
     use std::ffi::CString;
 
-    /// Why a program does not start, in `directory` and with this PATH.
+    /// Returns the report of a program that does not start, in `directory` and with this PATH.
     fn refused(word: &str, directory: &str, path: &str) -> NotStarted {
         let null = || {
             std::fs::File::options()
@@ -250,7 +250,7 @@ mod tests {
             let report = why.as_bytes();
             assert_eq!(why.error().raw_os_error(), Some(errno), "{word}");
             assert_eq!(report[4], N::PROGRAM, "{word}");
-            // Where the tests lie may be mounted noexec.
+            // The directory of the tests may be mounted noexec.
             assert_eq!(report[5] & !N::NOEXEC, there, "{word}");
             assert_eq!(String::from_utf8_lossy(&report[N::START..]), head, "{word}");
         }

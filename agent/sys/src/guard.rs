@@ -56,10 +56,10 @@ static SAFE: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
 /// True if the socket holds a message.
 static FILLED: AtomicBool = AtomicBool::new(false);
 
-/// Has the guard keep these descriptors open until it ends, in place of those of an earlier call.
+/// Makes the guard keep these descriptors open until it ends, instead of those of an earlier call.
 /// At most 253 are kept.
 ///
-/// A descriptor in a message that nobody has received stays open as long as its socket does.
+/// A descriptor in a message that was not received stays open as long as its socket does.
 pub fn keep_open(fds: &[RawFd]) {
     /// Maximum number of descriptors in one message.
     const MOST: usize = 253;

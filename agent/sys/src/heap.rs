@@ -349,7 +349,7 @@ mod tests {
         };
         let mut held: Vec<(*mut u8, Layout, u8)> = Vec::new();
         let filled = |(place, layout, mark): &(*mut u8, Layout, u8)| {
-            // SAFETY: taken from the heap with this layout, and written in whole.
+            // SAFETY: taken from the heap with this layout, and written completely.
             unsafe { std::slice::from_raw_parts(*place, layout.size()) }
                 .iter()
                 .all(|byte| byte == mark)
@@ -361,14 +361,14 @@ mod tests {
                 0 if !held.is_empty() => {
                     let piece = held.swap_remove(random() % held.len());
                     assert!(filled(&piece));
-                    // SAFETY: taken with this layout, and forgotten.
+                    // SAFETY: taken with this layout, and not used any more.
                     unsafe { heap.dealloc(piece.0, piece.1) };
                 }
                 1 if !held.is_empty() => {
                     let at = random() % held.len();
                     let (place, layout, old) = held[at];
                     let kept = layout.size().min(length);
-                    // SAFETY: taken with this layout; what is looked at was there before.
+                    // SAFETY: taken with this layout; only bytes that were written before are read.
                     let new = unsafe {
                         let new = heap.realloc(place, layout, length);
                         assert!(
@@ -387,13 +387,13 @@ mod tests {
                 }
                 _ => {
                     let layout = Layout::from_size_align(length, 1 << (random() % 8)).unwrap();
-                    // SAFETY: it is not empty.
+                    // SAFETY: the layout is not empty.
                     let place = unsafe { heap.alloc(layout) };
                     assert!(
                         !place.is_null()
                             && (place as usize).is_multiple_of(layout.align().max(GRAIN))
                     );
-                    // SAFETY: it is that long.
+                    // SAFETY: the piece has that length.
                     unsafe { place.write_bytes(mark, length) };
                     held.push((place, layout, mark));
                 }
@@ -401,7 +401,7 @@ mod tests {
         }
         assert!(held.iter().all(filled));
         for (place, layout, _) in held {
-            // SAFETY: taken with this layout, and forgotten.
+            // SAFETY: taken with this layout, and not used any more.
             unsafe { heap.dealloc(place, layout) };
         }
         heap.with(|pieces| assert!(pieces.kept <= KEPT));

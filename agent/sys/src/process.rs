@@ -84,8 +84,8 @@ pub(crate) fn new_session(terminal: Option<RawFd>) -> io::Result<()> {
     Ok(())
 }
 
-/// Has the kernel kill this process when the thread that started it ends. The setting is lost if an
-/// executed program changes its user.
+/// Makes the kernel kill this process when the thread that started it ends. The setting is lost if
+/// an executed program changes its user.
 ///
 /// # Errors
 /// Returns an error if the system refuses.

@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(text(path), std::fs::read_to_string(path).unwrap());
         assert!(content("src/sys/none.rs").is_err());
         assert_eq!(text("src/sys/none.rs"), "");
-        // A file that says that it is empty.
+        // A file whose reported length is 0.
         let status = text("/proc/self/status");
         assert!(
             status.contains(&format!("Pid:\t{}\n", std::process::id())),

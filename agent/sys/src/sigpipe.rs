@@ -71,7 +71,7 @@ mod tests {
     use std::os::fd::{AsRawFd, OwnedFd};
     use std::os::unix::net::UnixStream;
 
-    /// Both kinds of what a link goes over, with nobody who reads.
+    /// Returns the writing ends of a pipe and of a socket without a reader: both types of a link.
     fn broken() -> [OwnedFd; 2] {
         let (_, pipe) = crate::fd::pipe().unwrap();
         let (socket, _) = UnixStream::pair().unwrap();
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_write_to_a_broken_pipe_raises_no_sigpipe_and_consumes_no_other() {
-        // The signal goes to the thread that writes; other tests may lose readers meanwhile.
+        // The signal goes to the thread that writes. Other tests may lose readers meanwhile.
         thread_local! {
             static SEEN: Cell<u32> = const { Cell::new(0) };
         }
@@ -101,7 +101,7 @@ mod tests {
         let (read, pipe) = crate::fd::pipe().unwrap();
         assert_eq!(without_signal(pipe.as_raw_fd(), b"all of it"), 9);
         drop(read);
-        // A thread that has it blocked, without and with one that is its own business.
+        // A thread that blocks the signal, without and with a pending one of its own.
         for raised in [false, true] {
             // SAFETY: the sets are initialised by the calls that fill them.
             unsafe {

@@ -26,7 +26,7 @@ pub fn nothing() {}
 #[remote]
 pub fn leave(how: i32) {
     if how < 0 {
-        // SAFETY: both take plain numbers; what follows is nobody's any more.
+        // SAFETY: both take plain numbers; the signal ends this process.
         unsafe { libc::signal(-how, libc::SIG_DFL) };
         // SAFETY: as above.
         unsafe { libc::raise(-how) };

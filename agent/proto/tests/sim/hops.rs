@@ -208,7 +208,7 @@ impl World {
         if let Some(request) = left.into_iter().find(|request| !self.is_tainted(*request)) {
             self.fail(
                 Check::Settled,
-                format!("#{id} ended and nobody told request {request}"),
+                format!("#{id} ended, and request {request} got no answer"),
             );
         }
         self.vanish(id, 1);

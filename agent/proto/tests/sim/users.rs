@@ -300,7 +300,7 @@ impl World {
         if !known || std::mem::replace(&mut request.delivered, true) {
             return self.fail(
                 Check::OneOutcome,
-                format!("#{at} is asked by #{from} what it was asked before"),
+                format!("#{at} gets the same request from #{from} again"),
             );
         }
         let (purpose, size) = (request.purpose, request.size);

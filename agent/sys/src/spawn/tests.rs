@@ -24,7 +24,7 @@ fn started(words: &[&str]) -> Process {
     .unwrap()
 }
 
-/// Starts a program that prints; what it prints.
+/// Starts a program with its output in a pipe. Returns both.
 fn printing(words: &[&str]) -> (Process, PipeReader) {
     let (output, child_out) = io::pipe().unwrap();
     let null = std::fs::File::options()
@@ -187,7 +187,7 @@ fn the_process_group_of_an_exited_program_can_be_signalled() {
     }
 }
 
-/// Whether all processes of a group have ended.
+/// Returns true if all processes of a group have ended.
 fn only_ended(group: u32) -> bool {
     let of_group = |stat: &String| stat.split(' ').nth(4) == Some(&group.to_string());
     let all = files::numbers("/proc")
@@ -198,7 +198,7 @@ fn only_ended(group: u32) -> bool {
 
 #[test]
 fn a_pid_reused_by_another_process_is_not_signalled() {
-    // Ended and collected by somebody else; its number was given to a stranger since.
+    // The process has ended and was reaped, and its number now belongs to another process.
     let mut stranger = stranger();
     let mut gone = started(&["true"]);
     ended(&mut gone);
@@ -211,7 +211,7 @@ fn a_pid_reused_by_another_process_is_not_signalled() {
         handle,
         ended: None,
     };
-    // Without a handle the number has to be that of a child; this one's parent has ended.
+    // Without a pidfd, the number must be that of a child. The parent of this process has ended.
     let orphan = Command::new("sh")
         .args(["-c", "sleep 1000 >&- 2>&- & echo $!"])
         .output()

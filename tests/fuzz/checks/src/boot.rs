@@ -47,7 +47,7 @@ fn agent_is_told(payload: &[u8]) {
         (Err(_), Some(Event::Broken { link, reason, why })) => {
             assert_eq!((link, reason), (up, Reason::Violation));
             assert!(why.starts_with("boot: "), "{why}");
-            assert_eq!(node.id(), ContextId(u32::MAX), "it is still nobody");
+            assert_eq!(node.id(), ContextId(u32::MAX), "the node has no id yet");
         }
         (expected, event) => panic!("{expected:?} gave {event:?}"),
     }

@@ -360,7 +360,7 @@ fn course(
     }
     assert!(
         ready == 0 || mode == Mode::Wait,
-        "nobody waits for a loader that was not asked"
+        "no attempt waits for a loader that was not asked"
     );
     if course.up.is_none() {
         let mut verdict = boot.exited(end.0, end.1, "hint");
@@ -369,7 +369,7 @@ fn course(
             verdict = boot.exited(end.0, end.1, "hint");
         }
         let Retry::Failed(error) = verdict else {
-            panic!("it would go on for ever")
+            panic!("the attempts would never end")
         };
         assert!(!error.detail.is_empty() || boot.dialogue.explanation().is_some());
         assert!(error.output.len() <= 300 && error.output.iter().all(|line| line.len() <= 3 * 512));

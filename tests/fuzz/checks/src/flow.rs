@@ -74,7 +74,7 @@ fn pair(input: &mut Input<'_>) {
                 let piece = length(input, held).min(held);
                 consumed += piece;
                 if let Some(limit) = incoming.consume(piece as usize, &mut spare) {
-                    assert!(limit > allowed, "a limit is told where it is news");
+                    assert!(limit > allowed, "a limit is sent only if it is new");
                     assert!(limit <= consumed + MAX_WINDOW && limit >= consumed + INITIAL_WINDOW);
                     assert!(!incoming.ended(), "nothing is allowed after the end");
                     allowed = limit;

@@ -1,4 +1,4 @@
-//! The messages that only nodes speak, as bytes: written from values, and read and written again.
+//! The encoded messages between nodes: encoded from values, and decoded and encoded again.
 
 use offshoot_agent::stock::Facts;
 use offshoot_codec::{self as codec, Secret};
@@ -17,10 +17,10 @@ use offshoot_proto::{ConnectError, ContextId, DeadLetter, Error, Handle, Reason}
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Reads bytes as a message and writes what was read.
+/// Decodes a message and encodes the value.
 pub type Again = fn(&[u8]) -> Option<Vec<u8>>;
 
-/// Every message that travels, by name.
+/// All messages, by name.
 pub const MESSAGES: &[(&str, Again)] = &[
     ("hello", own::<Hello>),
     ("boot", own::<BootInfo>),
@@ -48,7 +48,8 @@ fn again<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(codec::to_bytes(&value).expect("what was read can be written"))
 }
 
-/// The same for what the tree reads in a way of its own: both ways read the same, or neither does.
+/// Does the same for the tree's own decoder. Both decoders return the same value, or both refuse
+/// the bytes.
 fn own<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Vec<u8>> {
     let written = again::<T>(bytes);
     let own = codec::from_own::<T>(bytes)
@@ -58,7 +59,7 @@ fn own<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<Vec<u8>> {
     written
 }
 
-/// A hello's bytes.
+/// Returns an encoded hello.
 pub fn hello(build: u64, process: u32, machine: &str, version: &str) -> Vec<u8> {
     let functions = vec![u64::from(process); 3];
     let hello = Hello {
@@ -71,7 +72,7 @@ pub fn hello(build: u64, process: u32, machine: &str, version: &str) -> Vec<u8> 
     codec::to_bytes(&hello).expect("a hello can be written")
 }
 
-/// The bytes of an answer to a connect.
+/// Returns an encoded reply to a connect request.
 pub fn connected(process: u32, machine: &str, attempts: u8) -> Vec<u8> {
     let functions = vec![u64::from(process); 3];
     let connected = Connected {
@@ -83,7 +84,7 @@ pub fn connected(process: u32, machine: &str, attempts: u8) -> Vec<u8> {
     codec::to_bytes(&connected).expect("an answer can be written")
 }
 
-/// The bytes of an order to run a program.
+/// Returns an encoded request to run a program.
 pub fn order(
     argv: Vec<Vec<u8>>,
     env: Vec<(Vec<u8>, Vec<u8>)>,
@@ -102,7 +103,7 @@ pub fn order(
     codec::to_bytes(&order).expect("an order can be written")
 }
 
-/// The bytes of an order to let a program go.
+/// Returns an encoded request to detach a program.
 pub fn detach(program: Handle, name: &str) -> Vec<u8> {
     codec::to_bytes(&DetachRequest {
         program,
@@ -111,12 +112,12 @@ pub fn detach(program: Handle, name: &str) -> Vec<u8> {
     .expect("an order can be written")
 }
 
-/// The news of a context that came to be.
+/// Returns the encoded news of a new context.
 pub fn added(id: ContextId, parent: ContextId) -> Vec<u8> {
     codec::to_bytes(&RouteNews::Added(id, parent)).expect("news can be written")
 }
 
-/// The news of contexts that are no more.
+/// Returns the encoded news of lost contexts.
 pub fn gone(contexts: Vec<ContextId>, reason: Reason, text: &str) -> Vec<u8> {
     codec::to_bytes(&RouteNews::Gone {
         contexts,
@@ -126,7 +127,7 @@ pub fn gone(contexts: Vec<ContextId>, reason: Reason, text: &str) -> Vec<u8> {
     .expect("news can be written")
 }
 
-/// The bytes of a call.
+/// Returns an encoded call.
 pub fn call(name: &str, arguments: &[u8]) -> Vec<u8> {
     let left_ms = (!arguments.is_empty()).then_some(1000);
     [
@@ -141,42 +142,42 @@ pub fn call(name: &str, arguments: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// The bytes of a log record.
+/// Returns an encoded log record.
 pub fn log_record(target: &str, text: &str) -> Vec<u8> {
     LogRecord::of(offshoot_proto::log::Level::INFO, target, text).encode()
 }
 
-/// A reply as the one who waits for it reads it.
+/// Decodes a reply, as its waiter does.
 ///
 /// # Errors
-/// What the reply says, or that it says nothing.
+/// Returns the error in the reply, or an error if the reply cannot be decoded.
 pub fn reply(bytes: &[u8]) -> Result<Vec<String>, Error> {
     outcome::read_value("fuzz", bytes)
 }
 
-/// The reply with a value.
+/// Returns a reply with a value.
 pub fn value(value: &Vec<String>) -> Vec<u8> {
     outcome::value(value)
 }
 
-/// The reply with an error.
+/// Returns a reply with an error.
 pub fn failed(error: &Error) -> Vec<u8> {
     outcome::failed(error)
 }
 
-/// The kinds of the records of a chain: a call, the end of a failure, a call that is given up.
+/// The kinds of the records of a chain: a call, the end of a failure, a cancelled call.
 pub const CHAIN_KINDS: [u8; 3] = [chain::CALL, chain::RESET, chain::CANCEL];
 
-/// The kinds of the records of a channel that a receiver is told: a value, an error of a sender's,
-/// the loss of one.
+/// The kinds of the records for the receiver of a channel: a value, an error that a sender reports,
+/// the loss of a sender.
 pub const CHANNEL_KINDS: [u8; 3] = [channel::VALUE, channel::FAILED, channel::LOST];
 
-/// A record of a chain or a channel.
+/// Returns a record of a chain or a channel.
 pub fn record(kind: u8, content: &[u8]) -> Vec<u8> {
     record::record(kind, content)
 }
 
-/// Takes the next record off the front of what has come.
+/// Removes the next record from the front of the received bytes.
 ///
 /// # Errors
 /// Returns an error if it is longer than `limit`.
@@ -188,14 +189,14 @@ pub fn take_record(
     record::take_record(bytes, at, limit)
 }
 
-/// What an end of a channel says first, as its hub reads it: whether it receives, the key, and
-/// which copy.
+/// Decodes the greeting of an end of a channel, as its hub does: true for a receiver, the key, and
+/// the number of the copy.
 #[must_use]
 pub fn greeting(bytes: &[u8]) -> Option<(bool, u64, u64)> {
     channel::greeting(bytes).map(|(role, key, copy)| (role == EndpointRole::Reader, key, copy))
 }
 
-/// What an end of a channel says first.
+/// Returns the greeting of an end of a channel.
 pub fn greet(receives: bool, key: u64, copy: u64) -> Vec<u8> {
     let role = if receives {
         EndpointRole::Reader
@@ -210,17 +211,17 @@ pub fn greet(receives: bool, key: u64, copy: u64) -> Vec<u8> {
     .greeting(role, copy)
 }
 
-/// What a receiver has of its messages.
+/// The buffered messages of a receiver.
 #[derive(Default)]
 pub struct Receiving(MessageBuffer);
 
 impl Receiving {
-    /// Bytes that have come, or nothing more comes, or an error says why.
+    /// Adds bytes that have arrived, an end, or an error.
     pub fn take(&mut self, chunk: Result<Option<Vec<u8>>, Error>) -> usize {
         self.0.take(chunk)
     }
 
-    /// The next message, or why there is none; nothing where more has to come first.
+    /// Returns the next message, or the reason why there is none; none if more bytes are needed.
     pub fn receive(&mut self) -> Option<Result<Vec<u8>, RecvError>> {
         self.0
             .pop()

@@ -206,7 +206,7 @@ fn read(stream: &[u8], pieces: &[&[u8]]) -> Reading {
         assert_eq!(
             decoder.pending(),
             fed - used,
-            "what is kept is what came and was not given"
+            "the decoder keeps the bytes that it has not returned"
         );
         assert!(
             decoder.pending() < HEADER_LEN + MAX_PAYLOAD,

@@ -86,7 +86,7 @@ fn cut(input: &mut Input<'_>) {
                     Err(length) => return (found, Some(length)),
                 }
             }
-            assert_eq!(at, 0, "what was taken is let go");
+            assert_eq!(at, 0, "records that were taken are removed");
         }
         (found, None)
     });
@@ -102,7 +102,7 @@ fn cut(input: &mut Input<'_>) {
             .iter()
             .map(|(_, content)| HEAD + content.len())
             .sum();
-        assert_eq!(have, input.0[taken..], "what is not whole waits");
+        assert_eq!(have, input.0[taken..], "an incomplete record waits");
     }
 }
 
@@ -168,7 +168,7 @@ fn received(input: &mut Input<'_>) {
                     assert_eq!(
                         receiving.receive(),
                         Some(Err(RecvError::Closed)),
-                        "it stays at its end"
+                        "the end is final"
                     );
                     return all;
                 }

@@ -444,10 +444,7 @@ fn endlessly_repeated_refused_requests_close_the_link() {
         );
     }
     world.node.set_time(31_999);
-    assert!(
-        ask(&mut world, HOSTILE, Handle::EXEC),
-        "it goes on for ever"
-    );
+    assert!(ask(&mut world, HOSTILE, Handle::EXEC), "the run never ends");
 }
 
 #[test]

@@ -207,7 +207,7 @@ fn bytes_held_for_a_link_are_bounded_for_any_number_of_contexts() {
     assert_eq!(
         world.refused,
         300 * 16 - 4096,
-        "those beyond what is open at once"
+        "the requests beyond the limit"
     );
     let (lent, flows) = world.root.lent(world.link);
     assert!(

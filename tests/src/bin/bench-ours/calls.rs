@@ -1,4 +1,4 @@
-//! Calls by the thousand, a large argument, and what replies cost that are waited for.
+//! Call rates, a large argument, and the memory of pending replies.
 
 use std::time::Instant;
 
@@ -8,8 +8,8 @@ use offshoot_test_agent as agent;
 use crate::procfs;
 use crate::{Numbers, Outcome};
 
-/// Empty calls per second: `window` are started, then all waited for, and again until there were
-/// `count`.
+/// Returns the empty calls per second, of `count` calls: starts `window` calls, waits for all of
+/// them, and repeats.
 pub(crate) fn pipeline(count: usize, window: usize) -> Numbers {
     let router = Router::new()?;
     let context = router.local().connect()?;
@@ -29,13 +29,13 @@ fn pass(context: &Context, window: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// A tree whose agents have the functions of `offshoot-test-agent`.
+/// Starts a tree whose agents have the functions of `offshoot-test-agent`.
 fn with_functions() -> offshoot::Result<Router> {
     Router::builder().package("offshoot-test-agent").start()
 }
 
-/// Bytes per second of an argument of so many mebibytes to a function that returns its length, for
-/// each round; after one that is not counted.
+/// Returns, for each round, the bytes per second of an argument of this size to a function that
+/// returns its length. A first round is not counted.
 pub(crate) fn argument(mebibytes: usize, rounds: usize) -> Numbers {
     let router = with_functions()?;
     let context = router.local().connect()?;
@@ -58,8 +58,8 @@ pub(crate) fn argument(mebibytes: usize, rounds: usize) -> Numbers {
     Ok(rates)
 }
 
-/// By how many bytes the caller and the agent have grown when the agent has taken `count` calls and
-/// answered none.
+/// Returns by how many bytes the caller and the agent have grown once the agent has received
+/// `count` calls and answered none.
 pub(crate) fn outstanding(count: usize) -> Numbers {
     let router = with_functions()?;
     let context = router.local().connect()?;

@@ -1,5 +1,5 @@
-//! One stream to a host far away, by ours and by plain ssh. Both are timed alike: from the first
-//! byte, with the program known to run, to its end.
+//! One stream to a remote host, with offshoot and with plain ssh. Both are timed alike: from the
+//! first byte, with the program known to run, to the end.
 
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::process::{Command, Stdio};
@@ -10,16 +10,16 @@ use offshoot::Router;
 use crate::flow::feed;
 use crate::{Numbers, Outcome};
 
-/// Says when it runs, so that connecting is nobody's time.
+/// Prints when it runs, so that the time of connecting is not measured.
 const SINK: &str = "echo ready; exec cat >/dev/null";
 
-/// Whoever is slow is fed no longer than this.
+/// The longest that a slow reader is written to.
 const FEEDING: Duration = Duration::from_secs(30);
 
-/// What is fed between two looks at the clock.
+/// The bytes that are written between two looks at the clock.
 const PART: u64 = 256 << 10;
 
-/// Bytes per second through a context over ssh.
+/// Returns the bytes per second through a context over ssh.
 pub(crate) fn ours(config: &str, alias: &str, bytes: u64) -> Numbers {
     let router = Router::new()?;
     let host = router.ssh(alias).config(config).connect()?;
@@ -31,7 +31,7 @@ pub(crate) fn ours(config: &str, alias: &str, bytes: u64) -> Numbers {
     timed(stdin, stdout, bytes, || Ok(program.wait()?.success()))
 }
 
-/// Bytes per second through ssh alone.
+/// Returns the bytes per second through ssh alone.
 pub(crate) fn plain(config: &str, alias: &str, bytes: u64) -> Numbers {
     let mut ssh = Command::new("ssh");
     ssh.args(["-F", config, "-T", "-o", "BatchMode=yes", alias, SINK]);
@@ -62,7 +62,7 @@ fn timed(
     Ok(vec![fed as f64 / begun.elapsed().as_secs_f64()])
 }
 
-/// What bounds a TCP connection besides the path: told with the figure, and left as they are.
+/// The other limits of a TCP connection: printed with the figure, and not changed.
 const LIMITS: [&str; 2] = [
     "/proc/sys/net/ipv4/tcp_rmem",
     "/proc/sys/net/ipv4/tcp_congestion_control",

@@ -1,5 +1,5 @@
-//! Streams through chains of local contexts: how fast, at what memory when nobody reads, and what a
-//! call beside one waits.
+//! Streams through chains of local contexts: throughput, memory while the stream is not read, and
+//! the delay of a call beside a stream.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -13,28 +13,28 @@ use offshoot_tests::process::{descendants, eventually};
 use crate::procfs;
 use crate::{Numbers, Outcome};
 
-/// Where a stream goes.
+/// The direction of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// From a program at the deepest context to the root.
+    /// From a program in the deepest context to the root.
     Up,
-    /// From the root to that program.
+    /// From the root to a program in the deepest context.
     Down,
 }
 
-/// What has gone through before a stream counts as running: every window has grown by then.
+/// The bytes after which a stream counts as running: by then, every window has grown.
 const WARM: u64 = 64 << 20;
 
-/// The stream that is stalled, in bytes.
+/// The length of the stalled stream in bytes.
 const STALLED: u64 = 1 << 30;
 
-/// How long pings go on beside one stream.
+/// The duration of the pings beside a stream.
 const PINGING: Duration = Duration::from_secs(3);
 
-/// The size of one write.
+/// The size of one write in bytes.
 const BLOCK: usize = 64 << 10;
 
-/// The last of `hops` local contexts, each below the one before it, after a first call.
+/// Returns the last of `hops` local contexts, each below the one before, after a first call.
 pub(crate) fn deepest(router: &Router, hops: usize) -> Outcome<Context> {
     let mut context = router.local().connect()?;
     for _ in 1..hops {
@@ -44,7 +44,7 @@ pub(crate) fn deepest(router: &Router, hops: usize) -> Outcome<Context> {
     Ok(context)
 }
 
-/// Writes so many bytes.
+/// Writes this number of bytes.
 pub(crate) fn feed(writer: &mut impl Write, bytes: u64) -> std::io::Result<()> {
     let block = [0x5a; BLOCK];
     let mut left = bytes;
@@ -56,7 +56,7 @@ pub(crate) fn feed(writer: &mut impl Write, bytes: u64) -> std::io::Result<()> {
     writer.flush()
 }
 
-/// Reads at least so many bytes, in pieces as they come, or up to the end; how many there were.
+/// Reads at least `least` bytes, or up to the end. Returns the number of bytes read.
 fn swallow(reader: &mut Reader, least: u64) -> std::io::Result<u64> {
     let mut came = 0;
     while came < least
@@ -67,7 +67,7 @@ fn swallow(reader: &mut Reader, least: u64) -> std::io::Result<u64> {
     Ok(came)
 }
 
-/// Bytes per second of one stream through `hops`: down, up.
+/// Returns the bytes per second of one stream through `hops`: down, and up.
 pub(crate) fn relay(hops: usize, bytes: u64) -> Numbers {
     let router = Router::new()?;
     let context = deepest(&router, hops)?;
@@ -100,8 +100,8 @@ pub(crate) fn relay(hops: usize, bytes: u64) -> Numbers {
     Ok(rates)
 }
 
-/// By how many bytes the process of a tree that grew most has grown when a stream through some hops
-/// is no longer read.
+/// Returns by how many bytes the process that grew most has grown, once a stream through several
+/// hops is not read any more.
 pub(crate) fn stalled(way: Way) -> Numbers {
     const HOPS: usize = 4;
     let router = Router::new()?;
@@ -134,7 +134,7 @@ pub(crate) fn stalled(way: Way) -> Numbers {
         }
         Way::Down => {
             let mut stdin = program.stdin.take().ok_or("stdin is there")?;
-            // Ends with an error, when the program is ended below.
+            // Fails once the program is ended below.
             thread::spawn(move || feed(&mut stdin, STALLED));
         }
     }
@@ -154,10 +154,10 @@ pub(crate) fn stalled(way: Way) -> Numbers {
     Ok(vec![grown])
 }
 
-/// Waits until the stream is running and then nothing moves for a second. This process is left out:
-/// it reads `/proc`.
+/// Waits until the stream runs, and then until no agent has moved bytes for a second. This process
+/// is not watched, because it reads `/proc`.
 fn until_still(agents: &[u32]) -> Outcome<()> {
-    /// Heartbeats go on.
+    /// Heartbeats continue.
     const STILL: f64 = 16_384.0;
     let moved = || {
         agents
@@ -180,8 +180,8 @@ fn until_still(agents: &[u32]) -> Outcome<()> {
     }
 }
 
-/// Median and 99th percentile in seconds of empty calls over three hops: alone, beside a stream
-/// down, beside one up.
+/// Returns the median and the 99th percentile in seconds of empty calls over three hops: alone,
+/// beside a stream down, and beside a stream up.
 pub(crate) fn ping_busy() -> Numbers {
     let router = Router::new()?;
     let context = deepest(&router, 3)?;
@@ -235,7 +235,7 @@ fn beside(context: &Context, way: Way) -> Numbers {
     stream
         .join()
         .map_err(|_| "the stream's thread does not panic")?;
-    // Neither stream is at an end by itself once nobody looks after it.
+    // The stream ends only after its reader or writer is closed.
     program
         .wait_timeout(Duration::from_secs(30))?
         .ok_or("the program did not end with its stream")?;
@@ -249,7 +249,8 @@ fn beside(context: &Context, way: Way) -> Numbers {
     figures
 }
 
-/// Empty calls one after the other for [`PINGING`]: median and 99th percentile.
+/// Makes empty calls one after the other for [`PINGING`]. Returns the median and the 99th
+/// percentile.
 fn pings(context: &Context) -> Numbers {
     let mut seconds = Vec::new();
     let begun = Instant::now();

@@ -1,7 +1,7 @@
 //! Measures this project through its public crate, for `cargo xtask bench`: the sub-commands of
 //! `tests/bench/mitogen_bench.py` and more, each printing a JSON array of numbers as its last line.
 //!
-//! Here are connections, calls and what one agent weighs.
+//! This file has connections, calls and the memory of an agent.
 
 mod calls;
 mod far;
@@ -12,7 +12,7 @@ mod scale;
 use offshoot::{Connecting, Context, Result, Router, stock};
 use std::time::{Duration, Instant};
 
-/// What a measurement gives; its errors are told to a person and end this program.
+/// The result of a measurement. Its error is printed and ends this program.
 type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The numbers that are printed.
@@ -75,8 +75,9 @@ fn number(word: &str) -> usize {
     })
 }
 
-/// Connect and first call, `count` times, after one that is not counted. The call does not wait for
-/// the connection: it is sent behind the image, as the command line does it, too.
+/// Measures the time to connect and make a first call, `count` times, after one that is not
+/// counted. The call does not wait for the connection: it is sent right after the image, as the
+/// command line does.
 fn connects(count: usize, open: impl Fn(&Router) -> Result<Connecting>) -> Result<Vec<f64>> {
     let router = Router::new()?;
     let mut seconds = Vec::new();
@@ -90,7 +91,7 @@ fn connects(count: usize, open: impl Fn(&Router) -> Result<Connecting>) -> Resul
     Ok(seconds[1..].iter().map(Duration::as_secs_f64).collect())
 }
 
-/// sudo below a live ssh hop, and the first call there.
+/// Measures sudo below a running ssh hop, with a first call.
 fn sudo(config: &str, alias: &str, count: usize) -> Result<Vec<f64>> {
     let router = Router::new()?;
     let host = router.ssh(alias).config(config).connect()?;
@@ -105,7 +106,7 @@ fn sudo(config: &str, alias: &str, count: usize) -> Result<Vec<f64>> {
     Ok(seconds[1..].iter().map(Duration::as_secs_f64).collect())
 }
 
-/// The median of `count` empty calls, one after the other.
+/// Returns the median of `count` empty calls, one after the other.
 fn calls(count: usize, connect: impl Fn(&Router) -> Outcome<Context>) -> Numbers {
     let router = Router::new()?;
     let context = connect(&router)?;
@@ -122,7 +123,7 @@ fn calls(count: usize, connect: impl Fn(&Router) -> Outcome<Context>) -> Numbers
     Ok(vec![seconds[count / 2].as_secs_f64()])
 }
 
-/// Resident and proportional set of an idle agent that has answered one call.
+/// Returns the resident and the proportional set size of an idle agent that has answered one call.
 fn memory() -> Numbers {
     let router = Router::new()?;
     let context = router.local().connect()?;
@@ -133,8 +134,8 @@ fn memory() -> Numbers {
     ])
 }
 
-/// What went through a program that stands in for ssh and counts: command, stdin, and what came
-/// back.
+/// Returns the byte counts of a hop through a program that stands in for ssh: command, stdin, and
+/// output.
 fn bytes(program: &str, log: &str) -> Result<Vec<f64>> {
     // SAFETY: no other thread has been started yet.
     unsafe { std::env::set_var("COUNTING_SSH_LOG", log) };

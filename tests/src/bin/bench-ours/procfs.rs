@@ -1,21 +1,21 @@
-//! What `/proc` says of processes: memory, descriptors, bytes moved. Nothing here waits.
+//! Facts about processes from `/proc`: memory, descriptors, bytes moved. Nothing here waits.
 
 use std::fs;
 use std::io;
 
-/// A line of `smaps_rollup`, such as `Rss:` or `Pss:`, in bytes.
+/// Returns a line of `smaps_rollup`, such as `Rss:` or `Pss:`, in bytes.
 pub(crate) fn memory(pid: u32, line: &str) -> io::Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     field(&text, line).map(|kib| kib * 1024.0)
 }
 
-/// Bytes that a process has read and written so far, whatever from and to.
+/// Returns the bytes that a process has read and written so far, from and to any file.
 pub(crate) fn moved(pid: u32) -> io::Result<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/io"))?;
     Ok(field(&text, "rchar:")? + field(&text, "wchar:")?)
 }
 
-/// How many descriptors a process has open.
+/// Returns the number of descriptors that a process has open.
 pub(crate) fn descriptors(pid: u32) -> io::Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }

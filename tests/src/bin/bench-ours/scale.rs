@@ -1,5 +1,5 @@
-//! Many contexts below one controller. The controller is a process of its own, for it is killed at
-//! the end.
+//! Many contexts below one controller. The controller runs in a process of its own, because it is
+//! killed at the end.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::AsFd as _;
@@ -13,11 +13,11 @@ use offshoot_tests::process;
 use crate::Numbers;
 use crate::procfs;
 
-/// For connecting all of them, and for the last process to end.
+/// The time limit for connecting all of them, and for the end of the last process.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Each per context: seconds to connect, seconds to call, bytes of the agents, bytes of the
-/// controller, descriptors of the controller, seconds from its SIGKILL to the end of the last
+/// Returns, per context: the seconds to connect, the seconds to call, the bytes of the agents, the
+/// bytes and descriptors of the controller, and the seconds from its SIGKILL to the end of the last
 /// process.
 pub(crate) fn measure(count: usize) -> Numbers {
     let mut holder = Command::new(std::env::current_exe()?);
@@ -36,7 +36,7 @@ pub(crate) fn measure(count: usize) -> Numbers {
     }
     let shares = below.iter().map(|seen| procfs::memory(seen.pid, "Pss:"));
     let share = shares.sum::<std::io::Result<f64>>()?;
-    // Opened before the kill: a number might be another's after it.
+    // Opened before the kill, because a process id can be reused after it.
     let ends = below
         .iter()
         .map(|seen| process::pidfd(seen.pid))
@@ -60,12 +60,12 @@ pub(crate) fn measure(count: usize) -> Numbers {
         .to_vec())
 }
 
-/// The controller: connects, calls, prints seconds for both, and by how much its memory and its
-/// descriptors grew. Then it waits to be killed, or for the end of its stdin.
+/// Runs as the controller: connects, calls, and prints the seconds for both and the growth of its
+/// memory and descriptors. Then it waits to be killed, or for the end of its stdin.
 pub(crate) fn hold(count: usize) -> Numbers {
     let own = std::process::id();
     let router = Router::new()?;
-    // The image is found and unpacked once, whatever the number.
+    // The image is found and unpacked once, however many contexts follow.
     let first = router.local().connect()?;
     first.call(stock::ping {})?;
     first.shutdown()?;

@@ -251,7 +251,7 @@ impl Record {
                         "{at} is reached by {}",
                         flow.peer
                     );
-                    assert_eq!(*auth, flow.peer, "nobody acts for another");
+                    assert_eq!(*auth, flow.peer, "no node acts on behalf of another");
                 }
                 self.opened_here(at, *flow, *streams, 0);
                 self.arrived(at, *flow, bytes, *end, u64::from(flow.peer.0));
@@ -278,7 +278,7 @@ impl Record {
                 state.closed = true;
                 assert!(
                     letter.text != FORGED_TEXT || self.may_be_lied_to(at, flow.peer),
-                    "{at}: {flow:?} was ended by one who is not on the way"
+                    "{at}: {flow:?} was ended by a node that is not on its path"
                 );
             }
             Event::Log { from, bytes } => {
@@ -330,7 +330,7 @@ impl Record {
         assert_eq!(
             honest(seed, offset, bytes.len()),
             bytes,
-            "{at}: {flow:?} brings what was not sent"
+            "{at}: {flow:?} delivers bytes that were not sent"
         );
     }
 

@@ -644,7 +644,7 @@ impl World {
             let heard = self.record.flows_at(ContextId::ROOT) > before;
             assert!(
                 heard || self.record.may_be_crowded(context),
-                "{context} is heard no more"
+                "frames from {context} are ignored"
             );
         }
     }
@@ -740,7 +740,7 @@ impl World {
             );
             assert!(
                 flows > 0 || lent == 0,
-                "{at} has {lent} bytes lent to nobody"
+                "{at} has {lent} bytes of credit without a flow"
             );
         };
         for cable in &self.cables {
