@@ -158,7 +158,7 @@ pub struct Key(u64);
 /// Many sources as one. Items come in the order in which they arrive, and a source is removed when
 /// it ends. Clones share the sources, so that one thread can add and remove sources while another
 /// waits. Dropping the last clone drops the sources: calls whose replies are among them are
-/// cancelled, and hops that are not complete are given up.
+/// cancelled, and hops that are not complete as well.
 ///
 /// ```no_run
 /// # use offshoot_agent as offshoot;

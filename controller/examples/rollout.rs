@@ -83,7 +83,7 @@ fn write(wanted: &Wanted, content: Reader, partial: &Path) -> io::Result<()> {
     let found = summed(content, &file)?;
     if found != (wanted.length, wanted.sum) {
         let text = format!(
-            "{} bytes arrived that are not those that were sent",
+            "{} bytes arrived, which differ from those that were sent",
             found.0
         );
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));

@@ -65,7 +65,7 @@ impl Broker {
                 // The service was withdrawn after the node accepted the request.
                 None => core
                     .node
-                    .reset(flow, Reason::NoHandle, "it is offered no more"),
+                    .reset(flow, Reason::NoHandle, "the service was withdrawn"),
             };
         }
         if length > limit_of(core, &request) {
@@ -126,7 +126,7 @@ impl Broker {
                     stream.fail(Error::Undelivered {
                         context: core.name_of(flow.peer).to_string(),
                         reason: Reason::Cancelled,
-                        detail: "nobody reads any more".into(),
+                        detail: "the reader has closed the stream".into(),
                     });
                 } else if end {
                     core.endpoints.remove(&flow);
@@ -166,7 +166,9 @@ impl Broker {
                         .image_arrived(&mut self.reactor, core, image.0, &image.1);
                 }
             }
-            _ => core.node.reset(flow, Reason::Cancelled, "nobody reads it"),
+            _ => core
+                .node
+                .reset(flow, Reason::Cancelled, "the flow has no reader"),
         }
     }
 

@@ -63,7 +63,7 @@ pub(crate) fn log_failure(shared: &NodeHandle, name: &str, reply: &[u8]) {
     if let Some(text) = failure_of(reply) {
         shared.say(
             Level::WARN,
-            format!("{name}, for which nobody waits, has failed: {text}"),
+            format!("{name}, called without a reply, has failed: {text}"),
         );
     }
 }

@@ -96,12 +96,12 @@ impl FlowHandler for Replies {
         drop(state);
         if broken {
             core.node
-                .reset(flow, Reason::Cancelled, "replies that nobody asked for");
+                .reset(flow, Reason::Cancelled, "unexpected replies");
         }
         if broken || end {
             core.forget(flow);
             let context = core.name_of(flow.peer).to_string();
-            let detail = "the chain was ended over there".into();
+            let detail = "the called context has ended the chain".into();
             self.over(
                 core,
                 &Error::Undelivered {

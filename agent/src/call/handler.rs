@@ -156,7 +156,7 @@ where
                 true => core.node.reset(flow, Reason::TooLarge, "the request"),
                 false => core
                     .node
-                    .reset(flow, Reason::NoHandle, "it is offered no more"),
+                    .reset(flow, Reason::NoHandle, "the service was withdrawn"),
             }
             core.forget(flow);
         } else if end && let Some(theirs) = begun.remove(&flow) {

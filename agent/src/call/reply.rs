@@ -161,7 +161,7 @@ impl<F: Remote> Drop for Reply<F> {
             self.slot.give_up(self.context.name());
             let nothing_came = self.context.node().with(|core| {
                 core.node
-                    .reset(flow, Reason::Cancelled, "nobody waits for the reply");
+                    .reset(flow, Reason::Cancelled, "its caller does not wait any more");
                 core.forget(flow).is_some()
             });
             if nothing_came {

@@ -65,7 +65,7 @@ pub(crate) fn begin(
             function: head.name.to_owned(),
         };
         if head.cast {
-            let text = format!("a call for which nobody waits has failed: {error}");
+            let text = format!("a call without a reply has failed: {error}");
             shared.say(Level::WARN, text);
         }
         return Ok(Begun::Reply(failed(&error), "an unknown function"));

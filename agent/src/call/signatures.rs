@@ -81,7 +81,7 @@ pub(crate) fn compare(shared: &NodeHandle, context: &str, theirs: &[u64]) -> Res
     );
     error.context = context.into();
     error.hop = "its functions".into();
-    error.hint = "build the agent anew from the sources of this program".into();
+    error.hint = "rebuild the agent from the sources of this program".into();
     Err(error.into())
 }
 

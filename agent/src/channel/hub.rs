@@ -170,9 +170,9 @@ impl Hub {
         flow: FlowKey,
         request: &Request,
     ) -> std::result::Result<EndpointRole, &'static str> {
-        let (role, key, copy) = greeting(&request.bytes).ok_or("it does not say who it is")?;
+        let (role, key, copy) = greeting(&request.bytes).ok_or("its greeting is not valid")?;
         if key != self.opens(role).key {
-            return Err("it does not know the key");
+            return Err("it has a wrong key");
         }
         let mut state = self.lock();
         if state.over {
@@ -353,7 +353,7 @@ impl Hub {
             return self.unused(
                 core,
                 role,
-                "the call that took its writer along did not use it",
+                "the call that its writer was sent with did not use it",
             );
         }
         let Some((error, after_ms)) = error.and_then(|error| Some((error, given_up(error)?)))
@@ -376,7 +376,7 @@ impl Hub {
             if role == EndpointRole::Writer && state.remove(flow).is_some() {
                 state.broken = Some((
                     reason,
-                    format!("the call that took its writer along: {error}"),
+                    format!("the call that its writer was sent with: {error}"),
                 ));
                 state.break_off(core);
             } else {

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 /// The reset text for ends whose call was cancelled.
-pub(super) const GIVEN_UP: &str = "the call that it came with was given up";
+pub(super) const GIVEN_UP: &str = "the call that it was sent with was cancelled";
 
 /// The bytes that may wait for the reader before writers get no more credit.
 const HIGH: usize = 256 << 10;

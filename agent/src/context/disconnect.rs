@@ -251,7 +251,7 @@ impl Context {
             None => {
                 self.node().with(|core| {
                     core.node
-                        .reset(flow, Reason::Cancelled, "nobody waits for the reply");
+                        .reset(flow, Reason::Cancelled, "its caller does not wait any more");
                     core.forget(flow);
                 });
                 let after_ms = timeout.as_millis() as u64;

@@ -307,7 +307,7 @@ pub(crate) fn current_context<E: de::Error>(
             .as_mut()
             .map(|decoding| decoding.refused.get_or_insert(text).len())
     });
-    Err(E::custom("it names what it may not"))
+    Err(E::custom("it names a context that its sender may not name"))
 }
 
 /// Returns the name for a context that a message from `origin` calls `claimed`: the known name, or

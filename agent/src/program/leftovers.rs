@@ -82,7 +82,7 @@ impl Programs {
                     reactor,
                     process,
                     holder,
-                    "holds a stream in silence, which is at its end now",
+                    "holds a stream without writing, so the stream was closed",
                 );
             }
             self.end_streams(reactor, core, number);

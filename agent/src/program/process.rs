@@ -233,8 +233,11 @@ impl Drop for Process {
     fn drop(&mut self) {
         if !self.waited {
             self.shared.with(|core| {
-                core.node
-                    .reset(self.flow, Reason::Cancelled, "nobody waits for it");
+                core.node.reset(
+                    self.flow,
+                    Reason::Cancelled,
+                    "its caller does not wait any more",
+                );
                 core.forget(self.flow);
             });
         }

@@ -119,7 +119,7 @@ fn log_all(context: &Context) {
 fn give_up(shared: &Arc<NodeHandle>, flow: FlowKey, name: &str) -> Error {
     shared.with(|core| {
         core.node
-            .reset(flow, Reason::Cancelled, "nobody waits for it");
+            .reset(flow, Reason::Cancelled, "its caller does not wait any more");
         core.forget(flow);
     });
     Error::TimedOut {

@@ -175,10 +175,7 @@ impl NodeHandle {
                 Wake::Stream(stream) => stream.wake(),
             });
             if !survived {
-                self.say(
-                    Level::ERROR,
-                    "what was to be told of an answer has panicked".into(),
-                );
+                self.say(Level::ERROR, "a callback of a reply has panicked".into());
             }
         }
         if unseen {

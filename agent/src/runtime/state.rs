@@ -401,7 +401,7 @@ impl NodeState {
                     CallState::Gone => self.node.reset(flow, Reason::ShutDown, ""),
                     _ => self
                         .node
-                        .reset(flow, Reason::Cancelled, "what it was for was given up"),
+                        .reset(flow, Reason::Cancelled, "the request was cancelled"),
                 }
                 let error = scope.error(&self.name_of(flow.peer), stand);
                 match self.forget(flow) {

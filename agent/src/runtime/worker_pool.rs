@@ -290,7 +290,7 @@ mod tests {
         let crew = WorkerPool::default();
         assert!(crew.are_idle() && crew.look() == (0, [0, 0]));
         assert!(!crew.forget(&Arc::new(Scope::new(None, crate::runtime::scope::NEVER, 0))));
-        assert!(crew.hired().is_none(), "questions hire nobody");
+        assert!(crew.hired().is_none(), "queries start no thread");
         let (done, told) = channel();
         assert!(
             crew.hire(&waker)
@@ -308,7 +308,7 @@ mod tests {
                 .hire(&waker)
                 .run(None, 0, Box::new(move || drop(done)))
         );
-        assert!(told.recv().is_err(), "what is never run is let go");
+        assert!(told.recv().is_err(), "a job that never runs is dropped");
         assert_eq!(stopped.look(), (0, [0, 0]));
     }
 }

@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_program_that_has_not_called_init_is_refused() {
         let error =
-            image(|_| unreachable!("it is not asked for")).expect_err("nobody has called init");
+            image(|_| unreachable!("it is not asked for")).expect_err("init was not called");
         assert!(error.to_string().contains("offshoot::init()"), "{error}");
     }
 }

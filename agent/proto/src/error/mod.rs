@@ -487,7 +487,7 @@ mod tests {
                 "{text}"
             );
         }
-        // A named type that was read to its end has nothing to do with what follows.
+        // A named type that was decoded completely is not to blame for the bytes after it.
         let text = codec::from_bytes::<(Option<Error>, Loose)>(&[0, 7])
             .unwrap_err()
             .to_string();

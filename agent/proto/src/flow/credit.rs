@@ -332,8 +332,8 @@ mod tests {
         assert_eq!(incoming.receive(10, 0, false), Err(Violation::AfterEnd));
     }
 
-    /// A path in steps: what was sent arrives `delay` steps later, and so does credit. A reader
-    /// that takes all at once in pieces of 4 KiB. The window after a while.
+    /// Simulates a path in steps: data arrives `delay` steps later, and so does credit. The reader
+    /// takes all of it at once, in pieces of 4 KiB. Returns the window after a while.
     fn window_over(delay: usize, rate: u64) -> u64 {
         let (mut out, mut incoming, mut growth_left) =
             (SendCredit::default(), RecvCredit::default(), GROWTH_OF_ALL);

@@ -448,8 +448,8 @@ mod tests {
         );
     }
 
-    /// Texts of every kind, by a small generator: reading never fails otherwise than with an error,
-    /// and what was read is read again from how it is shown.
+    /// Texts of every kind, from a small generator: parsing never panics, and a parsed filter is
+    /// parsed again from its own text.
     #[test]
     fn any_text_parses_or_fails_and_a_filter_round_trips() {
         const PIECES: [&str; 14] = [

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-/// Flag: nobody waits for the reply. Failures are logged where the function runs.
+/// Flag: no caller waits for the reply. Failures are logged where the function runs.
 pub(crate) const CAST: u8 = 1;
 
 /// Flag: four more bytes with the remaining time in milliseconds.
@@ -13,7 +13,7 @@ pub(crate) const DEADLINE: u8 = 2;
 pub struct CallHeader<'a> {
     /// Full name of the function.
     pub name: &'a str,
-    /// True if nobody waits for the reply.
+    /// True if no caller waits for the reply.
     pub cast: bool,
     /// Remaining time in milliseconds; `None` without a deadline.
     pub left_ms: Option<u32>,

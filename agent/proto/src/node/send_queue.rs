@@ -350,7 +350,7 @@ mod tests {
         choked.some.insert(ContextId::ROOT, 0);
         let data = || frame(Kind::Data, 1000, 0, 500);
         for _ in 0..3 {
-            // Set aside, promoted by news of its source's loss, and begun anew.
+            // Set aside, promoted by news of its source's loss, and started again.
             lanes.push(None, data());
             assert!(lanes.pop(&choked).is_none());
             assert_eq!(lanes.held, data().size());

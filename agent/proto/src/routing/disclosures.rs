@@ -155,7 +155,7 @@ mod tests {
             let hubs = [vec![0, 2, 5], expected].concat();
             assert_eq!(names(&told, &routes, whose, NameKind::Hub), hubs, "{whose}");
         }
-        // What one was told of, those below it may have been given.
+        // A context may pass on to its descendants what was disclosed to it.
         told.add(ContextId(10), ContextId(20), &routes);
         told.add(ContextId(11), ContextId(5), &routes);
         assert_eq!(
@@ -177,7 +177,7 @@ mod tests {
                 "{whose}"
             );
         }
-        // One that has joined, with the authority of this process.
+        // A process that has joined, with the authority of this process.
         let origin = Origin {
             peer: ContextId(20),
             auth: ContextId(5),
@@ -196,7 +196,7 @@ mod tests {
         routes.pair(ContextId(11), ContextId(21), true);
         assert_eq!(names(&told, &routes, 11, NameKind::Context), [11, 21]);
         assert_eq!(names(&told, &routes, 21, NameKind::Context), [11, 21]);
-        // A guest's paths are nobody's but its own.
+        // The open paths of a guest belong to the guest alone.
         routes.admit(ContextId(20));
         let header =
             crate::wire::Header::new(crate::wire::Kind::Open, ContextId(20), ContextId(12));
@@ -221,7 +221,7 @@ mod tests {
         assert!(
             told.knows(ContextId(10), ContextId(2)) && !told.knows(ContextId(20), ContextId(2))
         );
-        // And there is an end to it.
+        // The number of disclosures is limited.
         told.full = usize::MAX;
         told.pairs
             .extend((0..REMEMBERED as u32).map(|of| (ContextId(11), ContextId(of))));

@@ -144,7 +144,7 @@ impl Children {
                 ConnectErrorKind::Protocol,
                 "its agent was built from other sources than this program",
             );
-            why.hint = "build the agents and the program anew from the same sources".into();
+            why.hint = "rebuild the agents and the program from the same sources".into();
             return self.fail(reactor, core, link, why);
         }
         core.node.link_up(link);

@@ -320,7 +320,7 @@ impl Children {
     pub(crate) fn shut_down(&mut self, reactor: &mut Reactor, core: &mut NodeState, link: LinkId) {
         let up = self.by_link.get(&link).is_some_and(Child::is_up);
         if !up {
-            let error = ConnectError::new(ConnectErrorKind::Cancelled, "it was given up");
+            let error = ConnectError::new(ConnectErrorKind::Cancelled, "the hop was cancelled");
             return self.fail(reactor, core, link, error);
         }
         if let Some(child) = self.by_link.get_mut(&link) {

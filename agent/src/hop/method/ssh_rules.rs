@@ -41,7 +41,7 @@ const REACH: &str = "check the name, the port and the network; ssh -v says more"
 
 const UNLOCK: &str = "ssh-add it, use another key (identity(), -i), or give a password";
 
-const BUSY: &str = "the host, or one on the way to it, takes no more connections at once (MaxStartups, PerSourcePenalties of sshd): take fewer at a time";
+const BUSY: &str = "the host, or a host on the way to it, accepts no more connections at once (MaxStartups, PerSourcePenalties of sshd): make fewer hops at a time";
 
 const WAY: &str = "the host named there is one on the way (ProxyJump, ProxyCommand): connect to it alone with plain ssh";
 
@@ -239,7 +239,7 @@ const REASONS: &[Row] = &[
         0,
         Kind::Denied,
         "the host has closed the connection while we logged in",
-        "what it said stands below; the account may be locked or expired",
+        "its output is shown below; the account may be locked or expired",
     ),
     (
         &["^Connection ", " by UNKNOWN"],

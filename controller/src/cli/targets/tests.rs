@@ -1,4 +1,4 @@
-//! What targets mean, what is none, and that each is written as it is read.
+//! Targets: valid and invalid ones, and the round trip from text to text.
 
 use super::{Hop, Target};
 use offshoot::methods::registry::{METHODS, Row, find};
@@ -22,7 +22,7 @@ fn ssh(host: &str) -> Hop {
     hop("ssh", &[("host", host)])
 }
 
-/// The message for a text that is no target.
+/// Returns the message for a text that is no target.
 fn complaint(text: &str) -> String {
     match text.parse::<Target>() {
         Ok(target) => panic!("{text:?} was read as {target:?}"),
@@ -39,7 +39,7 @@ fn a_bare_word_is_an_ssh_host() {
         [ssh("sudo")],
         "a host may be named as a method"
     );
-    assert_eq!(hops("[sudo]"), [ssh("sudo")], "what is quoted is no method");
+    assert_eq!(hops("[sudo]"), [ssh("sudo")], "a quoted word is no method");
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_password_in_a_target_is_refused_and_not_shown() {
     assert_eq!(
         hops("[a:b]@web1"),
         [quoted],
-        "whoever quotes a colon means it"
+        "a quoted colon is a part of the text"
     );
     for text in [
         "h1:22/me@h2",
@@ -374,7 +374,7 @@ fn an_error_does_not_carry_control_characters_to_the_terminal() {
     assert!(!complaint("web1\x1b[2J").contains('\x1b'));
 }
 
-/// A generator that needs no crate: the numbers only have to differ.
+/// A random number generator that needs no crate. Its quality does not matter.
 struct Dice(u64);
 
 impl Dice {
@@ -423,7 +423,7 @@ impl Dice {
         }
     }
 
-    /// A value that the option can have.
+    /// Returns a value that the option accepts.
     fn value(&mut self, option: &OptionSpec) -> String {
         match &option.value {
             Value::Flag | Value::YesNo => ["yes", "no"][self.below(2) as usize].into(),
