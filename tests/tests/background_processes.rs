@@ -154,7 +154,7 @@ fn verbose_reports_which_child_processes_were_killed_and_which_survive() {
         said.lines()
             .any(|line| line.contains(&part) && line.contains(what))
     };
-    assert!(told(all[0], "goes on"), "{all:?}: {said}");
+    assert!(told(all[0], "keeps running"), "{all:?}: {said}");
     assert!(
         all[1..].iter().all(|pid| told(*pid, "was ended with it")),
         "{all:?}: {said}"

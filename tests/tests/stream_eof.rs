@@ -104,7 +104,7 @@ fn a_stream_held_open_without_output_ends_and_its_holder_is_named() {
         let (said, printed) = (seen.err(), seen.out());
         seen.expect_code(6);
         let line = format!("sleep (process {}) of program", printed.trim());
-        for what in ["holds a stream in silence", "was ended with it"] {
+        for what in ["holds a stream without writing", "was ended with it"] {
             let told = said
                 .lines()
                 .any(|told| told.contains(&line) && told.contains(what));

@@ -191,7 +191,7 @@ impl Context {
                 return Err(Error::System {
                     action: format!("waiting for the end of {}", self.name()),
                     detail:
-                        "it is not below this process, which is not told of that: wait where it was started"
+                        "it is not below this process, which does not learn of its end: wait in the process that started it"
                             .into(),
                 });
             }

@@ -145,7 +145,7 @@ impl Programs {
                     process,
                     seen,
                     if stays {
-                        "goes on"
+                        "keeps running"
                     } else {
                         "was ended with it"
                     },

@@ -89,9 +89,7 @@ impl MessageBuffer {
             return Some(match take_record(bytes, at, MAX_MESSAGE + SENT) {
                 Ok(Some((VALUE, content))) => match content.first_chunk::<SENT>() {
                     Some(from) => Ok((ContextId(u32::from_le_bytes(*from)), content)),
-                    None => Err(unreadable(CodecError(
-                        "it does not say who has sent it".into(),
-                    ))),
+                    None => Err(unreadable(CodecError("it has no sender".into()))),
                 },
                 Ok(Some((FAILED, content))) => match offshoot_codec::from_own(&content) {
                     Ok((context, text)) => {

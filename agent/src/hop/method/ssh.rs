@@ -272,7 +272,7 @@ impl Method for Ssh {
                 !self.sets("LogLevel="),
             ),
             timeout_ms: self.timeout.as_millis() as u64,
-            hint: "ssh -v to the same host says more".into(),
+            hint: "run ssh -v to the same host for details".into(),
         }
     }
 

@@ -37,7 +37,7 @@ const GIVE: &str =
 
 const LOOK: &str = "connect once with plain ssh to look at it, or use host-keys=accept-new";
 
-const REACH: &str = "check the name, the port and the network; ssh -v says more";
+const REACH: &str = "check the name, the port and the network; run ssh -v for details";
 
 const UNLOCK: &str = "ssh-add it, use another key (identity(), -i), or give a password";
 
@@ -113,7 +113,7 @@ const REASONS: &[Row] = &[
         0,
         Kind::Denied,
         "the host has ended it: %",
-        "ssh -v says more",
+        "run ssh -v for details",
     ),
     (
         &["^No ", " host key is known for ", " and you have"],
