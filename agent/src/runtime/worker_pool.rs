@@ -280,6 +280,10 @@ impl Hired for Workers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::handle::NodeHandle;
+    use crate::runtime::image_store::Images;
+    use offshoot_proto::Error;
+    use offshoot_proto::node::Node;
     use offshoot_sys::eventfd::EfdFlags;
     use std::sync::mpsc::channel;
 
@@ -310,5 +314,21 @@ mod tests {
         );
         assert!(told.recv().is_err(), "a job that never runs is dropped");
         assert_eq!(stopped.look(), (0, [0, 0]));
+    }
+
+    #[test]
+    fn a_pool_that_is_created_after_the_end_of_its_node_runs_nothing() {
+        let images = Images::found(Box::new(|_| Err(Error::ShutDown)));
+        let shared = NodeHandle::new(Node::root(), images).expect("there are descriptors");
+        shared
+            .workers
+            .give_up(&shared.life, &mut shared.lock(), false);
+        let (done, told) = channel();
+        shared
+            .workers
+            .hire(&shared.waker)
+            .run(None, 0, Box::new(move || done.send(()).unwrap()));
+        assert!(told.recv().is_err(), "the job was dropped without a run");
+        assert_eq!(shared.workers.look(), (0, [0, 0]));
     }
 }
