@@ -1,15 +1,21 @@
 //! Hashes the sources of this crate, so that a controller and an agent of different builds detect
 //! each other at once instead of misunderstanding each other later.
+//!
+//! Only `src` counts, and the version: `cargo package` rewrites the manifest, and the sum must be
+//! the same in the repository and in the package.
 
 use std::path::Path;
 use std::{env, fs};
 
 fn main() {
+    // Before the compiler lists everything else that is missing there.
+    if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system != "linux") {
+        println!("cargo::error=offshoot runs on Linux only, as controller and as target");
+        return;
+    }
     println!("cargo::rerun-if-changed=src");
-    println!("cargo::rerun-if-changed=Cargo.toml");
     let mut files = Vec::new();
     collect(Path::new("src"), &mut files);
-    files.push("Cargo.toml".to_owned());
     files.sort();
     let mut sum = 0xCBF2_9CE4_8422_2325u64;
     for file in &files {
@@ -29,7 +35,7 @@ fn collect(folder: &Path, files: &mut Vec<String>) {
         let path = entry.path();
         if path.is_dir() {
             collect(&path, files);
-        } else {
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.extend(path.to_str().map(str::to_owned));
         }
     }

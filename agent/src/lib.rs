@@ -80,6 +80,7 @@ pub use router::builder::{FINDERS, Search};
 pub use router::join::join;
 pub use router::listener::Listener;
 pub use router::pause::Pause;
+pub use runtime::build::BUILD;
 pub use runtime::image_store as images;
 pub use select::{Elapsed, IntoSource, Key, Mapped, Select, Source};
 

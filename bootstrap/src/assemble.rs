@@ -20,15 +20,25 @@ impl Image {
     /// Returns an error if `agent` is not a program for the platform, or exceeds the limits of the
     /// format.
     pub fn with_agent(&self, agent: &[u8]) -> Result<Self, PackError> {
-        let part = PackError::Part("agent", self.platform());
+        Self::of_program(self.platform(), agent, self.loader(), &self.unpacker())
+    }
+
+    /// Returns an image of an agent as [`Image::with_agent`] does, with the two native stages of
+    /// its platform.
+    ///
+    /// # Errors
+    /// Returns an error if a part is not for the platform, or exceeds the limits of the format.
+    pub fn of_program(
+        platform: Platform,
+        agent: &[u8],
+        loader: &[u8],
+        unpacker: &[u8],
+    ) -> Result<Self, PackError> {
+        let part = PackError::Part("agent", platform);
         let agent = Elf::read(agent).and_then(|elf| elf.loaded()).ok_or(part)?;
-        let image = assemble(
-            self.platform(),
-            &agent,
-            self.loader(),
-            &self.unpacker(),
-            |data| Ok(fast_encoder::encode(data)),
-        )?;
+        let image = assemble(platform, &agent, loader, unpacker, |data| {
+            Ok(fast_encoder::encode(data))
+        })?;
         Self::parse(image).map_err(|error| PackError::Compressor(error.to_string()))
     }
 

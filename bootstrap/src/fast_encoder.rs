@@ -2,9 +2,9 @@
 //! waits.
 //!
 //! Finds matches with chains of three-byte hashes and chooses the better of two neighbouring ones,
-//! as the fast modes of other encoders do. `pack` uses liblzma, which is slower, needs a C compiler
-//! and compresses a tenth better. [`lzma`](crate::lzma), which decodes the streams, defines the
-//! layout of the probabilities. Must never panic, whatever the input.
+//! as the fast modes of other encoders do. `pack` uses another crate's encoder, which is many times
+//! slower and compresses a tenth better. [`lzma`](crate::lzma), which decodes the streams, defines
+//! the layout of the probabilities. Must never panic, whatever the input.
 
 use crate::lzma::{
     ALIGN, IS_MATCH, IS_REP, IS_REP_G0, IS_REP_G1, IS_REP_G2, IS_REP0_LONG, LENGTH_HIGH,

@@ -16,6 +16,9 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("offshoot runs on Linux only, as controller and as target");
+
 mod assemble;
 #[doc(hidden)]
 pub mod branch_filter;
@@ -29,7 +32,7 @@ mod image;
 pub mod layout;
 #[doc(hidden)]
 pub mod lzma;
-#[cfg(feature = "pack")]
+#[cfg(feature = "native")]
 pub mod native;
 #[cfg(feature = "pack")]
 mod pack;

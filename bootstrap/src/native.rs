@@ -34,7 +34,7 @@ pub fn compile(platform: Platform, rustc: &Path, scratch: &Path) -> Result<Stage
 }
 
 /// Returns the directory of the stages' sources.
-fn sources() -> PathBuf {
+pub fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("native")
 }
 

@@ -2,10 +2,7 @@
 
 use std::{fmt, io::Write};
 
-use xz2::{
-    stream::{LzmaOptions, MatchFinder, Mode, Stream},
-    write::XzEncoder,
-};
+use lzma_rust2::{EncodeMode, LzmaOptions, LzmaWriter, MfType};
 
 use crate::{
     assemble::{PackError, assemble},
@@ -44,19 +41,16 @@ fn compress(data: &[u8]) -> Result<Vec<u8>, PackError> {
         (2, 2, 2),
         (1, 2, 2),
     ] {
-        let mut options = LzmaOptions::new_preset(9).map_err(compressor)?;
-        options
-            .dict_size(dictionary)
-            .literal_context_bits(lc)
-            .literal_position_bits(lp)
-            .position_bits(pb);
-        options
-            .mode(Mode::Normal)
-            .match_finder(MatchFinder::BinaryTree4)
-            .nice_len(273)
-            .depth(1000);
-        let stream = Stream::new_lzma_encoder(&options).map_err(compressor)?;
-        let mut encoder = XzEncoder::new_stream(Vec::new(), stream);
+        let mut options = LzmaOptions::with_preset(9);
+        options.dict_size = dictionary;
+        (options.lc, options.lp, options.pb) = (lc, lp, pb);
+        options.mode = EncodeMode::Normal;
+        options.mf = MfType::Bt4;
+        options.nice_len = LzmaOptions::NICE_LEN_MAX;
+        options.depth_limit = 1000;
+        let length = Some(data.len() as u64);
+        let mut encoder =
+            LzmaWriter::new_use_header(Vec::new(), &options, length).map_err(compressor)?;
         encoder.write_all(data).map_err(compressor)?;
         let packed = encoder.finish().map_err(compressor)?;
         if best.as_ref().is_none_or(|best| packed.len() < best.len()) {

@@ -28,12 +28,17 @@
 //!
 //! A function of your own runs in an agent that was built with it. That agent is either this
 //! program, if it is static and sent as its own image ([`Builder::own_image`]), or one that
-//! `cargo xtask build-agent --manifest-path YOURS/Cargo.toml` builds ([`Builder::package`]).
+//! `offshoot build-agent --manifest-path YOURS/Cargo.toml` builds ([`Builder::package`]).
 //! Running programs and the functions of [`stock`] needs neither: [`run`] sends the stock agent. A
 //! panic in a function of your own is an error of its call, with message and place. The stock agent
 //! is built for size and ends on a panic.
+//!
+//! The [`guide`] begins with the first hop.
 
 #![forbid(unsafe_code)]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("offshoot runs on Linux only, as controller and as target");
 
 mod images;
 #[cfg(feature = "log")]
@@ -41,14 +46,14 @@ mod log;
 mod report;
 mod run;
 
-pub use images::FOLDER_VARIABLE;
+pub use images::{FOLDER_VARIABLE, StockImage, stock_images};
 #[cfg(feature = "log")]
 pub use log::{log_to_file, log_to_stderr, log_to_stderr_by, log_to_writer_by};
 pub use offshoot_agent::method as methods;
 pub use offshoot_agent::{
-    Blob, Builder, CallError, Chain, Command, ConnectError, ConnectErrorKind, Connecting, Context,
-    ContextId, DisconnectReason, Disconnection, Dump, Elapsed, Error, ErrorText, ExitStatus,
-    Filter, FilterError, Handle, Hop, IntoSource, Key, LOG_VARIABLE, Listener, Mapped,
+    BUILD, Blob, Builder, CallError, Chain, Command, ConnectError, ConnectErrorKind, Connecting,
+    Context, ContextId, DisconnectReason, Disconnection, Dump, Elapsed, Error, ErrorText,
+    ExitStatus, Filter, FilterError, Handle, Hop, IntoSource, Key, LOG_VARIABLE, Listener, Mapped,
     MessageOrigin, Messages, Output, Pause, Policy, Process, Reader, Reason, Receiver, RecvError,
     Registration, Remote, Reply, Result, Router, Secret, Select, Sender, Signaller, Source, Writer,
     agent_main, harmless, init, stock,
@@ -59,6 +64,10 @@ pub use run::run;
 
 #[doc(hidden)]
 pub use offshoot_agent::macro_support;
+
+// Its programs are tested in their own way.
+#[cfg(all(doc, not(doctest)))]
+include!(concat!(env!("OUT_DIR"), "/guide.rs"));
 
 /// The types and macros that most programs use.
 pub mod prelude {

@@ -239,7 +239,7 @@ fn an_invalid_image_is_rejected_when_the_router_starts() {
             panic!("{name} is taken")
         };
         assert!(
-            text.contains(".image file of `cargo xtask build-agent`"),
+            text.contains(".image file of `offshoot build-agent`"),
             "{text}"
         );
     }

@@ -178,7 +178,7 @@ fn calling_a_function_missing_from_the_agent_names_it() {
     assert!(
         error
             .to_string()
-            .contains("cargo xtask build-agent --manifest-path"),
+            .contains("offshoot build-agent --manifest-path"),
         "{error}"
     );
     value(child.call(stock::ping {}));

@@ -46,6 +46,7 @@ fn build(quiet: bool) -> Result<PathBuf, Box<dyn std::error::Error>> {
     let target = workspace().join("target");
     let mut cargo = cargo();
     cargo.args(["build", "--package", "offshoot", "--bin", "offshoot"]);
+    cargo.args(["--features", "cli"]);
     cargo
         .args(["--profile", "dist", "--target", TARGET])
         .arg("--target-dir")

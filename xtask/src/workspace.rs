@@ -5,6 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+pub(crate) use offshoot_build_agent::output_of;
+
 /// The result of a verb: nothing, or one line that says what failed and what to do about it.
 pub(crate) type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -27,26 +29,4 @@ pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace());
     command
-}
-
-/// Runs a command and returns its output.
-///
-/// # Errors
-/// Returns an error if the command cannot be started or fails: one line, with the last line of its
-/// stderr.
-pub(crate) fn output_of(command: &mut Command) -> Result<String, String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .output()
-        .map_err(|error| format!("{name}: {error}"))?;
-    if !output.status.success() {
-        let words = String::from_utf8_lossy(&output.stderr);
-        let last = words
-            .lines()
-            .rev()
-            .find(|line| !line.trim().is_empty())
-            .unwrap_or("no error message");
-        return Err(format!("{name} failed: {last}"));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

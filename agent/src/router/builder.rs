@@ -61,16 +61,15 @@ impl Router {
 }
 
 impl Builder {
-    /// Sets the folder of the agents' images, with the layout of `cargo xtask build-agent`.
+    /// Sets the folder of the agents' images, with the layout of `offshoot build-agent`.
     #[must_use]
     pub fn agents(mut self, folder: impl Into<PathBuf>) -> Self {
         self.search.folder = Some(folder.into());
         self
     }
 
-    /// Sets the package whose agent is sent instead of the stock agent: the one that `cargo xtask
-    /// build-agent --manifest-path` (or `--package`, in offshoot's own workspace) built. Its
-    /// functions are those that can be called.
+    /// Sets the package whose agent is sent instead of the stock agent: the one that `offshoot
+    /// build-agent --manifest-path` built. Its functions are those that can be called.
     #[must_use]
     pub fn package(mut self, package: impl Into<String>) -> Self {
         self.search.package = Some(package.into());
@@ -79,7 +78,7 @@ impl Builder {
 
     /// Adds an image that the program contains, one for each platform. Targets of other platforms
     /// are an error then, because the stock agent does not have the program's functions. The bytes
-    /// are a file that `cargo xtask build-agent` writes to `target/agents`; [`Builder::start`]
+    /// are a file that `offshoot build-agent` writes to `target/agents`; [`Builder::start`]
     /// returns an error if they are not.
     ///
     /// ```no_run
@@ -203,7 +202,7 @@ impl Builder {
     fn settled(&self) -> Result<(AgentSource, Find)> {
         if let Some(error) = &self.damage {
             return Err(Error::Image(format!(
-                "an image of the program is not valid: {error}; it has to be an .image file of `cargo xtask build-agent`"
+                "an image of the program is not valid: {error}; it has to be an .image file of `offshoot build-agent`"
             )));
         }
         let Search {

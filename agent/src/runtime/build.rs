@@ -1,8 +1,8 @@
 //! The number of this build.
 
-/// Number that tells builds apart whose messages may differ: a sum over the sources of all crates
-/// of an agent.
-pub(crate) const BUILD: u64 = combined([
+/// The number that tells builds apart whose messages may differ: a sum over the sources of all
+/// crates of an agent.
+pub const BUILD: u64 = combined([
     number(env!("OFFSHOOT_SOURCES")),
     number(offshoot_codec::SOURCES),
     number(offshoot_proto::SOURCES),

@@ -1,13 +1,10 @@
 //! `offshoot help`: the help texts of the commands, and the grammar of targets.
 
 use super::command::COMMANDS;
-use super::exit::TRANSPORT;
 use super::targets;
-use super::ui::notes;
-use super::ui::outlet::Outlet;
+use super::ui::page::print;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, Command};
-use std::process::exit;
 
 /// The name of the command.
 pub(super) const NAME: &str = "help";
@@ -44,17 +41,4 @@ pub(super) fn explain(mut program: Command, matches: &clap::ArgMatches) -> ! {
         None => program.render_long_help().to_string(),
     };
     print(text.trim_end())
-}
-
-/// Prints a text and ends this program.
-pub(super) fn print(text: &str) -> ! {
-    let printed = Outlet::stdout().and_then(|stdout| stdout.write(format!("{text}\n").as_bytes()));
-    match printed {
-        // A reader such as `head` that closes early is not an error.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            notes::tell(&format!("writing the output: {error}"));
-            exit(TRANSPORT)
-        }
-        _ => exit(0),
-    }
 }

@@ -75,7 +75,7 @@ fn refuse(error: clap::Error) -> ! {
         .map(|row| row.name);
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            help::print(error.render().to_string().trim_end())
+            ui::page::print(error.render().to_string().trim_end())
         }
         ErrorKind::UnknownArgument => {
             let context = |kind| match error.get(kind) {

@@ -1,5 +1,5 @@
-//! The search for the images of agents: given by the program, the program itself, embedded in it,
-//! or in a folder.
+//! The search for the images of agents: given by the program, the program itself, in a folder, or
+//! embedded in the program.
 
 mod self_image;
 mod trusted_file;
@@ -9,12 +9,14 @@ use offshoot_agent::macro_support::linkme;
 use offshoot_agent::{Error, FINDERS, Search};
 use offshoot_bootstrap::{Image, Platform};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use trusted_file::{Owners, Refused, built_in};
 
-mod embedded {
-    use offshoot_bootstrap::Platform;
-    include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
-}
+/// The stock images in this program, each with its Rust target.
+#[cfg(feature = "stock-images")]
+use offshoot_images::IMAGES as EMBEDDED;
+#[cfg(not(feature = "stock-images"))]
+const EMBEDDED: &[(&str, &[u8])] = &[];
 
 /// The environment variable with a folder of images, laid out as `cargo xtask build-agent` leaves
 /// it.
@@ -28,7 +30,9 @@ const STOCK: &str = "offshoot-agent";
 static FINDER: fn(Search) -> Result<Find, Error> = |mut search| {
     // Packing takes time and can fail, so it happens before the tree starts.
     if search.own {
-        let image = self_image::image(|platform| find(search.folder.as_deref(), STOCK, platform))?;
+        let image = self_image::image(EMBEDDED, |platform| {
+            find(search.folder.as_deref(), STOCK, platform).map(|(image, _)| image)
+        })?;
         search.given.push(image);
     }
     Ok(Box::new(move |platform| given_or_found(&search, platform)))
@@ -46,7 +50,7 @@ fn given_or_found(search: &Search, platform: Platform) -> Result<Image, Error> {
     // A stock agent would lack the functions of the program.
     if let Some(other) = search.given.first() {
         return Err(Error::Image(format!(
-            "no agent for {platform}: this program has one of its own for {} only; build one with `cargo xtask build-agent \
+            "no agent for {platform}: this program has one of its own for {} only; build one with `offshoot build-agent \
              --manifest-path ITS/Cargo.toml --target {}` and pass it to Builder::image",
             other.platform(),
             platform.rust_target()
@@ -57,82 +61,138 @@ fn given_or_found(search: &Search, platform: Platform) -> Result<Image, Error> {
         search.package.as_deref().unwrap_or(STOCK),
         platform,
     )
+    .map(|(image, _)| image)
 }
 
-/// Finds the image of a package's agent for a platform. With a given folder it looks only there.
-/// Otherwise it looks in the folder of `OFFSHOOT_AGENTS`, then in this program, and for a program
-/// that cargo built, in `target/agents`. Only files that no other user can have written are read.
-fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<Image, Error> {
-    let absent = |file: &Path| {
-        Error::Image(format!(
-            "no agent {package} for {platform}: {} does not exist; {}",
-            file.display(),
-            way_out(package)
-        ))
-    };
+/// A stock image that this program would send.
+#[non_exhaustive]
+pub struct StockImage {
+    /// The Rust target for which its agent was built.
+    pub target: &'static str,
+    /// Where it was found: the path of a file, or `embedded in this program`.
+    pub place: String,
+    /// The image.
+    pub bytes: Arc<[u8]>,
+}
+
+/// Returns the stock image for each platform for which one is found, in the order in which a router
+/// without settings searches.
+///
+/// # Errors
+/// Returns an error if no image is found at all.
+pub fn stock_images() -> Result<Vec<StockImage>, Error> {
+    let mut images = Vec::new();
+    let mut last = None;
+    for platform in Platform::ALL {
+        match find(None, STOCK, platform) {
+            Ok((image, place)) => images.push(StockImage {
+                target: platform.rust_target(),
+                place,
+                bytes: image.bytes().clone(),
+            }),
+            Err(error) => last = Some(error),
+        }
+    }
+    match last {
+        Some(error) if images.is_empty() => Err(error),
+        _ => Ok(images),
+    }
+}
+
+/// Finds the image of a package's agent for a platform, and where it is. With a given folder it
+/// looks only there. Otherwise it looks in the folder of `OFFSHOOT_AGENTS`, then, for a program
+/// that cargo built, in `target/agents`, and then in this program. Only files that no other user
+/// can have written are read.
+fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<(Image, String), Error> {
     let program = std::env::current_exe().unwrap_or_default();
     let owners = Owners::of(&program);
-    let read = |file: &Path| read(owners, file);
+    let read = |file: &Path| -> Result<_, Error> {
+        Ok(read(owners, file)?.map(|image| (image, file.display().to_string())))
+    };
+    let absent = |tried: &[&Path], elsewhere: &str| {
+        Error::Image(missing(package, platform, tried, elsewhere))
+    };
     if let Some(folder) = given {
         let file = file_in(folder, package, platform);
-        return read(&file)?.ok_or_else(|| absent(&file));
+        return read(&file)?.ok_or_else(|| absent(&[&file], ""));
     }
     let named = std::env::var_os(FOLDER_VARIABLE)
         .map(|folder| file_in(Path::new(&folder), package, platform));
     if let Some(file) = &named
-        && let Some(image) = read(file)?
+        && let Some(found) = read(file)?
     {
-        return Ok(image);
+        return Ok(found);
     }
     // A folder that was named holds the build that is wanted; one embedded here would be another.
     if let Some(file) = named.as_deref().filter(|_| package == STOCK) {
-        return Err(absent(file));
-    }
-    if package == STOCK
-        && let Some((_, bytes)) = embedded::EMBEDDED
-            .iter()
-            .find(|(other, _)| *other == platform)
-    {
-        return parse(bytes.to_vec(), "embedded in this program");
+        return Err(absent(&[file], ""));
     }
     let beside =
         built_in(&program).map(|target| file_in(&target.join("agents"), package, platform));
     if let Some(file) = &beside
-        && let Some(image) = read(file)?
+        && let Some(found) = read(file)?
     {
-        return Ok(image);
+        return Ok(found);
     }
-    let tried: Vec<String> = named
-        .iter()
-        .chain(&beside)
-        .map(|file| file.display().to_string())
+    if package == STOCK
+        && let Some(bytes) = embedded(platform)
+    {
+        let place = "embedded in this program";
+        return Ok((parse(bytes, place)?, place.to_owned()));
+    }
+    let tried: Vec<&Path> = [&named, &beside]
+        .into_iter()
+        .flatten()
+        .map(PathBuf::as_path)
         .collect();
-    let tried = if tried.is_empty() {
-        String::new()
-    } else {
-        format!("there is no {}, ", tried.join(", nor "))
+    let elsewhere = match (package == STOCK, beside.is_some()) {
+        (true, true) => "and none in the program",
+        (true, false) => "none in the program, and cargo did not build the program in its folder",
+        (false, true) => "",
+        (false, false) => {
+            "and cargo did not build the program in its folder, where a folder `agents` would be searched"
+        }
     };
-    let elsewhere = if beside.is_some() {
-        "and none in the program"
-    } else {
-        "none in the program, and cargo did not build the program in its folder"
-    };
-    Err(Error::Image(format!(
-        "no agent {package} for {platform}: {tried}{elsewhere}; {}",
-        way_out(package)
-    )))
+    Err(absent(&tried, elsewhere))
 }
 
-/// Returns the advice for a missing agent.
-fn way_out(package: &str) -> String {
-    let whose = if package == STOCK {
-        ""
-    } else {
-        " --manifest-path ITS/Cargo.toml"
+/// Returns the embedded image for a platform. A program that was sent as its own image has zeros
+/// in place of the images.
+fn embedded(platform: Platform) -> Option<&'static [u8]> {
+    let (_, bytes) = EMBEDDED
+        .iter()
+        .find(|(target, _)| *target == platform.rust_target())?;
+    // The compiler knows what was embedded, and not what runs.
+    (std::hint::black_box(*bytes).first()? != &0).then_some(bytes)
+}
+
+/// Returns the error text for an agent that is in none of the files that were tried, nor elsewhere.
+fn missing(package: &str, platform: Platform, tried: &[&Path], elsewhere: &str) -> String {
+    let tried: Vec<String> = tried
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    let tried = match tried.join(", nor ") {
+        none if none.is_empty() => none,
+        some if elsewhere.is_empty() => format!("there is no {some}"),
+        some => format!("there is no {some}, "),
     };
-    format!(
-        "build it with `cargo xtask build-agent{whose}` and set {FOLDER_VARIABLE} to the folder target/agents that this fills"
-    )
+    let way_out = if package != STOCK {
+        format!(
+            "build it with `offshoot build-agent --manifest-path FOLDER/Cargo.toml`, where FOLDER is that of the package {package}, \
+             and set {FOLDER_VARIABLE} to the folder target/agents that this fills"
+        )
+    } else if cfg!(in_repository) {
+        format!(
+            "build it with `cargo xtask build-agent` in the repository of offshoot, and set {FOLDER_VARIABLE} to the folder \
+             target/agents that this fills"
+        )
+    } else if std::env::var_os(FOLDER_VARIABLE).is_some() && embedded(platform).is_some() {
+        format!("unset {FOLDER_VARIABLE}, and the image in this program is used")
+    } else {
+        "build the program with the feature `stock-images` of the crate offshoot, which is on by default".to_owned()
+    };
+    format!("no agent {package} for {platform}: {tried}{elsewhere}; {way_out}")
 }
 
 /// Returns the path of an image in a folder of images.
@@ -146,7 +206,7 @@ fn file_in(folder: &Path, package: &str, platform: Platform) -> PathBuf {
 /// such file.
 fn read(owners: Owners, file: &Path) -> Result<Option<Image>, Error> {
     match owners.read(file) {
-        Ok(bytes) => parse(bytes, &file.display().to_string()).map(Some),
+        Ok(bytes) => parse(&bytes, &file.display().to_string()).map(Some),
         Err(Refused::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(Refused::Io(error)) => Err(Error::Image(format!("{}: {error}", file.display()))),
         Err(Refused::Others(why)) => Err(Error::Image(format!(
@@ -156,10 +216,10 @@ fn read(owners: Owners, file: &Path) -> Result<Option<Image>, Error> {
     }
 }
 
-fn parse(bytes: Vec<u8>, place: &str) -> Result<Image, Error> {
+fn parse(bytes: &[u8], place: &str) -> Result<Image, Error> {
     Image::parse(bytes).map_err(|error| {
         Error::Image(format!(
-            "the agent's image ({place}) is damaged: {error}; build it again with `cargo xtask build-agent`"
+            "the agent's image ({place}) is damaged: {error}; build it again, the stock agent with `cargo xtask build-agent` in the repository of offshoot"
         ))
     })
 }

@@ -101,10 +101,17 @@ pub(super) fn packages_as_arguments(packages: &Packages, root: bool) -> Vec<Stri
         Packages::All => ["--workspace", "--exclude", SUITES]
             .map(str::to_owned)
             .into(),
-        Packages::Only(names) => names
-            .iter()
-            .flat_map(|name| ["--package".to_owned(), name.clone()])
-            .collect(),
+        Packages::Only(names) => {
+            let packages = names
+                .iter()
+                .flat_map(|name| ["--package".to_owned(), name.clone()]);
+            // With the whole workspace, the package of the suites turns this feature on.
+            let command_line = names
+                .iter()
+                .any(|name| name == "offshoot")
+                .then_some(["--features", "offshoot/cli"].map(str::to_owned));
+            packages.chain(command_line.into_iter().flatten()).collect()
+        }
     }
 }
 

@@ -175,7 +175,7 @@ impl Error {
 const WAY_TO_A_FUNCTION: &str = match cfg!(panic = "immediate-abort") {
     true => "",
     false => {
-        "; send this program itself (Router::builder().own_image()), or build an agent that has it (cargo xtask build-agent \
+        "; send this program itself (Router::builder().own_image()), or build an agent that has it (offshoot build-agent \
          --manifest-path YOURS/Cargo.toml) and name it (.package(...))"
     }
 };

@@ -7,6 +7,7 @@ pub(super) mod jobs;
 pub(super) mod lines;
 pub(super) mod notes;
 pub(super) mod outlet;
+pub(super) mod page;
 pub(super) mod password;
 pub(super) mod question;
 mod shared_fd;

@@ -1,4 +1,4 @@
-//! Inspects a finished agent: its linkage, its table of functions, its hash.
+//! Inspects a finished agent: its linkage, its table of functions.
 
 use std::{path::Path, process::Command};
 
@@ -7,7 +7,7 @@ use offshoot_bootstrap::{
     elf::{Elf, Linkage},
 };
 
-use crate::workspace::output_of;
+use crate::run::output_of;
 
 /// The section with one entry for each function of an agent.
 const FUNCTIONS: &str = "linkme_FUNCTIONS";
@@ -16,7 +16,7 @@ const FUNCTIONS: &str = "linkme_FUNCTIONS";
 ///
 /// # Errors
 /// Returns an error if the program is not static, or not a program.
-pub(super) fn is_static(program: &[u8], platform: Platform) -> Result<(), String> {
+pub(crate) fn is_static(program: &[u8], platform: Platform) -> Result<(), String> {
     let elf = Elf::read(program).ok_or("the agent is not a 64-bit ELF file")?;
     match elf
         .linkage()
@@ -34,7 +34,7 @@ pub(super) fn is_static(program: &[u8], platform: Platform) -> Result<(), String
 ///
 /// # Errors
 /// Returns an error if a table is missing, has another size, or has two functions of one name.
-pub(super) fn functions(agents: &[(Platform, &Path)]) -> Result<(), String> {
+pub(crate) fn functions(agents: &[(Platform, &Path)]) -> Result<(), String> {
     let mut sizes = Vec::new();
     for &(platform, path) in agents {
         let program =
@@ -80,15 +80,6 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), String> {
              and the library of a package have the same root module, and so do two versions of one crate)"
         )),
     }
-}
-
-/// Returns the SHA-256 of a file, computed by the program `sha256sum`.
-///
-/// # Errors
-/// Returns an error if the program is missing or cannot read the file.
-pub(super) fn sha256(path: &Path) -> Result<String, String> {
-    let line = output_of(Command::new("sha256sum").arg(path))?;
-    Ok(line.split_whitespace().next().unwrap_or_default().into())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use offshoot_bootstrap::Platform;
 
-use crate::workspace::output_of;
+use crate::run::output_of;
 
 /// An option, and the bytes that an image grows by without the option; none if the platform has no
 /// such option.
@@ -67,7 +67,7 @@ const SMALLER: [Code; 8] = [
 
 /// Returns the arguments of rustc for the last crate of an agent, without those that this compiler
 /// does not know.
-pub(super) fn arguments(rustc: &Path, platform: Platform) -> Vec<String> {
+pub(crate) fn arguments(rustc: &Path, platform: Platform) -> Vec<String> {
     let gain = |code: &Code| match platform {
         Platform::X86_64 => code.x86_64,
         Platform::Aarch64 => code.aarch64,

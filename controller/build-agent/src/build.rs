@@ -1,19 +1,28 @@
-//! Runs cargo for one agent, with the flags that a profile of stable cargo cannot contain.
+//! Runs cargo for one agent, with the flags that make it small and reproducible.
 
 use std::{
-    env, fs,
+    env,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use offshoot_bootstrap::{Platform, native};
 
-use super::{project::Project, smaller};
-use crate::workspace::{output_of, workspace};
+use crate::{project::Project, run::output_of, smaller};
+
+/// The profile of all agents, without the flags that a profile of stable cargo cannot contain.
+const PROFILE: [&str; 6] = [
+    "profile.agent.inherits=\"release\"",
+    "profile.agent.opt-level=\"z\"",
+    "profile.agent.lto=\"fat\"",
+    "profile.agent.codegen-units=1",
+    "profile.agent.panic=\"abort\"",
+    "profile.agent.strip=true",
+];
 
 /// The effect of a panic in an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Panic {
+pub enum Panic {
     /// A panic aborts the agent without a message; tables and texts for messages are not in the
     /// image.
     Abort,
@@ -22,7 +31,7 @@ pub(super) enum Panic {
 }
 
 /// Builds the agent of one project.
-pub(super) struct Builder {
+pub struct Builder {
     project: Project,
     panic: Panic,
     rustc: PathBuf,
@@ -31,38 +40,41 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Returns a builder for the agent of `project`.
+    /// Returns a builder for the agent of `project`. If `quiet`, cargo shows no progress.
     ///
     /// # Errors
     /// Returns an error if rustc cannot be started.
-    pub(super) fn new(project: Project, panic: Panic, quiet: bool) -> Result<Self, String> {
+    pub fn new(project: Project, panic: Panic, quiet: bool) -> Result<Self, String> {
         let rustc = PathBuf::from(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
         let sysroot = output_of(
             Command::new(&rustc)
                 .args(["--print", "sysroot"])
                 .current_dir(&project.root),
         )?;
+        let sysroot = PathBuf::from(sysroot.trim());
+        // The compiler of the project, whichever the toolchain of another folder would be.
+        let named = sysroot.join("bin/rustc");
         Ok(Self {
             project,
             panic,
-            rustc,
-            sysroot: PathBuf::from(sysroot.trim()),
+            rustc: if named.exists() { named } else { rustc },
+            sysroot,
             quiet,
         })
     }
 
     /// Returns the project whose agent is built.
-    pub(super) fn project(&self) -> &Project {
+    pub fn project(&self) -> &Project {
         &self.project
     }
 
     /// Returns the effect of a panic in the agent.
-    pub(super) fn panic(&self) -> Panic {
+    pub fn panic(&self) -> Panic {
         self.panic
     }
 
     /// Returns the path of the compiler.
-    pub(super) fn rustc(&self) -> &Path {
+    pub fn rustc(&self) -> &Path {
         &self.rustc
     }
 
@@ -70,7 +82,7 @@ impl Builder {
     ///
     /// # Errors
     /// Returns an error if the toolchain lacks the target, or cargo fails.
-    pub(super) fn build(&self, platform: Platform, folder: &str) -> Result<PathBuf, String> {
+    pub fn build(&self, platform: Platform, folder: &str) -> Result<PathBuf, String> {
         let target = platform.rust_target();
         self.need(
             target,
@@ -108,8 +120,8 @@ impl Builder {
             .args(["--package", package, "--bin", package])
             .arg("--target-dir")
             .arg(&folder);
-        for setting in self.project.profile() {
-            cargo.args(["--config", &setting]);
+        for setting in PROFILE {
+            cargo.args(["--config", setting]);
         }
         if self.panic == Panic::Unwind {
             cargo.args(["--config", "profile.agent.panic=\"unwind\""]);
@@ -126,6 +138,8 @@ impl Builder {
         ] {
             cargo.env_remove(inherited);
         }
+        // An agent sends what its parent has sent it.
+        cargo.env("OFFSHOOT_IMAGES", "");
         if rebuild_std {
             cargo.env("RUSTC_BOOTSTRAP", "1");
             cargo.args(match self.panic {
@@ -201,16 +215,9 @@ impl Builder {
         let cargo_home = env::var_os("CARGO_HOME")
             .map(PathBuf::from)
             .or_else(|| Some(env::home_dir()?.join(".cargo")));
-        let mut names = vec![(self.sysroot.clone(), "/rust")];
+        let mut names: Vec<(PathBuf, &str)> = vec![(self.sysroot.clone(), "/rust")];
         names.extend(cargo_home.map(|home| (home, "/cargo")));
-        if self.project.is_outside() {
-            names.extend([
-                (workspace(), "/offshoot"),
-                (self.project.root.clone(), "/program"),
-            ]);
-        } else {
-            names.push((self.project.root.clone(), "/offshoot"));
-        }
+        names.extend(self.project.names.iter().cloned());
         // The last match wins, and one may lie within another.
         names.sort_by_key(|(folder, _)| folder.as_os_str().len());
         names
@@ -239,50 +246,4 @@ impl Builder {
             self.sysroot.display()
         ))
     }
-}
-
-/// A copy of the workspace, in a directory of its own that is removed when dropped.
-pub(super) struct Copy(PathBuf);
-
-impl Copy {
-    /// Where it is.
-    pub(super) fn path(&self) -> PathBuf {
-        self.0.join("another/checkout")
-    }
-}
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Copies the sources of the workspace to a path of another length, without `target` and hidden
-/// files.
-pub(super) fn copy_of(root: &Path) -> Result<Copy, String> {
-    let copy = Copy(env::temp_dir().join(format!("offshoot-verify-{}", std::process::id())));
-    copy_folder(root, &copy.path(), true).map_err(|error| {
-        format!(
-            "the workspace cannot be copied to {}: {error}",
-            copy.0.display()
-        )
-    })?;
-    Ok(copy)
-}
-
-fn copy_folder(from: &Path, to: &Path, top: bool) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if top && (name == "target" || name == ".git") {
-            continue;
-        }
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &to.join(name), false)?;
-        } else {
-            fs::copy(entry.path(), to.join(name))?;
-        }
-    }
-    Ok(())
 }
