@@ -13,8 +13,8 @@ const TARGETS: [&str; 2] = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-
 fn main() {
     println!("cargo::rerun-if-env-changed=OFFSHOOT_IMAGES");
     let here = env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it for build scripts");
-    // The package, since a folder that does not exist would always count as changed.
-    println!("cargo::rerun-if-changed=.");
+    // Not the folder of images: in the repository, it is there only while packages are made.
+    println!("cargo::rerun-if-changed=build.rs");
     let folder = match env::var_os("OFFSHOOT_IMAGES") {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(&here).join("images"),

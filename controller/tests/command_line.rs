@@ -158,6 +158,7 @@ fn help_has_examples_and_the_grammar() {
     assert!(explanation(&["run", "--help"]).contains("Exit status:"));
     assert!(explanation(&["help", "run"]).contains("Exit status:"));
     assert!(explanation(&["help", "ping"]).contains("offshoot ping web1"));
+    assert!(explanation(&["help", "build-agent"]).contains("--manifest-path disks/Cargo.toml"));
     for verb in ["run", "ping"] {
         assert!(explanation(&["help", verb]).contains("--heartbeat <SECONDS>"));
     }
@@ -166,7 +167,8 @@ fn help_has_examples_and_the_grammar() {
 
 #[test]
 fn help_fits_a_terminal() {
-    for words in [["help", "targets"], ["help", "run"], ["help", "ping"]] {
+    for subject in ["targets", "run", "ping", "build-agent", "version"] {
+        let words = ["help", subject];
         for line in explanation(&words).lines() {
             assert!(
                 line.chars().count() <= 100,
@@ -174,4 +176,24 @@ fn help_fits_a_terminal() {
             );
         }
     }
+}
+
+#[test]
+fn the_version_has_the_number_of_the_build() {
+    let text = explanation(&["version"]);
+    let build = text
+        .lines()
+        .next()
+        .and_then(|line| line.split("build ").nth(1));
+    let build = build.unwrap_or_else(|| panic!("no number in {text}"));
+    assert!(build.len() == 16 && build.chars().all(|c| c.is_ascii_hexdigit()));
+    assert!(explanation(&["version", "--json"]).contains(&format!("\"build\":\"{build}\"")));
+    assert!(explanation(&["--version"]).starts_with("offshoot "));
+}
+
+#[test]
+fn build_agent_refuses_what_it_cannot_build() {
+    assert!(refusal(&["build-agent"]).contains("--manifest-path is missing"));
+    let words = ["build-agent", "--manifest-path", "x", "--target", "riscv64"];
+    assert!(refusal(&words).contains("the targets are x86_64-unknown-linux-musl"));
 }

@@ -227,6 +227,26 @@ fn an_image_for_another_platform_only_is_an_error_with_a_hint() {
 }
 
 #[test]
+fn a_missing_agent_of_a_package_is_named_with_the_place_and_the_command() {
+    let _leaks = Leaks::begin();
+    let router = Router::builder().package("no-such").start();
+    let refused = router.and_then(|router| router.local().connect().map(drop));
+    let text = refused.expect_err("there is none").to_string();
+    let place = format!(
+        "{}-unknown-linux-musl/no-such.image",
+        std::env::consts::ARCH
+    );
+    for part in [
+        "no agent no-such for",
+        &place,
+        "offshoot build-agent --manifest-path",
+        "OFFSHOOT_AGENTS",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing: {text}");
+    }
+}
+
+#[test]
 fn an_invalid_image_is_rejected_when_the_router_starts() {
     let _leaks = Leaks::begin();
     let whole = image();

@@ -9,6 +9,7 @@ mod ci;
 mod dist;
 mod fuzz;
 mod miri;
+mod package;
 mod slow_path;
 mod test;
 mod widths;
@@ -26,6 +27,9 @@ usage: cargo xtask VERB [ARGS...]
         Builds agent images into target/agents: those of this workspace, or of the package
         of another manifest. --check fails if an image is over its budget, --verify if a
         second build in another folder gives other bytes.
+  package [--keep]
+        Makes the packages for a registry in target/package, with the stock images, and
+        builds them. --keep leaves the images in place, for `cargo publish`.
   dist
         Builds the one-file command line, target/dist/offshoot.
   offshoot ARGS...
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
     };
     let done = match verb {
         "build-agent" => agents::run(rest),
+        "package" => package::run(rest),
         "dist" => dist::run(rest),
         "offshoot" => dist::run_offshoot(rest),
         "test" => test::run(rest),

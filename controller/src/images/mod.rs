@@ -172,10 +172,11 @@ fn missing(package: &str, platform: Platform, tried: &[&Path], elsewhere: &str) 
         .iter()
         .map(|file| file.display().to_string())
         .collect();
-    let tried = match tried.join(", nor ") {
-        none if none.is_empty() => none,
-        some if elsewhere.is_empty() => format!("there is no {some}"),
-        some => format!("there is no {some}, "),
+    let tried = match (tried.as_slice(), elsewhere) {
+        ([], _) => String::new(),
+        ([only], "") => format!("{only} does not exist"),
+        (several, "") => format!("there is no {}", several.join(", nor ")),
+        (several, _) => format!("there is no {}, ", several.join(", nor ")),
     };
     let way_out = if package != STOCK {
         format!(

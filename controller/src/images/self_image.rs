@@ -163,7 +163,7 @@ mod tests {
         remove(std::hint::black_box(&EMBEDDED), &mut program, &maps);
         assert_eq!((before, count(&program)), (1, 0));
         let whole = program.clone();
-        remove(&vec![0xA7; 64], &mut program, &maps);
+        remove(&Vec::from([0xA7; 64]), &mut program, &maps);
         assert!(whole == program, "bytes on the heap are not in the file");
     }
 
@@ -178,8 +178,8 @@ mod tests {
 
     #[test]
     fn a_program_that_has_not_called_init_is_refused() {
-        let error = image(&[], |_| unreachable!("it is not asked for"))
-            .expect_err("init was not called");
+        let error =
+            image(&[], |_| unreachable!("it is not asked for")).expect_err("init was not called");
         assert!(error.to_string().contains("offshoot::init()"), "{error}");
     }
 }

@@ -45,7 +45,7 @@ const PLACES: [(&str, Reach); 26] = [
     ("tests/src/bin/bench-", Named(&[])),
     ("tests/bench/", Named(&[])),
     ("tests/fuzz/", Named(&[])),
-    ("docs/", Named(&["guide", "docs_are_true"])),
+    ("docs/", Named(&["guide", "docs_are_true", "registry"])),
     (
         "controller/examples/projects/",
         Named(&["agent_delivery", "docs_are_true"]),

@@ -13,6 +13,7 @@ mod jobs;
 mod needs;
 pub(crate) mod packages;
 pub(crate) mod projects;
+mod registry;
 mod report;
 pub(crate) mod sandbox;
 pub(crate) mod sandboxed;

@@ -23,7 +23,7 @@ pub(super) enum Need {
     TestAgent,
     /// The one-file command line.
     CommandLine,
-    /// The example projects.
+    /// The command line, installed from packages, and the example projects built with it.
     Projects,
     /// The programs of the guide.
     Guide,
@@ -32,7 +32,7 @@ pub(super) enum Need {
 }
 
 /// The texts by which a program that needs something is known.
-const MARKS: [(&str, &[Need]); 6] = [
+const MARKS: [(&str, &[Need]); 7] = [
     ("OFFSHOOT_BIN", &[Need::AllPlatforms, Need::CommandLine]),
     (
         "OFFSHOOT_ARM64_BUSYBOX",
@@ -40,6 +40,7 @@ const MARKS: [(&str, &[Need]); 6] = [
     ),
     ("offshoot-test-agent", &[Need::TestAgent]),
     ("OFFSHOOT_PROJECTS", &[Need::AllPlatforms, Need::Projects]),
+    ("OFFSHOOT_INSTALLED", &[Need::AllPlatforms, Need::Projects]),
     ("OFFSHOOT_GUIDE", &[Need::AllPlatforms, Need::Guide]),
     ("OFFSHOOT_EXAMPLES", &[Need::Examples]),
 ];

@@ -1,5 +1,5 @@
 //! The example projects of `controller/examples/projects`, built as a user would build them:
-//! outside the workspace, by the commands that their READMEs show.
+//! outside the workspace, from a registry, by the commands that their READMEs show.
 //!
 //! The projects share the target directory `target/projects`, so that their dependencies are
 //! compiled once. The suite `agent_delivery` runs the programs. The projects themselves are copied
@@ -12,10 +12,12 @@ use std::{
     process::Command,
 };
 
+use super::registry;
 use crate::workspace::{Outcome, target_directory, workspace};
 
-/// The path of the library in the manifests of the projects; a copy gets the absolute path.
-const LIBRARY: &str = "\"../../..\"";
+/// What makes the library a folder of this repository in the manifests of the projects; a copy has
+/// the one of the registry.
+const LIBRARY: &str = "path = \"../../..\", ";
 
 /// Returns the target directory of the projects.
 pub(crate) fn folder() -> PathBuf {
@@ -38,6 +40,7 @@ pub(crate) fn all() -> std::io::Result<Vec<PathBuf>> {
 /// # Errors
 /// Returns an error if a project cannot be copied, or one of its commands fails.
 pub(crate) fn build() -> Outcome {
+    registry::build(&folder())?;
     let elsewhere = Elsewhere::new()?;
     for project in all()? {
         let name = project.file_name().unwrap_or_default();
@@ -77,15 +80,13 @@ fn copy_project(from: &Path, to: &Path) -> Outcome {
     let manifest = fs::read_to_string(from.join("Cargo.toml"))?;
     if !manifest.contains(LIBRARY) {
         return Err(format!(
-            "{} does not depend on the library at {LIBRARY}",
+            "{} does not depend on the library by {LIBRARY}",
             from.display()
         )
         .into());
     }
-    let library = format!("{:?}", workspace().join("controller"));
-    fs::write(to.join("Cargo.toml"), manifest.replace(LIBRARY, &library))?;
-    // With the versions of the workspace, no network is needed: they are downloaded already.
-    fs::copy(workspace().join("Cargo.lock"), to.join("Cargo.lock"))?;
+    fs::write(to.join("Cargo.toml"), manifest.replace(LIBRARY, ""))?;
+    let _ = fs::remove_file(to.join("Cargo.lock"));
     fs::create_dir_all(folder())?;
     symlink(folder(), to.join("target"))?;
     Ok(())
@@ -116,7 +117,7 @@ fn shell_blocks(readme: &str) -> Vec<String> {
 
 /// Runs commands of a README in the folder of its project, with agents for this machine only.
 fn run(commands: &str, folder: &Path) -> Outcome {
-    const BUILD_AGENT: &str = "cargo xtask build-agent";
+    const BUILD_AGENT: &str = "offshoot build-agent";
     let target = format!(
         "{BUILD_AGENT} --quiet --target {}-unknown-linux-musl",
         env::consts::ARCH
@@ -135,7 +136,14 @@ fn run(commands: &str, folder: &Path) -> Outcome {
     ] {
         shell.env_remove(inherited);
     }
-    match shell.env("OFFSHOOT", workspace()).status()?.success() {
+    let inherited = env::var_os("PATH").unwrap_or_default();
+    let programs = [registry::programs()]
+        .into_iter()
+        .chain(env::split_paths(&inherited));
+    shell
+        .env("PATH", env::join_paths(programs)?)
+        .env("CARGO_HOME", registry::home());
+    match shell.status()?.success() {
         true => Ok(()),
         false => Err(format!(
             "{} cannot be built by the commands in its README",

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{guide, packages, projects, sandbox};
+use super::{guide, packages, projects, registry, sandbox};
 use crate::workspace::{target_directory, workspace};
 
 /// Returns a command that runs a program of `offshoot-tests` in a sandbox.
@@ -34,6 +34,7 @@ pub(crate) fn command_with(
         .env("OFFSHOOT_BIN", built.join("dist/offshoot"))
         .env("OFFSHOOT_AGENTS", built.join("agents"))
         .env("OFFSHOOT_PROJECTS", projects::folder())
+        .env("OFFSHOOT_INSTALLED", registry::programs().join("offshoot"))
         .env("OFFSHOOT_GUIDE", guide::folder())
         .env("OFFSHOOT_EXAMPLES", target.join("debug/examples"))
         .env(

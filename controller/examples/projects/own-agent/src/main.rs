@@ -1,4 +1,4 @@
-//! The agent: the binary with the package's name. `cargo xtask build-agent` makes its images.
+//! The agent: the binary with the package's name. `offshoot build-agent` makes its images.
 
 use own_agent as _;
 

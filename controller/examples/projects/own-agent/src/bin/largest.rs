@@ -6,10 +6,10 @@ use own_agent::largest;
 
 fn main() -> Result<(), offshoot::Report> {
     let mut words = std::env::args().skip(1);
-    let (host, folder) = words
-        .next()
-        .zip(words.next())
-        .ok_or("usage: largest HOST FOLDER")?;
+    let (Some(host), Some(folder)) = (words.next(), words.next()) else {
+        eprintln!("usage: largest HOST FOLDER");
+        std::process::exit(2);
+    };
     let router = Router::builder().package("own-agent").start()?;
     let root = router.ssh(host).connect()?.sudo().connect()?;
     for (length, path) in root.call(largest {
