@@ -14,9 +14,12 @@ use std::time::Instant;
 /// Number of consecutive scans that must find no descendant before the search stops.
 const EMPTY_LOOKS: u8 = 3;
 
-/// Time limit of [`end_descendants`]. A process that has changed its user cannot be killed by an
-/// agent without root, so waiting longer is futile.
+/// Time limit of [`end_descendants`], after at least [`LEAST_LOOKS`]. A process that has changed
+/// its user cannot be killed by an agent without root, so waiting longer is futile.
 const PATIENCE: Duration = Duration::from_millis(400);
+
+/// Number of scans that are made however long they take, on a busy machine more than [`PATIENCE`].
+const LEAST_LOOKS: u8 = 10;
 
 /// One process at the moment of a scan.
 #[derive(Copy, Clone)]
@@ -64,16 +67,30 @@ impl Seen {
 pub fn end_descendants() {
     let me = std::process::id();
     let begun = Instant::now();
-    let mut empty_looks = 0;
+    let (mut empty_looks, mut looks) = (0, 0_u8);
     while empty_looks < EMPTY_LOOKS && reap_all() {
         let all = processes();
         let below = descendants(&all, me);
-        below.iter().for_each(|seen| seen.signal(libc::SIGKILL));
+        kill_all(&below);
         empty_looks = if below.is_empty() { empty_looks + 1 } else { 0 };
-        if begun.elapsed() > PATIENCE {
+        looks = looks.saturating_add(1);
+        if looks >= LEAST_LOOKS && begun.elapsed() > PATIENCE {
             return;
         }
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Kills the processes of a scan, which has parents before their children.
+///
+/// Children are killed first: a killed parent would leave children with another parent, which are
+/// not signalled then, and so one level to each scan. Until its turn a parent is stopped, because a
+/// shell whose child was killed would go on to its next command.
+fn kill_all(below: &[&Seen]) {
+    for signal in [libc::SIGSTOP, libc::SIGKILL] {
+        for seen in below.iter().rev() {
+            seen.signal(signal);
+        }
     }
 }
 
@@ -240,10 +257,40 @@ mod tests {
         let all = processes();
         let below = descendants(&all, child.id());
         assert_eq!(below.len(), 3);
-        below
-            .iter()
-            .rev()
-            .for_each(|seen| seen.signal(libc::SIGKILL));
+        kill_all(&below);
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn one_scan_kills_every_level() {
+        // Each shell waits for the one below it, and must not go on.
+        let script = "test $1 = 0 && { echo; exec sleep 1000; }; sh -c \"$0\" \"$0\" $(($1 - 1)) & wait; echo on";
+        let mut child = Command::new("sh")
+            .args(["-c", script, script, "8"])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let all = processes();
+        let mut below = descendants(&all, child.id());
+        assert_eq!(below.len(), 8);
+        below.extend(all.iter().find(|seen| seen.pid == child.id()));
+        below.rotate_right(1);
+        kill_all(&below);
+        child.wait().unwrap();
+        let lives = |seen: &&Seen| look_at(seen.pid).is_some_and(|now| !now.ended);
+        let begun = Instant::now();
+        while let Some(seen) = below.iter().find(|seen| lives(seen)) {
+            assert!(
+                begun.elapsed() < Duration::from_secs(25),
+                "{} was left out",
+                seen.pid
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let mut rest = String::new();
+        io::Read::read_to_string(child.stdout.as_mut().unwrap(), &mut rest).unwrap();
+        assert_eq!(rest, "");
     }
 }
