@@ -14,7 +14,7 @@ mod report;
 
 use std::fs;
 
-use crate::test::sandboxed;
+use crate::test::{sandbox, sandboxed};
 use crate::workspace::{Outcome, target_directory};
 
 /// The hidden verb of [`run_inside`].
@@ -38,7 +38,7 @@ pub(crate) fn run(words: &[String]) -> Outcome {
         return Err("bench needs root for a sandbox with real users and sshd: try sudo".into());
     }
     prepare::everything(flags.iter().any(|flag| *flag == "--skip-build"))?;
-    let mut command = sandboxed::command(&std::env::current_exe()?)?;
+    let mut command = sandboxed::command(sandbox::OWN_PROGRAM.as_ref())?;
     command.arg(INSIDE).arg(target_directory()).args(words);
     let status = command.status()?;
     if status.success() {

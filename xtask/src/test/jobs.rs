@@ -141,9 +141,7 @@ impl Watch {
             .strip_prefix("test ")
             .and_then(|rest| rest.split_once(" ... "))
         {
-            self.finished
-                .tests
-                .push((name.to_owned(), now - self.since));
+            self.finished.tests.push((plain(name), now - self.since));
             self.since = now;
         }
         if let Some((_, result)) = line.split_once("test result: ") {
@@ -158,6 +156,14 @@ impl Watch {
         self.finished.took = took;
         self.finished
     }
+}
+
+/// Returns a text without the colours of a terminal, which trybuild writes into pipes as well.
+fn plain(text: &str) -> String {
+    let mut pieces = text.split("\u{1b}[");
+    let first = pieces.next().unwrap_or_default();
+    let rest = pieces.map(|piece| piece.split_once('m').map_or(piece, |(_, rest)| rest));
+    std::iter::once(first).chain(rest).collect()
 }
 
 fn number_before(text: &str, word: &str) -> u64 {
@@ -208,7 +214,8 @@ mod tests {
         watch.line("running 2 tests\n", at(1));
         watch.line("test one ... ok\n", at(3));
         watch.line("what a program prints\n", at(4));
-        watch.line("test two::three ... FAILED\n", at(8));
+        let coloured = "test \u{1b}[0m\u{1b}[1mtwo::three\u{1b}[0m ... \u{1b}[0m\u{1b}[31mFAILED\n";
+        watch.line(coloured, at(8));
         watch.line(
             "test result: FAILED. 1 passed; 1 failed; 0 ignored\n",
             at(9),

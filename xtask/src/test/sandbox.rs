@@ -7,20 +7,29 @@
 //!
 //! [`command`] wraps a program. `unshare` of util-linux creates the namespaces and runs this
 //! program again as `xtask sandbox-init`, which is [`init`]: it mounts, starts the program, and
-//! reaps orphans as process 1 must.
+//! reaps orphans as process 1 must. This program is run from a descriptor, because its file may be
+//! replaced while tests run: another `cargo xtask` builds it anew.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, wait};
 
 use crate::workspace::Outcome;
+
+/// This program, as it was started.
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// The folder of the open descriptors of a process, as the process itself sees it.
+const DESCRIPTORS: &str = "/proc/self/fd/";
 
 /// The hidden verb of [`init`].
 pub(crate) const VERB: &str = "sandbox-init";
@@ -48,7 +57,7 @@ const PASSED: [&str; 5] = ["CI", "LANG", "RUST_BACKTRACE", "TERM", "RUST_LOG"];
 /// and writable, even below a directory that starts empty.
 ///
 /// # Errors
-/// Returns an error if the path of this program is unknown.
+/// Returns an error if this program cannot be opened.
 pub(crate) fn command(keep: &[&Path], program: &Path) -> std::io::Result<Command> {
     let mut command = Command::new("unshare");
     command.args([
@@ -61,11 +70,9 @@ pub(crate) fn command(keep: &[&Path], program: &Path) -> std::io::Result<Command
         "--kill-child",
         "--mount-proc",
     ]);
-    command
-        .args(["--propagation", "private"])
-        .arg(std::env::current_exe()?)
-        .arg(VERB);
-    command.args(keep).arg("--").arg(program);
+    command.args(["--propagation", "private"]);
+    run_opened(&mut command, File::open(OWN_PROGRAM)?);
+    command.arg(VERB).args(keep).arg("--").arg(program);
     command.env_clear();
     command.envs(
         PASSED
@@ -87,6 +94,19 @@ pub(crate) fn command(keep: &[&Path], program: &Path) -> std::io::Result<Command
     Ok(command)
 }
 
+/// Adds a program to a command that runs it, by its descriptor: it needs no name.
+fn run_opened(command: &mut Command, program: File) {
+    command.arg(format!("{DESCRIPTORS}{}", program.as_raw_fd()));
+    // SAFETY: the closure runs between fork and exec and makes one system call that allocates
+    // nothing.
+    unsafe {
+        command.pre_exec(move || {
+            fcntl(&program, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            Ok(())
+        })
+    };
+}
+
 /// Runs as process 1 of the sandbox: `KEEP... -- PROGRAM ARGS...`. Returns only on an error.
 ///
 /// # Errors
@@ -98,6 +118,12 @@ pub(crate) fn init(words: &[String]) -> Outcome {
         .ok_or("only xtask itself may run sandbox-init")?;
     if std::process::id() != 1 {
         return Err("only xtask itself may run sandbox-init, as process 1 of a sandbox".into());
+    }
+    // The descriptor that `run_opened` has passed is not for the program.
+    let own = std::env::args().next().unwrap_or_default();
+    let own = own.strip_prefix(DESCRIPTORS);
+    if let Some(own) = own.and_then(|own| own.parse::<RawFd>().ok()) {
+        nix::unistd::close(own)?;
     }
     let keep: Vec<PathBuf> = words[..end].iter().map(PathBuf::from).collect();
     let (program, arguments) = words[end + 1..]
@@ -234,5 +260,22 @@ fn reap_until(program: u32) -> Result<ExitStatus, nix::Error> {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_runs_although_its_file_is_gone() {
+        let copy = std::env::temp_dir().join(format!("offshoot-echo-{}", std::process::id()));
+        fs::copy("/bin/echo", &copy).unwrap();
+        let opened = File::open(&copy).unwrap();
+        fs::remove_file(&copy).unwrap();
+        let mut command = Command::new("env");
+        run_opened(&mut command, opened);
+        let output = command.arg("it runs").output().unwrap();
+        assert_eq!(output.stdout, b"it runs\n", "{output:?}");
     }
 }
