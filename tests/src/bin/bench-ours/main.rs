@@ -4,6 +4,7 @@
 //! This file has connections, calls and the memory of an agent.
 
 mod calls;
+mod end;
 mod far;
 mod flow;
 mod procfs;
@@ -21,7 +22,7 @@ type Numbers = Outcome<Vec<f64>>;
 const USAGE: &str = "bench-ours connect-local N | connect-ssh CONFIG ALIAS N | sudo CONFIG ALIAS N | call-local N | \
                      call-ssh CONFIG ALIAS N | memory | bytes PROGRAM LOG | stalled down|up | ping-busy | \
                      relay HOPS MIB | pipeline COUNT WINDOW | argument MIB ROUNDS | ten-hops N | outstanding N | \
-                      far CONFIG ALIAS MIB | far-ssh CONFIG ALIAS MIB | scale N | hold N";
+                      far CONFIG ALIAS MIB | far-ssh CONFIG ALIAS MIB | scale N | hold N | end";
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -61,6 +62,7 @@ fn measure(words: &[&str]) -> Numbers {
         ["far-ssh", config, alias, size] => far::plain(config, alias, mebibytes(size)),
         ["scale", count] => scale::measure(number(count)),
         ["hold", count] => scale::hold(number(count)),
+        ["end"] => end::measure(),
         _ => {
             eprintln!("{USAGE}");
             std::process::exit(2);

@@ -4,10 +4,12 @@
 //! Every reported figure is a median over all rounds.
 
 mod calls;
+mod ends;
 mod flow;
 mod hops;
 mod scale;
 
+pub(super) use ends::ROWS as ENDS;
 pub(super) use scale::pairs as scaled_pairs;
 
 use super::fixture::{Bench, Result, Row, Samples, Unit};
@@ -38,7 +40,7 @@ enum Case {
 }
 
 /// All cases. `bytes` comes first, because the delayed case feeds that number of bytes to ssh.
-const CASES: [Case; 18] = [
+const CASES: [Case; 19] = [
     Case::Single(
         ("bytes", "bytes sent to the first call", Unit::Bytes),
         hops::bytes,
@@ -104,6 +106,7 @@ const CASES: [Case; 18] = [
         flow::far_stream,
     ),
     Case::Several("relay", &flow::RELAY, flow::relay),
+    Case::Several("end", &ends::ROWS, ends::ends),
     Case::Several("scale", &scale::ROWS, scale::scale),
 ];
 
