@@ -12,16 +12,12 @@ use tracing::{Event, Metadata, Subscriber};
 
 use crate::process::{eventually, signal};
 use crate::records::Line;
+use crate::run::LIMIT;
 use crate::scratch::ScratchDir;
 use crate::tree::{ended, facts, resident};
 
-/// The longest that a call to an honest context may take during a flood, on a busy machine: up to 2
-/// MiB of the smallest frames, 80,000 of them, are queued before it at a shared agent.
-pub const ANSWER: Duration = Duration::from_secs(20);
 /// The most memory by which a controller or an agent may grow because of one child.
 pub const GROWTH: u64 = 24 << 20;
-/// The longest that dropping a router takes (3.5 s), and the delay of a busy machine.
-pub const END: Duration = Duration::from_secs(5);
 /// The time over which processor use is measured, and the most that an idle node may use of it.
 const QUIET: Duration = Duration::from_millis(400);
 const QUIET_CPU: Duration = Duration::from_millis(60);
@@ -184,7 +180,11 @@ impl Attack {
         let words = [program, how, &status, "/bin/sh"].map(str::to_owned).into();
         // Endless noise ends at the timeout, so it is short. Others come up, on a busy machine
         // late.
-        let timeout = Duration::from_secs(if how.starts_with("endless") { 3 } else { 10 });
+        let timeout = if how.starts_with("endless") {
+            Duration::from_secs(3)
+        } else {
+            LIMIT
+        };
         let hop = parent
             .local()
             .shell_words(words)
@@ -215,7 +215,8 @@ impl Attack {
         fs::read_to_string(self.scratch.path().join("status")).unwrap_or_default()
     }
 
-    /// Calls honest contexts until the attack is over.
+    /// Calls honest contexts until the attack is over. Up to 2 MiB of the smallest frames, 80,000
+    /// of them, are queued before a call at a shared agent.
     ///
     /// # Panics
     /// Panics if one does not answer in time, or the act does not end.
@@ -231,7 +232,7 @@ impl Attack {
         while !over() || rounds < 20 {
             rounds += 1;
             for context in &self.honest {
-                let answer = context.start(stock::ping {}).wait_timeout(ANSWER);
+                let answer = context.start(stock::ping {}).wait_timeout(LIMIT);
                 answer.unwrap_or_else(|error| {
                     panic!(
                         "{}: {context:?}: {error}: {:?}",
@@ -271,11 +272,11 @@ impl Attack {
                 assert_eq!(*refused, None, "{what}");
                 // The pending call fails, and so does a new one.
                 let error = pending
-                    .wait_timeout(ANSWER)
+                    .wait_timeout(LIMIT)
                     .map(|_| "a value")
                     .expect_err("the hostile child is gone");
                 let error = error.to_string();
-                let gone = eventually(ANSWER, || {
+                let gone = eventually(LIMIT, || {
                     let again = self
                         .hostile
                         .start(stock::ping {})
@@ -347,7 +348,7 @@ impl Attack {
         );
         for pid in self.memory.keys() {
             // The last frames may still be processed.
-            let idle = eventually(ANSWER, || {
+            let idle = eventually(LIMIT, || {
                 let before = broker_time(*pid);
                 let _ = eventually(QUIET, || false);
                 broker_time(*pid) - before < QUIET_CPU
@@ -376,7 +377,7 @@ impl Attack {
         {
             signal(pid, nix::sys::signal::Signal::SIGKILL);
         }
-        assert!(took < END, "{}: the end took {took:?}", self.what);
+        assert!(took < LIMIT, "{}: the end took {took:?}", self.what);
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! The sandbox makes it exact: its pid namespace holds only the test and its children, and its
 //! `/tmp`, `/run`, `/home` and so on belong to nobody else. Processes and files that are about to
-//! disappear get [`GRACE`] to do so; the check polls and passes as soon as nothing is left.
+//! disappear get [`LIMIT`] to do so; the check polls and passes as soon as nothing is left.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,10 +12,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::run::LIMIT;
 use crate::{process, users};
-
-/// The longest that something may take to disappear after the test.
-pub const GRACE: Duration = Duration::from_secs(2);
 
 /// Directories that are searched for new files; mounts below them are not entered.
 const WATCHED: [&str; 9] = [
@@ -78,12 +76,12 @@ impl Leaks {
         }
     }
 
-    /// Compares with the snapshot for at most [`GRACE`].
+    /// Compares with the snapshot for at most [`LIMIT`].
     ///
     /// # Errors
     /// Returns the list of leaks, one per line.
     pub fn check(self) -> Result<(), String> {
-        self.check_within(GRACE)
+        self.check_within(LIMIT)
     }
 
     /// Like [`Leaks::check`], with another time limit.
@@ -110,7 +108,7 @@ impl Drop for Leaks {
         if self.checked || std::thread::panicking() {
             return;
         }
-        if let Err(list) = self.compare(GRACE) {
+        if let Err(list) = self.compare(LIMIT) {
             panic!("the test left something behind:\n{list}");
         }
     }

@@ -16,6 +16,7 @@ use nix::sys::signal::Signal;
 
 use crate::netns::NetNs;
 use crate::process::{self, must_run};
+use crate::run::LIMIT;
 use crate::scratch::{ScratchDir, write_file};
 use crate::users;
 
@@ -136,7 +137,7 @@ impl Sshd {
             namespace.enter_on_exec(&mut command);
         }
         let mut child = command.spawn().expect("openssh-server is installed");
-        let up = process::eventually(Duration::from_secs(10), || {
+        let up = process::eventually(LIMIT, || {
             answers(builder.namespace, address)
                 || child.try_wait().is_ok_and(|ended| ended.is_some())
         });

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use offshoot::{Context, Error, Process, Reason};
@@ -17,9 +16,6 @@ use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{ended, facts, hop, router};
 use offshoot_tests::users::NOPASS;
 use offshoot_tests::{Leaks, Run, Sshd};
-
-/// The longest that an expected event may take.
-const SOON: Duration = Duration::from_secs(20);
 
 /// Programs that exit cleanly on a signal, are killed by it, or ignore it.
 const ANSWERS: [&str; 4] = [
@@ -65,7 +61,7 @@ fn never_a_status(context: &Context, how: &str, end: impl FnOnce(u32)) {
             other => panic!("{how}: {script}: {other:?}"),
         }
         assert!(
-            eventually(SOON, || ended(pid)),
+            eventually(LIMIT, || ended(pid)),
             "{how}: {script}: {pid} lives"
         );
     }
@@ -232,7 +228,7 @@ fn failed_stdin_kills_the_program_before_it_sees_eof() {
                     "the disk is gone"
                 };
                 assert!(detail.contains(why) && name == context.name(), "{error}");
-                assert!(eventually(SOON, || ended(pid)), "{script}");
+                assert!(eventually(LIMIT, || ended(pid)), "{script}");
                 assert!(
                     !scratch.path().join("done").exists(),
                     "{script}: it took half for the whole"
@@ -270,7 +266,7 @@ fn a_program_sees_no_eof_on_stdin_when_its_context_is_lost() {
             .find(|seen| seen.parent == std::process::id() && seen.name == "ssh");
         signal(ssh.expect("it runs").pid, Signal::SIGKILL);
         process.wait().expect_err("the way there is lost");
-        assert!(eventually(SOON, || ended(pid)), "{script}");
+        assert!(eventually(LIMIT, || ended(pid)), "{script}");
         assert!(
             !scratch.path().join("done").exists(),
             "{script}: it took half for the whole"
@@ -312,7 +308,7 @@ fn a_program_sees_no_eof_on_stdin_when_its_agent_is_killed() {
             .write_all(b"half of it"));
         signal(facts(&context).process, Signal::SIGKILL);
         process.wait().expect_err("its agent is killed");
-        assert!(eventually(SOON, || ended(pid)), "round {round}");
+        assert!(eventually(LIMIT, || ended(pid)), "round {round}");
         assert!(
             !scratch.path().join("done").exists(),
             "round {round}: it took half for the whole"

@@ -2,18 +2,14 @@
 //! survives if it is killed.
 
 use std::io::{BufRead as _, BufReader};
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use offshoot::{Command, Context, Process};
-use offshoot_tests::dying_controller::PROMISE;
 use offshoot_tests::process::{eventually, look_at, signal};
+use offshoot_tests::run::LIMIT;
 use offshoot_tests::tree::{ended, facts, hop, router};
 use offshoot_tests::users::NOPASS;
 use offshoot_tests::{Leaks, Run, Sshd};
-
-/// The longest that an expected event may take.
-const SOON: Duration = Duration::from_secs(20);
 
 /// Starts a daemon, a process in the program's session, and two in sessions of their own that hold
 /// its stdout and its stdin; prints their ids in this order.
@@ -64,13 +60,13 @@ fn lives(daemon: u32, how: &str) {
     signal(daemon, Signal::SIGKILL);
     let group = nix::unistd::Pid::from_raw(-(daemon as i32));
     let _ = nix::sys::signal::kill(group, Signal::SIGKILL);
-    assert!(eventually(SOON, || ended(daemon)));
+    assert!(eventually(LIMIT, || ended(daemon)));
 }
 
 #[track_caller]
 fn gone(pids: &[u32], how: &str) {
     assert!(
-        eventually(PROMISE * 5, || pids.iter().all(|pid| ended(*pid))),
+        eventually(LIMIT, || pids.iter().all(|pid| ended(*pid))),
         "{how}: {pids:?}"
     );
 }

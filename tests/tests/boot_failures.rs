@@ -9,6 +9,7 @@ use offshoot::stock::{echo, ping};
 use offshoot::{CallError, ConnectErrorKind as Kind, Error, Reason, Router};
 use offshoot_tests::hop::{Counter, assert_says, refused, router, sessions, up};
 use offshoot_tests::process::descendants;
+use offshoot_tests::run::LIMIT;
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::users::{NOLOGIN, PLAIN};
 use offshoot_tests::{Leaks, Sshd};
@@ -230,7 +231,7 @@ fn a_hop_program_that_hangs_is_killed_with_its_children() {
             "{how}: {error}"
         );
         assert_says(error, &["local (local): "]);
-        let gone = offshoot_tests::process::eventually(Duration::from_secs(20), || {
+        let gone = offshoot_tests::process::eventually(LIMIT, || {
             descendants(std::process::id())
                 .iter()
                 .all(|seen| seen.name != "tail" && seen.name != "cat")

@@ -13,6 +13,7 @@ use offshoot::ConnectErrorKind as Kind;
 use offshoot::stock::echo;
 use offshoot_tests::hop::{Counter, assert_says, facts_of, refused, router};
 use offshoot_tests::process::eventually;
+use offshoot_tests::run::LIMIT;
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::shells::{Sh, Tools};
 use offshoot_tests::{Leaks, skip};
@@ -335,10 +336,7 @@ fn an_agent_under_qemu_ends_with_its_tree() {
             .values()
             .any(|seen| seen.name == "tail")
     };
-    assert!(
-        eventually(std::time::Duration::from_secs(20), running),
-        "the program runs"
-    );
+    assert!(eventually(LIMIT, running), "the program runs");
     drop(program);
     drop((context, router, host));
     leaks.check().expect("all of it is gone");

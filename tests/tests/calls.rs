@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use offshoot::{Blob, CallError, Error, Reason, stock};
 use offshoot_test_agent as own;
+use offshoot_tests::run::LIMIT;
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{Tree, ended, facts, hop, resident, router};
 use offshoot_tests::users::{NOPASS, PLAIN};
@@ -319,10 +320,7 @@ fn a_wait_that_times_out_does_not_cancel_the_call() {
         );
     }
     fs::write(&path, "").expect("the directory is ours");
-    assert!(
-        value(reply.wait_timeout(Duration::from_secs(20))),
-        "the call went on"
-    );
+    assert!(value(reply.wait_timeout(LIMIT)), "the call went on");
 }
 
 struct Unpark(Thread);

@@ -4,12 +4,11 @@ use std::process::Command;
 
 use offshoot_tests::process::{descendants, eventually};
 use offshoot_tests::pty::Terminal;
-use offshoot_tests::run::offshoot_binary;
+use offshoot_tests::run::{LIMIT, offshoot_binary};
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::sshd::config_for;
 use offshoot_tests::users::{NOPASS, PASSWORD, PLAIN, PW};
 use offshoot_tests::{Finished, Leaks, Run, Sshd};
-use std::time::Duration;
 
 /// Prepares a run of `offshoot` with the ssh configuration of a server.
 fn offshoot(server: &Sshd, words: &[&str]) -> Run {
@@ -354,10 +353,7 @@ fn a_signal_ends_the_command_with_status_128_plus_its_number() {
         command.args(["run", "-n", "local/local", "--", "sleep", "1000"]);
         let mut child = command.spawn().expect("the binary is there");
         let running = || descendants(child.id()).len() >= 3;
-        assert!(
-            eventually(Duration::from_secs(20), running),
-            "two agents and the program run"
-        );
+        assert!(eventually(LIMIT, running), "two agents and the program run");
         let number = child.id().to_string();
         assert!(
             Command::new("kill")

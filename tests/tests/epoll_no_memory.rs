@@ -2,20 +2,17 @@
 //! watched.
 
 use std::fs;
-use std::time::Duration;
 
 use offshoot::{Context, Error};
 use offshoot_tests::Leaks;
 use offshoot_tests::join_peer::JoinPeer;
 use offshoot_tests::process::{descendants, eventually};
+use offshoot_tests::run::LIMIT;
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{ended, facts, router};
 
 const EPOLL_NO_MEMORY: &str = env!("CARGO_BIN_EXE_epoll-no-memory");
 const JOIN_PEER: &str = env!("CARGO_BIN_EXE_join-peer");
-/// The longest that an expected event may take.
-const SOON: Duration = Duration::from_secs(20);
-
 /// Returns the numbers that the next descriptors of a process will get.
 fn next_numbers(process: u32) -> impl Iterator<Item = u32> {
     let open = fs::read_dir(format!("/proc/{process}/fd")).expect("it lives");
@@ -58,7 +55,7 @@ fn a_program_fails_to_start_or_is_still_reaped_without_epoll_memory() {
         let context = up(&router, shell(number, number + 1));
         let process = facts(&context).process;
         match context
-            .within(SOON)
+            .within(LIMIT)
             .command("sh")
             .args(["-c", "echo there >&2; cat; echo here"])
             .output()
@@ -83,7 +80,7 @@ fn a_program_fails_to_start_or_is_still_reaped_without_epoll_memory() {
                 .all(|seen| seen.name != "sh" || ended(seen.pid))
         };
         assert!(
-            eventually(SOON, none),
+            eventually(LIMIT, none),
             "{number}: {:?}",
             descendants(process)
         );
@@ -130,7 +127,7 @@ fn a_joining_peer_is_disconnected_if_its_link_cannot_be_watched() {
         } else {
             turned_away += 1;
             let none = || listener.does("children").as_deref() == Ok("0");
-            assert!(eventually(SOON, none), "{number}: {}", peer.first);
+            assert!(eventually(LIMIT, none), "{number}: {}", peer.first);
         }
     }
     assert!(

@@ -11,14 +11,13 @@ use offshoot_tests::delay::DelayedPath;
 use offshoot_tests::netns::NetNs;
 use offshoot_tests::process::{descendants, eventually, look_at, must_run};
 use offshoot_tests::pty::Terminal;
+use offshoot_tests::run::LIMIT;
 use offshoot_tests::shells::{INTERPRETERS, Sh, Tools};
 use offshoot_tests::users::{NOLOGIN, NOPASS, PASSWORD, PLAIN, PW, SHELLS, SWALLOW, TTY, User};
 use offshoot_tests::{Leaks, Run, Sshd};
 
 /// The time limit for states that do not change.
 const AT_ONCE: Duration = Duration::ZERO;
-/// The time limit for changes made by the kernel.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 fn logged_in(server: &Sshd, user: User, script: &str) -> Run {
     Run::command(server.ssh(user.name)).arg(script)
@@ -231,7 +230,7 @@ fn a_leaked_process_is_found() {
         .spawn()
         .expect("coreutils");
     let seen = || look_at(child.id()).is_some_and(|seen| seen.arguments.contains("sleep"));
-    assert!(eventually(PATIENCE, seen), "the kernel shows its arguments");
+    assert!(eventually(LIMIT, seen), "the kernel shows its arguments");
     let list = leaks.check_within(AT_ONCE).expect_err("the child is alive");
     assert!(
         list.contains("process") && list.contains("sleep 1000"),
@@ -246,7 +245,7 @@ fn a_leaked_zombie_is_found() {
     let leaks = Leaks::begin();
     let mut child = Command::new("true").spawn().expect("coreutils");
     let ended = || look_at(child.id()).is_some_and(|seen| seen.zombie);
-    assert!(eventually(PATIENCE, ended), "it ends by itself");
+    assert!(eventually(LIMIT, ended), "it ends by itself");
     let list = leaks
         .check_within(AT_ONCE)
         .expect_err("nobody has waited for the child");
@@ -326,7 +325,7 @@ fn a_dropped_server_takes_its_sessions_with_it() {
         .stdin(Stdio::piped())
         .spawn()
         .expect("ssh");
-    let there = eventually(Duration::from_secs(20), || {
+    let there = eventually(LIMIT, || {
         descendants(server.pid())
             .iter()
             .any(|seen| seen.arguments == "cat")

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use nix::sys::signal::Signal;
 use offshoot::{Error, Reason, stock};
-use offshoot_tests::dying_controller::{DyingController, PROMISE};
+use offshoot_tests::dying_controller::DyingController;
 use offshoot_tests::process::{all, descendants, eventually, look_at, signal};
+use offshoot_tests::run::LIMIT;
 use offshoot_tests::tree::{ended, facts, router};
 use offshoot_tests::{Leaks, Sshd};
 
@@ -172,7 +173,7 @@ fn killing_an_agent_ends_everything_below_it_under_hidepid() {
         assert!(signal(victim, Signal::SIGKILL));
         let gone = || below.iter().all(|pid| ended(*pid));
         assert!(
-            eventually(PROMISE * 5, gone),
+            eventually(LIMIT, gone),
             "stopped {stopped}, guard {of_guard}: {below:?}"
         );
     }
@@ -285,7 +286,7 @@ fn a_stopped_agent_is_distinguished_from_a_silent_one() {
             "{error}"
         );
         assert!(
-            eventually(PROMISE, || ended(agent)),
+            eventually(LIMIT, || ended(agent)),
             "the stopped agent is left"
         );
     }

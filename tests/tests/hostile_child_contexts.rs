@@ -4,7 +4,8 @@
 use offshoot::{Blob, Context, Handle, Policy};
 use offshoot_test_agent::channel_ends;
 use offshoot_tests::Leaks;
-use offshoot_tests::hostile::{ANSWER, Attack, Outlook, Place};
+use offshoot_tests::hostile::{Attack, Outlook, Place};
+use offshoot_tests::run::LIMIT;
 
 /// The number and size of the blobs that an honest child sends meanwhile.
 const COUNT: usize = 5;
@@ -37,12 +38,12 @@ fn under_attack(how: &str, outlook: Outlook) {
         });
         for number in 0..COUNT {
             let blob = honest
-                .recv_timeout(ANSWER)
+                .recv_timeout(LIMIT)
                 .unwrap_or_else(|error| panic!("{how}: {number}: {error}"));
             assert_eq!(blob.len(), BYTES, "{how}");
         }
         reply
-            .wait_timeout(ANSWER)
+            .wait_timeout(LIMIT)
             .unwrap_or_else(|error| panic!("{how}: {error}"));
         attack.expect(outlook);
         drop((handle, from, bait));

@@ -8,8 +8,9 @@ use std::time::Duration;
 use offshoot::{Blob, Context, Handle, Policy, RecvError, stock};
 use offshoot_test_agent::channel_ends;
 use offshoot_tests::Leaks;
-use offshoot_tests::hostile::{ANSWER, Attack, Outlook, Place};
+use offshoot_tests::hostile::{Attack, Outlook, Place};
 use offshoot_tests::process::eventually;
+use offshoot_tests::run::LIMIT;
 use offshoot_tests::scratch::ScratchDir;
 
 /// The number and size of the blobs that honest senders send: more than fits the initial credit.
@@ -44,7 +45,7 @@ fn under_attack<Rest>(
                     .all(|((_, now), (_, then))| now <= then)
             };
             assert!(
-                eventually(ANSWER, no_more),
+                eventually(LIMIT, no_more),
                 "{how} {place:?}: of {before:?} there is {:?}",
                 left()
             );
@@ -68,7 +69,7 @@ fn others_go_on(how: &str, honest: &Context, attack: &Attack) {
         .unwrap_or_else(|error| panic!("{how}: {error}"));
     assert_eq!(read.len(), 1 << 20, "{how}");
     written
-        .wait_timeout(ANSWER)
+        .wait_timeout(LIMIT)
         .unwrap_or_else(|error| panic!("{how}: {error}"));
     let chain = honest.chain().expect("the tree lives");
     let replies: Vec<_> = (0..20)
@@ -80,7 +81,7 @@ fn others_go_on(how: &str, honest: &Context, attack: &Attack) {
         .collect();
     for (number, mut reply) in replies.into_iter().enumerate() {
         let text = reply
-            .wait_timeout(ANSWER)
+            .wait_timeout(LIMIT)
             .unwrap_or_else(|error| panic!("{how}: {error}"));
         assert_eq!(text, number.to_string(), "{how}");
     }
@@ -114,7 +115,7 @@ fn with_a_sender(acts: &[&str], first_received: bool) {
         });
         let mut received = 0;
         while received < COUNT {
-            match from.recv_timeout(ANSWER) {
+            match from.recv_timeout(LIMIT) {
                 Ok(blob) if blob.len() == BYTES => {
                     assert!(
                         blob.iter().all(|byte| *byte == received as u8),
@@ -129,14 +130,14 @@ fn with_a_sender(acts: &[&str], first_received: bool) {
             }
         }
         reply
-            .wait_timeout(ANSWER)
+            .wait_timeout(LIMIT)
             .unwrap_or_else(|error| panic!("{how}: {error}"));
         others_go_on(how, &honest, attack);
         (from, bait)
     };
     under_attack(acts, play, |how, (from, _bait)| {
         loop {
-            match from.recv_timeout(ANSWER) {
+            match from.recv_timeout(LIMIT) {
                 Err(RecvError::Closed) => break,
                 Err(RecvError::TimedOut) => panic!("{how}: the channel does not end"),
                 _ => {}
@@ -183,7 +184,7 @@ fn a_reader_that_never_reads_blocks_only_its_writer() {
         (scratch, bait, reply)
     };
     under_attack(&["hub-miser"], play, |how, (scratch, _bait, _reply)| {
-        let ended = eventually(ANSWER, || scratch.path().join("writer-ended").exists());
+        let ended = eventually(LIMIT, || scratch.path().join("writer-ended").exists());
         assert!(ended, "{how}: its writer waits for one that is gone");
     });
 }
@@ -201,7 +202,7 @@ fn invalid_replies_end_only_their_own_chain() {
         let late = |error: &String| error.contains("no answer");
         for mut reply in replies.into_iter().chain([start()]) {
             let error = reply
-                .wait_timeout(ANSWER)
+                .wait_timeout(LIMIT)
                 .err()
                 .map(|error| error.to_string());
             assert!(

@@ -19,9 +19,6 @@ const SIGNALS: [(Signal, &str); 3] = [
     (Signal::SIGHUP, "HUP"),
 ];
 
-/// The longest that an expected event may take.
-const SOON: Duration = Duration::from_secs(20);
-
 #[track_caller]
 fn up<T, E: std::fmt::Display>(outcome: Result<T, E>) -> T {
     outcome.unwrap_or_else(|error| panic!("{error}"))
@@ -125,7 +122,7 @@ fn a_second_signal_or_the_end_of_the_grace_period_ends_everything() {
                 Some(128 + second as i32),
                 "{first} {second}"
             );
-            assert!(eventually(SOON, || ended(program)));
+            assert!(eventually(LIMIT, || ended(program)));
         }
     }
     for grace in ["0", "1"] {
@@ -139,7 +136,7 @@ fn a_second_signal_or_the_end_of_the_grace_period_ends_everything() {
             said.contains(&format!("still running {grace} s after signal 2")),
             "{said}"
         );
-        assert!(eventually(SOON, || ended(program)));
+        assert!(eventually(LIMIT, || ended(program)));
     }
 }
 
@@ -188,7 +185,7 @@ fn the_first_signal_ends_a_command_that_is_still_connecting() {
                 .into_values()
                 .any(|seen| seen.parent == id && seen.name == "ssh")
         };
-        assert!(eventually(SOON, connecting));
+        assert!(eventually(LIMIT, connecting));
         running.signal(signalled);
         assert_eq!(running.end().0, Some(128 + signalled as i32));
     }
@@ -205,7 +202,7 @@ fn a_program_that_ends_after_a_signal_takes_its_daemons_along() {
     running.signal(Signal::SIGINT);
     let (code, _, said) = running.end();
     assert_eq!(code, Some(0), "{said}");
-    assert!(eventually(SOON, || ended(daemon)), "the daemon stays");
+    assert!(eventually(LIMIT, || ended(daemon)), "the daemon stays");
     // The same through the library, where a signal that ends nothing changes nothing.
     let router = router();
     let context = up(router.local().connect());
@@ -219,7 +216,7 @@ fn a_program_that_ends_after_a_signal_takes_its_daemons_along() {
         assert_eq!(up(process.wait()).code, Some(0));
         assert_eq!(!ended(daemon), stays);
         signal(daemon, Signal::SIGKILL);
-        assert!(eventually(SOON, || ended(daemon)));
+        assert!(eventually(LIMIT, || ended(daemon)));
     }
 }
 
@@ -247,20 +244,20 @@ fn a_cancelled_program_gets_its_own_grace_period() {
         process
     };
     let is_done = |done: &str| scratch.path().join(done).exists();
-    drop(begin(&context, &script("dropped"), Some(SOON)));
-    assert!(eventually(SOON, || is_done("dropped")));
+    drop(begin(&context, &script("dropped"), Some(LIMIT)));
+    assert!(eventually(LIMIT, || is_done("dropped")));
     let late = begin(
         &context.within(Duration::from_secs(2)),
         &script("late"),
-        Some(SOON),
+        Some(LIMIT),
     );
     late.wait().expect_err("its time is over");
-    assert!(eventually(SOON, || is_done("late")));
+    assert!(eventually(LIMIT, || is_done("late")));
     let short = begin(&context, &script("short"), None);
     drop(short);
     // This program is cancelled after the other and still gets its whole grace period.
-    drop(begin(&context, &script("after"), Some(SOON)));
-    assert!(eventually(SOON, || is_done("after")));
+    drop(begin(&context, &script("after"), Some(LIMIT)));
+    assert!(eventually(LIMIT, || is_done("after")));
     assert!(!is_done("short"), "400 ms are no second");
 }
 

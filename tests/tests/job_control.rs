@@ -4,19 +4,15 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::sys::termios::LocalFlags;
 use offshoot_tests::process::{all, descendants, eventually, look_at, signal};
 use offshoot_tests::pty::Terminal;
-use offshoot_tests::run::offshoot_binary;
+use offshoot_tests::run::{LIMIT, offshoot_binary};
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::users::{NOPASS, PASSWORD, PW};
 use offshoot_tests::{Leaks, Sshd};
-
-/// The longest that an expected event may take, on a busy machine.
-const SOON: Duration = Duration::from_secs(30);
 
 const CTRL_Z: u8 = 26;
 const CTRL_BACKSLASH: u8 = 28;
@@ -57,7 +53,7 @@ fn offshoot_below(shell: &Terminal) -> u32 {
             .map(|seen| seen.pid)
     };
     assert!(
-        eventually(SOON, || find().is_some()),
+        eventually(LIMIT, || find().is_some()),
         "{}",
         shell.transcript()
     );
@@ -135,14 +131,14 @@ fn a_command_stopped_past_three_heartbeats_resumes_unharmed() {
         terminal.expect("Stopped");
         let stopped = offshoot_below(&terminal);
         assert!(
-            eventually(SOON, || is_stopped(stopped)),
+            eventually(LIMIT, || is_stopped(stopped)),
             "{}",
             terminal.transcript()
         );
         // The program continues: its count shows that more than four seconds have passed.
         let before = lines(&file);
         assert!(
-            eventually(SOON, || lines(&file) >= (before + 45).min(60)),
+            eventually(LIMIT, || lines(&file) >= (before + 45).min(60)),
             "{} of {before}",
             lines(&file)
         );
@@ -195,7 +191,7 @@ fn killing_a_stopped_command_ends_everything() {
         terminal.press(CTRL_Z);
         terminal.expect("Stopped");
         let stopped = offshoot_below(&terminal);
-        assert!(eventually(SOON, || is_stopped(stopped)));
+        assert!(eventually(LIMIT, || is_stopped(stopped)));
         let agents = || {
             all()
                 .into_values()
@@ -210,14 +206,14 @@ fn killing_a_stopped_command_ends_everything() {
         };
         let up = || agents() > 0 && programs() == 1;
         assert!(
-            eventually(SOON, up),
+            eventually(LIMIT, up),
             "they live on: {} {}",
             agents(),
             programs()
         );
         signal(stopped, Signal::SIGKILL);
         assert!(
-            eventually(SOON, || agents() + programs() == 0),
+            eventually(LIMIT, || agents() + programs() == 0),
             "{} {}",
             agents(),
             programs()
@@ -241,18 +237,18 @@ fn ctrl_z_at_the_password_prompt_restores_echo_and_prompts_again() {
         ));
         for _ in 0..2 {
             terminal.expect("password for sudo: ");
-            assert!(eventually(SOON, || !terminal.echoes()), "the echo is off");
+            assert!(eventually(LIMIT, || !terminal.echoes()), "the echo is off");
             terminal.press(CTRL_Z);
             expect_stopped(&mut terminal, shell_words);
             assert!(
-                eventually(SOON, || terminal.echoes()),
+                eventually(LIMIT, || terminal.echoes()),
                 "{shell_words:?} has its echo"
             );
             terminal.type_line("fg; echo ended with $?");
         }
         terminal.expect("password for sudo: ");
         assert!(
-            eventually(SOON, || !terminal.echoes()),
+            eventually(LIMIT, || !terminal.echoes()),
             "the echo is off again"
         );
         terminal.type_line(PASSWORD);
@@ -278,24 +274,24 @@ fn a_password_prompt_in_the_background_waits_for_the_foreground() {
         terminal.type_line(&format!("offshoot run -n {target} -- id -u &"));
         let asking = offshoot_below(&terminal);
         assert!(
-            eventually(SOON, || is_stopped(asking)),
+            eventually(LIMIT, || is_stopped(asking)),
             "{}",
             terminal.transcript()
         );
         assert!(terminal.echoes() || shell_words[0] == "zsh");
         terminal.type_line("fg; echo ended with $?");
         terminal.expect("password for sudo: ");
-        assert!(eventually(SOON, || !terminal.echoes()));
+        assert!(eventually(LIMIT, || !terminal.echoes()));
         terminal.press(CTRL_Z);
         expect_stopped(&mut terminal, shell_words);
         // Continued in the background, it stops again at once.
         let before = switches(asking);
         terminal.type_line("bg");
         let again = || switches(asking) > before && is_stopped(asking);
-        assert!(eventually(SOON, again), "{}", terminal.transcript());
+        assert!(eventually(LIMIT, again), "{}", terminal.transcript());
         terminal.type_line("fg; echo ended with $?");
         terminal.expect("password for sudo: ");
-        assert!(eventually(SOON, || !terminal.echoes()));
+        assert!(eventually(LIMIT, || !terminal.echoes()));
         terminal.type_line(PASSWORD);
         terminal.expect("ended with 0");
         terminal.type_line("exit");
@@ -309,15 +305,15 @@ fn after_sigstop_the_password_prompt_turns_echo_off_again() {
     let server = Sshd::start("web1");
     let mut terminal = asking(&server);
     terminal.expect("password for sudo: ");
-    assert!(eventually(SOON, || !terminal.echoes()));
+    assert!(eventually(LIMIT, || !terminal.echoes()));
     signal(terminal.pid(), Signal::SIGSTOP);
-    assert!(eventually(SOON, || is_stopped(terminal.pid())));
+    assert!(eventually(LIMIT, || is_stopped(terminal.pid())));
     let mut modes = terminal.modes();
     modes.local_flags.insert(LocalFlags::ECHO);
     terminal.set_modes(&modes);
     signal(terminal.pid(), Signal::SIGCONT);
     terminal.expect("password for sudo: ");
-    assert!(eventually(SOON, || !terminal.echoes()));
+    assert!(eventually(LIMIT, || !terminal.echoes()));
     terminal.type_line(PASSWORD);
     let (code, text) = terminal.finish();
     assert_eq!(code, 0, "{text}");
@@ -344,7 +340,7 @@ fn without_a_job_control_shell_ctrl_z_only_prompts_again() {
     terminal.expect("password for sudo: ");
     terminal.press(CTRL_Z);
     terminal.expect("password for sudo: ");
-    assert!(eventually(SOON, || !terminal.echoes()));
+    assert!(eventually(LIMIT, || !terminal.echoes()));
     terminal.type_line(PASSWORD);
     let (code, text) = terminal.finish();
     assert_eq!(code, 0, "{text}");
@@ -369,12 +365,12 @@ fn echo_is_restored_however_the_command_ends_at_its_prompt() {
     for (how, status, end) in ends {
         let mut terminal = asking(&server);
         terminal.expect("password for sudo: ");
-        assert!(eventually(SOON, || !terminal.echoes()), "{how}");
+        assert!(eventually(LIMIT, || !terminal.echoes()), "{how}");
         match end {
             End::Key(key) => terminal.press(key),
             End::Signal(of) => assert!(signal(terminal.pid(), of)),
         }
-        assert!(eventually(SOON, || terminal.echoes()), "{how}");
+        assert!(eventually(LIMIT, || terminal.echoes()), "{how}");
         let process = terminal.pid();
         let (code, text) = terminal.finish();
         assert_eq!(code, status, "{how}: {text}");

@@ -136,6 +136,9 @@ fn children_of_a_joined_process_do_not_inherit_its_authority() {
     let (mut peer, context) = join(&listener);
     let started = peer.does("local").expect("it is up");
     let words: Vec<&str> = started.split(' ').collect();
+    // The peer prints the number outside of the tree. The tree's own news of the new context is on
+    // the same link as this call, and before it.
+    assert_eq!(peer.does("place 0").as_deref(), Ok("controller"));
     let child = tree
         .router
         .by_id(ContextId(words[0].parse().expect("a number")));

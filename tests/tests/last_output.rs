@@ -2,14 +2,13 @@
 
 use std::io::Read as _;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use offshoot::{Error, Reason, Router, stock};
 use offshoot_test_agent::{chatter, hang, speak};
 use offshoot_tests::Leaks;
-use offshoot_tests::dying_controller::PROMISE;
 use offshoot_tests::process::{eventually, signal};
 use offshoot_tests::records::Records;
+use offshoot_tests::run::LIMIT;
 use offshoot_tests::tree::{ended, facts};
 
 /// The number of last lines of each kind: fewer than an agent can queue.
@@ -65,14 +64,15 @@ fn output_and_log_records_written_right_before_shutdown_arrive() {
 fn output_still_queued_on_a_link_at_shutdown_arrives() {
     let _leaks = Leaks::begin();
     let router = talkative();
-    let outer = up(router.local().connect());
-    let inner = up(outer.local().connect());
+    // Without heartbeats, which would push what is queued.
+    let outer = up(router.local().heartbeat(0).connect());
+    let inner = up(outer.local().heartbeat(0).connect());
     // More than a pipe holds: the reply, and with it the shutdown, overtakes the lines.
     up(inner.call(chatter { count: 1200 }));
     up(inner.shutdown());
     let last = format!("{:->100} ", 1199);
     assert!(
-        eventually(PROMISE, || records().with(&last).len() == 1),
+        eventually(LIMIT, || records().with(&last).len() == 1),
         "the last line is lost"
     );
 }
@@ -132,10 +132,10 @@ fn a_parent_that_does_not_read_does_not_delay_the_end_of_its_child() {
     let _speaking = inner.start(speak { count: 100 });
     signal(last, nix::sys::signal::Signal::SIGTERM);
     assert!(
-        eventually(PROMISE, || ended(last)),
+        eventually(LIMIT, || ended(last)),
         "the agent waits for its parent"
     );
     signal(middle, nix::sys::signal::Signal::SIGCONT);
     let mut reply = outer.start(stock::ping {});
-    up(reply.wait_timeout(Duration::from_secs(10)));
+    up(reply.wait_timeout(LIMIT));
 }

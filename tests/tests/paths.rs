@@ -1,8 +1,6 @@
 //! Paths between contexts that are not each other's ancestors: closed by default, opened and closed
 //! only by the root.
 
-use std::time::Duration;
-
 use offshoot::{CallError, Context};
 use offshoot_test_agent as own;
 use offshoot_tests::process::{eventually, signal};
@@ -98,7 +96,7 @@ fn a_wait_ends(over: impl FnOnce(&Tree, &Context, &Context)) -> String {
         "it does not begin to wait"
     );
     over(&tree, &one, &other);
-    match reply.wait_timeout(Duration::from_secs(5)) {
+    match reply.wait_timeout(LIMIT) {
         Err(CallError::Function(why)) => why,
         outcome => panic!("the wait did not end: {outcome:?}"),
     }

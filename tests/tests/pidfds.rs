@@ -6,14 +6,11 @@ use nix::sys::signal::Signal;
 use offshoot::{Context, Router, stock};
 use offshoot_tests::Leaks;
 use offshoot_tests::process::{eventually, signal};
-use offshoot_tests::run::Run;
+use offshoot_tests::run::{LIMIT, Run};
 use offshoot_tests::seccomp::without_pidfds;
 use offshoot_tests::tree::{ended, facts, router};
 
 const WITHOUT: &str = env!("CARGO_BIN_EXE_without-pidfds");
-/// The longest that an expected event may take.
-const SOON: Duration = Duration::from_secs(20);
-
 #[track_caller]
 fn up(outcome: offshoot::Result<Context>) -> Context {
     outcome.unwrap_or_else(|error| panic!("{error}"))
@@ -83,9 +80,9 @@ fn without_pidfds_an_agent_needs_no_timer_per_program() {
     let below = up(context.local().connect());
     let agent = facts(&below).process;
     signal(agent, Signal::SIGKILL);
-    assert!(below.call(stock::ping {}).is_err() && eventually(SOON, || ended(agent)));
+    assert!(below.call(stock::ping {}).is_err() && eventually(LIMIT, || ended(agent)));
     assert!(
-        eventually(SOON, || timers(&context) <= before),
+        eventually(LIMIT, || timers(&context) <= before),
         "{} timers at last",
         timers(&context)
     );
@@ -108,11 +105,11 @@ fn without_pidfds_a_root_needs_one_timer_for_all_hops() {
         let context = hop();
         let agent = facts(&context).process;
         context.shutdown().unwrap_or_else(|error| panic!("{error}"));
-        assert!(eventually(SOON, || ended(agent)));
+        assert!(eventually(LIMIT, || ended(agent)));
     }
     run_some(&kept, 3);
     assert!(
-        eventually(SOON, || timers(&router) <= before),
+        eventually(LIMIT, || timers(&router) <= before),
         "{} timers, {before} at first",
         timers(&router)
     );

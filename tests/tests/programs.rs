@@ -9,13 +9,11 @@ use std::time::Duration;
 
 use offshoot::{Command, Context, Error, ExitStatus, Output, Process, Reader, Router};
 use offshoot_tests::process::{eventually, look_at};
+use offshoot_tests::run::LIMIT;
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{ended, facts, hop, resident, router};
 use offshoot_tests::users::PLAIN;
 use offshoot_tests::{Leaks, Sshd};
-
-/// The longest that an expected event may take.
-const SOON: Duration = Duration::from_secs(20);
 
 struct Here {
     context: Context,
@@ -601,10 +599,11 @@ fn lines_are_exchanged_without_buffering_delay() {
 fn closing_stdin_gives_the_writer_a_broken_pipe_and_keeps_the_exit_status() {
     let _leaks = Leaks::begin();
     let here = Here::new();
-    // One exits after reading a little; the other closes its stdin and runs until it is signalled.
+    // One exits after reading a little; the other closes its stdin and runs until it is signalled,
+    // for which it is prepared before it does anything that the test can see.
     for script in [
         "head -c 10 >/dev/null; exit 4",
-        "exec <&-; trap 'exit 4' TERM; while :; do sleep 0.01; done",
+        "trap 'exit 4' TERM; exec <&-; while :; do sleep 0.01; done",
     ] {
         let mut process = done(here.shell(&format!("echo $$; {script}")).spawn());
         let pid = first_number(&mut stdout_of(&mut process));
@@ -714,7 +713,7 @@ fn dropping_a_process_kills_the_program_even_if_it_ignores_signals() {
         let pid = first_number(&mut stdout_of(&mut process));
         assert!(!ended(pid), "{script}");
         drop(process);
-        assert!(eventually(SOON, || ended(pid)), "{script}: {pid} lives on");
+        assert!(eventually(LIMIT, || ended(pid)), "{script}: {pid} lives on");
     }
 }
 
@@ -730,7 +729,7 @@ fn the_pid_of_an_exited_program_is_not_reused_while_it_can_be_signalled() {
     let mut stdout = stdout_of(&mut process);
     let number = first_number(&mut stdout);
     assert_eq!(
-        done(process.wait_timeout(SOON)).map(|status| status.code),
+        done(process.wait_timeout(LIMIT)).map(|status| status.code),
         Some(Some(4))
     );
     let mut strangers = Vec::new();
@@ -750,7 +749,7 @@ fn the_pid_of_an_exited_program_is_not_reused_while_it_can_be_signalled() {
     }
     drop((process, stdout));
     assert!(
-        eventually(SOON, || look_at(number).is_none()),
+        eventually(LIMIT, || look_at(number).is_none()),
         "it is not collected"
     );
     for mut stranger in strangers {

@@ -11,14 +11,11 @@ use offshoot::{ConnectErrorKind as Kind, Context};
 use offshoot_tests::memory::Masked;
 use offshoot_tests::process::{all, eventually, look_at, signal};
 use offshoot_tests::pty::Terminal;
-use offshoot_tests::run::offshoot_binary;
+use offshoot_tests::run::{LIMIT, offshoot_binary};
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{ended, facts, hop, refused, router};
 use offshoot_tests::users::{PASSWORD, PLAIN, PW};
 use offshoot_tests::{Leaks, Sshd};
-
-/// The longest that an expected event may take.
-const SOON: Duration = Duration::from_secs(20);
 
 #[track_caller]
 fn up(outcome: offshoot::Result<Context>) -> Context {
@@ -74,10 +71,10 @@ fn no_agent_memory_holds_a_password_after_its_hop_is_done() {
             .sudo()
             .program(silent)
             .password(PASSWORD)
-            .timeout(end.unwrap_or(SOON * 3));
+            .timeout(end.unwrap_or(LIMIT * 3));
         let connecting = hop.start().unwrap_or_else(|error| panic!("{error}"));
         assert!(
-            eventually(SOON, || !holders(&right).is_empty()),
+            eventually(LIMIT, || !holders(&right).is_empty()),
             "it can be found at all"
         );
         match end {
@@ -85,7 +82,7 @@ fn no_agent_memory_holds_a_password_after_its_hop_is_done() {
             Some(_) => assert_eq!(refused(connecting.wait()).kind, Kind::TimedOut),
         }
         assert!(
-            eventually(SOON, || holders(&right).is_empty()),
+            eventually(LIMIT, || holders(&right).is_empty()),
             "{end:?}: {:?}",
             holders(&right)
         );
@@ -205,7 +202,7 @@ fn agents_and_guards_write_no_core_files_but_programs_may() {
     for place in [&below, &context] {
         let agent = facts(place).process;
         signal(agent, Signal::SIGABRT);
-        assert!(eventually(SOON, || ended(agent)), "it is gone");
+        assert!(eventually(LIMIT, || ended(agent)), "it is gone");
         assert_eq!(cores(scratch.path()), [""; 0]);
     }
     // A program leaves a core file if the system writes core files.

@@ -2,15 +2,11 @@
 
 use offshoot::{Error, Reason, stock};
 use offshoot_tests::process::{eventually, signal};
-use offshoot_tests::run::offshoot_binary;
+use offshoot_tests::run::{LIMIT, offshoot_binary};
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{ended, facts, router};
 use offshoot_tests::users::NOPASS;
 use offshoot_tests::{Leaks, Run, Sshd};
-use std::time::Duration;
-
-/// The longest that an expected event may take.
-const SOON: Duration = Duration::from_secs(20);
 
 /// Executes its arguments with these signals ignored, as `nohup` does with one of them.
 const IGNORING: &str =
@@ -92,7 +88,7 @@ fn agent_and_guard_receive_signals_that_the_hop_program_ignored_or_blocked() {
         };
         assert_eq!(*reason, Reason::Stopped, "{}: {error}", shell.display());
         assert!(
-            eventually(SOON, || ended(agent)),
+            eventually(LIMIT, || ended(agent)),
             "the stopped agent is left"
         );
         // An agent that receives SIGTERM ends.
@@ -104,7 +100,7 @@ fn agent_and_guard_receive_signals_that_the_hop_program_ignored_or_blocked() {
         let agent = facts(&context).process;
         assert!(signal(agent, nix::sys::signal::Signal::SIGTERM));
         assert!(
-            eventually(SOON, || ended(agent)),
+            eventually(LIMIT, || ended(agent)),
             "{}: it does not hear SIGTERM",
             shell.display()
         );

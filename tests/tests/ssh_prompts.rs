@@ -1,10 +1,10 @@
 //! Prompts of ssh: which are answered, with what, and which fail the hop.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use offshoot::ConnectErrorKind as Kind;
 use offshoot_tests::process::{eventually, must_run};
+use offshoot_tests::run::LIMIT;
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::sshd::config_for;
 use offshoot_tests::tree::{facts, hop, refused, router};
@@ -27,7 +27,7 @@ fn the_ssh_agent_is_forwarded_only_on_request() {
         .spawn();
     let agent = agent.as_mut().expect("it comes with ssh");
     assert!(
-        eventually(Duration::from_secs(10), || path.exists()),
+        eventually(LIMIT, || path.exists()),
         "the ssh agent does not listen"
     );
     let socket = |options: &[&str]| {
@@ -47,10 +47,7 @@ fn the_ssh_agent_is_forwarded_only_on_request() {
     // ended.
     let sockets = || std::fs::read_dir("/tmp").expect("it is there").flatten();
     let gone = || !sockets().any(|entry| entry.file_name().to_string_lossy().starts_with("ssh-"));
-    assert!(
-        eventually(Duration::from_secs(10), gone),
-        "a socket of the server stays"
-    );
+    assert!(eventually(LIMIT, gone), "a socket of the server stays");
     agent.kill().expect("it lives");
     agent.wait().expect("it was killed");
 }

@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use offshoot::{Command, Context};
 use offshoot_tests::process::eventually;
+use offshoot_tests::run::LIMIT;
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{ended, hop, router};
 use offshoot_tests::users::NOPASS;
 use offshoot_tests::{Leaks, Run, Sshd};
-
-/// The longest that an expected event may take.
-const SOON: Duration = Duration::from_secs(20);
 
 #[track_caller]
 fn up<T, E: std::fmt::Display>(outcome: Result<T, E>) -> T {
@@ -111,7 +109,7 @@ fn a_stream_held_open_without_output_ends_and_its_holder_is_named() {
             assert!(told, "{hold}: {what}: {said}");
         }
         let pid = up(printed.trim().parse());
-        assert!(eventually(SOON, || ended(pid)), "{hold}");
+        assert!(eventually(LIMIT, || ended(pid)), "{hold}");
         let seen = Run::offshoot(["run", "-n", "local", "--", "sh", "-c", &script])
             .finish()
             .expect_code(6);

@@ -11,7 +11,7 @@ use offshoot::{ConnectErrorKind, Connecting, Context, Error, Reason, stock};
 use offshoot_test_agent as own;
 use offshoot_tests::Leaks;
 use offshoot_tests::process::{eventually, signal};
-use offshoot_tests::run::LIMIT;
+use offshoot_tests::run::{LIMIT, LONG_LIMIT};
 use offshoot_tests::tree::{Tree, below, facts, resident, router};
 
 #[track_caller]
@@ -35,7 +35,7 @@ fn limit_in(context: &Context) -> String {
 /// Starts that many local contexts before waiting for the first.
 fn at_once(parent: &Context, count: usize) -> Vec<Context> {
     let opened: Vec<Connecting> = (0..count)
-        .map(|_| up(parent.local().timeout(LIMIT).start()))
+        .map(|_| up(parent.local().timeout(LONG_LIMIT).start()))
         .collect();
     let replies: Vec<_> = opened
         .iter()
@@ -233,7 +233,7 @@ fn a_thousand_fail(words: &[&str], timeout: Duration, kind: ConnectErrorKind) {
     }
     assert!(grown < 64 << 20, "a thousand hops cost {grown} bytes");
     assert!(
-        eventually(LIMIT, || below().len() <= 2),
+        eventually(LONG_LIMIT, || below().len() <= 2),
         "left: {:?}",
         below()
     );
@@ -243,7 +243,7 @@ fn a_thousand_fail(words: &[&str], timeout: Duration, kind: ConnectErrorKind) {
 #[test]
 fn a_thousand_concurrent_failing_hops_each_return_an_error_and_leave_nothing() {
     let _leaks = Leaks::begin();
-    a_thousand_fail(&["/bin/false"], LIMIT, ConnectErrorKind::Exited);
+    a_thousand_fail(&["/bin/false"], LONG_LIMIT, ConnectErrorKind::Exited);
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::io::{BufRead as _, BufReader};
 
 use nix::sys::signal::Signal;
 use offshoot::{Context, Error, Process, Reason, Router, stock};
-use offshoot_tests::dying_controller::{DyingController, PROMISE};
+use offshoot_tests::dying_controller::DyingController;
 use offshoot_tests::process::{all, descendants, eventually, signal};
+use offshoot_tests::run::LIMIT;
 use offshoot_tests::tree::{below, ended, facts, hop, router};
 use offshoot_tests::users::{NOPASS, PLAIN};
 use offshoot_tests::{Leaks, Sshd};
@@ -219,7 +220,7 @@ fn killing_an_agent_in_the_middle_ends_everything_below_it() {
         .collect();
     assert!(children.contains(&resisting) && children.len() >= 3);
     assert!(
-        eventually(PROMISE, || children.iter().all(|pid| ended(*pid))),
+        eventually(LIMIT, || children.iter().all(|pid| ended(*pid))),
         "left: {children:?}"
     );
     assert_eq!(facts(&one).user, "root");
@@ -235,8 +236,8 @@ fn a_stopped_agent_does_not_delay_shutdown() {
         let pids = contexts.each_ref().map(|context| facts(context).process);
         let program = resisting(&contexts[2]);
         signal(pids[depth], Signal::SIGSTOP);
-        drop(router);
-        let gone = eventually(PROMISE, || {
+        up(router.shutdown());
+        let gone = eventually(LIMIT, || {
             pids.iter().chain([&program.1]).all(|pid| ended(*pid))
         });
         assert!(
@@ -260,7 +261,7 @@ fn missed_heartbeats_detect_a_silent_agent() {
         "{error}"
     );
     assert!(
-        eventually(PROMISE, || ended(agent)),
+        eventually(LIMIT, || ended(agent)),
         "the silent agent is left"
     );
 }
@@ -269,7 +270,8 @@ fn missed_heartbeats_detect_a_silent_agent() {
 fn orphaned_processes_that_exit_are_reaped() {
     let _leaks = Leaks::begin();
     let router = router();
-    let context = up(router.local().connect());
+    // Without heartbeats, which would wake the agent.
+    let context = up(router.local().heartbeat(0).connect());
     let agent = facts(&context).process;
     for _ in 0..20 {
         let status = up(up(context
@@ -280,7 +282,7 @@ fn orphaned_processes_that_exit_are_reaped() {
         .wait());
         assert_eq!(status.code, Some(3));
     }
-    let collected = eventually(PROMISE, || descendants(agent).is_empty());
+    let collected = eventually(LIMIT, || descendants(agent).is_empty());
     assert!(collected, "{:#?}", descendants(agent));
     assert_eq!(facts(&context).process, agent);
 }

@@ -2,17 +2,13 @@
 //! missing standard streams.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use offshoot_tests::process::{descendants, eventually};
 use offshoot_tests::pty::Terminal;
-use offshoot_tests::run::offshoot_binary;
+use offshoot_tests::run::{LIMIT, offshoot_binary};
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::users::{NOPASS, PASSWORD, PW};
 use offshoot_tests::{Leaks, Run, Sshd};
-
-/// The longest that an expected event may take, on a busy machine.
-const SOON: Duration = Duration::from_secs(30);
 
 /// Starts `offshoot run` with these arguments at a terminal.
 fn run_at_terminal(words: &[&str]) -> Terminal {
@@ -237,7 +233,7 @@ fn missing_standard_streams_are_replaced_by_dev_null() {
             .iter()
             .any(|seen| seen.arguments.starts_with("sh -c while"))
     };
-    assert!(eventually(SOON, program), "its program runs");
+    assert!(eventually(LIMIT, program), "its program runs");
     for number in 0..3 {
         let open = std::fs::read_link(format!("/proc/{pid}/fd/{number}")).expect("it is open");
         assert_eq!(open.display().to_string(), "/dev/null", "{number}");

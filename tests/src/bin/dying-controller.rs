@@ -73,17 +73,19 @@ fn main() {
     }
 }
 
+// Without heartbeats: nothing but the end of a process or link ends anything.
 fn locals(router: &Router) -> offshoot::Result<Vec<Context>> {
-    let one = router.local().connect()?;
-    let two = one.local().connect()?;
-    let three = two.local().connect()?;
+    let one = router.local().heartbeat(0).connect()?;
+    let two = one.local().heartbeat(0).connect()?;
+    let three = two.local().heartbeat(0).connect()?;
     Ok(vec![one, two, three])
 }
 
 fn behind_ssh(router: &Router, config: &str) -> offshoot::Result<Vec<Context>> {
-    let host = router.ssh("web1").config(config).user("nopass").connect()?;
-    let root = host.sudo().connect()?;
-    let below = root.sudo().user("plain").connect()?;
+    let host = router.ssh("web1").config(config).user("nopass");
+    let host = host.heartbeat(0).connect()?;
+    let root = host.sudo().heartbeat(0).connect()?;
+    let below = root.sudo().user("plain").heartbeat(0).connect()?;
     Ok(vec![host, root, below])
 }
 

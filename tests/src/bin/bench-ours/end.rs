@@ -1,5 +1,5 @@
-//! The end of a whole tree: the seconds from a signal until the last process has ended, for a killed
-//! controller, a killed agent, and a killed agent with stopped agents below it.
+//! The end of a whole tree: the seconds from a signal until the last process has ended, for a
+//! killed controller, a killed agent, and a killed agent with stopped agents below it.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
